@@ -1,4 +1,4 @@
-// Socket.IO packets that should not be: docs/protocol/socket-io.md §9, the column of the robust server.
+// Socket.IO packets that clients should not send: docs/protocol/socket-io.md §9, the column of the robust server.
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';

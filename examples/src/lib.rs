@@ -8,9 +8,13 @@ pub mod event_loop;
 
 mod arguments;
 mod ending;
+#[cfg(feature = "transcript")]
+mod transcript;
 
 pub use arguments::Arguments;
 pub use ending::asked_to_end;
+#[cfg(feature = "transcript")]
+pub use transcript::Transcripts;
 
 /// This item checks that the examples of the README compile.
 #[cfg(doctest)]

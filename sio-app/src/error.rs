@@ -71,33 +71,34 @@ pub enum HandlerError {
     /// A message that the handler sent without waiting for the result could not be sent.
     #[error("could not emit: {0}")]
     Emit(#[from] EmitError),
-    /// Something that the handler asks for beside the arguments could not be had. It was not
-    /// called.
+    /// The handler asks for something apart from the arguments, and this is not available. The
+    /// handler was not called.
     #[error("cannot have `{what}`: {error}")]
     Extract {
-        /// The type it asks for.
+        /// The type that the handler asks for.
         what: &'static str,
-        /// Why it cannot have it.
+        /// Why it is not available.
         error: String,
     },
-    /// A filter ([`Namespace::filter`](crate::Namespace::filter)) has refused the event. It is not
-    /// reported, because this is what filters are for; the client's acknowledgement says so.
+    /// A filter ([`Namespace::filter`](crate::Namespace::filter)) has refused the event. This is
+    /// not reported, because filters exist to refuse events. The client's acknowledgement says it.
     #[error("refused: {0}")]
     Refused(String),
 }
 
-/// Why something could not be registered. The server keeps the first of these and does not begin:
-/// serving a listener ends with it, and [`Io::check`](crate::Io::check) says it.
+/// Why something could not be registered. The server keeps the first such error and does not start:
+/// the function that serves a listener returns the error, and so does
+/// [`Io::check`](crate::Io::check).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// No event has this name, because it belongs to the protocol
-    /// (docs/protocol/socket-io.md §4).
+    /// No event can have this name, because it belongs to the protocol (docs/protocol/socket-io.md
+    /// §4).
     #[error("no event is called {name:?}: {instead}")]
     Reserved {
         /// The name.
         name: String,
-        /// What to do about it.
+        /// What to do instead.
         instead: &'static str,
     },
     /// A handler asks for a state that the server was not given.
@@ -105,13 +106,13 @@ pub enum RegisterError {
     NoState {
         /// The type of the state.
         state: &'static str,
-        /// What asks for it.
+        /// The handler that asks for it.
         handler: String,
     },
     /// The server was given two states of one type. The first counts.
     #[error("the server was given a state of the type `{0}` already")]
     StateTwice(&'static str),
-    /// The socket has as many handlers of its own as it may
+    /// The socket has the highest number of own handlers that it may have
     /// ([`Options::max_handlers_per_socket`](crate::Options::max_handlers_per_socket)).
     #[error("the socket has as many handlers of its own as it may")]
     TooMany,
@@ -124,7 +125,7 @@ pub enum RegisterError {
 }
 
 impl RegisterError {
-    /// What is wrong with the name of an event, if something is.
+    /// Checks the name of an event.
     pub(crate) fn of_name(event: &str) -> Result<(), Self> {
         let instead = match event {
             "connect" | "connection" => "`on_connect` handles connections",

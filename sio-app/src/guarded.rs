@@ -12,8 +12,8 @@ use crate::lock;
 /// Runs user code. A panic becomes an error.
 pub(crate) fn guarded<R>(code: impl FnOnce() -> R) -> Result<R, HandlerError> {
     lock::assert_none_held();
-    // The code may have left values of the user half changed. These are the user's business, and
-    // the socket ends.
+    // The user's code may have left its own values half changed. This crate does not use these
+    // values, and the socket ends.
     catch_unwind(AssertUnwindSafe(code)).map_err(|panic| HandlerError::Panicked(panic_message(&*panic)))
 }
 

@@ -1,10 +1,10 @@
 //! The code that all adapters of `sio` share, and the API that their users see.
 //!
-//! [`sio_proto`] is the protocol as a value; an adapter (`sio-tokio`, `sio-async-std`) is a socket
-//! and a clock. Between them stands this crate: locks, handlers, handles. It knows no runtime
-//! ([`adapter::Runtime`] is four function pointers) and does no I/O ([`adapter::Source`] and
-//! [`adapter::Outlet`] are the two ends of a socket) but to read [`ClientFiles`], before there is a
-//! server.
+//! [`sio_proto`] is the protocol as a value. An adapter (`sio-tokio`, `sio-async-std`) has the
+//! sockets and the clock. This crate is between them: it has the locks, the handlers and the
+//! handles. It knows no runtime ([`adapter::Runtime`] is four function pointers). It does no I/O
+//! ([`adapter::Source`] and [`adapter::Outlet`] are the two ends of a socket), except that it reads
+//! [`ClientFiles`] before a server starts.
 //!
 //! # For users
 //!
@@ -31,11 +31,11 @@
 //! * [`Emitter`] – to whom a message goes, and how: the builder that all three share.
 //! * [`SocketEmitter`] – how to send to one socket.
 //! * [`args`] – how arguments become types; [`handler`] – what handlers can ask for and return, and
-//!   what clients hear of it.
+//!   what clients get.
 //!
 //! # For adapters
 //!
-//! What an adapter calls is in [`adapter`]; users of a server see none of it.
+//! The API for adapters is in [`adapter`]. Users of a server do not need it.
 //!
 //! # Logs
 //!
@@ -48,8 +48,8 @@
 //! | error | `handler panicked` | `namespace`, `event`, `error` |
 //! | warn | `handler failed` | `namespace`, `event`, `error` |
 //! | warn | `arguments do not fit`, `cannot emit` | `namespace`, `event` |
-//! | warn | `a handler cannot be called`: it asks for a `what` that cannot be had | `namespace`, `event`, `what` |
-//! | error | `cannot register`: the server does not begin ([`Io::check`]) | `error` |
+//! | warn | `a handler cannot be called`: it asks for a `what` that is not available | `namespace`, `event`, `what` |
+//! | error | `cannot register`: the server does not start ([`Io::check`]) | `error` |
 //! | warn | `too many events wait for a handler: the session is closed` | `socket` |
 //! | warn | `a client's payload cannot be read` | `socket`, `codec`, `looks_like`, `error` |
 //! | warn | `a handler kept its thread, and others waited`: a handler took 50 ms or longer | `namespace`, `event`, `millis` |
@@ -65,14 +65,16 @@
 //! | debug | `refused` | `socket`, `namespace` |
 //! | debug | `connection refused` | `address`, `why` |
 //! | debug | `request refused` | `status` |
+//! | debug | `a lock was held for long`, target `sio_app::lock`, in debug builds: for more than 1 ms; `waited` lists who waited meanwhile | `holder`, `micros`, `waited` |
 //! | trace | span `event`, around the part of a handler that runs in place | `socket`, `namespace`, `name` |
 //!
-//! No payload is logged, and no id of a session, because that is all it takes to speak for its
-//! client: `socket` is a place in a table. `error` is what a handler of yours says of itself.
-//! `event` and `name` are names that a handler was registered for; what a client calls otherwise is
-//! `(any)`. `why` contains only words of this library and numbers. For an error of your own codec,
-//! it is the error's text, cut to one line. `namespace` is what a client asked for, if you have
-//! namespaces by pattern. What [`Io::on_error`] is told is not logged.
+//! No payload is logged. No id of a session is logged either, because anybody who knows the id can
+//! act as its client: `socket` is a place in a table. `error` is the text of the error that your
+//! handler returned. `event` and `name` are names for which a handler was registered; any other
+//! name is logged as `(any)`. `why` contains only words of this library and numbers. For an error
+//! of your own codec, it is the error's text, cut to one line. If you have namespaces by pattern,
+//! `namespace` is the name that the client asked for. An error that the function of
+//! [`Io::on_error`] gets is not logged.
 //!
 //! # Order and visibility
 //!
@@ -153,6 +155,8 @@ pub use options::Options;
 pub use rustls;
 pub use sio_proto::codec;
 pub use sio_proto::http::{HeaderError, Method, ResponseHeaders};
+#[cfg(feature = "transcript")]
+pub use sio_proto::server::transcript;
 pub use sio_proto::server::{
     Breach, BreachKind, ConnectionError, Count, Counters, EngineMessage, Extension, Generation, Handshake, Peer,
     Reason, Refused, TransportKind,
@@ -161,19 +165,21 @@ pub use sio_proto::{
     Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy06,
     Legacy09, Mount, OriginPattern, OriginPatternError, OriginRule, Origins, Priority, SameSite, Transports,
 };
-pub use turn::gone::Gone;
 pub use turn::incoming::Incoming;
 pub use turn::own::HandlerId;
 pub use turn::refusal::Refusal;
-pub use turn::sleep::Sleep;
+pub use turn::room_news::RoomEvent;
 pub use turn::socket_id::{SocketId, WireId};
 pub use user::ack::{Ack, AckError, AckFuture};
 pub use user::emitter::Emitter;
 pub use user::engine::{EngineHandler, EngineSocket};
+pub use user::gone::Gone;
 pub use user::handler::{self, Auth, Extract, HandlerResult, MiddlewareResult, State};
 pub use user::io::Io;
 pub use user::metrics::Metrics;
 pub use user::namespace::Namespace;
+pub use user::rooms::Rooms;
+pub use user::sleep::Sleep;
 pub use user::socket::Socket;
 pub use user::socket_emitter::SocketEmitter;
 pub use web::client_files::{ClientFiles, ClientFilesError};

@@ -1,12 +1,18 @@
-//! The locks of this crate. No code of the user's runs while one of them is held, and nothing of
-//! the user's is dropped: it could come back for the same lock, and wait for itself. Debug builds
-//! count the locks that a thread holds, so that the places where user code begins can say that
-//! there is none.
+//! The locks of this crate. No user code runs while a lock is held, and no value of the user is
+//! dropped: user code could take the same lock again and wait for itself for ever. Debug builds
+//! count the locks that a thread holds, so that the places where user code begins can assert that
+//! there is none. Debug builds also log each lock that was held for long, with the names of its
+//! holder and of the threads that waited ([`watch`]).
 //!
-//! The user's are handlers, hooks and what they capture, rules, extensions of requests, socket
-//! data, arguments that handlers have made of what came, wakers, and subscribers of logs. What is
-//! exempt says so itself: codecs and parsers ([`codec`](crate::codec)), and the callbacks of a
-//! rustls configuration.
+//! User code and values of the user are: handlers, hooks and the values that they capture, rules,
+//! extensions of requests, socket data, arguments of handlers, wakers, and subscribers of logs.
+//! There are exceptions, whose documentation says so: codecs and parsers ([`codec`](crate::codec)),
+//! and the callbacks of a rustls configuration.
+
+#[cfg(debug_assertions)]
+mod clock;
+#[cfg(debug_assertions)]
+mod watch;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -14,15 +20,15 @@ use std::task::Waker;
 
 use parking_lot::MutexGuard;
 
-#[cfg(debug_assertions)]
-thread_local!(static HELD: std::cell::Cell<u32> = const { std::cell::Cell::new(0) });
-
-/// A mutex whose holders are counted in debug builds.
+/// A mutex whose holders are counted, named and timed in debug builds.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(parking_lot::Mutex<T>);
 
 pub(crate) struct Locked<'a, T> {
+    // This field is dropped first: the report about the lock is written when the lock is free.
     guard: MutexGuard<'a, T>,
+    #[cfg(debug_assertions)]
+    hold: watch::Hold,
 }
 
 impl<T> Mutex<T> {
@@ -30,20 +36,42 @@ impl<T> Mutex<T> {
         Self(parking_lot::Mutex::new(value))
     }
 
+    /// Takes the lock. The holder has no name; reports show the line that calls this.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn lock(&self) -> Locked<'_, T> {
-        let guard = self.0.lock();
+        self.lock_for("")
+    }
+
+    /// Takes the lock. `name` says what the lock is taken for. Debug builds log who holds a lock
+    /// for longer than [`watch::LONG`], and who waits meanwhile. Release builds ignore the name.
+    #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub(crate) fn lock_for(&self, name: &'static str) -> Locked<'_, T> {
+        #[cfg(not(debug_assertions))]
+        {
+            let _ = name;
+            Locked { guard: self.0.lock() }
+        }
         #[cfg(debug_assertions)]
-        HELD.set(HELD.get() + 1);
-        Locked { guard }
+        {
+            let (holder, which) = (watch::Holder::new(name), watch::Which::of(&self.0));
+            let guard = match self.0.try_lock() {
+                Some(guard) => guard,
+                None => watch::wait(which, holder, || self.0.lock()),
+            };
+            Locked {
+                guard,
+                hold: watch::Hold::begin(which, holder),
+            }
+        }
     }
 }
 
+#[cfg(debug_assertions)]
 impl<T> Drop for Locked<'_, T> {
-    #[inline]
     fn drop(&mut self) {
-        #[cfg(debug_assertions)]
-        HELD.set(HELD.get() - 1);
+        self.hold.end();
     }
 }
 
@@ -63,15 +91,15 @@ impl<T> DerefMut for Locked<'_, T> {
     }
 }
 
-/// User code begins here.
+/// Asserts that this thread holds no lock. It is called wherever user code begins.
 #[inline]
 pub(crate) fn assert_none_held() {
     #[cfg(debug_assertions)]
-    assert_eq!(HELD.get(), 0, "user code under a lock");
+    assert_eq!(watch::held(), 0, "user code under a lock");
 }
 
-/// A waker that stands behind a lock, and is woken by many: taking a copy of it there runs no code
-/// of the runtime's.
+/// A waker that is kept behind a lock and woken by many threads. Cloning it under the lock runs no
+/// code of the runtime.
 #[derive(Clone)]
 pub(crate) struct Alarm(Arc<Waker>);
 

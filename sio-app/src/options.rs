@@ -90,11 +90,11 @@ pub struct Options {
     /// not come, and the arguments of events whose handlers wait. Default 16 MiB. One single event
     /// may wait whatever its size.
     pub max_waiting_bytes: usize,
-    /// How many handlers of its own a socket may have ([`Socket::on`](crate::Socket::on),
-    /// [`Socket::once`](crate::Socket::once)). Default 64. Each has a name of at most 256 bytes,
-    /// and what it captures. More are refused, because handlers that are given in other handlers
-    /// grow with what a client sends. All of them are looked through for each event of their
-    /// socket.
+    /// How many own handlers a socket may have ([`Socket::on`](crate::Socket::on),
+    /// [`Socket::once`](crate::Socket::once)). Default 64. Each handler takes memory for a name of
+    /// at most 256 bytes, and for the values that it captures. Further handlers are refused: if a
+    /// handler adds handlers, a client could add any number by sending events. For each event of
+    /// the socket, all of its own handlers are searched.
     pub max_handlers_per_socket: usize,
     /// How many things may wait for all sessions of one address, counted as in
     /// [`Options::max_waiting_events`], including sessions that have ended. Default 32 768. An
@@ -121,6 +121,20 @@ pub struct Options {
     /// namespaces waits longer. With a higher limit, a client that connects and leaves again can
     /// keep more futures.
     pub max_waiting_middlewares: usize,
+    /// The longest time that a decision of
+    /// [`Io::allow_request_async`](crate::Io::allow_request_async) may take. Default 10 s. After
+    /// this time the request is refused. If it is too short, clients are refused while the decision
+    /// is slow. If it is too long, more requests wait, and clients give up after 20 s by default.
+    pub allow_request_timeout: Duration,
+    /// The most requests that may wait for such a decision at the same time. Default 4 096. Further
+    /// requests are refused. Each waiting request keeps a connection, a copy of its head, and the
+    /// future that decides. If it is too low, clients that come back all at once are refused, for
+    /// example after a restart.
+    pub max_waiting_requests: usize,
+    /// The limit of [`Options::max_waiting_requests`] for the connections from one address, as
+    /// [`Options::max_connections_per_address`] counts them. Default 256. Behind a proxy raise this
+    /// limit to [`Options::max_waiting_requests`].
+    pub max_waiting_requests_per_address: usize,
     /// The time over which a shutdown spreads the sessions: each session leaves at a random moment
     /// of it. Default zero. With many clients, a longer time keeps all of them from connecting to
     /// the next server at once. Until its moment, a session goes on.
@@ -166,6 +180,9 @@ impl Default for Options {
             max_total_waiting_events: 1_000_000,
             max_total_waiting_bytes: 256 << 20,
             max_waiting_middlewares: 8,
+            allow_request_timeout: Duration::from_secs(10),
+            max_waiting_requests: 4_096,
+            max_waiting_requests_per_address: 256,
             max_handlers_per_socket: 64,
             shutdown_jitter: Duration::ZERO,
             shutdown_drain: Duration::from_secs(3),
@@ -192,65 +209,54 @@ impl Options {
     }
 }
 
+/// Writes the setters. A field without a setter is a compile error. A field whose setter is written
+/// by hand has to be named behind `by hand`.
 macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident: $kind:ty),* $(,)?) => {
-        /// Chainable setters. Each names the field that it sets; the field's documentation has the
+    ($($name:ident: $kind:ty),* $(,)?; by hand $($own:ident),*) => {
+        /// Chainable setters. Each sets the field with its name; the field's documentation has the
         /// default and the trade-off.
         impl Options {
-            $($(#[$doc])* #[must_use] pub const fn $name(mut self, $name: $kind) -> Self { self.$name = $name; self })*
+            $(
+                #[doc = concat!("Sets [`Options::", stringify!($name), "`](#structfield.", stringify!($name), ").")]
+                #[must_use]
+                pub const fn $name(mut self, $name: $kind) -> Self {
+                    self.$name = $name;
+                    self
+                }
+            )*
         }
+
+        const _: fn(Options) = |Options { $($name: _,)* $($own: _,)* }| {};
     };
 }
 
 setters! {
-    /// Sets [`Options::shards`](#structfield.shards).
     shards: usize,
-    /// Sets [`Options::max_connections`](#structfield.max_connections).
     max_connections: usize,
-    /// Sets [`Options::max_connections_per_address`](#structfield.max_connections_per_address).
     max_connections_per_address: usize,
-    /// Sets [`Options::ipv6_prefix`](#structfield.ipv6_prefix).
     ipv6_prefix: u8,
-    /// Sets [`Options::idle_timeout`](#structfield.idle_timeout).
     idle_timeout: Duration,
-    /// Sets [`Options::head_timeout`](#structfield.head_timeout).
     head_timeout: Duration,
-    /// Sets [`Options::body_timeout`](#structfield.body_timeout).
     body_timeout: Duration,
-    /// Sets [`Options::write_timeout`](#structfield.write_timeout).
     write_timeout: Duration,
-    /// Sets [`Options::linger_timeout`](#structfield.linger_timeout).
     linger_timeout: Duration,
-    /// Sets [`Options::max_pipelined_bytes`](#structfield.max_pipelined_bytes).
     max_pipelined_bytes: usize,
-    /// Sets [`Options::max_left_bytes`](#structfield.max_left_bytes).
     max_left_bytes: usize,
-    /// Sets [`Options::max_receiving_bytes`](#structfield.max_receiving_bytes).
     max_receiving_bytes: usize,
-    /// Sets
-    /// [`Options::max_receiving_bytes_per_address`](#structfield.max_receiving_bytes_per_address).
     max_receiving_bytes_per_address: usize,
-    /// Sets [`Options::max_waiting_events`](#structfield.max_waiting_events).
     max_waiting_events: usize,
-    /// Sets [`Options::max_waiting_bytes`](#structfield.max_waiting_bytes).
     max_waiting_bytes: usize,
-    /// Sets
-    /// [`Options::max_waiting_events_per_address`](#structfield.max_waiting_events_per_address).
     max_waiting_events_per_address: usize,
-    /// Sets [`Options::max_waiting_bytes_per_address`](#structfield.max_waiting_bytes_per_address).
     max_waiting_bytes_per_address: usize,
-    /// Sets [`Options::max_total_waiting_events`](#structfield.max_total_waiting_events).
     max_total_waiting_events: usize,
-    /// Sets [`Options::max_total_waiting_bytes`](#structfield.max_total_waiting_bytes).
     max_total_waiting_bytes: usize,
-    /// Sets [`Options::max_waiting_middlewares`](#structfield.max_waiting_middlewares).
     max_waiting_middlewares: usize,
-    /// Sets [`Options::max_handlers_per_socket`](#structfield.max_handlers_per_socket).
+    allow_request_timeout: Duration,
+    max_waiting_requests: usize,
+    max_waiting_requests_per_address: usize,
     max_handlers_per_socket: usize,
-    /// Sets [`Options::shutdown_jitter`](#structfield.shutdown_jitter).
     shutdown_jitter: Duration,
-    /// Sets [`Options::shutdown_drain`](#structfield.shutdown_drain).
     shutdown_drain: Duration,
-    /// Sets [`Options::shutdown_timeout`](#structfield.shutdown_timeout).
     shutdown_timeout: Duration,
+    ; by hand client_files
 }

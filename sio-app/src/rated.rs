@@ -78,6 +78,7 @@ pub(crate) struct Warnings {
     pub(crate) slow: Rated,
     pub(crate) strangers: Rated,
     pub(crate) receiving: Rated,
+    pub(crate) undecided: Rated,
 }
 
 impl Warnings {
@@ -94,6 +95,7 @@ impl Warnings {
             slow: Rated::new("a handler kept its thread"),
             strangers: Rated::new("request refused for where it comes from"),
             receiving: Rated::new("too much is being received"),
+            undecided: Rated::new("a request is refused that nobody has decided about"),
         }
     }
 }

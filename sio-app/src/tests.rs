@@ -19,6 +19,7 @@ use crate::link::tests::Wall;
 use crate::{Ack, Config, Io, Method, Options, Peer, RawArgs, Reason, Socket};
 
 mod answers;
+mod asking;
 mod crossing;
 mod exchanges;
 mod extractors;
@@ -28,6 +29,7 @@ mod keeping;
 mod orders;
 mod pipelining;
 mod polls;
+mod rooms;
 mod several;
 
 thread_local! {
@@ -213,7 +215,7 @@ impl Driven {
         String::from_utf8_lossy(&written).into_owned()
     }
 
-    /// What the client hears of this.
+    /// Sends this packet, and returns what is written to the client.
     pub(crate) fn says(&mut self, packet: &str) -> String {
         let _ = self.read(&text(packet));
         self.written()

@@ -81,7 +81,7 @@ impl Server {
     /// ```no_run
     /// # async fn example(io: sio_async_std::Server) -> Result<(), Box<dyn std::error::Error>> {
     /// let listener = std::net::TcpListener::bind("127.0.0.1:3000")?; // or one of async_std::net, or of smol::net
-    /// let signal = async { std::future::pending().await }; // for example the async-signal crate
+    /// let signal = std::future::pending::<()>(); // for example one of the async-signal crate
     /// io.serve(listener).with_graceful_shutdown(signal).await?;
     /// # Ok(())
     /// # }

@@ -188,7 +188,6 @@ impl Conn {
     ///
     /// The cost is the decoding of `bytes`, and pongs that are shorter than the pings among the
     /// bytes. No limit of a session has been checked at this point.
-    /// than the pings among them.
     pub fn handle_bytes(&mut self, bytes: &mut BytesMut, out: &mut Arrivals) {
         match &self.state {
             State::WebSocket(..) => self.read_frames(bytes, out),

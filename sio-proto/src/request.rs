@@ -125,6 +125,13 @@ impl Request {
         self.findings.stranger
     }
 
+    /// Whether the request is refused because of its host or page ([`Config::hosts`],
+    /// [`Config::origins`]), whatever the application decides.
+    #[must_use]
+    pub const fn is_stranger(&self) -> bool {
+        self.findings.stranger.is_some()
+    }
+
     /// Whether its page may read the answer, if CORS allows some pages and not others.
     pub(crate) const fn may_read(&self) -> bool {
         self.findings.may_read
@@ -182,6 +189,12 @@ impl Request {
     /// [`http::Query::MAX_PAIRS`] pairs. At this point only [`http::Limits`] have been checked.
     pub fn prepare(&mut self, config: &Config, now: Time) {
         self.handshake = Some(self.handshake(config, now));
+    }
+
+    /// Returns what [`Request::prepare`] has made, if it was called.
+    #[must_use]
+    pub fn prepared(&self) -> Option<Arc<Handshake>> {
+        self.handshake.clone()
     }
 
     /// The part of the request that its session keeps. It was [prepared](Self::prepare), or is made

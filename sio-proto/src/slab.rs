@@ -1,13 +1,15 @@
-//! Dense storage with generations: a key that outlives its value is recognised, not misread.
+//! Dense storage with generations: a key whose value is gone is recognised, and never finds another
+//! value.
 //!
 //! ```text
 //!   chunks   [ 0 ][ 1 ][ 2 ] …          slot = chunk × 64 + place in it
 //!              │    │    └─ nothing in it: no memory but the generation to go on with
 //!              └────┴─ up to 64 entries, each a generation and perhaps a value
 //! ```
-//! A chunk whose last value goes gives its memory back, so a crowd that has gone leaves nothing
-//! behind. New values go into the lowest chunk that has a vacant slot, so that the others become
-//! empty. No chunk is ever moved: a slab of a million values grows by one chunk at a time.
+//! When the last value of a chunk goes, the chunk releases its memory. So a crowd that has gone
+//! leaves nothing behind. New values go into the lowest chunk with a vacant slot, so that the other
+//! chunks become empty. A chunk is never moved: a slab of a million values grows by one chunk at a
+//! time.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -18,7 +20,7 @@ use crate::id::Slot;
 /// Slots in a chunk.
 const CHUNK: usize = 64;
 
-/// Values in slots, each slot with a generation that grows when it is emptied.
+/// Values in slots. The generation of a slot grows when the slot is emptied.
 #[derive(Debug)]
 pub(crate) struct Slab<S, T> {
     chunks: Vec<Chunk<T>>,
@@ -34,7 +36,7 @@ struct Chunk<T> {
     entries: Vec<Entry<T>>,
     /// A bit for each slot that has a value.
     used: u64,
-    /// The generation of entries yet to be made: none that a key of an earlier one could have.
+    /// The generation of entries that will be made: no key of an earlier entry can have it.
     generation: u32,
 }
 
@@ -112,7 +114,7 @@ impl<S: Slot, T> Slab<S, T> {
             self.vacant.insert(number as u32);
         }
         chunk.used &= !(1 << at);
-        // The first chunk stays: a server with one client is not to allocate for each.
+        // The first chunk stays, so that a server with one client does not allocate for each value.
         if chunk.used == 0 && number > 0 {
             let generations = chunk.entries.iter().map(|entry| entry.generation);
             chunk.generation = generations.fold(chunk.generation, u32::max);
@@ -138,13 +140,13 @@ impl<S: Slot, T> Slab<S, T> {
             .is_some_and(|e| e.generation == generation && e.value.is_some())
     }
 
-    /// The value in `slot`, if that is of this generation.
+    /// The value in `slot`, if it is of this generation.
     pub(crate) fn find(&self, slot: S, generation: u32) -> Option<&T> {
         let entry = self.entry(slot).filter(|entry| entry.generation == generation)?;
         entry.value.as_ref()
     }
 
-    /// The same, to change it.
+    /// The value in `slot`, to change it, if it is of this generation.
     pub(crate) fn find_mut(&mut self, slot: S, generation: u32) -> Option<&mut T> {
         let (number, at) = place(slot.number());
         let entry = self.chunks.get_mut(number)?.entries.get_mut(at)?;
@@ -201,8 +203,8 @@ mod tests {
         assert_eq!((slab.len(), slab.slots().count()), (1, 1));
     }
 
-    /// Hardening A16: what a crowd needed comes back, and its keys are not mistaken for those of
-    /// whoever comes after.
+    /// Hardening A16: the memory of a crowd is released, and the keys of its values do not find
+    /// later values.
     #[test]
     fn a_crowd_that_has_gone_leaves_nothing() {
         let mut slab = Slab::<SessionSlot, _>::new();
@@ -218,7 +220,7 @@ mod tests {
             );
             for (slot, generation) in &keys {
                 assert!(slab.holds(*slot, *generation));
-                // Somebody in the middle stays.
+                // One value in the middle stays.
                 if *slot != middle {
                     slab.remove(*slot);
                 }

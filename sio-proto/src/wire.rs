@@ -3,7 +3,6 @@
 //! A [`Wire`] is set when a connection becomes a websocket. Its [`WireDecoder`] turns each message
 //! into an [`Inbound`], completely parsed and checked. So the shard, which is locked while it
 //! works, only has to act.
-//! locked while it works, has only to act.
 
 pub(crate) mod engine;
 pub(crate) mod legacy06;

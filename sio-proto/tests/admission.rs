@@ -331,9 +331,10 @@ const OPEN_ROADS: &[&str] = &[
     "not ours",
 ];
 
-/// Whether an answer is a refusal in the form of the generation. The form is a status, or a script
-/// that reports the refusal (browsers run no script whose status is an error), or a websocket that
-/// is accepted and closed (old clients do not see the status of a handshake).
+/// Whether an answer is a refusal in the form of the generation. There are three forms. The first
+/// is a status. The second is a script that reports the refusal, because browsers run no script
+/// whose status is an error. The third is a websocket that is accepted and closed, because old
+/// clients do not see the status of a handshake.
 fn refuses(answer: &str, ended: bool, obstacle: Obstacle) -> bool {
     let room = matches!(obstacle, Obstacle::Full | Obstacle::Draining);
     match status(answer) {

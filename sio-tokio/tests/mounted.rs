@@ -600,3 +600,35 @@ async fn http_2_polls_and_does_not_upgrade() {
     let refused = patiently(sender.send_request(connect)).await.unwrap();
     assert_eq!(refused.status(), 501);
 }
+
+/// API: allowRequest: async: in another HTTP server a decision may wait on tokio's own timers.
+#[tokio::test]
+async fn a_decision_is_waited_for_by_every_road() {
+    let io = default_server();
+    io.allow_request_async(async |request| {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        match request.query_value("token").as_deref() {
+            Some("good") => Ok(()),
+            _ => Err("no token".to_owned()),
+        }
+    });
+    for mounted in [own_routes().layer(io.layer()), own_routes().merge(io.routes())] {
+        let address = serve(mounted).await;
+        for target in [
+            "/socket.io/?EIO=4&transport=polling",
+            "/socket.io/1/?t=1",
+            "/socket.io/xhr-polling//1795447966090?a=b",
+        ] {
+            let before = io.sessions();
+            let mut connection = raw::Connection::open(address).await;
+            connection.write(&raw::get(target)).await;
+            let (head, _) = connection.response_with_head().await;
+            assert!(matches!(&head[9..12], "401" | "403"), "{target}: {head}");
+            assert_eq!(io.sessions(), before, "{target}");
+            let mut connection = raw::Connection::open(address).await;
+            connection.write(&raw::get(&format!("{target}&token=good"))).await;
+            let (head, _) = connection.response_with_head().await;
+            assert_eq!((&head[9..12], io.sessions()), ("200", before + 1), "{target}");
+        }
+    }
+}

@@ -5,8 +5,10 @@
 //! own floor as long as no circle closes among them. Modules on the floor of roles must not import
 //! from each other. A new module has to get a floor here, so that somebody decides on its place. No
 //! module may take names of other crates (`Arc`, `Vec`) from the private imports of its parent.
+//! Both adapters export the same names for users.
 
 mod imports;
+mod surface;
 
 use crate::failure::{Failure, Outcome, While};
 use crate::workspace::Workspace;
@@ -140,6 +142,7 @@ pub(crate) fn run(tree: &Workspace) -> Outcome {
             house.floors.len()
         );
     }
+    complaints.extend(surface::complaints(tree)?);
     if complaints.is_empty() {
         return Ok(());
     }
@@ -277,6 +280,12 @@ fn borrowed_names(source: &Source, sources: &[Source]) -> Vec<String> {
         let Some(owner) = sources.iter().find(|other| is_above && other.module == owner) else {
             continue;
         };
+        if name == "*" {
+            complaints.push(format!(
+                "{}:{}: takes everything from {}, its private imports too: name what it needs",
+                source.name, import.line, owner.name
+            ));
+        }
         if imports::foreign_names(&owner.text).contains(name) {
             complaints.push(format!(
                 "{}:{}: takes `{name}` from the private imports of {}: import it from the crate that it belongs to",
@@ -341,12 +350,16 @@ mod tests {
     };
 
     fn complaints(files: &[(&str, &str)]) -> Vec<String> {
+        complaints_in(&HOUSE, files)
+    }
+
+    fn complaints_in(house: &House, files: &[(&str, &str)]) -> Vec<String> {
         let source = |(name, text): &(&str, &str)| Source {
             name: (*name).to_owned(),
             module: module_of(Path::new(name)),
             text: (*text).to_owned(),
         };
-        inspect(&HOUSE, &files.iter().map(source).collect::<Vec<_>>())
+        inspect(house, &files.iter().map(source).collect::<Vec<_>>())
     }
 
     #[test]
@@ -405,6 +418,71 @@ mod tests {
             found[0].contains("takes `Arc` from the private imports of http.rs"),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn nothing_is_taken_from_a_parent_unnamed() {
+        let parent = ("http.rs", "use alloc::sync::Arc;\npub struct Head;");
+        let found = complaints(&[parent, ("http/head.rs", "use core::fmt;\nuse super::*;")]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("http/head.rs:2: takes everything"), "{found:?}");
+        let tests = "fn head() {}\n\n#[cfg(test)]\nmod tests {\n    use super::*;\n}\n";
+        assert!(complaints(&[parent, ("http/head.rs", tests)]).is_empty());
+    }
+
+    /// Checks the floors of `sio-app`: turns must not import handles, handles must not import
+    /// hosts, and only adapters may import the names of `adapter`.
+    #[test]
+    fn turns_know_no_handles_and_handles_no_hosts() {
+        let names = ("lib.rs", "pub use user::io::Io;\npub use turn::refusal::Refusal;");
+        for (file, text, from, to) in [
+            (
+                "turn/work.rs",
+                "use crate::user::socket::Socket;",
+                "`turn` (turns)",
+                "`user` (handles)",
+            ),
+            ("turn/work.rs", "use crate::Io;", "`turn` (turns)", "`user` (handles)"),
+            (
+                "link/mod.rs",
+                "use crate::turn::shard::ShardCell;",
+                "`link` (lines)",
+                "`turn` (turns)",
+            ),
+            (
+                "user/io.rs",
+                "fn f(_: &crate::host::place::Place) {}",
+                "`user` (handles)",
+                "`host` (hosts)",
+            ),
+            (
+                "host/serve.rs",
+                "use crate::adapter::Driver;",
+                "`host` (hosts)",
+                "`adapter` (pages)",
+            ),
+        ] {
+            let found = complaints_in(&APP, &[names, (file, text)]);
+            assert_eq!(found.len(), 1, "{text}: {found:?}");
+            let start = format!("{file}:1: {from} imports {to}, which stands above it: move");
+            assert!(found[0].starts_with(&start), "{found:?}");
+        }
+        let circle = [
+            ("web/request.rs", "use crate::options::Options;"),
+            ("options.rs", "use crate::web::client_files::ClientFiles;"),
+        ];
+        let found = complaints_in(&APP, &circle);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].contains("a way leads back"), "{found:?}");
+        let down = [
+            names,
+            (
+                "user/namespace.rs",
+                "use crate::turn::table::Table;\nuse crate::Refusal;",
+            ),
+            ("host/place.rs", "use crate::user::io::Inner;\nuse crate::link::Link;"),
+        ];
+        assert_eq!(complaints_in(&APP, &down), [""; 0]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `cargo xtask interop`: genuine clients against the conformance server and the chat example.
 //!
 //! Everything happens on the loopback interface. The suites are `interop/*.test.mjs`, run by node's
-//! own test runner; With `--server` and `--chat` they run against other programs that implement the
+//! own test runner. With `--server` and `--chat` they run against other programs that implement the
 //! same contract.
 
 use crate::arguments::Arguments;

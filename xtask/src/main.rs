@@ -7,6 +7,7 @@
 //!                                                       shutdown and want of descriptors, with many clients
 //! cargo xtask hostile [--only CASES] [--list] [--full] [--runtime NAMES] [--server PROGRAM]
 //!                                                       attacks, and what the server may lose by each
+//! cargo xtask replay  FILE                              runs a transcript again, and compares
 //! cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
 //!                     [--server PROGRAM] [--chat PROGRAM]
 //!                                                       genuine clients against the conformance server
@@ -36,6 +37,7 @@ mod interop;
 mod operate;
 mod process;
 mod programs;
+mod replay;
 mod runtimes;
 mod server;
 mod tidy;
@@ -51,6 +53,7 @@ usage: cargo xtask check   [--only STEPS] [--skip STEPS]
        cargo xtask clients [--only VERSIONS]
        cargo xtask operate [--only RUNS] [--runtime NAMES] [--server PROGRAM]
        cargo xtask hostile [--only CASES] [--list] [--full] [--runtime NAMES] [--server PROGRAM]
+       cargo xtask replay  FILE
        cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
                            [--server PROGRAM] [--chat PROGRAM]";
 
@@ -66,6 +69,9 @@ fn main() -> ExitCode {
 
 fn run(mut words: impl Iterator<Item = String>) -> Outcome {
     let command = words.next().ok_or_else(|| Failure::new(USAGE))?;
+    if command == "replay" {
+        return replay::run(&Workspace::find()?, words);
+    }
     let arguments = Arguments::parse(words)?;
     match command.as_str() {
         "check" => check::run(&Workspace::find()?, arguments),

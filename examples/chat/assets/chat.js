@@ -267,7 +267,7 @@ function showTyping() {
 
 // ------------------------------------------------------------------------------------------------- showing
 
-/** How the connection stands: in the header always, above the messages when there is none. */
+/** Shows the state of the connection: always in the header, and above the messages while there is no connection. */
 function showState() {
   const { state, transport } = socket;
   const returning = ids.size > 0;

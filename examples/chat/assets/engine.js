@@ -2,7 +2,7 @@
  * engine.js: one Engine.IO 4 session, and the two transports that carry it (docs/protocol/engine-io.md).
  *
  *     PollingTransport, WebSocketTransport   Engine.IO packets <-> HTTP bodies, frames
- *     Engine                                 handshake, heartbeat, upgrade, close. Lives once; sio.js makes a new one to reconnect
+ *     Engine                                 handshake, heartbeat, upgrade, close. Is used once; sio.js makes a new one to reconnect
  *
  * A transport carries packets: a string is a text packet with its type digit, a Uint8Array is a binary message.
  * It tells its owner what happens: opened(t), received(t, packet), drained(t), closed(t, reason, error).
@@ -309,7 +309,7 @@ export class Engine {
     if (upgrade && this.state === "open") this.#startProbe();
   }
 
-  // -- heartbeat: the server pings, we answer, and only its ping proves that it lives
+  // -- heartbeat: the server pings, we answer, and only its ping proves that it is alive
 
   #heartbeat() {
     this.#watch();

@@ -10,7 +10,7 @@
  *     const sum = await socket.emitWithAck("sum", 20, 22);      // rejects after options.ackTimeout
  *
  * encode() and Decoder turn packets into one text and its attachments, and back (docs/protocol/socket-io.md §2). Socket is
- * one namespace of one server: events, acknowledgements, a buffer, and the patience to reconnect. engine.js is the rest.
+ * one namespace of one server: events, acknowledgements and a buffer; it reconnects by itself. engine.js has the rest.
  *
  * Left out, on purpose: several namespaces over one connection (open two sockets), connection state recovery, WebTransport,
  * Blobs, and protocol revisions before 5.
@@ -116,7 +116,7 @@ function parse(packet, json, reviver) {
 const DEFAULTS = {
   url: "/", //                  the server; relative to the page
   path: "/socket.io/", //       where on the server
-  namespace: "/", //            which conversation on it
+  namespace: "/", //            the namespace on the server
   mode: "auto", //              "auto", "websocket", "polling" or "upgrade", see Engine
   auth: undefined, //           an object for the server's middleware, or a function (sync or async) that gives one per connection
   autoConnect: true, //         begin at once
@@ -137,7 +137,7 @@ const DEFAULTS = {
  * `state` is "connecting", "connected", "waiting" (for the next attempt, see `retryAt`) or "closed"; `id` is our id on the server.
  *
  * Events of its own: `connect`; `disconnect` (reason); `connect_error` (error, with `error.data` if the server refused us).
- * After "io server disconnect" or a refusal by the server it stays closed until connect() is called, because the server wants it so.
+ * After "io server disconnect" or a refusal by the server it stays closed until connect() is called, because the server has decided so.
  */
 export class Socket {
   id = undefined;
@@ -317,7 +317,7 @@ export class Socket {
 
   // -- endings
 
-  /** The connection ended though nobody wanted it to. */
+  /** The connection was lost. Connects again, if the options say so. */
   #lost(reason, error) {
     const { reconnection, reconnectionDelay, reconnectionDelayMax, randomizationFactor } = this.#options;
     if (!reconnection) return this.#close(reason, error);
@@ -331,7 +331,7 @@ export class Socket {
     });
   }
 
-  /** The connection ended because somebody wanted it to. */
+  /** Ends the connection, and does not reconnect. */
   #close(reason, error) {
     this.#attempts = 0;
     this.#drop(reason, error, () => "closed");

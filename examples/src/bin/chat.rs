@@ -8,6 +8,10 @@
 //! clients into `clients/`, the program serves them too. Then the page `/generations` runs one
 //! frame for each generation, all in the same room.
 //!
+//! If it is built with `--features transcript`, the program writes the inputs and outputs of the
+//! server into files (`docs/transcript.md`). The environment variable `SIO_TRANSCRIPT` has the name
+//! of the files.
+//!
 //! The chat itself is [`sio_examples::chat`]. This file runs it on tokio.
 
 #![forbid(unsafe_code)]
@@ -32,6 +36,8 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let port = chat::port("usage: chat [--port N]");
     let server = Server::with_options(chat::config(), chat::options())?;
+    #[cfg(feature = "transcript")]
+    let _transcripts = sio_examples::Transcripts::write_if_asked(&server)?;
     chat::register(&server);
     // Without this function, or a subscriber of `tracing`, the program would report no errors. The
     // arguments that a client has sent are not written to the terminal.

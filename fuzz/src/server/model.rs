@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use sio_proto::server::{AckError, Delivery, Generation, Handshake, Target};
+use sio_proto::server::{AckError, Breach, Delivery, Generation, Handshake, Target};
 use sio_proto::{SessionKey, Sid, SocketKey};
 
 #[derive(Debug)]
@@ -110,6 +110,12 @@ impl Model {
             }
             Delivery::EngineUpgraded { session, .. } => {
                 assert!(self.raw.contains(&session), "the upgrade of a session that is not open");
+            }
+            Delivery::Breach { socket, breach, .. } => {
+                let is_known = socket.is_none_or(|socket| self.sockets.contains_key(&socket));
+                assert!(is_known, "a socket that does not exist breaks a rule");
+                let is_short = breach.text().len() <= Breach::MAX_TEXT_BYTES;
+                assert!(is_short && !breach.text().contains(|c: char| c.is_control()), "a broken rule fills the log");
             }
             other => panic!("unknown delivery {other:?}"),
         }

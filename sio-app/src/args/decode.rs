@@ -22,9 +22,20 @@ pub(crate) fn from_args<T: DeserializeOwned + 'static>(args: Args) -> Result<T, 
     if let Some(slot) = (&mut slot as &mut dyn Any).downcast_mut::<Option<RawArgs>>() {
         *slot = Some(RawArgs(args_handed_over(args)));
     } else {
-        slot = Some(T::deserialize(List(&args)).map_err(ArgsError::new)?);
+        slot = Some(T::deserialize(List(&args)).map_err(|error| misfit(error, &args))?);
     }
     slot.ok_or_else(|| ArgsError::new(Error::custom("unreachable: one of the two branches has filled it")))
+}
+
+/// Makes the error for arguments that do not fit. If the arguments contain bytes, the error names
+/// the types that read bytes, because the handler may have asked for a `Vec<u8>`.
+fn misfit(error: Error, args: &Args) -> ArgsError {
+    ArgsError::new(match &args.attachments[..] {
+        [] => error,
+        _ => Error::custom(format_args!(
+            "{error}; there are bytes in the arguments: `Binary` or `Bytes` reads them"
+        )),
+    })
 }
 
 thread_local!(static KEEPS: Cell<bool> = const { Cell::new(false) });

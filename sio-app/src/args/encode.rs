@@ -44,8 +44,8 @@ pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) 
     let attachments = page.attachments;
     if !attachments.is_empty() {
         // A value from a client may look like a placeholder. In arguments with bytes, the receiving
-        // clients would treat it as one: they would replace it by the bytes of another value, as
-        // often as it occurs, or end their connections.
+        // clients would treat it as a placeholder: they would replace each copy of it by the bytes
+        // of another value, or end their connections.
         named_attachments(&json, attachments.len()).map_err(|_| ArgsError::new(Error::custom(LOOKALIKE)))?;
     }
     Ok(Args {

@@ -19,6 +19,11 @@
 //! value that looks like a placeholder cannot be sent together with bytes: this is an error,
 //! because clients would replace it by bytes. Without bytes, it is like any other value. Note that
 //! a `Vec<T>` is *one* argument, an array; use [`RawArgs::values`] for all arguments as values.
+//!
+//! A `Vec<u8>` is an array of numbers, in both directions, because `serde` cannot distinguish it
+//! from other lists. So `emit("image", vec)` sends numbers, which are several times as large, and a
+//! `Buffer` of JavaScript does not fit into a `Vec<u8>`. For bytes, use [`Binary`] or [`Bytes`]:
+//! `emit("image", Binary::from(vec))`, and `|image: Binary|` in a handler.
 
 mod decode;
 mod encode;
@@ -533,6 +538,22 @@ mod tests {
         assert_eq!(mixed.attachments, ["first", "abc", "d"]);
         let (_, back) = from_args::<(Bytes, Photo)>(mixed).unwrap();
         assert_eq!(back, photo);
+    }
+
+    /// Newcomers D3: if a handler asks for numbers and the client has sent bytes, the error names
+    /// the type to ask for.
+    #[test]
+    fn bytes_do_not_fit_into_numbers() {
+        let sent = written(&Binary::from(vec![1, 2]));
+        let error = from_args::<Vec<u8>>(sent).unwrap_err().to_string();
+        assert!(error.ends_with("`Binary` or `Bytes` reads them"), "{error}");
+        assert!(
+            !from_args::<Vec<u8>>(args("\"x\""))
+                .unwrap_err()
+                .to_string()
+                .contains("Binary")
+        );
+        assert_eq!(&*written(&vec![1_u8, 2]).json, "[1,2]");
     }
 
     #[test]

@@ -220,6 +220,10 @@ impl Connection {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            if self.place.poll_decision(cx, &mut self.later) {
+                self.count_received();
+                continue;
+            }
             match self.place.link.standing() {
                 Standing::Open => self.read_blocked = 0,
                 Standing::Blocked => match source.poll_writable(cx) {
@@ -342,7 +346,7 @@ impl Connection {
     /// Counts the received bytes that the connection keeps. Returns false if there is no room for
     /// them.
     fn has_room(&mut self) -> bool {
-        let received = self.rest.capacity() + self.conn.held_bytes() + self.later.bytes();
+        let received = self.rest.capacity() + self.conn.held_bytes() + self.later.bytes() + self.place.asking_bytes();
         if received <= self.counted + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
             return true;
         }
@@ -461,7 +465,7 @@ impl Connection {
         {
             self.steps += u32::try_from(arrivals.packets.len() / PACKETS_A_STEP).unwrap_or(u32::MAX / 2);
             let packets = &mut arrivals.packets;
-            cell.input(turn, |state, now, out| {
+            cell.input("packets", turn, |state, now, out| {
                 state.shard.handle_packets(now, *id, packets, out)
             });
         }
@@ -540,7 +544,7 @@ impl Connection {
                 // The shard still knows that the link is full.
                 (Progress::Full | Progress::Stuck, _) => self.place.link.hand_over(),
                 (Progress::Done, Some(Seat { cell, id, .. })) => {
-                    cell.input(turn, |state, now, _| state.shard.handle_drained(now, *id));
+                    cell.input("drained", turn, |state, now, _| state.shard.handle_drained(now, *id));
                 }
                 (Progress::Done, None) => {}
             }

@@ -1,4 +1,5 @@
-//! The driver of a server: the calls that only an adapter makes, and no user of a server.
+//! The driver of a server: the calls that only an adapter makes. Users of a server do not make
+//! them.
 
 use std::task::Waker;
 
@@ -62,7 +63,7 @@ impl Driver {
     pub fn handle_timeout(&self, shard: usize, waker: &Waker) -> Option<Time> {
         let cell = self.0.0.shards.cells.get(shard)?;
         turn::run(self.0.0.runtime(), |turn| {
-            cell.input(turn, |state, now, out| state.shard.handle_timeout(now, out));
+            cell.input("timeout", turn, |state, now, out| state.shard.handle_timeout(now, out));
         });
         cell.wake_sleepers();
         cell.arm(waker)

@@ -179,6 +179,7 @@ impl Exchange {
             self.link.set_waker(cx.waker());
             self.waker = Some(cx.waker().clone());
         }
+        self.place.poll_decision(cx, &mut self.later);
         if self.go_on() {
             cx.waker().wake_by_ref();
         }

@@ -1,6 +1,7 @@
 //! The functions for adapters: connections, requests of other HTTP servers, listeners, and the
 //! tasks that watch the time.
 
+pub(crate) mod asking;
 pub(crate) mod background;
 pub(crate) mod connection;
 pub(crate) mod driver;

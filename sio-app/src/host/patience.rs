@@ -12,7 +12,7 @@ use crate::link::connections::Then;
 use crate::link::{Item, Link};
 use crate::options::Options;
 use crate::turn;
-use crate::user::io::Inner;
+use crate::user::inner::Inner;
 
 impl Inner {
     /// Ends connections whose peers take longer than the [`Options`] allow.

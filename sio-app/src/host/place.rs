@@ -4,16 +4,20 @@
 //! is told.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use sio_proto::LinkId;
 use sio_proto::Time;
 use sio_proto::server::{Admission, Breach, Cause, Outputs, Peer, Request, Routed, Write};
 
 use crate::guarded::guarded;
+use crate::host::asking::{Asked, Asking};
 use crate::link::Link;
+use crate::turn::later::Later;
 use crate::turn::shard::{ShardCell, State};
 use crate::turn::{self, Turn};
-use crate::user::io::Inner;
+use crate::user::hooks::{AllowLaterFn, Allows};
+use crate::user::inner::Inner;
 
 pub(crate) struct Place {
     pub(crate) io: Arc<Inner>,
@@ -22,6 +26,8 @@ pub(crate) struct Place {
     pub(crate) seat: Option<Seat>,
     /// The cause that the shard is told when this value is dropped.
     pub(crate) dropped: Cause,
+    /// The request that waits for the application's decision.
+    asking: Option<Box<Asking>>,
 }
 
 pub(crate) struct Seat {
@@ -43,6 +49,7 @@ impl Place {
             number,
             seat: None,
             dropped,
+            asking: None,
         })
     }
 
@@ -56,9 +63,64 @@ impl Place {
         // The application is asked before the lock is taken. It is also asked if the request seems
         // to name a session, because only the shard knows whether the session exists.
         if request.may_open_session() {
-            request.admission = self.io.admission(&request);
             request.unix_time = Some((self.io.runtime().unix_time)());
+            match self.io.allows() {
+                Allows::All => request.admission = Admission::Allowed,
+                Allows::Now(hook) => request.admission = self.io.admission(&hook, &request),
+                // A request that will be refused because of its host or origin need not wait for a
+                // decision.
+                Allows::Later(_) if request.is_stranger() => {}
+                Allows::Later(hook) => return self.ask(turn, request, &hook),
+            }
         }
+        self.dispatch(turn, request);
+    }
+
+    /// Asks the application, whose decision may take time. The request goes on at once, or when the
+    /// decision is there ([`Place::poll_decision`]).
+    fn ask(&mut self, turn: &Turn, request: Request, hook: &AllowLaterFn) {
+        let request = match Asking::begin(&self.io, hook, request, turn.now()) {
+            Asked::Decided(request) => request,
+            Asked::Waits(asking) => {
+                let may_wait =
+                    self.asking.is_none() && self.io.connections.lock().begin_asking(self.number, &self.io.options);
+                if may_wait {
+                    self.asking = Some(asking);
+                    return;
+                }
+                asking.refuse(&self.io)
+            }
+        };
+        self.dispatch(turn, request);
+    }
+
+    /// Polls the decision about a request that waits for one. Returns true if the request has gone
+    /// on: its turn is over, and may have left work in `later`.
+    pub(crate) fn poll_decision(&mut self, cx: &mut Context<'_>, later: &mut Later) -> bool {
+        let Some(asking) = &mut self.asking else { return false };
+        let Poll::Ready(admission) = asking.poll(&self.io, cx) else {
+            return false;
+        };
+        let Some(request) = self.stop_asking().map(|asking| asking.decided(admission)) else {
+            return false;
+        };
+        let ((), leftover) = turn::run_a_while(self.io.runtime(), |turn| self.dispatch(turn, request));
+        later.put(leftover);
+        true
+    }
+
+    fn stop_asking(&mut self) -> Option<Box<Asking>> {
+        let asking = self.asking.take()?;
+        self.io.connections.lock().end_asking(self.number);
+        Some(asking)
+    }
+
+    /// The memory that a request takes while it waits for a decision, in bytes.
+    pub(crate) fn asking_bytes(&self) -> usize {
+        self.asking.as_ref().map_or(0, |asking| asking.bytes())
+    }
+
+    fn dispatch(&mut self, turn: &Turn, mut request: Request) {
         let shard = match self.io.shards.router.route(&request) {
             Routed::Session(shard) => shard,
             Routed::New => {
@@ -100,7 +162,7 @@ impl Place {
             return;
         };
         let link = &self.link;
-        let id = cell.input(turn, |state, now, out| {
+        let id = cell.input("request", turn, |state, now, out| {
             let id = known.unwrap_or_else(|| state.links.insert(Arc::clone(link)));
             input(state, now, id, out);
             id
@@ -117,7 +179,7 @@ impl Place {
 
     /// Whether a GET is held on the link. Then the request behind it may be read.
     pub(crate) fn holds(&self) -> bool {
-        let held = |seat: &Seat| seat.cell.ask(|state| state.shard.holds(seat.id));
+        let held = |seat: &Seat| seat.cell.ask("holds", |state| state.shard.holds(seat.id));
         self.seat.as_ref().is_some_and(held)
     }
 
@@ -131,7 +193,7 @@ impl Place {
             link, seat: Some(seat), ..
         } = self
         {
-            seat.cell.input(turn, |state, now, out| {
+            seat.cell.input("pipelined request", turn, |state, now, out| {
                 let Some(request) = request.take_if(|request| state.shard.may_overtake(seat.id, request)) else {
                     return state.shard.end_poll(now, seat.id, out);
                 };
@@ -151,7 +213,7 @@ impl Place {
     /// Answers the held GET, if there is one, and then the request that has overtaken it.
     pub(crate) fn answer_in_order(&self, turn: &Turn, overtaken: Vec<Write>) {
         if let Some(Seat { cell, id, .. }) = &self.seat {
-            cell.input(turn, |state, now, out| {
+            cell.input("end poll", turn, |state, now, out| {
                 state.shard.end_poll(now, *id, out);
                 out.writes.extend(overtaken);
             });
@@ -173,7 +235,7 @@ impl Place {
             cell, id, overtaking, ..
         }) = self.seat.take()
         {
-            cell.input(turn, |state, now, out| {
+            cell.input("closed", turn, |state, now, out| {
                 if let Some(overtaking) = overtaking {
                     // A broken rule is reported only once.
                     let cause = match &cause {
@@ -205,6 +267,8 @@ impl Place {
 
     /// Gives up the seat when the link has ended while its task runs.
     pub(crate) fn end(&mut self, cause: Cause) {
+        let asking = self.stop_asking();
+        drop(asking);
         if self.seat.is_some() {
             turn::run(self.io.runtime(), |turn| self.leave_seat(turn, cause));
         }
@@ -240,7 +304,7 @@ impl Inner {
             connections.count() == 0
         };
         if empty {
-            self.wake_waiters();
+            self.shutdown.wake_waiters();
         }
     }
 

@@ -216,4 +216,36 @@ mod tests {
         assert!(io.is_closing());
         assert_eq!(Arc::strong_count(&accepted), 1, "the listener is gone");
     }
+
+    /// Newcomers D6: if something could not be registered, the server does not start.
+    #[test]
+    fn it_does_not_begin_after_a_mistake() {
+        let io = server(1);
+        io.of("/").on("connection", |_: crate::Socket| ());
+        let accept = |_: &mut Context<'_>| -> Poll<io::Result<()>> { panic!("nothing is accepted") };
+        let mut serving = Serve::new(&io, Ok(accept), sleep).into_future();
+        let Poll::Ready(Err(error)) = serving.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("it ends at once");
+        };
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        let mistake = error.into_inner().unwrap().downcast::<crate::RegisterError>().unwrap();
+        assert!(mistake.to_string().contains("on_connect"), "{mistake}");
+    }
+
+    /// Newcomers D9: any future can be the signal to end, with any result.
+    #[test]
+    fn any_future_is_a_signal() {
+        let io = server(1);
+        let accept = |_: &mut Context<'_>| Poll::<io::Result<()>>::Pending;
+        let signal = std::future::ready(Err::<(), io::Error>(io::ErrorKind::Other.into()));
+        let serving = Serve::new(&io, Ok(accept), sleep).with_graceful_shutdown(signal);
+        let mut serving = serving.into_future();
+        assert!(
+            serving
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_ready()
+        );
+        assert!(io.is_closing());
+    }
 }

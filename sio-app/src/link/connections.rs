@@ -39,6 +39,8 @@ pub(crate) struct Connections {
     by_address: HashMap<IpAddr, Share>,
     /// The incomplete bytes that all connections together have received.
     received: usize,
+    /// How many requests wait for the application's decision.
+    asking: usize,
     total: u64,
     /// How many connections were refused, by reason.
     refused: [u64; 2],
@@ -49,6 +51,8 @@ struct Entry {
     address: Option<IpAddr>,
     /// The bytes of an incomplete request or message that the connection has received.
     received: usize,
+    /// Whether the connection's request waits for the application's decision.
+    asks: bool,
 }
 
 /// What the connections of one address use.
@@ -56,6 +60,7 @@ struct Entry {
 struct Share {
     count: usize,
     received: usize,
+    asking: usize,
 }
 
 /// Why a connection was refused.
@@ -101,6 +106,7 @@ impl Connections {
             link: Arc::downgrade(link),
             address,
             received: 0,
+            asks: false,
         });
         Ok(match self.free.pop_first() {
             Some(slot) => {
@@ -116,6 +122,7 @@ impl Connections {
 
     /// Removes a connection from its slot.
     pub(crate) fn leave(&mut self, slot: usize) {
+        self.end_asking(slot);
         let Some(entry) = self.slots.get_mut(slot).and_then(Option::take) else {
             return;
         };
@@ -164,6 +171,43 @@ impl Connections {
             share.received = neighbours + bytes;
         }
         true
+    }
+
+    /// Notes that the request of a connection waits for the application's decision. Returns false
+    /// if too many requests wait; then nothing is changed.
+    #[must_use]
+    pub(crate) fn begin_asking(&mut self, slot: usize, options: &Options) -> bool {
+        let Some(Some(entry)) = self.slots.get_mut(slot) else {
+            return false;
+        };
+        let share = entry.address.and_then(|address| self.by_address.get_mut(&address));
+        let of_address = share.as_ref().map_or(0, |share| share.asking);
+        if entry.asks
+            || self.asking >= options.max_waiting_requests
+            || share.is_some() && of_address >= options.max_waiting_requests_per_address
+        {
+            return false;
+        }
+        entry.asks = true;
+        self.asking += 1;
+        if let Some(share) = share {
+            share.asking += 1;
+        }
+        true
+    }
+
+    /// Notes that the request of a connection does not wait any more.
+    pub(crate) fn end_asking(&mut self, slot: usize) {
+        let Some(Some(entry)) = self.slots.get_mut(slot) else {
+            return;
+        };
+        if !std::mem::take(&mut entry.asks) {
+            return;
+        }
+        self.asking -= 1;
+        if let Some(share) = entry.address.and_then(|address| self.by_address.get_mut(&address)) {
+            share.asking -= 1;
+        }
     }
 
     pub(crate) const fn count(&self) -> usize {
@@ -310,6 +354,27 @@ mod tests {
         assert!(connections.receive(a, 40, &options));
         [a, b, d].into_iter().for_each(|slot| connections.leave(slot));
         assert_eq!((connections.received, connections.by_address.len()), (0, 0));
+    }
+
+    /// API: allowRequest: the number of requests that wait for a decision is limited, in total and
+    /// by address.
+    #[test]
+    fn what_waits_for_a_decision_is_bounded() {
+        let options = Options::default()
+            .max_waiting_requests(3)
+            .max_waiting_requests_per_address(2);
+        let mut connections = Connections::default();
+        let link = link();
+        let mut enter = |from| connections.enter(&link, from, &options).unwrap();
+        let [a, b, c, d, e] = [peer("::1"), peer("::1"), peer("::1"), peer("127.0.0.1"), None].map(&mut enter);
+        let mut begin = |slot| connections.begin_asking(slot, &options);
+        assert!(begin(a) && !begin(a) && begin(b) && !begin(c) && begin(d) && !begin(e));
+        connections.end_asking(a);
+        connections.end_asking(a);
+        assert!(connections.begin_asking(c, &options) && !connections.begin_asking(e, &options));
+        [a, b, c, d].into_iter().for_each(|slot| connections.leave(slot));
+        assert_eq!((connections.asking, connections.by_address.len()), (0, 0));
+        assert!(connections.begin_asking(e, &options));
     }
 
     /// Hardening A16: the memory that a crowd needed is given back.

@@ -5,15 +5,18 @@ use std::sync::mpsc;
 use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
+use sio_proto::codec::{Messages, PacketError, PacketParser, Parsed};
 use sio_proto::http::Method;
+use sio_proto::socket::text::{Decoded, Encoder, Limits, decode};
+use sio_proto::socket::{Packet, Revision, Role};
 
 use super::*;
 use crate::adapter::Driver;
 use crate::adapter::Exchanged;
-use crate::tests::{Driven, head, run_tasks, server, set_now, text};
-use crate::{EngineMessage, EngineSocket, HttpResponse, Io, Peer, RegisterError, Socket};
+use crate::tests::{Driven, RUNTIME, head, run_tasks, set_now, text};
+use crate::{Ack, Config, EngineMessage, EngineSocket, HttpResponse, Io, Options, Peer, RegisterError, Socket};
 
-/// Comes back for every lock there is when it is dropped, and when it is woken.
+/// A value that takes every lock when it is dropped, and when it is woken.
 struct Probe {
     io: Io,
     dropped: Arc<AtomicUsize>,
@@ -46,16 +49,26 @@ impl Wake for Probe {
     }
 }
 
-/// Runs a scenario on a thread of its own, because a lock that is waited for by its holder is
-/// waited for in vain.
+/// Runs a scenario on its own thread: a thread that waits for a lock that it holds itself would
+/// hang for ever.
+fn watched(what: &'static str, probes: usize, scenario: impl FnOnce(&Io, &dyn Fn() -> Probe) + Send + 'static) {
+    watched_with(Config::default(), what, probes, scenario);
+}
+
+/// Runs a scenario as [`watched`] does, with a server of these settings.
 #[expect(
     clippy::disallowed_methods,
     reason = "a scenario that hangs must not take the test with it"
 )]
-fn watched(what: &'static str, probes: usize, scenario: impl FnOnce(&Io, &dyn Fn() -> Probe) + Send + 'static) {
+fn watched_with(
+    config: Config,
+    what: &'static str,
+    probes: usize,
+    scenario: impl FnOnce(&Io, &dyn Fn() -> Probe) + Send + 'static,
+) {
     let (done, ends) = mpsc::channel();
     std::thread::spawn(move || {
-        let io = server(1);
+        let io = Io::new(config, Options::default().shards(1), RUNTIME).unwrap();
         let dropped = Arc::new(AtomicUsize::new(0));
         let probe = || Probe {
             io: io.clone(),
@@ -71,7 +84,7 @@ fn watched(what: &'static str, probes: usize, scenario: impl FnOnce(&Io, &dyn Fn
     }
 }
 
-/// A request with a probe, answered.
+/// Sends a request with a probe, and returns the status of its answer.
 fn ask(io: &Io, target: &str, probe: Probe) -> u16 {
     let request = head(Method::Get, target, &[("host", "x")]);
     let Exchanged::Ours(mut exchange) = Driver::new(io).exchange(request, Peer::default(), || Some(Arc::new(probe)))
@@ -294,7 +307,7 @@ fn wakers_may_come_back() {
     });
 }
 
-/// A subscriber that shows its lines to clients.
+/// A subscriber that sends its lines to clients.
 struct Shown(Io);
 
 impl tracing::Subscriber for Shown {
@@ -335,5 +348,122 @@ fn the_log_may_be_shown_to_clients() {
             drop(client);
             assert_eq!(io.sessions(), 0);
         });
+    });
+}
+
+thread_local! {
+    /// The probe that takes every lock when something of this thread's test is read or written.
+    static COMES_BACK: std::cell::RefCell<Option<Probe>> = const { std::cell::RefCell::new(None) };
+    /// How often the probe has taken the locks.
+    static TIMES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Takes every lock, but only once: the probe itself sends something that is read and written.
+fn come_back_once() {
+    if let Some(probe) = COMES_BACK.take() {
+        probe.come_back();
+        TIMES.set(TIMES.get() + 1);
+        COMES_BACK.set(Some(probe));
+    }
+}
+
+/// A number that takes every lock when it is deserialized.
+struct Coming;
+
+impl<'de> serde::Deserialize<'de> for Coming {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u8::deserialize(deserializer)?;
+        come_back_once();
+        Ok(Self)
+    }
+}
+
+/// Hardening A9.
+#[test]
+fn what_reads_arguments_may_come_back() {
+    watched("arguments, acknowledgements and auth", 1, |io, probe| {
+        COMES_BACK.set(Some(probe()));
+        io.of("/")
+            .on("number", |_: Socket, _: Coming| ())
+            .on("answer", |_: Socket, (_, _): (Coming, Coming), ack: Ack| ack.send(1));
+        io.of("/auth").with(|socket: Socket| {
+            let auth = socket.auth::<std::collections::BTreeMap<String, Coming>>();
+            auth.map(|_| ()).ok_or("no auth")
+        });
+        let mut client = Driven::connected(io);
+        let _ = client.read(&text(r#"42["number",1]"#));
+        assert_eq!(TIMES.get(), 1);
+        let _ = client.read(&text(r#"427["answer",1,2]"#));
+        assert_eq!(TIMES.get(), 3);
+        let _ = client.read(&text(r#"40/auth,{"a":1}"#));
+        assert_eq!(TIMES.get(), 4);
+        let socket = io.of("/").sockets().remove(0);
+        let mut asked = pin!(async { socket.emit_with_ack::<Coming>("ask", ()).await.is_ok() });
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(asked.as_mut().poll(cx).is_pending());
+        let _ = client.read(&text("430[7]"));
+        assert_eq!(asked.as_mut().poll(cx), Poll::Ready(true));
+        assert_eq!(TIMES.get(), 5);
+        drop(COMES_BACK.take());
+    });
+}
+
+/// The standard parser, which takes every lock for each event that it reads and writes.
+#[derive(Debug)]
+struct ComingParser;
+
+impl PacketParser for ComingParser {
+    fn encode(&self, packet: &Packet, messages: &mut Messages<'_>) -> Result<(), PacketError> {
+        if matches!(packet, Packet::Event { .. }) {
+            come_back_once();
+        }
+        let mut text = bytes::BytesMut::new();
+        Encoder::new(Revision::Five).packet(&mut text, packet);
+        messages.text(std::str::from_utf8(&text).unwrap())
+    }
+
+    fn decode(&self, message: EngineMessage, limits: &Limits) -> Result<Parsed, PacketError> {
+        come_back_once();
+        let EngineMessage::Text(text) = message else {
+            return Err(PacketError::WrongKind);
+        };
+        match decode(&text, Revision::Five, Role::Server, limits)? {
+            Decoded::Packet(packet) => Ok(Parsed::Packet(packet)),
+            Decoded::Partial(_) | Decoded::Nothing => Ok(Parsed::Nothing),
+        }
+    }
+}
+
+/// Hardening A9.
+#[test]
+fn what_reads_and_writes_packets_may_come_back() {
+    let mut config = Config::default();
+    config.parser = Some(Arc::new(ComingParser));
+    watched_with(config, "a parser", 1, |io, probe| {
+        io.of("/").on("echo", |socket: Socket, x: u8| socket.emit("echo", x));
+        let mut client = Driven::connected(io);
+        COMES_BACK.set(Some(probe()));
+        let _ = client.read(&text(r#"42["echo",1]"#));
+        assert_eq!(TIMES.get(), 2, "read and written");
+        io.emit("all", 1);
+        assert_eq!(TIMES.get(), 3);
+        let mut other = Driven::new(io, usize::MAX);
+        let _ = other.read(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n");
+        let heard = other.written();
+        let sid = heard
+            .split_once("\"sid\":\"")
+            .unwrap()
+            .1
+            .split('"')
+            .next()
+            .unwrap()
+            .to_owned();
+        let post = format!(
+            "POST /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n40"
+        );
+        let _ = other.read(post.as_bytes());
+        assert_eq!(TIMES.get(), 4);
+        assert_eq!(io.of("/").sockets().len(), 2);
+        drop(COMES_BACK.take());
     });
 }

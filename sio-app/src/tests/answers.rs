@@ -1,4 +1,4 @@
-//! What a client hears that has asked for an acknowledgement.
+//! The answers that a client gets when it has asked for an acknowledgement.
 
 use std::io::Error;
 use std::sync::mpsc::channel;
@@ -143,7 +143,7 @@ fn a_filter_refuses_or_changes_an_event() {
     assert_eq!(io.sockets().len(), 1);
 }
 
-/// A filter that panics costs its socket the connection, and no handler is called.
+/// If a filter panics, its socket is disconnected, and no handler is called.
 #[test]
 fn a_filter_that_panics_lets_nothing_through() {
     let io = server(1);

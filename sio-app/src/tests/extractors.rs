@@ -1,4 +1,4 @@
-//! What handlers ask for beside the arguments.
+//! What handlers ask for in addition to the arguments.
 
 use std::sync::mpsc::channel;
 
@@ -54,8 +54,8 @@ fn state_is_given_once_and_asked_for_anywhere() {
     );
 }
 
-/// What handlers ask for and the server was not given is an error before it begins, and never a
-/// panic.
+/// If handlers ask for a state that the server was not given, there is an error before the server
+/// starts, and never a panic.
 #[test]
 fn a_state_that_is_missing_is_said_before_the_server_begins() {
     let io = server(1);
@@ -92,7 +92,7 @@ fn a_state_that_is_missing_is_said_before_the_server_begins() {
     assert!(later.says(r#"421["double",2]"#).ends_with("431[6]"), "the first counts");
 }
 
-/// What a middleware has let in.
+/// A user whom a middleware has let in.
 #[derive(Clone)]
 struct User(String);
 
@@ -122,7 +122,7 @@ impl Extract for Twice {
     }
 }
 
-/// Extractors of the user's own: their errors take the way of a handler's error.
+/// The user's own extractors: their errors are handled like a handler's errors.
 #[test]
 fn types_of_the_users_own_say_how_they_are_found() {
     let io = server(1);

@@ -57,9 +57,9 @@ fn each_order_reaches_a_socket_an_id_and_all_of_a_target() {
     });
     for (to, count) in [(To::Socket(first), 1), (To::Id(shards, &id), 1), (all, 2 * SHARDS)] {
         assert_eq!(found(to).len(), count);
-        carry_out(Order::Join { to, room: "room" }).unwrap();
+        carry_out(Order::Join { to, rooms: &["room"] }).unwrap();
         assert_eq!(io.to("room").sockets().len(), count);
-        carry_out(Order::Leave { to, room: "room" }).unwrap();
+        carry_out(Order::Leave { to, rooms: &["room"] }).unwrap();
         assert_eq!(io.to("room").sockets(), []);
     }
     for (to, left) in [
@@ -74,12 +74,12 @@ fn each_order_reaches_a_socket_an_id_and_all_of_a_target() {
     assert!(found(To::Id(shards, &id)).is_empty());
     carry_out(Order::Join {
         to: To::Id(shards, &id),
-        room: "room",
+        rooms: &["room"],
     })
     .unwrap();
     let gone = carry_out(Order::Join {
         to: To::Socket(first),
-        room: "room",
+        rooms: &["room"],
     });
     assert!(matches!(gone, Err(EmitError::Disconnected)), "{gone:?}");
 }
@@ -115,7 +115,7 @@ fn none_joins_a_room_that_is_named_as_a_socket() {
             sender: None,
         }),
     ] {
-        let refused = carry_out(Order::Join { to, room: &id });
+        let refused = carry_out(Order::Join { to, rooms: &[&id] });
         assert!(matches!(refused, Err(EmitError::ReservedRoom)), "{refused:?}");
         assert_eq!(io.to(&id).sockets(), [sockets[3].clone()]);
     }
@@ -140,7 +140,7 @@ fn an_id_asks_its_own_shard_and_no_other() {
         for other in others {
             let (tell, told) = mpsc::channel();
             let (io, id) = (io.clone(), socket.id());
-            let (found, asking) = other.ask(|_| {
+            let (found, asking) = other.ask("hold", |_| {
                 let asking = thread::spawn(move || {
                     let _ = tell.send(io.socket(&id).is_some());
                 });

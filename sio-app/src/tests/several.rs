@@ -1,4 +1,5 @@
-//! Several handlers of one event, those of one socket, and those that see everything.
+//! Several handlers of one event, handlers of one socket, and functions that are called for every
+//! event.
 
 use std::sync::{Arc, Mutex};
 
@@ -39,7 +40,7 @@ fn handlers_of_one_event_run_in_order_and_the_first_answer_counts() {
     assert!(written.ends_with(r#"431["second"]"#), "{written}");
     assert!(!written.contains("third"));
     assert_eq!(log.take(), ["first 5", "second 5", "third 5"]);
-    // What one cannot read another may.
+    // One handler may read arguments that another cannot read.
     io.of("/two")
         .on("x", |_: Socket, _: String| ())
         .on("x", |n: u32| Ok::<_, &str>(n));
@@ -173,7 +174,7 @@ fn what_is_sent_can_be_seen() {
         let log = log.clone();
         move |to: Option<&Socket>, event: &str, args: &RawArgs| {
             log.add(format!("{name} {} {event} {}", to.is_some(), args.json()));
-            // It does not see what it sends itself.
+            // The function is not called for events that it sends itself.
             io.iter().for_each(|io| io.emit("seen", ()));
         }
     };
@@ -209,6 +210,28 @@ fn what_is_sent_can_be_seen() {
     io.of("/").off_any_outgoing();
     io.emit("unseen", ());
     assert_eq!(log.take(), [""; 0]);
+}
+
+/// If a function that is called for sent events panics, the event is sent nevertheless, and the
+/// panic is reported.
+#[test]
+fn a_panic_of_what_sees_sent_events_is_told() {
+    let (io, log) = (server(1), Log::default());
+    let told = log.clone();
+    io.on_error(move |socket, event, error| told.add(format!("{} {event}: {error}", socket.is_some())));
+    io.of("/").on_any_outgoing(|_, event, _| panic!("seen {event}"));
+    let mut client = Driven::connected(&io);
+    io.emit("all", 1);
+    io.sockets()[0].emit("one", 2).unwrap();
+    let written = client.written();
+    assert!(
+        written.contains(r#"42["all",1]"#) && written.ends_with(r#"42["one",2]"#),
+        "{written}"
+    );
+    assert_eq!(
+        log.take(),
+        ["false all: panicked: seen all", "true one: panicked: seen one"]
+    );
 }
 
 /// API: several connect handlers, and several of the end.

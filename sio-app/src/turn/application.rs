@@ -13,6 +13,7 @@ use sio_proto::server::{ConnectionError, EngineMessage, TransportKind};
 use crate::error::HandlerError;
 use crate::turn::call::{Ending, Failure};
 use crate::turn::raw_session::RawSession;
+use crate::turn::room_news::RoomEvent;
 use crate::turn::shards::Shards;
 use crate::turn::socket::SocketCell;
 use crate::turn::table::{OutgoingFn, Table};
@@ -25,26 +26,32 @@ pub(crate) trait Application: Any + Send + Sync {
     /// namespace.
     fn table(&self, socket: &Arc<SocketCell>) -> Option<Arc<Table>>;
 
-    /// Tells what has happened to a raw Engine.IO session.
+    /// Reports an event of a raw Engine.IO session.
     fn engine(&self, session: Arc<RawSession>, news: EngineNews);
 
-    /// Tells that a socket's session has moved to a websocket.
+    /// Reports that a socket's session has moved to a websocket.
     fn upgraded(&self, socket: Arc<SocketCell>, transport: TransportKind);
 
-    /// Tells that a request was refused.
+    /// Reports that a request was refused.
     fn refused(&self, error: &ConnectionError);
 
     /// Reports an error in user code.
     fn report(&self, socket: Option<&Arc<SocketCell>>, event: &str, error: &HandlerError);
 
-    /// Reports why a handler has not done what it was for, and answers a client that waits for an
-    /// acknowledgement.
+    /// Reports the failure of a handler. If the client waits for an acknowledgement, it gets one
+    /// with an error.
     fn failed(&self, socket: &Arc<SocketCell>, event: &str, failure: Failure);
 
-    /// Returns the functions that see what is sent to the namespace of this name.
+    /// Returns the functions that are called for each event that is sent to this namespace.
     fn watchers(&self, namespace: &str) -> Vec<OutgoingFn>;
 
-    /// Tells that a shard has lost its last session during a shutdown.
+    /// Reports that a namespace of a rule has its first member.
+    fn namespace_begins(&self, socket: &Arc<SocketCell>);
+
+    /// Reports an event of a room. It is called only if the application has asked for such events.
+    fn room(&self, event: &RoomEvent);
+
+    /// Reports that a shard has lost its last session during a shutdown.
     fn shard_emptied(&self);
 }
 

@@ -12,7 +12,8 @@ use crate::error::HandlerError;
 use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
 
-/// What happened, on its way to a handler. An [`Extract`](crate::handler::Extract) looks at it.
+/// A call of a handler: the socket, the event and its arguments. An
+/// [`Extract`](crate::handler::Extract) reads from it.
 pub struct Call<'a> {
     pub(crate) socket: &'a Arc<SocketCell>,
     pub(crate) event: &'a str,
@@ -24,7 +25,7 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Something that brings no arguments.
+    /// Makes a call without arguments.
     pub(crate) fn bare(socket: &'a Arc<SocketCell>, event: &'a str) -> Self {
         Self {
             socket,
@@ -36,8 +37,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The acknowledgement that follows from what the handler returns, unless the handler has taken
-    /// the means to send it.
+    /// Takes the acknowledgement that follows from what the handler returns, unless the handler has
+    /// taken the [`Ack`](crate::Ack).
     pub(crate) fn owed(&mut self) -> Option<Owed> {
         let question = self.ack.take()?;
         Some(Owed::new(self.socket, question))
@@ -55,7 +56,7 @@ pub(crate) struct Ending {
 #[derive(Clone)]
 pub(crate) struct Question {
     pub(crate) id: u64,
-    /// Of several handlers that may answer, the first does.
+    /// Set if several handlers may answer. Only the first answer counts.
     answered: Option<Arc<AtomicBool>>,
 }
 
@@ -73,7 +74,8 @@ impl Question {
         }
     }
 
-    /// Whether an answer may be sent. Of several handlers only the first that asks may.
+    /// Whether an answer may be sent. If there are several handlers, only the first that asks may
+    /// answer.
     pub(crate) fn take(&self) -> bool {
         self.answered
             .as_ref()
@@ -96,22 +98,22 @@ impl Owed {
     }
 }
 
-/// Why a handler has not done what it was for, and which client has to be told.
+/// Why a handler has failed, and which client has to be told.
 pub struct Failure {
     pub(crate) error: HandlerError,
-    /// What the client may read of it. `None` for an error that is the application's own.
+    /// What the client gets of the error. `None` for an error that only the application may see.
     pub(crate) words: Option<Refusal>,
     pub(crate) owed: Option<Owed>,
 }
 
 impl Failure {
-    /// A handler was not called.
+    /// Makes the failure of a handler that was not called.
     pub(crate) fn not_called(NotCalled(why): NotCalled, owed: Option<Owed>) -> Box<Self> {
         let (error, words) = *why;
         Box::new(Self { error, words, owed })
     }
 
-    /// A filter has refused the event.
+    /// Makes the failure of an event that a filter has refused.
     pub(crate) fn refused(refusal: Refusal, owed: Option<Owed>) -> Box<Self> {
         Box::new(Self {
             error: HandlerError::Refused(refusal.message().to_owned()),
@@ -120,7 +122,7 @@ impl Failure {
         })
     }
 
-    /// A handler has panicked.
+    /// Makes the failure of a handler that has panicked.
     pub(crate) fn panicked(error: HandlerError) -> Box<Self> {
         Box::new(Self {
             error,
@@ -130,11 +132,11 @@ impl Failure {
     }
 }
 
-/// Why a handler cannot be called, and what its client may read of the reason.
+/// Why a handler cannot be called, and what its client gets of the reason.
 pub struct NotCalled(pub(crate) Box<(HandlerError, Option<Refusal>)>);
 
 impl NotCalled {
-    /// What went wrong, and the refusal of a socket for which a middleware could not be called.
+    /// Returns the error, and the refusal for a socket whose middleware could not be called.
     pub(crate) fn into_refusal(self) -> (HandlerError, Refusal) {
         let (error, words) = *self.0;
         (error, words.unwrap_or_else(Refusal::internal))

@@ -15,7 +15,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sio_proto::SocketKey;
 use sio_proto::server::{RoomWatch, Router, Target};
+
+use crate::turn::room_news::RoomNotes;
 
 /// The number of buckets. With as many rooms in use, about every second room shares its bucket with
 /// no other.
@@ -67,13 +70,15 @@ pub(crate) struct Watch {
     shard: usize,
     /// How many rooms the shard has in each bucket.
     rooms: Box<[u32]>,
+    notes: Arc<RoomNotes>,
 }
 
 impl Watch {
-    pub(crate) fn new(directory: &Arc<Directory>, shard: usize) -> Self {
+    pub(crate) fn new(directory: &Arc<Directory>, shard: usize, notes: Arc<RoomNotes>) -> Self {
         Self {
             directory: Arc::clone(directory),
             shard,
+            notes,
             rooms: vec![0; BUCKETS].into(),
         }
     }
@@ -87,6 +92,7 @@ impl RoomWatch for Watch {
             let word = self.directory.word(bucket, self.shard);
             word.fetch_or(bit(self.shard), Ordering::Release);
         }
+        self.notes.begins(namespace, room);
     }
 
     fn ends(&mut self, namespace: &str, room: &str) {
@@ -96,6 +102,15 @@ impl RoomWatch for Watch {
             let word = self.directory.word(bucket, self.shard);
             word.fetch_and(!bit(self.shard), Ordering::Release);
         }
+        self.notes.ends(namespace, room);
+    }
+
+    fn joined(&mut self, namespace: &str, room: &str, socket: SocketKey) {
+        self.notes.joined(namespace, room, socket);
+    }
+
+    fn left(&mut self, namespace: &str, room: &str, socket: SocketKey) {
+        self.notes.left(namespace, room, socket);
     }
 }
 
@@ -175,7 +190,7 @@ mod tests {
         let mut others = (1..).map(|n: u32| n.to_string());
         let other = others.find(|room| directory.bucket("/", room) == bucket).unwrap();
         let has = |shard| directory.word(bucket, shard).load(Ordering::Relaxed) & bit(shard) != 0;
-        let mut watch = Watch::new(&directory, 99);
+        let mut watch = Watch::new(&directory, 99, Arc::default());
         watch.begins("/", "0");
         watch.begins("/", &other);
         watch.ends("/", "0");

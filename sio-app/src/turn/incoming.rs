@@ -1,4 +1,4 @@
-//! An event before its handlers: what a filter sees, and may change.
+//! An event before its handlers are called. A filter reads it and may change it.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::args::{ArgsError, RawArgs, to_args};
 
-/// An event that has come and that no handler has seen: what
-/// [`Namespace::filter`](crate::Namespace::filter) decides about.
+/// An event that has arrived and that no handler has seen. A filter
+/// ([`Namespace::filter`](crate::Namespace::filter)) decides about it.
 pub struct Incoming {
     pub(crate) name: ByteString,
     pub(crate) args: RawArgs,
@@ -17,7 +17,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// The name of the event.
+    /// Returns the name of the event.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -35,15 +35,15 @@ impl Incoming {
         self.wants_ack
     }
 
-    /// Makes it another event: the handlers of that name are called.
+    /// Changes the name of the event: the handlers of the new name are called.
     pub fn set_name(&mut self, name: impl Into<ByteString>) {
         self.name = name.into();
     }
 
-    /// Changes its arguments: `()` is none, a tuple several.
+    /// Changes the arguments: `()` means none, and a tuple means several.
     ///
     /// # Errors
-    /// If they cannot be written as JSON.
+    /// If the arguments cannot be written as JSON.
     pub fn set_args<A: Serialize>(&mut self, args: A) -> Result<(), ArgsError> {
         self.args = RawArgs(to_args(&args, &mut BytesMut::new())?);
         Ok(())

@@ -482,7 +482,7 @@ mod tests {
         assert_eq!(next(&mailbox, &load).unwrap(), "a");
         assert_eq!(next(&mailbox, &load), None, "there is a guest");
         assert!(exit(&mailbox, &load, 0));
-        // It has been said already.
+        // The mailbox has told the socket to leave once, and does not tell it again.
         enter(&mailbox, &load, 0);
         assert!(!exit(&mailbox, &load, 0));
 

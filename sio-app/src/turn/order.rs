@@ -35,12 +35,20 @@ pub(crate) enum Order<'a> {
         bytes: usize,
         write: &'a mut dyn FnMut(Forms) -> Message,
     },
-    /// The sockets join a room.
-    Join { to: To<'a>, room: &'a str },
-    /// The sockets leave a room.
-    Leave { to: To<'a>, room: &'a str },
+    /// The sockets join rooms.
+    Join { to: To<'a>, rooms: &'a [&'a str] },
+    /// The sockets leave rooms.
+    Leave { to: To<'a>, rooms: &'a [&'a str] },
     /// The sockets leave their namespace. With `close`, their whole sessions end.
     Disconnect { to: To<'a>, close: bool },
+    /// `found` is called for each room of the audience's namespace that has members, with the
+    /// number of its members in one shard. If the room has members in several shards, it is called
+    /// once for each of them. If the target names rooms, it is called for these rooms only. It is
+    /// called under the lock of the shard.
+    Rooms {
+        to: Audience<'a>,
+        found: &'a mut dyn FnMut(&ByteString, usize),
+    },
     /// `found` is called with each of the sockets, under the lock of the socket's shard.
     Find {
         to: To<'a>,
@@ -87,13 +95,17 @@ pub(crate) fn carry_out(order: Order<'_>) -> Result<(), EmitError> {
             broadcast(to, bytes, write);
             Ok(())
         }
-        Order::Join { to, room } => join(to, room),
-        Order::Leave { to, room } => {
-            leave(to, room);
+        Order::Join { to, rooms } => join(to, rooms),
+        Order::Leave { to, rooms } => {
+            leave(to, rooms);
             Ok(())
         }
         Order::Disconnect { to, close } => {
             disconnect(to, close);
+            Ok(())
+        }
+        Order::Rooms { to, found } => {
+            rooms(to, found);
             Ok(())
         }
         Order::Find { to, found } => {
@@ -123,7 +135,9 @@ impl<'a> Audience<'a> {
         turn::act(self.shards.runtime, |turn| {
             for cell in self.cells() {
                 let command = command(self.target_in(cell));
-                cell.input(turn, |state, now, out| state.shard.handle_command(now, command, out));
+                cell.input("command", turn, |state, now, out| {
+                    state.shard.handle_command(now, command, out)
+                });
             }
         });
     }
@@ -134,7 +148,7 @@ impl<'a> Audience<'a> {
 #[inline]
 fn send(to: &SocketCell, message: &mut Message, bytes: usize, ack: Option<AckRequest>) -> Result<(), EmitError> {
     turn::act(to.runtime(), |turn| {
-        let (sent, enough) = to.cell.queue(turn, |state, now| {
+        let (sent, enough) = to.cell.queue("emit", turn, |state, now| {
             let sent = state.shard.emit(now, to.key, message, ack);
             (sent, state.unwritten.add(bytes, 1))
         });
@@ -162,7 +176,7 @@ fn broadcast(to: Audience<'_>, bytes: usize, write: &mut dyn FnMut(Forms) -> Mes
                 break;
             };
             let target = to.target_in(cell);
-            let (links, has_enough) = cell.input(turn, |state, now, out| {
+            let (links, has_enough) = cell.input("broadcast", turn, |state, now, out| {
                 let State { shard, unwritten, .. } = state;
                 shard.handle_command(now, Command::Broadcast { target, message }, out);
                 let links = shard.ready_links();
@@ -174,51 +188,63 @@ fn broadcast(to: Audience<'_>, bytes: usize, write: &mut dyn FnMut(Forms) -> Mes
     });
 }
 
-fn join(to: To<'_>, room: &str) -> Result<(), EmitError> {
+fn join(to: To<'_>, rooms: &[&str]) -> Result<(), EmitError> {
     match to {
-        To::Socket(socket) => match socket.prepare_join(room) {
+        To::Socket(socket) => rooms.iter().try_for_each(|room| match socket.prepare_join(room) {
             Some(joined) => joined,
-            None => Ok(socket.cell.ask(|state| state.shard.join(socket.key, room))?),
-        },
-        To::Id(shards, id) => shards.find(id).map_or(Ok(()), |socket| join(To::Socket(&socket), room)),
-        To::All(audience) if audience.shards.is_id(room) => Err(EmitError::ReservedRoom),
+            None => Ok(socket
+                .cell
+                .change_rooms("join", |state| state.shard.join(socket.key, room))?),
+        }),
+        To::Id(shards, id) => shards
+            .find(id)
+            .map_or(Ok(()), |socket| join(To::Socket(&socket), rooms)),
+        To::All(audience) if rooms.iter().any(|room| audience.shards.is_id(room)) => Err(EmitError::ReservedRoom),
         To::All(audience) => {
-            let rooms = [ByteString::from(room)];
+            let rooms = names(rooms);
             audience.command(|target| Command::Join {
                 target,
-                rooms: rooms.to_vec(),
+                rooms: rooms.clone(),
             });
             Ok(())
         }
     }
 }
 
-fn leave(to: To<'_>, room: &str) {
+fn leave(to: To<'_>, rooms: &[&str]) {
     match to {
         To::Socket(socket) => {
-            if socket.prepare(|entry| entry.leave(room)).is_none() {
-                socket.cell.ask(|state| state.shard.leave(socket.key, room));
+            for room in rooms {
+                if socket.prepare(|entry| entry.leave(room)).is_none() {
+                    socket
+                        .cell
+                        .change_rooms("leave", |state| state.shard.leave(socket.key, room));
+                }
             }
         }
         To::Id(shards, id) => {
             if let Some(socket) = shards.find(id) {
-                leave(To::Socket(&socket), room);
+                leave(To::Socket(&socket), rooms);
             }
         }
         To::All(audience) => {
-            let rooms = [ByteString::from(room)];
+            let rooms = names(rooms);
             audience.command(|target| Command::Leave {
                 target,
-                rooms: rooms.to_vec(),
+                rooms: rooms.clone(),
             });
         }
     }
 }
 
+fn names(rooms: &[&str]) -> Vec<ByteString> {
+    rooms.iter().map(|room| ByteString::from(*room)).collect()
+}
+
 fn disconnect(to: To<'_>, close: bool) {
     match to {
         To::Socket(socket) => turn::act(socket.runtime(), |turn| {
-            socket.cell.input(turn, |state, now, out| {
+            socket.cell.input("disconnect", turn, |state, now, out| {
                 state.shard.disconnect(now, socket.key, close, out)
             });
         }),
@@ -231,6 +257,20 @@ fn disconnect(to: To<'_>, close: bool) {
     }
 }
 
+fn rooms(to: Audience<'_>, found: &mut dyn FnMut(&ByteString, usize)) {
+    let Target { namespace, rooms, .. } = to.target;
+    for cell in to.cells() {
+        cell.ask("rooms", |state| match &rooms[..] {
+            [] => state.shard.rooms_in(namespace).for_each(|(room, len)| found(room, len)),
+            rooms => {
+                for room in rooms {
+                    found(room, state.shard.room_len(namespace, room));
+                }
+            }
+        });
+    }
+}
+
 fn find(to: To<'_>, found: &mut dyn FnMut(Arc<SocketCell>)) {
     match to {
         To::Socket(socket) => found(Arc::clone(socket)),
@@ -238,7 +278,7 @@ fn find(to: To<'_>, found: &mut dyn FnMut(Arc<SocketCell>)) {
         To::All(audience) => {
             for cell in audience.cells() {
                 let target = audience.target_in(cell);
-                cell.ask(|state| {
+                cell.ask("members", |state| {
                     let members = state.shard.members(&target).into_iter();
                     members.filter_map(|key| state.find(key)).for_each(&mut *found);
                 });

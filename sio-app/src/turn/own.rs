@@ -5,10 +5,11 @@ use std::fmt;
 use crate::error::RegisterError;
 use crate::turn::table::EventFn;
 
-/// A name that is longer is no event's that an application would handle for one socket.
+/// The longest name of an event that a socket's own handler can have, in bytes. No application
+/// needs a longer one.
 const MOST_NAME_BYTES: usize = 256;
 
-/// One handler that a socket was given, to take it away again:
+/// Names one of a socket's own handlers, so that it can be removed:
 /// [`Socket::remove_handler`](crate::Socket::remove_handler).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HandlerId(u64);
@@ -19,7 +20,7 @@ impl fmt::Debug for HandlerId {
     }
 }
 
-/// The handlers of one socket, in the order in which it was given them.
+/// The handlers of one socket, in the order in which they were added.
 #[derive(Default)]
 pub(crate) struct Own {
     next: u64,
@@ -34,8 +35,8 @@ struct OwnHandler {
 }
 
 impl Own {
-    /// One more, if there are fewer than `max`. What is refused comes back, because its end is the
-    /// user's code.
+    /// Adds a handler, if there are fewer than `max`. A refused handler is returned, because
+    /// dropping it runs user code.
     pub(crate) fn add(
         &mut self,
         event: &str,
@@ -60,7 +61,7 @@ impl Own {
         Ok(id)
     }
 
-    /// The handlers of an event, which has come: what is for one event only is taken out.
+    /// Returns the handlers of an event that has arrived. Handlers for one event only are removed.
     pub(crate) fn take_for(&mut self, event: &str) -> Vec<EventFn> {
         let mut found = Vec::new();
         self.handlers.retain(|own| {
@@ -73,12 +74,12 @@ impl Own {
         found
     }
 
-    /// Takes out those of an event.
+    /// Removes the handlers of an event, and returns them.
     pub(crate) fn remove(&mut self, event: &str) -> Vec<EventFn> {
         self.take_out(|own| *own.event == *event)
     }
 
-    /// Takes out one.
+    /// Removes one handler, and returns it.
     pub(crate) fn remove_one(&mut self, id: HandlerId) -> Vec<EventFn> {
         self.take_out(|own| own.id == id)
     }

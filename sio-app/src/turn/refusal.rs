@@ -42,7 +42,7 @@ impl Refusal {
         Self::new("Internal server error")
     }
 
-    /// The message.
+    /// Returns the message.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -55,7 +55,7 @@ impl Refusal {
     }
 }
 
-/// Something could not be done for the socket, which is no business of its client's.
+/// The client must not see this error, so it gets the refusal of an internal error.
 impl From<EmitError> for Refusal {
     fn from(_: EmitError) -> Self {
         Self::internal()

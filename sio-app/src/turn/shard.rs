@@ -27,7 +27,8 @@ use crate::turn::load::{Load, Loads, Overflow};
 use crate::turn::mailbox::Mail;
 use crate::turn::note::Note;
 use crate::turn::raw_session::RawSession;
-use crate::turn::sleep::Sleeps;
+use crate::turn::room_news::RoomNotes;
+use crate::turn::sleeps::Sleeps;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
 use crate::turn::work::Work;
@@ -45,6 +46,8 @@ pub(crate) struct ShardCell {
     loads: Arc<Loads>,
     /// The server's warnings.
     pub(super) warnings: Arc<Warnings>,
+    /// The notes about the shard's rooms.
+    rooms: Arc<RoomNotes>,
     state: Mutex<State>,
     /// Copies of values of the shard, with which a caller decides whether to take the lock at all.
     forms: AtomicU32,
@@ -102,6 +105,7 @@ impl ShardCell {
         application: Weak<dyn Application>,
         runtime: Runtime,
         shard: Shard,
+        rooms: Arc<RoomNotes>,
         loads: Arc<Loads>,
         warnings: Arc<Warnings>,
     ) -> Self {
@@ -126,6 +130,7 @@ impl ShardCell {
             config,
             loads,
             warnings,
+            rooms,
             state: Mutex::new(state),
             forms: AtomicU32::new(0),
             sessions: AtomicUsize::new(0),
@@ -136,7 +141,7 @@ impl ShardCell {
     /// Closes the session of a socket for which too much waits.
     pub(crate) fn end_overrun(self: &Arc<Self>, turn: &Turn, socket: SocketKey) {
         self.warn_of_overflow(socket);
-        self.input(turn, |state, now, out| {
+        self.input("overrun", turn, |state, now, out| {
             state.shard.disconnect_for(now, socket, too_many_events(), out);
         });
     }
@@ -144,7 +149,9 @@ impl ShardCell {
     /// Ends a raw session.
     pub(crate) fn close_engine(self: &Arc<Self>, session: SessionKey) {
         turn::act(self.runtime, |turn| {
-            self.input(turn, |state, now, out| state.shard.close_engine(now, session, out));
+            self.input("close", turn, |state, now, out| {
+                state.shard.close_engine(now, session, out)
+            });
         });
     }
 
@@ -175,23 +182,28 @@ impl ShardCell {
         self.most_waiting.load(Ordering::Relaxed)
     }
 
-    /// Asks the shard a question that changes nothing.
-    pub(crate) fn ask<R>(&self, question: impl FnOnce(&mut State) -> R) -> R {
-        question(&mut self.state.lock())
+    /// Calls a function of the shard that has no outputs. `name` says what the lock of the shard is
+    /// taken for ([`Mutex::lock_for`]), here and in all other methods with a `name`.
+    pub(crate) fn ask<R>(&self, name: &'static str, question: impl FnOnce(&mut State) -> R) -> R {
+        question(&mut self.state.lock_for(name))
     }
 
     /// Gives the shard one input. Its deliveries go to the turn's work. Its writes wait in the
     /// links until the end of the turn.
     pub(crate) fn input<R>(
         self: &Arc<Self>,
+        name: &'static str,
         turn: &Turn,
         input: impl FnOnce(&mut State, Time, &mut Outputs) -> R,
     ) -> R {
         let (result, wake, emptied) = turn.outputs.with(|out| {
             let all = {
-                let mut state = self.state.lock();
+                let mut state = self.state.lock_for(name);
                 let now = state.time(turn);
                 let result = input(&mut state, now, out);
+                if self.rooms.news.is_wanted() {
+                    self.take_room_notes(&state, turn);
+                }
                 if !out.writes.is_empty() || !out.deliveries.is_empty() {
                     self.settle(&mut state, turn, out);
                 }
@@ -217,10 +229,28 @@ impl ShardCell {
         result
     }
 
+    /// Gives the events of rooms to the turn. The sockets in these events are still in the table.
+    fn take_room_notes(&self, state: &State, turn: &Turn) {
+        for note in self.rooms.take() {
+            if let Some(event) = note.resolved(|key| Some(state.socket(key)?.id().clone())) {
+                turn.add(Work::Room(self.application.clone(), Box::new(event)));
+            }
+        }
+    }
+
+    /// Changes the rooms of one socket. If the application wants events of rooms, this runs in a
+    /// turn.
+    pub(crate) fn change_rooms<R>(self: &Arc<Self>, why: &'static str, change: impl FnOnce(&mut State) -> R) -> R {
+        match self.rooms.news.is_wanted() {
+            false => self.ask(why, change),
+            true => turn::act(self.runtime, |turn| self.input(why, turn, |state, _, _| change(state))),
+        }
+    }
+
     /// Begins the shutdown of the shard: its sessions leave, and the server is told when none is
     /// left.
     pub(crate) fn drain(self: &Arc<Self>, turn: &Turn, spread: Duration, patience: Duration) {
-        self.input(turn, |state, now, out| {
+        self.input("drain", turn, |state, now, out| {
             state.draining = true;
             state
                 .shard
@@ -230,9 +260,14 @@ impl ShardCell {
 
     /// Gives the shard an input that only queues something, and has no other effect than a
     /// deadline.
-    pub(crate) fn queue<R>(self: &Arc<Self>, turn: &Turn, queue: impl FnOnce(&mut State, Time) -> R) -> R {
+    pub(crate) fn queue<R>(
+        self: &Arc<Self>,
+        name: &'static str,
+        turn: &Turn,
+        queue: impl FnOnce(&mut State, Time) -> R,
+    ) -> R {
         let (result, wake) = {
-            let mut state = self.state.lock();
+            let mut state = self.state.lock_for(name);
             let now = state.time(turn);
             let result = queue(&mut state, now);
             (result, state.rearm())
@@ -426,7 +461,7 @@ impl ShardCell {
             turn.outputs.with(|out| {
                 loop {
                     let more = {
-                        let mut state = self.state.lock();
+                        let mut state = self.state.lock_for("flush");
                         let now = state.time(turn);
                         let more = state.shard.flush_ready(now, LINKS_PER_FLUSH, out);
                         if !more {
@@ -450,7 +485,9 @@ impl ShardCell {
     ///
     /// Call this again whenever the socket has taken some of the bytes that the link holds.
     pub(crate) fn block(self: &Arc<Self>, turn: &Turn, id: LinkId, link: &Link) {
-        self.queue(turn, |state, now| state.shard.handle_blocked(now, id, link.held()));
+        self.queue("blocked", turn, |state, now| {
+            state.shard.handle_blocked(now, id, link.held())
+        });
         link.hand_over();
     }
 
@@ -458,7 +495,7 @@ impl ShardCell {
     pub(crate) fn arm(&self, waker: &Waker) -> Option<Time> {
         let waker = waker.clone();
         let (_old, armed) = {
-            let mut state = self.state.lock();
+            let mut state = self.state.lock_for("arm");
             state.armed = [state.shard.next_timeout(), state.sleeps.next()]
                 .into_iter()
                 .flatten()
@@ -473,7 +510,7 @@ impl ShardCell {
     pub(crate) fn sleep(&self, until: Time, number: Option<u64>, waker: &Waker) -> Option<u64> {
         let (now, waker) = ((self.runtime.now)(), waker.clone());
         let (number, _old, wake) = {
-            let mut state = self.state.lock();
+            let mut state = self.state.lock_for("sleep");
             let (number, old) = state.sleeps.wait(now, until, number, waker);
             let wake = number.and_then(|_| state.come_by(until));
             (number, old, wake)
@@ -486,14 +523,14 @@ impl ShardCell {
 
     /// Removes the entry of a sleep whose future has been dropped.
     pub(crate) fn wake_up(&self, until: Time, number: u64) {
-        let waker = self.state.lock().sleeps.forget(until, number);
+        let waker = self.state.lock_for("forget sleep").sleeps.forget(until, number);
         drop(waker);
     }
 
     /// Wakes the sleeps that are over.
     pub(crate) fn wake_sleepers(&self) {
         let now = (self.runtime.now)();
-        let due = self.state.lock().sleeps.take_due(now);
+        let due = self.state.lock_for("wake sleepers").sleeps.take_due(now);
         due.into_iter().for_each(Waker::wake);
     }
 
@@ -501,7 +538,7 @@ impl ShardCell {
     /// because nobody watches the time any more.
     pub(crate) fn clear(&self) {
         let (sockets, raw, sleepers) = {
-            let mut state = self.state.lock();
+            let mut state = self.state.lock_for("clear");
             let (sockets, raw) = (std::mem::take(&mut state.sockets), std::mem::take(&mut state.raw));
             (sockets, raw, state.sleeps.end())
         };

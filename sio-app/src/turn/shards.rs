@@ -14,6 +14,7 @@ use crate::turn::application::Application;
 use crate::turn::directory::{Bits, Directory, Watch};
 use crate::turn::load::Loads;
 use crate::turn::quota::SharedQuota;
+use crate::turn::room_news::{RoomNews, RoomNotes};
 use crate::turn::shard::ShardCell;
 use crate::turn::socket::SocketCell;
 
@@ -23,6 +24,8 @@ pub(crate) struct Shards {
     pub(crate) config: Arc<Config>,
     pub(crate) router: Router,
     pub(super) directory: Arc<Directory>,
+    /// Whether the application wants events of rooms.
+    pub(crate) news: Arc<RoomNews>,
     next: AtomicUsize,
 }
 
@@ -30,8 +33,9 @@ pub(crate) struct Shards {
 pub(crate) struct NewShards {
     runtime: Runtime,
     key: [u8; 16],
-    shards: Vec<Shard>,
+    shards: Vec<(Shard, Arc<RoomNotes>)>,
     directory: Arc<Directory>,
+    news: Arc<RoomNews>,
     config: Arc<Config>,
 }
 
@@ -57,23 +61,26 @@ impl NewShards {
         let mut config = config;
         guard_rule(&mut config);
         let directory = Arc::new(Directory::new(options.shards));
+        let news = Arc::<RoomNews>::default();
         let quota = SharedQuota::new(&config, options);
         let shards = (0..=255u8).take(options.shards).map(|index| {
             let mut shard = Shard::new(config.clone(), index, key, Box::new(runtime.fill))?;
             shard.share_quota(Box::new(quota.clone()));
-            shard.watch_rooms(Box::new(Watch::new(&directory, index.into())));
+            let notes = Arc::new(RoomNotes::new(&news));
+            shard.watch_rooms(Box::new(Watch::new(&directory, index.into(), Arc::clone(&notes))));
             shard.share_budget(Arc::clone(budget));
-            Ok(shard)
+            Ok((shard, notes))
         });
         let shards = shards.collect::<Result<Vec<_>, _>>()?;
         let config = shards
             .first()
-            .map_or_else(Arc::default, |shard| Arc::clone(shard.config()));
+            .map_or_else(Arc::default, |(shard, _)| Arc::clone(shard.config()));
         Ok(Self {
             runtime,
             key,
             shards,
             directory,
+            news,
             config,
         })
     }
@@ -85,15 +92,17 @@ impl NewShards {
             key,
             shards,
             directory,
+            news,
             config,
         } = self;
         let loads = Arc::new(Loads::new(options));
         let router = Router::new(&config, key, shards.len());
-        let cells = shards.into_iter().map(|shard| {
+        let cells = shards.into_iter().map(|(shard, notes)| {
             Arc::new(ShardCell::new(
                 application.clone(),
                 runtime,
                 shard,
+                notes,
                 Arc::clone(&loads),
                 Arc::clone(warnings),
             ))
@@ -104,6 +113,7 @@ impl NewShards {
             config,
             router,
             directory,
+            news,
             next: AtomicUsize::new(0),
         }
     }
@@ -134,7 +144,7 @@ impl Shards {
     /// Returns the socket with this id. Only the shard that the id names is asked.
     pub(super) fn find(&self, id: &str) -> Option<Arc<SocketCell>> {
         let cell = self.cells.get(self.router.shard_of(id)?)?;
-        cell.ask(|state| state.find(state.shard.find(id)?))
+        cell.ask("find", |state| state.find(state.shard.find(id)?))
     }
 
     /// Returns the shards that may have sockets in the target, at the time of the call.

@@ -14,16 +14,16 @@ use sio_proto::SocketKey;
 use sio_proto::server::{self, Auth, Form, Handshake};
 use sio_proto::socket::Args;
 
-use crate::error::EmitError;
+use crate::error::{EmitError, HandlerError};
 use crate::lock::Mutex;
 use crate::runtime::Runtime;
 use crate::turn::ack_slot::AckSlot;
 use crate::turn::application::Application;
 use crate::turn::entry::Entry;
-use crate::turn::gone::Mourners;
 use crate::turn::guest::Guest;
 use crate::turn::load::{Load, Overflow};
 use crate::turn::mailbox::Mailbox;
+use crate::turn::mourners::Mourners;
 use crate::turn::order::{Order, To, carry_out};
 use crate::turn::own::Own;
 use crate::turn::shard::ShardCell;
@@ -38,7 +38,7 @@ pub(crate) struct SocketCell {
     pub(crate) key: SocketKey,
     pub(crate) form: Form,
     standing: AtomicU8,
-    /// Whether it has had handlers of its own.
+    /// Whether the socket has had handlers of its own.
     has_own: AtomicBool,
     id: SocketId,
     /// The id by which the client knows itself, if it differs from `id`. It is a secret.
@@ -100,7 +100,7 @@ impl Said {
     }
 }
 
-/// A value of the application's own.
+/// A value that the application keeps with a socket.
 pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
 
 struct Extras {
@@ -111,7 +111,7 @@ struct Extras {
     /// The rooms that the socket was in, while its disconnecting handler runs.
     last_rooms: Mutex<Option<Vec<ByteString>>>,
     mourners: Mourners,
-    /// Handlers of its own; `None` once it is gone.
+    /// The socket's own handlers. `None` when the socket is gone.
     own: Mutex<Option<Own>>,
 }
 
@@ -235,7 +235,7 @@ impl SocketCell {
         self.drop_own();
     }
 
-    /// Returns its own handlers of an event, which has come. Nearly always there are none.
+    /// Returns the socket's own handlers of an event that has arrived. Usually there are none.
     #[inline]
     pub(crate) fn take_own_for(&self, event: &str) -> Vec<EventFn> {
         if !self.has_own.load(Ordering::Relaxed) {
@@ -245,7 +245,8 @@ impl SocketCell {
         own.as_mut().map_or_else(Vec::new, |own| own.take_for(event))
     }
 
-    /// Drops its own handlers, which end with the socket. They may hold the socket that holds them.
+    /// Drops the socket's own handlers when the socket ends. A handler may hold the socket that
+    /// holds the handler.
     pub(crate) fn drop_own(&self) {
         // Either this finds a handler that another thread adds at the same time, or that thread
         // finds that the socket is gone.
@@ -254,8 +255,8 @@ impl SocketCell {
         drop(own);
     }
 
-    /// Does something with its own handlers, which are `None` once it is gone. If there were none
-    /// yet, `make` says whether there may be some from here on.
+    /// Does something with the socket's own handlers. They are `None` when the socket is gone.
+    /// `make` says whether they are created if there are none yet.
     pub(crate) fn with_own<R>(&self, make: bool, act: impl FnOnce(Option<&mut Own>) -> R) -> R {
         if make {
             self.has_own.store(true, Ordering::Relaxed);
@@ -324,7 +325,7 @@ impl SocketCell {
         self.extras.get()?.last_rooms.lock().clone()
     }
 
-    /// Returns the data of the application's own, if `make` says so or there has been some.
+    /// Returns the application's own data. If there is none yet, it is created if `make` is true.
     pub(crate) fn data(&self, make: bool) -> Option<&Mutex<Vec<Kept>>> {
         match make {
             true => Some(&self.extras().data),
@@ -409,10 +410,18 @@ impl SocketCell {
         });
     }
 
+    /// Reports to the application that something could not be sent.
+    pub(crate) fn report(self: &Arc<Self>, event: &str, error: EmitError) {
+        if let Some(application) = self.application() {
+            application.report(Some(self), event, &HandlerError::Emit(error));
+        }
+    }
+
     /// Lets the socket's session leave. Called during a shutdown, when nothing is under way.
     pub(crate) fn leave(&self, turn: &Turn) {
-        self.cell
-            .input(turn, |state, now, out| state.shard.release(now, self.key, out));
+        self.cell.input("release", turn, |state, now, out| {
+            state.shard.release(now, self.key, out)
+        });
     }
 
     /// Ends the open acknowledgements, because none will come any more.

@@ -1,7 +1,8 @@
 //! The handlers of a namespace, as the turn knows them: functions, in a table.
 //!
-//! A turn starts handlers, waits for them and puts up with their panics. What they are given (a
-//! handle of the socket, arguments as types) is made inside these functions, above.
+//! A turn starts handlers, waits for them and handles their panics. It does not make their
+//! parameters (a handle of the socket, arguments as types): the functions in the table do, and they
+//! come from the floor above.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -37,8 +38,7 @@ pub(crate) struct Table {
     pub(crate) names: Option<Arc<Names>>,
 }
 
-/// The handlers of one event, in the order in which they were registered. Nearly always there is
-/// one.
+/// The handlers of one event, in the order in which they were registered. Usually there is one.
 #[derive(Clone)]
 pub(crate) struct Handlers {
     pub(crate) first: EventFn,
@@ -84,7 +84,7 @@ impl Table {
         self.events.contains_key(event) || matches!(event, "connect" | "disconnecting" | "disconnect" | "ack" | "join")
     }
 
-    /// Adds a handler of an event, behind the others.
+    /// Adds a handler of an event, after the others.
     pub(crate) fn add(&mut self, event: &str, handler: EventFn) {
         match self.events.get_mut(event) {
             Some(handlers) => handlers.more.push(handler),
@@ -98,9 +98,10 @@ impl Table {
         }
     }
 
-    /// This table with another over it. All middlewares and all filters of both have to agree,
-    /// those of this one first: what is registered for one name does not switch off the decision of
-    /// the rule that covers the name. Everything else of the other takes the place of what is here.
+    /// Combines this table with one above it. All middlewares and all filters of both tables have
+    /// to agree, and those of this table run first: a registration for one name does not switch off
+    /// the decision of the rule that covers the name. Everything else in the table above replaces
+    /// what is in this table.
     pub(crate) fn with_over(&self, above: &Self) -> Self {
         let mut whole = self.clone();
         let events = above.events.iter();
@@ -121,7 +122,7 @@ impl Table {
     }
 }
 
-/// Puts what was registered above in the place of what is below, if there is some.
+/// Replaces the handlers below by those above, if there are some.
 fn take_place<T: Clone>(whole: &mut Vec<T>, above: &[T]) {
     if !above.is_empty() {
         *whole = above.to_vec();
@@ -135,9 +136,12 @@ pub(crate) struct Names(Mutex<BTreeMap<ByteString, usize>>);
 
 impl Names {
     /// Counts a socket that has been let in. Call it under the lock of the socket's shard, like
-    /// [`Self::leave`].
-    pub(crate) fn enter(&self, name: &ByteString) {
-        *self.0.lock().entry(name.clone()).or_default() += 1;
+    /// [`Self::leave`]. Returns true for the first socket of the namespace.
+    pub(crate) fn enter(&self, name: &ByteString) -> bool {
+        let mut names = self.0.lock();
+        let members = names.entry(name.clone()).or_default();
+        *members += 1;
+        *members == 1
     }
 
     /// Stops counting a socket that has gone.

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use bytestring::ByteString;
@@ -17,13 +17,14 @@ use sio_proto::socket::Args;
 use crate::args::{RawArgs, detached, detached_text, small};
 use crate::error::HandlerError;
 use crate::guarded::{CatchUnwind, guarded};
-use crate::turn::application::EngineNews;
+use crate::turn::application::{Application, EngineNews};
 use crate::turn::call::{Call, Ending, Failure, HandlerFuture, Owed, Question, Started, StartedMiddleware};
 use crate::turn::entry::Entry;
 use crate::turn::incoming::Incoming;
 use crate::turn::mailbox::{Mail, Next, args_bytes};
 use crate::turn::raw_session::RawSession;
 use crate::turn::refusal::Refusal;
+use crate::turn::room_news::RoomEvent;
 use crate::turn::shard::{Named, ShardCell};
 use crate::turn::socket::SocketCell;
 use crate::turn::table::{EventFn, SocketFn, Table};
@@ -39,17 +40,19 @@ pub(crate) enum Work {
     Stranger(Arc<ShardCell>, Box<Stranger>),
     /// A CONNECT that has waited for other CONNECTs of its session.
     Decide(Arc<SocketCell>),
-    /// A socket is gone. The futures that have waited for its end are woken, whoever works for the
-    /// socket.
+    /// A socket is gone. This wakes the futures that wait for its end, even while another turn
+    /// works for the socket.
     Gone(Arc<SocketCell>),
+    /// An event of a room, for an application that wants such events.
+    Room(Weak<dyn Application>, Box<RoomEvent>),
     /// This may be the last handle of a socket. The socket's data belongs to the user.
     Release(Arc<SocketCell>),
 }
 
-/// What follows a mail: the mailbox may be free for the next one.
+/// What to do after a mail.
 enum Then {
     Next,
-    /// A future owns the mailbox and goes on with it.
+    /// Nothing: a future owns the mailbox, and continues with the next mail when it ends.
     Parked,
 }
 
@@ -70,13 +73,14 @@ impl Work {
         }
     }
 
-    /// Whether other turns may work before it. Raw sessions have no mailbox: if another turn had
-    /// something for the same session, for example its end, this would be handled first.
+    /// Whether this work may be done later, after the work of other turns. Work of raw sessions may
+    /// not: raw sessions have no mailbox, and another turn could handle later news of the session
+    /// first, for example its end.
     pub(crate) const fn may_be_left(&self) -> bool {
         !matches!(self, Self::Engine(..))
     }
 
-    /// Returns how many bytes of a peer's data it keeps.
+    /// Returns how many bytes this work keeps, with the data from the peer.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>()
             + match self {
@@ -116,8 +120,19 @@ impl Work {
                     work_off(turn, &socket, Then::Next);
                 }
             }
+            Self::Room(application, event) => room(&application, &event),
             Self::Release(socket) => drop(socket),
         }
+    }
+}
+
+/// Reports an event of a room to the application.
+fn room(application: &Weak<dyn Application>, event: &RoomEvent) {
+    let Some(application) = application.upgrade() else {
+        return;
+    };
+    if let Err(panic) = guarded(|| application.room(event)) {
+        application.report(None, "room", &panic);
     }
 }
 
@@ -199,7 +214,7 @@ fn disconnected(
     then
 }
 
-/// Starts the handlers of a connection, or of its end.
+/// Starts the handlers of a connection, or of the end of a connection.
 fn socket_handlers(
     socket: &Arc<SocketCell>,
     name: &'static str,
@@ -267,10 +282,11 @@ fn event(socket: &Arc<SocketCell>, table: &Table, mut name: ByteString, mut args
     settle(socket, &name, bytes, started, table.one_at_a_time)
 }
 
-/// Has the filters of its namespace decide about an event.
+/// Asks the filters of the namespace about an event. Returns the event, as the filters have left
+/// it.
 ///
 /// # Errors
-/// What comes next, if they refuse it.
+/// If a filter refuses the event or panics. The error says what to do next.
 fn filter(
     socket: &Arc<SocketCell>,
     table: &Table,
@@ -295,7 +311,7 @@ fn filter(
     Ok((incoming.name, incoming.args.0))
 }
 
-/// Starts several handlers of one event, of which the first that answers does.
+/// Starts several handlers of one event. The first acknowledgement of one of them is sent.
 fn handlers_of_event<'a>(
     socket: &Arc<SocketCell>,
     name: &ByteString,
@@ -305,7 +321,8 @@ fn handlers_of_event<'a>(
     parks: bool,
 ) -> Then {
     let bytes = args_bytes(&args);
-    // Kept beside a handler that waits, it keeps no buffer of its thread.
+    // The arguments may be stored while a handler waits. They are copied, so that they keep no
+    // buffer of the thread in use.
     let args = if parks { detached(args) } else { args };
     let ack = ack.map(Question::of_several);
     let jobs = handlers.map(|handler| {
@@ -325,11 +342,11 @@ fn handlers_of_event<'a>(
     several(socket, name, bytes, jobs.collect(), parks)
 }
 
-/// One handler of several, with what it is called with.
+/// One of several handlers, with the values that it is called with.
 type Job = Box<dyn FnOnce() -> Started + Send>;
 
-/// Starts several handlers, in their order. If one `parks`, those behind it start when it has
-/// finished.
+/// Starts several handlers, in their order. With `parks`, a handler starts only when the handler
+/// before it has finished.
 fn several(socket: &Arc<SocketCell>, name: &str, bytes: usize, mut jobs: VecDeque<Job>, parks: bool) -> Then {
     while let Some(job) = jobs.pop_front() {
         let first = match guarded(job) {
@@ -360,7 +377,7 @@ fn several(socket: &Arc<SocketCell>, name: &str, bytes: usize, mut jobs: VecDequ
     Then::Next
 }
 
-/// A handler that waits goes on to its end.
+/// Runs a waiting handler to its end, and reports its error.
 async fn finish(socket: &Arc<SocketCell>, name: &str, future: HandlerFuture) {
     match CatchUnwind(future).await {
         Ok(Ok(())) => {}
@@ -369,8 +386,8 @@ async fn finish(socket: &Arc<SocketCell>, name: &str, future: HandlerFuture) {
     }
 }
 
-/// A handler has been started, with arguments of so many bytes: what is there to do yet? If it
-/// `parks`, nothing of the socket's begins before it has finished.
+/// Handles what a started handler has returned. `bytes` is the size of its arguments. With `parks`,
+/// no other handler of the socket starts until this handler has finished.
 fn settle(
     socket: &Arc<SocketCell>,
     name: &str,
@@ -464,7 +481,7 @@ fn connect(turn: &Turn, socket: &Arc<SocketCell>) -> Then {
     decide(turn, socket, Deciding(Arc::clone(socket)))
 }
 
-/// A running middleware. When it is done, the next CONNECT of its session has its turn.
+/// A running middleware. When it is done, the next CONNECT of the session is handled.
 struct Deciding(Arc<SocketCell>);
 
 impl Drop for Deciding {
@@ -541,13 +558,12 @@ async fn ask_all(socket: &Arc<SocketCell>) -> Result<(), Refusal> {
 }
 
 fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
-    let (accepted, entry, failed) = socket.cell.input(turn, |state, now, out| {
+    let mut begins = false;
+    let (accepted, entry, failed) = socket.cell.input("accept", turn, |state, now, out| {
         if !state.shard.accept(now, socket.key, out) {
             return (false, Entry::default(), None);
         }
-        if let Some(names) = &table.names {
-            names.enter(&socket.namespace);
-        }
+        begins = table.names.as_ref().is_some_and(|names| names.enter(&socket.namespace));
         let mut entry = socket.let_in(table);
         let joined = entry.rooms.iter().map(|room| state.shard.join(socket.key, room));
         let joined = joined.fold(Ok(()), Result::and);
@@ -570,13 +586,19 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
         generation = socket.form.generation().as_str(),
         "connected"
     );
+    if begins
+        && let Some(application) = socket.application()
+        && let Err(panic) = guarded(|| application.namespace_begins(socket))
+    {
+        report(socket, "namespace", &panic);
+    }
     socket_handlers(socket, "connect", &table.connect, None, table.one_at_a_time)
 }
 
 fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {
     tracing::debug!(socket = %Named(socket.key), namespace = &*socket.namespace, "refused");
     socket.turn_away();
-    socket.cell.input(turn, |state, now, out| {
+    socket.cell.input("refuse", turn, |state, now, out| {
         state.forget(socket.key);
         let (message, data) = (refusal.message(), refusal.data());
         state.shard.refuse(now, socket.key, message, data, out);

@@ -6,10 +6,11 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sio_proto::server;
+use sio_proto::server::{self, AckRequest};
 
 use crate::args::{ArgsError, from_args};
 use crate::error::EmitError;
@@ -49,8 +50,8 @@ impl Ack {
     /// Answers with these arguments: `()` means none, and a tuple means several.
     ///
     /// If the client is gone, nothing happens. Arguments that cannot be written, or are too large,
-    /// are reported to [`Io::on_error`](crate::Io::on_error). Of several handlers of one event the
-    /// first answer counts.
+    /// are reported to [`Io::on_error`](crate::Io::on_error). If several handlers of one event
+    /// answer, the first answer counts.
     pub fn send<A: Serialize>(self, args: A) {
         let Some(Wanted { question, guest }) = self.0 else {
             return;
@@ -86,7 +87,8 @@ pub enum AckError {
     Args(#[from] ArgsError),
 }
 
-/// A future for a client's acknowledgement. [`Socket::emit_with_ack`] returns it.
+/// A future for a client's acknowledgement.
+/// [`Socket::emit_with_ack`](crate::Socket::emit_with_ack) returns it.
 ///
 /// The event has been sent already, even if this future is never polled. If the future is dropped,
 /// the answer is ignored.
@@ -117,6 +119,28 @@ impl<T> AckFuture<T> {
         Self {
             state: State::Waiting { socket, id, slot },
             answer: PhantomData,
+        }
+    }
+}
+
+/// Sends an event to a socket, and asks for its acknowledgement.
+pub(crate) fn ask<T, A: Serialize + ?Sized>(
+    socket: &Arc<SocketCell>,
+    event: &str,
+    args: &A,
+    timeout: Option<Duration>,
+    volatile: bool,
+) -> AckFuture<T> {
+    // A middleware that waits for the answer would wait for itself.
+    if socket.is_asking() {
+        return AckFuture::failed(EmitError::Disconnected);
+    }
+    let (id, slot) = socket.open_ack();
+    match message::send_event(socket, event, args, Some(AckRequest { id, timeout }), volatile) {
+        Ok(()) => AckFuture::waiting(Arc::clone(socket), id, slot),
+        Err(error) => {
+            socket.forget_ack(id);
+            AckFuture::failed(error)
         }
     }
 }

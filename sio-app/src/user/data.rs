@@ -1,4 +1,4 @@
-//! Data of the application's own that is kept with a socket, by type.
+//! The application's own data that is kept with a socket, by type.
 
 use std::any::{Any, TypeId};
 use std::sync::Arc;
@@ -17,8 +17,8 @@ impl Socket {
         self.put(Arc::new(value), |_| true);
     }
 
-    /// Keeps a value, if `may` agrees to what was kept before of its type. Destructors of the
-    /// user's do not run under the lock.
+    /// Keeps a value, if `may` returns true for the value of the same type that was kept before.
+    /// The user's destructors do not run under the lock.
     fn put<T: Any + Send + Sync>(&self, value: Arc<T>, may: impl FnOnce(Option<&Kept>) -> bool) -> bool {
         let Some(data) = self.0.data(true) else { return false };
         let value: Kept = value;
@@ -52,11 +52,11 @@ impl Socket {
         value.downcast().ok()
     }
 
-    /// Changes the value of this type that was kept with the socket, and gives what `change` gives;
-    /// `None` if there is none.
+    /// Changes the value of this type that is kept with the socket, and returns the result of
+    /// `change`. Returns `None` if there is no such value.
     ///
-    /// The change is made to a copy, under no lock, which then takes the place of the value. If
-    /// another thread has changed it meanwhile, `change` is called again with what that has made.
+    /// `change` gets a copy of the value, under no lock, and then the copy replaces the value. If
+    /// another thread has changed the value meanwhile, `change` is called again with the new value.
     ///
     /// ```
     /// # use sio_app::{Io, Socket};
@@ -88,7 +88,7 @@ impl Socket {
         }
     }
 
-    /// Takes the value of this type from the socket.
+    /// Removes the value of this type from the socket, and returns it.
     pub fn take_data<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         let value = {
             let mut data = self.0.data(false)?.lock();

@@ -13,15 +13,15 @@ use crate::turn::application::Application;
 use crate::turn::order::{Audience, Order, To, carry_out};
 use crate::turn::table::Names;
 use crate::user::message::{Draft, with_scratch};
+use crate::user::rooms::{Rooms, with_names};
 use crate::user::socket::Socket;
 
 /// A choice of sockets, and how to send to them.
 ///
-/// The same builder starts from [`Io`](crate::Io) and [`Namespace`](crate::Namespace), where it
-/// means everybody. It also starts from [`Socket`] with [`to`](Socket::to),
-/// [`except`](Socket::except), [`broadcast`](Socket::broadcast) or [`local`](Socket::local). There
-/// it means everybody but the socket. How to send to one socket is a
-/// [`SocketEmitter`](crate::SocketEmitter).
+/// [`Io`](crate::Io) and [`Namespace`](crate::Namespace) start this builder with all sockets.
+/// [`Socket`] starts it with [`to`](Socket::to), [`except`](Socket::except),
+/// [`broadcast`](Socket::broadcast) or [`local`](Socket::local); then it means sockets without the
+/// socket itself. To send to one socket, use a [`SocketEmitter`](crate::SocketEmitter).
 ///
 /// ```
 /// # use sio_app::{Io, Socket};
@@ -39,9 +39,12 @@ pub struct Emitter {
     /// If set, it replaces the target's namespace: the message goes to all of these namespaces that
     /// have members.
     many: Option<Arc<Names>>,
-    /// The socket that it started from, which is left out.
+    /// The socket that started the builder. It is left out.
     sender: Option<Socket>,
     volatile: bool,
+    /// Set when rooms have been given, even by an empty list. If the target names no room then,
+    /// nobody is chosen.
+    nobody: bool,
 }
 
 impl Emitter {
@@ -55,6 +58,7 @@ impl Emitter {
             many: None,
             sender: None,
             volatile: false,
+            nobody: false,
         }
     }
 
@@ -66,7 +70,7 @@ impl Emitter {
         }
     }
 
-    /// To all but this socket.
+    /// Starts with all sockets of the namespace without this socket.
     pub(crate) fn from_socket(socket: &Socket) -> Self {
         Self {
             sender: Some(socket.clone()),
@@ -74,17 +78,25 @@ impl Emitter {
         }
     }
 
-    /// Chooses the members of this room. After several calls, it chooses the members of any of
-    /// these rooms. A socket's id is a room, too, whose only member is this socket: both the public
-    /// id ([`Socket::id`]) and the id by which the client knows itself ([`Socket::wire_id`]).
-    pub fn to(mut self, room: impl AsRef<str>) -> Self {
-        self.target.rooms.push(room.as_ref().into());
+    /// Chooses the members of this room, or of several rooms. After several calls, it chooses the
+    /// members of any of these rooms. An empty list of rooms chooses nobody. A socket's id is a
+    /// room, too, whose only member is this socket: both the public id ([`Socket::id`]) and the id
+    /// by which the client knows itself ([`Socket::wire_id`]).
+    pub fn to<M>(mut self, rooms: impl Rooms<M>) -> Self {
+        self.nobody = true;
+        let _ = rooms.each(|room| {
+            self.target.rooms.push(room.into());
+            Ok(())
+        });
         self
     }
 
-    /// Leaves out the members of this room.
-    pub fn except(mut self, room: impl AsRef<str>) -> Self {
-        self.target.except.push(room.as_ref().into());
+    /// Leaves out the members of this room, or of several rooms.
+    pub fn except<M>(mut self, rooms: impl Rooms<M>) -> Self {
+        let _ = rooms.each(|room| {
+            self.target.except.push(room.into());
+            Ok(())
+        });
         self
     }
 
@@ -114,15 +126,17 @@ impl Emitter {
             Ok(draft) => draft,
             Err(error) => return self.report(event, error),
         };
-        // Bytes in the arguments may be of a kind of the user's own, whose end is the user's code,
-        // and comes under no lock.
+        // The arguments may contain bytes of the user's own kind. Dropping these runs user code, so
+        // they are kept until no lock is held.
         let kept = draft.args().clone();
         let (is_last, mut draft) = (self.many.is_none(), Some(draft));
         self.each_in(event, |application, to| {
             let Some(draft) = (if is_last { draft.take() } else { draft.clone() }) else {
                 return Ok(());
             };
-            draft.show(&application.watchers(&to.target.namespace), None);
+            draft.show(&application.watchers(&to.target.namespace), None, |event, panic| {
+                application.report(None, event, panic);
+            });
             broadcast(to, draft, self.volatile)
         });
         drop(kept);
@@ -133,17 +147,26 @@ impl Emitter {
         self.emit("message", (data.into(),));
     }
 
-    /// Makes the chosen sockets join a room. If the room's name is the id of a socket, no socket
-    /// joins, and [`Io::on_error`](crate::Io::on_error) gets [`EmitError::ReservedRoom`].
-    pub fn join(self, room: impl AsRef<str>) {
-        let room = room.as_ref();
-        self.each("join", |to| carry_out(Order::Join { to: To::All(to), room }));
+    /// Makes the chosen sockets join a room, or several rooms. If a room's name is the id of a
+    /// socket, no socket joins this room, and [`Io::on_error`](crate::Io::on_error) gets
+    /// [`EmitError::ReservedRoom`].
+    pub fn join<M>(self, rooms: impl Rooms<M>) {
+        with_names(rooms, |rooms| {
+            self.each("join", |to| carry_out(Order::Join { to: To::All(to), rooms }));
+        });
     }
 
-    /// Makes the chosen sockets leave a room.
-    pub fn leave(self, room: impl AsRef<str>) {
-        let room = room.as_ref();
-        self.each("leave", |to| carry_out(Order::Leave { to: To::All(to), room }));
+    /// Makes the chosen sockets leave a room, or several rooms.
+    pub fn leave<M>(self, rooms: impl Rooms<M>) {
+        with_names(rooms, |rooms| {
+            self.each("leave", |to| carry_out(Order::Leave { to: To::All(to), rooms }));
+        });
+    }
+
+    /// Calls a function for each room of the target's namespaces, or only for the rooms that the
+    /// target names, with the number of the room's members in one shard.
+    pub(crate) fn each_room(self, found: &mut dyn FnMut(&ByteString, usize)) {
+        self.each("rooms", |to| carry_out(Order::Rooms { to, found: &mut *found }));
     }
 
     /// Makes the chosen sockets leave the namespace.
@@ -175,8 +198,8 @@ impl Emitter {
         sockets
     }
 
-    /// Does something in each of the namespaces that are meant. What goes wrong is told to the
-    /// application under this name.
+    /// Does something in each chosen namespace. Errors are reported to the application under this
+    /// name.
     fn each(&self, name: &str, mut act: impl FnMut(Audience<'_>) -> Result<(), EmitError>) {
         self.each_in(name, |_, to| act(to));
     }
@@ -185,6 +208,9 @@ impl Emitter {
         let Some(application) = self.application.upgrade() else {
             return;
         };
+        if self.nobody && self.target.rooms.is_empty() {
+            return;
+        }
         let mut act_in = |target: &Target| {
             let audience = Audience {
                 shards: application.shards(),
@@ -223,7 +249,7 @@ impl Emitter {
     }
 }
 
-/// Sends an event to one namespace, written once for all.
+/// Sends an event to one namespace. The event is encoded once for all recipients.
 fn broadcast(to: Audience<'_>, draft: Draft, volatile: bool) -> Result<(), EmitError> {
     let Audience { shards, target, .. } = to;
     let volatile = volatile.then_some(shards.runtime);

@@ -41,7 +41,8 @@ impl EngineSocket {
     #[must_use]
     pub fn transport(&self) -> Option<TransportKind> {
         let raw = &self.0;
-        raw.cell.ask(|state| state.shard.engine_transport(raw.session))
+        raw.cell
+            .ask("transport", |state| state.shard.engine_transport(raw.session))
     }
 
     /// Keeps a value with the session. It replaces an earlier value of the same type.
@@ -72,7 +73,7 @@ impl EngineSocket {
         let kept = message.clone();
         let RawSession { cell, session, .. } = &*self.0;
         let sent = turn::act(cell.runtime, |turn| {
-            cell.input(turn, |state, _, _| state.shard.send_engine(*session, message))
+            cell.input("send", turn, |state, _, _| state.shard.send_engine(*session, message))
         });
         drop(kept);
         Ok(sent?)

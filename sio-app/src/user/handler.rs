@@ -1,14 +1,14 @@
-//! Handlers: functions that say by their parameters what they need, sync or async.
+//! Handlers: functions, synchronous or asynchronous, whose parameters say what they need.
 //!
 //! | parameters, in this order | what |
 //! |---|---|
 //! | any number of types that implement [`Extract`] | [`Socket`](crate::Socket), [`Io`](crate::Io), [`State<T>`](State), [`Auth<T>`](Auth), and types of your own |
 //! | in handlers of events: one type that the arguments can be read as | any owned `Deserialize` type; a tuple for several arguments; see [`args`](crate::args) |
-//! | in handlers of events: [`Ack`](crate::Ack) | the means to answer the client |
+//! | in handlers of events: [`Ack`](crate::Ack) | answers the client |
 //!
-//! Each may be left out, and there are at most eight. A handler of disconnections may also ask for
-//! the [`Reason`](crate::Reason) and, as `Option<Breach>`, for what stands behind it
-//! ([`Breach`](crate::Breach)).
+//! Each parameter may be left out. There may be at most eight. A handler of disconnections may also
+//! ask for the [`Reason`](crate::Reason), and, as `Option<Breach>`, for the rule that the client
+//! has broken ([`Breach`](crate::Breach)).
 //!
 //! ```
 //! use sio_app::handler::State;
@@ -31,16 +31,16 @@
 //!
 //! # What a handler returns
 //!
-//! | returned | by a client that has asked for an acknowledgement |
+//! | returned | what a client gets that has asked for an acknowledgement |
 //! |---|---|
-//! | `()` | none is heard, unless the handler sends its [`Ack`](crate::Ack) |
-//! | `Ok(value)`, without `Ack` among the parameters | `value` is heard: `()` is no argument, a tuple several |
-//! | `Err(error)`, without `Ack` among the parameters | the error is heard as `{ "error": message }` |
+//! | `()` | nothing, unless the handler sends its [`Ack`](crate::Ack) |
+//! | `Ok(value)`, without `Ack` among the parameters | `value`: `()` means no arguments, and a tuple means several |
+//! | `Err(error)`, without `Ack` among the parameters | the error as `{ "error": message }` |
 //! | `Ok(())`, `Err(error)`, with `Ack` | what the handler sends |
 //!
-//! An error is told to [`Namespace::on_error`](crate::Namespace::on_error) or
-//! [`Io::on_error`](crate::Io::on_error), too. [`HandlerResult`] is a short name for a type in
-//! which `?` takes any error:
+//! An error is also reported to [`Namespace::on_error`](crate::Namespace::on_error) or
+//! [`Io::on_error`](crate::Io::on_error). [`HandlerResult`] is a short name for a result type in
+//! which `?` accepts any error:
 //!
 //! ```
 //! # use sio_app::{Io, Socket};
@@ -54,20 +54,20 @@
 //! # }
 //! ```
 //!
-//! # What clients read of errors
+//! # What clients get to know of errors
 //!
-//! The errors of a database or a library are none of a client's business. Errors of the types
-//! `&'static str`, `String` and [`Refusal`](crate::Refusal) are words for the client, and it reads
-//! them; so it does a `Refusal` in a [`HandlerResult`]. Of arguments that do not fit it reads
-//! `arguments do not fit`, of `auth` that does not, `auth does not fit`. Of all other errors it
-//! reads `Internal server error`. A shape of your own is
-//! [`Namespace::answer_errors`](crate::Namespace::answer_errors).
+//! A client must not see the errors of a database or a library. Errors of the types `&'static str`,
+//! `String` and [`Refusal`] are meant for the client, and it gets their text. This
+//! also holds for a `Refusal` in a [`HandlerResult`]. If arguments do not fit, the client gets
+//! `arguments do not fit`. If `auth` does not fit, it gets `auth does not fit`. For all other
+//! errors it gets `Internal server error`.
+//! [`Namespace::answer_errors`](crate::Namespace::answer_errors) sets an answer of your own.
 //!
 //! # Async handlers
 //!
-//! With `async` before them, or returning a future, handlers may wait. `async move |…|` that
-//! captures does not compile, because the future may outlive the call. Take the value as
-//! [`State`], or a clone for each future, in a closure that returns it:
+//! A handler that is `async`, or that returns a future, may wait. An `async move |…|` closure that
+//! captures a value does not compile, because the future may outlive the call. Ask for the value as
+//! [`State`], or write a closure that returns a future, and clone the value for each future:
 //!
 //! ```
 //! # use sio_app::{Io, Socket};
@@ -84,18 +84,18 @@
 //!
 //! | what | its client | its acknowledgement | the application |
 //! |---|---|---|---|
-//! | the handler panics, at once or later | is disconnected by the server (from 1.x on: `io server disconnect`), and does not come back by itself | is not answered, if it has not been | hears [`HandlerError::Panicked`](crate::HandlerError::Panicked) |
-//! | it returns an error | goes on | the error, unless the handler takes `Ack` | [`HandlerError::Failed`](crate::HandlerError::Failed) |
-//! | the arguments are not what it asks for: it is not called | goes on | the error | [`HandlerError::Args`](crate::HandlerError::Args) |
-//! | an extractor fails: it is not called | goes on | the error | [`HandlerError::Extract`](crate::HandlerError::Extract) |
+//! | the handler panics, at once or later | is disconnected by the server (from 1.x on: `io server disconnect`), and does not reconnect by itself | is not answered, unless it has been answered before | gets [`HandlerError::Panicked`](crate::HandlerError::Panicked) |
+//! | the handler returns an error | goes on | is the error, unless the handler takes `Ack` | gets [`HandlerError::Failed`](crate::HandlerError::Failed) |
+//! | the arguments do not fit the handler, which is not called | goes on | is the error | gets [`HandlerError::Args`](crate::HandlerError::Args) |
+//! | an extractor fails, so that the handler is not called | goes on | is the error | gets [`HandlerError::Extract`](crate::HandlerError::Extract) |
 //! | there is no handler for the event | goes on | is not answered | gets nothing |
-//! | a middleware panics, or the function of [`Io::of_fn`](crate::Io::of_fn) | is refused, and told `Internal server error` | | [`HandlerError::Panicked`](crate::HandlerError::Panicked) |
+//! | a middleware panics, or the function of [`Io::of_fn`](crate::Io::of_fn) | is refused with `Internal server error` | | gets [`HandlerError::Panicked`](crate::HandlerError::Panicked) |
 //!
-//! The application hears in [`Namespace::on_error`](crate::Namespace::on_error),
-//! [`Io::on_error`](crate::Io::on_error), or else in the log. A handler that wants to decide itself
-//! what it means that arguments do not fit asks for `Result<T, ArgsError>`. Other sockets of the
-//! same session go on, but for clients of 0.6 to 0.9 whose handler of `/` panics: theirs is the
-//! whole session.
+//! The application gets the error in [`Namespace::on_error`](crate::Namespace::on_error) or
+//! [`Io::on_error`](crate::Io::on_error); without them, the error is logged. A handler that asks
+//! for `Result<T, ArgsError>` decides itself what to do when arguments do not fit. Other sockets of
+//! the same session go on. There is one exception: for clients of 0.6 to 0.9, a panic in a handler
+//! of `/` ends the whole session.
 //!
 //! # Handlers that take long
 //!
@@ -104,7 +104,7 @@
 //!
 //! # When it does not compile
 //!
-//! The compiler says of each parameter, and of what is returned, what does not fit in its place.
+//! The compiler says for each parameter, and for the returned value, what does not fit.
 
 mod call;
 mod extract;
@@ -114,7 +114,7 @@ mod words;
 
 pub use crate::turn::call::Call;
 pub use extract::{Auth, AuthError, Extract, Needs, NoState, State};
-pub use outcome::{Decision, Outcome, Reply, Returns};
+pub use outcome::{Decision, Outcome, Reply, Returns, Verdict};
 pub use parameters::{
     BehindArgs, ConnectParameters, EndParameters, EndPart, EventParameters, FromArgs, Function, Last, Middle,
 };
@@ -127,14 +127,14 @@ use crate::turn::call::{Failure, NotCalled, Started, StartedMiddleware};
 use crate::turn::refusal::Refusal;
 use outcome::Free;
 
-/// What a handler can return in which several kinds of errors may happen: `?` takes any of them. To
-/// say what the client reads of one, make it a [`Refusal`](crate::Refusal):
+/// The result of a handler in which several kinds of errors may happen: `?` accepts any of them. To
+/// choose the text that the client gets, return a [`Refusal`]:
 /// `Err(Refusal::new("no such room").into())`.
 pub type HandlerResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// What a middleware can return: `?` takes a [`Refusal`](crate::Refusal), a `&str` or a `String`,
-/// which the client reads, and an [`EmitError`](crate::EmitError), of which it reads `Internal
-/// server error`.
+/// The result of a middleware. `?` accepts a [`Refusal`], a `&str` or a `String`,
+/// whose text the client gets. It also accepts an [`EmitError`](crate::EmitError); then the client
+/// gets `Internal server error`.
 pub type MiddlewareResult = Result<(), Refusal>;
 
 /// A function that handles an event. See [the module](self) for what it can take and return.
@@ -166,8 +166,8 @@ where
     }
 }
 
-/// A function that is told of a connection: any number of types that implement [`Extract`], `async`
-/// or not.
+/// A function that handles a connection: any number of types that implement [`Extract`], `async` or
+/// not.
 pub trait ConnectHandler<M>: Send + Sync + 'static {
     #[doc(hidden)]
     fn call(&self, call: &Call<'_>) -> Started;
@@ -195,12 +195,13 @@ where
     }
 }
 
-/// A function that is told of the end of a connection: any number of types that implement
-/// [`Extract`], the [`Reason`](crate::Reason), and `Option<Breach>`, in any order, `async` or not.
+/// A function that handles the end of a connection: any number of types that implement [`Extract`],
+/// the [`Reason`](crate::Reason), and `Option<Breach>`, in any order, `async` or not.
 ///
-/// The [`Reason`](crate::Reason) is one of nine. The [`Breach`](crate::Breach) says what stands
-/// behind the reason if the client has broken a rule: the rule that has ended the session, or else
-/// the first rule that was broken without ending it. JavaScript has a `description` in this place.
+/// The [`Reason`](crate::Reason) is one of nine. If the client has broken a rule, the
+/// [`Breach`](crate::Breach) gives the cause behind the reason: the rule that ended the session, or
+/// else the first rule that was broken without ending it. JavaScript has a `description` in this
+/// place.
 pub trait DisconnectHandler<M>: Send + Sync + 'static {
     #[doc(hidden)]
     fn call(&self, call: &Call<'_>) -> Started;
@@ -231,7 +232,7 @@ where
 /// A function that decides whether a socket may join: any number of types that implement
 /// [`Extract`], `async` or not, with a `Result` whose error becomes a [`Refusal`].
 pub trait Middleware<M>: Send + Sync + 'static {
-    /// The error is of an extractor.
+    /// Calls the middleware. The error comes from an extractor.
     #[doc(hidden)]
     fn call(&self, call: &Call<'_>) -> Result<StartedMiddleware, NotCalled>;
     #[doc(hidden)]

@@ -1,48 +1,67 @@
-//! The application's decisions: what it says of requests, and what it is told of failures.
+//! The application's functions: those that decide about requests, and those that get reports.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytestring::ByteString;
 use parking_lot::RwLock;
-use sio_proto::http::{self, HeaderError, Method, ResponseHeaders};
-use sio_proto::server::{Admission, ConnectionError, Request, Routed, TransportKind};
+use sio_proto::http::{HeaderError, ResponseHeaders};
+use sio_proto::server::{ConnectionError, Handshake, TransportKind};
 
-use crate::error::{HandlerError, RegisterError};
-use crate::guarded::guarded;
-use crate::turn::call::Failure;
-use crate::turn::refusal::Refusal;
+use crate::error::HandlerError;
+use crate::turn::application::Application;
+use crate::turn::room_news::RoomEvent;
 use crate::user::engine::EngineHandler;
-use crate::user::handler::Told;
-use crate::user::io::{Inner, Io};
 use crate::user::socket::Socket;
 use crate::web::request::{HttpRequest, HttpResponse};
 
 /// The application's functions. None is called or dropped under the lock.
 #[derive(Default)]
 pub(crate) struct Hooks {
-    set: RwLock<Set>,
+    pub(super) set: RwLock<Set>,
     /// Whether there is a hook for the headers of answers. Most servers have none, and then a poll
     /// checks nothing but this flag.
-    has_headers: AtomicBool,
+    pub(super) has_headers: AtomicBool,
 }
 
 #[derive(Default)]
-struct Set {
-    request: Option<RequestFn>,
-    allow: Option<AllowFn>,
-    error: Option<ErrorFn>,
-    engine: Option<Arc<dyn EngineHandler>>,
-    headers: Option<HeadersFn>,
-    upgrade: Option<UpgradeFn>,
-    connection_error: Option<ConnectionErrorFn>,
+pub(super) struct Set {
+    pub(super) request: Option<RequestFn>,
+    pub(super) allow: Allows,
+    pub(super) error: Option<ErrorFn>,
+    pub(super) engine: Option<Arc<dyn EngineHandler>>,
+    pub(super) headers: Option<HeadersFn>,
+    pub(super) upgrade: Option<UpgradeFn>,
+    pub(super) room: Option<RoomFn>,
+    pub(super) namespace: Option<NamespaceFn>,
+    pub(super) connection_error: Option<ConnectionErrorFn>,
 }
 
-type RequestFn = Arc<dyn Fn(&HttpRequest<'_>) -> HttpResponse + Send + Sync>;
-type AllowFn = Arc<dyn Fn(&HttpRequest<'_>) -> Result<(), String> + Send + Sync>;
-type HeadersFn = Arc<dyn Fn(&HttpRequest<'_>, &mut ResponseHeaders) -> Result<(), HeaderError> + Send + Sync>;
-type UpgradeFn = Arc<dyn Fn(&Socket, TransportKind) + Send + Sync>;
-type ConnectionErrorFn = Arc<dyn Fn(&ConnectionError) + Send + Sync>;
-type ErrorFn = Arc<dyn Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync>;
+pub(super) type RequestFn = Arc<dyn Fn(&HttpRequest<'_>) -> HttpResponse + Send + Sync>;
+pub(crate) type AllowFn = Arc<dyn Fn(&HttpRequest<'_>) -> Result<(), String> + Send + Sync>;
+pub(crate) type AllowLaterFn = Arc<dyn Fn(Arc<Handshake>) -> AllowFuture + Send + Sync>;
+pub(crate) type AllowFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+pub(super) type HeadersFn =
+    Arc<dyn Fn(&HttpRequest<'_>, &mut ResponseHeaders) -> Result<(), HeaderError> + Send + Sync>;
+pub(super) type RoomFn = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
+pub(super) type NamespaceFn = Arc<dyn Fn(Arc<dyn Application>, &ByteString) + Send + Sync>;
+pub(super) type UpgradeFn = Arc<dyn Fn(&Socket, TransportKind) + Send + Sync>;
+pub(super) type ConnectionErrorFn = Arc<dyn Fn(&ConnectionError) + Send + Sync>;
+pub(super) type ErrorFn = Arc<dyn Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync>;
+
+/// The function that decides about requests that would open a session.
+#[derive(Clone, Default)]
+pub(crate) enum Allows {
+    /// There is no such function: all requests are allowed.
+    #[default]
+    All,
+    /// A function that decides at once.
+    Now(AllowFn),
+    /// A function whose future decides.
+    Later(AllowLaterFn),
+}
 
 impl Hooks {
     pub(crate) fn engine(&self) -> Option<Arc<dyn EngineHandler>> {
@@ -53,249 +72,27 @@ impl Hooks {
         self.set.read().upgrade.clone()
     }
 
+    pub(crate) fn room(&self) -> Option<RoomFn> {
+        self.set.read().room.clone()
+    }
+
+    pub(crate) fn namespace(&self) -> Option<NamespaceFn> {
+        self.set.read().namespace.clone()
+    }
+
     pub(crate) fn connection_error(&self) -> Option<ConnectionErrorFn> {
         self.set.read().connection_error.clone()
     }
 
-    fn headers(&self) -> Option<HeadersFn> {
+    pub(super) fn headers(&self) -> Option<HeadersFn> {
         let asked = self.has_headers.load(Ordering::Relaxed);
         asked.then(|| self.set.read().headers.clone())?
     }
 
-    /// Lets go of all of them.
+    /// Drops all of them.
     pub(crate) fn clear(&self) {
         self.has_headers.store(false, Ordering::Relaxed);
         let hooks = std::mem::take(&mut *self.set.write());
         drop(hooks);
-    }
-}
-
-/// The application's decisions.
-impl Io {
-    /// Answers requests that are not for Socket.IO. Without this function they get 404, or 405 if
-    /// the server does not know their method.
-    ///
-    /// The function is called in place and must not wait.
-    ///
-    /// ```
-    /// # use sio_app::{HttpResponse, Io};
-    /// # fn register(io: &Io) {
-    /// io.on_request(|request| match request.path() {
-    ///     "/" => HttpResponse::html("<script src=/socket.io/socket.io.js></script>"),
-    ///     _ => HttpResponse::new(404),
-    /// });
-    /// # }
-    /// ```
-    pub fn on_request(&self, answer: impl Fn(&HttpRequest<'_>) -> HttpResponse + Send + Sync + 'static) {
-        let old = self.0.hooks.set.write().request.replace(Arc::new(answer));
-        drop(old);
-    }
-
-    /// Decides about requests that would open a session. The client gets the text of the error.
-    pub fn allow_request(&self, decide: impl Fn(&HttpRequest<'_>) -> Result<(), String> + Send + Sync + 'static) {
-        let old = self.0.hooks.set.write().allow.replace(Arc::new(decide));
-        drop(old);
-    }
-
-    /// Adds header fields to the answers to Socket.IO's requests, in every generation: to polls,
-    /// handshakes, websocket handshakes (the 101) and refusals. The thread that read a request
-    /// calls the function before the request is handled. The function must not block.
-    /// [`HttpRequest::may_open_session`] tells handshakes apart, as JavaScript's `initial_headers`
-    /// does.
-    ///
-    /// A field that is not valid in an answer, or that only the server may write, is an error
-    /// ([`ResponseHeaders::add`]). If the function returns an error or panics, the error is
-    /// reported ([`Io::on_error`]) and nothing is added. Answers to messages that are not valid
-    /// HTTP do not have these fields. If the server is mounted in another HTTP server, that
-    /// server's own answers do not have them either.
-    ///
-    /// ```
-    /// # use sio_app::Io;
-    /// # fn register(io: &Io) {
-    /// io.on_headers(|request, headers| {
-    ///     headers.add("X-Node", "seven")?;
-    ///     if request.may_open_session() {
-    ///         headers.add("Set-Cookie", "seen=1; HttpOnly; SameSite=Lax")?;
-    ///     }
-    ///     Ok(())
-    /// });
-    /// # }
-    /// ```
-    pub fn on_headers(
-        &self,
-        add: impl Fn(&HttpRequest<'_>, &mut ResponseHeaders) -> Result<(), HeaderError> + Send + Sync + 'static,
-    ) {
-        let old = self.0.hooks.set.write().headers.replace(Arc::new(add));
-        self.0.hooks.has_headers.store(true, Ordering::Relaxed);
-        drop(old);
-    }
-
-    /// Calls the function when the session of a socket has moved from polling to a websocket, once
-    /// for each socket of the session. It is JavaScript's `socket.conn.on("upgrade")`. The function
-    /// must not block. It is not called for sessions that were opened over a websocket. The
-    /// handlers of each socket are told of the end of the session
-    /// ([`Namespace::on_disconnect`](crate::Namespace::on_disconnect)), and [`Socket::close`] ends
-    /// it.
-    pub fn on_upgrade(&self, tell: impl Fn(&Socket, TransportKind) + Send + Sync + 'static) {
-        let old = self.0.hooks.set.write().upgrade.replace(Arc::new(tell));
-        drop(old);
-    }
-
-    /// Calls the function for each refused request, with the reason. It is JavaScript's
-    /// `engine.on("connection_error")`. The function is called after the answer is decided, and
-    /// must not block. Peers can send such requests as often as they like, so limit the rate of
-    /// your own log. (The server itself logs refused origins at a limited rate.)
-    ///
-    /// ```
-    /// # use sio_app::Io;
-    /// # fn register(io: &Io) {
-    /// io.on_connection_error(|error| {
-    ///     println!("{} {}: {} ({:?})", error.method, error.path, error.message, error.context);
-    /// });
-    /// # }
-    /// ```
-    pub fn on_connection_error(&self, tell: impl Fn(&ConnectionError) + Send + Sync + 'static) {
-        let old = self.0.hooks.set.write().connection_error.replace(Arc::new(tell));
-        drop(old);
-        for cell in &self.0.shards.cells {
-            cell.ask(|state| state.shard.tell_connection_errors(true));
-        }
-    }
-
-    /// Gets the errors of handlers: the socket, the event's name, and the error. Without this
-    /// function errors are logged.
-    pub fn on_error(&self, tell: impl Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync + 'static) {
-        let old = self.0.hooks.set.write().error.replace(Arc::new(tell));
-        drop(old);
-    }
-
-    /// Handles raw Engine.IO sessions ([`Config::engine_path`](sio_proto::Config::engine_path)).
-    pub fn on_engine(&self, handler: impl EngineHandler) {
-        let handler: Arc<dyn EngineHandler> = Arc::new(handler);
-        let old = self.0.hooks.set.write().engine.replace(handler);
-        drop(old);
-    }
-}
-
-impl Inner {
-    /// Returns the client file that a request asks for, if there is one.
-    pub(crate) fn client_file(&self, request: &http::Request) -> Option<HttpResponse> {
-        let files = self.options.client_files.as_ref()?;
-        files.answer(&self.config().path, request)
-    }
-
-    /// Returns the answer to a request that is not for Socket.IO: a file of the client, or the
-    /// application's answer.
-    pub(crate) fn answer(&self, request: &Request) -> HttpResponse {
-        if let Some(answer) = self.client_file(&request.http) {
-            return answer;
-        }
-        // Such a request asks about the server as a whole (RFC 9110 §9.3.7), and not about a page
-        // of the application.
-        if request.http.method == Method::Options && &*request.http.target == "*" {
-            return HttpResponse::new(204).header("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS");
-        }
-        let hook = self.hooks.set.read().request.clone();
-        let Some(hook) = hook else {
-            return match request.http.method {
-                Method::Other => HttpResponse::new(405).header("Allow", "GET, HEAD, POST, OPTIONS"),
-                _ => HttpResponse::new(404),
-            };
-        };
-        guarded(|| hook(&HttpRequest::new(request))).unwrap_or_else(|error| {
-            self.report(None, "request", &error);
-            HttpResponse::new(500)
-        })
-    }
-
-    /// Asks the application about a request that would open a session.
-    pub(crate) fn admission(&self, request: &Request) -> Admission {
-        let hook = self.hooks.set.read().allow.clone();
-        let Some(hook) = hook else {
-            return Admission::Allowed;
-        };
-        match guarded(|| hook(&HttpRequest::new(request))) {
-            Ok(Ok(())) => Admission::Allowed,
-            Ok(Err(message)) => Admission::Refused(message.into()),
-            Err(error) => {
-                self.report(None, "allow_request", &error);
-                Admission::Refused("Internal server error".into())
-            }
-        }
-    }
-
-    /// Logs that something could not be registered. [`Io::check`] says it from here on.
-    pub(crate) fn note_mistake(&self, mistake: RegisterError) {
-        tracing::error!(error = %mistake, "cannot register");
-        self.namespaces.note_mistake(mistake);
-    }
-
-    /// Tells the application why a handler has not done what it was for, and then a client that
-    /// waits for an acknowledgement.
-    pub(crate) fn failed(&self, socket: &Socket, event: &str, failure: Failure) {
-        let Failure { error, words, owed } = failure;
-        self.report(Some(socket), event, &error);
-        let Some(owed) = owed else { return };
-        let Some(answer) = socket.0.table().and_then(|table| table.answer.as_ref()) else {
-            return owed.send(&Told(words.unwrap_or_else(Refusal::internal)));
-        };
-        if let Err(panic) = guarded(|| answer(event, &error, owed)) {
-            self.report(Some(socket), event, &panic);
-            socket.disconnect();
-        }
-    }
-
-    /// Asks the application for the header fields of the answer to a request that is for Socket.IO.
-    pub(crate) fn add_headers(&self, request: &mut Request) {
-        let Some(hook) = self.hooks.headers() else { return };
-        if self.shards.router.route(request) == Routed::Foreign {
-            return;
-        }
-        let mut headers = ResponseHeaders::new();
-        let added = guarded(|| hook(&HttpRequest::new(request), &mut headers));
-        match added.and_then(|added| added.map_err(|error| HandlerError::Failed(error.to_string()))) {
-            Ok(()) => request.answer_headers = headers,
-            Err(error) => self.report(None, "headers", &error),
-        }
-    }
-
-    /// Tells the application, or the log, about an error.
-    pub(crate) fn report(&self, socket: Option<&Socket>, event: &str, error: &HandlerError) {
-        if let HandlerError::Refused(_) = error {
-            return;
-        }
-        self.tally.failed(error);
-        let own = socket.and_then(|socket| Some((socket, socket.0.table()?.error.as_ref()?)));
-        let told = match own {
-            Some((socket, hook)) => guarded(|| hook(&socket.0, event, error)).is_ok(),
-            None => {
-                let hook = self.hooks.set.read().error.clone();
-                hook.is_some_and(|hook| guarded(|| hook(socket, event, error)).is_ok())
-            }
-        };
-        if told {
-            return;
-        }
-        let namespace = socket.map_or("", Socket::namespace);
-        // A name without a handler was chosen by a client, and the text of an error about arguments
-        // may contain what the client sent. Neither is logged.
-        let is_ours = socket.is_none_or(|socket| socket.0.table().is_none_or(|table| table.knows(event)));
-        let event = if is_ours { event } else { "(any)" };
-        let rated = match error {
-            HandlerError::Panicked(_) => &self.warnings.panicked,
-            HandlerError::Failed(_) | HandlerError::Refused(_) => &self.warnings.failed,
-            HandlerError::Extract { .. } => &self.warnings.unextracted,
-            HandlerError::Args(_) => &self.warnings.misfits,
-            HandlerError::Emit(_) => &self.warnings.unsent,
-        };
-        rated.say(self.now(), || match error {
-            HandlerError::Panicked(error) => tracing::error!(namespace, event, error, "handler panicked"),
-            HandlerError::Failed(error) | HandlerError::Refused(error) => {
-                tracing::warn!(namespace, event, error, "handler failed");
-            }
-            HandlerError::Extract { what, .. } => tracing::warn!(namespace, event, what, "a handler cannot be called"),
-            HandlerError::Args(_) => tracing::warn!(namespace, event, "arguments do not fit"),
-            HandlerError::Emit(_) => tracing::warn!(namespace, event, "cannot emit"),
-        });
     }
 }

@@ -1,39 +1,34 @@
 //! The server: all shards, all namespaces, and everything that the application decides.
 
-use std::any::Any;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
-use sio_proto::server::{Budget, ConnectionError, TransportKind};
-use sio_proto::{Config, ConfigError, Time};
+use sio_proto::server::Budget;
+use sio_proto::{Config, ConfigError};
 
 use crate::args::Data;
-use crate::error::{HandlerError, RegisterError};
-use crate::link::connections::{Connections, Deadlines};
+use crate::error::RegisterError;
 use crate::lock::Mutex;
 use crate::options::Options;
 use crate::rated::Warnings;
 use crate::runtime::Runtime;
-use crate::turn::application::{Application, EngineNews};
-use crate::turn::call::Failure;
+use crate::turn::application::Application;
 use crate::turn::later::Kept;
 use crate::turn::order::{Order, To, carry_out};
-use crate::turn::raw_session::RawSession;
-use crate::turn::shards::{NewShards, Shards};
-use crate::turn::sleep::Sleep;
-use crate::turn::socket::SocketCell;
-use crate::turn::table::{OutgoingFn, Table};
+use crate::turn::shards::NewShards;
 use crate::user::emitter::Emitter;
-use crate::user::engine::EngineSocket;
 use crate::user::hooks::Hooks;
-use crate::user::metrics::Tally;
+use crate::user::inner::Inner;
 use crate::user::namespace::Namespace;
 use crate::user::registry::{self, Namespaces};
+use crate::user::rooms::Rooms;
 use crate::user::shutdown::Shutdown;
+use crate::user::sleep::Sleep;
 use crate::user::socket::Socket;
+use crate::user::tally::Tally;
 
 /// A Socket.IO server without a network: it has namespaces and sockets, and reaches them.
 ///
@@ -49,25 +44,6 @@ use crate::user::socket::Socket;
 /// ```
 #[derive(Clone)]
 pub struct Io(pub(crate) Arc<Inner>);
-
-/// All that an [`Io`] is a handle of.
-pub(crate) struct Inner {
-    pub(crate) shards: Shards,
-    pub(crate) options: Options,
-    pub(crate) namespaces: Namespaces,
-    pub(crate) hooks: Hooks,
-    /// All connections, so that a shutdown can end those that do not end by themselves.
-    pub(crate) connections: Mutex<Connections>,
-    pub(crate) deadlines: Mutex<Deadlines>,
-    pub(crate) shutdown: Shutdown,
-    pub(crate) tally: Tally,
-    /// Bytes of work that connections have left for later.
-    pub(crate) kept: Arc<Kept>,
-    /// The warnings that peers can cause.
-    pub(crate) warnings: Arc<Warnings>,
-    /// Whether the tasks that watch the time have been started.
-    pub(crate) ticking: AtomicBool,
-}
 
 /// Namespaces.
 impl Io {
@@ -132,9 +108,12 @@ impl Io {
     /// These namespaces share handlers, and each has its own sockets and rooms. A message to the
     /// handle reaches all of them. [`Io::of`] explains what happens if one of their names also has
     /// its own handlers. The time to match a name is proportional to the length of the name.
+    ///
+    /// The first call with a pattern makes its rule. Later calls with the same pattern return a
+    /// handle of the same namespaces.
     pub fn of_pattern(&self, pattern: &str) -> Namespace {
-        let pattern = registry::normalized(pattern);
-        self.of_fn(move |name, _| registry::fits(&pattern, name))
+        let behaviour = self.0.namespaces.patterned(registry::normalized(pattern));
+        Namespace::ruled(Arc::clone(&self.0), behaviour)
     }
 
     /// Returns all namespaces that a function accepts. The function gets the name, and the socket
@@ -171,14 +150,14 @@ impl Io {
         self.all().send(data);
     }
 
-    /// Chooses the members of a room.
-    pub fn to(&self, room: impl AsRef<str>) -> Emitter {
-        self.all().to(room)
+    /// Chooses the members of a room, or of several rooms. A member of several rooms counts once.
+    pub fn to<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        self.all().to(rooms)
     }
 
-    /// Chooses all sockets that are not in this room.
-    pub fn except(&self, room: impl AsRef<str>) -> Emitter {
-        self.all().except(room)
+    /// Chooses all sockets that are in none of these rooms.
+    pub fn except<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        self.all().except(rooms)
     }
 
     /// Chooses clients that can take a message now.
@@ -202,7 +181,7 @@ impl Io {
     #[must_use]
     pub fn socket(&self, id: &str) -> Option<Socket> {
         let mut socket = None;
-        // Nobody is found, or one is.
+        // The order finds one socket or none, and does not fail.
         let _ = carry_out(Order::Find {
             to: To::Id(&self.0.shards, id),
             found: &mut |found| socket = Some(Socket(found)),
@@ -217,7 +196,7 @@ impl Io {
             .shards
             .cells
             .iter()
-            .map(|cell| cell.ask(|state| state.shard.sessions()))
+            .map(|cell| cell.ask("count", |state| state.shard.sessions()))
             .sum()
     }
 
@@ -240,14 +219,14 @@ impl Io {
     }
 }
 
-/// State, and what was registered.
+/// State, and the check of what was registered.
 impl Io {
-    /// Gives the server a value that handlers can ask for: [`State<T>`](crate::handler::State). One
-    /// for each type; give it before clients connect, because sockets that have connected before do
-    /// not have it.
+    /// Gives the server a value that handlers can ask for as [`State<T>`](crate::handler::State).
+    /// There is one value for each type. Give it before clients connect, because sockets that have
+    /// connected before do not have it.
     ///
-    /// A server whose handlers ask for a state that it was not given does not begin, nor does one
-    /// that was given two of one type ([`Io::check`]).
+    /// A server does not start if its handlers ask for a state that it was not given, or if it was
+    /// given two states of one type ([`Io::check`]).
     pub fn state<T: Clone + Send + Sync + 'static>(&self, value: T) -> &Self {
         if let Err(mistake) = self.0.namespaces.give_state(value) {
             self.0.note_mistake(mistake);
@@ -255,9 +234,10 @@ impl Io {
         self
     }
 
-    /// Whether everything could be registered, and handlers have what they ask for. Serving a
-    /// listener asks this first, and ends with the error. Where the server is mounted in another
-    /// HTTP server, ask it before that begins; an error is logged in any case.
+    /// Checks that everything could be registered, and that handlers have the states that they ask
+    /// for. A function that serves a listener does this check first, and returns its error. If the
+    /// server is mounted in another HTTP server, call this before the other server starts. An error
+    /// is always logged.
     ///
     /// ```
     /// # use sio_app::{Io, RegisterError, Socket};
@@ -272,7 +252,7 @@ impl Io {
     /// ```
     ///
     /// # Errors
-    /// The first thing that is wrong.
+    /// Returns the first mistake.
     pub fn check(&self) -> Result<(), RegisterError> {
         self.0.namespaces.mistake().map_or(Ok(()), Err)
     }
@@ -298,80 +278,12 @@ impl Io {
     }
 }
 
-impl Inner {
-    /// The one that these shards belong to.
-    pub(crate) fn of(application: Arc<dyn Application>) -> Option<Arc<Self>> {
-        let any: Arc<dyn Any + Send + Sync> = application;
-        any.downcast().ok()
-    }
-
-    /// Itself, as a turn knows it.
-    pub(crate) fn application(self: &Arc<Self>) -> Weak<dyn Application> {
-        let application: Weak<Self> = Arc::downgrade(self);
-        application
-    }
-
-    pub(crate) const fn runtime(&self) -> Runtime {
-        self.shards.runtime
-    }
-
-    /// The time.
-    pub(crate) fn now(&self) -> Time {
-        (self.shards.runtime.now)()
-    }
-
-    pub(crate) const fn config(&self) -> &Arc<Config> {
-        &self.shards.config
-    }
-}
-
-impl Application for Inner {
-    fn shards(&self) -> &Shards {
-        &self.shards
-    }
-
-    fn table(&self, socket: &Arc<SocketCell>) -> Option<Arc<Table>> {
-        self.namespaces.find(&Socket(Arc::clone(socket)))
-    }
-
-    fn engine(&self, session: Arc<RawSession>, news: EngineNews) {
-        let Some(handler) = self.hooks.engine() else { return };
-        let socket = EngineSocket(session);
-        match news {
-            EngineNews::Opened => handler.open(&socket, socket.handshake()),
-            EngineNews::Upgraded(transport) => handler.upgrade(&socket, transport),
-            EngineNews::Message(message) => handler.message(&socket, message),
-            EngineNews::Closed(ending) => handler.close(&socket, ending.reason, ending.breach.as_ref()),
-        }
-    }
-
-    fn upgraded(&self, socket: Arc<SocketCell>, transport: TransportKind) {
-        if let Some(hook) = self.hooks.upgrade() {
-            hook(&Socket(socket), transport);
-        }
-    }
-
-    fn refused(&self, error: &ConnectionError) {
-        if let Some(hook) = self.hooks.connection_error() {
-            hook(error);
-        }
-    }
-
-    fn report(&self, socket: Option<&Arc<SocketCell>>, event: &str, error: &HandlerError) {
-        let socket = socket.map(|socket| Socket(Arc::clone(socket)));
-        Self::report(self, socket.as_ref(), event, error);
-    }
-
-    fn failed(&self, socket: &Arc<SocketCell>, event: &str, failure: Failure) {
-        Self::failed(self, &Socket(Arc::clone(socket)), event, failure);
-    }
-
-    fn watchers(&self, namespace: &str) -> Vec<OutgoingFn> {
-        self.namespaces.watchers(namespace)
-    }
-
-    fn shard_emptied(&self) {
-        Self::shard_emptied(self);
+/// The server of a socket.
+impl Socket {
+    /// Returns the server that the socket belongs to, or `None` after the end of the server.
+    #[must_use]
+    pub fn io(&self) -> Option<Io> {
+        Inner::of(self.0.application()?).map(Io)
     }
 }
 

@@ -11,14 +11,13 @@ use sio_proto::server::{AckRequest, Forms, Message};
 use sio_proto::socket::{Args, is_reserved_event};
 
 use crate::args::{RawArgs, to_args};
-use crate::error::EmitError;
+use crate::error::{EmitError, HandlerError};
 use crate::guarded::guarded;
 use crate::runtime::Runtime;
 use crate::turn;
 use crate::turn::order::{Order, carry_out};
 use crate::turn::socket::SocketCell;
 use crate::turn::table::OutgoingFn;
-use crate::user::socket::Socket;
 
 /// The size of the pieces of memory that messages are written into. A message that waits for a slow
 /// client keeps its piece, so the pieces are small. Larger messages get pieces of their own.
@@ -63,18 +62,22 @@ impl Draft {
         &self.args
     }
 
-    /// Shows it to those who see what is sent. They are the user's code: no lock is held.
-    pub(crate) fn show(&self, watchers: &[OutgoingFn], to: Option<&Arc<SocketCell>>) {
+    /// Calls the functions that are called for sent events. They are user code, so no lock is held.
+    /// If one panics, `report` gets the error.
+    pub(crate) fn show(
+        &self,
+        watchers: &[OutgoingFn],
+        to: Option<&Arc<SocketCell>>,
+        report: impl Fn(&str, &HandlerError),
+    ) {
         thread_local!(static SHOWING: Cell<bool> = const { Cell::new(false) });
         if watchers.is_empty() || SHOWING.replace(true) {
             return;
         }
         let args = RawArgs(self.args.clone());
         for watcher in watchers {
-            if let Err(panic) = guarded(|| watcher(to, &self.name, &args))
-                && let Some(application) = to.and_then(|socket| socket.application())
-            {
-                application.report(to, &self.name, &panic);
+            if let Err(panic) = guarded(|| watcher(to, &self.name, &args)) {
+                report(&self.name, &panic);
             }
         }
         SHOWING.set(false);
@@ -131,7 +134,11 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
         if let Some(table) = socket.table()
             && !table.outgoing.is_empty()
         {
-            draft.show(&table.outgoing, Some(socket));
+            draft.show(&table.outgoing, Some(socket), |event, panic| {
+                if let Some(application) = socket.application() {
+                    application.report(Some(socket), event, panic);
+                }
+            });
         }
         let len = draft.len();
         let message = draft.message(
@@ -158,13 +165,12 @@ pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketCell, id: u64, args
     })
 }
 
-/// Sends an acknowledgement to a client that may have gone. What is wrong with the arguments is
-/// reported.
+/// Sends an acknowledgement to a client that may have gone. Errors of the arguments are reported.
 pub(crate) fn send_ack_or_report<A: Serialize + ?Sized>(socket: &Arc<SocketCell>, id: u64, args: &A) {
     if let Err(error) = send_ack(socket, id, args)
         && matches!(error, EmitError::Args(_) | EmitError::TooLarge)
     {
-        Socket(Arc::clone(socket)).report("ack", error);
+        socket.report("ack", error);
     }
 }
 

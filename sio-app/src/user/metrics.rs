@@ -6,14 +6,10 @@
 //! shard once.
 
 use std::fmt::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use sio_proto::server::{Breach, BreachKind, Budget, Counters, Reason, Refused};
+use sio_proto::server::{BreachKind, Counters, Reason, Refused};
 
-use crate::error::HandlerError;
-use crate::link::traffic::Traffic;
-use crate::runtime::Runtime;
 use crate::user::io::Io;
 
 /// The counts of a server at one moment. [`Io::metrics`] returns them. Totals count from the start
@@ -162,7 +158,7 @@ impl Io {
             ] = refused;
         }
         for cell in &self.0.shards.cells {
-            cell.ask(|state| {
+            cell.ask("metrics", |state| {
                 metrics.sessions.add(state.shard.counters());
                 metrics.packets_out += state.packets_out;
             });
@@ -172,44 +168,6 @@ impl Io {
             metrics.sessions.add_broken(kind, count.load(Ordering::Relaxed));
         }
         metrics
-    }
-}
-
-/// The counts outside of shards.
-#[derive(Default)]
-pub(crate) struct Tally {
-    pub(crate) traffic: Arc<Traffic>,
-    errors: AtomicU64,
-    panics: AtomicU64,
-    /// The numbers of broken rules on connections that no shard knows, by [`BreachKind`].
-    broken: [AtomicU64; BreachKind::ALL.len()],
-}
-
-impl Tally {
-    /// Makes counts of zero. `waiting` counts the bytes that wait.
-    pub(crate) fn new(waiting: Arc<Budget>, runtime: Runtime) -> Self {
-        Self {
-            traffic: Arc::new(Traffic::new(waiting, runtime)),
-            ..Self::default()
-        }
-    }
-
-    /// Counts a broken rule of a connection that no shard knows.
-    pub(crate) fn broken(&self, breach: &Breach) {
-        self.broken[breach.kind() as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts a handler that has failed.
-    pub(crate) fn failed(&self, error: &HandlerError) {
-        let count = match error {
-            HandlerError::Panicked(_) => &self.panics,
-            HandlerError::Args(_)
-            | HandlerError::Failed(_)
-            | HandlerError::Extract { .. }
-            | HandlerError::Refused(_)
-            | HandlerError::Emit(_) => &self.errors,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
     }
 }
 

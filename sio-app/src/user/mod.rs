@@ -1,17 +1,29 @@
 //! The API of users: handles, and the handlers that users register.
 
 pub(crate) mod ack;
+pub(crate) mod application;
+pub(crate) mod closing;
 pub(crate) mod data;
+pub(crate) mod decisions;
 pub(crate) mod emitter;
 pub(crate) mod engine;
+pub(crate) mod gone;
 pub mod handler;
 pub(crate) mod hooks;
+pub(crate) mod inner;
 pub(crate) mod io;
+pub(crate) mod membership;
 pub(crate) mod message;
 pub(crate) mod metrics;
 pub(crate) mod namespace;
 pub(crate) mod own;
 pub(crate) mod registry;
+pub(crate) mod rooms;
+pub(crate) mod sending;
 pub(crate) mod shutdown;
+pub(crate) mod sleep;
 pub(crate) mod socket;
 pub(crate) mod socket_emitter;
+pub(crate) mod tally;
+#[cfg(feature = "transcript")]
+mod transcript;

@@ -15,8 +15,9 @@ use crate::turn::socket::SocketCell;
 use crate::turn::table::{AnswerFn, AnyFn, FilterFn, OutgoingFn, Table};
 use crate::user::emitter::Emitter;
 use crate::user::handler::{ConnectHandler, DisconnectHandler, EventHandler, Middleware};
-use crate::user::io::Inner;
+use crate::user::inner::Inner;
 use crate::user::registry::Behaviour;
+use crate::user::rooms::Rooms;
 use crate::user::socket::Socket;
 
 /// A namespace: the handlers for the sockets that connect to it.
@@ -41,7 +42,7 @@ pub struct Namespace {
     whom: Whom,
 }
 
-/// What a handle means.
+/// The namespaces that a handle stands for.
 #[derive(Clone)]
 enum Whom {
     /// The namespace with this name, whether it exists or not.
@@ -85,15 +86,15 @@ impl Namespace {
     }
 
     /// Handles an event. Several handlers of one event start in the order in which they were
-    /// registered, and of those that answer the client the first does.
+    /// registered. If several of them answer the client, the first answer counts.
     ///
-    /// What a handler can take and return is on the page of [`handler`](crate::handler). Handlers
-    /// of one socket start in the order in which its events arrive. An `async` one is polled at
-    /// once and goes on beside later ones only if it has to wait; see
+    /// The page of [`handler`](crate::handler) says what a handler can take and return. Handlers of
+    /// one socket start in the order in which its events arrive. An `async` handler is polled at
+    /// once. Only if it has to wait, later handlers run before it ends; see
     /// [`Namespace::one_at_a_time`].
     ///
-    /// A name of the protocol (`connection`, `disconnect`) is no event's: then nothing is
-    /// registered, and the server does not begin ([`Io::check`](crate::Io::check)).
+    /// No event can have a name of the protocol (`connection`, `disconnect`). With such a name
+    /// nothing is registered, and the server does not start ([`Io::check`](crate::Io::check)).
     pub fn on<M, H: EventHandler<M>>(&self, event: &str, handler: H) -> Self {
         if let Err(mistake) = RegisterError::of_name(event) {
             self.io.note_mistake(mistake);
@@ -106,7 +107,7 @@ impl Namespace {
         self.change(|table| table.add(event, Arc::new(move |call| handler.call(call))))
     }
 
-    /// Takes away all handlers of an event, for sockets that connect later.
+    /// Removes all handlers of an event, for sockets that connect later.
     ///
     /// ```
     /// # use sio_app::{Io, Socket};
@@ -133,25 +134,28 @@ impl Namespace {
         self.on("message", handler)
     }
 
-    /// Sees every event, before filters and its own handlers do, and before others that see every
-    /// event if they were registered later. Acknowledgements are no events.
+    /// Calls the function for every event, before filters and the event's own handlers. Several
+    /// such functions are called in the order in which they were registered. Acknowledgements are
+    /// not events.
     pub fn on_any(&self, handler: impl Fn(&Socket, &str, &RawArgs) + Send + Sync + 'static) -> Self {
         self.change(|table| table.any.push(seeing(handler)))
     }
 
-    /// Sees every event, before all others that do.
+    /// Calls the function for every event, before the functions of [`Namespace::on_any`] that are
+    /// registered already.
     pub fn prepend_any(&self, handler: impl Fn(&Socket, &str, &RawArgs) + Send + Sync + 'static) -> Self {
         self.change(|table| table.any.insert(0, seeing(handler)))
     }
 
-    /// Takes away all that sees every event, for sockets that connect later.
+    /// Removes all functions that are called for every event, for sockets that connect later.
     pub fn off_any(&self) -> Self {
         self.change(|table| table.any.clear())
     }
 
-    /// Sees every event that is sent to a socket of the namespace, before it is: with the socket,
-    /// or with `None` for what is sent to many, which it sees once, however many they are.
-    /// Acknowledgements are no events. What it sends itself it does not see.
+    /// Calls the function for every event that is sent to sockets of the namespace, before it is
+    /// sent. The function gets the socket, or `None` for an event to many sockets, for which it is
+    /// called only once. Acknowledgements are not events. The function is not called for events
+    /// that it sends itself.
     ///
     /// ```
     /// # use sio_app::{Io, RawArgs, Socket};
@@ -167,7 +171,8 @@ impl Namespace {
         self.change(|table| table.outgoing.push(seeing_outgoing(handler)))
     }
 
-    /// Sees every event that is sent, before all others that do.
+    /// Calls the function for every event that is sent, before the functions that are registered
+    /// already.
     pub fn prepend_any_outgoing(
         &self,
         handler: impl Fn(Option<&Socket>, &str, &RawArgs) + Send + Sync + 'static,
@@ -176,14 +181,15 @@ impl Namespace {
         self.change(|table| table.outgoing.insert(0, seeing_outgoing(handler)))
     }
 
-    /// Takes away all that sees every event that is sent.
+    /// Removes all functions that are called for every event that is sent.
     pub fn off_any_outgoing(&self) -> Self {
         self.change(|table| table.outgoing.clear())
     }
 
-    /// Adds a filter: it decides about every event before its handlers are called, and may change
-    /// it. Filters run in order, and the first refusal counts: then no handler is called, and a
-    /// client that has asked for an acknowledgement hears `{ "error": message }`. It must not wait.
+    /// Adds a filter. It decides about every event before the event's handlers are called, and may
+    /// change the event. Filters run in order, and the first refusal counts: then no handler is
+    /// called, and a client that has asked for an acknowledgement gets `{ "error": message }`. A
+    /// filter must not block.
     ///
     /// ```
     /// # use sio_app::{Incoming, Io, Socket};
@@ -206,9 +212,9 @@ impl Namespace {
         self.change(|table| table.filters.push(filter))
     }
 
-    /// Is told what goes wrong in handlers of the namespace, in place of
-    /// [`Io::on_error`](crate::Io::on_error): the socket it was for, the event's name, and what.
-    /// Arguments that do not fit are [`HandlerError::Args`].
+    /// Gets the errors of the namespace's handlers, instead of
+    /// [`Io::on_error`](crate::Io::on_error): the socket, the event's name, and the error. If
+    /// arguments do not fit, the error is [`HandlerError::Args`].
     pub fn on_error(&self, tell: impl Fn(&Socket, &str, &HandlerError) + Send + Sync + 'static) -> Self {
         self.change(|table| {
             table.error = Some(Arc::new(
@@ -219,9 +225,9 @@ impl Namespace {
         })
     }
 
-    /// Says what a client hears as acknowledgement of an event that has gone wrong, in place of
-    /// `{ "error": message }`: of arguments that do not fit, of an extractor or a handler that has
-    /// failed, of a filter that has refused.
+    /// Sets the acknowledgement that a client gets for an event that has failed, instead of `{
+    /// "error": message }`: because its arguments do not fit, an extractor or a handler has failed,
+    /// or a filter has refused it.
     ///
     /// ```
     /// # use sio_app::{HandlerError, Io, Socket};
@@ -244,7 +250,7 @@ impl Namespace {
     }
 
     /// Handles connections: the socket has been let in, and none of its events has been handled
-    /// yet. Several start in the order in which they were registered.
+    /// yet. Several handlers start in the order in which they were registered.
     pub fn on_connect<M, H: ConnectHandler<M>>(&self, handler: H) -> Self {
         self.io.namespaces.need(H::needs(), "the connect handler");
         self.change(|table| table.connect.push(Arc::new(move |call| handler.call(call))))
@@ -353,14 +359,14 @@ impl Namespace {
         self.all().send(data);
     }
 
-    /// Chooses the members of a room.
-    pub fn to(&self, room: impl AsRef<str>) -> Emitter {
-        self.all().to(room)
+    /// Chooses the members of a room, or of several rooms. A member of several rooms counts once.
+    pub fn to<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        self.all().to(rooms)
     }
 
-    /// Chooses all sockets that are not in this room.
-    pub fn except(&self, room: impl AsRef<str>) -> Emitter {
-        self.all().except(room)
+    /// Chooses all sockets that are in none of these rooms.
+    pub fn except<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        self.all().except(rooms)
     }
 
     /// Chooses clients that can take a message now.

@@ -1,4 +1,4 @@
-//! Handlers that are given to one socket.
+//! Handlers of one socket.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use crate::turn::table::EventFn;
 use crate::user::handler::EventHandler;
 use crate::user::socket::Socket;
 
-/// Handlers of its own.
+/// The socket's own handlers.
 impl Socket {
-    /// Handles an event of this socket alone, beside the handlers of its namespace, which run
-    /// first. It ends with the socket.
+    /// Handles an event of this socket alone, in addition to the handlers of its namespace, which
+    /// run first. The handler is removed when the socket ends.
     ///
-    /// Handlers of the namespace ([`Namespace::on`](crate::Namespace::on)) are the better habit:
-    /// they exist once, whatever the number of sockets, and they are there before the first event
-    /// of a client, which a handler that is given in an `async` connect handler may miss. What a
-    /// handler needs to know of its socket is the socket's [data](Self::set_data).
+    /// Handlers of the namespace ([`Namespace::on`](crate::Namespace::on)) are usually better. They
+    /// exist once for all sockets, and they exist before the first event of a client. A handler
+    /// that is added in an `async` connect handler may miss this event. If a handler needs to know
+    /// something about its socket, keep it as the socket's [data](Self::set_data).
     ///
     /// ```
     /// # use sio_app::{Io, RegisterError, Socket};
@@ -30,14 +30,14 @@ impl Socket {
     /// ```
     ///
     /// # Errors
-    /// If the socket is gone, has [as many](crate::Options::max_handlers_per_socket) as it may, the
-    /// name is reserved or longer than 256 bytes, or the handler asks for a state that the server
-    /// was not given.
+    /// If the socket is gone, if it has as many handlers as [it
+    /// may](crate::Options::max_handlers_per_socket), if the name is reserved or longer than 256
+    /// bytes, or if the handler asks for a state that the server was not given.
     pub fn on<M, H: EventHandler<M>>(&self, event: &str, handler: H) -> Result<HandlerId, RegisterError> {
         self.add_handler(event, handler, false)
     }
 
-    /// Handles the next event of this name, and no other, as [`Socket::on`] does.
+    /// Handles the next event with this name, and no later one, as [`Socket::on`] does.
     ///
     /// # Errors
     /// As [`Socket::on`].
@@ -69,12 +69,12 @@ impl Socket {
         added.map_err(|(error, _)| error)
     }
 
-    /// Takes away all handlers of an event that this socket was given.
+    /// Removes all of this socket's own handlers of an event.
     pub fn off(&self, event: &str) {
         self.take_away(|own| own.remove(event));
     }
 
-    /// Takes away one handler that this socket was given.
+    /// Removes one of this socket's own handlers.
     pub fn remove_handler(&self, handler: HandlerId) {
         self.take_away(|own| own.remove_one(handler));
     }

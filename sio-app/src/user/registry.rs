@@ -141,7 +141,7 @@ impl Behaviour {
 #[derive(Default)]
 pub(crate) struct Namespaces {
     registered: RwLock<Registered>,
-    /// Whether somebody sees what is sent, in any namespace.
+    /// Whether any namespace has a function that is called for sent events.
     watched: AtomicBool,
 }
 
@@ -150,7 +150,7 @@ struct Registered {
     named: HashMap<ByteString, Arc<Behaviour>>,
     rules: Arc<Vec<Rule>>,
     states: Arc<States>,
-    /// What handlers ask for, once for each type, and the name of one that does.
+    /// The states that handlers ask for, once for each type, with the name of one such handler.
     needs: Vec<(TypeId, RegisterError)>,
     /// The first thing that could not be registered.
     mistake: Option<RegisterError>,
@@ -158,6 +158,8 @@ struct Registered {
 
 #[derive(Clone)]
 struct Rule {
+    /// The pattern, if the rule is a pattern.
+    pattern: Option<ByteString>,
     matches: RuleFn,
     behaviour: Arc<Behaviour>,
 }
@@ -171,12 +173,33 @@ impl Namespaces {
         Arc::clone(behaviour.or_insert_with(|| Arc::new(Behaviour::of_name(rules, states))))
     }
 
-    /// Adds a rule after the others.
+    /// Adds a rule that is a function, after the other rules.
     pub(crate) fn ruled(&self, matches: RuleFn) -> Arc<Behaviour> {
+        self.add_rule(None, matches)
+    }
+
+    /// Returns the rule of a pattern. If there is none yet, it is added after the other rules.
+    pub(crate) fn patterned(&self, pattern: ByteString) -> Arc<Behaviour> {
+        let wanted = pattern.clone();
+        self.add_rule(
+            Some(pattern),
+            Arc::new(move |name: &str, _: &Socket| fits(&wanted, name)),
+        )
+    }
+
+    fn add_rule(&self, pattern: Option<ByteString>, matches: RuleFn) -> Arc<Behaviour> {
         let (behaviour, old) = {
             let mut registered = self.registered.write();
+            let known = registered
+                .rules
+                .iter()
+                .find(|rule| pattern.is_some() && rule.pattern == pattern);
+            if let Some(known) = known {
+                return Arc::clone(&known.behaviour);
+            }
             let behaviour = Arc::new(Behaviour::of_rule(Arc::clone(&registered.states)));
             let rule = Rule {
+                pattern,
                 matches,
                 behaviour: Arc::clone(&behaviour),
             };
@@ -217,9 +240,9 @@ impl Namespaces {
     }
 }
 
-/// State, and what was registered wrongly.
+/// State, and mistakes of registration.
 impl Namespaces {
-    /// The server is given a value for its handlers. Sockets that have connected before do not have
+    /// Gives the server a value for its handlers. Sockets that have connected before do not have
     /// it.
     pub(crate) fn give_state<T: Send + Sync + 'static>(&self, value: T) -> Result<(), RegisterError> {
         let (id, value) = (TypeId::of::<T>(), Arc::new(value));
@@ -241,7 +264,7 @@ impl Namespaces {
         Ok(())
     }
 
-    /// A handler for this event, or with this task, was registered that needs this.
+    /// Notes what a registered handler needs. `handler` is the name of its event or task.
     pub(crate) fn need(&self, needs: Needs, handler: &str) {
         if needs.states.is_empty() {
             return;
@@ -258,18 +281,18 @@ impl Namespaces {
         }
     }
 
-    /// Somebody wants to see what is sent.
+    /// Notes that a function is called for sent events.
     pub(crate) fn set_watched(&self) {
         self.watched.store(true, Ordering::Relaxed);
     }
 
-    /// Whether somebody has wanted to see what is sent.
+    /// Whether a function is called for sent events.
     fn is_watched(&self) -> bool {
         self.watched.load(Ordering::Relaxed)
     }
 
-    /// Who sees what is sent to the namespace of this name: those of the name, or else those of the
-    /// rule in which it has members.
+    /// Returns the functions that are called for events to the namespace with this name: those of
+    /// the name, or else those of the rule through which the namespace has members.
     pub(crate) fn watchers(&self, name: &str) -> Vec<OutgoingFn> {
         if !self.is_watched() {
             return Vec::new();
@@ -286,13 +309,13 @@ impl Namespaces {
         rule.map_or_else(Vec::new, |rule| rule.behaviour.table().outgoing.clone())
     }
 
-    /// Something could not be registered. The first of these is kept.
+    /// Notes a mistake of registration. Only the first one is kept.
     pub(crate) fn note_mistake(&self, mistake: RegisterError) {
         self.registered.write().mistake.get_or_insert(mistake);
     }
 
-    /// The first thing that could not be registered, or that a handler needs and the server was not
-    /// given.
+    /// Returns the first mistake of registration, or the first state that a handler needs and the
+    /// server was not given.
     pub(crate) fn mistake(&self) -> Option<RegisterError> {
         let registered = self.registered.read();
         let missing = || {

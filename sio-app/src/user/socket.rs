@@ -6,29 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sio_proto::server::{AckRequest, Generation, Handshake, TransportKind};
+use sio_proto::server::{Generation, Handshake, TransportKind};
 
-use crate::args::Data;
-use crate::error::{EmitError, HandlerError};
-use crate::turn::gone::Gone;
-use crate::turn::order::{Order, To, carry_out};
-use crate::turn::sleep::Sleep;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::{SocketId, WireId};
-use crate::user::ack::AckFuture;
-use crate::user::emitter::Emitter;
-use crate::user::io::{Inner, Io};
-use crate::user::message;
-use crate::user::socket_emitter::SocketEmitter;
+use crate::user::gone::Gone;
+use crate::user::sleep::Sleep;
 use crate::web::request;
 
 /// One client in one namespace.
 ///
 /// It is a handle: small, cheap to clone, and you may keep it anywhere. It never keeps a client
-/// connected. When the client is gone, sending fails with [`EmitError::Disconnected`], and
-/// everything else does nothing.
+/// connected. When the client is gone, sending fails with
+/// [`EmitError::Disconnected`](crate::EmitError::Disconnected), and everything else does nothing.
 ///
 /// ```
 /// # use sio_app::{Io, Socket};
@@ -114,7 +105,7 @@ impl Socket {
     /// Returns the present transport, or `None` when the socket is gone.
     #[must_use]
     pub fn transport(&self) -> Option<TransportKind> {
-        self.0.cell.ask(|state| state.shard.transport(self.0.key))
+        self.0.cell.ask("transport", |state| state.shard.transport(self.0.key))
     }
 
     /// Waits until the socket is gone. Handlers that wait go on when their client has left, as in
@@ -143,120 +134,6 @@ impl Socket {
         Gone::new(Arc::clone(&self.0))
     }
 
-    /// Whether the socket has been let into its namespace and is not gone. It may be gone a moment
-    /// later.
-    #[must_use]
-    pub fn is_connected(&self) -> bool {
-        self.0.is_connected()
-    }
-
-    /// Returns the server that the socket belongs to, or `None` after the end of the server.
-    #[must_use]
-    pub fn io(&self) -> Option<Io> {
-        Inner::of(self.0.application()?).map(Io)
-    }
-}
-
-/// Sending.
-impl Socket {
-    /// Sends an event to this client.
-    ///
-    /// Arguments are a tuple, or one value of any serializable type; `()` means no arguments. See
-    /// [`args`](crate::args). The call does not wait: the event is queued, and leaves when the
-    /// handler returns. Outside of handlers it leaves at once.
-    ///
-    /// # Errors
-    /// If the socket is gone, its queue is full, the arguments cannot be written, or the name is
-    /// reserved.
-    pub fn emit<A: Serialize>(&self, event: &str, args: A) -> Result<(), EmitError> {
-        self.emit_with(event, &args, false)
-    }
-
-    pub(crate) fn emit_with<A: Serialize + ?Sized>(
-        &self,
-        event: &str,
-        args: &A,
-        volatile: bool,
-    ) -> Result<(), EmitError> {
-        message::send_event(&self.0, event, args, None, volatile)
-    }
-
-    /// Sends a message without a name. Clients get it as the event `message`. Clients of 0.6 have
-    /// no other messages.
-    ///
-    /// # Errors
-    /// The errors of [`Socket::emit`].
-    pub fn send(&self, data: impl Into<Data>) -> Result<(), EmitError> {
-        self.emit_with("message", &(data.into(),), false)
-    }
-
-    /// Sends an event and waits for the client's acknowledgement. It waits for ever, unless
-    /// [`Socket::timeout`] sets a limit.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use sio_app::{AckError, Socket};
-    /// # async fn ask(socket: Socket) -> Result<(), AckError> {
-    /// let (name, age): (String, u8) = socket.timeout(Duration::from_secs(5)).emit_with_ack("who", ()).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn emit_with_ack<T: DeserializeOwned + 'static>(&self, event: &str, args: impl Serialize) -> AckFuture<T> {
-        self.ask(event, &args, None, false)
-    }
-
-    pub(crate) fn ask<T, A: Serialize + ?Sized>(
-        &self,
-        event: &str,
-        args: &A,
-        timeout: Option<Duration>,
-        volatile: bool,
-    ) -> AckFuture<T> {
-        // A middleware that waits for the answer would wait for itself.
-        if self.0.is_asking() {
-            return AckFuture::failed(EmitError::Disconnected);
-        }
-        let (id, slot) = self.0.open_ack();
-        match message::send_event(&self.0, event, args, Some(AckRequest { id, timeout }), volatile) {
-            Ok(()) => AckFuture::waiting(Arc::clone(&self.0), id, slot),
-            Err(error) => {
-                self.0.forget_ack(id);
-                AckFuture::failed(error)
-            }
-        }
-    }
-
-    /// Chooses all other sockets of the namespace: `socket.broadcast().emit(…)`.
-    pub fn broadcast(&self) -> Emitter {
-        Emitter::from_socket(self)
-    }
-
-    /// Chooses the members of a room, without this socket.
-    pub fn to(&self, room: impl AsRef<str>) -> Emitter {
-        Emitter::from_socket(self).to(room)
-    }
-
-    /// Chooses all other sockets of the namespace that are not in this room.
-    pub fn except(&self, room: impl AsRef<str>) -> Emitter {
-        Emitter::from_socket(self).except(room)
-    }
-
-    /// Chooses this socket, unless its transport is busy.
-    pub fn volatile(&self) -> SocketEmitter {
-        SocketEmitter::new(self).volatile()
-    }
-
-    /// To all other sockets of the namespace that are of this node. Without a cluster there is no
-    /// other node.
-    pub fn local(&self) -> Emitter {
-        Emitter::from_socket(self).local()
-    }
-
-    /// Sets how long acknowledgements may take.
-    pub fn timeout(&self, timeout: Duration) -> SocketEmitter {
-        SocketEmitter::new(self).timeout(timeout)
-    }
-
     /// Waits for this duration, on any runtime. It waits to the end even if this client goes away
     /// meanwhile.
     ///
@@ -274,43 +151,16 @@ impl Socket {
         Sleep::new(Arc::clone(&self.0.cell), (self.0.runtime().now)() + duration)
     }
 
-    pub(crate) fn report(&self, event: &str, error: EmitError) {
-        if let Some(application) = self.0.application() {
-            application.report(Some(&self.0), event, &HandlerError::Emit(error));
-        }
+    /// Whether the socket has been let into its namespace and is not gone. It may be gone a moment
+    /// later.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.0.is_connected()
     }
 }
 
 /// Rooms, and the end of a socket.
 impl Socket {
-    /// Joins a room. A room exists as long as it has members. In a middleware, the socket joins
-    /// when it is let in.
-    ///
-    /// No room can have the name of another socket's id: a message to an id is for its socket
-    /// alone, even if clients choose the names of their rooms. From the beginning a socket is in
-    /// the room with its own id.
-    ///
-    /// # Errors
-    /// If the socket is gone, or is in as many rooms as it may be
-    /// ([`max_rooms_per_socket`](sio_proto::Config::max_rooms_per_socket)).
-    /// [`EmitError::ReservedRoom`] if the name is the id of another socket, even of one that has
-    /// gone.
-    pub fn join(&self, room: impl AsRef<str>) -> Result<(), EmitError> {
-        carry_out(Order::Join {
-            to: To::Socket(&self.0),
-            room: room.as_ref(),
-        })
-    }
-
-    /// Leaves a room. A room ends with its last member.
-    pub fn leave(&self, room: impl AsRef<str>) {
-        // The room is left, or the socket is not in it.
-        let _ = carry_out(Order::Leave {
-            to: To::Socket(&self.0),
-            room: room.as_ref(),
-        });
-    }
-
     /// Returns the rooms that the socket is in, including the room with its own id. In
     /// [`on_disconnecting`](crate::Namespace::on_disconnecting) it returns the rooms that the
     /// socket was in, and after that none. In a middleware it returns the rooms that the socket
@@ -321,7 +171,7 @@ impl Socket {
             return rooms;
         }
         let rooms = match self.is_connected() {
-            true => Some(self.0.cell.ask(|state| state.shard.rooms(self.0.key))),
+            true => Some(self.0.cell.ask("rooms", |state| state.shard.rooms(self.0.key))),
             false => self.0.last_rooms(),
         };
         rooms.map_or_else(Vec::new, |mut rooms| {

@@ -7,14 +7,15 @@ use serde::de::DeserializeOwned;
 
 use crate::args::Data;
 use crate::error::EmitError;
-use crate::user::ack::AckFuture;
+use crate::user::ack::{self, AckFuture};
+use crate::user::message;
 use crate::user::socket::Socket;
 
 /// One socket, and how to send to it. [`Socket::volatile`](crate::Socket::volatile) and
 /// [`Socket::timeout`](crate::Socket::timeout) return it.
 ///
 /// Only one socket can be asked for an acknowledgement. So the methods that ask are here and on
-/// [`Socket`](crate::Socket), and not on an [`Emitter`](crate::Emitter), which means many sockets.
+/// [`Socket`], and not on an [`Emitter`](crate::Emitter), which means many sockets.
 /// For a volatile message to many sockets, use `socket.to(room).volatile()`.
 ///
 /// ```
@@ -59,13 +60,13 @@ impl SocketEmitter {
     }
 
     /// Sends an event. Errors of the event itself (its arguments, a reserved name, more bytes than
-    /// a session's queue may hold) are reported to [`Io::on_error`](crate::Io::on_error). It is not
-    /// reported if the socket is gone, or if a volatile event was not sent because the transport
+    /// a session's queue may hold) are reported to [`Io::on_error`](crate::Io::on_error). No error
+    /// is reported if the socket is gone, or if a volatile event was not sent because the transport
     /// was busy.
     pub fn emit<A: Serialize>(self, event: &str, args: A) {
-        let sent = self.socket.emit_with(event, &args, self.volatile);
+        let sent = message::send_event(&self.socket.0, event, &args, None, self.volatile);
         if let Err(error @ (EmitError::Args(_) | EmitError::Reserved(_) | EmitError::TooLarge)) = sent {
-            self.socket.report(event, error);
+            self.socket.0.report(event, error);
         }
     }
 
@@ -77,6 +78,6 @@ impl SocketEmitter {
     /// Sends an event and waits for its acknowledgement; see [`Socket::emit_with_ack`]. A volatile
     /// event that is not sent fails with [`EmitError::Dropped`].
     pub fn emit_with_ack<T: DeserializeOwned + 'static>(self, event: &str, args: impl Serialize) -> AckFuture<T> {
-        self.socket.ask(event, &args, self.timeout, self.volatile)
+        ack::ask(&self.socket.0, event, &args, self.timeout, self.volatile)
     }
 }

@@ -33,6 +33,21 @@ use crate::{Frame, json};
 /// comma. An event's name is not [reserved](crate::socket::RESERVED_EVENTS). Payloads and arguments
 /// are JSON, nested no deeper than [`Limits::max_depth`]. Placeholders name attachments that exist,
 /// and no attachment is named twice. Names are no longer than their limits.
+///
+/// # Locks
+///
+/// A parser is called from any thread. It reads messages and writes events while no lock is held,
+/// with four exceptions, in which the shard of the session is locked:
+///
+/// - CONNECT, CONNECT_ERROR and DISCONNECT are written when the shard has decided that they are
+///   due;
+/// - [`join`](Self::join) reads parts that only the session has;
+/// - text that is not ASCII, from a client of 1.x or 2.x, is read when the session knows how its
+///   client encodes text (docs/protocol/engine-io.md §3.3);
+/// - the body of a POST is read again if its query contradicts the session's handshake.
+///
+/// So a parser must neither wait nor call back into the server: a shard that is locked by the
+/// caller cannot be asked.
 pub trait PacketParser: fmt::Debug + Send + Sync {
     /// Writes a packet as one message or several. Writing no message counts as an error.
     ///
@@ -47,7 +62,7 @@ pub trait PacketParser: fmt::Debug + Send + Sync {
     /// parser should be able to write these types.
     fn encode(&self, packet: &Packet, messages: &mut Messages<'_>) -> Result<(), PacketError>;
 
-    /// Reads a message, without a lock.
+    /// Reads a message.
     ///
     /// # Errors
     ///

@@ -8,7 +8,6 @@ use crate::percent;
 ///
 /// Pairs are separated by `&`. Keys are compared decoded (`%XX`, and `+` for a space). If several
 /// keys are equal, the last one counts, as in the genuine 4.x server.
-/// equal keys the last one counts, as in the genuine 4.x server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Parameters<'a> {
     pub(super) eio: Option<&'a [u8]>,

@@ -1,8 +1,8 @@
 //! Engine.IO revisions 2, 3 and 4: packets and payloads (docs/protocol/engine-io.md).
 //!
-//! The codecs are plain functions and iterators over bytes: [`packet`] for one packet, [`payload`]
-//! and [`payload_v3`] for the bodies of HTTP polling, [`dialect`] for the two ways in which old
-//! peers encode text, [`jsonp`] for the script and the form around a payload.
+//! The codecs are plain functions and iterators over bytes. [`packet`] is for one packet.
+//! [`payload`] and [`payload_v3`] are for the bodies of HTTP polling. [`dialect`] is for the two
+//! ways in which old peers encode text. [`jsonp`] is for the script and the form around a payload.
 
 pub mod dialect;
 pub(crate) mod frames;

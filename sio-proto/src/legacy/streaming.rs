@@ -138,7 +138,6 @@ impl Decoder {
     ///
     /// It holds at most one unfinished packet: four bytes per unit of `max_length`, and a short
     /// header.
-    /// short header.
     #[must_use]
     pub const fn new(max_length: usize, max_packets: usize) -> Self {
         Self {

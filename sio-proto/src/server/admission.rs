@@ -6,9 +6,9 @@
 //!                    │                    │                                  │
 //!                  Denied               Denied                             (none): the generation's own 503
 //! ```
-//! There is no other way to a session: [`Input::open`] wants a [`Permit`], and only
-//! [`Input::permit`] makes one. A route that forgets to ask does not compile; a caller that forgets
-//! to say [`Admission::Allowed`] is refused.
+//! There is no other way to a session: [`Input::open`] needs a [`Permit`], and only
+//! [`Input::permit`] makes one. A route that forgets to ask does not compile. A caller that forgets
+//! to set [`Admission::Allowed`] is refused.
 
 use alloc::sync::Arc;
 
@@ -16,26 +16,27 @@ use bytestring::ByteString;
 
 use super::{Admission, Handshake, Input, Request};
 
-/// A request to which neither its origin nor the application is an obstacle.
+/// A request that its origin and the application allow.
 pub(crate) struct Admitted<'a>(&'a Request);
 
-/// Leave to open one session, which has been counted, and what that session keeps of its request.
-/// It is used up by opening the session; one that is not would be counted for ever.
+/// The permission to open one session. The session has been counted, and the value holds the part
+/// of the request that the session keeps. Opening the session uses the permit up. A permit that is
+/// not used would be counted for ever.
 #[must_use]
 pub(crate) struct Permit(Arc<Handshake>);
 
 /// Why a request may not open a session.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Denied<'a> {
-    /// Its host is none of ours, or the page that it comes from may not
+    /// The host that it names is not the server's, or its page may not open sessions
     /// ([`Config::hosts`](crate::Config::hosts), [`Config::origins`](crate::Config::origins)).
     Origin,
-    /// The application has said so, with this message; `None` if it was not asked.
+    /// The application has refused it with this message; `None` if the application was not asked.
     Application(Option<&'a ByteString>),
 }
 
 impl Request {
-    /// Whether this request may open a session, as far as its origin and the application go.
+    /// Whether the origin and the application allow this request to open a session.
     pub(crate) fn admit(&self) -> Result<Admitted<'_>, Denied<'_>> {
         if self.stranger().is_some() {
             return Err(Denied::Origin);
@@ -49,8 +50,9 @@ impl Request {
 }
 
 impl Input<'_> {
-    /// Leave to open a session; `None` when there may be no more, or when the server is going away.
-    /// It counts the session, and ends others that have joined nothing if that makes room.
+    /// The permission to open a session; `None` if there are too many sessions, or the server is
+    /// shutting down. The session is counted. If there is no room, sessions that have joined
+    /// nothing are ended.
     pub(crate) fn permit(&mut self, admitted: Admitted<'_>) -> Option<Permit> {
         if self.shard.core.is_shutting_down() {
             return None;
@@ -61,7 +63,7 @@ impl Input<'_> {
 }
 
 impl Permit {
-    /// What the session keeps of the request.
+    /// The part of the request that the session keeps.
     pub(crate) fn into_handshake(self) -> Arc<Handshake> {
         self.0
     }

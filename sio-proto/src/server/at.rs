@@ -1,17 +1,17 @@
-//! The cursors: what a rule works on.
+//! The cursors: the values that rules work on.
 //!
 //! ```text
 //!   Shard ── an input ─► Input ── at(key) ─► At ── a rule ─► At …     the session goes on
 //!                          ▲                  └─── end ────► Ended    only its outputs are left
 //!                          └─ the session leaves its slot when the rule has returned
 //! ```
-//! An input begins with an [`Input`]. It has no session yet: it finds one, opens one, or works on
-//! several one after the other. [`At`] stands at one live session, and the rules are methods on it.
-//! The session and the [`Core`] are two references, so a rule can read the settings while it
-//! changes its session, and no rule looks its session up again.
+//! An input begins with an [`Input`]. It has no session yet: it finds a session, opens one, or
+//! works on several sessions one after the other. [`At`] stands at one live session, and the rules
+//! are methods on it. The session and the [`Core`] are two references, so a rule can read the
+//! settings while it changes its session, and no rule looks its session up again.
 //!
-//! `At<'_, Engine>` stands at a session of Engine.IO, and so for the other generations. A plain
-//! `At<'_>` stands at any session; `generation.rs` finds out which rules that session follows.
+//! `At<'_, Engine>` stands at a session of Engine.IO. The other generations have such cursors too.
+//! A plain `At<'_>` stands at any session; `generation.rs` finds the rules for this session.
 //!
 //! Invariants:
 //! - A cursor stands at a live session. A rule that ends the session takes the cursor by value, so
@@ -28,7 +28,7 @@ use super::generation::OfGeneration;
 use super::{Core, Outputs, Permit, Role, Session, Shard, State, TransportKind, Wiring};
 use crate::{LinkId, SessionKey, Time};
 
-/// One input at work: it has no session yet, or several one after the other.
+/// One input at work. It has no session yet, or works on several sessions one after the other.
 pub(crate) struct Input<'a> {
     pub(crate) shard: &'a mut Shard,
     pub(crate) now: Time,
@@ -38,7 +38,7 @@ pub(crate) struct Input<'a> {
 /// One input at work on one live session, by the rules of the generation `G`, or by the rules that
 /// all generations share.
 pub(crate) struct At<'a, G = Any> {
-    /// What the sessions of the shard share.
+    /// The state that the sessions of the shard share.
     pub(crate) core: &'a mut Core,
     pub(crate) session: &'a mut Session,
     pub(crate) key: SessionKey,
@@ -47,15 +47,15 @@ pub(crate) struct At<'a, G = Any> {
     generation: PhantomData<G>,
 }
 
-/// A session of whatever generation.
+/// A session of any generation.
 pub(crate) enum Any {}
 
-/// The session has ended. What is left of its cursor is where answers go.
+/// The session has ended. Only the outputs of its cursor are left.
 pub(crate) struct Ended<'a> {
     pub(crate) out: &'a mut Outputs,
 }
 
-/// What has become of a session: the cursor, if the session goes on.
+/// The result of a rule that may end a session: the cursor, if the session goes on.
 pub(crate) type Fate<'a, G = Any> = Result<At<'a, G>, Ended<'a>>;
 
 impl<'a, G> At<'a, G> {
@@ -77,7 +77,7 @@ impl<'a, G> At<'a, G> {
         }
     }
 
-    /// The same cursor for other rules. Who calls it knows the generation of the session.
+    /// The same cursor for other rules. The caller knows the generation of the session.
     pub(super) fn retyped<H>(self) -> At<'a, H> {
         let Self {
             core,
@@ -98,10 +98,10 @@ impl<'a, G> At<'a, G> {
 }
 
 impl Input<'_> {
-    /// Has a rule work on the session of this name; `None` if it is gone, or of another generation
-    /// than the rule.
+    /// Lets a rule work on the session of this name. Returns `None` if the session is gone, or if
+    /// its generation is not the generation of the rule.
     pub(crate) fn at<G: OfGeneration, T>(&mut self, key: SessionKey, rule: impl FnOnce(At<'_, G>) -> T) -> Option<T> {
-        let Shard { core, sessions } = &mut *self.shard;
+        let Shard { core, sessions, .. } = &mut *self.shard;
         let session = sessions.named_mut(key).filter(|session| G::is(&session.wiring))?;
         debug_assert!(session.state != State::Over, "it is taken out of its slot at once");
         let value = rule(At::new(core, &mut *session, key, self.now, self.out));
@@ -111,8 +111,8 @@ impl Input<'_> {
         Some(value)
     }
 
-    /// Has a rule work on the session that uses this link, as its [`Role`] says. Nothing happens if
-    /// no session uses it.
+    /// Lets a rule work on the session that uses this link. The rule gets the [`Role`] of the link.
+    /// Nothing happens if no session uses the link.
     pub(crate) fn at_link(&mut self, link: LinkId, rule: impl FnOnce(At<'_>, Role)) {
         if let Some((key, role)) = self.shard.core.links.get(link) {
             let found = self.at(key, |at| rule(at, role));
@@ -120,7 +120,7 @@ impl Input<'_> {
         }
     }
 
-    /// Opens a session for the request that the permit was given to, and has a rule begin it.
+    /// Opens a session for the request of the permit, and lets a rule begin the session.
     pub(crate) fn open<G: OfGeneration + Into<Wiring>>(
         &mut self,
         permit: Permit,

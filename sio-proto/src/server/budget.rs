@@ -1,25 +1,26 @@
-//! Bytes that wait for peers, of all sessions of a server together.
+//! The bytes that wait for peers, of all sessions of a server together.
 //!
-//! The shards of a server share one [`Budget`], and so does whoever writes for them. It is two
-//! numbers and no lock. A session that is written to as fast as it is sent to never touches it:
-//! only what waits is charged, because a link is blocked or there is no link.
+//! The shards of a server share one [`Budget`] with the code that writes for them. It is two
+//! numbers and no lock. A session whose packets leave as fast as they come never touches it: only
+//! bytes that have to wait are charged, because a link is blocked or there is no link.
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many bytes may wait for all peers of a server together, and how many do.
+/// How many bytes may wait for all peers of a server together, and how many wait now.
 ///
-/// Every byte counts for each peer it waits for, although a broadcast is in memory only once.
+/// Every byte counts once for each peer that it waits for, although a broadcast is in memory only
+/// once.
 #[derive(Debug)]
 pub struct Budget {
     max: usize,
     used: AtomicUsize,
-    /// Shards that share it.
+    /// Number of shards that share the budget.
     shards: AtomicUsize,
 }
 
 impl Budget {
-    /// A budget of so many bytes, of which none is used.
+    /// A budget of this many bytes, of which none is used.
     #[must_use]
     pub const fn new(max_bytes: usize) -> Self {
         Self {
@@ -35,14 +36,14 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Whether more bytes wait than may.
+    /// Whether more bytes wait than are allowed.
     #[must_use]
     pub fn is_exceeded(&self) -> bool {
         self.used() > self.max
     }
 
-    /// Replaces one charge by another: so many bytes waited, and so many do now. It is never
-    /// refused; whoever charges asks [`Budget::is_exceeded`] and acts upon it.
+    /// Replaces a charge of `before` waiting bytes by a charge of `after` waiting bytes. A charge
+    /// is never refused. The caller then checks [`Budget::is_exceeded`] and acts.
     pub fn recharge(&self, before: usize, after: usize) {
         if after > before {
             self.used.fetch_add(after - before, Ordering::Relaxed);
@@ -51,25 +52,32 @@ impl Budget {
         }
     }
 
-    /// One more shard shares it.
+    /// How many shards share the budget.
+    #[cfg(feature = "transcript")]
+    pub(super) fn shards(&self) -> usize {
+        self.shards.load(Ordering::Relaxed)
+    }
+
+    /// One more shard shares the budget.
     pub(super) fn enter(&self) {
         self.shards.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A shard shares it no more.
+    /// One shard less shares the budget.
     pub(super) fn leave(&self) {
         self.shards.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// What one shard may use before it has to give something back when the whole is exceeded. An
-    /// eighth is kept free, so that the search for what to give back is not made for each message.
+    /// How much one shard may use before it has to release something when the whole budget is
+    /// exceeded. An eighth is kept free, so that the search for sessions to end does not run for
+    /// each message.
     pub(super) fn share(&self) -> usize {
         (self.max - self.max / 8) / self.shards.load(Ordering::Relaxed).max(1)
     }
 }
 
 impl Default for Budget {
-    /// One without an end.
+    /// A budget without a limit.
     fn default() -> Self {
         Self::new(usize::MAX)
     }
@@ -79,7 +87,7 @@ impl Default for Budget {
 #[derive(Debug)]
 pub(crate) struct Backlog {
     budget: Arc<Budget>,
-    /// What the sessions of this shard have charged, and what their links still hold.
+    /// The bytes that the sessions of this shard have charged, and that their links still hold.
     own: usize,
 }
 
@@ -93,7 +101,7 @@ impl Backlog {
         &self.budget
     }
 
-    /// Has this shard share another budget. Nothing may wait yet.
+    /// Lets this shard share another budget. No bytes may wait yet.
     pub(crate) fn share(&mut self, budget: Arc<Budget>) {
         debug_assert_eq!(self.own, 0, "a shard is given its budget before its first session");
         *self = Self::new(budget);
@@ -107,7 +115,8 @@ impl Backlog {
         }
     }
 
-    /// What a session's link holds changes. Whoever holds it charges the budget.
+    /// The bytes that a session's link holds have changed. The code that holds the bytes charges
+    /// the budget.
     pub(crate) const fn note_held(&mut self, before: usize, after: usize) {
         self.own = self.own.saturating_sub(before).saturating_add(after);
     }
@@ -116,7 +125,7 @@ impl Backlog {
         self.budget.is_exceeded()
     }
 
-    /// How much this shard has to give back.
+    /// How much this shard has to release.
     pub(crate) fn excess(&self) -> usize {
         match self.budget.is_exceeded() {
             true => self.own.saturating_sub(self.budget.share()),

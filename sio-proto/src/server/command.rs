@@ -1,4 +1,4 @@
-//! What the user, a neighbour shard or another node can ask of a shard.
+//! The commands that the user, a neighbour shard or another node can give to a shard.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -8,79 +8,79 @@ use bytestring::ByteString;
 use super::{Message, Reason};
 use crate::SocketKey;
 
-/// An order to a shard. The same command is applied by every shard (and one day by every node) to
-/// its own members: that is the only scaling mechanism there is.
+/// An order to a shard. Every shard (and later every node) applies the command to its own members.
+/// There is no other scaling mechanism.
 #[derive(Debug)]
 #[non_exhaustive]
 #[expect(clippy::large_enum_variant, reason = "a box would be an allocation per broadcast")]
 pub enum Command {
-    /// Send a message to every member of the target. A full or stalled member never holds the
-    /// others up.
+    /// Sends a message to every member of the target. A full or stalled member never delays the
+    /// others.
     Broadcast {
-        /// To whom.
+        /// The recipients.
         target: Target,
-        /// What. Forms that are not encoded yet are encoded on first need.
+        /// The message. Forms that are not encoded yet are encoded when they are first needed.
         message: Message,
     },
-    /// Make every member of the target join rooms, but none whose name is the id of a socket
-    /// ([`Shard::join`](super::Shard::join)).
+    /// Makes every member of the target join rooms. Rooms whose name is the id of a socket are left
+    /// out ([`Shard::join`](super::Shard::join)).
     Join {
-        /// Who.
+        /// The sockets.
         target: Target,
-        /// Which rooms.
+        /// The rooms.
         rooms: Vec<ByteString>,
     },
-    /// Make every member of the target leave rooms.
+    /// Makes every member of the target leave rooms.
     Leave {
-        /// Who.
+        /// The sockets.
         target: Target,
-        /// Which rooms.
+        /// The rooms.
         rooms: Vec<ByteString>,
     },
-    /// Disconnect every member of the target.
+    /// Disconnects every member of the target.
     Disconnect {
-        /// Who.
+        /// The sockets.
         target: Target,
-        /// Whether the whole session goes, not just this namespace.
+        /// Whether the whole session ends, and not only this namespace.
         close: bool,
     },
-    /// End all sessions, each in its own time, with [`Reason::ServerShuttingDown`]; new ones are
-    /// refused from here on.
+    /// Ends all sessions, each at its own time, with [`Reason::ServerShuttingDown`]. From now on
+    /// new sessions are refused.
     ///
-    /// A session is closed when its time has come and nothing is under way for it: no
-    /// acknowledgement that its client owes, and nothing that the user says is
+    /// A session is closed when its time has come and no work is under way for it: its client owes
+    /// no acknowledgement, and the user reports no work
     /// ([`Delivery::Leaving`](super::Delivery::Leaving)).
     Drain {
-        /// Over how long sessions are spread, at random, so that not all clients come back
-        /// elsewhere at once. Zero: none is kept longer than it takes.
+        /// The time over which the ends of sessions are spread at random, so that not all clients
+        /// reconnect elsewhere at once. With zero, no session is kept longer than necessary.
         spread: Duration,
-        /// How long what is under way is waited for, and a client between two polls. Zero: not at
-        /// all, and the user is not asked.
+        /// How long the shard waits for work that is under way, and for a client between two polls.
+        /// With zero, it does not wait, and the user is not asked.
         patience: Duration,
     },
-    /// Close every session at once, with this reason; new ones are refused from here on.
+    /// Closes every session at once, with this reason. From now on new sessions are refused.
     Shutdown {
         /// Usually [`Reason::ServerShuttingDown`].
         reason: Reason,
     },
 }
 
-/// A set of sockets in one namespace: the union of `rooms` (all sockets if there are none) without
-/// the members of `except`. Each socket counts once. A room's name may also be a socket's id: every
-/// socket is alone in the room of its id (docs/protocol/socket-io.md §7).
+/// A set of sockets in one namespace: all members of `rooms` (all sockets if there are no rooms),
+/// without the members of `except`. Each socket counts once. A room's name may also be a socket's
+/// id: every socket is alone in the room of its id (docs/protocol/socket-io.md §7).
 #[derive(Clone, Debug, Default)]
 pub struct Target {
     /// The namespace.
     pub namespace: ByteString,
-    /// Rooms whose members are meant; empty means all sockets of the namespace.
+    /// The rooms whose members belong to the target. Empty means all sockets of the namespace.
     pub rooms: Vec<ByteString>,
     /// Rooms (or socket ids) whose members are left out.
     pub except: Vec<ByteString>,
-    /// One socket of this shard to leave out: the sender.
+    /// One socket of this shard that is left out: the sender.
     pub except_socket: Option<SocketKey>,
 }
 
-/// That an acknowledgement is wanted.
+/// The request for an acknowledgement.
 #[derive(Clone, Copy, Debug)]
 pub struct AckRequest {
     /// The id in the message; chosen by the caller, unique among the socket's open requests.
@@ -96,26 +96,26 @@ pub enum SendError {
     #[error("the socket is not connected")]
     Disconnected,
     /// The queue of the session is full
-    /// ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)), or its client does not take
-    /// anything at the moment and too much waits in all queues together
-    /// ([`Config::max_total_queued_bytes`](crate::Config::max_total_queued_bytes)), or it owes too
-    /// many acknowledgements.
+    /// ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)), or its client takes nothing
+    /// at this moment and too many bytes wait in all queues together
+    /// ([`Config::max_total_queued_bytes`](crate::Config::max_total_queued_bytes)), or the client
+    /// owes too many acknowledgements.
     #[error("the queue of the session is full")]
     Full,
-    /// The message was volatile and the transport cannot take it right now.
+    /// The message is volatile, and the transport cannot take it right now.
     #[error("the transport is busy and the message was volatile")]
     Dropped,
-    /// The message, as this client's generation writes it, is larger than the queue of a session
-    /// may be ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)): it fits into
-    /// nobody's, not even an empty one. It is the sender's to make smaller; the recipients are not
-    /// touched.
+    /// The message, in the form of this client's generation, is larger than the queue of a session
+    /// may be ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)). It fits into no
+    /// queue, not even an empty one. The sender has to make it smaller. The recipients are not
+    /// affected.
     #[error("the message is larger than the queue of a session")]
     TooLarge,
-    /// The client's generation, or the server's [`Config::parser`](crate::Config::parser), has no
-    /// way to say this.
+    /// The client's generation, or the server's [`Config::parser`](crate::Config::parser), cannot
+    /// write this message.
     #[error("the client's generation cannot carry this message")]
     Unsupported,
-    /// The room's name is the id of another socket, there or gone.
+    /// The room's name is the id of another socket, which is connected or has gone.
     #[error("no room is named as the id of a socket")]
     Reserved,
 }

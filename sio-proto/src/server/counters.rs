@@ -1,18 +1,18 @@
-//! What an operator wants to know of a shard: how many sessions there are and have been, by
-//! generation and transport, so that it shows when the last old client is gone; how sessions ended,
-//! which rules clients have broken, who was refused
-//! and why, and how long queues have become.
+//! The numbers of a shard for operators: how many sessions there are and have been, by generation
+//! and transport, so that an operator sees when the last old client is gone. Also how sessions
+//! ended, which rules clients have broken, which requests were refused and why, and how long queues
+//! have become.
 
 use super::{BreachKind, Generation, Reason, Session, TransportKind};
 
 /// Sessions of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
-    /// How many there are.
+    /// How many there are now.
     pub current: u32,
-    /// How many there have been since the start. A session counts once for each change to this
-    /// transport, and for being opened on it; until it has opened a transport, one of 0.7-0.9
-    /// counts as polling.
+    /// How many there have been since the start. A session counts once when it is opened on this
+    /// transport, and once for each change to it. A session of 0.7-0.9 counts as polling until it
+    /// has opened a transport.
     pub total: u64,
 }
 
@@ -24,40 +24,40 @@ const GENERATIONS: [Generation; 4] = [
 ];
 const TRANSPORTS: [TransportKind; TransportKind::ALL.len()] = TransportKind::ALL;
 
-/// The counts of a shard. Those of a server are the sums of its shards'.
+/// The counts of a shard. The counts of a server are the sums over its shards.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     counts: [[Count; TRANSPORTS.len()]; GENERATIONS.len()],
     closes: [u64; Reason::ALL.len()],
     refused: [u64; Refused::ALL.len()],
     broken: [u64; BreachKind::ALL.len()],
-    /// Packets that have come.
+    /// Number of packets that have arrived.
     pub packets_in: u64,
-    /// Most packets that have waited for one session at once, of those that have left it since, or
-    /// were more than may wait.
+    /// The most packets that have waited for one session at once. Counted when packets leave, or
+    /// when more packets wait than are allowed.
     pub most_queued_packets: usize,
-    /// The same in bytes.
+    /// The most bytes that have waited for one session at once.
     pub most_queued_bytes: usize,
 }
 
-/// Why a request got no session, or no answer from it.
+/// Why a request got no session, or no answer from its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// There are as many sessions as may be.
+    /// The limit of sessions is reached.
     Full,
-    /// The server is going away.
+    /// The server is shutting down.
     ShuttingDown,
-    /// The application said so ([`Admission::Refused`](super::Admission::Refused)).
+    /// The application has refused it ([`Admission::Refused`](super::Admission::Refused)).
     Application,
-    /// The page that sent it may not, or its client was not let in.
+    /// The page of the request is not allowed, or its client was not let in.
     Forbidden,
-    /// It breaks the rules, or its session is gone.
+    /// The request breaks the rules, or its session is gone.
     BadRequest,
 }
 
 impl Refused {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 5] = [
         Self::Full,
         Self::ShuttingDown,
@@ -66,7 +66,7 @@ impl Refused {
         Self::BadRequest,
     ];
 
-    /// One word for it.
+    /// The reason in one word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -86,7 +86,7 @@ impl Counters {
         self.counts[generation as usize][transport as usize]
     }
 
-    /// All of them, the oldest generation first.
+    /// All counts, the oldest generation first.
     pub fn iter(&self) -> impl Iterator<Item = (Generation, TransportKind, Count)> {
         let kinds = GENERATIONS.into_iter().flat_map(|g| TRANSPORTS.map(|t| (g, t)));
         kinds.map(|(generation, transport)| (generation, transport, self.get(generation, transport)))
@@ -98,26 +98,25 @@ impl Counters {
         self.closes[reason as usize]
     }
 
-    /// How many requests have been refused for this.
+    /// How many requests have been refused for this reason.
     #[must_use]
     pub const fn refused(&self, why: Refused) -> u64 {
         self.refused[why as usize]
     }
 
-    /// How often clients have broken a rule of this kind, whether or not it has cost them their
-    /// session.
+    /// How often clients have broken a rule of this kind, with or without the end of their session.
     #[must_use]
     pub const fn broken(&self, kind: BreachKind) -> u64 {
         self.broken[kind as usize]
     }
 
-    /// Counts rules that were broken on connections which no session has, so that the shard has not
-    /// heard of them.
+    /// Counts rules that were broken on connections without a session, which the shard does not
+    /// see.
     pub const fn add_broken(&mut self, kind: BreachKind, times: u64) {
         self.broken[kind as usize] += times;
     }
 
-    /// Adds those of another shard.
+    /// Adds the counts of another shard.
     pub fn add(&mut self, other: &Self) {
         let counts = self.counts.iter_mut().flatten().zip(other.counts.iter().flatten());
         counts.for_each(|(mine, others)| {
@@ -141,7 +140,7 @@ impl Counters {
         self.refused[why as usize] += 1;
     }
 
-    /// Notes how much has waited for a session: when it leaves, or when no more is taken.
+    /// Records how much has waited for a session, when it leaves, or when no more is accepted.
     pub(crate) fn note_queue(&mut self, session: &Session) {
         self.most_queued_packets = self.most_queued_packets.max(session.outbox.len());
         self.most_queued_bytes = self.most_queued_bytes.max(session.outbox_bytes);

@@ -1,4 +1,4 @@
-//! What the user has to see.
+//! The events of a shard for the user.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -11,146 +11,151 @@ use crate::engine::EngineMessage;
 use crate::socket::Args;
 use crate::{SessionKey, Sid, SocketKey, WireId};
 
-/// Something that happened and concerns the user. Deliveries of one socket come in order.
+/// An event that concerns the user. The deliveries of one socket come in order.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Delivery {
     /// A client asks to join a namespace. The user answers, now or later, with
-    /// [`Shard::accept`](super::Shard::accept) or [`Shard::refuse`](super::Shard::refuse); until
-    /// then the socket gets and sends nothing. The namespace need not exist: whether it does is the
-    /// user's decision (static names, patterns, functions).
+    /// [`Shard::accept`](super::Shard::accept) or [`Shard::refuse`](super::Shard::refuse). Until
+    /// then the socket neither receives nor sends. The namespace need not exist: the user decides
+    /// whether it exists (static names, patterns, functions).
     Connect {
         /// The socket that would be connected.
         socket: SocketKey,
-        /// The session that asks.
+        /// The session of the client.
         session: SessionKey,
-        /// The id it would have, for everybody.
+        /// The public id that the socket would have.
         sid: Sid,
-        /// The id by which the client knows itself, where this is not `sid`: a secret.
+        /// The id by which the client knows itself, if it is not `sid`. It is a secret.
         wire_id: Option<WireId>,
-        /// The namespace it asks for; starts with `/`.
+        /// The namespace that the client asks for. It starts with `/`.
         namespace: ByteString,
-        /// What it says for itself. From generations that have no `auth`: the queries.
+        /// The client's credentials. For generations without `auth` these are the queries.
         auth: Auth,
         /// The request that opened the session.
         handshake: Arc<Handshake>,
-        /// The wire it speaks.
+        /// The generation of the session.
         generation: Generation,
-        /// How it came.
+        /// The transport of the session.
         transport: TransportKind,
-        /// In what form messages for it are written, to be encoded before a shard is asked.
+        /// The form in which messages for this socket are written, so that they can be encoded
+        /// before a shard is called.
         form: Form,
     },
     /// An event.
     Event {
-        /// From whom.
+        /// The sender.
         socket: SocketKey,
-        /// Its name.
+        /// The name of the event.
         name: ByteString,
-        /// Its arguments, as raw JSON and attachments.
+        /// The arguments, as raw JSON and attachments.
         args: Args,
-        /// The id to acknowledge with, if the client wants that.
+        /// The id of the acknowledgement, if the client wants one.
         ack: Option<u64>,
     },
-    /// An acknowledgement asked for with [`AckRequest`](super::AckRequest), or why there will be
-    /// none.
+    /// An acknowledgement that was requested with [`AckRequest`](super::AckRequest), or the reason
+    /// why there will be none.
     Ack {
-        /// From whom.
+        /// The sender.
         socket: SocketKey,
-        /// The id given when it was asked for.
+        /// The id of the request.
         id: u64,
         /// The arguments, or why there are none.
         result: Result<Args, AckError>,
     },
-    /// A socket that was connected, or asked to be, is gone. Nothing follows for it.
+    /// A socket that was connected, or asked to be, is gone. It has no later deliveries.
     Disconnect {
-        /// Which.
+        /// The socket.
         socket: SocketKey,
-        /// Why.
+        /// The reason.
         reason: Reason,
-        /// Which rule its client has broken, if it has: what ended the session, or else the first
-        /// rule that was broken without costing the session (JavaScript has a `description` in this
-        /// place).
+        /// The rule that its client has broken, if any. It is the rule that ended the session, or
+        /// otherwise the first rule that was broken without ending it (JavaScript has a
+        /// `description` in this place).
         breach: Option<Breach>,
-        /// Whether it had been accepted; if not, the user's decision is not awaited any more.
+        /// Whether the socket had been accepted. If not, the user's decision is no longer awaited.
         connected: bool,
-        /// The rooms that it was in until now, the one of its own id not among them. Their other
+        /// The rooms that the socket was in until now, without the room of its own id. Their other
         /// members are still there.
         rooms: Vec<ByteString>,
     },
-    /// The server drains ([`Command::Drain`](super::Command::Drain)), and it is this socket's turn
-    /// to go. The user answers, now or later, with [`Shard::release`](super::Shard::release) when
-    /// nothing is under way for it; until then, but not for ever, its session works as before.
+    /// The server drains ([`Command::Drain`](super::Command::Drain)), and this socket has to leave.
+    /// The user answers, now or later, with [`Shard::release`](super::Shard::release) when no work
+    /// is under way for the socket. Until then its session works as before, but only for a limited
+    /// time.
     Leaving {
-        /// Which.
+        /// The socket.
         socket: SocketKey,
     },
-    /// A request was refused for where it comes from, and has had its answer. For logs, at a
-    /// limited rate: everybody can send such requests.
+    /// A request was refused because of its host or page, and has been answered. Log it at a
+    /// limited rate, because anybody can send such requests.
     Stranger(Box<Stranger>),
-    /// A request was answered with an error, and opened no session. Told only where somebody wants
-    /// to know it ([`Shard::tell_connection_errors`](super::Shard::tell_connection_errors)), and as
-    /// often as peers send such requests.
+    /// A request was answered with an error, and opened no session. It is reported only if the
+    /// caller asks for it
+    /// ([`Shard::tell_connection_errors`](super::Shard::tell_connection_errors)), and as often as
+    /// peers send such requests.
     ConnectionError(Box<ConnectionError>),
-    /// The session of a socket has moved from polling to a websocket. Told for each of its sockets.
+    /// The session of a socket has moved from polling to a websocket. There is one delivery for
+    /// each of its sockets.
     Upgraded {
-        /// Which.
+        /// The socket.
         socket: SocketKey,
-        /// How its packets travel from here on.
+        /// The transport from now on.
         transport: TransportKind,
     },
-    /// A client has broken a rule. For logs: told at most twice for a session, the first time that
-    /// it costs nothing, and when the session ends for it; and once for a connection without a
-    /// session. All are counted ([`Counters::broken`](super::Counters::broken)).
+    /// A client has broken a rule. This is for logs. It is reported at most twice for a session: at
+    /// the first rule that does not end the session, and at the rule that ends it. It is reported
+    /// once for a connection without a session. All broken rules are counted
+    /// ([`Counters::broken`](super::Counters::broken)).
     Breach {
-        /// Whose client: the first socket of the session, if it has any.
+        /// The first socket of the client's session, if it has any.
         socket: Option<SocketKey>,
-        /// The wire that its session speaks, and how it came, if there is a session.
+        /// The generation and the transport of the session, if there is one.
         session: Option<(Generation, TransportKind)>,
-        /// Whether the session, or the connection without one, ends for it.
+        /// Whether the session, or the connection without a session, ends because of it.
         ends: bool,
         /// The rule.
         breach: Breach,
     },
     /// A client of the plain-message transports sent a payload that its session's codec could not
-    /// read to its end. Told once per session, the first time: most likely the client speaks
-    /// another codec's wire.
+    /// read to its end. It is reported once per session, at the first payload: most likely the
+    /// client uses the wire of another codec.
     Garbled {
-        /// Whose client.
+        /// The socket of the client.
         socket: SocketKey,
         /// The name of the session's codec.
         codec: &'static str,
-        /// What is wrong.
+        /// The error.
         garbled: Garbled,
     },
     /// A raw Engine.IO session is open ([`Config::engine_path`](crate::Config::engine_path)).
     EngineOpen {
-        /// Which.
+        /// The session.
         session: SessionKey,
         /// The request that opened it.
         handshake: Arc<Handshake>,
     },
     /// A raw Engine.IO session has moved from polling to a websocket.
     EngineUpgraded {
-        /// Which.
+        /// The session.
         session: SessionKey,
-        /// How its messages travel from here on.
+        /// The transport from now on.
         transport: TransportKind,
     },
     /// A message on a raw Engine.IO session.
     EngineMessage {
-        /// From which.
+        /// The session.
         session: SessionKey,
-        /// Text or binary.
+        /// The message: text or binary.
         message: EngineMessage,
     },
-    /// A raw Engine.IO session is closed. Nothing follows for it.
+    /// A raw Engine.IO session is closed. It has no later deliveries.
     EngineClose {
-        /// Which.
+        /// The session.
         session: SessionKey,
-        /// Why.
+        /// The reason.
         reason: Reason,
-        /// Which rule its client has broken, as in [`Delivery::Disconnect`].
+        /// The rule that its client has broken, as in [`Delivery::Disconnect`].
         breach: Option<Breach>,
     },
 }
@@ -158,7 +163,7 @@ pub enum Delivery {
 /// Why an acknowledgement will not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AckError {
-    /// The time given for it is over.
+    /// The time for the acknowledgement is over.
     #[error("operation has timed out")]
     TimedOut,
     /// The socket is gone.

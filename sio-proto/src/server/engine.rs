@@ -8,19 +8,19 @@
 //!      │                                  └───────────────────────────────┘             │
 //!      └──── GET ?transport=websocket ─────────────────────────────────────────────────►│
 //! ```
-//! One machine for both revisions. Where they differ it asks [`Revision`], once for each
-//! difference: who pings, what an open packet says, what a POST may be, whether a namespace is
-//! joined without asking. How bodies and messages are written is in [`bodies`].
+//! One machine serves both revisions. Where they differ, it checks [`Revision`], once for each
+//! difference: who pings, the content of an open packet, the form of a POST, whether a namespace is
+//! joined without a CONNECT. [`bodies`] writes bodies and messages.
 //!
-//! Here are the state, packets and the heartbeat; [`handshake`] is requests and opening,
-//! [`polling`] GETs and POSTs, [`upgrade`] the candidate and the switch, [`sockets`] what the user
-//! decides and sends, [`closing`] the end.
+//! This file has the state, the packets and the heartbeat. [`handshake`] has requests and opening,
+//! [`polling`] has GETs and POSTs, [`upgrade`] has the candidate and the switch, [`sockets`] has
+//! the user's decisions and messages, and [`closing`] has the end.
 //!
-//! Invariants: one parked GET at most; one POST whose body is coming at most; a candidate only
-//! while the transport is polling; a ping is outstanding as the session's heartbeat says, and its
-//! deadline survives the upgrade. In revision 3 exactly one alarm is armed for `silent_until`, or
-//! for an earlier time. A session that is closing is not pinged, and does not outlive the deadline
-//! that a ping would have.
+//! Invariants: at most one GET is parked. At most one POST has a body that is still arriving. There
+//! is a candidate only while the transport is polling. The session's heartbeat says whether a ping
+//! is outstanding, and its deadline survives the upgrade. In revision 3 exactly one alarm is armed
+//! for `silent_until` or for an earlier time. A session that is closing is not pinged, and does not
+//! live longer than the deadline that a ping would have.
 
 mod closing;
 mod handshake;
@@ -51,15 +51,15 @@ pub(crate) use sockets::{encode_message, encode_raw};
 
 /// A cursor at a session of Engine.IO.
 pub(crate) type At<'a> = at::At<'a, Engine>;
-/// What has become of such a session.
+/// The result of a rule that may end such a session.
 type Fate<'a> = at::Fate<'a, Engine>;
 
-/// How often a parked GET is looked at while an upgrade is under way (docs/protocol/engine-io.md
-/// §7, step 2).
+/// How often a parked GET is checked while an upgrade is under way (docs/protocol/engine-io.md §7,
+/// step 2).
 const NOOP_INTERVAL: Duration = Duration::from_millis(100);
-/// Most namespaces remembered as just left.
+/// The largest number of namespaces that are remembered as just left.
 const MAX_LEFT: usize = 8;
-/// How long packets for a namespace that the server has closed are taken for late ones
+/// How long packets for a namespace that the server has closed are treated as late packets
 /// (docs/protocol/socket-io.md §3.1).
 const LATE: Duration = Duration::from_secs(5);
 
@@ -69,37 +69,37 @@ const NOOP: Frame = Frame::from_static(b"\x81\x016");
 const PONG: Frame = Frame::from_static(b"\x81\x013");
 const PROBE_ANSWER: Frame = Frame::from_static(b"\x81\x063probe");
 
-/// What a session of this generation has besides the common part.
+/// The part of a session that only this generation has.
 #[derive(Debug)]
 pub(crate) struct Engine {
     revision: Revision,
-    /// How the peer encodes text, as far as it is known; revision 3.
+    /// How the peer encodes text, as far as it is known. Used in revision 3.
     dialect: Dialect,
-    /// Whether messages are the user's own, with no Socket.IO in them.
+    /// Whether the session is raw: its messages belong to the user and hold no Socket.IO.
     raw: bool,
     /// Whether a namespace has ever been joined.
     pub(crate) joined: bool,
     /// Counts heartbeats, so that stale alarms are recognised.
     beat: u32,
-    /// Counts candidates, likewise.
+    /// Counts candidates, so that stale alarms are recognised.
     attempt: u32,
     candidate: Option<Box<Candidate>>,
-    /// The latest GET came when the probe of the candidate had been answered.
+    /// The latest GET came after the probe of the candidate had been answered.
     polled_late: bool,
     jsonp: Option<Box<str>>,
     /// Namespaces that the server has made the client leave, and when.
     left: Vec<(ByteString, Time)>,
-    /// When a client that has not pinged is given up; revision 3.
+    /// When a client that has not pinged is given up. Used in revision 3.
     silent_until: Time,
-    /// The client has said goodbye, and no GET was parked.
+    /// The client has said goodbye while no GET was parked.
     leaving: bool,
     /// The POST with the goodbye. A GET that was sent before the POST may be handled after it,
-    /// because they come on two connections. Which of them is first must not decide what the GET is
-    /// answered, so the POST is answered when the GET has come, or after
-    /// [`Config::crossing_timeout`](crate::Config::crossing_timeout): until then the client does
+    /// because they come on two connections. The answer to the GET must not depend on which of them
+    /// is read first. So the POST is answered when the GET has come, or after
+    /// [`Config::crossing_timeout`](crate::Config::crossing_timeout). Until then the client does
     /// not know their order.
     farewell: Option<Box<Asker>>,
-    /// What the rules of Socket.IO 4 have to remember.
+    /// The state of the rules of Socket.IO 4.
     pub(crate) queue: revision4::Queue,
 }
 
@@ -108,7 +108,7 @@ impl Engine {
         self.revision
     }
 
-    /// Whether messages are the user's own.
+    /// Whether the session is raw.
     pub(crate) const fn is_raw(&self) -> bool {
         self.raw
     }
@@ -146,20 +146,20 @@ impl Engine {
         }
     }
 
-    /// What is kept of what the client has sent, in bytes.
+    /// Bytes of the client's data that are kept.
     pub(crate) fn kept_bytes(&self) -> usize {
         let held = self.candidate.as_ref().map_or(0, |candidate| candidate.held_bytes);
         held + self.queue.bytes() + self.jsonp.as_ref().map_or(0, |index| index.len())
     }
 }
 
-/// A request of this generation, and what it is.
+/// A request of this generation, and its classification.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrival<'a> {
     pub(crate) request: &'a Request,
     /// Whether it is for raw sessions.
     pub(crate) raw: bool,
-    /// Whether there is an `Upgrade` header, whatever it names.
+    /// Whether there is an `Upgrade` header, whatever its value.
     pub(crate) upgrade: bool,
     pub(crate) route: EngineIo,
 }
@@ -168,21 +168,22 @@ pub(crate) struct Arrival<'a> {
 #[derive(Debug)]
 struct Candidate {
     link: LinkId,
-    /// Whether it carries binary as base64, should it become the transport.
+    /// Whether the websocket carries binary as base64 if it becomes the transport.
     base64: bool,
     probed: bool,
-    /// `5` came while a POST was under way: the switch waits for it, and so do these packets.
+    /// `5` came while a POST was under way: the switch waits for the POST, and so do the packets in
+    /// `held`.
     switching: bool,
     held: Vec<Inbound>,
     held_bytes: usize,
 }
 
-/// The part of Engine.IO. A rule borrows nothing else of its session with it.
+/// The part of Engine.IO. With this function a rule borrows only this part of the session.
 fn engine_of(wiring: &mut Wiring) -> &mut Engine {
     wiring.engine_mut()
 }
 
-/// Which revision a session speaks, if it is one of Engine.IO.
+/// The revision of a session, if it is a session of Engine.IO.
 fn revision_of(session: &Session) -> Option<Revision> {
     session.wiring.engine().map(Engine::revision)
 }
@@ -209,7 +210,7 @@ impl<'a> At<'a> {
     fn receive(mut self, packet: Inbound) -> Fate<'a> {
         let transport = self.session.transport;
         if self.session.state == State::Closing {
-            // Nothing is taken any more but a goodbye: who says it fetches no close packet.
+            // Only a goodbye is accepted now: a client that says it fetches no close packet.
             if matches!(packet, Inbound::Engine(Packet::Close)) && transport == TransportKind::Polling {
                 return Err(self.fail(Reason::TransportClose));
             }
@@ -239,8 +240,8 @@ impl<'a> At<'a> {
                 self.hear_pong();
                 Ok(self)
             }
-            // Who pings (docs/protocol/engine-io.md §6): in revision 4 the server, and then this
-            // breaks the protocol (§4.4).
+            // Who pings depends on the revision (docs/protocol/engine-io.md §6): in revision 4 the
+            // server pings, so a ping of the client breaks the protocol (§4.4).
             Inbound::Engine(Packet::Ping(_)) => match revision {
                 Revision::V4 => {
                     let breach = Breach::new(BreachKind::EnginePacket, "ping from a client whose server pings");
@@ -302,7 +303,7 @@ impl<'a> At<'a> {
         self.out.deliveries.push(Delivery::EngineMessage { session, message });
     }
 
-    /// The answer to a ping. To one that has not left nobody can have an answer.
+    /// The answer to a ping. A ping that has not left cannot have an answer.
     fn hear_pong(&mut self) {
         if self.session.heartbeat.is_answerable() {
             self.session.heartbeat = Heartbeat::Answered;
@@ -312,7 +313,8 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The client pings; revision 3. One answer does for all pings that came before it was read.
+    /// The client pings (revision 3). One answer is enough for all pings that came before it was
+    /// read.
     fn hear_ping(&mut self) {
         self.stay_until_silent();
         if self.session.outbox.back() != Some(&PONG) {
@@ -320,7 +322,8 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The client has a heartbeat and its answer's time from now on to ping; revision 3.
+    /// From now on the client has the time of a heartbeat and its answer to ping again (revision
+    /// 3).
     fn stay_until_silent(&mut self) {
         let config = &self.core.config;
         let silent_until = self.now + config.ping_interval + config.ping_timeout;
@@ -334,7 +337,9 @@ impl<'a> At<'a> {
     pub(crate) fn alarm_rang(mut self, alarm: Alarm, epoch: u32) {
         let session = &mut *self.session;
         let (state, reassembling) = (session.state, session.reassembly.is_pending());
-        session.attachments_alarm &= alarm != Alarm::Attachments;
+        if alarm == Alarm::Attachments {
+            session.attachments.disarm();
+        }
         let engine = engine_of(&mut session.wiring);
         match alarm {
             Alarm::Ping if engine.beat == epoch => {
@@ -349,8 +354,8 @@ impl<'a> At<'a> {
                 self.broke(Breach::new(BreachKind::Late, "no namespace was joined in time"));
                 let _ = self.close(Reason::ForcedServerClose);
             }
-            // After `5` the client has left polling behind: there is no way back, and the ping
-            // timeout bounds the wait for the POST.
+            // After `5` the client has left polling and cannot go back. The ping timeout bounds the
+            // wait for the POST.
             Alarm::Upgrade if engine.attempt == epoch && engine.candidate.as_ref().is_some_and(|c| !c.switching) => {
                 self.drop_candidate();
             }
@@ -362,11 +367,11 @@ impl<'a> At<'a> {
                 self.core.timers.arm_at(next, Alarm::Noop, self.key, epoch);
             }
             Alarm::Close if state == State::Closing => _ = self.forget(),
-            Alarm::Attachments if reassembling && session.attachments_due <= self.now => {
+            Alarm::Attachments if reassembling && session.attachments.due() <= self.now => {
                 let breach = Breach::new(BreachKind::Late, "the attachments of a packet have not come in time");
                 let _ = self.close_for(breach);
             }
-            Alarm::Attachments if reassembling => self.arm_attachments(self.session.attachments_due),
+            Alarm::Attachments if reassembling => self.arm_attachments(self.session.attachments.due()),
             Alarm::Ping
             | Alarm::PingTimeout
             | Alarm::Connect
@@ -379,7 +384,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The time that a peer has for its part of the heartbeat is over, if nothing has happened
+    /// The time of a peer for its part of the heartbeat is over, unless something has happened
     /// meanwhile.
     fn judge_silence(mut self, epoch: u32) {
         let (session, config) = (&*self.session, &self.core.config);
@@ -389,11 +394,11 @@ impl<'a> At<'a> {
         let taken_deadline = taken + config.ping_interval + config.ping_timeout;
         let engine = self.engine();
         let due = match engine.revision {
-            // Who pings and never fetches what is said to him reads nothing.
+            // A client that pings and never fetches its packets does not read.
             Revision::V3 if absent => Some(engine.silent_until.min(taken_deadline)),
             Revision::V3 => Some(engine.silent_until),
             Revision::V4 if is_open => ping_deadline,
-            // It was not pinged, but this is when it would have ended.
+            // The session was not pinged, but the ping would have ended it now.
             Revision::V4 => Some(self.now),
         };
         match due {
@@ -404,12 +409,10 @@ impl<'a> At<'a> {
         }
     }
 
-    /// A packet waits for its attachments until `due`. One alarm serves all packets of a session:
-    /// it is armed again when it goes off for a packet that is complete while a later one waits.
+    /// A packet waits for its attachments until `due`. One alarm serves all packets of a session.
+    /// If it goes off when its packet is complete and a later packet waits, it is armed again.
     fn arm_attachments(&mut self, due: Time) {
-        self.session.attachments_due = due;
-        if !core::mem::replace(&mut self.session.attachments_alarm, true) {
-            self.core.timers.arm_at(due, Alarm::Attachments, self.key, 0);
-        }
+        let attachments = &mut self.session.attachments;
+        attachments.set(due, Alarm::Attachments, self.key, &mut self.core.timers);
     }
 }

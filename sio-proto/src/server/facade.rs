@@ -1,4 +1,4 @@
-//! Bytes in, bytes out: a shard with its connections, for callers with an event loop of their own.
+//! Bytes in, bytes out: a shard with its connections, for callers with their own event loop.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -14,16 +14,16 @@ use crate::config::ConfigError;
 use crate::conn::{Arrivals, Conn};
 use crate::{Config, Entropy, LinkId, Time, http};
 
-/// Links flushed before other outputs are looked at again.
+/// How many links are flushed before other outputs are checked again.
 const FLUSH: usize = 64;
 
 /// A server for one thread and no runtime.
 ///
-/// The loop around it is always the same: accept and [`open`](Self::open); read and
-/// [`handle_bytes`](Self::handle_bytes); wait no longer than [`next_timeout`](Self::next_timeout)
-/// and then [`handle_timeout`](Self::handle_timeout); and after each of these take
-/// [`poll_output`](Self::poll_output) until it is `None`. Commands of the user go to
-/// [`shard`](Self::shard).
+/// The loop around it is always the same. Accept a connection and call [`open`](Self::open). Read
+/// bytes and call [`handle_bytes`](Self::handle_bytes). Wait no longer than
+/// [`next_timeout`](Self::next_timeout), and then call [`handle_timeout`](Self::handle_timeout).
+/// After each of these calls, take [`poll_output`](Self::poll_output) until it is `None`. Commands
+/// of the user go to [`shard`](Self::shard).
 #[derive(Debug)]
 pub struct Server {
     shard: Shard,
@@ -34,14 +34,14 @@ pub struct Server {
     outputs: Outputs,
     arrivals: Arrivals,
     queue: VecDeque<Output>,
-    /// Connections that may read on, and have something to read.
+    /// Connections that may be read again, and have bytes to read.
     resumed: VecDeque<LinkId>,
     decide: Decide,
     date: Option<http::Date>,
     scratch: BytesMut,
 }
 
-/// Who decides about requests that may open a session.
+/// The function that decides about requests that may open a session.
 struct Decide(Box<dyn FnMut(&Request) -> Admission + Send>);
 
 impl fmt::Debug for Decide {
@@ -59,41 +59,42 @@ struct Slot {
 #[derive(Debug)]
 struct Connection {
     conn: Conn,
-    /// What has come and cannot be used yet.
+    /// Bytes that have arrived and cannot be used yet.
     rest: BytesMut,
-    /// The caller cannot write to it at the moment.
+    /// Set while the caller cannot write to the connection.
     blocked: Option<Blockage>,
 }
 
-/// What is known of a link that cannot be written to.
+/// The state of a link that cannot be written to.
 #[derive(Debug, Default)]
 struct Blockage {
-    /// Bytes that the caller holds.
+    /// How many bytes the caller holds.
     held: usize,
-    /// How many have been taken from the peer meanwhile.
+    /// How many bytes have been taken from the peer meanwhile.
     read: usize,
     /// The answer to its latest ping.
     pong: Bytes,
 }
 
-/// What the caller has to do.
+/// An action for the caller.
 #[derive(Debug)]
 pub enum Output {
     /// Write these bytes on this link.
     Bytes(LinkId, Bytes),
-    /// Close this link when what was said before is written. The link is forgotten already.
+    /// Close this link after all earlier outputs for it are written. The server has forgotten the
+    /// link.
     End(LinkId),
-    /// A request that is not Socket.IO's: answer it with [`Server::respond`].
+    /// A request that is not for Socket.IO: answer it with [`Server::respond`].
     Request(LinkId, http::Request),
-    /// Something for the user.
+    /// An event for the user.
     Delivery(Delivery),
 }
 
 impl Server {
-    /// A server without connections. `sid_key` is random and the server's secret.
+    /// A server without connections. `sid_key` is random, and is the server's secret.
     ///
     /// # Errors
-    /// If the config does not make sense.
+    /// The config does not make sense.
     pub fn new(config: Config, sid_key: [u8; 16], entropy: Box<dyn Entropy>) -> Result<Self, ConfigError> {
         let shard = Shard::new(config, 0, sid_key, entropy)?;
         let config = Arc::clone(shard.config());
@@ -113,20 +114,20 @@ impl Server {
         })
     }
 
-    /// Has this function decide about each request that may open a session. Without it all may, as
-    /// far as their origin lets them.
+    /// Sets the function that decides about each request that may open a session. Without this
+    /// function, every request whose origin is allowed may open one.
     pub fn allow_request(&mut self, decide: impl FnMut(&Request) -> Admission + Send + 'static) {
         self.decide = Decide(Box::new(decide));
     }
 
-    /// What answers say of the date from here on (RFC 9110 §6.6.1). By default they say nothing, as
-    /// a server without a clock has to. A caller with one sets it anew each second, at the latest
-    /// before the next input.
+    /// Sets the date in answers from now on (RFC 9110 §6.6.1). By default answers have no date, as
+    /// is right for a server without a clock. A caller with a clock sets the date each second, and
+    /// before the next input at the latest.
     pub const fn set_date(&mut self, date: Option<http::Date>) {
         self.date = date;
     }
 
-    /// A connection has been accepted; the result is its name from here on.
+    /// Reports that a connection has been accepted. Returns the name of the connection.
     pub fn open(&mut self, peer: Peer) -> LinkId {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.connections.push(Slot::default());
@@ -142,10 +143,10 @@ impl Server {
         LinkId::new(slot, entry.generation)
     }
 
-    /// Bytes came on a link. All of them are taken; a peer that goes on sending while its request
-    /// waits for an answer, or while it reads nothing, by more than one further request, is cut
-    /// off. Ask [`wants_bytes`](Self::wants_bytes) before reading, and that does not happen to
-    /// peers that only wait for their turn.
+    /// Reports bytes of a link. All of them are taken. A peer is cut off if it sends more than one
+    /// further request while its request waits for an answer, or while it reads nothing. Check
+    /// [`wants_bytes`](Self::wants_bytes) before reading. Then a peer that only waits for its turn
+    /// is not cut off.
     pub fn handle_bytes(&mut self, now: Time, link: LinkId, bytes: &mut BytesMut) {
         let Some(connection) = self.connection(link) else {
             return bytes.clear();
@@ -167,7 +168,7 @@ impl Server {
             self.shard.handle_closed(now, link, Cause::Failed, &mut self.outputs);
             self.settle(now);
         }
-        // An idle connection keeps no buffer: an empty one goes back to the caller.
+        // An idle connection keeps no buffer: the empty buffer goes back to the caller.
         if let Some(connection) = self.connection(link)
             && connection.rest.is_empty()
         {
@@ -176,7 +177,7 @@ impl Server {
         }
     }
 
-    /// A link is gone: closed by the peer, or failed.
+    /// Reports that a link is gone: the peer closed it, or it failed.
     pub fn handle_closed(&mut self, now: Time, link: LinkId, cause: Cause) {
         if self.forget(link) {
             self.shard.handle_closed(now, link, cause, &mut self.outputs);
@@ -184,8 +185,9 @@ impl Server {
         }
     }
 
-    /// Whether bytes of a link are worth reading: not while it is blocked and as much has been read
-    /// as may be ([`Config::max_blocked_bytes`]). Its end should be noticed nevertheless.
+    /// Whether bytes of a link should be read. They should not while the link is blocked and as
+    /// many bytes have been read as are allowed ([`Config::max_blocked_bytes`]). The caller should
+    /// still notice the end of the link.
     #[must_use]
     pub fn wants_bytes(&self, link: LinkId) -> bool {
         let slot = self.connections.get(link.slot());
@@ -194,9 +196,10 @@ impl Server {
         blocked.is_none_or(|blocked| blocked.read < self.config.max_blocked_bytes)
     }
 
-    /// The operating system takes no more bytes for a link; its packets wait in their session.
-    /// `held` is how many bytes the caller has yet to write. Call this again whenever some of them
-    /// have been written and not all ([`Shard::handle_blocked`]).
+    /// Reports that the operating system takes no more bytes for a link. From now on its packets
+    /// wait in their session. `held` is the number of bytes that the caller still has to write.
+    /// Call this again whenever some of them, but not all, have been written
+    /// ([`Shard::handle_blocked`]).
     pub fn handle_blocked(&mut self, now: Time, link: LinkId, held: usize) {
         let budget = Arc::clone(self.shard.budget());
         if let Some(connection) = self.connection(link) {
@@ -206,7 +209,7 @@ impl Server {
         }
     }
 
-    /// A blocked link has been written empty.
+    /// Reports that all bytes of a blocked link have been written.
     pub fn handle_drained(&mut self, now: Time, link: LinkId) {
         let budget = Arc::clone(self.shard.budget());
         if let Some(connection) = self.connection(link)
@@ -224,32 +227,32 @@ impl Server {
         self.settle(now);
     }
 
-    /// Time has passed.
+    /// Reports that time has passed.
     pub fn handle_timeout(&mut self, now: Time) {
         self.shard.handle_timeout(now, &mut self.outputs);
         self.settle(now);
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
+    /// When [`handle_timeout`](Self::handle_timeout) has to be called next.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
         self.shard.next_timeout()
     }
 
-    /// Gives the shard a command; what it causes comes out of [`poll_output`](Self::poll_output).
+    /// Gives the shard a command. Its results come out of [`poll_output`](Self::poll_output).
     pub fn shard<R>(&mut self, now: Time, command: impl FnOnce(&mut Shard, &mut Outputs) -> R) -> R {
         let result = command(&mut self.shard, &mut self.outputs);
         self.settle(now);
         result
     }
 
-    /// Answers a request that was not Socket.IO's.
+    /// Answers a request that was not for Socket.IO.
     pub fn respond(&mut self, now: Time, link: LinkId, response: Response) {
         self.outputs.writes.push(Write::Response(link, Box::new(response)));
         self.settle(now);
     }
 
-    /// What the caller has to do next; `None` when everything has been said.
+    /// The next action for the caller; `None` if there is none.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.queue.pop_front()
     }
@@ -283,14 +286,14 @@ impl Server {
         true
     }
 
-    /// Whether bytes have come behind a GET that is held. They end it: what they bring is heard at
-    /// once, and its answer may leave.
+    /// Whether bytes have come behind a GET that is held. They end the GET: the request behind it
+    /// is handled at once, and the answer to the GET may leave.
     fn has_more_behind_poll(&mut self, link: LinkId) -> bool {
         let more = |c: &mut Connection| c.blocked.is_none() && c.conn.is_waiting() && !c.rest.is_empty();
         self.connection(link).is_some_and(more) && self.shard.holds(link)
     }
 
-    /// Parses what a connection has, as far as it goes.
+    /// Parses the bytes of a connection as far as possible.
     fn advance(&mut self, now: Time, link: LinkId) {
         if self.has_more_behind_poll(link) {
             self.shard.end_poll(now, link, &mut self.outputs);
@@ -328,8 +331,7 @@ impl Server {
         }
         self.shard
             .handle_packets(now, link, &mut arrivals.packets, &mut self.outputs);
-        // Answers of the connection itself go behind what the shard had to say to what came before
-        // them.
+        // Answers of the connection itself come after the shard's answers to earlier bytes.
         self.drain_outputs(now);
         if self.connection(link).is_some() {
             if !arrivals.pongs.is_empty() {
@@ -352,11 +354,12 @@ impl Server {
         }
     }
 
-    /// Turns the shard's outputs into the caller's, and reads on where that lets it, until both are
-    /// done.
+    /// Turns the shard's outputs into the caller's outputs, and reads on where the outputs allow
+    /// it, until there is nothing more to do.
     ///
-    /// A loop and no recursion: a peer may have pipelined as many requests as its bytes can hold.
-    /// And whatever the shard had to say to a request is queued before the next one is read.
+    /// This is a loop without recursion, because a peer may have pipelined as many requests as its
+    /// bytes can hold. All answers of the shard to one request are queued before the next request
+    /// is read.
     fn settle(&mut self, now: Time) {
         loop {
             self.drain_outputs(now);
@@ -365,7 +368,7 @@ impl Server {
         }
     }
 
-    /// Turns the shard's outputs into the caller's, until there are none.
+    /// Turns all outputs of the shard into the caller's outputs.
     fn drain_outputs(&mut self, now: Time) {
         loop {
             let more = self.shard.flush_ready(now, FLUSH, &mut self.outputs);
@@ -401,7 +404,7 @@ impl Server {
         }
     }
 
-    /// A connection may read on; what has been waiting is read next.
+    /// A connection may be read again. The bytes that wait are read next.
     fn resume(&mut self, link: LinkId, change: impl FnOnce(&mut Conn)) {
         let Some(connection) = self.connection(link) else {
             return;
@@ -412,7 +415,7 @@ impl Server {
         }
     }
 
-    /// We end a connection; the shard has done with it.
+    /// The server ends a connection. The shard has finished with it.
     fn end(&mut self, link: LinkId) {
         if self.forget(link) {
             self.queue.push_back(Output::End(link));

@@ -1,8 +1,8 @@
-//! Everything that depends on the generation of a session, and nothing else: whoever adds a
-//! generation adds a variant here, a room beside this file, and follows the compiler.
+//! Everything that depends on the generation of a session, and nothing else. To add a generation,
+//! add a variant here and a folder beside this file, and follow the compiler.
 //!
-//! [`Wiring`] is the part of a session that belongs to its generation. Whether a session of
-//! Engine.IO speaks revision 3 or 4 stands inside its variant: the two share one room.
+//! [`Wiring`] is the part of a session that belongs to its generation. The revision of an Engine.IO
+//! session, 3 or 4, is inside its variant, because both revisions share one folder.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -35,7 +35,7 @@ pub(crate) enum Wiring {
 
 /// A generation, named by the type of its part of a session.
 pub(crate) trait OfGeneration {
-    /// Whether it is the generation of this session.
+    /// Whether this is the generation of the session.
     fn is(wiring: &Wiring) -> bool;
 }
 
@@ -63,7 +63,7 @@ macro_rules! generations {
 
         impl Wiring {
             $(
-                /// The part of this generation, if the session is of it.
+                /// The part of this generation, if the session belongs to it.
                 pub(crate) const fn $part(&self) -> Option<&$generation> {
                     match self {
                         Self::$generation(part) => Some(part),
@@ -71,8 +71,8 @@ macro_rules! generations {
                     }
                 }
 
-                /// The same, to change it. Only the rules of the generation call it, whose cursor
-                /// stands at a session of theirs.
+                /// The part of this generation, to change it. Only the rules of the generation call
+                /// it. Their cursor stands at a session of the generation.
                 pub(crate) fn $part_mut(&mut self) -> &mut $generation {
                     match self {
                         Self::$generation(part) => part,
@@ -90,9 +90,9 @@ generations! {
     Legacy06 legacy06 legacy06_mut
 }
 
-/// What one session is.
+/// Facts about one session.
 impl Session {
-    /// In what form its packets are written.
+    /// The form in which its packets are written.
     pub(crate) const fn form(&self) -> Form {
         match &self.wiring {
             Wiring::Engine(engine) => match engine.revision() {
@@ -113,7 +113,7 @@ impl Session {
         }
     }
 
-    /// The id by which its client knows itself, where this is not the public one.
+    /// The id by which its client knows itself, if it is not the public id.
     pub(crate) const fn wire_id(&self) -> Option<WireId> {
         match &self.wiring {
             Wiring::Engine(engine) => match engine.revision() {
@@ -125,13 +125,13 @@ impl Session {
         }
     }
 
-    /// The namespace of the socket that its client means by an id. `derived` is the one that the id
-    /// itself names, `asked` the one in which it is looked for.
+    /// The namespace of the socket that the client's id names. `derived` is the namespace inside
+    /// the id. `asked` is the namespace in which the caller looks.
     pub(super) fn namespace_named<'a>(&self, derived: Option<&'a str>, asked: Option<&'a str>) -> Option<&'a str> {
         match (&self.wiring, derived) {
             (Wiring::Engine(engine), derived) => match engine.revision() {
                 Revision::V3 => Some(derived.unwrap_or("/")),
-                // To clients from 3.0 on the id of their session is no address of any socket.
+                // For clients from 3.0 on, the id of the session addresses no socket.
                 Revision::V4 => None,
             },
             (Wiring::Legacy09(_), None) => Some(asked.unwrap_or("/")),
@@ -140,7 +140,7 @@ impl Session {
         }
     }
 
-    /// What the session's peer gets for a frame that all others of its generation get.
+    /// The frame for this session's peer, made of the frame that all others of its generation get.
     pub(super) fn adapt(&self, frame: &Frame) -> Frame {
         match &self.wiring {
             Wiring::Engine(engine) => frames::to_base64(engine.revision(), frame),
@@ -149,7 +149,7 @@ impl Session {
         }
     }
 
-    /// What its generation keeps of what its client has sent, in bytes.
+    /// Bytes of the client's data that its generation keeps.
     pub(super) fn wiring_bytes(&self) -> usize {
         match &self.wiring {
             Wiring::Engine(engine) => engine.kept_bytes(),
@@ -158,7 +158,7 @@ impl Session {
         }
     }
 
-    /// Most packets that may be queued.
+    /// The most packets that may be queued.
     pub(super) fn max_packets(&self, config: &Config) -> usize {
         match &self.wiring {
             Wiring::Engine(_) => config.max_queued_packets,
@@ -167,7 +167,7 @@ impl Session {
         }
     }
 
-    /// Whether it is one of Engine.IO whose messages are the user's own.
+    /// Whether it is a raw session of Engine.IO.
     pub(super) const fn is_raw(&self) -> bool {
         match &self.wiring {
             Wiring::Engine(engine) => engine.is_raw(),
@@ -183,7 +183,7 @@ impl Session {
         }
     }
 
-    /// How long a link may take nothing: as long as a heartbeat and its answer may take.
+    /// How long a link may take nothing: the time of a heartbeat and its answer.
     pub(super) fn stall_patience(&self, config: &Config) -> Duration {
         match &self.wiring {
             Wiring::Engine(_) => config.ping_interval + config.ping_timeout,
@@ -192,7 +192,7 @@ impl Session {
         }
     }
 
-    /// The answer that is still owed when the session ends, and the link that has waited for it.
+    /// The answer that is still pending when the session ends, and the link that waits for it.
     pub(super) fn farewell_answer(&mut self) -> Option<(LinkId, Write)> {
         match &mut self.wiring {
             Wiring::Engine(engine) => engine.farewell_answer(),
@@ -200,7 +200,7 @@ impl Session {
         }
     }
 
-    /// Whether it outlives its websocket or stream, and waits for the next.
+    /// Whether the session lives on without its websocket or stream, and waits for the next one.
     pub(super) const fn outlives_link(&self) -> bool {
         match &self.wiring {
             Wiring::Legacy06(_) => true,
@@ -209,14 +209,14 @@ impl Session {
     }
 }
 
-/// A cursor with the rules of the generation that its session is of.
+/// A cursor with the rules of its session's generation.
 enum Rules<'a> {
     Engine(At<'a, Engine>),
     Legacy09(At<'a, Legacy09>),
     Legacy06(At<'a, Legacy06>),
 }
 
-/// What happens to one session.
+/// Events of one session.
 impl<'a> At<'a> {
     fn rules(self) -> Rules<'a> {
         match self.session.wiring {
@@ -259,7 +259,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Answers the GET that is held with what is queued.
+    /// Answers the held GET with the queued packets.
     pub(super) fn flush_poll(self) -> Self {
         match self.rules() {
             Rules::Engine(mut at) => {
@@ -277,7 +277,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Answers the GET that is held with what is queued, or else with a packet that says nothing.
+    /// Answers the held GET with the queued packets, or with an empty packet if there are none.
     pub(super) fn end_poll(self) -> Self {
         match self.rules() {
             Rules::Engine(mut at) => {
@@ -295,7 +295,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The user has let a socket in: its client is told.
+    /// The user has accepted a socket: tells its client.
     pub(super) fn tell_accepted(self, socket: SocketKey) {
         match self.rules() {
             Rules::Engine(mut at) => at.accepted(socket),
@@ -304,7 +304,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The user has refused a socket, which is forgotten: its client is told.
+    /// The user has refused a socket, which is forgotten: tells its client.
     pub(super) fn tell_refused(self, namespace: &str, message: &str, data: Option<&str>) {
         match self.rules() {
             Rules::Engine(mut at) => at.refused(namespace, message, data),
@@ -313,7 +313,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The user disconnects a socket; with `close`, its whole session.
+    /// The user disconnects a socket. With `close`, its whole session ends.
     pub(super) fn disconnect_socket(self, socket: SocketKey, close: bool) {
         match self.rules() {
             Rules::Engine(at) => _ = at.disconnect(socket, close),
@@ -322,8 +322,8 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Closes the session from this side: the user is told, the peer gets what its transport has
-    /// for that.
+    /// The server closes the session: the user is told, and the peer gets the close of its
+    /// transport.
     pub(super) fn close(self, reason: Reason) {
         match self.rules() {
             Rules::Engine(at) => _ = at.close(reason),
@@ -332,8 +332,8 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Ends a session that has lost its websocket or stream because its peer takes nothing. What
-    /// waited for it is gone already.
+    /// Ends a session that has lost its websocket or stream because its peer takes nothing. The
+    /// packets that waited for it are dropped already.
     pub(super) fn give_up(self, reason: Reason) {
         match self.rules() {
             Rules::Engine(at) => _ = at.fail(reason),
@@ -353,7 +353,7 @@ impl<'a> At<'a> {
 }
 
 impl Message {
-    /// Makes the encoding. What it weighs is asked before it is made.
+    /// Makes the encoding. The size is checked before the encoding is made.
     pub(super) fn make(&self, form: Form, config: &Config, buffer: &mut BytesMut) -> Result<Encoded, SendError> {
         match form {
             Form::Engine4 => engine::encode_message(Revision::V4, self, config, buffer),
@@ -369,7 +369,7 @@ impl Message {
 
 /// Requests.
 impl Input<'_> {
-    /// A complete request goes to the room of the generation that it speaks.
+    /// Gives a complete request to the rules of its generation.
     pub(super) fn dispatch_request(&mut self, link: LinkId, request: &Request, packets: Vec<Inbound>) {
         match request.findings().kind {
             Kind::Engine { raw, upgrade, route } => {

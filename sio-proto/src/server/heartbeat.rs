@@ -1,5 +1,6 @@
-//! The heartbeat of a session, as all generations have it: an answer counts only to a heartbeat
-//! that can have been read.
+//! The heartbeat of a session, for all generations in which the server asks. In Engine.IO 3 the
+//! client asks (`silent_until` in `server/engine.rs`). An answer counts only if the client can have
+//! read the heartbeat.
 //!
 //! ```text
 //!              pushed             flushed            blocked           drained
@@ -8,8 +9,8 @@
 //!      └──────────────────┼───────────────────┴──── answered ────┴──────────────────┘
 //!                         └ between two polls, or while the link is blocked
 //! ```
-//! The time for the answer begins when the heartbeat has left. That a link takes nothing at all is
-//! another alarm's business ([`Alarm::Stalled`](super::Alarm::Stalled)).
+//! The time for the answer begins when the heartbeat has left. Another alarm handles a link that
+//! takes nothing at all ([`Alarm::Stalled`](super::Alarm::Stalled)).
 
 use core::time::Duration;
 
@@ -19,26 +20,26 @@ use crate::Time;
 /// The heartbeat whose answer is awaited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Heartbeat {
-    /// None is: whatever is answered is an answer to nothing.
+    /// No answer is awaited: any answer is an answer to nothing.
     #[default]
     Answered,
-    /// It waits in the outbox, so nobody can have read it.
+    /// The heartbeat waits in the outbox, so nobody can have read it.
     Queued,
-    /// The link was given it at this time.
+    /// The link got the heartbeat at this time.
     Given(Time),
-    /// The link was blocked after it was given: part of it may wait there.
+    /// The link was blocked after it got the heartbeat: a part of the heartbeat may wait there.
     Stuck,
-    /// It has left at this time.
+    /// The heartbeat left at this time.
     Left(Time),
 }
 
 impl Heartbeat {
-    /// Whether an answer may be one to it.
+    /// Whether an answer may belong to this heartbeat.
     pub(crate) const fn is_answerable(self) -> bool {
         matches!(self, Self::Given(_) | Self::Stuck | Self::Left(_))
     }
 
-    /// The outbox was emptied.
+    /// The outbox was emptied: the link has the heartbeat.
     pub(crate) const fn give(&mut self, now: Time) {
         if matches!(self, Self::Queued) {
             *self = Self::Given(now);
@@ -52,7 +53,7 @@ impl Heartbeat {
         }
     }
 
-    /// Everything that the link was given has left.
+    /// All bytes that the link was given have left.
     pub(crate) const fn drain(&mut self, now: Time) {
         if matches!(self, Self::Stuck) {
             *self = Self::Left(now);
@@ -61,10 +62,10 @@ impl Heartbeat {
 }
 
 impl Session {
-    /// Until when the heartbeat that is outstanding may be answered; `None` if there is none.
+    /// Until when the outstanding heartbeat may be answered; `None` if there is none.
     ///
-    /// One that cannot leave is looked at again after the timeout. Between two polls it has the
-    /// timeout since the last poll.
+    /// A heartbeat that cannot leave is checked again after the timeout. Between two polls, the
+    /// timeout counts from the last poll.
     pub(crate) fn heartbeat_deadline(&self, now: Time, timeout: Duration) -> Option<Time> {
         match self.heartbeat {
             Heartbeat::Answered => None,

@@ -1,8 +1,9 @@
-//! Answering HTTP requests: who asked, and what headers every answer to them carries.
+//! Answers to HTTP requests: the request that is answered, and the headers that all its answers
+//! carry.
 //!
-//! CORS follows the semantics of the middleware that genuine servers use
-//! (docs/protocol/engine-io.md §4.7): headers on every answer of polling, on errors and on the 101;
-//! a preflight is answered 204 before anything else is looked at.
+//! CORS follows the middleware that genuine servers use (docs/protocol/engine-io.md §4.7): the
+//! headers stand in every answer of polling, in errors and in the 101. A preflight is answered with
+//! 204 before any other check.
 
 use alloc::boxed::Box;
 use alloc::string::ToString;
@@ -23,17 +24,17 @@ pub(crate) type AnswerHeaders = Vec<(&'static str, ByteString)>;
 /// Header fields that do not depend on the request.
 pub(crate) type FixedHeaders = &'static [(&'static str, &'static str)];
 
-/// What every answer says: no browser may take it for anything else than what it says it is, such
-/// as a page or a script.
+/// The header of every answer. With it, no browser treats an answer as another type, such as a page
+/// or a script.
 const PLAIN: FixedHeaders = &[("X-Content-Type-Options", "nosniff")];
 
-/// What an answer says besides whose CORS headers depend on the page.
+/// The headers of an answer whose CORS headers depend on the page.
 const VARYING: FixedHeaders = &[("X-Content-Type-Options", "nosniff"), ("Vary", "Origin")];
 
-/// The longest list of header names that is repeated to a preflight, in bytes.
+/// The longest list of header names that a preflight answer repeats, in bytes.
 const MAX_ASKED_HEADERS_BYTES: usize = 1024;
 
-/// What an answer has to know of its request.
+/// The facts about a request that its answer needs.
 #[derive(Debug)]
 pub(crate) struct Asker {
     pub(crate) link: LinkId,
@@ -50,17 +51,18 @@ impl Asker {
         Self::of(link, request, fixed, headers)
     }
 
-    /// For a request whose answers carry no CORS headers, whoever asks.
+    /// For a request whose answers carry no CORS headers, whatever its page is.
     pub(crate) fn without_cors(link: LinkId, request: &Request) -> Self {
         Self::of(link, request, PLAIN, Vec::new())
     }
 
-    /// For a request whose answers carry these CORS headers, and others if its page were another.
+    /// For a request whose answers carry these CORS headers, and for another page would carry
+    /// others.
     pub(crate) fn with_cors(link: LinkId, request: &Request, headers: AnswerHeaders) -> Self {
         Self::of(link, request, VARYING, headers)
     }
 
-    /// For a request, with the fields that the application adds to its answer.
+    /// The asker of a request, with the fields that the application adds to the answer.
     fn of(link: LinkId, request: &Request, fixed: FixedHeaders, mut headers: AnswerHeaders) -> Self {
         headers.extend_from_slice(request.answer_headers.fields());
         Self {
@@ -76,7 +78,8 @@ impl Asker {
         self.headers.push((name, value.into()));
     }
 
-    /// The headers, for an answer that is no [`Response`]. There is nothing to sniff in it.
+    /// The headers for an answer that is not a [`Response`]. It has no content that a browser could
+    /// misread.
     fn into_headers(mut self) -> AnswerHeaders {
         let varying = self.fixed.iter().filter(|(name, _)| *name == "Vary");
         let varying = varying.map(|(name, value)| (*name, ByteString::from_static(value)));
@@ -144,8 +147,8 @@ fn has_cors(config: &Config) -> bool {
     }
 }
 
-/// What a config says of CORS. What pages of listed origins are let in to do they may read, too,
-/// whether the list is that of CORS or of origins.
+/// The CORS headers of a config. Pages of listed origins may open sessions and may also read the
+/// answers. The list may be that of CORS or that of origins.
 fn cors_headers(config: &Config, request: &Request) -> (FixedHeaders, AnswerHeaders) {
     if !has_cors(config) {
         return (PLAIN, Vec::new());
@@ -178,14 +181,14 @@ fn cors_headers(config: &Config, request: &Request) -> (FixedHeaders, AnswerHead
     (fixed, headers)
 }
 
-/// The header names that a preflight asks for, as far as they can be repeated.
+/// The header names that a preflight asks for, if they can be repeated.
 pub(crate) fn asked_headers(request: &http::Request) -> Option<&str> {
     let is_name = |b: u8| http::is_token_byte(b) || matches!(b, b',' | b' ');
     header(request, "access-control-request-headers")
         .filter(|asked| asked.len() <= MAX_ASKED_HEADERS_BYTES && asked.bytes().all(is_name))
 }
 
-/// The answer to a preflight, if the config has CORS and this is one.
+/// The answer to a preflight, if the config has CORS and the request is a preflight.
 pub(crate) fn preflight(config: &Config, link: LinkId, request: &Request) -> Option<Write> {
     if request.http.method != http::Method::Options || !has_cors(config) {
         return None;
@@ -215,13 +218,13 @@ pub(crate) fn preflight(config: &Config, link: LinkId, request: &Request) -> Opt
     Some(asker.answer(204, None, Bytes::new()))
 }
 
-/// Whether the link of a request is encrypted, by its own TLS or that of a proxy.
+/// Whether the link of a request is encrypted, by its own TLS or by the TLS of a proxy.
 pub(crate) const fn is_secure(config: &Config, request: &Request) -> bool {
     request.peer.secure || config.behind_tls
 }
 
-/// Agrees to a websocket, or says why not: what the 101 tells the peer from its key, and its
-/// further headers.
+/// Accepts a websocket, or refuses it. Returns the value for the 101 that follows from the peer's
+/// key, and the other headers.
 pub(crate) fn accept_websocket(mut asker: Asker, request: &http::Request) -> Result<([u8; 28], AnswerHeaders), Write> {
     let upgrade = websocket::UpgradeRequest {
         method: request.method.name().unwrap_or(""),
@@ -233,8 +236,8 @@ pub(crate) fn accept_websocket(mut asker: Asker, request: &http::Request) -> Res
     };
     match upgrade.accept() {
         Ok(accept) => {
-            // Browsers fail the connection if they offered subprotocols and none is chosen; genuine
-            // servers choose the first.
+            // If the page offered subprotocols and none is chosen, browsers fail the connection.
+            // Genuine servers choose the first one.
             if let Some(protocol) =
                 header(request, "sec-websocket-protocol").and_then(websocket::handshake::first_protocol)
             {

@@ -6,19 +6,18 @@
 //!                            │                    ▲  session id frame           │
 //!                            └─ refused ─► (gone) └──── request with the id ────┘
 //! ```
-//! There is no CONNECT on this wire: opening a session is asking for the namespace `/`. The session
-//! id frame, by which the client knows that it is connected, is sent when the user has accepted;
-//! nothing goes before it, and in a poll nothing goes with it unless the session ends with that
-//! poll.
+//! This wire has no CONNECT: opening a session asks for the namespace `/`. The session id frame
+//! tells the client that it is connected. It is sent when the user has accepted. Nothing goes
+//! before it. In a poll nothing goes with it, unless the session ends with this poll.
 //!
-//! What the payloads are is said by the codec of the path on which the session was opened
+//! The codec of the path on which the session was opened defines the payloads
 //! ([`wire::legacy06`](crate::wire::legacy06)): `~m~` of 0.5 and 0.6, the streaming wire, the
-//! envelope of 0.3-0.4, or one of the user's own.
+//! envelope of 0.3-0.4, or a codec of the user.
 //!
-//! Which requests there are is in [`requests`].
+//! The requests are in [`requests`].
 //!
-//! Invariant: without a transport `deadline` is set, and an alarm for it, or for an earlier time,
-//! is armed.
+//! Invariant: without a transport, `deadline` is set, and an alarm is armed for it or for an
+//! earlier time.
 
 pub(crate) mod message;
 pub(crate) mod requests;
@@ -31,8 +30,8 @@ use bytestring::ByteString;
 
 use crate::codec::Heartbeats;
 use crate::server::{
-    Alarm, Breach, BreachKind, Carriage, Delivery, Ended, Heartbeat, Reason, Session, Standing, State, TimeoutReason,
-    Wiring, Write, at,
+    Alarm, Breach, BreachKind, Carriage, Deadline, Delivery, Ended, Heartbeat, Reason, Session, Standing, State,
+    TimeoutReason, Wiring, Write, at,
 };
 use crate::socket::Args;
 use crate::wire::Inbound;
@@ -42,30 +41,28 @@ use requests::answer;
 
 /// A cursor at a session of this family.
 type At<'a> = at::At<'a, Legacy06>;
-/// What has become of such a session.
+/// The result of a rule that may end such a session.
 type Fate<'a> = at::Fate<'a, Legacy06>;
 
-/// What a session of this generation has besides the common part.
+/// The part of a session that only this generation has.
 #[derive(Debug, Default)]
 pub(crate) struct Legacy06 {
     /// The number of its codec.
     pub(crate) codec: u8,
-    /// Something that could not be read has been reported.
+    /// Whether an unreadable payload has been reported.
     reported: bool,
-    /// Reads what is posted, if the codec has streams.
+    /// Reads the POSTs, if the codec has streams.
     reader: Option<Box<PayloadReader>>,
-    /// The session id frame has been queued.
+    /// Whether the session id frame has been queued.
     announced: bool,
-    /// Whose script the parked GET is answered with, if it is one.
+    /// The index of the script that answers the parked GET, if the answer is a script.
     pub(super) script: Option<u64>,
-    /// The session id frame is still in the outbox and goes alone.
+    /// Whether the session id frame is still in the outbox and has to go alone.
     pub(super) id_waits: bool,
-    /// Number of the last heartbeat; also tells stale alarms.
+    /// Number of the last heartbeat. It also identifies stale alarms.
     beat: u32,
-    /// When a held poll is answered empty, or an absent client given up.
-    deadline: Time,
-    /// The alarm that is armed for it, or for an earlier time.
-    alarm: Option<Time>,
+    /// When a held poll is answered without messages, or an absent client is given up.
+    deadline: Deadline,
 }
 
 impl Legacy06 {
@@ -80,9 +77,7 @@ impl Legacy06 {
             Alarm::PingTimeout if self.beat == epoch && flows && session.heartbeat != Heartbeat::Answered => {
                 TimeoutReason::Pong
             }
-            Alarm::Absence if self.alarm.is_some_and(|armed| armed > at) || flows && self.announced => {
-                TimeoutReason::Nothing
-            }
+            Alarm::Absence if self.deadline.is_watched_after(at) || flows && self.announced => TimeoutReason::Nothing,
             Alarm::Absence if !self.announced => TimeoutReason::Decision,
             Alarm::Absence if parked => TimeoutReason::Poll,
             Alarm::Absence => TimeoutReason::Absence,
@@ -97,13 +92,13 @@ impl Legacy06 {
         }
     }
 
-    /// What is kept of what the client has sent, in bytes.
+    /// Bytes of the client's data that are kept.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.reader.as_ref().map_or(0, |reader| reader.buffered_bytes())
     }
 
-    /// A session in the codec of this number, whose GET is answered with this script, if it has to
-    /// be one.
+    /// A session in the codec with this number. Its GET is answered with this script, if the answer
+    /// has to be a script.
     pub(super) fn new(codec: u8, script: Option<u64>) -> Self {
         Self {
             codec,
@@ -113,12 +108,12 @@ impl Legacy06 {
     }
 }
 
-/// The part of this generation. A rule borrows nothing else of its session with it.
+/// The part of this generation. With this function a rule borrows only this part of the session.
 fn legacy06_of(wiring: &mut Wiring) -> &mut Legacy06 {
     wiring.legacy06_mut()
 }
 
-/// Most packets that may be queued: a client that is away gets less room.
+/// The most packets that may be queued. A client that is away gets less room.
 pub(crate) const fn max_packets(session: &Session, config: &Config) -> usize {
     if session.link.is_some() {
         config.max_queued_packets
@@ -132,7 +127,7 @@ impl At<'_> {
         self.session.wiring.legacy06_mut()
     }
 
-    /// Reads a piece of the stream that the session's POSTs are together.
+    /// Reads a piece of the stream that the session's POSTs form together.
     fn read_piece(&mut self, payload: &ByteString, from_form: bool, packets: &mut Vec<Inbound>) {
         let config = &self.core.config;
         let legacy06 = legacy06_of(&mut self.session.wiring);
@@ -187,8 +182,8 @@ impl<'a> At<'a> {
         Ok(self)
     }
 
-    /// Tells the user once per session that something could not be read: a client with the wrong
-    /// codec says nothing else.
+    /// Tells the user once per session that a payload could not be read. It is the only sign of a
+    /// client with the wrong codec.
     fn report(&mut self, garbled: Garbled) {
         if let Some((socket, _)) = self.socket_in("/")
             && !core::mem::replace(&mut self.legacy06().reported, true)
@@ -202,7 +197,8 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The next heartbeat of a websocket or stream is due after the interval, if the codec has any.
+    /// Schedules the next heartbeat of a websocket or stream after the interval, if the codec has
+    /// heartbeats.
     fn next_heartbeat(&mut self) {
         let transport = self.session.transport.into();
         let legacy06 = legacy06_of(&mut self.session.wiring);
@@ -231,12 +227,12 @@ impl<'a> At<'a> {
                 Some(due) if due > self.now => self.core.timers.arm_at(due, Alarm::PingTimeout, self.key, epoch),
                 Some(_) => _ = self.close(Reason::PingTimeout),
             },
-            // One that was armed before the deadline moved forward; the one that counts is still to
+            // An alarm that was armed before the deadline moved. The alarm that counts is still to
             // come.
-            Alarm::Absence if legacy06.alarm.is_some_and(|armed| armed > self.now) => {}
+            Alarm::Absence if legacy06.deadline.is_watched_after(self.now) => {}
             Alarm::Absence => {
-                legacy06.alarm = None;
-                let (deadline, announced) = (legacy06.deadline, legacy06.announced);
+                legacy06.deadline.disarm();
+                let (deadline, announced) = (legacy06.deadline.due(), legacy06.announced);
                 if flows && announced {
                 } else if deadline > self.now {
                     self.set_deadline(deadline);
@@ -274,7 +270,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The handshake of a websocket has taken too long: it is as good as lost.
+    /// The handshake of a websocket has taken too long: the websocket is treated as lost.
     fn give_up_opening(self, epoch: u32) {
         if self.session.is_opening(epoch)
             && let Some(link) = self.session.link
@@ -285,15 +281,12 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Sets the deadline. An alarm that is armed for an earlier time is left alone: it finds the
-    /// new deadline when it goes off.
+    /// Sets the deadline.
     fn set_deadline(&mut self, at: Time) {
         let legacy06 = legacy06_of(&mut self.session.wiring);
-        legacy06.deadline = at;
-        if legacy06.alarm.is_none_or(|armed| armed > at) {
-            legacy06.alarm = Some(at);
-            self.core.timers.arm_at(at, Alarm::Absence, self.key, 0);
-        }
+        legacy06
+            .deadline
+            .set(at, Alarm::Absence, self.key, &mut self.core.timers);
     }
 }
 
@@ -316,7 +309,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The user has refused: there is no session then.
+    /// The user has refused: there is no session.
     pub(crate) fn refused(self) -> Ended<'a> {
         if let Some(asker) = self.session.parked.take() {
             self.session.link = None;
@@ -327,8 +320,8 @@ impl<'a> At<'a> {
         self.close(Reason::ForcedServerClose)
     }
 
-    /// A link of the session is gone. The session waits for the client to come back, unless it
-    /// never was connected.
+    /// A link of the session is gone. The session waits for the client to come back, unless it was
+    /// never connected.
     pub(crate) fn link_closed(mut self) {
         let session = &mut *self.session;
         (session.link, session.parked) = (None, None);
@@ -341,7 +334,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Ends the session: what is queued leaves if there is a way, and behind it the goodbye, if the
+    /// Ends the session. Queued packets leave if there is a way, followed by the goodbye if the
     /// codec has one.
     pub(crate) fn close(mut self, reason: Reason) -> Ended<'a> {
         self.end_sockets(reason);
@@ -357,7 +350,7 @@ impl<'a> At<'a> {
                 session.outbox.push_back(goodbye);
             }
             match (session.parked.take(), &session.carriage) {
-                // A stream that has not begun.
+                // The stream has not begun.
                 (Some(asker), Carriage::Stream(_)) => out.writes.push(asker.answer(503, None, Bytes::new())),
                 (Some(asker), Carriage::Poll | Carriage::Frames) => {
                     answer(*asker, codec, script, session.take_outbox(), out);

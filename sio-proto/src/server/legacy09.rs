@@ -5,18 +5,19 @@
 //!                 │                      └── too long ─► (gone)  ▲                            │
 //!                 └─ refused ─► 403                              └────────── poll ────────────┘
 //! ```
-//! Opening a session is asking for the namespace `/`, and the handshake is answered when the user
-//! has decided: a client that is refused gets the answer of a server whose authorization says no.
-//! `1::`, by which the client knows that it is connected, stands first in the queue from then on.
+//! Opening a session asks for the namespace `/`. The handshake is answered when the user has
+//! decided: a client that is refused gets the answer that a server with a failing authorization
+//! sends. From then on `1::`, which tells the client that it is connected, is the first packet in
+//! the queue.
 //!
-//! A websocket or an htmlfile is the session: when it is lost the session is over. A poll is not:
-//! the session waits for the next one.
+//! A websocket or an htmlfile is bound to its session: when it is lost, the session ends. A poll is
+//! not: the session waits for the next poll.
 //!
-//! What messages become is in [`message`], what packets do in [`packets`], which requests there are
-//! in [`requests`].
+//! [`message`] converts messages, [`packets`] has the effects of packets, and [`requests`] has the
+//! requests.
 //!
-//! Invariant: but for an open websocket or stream `deadline` is set, and an alarm for it, or for an
-//! earlier time, is armed.
+//! Invariant: except while a websocket or stream is open, `deadline` is set, and an alarm is armed
+//! for it or for an earlier time.
 
 mod message;
 pub(crate) mod packets;
@@ -30,7 +31,7 @@ use bytestring::ByteString;
 use crate::detect::Transport;
 use crate::legacy::legacy09::{Body, Packet, Reason as Refusal, handshake};
 use crate::server::{
-    Alarm, Encoded, Ended, Heartbeat, Message, Reason, SendError, Session, State, TimeoutReason, Wiring, at,
+    Alarm, Deadline, Encoded, Ended, Heartbeat, Message, Reason, SendError, Session, State, TimeoutReason, Wiring, at,
 };
 use crate::{Config, Frame, SocketKey, Time};
 use bytes::BytesMut;
@@ -38,21 +39,19 @@ use requests::answer;
 
 /// A cursor at a session of 0.7 to 0.9.
 type At<'a> = at::At<'a, Legacy09>;
-/// What has become of such a session.
+/// The result of a rule that may end such a session.
 type Fate<'a> = at::Fate<'a, Legacy09>;
 
-/// What a session of this generation has besides the common part.
+/// The part of a session that only this generation has.
 #[derive(Debug)]
 pub(crate) struct Legacy09 {
     pub(super) phase: Phase,
     /// Counts heartbeats, so that stale alarms are recognised.
     beat: u32,
-    /// Whose script the parked request is answered with.
+    /// The index of the script that answers the parked request.
     pub(super) script: Option<u64>,
-    /// When a poll is answered, or a client given up.
-    deadline: Time,
-    /// The alarm that is armed for it, or for an earlier time.
-    alarm: Option<Time>,
+    /// When a poll is answered, or a client is given up.
+    deadline: Deadline,
     pub(super) rare: Option<Box<Rare>>,
 }
 
@@ -62,15 +61,15 @@ pub(super) enum Phase {
     Asking,
     /// The client knows its id.
     Handshaken,
-    /// It has opened this transport, perhaps after others.
+    /// The client has opened this transport, perhaps after others.
     Open(Transport),
 }
 
-/// What few sessions need.
+/// State that few sessions need.
 #[derive(Debug, Default)]
 pub(super) struct Rare {
-    /// Namespaces that the client has joined with a query, and the endpoint, query included, by
-    /// which it knows them.
+    /// Namespaces that the client has joined with a query, and the endpoint by which the client
+    /// knows them, which includes the query.
     pub(super) aliases: Vec<(ByteString, ByteString)>,
     /// Packets for namespaces that have not been joined yet, as text.
     pub(super) held: Vec<ByteString>,
@@ -78,7 +77,7 @@ pub(super) struct Rare {
 }
 
 impl Legacy09 {
-    /// Whether the client knows the session, so that it may use it.
+    /// Whether the client knows the session and may use it.
     pub(crate) fn is_handshaken(&self) -> bool {
         self.phase != Phase::Asking
     }
@@ -94,7 +93,7 @@ impl Legacy09 {
             Alarm::PingTimeout if self.beat == epoch && flows && session.heartbeat != Heartbeat::Answered => {
                 TimeoutReason::Pong
             }
-            Alarm::Absence if self.alarm.is_some_and(|armed| armed > at) || flows => TimeoutReason::Nothing,
+            Alarm::Absence if self.deadline.is_watched_after(at) || flows => TimeoutReason::Nothing,
             Alarm::Absence if self.phase == Phase::Asking => TimeoutReason::Decision,
             Alarm::Absence if parked => TimeoutReason::Poll,
             Alarm::Absence => TimeoutReason::Absence,
@@ -109,32 +108,32 @@ impl Legacy09 {
         }
     }
 
-    /// What is kept of what the client has sent, in bytes.
+    /// Bytes of the client's data that are kept.
     pub(crate) fn kept_bytes(&self) -> usize {
         let Some(rare) = &self.rare else { return 0 };
         let aliases = rare.aliases.iter().map(|(name, alias)| name.len() + alias.len());
         rare.held_bytes + aliases.sum::<usize>()
     }
 
-    /// A session whose handshake waits, to be answered with this script if it has to be one.
+    /// A session whose handshake waits. The handshake is answered with this script, if the answer
+    /// has to be a script.
     pub(super) const fn new(now: Time, script: Option<u64>) -> Self {
         Self {
             phase: Phase::Asking,
             beat: 0,
             script,
-            deadline: now,
-            alarm: None,
+            deadline: Deadline::new(now),
             rare: None,
         }
     }
 }
 
-/// The part of this generation. A rule borrows nothing else of its session with it.
+/// The part of this generation. With this function a rule borrows only this part of the session.
 fn legacy09_of(wiring: &mut Wiring) -> &mut Legacy09 {
     wiring.legacy09_mut()
 }
 
-/// Most packets that may be queued: a client that is away gets less room.
+/// The most packets that may be queued. A client that is away gets less room.
 pub(crate) const fn max_packets(session: &Session, config: &Config) -> usize {
     if session.link.is_some() {
         config.max_queued_packets
@@ -148,18 +147,19 @@ impl At<'_> {
         self.session.wiring.legacy09_mut()
     }
 
-    /// Whether the client knows the session, so that it may use it.
+    /// Whether the client knows the session and may use it.
     fn is_handshaken(&mut self) -> bool {
         self.legacy09().is_handshaken()
     }
 
-    /// Queues a packet of ours.
+    /// Queues a packet of the server.
     fn push(&mut self, packet: &Packet) {
         let frame = Frame::text(&mut self.core.buffer, |b| packet.encode(b));
         self.push_control(frame);
     }
 
-    /// Queues a packet of ours for a namespace, which the client knows by this endpoint.
+    /// Queues a packet of the server for a namespace. The client knows the namespace by this
+    /// endpoint.
     fn push_to(&mut self, endpoint: ByteString, body: Body) {
         let id = None;
         self.push(&Packet { id, endpoint, body });
@@ -169,7 +169,7 @@ impl At<'_> {
 // ---- time -----------------------------------------------------------------------------------------------------------
 
 impl At<'_> {
-    /// The next heartbeat of a websocket or stream is due after the interval.
+    /// Schedules the next heartbeat of a websocket or stream after the interval.
     fn next_heartbeat(&mut self) {
         let at = self.now + self.core.config.legacy09.heartbeat_interval;
         self.session.heartbeat = Heartbeat::Answered;
@@ -202,11 +202,11 @@ impl At<'_> {
                 Some(due) if due > self.now => self.core.timers.arm_at(due, Alarm::PingTimeout, self.key, epoch),
                 Some(_) => _ = self.finish(Reason::PingTimeout, Farewell::Nothing),
             },
-            // One that was armed before the deadline moved forward; the one that counts is still to
+            // An alarm that was armed before the deadline moved. The alarm that counts is still to
             // come.
-            Alarm::Absence if legacy09.alarm.is_some_and(|armed| armed > self.now) => {}
+            Alarm::Absence if legacy09.deadline.is_watched_after(self.now) => {}
             Alarm::Absence => {
-                legacy09.alarm = None;
+                legacy09.deadline.disarm();
                 if !flows {
                     self.absence_is_over();
                 }
@@ -221,9 +221,10 @@ impl At<'_> {
         }
     }
 
-    /// A session without websocket or stream has waited, unless the deadline has moved meanwhile.
+    /// A session without websocket or stream has waited long enough, unless the deadline has moved
+    /// meanwhile.
     fn absence_is_over(mut self) {
-        let deadline = self.legacy09().deadline;
+        let deadline = self.legacy09().deadline.due();
         if deadline > self.now {
             self.set_deadline(deadline);
         } else if !self.is_handshaken() {
@@ -236,33 +237,30 @@ impl At<'_> {
         }
     }
 
-    /// Sets the deadline. An alarm that is armed for an earlier time is left alone: it finds the
-    /// new deadline when it goes off.
+    /// Sets the deadline.
     fn set_deadline(&mut self, at: Time) {
         let legacy09 = legacy09_of(&mut self.session.wiring);
-        legacy09.deadline = at;
-        if legacy09.alarm.is_none_or(|armed| armed > at) {
-            legacy09.alarm = Some(at);
-            self.core.timers.arm_at(at, Alarm::Absence, self.key, 0);
-        }
+        legacy09
+            .deadline
+            .set(at, Alarm::Absence, self.key, &mut self.core.timers);
     }
 }
 
 // ---- the user's answer, and the end ---------------------------------------------------------------------------------
 
-/// What a client is told last.
+/// The last packet for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Farewell {
-    /// Everything has been said.
+    /// Nothing more is sent.
     Nothing,
-    /// `0::`, upon which it does not come back.
+    /// `0::`: the client does not come back.
     Booted,
-    /// That it has to come back, with a new session. The end of a websocket says it, too.
+    /// The client has to come back with a new session. The end of a websocket says this, too.
     ComeBack,
 }
 
 impl<'a> At<'a> {
-    /// The user has let a socket in.
+    /// The user has accepted a socket.
     pub(crate) fn accepted(&mut self, socket: SocketKey) {
         let (namespace, _) = self.core.socket_names(socket);
         if &*namespace == "/" {
@@ -273,7 +271,7 @@ impl<'a> At<'a> {
         self.release(&namespace, socket);
     }
 
-    /// The user has refused a socket. Why, this wire cannot say (docs/protocol/legacy-0.9.md §4.4).
+    /// The user has refused a socket. This wire cannot say why (docs/protocol/legacy-0.9.md §4.4).
     pub(crate) fn refused(mut self, namespace: &str) -> Fate<'a> {
         if namespace == "/" {
             return Err(self.refuse_handshake(403, handshake::UNAUTHORIZED));
@@ -282,7 +280,7 @@ impl<'a> At<'a> {
         Ok(self)
     }
 
-    /// The client is told that it is not let into a namespace other than `/`.
+    /// Tells the client that it may not enter a namespace other than `/`.
     fn refuse_namespace(&mut self, namespace: &str) {
         let endpoint = self.known_as(namespace);
         self.forget_alias(namespace);
@@ -293,7 +291,7 @@ impl<'a> At<'a> {
         self.push_to(endpoint, body);
     }
 
-    /// The user disconnects a socket, or with it the session. To leave `/` is to leave.
+    /// The user disconnects a socket, or the whole session. Leaving `/` ends the session.
     pub(crate) fn disconnect(mut self, socket: SocketKey, whole: bool) -> Fate<'a> {
         let (namespace, _) = self.core.socket_names(socket);
         if whole || &*namespace == "/" {
@@ -306,8 +304,8 @@ impl<'a> At<'a> {
         Ok(self)
     }
 
-    /// A link of the session is gone: with a websocket or stream the session, with a poll nothing
-    /// but that.
+    /// A link of the session is gone. If it was a websocket or stream, the session ends. If it was
+    /// a poll, only the poll is lost.
     pub(crate) fn link_closed(mut self, reason: Reason) {
         let polling = self.session.parked.take().is_some();
         self.session.link = None;
@@ -319,7 +317,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Closes the session from this side.
+    /// The server closes the session.
     pub(crate) fn close(mut self, reason: Reason) -> Fate<'a> {
         let farewell = match reason {
             Reason::ServerNamespaceDisconnect | Reason::ClientNamespaceDisconnect | Reason::TransportClose => {
@@ -343,16 +341,16 @@ impl<'a> At<'a> {
             return Err(self.refuse_handshake(500, handshake::ERROR));
         }
         if self.session.link.is_none() && reason == Reason::ServerNamespaceDisconnect {
-            // It is told by the next poll, if that comes before the session would have ended
-            // without one.
+            // The next poll tells the client, if it comes before the session would have ended
+            // without a poll.
             self.push(&Packet::new(Body::Disconnect));
             return Ok(self);
         }
         if self.session.link.is_none() && self.core.is_draining() {
-            // So is this, if it comes soon.
+            // The next poll tells this too, if it comes soon.
             self.say_come_back();
             let soon = self.now + self.core.close_patience();
-            let soon = soon.min(self.legacy09().deadline);
+            let soon = soon.min(self.legacy09().deadline.due());
             self.set_deadline(soon);
             return Ok(self);
         }
@@ -367,7 +365,7 @@ impl<'a> At<'a> {
         self.push(&Packet::new(body));
     }
 
-    /// Ends the session: what is queued leaves if there is a way, and the farewell with it.
+    /// Ends the session. Queued packets leave if there is a way, followed by the farewell.
     fn finish(mut self, reason: Reason, farewell: Farewell) -> Ended<'a> {
         let parked = self.take_parked();
         match farewell {
@@ -382,7 +380,7 @@ impl<'a> At<'a> {
         self.end(reason)
     }
 
-    /// Ends a session of which nobody is told any more.
+    /// Ends a session whose client gets no more packets.
     pub(crate) fn give_up(mut self, reason: Reason) -> Ended<'a> {
         if !self.is_handshaken() {
             return self.refuse_handshake(500, handshake::ERROR);
@@ -399,8 +397,8 @@ impl<'a> At<'a> {
     }
 }
 
-/// Encodes a message for clients of this generation, unless it is too large for the queue of a
-/// session.
+/// Encodes a message for clients of this generation, unless the message is too large for the queue
+/// of a session.
 pub(crate) fn encode_message(message: &Message, config: &Config, buffer: &mut BytesMut) -> Result<Encoded, SendError> {
     if !message::fits(message, config.max_queued_bytes) {
         return Err(SendError::TooLarge);

@@ -1,10 +1,10 @@
-//! What each link is for: the table from the caller's names to sessions.
+//! The use of each link: the table from the caller's names to sessions.
 
 use alloc::vec::Vec;
 
 use crate::{LinkId, SessionKey};
 
-/// What a session uses a link for.
+/// How a session uses a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// A GET that waits for packets.
@@ -25,14 +25,14 @@ struct Slot {
     used: Option<(SessionKey, Role)>,
 }
 
-/// Table indexed by [`LinkId::slot`]; an entry of another generation is no entry.
+/// Table indexed by [`LinkId::slot`]. An entry of another generation does not count.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
     slots: Vec<Slot>,
 }
 
 impl Links {
-    /// How many entries there is memory for at least.
+    /// For how many entries there is at least memory.
     #[cfg(test)]
     pub(crate) const fn len(&self) -> usize {
         self.slots.len()
@@ -69,7 +69,7 @@ impl Links {
         {
             slot.used = None;
         }
-        // Each entry that goes was made by one input, so this is constant work for each.
+        // Each entry that is removed was made by one input, so this is constant work for each.
         while self.slots.last().is_some_and(|last| last.used.is_none()) {
             self.slots.pop();
         }

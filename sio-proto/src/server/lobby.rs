@@ -1,9 +1,9 @@
-//! Sessions whose clients have not shown that they want more than a session, oldest first.
+//! Sessions whose clients have not yet shown that they want more than a session, oldest first.
 //!
 //! A handshake costs its client one request. So a session stays here until a namespace has let it
-//! in and its client has come back, be it by a packet or by a second request; and it comes back
-//! here when it is only waiting to be told of its end. When there is no room for a new session, one
-//! from here goes.
+//! in and its client has come back, with a packet or with a second request. A session also enters
+//! the lobby when it only waits until its client is told of its end. When there is no room for a
+//! new session, a session of the lobby is ended.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::net::IpAddr;
@@ -11,7 +11,7 @@ use core::num::NonZeroU64;
 
 use crate::SessionKey;
 
-/// A session's place in the lobby; a later one is greater.
+/// A session's place in the lobby. A later place is greater.
 pub(crate) type Place = NonZeroU64;
 
 /// The sessions that wait, by age and by network.
@@ -31,7 +31,7 @@ impl Lobby {
         }
     }
 
-    /// Takes in a session.
+    /// Adds a session.
     pub(crate) fn enter(&mut self, session: SessionKey, network: Option<IpAddr>) -> Place {
         let place = self.next;
         self.next = place.saturating_add(1);
@@ -49,12 +49,12 @@ impl Lobby {
         }
     }
 
-    /// The session that has been here longest.
+    /// The session that has been in the lobby longest.
     pub(crate) fn oldest(&self) -> Option<SessionKey> {
         self.by_age.first_key_value().map(|(_, session)| *session)
     }
 
-    /// The one of a network that has been here longest.
+    /// The session of this network that has been in the lobby longest.
     pub(crate) fn oldest_of(&self, network: IpAddr) -> Option<SessionKey> {
         let places = (network, Place::MIN)..=(network, Place::MAX);
         let (_, place) = self.by_network.range(places).next()?;

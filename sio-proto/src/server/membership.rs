@@ -1,14 +1,14 @@
-//! Who is where: sockets, the namespaces that they are in, their rooms, and whom a target means.
+//! Sockets, their namespaces and rooms, and the members of a target.
 //!
 //! ```text
 //!   enter ─► ASKED ── connect ─► CONNECTED: a member of its namespace, and of the rooms that it joins
 //!              └──────── remove ────────┘
 //! ```
-//! It knows no wire, and of a session no more than its slot, which stands beside each member so
+//! It knows no wire. Of a session it knows only the slot. The slot stands beside each member, so
 //! that a fan-out touches one table and not two.
 //!
 //! Invariants: the members of namespaces and rooms stand densely, and each socket knows its
-//! position among them; a room without members and a namespace without sockets are forgotten.
+//! position among them. A room without members and a namespace without sockets are forgotten.
 
 mod namespace;
 mod rooms;
@@ -51,18 +51,18 @@ impl Membership {
         }
     }
 
-    /// How many sockets there is memory for at least.
+    /// For how many sockets there is at least memory.
     #[cfg(test)]
     pub(crate) fn room(&self) -> usize {
         self.sockets.room()
     }
 
-    /// The slot of the socket that enters next.
+    /// The slot of the next socket that enters.
     pub(crate) fn vacant(&self) -> SocketSlot {
         self.sockets.vacant().0
     }
 
-    /// The name of the socket in this slot for callers.
+    /// The name for callers of the socket in this slot.
     pub(crate) fn key(&self, slot: SocketSlot) -> SocketKey {
         SocketKey {
             slot,
@@ -78,13 +78,13 @@ impl Membership {
         self.sockets.get_mut(slot)
     }
 
-    /// The socket that a caller names, if it is still there.
+    /// The socket of this name, if it is still there.
     pub(crate) fn find(&self, key: SocketKey) -> Option<&Socket> {
         let socket = self.sockets.get(key.slot);
         socket.filter(|_| self.sockets.holds(key.slot, key.generation))
     }
 
-    /// The same, to change it.
+    /// The socket of this name, to change it.
     pub(crate) fn find_mut(&mut self, key: SocketKey) -> Option<&mut Socket> {
         match self.sockets.holds(key.slot, key.generation) {
             true => self.sockets.get_mut(key.slot),
@@ -97,7 +97,7 @@ impl Membership {
         &self.namespaces.get(socket.namespace).name
     }
 
-    /// That of these sockets which is in the namespace, or has asked for it.
+    /// The one of these sockets that is in the namespace, or has asked for it.
     pub(crate) fn in_namespace(&self, sockets: &[SocketSlot], namespace: &str) -> Option<(SocketSlot, Standing)> {
         sockets.iter().find_map(|slot| {
             let socket = self.sockets.get(*slot)?;
@@ -105,8 +105,8 @@ impl Membership {
         })
     }
 
-    /// A session asks for a namespace, which is made if need be; `None` when there are
-    /// `max_namespaces` already.
+    /// A session asks for a namespace, which is made if necessary. `None` if there are already
+    /// `max_namespaces`.
     pub(crate) fn enter(
         &mut self,
         sid: Sid,
@@ -132,8 +132,8 @@ impl Membership {
         Some(socket)
     }
 
-    /// A socket that has asked becomes a member of its namespace; the session that it is of. `None`
-    /// if it has not asked, or was answered before.
+    /// A socket that has asked becomes a member of its namespace. Returns its session. `None` if
+    /// the socket has not asked, or was answered before.
     pub(crate) fn connect(&mut self, key: SocketKey) -> Option<SessionSlot> {
         let namespaces = &mut self.namespaces;
         if !self.sockets.holds(key.slot, key.generation) {
@@ -174,9 +174,16 @@ impl Membership {
 
 /// Rooms.
 impl Membership {
-    /// Has somebody told of rooms that begin and end.
+    /// Sets the watch that is told of rooms that begin and end.
     pub(crate) fn watch(&mut self, watch: Box<dyn RoomWatch>) {
         self.namespaces.watch(watch);
+    }
+
+    /// The rooms of a namespace, with how many members each has.
+    pub(crate) fn rooms_in(&self, namespace: &str) -> impl Iterator<Item = (&ByteString, usize)> {
+        let namespace = self.namespaces.find(namespace).map(|slot| self.namespaces.get(slot));
+        let rooms = namespace.into_iter().flat_map(|namespace| &namespace.rooms);
+        rooms.filter_map(|(name, room)| Some((name, self.rooms.get(*room)?.members.len())))
     }
 
     /// The names of the rooms that a socket is in.
@@ -199,10 +206,10 @@ impl Membership {
         }
     }
 
-    /// The members that a target means, each once.
+    /// The members of a target, each once.
     ///
-    /// `singles` are the members whose ids the names of the target are, if they are ids: those of
-    /// `except` first, then those of `rooms`.
+    /// Names of the target may be ids. `singles` are the members with these ids: first the members
+    /// for `except`, then the members for `rooms`.
     pub(crate) fn members(&mut self, target: &Target, singles: &[Option<Member>]) -> Vec<Member> {
         let Some(namespace) = self.namespaces.find(&target.namespace) else {
             return Vec::new();

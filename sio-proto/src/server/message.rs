@@ -1,32 +1,32 @@
-//! A message from the server to clients, and its encodings: one per wire form in use, made at most
-//! once.
+//! A message from the server to clients, and its encodings. There is one encoding per wire form in
+//! use, and each is made at most once.
 //!
-//! # What things become for each generation
+//! # Messages in each generation
 //!
-//! The same events, in the same rooms, for clients of every generation. What a generation cannot
-//! carry is converted as this table says, or is an error to who asked for it; nothing is dropped
-//! without a word. Each generation's `session` file has the details of its column.
+//! Clients of every generation receive the same events in the same rooms. If a generation cannot
+//! carry a part of a message, the part is converted as this table says, or the sender gets an
+//! error. Nothing is dropped silently. The files of each generation have the details of its column.
 //!
 //! To clients:
 //!
 //! | | 4.x | 1.x-2.x | 0.7-0.9 | 0.6 |
 //! |---|---|---|---|---|
 //! | `emit(name, args)` | EVENT | EVENT, in ASCII | `5`, `{"name","args"}` | JSON message `{"event","args"}` |
-//! | `send(text)`, the event `message` with one string | EVENT | EVENT | `3`, or if so configured, with a line break, `4` | text message |
-//! | the event `message` with one other value | EVENT | EVENT | `4` | JSON message, that value |
+//! | `send(text)`, the event `message` with one string | EVENT | EVENT | `3`; if so configured, `4` for a text with a line break | text message |
+//! | the event `message` with one other value | EVENT | EVENT | `4` | JSON message with this value |
 //! | several values in `message` | EVENT | EVENT | `5` | one message for each |
-//! | binary | attachments | attachments; base64 where the transport needs it | `{"base64":"…"}` in its place | `"attachments":[base64,…]` beside the arguments |
-//! | emit with acknowledgement | id | id | `ID+`; for `3` and `4` `ID`, which the client acknowledges by itself | [`SendError::Unsupported`](super::SendError); in a broadcast the event without it |
-//! | acknowledgement of a client's event | ACK | ACK in the form of 1.0.3 and later | `6:::ID+[…]` | never asked for |
-//! | volatile | dropped unless it can leave at once | the same | the same | the same |
+//! | binary | attachments | attachments; base64 where the transport needs it | `{"base64":"…"}` in place of the bytes | `"attachments":[base64,…]` beside the arguments |
+//! | emit with acknowledgement | id | id | `ID+`; for `3` and `4` `ID`, which the client acknowledges by itself | [`SendError::Unsupported`](super::SendError); in a broadcast the event without acknowledgement |
+//! | acknowledgement of a client's event | ACK | ACK in the form of 1.0.3 and later | `6:::ID+[…]` | clients never ask for one |
+//! | volatile | dropped unless it can leave at once | as 4.x | as 4.x | as 4.x |
 //! | rooms, broadcasts | have no wire form | | | |
 //! | accepted in a namespace | CONNECT with an id | CONNECT | `1::`; for `/` the handshake is answered | the session id |
-//! | refused | CONNECT_ERROR `{message, data}` | ERROR: the data, else the message | `7::/ns:2`, which cannot say why; for `/` 403 `handshake unauthorized` | 401 |
+//! | refused | CONNECT_ERROR `{message, data}` | ERROR: the data, or the message if there is no data | `7::/ns:2`, which cannot say why; for `/` 403 `handshake unauthorized` | 401 |
 //! | disconnected from a namespace | DISCONNECT | DISCONNECT | `0::/ns`; from `/`: `0::`, the whole session | the session ends |
-//! | server goes away | the transport ends | the same | the transport ends, a poll says `7:::1+0`: come back | the transport ends |
+//! | server shuts down | the transport ends | the transport ends | the transport ends; a poll is answered `7:::1+0`, so that the client comes back | the transport ends |
 //!
 //! The column "0.6" holds for every codec of the plain-message transports
-//! ([`codec`](crate::codec)), with these bytes in it:
+//! ([`codec`](crate::codec)). The bytes of each codec are:
 //!
 //! | | `~m~`, 0.5-0.6 | streaming, 2010 | envelope, 0.3-0.4 |
 //! |---|---|---|---|
@@ -35,48 +35,48 @@
 //! | several messages at once | frames | packets | one array |
 //! | the session id | a text message, the first | type 3 | a message that is JSON in a string, the first |
 //! | the session ends | the transport ends | `0:0:,`, then the transport ends | the transport ends |
-//! | messages of clients | the same | the same; a realm is ignored | an array without an object around it |
+//! | messages of clients | as from the server | as from the server; a realm is ignored | an array without an object around it |
 //! | the client ends the session | the transport ends | type 0 | the transport ends |
-//! | what breaks the rules | the rest of the payload is ignored | ends the session | the payload is ignored |
+//! | a broken payload | its rest is ignored | the session ends | the payload is ignored |
 //!
-//! The columns 4.x and 1.x-2.x are those of the standard wire. With a [`Config::parser`] the same
-//! packets go in the parser's own messages: with [MessagePack](crate::codec) each is one binary
-//! message with the bytes inside of it. What a parser cannot say is
-//! [`SendError::Unsupported`](super::SendError), and in a broadcast left out.
+//! The columns 4.x and 1.x-2.x describe the standard wire. With a [`Config::parser`], the packets
+//! have the form of the parser: with [MessagePack](crate::codec) each packet is one binary message
+//! that includes its bytes. If a parser cannot write a message, the result is
+//! [`SendError::Unsupported`](super::SendError); a broadcast leaves out these clients.
 //!
-//! # What things weigh
+//! # Sizes
 //!
-//! A byte of a client's can become several for another one. What a message weighs in a form is
-//! asked before it is written in that form, and one that is larger than a queue may be
-//! ([`Config::max_queued_bytes`]) is [`SendError::TooLarge`](super::SendError) to who sends it. The
-//! queues hold what has been written, so their limits hold for these factors too; what is converted
-//! after that is converted one packet or one poll at a time.
+//! A byte of a client can become several bytes for another client. The size of a message in a form
+//! is checked before it is written in this form. If it is larger than a queue may be
+//! ([`Config::max_queued_bytes`]), the sender gets [`SendError::TooLarge`](super::SendError).
+//! Queues hold written messages, so their limits include these factors. Later conversions work on
+//! one packet or one poll at a time.
 //!
 //! | from | to | bytes for a byte, at most |
 //! |---|---|---|
 //! | the name of an event | a JSON string | 6 |
-//! | JSON of arguments | 4.x; `4` and `5` of 0.7-0.9, but for U+2028 and U+2029, which become 6 for 3 | 1 |
+//! | JSON of arguments | 4.x; `4` and `5` of 0.7-0.9, except U+2028 and U+2029, where 3 bytes become 6 | 1 |
 //! | JSON of arguments | 1.x-2.x, in ASCII | 3 |
 //! | JSON of arguments | MessagePack (`1.5` is 9 bytes) | 2.25 |
-//! | MessagePack | JSON of arguments (`c2` is `false,`), placeholders apart | 6 |
+//! | MessagePack | JSON of arguments (`c2` is `false,`), without placeholders | 6 |
 //! | an attachment | 4.x, 1.x-2.x, MessagePack | 1 |
 //! | an attachment | 0.7-0.9, 0.6, polls and `b64`: base64 | 4/3 |
 //! | several values in `message` | 0.6, a frame for each (`1,` is `~m~4~m~~j~1`) | 6 |
 //! | text of a raw session | Engine.IO 3 in the dialect of 1.x, UTF-8 twice | 2 |
-//! | a payload | the string of a script: a quote is 2, a control character 6 | 6 |
-//! | a payload | htmlfile, the same; `<!` is 7 | 6 |
+//! | a payload | the string of a script: a quote becomes 2, a control character 6 | 6 |
+//! | a payload | htmlfile: as a script; `<!` becomes 7 | 6 |
 //!
-//! From clients:
+//! Messages from clients:
 //!
 //! | | 4.x | 1.x-2.x | 0.7-0.9 | 0.6 |
 //! |---|---|---|---|---|
 //! | events | events | events | events; `message` and JSON message are the event `message` | text and JSON messages are the event `message` |
-//! | wish for an acknowledgement | `ack` | `ack` | `ID+`: `ack`; `ID`: answered on receipt | none |
-//! | namespaces | CONNECT | `/` without asking, others by CONNECT, once `/` has been accepted | `/` by the handshake, others by `1::/ns` | `/` only |
-//! | `auth` | the payload of CONNECT | the queries of handshake and CONNECT as one JSON object of strings | the queries of handshake and `1::/ns?query`, the same | none; the handshake's query is there |
-//! | the socket's id | of its own | in `/` the session's, as the client knows it | the same | of its own |
-//! | what breaks the rules | ends the session | ends the session | is ignored | is ignored, unless its codec cannot read on |
-//! | packets for a namespace that was not joined | end the session | are ignored | wait for it, a few of them | |
+//! | request for an acknowledgement | `ack` | `ack` | `ID+`: `ack`; `ID`: answered on receipt | none |
+//! | namespaces | CONNECT | `/` without CONNECT; others by CONNECT, after `/` has been accepted | `/` by the handshake, others by `1::/ns` | `/` only |
+//! | `auth` | the payload of CONNECT | the queries of handshake and CONNECT as one JSON object of strings | the queries of handshake and `1::/ns?query` as one JSON object of strings | none; the handshake's query is available |
+//! | the id by which the client knows its socket | the public id | in `/` the session's id | the session's id | the session's id |
+//! | a packet that breaks the rules | ends the session | ends the session | is ignored | is ignored, unless its codec cannot read on |
+//! | packets for a namespace that was not joined | end the session | are ignored | wait for the join, up to a limit | |
 
 use alloc::vec::Vec;
 
@@ -87,9 +87,8 @@ use super::{Generation, SendError};
 use crate::socket::{Args, Packet};
 use crate::{Config, Frame, Time};
 
-/// A way to write a message. Clients of one generation share one form whatever their transport: the
-/// websocket frame's tail is what goes into a poll. On the plain-message transports each codec is a
-/// form.
+/// A form of a message. Clients of one generation share one form on every transport: a poll carries
+/// the payload of the websocket frame. On the plain-message transports each codec is a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Socket.IO 5 in Engine.IO 4 packets.
@@ -98,13 +97,13 @@ pub enum Form {
     Engine3,
     /// Packets of 0.7-0.9.
     Legacy09,
-    /// Payloads of the 0.6 family, in the codec of this number
+    /// Payloads of the 0.6 family, in the codec with this number
     /// ([`Legacy06::codecs`](crate::Legacy06::codecs)).
     Plain(u8),
 }
 
 impl Form {
-    /// How many forms there are besides those of codecs.
+    /// How many forms there are without the forms of codecs.
     const PACKETS: usize = 3;
 
     /// The generation whose clients read this form.
@@ -128,8 +127,7 @@ impl Form {
     }
 }
 
-/// A set of forms. It fits into an atomic ([`Forms::bits`]), so that it can be asked for under no
-/// lock.
+/// A set of forms. It fits into an atomic ([`Forms::bits`]), so that it can be read without a lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Forms(u32);
 
@@ -137,7 +135,7 @@ pub struct Forms(u32);
 const _: () = assert!(Form::PACKETS + crate::Legacy06::MAX_CODECS <= 32);
 
 impl Forms {
-    /// The set of these bits, which [`Forms::bits`] has given.
+    /// The set of these bits, which come from [`Forms::bits`].
     #[must_use]
     pub const fn from_bits(bits: u32) -> Self {
         Self(bits)
@@ -168,8 +166,8 @@ impl Forms {
     }
 }
 
-/// A message in one form: a frame, and one more for each attachment; or as many as
-/// [`Config::parser`] makes of it.
+/// A message in one form: a frame, and one more for each attachment. With a [`Config::parser`] it
+/// has as many frames as the parser writes.
 #[derive(Clone, Debug)]
 pub struct Encoded {
     /// The text part.
@@ -178,13 +176,13 @@ pub struct Encoded {
     pub(crate) attachments: Vec<Frame>,
 }
 
-/// What is known of a message in one form.
+/// The state of a message in one form.
 #[derive(Clone, Debug)]
 enum Encoding {
-    /// Nobody has asked for it.
+    /// The form has not been needed yet.
     Missing,
     Made(Encoded),
-    /// It cannot be made.
+    /// The message cannot be written in this form.
     Refused(SendError),
 }
 
@@ -201,39 +199,39 @@ impl Encoded {
         1 + self.attachments.len()
     }
 
-    /// Whether an empty queue has room for it.
+    /// Whether the encoding fits into an empty queue.
     fn fits(&self, config: &Config) -> bool {
         self.bytes() <= config.max_queued_bytes && self.packets() <= config.max_queued_packets
     }
 }
 
-/// An event, or the acknowledgement of one, on its way to clients.
+/// An event, or the acknowledgement of an event, for clients.
 ///
-/// Encode it for the forms it will need before handing it to a shard ([`Message::encode`]), so that
-/// nothing is encoded under the caller's lock. What is missing is encoded by the shard on first
-/// need.
+/// Encode it for the forms that it will need before handing it to a shard ([`Message::encode`]), so
+/// that nothing is encoded under the caller's lock. The shard encodes a missing form when it is
+/// first needed.
 #[derive(Clone, Debug)]
 pub struct Message {
     /// The namespace.
     pub(crate) namespace: ByteString,
     /// The event's name; `None` for an acknowledgement.
     pub(crate) name: Option<ByteString>,
-    /// The id to acknowledge with, or of the event acknowledged.
+    /// The id of the acknowledgement that is requested, or of the event that is acknowledged.
     pub(crate) id: Option<u64>,
     /// The arguments.
     pub(crate) args: Args,
     /// Whether it may be dropped for clients that cannot take it right now.
     pub(crate) volatile: bool,
-    /// When it is said, as far as the order of volatile messages goes; the time of the input if
-    /// nothing else is set.
+    /// The moment at which the message is sent, for the order of volatile messages. If it is not
+    /// set, it is the time of the input.
     pub(crate) moment: Option<Time>,
     packets: [Encoding; Form::PACKETS],
-    /// By the number of the codec; there are few.
+    /// By the number of the codec. There are few.
     plain: Vec<(u8, Encoding)>,
 }
 
 impl Message {
-    /// An event. With an `id`, clients are asked to acknowledge it.
+    /// An event. With an `id`, clients are asked for an acknowledgement.
     #[must_use]
     pub const fn event(namespace: ByteString, name: ByteString, args: Args, id: Option<u64>) -> Self {
         Self {
@@ -271,28 +269,28 @@ impl Message {
         self
     }
 
-    /// Says in what moment a volatile message is sent, if not in that of the input it comes with.
-    /// Of several volatile messages to a client in one moment the first is sent and the others are
-    /// dropped, even if the first has been handed to the client's connection by then: as with
-    /// genuine servers, whose connection is busy until their code has returned.
+    /// Sets the moment at which a volatile message is sent, if it is not the time of its input. If
+    /// a client gets several volatile messages in one moment, the first is sent and the others are
+    /// dropped, even if the client's connection has taken the first one already. Genuine servers do
+    /// the same: their connection is busy until their code has returned.
     #[must_use]
     pub const fn moment(mut self, moment: Option<Time>) -> Self {
         self.moment = moment;
         self
     }
 
-    /// Makes the encoding for `form` if it is not there yet. `config` is that of the server;
-    /// `buffer` is scratch that the caller keeps and hands over empty.
+    /// Makes the encoding for `form` if it does not exist yet. `config` is the server's config.
+    /// `buffer` is a scratch buffer that the caller keeps and passes empty.
     ///
     /// # Errors
     ///
-    /// [`SendError::Unsupported`] if the server's [`Config::parser`] cannot say it,
+    /// [`SendError::Unsupported`] if the server's [`Config::parser`] cannot write the message,
     /// [`SendError::TooLarge`] if it would not fit into the empty queue of a session.
     pub fn encode(&mut self, form: Form, config: &Config, buffer: &mut BytesMut) -> Result<(), SendError> {
         self.encoded(form, config, buffer).map(|_| ())
     }
 
-    /// The encoding for `form`, made now if it is not there yet.
+    /// The encoding for `form`, which is made now if it does not exist yet.
     pub(crate) fn encoded(
         &mut self,
         form: Form,
@@ -301,7 +299,7 @@ impl Message {
     ) -> Result<&Encoded, SendError> {
         if matches!(self.place(form), Encoding::Missing) {
             let made = self.make(form, config, buffer);
-            // A codec of the operator's says what a message weighs when it has been made.
+            // The size of a message in an operator's codec is known only after encoding.
             let made = made.and_then(|made| match made.fits(config) {
                 true => Ok(made),
                 false => Err(SendError::TooLarge),
@@ -315,7 +313,7 @@ impl Message {
         }
     }
 
-    /// Where the encoding for `form` stands.
+    /// The place of the encoding for `form`.
     fn place(&mut self, form: Form) -> &mut Encoding {
         let Form::Plain(codec) = form else {
             return &mut self.packets[form.index()];
@@ -328,7 +326,7 @@ impl Message {
         &mut self.plain[at].1
     }
 
-    /// The message as a packet, sharing its bytes.
+    /// The message as a packet, which shares its bytes.
     pub(crate) fn packet(&self) -> Packet {
         let (namespace, args) = (self.namespace.clone(), self.args.clone());
         match &self.name {

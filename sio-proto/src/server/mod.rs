@@ -7,13 +7,13 @@
 //! ```
 //!
 //! A shard owns sessions, their sockets in all namespaces, and its part of every room. Inputs are
-//! the `handle_*` methods; each takes the time and the caller's [`Outputs`] and leaves nothing
-//! behind that would have to be drained in a certain order. Packets for clients wait in their
-//! session until [`Shard::flush_ready`] pulls them, in bounded amounts, so that all packets of one
-//! turn leave in one write.
+//! the `handle_*` methods. Each takes the time and the caller's [`Outputs`], and leaves nothing
+//! behind that has to be drained in a certain order. Packets for clients wait in their session
+//! until [`Shard::flush_ready`] pulls them, in bounded amounts, so that all packets of one turn
+//! leave in one write.
 //!
-//! [`Server`] wraps one shard and its connections for callers with an event loop of their own:
-//! bytes in, bytes out.
+//! [`Server`] wraps one shard and its connections for callers with their own event loop: bytes in
+//! and bytes out.
 
 mod admission;
 mod at;
@@ -40,6 +40,8 @@ mod session;
 mod shard;
 mod stream;
 mod timers;
+#[cfg(feature = "transcript")]
+pub mod transcript;
 mod written;
 
 pub use crate::breach::{Breach, BreachKind};
@@ -73,8 +75,10 @@ pub(crate) use http_answer::{Asker, accept_websocket, asked_headers, header, is_
 pub(crate) use links::Role;
 pub(crate) use session::{Blocked, Carriage, Session, State};
 pub(crate) use shard::Core;
-/// Gives back what a crowd has left of a list that has become much shorter: constant work for each
-/// that went.
+#[cfg(feature = "transcript")]
+pub(crate) use shard::Script;
+/// Releases the memory of a list that has become much shorter after a crowd. The work is constant
+/// for each element that was removed.
 pub(crate) fn trim<T>(list: &mut alloc::vec::Vec<T>) {
     let room = list.capacity();
     if room > 64 && list.len() < room / 4 {
@@ -83,4 +87,4 @@ pub(crate) fn trim<T>(list: &mut alloc::vec::Vec<T>) {
 }
 
 pub(crate) use membership::{NoEntry, Standing};
-pub(crate) use timers::Alarm;
+pub(crate) use timers::{Alarm, Deadline};

@@ -1,12 +1,12 @@
-//! Requests of 0.6 to 0.9 that become a websocket: of RFC 6455, or of the years before it
+//! Requests of 0.6 to 0.9 that become a websocket, of RFC 6455 or older
 //! (docs/protocol/legacy-0.6.md §10, docs/protocol/legacy-0.9.md §9).
 //!
 //! ```text
 //!   hixie-75                  the head of the answer, and the websocket is open
 //!   hixie-76   8 bytes later  the head; then the digest, and it is open
 //! ```
-//! Behind some proxies the 8 bytes come only after the head of the answer. Until they do the
-//! session's link is blocked, as if the kernel took no more, and for no longer than
+//! Behind some proxies the 8 bytes come only after the head of the answer. Until they come, the
+//! session's link is blocked, as if the kernel took no more bytes, but no longer than
 //! [`Config::upgrade_timeout`](crate::Config::upgrade_timeout).
 
 use alloc::boxed::Box;
@@ -22,17 +22,17 @@ use crate::server::{
 use crate::wire::Wire;
 use crate::{Config, LinkId};
 
-/// A websocket that has been agreed to.
+/// A websocket that the server has accepted.
 pub(crate) struct Agreed {
     pub(crate) link: LinkId,
     /// How its packets are written, if it is older than RFC 6455.
     form: Option<StreamForm>,
-    /// Its handshake is not complete.
+    /// Whether its handshake is not complete yet.
     is_opening: bool,
 }
 
 impl Agreed {
-    /// What ends it before it has a session.
+    /// The write that ends the websocket before it has a session.
     pub(crate) fn farewell(&self) -> Write {
         match &self.form {
             Some(_) if self.is_opening => Write::Abort(self.link),
@@ -46,14 +46,14 @@ impl Agreed {
         self.form.as_ref()
     }
 
-    /// Whether nothing can be said on it yet.
+    /// Whether nothing can be written on it yet.
     pub(crate) const fn is_opening(&self) -> bool {
         self.is_opening
     }
 }
 
-/// Agrees to a websocket, whatever its version, or says why not. `unknown` is the wire of one whose
-/// handshake is not complete, if it has no session.
+/// Accepts a websocket of any version, or refuses it. `unknown` is the wire of a websocket whose
+/// handshake is not complete and that has no session.
 pub(crate) fn agree(
     config: &Config,
     asker: Asker,
@@ -120,7 +120,7 @@ pub(crate) fn agree(
 }
 
 impl<G> At<'_, G> {
-    /// The session has this websocket now.
+    /// The session uses this websocket from now on.
     pub(crate) fn take_up(&mut self, agreed: Agreed) {
         if let Some(form) = agreed.form {
             self.session.carriage = Carriage::Stream(form);
@@ -133,7 +133,7 @@ impl<G> At<'_, G> {
         }
     }
 
-    /// The 8 bytes have come. True if the websocket has been waiting for them and is open now.
+    /// The 8 bytes have come. True if the websocket has waited for them and is open now.
     pub(crate) fn complete(&mut self, digest: [u8; 16]) -> bool {
         let Some(link) = self.session.link.filter(|_| self.session.blocked.is_opening()) else {
             return false;
@@ -146,14 +146,14 @@ impl<G> At<'_, G> {
 }
 
 impl Session {
-    /// Whether this alarm is for the link of the session, and that waits still for the end of its
-    /// handshake.
+    /// Whether this alarm belongs to the session's link, and the link still waits for the end of
+    /// its handshake.
     pub(crate) fn is_opening(&self, epoch: u32) -> bool {
         self.blocked.is_opening() && self.link.is_some_and(|link| epoch_of(link) == epoch)
     }
 }
 
-/// Tells the alarm of one link from that of another that was there before it.
+/// Distinguishes the alarm of a link from the alarm of an earlier link.
 const fn epoch_of(link: LinkId) -> u32 {
     (link.slot() as u32).rotate_left(16) ^ link.generation()
 }

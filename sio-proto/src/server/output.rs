@@ -1,4 +1,4 @@
-//! What a shard gives back: writes for links, deliveries for the user.
+//! The outputs of a shard: writes for links, deliveries for the user.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -11,22 +11,22 @@ use crate::http;
 use crate::wire::Wire;
 use crate::{Frame, LinkId};
 
-/// Everything one or more inputs caused. It belongs to the caller, who empties and reuses it.
+/// The effects of one or more inputs. The caller owns this value, empties it and uses it again.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    /// What has to leave on links, in order. Writes to one link in one turn should leave in one
-    /// system call.
+    /// The writes for links, in order. Writes to one link in one turn should leave in one system
+    /// call.
     pub writes: Vec<Write>,
-    /// What the user has to see, in order.
+    /// The deliveries to the user, in order.
     pub deliveries: Vec<Delivery>,
-    /// Values of the user's that are not needed any more: extensions of requests that have been
-    /// handled, and of sessions that have ended. They are handed back so that none is dropped
-    /// inside of the shard. A caller with a lock around the shard drops them where the lock is not
-    /// held, because what they do then is the user's code.
+    /// Values of the user that are not needed any more: extensions of requests that have been
+    /// handled, and of sessions that have ended. They are returned so that none is dropped inside
+    /// the shard. If the caller has a lock around the shard, it drops them while the lock is not
+    /// held, because dropping them runs the user's code.
     pub released: Vec<Extension>,
 }
 
-/// Something that has to leave on a link.
+/// A write for a link.
 #[derive(Debug)]
 pub enum Write {
     /// The complete answer to the request that waits on the link.
@@ -35,31 +35,31 @@ pub enum Write {
     Upgrade(LinkId, Box<Upgrade>),
     /// The request that waits on the link becomes a websocket older than RFC 6455.
     Hixie(LinkId, Box<Hixie>),
-    /// Bytes as they are: what completes a hixie-76 handshake.
+    /// Raw bytes, which complete a hixie-76 handshake.
     Bytes(LinkId, Bytes),
-    /// One websocket frame. The others are boxed so that this one, of which there are thousands, is
-    /// small to move.
+    /// One websocket frame. The other variants are boxed, so that this one is small: there are
+    /// thousands of frames.
     Frame(LinkId, Frame),
-    /// A websocket Close frame with this code (`None`: an empty one), after which the link ends.
+    /// A websocket Close frame with this code (`None`: an empty one). The link ends after it.
     Close(LinkId, Option<u16>),
-    /// The request that waits on the link is answered without end: the head, and what the body
-    /// begins with.
+    /// The request that waits on the link gets an endless answer: the head, and the beginning of
+    /// the body.
     Stream(LinkId, Box<Stream>),
-    /// Packets that go on with a stream, or with a websocket older than RFC 6455: they are
-    /// converted where they are written.
+    /// Further packets of a stream, or of a websocket older than RFC 6455. They are converted where
+    /// they are written.
     Part(LinkId, Box<Part>),
-    /// A stream, or such a websocket, is over. If the form says so the connection goes on as after
-    /// any answer; otherwise the link ends.
+    /// A stream, or such a websocket, ends. If the form says so, the connection goes on as after
+    /// any answer. Otherwise the link ends.
     StreamEnd(LinkId, Box<StreamForm>),
-    /// The link ends without a word.
+    /// The link ends, and nothing is written.
     Abort(LinkId),
 }
 
-// Written by the thousand in a broadcast.
+// A broadcast writes thousands of them.
 const _: () = assert!(size_of::<Write>() <= 56);
 
 impl Write {
-    /// How many packets it carries.
+    /// How many packets the write carries.
     #[must_use]
     pub fn packets(&self) -> usize {
         match self {
@@ -79,7 +79,7 @@ impl Write {
         }
     }
 
-    /// The link this goes to.
+    /// The link of the write.
     #[must_use]
     pub const fn link(&self) -> LinkId {
         match self {
@@ -105,14 +105,14 @@ pub struct Response {
     /// The value of `Content-Type`, if there is one.
     pub content_type: Option<&'static str>,
     /// Header fields that do not depend on the request, in order: `X-Content-Type-Options`, and
-    /// `Vary` where other pages get other CORS headers.
+    /// `Vary` if other pages get other CORS headers.
     pub fixed: &'static [(&'static str, &'static str)],
     /// Further headers, in order.
     pub headers: Vec<(&'static str, ByteString)>,
     /// The body.
     pub body: Body,
-    /// What the answer has to know of its request: whether the connection goes on, whether a body
-    /// is wanted.
+    /// The facts about the request that the answer needs: whether the connection goes on, and
+    /// whether a body is allowed.
     pub exchange: http::Exchange,
 }
 
@@ -121,18 +121,18 @@ pub struct Response {
 pub enum Body {
     /// Bytes that are ready.
     Bytes(Bytes),
-    /// Packets for a poll, put together outside any lock by [`Response::encode`].
+    /// Packets for a poll. [`Response::encode`] puts them together, without a lock.
     Packets(Vec<Frame>, PollEncoding),
 }
 
 impl Response {
-    /// All header fields, `Content-Type` first: what an HTTP server of another make writes.
+    /// All header fields, `Content-Type` first, for another HTTP server to write.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let content_type = self.content_type.map(|value| ("Content-Type", value));
         all_fields(content_type, self.fixed, &self.headers)
     }
 
-    /// The body as bytes, put together now if it has to be. `buffer` is scratch.
+    /// The body as bytes, which are put together now if necessary. `buffer` is a scratch buffer.
     #[must_use]
     pub fn take_body(&mut self, buffer: &mut BytesMut) -> Bytes {
         match core::mem::replace(&mut self.body, Body::Bytes(Bytes::new())) {
@@ -141,11 +141,11 @@ impl Response {
         }
     }
 
-    /// Appends the head of the response to `out` and returns the body, which is not copied, and
-    /// whether the connection goes on after it.
+    /// Appends the head of the response to `out`. Returns the body, which is not copied, and
+    /// whether the connection goes on after the response.
     ///
-    /// It says this `date`, unless it has one among its headers. Header values that a header cannot
-    /// carry make it a 500.
+    /// The response has this `date`, unless its headers have one. If a header value is not allowed
+    /// in a header, the response becomes a 500.
     pub fn encode(&mut self, out: &mut BytesMut, date: Option<&http::Date>) -> (Bytes, bool) {
         let body = self.take_body(&mut BytesMut::new());
         let headers = dated(self.fields(), date);
@@ -172,7 +172,7 @@ pub(super) fn all_fields<'a>(
     content_type.into_iter().chain(fixed).chain(others)
 }
 
-/// The fields as they are written: with the date, unless the application has said one.
+/// The fields to write: with the date, unless the application has set one.
 pub(super) fn dated<'a>(
     fields: impl Iterator<Item = (&'static str, &'a str)>,
     date: Option<&'a http::Date>,
@@ -195,27 +195,27 @@ pub(super) fn put_internal_error(out: &mut BytesMut, date: Option<&http::Date>) 
 /// The parts of a `101 Switching Protocols` that the shard decides.
 #[derive(Debug)]
 pub struct Upgrade {
-    /// What the peer must be told, from its key.
+    /// The value for the peer, which follows from the peer's key.
     pub accept: [u8; 28],
     /// Further headers, in order.
     pub headers: Vec<(&'static str, ByteString)>,
-    /// What the frames on this websocket mean: the decoder that the connection uses from here on.
+    /// The wire of this websocket's frames. The connection decodes with it from now on.
     pub wire: Wire,
 }
 
 /// The answer to a hixie handshake (docs/protocol/legacy-0.6.md §10.1).
 #[derive(Debug)]
 pub struct Hixie {
-    /// The head, which differs between the versions. The digest of hixie-76 follows as
+    /// The head, which differs between the versions. For hixie-76, the digest follows as
     /// [`Write::Bytes`].
     pub head: Bytes,
-    /// What the messages on this websocket mean.
+    /// The wire of this websocket's messages.
     pub wire: Wire,
 }
 
 impl Upgrade {
-    /// Appends the 101 response to `out`, with this `date`. Header values that a header cannot
-    /// carry make it a 500; false then.
+    /// Appends the 101 response to `out`, with this `date`. If a header value is not allowed in a
+    /// header, the response becomes a 500, and the result is false.
     pub fn encode(&self, out: &mut BytesMut, date: Option<&http::Date>) -> bool {
         let accept = core::str::from_utf8(&self.accept).unwrap_or_default();
         let ours = [

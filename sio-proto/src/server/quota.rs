@@ -1,66 +1,65 @@
-//! How many sessions there may be, and how much they may keep: in total and by the address of their
-//! clients.
+//! How many sessions there may be, and how many bytes they may keep: in total, and for each client
+//! address.
 //!
-//! A session that polls is held by no connection, so limits of connections do not bound it. It is
-//! counted here from its handshake to its end, by the network that one subscriber has. With the
-//! number goes the weight: what sessions keep of what their clients have said
+//! No connection belongs to a session that polls, so limits of connections do not bound it. It is
+//! counted here from its handshake to its end, by the network of one subscriber. The bytes that
+//! sessions keep of their clients' data are counted too
 //! ([`Config::max_kept_bytes`](crate::Config::max_kept_bytes)).
 //!
-//! A shard asks a [`SessionQuota`]. [`LocalQuota`] is that of a shard which is alone; shards of one
-//! server share one behind a lock of the caller's
+//! A shard calls a [`SessionQuota`]. [`LocalQuota`] is the quota of a single shard. The shards of
+//! one server share a quota behind a lock of the caller
 //! ([`Shard::share_quota`](super::Shard::share_quota)).
 //!
-//! Invariant: what has been taken for a session is given back with the same address when the
-//! session ends, so that nothing stays of an address that has no session.
+//! Invariant: everything that has been taken for a session is given back with the same address when
+//! the session ends. So nothing is kept for an address without sessions.
 
 use alloc::collections::BTreeMap;
 use core::net::{IpAddr, Ipv6Addr};
 
 use crate::Config;
 
-/// What every session weighs beside what its client has said, in bytes: the tables that it stands
-/// in, and its share of small things.
+/// The bytes that every session takes beside its client's data: its places in tables, and its share
+/// of small values.
 pub(crate) const SESSION_BYTES: usize = 1024;
 
-/// Counts the sessions of a server, and what they keep.
+/// Counts the sessions of a server, and the bytes that they keep.
 ///
-/// It is called while the shard works, at the beginning and the end of a session and when a session
-/// keeps much more or much less, not for each message. It must neither wait for a shard nor come
-/// back to one.
+/// It is called while the shard works: at the beginning and the end of a session, and when a
+/// session keeps many bytes more or less, but not for each message. It must neither wait for a
+/// shard nor call one.
 pub trait SessionQuota: Send {
-    /// One more session of a client at this address, which keeps so many bytes. Nothing is counted
-    /// when there is no room.
+    /// Counts one more session of a client at this address, which keeps this many bytes. If there
+    /// is no room, nothing is counted.
     ///
     /// # Errors
-    /// Which limit is reached.
+    /// The limit that is reached.
     fn enter(&mut self, address: Option<IpAddr>, bytes: usize) -> Result<(), NoRoom>;
 
-    /// A session keeps so many bytes more. Nothing is counted when there is no room.
+    /// Counts more bytes for a session. If there is no room, nothing is counted.
     ///
     /// # Errors
-    /// Which limit is reached.
+    /// The limit that is reached.
     fn grow(&mut self, address: Option<IpAddr>, bytes: usize) -> Result<(), NoRoom>;
 
-    /// A session keeps so many bytes less.
+    /// Counts fewer bytes for a session.
     fn shrink(&mut self, address: Option<IpAddr>, bytes: usize);
 
-    /// A session that kept so many bytes has ended.
+    /// Counts the end of a session that kept this many bytes.
     fn leave(&mut self, address: Option<IpAddr>, bytes: usize);
 
-    /// Whether so many sessions are there that those which have joined nothing are not given their
-    /// full time.
+    /// Whether there are so many sessions that sessions which have joined nothing get less time.
     fn is_crowded(&self) -> bool;
 
-    /// What an address is for the limits: the network that one subscriber has.
+    /// The network of an address, for the limits: the network of one subscriber.
     fn network(&self, address: IpAddr) -> IpAddr;
 }
 
-/// Which limit of a [`SessionQuota`] is reached.
+/// The limit of a [`SessionQuota`] that is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoRoom {
-    /// That of the server as a whole.
+    /// The limit of the whole server.
     Total,
-    /// That of the client's address.
+    /// The limit of the client's address.
     Address,
 }
 
@@ -80,8 +79,8 @@ pub struct QuotaLimits {
 }
 
 impl QuotaLimits {
-    /// Those of a config; of IPv6 addresses 64 bits count, because one subscriber has at least so
-    /// many addresses.
+    /// The limits of a config. For IPv6 addresses 64 bits count, because one subscriber has at
+    /// least so many addresses.
     #[must_use]
     pub const fn new(config: &Config) -> Self {
         Self {
@@ -94,7 +93,7 @@ impl QuotaLimits {
     }
 }
 
-/// A [`SessionQuota`] as a value of its own.
+/// A [`SessionQuota`] that is a plain value.
 #[derive(Debug)]
 pub struct LocalQuota {
     limits: QuotaLimits,
@@ -129,7 +128,7 @@ impl Share {
 }
 
 impl LocalQuota {
-    /// A quota of which nothing is taken.
+    /// A quota that is not used yet.
     #[must_use]
     pub const fn new(limits: QuotaLimits) -> Self {
         Self {
@@ -207,8 +206,8 @@ impl SessionQuota for LocalQuota {
     }
 }
 
-/// The network that an address counts as: of an IPv6 address the first `ipv6_prefix` bits (more
-/// than 128 are 128), an IPv4 address as a whole, also where it is written as IPv6.
+/// The network of an address. For an IPv6 address it is the first `ipv6_prefix` bits (more than 128
+/// means 128). For an IPv4 address it is the whole address, even if it is written as IPv6.
 #[must_use]
 pub fn network_of(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
     match address.to_canonical() {

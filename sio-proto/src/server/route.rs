@@ -1,4 +1,4 @@
-//! Which shard a request belongs to.
+//! The shard of a request.
 
 use alloc::sync::Arc;
 
@@ -6,18 +6,19 @@ use crate::id::{SessionId, SidKey, address_of};
 use crate::request::{Kind, Request};
 use crate::{Config, http};
 
-/// Where a request belongs.
+/// The place where a request belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Routed {
     /// To the session's shard, by its index.
     Session(usize),
     /// To any shard: it opens a session, or is refused.
     New,
-    /// To none: it is the application's own.
+    /// To no shard: it belongs to the application.
     Foreign,
 }
 
-/// Finds the shard for a request without looking into any: a session id says where it lives.
+/// Finds the shard of a request without looking into any shard, because a session id names its
+/// shard.
 #[derive(Clone, Debug)]
 pub struct Router {
     config: Arc<Config>,
@@ -43,8 +44,8 @@ impl Router {
         self.config.paths().any(|path| self.config.is_below(path, target))
     }
 
-    /// The shard in which a socket with this id would be, whether the id is the public one or the
-    /// one by which its client knows itself; `None` for what is no id of this server's.
+    /// The shard in which a socket with this id would be. The id is the public id, or the id by
+    /// which its client knows itself. `None` if this server has not written the id.
     #[must_use]
     pub fn shard_of(&self, id: &str) -> Option<usize> {
         self.index_of(address_of(&self.key, id))

@@ -1,20 +1,20 @@
-//! A session: what every generation has in common.
+//! A session: the part that all generations have in common.
 //!
 //! ```text
 //!                     ┌─ link (websocket, stream, or parked GET) ◄── flush_ready
 //!   outbox ──────────►│
 //!   (frames, bounded) └─ none: packets wait
 //! ```
-//! What differs between generations stands in their own rooms, behind [`Wiring`]; what depends on
-//! it, in [`generation`](super::generation).
+//! The differences between generations stand in their own folders, behind [`Wiring`]. The decisions
+//! that depend on the generation are in [`generation`](super::generation).
 //!
 //! Invariants:
-//! - a websocket or stream that is not blocked, or a parked GET, never coexists with a non-empty
-//!   outbox beyond the end of a turn;
-//! - `outbox_bytes` is the sum of the outbox, and `charged` as much of it as the budget of all
-//!   sessions knows: all that has to wait;
-//! - a session that is `ready` stands in the shard's ready list; an entry there may be stale, and
-//!   then finds nothing to do.
+//! - At the end of a turn, the outbox is empty if there is a parked GET, or a websocket or stream
+//!   that is not blocked.
+//! - `outbox_bytes` is the sum of the outbox. `charged` is the part of it that the budget of all
+//!   sessions knows: all bytes that have to wait.
+//! - A session that is `ready` stands in the shard's ready list. An entry of the list may be stale,
+//!   and then finds nothing to do.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -25,47 +25,47 @@ use core::net::IpAddr;
 use super::http_answer::Asker;
 use super::lobby::Place;
 use super::{
-    Backlog, Breach, Generation, Handshake, Heartbeat, Outputs, Part, Peer, SendError, StreamForm, TransportKind,
-    Wiring, Write,
+    Backlog, Breach, Deadline, Generation, Handshake, Heartbeat, Outputs, Part, Peer, SendError, StreamForm,
+    TransportKind, Wiring, Write,
 };
 use crate::id::{SessionId, SocketSlot};
 use crate::wire::Reassembly;
 use crate::{Config, Frame, LinkId, Time};
 
-/// What a packet that waits takes in memory besides its bytes: a place in the queue, and the head
-/// of its buffer.
+/// Memory of a packet that waits, without its bytes: a place in the queue, and the head of its
+/// buffer.
 const PACKET_BYTES: usize = 96;
 
-/// Room for packets of the protocol itself, however small the queue is.
+/// Number of protocol packets that always have room, even if the queue is small.
 const MIN_CONTROL_PACKETS: usize = 64;
-/// The same in bytes.
+/// Bytes of protocol packets that always have room, even if the queue is small.
 const MIN_CONTROL_BYTES: usize = 16 * 1024;
 
-/// Where a session is in its life.
+/// The state of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Packets flow.
     Open,
-    /// The user is told it is over, but what is queued may still leave; nothing is taken from the
-    /// peer.
+    /// The user has been told that the session is over, but queued packets may still leave. Packets
+    /// of the peer are ignored.
     Closing,
-    /// It has ended, and leaves its slot when the rule that has ended it returns.
+    /// The session has ended. It leaves its slot when the rule that has ended it returns.
     Over,
 }
 
-/// In which shape packets leave on the session's link.
+/// The form in which packets leave on the session's link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Carriage {
     /// In the answer to a poll.
     Poll,
     /// As frames of RFC 6455.
     Frames,
-    /// As what the link makes of them.
+    /// In the form that the link makes of them.
     Stream(StreamForm),
 }
 
 impl Carriage {
-    /// The usual one of a transport; a stream has to say more.
+    /// The usual carriage of a transport. A stream needs its own.
     pub(crate) const fn of(transport: TransportKind) -> Self {
         match transport.is_polling() {
             true => Self::Poll,
@@ -79,9 +79,9 @@ impl Carriage {
 pub(crate) struct Blocked(u8);
 
 impl Blocked {
-    /// It takes them.
+    /// The link takes packets.
     pub(crate) const NO: Self = Self(0);
-    /// The kernel takes no more.
+    /// The kernel takes no more bytes.
     pub(crate) const FULL: Self = Self(1);
     /// The last bytes of a hixie-76 handshake have not come.
     pub(crate) const OPENING: Self = Self(2);
@@ -114,9 +114,10 @@ pub(crate) struct Session {
     pub(crate) state: State,
     pub(crate) transport: TransportKind,
     pub(crate) carriage: Carriage,
-    /// The server drains, and the session ends when nothing is under way for it.
+    /// The server drains, and the session ends when no work is under way for it.
     pub(crate) leaving: bool,
-    /// Why the link takes no packets at the moment, if it does not: they wait here.
+    /// Why the link takes no packets at this moment, if it does not. Packets then wait in the
+    /// session.
     pub(crate) blocked: Blocked,
     /// Whether the session stands in the ready list.
     pub(crate) ready: bool,
@@ -124,89 +125,88 @@ pub(crate) struct Session {
     pub(crate) link: Option<LinkId>,
     /// How to answer the parked GET.
     pub(crate) parked: Option<Box<Asker>>,
-    /// From where the websocket or stream came, in generations before 1.0.
+    /// The address from which the websocket or stream came, in generations before 1.0.
     pub(crate) holder: Option<IpAddr>,
     /// The POST whose body is still coming.
     pub(crate) post: Option<LinkId>,
-    /// Frames are changed for this session before they are queued ([`Session::adapt`]); by
-    /// exception.
+    /// Whether frames are changed for this session before they are queued ([`Session::adapt`]).
+    /// This is rare.
     pub(crate) adapts: bool,
-    /// The moment of the last volatile message: the low half of its microseconds, for want of room.
-    /// That it is taken for another now and then costs a message which might have been dropped
+    /// The moment of the last volatile message: the low half of its microseconds, to save room.
+    /// Sometimes two moments look equal. Then a message is dropped that might have been dropped
     /// anyway.
     pub(crate) volatile_at: u32,
     pub(crate) outbox: VecDeque<Frame>,
     pub(crate) outbox_bytes: usize,
-    /// What of it the budget of all sessions is charged with.
+    /// The bytes of the outbox that the budget of all sessions is charged with.
     pub(crate) charged: usize,
     /// Bytes that a blocked link was given and still holds.
     pub(crate) held: usize,
-    /// When the peer has last taken something: a poll was answered, or the link took bytes.
+    /// When the peer last took something: a poll was answered, or the link took bytes.
     pub(crate) taken: Time,
-    /// Whether an alarm is armed that looks after a blocked link.
-    pub(crate) stall_alarm: bool,
+    /// When a blocked link that takes nothing is given up.
+    pub(crate) stall: Deadline,
     pub(crate) heartbeat: Heartbeat,
     /// Sockets of this session, connected or asked.
     pub(crate) sockets: Vec<SocketSlot>,
     pub(crate) handshake: Arc<Handshake>,
-    /// A packet whose attachments have not all come.
+    /// A packet whose attachments have not all arrived.
     pub(crate) reassembly: Reassembly,
-    /// When the attachments of that packet are overdue.
-    pub(crate) attachments_due: Time,
-    /// Whether an alarm is armed, for that or for an earlier time.
-    pub(crate) attachments_alarm: bool,
-    /// Where it stands in the lobby, if it does.
+    /// When the attachments of this packet are overdue.
+    pub(crate) attachments: Deadline,
+    /// The place in the lobby, if the session is there.
     pub(crate) place: Option<Place>,
-    /// Whether the client has done more than to open it.
+    /// Whether the client has done more than open the session.
     pub(crate) came_back: bool,
-    /// Bytes that the quota has counted beside those of the session itself and its handshake.
+    /// Bytes that the quota has counted, in addition to those of the session and its handshake.
     pub(crate) reserved: u32,
-    /// What is kept of what its sockets have said for themselves, in bytes.
+    /// Bytes of credentials that are kept for its sockets.
     pub(crate) auth_bytes: u32,
-    /// How many CONNECTs came in the second below.
+    /// How many CONNECTs came in the second `connects_in`.
     pub(crate) connects: u32,
-    /// The second that is counted, since the start of time.
+    /// The second in which CONNECTs are counted, since the start of time.
     pub(crate) connects_in: u32,
-    /// The rule that its client has broken, if any: what ends the session, or else the first.
+    /// The rule that its client has broken, if any: the rule that ends the session, or otherwise
+    /// the first one.
     pub(crate) breach: Option<Breach>,
     pub(crate) wiring: Wiring,
 }
 
-// Sessions are held by the hundred thousand.
-const _: () = assert!(size_of::<Session>() <= 392);
+// There are hundreds of thousands of sessions.
+const _: () = assert!(size_of::<Session>() <= 416);
 
 impl Session {
     pub(crate) const fn generation(&self) -> Generation {
         self.form().generation()
     }
 
-    /// Whether the session has a websocket or stream that came from elsewhere than this peer. A
-    /// client from before 1.0 does not use its session in two ways at once, so this is somebody
-    /// else who knows its id. Between two polls a client may move.
+    /// Whether the session has a websocket or stream from another place than this peer. A client
+    /// older than 1.0 does not use its session in two ways at once, so this peer is somebody else
+    /// who knows the id. Between two polls a client may move.
     pub(crate) fn is_held_against(&self, peer: &Peer) -> bool {
         self.link.is_some() && self.parked.is_none() && self.holder != peer.network()
     }
 
-    /// A moment as [`Session::volatile_at`] has it.
+    /// A moment in the form of [`Session::volatile_at`].
     pub(crate) const fn volatile_moment(moment: Time) -> u32 {
         moment.as_micros() as u32
     }
 
-    /// Whether a volatile message of this moment would leave at once. What has been queued in the
-    /// same moment has not left yet, though the link may have taken it already
+    /// Whether a volatile message of this moment would leave at once. A message that was queued in
+    /// the same moment counts as not yet left, even if the link has taken it
     /// (docs/protocol/socket-io.md §7: a websocket with a write in progress).
     pub(crate) fn is_writable(&self, moment: Time) -> bool {
         let idle = self.link.is_some() && !self.blocked.is_blocked() && self.outbox.is_empty();
         idle && self.volatile_at != Self::volatile_moment(moment)
     }
 
-    /// Whether what is queued leaves when the turn ends.
+    /// Whether queued packets leave when the turn ends.
     pub(crate) const fn flows(&self) -> bool {
         self.link.is_some() && !self.blocked.is_blocked()
     }
 
-    /// Whether it has packets and a way for them, and does not stand in the ready list yet. It is
-    /// the caller's to put it there.
+    /// Whether the session has packets and a way for them, and does not stand in the ready list
+    /// yet. The caller has to put it there.
     #[must_use]
     pub(crate) fn becomes_ready(&mut self) -> bool {
         let becomes = !self.ready && self.flows() && !self.outbox.is_empty();
@@ -214,7 +214,7 @@ impl Session {
         becomes
     }
 
-    /// Queues frames that belong together, all or none.
+    /// Queues frames that belong together: all of them or none.
     pub(crate) fn queue<'a>(
         &mut self,
         frames: impl Iterator<Item = &'a Frame>,
@@ -245,7 +245,7 @@ impl Session {
         Ok(())
     }
 
-    /// Tells the budget what waits. What leaves when the turn ends does not.
+    /// Tells the budget how many bytes wait. Bytes that leave when the turn ends do not count.
     pub(crate) fn recharge(&mut self, backlog: &mut Backlog) {
         let due = match self.flows() {
             true => 0,
@@ -255,19 +255,19 @@ impl Session {
         self.charged = due;
     }
 
-    /// The link holds so many bytes that it was given.
+    /// Records how many bytes the link holds.
     pub(crate) const fn hold(&mut self, bytes: usize, backlog: &mut Backlog) {
         backlog.note_held(self.held, bytes);
         self.held = bytes;
     }
 
-    /// The session has lost its link, or has a new one.
+    /// The session has lost its link, or has a new link.
     pub(crate) const fn unblock(&mut self, backlog: &mut Backlog) {
         self.blocked = Blocked::NO;
         self.hold(0, backlog);
     }
 
-    /// What it keeps of what its client has sent, beside the handshake, in bytes.
+    /// Bytes of the client's data that the session keeps, without the handshake.
     pub(crate) fn kept_bytes(&self) -> usize {
         let breach = self.breach.as_ref().map_or(0, Breach::bytes);
         self.auth_bytes as usize + self.reassembly.pending_bytes() + self.wiring_bytes() + breach
@@ -278,16 +278,16 @@ impl Session {
         self.outbox.len() >= self.max_packets(config) || self.outbox_bytes + self.held >= config.max_queued_bytes
     }
 
-    /// Whether more packets of the protocol itself wait than a peer can cause that reads what it is
-    /// told. They have an eighth of the queue on top of what messages may take.
+    /// Whether more protocol packets wait than a peer that reads can cause. They may take an eighth
+    /// of the queue in addition to the messages.
     pub(crate) fn is_overfull(&self, config: &Config) -> bool {
         let (packets, bytes) = (self.max_packets(config), config.max_queued_bytes);
         self.outbox.len() > packets + packets / 8 + MIN_CONTROL_PACKETS
             || self.outbox_bytes > bytes + bytes / 8 + MIN_CONTROL_BYTES
     }
 
-    /// Queues one packet of the protocol itself. It is never refused, but false says that there are
-    /// too many: the session has to end.
+    /// Queues one protocol packet. It is never refused. False means that there are too many: the
+    /// session has to end.
     #[must_use]
     pub(crate) fn queue_control(&mut self, frame: Frame, config: &Config, backlog: &mut Backlog) -> bool {
         self.outbox_bytes += frame.len();
@@ -303,8 +303,8 @@ impl Session {
         first.into_iter().collect()
     }
 
-    /// Takes what one poll carries out of the outbox: so many packets, and so many bytes unless one
-    /// packet has more.
+    /// Takes the packets of one poll out of the outbox: up to this many packets, and up to this
+    /// many bytes unless one packet has more.
     pub(crate) fn take_up_to(&mut self, packets: usize, bytes: usize) -> Vec<Frame> {
         if self.outbox.len() <= packets && self.outbox_bytes <= bytes {
             return self.take_outbox();
@@ -321,7 +321,8 @@ impl Session {
         taken
     }
 
-    /// Lets go of what a burst has left of an empty outbox: sessions are many, and mostly idle.
+    /// Releases the memory that a burst has left in an empty outbox, because there are many
+    /// sessions, and most are idle.
     pub(crate) fn trim_outbox(&mut self) {
         if self.outbox.capacity() > 32 {
             self.outbox = VecDeque::new();
@@ -334,17 +335,17 @@ impl Session {
         self.outbox.drain(..).collect()
     }
 
-    /// What lets the session's link end politely, if it is no poll.
+    /// The write that ends the session's link in the regular way, if the link is not a poll.
     pub(crate) fn farewell(&self, link: LinkId) -> Write {
         match &self.carriage {
-            // Nothing can be said on it yet.
+            // Nothing can be written on it yet.
             Carriage::Stream(_) if self.blocked.is_opening() => Write::Abort(link),
             Carriage::Stream(form) => Write::StreamEnd(link, Box::new(form.clone())),
             Carriage::Poll | Carriage::Frames => Write::Close(link, None),
         }
     }
 
-    /// Lets the session's link end, if it is no poll, with what is queued before that.
+    /// Ends the session's link, if it is not a poll, after the queued packets.
     pub(crate) fn end_link(&mut self, out: &mut Outputs) {
         let Some(link) = self.link else { return };
         let frames = self.take_outbox();

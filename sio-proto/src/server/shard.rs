@@ -1,11 +1,10 @@
 //! The shard: inputs in, outputs out.
 //!
-//! [`Shard`] is the public face: it owns the sessions and, beside them, the [`Core`]. An input
-//! finds its session, the session's generation handles it with a cursor
-//! ([`at`](super::at)), and what that changes
-//! for sockets, namespaces and rooms is written once for all generations: in [`sessions`] what is
-//! common to sessions, in [`sockets`] what is common to sockets, in [`broadcast`] how a message
-//! finds all it is for.
+//! [`Shard`] is the public type. It owns the sessions and, beside them, the [`Core`]. An input
+//! finds its session, and the rules of the session's generation handle it with a cursor
+//! ([`at`](super::at)). The effects on sockets, namespaces and rooms are written once for all
+//! generations: [`sessions`] has the part of sessions, [`sockets`] has the part of sockets, and
+//! [`broadcast`] finds the recipients of a message.
 //!
 //! ```text
 //!   handle_request ─┐                      ┌─ engine ─┬─ revision5 ─┐
@@ -20,6 +19,7 @@ mod crowd;
 mod drain;
 mod inputs;
 mod pipelined;
+mod recording;
 mod refusals;
 mod sessions;
 mod sockets;
@@ -56,22 +56,28 @@ use crate::socket::Args;
 use crate::wire::Inbound;
 use crate::{Config, Entropy, Frame, Legacy06, LinkId, SessionKey, Sid, SocketKey, Time};
 
+#[cfg(feature = "transcript")]
+pub(crate) use recording::Script;
+use recording::noted;
 pub use timeout_reason::{NextTimeout, TimeoutReason};
 
-/// A whole Socket.IO server as one value. See the [module](super) for the picture.
+/// A complete Socket.IO server as one value. The [module](super) has a picture.
 pub struct Shard {
     pub(crate) core: Core,
     pub(crate) sessions: Slab<SessionSlot, Session>,
+    /// Writes the transcript, if there is one.
+    #[cfg(feature = "transcript")]
+    recorder: Option<Box<super::transcript::Recorder>>,
 }
 
-/// What a shard owns beside its sessions.
+/// The part of a shard beside its sessions.
 pub(crate) struct Core {
     pub(crate) config: Arc<Config>,
     pub(crate) links: Links,
-    quota: Box<dyn SessionQuota>,
+    quota: recording::Quota,
     lobby: Lobby,
     pub(crate) timers: Timers,
-    /// Scratch for encoding.
+    /// A scratch buffer for encoding.
     pub(crate) buffer: BytesMut,
     membership: Membership,
     ready: VecDeque<SessionSlot>,
@@ -79,18 +85,18 @@ pub(crate) struct Core {
     /// Sessions of each codec of plain messages.
     plain_sessions: [u32; Legacy06::MAX_CODECS],
     shutting_down: bool,
-    /// Whether somebody wants to know which requests are refused.
+    /// Whether the caller asks for reports about refused requests.
     tells_errors: bool,
-    /// How long a session that leaves is waited for, once the server drains.
+    /// How long the shard waits for a session that leaves, if the server drains.
     patience: Option<Duration>,
-    /// Sessions that may have nothing under way any more.
+    /// Sessions for which perhaps no work is under way any more.
     departing: Vec<SessionKey>,
-    /// Sessions with more packets of the protocol than a peer can cause that reads.
+    /// Sessions with more protocol packets than a peer that reads can cause.
     overfull: Vec<SessionKey>,
     pub(crate) backlog: Backlog,
     index: u8,
     key: SidKey,
-    entropy: Box<dyn Entropy>,
+    entropy: recording::Source,
 }
 
 impl core::fmt::Debug for Shard {
@@ -105,17 +111,17 @@ impl core::fmt::Debug for Shard {
 /// Inputs from links and from the clock.
 impl Shard {
     /// A shard without sessions. All shards of one server share `config` and `sid_key` (random, one
-    /// per process); `index` tells them apart.
+    /// per process). Each has another `index`.
     ///
     /// # Errors
-    /// If the config does not make sense.
+    /// The config does not make sense.
     pub fn new(config: Config, index: u8, sid_key: [u8; 16], entropy: Box<dyn Entropy>) -> Result<Self, ConfigError> {
         let config = config.validate()?;
         Ok(Self {
             core: Core {
                 timers: Timers::new(config.ping_interval, config.ping_timeout, config.connect_timeout),
                 backlog: Backlog::new(Arc::new(Budget::new(config.max_total_queued_bytes))),
-                quota: Box::new(LocalQuota::new(QuotaLimits::new(&config))),
+                quota: recording::quota(Box::new(LocalQuota::new(QuotaLimits::new(&config)))),
                 lobby: Lobby::new(),
                 config: Arc::new(config),
                 links: Links::default(),
@@ -131,113 +137,219 @@ impl Shard {
                 overfull: Vec::new(),
                 index,
                 key: sid_key,
-                entropy,
+                entropy: recording::source(entropy),
             },
             sessions: Slab::new(),
+            #[cfg(feature = "transcript")]
+            recorder: None,
         })
     }
 
     /// A complete request came on `link`. It is answered now, or the link waits for its answer.
     ///
-    /// The cost before the first limit is a look at the link's and the session's slot: what the
-    /// request is, and the packets in its body, have been found out where no lock is held. By kind:
-    ///
-    /// | request | limit that is asked first | cost before it |
+    /// Before the first limit, the cost is a look at the slots of the link and the session. The
+    /// classification of the request, and the packets in its body, were made without a lock. By
+    /// kind:
+    /// | request | limit that is checked first | cost before it |
     /// |---|---|---|
-    /// | opens a session | admission, then the quota ([`SessionQuota::enter`]) | none if [prepared](Request::prepare), else a copy of the head |
+    /// | opens a session | admission, then the quota ([`SessionQuota::enter`]) | none if it was [prepared](Request::prepare), otherwise a copy of the head |
     /// | GET, poll or stream | one at a time for each session | the look |
-    /// | POST | [`Config::max_packets_per_payload`], asked before | the look; then each packet costs what [`Shard::handle_packets`] says |
+    /// | POST | [`Config::max_packets_per_payload`], checked earlier | the look; then each packet has the cost in [`Shard::handle_packets`] |
     /// | upgrade | one candidate for each session | the answer to the handshake |
     /// | preflight, refusal | none: it costs its answer | |
     pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
-        self.input(now, out).handle_request(link, request);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.request(link, &request);
+                false
+            },
+            {
+                self.input(now, out).handle_request(link, request);
+            }
+        )
     }
 
-    /// The head of a POST is here and its body is not: two of them for one session are a breach of
-    /// the protocol, and the end of its link is the end of the session. The complete request
+    /// The head of a POST has arrived, and its body has not. Two such POSTs for one session are a
+    /// breach of the protocol, and the end of its link ends the session. The complete request
     /// follows with [`Shard::handle_request`], unless the answer is in `out`.
     pub fn handle_body_started(&mut self, now: Time, link: LinkId, request: &Request, out: &mut Outputs) {
-        self.input(now, out).handle_body_started(link, request);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.body_started(link, request);
+                false
+            },
+            {
+                self.input(now, out).handle_body_started(link, request);
+            }
+        )
     }
 
-    /// Packets came on a websocket. `packets` is emptied. They have been decoded, within
-    /// [`Config::packet`], where no lock is held.
+    /// Packets came on a websocket. `packets` is emptied. The packets have been decoded without a
+    /// lock, within [`Config::packet`].
     ///
-    /// Each costs a look at the link's slot and the session's, and, if it is for a namespace, one
-    /// comparison for each namespace of the session ([`Config::max_namespaces_per_session`]). By
-    /// kind:
+    /// Each packet costs a look at the slots of the link and the session. A packet for a namespace
+    /// also costs one comparison for each namespace of the session
+    /// ([`Config::max_namespaces_per_session`]). By kind:
     ///
-    /// | packet | limit that is asked first | cost before it |
+    /// | packet | limit that is checked first | cost before it |
     /// |---|---|---|
     /// | CONNECT | the queue ([`Config::max_queued_bytes`]), [`Config::max_connects_per_second`], namespaces, [`Config::max_auth_bytes`] | none |
-    /// | event | none here: it is handed over as it is, and what waits for handlers is the caller's to bound | |
-    /// | acknowledgement | whether it is owed | a search among those that are ([`Config::max_pending_acks`]) |
-    /// | part of a packet, attachment | the packet's own ([`Config::packet`]), then what the session keeps ([`Config::max_kept_bytes`]) | none |
-    /// | packet of a candidate for an upgrade | [`Config::max_upgrade_packets`], [`Config::max_payload`] bytes together, then what the session keeps | none |
-    /// | DISCONNECT | none: it costs the rooms of the socket ([`Config::max_rooms_per_socket`]), which joins have paid for | |
+    /// | event | none here: it is passed on unchanged, and the caller has to bound the events that wait for handlers | |
+    /// | acknowledgement | whether it is owed | a search among the pending ones ([`Config::max_pending_acks`]) |
+    /// | part of a packet, attachment | the limits of the packet ([`Config::packet`]), then the bytes that the session keeps ([`Config::max_kept_bytes`]) | none |
+    /// | packet of a candidate for an upgrade | [`Config::max_upgrade_packets`], [`Config::max_payload`] bytes together, then the bytes that the session keeps | none |
+    /// | DISCONNECT | none: its cost depends on the rooms of the socket ([`Config::max_rooms_per_socket`]), and joins have paid for them | |
     /// | ping, pong, heartbeat | one answer in the queue | none |
     pub fn handle_packets(&mut self, now: Time, link: LinkId, packets: &mut Vec<Inbound>, out: &mut Outputs) {
-        self.input(now, out).handle_packets(link, packets);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            Some(packets.as_slice()),
+            |line, _| {
+                line.at_link("packets", link);
+                packets.is_empty()
+            },
+            {
+                self.input(now, out).handle_packets(link, packets);
+            }
+        )
     }
 
-    /// `link` is gone. Links that no session uses are ignored, but for a rule that was broken on
-    /// one of them: the shard counts it and tells it to the log.
+    /// `link` is gone. Links that no session uses are ignored. If a rule was broken on such a link,
+    /// the shard counts it and reports it for the log.
     pub fn handle_closed(&mut self, now: Time, link: LinkId, cause: Cause, out: &mut Outputs) {
-        self.input(now, out).handle_closed(link, cause);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.closed(link, &cause);
+                false
+            },
+            {
+                self.input(now, out).handle_closed(link, cause);
+            }
+        )
     }
 
-    /// Time has passed: everything that was due at `now` happens. Call it at
-    /// [`Shard::next_timeout`]; earlier is harmless, later is late.
+    /// Time has passed: everything that is due at `now` happens. Call it at
+    /// [`Shard::next_timeout`]. An early call is harmless; a late call makes the timers late.
     pub fn handle_timeout(&mut self, now: Time, out: &mut Outputs) {
-        self.input(now, out).handle_timeout();
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, shard| {
+                line.verb("timeout");
+                shard.next_timeout().is_none_or(|next| next > now)
+            },
+            {
+                self.input(now, out).handle_timeout();
+            }
+        )
     }
 
     fn input<'a>(&'a mut self, now: Time, out: &'a mut Outputs) -> Input<'a> {
         Input { shard: self, now, out }
     }
 
-    /// For how many links [`Shard::flush_ready`] has something.
+    /// The number of links for which [`Shard::flush_ready`] has packets.
     #[must_use]
     pub fn ready_links(&self) -> usize {
         self.core.ready.len()
     }
 
-    /// When [`Shard::handle_timeout`] wants to be called next.
+    /// When [`Shard::handle_timeout`] has to be called next.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
         self.core.timers.next()
     }
 
-    /// Pulls the packets of at most `max` links that are ready into `out.writes`; the writes of one
-    /// link stand together. True if there is more.
+    /// Pulls the packets of at most `max` ready links into `out.writes`. The writes of one link
+    /// stand together. True if there is more.
     pub fn flush_ready(&mut self, now: Time, max: usize, out: &mut Outputs) -> bool {
-        self.input(now, out).flush_ready(max)
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, shard| {
+                line.counted("flush", max);
+                shard.ready_links() == 0
+            },
+            { self.input(now, out).flush_ready(max) }
+        )
     }
 }
 
 /// Commands of the user.
 impl Shard {
-    /// Lets a socket into the namespace it asked for ([`Delivery::Connect`]). False if it is gone
-    /// or was answered before.
+    /// Lets a socket into the namespace that it asked for ([`Delivery::Connect`]). False if the
+    /// socket is gone, or was answered before.
     pub fn accept(&mut self, now: Time, socket: SocketKey, out: &mut Outputs) -> bool {
-        self.input(now, out).accept(socket)
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.at_socket("accept", socket);
+                false
+            },
+            { self.input(now, out).accept(socket) }
+        )
     }
 
-    /// Refuses a socket the namespace it asked for. `data` is one JSON value.
+    /// Refuses a socket the namespace that it asked for. `data` is one JSON value.
     pub fn refuse(&mut self, now: Time, socket: SocketKey, message: &str, data: Option<&str>, out: &mut Outputs) {
-        self.input(now, out).refuse(socket, message, data);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.refuse(socket, message, data);
+                false
+            },
+            {
+                self.input(now, out).refuse(socket, message, data);
+            }
+        )
     }
 
-    /// Says that nothing is under way for a socket that has been told to leave
+    /// Reports that no work is under way for a socket that has been told to leave
     /// ([`Delivery::Leaving`]).
     pub fn release(&mut self, now: Time, socket: SocketKey, out: &mut Outputs) {
-        self.input(now, out).release(socket);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.at_socket("release", socket);
+                false
+            },
+            {
+                self.input(now, out).release(socket);
+            }
+        )
     }
 
-    /// Queues a message for one socket; it leaves with the next [`Shard::flush_ready`].
+    /// Queues a message for one socket. It leaves with the next [`Shard::flush_ready`].
     ///
     /// # Errors
-    /// [`SendError`] says why it was not taken. Nothing has been queued then.
+    /// [`SendError`] says why the message was not accepted. Nothing has been queued in this case.
     pub fn emit(
         &mut self,
         now: Time,
@@ -245,110 +357,210 @@ impl Shard {
         message: &mut Message,
         ack: Option<AckRequest>,
     ) -> Result<(), SendError> {
-        let Self { core, sessions } = self;
-        let max_acks = core.config.max_pending_acks;
-        let target = core
-            .membership
-            .find(socket)
-            .filter(|s| s.standing == Standing::Connected);
-        let target = target.ok_or(SendError::Disconnected)?;
-        let slot = target.session;
-        if ack.is_some() && target.acks.len() >= max_acks {
-            return Err(SendError::Full);
-        }
-        let session = sessions.get_mut(slot).ok_or(SendError::Disconnected)?;
-        core.send(now, session, message)?;
-        if session.becomes_ready() {
-            core.ready.push_back(slot);
-        }
-        if let Some(ack) = ack
-            && let Some(target) = core.membership.get_mut(socket.slot)
-        {
-            target.acks.insert(ack.id);
-            if let Some(timeout) = ack.timeout {
-                core.timers.arm_ack(now + timeout, socket, ack.id);
+        noted!(
+            self,
+            Some(now),
+            None,
+            None,
+            |line, _| {
+                line.emit(socket, message, ack);
+                false
+            },
+            {
+                let Self { core, sessions, .. } = self;
+                let max_acks = core.config.max_pending_acks;
+                let target = core
+                    .membership
+                    .find(socket)
+                    .filter(|s| s.standing == Standing::Connected);
+                let target = target.ok_or(SendError::Disconnected)?;
+                let slot = target.session;
+                if ack.is_some() && target.acks.len() >= max_acks {
+                    return Err(SendError::Full);
+                }
+                let session = sessions.get_mut(slot).ok_or(SendError::Disconnected)?;
+                core.send(now, session, message)?;
+                if session.becomes_ready() {
+                    core.ready.push_back(slot);
+                }
+                if let Some(ack) = ack
+                    && let Some(target) = core.membership.get_mut(socket.slot)
+                {
+                    target.acks.insert(ack.id);
+                    if let Some(timeout) = ack.timeout {
+                        core.timers.arm_ack(now + timeout, socket, ack.id);
+                    }
+                }
+                Ok(())
             }
-        }
-        Ok(())
+        )
     }
 
     /// Disconnects a socket; with `close`, its whole session.
     pub fn disconnect(&mut self, now: Time, socket: SocketKey, close: bool, out: &mut Outputs) {
-        let mut input = self.input(now, out);
-        input.disconnect(socket, close);
-        input.depart();
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.disconnect(socket, close);
+                false
+            },
+            {
+                let mut input = self.input(now, out);
+                input.disconnect(socket, close);
+                input.depart();
+            }
+        )
     }
 
     /// Makes a socket join a room.
     ///
-    /// No room is named as a socket's id: what is sent to an id is for its socket alone, even if
-    /// others may choose the names of their rooms, and even when the socket has gone. In the room
-    /// of its own id every socket is already.
+    /// A room cannot have the id of another socket as its name. So a message to an id reaches only
+    /// its socket, even if clients may choose the names of their rooms, and even after the socket
+    /// has gone. Every socket is already in the room of its own id.
     ///
     /// # Errors
-    /// [`SendError::Disconnected`] if the socket is gone, [`SendError::Reserved`] if the name is
-    /// the id of another socket, [`SendError::Full`] if the socket may be in no more rooms, or the
-    /// name is longer than [`Config::max_room_name_bytes`] or than what is left of
-    /// [`Config::max_room_bytes_per_socket`].
+    /// [`SendError::Disconnected`] if the socket is gone. [`SendError::Reserved`] if the name is
+    /// the id of another socket. [`SendError::Full`] if the socket is in as many rooms as are
+    /// allowed. [`SendError::Full`] also if the name is longer than
+    /// [`Config::max_room_name_bytes`], or than the rest of [`Config::max_room_bytes_per_socket`].
     pub fn join(&mut self, socket: SocketKey, room: &str) -> Result<(), SendError> {
-        let membership = &self.core.membership;
-        membership
-            .find(socket)
-            .filter(|s| s.standing == Standing::Connected)
-            .ok_or(SendError::Disconnected)?;
-        self.join_room(socket, room)
+        noted!(
+            self,
+            None,
+            None,
+            None,
+            |line, _| {
+                line.room("join", socket, room);
+                false
+            },
+            {
+                let membership = &self.core.membership;
+                membership
+                    .find(socket)
+                    .filter(|s| s.standing == Standing::Connected)
+                    .ok_or(SendError::Disconnected)?;
+                self.join_room(socket, room)
+            }
+        )
     }
 
-    /// Has `watch` told of rooms from here on. Call it before there are any.
+    /// The rooms of a namespace in this shard, with how many members each has. It costs a look at
+    /// each room.
+    pub fn rooms_in(&self, namespace: &str) -> impl Iterator<Item = (&ByteString, usize)> {
+        self.core.membership.rooms_in(namespace)
+    }
+
+    /// How many members a room has in this shard.
+    #[must_use]
+    pub fn room_len(&self, namespace: &str, room: &str) -> usize {
+        self.core
+            .membership
+            .all(namespace, Some(room))
+            .map_or(0, <[Member]>::len)
+    }
+
+    /// Sets the watch that is told of rooms from now on. Call it before there are any rooms.
     pub fn watch_rooms(&mut self, watch: Box<dyn RoomWatch>) {
         self.core.membership.watch(watch);
     }
 
     /// Makes a socket leave a room, if it is in it.
     pub fn leave(&mut self, socket: SocketKey, room: &str) {
-        if self.core.membership.find(socket).is_some() {
-            self.core.membership.leave(socket.slot, room);
-        }
+        noted!(
+            self,
+            None,
+            None,
+            None,
+            |line, _| {
+                line.room("leave", socket, room);
+                false
+            },
+            {
+                if self.core.membership.find(socket).is_some() {
+                    self.core.membership.leave(socket.slot, room);
+                }
+            }
+        )
     }
 
-    /// Applies a command to this shard's members. It is the user's, and no limit but those of the
-    /// members is asked: it costs a visit to each socket that the target means, and for a broadcast
-    /// one look at each session's queue.
+    /// Applies a command to this shard's members. The command comes from the user, so only the
+    /// limits of the members apply. It costs a visit to each socket of the target. A broadcast also
+    /// costs one look at each session's queue.
     pub fn handle_command(&mut self, now: Time, command: Command, out: &mut Outputs) {
-        self.input(now, out).handle_command(command);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.command(&command);
+                false
+            },
+            {
+                self.input(now, out).handle_command(command);
+            }
+        )
     }
 
     /// Queues a message on a raw Engine.IO session.
     ///
     /// # Errors
-    /// [`SendError`] says why it was not taken; [`SendError::Unsupported`] is text with a raw
-    /// U+001E for a client of revision 4 that polls, where that character ends a packet.
+    /// [`SendError`] says why the message was not accepted. [`SendError::Unsupported`] means a text
+    /// with a raw U+001E for a client of revision 4 that polls, because this character ends a
+    /// packet there.
     pub fn send_engine(&mut self, session: SessionKey, message: EngineMessage) -> Result<(), SendError> {
-        let Self { core, sessions } = self;
-        let target = sessions.named_mut(session).ok_or(SendError::Disconnected)?;
-        let frame = engine::encode_raw(target, &message, &mut core.buffer)?;
-        if target.state != State::Open {
-            return Err(SendError::Disconnected);
-        }
-        if !target.flows() && core.backlog.is_exceeded() {
-            return Err(SendError::Full);
-        }
-        target.queue(
-            core::iter::once(&frame),
-            1,
-            frame.len(),
-            &core.config,
-            &mut core.backlog,
-        )?;
-        if target.becomes_ready() {
-            core.ready.push_back(session.slot);
-        }
-        Ok(())
+        noted!(
+            self,
+            None,
+            None,
+            None,
+            |line, _| {
+                line.send_engine(session, &message);
+                false
+            },
+            {
+                let Self { core, sessions, .. } = self;
+                let target = sessions.named_mut(session).ok_or(SendError::Disconnected)?;
+                let frame = engine::encode_raw(target, &message, &mut core.buffer)?;
+                if target.state != State::Open {
+                    return Err(SendError::Disconnected);
+                }
+                if !target.flows() && core.backlog.is_exceeded() {
+                    return Err(SendError::Full);
+                }
+                target.queue(
+                    core::iter::once(&frame),
+                    1,
+                    frame.len(),
+                    &core.config,
+                    &mut core.backlog,
+                )?;
+                if target.becomes_ready() {
+                    core.ready.push_back(session.slot);
+                }
+                Ok(())
+            }
+        )
     }
 
     /// Closes a raw Engine.IO session.
     pub fn close_engine(&mut self, now: Time, session: SessionKey, out: &mut Outputs) {
-        self.input(now, out).close_engine(session);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.close_engine(session);
+                false
+            },
+            {
+                self.input(now, out).close_engine(session);
+            }
+        )
     }
 }
 
@@ -372,7 +584,7 @@ impl Shard {
         &self.core.counters
     }
 
-    /// The forms that sessions of this shard need at the moment.
+    /// The forms that the sessions of this shard need now.
     #[must_use]
     pub fn forms_in_use(&self) -> Forms {
         let packets = [Form::Engine4, Form::Engine3, Form::Legacy09];
@@ -386,15 +598,15 @@ impl Shard {
         forms
     }
 
-    /// The connected socket with this id, if it lives here. The id is the public one, or the one by
-    /// which the client knows itself; where several sockets of a session have that
-    /// ([`WireId`](crate::WireId)), it is the one in `/`.
+    /// The connected socket with this id, if it lives in this shard. The id is the public id, or
+    /// the id by which the client knows itself. If several sockets of a session share such an id
+    /// ([`WireId`](crate::WireId)), the result is the socket in `/`.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<SocketKey> {
         self.find_named(None, id)
     }
 
-    /// The rooms a socket is in, its own id not among them.
+    /// The rooms of a socket, without the room of its own id.
     #[must_use]
     pub fn rooms(&self, socket: SocketKey) -> Vec<ByteString> {
         let core = &self.core;
@@ -404,7 +616,7 @@ impl Shard {
         }
     }
 
-    /// The sockets a target means.
+    /// The sockets of a target.
     #[must_use]
     pub fn members(&mut self, target: &Target) -> Vec<SocketKey> {
         self.targeted(target)
@@ -413,13 +625,13 @@ impl Shard {
             .collect()
     }
 
-    /// How the messages of a raw Engine.IO session travel at the moment.
+    /// The transport of a raw Engine.IO session.
     #[must_use]
     pub fn engine_transport(&self, session: SessionKey) -> Option<TransportKind> {
         self.sessions.named(session).map(|session| session.transport)
     }
 
-    /// How a socket's packets travel at the moment.
+    /// The transport of a socket's session.
     #[must_use]
     pub fn transport(&self, socket: SocketKey) -> Option<TransportKind> {
         let entry = self.core.membership.find(socket)?;

@@ -7,8 +7,8 @@
 //! xhr-multipart   a boundary          a part and the next boundary
 //! hixie           -                   00 text FF
 //! ```
-//! A packet is encoded once, as a [`Frame`] that all sessions of a generation share. What these
-//! links need of it is made where they are written, under no lock; the others pay nothing for them.
+//! A packet is encoded once, as a [`Frame`] that all sessions of a generation share. These links
+//! convert it where it is written, without a lock. Other links pay nothing for this.
 
 use alloc::vec::Vec;
 
@@ -26,31 +26,31 @@ use crate::{Frame, http};
 /// How packets are written on such a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamEncoding {
-    /// The scripts of the 0.6 family, as this codec has them (docs/protocol/legacy-0.6.md §8).
+    /// The scripts of the 0.6 family, in the form of this codec (docs/protocol/legacy-0.6.md §8).
     Htmlfile06(Codec),
     /// The scripts of 0.7-0.9 (docs/protocol/legacy-0.9.md §8).
     Htmlfile09,
-    /// The parts of the 0.6 family, as this codec has them (docs/protocol/legacy-0.6.md §9).
+    /// The parts of the 0.6 family, in the form of this codec (docs/protocol/legacy-0.6.md §9).
     Multipart(Codec),
     /// The frames of hixie-76, which has a closing handshake (docs/protocol/legacy-0.6.md §10.1).
     Hixie76,
-    /// The frames of hixie-75, which has none.
+    /// The frames of hixie-75, which has no closing handshake.
     Hixie75,
 }
 
-/// An encoding, and what is around it.
+/// An encoding, and the framing around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamForm {
     /// How packets are written.
     pub encoding: StreamEncoding,
-    /// Whether the body is chunked: htmlfile is, but for a client of HTTP/1.0.
+    /// Whether the body is chunked: htmlfile is chunked, except for a client of HTTP/1.0.
     pub chunked: bool,
-    /// Whether the connection takes another request after the end of the stream.
+    /// Whether the connection can carry another request after the end of the stream.
     pub keep_alive: bool,
 }
 
 impl StreamForm {
-    /// For the answer to this request.
+    /// The form of the answer to this request.
     pub(crate) fn new(encoding: StreamEncoding, exchange: http::Exchange) -> Self {
         let htmlfile = matches!(encoding, StreamEncoding::Htmlfile06(_) | StreamEncoding::Htmlfile09);
         let chunked = htmlfile && exchange.version_minor >= 1;
@@ -80,9 +80,9 @@ pub struct Stream {
     pub fixed: &'static [(&'static str, &'static str)],
     /// Further headers, in order.
     pub headers: Vec<(&'static str, ByteString)>,
-    /// How it goes on.
+    /// The form of the packets that follow.
     pub form: StreamForm,
-    /// What the answer has to know of its request.
+    /// The facts about the request that the answer needs.
     pub exchange: http::Exchange,
 }
 
@@ -99,13 +99,13 @@ impl Stream {
         }
     }
 
-    /// All header fields, `Content-Type` first: what an HTTP server of another make writes.
+    /// All header fields, `Content-Type` first, for another HTTP server to write.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let content_type = Some(("Content-Type", self.content_type()));
         all_fields(content_type, self.fixed, &self.headers)
     }
 
-    /// Appends what the body begins with, without HTTP around it.
+    /// Appends the beginning of the body, without HTTP framing.
     pub fn encode_body(&self, out: &mut BytesMut) {
         match self.form.encoding {
             StreamEncoding::Htmlfile06(_) => write_htmlfile_head(Family::Legacy06, out),
@@ -115,8 +115,8 @@ impl Stream {
         }
     }
 
-    /// Appends the head, with this `date`, and what the body begins with. Header values that a
-    /// header cannot carry make it a 500; false then.
+    /// Appends the head, with this `date`, and the beginning of the body. If a header value is not
+    /// allowed in a header, the response becomes a 500, and the result is false.
     pub fn encode(&self, out: &mut BytesMut, date: Option<&http::Date>) -> bool {
         let headers = dated(self.fields(), date);
         let framing = match self.form.chunked {
@@ -134,7 +134,7 @@ impl Stream {
     }
 }
 
-/// Packets that go on with a stream.
+/// Further packets of a stream.
 #[derive(Debug)]
 pub struct Part {
     /// The packets.
@@ -144,7 +144,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// Appends the packets as they leave on the link.
+    /// Appends the packets in the form in which they leave on the link.
     pub fn encode(&self, out: &mut BytesMut) {
         if !self.form.chunked {
             return self.encode_body(out);
@@ -157,7 +157,7 @@ impl Part {
         }
     }
 
-    /// Appends the packets without the chunks of HTTP, for those whose HTTP server makes them.
+    /// Appends the packets without HTTP chunks, for callers whose HTTP server makes the chunks.
     pub fn encode_body(&self, out: &mut BytesMut) {
         for frame in &self.frames {
             encode_packet(&self.form.encoding, frame, out);
@@ -173,8 +173,8 @@ fn put(form: &StreamForm, bytes: &[u8], out: &mut BytesMut) {
     }
 }
 
-/// One packet. Each is a payload of its own: a script, a part or a message that the client can act
-/// upon as soon as it is there.
+/// Writes one packet. Each packet is a separate payload: a script, a part or a message that the
+/// client can handle as soon as it arrives.
 fn encode_packet(encoding: &StreamEncoding, frame: &Frame, out: &mut BytesMut) {
     let text = core::str::from_utf8(frame.payload()).unwrap_or_default();
     match encoding {

@@ -1,14 +1,15 @@
 //! Deadlines: one queue per constant duration, a heap for the rest.
 //!
-//! A queue is first in, first out, because all its entries wait equally long: arming is a push, and
+//! A queue is first in, first out, because all its entries wait equally long. Arming is a push, and
 //! nothing is ever taken out of the middle. An entry whose reason has gone is skipped when its time
-//! comes. Who arms must keep the number of entries bounded: the queues hold at most one live and
-//! one stale entry per session, the heap one entry per session and reason.
+//! comes. The code that arms alarms must keep the number of entries bounded: the queues hold at
+//! most one live and one stale entry per session, and the heap holds one entry per session and
+//! reason.
 //!
-//! Entries of sessions that have ended, and of acknowledgements that have come, would stay for the
-//! whole of their time. So they are counted, roughly, and when they may be more than half, all
-//! entries are looked at once and those go ([`Timers::retain`]): constant work for each, and never
-//! more memory than twice what is needed.
+//! Entries of sessions that have ended, and of acknowledgements that have come, would stay until
+//! their time. So they are counted, roughly. When they may be more than half, all entries are
+//! checked once, and the stale ones are removed ([`Timers::retain`]). This is constant work for
+//! each entry, and never more memory than twice what is needed.
 
 use alloc::collections::{BinaryHeap, VecDeque};
 use core::cmp::Reverse;
@@ -16,7 +17,7 @@ use core::time::Duration;
 
 use crate::{SessionKey, SocketKey, Time};
 
-/// Why a session wants to be woken.
+/// Why a session has to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Alarm {
     /// The next ping is due.
@@ -39,14 +40,67 @@ pub(crate) enum Alarm {
     Absence,
 }
 
+/// A deadline of a session that moves, and the alarm that watches it.
+///
+/// An alarm cannot be taken back. So when the deadline moves later, the alarm that is armed stays,
+/// finds the new deadline when it goes off, and is armed again. A deadline costs one alarm at a
+/// time, however often it moves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    due: Time,
+    /// When the alarm goes off that counts, or [`NEVER`].
+    armed: Time,
+}
+
+/// No alarm is armed.
+const NEVER: Time = Time::from_micros(u64::MAX);
+
+impl Default for Deadline {
+    fn default() -> Self {
+        Self::new(Time::ZERO)
+    }
+}
+
+impl Deadline {
+    /// A deadline that nothing watches.
+    pub(crate) const fn new(due: Time) -> Self {
+        Self { due, armed: NEVER }
+    }
+
+    /// The point in time, as it was set last.
+    pub(crate) const fn due(&self) -> Time {
+        self.due
+    }
+
+    /// Moves the deadline. An alarm is armed unless one is armed for this time or an earlier time.
+    pub(crate) fn set(&mut self, due: Time, alarm: Alarm, session: SessionKey, timers: &mut Timers) {
+        self.due = due;
+        if self.armed > due {
+            self.armed = due;
+            timers.arm_at(due, alarm, session, 0);
+        }
+    }
+
+    /// Whether the alarm that counts is still to come at `now`. An alarm that goes off then was
+    /// armed before the deadline moved to an earlier time.
+    pub(crate) fn is_watched_after(&self, now: Time) -> bool {
+        self.armed != NEVER && self.armed > now
+    }
+
+    /// The alarm that counts has gone off.
+    pub(crate) const fn disarm(&mut self) {
+        self.armed = NEVER;
+    }
+}
+
 /// An alarm that has gone off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// For a session; `epoch` is what was given when it was armed.
+    /// For a session. `epoch` is the value that was given when the alarm was armed.
     Session(SessionKey, Alarm, u32),
     /// An acknowledgement is overdue.
     Ack(SocketKey, u64),
-    /// A session's turn to leave has come, or, if the flag is set, its time to do so is over.
+    /// A session has to leave now. If the flag is set, its time to leave is over.
     Leave(SessionKey, bool),
 }
 
@@ -79,11 +133,11 @@ impl Entry {
 pub(crate) struct Timers {
     queues: [Queue; QUEUES.len()],
     heap: BinaryHeap<Reverse<(Time, Entry)>>,
-    /// About how many entries are stale because what they were for has gone.
+    /// About how many entries are stale.
     stale: usize,
 }
 
-/// So few stale entries are left alone.
+/// This many stale entries are not removed.
 const FEW: usize = 1024;
 
 impl Timers {
@@ -123,12 +177,12 @@ impl Timers {
         self.heap.push(Reverse((at, Entry::Ack(socket, id))));
     }
 
-    /// Arms a session's turn to leave, or the end of its time to do so.
+    /// Arms the time when a session has to leave, or the end of its time to leave.
     pub(crate) fn arm_leave(&mut self, at: Time, session: SessionKey, late: bool) {
         self.heap.push(Reverse((at, Entry::Leave(session, late))));
     }
 
-    /// What about so many entries were for has gone.
+    /// About this many entries have become stale.
     pub(crate) const fn note_stale(&mut self, entries: usize) {
         self.stale += entries;
     }
@@ -138,7 +192,7 @@ impl Timers {
         self.stale > FEW && self.stale > self.len() / 2
     }
 
-    /// Keeps the entries that are still for something, in no more memory than they need.
+    /// Keeps the entries that are still wanted, in no more memory than they need.
     pub(crate) fn retain(&mut self, is_wanted: impl Fn(&Due) -> bool) {
         self.stale = 0;
         for (queue, alarm) in self.queues.iter_mut().zip(QUEUES) {
@@ -151,19 +205,19 @@ impl Timers {
         self.heap.shrink_to(2 * self.heap.len());
     }
 
-    /// How many entries there are, stale ones included.
+    /// How many entries there are, including stale ones.
     pub(crate) fn len(&self) -> usize {
         self.queues.iter().map(|q| q.entries.len()).sum::<usize>() + self.heap.len()
     }
 
-    /// The earliest deadline; its reason may have gone by then.
+    /// The earliest deadline. Its reason may have gone.
     pub(crate) fn next(&self) -> Option<Time> {
         let queued = self.queues.iter().filter_map(|q| q.entries.front()).map(|e| e.0);
         queued.chain(self.heap.peek().map(|e| e.0.0)).min()
     }
 
-    /// The earliest deadline with what it is for: of several at the same time, the one that
-    /// [`pop`](Self::pop) takes first.
+    /// The earliest deadline and its reason. If several are due at one time, the result is the one
+    /// that [`pop`](Self::pop) takes first.
     pub(crate) fn first(&self) -> Option<(Time, Due)> {
         let queues = self.queues.iter().zip(QUEUES);
         let queued = queues.filter_map(|(queue, alarm)| {
@@ -239,5 +293,35 @@ mod tests {
             Some(Due::Session(key(1), Alarm::Ping, 0))
         );
         assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn a_deadline_that_moves_has_one_alarm_at_a_time() {
+        let session = SessionKey {
+            slot: SessionSlot(1),
+            generation: 0,
+        };
+        let ms = Duration::from_millis;
+        let mut timers = Timers::new(ms(25), ms(20), ms(45));
+        let mut deadline = Deadline::default();
+        let at = Time::from_millis;
+        for later in 10..1_000 {
+            deadline.set(at(later), Alarm::Absence, session, &mut timers);
+        }
+        assert_eq!((timers.len(), deadline.due()), (1, at(999)));
+        // The alarm finds the deadline moved, and is armed again.
+        assert_eq!(timers.pop(at(10)), Some(Due::Session(session, Alarm::Absence, 0)));
+        assert!(!deadline.is_watched_after(at(10)));
+        deadline.disarm();
+        deadline.set(deadline.due(), Alarm::Absence, session, &mut timers);
+        assert_eq!(timers.next(), Some(at(999)));
+        // A deadline that moves to an earlier time has an alarm for that. The old one is stale.
+        deadline.set(at(500), Alarm::Absence, session, &mut timers);
+        assert_eq!(timers.next(), Some(at(500)));
+        assert!(timers.pop(at(500)).is_some());
+        deadline.disarm();
+        deadline.set(at(2_000), Alarm::Absence, session, &mut timers);
+        assert!(timers.pop(at(999)).is_some());
+        assert!(deadline.is_watched_after(at(999)));
     }
 }

@@ -1,4 +1,5 @@
-//! What a write is in bytes, and what follows from it: the one way, for whoever has a connection.
+//! The bytes of a write, and what the connection has to do next. All callers with connections use
+//! this one function.
 
 use bytes::{Bytes, BytesMut};
 
@@ -8,32 +9,32 @@ use crate::websocket::CloseCode;
 use crate::wire::Wire;
 use crate::{Frame, http};
 
-/// A write as its connection gets it.
+/// A write as bytes, for its connection.
 #[derive(Debug)]
 pub struct Written {
-    /// What is written first; empty if there is nothing.
+    /// The bytes to write first; empty if there are none.
     pub head: Bytes,
-    /// What is written behind it; empty if there is nothing. It is not copied: thousands of links
-    /// may have a share in it.
+    /// The bytes to write behind them; empty if there are none. They are not copied: thousands of
+    /// links may share them.
     pub body: Bytes,
-    /// What happens when it is written.
+    /// What to do when they are written.
     pub then: Then,
 }
 
-/// What happens to a connection when a write has left.
+/// What a connection has to do when a write has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
     /// Nothing.
     GoesOn,
-    /// The request has been answered, and the peer may send the next
+    /// The request has been answered, and the peer may send the next request
     /// ([`Conn::handle_answered`](crate::conn::Conn::handle_answered)).
     Answered,
-    /// What follows are the frames of a websocket
+    /// The frames of a websocket follow
     /// ([`Conn::handle_upgraded`](crate::conn::Conn::handle_upgraded)).
     Upgraded(Wire),
-    /// Nothing more is written: the connection ends.
+    /// The connection ends after the bytes.
     Ends,
-    /// The connection ends at once, and what has not been written yet is dropped.
+    /// The connection ends at once, and bytes that have not been written are dropped.
     Aborts,
 }
 
@@ -56,11 +57,11 @@ impl Written {
 }
 
 impl Write {
-    /// Puts it into bytes. `scratch` is the caller's, who uses it again: what is here has a share
-    /// in its memory. Answers say this `date`, if there is one.
+    /// Turns the write into bytes. The caller keeps `scratch` and uses it again: the result shares
+    /// its memory. Answers have this `date`, if there is one.
     ///
-    /// Header values that a header cannot carry make an answer a 500, behind which the connection
-    /// ends.
+    /// If a header value is not allowed in a header, an answer becomes a 500, and the connection
+    /// ends after it.
     #[must_use]
     pub fn encode(self, scratch: &mut BytesMut, date: Option<&http::Date>) -> Written {
         match self {

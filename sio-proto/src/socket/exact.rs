@@ -83,7 +83,7 @@ impl Exact {
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = (usize, &Bytes)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Bytes)> {
         let arguments = self.0.iter().flat_map(|arguments| &arguments.0);
         arguments.map(|(place, value)| (*place, value))
     }

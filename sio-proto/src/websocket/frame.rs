@@ -100,7 +100,7 @@ pub struct Header {
     pub fin: bool,
     /// Whether an extension marked the frame; never set unless [`Rules::allow_rsv1`] is set.
     pub rsv1: bool,
-    /// What the frame is.
+    /// The kind of the frame.
     pub opcode: Opcode,
     /// The declared length of the payload. Nothing may be allocated for it.
     pub length: u64,

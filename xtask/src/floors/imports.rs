@@ -57,6 +57,14 @@ pub(super) fn foreign_names(source: &str) -> Vec<String> {
         .collect()
 }
 
+/// Returns the names that the `pub use` lines of a source export, each with its path.
+pub(super) fn exported(source: &str) -> Vec<Vec<String>> {
+    let text = without_tests_and_comments(source);
+    let is_public = |start: usize| text[..start].ends_with("pub ");
+    let public = uses(&text).filter(|(start, ..)| is_public(*start));
+    public.flat_map(|(_, _, tree)| expand(tree)).collect()
+}
+
 /// Returns the source up to its unit tests, with its comments removed.
 fn without_tests_and_comments(source: &str) -> String {
     let mut text = String::with_capacity(source.len());

@@ -118,7 +118,7 @@ fn an_address_keeps_its_debts_when_its_sessions_end() {
     let mut client = from("192.0.2.1:2");
     let _ = client.read(&text(r#"42["wait",""]"#).repeat(33));
     assert_eq!((run_tasks(), io.sessions()), (100, 0));
-    // Nothing begins that may have to wait, and so no connection of a socket either.
+    // The address may start nothing that may have to wait. So its sockets are not let in either.
     let mut client = from("[::ffff:192.0.2.1]:3");
     assert!(!client.written().contains("40{\"sid\""));
     assert_eq!(io.sessions(), 0);

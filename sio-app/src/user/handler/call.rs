@@ -1,4 +1,4 @@
-//! What a handler can learn of its call, and how its errors are kept.
+//! What a handler can read about its call, and how errors of handlers are stored.
 
 use std::any::type_name;
 use std::fmt::Display;
@@ -16,20 +16,21 @@ use crate::user::message;
 use crate::user::socket::Socket;
 
 impl Call<'_> {
-    /// The socket it concerns.
+    /// Returns the socket of this call.
     #[must_use]
     pub fn socket(&self) -> Socket {
         Socket(Arc::clone(self.socket))
     }
 
-    /// The name of the event. In connect handlers and middlewares it is `connect`, in the handlers
-    /// of the end of a connection `disconnecting` or `disconnect`.
+    /// Returns the name of the event. It is `connect` in connect handlers and middlewares, and
+    /// `disconnecting` or `disconnect` in the handlers of those events.
     #[must_use]
     pub const fn event(&self) -> &str {
         self.event
     }
 
-    /// The arguments of the event, untouched. There are none in handlers of connections.
+    /// Returns the arguments of the event, before they are converted to a type. Handlers of
+    /// connections have no arguments.
     #[must_use]
     pub fn args(&self) -> RawArgs {
         RawArgs(self.args.clone())
@@ -41,8 +42,9 @@ impl Call<'_> {
         self.ack.is_some()
     }
 
-    /// The state of this type that the server was given ([`Io::state`](crate::Io::state)). A socket
-    /// that connected before the server was given it has none.
+    /// Returns the state of this type that the server was given with
+    /// [`Io::state`](crate::Io::state). Returns `None` if there is no such state, or if the socket
+    /// connected before the server was given it.
     #[must_use]
     pub fn state<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.socket.table()?.states.get()
@@ -56,7 +58,7 @@ impl Call<'_> {
         }
     }
 
-    /// The answer becomes the handler's to give.
+    /// Gives the acknowledgement to the handler, which then has to send it.
     pub(crate) fn take_ack(&mut self) -> Ack {
         Ack::new(self.socket, self.ack.take())
     }
@@ -71,7 +73,7 @@ impl Owed {
 }
 
 impl Failure {
-    /// What a handler has returned as its error.
+    /// Makes a failure of the error that a handler has returned.
     pub(crate) fn returned<E: Display + 'static>(error: &E, owed: Option<Owed>) -> Box<Self> {
         Box::new(Self {
             words: words_of(error),
@@ -82,7 +84,7 @@ impl Failure {
 }
 
 impl NotCalled {
-    /// An extractor has failed.
+    /// Reports that an extractor has failed.
     pub(crate) fn not_extracted<T, E: Display + 'static>(error: &E) -> Self {
         let words = words_of(error);
         let error = HandlerError::Extract {
@@ -92,7 +94,7 @@ impl NotCalled {
         Self(Box::new((error, words)))
     }
 
-    /// The arguments are not what it asks for.
+    /// Reports that the event's arguments do not fit the handler's type.
     pub(crate) fn misfit(error: ArgsError) -> Self {
         Self(Box::new((error.into(), Some(misfit()))))
     }

@@ -1,5 +1,5 @@
-//! What handlers can ask for beside the arguments: the socket, state, `auth`, and whatever types of
-//! the application's own say how they are found.
+//! The parameters that handlers can ask for beside the arguments: the socket, the server, state,
+//! `auth`, and the application's own types that implement [`Extract`].
 
 use std::any::{TypeId, type_name};
 use std::fmt;
@@ -13,20 +13,20 @@ use crate::user::socket::Socket;
 
 /// A type that handlers and middlewares can ask for, in any place before the arguments.
 ///
-/// | type | is |
+/// | type | value |
 /// |---|---|
 /// | [`Socket`] | the socket that the call concerns |
 /// | [`Io`] | the server |
 /// | [`State<T>`] | a value that the server was given with [`Io::state`](crate::Io::state) |
-/// | [`Auth<T>`] | what the client has sent as `auth` |
-/// | `Option<E>`, `Result<E, E::Error>` | `E`, if there is one: the handler decides what its absence means |
+/// | [`Auth<T>`] | the `auth` data that the client has sent |
+/// | `Option<E>`, `Result<E, E::Error>` | the value of `E`, if there is one; if not, the handler still runs |
 ///
-/// If one cannot be had, the handler is not called, and its error takes the way of a handler's
-/// error: [`Namespace::on_error`](crate::Namespace::on_error),
-/// [`Io::on_error`](crate::Io::on_error) or the log hear of it as
-/// [`HandlerError::Extract`](crate::HandlerError::Extract), a client that has asked for an
-/// acknowledgement gets one that says so, and in a middleware the socket is refused. Clients read
-/// only what was written for them; see [the module](super#what-clients-read-of-errors).
+/// If a value cannot be found, the handler is not called. The error is handled like an error that a
+/// handler returns. It is reported as [`HandlerError::Extract`](crate::HandlerError::Extract) to
+/// [`Namespace::on_error`](crate::Namespace::on_error), to [`Io::on_error`](crate::Io::on_error) or
+/// to the log. A client that has asked for an acknowledgement gets one with an error. In a
+/// middleware, the socket is refused. Clients get only texts that were written for them; see [the
+/// module](super#what-clients-get-to-know-of-errors).
 ///
 /// A type of your own:
 ///
@@ -59,29 +59,29 @@ use crate::user::socket::Socket;
     note = "`Ack` is last, in handlers of events; `Reason` is for handlers of disconnections"
 )]
 pub trait Extract: Sized {
-    /// Why there is none.
+    /// The error if there is no value.
     type Error: fmt::Display + 'static;
 
-    /// Finds it. It must not wait.
+    /// Finds the value. This function must not wait.
     ///
     /// # Errors
-    /// If there is none.
+    /// If there is no value.
     fn extract(call: &Call<'_>) -> Result<Self, Self::Error>;
 
-    /// Says what the server has to have for it. A server that was not given it does not begin.
+    /// Adds what this type needs the server to have. A server that was not given it does not start.
     fn needs(needs: &mut Needs) {
         let _ = needs;
     }
 }
 
-/// What handlers need the server to have: collected when they are registered.
+/// Lists what handlers need the server to have. The list is filled when handlers are registered.
 #[derive(Debug, Default)]
 pub struct Needs {
     pub(crate) states: Vec<(TypeId, &'static str)>,
 }
 
 impl Needs {
-    /// A state of this type.
+    /// Adds a state of this type.
     pub fn state<T: Send + Sync + 'static>(&mut self) {
         self.states.push((TypeId::of::<T>(), type_name::<T>()));
     }
@@ -103,8 +103,8 @@ impl Extract for Io {
     }
 }
 
-/// A value that the server was given with [`Io::state`](crate::Io::state): a clone of it, so what
-/// is large or shared is given as an `Arc`.
+/// A clone of a value that the server was given with [`Io::state`](crate::Io::state). Put a large
+/// or shared value into an `Arc`.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -151,8 +151,8 @@ impl<T: Clone + Send + Sync + 'static> Extract for State<T> {
 #[error("the server was given no state of the type `{0}`: `io.state(value)` gives it one, before clients connect")]
 pub struct NoState(pub(crate) &'static str);
 
-/// What the client has sent as `auth` when it connected, as a type: in middlewares, connect
-/// handlers and all others.
+/// The `auth` data that the client sent when it connected, converted to a type. All handlers and
+/// middlewares can ask for it.
 ///
 /// ```
 /// # use sio_app::{Io, Socket};
@@ -179,15 +179,15 @@ impl<T> Deref for Auth<T> {
     }
 }
 
-/// What the client has sent as `auth` is not of the type that was asked for. It is told no more
-/// than `auth does not fit`.
+/// The client's `auth` data does not fit the type that a handler asks for. The client gets only the
+/// text `auth does not fit`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// It has sent none.
+    /// The client has sent no `auth`.
     #[error("the client has sent no auth")]
     Missing,
-    /// It is of another type.
+    /// The `auth` data does not fit the type.
     #[error("auth does not fit: {0}")]
     Misfit(#[source] serde_json::Error),
 }

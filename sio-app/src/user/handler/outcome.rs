@@ -1,4 +1,4 @@
-//! What handlers return, at once or later, and what follows from it.
+//! The values that handlers return, directly or from a future, and what the crate does with them.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -9,8 +9,9 @@ use serde::Serialize;
 use crate::turn::call::{Failure, HandlerFuture, Owed, Started, StartedMiddleware};
 use crate::turn::refusal::Refusal;
 
-/// What a handler may return that has no acknowledgement to give, or takes an
-/// [`Ack`](crate::Ack) and gives it by itself: nothing, or a `Result` of nothing.
+/// The return type of a handler whose return value is not the acknowledgement: `()` or a
+/// `Result<(), E>`. This is a handler of connections, or a handler of events that takes an
+/// [`Ack`](crate::Ack) and sends it itself.
 #[diagnostic::on_unimplemented(
     message = "this handler cannot return `{Self}`",
     label = "`{Self}` would be lost",
@@ -34,7 +35,7 @@ impl<E: Display + 'static> Outcome for Result<(), E> {
     }
 }
 
-/// What a handler of an event may return that takes no [`Ack`](crate::Ack): nothing, or a `Result`,
+/// The return type of a handler of an event that takes no [`Ack`](crate::Ack): `()`, or a `Result`
 /// whose value or error is the acknowledgement.
 #[diagnostic::on_unimplemented(
     message = "a handler of an event cannot return `{Self}`",
@@ -67,20 +68,20 @@ impl<T: Serialize, E: Display + 'static> Reply for Result<T, E> {
     }
 }
 
-/// Marks what a handler owes: the acknowledgement.
+/// Marks handlers whose return value is the acknowledgement.
 #[doc(hidden)]
 pub struct Owing;
-/// Marks what a handler owes: nothing.
+/// Marks handlers whose return value is not the acknowledgement.
 #[doc(hidden)]
 pub struct Free;
-/// Marks handlers that return what they return.
+/// Marks handlers that return their value directly.
 #[doc(hidden)]
 pub struct Now;
-/// Marks handlers that return a future of it.
+/// Marks handlers that return a future of their value.
 #[doc(hidden)]
 pub struct Later;
 
-/// What a handler returns: an [`Outcome`] or a [`Reply`], or a future of one.
+/// The return type of a handler: an [`Outcome`], a [`Reply`], or a future of one of these.
 #[diagnostic::on_unimplemented(
     message = "this handler cannot return `{Self}`",
     label = "neither `()`, nor a `Result`, nor a future of one",
@@ -90,7 +91,7 @@ pub struct Later;
     note = "the future of an `async` handler has to be `Send`"
 )]
 pub trait Returns<Owes, M> {
-    /// Whether the handler may still run when it has been called.
+    /// Whether the handler may go on running after its call has returned.
     #[doc(hidden)]
     const WAITS: bool;
 
@@ -139,8 +140,19 @@ fn poll_once(mut future: HandlerFuture) -> Started {
     }
 }
 
-/// What a middleware returns: a `Result<(), E>` whose error becomes a [`Refusal`], or a future of
-/// one.
+/// The decision of a middleware: a `Result<(), E>` whose error becomes a [`Refusal`].
+pub trait Verdict {
+    #[doc(hidden)]
+    fn into_result(self) -> Result<(), Refusal>;
+}
+
+impl<E: Into<Refusal>> Verdict for Result<(), E> {
+    fn into_result(self) -> Result<(), Refusal> {
+        self.map_err(Into::into)
+    }
+}
+
+/// The return type of a middleware: a [`Verdict`], or a future of one.
 #[diagnostic::on_unimplemented(
     message = "a middleware cannot return `{Self}`",
     label = "not a `Result<(), E>` that says whether the socket is let in",
@@ -151,18 +163,14 @@ pub trait Decision<M> {
     fn start(self) -> StartedMiddleware;
 }
 
-impl<E: Into<Refusal>> Decision<(Now, E)> for Result<(), E> {
+impl<V: Verdict> Decision<Now> for V {
     fn start(self) -> StartedMiddleware {
-        StartedMiddleware::Done(self.map_err(Into::into))
+        StartedMiddleware::Done(self.into_result())
     }
 }
 
-impl<F, E> Decision<(Later, E)> for F
-where
-    F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Into<Refusal>,
-{
+impl<F: Future<Output: Verdict> + Send + 'static> Decision<Later> for F {
     fn start(self) -> StartedMiddleware {
-        StartedMiddleware::Waiting(Box::pin(async move { self.await.map_err(Into::into) }))
+        StartedMiddleware::Waiting(Box::pin(async move { self.await.into_result() }))
     }
 }

@@ -1,4 +1,4 @@
-//! What handlers ask for, place by place: tuples of what a function takes.
+//! The parameters of handlers, as tuples.
 //!
 //! ```text
 //!   event          extractor, extractor, …, arguments, Ack       each may be left out
@@ -6,8 +6,9 @@
 //!   disconnect     extractor, Reason, Option<Breach>, …          in any order
 //!   middleware     extractor, extractor, …
 //! ```
-//! The compiler chooses a function's tuple by how many it takes, and says of each place what does
-//! not fit there. The markers say which kind of thing stands in a place; they are always inferred.
+//! The compiler chooses the tuple by the number of a function's parameters, and says for each place
+//! what does not fit there. The markers say which kind of parameter is in a place. The compiler
+//! always infers them.
 
 use serde::de::DeserializeOwned;
 use sio_proto::server::{Breach, Reason};
@@ -26,7 +27,7 @@ use crate::user::ack::Ack;
     note = "an `async` closure that captures must be written `move |…| {{ let x = x.clone(); async move {{ … }} }}`"
 )]
 pub trait Function<P>: Send + Sync + 'static {
-    /// What it returns.
+    /// What the function returns.
     type Output;
 
     #[doc(hidden)]
@@ -42,13 +43,13 @@ pub struct ViaArgs<K>(K);
 /// Marks the place of the acknowledgement.
 #[doc(hidden)]
 pub struct ViaAck;
-/// Marks the place of the reason of an end.
+/// Marks the place of the reason of a disconnection.
 #[doc(hidden)]
 pub struct ViaEnd;
-/// Arguments that have to fit.
+/// Marks arguments that have to fit.
 #[doc(hidden)]
 pub struct Fitting;
-/// Arguments that may not.
+/// Marks arguments that need not fit.
 #[doc(hidden)]
 pub struct Tried;
 
@@ -57,7 +58,8 @@ fn extract<E: Extract>(call: &Call<'_>) -> Result<E, NotCalled> {
 }
 
 /// The arguments of an event, as a handler asks for them: any type that can be deserialized, or a
-/// `Result` of one and an [`ArgsError`], if the handler decides what it means that they do not fit.
+/// `Result` of such a type and an [`ArgsError`], if the handler itself decides what to do when the
+/// arguments do not fit.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the arguments of an event",
     label = "not a type that arguments can be read as",
@@ -86,7 +88,7 @@ fn read<A: FromArgs<K>, K>(call: &mut Call<'_>) -> Result<A, NotCalled> {
     A::read(call).map_err(NotCalled::misfit)
 }
 
-/// What stands last but one in a handler of an event: an [`Extract`], or the arguments.
+/// The last parameter but one of an event's handler: an [`Extract`], or the arguments.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot stand before the last parameter of a handler",
     label = "neither something to extract, nor arguments",
@@ -120,8 +122,8 @@ impl<A: FromArgs<K>, K> Middle<ViaArgs<K>> for A {
     fn needs(_: &mut Needs) {}
 }
 
-/// What stands last in a handler of an event: an [`Extract`], the arguments, or the
-/// [`Ack`](crate::Ack). `Before` is what stands before it.
+/// The last parameter of an event's handler: an [`Extract`], the arguments, or the [`Ack`].
+/// `Before` is the type of the parameter before it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the last parameter of a handler",
     label = "neither something to extract, nor arguments, nor `Ack`",
@@ -171,7 +173,7 @@ impl Last<ViaExtract, ViaAck> for Ack {
     fn needs(_: &mut Needs) {}
 }
 
-/// What can stand behind the arguments: an [`Ack`](crate::Ack).
+/// The parameter that can follow the arguments: an [`Ack`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot stand behind the arguments of an event",
     label = "only `Ack` stands behind the arguments",
@@ -199,8 +201,8 @@ impl<A: BehindArgs, K> Last<ViaArgs<K>, ViaAck> for A {
     fn needs(_: &mut Needs) {}
 }
 
-/// What a handler of a disconnection can ask for: an [`Extract`], the [`Reason`], or what
-/// stands behind it (`Option<Breach>`).
+/// A parameter of a handler of disconnections: an [`Extract`], the [`Reason`], or the cause behind
+/// it (`Option<Breach>`).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot stand in a handler of disconnections",
     label = "neither something to extract, nor the reason",
@@ -239,7 +241,7 @@ impl EndPart<ViaEnd> for Option<Breach> {
     fn needs(_: &mut Needs) {}
 }
 
-/// What a handler of an event takes.
+/// The parameters of an event's handler.
 pub trait EventParameters<M>: Sized {
     /// Who gives the acknowledgement.
     #[doc(hidden)]
@@ -250,7 +252,7 @@ pub trait EventParameters<M>: Sized {
     fn needs(needs: &mut Needs);
 }
 
-/// What a handler of connections, or a middleware, takes.
+/// The parameters of a handler of connections, or of a middleware.
 pub trait ConnectParameters: Sized {
     #[doc(hidden)]
     fn take(call: &Call<'_>) -> Result<Self, NotCalled>;
@@ -258,7 +260,7 @@ pub trait ConnectParameters: Sized {
     fn needs(needs: &mut Needs);
 }
 
-/// What a handler of disconnections takes.
+/// The parameters of a handler of disconnections.
 pub trait EndParameters<M>: Sized {
     #[doc(hidden)]
     fn take(call: &Call<'_>) -> Result<Self, NotCalled>;

@@ -1,8 +1,8 @@
-//! What a client may read of an error: words that were written for it, and nothing else.
+//! The text of an error that a client gets: only text that was written for the client.
 //!
-//! An error of a database or of a library says things that are none of a client's business. So only
-//! errors of these types are told: `&'static str`, `String`, [`Refusal`], and those of this crate
-//! that say how the client has misspelt something.
+//! The error of a database or of a library may contain text that a client must not see. So a client
+//! gets only the text of errors of these types: `&'static str`, `String`, [`Refusal`], and errors
+//! of this crate that say what was wrong in the client's message.
 
 use std::any::Any;
 use std::error::Error;
@@ -13,7 +13,8 @@ use crate::args::ArgsError;
 use crate::turn::refusal::Refusal;
 use crate::user::handler::extract::AuthError;
 
-/// What a client may read of an error of this type. `None` for an error of the application's own.
+/// Returns what a client gets of an error of this type. Returns `None` for an error that only the
+/// application may see.
 pub(crate) fn words_of<E: 'static>(error: &E) -> Option<Refusal> {
     let error: &dyn Any = error;
     let boxed = error.downcast_ref::<Box<dyn Error + Send + Sync>>();
@@ -33,12 +34,13 @@ pub(crate) fn words_of<E: 'static>(error: &E) -> Option<Refusal> {
     }
 }
 
-/// The arguments are not what a handler asks for. What it asks for is not said.
+/// Makes the refusal for arguments that do not fit. It does not say which types the handler asks
+/// for.
 pub(crate) fn misfit() -> Refusal {
     "arguments do not fit".into()
 }
 
-/// An error as an acknowledgement: `{ "error": message }`, with `data` if the refusal has some.
+/// An error as an acknowledgement: `{ "error": message }`, with `data` if the refusal has data.
 pub(crate) struct Told(pub(crate) Refusal);
 
 impl Serialize for Told {

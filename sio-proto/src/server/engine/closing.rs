@@ -10,8 +10,8 @@ use crate::server::at::Ended;
 use crate::server::{Alarm, Asker, Breach, Cause, Delivery, Reason, Role, State, Write};
 
 impl Engine {
-    /// The answer to the goodbye of a session that is forgotten now, and the link that has waited
-    /// for it.
+    /// The pending answer to the goodbye of a session that is forgotten now, and the link that
+    /// waits for it.
     pub(crate) fn farewell_answer(&mut self) -> Option<(LinkId, Write)> {
         let asker = self.farewell.take()?;
         Some((asker.link, taken(*asker)))
@@ -25,7 +25,8 @@ impl<'a> At<'a> {
             Role::Candidate => {
                 let candidate = self.engine().candidate.take();
                 if candidate.is_some_and(|c| c.switching) {
-                    // After `5` this is the transport, though we have not switched to it yet.
+                    // After `5` the candidate is the transport, although the session has not
+                    // switched to it yet.
                     self.fail(cause.into());
                 }
             }
@@ -36,13 +37,13 @@ impl<'a> At<'a> {
             }
             Role::Post => {
                 self.session.post = None;
-                // Nobody is there to read this one's answer.
+                // Nobody can read this answer any more.
                 let links = &self.core.links;
                 let engine = engine_of(&mut self.session.wiring);
                 engine.farewell.take_if(|asker| links.get(asker.link).is_none());
                 self.fail(Reason::TransportError);
             }
-            // There are no streams in Engine.IO.
+            // Engine.IO has no streams.
             Role::WebSocket | Role::Stream => {
                 self.session.link = None;
                 self.fail(cause.into());
@@ -50,7 +51,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Ends the session at once: what is parked is answered, what is queued is lost, the id is
+    /// Ends the session at once: the parked GET is answered, queued packets are lost, and the id is
     /// forgotten.
     pub(crate) fn fail(mut self, reason: Reason) -> Ended<'a> {
         self.announce_end(reason);
@@ -71,21 +72,21 @@ impl<'a> At<'a> {
         self.fail(reason)
     }
 
-    /// Closes the session from this side, because its client has broken this rule of Socket.IO.
+    /// The server closes the session, because its client has broken this rule of Socket.IO.
     #[cold]
     pub(super) fn close_for(mut self, breach: Breach) -> Fate<'a> {
         self.broke(breach);
         self.close(Reason::ForcedClose)
     }
 
-    /// Forgets a session whose user has heard of its end before.
+    /// Forgets a session whose user has been told of its end before.
     pub(super) fn forget(mut self) -> Ended<'a> {
         self.drop_candidate();
         self.end(Reason::ForcedServerClose)
     }
 
-    /// The client says goodbye on polling while no GET of it is parked. For the user that is the
-    /// end of the session.
+    /// The client says goodbye on polling while it has no parked GET. For the user the session ends
+    /// now.
     pub(super) fn begin_farewell(&mut self) {
         let reason = Reason::TransportClose;
         self.announce_end(reason);
@@ -97,8 +98,8 @@ impl<'a> At<'a> {
         self.enter_lobby();
     }
 
-    /// Keeps the answer to the POST that has said goodbye until a GET that crosses it has come, or
-    /// will come no more. Gives the asker back if nothing has to be waited for.
+    /// Keeps the answer to the POST with the goodbye until a GET that crosses the POST has come, or
+    /// cannot come any more. Returns the asker if there is nothing to wait for.
     pub(super) fn wait_with_farewell(&mut self, asker: Asker) -> Option<Asker> {
         let engine = engine_of(&mut self.session.wiring);
         if !engine.leaving || engine.farewell.is_some() {
@@ -112,7 +113,7 @@ impl<'a> At<'a> {
         None
     }
 
-    /// Closes the session from this side: what is queued still leaves, then the close packet or
+    /// The server closes the session: queued packets still leave, and then the close packet or
     /// frame.
     pub(crate) fn close(mut self, reason: Reason) -> Fate<'a> {
         self.announce_end(reason);
@@ -135,9 +136,9 @@ impl<'a> At<'a> {
 
     /// A closing session has a way for its last packets.
     ///
-    /// What is queued and the close packet never share a poll: a genuine client hands packets on in
-    /// its next tick, and by then a close packet behind them has taken away who would have heard
-    /// them. The client's next GET fetches the close.
+    /// Queued packets and the close packet never share a poll. A genuine client hands packets on in
+    /// its next tick, and a close packet behind them would have removed their receiver by then. The
+    /// client's next GET fetches the close.
     pub(super) fn finish_closing(mut self) -> Fate<'a> {
         if !self.session.outbox.is_empty()
             && let Some(asker) = self.take_parked()
@@ -154,8 +155,8 @@ impl<'a> At<'a> {
         Err(self.close_parked())
     }
 
-    /// Nothing is left to say but goodbye: the parked GET carries it, if there is one, and the
-    /// session is forgotten.
+    /// Only the close is left: the parked GET carries it, if there is one, and the session is
+    /// forgotten.
     pub(super) fn close_parked(mut self) -> Ended<'a> {
         self.drop_candidate();
         if let Some(asker) = self.take_parked() {
@@ -164,8 +165,8 @@ impl<'a> At<'a> {
         self.end(Reason::ForcedServerClose)
     }
 
-    /// Tells the user of a raw session that it is over. Sockets are told by
-    /// [`At::end_sockets`](crate::server::At::end_sockets).
+    /// Tells the user of a raw session that it is over.
+    /// [`At::end_sockets`](crate::server::At::end_sockets) tells the sockets.
     fn announce_end(&mut self, reason: Reason) {
         if self.session.state == State::Open && self.session.is_raw() {
             let session = self.key;

@@ -1,5 +1,5 @@
-//! Requests: what is refused, in which order, and how a session begins (docs/protocol/engine-io.md
-//! §4.1, §4.5).
+//! Requests: which are refused, in which order, and how a session begins
+//! (docs/protocol/engine-io.md §4.1, §4.5).
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -28,7 +28,7 @@ pub(super) enum Refusal {
     BadHandshakeMethod,
     BadRequest,
     Forbidden(ByteString),
-    /// For where the request comes from.
+    /// Refused because of the host or page of the request.
     Stranger(Strangeness),
     UnsupportedVersion,
 }
@@ -46,8 +46,8 @@ impl Refusal {
         }
     }
 
-    /// Which setting decides, for whoever runs the server and looks at the answer. Clients read
-    /// `code` and `message` only.
+    /// The setting that decides, for an operator who looks at the answer. Clients read only `code`
+    /// and `message`.
     const fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Stranger(why) => Some(why.explain()),
@@ -55,7 +55,7 @@ impl Refusal {
         }
     }
 
-    /// What is wrong, for the application: more than a client is told.
+    /// The fault, for the application. It says more than the message for the client.
     const fn context(&self) -> Option<&'static str> {
         Some(match self {
             Self::Stranger(why) => why.explain(),
@@ -68,7 +68,7 @@ impl Refusal {
         })
     }
 
-    /// What the application is told of it.
+    /// The report to the application.
     fn told(&self, upgrade: bool) -> Refusing<'_> {
         let (code, message) = self.code_and_message();
         Refusing {
@@ -86,8 +86,8 @@ impl Refusal {
         }
     }
 
-    /// Plain text on an upgrade, which is always 400 and always the end of the connection; JSON
-    /// otherwise.
+    /// On an upgrade the answer is plain text, its status is always 400, and the connection ends.
+    /// Otherwise it is JSON.
     pub(super) fn answer(&self, asker: Asker, upgrade: bool) -> Write {
         let (code, message) = self.code_and_message();
         if upgrade {
@@ -109,7 +109,7 @@ impl Refusal {
     }
 }
 
-/// What a request that passed the checks is for.
+/// The purpose of a request that passed the checks.
 pub(super) enum Purpose<'a> {
     Open(Admitted<'a>, Revision, TransportKind),
     Use(SessionKey),
@@ -166,8 +166,8 @@ impl<'a> Arrival<'a> {
             return Err(Refusal::BadRequest);
         }
         if let Some(sid) = route.sid {
-            // Asked before the session is looked for, so that a page of another site cannot even
-            // learn whether there is one.
+            // This is checked before the session is looked up, so that a page of another site
+            // cannot even learn whether the session exists.
             welcome(request.stranger())?;
             return self.check_session(shard, request.text(sid), transport);
         }
@@ -204,7 +204,8 @@ impl<'a> Arrival<'a> {
         match route.transport {
             EngineTransport::Polling if config.transports.polling && offers_form => Ok(TransportKind::Polling),
             EngineTransport::Websocket if config.transports.websocket => Ok(TransportKind::WebSocket),
-            // A websocket by another name, which Socket.IO 1 has (docs/protocol/detection.md §2).
+            // Flashsocket is a websocket under another name. Only Socket.IO 1 has it
+            // (docs/protocol/detection.md §2).
             EngineTransport::Flashsocket
                 if config.transports.websocket && route.version.revision() == Some(Revision::V3) =>
             {
@@ -223,11 +224,11 @@ impl<'a> Arrival<'a> {
             return Err(Refusal::BadRequest);
         }
         if !self.upgrade && is_jsonp(session) {
-            // Its answers are scripts, whatever the request says (docs/protocol/engine-io.md §4.6).
+            // The answers are scripts, whatever the request says (docs/protocol/engine-io.md §4.6).
             welcome(self.request.script_stranger())?;
         }
-        // The revision is that of the handshake; what a request says otherwise is read by the wrong
-        // rules.
+        // The handshake fixes the revision. The body of a request that names another revision would
+        // be read by the wrong rules.
         if Some(claimed(self.route.version)) != revision_of(session) {
             return Err(Refusal::BadRequest);
         }
@@ -248,9 +249,10 @@ impl<'a> Arrival<'a> {
             if let Some(cookie) = at.set_cookie(self) {
                 asker.header("Set-Cookie", cookie);
             }
-            // Answered at once, the open packet goes alone. Else it is answered when the turn is
-            // over, with what the application has to say by then: if it lets the client in at once,
-            // a `40`, as from genuine servers of 2.x without a middleware.
+            // If the GET is answered at once, the open packet goes alone. Otherwise the GET is
+            // answered when the turn is over, with the packets of the application until then: if it
+            // lets the client in at once, the answer also has a `40`, as from genuine servers of
+            // 2.x without a middleware.
             match revision {
                 Revision::V3 if at.core.config.engine3_connect_at_once && !self.raw => _ = at.poll(asker),
                 Revision::V3 | Revision::V4 => at.answer_poll(asker, Vec::new()),
@@ -268,8 +270,8 @@ impl<'a> Arrival<'a> {
             Err(refusal) => return input.out.writes.push(refusal),
         };
         if route.transport == EngineTransport::Polling {
-            // Genuine servers agree to the websocket and close it at once
-            // (docs/protocol/engine-io.md §4.5).
+            // Genuine servers accept the websocket and close it at once (docs/protocol/engine-io.md
+            // §4.5).
             let wire = Wire::Engine4Raw;
             let upgrade = Upgrade { accept, headers, wire };
             input.out.writes.push(Write::Upgrade(link, Box::new(upgrade)));
@@ -292,10 +294,10 @@ impl<'a> Arrival<'a> {
         });
     }
 
-    /// What a session of this generation begins with.
+    /// The part of Engine.IO in a new session.
     fn engine(&self, input: &Input<'_>, revision: Revision, transport: TransportKind) -> Engine {
         let config = &input.shard.core.config;
-        // Decoded first: of `1%29` the digits are 1, not 129.
+        // The value is decoded first: the digits of `1%29` are 1, not 129.
         let jsonp = self.route.jsonp.filter(|_| transport == TransportKind::Polling);
         let jsonp = jsonp.map(|index| http::decode_value(self.request.text(index)));
         Engine {
@@ -318,13 +320,13 @@ impl<'a> Arrival<'a> {
 }
 
 impl At<'_> {
-    /// A request that is one of the session's transport.
+    /// A request of the session's transport.
     fn serve(self, asker: Asker, arrival: &Arrival<'_>, packets: Vec<Inbound>) {
         match arrival.request.http.method {
             http::Method::Get => _ = self.poll(asker),
             http::Method::Post => self.post(asker, arrival, packets),
-            // A preflight that nobody has asked for: older servers answer, newer ones do not know
-            // what to do (docs/protocol/engine-io.md §4.4).
+            // A preflight that is not needed. Older servers answer it, and newer servers refuse it
+            // (docs/protocol/engine-io.md §4.4).
             http::Method::Options if revision_of(self.session) == Some(Revision::V3) => {
                 self.out.writes.push(asker.answer(200, None, Bytes::new()));
             }
@@ -332,14 +334,14 @@ impl At<'_> {
         }
     }
 
-    /// The session has been opened by this request: its open packet is queued, and the time begins
-    /// that it has.
+    /// The session has been opened by this request: its open packet is queued, and its first
+    /// deadlines begin.
     fn begin(&mut self, arrival: &Arrival<'_>) {
         let &Arrival { raw, route, .. } = arrival;
         let engine = self.engine();
         let (revision, silent_until) = (engine.revision, engine.silent_until);
-        // In revision 4 polls spell binary as base64 when they are put together, so there the flag
-        // means nothing (docs/protocol/engine-io.md §1).
+        // In revision 4, polls write binary as base64 when they are put together, so the flag has
+        // no effect there (docs/protocol/engine-io.md §1).
         let is_websocket = self.session.transport == TransportKind::WebSocket;
         self.session.adapts = route.base64 && (revision == Revision::V3 || is_websocket);
         let frame = self.open_packet(revision);
@@ -377,7 +379,7 @@ impl At<'_> {
                 config.ping_timeout.as_millis(),
             );
             b.put_slice(rest.as_bytes());
-            // Nobody has told clients of revision 3, who would not know what to do with it.
+            // Clients of revision 3 do not know this field.
             if revision == Revision::V4 {
                 b.put_slice(format!(",\"maxPayload\":{}", config.max_payload).as_bytes());
             }
@@ -395,8 +397,8 @@ impl At<'_> {
     }
 }
 
-/// The revision that a request for a session is of: everything but `EIO=4` is 3 to genuine servers
-/// (docs/protocol/engine-io.md §0).
+/// The revision of a request for a session. Genuine servers treat everything except `EIO=4` as
+/// revision 3 (docs/protocol/engine-io.md §0).
 const fn claimed(version: EngineVersion) -> Revision {
     match version {
         EngineVersion::V4 => Revision::V4,

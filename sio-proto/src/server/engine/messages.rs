@@ -1,19 +1,19 @@
-//! What a session does with messages of Socket.IO, whatever the revision: attachments find their
-//! packet, and the packet the rules of its revision ([`revision4`], [`revision5`]).
+//! Messages of Socket.IO in a session, for all revisions: attachments are joined to their packet,
+//! and the packet is handled by the rules of its revision ([`revision4`], [`revision5`]).
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::At;
 #[cfg(doc)]
 use super::{revision4, revision5};
 use crate::server::shard::kept_too_much;
 use crate::server::{Breach, BreachKind, EngineMessage};
-use crate::socket::text::{Decoded, Encoder};
-use crate::socket::{Packet, Revision};
+use crate::socket::Packet;
+use crate::socket::text::Decoded;
 use crate::{codec, engine};
 
 impl At<'_> {
-    /// A text message of a session: a packet, or the head of one.
+    /// A text message of a session: a packet, or the header of a packet with attachments.
     pub(super) fn handle_text(&mut self, revision: engine::Revision, decoded: Decoded) -> Result<(), Breach> {
         match self.session.reassembly.handle_decoded(decoded) {
             Err(error) => Err(Breach::new(BreachKind::Attachment, error)),
@@ -40,7 +40,7 @@ impl At<'_> {
         }
     }
 
-    /// A part of a packet, to the operator's parser.
+    /// A part of a packet, for the operator's parser.
     pub(super) fn handle_part(&mut self, revision: engine::Revision, part: EngineMessage) -> Result<(), Breach> {
         let (session, config) = (&mut *self.session, &self.core.config);
         let Some(parser) = &config.parser else {
@@ -66,7 +66,7 @@ impl At<'_> {
         }
     }
 
-    /// What waits for the rest of its packet counts.
+    /// Counts the bytes that wait for the rest of their packet.
     fn weigh_kept(&mut self) -> Result<(), Breach> {
         match self.weigh() {
             true => Ok(()),
@@ -82,7 +82,8 @@ impl At<'_> {
     }
 }
 
-/// More CONNECTs than one second, or the queue for their answers, has room for.
+/// The breach of a client that sends too many CONNECTs for one second, or for the queue of their
+/// answers.
 #[cold]
 pub(super) fn too_many_connects() -> Breach {
     Breach::new(
@@ -91,8 +92,8 @@ pub(super) fn too_many_connects() -> Breach {
     )
 }
 
-/// A packet for a namespace in which it has no place. The namespace is not named unless it is `/`:
-/// the name is what the client makes of it, and may hold a secret.
+/// The breach of a packet that is not allowed for its namespace. The text names the namespace only
+/// if it is `/`, because the client chooses other names, and they may hold a secret.
 #[cold]
 pub(super) fn misplaced(packet: &Packet, why: &str) -> Breach {
     let what = match packet {
@@ -107,9 +108,4 @@ pub(super) fn misplaced(packet: &Packet, why: &str) -> Breach {
         _ => "a namespace",
     };
     Breach::new(BreachKind::Namespace, format_args!("{what} for {namespace}, {why}"))
-}
-
-/// Writes the DISCONNECT from a namespace, which is the same in all revisions.
-pub(crate) fn write_disconnect(out: &mut BytesMut, namespace: &str) {
-    Encoder::new(Revision::Five).disconnect(out, namespace);
 }

@@ -14,7 +14,7 @@ use crate::wire::engine::PostForm;
 use crate::{Frame, LinkId, http};
 
 impl<'a> At<'a> {
-    /// A GET comes to fetch what is queued.
+    /// A GET fetches the queued packets.
     pub(super) fn poll(mut self, asker: Asker) -> Fate<'a> {
         if self.session.parked.is_some() {
             self.out.writes.push(asker.answer(400, None, Bytes::new()));
@@ -23,7 +23,7 @@ impl<'a> At<'a> {
         }
         let engine = engine_of(&mut self.session.wiring);
         if engine.farewell.is_some() {
-            // It was under way before the client has heard that its goodbye was taken.
+            // The GET was under way before the client knew that its goodbye had been accepted.
             self.answer_packets(asker, alloc::vec![NOOP]);
             return Err(self.fail(Reason::TransportClose));
         }
@@ -32,7 +32,7 @@ impl<'a> At<'a> {
         self.session.link = Some(asker.link);
         self.session.parked = Some(Box::new(asker));
         if self.session.state == State::Closing {
-            // A noop goes before the close that a GET comes to fetch, as from genuine servers
+            // A GET that fetches the close gets a noop before it, as from genuine servers
             // (docs/protocol/engine-io.md §12).
             if self.session.outbox.is_empty() {
                 self.push_control(NOOP);
@@ -52,15 +52,16 @@ impl<'a> At<'a> {
         Some(*asker)
     }
 
-    /// Answers the parked GET with what is queued, as far as one answer goes. What is left waits
-    /// for the next GET, which finds it and is answered at once.
+    /// Answers the parked GET with queued packets, up to the limit of one answer. The rest waits
+    /// for the next GET, which is answered at once.
     pub(crate) fn flush_poll(&mut self) {
         if let Some(asker) = self.take_parked() {
             self.answer_poll(asker, Vec::new());
         }
     }
 
-    /// Answers the parked GET, if there is one, with what is queued, or else with a noop.
+    /// Answers the parked GET, if there is one, with queued packets, or with a noop if there are
+    /// none.
     pub(crate) fn end_poll(&mut self) {
         if self.session.flows() && !self.session.outbox.is_empty() {
             self.flush_poll();
@@ -69,8 +70,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Answers the parked GET, if there is one, with this packet alone; what is queued stays
-    /// queued.
+    /// Answers the parked GET, if there is one, with this packet alone. Queued packets stay queued.
     pub(super) fn answer_parked_with(&mut self, frame: Frame) {
         if let Some(asker) = self.take_parked() {
             self.session.taken = self.now;
@@ -78,7 +78,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Answers a GET with what is queued, as far as one answer goes, and `last`.
+    /// Answers a GET with queued packets, up to the limit of one answer, followed by `last`.
     pub(super) fn answer_poll(&mut self, asker: Asker, last: Vec<Frame>) {
         let config = &self.core.config;
         let mut frames = self
@@ -102,7 +102,7 @@ impl<'a> At<'a> {
             .push(asker.answer_packets(content_type, frames, encoding));
     }
 
-    /// The head of a POST has come. Two of them at a time are the end of the session.
+    /// The head of a POST has come. Two POSTs at a time end the session.
     fn begin_post(self, link: LinkId, request: &Request) {
         let Some(other) = self.session.post.replace(link) else {
             return self.core.links.set(link, self.key, Role::Post);
@@ -130,7 +130,8 @@ impl<'a> At<'a> {
         let body = match &request.http.body {
             Ok(body) => body,
             Err(error) => {
-                // What was in it is lost, so the session is over (docs/protocol/engine-io.md §4.4).
+                // The packets of the body are lost, so the session ends (docs/protocol/engine-io.md
+                // §4.4).
                 self.out.writes.push(asker.closing().answer(413, None, Bytes::new()));
                 self.fail_for(Reason::TransportError, Breach::new(BreachKind::Http, error));
                 return;
@@ -143,8 +144,8 @@ impl<'a> At<'a> {
             self.fail_for(Reason::TransportError, breach);
             return;
         }
-        // What the handshake said counts; a request that says something else has been decoded for
-        // nothing.
+        // The form comes from the handshake. If a request names another form, its decoded packets
+        // are not used.
         let form = PostForm {
             revision: engine.revision,
             jsonp: engine.jsonp.is_some(),
@@ -168,7 +169,7 @@ impl<'a> At<'a> {
 impl Arrival<'_> {
     /// The head of a request has come, and its body has not.
     pub(crate) fn handle_body_started(&self, input: &mut Input<'_>, link: LinkId) {
-        // A body with any other method is nobody's, and must not take the place of a POST.
+        // The body of a request with another method must not take the place of a POST.
         if self.request.http.method != http::Method::Post {
             return;
         }
@@ -182,7 +183,7 @@ impl Arrival<'_> {
     }
 }
 
-/// What is wrong with a client that sends two POSTs at once.
+/// The breach of a client that sends two POSTs at once.
 #[cold]
 fn two_posts() -> Breach {
     Breach::new(
@@ -191,9 +192,9 @@ fn two_posts() -> Breach {
     )
 }
 
-/// The answer to a POST whose packets have been taken.
+/// The answer to a POST whose packets have been accepted.
 pub(super) fn taken(mut asker: Asker) -> Write {
     asker.header("cache-control", ByteString::from_static("no-store"));
-    // text/html on purpose, as genuine servers do (docs/protocol/engine-io.md §4.3).
+    // `text/html` on purpose, as from genuine servers (docs/protocol/engine-io.md §4.3).
     asker.answer(200, Some("text/html"), Bytes::from_static(b"ok"))
 }

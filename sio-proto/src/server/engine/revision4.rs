@@ -1,19 +1,20 @@
-//! What a server does with packets of Socket.IO 1 and 2 (protocol revisions 3 and 4;
+//! The server's rules for packets of Socket.IO 1 and 2 (protocol revisions 3 and 4;
 //! docs/protocol/socket-io.md §3.2, §5, §9).
 //!
 //! ```text
 //!            open ─► `/` asked ── accepted ─► `40` ─► the CONNECTs that have waited are asked
 //!                        └────── refused ──► `44"…"`, and `44` for each of them
 //! ```
-//! The client is in `/` without asking; it asks for other namespaces, perhaps with a query behind
-//! the name. Before `/` has been decided upon they wait, and without it they are refused: it is
-//! where genuine servers, too, check who comes. Asking twice is confirmed twice. Packets for a
-//! namespace that the client is not in are ignored.
+//! The client is in `/` without a CONNECT. It asks for other namespaces, perhaps with a query
+//! behind the name. These requests wait until the application has decided about `/`. If `/` is
+//! refused, they are refused too, because genuine servers also check clients in `/`. A second
+//! CONNECT is confirmed a second time. Packets for a namespace that the client is not in are
+//! ignored.
 //!
-//! Text is written in ASCII only, so that it means the same in both text dialects
+//! Text is written in ASCII only, so that it is the same in both text dialects
 //! (docs/protocol/engine-io.md §3.3). Acknowledgements are read in the form of revision 3, too, but
-//! written in that of revision 4: nothing announces a client of 1.0.0-1.0.2, and later ones do not
-//! understand the other.
+//! are written in the form of revision 4: nothing identifies a client of 1.0.0-1.0.2, and later
+//! clients do not understand the form of revision 3.
 
 use alloc::vec::Vec;
 
@@ -29,12 +30,12 @@ use crate::socket::{Packet, Revision};
 
 const ENCODER: Encoder = Encoder::new(Revision::Four);
 
-/// CONNECTs that wait for `/`: namespace and query. Nearly always empty.
+/// CONNECTs that wait for `/`, each with namespace and query. It is nearly always empty.
 #[derive(Debug, Default)]
 pub(crate) struct Queue(Vec<(ByteString, Option<ByteString>)>);
 
 impl Queue {
-    /// What they take in memory, in bytes.
+    /// Memory that they take, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let queries = |query: &Option<ByteString>| query.as_ref().map_or(0, |query| query.len());
         self.0
@@ -55,8 +56,8 @@ impl At<'_> {
     pub(super) fn handle_packet4(&mut self, packet: Packet) -> Result<(), Breach> {
         let found = self.socket_in(packet.namespace());
         match (packet, found) {
-            // Each has an answer, which goes into the queue whether there is room or not. Who does
-            // not fetch them may not ask.
+            // Each CONNECT has an answer, which is queued even if there is no room. A client that
+            // does not fetch its answers may not send further CONNECTs.
             (Packet::Connect { .. }, _) if self.is_full() || !self.may_connect() => {
                 return Err(too_many_connects());
             }
@@ -67,10 +68,10 @@ impl At<'_> {
                 self.event(socket, name, args, id);
             }
             (Packet::Ack { id, args, .. }, Some((socket, Standing::Connected))) => self.acknowledged(socket, id, args),
-            // The decoder lets no client say it.
+            // The decoder accepts no such packet from a client.
             (packet @ Packet::ConnectError { .. }, _) => return Err(misplaced(&packet, "which only servers say")),
             (Packet::Connect { .. }, Some((_, Standing::Asked)))
-            // The client has left, or been made to leave, while these were under way.
+            // The client has left, or had to leave, while these packets were under way.
             | (Packet::Disconnect { .. } | Packet::Ack { .. }, _) => {}
             (packet @ Packet::Event { .. }, _) => {
                 self.tolerated(misplaced(&packet, "in which the client is not"), 1);
@@ -96,20 +97,22 @@ impl At<'_> {
         } else if engine.queue.bytes() + namespace.len() + query.as_ref().map_or(0, |query| query.len()) > max_bytes {
             self.refused(&namespace, NoEntry::Auth.as_str(), None);
         } else if engine.queue.0.iter().all(|(waiting, _)| *waiting != namespace) {
-            // Copied: it may be a slice of a receive buffer.
+            // It is copied, because it may be a slice of a receive buffer.
             let query = query.map(|query| ByteString::from(&*query));
             engine.queue.0.push((ByteString::from(&*namespace), query));
         }
     }
 
-    /// A socket has been let in. If others have waited for that, they are asked now.
+    /// A socket has been accepted. If other CONNECTs have waited for it, the application is asked
+    /// about them now.
     pub(super) fn ask_queued(&mut self) {
         for (namespace, query) in core::mem::take(&mut self.engine().queue.0) {
             self.connect(namespace, query);
         }
     }
 
-    /// A socket has been refused. If that was `/`, those that have waited for it are refused, too.
+    /// A socket has been refused. If it was in `/`, the CONNECTs that have waited for it are
+    /// refused, too.
     pub(super) fn refuse_queued(&mut self) {
         if self.socket_in("/").is_none() {
             for (namespace, _) in core::mem::take(&mut self.engine().queue.0) {
@@ -118,8 +121,8 @@ impl At<'_> {
         }
     }
 
-    /// Asks the user. What the client has to say for itself is in the queries, of its first request
-    /// and of the CONNECT.
+    /// Asks the user. The client's credentials are in the queries of its first request and of the
+    /// CONNECT.
     fn ask_or_refuse(&mut self, namespace: &ByteString, query: Option<ByteString>) {
         let auth = Auth::Query(query.unwrap_or_default());
         if let Err(why) = self.ask(namespace, auth) {
@@ -128,12 +131,7 @@ impl At<'_> {
     }
 }
 
-/// Writes the CONNECT that says: you are in.
-pub(crate) fn write_connected(out: &mut BytesMut, namespace: &str) {
-    ENCODER.connect(out, namespace, None, None);
-}
-
-/// The CONNECT that says: you are in.
+/// The CONNECT that tells the client that it is in the namespace.
 pub(crate) const fn connected(namespace: ByteString) -> Packet {
     Packet::Connect {
         namespace,
@@ -142,15 +140,7 @@ pub(crate) const fn connected(namespace: ByteString) -> Packet {
     }
 }
 
-/// Writes the ERROR that says why not.
-pub(crate) fn write_refused(out: &mut BytesMut, namespace: &str, message: &str, data: Option<&str>) {
-    match data {
-        Some(data) => ENCODER.connect_error(out, namespace, data),
-        None => ENCODER.connect_error(out, namespace, &refusal(message, None)),
-    }
-}
-
-/// The payload of that: the data if there is any, else the message.
+/// The payload of the ERROR: the data if there is any, otherwise the message.
 pub(crate) fn refusal(message: &str, data: Option<&str>) -> ByteString {
     data.map_or_else(
         || {

@@ -1,9 +1,9 @@
-//! What a server does with packets of Socket.IO 3 and 4 (protocol revision 5;
+//! The server's rules for packets of Socket.IO 3 and 4 (protocol revision 5;
 //! docs/protocol/socket-io.md §3.1, §5, §9).
 //!
-//! A namespace is entered by CONNECT and nothing else; whatever breaks the order ends the
-//! connection. Packets for a namespace that the server has just made the client leave are late, not
-//! wrong, and are dropped.
+//! A client enters a namespace only by CONNECT. A packet that breaks the order ends the connection.
+//! Packets for a namespace that the server has just made the client leave are late, not wrong, and
+//! are dropped.
 
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
@@ -16,7 +16,7 @@ use crate::socket::{Packet, Revision};
 use crate::{Sid, json};
 
 const ENCODER: Encoder = Encoder::new(Revision::Five);
-/// What is wrong with a packet in words.
+/// The text of a breach for a packet.
 const IN: &str = "in which the client is already";
 const OUT: &str = "in which the client is not";
 
@@ -25,8 +25,8 @@ impl At<'_> {
     pub(super) fn handle_packet5(&mut self, packet: Packet) -> Result<(), Breach> {
         let found = self.socket_in(packet.namespace());
         match (packet, found) {
-            // Each CONNECT has an answer, which goes into the queue whether there is room or not.
-            // Who does not fetch them may not ask.
+            // Each CONNECT has an answer, which is queued even if there is no room. A client that
+            // does not fetch its answers may not send further CONNECTs.
             (Packet::Connect { .. }, _) if self.is_full() || !self.may_connect() => Err(too_many_connects()),
             (Packet::Connect { namespace, payload, .. }, None) => {
                 let auth = payload.map_or(Auth::None, Auth::Payload);
@@ -35,7 +35,7 @@ impl At<'_> {
                 }
                 Ok(())
             }
-            // The first one is still with the user, who will answer it.
+            // The user is still deciding about the first CONNECT.
             (Packet::Connect { .. }, Some((_, Standing::Asked))) => Ok(()),
             (packet @ Packet::Connect { .. }, Some((_, Standing::Connected))) => Err(misplaced(&packet, IN)),
             (Packet::Disconnect { .. }, Some((socket, _))) => {
@@ -50,7 +50,7 @@ impl At<'_> {
                 self.acknowledged(socket, id, args);
                 Ok(())
             }
-            // The decoder lets no client say it.
+            // The decoder accepts no such packet from a client.
             (packet @ Packet::ConnectError { .. }, _) => Err(misplaced(&packet, "which only servers say")),
             (packet, None) if self.left_lately(packet.namespace()) => Ok(()),
             (packet @ (Packet::Disconnect { .. } | Packet::Event { .. } | Packet::Ack { .. }), _) => {
@@ -60,12 +60,7 @@ impl At<'_> {
     }
 }
 
-/// Writes the CONNECT that says: you are in.
-pub(crate) fn write_connected(out: &mut BytesMut, namespace: &str, sid: &Sid) {
-    ENCODER.connect(out, namespace, None, core::str::from_utf8(&admission(sid)).ok());
-}
-
-/// The CONNECT that says: you are in.
+/// The CONNECT that tells the client that it is in the namespace.
 pub(crate) fn connected(namespace: ByteString, sid: &Sid) -> Packet {
     Packet::Connect {
         namespace,
@@ -74,7 +69,7 @@ pub(crate) fn connected(namespace: ByteString, sid: &Sid) -> Packet {
     }
 }
 
-/// The payload of that.
+/// The payload of this CONNECT.
 fn admission(sid: &Sid) -> [u8; 30] {
     let mut payload = [0; 30];
     payload[..8].copy_from_slice(b"{\"sid\":\"");
@@ -83,12 +78,7 @@ fn admission(sid: &Sid) -> [u8; 30] {
     payload
 }
 
-/// Writes the CONNECT_ERROR that says why not.
-pub(crate) fn write_refused(out: &mut BytesMut, namespace: &str, message: &str, data: Option<&str>) {
-    ENCODER.connect_error(out, namespace, &refusal(message, data));
-}
-
-/// The payload of that.
+/// The payload of the CONNECT_ERROR.
 pub(crate) fn refusal(message: &str, data: Option<&str>) -> ByteString {
     let mut payload = BytesMut::new();
     payload.put_slice(b"{\"message\":");

@@ -1,10 +1,9 @@
-//! What the user decides about sockets, and what is sent to them, in Engine.IO messages
+//! The user's decisions about sockets, and messages to sockets, as Engine.IO messages
 //! (docs/protocol/socket-io.md §3, §5).
 
 use bytes::{BufMut, BytesMut};
-use bytestring::ByteString;
 
-use super::{At, Fate, LATE, MAX_LEFT, Revision, messages, revision_of, revision4, revision5};
+use super::{At, Fate, LATE, MAX_LEFT, Revision, revision_of, revision4, revision5};
 use crate::codec::{self, PacketError};
 use crate::engine::frames;
 use crate::server::{Encoded, EngineMessage, Message, Reason, SendError, Session, TransportKind};
@@ -13,24 +12,16 @@ use crate::socket::text::Encoder;
 use crate::{Config, Frame, SocketKey, socket};
 
 impl<'a> At<'a> {
-    /// The user has let a socket in.
+    /// The user has accepted a socket.
     pub(crate) fn accepted(&mut self, socket: SocketKey) {
         let engine = self.engine();
         engine.joined = true;
         let revision = engine.revision;
         let (namespace, sid) = self.core.socket_names(socket);
-        if self.core.config.parser.is_some() {
-            let packet = match revision {
-                Revision::V4 => revision5::connected(namespace, &sid),
-                Revision::V3 => revision4::connected(namespace),
-            };
-            self.push_parsed(&packet);
-        } else {
-            self.push_text(|b| match revision {
-                Revision::V4 => revision5::write_connected(b, &namespace, &sid),
-                Revision::V3 => revision4::write_connected(b, &namespace),
-            });
-        }
+        self.push_packet(&match revision {
+            Revision::V4 => revision5::connected(namespace, &sid),
+            Revision::V3 => revision4::connected(namespace),
+        });
         if revision == Revision::V3 {
             self.ask_queued();
         }
@@ -39,35 +30,24 @@ impl<'a> At<'a> {
     /// The user has refused a socket.
     pub(crate) fn refused(&mut self, namespace: &str, message: &str, data: Option<&str>) {
         let revision = self.engine().revision;
-        if self.core.config.parser.is_some() {
-            let packet = Packet::ConnectError {
-                namespace: namespace.into(),
-                payload: match revision {
-                    Revision::V4 => revision5::refusal(message, data),
-                    Revision::V3 => revision4::refusal(message, data),
-                },
-            };
-            self.push_parsed(&packet);
-        } else {
-            self.push_text(|b| match revision {
-                Revision::V4 => revision5::write_refused(b, namespace, message, data),
-                Revision::V3 => revision4::write_refused(b, namespace, message, data),
-            });
-        }
+        self.push_packet(&Packet::ConnectError {
+            namespace: namespace.into(),
+            payload: match revision {
+                Revision::V4 => revision5::refusal(message, data),
+                Revision::V3 => revision4::refusal(message, data),
+            },
+        });
         if revision == Revision::V3 {
             self.refuse_queued();
         }
     }
 
-    /// Says once more that the client is in a namespace; revision 3.
+    /// Tells the client once more that it is in a namespace (revision 3).
     pub(super) fn confirm(&mut self, namespace: &str) {
-        if self.core.config.parser.is_some() {
-            return self.push_parsed(&revision4::connected(namespace.into()));
-        }
-        self.push_text(|b| revision4::write_connected(b, namespace));
+        self.push_packet(&revision4::connected(namespace.into()));
     }
 
-    /// The user disconnects a socket, or with it the session.
+    /// The user disconnects a socket, or the whole session.
     pub(crate) fn disconnect(mut self, socket: SocketKey, whole: bool) -> Fate<'a> {
         let reason = Reason::ServerNamespaceDisconnect;
         if !whole {
@@ -83,7 +63,9 @@ impl<'a> At<'a> {
 
     fn disconnect_one(&mut self, socket: SocketKey, reason: Reason) {
         let (namespace, _) = self.core.socket_names(socket);
-        self.push_disconnect(&namespace);
+        self.push_packet(&Packet::Disconnect {
+            namespace: namespace.clone(),
+        });
         self.left(socket, reason);
         let now = self.now;
         let left = &mut self.engine().left;
@@ -93,7 +75,7 @@ impl<'a> At<'a> {
         left.push((namespace, now));
     }
 
-    /// Whether packets for this namespace may be late ones for a socket that the server has
+    /// Whether packets for this namespace may be late packets, for a socket that the server has
     /// disconnected.
     pub(super) fn left_lately(&mut self, namespace: &str) -> bool {
         let now = self.now;
@@ -101,20 +83,19 @@ impl<'a> At<'a> {
         left.any(|(name, at)| *name == *namespace && now.saturating_since(*at) < LATE)
     }
 
-    fn push_disconnect(&mut self, namespace: &ByteString) {
-        if self.core.config.parser.is_some() {
-            let namespace = namespace.clone();
-            return self.push_parsed(&Packet::Disconnect { namespace });
-        }
-        self.push_text(|b| messages::write_disconnect(b, namespace));
-    }
-
-    /// Queues a packet of the protocol itself as the operator's parser writes it. Of one that it
-    /// cannot write the client hears nothing.
-    fn push_parsed(&mut self, packet: &Packet) {
+    /// Queues a CONNECT, CONNECT_ERROR or DISCONNECT: in the form of the operator's parser if there
+    /// is one, otherwise in the standard form of the session's revision. If the parser cannot write
+    /// the packet, the client is not told.
+    fn push_packet(&mut self, packet: &Packet) {
         let revision = self.engine().revision;
         let (config, buffer) = (&self.core.config, &mut self.core.buffer);
-        let Some(parser) = &config.parser else { return };
+        let Some(parser) = &config.parser else {
+            let frame = Frame::text(buffer, |b| {
+                b.put_u8(b'4');
+                encoder(revision).packet(b, packet);
+            });
+            return self.push_control(frame);
+        };
         let assembled = codec::assemble(&**parser, packet, revision, config.max_queued_bytes, buffer);
         if let Ok((first, more)) = assembled {
             for frame in first.into_iter().chain(more) {
@@ -126,19 +107,18 @@ impl<'a> At<'a> {
             }
         }
     }
-
-    /// Queues a packet of Socket.IO in an Engine.IO message.
-    fn push_text(&mut self, write: impl FnOnce(&mut BytesMut)) {
-        let frame = Frame::text(&mut self.core.buffer, |b| {
-            b.put_u8(b'4');
-            write(b);
-        });
-        self.push_control(frame);
-    }
 }
 
-/// Encodes a message for clients of this generation, unless the operator's parser cannot, or it is
-/// too large for the queue of a session.
+/// The writer of the standard form, for clients of this revision of Engine.IO.
+const fn encoder(revision: Revision) -> Encoder {
+    Encoder::new(match revision {
+        Revision::V4 => socket::Revision::Five,
+        Revision::V3 => socket::Revision::Four,
+    })
+}
+
+/// Encodes a message for clients of this generation. It fails if the operator's parser cannot write
+/// the message, or if the message is too large for the queue of a session.
 pub(crate) fn encode_message(
     revision: Revision,
     message: &Message,
@@ -155,10 +135,7 @@ pub(crate) fn encode_message(
         let first = first.ok_or(SendError::Unsupported)?;
         return Ok(Encoded { first, attachments });
     }
-    let encoder = Encoder::new(match revision {
-        Revision::V4 => socket::Revision::Five,
-        Revision::V3 => socket::Revision::Four,
-    });
+    let encoder = encoder(revision);
     let name = message.name.as_deref().unwrap_or_default();
     if !encoder.fits(max_bytes, &message.namespace, name, &message.args) {
         return Err(SendError::TooLarge);
@@ -179,8 +156,8 @@ pub(crate) fn encode_message(
 
 /// Encodes a message of a raw session.
 ///
-/// Refused is text with a raw U+001E for a client of revision 4 that polls: it would split there,
-/// and what stands behind it would be a packet of its own (docs/protocol/engine-io.md §3.1).
+/// A text with a raw U+001E is refused for a client of revision 4 that polls: the text would be
+/// split there, and its second part would be read as a packet (docs/protocol/engine-io.md §3.1).
 pub(crate) fn encode_raw(
     session: &Session,
     message: &EngineMessage,

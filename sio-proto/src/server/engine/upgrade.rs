@@ -15,7 +15,7 @@ use crate::wire::Inbound;
 use crate::{Frame, LinkId};
 
 impl<'a> At<'a> {
-    /// A websocket comes that may become the transport.
+    /// A websocket that may become the transport has connected.
     pub(super) fn attach_candidate(&mut self, asker: Asker, arrival: &Arrival<'_>) {
         let (link, route) = (asker.link, &arrival.route);
         let (accept, headers) = match accept_websocket(asker, &arrival.request.http) {
@@ -69,7 +69,8 @@ impl<'a> At<'a> {
                 }
             }
             Inbound::Engine(Packet::Ping(data)) if data == "probe" => {
-                // Once, however often it asks: nothing says whether it reads the answer.
+                // One answer only, however often the candidate probes: nothing shows whether it
+                // reads the answer.
                 if !core::mem::replace(&mut candidate.probed, true) {
                     self.out.writes.push(Write::Frame(link, PROBE_ANSWER));
                     let next = self.now + NOOP_INTERVAL;
@@ -82,7 +83,7 @@ impl<'a> At<'a> {
                     return self.switch_if_waiting();
                 }
             }
-            // Anything else ends the candidate, and what it said is lost; the session goes on.
+            // Any other packet ends the candidate, and the packet is lost. The session goes on.
             packet => {
                 let breach = match packet {
                     Inbound::Broken(breach) | Inbound::LeftOut(breach, _) => breach,
@@ -95,7 +96,7 @@ impl<'a> At<'a> {
         Ok(self)
     }
 
-    /// Moves the session to its candidate, if that has sent `5`.
+    /// Moves the session to its candidate, if the candidate has sent `5`.
     pub(super) fn switch_if_waiting(mut self) -> Fate<'a> {
         let Some(candidate) = self.engine().candidate.take_if(|candidate| candidate.switching) else {
             return Ok(self);
@@ -111,15 +112,15 @@ impl<'a> At<'a> {
         }
         self.mark_ready();
         self.tell_upgraded();
-        // The packets that were held are no longer kept.
+        // The held packets are no longer kept.
         let _ = self.weigh();
         candidate.held.into_iter().try_fold(self, At::receive)
     }
 
-    /// Lets go of the parked GET, because the session polls no more. A client that has read the
-    /// answer to its probe sends no GET before its `5`, so one that came after that answer was sent
-    /// after the `5`, on a connection that is read earlier: it is answered as if it had come when
-    /// it was sent.
+    /// Releases the parked GET, because the session does not poll any more. A client that has read
+    /// the answer to its probe sends no GET before its `5`. So a GET that came after this answer
+    /// was sent after the `5`, on a connection that was read earlier. It is answered as if it had
+    /// come when it was sent.
     fn end_parked(&mut self) {
         if !self.engine().polled_late {
             return self.answer_parked_with(CLOSE);
@@ -129,7 +130,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Lets the candidate go, if there is one.
+    /// Releases the candidate, if there is one.
     pub(super) fn drop_candidate(&mut self) {
         if let Some(candidate) = self.engine().candidate.take() {
             self.core.links.clear(candidate.link);
@@ -137,8 +138,8 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Whether the transport carries binary as base64 from here on. What is queued was meant for
-    /// polls of another kind.
+    /// Sets whether the transport carries binary as base64 from now on. The queued packets were
+    /// meant for polls of another kind.
     fn set_base64(&mut self, base64: bool) {
         let revision = self.engine().revision;
         let session = &mut *self.session;

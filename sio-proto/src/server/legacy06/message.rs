@@ -1,8 +1,8 @@
-//! Messages to clients of the plain-message transports, whatever their codec.
+//! Messages to clients of the plain-message transports, in every codec.
 //!
-//! A text or JSON message is the event `message` with that one argument. Other events reach the
-//! client as [`MessageCodec::encode_event`](crate::codec::MessageCodec::encode_event) writes them.
-//! Acknowledgements cannot be carried.
+//! A text or JSON message is the event `message` with this one argument. Other events reach the
+//! client in the form of [`MessageCodec::encode_event`](crate::codec::MessageCodec::encode_event).
+//! This wire cannot carry acknowledgements.
 
 use alloc::vec::Vec;
 
@@ -12,29 +12,29 @@ use crate::codec::{Codec, PlainEvent, PlainMessage};
 use crate::server::{Encoded, Message, SendError};
 use crate::{Config, Frame, json};
 
-/// Most bytes that a known codec puts around a message, and the event around its name and
-/// arguments.
+/// The most bytes that a known codec puts around a message, and that the event form puts around
+/// name and arguments.
 const AROUND_MESSAGE: usize = 48;
 
-/// Whether what a message becomes fits into `max` bytes, its frame included. Nothing is written to
-/// find out.
+/// Whether the encoded message fits into `max` bytes, including its frame. Nothing is written to
+/// find this out.
 ///
-/// Each value of the event `message` is a message of its own, with a frame of the codec's around
-/// it; of any other event the name grows up to 6 times and attachments by a third.
+/// Each value of the event `message` becomes a separate message, with a frame of the codec around
+/// it. For any other event, the name grows up to 6 times, and attachments grow by a third.
 fn fits(message: &Message, max: usize) -> bool {
     let args = &message.args;
     let name = message.name.as_deref().unwrap_or_default();
     let attachments = args.attachments.iter().map(|bytes| bytes.len().div_ceil(3) * 4 + 3);
     let given = args.json.len() + attachments.sum::<usize>() + AROUND_MESSAGE;
     match name == "message" && args.attachments.is_empty() {
-        // A value and its comma are two bytes at least.
+        // A value and its comma have at least two bytes.
         true => given + AROUND_MESSAGE / 2 * args.json.len() <= max || given + AROUND_MESSAGE * args.len() <= max,
         false => given + 6 * name.len() <= max || given + json::string_len(name) <= max,
     }
 }
 
-/// Encodes a message for clients of one codec, as the module says, unless it is too large for the
-/// queue of a session.
+/// Encodes a message for clients of one codec, as the module describes, unless the message is too
+/// large for the queue of a session.
 pub(crate) fn encode_message(
     message: &Message,
     codec: &Codec,
@@ -62,7 +62,7 @@ pub(crate) fn encode_message(
     })
 }
 
-/// Says whether this wire can carry the message: it has no acknowledgements.
+/// Checks that this wire can carry the message: it has no acknowledgements.
 pub(crate) const fn check(message: &Message) -> Result<(), SendError> {
     if message.id.is_none() {
         Ok(())

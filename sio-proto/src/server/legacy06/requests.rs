@@ -1,9 +1,9 @@
-//! Requests of the 0.6 family: opening, coming back, posting, by whatever transport
+//! Requests of the 0.6 family: opening, coming back, posting, on every transport
 //! (docs/protocol/legacy-0.6.md §5-§10).
 //!
 //! A stream is opened when the user has accepted, so that a refusal can still have a status. From
-//! then on it is to a session what a websocket is: packets leave as they come, heartbeats go over
-//! it, and when it is lost the client may come back by any transport.
+//! then on a stream is like a websocket for its session: packets leave as they come, heartbeats go
+//! over it, and when it is lost the client may come back by any transport.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -25,19 +25,19 @@ use crate::server::{
 use crate::wire::{Inbound, Wire};
 use crate::{Frame, LinkId, SessionKey, http};
 
-/// What a page of the wrong origin gets for a script.
+/// The answer to a script request of a page that is not allowed.
 const REFUSED_SCRIPT: &str = "alert('Cross domain security restrictions not met');";
 const TEXT: &str = "text/plain; charset=UTF-8";
 
 /// A request of this family.
 pub(crate) struct Arrival<'a> {
     pub(crate) request: &'a Request,
-    /// The number of its codec.
+    /// The number of the request's codec.
     pub(crate) codec: u8,
     pub(crate) route: detect::Legacy06,
 }
 
-/// What a request is for.
+/// The purpose of a request.
 enum Purpose {
     /// It opens a session.
     Open,
@@ -61,7 +61,7 @@ impl Arrival<'_> {
         let allowed = request.stranger().is_none();
         let strange = request.stranger().map(|why| Delivery::Stranger(request.describe(why)));
         input.out.deliveries.extend(strange);
-        // An htmlfile is a page of the server's own.
+        // An htmlfile is a page of the server itself.
         let asker = match (htmlfile, allowed) {
             (true, _) => Asker::without_cors(link, request),
             (false, true) => Asker::with_cors(link, request, cors(&request.http, route.exchange)),
@@ -72,12 +72,12 @@ impl Arrival<'_> {
             (Exchange::Preflight, _) => input.out.writes.push(asker.answer(200, None, Bytes::new())),
             (Exchange::Mismatch, _) => input.out.writes.push(asker.answer(400, None, Bytes::new())),
             (Exchange::BadMethod, _) => input.out.writes.push(asker.answer(405, None, Bytes::new())),
-            // Genuine servers crash here.
+            // Genuine servers crash on such a request.
             (Exchange::Poll | Exchange::Send, _) if jsonp && self.script().is_none() => {
                 input.out.writes.push(asker.answer(400, None, Bytes::new()));
             }
-            // A script that is refused says so, or no browser would run it
-            // (docs/protocol/legacy-0.6.md §7).
+            // The refusal is a script with status 200, because browsers run no script with another
+            // status (docs/protocol/legacy-0.6.md §7).
             (Exchange::Poll, _) if jsonp && !allowed => {
                 let script = asker.answer(200, Some(JSONP_CONTENT_TYPE), REFUSED_SCRIPT);
                 input.out.writes.push(script);
@@ -110,7 +110,7 @@ impl Arrival<'_> {
         }
     }
 
-    /// Whether the request is for a session that there is, which has come back then.
+    /// The purpose of the request. If it is for an existing session, the client has come back.
     fn purpose(&self, input: &mut Input<'_>) -> Purpose {
         let Some(sid) = self.route.session else {
             return Purpose::Open;
@@ -127,14 +127,14 @@ impl Arrival<'_> {
         }
     }
 
-    /// Whose script the answer has to be, if it has to be one.
+    /// The index of the script that the answer has to be, if it has to be a script.
     fn script(&self) -> Option<u64> {
         let jsonp = self.route.transport == Transport::JsonpPolling;
         self.route.index.filter(|_| jsonp)
     }
 
-    /// Makes a session, which asks for the namespace `/`. Its GET is parked, or its websocket open,
-    /// until the user has decided.
+    /// Makes a session, which asks for the namespace `/`. Until the user has decided, its GET is
+    /// parked or its websocket is open.
     fn open(&self, input: &mut Input<'_>, admitted: Admitted<'_>, door: Door) {
         let Some(permit) = input.permit(admitted) else {
             return input.out.writes.push(match door {
@@ -192,7 +192,7 @@ impl Arrival<'_> {
         agree(&input.shard.core.config, asker, self.request, wire, None, input.out)
     }
 
-    /// How packets are written by this transport, if it is a stream.
+    /// How this transport writes packets, if it is a stream.
     fn form(&self, core: &Core) -> Option<StreamForm> {
         let codec = || core.config.legacy06.codec_at(self.codec).clone();
         let encoding = match self.route.transport {
@@ -211,9 +211,9 @@ fn unauthorized(asker: Asker, out: &mut Outputs) {
         .push(asker.closing().answer(401, Some("text/plain"), "unauthorized"));
 }
 
-/// Whether it is a session of this codec: those of others live under other paths. One that lives on
-/// a websocket or stream from elsewhere is unknown: a client comes back by its id when it has lost
-/// the link it had, not before (docs/protocol/legacy-0.6.md §10).
+/// Whether a session belongs to this codec. Sessions of other codecs live under other paths. A
+/// session that lives on a websocket or stream from another address is treated as unknown: a client
+/// may come back by its id only after it has lost its link (docs/protocol/legacy-0.6.md §10).
 fn is_ours(session: &Session, codec: u8, peer: &Peer) -> bool {
     let legacy06 = session.wiring.legacy06();
     legacy06.is_some_and(|legacy06| legacy06.codec == codec) && !session.is_held_against(peer)
@@ -225,7 +225,7 @@ fn cors(request: &http::Request, exchange: Exchange) -> Vec<(&'static str, ByteS
     let Some(origin) = origin(request) else {
         return headers;
     };
-    // Genuine servers say that credentials are welcome beside `*`, too, which no browser takes.
+    // Genuine servers also allow credentials beside `*`, which no browser accepts.
     let (origin, credentials) = match exchange {
         Exchange::Send => ("*", false),
         Exchange::Preflight => (origin, true),
@@ -242,21 +242,21 @@ fn cors(request: &http::Request, exchange: Exchange) -> Vec<(&'static str, ByteS
     headers
 }
 
-/// By what a session is opened.
+/// How a session is opened.
 enum Door {
-    /// A GET that is answered when the user has decided.
+    /// By a GET that is answered when the user has decided.
     Parked(Asker),
-    /// A websocket that has been agreed to.
+    /// By a websocket that the server has accepted.
     WebSocket(Agreed),
 }
 
 impl At<'_> {
-    /// Notes from where the session's websocket or stream has come.
+    /// Records the address from which the session's websocket or stream has come.
     fn hold(&mut self, arrival: &Arrival<'_>) {
         self.session.holder = arrival.request.peer.network();
     }
 
-    /// Gives the session a new link; the one it had is let go.
+    /// Gives the session a new link, and releases the link that it had.
     fn attach(&mut self, link: LinkId, transport: Transport, role: Role) {
         self.detach();
         self.set_transport(transport.into());
@@ -264,7 +264,7 @@ impl At<'_> {
         self.session.link = Some(link);
     }
 
-    /// Takes the session's transport away, politely.
+    /// Takes the session's transport away in the regular way.
     fn detach(&mut self) {
         let Self { core, session, out, .. } = self;
         let legacy06 = legacy06_of(&mut session.wiring);
@@ -303,7 +303,7 @@ impl At<'_> {
         self.next_heartbeat();
     }
 
-    /// The user has accepted: if the session was opened by a stream, that begins now.
+    /// The user has accepted: if the session was opened by a stream, the stream begins now.
     pub(super) fn begin_stream(&mut self) {
         if let Carriage::Stream(form) = &self.session.carriage
             && let Some(asker) = self.session.parked.take()
@@ -318,8 +318,8 @@ impl At<'_> {
 
 impl At<'_> {
     fn poll(mut self, asker: Asker, script: Option<u64>) {
-        // The newer poll is the live one; the older is answered empty (docs/protocol/legacy-0.6.md
-        // §6).
+        // The newer poll is live, and the older poll is answered without messages
+        // (docs/protocol/legacy-0.6.md §6).
         let transport = match script {
             None => Transport::XhrPolling,
             Some(_) => Transport::JsonpPolling,
@@ -331,7 +331,7 @@ impl At<'_> {
         self.mark_ready();
     }
 
-    /// Answers the parked GET with what is queued.
+    /// Answers the parked GET with queued packets.
     pub(crate) fn flush_poll(&mut self) {
         let Some(asker) = self.session.parked.take() else {
             return;

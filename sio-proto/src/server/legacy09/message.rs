@@ -1,4 +1,4 @@
-//! What messages of the server become for clients of 0.7-0.9 (docs/protocol/legacy-0.9.md §4).
+//! Messages of the server as packets for clients of 0.7-0.9 (docs/protocol/legacy-0.9.md §4).
 //!
 //! | message | packet |
 //! |---|---|
@@ -6,14 +6,14 @@
 //! | event `message` with one other argument | `4:::json` |
 //! | any other event | `5:::{"name":…,"args":[…]}` |
 //! | acknowledgement | `6:::ID+[…]`, `6:::ID` without arguments |
-//! | an event, to be acknowledged | the same with `ID+`: the client's application answers |
-//! | the event `message` with one argument, to be acknowledged | the same with `ID`: the client answers by itself, as soon as it has come |
+//! | an event with a request for an acknowledgement | `5` with `ID+`: the client's application answers |
+//! | the event `message` with one argument, with a request for an acknowledgement | `3` or `4` with `ID`: the client answers by itself on receipt |
 //!
-//! Bytes become `{"base64":"…"}` where they stood. No JSON has a raw line break, which clients
-//! before 0.8.3 cannot read: there it can be blank or an escape. A text with a line break goes as
-//! it is, as from genuine servers; for those clients an operator can have it go as JSON
-//! ([`Legacy09::line_breaks_as_json`](crate::Legacy09::line_breaks_as_json)), which for the client
-//! is the same event.
+//! Bytes become `{"base64":"…"}` in place. JSON never has a raw line break, which clients before
+//! 0.8.3 cannot read: in JSON a line break can be a blank or an escape. A text with a line break is
+//! sent unchanged, as from genuine servers. For old clients an operator can have it sent as JSON
+//! ([`Legacy09::line_breaks_as_json`](crate::Legacy09::line_breaks_as_json)), which is the same
+//! event for the client.
 
 use alloc::format;
 
@@ -27,30 +27,29 @@ use crate::socket::Args;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// What breaks a line in the eyes of a regular expression of JavaScript.
+/// The characters that a regular expression of JavaScript treats as line breaks.
 const LINE_BREAKS: [char; 4] = ['\n', '\r', '\u{2028}', '\u{2029}'];
 
-/// What stands around name and arguments: the header of the frame,
+/// Bytes around name and arguments: the header of the frame,
 /// `5:ID+:ENDPOINT:{"name":NAME,"args":[ARGS]}`.
 const AROUND_PACKET: usize = 64;
 
-/// `{"base64":""}`.
+/// The length of `{"base64":""}`.
 const AROUND_BASE64: usize = 13;
 
-/// The namespace that the wire leaves nameless.
+/// The namespace that has no name on this wire.
 const ROOT: &str = "/";
 
-/// The endpoint by which the wire knows a namespace.
+/// The endpoint of a namespace on this wire.
 pub(super) fn endpoint(namespace: &str) -> &str {
     if namespace == ROOT { "" } else { namespace }
 }
 
-/// Whether the packet of a message fits into `max` bytes, its frame included. Nothing is written to
-/// find out, and an ordinary message is not looked through: only one that might not fit, or has
-/// attachments, is.
+/// Whether the packet of a message fits into `max` bytes, including its frame. Nothing is written
+/// to find this out. Only a message that might not fit, or that has attachments, is read through.
 ///
-/// A byte of the name becomes up to 6, one of the JSON up to 2, and bytes become base64 as often as
-/// a placeholder names them.
+/// A byte of the name becomes up to 6 bytes, and a byte of the JSON up to 2. Bytes become base64 as
+/// often as a placeholder names them.
 pub(super) fn fits(message: &Message, max: usize) -> bool {
     let args = &message.args;
     let name = message.name.as_deref().unwrap_or_default();
@@ -70,8 +69,8 @@ pub(super) fn fits(message: &Message, max: usize) -> bool {
     bytes <= max
 }
 
-/// Writes a message; nothing at all if the wire has no way to name its namespace, in which no
-/// client of this generation can be then.
+/// Writes a message. It writes nothing if this wire cannot name the message's namespace; no client
+/// of this generation can be in such a namespace.
 pub(super) fn write(message: &Message, line_breaks_as_json: bool, out: &mut BytesMut) {
     if message.namespace.contains(':') {
         return;
@@ -94,8 +93,8 @@ pub(super) fn write(message: &Message, line_breaks_as_json: bool, out: &mut Byte
             args: array(&message.args),
         },
     };
-    // Of a message genuine servers want to know only that it has come: with `+` a client waits for
-    // its application, which has no answer to a message.
+    // For a message, genuine servers only want to know whether it has arrived. With `+` the client
+    // would wait for its application, which has no answer to a message.
     let by_application = matches!(body, Body::Event { .. });
     let id = digits.map(|digits| Id { digits, by_application });
     packet(id, body).encode(out);
@@ -106,7 +105,7 @@ fn simple(args: &Args, line_breaks_as_json: bool) -> Body {
     let value = &*args.json;
     if value.starts_with('"') {
         let text = json::unescape(value);
-        // Half a surrogate pair is something that JSON can say, and text cannot.
+        // JSON can hold half of a surrogate pair, but text cannot.
         let halved = text.contains('\u{fffd}') && value.contains('\\');
         let cut = line_breaks_as_json && text.contains(LINE_BREAKS);
         if !halved && !cut {
@@ -120,7 +119,7 @@ fn array(args: &Args) -> ByteString {
     format!("[{}]", line(args)).into()
 }
 
-/// The arguments on one line, their bytes written out.
+/// The arguments on one line, with their bytes written out.
 fn line(args: &Args) -> ByteString {
     let inlined;
     let values = if args.attachments.is_empty() {
@@ -132,8 +131,8 @@ fn line(args: &Args) -> ByteString {
     if !values.contains(LINE_BREAKS) {
         return values.into();
     }
-    // Between values a line break is blank; inside strings JSON has only the two that it does not
-    // count as such.
+    // Between values, a line break is only a blank. Inside strings, JSON can only have the two line
+    // breaks that it does not treat as such.
     let blanked = values.replace(['\n', '\r'], " ");
     blanked
         .replace('\u{2028}', "\\u2028")
@@ -183,8 +182,8 @@ mod tests {
         }
     }
 
-    /// Hardening C5: the client acknowledges a message by itself, an event when its application
-    /// does.
+    /// Hardening C5: the client itself acknowledges a message; its application acknowledges an
+    /// event.
     #[test]
     fn who_acknowledges_is_in_the_id() {
         assert_eq!(event("/", "message", "\"tobi\"", Some(1)), "3:1::tobi");

@@ -1,17 +1,17 @@
-//! What the packets of a 0.7-0.9 client do (docs/protocol/legacy-0.9.md §4, §11, §13).
+//! The effects of packets of a 0.7-0.9 client (docs/protocol/legacy-0.9.md §4, §11, §13).
 //!
 //! | packet | delivery |
 //! |---|---|
-//! | `1::/ns?query` | asks for the namespace; the query, and that of the handshake, are its `auth` |
-//! | `3`, `4` | the event `message` with that one argument |
+//! | `1::/ns?query` | asks for the namespace; this query and the query of the handshake are its `auth` |
+//! | `3`, `4` | the event `message` with this one argument |
 //! | `5` | the event |
-//! | any of these with `ID+` | the same, to be acknowledged |
-//! | any packet with `ID` | is acknowledged at once, by us |
+//! | `3`, `4`, `5` with `ID+` | the event, with a request for an acknowledgement |
+//! | any packet with `ID` | the server acknowledges it at once |
 //! | `6` | the acknowledgement |
-//! | what is no packet, and events with reserved names | nothing; the session lives |
+//! | text that is no packet, and events with reserved names | nothing; the session lives |
 //!
-//! Packets for a namespace that the client has not joined are kept until it has, a few of them:
-//! after a reconnect genuine clients send what they have buffered before they join.
+//! Packets for a namespace that the client has not joined are kept until it has, up to a limit:
+//! after a reconnect, genuine clients send their buffered packets before they join.
 
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -45,13 +45,13 @@ impl<'a> At<'a> {
             return Ok(self);
         }
         if self.session.state == State::Closing {
-            // Nothing is taken any more but a goodbye.
+            // Only a goodbye is accepted now.
             if packet.body == Body::Disconnect && packet.endpoint.is_empty() {
                 return Err(self.finish(Reason::TransportClose, Farewell::Nothing));
             }
             return Ok(self);
         }
-        // Who has packets acknowledged and does not fetch that gets no more of it.
+        // A client that asks for acknowledgements and does not fetch them gets no more of them.
         if let Some(id) = packet.id.as_ref().filter(|id| !id.by_application)
             && !self.is_full()
         {
@@ -66,7 +66,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The cursor after a rule was broken that does not cost the session.
+    /// The cursor after a breach that does not end the session.
     #[cold]
     fn after(mut self, breach: Breach, times: u32) -> Self {
         self.tolerated(breach, times);
@@ -107,7 +107,7 @@ impl<'a> At<'a> {
                 }
             },
             Body::Ack { id, args } => {
-                // An id that is no number is none of ours, and not owed.
+                // An id that is no number was not sent by this server, and is not owed.
                 if let (Some((socket, Standing::Connected)), Ok(id)) = (self.socket_in(&namespace), id.parse()) {
                     match arguments(args.as_ref(), &self.core.config) {
                         Ok(args) => self.acknowledged(socket, id, args),
@@ -125,14 +125,14 @@ impl<'a> At<'a> {
         self.push_to(endpoint.clone(), Body::Ack { id, args });
     }
 
-    /// The client wants to join a namespace. It is told by the endpoint that it has used, query and
-    /// all (docs/protocol/legacy-0.9.md §11).
+    /// The client wants to join a namespace. The answer has the endpoint that the client has used,
+    /// including its query (docs/protocol/legacy-0.9.md §11).
     fn connect(&mut self, packet: &Packet, namespace: ByteString, query: &ByteString) {
         if self.is_full() {
             return;
         }
         match self.socket_in(&namespace) {
-            // `1::` again, to which genuine servers connect the client a second time.
+            // A repeated `1::`. Genuine servers connect the client a second time.
             _ if &*namespace == "/" => {}
             Some((_, Standing::Asked)) => {}
             Some((_, Standing::Connected)) => {
@@ -143,11 +143,11 @@ impl<'a> At<'a> {
                 let own = own.unwrap_or_else(|| query.strip_prefix('?').unwrap_or(query));
                 let limits = &self.core.config.packet;
                 let fits = packet.endpoint.len() <= limits.max_namespace_bytes && own.len() <= limits.max_query_bytes;
-                // Copied, within its limit: it may be a slice of a receive buffer.
+                // It is copied, within its limit, because it may be a slice of a receive buffer.
                 let auth = Auth::Query(if fits { ByteString::from(own) } else { ByteString::new() });
                 if *packet.endpoint != *namespace && fits {
                     let rare = self.legacy09().rare.get_or_insert_default();
-                    // Copied: both may be slices of a receive buffer.
+                    // They are copied, because both may be slices of a receive buffer.
                     rare.aliases
                         .push((ByteString::from(&*namespace), ByteString::from(&*packet.endpoint)));
                     self.session.adapts = true;
@@ -173,7 +173,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// A message or an event for the user, unless it breaks a rule, which is noted.
+    /// A message or an event for the user. If it breaks a rule, the breach is recorded.
     fn deliver_or_note(&mut self, socket: SocketKey, packet: &Packet) {
         if let Err(breach) = self.deliver(socket, packet) {
             self.tolerated(breach, 1);
@@ -181,7 +181,7 @@ impl<'a> At<'a> {
     }
 
     fn deliver(&mut self, socket: SocketKey, packet: &Packet) -> Result<(), Breach> {
-        // An id that is no number of ours can be acknowledged on receipt, but not later.
+        // An id that does not fit our number type can be acknowledged on receipt, but not later.
         let by_application = packet.id.as_ref().filter(|id| id.by_application);
         let ack = by_application.and_then(|id| id.digits.parse().ok());
         let message = ByteString::from_static("message");
@@ -217,7 +217,7 @@ impl<'a> At<'a> {
         Ok(())
     }
 
-    /// Keeps a packet for a namespace that may yet be joined.
+    /// Keeps a packet for a namespace that the client may still join.
     fn hold(&mut self, packet: &Packet) -> Result<(), Breach> {
         let config = &self.core.config;
         let (max_packets, max_bytes) = (config.legacy09.max_unjoined_packets, config.max_payload);
@@ -231,18 +231,18 @@ impl<'a> At<'a> {
             ));
         }
         rare.held_bytes += text.len();
-        // It was encoded as text.
+        // The frame was encoded as text.
         rare.held.extend(ByteString::try_from(text.freeze()).ok());
         Ok(())
     }
 
-    /// Delivers what was kept for a namespace that has been joined.
+    /// Delivers the packets that were kept for a namespace that has been joined.
     pub(super) fn release(&mut self, namespace: &str, socket: SocketKey) {
         let Some(rare) = &mut self.legacy09().rare else { return };
         let held = core::mem::take(&mut rare.held);
         rare.held_bytes = 0;
         for text in held {
-            // What was encoded from a packet is one.
+            // The text was encoded from a packet, so it is a packet.
             let Ok(packet) = Packet::decode(&text) else { continue };
             if namespace_of(&packet).is_some_and(|of| *of == *namespace) {
                 self.deliver_or_note(socket, &packet);
@@ -255,8 +255,8 @@ impl<'a> At<'a> {
     }
 }
 
-/// The namespace of a packet; `None` if the endpoint names none. A comma cannot be carried to other
-/// generations.
+/// The namespace of a packet; `None` if the endpoint names none. Other generations cannot carry a
+/// comma.
 fn namespace_of(packet: &Packet) -> Option<ByteString> {
     match packet.namespace() {
         "" => Some(ByteString::from_static("/")),
@@ -265,7 +265,7 @@ fn namespace_of(packet: &Packet) -> Option<ByteString> {
     }
 }
 
-/// The same packet for a client that knows its namespace by another endpoint.
+/// The packet of this frame for a client that knows its namespace by another endpoint.
 pub(crate) fn readdress(legacy09: &Legacy09, frame: &Frame) -> Frame {
     let aliases = legacy09.rare.as_ref().map_or(&[][..], |rare| &rare.aliases);
     let text = core::str::from_utf8(frame.payload()).unwrap_or_default();
@@ -284,13 +284,13 @@ pub(crate) fn readdress(legacy09: &Legacy09, frame: &Frame) -> Frame {
     })
 }
 
-/// What is wrong with a packet that has been taken apart.
+/// The breach of a packet whose parts have been read.
 #[cold]
 fn broken_packet(error: impl Into<DecodeError>) -> Breach {
     Breach::new(BreachKind::SocketPacket, error.into())
 }
 
-/// The elements of an array as arguments, if it is not nested too deep.
+/// The elements of an array as arguments, if the array is not nested too deep.
 fn arguments(array: Option<&ByteString>, config: &Config) -> Result<Args, Breach> {
     let Some(array) = array else {
         return Ok(Args::default());

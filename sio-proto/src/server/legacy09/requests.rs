@@ -97,9 +97,9 @@ pub(crate) fn handle(
     }
 }
 
-/// What the answer to a request has to know, with the headers of genuine servers.
+/// The facts about a request that its answer needs, with the headers of genuine servers.
 fn asker_of(link: LinkId, request: &Request, route: &detect::Legacy09, script: Option<u64>) -> Asker {
-    // A page of scripts, which is the server's own.
+    // The answer is a page of scripts of the server itself.
     let is_page = matches!(
         route,
         detect::Legacy09::Transport {
@@ -117,7 +117,7 @@ fn asker_of(link: LinkId, request: &Request, route: &detect::Legacy09, script: O
     if let detect::Legacy09::Transport { exchange, .. } = route
         && (script.is_some() || *exchange == Exchange::Send && !headers.is_empty())
     {
-        // Internet Explorer takes a script that repeats what was sent for an attack
+        // Internet Explorer treats a script that repeats parts of the request as an attack
         // (docs/protocol/legacy-0.9.md §6, §7).
         headers.push(("X-XSS-Protection", ByteString::from_static("0")));
     }
@@ -130,7 +130,7 @@ pub(crate) fn refuse_protocol(link: LinkId, request: &Request, out: &mut Outputs
     refuse(asker, None, 500, handshake::UNKNOWN_PROTOCOL, out);
 }
 
-/// Whose script the answer has to be, if it has to be one.
+/// The index of the script that the answer has to be, if it has to be a script.
 const fn script_of(route: &detect::Legacy09) -> Option<u64> {
     match *route {
         detect::Legacy09::Handshake { jsonp, .. } => jsonp,
@@ -147,8 +147,8 @@ const fn script_of(route: &detect::Legacy09) -> Option<u64> {
     }
 }
 
-/// Whether the request comes from a JSONP client: its answer is a script, or its body a form that
-/// every page can send.
+/// Whether the request comes from a JSONP client: its answer is a script, or its body is a form
+/// that every page can send.
 const fn is_jsonp(route: &detect::Legacy09) -> bool {
     match route {
         detect::Legacy09::Handshake { jsonp, .. } => jsonp.is_some(),
@@ -157,15 +157,15 @@ const fn is_jsonp(route: &detect::Legacy09) -> bool {
     }
 }
 
-/// The session with this id, if it is one of this generation: an id of another is unknown here
-/// (docs/protocol/detection.md §5). So is one that lives on a websocket or stream from elsewhere:
-/// its id is no key to it (docs/protocol/legacy-0.9.md §9).
+/// The session with this id, if it belongs to this generation. The id of another generation is
+/// unknown here (docs/protocol/detection.md §5). A session that lives on a websocket or stream from
+/// another address is also treated as unknown (docs/protocol/legacy-0.9.md §9).
 fn find(input: &Input<'_>, request: &Request, sid: detect::Part) -> Option<SessionKey> {
     let (key, session) = input.shard.find_session(request.text(sid))?;
     (session.wiring.legacy09().is_some() && !session.is_held_against(&request.peer)).then_some(key)
 }
 
-/// Whether the client knows the session, so that it may use it. It has come back, in any case.
+/// Whether the client knows the session and may use it. In either case the client has come back.
 fn may_use(input: &mut Input<'_>, session: SessionKey) -> bool {
     let known = input.at(session, |mut at: At<'_>| {
         at.came_back();
@@ -180,12 +180,12 @@ const fn is_offered(config: &Config, transport: Transport) -> bool {
         Transport::XhrPolling => config.transports.polling,
         Transport::Htmlfile => config.transports.polling && config.transports.htmlfile,
         Transport::JsonpPolling => config.transports.polling && config.transports.jsonp,
-        // Clients of this generation have none.
+        // Clients of this generation do not have it.
         Transport::XhrMultipart => false,
     }
 }
 
-/// The headers that genuine 0.9 servers answer with, which older clients take as well
+/// The headers that genuine 0.9 servers send; older clients accept them as well
 /// (docs/protocol/legacy-0.9.md §2.2, §15).
 fn cors(request: &http::Request) -> Vec<(&'static str, ByteString)> {
     let Some(origin) = origin(request) else {
@@ -200,7 +200,7 @@ fn cors(request: &http::Request) -> Vec<(&'static str, ByteString)> {
 fn refuse(asker: Asker, script: Option<u64>, status: u16, message: &'static str, out: &mut Outputs) {
     out.writes.push(match script {
         None => asker.answer(status, Some("text/plain"), message),
-        // No browser runs a script that is an error.
+        // Browsers run no script whose status is an error.
         Some(index) => {
             let mut body = BytesMut::new();
             write_jsonp_error(index, message, &mut body);
@@ -209,8 +209,7 @@ fn refuse(asker: Asker, script: Option<u64>, status: u16, message: &'static str,
     });
 }
 
-/// Makes a session, which asks for the namespace `/`. Its handshake waits until the user has
-/// decided.
+/// Makes a session, which asks for the namespace `/`. Its handshake waits for the user's decision.
 fn open(input: &mut Input<'_>, asker: Asker, request: &Request, script: Option<u64>) {
     if !matches!(request.http.method, http::Method::Get | http::Method::Post) {
         return input.out.writes.push(asker.answer(405, None, Bytes::new()));
@@ -242,7 +241,7 @@ fn open(input: &mut Input<'_>, asker: Asker, request: &Request, script: Option<u
     );
 }
 
-/// The page goes away, and says so.
+/// The page goes away and tells the server.
 fn goodbye(input: &mut Input<'_>, session: Option<SessionKey>, asker: Asker) {
     input.out.writes.push(asker.answer(200, None, Bytes::new()));
     if let Some(session) = session {
@@ -254,9 +253,9 @@ fn goodbye(input: &mut Input<'_>, session: Option<SessionKey>, asker: Asker) {
 struct Arrival<'a> {
     request: &'a Request,
     transport: Transport,
-    /// Whose script the answer has to be, if it has to be one.
+    /// The index of the script that the answer has to be, if it has to be a script.
     script: Option<u64>,
-    /// The session, if there is one that its client knows.
+    /// The session, if it exists and its client knows it.
     session: Option<SessionKey>,
 }
 
@@ -268,7 +267,7 @@ impl Arrival<'_> {
             return;
         };
         let Some(session) = self.session else {
-            return tell_unknown(&mut input.shard.core, &agreed, input.out);
+            return tell_unknown(input, &agreed);
         };
         input.at(session, |mut at: At<'_>| {
             let waits = agreed.is_opening();
@@ -308,6 +307,7 @@ impl Arrival<'_> {
             return answer(asker, self.script, alloc::vec![frame], input.out);
         };
         input.at(session, |mut at: At<'_>| {
+            // The newer poll is live: an older one that is still held is answered with a noop.
             at.attach(asker.link, self.transport, Role::Parked);
             at.session.parked = Some(Box::new(asker));
             at.legacy09().script = self.script;
@@ -320,7 +320,7 @@ impl Arrival<'_> {
         });
     }
 
-    /// Notes a rule that was broken, which does not cost the session.
+    /// Records a breach that does not end the session.
     fn note(&self, input: &mut Input<'_>, breach: Breach) {
         if let Some(session) = self.session {
             input.at(session, |mut at: At<'_>| at.tolerated(breach, 1));
@@ -332,8 +332,8 @@ impl Arrival<'_> {
             input.out.writes.push(asker.answer(400, None, Bytes::new()));
             return self.note(input, breach.clone());
         }
-        // Whatever becomes of the packets. A client whose session is gone learns it from its next
-        // poll (docs/protocol/legacy-0.9.md §6).
+        // The answer does not depend on the packets. A client whose session is gone learns it from
+        // its next poll (docs/protocol/legacy-0.9.md §6).
         let taken = asker.answer(200, Some(TEXT), Bytes::from_static(b"1"));
         input.out.writes.push(taken);
         if let Some(session) = self.session {
@@ -342,29 +342,30 @@ impl Arrival<'_> {
     }
 }
 
-/// The client believes no HTTP error to an upgrade; this it believes (docs/protocol/legacy-0.9.md
-/// §9).
-fn tell_unknown(core: &mut Core, agreed: &Agreed, out: &mut Outputs) {
-    let link = agreed.link;
+/// The client ignores an HTTP error as the answer to an upgrade, but it reads this packet
+/// (docs/protocol/legacy-0.9.md §9).
+fn tell_unknown(input: &mut Input<'_>, agreed: &Agreed) {
+    let (link, core) = (agreed.link, &mut input.shard.core);
+    let writes = &mut input.out.writes;
     match agreed.form() {
-        // The connection tells it when the handshake is complete.
+        // The connection tells the client when the handshake is complete.
         Some(_) if agreed.is_opening() => return,
         Some(form) => {
             let (frames, form) = (alloc::vec![not_handshaken(core)], form.clone());
-            out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
+            writes.push(Write::Part(link, Box::new(Part { frames, form })));
         }
-        None => out.writes.push(Write::Frame(link, not_handshaken(core))),
+        None => writes.push(Write::Frame(link, not_handshaken(core))),
     }
-    out.writes.push(agreed.farewell());
+    writes.push(agreed.farewell());
 }
 
-/// What a client is told whose session is unknown.
+/// The packet for a client whose session is unknown.
 fn not_handshaken(core: &mut Core) -> Frame {
     Frame::text(&mut core.buffer, |b| b.extend_from_slice(NOT_HANDSHAKEN.as_bytes()))
 }
 
 impl<'a> At<'a> {
-    /// Refuses the handshake that waits; there is no session then.
+    /// Refuses the handshake that waits. There is no session then.
     pub(super) fn refuse_handshake(mut self, status: u16, message: &'static str) -> Ended<'a> {
         if let Some((asker, script)) = self.take_parked() {
             refuse(asker, script, status, message, self.out);
@@ -372,7 +373,7 @@ impl<'a> At<'a> {
         self.end(Reason::ForcedServerClose)
     }
 
-    /// The user has let the client in: it learns its id.
+    /// The user has accepted the client: the client gets its id.
     pub(super) fn answer_handshake(&mut self) {
         let config = &self.core.config;
         let flashsocket = config.legacy09.flashsocket;
@@ -411,7 +412,7 @@ impl<'a> At<'a> {
         self.set_deadline(open_until);
     }
 
-    /// What waits leaves on a new websocket or stream.
+    /// Waiting packets leave on a new websocket or stream.
     pub(super) fn begin(mut self) -> Fate<'a> {
         if self.session.state == State::Closing {
             return Err(self.finish(Reason::ForcedServerClose, Farewell::Nothing));
@@ -421,8 +422,8 @@ impl<'a> At<'a> {
         Ok(self)
     }
 
-    /// Gives the session a new link; the one it had is let go. The last transport that is opened is
-    /// the session's (docs/protocol/legacy-0.9.md §6).
+    /// Gives the session a new link, and releases the link that it had. The session uses the
+    /// transport that was opened last (docs/protocol/legacy-0.9.md §6).
     fn attach(&mut self, link: LinkId, transport: Transport, role: Role) {
         self.detach();
         let connect = Frame::text(&mut self.core.buffer, |b| {
@@ -434,8 +435,8 @@ impl<'a> At<'a> {
         session.link = Some(link);
         let legacy09 = legacy09_of(&mut session.wiring);
         let before = core::mem::replace(&mut legacy09.phase, Phase::Open(transport));
-        // A client that falls back to another transport has never seen the `1::` that was sent on
-        // the one before, and waits for it (§10).
+        // A client that falls back to another transport has not received the `1::` on the earlier
+        // transport, and waits for it (§10).
         if matches!(before, Phase::Open(other) if other != transport) && session.outbox.front() != Some(&connect) {
             session.outbox_bytes += connect.len();
             session.outbox.push_front(connect);
@@ -455,7 +456,7 @@ impl<'a> At<'a> {
         session.unblock(&mut core.backlog);
     }
 
-    /// Takes the parked request, if there is one, and whose script its answer is.
+    /// Takes the parked request, if there is one, and the index of its script.
     pub(super) fn take_parked(&mut self) -> Option<(Asker, Option<u64>)> {
         let asker = self.session.parked.take()?;
         self.session.link = None;
@@ -463,7 +464,7 @@ impl<'a> At<'a> {
         Some((*asker, self.legacy09().script))
     }
 
-    /// Answers the parked poll with what is queued.
+    /// Answers the parked poll with queued packets.
     pub(crate) fn flush_poll(&mut self) {
         if self.is_handshaken()
             && let Some((asker, script)) = self.take_parked()
@@ -473,7 +474,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Answers the parked poll with what is queued, or else with a noop.
+    /// Answers the parked poll with queued packets, or with a noop if there are none.
     pub(crate) fn end_poll(&mut self) {
         if self.session.outbox.is_empty() {
             self.push(&Packet::new(Body::Noop));

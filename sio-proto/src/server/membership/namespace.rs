@@ -1,5 +1,6 @@
 //! Namespaces that have sockets in this shard.
 
+use crate::SocketKey;
 use crate::id::{NamespaceSlot, RoomSlot};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -15,7 +16,7 @@ pub(crate) struct Namespace {
     pub(crate) name: ByteString,
     pub(crate) members: Vec<Member>,
     pub(crate) rooms: BTreeMap<ByteString, RoomSlot>,
-    /// Sockets that are connected or have asked: when none is left the namespace is forgotten.
+    /// Sockets that are connected or have asked. When none is left, the namespace is forgotten.
     pub(crate) sockets: u32,
 }
 
@@ -35,7 +36,7 @@ impl Namespaces {
         }
     }
 
-    /// Has somebody told of rooms that begin and end.
+    /// Sets the watch that is told of rooms that begin and end.
     pub(crate) fn watch(&mut self, watch: Box<dyn RoomWatch>) {
         self.watch = Some(watch);
     }
@@ -58,6 +59,24 @@ impl Namespaces {
         namespace.rooms.remove(name);
     }
 
+    /// A socket has joined a room of the namespace.
+    pub(crate) fn tell_joined(&mut self, namespace: NamespaceSlot, room: &str, socket: SocketKey) {
+        if let Some(watch) = &mut self.watch
+            && let Some(namespace) = self.slab.get(namespace)
+        {
+            watch.joined(&namespace.name, room, socket);
+        }
+    }
+
+    /// A socket has left a room of the namespace.
+    pub(crate) fn tell_left(&mut self, namespace: NamespaceSlot, room: &str, socket: SocketKey) {
+        if let Some(watch) = &mut self.watch
+            && let Some(namespace) = self.slab.get(namespace)
+        {
+            watch.left(&namespace.name, room, socket);
+        }
+    }
+
     pub(crate) fn find(&self, name: &str) -> Option<NamespaceSlot> {
         self.by_name.get(name).copied()
     }
@@ -70,8 +89,8 @@ impl Namespaces {
         self.slab.get_mut(slot).expect("a socket keeps its namespace")
     }
 
-    /// Counts one more socket in the namespace, which is made if need be; `None` when there are
-    /// `max` already.
+    /// Counts one more socket in the namespace, which is made if necessary. `None` if there are
+    /// already `max` namespaces.
     pub(crate) fn enter(&mut self, name: &ByteString, max: usize) -> Option<NamespaceSlot> {
         if let Some(slot) = self.find(name) {
             self.get_mut(slot).sockets += 1;
@@ -80,7 +99,8 @@ impl Namespaces {
         if self.slab.len() >= max {
             return None;
         }
-        // The name may be a slice of a receive buffer, which must not live as long as a namespace.
+        // The name may be a slice of a receive buffer, which must not be kept as long as a
+        // namespace.
         let name = ByteString::from(&**name);
         let namespace = Namespace {
             name: name.clone(),
@@ -93,7 +113,7 @@ impl Namespaces {
         Some(slot)
     }
 
-    /// Counts one socket less; the last one takes the namespace with it.
+    /// Counts one socket less. With the last socket the namespace is forgotten.
     pub(crate) fn exit(&mut self, slot: NamespaceSlot) {
         let namespace = self.get_mut(slot);
         namespace.sockets -= 1;

@@ -1,15 +1,16 @@
 //! Rooms: named sets of sockets inside a namespace.
 //!
-//! Members stand densely in a vector and each socket knows its position in each of its rooms, so
+//! Members stand densely in a vector, and each socket knows its position in each of its rooms. So
 //! joining and leaving are constant work, and a broadcast walks memory in order. An empty room is
-//! forgotten. Invariant: `rooms[r].members[p].socket == s` exactly if `sockets[s].rooms` holds
-//! `(r, p)`.
+//! forgotten. Invariant: `rooms[r].members[p].socket == s` exactly if `sockets[s].rooms` holds `(r,
+//! p)`.
 
 use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
 use super::{Member, Membership, trim};
+use crate::SocketKey;
 use crate::id::{NamespaceSlot, RoomSlot, SocketSlot};
 
 #[derive(Debug)]
@@ -18,18 +19,26 @@ pub(crate) struct Room {
     pub(crate) members: Vec<Member>,
 }
 
-/// Is told which rooms a shard has, as they begin and end: so that others need not ask a shard that
-/// has none of a room's members.
+/// Receives the rooms of a shard as they begin and end. So a caller need not ask a shard that has
+/// no members of a room.
 ///
-/// It is called while the shard works, and must neither wait nor come back to it.
+/// It is called while the shard works. It must neither wait nor call the shard.
 pub trait RoomWatch: Send {
-    /// A room has its first member.
+    /// A room has its first member. [`RoomWatch::joined`] follows.
     fn begins(&mut self, namespace: &str, room: &str);
     /// A room has lost its last member.
     fn ends(&mut self, namespace: &str, room: &str);
+    /// A socket has become a member of a room.
+    fn joined(&mut self, namespace: &str, room: &str, socket: SocketKey) {
+        let _ = (namespace, room, socket);
+    }
+    /// A socket is no longer a member of a room. [`RoomWatch::ends`] follows if it was the last.
+    fn left(&mut self, namespace: &str, room: &str, socket: SocketKey) {
+        let _ = (namespace, room, socket);
+    }
 }
 
-/// How many rooms one socket may be in, and what their names may weigh.
+/// How many rooms one socket may be in, and how long their names may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) max_rooms: usize,
@@ -38,8 +47,8 @@ pub(crate) struct Limits {
 }
 
 impl Membership {
-    /// Makes a socket a member of a room. True if it is one now; false if the name is too long, or
-    /// it may be in no more rooms.
+    /// Makes a socket a member of a room. True if it is a member now. False if the name is too
+    /// long, or if the socket may not be in more rooms.
     pub(crate) fn join(&mut self, slot: SocketSlot, name: &str, limits: Limits) -> bool {
         let Self {
             sockets,
@@ -79,6 +88,8 @@ impl Membership {
             socket: slot,
             session: socket.session,
         });
+        let (namespace, key) = (socket.namespace, self.key(slot));
+        self.namespaces.tell_joined(namespace, name, key);
         true
     }
 
@@ -94,7 +105,7 @@ impl Membership {
         if let Some(at) = socket.rooms.iter().position(|(r, _)| *r == room) {
             let (_, position) = socket.rooms.swap_remove(at);
             socket.room_bytes -= name.len() as u32;
-            self.take_member(namespace, room, position);
+            self.take_member(slot, namespace, room, position);
         }
     }
 
@@ -104,11 +115,12 @@ impl Membership {
             return;
         };
         while let Some((room, position)) = self.sockets.get_mut(slot).and_then(|socket| socket.rooms.pop()) {
-            self.take_member(namespace, room, position);
+            self.take_member(slot, namespace, room, position);
         }
     }
 
-    fn take_member(&mut self, namespace: NamespaceSlot, room: RoomSlot, position: u32) {
+    fn take_member(&mut self, slot: SocketSlot, namespace: NamespaceSlot, room: RoomSlot, position: u32) {
+        let key = self.key(slot);
         let Some(entry) = self.rooms.get_mut(room) else { return };
         entry.members.swap_remove(position as usize);
         trim(&mut entry.members);
@@ -118,6 +130,7 @@ impl Membership {
         {
             place.1 = position;
         }
+        self.namespaces.tell_left(namespace, &entry.name, key);
         if entry.members.is_empty() {
             self.namespaces.remove_room(namespace, &entry.name);
             self.rooms.remove(room);

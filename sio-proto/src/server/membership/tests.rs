@@ -1,4 +1,4 @@
-//! Membership against a naive model: a list of sockets, each with the names of its rooms.
+//! Membership compared with a naive model: a list of sockets, each with the names of its rooms.
 
 extern crate std;
 
@@ -44,7 +44,7 @@ fn name(room: u8) -> ByteString {
     ByteString::from(["a", "bb", "ccc", "dddd", "eeeee", "f"][usize::from(room)])
 }
 
-/// What the model knows of a socket.
+/// The model's state of a socket.
 struct Known {
     key: SocketKey,
     namespace: u8,
@@ -52,17 +52,36 @@ struct Known {
     rooms: BTreeSet<u8>,
 }
 
-/// Watches as the directory of an adapter does.
+/// What is told of rooms: which there are, and who is in them.
+type Told = BTreeMap<(String, String), Vec<SocketKey>>;
+
+/// A watch that records rooms like the directory of an adapter, and their members.
 #[derive(Clone, Default)]
-struct Watched(std::sync::Arc<std::sync::Mutex<BTreeSet<(String, String)>>>);
+struct Watched(std::sync::Arc<std::sync::Mutex<Told>>);
 
 impl RoomWatch for Watched {
     fn begins(&mut self, namespace: &str, room: &str) {
-        assert!(self.0.lock().unwrap().insert((namespace.into(), room.into())));
+        let room = (namespace.into(), room.into());
+        assert!(self.0.lock().unwrap().insert(room, Vec::new()).is_none());
     }
 
     fn ends(&mut self, namespace: &str, room: &str) {
-        assert!(self.0.lock().unwrap().remove(&(namespace.into(), room.into())));
+        let room = (namespace.into(), room.into());
+        assert_eq!(self.0.lock().unwrap().remove(&room), Some(Vec::new()));
+    }
+
+    fn joined(&mut self, namespace: &str, room: &str, socket: SocketKey) {
+        let mut told = self.0.lock().unwrap();
+        let members = told.get_mut(&(namespace.into(), room.into())).unwrap();
+        assert!(!members.contains(&socket));
+        members.push(socket);
+    }
+
+    fn left(&mut self, namespace: &str, room: &str, socket: SocketKey) {
+        let mut told = self.0.lock().unwrap();
+        let members = told.get_mut(&(namespace.into(), room.into())).unwrap();
+        let at = members.iter().position(|member| *member == socket).unwrap();
+        members.remove(at);
     }
 }
 
@@ -152,7 +171,14 @@ proptest! {
             let rooms = model.values().flat_map(|known| {
                 known.rooms.iter().map(|room| (namespace(known.namespace).to_string(), name(*room).to_string()))
             });
-            prop_assert_eq!(&*watched.0.lock().unwrap(), &rooms.collect::<BTreeSet<_>>());
+            let told = watched.0.lock().unwrap();
+            prop_assert_eq!(told.keys().cloned().collect::<BTreeSet<_>>(), rooms.collect::<BTreeSet<_>>());
+            for number in 0..2 {
+                let namespace = namespace(number);
+                for (room, len) in membership.rooms_in(&namespace) {
+                    prop_assert_eq!(told[&(namespace.to_string(), room.to_string())].len(), len);
+                }
+            }
         }
         for known in model.into_values() {
             membership.remove(known.key.slot);

@@ -1,22 +1,35 @@
-//! What is noted of the rules that clients break: a counter for each kind, what the session keeps
-//! for its end, and what is told to the log.
+//! The records of the rules that clients break: a counter for each kind, the breach that the
+//! session keeps for its end, and the report for the log.
 
+use super::recording::noted;
 use super::{At, Breach, BreachKind, Delivery, Input, Outputs, Shard, SocketKey, Time};
 
 impl Shard {
-    /// Disconnects the whole session of a socket, as [`Shard::disconnect`] does, because its client
-    /// has broken a rule that the caller keeps. The deliveries of the end say which
+    /// Disconnects the whole session of a socket, like [`Shard::disconnect`], because its client
+    /// has broken a rule of the caller. The deliveries of the end name the rule
     /// ([`Delivery::Disconnect`]).
     pub fn disconnect_for(&mut self, now: Time, socket: SocketKey, breach: Breach, out: &mut Outputs) {
-        let mut input = self.input(now, out);
-        input.at_session_of(socket, |mut at| at.broke(breach));
-        input.disconnect(socket, true);
-        input.depart();
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.disconnect_for(socket, &breach);
+                false
+            },
+            {
+                let mut input = self.input(now, out);
+                input.at_session_of(socket, |mut at| at.broke(breach));
+                input.disconnect(socket, true);
+                input.depart();
+            }
+        )
     }
 }
 
 impl Input<'_> {
-    /// A rule was broken on a link that no session has.
+    /// A rule was broken on a link that no session uses.
     #[cold]
     pub(super) fn broke_unheard(&mut self, breach: Breach) {
         self.shard.core.counters.add_broken(breach.kind(), 1);
@@ -30,14 +43,14 @@ impl Input<'_> {
 }
 
 impl<G> At<'_, G> {
-    /// The client has broken a rule, and the session is about to end for it.
+    /// The client has broken a rule, and the session is going to end because of it.
     #[cold]
     pub(crate) fn broke(&mut self, breach: Breach) {
         self.core.counters.add_broken(breach.kind(), 1);
         self.tell_breach(breach, true);
     }
 
-    /// The client has broken a rule so many times, which costs it nothing but what it has said.
+    /// The client has broken a rule this many times. Only the packets concerned are lost.
     #[cold]
     pub(crate) fn tolerated(&mut self, breach: Breach, times: u32) {
         self.core.counters.add_broken(breach.kind(), times.into());
@@ -58,7 +71,7 @@ impl<G> At<'_, G> {
     }
 }
 
-/// More waits than the session may keep of what its client has sent.
+/// The breach of a client whose data is more than the session may keep.
 #[cold]
 pub(crate) fn kept_too_much() -> Breach {
     Breach::new(

@@ -1,4 +1,4 @@
-//! Targets, and messages to all that they mean.
+//! Targets, and messages to all members of a target.
 
 use crate::id::SessionSlot;
 use alloc::collections::VecDeque;
@@ -13,8 +13,8 @@ use super::{
 
 /// Broadcast.
 impl Input<'_> {
-    /// Sends to every member of the target. The plain case (all of one room or namespace) walks the
-    /// members once and touches nothing but their sessions.
+    /// Sends a message to every member of the target. The plain case (all members of one room or
+    /// namespace) walks the members once and touches only their sessions.
     pub(super) fn broadcast(&mut self, target: &Target, mut message: Message) {
         let mut full = Vec::new();
         let moment = message.moment.unwrap_or(self.now);
@@ -24,7 +24,7 @@ impl Input<'_> {
             Some(room) if is_plain => self.shard.member_by_id(&target.namespace, room),
             _ => None,
         };
-        let Shard { sessions, core } = &mut *self.shard;
+        let Shard { sessions, core, .. } = &mut *self.shard;
         let Core {
             config,
             ready,
@@ -59,8 +59,8 @@ impl Input<'_> {
                     BreachKind::Limit,
                     "the client does not take what is sent, and its queue is full",
                 ));
-                // Nobody is told more over a link that takes nothing, and what it holds would stay
-                // in memory.
+                // No more packets are sent over a link that takes nothing, and the bytes that it
+                // holds would stay in memory.
                 match at.session.blocked.is_blocked() {
                     true => at.cut(Reason::ForcedServerClose),
                     false => at.close(Reason::ForcedServerClose),
@@ -83,7 +83,7 @@ impl Shard {
         })
     }
 
-    /// The members a target means, each once.
+    /// The members of a target, each once.
     pub(super) fn targeted(&mut self, target: &Target) -> Vec<Member> {
         let names = target.except.iter().chain(&target.rooms);
         let singles: Vec<_> = names.map(|name| self.member_by_id(&target.namespace, name)).collect();
@@ -113,14 +113,15 @@ fn fan_out(
     if message.volatile && !session.is_writable(moment) {
         return;
     }
-    // What a parser cannot say its clients do not hear; who encodes beforehand is told.
+    // If a parser cannot write the message, its clients do not receive it. A caller that encodes
+    // beforehand gets the error.
     let Ok(encoded) = message.encoded(session.form(), config, buffer) else {
         return;
     };
     let (packets, bytes) = (encoded.packets(), encoded.bytes());
     match session.queue(encoded.frames(), packets, bytes, config, backlog) {
         Ok(()) => {}
-        // No fault of the recipient's; who encodes beforehand is told.
+        // This is not the recipient's fault. A caller that encodes beforehand gets the error.
         Err(SendError::TooLarge) => return,
         Err(_) => return full.push(member.session),
     }

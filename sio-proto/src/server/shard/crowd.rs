@@ -1,41 +1,41 @@
-//! Room for sessions: what they are counted by, who goes when there is none, and how much a session
-//! may keep.
+//! Room for sessions: how they are counted, which session is ended when there is no room, and how
+//! many bytes a session may keep.
 
 use alloc::boxed::Box;
 use core::net::IpAddr;
 
-use super::{At, Core, Handshake, Input, Session, SessionQuota, Shard, Standing, State, Time};
+use super::{At, Core, Handshake, Input, Session, SessionQuota, Shard, Standing, State, Time, recording};
 use crate::id::SocketSlot;
 use crate::server::quota::{NoRoom, SESSION_BYTES};
 
-/// Most sessions that go to make room for one: more would be work that the new one does not pay
-/// for.
+/// The most sessions that are ended to make room for one. More would be work that the new session
+/// does not pay for.
 const MAX_EVICTED: usize = 4;
 
-/// What a session keeps is counted in steps of so many bytes, so that the quota is not asked for
-/// each message.
+/// The bytes that a session keeps are counted in steps of this size, so that the quota is not
+/// called for each message.
 const STEP: usize = 64 * 1024;
 
-/// So much a session may keep beside what has been counted for it. It is part of [`SESSION_BYTES`]
-/// in the mean.
+/// The bytes that a session may keep in addition to the counted bytes. On average they are part of
+/// [`SESSION_BYTES`].
 const ALLOWANCE: usize = 4 * 1024;
 
 impl Shard {
-    /// Has sessions counted by `quota` from here on, instead of by a quota of the shard's own. Call
-    /// it before there are any. Shards of one server are given handles of the same quota.
+    /// Sets the quota that counts sessions from now on, instead of the shard's own quota. Call it
+    /// before there are sessions. The shards of one server get handles of one quota.
     pub fn share_quota(&mut self, quota: Box<dyn SessionQuota>) {
         debug_assert!(
             self.sessions.len() == 0,
             "sessions are given back to the quota that counted them"
         );
-        self.core.quota = quota;
+        recording::share(&mut self.core.quota, quota);
     }
 }
 
 impl Input<'_> {
-    /// Counts a new session. When there is no room, sessions that have joined nothing go, the
-    /// oldest first, of the same address if that is what has no room. False if there is no room
-    /// nevertheless.
+    /// Counts a new session. If there is no room, sessions that have joined nothing are ended, the
+    /// oldest first. If the address has no room, they are sessions of this address. False if there
+    /// is still no room.
     pub(crate) fn make_room(&mut self, handshake: &Handshake) -> bool {
         if self.shard.core.quota.is_crowded() {
             self.evict_late();
@@ -54,9 +54,9 @@ impl Input<'_> {
         false
     }
 
-    /// In a crowd, those who have joined nothing in
-    /// [`Config::crowded_connect_timeout`](crate::Config::crowded_connect_timeout) go. Two for each
-    /// that comes: so they become fewer.
+    /// In a crowd, ends sessions that have joined nothing within
+    /// [`Config::crowded_connect_timeout`](crate::Config::crowded_connect_timeout). For each new
+    /// session, two are ended, so their number falls.
     fn evict_late(&mut self) {
         let (now, timeout) = (self.now, self.shard.core.config.crowded_connect_timeout);
         for _ in 0..2 {
@@ -71,8 +71,8 @@ impl Input<'_> {
 }
 
 impl<G> At<'_, G> {
-    /// The client has done more than to open the session. Looks at one flag, so it may be called
-    /// for every request.
+    /// The client has done more than open the session. The function reads one flag, so it may be
+    /// called for every request.
     pub(crate) fn came_back(&mut self) {
         if self.session.place.is_some() {
             self.session.came_back = true;
@@ -80,7 +80,7 @@ impl<G> At<'_, G> {
         }
     }
 
-    /// A session that is wanted leaves the lobby.
+    /// The session has shown that it is used, and leaves the lobby.
     pub(super) fn leave_lobby(&mut self) {
         let Self { core, session, .. } = self;
         let membership = &core.membership;
@@ -95,7 +95,8 @@ impl<G> At<'_, G> {
         }
     }
 
-    /// The session begins in the lobby; or it ends and only waits for its client to hear of it.
+    /// The session begins in the lobby. A session that has ended, and only waits until its client
+    /// is told, enters the lobby too.
     pub(crate) fn enter_lobby(&mut self) {
         let Self { core, session, key, .. } = self;
         if session.place.is_none() {
@@ -104,10 +105,10 @@ impl<G> At<'_, G> {
         }
     }
 
-    /// What the session keeps has changed. False if that is more than its address, or the server,
-    /// has room for: then the session has to end.
+    /// The bytes that the session keeps have changed. False if its address, or the server, has no
+    /// room for them. The session has to end then.
     ///
-    /// The quota is asked only when that is a [`STEP`] more or two less than before.
+    /// The quota is called only if the bytes are one [`STEP`] more or two steps less than before.
     #[must_use]
     pub(crate) fn weigh(&mut self) -> bool {
         let (kept, reserved) = (self.session.kept_bytes(), self.session.reserved as usize);
@@ -129,7 +130,7 @@ impl<G> At<'_, G> {
         true
     }
 
-    /// Whether the session may ask for a namespace now: each CONNECT costs the user more than the
+    /// Whether the session may ask for a namespace now. Each CONNECT costs the user more than the
     /// client, so there is a limit for each second.
     pub(crate) fn may_connect(&mut self) -> bool {
         let second = self.now.saturating_since(Time::ZERO).as_secs() as u32;
@@ -143,7 +144,7 @@ impl<G> At<'_, G> {
 }
 
 impl Core {
-    /// A session that ends gives back what was counted for it.
+    /// A session that ends gives back everything that was counted for it.
     pub(super) fn give_back(&mut self, session: &mut Session) {
         let address = address_of(&session.handshake);
         if let Some(place) = session.place.take() {

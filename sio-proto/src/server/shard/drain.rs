@@ -1,5 +1,5 @@
-//! Draining: a server that goes away lets its sessions finish, and does not send all of them
-//! elsewhere in the same moment.
+//! Draining: a server that shuts down lets its sessions finish, and does not send all of them
+//! elsewhere at the same moment.
 //!
 //! ```text
 //!           spread: a random part of it          nothing is under way, or patience is over
@@ -7,15 +7,15 @@
 //!                                           │ Delivery::Leaving, for each socket
 //!                                           └─────────────────► the user: Shard::release
 //! ```
-//! Under way is what the client has yet to acknowledge, and what the user says is. Until it is
-//! closed a session works as ever.
+//! Work is under way if the client owes an acknowledgement, or if the user reports work. Until it
+//! is closed, a session works as before.
 
 use core::time::Duration;
 
 use super::{At, Core, Delivery, Input, Reason, SocketKey, State};
 
 impl Input<'_> {
-    /// Ends all sessions, each in its own time. No new ones are let in.
+    /// Ends all sessions, each at its own time. New sessions are refused.
     pub(super) fn drain(&mut self, spread: Duration, patience: Duration) {
         self.shard.core.shutting_down = true;
         self.shard.core.patience = Some(patience);
@@ -29,7 +29,7 @@ impl Input<'_> {
         }
     }
 
-    /// Closes every session at once. No new ones are let in.
+    /// Closes every session at once. New sessions are refused.
     pub(super) fn shut_down(&mut self, reason: Reason) {
         self.shard.core.shutting_down = true;
         for key in self.shard.sessions.keys() {
@@ -37,7 +37,7 @@ impl Input<'_> {
         }
     }
 
-    /// The user has nothing under way for a socket that is leaving.
+    /// The user has no work under way for a socket that is leaving.
     pub(super) fn release(&mut self, socket: SocketKey) {
         self.at_session_of(socket, |at| {
             if let Some(socket) = at.core.membership.find_mut(socket) {
@@ -48,9 +48,9 @@ impl Input<'_> {
         self.depart();
     }
 
-    /// The end of an input: those of the noted sessions are closed that are leaving and have
-    /// nothing under way any more, and those for which too much waits; deadlines are forgotten
-    /// whose reasons have gone.
+    /// The end of an input. It closes recorded sessions that are leaving and have no work under
+    /// way. It ends sessions for which too many bytes wait. It forgets deadlines whose reasons have
+    /// gone.
     pub(super) fn depart(&mut self) {
         self.relieve();
         while let Some(key) = self.shard.core.departing.pop() {
@@ -61,7 +61,7 @@ impl Input<'_> {
 }
 
 impl At<'_> {
-    /// The session's time to leave has come.
+    /// The session has to leave now.
     pub(super) fn leave(self) {
         let Self { core, session, .. } = &self;
         if session.state != State::Open || session.leaving {
@@ -83,7 +83,7 @@ impl At<'_> {
         core.timers.arm_leave(self.now + patience, self.key, true);
     }
 
-    /// Closes the session if it is leaving and has nothing under way any more.
+    /// Closes the session if it is leaving and has no work under way any more.
     fn depart(self) {
         let Self { core, session, .. } = &self;
         let mut sockets = session.sockets.iter().filter_map(|socket| core.membership.get(*socket));
@@ -94,8 +94,8 @@ impl At<'_> {
 }
 
 impl<G> At<'_, G> {
-    /// Something that was under way for the session is done. [`Input::depart`] looks at it at the
-    /// end of the input.
+    /// Some work for the session is done. [`Input::depart`] checks the session at the end of the
+    /// input.
     pub(super) fn note_done(&mut self) {
         if self.core.is_draining() {
             self.core.departing.push(self.key);
@@ -114,13 +114,13 @@ impl Core {
         Duration::from_micros(u64::from_le_bytes(random) % micros)
     }
 
-    /// Whether sessions leave because the server does.
+    /// Whether sessions leave because the server shuts down.
     pub(crate) const fn is_draining(&self) -> bool {
         self.patience.is_some()
     }
 
-    /// How long a session that is closing is kept for the poll that hears of it: not longer than
-    /// others are waited for.
+    /// How long a session that is closing is kept for the poll that fetches its close: not longer
+    /// than the shard waits for other sessions.
     pub(crate) fn close_patience(&self) -> Duration {
         let usual = self.config.close_timeout;
         self.patience.map_or(usual, |patience| patience.min(usual))

@@ -1,4 +1,4 @@
-//! What an input does, step by step: it finds its sessions, and the rules work on them.
+//! The steps of an input: it finds its sessions, and the rules work on them.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -28,7 +28,8 @@ impl Input<'_> {
     pub(super) fn handle_packets(&mut self, link: LinkId, packets: &mut Vec<Inbound>) {
         self.shard.core.counters.packets_in += packets.len() as u64;
         for packet in packets.drain(..) {
-            // Looked up for each: a packet may end the session or move it to another link.
+            // The link is looked up for each packet: a packet may end the session or move it to
+            // another link.
             self.at_link(link, |at, role| at.packet_came(role, link, packet));
         }
         self.at_link(link, |at, _| at.session.reassembly.keep());
@@ -62,7 +63,7 @@ impl Input<'_> {
         self.depart();
     }
 
-    /// Moves the packets of so many links to the outputs. True if there is more.
+    /// Moves the packets of at most `max` links to the outputs. True if there is more.
     pub(super) fn flush_ready(&mut self, max: usize) -> bool {
         let (now, out) = (self.now, &mut *self.out);
         for _ in 0..max {
@@ -78,8 +79,8 @@ impl Input<'_> {
                 continue;
             };
             session.ready = false;
-            // The entry may be that of a session which had this slot before; a poll must not be
-            // answered with nothing.
+            // The entry may belong to an earlier session of this slot. A poll must not get an empty
+            // answer because of it.
             if session.outbox.is_empty() {
                 continue;
             }
@@ -121,7 +122,7 @@ impl Input<'_> {
             Command::Join { target, rooms } => {
                 for socket in self.shard.members(&target) {
                     for room in &rooms {
-                        // Nobody is told: it is the rooms that are full, or the name that is an id.
+                        // Nobody is told: the socket has too many rooms, or the name is an id.
                         let _ = self.shard.join_room(socket, room);
                     }
                 }

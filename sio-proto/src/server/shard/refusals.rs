@@ -1,19 +1,32 @@
-//! Requests that were refused: they are counted, and told to an application that wants to know.
+//! Refused requests: they are counted, and reported to an application that asks for reports.
 
+use super::recording::noted;
 use super::{Core, Delivery, Input, LinkId, Refused, Request, Shard, Write};
 use crate::request::Refusing;
 use crate::server::Body;
 
 impl Shard {
-    /// Whether requests that are refused are told ([`Delivery::ConnectionError`]). Default false,
-    /// and then they cost nothing beside their answers.
-    pub const fn tell_connection_errors(&mut self, tell: bool) {
-        self.core.tells_errors = tell;
+    /// Sets whether refused requests are reported ([`Delivery::ConnectionError`]). Default false:
+    /// then they cost only their answers.
+    pub fn tell_connection_errors(&mut self, tell: bool) {
+        noted!(
+            self,
+            None,
+            None,
+            None,
+            |line, _| {
+                line.tell_errors(tell);
+                false
+            },
+            {
+                self.core.tells_errors = tell;
+            }
+        )
     }
 }
 
 impl Core {
-    /// Counts the answers to one request that refuse it.
+    /// Counts the answers that refuse one request.
     pub(super) fn count_refusals(&mut self, by_application: bool, writes: &[Write]) {
         for write in writes {
             let Write::Response(_, response) = write else { continue };
@@ -33,7 +46,7 @@ impl Core {
 }
 
 impl Input<'_> {
-    /// Tells what was refused to whoever wants to know.
+    /// Reports a refused request, if the caller asks for reports.
     pub(crate) fn tell_connection_error(&mut self, request: &Request, refusing: Refusing<'_>) {
         if self.shard.core.tells_errors {
             self.out
@@ -42,8 +55,8 @@ impl Input<'_> {
         }
     }
 
-    /// The same for a request that a generation has refused without more words. What was written
-    /// and delivered before the request is counted by `before`.
+    /// Reports a request that a generation has refused without further text. `before` counts the
+    /// writes and deliveries before the request.
     pub(super) fn tell_refusal(&mut self, request: &Request, link: LinkId, before: (usize, usize)) {
         if !self.shard.core.tells_errors {
             return;

@@ -1,4 +1,4 @@
-//! Sessions, as all generations have them: opened, found, queued for, closed.
+//! Sessions of all generations: they are opened, found, given packets, and closed.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -8,7 +8,7 @@ use super::{
     Session, SessionId, SessionKey, Shard, Sid, Slab, State, Time, TransportKind, legacy06,
 };
 use crate::id::{SessionSlot, SocketSlot};
-use crate::server::{Ended, Wiring};
+use crate::server::{Deadline, Ended, Wiring};
 use crate::wire::Reassembly;
 
 /// The sessions of a shard.
@@ -31,14 +31,14 @@ impl Slab<SessionSlot, Session> {
         self.find(key.slot, key.generation)
     }
 
-    /// The same, to change it.
+    /// The session of this name, to change it.
     pub(crate) fn named_mut(&mut self, key: SessionKey) -> Option<&mut Session> {
         self.find_mut(key.slot, key.generation)
     }
 }
 
 impl Shard {
-    /// Makes a session for the request that the permit was given to, which has counted it.
+    /// Makes a session for the request of the permit. The permit has counted the session.
     pub(in crate::server) fn open_session(
         &mut self,
         permit: Permit,
@@ -67,13 +67,12 @@ impl Shard {
             charged: 0,
             held: 0,
             taken: handshake.issued,
-            stall_alarm: false,
+            stall: Deadline::new(Time::ZERO),
             heartbeat: Heartbeat::Answered,
             sockets: Vec::new(),
             handshake,
             reassembly: Reassembly::new(),
-            attachments_due: Time::ZERO,
-            attachments_alarm: false,
+            attachments: Deadline::new(Time::ZERO),
             place: None,
             came_back: !transport.is_polling(),
             reserved: 0,
@@ -100,7 +99,7 @@ impl Shard {
         (shard == self.core.index && session.id == id).then(|| (self.sessions.key(slot), session))
     }
 
-    /// Forgets deadlines whose reasons have gone, when they may be many.
+    /// Forgets deadlines whose reasons have gone, if there may be many of them.
     pub(super) fn forget_stale_deadlines(&mut self) {
         if !self.core.timers.are_mostly_stale() {
             return;
@@ -126,7 +125,7 @@ impl Core {
         SessionId::new(&self.key, self.index, slot.0, random)
     }
 
-    /// Whether the server is going away, so that no sessions are opened any more.
+    /// Whether the server is shutting down, so that no sessions are opened any more.
     pub(crate) const fn is_shutting_down(&self) -> bool {
         self.shutting_down
     }
@@ -161,9 +160,9 @@ impl Core {
     }
 }
 
-/// What all generations do with a session.
+/// Actions on a session that all generations share.
 impl<'a, G> At<'a, G> {
-    /// Moves the session to another transport, with its usual carriage.
+    /// Moves the session to another transport, with the usual carriage of this transport.
     pub(crate) fn set_transport(&mut self, transport: TransportKind) {
         self.session.carriage = Carriage::of(transport);
         let before = core::mem::replace(&mut self.session.transport, transport);
@@ -174,7 +173,7 @@ impl<'a, G> At<'a, G> {
         }
     }
 
-    /// Tells whom the session carries that it has another transport.
+    /// Tells the sockets of the session that it has another transport.
     pub(crate) fn tell_upgraded(&mut self) {
         let transport = self.session.transport;
         if self.session.is_raw() {
@@ -197,7 +196,7 @@ impl<'a, G> At<'a, G> {
         }
     }
 
-    /// Queues one packet of the protocol itself.
+    /// Queues one protocol packet.
     pub(crate) fn push_control(&mut self, frame: Frame) {
         let Self { core, session, key, .. } = self;
         if !session.queue_control(frame, &core.config, &mut core.backlog) && core.overfull.last() != Some(key) {
@@ -206,7 +205,7 @@ impl<'a, G> At<'a, G> {
         self.mark_ready();
     }
 
-    /// Whether the queue of the session takes no more messages.
+    /// Whether the queue of the session accepts no more messages.
     pub(crate) fn is_full(&self) -> bool {
         self.session.is_full(&self.core.config)
     }
@@ -220,8 +219,8 @@ impl<'a, G> At<'a, G> {
         }
     }
 
-    /// Ends the session. Its links are forgotten too; what they still have to carry is in the
-    /// outputs already.
+    /// Ends the session. Its links are forgotten too. The last writes for them are already in the
+    /// outputs.
     pub(crate) fn end(mut self, reason: Reason) -> Ended<'a> {
         self.end_sockets(reason);
         let Self { core, session, out, .. } = &mut self;
@@ -232,7 +231,7 @@ impl<'a, G> At<'a, G> {
         core.backlog.recharge(session.charged, 0);
         session.hold(0, &mut core.backlog);
         core.give_back(session);
-        // Its heartbeat, and the time it has for joining a namespace.
+        // One deadline is its heartbeat, and the other is its time for joining a namespace.
         core.timers.note_stale(2);
         out.released.extend(session.handshake.extension.clone());
         core.counters.leave(session.generation(), session.transport);

@@ -1,5 +1,5 @@
-//! Sockets: asked for, let in or refused, heard, gone. What a generation makes of it is in its own
-//! room.
+//! Sockets: they ask, are accepted or refused, send events, and leave. The folders of the
+//! generations have the rules of each generation.
 
 use alloc::sync::Arc;
 
@@ -14,8 +14,9 @@ use crate::server::membership::{RoomLimits, Socket};
 
 /// Sockets by their ids, and their rooms.
 impl Shard {
-    /// The connected socket with this id: the public one, or the one by which its client knows
-    /// itself. Of sockets that have one id in all namespaces, the one in `namespace`, or in `/`.
+    /// The connected socket with this id. It is the public id, or the id by which its client knows
+    /// itself. If several sockets share an id in all namespaces, the result is the socket in
+    /// `namespace`, or in `/`.
     pub(super) fn find_named(&self, namespace: Option<&str>, id: &str) -> Option<SocketKey> {
         if let Some(sid) = Sid::parse(id) {
             return self.core.find(&sid);
@@ -32,18 +33,18 @@ impl Shard {
         }
     }
 
-    /// Whether the id is this connected socket's own.
+    /// Whether the id belongs to this connected socket.
     fn is_own_id(&self, key: SocketKey, id: &str) -> bool {
         let namespace = self.core.membership.find(key);
         let namespace = namespace.map(|socket| &**self.core.membership.namespace_of(socket));
         self.find_named(namespace, id) == Some(key)
     }
 
-    /// Puts a connected socket into a room, unless the name is another's id.
+    /// Puts a connected socket into a room, unless the name is the id of another socket.
     pub(super) fn join_room(&mut self, key: SocketKey, room: &str) -> Result<(), SendError> {
         let core = &mut self.core;
         if is_an_id(&core.key, room) {
-            // In the room of its own id every socket is already.
+            // Every socket is already in the room of its own id.
             return self.is_own_id(key, room).then_some(()).ok_or(SendError::Reserved);
         }
         let limits = RoomLimits {
@@ -71,7 +72,7 @@ impl Core {
     }
 }
 
-/// What the user decides about sockets.
+/// The user's decisions about sockets.
 impl Input<'_> {
     pub(super) fn accept(&mut self, socket: SocketKey) -> bool {
         let Some(session) = self.shard.core.membership.connect(socket) else {
@@ -106,7 +107,7 @@ impl Input<'_> {
         });
     }
 
-    /// Has a rule work on the session of a socket. Nothing happens if the socket is gone.
+    /// Lets a rule work on the session of a socket. Nothing happens if the socket is gone.
     pub(super) fn at_session_of(&mut self, socket: SocketKey, rule: impl FnOnce(At<'_>)) {
         if let Some(session) = self.shard.session_of(socket) {
             let found = self.at(session, rule);
@@ -131,16 +132,16 @@ impl Core {
 
 /// Sockets, for the rules of all generations.
 impl<G> At<'_, G> {
-    /// The socket of the session in a namespace. A session is in few namespaces: looking through
-    /// them beats a map.
+    /// The socket of the session in a namespace. A session is in few namespaces, so a search is
+    /// faster than a map.
     pub(crate) fn socket_in(&self, namespace: &str) -> Option<(SocketKey, Standing)> {
         let membership = &self.core.membership;
         let (socket, standing) = membership.in_namespace(&self.session.sockets, namespace)?;
         Some((membership.key(socket), standing))
     }
 
-    /// The session asks to join a namespace it is not in. Limits are asked first: nothing is made
-    /// for a CONNECT that is refused.
+    /// The session asks to join a namespace that it is not in. Limits are checked first: nothing is
+    /// made for a CONNECT that is refused.
     pub(crate) fn ask(&mut self, namespace: &ByteString, auth: Auth) -> Result<(), NoEntry> {
         if self.session.sockets.len() >= self.core.config.max_namespaces_per_session {
             return Err(NoEntry::Namespaces);
@@ -190,7 +191,7 @@ impl<G> At<'_, G> {
         });
     }
 
-    /// An acknowledgement for the user; ids that are not owed are ignored.
+    /// An acknowledgement for the user. Ids that are not owed are ignored.
     pub(crate) fn acknowledged(&mut self, socket: SocketKey, id: u64, args: Args) {
         let owed = self.core.membership.get_mut(socket.slot);
         if owed.is_some_and(|owed| owed.acks.remove(&id)) {
@@ -252,7 +253,7 @@ impl<G> At<'_, G> {
         let auth_bytes = removed.map_or(0, |removed| removed.auth_bytes);
         self.session.sockets.retain(|s| *s != socket.slot);
         self.session.auth_bytes = self.session.auth_bytes.saturating_sub(auth_bytes);
-        // Less than before always has room.
+        // Fewer bytes than before always have room.
         let _ = self.weigh();
     }
 }

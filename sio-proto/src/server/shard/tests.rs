@@ -3,7 +3,7 @@ use crate::server::{Cause, Output, Peer, Server};
 use alloc::format;
 use alloc::string::String;
 
-/// A server, its time, and what has been written to anybody.
+/// A server, its time, and all its writes.
 struct World {
     server: Server,
     now: Time,
@@ -64,8 +64,8 @@ fn text(text: &str) -> Vec<u8> {
     [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0][..], text.as_bytes()].concat()
 }
 
-/// Hardening A16: the deadline of an acknowledgement goes when the acknowledgement has come, not
-/// when its time is over.
+/// Hardening A16: when an acknowledgement has come, its deadline is removed, and does not stay
+/// until its time.
 #[test]
 fn deadlines_of_answered_questions_go() {
     let mut world = World::new();
@@ -88,8 +88,8 @@ fn deadlines_of_answered_questions_go() {
     }
 }
 
-/// Hardening A16: handshakes that come and go leave nothing, neither sessions nor their deadlines
-/// nor their links.
+/// Hardening A16: handshakes that come and go leave nothing: no sessions, no deadlines and no
+/// links.
 #[test]
 fn a_crowd_that_has_gone_leaves_nothing() {
     let mut world = World::new();
@@ -114,7 +114,7 @@ fn a_crowd_that_has_gone_leaves_nothing() {
     );
 }
 
-/// However long it lives and whatever its client repeats, a session has a handful of entries in the
+/// However long a session lives, and whatever its client repeats, it has only a few entries in the
 /// timers.
 #[test]
 fn alarms_do_not_pile_up() {
@@ -144,4 +144,31 @@ fn alarms_do_not_pile_up() {
         world.pass(500);
         assert!(world.alarms() <= 4, "round {round}: {}", world.alarms());
     }
+}
+
+/// A rule finds a session of its own generation and no other. A session that a rule has ended is
+/// gone when the rule returns, with its link, and its name finds nothing.
+#[test]
+fn a_cursor_stands_at_a_live_session_of_its_generation() {
+    use crate::server::engine::Engine;
+    use crate::server::legacy09::Legacy09;
+
+    let mut world = World::new();
+    let link = world.send(None, WEBSOCKET);
+    let now = world.now;
+    world.server.shard(now, |shard, out| {
+        let key = shard.sessions.keys()[0];
+        let mut input = shard.input(now, out);
+        let wrong = input.at(key, |_: At<'_, Legacy09>| ());
+        let right = input.at(key, |at: At<'_, Engine>| at.key);
+        assert_eq!((wrong, right), (None, Some(key)));
+        assert!(input.shard.core.links.get(link).is_some());
+        let ended = input.at(key, |at: At<'_>| {
+            let ended = at.end(Reason::ForcedServerClose);
+            ended.out.deliveries.len()
+        });
+        assert!(ended.is_some());
+        assert_eq!(input.at(key, |_: At<'_>| ()), None);
+        assert_eq!((shard.sessions(), shard.core.links.get(link)), (0, None));
+    });
 }

@@ -1,7 +1,7 @@
-//! Why a shard wants to be woken: the answer of [`Shard::next_timeout_reason`], for logs.
+//! Why a shard has to be woken: the result of [`Shard::next_timeout_reason`], for logs.
 //!
-//! A loop that wakes up too often explains itself with it. Nothing in the shard depends on it. The
-//! deadlines themselves are armed where the rules stand, and kept in `timers`.
+//! It helps to find out why a loop wakes up too often. Nothing in the shard depends on it. The
+//! rules arm the deadlines, and `timers` keeps them.
 
 use core::fmt;
 
@@ -10,15 +10,15 @@ use crate::server::timers::Due;
 use crate::server::{Alarm, Server, Session, State};
 use crate::{SessionKey, SocketKey, Time};
 
-/// What a shard wants to be woken for. [`TimeoutReason::as_str`] says it in a few words.
+/// Why a shard has to be woken. [`TimeoutReason::as_str`] gives it in a few words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum TimeoutReason {
-    /// A ping, or a heartbeat of 0.6 to 0.9, is to be sent (docs/protocol/engine-io.md §6).
+    /// A ping, or a heartbeat of 0.6 to 0.9, has to be sent (docs/protocol/engine-io.md §6).
     Ping,
     /// The client has been pinged, and its answer is awaited.
     Pong,
-    /// The client itself pings in Engine.IO 3, and its next ping is awaited.
+    /// In Engine.IO 3 the client pings, and its next ping is awaited.
     ClientPing,
     /// The session has to join a namespace in time
     /// ([`Config::connect_timeout`](crate::Config::connect_timeout)).
@@ -26,21 +26,20 @@ pub enum TimeoutReason {
     /// The client probes a websocket, and has to move to it in time
     /// ([`Config::upgrade_timeout`](crate::Config::upgrade_timeout)).
     Upgrade,
-    /// While a client moves to a websocket, the GET that is held for it has to be answered now and
-    /// then.
+    /// While a client moves to a websocket, its held GET has to be answered now and then.
     UpgradePoll,
     /// The last bytes of the handshake of an old websocket (hixie-76) are awaited
     /// (docs/protocol/legacy-0.6.md §10.1).
     WebSocketOpening,
-    /// A closed session is kept for the GET that hears of its end
+    /// A closed session is kept for the GET that fetches its close
     /// ([`Config::close_timeout`](crate::Config::close_timeout)).
     Closing,
     /// A packet waits for its attachments
     /// ([`Config::attachment_timeout`](crate::Config::attachment_timeout)).
     Attachments,
-    /// A websocket or stream takes no bytes, and is given up when it goes on like this.
+    /// A websocket or stream takes no bytes. If this goes on, it is given up.
     Stalled,
-    /// A poll of 0.6 to 0.9 has been held for long enough, and is answered.
+    /// A poll of 0.6 to 0.9 has been held long enough, and is answered.
     Poll,
     /// A session of 0.6 to 0.9 has no transport, and its client has to come back in time.
     Absence,
@@ -50,13 +49,13 @@ pub enum TimeoutReason {
     /// The client owes an acknowledgement
     /// ([`AckRequest::timeout`](crate::server::AckRequest::timeout)).
     Acknowledgement,
-    /// The server drains, and the session's turn to leave comes
+    /// The server drains, and the session has to leave
     /// ([`Command::Drain`](crate::server::Command::Drain)).
     Drain,
-    /// The session is to leave, and what is under way for it is waited for.
+    /// The session has to leave, and the shard waits for work that is under way.
     DrainPatience,
-    /// What the shard wanted to be woken for has happened or gone. It will find nothing to do then:
-    /// deadlines are not taken back, they run out.
+    /// The reason has happened or gone. The shard will find nothing to do then: deadlines are not
+    /// removed early, they run out.
     Nothing,
 }
 
@@ -113,18 +112,18 @@ impl fmt::Display for TimeoutReason {
     }
 }
 
-/// The next time that a shard wants to be woken, and what for.
+/// The next time when a shard has to be woken, and the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NextTimeout {
-    /// When, as [`Shard::next_timeout`] says it.
+    /// The time, equal to [`Shard::next_timeout`].
     pub at: Time,
-    /// What for.
+    /// The reason.
     pub reason: TimeoutReason,
-    /// The session that it is about, by the name that is no secret. `None` if that session has
-    /// gone.
+    /// The key of the session that the reason is about; the key is no secret. `None` if the session
+    /// has gone.
     pub session: Option<SessionKey>,
-    /// The socket that it is about, for an acknowledgement.
+    /// The socket that the reason is about, if it is an acknowledgement.
     pub socket: Option<SocketKey>,
 }
 
@@ -142,8 +141,8 @@ impl fmt::Display for NextTimeout {
 }
 
 impl Shard {
-    /// When [`Shard::handle_timeout`] wants to be called next, as [`Shard::next_timeout`] says it,
-    /// and what for. It is for logs, and costs a few look-ups.
+    /// When [`Shard::handle_timeout`] has to be called next, as in [`Shard::next_timeout`], and the
+    /// reason. It is for logs, and costs a few look-ups.
     #[must_use]
     pub fn next_timeout_reason(&self) -> Option<NextTimeout> {
         let (at, due) = self.core.timers.first()?;
@@ -189,7 +188,7 @@ impl Shard {
 }
 
 impl Server {
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next, and what for
+    /// When [`handle_timeout`](Self::handle_timeout) has to be called next, and the reason
     /// ([`Shard::next_timeout_reason`]).
     #[must_use]
     pub fn next_timeout_reason(&self) -> Option<NextTimeout> {

@@ -1,10 +1,11 @@
-//! What waits for peers that do not take it, and how long (`server/budget.rs`,
+//! Bytes that wait for peers that do not take them, and how long they may wait (`server/budget.rs`,
 //! `server/heartbeat.rs`).
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::recording::noted;
 use super::{
     Alarm, At, Backlog, Blocked, Breach, BreachKind, Budget, Cause, Input, LinkId, Reason, Role, Session, Shard, Time,
     Write, engine,
@@ -13,57 +14,79 @@ use super::{
 use crate::Config;
 use crate::SessionKey;
 
-/// Links that take nothing, and what waits for them.
+/// Links that take nothing, and the bytes that wait for them.
 impl Shard {
-    /// The operating system takes no more bytes for `link` right now. Packets wait in the session
-    /// until [`Shard::handle_drained`].
+    /// Reports that the operating system takes no more bytes for `link`. Packets wait in the
+    /// session until [`Shard::handle_drained`].
     ///
-    /// `held` is how many bytes the caller still holds of what the link was given: they count as
-    /// the session's. Call this again whenever the operating system has taken some of them and not
-    /// all. A link that takes nothing for as long as a heartbeat and its answer may take is ended,
-    /// whatever its peer sends.
+    /// `held` is the number of bytes that the link was given and the caller still holds. They count
+    /// as bytes of the session. Call this again whenever the operating system has taken some of
+    /// them, but not all. A link that takes nothing for as long as a heartbeat and its answer may
+    /// take is ended, whatever its peer sends.
     pub fn handle_blocked(&mut self, now: Time, link: LinkId, held: usize) {
-        let core = &mut self.core;
-        if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
-            && let Some(session) = self.sessions.named_mut(key)
-        {
-            session.hold(held, &mut core.backlog);
-            session.taken = now;
-            if session.blocked.is_full() {
-                return;
+        noted!(
+            self,
+            Some(now),
+            None,
+            None,
+            |line, _| {
+                line.blocked(link, held);
+                false
+            },
+            {
+                let core = &mut self.core;
+                if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
+                    && let Some(session) = self.sessions.named_mut(key)
+                {
+                    session.hold(held, &mut core.backlog);
+                    session.taken = now;
+                    if session.blocked.is_full() {
+                        return;
+                    }
+                    session.blocked.add(Blocked::FULL);
+                    session.heartbeat.block();
+                    let due = now + session.stall_patience(&core.config);
+                    session.stall.set(due, Alarm::Stalled, key, &mut core.timers);
+                }
             }
-            session.blocked.add(Blocked::FULL);
-            session.heartbeat.block();
-            if !core::mem::replace(&mut session.stall_alarm, true) {
-                let due = now + session.stall_patience(&core.config);
-                core.timers.arm_at(due, Alarm::Stalled, key, 0);
-            }
-        }
+        )
     }
 
-    /// What had been written to a blocked `link` has left the process.
+    /// Reports that all bytes of a blocked `link` have left the process.
     pub fn handle_drained(&mut self, now: Time, link: LinkId) {
-        let core = &mut self.core;
-        if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
-            && let Some(session) = self.sessions.named_mut(key)
-        {
-            session.blocked.remove(Blocked::FULL);
-            session.hold(0, &mut core.backlog);
-            session.heartbeat.drain(now);
-            session.taken = now;
-            if session.becomes_ready() {
-                core.ready.push_back(key.slot);
+        noted!(
+            self,
+            Some(now),
+            None,
+            None,
+            |line, _| {
+                line.at_link("drained", link);
+                false
+            },
+            {
+                let core = &mut self.core;
+                if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
+                    && let Some(session) = self.sessions.named_mut(key)
+                {
+                    session.blocked.remove(Blocked::FULL);
+                    session.hold(0, &mut core.backlog);
+                    session.heartbeat.drain(now);
+                    session.taken = now;
+                    if session.becomes_ready() {
+                        core.ready.push_back(key.slot);
+                    }
+                }
             }
-        }
+        )
     }
 
-    /// Has this shard count what waits for its clients in a budget that it shares, instead of one
-    /// of its own with [`Config::max_total_queued_bytes`]. Call it before there are sessions.
+    /// Sets a shared budget for the bytes that wait for this shard's clients, instead of the
+    /// shard's own budget of [`Config::max_total_queued_bytes`]. Call it before there are sessions.
     pub fn share_budget(&mut self, budget: Arc<Budget>) {
         self.core.backlog.share(budget);
     }
 
-    /// The budget that this shard charges with what waits for its clients.
+    /// The budget that this shard charges with the bytes that wait for its clients.
     #[must_use]
     pub const fn budget(&self) -> &Arc<Budget> {
         self.core.backlog.budget()
@@ -71,7 +94,7 @@ impl Shard {
 }
 
 impl Session {
-    /// The outbox has been given to the link.
+    /// The link has taken the outbox.
     pub(super) fn note_taken(&mut self, now: Time, backlog: &mut Backlog) {
         self.taken = now;
         if self.outbox.is_empty() || !self.outbox.contains(&engine::PING) {
@@ -86,14 +109,14 @@ impl Session {
 impl At<'_> {
     /// The link was blocked some time ago. If it has taken nothing since, it is given up.
     pub(super) fn look_after_blocked(mut self) {
-        self.session.stall_alarm = false;
+        self.session.stall.disarm();
         if !self.session.blocked.is_full() {
             return;
         }
         let due = self.session.taken + self.session.stall_patience(&self.core.config);
         if due > self.now {
-            self.session.stall_alarm = true;
-            self.core.timers.arm_at(due, Alarm::Stalled, self.key, 0);
+            let stall = &mut self.session.stall;
+            stall.set(due, Alarm::Stalled, self.key, &mut self.core.timers);
         } else if self.session.outlives_link() {
             self.abort_link();
             self.link_closed(Role::Stream, Cause::Failed);
@@ -106,7 +129,7 @@ impl At<'_> {
         }
     }
 
-    /// Takes the session's websocket or stream away, without another byte.
+    /// Takes the session's websocket or stream away, without writing another byte.
     fn abort_link(&mut self) {
         let Self { core, session, out, .. } = self;
         if session.parked.is_none()
@@ -118,8 +141,8 @@ impl At<'_> {
         }
     }
 
-    /// Ends a session whose peer does not take what waits for it: all of that is let go at once,
-    /// and a websocket or stream is cut.
+    /// Ends a session whose peer does not take its bytes: all of them are dropped at once, and a
+    /// websocket or stream is cut.
     pub(super) fn cut(mut self, reason: Reason) {
         self.abort_link();
         self.session.outbox = VecDeque::new();
@@ -129,9 +152,9 @@ impl At<'_> {
 }
 
 impl Input<'_> {
-    /// Ends sessions for which more waits than may: those with too many packets of the protocol,
-    /// and, while the budget of the whole server is exceeded and this shard uses more than its
-    /// share, those for which most waits.
+    /// Ends sessions for which too many bytes wait. These are sessions with too many protocol
+    /// packets. If the budget of the whole server is exceeded and this shard uses more than its
+    /// share, these are also the sessions for which most bytes wait.
     pub(super) fn relieve(&mut self) {
         while let Some(key) = self.shard.core.overfull.pop() {
             self.at(key, |mut at: At<'_>| {

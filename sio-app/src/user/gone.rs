@@ -1,14 +1,12 @@
 //! A future for the end of a socket. With it, a handler that takes long learns that nobody waits
 //! for its result any more.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-use crate::lock::Mutex;
 use crate::turn::socket::SocketCell;
 
 /// Waits until a socket is gone. [`Socket::gone`](crate::Socket::gone) returns it.
@@ -53,40 +51,5 @@ impl Drop for Gone {
 impl fmt::Debug for Gone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gone").finish_non_exhaustive()
-    }
-}
-
-/// The futures that wait for the end of a socket. Each has one entry, which is removed together
-/// with the future.
-#[derive(Debug, Default)]
-pub(crate) struct Mourners(Mutex<Waiting>);
-
-#[derive(Debug, Default)]
-struct Waiting {
-    count: u64,
-    wakers: BTreeMap<u64, Waker>,
-}
-
-impl Mourners {
-    fn wait(&self, number: Option<u64>, waker: &Waker) -> u64 {
-        let waker = waker.clone();
-        let (number, _old) = {
-            let mut waiting = self.0.lock();
-            waiting.count += 1;
-            let number = number.unwrap_or(waiting.count);
-            (number, waiting.wakers.insert(number, waker))
-        };
-        number
-    }
-
-    fn forget(&self, number: u64) {
-        let waker = self.0.lock().wakers.remove(&number);
-        drop(waker);
-    }
-
-    /// Wakes all futures, because the socket is gone.
-    pub(crate) fn wake(&self) {
-        let wakers = std::mem::take(&mut self.0.lock().wakers);
-        wakers.into_values().for_each(Waker::wake);
     }
 }

@@ -1,0 +1,81 @@
+//! The implementation of the interface through which turns use the application.
+
+use std::sync::Arc;
+
+use sio_proto::server::{ConnectionError, TransportKind};
+
+use crate::error::HandlerError;
+use crate::turn::application::{Application, EngineNews};
+use crate::turn::call::Failure;
+use crate::turn::raw_session::RawSession;
+use crate::turn::room_news::RoomEvent;
+use crate::turn::shards::Shards;
+use crate::turn::socket::SocketCell;
+use crate::turn::table::{OutgoingFn, Table};
+use crate::user::engine::EngineSocket;
+use crate::user::inner::Inner;
+use crate::user::socket::Socket;
+
+impl Application for Inner {
+    fn shards(&self) -> &Shards {
+        &self.shards
+    }
+
+    fn table(&self, socket: &Arc<SocketCell>) -> Option<Arc<Table>> {
+        self.namespaces.find(&Socket(Arc::clone(socket)))
+    }
+
+    fn engine(&self, session: Arc<RawSession>, news: EngineNews) {
+        let Some(handler) = self.hooks.engine() else { return };
+        let socket = EngineSocket(session);
+        match news {
+            EngineNews::Opened => handler.open(&socket, socket.handshake()),
+            EngineNews::Upgraded(transport) => handler.upgrade(&socket, transport),
+            EngineNews::Message(message) => handler.message(&socket, message),
+            EngineNews::Closed(ending) => handler.close(&socket, ending.reason, ending.breach.as_ref()),
+        }
+    }
+
+    fn upgraded(&self, socket: Arc<SocketCell>, transport: TransportKind) {
+        if let Some(hook) = self.hooks.upgrade() {
+            hook(&Socket(socket), transport);
+        }
+    }
+
+    fn refused(&self, error: &ConnectionError) {
+        if let Some(hook) = self.hooks.connection_error() {
+            hook(error);
+        }
+    }
+
+    fn report(&self, socket: Option<&Arc<SocketCell>>, event: &str, error: &HandlerError) {
+        let socket = socket.map(|socket| Socket(Arc::clone(socket)));
+        Self::report(self, socket.as_ref(), event, error);
+    }
+
+    fn failed(&self, socket: &Arc<SocketCell>, event: &str, failure: Failure) {
+        Self::failed(self, &Socket(Arc::clone(socket)), event, failure);
+    }
+
+    fn watchers(&self, namespace: &str) -> Vec<OutgoingFn> {
+        self.namespaces.watchers(namespace)
+    }
+
+    fn namespace_begins(&self, socket: &Arc<SocketCell>) {
+        if let Some(hook) = self.hooks.namespace()
+            && let Some(application) = socket.application()
+        {
+            hook(application, &socket.namespace);
+        }
+    }
+
+    fn room(&self, event: &RoomEvent) {
+        if let Some(hook) = self.hooks.room() {
+            hook(event);
+        }
+    }
+
+    fn shard_emptied(&self) {
+        Self::shard_emptied(self);
+    }
+}

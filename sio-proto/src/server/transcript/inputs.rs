@@ -1,0 +1,175 @@
+//! The inputs of a shard: how each is written, and read back.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytestring::ByteString;
+
+use super::Problem;
+use super::line::Line;
+use super::messages::{ack, command, message, optional_json, put_ack, put_message};
+use super::packets::{breach, engine_message, put_breach, put_engine_message};
+use super::requests::{put_request, request};
+use super::words::Words;
+use crate::engine::EngineMessage;
+use crate::server::{AckRequest, Breach, Cause, Command, Message, Request};
+use crate::wire::Inbound;
+use crate::{Config, LinkId, SessionKey, SocketKey};
+
+/// An input that has been read.
+#[derive(Debug)]
+pub(super) enum Input {
+    Request(LinkId, Box<Request>),
+    BodyStarted(LinkId, Box<Request>),
+    /// The packets stand in the next lines.
+    Packets(LinkId, Vec<Inbound>),
+    Closed(LinkId, Cause),
+    Timeout,
+    DisconnectFor(SocketKey, Breach),
+    TellConnectionErrors(bool),
+    Flush(usize),
+    Blocked(LinkId, usize),
+    Drained(LinkId),
+    EndPoll(LinkId),
+    Accept(SocketKey),
+    Refuse(SocketKey, ByteString, Option<ByteString>),
+    Release(SocketKey),
+    Emit(SocketKey, Box<Message>, Option<AckRequest>),
+    Disconnect(SocketKey, bool),
+    Join(SocketKey, ByteString),
+    Leave(SocketKey, ByteString),
+    Command(Box<Command>),
+    SendEngine(SessionKey, EngineMessage),
+    CloseEngine(SessionKey),
+}
+
+/// The inputs that need their own functions, because their values belong to the shard's caller.
+impl Line<'_> {
+    pub(crate) fn request(&mut self, link: LinkId, request: &Request) {
+        put_request(self.word("request").link(link), request);
+    }
+
+    pub(crate) fn body_started(&mut self, link: LinkId, request: &Request) {
+        put_request(self.word("body-started").link(link), request);
+    }
+
+    pub(crate) fn closed(&mut self, link: LinkId, cause: &Cause) {
+        self.word("closed").link(link);
+        match cause {
+            Cause::Closed => _ = self.word("closed"),
+            Cause::Failed => _ = self.word("failed"),
+            Cause::Broken(breach) => put_breach(self.word("broken"), breach),
+        }
+    }
+
+    pub(crate) fn disconnect_for(&mut self, socket: SocketKey, breach: &Breach) {
+        put_breach(self.word("disconnect-for").word(socket), breach);
+    }
+
+    pub(crate) fn tell_errors(&mut self, tell: bool) {
+        self.word("tell-connection-errors").word(tell);
+    }
+
+    pub(crate) fn verb(&mut self, verb: &str) {
+        self.word(verb);
+    }
+
+    pub(crate) fn at_link(&mut self, verb: &str, link: LinkId) {
+        self.word(verb).link(link);
+    }
+
+    pub(crate) fn at_socket(&mut self, verb: &str, socket: SocketKey) {
+        self.word(verb).word(socket);
+    }
+
+    pub(crate) fn counted(&mut self, verb: &str, count: usize) {
+        self.word(verb).word(count);
+    }
+
+    pub(crate) fn blocked(&mut self, link: LinkId, held: usize) {
+        self.word("blocked").link(link).word(held);
+    }
+
+    pub(crate) fn refuse(&mut self, socket: SocketKey, message: &str, data: Option<&str>) {
+        self.word("refuse")
+            .word(socket)
+            .payload(message.as_bytes())
+            .optional(data);
+    }
+
+    pub(crate) fn emit(&mut self, socket: SocketKey, message: &Message, ack: Option<AckRequest>) {
+        put_message(self.word("emit").word(socket), message);
+        put_ack(self, ack);
+    }
+
+    pub(crate) fn disconnect(&mut self, socket: SocketKey, close: bool) {
+        self.word("disconnect").word(socket).flag(close, "session", "namespace");
+    }
+
+    pub(crate) fn room(&mut self, verb: &str, socket: SocketKey, room: &str) {
+        self.word(verb).word(socket).name(room);
+    }
+
+    pub(crate) fn command(&mut self, command: &Command) {
+        super::messages::put_command(self, command);
+    }
+
+    pub(crate) fn send_engine(&mut self, session: SessionKey, message: &EngineMessage) {
+        put_engine_message(self.word("send-engine").word(session), message);
+    }
+
+    pub(crate) fn close_engine(&mut self, session: SessionKey) {
+        self.word("close-engine").word(session);
+    }
+}
+
+/// Reads the rest of an input's line. The result is the input that a shard with this config gets.
+pub(super) fn input(words: &mut Words<'_>, config: &Config) -> Result<Input, Problem> {
+    let verb = words.word("an input")?;
+    let input = match verb {
+        "request" => Input::Request(words.link()?, Box::new(request(words, config)?)),
+        "body-started" => Input::BodyStarted(words.link()?, Box::new(request(words, config)?)),
+        "packets" => Input::Packets(words.link()?, Vec::new()),
+        "closed" => Input::Closed(words.link()?, cause(words)?),
+        "disconnect-for" => Input::DisconnectFor(words.socket()?, breach(words)?),
+        "tell-connection-errors" => Input::TellConnectionErrors(words.number("true or false")?),
+        "timeout" => Input::Timeout,
+        "flush" => Input::Flush(words.number("a number of links")?),
+        "blocked" => Input::Blocked(words.link()?, words.number("a number of bytes")?),
+        "drained" => Input::Drained(words.link()?),
+        "end-poll" => Input::EndPoll(words.link()?),
+        "accept" => Input::Accept(words.socket()?),
+        "refuse" => {
+            let (socket, message) = (words.socket()?, words.text("a message")?);
+            Input::Refuse(socket, message, optional_json(words, "data")?)
+        }
+        "release" => Input::Release(words.socket()?),
+        "emit" => {
+            let (socket, message) = (words.socket()?, Box::new(message(words)?));
+            Input::Emit(socket, message, ack(words)?)
+        }
+        "disconnect" => {
+            let socket = words.socket()?;
+            Input::Disconnect(socket, words.flag("session or namespace", "session", "namespace")?)
+        }
+        "join" => Input::Join(words.socket()?, words.text("a room")?),
+        "leave" => Input::Leave(words.socket()?, words.text("a room")?),
+        "send-engine" => Input::SendEngine(words.session()?, engine_message(words)?),
+        "close-engine" => Input::CloseEngine(words.session()?),
+        verb => match command(verb, words)? {
+            Some(command) => Input::Command(Box::new(command)),
+            None => return Err(Problem::Invalid("an input")),
+        },
+    };
+    words.end()?;
+    Ok(input)
+}
+
+fn cause(words: &mut Words<'_>) -> Result<Cause, Problem> {
+    Ok(match words.word("a cause")? {
+        "closed" => Cause::Closed,
+        "failed" => Cause::Failed,
+        "broken" => Cause::Broken(breach(words)?),
+        _ => return Err(Problem::Invalid("a cause")),
+    })
+}
