@@ -32,7 +32,6 @@
 mod audience;
 mod away;
 mod log;
-mod offset;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -47,6 +46,7 @@ use bytestring::ByteString;
 use crate::id::RecordSlot;
 use crate::id::siphash::siphash;
 use crate::slab::Slab;
+use crate::socket::Offset;
 use crate::{RecoveryConfig, Sid, Time};
 use audience::Stay;
 use away::Away;
@@ -54,7 +54,6 @@ use record::{Pid, Record};
 
 pub use audience::Audience;
 pub use log::{Entry, Log, LogLimits, Truncated};
-pub use offset::Offset;
 
 /// The records of sockets and the logs of namespaces. `M` is a message as the caller keeps it, `D`
 /// what the caller wants back with a record.

@@ -153,6 +153,22 @@ impl Membership {
         Some(socket.session)
     }
 
+    /// Gives a connected socket the id that it had before. The old id names another place in the
+    /// table, so it becomes a room in which the socket is alone: messages to the id find it there.
+    pub(crate) fn rename(&mut self, slot: SocketSlot, sid: Sid) {
+        let Some(socket) = self.sockets.get_mut(slot) else {
+            return;
+        };
+        socket.sid = sid;
+        const OWN: rooms::Limits = rooms::Limits {
+            max_rooms: usize::MAX,
+            max_name_bytes: Sid::BASE64_LEN,
+            max_bytes: usize::MAX,
+        };
+        let joined = self.join(slot, &alloc::format!("{sid}"), OWN);
+        debug_assert!(joined, "nothing bounds the room of a socket's own id");
+    }
+
     /// Takes a socket out of its rooms and its namespace, and forgets it.
     pub(crate) fn remove(&mut self, slot: SocketSlot) -> Option<Socket> {
         self.leave_all(slot);

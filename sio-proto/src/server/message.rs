@@ -84,7 +84,7 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 
 use super::{Generation, SendError};
-use crate::socket::{Args, Packet};
+use crate::socket::{Args, Offset, Packet};
 use crate::{Config, Frame, Time};
 
 /// A form of a message. Clients of one generation share one form on every transport: a poll carries
@@ -225,6 +225,9 @@ pub struct Message {
     /// The moment at which the message is sent, for the order of volatile messages. If it is not
     /// set, it is the time of the input.
     pub(crate) moment: Option<Time>,
+    /// Where the message stands in what was said, if its recipients may come back and ask for what
+    /// is behind it.
+    pub(crate) offset: Option<Offset>,
     packets: [Encoding; Form::PACKETS],
     /// By the number of the codec. There are few.
     plain: Vec<(u8, Encoding)>,
@@ -241,6 +244,7 @@ impl Message {
             args,
             volatile: false,
             moment: None,
+            offset: None,
             packets: [const { Encoding::Missing }; Form::PACKETS],
             plain: Vec::new(),
         }
@@ -256,6 +260,7 @@ impl Message {
             args,
             volatile: false,
             moment: None,
+            offset: None,
             packets: [const { Encoding::Missing }; Form::PACKETS],
             plain: Vec::new(),
         }
@@ -276,6 +281,15 @@ impl Message {
     #[must_use]
     pub const fn moment(mut self, moment: Option<Time>) -> Self {
         self.moment = moment;
+        self
+    }
+
+    /// Has clients of 4.x told where the message stands, as a string behind its arguments
+    /// (docs/protocol/socket-io.md §6). A message that asks for an acknowledgement carries no
+    /// offset, because genuine clients do not look for it there.
+    #[must_use]
+    pub const fn offset(mut self, offset: Option<Offset>) -> Self {
+        self.offset = offset;
         self
     }
 
@@ -326,9 +340,14 @@ impl Message {
         &mut self.plain[at].1
     }
 
-    /// The message as a packet, which shares its bytes.
-    pub(crate) fn packet(&self) -> Packet {
-        let (namespace, args) = (self.namespace.clone(), self.args.clone());
+    /// The message as a packet, which shares its bytes; for clients that keep offsets, with the
+    /// offset behind the arguments.
+    pub(crate) fn packet(&self, keeps_offsets: bool) -> Packet {
+        let (namespace, mut args) = (self.namespace.clone(), self.args.clone());
+        if let Some(offset) = self.offset.filter(|_| keeps_offsets && self.id.is_none()) {
+            let comma = if args.json.is_empty() { "" } else { "," };
+            args.json = alloc::format!("{}{comma}\"{offset}\"", args.json).into();
+        }
         match &self.name {
             Some(name) => Packet::Event {
                 namespace,

@@ -37,6 +37,7 @@ use core::time::Duration;
 use bytes::BytesMut;
 use bytestring::ByteString;
 
+use super::command::Welcome;
 use super::links::{Links, Role};
 use super::lobby::Lobby;
 use super::membership::{Member, Membership, NoEntry, Standing};
@@ -298,16 +299,21 @@ impl Shard {
     /// Lets a socket into the namespace that it asked for ([`Delivery::Connect`]). False if the
     /// socket is gone, or was answered before.
     pub fn accept(&mut self, now: Time, socket: SocketKey, out: &mut Outputs) -> bool {
+        self.accept_as(now, socket, &Welcome::default(), out)
+    }
+
+    /// Does what [`Shard::accept`] does for a client that may come back, or that has come back.
+    pub fn accept_as(&mut self, now: Time, socket: SocketKey, welcome: &Welcome, out: &mut Outputs) -> bool {
         noted!(
             self,
             Some(now),
             Some(&*out),
             None,
             |line, _| {
-                line.at_socket("accept", socket);
+                line.accept(socket, welcome);
                 false
             },
-            { self.input(now, out).accept(socket) }
+            { self.input(now, out).accept(socket, welcome) }
         )
     }
 

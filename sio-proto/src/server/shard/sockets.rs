@@ -10,6 +10,7 @@ use super::{
     Standing,
 };
 use crate::id::{SocketSlot, derived_from, is_an_id};
+use crate::server::Welcome;
 use crate::server::membership::{RoomLimits, Socket};
 
 /// Sockets by their ids, and their rooms.
@@ -74,14 +75,17 @@ impl Core {
 
 /// The user's decisions about sockets.
 impl Input<'_> {
-    pub(super) fn accept(&mut self, socket: SocketKey) -> bool {
+    pub(super) fn accept(&mut self, socket: SocketKey, welcome: &Welcome) -> bool {
         let Some(session) = self.shard.core.membership.connect(socket) else {
             return false;
         };
+        if let Some(sid) = welcome.sid {
+            self.shard.core.membership.rename(socket.slot, sid);
+        }
         let session = self.shard.sessions.key(session);
         let found = self.at(session, |mut at: At<'_>| {
             at.leave_lobby();
-            at.tell_accepted(socket);
+            at.tell_accepted(socket, welcome.pid.as_deref());
         });
         debug_assert!(found.is_some(), "a socket ends with its session");
         true

@@ -1,6 +1,7 @@
 //! Where a client stands in what was said.
 
 use core::fmt;
+use core::str::FromStr;
 
 use bytestring::ByteString;
 
@@ -46,6 +47,19 @@ impl Offset {
     #[must_use]
     pub fn text(self) -> ByteString {
         ByteString::from(alloc::format!("{self}"))
+    }
+}
+
+/// A text is no offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an offset is an epoch in base 36, a dash and a number")]
+pub struct OffsetError;
+
+impl FromStr for Offset {
+    type Err = OffsetError;
+
+    fn from_str(text: &str) -> Result<Self, OffsetError> {
+        Self::parse(text).ok_or(OffsetError)
     }
 }
 
