@@ -260,6 +260,19 @@ impl<M, D> Recovery<M, D> {
         })
     }
 
+    /// The secret by which the client of a record is recognised.
+    #[must_use]
+    pub fn pid(&self, key: RecordKey) -> Option<ByteString> {
+        let record = self.record(key)?;
+        Some(URL_SAFE_NO_PAD.encode(record.pid.0).into())
+    }
+
+    /// Whether a client is away.
+    #[must_use]
+    pub fn is_away(&self, key: RecordKey) -> bool {
+        self.record(key).is_some_and(|record| record.away_until.is_some())
+    }
+
     /// What the caller has kept with a record.
     pub fn data(&self, key: RecordKey) -> Option<&D> {
         self.record(key).map(|record| &record.data)
@@ -386,25 +399,7 @@ impl<M, D> Recovery<M, D> {
     ///
     /// Why it is not recovered.
     pub fn claim(&mut self, key: RecordKey, offset: Option<&str>, room: Room) -> Result<Claimed<'_, M>, NotRecovered> {
-        let record = self.record(key).ok_or(NotRecovered::Unknown)?;
-        let place = self.namespaces.get(&record.namespace).ok_or(NotRecovered::Unknown)?;
-        if record.spoilt {
-            return Err(NotRecovered::Rooms);
-        }
-        let after = self.position(record, &place.log, offset)?;
-        if record.forgotten > after {
-            let pruned = record.forgotten;
-            return Err(NotRecovered::Truncated(Truncated { pruned }));
-        }
-        let missed = place.log.missed(after, &record.stays)?;
-        let bytes = missed.iter().map(|entry| entry.bytes()).sum();
-        let packets = missed.len();
-        if bytes > room.bytes || packets > room.packets {
-            return Err(NotRecovered::TooMuch { packets, bytes });
-        }
-        let sequences: Vec<u64> = missed.iter().map(|entry| entry.sequence).collect();
-        // The record changes, so what was missed is looked up again by its numbers.
-        drop(missed);
+        let sequences = self.missed(key, offset, room)?;
         let slot = key.slot;
         let record = self.record_mut(key).ok_or(NotRecovered::Unknown)?;
         if let Some(until) = record.away_until.take() {
@@ -421,6 +416,36 @@ impl<M, D> Recovery<M, D> {
                 .filter_map(|sequence| place.log.get(sequence))
                 .collect(),
         })
+    }
+
+    /// Whether a client would be recovered now ([`claim`](Self::claim)). Nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// Why it would not be recovered.
+    pub fn check(&self, key: RecordKey, offset: Option<&str>, room: Room) -> Result<(), NotRecovered> {
+        self.missed(key, offset, room).map(drop)
+    }
+
+    /// The numbers of what a client has missed.
+    fn missed(&self, key: RecordKey, offset: Option<&str>, room: Room) -> Result<Vec<u64>, NotRecovered> {
+        let record = self.record(key).ok_or(NotRecovered::Unknown)?;
+        let place = self.namespaces.get(&record.namespace).ok_or(NotRecovered::Unknown)?;
+        if record.spoilt {
+            return Err(NotRecovered::Rooms);
+        }
+        let after = self.position(record, &place.log, offset)?;
+        if record.forgotten > after {
+            let pruned = record.forgotten;
+            return Err(NotRecovered::Truncated(Truncated { pruned }));
+        }
+        let missed = place.log.missed(after, &record.stays)?;
+        let bytes = missed.iter().map(|entry| entry.bytes()).sum();
+        let packets = missed.len();
+        if bytes > room.bytes || packets > room.packets {
+            return Err(NotRecovered::TooMuch { packets, bytes });
+        }
+        Ok(missed.iter().map(|entry| entry.sequence).collect())
     }
 
     /// The number of the last message that the client has seen, by what it shows. Text that is no

@@ -128,6 +128,7 @@ impl Membership {
             stamp: self.stamp,
             auth_bytes,
             room_bytes: 0,
+            returned: false,
         });
         Some(socket)
     }
@@ -167,6 +168,9 @@ impl Membership {
         };
         let joined = self.join(slot, &alloc::format!("{sid}"), OWN);
         debug_assert!(joined, "nothing bounds the room of a socket's own id");
+        if let Some(socket) = self.sockets.get_mut(slot) {
+            socket.returned = true;
+        }
     }
 
     /// Takes a socket out of its rooms and its namespace, and forgets it.

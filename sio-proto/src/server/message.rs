@@ -147,6 +147,12 @@ impl Forms {
         self.0
     }
 
+    /// This set and one more form.
+    #[must_use]
+    pub const fn with(self, form: Form) -> Self {
+        Self(self.0 | 1 << form.index())
+    }
+
     /// The forms of both sets.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
@@ -291,6 +297,45 @@ impl Message {
     pub const fn offset(mut self, offset: Option<Offset>) -> Self {
         self.offset = offset;
         self
+    }
+
+    /// Changes the offset of a message that may have been encoded already. Only the encoding for
+    /// clients of 4.x changes with it.
+    pub fn set_offset(&mut self, offset: Option<Offset>) {
+        if self.offset != offset {
+            self.offset = offset;
+            *self.place(Form::Engine4) = Encoding::Missing;
+        }
+    }
+
+    /// Whether clients of 4.x keep the offset of such a message: whether it is an event that asks for
+    /// no acknowledgement.
+    #[must_use]
+    pub const fn carries_offset(&self) -> bool {
+        self.name.is_some() && self.id.is_none()
+    }
+
+    /// Whether the message may be dropped for clients that cannot take it right now.
+    #[must_use]
+    pub const fn is_volatile(&self) -> bool {
+        self.volatile
+    }
+
+    /// The message as it is kept for clients of 4.x that come back, and the bytes that it takes: its
+    /// encoding in memory of its own, without the arguments. `None` if it is not encoded for them.
+    #[must_use]
+    pub fn kept(&self) -> Option<(Self, usize)> {
+        let Encoding::Made(encoded) = &self.packets[Form::Engine4.index()] else {
+            return None;
+        };
+        let mut encoded = encoded.clone();
+        encoded.first.detach();
+        encoded.attachments.iter_mut().for_each(Frame::detach);
+        let bytes = encoded.bytes();
+        let mut kept = Self::event(ByteString::new(), ByteString::new(), Args::default(), None);
+        kept.offset = self.offset;
+        *kept.place(Form::Engine4) = Encoding::Made(encoded);
+        Some((kept, bytes))
     }
 
     /// Makes the encoding for `form` if it does not exist yet. `config` is the server's config.

@@ -36,8 +36,11 @@ impl Shard {
 
     /// Whether the id belongs to this connected socket.
     fn is_own_id(&self, key: SocketKey, id: &str) -> bool {
-        let namespace = self.core.membership.find(key);
-        let namespace = namespace.map(|socket| &**self.core.membership.namespace_of(socket));
+        let socket = self.core.membership.find(key);
+        if let (Some(socket), Some(sid)) = (socket, Sid::parse(id)) {
+            return socket.sid == sid;
+        }
+        let namespace = socket.map(|socket| &**self.core.membership.namespace_of(socket));
         self.find_named(namespace, id) == Some(key)
     }
 
@@ -58,7 +61,8 @@ impl Shard {
     }
 
     /// The session of a socket, if the socket is still there.
-    fn session_of(&self, socket: SocketKey) -> Option<SessionKey> {
+    #[must_use]
+    pub fn session_of(&self, socket: SocketKey) -> Option<SessionKey> {
         let socket = self.core.membership.find(socket)?;
         Some(self.sessions.key(socket.session))
     }
