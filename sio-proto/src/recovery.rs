@@ -367,6 +367,19 @@ impl<M, D> Recovery<M, D> {
         self.remove(key.slot).map(|gone| gone.data)
     }
 
+    /// Ends a record that is of no use, as if its time were over.
+    pub fn expire(&mut self, key: RecordKey) -> Option<Expired<D>> {
+        self.record(key)?;
+        self.remove(key.slot)
+    }
+
+    /// Ends all records.
+    pub fn end_all(&mut self, now: Time, ended: &mut Vec<Expired<D>>) {
+        let slots: Vec<RecordSlot> = self.secrets.values().copied().collect();
+        ended.extend(slots.into_iter().filter_map(|slot| self.remove(slot)));
+        self.handle_timeout(now, ended);
+    }
+
     fn remove(&mut self, slot: RecordSlot) -> Option<Expired<D>> {
         let record = self.records.remove(slot)?;
         self.secrets.remove(&siphash(&self.key, &record.pid.0));

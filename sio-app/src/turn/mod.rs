@@ -19,8 +19,10 @@
 //! that has been used before allocates nothing.
 
 pub(crate) mod ack_slot;
+pub(crate) mod admit;
 pub(crate) mod application;
 pub(crate) mod call;
+pub(crate) mod comeback;
 pub(crate) mod directory;
 pub(crate) mod entry;
 pub(crate) mod guest;
@@ -31,10 +33,12 @@ pub(crate) mod load;
 pub(crate) mod mailbox;
 pub(crate) mod mourners;
 pub(crate) mod note;
+pub(crate) mod numbered;
 pub(crate) mod order;
 pub(crate) mod own;
 pub(crate) mod quota;
 pub(crate) mod raw_session;
+pub(crate) mod recovery;
 pub(crate) mod refusal;
 pub(crate) mod room_news;
 pub(crate) mod shard;

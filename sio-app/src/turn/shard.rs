@@ -3,7 +3,7 @@
 //!
 //! Everything that happens under the lock is in this file, and is short: no user code, no encoding,
 //! no write to a socket, and never the lock of a second shard. Locks are taken in this order:
-//! shard, link, mailbox.
+//! recovery, shard, link, mailbox.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -11,7 +11,9 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use sio_proto::server::{Breach, BreachKind, Command, Delivery, Forms, Handshake, Outputs, Shard, Write};
+use sio_proto::server::{
+    Breach, BreachKind, Command, Delivery, Extension, Forms, Handshake, Outputs, Reason, Shard, Write,
+};
 use sio_proto::{Config, LinkId, SessionKey, SocketKey, Time};
 
 use crate::guarded::guarded;
@@ -27,6 +29,7 @@ use crate::turn::load::{Load, Loads, Overflow};
 use crate::turn::mailbox::Mail;
 use crate::turn::note::Note;
 use crate::turn::raw_session::RawSession;
+use crate::turn::recovery::Recovery;
 use crate::turn::room_news::RoomNotes;
 use crate::turn::sleeps::Sleeps;
 use crate::turn::socket::SocketCell;
@@ -48,6 +51,8 @@ pub(crate) struct ShardCell {
     pub(super) warnings: Arc<Warnings>,
     /// The notes about the shard's rooms.
     rooms: Arc<RoomNotes>,
+    /// The records of sockets that may come back. Its lock is taken before the shard's.
+    pub(crate) recovery: Arc<Recovery>,
     state: Mutex<State>,
     /// Copies of values of the shard, with which a caller decides whether to take the lock at all.
     forms: AtomicU32,
@@ -91,6 +96,32 @@ fn too_many_events() -> Breach {
     Breach::new(BreachKind::Limit, "too many events wait for a handler")
 }
 
+/// What inputs leave to be done when no lock is held.
+#[derive(Default)]
+pub(crate) struct Aftermath {
+    released: Vec<Extension>,
+    timers: Vec<Waker>,
+    /// How many shards have lost their last session during a shutdown.
+    emptied: usize,
+}
+
+impl Aftermath {
+    pub(crate) fn finish(self, turn: &Turn, cell: &ShardCell) {
+        for extension in self.released {
+            let _ = guarded(|| drop(extension));
+        }
+        while let Some(note) = turn.take_note() {
+            cell.tell(note);
+        }
+        for _ in 0..self.emptied {
+            if let Some(application) = cell.application.upgrade() {
+                application.shard_emptied();
+            }
+        }
+        self.timers.into_iter().for_each(Waker::wake);
+    }
+}
+
 /// What the shard has to be told when all deliveries have been given out.
 #[derive(Default)]
 struct Verdicts {
@@ -108,6 +139,7 @@ impl ShardCell {
         rooms: Arc<RoomNotes>,
         loads: Arc<Loads>,
         warnings: Arc<Warnings>,
+        recovery: Arc<Recovery>,
     ) -> Self {
         let config = Arc::clone(shard.config());
         let state = State {
@@ -131,6 +163,7 @@ impl ShardCell {
             loads,
             warnings,
             rooms,
+            recovery,
             state: Mutex::new(state),
             forms: AtomicU32::new(0),
             sessions: AtomicUsize::new(0),
@@ -196,36 +229,40 @@ impl ShardCell {
         turn: &Turn,
         input: impl FnOnce(&mut State, Time, &mut Outputs) -> R,
     ) -> R {
-        let (result, wake, emptied) = turn.outputs.with(|out| {
-            let all = {
-                let mut state = self.state.lock_for(name);
-                let now = state.time(turn);
-                let result = input(&mut state, now, out);
-                if self.rooms.news.is_wanted() {
-                    self.take_room_notes(&state, turn);
-                }
-                if !out.writes.is_empty() || !out.deliveries.is_empty() {
-                    self.settle(&mut state, turn, out);
-                }
-                let emptied = state.draining && state.shard.sessions() == 0;
-                state.draining &= !emptied;
-                (result, state.rearm(), emptied)
-            };
-            for extension in out.released.drain(..) {
-                let _ = guarded(|| drop(extension));
+        let mut after = Aftermath::default();
+        let result = self.input_held(name, turn, &mut after, input);
+        after.finish(turn, self);
+        result
+    }
+
+    /// Does what [`ShardCell::input`] does for a caller that holds the lock of recovery. What may
+    /// not be done under a lock is left in `after`.
+    pub(crate) fn input_held<R>(
+        self: &Arc<Self>,
+        name: &'static str,
+        turn: &Turn,
+        after: &mut Aftermath,
+        input: impl FnOnce(&mut State, Time, &mut Outputs) -> R,
+    ) -> R {
+        let result = turn.outputs.with(|out| {
+            let mut state = self.state.lock_for(name);
+            let now = state.time(turn);
+            let result = input(&mut state, now, out);
+            if self.rooms.news.is_wanted() {
+                self.take_room_notes(&state, turn);
             }
-            all
+            if !out.writes.is_empty() || !out.deliveries.is_empty() {
+                self.settle(&mut state, turn, out);
+            }
+            if state.draining && state.shard.sessions() == 0 {
+                state.draining = false;
+                after.emptied += 1;
+            }
+            after.timers.extend(state.rearm());
+            after.released.append(&mut out.released);
+            result
         });
-        while let Some(note) = turn.take_note() {
-            self.tell(note);
-        }
         turn.touch(self);
-        if emptied && let Some(application) = self.application.upgrade() {
-            application.shard_emptied();
-        }
-        if let Some(timer) = wake {
-            timer.wake();
-        }
         result
     }
 
@@ -266,6 +303,21 @@ impl ShardCell {
         turn: &Turn,
         queue: impl FnOnce(&mut State, Time) -> R,
     ) -> R {
+        let (result, wake) = self.queue_held(name, turn, queue);
+        if let Some(timer) = wake {
+            timer.wake();
+        }
+        result
+    }
+
+    /// Does what [`ShardCell::queue`] does for a caller that holds the lock of recovery. The caller
+    /// wakes the waker when it holds no lock.
+    pub(crate) fn queue_held<R>(
+        self: &Arc<Self>,
+        name: &'static str,
+        turn: &Turn,
+        queue: impl FnOnce(&mut State, Time) -> R,
+    ) -> (R, Option<Waker>) {
         let (result, wake) = {
             let mut state = self.state.lock_for(name);
             let now = state.time(turn);
@@ -273,10 +325,7 @@ impl ShardCell {
             (result, state.rearm())
         };
         turn.touch(self);
-        if let Some(timer) = wake {
-            timer.wake();
-        }
-        result
+        (result, wake)
     }
 
     /// Gives the outputs of an input to the links and to the turn.
@@ -381,6 +430,10 @@ impl ShardCell {
                 rooms,
             } => {
                 let Some(inner) = state.forget(socket) else { return };
+                let goodbyes = [Reason::ClientNamespaceDisconnect, Reason::ServerNamespaceDisconnect];
+                if goodbyes.contains(&reason) {
+                    inner.set_final();
+                }
                 inner.set_gone();
                 if connected && let Some(names) = inner.table().and_then(|table| table.names.as_ref()) {
                     names.leave(&inner.namespace);

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
 use bytestring::ByteString;
-use sio_proto::SocketKey;
+use sio_proto::recovery::RecordKey;
+use sio_proto::{SocketKey, Time};
 use sio_proto::server::{self, Auth, Form, Handshake};
 use sio_proto::socket::Args;
 
@@ -19,6 +20,7 @@ use crate::lock::Mutex;
 use crate::runtime::Runtime;
 use crate::turn::ack_slot::AckSlot;
 use crate::turn::application::Application;
+use crate::turn::comeback::{Comeback, Seat};
 use crate::turn::entry::Entry;
 use crate::turn::guest::Guest;
 use crate::turn::load::{Load, Overflow};
@@ -40,6 +42,8 @@ pub(crate) struct SocketCell {
     standing: AtomicU8,
     /// Whether the socket has had handlers of its own.
     has_own: AtomicBool,
+    /// Whether the socket has ended by a goodbye, so that its client is not waited for.
+    is_final: AtomicBool,
     id: SocketId,
     /// The id by which the client knows itself, if it differs from `id`. It is a secret.
     wire_id: Option<sio_proto::WireId>,
@@ -48,12 +52,14 @@ pub(crate) struct SocketCell {
     handshake: Arc<Handshake>,
     table: OnceLock<Arc<Table>>,
     pub(crate) mailbox: Mailbox,
+    /// What it knows of a client that may come back. Most namespaces have no recovery.
+    seat: OnceLock<Box<Seat>>,
     /// The parts that most sockets never need.
     extras: OnceLock<Box<Extras>>,
 }
 
 // One exists for each socket, in addition to the shard's own data.
-const _: () = assert!(size_of::<SocketCell>() <= 256);
+const _: () = assert!(size_of::<SocketCell>() <= 272);
 
 /// The `auth` that the client has sent.
 enum Said {
@@ -159,6 +165,7 @@ impl SocketCell {
             form,
             standing: AtomicU8::new(ASKING),
             has_own: AtomicBool::new(false),
+            is_final: AtomicBool::new(false),
             id,
             wire_id,
             namespace,
@@ -166,6 +173,7 @@ impl SocketCell {
             handshake,
             table: OnceLock::new(),
             mailbox: Mailbox::default(),
+            seat: OnceLock::new(),
             extras: OnceLock::new(),
         }
     }
@@ -179,8 +187,14 @@ impl SocketCell {
         self.cell.application.upgrade()
     }
 
-    pub(crate) const fn id(&self) -> &SocketId {
-        &self.id
+    pub(crate) fn id(&self) -> &SocketId {
+        let former = self.seat.get().and_then(|seat| seat.former_id());
+        former.unwrap_or(&self.id)
+    }
+
+    /// Returns the time.
+    pub(crate) fn now(&self) -> Time {
+        (self.cell.runtime.now)()
     }
 
     /// Returns the id by which the client knows itself, if it differs from the public id. It is a
@@ -204,6 +218,44 @@ impl SocketCell {
 
     pub(crate) fn set_table(&self, table: Arc<Table>) -> &Arc<Table> {
         self.table.get_or_init(|| table)
+    }
+
+    pub(super) fn seat(&self) -> Option<&Seat> {
+        self.seat.get().map(|seat| &**seat)
+    }
+
+    pub(super) fn set_seat(&self, seat: Seat) {
+        let _ = self.seat.set(Box::new(seat));
+    }
+
+    /// Returns the record of its client, if the client may come back.
+    #[inline]
+    pub(crate) fn record(&self) -> Option<RecordKey> {
+        self.seat.get()?.record()
+    }
+
+    /// Whether the client has come back.
+    pub(crate) fn comeback(&self) -> Comeback {
+        self.seat.get().map_or(Comeback::New, |seat| seat.outcome())
+    }
+
+    /// Takes over the application's data of the socket that its client had before.
+    pub(super) fn take_data_of(&self, old: &Self) {
+        let Some(data) = old.data(false) else { return };
+        let data = data.lock().clone();
+        if let Some(own) = self.data(true) {
+            own.lock().extend(data);
+        }
+    }
+
+    /// Whether the socket has ended by a goodbye.
+    pub(crate) fn is_final(&self) -> bool {
+        self.is_final.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the socket ends by a goodbye. Call this before [`SocketCell::set_gone`].
+    pub(super) fn set_final(&self) {
+        self.is_final.store(true, Ordering::Relaxed);
     }
 
     /// Notes that the shard has let the socket in. The shard is locked. Returns what was done for
@@ -304,7 +356,7 @@ impl SocketCell {
         if !self.is_asking() {
             return None;
         }
-        let own = *room == *self.id;
+        let own = *room == **self.id();
         let is_id = self
             .application()
             .is_some_and(|application| application.shards().is_id(room));

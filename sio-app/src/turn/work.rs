@@ -17,9 +17,10 @@ use sio_proto::socket::Args;
 use crate::args::{RawArgs, detached, detached_text, small};
 use crate::error::HandlerError;
 use crate::guarded::{CatchUnwind, guarded};
+use crate::turn::admit::{Admitted, admit};
 use crate::turn::application::{Application, EngineNews};
 use crate::turn::call::{Call, Ending, Failure, HandlerFuture, Owed, Question, Started, StartedMiddleware};
-use crate::turn::entry::Entry;
+use crate::turn::comeback::recognise;
 use crate::turn::incoming::Incoming;
 use crate::turn::mailbox::{Mail, Next, args_bytes};
 use crate::turn::raw_session::RawSession;
@@ -115,6 +116,7 @@ impl Work {
             }
             Self::Gone(socket) => {
                 socket.wake_mourners();
+                socket.cell.recovery.ended(&socket);
                 if socket.load.withdraw(&socket) {
                     socket.mailbox.resume(turn.owner());
                     work_off(turn, &socket, Then::Next);
@@ -131,6 +133,10 @@ fn room(application: &Weak<dyn Application>, event: &RoomEvent) {
     let Some(application) = application.upgrade() else {
         return;
     };
+    // A socket that has its id from before is in a room of this name, which is nobody's business.
+    if application.shards().is_id(event.room()) {
+        return;
+    }
     if let Err(panic) = guarded(|| application.room(event)) {
         application.report(None, "room", &panic);
     }
@@ -471,7 +477,8 @@ fn connect(turn: &Turn, socket: &Arc<SocketCell>) -> Then {
         Err(panic) => return refuse(turn, socket, &refusal_for(socket, &panic)),
     };
     let table = socket.set_table(table);
-    if table.middleware.is_empty() {
+    let skips = recognise(socket, table);
+    if skips || table.middleware.is_empty() {
         return accept(turn, socket, table);
     }
     if !socket.load.may_decide(socket) {
@@ -558,21 +565,12 @@ async fn ask_all(socket: &Arc<SocketCell>) -> Result<(), Refusal> {
 }
 
 fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
-    let mut begins = false;
-    let (accepted, entry, failed) = socket.cell.input("accept", turn, |state, now, out| {
-        if !state.shard.accept(now, socket.key, out) {
-            return (false, Entry::default(), None);
-        }
-        begins = table.names.as_ref().is_some_and(|names| names.enter(&socket.namespace));
-        let mut entry = socket.let_in(table);
-        let joined = entry.rooms.iter().map(|room| state.shard.join(socket.key, room));
-        let joined = joined.fold(Ok(()), Result::and);
-        let messages = entry.messages.iter_mut();
-        let sent = messages.map(|(message, ack)| state.shard.emit(now, socket.key, message, *ack));
-        let failed = sent.fold(joined, Result::and).err();
-        (true, entry, failed)
-    });
-    // Messages may contain bytes of the user, which must not be dropped under a lock.
+    let Admitted {
+        accepted,
+        begins,
+        entry,
+        failed,
+    } = admit(turn, socket, table);
     drop(entry);
     if !accepted {
         return Then::Next;

@@ -16,6 +16,7 @@ use crate::guarded::guarded;
 use crate::runtime::Runtime;
 use crate::turn;
 use crate::turn::order::{Order, carry_out};
+use crate::turn::recovery::Last;
 use crate::turn::socket::SocketCell;
 use crate::turn::table::OutgoingFn;
 
@@ -96,10 +97,12 @@ impl Draft {
         namespace: &ByteString,
         volatile: Option<Runtime>,
         forms: Forms,
+        last: Option<Last>,
         config: &Config,
         scratch: &mut BytesMut,
     ) -> (Message, Result<(), EmitError>) {
         let mut message = self.message(namespace, None, volatile);
+        message.set_offset(last.and_then(|last| last.offset_of(&message)));
         let mut result = Ok(());
         for form in forms.iter() {
             if let Err(error) = message.encode(form, config, scratch) {
@@ -184,6 +187,10 @@ fn send(
     ack: Option<AckRequest>,
     scratch: &mut BytesMut,
 ) -> Result<(), EmitError> {
+    if socket.record().is_some() {
+        let last = socket.cell.recovery.last(&socket.namespace);
+        message.set_offset(last.and_then(|last| last.offset_of(&message)));
+    }
     message.encode(socket.form, &socket.cell.config, scratch)?;
     if socket.is_asking() {
         // The message leaves after the answer to the CONNECT.

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::ConfigError;
+use super::setters::setters;
 
 /// What is kept for clients of 4.6 and later whose connection was cut
 /// (docs/protocol/socket-io.md §6). Each limit is one of a namespace or of a client unless it says
@@ -40,6 +41,17 @@ pub struct RecoveryConfig {
     /// false, unlike with genuine servers: who was locked out meanwhile stays outside.
     pub skip_middlewares: bool,
 }
+
+setters!(RecoveryConfig {
+    window: Duration,
+    max_log_bytes: usize,
+    max_log_packets: usize,
+    max_total_log_bytes: usize,
+    max_away: usize,
+    max_away_per_address: usize,
+    max_record_bytes: usize,
+    skip_middlewares: bool,
+});
 
 impl Default for RecoveryConfig {
     fn default() -> Self {

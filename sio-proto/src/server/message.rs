@@ -315,6 +315,18 @@ impl Message {
         self.name.is_some() && self.id.is_none()
     }
 
+    /// Where the message stands in what was said ([`Message::offset`]).
+    #[must_use]
+    pub const fn shown_offset(&self) -> Option<Offset> {
+        self.offset
+    }
+
+    /// The namespace.
+    #[must_use]
+    pub const fn namespace(&self) -> &ByteString {
+        &self.namespace
+    }
+
     /// Whether the message may be dropped for clients that cannot take it right now.
     #[must_use]
     pub const fn is_volatile(&self) -> bool {
@@ -332,6 +344,15 @@ impl Message {
         encoded.first.detach();
         encoded.attachments.iter_mut().for_each(Frame::detach);
         let bytes = encoded.bytes();
+        // A transcript has messages as they were before they were encoded.
+        #[cfg(feature = "transcript")]
+        let mut kept = Self::event(
+            self.namespace.clone(),
+            self.name.clone().unwrap_or_default(),
+            self.args.clone(),
+            None,
+        );
+        #[cfg(not(feature = "transcript"))]
         let mut kept = Self::event(ByteString::new(), ByteString::new(), Args::default(), None);
         kept.offset = self.offset;
         *kept.place(Form::Engine4) = Encoding::Made(encoded);
