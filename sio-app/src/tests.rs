@@ -29,6 +29,7 @@ mod keeping;
 mod orders;
 mod pipelining;
 mod polls;
+mod recovery;
 mod rooms;
 mod several;
 

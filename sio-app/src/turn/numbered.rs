@@ -20,15 +20,16 @@ use crate::turn::socket::SocketCell;
 pub(super) fn send_numbered(
     to: &SocketCell,
     record: RecordKey,
-    message: &Message,
+    message: &mut Message,
     bytes: usize,
 ) -> Result<(), EmitError> {
     let recovery = &to.cell.recovery;
     turn::act(to.runtime(), |turn| {
-        let act = |state: &mut turn::recovery::State, mut message: Message| {
+        let act = |state: &mut turn::recovery::State, message: &mut Message| {
+            let is_volatile = message.is_volatile();
             let mut queue = |socket: &SocketCell| {
                 socket.cell.queue_held("emit", turn, |shard, now| {
-                    let sent = shard.shard.emit(now, socket.key, &mut message, None);
+                    let sent = shard.shard.emit(now, socket.key, message, None);
                     (sent, shard.unwritten.add(bytes, 1))
                 })
             };
@@ -36,42 +37,38 @@ pub(super) fn send_numbered(
             let mut heir = None;
             if sent == Err(SendError::Disconnected) {
                 heir = state.heir(record);
-                let is_other = heir.as_ref().filter(|heir| heir.is_connected());
-                match (is_other, &heir) {
-                    (Some(other), _) => ((sent, enough), wake) = queue(other),
-                    (None, Some(_)) => sent = Ok(()),
-                    (None, None) => {}
+                if let Some(other) = heir.as_ref().filter(|heir| heir.is_connected()) {
+                    ((sent, enough), wake) = queue(other);
                 }
-                // The other socket may be gone, too, and its client is away again.
-                if sent == Err(SendError::Disconnected) && heir.is_some() {
+                // The client is away, perhaps once more. What is volatile does not wait for it.
+                if sent == Err(SendError::Disconnected) && heir.is_some() && !is_volatile {
                     sent = Ok(());
                 }
             }
             if sent.is_ok() {
-                state.keep(turn.now(), &message, || own_audience(to));
+                state.keep(turn.now(), message, || own_audience(to));
             }
-            (sent, enough, wake, heir, message)
+            (sent, enough, wake, heir)
         };
-        let numbered = recovery.numbered(&to.namespace, message.clone(), &to.cell.config, act);
-        let (sent, enough, wake, heir, message) = numbered;
+        let (sent, enough, wake, heir) = recovery.numbered(&to.namespace, message, &to.cell.config, act);
         if let Some(timer) = wake {
             timer.wake();
         }
-        // The message may contain bytes of the user, and the socket data of the user.
-        drop((heir, message));
+        // The socket may have data of the user, which must not be dropped under a lock.
+        drop(heir);
         turn.emitted(bytes, enough);
         Ok(sent?)
     })
 }
 
 /// Sends a message to many sockets.
-pub(super) fn broadcast_numbered(to: Audience<'_>, bytes: usize, message: Message) {
+pub(super) fn broadcast_numbered(to: Audience<'_>, bytes: usize, mut message: Message) {
     let recovery = &to.shards.recovery;
     let Some(first) = to.shards.cells.first() else { return };
     turn::act(to.shards.runtime, |turn| {
         let mut after = Aftermath::default();
-        let act = |state: &mut turn::recovery::State, message: Message| {
-            state.keep(turn.now(), &message, || kept_audience(to));
+        let act = |state: &mut turn::recovery::State, message: &mut Message| {
+            state.keep(turn.now(), message, || kept_audience(to));
             let (mut ready, mut enough) = (0, false);
             for cell in to.cells() {
                 let (target, message) = (to.target_in(cell), message.clone());
@@ -83,11 +80,10 @@ pub(super) fn broadcast_numbered(to: Audience<'_>, bytes: usize, message: Messag
                 });
                 (ready, enough) = (ready + links, enough || has_enough);
             }
-            (ready, enough, message)
+            (ready, enough)
         };
         let namespace = &to.target.namespace;
-        let (ready, enough, message) = recovery.numbered(namespace, message, &to.shards.config, act);
-        drop(message);
+        let (ready, enough) = recovery.numbered(namespace, &mut message, &to.shards.config, act);
         after.finish(turn, first);
         turn.broadcast(bytes, ready, enough);
     });

@@ -135,15 +135,15 @@ impl Recovery {
     pub(crate) fn numbered<R>(
         &self,
         namespace: &str,
-        mut message: Message,
+        message: &mut Message,
         config: &Config,
-        act: impl FnOnce(&mut State, Message) -> R,
+        act: impl FnOnce(&mut State, &mut Message) -> R,
     ) -> R {
         let mut scratch = BytesMut::new();
         let mut tries = 0;
         loop {
             let mut state = self.state.lock_for("emit");
-            let wanted = state.last(namespace).and_then(|last| last.offset_of(&message));
+            let wanted = state.last(namespace).and_then(|last| last.offset_of(message));
             let is_right = wanted.is_none() || wanted == message.shown_offset();
             if !is_right {
                 message.set_offset(wanted);
