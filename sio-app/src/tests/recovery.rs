@@ -9,13 +9,15 @@ use crate::adapter::Runtime;
 use crate::tests::{Driven, RUNTIME, UPGRADE, drop_tasks, pass, run_tasks, text};
 use crate::{Comeback, Config, EmitError, Io, NotRecovered, Options, RecoveryConfig, Socket};
 
-thread_local!(static DRAWN: Cell<u8> = const { Cell::new(0) });
+thread_local!(static DRAWN: Cell<u32> = const { Cell::new(0) });
 
 /// A runtime whose random bytes differ each time.
 const DRAWING: Runtime = Runtime {
     fill: |out| {
-        DRAWN.set(DRAWN.get().wrapping_add(1).max(1));
-        out.fill(DRAWN.get());
+        DRAWN.set(DRAWN.get() + 1);
+        let number = DRAWN.get().to_le_bytes();
+        let bytes = number.iter().cycle();
+        out.iter_mut().zip(bytes).for_each(|(out, byte)| *out = *byte);
     },
     ..RUNTIME
 };
@@ -77,6 +79,7 @@ impl Client {
 
     fn cut(self) -> String {
         drop(self.driven);
+        run_tasks();
         self.pid
     }
 }
@@ -348,6 +351,7 @@ fn a_goodbye_is_final() {
     io.socket(&thrown.sid).unwrap().disconnect();
     let closed = Client::new(&io);
     io.socket(&closed.sid).unwrap().close();
+    run_tasks();
     assert_eq!(io.recoverable(), 0);
     for client in [left, thrown, closed] {
         let (sid, pid) = (client.sid.clone(), client.cut());
@@ -435,5 +439,4 @@ fn nothing_is_left_of_clients_that_have_come_and_gone() {
     assert_eq!(io.recoverable(), 300);
     pass(&io, 11_000);
     assert_eq!((io.recoverable(), io.sessions(), io.sockets().len()), (0, 0, 0));
-    run_tasks();
 }
