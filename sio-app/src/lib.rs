@@ -164,7 +164,8 @@ pub use sio_proto::server::{
 };
 pub use sio_proto::{
     Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy06,
-    Legacy09, Mount, OriginPattern, OriginPatternError, OriginRule, Origins, Priority, RecoveryConfig, SameSite, Transports,
+    Legacy09, Mount, OriginPattern, OriginPatternError, OriginRule, Origins, Priority, RecoveryConfig, SameSite,
+    Transports,
 };
 pub use turn::comeback::Comeback;
 pub use turn::incoming::Incoming;

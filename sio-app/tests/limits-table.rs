@@ -48,7 +48,10 @@ fn every_limit_is_in_the_table_with_its_default() {
             continue;
         };
         let name = limit.trim_matches('`');
-        if ["config.", "options.", "recovery."].iter().any(|root| name.starts_with(root)) {
+        if ["config.", "options.", "recovery."]
+            .iter()
+            .any(|root| name.starts_with(root))
+        {
             assert!(limit.starts_with('`'), "{row}");
             assert_eq!(
                 found.insert(name.to_owned(), number(default)),

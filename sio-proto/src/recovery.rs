@@ -431,13 +431,17 @@ impl<M, D> Recovery<M, D> {
         })
     }
 
-    /// Whether a client would be recovered now ([`claim`](Self::claim)). Nothing changes.
+    /// What a client would be sent if it were recovered now ([`claim`](Self::claim)), oldest first.
+    /// Nothing changes.
     ///
     /// # Errors
     ///
     /// Why it would not be recovered.
-    pub fn check(&self, key: RecordKey, offset: Option<&str>, room: Room) -> Result<(), NotRecovered> {
-        self.missed(key, offset, room).map(drop)
+    pub fn check(&self, key: RecordKey, offset: Option<&str>, room: Room) -> Result<Vec<&Entry<M>>, NotRecovered> {
+        let record = self.record(key).ok_or(NotRecovered::Unknown)?;
+        let place = self.namespaces.get(&record.namespace).ok_or(NotRecovered::Unknown)?;
+        let sequences = self.missed(key, offset, room)?.into_iter();
+        Ok(sequences.filter_map(|sequence| place.log.get(sequence)).collect())
     }
 
     /// The numbers of what a client has missed.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::adapter::Runtime;
 use crate::tests::{Driven, RUNTIME, UPGRADE, drop_tasks, pass, run_tasks, text};
-use crate::{Comeback, Config, EmitError, Io, NotRecovered, Options, RecoveryConfig, Socket};
+use crate::{Binary, Comeback, Config, EmitError, Io, NotRecovered, Options, RecoveryConfig, Socket};
 
 thread_local!(static DRAWN: Cell<u32> = const { Cell::new(0) });
 
@@ -226,7 +226,11 @@ fn r6_joins_and_leaves_reach_the_record_in_their_order() {
     socket.to("one").emit("news", "its own");
     io.except("three").emit("news", "not for the third");
     let back = Client::back(&io, &pid, None);
-    let expected = [r#"42["news","one""#, r#"42["news","three""#, r#"42["news","of another""#];
+    let expected = [
+        r#"42["news","one""#,
+        r#"42["news","three""#,
+        r#"42["news","of another""#,
+    ];
     assert_eq!(sent(&back.first), expected);
     let socket = io.socket(&sid).unwrap();
     let mut rooms: Vec<String> = socket.rooms().iter().map(ToString::to_string).collect();
@@ -251,10 +255,7 @@ fn r7_a_client_that_cannot_be_recovered_is_told_so() {
     assert!(back.sid != sid && back.pid != pid && back.first.is_empty());
     let socket = io.socket(&back.sid).unwrap();
     assert!(!socket.recovered());
-    assert!(matches!(
-        socket.recovery(),
-        Comeback::Lost(NotRecovered::Truncated(_))
-    ));
+    assert!(matches!(socket.recovery(), Comeback::Lost(NotRecovered::Truncated(_))));
     assert_eq!(expired.try_iter().collect::<Vec<_>>(), [sid]);
     let unknown = Client::back(&io, "AAAAAAAAAAAAAAAAAAAAAAAA", None);
     let socket = io.socket(&unknown.sid).unwrap();
@@ -273,7 +274,27 @@ fn r8_more_than_a_queue_holds_is_not_replayed() {
     }
     let back = Client::back(&io, &pid, None);
     let recovery = io.socket(&back.sid).unwrap().recovery();
-    assert!(matches!(recovery, Comeback::Lost(NotRecovered::TooMuch { packets: 20, .. })));
+    assert!(matches!(
+        recovery,
+        Comeback::Lost(NotRecovered::TooMuch { packets: 20, .. })
+    ));
+}
+
+#[test]
+fn r8_attachments_count_as_packets_of_the_queue() {
+    let mut config = Config::default();
+    config.max_queued_packets = 10;
+    let options = Options::default().shards(1).recovery(settings());
+    let io = Io::new(config, options, DRAWING).unwrap();
+    for (events, recovered) in [(4, true), (5, false)] {
+        let pid = Client::new(&io).cut();
+        for _ in 0..events {
+            io.emit("bytes", Binary::from(vec![1, 2, 3]));
+        }
+        let back = Client::back(&io, &pid, None);
+        assert_eq!(io.socket(&back.sid).unwrap().recovered(), recovered);
+        assert_eq!(back.first.len(), if recovered { 2 * events } else { 0 });
+    }
 }
 
 #[test]
@@ -284,7 +305,8 @@ fn r9_middlewares_decide_again_unless_they_are_skipped() {
         let is_locked = std::sync::Arc::clone(&locked);
         let (told, seen) = mpsc::channel();
         io.of("/").with(move |socket: Socket| {
-            told.send((socket.id().to_string(), socket.data::<u32>().is_some())).unwrap();
+            told.send((socket.id().to_string(), socket.data::<u32>().is_some()))
+                .unwrap();
             match is_locked.load(std::sync::atomic::Ordering::Relaxed) {
                 true => Err("locked out"),
                 false => Ok(()),
@@ -313,7 +335,8 @@ fn r10_a_record_that_ends_unused_is_reported() {
     let (told, expired) = mpsc::channel();
     io.on_expired(move |socket| {
         let data = socket.data::<u32>().as_deref().copied();
-        told.send((socket.id().to_string(), socket.is_connected(), data)).unwrap();
+        told.send((socket.id().to_string(), socket.is_connected(), data))
+            .unwrap();
     });
     let client = Client::new(&io);
     let (sid, pid) = (client.sid.clone(), client.cut());
@@ -323,13 +346,17 @@ fn r10_a_record_that_ends_unused_is_reported() {
     assert_eq!(expired.try_recv(), Ok((sid, false, Some(7))));
     assert_eq!(io.recoverable(), 0);
     let back = Client::back(&io, &pid, None);
-    assert_eq!(io.socket(&back.sid).unwrap().recovery(), Comeback::Lost(NotRecovered::Unknown));
+    assert_eq!(
+        io.socket(&back.sid).unwrap().recovery(),
+        Comeback::Lost(NotRecovered::Unknown)
+    );
 }
 
 #[test]
 fn r12_replay_and_live_messages_are_one_sequence() {
     let io = recovering(4, settings());
-    io.of("/").on_connect(|socket: Socket| socket.emit("hello", socket.recovered()));
+    io.of("/")
+        .on_connect(|socket: Socket| socket.emit("hello", socket.recovered()));
     let client = Client::new(&io);
     assert_eq!(sent(&client.first), [r#"42["hello",false"#]);
     let offset = parts(&client.first[0]).1.to_owned();
@@ -417,7 +444,10 @@ fn all_threads_count_as_one() {
         let packets = client.packets();
         let numbers = packets.iter().map(|packet| parts(packet).1.split_once('-').unwrap().1);
         let numbers: Vec<u64> = numbers.map(|number| number.parse().unwrap()).collect();
-        assert!(numbers.is_sorted_by(|a, b| a < b), "the order of numbers is that of the queue");
+        assert!(
+            numbers.is_sorted_by(|a, b| a < b),
+            "the order of numbers is that of the queue"
+        );
         heard += packets.len();
     }
     assert_eq!(heard, 4 * 200 * (3 + 1));

@@ -64,12 +64,7 @@ fn enter(
     }
 }
 
-fn join_and_send(
-    state: &mut State,
-    now: Time,
-    socket: &Arc<SocketCell>,
-    entry: &mut Entry,
-) -> Result<(), SendError> {
+fn join_and_send(state: &mut State, now: Time, socket: &Arc<SocketCell>, entry: &mut Entry) -> Result<(), SendError> {
     let joined = entry.rooms.iter().map(|room| state.shard.join(socket.key, room));
     let joined = joined.fold(Ok(()), Result::and);
     let messages = entry.messages.iter_mut();

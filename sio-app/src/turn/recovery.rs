@@ -184,7 +184,7 @@ impl Recovery {
         let key = machine.find(namespace, pid).ok_or((NotRecovered::Unknown, None))?;
         let socket = machine.data(key).filter(|socket| !socket.is_final());
         let socket = socket.ok_or((NotRecovered::Unknown, None))?;
-        machine.check(key, offset, self.room).map_err(|why| (why, Some(key)))?;
+        state.check(key, offset, self.room).map_err(|why| (why, Some(key)))?;
         let former = Former {
             key,
             id: socket.id().clone(),
@@ -265,6 +265,18 @@ impl State {
         self.machine.open(opening)
     }
 
+    /// Checks whether a client can be recovered, and has room for all that it has missed. A message
+    /// with attachments is several packets.
+    fn check(&self, key: RecordKey, offset: Option<&str>, room: Room) -> Result<(), NotRecovered> {
+        let missed = self.machine.check(key, offset, room)?;
+        let packets = missed.iter().map(|entry| entry.message.packets()).sum();
+        if packets > room.packets {
+            let bytes = missed.iter().map(|entry| entry.bytes()).sum();
+            return Err(NotRecovered::TooMuch { packets, bytes });
+        }
+        Ok(())
+    }
+
     /// Gives a record to the socket with which its client has come back. Returns what the socket
     /// gets of it, and the socket that had the record before.
     pub(super) fn claim(
@@ -278,6 +290,7 @@ impl State {
         if known.is_final() {
             return Err(NotRecovered::Unknown);
         }
+        self.check(key, former.offset.as_deref(), room)?;
         let pid = self.machine.pid(key).ok_or(NotRecovered::Unknown)?;
         let claimed = self.machine.claim(key, former.offset.as_deref(), room)?;
         let returned = Returned {

@@ -11,9 +11,9 @@ use std::sync::{Arc, OnceLock};
 
 use bytestring::ByteString;
 use sio_proto::recovery::RecordKey;
-use sio_proto::{SocketKey, Time};
 use sio_proto::server::{self, Auth, Form, Handshake};
 use sio_proto::socket::Args;
+use sio_proto::{SocketKey, Time};
 
 use crate::error::{EmitError, HandlerError};
 use crate::lock::Mutex;

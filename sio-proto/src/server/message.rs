@@ -333,6 +333,16 @@ impl Message {
         self.volatile
     }
 
+    /// How many packets the message is for a client of 4.x: one, and one for each attachment. Zero if
+    /// it is not encoded for them.
+    #[must_use]
+    pub fn packets(&self) -> usize {
+        match &self.packets[Form::Engine4.index()] {
+            Encoding::Made(encoded) => encoded.packets(),
+            _ => 0,
+        }
+    }
+
     /// The message as it is kept for clients of 4.x that come back, and the bytes that it takes: its
     /// encoding in memory of its own, without the arguments. `None` if it is not encoded for them.
     #[must_use]

@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 use bytestring::ByteString;
 
 use super::{Member, Membership, trim};
-use crate::{Sid, SocketKey};
 use crate::id::{NamespaceSlot, RoomSlot, SocketSlot};
+use crate::{Sid, SocketKey};
 
 #[derive(Debug)]
 pub(crate) struct Room {
