@@ -1,5 +1,6 @@
-//! Recovery of clients of 4.6 and later. The tests whose names begin with `r1` to `r12` are those of
-//! the requirements with these numbers.
+//! Recovery of clients of 4.6 and later.
+//!
+//! A test whose name begins with `r` and a number is that of the requirement with this number.
 
 use std::cell::Cell;
 use std::sync::mpsc;

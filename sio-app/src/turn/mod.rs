@@ -21,6 +21,7 @@
 pub(crate) mod ack_slot;
 pub(crate) mod admit;
 pub(crate) mod application;
+pub(crate) mod batch;
 pub(crate) mod call;
 pub(crate) mod comeback;
 pub(crate) mod directory;
@@ -64,9 +65,10 @@ use sio_proto::{LinkId, Time};
 use crate::link::{Link, Progress};
 use crate::runtime::Runtime;
 use crate::trim::trim;
+use crate::turn::batch::Batch;
 use crate::turn::mailbox::Owner;
 use crate::turn::note::Note;
-use crate::turn::shard::{Batch, ShardCell};
+use crate::turn::shard::ShardCell;
 use crate::turn::work::Work;
 
 thread_local!(static TURN: Turn = const { Turn::new() });

@@ -63,9 +63,10 @@ type Machine = recovery::Recovery<Message, Arc<SocketCell>>;
 pub(crate) struct Last(Offset);
 
 impl Last {
-    /// Returns the offset that a message carries if it is the next one. A volatile message is not
-    /// kept, so it has no number of its own: it carries the number of the message before it. Without
-    /// an offset, a client would take a text at its end for one.
+    /// Returns the offset that a message carries if it is the next one.
+    ///
+    /// A volatile message is not kept and has no number of its own. It carries the number of the
+    /// message before it, because a client would take a text at its end for an offset.
     pub(crate) const fn offset_of(self, message: &Message) -> Option<Offset> {
         let Offset { epoch, sequence } = self.0;
         match (message.carries_offset(), message.is_volatile()) {

@@ -152,8 +152,8 @@ impl Shards {
         self.router.shard_of(text).is_some()
     }
 
-    /// Returns the socket with this id. Only the shard that the id names is asked. A socket that has
-    /// its id from before may be in another shard; the records know it.
+    /// Returns the socket with this id. Only the shard that the id names is asked. The records know
+    /// sockets that have their id from before, which may be in other shards.
     pub(super) fn find(&self, id: &str) -> Option<Arc<SocketCell>> {
         let cell = self.cells.get(self.router.shard_of(id)?)?;
         let found = cell.ask("find", |state| state.find(state.shard.find(id)?));

@@ -38,8 +38,8 @@ impl Socket {
 
 /// Recovery.
 impl Namespace {
-    /// Sets whether clients of 4.6 and later whose connection was cut come back to this namespace as
-    /// the same sockets, for clients that connect later. Without this call,
+    /// Sets whether clients of 4.6 and later come back to this namespace as the same sockets when
+    /// their connection was cut. It counts for clients that connect later. Without this call,
     /// [`Options::recovery`](crate::Options::recovery) decides.
     ///
     /// Such a client gets every event that it has missed, once and in order: those to its own

@@ -4,8 +4,9 @@
 //!   entries    [ 7 ][ 9 ][ 10 ][ 12 ] …          oldest first; numbers grow, and may leave some out
 //!   trails     everybody: 9 12    red: 7 10      for each room the numbers of what was for it
 //! ```
-//! A message is kept only if somebody watches one of its rooms, or if it is for everybody. Who comes
-//! back asks for the trails of its own rooms, so the price is what it has missed, not what was said.
+//! A message is kept only if somebody watches one of its rooms, or if it is for everybody. A client
+//! that comes back asks for the trails of its own rooms. So it pays for what it has missed, and not
+//! for what was said.
 //!
 //! Invariants: each number in a trail is that of an entry; a trail knows the last number that was
 //! thrown away, so that it is never silent about a gap; entries, and with them trails, are bounded

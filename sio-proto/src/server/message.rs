@@ -308,8 +308,8 @@ impl Message {
         }
     }
 
-    /// Whether clients of 4.x keep the offset of such a message: whether it is an event that asks for
-    /// no acknowledgement.
+    /// Whether clients of 4.x keep the offset of such a message. They do if it is an event that
+    /// asks for no acknowledgement.
     #[must_use]
     pub const fn carries_offset(&self) -> bool {
         self.name.is_some() && self.id.is_none()
@@ -333,8 +333,8 @@ impl Message {
         self.volatile
     }
 
-    /// How many packets the message is for a client of 4.x: one, and one for each attachment. Zero if
-    /// it is not encoded for them.
+    /// How many packets the message is for a client of 4.x: one, and one for each attachment. It is
+    /// zero if the message is not encoded for them.
     #[must_use]
     pub fn packets(&self) -> usize {
         match &self.packets[Form::Engine4.index()] {
@@ -343,8 +343,9 @@ impl Message {
         }
     }
 
-    /// The message as it is kept for clients of 4.x that come back, and the bytes that it takes: its
-    /// encoding in memory of its own, without the arguments. `None` if it is not encoded for them.
+    /// The message as it is kept for clients of 4.x that come back: its encoding in memory of its
+    /// own, without the arguments. Also returns the bytes that it takes. `None` if it is not encoded
+    /// for them.
     #[must_use]
     pub fn kept(&self) -> Option<(Self, usize)> {
         let Encoding::Made(encoded) = &self.packets[Form::Engine4.index()] else {

@@ -56,8 +56,8 @@ pub(crate) struct Socket {
     pub(crate) auth_bytes: u32,
     /// Bytes of the names of its rooms.
     pub(crate) room_bytes: u32,
-    /// Whether it is in a room of its own id, because it has an id from before. This room is not one
-    /// of those that it may be in.
+    /// Whether it is in a room of its own id, because it has an id from before. This room does not
+    /// count among the rooms that it may be in.
     pub(crate) returned: bool,
 }
 
