@@ -375,8 +375,12 @@ impl<M, D> Recovery<M, D> {
 
     /// Ends all records.
     pub fn end_all(&mut self, now: Time, ended: &mut Vec<Expired<D>>) {
-        let slots: Vec<RecordSlot> = self.secrets.values().copied().collect();
-        ended.extend(slots.into_iter().filter_map(|slot| self.remove(slot)));
+        while let Some(slot) = self.secrets.values().next().copied() {
+            match self.remove(slot) {
+                Some(gone) => ended.push(gone),
+                None => break,
+            }
+        }
         self.handle_timeout(now, ended);
     }
 

@@ -165,10 +165,12 @@ fn replay(
     missed: Vec<Message>,
 ) -> Result<(), SendError> {
     let joined = rooms.iter().map(|room| state.shard.join(socket.key, room));
-    let joined = joined.fold(Ok(()), Result::and);
-    missed.into_iter().fold(joined, |result, mut message| {
-        result.and(state.shard.emit(now, socket.key, &mut message, None))
-    })
+    let mut result = joined.fold(Ok(()), Result::and);
+    for mut message in missed {
+        let sent = state.shard.emit(now, socket.key, &mut message, None);
+        result = result.and(sent);
+    }
+    result
 }
 
 /// Does what [`join_and_send`] does for a socket with a record. The messages of middlewares get

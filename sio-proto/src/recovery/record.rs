@@ -12,7 +12,7 @@ const MAX_ENDED_STAYS: usize = 16;
 
 /// The secret by which a client is recognised: 144 random bits.
 #[derive(Clone, Copy)]
-pub(super) struct Pid(pub(super) [u8; Pid::BYTES]);
+pub(super) struct Pid(pub(super) [u8; Self::BYTES]);
 
 impl Pid {
     pub(super) const BYTES: usize = 18;

@@ -344,8 +344,8 @@ impl Message {
     }
 
     /// The message as it is kept for clients of 4.x that come back: its encoding in memory of its
-    /// own, without the arguments. Also returns the bytes that it takes. `None` if it is not encoded
-    /// for them.
+    /// own, without the arguments. Also returns the bytes that it takes. `None` if the message is
+    /// not encoded for them.
     #[must_use]
     pub fn kept(&self) -> Option<(Self, usize)> {
         let Encoding::Made(encoded) = &self.packets[Form::Engine4.index()] else {
