@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use sio_proto::server::{Breach, BreachKind, Command, Delivery, Forms, Handshake, Outputs, Shard, Write};
+use sio_proto::server::{Breach, BreachKind, Command, Delivery, Forms, Handshake, Outputs, Reason, Shard, Write};
 use sio_proto::{Config, LinkId, SessionKey, SocketKey, Time};
 
 use crate::guarded::guarded;
@@ -201,9 +201,7 @@ impl ShardCell {
                 let mut state = self.state.lock_for(name);
                 let now = state.time(turn);
                 let result = input(&mut state, now, out);
-                if self.rooms.news.is_wanted() {
-                    self.take_room_notes(&state, turn);
-                }
+                self.note_rooms(&state, turn);
                 if !out.writes.is_empty() || !out.deliveries.is_empty() {
                     self.settle(&mut state, turn, out);
                 }
@@ -229,8 +227,12 @@ impl ShardCell {
         result
     }
 
-    /// Gives the events of rooms to the turn. The sockets in these events are still in the table.
-    fn take_room_notes(&self, state: &State, turn: &Turn) {
+    /// Gives the events of rooms to the turn, if the application wants them. The sockets in these
+    /// events are still in the table, because deliveries have not been given out yet.
+    fn note_rooms(&self, state: &State, turn: &Turn) {
+        if !self.rooms.news.is_wanted() {
+            return;
+        }
         for note in self.rooms.take() {
             if let Some(event) = note.resolved(|key| Some(state.socket(key)?.id().clone())) {
                 turn.add(Work::Room(self.application.clone(), Box::new(event)));
@@ -308,12 +310,14 @@ impl ShardCell {
         for socket in verdicts.free {
             let now = state.time(turn);
             state.shard.release(now, socket, out);
+            self.note_rooms(state, turn);
             self.settle(state, turn, out);
         }
         for socket in verdicts.overflown {
             turn.note(Note::Overflow(socket));
             let now = state.time(turn);
             state.shard.disconnect_for(now, socket, too_many_events(), out);
+            self.note_rooms(state, turn);
             self.settle(state, turn, out);
         }
     }
@@ -381,7 +385,10 @@ impl ShardCell {
                 rooms,
             } => {
                 let Some(inner) = state.forget(socket) else { return };
-                inner.set_gone();
+                match reason {
+                    Reason::ServerNamespaceDisconnect => inner.dismiss(),
+                    _ => inner.set_gone(),
+                }
                 if connected && let Some(names) = inner.table().and_then(|table| table.names.as_ref()) {
                     names.leave(&inner.namespace);
                 }

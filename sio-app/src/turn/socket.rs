@@ -137,8 +137,10 @@ struct Acks {
 const ASKING: u8 = 0;
 const CONNECTED: u8 = 1;
 const GONE: u8 = 2;
+/// The socket is gone because the server wanted it: nothing more is heard of it.
+const DISMISSED: u8 = 3;
 /// The socket is gone, because too much waits for its handlers.
-const OVERRUN: u8 = 3;
+const OVERRUN: u8 = 4;
 
 impl SocketCell {
     #[expect(clippy::too_many_arguments, reason = "all that a shard says of a socket, once")]
@@ -348,10 +350,16 @@ impl SocketCell {
         self.standing.fetch_max(GONE, Ordering::Relaxed);
     }
 
-    /// Whether too much waits for its handlers. Then the socket is closed, and no more handlers are
-    /// started for events that have arrived.
-    pub(crate) fn is_overrun(&self) -> bool {
-        self.standing.load(Ordering::Relaxed) == OVERRUN
+    /// Notes that the server has disconnected the socket.
+    pub(crate) fn dismiss(&self) {
+        self.standing.fetch_max(DISMISSED, Ordering::Relaxed);
+    }
+
+    /// Whether the server has disconnected the socket: the application, a panic of a handler, or
+    /// because too much waits. No more handlers are started for events that have arrived. If the
+    /// client has left, its earlier events still count.
+    pub(crate) fn is_dismissed(&self) -> bool {
+        self.standing.load(Ordering::Relaxed) >= DISMISSED
     }
 
     fn extras(&self) -> &Extras {

@@ -13,6 +13,11 @@ fn of_type<T: 'static>(value: &Kept) -> bool {
 /// The application's own data, by type.
 impl Socket {
     /// Keeps a value with the socket. It replaces an earlier value of the same type.
+    ///
+    /// The value lives as long as a handle of the socket. So a value that holds a handle of its own
+    /// socket, or of a socket whose value holds this one, is never dropped: keep the socket's
+    /// [`id`](Socket::id) instead, or take the value out in `on_disconnect`
+    /// ([`Socket::take_data`]).
     pub fn set_data<T: Any + Send + Sync>(&self, value: T) {
         self.put(Arc::new(value), |_| true);
     }

@@ -1,5 +1,6 @@
 //! The functions with which the application decides about requests and hears of failures.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -165,7 +166,8 @@ impl Io {
 
     /// Calls the function when the session of a socket has moved from polling to a websocket, once
     /// for each socket of the session. It is JavaScript's `socket.conn.on("upgrade")`. The function
-    /// must not block. It is not called for sessions that were opened over a websocket. The
+    /// must not block. It is not called for sessions that were opened over a websocket, and not for
+    /// sockets that are not let in yet: a connect handler can ask for the transport. The
     /// handlers of each socket are told of the end of the session
     /// ([`Namespace::on_disconnect`](crate::Namespace::on_disconnect)), and [`Socket::close`] ends
     /// it.
@@ -196,7 +198,8 @@ impl Io {
     }
 
     /// Gets the errors of handlers: the socket, the event's name, and the error. Without this
-    /// function errors are logged.
+    /// function errors are logged. Errors that the function itself causes, on its thread, are
+    /// logged too.
     pub fn on_error(&self, tell: impl Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync + 'static) {
         let old = self.0.hooks.set.write().error.replace(Arc::new(tell));
         drop(old);
@@ -293,12 +296,14 @@ impl Inner {
         }
     }
 
-    /// Tells the application, or the log, about an error.
-    pub(crate) fn report(&self, socket: Option<&Socket>, event: &str, error: &HandlerError) {
-        if let HandlerError::Refused(_) = error {
-            return;
+    /// Tells the application's functions for errors. False if there is none, if it panics, or if the
+    /// error comes from such a function on this thread: an error that its report causes again and
+    /// again would have no end.
+    fn tell(&self, socket: Option<&Socket>, event: &str, error: &HandlerError) -> bool {
+        thread_local!(static TELLING: Cell<bool> = const { Cell::new(false) });
+        if TELLING.replace(true) {
+            return false;
         }
-        self.tally.failed(error);
         let own = socket.and_then(|socket| Some((socket, socket.0.table()?.error.as_ref()?)));
         let told = match own {
             Some((socket, hook)) => guarded(|| hook(&socket.0, event, error)).is_ok(),
@@ -307,7 +312,17 @@ impl Inner {
                 hook.is_some_and(|hook| guarded(|| hook(socket, event, error)).is_ok())
             }
         };
-        if told {
+        TELLING.set(false);
+        told
+    }
+
+    /// Tells the application, or the log, about an error.
+    pub(crate) fn report(&self, socket: Option<&Socket>, event: &str, error: &HandlerError) {
+        if let HandlerError::Refused(_) = error {
+            return;
+        }
+        self.tally.failed(error);
+        if self.tell(socket, event, error) {
             return;
         }
         let namespace = socket.map_or("", Socket::namespace);

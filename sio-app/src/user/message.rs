@@ -165,11 +165,28 @@ pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketCell, id: u64, args
     })
 }
 
-/// Sends an acknowledgement to a client that may have gone. Errors of the arguments are reported.
+/// The answer in place of one that cannot be sent.
+#[derive(Serialize)]
+struct Unsent {
+    error: &'static str,
+}
+
+impl Default for Unsent {
+    fn default() -> Self {
+        Self {
+            error: "Internal server error",
+        }
+    }
+}
+
+/// Sends an acknowledgement to a client that may have gone. If its arguments cannot be sent, this is
+/// reported, and the client gets an error, so that it does not wait for ever.
 pub(crate) fn send_ack_or_report<A: Serialize + ?Sized>(socket: &Arc<SocketCell>, id: u64, args: &A) {
     if let Err(error) = send_ack(socket, id, args)
         && matches!(error, EmitError::Args(_) | EmitError::TooLarge)
     {
+        // This answer is a constant. It fails only if the client is gone.
+        let _ = send_ack(socket, id, &Unsent::default());
         socket.report("ack", error);
     }
 }
