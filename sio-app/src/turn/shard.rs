@@ -5,7 +5,6 @@
 //! no write to a socket, and never the lock of a second shard. Locks are taken in this order:
 //! shard, link, mailbox.
 
-use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
@@ -74,16 +73,6 @@ pub(crate) struct State {
     /// When the timer task will come, and the waker that makes it come earlier.
     armed: Option<Time>,
     timer: Option<Waker>,
-}
-
-/// A socket's name in logs: its slot in its shard, and how often the slot has been used. Unlike the
-/// id, this name is of no use to an attacker.
-pub(crate) struct Named(pub(crate) SocketKey);
-
-impl fmt::Display for Named {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.0.slot(), self.0.generation())
-    }
 }
 
 /// Returns the breach of a client for which too many events wait.

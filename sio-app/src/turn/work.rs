@@ -22,10 +22,11 @@ use crate::turn::call::{Call, Ending, Failure, HandlerFuture, Owed, Question, St
 use crate::turn::entry::Entry;
 use crate::turn::incoming::Incoming;
 use crate::turn::mailbox::{Mail, Next, args_bytes};
+use crate::turn::note::Named;
 use crate::turn::raw_session::RawSession;
 use crate::turn::refusal::Refusal;
 use crate::turn::room_news::RoomEvent;
-use crate::turn::shard::{Named, ShardCell};
+use crate::turn::shard::ShardCell;
 use crate::turn::socket::SocketCell;
 use crate::turn::table::{EventFn, SocketFn, Table};
 use crate::turn::{self, Turn, new_owner};

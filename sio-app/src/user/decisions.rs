@@ -129,9 +129,11 @@ impl Io {
     ///
     /// The function is called under no lock, after the call that has caused the event: if a handler
     /// joins a room, after the handler has returned, and otherwise soon after the call. The room
-    /// may have changed again by then. Events that one thread has caused are reported in their
-    /// order. The function must not block. If a room has members in several shards, it begins with
-    /// its first member in any shard, and ends with its last member.
+    /// may have changed again by then. The events of one handler or call are reported in their
+    /// order. Between handlers and threads there is no common order: an event may be reported
+    /// after a later one of another handler. [`Namespace::room_len`](crate::Namespace::room_len)
+    /// has the present state. The function must not block. If a room has members in several shards,
+    /// it begins with its first member in any shard, and ends with its last member.
     ///
     /// ```
     /// # use sio_app::{Io, RoomEvent};
@@ -296,9 +298,9 @@ impl Inner {
         }
     }
 
-    /// Tells the application's functions for errors. False if there is none, if it panics, or if the
-    /// error comes from such a function on this thread: an error that its report causes again and
-    /// again would have no end.
+    /// Tells the application's function for errors. Returns false if there is none, if it panics,
+    /// or if such a function on this thread has caused the error. An error that its own report
+    /// causes would have no end.
     fn tell(&self, socket: Option<&Socket>, event: &str, error: &HandlerError) -> bool {
         thread_local!(static TELLING: Cell<bool> = const { Cell::new(false) });
         if TELLING.replace(true) {

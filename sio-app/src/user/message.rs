@@ -179,8 +179,8 @@ impl Default for Unsent {
     }
 }
 
-/// Sends an acknowledgement to a client that may have gone. If its arguments cannot be sent, this is
-/// reported, and the client gets an error, so that it does not wait for ever.
+/// Sends an acknowledgement to a client that may have gone. If its arguments cannot be sent, the
+/// error is reported, and the client gets an error, so that it does not wait for ever.
 pub(crate) fn send_ack_or_report<A: Serialize + ?Sized>(socket: &Arc<SocketCell>, id: u64, args: &A) {
     if let Err(error) = send_ack(socket, id, args)
         && matches!(error, EmitError::Args(_) | EmitError::TooLarge)
