@@ -4,7 +4,6 @@
 //! Users hold it by handles. Its locks: while one of them is held, no other is taken. The lock of
 //! the entry is taken under the shard's lock.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use std::sync::{Arc, OnceLock};
@@ -29,6 +28,7 @@ use crate::turn::own::Own;
 use crate::turn::shard::ShardCell;
 use crate::turn::socket_id::SocketId;
 use crate::turn::table::{EventFn, Table};
+use crate::turn::values::Values;
 use crate::turn::{self, Turn};
 
 pub(crate) struct SocketCell {
@@ -100,12 +100,9 @@ impl Said {
     }
 }
 
-/// A value that the application keeps with a socket.
-pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
-
 struct Extras {
     acks: Mutex<Acks>,
-    data: Mutex<Vec<Kept>>,
+    data: Values,
     /// What was done for the socket before it was let in.
     entry: Mutex<Entry>,
     /// The rooms that the socket was in, while its disconnecting handler runs.
@@ -119,7 +116,7 @@ impl Default for Extras {
     fn default() -> Self {
         Self {
             acks: Mutex::default(),
-            data: Mutex::default(),
+            data: Values::default(),
             entry: Mutex::default(),
             last_rooms: Mutex::default(),
             mourners: Mourners::default(),
@@ -232,7 +229,7 @@ impl SocketCell {
         self.set_gone();
         let Some(extras) = self.extras.get() else { return };
         let entry = std::mem::take(&mut *extras.entry.lock());
-        let data = std::mem::take(&mut *extras.data.lock());
+        let data = extras.data.take_all();
         drop((entry, data));
         self.drop_own();
     }
@@ -328,7 +325,7 @@ impl SocketCell {
     }
 
     /// Returns the application's own data. If there is none yet, it is created if `make` is true.
-    pub(crate) fn data(&self, make: bool) -> Option<&Mutex<Vec<Kept>>> {
+    pub(crate) fn data(&self, make: bool) -> Option<&Values> {
         match make {
             true => Some(&self.extras().data),
             false => self.extras.get().map(|extras| &extras.data),

@@ -258,7 +258,7 @@ impl Inner {
             Ok(Err(message)) => Admission::Refused(message.into()),
             Err(error) => {
                 self.report(None, "allow_request", &error);
-                Admission::Refused("Internal server error".into())
+                Admission::Refused(Refusal::INTERNAL.into())
             }
         }
     }

@@ -16,6 +16,7 @@ use crate::guarded::guarded;
 use crate::runtime::Runtime;
 use crate::turn;
 use crate::turn::order::{Order, carry_out};
+use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
 use crate::turn::table::OutgoingFn;
 
@@ -171,14 +172,6 @@ struct Unsent {
     error: &'static str,
 }
 
-impl Default for Unsent {
-    fn default() -> Self {
-        Self {
-            error: "Internal server error",
-        }
-    }
-}
-
 /// Sends an acknowledgement to a client that may have gone. If its arguments cannot be sent, the
 /// error is reported, and the client gets an error, so that it does not wait for ever.
 pub(crate) fn send_ack_or_report<A: Serialize + ?Sized>(socket: &Arc<SocketCell>, id: u64, args: &A) {
@@ -186,7 +179,10 @@ pub(crate) fn send_ack_or_report<A: Serialize + ?Sized>(socket: &Arc<SocketCell>
         && matches!(error, EmitError::Args(_) | EmitError::TooLarge)
     {
         // This answer is a constant. It fails only if the client is gone.
-        let _ = send_ack(socket, id, &Unsent::default());
+        let unsent = Unsent {
+            error: Refusal::INTERNAL,
+        };
+        let _ = send_ack(socket, id, &unsent);
         socket.report("ack", error);
     }
 }
