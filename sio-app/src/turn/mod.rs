@@ -49,6 +49,7 @@ pub(crate) mod socket;
 pub(crate) mod socket_id;
 pub(crate) mod states;
 pub(crate) mod table;
+pub(crate) mod values;
 pub(crate) mod work;
 
 use std::cell::{Cell, RefCell};

@@ -5,7 +5,6 @@
 //! no write to a socket, and never the lock of a second shard. Locks are taken in this order:
 //! recovery, shard, link, mailbox.
 
-use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
@@ -79,16 +78,6 @@ pub(crate) struct State {
     /// When the timer task will come, and the waker that makes it come earlier.
     armed: Option<Time>,
     timer: Option<Waker>,
-}
-
-/// A socket's name in logs: its slot in its shard, and how often the slot has been used. Unlike the
-/// id, this name is of no use to an attacker.
-pub(crate) struct Named(pub(crate) SocketKey);
-
-impl fmt::Display for Named {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.0.slot(), self.0.generation())
-    }
 }
 
 /// Returns the breach of a client for which too many events wait.
@@ -248,9 +237,7 @@ impl ShardCell {
             let mut state = self.state.lock_for(name);
             let now = state.time(turn);
             let result = input(&mut state, now, out);
-            if self.rooms.news.is_wanted() {
-                self.take_room_notes(&state, turn);
-            }
+            self.note_rooms(&state, turn);
             if !out.writes.is_empty() || !out.deliveries.is_empty() {
                 self.settle(&mut state, turn, out);
             }
@@ -266,8 +253,12 @@ impl ShardCell {
         result
     }
 
-    /// Gives the events of rooms to the turn. The sockets in these events are still in the table.
-    fn take_room_notes(&self, state: &State, turn: &Turn) {
+    /// Gives the events of rooms to the turn, if the application wants them. The sockets in these
+    /// events are still in the table, because deliveries have not been given out yet.
+    fn note_rooms(&self, state: &State, turn: &Turn) {
+        if !self.rooms.news.is_wanted() {
+            return;
+        }
         for note in self.rooms.take() {
             if let Some(event) = note.resolved(|key| Some(state.socket(key)?.id().clone())) {
                 turn.add(Work::Room(self.application.clone(), Box::new(event)));
@@ -357,12 +348,14 @@ impl ShardCell {
         for socket in verdicts.free {
             let now = state.time(turn);
             state.shard.release(now, socket, out);
+            self.note_rooms(state, turn);
             self.settle(state, turn, out);
         }
         for socket in verdicts.overflown {
             turn.note(Note::Overflow(socket));
             let now = state.time(turn);
             state.shard.disconnect_for(now, socket, too_many_events(), out);
+            self.note_rooms(state, turn);
             self.settle(state, turn, out);
         }
     }
@@ -434,7 +427,10 @@ impl ShardCell {
                 if goodbyes.contains(&reason) {
                     inner.set_final();
                 }
-                inner.set_gone();
+                match reason {
+                    Reason::ServerNamespaceDisconnect => inner.dismiss(),
+                    _ => inner.set_gone(),
+                }
                 if connected && let Some(names) = inner.table().and_then(|table| table.names.as_ref()) {
                     names.leave(&inner.namespace);
                 }

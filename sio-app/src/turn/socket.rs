@@ -4,7 +4,6 @@
 //! Users hold it by handles. Its locks: while one of them is held, no other is taken. The lock of
 //! the entry is taken under the shard's lock.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use std::sync::{Arc, OnceLock};
@@ -31,6 +30,7 @@ use crate::turn::own::Own;
 use crate::turn::shard::ShardCell;
 use crate::turn::socket_id::SocketId;
 use crate::turn::table::{EventFn, Table};
+use crate::turn::values::Values;
 use crate::turn::{self, Turn};
 
 pub(crate) struct SocketCell {
@@ -106,12 +106,9 @@ impl Said {
     }
 }
 
-/// A value that the application keeps with a socket.
-pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
-
 struct Extras {
     acks: Mutex<Acks>,
-    data: Mutex<Vec<Kept>>,
+    data: Values,
     /// What was done for the socket before it was let in.
     entry: Mutex<Entry>,
     /// The rooms that the socket was in, while its disconnecting handler runs.
@@ -125,7 +122,7 @@ impl Default for Extras {
     fn default() -> Self {
         Self {
             acks: Mutex::default(),
-            data: Mutex::default(),
+            data: Values::default(),
             entry: Mutex::default(),
             last_rooms: Mutex::default(),
             mourners: Mourners::default(),
@@ -143,8 +140,10 @@ struct Acks {
 const ASKING: u8 = 0;
 const CONNECTED: u8 = 1;
 const GONE: u8 = 2;
+/// The socket is gone because the server wanted it: nothing more is heard of it.
+const DISMISSED: u8 = 3;
 /// The socket is gone, because too much waits for its handlers.
-const OVERRUN: u8 = 3;
+const OVERRUN: u8 = 4;
 
 impl SocketCell {
     #[expect(clippy::too_many_arguments, reason = "all that a shard says of a socket, once")]
@@ -241,10 +240,8 @@ impl SocketCell {
 
     /// Takes over the application's data of the socket that its client had before.
     pub(super) fn take_data_of(&self, old: &Self) {
-        let Some(data) = old.data(false) else { return };
-        let data = data.lock().clone();
-        if let Some(own) = self.data(true) {
-            own.lock().extend(data);
+        if let Some(extras) = old.extras.get() {
+            self.extras().data.take_over(&extras.data);
         }
     }
 
@@ -282,7 +279,7 @@ impl SocketCell {
         self.set_gone();
         let Some(extras) = self.extras.get() else { return };
         let entry = std::mem::take(&mut *extras.entry.lock());
-        let data = std::mem::take(&mut *extras.data.lock());
+        let data = extras.data.take_all();
         drop((entry, data));
         self.drop_own();
     }
@@ -378,7 +375,7 @@ impl SocketCell {
     }
 
     /// Returns the application's own data. If there is none yet, it is created if `make` is true.
-    pub(crate) fn data(&self, make: bool) -> Option<&Mutex<Vec<Kept>>> {
+    pub(crate) fn data(&self, make: bool) -> Option<&Values> {
         match make {
             true => Some(&self.extras().data),
             false => self.extras.get().map(|extras| &extras.data),
@@ -400,10 +397,16 @@ impl SocketCell {
         self.standing.fetch_max(GONE, Ordering::Relaxed);
     }
 
-    /// Whether too much waits for its handlers. Then the socket is closed, and no more handlers are
-    /// started for events that have arrived.
-    pub(crate) fn is_overrun(&self) -> bool {
-        self.standing.load(Ordering::Relaxed) == OVERRUN
+    /// Notes that the server has disconnected the socket.
+    pub(crate) fn dismiss(&self) {
+        self.standing.fetch_max(DISMISSED, Ordering::Relaxed);
+    }
+
+    /// Whether the server has disconnected the socket: the application, a panic of a handler, or
+    /// because too much waits. No more handlers are started for events that have arrived. If the
+    /// client has left, its earlier events still count.
+    pub(crate) fn is_dismissed(&self) -> bool {
+        self.standing.load(Ordering::Relaxed) >= DISMISSED
     }
 
     fn extras(&self) -> &Extras {

@@ -23,10 +23,11 @@ use crate::turn::call::{Call, Ending, Failure, HandlerFuture, Owed, Question, St
 use crate::turn::comeback::recognise;
 use crate::turn::incoming::Incoming;
 use crate::turn::mailbox::{Mail, Next, args_bytes};
+use crate::turn::note::Named;
 use crate::turn::raw_session::RawSession;
 use crate::turn::refusal::Refusal;
 use crate::turn::room_news::RoomEvent;
-use crate::turn::shard::{Named, ShardCell};
+use crate::turn::shard::ShardCell;
 use crate::turn::socket::SocketCell;
 use crate::turn::table::{EventFn, SocketFn, Table};
 use crate::turn::{self, Turn, new_owner};
@@ -171,7 +172,7 @@ fn deliver(socket: &Arc<SocketCell>, mail: Mail) -> Then {
         return Then::Next;
     };
     match mail {
-        Mail::Event { .. } if socket.is_overrun() => Then::Next,
+        Mail::Event { .. } if socket.is_dismissed() => Then::Next,
         Mail::Event { .. } if !socket.load.has_room() => {
             socket.overrun();
             Then::Next
@@ -433,6 +434,9 @@ fn settle(
 /// waits.
 fn warn_if_slow(socket: &Arc<SocketCell>, event: &str) {
     if let Some(took) = turn::slow(socket.runtime()) {
+        // A client chooses the names of events that no handler is for.
+        let is_ours = event == "middleware" || socket.table().is_none_or(|table| table.knows(event));
+        let event = if is_ours { event } else { "(any)" };
         socket.cell.warn_of_slowness(&socket.namespace, event, took);
     }
 }
@@ -618,7 +622,8 @@ fn engine(session: Arc<RawSession>, news: EngineNews) {
 /// Tells the user that the session of a socket has another transport. A panic in the user's code
 /// ends the socket.
 fn upgraded(socket: &Arc<SocketCell>, transport: TransportKind) {
-    let Some(application) = socket.cell.application.upgrade() else {
+    // A socket that is not let in is nobody's yet. Its connect handler can ask for the transport.
+    let Some(application) = socket.application().filter(|_| socket.is_connected()) else {
         return;
     };
     if let Err(error) = guarded(|| application.upgraded(Arc::clone(socket), transport)) {

@@ -17,6 +17,7 @@ use crate::runtime::Runtime;
 use crate::turn;
 use crate::turn::order::{Order, carry_out};
 use crate::turn::recovery::Last;
+use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
 use crate::turn::table::OutgoingFn;
 
@@ -168,11 +169,23 @@ pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketCell, id: u64, args
     })
 }
 
-/// Sends an acknowledgement to a client that may have gone. Errors of the arguments are reported.
+/// The answer in place of one that cannot be sent.
+#[derive(Serialize)]
+struct Unsent {
+    error: &'static str,
+}
+
+/// Sends an acknowledgement to a client that may have gone. If its arguments cannot be sent, the
+/// error is reported, and the client gets an error, so that it does not wait for ever.
 pub(crate) fn send_ack_or_report<A: Serialize + ?Sized>(socket: &Arc<SocketCell>, id: u64, args: &A) {
     if let Err(error) = send_ack(socket, id, args)
         && matches!(error, EmitError::Args(_) | EmitError::TooLarge)
     {
+        // This answer is a constant. It fails only if the client is gone.
+        let unsent = Unsent {
+            error: Refusal::INTERNAL,
+        };
+        let _ = send_ack(socket, id, &unsent);
         socket.report("ack", error);
     }
 }
