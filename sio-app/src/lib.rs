@@ -148,9 +148,11 @@ pub use args::{ArgsError, Binary, Data, Raw, RawArgs};
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
 pub use error::{EmitError, HandlerError, RegisterError};
+#[cfg(feature = "handover")]
+pub use host::handover;
 #[cfg(feature = "tls")]
 pub use link::tls::{Tls, TlsError};
-pub use options::Options;
+pub use options::{Handover, Options};
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use sio_proto::codec;

@@ -14,6 +14,7 @@ fn drain(world: &mut World, spread: u64, patience: u64) {
     world.command(Command::Drain {
         spread: Duration::from_millis(spread),
         patience: Duration::from_millis(patience),
+        handover: false,
     });
 }
 
