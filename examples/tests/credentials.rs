@@ -1,6 +1,10 @@
 //! The example `credentials`, used as its documentation says.
 
-#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "what is not a test here is part of one"
+)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;

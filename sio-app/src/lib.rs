@@ -148,8 +148,6 @@ pub use args::{ArgsError, Binary, Data, Raw, RawArgs};
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
 pub use error::{EmitError, HandlerError, RegisterError};
-#[cfg(feature = "handover")]
-pub use host::handover;
 #[cfg(feature = "tls")]
 pub use link::tls::{Tls, TlsError};
 pub use options::{Handover, Options};

@@ -154,8 +154,8 @@ pub struct Options {
     /// less than the time that the service manager gives the process to end. It should be more than
     /// twice [`Options::shutdown_drain`] and two seconds, so that clients can close their side.
     pub shutdown_timeout: Duration,
-    /// Who serves the address when this server has ended. Default [`Handover::None`]: nobody, as far
-    /// as this server knows. `docs/deploy.md` explains all choices.
+    /// Who serves the address when this server has ended. Default [`Handover::None`]: nobody, as
+    /// far as this server knows. `docs/deploy.md` explains all choices.
     pub handover: Handover,
     /// The genuine clients' files, for pages that load `/socket.io/socket.io.js`. Default none:
     /// then such requests go to the application.

@@ -61,6 +61,8 @@ compile_error!("sio-async-std needs somebody to run its tasks: the feature `asyn
 mod clock;
 mod entropy;
 mod executor;
+#[cfg(feature = "handover")]
+pub mod handover;
 mod into_async;
 mod room;
 mod server;
@@ -70,8 +72,6 @@ mod tcp;
 pub use into_async::IntoAsync;
 pub use server::Server;
 pub use sio_app::adapter::Serve;
-#[cfg(feature = "handover")]
-pub use sio_app::handover;
 #[cfg(feature = "transcript")]
 pub use sio_app::transcript;
 pub use sio_app::{

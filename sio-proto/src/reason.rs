@@ -15,8 +15,8 @@ pub enum Reason {
     /// The time of the socket's credentials is over. The client is told what it is told after
     /// [`Reason::ServerNamespaceDisconnect`].
     CredentialsExpired,
-    /// The application has revoked the socket's credentials. The client is told what it is told after
-    /// [`Reason::ServerNamespaceDisconnect`].
+    /// The application has revoked the socket's credentials. The client is told what it is told
+    /// after [`Reason::ServerNamespaceDisconnect`].
     CredentialsRevoked,
     /// The server is going away.
     ServerShuttingDown,

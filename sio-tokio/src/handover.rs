@@ -17,12 +17,12 @@
 use std::io;
 use std::net::ToSocketAddrs;
 
-use sio_app::handover;
+use sio_app::adapter::handover;
 use tokio::net::TcpListener;
 
-/// Listens as [`sio_app::handover::bind`] does: other processes of the same user may listen on the
-/// same address at the same time. Set [`Handover::SamePort`](crate::Handover::SamePort). Call it
-/// inside a tokio runtime.
+/// Listens as [`sio_app::adapter::handover::bind`] does: other processes of the same user may
+/// listen on the same address at the same time. Set
+/// [`Handover::SamePort`](crate::Handover::SamePort). Call it inside a tokio runtime.
 ///
 /// # Errors
 /// If the address cannot be listened on, and on systems without `SO_REUSEPORT`.
@@ -30,9 +30,9 @@ pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
     TcpListener::from_std(handover::bind(address)?)
 }
 
-/// Returns the listeners that a service manager has opened ([`sio_app::handover::inherited`]), or
-/// none. Set [`Handover::SameSocket`](crate::Handover::SameSocket). Call it once, inside a tokio
-/// runtime.
+/// Returns the listeners that a service manager has opened
+/// ([`sio_app::adapter::handover::inherited`]), or none. Set
+/// [`Handover::SameSocket`](crate::Handover::SameSocket). Call it once, inside a tokio runtime.
 ///
 /// # Errors
 /// If an inherited descriptor is no listening TCP socket.

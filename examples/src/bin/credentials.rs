@@ -1,5 +1,5 @@
-//! Credentials that end. A token opens a socket until the token expires. A client that shows a newer
-//! token in time goes on without a new connection. A user can log out everywhere.
+//! Credentials that end. A token opens a socket until the token expires. A client that shows a
+//! newer token in time goes on without a new connection. A user can log out everywhere.
 //!
 //! ```text
 //! credentials [--port P] [--seconds N]

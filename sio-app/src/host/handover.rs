@@ -15,16 +15,16 @@ use listenfd::ListenFd;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// How many connections may wait in the queue of a listener. It is more than usual, because clients
-/// come back all at once, and the next process may not accept yet. The system may have a lower limit
-/// (on Linux `net.core.somaxconn`).
+/// come back all at once, and the next process may not accept yet. The system may have a lower
+/// limit (on Linux `net.core.somaxconn`).
 const QUEUE: i32 = 4096;
 
 /// Listens on an address on which other processes of the same user may listen at the same time.
 /// All of them must use this function, or set `SO_REUSEPORT` themselves. The system gives each new
 /// connection to one of them. Set [`Handover::SamePort`](crate::Handover::SamePort).
 ///
-/// A name is looked up, and the first of its addresses that can be listened on is used. The listener
-/// does not block.
+/// A name is looked up, and the first of its addresses that can be listened on is used. The
+/// listener does not block.
 ///
 /// # Errors
 /// If the address cannot be listened on. [`io::ErrorKind::Unsupported`] on systems without
@@ -69,8 +69,8 @@ fn share(_: &Socket) -> io::Result<()> {
 /// if there are none, so that a program can go on with [`bind`] or listen as usual. Set
 /// [`Handover::SameSocket`](crate::Handover::SameSocket).
 ///
-/// Call it once, at the start of the program. The listeners do not block, and the programs that this
-/// one starts do not inherit them.
+/// Call it once, at the start of the program. The listeners do not block, and the programs that
+/// this one starts do not inherit them.
 ///
 /// # Errors
 /// If an inherited descriptor is no listening TCP socket.

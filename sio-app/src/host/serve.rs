@@ -127,16 +127,16 @@ impl Serve {
         if io.options().handover == Handover::SamePort {
             take_up_the_rest(&mut accept).await;
         }
-        // From here on the system refuses new connections at once, or gives them to the process that
-        // has taken over, instead of leaving them in the backlog.
+        // From here on the system refuses new connections at once, or gives them to the process
+        // that has taken over, instead of leaving them in the backlog.
         drop(accept);
         Driver::new(&io).finish(io.ended(), sleep).await;
         Ok(())
     }
 }
 
-/// Takes up the connections that have waited in the queue of a listener. Together with the listener,
-/// the system would end them. Each is served, as one that has come before.
+/// Takes up the connections that have waited in the queue of a listener. Together with the
+/// listener, the system would end them. Each is served, as one that has come before.
 async fn take_up_the_rest(accept: &mut Accept) {
     poll_fn(|cx| {
         for _ in 0..MOST_QUEUED {

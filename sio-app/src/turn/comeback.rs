@@ -36,8 +36,8 @@ pub enum Comeback {
 pub(crate) struct Seat {
     /// The socket that the client had before.
     former: Option<Former>,
-    /// The same socket, until it is decided whether this one is let in. Then it is let go, because it
-    /// may itself have had one before.
+    /// The same socket, until it is decided whether this one is let in. Then it is let go, because
+    /// it may itself have had one before.
     old: Mutex<Option<Arc<SocketCell>>>,
     /// The record of a client that could not be recovered.
     stale: Option<RecordKey>,
@@ -91,8 +91,9 @@ impl Seat {
         self.old.lock().take()
     }
 
-    /// `old` is the socket that the client had before. Returns why the new one must not be let in: its client could not be recovered, although it
-    /// was recognised, and nobody has decided about it as about a new client.
+    /// `old` is the socket that the client had before. Returns why the new one must not be let in:
+    /// its client could not be recovered, although it was recognised, and nobody has decided about
+    /// it as about a new client.
     pub(super) fn stopped(&self, old: Option<&Arc<SocketCell>>, table: &Table) -> Option<Stopped> {
         if old.is_some_and(|old| old.is_final()) {
             return Some(Stopped::Ended);

@@ -137,7 +137,9 @@ impl SocketCell {
 /// The function of a revocation. It says whether the revocation concerns a socket. It is user code,
 /// so it is called and dropped under no lock.
 #[derive(Clone)]
-pub(crate) struct Doubt(Arc<dyn Fn(&Arc<SocketCell>) -> bool + Send + Sync>);
+pub(crate) struct Doubt(Arc<DoubtFn>);
+
+type DoubtFn = dyn Fn(&Arc<SocketCell>) -> bool + Send + Sync;
 
 impl Doubt {
     pub(crate) fn new(concerns: impl Fn(&Arc<SocketCell>) -> bool + Send + Sync + 'static) -> Self {
@@ -157,8 +159,8 @@ impl fmt::Debug for Doubt {
 
 impl Shards {
     /// Ends all sockets that a revocation concerns, and the records of those whose clients are
-    /// away. Sockets that ask to be let in are asked about when their namespace has decided. Returns
-    /// how many sockets and records it has ended.
+    /// away. Sockets that ask to be let in are asked about when their namespace has decided.
+    /// Returns how many sockets and records it has ended.
     ///
     /// Sockets come before records: a client that is cut after its shard was looked through is then
     /// found by its record, and a client that comes back after that finds no record.
@@ -198,8 +200,8 @@ impl Shards {
 }
 
 impl SocketCell {
-    /// Leaves the question of a revocation for the time at which the socket is let in. Returns false
-    /// if the socket does not ask to be let in. Its shard is locked.
+    /// Leaves the question of a revocation for the time at which the socket is let in. Returns
+    /// false if the socket does not ask to be let in. Its shard is locked.
     fn leave_doubt(&self, doubt: &Doubt) -> bool {
         self.prepare(|entry| entry.doubts.push(doubt.clone())).is_some()
     }

@@ -173,7 +173,8 @@ impl Recovery {
     }
 
     /// Looks for the record of a client that shows a secret and an offset. Also returns the socket
-    /// of the record, whose credentials must not have ended. Returns the key of the record with an error if there is one.
+    /// of the record, whose credentials must not have ended. Returns the key of the record with an
+    /// error if there is one.
     pub(super) fn recognise(
         &self,
         namespace: &str,

@@ -46,8 +46,8 @@ impl Io {
     /// connections are accepted, so that a client between two polls learns of the end. Handshakes
     /// are answered with 503, which a load balancer understands. After that, adapters stop
     /// accepting. If another process takes over the address
-    /// ([`Options::handover`](crate::Options::handover)), they stop at once. An adapter's `serve` returns when all connections have ended. A second call
-    /// changes nothing.
+    /// ([`Options::handover`](crate::Options::handover)), they stop at once. An adapter's `serve`
+    /// returns when all connections have ended. A second call changes nothing.
     pub fn close(&self) {
         let inner = &*self.0;
         let shutdown = &inner.shutdown;
@@ -133,7 +133,8 @@ impl Inner {
         links.iter().for_each(|link| link.cut());
     }
 
-    /// Ends the sessions that are left, which have no connection, and drops all handlers and sockets.
+    /// Ends the sessions that are left, which have no connection, and drops all handlers and
+    /// sockets.
     pub(crate) fn clear(&self) {
         let reason = Reason::ServerShuttingDown;
         turn::act(self.runtime(), |turn| {

@@ -68,12 +68,12 @@ impl Socket {
 /// The end of credentials.
 impl Io {
     /// Ends all sockets that the function says yes to, in all namespaces, and returns how many it
-    /// has ended. It also ends what is kept for clients that are away, so that they do not come back
-    /// as the same sockets.
+    /// has ended. It also ends what is kept for clients that are away, so that they do not come
+    /// back as the same sockets.
     ///
     /// A client is told as by [`Socket::disconnect`]. The [`Reason`](crate::Reason) for the
-    /// disconnect handler is [`CredentialsRevoked`](crate::Reason::CredentialsRevoked). For a client
-    /// that is away there is no client to tell and no disconnect handler left to call;
+    /// disconnect handler is [`CredentialsRevoked`](crate::Reason::CredentialsRevoked). For a
+    /// client that is away there is no client to tell and no disconnect handler left to call;
     /// [`Io::on_expired`] reports it. The function sees such a client as the socket that it had:
     /// its id, its namespace, its rooms, its [`auth`](Socket::auth), its handshake and its data.
     ///

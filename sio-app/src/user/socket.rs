@@ -163,8 +163,9 @@ impl Socket {
 impl Socket {
     /// Returns the rooms that the socket is in, including the room with its own id. In
     /// [`on_disconnecting`](crate::Namespace::on_disconnecting) it returns the rooms that the
-    /// socket was in, and after that none, unless its client may come back: then it returns the rooms
-    /// that the client comes back to. In a middleware it returns the rooms that the socket will be in.
+    /// socket was in, and after that none, unless its client may come back: then it returns the
+    /// rooms that the client comes back to. In a middleware it returns the rooms that the socket
+    /// will be in.
     #[must_use]
     pub fn rooms(&self) -> Vec<ByteString> {
         if let Some(rooms) = self.0.prepare(|entry| entry.rooms.clone()) {

@@ -49,8 +49,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use options::{Mode, Options, Runtime};
+use sio_app::adapter::handover;
 use sio_app::codec::{Envelope, MessagePack, Streaming};
-use sio_app::{Config, Cors, Generations, Handover, HttpRequest, Io, Origins, RecoveryConfig, handover};
+use sio_app::{Config, Cors, Generations, Handover, HttpRequest, Io, Origins, RecoveryConfig};
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
