@@ -56,7 +56,7 @@ impl Client {
     }
 
     fn follow(&mut self, room: &str, seen: Option<&str>) -> Vec<String> {
-        let seen = seen.map_or("null".to_owned(), |seen| format!("\"{seen}\""));
+        let seen = seen.map_or_else(|| "null".to_owned(), |seen| format!("\"{seen}\""));
         let _ = self.0.read(&text(&format!(r#"42["follow","{room}",{seen}]"#)));
         self.heard()
     }

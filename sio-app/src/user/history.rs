@@ -319,7 +319,11 @@ impl Catching<'_> {
         let socket = &self.socket.0;
         let part = history.map(|history| history.part(socket.now(), self.seen, PART));
         // A place in a room where nothing was said is one of a history that is gone.
-        if part.as_ref().map_or(self.seen.is_some(), |part| part.truncated) {
+        let truncated = match &part {
+            Some(part) => part.truncated,
+            None => self.seen.is_some(),
+        };
+        if truncated {
             self.falls += 1;
             if self.falls > FALLS {
                 return Err(ResumeError::TooSlow);
