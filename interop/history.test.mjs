@@ -58,30 +58,30 @@ const cases = [
 
 describe('while its connection is cut again and again', { concurrency: true }, () => {
   for (const { name, transports, client } of cases) {
-  test(`${client.version} over ${name} misses nothing`, { timeout: 120_000 }, async (t) => {
-    const options = { url, transports, reconnection: true, reconnectionDelay: 150, reconnectionDelayMax: 150 };
-    const peer = await connect(t, client, options);
-    let [text, place, done] = ['', null, false];
-    const marks = [];
-    peer.socket.on('token', (token, at) => { text += token; place = at; });
-    peer.socket.on('done', () => { done = true; });
-    peer.socket.on('history', (mark) => { marks.push(mark.state); place = mark.at; });
-    const [room] = await peer.ask('ask');
-    peer.socket.on('connect', () => peer.emit('follow', room, place));
-    peer.emit('follow', room, place);
-    let cuts = 0;
-    while (!done) {
-      await sleep(250);
-      if (done || cuts >= 8) continue;
-      cuts += 1;
-      peer.engine.close();
-      await until(() => peer.socket.connected, 'to come back', 10_000);
-    }
-    assert.ok(cuts >= 5, `${cuts} cuts`);
-    assert.deepEqual(numbers(text), all);
-    assert.equal(text, await kept(room));
-    assert.ok(marks.length > cuts && marks.every((state) => state === 'ready'), marks.join());
-  });
+    test(`${client.version} over ${name} misses nothing`, { timeout: 120_000 }, async (t) => {
+      const options = { url, transports, reconnection: true, reconnectionDelay: 150, reconnectionDelayMax: 150 };
+      const peer = await connect(t, client, options);
+      let [text, place, done] = ['', null, false];
+      const marks = [];
+      peer.socket.on('token', (token, at) => { text += token; place = at; });
+      peer.socket.on('done', () => { done = true; });
+      peer.socket.on('history', (mark) => { marks.push(mark.state); place = mark.at; });
+      const [room] = await peer.ask('ask');
+      peer.socket.on('connect', () => peer.emit('follow', room, place));
+      peer.emit('follow', room, place);
+      let cuts = 0;
+      while (!done) {
+        await sleep(250);
+        if (done || cuts >= 8) continue;
+        cuts += 1;
+        peer.engine.close();
+        await until(() => peer.socket.connected, 'to come back', 10_000);
+      }
+      assert.ok(cuts >= 5, `${cuts} cuts`);
+      assert.deepEqual(numbers(text), all);
+      assert.equal(text, await kept(room));
+      assert.ok(marks.length > cuts && marks.every((state) => state === 'ready'), marks.join());
+    });
   }
 });
 

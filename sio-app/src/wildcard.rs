@@ -1,7 +1,8 @@
 //! Patterns with stars, for names of rooms and for parts of names of namespaces.
 
-/// Whether a text fits a pattern in which each `*` stands for any text. The text between two stars is matched at its first
-/// occurrence. This leaves the longest rest for the later stars, so nothing has to be tried again.
+/// Whether a text fits a pattern in which each `*` stands for any text. The text between two stars
+/// is matched at its first occurrence. This leaves the longest rest for the later stars, so nothing
+/// has to be tried again.
 pub(crate) fn fits(pattern: &str, text: &str) -> bool {
     let Some((head, pattern)) = pattern.split_once('*') else {
         return pattern == text;
