@@ -69,7 +69,7 @@ const PROTO: House = House {
         },
         Floor {
             name: "roles",
-            modules: &["server"],
+            modules: &["server", "client"],
             apart: true,
         },
         Floor {
