@@ -62,7 +62,8 @@
 //!             }
 //!             server::Output::Delivery(server::Delivery::Event { socket, ack: Some(ack), .. }) => {
 //!                 let three = sio_proto::ByteString::from("3").into();
-//!                 server.shard(now, |shard, _| shard.ack(now, socket, ack, three))?;
+//!                 let mut answer = server::Message::ack("/".into(), ack, three);
+//!                 server.shard(now, |shard, _| shard.emit(now, socket, &mut answer, None))?;
 //!             }
 //!             _ => {}
 //!         }
