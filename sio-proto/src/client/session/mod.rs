@@ -291,7 +291,12 @@ impl Session {
         self.last_heard = cx.now;
         let mut arrivals = Vec::new();
         line.receive(bytes, cx.config, &mut arrivals);
-        if line.purpose != Purpose::Probe {
+        let proves = match line.purpose {
+            Purpose::Get | Purpose::WebSocket => true,
+            Purpose::Post => self.revision == Revision::V4,
+            Purpose::Probe => false,
+        };
+        if proves {
             self.wake_expires = None;
         }
         for arrival in arrivals {
@@ -401,15 +406,24 @@ impl Session {
         if !self.is_open() || self.closing.is_some() || self.wake_expires.is_some() {
             return;
         }
-        self.wake_expires = Some(cx.now + cx.config.wake_timeout);
-        match self.transport {
-            Transport::WebSocket => self.write_ping(cx),
-            // The answer to the POST counts. A server ignores the packet itself.
-            Transport::Polling => {
+        let soon = cx.now + cx.config.wake_timeout;
+        self.wake_expires = Some(soon);
+        match (self.transport, self.revision) {
+            (Transport::WebSocket, _) => self.write_ping(cx),
+            // The answer comes on the GET that is held, so both connections are proved.
+            (Transport::Polling, Revision::V3) => {
+                self.next_ping = None;
+                self.send(Packed::Text(Bytes::from_static(b"2")));
+            }
+            // The answer to the POST counts. A server ignores the packet itself. The GET that is
+            // held may be dead nevertheless: the next ping of the server must be on time.
+            (Transport::Polling, Revision::V4) => {
+                let on_time = self.expires - self.timeout + cx.config.wake_timeout;
+                self.expires = self.expires.min(on_time.max(soon));
                 self.send(Packed::Text(Bytes::from_static(b"6")));
-                self.pump(cx);
             }
         }
+        self.pump(cx);
     }
 
     // Time.
