@@ -23,7 +23,9 @@ fn connected(config: ClientConfig) -> (World, sio_proto::client::SocketId) {
 
 fn delays(world: &World) -> Vec<u128> {
     let pairs = world.attempts.windows(2);
-    pairs.map(|pair| pair[1].saturating_since(pair[0]).as_millis()).collect()
+    pairs
+        .map(|pair| pair[1].saturating_since(pair[0]).as_millis())
+        .collect()
 }
 
 /// Client C1.
@@ -35,7 +37,11 @@ fn credentials_are_asked_for_before_each_handshake() {
     let attempts: Vec<u32> = world.questions.iter().map(|question| question.attempt).collect();
     assert_eq!(attempts, [0, 1]);
     assert!(world.questions[1].last_error.is_some());
-    assert!(world.auths[0].contains("\\\"n\\\":1") && world.auths[1].contains("\\\"n\\\":2"), "{:?}", world.auths);
+    assert!(
+        world.auths[0].contains("\\\"n\\\":1") && world.auths[1].contains("\\\"n\\\":2"),
+        "{:?}",
+        world.auths
+    );
 }
 
 /// Client C2.
@@ -71,7 +77,10 @@ fn a_refused_namespace_asks_once_more() {
     world.pass(1000);
     assert_eq!(world.questions.len(), 2, "{:?}", world.questions);
     assert_eq!(world.questions[1].socket, Some(admin));
-    assert_eq!(world.questions[1].last_error.as_ref().map(|error| &*error.message), Some("expired"));
+    assert_eq!(
+        world.questions[1].last_error.as_ref().map(|error| &*error.message),
+        Some("expired")
+    );
     assert_eq!(world.count("connect_error SocketId(1)"), 1);
 }
 
@@ -164,8 +173,14 @@ fn each_emit_has_a_policy_and_one_end() {
     let first = world.client.emit(now, socket, newest("1")).unwrap();
     let second = world.client.emit(now, socket, newest("2")).unwrap();
     let big = format!("\"{}\"", "x".repeat(1000));
-    assert_eq!(world.client.emit(now, socket, emit("big", &big)), Err(EmitError::QueueFull));
-    assert_eq!(world.client.emit(now, socket, emit("connect", "")), Err(EmitError::ReservedEvent));
+    assert_eq!(
+        world.client.emit(now, socket, emit("big", &big)),
+        Err(EmitError::QueueFull)
+    );
+    assert_eq!(
+        world.client.emit(now, socket, emit("connect", "")),
+        Err(EmitError::ReservedEvent)
+    );
     world.network = Network::Works;
     world.pass(2000);
     assert_eq!(world.receipts[&volatile], Outcome::NotSent(NotSent::Volatile));
@@ -174,7 +189,11 @@ fn each_emit_has_a_policy_and_one_end() {
     assert_eq!(world.heard, [("n".to_owned(), "2".to_owned())]);
     world.client.emit(world.now, socket, emit("big", &big)).unwrap();
     world.pass(10);
-    assert_eq!(world.heard.len(), 2, "an event that need not wait may be larger than the queue");
+    assert_eq!(
+        world.heard.len(),
+        2,
+        "an event that need not wait may be larger than the queue"
+    );
 }
 
 /// Client C8: the age of an event.
@@ -216,14 +235,21 @@ fn what_waits_can_be_seen_and_removed() {
     let ids: Vec<_> = ["a", "b", "c"]
         .map(|name| world.client.emit(world.now, socket, emit(name, "")).unwrap())
         .into();
-    let names: Vec<String> = world.client.pending(socket).map(|event| event.name.to_string()).collect();
+    let names: Vec<String> = world
+        .client
+        .pending(socket)
+        .map(|event| event.name.to_string())
+        .collect();
     assert_eq!(names, ["a", "b", "c"]);
     assert!(world.client.remove_pending(ids[1]));
     assert!(!world.client.remove_pending(ids[1]));
     world.client.clear_pending(socket);
     assert_eq!(world.client.pending(socket).count(), 0);
     world.settle();
-    assert!(ids.iter().all(|id| world.receipts[id] == Outcome::NotSent(NotSent::Removed)));
+    assert!(
+        ids.iter()
+            .all(|id| world.receipts[id] == Outcome::NotSent(NotSent::Removed))
+    );
 }
 
 /// Client C11.
@@ -243,23 +269,49 @@ fn an_event_emitted_at_connect_leaves_once() {
 /// Client C12.
 #[test]
 fn a_window_of_events_is_under_way() {
-    let config = ClientConfig::default().retries(3).retry_window(3).ack_timeout(Duration::from_secs(1));
+    let config = ClientConfig::default()
+        .retries(3)
+        .retry_window(3)
+        .ack_timeout(Duration::from_secs(1));
     let (mut world, socket) = connected(config.transports(vec![Transport::WebSocket]));
     world.answers = false;
     let ids: Vec<_> = (0..5)
-        .map(|number| world.client.emit(world.now, socket, emit("n", &number.to_string()).ack()).unwrap())
+        .map(|number| {
+            world
+                .client
+                .emit(world.now, socket, emit("n", &number.to_string()).ack())
+                .unwrap()
+        })
         .collect();
     world.settle();
-    let heard = |world: &World| world.heard.iter().map(|(_, json)| json.clone()).collect::<Vec<_>>().join("");
+    let heard = |world: &World| {
+        world
+            .heard
+            .iter()
+            .map(|(_, json)| json.clone())
+            .collect::<Vec<_>>()
+            .join("")
+    };
     assert_eq!(heard(&world), "012");
     world.answers = true;
     world.pass(1500);
-    assert_eq!(heard(&world), "01201234", "what was not acknowledged is sent again, in order");
-    assert!(ids.iter().all(|id| matches!(world.receipts[id], Outcome::Acknowledged(_))));
+    assert_eq!(
+        heard(&world),
+        "01201234",
+        "what was not acknowledged is sent again, in order"
+    );
+    assert!(
+        ids.iter()
+            .all(|id| matches!(world.receipts[id], Outcome::Acknowledged(_)))
+    );
     world.answers = false;
     let lost = world.client.emit(world.now, socket, emit("x", "").ack()).unwrap();
     world.pass(10_000);
-    assert_eq!(world.heard.iter().filter(|(name, _)| name == "x").count(), 4, "retries + 1");
+    assert_eq!(
+        world.heard.iter().filter(|(name, _)| name == "x").count(),
+        4,
+        "retries + 1"
+    );
     assert_eq!(world.receipts[&lost], Outcome::TimedOut);
 }
 
@@ -315,7 +367,10 @@ fn close_is_final() {
         world.pass(5000);
         let written = world.written.len();
         assert!(world.client.connect(world.now, socket).is_err());
-        assert_eq!(world.client.emit(world.now, socket, emit("y", "")), Err(EmitError::Closed));
+        assert_eq!(
+            world.client.emit(world.now, socket, emit("y", "")),
+            Err(EmitError::Closed)
+        );
         world.client.wake(world.now);
         world.client.network_lost(world.now);
         world.pass(600_000);
@@ -379,7 +434,11 @@ fn a_server_may_ask_for_time_and_attempts_have_a_cap() {
     world.network = Network::Answers(503);
     world.connect("/");
     world.pass(10_000);
-    assert!(delays(&world).iter().all(|delay| *delay >= 2000), "{:?}", delays(&world));
+    assert!(
+        delays(&world).iter().all(|delay| *delay >= 2000),
+        "{:?}",
+        delays(&world)
+    );
     let mut world = self::world(ClientConfig::default().max_attempts_per_minute(5));
     world.network = Network::Refuses;
     world.connect("/");
@@ -412,7 +471,11 @@ fn an_attempt_has_a_time() {
     world.pass(19_000);
     assert!(!world.has("Failed"));
     world.pass(1100);
-    assert!(world.has("connect_error SocketId(0) timeout") && world.has("Stopped(ReconnectionOff)"), "{:?}", world.log);
+    assert!(
+        world.has("connect_error SocketId(0) timeout") && world.has("Stopped(ReconnectionOff)"),
+        "{:?}",
+        world.log
+    );
     assert_eq!(world.lines(), 0);
 }
 

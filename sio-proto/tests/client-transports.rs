@@ -17,7 +17,11 @@ fn configs() -> Vec<ClientConfig> {
     let mut all = Vec::new();
     for generation in [Generation::Four, Generation::Two] {
         for transports in [POLLING, WEBSOCKET, BOTH] {
-            all.push(ClientConfig::default().generation(generation).transports(transports.to_vec()));
+            all.push(
+                ClientConfig::default()
+                    .generation(generation)
+                    .transports(transports.to_vec()),
+            );
         }
     }
     all
@@ -34,19 +38,33 @@ fn events_and_acknowledgements_go_both_ways() {
         world.pass(300);
         assert!(world.has("connect SocketId(0) New"), "{name}: {:?}", world.log);
         assert_eq!(world.has("Upgraded"), upgrades, "{name}: {:?}", world.log);
-        let sum = world.client.emit(world.now, socket, emit("sum", "\"é€😀\",2").ack()).unwrap();
+        let sum = world
+            .client
+            .emit(world.now, socket, emit("sum", "\"é€😀\",2").ack())
+            .unwrap();
         world.pass(300);
         assert_eq!(world.receipts[&early], Outcome::Sent, "{name}");
         let args = Args::from(ByteString::from("\"é€😀\",2"));
-        assert!(matches!(&world.receipts[&sum], Outcome::Acknowledged(got) if got.len() == args.len()), "{name}");
+        assert!(
+            matches!(&world.receipts[&sum], Outcome::Acknowledged(got) if got.len() == args.len()),
+            "{name}"
+        );
         let heard: Vec<&str> = world.heard.iter().map(|(name, _)| &**name).collect();
         assert_eq!(heard, ["early", "sum"], "{name}");
         world.server_emit("news", "\"é\"");
         // Text for Engine.IO 3 is written in ASCII.
-        let news = if name.starts_with("Two") { "\"\\u00e9\"" } else { "\"é\"" };
+        let news = if name.starts_with("Two") {
+            "\"\\u00e9\""
+        } else {
+            "\"é\""
+        };
         assert_eq!(world.events, [("news".to_owned(), news.to_owned())], "{name}");
         world.pass(120_000);
-        assert!(!world.has("Lost"), "{name}: heartbeats hold the connection: {:?}", world.log);
+        assert!(
+            !world.has("Lost"),
+            "{name}: heartbeats hold the connection: {:?}",
+            world.log
+        );
         world.client.close(world.now);
         world.pass(5000);
         assert!(world.has("disconnect SocketId(0) io client disconnect"), "{name}");
@@ -78,11 +96,16 @@ fn attachments_travel_on_every_transport() {
 #[test]
 fn message_pack_speaks_to_message_pack() {
     for transports in [POLLING, WEBSOCKET] {
-        let config = ClientConfig::default().transports(transports.to_vec()).parser(MessagePack::default());
+        let config = ClientConfig::default()
+            .transports(transports.to_vec())
+            .parser(MessagePack::default());
         let mut world = World::new(config, Config::default().parser(MessagePack::default()));
         let socket = world.connect("/");
         world.pass(300);
-        let id = world.client.emit(world.now, socket, emit("sum", "1,{\"a\":[null]}").ack()).unwrap();
+        let id = world
+            .client
+            .emit(world.now, socket, emit("sum", "1,{\"a\":[null]}").ack())
+            .unwrap();
         world.pass(300);
         let expected = Args::from(ByteString::from("1,{\"a\":[null]}"));
         assert!(matches!(&world.receipts[&id], Outcome::Acknowledged(args) if args.json == expected.json));

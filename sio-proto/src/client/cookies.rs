@@ -166,7 +166,13 @@ mod tests {
 
     #[test]
     fn a_cookie_is_replaced_and_removed() {
-        assert_eq!(jar(&["a=1", "a=2"], 99).header(Time::ZERO, "/", false).as_deref(), Some("a=2"));
-        assert_eq!(jar(&["a=1", "a=2; Max-Age=-1"], 99).header(Time::ZERO, "/", false), None);
+        assert_eq!(
+            jar(&["a=1", "a=2"], 99).header(Time::ZERO, "/", false).as_deref(),
+            Some("a=2")
+        );
+        assert_eq!(
+            jar(&["a=1", "a=2; Max-Age=-1"], 99).header(Time::ZERO, "/", false),
+            None
+        );
     }
 }

@@ -77,7 +77,10 @@ impl Client {
         }
         let timeout = emit.timeout.unwrap_or(self.config.ack_timeout);
         let age = self.config.max_queue_age;
-        let deadline = [age, (emit.ack && !retries).then_some(timeout)].into_iter().flatten().min();
+        let deadline = [age, (emit.ack && !retries).then_some(timeout)]
+            .into_iter()
+            .flatten()
+            .min();
         let event = Event {
             emit: EmitId(self.number()),
             name: emit.name,
@@ -122,7 +125,10 @@ impl Client {
 
     /// The events of a namespace that wait to be written, in their order.
     pub fn pending(&self, socket: SocketId) -> impl Iterator<Item = Pending<'_>> {
-        self.sockets.get(socket.0 as usize).into_iter().flat_map(|socket| socket.pending())
+        self.sockets
+            .get(socket.0 as usize)
+            .into_iter()
+            .flat_map(|socket| socket.pending())
     }
 
     /// Takes an event out of the queue. Returns false if it does not wait there.
@@ -161,7 +167,11 @@ impl Client {
 
     fn next_socket(&self, now: Time) -> Option<usize> {
         let may_drain = self.may_drain(now);
-        let connected = self.sockets.iter().enumerate().filter(|(_, socket)| socket.is_connected());
+        let connected = self
+            .sockets
+            .iter()
+            .enumerate()
+            .filter(|(_, socket)| socket.is_connected());
         let numbers = connected.filter_map(|(at, socket)| Some((socket.next_number(&self.config, may_drain)?, at)));
         numbers.min().map(|(_, at)| at)
     }

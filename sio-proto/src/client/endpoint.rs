@@ -29,8 +29,10 @@ pub enum UrlError {
     Port,
     /// The URL has a path. JavaScript's client takes it as a namespace, others take it as the path
     /// of HTTP.
-    #[error("the URL has the path `{0}`: leave it out. If it is a namespace, connect to `{0}` as a namespace. If \
-             the server is mounted there, set it with `Endpoint::with_path`")]
+    #[error(
+        "the URL has the path `{0}`: leave it out. If it is a namespace, connect to `{0}` as a namespace. If \
+             the server is mounted there, set it with `Endpoint::with_path`"
+    )]
     Path(String),
     /// The URL has a query, a fragment or a user.
     #[error("the URL has a query, a fragment or a user: set the query and headers in the settings")]

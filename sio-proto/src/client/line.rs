@@ -47,7 +47,10 @@ pub(super) enum Arrival {
 
 #[derive(Debug)]
 enum Stage {
-    Http { decoder: ResponseDecoder, key: Option<String> },
+    Http {
+        decoder: ResponseDecoder,
+        key: Option<String>,
+    },
     WebSocket(Decoder),
     Ended,
 }

@@ -298,7 +298,8 @@ impl Client {
     /// [`CommandError::Question`].
     pub fn provide(&mut self, now: Time, question: u64, credentials: Credentials) -> Result<(), CommandError> {
         credentials.auth.iter().try_for_each(|(_, auth)| check_auth(auth))?;
-        let asks = |socket: &Socket| matches!(socket.state, SocketState::Asking { question: asked, .. } if asked == question);
+        let asks =
+            |socket: &Socket| matches!(socket.state, SocketState::Asking { question: asked, .. } if asked == question);
         if matches!(self.stage, Stage::Asking { question: asked, .. } if asked == question) {
             for (at, socket) in self.sockets.iter_mut().enumerate() {
                 socket.provided = auth_for(at, &credentials);
@@ -321,7 +322,8 @@ impl Client {
     /// [`CommandError::Question`].
     pub fn provide_nothing(&mut self, now: Time, question: u64, why: &str) -> Result<(), CommandError> {
         let error = ClientError::new(ErrorClass::Credentials, why);
-        let asks = |socket: &Socket| matches!(socket.state, SocketState::Asking { question: asked, .. } if asked == question);
+        let asks =
+            |socket: &Socket| matches!(socket.state, SocketState::Asking { question: asked, .. } if asked == question);
         if matches!(self.stage, Stage::Asking { question: asked, .. } if asked == question) {
             self.fail_attempt(now, error, None);
         } else if let Some(at) = self.sockets.iter().position(asks) {
@@ -411,7 +413,10 @@ impl Client {
             };
             let drains = self.config.drain_per_second > 0 && socket.is_connected() && socket.waits_to_drain();
             let drain = drains.then_some((self.drain_at, TimeoutReason::Drain));
-            [emit, asking, drain].into_iter().flatten().min_by_key(|(time, _)| *time)
+            [emit, asking, drain]
+                .into_iter()
+                .flatten()
+                .min_by_key(|(time, _)| *time)
         };
         let sockets = self.sockets.iter().filter_map(of_socket);
         sockets.chain(stage).min_by_key(|(time, _)| *time)

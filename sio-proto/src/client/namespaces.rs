@@ -143,7 +143,9 @@ impl Client {
 
     fn handle_connect(&mut self, now: Time, at: usize, payload: Option<ByteString>) {
         let Stage::Session(session) = &self.stage else { return };
-        let welcome = payload.as_deref().and_then(|payload| serde_json::from_str::<Welcome>(payload).ok());
+        let welcome = payload
+            .as_deref()
+            .and_then(|payload| serde_json::from_str::<Welcome>(payload).ok());
         let socket = &mut self.sockets[at];
         socket.answer_due = false;
         match socket.state {
@@ -266,7 +268,9 @@ impl Client {
     }
 
     fn deliver(&mut self, at: usize, packet: Packet) {
-        let Packet::Event { name, id, args, .. } = packet else { return };
+        let Packet::Event { name, id, args, .. } = packet else {
+            return;
+        };
         let (place, socket) = (SocketId(at as u32), &mut self.sockets[at]);
         if socket.pid.is_some() && id.is_none() {
             if let Some(offset) = offset_of(&args) {

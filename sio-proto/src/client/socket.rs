@@ -129,7 +129,11 @@ impl Event {
 pub(super) enum Entry {
     Event(Event),
     /// The answer to an event of the server.
-    Answer { number: u64, id: u64, args: Args },
+    Answer {
+        number: u64,
+        id: u64,
+        args: Args,
+    },
 }
 
 impl Entry {
@@ -155,7 +159,10 @@ pub(super) enum SocketState {
     Idle,
     Wanted,
     /// Somebody is asked for credentials.
-    Asking { question: u64, until: Time },
+    Asking {
+        question: u64,
+        until: Time,
+    },
     Connecting,
     Connected,
 }
@@ -271,7 +278,10 @@ impl Socket {
         let place = match stalls {
             false => 0,
             // The server may wait for an answer before it acknowledges.
-            true => self.queue.iter().position(|entry| matches!(entry, Entry::Answer { .. }))?,
+            true => self
+                .queue
+                .iter()
+                .position(|entry| matches!(entry, Entry::Answer { .. }))?,
         };
         Some((place, self.queue.get(place)?.number()))
     }
@@ -315,7 +325,12 @@ impl Socket {
             }
             receipts.push((event.emit, Outcome::Sent));
             let id = None;
-            return Packet::Event { namespace, name, id, args };
+            return Packet::Event {
+                namespace,
+                name,
+                id,
+                args,
+            };
         }
         let id = self.next_ack;
         self.next_ack += 1;
@@ -372,7 +387,9 @@ impl Socket {
     ) {
         let ids: Vec<u64> = self.in_flight.keys().copied().filter(|id| which(*id)).collect();
         for id in ids.into_iter().rev() {
-            let Some(mut sent) = self.in_flight.remove(&id) else { continue };
+            let Some(mut sent) = self.in_flight.remove(&id) else {
+                continue;
+            };
             self.deadlines.remove(&(sent.deadline, sent.emit));
             match sent.again.take() {
                 Some(mut event) => {

@@ -344,7 +344,11 @@ impl Session {
                 self.fail(end, cx);
             }
             (Purpose::Get | Purpose::Post, _) => {
-                let end = End::new(DisconnectReason::TransportError, ErrorClass::Protocol, "no HTTP response");
+                let end = End::new(
+                    DisconnectReason::TransportError,
+                    ErrorClass::Protocol,
+                    "no HTTP response",
+                );
                 self.fail(end, cx);
             }
         }
@@ -397,7 +401,11 @@ impl Session {
     }
 
     fn end_closed(&mut self, cx: &mut Context<'_>) {
-        let end = End::new(DisconnectReason::TransportClose, ErrorClass::Unreachable, "closed by the client");
+        let end = End::new(
+            DisconnectReason::TransportClose,
+            ErrorClass::Unreachable,
+            "closed by the client",
+        );
         self.end(end, cx);
     }
 

@@ -151,7 +151,13 @@ impl Session {
                 if !self.opened && self.speaks_other(&text) {
                     let message = "the server speaks another revision of Engine.IO";
                     let end = End::new(DisconnectReason::ParseError, ErrorClass::Protocol, message);
-                    return self.fail(End { other_revision: true, ..end }, cx);
+                    return self.fail(
+                        End {
+                            other_revision: true,
+                            ..end
+                        },
+                        cx,
+                    );
                 }
                 if revision == Revision::V4 {
                     for packet in payload::decode(text, max) {

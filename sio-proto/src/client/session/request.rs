@@ -42,7 +42,12 @@ impl Session {
         let stored = cx.jar.header(cx.now, &endpoint.path, endpoint.tls);
         let is_cookie = |name: &str| name.eq_ignore_ascii_case("cookie");
         let cookies = given().filter(|(name, _)| is_cookie(name)).map(|(_, value)| &**value);
-        let cookies = stored.as_deref().into_iter().chain(cookies).collect::<Vec<_>>().join("; ");
+        let cookies = stored
+            .as_deref()
+            .into_iter()
+            .chain(cookies)
+            .collect::<Vec<_>>()
+            .join("; ");
         let mut headers: Vec<(&str, &str)> = own.to_vec();
         let others = given().filter(|(name, _)| !is_cookie(name));
         headers.extend(others.map(|(name, value)| (&**name, &**value)));
@@ -95,8 +100,13 @@ impl Session {
         let message = said.as_ref().and_then(|said| said.message.as_deref());
         let retry_after = response.headers.text("retry-after");
         let seconds: Option<u64> = retry_after.and_then(|seconds| seconds.trim().parse().ok());
-        let text = message.map_or_else(|| format!("the server answered {}", response.status), ToString::to_string);
-        let data = said.as_ref().and_then(|_| ByteString::try_from(response.body.clone()).ok());
+        let text = message.map_or_else(
+            || format!("the server answered {}", response.status),
+            ToString::to_string,
+        );
+        let data = said
+            .as_ref()
+            .and_then(|_| ByteString::try_from(response.body.clone()).ok());
         End {
             reason: DisconnectReason::TransportError,
             error: ClientError {
