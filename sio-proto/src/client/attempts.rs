@@ -22,10 +22,11 @@ impl Client {
         while self.recent.front().is_some_and(|start| *start + MINUTE <= now) {
             self.recent.pop_front();
         }
-        if self.recent.len() >= self.config.max_attempts_per_minute {
-            if let Some(until) = self.recent.front().map(|start| *start + MINUTE) {
-                return self.wait(until);
-            }
+        let next_free = self.recent.front().map(|start| *start + MINUTE);
+        if self.recent.len() >= self.config.max_attempts_per_minute
+            && let Some(until) = next_free
+        {
+            return self.wait(until);
         }
         self.recent.push_back(now);
         self.outputs

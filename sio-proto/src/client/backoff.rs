@@ -33,7 +33,7 @@ impl Backoff {
         // 53 random bits are a fraction of at least 0 and less than 1.
         let fraction = random as f64 / (1u64 << 53) as f64;
         let deviation = (fraction * config.randomization_factor * nominal as f64) as u64;
-        let lower = (fraction * 10.0) as u64 % 2 == 0;
+        let lower = ((fraction * 10.0) as u64).is_multiple_of(2);
         let delay = match lower {
             true => nominal.saturating_sub(deviation),
             false => nominal.saturating_add(deviation),

@@ -3,7 +3,7 @@
 
 use alloc::borrow::ToOwned;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
 /// Host, port, TLS and path of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -144,13 +144,14 @@ impl Endpoint {
 impl core::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };
-        write!(f, "{scheme}://{}{}", self.authority(), self.path.to_string())
+        write!(f, "{scheme}://{}{}", self.authority(), self.path)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
 
     /// Client C16.
     #[test]

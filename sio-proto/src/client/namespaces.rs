@@ -272,10 +272,11 @@ impl Client {
             return;
         };
         let (place, socket) = (SocketId(at as u32), &mut self.sockets[at]);
-        if socket.pid.is_some() && id.is_none() {
-            if let Some(offset) = offset_of(&args) {
-                socket.offset = Some(offset);
-            }
+        if socket.pid.is_some()
+            && id.is_none()
+            && let Some(offset) = offset_of(&args)
+        {
+            socket.offset = Some(offset);
         }
         let connection = socket.connection;
         let ack = id.map(|id| AckTicket {

@@ -359,12 +359,14 @@ impl Session {
     /// The session cannot go on. Before it is open, the next transport may be tried.
     fn fail(&mut self, end: End, cx: &mut Context<'_>) {
         let may_go_on = !self.opened && self.closing.is_none() && end.error.class != ErrorClass::Refused;
-        if may_go_on && !end.other_revision && cx.config.try_all_transports {
-            if let Some(next) = self.opening.transports.pop_front() {
-                self.close_lines(cx, |_| true);
-                self.transport = next;
-                return self.open_transport(cx);
-            }
+        if may_go_on
+            && !end.other_revision
+            && cx.config.try_all_transports
+            && let Some(next) = self.opening.transports.pop_front()
+        {
+            self.close_lines(cx, |_| true);
+            self.transport = next;
+            return self.open_transport(cx);
         }
         self.end(end, cx);
     }
