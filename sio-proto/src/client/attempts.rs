@@ -91,11 +91,12 @@ impl Client {
         self.outputs
             .push_back(Output::State(State::Connected { revision, transport }));
         for at in 0..self.sockets.len() {
+            self.sockets[at].was_answered = false;
             if self.sockets[at].state == SocketState::Wanted {
                 self.send_connect(at);
             }
         }
-        self.drain_at = now;
+        self.drain_at = None;
         self.close_if_unused(now);
     }
 

@@ -153,6 +153,7 @@ impl Client {
 
     /// Writes what the transport takes: packets of all namespaces, in the order of their emits.
     pub(super) fn flush(&mut self, now: Time) {
+        self.drain_at = self.drain_at.filter(|time| now < *time);
         loop {
             while matches!(&self.stage, Stage::Session(session) if session.has_room()) {
                 let Some(at) = self.next_socket(now) else { break };
@@ -177,7 +178,7 @@ impl Client {
     }
 
     fn may_drain(&self, now: Time) -> bool {
-        self.config.drain_per_second == 0 || self.drain_at <= now
+        self.drain_at.is_none_or(|time| time <= now)
     }
 
     fn take_from(&mut self, now: Time, at: usize) -> bool {
@@ -187,7 +188,7 @@ impl Client {
         self.report(receipts);
         let Some((packet, buffered)) = taken else { return false };
         if buffered && self.config.drain_per_second > 0 {
-            self.drain_at = self.drain_at.max(now) + Duration::from_secs(1) / self.config.drain_per_second;
+            self.drain_at = Some(now + Duration::from_secs(1) / self.config.drain_per_second);
         }
         self.send_packet(&packet);
         true

@@ -49,8 +49,8 @@ pub struct Client {
     pub(super) changed_revision: bool,
     pub(super) websocket_worked: bool,
     pub(super) no_upgrade_until: Time,
-    /// When the next event may leave the queue.
-    pub(super) drain_at: Time,
+    /// When the next event may leave the queue, if it may not leave now.
+    pub(super) drain_at: Option<Time>,
     pub(super) closed: bool,
     /// The session has been open.
     pub(super) was_open: bool,
@@ -136,7 +136,7 @@ impl Client {
             changed_revision: false,
             websocket_worked: false,
             no_upgrade_until: Time::ZERO,
-            drain_at: Time::ZERO,
+            drain_at: None,
             closed: false,
             was_open: false,
             next_link: 0,
@@ -411,8 +411,11 @@ impl Client {
                 SocketState::Asking { until, .. } => Some((until, TimeoutReason::Credentials)),
                 _ => None,
             };
-            let drains = self.config.drain_per_second > 0 && socket.is_connected() && socket.waits_to_drain();
-            let drain = drains.then_some((self.drain_at, TimeoutReason::Drain));
+            let drains = socket.is_connected() && socket.waits_to_drain();
+            let drain = self
+                .drain_at
+                .filter(|_| drains)
+                .map(|time| (time, TimeoutReason::Drain));
             [emit, asking, drain]
                 .into_iter()
                 .flatten()

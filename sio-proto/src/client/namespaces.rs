@@ -125,8 +125,8 @@ impl Client {
         let namespace = socket.namespace.clone();
         let auth = socket.provided.as_ref().or(socket.auth.as_ref());
         let packet = match self.revision {
-            // The server connects `/` by itself.
-            Revision::V3 if namespace == "/" => return,
+            // The server connects `/` by itself, once.
+            Revision::V3 if namespace == "/" && !socket.was_answered => return,
             Revision::V3 => Packet::Connect {
                 namespace,
                 query: auth.and_then(|auth| query_of(auth)),
@@ -148,6 +148,7 @@ impl Client {
             .and_then(|payload| serde_json::from_str::<Welcome>(payload).ok());
         let socket = &mut self.sockets[at];
         socket.answer_due = false;
+        socket.was_answered = true;
         match socket.state {
             SocketState::Connecting => {}
             // The user has left while the CONNECT was on its way.
@@ -202,6 +203,7 @@ impl Client {
     fn handle_refusal(&mut self, now: Time, at: usize, payload: &ByteString) {
         let socket = &mut self.sockets[at];
         socket.answer_due = false;
+        socket.was_answered = true;
         if socket.state != SocketState::Connecting {
             return;
         }

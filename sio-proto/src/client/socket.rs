@@ -175,6 +175,9 @@ pub(super) struct Socket {
     pub(super) state: SocketState,
     /// A CONNECT was written on this session, and its answer has not come.
     pub(super) answer_due: bool,
+    /// The server has connected or refused the namespace on this session. Engine.IO 3 servers do
+    /// this once for `/` without being asked.
+    pub(super) was_answered: bool,
     /// How often the namespace was refused in a row.
     pub(super) refusals: u32,
     pub(super) sid: ByteString,
@@ -203,6 +206,7 @@ impl Socket {
             provided: None,
             state: SocketState::Idle,
             answer_due: false,
+            was_answered: false,
             refusals: 0,
             sid: ByteString::from_static(""),
             connection: 0,

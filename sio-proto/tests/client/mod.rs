@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use sio_proto::client::{
-    AckTicket, Client, ClientConfig, Credentials, Delivery, Emit, EmitId, Endpoint, Outcome, Output, Question,
-    SocketId, State,
+    AckTicket, Client, ClientConfig, CommandError, Credentials, Delivery, Emit, EmitId, Endpoint, Outcome, Output,
+    Question, SocketId, State,
 };
 use sio_proto::server::{self, Cause, Message, Peer, Server};
 use sio_proto::{ByteString, Bytes, BytesMut, Config, LinkId, SocketKey, Time};
@@ -51,6 +51,8 @@ pub struct World {
     pub questions: Vec<Question>,
     pub tickets: Vec<AckTicket>,
     pub attempts: Vec<Time>,
+    /// When the client began to wait, and until when.
+    pub waits: Vec<(Time, Time)>,
     /// What the server heard: event, arguments.
     pub heard: Vec<(String, String)>,
     pub sockets: Vec<SocketKey>,
@@ -100,6 +102,7 @@ impl World {
             questions: Vec::new(),
             tickets: Vec::new(),
             attempts: Vec::new(),
+            waits: Vec::new(),
             heard: Vec::new(),
             sockets: Vec::new(),
             refuses: BTreeMap::new(),
@@ -189,7 +192,7 @@ impl World {
         moved
     }
 
-    fn drain_client(&mut self) -> bool {
+    pub fn drain_client(&mut self) -> bool {
         let mut any = false;
         while let Some(output) = self.client.poll_output() {
             any = true;
@@ -221,12 +224,16 @@ impl World {
                             auth: vec![(None, auth.into())],
                             ..Credentials::default()
                         };
-                        self.client.provide(self.now, id, credentials).unwrap();
+                        let provided = self.client.provide(self.now, id, credentials);
+                        // A command may have made the question obsolete before it was read.
+                        assert!(matches!(provided, Ok(()) | Err(CommandError::Question)));
                     }
                 }
                 Output::State(state) => {
-                    if let State::Connecting(_) = state {
-                        self.attempts.push(self.now);
+                    match state {
+                        State::Connecting(_) => self.attempts.push(self.now),
+                        State::Waiting(until) => self.waits.push((self.now, until)),
+                        _ => {}
                     }
                     self.log.push(format!("{state:?}"));
                 }
