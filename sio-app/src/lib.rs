@@ -155,6 +155,7 @@ pub use options::Options;
 pub use rustls;
 pub use sio_proto::codec;
 pub use sio_proto::http::{HeaderError, Method, ResponseHeaders};
+pub use sio_proto::recovery::NotRecovered;
 #[cfg(feature = "transcript")]
 pub use sio_proto::server::transcript;
 pub use sio_proto::server::{
@@ -163,8 +164,10 @@ pub use sio_proto::server::{
 };
 pub use sio_proto::{
     Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy06,
-    Legacy09, Mount, OriginPattern, OriginPatternError, OriginRule, Origins, Priority, SameSite, Transports,
+    Legacy09, Mount, OriginPattern, OriginPatternError, OriginRule, Origins, Priority, RecoveryConfig, SameSite,
+    Transports,
 };
+pub use turn::comeback::Comeback;
 pub use turn::incoming::Incoming;
 pub use turn::own::HandlerId;
 pub use turn::refusal::Refusal;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sio_proto::RecoveryConfig;
+
 use crate::web::client_files::ClientFiles;
 
 /// The settings of the process, in addition to the protocol's [`Config`](sio_proto::Config).
@@ -155,6 +157,12 @@ pub struct Options {
     /// The genuine clients' files, for pages that load `/socket.io/socket.io.js`. Default none:
     /// then such requests go to the application.
     pub client_files: Option<ClientFiles>,
+    /// Recovery: what is kept for clients of 4.6 and later whose connection was cut, so that they
+    /// come back as the same sockets and get what they have missed. Default none: then only
+    /// namespaces that ask for it ([`Namespace::recovery`](crate::Namespace::recovery)) have
+    /// recovery, with the default settings. Every event to such clients is longer by its offset,
+    /// and their handlers get the offset as a last argument, as with genuine servers.
+    pub recovery: Option<RecoveryConfig>,
 }
 
 impl Default for Options {
@@ -188,6 +196,7 @@ impl Default for Options {
             shutdown_drain: Duration::from_secs(3),
             shutdown_timeout: Duration::from_secs(10),
             client_files: None,
+            recovery: None,
         }
     }
 }
@@ -205,6 +214,16 @@ impl Options {
     #[must_use]
     pub fn client_files(mut self, files: ClientFiles) -> Self {
         self.client_files = Some(files);
+        self
+    }
+}
+
+impl Options {
+    /// Sets [`Options::recovery`](#structfield.recovery): all namespaces have recovery, unless they
+    /// say otherwise.
+    #[must_use]
+    pub fn recovery(mut self, recovery: RecoveryConfig) -> Self {
+        self.recovery = Some(recovery);
         self
     }
 }
@@ -258,5 +277,5 @@ setters! {
     shutdown_jitter: Duration,
     shutdown_drain: Duration,
     shutdown_timeout: Duration,
-    ; by hand client_files
+    ; by hand client_files, recovery
 }

@@ -21,6 +21,7 @@ use crate::{Ack, Config, Io, Method, Options, Peer, RawArgs, Reason, Socket};
 mod answers;
 mod asking;
 mod crossing;
+mod ends;
 mod exchanges;
 mod extractors;
 mod fairness;
@@ -29,6 +30,7 @@ mod keeping;
 mod orders;
 mod pipelining;
 mod polls;
+mod recovery;
 mod rooms;
 mod several;
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use sio_app::{Config, Options};
+use sio_app::{Config, Options, RecoveryConfig};
 
 /// Returns the limits in a value's debug text, by their path: `http.max_headers`.
 fn limits(root: &str, text: &str) -> BTreeMap<String, u128> {
@@ -36,6 +36,7 @@ fn number(text: &str) -> u128 {
 fn every_limit_is_in_the_table_with_its_default() {
     let mut expected = limits("config", &format!("{:#?}", Config::default()));
     expected.extend(limits("options", &format!("{:#?}", Options::default())));
+    expected.extend(limits("recovery", &format!("{:#?}", RecoveryConfig::default())));
     assert!(expected.len() > 40, "{expected:?}");
     let rows = include_str!("../../SECURITY.md")
         .lines()
@@ -47,7 +48,10 @@ fn every_limit_is_in_the_table_with_its_default() {
             continue;
         };
         let name = limit.trim_matches('`');
-        if name.starts_with("config.") || name.starts_with("options.") {
+        if ["config.", "options.", "recovery."]
+            .iter()
+            .any(|root| name.starts_with(root))
+        {
             assert!(limit.starts_with('`'), "{row}");
             assert_eq!(
                 found.insert(name.to_owned(), number(default)),

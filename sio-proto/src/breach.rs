@@ -17,8 +17,8 @@ pub enum BreachKind {
     Http,
     /// A rule of the framing of WebSockets, RFC 6455 or older.
     WebSocket,
-    /// A rule of a transport: a second GET beside one that is held (Engine.IO), two POSTs at once, a wrong
-    /// packet during an upgrade.
+    /// A rule of a transport: a second GET beside one that is held (Engine.IO), two POSTs at once,
+    /// a wrong packet during an upgrade.
     Transport,
     /// A body, or a message of a plain-message transport, that cannot be split into packets.
     Payload,

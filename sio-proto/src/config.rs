@@ -8,6 +8,7 @@ mod check;
 mod cookie;
 mod cors;
 mod legacy;
+mod recovery;
 mod served;
 mod setters;
 
@@ -25,6 +26,7 @@ pub use check::ConfigError;
 pub use cookie::{Cookie, Priority, SameSite};
 pub use cors::{Cors, CorsOrigins, OriginRule};
 pub use legacy::{Legacy06, Legacy09, Mount};
+pub use recovery::RecoveryConfig;
 pub use served::{Generations, Transports};
 pub(crate) use setters::setters;
 

@@ -10,6 +10,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::keep;
 use crate::websocket::Opcode;
 use crate::websocket::frame::{MAX_SERVER_HEADER_BYTES, header_bytes, prepend_header};
 
@@ -56,6 +57,12 @@ impl Frame {
             head: 2,
             binary: false,
         }
+    }
+
+    /// Gives a small frame memory of its own, because it is kept for longer than the frames beside
+    /// it in its buffer.
+    pub(crate) fn detach(&mut self) {
+        keep::bytes(&mut self.bytes);
     }
 
     /// The websocket frame, header included.

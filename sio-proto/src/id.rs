@@ -18,14 +18,14 @@
 //!   `Display`, and its `Debug` shows nothing.
 //! - Comparing two ids takes the same time wherever they differ.
 
-mod siphash;
+pub(crate) mod siphash;
 mod slots;
 mod text;
 mod wire;
 
 use core::fmt;
 
-pub(crate) use slots::{NamespaceSlot, RoomSlot, SessionSlot, Slot, SocketSlot};
+pub(crate) use slots::{NamespaceSlot, RecordSlot, RoomSlot, SessionSlot, Slot, SocketSlot};
 pub use text::Sid;
 pub(crate) use text::{SessionId, SidKey, address_of, is_an_id};
 pub use wire::WireId;

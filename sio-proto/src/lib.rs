@@ -87,6 +87,7 @@ mod origins;
 mod percent;
 mod reason;
 mod request;
+mod slab;
 mod time;
 
 pub mod client;
@@ -99,6 +100,7 @@ pub mod json;
 mod keep;
 pub mod legacy;
 pub mod manual;
+pub mod recovery;
 pub mod server;
 pub mod socket;
 pub mod websocket;
@@ -108,7 +110,7 @@ pub use bytes::{Bytes, BytesMut};
 pub use bytestring::ByteString;
 pub use config::{
     Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, Legacy06, Legacy09, Mount, OriginRule, Priority,
-    SameSite, Transports,
+    RecoveryConfig, SameSite, Transports,
 };
 pub use entropy::Entropy;
 pub use frame::Frame;

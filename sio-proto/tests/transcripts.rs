@@ -255,7 +255,7 @@ shard 0 … 0
 0.000000 > packets 0.0
 0.000000 + socket connect "/" - -
 0.000000 < connect 0.0 0.0 "/" … - 4.x websocket Engine4 -
-0.000000 > accept 0.0
+0.000000 > accept 0.0 - -
 0.000000 = true
 0.000000 > flush 64
 0.000000 < frame 0.0 text "40{\"sid\":\"…\"}"
@@ -346,7 +346,7 @@ fn a_malformed_transcript_is_an_error_with_its_line() {
             "the time of the input is expected",
         ),
         (
-            with("1.000000 > accept 0.0\n0.000000 > accept 0.0\n"),
+            with("1.000000 > accept 0.0 - -\n0.000000 > accept 0.0 - -\n"),
             4,
             "the time goes back",
         ),

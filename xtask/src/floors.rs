@@ -38,7 +38,7 @@ const PROTO: House = House {
         Floor {
             name: "ground",
             modules: &[
-                "time", "entropy", "id", "percent", "origins", "hosts", "keep", "reason", "breach",
+                "time", "entropy", "id", "percent", "origins", "hosts", "keep", "reason", "breach", "slab",
             ],
             apart: false,
         },
@@ -69,7 +69,7 @@ const PROTO: House = House {
         },
         Floor {
             name: "roles",
-            modules: &["server", "client"],
+            modules: &["client", "recovery", "server"],
             apart: true,
         },
         Floor {

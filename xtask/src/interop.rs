@@ -35,9 +35,6 @@ const BROWSER_SUITES: &[&str] = &[
 const CHAT_SUITES: &[&str] = &["chat"];
 /// Suites of the example that speaks TLS, on all runtimes at once.
 const TLS_SUITES: &[&str] = &["tls"];
-/// Suites for features that the server does not have yet. They run only if `--only` names them, and
-/// each run says so.
-const AHEAD: &[(&str, &str)] = &[("recovery", "there is no connection state recovery yet")];
 /// The clients that the suites with old clients in a browser need.
 const OLD_CLIENTS: &[&str] = &["0.6.18", "0.7.11", "0.8.7", "0.9.17"];
 /// The most time for all suites together, and for each suite.
@@ -225,16 +222,8 @@ fn select(suites: &[String], only: &[String]) -> Outcome<Vec<String>> {
             )));
         }
     }
-    let mut wanted = Vec::new();
-    for suite in suites {
-        let ahead = AHEAD.iter().find(|(name, _)| name == suite);
-        match ahead {
-            Some((name, why)) if only.is_empty() => println!("interop: {name} is not run: {why}"),
-            _ if only.is_empty() || only.iter().any(|pattern| suite.contains(pattern)) => wanted.push(suite.clone()),
-            _ => {}
-        }
-    }
-    Ok(wanted)
+    let is_wanted = |suite: &&String| only.is_empty() || only.iter().any(|pattern| suite.contains(pattern));
+    Ok(suites.iter().filter(is_wanted).cloned().collect())
 }
 
 /// Installs the clients, unless exactly the versions in the lockfile are installed already.

@@ -18,6 +18,7 @@ use sio_proto::server::{Admission, Handshake, Request};
 
 use crate::error::HandlerError;
 use crate::guarded::guarded;
+use crate::turn::refusal::Refusal;
 use crate::user::hooks::{AllowFuture, AllowLaterFn};
 use crate::user::inner::Inner;
 use crate::user::sleep::Sleep;
@@ -134,7 +135,7 @@ fn poll(io: &Inner, decision: &mut AllowFuture, cx: &mut Context<'_>) -> Poll<Ad
 
 fn failed(io: &Inner, error: &HandlerError) -> Admission {
     io.report(None, "allow_request", error);
-    Admission::Refused("Internal server error".into())
+    Admission::Refused(Refusal::INTERNAL.into())
 }
 
 fn handshake_bytes(handshake: &Handshake) -> usize {

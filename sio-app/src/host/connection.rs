@@ -29,8 +29,8 @@ use crate::link::connections::{UNCOUNTED, in_steps};
 use crate::link::ends::{Outlet, Source};
 use crate::link::{Awaiting, Item, Link, Progress, Standing};
 use crate::trim::trim;
+use crate::turn::batch::Batch;
 use crate::turn::later::Later;
-use crate::turn::shard::Batch;
 use crate::turn::{self, Lent, Turn};
 use crate::user::io::Io;
 

@@ -51,6 +51,9 @@ pub(crate) trait Application: Any + Send + Sync {
     /// Reports an event of a room. It is called only if the application has asked for such events.
     fn room(&self, event: &RoomEvent);
 
+    /// Reports that the record of a socket has ended, and that its client has not come back.
+    fn expired(&self, socket: &Arc<SocketCell>);
+
     /// Reports that a shard has lost its last session during a shutdown.
     fn shard_emptied(&self);
 }

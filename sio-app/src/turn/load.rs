@@ -146,6 +146,16 @@ struct Deciding {
 }
 
 impl Load {
+    /// Returns the network that counts as the address of its client, as a number. It is zero if the
+    /// address is not known.
+    pub(crate) fn network(&self) -> u128 {
+        match self.address {
+            Some((IpAddr::V4(address), _)) => address.to_ipv6_mapped().to_bits(),
+            Some((IpAddr::V6(address), _)) => address.to_bits(),
+            None => 0,
+        }
+    }
+
     /// Counts something of this size that begins to wait.
     ///
     /// # Errors

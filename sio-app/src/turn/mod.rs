@@ -19,8 +19,11 @@
 //! that has been used before allocates nothing.
 
 pub(crate) mod ack_slot;
+pub(crate) mod admit;
 pub(crate) mod application;
+pub(crate) mod batch;
 pub(crate) mod call;
+pub(crate) mod comeback;
 pub(crate) mod directory;
 pub(crate) mod entry;
 pub(crate) mod guest;
@@ -31,10 +34,12 @@ pub(crate) mod load;
 pub(crate) mod mailbox;
 pub(crate) mod mourners;
 pub(crate) mod note;
+pub(crate) mod numbered;
 pub(crate) mod order;
 pub(crate) mod own;
 pub(crate) mod quota;
 pub(crate) mod raw_session;
+pub(crate) mod recovery;
 pub(crate) mod refusal;
 pub(crate) mod room_news;
 pub(crate) mod shard;
@@ -44,6 +49,7 @@ pub(crate) mod socket;
 pub(crate) mod socket_id;
 pub(crate) mod states;
 pub(crate) mod table;
+pub(crate) mod values;
 pub(crate) mod work;
 
 use std::cell::{Cell, RefCell};
@@ -60,9 +66,10 @@ use sio_proto::{LinkId, Time};
 use crate::link::{Link, Progress};
 use crate::runtime::Runtime;
 use crate::trim::trim;
+use crate::turn::batch::Batch;
 use crate::turn::mailbox::Owner;
 use crate::turn::note::Note;
-use crate::turn::shard::{Batch, ShardCell};
+use crate::turn::shard::ShardCell;
 use crate::turn::work::Work;
 
 thread_local!(static TURN: Turn = const { Turn::new() });

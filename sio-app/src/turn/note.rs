@@ -1,12 +1,13 @@
 //! What a shard has for the log. The shard notes it under its lock, and it is logged without the
 //! lock.
 
+use std::fmt;
 use std::time::Duration;
 
 use sio_proto::SocketKey;
 use sio_proto::server::{Breach, Garbled, Generation, Stranger, TransportKind};
 
-use crate::turn::shard::{Named, ShardCell};
+use crate::turn::shard::ShardCell;
 
 /// Something that has to be logged.
 pub(crate) enum Note {
@@ -23,6 +24,16 @@ pub(crate) enum Note {
     },
     /// A payload of this socket cannot be read by this codec.
     Garbled(SocketKey, &'static str, Garbled),
+}
+
+/// A socket's name in logs: its slot in its shard, and how often the slot has been used. Unlike the
+/// id, this name is of no use to an attacker.
+pub(crate) struct Named(pub(crate) SocketKey);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0.slot(), self.0.generation())
+    }
 }
 
 impl ShardCell {

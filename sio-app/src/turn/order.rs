@@ -8,10 +8,12 @@
 use bytestring::ByteString;
 use std::sync::Arc;
 
-use sio_proto::server::{AckRequest, Command, Forms, Message, Target};
+use sio_proto::server::{AckRequest, Command, Form, Forms, Message, Target};
 
 use crate::error::EmitError;
 use crate::turn;
+use crate::turn::numbered::{broadcast_numbered, change_recorded, join_recorded, leave_recorded, send_numbered};
+use crate::turn::recovery::Last;
 use crate::turn::shard::{ShardCell, State};
 use crate::turn::shards::Shards;
 use crate::turn::socket::SocketCell;
@@ -28,12 +30,12 @@ pub(crate) enum Order<'a> {
         ack: Option<AckRequest>,
     },
     /// Sends a message to many sockets. `write` is called once, under no lock. It must encode the
-    /// message in the given forms, which are all forms that any shard needs. The shards share the
-    /// bytes.
+    /// message in the given forms, which are all forms that any shard needs, with the offset behind
+    /// the given last one. The shards share the bytes.
     Broadcast {
         to: Audience<'a>,
         bytes: usize,
-        write: &'a mut dyn FnMut(Forms) -> Message,
+        write: &'a mut dyn FnMut(Forms, Option<Last>) -> Message,
     },
     /// The sockets join rooms.
     Join { to: To<'a>, rooms: &'a [&'a str] },
@@ -117,12 +119,12 @@ pub(crate) fn carry_out(order: Order<'_>) -> Result<(), EmitError> {
 
 impl<'a> Audience<'a> {
     /// Returns the shards that may have sockets of the audience.
-    fn cells(&self) -> impl Iterator<Item = &'a Arc<ShardCell>> + Clone + use<'a> {
+    pub(super) fn cells(&self) -> impl Iterator<Item = &'a Arc<ShardCell>> + Clone + use<'a> {
         self.shards.of_target(self.target)
     }
 
     /// Returns the target for one shard. Only the sender's own shard knows the sender.
-    fn target_in(&self, cell: &Arc<ShardCell>) -> Target {
+    pub(super) fn target_in(&self, cell: &Arc<ShardCell>) -> Target {
         let sender = self.sender.filter(|socket| Arc::ptr_eq(&socket.cell, cell));
         Target {
             except_socket: sender.map(|socket| socket.key),
@@ -147,6 +149,11 @@ impl<'a> Audience<'a> {
 /// at once.
 #[inline]
 fn send(to: &SocketCell, message: &mut Message, bytes: usize, ack: Option<AckRequest>) -> Result<(), EmitError> {
+    if let Some(record) = to.record()
+        && message.carries_offset()
+    {
+        return send_numbered(to, record, message, bytes);
+    }
     turn::act(to.runtime(), |turn| {
         let (sent, enough) = to.cell.queue("emit", turn, |state, now| {
             let sent = state.shard.emit(now, to.key, message, ack);
@@ -157,7 +164,7 @@ fn send(to: &SocketCell, message: &mut Message, bytes: usize, ack: Option<AckReq
     })
 }
 
-fn broadcast(to: Audience<'_>, bytes: usize, write: &mut dyn FnMut(Forms) -> Message) {
+fn broadcast(to: Audience<'_>, bytes: usize, write: &mut dyn FnMut(Forms, Option<Last>) -> Message) {
     // On the wire a comma ends the name of a namespace. So no client can be in a namespace with a
     // comma in its name.
     if to.target.namespace.contains(',') {
@@ -167,7 +174,11 @@ fn broadcast(to: Audience<'_>, bytes: usize, write: &mut dyn FnMut(Forms) -> Mes
     let forms = cells
         .clone()
         .fold(Forms::default(), |forms, cell| forms.union(cell.forms()));
-    let mut message = Some(write(forms));
+    if let Some(last) = to.shards.recovery.last(&to.target.namespace) {
+        let message = write(forms.with(Form::Engine4), Some(last));
+        return broadcast_numbered(to, bytes, message);
+    }
+    let mut message = Some(write(forms, None));
     turn::act(to.shards.runtime, |turn| {
         let (mut ready, mut enough) = (0, false);
         while let Some(cell) = cells.next() {
@@ -192,9 +203,12 @@ fn join(to: To<'_>, rooms: &[&str]) -> Result<(), EmitError> {
     match to {
         To::Socket(socket) => rooms.iter().try_for_each(|room| match socket.prepare_join(room) {
             Some(joined) => joined,
-            None => Ok(socket
-                .cell
-                .change_rooms("join", |state| state.shard.join(socket.key, room))?),
+            None => match socket.record() {
+                Some(record) => join_recorded(socket, record, room),
+                None => Ok(socket
+                    .cell
+                    .change_rooms("join", |state| state.shard.join(socket.key, room))?),
+            },
         }),
         To::Id(shards, id) => shards
             .find(id)
@@ -202,10 +216,14 @@ fn join(to: To<'_>, rooms: &[&str]) -> Result<(), EmitError> {
         To::All(audience) if rooms.iter().any(|room| audience.shards.is_id(room)) => Err(EmitError::ReservedRoom),
         To::All(audience) => {
             let rooms = names(rooms);
-            audience.command(|target| Command::Join {
+            let command = |target| Command::Join {
                 target,
                 rooms: rooms.clone(),
-            });
+            };
+            match audience.shards.recovery.is_used() {
+                true => change_recorded(audience, &rooms, command),
+                false => audience.command(command),
+            }
             Ok(())
         }
     }
@@ -215,10 +233,14 @@ fn leave(to: To<'_>, rooms: &[&str]) {
     match to {
         To::Socket(socket) => {
             for room in rooms {
-                if socket.prepare(|entry| entry.leave(room)).is_none() {
-                    socket
+                if socket.prepare(|entry| entry.leave(room)).is_some() {
+                    continue;
+                }
+                match socket.record() {
+                    Some(record) => leave_recorded(socket, record, room),
+                    None => socket
                         .cell
-                        .change_rooms("leave", |state| state.shard.leave(socket.key, room));
+                        .change_rooms("leave", |state| state.shard.leave(socket.key, room)),
                 }
             }
         }
@@ -229,10 +251,14 @@ fn leave(to: To<'_>, rooms: &[&str]) {
         }
         To::All(audience) => {
             let rooms = names(rooms);
-            audience.command(|target| Command::Leave {
+            let command = |target| Command::Leave {
                 target,
                 rooms: rooms.clone(),
-            });
+            };
+            match audience.shards.recovery.is_used() {
+                true => change_recorded(audience, &rooms, command),
+                false => audience.command(command),
+            }
         }
     }
 }
@@ -261,7 +287,12 @@ fn rooms(to: Audience<'_>, found: &mut dyn FnMut(&ByteString, usize)) {
     let Target { namespace, rooms, .. } = to.target;
     for cell in to.cells() {
         cell.ask("rooms", |state| match &rooms[..] {
-            [] => state.shard.rooms_in(namespace).for_each(|(room, len)| found(room, len)),
+            // A socket that has its id from before is in a room of this name, which does not count.
+            [] => {
+                let rooms = state.shard.rooms_in(namespace);
+                let rooms = rooms.filter(|(room, _)| !to.shards.is_id(room));
+                rooms.for_each(|(room, len)| found(room, len));
+            }
             rooms => {
                 for room in rooms {
                     found(room, state.shard.room_len(namespace, room));

@@ -1,6 +1,7 @@
 //! Handlers of one socket, beside those of its namespace.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::RegisterError;
 use crate::turn::table::EventFn;
@@ -23,7 +24,6 @@ impl fmt::Debug for HandlerId {
 /// The handlers of one socket, in the order in which they were added.
 #[derive(Default)]
 pub(crate) struct Own {
-    next: u64,
     handlers: Vec<OwnHandler>,
 }
 
@@ -50,8 +50,9 @@ impl Own {
         if self.handlers.len() >= max {
             return Err((RegisterError::TooMany, handler));
         }
-        let id = HandlerId(self.next);
-        self.next += 1;
+        // An id of another socket's handler removes nothing here.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = HandlerId(NEXT.fetch_add(1, Ordering::Relaxed));
         self.handlers.push(OwnHandler {
             id,
             event: event.into(),

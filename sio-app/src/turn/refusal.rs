@@ -37,9 +37,12 @@ impl Refusal {
         self
     }
 
+    /// The text for a client when the application itself has failed. It says nothing of the cause.
+    pub(crate) const INTERNAL: &'static str = "Internal server error";
+
     /// Makes the refusal for a failure of the application itself.
     pub(crate) fn internal() -> Self {
-        Self::new("Internal server error")
+        Self::new(Self::INTERNAL)
     }
 
     /// Returns the message.

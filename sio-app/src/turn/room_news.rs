@@ -52,6 +52,19 @@ pub enum RoomEvent {
     },
 }
 
+impl RoomEvent {
+    /// Returns the name of the room.
+    #[must_use]
+    pub const fn room(&self) -> &ByteString {
+        match self {
+            Self::Created { room, .. }
+            | Self::Joined { room, .. }
+            | Self::Left { room, .. }
+            | Self::Deleted { room, .. } => room,
+        }
+    }
+}
+
 /// Whether the application has asked for events of rooms, and in how many shards each room has
 /// members.
 #[derive(Debug, Default)]

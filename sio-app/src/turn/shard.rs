@@ -3,19 +3,20 @@
 //!
 //! Everything that happens under the lock is in this file, and is short: no user code, no encoding,
 //! no write to a socket, and never the lock of a second shard. Locks are taken in this order:
-//! shard, link, mailbox.
+//! recovery, shard, link, mailbox.
 
-use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use sio_proto::server::{Breach, BreachKind, Command, Delivery, Forms, Handshake, Outputs, Shard, Write};
+use sio_proto::server::{
+    Breach, BreachKind, Command, Delivery, Extension, Forms, Handshake, Outputs, Reason, Shard, Write,
+};
 use sio_proto::{Config, LinkId, SessionKey, SocketKey, Time};
 
 use crate::guarded::guarded;
-use crate::link::{Claim, Item, Link, Pen, Progress};
+use crate::link::Link;
 use crate::lock::Mutex;
 use crate::rated::Warnings;
 use crate::runtime::Runtime;
@@ -27,6 +28,7 @@ use crate::turn::load::{Load, Loads, Overflow};
 use crate::turn::mailbox::Mail;
 use crate::turn::note::Note;
 use crate::turn::raw_session::RawSession;
+use crate::turn::recovery::Recovery;
 use crate::turn::room_news::RoomNotes;
 use crate::turn::sleeps::Sleeps;
 use crate::turn::socket::SocketCell;
@@ -48,6 +50,8 @@ pub(crate) struct ShardCell {
     pub(super) warnings: Arc<Warnings>,
     /// The notes about the shard's rooms.
     rooms: Arc<RoomNotes>,
+    /// The records of sockets that may come back. Its lock is taken before the shard's.
+    pub(crate) recovery: Arc<Recovery>,
     state: Mutex<State>,
     /// Copies of values of the shard, with which a caller decides whether to take the lock at all.
     forms: AtomicU32,
@@ -76,19 +80,35 @@ pub(crate) struct State {
     timer: Option<Waker>,
 }
 
-/// A socket's name in logs: its slot in its shard, and how often the slot has been used. Unlike the
-/// id, this name is of no use to an attacker.
-pub(crate) struct Named(pub(crate) SocketKey);
-
-impl fmt::Display for Named {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.0.slot(), self.0.generation())
-    }
-}
-
 /// Returns the breach of a client for which too many events wait.
 fn too_many_events() -> Breach {
     Breach::new(BreachKind::Limit, "too many events wait for a handler")
+}
+
+/// What inputs leave to be done when no lock is held.
+#[derive(Default)]
+pub(crate) struct Aftermath {
+    released: Vec<Extension>,
+    timers: Vec<Waker>,
+    /// How many shards have lost their last session during a shutdown.
+    emptied: usize,
+}
+
+impl Aftermath {
+    pub(crate) fn finish(self, turn: &Turn, cell: &ShardCell) {
+        for extension in self.released {
+            let _ = guarded(|| drop(extension));
+        }
+        while let Some(note) = turn.take_note() {
+            cell.tell(note);
+        }
+        for _ in 0..self.emptied {
+            if let Some(application) = cell.application.upgrade() {
+                application.shard_emptied();
+            }
+        }
+        self.timers.into_iter().for_each(Waker::wake);
+    }
 }
 
 /// What the shard has to be told when all deliveries have been given out.
@@ -108,6 +128,7 @@ impl ShardCell {
         rooms: Arc<RoomNotes>,
         loads: Arc<Loads>,
         warnings: Arc<Warnings>,
+        recovery: Arc<Recovery>,
     ) -> Self {
         let config = Arc::clone(shard.config());
         let state = State {
@@ -131,6 +152,7 @@ impl ShardCell {
             loads,
             warnings,
             rooms,
+            recovery,
             state: Mutex::new(state),
             forms: AtomicU32::new(0),
             sessions: AtomicUsize::new(0),
@@ -196,41 +218,47 @@ impl ShardCell {
         turn: &Turn,
         input: impl FnOnce(&mut State, Time, &mut Outputs) -> R,
     ) -> R {
-        let (result, wake, emptied) = turn.outputs.with(|out| {
-            let all = {
-                let mut state = self.state.lock_for(name);
-                let now = state.time(turn);
-                let result = input(&mut state, now, out);
-                if self.rooms.news.is_wanted() {
-                    self.take_room_notes(&state, turn);
-                }
-                if !out.writes.is_empty() || !out.deliveries.is_empty() {
-                    self.settle(&mut state, turn, out);
-                }
-                let emptied = state.draining && state.shard.sessions() == 0;
-                state.draining &= !emptied;
-                (result, state.rearm(), emptied)
-            };
-            for extension in out.released.drain(..) {
-                let _ = guarded(|| drop(extension));
-            }
-            all
-        });
-        while let Some(note) = turn.take_note() {
-            self.tell(note);
-        }
-        turn.touch(self);
-        if emptied && let Some(application) = self.application.upgrade() {
-            application.shard_emptied();
-        }
-        if let Some(timer) = wake {
-            timer.wake();
-        }
+        let mut after = Aftermath::default();
+        let result = self.input_held(name, turn, &mut after, input);
+        after.finish(turn, self);
         result
     }
 
-    /// Gives the events of rooms to the turn. The sockets in these events are still in the table.
-    fn take_room_notes(&self, state: &State, turn: &Turn) {
+    /// Does what [`ShardCell::input`] does for a caller that holds the lock of recovery. What may
+    /// not be done under a lock is left in `after`.
+    pub(crate) fn input_held<R>(
+        self: &Arc<Self>,
+        name: &'static str,
+        turn: &Turn,
+        after: &mut Aftermath,
+        input: impl FnOnce(&mut State, Time, &mut Outputs) -> R,
+    ) -> R {
+        let result = turn.outputs.with(|out| {
+            let mut state = self.state.lock_for(name);
+            let now = state.time(turn);
+            let result = input(&mut state, now, out);
+            self.note_rooms(&state, turn);
+            if !out.writes.is_empty() || !out.deliveries.is_empty() {
+                self.settle(&mut state, turn, out);
+            }
+            if state.draining && state.shard.sessions() == 0 {
+                state.draining = false;
+                after.emptied += 1;
+            }
+            after.timers.extend(state.rearm());
+            after.released.append(&mut out.released);
+            result
+        });
+        turn.touch(self);
+        result
+    }
+
+    /// Gives the events of rooms to the turn, if the application wants them. The sockets in these
+    /// events are still in the table, because deliveries have not been given out yet.
+    fn note_rooms(&self, state: &State, turn: &Turn) {
+        if !self.rooms.news.is_wanted() {
+            return;
+        }
         for note in self.rooms.take() {
             if let Some(event) = note.resolved(|key| Some(state.socket(key)?.id().clone())) {
                 turn.add(Work::Room(self.application.clone(), Box::new(event)));
@@ -266,6 +294,21 @@ impl ShardCell {
         turn: &Turn,
         queue: impl FnOnce(&mut State, Time) -> R,
     ) -> R {
+        let (result, wake) = self.queue_held(name, turn, queue);
+        if let Some(timer) = wake {
+            timer.wake();
+        }
+        result
+    }
+
+    /// Does what [`ShardCell::queue`] does for a caller that holds the lock of recovery. The caller
+    /// wakes the waker when it holds no lock.
+    pub(crate) fn queue_held<R>(
+        self: &Arc<Self>,
+        name: &'static str,
+        turn: &Turn,
+        queue: impl FnOnce(&mut State, Time) -> R,
+    ) -> (R, Option<Waker>) {
         let (result, wake) = {
             let mut state = self.state.lock_for(name);
             let now = state.time(turn);
@@ -273,10 +316,7 @@ impl ShardCell {
             (result, state.rearm())
         };
         turn.touch(self);
-        if let Some(timer) = wake {
-            timer.wake();
-        }
-        result
+        (result, wake)
     }
 
     /// Gives the outputs of an input to the links and to the turn.
@@ -308,12 +348,14 @@ impl ShardCell {
         for socket in verdicts.free {
             let now = state.time(turn);
             state.shard.release(now, socket, out);
+            self.note_rooms(state, turn);
             self.settle(state, turn, out);
         }
         for socket in verdicts.overflown {
             turn.note(Note::Overflow(socket));
             let now = state.time(turn);
             state.shard.disconnect_for(now, socket, too_many_events(), out);
+            self.note_rooms(state, turn);
             self.settle(state, turn, out);
         }
     }
@@ -381,7 +423,14 @@ impl ShardCell {
                 rooms,
             } => {
                 let Some(inner) = state.forget(socket) else { return };
-                inner.set_gone();
+                let goodbyes = [Reason::ClientNamespaceDisconnect, Reason::ServerNamespaceDisconnect];
+                if goodbyes.contains(&reason) {
+                    inner.set_final();
+                }
+                match reason {
+                    Reason::ServerNamespaceDisconnect => inner.dismiss(),
+                    _ => inner.set_gone(),
+                }
                 if connected && let Some(names) = inner.table().and_then(|table| table.names.as_ref()) {
                     names.leave(&inner.namespace);
                 }
@@ -626,75 +675,4 @@ impl State {
         // When the task is woken it comes, and gives a new waker.
         self.timer.take()
     }
-}
-
-/// The writes that one flush takes out of the shard, on their way to the links.
-#[derive(Default)]
-pub(crate) struct Batch {
-    writes: Vec<Write>,
-    groups: Vec<Group>,
-    pen: Pen,
-}
-
-/// The next `count` writes go to this link. `None` if the link could not be claimed.
-struct Group {
-    link: Option<(Arc<Link>, Claim)>,
-    id: LinkId,
-    count: usize,
-}
-
-impl Batch {
-    /// Claims the links of the writes, in order. The writes of one link stand together. This runs
-    /// under the shard's lock.
-    fn collect(&mut self, links: &Links, out: &mut Outputs) {
-        debug_assert!(self.writes.is_empty(), "what was taken out before has been written");
-        std::mem::swap(&mut self.writes, &mut out.writes);
-        let mut rest = &mut self.writes[..];
-        while let Some(id) = rest.first().map(Write::link) {
-            let count = 1 + rest[1..].iter().take_while(|write| write.link() == id).count();
-            let (run, others) = std::mem::take(&mut rest).split_at_mut(count);
-            rest = others;
-            let link = links.get(id).and_then(|link| {
-                let claim = link.claim(&mut taken(run))?;
-                Some((Arc::clone(link), claim))
-            });
-            self.groups.push(Group { link, id, count });
-        }
-    }
-
-    fn write(&mut self, block: impl Fn(LinkId, &Link)) {
-        let mut rest = &mut self.writes[..];
-        for Group { link, id, count } in self.groups.drain(..) {
-            let (run, others) = std::mem::take(&mut rest).split_at_mut(count);
-            rest = others;
-            let Some((link, claim)) = link else { continue };
-            let progress = match (run, claim) {
-                ([Write::Frame(_, frame)], Claim::Clear) => link.write_frame(&mut self.pen, frame),
-                (run, Claim::Clear) => link.write(&mut self.pen, &mut taken(run)),
-                // The writes are in the queue, behind older ones.
-                (_, Claim::Queued) => link.write(&mut self.pen, &mut std::iter::empty()),
-            };
-            if progress != Progress::Done {
-                block(id, &link);
-            }
-        }
-        self.writes.clear();
-        // The memory is kept for the next flush, but not if a broadcast to a crowd has made it
-        // large.
-        trim(&mut self.writes);
-        trim(&mut self.groups);
-    }
-
-    /// Returns the working memory, for writes outside of a flush.
-    pub(crate) const fn pen(&mut self) -> &mut Pen {
-        &mut self.pen
-    }
-}
-
-/// Takes the writes out of the slice.
-fn taken(writes: &mut [Write]) -> impl Iterator<Item = Item> {
-    writes.iter_mut().map(|write| {
-        let id = write.link();
-        std::mem::replace(write, Write::Abort(id)).into()
-    })
 }

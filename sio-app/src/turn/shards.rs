@@ -14,6 +14,7 @@ use crate::turn::application::Application;
 use crate::turn::directory::{Bits, Directory, Watch};
 use crate::turn::load::Loads;
 use crate::turn::quota::SharedQuota;
+use crate::turn::recovery::Recovery;
 use crate::turn::room_news::{RoomNews, RoomNotes};
 use crate::turn::shard::ShardCell;
 use crate::turn::socket::SocketCell;
@@ -26,6 +27,7 @@ pub(crate) struct Shards {
     pub(super) directory: Arc<Directory>,
     /// Whether the application wants events of rooms.
     pub(crate) news: Arc<RoomNews>,
+    pub(crate) recovery: Arc<Recovery>,
     next: AtomicUsize,
 }
 
@@ -37,6 +39,7 @@ pub(crate) struct NewShards {
     directory: Arc<Directory>,
     news: Arc<RoomNews>,
     config: Arc<Config>,
+    recovery: Arc<Recovery>,
 }
 
 impl NewShards {
@@ -75,6 +78,10 @@ impl NewShards {
         let config = shards
             .first()
             .map_or_else(Arc::default, |(shard, _)| Arc::clone(shard.config()));
+        if let Some(settings) = &options.recovery {
+            settings.validate()?;
+        }
+        let recovery = Arc::new(Recovery::new(options.recovery.as_ref(), &config, runtime));
         Ok(Self {
             runtime,
             key,
@@ -82,6 +89,7 @@ impl NewShards {
             directory,
             news,
             config,
+            recovery,
         })
     }
 
@@ -94,6 +102,7 @@ impl NewShards {
             directory,
             news,
             config,
+            recovery,
         } = self;
         let loads = Arc::new(Loads::new(options));
         let router = Router::new(&config, key, shards.len());
@@ -105,6 +114,7 @@ impl NewShards {
                 notes,
                 Arc::clone(&loads),
                 Arc::clone(warnings),
+                Arc::clone(&recovery),
             ))
         });
         Shards {
@@ -114,6 +124,7 @@ impl NewShards {
             router,
             directory,
             news,
+            recovery,
             next: AtomicUsize::new(0),
         }
     }
@@ -141,10 +152,12 @@ impl Shards {
         self.router.shard_of(text).is_some()
     }
 
-    /// Returns the socket with this id. Only the shard that the id names is asked.
+    /// Returns the socket with this id. Only the shard that the id names is asked. The records know
+    /// sockets that have their id from before, which may be in other shards.
     pub(super) fn find(&self, id: &str) -> Option<Arc<SocketCell>> {
         let cell = self.cells.get(self.router.shard_of(id)?)?;
-        cell.ask("find", |state| state.find(state.shard.find(id)?))
+        let found = cell.ask("find", |state| state.find(state.shard.find(id)?));
+        found.or_else(|| self.recovery.find_moved(id))
     }
 
     /// Returns the shards that may have sockets in the target, at the time of the call.

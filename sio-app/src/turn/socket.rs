@@ -4,21 +4,22 @@
 //! Users hold it by handles. Its locks: while one of them is held, no other is taken. The lock of
 //! the entry is taken under the shard's lock.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
 use bytestring::ByteString;
-use sio_proto::SocketKey;
+use sio_proto::recovery::RecordKey;
 use sio_proto::server::{self, Auth, Form, Handshake};
 use sio_proto::socket::Args;
+use sio_proto::{SocketKey, Time};
 
 use crate::error::{EmitError, HandlerError};
 use crate::lock::Mutex;
 use crate::runtime::Runtime;
 use crate::turn::ack_slot::AckSlot;
 use crate::turn::application::Application;
+use crate::turn::comeback::{Comeback, Seat};
 use crate::turn::entry::Entry;
 use crate::turn::guest::Guest;
 use crate::turn::load::{Load, Overflow};
@@ -29,6 +30,7 @@ use crate::turn::own::Own;
 use crate::turn::shard::ShardCell;
 use crate::turn::socket_id::SocketId;
 use crate::turn::table::{EventFn, Table};
+use crate::turn::values::Values;
 use crate::turn::{self, Turn};
 
 pub(crate) struct SocketCell {
@@ -40,6 +42,8 @@ pub(crate) struct SocketCell {
     standing: AtomicU8,
     /// Whether the socket has had handlers of its own.
     has_own: AtomicBool,
+    /// Whether the socket has ended by a goodbye, so that its client is not waited for.
+    is_final: AtomicBool,
     id: SocketId,
     /// The id by which the client knows itself, if it differs from `id`. It is a secret.
     wire_id: Option<sio_proto::WireId>,
@@ -48,12 +52,14 @@ pub(crate) struct SocketCell {
     handshake: Arc<Handshake>,
     table: OnceLock<Arc<Table>>,
     pub(crate) mailbox: Mailbox,
+    /// What it knows of a client that may come back. Most namespaces have no recovery.
+    seat: OnceLock<Box<Seat>>,
     /// The parts that most sockets never need.
     extras: OnceLock<Box<Extras>>,
 }
 
 // One exists for each socket, in addition to the shard's own data.
-const _: () = assert!(size_of::<SocketCell>() <= 256);
+const _: () = assert!(size_of::<SocketCell>() <= 272);
 
 /// The `auth` that the client has sent.
 enum Said {
@@ -100,12 +106,9 @@ impl Said {
     }
 }
 
-/// A value that the application keeps with a socket.
-pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
-
 struct Extras {
     acks: Mutex<Acks>,
-    data: Mutex<Vec<Kept>>,
+    data: Values,
     /// What was done for the socket before it was let in.
     entry: Mutex<Entry>,
     /// The rooms that the socket was in, while its disconnecting handler runs.
@@ -119,7 +122,7 @@ impl Default for Extras {
     fn default() -> Self {
         Self {
             acks: Mutex::default(),
-            data: Mutex::default(),
+            data: Values::default(),
             entry: Mutex::default(),
             last_rooms: Mutex::default(),
             mourners: Mourners::default(),
@@ -137,8 +140,10 @@ struct Acks {
 const ASKING: u8 = 0;
 const CONNECTED: u8 = 1;
 const GONE: u8 = 2;
+/// The socket is gone because the server wanted it: nothing more is heard of it.
+const DISMISSED: u8 = 3;
 /// The socket is gone, because too much waits for its handlers.
-const OVERRUN: u8 = 3;
+const OVERRUN: u8 = 4;
 
 impl SocketCell {
     #[expect(clippy::too_many_arguments, reason = "all that a shard says of a socket, once")]
@@ -159,6 +164,7 @@ impl SocketCell {
             form,
             standing: AtomicU8::new(ASKING),
             has_own: AtomicBool::new(false),
+            is_final: AtomicBool::new(false),
             id,
             wire_id,
             namespace,
@@ -166,6 +172,7 @@ impl SocketCell {
             handshake,
             table: OnceLock::new(),
             mailbox: Mailbox::default(),
+            seat: OnceLock::new(),
             extras: OnceLock::new(),
         }
     }
@@ -179,8 +186,14 @@ impl SocketCell {
         self.cell.application.upgrade()
     }
 
-    pub(crate) const fn id(&self) -> &SocketId {
-        &self.id
+    pub(crate) fn id(&self) -> &SocketId {
+        let former = self.seat.get().and_then(|seat| seat.former_id());
+        former.unwrap_or(&self.id)
+    }
+
+    /// Returns the time.
+    pub(crate) fn now(&self) -> Time {
+        (self.cell.runtime.now)()
     }
 
     /// Returns the id by which the client knows itself, if it differs from the public id. It is a
@@ -204,6 +217,42 @@ impl SocketCell {
 
     pub(crate) fn set_table(&self, table: Arc<Table>) -> &Arc<Table> {
         self.table.get_or_init(|| table)
+    }
+
+    pub(super) fn seat(&self) -> Option<&Seat> {
+        self.seat.get().map(|seat| &**seat)
+    }
+
+    pub(super) fn set_seat(&self, seat: Seat) {
+        let _ = self.seat.set(Box::new(seat));
+    }
+
+    /// Returns the record of its client, if the client may come back.
+    #[inline]
+    pub(crate) fn record(&self) -> Option<RecordKey> {
+        self.seat.get()?.record()
+    }
+
+    /// Whether the client has come back.
+    pub(crate) fn comeback(&self) -> Comeback {
+        self.seat.get().map_or(Comeback::New, |seat| seat.outcome())
+    }
+
+    /// Takes over the application's data of the socket that its client had before.
+    pub(super) fn take_data_of(&self, old: &Self) {
+        if let Some(extras) = old.extras.get() {
+            self.extras().data.take_over(&extras.data);
+        }
+    }
+
+    /// Whether the socket has ended by a goodbye.
+    pub(crate) fn is_final(&self) -> bool {
+        self.is_final.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the socket ends by a goodbye. Call this before [`SocketCell::set_gone`].
+    pub(super) fn set_final(&self) {
+        self.is_final.store(true, Ordering::Relaxed);
     }
 
     /// Notes that the shard has let the socket in. The shard is locked. Returns what was done for
@@ -230,7 +279,7 @@ impl SocketCell {
         self.set_gone();
         let Some(extras) = self.extras.get() else { return };
         let entry = std::mem::take(&mut *extras.entry.lock());
-        let data = std::mem::take(&mut *extras.data.lock());
+        let data = extras.data.take_all();
         drop((entry, data));
         self.drop_own();
     }
@@ -304,7 +353,7 @@ impl SocketCell {
         if !self.is_asking() {
             return None;
         }
-        let own = *room == *self.id;
+        let own = *room == **self.id();
         let is_id = self
             .application()
             .is_some_and(|application| application.shards().is_id(room));
@@ -326,7 +375,7 @@ impl SocketCell {
     }
 
     /// Returns the application's own data. If there is none yet, it is created if `make` is true.
-    pub(crate) fn data(&self, make: bool) -> Option<&Mutex<Vec<Kept>>> {
+    pub(crate) fn data(&self, make: bool) -> Option<&Values> {
         match make {
             true => Some(&self.extras().data),
             false => self.extras.get().map(|extras| &extras.data),
@@ -348,10 +397,16 @@ impl SocketCell {
         self.standing.fetch_max(GONE, Ordering::Relaxed);
     }
 
-    /// Whether too much waits for its handlers. Then the socket is closed, and no more handlers are
-    /// started for events that have arrived.
-    pub(crate) fn is_overrun(&self) -> bool {
-        self.standing.load(Ordering::Relaxed) == OVERRUN
+    /// Notes that the server has disconnected the socket.
+    pub(crate) fn dismiss(&self) {
+        self.standing.fetch_max(DISMISSED, Ordering::Relaxed);
+    }
+
+    /// Whether the server has disconnected the socket: the application, a panic of a handler, or
+    /// because too much waits. No more handlers are started for events that have arrived. If the
+    /// client has left, its earlier events still count.
+    pub(crate) fn is_dismissed(&self) -> bool {
+        self.standing.load(Ordering::Relaxed) >= DISMISSED
     }
 
     fn extras(&self) -> &Extras {

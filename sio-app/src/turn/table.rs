@@ -33,6 +33,8 @@ pub(crate) struct Table {
     pub(crate) error: Option<ErrorFn>,
     pub(crate) answer: Option<AnswerFn>,
     pub(crate) one_at_a_time: bool,
+    /// Whether the namespace has recovery, if the application has said so.
+    pub(crate) recovers: Option<bool>,
     pub(crate) states: Arc<States>,
     /// The counts of a rule's namespaces, by name.
     pub(crate) names: Option<Arc<Names>>,
@@ -118,6 +120,7 @@ impl Table {
         whole.error = above.error.clone().or(whole.error);
         whole.answer = above.answer.clone().or(whole.answer);
         whole.one_at_a_time |= above.one_at_a_time;
+        whole.recovers = above.recovers.or(whole.recovers);
         whole
     }
 }

@@ -17,15 +17,17 @@ use sio_proto::socket::Args;
 use crate::args::{RawArgs, detached, detached_text, small};
 use crate::error::HandlerError;
 use crate::guarded::{CatchUnwind, guarded};
+use crate::turn::admit::{Admitted, admit};
 use crate::turn::application::{Application, EngineNews};
 use crate::turn::call::{Call, Ending, Failure, HandlerFuture, Owed, Question, Started, StartedMiddleware};
-use crate::turn::entry::Entry;
+use crate::turn::comeback::recognise;
 use crate::turn::incoming::Incoming;
 use crate::turn::mailbox::{Mail, Next, args_bytes};
+use crate::turn::note::Named;
 use crate::turn::raw_session::RawSession;
 use crate::turn::refusal::Refusal;
 use crate::turn::room_news::RoomEvent;
-use crate::turn::shard::{Named, ShardCell};
+use crate::turn::shard::ShardCell;
 use crate::turn::socket::SocketCell;
 use crate::turn::table::{EventFn, SocketFn, Table};
 use crate::turn::{self, Turn, new_owner};
@@ -115,6 +117,7 @@ impl Work {
             }
             Self::Gone(socket) => {
                 socket.wake_mourners();
+                socket.cell.recovery.ended(&socket);
                 if socket.load.withdraw(&socket) {
                     socket.mailbox.resume(turn.owner());
                     work_off(turn, &socket, Then::Next);
@@ -131,6 +134,10 @@ fn room(application: &Weak<dyn Application>, event: &RoomEvent) {
     let Some(application) = application.upgrade() else {
         return;
     };
+    // A socket that has its id from before is in a room of this name, which is nobody's business.
+    if application.shards().is_id(event.room()) {
+        return;
+    }
     if let Err(panic) = guarded(|| application.room(event)) {
         application.report(None, "room", &panic);
     }
@@ -165,7 +172,7 @@ fn deliver(socket: &Arc<SocketCell>, mail: Mail) -> Then {
         return Then::Next;
     };
     match mail {
-        Mail::Event { .. } if socket.is_overrun() => Then::Next,
+        Mail::Event { .. } if socket.is_dismissed() => Then::Next,
         Mail::Event { .. } if !socket.load.has_room() => {
             socket.overrun();
             Then::Next
@@ -427,6 +434,9 @@ fn settle(
 /// waits.
 fn warn_if_slow(socket: &Arc<SocketCell>, event: &str) {
     if let Some(took) = turn::slow(socket.runtime()) {
+        // A client chooses the names of events that no handler is for.
+        let is_ours = event == "middleware" || socket.table().is_none_or(|table| table.knows(event));
+        let event = if is_ours { event } else { "(any)" };
         socket.cell.warn_of_slowness(&socket.namespace, event, took);
     }
 }
@@ -471,7 +481,8 @@ fn connect(turn: &Turn, socket: &Arc<SocketCell>) -> Then {
         Err(panic) => return refuse(turn, socket, &refusal_for(socket, &panic)),
     };
     let table = socket.set_table(table);
-    if table.middleware.is_empty() {
+    let skips = recognise(socket, table);
+    if skips || table.middleware.is_empty() {
         return accept(turn, socket, table);
     }
     if !socket.load.may_decide(socket) {
@@ -558,21 +569,12 @@ async fn ask_all(socket: &Arc<SocketCell>) -> Result<(), Refusal> {
 }
 
 fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
-    let mut begins = false;
-    let (accepted, entry, failed) = socket.cell.input("accept", turn, |state, now, out| {
-        if !state.shard.accept(now, socket.key, out) {
-            return (false, Entry::default(), None);
-        }
-        begins = table.names.as_ref().is_some_and(|names| names.enter(&socket.namespace));
-        let mut entry = socket.let_in(table);
-        let joined = entry.rooms.iter().map(|room| state.shard.join(socket.key, room));
-        let joined = joined.fold(Ok(()), Result::and);
-        let messages = entry.messages.iter_mut();
-        let sent = messages.map(|(message, ack)| state.shard.emit(now, socket.key, message, *ack));
-        let failed = sent.fold(joined, Result::and).err();
-        (true, entry, failed)
-    });
-    // Messages may contain bytes of the user, which must not be dropped under a lock.
+    let Admitted {
+        accepted,
+        begins,
+        entry,
+        failed,
+    } = admit(turn, socket, table);
     drop(entry);
     if !accepted {
         return Then::Next;
@@ -620,7 +622,8 @@ fn engine(session: Arc<RawSession>, news: EngineNews) {
 /// Tells the user that the session of a socket has another transport. A panic in the user's code
 /// ends the socket.
 fn upgraded(socket: &Arc<SocketCell>, transport: TransportKind) {
-    let Some(application) = socket.cell.application.upgrade() else {
+    // A socket that is not let in is nobody's yet. Its connect handler can ask for the transport.
+    let Some(application) = socket.application().filter(|_| socket.is_connected()) else {
         return;
     };
     if let Err(error) = guarded(|| application.upgraded(Arc::clone(socket), transport)) {

@@ -75,6 +75,12 @@ impl Application for Inner {
         }
     }
 
+    fn expired(&self, socket: &Arc<SocketCell>) {
+        if let Some(hook) = self.hooks.expired() {
+            hook(&Socket(Arc::clone(socket)));
+        }
+    }
+
     fn shard_emptied(&self) {
         Self::shard_emptied(self);
     }

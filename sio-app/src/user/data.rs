@@ -3,52 +3,31 @@
 use std::any::{Any, TypeId};
 use std::sync::Arc;
 
-use crate::turn::socket::Kept;
+use crate::turn::values::Value;
 use crate::user::socket::Socket;
-
-fn of_type<T: 'static>(value: &Kept) -> bool {
-    (**value).type_id() == TypeId::of::<T>()
-}
 
 /// The application's own data, by type.
 impl Socket {
     /// Keeps a value with the socket. It replaces an earlier value of the same type.
+    ///
+    /// The value lives as long as a handle of the socket. So a value that holds a handle of its own
+    /// socket, or of a socket whose value holds this one, is never dropped: keep the socket's
+    /// [`id`](Socket::id) instead, or take the value out in `on_disconnect`
+    /// ([`Socket::take_data`]).
     pub fn set_data<T: Any + Send + Sync>(&self, value: T) {
-        self.put(Arc::new(value), |_| true);
+        self.put(value, |_| true);
     }
 
     /// Keeps a value, if `may` returns true for the value of the same type that was kept before.
-    /// The user's destructors do not run under the lock.
-    fn put<T: Any + Send + Sync>(&self, value: Arc<T>, may: impl FnOnce(Option<&Kept>) -> bool) -> bool {
-        let Some(data) = self.0.data(true) else { return false };
-        let value: Kept = value;
-        let mut data = data.lock();
-        let at = data.iter().position(of_type::<T>);
-        if !may(at.and_then(|at| data.get(at))) {
-            drop(data);
-            drop(value);
-            return false;
-        }
-        let old = match at.and_then(|at| data.get_mut(at)) {
-            Some(old) => Some(std::mem::replace(old, value)),
-            None => {
-                data.push(value);
-                None
-            }
-        };
-        drop(data);
-        drop(old);
-        true
+    fn put<T: Any + Send + Sync>(&self, value: T, may: impl FnOnce(Option<&Value>) -> bool) -> bool {
+        let values = self.0.data(true);
+        values.is_some_and(|values| values.replace(Arc::new(value), may).is_ok())
     }
 
     /// Returns the value of this type that is kept with the socket.
     #[must_use]
     pub fn data<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        let value = {
-            let data = self.0.data(false)?.lock();
-            let value = data.iter().find(|value| of_type::<T>(value));
-            value.map(Arc::clone)?
-        };
+        let value = self.0.data(false)?.find(TypeId::of::<T>())?;
         value.downcast().ok()
     }
 
@@ -81,8 +60,8 @@ impl Socket {
             let mut new = T::clone(&old);
             let result = change(&mut new);
             let is_still =
-                |now: Option<&Kept>| now.is_some_and(|now| std::ptr::addr_eq(Arc::as_ptr(now), Arc::as_ptr(&old)));
-            if self.put(Arc::new(new), is_still) {
+                |now: Option<&Value>| now.is_some_and(|now| std::ptr::addr_eq(Arc::as_ptr(now), Arc::as_ptr(&old)));
+            if self.put(new, is_still) {
                 return Some(result);
             }
         }
@@ -90,11 +69,7 @@ impl Socket {
 
     /// Removes the value of this type from the socket, and returns it.
     pub fn take_data<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        let value = {
-            let mut data = self.0.data(false)?.lock();
-            let at = data.iter().position(of_type::<T>)?;
-            data.swap_remove(at)
-        };
+        let value = self.0.data(false)?.take(TypeId::of::<T>())?;
         value.downcast().ok()
     }
 }

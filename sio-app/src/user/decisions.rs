@@ -1,5 +1,6 @@
 //! The functions with which the application decides about requests and hears of failures.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -128,9 +129,11 @@ impl Io {
     ///
     /// The function is called under no lock, after the call that has caused the event: if a handler
     /// joins a room, after the handler has returned, and otherwise soon after the call. The room
-    /// may have changed again by then. Events that one thread has caused are reported in their
-    /// order. The function must not block. If a room has members in several shards, it begins with
-    /// its first member in any shard, and ends with its last member.
+    /// may have changed again by then. The events of one handler or call are reported in their
+    /// order. Between handlers and threads there is no common order: an event may be reported
+    /// after a later one of another handler. [`Namespace::room_len`](crate::Namespace::room_len)
+    /// has the present state. The function must not block. If a room has members in several shards,
+    /// it begins with its first member in any shard, and ends with its last member.
     ///
     /// ```
     /// # use sio_app::{Io, RoomEvent};
@@ -165,7 +168,8 @@ impl Io {
 
     /// Calls the function when the session of a socket has moved from polling to a websocket, once
     /// for each socket of the session. It is JavaScript's `socket.conn.on("upgrade")`. The function
-    /// must not block. It is not called for sessions that were opened over a websocket. The
+    /// must not block. It is not called for sessions that were opened over a websocket, and not for
+    /// sockets that are not let in yet: a connect handler can ask for the transport. The
     /// handlers of each socket are told of the end of the session
     /// ([`Namespace::on_disconnect`](crate::Namespace::on_disconnect)), and [`Socket::close`] ends
     /// it.
@@ -196,7 +200,8 @@ impl Io {
     }
 
     /// Gets the errors of handlers: the socket, the event's name, and the error. Without this
-    /// function errors are logged.
+    /// function errors are logged. Errors that the function itself causes, on its thread, are
+    /// logged too.
     pub fn on_error(&self, tell: impl Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync + 'static) {
         let old = self.0.hooks.set.write().error.replace(Arc::new(tell));
         drop(old);
@@ -253,7 +258,7 @@ impl Inner {
             Ok(Err(message)) => Admission::Refused(message.into()),
             Err(error) => {
                 self.report(None, "allow_request", &error);
-                Admission::Refused("Internal server error".into())
+                Admission::Refused(Refusal::INTERNAL.into())
             }
         }
     }
@@ -293,12 +298,14 @@ impl Inner {
         }
     }
 
-    /// Tells the application, or the log, about an error.
-    pub(crate) fn report(&self, socket: Option<&Socket>, event: &str, error: &HandlerError) {
-        if let HandlerError::Refused(_) = error {
-            return;
+    /// Tells the application's function for errors. Returns false if there is none, if it panics,
+    /// or if such a function on this thread has caused the error. An error that its own report
+    /// causes would have no end.
+    fn tell(&self, socket: Option<&Socket>, event: &str, error: &HandlerError) -> bool {
+        thread_local!(static TELLING: Cell<bool> = const { Cell::new(false) });
+        if TELLING.replace(true) {
+            return false;
         }
-        self.tally.failed(error);
         let own = socket.and_then(|socket| Some((socket, socket.0.table()?.error.as_ref()?)));
         let told = match own {
             Some((socket, hook)) => guarded(|| hook(&socket.0, event, error)).is_ok(),
@@ -307,7 +314,17 @@ impl Inner {
                 hook.is_some_and(|hook| guarded(|| hook(socket, event, error)).is_ok())
             }
         };
-        if told {
+        TELLING.set(false);
+        told
+    }
+
+    /// Tells the application, or the log, about an error.
+    pub(crate) fn report(&self, socket: Option<&Socket>, event: &str, error: &HandlerError) {
+        if let HandlerError::Refused(_) = error {
+            return;
+        }
+        self.tally.failed(error);
+        if self.tell(socket, event, error) {
             return;
         }
         let namespace = socket.map_or("", Socket::namespace);

@@ -257,10 +257,10 @@ fn broadcast(to: Audience<'_>, draft: Draft, volatile: bool) -> Result<(), EmitE
     carry_out(Order::Broadcast {
         to,
         bytes,
-        write: &mut |forms| {
+        write: &mut |forms, last| {
             let (message, result) = with_scratch(|scratch| {
                 let draft = draft.take().unwrap_or_default();
-                draft.encoded(&target.namespace, volatile, forms, &shards.config, scratch)
+                draft.encoded(&target.namespace, volatile, forms, last, &shards.config, scratch)
             });
             encoded = result;
             message

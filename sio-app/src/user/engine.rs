@@ -47,20 +47,20 @@ impl EngineSocket {
 
     /// Keeps a value with the session. It replaces an earlier value of the same type.
     pub fn set_data<T: Any + Send + Sync>(&self, value: T) {
-        let old = self.0.replace(Arc::new(value));
+        let old = self.0.values.replace(Arc::new(value), |_| true);
         drop(old);
     }
 
     /// Returns the value of this type that is kept with the session.
     #[must_use]
     pub fn data<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.0.find(TypeId::of::<T>())?.downcast().ok()
+        self.0.values.find(TypeId::of::<T>())?.downcast().ok()
     }
 
     /// Removes the value of this type from the session, and returns it.
     #[must_use]
     pub fn take_data<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.0.take(TypeId::of::<T>())?.downcast().ok()
+        self.0.values.take(TypeId::of::<T>())?.downcast().ok()
     }
 
     /// Sends a message.

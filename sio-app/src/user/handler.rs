@@ -88,6 +88,7 @@
 //! | the handler returns an error | goes on | is the error, unless the handler takes `Ack` | gets [`HandlerError::Failed`](crate::HandlerError::Failed) |
 //! | the arguments do not fit the handler, which is not called | goes on | is the error | gets [`HandlerError::Args`](crate::HandlerError::Args) |
 //! | an extractor fails, so that the handler is not called | goes on | is the error | gets [`HandlerError::Extract`](crate::HandlerError::Extract) |
+//! | the value of the acknowledgement cannot be written as JSON, or is too large | goes on | is the error `Internal server error` | gets [`HandlerError::Emit`](crate::HandlerError::Emit) |
 //! | there is no handler for the event | goes on | is not answered | gets nothing |
 //! | a middleware panics, or the function of [`Io::of_fn`](crate::Io::of_fn) | is refused with `Internal server error` | | gets [`HandlerError::Panicked`](crate::HandlerError::Panicked) |
 //!
@@ -96,6 +97,9 @@
 //! for `Result<T, ArgsError>` decides itself what to do when arguments do not fit. Other sockets of
 //! the same session go on. There is one exception: for clients of 0.6 to 0.9, a panic in a handler
 //! of `/` ends the whole session.
+//!
+//! When the server has disconnected a socket, no handler starts for its later events, even if they
+//! have arrived already. If the client has left, the events that it sent before are handled.
 //!
 //! # Handlers that take long
 //!

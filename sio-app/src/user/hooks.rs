@@ -35,6 +35,7 @@ pub(super) struct Set {
     pub(super) headers: Option<HeadersFn>,
     pub(super) upgrade: Option<UpgradeFn>,
     pub(super) room: Option<RoomFn>,
+    pub(super) expired: Option<SocketFn>,
     pub(super) namespace: Option<NamespaceFn>,
     pub(super) connection_error: Option<ConnectionErrorFn>,
 }
@@ -46,6 +47,7 @@ pub(crate) type AllowFuture = Pin<Box<dyn Future<Output = Result<(), String>> + 
 pub(super) type HeadersFn =
     Arc<dyn Fn(&HttpRequest<'_>, &mut ResponseHeaders) -> Result<(), HeaderError> + Send + Sync>;
 pub(super) type RoomFn = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
+pub(super) type SocketFn = Arc<dyn Fn(&Socket) + Send + Sync>;
 pub(super) type NamespaceFn = Arc<dyn Fn(Arc<dyn Application>, &ByteString) + Send + Sync>;
 pub(super) type UpgradeFn = Arc<dyn Fn(&Socket, TransportKind) + Send + Sync>;
 pub(super) type ConnectionErrorFn = Arc<dyn Fn(&ConnectionError) + Send + Sync>;
@@ -74,6 +76,10 @@ impl Hooks {
 
     pub(crate) fn room(&self) -> Option<RoomFn> {
         self.set.read().room.clone()
+    }
+
+    pub(crate) fn expired(&self) -> Option<SocketFn> {
+        self.set.read().expired.clone()
     }
 
     pub(crate) fn namespace(&self) -> Option<NamespaceFn> {

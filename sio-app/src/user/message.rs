@@ -16,6 +16,8 @@ use crate::guarded::guarded;
 use crate::runtime::Runtime;
 use crate::turn;
 use crate::turn::order::{Order, carry_out};
+use crate::turn::recovery::Last;
+use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
 use crate::turn::table::OutgoingFn;
 
@@ -96,10 +98,12 @@ impl Draft {
         namespace: &ByteString,
         volatile: Option<Runtime>,
         forms: Forms,
+        last: Option<Last>,
         config: &Config,
         scratch: &mut BytesMut,
     ) -> (Message, Result<(), EmitError>) {
         let mut message = self.message(namespace, None, volatile);
+        message.set_offset(last.and_then(|last| last.offset_of(&message)));
         let mut result = Ok(());
         for form in forms.iter() {
             if let Err(error) = message.encode(form, config, scratch) {
@@ -165,11 +169,23 @@ pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketCell, id: u64, args
     })
 }
 
-/// Sends an acknowledgement to a client that may have gone. Errors of the arguments are reported.
+/// The answer in place of one that cannot be sent.
+#[derive(Serialize)]
+struct Unsent {
+    error: &'static str,
+}
+
+/// Sends an acknowledgement to a client that may have gone. If its arguments cannot be sent, the
+/// error is reported, and the client gets an error, so that it does not wait for ever.
 pub(crate) fn send_ack_or_report<A: Serialize + ?Sized>(socket: &Arc<SocketCell>, id: u64, args: &A) {
     if let Err(error) = send_ack(socket, id, args)
         && matches!(error, EmitError::Args(_) | EmitError::TooLarge)
     {
+        // This answer is a constant. It fails only if the client is gone.
+        let unsent = Unsent {
+            error: Refusal::INTERNAL,
+        };
+        let _ = send_ack(socket, id, &unsent);
         socket.report("ack", error);
     }
 }
@@ -184,6 +200,10 @@ fn send(
     ack: Option<AckRequest>,
     scratch: &mut BytesMut,
 ) -> Result<(), EmitError> {
+    if socket.record().is_some() {
+        let last = socket.cell.recovery.last(&socket.namespace);
+        message.set_offset(last.and_then(|last| last.offset_of(&message)));
+    }
     message.encode(socket.form, &socket.cell.config, scratch)?;
     if socket.is_asking() {
         // The message leaves after the answer to the CONNECT.

@@ -17,6 +17,7 @@ pub(crate) mod message;
 pub(crate) mod metrics;
 pub(crate) mod namespace;
 pub(crate) mod own;
+pub(crate) mod recovery;
 pub(crate) mod registry;
 pub(crate) mod rooms;
 pub(crate) mod sending;

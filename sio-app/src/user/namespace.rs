@@ -67,7 +67,7 @@ impl Namespace {
     }
 
     /// Registers something. This creates the namespace if it does not exist.
-    fn change(&self, change: impl FnOnce(&mut Table)) -> Self {
+    pub(super) fn change(&self, change: impl FnOnce(&mut Table)) -> Self {
         match &self.whom {
             Whom::Named(name) => self.io.namespaces.named(name).change(change),
             Whom::Ruled(behaviour) => behaviour.change(change),

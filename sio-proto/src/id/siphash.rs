@@ -2,7 +2,7 @@
 //! Bernstein, 2012, §2).
 
 /// The hash of `input` under `key`.
-pub(super) fn siphash(key: &[u8; 16], input: &[u8]) -> u64 {
+pub(crate) fn siphash(key: &[u8; 16], input: &[u8]) -> u64 {
     let half = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| key[at + i]));
     let (k0, k1) = (half(0), half(8));
     let mut state = [

@@ -32,6 +32,8 @@ slots! {
     SessionSlot
     /// Where a socket stands in its shard.
     SocketSlot
+    /// Where the record of a socket stands in what recovery keeps.
+    RecordSlot
     /// Where a namespace stands in its shard.
     NamespaceSlot
     /// Where a room stands in its shard.

@@ -6,7 +6,7 @@ use core::time::Duration;
 use bytestring::ByteString;
 
 use super::{Message, Reason};
-use crate::SocketKey;
+use crate::{Sid, SocketKey};
 
 /// An order to a shard. Every shard (and later every node) applies the command to its own members.
 /// There is no other scaling mechanism.
@@ -87,6 +87,18 @@ pub struct AckRequest {
     pub id: u64,
     /// How long to wait; `None` waits as long as the socket lives.
     pub timeout: Option<Duration>,
+}
+
+/// What a client of 4.6 and later is told when it is accepted, beside the acceptance
+/// (docs/protocol/socket-io.md §6). Older clients are told nothing of it.
+#[derive(Clone, Debug, Default)]
+pub struct Welcome {
+    /// The secret by which the client is recognised when it comes back. It is written into JSON as
+    /// it is, so it holds no quotes, backslashes or control characters.
+    pub pid: Option<ByteString>,
+    /// The id that the socket had before, if it has come back: the socket has this id again. The
+    /// caller makes sure that nobody else has it.
+    pub sid: Option<Sid>,
 }
 
 /// Why a message was not taken.

@@ -296,9 +296,9 @@ impl<'a> At<'a> {
     }
 
     /// The user has accepted a socket: tells its client.
-    pub(super) fn tell_accepted(self, socket: SocketKey) {
+    pub(super) fn tell_accepted(self, socket: SocketKey, pid: Option<&str>) {
         match self.rules() {
-            Rules::Engine(mut at) => at.accepted(socket),
+            Rules::Engine(mut at) => at.accepted(socket, pid),
             Rules::Legacy09(mut at) => at.accepted(socket),
             Rules::Legacy06(mut at) => at.accepted(),
         }

@@ -20,9 +20,9 @@ use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
-use super::slab::Slab;
 use super::{Target, trim};
 use crate::id::{RoomSlot, SessionSlot, SocketSlot};
+use crate::slab::Slab;
 use crate::{Sid, SocketKey};
 use namespace::Namespaces;
 use rooms::Room;
@@ -128,6 +128,7 @@ impl Membership {
             stamp: self.stamp,
             auth_bytes,
             room_bytes: 0,
+            returned: false,
         });
         Some(socket)
     }
@@ -151,6 +152,25 @@ impl Membership {
             session: socket.session,
         });
         Some(socket.session)
+    }
+
+    /// Gives a connected socket the id that it had before. The old id names another place in the
+    /// table, so it becomes a room in which the socket is alone: messages to the id find it there.
+    pub(crate) fn rename(&mut self, slot: SocketSlot, sid: Sid) {
+        let Some(socket) = self.sockets.get_mut(slot) else {
+            return;
+        };
+        socket.sid = sid;
+        const OWN: rooms::Limits = rooms::Limits {
+            max_rooms: usize::MAX,
+            max_name_bytes: Sid::BASE64_LEN,
+            max_bytes: usize::MAX,
+        };
+        let joined = self.join(slot, &alloc::format!("{sid}"), OWN);
+        debug_assert!(joined, "nothing bounds the room of a socket's own id");
+        if let Some(socket) = self.sockets.get_mut(slot) {
+            socket.returned = true;
+        }
     }
 
     /// Takes a socket out of its rooms and its namespace, and forgets it.

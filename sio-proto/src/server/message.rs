@@ -84,7 +84,7 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 
 use super::{Generation, SendError};
-use crate::socket::{Args, Packet};
+use crate::socket::{Args, Offset, Packet};
 use crate::{Config, Frame, Time};
 
 /// A form of a message. Clients of one generation share one form on every transport: a poll carries
@@ -145,6 +145,12 @@ impl Forms {
     #[must_use]
     pub const fn bits(self) -> u32 {
         self.0
+    }
+
+    /// This set and one more form.
+    #[must_use]
+    pub const fn with(self, form: Form) -> Self {
+        Self(self.0 | 1 << form.index())
     }
 
     /// The forms of both sets.
@@ -225,6 +231,9 @@ pub struct Message {
     /// The moment at which the message is sent, for the order of volatile messages. If it is not
     /// set, it is the time of the input.
     pub(crate) moment: Option<Time>,
+    /// Where the message stands in what was said, if its recipients may come back and ask for what
+    /// is behind it.
+    pub(crate) offset: Option<Offset>,
     packets: [Encoding; Form::PACKETS],
     /// By the number of the codec. There are few.
     plain: Vec<(u8, Encoding)>,
@@ -241,6 +250,7 @@ impl Message {
             args,
             volatile: false,
             moment: None,
+            offset: None,
             packets: [const { Encoding::Missing }; Form::PACKETS],
             plain: Vec::new(),
         }
@@ -256,6 +266,7 @@ impl Message {
             args,
             volatile: false,
             moment: None,
+            offset: None,
             packets: [const { Encoding::Missing }; Form::PACKETS],
             plain: Vec::new(),
         }
@@ -277,6 +288,86 @@ impl Message {
     pub const fn moment(mut self, moment: Option<Time>) -> Self {
         self.moment = moment;
         self
+    }
+
+    /// Has clients of 4.x told where the message stands, as a string behind its arguments
+    /// (docs/protocol/socket-io.md §6). A message that asks for an acknowledgement carries no
+    /// offset, because genuine clients do not look for it there.
+    #[must_use]
+    pub const fn offset(mut self, offset: Option<Offset>) -> Self {
+        self.offset = offset;
+        self
+    }
+
+    /// Changes the offset of a message that may have been encoded already. Only the encoding for
+    /// clients of 4.x changes with it.
+    pub fn set_offset(&mut self, offset: Option<Offset>) {
+        if self.offset != offset {
+            self.offset = offset;
+            *self.place(Form::Engine4) = Encoding::Missing;
+        }
+    }
+
+    /// Whether clients of 4.x keep the offset of such a message. They do if it is an event that
+    /// asks for no acknowledgement.
+    #[must_use]
+    pub const fn carries_offset(&self) -> bool {
+        self.name.is_some() && self.id.is_none()
+    }
+
+    /// Where the message stands in what was said ([`Message::offset`]).
+    #[must_use]
+    pub const fn shown_offset(&self) -> Option<Offset> {
+        self.offset
+    }
+
+    /// The namespace.
+    #[must_use]
+    pub const fn namespace(&self) -> &ByteString {
+        &self.namespace
+    }
+
+    /// Whether the message may be dropped for clients that cannot take it right now.
+    #[must_use]
+    pub const fn is_volatile(&self) -> bool {
+        self.volatile
+    }
+
+    /// How many packets the message is for a client of 4.x: one, and one for each attachment. It is
+    /// zero if the message is not encoded for them.
+    #[must_use]
+    pub fn packets(&self) -> usize {
+        match &self.packets[Form::Engine4.index()] {
+            Encoding::Made(encoded) => encoded.packets(),
+            _ => 0,
+        }
+    }
+
+    /// The message as it is kept for clients of 4.x that come back: its encoding in memory of its
+    /// own, without the arguments. Also returns the bytes that it takes. `None` if the message is
+    /// not encoded for them.
+    #[must_use]
+    pub fn kept(&self) -> Option<(Self, usize)> {
+        let Encoding::Made(encoded) = &self.packets[Form::Engine4.index()] else {
+            return None;
+        };
+        let mut encoded = encoded.clone();
+        encoded.first.detach();
+        encoded.attachments.iter_mut().for_each(Frame::detach);
+        let bytes = encoded.bytes();
+        // A transcript has messages as they were before they were encoded.
+        #[cfg(feature = "transcript")]
+        let mut kept = Self::event(
+            self.namespace.clone(),
+            self.name.clone().unwrap_or_default(),
+            self.args.clone(),
+            None,
+        );
+        #[cfg(not(feature = "transcript"))]
+        let mut kept = Self::event(ByteString::new(), ByteString::new(), Args::default(), None);
+        kept.offset = self.offset;
+        *kept.place(Form::Engine4) = Encoding::Made(encoded);
+        Some((kept, bytes))
     }
 
     /// Makes the encoding for `form` if it does not exist yet. `config` is the server's config.
@@ -326,9 +417,14 @@ impl Message {
         &mut self.plain[at].1
     }
 
-    /// The message as a packet, which shares its bytes.
-    pub(crate) fn packet(&self) -> Packet {
-        let (namespace, args) = (self.namespace.clone(), self.args.clone());
+    /// The message as a packet, which shares its bytes; for clients that keep offsets, with the
+    /// offset behind the arguments.
+    pub(crate) fn packet(&self, keeps_offsets: bool) -> Packet {
+        let (namespace, mut args) = (self.namespace.clone(), self.args.clone());
+        if let Some(offset) = self.offset.filter(|_| keeps_offsets && self.id.is_none()) {
+            let comma = if args.json.is_empty() { "" } else { "," };
+            args.json = alloc::format!("{}{comma}\"{offset}\"", args.json).into();
+        }
         match &self.name {
             Some(name) => Packet::Event {
                 namespace,

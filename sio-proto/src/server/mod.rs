@@ -38,7 +38,6 @@ mod quota;
 mod route;
 mod session;
 mod shard;
-mod slab;
 mod stream;
 mod timers;
 #[cfg(feature = "transcript")]
@@ -54,7 +53,7 @@ pub use crate::request::{
 };
 pub use crate::wire::{Garbled, PollEncoding};
 pub use budget::Budget;
-pub use command::{AckRequest, Command, SendError, Target};
+pub use command::{AckRequest, Command, SendError, Target, Welcome};
 pub use counters::{Count, Counters, Refused};
 pub use delivery::{AckError, Delivery};
 pub use facade::{Output, Server};

@@ -37,11 +37,11 @@ use core::time::Duration;
 use bytes::BytesMut;
 use bytestring::ByteString;
 
+use super::command::Welcome;
 use super::links::{Links, Role};
 use super::lobby::Lobby;
 use super::membership::{Member, Membership, NoEntry, Standing};
 use super::quota::{LocalQuota, QuotaLimits};
-use super::slab::Slab;
 use super::timers::{Due, Timers};
 use super::{
     AckError, AckRequest, Admission, Alarm, At, Auth, Backlog, Blocked, Breach, BreachKind, Budget, Carriage, Cause,
@@ -52,6 +52,7 @@ use super::{
 use crate::config::ConfigError;
 use crate::id::SessionSlot;
 use crate::id::{SessionId, SidKey};
+use crate::slab::Slab;
 use crate::socket::Args;
 use crate::wire::Inbound;
 use crate::{Config, Entropy, Frame, Legacy06, LinkId, SessionKey, Sid, SocketKey, Time};
@@ -298,16 +299,21 @@ impl Shard {
     /// Lets a socket into the namespace that it asked for ([`Delivery::Connect`]). False if the
     /// socket is gone, or was answered before.
     pub fn accept(&mut self, now: Time, socket: SocketKey, out: &mut Outputs) -> bool {
+        self.accept_as(now, socket, &Welcome::default(), out)
+    }
+
+    /// Does what [`Shard::accept`] does for a client that may come back, or that has come back.
+    pub fn accept_as(&mut self, now: Time, socket: SocketKey, welcome: &Welcome, out: &mut Outputs) -> bool {
         noted!(
             self,
             Some(now),
             Some(&*out),
             None,
             |line, _| {
-                line.at_socket("accept", socket);
+                line.accept(socket, welcome);
                 false
             },
-            { self.input(now, out).accept(socket) }
+            { self.input(now, out).accept(socket, welcome) }
         )
     }
 

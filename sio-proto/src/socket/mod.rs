@@ -19,10 +19,12 @@
 //! - **5** (3.0 and later): CONNECT carries an object; CONNECT_ERROR carries an object or a string.
 
 mod exact;
+mod offset;
 mod packet;
 pub mod text;
 
 pub use exact::Exact;
+pub use offset::{Offset, OffsetError};
 pub use packet::{Args, Packet, RESERVED_EVENTS, is_reserved_event};
 
 /// The Socket.IO protocol of a connection.

@@ -1,5 +1,6 @@
 //! The events that the conformance tests need (the contract).
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -78,7 +79,7 @@ fn who(socket: &Socket) -> Value {
         "ns": socket.namespace(),
         "transport": socket.transport().map(kind_of_transport),
         "eio": if socket.generation() == Generation::Engine4 { 4 } else { 3 },
-        "recovered": false,
+        "recovered": socket.recovered(),
         "rooms": rooms,
         "token": token(socket),
     })
@@ -133,6 +134,7 @@ fn root_only(root: &Namespace) {
             io.to(id).emit("later", data);
         }
     })
+    .on("numbered", numbered)
     .on("no-ack", || ())
     .on("bye", |socket: Socket| socket.disconnect())
     .on("bye-all", |socket: Socket| socket.close());
@@ -188,6 +190,25 @@ async fn burst(socket: Socket, (n, size): (usize, usize)) {
         }
     }
     say(&socket, "burst-end", n).await;
+}
+
+/// Whether a run of numbered messages is under way.
+static NUMBERING: AtomicBool = AtomicBool::new(false);
+
+/// Sends the numbers from 1 to `n` to all, one every `millis` milliseconds. There is one run at a
+/// time, which goes on when its sender is gone.
+async fn numbered(socket: Socket, (n, millis): (usize, u64)) {
+    let Some(io) = socket.io() else { return };
+    if NUMBERING.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let n = n.min(100_000);
+    for i in 1..=n {
+        io.emit("num", i);
+        io.sleep(Duration::from_millis(millis.min(1000))).await;
+    }
+    NUMBERING.store(false, Ordering::Relaxed);
+    io.emit("num-end", n);
 }
 
 /// Emits as fast as the client reads. While the client's queue is full, this function waits, which

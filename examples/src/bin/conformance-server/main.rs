@@ -4,9 +4,8 @@
 //! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--guarded] [--bench] [--threads N]
 //! ```
 //! The server has the same handlers on three ports. Port P uses the standard parser. Port P+1 uses
-//! the MessagePack parser. Port P+2 is for connection state recovery; sio does not have recovery
-//! yet, so this port answers as a server without it. `--conformance` serves port P alone, with the
-//! events that the official test suites expect. `--bench` serves port P alone, with the events of
+//! the MessagePack parser. Port P+2 has connection state recovery. `--conformance` serves port P
+//! alone, with the events that the official test suites expect. `--bench` serves port P alone, with the events of
 //! the load generator. The program prints `listening P` when all ports accept, and ends with 0 on
 //! SIGTERM after a graceful drain.
 //!
@@ -47,7 +46,7 @@ use std::time::Duration;
 
 use options::{Mode, Options, Runtime};
 use sio_app::codec::{Envelope, MessagePack, Streaming};
-use sio_app::{Config, Cors, Generations, HttpRequest, Io, Origins};
+use sio_app::{Config, Cors, Generations, HttpRequest, Io, Origins, RecoveryConfig};
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -78,6 +77,7 @@ fn main() -> ExitCode {
 /// What one port serves. It is the same on every runtime.
 struct Part {
     config: Config,
+    process: sio_app::Options,
     register: Box<dyn Fn(&Io)>,
 }
 
@@ -85,16 +85,18 @@ struct Part {
 fn parts(options: &Options) -> Vec<Part> {
     let part = |config, register: fn(&Io)| Part {
         config,
+        process: process(options),
         register: Box::new(register),
     };
     match options.mode {
         Mode::Contract => {
             let counted = Arc::new(stats::Counted::default());
             let is_guarded = options.guarded;
-            let part = |config| {
+            let part = |(config, process): (Config, sio_app::Options)| {
                 let counted = Arc::clone(&counted);
                 Part {
                     config,
+                    process,
                     register: Box::new(move |io| {
                         handlers::register(io);
                         counted.add(io);
@@ -107,7 +109,15 @@ fn parts(options: &Options) -> Vec<Part> {
             };
             let config = contract_config(options);
             let msgpack = config.clone().parser(MessagePack::default());
-            [config.clone(), msgpack, config].map(part).into()
+            let recovery = RecoveryConfig::default()
+                .window(Duration::from_secs(10))
+                .skip_middlewares(true);
+            let parts = [
+                (config.clone(), process(options)),
+                (msgpack, process(options)),
+                (config, process(options).recovery(recovery)),
+            ];
+            parts.map(part).into()
         }
         Mode::Suites => vec![part(suites::config(), suites::register)],
         Mode::Bench => vec![part(bench::config(), bench::register)],

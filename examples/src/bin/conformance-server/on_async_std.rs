@@ -25,7 +25,7 @@ pub(crate) fn serve(options: &Options) -> io::Result<()> {
     let here = LocalExecutor::new();
     let mut serving = Vec::new();
     for (part, listener) in parts.into_iter().zip(listeners) {
-        let server = Server::with_options(part.config, crate::process(options)).map_err(crate::invalid)?;
+        let server = Server::with_options(part.config, part.process).map_err(crate::invalid)?;
         (part.register)(&server);
         let served = server.serve(listener).with_graceful_shutdown(asked_to_end());
         serving.push(here.spawn(served.into_future()));

@@ -14,11 +14,10 @@ use crate::options::Options;
 pub(crate) fn serve(options: &Options) -> io::Result<()> {
     let parts = crate::parts(options);
     let listeners = crate::bind(options, parts.len())?;
-    let process = crate::process(options);
-    let threads = process.shards;
+    let threads = crate::process(options).shards;
     let mut serving = Vec::new();
     for (part, listener) in parts.into_iter().zip(listeners) {
-        let io = Io::new(part.config, process.clone(), RUNTIME).map_err(crate::invalid)?;
+        let io = Io::new(part.config, part.process, RUNTIME).map_err(crate::invalid)?;
         (part.register)(&io);
         serving.push((io, listener));
     }

@@ -26,7 +26,7 @@ async fn run(options: &Options) -> io::Result<()> {
     let listeners = crate::bind(options, parts.len())?;
     let mut serving = Vec::new();
     for (part, listener) in parts.into_iter().zip(listeners) {
-        let server = Server::with_options(part.config, crate::process(options)).map_err(crate::invalid)?;
+        let server = Server::with_options(part.config, part.process).map_err(crate::invalid)?;
         (part.register)(&server);
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;

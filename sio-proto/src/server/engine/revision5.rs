@@ -5,6 +5,8 @@
 //! Packets for a namespace that the server has just made the client leave are late, not wrong, and
 //! are dropped.
 
+use core::fmt::Write as _;
+
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
@@ -60,22 +62,22 @@ impl At<'_> {
     }
 }
 
-/// The CONNECT that tells the client that it is in the namespace.
-pub(crate) fn connected(namespace: ByteString, sid: &Sid) -> Packet {
+/// The CONNECT that tells the client that it is in the namespace. With a `pid` the client may come
+/// back (docs/protocol/socket-io.md §6).
+pub(crate) fn connected(namespace: ByteString, sid: &Sid, pid: Option<&str>) -> Packet {
+    let mut payload = BytesMut::with_capacity(64);
+    payload.put_slice(b"{\"sid\":\"");
+    payload.put_slice(&sid.base64());
+    if let Some(pid) = pid {
+        payload.put_slice(b"\",\"pid\":\"");
+        payload.put_slice(pid.as_bytes());
+    }
+    payload.put_slice(b"\"}");
     Packet::Connect {
         namespace,
         query: None,
-        payload: core::str::from_utf8(&admission(sid)).ok().map(ByteString::from),
+        payload: ByteString::try_from(payload.freeze()).ok(),
     }
-}
-
-/// The payload of this CONNECT.
-fn admission(sid: &Sid) -> [u8; 30] {
-    let mut payload = [0; 30];
-    payload[..8].copy_from_slice(b"{\"sid\":\"");
-    payload[8..28].copy_from_slice(&sid.base64());
-    payload[28..].copy_from_slice(b"\"}");
-    payload
 }
 
 /// The payload of the CONNECT_ERROR.
@@ -94,7 +96,19 @@ pub(crate) fn refusal(message: &str, data: Option<&str>) -> ByteString {
 /// Writes an event or an acknowledgement.
 pub(crate) fn write_message(out: &mut BytesMut, message: &Message) {
     match &message.name {
-        Some(name) => ENCODER.event(out, &message.namespace, message.id, name, &message.args),
+        Some(name) => {
+            ENCODER.event(out, &message.namespace, message.id, name, &message.args);
+            write_offset(out, message);
+        }
         None => ENCODER.ack(out, &message.namespace, message.id.unwrap_or_default(), &message.args),
+    }
+}
+
+/// Writes the offset of a message behind its arguments, into the brackets that are there.
+fn write_offset(out: &mut BytesMut, message: &Message) {
+    if let Some(offset) = message.offset.filter(|_| message.id.is_none()) {
+        out.truncate(out.len() - 1);
+        // Writing into this buffer does not fail.
+        let _ = write!(out, ",\"{offset}\"]");
     }
 }

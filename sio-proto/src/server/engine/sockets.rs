@@ -13,13 +13,13 @@ use crate::{Config, Frame, SocketKey, socket};
 
 impl<'a> At<'a> {
     /// The user has accepted a socket.
-    pub(crate) fn accepted(&mut self, socket: SocketKey) {
+    pub(crate) fn accepted(&mut self, socket: SocketKey, pid: Option<&str>) {
         let engine = self.engine();
         engine.joined = true;
         let revision = engine.revision;
         let (namespace, sid) = self.core.socket_names(socket);
         self.push_packet(&match revision {
-            Revision::V4 => revision5::connected(namespace, &sid),
+            Revision::V4 => revision5::connected(namespace, &sid, pid),
             Revision::V3 => revision4::connected(namespace),
         });
         if revision == Revision::V3 {
@@ -127,7 +127,13 @@ pub(crate) fn encode_message(
 ) -> Result<Encoded, SendError> {
     let max_bytes = config.max_queued_bytes;
     if let Some(parser) = &config.parser {
-        let assembled = codec::assemble(&**parser, &message.packet(), revision, max_bytes, buffer);
+        let assembled = codec::assemble(
+            &**parser,
+            &message.packet(revision == Revision::V4),
+            revision,
+            max_bytes,
+            buffer,
+        );
         let (first, attachments) = assembled.map_err(|error| match error {
             PacketError::TooLarge => SendError::TooLarge,
             _ => SendError::Unsupported,

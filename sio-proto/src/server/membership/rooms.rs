@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 use bytestring::ByteString;
 
 use super::{Member, Membership, trim};
-use crate::SocketKey;
 use crate::id::{NamespaceSlot, RoomSlot, SocketSlot};
+use crate::{Sid, SocketKey};
 
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -66,7 +66,13 @@ impl Membership {
         if found.is_some_and(|room| socket.rooms.iter().any(|(r, _)| *r == room)) {
             return true;
         }
-        if socket.rooms.len() >= limits.max_rooms || socket.room_bytes as usize + name.len() > limits.max_bytes {
+        // The room of an id from before is not one of those that are counted.
+        let (own, own_bytes) = match socket.returned {
+            true => (1, Sid::BASE64_LEN),
+            false => (0, 0),
+        };
+        let (count, bytes) = (socket.rooms.len() - own, socket.room_bytes as usize - own_bytes);
+        if count >= limits.max_rooms || bytes + name.len() > limits.max_bytes {
             return false;
         }
         let room = match found {

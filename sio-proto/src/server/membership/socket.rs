@@ -56,6 +56,9 @@ pub(crate) struct Socket {
     pub(crate) auth_bytes: u32,
     /// Bytes of the names of its rooms.
     pub(crate) room_bytes: u32,
+    /// Whether it is in a room of its own id, because it has an id from before. This room does not
+    /// count among the rooms that it may be in.
+    pub(crate) returned: bool,
 }
 
 /// A member of a namespace or room. The session stands beside the socket, so that a fan-out touches

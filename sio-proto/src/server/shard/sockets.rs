@@ -10,6 +10,7 @@ use super::{
     Standing,
 };
 use crate::id::{SocketSlot, derived_from, is_an_id};
+use crate::server::Welcome;
 use crate::server::membership::{RoomLimits, Socket};
 
 /// Sockets by their ids, and their rooms.
@@ -35,8 +36,11 @@ impl Shard {
 
     /// Whether the id belongs to this connected socket.
     fn is_own_id(&self, key: SocketKey, id: &str) -> bool {
-        let namespace = self.core.membership.find(key);
-        let namespace = namespace.map(|socket| &**self.core.membership.namespace_of(socket));
+        let socket = self.core.membership.find(key);
+        if let (Some(socket), Some(sid)) = (socket, Sid::parse(id)) {
+            return socket.sid == sid;
+        }
+        let namespace = socket.map(|socket| &**self.core.membership.namespace_of(socket));
         self.find_named(namespace, id) == Some(key)
     }
 
@@ -57,7 +61,8 @@ impl Shard {
     }
 
     /// The session of a socket, if the socket is still there.
-    fn session_of(&self, socket: SocketKey) -> Option<SessionKey> {
+    #[must_use]
+    pub fn session_of(&self, socket: SocketKey) -> Option<SessionKey> {
         let socket = self.core.membership.find(socket)?;
         Some(self.sessions.key(socket.session))
     }
@@ -74,14 +79,17 @@ impl Core {
 
 /// The user's decisions about sockets.
 impl Input<'_> {
-    pub(super) fn accept(&mut self, socket: SocketKey) -> bool {
+    pub(super) fn accept(&mut self, socket: SocketKey, welcome: &Welcome) -> bool {
         let Some(session) = self.shard.core.membership.connect(socket) else {
             return false;
         };
+        if let Some(sid) = welcome.sid {
+            self.shard.core.membership.rename(socket.slot, sid);
+        }
         let session = self.shard.sessions.key(session);
         let found = self.at(session, |mut at: At<'_>| {
             at.leave_lobby();
-            at.tell_accepted(socket);
+            at.tell_accepted(socket, welcome.pid.as_deref());
         });
         debug_assert!(found.is_some(), "a socket ends with its session");
         true

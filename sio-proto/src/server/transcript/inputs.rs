@@ -12,9 +12,9 @@ use super::packets::{breach, engine_message, put_breach, put_engine_message};
 use super::requests::{put_request, request};
 use super::words::Words;
 use crate::engine::EngineMessage;
-use crate::server::{AckRequest, Breach, Cause, Command, Message, Request};
+use crate::server::{AckRequest, Breach, Cause, Command, Message, Request, Welcome};
 use crate::wire::Inbound;
-use crate::{Config, LinkId, SessionKey, SocketKey};
+use crate::{Config, LinkId, SessionKey, Sid, SocketKey};
 
 /// An input that has been read.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) enum Input {
     Blocked(LinkId, usize),
     Drained(LinkId),
     EndPoll(LinkId),
-    Accept(SocketKey),
+    Accept(SocketKey, Welcome),
     Refuse(SocketKey, ByteString, Option<ByteString>),
     Release(SocketKey),
     Emit(SocketKey, Box<Message>, Option<AckRequest>),
@@ -90,6 +90,13 @@ impl Line<'_> {
         self.word("blocked").link(link).word(held);
     }
 
+    pub(crate) fn accept(&mut self, socket: SocketKey, welcome: &Welcome) {
+        let sid = welcome.sid.as_ref().map(Sid::base64);
+        let sid = sid.as_ref().and_then(|sid| core::str::from_utf8(sid).ok());
+        self.word("accept").word(socket);
+        self.optional_secret(welcome.pid.as_deref()).optional(sid);
+    }
+
     pub(crate) fn refuse(&mut self, socket: SocketKey, message: &str, data: Option<&str>) {
         self.word("refuse")
             .word(socket)
@@ -138,7 +145,13 @@ pub(super) fn input(words: &mut Words<'_>, config: &Config) -> Result<Input, Pro
         "blocked" => Input::Blocked(words.link()?, words.number("a number of bytes")?),
         "drained" => Input::Drained(words.link()?),
         "end-poll" => Input::EndPoll(words.link()?),
-        "accept" => Input::Accept(words.socket()?),
+        "accept" => {
+            let socket = words.socket()?;
+            let (pid, sid) = (words.optional_text("a pid")?, words.optional_text("an id")?);
+            let sid = sid.map(|sid| Sid::parse(&sid).ok_or(Problem::Invalid("an id")));
+            let sid = sid.transpose()?;
+            Input::Accept(socket, Welcome { pid, sid })
+        }
         "refuse" => {
             let (socket, message) = (words.socket()?, words.text("a message")?);
             Input::Refuse(socket, message, optional_json(words, "data")?)

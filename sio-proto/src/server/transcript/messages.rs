@@ -80,6 +80,7 @@ pub(super) fn put_message(line: &mut Line<'_>, message: &Message) {
         Some(moment) => line.time(moment),
         None => line.word('-'),
     };
+    line.optional_word(message.offset);
     put_args(line, &message.args);
 }
 
@@ -90,13 +91,14 @@ pub(super) fn message(words: &mut Words<'_>) -> Result<Message, Problem> {
     let id = words.optional_number("an id")?;
     let volatile = words.flag("volatile or kept", "volatile", "kept")?;
     let moment = words.optional_time("a moment")?;
+    let offset = words.optional_number("an offset")?;
     let args = args(words)?;
     let message = match (name, id) {
         (Some(name), id) => Message::event(namespace, name, args, id),
         (None, Some(id)) => Message::ack(namespace, id, args),
         (None, None) => return Err(Problem::Missing("an id")),
     };
-    Ok(message.volatile(volatile).moment(moment))
+    Ok(message.volatile(volatile).moment(moment).offset(offset))
 }
 
 /// Writes the request for an acknowledgement: `ack id timeout`, or `-`.

@@ -156,7 +156,7 @@ fn run(shard: &mut Shard, entry: Entry, out: &mut Outputs) {
         Input::Blocked(link, held) => shard.handle_blocked(now, link, held),
         Input::Drained(link) => shard.handle_drained(now, link),
         Input::EndPoll(link) => shard.end_poll(now, link, out),
-        Input::Accept(socket) => _ = shard.accept(now, socket, out),
+        Input::Accept(socket, welcome) => _ = shard.accept_as(now, socket, &welcome, out),
         Input::Refuse(socket, message, data) => shard.refuse(now, socket, &message, data.as_deref(), out),
         Input::Release(socket) => shard.release(now, socket, out),
         Input::Emit(socket, mut message, ack) => _ = shard.emit(now, socket, &mut message, ack),

@@ -1,0 +1,473 @@
+//! Recovery of clients of 4.6 and later.
+//!
+//! A test whose name begins with `r` and a number is that of the requirement with this number.
+
+use std::cell::Cell;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::adapter::Runtime;
+use crate::tests::{Driven, RUNTIME, UPGRADE, drop_tasks, pass, run_tasks, text};
+use crate::{Binary, Comeback, Config, EmitError, Io, NotRecovered, Options, RecoveryConfig, Socket};
+
+thread_local!(static DRAWN: Cell<u32> = const { Cell::new(0) });
+
+/// A runtime whose random bytes differ each time.
+const DRAWING: Runtime = Runtime {
+    fill: |out| {
+        DRAWN.set(DRAWN.get() + 1);
+        let number = DRAWN.get().to_le_bytes();
+        let bytes = number.iter().cycle();
+        out.iter_mut().zip(bytes).for_each(|(out, byte)| *out = *byte);
+    },
+    ..RUNTIME
+};
+
+fn settings() -> RecoveryConfig {
+    RecoveryConfig::default().window(Duration::from_secs(10))
+}
+
+fn recovering(shards: usize, settings: RecoveryConfig) -> Io {
+    let config = Config::default().ping_interval(Duration::from_secs(3600));
+    let options = Options::default().shards(shards).recovery(settings);
+    let io = Io::new(config, options, DRAWING).unwrap();
+    io.of("/").on_connect(|socket: Socket| {
+        socket.set_data(7_u32);
+    });
+    io
+}
+
+/// A client, with what it keeps to come back.
+struct Client {
+    driven: Driven,
+    sid: String,
+    pid: String,
+    /// What was written behind the answer to its CONNECT.
+    first: Vec<String>,
+}
+
+impl Client {
+    fn new(io: &Io) -> Self {
+        Self::with(io, "40")
+    }
+
+    fn back(io: &Io, pid: &str, offset: Option<&str>) -> Self {
+        Self::with(io, &show(pid, offset))
+    }
+
+    fn with(io: &Io, connect: &str) -> Self {
+        let mut driven = Driven::new(io, usize::MAX);
+        let _ = driven.read(UPGRADE);
+        let _ = driven.written();
+        let _ = driven.read(&text(connect));
+        let mut packets = packets(&mut driven);
+        let answer = packets.remove(0);
+        let field = |name: &str| {
+            let (_, behind) = answer.split_once(&format!(r#""{name}":""#))?;
+            Some(behind.split('"').next()?.to_owned())
+        };
+        Self {
+            driven,
+            sid: field("sid").unwrap_or_else(|| panic!("the first packet is the answer: {answer}")),
+            pid: field("pid").unwrap_or_default(),
+            first: packets,
+        }
+    }
+
+    fn packets(&mut self) -> Vec<String> {
+        packets(&mut self.driven)
+    }
+
+    fn cut(self) -> String {
+        drop(self.driven);
+        run_tasks();
+        self.pid
+    }
+}
+
+fn show(pid: &str, offset: Option<&str>) -> String {
+    match offset {
+        Some(offset) => format!(r#"40{{"pid":"{pid}","offset":"{offset}"}}"#),
+        None => format!(r#"40{{"pid":"{pid}"}}"#),
+    }
+}
+
+/// Returns the packets in what was written: text frames of less than 126 bytes, and the end.
+fn packets(driven: &mut Driven) -> Vec<String> {
+    let written = driven.wall.take();
+    let (mut rest, mut packets) = (&written[..], Vec::new());
+    while let [head, len, behind @ ..] = rest {
+        let (payload, behind) = behind.split_at(usize::from(*len));
+        packets.push(match head {
+            0x81 => String::from_utf8_lossy(payload).into_owned(),
+            _ => "(end)".to_owned(),
+        });
+        rest = behind;
+    }
+    packets
+}
+
+/// Splits an event into what was sent and its offset.
+fn parts(packet: &str) -> (&str, &str) {
+    let (sent, offset) = packet.rsplit_once(",\"").expect("an offset");
+    (sent, offset.trim_end_matches("\"]"))
+}
+
+fn sent(packets: &[String]) -> Vec<&str> {
+    packets.iter().map(|packet| parts(packet).0).collect()
+}
+
+#[test]
+fn without_recovery_nothing_is_told_and_nothing_is_kept() {
+    let io = Io::new(Config::default(), Options::default().shards(1), DRAWING).unwrap();
+    let mut client = Client::new(&io);
+    assert_eq!((&*client.pid, io.recoverable()), ("", 0));
+    io.emit("news", 1);
+    assert_eq!(client.packets(), [r#"42["news",1]"#]);
+    let gone = io.sockets().remove(0);
+    drop(client);
+    assert!(matches!(gone.emit("news", 2), Err(EmitError::Disconnected)));
+    // A namespace may ask for it.
+    io.of("/kept").recovery(true);
+    let kept = Client::with(&io, "40/kept,");
+    assert_eq!((kept.pid.len(), io.recoverable()), (24, 1));
+}
+
+#[test]
+fn r1_a_client_that_has_seen_nothing_comes_back_and_hears_what_it_missed() {
+    let io = recovering(4, settings());
+    let client = Client::new(&io);
+    let sid = client.sid.clone();
+    let pid = client.cut();
+    io.emit("news", 1);
+    io.emit("news", 2);
+    let back = Client::back(&io, &pid, None);
+    assert_eq!((&back.sid, &back.pid), (&sid, &pid));
+    assert_eq!(sent(&back.first), [r#"42["news",1"#, r#"42["news",2"#]);
+    let socket = io.socket(&sid).unwrap();
+    assert_eq!(socket.recovery(), Comeback::Recovered { missed: 2 });
+    assert!(socket.recovered());
+    assert_eq!(socket.data::<u32>().as_deref(), Some(&7));
+}
+
+#[test]
+fn r2_a_client_that_was_idle_for_longer_than_the_window_is_recovered() {
+    let io = recovering(1, settings());
+    let mut client = Client::new(&io);
+    io.emit("news", 1);
+    let seen = client.packets().remove(0);
+    pass(&io, 60_000);
+    let pid = client.cut();
+    let back = Client::back(&io, &pid, Some(parts(&seen).1));
+    assert_eq!(back.pid, pid);
+    assert!(back.first.is_empty());
+}
+
+#[test]
+fn r3_a_client_with_a_half_dead_connection_takes_its_place() {
+    let io = recovering(3, settings());
+    let mut old = Client::new(&io);
+    io.emit("news", 1);
+    let seen = old.packets().remove(0);
+    let mut new = Client::back(&io, &old.pid, Some(parts(&seen).1));
+    assert_eq!((&new.sid, io.sockets().len()), (&old.sid, 1));
+    assert_eq!(old.packets().last().map(String::as_str), Some("(end)"));
+    // The end of the old connection does not end the record.
+    drop(old);
+    io.emit("news", 2);
+    assert_eq!(sent(&new.packets()), [r#"42["news",2"#]);
+    let (sid, pid) = (new.sid.clone(), new.cut());
+    assert_eq!(Client::back(&io, &pid, None).sid, sid);
+}
+
+#[test]
+fn r4_a_volatile_event_that_ends_in_a_text_carries_an_offset() {
+    let io = recovering(1, settings());
+    let mut client = Client::new(&io);
+    io.emit("news", 1);
+    io.volatile().emit("state", "a text");
+    let heard = client.packets();
+    assert_eq!(sent(&heard), [r#"42["news",1"#, r#"42["state","a text""#]);
+    assert_eq!(parts(&heard[0]).1, parts(&heard[1]).1);
+    let pid = client.cut();
+    io.volatile().emit("state", "nobody hears this");
+    io.emit("news", 2);
+    let back = Client::back(&io, &pid, Some(parts(&heard[1]).1));
+    assert_eq!(sent(&back.first), [r#"42["news",2"#]);
+}
+
+#[test]
+fn r5_nothing_is_repeated_by_the_next_recovery() {
+    let io = recovering(2, settings());
+    let mut pid = Client::new(&io).cut();
+    let mut offset: Option<String> = None;
+    for n in 0..20 {
+        io.emit("news", n);
+        let back = Client::back(&io, &pid, offset.as_deref());
+        assert_eq!(sent(&back.first), [format!(r#"42["news",{n}"#)]);
+        offset = Some(parts(&back.first[0]).1.to_owned());
+        pid = back.cut();
+    }
+}
+
+#[test]
+fn r6_joins_and_leaves_reach_the_record_in_their_order() {
+    let io = recovering(2, settings());
+    let client = Client::new(&io);
+    let other = Client::new(&io);
+    let socket = io.socket(&client.sid).unwrap();
+    socket.join(["one", "two"]).unwrap();
+    io.to("two").leave("two");
+    io.to(socket.id()).join("three");
+    let (sid, pid) = (client.sid.clone(), client.cut());
+    for room in ["one", "two", "three"] {
+        io.to(room).emit("news", room);
+    }
+    io.socket(&other.sid).unwrap().to("one").emit("news", "of another");
+    socket.to("one").emit("news", "its own");
+    io.except("three").emit("news", "not for the third");
+    let back = Client::back(&io, &pid, None);
+    let expected = [
+        r#"42["news","one""#,
+        r#"42["news","three""#,
+        r#"42["news","of another""#,
+    ];
+    assert_eq!(sent(&back.first), expected);
+    let socket = io.socket(&sid).unwrap();
+    let mut rooms: Vec<String> = socket.rooms().iter().map(ToString::to_string).collect();
+    rooms.sort_unstable();
+    let mut expected = vec!["one".to_owned(), "three".to_owned(), sid];
+    expected.sort_unstable();
+    assert_eq!(rooms, expected);
+    assert_eq!(io.of("/").rooms().len(), 2, "the room of an id is nobody's business");
+}
+
+#[test]
+fn r7_a_client_that_cannot_be_recovered_is_told_so() {
+    let io = recovering(1, settings().max_log_packets(2));
+    let (told, expired) = mpsc::channel();
+    io.on_expired(move |socket| told.send(socket.id().to_string()).unwrap());
+    let client = Client::new(&io);
+    let (sid, pid) = (client.sid.clone(), client.cut());
+    for n in 0..3 {
+        io.emit("news", n);
+    }
+    let back = Client::back(&io, &pid, None);
+    assert!(back.sid != sid && back.pid != pid && back.first.is_empty());
+    let socket = io.socket(&back.sid).unwrap();
+    assert!(!socket.recovered());
+    assert!(matches!(socket.recovery(), Comeback::Lost(NotRecovered::Truncated(_))));
+    assert_eq!(expired.try_iter().collect::<Vec<_>>(), [sid]);
+    let unknown = Client::back(&io, "AAAAAAAAAAAAAAAAAAAAAAAA", None);
+    let socket = io.socket(&unknown.sid).unwrap();
+    assert_eq!(socket.recovery(), Comeback::Lost(NotRecovered::Unknown));
+}
+
+#[test]
+fn r8_more_than_a_queue_holds_is_not_replayed() {
+    let mut config = Config::default();
+    config.max_queued_packets = 10;
+    let options = Options::default().shards(1).recovery(settings());
+    let io = Io::new(config, options, DRAWING).unwrap();
+    let pid = Client::new(&io).cut();
+    for n in 0..20 {
+        io.emit("news", n);
+    }
+    let back = Client::back(&io, &pid, None);
+    let recovery = io.socket(&back.sid).unwrap().recovery();
+    assert!(matches!(
+        recovery,
+        Comeback::Lost(NotRecovered::TooMuch { packets: 20, .. })
+    ));
+}
+
+#[test]
+fn r8_attachments_count_as_packets_of_the_queue() {
+    let mut config = Config::default();
+    config.max_queued_packets = 10;
+    let options = Options::default().shards(1).recovery(settings());
+    let io = Io::new(config, options, DRAWING).unwrap();
+    for (events, recovered) in [(4, true), (5, false)] {
+        let pid = Client::new(&io).cut();
+        for _ in 0..events {
+            io.emit("bytes", Binary::from(vec![1, 2, 3]));
+        }
+        let back = Client::back(&io, &pid, None);
+        assert_eq!(io.socket(&back.sid).unwrap().recovered(), recovered);
+        assert_eq!(back.first.len(), if recovered { 2 * events } else { 0 });
+    }
+}
+
+#[test]
+fn r9_middlewares_decide_again_unless_they_are_skipped() {
+    for skips in [false, true] {
+        let io = recovering(1, settings().skip_middlewares(skips));
+        let locked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let is_locked = std::sync::Arc::clone(&locked);
+        let (told, seen) = mpsc::channel();
+        io.of("/").with(move |socket: Socket| {
+            told.send((socket.id().to_string(), socket.data::<u32>().is_some()))
+                .unwrap();
+            match is_locked.load(std::sync::atomic::Ordering::Relaxed) {
+                true => Err("locked out"),
+                false => Ok(()),
+            }
+        });
+        let client = Client::new(&io);
+        let (sid, pid) = (client.sid.clone(), client.cut());
+        assert_eq!(seen.try_recv(), Ok((sid.clone(), false)));
+        locked.store(true, std::sync::atomic::Ordering::Relaxed);
+        if skips {
+            assert_eq!(Client::back(&io, &pid, None).sid, sid);
+            continue;
+        }
+        let mut refused = Driven::new(&io, usize::MAX);
+        let _ = refused.read(UPGRADE);
+        assert!(refused.says(&show(&pid, None)).contains("locked out"));
+        assert_eq!(seen.try_recv(), Ok((sid.clone(), true)), "its old id and its data");
+        locked.store(false, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(Client::back(&io, &pid, None).sid, sid);
+    }
+}
+
+#[test]
+fn r10_a_record_that_ends_unused_is_reported() {
+    let io = recovering(2, settings());
+    let (told, expired) = mpsc::channel();
+    io.on_expired(move |socket| {
+        let data = socket.data::<u32>().as_deref().copied();
+        told.send((socket.id().to_string(), socket.is_connected(), data))
+            .unwrap();
+    });
+    let client = Client::new(&io);
+    let (sid, pid) = (client.sid.clone(), client.cut());
+    pass(&io, 9_000);
+    assert!(expired.try_recv().is_err());
+    pass(&io, 1_500);
+    assert_eq!(expired.try_recv(), Ok((sid, false, Some(7))));
+    assert_eq!(io.recoverable(), 0);
+    let back = Client::back(&io, &pid, None);
+    assert_eq!(
+        io.socket(&back.sid).unwrap().recovery(),
+        Comeback::Lost(NotRecovered::Unknown)
+    );
+}
+
+#[test]
+fn r12_replay_and_live_messages_are_one_sequence() {
+    let io = recovering(4, settings());
+    io.of("/")
+        .on_connect(|socket: Socket| socket.emit("hello", socket.recovered()));
+    let client = Client::new(&io);
+    assert_eq!(sent(&client.first), [r#"42["hello",false"#]);
+    let offset = parts(&client.first[0]).1.to_owned();
+    let pid = client.cut();
+    io.emit("news", 1);
+    let mut back = Client::back(&io, &pid, Some(&offset));
+    io.emit("news", 2);
+    let mut heard = back.first.clone();
+    heard.extend(back.packets());
+    assert_eq!(sent(&heard), [r#"42["news",1"#, r#"42["hello",true"#, r#"42["news",2"#]);
+}
+
+#[test]
+fn a_goodbye_is_final() {
+    let io = recovering(1, settings());
+    let mut left = Client::new(&io);
+    let _ = left.driven.read(&text("41"));
+    let thrown = Client::new(&io);
+    io.socket(&thrown.sid).unwrap().disconnect();
+    let closed = Client::new(&io);
+    io.socket(&closed.sid).unwrap().close();
+    run_tasks();
+    assert_eq!(io.recoverable(), 0);
+    for client in [left, thrown, closed] {
+        let (sid, pid) = (client.sid.clone(), client.cut());
+        assert_ne!(Client::back(&io, &pid, None).sid, sid);
+    }
+}
+
+#[test]
+fn what_is_sent_to_a_socket_that_is_away_waits_for_it() {
+    let io = recovering(2, settings());
+    let client = Client::new(&io);
+    let gone = io.socket(&client.sid).unwrap();
+    let (sid, pid) = (client.sid.clone(), client.cut());
+    gone.emit("news", 1).unwrap();
+    io.to(&sid).emit("news", 2);
+    gone.volatile().emit("news", 3);
+    let mut back = Client::back(&io, &pid, None);
+    assert_eq!(sent(&back.first), [r#"42["news",1"#, r#"42["news",2"#]);
+    // An old handle and the old id find the socket in its new place.
+    gone.emit("news", 4).unwrap();
+    io.to(&sid).emit("news", 5);
+    io.socket(&sid).unwrap().emit("news", 6).unwrap();
+    let expected = [r#"42["news",4"#, r#"42["news",5"#, r#"42["news",6"#];
+    assert_eq!(sent(&back.packets()), expected);
+    let _ = back.driven.read(&text("41"));
+    assert!(matches!(gone.emit("news", 7), Err(EmitError::Disconnected)));
+}
+
+#[test]
+fn a_socket_that_has_come_back_may_be_in_as_many_rooms_as_before() {
+    let mut config = Config::default();
+    config.max_rooms_per_socket = 2;
+    let io = Io::new(config, Options::default().shards(1).recovery(settings()), DRAWING).unwrap();
+    let client = Client::new(&io);
+    io.socket(&client.sid).unwrap().join(["a", "b"]).unwrap();
+    let (sid, pid) = (client.sid.clone(), client.cut());
+    let _back = Client::back(&io, &pid, None);
+    let socket = io.socket(&sid).unwrap();
+    assert_eq!(socket.rooms().len(), 3);
+    assert!(matches!(socket.join("c"), Err(EmitError::Full)));
+    socket.join(&sid).unwrap();
+    assert_eq!((io.of("/").room_len(&sid), io.of("/").room_len("a")), (1, 1));
+}
+
+#[test]
+fn all_threads_count_as_one() {
+    let io = recovering(3, settings());
+    let mut clients: Vec<Client> = (0..3).map(|_| Client::new(&io)).collect();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (io, sid) = (io.clone(), clients[thread % 3].sid.clone());
+            scope.spawn(move || {
+                for n in 0..200 {
+                    io.emit("all", n);
+                    io.socket(&sid).unwrap().emit("one", n).unwrap();
+                }
+                drop_tasks();
+            });
+        }
+    });
+    let mut heard = 0;
+    for client in &mut clients {
+        let packets = client.packets();
+        let numbers = packets.iter().map(|packet| parts(packet).1.split_once('-').unwrap().1);
+        let numbers: Vec<u64> = numbers.map(|number| number.parse().unwrap()).collect();
+        assert!(
+            numbers.is_sorted_by(|a, b| a < b),
+            "the order of numbers is that of the queue"
+        );
+        heard += packets.len();
+    }
+    assert_eq!(heard, 4 * 200 * (3 + 1));
+}
+
+#[test]
+fn nothing_is_left_of_clients_that_have_come_and_gone() {
+    let io = recovering(2, settings());
+    for n in 0..300_u32 {
+        let client = Client::new(&io);
+        io.socket(&client.sid).unwrap().join(n.to_string()).unwrap();
+        let pid = client.cut();
+        io.to(n.to_string()).emit("news", n);
+        if n % 3 == 0 {
+            let back = Client::back(&io, &pid, None);
+            assert_eq!(back.first.len(), 1);
+        }
+    }
+    assert_eq!(io.recoverable(), 300);
+    pass(&io, 11_000);
+    assert_eq!((io.recoverable(), io.sessions(), io.sockets().len()), (0, 0, 0));
+}

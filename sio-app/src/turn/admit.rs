@@ -1,0 +1,211 @@
+//! A socket is let in: its client is told, and it gets its rooms and what was sent to it before.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use sio_proto::Time;
+use sio_proto::recovery::Audience;
+use sio_proto::server::{Message, Outputs, SendError, Welcome};
+
+use crate::turn::Turn;
+use crate::turn::comeback::{Comeback, Seat};
+use crate::turn::entry::Entry;
+use crate::turn::recovery::{self, Gone, Returned};
+use crate::turn::shard::{Aftermath, State};
+use crate::turn::socket::SocketCell;
+use crate::turn::table::Table;
+
+/// What has become of a socket that was to be let in.
+#[derive(Default)]
+pub(super) struct Admitted {
+    /// False if the socket is gone.
+    pub(super) accepted: bool,
+    /// Whether it is the first socket of a rule's namespace.
+    pub(super) begins: bool,
+    /// What was done for the socket before. It may contain bytes of the user, which must not be
+    /// dropped under a lock.
+    pub(super) entry: Entry,
+    pub(super) failed: Option<SendError>,
+}
+
+/// Lets a socket in.
+pub(super) fn admit(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Admitted {
+    match socket.seat() {
+        None => socket.cell.input("accept", turn, |state, now, out| {
+            enter(state, now, out, socket, table, &Welcome::default(), |state, entry| {
+                join_and_send(state, now, socket, entry)
+            })
+        }),
+        Some(seat) => admit_recoverable(turn, socket, table, seat),
+    }
+}
+
+/// Lets the socket into its shard. `then` is called if the socket is let in.
+fn enter(
+    state: &mut State,
+    now: Time,
+    out: &mut Outputs,
+    socket: &Arc<SocketCell>,
+    table: &Table,
+    welcome: &Welcome,
+    then: impl FnOnce(&mut State, &mut Entry) -> Result<(), SendError>,
+) -> Admitted {
+    if !state.shard.accept_as(now, socket.key, welcome, out) {
+        return Admitted::default();
+    }
+    let begins = table.names.as_ref().is_some_and(|names| names.enter(&socket.namespace));
+    let mut entry = socket.let_in(table);
+    let failed = then(state, &mut entry).err();
+    Admitted {
+        accepted: true,
+        begins,
+        entry,
+        failed,
+    }
+}
+
+fn join_and_send(state: &mut State, now: Time, socket: &Arc<SocketCell>, entry: &mut Entry) -> Result<(), SendError> {
+    let joined = entry.rooms.iter().map(|room| state.shard.join(socket.key, room));
+    let joined = joined.fold(Ok(()), Result::and);
+    let messages = entry.messages.iter_mut();
+    let sent = messages.map(|(message, ack)| state.shard.emit(now, socket.key, message, *ack));
+    sent.fold(joined, Result::and)
+}
+
+/// Lets in a socket that may come back, or that has come back. All of it is one step under the lock
+/// of recovery: a message is either among those that were missed, or is sent to the new socket.
+fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat: &Seat) -> Admitted {
+    let recovery = Arc::clone(&socket.cell.recovery);
+    let mut random = [0; 18];
+    (socket.runtime().fill)(&mut random);
+    let (mut after, mut gone) = (Aftermath::default(), Gone::default());
+    let admitted = recovery.with("accept", |state| {
+        let returned = reclaim(turn, state, socket, seat, (&mut after, &mut gone));
+        let (welcome, rooms, missed) = match returned {
+            Some(Returned {
+                pid,
+                sid,
+                rooms,
+                missed,
+            }) => {
+                let (pid, sid) = (Some(pid), Some(sid));
+                (Welcome { pid, sid }, rooms, missed)
+            }
+            None => {
+                if let Some(stale) = seat.stale() {
+                    state.give_up(stale, &mut gone);
+                }
+                let opened = state.open(socket, random);
+                let pid = opened.map(|(key, pid)| {
+                    seat.set_record(key);
+                    pid
+                });
+                (Welcome { pid, sid: None }, Vec::new(), Vec::new())
+            }
+        };
+        let admitted = socket.cell.input_held("accept", turn, &mut after, |shard, now, out| {
+            enter(shard, now, out, socket, table, &welcome, |shard, entry| {
+                let replayed = replay(shard, now, socket, &rooms, missed);
+                join_and_send_numbered(state, shard, now, socket, entry).and(replayed)
+            })
+        });
+        if let Some(key) = seat.record().filter(|_| !admitted.accepted) {
+            match seat.outcome() {
+                Comeback::Recovered { .. } => state.end(turn.now(), key, socket, &mut gone),
+                _ => state.close(key, &mut gone),
+            }
+        }
+        admitted
+    });
+    after.finish(turn, &socket.cell);
+    gone.tell();
+    admitted
+}
+
+/// Gives the client its old socket back. If its old connection still stands, it is closed first.
+fn reclaim(
+    turn: &Turn,
+    state: &mut recovery::State,
+    socket: &Arc<SocketCell>,
+    seat: &Seat,
+    (after, gone): (&mut Aftermath, &mut Gone),
+) -> Option<Returned> {
+    let former = seat.former()?;
+    match state.claim(former, socket.cell.recovery.room(), socket) {
+        Ok((returned, old)) => {
+            seat.set_record(former.key);
+            seat.decide(Comeback::Recovered {
+                missed: returned.missed.len(),
+            });
+            if !old.is_gone() {
+                old.cell.input_held("take over", turn, after, |shard, now, out| {
+                    if let Some(session) = shard.shard.session_of(old.key) {
+                        shard.shard.close_engine(now, session, out);
+                    }
+                });
+            }
+            gone.dropped.push(old);
+            Some(returned)
+        }
+        Err(why) => {
+            seat.decide(Comeback::Lost(why));
+            None
+        }
+    }
+}
+
+/// Puts a recovered socket into its rooms, and sends what was missed behind the answer to its
+/// CONNECT. A genuine client that got the messages before the answer would deliver them twice, if
+/// its connection were cut between the two.
+fn replay(
+    state: &mut State,
+    now: Time,
+    socket: &Arc<SocketCell>,
+    rooms: &[ByteString],
+    missed: Vec<Message>,
+) -> Result<(), SendError> {
+    let joined = rooms.iter().map(|room| state.shard.join(socket.key, room));
+    let mut result = joined.fold(Ok(()), Result::and);
+    for mut message in missed {
+        let sent = state.shard.emit(now, socket.key, &mut message, None);
+        result = result.and(sent);
+    }
+    result
+}
+
+/// Does what [`join_and_send`] does for a socket with a record. The messages of middlewares get
+/// their numbers only now, so the shard encodes them.
+fn join_and_send_numbered(
+    state: &mut recovery::State,
+    shard: &mut State,
+    now: Time,
+    socket: &Arc<SocketCell>,
+    entry: &mut Entry,
+) -> Result<(), SendError> {
+    let record = socket.record();
+    let mut result = Ok(());
+    for room in &entry.rooms {
+        let joined = shard.shard.join(socket.key, room);
+        if let (Ok(()), Some(record)) = (joined, record) {
+            state.join(record, room);
+        }
+        result = result.and(joined);
+    }
+    for (message, ack) in &mut entry.messages {
+        state.number(message);
+        let sent = shard.shard.emit(now, socket.key, message, *ack);
+        if sent.is_ok() && record.is_some() {
+            state.keep(now, message, || own_audience(socket));
+        }
+        result = result.and(sent);
+    }
+    result
+}
+
+/// Returns the audience of a message to one socket.
+pub(super) fn own_audience(socket: &SocketCell) -> Audience {
+    Audience {
+        rooms: vec![socket.id().as_str().into()],
+        except: Vec::new(),
+    }
+}

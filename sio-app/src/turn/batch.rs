@@ -1,0 +1,81 @@
+//! The writes of one flush: taken out of a shard under its lock, and written without it.
+
+use std::sync::Arc;
+
+use sio_proto::LinkId;
+use sio_proto::server::{Outputs, Write};
+
+use crate::link::{Claim, Item, Link, Pen, Progress};
+use crate::trim::trim;
+use crate::turn::links::Links;
+
+/// The writes that one flush takes out of the shard, on their way to the links.
+#[derive(Default)]
+pub(crate) struct Batch {
+    writes: Vec<Write>,
+    groups: Vec<Group>,
+    pen: Pen,
+}
+
+/// The next `count` writes go to this link. `None` if the link could not be claimed.
+struct Group {
+    link: Option<(Arc<Link>, Claim)>,
+    id: LinkId,
+    count: usize,
+}
+
+impl Batch {
+    /// Claims the links of the writes, in order. The writes of one link stand together. This runs
+    /// under the shard's lock.
+    pub(super) fn collect(&mut self, links: &Links, out: &mut Outputs) {
+        debug_assert!(self.writes.is_empty(), "what was taken out before has been written");
+        std::mem::swap(&mut self.writes, &mut out.writes);
+        let mut rest = &mut self.writes[..];
+        while let Some(id) = rest.first().map(Write::link) {
+            let count = 1 + rest[1..].iter().take_while(|write| write.link() == id).count();
+            let (run, others) = std::mem::take(&mut rest).split_at_mut(count);
+            rest = others;
+            let link = links.get(id).and_then(|link| {
+                let claim = link.claim(&mut taken(run))?;
+                Some((Arc::clone(link), claim))
+            });
+            self.groups.push(Group { link, id, count });
+        }
+    }
+
+    pub(super) fn write(&mut self, block: impl Fn(LinkId, &Link)) {
+        let mut rest = &mut self.writes[..];
+        for Group { link, id, count } in self.groups.drain(..) {
+            let (run, others) = std::mem::take(&mut rest).split_at_mut(count);
+            rest = others;
+            let Some((link, claim)) = link else { continue };
+            let progress = match (run, claim) {
+                ([Write::Frame(_, frame)], Claim::Clear) => link.write_frame(&mut self.pen, frame),
+                (run, Claim::Clear) => link.write(&mut self.pen, &mut taken(run)),
+                // The writes are in the queue, behind older ones.
+                (_, Claim::Queued) => link.write(&mut self.pen, &mut std::iter::empty()),
+            };
+            if progress != Progress::Done {
+                block(id, &link);
+            }
+        }
+        self.writes.clear();
+        // The memory is kept for the next flush, but not if a broadcast to a crowd has made it
+        // large.
+        trim(&mut self.writes);
+        trim(&mut self.groups);
+    }
+
+    /// Returns the working memory, for writes outside of a flush.
+    pub(crate) const fn pen(&mut self) -> &mut Pen {
+        &mut self.pen
+    }
+}
+
+/// Takes the writes out of the slice.
+fn taken(writes: &mut [Write]) -> impl Iterator<Item = Item> {
+    writes.iter_mut().map(|write| {
+        let id = write.link();
+        std::mem::replace(write, Write::Abort(id)).into()
+    })
+}

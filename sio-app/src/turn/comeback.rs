@@ -1,0 +1,124 @@
+//! A client that comes back, and what its socket knows of it.
+
+use std::sync::{Arc, OnceLock};
+
+use serde::Deserialize;
+use serde_json::Value;
+use sio_proto::recovery::{NotRecovered, RecordKey};
+use sio_proto::server::Form;
+
+use crate::turn::socket::SocketCell;
+use crate::turn::socket_id::SocketId;
+use crate::turn::table::Table;
+
+/// Whether a socket has gone on where an earlier socket of its client has ended. A
+/// [`Socket::recovery`](crate::Socket::recovery) returns it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Comeback {
+    /// The client has not asked to be recovered, or its namespace has no recovery.
+    New,
+    /// The client has come back: the socket has the id, the rooms and the data that it had before.
+    Recovered {
+        /// How many messages the client had missed. They were sent to it before any other message.
+        missed: usize,
+    },
+    /// The client has asked to be recovered, and could not be. It has a new socket, and has missed
+    /// what was sent meanwhile.
+    Lost(NotRecovered),
+}
+
+/// What a socket of a namespace with recovery knows of its client.
+#[derive(Default)]
+pub(crate) struct Seat {
+    /// The socket that the client had before.
+    former: Option<Former>,
+    /// The record of a client that could not be recovered.
+    stale: Option<RecordKey>,
+    record: OnceLock<RecordKey>,
+    outcome: OnceLock<Comeback>,
+}
+
+/// The socket that a client had before.
+pub(crate) struct Former {
+    pub(super) key: RecordKey,
+    pub(super) id: SocketId,
+    /// The offset of the last message that the client has seen.
+    pub(super) offset: Option<Box<str>>,
+}
+
+/// What a client shows in its CONNECT (docs/protocol/socket-io.md §6).
+#[derive(Default, Deserialize)]
+struct Shown {
+    #[serde(default)]
+    pid: Value,
+    #[serde(default)]
+    offset: Value,
+}
+
+impl Seat {
+    /// Returns the socket that the client had before, unless the client could not be recovered.
+    pub(super) fn former(&self) -> Option<&Former> {
+        let former = self.former.as_ref()?;
+        match self.outcome.get() {
+            Some(Comeback::Lost(_)) => None,
+            _ => Some(former),
+        }
+    }
+
+    pub(super) fn former_id(&self) -> Option<&SocketId> {
+        self.former().map(|former| &former.id)
+    }
+
+    pub(super) fn stale(&self) -> Option<RecordKey> {
+        let former = self.former.as_ref().map(|former| former.key);
+        match self.outcome.get() {
+            Some(Comeback::Lost(_)) => self.stale.or(former),
+            _ => None,
+        }
+    }
+
+    pub(super) fn record(&self) -> Option<RecordKey> {
+        self.record.get().copied()
+    }
+
+    pub(super) fn set_record(&self, key: RecordKey) {
+        let _ = self.record.set(key);
+    }
+
+    pub(super) fn outcome(&self) -> Comeback {
+        self.outcome.get().copied().unwrap_or(Comeback::New)
+    }
+
+    pub(super) fn decide(&self, outcome: Comeback) {
+        let _ = self.outcome.set(outcome);
+    }
+}
+
+/// Looks whether the client of a socket comes back. If it does, the socket has its old id and its
+/// old data from now on, so that middlewares see them. Returns true if the middlewares are skipped.
+pub(super) fn recognise(socket: &Arc<SocketCell>, table: &Table) -> bool {
+    let recovery = &socket.cell.recovery;
+    if socket.form != Form::Engine4 || !table.recovers.unwrap_or(recovery.by_default) {
+        return false;
+    }
+    let shown = socket.auth_json().and_then(|auth| serde_json::from_str(auth).ok());
+    let shown: Shown = shown.unwrap_or_default();
+    let mut seat = Seat::default();
+    let mut is_back = false;
+    if let Value::String(pid) = &shown.pid {
+        match recovery.recognise(&socket.namespace, pid, shown.offset.as_str()) {
+            Ok((former, old)) => {
+                seat.former = Some(former);
+                socket.take_data_of(&old);
+                is_back = true;
+            }
+            Err((why, key)) => {
+                seat.stale = key;
+                seat.decide(Comeback::Lost(why));
+            }
+        }
+    }
+    socket.set_seat(seat);
+    is_back && recovery.skips_middlewares
+}

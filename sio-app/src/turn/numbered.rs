@@ -1,0 +1,169 @@
+//! Orders in namespaces with recovery. Each is one step under the lock of recovery: a message takes
+//! its number, goes into the queues and is kept, and a room is joined in the shard and in the
+//! record, before anything else happens.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use sio_proto::recovery::{self, RecordKey};
+use sio_proto::server::{Command, Message, SendError, Target};
+
+use crate::error::EmitError;
+use crate::turn;
+use crate::turn::admit::own_audience;
+use crate::turn::order::Audience;
+use crate::turn::shard::{Aftermath, State};
+use crate::turn::socket::SocketCell;
+
+/// Sends a message to one socket. If its client is away, the message is kept for it. If the client
+/// has come back with another socket, the message goes there.
+pub(super) fn send_numbered(
+    to: &SocketCell,
+    record: RecordKey,
+    message: &mut Message,
+    bytes: usize,
+) -> Result<(), EmitError> {
+    let recovery = &to.cell.recovery;
+    turn::act(to.runtime(), |turn| {
+        let act = |state: &mut turn::recovery::State, message: &mut Message| {
+            let is_volatile = message.is_volatile();
+            let mut queue = |socket: &SocketCell| {
+                socket.cell.queue_held("emit", turn, |shard, now| {
+                    let sent = shard.shard.emit(now, socket.key, message, None);
+                    (sent, shard.unwritten.add(bytes, 1))
+                })
+            };
+            let ((mut sent, mut enough), mut wake) = queue(to);
+            let mut heir = None;
+            if sent == Err(SendError::Disconnected) {
+                heir = state.heir(record);
+                if let Some(other) = heir.as_ref().filter(|heir| heir.is_connected()) {
+                    ((sent, enough), wake) = queue(other);
+                }
+                // The client is away, perhaps once more. What is volatile does not wait for it.
+                if sent == Err(SendError::Disconnected) && heir.is_some() && !is_volatile {
+                    sent = Ok(());
+                }
+            }
+            if sent.is_ok() {
+                state.keep(turn.now(), message, || own_audience(to));
+            }
+            (sent, enough, wake, heir)
+        };
+        let (sent, enough, wake, heir) = recovery.numbered(&to.namespace, message, &to.cell.config, act);
+        if let Some(timer) = wake {
+            timer.wake();
+        }
+        // The socket may have data of the user, which must not be dropped under a lock.
+        drop(heir);
+        turn.emitted(bytes, enough);
+        Ok(sent?)
+    })
+}
+
+/// Sends a message to many sockets.
+pub(super) fn broadcast_numbered(to: Audience<'_>, bytes: usize, mut message: Message) {
+    let recovery = &to.shards.recovery;
+    let Some(first) = to.shards.cells.first() else { return };
+    turn::act(to.shards.runtime, |turn| {
+        let mut after = Aftermath::default();
+        let act = |state: &mut turn::recovery::State, message: &mut Message| {
+            state.keep(turn.now(), message, || kept_audience(to));
+            let (mut ready, mut enough) = (0, false);
+            for cell in to.cells() {
+                let (target, message) = (to.target_in(cell), message.clone());
+                let (links, has_enough) = cell.input_held("broadcast", turn, &mut after, |state, now, out| {
+                    let State { shard, unwritten, .. } = state;
+                    shard.handle_command(now, Command::Broadcast { target, message }, out);
+                    let links = shard.ready_links();
+                    (links, unwritten.add(bytes, links))
+                });
+                (ready, enough) = (ready + links, enough || has_enough);
+            }
+            (ready, enough)
+        };
+        let namespace = &to.target.namespace;
+        let (ready, enough) = recovery.numbered(namespace, &mut message, &to.shards.config, act);
+        after.finish(turn, first);
+        turn.broadcast(bytes, ready, enough);
+    });
+}
+
+/// Returns the audience as logs know it. The sender is known by its id.
+fn kept_audience(to: Audience<'_>) -> recovery::Audience {
+    let Target { rooms, except, .. } = to.target;
+    let sender = to.sender.map(|sender| ByteString::from(sender.id().as_str()));
+    recovery::Audience {
+        rooms: rooms.clone(),
+        except: except.iter().cloned().chain(sender).collect(),
+    }
+}
+
+/// Puts a socket into a room, and notes it in its record.
+pub(super) fn join_recorded(socket: &Arc<SocketCell>, record: RecordKey, room: &str) -> Result<(), EmitError> {
+    let is_own = *room == **socket.id();
+    turn::act(socket.runtime(), |turn| {
+        let mut after = Aftermath::default();
+        let joined = socket.cell.recovery.with("join", |state| {
+            let cell = &socket.cell;
+            let joined = cell.input_held("join", turn, &mut after, |shard, _, _| {
+                shard.shard.join(socket.key, room)
+            });
+            if joined.is_ok() && !is_own {
+                state.join(record, &room.into());
+            }
+            joined
+        });
+        after.finish(turn, &socket.cell);
+        Ok(joined?)
+    })
+}
+
+/// Takes a socket out of a room, and notes it in its record. Nobody leaves the room of its own id.
+pub(super) fn leave_recorded(socket: &Arc<SocketCell>, record: RecordKey, room: &str) {
+    if *room == **socket.id() {
+        return;
+    }
+    turn::act(socket.runtime(), |turn| {
+        let mut after = Aftermath::default();
+        socket.cell.recovery.with("leave", |state| {
+            socket.cell.input_held("leave", turn, &mut after, |shard, _, _| {
+                shard.shard.leave(socket.key, room);
+            });
+            state.leave(record, room);
+        });
+        after.finish(turn, &socket.cell);
+    });
+}
+
+/// Has all sockets of an audience join or leave rooms, and notes it in their records.
+pub(super) fn change_recorded(to: Audience<'_>, rooms: &[ByteString], command: impl Fn(Target) -> Command) {
+    let Some(first) = to.shards.cells.first() else { return };
+    // The room of a socket's own id is not left.
+    let others: Vec<&ByteString> = rooms.iter().filter(|room| !to.shards.is_id(room)).collect();
+    turn::act(to.shards.runtime, |turn| {
+        let mut after = Aftermath::default();
+        to.shards.recovery.with("rooms", |records| {
+            for cell in to.cells() {
+                let target = to.target_in(cell);
+                cell.input_held("command", turn, &mut after, |state, now, out| {
+                    let members = state.shard.members(&target);
+                    state.shard.handle_command(now, command(target), out);
+                    for key in members {
+                        let Some(record) = state.find(key).and_then(|socket| socket.record()) else {
+                            continue;
+                        };
+                        let current = state.shard.rooms(key);
+                        for room in &others {
+                            match current.contains(room) {
+                                true => records.join(record, room),
+                                false => records.leave(record, room),
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        after.finish(turn, first);
+    });
+}

@@ -1,0 +1,403 @@
+//! Recovery of sockets: the records of the sockets that may come back, and the logs of what was
+//! sent, beside all shards.
+//!
+//! ```text
+//!   accept, join, leave, numbered message, take over ─► lock of recovery ─► lock of a shard
+//!   end of a socket ─► shard notes it ─► work, without the shard's lock ─► lock of recovery
+//! ```
+//! One lock covers the step from a message's number to the last queue that the message goes into.
+//! So each client gets messages in the order of their numbers, and the offset that a client shows
+//! says exactly what the client has. The lock is taken before the lock of a shard, and never while
+//! a shard is locked.
+//!
+//! A server without records pays one load of an atomic for each message.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::BytesMut;
+use bytestring::ByteString;
+use sio_proto::recovery::{self, Audience, Expired, NotRecovered, Opening, RecordKey, Room};
+use sio_proto::server::{Form, Message};
+use sio_proto::socket::Offset;
+use sio_proto::{Config, RecoveryConfig, Sid, Time};
+
+use crate::guarded::guarded;
+use crate::lock::Mutex;
+use crate::runtime::Runtime;
+use crate::turn::comeback::Former;
+use crate::turn::socket::SocketCell;
+use crate::turn::socket_id::SocketId;
+
+/// How often a message is encoded without the lock of recovery. After this, other messages have
+/// taken its number each time, and it is encoded under the lock.
+const FREE_TRIES: usize = 4;
+
+/// The bytes of a session's queue that are kept free for the answer to a CONNECT.
+const SPARE_BYTES: usize = 1024;
+
+/// The records and logs of a server.
+pub(crate) struct Recovery {
+    /// Whether namespaces that say nothing about recovery have it.
+    pub(super) by_default: bool,
+    pub(super) skips_middlewares: bool,
+    /// How much may be sent to a client that comes back.
+    room: Room,
+    /// How many records there are.
+    records: AtomicUsize,
+    state: Mutex<State>,
+}
+
+/// What the lock of recovery protects.
+pub(crate) struct State {
+    machine: Machine,
+    /// The sockets that have an id from before. The id does not say in which shard they are.
+    moved: BTreeMap<SocketId, RecordKey>,
+}
+
+type Machine = recovery::Recovery<Message, Arc<SocketCell>>;
+
+/// The number of the last message of a namespace.
+#[derive(Clone, Copy)]
+pub(crate) struct Last(Offset);
+
+impl Last {
+    /// Returns the offset that a message carries if it is the next one.
+    ///
+    /// A volatile message is not kept and has no number of its own. It carries the number of the
+    /// message before it, because a client would take a text at its end for an offset.
+    pub(crate) const fn offset_of(self, message: &Message) -> Option<Offset> {
+        let Offset { epoch, sequence } = self.0;
+        match (message.carries_offset(), message.is_volatile()) {
+            (false, _) => None,
+            (true, true) => Some(self.0),
+            (true, false) => Some(Offset {
+                epoch,
+                sequence: sequence + 1,
+            }),
+        }
+    }
+}
+
+impl Recovery {
+    pub(crate) fn new(settings: Option<&RecoveryConfig>, config: &Config, runtime: Runtime) -> Self {
+        let by_default = settings.is_some();
+        let settings = settings.cloned().unwrap_or_default();
+        let (mut key, mut epoch) = ([0; 16], [0; 4]);
+        (runtime.fill)(&mut key);
+        (runtime.fill)(&mut epoch);
+        Self {
+            by_default,
+            skips_middlewares: settings.skip_middlewares,
+            room: Room {
+                bytes: config.max_queued_bytes.saturating_sub(SPARE_BYTES),
+                packets: config.max_queued_packets.saturating_sub(2),
+            },
+            records: AtomicUsize::new(0),
+            state: Mutex::new(State {
+                machine: Machine::new(settings, key, u32::from_le_bytes(epoch)),
+                moved: BTreeMap::new(),
+            }),
+        }
+    }
+
+    /// Whether there is a record. If not, no message needs a number.
+    #[inline]
+    pub(crate) fn is_used(&self) -> bool {
+        self.records.load(Ordering::Relaxed) > 0
+    }
+
+    /// Returns the number of records.
+    pub(crate) fn records(&self) -> usize {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    /// Does something under the lock. `name` says what the lock is taken for.
+    pub(crate) fn with<R>(&self, name: &'static str, act: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.state.lock_for(name);
+        let result = act(&mut state);
+        self.records.store(state.machine.len(), Ordering::Relaxed);
+        result
+    }
+
+    /// Returns the number of the last message of a namespace, or `None` if nobody there may come
+    /// back.
+    pub(crate) fn last(&self, namespace: &str) -> Option<Last> {
+        match self.is_used() {
+            true => self.state.lock_for("number").last(namespace),
+            false => None,
+        }
+    }
+
+    /// Calls `act` under the lock, when the message has the right offset for this moment. The
+    /// message is encoded without the lock, for the number that it will probably have. If another
+    /// message takes this number meanwhile, it is encoded again.
+    pub(crate) fn numbered<R>(
+        &self,
+        namespace: &str,
+        message: &mut Message,
+        config: &Config,
+        act: impl FnOnce(&mut State, &mut Message) -> R,
+    ) -> R {
+        let mut scratch = BytesMut::new();
+        let mut tries = 0;
+        loop {
+            let mut state = self.state.lock_for("emit");
+            let wanted = state.last(namespace).and_then(|last| last.offset_of(message));
+            let is_right = wanted.is_none() || wanted == message.shown_offset();
+            if !is_right {
+                message.set_offset(wanted);
+            }
+            if is_right || tries >= FREE_TRIES {
+                // An error is the recipients': the shard gets it again.
+                let _ = message.encode(Form::Engine4, config, &mut scratch);
+                return act(&mut state, message);
+            }
+            drop(state);
+            let _ = message.encode(Form::Engine4, config, &mut scratch);
+            tries += 1;
+        }
+    }
+
+    /// Returns the connected socket that has this id from before.
+    pub(crate) fn find_moved(&self, id: &str) -> Option<Arc<SocketCell>> {
+        if !self.is_used() {
+            return None;
+        }
+        let sid = SocketId::new(Sid::parse(id)?);
+        let state = self.state.lock_for("find");
+        let key = *state.moved.get(&sid)?;
+        let socket = state.machine.data(key)?;
+        socket.is_connected().then(|| Arc::clone(socket))
+    }
+
+    /// Looks for the record of a client that shows a secret and an offset. Also returns the socket
+    /// of the record. Returns the key of the record with an error if there is one.
+    pub(super) fn recognise(
+        &self,
+        namespace: &str,
+        pid: &str,
+        offset: Option<&str>,
+    ) -> Result<(Former, Arc<SocketCell>), (NotRecovered, Option<RecordKey>)> {
+        let state = self.state.lock_for("recognise");
+        let machine = &state.machine;
+        let key = machine.find(namespace, pid).ok_or((NotRecovered::Unknown, None))?;
+        let socket = machine.data(key).filter(|socket| !socket.is_final());
+        let socket = socket.ok_or((NotRecovered::Unknown, None))?;
+        state.check(key, offset, self.room).map_err(|why| (why, Some(key)))?;
+        let former = Former {
+            key,
+            id: socket.id().clone(),
+            offset: offset.map(Box::from),
+        };
+        Ok((former, Arc::clone(socket)))
+    }
+
+    /// Notes that a socket is gone. A socket that may come back is waited for.
+    pub(super) fn ended(&self, socket: &Arc<SocketCell>) {
+        let Some(key) = socket.record() else { return };
+        let mut gone = Gone::default();
+        self.with("ended", |state| {
+            state.end(socket.now(), key, socket, &mut gone);
+        });
+        gone.tell();
+    }
+
+    /// Ends the records that nobody has come back to. Call it about once a second.
+    pub(crate) fn sweep(&self, now: Time) {
+        if !self.is_used() {
+            return;
+        }
+        let mut gone = Gone::default();
+        self.with("expire", |state| {
+            state.machine.handle_timeout(now, &mut gone.expired);
+            state.forget(&gone.expired);
+        });
+        gone.tell();
+    }
+
+    /// Drops all records. Nobody is told, because this is the end of the server.
+    pub(crate) fn clear(&self, now: Time) {
+        let mut gone = Gone::default();
+        self.with("clear", |state| {
+            state.machine.end_all(now, &mut gone.expired);
+            state.moved.clear();
+        });
+    }
+
+    pub(super) const fn room(&self) -> Room {
+        self.room
+    }
+}
+
+/// What is dropped, and told to the application, when no lock is held.
+#[derive(Default)]
+pub(crate) struct Gone {
+    pub(super) expired: Vec<Expired<Arc<SocketCell>>>,
+    /// Sockets whose records have been closed or have another socket now.
+    pub(super) dropped: Vec<Arc<SocketCell>>,
+}
+
+impl Gone {
+    /// Tells the application of records that have ended unused.
+    pub(super) fn tell(self) {
+        for Expired { data: socket, .. } in self.expired {
+            if let Some(application) = socket.application()
+                && let Err(panic) = guarded(|| application.expired(&socket))
+            {
+                application.report(Some(&socket), "expired", &panic);
+            }
+        }
+    }
+}
+
+/// Records.
+impl State {
+    /// Begins a record for a socket that is about to be let in. Returns the secret for its client.
+    pub(super) fn open(&mut self, socket: &Arc<SocketCell>, random: [u8; 18]) -> Option<(RecordKey, ByteString)> {
+        let opening = Opening {
+            namespace: socket.namespace.clone(),
+            sid: Sid::parse(socket.id())?,
+            network: socket.load.network(),
+            random,
+            data: Arc::clone(socket),
+        };
+        self.machine.open(opening)
+    }
+
+    /// Checks whether a client can be recovered, and has room for all that it has missed. A message
+    /// with attachments is several packets.
+    fn check(&self, key: RecordKey, offset: Option<&str>, room: Room) -> Result<(), NotRecovered> {
+        let missed = self.machine.check(key, offset, room)?;
+        let packets = missed.iter().map(|entry| entry.message.packets()).sum();
+        if packets > room.packets {
+            let bytes = missed.iter().map(|entry| entry.bytes()).sum();
+            return Err(NotRecovered::TooMuch { packets, bytes });
+        }
+        Ok(())
+    }
+
+    /// Gives a record to the socket with which its client has come back. Returns what the socket
+    /// gets of it, and the socket that had the record before.
+    pub(super) fn claim(
+        &mut self,
+        former: &Former,
+        room: Room,
+        socket: &Arc<SocketCell>,
+    ) -> Result<(Returned, Arc<SocketCell>), NotRecovered> {
+        let key = former.key;
+        let known = self.machine.data(key).ok_or(NotRecovered::Unknown)?;
+        if known.is_final() {
+            return Err(NotRecovered::Unknown);
+        }
+        self.check(key, former.offset.as_deref(), room)?;
+        let pid = self.machine.pid(key).ok_or(NotRecovered::Unknown)?;
+        let claimed = self.machine.claim(key, former.offset.as_deref(), room)?;
+        let returned = Returned {
+            pid,
+            sid: claimed.sid,
+            rooms: claimed.rooms,
+            missed: claimed.missed.into_iter().map(|entry| entry.message.clone()).collect(),
+        };
+        let known = self.machine.data_mut(key).ok_or(NotRecovered::Unknown)?;
+        let old = std::mem::replace(known, Arc::clone(socket));
+        self.moved.insert(former.id.clone(), key);
+        Ok((returned, old))
+    }
+
+    /// Ends the record of a socket that is gone for good, or waits for its client. Nothing happens
+    /// if the client has come back with another socket.
+    pub(super) fn end(&mut self, now: Time, key: RecordKey, socket: &Arc<SocketCell>, gone: &mut Gone) {
+        if !self.machine.data(key).is_some_and(|known| Arc::ptr_eq(known, socket)) {
+            return;
+        }
+        match socket.is_final() {
+            true => {
+                self.moved.remove(socket.id());
+                gone.dropped.extend(self.machine.close(key));
+            }
+            false => {
+                let before = gone.expired.len();
+                self.machine.lost(now, key, &mut gone.expired);
+                let expired = gone.expired.get(before..).unwrap_or_default();
+                self.forget(expired);
+            }
+        }
+    }
+
+    /// Ends the record of a client that was never told its secret.
+    pub(super) fn close(&mut self, key: RecordKey, gone: &mut Gone) {
+        gone.dropped.extend(self.machine.close(key));
+    }
+
+    /// Ends a record that its client could not be recovered from, if the client is away.
+    pub(super) fn give_up(&mut self, key: RecordKey, gone: &mut Gone) {
+        if self.machine.is_away(key) {
+            gone.expired.extend(self.machine.expire(key));
+            self.forget(&gone.expired);
+        }
+    }
+
+    fn forget(&mut self, expired: &[Expired<Arc<SocketCell>>]) {
+        for expired in expired {
+            self.moved.remove(&SocketId::new(expired.sid));
+        }
+    }
+
+    /// The socket has joined a room.
+    pub(super) fn join(&mut self, key: RecordKey, room: &ByteString) {
+        self.machine.join(key, room);
+    }
+
+    /// The socket has left a room.
+    pub(super) fn leave(&mut self, key: RecordKey, room: &str) {
+        self.machine.leave(key, room);
+    }
+}
+
+/// What a socket gets when its client has come back.
+pub(super) struct Returned {
+    pub(super) pid: ByteString,
+    pub(super) sid: Sid,
+    pub(super) rooms: Vec<ByteString>,
+    pub(super) missed: Vec<Message>,
+}
+
+/// Messages.
+impl State {
+    fn last(&self, namespace: &str) -> Option<Last> {
+        self.machine.current(namespace).map(Last)
+    }
+
+    /// Gives the next number to a message that is for one socket that is about to be let in.
+    pub(super) fn number(&self, message: &mut Message) {
+        if let Some(last) = self.last(message.namespace()) {
+            message.set_offset(last.offset_of(message));
+        }
+    }
+
+    /// Takes the number of a message that has been sent or is about to be sent under this lock, and
+    /// keeps the message for those who may ask for it. Nothing happens for a message without a
+    /// number of its own.
+    pub(super) fn keep(&mut self, now: Time, message: &Message, audience: impl FnOnce() -> Audience) {
+        let namespace = message.namespace();
+        if message.is_volatile() || message.shown_offset().is_none() || self.machine.next(namespace).is_none() {
+            return;
+        }
+        let audience = audience();
+        if self.machine.is_wanted(namespace, &audience)
+            && let Some((kept, bytes)) = message.kept()
+        {
+            self.machine.keep(now, namespace, audience, bytes, kept);
+        }
+    }
+
+    /// Returns the socket that a message for a gone socket goes to: the socket with which its
+    /// client has come back. If the client is away, the gone socket itself is returned, and the
+    /// message has to be kept. `None` if the client does not come back.
+    pub(super) fn heir(&self, key: RecordKey) -> Option<Arc<SocketCell>> {
+        let socket = self.machine.data(key)?;
+        (!socket.is_final()).then(|| Arc::clone(socket))
+    }
+}

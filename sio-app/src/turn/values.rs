@@ -1,0 +1,68 @@
+//! The application's own values, kept by type with a socket or a raw session.
+
+use std::any::{Any, TypeId};
+use std::sync::Arc;
+
+use crate::lock::Mutex;
+
+/// A value of the application.
+pub(crate) type Value = Arc<dyn Any + Send + Sync>;
+
+/// Values, at most one of each type. No method drops a value under the lock, because the drop is
+/// user code.
+#[derive(Default)]
+pub(crate) struct Values(Mutex<Vec<Value>>);
+
+impl Values {
+    /// Keeps a value, if `may` returns true for the value of the same type that was kept before.
+    /// Returns that earlier value.
+    ///
+    /// # Errors
+    /// The new value, if `may` returns false.
+    pub(crate) fn replace(
+        &self,
+        value: Value,
+        may: impl FnOnce(Option<&Value>) -> bool,
+    ) -> Result<Option<Value>, Value> {
+        let mut values = self.0.lock();
+        let at = position(&values, (*value).type_id());
+        if !may(at.and_then(|at| values.get(at))) {
+            return Err(value);
+        }
+        match at.and_then(|at| values.get_mut(at)) {
+            Some(old) => Ok(Some(std::mem::replace(old, value))),
+            None => {
+                values.push(value);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Returns the value of this type.
+    pub(crate) fn find(&self, kind: TypeId) -> Option<Value> {
+        let values = self.0.lock();
+        position(&values, kind).and_then(|at| values.get(at)).cloned()
+    }
+
+    /// Takes the value of this type out.
+    pub(crate) fn take(&self, kind: TypeId) -> Option<Value> {
+        let mut values = self.0.lock();
+        position(&values, kind).map(|at| values.swap_remove(at))
+    }
+
+    /// Takes over the values of a socket that was here before. `self` is new, and has none yet.
+    pub(super) fn take_over(&self, before: &Self) {
+        let values = before.0.lock().clone();
+        let none = std::mem::replace(&mut *self.0.lock(), values);
+        drop(none);
+    }
+
+    /// Takes all values out.
+    pub(crate) fn take_all(&self) -> Vec<Value> {
+        std::mem::take(&mut *self.0.lock())
+    }
+}
+
+fn position(values: &[Value], kind: TypeId) -> Option<usize> {
+    values.iter().position(|value| (**value).type_id() == kind)
+}

@@ -1,0 +1,92 @@
+//! Settings of recovery: what is kept for clients that come back.
+
+use core::time::Duration;
+
+use super::ConfigError;
+use super::setters::setters;
+
+/// What is kept for clients of 4.6 and later whose connection was cut
+/// (docs/protocol/socket-io.md §6). Each limit is one of a namespace or of a client unless it says
+/// otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryConfig {
+    /// How long a client may be away, and how long a message is kept for it. Default 2 minutes, as
+    /// with genuine servers. Too short loses clients on trains; too long holds memory for clients
+    /// that never come back.
+    pub window: Duration,
+    /// Most bytes of messages kept in each namespace; each counts 96 more than it has. Default 8
+    /// MiB. When there are more the oldest go, and clients that have not seen those are not
+    /// recovered.
+    pub max_log_bytes: usize,
+    /// Most messages kept in each namespace. Default 65,536; what happens beyond is the same.
+    pub max_log_packets: usize,
+    /// Most bytes of messages kept in all namespaces together. Default 64 MiB. When there are more
+    /// the oldest of the namespace that keeps most go.
+    pub max_total_log_bytes: usize,
+    /// Most clients that are away at once, in all namespaces. Default 100,000. When there are more,
+    /// the one that has been away for longest is forgotten.
+    pub max_away: usize,
+    /// Most clients of one address that are away at once. Default 10,000; when there are more, that
+    /// one of them which has been away for longest is forgotten, so that nobody can push out the
+    /// records of others. An address is what [`Config::max_sessions_per_address`] takes for one.
+    ///
+    /// [`Config::max_sessions_per_address`]: super::Config::max_sessions_per_address
+    pub max_away_per_address: usize,
+    /// Most bytes of names of rooms in the record of one client; each counts 64 more than it has,
+    /// and rooms that the client has left lately count. Default 64 KiB. The record of a client that
+    /// needs more is given up, and the client is told when it comes back.
+    pub max_record_bytes: usize,
+    /// Whether a client that is recovered gets in without the middlewares of its namespace. Default
+    /// false, unlike with genuine servers: who was locked out meanwhile stays outside.
+    pub skip_middlewares: bool,
+}
+
+setters!(RecoveryConfig {
+    window: Duration,
+    max_log_bytes: usize,
+    max_log_packets: usize,
+    max_total_log_bytes: usize,
+    max_away: usize,
+    max_away_per_address: usize,
+    max_record_bytes: usize,
+    skip_middlewares: bool,
+});
+
+impl Default for RecoveryConfig {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(120),
+            max_log_bytes: 8 << 20,
+            max_log_packets: 65_536,
+            max_total_log_bytes: 64 << 20,
+            max_away: 100_000,
+            max_away_per_address: 10_000,
+            max_record_bytes: 64 << 10,
+            skip_middlewares: false,
+        }
+    }
+}
+
+impl RecoveryConfig {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::ZeroLimit`] for a limit that leaves no room for anything.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let limits = [
+            ("recovery.window", self.window.is_zero()),
+            ("recovery.max_log_bytes", self.max_log_bytes == 0),
+            ("recovery.max_log_packets", self.max_log_packets == 0),
+            ("recovery.max_total_log_bytes", self.max_total_log_bytes == 0),
+            ("recovery.max_away", self.max_away == 0),
+            ("recovery.max_away_per_address", self.max_away_per_address == 0),
+            ("recovery.max_record_bytes", self.max_record_bytes == 0),
+        ];
+        match limits.iter().find(|(_, zero)| *zero) {
+            Some((name, _)) => Err(ConfigError::ZeroLimit(name)),
+            None => Ok(()),
+        }
+    }
+}

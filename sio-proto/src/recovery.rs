@@ -1,0 +1,584 @@
+//! Recovery: a client whose connection was cut comes back as the same socket, with its rooms, and
+//! hears what it has missed (docs/protocol/socket-io.md §6).
+//!
+//! ```text
+//!   open ─► THERE ── lost ─► AWAY ── handle_timeout ─► gone, and the caller is told
+//!             │  ▲             │
+//!             │  └─── claim ───┴── (THERE too: the new connection takes over)
+//!             └─ close ─► gone: a goodbye is final
+//! ```
+//! A [`Recovery`] is a value beside the shards, for all of them, because who comes back stands in
+//! some shard before anybody knows who it is. It keeps two things:
+//!
+//! - a [record](Recovery::open) for each socket that may come back: its ids, its rooms and since
+//!   when it is in them, and whatever the caller wants back;
+//! - a [`Log`] for each namespace: what was sent, to whom, under which number.
+//!
+//! Every message gets the next number of its namespace ([`Recovery::next`]), which goes to clients
+//! as an [`Offset`] behind the arguments; the client shows the last one it has seen. So the caller
+//! holds one lock from the number to the last queue that the message goes into: messages then
+//! arrive in the order of their numbers, and what a client shows says exactly what it has. The
+//! answer to who comes back is made under the same lock, so a message is either replayed or sent to
+//! it, never both and never neither.
+//!
+//! A client that has seen no message shows no offset. It is recovered from where its record
+//! begins.
+//!
+//! Invariants: a record is there until it is closed, expires or is pushed out, and who expires or
+//! is pushed out is reported; a socket is never replayed a message to a room that it was not a
+//! member of when the message was sent; a message that is missing is never missing silently
+//! ([`NotRecovered::Truncated`]).
+
+mod audience;
+mod away;
+mod log;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytestring::ByteString;
+
+use crate::id::RecordSlot;
+use crate::id::siphash::siphash;
+use crate::slab::Slab;
+use crate::socket::Offset;
+use crate::{RecoveryConfig, Sid, Time};
+use audience::Stay;
+use away::Away;
+use record::{Pid, Record};
+
+pub use audience::Audience;
+pub use log::{Entry, Log, LogLimits, Truncated};
+
+/// The records of sockets and the logs of namespaces. `M` is a message as the caller keeps it, `D`
+/// what the caller wants back with a record.
+pub struct Recovery<M, D> {
+    config: RecoveryConfig,
+    /// Key of the hash by which secrets are found.
+    key: [u8; 16],
+    epoch: u32,
+    namespaces: BTreeMap<ByteString, Namespace<M>>,
+    /// The highest number in a namespace that is forgotten. A count that begins goes on from here,
+    /// so that an offset of an earlier one is never ahead of it.
+    highest: u64,
+    /// Bytes in all logs.
+    log_bytes: usize,
+    records: Slab<RecordSlot, Record<D>>,
+    /// The slots by the keyed hash of the secret: how deep a look-up goes says nothing of it.
+    secrets: BTreeMap<u64, RecordSlot>,
+    away: Away,
+}
+
+/// A namespace in which somebody may come back.
+struct Namespace<M> {
+    log: Log<M>,
+    records: usize,
+}
+
+/// Names a record. A key of a record that is gone is recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RecordKey {
+    slot: RecordSlot,
+    generation: u32,
+}
+
+/// A socket that may come back.
+#[derive(Debug)]
+pub struct Opening<D> {
+    /// Its namespace.
+    pub namespace: ByteString,
+    /// Its public id.
+    pub sid: Sid,
+    /// The network of the client's address, in whatever form: equal for those that
+    /// [`RecoveryConfig::max_away_per_address`] counts as one.
+    pub network: u128,
+    /// Unpredictable bytes, for the secret.
+    pub random: [u8; 18],
+    /// What the caller wants back.
+    pub data: D,
+}
+
+/// A socket that has come back.
+#[derive(Debug)]
+pub struct Claimed<'a, M> {
+    /// Its public id.
+    pub sid: Sid,
+    /// The rooms that it was in, that of its own id not among them.
+    pub rooms: Vec<ByteString>,
+    /// What it has missed, oldest first.
+    pub missed: Vec<&'a Entry<M>>,
+}
+
+/// How much may be replayed at once: what the queue of a session has room for.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// In bytes, as [`Recovery::keep`] is told them.
+    pub bytes: usize,
+    /// In messages.
+    pub packets: usize,
+}
+
+/// Why a client is not recovered. It gets a new socket, and is told so by a new `pid`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotRecovered {
+    /// Nobody with this secret was here, or too long ago.
+    #[error("no client with this pid is waited for")]
+    Unknown,
+    /// The offset is none that this client can have been given.
+    #[error("the offset was never given to this client")]
+    Offset,
+    /// What it has missed is not all there any more.
+    #[error("what was missed is not all kept: {0}")]
+    Truncated(#[from] Truncated),
+    /// It has missed more than can be sent at once.
+    #[error("{packets} messages with {bytes} bytes were missed, more than can wait for a client")]
+    TooMuch {
+        /// How many messages.
+        packets: usize,
+        /// Their bytes.
+        bytes: usize,
+    },
+    /// It was in more rooms than a record may hold.
+    #[error("the client was in more rooms than its record may hold")]
+    Rooms,
+}
+
+/// A record that has ended without being used.
+#[derive(Debug)]
+pub struct Expired<D> {
+    /// The socket's public id.
+    pub sid: Sid,
+    /// Its namespace.
+    pub namespace: ByteString,
+    /// What the caller has kept with it.
+    pub data: D,
+}
+
+/// Records.
+impl<M, D> Recovery<M, D> {
+    /// Nothing is known yet. `key` and `epoch` are unpredictable; the epoch differs from that of
+    /// each process whose clients may come here.
+    #[must_use]
+    pub const fn new(config: RecoveryConfig, key: [u8; 16], epoch: u32) -> Self {
+        Self {
+            config,
+            key,
+            epoch,
+            namespaces: BTreeMap::new(),
+            highest: 0,
+            log_bytes: 0,
+            records: Slab::new(),
+            secrets: BTreeMap::new(),
+            away: Away::new(),
+        }
+    }
+
+    /// How many records there are, of clients who are there and of those who are away.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there is no record.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.records.len() == 0
+    }
+
+    /// How many clients are away.
+    #[must_use]
+    pub fn away(&self) -> usize {
+        self.away.len()
+    }
+
+    /// Begins a record for a socket that is about to be accepted. Returns its name and the secret
+    /// that the client is told as `pid`. `None` if the random bytes have been used before.
+    pub fn open(&mut self, opening: Opening<D>) -> Option<(RecordKey, ByteString)> {
+        let Opening {
+            namespace,
+            sid,
+            network,
+            random,
+            data,
+        } = opening;
+        let hash = siphash(&self.key, &random);
+        if self.secrets.contains_key(&hash) {
+            return None;
+        }
+        let (limits, first) = (self.log_limits(), self.highest);
+        let place = self.namespaces.entry(namespace.clone()).or_insert_with(|| Namespace {
+            log: Log::new(limits, first),
+            records: 0,
+        });
+        place.records += 1;
+        let start = place.log.last();
+        let own = ByteString::from(alloc::format!("{sid}"));
+        place.log.watch(&own);
+        let pid = Pid(random);
+        let record = Record {
+            pid,
+            sid,
+            namespace,
+            network,
+            start,
+            stays: alloc::vec![Stay {
+                room: own,
+                from: start,
+                until: None,
+            }],
+            forgotten: 0,
+            spoilt: false,
+            bytes: 0,
+            away_until: None,
+            data,
+        };
+        let (slot, generation) = self.records.insert(record);
+        self.secrets.insert(hash, slot);
+        Some((RecordKey { slot, generation }, URL_SAFE_NO_PAD.encode(random).into()))
+    }
+
+    /// The record of a client that shows this `pid` in this namespace. The client may be there
+    /// still, on a connection that is about to be found dead.
+    #[must_use]
+    pub fn find(&self, namespace: &str, pid: &str) -> Option<RecordKey> {
+        let mut bytes = [0; Pid::BYTES];
+        if pid.len() != Pid::BYTES / 3 * 4 {
+            return None;
+        }
+        URL_SAFE_NO_PAD.decode_slice(pid, &mut bytes).ok()?;
+        let shown = Pid(bytes);
+        let slot = *self.secrets.get(&siphash(&self.key, &shown.0))?;
+        let record = self.records.get(slot)?;
+        (record.pid.is(&shown) && *record.namespace == *namespace).then(|| RecordKey {
+            slot,
+            generation: self.records.generation(slot),
+        })
+    }
+
+    /// The secret by which the client of a record is recognised.
+    #[must_use]
+    pub fn pid(&self, key: RecordKey) -> Option<ByteString> {
+        let record = self.record(key)?;
+        Some(URL_SAFE_NO_PAD.encode(record.pid.0).into())
+    }
+
+    /// Whether a client is away.
+    #[must_use]
+    pub fn is_away(&self, key: RecordKey) -> bool {
+        self.record(key).is_some_and(|record| record.away_until.is_some())
+    }
+
+    /// What the caller has kept with a record.
+    pub fn data(&self, key: RecordKey) -> Option<&D> {
+        self.record(key).map(|record| &record.data)
+    }
+
+    /// What the caller has kept with a record, to change it.
+    pub fn data_mut(&mut self, key: RecordKey) -> Option<&mut D> {
+        self.record_mut(key).map(|record| &mut record.data)
+    }
+
+    fn record(&self, key: RecordKey) -> Option<&Record<D>> {
+        let record = self.records.get(key.slot);
+        record.filter(|_| self.records.holds(key.slot, key.generation))
+    }
+
+    fn record_mut(&mut self, key: RecordKey) -> Option<&mut Record<D>> {
+        match self.records.holds(key.slot, key.generation) {
+            true => self.records.get_mut(key.slot),
+            false => None,
+        }
+    }
+
+    /// The socket has joined a room: what is sent to the room from here on is for it.
+    pub fn join(&mut self, key: RecordKey, room: &ByteString) {
+        let max = self.config.max_record_bytes;
+        if !self.records.holds(key.slot, key.generation) {
+            return;
+        }
+        let Some(record) = self.records.get_mut(key.slot) else {
+            return;
+        };
+        let Some(place) = self.namespaces.get_mut(&record.namespace) else {
+            return;
+        };
+        if record.rooms().any(|known| known == room) {
+            return;
+        }
+        match record.join(room.clone(), place.log.last(), max) {
+            true => place.log.watch(room),
+            false => record.spoilt = true,
+        }
+    }
+
+    /// The socket has left a room. What was sent before is still for it.
+    pub fn leave(&mut self, key: RecordKey, room: &str) {
+        if !self.records.holds(key.slot, key.generation) {
+            return;
+        }
+        let Some(record) = self.records.get_mut(key.slot) else {
+            return;
+        };
+        let Some(place) = self.namespaces.get_mut(&record.namespace) else {
+            return;
+        };
+        if let Some(forgotten) = record.leave(room, place.log.last()) {
+            place.log.unwatch(&forgotten);
+        }
+    }
+
+    /// The connection of the socket is gone without a goodbye. The client is waited for, for as
+    /// long as [`RecoveryConfig::window`] says. Those who have been away for longest go where there
+    /// are too many; they are reported in `expired`.
+    pub fn lost(&mut self, now: Time, key: RecordKey, expired: &mut Vec<Expired<D>>) {
+        let until = now + self.config.window;
+        let Some(record) = self.record_mut(key) else {
+            return;
+        };
+        if record.spoilt {
+            expired.extend(self.remove(key.slot));
+            return;
+        }
+        if record.away_until.is_some() {
+            return;
+        }
+        record.away_until = Some(until);
+        let network = record.network;
+        self.away.insert(until, key.slot, network);
+        if self.away.len_of(network) > self.config.max_away_per_address {
+            let oldest = self.away.oldest_of(network);
+            expired.extend(oldest.and_then(|slot| self.remove(slot)));
+        }
+        if self.away.len() > self.config.max_away {
+            let oldest = self.away.oldest();
+            expired.extend(oldest.and_then(|slot| self.remove(slot)));
+        }
+    }
+
+    /// The socket has said goodbye, or was told to go: it does not come back. Returns what was kept
+    /// with the record.
+    pub fn close(&mut self, key: RecordKey) -> Option<D> {
+        self.record(key)?;
+        self.remove(key.slot).map(|gone| gone.data)
+    }
+
+    /// Ends a record that is of no use, as if its time were over.
+    pub fn expire(&mut self, key: RecordKey) -> Option<Expired<D>> {
+        self.record(key)?;
+        self.remove(key.slot)
+    }
+
+    /// Ends all records.
+    pub fn end_all(&mut self, now: Time, ended: &mut Vec<Expired<D>>) {
+        while let Some(slot) = self.secrets.values().next().copied() {
+            match self.remove(slot) {
+                Some(gone) => ended.push(gone),
+                None => break,
+            }
+        }
+        self.handle_timeout(now, ended);
+    }
+
+    fn remove(&mut self, slot: RecordSlot) -> Option<Expired<D>> {
+        let record = self.records.remove(slot)?;
+        self.secrets.remove(&siphash(&self.key, &record.pid.0));
+        if let Some(until) = record.away_until {
+            self.away.remove(until, slot, record.network);
+        }
+        if let Some(place) = self.namespaces.get_mut(&record.namespace) {
+            for stay in &record.stays {
+                place.log.unwatch(&stay.room);
+            }
+            place.records -= 1;
+            // Nobody is left who could ask.
+            if place.records == 0 {
+                self.log_bytes -= place.log.bytes();
+                place.log.clear();
+            }
+        }
+        Some(Expired {
+            sid: record.sid,
+            namespace: record.namespace,
+            data: record.data,
+        })
+    }
+
+    /// The client has come back and is let in: it is there again, under the name that its record
+    /// has, and its secret stays. Where a client is not recovered its record is not touched:
+    /// [`close`](Self::close) it.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not recovered.
+    pub fn claim(&mut self, key: RecordKey, offset: Option<&str>, room: Room) -> Result<Claimed<'_, M>, NotRecovered> {
+        let sequences = self.missed(key, offset, room)?;
+        let slot = key.slot;
+        let record = self.record_mut(key).ok_or(NotRecovered::Unknown)?;
+        if let Some(until) = record.away_until.take() {
+            let network = record.network;
+            self.away.remove(until, slot, network);
+        }
+        let record = self.record(key).ok_or(NotRecovered::Unknown)?;
+        let place = self.namespaces.get(&record.namespace).ok_or(NotRecovered::Unknown)?;
+        Ok(Claimed {
+            sid: record.sid,
+            rooms: record.rooms().cloned().collect(),
+            missed: sequences
+                .into_iter()
+                .filter_map(|sequence| place.log.get(sequence))
+                .collect(),
+        })
+    }
+
+    /// What a client would be sent if it were recovered now ([`claim`](Self::claim)), oldest first.
+    /// Nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// Why it would not be recovered.
+    pub fn check(&self, key: RecordKey, offset: Option<&str>, room: Room) -> Result<Vec<&Entry<M>>, NotRecovered> {
+        let record = self.record(key).ok_or(NotRecovered::Unknown)?;
+        let place = self.namespaces.get(&record.namespace).ok_or(NotRecovered::Unknown)?;
+        let sequences = self.missed(key, offset, room)?.into_iter();
+        Ok(sequences.filter_map(|sequence| place.log.get(sequence)).collect())
+    }
+
+    /// The numbers of what a client has missed.
+    fn missed(&self, key: RecordKey, offset: Option<&str>, room: Room) -> Result<Vec<u64>, NotRecovered> {
+        let record = self.record(key).ok_or(NotRecovered::Unknown)?;
+        let place = self.namespaces.get(&record.namespace).ok_or(NotRecovered::Unknown)?;
+        if record.spoilt {
+            return Err(NotRecovered::Rooms);
+        }
+        let after = self.position(record, &place.log, offset)?;
+        if record.forgotten > after {
+            let pruned = record.forgotten;
+            return Err(NotRecovered::Truncated(Truncated { pruned }));
+        }
+        let missed = place.log.missed(after, &record.stays)?;
+        let bytes = missed.iter().map(|entry| entry.bytes()).sum();
+        let packets = missed.len();
+        if bytes > room.bytes || packets > room.packets {
+            return Err(NotRecovered::TooMuch { packets, bytes });
+        }
+        Ok(missed.iter().map(|entry| entry.sequence).collect())
+    }
+
+    /// The number of the last message that the client has seen, by what it shows. Text that is no
+    /// offset of this count is none that this server has written behind an event since the client
+    /// has its secret: the client has seen no event.
+    fn position(&self, record: &Record<D>, log: &Log<M>, offset: Option<&str>) -> Result<u64, NotRecovered> {
+        let shown = offset
+            .and_then(Offset::parse)
+            .filter(|offset| offset.epoch == self.epoch);
+        match shown {
+            None => Ok(record.start),
+            Some(offset) if offset.sequence > log.last() => Err(NotRecovered::Offset),
+            Some(offset) => Ok(offset.sequence.max(record.start)),
+        }
+    }
+}
+
+/// Messages.
+impl<M, D> Recovery<M, D> {
+    const fn log_limits(&self) -> LogLimits {
+        LogLimits {
+            bytes: self.config.max_log_bytes,
+            packets: self.config.max_log_packets,
+            age: self.config.window,
+        }
+    }
+
+    /// The number for the next message of a namespace, which goes to clients behind the arguments.
+    /// `None` where nobody may come back: the message needs none.
+    pub fn next(&mut self, namespace: &str) -> Option<Offset> {
+        let epoch = self.epoch;
+        let place = self.namespaces.get_mut(namespace)?;
+        let sequence = place.log.next();
+        Some(Offset { epoch, sequence })
+    }
+
+    /// The number of the last message, for those that are not kept and yet end in a text which
+    /// clients would take for an offset: volatile ones.
+    #[must_use]
+    pub fn current(&self, namespace: &str) -> Option<Offset> {
+        let epoch = self.epoch;
+        let place = self.namespaces.get(namespace)?;
+        let sequence = place.log.last();
+        Some(Offset { epoch, sequence })
+    }
+
+    /// Whether anybody could ask for a message with this audience. If not, there is nothing to
+    /// keep.
+    #[must_use]
+    pub fn is_wanted(&self, namespace: &str, audience: &Audience) -> bool {
+        self.namespaces
+            .get(namespace)
+            .is_some_and(|place| place.log.is_wanted(audience))
+    }
+
+    /// Keeps the message that has the last number. `bytes` is what it takes in memory.
+    pub fn keep(&mut self, now: Time, namespace: &str, audience: Audience, bytes: usize, message: M) {
+        let Some(place) = self.namespaces.get_mut(namespace) else {
+            return;
+        };
+        let before = place.log.bytes();
+        place.log.keep(now, audience, bytes, message);
+        self.log_bytes = self.log_bytes - before + place.log.bytes();
+        if self.log_bytes > self.config.max_total_log_bytes {
+            self.shrink();
+        }
+    }
+
+    /// Makes room for a sixteenth more than there has to be, so that not every message looks
+    /// through the namespaces.
+    fn shrink(&mut self) {
+        let max = self.config.max_total_log_bytes;
+        let goal = max - max / 16;
+        while self.log_bytes > goal {
+            let largest = self.namespaces.values_mut().max_by_key(|place| place.log.bytes());
+            let Some(place) = largest.filter(|place| !place.log.is_empty()) else {
+                return;
+            };
+            let before = place.log.bytes();
+            let excess = self.log_bytes - goal;
+            place.log.give_back(excess.min(before / 2 + 1));
+            self.log_bytes = self.log_bytes - before + place.log.bytes();
+        }
+    }
+
+    /// The log of a namespace, if somebody in it may come back.
+    #[must_use]
+    pub fn log(&self, namespace: &str) -> Option<&Log<M>> {
+        self.namespaces.get(namespace).map(|place| &place.log)
+    }
+
+    /// When [`Recovery::handle_timeout`] has something to do.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Time> {
+        let logs = self.namespaces.values().filter_map(|place| place.log.next_timeout());
+        logs.chain(self.away.next_timeout()).min()
+    }
+
+    /// Ends the records that nobody has come back to, and throws away messages that are too old.
+    pub fn handle_timeout(&mut self, now: Time, expired: &mut Vec<Expired<D>>) {
+        while let Some(slot) = self.away.due(now) {
+            expired.extend(self.remove(slot));
+        }
+        self.namespaces.retain(|_, place| {
+            let before = place.log.bytes();
+            place.log.prune(now);
+            self.log_bytes = self.log_bytes - before + place.log.bytes();
+            self.highest = match place.records {
+                0 => self.highest.max(place.log.last()),
+                _ => self.highest,
+            };
+            place.records > 0
+        });
+    }
+}

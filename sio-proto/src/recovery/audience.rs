@@ -1,0 +1,39 @@
+//! For whom a message was, and where a socket has been.
+
+use alloc::vec::Vec;
+
+use bytestring::ByteString;
+
+/// For whom a message was: the members of `rooms` (everybody if there are none), but not those of
+/// `except`. A socket's own id is a room that it is alone in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audience {
+    /// Rooms whose members are meant; none means the whole namespace.
+    pub rooms: Vec<ByteString>,
+    /// Rooms, or ids of sockets, whose members are left out.
+    pub except: Vec<ByteString>,
+}
+
+impl Audience {
+    /// What it takes in memory beside the entry that it stands in.
+    pub(super) fn bytes(&self) -> usize {
+        let names = self.rooms.iter().chain(&self.except);
+        names.map(|name| size_of::<ByteString>() + name.len()).sum()
+    }
+}
+
+/// A time that a socket has spent in a room, in numbers of messages: it was a member for every
+/// message behind `from`, up to `until`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stay {
+    pub(super) room: ByteString,
+    pub(super) from: u64,
+    pub(super) until: Option<u64>,
+}
+
+impl Stay {
+    /// Whether the socket was a member when this message was sent.
+    pub(super) fn covers(&self, sequence: u64) -> bool {
+        sequence > self.from && self.until.is_none_or(|until| sequence <= until)
+    }
+}

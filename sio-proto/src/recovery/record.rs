@@ -1,0 +1,97 @@
+//! What is known of one socket that may come back.
+
+use alloc::vec::Vec;
+
+use bytestring::ByteString;
+
+use super::audience::Stay;
+use crate::{Sid, Time};
+
+/// How many rooms that the socket has left are remembered, with the time that it spent in them.
+const MAX_ENDED_STAYS: usize = 16;
+
+/// The secret by which a client is recognised: 144 random bits.
+#[derive(Clone, Copy)]
+pub(super) struct Pid(pub(super) [u8; Self::BYTES]);
+
+impl Pid {
+    pub(super) const BYTES: usize = 18;
+
+    /// Whether two are equal, in a time that does not tell where they differ.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.0
+            .iter()
+            .zip(&other.0)
+            .fold(0, |different, (a, b)| different | (a ^ b))
+            == 0
+    }
+}
+
+/// A socket with its rooms, there or away.
+pub(super) struct Record<D> {
+    pub(super) pid: Pid,
+    pub(super) sid: Sid,
+    pub(super) namespace: ByteString,
+    /// Whose: the network of the client's address, as the caller names it.
+    pub(super) network: u128,
+    /// The number of the last message before the socket was there.
+    pub(super) start: u64,
+    pub(super) stays: Vec<Stay>,
+    /// What was sent up to this number may have been for a room that is remembered no more.
+    pub(super) forgotten: u64,
+    /// Whether more rooms were joined than a record may hold: it is good for nothing.
+    pub(super) spoilt: bool,
+    /// What the names in `stays` take.
+    pub(super) bytes: usize,
+    /// Until when the client is waited for; `None` while it is there.
+    pub(super) away_until: Option<Time>,
+    pub(super) data: D,
+}
+
+impl<D> Record<D> {
+    /// What a stay takes beside its name.
+    const STAY_BYTES: usize = 64;
+
+    fn weight(room: &ByteString) -> usize {
+        room.len() + Self::STAY_BYTES
+    }
+
+    /// The rooms that the socket is in now, that of its own id not among them.
+    pub(super) fn rooms(&self) -> impl Iterator<Item = &ByteString> {
+        self.stays
+            .iter()
+            .skip(1)
+            .filter(|stay| stay.until.is_none())
+            .map(|stay| &stay.room)
+    }
+
+    /// Begins a stay behind message `now`; false if there is no room for it.
+    pub(super) fn join(&mut self, room: ByteString, now: u64, max_bytes: usize) -> bool {
+        let bytes = self.bytes + Self::weight(&room);
+        if bytes > max_bytes {
+            return false;
+        }
+        self.bytes = bytes;
+        self.stays.push(Stay {
+            room,
+            from: now,
+            until: None,
+        });
+        true
+    }
+
+    /// Ends the stay in a room with message `now`. Returns a room that is forgotten for it.
+    pub(super) fn leave(&mut self, room: &str, now: u64) -> Option<ByteString> {
+        let mut open = self.stays.iter_mut().filter(|stay| stay.until.is_none());
+        open.find(|stay| *stay.room == *room)?.until = Some(now);
+        let ended = self.stays.iter().filter(|stay| stay.until.is_some()).count();
+        if ended <= MAX_ENDED_STAYS {
+            return None;
+        }
+        let oldest = self.stays.iter().position(|stay| stay.until.is_some())?;
+        let stay = self.stays.remove(oldest);
+        self.bytes -= Self::weight(&stay.room);
+        self.forgotten = self.forgotten.max(stay.until.unwrap_or_default());
+        Some(stay.room)
+    }
+}
