@@ -1,4 +1,5 @@
-//! Reconnection as a property: for any sequence of faults and commands, a client keeps its promises.
+//! Reconnection as a property: for any sequence of faults and commands, a client keeps its
+//! promises.
 //!
 //! `SIO_CLIENT_CASES` is the number of sequences. A failure prints the shortest sequence and its
 //! seed; proptest runs it again first.

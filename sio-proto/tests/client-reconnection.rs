@@ -94,7 +94,8 @@ fn a_sleeper_probes_and_reconnects() {
         assert!(!world.has("Lost"), "a server that answers is kept: {:?}", world.log);
         world.stall();
         world.client.wake(world.now);
-        // On polling nothing can be asked of the GET that is held, but its next ping must be on time.
+        // On polling nothing can be asked of the GET that is held, but its next ping must be on
+        // time.
         let is_polling = !world.has("WebSocket");
         world.pass(if is_polling { 27_500 } else { 4500 });
         assert!(world.has("Lost(PingTimeout)"), "{:?}", world.log);

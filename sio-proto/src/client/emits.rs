@@ -24,10 +24,12 @@ pub enum EmitError {
     /// The name is one of [`RESERVED_EVENTS`](crate::socket::RESERVED_EVENTS).
     #[error("reserved event name")]
     ReservedEvent,
-    /// The queue has no room for it ([`ClientConfig::max_queued_bytes`](super::ClientConfig::max_queued_bytes)).
+    /// The queue has no room for it
+    /// ([`ClientConfig::max_queued_bytes`](super::ClientConfig::max_queued_bytes)).
     #[error("the queue is full")]
     QueueFull,
-    /// Too many events wait for acknowledgements ([`ClientConfig::max_in_flight`](super::ClientConfig::max_in_flight)).
+    /// Too many events wait for acknowledgements
+    /// ([`ClientConfig::max_in_flight`](super::ClientConfig::max_in_flight)).
     #[error("too many events wait for acknowledgements")]
     TooManyInFlight,
     /// The namespace is not connected, and the event must not wait ([`Offline::Reject`]).

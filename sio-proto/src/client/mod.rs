@@ -2,8 +2,8 @@
 //! deliveries out.
 //!
 //! A [`Client`] is everything between a user and one server: attempts and their delays, transports
-//! and the upgrade, the heartbeat, namespaces, acknowledgements, the queue of events that wait for a
-//! connection, and recovery. It opens no socket, reads no clock and draws no random number. Its
+//! and the upgrade, the heartbeat, namespaces, acknowledgements, the queue of events that wait for
+//! a connection, and recovery. It opens no socket, reads no clock and draws no random number. Its
 //! behaviour is that of socket.io-client 4.8 (docs/protocol/socket-io.md §8) where these pages say
 //! nothing else.
 //!
@@ -80,7 +80,8 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `manager` | [`Client`]: the inputs, in the order of their effects |
+//! | `manager` | [`Client`]: what it holds, and the commands of the user |
+//! | `inputs` | connections, bytes and time |
 //! | `attempts` | when the client connects, what it does after a failure |
 //! | `namespaces` | the packets of Socket.IO |
 //! | `emits` | the queue, acknowledgements, what is written next |
@@ -97,6 +98,7 @@ mod cookies;
 mod emits;
 mod endpoint;
 mod event;
+mod inputs;
 mod line;
 mod manager;
 mod namespaces;
