@@ -28,6 +28,7 @@ pub(crate) mod credentials;
 pub(crate) mod directory;
 pub(crate) mod entry;
 pub(crate) mod guest;
+pub(crate) mod history;
 pub(crate) mod incoming;
 pub(crate) mod later;
 pub(crate) mod links;
