@@ -1,0 +1,54 @@
+// A crowd of genuine clients in several processes, which are told together what to do.
+
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { within } from './wait.mjs';
+
+const program = new URL('crowd-worker.mjs', import.meta.url);
+
+export class Crowd {
+  #workers = [];
+  #asked = 0;
+
+  /** Starts `processes` processes with `count` clients together, whose connections to the port `to` are cut about every `every` milliseconds. */
+  static async start(t, { to, count, processes, every, kinds }) {
+    const crowd = new Crowd();
+    t.after(() => crowd.#workers.forEach((worker) => worker.kill('SIGKILL')));
+    const share = Math.ceil(count / processes);
+    for (let at = 0; at < count; at += share) {
+      const own = Math.min(share, count - at);
+      const settings = { count: own, cutter: { to, name: `crowd ${at}`, pace: every / own, kinds } };
+      crowd.#workers.push(fork(program, [JSON.stringify(settings)], { execArgv: ['--no-deprecation'] }));
+    }
+    await within(Promise.all(crowd.#workers.map((worker) => once(worker, 'message'))), 'the processes of the crowd', 60_000);
+    return crowd;
+  }
+
+  /** Tells all processes the same, and returns their answers. */
+  tell(ask, words = {}, ms = 120_000) {
+    const id = (this.#asked += 1);
+    return Promise.all(this.#workers.map((worker) => {
+      const answered = new Promise((resolve, reject) => {
+        const hear = (message) => {
+          if (message.id !== id) return;
+          worker.off('message', hear);
+          if (message.error) reject(new Error(message.error));
+          else resolve(message.answer);
+        };
+        worker.on('message', hear);
+      });
+      worker.send({ ...words, id, ask });
+      return within(answered, `the crowd's answer to ${ask}`, ms);
+    }));
+  }
+
+  /** What all clients have seen. */
+  async report() {
+    const reports = await this.tell('report');
+    const cuts = {};
+    for (const report of reports) {
+      for (const [kind, count] of Object.entries(report.cuts)) cuts[kind] = (cuts[kind] ?? 0) + count;
+    }
+    return { cuts, members: reports.flatMap(({ members }) => members) };
+  }
+}
