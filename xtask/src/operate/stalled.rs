@@ -67,8 +67,8 @@ const WAYS: [Stalled; 4] = [Stalled::Reader, Stalled::Poller, Stalled::Echoes, S
 /// What a measured run has shown.
 struct Seen {
     growth: u64,
-    /// The delay from the moment when a number was sent until the last client had it: in the middle,
-    /// and at worst.
+    /// The delay from the moment when a number was sent until the last client had it: the median,
+    /// and the worst.
     usual: Duration,
     worst: Duration,
     numbers: usize,
