@@ -188,7 +188,9 @@ fn step(outbox: &mut Outbox, model: &mut Model, op: &Op) {
         }
         Op::Release { key } => {
             outbox.release(&named(key));
-            model.position(key).map(|at| model.messages[at].key = None);
+            if let Some(at) = model.position(key) {
+                model.messages[at].key = None;
+            }
         }
         Op::DropOldest => {
             let oldest = model.messages.iter().position(|message| message.droppable);
