@@ -46,6 +46,16 @@ pub struct Metrics {
     /// Counts of sessions: sessions by generation and transport, how sessions ended, which requests
     /// were refused, how many packets came, and the most packets that waited for one session.
     pub sessions: Counters,
+    /// The number of sockets: those that are connected, and those that wait for a decision.
+    pub sockets: usize,
+    /// The number of rooms that have members. Each shard counts its own part of a room.
+    pub rooms: usize,
+    /// The number of deadlines and of handlers that sleep. A deadline may belong to a session that
+    /// has ended; then it goes when its time has come, at the latest.
+    pub timers: usize,
+    /// The number of sockets that are connected or away, and may come back
+    /// ([`Options::recovery`](crate::Options::recovery)).
+    pub recoverable: usize,
     /// The number of packets that were sent.
     pub packets_out: u64,
     /// The number of bytes of HTTP and websocket that were read.
@@ -74,6 +84,7 @@ impl Metrics {
     /// | `sio_connections`, `sio_connections_total` | |
     /// | `sio_connections_refused_total` | `why`: `total`, `address` |
     /// | `sio_sessions`, `sio_sessions_total` | `generation`, `transport` |
+    /// | `sio_sockets`, `sio_rooms`, `sio_timers`, `sio_recoverable` | |
     /// | `sio_sessions_closed_total` | `reason`, in the words of [`Reason`] |
     /// | `sio_rules_broken_total` | `kind`, in the words of [`BreachKind`] |
     /// | `sio_requests_refused_total` | `why`, in the words of [`Refused`] |
@@ -91,6 +102,10 @@ impl Metrics {
         };
         number("sio_connections", self.connections as u64);
         number("sio_connections_total", self.connections_total);
+        number("sio_sockets", self.sockets as u64);
+        number("sio_rooms", self.rooms as u64);
+        number("sio_timers", self.timers as u64);
+        number("sio_recoverable", self.recoverable as u64);
         number("sio_packets_in_total", self.sessions.packets_in);
         number("sio_packets_out_total", self.packets_out);
         number("sio_bytes_in_total", self.bytes_in);
@@ -143,6 +158,7 @@ impl Io {
         let mut metrics = Metrics {
             handler_errors: self.0.tally.errors.load(Ordering::Relaxed),
             handler_panics: self.0.tally.panics.load(Ordering::Relaxed),
+            recoverable: self.recoverable(),
             queued_bytes: self.0.tally.traffic.waiting.used(),
             ..Metrics::default()
         };
@@ -161,6 +177,10 @@ impl Io {
             cell.ask("metrics", |state| {
                 metrics.sessions.add(state.shard.counters());
                 metrics.packets_out += state.packets_out;
+                let held = state.shard.held();
+                metrics.sockets += held.sockets;
+                metrics.rooms += held.rooms;
+                metrics.timers += held.timers + state.sleeping();
             });
             metrics.most_waiting_events = metrics.most_waiting_events.max(cell.most_waiting());
         }
@@ -190,6 +210,9 @@ mod tests {
         let frame = text(r#"42["echo",1]"#);
         let _ = client.read(&[&*frame, &frame].concat());
         let after = io.metrics();
+        assert_eq!((after.sockets, after.rooms, after.recoverable), (2, 0, 0));
+        // Each session waits for its next ping.
+        assert!(after.timers >= 2, "{after:?}");
         assert_eq!(after.sessions.packets_in - before.sessions.packets_in, 2);
         assert_eq!(after.packets_out - before.packets_out, 2);
         assert_eq!(after.bytes_in - before.bytes_in, 2 * frame.len() as u64);
