@@ -69,7 +69,7 @@ const PROTO: House = House {
         },
         Floor {
             name: "roles",
-            modules: &["recovery", "server"],
+            modules: &["client", "recovery", "server"],
             apart: true,
         },
         Floor {
