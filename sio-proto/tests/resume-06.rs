@@ -228,5 +228,8 @@ fn a_kept_answer_gives_way_when_memory_is_short() {
     let parked = poll_at(&mut world, &first, 1_795_447_966_105);
     world.emit(sockets[0], "message", "\"hi\"").unwrap();
     assert_eq!(body(&world.received(parked)), frame("hi"));
-    assert_eq!((world.sessions(), world.shard(|shard, _| shard.budget().used() <= 5_000)), (2, true));
+    assert_eq!(
+        (world.sessions(), world.shard(|shard, _| shard.budget().used() <= 5_000)),
+        (2, true)
+    );
 }

@@ -38,6 +38,9 @@ pub(crate) struct Unconfirmed {
     replaced: Option<LinkId>,
     /// The answer to the last poll.
     answer: Option<Answer>,
+    /// An earlier answer, whose connection is still there: the link, and the number of packets.
+    /// It has arrived if the client uses the connection again.
+    doubted: Option<(LinkId, u64)>,
     /// The timestamp in the last poll, if it has one.
     stamp: Option<u64>,
     /// Whether the client has polled with different timestamps.
@@ -52,13 +55,15 @@ struct Answer {
     /// Whether the connection can carry another request.
     keeps_alive: bool,
     /// Whether the connection has ended without another request.
-    link_is_lost: bool,
+    has_ended: bool,
+    /// Whether a part of the answer has not been written.
+    is_blocked: bool,
 }
 
 /// What a poll says about the answer to the poll before it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It has arrived, or there was none.
+    /// It has arrived, as far as is known, or there was none.
     Arrived,
     /// Perhaps it has arrived. This many packets were in it.
     Unknown(u64),
@@ -134,14 +139,15 @@ impl Unconfirmed {
 
     /// The session is over. Returns how many messages were not confirmed.
     pub(crate) fn end(&mut self) -> u64 {
-        let answer = self.answer.take().map_or(0, |answer| answer.frames.len());
-        self.lose_link() + answer as u64
+        let doubted = self.doubted.take().map_or(0, |(_, packets)| packets);
+        self.lose_link() + self.forget_answer() + doubted
     }
 
     /// The links that know the session, in addition to its present link.
     pub(crate) fn links(&self) -> impl Iterator<Item = LinkId> + use<> {
         let answered = self.answer.as_ref().map(|answer| answer.link);
-        answered.into_iter().chain(self.replaced)
+        let doubted = self.doubted.map(|(link, _)| link);
+        answered.into_iter().chain(doubted).chain(self.replaced)
     }
 
     /// Keeps the answer to the last poll.
@@ -154,7 +160,8 @@ impl Unconfirmed {
             link,
             frames: frames.to_vec(),
             keeps_alive,
-            link_is_lost: false,
+            has_ended: false,
+            is_blocked: false,
         });
     }
 
@@ -164,10 +171,10 @@ impl Unconfirmed {
         answer.map_or(0, |answer| answer.frames.iter().map(Frame::len).sum())
     }
 
-    /// Forgets the kept answer because the client has sent another request on its connection, and
-    /// so has read it.
-    pub(crate) fn confirm_answer(&mut self) {
-        self.answer = None;
+    /// The client has sent another request on this connection, and so has read the answer on it.
+    pub(super) fn confirm_answer(&mut self, link: LinkId) {
+        self.answer.take_if(|answer| answer.link == link);
+        self.doubted.take_if(|(doubted, _)| *doubted == link);
     }
 
     /// Forgets the kept answer. Returns the number of its packets.
@@ -175,11 +182,21 @@ impl Unconfirmed {
         self.answer.take().map_or(0, |answer| answer.frames.len() as u64)
     }
 
-    /// The connection on which a poll was answered is gone.
-    pub(super) fn lose_answered_link(&mut self, link: LinkId) {
+    /// The operating system takes no more bytes of an answer, or has taken all.
+    pub(super) fn block_answer(&mut self, link: LinkId, is_blocked: bool) {
         if let Some(answer) = self.answer.as_mut().filter(|answer| answer.link == link) {
-            answer.link_is_lost = answer.keeps_alive;
+            answer.is_blocked = is_blocked;
         }
+    }
+
+    /// The connection on which a poll was answered is gone. Returns how many packets cannot be
+    /// confirmed any more.
+    pub(super) fn lose_answered_link(&mut self, link: LinkId) -> u64 {
+        if let Some(answer) = self.answer.as_mut().filter(|answer| answer.link == link) {
+            answer.has_ended = true;
+        }
+        let doubted = self.doubted.take_if(|(doubted, _)| *doubted == link);
+        doubted.map_or(0, |(_, packets)| packets)
     }
 
     /// The client polls again, with this timestamp.
@@ -192,18 +209,33 @@ impl Unconfirmed {
         let before = core::mem::replace(&mut self.stamp, stamp);
         let repeats = self.varies && stamp.is_some() && stamp == before;
         self.varies |= stamp != before && before.is_some();
+        if repeats && let Some(answer) = self.answer.take_if(|answer| answer.keeps_alive && answer.has_ended) {
+            self.stamp = None;
+            return (Verdict::Missed(answer.frames), None);
+        }
+        self.settle_answer(repeats)
+    }
+
+    /// The client comes back on another connection than that of the answer. `is_repeated` says
+    /// whether it has asked for the same again. Also returns a link that the session forgets.
+    pub(super) fn settle_answer(&mut self, is_repeated: bool) -> (Verdict, Option<LinkId>) {
         let Some(answer) = self.answer.take() else {
             return (Verdict::Arrived, None);
         };
-        let verdict = match answer.link_is_lost {
-            false => Verdict::Arrived,
-            true if repeats => {
-                self.stamp = None;
-                Verdict::Missed(answer.frames)
-            }
-            true => Verdict::Unknown(answer.frames.len() as u64),
-        };
-        (verdict, Some(answer.link))
+        if answer.is_blocked {
+            return (Verdict::Missed(answer.frames), Some(answer.link));
+        }
+        let packets = answer.frames.len() as u64;
+        match (answer.has_ended, answer.keeps_alive) {
+            // The server has ended the connection after the answer.
+            (true, false) => (Verdict::Arrived, None),
+            (true, true) => (Verdict::Unknown(packets), None),
+            (false, _) if is_repeated => (Verdict::Unknown(packets), Some(answer.link)),
+            (false, _) => match self.doubted.replace((answer.link, packets)) {
+                None => (Verdict::Arrived, None),
+                Some((link, packets)) => (Verdict::Unknown(packets), Some(link)),
+            },
+        }
     }
 }
 

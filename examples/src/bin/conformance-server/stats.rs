@@ -22,6 +22,12 @@ impl Counted {
             .map_or(0, |servers| servers.iter().map(Io::sessions).sum())
     }
 
+    /// Messages of which nobody knows whether they have arrived.
+    fn unconfirmed(&self) -> u64 {
+        let unconfirmed = |io: &Io| io.metrics().sessions.unconfirmed;
+        self.0.lock().map_or(0, |servers| servers.iter().map(unconfirmed).sum())
+    }
+
     /// Counts the present sessions by generation and transport.
     fn by_kind(&self) -> BTreeMap<String, u32> {
         let mut kinds = BTreeMap::new();
@@ -49,6 +55,7 @@ pub(crate) fn serve(io: &Io, counted: &Arc<Counted>) {
             "rss": resident_bytes(),
             "sessions": counted.sessions(),
             "by_kind": counted.by_kind(),
+            "unconfirmed": counted.unconfirmed(),
         });
         HttpResponse::json(&stats)
     });

@@ -260,6 +260,9 @@ impl At<'_> {
     /// Gives the session a new link, and releases the link that it had.
     fn attach(&mut self, link: LinkId, transport: Transport, role: Role) {
         self.detach();
+        if role != Role::Parked {
+            self.settle_answer();
+        }
         self.set_transport(transport.into());
         self.core.links.set(link, self.key, role);
         self.session.link = Some(link);

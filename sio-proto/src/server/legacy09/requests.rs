@@ -427,6 +427,9 @@ impl<'a> At<'a> {
     /// transport that was opened last (docs/protocol/legacy-0.9.md §6).
     fn attach(&mut self, link: LinkId, transport: Transport, role: Role) {
         self.detach();
+        if role != Role::Parked {
+            self.settle_answer();
+        }
         let connect = Frame::text(&mut self.core.buffer, |b| {
             Packet::new(Body::Connect(ByteString::new())).encode(b);
         });

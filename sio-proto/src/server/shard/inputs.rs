@@ -16,7 +16,7 @@ impl Input<'_> {
         let refused = request.stranger().is_none() && matches!(request.admission, Admission::Refused(_));
         let packets = core::mem::take(&mut request.packets);
         if let Some((key, Role::Answered)) = self.shard.core.links.get(link) {
-            self.at(key, |mut at: At<'_>| at.answer_was_read());
+            self.at(key, |mut at: At<'_>| at.answer_was_read(link));
         }
         let core = &mut self.shard.core;
         core.links.clear(link);

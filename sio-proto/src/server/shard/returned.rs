@@ -9,7 +9,7 @@
 use alloc::vec::Vec;
 
 use super::recording::noted;
-use super::{At, Blocked, Frame, LinkId, Role, Shard, Time, Write};
+use super::{At, Blocked, Frame, LinkId, Role, Session, Shard, Time, Write};
 use crate::detect;
 use crate::server::{Asker, Verdict};
 
@@ -59,6 +59,33 @@ impl Shard {
     }
 }
 
+impl Shard {
+    /// The operating system takes no more bytes of a link, or has taken all. If the link has the
+    /// answer to a poll, its session knows now whether the answer was written.
+    pub(super) fn note_answer_blocked(&mut self, link: LinkId, is_blocked: bool) {
+        if let Some((key, Role::Answered)) = self.core.links.get(link)
+            && let Some(session) = self.sessions.named_mut(key)
+            && let Some(unconfirmed) = session.wiring.unconfirmed_mut()
+        {
+            unconfirmed.block_answer(link, is_blocked);
+        }
+    }
+
+    /// Whether the packets that have not been written on this link can be sent on another one
+    /// ([`Shard::handle_returned`]).
+    #[must_use]
+    pub fn takes_back(&self, link: LinkId) -> bool {
+        let Some((key, role)) = self.core.links.get(link) else {
+            return false;
+        };
+        match role {
+            Role::Answered | Role::Replaced => true,
+            Role::WebSocket | Role::Stream => self.sessions.named(key).is_some_and(Session::outlives_link),
+            Role::Parked | Role::Post | Role::Candidate => false,
+        }
+    }
+}
+
 impl At<'_> {
     /// A connection that the session does not use any more is gone.
     pub(in crate::server) fn former_link_closed(mut self, role: Role, link: LinkId) {
@@ -66,7 +93,8 @@ impl At<'_> {
             return;
         };
         if role == Role::Answered {
-            return unconfirmed.lose_answered_link(link);
+            self.core.counters.unconfirmed += unconfirmed.lose_answered_link(link);
+            return;
         }
         unconfirmed.have_reclaimed();
         self.count_lost_link();
@@ -85,9 +113,9 @@ impl At<'_> {
 
     /// The client sends another request on the connection on which its poll was answered, so it has
     /// read the answer.
-    pub(super) fn answer_was_read(&mut self) {
+    pub(super) fn answer_was_read(&mut self, link: LinkId) {
         if let Some(unconfirmed) = self.session.wiring.unconfirmed_mut() {
-            unconfirmed.confirm_answer();
+            unconfirmed.confirm_answer(link);
             self.session.recharge(&mut self.core.backlog);
         }
     }
@@ -154,9 +182,25 @@ impl<G> At<'_, G> {
         let Some(unconfirmed) = self.session.wiring.unconfirmed_mut() else {
             return;
         };
-        let (verdict, link) = unconfirmed.judge(detect::stamp_of(target));
-        if let Some(link) = link {
+        let verdict = unconfirmed.judge(detect::stamp_of(target));
+        self.follow(verdict);
+    }
+
+    /// The client comes back by a websocket or stream, which says nothing about the answer to its
+    /// last poll.
+    pub(crate) fn settle_answer(&mut self) {
+        if let Some(unconfirmed) = self.session.wiring.unconfirmed_mut() {
+            let verdict = unconfirmed.settle_answer(false);
+            self.follow(verdict);
+        }
+    }
+
+    fn follow(&mut self, (verdict, forgotten): (Verdict, Option<LinkId>)) {
+        if let Some(link) = forgotten {
             self.core.links.clear(link);
+            if matches!(verdict, Verdict::Missed(_)) {
+                self.out.writes.push(Write::Abort(link));
+            }
         }
         match verdict {
             Verdict::Arrived => {}

@@ -34,6 +34,7 @@ impl Shard {
                 false
             },
             {
+                self.note_answer_blocked(link, true);
                 let core = &mut self.core;
                 if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
                     && let Some(session) = self.sessions.named_mut(key)
@@ -64,6 +65,7 @@ impl Shard {
                 false
             },
             {
+                self.note_answer_blocked(link, false);
                 let core = &mut self.core;
                 if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
                     && let Some(session) = self.sessions.named_mut(key)
