@@ -28,7 +28,7 @@ pub use cors::{Cors, CorsOrigins, OriginRule};
 pub use legacy::{Legacy06, Legacy09, Mount};
 pub use recovery::RecoveryConfig;
 pub use served::{Generations, Transports};
-use setters::setters;
+pub(crate) use setters::setters;
 
 /// Settings of a server. This is plain data: build it with [`Config::default`] and the chainable
 /// setters, or set fields.

@@ -44,6 +44,22 @@ pub struct Counters {
     pub most_queued_bytes: usize,
 }
 
+/// What a shard holds now. When all clients are gone, and the deadlines that they have left behind
+/// have passed, all of it is zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Held {
+    /// Sockets, including those that wait for the user's decision.
+    pub sockets: usize,
+    /// Namespaces that have sockets.
+    pub namespaces: usize,
+    /// Rooms that have members. The room of a socket's own id is not one of them.
+    pub rooms: usize,
+    /// Deadlines. Some of them may belong to sessions that have ended; they go when their time has
+    /// come, at the latest.
+    pub timers: usize,
+}
+
 /// Why a request got no session, or no answer from its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

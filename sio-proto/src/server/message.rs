@@ -321,6 +321,18 @@ impl Message {
         self.offset
     }
 
+    /// The name of the event; `None` for an acknowledgement.
+    #[must_use]
+    pub const fn name(&self) -> Option<&ByteString> {
+        self.name.as_ref()
+    }
+
+    /// The arguments.
+    #[must_use]
+    pub const fn args(&self) -> &Args {
+        &self.args
+    }
+
     /// The namespace.
     #[must_use]
     pub const fn namespace(&self) -> &ByteString {
@@ -422,8 +434,7 @@ impl Message {
     pub(crate) fn packet(&self, keeps_offsets: bool) -> Packet {
         let (namespace, mut args) = (self.namespace.clone(), self.args.clone());
         if let Some(offset) = self.offset.filter(|_| keeps_offsets && self.id.is_none()) {
-            let comma = if args.json.is_empty() { "" } else { "," };
-            args.json = alloc::format!("{}{comma}\"{offset}\"", args.json).into();
+            args = args.with_offset(offset);
         }
         match &self.name {
             Some(name) => Packet::Event {

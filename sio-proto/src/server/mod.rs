@@ -55,7 +55,7 @@ pub use crate::request::{
 pub use crate::wire::{Garbled, PollEncoding};
 pub use budget::Budget;
 pub use command::{AckRequest, Command, SendError, Target, Welcome};
-pub use counters::{Count, Counters, Refused};
+pub use counters::{Count, Counters, Held, Refused};
 pub use delivery::{AckError, Delivery};
 pub use facade::{Output, Server};
 pub use membership::RoomWatch;

@@ -46,7 +46,7 @@ use super::quota::{LocalQuota, QuotaLimits};
 use super::timers::{Due, Timers};
 use super::{
     AckError, AckRequest, Admission, Alarm, At, Auth, Backlog, Blocked, Breach, BreachKind, Budget, Carriage, Cause,
-    Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Input, Message, Outputs, Part,
+    Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Held, Input, Message, Outputs, Part,
     Permit, Reason, Refused, Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write,
     engine, legacy06,
 };
@@ -589,6 +589,18 @@ impl Shard {
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         &self.core.counters
+    }
+
+    /// What the shard holds now, besides its sessions.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        let (sockets, namespaces, rooms) = self.core.membership.counts();
+        Held {
+            sockets,
+            namespaces,
+            rooms,
+            timers: self.core.timers.len(),
+        }
     }
 
     /// The forms that the sessions of this shard need now.

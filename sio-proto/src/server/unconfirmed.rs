@@ -11,8 +11,9 @@
 //! Packets that may have arrived are not sent again, because no client could tell a repetition from
 //! a new message. When nothing can confirm them any more, they are counted
 //! ([`Counters::unconfirmed`](super::Counters::unconfirmed)). Packets that have not been written
-//! completely come back to their session ([`Shard::handle_returned`](super::Shard::handle_returned))
-//! and are sent on its next connection. So is the answer to a GET that the browser repeats.
+//! completely come back to their session
+//! ([`Shard::handle_returned`](super::Shard::handle_returned)), and are sent on its next
+//! connection. So is the answer to a GET that the browser repeats.
 //!
 //! The answer to the last poll is kept for this purpose, within the limits of the queue that it was
 //! taken from. Its bytes are charged to the budget of all sessions. The frames are shared, so no
