@@ -223,7 +223,7 @@ fn a_kept_answer_gives_way_when_memory_is_short() {
         world.emit(socket, "message", &large).unwrap();
         assert_eq!(status(&world.received(parked)), 200);
     }
-    assert_eq!(world.shard(|shard, _| shard.budget().used() > 5_000), true);
+    assert!(world.shard(|shard, _| shard.budget().used() > 5_000));
     world.pass(1);
     let parked = poll_at(&mut world, &first, 1_795_447_966_105);
     world.emit(sockets[0], "message", "\"hi\"").unwrap();
