@@ -249,7 +249,7 @@ impl Session {
         let (queued, packets) = (self.heartbeat == Heartbeat::Queued, self.outbox.len());
         if let Some(unconfirmed) = self.wiring.unconfirmed_mut() {
             let heartbeat = unconfirmed.heartbeat.as_ref().filter(|_| queued);
-            let at = heartbeat.and_then(|beat| self.outbox.iter().position(|waiting| waiting == beat));
+            let at = heartbeat.and_then(|beat| self.outbox.position(beat));
             unconfirmed.write(packets, at);
         }
     }

@@ -345,7 +345,7 @@ impl At<'_> {
         };
         let frames = if core::mem::take(&mut self.legacy06().id_waits) {
             self.core.links.clear(asker.link);
-            self.session.take_first()
+            self.session.outbox.take_first()
         } else {
             self.take_answer(&asker)
         };

@@ -163,7 +163,7 @@ impl<G> At<'_, G> {
             self.core.links.clear(asker.link);
             return Vec::new();
         }
-        let frames = self.session.take_outbox();
+        let frames: Vec<Frame> = self.session.outbox.drain().collect();
         if let Some(unconfirmed) = self.session.wiring.unconfirmed_mut()
             && !frames.is_empty()
         {
