@@ -8,7 +8,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ use tungstenite::{Message, WebSocket};
 struct Example {
     process: Child,
     port: u16,
+    /// The other end of its output, so that it can go on writing.
+    _said: BufReader<ChildStdout>,
 }
 
 impl Example {
@@ -28,11 +30,14 @@ impl Example {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        let mut said = BufReader::new(process.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
         let port = line.trim().strip_prefix("listening ").unwrap().parse().unwrap();
-        Self { process, port }
+        Self {
+            process,
+            port,
+            _said: said,
+        }
     }
 
     fn open(&self) -> TcpStream {
