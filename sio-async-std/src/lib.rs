@@ -59,6 +59,7 @@
 compile_error!("sio-async-std needs somebody to run its tasks: the feature `async-std` (on by default) or `smol`");
 
 mod clock;
+mod connect;
 mod entropy;
 mod executor;
 mod into_async;
@@ -67,6 +68,7 @@ mod server;
 mod stream;
 mod tcp;
 
+pub use connect::Client;
 pub use into_async::IntoAsync;
 pub use server::Server;
 pub use sio_app::adapter::Serve;
@@ -80,7 +82,7 @@ pub use sio_app::{
     HttpResponse, Incoming, Io, Legacy06, Legacy09, Method, Metrics, MiddlewareResult, Mount, Namespace, NotRecovered,
     Options, OriginPattern, OriginPatternError, OriginRule, Origins, Peer, Priority, Raw, RawArgs, Reason,
     RecoveryConfig, Refusal, Refused, RegisterError, ResponseHeaders, RoomEvent, Rooms, SameSite, Sleep, Socket,
-    SocketEmitter, SocketId, State, TransportKind, Transports, WireId, args, codec, handler,
+    SocketEmitter, SocketId, State, TransportKind, Transports, WireId, args, client, codec, handler,
 };
 #[cfg(feature = "tls")]
 pub use sio_app::{Tls, TlsError, rustls};

@@ -94,6 +94,7 @@
 pub mod axum;
 mod background;
 mod clock;
+mod connect;
 mod entropy;
 mod server;
 mod stream;
@@ -101,6 +102,7 @@ mod tcp;
 #[cfg(feature = "tower")]
 pub mod tower;
 
+pub use connect::Client;
 pub use server::Server;
 pub use sio_app::adapter::Serve;
 #[cfg(feature = "transcript")]
@@ -113,7 +115,7 @@ pub use sio_app::{
     HttpResponse, Incoming, Io, Legacy06, Legacy09, Method, Metrics, MiddlewareResult, Mount, Namespace, NotRecovered,
     Options, OriginPattern, OriginPatternError, OriginRule, Origins, Peer, Priority, Raw, RawArgs, Reason,
     RecoveryConfig, Refusal, Refused, RegisterError, ResponseHeaders, RoomEvent, Rooms, SameSite, Sleep, Socket,
-    SocketEmitter, SocketId, State, TransportKind, Transports, WireId, args, codec, handler,
+    SocketEmitter, SocketId, State, TransportKind, Transports, WireId, args, client, codec, handler,
 };
 #[cfg(feature = "tls")]
 pub use sio_app::{Tls, TlsError, rustls};
