@@ -17,7 +17,7 @@ use sio_proto::client::{
 use super::driver::Driver;
 use super::handle::Client;
 use super::network::Network;
-use super::shared::{Parts, Shared};
+use super::shared::{Alive, Parts};
 use super::socket::ConnectError;
 use crate::error::{HandlerError, RegisterError};
 use crate::turn::states::States;
@@ -277,7 +277,7 @@ impl ClientBuilder {
         let fill = self.network.runtime.fill;
         let entropy = Box::new(move |out: &mut [u8]| fill(out));
         let machine = machine::Client::new(endpoint, self.config, entropy)?;
-        let alive = Shared::new(Parts {
+        let alive = Alive::new(Parts {
             machine,
             network: self.network,
             states: self.states,

@@ -58,7 +58,6 @@ impl Event {
     }
 
     /// The arguments and the acknowledgement.
-    #[must_use]
     pub fn into_parts(self) -> (ByteString, RawArgs, Ack) {
         (self.name, self.args, self.ack)
     }

@@ -85,9 +85,9 @@ pub(super) struct Parts {
     pub(super) max_inbox_bytes: usize,
 }
 
-impl Shared {
-    pub(super) fn new(parts: Parts) -> Arc<Alive> {
-        let shared = Arc::new(Self {
+impl Alive {
+    pub(super) fn new(parts: Parts) -> Arc<Self> {
+        let shared = Arc::new(Shared {
             core: Mutex::new(Core {
                 machine: parts.machine,
                 alarm: None,
@@ -105,11 +105,13 @@ impl Shared {
             mistake: Mutex::default(),
             alive: OnceLock::new(),
         });
-        let alive = Arc::new(Alive(Arc::clone(&shared)));
+        let alive = Arc::new(Self(Arc::clone(&shared)));
         let _ = shared.alive.set(Arc::downgrade(&alive));
         alive
     }
+}
 
+impl Shared {
     pub(super) fn now(&self) -> Time {
         (self.network.runtime.now)()
     }
