@@ -85,7 +85,9 @@ const APP: House = House {
     floors: &[
         Floor {
             name: "ground",
-            modules: &["lock", "runtime", "rated", "trim", "args", "error", "guarded"],
+            modules: &[
+                "lock", "runtime", "rated", "trim", "wildcard", "args", "error", "guarded",
+            ],
             apart: false,
         },
         Floor {

@@ -31,18 +31,21 @@ const BROWSER_SUITES: &[&str] = &[
     "leftovers",
     "htmlfile",
     "restart",
+    "history",
     "cuts",
 ];
 const CHAT_SUITES: &[&str] = &["chat"];
 /// Suites of the example that speaks TLS, on all runtimes at once.
 const TLS_SUITES: &[&str] = &["tls"];
+/// Suites of the example that streams text, which runs on tokio.
+const STREAM_SUITES: &[&str] = &["history"];
 /// The clients that the suites with old clients in a browser need.
 const OLD_CLIENTS: &[&str] = &["0.6.18", "0.7.11", "0.8.7", "0.9.17"];
 /// The most time for all suites together, and for each suite.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 const SUITE_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// The suites that have a full form, and the most time for each of them in this form.
-const FULL_SUITES: &[&str] = &["cuts"];
+const FULL_SUITES: &[&str] = &["cuts", "crowd"];
 const FULL_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 struct Options {
@@ -148,6 +151,17 @@ fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime:
             .env("SIO_TLS_CA", certificate);
         secure = Some(started);
     }
+    let mut stream = None;
+    if suites.iter().any(|suite| STREAM_SUITES.contains(&suite.as_str())) {
+        let program = runtimes::build(tree, "stream", &[])?;
+        let port = free_ports(1)?;
+        let mut command = Command::new(program);
+        command.args(["--port", &port.to_string(), "--pace", "10"]);
+        let mut started = Server::start("stream", &mut command, &logs)?;
+        started.wait_for_line(&format!("stream: http://localhost:{port}"))?;
+        node.env("SIO_STREAM_PORT", port.to_string());
+        stream = Some(started);
+    }
     if let Some(list) = &options.clients {
         node.env("SIO_CLIENTS", list);
     }
@@ -168,7 +182,7 @@ fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime:
     );
     println!("== {}: {:.0} s", runtime.name, start.elapsed().as_secs_f64());
     // The servers are asked to end even if a suite failed: how they end is a test as well.
-    let stopped = [Some(server), chat.map(|(_, chat)| chat), secure];
+    let stopped = [Some(server), chat.map(|(_, chat)| chat), secure, stream];
     let failures: Vec<String> = std::iter::once(tested)
         .chain(stopped.into_iter().flatten().map(Server::stop))
         .filter_map(Result::err)

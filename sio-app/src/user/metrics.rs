@@ -69,6 +69,10 @@ pub struct Metrics {
     /// The most things that have waited for the handlers of one socket at one time.
     /// [`Options::max_waiting_events`](crate::Options::max_waiting_events) says what counts.
     pub most_waiting_events: usize,
+    /// The number of rooms with a history ([`Namespace::history`](crate::Namespace::history)).
+    pub histories: usize,
+    /// The number of bytes that the histories of all rooms keep.
+    pub history_bytes: usize,
     /// The number of handlers that failed, or were not called because the arguments did not fit.
     pub handler_errors: u64,
     /// The number of handlers that panicked.
@@ -91,6 +95,7 @@ impl Metrics {
     /// | `sio_packets_in_total`, `sio_packets_out_total`, `sio_bytes_in_total`, `sio_bytes_out_total` | |
     /// | `sio_queued_bytes` | |
     /// | `sio_most_queued_packets`, `sio_most_queued_bytes`, `sio_most_waiting_events` | |
+    /// | `sio_histories`, `sio_history_bytes` | |
     /// | `sio_handler_errors_total`, `sio_handler_panics_total` | |
     #[must_use]
     pub fn to_prometheus(&self) -> String {
@@ -114,6 +119,8 @@ impl Metrics {
         number("sio_most_queued_packets", self.sessions.most_queued_packets as u64);
         number("sio_most_queued_bytes", self.sessions.most_queued_bytes as u64);
         number("sio_most_waiting_events", self.most_waiting_events as u64);
+        number("sio_histories", self.histories as u64);
+        number("sio_history_bytes", self.history_bytes as u64);
         number("sio_handler_errors_total", self.handler_errors);
         number("sio_handler_panics_total", self.handler_panics);
 
@@ -162,6 +169,7 @@ impl Io {
             queued_bytes: self.0.tally.traffic.waiting.used(),
             ..Metrics::default()
         };
+        (metrics.histories, metrics.history_bytes) = self.0.shards.histories.size();
         (metrics.bytes_in, metrics.bytes_out) = self.0.tally.traffic.bytes();
         {
             let connections = self.0.connections.lock();

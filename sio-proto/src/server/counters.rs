@@ -159,7 +159,7 @@ impl Counters {
     /// Records how much has waited for a session, when it leaves, or when no more is accepted.
     pub(crate) fn note_queue(&mut self, session: &Session) {
         self.most_queued_packets = self.most_queued_packets.max(session.outbox.len());
-        self.most_queued_bytes = self.most_queued_bytes.max(session.outbox_bytes);
+        self.most_queued_bytes = self.most_queued_bytes.max(session.outbox.bytes());
     }
 
     /// Whether there are sessions of this generation.
