@@ -118,7 +118,7 @@ pub use sio_app::{
     MiddlewareResult, Mount, Namespace, NotRecovered, Offset, OffsetError, Options, OriginPattern, OriginPatternError,
     OriginRule, Origins, Peer, Priority, Raw, RawArgs, Reason, RecoveryConfig, Refusal, Refused, RegisterError,
     ResponseHeaders, ResumeError, Resumed, Ring, Room, RoomEvent, RoomSince, Rooms, SameSite, Sleep, Socket,
-    SocketEmitter, SocketId, State, TransportKind, Transports, WireId, args, client, codec, handler,
+    SocketEmitter, SocketId, State, TransportKind, Transports, Unsent, WireId, args, client, codec, handler,
 };
 #[cfg(feature = "tls")]
 pub use sio_app::{Tls, TlsError, rustls};
