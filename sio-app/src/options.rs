@@ -154,6 +154,11 @@ pub struct Options {
     /// less than the time that the service manager gives the process to end. It should be more than
     /// twice [`Options::shutdown_drain`] and two seconds, so that clients can close their side.
     pub shutdown_timeout: Duration,
+    /// How long clients are told to stay away when the server shuts down. Default none: they are told
+    /// nothing. Clients of this project do as they are told; genuine clients ignore it and come back
+    /// after a time of their own (docs/protocol/extensions.md §1). Set it to the time that passes
+    /// until the next process serves.
+    pub shutdown_pause: Option<Duration>,
     /// Who serves the address when this server has ended. Default [`Handover::None`]: nobody, as
     /// far as this server knows. `docs/deploy.md` explains all choices.
     pub handover: Handover,
@@ -225,6 +230,7 @@ impl Default for Options {
             shutdown_jitter: Duration::ZERO,
             shutdown_drain: Duration::from_secs(3),
             shutdown_timeout: Duration::from_secs(10),
+            shutdown_pause: None,
             handover: Handover::None,
             client_files: None,
             recovery: None,
@@ -310,6 +316,7 @@ setters! {
     shutdown_jitter: Duration,
     shutdown_drain: Duration,
     shutdown_timeout: Duration,
+    shutdown_pause: Option<Duration>,
     handover: Handover,
     max_history_rooms: usize,
     max_history_bytes: usize,

@@ -85,6 +85,7 @@ impl House {
                         spread,
                         patience,
                         handover: false,
+                        pause: None,
                     },
                     out,
                 );

@@ -15,6 +15,7 @@ fn drain(world: &mut World, spread: u64, patience: u64) {
         spread: Duration::from_millis(spread),
         patience: Duration::from_millis(patience),
         handover: false,
+        pause: None,
     });
 }
 
@@ -200,6 +201,7 @@ fn with_a_handover_the_connections_of_those_who_leave_end() {
             spread: Duration::ZERO,
             patience: Duration::from_secs(3),
             handover,
+            pause: None,
         });
         let told = world.received(parked);
         assert_eq!(body(&told), "1");
@@ -229,9 +231,42 @@ fn with_a_handover_a_session_that_has_not_left_goes_on() {
         spread: Duration::from_secs(1_000_000),
         patience: Duration::from_secs(3),
         handover: true,
+        pause: None,
     });
     world.emit(socket, "news", "1").unwrap();
     let answer = world.received(parked);
     assert_eq!(body(&answer), "42[\"news\",1]");
     assert_eq!(header(&answer, "connection"), None);
+}
+
+/// A client of this project learns how long to stay away (docs/protocol/extensions.md §1). Other
+/// clients ignore the words.
+#[test]
+fn clients_are_told_how_long_to_stay_away() {
+    for target in [
+        "/socket.io/?EIO=4&transport=websocket",
+        "/socket.io/?EIO=3&transport=websocket",
+    ] {
+        let mut world = World::new(Config::default());
+        let websocket = world.open();
+        world.send(websocket, &upgrade(target));
+        world.send(websocket, &text("40"));
+        world.frames(websocket);
+        let sid = world.join_polling();
+        let parked = world.poll(&sid);
+        let between = world.join_polling();
+        world.command(Command::Drain {
+            spread: Duration::ZERO,
+            patience: Duration::from_secs(3),
+            handover: false,
+            pause: Some(Duration::from_millis(2500)),
+        });
+        assert_eq!(world.frames(websocket), ["6{\"after\":2500}", "close"]);
+        for answer in [world.received(parked), world.fetch(&between)] {
+            assert!(body(&answer).ends_with('1'), "{answer}");
+            assert_eq!(header(&answer, "retry-after"), Some("3"), "{answer}");
+        }
+        let refused = world.ask(&get("/socket.io/?EIO=4&transport=polling"));
+        assert_eq!((status(&refused), header(&refused, "retry-after")), (503, Some("3")));
+    }
 }

@@ -173,6 +173,7 @@ fn run(steps: &[Step]) -> String {
                         spread: Duration::from_millis((*spread).into()),
                         patience: Duration::from_millis((*patience).into()),
                         handover: patience.is_multiple_of(2),
+                        pause: patience.is_multiple_of(3).then_some(Duration::from_secs(1)),
                     });
                 }
             }

@@ -69,6 +69,7 @@ fn engine4(world: &mut World) {
         spread,
         patience,
         handover: false,
+        pause: None,
     });
     world.pass(2_000);
     world.cut(link, Cause::Closed);

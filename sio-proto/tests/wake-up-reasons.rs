@@ -193,6 +193,7 @@ fn a_draining_server_spreads_the_ends_and_waits_for_work() {
         spread,
         patience,
         handover: false,
+        pause: None,
     });
     let (reason, at, session) = next(&world);
     assert_eq!((reason, session.as_str()), (TimeoutReason::Drain, "0.0"));

@@ -78,6 +78,15 @@ impl State {
         self.expiries.next().is_some_and(|next| next <= now)
     }
 
+    /// Returns up to `max` sockets from this slot on, and the slot to go on with, unless there are
+    /// no more.
+    fn sockets_from(&self, slot: usize, max: usize) -> (Vec<Arc<SocketCell>>, Option<usize>) {
+        let end = self.sockets.len().min(slot + max);
+        let sockets = self.sockets.get(slot..end).unwrap_or_default();
+        let found = sockets.iter().flatten().cloned().collect();
+        (found, (end < self.sockets.len()).then_some(end))
+    }
+
     /// Makes an entry for a socket that has been let in, if its credentials end.
     pub(super) fn keep_expiry(&mut self, socket: &SocketCell) {
         if let Some(at) = socket.expiry() {

@@ -62,7 +62,7 @@ pub(crate) struct ShardCell {
 pub(crate) struct State {
     pub(crate) shard: Shard,
     pub(crate) links: Links,
-    sockets: Vec<Option<Arc<SocketCell>>>,
+    pub(super) sockets: Vec<Option<Arc<SocketCell>>>,
     /// The raw sessions, by their slots.
     raw: Vec<Option<Arc<RawSession>>>,
     /// The count of what waits for each session with sockets, by the session's slot.
@@ -634,15 +634,6 @@ impl State {
             *known = Some((session, Arc::downgrade(&load)));
             load
         })
-    }
-
-    /// Returns up to `max` sockets from this slot on, and the slot to go on with, unless there are
-    /// no more.
-    pub(super) fn sockets_from(&self, slot: usize, max: usize) -> (Vec<Arc<SocketCell>>, Option<usize>) {
-        let end = self.sockets.len().min(slot + max);
-        let sockets = self.sockets.get(slot..end).unwrap_or_default();
-        let found = sockets.iter().flatten().cloned().collect();
-        (found, (end < self.sockets.len()).then_some(end))
     }
 
     /// Returns the handle of a socket.

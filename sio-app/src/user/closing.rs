@@ -73,6 +73,7 @@ impl Io {
                     spread,
                     patience,
                     handover,
+                    pause: inner.options.shutdown_pause,
                 };
                 cell.drain(turn, command);
             }

@@ -89,6 +89,8 @@ pub(crate) struct Core {
     shutting_down: bool,
     /// Whether another process serves new connections, while the server drains.
     hands_over: bool,
+    /// How long clients are told to stay away, while the server drains.
+    pause: Option<Duration>,
     /// Whether the caller asks for reports about refused requests.
     tells_errors: bool,
     /// How long the shard waits for a session that leaves, if the server drains.
@@ -138,6 +140,7 @@ impl Shard {
                 plain_sessions: [0; Legacy06::MAX_CODECS],
                 shutting_down: false,
                 hands_over: false,
+                pause: None,
                 tells_errors: false,
                 patience: None,
                 departing: Vec::new(),

@@ -114,6 +114,8 @@ pub(super) struct Session {
     redirects: u32,
     opened: bool,
     ended: bool,
+    /// How long the server, which goes away, has asked to be left alone.
+    pub(super) stay_away: Option<Duration>,
     interval: Duration,
     timeout: Duration,
     max_payload: usize,
@@ -146,6 +148,7 @@ impl Session {
             redirects: 0,
             opened: false,
             ended: false,
+            stay_away: None,
             interval: Duration::ZERO,
             timeout: Duration::ZERO,
             max_payload: usize::MAX,
@@ -372,7 +375,8 @@ impl Session {
     }
 
     /// Ends the session at once: all its connections are closed.
-    pub(super) fn end(&mut self, end: End, cx: &mut Context<'_>) {
+    pub(super) fn end(&mut self, mut end: End, cx: &mut Context<'_>) {
+        end.retry_after = end.retry_after.or(self.stay_away);
         if !core::mem::replace(&mut self.ended, true) {
             self.close_lines(cx, |_| true);
             self.outgoing.clear();

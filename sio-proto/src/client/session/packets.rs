@@ -25,6 +25,13 @@ struct Open {
     max_payload: Option<u64>,
 }
 
+/// The words behind a noop of a server that goes away.
+#[derive(Deserialize)]
+struct StayAway {
+    /// Milliseconds.
+    after: u64,
+}
+
 /// The longest id that is taken from a server. It stands in every target from then on.
 const MAX_SID_BYTES: usize = 512;
 
@@ -60,6 +67,16 @@ impl Session {
                 self.end(end, cx);
             }
             Packet::Open(_) | Packet::Ping(_) | Packet::Pong(_) | Packet::Upgrade | Packet::Noop => {}
+        }
+    }
+
+    /// Notes the words behind a noop with which a server of this project says how long to stay away
+    /// (docs/protocol/extensions.md §1).
+    pub(super) fn note_stay_away(&mut self, text: &str, cx: &Context<'_>) {
+        let words = text.strip_prefix('6').filter(|words| !words.is_empty());
+        let away: Option<StayAway> = words.and_then(|words| serde_json::from_str(words).ok());
+        if let Some(away) = away {
+            self.stay_away = Some(Duration::from_millis(away.after).min(cx.config.max_retry_after));
         }
     }
 

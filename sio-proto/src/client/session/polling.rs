@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
+use super::request::retry_after;
 use super::{Context, End, Packed, Session};
 use crate::client::config::Transport;
 use crate::client::event::{DisconnectReason, ErrorClass};
@@ -128,6 +129,7 @@ impl Session {
     }
 
     fn handle_poll(&mut self, response: &Response, cx: &mut Context<'_>) {
+        self.stay_away = retry_after(response, cx);
         let body = response.body.clone();
         let max = cx.config.max_packets_per_payload;
         let is_binary = response

@@ -98,8 +98,6 @@ impl Session {
         let said: Option<Refusal> = serde_json::from_slice(&response.body).ok().filter(|_| is_short);
         let code = said.as_ref().and_then(|said| said.code);
         let message = said.as_ref().and_then(|said| said.message.as_deref());
-        let retry_after = response.headers.text("retry-after");
-        let seconds: Option<u64> = retry_after.and_then(|seconds| seconds.trim().parse().ok());
         let text = message.map_or_else(
             || format!("the server answered {}", response.status),
             ToString::to_string,
@@ -115,11 +113,17 @@ impl Session {
                 message: text.into(),
                 data,
             },
-            retry_after: seconds.map(|seconds| Duration::from_secs(seconds).min(cx.config.max_retry_after)),
+            retry_after: retry_after(response, cx),
             // "Unsupported protocol version"
             other_revision: !self.opened && response.status == 400 && code == Some(5),
         }
     }
+}
+
+/// How long the server asks to be left alone (RFC 9110 §10.2.3), if it says so in seconds.
+pub(super) fn retry_after(response: &Response, cx: &Context<'_>) -> Option<Duration> {
+    let seconds = response.headers.text("retry-after")?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(cx.config.max_retry_after))
 }
 
 fn put_parameter(target: &mut String, key: &str, value: &str) {

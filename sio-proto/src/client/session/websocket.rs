@@ -133,6 +133,7 @@ impl Session {
                     Revision::V4 => text,
                     Revision::V3 => self.dialect.resolve(text),
                 };
+                self.note_stay_away(&text, cx);
                 Packet::decode_text(self.revision, &text)
             }
             Arrival::Binary(bytes) => Packet::decode_binary(self.revision, bytes),

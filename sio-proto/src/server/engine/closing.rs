@@ -148,7 +148,8 @@ impl<'a> At<'a> {
             return Ok(self);
         }
         if let Some(link) = self.session.link.filter(|_| self.session.parked.is_none()) {
-            let frames = self.session.outbox.drain();
+            let last = self.core.stay_away();
+            let frames = self.session.outbox.drain().chain(last);
             let writes = &mut self.out.writes;
             writes.extend(frames.map(|frame| Write::Frame(link, frame)));
             writes.push(Write::Close(link, None));
@@ -160,7 +161,8 @@ impl<'a> At<'a> {
     /// forgotten.
     pub(super) fn close_parked(mut self) -> Ended<'a> {
         self.drop_candidate();
-        if let Some(asker) = self.take_parked() {
+        if let Some(mut asker) = self.take_parked() {
+            self.core.ask_to_stay_away(&mut asker);
             self.answer_poll(asker, alloc::vec![CLOSE]);
         }
         self.end(Reason::ForcedServerClose)

@@ -13,6 +13,7 @@
 use core::time::Duration;
 
 use super::{At, Core, Delivery, Input, Reason, SocketKey, State};
+use crate::Frame;
 use crate::server::Asker;
 
 impl Input<'_> {
@@ -133,11 +134,30 @@ impl Core {
 
     /// Returns the asker of a request that opens no session. If another process serves new
     /// connections, its connection ends with the answer.
-    pub(crate) const fn turned_away(&self, asker: Asker) -> Asker {
+    pub(crate) fn turned_away(&self, mut asker: Asker) -> Asker {
+        self.ask_to_stay_away(&mut asker);
         match self.hands_over {
             true => asker.closing(),
             false => asker,
         }
+    }
+
+    /// Tells the client of a request how long to stay away, if the server says so.
+    pub(crate) fn ask_to_stay_away(&self, asker: &mut Asker) {
+        if let Some(pause) = self.pause {
+            let seconds = pause.as_millis().div_ceil(1000);
+            asker.header("Retry-After", alloc::format!("{seconds}"));
+        }
+    }
+
+    /// The packet that tells a client on a websocket how long to stay away, if the server says so. It
+    /// is a noop with words behind it, which genuine clients ignore.
+    pub(crate) fn stay_away(&mut self) -> Option<Frame> {
+        let pause = self.pause?;
+        let words = alloc::format!("6{{\"after\":{}}}", pause.as_millis());
+        Some(Frame::text(&mut self.buffer, |buffer| {
+            buffer.extend_from_slice(words.as_bytes())
+        }))
     }
 
     /// Whether sessions leave because the server shuts down.

@@ -156,8 +156,10 @@ impl Input<'_> {
                 spread,
                 patience,
                 handover,
+                pause,
             } => {
                 self.shard.core.hands_over = handover;
+                self.shard.core.pause = pause;
                 self.drain(spread, patience);
             }
             Command::Shutdown { reason } => self.shut_down(reason),

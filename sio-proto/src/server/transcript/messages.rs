@@ -224,9 +224,14 @@ pub(super) fn put_command(line: &mut Line<'_>, command: &Command) {
             spread,
             patience,
             handover,
+            pause,
         } => {
             line.word("drain").duration(*spread).duration(*patience);
             line.flag(*handover, "handover", "alone");
+            match pause {
+                Some(pause) => line.duration(*pause),
+                None => line.word("-"),
+            };
         }
         Command::Shutdown { reason } => {
             line.word("shutdown").payload(reason.as_str().as_bytes());
@@ -257,6 +262,7 @@ pub(super) fn command(verb: &str, words: &mut Words<'_>) -> Result<Option<Comman
             spread: words.duration("how long sessions are spread")?,
             patience: words.duration("how long work is waited for")?,
             handover: words.flag("handover or alone", "handover", "alone")?,
+            pause: words.optional_duration("how long clients stay away")?,
         },
         "shutdown" => Command::Shutdown { reason: reason(words)? },
         _ => return Ok(None),

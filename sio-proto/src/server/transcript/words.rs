@@ -180,6 +180,14 @@ impl<'a> Words<'a> {
         }
     }
 
+    /// A duration, or `-` if there is none.
+    pub(super) fn optional_duration(&mut self, what: &'static str) -> Result<Option<Duration>, Problem> {
+        match self.skip("-") {
+            true => Ok(None),
+            false => self.duration(what).map(Some),
+        }
+    }
+
     /// Checks that no word follows.
     pub(super) const fn end(&self) -> Result<(), Problem> {
         match self.is_empty() {
