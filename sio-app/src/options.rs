@@ -154,10 +154,10 @@ pub struct Options {
     /// less than the time that the service manager gives the process to end. It should be more than
     /// twice [`Options::shutdown_drain`] and two seconds, so that clients can close their side.
     pub shutdown_timeout: Duration,
-    /// How long clients are told to stay away when the server shuts down. Default none: they are told
-    /// nothing. Clients of this project do as they are told; genuine clients ignore it and come back
-    /// after a time of their own (docs/protocol/extensions.md §1). Set it to the time that passes
-    /// until the next process serves.
+    /// How long clients are told to stay away when the server shuts down. Default none: they are
+    /// told nothing. Clients of this project do as they are told; genuine clients ignore it and
+    /// come back after a time of their own (docs/protocol/extensions.md §1). Set it to the time
+    /// that passes until the next process serves.
     pub shutdown_pause: Option<Duration>,
     /// Who serves the address when this server has ended. Default [`Handover::None`]: nobody, as
     /// far as this server knows. `docs/deploy.md` explains all choices.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use client::{Network, World, emit};
 use sio_proto::client::{ClientConfig, EmitError, NotSent, Offline, OnRefused, Outcome, Transport};
+use sio_proto::server::Command;
 use sio_proto::{ByteString, Config, Time};
 
 fn world(config: ClientConfig) -> World {
@@ -494,4 +495,33 @@ fn settings_are_checked() {
         assert!(wrong.validate().is_err());
     }
     let _ = (Time::ZERO, ByteString::new());
+}
+
+/// A server of this project that goes away says how long to stay away (docs/protocol/extensions.md
+/// §1).
+#[test]
+fn a_client_stays_away_for_as_long_as_the_server_says() {
+    for transports in [vec![Transport::Polling], vec![Transport::WebSocket]] {
+        for (pause, waits) in [(None, 1000), (Some(7), 7000), (Some(600), 60_000)] {
+            let (mut world, _) = connected(ClientConfig::default().transports(transports.clone()));
+            let before = world.attempts.len();
+            let now = world.now;
+            world.server.shard(now, |shard, out| {
+                let command = Command::Drain {
+                    spread: Duration::ZERO,
+                    patience: Duration::ZERO,
+                    handover: false,
+                    pause: pause.map(Duration::from_secs),
+                };
+                shard.handle_command(now, command, out);
+            });
+            world.pass(70_000);
+            let next = world.attempts[before].saturating_since(now).as_millis();
+            assert!(
+                (waits..waits + 500).contains(&next),
+                "{next} for {pause:?}: {:?}",
+                world.log
+            );
+        }
+    }
 }

@@ -61,7 +61,8 @@ pub enum Command {
         /// answers that end a session and those that refuse a new one end their connection, too:
         /// the client's next connection leads to the other process.
         handover: bool,
-        /// How long clients that understand it are told to stay away (docs/protocol/extensions.md §1).
+        /// How long clients that understand it are told to stay away (docs/protocol/extensions.md
+        /// §1).
         pause: Option<Duration>,
     },
     /// Closes every session at once, with this reason. From now on new sessions are refused.

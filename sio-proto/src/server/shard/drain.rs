@@ -150,8 +150,8 @@ impl Core {
         }
     }
 
-    /// The packet that tells a client on a websocket how long to stay away, if the server says so. It
-    /// is a noop with words behind it, which genuine clients ignore.
+    /// The packet that tells a client on a websocket how long to stay away, if the server says so.
+    /// It is a noop with words behind it, which genuine clients ignore.
     pub(crate) fn stay_away(&mut self) -> Option<Frame> {
         let pause = self.pause?;
         let words = alloc::format!("6{{\"after\":{}}}", pause.as_millis());
