@@ -5,6 +5,7 @@ use std::future::Future;
 use std::task::{Context, Poll, Waker};
 
 use serde::Serialize;
+use sio_proto::server::Sent;
 
 use crate::turn::call::{Failure, HandlerFuture, Owed, Started, StartedMiddleware};
 use crate::turn::refusal::Refusal;
@@ -24,6 +25,12 @@ pub trait Outcome: Sized {
 }
 
 impl Outcome for () {
+    fn finish(self) -> Result<(), Box<Failure>> {
+        Ok(())
+    }
+}
+
+impl Outcome for Sent {
     fn finish(self) -> Result<(), Box<Failure>> {
         Ok(())
     }
@@ -49,6 +56,12 @@ pub trait Reply: Sized {
 }
 
 impl Reply for () {
+    fn finish(self, _: Option<Owed>) -> Result<(), Box<Failure>> {
+        Ok(())
+    }
+}
+
+impl Reply for Sent {
     fn finish(self, _: Option<Owed>) -> Result<(), Box<Failure>> {
         Ok(())
     }
