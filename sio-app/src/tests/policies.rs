@@ -1,4 +1,5 @@
-//! What becomes of messages for clients that do not take them, and how the application learns of it.
+//! What becomes of messages for clients that do not take them, and how the application learns of
+//! it.
 
 use std::sync::{Mutex, mpsc};
 
@@ -263,7 +264,8 @@ fn what_has_a_number_is_not_merged() {
     assert!(offsets.is_sorted() && events.len() == 5, "{events:?}");
 }
 
-/// `ready` waits until at most half of the queue is in use, can be dropped, and ends with the socket.
+/// `ready` waits until at most half of the queue is in use, can be dropped, and ends with the
+/// socket.
 #[test]
 fn ready_waits_for_room() {
     let io = narrow(1, 10);
@@ -300,7 +302,8 @@ fn ready_waits_for_room() {
     assert!(matches!(ready.poll(&mut cx), Poll::Ready(Err(EmitError::Disconnected))));
 }
 
-/// A handler that emits much in a row to a client that reads does not reach the limits of the queue.
+/// A handler that emits much in a row to a client that reads does not reach the limits of the
+/// queue.
 #[test]
 fn a_burst_to_a_client_that_reads_is_no_wait() {
     let io = server(1);
