@@ -149,7 +149,7 @@ mod wildcard;
 pub use args::{ArgsError, Binary, Data, Raw, RawArgs};
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
-pub use error::{EmitError, HandlerError, RegisterError};
+pub use error::{EmitError, HandlerError, RegisterError, Unsent};
 #[cfg(feature = "tls")]
 pub use link::tls::{Tls, TlsError};
 pub use options::{Handover, Options};

@@ -118,7 +118,8 @@ pub use sio_app::{
     MiddlewareResult, Mount, Namespace, NotRecovered, Offset, OffsetError, Options, OriginPattern, OriginPatternError,
     OriginRule, Origins, Peer, Policy, Priority, Queued, Raw, RawArgs, Ready, Reason, RecoveryConfig, Refusal, Refused,
     RegisterError, ResponseHeaders, ResumeError, Resumed, Ring, Room, RoomEvent, RoomSince, Rooms, SameSite, Sent,
-    Sleep, Socket, SocketEmitter, SocketId, State, TransportKind, Transports, WireId, args, client, codec, handler,
+    Sleep, Socket, SocketEmitter, SocketId, State, TransportKind, Transports, Unsent, WireId, args, client, codec,
+    handler,
 };
 #[cfg(feature = "tls")]
 pub use sio_app::{Tls, TlsError, rustls};
