@@ -69,7 +69,7 @@ pub(crate) struct State {
     loads: Vec<Option<(SessionKey, Weak<Load>)>>,
     pub(crate) packets_out: u64,
     pub(crate) unwritten: Unwritten,
-    sleeps: Sleeps,
+    pub(super) sleeps: Sleeps,
     /// When the credentials of sockets end.
     pub(crate) expiries: Expiries,
     /// Whether the server shuts down and still has sessions in this shard.
@@ -241,6 +241,10 @@ impl ShardCell {
             let now = state.time(turn);
             let result = input(&mut state, now, out);
             self.note_rooms(&state, turn);
+            if !out.collisions.is_empty() {
+                let collisions = out.collisions.drain(..);
+                turn.collide(collisions.filter_map(|collision| state.find(collision.socket)));
+            }
             if !out.writes.is_empty() || !out.deliveries.is_empty() {
                 self.settle(&mut state, turn, out);
             }
@@ -509,6 +513,7 @@ impl ShardCell {
         turn.batch.with(|batch| {
             turn.outputs.with(|out| {
                 loop {
+                    let mut roomy = Vec::new();
                     let more = {
                         let mut state = self.state.lock_for("flush");
                         let now = state.time(turn);
@@ -518,9 +523,13 @@ impl ShardCell {
                         }
                         state.packets_out += out.writes.iter().map(Write::packets).sum::<usize>() as u64;
                         batch.collect(&state.links, out);
+                        if state.shard.has_roomy() {
+                            roomy = state.take_roomy();
+                        }
                         more
                     };
                     batch.write(|id, link| self.block(turn, id, link));
+                    roomy.iter().for_each(|socket| socket.wake_awaiting_room());
                     if !more {
                         return;
                     }
@@ -552,35 +561,6 @@ impl ShardCell {
             (state.timer.replace(waker), state.armed)
         };
         armed
-    }
-
-    /// Adds an entry for a sleep until this time, or keeps the old entry. Returns `None` if the
-    /// time has come.
-    pub(crate) fn sleep(&self, until: Time, number: Option<u64>, waker: &Waker) -> Option<u64> {
-        let (now, waker) = ((self.runtime.now)(), waker.clone());
-        let (number, _old, wake) = {
-            let mut state = self.state.lock_for("sleep");
-            let (number, old) = state.sleeps.wait(now, until, number, waker);
-            let wake = number.and_then(|_| state.come_by(until));
-            (number, old, wake)
-        };
-        if let Some(timer) = wake {
-            timer.wake();
-        }
-        number
-    }
-
-    /// Removes the entry of a sleep whose future has been dropped.
-    pub(crate) fn wake_up(&self, until: Time, number: u64) {
-        let waker = self.state.lock_for("forget sleep").sleeps.forget(until, number);
-        drop(waker);
-    }
-
-    /// Wakes the sleeps that are over.
-    pub(crate) fn wake_sleepers(&self) {
-        let now = (self.runtime.now)();
-        let due = self.state.lock_for("wake sleepers").sleeps.take_due(now);
-        due.into_iter().for_each(Waker::wake);
     }
 
     /// Drops all sockets, so that nothing refers to the server any more, and ends all sleeps,
@@ -636,6 +616,13 @@ impl State {
         })
     }
 
+    /// Takes the sockets whose queues have room again.
+    fn take_roomy(&mut self) -> Vec<Arc<SocketCell>> {
+        let mut keys = Vec::new();
+        self.shard.take_roomy(&mut keys);
+        keys.into_iter().filter_map(|key| self.find(key)).collect()
+    }
+
     /// Returns the handle of a socket.
     pub(crate) fn find(&self, key: SocketKey) -> Option<Arc<SocketCell>> {
         self.socket(key).cloned()
@@ -681,7 +668,7 @@ impl State {
 
     /// Returns the timer task's waker, if the task has to come by this time and plans to come
     /// later.
-    fn come_by(&mut self, next: Time) -> Option<Waker> {
+    pub(super) fn come_by(&mut self, next: Time) -> Option<Waker> {
         if self.armed.is_some_and(|armed| armed <= next) {
             return None;
         }

@@ -9,6 +9,8 @@ use std::task::Waker;
 
 use sio_proto::Time;
 
+use crate::turn::shard::ShardCell;
+
 /// The sleeps of one shard, in the order in which they end.
 #[derive(Default)]
 pub(crate) struct Sleeps {
@@ -69,5 +71,35 @@ impl Sleeps {
     pub(crate) fn end(&mut self) -> Vec<Waker> {
         self.over = true;
         std::mem::take(&mut self.entries).into_values().collect()
+    }
+}
+
+impl ShardCell {
+    /// Adds an entry for a sleep until this time, or keeps the old entry. Returns `None` if the
+    /// time has come.
+    pub(crate) fn sleep(&self, until: Time, number: Option<u64>, waker: &Waker) -> Option<u64> {
+        let (now, waker) = ((self.runtime.now)(), waker.clone());
+        let (number, _old, wake) = self.ask("sleep", |state| {
+            let (number, old) = state.sleeps.wait(now, until, number, waker);
+            let wake = number.and_then(|_| state.come_by(until));
+            (number, old, wake)
+        });
+        if let Some(timer) = wake {
+            timer.wake();
+        }
+        number
+    }
+
+    /// Removes the entry of a sleep whose future has been dropped.
+    pub(crate) fn wake_up(&self, until: Time, number: u64) {
+        let waker = self.ask("forget sleep", |state| state.sleeps.forget(until, number));
+        drop(waker);
+    }
+
+    /// Wakes the sleeps that are over.
+    pub(crate) fn wake_sleepers(&self) {
+        let now = (self.runtime.now)();
+        let due = self.ask("wake sleepers", |state| state.sleeps.take_due(now));
+        due.into_iter().for_each(Waker::wake);
     }
 }
