@@ -18,6 +18,7 @@ use crate::turn::recovery::Recovery;
 use crate::turn::room_news::{RoomNews, RoomNotes};
 use crate::turn::shard::ShardCell;
 use crate::turn::socket::SocketCell;
+use crate::turn::survey::Surveys;
 
 pub(crate) struct Shards {
     pub(crate) runtime: Runtime,
@@ -28,6 +29,8 @@ pub(crate) struct Shards {
     /// Whether the application wants events of rooms.
     pub(crate) news: Arc<RoomNews>,
     pub(crate) recovery: Arc<Recovery>,
+    /// The broadcasts that wait for acknowledgements.
+    pub(crate) surveys: Arc<Surveys>,
     next: AtomicUsize,
 }
 
@@ -125,6 +128,7 @@ impl NewShards {
             directory,
             news,
             recovery,
+            surveys: Arc::new(Surveys::new(options)),
             next: AtomicUsize::new(0),
         }
     }

@@ -122,6 +122,7 @@ impl Inner {
     /// Drops all handlers and sockets.
     pub(crate) fn clear(&self) {
         self.shards.cells.iter().for_each(|cell| cell.clear());
+        self.shards.surveys.end();
         self.shards.recovery.clear(self.now());
         self.namespaces.clear();
         self.hooks.clear();
