@@ -49,10 +49,12 @@
   }
 
   /** 0.6: one socket, messages without names. */
-  function start06({ url, transport, name }) {
+  function start06({ url, transport, name, resumes }) {
     const { hostname, port } = new URL(url);
     const memory = new Memory(name);
-    const socket = new window.io.Socket(hostname, { port, rememberTransport: false, transports: [transport], reconnectionDelay: 100 });
+    const own = resumes ? RESUMING : { reconnectionDelay: 100 };
+    const socket = new window.io.Socket(hostname, { port, rememberTransport: false, transports: [transport], ...own });
+    if (resumes) resume06(socket, memory);
     for (const event of ['connect', 'disconnect', 'message', 'reconnect', 'connect_failed']) {
       socket.on(event, (...args) => memory.arrived(event, ...args));
     }
@@ -68,6 +70,46 @@
         else xhr.abort();
       },
       close: () => socket.disconnect(),
+    };
+  }
+
+  /** The options of a client of 0.6 that comes back quickly, in milliseconds. */
+  const RESUMING = {
+    reconnectionDelay: 10,
+    maxReconnectionAttempts: 1e9,
+    connectTimeout: 1500,
+    transportOptions: Object.fromEntries(['websocket', 'xhr-polling', 'jsonp-polling'].map((name) => [name, { timeout: 1500 }])),
+  };
+
+  /**
+   * The client of 0.6 forgets its session when it is disconnected. This page keeps the id, and the client comes back
+   * with it. A session that has come back gets no frame with its id, so its first bytes say that it is connected.
+   */
+  function resume06(socket, memory) {
+    const { transport } = socket;
+    const { onData, onDisconnect } = transport;
+    let id = null;
+    socket.on('connect', () => { id = transport.sessionid; });
+    socket.on('connecting', () => {
+      transport.sessionid = id;
+      // The client never lets go of a websocket that timed out. When it closes later, the client would take this for the
+      // end of its present one.
+      const old = transport.socket;
+      if (!old) return;
+      old.onclose = old.onmessage = old.onerror = null;
+      old.close();
+    });
+    transport.onData = function (data) {
+      if (this.sessionid && !this.connected) this.onConnect();
+      return onData.call(this, data);
+    };
+    transport.onDisconnect = function () {
+      // The session has ended. The next one is new.
+      if (this.xhr?.readyState === 4 && this.xhr.status === 400) {
+        memory.arrived('(refused)');
+        id = null;
+      }
+      return onDisconnect.call(this);
     };
   }
 

@@ -10,15 +10,21 @@ const program = process.env.SIO_PROGRAM;
 export class OwnServer {
   #child;
 
-  constructor(port) {
+  #options;
+
+  constructor(port, options) {
     this.port = port;
     this.base = `http://127.0.0.1:${port}`;
+    this.#options = options;
   }
 
-  /** Starts another server of the kind under test, on its own port. The server is killed when the test ends, if it still runs. */
-  static async start(t) {
+  /**
+   * Starts another server of the kind under test, on its own port, with these options besides. The server is killed when
+   * the test ends, if it still runs.
+   */
+  static async start(t, options = []) {
     if (!program) throw new Error('SIO_PROGRAM must name the conformance server; `cargo xtask interop` sets it');
-    const server = new OwnServer(await freePorts(3));
+    const server = new OwnServer(await freePorts(3), options);
     t.after(() => server.#child?.kill('SIGKILL'));
     await server.begin();
     return server;
@@ -26,7 +32,7 @@ export class OwnServer {
 
   /** Starts the server on the same port as before. */
   async begin() {
-    const words = ['--runtime', process.env.SIO_RUNTIME, '--port', String(this.port)];
+    const words = ['--runtime', process.env.SIO_RUNTIME, '--port', String(this.port), ...this.#options];
     const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'ignore'] });
     this.#child = child;
     let printed = '';

@@ -26,6 +26,7 @@ mod ends;
 mod exchanges;
 mod extractors;
 mod fairness;
+mod history;
 mod hooks;
 mod keeping;
 mod orders;

@@ -110,11 +110,11 @@ pub use sio_app::{
     BroadcastAnswers, ByteString, Bytes, ClientFiles, ClientFilesError, Comeback, Config, ConfigError, ConnectionError,
     Cookie, Cors, CorsOrigins, Count, Counters, Data, EmitError, Emitter, EngineHandler, EngineMessage, EngineSocket,
     Extension, Extract, Generation, Generations, Gone, HandlerError, HandlerId, HandlerResult, Handshake, HeaderError,
-    HostPattern, HostPatternError, Hosts, HttpRequest, HttpResponse, Incoming, Io, Legacy06, Legacy09, Method, Metrics,
-    MiddlewareResult, Mount, Namespace, NotRecovered, Options, OriginPattern, OriginPatternError, OriginRule, Origins,
-    Peer, Priority, Raw, RawArgs, Reason, RecoveryConfig, Refusal, Refused, RegisterError, ResponseHeaders, RoomEvent,
-    Rooms, SameSite, Sleep, Socket, SocketEmitter, SocketId, State, TimedEmitter, TransportKind, Transports, WireId,
-    args, codec, handler,
+    HistoryEvent, HostPattern, HostPatternError, Hosts, HttpRequest, HttpResponse, Incoming, Io, Legacy06, Legacy09,
+    Method, Metrics, MiddlewareResult, Mount, Namespace, NotRecovered, Offset, OffsetError, Options, OriginPattern,
+    OriginPatternError, OriginRule, Origins, Peer, Priority, Raw, RawArgs, Reason, RecoveryConfig, Refusal, Refused,
+    RegisterError, ResponseHeaders, ResumeError, Resumed, Ring, Room, RoomEvent, RoomSince, Rooms, SameSite, Sleep,
+    Socket, SocketEmitter, SocketId, State, TimedEmitter, TransportKind, Transports, WireId, args, codec, handler,
 };
 #[cfg(feature = "tls")]
 pub use sio_app::{Tls, TlsError, rustls};

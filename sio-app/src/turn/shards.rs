@@ -12,6 +12,7 @@ use crate::rated::Warnings;
 use crate::runtime::Runtime;
 use crate::turn::application::Application;
 use crate::turn::directory::{Bits, Directory, Watch};
+use crate::turn::history::Histories;
 use crate::turn::load::Loads;
 use crate::turn::quota::SharedQuota;
 use crate::turn::recovery::Recovery;
@@ -31,6 +32,7 @@ pub(crate) struct Shards {
     pub(crate) recovery: Arc<Recovery>,
     /// The broadcasts that wait for acknowledgements.
     pub(crate) surveys: Arc<Surveys>,
+    pub(crate) histories: Histories,
     next: AtomicUsize,
 }
 
@@ -129,6 +131,7 @@ impl NewShards {
             news,
             recovery,
             surveys: Arc::new(Surveys::new(options)),
+            histories: Histories::new(options, runtime),
             next: AtomicUsize::new(0),
         }
     }
