@@ -396,8 +396,8 @@ impl Namespace {
         self.all().local()
     }
 
-    /// Sets how long acknowledgements may take: `namespace.timeout(limit).emit_with_ack(…)` asks all
-    /// sockets.
+    /// Sets how long acknowledgements may take: `namespace.timeout(limit).emit_with_ack(…)` asks
+    /// all sockets.
     pub fn timeout(&self, timeout: Duration) -> TimedEmitter {
         self.all().timeout(timeout)
     }
