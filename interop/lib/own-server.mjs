@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import net from 'node:net';
-import { until, within } from './wait.mjs';
+import { sleep, until, within } from './wait.mjs';
 
 const program = process.env.SIO_PROGRAM;
 
@@ -38,6 +38,20 @@ export class OwnServer {
     let printed = '';
     child.stdout.on('data', (text) => { printed += text; });
     await until(() => printed.includes(`listening ${this.port}`), () => `the server to listen; it printed ${JSON.stringify(printed)}`, 20_000);
+  }
+
+  /**
+   * Starts the next process while this one still runs, asks this one to go, and waits until the next one serves. Both
+   * need the option that lets two processes listen on the same ports.
+   */
+  async replace() {
+    const old = this.#child;
+    const begun = this.begin();
+    await sleep(500);
+    const end = once(old, 'exit');
+    old.kill('SIGTERM');
+    await within(end, 'the end of the old server', 20_000);
+    await begun;
   }
 
   /** Ends the server with this signal, and returns its exit code: null if the signal itself ended it. */

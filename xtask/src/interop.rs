@@ -45,7 +45,7 @@ const OLD_CLIENTS: &[&str] = &["0.6.18", "0.7.11", "0.8.7", "0.9.17"];
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 const SUITE_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// The suites that have a full form, and the most time for each of them in this form.
-const FULL_SUITES: &[&str] = &["cuts"];
+const FULL_SUITES: &[&str] = &["cuts", "crowd"];
 const FULL_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 struct Options {

@@ -3,8 +3,8 @@
 //! ```text
 //! cargo xtask check   [--only STEPS] [--skip STEPS]     everything that needs Rust alone
 //! cargo xtask clients [--only VERSIONS]                 genuine browser clients into clients/
-//! cargo xtask operate [--only RUNS] [--runtime NAMES] [--server PROGRAM]
-//!                                                       shutdown and want of descriptors, with many clients
+//! cargo xtask operate [--only RUNS] [--full] [--runtime NAMES] [--server PROGRAM]
+//!                                                       shutdown, want of descriptors, clients that do not read
 //! cargo xtask hostile [--only CASES] [--list] [--full] [--runtime NAMES] [--server PROGRAM]
 //!                                                       attacks, and what the server may lose by each
 //! cargo xtask leaks   [--full] [--seed N] [--runtime NAMES] [--server PROGRAM]
@@ -54,7 +54,7 @@ use workspace::Workspace;
 const USAGE: &str = "\
 usage: cargo xtask check   [--only STEPS] [--skip STEPS]
        cargo xtask clients [--only VERSIONS]
-       cargo xtask operate [--only RUNS] [--runtime NAMES] [--server PROGRAM]
+       cargo xtask operate [--only RUNS] [--full] [--runtime NAMES] [--server PROGRAM]
        cargo xtask hostile [--only CASES] [--list] [--full] [--runtime NAMES] [--server PROGRAM]
        cargo xtask leaks   [--full] [--seed N] [--runtime NAMES] [--server PROGRAM]
        cargo xtask replay  FILE

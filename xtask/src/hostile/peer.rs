@@ -215,6 +215,27 @@ impl Peer {
         }
     }
 
+    /// Returns the payloads of the messages that have come, without waiting.
+    pub(crate) fn waiting_messages(&mut self) -> Outcome<Vec<Vec<u8>>> {
+        self.stream.set_nonblocking(true).when("not waiting")?;
+        let mut buffer = [0; 4096];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(Failure::new("the server has ended the connection")),
+                Ok(read) => self.heard.extend_from_slice(&buffer[..read]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_late(&error) => break,
+                Err(error) => return Err(error).when("reading"),
+            }
+        }
+        let mut messages = Vec::new();
+        while let Some((_, payload)) = self.take_frame()? {
+            messages.push(payload);
+        }
+        self.stream.set_nonblocking(false).when("waiting")?;
+        Ok(messages)
+    }
+
     /// Reads messages until one has this beginning.
     pub(crate) fn message_with(&mut self, beginning: &str) -> Outcome<String> {
         loop {
