@@ -128,6 +128,7 @@
 
 pub mod adapter;
 pub mod args;
+pub mod client;
 
 mod error;
 mod guarded;
@@ -151,7 +152,7 @@ pub use bytestring::ByteString;
 pub use error::{AckError, EmitError, HandlerError, RegisterError};
 #[cfg(feature = "tls")]
 pub use link::tls::{Tls, TlsError};
-pub use options::Options;
+pub use options::{Handover, Options};
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use sio_proto::codec;
