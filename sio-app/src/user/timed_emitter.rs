@@ -69,9 +69,10 @@ impl TimedEmitter {
     /// without an answer, with the reason ([`AckError`](crate::AckError)). These recipients are
     /// known before the time limit: a client that disconnects; a client whose queue is full, which
     /// stays connected; a client whose answer has another type or too many bytes; and a client of
-    /// 0.6, which gets the event and cannot answer. Sockets that join later are not asked. In a
-    /// namespace with recovery, clients that are away are not asked, either, and nothing is kept
-    /// for them.
+    /// 0.6, which gets the event and cannot answer. A [policy](Emitter::policy) does not count,
+    /// because the result says what a full queue has cost. Sockets that join later are not asked.
+    /// In a namespace with recovery, clients that are away are not asked, either, and nothing is
+    /// kept for them.
     ///
     /// An answer is read as the type `T`, in the same way as the answer to
     /// [`Socket::emit_with_ack`](crate::Socket::emit_with_ack): a tuple takes several arguments.
