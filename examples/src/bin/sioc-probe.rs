@@ -63,14 +63,7 @@ async fn main() {
     if let Err(error) = socket.connect() {
         arguments.refuse(error);
     }
-    let (tell, mut lines) = mpsc::unbounded_channel();
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if tell.send(line).is_err() {
-                break;
-            }
-        }
-    });
+    let mut lines = commands();
     let mut probe = Probe::new(socket);
     let mut acks = FuturesUnordered::new();
     loop {
@@ -91,6 +84,20 @@ async fn main() {
     let goodbye = async { while states.next_state().await.is_some() {} };
     let _ = tokio::time::timeout(Duration::from_millis(500), goodbye).await;
     exit(0);
+}
+
+/// Reads the lines of the standard input, on a thread of its own.
+#[expect(clippy::disallowed_methods, reason = "the standard input blocks its reader")]
+fn commands() -> mpsc::UnboundedReceiver<String> {
+    let (tell, lines) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if tell.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
 }
 
 fn client(arguments: &Arguments) -> Result<(Client, Socket), Box<dyn std::error::Error>> {
