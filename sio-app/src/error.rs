@@ -23,6 +23,9 @@ pub enum EmitError {
     /// The message was volatile, and the transport is busy.
     #[error("the transport is busy and the message was volatile")]
     Dropped,
+    /// The key of a [`Policy`](crate::Policy) is longer than 256 bytes.
+    #[error("the key of the policy is too long")]
+    KeyTooLong,
     /// The client's generation, or the server's [`Config::parser`](sio_proto::Config::parser),
     /// cannot carry the message.
     #[error("the client's generation cannot carry this message")]
@@ -42,6 +45,24 @@ pub enum EmitError {
     /// ([`Namespace::history`](crate::Namespace::history)). An event has one place in one history.
     #[error("an event to a room with a history is for this room alone")]
     SeveralHistories,
+}
+
+/// An event that was not sent: the reason, and its arguments, which the caller gets back
+/// ([`Socket::try_emit`](crate::Socket::try_emit)).
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Unsent<A> {
+    /// Why it was not sent.
+    #[source]
+    pub error: EmitError,
+    /// The arguments.
+    pub args: A,
+}
+
+impl<A> From<Unsent<A>> for EmitError {
+    fn from(unsent: Unsent<A>) -> Self {
+        unsent.error
+    }
 }
 
 impl From<SendError> for EmitError {
