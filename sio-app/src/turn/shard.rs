@@ -574,6 +574,11 @@ impl ShardCell {
         armed
     }
 
+    /// Returns the time of the runtime.
+    pub(crate) fn now(&self) -> Time {
+        (self.runtime.now)()
+    }
+
     /// Adds an entry for a sleep until this time, or keeps the old entry. Returns `None` if the
     /// time has come.
     pub(crate) fn sleep(&self, until: Time, number: Option<u64>, waker: &Waker) -> Option<u64> {

@@ -197,7 +197,8 @@ async fn burst(socket: Socket, (n, size): (usize, usize)) {
 static NUMBERING: AtomicBool = AtomicBool::new(false);
 
 /// Sends the numbers from 1 to `n` to all, one every `millis` milliseconds. There is one run at a
-/// time, which goes on when its sender is gone.
+/// time, which goes on when its sender is gone. It ends early when the server shuts down, because
+/// the shutdown waits for handlers.
 async fn numbered(socket: Socket, (n, millis): (usize, u64)) {
     let Some(io) = socket.io() else { return };
     if NUMBERING.swap(true, Ordering::Relaxed) {
@@ -205,6 +206,9 @@ async fn numbered(socket: Socket, (n, millis): (usize, u64)) {
     }
     let n = n.min(100_000);
     for i in 1..=n {
+        if io.is_closing() {
+            return;
+        }
         io.emit("num", i);
         io.sleep(Duration::from_millis(millis.min(1000))).await;
     }
