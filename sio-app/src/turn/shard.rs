@@ -171,6 +171,17 @@ impl ShardCell {
         });
     }
 
+    /// Forgets the acknowledgements with this id that these sockets owe.
+    pub(crate) fn forget_acks(self: &Arc<Self>, id: u64, sockets: &[SocketKey]) {
+        turn::act(self.runtime, |turn| {
+            self.input("forget acks", turn, |state, now, out| {
+                for socket in sockets {
+                    state.shard.forget_ack(now, *socket, id, out);
+                }
+            });
+        });
+    }
+
     /// Ends a raw session.
     pub(crate) fn close_engine(self: &Arc<Self>, session: SessionKey) {
         turn::act(self.runtime, |turn| {
@@ -561,6 +572,11 @@ impl ShardCell {
             (state.timer.replace(waker), state.armed)
         };
         armed
+    }
+
+    /// Returns the time of the runtime.
+    pub(crate) fn now(&self) -> Time {
+        (self.runtime.now)()
     }
 
     /// Drops all sockets, so that nothing refers to the server any more, and ends all sleeps,
