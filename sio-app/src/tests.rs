@@ -32,6 +32,7 @@ mod pipelining;
 mod polls;
 mod recovery;
 mod rooms;
+mod stored;
 mod several;
 
 thread_local! {

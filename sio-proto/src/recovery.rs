@@ -40,6 +40,7 @@ mod tests;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -195,6 +196,12 @@ impl<M, D> Recovery<M, D> {
             next_namespace: 0,
             next_record: 0,
         }
+    }
+
+    /// How long clients are waited for, and messages kept.
+    #[must_use]
+    pub const fn window(&self) -> Duration {
+        self.config.window
     }
 
     /// How many records there are, of clients who are there and of those who are away.

@@ -85,7 +85,7 @@ const APP: House = House {
     floors: &[
         Floor {
             name: "ground",
-            modules: &["lock", "runtime", "rated", "trim", "args", "error", "guarded"],
+            modules: &["lock", "runtime", "rated", "trim", "args", "error", "guarded", "store"],
             apart: false,
         },
         Floor {

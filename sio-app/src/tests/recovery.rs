@@ -13,7 +13,7 @@ use crate::{Binary, Comeback, Config, EmitError, Io, NotRecovered, Options, Reco
 thread_local!(static DRAWN: Cell<u32> = const { Cell::new(0) });
 
 /// A runtime whose random bytes differ each time.
-const DRAWING: Runtime = Runtime {
+pub(super) const DRAWING: Runtime = Runtime {
     fill: |out| {
         DRAWN.set(DRAWN.get() + 1);
         let number = DRAWN.get().to_le_bytes();
@@ -23,7 +23,7 @@ const DRAWING: Runtime = Runtime {
     ..RUNTIME
 };
 
-fn settings() -> RecoveryConfig {
+pub(super) fn settings() -> RecoveryConfig {
     RecoveryConfig::default().window(Duration::from_secs(10))
 }
 
@@ -38,20 +38,20 @@ fn recovering(shards: usize, settings: RecoveryConfig) -> Io {
 }
 
 /// A client, with what it keeps to come back.
-struct Client {
-    driven: Driven,
-    sid: String,
-    pid: String,
+pub(super) struct Client {
+    pub(super) driven: Driven,
+    pub(super) sid: String,
+    pub(super) pid: String,
     /// What was written behind the answer to its CONNECT.
-    first: Vec<String>,
+    pub(super) first: Vec<String>,
 }
 
 impl Client {
-    fn new(io: &Io) -> Self {
+    pub(super) fn new(io: &Io) -> Self {
         Self::with(io, "40")
     }
 
-    fn back(io: &Io, pid: &str, offset: Option<&str>) -> Self {
+    pub(super) fn back(io: &Io, pid: &str, offset: Option<&str>) -> Self {
         Self::with(io, &show(pid, offset))
     }
 
@@ -74,18 +74,18 @@ impl Client {
         }
     }
 
-    fn packets(&mut self) -> Vec<String> {
+    pub(super) fn packets(&mut self) -> Vec<String> {
         packets(&mut self.driven)
     }
 
-    fn cut(self) -> String {
+    pub(super) fn cut(self) -> String {
         drop(self.driven);
         run_tasks();
         self.pid
     }
 }
 
-fn show(pid: &str, offset: Option<&str>) -> String {
+pub(super) fn show(pid: &str, offset: Option<&str>) -> String {
     match offset {
         Some(offset) => format!(r#"40{{"pid":"{pid}","offset":"{offset}"}}"#),
         None => format!(r#"40{{"pid":"{pid}"}}"#),
@@ -108,12 +108,12 @@ fn packets(driven: &mut Driven) -> Vec<String> {
 }
 
 /// Splits an event into what was sent and its offset.
-fn parts(packet: &str) -> (&str, &str) {
+pub(super) fn parts(packet: &str) -> (&str, &str) {
     let (sent, offset) = packet.rsplit_once(",\"").expect("an offset");
     (sent, offset.trim_end_matches("\"]"))
 }
 
-fn sent(packets: &[String]) -> Vec<&str> {
+pub(super) fn sent(packets: &[String]) -> Vec<&str> {
     packets.iter().map(|packet| parts(packet).0).collect()
 }
 

@@ -110,6 +110,7 @@ pub(super) fn recognise(socket: &Arc<SocketCell>, table: &Table) -> bool {
         match recovery.recognise(&socket.namespace, pid, shown.offset.as_str()) {
             Ok((former, old)) => {
                 seat.former = Some(former);
+                old.thaw();
                 socket.take_data_of(&old);
                 is_back = true;
             }

@@ -182,7 +182,6 @@ impl ShardCell {
         Forms::from_bits(self.forms.load(Ordering::Relaxed))
     }
 
-    #[cfg(test)]
     pub(crate) fn loads(&self) -> &Arc<Loads> {
         &self.loads
     }
@@ -520,6 +519,8 @@ impl ShardCell {
                         batch.collect(&state.links, out);
                         more
                     };
+                    // What a client gets is in the store before.
+                    self.recovery.settle(turn.now());
                     batch.write(|id, link| self.block(turn, id, link));
                     if !more {
                         return;

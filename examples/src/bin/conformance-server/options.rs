@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Returns the text of `--help`.
@@ -19,6 +20,8 @@ usage: conformance-server [--runtime NAME] --port P [OPTIONS]
 --guarded             limits by address and origins as sio has them by default, where any page
                       and any number of connections is served otherwise; and a hook that refuses
                       requests with a header field X-Refuse
+--store DIR           what port P+2 keeps to recover clients stands in this directory, for the next
+                      process
 --threads N           how many threads serve, and how many shards there are
 --ping-interval MS, --ping-timeout MS, --no-legacy, --deflate"
     )
@@ -59,6 +62,8 @@ pub(crate) struct Options {
     /// attacks need them.
     pub(crate) guarded: bool,
     pub(crate) threads: Option<usize>,
+    /// Where the records and messages of recovery are kept.
+    pub(crate) store: Option<PathBuf>,
 }
 
 impl Options {
@@ -74,6 +79,7 @@ impl Options {
             ping_timeout: None,
             no_legacy: false,
             guarded: false,
+            store: None,
             threads: std::env::var("WORKERS").ok().and_then(|n| n.parse().ok()),
         };
         while let Some(arg) = args.next() {
@@ -91,6 +97,7 @@ impl Options {
                 "--ping-interval" => options.ping_interval = Some(Duration::from_millis(number("--ping-interval")?)),
                 "--ping-timeout" => options.ping_timeout = Some(Duration::from_millis(number("--ping-timeout")?)),
                 "--threads" => options.threads = Some(number("--threads")?.clamp(1, 256) as usize),
+                "--store" => options.store = Some(args.next().ok_or("--store wants a directory")?.into()),
                 "--no-legacy" => options.no_legacy = true,
                 "--guarded" => options.guarded = true,
                 "--conformance" => options.mode = Mode::Suites,
