@@ -34,7 +34,15 @@ impl Server {
 
     fn try_start(runtime: &str, port: u16, store: &Path) -> Option<Self> {
         let mut process = Command::new(env!("CARGO_BIN_EXE_conformance-server"))
-            .args(["--runtime", runtime, "--threads", "2", "--ping-interval", "20000", "--store"])
+            .args([
+                "--runtime",
+                runtime,
+                "--threads",
+                "2",
+                "--ping-interval",
+                "20000",
+                "--store",
+            ])
             .arg(store)
             .args(["--port", &port.to_string()])
             .stdout(Stdio::piped())
@@ -79,7 +87,10 @@ impl Client {
     fn connect(server: &Server, connect: &str) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", server.port + 2)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let url = format!("ws://127.0.0.1:{}/socket.io/?EIO=4&transport=websocket", server.port + 2);
+        let url = format!(
+            "ws://127.0.0.1:{}/socket.io/?EIO=4&transport=websocket",
+            server.port + 2
+        );
         let (socket, _) = tungstenite::client(url, stream).unwrap();
         let mut client = Self {
             socket,
@@ -132,7 +143,9 @@ impl Client {
     fn number(&mut self) -> u64 {
         loop {
             let packet = self.packet();
-            let Some(event) = packet.strip_prefix("42") else { continue };
+            let Some(event) = packet.strip_prefix("42") else {
+                continue;
+            };
             let args: Vec<serde_json::Value> = serde_json::from_str(event).unwrap();
             self.offset = Some(args.last().unwrap().as_str().expect("an offset").to_owned());
             if args[0] == "num" {
@@ -175,7 +188,12 @@ fn nothing_is_lost(runtime: &str, end: fn(Server)) {
             cut.number();
         }
         let expected: Vec<u64> = (1..=*cut.heard.last().unwrap()).collect();
-        assert_eq!(cut.heard[before..], expected, "round {round}, after {:?}", began.elapsed());
+        assert_eq!(
+            cut.heard[before..],
+            expected,
+            "round {round}, after {:?}",
+            began.elapsed()
+        );
         // What was written, and was heard by nobody, comes too. Then this process begins to count.
         let mut rest = cut.heard.last().copied().unwrap();
         cut.say(r#"42["echo","end"]"#);
@@ -184,7 +202,14 @@ fn nothing_is_lost(runtime: &str, end: fn(Server)) {
             if packet.contains(r#""echo""#) {
                 break;
             }
-            let number: u64 = packet.strip_prefix(r#"42["num","#).unwrap().split(',').next().unwrap().parse().unwrap();
+            let number: u64 = packet
+                .strip_prefix(r#"42["num","#)
+                .unwrap()
+                .split(',')
+                .next()
+                .unwrap()
+                .parse()
+                .unwrap();
             assert_eq!(number, rest + 1);
             rest = number;
             cut.offset = Some(packet.rsplit('"').nth(1).unwrap().to_owned());
@@ -221,6 +246,10 @@ fn a_store_that_is_in_use_is_refused() {
         .output()
         .unwrap();
     assert_eq!(second.status.code(), Some(1));
-    assert!(String::from_utf8(second.stderr).unwrap().contains("the store is in use"));
+    assert!(
+        String::from_utf8(second.stderr)
+            .unwrap()
+            .contains("the store is in use")
+    );
     server.kill();
 }

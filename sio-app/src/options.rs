@@ -174,6 +174,13 @@ pub struct Options {
     /// as failed: the server goes on in memory, and fills the store again some seconds later. If it
     /// is too low, bursts of messages make this happen.
     pub max_store_queue_bytes: usize,
+    /// Most rooms with a history ([`Namespace::history`](crate::Namespace::history)). Default
+    /// 10,000. When there are more, the history of a room that has not been used for long goes;
+    /// clients of this room are told that they have missed something.
+    pub max_history_rooms: usize,
+    /// Most bytes of the histories of all rooms. Default 64 MiB. When there are more, histories of
+    /// rooms that have not been used for long go.
+    pub max_history_bytes: usize,
 }
 
 impl Default for Options {
@@ -210,6 +217,8 @@ impl Default for Options {
             recovery: None,
             store: None,
             max_store_queue_bytes: 16 << 20,
+            max_history_rooms: 10_000,
+            max_history_bytes: 64 << 20,
         }
     }
 }
@@ -306,5 +315,7 @@ setters! {
     shutdown_drain: Duration,
     shutdown_timeout: Duration,
     max_store_queue_bytes: usize,
+    max_history_rooms: usize,
+    max_history_bytes: usize,
     ; by hand client_files, recovery, store
 }

@@ -25,6 +25,7 @@ mod ends;
 mod exchanges;
 mod extractors;
 mod fairness;
+mod history;
 mod hooks;
 mod keeping;
 mod orders;
@@ -32,8 +33,8 @@ mod pipelining;
 mod polls;
 mod recovery;
 mod rooms;
-mod stored;
 mod several;
+mod stored;
 
 thread_local! {
     static NOW: Cell<u64> = const { Cell::new(0) };

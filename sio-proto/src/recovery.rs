@@ -32,6 +32,7 @@
 mod audience;
 mod away;
 mod change;
+mod history;
 mod log;
 mod record;
 mod saving;
@@ -57,6 +58,7 @@ use record::{Pid, Record};
 
 pub use audience::Audience;
 pub use change::{Change, SavedNamespace, SavedRecord, SavedStay};
+pub use history::{Entries, History, Ring, Since};
 pub use log::{Entry, Log, LogLimits, Truncated};
 
 /// The records of sockets and the logs of namespaces. `M` is a message as the caller keeps it, `D`

@@ -42,7 +42,9 @@ impl Table {
         // A repair would go back to an older state of the file, which clients are ahead of.
         let is_whole = guarded(|| database.check_integrity().map_err(of_database))?;
         if !is_whole {
-            return Err(StoreError::Damaged("pages of the file are not what was written".to_owned()));
+            return Err(StoreError::Damaged(
+                "pages of the file are not what was written".to_owned(),
+            ));
         }
         table.state = State::Open(database);
         Ok(table)
@@ -79,10 +81,7 @@ impl Table {
         })
     }
 
-    pub(crate) fn read(
-        &self,
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    pub(crate) fn read(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
         let State::Open(database) = &self.state else {
             return Ok(());
         };

@@ -59,7 +59,11 @@ fn filled(directory: &Path, count: u64) -> Rows {
 fn what_was_written_is_there_when_the_store_is_opened_again() {
     for sync in [Sync::System, Sync::Disk] {
         let directory = tempfile::tempdir().unwrap();
-        let store = Disk::at(directory.path()).sync(sync).timeout(Duration::from_secs(60)).open().unwrap();
+        let store = Disk::at(directory.path())
+            .sync(sync)
+            .timeout(Duration::from_secs(60))
+            .open()
+            .unwrap();
         store.write(&[row(2, 1, 1), row(2, 2, 2)]).unwrap();
         let gone = Row {
             value: None,
@@ -118,9 +122,13 @@ fn another_file_and_another_format_are_refused_or_set_aside() {
     let mut head = row(2, 1, 1);
     head.key = b"\0v".to_vec();
     let mut value = 9_u32.to_be_bytes().to_vec();
-    let check = head.key.iter().chain(&value).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let check = head
+        .key
+        .iter()
+        .chain(&value)
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
     value.extend_from_slice(&check.to_be_bytes());
     head.value = Some(value);
     store.write(&[head]).unwrap();

@@ -120,7 +120,11 @@ fn a_killed_server_has_lost_nothing() {
     io.socket(&sid).unwrap().emit("news", 4).unwrap();
     assert_eq!(sent(&back.packets()), [r#"42["news",4"#]);
     let other = Client::back(&io, &away_pid, None);
-    assert_eq!(other.first.len(), 3, "the message to its id, and one with an attachment");
+    assert_eq!(
+        other.first.len(),
+        3,
+        "the message to its id, and one with an attachment"
+    );
     drop((back, other));
     kill(io, &store);
 

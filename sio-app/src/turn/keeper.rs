@@ -14,8 +14,8 @@
 
 use std::any::TypeId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sio_proto::Time;
@@ -182,7 +182,8 @@ impl Keeper {
         }
         queue.noted = Vec::new();
         queue.bytes = 0;
-        self.written.store(self.pushed.load(Ordering::Acquire), Ordering::Release);
+        self.written
+            .store(self.pushed.load(Ordering::Acquire), Ordering::Release);
     }
 
     fn warn(&self, now: Time, result: Result<(), StoreError>) {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytestring::ByteString;
+use sio_proto::Time;
 use sio_proto::recovery::{RecordKey, SavedNamespace, SavedRecord, SavedStay};
 use sio_proto::server::Message;
-use sio_proto::Time;
 
 use crate::guarded::guarded;
 use crate::store::{Row, Store, StoreError, StoreReport};
@@ -123,7 +123,12 @@ impl Recovery {
         keeper.refill(now, |begin| {
             self.with("refill", |state| {
                 state.everything(&mut noted);
-                sockets.extend(state.machine.records().map(|(record, socket)| (record, Arc::clone(socket))));
+                sockets.extend(
+                    state
+                        .machine
+                        .records()
+                        .map(|(record, socket)| (record, Arc::clone(socket))),
+                );
                 begin();
             });
             noted

@@ -12,6 +12,7 @@ use crate::rated::Warnings;
 use crate::runtime::Runtime;
 use crate::turn::application::Application;
 use crate::turn::directory::{Bits, Directory, Watch};
+use crate::turn::history::Histories;
 use crate::turn::load::Loads;
 use crate::turn::quota::SharedQuota;
 use crate::turn::recovery::Recovery;
@@ -31,6 +32,7 @@ pub(crate) struct Shards {
     pub(crate) recovery: Arc<Recovery>,
     /// The key with which ids are made.
     pub(super) key: [u8; 16],
+    pub(crate) histories: Histories,
     next: AtomicUsize,
 }
 
@@ -133,6 +135,7 @@ impl NewShards {
             news,
             recovery,
             key,
+            histories: Histories::new(options, runtime),
             next: AtomicUsize::new(0),
         }
     }

@@ -12,7 +12,7 @@
 //! thrown away, so that it is never silent about a gap; entries, and with them trails, are bounded
 //! in bytes, number and age.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque, vec_deque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -193,14 +193,7 @@ impl<M> Log<M> {
     }
 
     /// Puts back a message that a store has kept. Messages come in the order of their numbers.
-    pub(super) fn restore(
-        &mut self,
-        sequence: u64,
-        times: (Time, Time),
-        audience: Audience,
-        bytes: usize,
-        message: M,
-    ) {
+    pub(super) fn restore(&mut self, sequence: u64, times: (Time, Time), audience: Audience, bytes: usize, message: M) {
         let is_next = self.entries.back().is_none_or(|newest| newest.sequence < sequence);
         if !is_next {
             return;
@@ -251,11 +244,7 @@ impl<M> Log<M> {
 
     /// Throws away what is too old.
     pub fn prune(&mut self, now: Time) {
-        while self
-            .entries
-            .front()
-            .is_some_and(|oldest| oldest.until <= now)
-        {
+        while self.entries.front().is_some_and(|oldest| oldest.until <= now) {
             self.drop_oldest();
         }
     }
@@ -322,12 +311,18 @@ impl<M> Log<M> {
     /// # Errors
     ///
     /// [`Truncated`] if some of them are not kept any more.
-    pub fn since(&self, after: u64) -> Result<impl Iterator<Item = &Entry<M>>, Truncated> {
+    pub fn since(&self, after: u64) -> Result<vec_deque::Iter<'_, Entry<M>>, Truncated> {
         if self.pruned > after {
             return Err(Truncated { pruned: self.pruned });
         }
         let first = self.entries.partition_point(|entry| entry.sequence <= after);
         Ok(self.entries.range(first..))
+    }
+
+    /// Every message that is kept, oldest first.
+    #[must_use]
+    pub fn all(&self) -> vec_deque::Iter<'_, Entry<M>> {
+        self.entries.iter()
     }
 
     /// What a socket with these stays has missed behind number `after`, oldest first. Messages to

@@ -11,7 +11,7 @@ use super::audience::{Audience, Stay};
 use super::change::{Change, SavedNamespace, SavedRecord, SavedStay};
 use super::log::{Log, Loss};
 use super::record::{Pid, Record};
-use super::{Expired, Namespace, Recovery, RecordKey};
+use super::{Expired, Namespace, RecordKey, Recovery};
 use crate::Time;
 use crate::id::siphash::siphash;
 
@@ -210,7 +210,12 @@ impl<M, D> Recovery<M, D> {
             network: saved.network,
             start: saved.start,
             bytes: weights.sum(),
-            next_stay: stays.iter().map(|stay| stay.ordinal).max().unwrap_or(0).saturating_add(1),
+            next_stay: stays
+                .iter()
+                .map(|stay| stay.ordinal)
+                .max()
+                .unwrap_or(0)
+                .saturating_add(1),
             stays: stays.into_iter().map(restored).collect(),
             forgotten: saved.forgotten,
             spoilt: saved.spoilt,
