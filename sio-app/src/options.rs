@@ -166,9 +166,9 @@ pub struct Options {
     /// and their handlers get the offset as a last argument, as with genuine servers.
     pub recovery: Option<RecoveryConfig>,
     /// Where recovery keeps its records and messages, so that the next process recovers the clients
-    /// of this one. Default none: then they are kept in memory. The crate `sio-store` has a store on
-    /// disk. Each turn writes what it has changed before it writes to its clients, so a slow store
-    /// makes everything slow.
+    /// of this one. Default none: then they are kept in memory. The crate `sio-store` has a store
+    /// on disk. Each turn writes what it has changed before it writes to its clients, so a slow
+    /// store makes everything slow.
     pub store: Option<Arc<dyn Store>>,
     /// How many bytes may wait for the store. Default 16 MiB. When there are more, the store counts
     /// as failed: the server goes on in memory, and fills the store again some seconds later. If it

@@ -34,6 +34,7 @@ mod away;
 mod change;
 mod history;
 mod log;
+mod outcome;
 mod record;
 mod saving;
 #[cfg(test)]
@@ -60,6 +61,7 @@ pub use audience::Audience;
 pub use change::{Change, SavedNamespace, SavedRecord, SavedStay};
 pub use history::{Entries, History, Ring, Since};
 pub use log::{Entry, Log, LogLimits, Truncated};
+pub use outcome::{Claimed, Expired, NotRecovered, Room};
 
 /// The records of sockets and the logs of namespaces. `M` is a message as the caller keeps it, `D`
 /// what the caller wants back with a record.
@@ -118,62 +120,6 @@ pub struct Opening<D> {
     /// Unpredictable bytes, for the secret.
     pub random: [u8; 18],
     /// What the caller wants back.
-    pub data: D,
-}
-
-/// A socket that has come back.
-#[derive(Debug)]
-pub struct Claimed<'a, M> {
-    /// Its public id.
-    pub sid: Sid,
-    /// The rooms that it was in, that of its own id not among them.
-    pub rooms: Vec<ByteString>,
-    /// What it has missed, oldest first.
-    pub missed: Vec<&'a Entry<M>>,
-}
-
-/// How much may be replayed at once: what the queue of a session has room for.
-#[derive(Clone, Copy, Debug)]
-pub struct Room {
-    /// In bytes, as [`Recovery::keep`] is told them.
-    pub bytes: usize,
-    /// In messages.
-    pub packets: usize,
-}
-
-/// Why a client is not recovered. It gets a new socket, and is told so by a new `pid`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotRecovered {
-    /// Nobody with this secret was here, or too long ago.
-    #[error("no client with this pid is waited for")]
-    Unknown,
-    /// The offset is none that this client can have been given.
-    #[error("the offset was never given to this client")]
-    Offset,
-    /// What it has missed is not all there any more.
-    #[error("what was missed is not all kept: {0}")]
-    Truncated(#[from] Truncated),
-    /// It has missed more than can be sent at once.
-    #[error("{packets} messages with {bytes} bytes were missed, more than can wait for a client")]
-    TooMuch {
-        /// How many messages.
-        packets: usize,
-        /// Their bytes.
-        bytes: usize,
-    },
-    /// It was in more rooms than a record may hold.
-    #[error("the client was in more rooms than its record may hold")]
-    Rooms,
-}
-
-/// A record that has ended without being used.
-#[derive(Debug)]
-pub struct Expired<D> {
-    /// The socket's public id.
-    pub sid: Sid,
-    /// Its namespace.
-    pub namespace: ByteString,
-    /// What the caller has kept with it.
     pub data: D,
 }
 

@@ -27,12 +27,12 @@
 //!
 //! [`Disk::open`] checks the whole file, and returns an error if anything is wrong
 //! ([`StoreError`]). The server should then not start: an operator decides. With
-//! [`Damaged::SetAside`], a damaged file, or one of another version, is renamed, and the store begins
-//! anew: then all clients of the last process begin anew, too, and are told so.
+//! [`Damaged::SetAside`], a damaged file, or one of another version, is renamed, and the store
+//! begins anew: then all clients of the last process begin anew, too, and are told so.
 //!
-//! An error while the server runs, such as a full disk, stops nothing: the server goes on in memory,
-//! and fills the store again when it can (`sio_app::store`). [`Disk::timeout`] bounds the time for
-//! which a disk that hangs holds up the server.
+//! An error while the server runs, such as a full disk, stops nothing: the server goes on in
+//! memory, and fills the store again when it can (`sio_app::store`). [`Disk::timeout`] bounds the
+//! time for which a disk that hangs holds up the server.
 
 #![forbid(unsafe_code)]
 
@@ -47,7 +47,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sio_app::check_store;
-use sio_app::store::{Row, Store, StoreError};
+pub use sio_app::store::StoreError;
+use sio_app::store::{Row, Store};
 use table::Table;
 use worker::Worker;
 
@@ -132,7 +133,8 @@ impl Disk {
         self
     }
 
-    /// Opens the store, and checks everything in it. The time grows with the size of the file.
+    /// Opens the store, and checks everything in it. For this, the file is read into memory, and the
+    /// time grows with its size.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if another process has the store open, [`StoreError::Damaged`] and
@@ -207,6 +209,12 @@ impl Store for DiskStore {
             table.close();
             Ok(())
         });
+    }
+}
+
+impl Drop for DiskStore {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

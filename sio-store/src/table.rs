@@ -4,9 +4,10 @@ use std::error::Error;
 use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use redb::{Builder, Database, DatabaseError, ReadableTable, StorageError, TableDefinition};
+use redb::backends::InMemoryBackend;
+use redb::{Builder, Database, DatabaseError, ReadableTable, StorageBackend, StorageError, TableDefinition};
 use sio_app::store::{Row, StoreError};
 
 use crate::backend::Backend;
@@ -38,30 +39,25 @@ impl Table {
             cache_bytes,
             state: State::Closed,
         };
-        let mut database = table.open_file()?;
-        // A repair would go back to an older state of the file, which clients are ahead of.
-        let is_whole = guarded(|| database.check_integrity().map_err(of_database))?;
-        if !is_whole {
-            return Err(StoreError::Damaged(
-                "pages of the file are not what was written".to_owned(),
-            ));
-        }
-        table.state = State::Open(database);
+        let backend = table.open_file()?;
+        check(&table.path)?;
+        table.state = State::Open(table.begin(backend)?);
         Ok(table)
     }
 
-    fn open_file(&self) -> Result<Database, StoreError> {
+    /// Opens the file and takes its lock.
+    fn open_file(&self) -> Result<Backend, StoreError> {
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(&self.path).map_err(failed)?;
-        let backend = Backend::new(file, self.sync).map_err(of_database)?;
-        let builder = {
-            let mut builder = Builder::new();
-            builder.set_cache_size(self.cache_bytes);
-            builder
-        };
+        Backend::new(file, self.sync).map_err(of_database)
+    }
+
+    fn begin(&self, backend: Backend) -> Result<Database, StoreError> {
+        let mut builder = Builder::new();
+        builder.set_cache_size(self.cache_bytes);
         guarded(|| builder.create_with_backend(backend).map_err(of_database))
     }
 
@@ -103,7 +99,8 @@ impl Table {
     /// Writes all rows, or none.
     pub(crate) fn write(&mut self, rows: &[Row]) -> Result<(), StoreError> {
         if matches!(self.state, State::Empty) {
-            self.state = State::Open(self.open_file()?);
+            let backend = self.open_file()?;
+            self.state = State::Open(self.begin(backend)?);
         }
         let State::Open(database) = &self.state else {
             return Err(failed(io::Error::other("the store is closed")));
@@ -141,6 +138,29 @@ impl Table {
         let old = std::mem::replace(&mut self.state, State::Closed);
         // Closing writes, and what it says of errors is of no use any more.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(old)));
+    }
+}
+
+/// Checks all pages of a file, in memory: redb repairs what it checks, by going back to an older
+/// state, which clients are ahead of. The file itself stays as it is.
+fn check(path: &Path) -> Result<(), StoreError> {
+    let bytes = fs::read(path).map_err(failed)?;
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let copy = InMemoryBackend::new();
+    copy.set_len(bytes.len() as u64).map_err(failed)?;
+    copy.write(0, &bytes).map_err(failed)?;
+    drop(bytes);
+    let is_whole = guarded(|| {
+        let mut database = Builder::new().create_with_backend(copy).map_err(of_database)?;
+        database.check_integrity().map_err(of_database)
+    })?;
+    match is_whole {
+        true => Ok(()),
+        false => Err(StoreError::Damaged(
+            "pages of the file are not what was written".to_owned(),
+        )),
     }
 }
 

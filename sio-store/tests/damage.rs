@@ -138,13 +138,13 @@ fn another_file_and_another_format_are_refused_or_set_aside() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     /// A file with a wrong byte, or without its end, is refused, or has exactly the rows that were
     /// written. Set aside, it is no obstacle.
     #[test]
     fn a_damaged_file_is_refused_or_whole(
-        count in 1..60_u64,
+        count in 1..30_u64,
         places in prop::collection::vec((0.0..1.0_f64, 1..=255_u8), 1..4),
         cut in prop::option::of(0.0..1.0_f64),
     ) {

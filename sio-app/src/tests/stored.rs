@@ -155,7 +155,8 @@ fn a_server_that_ends_leaves_its_clients_to_the_next() {
     assert_eq!(back.sid, client.sid);
 }
 
-/// Recovery R10, F12: time goes on while no process runs, and those whose time is over are reported.
+/// Recovery R10, F12: time goes on while no process runs, and those whose time is over are
+/// reported.
 #[test]
 fn time_that_passes_between_two_processes_counts() {
     let disk = Arc::new(Memory::default());

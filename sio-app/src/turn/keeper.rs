@@ -5,9 +5,9 @@
 //!                                                   ▲                                │
 //!                                                   └──────── write fails ───────────┘
 //! ```
-//! Changes are pushed under the lock of recovery, in their order. They are written by the first turn
-//! that is about to write to its clients ([`Keeper::settle`]), in one batch with the changes of all
-//! other turns. So an emit pays for an entry of a list, and a turn pays for one write.
+//! Changes are pushed under the lock of recovery, in their order. They are written by the first
+//! turn that is about to write to its clients ([`Keeper::settle`]), in one batch with the changes
+//! of all other turns. So an emit pays for an entry of a list, and a turn pays for one write.
 //!
 //! An error never stops the server: it goes on in memory, empties the store, whose contents are out
 //! of date, and writes everything again after a while.
@@ -118,8 +118,8 @@ impl Keeper {
         }
     }
 
-    /// Writes what waits, if anything does. When it returns, everything that was pushed before is in
-    /// the store, unless the store has failed. Call it while no lock is held.
+    /// Writes what waits, if anything does. When it returns, everything that was pushed before is
+    /// in the store, unless the store has failed. Call it while no lock is held.
     #[inline]
     pub(super) fn settle(&self, now: Time) {
         if self.written.load(Ordering::Acquire) < self.pushed.load(Ordering::Acquire) {

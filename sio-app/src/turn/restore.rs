@@ -32,8 +32,8 @@ pub(super) fn id_key(store: &Arc<dyn Store>) -> Option<[u8; 16]> {
     }
 }
 
-/// Reads all rows of a store and checks them, without keeping them. Call it before a server gets the
-/// store: a server does not start with a store that cannot be read.
+/// Reads all rows of a store and checks them, without keeping them. Call it before a server gets
+/// the store: a server does not start with a store that cannot be read.
 ///
 /// # Errors
 /// If a row cannot be read.

@@ -12,9 +12,9 @@
 //!   6 namespace 0|1 room         up to which number messages to everybody, or to a room, are gone
 //!   7 namespace number           a message: for whom, until when, and its packets
 //! ```
-//! Numbers are big-endian, so the order of keys is that in which a process needs the rows. Times are
-//! milliseconds since the beginning of the year 1970. Each value ends with a check of 8 bytes over
-//! the key and the value, so that a damaged value is recognised whatever the store does.
+//! Numbers are big-endian, so the order of keys is that in which a process needs the rows. Times
+//! are milliseconds since the beginning of the year 1970. Each value ends with a check of 8 bytes
+//! over the key and the value, so that a damaged value is recognised whatever the store does.
 //!
 //! A change of this format needs a new number ([`FORMAT`]).
 

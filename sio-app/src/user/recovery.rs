@@ -75,9 +75,9 @@ impl Io {
 
     /// Keeps the values of one type that are kept with sockets ([`Socket::set_data`]) in the store,
     /// as JSON under this name, so that a client that comes back to the next process finds them.
-    /// Values of other types are lost with the process. Call it before the server is served. A value
-    /// of more than 64 KiB, and one that cannot be written, is not kept. Nothing happens without a
-    /// store ([`Options::store`](crate::Options::store)).
+    /// Values of other types are lost with the process. Call it before the server is served. A
+    /// value of more than 64 KiB, and one that cannot be written, is not kept. Nothing happens
+    /// without a store ([`Options::store`](crate::Options::store)).
     ///
     /// ```
     /// # use sio_app::{Io, Socket};

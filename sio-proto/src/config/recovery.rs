@@ -33,10 +33,10 @@ pub struct RecoveryConfig {
     ///
     /// [`Config::max_sessions_per_address`]: super::Config::max_sessions_per_address
     pub max_away_per_address: usize,
-    /// Most bytes that the records of all clients that are away keep: the heads of their handshakes,
-    /// their `auth`, the names of their rooms, and about 600 for each. The application's own values
-    /// do not count. Default 64 MiB. When there are more, the client that has been away for longest
-    /// is forgotten.
+    /// Most bytes that the records of all clients that are away keep: the heads of their
+    /// handshakes, their `auth`, the names of their rooms, and about 600 for each. The
+    /// application's own values do not count. Default 64 MiB. When there are more, the client that
+    /// has been away for longest is forgotten.
     pub max_away_bytes: usize,
     /// Most bytes of names of rooms in the record of one client; each counts 64 more than it has,
     /// and rooms that the client has left lately count. Default 64 KiB. The record of a client that

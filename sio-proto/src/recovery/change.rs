@@ -2,9 +2,9 @@
 //! a form that has no references.
 //!
 //! The machine gives out changes in the order in which they happen ([`take_changes`]), and takes
-//! what a store has kept when a process begins ([`restore_namespace`] and the methods beside it). It
-//! does not know how they are written. The messages themselves are the caller's, and are written by
-//! the caller together with [`Change::Counted`].
+//! what a store has kept when a process begins ([`restore_namespace`] and the methods beside it).
+//! It does not know how they are written. The messages themselves are the caller's, and are written
+//! by the caller together with [`Change::Counted`].
 //!
 //! [`take_changes`]: super::Recovery::take_changes
 //! [`restore_namespace`]: super::Recovery::restore_namespace
