@@ -34,7 +34,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// If the store cannot be read, or the error of `each`.
-    fn read(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError>;
+    fn read(&self, each: Each<'_>) -> Result<(), StoreError>;
 
     /// Writes all rows, in order, or none. When it returns, a crash of the process loses none of
     /// them.
@@ -52,6 +52,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Gives the store back, so that another process can open it. Nothing is written after this.
     fn close(&self) {}
 }
+
+/// The function that [`Store::read`] calls with each key and value.
+pub type Each<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>;
 
 /// A key with its new value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +125,7 @@ impl Store for Memory {
         Ok(self.0.lock().get(key).cloned())
     }
 
-    fn read(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    fn read(&self, each: Each<'_>) -> Result<(), StoreError> {
         let rows = self.0.lock().clone();
         rows.iter().try_for_each(|(key, value)| each(key, value))
     }

@@ -48,7 +48,7 @@ use std::time::Duration;
 
 use sio_app::check_store;
 pub use sio_app::store::StoreError;
-use sio_app::store::{Row, Store};
+use sio_app::store::{Each, Row, Store};
 use table::Table;
 use worker::Worker;
 
@@ -190,7 +190,7 @@ impl Store for DiskStore {
         self.worker.table().get(key)
     }
 
-    fn read(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    fn read(&self, each: Each<'_>) -> Result<(), StoreError> {
         self.worker.table().read(each)
     }
 

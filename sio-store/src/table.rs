@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, DatabaseError, ReadableTable, StorageBackend, StorageError, TableDefinition};
-use sio_app::store::{Row, StoreError};
+use sio_app::store::{Each, Row, StoreError};
 
 use crate::backend::Backend;
 use crate::{Sync, failed};
@@ -77,7 +77,7 @@ impl Table {
         })
     }
 
-    pub(crate) fn read(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    pub(crate) fn read(&self, each: Each<'_>) -> Result<(), StoreError> {
         let State::Open(database) = &self.state else {
             return Ok(());
         };

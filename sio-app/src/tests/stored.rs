@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::adapter::{Driver, Runtime};
-use crate::store::{Memory, Row, Store, StoreError};
+use crate::store::{Each, Memory, Row, Store, StoreError};
 use crate::tests::recovery::{Client, DRAWING, parts, sent, settings};
 use crate::tests::{now, pass, run_tasks};
 use crate::{Comeback, Config, Io, NotRecovered, Options, RecoveryConfig, RegisterError, check_store};
@@ -55,7 +55,7 @@ impl Store for Faulty {
         self.inner.get(key)
     }
 
-    fn read(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    fn read(&self, each: Each<'_>) -> Result<(), StoreError> {
         self.inner.read(each)
     }
 
@@ -320,7 +320,7 @@ fn a_store_is_empty_when_everybody_is_gone() {
         let socket = io.socket(&client.sid).unwrap();
         for room in 0..30 {
             socket.join(format!("{n}-{room}")).unwrap();
-            socket.leave(&format!("{n}-{room}"));
+            socket.leave(format!("{n}-{room}"));
         }
         socket.set_data(n);
         let pid = client.cut();

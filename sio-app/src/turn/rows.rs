@@ -58,6 +58,7 @@ impl Dates {
 }
 
 /// Something that a store has to know.
+#[expect(clippy::large_enum_variant, reason = "most of them are messages")]
 pub(super) enum Noted {
     Change(Change),
     Message {
