@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tungstenite::{Message, WebSocket};
 
@@ -164,7 +164,6 @@ fn nothing_is_lost(runtime: &str, end: fn(Server)) {
     let mut server = Server::start(runtime, store.path());
     let mut cut = Client::new(&server);
     for round in 0..3 {
-        let began = Instant::now();
         let mut witness = Client::new(&server);
         let before = cut.heard.len();
         witness.say(r#"42["numbered",100000,1]"#);
