@@ -94,13 +94,17 @@
 pub mod axum;
 mod background;
 mod clock;
+mod connect;
 mod entropy;
+#[cfg(feature = "handover")]
+pub mod handover;
 mod server;
 mod stream;
 mod tcp;
 #[cfg(feature = "tower")]
 pub mod tower;
 
+pub use connect::Client;
 pub use server::Server;
 pub use sio_app::adapter::Serve;
 #[cfg(feature = "transcript")]
@@ -109,12 +113,13 @@ pub use sio_app::{
     Ack, AckError, AckFuture, ArgsError, Auth, Binary, Breach, BreachKind, ByteString, Bytes, ClientFiles,
     ClientFilesError, Comeback, Config, ConfigError, ConnectionError, Cookie, Cors, CorsOrigins, Count, Counters, Data,
     EmitError, Emitter, EngineHandler, EngineMessage, EngineSocket, Extension, Extract, Generation, Generations, Gone,
-    HandlerError, HandlerId, HandlerResult, Handshake, HeaderError, HistoryEvent, HostPattern, HostPatternError, Hosts,
-    HttpRequest, HttpResponse, Incoming, Io, Legacy06, Legacy09, Method, Metrics, MiddlewareResult, Mount, Namespace,
-    NotRecovered, Offset, OffsetError, Options, OriginPattern, OriginPatternError, OriginRule, Origins, Peer, Priority,
-    Raw, RawArgs, Reason, RecoveryConfig, Refusal, Refused, RegisterError, ResponseHeaders, ResumeError, Resumed, Ring,
-    Room, RoomEvent, RoomSince, Rooms, SameSite, Sleep, Socket, SocketEmitter, SocketId, State, TransportKind,
-    Transports, WireId, args, check_store, codec, handler, store,
+    HandlerError, HandlerId, HandlerResult, Handover, Handshake, HeaderError, HistoryEvent, HostPattern,
+    HostPatternError, Hosts, HttpRequest, HttpResponse, Incoming, Io, Legacy06, Legacy09, Method, Metrics,
+    MiddlewareResult, Mount, Namespace, NotRecovered, Offset, OffsetError, Options, OriginPattern, OriginPatternError,
+    OriginRule, Origins, Peer, Priority, Raw, RawArgs, Reason, RecoveryConfig, Refusal, Refused, RegisterError,
+    ResponseHeaders, ResumeError, Resumed, Ring, Room, RoomEvent, RoomSince, Rooms, SameSite, Sleep, Socket,
+    SocketEmitter, SocketId, State, TransportKind, Transports, Unsent, WireId, args, check_store, client, codec,
+    handler, store,
 };
 #[cfg(feature = "tls")]
 pub use sio_app::{Tls, TlsError, rustls};

@@ -55,7 +55,7 @@ impl Client {
         Self::with(io, &show(pid, offset))
     }
 
-    fn with(io: &Io, connect: &str) -> Self {
+    pub(super) fn with(io: &Io, connect: &str) -> Self {
         let mut driven = Driven::new(io, usize::MAX);
         let _ = driven.read(UPGRADE);
         let _ = driven.written();

@@ -20,12 +20,14 @@ use std::time::{Duration, Instant};
 use sio_app::{Config, Io, Options};
 use tungstenite::{Bytes, Message, WebSocket};
 
+mod client;
 mod deciding;
 mod echo;
 mod http;
 mod moments;
 mod namespaces;
 mod old;
+mod resume;
 mod strangers;
 #[cfg(feature = "tls")]
 mod tls;

@@ -73,6 +73,11 @@ impl Asker {
         }
     }
 
+    /// Whether the connection can carry another request after the answer.
+    pub(crate) const fn keeps_alive(&self) -> bool {
+        self.exchange.keep_alive
+    }
+
     /// Adds a header to the answer.
     pub(crate) fn header(&mut self, name: &'static str, value: impl Into<ByteString>) {
         self.headers.push((name, value.into()));
@@ -91,6 +96,11 @@ impl Asker {
     pub(crate) const fn closing(mut self) -> Self {
         self.exchange.keep_alive = false;
         self
+    }
+
+    /// Makes the connection end with the answer of an asker that waits.
+    pub(crate) const fn end_connection(&mut self) {
+        self.exchange.keep_alive = false;
     }
 
     pub(crate) fn answer(self, status: u16, content_type: Option<&'static str>, body: impl Into<Bytes>) -> Write {

@@ -31,7 +31,8 @@ use bytestring::ByteString;
 use crate::detect::Transport;
 use crate::legacy::legacy09::{Body, Packet, Reason as Refusal, handshake};
 use crate::server::{
-    Alarm, Deadline, Encoded, Ended, Heartbeat, Message, Reason, SendError, Session, State, TimeoutReason, Wiring, at,
+    Alarm, Deadline, Encoded, Ended, Heartbeat, Message, Reason, SendError, Session, State, TimeoutReason, Unconfirmed,
+    Wiring, at,
 };
 use crate::{Config, Frame, SocketKey, Time};
 use bytes::BytesMut;
@@ -52,6 +53,7 @@ pub(crate) struct Legacy09 {
     pub(super) script: Option<u64>,
     /// When a poll is answered, or a client is given up.
     deadline: Deadline,
+    pub(crate) unconfirmed: Box<Unconfirmed>,
     pub(super) rare: Option<Box<Rare>>,
 }
 
@@ -117,12 +119,13 @@ impl Legacy09 {
 
     /// A session whose handshake waits. The handshake is answered with this script, if the answer
     /// has to be a script.
-    pub(super) const fn new(now: Time, script: Option<u64>) -> Self {
+    pub(super) fn new(now: Time, script: Option<u64>) -> Self {
         Self {
             phase: Phase::Asking,
             beat: 0,
             script,
             deadline: Deadline::new(now),
+            unconfirmed: Box::default(),
             rare: None,
         }
     }
@@ -292,15 +295,15 @@ impl<'a> At<'a> {
     }
 
     /// The user disconnects a socket, or the whole session. Leaving `/` ends the session.
-    pub(crate) fn disconnect(mut self, socket: SocketKey, whole: bool) -> Fate<'a> {
+    pub(crate) fn disconnect(mut self, socket: SocketKey, whole: bool, reason: Reason) -> Fate<'a> {
         let (namespace, _) = self.core.socket_names(socket);
         if whole || &*namespace == "/" {
-            return self.close(Reason::ServerNamespaceDisconnect);
+            return self.close(reason);
         }
         let endpoint = self.known_as(&namespace);
         self.push_to(endpoint, Body::Disconnect);
         self.forget_alias(&namespace);
-        self.left(socket, Reason::ServerNamespaceDisconnect);
+        self.left(socket, reason);
         Ok(self)
     }
 
@@ -320,9 +323,11 @@ impl<'a> At<'a> {
     /// The server closes the session.
     pub(crate) fn close(mut self, reason: Reason) -> Fate<'a> {
         let farewell = match reason {
-            Reason::ServerNamespaceDisconnect | Reason::ClientNamespaceDisconnect | Reason::TransportClose => {
-                Farewell::Booted
-            }
+            Reason::ServerNamespaceDisconnect
+            | Reason::CredentialsExpired
+            | Reason::CredentialsRevoked
+            | Reason::ClientNamespaceDisconnect
+            | Reason::TransportClose => Farewell::Booted,
             Reason::ServerShuttingDown
             | Reason::TransportError
             | Reason::PingTimeout
@@ -340,7 +345,7 @@ impl<'a> At<'a> {
         if !self.is_handshaken() {
             return Err(self.refuse_handshake(500, handshake::ERROR));
         }
-        if self.session.link.is_none() && reason == Reason::ServerNamespaceDisconnect {
+        if self.session.link.is_none() && reason.is_dismissal() {
             // The next poll tells the client, if it comes before the session would have ended
             // without a poll.
             self.push(&Packet::new(Body::Disconnect));

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sio_app::Handover;
+
 /// Returns the text of `--help`.
 pub(crate) fn help() -> String {
     let (executor, _) = crate::on_async_std::EXECUTOR;
@@ -22,6 +24,8 @@ usage: conformance-server [--runtime NAME] --port P [OPTIONS]
                       requests with a header field X-Refuse
 --store DIR           what port P+2 keeps to recover clients stands in this directory, for the next
                       process
+--handover            listen so that the next program can listen before this one has gone; use the
+                      sockets that a service manager has opened, if there are some
 --threads N           how many threads serve, and how many shards there are
 --ping-interval MS, --ping-timeout MS, --no-legacy, --deflate"
     )
@@ -61,6 +65,8 @@ pub(crate) struct Options {
     /// Whether the default rules for origins and the default limits per address are on. Tests of
     /// attacks need them.
     pub(crate) guarded: bool,
+    /// Who serves the ports when this program has ended.
+    pub(crate) handover: Handover,
     pub(crate) threads: Option<usize>,
     /// Where the records and messages of recovery are kept.
     pub(crate) store: Option<PathBuf>,
@@ -80,6 +86,7 @@ impl Options {
             no_legacy: false,
             guarded: false,
             store: None,
+            handover: Handover::None,
             threads: std::env::var("WORKERS").ok().and_then(|n| n.parse().ok()),
         };
         while let Some(arg) = args.next() {
@@ -100,6 +107,12 @@ impl Options {
                 "--store" => options.store = Some(args.next().ok_or("--store wants a directory")?.into()),
                 "--no-legacy" => options.no_legacy = true,
                 "--guarded" => options.guarded = true,
+                "--handover" => {
+                    options.handover = match std::env::var_os("LISTEN_FDS") {
+                        Some(_) => Handover::SameSocket,
+                        None => Handover::SamePort,
+                    }
+                }
                 "--conformance" => options.mode = Mode::Suites,
                 "--bench" => options.mode = Mode::Bench,
                 "--runtime" => match args.next().as_deref() {

@@ -3,18 +3,20 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use bytes::BytesMut;
 use bytestring::ByteString;
 
 use super::Problem;
 use super::line::Line;
-use super::messages::{ack, command, message, optional_json, put_ack, put_message};
+use super::messages::{ack, command, message, optional_json, put_ack, put_message, reason};
+use super::outputs::put_frames;
 use super::packets::{breach, engine_message, put_breach, put_engine_message};
 use super::requests::{put_request, request};
 use super::words::Words;
 use crate::engine::EngineMessage;
-use crate::server::{AckRequest, Breach, Cause, Command, Message, Request, Welcome};
+use crate::server::{AckRequest, Breach, Cause, Command, Message, Reason, Request, Welcome};
 use crate::wire::Inbound;
-use crate::{Config, LinkId, SessionKey, Sid, SocketKey};
+use crate::{Config, Frame, LinkId, SessionKey, Sid, SocketKey};
 
 /// An input that has been read.
 #[derive(Debug)]
@@ -30,12 +32,14 @@ pub(super) enum Input {
     Flush(usize),
     Blocked(LinkId, usize),
     Drained(LinkId),
+    Returned(LinkId, Vec<Frame>),
     EndPoll(LinkId),
     Accept(SocketKey, Welcome),
     Refuse(SocketKey, ByteString, Option<ByteString>),
     Release(SocketKey),
     Emit(SocketKey, Box<Message>, Option<AckRequest>),
     Disconnect(SocketKey, bool),
+    Dismiss(SocketKey, Reason),
     Join(SocketKey, ByteString),
     Leave(SocketKey, ByteString),
     Command(Box<Command>),
@@ -90,6 +94,10 @@ impl Line<'_> {
         self.word("blocked").link(link).word(held);
     }
 
+    pub(crate) fn returned(&mut self, link: LinkId, frames: &[Frame]) {
+        put_frames(self.word("returned").link(link), frames);
+    }
+
     pub(crate) fn accept(&mut self, socket: SocketKey, welcome: &Welcome) {
         let sid = welcome.sid.as_ref().map(Sid::base64);
         let sid = sid.as_ref().and_then(|sid| core::str::from_utf8(sid).ok());
@@ -111,6 +119,10 @@ impl Line<'_> {
 
     pub(crate) fn disconnect(&mut self, socket: SocketKey, close: bool) {
         self.word("disconnect").word(socket).flag(close, "session", "namespace");
+    }
+
+    pub(crate) fn dismiss(&mut self, socket: SocketKey, reason: Reason) {
+        self.word("dismiss").word(socket).payload(reason.as_str().as_bytes());
     }
 
     pub(crate) fn room(&mut self, verb: &str, socket: SocketKey, room: &str) {
@@ -144,6 +156,7 @@ pub(super) fn input(words: &mut Words<'_>, config: &Config) -> Result<Input, Pro
         "flush" => Input::Flush(words.number("a number of links")?),
         "blocked" => Input::Blocked(words.link()?, words.number("a number of bytes")?),
         "drained" => Input::Drained(words.link()?),
+        "returned" => Input::Returned(words.link()?, frames(words)?),
         "end-poll" => Input::EndPoll(words.link()?),
         "accept" => {
             let socket = words.socket()?;
@@ -165,6 +178,7 @@ pub(super) fn input(words: &mut Words<'_>, config: &Config) -> Result<Input, Pro
             let socket = words.socket()?;
             Input::Disconnect(socket, words.flag("session or namespace", "session", "namespace")?)
         }
+        "dismiss" => Input::Dismiss(words.socket()?, reason(words)?),
         "join" => Input::Join(words.socket()?, words.text("a room")?),
         "leave" => Input::Leave(words.socket()?, words.text("a room")?),
         "send-engine" => Input::SendEngine(words.session()?, engine_message(words)?),
@@ -176,6 +190,20 @@ pub(super) fn input(words: &mut Words<'_>, config: &Config) -> Result<Input, Pro
     };
     words.end()?;
     Ok(input)
+}
+
+fn frames(words: &mut Words<'_>) -> Result<Vec<Frame>, Problem> {
+    let count = words.count("a number of packets")?;
+    let mut buffer = BytesMut::new();
+    let frames = (0..count).map(|_| {
+        let is_binary = words.flag("binary or text", "binary", "text")?;
+        let payload = words.bytes("a packet")?;
+        Ok(match is_binary {
+            true => Frame::binary(&mut buffer, |b| b.extend_from_slice(&payload)),
+            false => Frame::text(&mut buffer, |b| b.extend_from_slice(&payload)),
+        })
+    });
+    frames.collect()
 }
 
 fn cause(words: &mut Words<'_>) -> Result<Cause, Problem> {
