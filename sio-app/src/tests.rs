@@ -31,6 +31,7 @@ mod hooks;
 mod keeping;
 mod orders;
 mod pipelining;
+mod policies;
 mod polls;
 mod recovery;
 mod rooms;

@@ -12,6 +12,7 @@ use sio_proto::server::{ConnectionError, EngineMessage, TransportKind};
 
 use crate::error::HandlerError;
 use crate::turn::call::{Ending, Failure};
+use crate::turn::policy::Policy;
 use crate::turn::raw_session::RawSession;
 use crate::turn::room_news::RoomEvent;
 use crate::turn::shards::Shards;
@@ -44,6 +45,9 @@ pub(crate) trait Application: Any + Send + Sync {
 
     /// Returns the functions that are called for each event that is sent to this namespace.
     fn watchers(&self, namespace: &str) -> Vec<OutgoingFn>;
+
+    /// Returns the policy for an event to a namespace.
+    fn policy(&self, namespace: &str, event: &str) -> Option<Policy>;
 
     /// Reports that a namespace of a rule has its first member.
     fn namespace_begins(&self, socket: &Arc<SocketCell>);
