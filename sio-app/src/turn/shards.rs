@@ -20,6 +20,7 @@ use crate::turn::restore;
 use crate::turn::room_news::{RoomNews, RoomNotes};
 use crate::turn::shard::ShardCell;
 use crate::turn::socket::SocketCell;
+use crate::turn::survey::Surveys;
 
 pub(crate) struct Shards {
     pub(crate) runtime: Runtime,
@@ -32,6 +33,8 @@ pub(crate) struct Shards {
     pub(crate) recovery: Arc<Recovery>,
     /// The key with which ids are made.
     pub(super) key: [u8; 16],
+    /// The broadcasts that wait for acknowledgements.
+    pub(crate) surveys: Arc<Surveys>,
     pub(crate) histories: Histories,
     next: AtomicUsize,
 }
@@ -135,6 +138,7 @@ impl NewShards {
             news,
             recovery,
             key,
+            surveys: Arc::new(Surveys::new(options)),
             histories: Histories::new(options, runtime),
             next: AtomicUsize::new(0),
         }
