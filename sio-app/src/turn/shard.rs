@@ -171,6 +171,17 @@ impl ShardCell {
         });
     }
 
+    /// Forgets the acknowledgements with this id that these sockets owe.
+    pub(crate) fn forget_acks(self: &Arc<Self>, id: u64, sockets: &[SocketKey]) {
+        turn::act(self.runtime, |turn| {
+            self.input("forget acks", turn, |state, now, out| {
+                for socket in sockets {
+                    state.shard.forget_ack(now, *socket, id, out);
+                }
+            });
+        });
+    }
+
     /// Ends a raw session.
     pub(crate) fn close_engine(self: &Arc<Self>, session: SessionKey) {
         turn::act(self.runtime, |turn| {

@@ -119,6 +119,7 @@ fn root_only(root: &Namespace) {
         ack.send("b".repeat(size.min(MAX_BIG)))
     })
     .on("ask-me", ask)
+    .on("ask-room", ask_room)
     .on("ask-timeout", async |socket: Socket| {
         let asked = socket
             .timeout(Duration::from_millis(200))
@@ -230,6 +231,23 @@ async fn ask(socket: Socket, data: Raw) {
     if let Ok(answer) = socket.emit_with_ack::<RawArgs>("question", data).await {
         let _ = socket.emit("answer", answer);
     }
+}
+
+/// Asks all members of a room the question, and answers with what they have answered.
+async fn ask_room(io: Io, (room, millis, data): (String, u64, Raw), ack: Ack) {
+    let limit = Duration::from_millis(millis.min(10_000));
+    let Ok(acks) = io
+        .to(&room)
+        .timeout(limit)
+        .emit_with_ack::<Value>("question", data)
+        .await
+    else {
+        return;
+    };
+    let missing = acks.missing.len();
+    let mut answers = acks.into_values();
+    answers.sort_by_key(Value::to_string);
+    ack.send(json!({ "answers": answers, "missing": missing }));
 }
 
 /// Handles a message without an event name, from a client before 1.0: it is sent back as it came.
