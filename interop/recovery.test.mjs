@@ -1,8 +1,12 @@
 // Connection state recovery, on its own port: missed events come once, in order, before any new event.
 
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { describe, test } from 'node:test';
 import { clients, TRANSPORTS } from './lib/clients.mjs';
+import { OwnServer } from './lib/own-server.mjs';
 import { connect } from './lib/peer.mjs';
 import { recoveryBase } from './lib/target.mjs';
 import { until } from './lib/wait.mjs';
@@ -73,6 +77,42 @@ for (const client of able) {
         assert.equal(peer.socket.recovered, false);
         assert.notEqual(peer.id, id);
       });
+    });
+  }
+}
+
+// The server ends, and the next process with the same store goes on. A client that was cut before hears everything that
+// another one has heard until the end, and nothing twice.
+for (const client of able) {
+  for (const [how, signal] of [['was killed', 'SIGKILL'], ['was asked to go', 'SIGTERM']]) {
+    test(`${client.version} is recovered by the next process when the server ${how}`, { timeout: 120_000 }, async (t) => {
+      const store = await mkdtemp(path.join(tmpdir(), 'sio-store-'));
+      t.after(() => rm(store, { recursive: true, force: true }));
+      const server = await OwnServer.start(t, ['--store', store]);
+      const url = `http://127.0.0.1:${server.port + 2}`;
+      const options = { url, transports: TRANSPORTS.websocket, reconnection: true };
+      const peer = await connect(t, client, { ...options, reconnectionDelay: 1500, reconnectionDelayMax: 1500, randomizationFactor: 0 });
+      const witness = await connect(t, client, { ...options, reconnectionDelayMax: 500 });
+      const ids = [peer.id, witness.id];
+      await peer.ask('join', 'kept');
+      witness.emit('numbered', 1000, 2);
+      const heard = [withoutOffset(await peer.take('num'))[0]];
+      peer.engine.close();
+      await peer.take('(disconnect)');
+      const seen = [];
+      while (seen.length < 100) seen.push(withoutOffset(await witness.take('num'))[0]);
+      await server.end(signal);
+      await server.begin();
+      await Promise.all([peer, witness].map((one) => one.take('(connect)', 30_000)));
+      assert.deepEqual([peer.id, witness.id], ids);
+      assert.deepEqual([peer.socket.recovered, witness.socket.recovered], [true, true]);
+      assert.deepEqual((await peer.ask('whoami'))[0].rooms, [peer.id, 'kept'].sort());
+      await Promise.all([peer.settle(), witness.settle()]);
+      while (witness.count('num') > 0) seen.push(withoutOffset(await witness.take('num'))[0]);
+      while (peer.count('num') > 0) heard.push(withoutOffset(await peer.take('num'))[0]);
+      const all = (last) => Array.from({ length: last }, (_, index) => index + 1);
+      assert.deepEqual(seen, all(seen.length), 'the one that was there');
+      assert.deepEqual(heard, all(seen.length), 'the one that was cut');
     });
   }
 }

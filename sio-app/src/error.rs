@@ -193,6 +193,9 @@ pub enum RegisterError {
     /// The socket is gone.
     #[error("the socket is not connected")]
     Disconnected,
+    /// What the store of recovery has cannot be used ([`Options::store`](crate::Options::store)).
+    #[error("the store of recovery cannot be used: {0}")]
+    Store(String),
 }
 
 impl RegisterError {

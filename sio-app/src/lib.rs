@@ -56,6 +56,7 @@
 //! | warn | `cannot accept`: logged once, until the server can accept again | `error` |
 //! | warn | `request refused for where it comes from`: `origin` and `host` are the request's, cut short; `setting` is the setting that would let it in | `origin`, `host`, `setting`, `why` |
 //! | warn | `too much is being received: a connection is closed` | |
+//! | error | `the store of recovery failed: the server goes on in memory` ([`Options::store`]) | `error` |
 //! | warn | `warnings were left out`: more than ten of one kind came in ten seconds; `kind` is their text in this table | `kind`, `left_out` |
 //! | info | `shutting down` | `sessions`, `connections` |
 //! | info | `ending connections that did not end by themselves` | `connections` |
@@ -138,6 +139,7 @@ mod lock;
 mod options;
 mod rated;
 mod runtime;
+pub mod store;
 #[cfg(test)]
 mod tests;
 mod trim;
@@ -175,6 +177,7 @@ pub use turn::incoming::Incoming;
 pub use turn::own::HandlerId;
 pub use turn::policy::Policy;
 pub use turn::refusal::Refusal;
+pub use turn::restore::check_store;
 pub use turn::room_news::RoomEvent;
 pub use turn::socket_id::{SocketId, WireId};
 pub use user::ack::{Ack, AckFuture};

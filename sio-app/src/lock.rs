@@ -7,7 +7,7 @@
 //! User code and values of the user are: handlers, hooks and the values that they capture, rules,
 //! extensions of requests, socket data, arguments of handlers, wakers, and subscribers of logs.
 //! There are exceptions, whose documentation says so: codecs and parsers ([`codec`](crate::codec)),
-//! and the callbacks of a rustls configuration.
+//! stores ([`store`](crate::store)), and the callbacks of a rustls configuration.
 
 #[cfg(debug_assertions)]
 mod clock;

@@ -1,9 +1,11 @@
 //! The settings of the process. The settings of the protocol are in [`Config`](sio_proto::Config).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sio_proto::RecoveryConfig;
 
+use crate::store::Store;
 use crate::web::client_files::ClientFiles;
 
 /// The settings of the process, in addition to the protocol's [`Config`](sio_proto::Config).
@@ -182,6 +184,15 @@ pub struct Options {
     /// recovery, with the default settings. Every event to such clients is longer by its offset,
     /// and their handlers get the offset as a last argument, as with genuine servers.
     pub recovery: Option<RecoveryConfig>,
+    /// Where recovery keeps its records and messages, so that the next process recovers the clients
+    /// of this one. Default none: then they are kept in memory. The crate `sio-store` has a store
+    /// on disk. Each turn writes what it has changed before it writes to its clients, so a slow
+    /// store makes everything slow.
+    pub store: Option<Arc<dyn Store>>,
+    /// How many bytes may wait for the store. Default 16 MiB. When there are more, the store counts
+    /// as failed: the server goes on in memory, and fills the store again some seconds later. If it
+    /// is too low, bursts of messages make this happen.
+    pub max_store_queue_bytes: usize,
     /// Most rooms with a history ([`Namespace::history`](crate::Namespace::history)). Default
     /// 10,000. When there are more, the history of a room that has not been used for long goes;
     /// clients of this room are told that they have missed something.
@@ -247,6 +258,8 @@ impl Default for Options {
             handover: Handover::None,
             client_files: None,
             recovery: None,
+            store: None,
+            max_store_queue_bytes: 16 << 20,
             max_history_rooms: 10_000,
             max_history_bytes: 64 << 20,
         }
@@ -276,6 +289,21 @@ impl Options {
     #[must_use]
     pub fn recovery(mut self, recovery: RecoveryConfig) -> Self {
         self.recovery = Some(recovery);
+        self
+    }
+
+    /// Sets [`Options::store`](#structfield.store).
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use sio_app::{Options, RecoveryConfig, store::Memory};
+    /// let options = Options::default()
+    ///     .recovery(RecoveryConfig::default())
+    ///     .store(Arc::new(Memory::default()));
+    /// ```
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
         self
     }
 }
@@ -332,8 +360,9 @@ setters! {
     shutdown_jitter: Duration,
     shutdown_drain: Duration,
     shutdown_timeout: Duration,
+    max_store_queue_bytes: usize,
     handover: Handover,
     max_history_rooms: usize,
     max_history_bytes: usize,
-    ; by hand client_files, recovery
+    ; by hand client_files, recovery, store
 }

@@ -37,6 +37,7 @@ mod polls;
 mod recovery;
 mod rooms;
 mod several;
+mod stored;
 mod surveys;
 mod volatile;
 

@@ -86,7 +86,7 @@ pub use sio_app::{
     OriginPattern, OriginPatternError, OriginRule, Origins, Peer, Policy, Priority, Queued, Raw, RawArgs, Ready,
     Reason, RecoveryConfig, Refusal, Refused, RegisterError, ResponseHeaders, ResumeError, Resumed, Ring, Room,
     RoomEvent, RoomSince, Rooms, SameSite, Sent, Sleep, Socket, SocketEmitter, SocketId, State, TimedEmitter,
-    TransportKind, Transports, Unsent, WireId, args, client, codec, handler,
+    TransportKind, Transports, Unsent, WireId, args, check_store, client, codec, handler, store,
 };
 #[cfg(feature = "tls")]
 pub use sio_app::{Tls, TlsError, rustls};

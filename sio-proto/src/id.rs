@@ -104,6 +104,12 @@ impl fmt::Display for SocketKey {
 }
 
 impl SocketKey {
+    /// A key of no socket, for what a caller knows of a socket that was in another process.
+    pub const NOWHERE: Self = Self {
+        slot: SocketSlot(u32::MAX),
+        generation: u32::MAX,
+    };
+
     /// The dense slab slot, for tables kept beside the shard.
     #[must_use]
     pub const fn slot(self) -> usize {

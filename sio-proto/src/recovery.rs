@@ -31,14 +31,18 @@
 
 mod audience;
 mod away;
+mod change;
 mod history;
 mod log;
+mod outcome;
 mod record;
+mod saving;
 #[cfg(test)]
 mod tests;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -54,8 +58,10 @@ use away::Away;
 use record::{Pid, Record};
 
 pub use audience::Audience;
+pub use change::{Change, SavedNamespace, SavedRecord, SavedStay};
 pub use history::{Entries, History, Ring, Since};
 pub use log::{Entry, Log, LogLimits, Truncated};
+pub use outcome::{Claimed, Expired, NotRecovered, Room};
 
 /// The records of sockets and the logs of namespaces. `M` is a message as the caller keeps it, `D`
 /// what the caller wants back with a record.
@@ -74,12 +80,24 @@ pub struct Recovery<M, D> {
     /// The slots by the keyed hash of the secret: how deep a look-up goes says nothing of it.
     secrets: BTreeMap<u64, RecordSlot>,
     away: Away,
+    /// What the records of clients that are away keep, in bytes.
+    away_bytes: usize,
+    /// What a store has to be told, if there is one.
+    changes: Option<Vec<Change>>,
+    /// The numbers of the next namespace and the next record in a store.
+    next_namespace: u32,
+    next_record: u64,
 }
 
 /// A namespace in which somebody may come back.
 struct Namespace<M> {
+    /// Its number in a store.
+    number: u32,
     log: Log<M>,
     records: usize,
+    /// The epochs in which its messages were counted, the oldest first, each with the number of the
+    /// last message before it. The last one is that of this process.
+    epochs: Vec<(u32, u64)>,
 }
 
 /// Names a record. A key of a record that is gone is recognised.
@@ -105,62 +123,6 @@ pub struct Opening<D> {
     pub data: D,
 }
 
-/// A socket that has come back.
-#[derive(Debug)]
-pub struct Claimed<'a, M> {
-    /// Its public id.
-    pub sid: Sid,
-    /// The rooms that it was in, that of its own id not among them.
-    pub rooms: Vec<ByteString>,
-    /// What it has missed, oldest first.
-    pub missed: Vec<&'a Entry<M>>,
-}
-
-/// How much may be replayed at once: what the queue of a session has room for.
-#[derive(Clone, Copy, Debug)]
-pub struct Room {
-    /// In bytes, as [`Recovery::keep`] is told them.
-    pub bytes: usize,
-    /// In messages.
-    pub packets: usize,
-}
-
-/// Why a client is not recovered. It gets a new socket, and is told so by a new `pid`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotRecovered {
-    /// Nobody with this secret was here, or too long ago.
-    #[error("no client with this pid is waited for")]
-    Unknown,
-    /// The offset is none that this client can have been given.
-    #[error("the offset was never given to this client")]
-    Offset,
-    /// What it has missed is not all there any more.
-    #[error("what was missed is not all kept: {0}")]
-    Truncated(#[from] Truncated),
-    /// It has missed more than can be sent at once.
-    #[error("{packets} messages with {bytes} bytes were missed, more than can wait for a client")]
-    TooMuch {
-        /// How many messages.
-        packets: usize,
-        /// Their bytes.
-        bytes: usize,
-    },
-    /// It was in more rooms than a record may hold.
-    #[error("the client was in more rooms than its record may hold")]
-    Rooms,
-}
-
-/// A record that has ended without being used.
-#[derive(Debug)]
-pub struct Expired<D> {
-    /// The socket's public id.
-    pub sid: Sid,
-    /// Its namespace.
-    pub namespace: ByteString,
-    /// What the caller has kept with it.
-    pub data: D,
-}
-
 /// Records.
 impl<M, D> Recovery<M, D> {
     /// Nothing is known yet. `key` and `epoch` are unpredictable; the epoch differs from that of
@@ -177,7 +139,17 @@ impl<M, D> Recovery<M, D> {
             records: Slab::new(),
             secrets: BTreeMap::new(),
             away: Away::new(),
+            away_bytes: 0,
+            changes: None,
+            next_namespace: 0,
+            next_record: 0,
         }
+    }
+
+    /// How long clients are waited for, and messages kept.
+    #[must_use]
+    pub const fn window(&self) -> Duration {
+        self.config.window
     }
 
     /// How many records there are, of clients who are there and of those who are away.
@@ -212,36 +184,65 @@ impl<M, D> Recovery<M, D> {
         if self.secrets.contains_key(&hash) {
             return None;
         }
-        let (limits, first) = (self.log_limits(), self.highest);
-        let place = self.namespaces.entry(namespace.clone()).or_insert_with(|| Namespace {
-            log: Log::new(limits, first),
-            records: 0,
-        });
+        let place = self.begin_namespace(&namespace);
         place.records += 1;
         let start = place.log.last();
         let own = ByteString::from(alloc::format!("{sid}"));
         place.log.watch(&own);
-        let pid = Pid(random);
+        let number = self.next_record;
+        self.next_record += 1;
         let record = Record {
-            pid,
+            number,
+            pid: Pid(random),
             sid,
             namespace,
             network,
             start,
             stays: alloc::vec![Stay {
+                ordinal: 0,
                 room: own,
                 from: start,
                 until: None,
             }],
+            next_stay: 1,
             forgotten: 0,
             spoilt: false,
             bytes: 0,
             away_until: None,
+            away_bytes: 0,
             data,
         };
         let (slot, generation) = self.records.insert(record);
         self.secrets.insert(hash, slot);
-        Some((RecordKey { slot, generation }, URL_SAFE_NO_PAD.encode(random).into()))
+        let key = RecordKey { slot, generation };
+        self.note_record(key);
+        self.note_stays(key);
+        Some((key, URL_SAFE_NO_PAD.encode(random).into()))
+    }
+
+    /// The namespace of a record, which begins now if it has had none.
+    fn begin_namespace(&mut self, name: &ByteString) -> &mut Namespace<M> {
+        let (limits, number, first, epoch) = (self.log_limits(), self.next_namespace, self.highest, self.epoch);
+        let (changes, next) = (&mut self.changes, &mut self.next_namespace);
+        self.namespaces.entry(name.clone()).or_insert_with(|| {
+            *next += 1;
+            let mut log = Log::new(limits, first);
+            let epochs = alloc::vec![(epoch, first)];
+            if let Some(changes) = changes {
+                log.note_losses();
+                changes.push(Change::Namespace(SavedNamespace {
+                    number,
+                    name: name.clone(),
+                    epochs: epochs.clone(),
+                }));
+            }
+            Namespace {
+                number,
+                log,
+                records: 0,
+                epochs,
+            }
+        })
     }
 
     /// The record of a client that shows this `pid` in this namespace. The client may be there
@@ -330,9 +331,18 @@ impl<M, D> Recovery<M, D> {
         if record.rooms().any(|known| known == room) {
             return;
         }
+        let number = record.number;
         match record.join(room.clone(), place.log.last(), max) {
-            true => place.log.watch(room),
-            false => record.spoilt = true,
+            Some(stay) => {
+                place.log.watch(room);
+                if let Some(changes) = &mut self.changes {
+                    changes.push(Change::Stay(stay.saved(number)));
+                }
+            }
+            None => {
+                record.spoilt = true;
+                self.note_record(key);
+            }
         }
     }
 
@@ -347,16 +357,38 @@ impl<M, D> Recovery<M, D> {
         let Some(place) = self.namespaces.get_mut(&record.namespace) else {
             return;
         };
-        if let Some(forgotten) = record.leave(room, place.log.last()) {
-            place.log.unwatch(&forgotten);
+        let number = record.number;
+        let Some(stay) = record.leave(room, place.log.last()) else {
+            return;
+        };
+        if let Some(changes) = &mut self.changes {
+            changes.push(Change::Stay(stay.saved(number)));
         }
+        let Some(forgotten) = record.forget_a_stay() else {
+            return;
+        };
+        place.log.unwatch(&forgotten.room);
+        if let Some(changes) = &mut self.changes {
+            changes.push(Change::StayGone {
+                record: number,
+                ordinal: forgotten.ordinal,
+            });
+        }
+        let namespace = record.namespace.clone();
+        self.note_record(key);
+        self.note_losses(&namespace);
     }
 
     /// The connection of the socket is gone without a goodbye. The client is waited for, for as
-    /// long as [`RecoveryConfig::window`] says. Those who have been away for longest go where there
-    /// are too many; they are reported in `expired`.
-    pub fn lost(&mut self, now: Time, key: RecordKey, expired: &mut Vec<Expired<D>>) {
+    /// long as [`RecoveryConfig::window`] says. `bytes` is what the caller keeps for the client
+    /// meanwhile. Those who have been away for longest go where there are too many; they are
+    /// reported in `expired`.
+    pub fn lost(&mut self, now: Time, key: RecordKey, bytes: usize, expired: &mut Vec<Expired<D>>) {
         let until = now + self.config.window;
+        self.wait_for(key, until, bytes, expired);
+    }
+
+    fn wait_for(&mut self, key: RecordKey, until: Time, bytes: usize, expired: &mut Vec<Expired<D>>) {
         let Some(record) = self.record_mut(key) else {
             return;
         };
@@ -368,15 +400,19 @@ impl<M, D> Recovery<M, D> {
             return;
         }
         record.away_until = Some(until);
-        let network = record.network;
+        record.away_bytes = record.own_bytes().saturating_add(bytes);
+        let (network, bytes) = (record.network, record.away_bytes);
+        self.away_bytes += bytes;
         self.away.insert(until, key.slot, network);
+        self.note_record(key);
         if self.away.len_of(network) > self.config.max_away_per_address {
             let oldest = self.away.oldest_of(network);
             expired.extend(oldest.and_then(|slot| self.remove(slot)));
         }
-        if self.away.len() > self.config.max_away {
-            let oldest = self.away.oldest();
-            expired.extend(oldest.and_then(|slot| self.remove(slot)));
+        while self.away.len() > self.config.max_away || self.away_bytes > self.config.max_away_bytes {
+            let oldest = self.away.oldest().and_then(|slot| self.remove(slot));
+            let Some(oldest) = oldest else { break };
+            expired.push(oldest);
         }
     }
 
@@ -409,6 +445,7 @@ impl<M, D> Recovery<M, D> {
         self.secrets.remove(&siphash(&self.key, &record.pid.0));
         if let Some(until) = record.away_until {
             self.away.remove(until, slot, record.network);
+            self.away_bytes -= record.away_bytes;
         }
         if let Some(place) = self.namespaces.get_mut(&record.namespace) {
             for stay in &record.stays {
@@ -420,6 +457,15 @@ impl<M, D> Recovery<M, D> {
                 self.log_bytes -= place.log.bytes();
                 place.log.clear();
             }
+        }
+        if let Some(changes) = &mut self.changes {
+            let number = record.number;
+            changes.extend(record.stays.iter().map(|stay| Change::StayGone {
+                record: number,
+                ordinal: stay.ordinal,
+            }));
+            changes.push(Change::RecordGone { record: number });
+            self.note_losses(&record.namespace);
         }
         Some(Expired {
             sid: record.sid,
@@ -437,12 +483,16 @@ impl<M, D> Recovery<M, D> {
     /// Why it is not recovered.
     pub fn claim(&mut self, key: RecordKey, offset: Option<&str>, room: Room) -> Result<Claimed<'_, M>, NotRecovered> {
         let sequences = self.missed(key, offset, room)?;
+        let seen = self.seen(key, offset)?;
         let slot = key.slot;
         let record = self.record_mut(key).ok_or(NotRecovered::Unknown)?;
-        if let Some(until) = record.away_until.take() {
-            let network = record.network;
+        record.start = seen;
+        let (away_until, network, bytes) = (record.away_until.take(), record.network, record.away_bytes);
+        if let Some(until) = away_until {
             self.away.remove(until, slot, network);
+            self.away_bytes -= bytes;
         }
+        self.note_record(key);
         let record = self.record(key).ok_or(NotRecovered::Unknown)?;
         let place = self.namespaces.get(&record.namespace).ok_or(NotRecovered::Unknown)?;
         Ok(Claimed {
@@ -475,7 +525,7 @@ impl<M, D> Recovery<M, D> {
         if record.spoilt {
             return Err(NotRecovered::Rooms);
         }
-        let after = self.position(record, &place.log, offset)?;
+        let after = self.seen(key, offset)?;
         if record.forgotten > after {
             let pruned = record.forgotten;
             return Err(NotRecovered::Truncated(Truncated { pruned }));
@@ -490,16 +540,22 @@ impl<M, D> Recovery<M, D> {
     }
 
     /// The number of the last message that the client has seen, by what it shows. Text that is no
-    /// offset of this count is none that this server has written behind an event since the client
-    /// has its secret: the client has seen no event.
-    fn position(&self, record: &Record<D>, log: &Log<M>, offset: Option<&str>) -> Result<u64, NotRecovered> {
-        let shown = offset
-            .and_then(Offset::parse)
-            .filter(|offset| offset.epoch == self.epoch);
-        match shown {
-            None => Ok(record.start),
-            Some(offset) if offset.sequence > log.last() => Err(NotRecovered::Offset),
-            Some(offset) => Ok(offset.sequence.max(record.start)),
+    /// offset of this count is none that was written behind an event since the client has its
+    /// secret, or since it has come back: the client has seen no event.
+    fn seen(&self, key: RecordKey, offset: Option<&str>) -> Result<u64, NotRecovered> {
+        let record = self.record(key).ok_or(NotRecovered::Unknown)?;
+        let place = self.namespaces.get(&record.namespace).ok_or(NotRecovered::Unknown)?;
+        let Some(Offset { epoch, sequence }) = offset.and_then(Offset::parse) else {
+            return Ok(record.start);
+        };
+        let Some(at) = place.epochs.iter().position(|(known, _)| *known == epoch) else {
+            return Ok(record.start);
+        };
+        match place.epochs.get(at + 1) {
+            None if sequence > place.log.last() => Err(NotRecovered::Offset),
+            // An earlier process has said more than it could keep. Others may have missed it.
+            Some((_, end)) if sequence > *end => Err(NotRecovered::Truncated(Truncated { pruned: sequence })),
+            _ => Ok(sequence.max(record.start)),
         }
     }
 }
@@ -550,8 +606,23 @@ impl<M, D> Recovery<M, D> {
         let before = place.log.bytes();
         place.log.keep(now, audience, bytes, message);
         self.log_bytes = self.log_bytes - before + place.log.bytes();
+        if self.changes.is_some() {
+            match place.log.newest() == place.log.last() {
+                true => self.note_losses(namespace),
+                false => self.skip(namespace),
+            }
+        }
         if self.log_bytes > self.config.max_total_log_bytes {
             self.shrink();
+        }
+    }
+
+    /// Does not keep the message that has the last number. Only a store has to know.
+    pub fn skip(&mut self, namespace: &str) {
+        if let (Some(changes), Some(place)) = (&mut self.changes, self.namespaces.get_mut(namespace)) {
+            let (namespace, last) = (place.number, place.log.last());
+            changes.push(Change::Counted { namespace, last });
+            saving::note_losses(Some(changes), place);
         }
     }
 
@@ -569,6 +640,7 @@ impl<M, D> Recovery<M, D> {
             let excess = self.log_bytes - goal;
             place.log.give_back(excess.min(before / 2 + 1));
             self.log_bytes = self.log_bytes - before + place.log.bytes();
+            saving::note_losses(self.changes.as_mut(), place);
         }
     }
 
@@ -594,6 +666,12 @@ impl<M, D> Recovery<M, D> {
             let before = place.log.bytes();
             place.log.prune(now);
             self.log_bytes = self.log_bytes - before + place.log.bytes();
+            saving::note_losses(self.changes.as_mut(), place);
+            if let Some(changes) = self.changes.as_mut().filter(|_| place.records == 0) {
+                changes.push(Change::NamespaceGone {
+                    namespace: place.number,
+                });
+            }
             self.highest = match place.records {
                 0 => self.highest.max(place.log.last()),
                 _ => self.highest,

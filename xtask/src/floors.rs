@@ -86,7 +86,7 @@ const APP: House = House {
         Floor {
             name: "ground",
             modules: &[
-                "lock", "runtime", "rated", "trim", "wildcard", "args", "error", "guarded",
+                "lock", "runtime", "rated", "trim", "wildcard", "args", "error", "guarded", "store",
             ],
             apart: false,
         },

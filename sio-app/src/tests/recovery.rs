@@ -87,7 +87,7 @@ impl Client {
     }
 }
 
-fn show(pid: &str, offset: Option<&str>) -> String {
+pub(super) fn show(pid: &str, offset: Option<&str>) -> String {
     match offset {
         Some(offset) => format!(r#"40{{"pid":"{pid}","offset":"{offset}"}}"#),
         None => format!(r#"40{{"pid":"{pid}"}}"#),
@@ -110,12 +110,12 @@ fn packets(driven: &mut Driven) -> Vec<String> {
 }
 
 /// Splits an event into what was sent and its offset.
-fn parts(packet: &str) -> (&str, &str) {
+pub(super) fn parts(packet: &str) -> (&str, &str) {
     let (sent, offset) = packet.rsplit_once(",\"").expect("an offset");
     (sent, offset.trim_end_matches("\"]"))
 }
 
-fn sent(packets: &[String]) -> Vec<&str> {
+pub(super) fn sent(packets: &[String]) -> Vec<&str> {
     packets.iter().map(|packet| parts(packet).0).collect()
 }
 

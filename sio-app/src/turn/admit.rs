@@ -140,6 +140,7 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
     });
     after.finish(turn, &socket.cell);
     gone.tell();
+    recovery.note_values_of(socket);
     admitted
 }
 

@@ -133,6 +133,7 @@ pub(super) fn recognise(socket: &Arc<SocketCell>, table: &Table) -> bool {
     if let Value::String(pid) = &shown.pid {
         match recovery.recognise(&socket.namespace, pid, shown.offset.as_str()) {
             Ok((former, old)) => {
+                old.thaw();
                 socket.take_data_of(&old);
                 seat.former = Some(former);
                 seat.old = Mutex::new(Some(old));

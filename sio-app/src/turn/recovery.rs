@@ -21,12 +21,15 @@ use bytestring::ByteString;
 use sio_proto::recovery::{self, Audience, Expired, NotRecovered, Opening, RecordKey, Room};
 use sio_proto::server::{Form, Message};
 use sio_proto::socket::Offset;
-use sio_proto::{Config, RecoveryConfig, Sid, Time};
+use sio_proto::{Config, Sid, Time};
 
 use crate::guarded::guarded;
 use crate::lock::Mutex;
+use crate::options::Options;
 use crate::runtime::Runtime;
 use crate::turn::comeback::Former;
+use crate::turn::keeper::Keeper;
+use crate::turn::rows::Noted;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
 
@@ -47,16 +50,24 @@ pub(crate) struct Recovery {
     /// How many records there are.
     records: AtomicUsize,
     state: Mutex<State>,
+    /// The store, if what is kept has to survive the process.
+    pub(super) keeper: Option<Keeper>,
 }
 
 /// What the lock of recovery protects.
 pub(crate) struct State {
-    machine: Machine,
+    pub(super) machine: Machine,
     /// The sockets that have an id from before. The id does not say in which shard they are.
-    moved: BTreeMap<SocketId, RecordKey>,
+    pub(super) moved: BTreeMap<SocketId, RecordKey>,
+    /// Whether there is a store.
+    is_stored: bool,
+    /// What the store has to know of messages, between the changes of the machine.
+    noted: Vec<Noted>,
+    /// Records that ended while they were read from the store, before there was anybody to tell.
+    pub(super) overdue: Vec<Expired<Arc<SocketCell>>>,
 }
 
-type Machine = recovery::Recovery<Message, Arc<SocketCell>>;
+pub(super) type Machine = recovery::Recovery<Message, Arc<SocketCell>>;
 
 /// The number of the last message of a namespace.
 #[derive(Clone, Copy)]
@@ -95,24 +106,35 @@ impl Last {
 }
 
 impl Recovery {
-    pub(crate) fn new(settings: Option<&RecoveryConfig>, config: &Config, runtime: Runtime) -> Self {
-        let by_default = settings.is_some();
-        let settings = settings.cloned().unwrap_or_default();
+    pub(crate) fn new(options: &Options, config: &Config, runtime: Runtime) -> Self {
+        let by_default = options.recovery.is_some();
+        let settings = options.recovery.clone().unwrap_or_default();
+        let store = options.store.clone();
+        let keeper = store.map(|store| Keeper::new(store, runtime, options.max_store_queue_bytes));
         let (mut key, mut epoch) = ([0; 16], [0; 4]);
         (runtime.fill)(&mut key);
         (runtime.fill)(&mut epoch);
+        let skips_middlewares = settings.skip_middlewares;
+        let mut machine = Machine::new(settings, key, u32::from_le_bytes(epoch));
+        if keeper.is_some() {
+            machine.note_changes();
+        }
         Self {
             by_default,
-            skips_middlewares: settings.skip_middlewares,
+            skips_middlewares,
             room: Room {
                 bytes: config.max_queued_bytes.saturating_sub(SPARE_BYTES),
                 packets: config.max_queued_packets.saturating_sub(2),
             },
             records: AtomicUsize::new(0),
             state: Mutex::new(State {
-                machine: Machine::new(settings, key, u32::from_le_bytes(epoch)),
+                machine,
                 moved: BTreeMap::new(),
+                is_stored: keeper.is_some(),
+                noted: Vec::new(),
+                overdue: Vec::new(),
             }),
+            keeper,
         }
     }
 
@@ -132,7 +154,25 @@ impl Recovery {
         let mut state = self.state.lock_for(name);
         let result = act(&mut state);
         self.records.store(state.machine.len(), Ordering::Relaxed);
+        self.note(&mut state);
         result
+    }
+
+    /// Gives the store what has changed. The caller holds the lock.
+    fn note(&self, state: &mut State) {
+        if let Some(keeper) = &self.keeper {
+            state.take_changes();
+            keeper.push(state.noted.drain(..));
+        }
+    }
+
+    /// Writes to the store what has changed, before anybody outside can see it. Call it while no
+    /// lock is held.
+    #[inline]
+    pub(crate) fn settle(&self, now: Time) {
+        if let Some(keeper) = &self.keeper {
+            keeper.settle(now);
+        }
     }
 
     /// Returns the number of the last message of a namespace, or `None` if nobody there may come
@@ -166,7 +206,9 @@ impl Recovery {
             if is_right || tries >= FREE_TRIES {
                 // An error is the recipients': the shard gets it again.
                 let _ = message.encode(Form::Engine4, config, &mut scratch);
-                return act(&mut state, message);
+                let result = act(&mut state, message);
+                self.note(&mut state);
+                return result;
             }
             drop(state);
             let _ = message.encode(Form::Engine4, config, &mut scratch);
@@ -224,19 +266,25 @@ impl Recovery {
 
     /// Ends the records that nobody has come back to. Call it about once a second.
     pub(crate) fn sweep(&self, now: Time) {
-        if !self.is_used() {
+        if !self.is_used() && self.keeper.is_none() {
             return;
         }
         let mut gone = Gone::default();
         self.with("expire", |state| {
+            gone.expired.append(&mut state.overdue);
             state.machine.handle_timeout(now, &mut gone.expired);
             state.forget(&gone.expired);
         });
+        self.keep_alive(now);
         gone.tell();
     }
 
-    /// Drops all records. Nobody is told, because this is the end of the server.
+    /// Drops all records. Nobody is told, because this is the end of the server. A store keeps
+    /// them, for the next process.
     pub(crate) fn clear(&self, now: Time) {
+        if let Some(keeper) = &self.keeper {
+            keeper.close(now);
+        }
         let mut gone = Gone::default();
         self.with("clear", |state| {
             state.machine.end_all(now, &mut gone.expired);
@@ -302,6 +350,7 @@ impl Gone {
     /// Tells the application of records that have ended unused.
     pub(super) fn tell(self) {
         for Expired { data: socket, .. } in self.expired {
+            socket.thaw();
             if let Some(application) = socket.application()
                 && let Err(panic) = guarded(|| application.expired(&socket))
             {
@@ -378,7 +427,7 @@ impl State {
             }
             false => {
                 let before = gone.expired.len();
-                self.machine.lost(now, key, &mut gone.expired);
+                self.machine.lost(now, key, socket.away_bytes(), &mut gone.expired);
                 let expired = gone.expired.get(before..).unwrap_or_default();
                 self.forget(expired);
             }
@@ -441,15 +490,36 @@ impl State {
     /// number of its own.
     pub(super) fn keep(&mut self, now: Time, message: &Message, audience: impl FnOnce() -> Audience) {
         let namespace = message.namespace();
-        if message.is_volatile() || message.shown_offset().is_none() || self.machine.next(namespace).is_none() {
+        if message.is_volatile() || message.shown_offset().is_none() {
             return;
         }
+        let Some(Offset { sequence, .. }) = self.machine.next(namespace) else {
+            return;
+        };
         let audience = audience();
-        if self.machine.is_wanted(namespace, &audience)
-            && let Some((kept, bytes)) = message.kept()
+        let is_wanted = self.machine.is_wanted(namespace, &audience);
+        let Some((kept, bytes)) = is_wanted.then(|| message.kept()).flatten() else {
+            return self.machine.skip(namespace);
+        };
+        if self.is_stored
+            && let Some(number) = self.machine.namespace_number(namespace)
         {
-            self.machine.keep(now, namespace, audience, bytes, kept);
+            self.take_changes();
+            self.noted.push(Noted::Message {
+                namespace: number,
+                sequence,
+                at: now,
+                until: now + self.machine.window(),
+                audience: audience.clone(),
+                message: kept.clone(),
+            });
         }
+        self.machine.keep(now, namespace, audience, bytes, kept);
+    }
+
+    /// Notes what has changed in the machine.
+    fn take_changes(&mut self) {
+        self.noted.extend(self.machine.take_changes().map(Noted::Change));
     }
 
     /// Returns the socket that a message for a gone socket goes to: the socket with which its

@@ -196,7 +196,6 @@ impl ShardCell {
         Forms::from_bits(self.forms.load(Ordering::Relaxed))
     }
 
-    #[cfg(test)]
     pub(crate) fn loads(&self) -> &Arc<Loads> {
         &self.loads
     }
@@ -539,6 +538,8 @@ impl ShardCell {
                         }
                         more
                     };
+                    // What a client gets is in the store before.
+                    self.recovery.settle(turn.now());
                     batch.write(|id, link| self.block(turn, id, link));
                     roomy.iter().for_each(|socket| socket.wake_awaiting_room());
                     if !more {

@@ -16,6 +16,7 @@ use crate::turn::history::Histories;
 use crate::turn::load::Loads;
 use crate::turn::quota::SharedQuota;
 use crate::turn::recovery::Recovery;
+use crate::turn::restore;
 use crate::turn::room_news::{RoomNews, RoomNotes};
 use crate::turn::shard::ShardCell;
 use crate::turn::socket::SocketCell;
@@ -30,6 +31,8 @@ pub(crate) struct Shards {
     /// Whether the application wants events of rooms.
     pub(crate) news: Arc<RoomNews>,
     pub(crate) recovery: Arc<Recovery>,
+    /// The key with which ids are made.
+    pub(super) key: [u8; 16],
     /// The broadcasts that wait for acknowledgements.
     pub(crate) surveys: Arc<Surveys>,
     pub(crate) histories: Histories,
@@ -63,6 +66,10 @@ impl NewShards {
         if key == [0; 16] {
             return Err(ConfigError::Entropy);
         }
+        // Ids of sockets that come back are recognised by the key with which they were made.
+        if let Some(kept) = options.store.as_ref().and_then(restore::id_key) {
+            key = kept;
+        }
         if !(1..=256).contains(&options.shards) {
             return Err(ConfigError::Shards(options.shards));
         }
@@ -86,7 +93,7 @@ impl NewShards {
         if let Some(settings) = &options.recovery {
             settings.validate()?;
         }
-        let recovery = Arc::new(Recovery::new(options.recovery.as_ref(), &config, runtime));
+        let recovery = Arc::new(Recovery::new(options, &config, runtime));
         Ok(Self {
             runtime,
             key,
@@ -130,6 +137,7 @@ impl NewShards {
             directory,
             news,
             recovery,
+            key,
             surveys: Arc::new(Surveys::new(options)),
             histories: Histories::new(options, runtime),
             next: AtomicUsize::new(0),

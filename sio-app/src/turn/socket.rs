@@ -4,6 +4,7 @@
 //! Users hold it by handles. Its locks: while one of them is held, no other is taken. The lock of
 //! the entry is taken under the shard's lock.
 
+use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use std::sync::{Arc, OnceLock};
@@ -15,6 +16,7 @@ use sio_proto::socket::Args;
 use sio_proto::{SocketKey, Time};
 
 use crate::error::{EmitError, HandlerError};
+use crate::guarded::guarded;
 use crate::lock::Mutex;
 use crate::runtime::Runtime;
 use crate::turn::ack_slot::AckSlot;
@@ -28,6 +30,7 @@ use crate::turn::mailbox::Mailbox;
 use crate::turn::mourners::Mourners;
 use crate::turn::order::{Order, To, carry_out};
 use crate::turn::own::Own;
+use crate::turn::restore::Frozen;
 use crate::turn::shard::ShardCell;
 use crate::turn::socket_id::SocketId;
 use crate::turn::table::{EventFn, Table};
@@ -179,6 +182,21 @@ impl SocketCell {
         }
     }
 
+    /// A socket that was in another process, and whose client may come back to this one.
+    pub(crate) fn away(cell: Arc<ShardCell>, load: Arc<Load>, id: SocketId, namespace: ByteString) -> Self {
+        let handshake = Arc::new(Handshake::unknown((cell.runtime.now)()));
+        let ids = (id, None);
+        let key = SocketKey::NOWHERE;
+        let away = Self::new(cell, load, key, ids, namespace, Auth::None, handshake, Form::Engine4);
+        away.set_gone();
+        away
+    }
+
+    /// Returns what it takes in memory while its client is away, without values of the application.
+    pub(super) fn away_bytes(&self) -> usize {
+        size_of::<Self>() + self.handshake.bytes() + self.auth.bytes()
+    }
+
     pub(crate) fn runtime(&self) -> Runtime {
         self.cell.runtime
     }
@@ -246,6 +264,24 @@ impl SocketCell {
         if let Some(extras) = old.extras.get() {
             self.extras().data.take_over(&extras.data);
             self.extras().expiry.set(extras.expiry.get());
+        }
+    }
+
+    /// Reads the values that the application has kept with a socket of another process.
+    pub(super) fn thaw(&self) {
+        let Some(values) = self.data(false) else { return };
+        let Some(frozen) = values.take(TypeId::of::<Frozen>()) else {
+            return;
+        };
+        let Some(Frozen(frozen)) = frozen.downcast_ref::<Frozen>() else {
+            return;
+        };
+        for codec in self.cell.recovery.codecs() {
+            let json = frozen.iter().find(|(name, _)| name == codec.name);
+            let value = json.and_then(|(_, json)| guarded(|| (codec.decode)(json)).ok().flatten());
+            if let Some(value) = value {
+                let _ = values.replace(value, |known| known.is_none());
+            }
         }
     }
 

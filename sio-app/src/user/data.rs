@@ -21,7 +21,11 @@ impl Socket {
     /// Keeps a value, if `may` returns true for the value of the same type that was kept before.
     fn put<T: Any + Send + Sync>(&self, value: T, may: impl FnOnce(Option<&Value>) -> bool) -> bool {
         let values = self.0.data(true);
-        values.is_some_and(|values| values.replace(Arc::new(value), may).is_ok())
+        let is_kept = values.is_some_and(|values| values.replace(Arc::new(value), may).is_ok());
+        if is_kept {
+            self.0.cell.recovery.value_changed(&self.0, TypeId::of::<T>());
+        }
+        is_kept
     }
 
     /// Returns the value of this type that is kept with the socket.
@@ -70,6 +74,7 @@ impl Socket {
     /// Removes the value of this type from the socket, and returns it.
     pub fn take_data<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         let value = self.0.data(false)?.take(TypeId::of::<T>())?;
+        self.0.cell.recovery.value_changed(&self.0, TypeId::of::<T>());
         value.downcast().ok()
     }
 }

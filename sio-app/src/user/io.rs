@@ -74,6 +74,9 @@ impl Io {
                 options,
             }
         }));
+        if let Err(error) = io.0.shards.recovery.restore(&io.0.shards) {
+            io.0.note_mistake(RegisterError::Store(error.to_string()));
+        }
         // The main namespace always exists, as on genuine servers.
         io.of("/").create();
         Ok(io)

@@ -1,9 +1,15 @@
 //! Recovery, for users: which namespaces have it, which sockets have come back, and whose time is
 //! over.
 
+use std::any::TypeId;
 use std::sync::Arc;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::store::StoreReport;
 use crate::turn::comeback::Comeback;
+use crate::turn::keeper::ValueCodec;
 use crate::user::io::Io;
 use crate::user::namespace::Namespace;
 use crate::user::socket::Socket;
@@ -65,6 +71,40 @@ impl Io {
     pub fn on_expired(&self, tell: impl Fn(&Socket) + Send + Sync + 'static) {
         let old = self.0.hooks.set.write().expired.replace(Arc::new(tell));
         drop(old);
+    }
+
+    /// Keeps the values of one type that are kept with sockets ([`Socket::set_data`]) in the store,
+    /// as JSON under this name, so that a client that comes back to the next process finds them.
+    /// Values of other types are lost with the process. Call it before the server is served. A
+    /// value of more than 64 KiB, and one that cannot be written, is not kept. Nothing happens
+    /// without a store ([`Options::store`](crate::Options::store)).
+    ///
+    /// ```
+    /// # use sio_app::{Io, Socket};
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Name(String);
+    ///
+    /// # fn register(io: &Io) {
+    /// io.keep_data::<Name>("name");
+    /// io.of("/").on("name", |socket: Socket, name: String| socket.set_data(Name(name)));
+    /// # }
+    /// ```
+    pub fn keep_data<T>(&self, name: &'static str)
+    where
+        T: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.0.shards.recovery.add_codec(ValueCodec {
+            kind: TypeId::of::<T>(),
+            name,
+            encode: |value| serde_json::to_vec(value.downcast_ref::<T>()?).ok(),
+            decode: |json| Some(Arc::new(serde_json::from_slice::<T>(json).ok()?)),
+        });
+    }
+
+    /// Returns how the store of recovery does. `None` without a store.
+    #[must_use]
+    pub fn store(&self) -> Option<StoreReport> {
+        self.0.shards.recovery.store_report()
     }
 
     /// Returns how many sockets may come back: those that are connected to a namespace with

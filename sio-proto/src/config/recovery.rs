@@ -33,6 +33,11 @@ pub struct RecoveryConfig {
     ///
     /// [`Config::max_sessions_per_address`]: super::Config::max_sessions_per_address
     pub max_away_per_address: usize,
+    /// Most bytes that the records of all clients that are away keep: the heads of their
+    /// handshakes, their `auth`, the names of their rooms, and about 600 for each. The
+    /// application's own values do not count. Default 64 MiB. When there are more, the client that
+    /// has been away for longest is forgotten.
+    pub max_away_bytes: usize,
     /// Most bytes of names of rooms in the record of one client; each counts 64 more than it has,
     /// and rooms that the client has left lately count. Default 64 KiB. The record of a client that
     /// needs more is given up, and the client is told when it comes back.
@@ -49,6 +54,7 @@ setters!(RecoveryConfig {
     max_total_log_bytes: usize,
     max_away: usize,
     max_away_per_address: usize,
+    max_away_bytes: usize,
     max_record_bytes: usize,
     skip_middlewares: bool,
 });
@@ -62,6 +68,7 @@ impl Default for RecoveryConfig {
             max_total_log_bytes: 64 << 20,
             max_away: 100_000,
             max_away_per_address: 10_000,
+            max_away_bytes: 64 << 20,
             max_record_bytes: 64 << 10,
             skip_middlewares: false,
         }
@@ -82,6 +89,7 @@ impl RecoveryConfig {
             ("recovery.max_total_log_bytes", self.max_total_log_bytes == 0),
             ("recovery.max_away", self.max_away == 0),
             ("recovery.max_away_per_address", self.max_away_per_address == 0),
+            ("recovery.max_away_bytes", self.max_away_bytes == 0),
             ("recovery.max_record_bytes", self.max_record_bytes == 0),
         ];
         match limits.iter().find(|(_, zero)| *zero) {

@@ -26,6 +26,8 @@ impl Audience {
 /// message behind `from`, up to `until`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stay {
+    /// Its number among the stays of its record, for a store.
+    pub(super) ordinal: u32,
     pub(super) room: ByteString,
     pub(super) from: u64,
     pub(super) until: Option<u64>,

@@ -38,8 +38,11 @@ pub struct LogLimits {
 pub struct Entry<M> {
     /// Its number.
     pub sequence: u64,
-    /// When it was sent.
+    /// When it was sent. A message that a store has kept may be older than the clock: then it is
+    /// the earliest time.
     pub at: Time,
+    /// When it is thrown away.
+    pub until: Time,
     /// For whom it was.
     pub audience: Audience,
     /// What was said.
@@ -77,6 +80,19 @@ pub struct Log<M> {
     last: u64,
     /// The highest number that was thrown away; 0 for none.
     pruned: u64,
+    /// What has been thrown away, if somebody wants to know.
+    losses: Option<Vec<Loss>>,
+}
+
+/// Something that has been thrown away.
+#[derive(Debug)]
+pub(super) enum Loss {
+    /// The message with this number.
+    Message(u64),
+    /// Everything in a trail up to this number. The room is `None` for everybody.
+    Trail(Option<ByteString>, u64),
+    /// Nobody watches this room any more.
+    Room(ByteString),
 }
 
 impl<M> Entry<M> {
@@ -106,6 +122,23 @@ impl<M> Log<M> {
             rooms: BTreeMap::new(),
             last,
             pruned: 0,
+            losses: None,
+        }
+    }
+
+    /// Writes down from now on what is thrown away.
+    pub(super) fn note_losses(&mut self) {
+        self.losses = Some(Vec::new());
+    }
+
+    /// Takes what has been thrown away since the last call.
+    pub(super) fn take_losses(&mut self) -> Vec<Loss> {
+        self.losses.as_mut().map(core::mem::take).unwrap_or_default()
+    }
+
+    fn lose(&mut self, loss: Loss) {
+        if let Some(losses) = &mut self.losses {
+            losses.push(loss);
         }
     }
 
@@ -155,9 +188,42 @@ impl<M> Log<M> {
         if !self.is_wanted(&audience) {
             return;
         }
-        let sequence = self.last;
+        let until = now + self.limits.age;
+        self.put(self.last, (now, until), audience, bytes, message);
+    }
+
+    /// Puts back a message that a store has kept. Messages come in the order of their numbers.
+    pub(super) fn restore(&mut self, sequence: u64, times: (Time, Time), audience: Audience, bytes: usize, message: M) {
+        let is_next = self.entries.back().is_none_or(|newest| newest.sequence < sequence);
+        if !is_next {
+            return;
+        }
+        self.last = self.last.max(sequence);
+        if self.is_wanted(&audience) {
+            self.put(sequence, times, audience, bytes, message);
+        } else {
+            self.lose(Loss::Message(sequence));
+        }
+    }
+
+    /// Knows that what was in a trail up to this number is not kept.
+    pub(super) fn restore_pruned(&mut self, room: Option<&ByteString>, sequence: u64) {
+        let trail = match room {
+            None => Some(&mut self.everybody),
+            Some(room) => self.rooms.get_mut(room),
+        };
+        match (trail, room) {
+            (Some(trail), _) => trail.pruned = trail.pruned.max(sequence),
+            (None, Some(room)) => self.lose(Loss::Room(room.clone())),
+            (None, None) => {}
+        }
+        self.pruned = self.pruned.max(sequence);
+        self.last = self.last.max(sequence);
+    }
+
+    fn put(&mut self, sequence: u64, (at, until): (Time, Time), audience: Audience, bytes: usize, message: M) {
         let bytes = bytes.saturating_add(audience.bytes()).saturating_add(Self::ENTRY_BYTES);
-        for_trails(&mut self.everybody, &mut self.rooms, &audience, |trail| {
+        for_trails(&mut self.everybody, &mut self.rooms, &audience, |_, trail| {
             if trail.sequences.back() != Some(&sequence) {
                 trail.sequences.push_back(sequence);
             }
@@ -165,7 +231,8 @@ impl<M> Log<M> {
         self.bytes = self.bytes.saturating_add(bytes);
         self.entries.push_back(Entry {
             sequence,
-            at: now,
+            at,
+            until,
             audience,
             message,
             bytes,
@@ -177,11 +244,7 @@ impl<M> Log<M> {
 
     /// Throws away what is too old.
     pub fn prune(&mut self, now: Time) {
-        while self
-            .entries
-            .front()
-            .is_some_and(|oldest| oldest.at + self.limits.age <= now)
-        {
+        while self.entries.front().is_some_and(|oldest| oldest.until <= now) {
             self.drop_oldest();
         }
     }
@@ -189,7 +252,7 @@ impl<M> Log<M> {
     /// When the oldest message is to be thrown away.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
-        self.entries.front().map(|oldest| oldest.at + self.limits.age)
+        self.entries.front().map(|oldest| oldest.until)
     }
 
     fn drop_oldest(&mut self) {
@@ -198,12 +261,17 @@ impl<M> Log<M> {
         };
         self.bytes -= oldest.bytes;
         self.pruned = oldest.sequence;
-        for_trails(&mut self.everybody, &mut self.rooms, &oldest.audience, |trail| {
+        let losses = &mut self.losses;
+        for_trails(&mut self.everybody, &mut self.rooms, &oldest.audience, |room, trail| {
             if trail.sequences.front() == Some(&oldest.sequence) {
                 trail.sequences.pop_front();
                 trail.pruned = oldest.sequence;
+                if let Some(losses) = losses {
+                    losses.push(Loss::Trail(room.cloned(), oldest.sequence));
+                }
             }
         });
+        self.lose(Loss::Message(oldest.sequence));
         // A ring that was large for a while gives its memory back.
         if self.entries.capacity() > 64 && self.entries.len() < self.entries.capacity() / 4 {
             self.entries.shrink_to(self.entries.len() * 2);
@@ -229,8 +297,11 @@ impl<M> Log<M> {
     pub(super) fn unwatch(&mut self, room: &str) {
         if let Some(trail) = self.rooms.get_mut(room) {
             trail.watchers -= 1;
-            if trail.watchers == 0 {
-                self.rooms.remove(room);
+            if trail.watchers == 0
+                && let Some((room, trail)) = self.rooms.remove_entry(room)
+                && trail.pruned > 0
+            {
+                self.lose(Loss::Room(room));
             }
         }
     }
@@ -283,6 +354,26 @@ impl<M> Log<M> {
         Ok(entries.filter(|entry| !is_left_out(entry)).collect())
     }
 
+    /// The number of the newest message that is kept; 0 for none.
+    pub(super) fn newest(&self) -> u64 {
+        self.entries.back().map_or(0, |entry| entry.sequence)
+    }
+
+    /// Everything that is kept, oldest first.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry<M>> {
+        self.entries.iter()
+    }
+
+    /// Calls `each` with every trail that has lost something, and the last number that it has lost.
+    pub(super) fn pruned(&self, mut each: impl FnMut(Option<&ByteString>, u64)) {
+        if self.everybody.pruned > 0 {
+            each(None, self.everybody.pruned);
+        }
+        for (room, trail) in self.rooms.iter().filter(|(_, trail)| trail.pruned > 0) {
+            each(Some(room), trail.pruned);
+        }
+    }
+
     /// Throws away the oldest until so many bytes are free.
     pub(super) fn give_back(&mut self, bytes: usize) {
         let goal = self.bytes.saturating_sub(bytes);
@@ -317,14 +408,14 @@ fn for_trails(
     everybody: &mut Trail,
     rooms: &mut BTreeMap<ByteString, Trail>,
     audience: &Audience,
-    mut act: impl FnMut(&mut Trail),
+    mut act: impl FnMut(Option<&ByteString>, &mut Trail),
 ) {
     if audience.rooms.is_empty() {
-        act(everybody);
+        act(None, everybody);
     }
     for room in &audience.rooms {
         if let Some(trail) = rooms.get_mut(room) {
-            act(trail);
+            act(Some(room), trail);
         }
     }
 }

@@ -29,14 +29,19 @@ impl Pid {
 
 /// A socket with its rooms, there or away.
 pub(super) struct Record<D> {
+    /// Its number in a store.
+    pub(super) number: u64,
     pub(super) pid: Pid,
     pub(super) sid: Sid,
     pub(super) namespace: ByteString,
     /// Whose: the network of the client's address, as the caller names it.
     pub(super) network: u128,
-    /// The number of the last message before the socket was there.
+    /// The number of the last message before the socket was there, or of a later message that the
+    /// client has said to have.
     pub(super) start: u64,
     pub(super) stays: Vec<Stay>,
+    /// The number of the next stay.
+    pub(super) next_stay: u32,
     /// What was sent up to this number may have been for a room that is remembered no more.
     pub(super) forgotten: u64,
     /// Whether more rooms were joined than a record may hold: it is good for nothing.
@@ -45,6 +50,8 @@ pub(super) struct Record<D> {
     pub(super) bytes: usize,
     /// Until when the client is waited for; `None` while it is there.
     pub(super) away_until: Option<Time>,
+    /// What the record counted when its client went away.
+    pub(super) away_bytes: usize,
     pub(super) data: D,
 }
 
@@ -52,7 +59,10 @@ impl<D> Record<D> {
     /// What a stay takes beside its name.
     const STAY_BYTES: usize = 64;
 
-    fn weight(room: &ByteString) -> usize {
+    /// What a record takes beside its stays, with its places in the tables.
+    const RECORD_BYTES: usize = 320;
+
+    pub(super) fn weight(room: &ByteString) -> usize {
         room.len() + Self::STAY_BYTES
     }
 
@@ -65,25 +75,38 @@ impl<D> Record<D> {
             .map(|stay| &stay.room)
     }
 
-    /// Begins a stay behind message `now`; false if there is no room for it.
-    pub(super) fn join(&mut self, room: ByteString, now: u64, max_bytes: usize) -> bool {
+    /// What the record takes in memory without what the caller keeps.
+    pub(super) const fn own_bytes(&self) -> usize {
+        Self::RECORD_BYTES + self.bytes
+    }
+
+    /// Begins a stay behind message `now`; `None` if there is no room for it.
+    pub(super) fn join(&mut self, room: ByteString, now: u64, max_bytes: usize) -> Option<&Stay> {
         let bytes = self.bytes + Self::weight(&room);
         if bytes > max_bytes {
-            return false;
+            return None;
         }
         self.bytes = bytes;
         self.stays.push(Stay {
+            ordinal: self.next_stay,
             room,
             from: now,
             until: None,
         });
-        true
+        self.next_stay += 1;
+        self.stays.last()
     }
 
-    /// Ends the stay in a room with message `now`. Returns a room that is forgotten for it.
-    pub(super) fn leave(&mut self, room: &str, now: u64) -> Option<ByteString> {
+    /// Ends the stay in a room with message `now`. Returns the stay.
+    pub(super) fn leave(&mut self, room: &str, now: u64) -> Option<&Stay> {
         let mut open = self.stays.iter_mut().filter(|stay| stay.until.is_none());
-        open.find(|stay| *stay.room == *room)?.until = Some(now);
+        let stay = open.find(|stay| *stay.room == *room)?;
+        stay.until = Some(now);
+        Some(stay)
+    }
+
+    /// Forgets the oldest stay that has ended if there are too many, and returns it.
+    pub(super) fn forget_a_stay(&mut self) -> Option<Stay> {
         let ended = self.stays.iter().filter(|stay| stay.until.is_some()).count();
         if ended <= MAX_ENDED_STAYS {
             return None;
@@ -92,6 +115,6 @@ impl<D> Record<D> {
         let stay = self.stays.remove(oldest);
         self.bytes -= Self::weight(&stay.room);
         self.forgotten = self.forgotten.max(stay.until.unwrap_or_default());
-        Some(stay.room)
+        Some(stay)
     }
 }

@@ -12,6 +12,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod restart;
+
 const PLENTY: Room = Room {
     bytes: usize::MAX,
     packets: usize::MAX,
@@ -76,7 +78,7 @@ fn a_client_that_has_seen_nothing_is_recovered_from_its_first_moment() {
     send(&mut kept, at(0), to(&[], &[]), 100);
     let (key, pid) = open(&mut kept, "/", 2);
     send(&mut kept, at(1), to(&[], &[]), 101);
-    kept.lost(at(1), key, &mut vec![]);
+    kept.lost(at(1), key, 0, &mut vec![]);
     send(&mut kept, at(2), to(&[], &[]), 102);
     assert_eq!(kept.find("/", &pid), Some(key));
     assert_eq!(missed(&mut kept, key, None), Ok(vec![101, 102]));
@@ -96,7 +98,7 @@ fn an_offset_that_is_older_than_the_log_is_good_while_nothing_was_missed() {
         send(&mut kept, at(second), to(&[&sid(2).to_string()], &[]), 2);
     }
     assert_eq!(kept.log("/").map(|log| log.get(1).is_none()), Some(true), "pruned");
-    kept.lost(at(100), key, &mut vec![]);
+    kept.lost(at(100), key, 0, &mut vec![]);
     assert_eq!(missed(&mut kept, key, Some(&offset)), Ok(vec![]));
 }
 
@@ -107,12 +109,12 @@ fn a_live_record_can_be_claimed_and_then_lost_once_more() {
     let (key, pid) = open(&mut kept, "/", 1);
     send(&mut kept, at(0), to(&[], &[]), 1);
     assert_eq!(missed(&mut kept, key, None), Ok(vec![1]));
-    kept.lost(at(1), key, &mut vec![]);
+    kept.lost(at(1), key, 0, &mut vec![]);
     assert_eq!(kept.away(), 1);
     let offset = send(&mut kept, at(2), to(&[], &[]), 2);
     assert_eq!(missed(&mut kept, key, None), Ok(vec![1, 2]));
     assert_eq!(kept.away(), 0);
-    kept.lost(at(3), key, &mut vec![]);
+    kept.lost(at(3), key, 0, &mut vec![]);
     send(&mut kept, at(4), to(&[], &[]), 3);
     assert_eq!(missed(&mut kept, key, Some(&offset)), Ok(vec![3]));
     assert_eq!(kept.find("/", &pid), Some(key));
@@ -130,7 +132,7 @@ fn who_has_missed_what_is_not_kept_is_told() {
     for message in 0..3 {
         send(&mut kept, at(0), to(&[], &[]), message);
     }
-    kept.lost(at(0), key, &mut vec![]);
+    kept.lost(at(0), key, 0, &mut vec![]);
     let gone = NotRecovered::Truncated(Truncated { pruned: 1 });
     assert_eq!(missed(&mut kept, key, None), Err(gone));
     assert_eq!(missed(&mut kept, key, Some("5-1")), Ok(vec![1, 2]));
@@ -162,7 +164,7 @@ fn what_does_not_fit_into_the_queue_of_a_session_is_not_replayed() {
 fn records_that_nobody_claims_expire_and_are_reported() {
     let mut kept = Kept::new(config(), [1; 16], 5);
     let (key, pid) = open(&mut kept, "/", 7);
-    kept.lost(at(1), key, &mut vec![]);
+    kept.lost(at(1), key, 0, &mut vec![]);
     assert_eq!(kept.next_timeout(), Some(at(11)));
     let mut expired = vec![];
     kept.handle_timeout(at(10), &mut expired);
@@ -205,10 +207,10 @@ fn clients_of_one_address_push_out_only_their_own() {
     let mut kept = Kept::new(limits, [1; 16], 5);
     let mut expired = vec![];
     let (honest, _) = open(&mut kept, "/", 2);
-    kept.lost(at(0), honest, &mut expired);
+    kept.lost(at(0), honest, 0, &mut expired);
     for number in [1, 3, 5, 7] {
         let (key, _) = open(&mut kept, "/", number);
-        kept.lost(at(u64::from(number)), key, &mut expired);
+        kept.lost(at(u64::from(number)), key, 0, &mut expired);
     }
     assert_eq!(expired.iter().map(|gone| gone.data).collect::<Vec<_>>(), [1, 3]);
     assert_eq!(missed(&mut kept, honest, None), Ok(vec![]));
@@ -227,7 +229,7 @@ fn a_record_with_too_many_rooms_is_given_up() {
     }
     assert_eq!(missed(&mut kept, key, None), Err(NotRecovered::Rooms));
     let mut expired = vec![];
-    kept.lost(at(0), key, &mut expired);
+    kept.lost(at(0), key, 0, &mut expired);
     assert_eq!(expired.len(), 1);
 }
 
@@ -274,6 +276,8 @@ enum Step {
     Send(Vec<u8>, Vec<u8>, Option<usize>),
     Claim(usize, usize),
     Wait(u8),
+    /// The process ends, and another goes on with what was kept.
+    Restart,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -288,16 +292,20 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (rooms(), rooms(), prop::option::of(member())).prop_map(|(r, e, one)| Step::Send(r, e, one)),
         4 => (member(), 0..20usize).prop_map(|(m, seen)| Step::Claim(m, seen)),
         2 => (0..6u8).prop_map(Step::Wait),
+        1 => Just(Step::Restart),
     ]
 }
 
 struct Known {
     key: RecordKey,
+    pid: ByteString,
     sid: Sid,
     rooms: BTreeSet<u8>,
     /// Every message that was for it, with its offset.
     heard: Vec<(u32, ByteString)>,
     away_since: Option<Time>,
+    /// How much it has said to have.
+    shown: usize,
 }
 
 fn room(number: u8) -> ByteString {
@@ -311,7 +319,9 @@ proptest! {
         steps in prop::collection::vec(step(), 1..120),
     ) {
         let limits = RecoveryConfig { max_log_packets: packets, ..config() };
-        let mut kept = Kept::new(limits, [1; 16], 3);
+        let mut kept = Kept::new(limits.clone(), [1; 16], 3);
+        kept.note_changes();
+        let (mut saved, mut epoch) = (restart::Saved::default(), 3);
         let mut known: Vec<Known> = vec![];
         let mut now = Time::ZERO;
         let (mut opened, mut sent) = (0u8, 0u32);
@@ -320,8 +330,8 @@ proptest! {
             match step {
                 Step::Open => {
                     opened += 1;
-                    let (key, _) = open(&mut kept, "/", opened);
-                    known.push(Known { key, sid: sid(opened), rooms: BTreeSet::new(), heard: vec![], away_since: None });
+                    let (key, pid) = open(&mut kept, "/", opened);
+                    known.push(Known { key, pid, sid: sid(opened), rooms: BTreeSet::new(), heard: vec![], away_since: None, shown: 0 });
                 }
                 Step::Wait(seconds) => {
                     now = now + Duration::from_secs(u64::from(seconds));
@@ -331,6 +341,14 @@ proptest! {
                     let over = known.iter().filter(|one| is_over(one)).count();
                     prop_assert_eq!(expired.len(), over);
                     known.retain(|one| !is_over(one));
+                }
+                Step::Restart => {
+                    epoch += 1;
+                    kept = saved.restart(limits.clone(), epoch, now);
+                    for one in &mut known {
+                        one.key = kept.find("/", &one.pid).expect("every record was kept");
+                        one.away_since.get_or_insert(now);
+                    }
                 }
                 Step::Send(rooms, except, one) if count > 0 => {
                     sent += 1;
@@ -364,7 +382,7 @@ proptest! {
                 }
                 Step::Lost(at) if count > 0 => {
                     let one = &mut known[at % count];
-                    kept.lost(now, one.key, &mut vec![]);
+                    kept.lost(now, one.key, 0, &mut vec![]);
                     one.away_since.get_or_insert(now);
                 }
                 Step::Close(at) if count > 0 => {
@@ -373,7 +391,7 @@ proptest! {
                 }
                 Step::Claim(at, seen) if count > 0 => {
                     let one = &mut known[at % count];
-                    let seen = seen.min(one.heard.len());
+                    let seen = seen.clamp(one.shown.min(one.heard.len()), one.heard.len());
                     let offset = seen.checked_sub(1).map(|last| one.heard[last].1.clone());
                     let expected: Vec<u32> = one.heard[seen..].iter().map(|(message, _)| *message).collect();
                     let in_log = kept.log("/").map_or(0, Log::len);
@@ -386,6 +404,7 @@ proptest! {
                             let known: BTreeSet<_> = one.rooms.iter().map(|number| room(*number).to_string()).collect();
                             prop_assert_eq!(rooms, known);
                             one.away_since = None;
+                            one.shown = seen;
                         }
                         // Only what was thrown away may be missing.
                         Err(NotRecovered::Truncated(Truncated { pruned })) => {
@@ -397,6 +416,7 @@ proptest! {
                 }
                 _ => {}
             }
+            saved.follow(&mut kept);
             prop_assert!(kept.log("/").map_or(0, Log::len) <= packets);
             prop_assert_eq!(kept.len(), known.len());
             prop_assert_eq!(kept.away(), known.iter().filter(|one| one.away_since.is_some()).count());
@@ -407,5 +427,7 @@ proptest! {
         // Nothing of anybody is left.
         kept.handle_timeout(now + Duration::from_secs(100), &mut vec![]);
         prop_assert_eq!((kept.len(), kept.away(), kept.log_bytes, kept.namespaces.len()), (0, 0, 0, 0));
+        saved.follow(&mut kept);
+        prop_assert!(saved.is_empty());
     }
 }

@@ -200,6 +200,26 @@ pub struct Handshake {
 }
 
 impl Handshake {
+    /// The handshake of a session that was in another process: nothing of its request is known.
+    #[must_use]
+    pub fn unknown(issued: Time) -> Self {
+        Self {
+            text: Box::default(),
+            ends: Box::from([0]),
+            query_object: None,
+            parameters: &[],
+            left_out: 0,
+            names_page: false,
+            peer: Peer {
+                address: None,
+                secure: false,
+            },
+            issued,
+            unix_time: None,
+            extension: None,
+        }
+    }
+
     /// Copies the part of `request` that is kept. `parameters` are the keys of the query that
     /// belong to the protocol. The other keys become the [object](Self::query_object), unless
     /// `parameters` is empty.
@@ -240,7 +260,9 @@ impl Handshake {
     }
 
     /// Memory that it takes, in bytes.
-    pub(crate) fn bytes(&self) -> usize {
+    /// The bytes that it takes in memory, without the extension.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
         let object = self.query_object.as_ref().map_or(0, |object| object.len());
         size_of::<Self>() + self.text.len() + size_of_val(&*self.ends) + object
     }

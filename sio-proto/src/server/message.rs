@@ -408,6 +408,32 @@ impl Message {
         Some((kept, bytes))
     }
 
+    /// The packets of the message as clients of 4.x get them; none if it is not encoded for them.
+    pub fn frames(&self) -> impl Iterator<Item = &Frame> {
+        let made = match &self.packets[Form::Engine4.index()] {
+            Encoding::Made(encoded) => Some(encoded),
+            Encoding::Missing | Encoding::Refused(_) => None,
+        };
+        made.into_iter().flat_map(Encoded::frames)
+    }
+
+    /// A message that was [kept](Message::kept), of its [packets](Message::frames). Only clients of
+    /// 4.x can get it. Also returns the bytes that it takes. `None` if there is no packet.
+    #[must_use]
+    pub fn of_frames(mut frames: Vec<Frame>) -> Option<(Self, usize)> {
+        if frames.is_empty() {
+            return None;
+        }
+        let encoded = Encoded {
+            first: frames.remove(0),
+            attachments: frames,
+        };
+        let bytes = encoded.bytes();
+        let mut kept = Self::event(ByteString::new(), ByteString::new(), Args::default(), None);
+        *kept.place(Form::Engine4) = Encoding::Made(encoded);
+        Some((kept, bytes))
+    }
+
     /// Makes the encoding for `form` if it does not exist yet. `config` is the server's config.
     /// `buffer` is a scratch buffer that the caller keeps and passes empty.
     ///

@@ -1,7 +1,7 @@
 //! The conformance server. Genuine clients, official test suites and load generators connect to it.
 //!
 //! ```text
-//! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--guarded] [--handover] [--bench] [--threads N]
+//! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--guarded] [--handover] [--bench] [--store DIR] [--threads N]
 //! ```
 //! The server has the same handlers on three ports. Port P uses the standard parser. Port P+1 uses
 //! the MessagePack parser. Port P+2 has connection state recovery. `--conformance` serves port P
@@ -52,6 +52,7 @@ use options::{Mode, Options, Runtime};
 use sio_app::adapter::handover;
 use sio_app::codec::{Envelope, MessagePack, Streaming};
 use sio_app::{Config, Cors, Generations, Handover, HttpRequest, Io, Origins, RecoveryConfig};
+use sio_store::Disk;
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -87,13 +88,16 @@ struct Part {
 }
 
 /// Returns what each port serves, beginning with port P.
-fn parts(options: &Options) -> Vec<Part> {
+///
+/// # Errors
+/// If the store of `--store` cannot be used.
+fn parts(options: &Options) -> io::Result<Vec<Part>> {
     let part = |config, register: fn(&Io)| Part {
         config,
         process: process(options),
         register: Box::new(register),
     };
-    match options.mode {
+    Ok(match options.mode {
         Mode::Contract => {
             let counted = Arc::new(stats::Counted::default());
             let is_guarded = options.guarded;
@@ -117,16 +121,22 @@ fn parts(options: &Options) -> Vec<Part> {
             let recovery = RecoveryConfig::default()
                 .window(Duration::from_secs(10))
                 .skip_middlewares(true);
+            let mut recovering = process(options).recovery(recovery);
+            if let Some(directory) = &options.store {
+                let store = Disk::at(directory).open();
+                let store = store.map_err(|error| io::Error::other(format!("{}: {error}", directory.display())))?;
+                recovering = recovering.store(Arc::new(store));
+            }
             let parts = [
                 (config.clone(), process(options)),
                 (msgpack, process(options)),
-                (config, process(options).recovery(recovery)),
+                (config, recovering),
             ];
             parts.map(part).into()
         }
         Mode::Suites => vec![part(suites::config(), suites::register)],
         Mode::Bench => vec![part(bench::config(), bench::register)],
-    }
+    })
 }
 
 /// The application's rule: it refuses a request that has the header `X-Refuse`.

@@ -20,7 +20,7 @@ pub(crate) fn serve(options: &Options) -> io::Result<()> {
     if let Some(threads) = options.threads {
         have_threads(threads)?;
     }
-    let parts = crate::parts(options);
+    let parts = crate::parts(options)?;
     let listeners = crate::bind(options, parts.len())?;
     let here = LocalExecutor::new();
     let mut serving = Vec::new();

@@ -12,7 +12,7 @@ use sio_examples::event_loop::{EventLoop, RUNTIME};
 use crate::options::Options;
 
 pub(crate) fn serve(options: &Options) -> io::Result<()> {
-    let parts = crate::parts(options);
+    let parts = crate::parts(options)?;
     let listeners = crate::bind(options, parts.len())?;
     let threads = crate::process(options).shards;
     let mut serving = Vec::new();

@@ -22,7 +22,7 @@ pub(crate) fn serve(options: &Options) -> io::Result<()> {
 }
 
 async fn run(options: &Options) -> io::Result<()> {
-    let parts = crate::parts(options);
+    let parts = crate::parts(options)?;
     let listeners = crate::bind(options, parts.len())?;
     let mut serving = Vec::new();
     for (part, listener) in parts.into_iter().zip(listeners) {

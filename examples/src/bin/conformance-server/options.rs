@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sio_app::Handover;
@@ -21,6 +22,8 @@ usage: conformance-server [--runtime NAME] --port P [OPTIONS]
 --guarded             limits by address and origins as sio has them by default, where any page
                       and any number of connections is served otherwise; and a hook that refuses
                       requests with a header field X-Refuse
+--store DIR           what port P+2 keeps to recover clients stands in this directory, for the next
+                      process
 --handover            listen so that the next program can listen before this one has gone; use the
                       sockets that a service manager has opened, if there are some
 --threads N           how many threads serve, and how many shards there are
@@ -65,6 +68,8 @@ pub(crate) struct Options {
     /// Who serves the ports when this program has ended.
     pub(crate) handover: Handover,
     pub(crate) threads: Option<usize>,
+    /// Where the records and messages of recovery are kept.
+    pub(crate) store: Option<PathBuf>,
 }
 
 impl Options {
@@ -80,6 +85,7 @@ impl Options {
             ping_timeout: None,
             no_legacy: false,
             guarded: false,
+            store: None,
             handover: Handover::None,
             threads: std::env::var("WORKERS").ok().and_then(|n| n.parse().ok()),
         };
@@ -98,6 +104,7 @@ impl Options {
                 "--ping-interval" => options.ping_interval = Some(Duration::from_millis(number("--ping-interval")?)),
                 "--ping-timeout" => options.ping_timeout = Some(Duration::from_millis(number("--ping-timeout")?)),
                 "--threads" => options.threads = Some(number("--threads")?.clamp(1, 256) as usize),
+                "--store" => options.store = Some(args.next().ok_or("--store wants a directory")?.into()),
                 "--no-legacy" => options.no_legacy = true,
                 "--guarded" => options.guarded = true,
                 "--handover" => {

@@ -1,0 +1,338 @@
+//! Recovery with a store: what one server has kept is good in the next.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::adapter::{Driver, Runtime};
+use crate::store::{Each, Memory, Row, Store, StoreError};
+use crate::tests::recovery::{Client, DRAWING, parts, sent, settings};
+use crate::tests::{now, pass, run_tasks};
+use crate::{Comeback, Config, Io, NotRecovered, Options, RecoveryConfig, RegisterError, check_store};
+
+/// A runtime whose clock of dates goes with its time.
+const DATED: Runtime = Runtime {
+    unix_time: || 784_111_777 + now() / 1_000_000,
+    ..DRAWING
+};
+
+/// A store in memory that can fail, and that can lose its process.
+#[derive(Debug, Default)]
+struct Faulty {
+    inner: Arc<Memory>,
+    /// The process has been killed: nothing more reaches the store.
+    killed: AtomicBool,
+    failing: AtomicBool,
+    panicking: AtomicBool,
+}
+
+impl Faulty {
+    fn of(inner: &Arc<Memory>) -> Arc<Self> {
+        let inner = Arc::clone(inner);
+        Arc::new(Self {
+            inner,
+            ..Self::default()
+        })
+    }
+
+    fn set(flag: &AtomicBool, to: bool) {
+        flag.store(to, Ordering::Relaxed);
+    }
+
+    fn act(&self, act: impl FnOnce(&Memory) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        assert!(!self.panicking.load(Ordering::Relaxed), "as if the store had a mistake");
+        match self.failing.load(Ordering::Relaxed) {
+            true => Err(StoreError::Failed("no space left".into())),
+            false if self.killed.load(Ordering::Relaxed) => Ok(()),
+            false => act(&self.inner),
+        }
+    }
+}
+
+impl Store for Faulty {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.get(key)
+    }
+
+    fn read(&self, each: Each<'_>) -> Result<(), StoreError> {
+        self.inner.read(each)
+    }
+
+    fn write(&self, rows: &[Row]) -> Result<(), StoreError> {
+        self.act(|inner| inner.write(rows))
+    }
+
+    fn clear(&self) -> Result<(), StoreError> {
+        self.act(Memory::clear)
+    }
+}
+
+fn stored(shards: usize, settings: RecoveryConfig, store: &Arc<Faulty>) -> Io {
+    let store: Arc<dyn Store> = Arc::clone(store) as _;
+    let options = Options::default().shards(shards).recovery(settings).store(store);
+    let config = Config::default().ping_interval(Duration::from_secs(3600));
+    let io = Io::new(config, options, DATED).unwrap();
+    io.keep_data::<u32>("number");
+    io
+}
+
+/// Ends the process of a server without a word.
+fn kill(io: Io, store: &Faulty) {
+    Faulty::set(&store.killed, true);
+    Driver::new(&io).clear();
+}
+
+/// Recovery F6, R2, R5, R6: a server is killed, and the next one knows everything that clients have
+/// been told.
+#[test]
+fn a_killed_server_has_lost_nothing() {
+    let disk = Arc::new(Memory::default());
+    let store = Faulty::of(&disk);
+    let io = stored(2, settings(), &store);
+    let mut client = Client::new(&io);
+    let away = Client::new(&io);
+    let socket = io.socket(&client.sid).unwrap();
+    socket.join(["a", "b"]).unwrap();
+    socket.leave("b");
+    socket.set_data(7_u32);
+    let (away_sid, away_pid) = (away.sid.clone(), away.cut());
+    io.to("a").emit("news", 1);
+    io.to("b").emit("news", 2);
+    io.to(&away_sid).emit("alone", "you");
+    io.emit("bytes", crate::Binary::from(vec![1, 2, 3]));
+    let heard = client.packets();
+    assert_eq!(heard.len(), 3);
+    let (sid, pid, seen) = (client.sid.clone(), client.pid.clone(), parts(&heard[0]).1.to_owned());
+    kill(io, &store);
+
+    let store = Faulty::of(&disk);
+    let io = stored(3, settings(), &store);
+    assert_eq!(io.recoverable(), 2);
+    io.to("a").emit("news", 3);
+    let mut back = Client::back(&io, &pid, Some(&seen));
+    assert_eq!((&back.sid, &back.pid), (&sid, &pid));
+    let socket = io.socket(&sid).expect("found by the id of the other process");
+    assert_eq!(socket.data::<u32>().as_deref(), Some(&7));
+    assert_eq!(socket.rooms().len(), 2);
+    assert_eq!((back.first.len(), parts(&back.first[2]).0), (3, r#"42["news",3"#));
+    let seen = parts(&back.first[2]).1.to_owned();
+    io.socket(&sid).unwrap().emit("news", 4).unwrap();
+    assert_eq!(sent(&back.packets()), [r#"42["news",4"#]);
+    let other = Client::back(&io, &away_pid, None);
+    assert_eq!(
+        other.first.len(),
+        3,
+        "the message to its id, and one with an attachment"
+    );
+    drop((back, other));
+    kill(io, &store);
+
+    // And once more, with an offset of the second process.
+    let store = Faulty::of(&disk);
+    let io = stored(1, settings(), &store);
+    let back = Client::back(&io, &pid, Some(&seen));
+    assert_eq!(sent(&back.first), [r#"42["news",4"#]);
+    assert_eq!(io.socket(&sid).unwrap().data::<u32>().as_deref(), Some(&7));
+}
+
+/// A shutdown leaves the clients to the next process.
+#[test]
+fn a_server_that_ends_leaves_its_clients_to_the_next() {
+    let disk = Arc::new(Memory::default());
+    let store = Faulty::of(&disk);
+    let io = stored(2, settings(), &store);
+    let client = Client::new(&io);
+    let left = Client::new(&io);
+    io.socket(&left.sid).unwrap().disconnect();
+    io.close();
+    run_tasks();
+    Driver::new(&io).clear();
+    let store = Faulty::of(&disk);
+    let io = stored(2, settings(), &store);
+    assert_eq!(io.recoverable(), 1, "a goodbye is final");
+    let back = Client::back(&io, &client.pid, None);
+    assert_eq!(back.sid, client.sid);
+}
+
+/// Recovery R10, F12: time goes on while no process runs, and those whose time is over are
+/// reported.
+#[test]
+fn time_that_passes_between_two_processes_counts() {
+    let disk = Arc::new(Memory::default());
+    let store = Faulty::of(&disk);
+    let io = stored(1, settings(), &store);
+    let early = Client::new(&io);
+    io.socket(&early.sid).unwrap().set_data(5_u32);
+    let (sid, pid) = (early.sid.clone(), early.cut());
+    let late = Client::new(&io);
+    pass(&io, 6_000);
+    kill(io, &store);
+    crate::tests::set_now(now() + 6_000_000);
+    let store = Faulty::of(&disk);
+    let io = stored(1, settings(), &store);
+    let (told, expired) = mpsc::channel();
+    io.on_expired(move |socket| {
+        let data = socket.data::<u32>().as_deref().copied();
+        told.send((socket.id().to_string(), data)).unwrap();
+    });
+    pass(&io, 1_000);
+    assert_eq!(expired.try_iter().collect::<Vec<_>>(), [(sid.clone(), Some(5))]);
+    assert_ne!(Client::back(&io, &pid, None).sid, sid);
+    // This one was there until the process was killed.
+    assert_eq!(Client::back(&io, &late.pid, None).sid, late.sid);
+}
+
+/// Recovery F16: an error of the store costs nobody anything, and the store is good again later.
+#[test]
+fn a_store_that_fails_is_filled_again() {
+    for panics in [false, true] {
+        let disk = Arc::new(Memory::default());
+        let store = Faulty::of(&disk);
+        let fault = if panics { &store.panicking } else { &store.failing };
+        let io = stored(1, settings(), &store);
+        let mut client = Client::new(&io);
+        io.emit("news", 1);
+        Faulty::set(fault, true);
+        io.emit("news", 2);
+        io.emit("news", 3);
+        assert_eq!(client.packets().len(), 3, "everybody is served");
+        let report = io.store().unwrap();
+        assert_eq!((report.complete, report.failures), (false, 1));
+        let pid = client.cut();
+        io.emit("news", 4);
+        let back = Client::back(&io, &pid, None);
+        assert_eq!(back.first.len(), 4, "from memory");
+        // The store is tried again from time to time.
+        pass(&io, 6_000);
+        assert_eq!(io.store().unwrap().failures, 2);
+        Faulty::set(fault, false);
+        io.socket(&back.sid).unwrap().join("late").unwrap();
+        pass(&io, 6_000);
+        assert!(io.store().unwrap().complete);
+        io.to("late").emit("news", 5);
+        kill(io, &store);
+        let store = Faulty::of(&disk);
+        let io = stored(1, settings().window(Duration::from_secs(60)), &store);
+        let again = Client::back(&io, &pid, Some(parts(&back.first[3]).1));
+        assert_eq!((&again.sid, sent(&again.first)), (&back.sid, vec![r#"42["news",5"#]));
+        assert_eq!(io.socket(&again.sid).unwrap().rooms().len(), 2);
+    }
+}
+
+/// The limit [`Options::max_store_queue_bytes`].
+#[test]
+fn more_than_may_wait_for_the_store_is_an_error_of_the_store() {
+    let disk = Arc::new(Memory::default());
+    let store: Arc<dyn Store> = Arc::clone(&disk) as _;
+    let options = Options::default().shards(1).recovery(settings()).store(store);
+    let io = Io::new(Config::default(), options.max_store_queue_bytes(20_000), DATED).unwrap();
+    let client = Client::new(&io);
+    io.emit("news", 1);
+    assert!(io.store().unwrap().complete);
+    io.emit("news", "x".repeat(30_000));
+    io.emit("news", 2);
+    let report = io.store().unwrap();
+    assert_eq!((report.complete, report.failures, report.waiting_bytes), (false, 1, 0));
+    assert!(disk.is_empty(), "what is out of date is gone");
+    assert!(client.driven.wall.take().len() > 30_000, "the client has everything");
+}
+
+/// Whatever is wrong with a store, a server either does not start, or it knows what was written.
+#[test]
+fn a_damaged_store_is_recognised() {
+    let disk = Arc::new(Memory::default());
+    let store = Faulty::of(&disk);
+    let io = stored(1, settings(), &store);
+    let client = Client::new(&io);
+    io.socket(&client.sid).unwrap().join("a").unwrap();
+    io.socket(&client.sid).unwrap().set_data(5_u32);
+    io.to("a").emit("news", 1);
+    kill(io, &store);
+    check_store(&*disk).unwrap();
+    let mut rows = Vec::new();
+    disk.read(&mut |key, value| {
+        rows.push((key.to_vec(), value.to_vec()));
+        Ok(())
+    })
+    .unwrap();
+    assert!(rows.len() > 7);
+    for (key, value) in &rows {
+        for at in 0..value.len() {
+            let mut wrong = value.clone();
+            wrong[at] ^= 1 << (at % 8);
+            check_damaged(&disk, key, &wrong);
+            check_damaged(&disk, key, &value[..at]);
+        }
+        let row = Row {
+            key: key.clone(),
+            value: Some(value.clone()),
+        };
+        disk.write(&[row]).unwrap();
+    }
+    check_store(&*disk).unwrap();
+    let io = stored(1, settings(), &Faulty::of(&disk));
+    assert_eq!(Client::back(&io, &client.pid, None).sid, client.sid);
+}
+
+fn check_damaged(disk: &Arc<Memory>, key: &[u8], wrong: &[u8]) {
+    let row = Row {
+        key: key.to_vec(),
+        value: Some(wrong.to_vec()),
+    };
+    disk.write(&[row]).unwrap();
+    assert!(matches!(check_store(&**disk), Err(StoreError::Damaged(_))));
+    let before = disk.len();
+    let io = stored(1, settings(), &Faulty::of(disk));
+    assert!(matches!(io.check(), Err(RegisterError::Store(_))));
+    Driver::new(&io).clear();
+    assert_eq!(disk.len(), before, "what is damaged is left as it is");
+}
+
+/// Recovery R7: messages that were lost with a store are not missing without a word.
+#[test]
+fn a_store_that_is_older_than_its_clients_recovers_none_of_them() {
+    let disk = Arc::new(Memory::default());
+    let store = Faulty::of(&disk);
+    let io = stored(1, settings(), &store);
+    let mut client = Client::new(&io);
+    io.emit("news", 1);
+    // The disk says that it has written, and has not.
+    Faulty::set(&store.killed, true);
+    io.emit("news", 2);
+    let seen = parts(&client.packets()[1]).1.to_owned();
+    kill(io, &store);
+    let io = stored(1, settings(), &Faulty::of(&disk));
+    let back = Client::back(&io, &client.pid, Some(&seen));
+    let outcome = io.socket(&back.sid).unwrap().recovery();
+    assert!(matches!(outcome, Comeback::Lost(NotRecovered::Truncated(_))));
+}
+
+/// Nothing is left in a store of clients that have come and gone.
+#[test]
+fn a_store_is_empty_when_everybody_is_gone() {
+    let disk = Arc::new(Memory::default());
+    let store = Faulty::of(&disk);
+    let io = stored(2, settings(), &store);
+    let begins = disk.len();
+    for n in 0..50_u32 {
+        let client = Client::new(&io);
+        let socket = io.socket(&client.sid).unwrap();
+        for room in 0..30 {
+            socket.join(format!("{n}-{room}")).unwrap();
+            socket.leave(format!("{n}-{room}"));
+        }
+        socket.set_data(n);
+        let pid = client.cut();
+        io.to(format!("{n}-1")).emit("news", n);
+        io.emit("news", n);
+        if n % 3 == 0 {
+            let _back = Client::back(&io, &pid, None);
+        }
+    }
+    assert!(disk.len() > begins + 50);
+    run_tasks();
+    pass(&io, 11_000);
+    assert_eq!(io.recoverable(), 0);
+    assert_eq!(disk.len(), begins);
+}

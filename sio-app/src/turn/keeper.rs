@@ -1,0 +1,281 @@
+//! What waits for the store of recovery, and how it gets there.
+//!
+//! ```text
+//!   WORKING ── write fails, or too much waits ─► FAILED ── some seconds later ─► REFILLING ─► WORKING
+//!                                                   ▲                                │
+//!                                                   └──────── write fails ───────────┘
+//! ```
+//! Changes are pushed under the lock of recovery, in their order. They are written by the first
+//! turn that is about to write to its clients ([`Keeper::settle`]), in one batch with the changes
+//! of all other turns. So an emit pays for an entry of a list, and a turn pays for one write.
+//!
+//! An error never stops the server: it goes on in memory, empties the store, whose contents are out
+//! of date, and writes everything again after a while.
+
+use std::any::TypeId;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use sio_proto::Time;
+
+use crate::lock::Mutex;
+use crate::rated::Rated;
+use crate::runtime::Runtime;
+use crate::store::{Row, Store, StoreError, StoreReport};
+use crate::turn::rows::{Dates, Noted};
+use crate::turn::values::Value;
+
+/// How long the server goes on in memory before it tries the store again.
+const RETRY: Duration = Duration::from_secs(5);
+
+pub(super) struct Keeper {
+    store: Arc<dyn Store>,
+    pub(super) dates: Dates,
+    /// How many bytes may wait.
+    max_bytes: usize,
+    queue: Mutex<Queue>,
+    /// Held while the store is called.
+    writing: Mutex<()>,
+    /// How many pushes there were, and how many of them have been written.
+    pushed: AtomicU64,
+    written: AtomicU64,
+    rows: AtomicU64,
+    failures: AtomicU64,
+    codecs: Mutex<Vec<ValueCodec>>,
+    /// The key with which ids are made.
+    id_key: OnceLock<[u8; 16]>,
+    warnings: Rated,
+}
+
+struct Queue {
+    noted: Vec<Noted>,
+    bytes: usize,
+    mode: Mode,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Working,
+    Refilling,
+    Failed { retry: Time },
+    Closed,
+}
+
+/// How values of one type are written and read.
+#[derive(Clone)]
+pub(crate) struct ValueCodec {
+    pub(crate) kind: TypeId,
+    pub(crate) name: &'static str,
+    pub(crate) encode: fn(&Value) -> Option<Vec<u8>>,
+    pub(crate) decode: fn(&[u8]) -> Option<Value>,
+}
+
+impl Keeper {
+    pub(super) fn new(store: Arc<dyn Store>, runtime: Runtime, max_bytes: usize) -> Self {
+        Self {
+            store,
+            dates: Dates::new((runtime.now)(), (runtime.unix_time)()),
+            max_bytes,
+            queue: Mutex::new(Queue {
+                noted: Vec::new(),
+                bytes: 0,
+                mode: Mode::Working,
+            }),
+            writing: Mutex::new(()),
+            pushed: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            rows: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            codecs: Mutex::default(),
+            id_key: OnceLock::new(),
+            warnings: Rated::new("the store of recovery failed"),
+        }
+    }
+
+    pub(super) const fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Notes changes. The caller holds the lock of recovery, so they are in order.
+    pub(super) fn push(&self, noted: impl Iterator<Item = Noted>) {
+        let mut queue = self.queue.lock_for("store queue");
+        let before = queue.noted.len();
+        if matches!(queue.mode, Mode::Failed { .. } | Mode::Closed) {
+            noted.for_each(drop);
+            return;
+        }
+        queue.noted.extend(noted);
+        let bytes: usize = queue.noted.iter().skip(before).map(Noted::bytes).sum();
+        queue.bytes = queue.bytes.saturating_add(bytes);
+        // The store is too slow, and is given up at the next write. No more has to wait for it.
+        if queue.bytes > self.max_bytes {
+            queue.noted.truncate(before);
+        }
+        if bytes > 0 {
+            self.pushed.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Writes what waits, if anything does. When it returns, everything that was pushed before is
+    /// in the store, unless the store has failed. Call it while no lock is held.
+    #[inline]
+    pub(super) fn settle(&self, now: Time) {
+        if self.written.load(Ordering::Acquire) < self.pushed.load(Ordering::Acquire) {
+            self.write_waiting(now);
+        }
+    }
+
+    #[cold]
+    fn write_waiting(&self, now: Time) {
+        // A store that is being filled again does not hold up anybody.
+        if self.queue.lock_for("store queue").mode != Mode::Working {
+            return;
+        }
+        let target = self.pushed.load(Ordering::Acquire);
+        let writing = self.writing.lock_for("store");
+        if self.written.load(Ordering::Acquire) >= target {
+            return;
+        }
+        let (noted, bytes, target) = {
+            let mut queue = self.queue.lock_for("store queue");
+            if queue.mode != Mode::Working {
+                return;
+            }
+            let bytes = std::mem::take(&mut queue.bytes);
+            let target = self.pushed.load(Ordering::Acquire);
+            (std::mem::take(&mut queue.noted), bytes, target)
+        };
+        let result = match bytes > self.max_bytes {
+            true => Err(StoreError::Slow),
+            false => self.write(&noted),
+        };
+        match &result {
+            Ok(()) => self.written.store(target, Ordering::Release),
+            Err(_) => self.fail(now),
+        }
+        drop(writing);
+        self.warn(now, result);
+    }
+
+    fn write(&self, noted: &[Noted]) -> Result<(), StoreError> {
+        let codecs = self.codecs();
+        let mut rows: Vec<Row> = Vec::with_capacity(noted.len());
+        for noted in noted {
+            rows.push(noted.row(self.dates));
+            noted.rows_below(codecs.iter().map(|codec| codec.name), &mut rows);
+        }
+        attempt(|| self.store.write(&rows))?;
+        self.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Goes on in memory. What the store has is out of date from now on, so it is emptied.
+    fn fail(&self, now: Time) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        // If this fails, too, the store is emptied before it is filled again.
+        let _ = attempt(|| self.store.clear());
+        let mut queue = self.queue.lock_for("store queue");
+        if queue.mode != Mode::Closed {
+            queue.mode = Mode::Failed { retry: now + RETRY };
+        }
+        queue.noted = Vec::new();
+        queue.bytes = 0;
+        self.written
+            .store(self.pushed.load(Ordering::Acquire), Ordering::Release);
+    }
+
+    fn warn(&self, now: Time, result: Result<(), StoreError>) {
+        if let Err(error) = result {
+            self.warnings.say(now, || {
+                tracing::error!(error = %error, "the store of recovery failed: the server goes on in memory");
+            });
+        }
+    }
+
+    /// Whether it is time to try a store again that has failed.
+    pub(super) fn wants_refill(&self, now: Time) -> bool {
+        matches!(self.queue.lock_for("store queue").mode, Mode::Failed { retry } if retry <= now)
+    }
+
+    /// Writes everything again. `everything` is called under no lock of this value but that of the
+    /// store; it returns all that is kept, and what happens from then on is pushed.
+    pub(super) fn refill(&self, now: Time, everything: impl FnOnce(&mut dyn FnMut()) -> Vec<Noted>) {
+        let writing = self.writing.lock_for("store");
+        let mut noted = everything(&mut || self.queue.lock_for("store queue").mode = Mode::Refilling);
+        noted.extend(self.head(now));
+        let result = attempt(|| self.store.clear()).and_then(|()| self.write(&noted));
+        match &result {
+            Ok(()) => {
+                let mut queue = self.queue.lock_for("store queue");
+                if queue.mode == Mode::Refilling {
+                    queue.mode = Mode::Working;
+                }
+            }
+            Err(_) => self.fail(now),
+        }
+        drop(writing);
+        self.warn(now, result);
+        self.settle(now);
+    }
+
+    /// Leaves the store as it is, and goes on in memory for good.
+    pub(super) fn abandon(&self) {
+        self.queue.lock_for("store queue").mode = Mode::Closed;
+    }
+
+    /// Writes what waits, and gives the store back.
+    pub(super) fn close(&self, now: Time) {
+        self.settle(now);
+        let writing = self.writing.lock_for("store");
+        self.queue.lock_for("store queue").mode = Mode::Closed;
+        let _ = attempt(|| {
+            self.store.close();
+            Ok(())
+        });
+        drop(writing);
+    }
+
+    pub(super) fn report(&self) -> StoreReport {
+        let queue = self.queue.lock_for("store queue");
+        StoreReport {
+            complete: queue.mode == Mode::Working,
+            failures: self.failures.load(Ordering::Relaxed),
+            rows: self.rows.load(Ordering::Relaxed),
+            waiting_bytes: queue.bytes,
+        }
+    }
+
+    /// Notes what each process has to know first.
+    pub(super) fn begin(&self, id_key: [u8; 16], now: Time) {
+        let _ = self.id_key.set(id_key);
+        self.push(self.head(now));
+    }
+
+    fn head(&self, now: Time) -> impl Iterator<Item = Noted> + use<> {
+        let head = self.id_key.get().copied().map(Noted::Head);
+        head.into_iter().chain([Noted::Alive(now)])
+    }
+
+    /// Adds a type of values that are kept.
+    pub(super) fn add_codec(&self, codec: ValueCodec) {
+        let mut codecs = self.codecs.lock();
+        codecs.retain(|known| known.name != codec.name && known.kind != codec.kind);
+        codecs.push(codec);
+    }
+
+    pub(super) fn codecs(&self) -> Vec<ValueCodec> {
+        self.codecs.lock().clone()
+    }
+
+    pub(super) fn codec(&self, kind: TypeId) -> Option<ValueCodec> {
+        self.codecs.lock().iter().find(|codec| codec.kind == kind).cloned()
+    }
+}
+
+/// Calls a store. A panic of the store is an error.
+pub(super) fn attempt<R>(act: impl FnOnce() -> Result<R, StoreError>) -> Result<R, StoreError> {
+    catch_unwind(AssertUnwindSafe(act))
+        .unwrap_or_else(|_| Err(StoreError::Damaged("the code of the store panicked".to_owned())))
+}

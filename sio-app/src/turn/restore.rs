@@ -1,0 +1,309 @@
+//! What a process takes over from a store, and what it writes so that the next one can.
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use sio_proto::Time;
+use sio_proto::recovery::{RecordKey, SavedNamespace, SavedRecord, SavedStay};
+use sio_proto::server::Message;
+
+use crate::guarded::guarded;
+use crate::store::{Row, Store, StoreError, StoreReport};
+use crate::turn::keeper::{Keeper, ValueCodec, attempt};
+use crate::turn::recovery::{Recovery, State};
+use crate::turn::rows::{Found, HEAD, Noted};
+use crate::turn::shards::Shards;
+use crate::turn::socket::SocketCell;
+use crate::turn::socket_id::SocketId;
+
+/// The values that the application has kept with a socket of another process, by their names. They
+/// are read when somebody needs them, because the application names their types only after the
+/// server has been made.
+pub(super) struct Frozen(pub(super) Vec<(String, Vec<u8>)>);
+
+/// Returns the key with which the ids in a store were made.
+pub(super) fn id_key(store: &Arc<dyn Store>) -> Option<[u8; 16]> {
+    let head = attempt(|| store.get(HEAD)).ok()??;
+    match Found::read(HEAD, &head) {
+        Ok(Found::Head { id_key }) => Some(id_key),
+        _ => None,
+    }
+}
+
+/// Reads all rows of a store and checks them, without keeping them. Call it before a server gets
+/// the store: a server does not start with a store that cannot be read.
+///
+/// # Errors
+/// If a row cannot be read.
+pub fn check_store(store: &dyn Store) -> Result<(), StoreError> {
+    attempt(|| store.read(&mut |key, value| Found::read(key, value).map(|_| ())))
+}
+
+/// What has been read of a store so far.
+#[derive(Default)]
+struct Reading {
+    alive: Option<u64>,
+    names: BTreeMap<u32, (ByteString, Vec<(u32, u64)>)>,
+    last: BTreeMap<u32, u64>,
+    stays: BTreeMap<u64, Vec<SavedStay>>,
+    sockets: BTreeMap<u64, Arc<SocketCell>>,
+    values: BTreeMap<u64, Vec<(String, Vec<u8>)>>,
+    /// Rows that belong to nothing.
+    useless: Vec<Row>,
+    begun: bool,
+}
+
+/// Where what is read goes.
+struct Place<'a> {
+    shards: &'a Shards,
+    keeper: &'a Keeper,
+    now: Time,
+}
+
+impl Recovery {
+    /// Takes over what the store has.
+    ///
+    /// # Errors
+    /// If the store cannot be read. Then nothing has been taken over, and nothing will be written.
+    pub(crate) fn restore(&self, shards: &Shards) -> Result<(), StoreError> {
+        let Some(keeper) = &self.keeper else { return Ok(()) };
+        let now = (shards.runtime.now)();
+        let mut reading = Reading::default();
+        let place = Place { shards, keeper, now };
+        let read = self.with("restore", |state| {
+            let read = attempt(|| {
+                keeper.store().read(&mut |key, value| {
+                    let found = Found::read(key, value)?;
+                    if reading.take(&place, state, found).is_none() {
+                        let key = key.to_vec();
+                        reading.useless.push(Row { key, value: None });
+                    }
+                    Ok(())
+                })
+            });
+            reading.begin(state);
+            state.machine.go_on();
+            read
+        });
+        if let Err(error) = read {
+            keeper.abandon();
+            return Err(error);
+        }
+        for (record, values) in reading.values {
+            if let Some(socket) = reading.sockets.get(&record)
+                && let Some(known) = socket.data(true)
+            {
+                let _ = known.replace(Arc::new(Frozen(values)), |_| true);
+            }
+        }
+        keeper.begin(shards.key, now);
+        let useless = reading.useless;
+        attempt(|| keeper.store().write(&useless))?;
+        keeper.settle(now);
+        Ok(())
+    }
+
+    /// Tells the store that the process is alive, and tries again a store that has failed. Call it
+    /// about once a second.
+    pub(super) fn keep_alive(&self, now: Time) {
+        let Some(keeper) = &self.keeper else { return };
+        if keeper.wants_refill(now) {
+            self.refill(keeper, now);
+        } else if self.is_used() {
+            keeper.push([Noted::Alive(now)].into_iter());
+        }
+        keeper.settle(now);
+    }
+
+    fn refill(&self, keeper: &Keeper, now: Time) {
+        let mut sockets = Vec::new();
+        let mut noted = Vec::new();
+        keeper.refill(now, |begin| {
+            self.with("refill", |state| {
+                state.everything(&mut noted);
+                sockets.extend(
+                    state
+                        .machine
+                        .records()
+                        .map(|(record, socket)| (record, Arc::clone(socket))),
+                );
+                begin();
+            });
+            noted
+        });
+        // The values of the application are written by code of the user, under no lock.
+        for (record, socket) in sockets {
+            self.note_values(record, &socket);
+        }
+        keeper.settle(now);
+    }
+
+    /// Notes the values of the application that are kept with a socket.
+    pub(super) fn note_values(&self, record: u64, socket: &SocketCell) {
+        let Some(keeper) = &self.keeper else { return };
+        for codec in keeper.codecs() {
+            self.note_value(keeper, record, socket, &codec);
+        }
+    }
+
+    fn note_value(&self, keeper: &Keeper, record: u64, socket: &SocketCell, codec: &ValueCodec) {
+        let value = socket.data(false).and_then(|values| values.find(codec.kind));
+        let json = value.and_then(|value| guarded(|| (codec.encode)(&value)).ok().flatten());
+        let json = json.filter(|json| json.len() <= MAX_VALUE_BYTES);
+        let name = codec.name;
+        keeper.push([Noted::Value { record, name, json }].into_iter());
+    }
+
+    /// Notes that a value of the application has changed.
+    pub(crate) fn value_changed(&self, socket: &SocketCell, kind: TypeId) {
+        let Some(keeper) = &self.keeper else { return };
+        let codec = keeper.codec(kind);
+        if let (Some(codec), Some(record)) = (codec, self.number_of(socket)) {
+            self.note_value(keeper, record, socket, &codec);
+            keeper.settle(socket.now());
+        }
+    }
+
+    /// Notes the values that a socket has when its record begins.
+    pub(super) fn note_values_of(&self, socket: &SocketCell) {
+        if self.keeper.as_ref().is_some_and(|keeper| !keeper.codecs().is_empty())
+            && let Some(record) = self.number_of(socket)
+        {
+            self.note_values(record, socket);
+        }
+    }
+
+    fn number_of(&self, socket: &SocketCell) -> Option<u64> {
+        let key: RecordKey = socket.record()?;
+        self.with("value", |state| state.machine.record_number(key))
+    }
+
+    pub(super) fn codecs(&self) -> Vec<ValueCodec> {
+        self.keeper.as_ref().map_or_else(Vec::new, Keeper::codecs)
+    }
+
+    /// Adds a type of values that are kept in the store.
+    pub(crate) fn add_codec(&self, codec: ValueCodec) {
+        if let Some(keeper) = &self.keeper {
+            keeper.add_codec(codec);
+        }
+    }
+
+    /// Returns how the store does, if there is one.
+    pub(crate) fn store_report(&self) -> Option<StoreReport> {
+        self.keeper.as_ref().map(Keeper::report)
+    }
+}
+
+/// The most bytes of one value of the application that are kept in a store.
+const MAX_VALUE_BYTES: usize = 64 * 1024;
+
+impl State {
+    /// Everything that a store has to know, without the application's values.
+    fn everything(&self, noted: &mut Vec<Noted>) {
+        self.machine.snapshot(|change| noted.push(Noted::Change(change)));
+        noted.extend(self.machine.messages().map(|(namespace, entry)| Noted::Message {
+            namespace,
+            sequence: entry.sequence,
+            at: entry.at,
+            until: entry.until,
+            audience: entry.audience.clone(),
+            message: entry.message.clone(),
+        }));
+    }
+}
+
+impl Reading {
+    /// Takes a row. Returns `None` if the row belongs to nothing.
+    fn take(&mut self, place: &Place<'_>, state: &mut State, found: Found) -> Option<()> {
+        match found {
+            Found::Head { .. } => {}
+            Found::Alive(date) => self.alive = Some(date),
+            Found::Namespace(saved) => {
+                self.names.insert(saved.number, (saved.name, saved.epochs));
+            }
+            Found::Counted { namespace, last } => {
+                self.names.get(&namespace)?;
+                self.last.insert(namespace, last);
+            }
+            Found::Stay(stay) => self.stays.entry(stay.record).or_default().push(stay),
+            Found::Record(saved, until) => {
+                self.begin(state);
+                self.record(place, state, &saved, until)?;
+            }
+            Found::Value { record, name, json } => {
+                self.sockets.get(&record)?;
+                self.values.entry(record).or_default().push((name, json));
+            }
+            Found::Pruned {
+                namespace,
+                room,
+                sequence,
+            } => {
+                self.begin(state);
+                let (name, _) = self.names.get(&namespace)?;
+                state.machine.restore_pruned(name, room.as_ref(), sequence);
+            }
+            Found::Message {
+                namespace,
+                sequence,
+                at,
+                until,
+                audience,
+                frames,
+            } => {
+                self.begin(state);
+                let (name, _) = self.names.get(&namespace)?;
+                let dates = place.keeper.dates;
+                let times = (dates.time(at), dates.time(until));
+                let (message, bytes) = Message::of_frames(frames)?;
+                state
+                    .machine
+                    .restore_message((name, sequence), times, audience, bytes, message);
+            }
+        }
+        Some(())
+    }
+
+    /// Begins the namespaces, when all of their rows have been read.
+    fn begin(&mut self, state: &mut State) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        for (number, (name, epochs)) in &self.names {
+            let saved = SavedNamespace {
+                number: *number,
+                name: name.clone(),
+                epochs: epochs.clone(),
+            };
+            let last = self.last.get(number).copied().unwrap_or(0);
+            state.machine.restore_namespace(saved, last);
+        }
+    }
+
+    fn record(&mut self, place: &Place<'_>, state: &mut State, saved: &SavedRecord, until: u64) -> Option<()> {
+        let (name, _) = self.names.get(&saved.namespace)?;
+        let stays = self.stays.remove(&saved.number)?;
+        let shards = place.shards;
+        let load = shards.cells.first()?.loads().session(None);
+        let id = SocketId::new(saved.sid);
+        let socket = SocketCell::away(Arc::clone(shards.cells.first()?), load, id.clone(), name.clone());
+        let socket = Arc::new(socket);
+        let dates = place.keeper.dates;
+        // A client that was there was lost when the process was last alive, at the earliest.
+        let until = match (until, self.alive) {
+            (0, None) => place.now + state.machine.window(),
+            (0, Some(alive)) => dates.time(alive + state.machine.window().as_millis() as u64),
+            (until, _) => dates.time(until),
+        };
+        let data = Arc::clone(&socket);
+        let key = state
+            .machine
+            .restore_record(name, saved, until, stays, data, &mut state.overdue)?;
+        state.moved.insert(id, key);
+        self.sockets.insert(saved.number, socket);
+        Some(())
+    }
+}

@@ -1,0 +1,468 @@
+//! The rows of a store: what is kept for recovery, as keys and values.
+//!
+//! ```text
+//!   key                          value
+//!   0 'v'                        the format, and the key of ids
+//!   0 'a'                        the last time when the process was alive
+//!   1 namespace                  its name and epochs
+//!   2 namespace                  the number of its last message
+//!   3 record stay                a room of a socket, and from which message to which
+//!   4 record                     the socket: ids, secret, until when its client is waited for
+//!   5 record name                a value of the application that it keeps with the socket
+//!   6 namespace 0|1 room         up to which number messages to everybody, or to a room, are gone
+//!   7 namespace number           a message: for whom, until when, and its packets
+//! ```
+//! Numbers are big-endian, so the order of keys is that in which a process needs the rows. Times
+//! are milliseconds since the beginning of the year 1970. Each value ends with a check of 8 bytes
+//! over the key and the value, so that a damaged value is recognised whatever the store does.
+//!
+//! A change of this format needs a new number ([`FORMAT`]).
+
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+use sio_proto::recovery::{Audience, Change, SavedNamespace, SavedRecord, SavedStay};
+use sio_proto::server::Message;
+use sio_proto::{Frame, Sid, Time};
+
+use crate::store::{Row, StoreError};
+
+/// The number of the format.
+pub(super) const FORMAT: u32 = 1;
+
+/// The key of the row with the format.
+pub(super) const HEAD: &[u8] = b"\0v";
+
+/// A clock of dates, as a difference to the clock of the process. It is read once, so that a jump
+/// of the machine's clock does not end anybody's time.
+#[derive(Clone, Copy)]
+pub(super) struct Dates {
+    /// Milliseconds from the beginning of 1970 to the start of the clock of the process.
+    start: u64,
+}
+
+impl Dates {
+    pub(super) const fn new(now: Time, unix_time: u64) -> Self {
+        Self {
+            start: (unix_time * 1000).saturating_sub(now.as_micros() / 1000),
+        }
+    }
+
+    pub(super) const fn date(self, time: Time) -> u64 {
+        self.start + time.as_micros() / 1000
+    }
+
+    /// The time of a date. Dates before the start of the clock are the start.
+    pub(super) const fn time(self, date: u64) -> Time {
+        Time::from_millis(date.saturating_sub(self.start))
+    }
+}
+
+/// Something that a store has to know.
+#[expect(clippy::large_enum_variant, reason = "most of them are messages")]
+pub(super) enum Noted {
+    Change(Change),
+    Message {
+        namespace: u32,
+        sequence: u64,
+        at: Time,
+        until: Time,
+        audience: Audience,
+        message: Message,
+    },
+    /// A value of the application. `None` removes it.
+    Value {
+        record: u64,
+        name: &'static str,
+        json: Option<Vec<u8>>,
+    },
+    /// The process is alive.
+    Alive(Time),
+    /// The key of ids.
+    Head([u8; 16]),
+}
+
+impl Noted {
+    /// About what it takes while it waits.
+    pub(super) fn bytes(&self) -> usize {
+        let own = match self {
+            Self::Message { message, .. } => message.frames().map(Frame::len).sum(),
+            Self::Value { json, .. } => json.as_ref().map_or(0, Vec::len),
+            Self::Change(Change::Stay(stay)) => stay.room.len(),
+            Self::Change(_) | Self::Alive(_) | Self::Head(_) => 0,
+        };
+        own + size_of::<Self>()
+    }
+
+    /// The row that is written.
+    pub(super) fn row(&self, dates: Dates) -> Row {
+        let mut key = Vec::with_capacity(16);
+        let mut value = Vec::new();
+        let mut is_gone = false;
+        match self {
+            Self::Head(id_key) => {
+                key.extend_from_slice(HEAD);
+                value.extend_from_slice(&FORMAT.to_be_bytes());
+                value.extend_from_slice(id_key);
+            }
+            Self::Alive(now) => {
+                key.extend_from_slice(b"\0a");
+                value.extend_from_slice(&dates.date(*now).to_be_bytes());
+            }
+            Self::Change(change) => is_gone = !write_change(change, dates, &mut key, &mut value),
+            Self::Value { record, name, json } => {
+                key.push(5);
+                key.extend_from_slice(&record.to_be_bytes());
+                key.extend_from_slice(name.as_bytes());
+                match json {
+                    Some(json) => value.extend_from_slice(json),
+                    None => is_gone = true,
+                }
+            }
+            Self::Message {
+                namespace,
+                sequence,
+                at,
+                until,
+                audience,
+                message,
+            } => {
+                message_key(&mut key, *namespace, *sequence);
+                value.extend_from_slice(&dates.date(*at).to_be_bytes());
+                value.extend_from_slice(&dates.date(*until).to_be_bytes());
+                put_names(&mut value, &audience.rooms);
+                put_names(&mut value, &audience.except);
+                for frame in message.frames() {
+                    value.push(frame.is_binary().into());
+                    put_bytes(&mut value, frame.payload());
+                }
+            }
+        }
+        let value = (!is_gone).then(|| {
+            let check = check(&key, &value);
+            value.extend_from_slice(&check.to_be_bytes());
+            value
+        });
+        Row { key, value }
+    }
+}
+
+impl Noted {
+    /// Removes the rows that go with a row: the values of a record, and the numbers of a namespace.
+    /// `names` are the names of values.
+    pub(super) fn rows_below<'a>(&self, names: impl Iterator<Item = &'a str>, rows: &mut Vec<Row>) {
+        let mut remove = |kind: u8, number: &[u8], rest: &[u8]| {
+            let key = [&[kind][..], number, rest].concat();
+            rows.push(Row { key, value: None });
+        };
+        match self {
+            Self::Change(Change::RecordGone { record }) => {
+                names.for_each(|name| remove(5, &record.to_be_bytes(), name.as_bytes()));
+            }
+            Self::Change(Change::NamespaceGone { namespace }) => {
+                remove(2, &namespace.to_be_bytes(), &[]);
+                remove(6, &namespace.to_be_bytes(), &[0]);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn message_key(key: &mut Vec<u8>, namespace: u32, sequence: u64) {
+    key.push(7);
+    key.extend_from_slice(&namespace.to_be_bytes());
+    key.extend_from_slice(&sequence.to_be_bytes());
+}
+
+/// Writes the row of a change. Returns false if the row goes.
+fn write_change(change: &Change, dates: Dates, key: &mut Vec<u8>, value: &mut Vec<u8>) -> bool {
+    let mut numbered = |kind: u8, number: &[u8]| {
+        key.push(kind);
+        key.extend_from_slice(number);
+    };
+    match change {
+        Change::Namespace(SavedNamespace { number, name, epochs }) => {
+            numbered(1, &number.to_be_bytes());
+            put_bytes(value, name.as_bytes());
+            for (epoch, first) in epochs {
+                value.extend_from_slice(&epoch.to_be_bytes());
+                value.extend_from_slice(&first.to_be_bytes());
+            }
+        }
+        Change::NamespaceGone { namespace } => {
+            numbered(1, &namespace.to_be_bytes());
+            return false;
+        }
+        Change::Counted { namespace, last } => {
+            numbered(2, &namespace.to_be_bytes());
+            value.extend_from_slice(&last.to_be_bytes());
+        }
+        Change::Dropped { namespace, sequence } => {
+            message_key(key, *namespace, *sequence);
+            return false;
+        }
+        Change::Pruned {
+            namespace,
+            room,
+            sequence,
+        } => {
+            numbered(6, &namespace.to_be_bytes());
+            key.push(room.is_some().into());
+            key.extend_from_slice(room.as_ref().map_or(b"", |room| room.as_bytes()));
+            value.extend_from_slice(&sequence.to_be_bytes());
+            return *sequence > 0;
+        }
+        Change::Record(record) => {
+            numbered(4, &record.number.to_be_bytes());
+            put_record(value, record, dates);
+        }
+        Change::RecordGone { record } => {
+            numbered(4, &record.to_be_bytes());
+            return false;
+        }
+        Change::Stay(stay) => {
+            numbered(3, &stay.record.to_be_bytes());
+            key.extend_from_slice(&stay.ordinal.to_be_bytes());
+            value.extend_from_slice(&stay.from.to_be_bytes());
+            value.extend_from_slice(&stay.until.unwrap_or(u64::MAX).to_be_bytes());
+            value.extend_from_slice(stay.room.as_bytes());
+        }
+        Change::StayGone { record, ordinal } => {
+            numbered(3, &record.to_be_bytes());
+            key.extend_from_slice(&ordinal.to_be_bytes());
+            return false;
+        }
+    }
+    true
+}
+
+fn put_record(value: &mut Vec<u8>, record: &SavedRecord, dates: Dates) {
+    value.extend_from_slice(&record.namespace.to_be_bytes());
+    value.extend_from_slice(&record.secret);
+    value.extend_from_slice(&record.sid.base64());
+    value.extend_from_slice(&record.network.to_be_bytes());
+    value.extend_from_slice(&record.start.to_be_bytes());
+    value.extend_from_slice(&record.forgotten.to_be_bytes());
+    value.push(record.spoilt.into());
+    let until = record.away_until.map_or(0, |until| dates.date(until).max(1));
+    value.extend_from_slice(&until.to_be_bytes());
+}
+
+fn put_bytes(value: &mut Vec<u8>, bytes: &[u8]) {
+    value.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
+    value.extend_from_slice(bytes);
+}
+
+fn put_names(value: &mut Vec<u8>, names: &[ByteString]) {
+    value.extend_from_slice(&(names.len() as u32).to_be_bytes());
+    names.iter().for_each(|name| put_bytes(value, name.as_bytes()));
+}
+
+/// FNV-1a: each step is reversible, so one wrong byte is always noticed.
+fn check(key: &[u8], value: &[u8]) -> u64 {
+    let bytes = key.iter().chain(value);
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// A row as it was read.
+pub(super) enum Found {
+    Head {
+        id_key: [u8; 16],
+    },
+    Alive(u64),
+    Namespace(SavedNamespace),
+    Counted {
+        namespace: u32,
+        last: u64,
+    },
+    Stay(SavedStay),
+    /// The date until which the client is waited for stands beside the record, zero if it was
+    /// there.
+    Record(SavedRecord, u64),
+    Value {
+        record: u64,
+        name: String,
+        json: Vec<u8>,
+    },
+    Pruned {
+        namespace: u32,
+        room: Option<ByteString>,
+        sequence: u64,
+    },
+    Message {
+        namespace: u32,
+        sequence: u64,
+        at: u64,
+        until: u64,
+        audience: Audience,
+        frames: Vec<Frame>,
+    },
+}
+
+impl Found {
+    /// Reads a row.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] for anything that [`Noted::row`] does not write,
+    /// [`StoreError::Foreign`] for another format.
+    pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Self, StoreError> {
+        let Some((body, sum)) = value.split_last_chunk::<8>() else {
+            return Err(damaged(key));
+        };
+        if check(key, body) != u64::from_be_bytes(*sum) {
+            return Err(damaged(key));
+        }
+        if key == HEAD {
+            let (format, id_key) = body.split_first_chunk::<4>().ok_or_else(|| damaged(key))?;
+            return match u32::from_be_bytes(*format) {
+                FORMAT => id_key
+                    .try_into()
+                    .map(|id_key| Self::Head { id_key })
+                    .map_err(|_| damaged(key)),
+                other => Err(StoreError::Foreign(other)),
+            };
+        }
+        let (mut name, mut rest) = (Input(key), Input(body));
+        let found = read_row(&mut name, &mut rest);
+        found
+            .filter(|_| name.0.is_empty() && rest.0.is_empty())
+            .ok_or_else(|| damaged(key))
+    }
+}
+
+fn damaged(key: &[u8]) -> StoreError {
+    let key: String = key.iter().take(32).map(|byte| format!("{byte:02x}")).collect();
+    StoreError::Damaged(format!("the row {key} is not what was written"))
+}
+
+fn read_row(key: &mut Input<'_>, value: &mut Input<'_>) -> Option<Found> {
+    Some(match key.byte()? {
+        0 => match key.byte()? {
+            b'a' => Found::Alive(value.long()?),
+            _ => return None,
+        },
+        1 => {
+            let number = key.int()?;
+            let name = value.name()?;
+            let mut epochs = Vec::new();
+            while !value.0.is_empty() {
+                epochs.push((value.int()?, value.long()?));
+            }
+            Found::Namespace(SavedNamespace { number, name, epochs })
+        }
+        2 => Found::Counted {
+            namespace: key.int()?,
+            last: value.long()?,
+        },
+        3 => Found::Stay(SavedStay {
+            record: key.long()?,
+            ordinal: key.int()?,
+            from: value.long()?,
+            until: Some(value.long()?).filter(|until| *until < u64::MAX),
+            room: value.rest()?,
+        }),
+        4 => {
+            let number = key.long()?;
+            let record = SavedRecord {
+                number,
+                namespace: value.int()?,
+                secret: value.array()?,
+                sid: Sid::parse(std::str::from_utf8(&value.array::<{ Sid::BASE64_LEN }>()?).ok()?)?,
+                network: u128::from_be_bytes(value.array()?),
+                start: value.long()?,
+                forgotten: value.long()?,
+                spoilt: value.byte()? != 0,
+                away_until: None,
+            };
+            Found::Record(record, value.long()?)
+        }
+        5 => Found::Value {
+            record: key.long()?,
+            name: key.rest()?.to_string(),
+            json: std::mem::take(&mut value.0).to_vec(),
+        },
+        6 => Found::Pruned {
+            namespace: key.int()?,
+            room: match key.byte()? {
+                0 => None,
+                _ => Some(key.rest()?),
+            },
+            sequence: value.long()?,
+        },
+        7 => Found::Message {
+            namespace: key.int()?,
+            sequence: key.long()?,
+            at: value.long()?,
+            until: value.long()?,
+            audience: Audience {
+                rooms: value.names()?,
+                except: value.names()?,
+            },
+            frames: value.frames()?,
+        },
+        _ => return None,
+    })
+}
+
+/// Bytes that are read from the front.
+struct Input<'a>(&'a [u8]);
+
+impl Input<'_> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.array().map(|[byte]| byte)
+    }
+
+    fn int(&mut self) -> Option<u32> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn long(&mut self) -> Option<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn bytes(&mut self) -> Option<&[u8]> {
+        let len = self.int()? as usize;
+        let (bytes, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    fn name(&mut self) -> Option<ByteString> {
+        ByteString::try_from(self.bytes()?).ok()
+    }
+
+    fn rest(&mut self) -> Option<ByteString> {
+        ByteString::try_from(std::mem::take(&mut self.0)).ok()
+    }
+
+    fn names(&mut self) -> Option<Vec<ByteString>> {
+        let count = self.int()?;
+        // No memory is taken for a number that may be wrong.
+        let mut names = Vec::new();
+        for _ in 0..count {
+            names.push(self.name()?);
+        }
+        Some(names)
+    }
+
+    fn frames(&mut self) -> Option<Vec<Frame>> {
+        let mut frames = Vec::new();
+        while !self.0.is_empty() {
+            let is_binary = self.byte()? != 0;
+            let payload = Bytes::copy_from_slice(self.bytes()?);
+            let mut scratch = BytesMut::with_capacity(payload.len() + 16);
+            frames.push(match is_binary {
+                true => Frame::binary(&mut scratch, |out| out.extend_from_slice(&payload)),
+                false => Frame::text(&mut scratch, |out| out.extend_from_slice(&payload)),
+            });
+        }
+        (!frames.is_empty()).then_some(frames)
+    }
+}

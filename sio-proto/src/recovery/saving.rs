@@ -1,0 +1,305 @@
+//! What a store is told, and what a process takes over that goes on with what another has kept.
+//!
+//! A process goes on in an epoch of its own, behind the last number of the other process. So the
+//! offsets of both are in one order, and an offset says in which process it was given.
+
+use alloc::vec::Vec;
+
+use bytestring::ByteString;
+
+use super::audience::{Audience, Stay};
+use super::change::{Change, SavedNamespace, SavedRecord, SavedStay};
+use super::log::{Log, Loss};
+use super::record::{Pid, Record};
+use super::{Expired, Namespace, RecordKey, Recovery};
+use crate::Time;
+use crate::id::siphash::siphash;
+
+/// How many processes before this one are known by their epochs. A client shows an offset of the
+/// process in which it was last connected, and is waited for during one window.
+const MAX_EPOCHS: usize = 64;
+
+impl Stay {
+    pub(super) fn saved(&self, record: u64) -> SavedStay {
+        SavedStay {
+            record,
+            ordinal: self.ordinal,
+            room: self.room.clone(),
+            from: self.from,
+            until: self.until,
+        }
+    }
+}
+
+/// Notes what the log of a namespace has thrown away.
+pub(super) fn note_losses<M>(changes: Option<&mut Vec<Change>>, place: &mut Namespace<M>) {
+    let Some(changes) = changes else { return };
+    let namespace = place.number;
+    changes.extend(place.log.take_losses().into_iter().map(|loss| match loss {
+        Loss::Message(sequence) => Change::Dropped { namespace, sequence },
+        Loss::Trail(room, sequence) => Change::Pruned {
+            namespace,
+            room,
+            sequence,
+        },
+        Loss::Room(room) => Change::Pruned {
+            namespace,
+            room: Some(room),
+            sequence: 0,
+        },
+    }));
+}
+
+/// Changes, for a store.
+impl<M, D> Recovery<M, D> {
+    /// Writes down from now on what changes, for [`take_changes`](Self::take_changes). Call it
+    /// before there is any record.
+    pub fn note_changes(&mut self) {
+        self.changes = Some(Vec::new());
+    }
+
+    /// Takes what has changed since the last call, in order. Nothing, if nobody notes it.
+    pub fn take_changes(&mut self) -> impl Iterator<Item = Change> + '_ {
+        self.changes.iter_mut().flat_map(|changes| changes.drain(..))
+    }
+
+    /// The number of a namespace in a store.
+    #[must_use]
+    pub fn namespace_number(&self, namespace: &str) -> Option<u32> {
+        Some(self.namespaces.get(namespace)?.number)
+    }
+
+    /// The number of a record in a store.
+    #[must_use]
+    pub fn record_number(&self, key: RecordKey) -> Option<u64> {
+        Some(self.record(key)?.number)
+    }
+
+    pub(super) fn note_record(&mut self, key: RecordKey) {
+        if self.changes.is_none() {
+            return;
+        }
+        let saved = self.record(key).and_then(|record| self.saved_record(record));
+        if let (Some(changes), Some(saved)) = (&mut self.changes, saved) {
+            changes.push(Change::Record(saved));
+        }
+    }
+
+    pub(super) fn note_stays(&mut self, key: RecordKey) {
+        let record = self.records.get(key.slot);
+        if let (Some(changes), Some(record)) = (&mut self.changes, record) {
+            changes.extend(record.stays.iter().map(|stay| Change::Stay(stay.saved(record.number))));
+        }
+    }
+
+    pub(super) fn note_losses(&mut self, namespace: &str) {
+        if let Some(place) = self.namespaces.get_mut(namespace) {
+            note_losses(self.changes.as_mut(), place);
+        }
+    }
+
+    fn saved_record(&self, record: &Record<D>) -> Option<SavedRecord> {
+        Some(SavedRecord {
+            number: record.number,
+            namespace: self.namespaces.get(&record.namespace)?.number,
+            secret: record.pid.0,
+            sid: record.sid,
+            network: record.network,
+            start: record.start,
+            forgotten: record.forgotten,
+            spoilt: record.spoilt,
+            away_until: record.away_until,
+        })
+    }
+
+    /// Everything that a store has to know, as changes, except the messages
+    /// ([`messages`](Self::messages)) and what the caller keeps with records.
+    pub fn snapshot(&self, mut each: impl FnMut(Change)) {
+        for (name, place) in &self.namespaces {
+            each(Change::Namespace(place.saved(name)));
+            let namespace = place.number;
+            each(Change::Counted {
+                namespace,
+                last: place.log.last(),
+            });
+            place.log.pruned(|room, sequence| {
+                each(Change::Pruned {
+                    namespace,
+                    room: room.cloned(),
+                    sequence,
+                });
+            });
+        }
+        for slot in self.records.slots() {
+            let Some(record) = self.records.get(slot) else { continue };
+            if let Some(saved) = self.saved_record(record) {
+                each(Change::Record(saved));
+            }
+            for stay in &record.stays {
+                each(Change::Stay(stay.saved(record.number)));
+            }
+        }
+    }
+
+    /// All messages that are kept, with the numbers of their namespaces.
+    pub fn messages(&self) -> impl Iterator<Item = (u32, &super::Entry<M>)> {
+        let places = self.namespaces.values();
+        places.flat_map(|place| place.log.entries().map(|entry| (place.number, entry)))
+    }
+
+    /// All records, by their numbers, with what the caller keeps with them.
+    pub fn records(&self) -> impl Iterator<Item = (u64, &D)> {
+        let records = self.records.slots().filter_map(|slot| self.records.get(slot));
+        records.map(|record| (record.number, &record.data))
+    }
+}
+
+impl<M> Namespace<M> {
+    fn saved(&self, name: &ByteString) -> SavedNamespace {
+        SavedNamespace {
+            number: self.number,
+            name: name.clone(),
+            epochs: self.epochs.clone(),
+        }
+    }
+}
+
+/// What another process has kept. The order of calls is: namespaces, records, pruned trails,
+/// messages, [`go_on`](Recovery::go_on). The limits hold for each call.
+impl<M, D> Recovery<M, D> {
+    /// A namespace in which somebody may come back.
+    pub fn restore_namespace(&mut self, saved: SavedNamespace, last: u64) {
+        let SavedNamespace { number, name, epochs } = saved;
+        let begins = epochs.last().map_or(0, |(_, first)| *first);
+        let mut log = Log::new(self.log_limits(), last.max(begins));
+        log.note_losses();
+        self.next_namespace = self.next_namespace.max(number.saturating_add(1));
+        let place = Namespace {
+            number,
+            log,
+            records: 0,
+            epochs,
+        };
+        self.namespaces.insert(name, place);
+    }
+
+    /// The record of a client that is waited for until `until`. Returns `None` if there is no
+    /// such namespace, or if the secret is known already.
+    pub fn restore_record(
+        &mut self,
+        namespace: &str,
+        saved: &SavedRecord,
+        until: Time,
+        stays: Vec<SavedStay>,
+        data: D,
+        expired: &mut Vec<Expired<D>>,
+    ) -> Option<RecordKey> {
+        let hash = siphash(&self.key, &saved.secret);
+        if self.secrets.contains_key(&hash) || stays.is_empty() {
+            return None;
+        }
+        let place = self.namespaces.get_mut(namespace)?;
+        place.records += 1;
+        stays.iter().for_each(|stay| place.log.watch(&stay.room));
+        let weights = stays.iter().skip(1).map(|stay| Record::<D>::weight(&stay.room));
+        let record = Record {
+            number: saved.number,
+            pid: Pid(saved.secret),
+            sid: saved.sid,
+            namespace: namespace.into(),
+            network: saved.network,
+            start: saved.start,
+            bytes: weights.sum(),
+            next_stay: stays
+                .iter()
+                .map(|stay| stay.ordinal)
+                .max()
+                .unwrap_or(0)
+                .saturating_add(1),
+            stays: stays.into_iter().map(restored).collect(),
+            forgotten: saved.forgotten,
+            spoilt: saved.spoilt,
+            away_until: None,
+            away_bytes: 0,
+            data,
+        };
+        self.next_record = self.next_record.max(saved.number.saturating_add(1));
+        let (slot, generation) = self.records.insert(record);
+        self.secrets.insert(hash, slot);
+        let key = RecordKey { slot, generation };
+        let max = self.config.max_record_bytes;
+        if let Some(record) = self.record_mut(key) {
+            record.spoilt |= record.bytes > max;
+        }
+        self.wait_for(key, until, 0, expired);
+        Some(key)
+    }
+
+    /// Messages to a room, or to everybody, that are not kept up to this number.
+    pub fn restore_pruned(&mut self, namespace: &str, room: Option<&ByteString>, sequence: u64) {
+        if let Some(place) = self.namespaces.get_mut(namespace) {
+            place.log.restore_pruned(room, sequence);
+        }
+    }
+
+    /// A message that was kept, with the time when it was sent and the time until which it is kept.
+    /// `bytes` is what it takes in memory.
+    pub fn restore_message(
+        &mut self,
+        (namespace, sequence): (&str, u64),
+        times: (Time, Time),
+        audience: Audience,
+        bytes: usize,
+        message: M,
+    ) {
+        let Some(place) = self.namespaces.get_mut(namespace) else {
+            return;
+        };
+        let before = place.log.bytes();
+        place.log.restore(sequence, times, audience, bytes, message);
+        let after = place.log.bytes();
+        self.log_bytes = self.log_bytes - before + after;
+        if self.log_bytes > self.config.max_total_log_bytes {
+            self.shrink();
+        }
+    }
+
+    /// Goes on, when everything has been restored: each namespace counts on in the epoch of this
+    /// process.
+    pub fn go_on(&mut self) {
+        let is_taken = |epoch: u32| {
+            let mut known = self.namespaces.values().flat_map(|place| &place.epochs);
+            known.any(|(other, _)| *other == epoch)
+        };
+        while is_taken(self.epoch) {
+            self.epoch = self.epoch.wrapping_add(1);
+        }
+        for (name, place) in &mut self.namespaces {
+            let first = place.log.last();
+            self.highest = self.highest.max(first);
+            place.epochs.push((self.epoch, first));
+            let many = place.epochs.len().saturating_sub(MAX_EPOCHS);
+            place.epochs.drain(..many);
+            note_losses(self.changes.as_mut(), place);
+            if let Some(changes) = &mut self.changes {
+                changes.push(Change::Namespace(place.saved(name)));
+            }
+        }
+    }
+}
+
+fn restored(saved: SavedStay) -> Stay {
+    let SavedStay {
+        ordinal,
+        room,
+        from,
+        until,
+        ..
+    } = saved;
+    Stay {
+        ordinal,
+        room,
+        from,
+        until,
+    }
+}
