@@ -162,12 +162,15 @@ describe('0.6.18 that comes back to its session', { concurrency: true }, () => {
       const counted = (name) => log.filter(([event]) => event === name).length;
       const { unconfirmed } = await (await fetch(`http://127.0.0.1:${server.port}/__stats`, { signal: AbortSignal.timeout(5000) })).json();
       const longest = Math.max(0, ...stream.gaps.map(([first, last]) => last - first + 1));
-      console.log(`0.6.18 over ${transport}: ${COUNT} numbers, ${cutter.cuts} cuts (${tell(cutter.counts)}), ${counted('connect') - 1} comebacks, ${late.length} too late, ${stream.missing(total)} on the way in ${stream.gaps.length} cuts (at most ${longest} at once), ${stream.repeated.length} repeated`);
+      console.log(`0.6.18 over ${transport}: ${COUNT} numbers, ${cutter.cuts} cuts (${tell(cutter.counts)}), ${counted('connect') - 1} comebacks, ${late.length} too late, ${stream.missing(total)} on the way (the server has counted ${unconfirmed}) in ${stream.gaps.length} cuts (at most ${longest} at once), ${stream.repeated.length} repeated`);
       assert.equal(stream.last, total, `the client is not there in the end: ${JSON.stringify(log.slice(-8))}, SIO_SEED=${seed}`);
       assert.deepEqual(stream.repeated, [], `SIO_SEED=${seed}`);
       assert.deepEqual(late.filter((absence) => absence < OLD.gone), [], `sessions were lost, SIO_SEED=${seed}`);
       assert.ok(stream.gaps.length <= cutter.cuts, `${stream.gaps.length} gaps and ${cutter.cuts} cuts, SIO_SEED=${seed}`);
-      assert.ok(stream.missing(COUNT) <= unconfirmed, `${stream.missing(COUNT)} missing and ${unconfirmed} counted, SIO_SEED=${seed}`);
+      // What waits for a client that comes too late is gone with its session.
+      if (late.length === 0) {
+        assert.ok(stream.missing(total) <= unconfirmed, `${stream.missing(total)} missing and ${unconfirmed} counted, SIO_SEED=${seed}`);
+      }
       assert.ok(cutter.cuts >= OLD.cuts, `only ${cutter.cuts} cuts`);
     });
   }
