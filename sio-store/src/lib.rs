@@ -133,8 +133,8 @@ impl Disk {
         self
     }
 
-    /// Opens the store, and checks everything in it. For this, the file is read into memory, and the
-    /// time grows with its size.
+    /// Opens the store, and checks everything in it. For this, the file is read into memory, and
+    /// the time grows with its size.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if another process has the store open, [`StoreError::Damaged`] and
