@@ -14,7 +14,7 @@ import { seed } from './lib/random.mjs';
 import { sized } from './lib/scale.mjs';
 
 /** The numbers of the broadcast. */
-const COUNT = sized(250, 480);
+const COUNT = sized(250, 120);
 
 test(`${CLIENTS} clients hear all of a broadcast while they are cut`, { timeout: LIMIT }, async (t) => {
   const server = await OwnServer.start(t, BEATS);

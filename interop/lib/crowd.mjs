@@ -5,10 +5,10 @@ import { once } from 'node:events';
 import { sized } from './scale.mjs';
 import { within } from './wait.mjs';
 
-export const CLIENTS = sized(100, 2000);
+export const CLIENTS = Number(process.env.SIO_CROWD) || sized(100, 2000);
 export const PROCESSES = sized(2, 4);
 /** The pause between two numbers of a broadcast. Times in milliseconds. */
-export const PAUSE = sized(100, 250);
+export const PAUSE = sized(100, 1000);
 /** The mean time between two cuts of one client. */
 export const EVERY = sized(3000, 15_000);
 export const LIMIT = sized(180_000, 600_000);
@@ -18,7 +18,7 @@ export const CUTS = Object.freeze({ reset: 40, end: 40, near: 20 });
  * Heartbeats of a crowd, as options of the server. A poll that is cut with FIN is never answered for the client, and the
  * client has to notice before the server forgets it (10 s).
  */
-export const BEATS = Object.freeze(['--ping-interval', '2000', '--ping-timeout', '2000']);
+export const BEATS = Object.freeze(['--ping-interval', sized('2000', '4000'), '--ping-timeout', sized('2000', '5000')]);
 
 const program = new URL('crowd-worker.mjs', import.meta.url);
 
