@@ -126,9 +126,6 @@ impl Emitter {
             Ok(draft) => draft,
             Err(error) => return self.report(event, error),
         };
-        // The arguments may contain bytes of the user's own kind. Dropping these runs user code, so
-        // they are kept until no lock is held.
-        let kept = draft.args().clone();
         let (is_last, mut draft) = (self.many.is_none(), Some(draft));
         self.each_in(event, |application, to| {
             let Some(draft) = (if is_last { draft.take() } else { draft.clone() }) else {
@@ -139,7 +136,6 @@ impl Emitter {
             });
             broadcast(to, draft, self.volatile)
         });
-        drop(kept);
     }
 
     /// Sends a message without a name; see [`Socket::send`].

@@ -60,10 +60,6 @@ impl Draft {
         })
     }
 
-    pub(crate) const fn args(&self) -> &Args {
-        &self.args
-    }
-
     /// Calls the functions that are called for sent events. They are user code, so no lock is held.
     /// If one panics, `report` gets the error.
     pub(crate) fn show(

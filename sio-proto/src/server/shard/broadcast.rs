@@ -15,7 +15,7 @@ use super::{
 impl Input<'_> {
     /// Sends a message to every member of the target. The plain case (all members of one room or
     /// namespace) walks the members once and touches only their sessions.
-    pub(super) fn broadcast(&mut self, target: &Target, mut message: Message) {
+    pub(super) fn broadcast(&mut self, target: &Target, message: &mut Message) {
         let mut full = Vec::new();
         let moment = message.moment.unwrap_or(self.now);
         let is_plain = target.except.is_empty() && target.except_socket.is_none() && target.rooms.len() < 2;
@@ -40,15 +40,7 @@ impl Input<'_> {
         };
         for member in members {
             fan_out(
-                sessions,
-                config,
-                ready,
-                buffer,
-                backlog,
-                *member,
-                moment,
-                &mut message,
-                &mut full,
+                sessions, config, ready, buffer, backlog, *member, moment, message, &mut full,
             );
         }
         for slot in full {

@@ -12,7 +12,7 @@ use super::packets::{breach, engine_message, put_breach, put_engine_message};
 use super::requests::{put_request, request};
 use super::words::Words;
 use crate::engine::EngineMessage;
-use crate::server::{AckRequest, Breach, Cause, Command, Message, Request, Welcome};
+use crate::server::{AckRequest, Breach, Cause, Command, Message, Request, Target, Welcome};
 use crate::wire::Inbound;
 use crate::{Config, LinkId, SessionKey, Sid, SocketKey};
 
@@ -115,6 +115,10 @@ impl Line<'_> {
 
     pub(crate) fn room(&mut self, verb: &str, socket: SocketKey, room: &str) {
         self.word(verb).word(socket).name(room);
+    }
+
+    pub(crate) fn broadcast(&mut self, target: &Target, message: &Message) {
+        super::messages::put_broadcast(self, target, message);
     }
 
     pub(crate) fn command(&mut self, command: &Command) {
