@@ -434,6 +434,11 @@ impl Turn {
         self.notes.borrow_mut().push(note);
     }
 
+    #[inline]
+    pub(crate) fn has_notes(&self) -> bool {
+        !self.notes.borrow().is_empty()
+    }
+
     /// Takes one of the notes, the latest first.
     pub(crate) fn take_note(&self) -> Option<Note> {
         self.notes.borrow_mut().pop()

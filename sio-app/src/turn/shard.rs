@@ -95,7 +95,17 @@ pub(crate) struct Aftermath {
 }
 
 impl Aftermath {
+    /// Does what is left. Almost always nothing is.
+    #[inline]
     pub(crate) fn finish(self, turn: &Turn, cell: &ShardCell) {
+        let is_empty = self.released.is_empty() && self.timers.is_empty() && self.emptied == 0;
+        if !is_empty || turn.has_notes() {
+            self.finish_all(turn, cell);
+        }
+    }
+
+    #[inline(never)]
+    fn finish_all(self, turn: &Turn, cell: &ShardCell) {
         for extension in self.released {
             let _ = guarded(|| drop(extension));
         }
@@ -245,8 +255,12 @@ impl ShardCell {
                 state.draining = false;
                 after.emptied += 1;
             }
-            after.timers.extend(state.rearm());
-            after.released.append(&mut out.released);
+            if let Some(timer) = state.rearm() {
+                after.timers.push(timer);
+            }
+            if !out.released.is_empty() {
+                after.released.append(&mut out.released);
+            }
             result
         });
         turn.touch(self);
