@@ -147,7 +147,7 @@ mod web;
 pub use args::{ArgsError, Binary, Data, Raw, RawArgs};
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
-pub use error::{EmitError, HandlerError, RegisterError};
+pub use error::{EmitError, HandlerError, IdError, RegisterError};
 #[cfg(feature = "tls")]
 pub use link::tls::{Tls, TlsError};
 pub use options::Options;
@@ -165,7 +165,7 @@ pub use sio_proto::server::{
 pub use sio_proto::{
     Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy06,
     Legacy09, Mount, OriginPattern, OriginPatternError, OriginRule, Origins, Priority, RecoveryConfig, SameSite,
-    Transports,
+    SocketIdError, Transports,
 };
 pub use turn::comeback::Comeback;
 pub use turn::incoming::Incoming;

@@ -26,6 +26,7 @@ mod exchanges;
 mod extractors;
 mod fairness;
 mod hooks;
+mod ids;
 mod keeping;
 mod orders;
 mod pipelining;

@@ -20,6 +20,9 @@ use crate::turn::table::Table;
 pub(super) struct Admitted {
     /// False if the socket is gone.
     pub(super) accepted: bool,
+    /// The client could not have its earlier socket back after all, so the socket needs an id of the
+    /// application now. It has not been let in yet.
+    pub(super) unnamed: bool,
     /// Whether it is the first socket of a rule's namespace.
     pub(super) begins: bool,
     /// What was done for the socket before. It may contain bytes of the user, which must not be
@@ -32,7 +35,11 @@ pub(super) struct Admitted {
 pub(super) fn admit(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Admitted {
     match socket.seat() {
         None => socket.cell.input("accept", turn, |state, now, out| {
-            enter(state, now, out, socket, table, &Welcome::default(), |state, entry| {
+            let welcome = Welcome {
+                id: socket.own_id().map(|id| id.as_str().into()),
+                pid: None,
+            };
+            enter(state, now, out, socket, table, &welcome, |state, entry| {
                 join_and_send(state, now, socket, entry)
             })
         }),
@@ -58,6 +65,7 @@ fn enter(
     let failed = then(state, &mut entry).err();
     Admitted {
         accepted: true,
+        unnamed: false,
         begins,
         entry,
         failed,
@@ -80,16 +88,15 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
     (socket.runtime().fill)(&mut random);
     let (mut after, mut gone) = (Aftermath::default(), Gone::default());
     let admitted = recovery.with("accept", |state| {
+        let comes_back = socket.is_coming_back();
         let returned = reclaim(turn, state, socket, seat, (&mut after, &mut gone));
-        let (welcome, rooms, missed) = match returned {
-            Some(Returned {
-                pid,
-                sid,
-                rooms,
-                missed,
-            }) => {
-                let (pid, sid) = (Some(pid), Some(sid));
-                (Welcome { pid, sid }, rooms, missed)
+        let (pid, rooms, missed) = match returned {
+            Some(Returned { pid, rooms, missed }) => (Some(pid), rooms, missed),
+            None if comes_back && socket.cell.config.socket_id_prefix.is_some() => {
+                return Admitted {
+                    unnamed: true,
+                    ..Admitted::default()
+                };
             }
             None => {
                 if let Some(stale) = seat.stale() {
@@ -100,9 +107,11 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
                     seat.set_record(key);
                     pid
                 });
-                (Welcome { pid, sid: None }, Vec::new(), Vec::new())
+                (pid, Vec::new(), Vec::new())
             }
         };
+        let id = (socket.id() != socket.drawn_id()).then(|| socket.id().as_str().into());
+        let welcome = Welcome { pid, id };
         let admitted = socket.cell.input_held("accept", turn, &mut after, |shard, now, out| {
             enter(shard, now, out, socket, table, &welcome, |shard, entry| {
                 let replayed = replay(shard, now, socket, &rooms, missed);

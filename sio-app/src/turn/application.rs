@@ -26,6 +26,9 @@ pub(crate) trait Application: Any + Send + Sync {
     /// namespace.
     fn table(&self, socket: &Arc<SocketCell>) -> Option<Arc<Table>>;
 
+    /// Makes the public id of a socket that is about to be let in. `None` leaves it the drawn one.
+    fn make_id(&self, socket: &Arc<SocketCell>) -> Option<String>;
+
     /// Reports an event of a raw Engine.IO session.
     fn engine(&self, session: Arc<RawSession>, news: EngineNews);
 

@@ -27,6 +27,7 @@ pub(crate) mod comeback;
 pub(crate) mod directory;
 pub(crate) mod entry;
 pub(crate) mod guest;
+pub(crate) mod ids;
 pub(crate) mod incoming;
 pub(crate) mod later;
 pub(crate) mod links;

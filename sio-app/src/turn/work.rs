@@ -21,6 +21,7 @@ use crate::turn::admit::{Admitted, admit};
 use crate::turn::application::{Application, EngineNews};
 use crate::turn::call::{Call, Ending, Failure, HandlerFuture, Owed, Question, Started, StartedMiddleware};
 use crate::turn::comeback::recognise;
+use crate::turn::ids;
 use crate::turn::incoming::Incoming;
 use crate::turn::mailbox::{Mail, Next, args_bytes};
 use crate::turn::note::Named;
@@ -569,14 +570,28 @@ async fn ask_all(socket: &Arc<SocketCell>) -> Result<(), Refusal> {
 }
 
 fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
+    let admitted = loop {
+        if let Err(refusal) = ids::name(socket) {
+            return refuse(turn, socket, &refusal);
+        }
+        let admitted = admit(turn, socket, table);
+        if !admitted.unnamed {
+            break admitted;
+        }
+    };
     let Admitted {
         accepted,
         begins,
         entry,
         failed,
-    } = admit(turn, socket, table);
+        ..
+    } = admitted;
     drop(entry);
     if !accepted {
+        // A socket with a record has given its id back with the record.
+        if socket.record().is_none() {
+            socket.cell.recovery.ended(socket);
+        }
         return Then::Next;
     }
     if let Some(error) = failed {

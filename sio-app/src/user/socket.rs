@@ -175,8 +175,6 @@ impl Socket {
             false => self.0.last_rooms(),
         };
         rooms.map_or_else(Vec::new, |mut rooms| {
-            // A socket that has its id from before is in a room of this name.
-            rooms.retain(|room| **room != *self.id());
             rooms.push(ByteString::from(&*self.id()));
             rooms
         })
