@@ -49,10 +49,12 @@
   }
 
   /** 0.6: one socket, messages without names. */
-  function start06({ url, transport, name }) {
+  function start06({ url, transport, name, resumes }) {
     const { hostname, port } = new URL(url);
     const memory = new Memory(name);
-    const socket = new window.io.Socket(hostname, { port, rememberTransport: false, transports: [transport], reconnectionDelay: 100 });
+    const own = resumes ? RESUMING : { reconnectionDelay: 100 };
+    const socket = new window.io.Socket(hostname, { port, rememberTransport: false, transports: [transport], ...own });
+    if (resumes) resume06(socket, memory);
     for (const event of ['connect', 'disconnect', 'message', 'reconnect', 'connect_failed']) {
       socket.on(event, (...args) => memory.arrived(event, ...args));
     }
@@ -68,6 +70,57 @@
         else xhr.abort();
       },
       close: () => socket.disconnect(),
+    };
+  }
+
+  /** The options of a client of 0.6 that comes back quickly, in milliseconds. */
+  const RESUMING = {
+    reconnectionDelay: 10,
+    maxReconnectionAttempts: 1e9,
+    connectTimeout: 1500,
+    transportOptions: Object.fromEntries(['websocket', 'xhr-polling', 'jsonp-polling'].map((name) => [name, { timeout: 1500 }])),
+  };
+
+  /** A session that nobody comes back to for this time has ended, in milliseconds. */
+  const SURELY_GONE = 6000;
+
+  /**
+   * The client of 0.6 forgets its session when it is disconnected. This page keeps the id, and the client comes back
+   * with it. A session that has come back gets no frame with its id, so it is connected when its websocket is open, or
+   * when it polls.
+   */
+  function resume06(socket, memory) {
+    const { transport } = socket;
+    const { connect, onDisconnect } = transport;
+    let id = null;
+    let lostAt = 0;
+    const giveUp = () => {
+      memory.arrived('(refused)', Date.now() - lostAt);
+      id = null;
+    };
+    socket.on('connect', () => { id = transport.sessionid; });
+    socket.on('disconnect', () => { lostAt = Date.now(); });
+    // The client doubles its delay after each attempt, without a limit.
+    socket.on('reconnecting', () => { socket.reconnectionDelay = Math.min(socket.reconnectionDelay, 100); });
+    transport.connect = function () {
+      if (id && Date.now() - lostAt > SURELY_GONE) giveUp();
+      this.sessionid = id;
+      // The client never lets go of a websocket that timed out. When it closes later, the client would take this for the
+      // end of its present one.
+      const old = this.socket;
+      if (old) {
+        old.onclose = old.onmessage = old.onerror = old.onopen = null;
+        old.close();
+      }
+      const begun = connect.call(this);
+      if (id && this.socket) this.socket.onopen = () => this.onConnect();
+      else if (id) setTimeout(() => this.onConnect());
+      return begun;
+    };
+    transport.onDisconnect = function () {
+      // Only a poll shows the status of a refusal.
+      if (id && this.xhr?.readyState === 4 && this.xhr.status === 400) giveUp();
+      return onDisconnect.call(this);
     };
   }
 

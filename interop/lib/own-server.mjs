@@ -3,22 +3,28 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import net from 'node:net';
-import { until, within } from './wait.mjs';
+import { sleep, until, within } from './wait.mjs';
 
 const program = process.env.SIO_PROGRAM;
 
 export class OwnServer {
   #child;
 
-  constructor(port) {
+  #options;
+
+  constructor(port, options) {
     this.port = port;
     this.base = `http://127.0.0.1:${port}`;
+    this.#options = options;
   }
 
-  /** Starts another server of the kind under test, on its own port. The server is killed when the test ends, if it still runs. */
-  static async start(t) {
+  /**
+   * Starts another server of the kind under test, on its own port, with these options besides. The server is killed when
+   * the test ends, if it still runs.
+   */
+  static async start(t, options = []) {
     if (!program) throw new Error('SIO_PROGRAM must name the conformance server; `cargo xtask interop` sets it');
-    const server = new OwnServer(await freePorts(3));
+    const server = new OwnServer(await freePorts(3), options);
     t.after(() => server.#child?.kill('SIGKILL'));
     await server.begin();
     return server;
@@ -26,12 +32,26 @@ export class OwnServer {
 
   /** Starts the server on the same port as before. */
   async begin() {
-    const words = ['--runtime', process.env.SIO_RUNTIME, '--port', String(this.port)];
+    const words = ['--runtime', process.env.SIO_RUNTIME, '--port', String(this.port), ...this.#options];
     const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'ignore'] });
     this.#child = child;
     let printed = '';
     child.stdout.on('data', (text) => { printed += text; });
     await until(() => printed.includes(`listening ${this.port}`), () => `the server to listen; it printed ${JSON.stringify(printed)}`, 20_000);
+  }
+
+  /**
+   * Starts the next process while this one still runs, asks this one to go, and waits until the next one serves. Both
+   * need the option that lets two processes listen on the same ports.
+   */
+  async replace() {
+    const old = this.#child;
+    const begun = this.begin();
+    await sleep(500);
+    const end = once(old, 'exit');
+    old.kill('SIGTERM');
+    await within(end, 'the end of the old server', 20_000);
+    await begun;
   }
 
   /** Ends the server with this signal, and returns its exit code: null if the signal itself ended it. */

@@ -85,11 +85,11 @@ export function eachOldClient(browser, releases, body) {
 }
 
 /** Starts a client and does not wait. `t` closes it at the end of the test. */
-export async function start(t, page, release, transport, { url = base, ns = '', query = '', patience, ...options } = {}) {
+export async function start(t, page, release, transport, { url = base, ns = '', query = '', patience, resumes, ...options } = {}) {
   const name = `${release.version} over ${transport}`;
   const at = await page.evaluate(([family, all]) => window.interop.start(family, all), [
     release.family,
-    { url, namespace: ns, query, transport, name, patience, options },
+    { url, namespace: ns, query, transport, name, patience, resumes, options },
   ]);
   const peer = new PagePeer(page, at, release);
   t.after(() => peer.close());

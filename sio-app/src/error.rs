@@ -39,6 +39,10 @@ pub enum EmitError {
     /// this socket alone.
     #[error("no room is named as the id of a socket")]
     ReservedRoom,
+    /// The event was for several rooms, and one of them has a history
+    /// ([`Namespace::history`](crate::Namespace::history)). An event has one place in one history.
+    #[error("an event to a room with a history is for this room alone")]
+    SeveralHistories,
 }
 
 impl From<SendError> for EmitError {
@@ -133,6 +137,14 @@ pub enum RegisterError {
     /// The server was given two states of one type. The first counts.
     #[error("the server was given a state of the type `{0}` already")]
     StateTwice(&'static str),
+    /// A history was asked for that could keep nothing.
+    #[error("the history of {pattern:?}: {error}")]
+    Ring {
+        /// The pattern of its rooms.
+        pattern: String,
+        /// What is wrong with its limits.
+        error: sio_proto::ConfigError,
+    },
     /// The socket has the highest number of own handlers that it may have
     /// ([`Options::max_handlers_per_socket`](crate::Options::max_handlers_per_socket)).
     #[error("the socket has as many handlers of its own as it may")]

@@ -143,6 +143,7 @@ mod trim;
 mod turn;
 mod user;
 mod web;
+mod wildcard;
 
 pub use args::{ArgsError, Binary, Data, Raw, RawArgs};
 pub use bytes::Bytes;
@@ -155,13 +156,14 @@ pub use options::Options;
 pub use rustls;
 pub use sio_proto::codec;
 pub use sio_proto::http::{HeaderError, Method, ResponseHeaders};
-pub use sio_proto::recovery::NotRecovered;
+pub use sio_proto::recovery::{NotRecovered, Ring};
 #[cfg(feature = "transcript")]
 pub use sio_proto::server::transcript;
 pub use sio_proto::server::{
     Breach, BreachKind, ConnectionError, Count, Counters, EngineMessage, Extension, Generation, Handshake, Peer,
     Reason, Refused, TransportKind,
 };
+pub use sio_proto::socket::{Offset, OffsetError};
 pub use sio_proto::{
     Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy06,
     Legacy09, Mount, OriginPattern, OriginPatternError, OriginRule, Origins, Priority, RecoveryConfig, SameSite,
@@ -178,6 +180,7 @@ pub use user::emitter::Emitter;
 pub use user::engine::{EngineHandler, EngineSocket};
 pub use user::gone::Gone;
 pub use user::handler::{self, Auth, Extract, HandlerResult, MiddlewareResult, State};
+pub use user::history::{HistoryEvent, ResumeError, Resumed, Room, RoomSince};
 pub use user::io::Io;
 pub use user::metrics::Metrics;
 pub use user::namespace::Namespace;

@@ -163,6 +163,13 @@ pub struct Options {
     /// recovery, with the default settings. Every event to such clients is longer by its offset,
     /// and their handlers get the offset as a last argument, as with genuine servers.
     pub recovery: Option<RecoveryConfig>,
+    /// Most rooms with a history ([`Namespace::history`](crate::Namespace::history)). Default
+    /// 10,000. When there are more, the history of a room that has not been used for long goes;
+    /// clients of this room are told that they have missed something.
+    pub max_history_rooms: usize,
+    /// Most bytes of the histories of all rooms. Default 64 MiB. When there are more, histories of
+    /// rooms that have not been used for long go.
+    pub max_history_bytes: usize,
 }
 
 impl Default for Options {
@@ -197,6 +204,8 @@ impl Default for Options {
             shutdown_timeout: Duration::from_secs(10),
             client_files: None,
             recovery: None,
+            max_history_rooms: 10_000,
+            max_history_bytes: 64 << 20,
         }
     }
 }
@@ -277,5 +286,7 @@ setters! {
     shutdown_jitter: Duration,
     shutdown_drain: Duration,
     shutdown_timeout: Duration,
+    max_history_rooms: usize,
+    max_history_bytes: usize,
     ; by hand client_files, recovery
 }

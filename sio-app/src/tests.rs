@@ -25,6 +25,7 @@ mod ends;
 mod exchanges;
 mod extractors;
 mod fairness;
+mod history;
 mod hooks;
 mod ids;
 mod keeping;

@@ -5,6 +5,7 @@
 mod memory;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -12,7 +13,7 @@ use std::thread;
 
 use memory::{Script, Wall};
 use sio_app::adapter::{Connection, Runtime, Task, Time};
-use sio_app::{Ack, Config, Io, Options, Peer, RawArgs, Socket};
+use sio_app::{Ack, Config, Io, Offset, Options, Peer, RawArgs, Ring, Socket};
 
 const SHARDS: usize = 5;
 const THREADS: usize = 4;
@@ -205,6 +206,53 @@ fn who_has_joined_hears_and_who_has_left_does_not() {
         let prefix = format!("42[\"out{mine}\",");
         assert!(!heard.iter().any(|packet| packet.starts_with(&prefix)), "client {mine}");
     }
+}
+
+/// What a client has missed and what comes are one sequence, while other threads speak in the room.
+///
+/// Recovery R12.
+#[test]
+fn who_resumes_hears_each_event_once_and_in_order() {
+    let io = server();
+    io.of("/").history("talk", Ring::default());
+    let clients = clients(&io, CLIENTS);
+    let resume = |client: &Client, seen: Option<Offset>| {
+        let mut resume = pin!(client.socket.resume("talk", seen));
+        let resumed = resume.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(resumed, Poll::Ready(Ok(resumed)) if !resumed.truncated));
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..ROUNDS {
+                io.to("talk").emit("n", n);
+                thread::yield_now();
+            }
+        });
+        for (number, client) in clients.iter().enumerate() {
+            let io = &io;
+            scope.spawn(move || {
+                // The clients come one after the other, and have seen different parts.
+                let behind = number * ROUNDS / CLIENTS;
+                let seen = loop {
+                    let said = io.of("/").room("talk").since(None).events;
+                    if said.len() > behind {
+                        break said.get(behind / 2).map(|event| event.at);
+                    }
+                    thread::yield_now();
+                };
+                resume(client, seen);
+            });
+        }
+    });
+    for (number, client) in clients.iter().enumerate() {
+        let first = number * ROUNDS / CLIENTS / 2 + 1;
+        let numbers = client.heard().into_iter().filter_map(|packet| {
+            let event = packet.strip_prefix("42[\"n\",")?;
+            Some(event.split(',').next()?.parse().unwrap())
+        });
+        assert_eq!(numbers.collect::<Vec<usize>>(), (first..ROUNDS).collect::<Vec<_>>());
+    }
+    assert_eq!(io.of("/").room("talk").since(None).events.len(), ROUNDS);
 }
 
 /// When `disconnect` or `close` has returned, nobody can send anything more to the socket.

@@ -76,11 +76,12 @@ pub use sio_app::{
     Ack, AckError, AckFuture, ArgsError, Auth, Binary, Breach, BreachKind, ByteString, Bytes, ClientFiles,
     ClientFilesError, Comeback, Config, ConfigError, ConnectionError, Cookie, Cors, CorsOrigins, Count, Counters, Data,
     EmitError, Emitter, EngineHandler, EngineMessage, EngineSocket, Extension, Extract, Generation, Generations, Gone,
-    HandlerError, HandlerId, HandlerResult, Handshake, HeaderError, HostPattern, HostPatternError, Hosts, HttpRequest,
-    HttpResponse, Incoming, Io, Legacy06, Legacy09, Method, Metrics, MiddlewareResult, Mount, Namespace, NotRecovered,
-    Options, OriginPattern, OriginPatternError, OriginRule, Origins, Peer, Priority, Raw, RawArgs, Reason,
-    RecoveryConfig, Refusal, Refused, RegisterError, ResponseHeaders, RoomEvent, Rooms, SameSite, Sleep, Socket,
-    SocketEmitter, SocketId, State, TransportKind, Transports, WireId, args, codec, handler,
+    HandlerError, HandlerId, HandlerResult, Handshake, HeaderError, HistoryEvent, HostPattern, HostPatternError, Hosts,
+    HttpRequest, HttpResponse, Incoming, Io, Legacy06, Legacy09, Method, Metrics, MiddlewareResult, Mount, Namespace,
+    NotRecovered, Offset, OffsetError, Options, OriginPattern, OriginPatternError, OriginRule, Origins, Peer, Priority,
+    Raw, RawArgs, Reason, RecoveryConfig, Refusal, Refused, RegisterError, ResponseHeaders, ResumeError, Resumed, Ring,
+    Room, RoomEvent, RoomSince, Rooms, SameSite, Sleep, Socket, SocketEmitter, SocketId, State, TransportKind,
+    Transports, WireId, args, codec, handler,
 };
 #[cfg(feature = "tls")]
 pub use sio_app::{Tls, TlsError, rustls};

@@ -29,7 +29,7 @@ pub use cors::{Cors, CorsOrigins, OriginRule};
 pub use legacy::{Legacy06, Legacy09, Mount};
 pub use recovery::RecoveryConfig;
 pub use served::{Generations, Transports};
-use setters::setters;
+pub(crate) use setters::setters;
 pub use socket_ids::SocketIdError;
 
 /// Settings of a server. This is plain data: build it with [`Config::default`] and the chainable
@@ -223,16 +223,19 @@ pub struct Config {
     pub max_upgrade_packets: usize,
     /// Most bytes queued for one session while its transport cannot take them, in the session and
     /// on its link. Default 1 MiB. Beyond it, a send is refused as full. A broadcast closes the
-    /// session, because a gap in an ordered stream cannot be repaired. Packets of the protocol
+    /// session, because a gap in an ordered stream cannot be repaired. A
+    /// [`Policy`](crate::server::Policy) of the message can change both. Packets of the protocol
     /// itself have an eighth more (at least 16 KiB), and a peer that causes still more of them
     /// without reading is cut. If it is too small, bursts fail, and every message that is larger is
     /// refused ([`SendError::TooLarge`](crate::server::SendError::TooLarge)). If it is too large,
     /// each client that does not read can hold this much memory.
     pub max_queued_bytes: usize,
-    /// Most packets queued for one session. Default 8 192: the memory around so many packets is
-    /// about as large as the bytes that may be in them. Packets of the protocol itself have an
-    /// eighth more (at least 64). If it is too small, bursts of small events fail. If it is too
-    /// large, the packets can take more memory than their bytes.
+    /// Most packets queued for one session. Default 1 024. All sockets of a session share one
+    /// queue, because their packets leave in one order, so this is also the limit of each socket. A
+    /// message is one packet, and one more for each attachment. Packets of the protocol itself have
+    /// an eighth more (at least 64). If it is too small, bursts of small events fail, and clients
+    /// that have missed much are not recovered. If it is too large, the packets can take more
+    /// memory than their bytes.
     pub max_queued_packets: usize,
     /// Most bytes that wait for all sessions of the server together, because their links are
     /// blocked or they are between two polls. Default 1 GiB. While more bytes wait, a send to a
@@ -337,7 +340,7 @@ impl Default for Config {
             max_packets_per_payload: 65_536,
             max_upgrade_packets: 16,
             max_queued_bytes: 1 << 20,
-            max_queued_packets: 8_192,
+            max_queued_packets: 1_024,
             max_total_queued_bytes: 1 << 30,
             max_blocked_bytes: 16 * 1024,
             max_namespaces_per_session: 32,

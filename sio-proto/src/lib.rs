@@ -68,6 +68,7 @@
 //! | [`detect`] | one request | which generation and transport it is |
 //! | [`wire`], [`conn`] | the bytes of one connection | requests and packets, under no lock; bodies of polls |
 //! | [`server`] | requests, packets, commands, time | writes and deliveries |
+//! | [`client`] | bytes, commands, time | connections, bytes and deliveries |
 //!
 //! The bytes are described in the repository's `docs/protocol`, which comments cite as
 //! `docs/protocol/NAME.md §N`.
@@ -89,6 +90,7 @@ mod request;
 mod slab;
 mod time;
 
+pub mod client;
 pub mod codec;
 pub mod conn;
 pub mod detect;

@@ -31,6 +31,7 @@
 
 mod audience;
 mod away;
+mod history;
 mod log;
 mod record;
 #[cfg(test)]
@@ -53,6 +54,7 @@ use away::Away;
 use record::{Pid, Record};
 
 pub use audience::Audience;
+pub use history::{Entries, History, Ring, Since};
 pub use log::{Entry, Log, LogLimits, Truncated};
 
 /// The records of sockets and the logs of namespaces. `M` is a message as the caller keeps it, `D`

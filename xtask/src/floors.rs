@@ -69,7 +69,7 @@ const PROTO: House = House {
         },
         Floor {
             name: "roles",
-            modules: &["recovery", "server"],
+            modules: &["client", "recovery", "server"],
             apart: true,
         },
         Floor {
@@ -85,7 +85,9 @@ const APP: House = House {
     floors: &[
         Floor {
             name: "ground",
-            modules: &["lock", "runtime", "rated", "trim", "args", "error", "guarded"],
+            modules: &[
+                "lock", "runtime", "rated", "trim", "wildcard", "args", "error", "guarded",
+            ],
             apart: false,
         },
         Floor {

@@ -13,11 +13,11 @@
 //! in number and in time.
 
 mod cases;
-mod clients;
+pub(crate) mod clients;
 mod field;
-mod peer;
+pub(crate) mod peer;
 mod watch;
-mod wire;
+pub(crate) mod wire;
 
 use crate::arguments::{Arguments, assert_known};
 use crate::failure::{Failure, Outcome, While};

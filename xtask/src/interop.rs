@@ -31,21 +31,30 @@ const BROWSER_SUITES: &[&str] = &[
     "leftovers",
     "htmlfile",
     "restart",
+    "history",
+    "cuts",
 ];
 const CHAT_SUITES: &[&str] = &["chat"];
 /// Suites of the example that speaks TLS, on all runtimes at once.
 const TLS_SUITES: &[&str] = &["tls"];
+/// Suites of the example that streams text, which runs on tokio.
+const STREAM_SUITES: &[&str] = &["history"];
 /// The clients that the suites with old clients in a browser need.
 const OLD_CLIENTS: &[&str] = &["0.6.18", "0.7.11", "0.8.7", "0.9.17"];
 /// The most time for all suites together, and for each suite.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 const SUITE_LIMIT: Duration = Duration::from_secs(5 * 60);
+/// The suites that have a full form, and the most time for each of them in this form.
+const FULL_SUITES: &[&str] = &["cuts", "crowd"];
+const FULL_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 struct Options {
     only: Vec<String>,
     clients: Option<String>,
     runtimes: Vec<&'static Runtime>,
     screenshot: bool,
+    /// Whether the suites of [`FULL_SUITES`] have the sizes of their full form.
+    is_full: bool,
     server: Option<PathBuf>,
     chat: Option<PathBuf>,
 }
@@ -142,6 +151,17 @@ fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime:
             .env("SIO_TLS_CA", certificate);
         secure = Some(started);
     }
+    let mut stream = None;
+    if suites.iter().any(|suite| STREAM_SUITES.contains(&suite.as_str())) {
+        let program = runtimes::build(tree, "stream", &[])?;
+        let port = free_ports(1)?;
+        let mut command = Command::new(program);
+        command.args(["--port", &port.to_string(), "--pace", "10"]);
+        let mut started = Server::start("stream", &mut command, &logs)?;
+        started.wait_for_line(&format!("stream: http://localhost:{port}"))?;
+        node.env("SIO_STREAM_PORT", port.to_string());
+        stream = Some(started);
+    }
     if let Some(list) = &options.clients {
         node.env("SIO_CLIENTS", list);
     }
@@ -150,10 +170,19 @@ fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime:
         node.env("SIO_SCREENSHOT", "1");
     }
 
-    let tested = test(node.current_dir(home(tree)), &suites, &logs.join("report.tap"));
+    if options.is_full {
+        node.env("SIO_FULL", "1");
+    }
+
+    let tested = test(
+        node.current_dir(home(tree)),
+        &suites,
+        &logs.join("report.tap"),
+        options.is_full,
+    );
     println!("== {}: {:.0} s", runtime.name, start.elapsed().as_secs_f64());
     // The servers are asked to end even if a suite failed: how they end is a test as well.
-    let stopped = [Some(server), chat.map(|(_, chat)| chat), secure];
+    let stopped = [Some(server), chat.map(|(_, chat)| chat), secure, stream];
     let failures: Vec<String> = std::iter::once(tested)
         .chain(stopped.into_iter().flatten().map(Server::stop))
         .filter_map(Result::err)
@@ -185,6 +214,7 @@ impl Options {
             clients: arguments.take("--clients"),
             runtimes: runtimes::chosen(&arguments.take_list("--runtime"))?,
             screenshot: arguments.take("--screenshot").is_some(),
+            is_full: arguments.take("--full").is_some(),
             server: arguments.take("--server").map(absolute).transpose()?,
             chat: arguments.take("--chat").map(absolute).transpose()?,
         };
@@ -282,10 +312,15 @@ fn browser() -> Outcome<PathBuf> {
 
 /// Runs the suites one after the other, because they share one server, and reads the counts from
 /// the report.
-fn test(node: &mut Command, suites: &[String], report: &Path) -> Outcome {
+fn test(node: &mut Command, suites: &[String], report: &Path, is_full: bool) -> Outcome {
     let files = suites.iter().map(|suite| format!("{suite}.test.mjs"));
+    let full = suites
+        .iter()
+        .filter(|suite| is_full && FULL_SUITES.contains(&suite.as_str()));
+    let limit = LIMIT + FULL_LIMIT * full.count() as u32;
+    let suite_limit = if is_full { FULL_LIMIT } else { SUITE_LIMIT };
     node.args(["--no-deprecation", "--test", "--test-concurrency=1"])
-        .arg(format!("--test-timeout={}", SUITE_LIMIT.as_millis()))
+        .arg(format!("--test-timeout={}", suite_limit.as_millis()))
         .args(["--test-reporter=spec", "--test-reporter-destination=stdout"])
         .args(["--test-reporter=tap", "--test-reporter-destination"])
         .arg(report)
@@ -295,12 +330,12 @@ fn test(node: &mut Command, suites: &[String], report: &Path) -> Outcome {
         .stdin(Stdio::null())
         .spawn()
         .map_err(|error| missing(node, &error))?;
-    let Some(status) = server::wait(&mut child, LIMIT).when("node")? else {
+    let Some(status) = server::wait(&mut child, limit).when("node")? else {
         let _ = child.kill();
         let _ = child.wait();
         return Err(Failure::new(format!(
             "the suites did not end within {} minutes",
-            LIMIT.as_secs() / 60
+            limit.as_secs() / 60
         )));
     };
     let counts = Counts::read(&fs::read_to_string(report).when(report.display())?);

@@ -3,13 +3,15 @@
 //! ```text
 //! cargo xtask check   [--only STEPS] [--skip STEPS]     everything that needs Rust alone
 //! cargo xtask clients [--only VERSIONS]                 genuine browser clients into clients/
-//! cargo xtask operate [--only RUNS] [--runtime NAMES] [--server PROGRAM]
-//!                                                       shutdown and want of descriptors, with many clients
+//! cargo xtask operate [--only RUNS] [--full] [--runtime NAMES] [--server PROGRAM]
+//!                                                       shutdown, want of descriptors, clients that do not read
 //! cargo xtask hostile [--only CASES] [--list] [--full] [--runtime NAMES] [--server PROGRAM]
 //!                                                       attacks, and what the server may lose by each
+//! cargo xtask leaks   [--full] [--seed N] [--runtime NAMES] [--server PROGRAM]
+//!                                                       clients that come and go in every way, and what is left of them
 //! cargo xtask replay  FILE                              runs a transcript again, and compares
 //! cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
-//!                     [--server PROGRAM] [--chat PROGRAM]
+//!                     [--full] [--server PROGRAM] [--chat PROGRAM]
 //!                                                       genuine clients against the conformance server
 //! ```
 //!
@@ -34,6 +36,7 @@ mod floors;
 mod hardening;
 mod hostile;
 mod interop;
+mod leaks;
 mod operate;
 mod process;
 mod programs;
@@ -51,11 +54,12 @@ use workspace::Workspace;
 const USAGE: &str = "\
 usage: cargo xtask check   [--only STEPS] [--skip STEPS]
        cargo xtask clients [--only VERSIONS]
-       cargo xtask operate [--only RUNS] [--runtime NAMES] [--server PROGRAM]
+       cargo xtask operate [--only RUNS] [--full] [--runtime NAMES] [--server PROGRAM]
        cargo xtask hostile [--only CASES] [--list] [--full] [--runtime NAMES] [--server PROGRAM]
+       cargo xtask leaks   [--full] [--seed N] [--runtime NAMES] [--server PROGRAM]
        cargo xtask replay  FILE
        cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
-                           [--server PROGRAM] [--chat PROGRAM]";
+                           [--full] [--server PROGRAM] [--chat PROGRAM]";
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1)) {
@@ -78,6 +82,7 @@ fn run(mut words: impl Iterator<Item = String>) -> Outcome {
         "clients" => clients::run(&Workspace::find()?, arguments),
         "operate" => operate::run(&Workspace::find()?, arguments),
         "hostile" => hostile::run(&Workspace::find()?, arguments),
+        "leaks" => leaks::run(&Workspace::find()?, arguments),
         "interop" => interop::run(&Workspace::find()?, arguments),
         _ => Err(Failure::new(USAGE)),
     }

@@ -5,10 +5,12 @@
 //! |---|---|
 //! | `shutdown` | SIGTERM with two thousand clients of all generations: each client is told in the way of its generation, and the server ends in time |
 //! | `descriptors` | no descriptors are left for connections: the server does not end and does not use much processor time, its clients go on, and new clients are accepted later |
+//! | `stalled` | clients that read nothing beside a thousand that do: the memory grows by at most twice the bound of one client, and nobody else loses anything or waits longer. `--full` for a broadcast of 160 MB |
 
 mod descriptors;
 mod peers;
 mod shutdown;
+mod stalled;
 
 use crate::arguments::{Arguments, assert_known};
 use crate::failure::{Failure, Outcome, While};
@@ -21,19 +23,26 @@ use std::process::Command;
 
 type Run = (&'static str, fn(&Stage) -> Outcome);
 
-const RUNS: &[Run] = &[("shutdown", shutdown::run), ("descriptors", descriptors::run)];
+const RUNS: &[Run] = &[
+    ("shutdown", shutdown::run),
+    ("descriptors", descriptors::run),
+    ("stalled", stalled::run),
+];
 
 /// What a run needs.
 struct Stage {
     program: PathBuf,
     logs: PathBuf,
     runtime: &'static Runtime,
+    /// Whether the runs that have a full form have its sizes.
+    is_full: bool,
 }
 
 pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
     let only = arguments.take_list("--only");
     let runtimes = runtimes::chosen(&arguments.take_list("--runtime"))?;
     let named = arguments.take("--server");
+    let is_full = arguments.take("--full").is_some();
     arguments.finish()?;
     let names: Vec<&str> = RUNS.iter().map(|(name, _)| *name).collect();
     assert_known("run", &only, &names)?;
@@ -47,6 +56,7 @@ pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
             },
             logs: tree.target.join("operate"),
             runtime,
+            is_full,
         };
         for (name, run) in RUNS {
             if only.is_empty() || only.iter().any(|wanted| wanted == name) {

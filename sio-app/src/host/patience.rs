@@ -20,6 +20,7 @@ impl Inner {
         let now = self.now();
         self.sweep_shutdown(now);
         self.shards.recovery.sweep(now);
+        self.shards.histories.sweep(now);
         loop {
             let Some((link, then)) = ({ self.deadlines.lock().pop(now) }) else {
                 return;

@@ -27,6 +27,7 @@ pub(crate) mod comeback;
 pub(crate) mod directory;
 pub(crate) mod entry;
 pub(crate) mod guest;
+pub(crate) mod history;
 pub(crate) mod ids;
 pub(crate) mod incoming;
 pub(crate) mod later;
@@ -87,7 +88,7 @@ const SLOW: Duration = Duration::from_millis(50);
 
 /// The bytes that a packet counts in addition to its own. So even for empty packets, a turn writes
 /// long before a session's limit of waiting packets is reached.
-const WEIGHT_OF_A_PACKET: usize = 64;
+const WEIGHT_OF_A_PACKET: usize = 512;
 
 /// A turn that has worked for this time leaves the rest of its work for later, so that other
 /// connections of its thread have their turn. The cost of a payload with thousands of events

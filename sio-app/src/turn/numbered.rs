@@ -69,18 +69,7 @@ pub(super) fn broadcast_numbered(to: Audience<'_>, bytes: usize, mut message: Me
         let mut after = Aftermath::default();
         let act = |state: &mut turn::recovery::State, message: &mut Message| {
             state.keep(turn.now(), message, || kept_audience(to));
-            let (mut ready, mut enough) = (0, false);
-            for cell in to.cells() {
-                let target = to.target_in(cell);
-                let (links, has_enough) = cell.input_held("broadcast", turn, &mut after, |state, now, out| {
-                    let State { shard, unwritten, .. } = state;
-                    shard.broadcast(now, &target, message, out);
-                    let links = shard.ready_links();
-                    (links, unwritten.add(bytes, links))
-                });
-                (ready, enough) = (ready + links, enough || has_enough);
-            }
-            (ready, enough)
+            fan_out(to, bytes, turn, &mut after, message)
         };
         let namespace = &to.target.namespace;
         let (ready, enough) = recovery.numbered(namespace, &mut message, &to.shards.config, act);
@@ -89,8 +78,31 @@ pub(super) fn broadcast_numbered(to: Audience<'_>, bytes: usize, mut message: Me
     });
 }
 
+/// Queues a message for all sockets of an audience, for a caller that holds a lock. Returns how
+/// many links are ready to write, and whether a shard has enough to write.
+pub(super) fn fan_out(
+    to: Audience<'_>,
+    bytes: usize,
+    turn: &turn::Turn,
+    after: &mut Aftermath,
+    message: &mut Message,
+) -> (usize, bool) {
+    let (mut ready, mut enough) = (0, false);
+    for cell in to.cells() {
+        let target = to.target_in(cell);
+        let (links, has_enough) = cell.input_held("broadcast", turn, after, |state, now, out| {
+            let State { shard, unwritten, .. } = state;
+            shard.broadcast(now, &target, message, out);
+            let links = shard.ready_links();
+            (links, unwritten.add(bytes, links))
+        });
+        (ready, enough) = (ready + links, enough || has_enough);
+    }
+    (ready, enough)
+}
+
 /// Returns the audience as logs know it. The sender is known by its id.
-fn kept_audience(to: Audience<'_>) -> recovery::Audience {
+pub(super) fn kept_audience(to: Audience<'_>) -> recovery::Audience {
     let Target { rooms, except, .. } = to.target;
     let sender = to.sender.map(|sender| ByteString::from(sender.id().as_str()));
     recovery::Audience {

@@ -14,6 +14,7 @@ use sio_proto::server::{AckRequest, Command, Form, Forms, Message, Target};
 
 use crate::error::EmitError;
 use crate::turn;
+use crate::turn::history::broadcast_kept;
 use crate::turn::numbered::{broadcast_numbered, change_recorded, join_recorded, leave_recorded, send_numbered};
 use crate::turn::recovery::Last;
 use crate::turn::shard::{ShardCell, State};
@@ -31,13 +32,14 @@ pub(crate) enum Order<'a> {
         bytes: usize,
         ack: Option<AckRequest>,
     },
-    /// Sends a message to many sockets. `write` is called once, under no lock. It must encode the
-    /// message in the given forms, which are all forms that any shard needs, with the offset behind
-    /// the given last one. The shards share the bytes.
+    /// Sends a message to many sockets. `write` is called under no lock. It must encode the message
+    /// in the given forms, which are all forms that any shard needs, with what the stamp says. The
+    /// shards share the bytes. `write` is called once, or, if the message goes into the history of
+    /// a room, each time that another message has taken its place.
     Broadcast {
         to: Audience<'a>,
         bytes: usize,
-        write: &'a mut dyn FnMut(Forms, Option<Last>) -> Message,
+        write: &'a mut WriteFn<'a>,
     },
     /// The sockets join rooms.
     Join { to: To<'a>, rooms: &'a [&'a str] },
@@ -58,6 +60,18 @@ pub(crate) enum Order<'a> {
         to: To<'a>,
         found: &'a mut dyn FnMut(Arc<SocketCell>),
     },
+}
+
+/// Writes the message of a broadcast.
+pub(crate) type WriteFn<'a> = dyn FnMut(Forms, Stamp) -> Message + 'a;
+
+/// What a message tells its recipients of its place among others.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Stamp {
+    /// The last number of a namespace with recovery.
+    pub(crate) recovery: Option<Last>,
+    /// The last place in the history of the room that the message is for.
+    pub(crate) history: Option<Last>,
 }
 
 /// The sockets that an order is for.
@@ -95,10 +109,7 @@ pub(crate) fn carry_out(order: Order<'_>) -> Result<(), EmitError> {
             bytes,
             ack,
         } => send(to, message, bytes, ack),
-        Order::Broadcast { to, bytes, write } => {
-            broadcast(to, bytes, write);
-            Ok(())
-        }
+        Order::Broadcast { to, bytes, write } => broadcast(to, bytes, write),
         Order::Join { to, rooms } => join(to, rooms),
         Order::Leave { to, rooms } => {
             leave(to, rooms);
@@ -168,22 +179,33 @@ fn send(to: &SocketCell, message: &mut Message, bytes: usize, ack: Option<AckReq
     })
 }
 
-fn broadcast(to: Audience<'_>, bytes: usize, write: &mut dyn FnMut(Forms, Option<Last>) -> Message) {
+fn broadcast(to: Audience<'_>, bytes: usize, write: &mut WriteFn<'_>) -> Result<(), EmitError> {
     // On the wire a comma ends the name of a namespace. So no client can be in a namespace with a
     // comma in its name.
     if to.target.namespace.contains(',') {
-        return;
+        return Ok(());
     }
+    let history = to.shards.histories.of_target(to.shards, to.target)?;
     let cells = to.cells();
     let forms = cells
         .clone()
         .fold(Forms::default(), |forms, cell| forms.union(cell.forms()));
-    if let Some(last) = to.shards.recovery.last(&to.target.namespace) {
-        let message = write(forms.with(Form::Engine4), Some(last));
-        return broadcast_numbered(to, bytes, message);
+    let recovery = to.shards.recovery.last(&to.target.namespace);
+    let forms = recovery.map_or(forms, |_| forms.with(Form::Engine4));
+    if let Some(history) = history {
+        broadcast_kept(to, bytes, forms, &history, write);
+        return Ok(());
+    }
+    if recovery.is_some() {
+        let stamp = Stamp {
+            recovery,
+            history: None,
+        };
+        broadcast_numbered(to, bytes, write(forms, stamp));
+        return Ok(());
     }
     // The message may contain bytes of the user's own kind. It is dropped here, under no lock.
-    let mut message = write(forms, None);
+    let mut message = write(forms, Stamp::default());
     turn::act(to.shards.runtime, |turn| {
         let (mut ready, mut enough) = (0, false);
         for cell in cells {
@@ -198,6 +220,7 @@ fn broadcast(to: Audience<'_>, bytes: usize, write: &mut dyn FnMut(Forms, Option
         }
         turn.broadcast(bytes, ready, enough);
     });
+    Ok(())
 }
 
 fn join(to: To<'_>, rooms: &[&str]) -> Result<(), EmitError> {

@@ -63,6 +63,20 @@ type Machine = recovery::Recovery<Message, Arc<SocketCell>>;
 pub(crate) struct Last(Offset);
 
 impl Last {
+    pub(crate) const fn new(last: Offset) -> Self {
+        Self(last)
+    }
+
+    /// Returns the place of a message in the history of a room. A volatile message has the place of
+    /// the message before it, as [`Last::offset_of`] says.
+    pub(crate) const fn place_of(self, volatile: bool) -> Offset {
+        let Offset { epoch, sequence } = self.0;
+        Offset {
+            epoch,
+            sequence: sequence + !volatile as u64,
+        }
+    }
+
     /// Returns the offset that a message carries if it is the next one.
     ///
     /// A volatile message is not kept and has no number of its own. It carries the number of the

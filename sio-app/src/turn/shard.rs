@@ -612,6 +612,11 @@ impl ShardCell {
 }
 
 impl State {
+    /// Returns how many handlers sleep.
+    pub(crate) fn sleeping(&self) -> usize {
+        self.sleeps.len()
+    }
+
     /// Returns the turn's time, or a later time if the shard has seen one: its time does not go
     /// backwards.
     fn time(&mut self, turn: &Turn) -> Time {

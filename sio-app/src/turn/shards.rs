@@ -12,6 +12,7 @@ use crate::rated::Warnings;
 use crate::runtime::Runtime;
 use crate::turn::application::Application;
 use crate::turn::directory::{Bits, Directory, Watch};
+use crate::turn::history::Histories;
 use crate::turn::load::Loads;
 use crate::turn::quota::SharedQuota;
 use crate::turn::recovery::Recovery;
@@ -28,6 +29,7 @@ pub(crate) struct Shards {
     /// Whether the application wants events of rooms.
     pub(crate) news: Arc<RoomNews>,
     pub(crate) recovery: Arc<Recovery>,
+    pub(crate) histories: Histories,
     next: AtomicUsize,
 }
 
@@ -125,6 +127,7 @@ impl NewShards {
             directory,
             news,
             recovery,
+            histories: Histories::new(options, runtime),
             next: AtomicUsize::new(0),
         }
     }

@@ -18,6 +18,11 @@ pub(crate) struct Sleeps {
 }
 
 impl Sleeps {
+    /// Returns how many sleeps there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Returns when the first sleep ends.
     pub(crate) fn next(&self) -> Option<Time> {
         self.entries.first_key_value().map(|((until, _), _)| *until)

@@ -253,10 +253,15 @@ fn broadcast(to: Audience<'_>, draft: Draft, volatile: bool) -> Result<(), EmitE
     carry_out(Order::Broadcast {
         to,
         bytes,
-        write: &mut |forms, last| {
+        write: &mut |forms, stamp| {
+            // A message with a place may have to be written again, for another place.
+            let draft = match stamp.history {
+                None => draft.take(),
+                Some(_) => draft.clone(),
+            };
+            let draft = draft.unwrap_or_default();
             let (message, result) = with_scratch(|scratch| {
-                let draft = draft.take().unwrap_or_default();
-                draft.encoded(&target.namespace, volatile, forms, last, &shards.config, scratch)
+                draft.encoded(&target.namespace, volatile, forms, stamp, &shards.config, scratch)
             });
             encoded = result;
             message

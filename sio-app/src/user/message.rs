@@ -15,8 +15,7 @@ use crate::error::{EmitError, HandlerError};
 use crate::guarded::guarded;
 use crate::runtime::Runtime;
 use crate::turn;
-use crate::turn::order::{Order, carry_out};
-use crate::turn::recovery::Last;
+use crate::turn::order::{Order, Stamp, carry_out};
 use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
 use crate::turn::table::OutgoingFn;
@@ -94,12 +93,16 @@ impl Draft {
         namespace: &ByteString,
         volatile: Option<Runtime>,
         forms: Forms,
-        last: Option<Last>,
+        stamp: Stamp,
         config: &Config,
         scratch: &mut BytesMut,
     ) -> (Message, Result<(), EmitError>) {
-        let mut message = self.message(namespace, None, volatile);
-        message.set_offset(last.and_then(|last| last.offset_of(&message)));
+        let args = match stamp.history {
+            None => self.args,
+            Some(last) => self.args.with_offset(last.place_of(volatile.is_some())),
+        };
+        let mut message = Self { args, ..self }.message(namespace, None, volatile);
+        message.set_offset(stamp.recovery.and_then(|last| last.offset_of(&message)));
         let mut result = Ok(());
         for form in forms.iter() {
             if let Err(error) = message.encode(form, config, scratch) {
@@ -147,6 +150,26 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
             volatile.then(|| socket.runtime()),
         );
         send(socket, message, len, ack, scratch)
+    })
+}
+
+/// Sends an event of the past to one socket. Nobody is told of it, because it is not new.
+pub(crate) fn send_again(socket: &SocketCell, name: ByteString, args: Args) -> Result<(), EmitError> {
+    let draft = Draft { name, args };
+    with_scratch(|scratch| {
+        let len = draft.len();
+        send(socket, draft.message(&socket.namespace, None, None), len, None, scratch)
+    })
+}
+
+/// Makes an event for one socket that is sent later.
+pub(crate) fn prepared<A: Serialize>(socket: &SocketCell, name: &str, args: &A) -> Result<(Message, usize), EmitError> {
+    with_scratch(|scratch| {
+        let draft = Draft::new(name, args, scratch)?;
+        let len = draft.len();
+        let mut message = draft.message(&socket.namespace, None, None);
+        message.encode(socket.form, &socket.cell.config, scratch)?;
+        Ok((message, len))
     })
 }
 

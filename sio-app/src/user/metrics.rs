@@ -46,6 +46,16 @@ pub struct Metrics {
     /// Counts of sessions: sessions by generation and transport, how sessions ended, which requests
     /// were refused, how many packets came, and the most packets that waited for one session.
     pub sessions: Counters,
+    /// The number of sockets: those that are connected, and those that wait for a decision.
+    pub sockets: usize,
+    /// The number of rooms that have members. Each shard counts its own part of a room.
+    pub rooms: usize,
+    /// The number of deadlines and of handlers that sleep. A deadline may belong to a session that
+    /// has ended; then it goes when its time has come, at the latest.
+    pub timers: usize,
+    /// The number of sockets that are connected or away, and may come back
+    /// ([`Options::recovery`](crate::Options::recovery)).
+    pub recoverable: usize,
     /// The number of packets that were sent.
     pub packets_out: u64,
     /// The number of bytes of HTTP and websocket that were read.
@@ -59,6 +69,10 @@ pub struct Metrics {
     /// The most things that have waited for the handlers of one socket at one time.
     /// [`Options::max_waiting_events`](crate::Options::max_waiting_events) says what counts.
     pub most_waiting_events: usize,
+    /// The number of rooms with a history ([`Namespace::history`](crate::Namespace::history)).
+    pub histories: usize,
+    /// The number of bytes that the histories of all rooms keep.
+    pub history_bytes: usize,
     /// The number of handlers that failed, or were not called because the arguments did not fit.
     pub handler_errors: u64,
     /// The number of handlers that panicked.
@@ -74,12 +88,14 @@ impl Metrics {
     /// | `sio_connections`, `sio_connections_total` | |
     /// | `sio_connections_refused_total` | `why`: `total`, `address` |
     /// | `sio_sessions`, `sio_sessions_total` | `generation`, `transport` |
+    /// | `sio_sockets`, `sio_rooms`, `sio_timers`, `sio_recoverable` | |
     /// | `sio_sessions_closed_total` | `reason`, in the words of [`Reason`] |
     /// | `sio_rules_broken_total` | `kind`, in the words of [`BreachKind`] |
     /// | `sio_requests_refused_total` | `why`, in the words of [`Refused`] |
     /// | `sio_packets_in_total`, `sio_packets_out_total`, `sio_bytes_in_total`, `sio_bytes_out_total` | |
     /// | `sio_queued_bytes` | |
     /// | `sio_most_queued_packets`, `sio_most_queued_bytes`, `sio_most_waiting_events` | |
+    /// | `sio_histories`, `sio_history_bytes` | |
     /// | `sio_handler_errors_total`, `sio_handler_panics_total` | |
     #[must_use]
     pub fn to_prometheus(&self) -> String {
@@ -91,6 +107,10 @@ impl Metrics {
         };
         number("sio_connections", self.connections as u64);
         number("sio_connections_total", self.connections_total);
+        number("sio_sockets", self.sockets as u64);
+        number("sio_rooms", self.rooms as u64);
+        number("sio_timers", self.timers as u64);
+        number("sio_recoverable", self.recoverable as u64);
         number("sio_packets_in_total", self.sessions.packets_in);
         number("sio_packets_out_total", self.packets_out);
         number("sio_bytes_in_total", self.bytes_in);
@@ -99,6 +119,8 @@ impl Metrics {
         number("sio_most_queued_packets", self.sessions.most_queued_packets as u64);
         number("sio_most_queued_bytes", self.sessions.most_queued_bytes as u64);
         number("sio_most_waiting_events", self.most_waiting_events as u64);
+        number("sio_histories", self.histories as u64);
+        number("sio_history_bytes", self.history_bytes as u64);
         number("sio_handler_errors_total", self.handler_errors);
         number("sio_handler_panics_total", self.handler_panics);
 
@@ -143,9 +165,11 @@ impl Io {
         let mut metrics = Metrics {
             handler_errors: self.0.tally.errors.load(Ordering::Relaxed),
             handler_panics: self.0.tally.panics.load(Ordering::Relaxed),
+            recoverable: self.recoverable(),
             queued_bytes: self.0.tally.traffic.waiting.used(),
             ..Metrics::default()
         };
+        (metrics.histories, metrics.history_bytes) = self.0.shards.histories.size();
         (metrics.bytes_in, metrics.bytes_out) = self.0.tally.traffic.bytes();
         {
             let connections = self.0.connections.lock();
@@ -161,6 +185,10 @@ impl Io {
             cell.ask("metrics", |state| {
                 metrics.sessions.add(state.shard.counters());
                 metrics.packets_out += state.packets_out;
+                let held = state.shard.held();
+                metrics.sockets += held.sockets;
+                metrics.rooms += held.rooms;
+                metrics.timers += held.timers + state.sleeping();
             });
             metrics.most_waiting_events = metrics.most_waiting_events.max(cell.most_waiting());
         }
@@ -190,6 +218,9 @@ mod tests {
         let frame = text(r#"42["echo",1]"#);
         let _ = client.read(&[&*frame, &frame].concat());
         let after = io.metrics();
+        assert_eq!((after.sockets, after.rooms, after.recoverable), (2, 0, 0));
+        // Each session waits for its next ping.
+        assert!(after.timers >= 2, "{after:?}");
         assert_eq!(after.sessions.packets_in - before.sessions.packets_in, 2);
         assert_eq!(after.packets_out - before.packets_out, 2);
         assert_eq!(after.bytes_in - before.bytes_in, 2 * frame.len() as u64);

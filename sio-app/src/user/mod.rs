@@ -9,6 +9,7 @@ pub(crate) mod emitter;
 pub(crate) mod engine;
 pub(crate) mod gone;
 pub mod handler;
+pub(crate) mod history;
 pub(crate) mod hooks;
 pub(crate) mod inner;
 pub(crate) mod io;

@@ -38,13 +38,13 @@ use crate::user::socket::Socket;
 /// ```
 #[derive(Clone)]
 pub struct Namespace {
-    io: Arc<Inner>,
-    whom: Whom,
+    pub(super) io: Arc<Inner>,
+    pub(super) whom: Whom,
 }
 
 /// The namespaces that a handle stands for.
 #[derive(Clone)]
-enum Whom {
+pub(super) enum Whom {
     /// The namespace with this name, whether it exists or not.
     Named(ByteString),
     /// All namespaces of a rule.

@@ -26,6 +26,7 @@ use crate::turn::states::States;
 use crate::turn::table::{Names, OutgoingFn, Table};
 use crate::user::handler::Needs;
 use crate::user::socket::Socket;
+use crate::wildcard;
 
 /// The handlers of one namespace, or of all namespaces of a rule. The table is replaced as a whole.
 /// So a socket can keep the table that it began with, and read it without a lock.
@@ -345,29 +346,10 @@ pub(crate) fn fits(pattern: &str, name: &str) -> bool {
     loop {
         match (patterns.next(), names.next()) {
             (None, None) => return true,
-            (Some(pattern), Some(name)) if fits_part(pattern, name) => {}
+            (Some(pattern), Some(name)) if wildcard::fits(pattern, name) => {}
             _ => return false,
         }
     }
-}
-
-/// Whether a part without slashes fits. The text between two stars is matched at its first
-/// occurrence. This leaves the longest rest for the later stars, so nothing has to be tried again.
-fn fits_part(pattern: &str, name: &str) -> bool {
-    let Some((head, pattern)) = pattern.split_once('*') else {
-        return pattern == name;
-    };
-    let (between, tail) = pattern.rsplit_once('*').unwrap_or(("", pattern));
-    let middle = name.strip_prefix(head).and_then(|rest| rest.strip_suffix(tail));
-    let Some(mut rest) = middle else { return false };
-    between.split('*').all(|piece| match rest.split_once(piece) {
-        _ if piece.is_empty() => true,
-        Some((_, behind)) => {
-            rest = behind;
-            true
-        }
-        None => false,
-    })
 }
 
 #[cfg(test)]

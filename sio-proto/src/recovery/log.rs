@@ -12,7 +12,7 @@
 //! thrown away, so that it is never silent about a gap; entries, and with them trails, are bounded
 //! in bytes, number and age.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque, vec_deque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -240,12 +240,18 @@ impl<M> Log<M> {
     /// # Errors
     ///
     /// [`Truncated`] if some of them are not kept any more.
-    pub fn since(&self, after: u64) -> Result<impl Iterator<Item = &Entry<M>>, Truncated> {
+    pub fn since(&self, after: u64) -> Result<vec_deque::Iter<'_, Entry<M>>, Truncated> {
         if self.pruned > after {
             return Err(Truncated { pruned: self.pruned });
         }
         let first = self.entries.partition_point(|entry| entry.sequence <= after);
         Ok(self.entries.range(first..))
+    }
+
+    /// Every message that is kept, oldest first.
+    #[must_use]
+    pub fn all(&self) -> vec_deque::Iter<'_, Entry<M>> {
+        self.entries.iter()
     }
 
     /// What a socket with these stays has missed behind number `after`, oldest first. Messages to

@@ -40,6 +40,22 @@ pub struct Counters {
     pub most_queued_bytes: usize,
 }
 
+/// What a shard holds now. When all clients are gone, and the deadlines that they have left behind
+/// have passed, all of it is zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Held {
+    /// Sockets, including those that wait for the user's decision.
+    pub sockets: usize,
+    /// Namespaces that have sockets.
+    pub namespaces: usize,
+    /// Rooms that have members. The room of a socket's own id is not one of them.
+    pub rooms: usize,
+    /// Deadlines. Some of them may belong to sessions that have ended; they go when their time has
+    /// come, at the latest.
+    pub timers: usize,
+}
+
 /// Why a request got no session, or no answer from its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -143,7 +159,7 @@ impl Counters {
     /// Records how much has waited for a session, when it leaves, or when no more is accepted.
     pub(crate) fn note_queue(&mut self, session: &Session) {
         self.most_queued_packets = self.most_queued_packets.max(session.outbox.len());
-        self.most_queued_bytes = self.most_queued_bytes.max(session.outbox_bytes);
+        self.most_queued_bytes = self.most_queued_bytes.max(session.outbox.bytes());
     }
 
     /// Whether there are sessions of this generation.

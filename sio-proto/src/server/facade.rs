@@ -9,7 +9,7 @@ use core::fmt;
 use bytes::{Bytes, BytesMut};
 
 use super::route::Routed;
-use super::{Admission, Cause, Delivery, Outputs, Peer, Request, Response, Router, Shard, Then, Write, Written};
+use super::{Admission, Cause, Delivery, Outputs, Peer, Request, Response, Router, Sent, Shard, Then, Write, Written};
 use crate::config::ConfigError;
 use crate::conn::{Arrivals, Conn};
 use crate::{Config, Entropy, LinkId, Time, http};
@@ -240,7 +240,10 @@ impl Server {
     }
 
     /// Gives the shard a command. Its results come out of [`poll_output`](Self::poll_output).
+    /// What has become of its broadcasts ([`Outputs::sent`]) can be read by the command itself.
     pub fn shard<R>(&mut self, now: Time, command: impl FnOnce(&mut Shard, &mut Outputs) -> R) -> R {
+        self.outputs.sent = Sent::default();
+        self.outputs.collisions.clear();
         let result = command(&mut self.shard, &mut self.outputs);
         self.settle(now);
         result

@@ -346,14 +346,13 @@ impl<'a> At<'a> {
         if session.link.is_some() {
             let goodbye = Frame::text(&mut core.buffer, |b| codec.encode_goodbye(b));
             if !goodbye.payload().is_empty() {
-                session.outbox_bytes += goodbye.len();
-                session.outbox.push_back(goodbye);
+                session.outbox.push(goodbye);
             }
             match (session.parked.take(), &session.carriage) {
                 // The stream has not begun.
                 (Some(asker), Carriage::Stream(_)) => out.writes.push(asker.answer(503, None, Bytes::new())),
                 (Some(asker), Carriage::Poll | Carriage::Frames) => {
-                    answer(*asker, codec, script, session.take_outbox(), out);
+                    answer(*asker, codec, script, session.outbox.drain().collect(), out);
                 }
                 (None, _) => session.end_link(out),
             }

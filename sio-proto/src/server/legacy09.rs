@@ -374,7 +374,7 @@ impl<'a> At<'a> {
             Farewell::ComeBack | Farewell::Nothing => {}
         }
         match parked {
-            Some((asker, script)) => answer(asker, script, self.session.take_outbox(), self.out),
+            Some((asker, script)) => answer(asker, script, self.session.outbox.drain().collect(), self.out),
             None => self.session.end_link(self.out),
         }
         self.end(reason)

@@ -196,6 +196,11 @@ impl Membership {
         self.namespaces.watch(watch);
     }
 
+    /// How many sockets, namespaces and rooms there are.
+    pub(crate) const fn counts(&self) -> (usize, usize, usize) {
+        (self.sockets.len(), self.namespaces.len(), self.rooms.len())
+    }
+
     /// The rooms of a namespace, with how many members each has.
     pub(crate) fn rooms_in(&self, namespace: &str) -> impl Iterator<Item = (&ByteString, usize)> {
         let namespace = self.namespaces.find(namespace).map(|slot| self.namespaces.get(slot));

@@ -19,6 +19,7 @@
 //! | emit with acknowledgement | id | id | `ID+`; for `3` and `4` `ID`, which the client acknowledges by itself | [`SendError::Unsupported`](super::SendError); in a broadcast the event without acknowledgement |
 //! | acknowledgement of a client's event | ACK | ACK in the form of 1.0.3 and later | `6:::ID+[…]` | clients never ask for one |
 //! | volatile | dropped unless it can leave at once | as 4.x | as 4.x | as 4.x |
+//! | [`Policy`] | acts on what waits, has no wire form | as 4.x | as 4.x | as 4.x |
 //! | rooms, broadcasts | have no wire form | | | |
 //! | accepted in a namespace | CONNECT with an id | CONNECT | `1::`; for `/` the handshake is answered | the session id |
 //! | refused | CONNECT_ERROR `{message, data}` | ERROR: the data, or the message if there is no data | `7::/ns:2`, which cannot say why; for `/` 403 `handshake unauthorized` | 401 |
@@ -83,7 +84,7 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 use bytestring::ByteString;
 
-use super::{Generation, SendError};
+use super::{Generation, Policy, SendError};
 use crate::socket::{Args, Offset, Packet};
 use crate::{Config, Frame, Time};
 
@@ -205,6 +206,14 @@ impl Encoded {
         1 + self.attachments.len()
     }
 
+    /// The encoding with other frames.
+    pub(crate) fn converted(&self, convert: impl Fn(&Frame) -> Frame) -> Self {
+        Self {
+            first: convert(&self.first),
+            attachments: self.attachments.iter().map(convert).collect(),
+        }
+    }
+
     /// Whether the encoding fits into an empty queue.
     fn fits(&self, config: &Config) -> bool {
         self.bytes() <= config.max_queued_bytes && self.packets() <= config.max_queued_packets
@@ -231,6 +240,8 @@ pub struct Message {
     /// The moment at which the message is sent, for the order of volatile messages. If it is not
     /// set, it is the time of the input.
     pub(crate) moment: Option<Time>,
+    /// What becomes of it for clients that do not take it at once.
+    pub(crate) policy: Policy,
     /// Where the message stands in what was said, if its recipients may come back and ask for what
     /// is behind it.
     pub(crate) offset: Option<Offset>,
@@ -249,6 +260,7 @@ impl Message {
             id,
             args,
             volatile: false,
+            policy: Policy::Ordered,
             moment: None,
             offset: None,
             packets: [const { Encoding::Missing }; Form::PACKETS],
@@ -265,6 +277,7 @@ impl Message {
             id: Some(id),
             args,
             volatile: false,
+            policy: Policy::Ordered,
             moment: None,
             offset: None,
             packets: [const { Encoding::Missing }; Form::PACKETS],
@@ -277,6 +290,19 @@ impl Message {
     #[must_use]
     pub const fn volatile(mut self, volatile: bool) -> Self {
         self.volatile = volatile;
+        self
+    }
+
+    /// Sets what becomes of the message for clients that do not take it at once. Acknowledgements
+    /// and events that ask for one have no policy.
+    ///
+    /// With [`Policy::Merge`] and [`Policy::Behind`] the queue keeps the arguments of the message.
+    /// If dropping them runs code of the user, give the message a copy of them.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        if self.carries_offset() {
+            self.policy = policy;
+        }
         self
     }
 
@@ -319,6 +345,18 @@ impl Message {
     #[must_use]
     pub const fn shown_offset(&self) -> Option<Offset> {
         self.offset
+    }
+
+    /// The name of the event; `None` for an acknowledgement.
+    #[must_use]
+    pub const fn name(&self) -> Option<&ByteString> {
+        self.name.as_ref()
+    }
+
+    /// The arguments.
+    #[must_use]
+    pub const fn args(&self) -> &Args {
+        &self.args
     }
 
     /// The namespace.
@@ -412,6 +450,23 @@ impl Message {
         *self.place(form) = made.map_or_else(Encoding::Refused, Encoding::Made);
     }
 
+    /// The encoding for `form`, if it has been made.
+    pub(crate) fn made(&self, form: Form) -> Result<&Encoded, SendError> {
+        let place = match form {
+            Form::Plain(codec) => self
+                .plain
+                .iter()
+                .find(|(known, _)| *known == codec)
+                .map(|(_, made)| made),
+            Form::Engine4 | Form::Engine3 | Form::Legacy09 => Some(&self.packets[form.index()]),
+        };
+        match place {
+            Some(Encoding::Made(encoded)) => Ok(encoded),
+            Some(Encoding::Refused(error)) => Err(*error),
+            Some(Encoding::Missing) | None => Err(SendError::Unsupported),
+        }
+    }
+
     /// The place of the encoding for `form`.
     #[inline]
     fn place(&mut self, form: Form) -> &mut Encoding {
@@ -435,8 +490,7 @@ impl Message {
     pub(crate) fn packet(&self, keeps_offsets: bool) -> Packet {
         let (namespace, mut args) = (self.namespace.clone(), self.args.clone());
         if let Some(offset) = self.offset.filter(|_| keeps_offsets && self.id.is_none()) {
-            let comma = if args.json.is_empty() { "" } else { "," };
-            args.json = alloc::format!("{}{comma}\"{offset}\"", args.json).into();
+            args = args.with_offset(offset);
         }
         match &self.name {
             Some(name) => Packet::Event {

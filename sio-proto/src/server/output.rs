@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::{Delivery, Extension, Part, PollEncoding, Stream, StreamForm};
+use super::{Collision, Delivery, Extension, Part, PollEncoding, Sent, Stream, StreamForm};
 use crate::http;
 use crate::wire::Wire;
 use crate::{Frame, LinkId};
@@ -24,6 +24,10 @@ pub struct Outputs {
     /// the shard. If the caller has a lock around the shard, it drops them while the lock is not
     /// held, because dropping them runs the user's code.
     pub released: Vec<Extension>,
+    /// What has become of the broadcasts since the caller has last taken this value.
+    pub sent: Sent,
+    /// The recipients of broadcasts for which a message with the same key waits.
+    pub collisions: Vec<Collision>,
 }
 
 /// A write for a link.

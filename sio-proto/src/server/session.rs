@@ -11,30 +11,26 @@
 //! Invariants:
 //! - At the end of a turn, the outbox is empty if there is a parked GET, or a websocket or stream
 //!   that is not blocked.
-//! - `outbox_bytes` is the sum of the outbox. `charged` is the part of it that the budget of all
-//!   sessions knows: all bytes that have to wait.
+//! - `charged` is the part of the outbox that the budget of all sessions knows: all bytes that have
+//!   to wait.
 //! - A session that is `ready` stands in the shard's ready list. An entry of the list may be stale,
 //!   and then finds nothing to do.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::http_answer::Asker;
 use super::lobby::Place;
+use super::outbox::{Hold, Outbox};
 use super::{
-    Backlog, Breach, Deadline, Generation, Handshake, Heartbeat, Outputs, Part, Peer, SendError, StreamForm,
-    TransportKind, Wiring, Write,
+    Backlog, Breach, Deadline, Generation, Handshake, Heartbeat, Message, Outputs, Part, Peer, Policy, Queued,
+    SendError, StreamForm, TransportKind, Wiring, Write,
 };
 use crate::id::{SessionId, SocketSlot};
 use crate::wire::Reassembly;
 use crate::{Config, Frame, LinkId, Time};
-
-/// Memory of a packet that waits, without its bytes: a place in the queue, and the head of its
-/// buffer.
-const PACKET_BYTES: usize = 96;
 
 /// Number of protocol packets that always have room, even if the queue is small.
 const MIN_CONTROL_PACKETS: usize = 64;
@@ -121,6 +117,8 @@ pub(crate) struct Session {
     pub(crate) blocked: Blocked,
     /// Whether the session stands in the ready list.
     pub(crate) ready: bool,
+    /// Whether somebody waits until the queue has room.
+    pub(crate) awaits_room: bool,
     /// The websocket, the stream, or the parked GET.
     pub(crate) link: Option<LinkId>,
     /// How to answer the parked GET.
@@ -136,8 +134,7 @@ pub(crate) struct Session {
     /// Sometimes two moments look equal. Then a message is dropped that might have been dropped
     /// anyway.
     pub(crate) volatile_at: u32,
-    pub(crate) outbox: VecDeque<Frame>,
-    pub(crate) outbox_bytes: usize,
+    pub(crate) outbox: Outbox,
     /// The bytes of the outbox that the budget of all sessions is charged with.
     pub(crate) charged: usize,
     /// Bytes that a blocked link was given and still holds.
@@ -173,7 +170,7 @@ pub(crate) struct Session {
 }
 
 // There are hundreds of thousands of sessions.
-const _: () = assert!(size_of::<Session>() <= 416);
+const _: () = assert!(size_of::<Session>() <= 424);
 
 impl Session {
     pub(crate) const fn generation(&self) -> Generation {
@@ -227,29 +224,111 @@ impl Session {
         if packets > max_packets || bytes > config.max_queued_bytes {
             return Err(SendError::TooLarge);
         }
-        if self.outbox.len() + packets > max_packets || self.outbox_bytes + self.held + bytes > config.max_queued_bytes
-        {
+        if !self.has_space(packets, bytes, config) {
             return Err(SendError::Full);
         }
         if self.adapts {
             for frame in frames {
                 let frame = self.adapt(frame);
-                self.outbox_bytes += frame.len();
-                self.outbox.push_back(frame);
+                self.outbox.push(frame);
             }
         } else {
-            self.outbox.extend(frames.cloned());
-            self.outbox_bytes += bytes;
+            self.outbox.extend(frames, bytes);
         }
         self.recharge(backlog);
         Ok(())
+    }
+
+    /// Whether a message of this size has room behind what waits.
+    fn has_space(&self, packets: usize, bytes: usize, config: &Config) -> bool {
+        self.outbox.len() + packets <= self.max_packets(config)
+            && self.outbox.bytes() + self.held + bytes <= config.max_queued_bytes
+    }
+
+    /// Queues a message that is subject to a policy. A message that leaves with the turn is queued
+    /// as any other: it takes nobody's place, and nothing takes its place.
+    pub(crate) fn queue_by(
+        &mut self,
+        message: &Message,
+        config: &Config,
+        backlog: &mut Backlog,
+    ) -> Result<(), SendError> {
+        let (encoded, policy) = (message.made(self.form())?, &message.policy);
+        let (packets, bytes) = (encoded.packets(), encoded.bytes());
+        let sorts = !self.flows() && !matches!(policy, Policy::Ordered | Policy::Refuse | Policy::Drop);
+        if !sorts {
+            let queued = self.queue(encoded.frames(), packets, bytes, config, backlog);
+            return queued.map_err(|error| policy.verdict(error));
+        }
+        if packets > self.max_packets(config) || bytes > config.max_queued_bytes {
+            return Err(SendError::TooLarge);
+        }
+        let adapted = match self.adapts {
+            true => encoded.converted(|frame| self.adapt(frame)),
+            false => encoded.clone(),
+        };
+        let kept = || Some(Box::new(message.args.clone()));
+        let hold = match policy {
+            Policy::Newest(key) => Hold::Keyed(key.clone(), None),
+            Policy::Merge(key) | Policy::Behind(key) => Hold::Keyed(key.clone(), kept()),
+            Policy::Ordered | Policy::Refuse | Policy::Drop | Policy::DropOldest => Hold::Droppable,
+        };
+        if !self.make_space(policy, packets, adapted.bytes() + hold.bytes(), config) {
+            return Err(policy.verdict(SendError::Full));
+        }
+        self.outbox.push_sorted(adapted, hold);
+        self.recharge(backlog);
+        Ok(())
+    }
+
+    /// Drops what a message of this policy and size takes the place of. If it still has no room
+    /// then, nothing is dropped.
+    fn make_space(&mut self, policy: &Policy, packets: usize, bytes: usize, config: &Config) -> bool {
+        let (freed_bytes, freed_packets) = match policy {
+            Policy::Newest(key) | Policy::Merge(key) => self.outbox.size_of(key),
+            Policy::DropOldest => self.outbox.droppable(),
+            Policy::Ordered | Policy::Refuse | Policy::Drop | Policy::Behind(_) => (0, 0),
+        };
+        let has_space = self.outbox.len() - freed_packets + packets <= self.max_packets(config)
+            && self.outbox.bytes() - freed_bytes + self.held + bytes <= config.max_queued_bytes;
+        if has_space {
+            match policy {
+                Policy::Newest(key) | Policy::Merge(key) => self.outbox.remove(key),
+                Policy::Behind(key) => self.outbox.release(key),
+                Policy::DropOldest => while !self.has_space(packets, bytes, config) && self.outbox.drop_oldest() {},
+                Policy::Ordered | Policy::Refuse | Policy::Drop => {}
+            }
+        }
+        has_space
+    }
+
+    /// How much waits for the client.
+    pub(crate) fn queued(&self) -> Queued {
+        Queued {
+            bytes: self.outbox.bytes() + self.held,
+            packets: self.outbox.len(),
+        }
+    }
+
+    /// Whether at most half of the queue is in use.
+    pub(crate) fn has_room(&self, config: &Config) -> bool {
+        let Queued { bytes, packets } = self.queued();
+        bytes <= config.max_queued_bytes / 2 && packets <= self.max_packets(config) / 2
+    }
+
+    /// Whether the queue has room again, and somebody waits for it. Returns true once.
+    #[must_use]
+    pub(crate) fn becomes_roomy(&mut self, config: &Config) -> bool {
+        let becomes = self.awaits_room && self.has_room(config);
+        self.awaits_room &= !becomes;
+        becomes
     }
 
     /// Tells the budget how many bytes wait. Bytes that leave when the turn ends do not count.
     pub(crate) fn recharge(&mut self, backlog: &mut Backlog) {
         let due = match self.flows() {
             true => 0,
-            false => self.outbox_bytes + self.outbox.len() * PACKET_BYTES,
+            false => self.outbox.memory(),
         };
         backlog.recharge(self.charged, due);
         self.charged = due;
@@ -275,7 +354,7 @@ impl Session {
 
     /// Whether a limit of the queue is reached.
     pub(crate) fn is_full(&self, config: &Config) -> bool {
-        self.outbox.len() >= self.max_packets(config) || self.outbox_bytes + self.held >= config.max_queued_bytes
+        self.outbox.len() >= self.max_packets(config) || self.outbox.bytes() + self.held >= config.max_queued_bytes
     }
 
     /// Whether more protocol packets wait than a peer that reads can cause. They may take an eighth
@@ -283,56 +362,16 @@ impl Session {
     pub(crate) fn is_overfull(&self, config: &Config) -> bool {
         let (packets, bytes) = (self.max_packets(config), config.max_queued_bytes);
         self.outbox.len() > packets + packets / 8 + MIN_CONTROL_PACKETS
-            || self.outbox_bytes > bytes + bytes / 8 + MIN_CONTROL_BYTES
+            || self.outbox.bytes() > bytes + bytes / 8 + MIN_CONTROL_BYTES
     }
 
     /// Queues one protocol packet. It is never refused. False means that there are too many: the
     /// session has to end.
     #[must_use]
     pub(crate) fn queue_control(&mut self, frame: Frame, config: &Config, backlog: &mut Backlog) -> bool {
-        self.outbox_bytes += frame.len();
-        self.outbox.push_back(frame);
+        self.outbox.push(frame);
         self.recharge(backlog);
         !self.is_overfull(config)
-    }
-
-    /// Takes the first packet out of the outbox.
-    pub(crate) fn take_first(&mut self) -> Vec<Frame> {
-        let first = self.outbox.pop_front();
-        self.outbox_bytes -= first.as_ref().map_or(0, Frame::len);
-        first.into_iter().collect()
-    }
-
-    /// Takes the packets of one poll out of the outbox: up to this many packets, and up to this
-    /// many bytes unless one packet has more.
-    pub(crate) fn take_up_to(&mut self, packets: usize, bytes: usize) -> Vec<Frame> {
-        if self.outbox.len() <= packets && self.outbox_bytes <= bytes {
-            return self.take_outbox();
-        }
-        let mut room = bytes;
-        let fitting = self.outbox.iter().take(packets).take_while(|frame| {
-            let fits = frame.len() <= room;
-            room = room.saturating_sub(frame.len());
-            fits
-        });
-        let count = fitting.count().max(1).min(self.outbox.len());
-        let taken: Vec<Frame> = self.outbox.drain(..count).collect();
-        self.outbox_bytes -= taken.iter().map(Frame::len).sum::<usize>();
-        taken
-    }
-
-    /// Releases the memory that a burst has left in an empty outbox, because there are many
-    /// sessions, and most are idle.
-    pub(crate) fn trim_outbox(&mut self) {
-        if self.outbox.capacity() > 32 {
-            self.outbox = VecDeque::new();
-        }
-    }
-
-    /// Empties the outbox.
-    pub(crate) fn take_outbox(&mut self) -> Vec<Frame> {
-        self.outbox_bytes = 0;
-        self.outbox.drain(..).collect()
     }
 
     /// The write that ends the session's link in the regular way, if the link is not a poll.
@@ -348,7 +387,7 @@ impl Session {
     /// Ends the session's link, if it is not a poll, after the queued packets.
     pub(crate) fn end_link(&mut self, out: &mut Outputs) {
         let Some(link) = self.link else { return };
-        let frames = self.take_outbox();
+        let frames: Vec<Frame> = self.outbox.drain().collect();
         match &self.carriage {
             Carriage::Stream(_) if frames.is_empty() || self.blocked.is_opening() => {}
             Carriage::Stream(form) => {

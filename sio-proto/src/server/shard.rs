@@ -45,9 +45,9 @@ use super::quota::{LocalQuota, QuotaLimits};
 use super::timers::{Due, Timers};
 use super::{
     AckError, AckRequest, Admission, Alarm, At, Auth, Backlog, Blocked, Breach, BreachKind, Budget, Carriage, Cause,
-    Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Input, Message, Outputs, Part,
-    Permit, Reason, Refused, Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write,
-    engine, legacy06,
+    Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Held, Input, Key, Message, Outputs,
+    Part, Permit, Policy, Queued, Reason, Refused, Request, RoomWatch, SendError, Session, SessionQuota, State, Target,
+    TransportKind, Write, engine, legacy06,
 };
 use crate::config::ConfigError;
 use crate::id::SessionSlot;
@@ -94,6 +94,8 @@ pub(crate) struct Core {
     departing: Vec<SessionKey>,
     /// Sessions with more protocol packets than a peer that reads can cause.
     overfull: Vec<SessionKey>,
+    /// Sessions whose queues have room again, and somebody waits for it.
+    roomy: Vec<SessionKey>,
     pub(crate) backlog: Backlog,
     index: u8,
     key: SidKey,
@@ -136,6 +138,7 @@ impl Shard {
                 patience: None,
                 departing: Vec::new(),
                 overfull: Vec::new(),
+                roomy: Vec::new(),
                 index,
                 key: sid_key,
                 entropy: recording::source(entropy),
@@ -609,6 +612,18 @@ impl Shard {
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         &self.core.counters
+    }
+
+    /// What the shard holds now, besides its sessions.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        let (sockets, namespaces, rooms) = self.core.membership.counts();
+        Held {
+            sockets,
+            namespaces,
+            rooms,
+            timers: self.core.timers.len(),
+        }
     }
 
     /// The forms that the sessions of this shard need now.

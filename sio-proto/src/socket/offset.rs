@@ -4,6 +4,10 @@ use core::fmt;
 use core::str::FromStr;
 
 use bytestring::ByteString;
+use serde::de::{Deserialize, Deserializer, Visitor};
+use serde::ser::{Serialize, Serializer};
+
+use super::Args;
 
 /// A place in the order of all messages of one namespace: the epoch of the process that has
 /// counted, and the number it gave.
@@ -50,6 +54,32 @@ impl Offset {
     }
 }
 
+/// An offset as the last argument.
+impl Args {
+    /// These arguments, with an offset behind them.
+    #[must_use]
+    pub fn with_offset(&self, offset: Offset) -> Self {
+        let comma = if self.json.is_empty() { "" } else { "," };
+        Self {
+            json: alloc::format!("{}{comma}\"{offset}\"", self.json).into(),
+            ..self.clone()
+        }
+    }
+
+    /// The opposite of [`Args::with_offset`]. `None` if the last argument is no offset.
+    #[must_use]
+    pub fn split_offset(&self) -> Option<(Self, Offset)> {
+        let (rest, text) = self.json.strip_suffix('"')?.rsplit_once('"')?;
+        let offset = Offset::parse(text)?;
+        let rest = rest.strip_suffix(',').or_else(|| rest.is_empty().then_some(rest))?;
+        let args = Self {
+            json: self.json.slice_ref(rest),
+            ..self.clone()
+        };
+        Some((args, offset))
+    }
+}
+
 /// A text is no offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an offset is an epoch in base 36, a dash and a number")]
@@ -81,6 +111,32 @@ impl fmt::Display for Offset {
     }
 }
 
+/// As its text.
+impl Serialize for Offset {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// From its text.
+impl<'de> Deserialize<'de> for Offset {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Offset;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an offset")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Offset, E> {
+                Offset::parse(text).ok_or_else(|| E::custom(OffsetError))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     extern crate std;
@@ -98,6 +154,8 @@ mod tests {
             let text = offset.to_string();
             prop_assert!(text.len() <= Offset::MAX_LEN);
             prop_assert_eq!(Offset::parse(&text), Some(offset));
+            let json = serde_json::to_string(&offset).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Offset>(&json).unwrap(), offset);
         }
 
         #[test]
@@ -105,6 +163,21 @@ mod tests {
             if let Some(offset) = Offset::parse(&text) {
                 prop_assert!(text.len() >= offset.to_string().len());
             }
+        }
+    }
+
+    #[test]
+    fn an_offset_behind_arguments_is_found_again() {
+        let offset = Offset {
+            epoch: 77,
+            sequence: 12,
+        };
+        for json in ["", "1", r#""a","b""#, r#"{"a":["1-1"]}"#, r#""1-1""#] {
+            let args = Args::from(ByteString::from(json));
+            assert_eq!(args.with_offset(offset).split_offset(), Some((args, offset)));
+        }
+        for json in ["", "1", r#""a""#, r#""1-""#, r#"["1-1"]"#, r#""a\"1-1""#] {
+            assert_eq!(Args::from(ByteString::from(json)).split_offset(), None, "{json}");
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 /// Opens a websocket of Engine.IO 4, and joins no namespace.
-pub(super) fn open4(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
+pub(crate) fn open4(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
     let mut peer = Peer::connect(from, port, window)?;
     peer.upgrade("/socket.io/?EIO=4&transport=websocket")?;
     peer.message_with("0{")?;
@@ -17,7 +17,7 @@ pub(super) fn open4(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome
 }
 
 /// Opens a websocket of Engine.IO 4, and joins the main namespace.
-pub(super) fn join4(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
+pub(crate) fn join4(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
     let mut peer = open4(from, port, window)?;
     peer.say(wire::text("40"))?;
     peer.message_with("40{")?;
@@ -25,7 +25,7 @@ pub(super) fn join4(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome
 }
 
 /// Opens a websocket of Engine.IO 3. It is in the main namespace at once.
-pub(super) fn join3(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
+pub(crate) fn join3(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
     let mut peer = Peer::connect(from, port, window)?;
     peer.upgrade("/socket.io/?EIO=3&transport=websocket")?;
     peer.message_with("40")?;
@@ -33,7 +33,7 @@ pub(super) fn join3(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome
 }
 
 /// Opens a websocket of 0.9.
-pub(super) fn join09(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
+pub(crate) fn join09(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
     let mut peer = Peer::connect(from, port, window)?;
     let (_, opened) = peer.ask(wire::get("/socket.io/1/"))?;
     let session = opened.split(':').next().unwrap_or_default().to_owned();
@@ -43,7 +43,7 @@ pub(super) fn join09(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcom
 }
 
 /// Opens a websocket of 0.6.
-pub(super) fn join06(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
+pub(crate) fn join06(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
     let mut peer = Peer::connect(from, port, window)?;
     peer.upgrade("/socket.io/websocket")?;
     peer.message_with("~m~")?;
@@ -52,7 +52,7 @@ pub(super) fn join06(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcom
 
 /// Opens a polling session of this revision. `query` is added to the query of its handshake.
 /// Returns the target of its further requests.
-pub(super) fn open_polling(peer: &mut Peer, revision: u8, query: &str) -> Outcome<String> {
+pub(crate) fn open_polling(peer: &mut Peer, revision: u8, query: &str) -> Outcome<String> {
     let base = match revision {
         3 => "/socket.io/?EIO=3&transport=polling&b64=1".to_owned(),
         _ => format!("/socket.io/?EIO={revision}&transport=polling"),
@@ -68,14 +68,14 @@ pub(super) fn open_polling(peer: &mut Peer, revision: u8, query: &str) -> Outcom
 }
 
 /// Emits `echo` and waits for it.
-pub(super) fn echo(peer: &mut Peer, number: u32) -> Outcome {
+pub(crate) fn echo(peer: &mut Peer, number: u32) -> Outcome {
     let packet = format!("42[\"echo\",\"a bystander's echo of everyday length, number {number}\"]");
     peer.say(wire::text(&packet))?;
     peer.message_with(&packet).map(|_| ())
 }
 
 /// Returns how many sessions are open, as `/__stats` says.
-pub(super) fn sessions(from: Ipv4Addr, port: u16) -> Outcome<u64> {
+pub(crate) fn sessions(from: Ipv4Addr, port: u16) -> Outcome<u64> {
     let stats = stats(from, port)?;
     stats["sessions"]
         .as_u64()
@@ -83,7 +83,7 @@ pub(super) fn sessions(from: Ipv4Addr, port: u16) -> Outcome<u64> {
 }
 
 /// Returns the number of open sessions by generation and transport, such as `4.x websocket`.
-pub(super) fn session_kinds(from: Ipv4Addr, port: u16) -> Outcome<BTreeMap<String, u64>> {
+pub(crate) fn session_kinds(from: Ipv4Addr, port: u16) -> Outcome<BTreeMap<String, u64>> {
     let stats = stats(from, port)?;
     let kinds = stats["by_kind"].as_object().into_iter().flatten();
     Ok(kinds
@@ -91,7 +91,8 @@ pub(super) fn session_kinds(from: Ipv4Addr, port: u16) -> Outcome<BTreeMap<Strin
         .collect())
 }
 
-fn stats(from: Ipv4Addr, port: u16) -> Outcome<Value> {
+/// Returns what `/__stats` says.
+pub(crate) fn stats(from: Ipv4Addr, port: u16) -> Outcome<Value> {
     let mut peer = Peer::connect(from, port, None)?;
     let request = wire::get_with("/__stats", "Host: localhost\r\nConnection: close\r\n");
     let (_, body) = peer.ask(request)?;

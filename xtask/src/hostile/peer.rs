@@ -2,7 +2,7 @@
 
 use super::wire;
 use crate::failure::{Failure, Outcome, While};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ const WRITE_PATIENCE: Duration = Duration::from_millis(500);
 const MAX_HEARD: usize = 32 << 20;
 
 /// A connection, and the bytes that have been read from it and not been used.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     stream: TcpStream,
     heard: Vec<u8>,
     said: u64,
@@ -25,7 +25,7 @@ pub(super) struct Peer {
 
 /// How pouring bytes into a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Poured {
+pub(crate) enum Poured {
     /// All of them were taken.
     All,
     /// The server did not take any more in time.
@@ -37,7 +37,7 @@ pub(super) enum Poured {
 impl Peer {
     /// Connects from this address. With a small receive window, a peer that reads nothing soon
     /// blocks the server.
-    pub(super) fn connect(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Self> {
+    pub(crate) fn connect(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).when("a socket")?;
         if let Some(bytes) = window {
             socket.set_recv_buffer_size(bytes).when("a small window")?;
@@ -57,12 +57,12 @@ impl Peer {
     }
 
     /// Returns how many bytes the peer has sent.
-    pub(super) const fn said(&self) -> u64 {
+    pub(crate) const fn said(&self) -> u64 {
         self.said
     }
 
     /// Sends all the bytes.
-    pub(super) fn say(&mut self, bytes: impl AsRef<[u8]>) -> Outcome {
+    pub(crate) fn say(&mut self, bytes: impl AsRef<[u8]>) -> Outcome {
         let bytes = bytes.as_ref();
         match self.pour(bytes, bytes.len() as u64, PATIENCE) {
             Poured::All => Ok(()),
@@ -73,7 +73,7 @@ impl Peer {
 
     /// Sends the bytes again and again, until `total` bytes have been sent or `limit` is over. It
     /// ends early when the server takes nothing for two seconds.
-    pub(super) fn pour(&mut self, bytes: &[u8], total: u64, limit: Duration) -> Poured {
+    pub(crate) fn pour(&mut self, bytes: &[u8], total: u64, limit: Duration) -> Poured {
         let end = Instant::now() + limit;
         let (mut sent, mut progress) = (0_u64, Instant::now());
         while sent < total {
@@ -98,7 +98,7 @@ impl Peer {
     }
 
     /// Reads once. Returns zero at the end of the connection.
-    pub(super) fn read(&mut self) -> Outcome<usize> {
+    pub(crate) fn read(&mut self) -> Outcome<usize> {
         let mut buffer = [0; 65_536];
         loop {
             match self.stream.read(&mut buffer) {
@@ -114,14 +114,14 @@ impl Peer {
     }
 
     /// Reads at most `most` bytes, and throws them away.
-    pub(super) fn sip(&mut self, most: usize) -> Outcome<usize> {
+    pub(crate) fn sip(&mut self, most: usize) -> Outcome<usize> {
         let mut buffer = vec![0; most];
         self.stream.read(&mut buffer).when("sipping")
     }
 
     /// Reads for this time, and throws everything away. Returns whether the server has ended the
     /// connection.
-    pub(super) fn drain(&mut self, limit: Duration) -> bool {
+    pub(crate) fn drain(&mut self, limit: Duration) -> bool {
         let end = Instant::now() + limit;
         let mut buffer = vec![0; 65_536];
         let _ = self.stream.set_read_timeout(Some(Duration::from_millis(50)));
@@ -136,14 +136,20 @@ impl Peer {
         is_ended
     }
 
+    /// Cuts the connection: the server gets RST.
+    pub(crate) fn reset(self) {
+        // Without this option, the connection ends with FIN, which is a cut as well.
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
     /// Ends the peer's half of the connection. The server then ends the connection when it has
     /// answered.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// Returns a second handle, for a thread that reads.
-    pub(super) fn reader(&self) -> Outcome<Self> {
+    pub(crate) fn reader(&self) -> Outcome<Self> {
         Ok(Self {
             stream: self.stream.try_clone().when("a second handle")?,
             heard: Vec::new(),
@@ -152,7 +158,7 @@ impl Peer {
     }
 
     /// Reads the next response. Returns its head and its body.
-    pub(super) fn response(&mut self) -> Outcome<(String, String)> {
+    pub(crate) fn response(&mut self) -> Outcome<(String, String)> {
         loop {
             if let Some(end) = find(&self.heard, b"\r\n\r\n") {
                 let head = String::from_utf8_lossy(&self.heard[..end]).into_owned();
@@ -170,20 +176,20 @@ impl Peer {
 
     /// Reads the status of the next response. Returns an empty text if the server ends the
     /// connection without a response.
-    pub(super) fn status(&mut self) -> String {
+    pub(crate) fn status(&mut self) -> String {
         while !self.heard.contains(&b'\n') && self.read().is_ok_and(|read| read > 0) {}
         let line = String::from_utf8_lossy(&self.heard);
         line.split(' ').nth(1).unwrap_or_default().to_owned()
     }
 
     /// Sends a request, and reads the response.
-    pub(super) fn ask(&mut self, request: impl AsRef<[u8]>) -> Outcome<(String, String)> {
+    pub(crate) fn ask(&mut self, request: impl AsRef<[u8]>) -> Outcome<(String, String)> {
         self.say(request)?;
         self.response()
     }
 
     /// Makes the connection a websocket.
-    pub(super) fn upgrade(&mut self, target: &str) -> Outcome {
+    pub(crate) fn upgrade(&mut self, target: &str) -> Outcome {
         let (head, _) = self.ask(wire::upgrade(target))?;
         if head.starts_with("HTTP/1.1 101") {
             return Ok(());
@@ -193,7 +199,7 @@ impl Peer {
 
     /// Reads the payload of the server's next text or binary message, and answers pings of
     /// Engine.IO 4 that come before it.
-    pub(super) fn message(&mut self) -> Outcome<Vec<u8>> {
+    pub(crate) fn message(&mut self) -> Outcome<Vec<u8>> {
         loop {
             let Some((opcode, payload)) = self.take_frame()? else {
                 self.hear_more("a message")?;
@@ -209,8 +215,29 @@ impl Peer {
         }
     }
 
+    /// Returns the payloads of the messages that have come, without waiting.
+    pub(crate) fn waiting_messages(&mut self) -> Outcome<Vec<Vec<u8>>> {
+        self.stream.set_nonblocking(true).when("not waiting")?;
+        let mut buffer = [0; 4096];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(Failure::new("the server has ended the connection")),
+                Ok(read) => self.heard.extend_from_slice(&buffer[..read]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_late(&error) => break,
+                Err(error) => return Err(error).when("reading"),
+            }
+        }
+        let mut messages = Vec::new();
+        while let Some((_, payload)) = self.take_frame()? {
+            messages.push(payload);
+        }
+        self.stream.set_nonblocking(false).when("waiting")?;
+        Ok(messages)
+    }
+
     /// Reads messages until one has this beginning.
-    pub(super) fn message_with(&mut self, beginning: &str) -> Outcome<String> {
+    pub(crate) fn message_with(&mut self, beginning: &str) -> Outcome<String> {
         loop {
             let message = self.message()?;
             if message.starts_with(beginning.as_bytes()) {
@@ -255,7 +282,7 @@ impl Peer {
 }
 
 /// Returns the value of a header field in a head. The case of the name does not matter.
-pub(super) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| {
         let (found, value) = line.split_once(':')?;
         found.eq_ignore_ascii_case(name).then(|| value.trim())

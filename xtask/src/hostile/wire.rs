@@ -1,24 +1,24 @@
 //! The bytes that a hostile peer sends: requests and websocket frames, valid and invalid.
 
 /// A text frame.
-pub(super) const TEXT: u8 = 0x1;
+pub(crate) const TEXT: u8 = 0x1;
 /// A binary frame.
-pub(super) const BINARY: u8 = 0x2;
+pub(crate) const BINARY: u8 = 0x2;
 /// A ping.
-pub(super) const PING: u8 = 0x9;
+pub(crate) const PING: u8 = 0x9;
 
 /// Makes a GET without a body. The host is a name that a server on loopback accepts.
-pub(super) fn get(target: &str) -> String {
+pub(crate) fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
 
 /// Makes a GET with these header lines, which must include `Host`. Each ends with a line break.
-pub(super) fn get_with(target: &str, headers: &str) -> String {
+pub(crate) fn get_with(target: &str, headers: &str) -> String {
     format!("GET {target} HTTP/1.1\r\n{headers}\r\n")
 }
 
 /// Makes a POST of text.
-pub(super) fn post(target: &str, body: &str) -> String {
+pub(crate) fn post(target: &str, body: &str) -> String {
     format!(
         "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
@@ -26,7 +26,7 @@ pub(super) fn post(target: &str, body: &str) -> String {
 }
 
 /// Makes the request for a websocket, with these header lines.
-pub(super) fn upgrade_with(target: &str, headers: &str) -> String {
+pub(crate) fn upgrade_with(target: &str, headers: &str) -> String {
     format!(
         "GET {target} HTTP/1.1\r\n{headers}Connection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -34,13 +34,13 @@ pub(super) fn upgrade_with(target: &str, headers: &str) -> String {
 }
 
 /// Makes the request for a websocket.
-pub(super) fn upgrade(target: &str) -> String {
+pub(crate) fn upgrade(target: &str) -> String {
     upgrade_with(target, "Host: localhost\r\n")
 }
 
 /// Makes the head of a frame for a payload of `length` bytes. Its mask is zero, so that the payload
 /// is not changed.
-pub(super) fn frame_head(opcode: u8, length: usize) -> Vec<u8> {
+pub(crate) fn frame_head(opcode: u8, length: usize) -> Vec<u8> {
     let mut head = vec![0x80 | opcode];
     match length {
         0..126 => head.push(0x80 | length as u8),
@@ -58,7 +58,7 @@ pub(super) fn frame_head(opcode: u8, length: usize) -> Vec<u8> {
 }
 
 /// Makes a whole frame.
-pub(super) fn frame(opcode: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn frame(opcode: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
     let mut frame = frame_head(opcode, payload.len());
     frame.extend_from_slice(payload);
@@ -66,18 +66,18 @@ pub(super) fn frame(opcode: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 /// A text frame.
-pub(super) fn text(payload: &str) -> Vec<u8> {
+pub(crate) fn text(payload: &str) -> Vec<u8> {
     frame(TEXT, payload)
 }
 
 /// Repeats the bytes.
-pub(super) fn repeat(bytes: &[u8], times: usize) -> Vec<u8> {
+pub(crate) fn repeat(bytes: &[u8], times: usize) -> Vec<u8> {
     bytes.repeat(times)
 }
 
 /// Makes the packet of an event with `count` placeholders. All of them name the one attachment that
 /// follows the packet.
-pub(super) fn placeholders(event: &str, count: usize) -> String {
+pub(crate) fn placeholders(event: &str, count: usize) -> String {
     let all = vec![r#"{"_placeholder":true,"num":0}"#; count].join(",");
     format!(r#"451-["{event}",[{all}]]"#)
 }

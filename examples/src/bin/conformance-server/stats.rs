@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use sio_app::{HttpRequest, HttpResponse, Io, Method};
+use sio_app::{HttpRequest, HttpResponse, Io, Method, Metrics};
 
 /// The servers of this process.
 #[derive(Default)]
@@ -20,6 +20,21 @@ impl Counted {
         self.0
             .lock()
             .map_or(0, |servers| servers.iter().map(Io::sessions).sum())
+    }
+
+    /// Counts what the servers hold besides sessions.
+    fn held(&self) -> serde_json::Value {
+        let servers = self.0.lock().map(|servers| servers.clone()).unwrap_or_default();
+        let metrics: Vec<_> = servers.iter().map(Io::metrics).collect();
+        let sum = |count: fn(&Metrics) -> usize| metrics.iter().map(count).sum::<usize>();
+        serde_json::json!({
+            "connections": sum(|metrics| metrics.connections),
+            "sockets": sum(|metrics| metrics.sockets),
+            "rooms": sum(|metrics| metrics.rooms),
+            "timers": sum(|metrics| metrics.timers),
+            "recoverable": sum(|metrics| metrics.recoverable),
+            "queued_bytes": sum(|metrics| metrics.queued_bytes),
+        })
     }
 
     /// Counts the present sessions by generation and transport.
@@ -49,6 +64,7 @@ pub(crate) fn serve(io: &Io, counted: &Arc<Counted>) {
             "rss": resident_bytes(),
             "sessions": counted.sessions(),
             "by_kind": counted.by_kind(),
+            "held": counted.held(),
         });
         HttpResponse::json(&stats)
     });

@@ -147,7 +147,7 @@ impl<'a> At<'a> {
             return Ok(self);
         }
         if let Some(link) = self.session.link.filter(|_| self.session.parked.is_none()) {
-            let frames = self.session.take_outbox().into_iter();
+            let frames = self.session.outbox.drain();
             let writes = &mut self.out.writes;
             writes.extend(frames.map(|frame| Write::Frame(link, frame)));
             writes.push(Write::Close(link, None));

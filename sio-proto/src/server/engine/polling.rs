@@ -83,6 +83,7 @@ impl<'a> At<'a> {
         let config = &self.core.config;
         let mut frames = self
             .session
+            .outbox
             .take_up_to(config.max_packets_per_poll, config.max_bytes_per_poll);
         frames.extend(last);
         self.answer_packets(asker, frames);

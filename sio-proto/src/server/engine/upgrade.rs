@@ -145,10 +145,8 @@ impl<'a> At<'a> {
         let session = &mut *self.session;
         session.adapts = base64;
         if base64 {
-            for frame in session.outbox.iter_mut().filter(|frame| frame.is_binary()) {
-                *frame = frames::to_base64(revision, frame);
-            }
-            session.outbox_bytes = session.outbox.iter().map(Frame::len).sum();
+            let convert = |frame: &Frame| frame.is_binary().then(|| frames::to_base64(revision, frame));
+            session.outbox.convert(convert);
         }
     }
 }

@@ -342,9 +342,9 @@ impl At<'_> {
         let (codec, script) = (core.config.legacy06.codec_at(legacy06.codec), legacy06.script);
         let alone = core::mem::take(&mut legacy06.id_waits);
         let frames = if alone {
-            session.take_first()
+            session.outbox.take_first()
         } else {
-            session.take_outbox()
+            session.outbox.drain().collect()
         };
         core.links.clear(asker.link);
         answer(*asker, codec, script, frames, out);

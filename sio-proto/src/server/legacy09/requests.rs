@@ -438,7 +438,6 @@ impl<'a> At<'a> {
         // A client that falls back to another transport has not received the `1::` on the earlier
         // transport, and waits for it (§10).
         if matches!(before, Phase::Open(other) if other != transport) && session.outbox.front() != Some(&connect) {
-            session.outbox_bytes += connect.len();
             session.outbox.push_front(connect);
         }
     }
@@ -469,7 +468,7 @@ impl<'a> At<'a> {
         if self.is_handshaken()
             && let Some((asker, script)) = self.take_parked()
         {
-            answer(asker, script, self.session.take_outbox(), self.out);
+            answer(asker, script, self.session.outbox.drain().collect(), self.out);
             self.set_deadline(self.now + self.core.config.legacy09.close_timeout);
         }
     }

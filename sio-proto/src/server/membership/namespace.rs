@@ -36,6 +36,11 @@ impl Namespaces {
         }
     }
 
+    /// How many namespaces there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.slab.len()
+    }
+
     /// Sets the watch that is told of rooms that begin and end.
     pub(crate) fn watch(&mut self, watch: Box<dyn RoomWatch>) {
         self.watch = Some(watch);

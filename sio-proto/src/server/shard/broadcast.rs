@@ -7,9 +7,10 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 
 use super::{
-    At, Backlog, Breach, BreachKind, Config, Core, Input, Member, Message, Reason, SendError, Session, Shard, Slab,
-    State, Target, Time,
+    At, Backlog, Breach, BreachKind, Config, Core, Input, Member, Message, Policy, Reason, SendError, Session, Shard,
+    Slab, State, Target, Time,
 };
+use crate::server::{Collision, Sent};
 
 /// Broadcast.
 impl Input<'_> {
@@ -38,11 +39,34 @@ impl Input<'_> {
             Some(found) => found,
             None => membership.all(&target.namespace, room).unwrap_or(single.as_slice()),
         };
+        let merges = match &message.policy {
+            Policy::Merge(key) => Some(key.clone()),
+            _ => None,
+        };
+        let (mut sent, collisions) = (Sent::default(), &mut self.out.collisions);
         for member in members {
-            fan_out(
-                sessions, config, ready, buffer, backlog, *member, moment, message, &mut full,
-            );
+            if let Some(key) = &merges
+                && let Some(waiting) = sessions.get(member.session).and_then(|s| s.outbox.waiting(key))
+            {
+                collisions.push(Collision {
+                    socket: membership.key(member.socket),
+                    waiting: waiting.clone(),
+                });
+                continue;
+            }
+            match fan_out(sessions, config, ready, buffer, backlog, *member, moment, message) {
+                Ok(()) => sent.reached += 1,
+                Err(SendError::Disconnected) => {}
+                Err(SendError::Dropped) => sent.dropped += 1,
+                Err(error) => {
+                    sent.refused += 1;
+                    if error == SendError::Full && message.policy == Policy::Ordered {
+                        full.push(member.session);
+                    }
+                }
+            }
         }
+        self.out.sent += sent;
         for slot in full {
             let key = self.shard.sessions.key(slot);
             self.at(key, |mut at: At<'_>| {
@@ -97,25 +121,21 @@ fn fan_out(
     member: Member,
     moment: Time,
     message: &mut Message,
-    full: &mut Vec<SessionSlot>,
-) {
-    let Some(session) = sessions.get_mut(member.session).filter(|s| s.state == State::Open) else {
-        return;
-    };
+) -> Result<(), SendError> {
+    let session = sessions.get_mut(member.session).filter(|s| s.state == State::Open);
+    let session = session.ok_or(SendError::Disconnected)?;
     if message.volatile && !session.is_writable(moment) {
-        return;
+        return Err(SendError::Dropped);
     }
-    // If a parser cannot write the message, its clients do not receive it. A caller that encodes
-    // beforehand gets the error.
-    let Ok(encoded) = message.encoded(session.form(), config, buffer) else {
-        return;
-    };
-    let (packets, bytes) = (encoded.packets(), encoded.bytes());
-    match session.queue(encoded.frames(), packets, bytes, config, backlog) {
-        Ok(()) => {}
-        // This is not the recipient's fault. A caller that encodes beforehand gets the error.
-        Err(SendError::TooLarge) => return,
-        Err(_) => return full.push(member.session),
+    // If a message cannot be written for the recipient, this is not the recipient's fault. A caller
+    // that encodes beforehand gets the error, too.
+    let is_ordered = message.policy == Policy::Ordered;
+    let encoded = message.encoded(session.form(), config, buffer)?;
+    if is_ordered {
+        let (packets, bytes) = (encoded.packets(), encoded.bytes());
+        session.queue(encoded.frames(), packets, bytes, config, backlog)?;
+    } else {
+        session.queue_by(message, config, backlog)?;
     }
     if message.volatile {
         session.volatile_at = Session::volatile_moment(moment);
@@ -124,4 +144,5 @@ fn fan_out(
         session.ready = true;
         ready.push_back(member.session);
     }
+    Ok(())
 }

@@ -90,15 +90,14 @@ impl Input<'_> {
             };
             match &session.carriage {
                 Carriage::Frames => {
-                    session.outbox_bytes = 0;
                     out.writes
-                        .extend(session.outbox.drain(..).map(|frame| Write::Frame(link, frame)));
-                    session.trim_outbox();
+                        .extend(session.outbox.drain().map(|frame| Write::Frame(link, frame)));
+                    session.outbox.trim();
                 }
                 Carriage::Stream(form) => {
                     let form = form.clone();
-                    let frames = session.take_outbox();
-                    session.trim_outbox();
+                    let frames = session.outbox.drain().collect();
+                    session.outbox.trim();
                     out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
                 }
                 Carriage::Poll => {
@@ -106,11 +105,19 @@ impl Input<'_> {
                     self.shard.input(now, out).at(key, |at: At<'_>| {
                         let at = at.flush_poll();
                         at.session.note_taken(at.now, &mut at.core.backlog);
+                        at.core.note_room(key, at.session);
                     });
                     continue;
                 }
             }
             session.note_taken(now, &mut core.backlog);
+            if session.awaits_room {
+                let key = self.shard.sessions.key(slot);
+                // The slot is taken: its session has just been served.
+                if let Some(session) = self.shard.sessions.get_mut(slot) {
+                    self.shard.core.note_room(key, session);
+                }
+            }
         }
         !self.shard.core.ready.is_empty()
     }

@@ -1,6 +1,5 @@
 //! Sessions of all generations: they are opened, found, given packets, and closed.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::{
@@ -8,7 +7,8 @@ use super::{
     Session, SessionId, SessionKey, Shard, Sid, Slab, State, Time, TransportKind, legacy06,
 };
 use crate::id::{SessionSlot, SocketSlot};
-use crate::server::{Deadline, Ended, Wiring};
+use crate::server::outbox::Outbox;
+use crate::server::{Deadline, Ended, Policy, Wiring};
 use crate::wire::Reassembly;
 
 /// The sessions of a shard.
@@ -56,14 +56,14 @@ impl Shard {
             leaving: false,
             blocked: Blocked::NO,
             ready: false,
+            awaits_room: false,
             link,
             parked: None,
             holder: None,
             post: None,
             adapts: false,
             volatile_at: u32::MAX,
-            outbox: VecDeque::new(),
-            outbox_bytes: 0,
+            outbox: Outbox::new(),
             charged: 0,
             held: 0,
             taken: handshake.issued,
@@ -130,6 +130,13 @@ impl Core {
         self.shutting_down
     }
 
+    /// Notes that a queue has room again, if somebody waits for it.
+    pub(super) fn note_room(&mut self, key: SessionKey, session: &mut Session) {
+        if session.becomes_roomy(&self.config) {
+            self.roomy.push(key);
+        }
+    }
+
     /// Queues a message for a session.
     pub(super) fn send(&mut self, now: Time, session: &mut Session, message: &mut Message) -> Result<(), SendError> {
         if session.state != State::Open {
@@ -143,16 +150,21 @@ impl Core {
         if let Form::Plain(_) = form {
             legacy06::message::check(message)?;
         }
-        let encoded = message.encoded(form, &self.config, &mut self.buffer)?;
+        message.encode(form, &self.config, &mut self.buffer)?;
         if !session.flows() && self.backlog.is_exceeded() {
-            return Err(SendError::Full);
+            return Err(message.policy.verdict(SendError::Full));
         }
-        let (packets, bytes) = (encoded.packets(), encoded.bytes());
-        let queued = session.queue(encoded.frames(), packets, bytes, &self.config, &mut self.backlog);
-        if queued.is_err() {
-            self.counters.note_queue(session);
+        if message.policy != Policy::Ordered {
+            session.queue_by(message, &self.config, &mut self.backlog)?;
+        } else {
+            let encoded = message.made(form)?;
+            let (packets, bytes) = (encoded.packets(), encoded.bytes());
+            let queued = session.queue(encoded.frames(), packets, bytes, &self.config, &mut self.backlog);
+            if queued.is_err() {
+                self.counters.note_queue(session);
+            }
+            queued?;
         }
-        queued?;
         if message.volatile {
             session.volatile_at = Session::volatile_moment(moment);
         }

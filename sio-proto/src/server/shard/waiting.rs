@@ -1,18 +1,18 @@
 //! Bytes that wait for peers that do not take them, and how long they may wait (`server/budget.rs`,
 //! `server/heartbeat.rs`).
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::recording::noted;
 use super::{
-    Alarm, At, Backlog, Blocked, Breach, BreachKind, Budget, Cause, Input, LinkId, Reason, Role, Session, Shard, Time,
-    Write, engine,
+    Alarm, Args, At, Backlog, Blocked, Breach, BreachKind, Budget, Cause, Input, Key, LinkId, Queued, Reason, Role,
+    Session, Shard, SocketKey, Time, Write, engine,
 };
-#[cfg(doc)]
-use crate::Config;
 use crate::SessionKey;
+use crate::server::outbox::Outbox;
+#[cfg(doc)]
+use crate::{Config, server::Policy};
 
 /// Links that take nothing, and the bytes that wait for them.
 impl Shard {
@@ -40,6 +40,7 @@ impl Shard {
                 {
                     session.hold(held, &mut core.backlog);
                     session.taken = now;
+                    core.note_room(key, session);
                     if session.blocked.is_full() {
                         return;
                     }
@@ -72,12 +73,51 @@ impl Shard {
                     session.hold(0, &mut core.backlog);
                     session.heartbeat.drain(now);
                     session.taken = now;
+                    core.note_room(key, session);
                     if session.becomes_ready() {
                         core.ready.push_back(key.slot);
                     }
                 }
             }
         )
+    }
+
+    /// How much waits for the client of a socket. All sockets of a session share its queue. `None`
+    /// if the socket is gone.
+    #[must_use]
+    pub fn queued(&self, socket: SocketKey) -> Option<Queued> {
+        let session = self.core.membership.find(socket)?.session;
+        self.sessions.get(session).map(Session::queued)
+    }
+
+    /// Whether the queue of a socket's client has room: at most half of it is in use. If it has
+    /// none, the socket is among those of [`Shard::take_roomy`] when it has. `None` if the socket
+    /// is gone.
+    pub fn await_room(&mut self, socket: SocketKey) -> Option<bool> {
+        let session = self.core.membership.find(socket)?.session;
+        let session = self.sessions.get_mut(session)?;
+        let has_room = session.has_room(&self.core.config);
+        session.awaits_room |= !has_room;
+        Some(has_room)
+    }
+
+    /// Takes the sockets whose queues have room again, among those for which
+    /// [`Shard::await_room`] was asked. Call it after a flush and after
+    /// [`Shard::handle_blocked`] and [`Shard::handle_drained`].
+    pub fn take_roomy(&mut self, sockets: &mut Vec<SocketKey>) {
+        for session in self.core.roomy.drain(..) {
+            if let Some(session) = self.sessions.named(session) {
+                sockets.extend(session.sockets.iter().map(|slot| self.core.membership.key(*slot)));
+            }
+        }
+    }
+
+    /// The arguments of the message with this key that waits for a socket
+    /// ([`Policy::Merge`]).
+    #[must_use]
+    pub fn waiting(&self, socket: SocketKey, key: &Key) -> Option<&Args> {
+        let session = self.core.membership.find(socket)?.session;
+        self.sessions.get(session)?.outbox.waiting(key)
     }
 
     /// Sets a shared budget for the bytes that wait for this shard's clients, instead of the
@@ -145,8 +185,7 @@ impl At<'_> {
     /// websocket or stream is cut.
     pub(super) fn cut(mut self, reason: Reason) {
         self.abort_link();
-        self.session.outbox = VecDeque::new();
-        self.session.outbox_bytes = 0;
+        self.session.outbox = Outbox::new();
         self.give_up(reason);
     }
 }

@@ -8,7 +8,7 @@ use super::Problem;
 use super::line::Line;
 use super::words::Words;
 use crate::json;
-use crate::server::{AckRequest, Command, Message, Reason, Target};
+use crate::server::{AckRequest, Command, Key, Message, Policy, Reason, Target};
 use crate::socket::{Args, Exact};
 
 /// Writes arguments: `"json" attachments… exact…`.
@@ -68,7 +68,7 @@ pub(super) fn namespace(words: &mut Words<'_>) -> Result<ByteString, Problem> {
     }
 }
 
-/// Writes a message: `event "/" "name" id volatile moment args` or `ack "/" id …`.
+/// Writes a message: `event "/" "name" id volatile policy moment args` or `ack "/" id …`.
 pub(super) fn put_message(line: &mut Line<'_>, message: &Message) {
     match &message.name {
         Some(name) => line.word("event").name(&message.namespace).name(name),
@@ -76,6 +76,7 @@ pub(super) fn put_message(line: &mut Line<'_>, message: &Message) {
     };
     line.optional_word(message.id);
     line.flag(message.volatile, "volatile", "kept");
+    put_policy(line, &message.policy);
     match message.moment {
         Some(moment) => line.time(moment),
         None => line.word('-'),
@@ -90,6 +91,7 @@ pub(super) fn message(words: &mut Words<'_>) -> Result<Message, Problem> {
     let name = if is_event { Some(words.text("a name")?) } else { None };
     let id = words.optional_number("an id")?;
     let volatile = words.flag("volatile or kept", "volatile", "kept")?;
+    let policy = policy(words)?;
     let moment = words.optional_time("a moment")?;
     let offset = words.optional_number("an offset")?;
     let args = args(words)?;
@@ -98,7 +100,50 @@ pub(super) fn message(words: &mut Words<'_>) -> Result<Message, Problem> {
         (None, Some(id)) => Message::ack(namespace, id, args),
         (None, None) => return Err(Problem::Missing("an id")),
     };
-    Ok(message.volatile(volatile).moment(moment).offset(offset))
+    Ok(message.volatile(volatile).policy(policy).moment(moment).offset(offset))
+}
+
+/// Writes a policy, and nothing if nothing may be left out.
+fn put_policy(line: &mut Line<'_>, policy: &Policy) {
+    let word = match policy {
+        Policy::Ordered => return,
+        Policy::Refuse => "refuse",
+        Policy::Drop => "drop",
+        Policy::DropOldest => "drop-oldest",
+        Policy::Newest(_) => "newest",
+        Policy::Merge(_) => "merge",
+        Policy::Behind(_) => "behind",
+    };
+    line.word(word);
+    if let Some(key) = policy.key() {
+        line.name(key.as_str());
+    }
+}
+
+fn policy(words: &mut Words<'_>) -> Result<Policy, Problem> {
+    for (word, policy) in [
+        ("refuse", Policy::Refuse),
+        ("drop", Policy::Drop),
+        ("drop-oldest", Policy::DropOldest),
+    ] {
+        if words.skip(word) {
+            return Ok(policy);
+        }
+    }
+    if words.skip("newest") {
+        return Ok(Policy::Newest(key(words)?));
+    }
+    if words.skip("merge") {
+        return Ok(Policy::Merge(key(words)?));
+    }
+    if words.skip("behind") {
+        return Ok(Policy::Behind(key(words)?));
+    }
+    Ok(Policy::Ordered)
+}
+
+fn key(words: &mut Words<'_>) -> Result<Key, Problem> {
+    words.text("a key").map(|text| Key::from_text(&text))
 }
 
 /// Writes the request for an acknowledgement: `ack id timeout`, or `-`.

@@ -1,0 +1,497 @@
+//! Histories of rooms: what was said in a room, for clients that say what they have seen of it.
+//!
+//! ```text
+//!   a message to a room ─► its place is chosen, it is encoded (no lock)
+//!                          lock of the history: place still right? queues of all shards, kept
+//!   a client resumes    ─► what it has missed is sent (no lock)
+//!                          lock of the history: nothing new? mark, member of the room
+//! ```
+//! So for each client, what it has missed and what is said from then on are one sequence. Locks are
+//! taken in this order: recovery, the table of histories, one history, shard.
+//!
+//! A server in which no namespace asks for histories pays one load of an atomic for each message.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytestring::ByteString;
+use parking_lot::RwLock;
+use sio_proto::recovery::{History, Ring};
+use sio_proto::server::{Forms, Message, Target};
+use sio_proto::socket::{Args, Offset};
+use sio_proto::{Time, recovery};
+
+use crate::error::EmitError;
+use crate::lock::Mutex;
+use crate::options::Options;
+use crate::runtime::Runtime;
+use crate::turn::numbered::{fan_out, kept_audience};
+use crate::turn::order::{Audience, Stamp, WriteFn};
+use crate::turn::recovery::Last;
+use crate::turn::shard::Aftermath;
+use crate::turn::shards::Shards;
+use crate::turn::socket::SocketCell;
+use crate::turn::table::Names;
+use crate::turn::{self, Turn};
+
+/// All histories of a server.
+pub(crate) struct Histories {
+    /// Whether a namespace has asked for histories.
+    is_used: AtomicBool,
+    max_bytes: usize,
+    max_rooms: usize,
+    /// Bytes of all histories.
+    bytes: Arc<AtomicUsize>,
+    runtime: Runtime,
+    rules: RwLock<Arc<[Rule]>>,
+    rooms: Mutex<Rooms>,
+}
+
+/// Which rooms have a history.
+#[derive(Clone)]
+struct Rule {
+    namespace: Covered,
+    pattern: Box<str>,
+    ring: Ring,
+}
+
+/// The namespaces that a rule is for.
+#[derive(Clone)]
+pub(crate) enum Covered {
+    Named(ByteString),
+    /// Those of a pattern or a function, as long as they have members.
+    Ruled(Arc<Names>),
+}
+
+#[derive(Default)]
+struct Rooms {
+    named: BTreeMap<ByteString, BTreeMap<ByteString, Arc<RoomHistory>>>,
+    /// All histories. When there are too many, those at the front go first, unless they have been
+    /// used since they came to the front the last time.
+    order: VecDeque<Arc<RoomHistory>>,
+}
+
+/// The history of one room.
+pub(crate) struct RoomHistory {
+    namespace: ByteString,
+    room: ByteString,
+    is_touched: AtomicBool,
+    /// Bytes of all histories.
+    total: Arc<AtomicUsize>,
+    state: Mutex<History<Said>>,
+}
+
+/// An event that is kept, in memory of its own. Its place is its last argument.
+#[derive(Clone)]
+pub(crate) struct Said {
+    pub(crate) name: ByteString,
+    pub(crate) args: Args,
+}
+
+/// A part of what a client has missed.
+pub(crate) struct Part {
+    /// Whether something that the client has not seen is missing.
+    pub(crate) truncated: bool,
+    /// The events, with their places.
+    pub(crate) events: Vec<(Offset, Time, Said)>,
+    /// The place behind the last event of the history.
+    pub(crate) last: Offset,
+}
+
+impl Rule {
+    fn covers(&self, namespace: &str, room: &str) -> bool {
+        let is_named = match &self.namespace {
+            Covered::Named(name) => *name == *namespace,
+            Covered::Ruled(names) => names.has(namespace),
+        };
+        is_named && crate::wildcard::fits(&self.pattern, room)
+    }
+}
+
+impl Histories {
+    pub(crate) fn new(options: &Options, runtime: Runtime) -> Self {
+        Self {
+            is_used: AtomicBool::new(false),
+            max_bytes: options.max_history_bytes,
+            max_rooms: options.max_history_rooms,
+            bytes: Arc::default(),
+            runtime,
+            rules: RwLock::new(Arc::from([])),
+            rooms: Mutex::new(Rooms::default()),
+        }
+    }
+
+    /// Gives the rooms of a pattern histories. Rules that were added earlier come first.
+    pub(crate) fn add(&self, namespace: Covered, pattern: &str, ring: Ring) {
+        let rule = Rule {
+            namespace,
+            pattern: pattern.into(),
+            ring,
+        };
+        let mut rules = self.rules.write();
+        *rules = rules.iter().cloned().chain([rule]).collect();
+        self.is_used.store(true, Ordering::Release);
+    }
+
+    #[inline]
+    fn is_used(&self) -> bool {
+        self.is_used.load(Ordering::Acquire)
+    }
+
+    fn ring(&self, namespace: &str, room: &str) -> Option<Ring> {
+        let rules = Arc::clone(&self.rules.read());
+        rules
+            .iter()
+            .find(|rule| rule.covers(namespace, room))
+            .map(|rule| rule.ring)
+    }
+
+    /// Whether the room has a history, or gets one with its first event.
+    pub(crate) fn covers(&self, namespace: &str, room: &str) -> bool {
+        self.is_used() && self.ring(namespace, room).is_some()
+    }
+
+    /// Returns the history of a room, if something was said there.
+    pub(crate) fn find(&self, namespace: &str, room: &str) -> Option<Arc<RoomHistory>> {
+        if !self.is_used() {
+            return None;
+        }
+        let found = self.rooms.lock_for("find").find(namespace, room);
+        found.inspect(|found| found.touch())
+    }
+
+    /// Returns the history that an event to this target goes into. It is made if it does not exist.
+    ///
+    /// # Errors
+    /// [`EmitError::SeveralHistories`] if the target has a room with a history and other rooms.
+    #[inline]
+    pub(super) fn of_target(&self, shards: &Shards, target: &Target) -> Result<Option<Arc<RoomHistory>>, EmitError> {
+        match self.is_used() {
+            true => self.of_rooms(shards, target),
+            false => Ok(None),
+        }
+    }
+
+    fn of_rooms(&self, shards: &Shards, target: &Target) -> Result<Option<Arc<RoomHistory>>, EmitError> {
+        let mut rooms = target.rooms.iter().filter(|room| !shards.is_id(room));
+        let found = rooms.find_map(|room| {
+            let known = self.find(&target.namespace, room);
+            known.or_else(|| Some(self.open(&target.namespace, room, self.ring(&target.namespace, room)?)))
+        });
+        match found {
+            Some(_) if target.rooms.len() > 1 => Err(EmitError::SeveralHistories),
+            found => Ok(found),
+        }
+    }
+
+    fn open(&self, namespace: &ByteString, room: &ByteString, ring: Ring) -> Arc<RoomHistory> {
+        let mut epoch = [0; 4];
+        let mut rooms = self.rooms.lock_for("open");
+        if let Some(known) = rooms.find(namespace, room) {
+            known.touch();
+            return known;
+        }
+        (self.runtime.fill)(&mut epoch);
+        let history = Arc::new(RoomHistory {
+            namespace: ByteString::from(&**namespace),
+            room: ByteString::from(&**room),
+            is_touched: AtomicBool::new(true),
+            total: Arc::clone(&self.bytes),
+            state: Mutex::new(History::new(u32::from_le_bytes(epoch), ring)),
+        });
+        rooms.add(&history);
+        let gone = match rooms.order.len() > self.max_rooms {
+            true => rooms.drop_oldest(),
+            false => None,
+        };
+        drop(rooms);
+        drop(gone);
+        history
+    }
+
+    /// Drops histories until the others have room. Call it without a lock.
+    fn make_room(&self) {
+        while self.bytes.load(Ordering::Relaxed) > self.max_bytes {
+            let gone = self.rooms.lock_for("make room").drop_oldest();
+            let Some(gone) = gone else { return };
+            // Others may still hold it for a moment, so its events are dropped now.
+            gone.clear();
+        }
+    }
+
+    /// Throws away what is too old. It is called about once a second, and looks at some histories
+    /// each time.
+    pub(crate) fn sweep(&self, now: Time) {
+        const AT_ONCE: usize = 256;
+        if !self.is_used() {
+            return;
+        }
+        let some: Vec<Arc<RoomHistory>> = {
+            let mut rooms = self.rooms.lock_for("sweep");
+            let some = rooms.order.len().min(AT_ONCE);
+            rooms.order.rotate_left(some);
+            rooms.order.iter().rev().take(some).cloned().collect()
+        };
+        some.iter().for_each(|history| history.prune(now));
+    }
+
+    /// Returns how many histories there are, and how many bytes they keep.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let rooms = self.rooms.lock_for("size").order.len();
+        (rooms, self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Does something while no history of the room can begin. Returns `None` if there is one.
+    fn without<R>(&self, namespace: &str, room: &str, act: impl FnOnce() -> R) -> Option<R> {
+        let rooms = self.rooms.lock_for("join");
+        rooms.find(namespace, room).is_none().then(act)
+    }
+}
+
+impl Rooms {
+    fn find(&self, namespace: &str, room: &str) -> Option<Arc<RoomHistory>> {
+        self.named.get(namespace)?.get(room).cloned()
+    }
+
+    fn add(&mut self, history: &Arc<RoomHistory>) {
+        let rooms = self.named.entry(history.namespace.clone()).or_default();
+        rooms.insert(history.room.clone(), Arc::clone(history));
+        self.order.push_back(Arc::clone(history));
+    }
+
+    /// Takes out a history that has not been used for long.
+    fn drop_oldest(&mut self) -> Option<Arc<RoomHistory>> {
+        for _ in 0..self.order.len() {
+            let oldest = self.order.pop_front()?;
+            if !oldest.is_touched.swap(false, Ordering::Relaxed) {
+                self.forget(&oldest);
+                return Some(oldest);
+            }
+            self.order.push_back(oldest);
+        }
+        let oldest = self.order.pop_front()?;
+        self.forget(&oldest);
+        Some(oldest)
+    }
+
+    fn forget(&mut self, history: &RoomHistory) {
+        if let Some(rooms) = self.named.get_mut(&history.namespace) {
+            rooms.remove(&history.room);
+            if rooms.is_empty() {
+                self.named.remove(&history.namespace);
+            }
+        }
+    }
+}
+
+impl RoomHistory {
+    fn touch(&self) {
+        self.is_touched.store(true, Ordering::Relaxed);
+    }
+
+    /// Changes the history, and counts its bytes.
+    fn change<R>(&self, history: &mut History<Said>, change: impl FnOnce(&mut History<Said>) -> R) -> R {
+        let before = history.bytes();
+        let result = change(history);
+        let after = history.bytes();
+        self.total.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+        result
+    }
+
+    fn prune(&self, now: Time) {
+        let mut history = self.state.lock_for("prune");
+        self.change(&mut history, |history| history.prune(now));
+    }
+
+    fn clear(&self) {
+        let mut history = self.state.lock_for("clear");
+        self.change(&mut history, History::clear);
+    }
+
+    fn last(&self) -> Offset {
+        self.state.lock_for("place").last()
+    }
+
+    /// Returns what is behind the last event that a client has seen, at most `most` events.
+    pub(crate) fn part(&self, now: Time, seen: Option<Offset>, most: usize) -> Part {
+        let mut history = self.state.lock_for("read");
+        self.change(&mut history, |history| history.prune(now));
+        let since = history.since(seen);
+        let events = since.entries.take(most);
+        let events = events.map(|entry| (history.place(entry.sequence), entry.at, entry.message.clone()));
+        Part {
+            truncated: since.truncated,
+            events: events.collect(),
+            last: history.last(),
+        }
+    }
+}
+
+impl Drop for RoomHistory {
+    fn drop(&mut self) {
+        let bytes = self.state.lock().bytes();
+        self.total.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Said {
+    /// Copies an event that has its place already.
+    fn of(message: &Message) -> Option<(usize, Self)> {
+        let name = ByteString::from(&**message.name()?);
+        let args = message.args().detached();
+        let bytes = name.len() + args.bytes();
+        Some((bytes, Self { name, args }))
+    }
+}
+
+/// Sends a message to a room with a history, and keeps it there.
+pub(super) fn broadcast_kept(
+    to: Audience<'_>,
+    bytes: usize,
+    forms: Forms,
+    history: &RoomHistory,
+    write: &mut WriteFn<'_>,
+) {
+    while !try_broadcast_kept(to, bytes, forms, history, write) {}
+    to.shards.histories.make_room();
+}
+
+/// Sends the message, unless another message has taken its place meanwhile. Then nothing happens,
+/// and false is returned.
+fn try_broadcast_kept(
+    to: Audience<'_>,
+    bytes: usize,
+    forms: Forms,
+    history: &RoomHistory,
+    write: &mut WriteFn<'_>,
+) -> bool {
+    let Some(first) = to.shards.cells.first() else {
+        return true;
+    };
+    let recovery = &to.shards.recovery;
+    let last = recovery.last(&to.target.namespace);
+    let place = history.last();
+    let mut message = write(
+        forms,
+        Stamp {
+            recovery: last,
+            history: Some(Last::new(place)),
+        },
+    );
+    let mut said = match message.is_volatile() {
+        true => None,
+        false => Said::of(&message),
+    };
+    turn::act(to.shards.runtime, |turn| {
+        let mut after = Aftermath::default();
+        let mut send = |message: &mut Message| {
+            let mut state = history.state.lock_for("emit");
+            if state.last() != place {
+                return None;
+            }
+            let sent = fan_out(to, bytes, turn, &mut after, message);
+            if let Some((bytes, said)) = said.take() {
+                history.change(&mut state, |state| state.keep(turn.now(), bytes, said));
+            }
+            Some(sent)
+        };
+        let sent = match last {
+            None => send(&mut message),
+            Some(_) => recovery.numbered(
+                &to.target.namespace,
+                &mut message,
+                &to.shards.config,
+                |state, message| {
+                    let sent = send(message)?;
+                    state.keep(turn.now(), message, || kept_audience(to));
+                    Some(sent)
+                },
+            ),
+        };
+        after.finish(turn, first);
+        if let Some((ready, enough)) = sent {
+            turn.broadcast(bytes, ready, enough);
+        }
+        sent.is_some()
+    })
+}
+
+/// Puts a socket into a room, and sends it a mark, in one step: if `place` is still behind the last
+/// event of the room's history. `None` means that the room has no history yet. Returns false if
+/// this is not so any more. Then nothing has happened.
+///
+/// # Errors
+/// If the mark cannot be queued, or the room cannot be joined. Then nothing has happened.
+pub(crate) fn join_at(
+    socket: &Arc<SocketCell>,
+    room: &ByteString,
+    history: Option<&RoomHistory>,
+    place: Option<Offset>,
+    (mark, bytes): (&mut Message, usize),
+) -> Result<bool, EmitError> {
+    let Some(application) = socket.application() else {
+        return Err(EmitError::Disconnected);
+    };
+    let shards = application.shards();
+    turn::act(socket.runtime(), |turn| {
+        let mut after = Aftermath::default();
+        let mut step = |mark: &mut Message, records: Option<&mut turn::recovery::State>| match history {
+            Some(history) => {
+                let state = history.state.lock_for("join");
+                match Some(state.last()) == place {
+                    true => enter(turn, &mut after, socket, room, mark, records).map(|()| true),
+                    false => Ok(false),
+                }
+            }
+            None => {
+                let histories = &shards.histories;
+                let entered = histories.without(&socket.namespace, room, || {
+                    enter(turn, &mut after, socket, room, mark, records)
+                });
+                entered.map_or(Ok(false), |entered| entered.map(|()| true))
+            }
+        };
+        let done = match socket.record() {
+            None => step(mark, None),
+            Some(_) => {
+                let recovery = &socket.cell.recovery;
+                recovery.numbered(&socket.namespace, mark, &socket.cell.config, |state, mark| {
+                    step(mark, Some(state))
+                })
+            }
+        };
+        after.finish(turn, &socket.cell);
+        if matches!(done, Ok(true)) {
+            turn.emitted(bytes, false);
+        }
+        done
+    })
+}
+
+/// Joins the room, and queues the mark. The history is locked.
+fn enter(
+    turn: &Turn,
+    after: &mut Aftermath,
+    socket: &Arc<SocketCell>,
+    room: &ByteString,
+    mark: &mut Message,
+    records: Option<&mut turn::recovery::State>,
+) -> Result<(), EmitError> {
+    socket.cell.input_held("join", turn, after, |state, now, _| {
+        state.shard.join(socket.key, room)?;
+        let sent = state.shard.emit(now, socket.key, mark, None);
+        if sent.is_err() {
+            state.shard.leave(socket.key, room);
+        }
+        sent
+    })?;
+    if let (Some(records), Some(record)) = (records, socket.record()) {
+        records.join(record, room);
+        records.keep(turn.now(), mark, || recovery::Audience {
+            rooms: vec![socket.id().as_str().into()],
+            except: Vec::new(),
+        });
+    }
+    Ok(())
+}

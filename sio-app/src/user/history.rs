@@ -1,0 +1,388 @@
+//! Histories of rooms, for users: which rooms have one, how a client catches up, and what the
+//! application reads of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytestring::ByteString;
+use serde::Serialize;
+use sio_proto::recovery::Ring;
+use sio_proto::socket::Offset;
+
+use crate::args::RawArgs;
+use crate::error::{EmitError, RegisterError};
+use crate::turn::history::{Covered, Part, RoomHistory, join_at};
+use crate::turn::order::{Order, To, carry_out};
+use crate::turn::shards::Shards;
+use crate::user::inner::Inner;
+use crate::user::message::{prepared, send_again, send_event};
+use crate::user::namespace::{Namespace, Whom};
+use crate::user::socket::Socket;
+
+/// How many events are read from a history at once.
+const PART: usize = 64;
+
+/// How often a client may fall behind the oldest event that is kept, while it catches up.
+const FALLS: usize = 3;
+
+/// How long a client that reads slowly is waited for, before its queue is looked at again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Histories of rooms.
+impl Namespace {
+    /// Gives rooms a history: events to such a room are kept, and clients that come later, or come
+    /// back, get what they have missed ([`Socket::resume`]). In the pattern each `*` stands for any
+    /// text. It counts for events that are sent later. If several patterns fit a room, the first
+    /// one counts.
+    ///
+    /// Each event to a room with a history has its place as its last argument, for every client: a
+    /// short text such as `k3f9xq-17`. A client keeps the last place that it has seen, and shows it
+    /// when it comes back. Clients of every generation can do this, because it is all done with
+    /// plain events:
+    ///
+    /// ```js
+    /// let text = "", place = null;
+    /// socket.on("connect", () => socket.emit("follow", "answer-1", place));
+    /// socket.on("token", (token, at) => { text += token; place = at; });
+    /// socket.on("history", (mark) => {
+    ///   if (mark.state === "truncated") text = "";  // something is missing: begin again
+    ///   place = mark.at;
+    /// });
+    /// ```
+    ///
+    /// The server decides who may follow what:
+    ///
+    /// ```
+    /// use sio_app::{Io, Offset, ResumeError, Ring, Socket};
+    ///
+    /// # fn register(io: &Io) {
+    /// io.of("/").history("answer-*", Ring::default()).on(
+    ///     "follow",
+    ///     async |socket: Socket, (answer, seen): (String, Option<Offset>)| -> Result<(), ResumeError> {
+    ///         socket.resume(&answer, seen).await?;
+    ///         Ok(())
+    ///     },
+    /// );
+    /// io.to("answer-1").emit("token", "Once ");
+    /// io.to("answer-1").emit("token", "upon a time");
+    /// # }
+    /// ```
+    ///
+    /// An event for a room with a history is for this room alone: with several rooms it fails with
+    /// [`EmitError::SeveralHistories`]. Volatile events are not kept, and have the place of the
+    /// event before them. Nothing leaves a history because of [`except`](crate::Emitter::except):
+    /// a client that was left out gets the event if it resumes from before it. A broadcast that
+    /// asks for acknowledgements has no place and is not kept.
+    ///
+    /// The server keeps at most [`Options::max_history_rooms`](crate::Options::max_history_rooms)
+    /// histories with [`Options::max_history_bytes`](crate::Options::max_history_bytes) bytes. They
+    /// are in memory: after a restart clients are told that they have missed something. Limits of
+    /// zero are a mistake, and the server does not start ([`Io::check`](crate::Io::check)).
+    pub fn history(&self, pattern: &str, ring: Ring) -> Self {
+        if let Err(error) = ring.validate() {
+            self.io.note_mistake(RegisterError::Ring {
+                pattern: pattern.to_owned(),
+                error,
+            });
+            return self.clone();
+        }
+        let namespace = match &self.whom {
+            Whom::Named(name) => Covered::Named(name.clone()),
+            Whom::Ruled(behaviour) => Covered::Ruled(Arc::clone(behaviour.names())),
+        };
+        self.io.shards.histories.add(namespace, pattern, ring);
+        self.create()
+    }
+
+    /// Returns a handle of one room, which reads the room's history. For the namespaces of a rule,
+    /// it has nothing to read: name one of them with [`Io::of`](crate::Io::of).
+    pub fn room(&self, room: impl AsRef<str>) -> Room {
+        let namespace = match &self.whom {
+            Whom::Named(name) => name.clone(),
+            Whom::Ruled(_) => ByteString::new(),
+        };
+        Room {
+            io: Arc::clone(&self.io),
+            namespace,
+            name: room.as_ref().into(),
+        }
+    }
+}
+
+/// A room of a namespace.
+#[derive(Clone)]
+pub struct Room {
+    io: Arc<Inner>,
+    namespace: ByteString,
+    name: ByteString,
+}
+
+/// What was said in a room since a place.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RoomSince {
+    /// Whether events behind the place are missing. Then `events` begins with the oldest event that
+    /// is kept.
+    pub truncated: bool,
+    /// The events, oldest first.
+    pub events: Vec<HistoryEvent>,
+    /// The place of the last event, or `None` if nothing was said in the room.
+    pub at: Option<Offset>,
+}
+
+/// An event in the history of a room.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HistoryEvent {
+    /// The event's place.
+    pub at: Offset,
+    /// How long ago it was sent.
+    pub age: Duration,
+    /// Its name.
+    pub name: ByteString,
+    /// Its arguments, without the place.
+    pub args: RawArgs,
+}
+
+impl Room {
+    /// Returns the room's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the events behind a place, or all that are kept. The bytes are shared with the
+    /// history.
+    ///
+    /// ```
+    /// # use sio_app::Io;
+    /// # fn example(io: &Io) {
+    /// let said = io.of("/").room("answer-1").since(None);
+    /// for event in &said.events {
+    ///     println!("{} {} {}", event.at, event.name, event.args.json());
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn since(&self, seen: Option<Offset>) -> RoomSince {
+        let now = self.io.now();
+        let Some(history) = self.io.shards.histories.find(&self.namespace, &self.name) else {
+            return RoomSince {
+                truncated: seen.is_some(),
+                events: Vec::new(),
+                at: None,
+            };
+        };
+        let Part {
+            truncated,
+            events,
+            last,
+        } = history.part(now, seen, usize::MAX);
+        let events = events.into_iter().map(|(at, sent, said)| HistoryEvent {
+            at,
+            age: now.saturating_since(sent),
+            name: said.name,
+            args: RawArgs(said.args.split_offset().map_or(said.args, |(args, _)| args)),
+        });
+        RoomSince {
+            truncated,
+            events: events.collect(),
+            at: Some(last),
+        }
+    }
+}
+
+/// How a client has caught up. It can be sent as an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Resumed {
+    /// How many events the client got.
+    pub missed: usize,
+    /// Whether events are missing that the client has not seen.
+    pub truncated: bool,
+    /// The place behind which the client gets the events of the room as they come. `None` if
+    /// nothing was said in the room yet.
+    pub at: Option<Offset>,
+}
+
+/// Why a client could not catch up. The socket is not in the room then, and may have got a part of
+/// what it has missed. It can resume from the last place that it has seen.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// No pattern of the namespace fits the room ([`Namespace::history`]).
+    #[error("the room has no history")]
+    NoHistory,
+    /// The client reads more slowly than the room speaks: again and again, events that it had not
+    /// got yet were thrown away.
+    #[error("the client is too slow for the history of the room")]
+    TooSlow,
+    /// The client is gone, or the room cannot be joined.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+}
+
+/// What a client is told while it catches up: the event `history`.
+#[derive(Serialize)]
+struct Mark<'a> {
+    room: &'a str,
+    state: &'static str,
+    at: Option<Offset>,
+}
+
+/// Histories of rooms.
+impl Socket {
+    /// Sends the client what it has missed in a room with a history, and puts it into the room.
+    /// `seen` is the place of the last event that it has seen; `None` if it has seen none. What was
+    /// missed and what comes are one sequence: no event is left out, comes twice, or comes in
+    /// another order.
+    ///
+    /// The client gets the events behind the place, oldest first, and then the event `history` with
+    /// `{room, state: "ready", at}`. If events are missing that it has not seen, it first gets
+    /// `history` with `{room, state: "truncated", at}`, and then all events that are kept. `at` is
+    /// a place, or null: if the client is cut off then, it resumes from there.
+    ///
+    /// If the socket is in the room already, it leaves the room while it catches up; events that
+    /// are on their way to the client at this moment are not those that it has seen, and come
+    /// again. So a client follows a room once for each connection. A client with
+    /// more to catch up than its queue can hold is waited for. Who may read a room is the
+    /// application's decision: call this for a name that a client has sent only after a check.
+    /// With [recovery](Namespace::recovery), a client that [has come back](Socket::recovered) is in
+    /// its rooms already and gets what it has missed without this.
+    ///
+    /// # Errors
+    /// [`ResumeError::NoHistory`] if no pattern fits the room. [`ResumeError::TooSlow`] if the room
+    /// speaks faster than the client reads. [`ResumeError::Emit`] if the socket is gone, has not
+    /// been let in yet, or cannot join the room.
+    pub async fn resume(&self, room: impl AsRef<str>, seen: Option<Offset>) -> Result<Resumed, ResumeError> {
+        let socket = &self.0;
+        let room = ByteString::from(room.as_ref());
+        if !socket.is_connected() {
+            return Err(EmitError::Disconnected.into());
+        }
+        let (is_id, has_history) = self.ask(|shards| {
+            let has_history = shards.histories.covers(&socket.namespace, &room);
+            (shards.is_id(&room), has_history)
+        })?;
+        if is_id {
+            return Err(EmitError::ReservedRoom.into());
+        }
+        if !has_history {
+            return Err(ResumeError::NoHistory);
+        }
+        carry_out(Order::Leave {
+            to: To::Socket(socket),
+            rooms: &[&room],
+        })?;
+        let mut catching = Catching {
+            socket: self,
+            room,
+            seen,
+            resumed: Resumed {
+                missed: 0,
+                truncated: false,
+                at: None,
+            },
+            falls: 0,
+        };
+        loop {
+            let history = self.ask(|shards| shards.histories.find(&socket.namespace, &catching.room))?;
+            if catching.step(history.as_deref()).await? {
+                return Ok(catching.resumed);
+            }
+        }
+    }
+}
+
+impl Socket {
+    /// Asks the shards. The server is not held, so that a client that is waited for does not keep
+    /// it.
+    fn ask<R>(&self, question: impl FnOnce(&Shards) -> R) -> Result<R, EmitError> {
+        let application = self.0.application().ok_or(EmitError::Disconnected)?;
+        Ok(question(application.shards()))
+    }
+}
+
+/// A client that catches up.
+struct Catching<'a> {
+    socket: &'a Socket,
+    room: ByteString,
+    seen: Option<Offset>,
+    resumed: Resumed,
+    falls: usize,
+}
+
+impl Catching<'_> {
+    /// Sends a part of what the client has missed. If nothing is left, the socket joins the room,
+    /// and true is returned.
+    async fn step(&mut self, history: Option<&RoomHistory>) -> Result<bool, ResumeError> {
+        let socket = &self.socket.0;
+        let part = history.map(|history| history.part(socket.now(), self.seen, PART));
+        // A place in a room where nothing was said is one of a history that is gone.
+        let truncated = match &part {
+            Some(part) => part.truncated,
+            None => self.seen.is_some(),
+        };
+        if truncated {
+            self.falls += 1;
+            if self.falls > FALLS {
+                return Err(ResumeError::TooSlow);
+            }
+            self.resumed.truncated = true;
+            self.seen = part.as_ref().map(|part| match part.events.first() {
+                Some((first, ..)) => Offset {
+                    sequence: first.sequence - 1,
+                    ..*first
+                },
+                None => part.last,
+            });
+            let args = (self.mark("truncated", self.seen),);
+            self.patiently(|| send_event(socket, "history", &args, None, false))
+                .await?;
+        }
+        let Some(part) = part else {
+            return self.join(None, None).await;
+        };
+        let is_end = part.events.last().is_none_or(|(last, ..)| *last == part.last);
+        for (place, _, said) in part.events {
+            self.patiently(|| send_again(socket, said.name.clone(), said.args.clone()))
+                .await?;
+            self.seen = Some(place);
+            self.resumed.missed += 1;
+        }
+        match is_end {
+            true => self.join(history, Some(part.last)).await,
+            false => Ok(false),
+        }
+    }
+
+    async fn join(&mut self, history: Option<&RoomHistory>, place: Option<Offset>) -> Result<bool, ResumeError> {
+        let args = (self.mark("ready", place),);
+        let socket = &self.socket.0;
+        let joined = self.patiently(|| {
+            let (mut mark, bytes) = prepared(socket, "history", &args)?;
+            join_at(socket, &self.room, history, place, (&mut mark, bytes))
+        });
+        let joined = joined.await?;
+        self.resumed.at = place;
+        Ok(joined)
+    }
+
+    fn mark(&self, state: &'static str, at: Option<Offset>) -> Mark<'_> {
+        Mark {
+            room: &self.room,
+            state,
+            at,
+        }
+    }
+
+    /// Tries again as long as the queue of the session is full.
+    async fn patiently<R>(&self, mut send: impl FnMut() -> Result<R, EmitError>) -> Result<R, EmitError> {
+        loop {
+            match send() {
+                Err(EmitError::Full) => self.socket.sleep(PAUSE).await,
+                result => return result,
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! When the client connects, and what it does when a connection ends or cannot be made
+//! (docs/protocol/socket-io.md §8.3 and §8.4).
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use super::config::{Generation, OnRefused, Transport};
+use super::event::{ClientError, Credentials, Delivery, ErrorClass, Output, Question, SocketId, State, StopReason};
+use super::manager::{Client, Stage};
+use super::session::{End, Opening, Session};
+use super::socket::{Receipts, SocketState};
+use crate::Time;
+use crate::engine::Revision;
+use crate::wire::Reassembly;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl Client {
+    /// Begins an attempt, unless there were too many in the last minute.
+    pub(super) fn begin(&mut self, now: Time) {
+        while self.recent.front().is_some_and(|start| *start + MINUTE <= now) {
+            self.recent.pop_front();
+        }
+        let next_free = self.recent.front().map(|start| *start + MINUTE);
+        if self.recent.len() >= self.config.max_attempts_per_minute
+            && let Some(until) = next_free
+        {
+            return self.wait(until);
+        }
+        self.recent.push_back(now);
+        self.outputs
+            .push_back(Output::State(State::Connecting(self.backoff.attempts())));
+        if !self.config.provider {
+            return self.open_session(now, Credentials::default());
+        }
+        let question = self.number();
+        let until = now + self.config.connect_timeout;
+        self.stage = Stage::Asking { question, until };
+        self.outputs.push_back(Output::CredentialsWanted(Question {
+            id: question,
+            attempt: self.backoff.attempts(),
+            socket: None,
+            last_error: self.last_error.clone(),
+        }));
+    }
+
+    fn wait(&mut self, until: Time) {
+        self.stage = Stage::Waiting(until);
+        self.outputs.push_back(Output::State(State::Waiting(until)));
+    }
+
+    pub(super) fn open_session(&mut self, now: Time, credentials: Credentials) {
+        let mut transports: VecDeque<Transport> = self.config.transports.iter().copied().collect();
+        let has_websocket = transports.contains(&Transport::WebSocket);
+        if self.config.remember_upgrade && self.websocket_worked && has_websocket {
+            transports.retain(|transport| *transport != Transport::WebSocket);
+            transports.push_front(Transport::WebSocket);
+        }
+        let opening = Opening {
+            endpoint: self.endpoint.clone(),
+            revision: self.revision,
+            transports,
+            may_upgrade: self.config.upgrade && has_websocket && self.no_upgrade_until <= now,
+            credentials,
+        };
+        self.was_open = false;
+        self.reassembly = Reassembly::new();
+        self.stage = Stage::Idle;
+        let mut cx = super::session::Context {
+            now,
+            config: &self.config,
+            entropy: &mut *self.entropy,
+            jar: &mut self.jar,
+            outputs: &mut self.outputs,
+            heard: &mut self.heard,
+            next_link: &mut self.next_link,
+        };
+        self.stage = Stage::Session(Box::new(Session::start(opening, &mut cx)));
+    }
+
+    /// The session is open.
+    pub(super) fn opened(&mut self, now: Time) {
+        let Stage::Session(session) = &self.stage else { return };
+        let (revision, transport) = (session.revision, session.transport);
+        self.was_open = true;
+        self.websocket_worked |= transport == Transport::WebSocket;
+        self.backoff.reset();
+        self.refusals = 0;
+        self.last_error = None;
+        self.outputs
+            .push_back(Output::State(State::Connected { revision, transport }));
+        for at in 0..self.sockets.len() {
+            self.sockets[at].was_answered = false;
+            if self.sockets[at].state == SocketState::Wanted {
+                self.send_connect(at);
+            }
+        }
+        self.drain_at = None;
+        self.close_if_unused(now);
+    }
+
+    /// The session has ended.
+    pub(super) fn ended(&mut self, now: Time, end: End) {
+        let Stage::Session(session) = core::mem::replace(&mut self.stage, Stage::Idle) else {
+            return;
+        };
+        self.heard.clear();
+        if session.transport == Transport::WebSocket && !self.was_open {
+            self.websocket_worked = false;
+        }
+        let was_open = core::mem::replace(&mut self.was_open, false);
+        self.disconnect_sockets(&end);
+        if self.closed {
+            return self.stop(StopReason::Closed);
+        }
+        if session.is_closing() {
+            // Somebody may have connected again while the goodbye was on its way.
+            return match self.sockets.iter().any(|socket| socket.is_active()) {
+                true => self.begin(now),
+                false => self.stop(StopReason::NoNamespace),
+            };
+        }
+        let may_change = self.config.generation == Generation::Auto && !self.changed_revision;
+        if end.other_revision && may_change {
+            return self.change_revision(now);
+        }
+        if was_open {
+            self.changed_revision = false;
+            self.last_error = Some(end.error);
+            self.outputs.push_back(Output::State(State::Lost(end.reason)));
+            self.backoff.reset();
+            self.try_again(now, end.retry_after);
+        } else {
+            self.fail_attempt(now, end.error, end.retry_after);
+        }
+    }
+
+    /// The server speaks the other revision: the next attempt follows at once, and counts.
+    pub(super) fn change_revision(&mut self, now: Time) {
+        self.changed_revision = true;
+        self.revision = match self.revision {
+            Revision::V3 => Revision::V4,
+            Revision::V4 => Revision::V3,
+        };
+        self.begin(now);
+    }
+
+    fn disconnect_sockets(&mut self, end: &End) {
+        for at in 0..self.sockets.len() {
+            let mut receipts = Receipts::new();
+            let socket = &mut self.sockets[at];
+            let was_connected = socket.is_connected();
+            socket.lose(&mut receipts);
+            if socket.is_active() {
+                socket.state = SocketState::Wanted;
+            }
+            self.report(receipts);
+            if was_connected {
+                self.outputs.push_back(Output::Delivery(Delivery::Disconnect {
+                    socket: SocketId(at as u32),
+                    reason: end.reason,
+                }));
+            }
+        }
+    }
+
+    /// An attempt has failed before the session was open.
+    pub(super) fn fail_attempt(&mut self, now: Time, error: ClientError, retry_after: Option<Duration>) {
+        self.stage = Stage::Idle;
+        self.last_error = Some(error.clone());
+        self.outputs.push_back(Output::State(State::Failed(error.clone())));
+        if error.class == ErrorClass::Refused && self.config.on_refused != OnRefused::Retry {
+            self.refusals += 1;
+            let asks_again = self.config.provider && self.config.on_refused == OnRefused::AskOnce;
+            if asks_again && self.refusals == 1 {
+                return self.begin(now);
+            }
+            self.tell_failure(&error);
+            return self.stop(StopReason::Refused(error));
+        }
+        self.tell_failure(&error);
+        self.try_again(now, retry_after);
+    }
+
+    fn tell_failure(&mut self, error: &ClientError) {
+        for (at, socket) in self.sockets.iter().enumerate() {
+            if socket.is_active() {
+                self.outputs.push_back(Output::Delivery(Delivery::ConnectError {
+                    socket: SocketId(at as u32),
+                    error: error.clone(),
+                }));
+            }
+        }
+    }
+
+    fn try_again(&mut self, now: Time, retry_after: Option<Duration>) {
+        if !self.sockets.iter().any(|socket| socket.is_active()) {
+            return self.stop(StopReason::NoNamespace);
+        }
+        if !self.config.reconnection {
+            return self.stop(StopReason::ReconnectionOff);
+        }
+        let is_last = |attempts: u32| self.backoff.attempts() >= attempts;
+        if self.config.reconnection_attempts.is_some_and(is_last) {
+            return self.stop(StopReason::AttemptsExhausted);
+        }
+        let delay = self.backoff.next(&self.config, &mut *self.entropy);
+        self.wait(now + delay.max(retry_after.unwrap_or_default()));
+    }
+
+    /// The client does nothing more until it is told to connect.
+    pub(super) fn stop(&mut self, reason: StopReason) {
+        self.stage = Stage::Idle;
+        self.backoff.reset();
+        for socket in &mut self.sockets {
+            socket.state = SocketState::Idle;
+        }
+        self.outputs.push_back(Output::State(State::Stopped(reason)));
+    }
+
+    /// Closes the connection if no namespace wants it.
+    pub(super) fn close_if_unused(&mut self, now: Time) {
+        if self.closed || self.sockets.iter().any(|socket| socket.is_active()) {
+            return;
+        }
+        match &self.stage {
+            Stage::Session(session) if session.is_open() && !self.config.close_with_last => {}
+            Stage::Session(_) => {
+                self.with_session(now, |session, cx| session.close(cx));
+            }
+            Stage::Waiting(_) | Stage::Asking { .. } => self.stop(StopReason::NoNamespace),
+            Stage::Idle => {}
+        }
+    }
+}

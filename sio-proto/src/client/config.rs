@@ -1,0 +1,343 @@
+//! Settings of a client: one plain struct with every limit and every default.
+//!
+//! The names are those of the options of socket.io-client (docs/protocol/socket-io.md §8.2), where
+//! it has an option. Everything that a server can grow has a limit here, in bytes or as a number.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::codec::PacketParser;
+use crate::config::setters;
+use crate::{http, socket, websocket};
+
+/// A transport of Engine.IO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// HTTP long polling.
+    Polling,
+    /// WebSocket.
+    WebSocket,
+}
+
+impl Transport {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Polling => "polling",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+/// The generation of the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Generation {
+    /// Socket.IO 3 and 4, over Engine.IO 4.
+    #[default]
+    Four,
+    /// Socket.IO 1 and 2, over Engine.IO 3.
+    Two,
+    /// Engine.IO 4 first. If the server shows that it speaks Engine.IO 3, the next attempt follows
+    /// at once in Engine.IO 3, and the reverse. [`State::Connected`](super::State::Connected) tells
+    /// what was chosen.
+    Auto,
+}
+
+/// What happens after a server has refused a handshake (HTTP 401, 403, 407) or a namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnRefused {
+    /// If there is a provider of credentials, it is asked once more. If the second answer is
+    /// refused too, or there is no provider, the client stops and says so.
+    #[default]
+    AskOnce,
+    /// The client stops at once.
+    Stop,
+    /// The refusal of a handshake counts as any failed attempt. A namespace is not tried again.
+    Retry,
+}
+
+/// Settings of a client. This is plain data: build it with [`ClientConfig::default`] and the
+/// chainable setters, or set fields.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClientConfig {
+    /// The transports, in order: the first one opens. Default polling, then websocket.
+    pub transports: Vec<Transport>,
+    /// Whether a polling session moves to websocket if both ends can. Default true.
+    pub upgrade: bool,
+    /// Whether a connection begins with websocket if the last websocket worked. Default false.
+    pub remember_upgrade: bool,
+    /// Whether the next transport of the list is tried if one cannot open. Default false.
+    pub try_all_transports: bool,
+    /// The generation of the server. Default [`Generation::Four`].
+    pub generation: Generation,
+    /// Header fields of every request. Default none.
+    pub headers: Vec<(String, String)>,
+    /// Parameters of the query of every request. Default none.
+    pub query: Vec<(String, String)>,
+    /// Whether credentials are asked for before each handshake, with
+    /// [`Output::CredentialsWanted`](super::Output::CredentialsWanted). Default false: the fields
+    /// above and [`Client::set_auth`](super::Client::set_auth) are used.
+    pub provider: bool,
+    /// What happens after a refusal. Default [`OnRefused::AskOnce`].
+    pub on_refused: OnRefused,
+    /// Time from the start of an attempt to the open packet. It is also the time for an answer to
+    /// [`Output::CredentialsWanted`](super::Output::CredentialsWanted). Default 20 s.
+    pub connect_timeout: Duration,
+    /// Time for an upgrade, from the probe's connection to packet `5`. Default 10 s.
+    pub upgrade_timeout: Duration,
+    /// Time after a failed upgrade until the next one is tried. It survives reconnections. Default
+    /// 10 minutes.
+    pub upgrade_pause: Duration,
+    /// Time for the goodbye of a closed client to leave. Default 2 s.
+    pub close_timeout: Duration,
+    /// Time for an answer to the probe of [`Client::wake`](super::Client::wake). Default 3 s.
+    pub wake_timeout: Duration,
+    /// How late the client may be woken before it assumes that the machine has slept, and does what
+    /// [`Client::wake`](super::Client::wake) does. Default 5 s.
+    pub clock_jump: Duration,
+    /// How long an open connection may be silent, beside the heartbeat of the server. Default none:
+    /// the heartbeat decides.
+    pub max_silence: Option<Duration>,
+    /// Whether the client connects again by itself. Default true.
+    pub reconnection: bool,
+    /// The delay before the first attempt after a loss. It doubles with each attempt. Default 1 s.
+    pub reconnection_delay: Duration,
+    /// The longest delay between two attempts. Default 5 s.
+    pub reconnection_delay_max: Duration,
+    /// How much a delay may differ from its nominal value: 0 to 1. Default 0.5. With 0, all clients
+    /// of a server that was restarted come back in the same moment.
+    pub randomization_factor: f64,
+    /// The number of attempts after which the client stops. Default none: it never stops.
+    pub reconnection_attempts: Option<u32>,
+    /// Most attempts in a minute, whatever the reason. Default 60. It bounds what a server that
+    /// accepts and drops connections can make of this client.
+    pub max_attempts_per_minute: usize,
+    /// The longest `Retry-After` that is honoured; a longer one counts as this. Default 60 s.
+    pub max_retry_after: Duration,
+    /// Whether the connection is closed with its last namespace. Default true.
+    pub close_with_last: bool,
+    /// Time for an acknowledgement, from the emit. Default 30 s. With
+    /// [`ClientConfig::retries`], it is the time of each try, from its write.
+    pub ack_timeout: Duration,
+    /// How often an event that is not acknowledged is sent again. Default 0: events are sent once,
+    /// and need no acknowledgement. With 1 or more, each event that is not volatile asks for one.
+    pub retries: u32,
+    /// How many events may wait for their acknowledgement if [`ClientConfig::retries`] is not 0.
+    /// Default 1. If one has to be sent again, all unacknowledged events behind it are, too, so the
+    /// server sees them in order.
+    pub retry_window: usize,
+    /// Most bytes of events that wait for a connection, all namespaces together. Default 1 000 000.
+    /// Further events are refused.
+    pub max_queued_bytes: usize,
+    /// How long an event may wait for a connection. Default none: for ever, as in JavaScript.
+    pub max_queue_age: Option<Duration>,
+    /// How many events per second leave the queue after a connection is back. Default 0: all at
+    /// once.
+    pub drain_per_second: u32,
+    /// Most events that wait for an acknowledgement, for each namespace. Default 10 000.
+    pub max_in_flight: usize,
+    /// Largest body of a response, in bytes. Default 64 MiB: genuine servers put everything that
+    /// waits into one poll.
+    pub max_body_bytes: usize,
+    /// Largest websocket message, in bytes. Default 64 MiB.
+    pub max_message_bytes: usize,
+    /// Most packets in one body. Default 100 000.
+    pub max_packets_per_payload: usize,
+    /// Most bytes of events that arrive before the namespace is connected (a server that recovers
+    /// a session sends them first), for each namespace. Default 10 000 000.
+    pub max_early_bytes: usize,
+    /// Most bytes of all cookies. Default 16 KiB. Further cookies are ignored.
+    pub max_cookie_bytes: usize,
+    /// Most redirects of one handshake. Default 3. Only redirects to the same host are followed.
+    pub max_redirects: u32,
+    /// Most namespaces. Default 100.
+    pub max_namespaces: usize,
+    /// How long an idle connection of HTTP is used again. Default 4 s, because Node's servers close
+    /// such connections after 5 s.
+    pub max_idle: Duration,
+    /// Limits of packets.
+    pub packet: socket::text::Limits,
+    /// The parser of Socket.IO packets. Default none, which is the standard wire.
+    pub parser: Option<Arc<dyn PacketParser>>,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            transports: vec![Transport::Polling, Transport::WebSocket],
+            upgrade: true,
+            remember_upgrade: false,
+            try_all_transports: false,
+            generation: Generation::default(),
+            headers: Vec::new(),
+            query: Vec::new(),
+            provider: false,
+            on_refused: OnRefused::default(),
+            connect_timeout: Duration::from_secs(20),
+            upgrade_timeout: Duration::from_secs(10),
+            upgrade_pause: Duration::from_secs(600),
+            close_timeout: Duration::from_secs(2),
+            wake_timeout: Duration::from_secs(3),
+            clock_jump: Duration::from_secs(5),
+            max_silence: None,
+            reconnection: true,
+            reconnection_delay: Duration::from_secs(1),
+            reconnection_delay_max: Duration::from_secs(5),
+            randomization_factor: 0.5,
+            reconnection_attempts: None,
+            max_attempts_per_minute: 60,
+            max_retry_after: Duration::from_secs(60),
+            close_with_last: true,
+            ack_timeout: Duration::from_secs(30),
+            retries: 0,
+            retry_window: 1,
+            max_queued_bytes: 1_000_000,
+            max_queue_age: None,
+            drain_per_second: 0,
+            max_in_flight: 10_000,
+            max_body_bytes: 64 << 20,
+            max_message_bytes: 64 << 20,
+            max_packets_per_payload: 100_000,
+            max_early_bytes: 10_000_000,
+            max_cookie_bytes: 16 * 1024,
+            max_redirects: 3,
+            max_namespaces: 100,
+            max_idle: Duration::from_secs(4),
+            packet: socket::text::Limits::default(),
+            parser: None,
+        }
+    }
+}
+
+setters!(ClientConfig {
+    transports: Vec<Transport>,
+    upgrade: bool,
+    remember_upgrade: bool,
+    try_all_transports: bool,
+    generation: Generation,
+    headers: Vec<(String, String)>,
+    query: Vec<(String, String)>,
+    provider: bool,
+    on_refused: OnRefused,
+    connect_timeout: Duration,
+    upgrade_timeout: Duration,
+    upgrade_pause: Duration,
+    close_timeout: Duration,
+    wake_timeout: Duration,
+    clock_jump: Duration,
+    max_silence: Option<Duration>,
+    reconnection: bool,
+    reconnection_delay: Duration,
+    reconnection_delay_max: Duration,
+    randomization_factor: f64,
+    reconnection_attempts: Option<u32>,
+    max_attempts_per_minute: usize,
+    max_retry_after: Duration,
+    close_with_last: bool,
+    ack_timeout: Duration,
+    retries: u32,
+    retry_window: usize,
+    max_queued_bytes: usize,
+    max_queue_age: Option<Duration>,
+    drain_per_second: u32,
+    max_in_flight: usize,
+    max_body_bytes: usize,
+    max_message_bytes: usize,
+    max_packets_per_payload: usize,
+    max_early_bytes: usize,
+    max_cookie_bytes: usize,
+    max_redirects: u32,
+    max_namespaces: usize,
+    max_idle: Duration,
+    packet: socket::text::Limits,
+} by hand { parser });
+
+impl ClientConfig {
+    /// Sets [`ClientConfig::parser`](#structfield.parser).
+    #[must_use]
+    pub fn parser(mut self, parser: impl PacketParser + 'static) -> Self {
+        self.parser = Some(Arc::new(parser));
+        self
+    }
+
+    /// Checks the settings. [`Client::new`](super::Client::new) does this, too.
+    ///
+    /// # Errors
+    ///
+    /// The first setting with which no client can work.
+    pub fn validate(&self) -> Result<(), ClientConfigError> {
+        use ClientConfigError as E;
+        if self.transports.is_empty() {
+            return Err(E::NoTransport);
+        }
+        if !(0.0..=1.0).contains(&self.randomization_factor) {
+            return Err(E::RandomizationFactor);
+        }
+        let times = [
+            ("connect_timeout", self.connect_timeout),
+            ("upgrade_timeout", self.upgrade_timeout),
+            ("close_timeout", self.close_timeout),
+            ("wake_timeout", self.wake_timeout),
+            ("clock_jump", self.clock_jump),
+            ("reconnection_delay", self.reconnection_delay),
+            ("ack_timeout", self.ack_timeout),
+        ];
+        if let Some((name, _)) = times.iter().find(|(_, time)| time.is_zero()) {
+            return Err(E::Zero(name));
+        }
+        if self.reconnection_delay_max < self.reconnection_delay {
+            return Err(E::DelayMax);
+        }
+        let counts = [
+            ("max_attempts_per_minute", self.max_attempts_per_minute),
+            ("retry_window", self.retry_window),
+            ("max_queued_bytes", self.max_queued_bytes),
+            ("max_in_flight", self.max_in_flight),
+            ("max_body_bytes", self.max_body_bytes),
+            ("max_message_bytes", self.max_message_bytes),
+            ("max_packets_per_payload", self.max_packets_per_payload),
+            ("max_namespaces", self.max_namespaces),
+        ];
+        match counts.iter().find(|(_, count)| *count == 0) {
+            Some((name, _)) => Err(E::Zero(name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Limits of responses.
+    pub(super) fn http(&self) -> http::Limits {
+        http::Limits::DEFAULT
+            .max_body_bytes(self.max_body_bytes)
+            .max_chunks(1_000_000)
+    }
+
+    /// Limits of websocket messages.
+    pub(super) fn websocket(&self) -> websocket::Limits {
+        websocket::Limits::default()
+            .max_frame_bytes(self.max_message_bytes)
+            .max_message_bytes(self.max_message_bytes)
+    }
+}
+
+/// Why a [`ClientConfig`] cannot work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientConfigError {
+    /// [`ClientConfig::transports`] is empty.
+    #[error("transports is empty: name polling, websocket or both")]
+    NoTransport,
+    /// [`ClientConfig::randomization_factor`] is not between 0 and 1.
+    #[error("randomization_factor is not between 0 and 1")]
+    RandomizationFactor,
+    /// [`ClientConfig::reconnection_delay_max`] is smaller than the delay.
+    #[error("reconnection_delay_max is smaller than reconnection_delay")]
+    DelayMax,
+    /// This setting is zero.
+    #[error("{0} is zero")]
+    Zero(&'static str),
+}

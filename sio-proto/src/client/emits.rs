@@ -1,0 +1,236 @@
+//! What the user sends: the queue, acknowledgements, and what is written next.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::event::{AckTicket, EmitId, NotSent, Outcome, SocketId};
+use super::manager::{Client, Stage};
+use super::session::Packed;
+use super::socket::{Emit, Entry, Event, Offline, Pending, Receipts};
+use crate::engine::Revision;
+use crate::socket::text::Encoder;
+use crate::socket::{self, Args, Packet, is_reserved_event};
+use crate::{Time, codec, engine};
+
+/// Why an event was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The client was closed, or there is no such namespace.
+    #[error("the client was closed")]
+    Closed,
+    /// The name is one of [`RESERVED_EVENTS`](crate::socket::RESERVED_EVENTS).
+    #[error("reserved event name")]
+    ReservedEvent,
+    /// The queue has no room for it
+    /// ([`ClientConfig::max_queued_bytes`](super::ClientConfig::max_queued_bytes)).
+    #[error("the queue is full")]
+    QueueFull,
+    /// Too many events wait for acknowledgements
+    /// ([`ClientConfig::max_in_flight`](super::ClientConfig::max_in_flight)).
+    #[error("too many events wait for acknowledgements")]
+    TooManyInFlight,
+    /// The namespace is not connected, and the event must not wait ([`Offline::Reject`]).
+    #[error("not connected")]
+    NotConnected,
+}
+
+impl Client {
+    /// Sends an event, or puts it into the queue. How it ends is told once by
+    /// [`Delivery::Receipt`](super::Delivery::Receipt).
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError`]. Then there is no receipt.
+    pub fn emit(&mut self, now: Time, socket: SocketId, emit: Emit) -> Result<EmitId, EmitError> {
+        let at = socket.0 as usize;
+        let Some(place) = self.sockets.get(at).filter(|_| !self.closed) else {
+            return Err(EmitError::Closed);
+        };
+        if is_reserved_event(&emit.name) {
+            return Err(EmitError::ReservedEvent);
+        }
+        let is_connected = place.is_connected();
+        if emit.offline == Offline::Reject && !is_connected {
+            return Err(EmitError::NotConnected);
+        }
+        let is_volatile = emit.offline == Offline::Volatile;
+        let retries = self.config.retries > 0 && !is_volatile;
+        let needs_ack = emit.ack || retries;
+        if needs_ack && place.unacknowledged() >= self.config.max_in_flight {
+            return Err(EmitError::TooManyInFlight);
+        }
+        let is_writable = is_connected && matches!(&self.stage, Stage::Session(session) if session.has_room());
+        let mut receipts = Receipts::new();
+        if is_volatile && !is_writable {
+            let id = EmitId(self.number());
+            receipts.push((id, Outcome::NotSent(NotSent::Volatile)));
+            self.report(receipts);
+            return Ok(id);
+        }
+        let key = match emit.offline {
+            Offline::Newest(key) => Some(key),
+            Offline::Queue | Offline::Reject | Offline::Volatile => None,
+        };
+        if key.is_some() {
+            self.sockets[at].remove(NotSent::Replaced, &mut receipts, |event| event.key == key);
+        }
+        let timeout = emit.timeout.unwrap_or(self.config.ack_timeout);
+        let age = self.config.max_queue_age;
+        let deadline = [age, (emit.ack && !retries).then_some(timeout)]
+            .into_iter()
+            .flatten()
+            .min();
+        let event = Event {
+            emit: EmitId(self.number()),
+            name: emit.name,
+            args: emit.args,
+            since: now,
+            wants_ack: emit.ack,
+            timeout,
+            key,
+            retries,
+            tries: 0,
+            buffered: !is_connected,
+            deadline: deadline.map(|deadline| now + deadline),
+        };
+        let held: usize = self.sockets.iter().map(|socket| socket.held_bytes).sum();
+        let waits = !is_writable || held > 0;
+        if waits && held + event.bytes() > self.config.max_queued_bytes {
+            self.report(receipts);
+            return Err(EmitError::QueueFull);
+        }
+        let id = event.emit;
+        self.sockets[at].push(Entry::Event(event));
+        self.report(receipts);
+        self.settle(now);
+        Ok(id)
+    }
+
+    /// Answers an event of the server. Returns false if the connection on which it came has ended:
+    /// nothing is sent then.
+    pub fn answer(&mut self, now: Time, ticket: AckTicket, args: Args) -> bool {
+        let number = self.number();
+        let Some(socket) = self.sockets.get_mut(ticket.socket.0 as usize) else {
+            return false;
+        };
+        if self.closed || !socket.is_connected() || socket.connection != ticket.connection {
+            return false;
+        }
+        let id = ticket.id;
+        socket.push(Entry::Answer { number, id, args });
+        self.settle(now);
+        true
+    }
+
+    /// The events of a namespace that wait to be written, in their order.
+    pub fn pending(&self, socket: SocketId) -> impl Iterator<Item = Pending<'_>> {
+        self.sockets
+            .get(socket.0 as usize)
+            .into_iter()
+            .flat_map(|socket| socket.pending())
+    }
+
+    /// Takes an event out of the queue. Returns false if it does not wait there.
+    pub fn remove_pending(&mut self, emit: EmitId) -> bool {
+        let mut receipts = Receipts::new();
+        for socket in &mut self.sockets {
+            socket.remove(NotSent::Removed, &mut receipts, |event| event.emit == emit);
+        }
+        let found = !receipts.is_empty();
+        self.report(receipts);
+        found
+    }
+
+    /// Takes all events of a namespace out of the queue.
+    pub fn clear_pending(&mut self, socket: SocketId) {
+        let mut receipts = Receipts::new();
+        if let Some(socket) = self.sockets.get_mut(socket.0 as usize) {
+            socket.remove(NotSent::Removed, &mut receipts, |_| true);
+        }
+        self.report(receipts);
+    }
+
+    /// Writes what the transport takes: packets of all namespaces, in the order of their emits.
+    pub(super) fn flush(&mut self, now: Time) {
+        self.drain_at = self.drain_at.filter(|time| now < *time);
+        loop {
+            while matches!(&self.stage, Stage::Session(session) if session.has_room()) {
+                let Some(at) = self.next_socket(now) else { break };
+                self.take_from(now, at);
+            }
+            let wrote = self.with_session(now, |session, cx| session.pump(cx));
+            if wrote != Some(true) {
+                break;
+            }
+        }
+    }
+
+    fn next_socket(&self, now: Time) -> Option<usize> {
+        let may_drain = self.may_drain(now);
+        let connected = self
+            .sockets
+            .iter()
+            .enumerate()
+            .filter(|(_, socket)| socket.is_connected());
+        let numbers = connected.filter_map(|(at, socket)| Some((socket.next_number(&self.config, may_drain)?, at)));
+        numbers.min().map(|(_, at)| at)
+    }
+
+    fn may_drain(&self, now: Time) -> bool {
+        self.drain_at.is_none_or(|time| time <= now)
+    }
+
+    fn take_from(&mut self, now: Time, at: usize) -> bool {
+        let may_drain = self.may_drain(now);
+        let mut receipts = Receipts::new();
+        let taken = self.sockets[at].take(now, &self.config, may_drain, &mut receipts);
+        self.report(receipts);
+        let Some((packet, buffered)) = taken else { return false };
+        if buffered && self.config.drain_per_second > 0 {
+            self.drain_at = Some(now + Duration::from_secs(1) / self.config.drain_per_second);
+        }
+        self.send_packet(&packet);
+        true
+    }
+
+    /// Writes all that a namespace may still write, because it is about to leave.
+    pub(super) fn flush_socket(&mut self, now: Time, at: usize) {
+        while self.take_from(now, at) {}
+    }
+
+    /// Gives a packet to the session.
+    pub(super) fn send_packet(&mut self, packet: &Packet) {
+        let packed = self.encode(packet);
+        if let Stage::Session(session) = &mut self.stage {
+            packed.into_iter().for_each(|packed| session.send(packed));
+        }
+    }
+
+    /// A packet as messages of the transport. A packet that the parser cannot write is none.
+    fn encode(&mut self, packet: &Packet) -> Vec<Packed> {
+        let revision = self.revision;
+        if let Some(parser) = &self.config.parser {
+            self.buffer.clear();
+            let frames = codec::assemble(&**parser, packet, revision, usize::MAX, &mut self.buffer);
+            let Ok((first, more)) = frames else { return Vec::new() };
+            let packed = |frame: crate::Frame| match frame.is_binary() {
+                true => Packed::Binary(Bytes::copy_from_slice(engine::frames::data(revision, &frame))),
+                false => Packed::Text(frame.payload_bytes()),
+            };
+            return first.into_iter().chain(more).map(packed).collect();
+        }
+        let encoder = Encoder::new(match revision {
+            Revision::V4 => socket::Revision::Five,
+            Revision::V3 => socket::Revision::Four,
+        });
+        let mut text = BytesMut::new();
+        text.put_u8(b'4');
+        encoder.packet(&mut text, packet);
+        let attachments = packet.args().map(|args| &args.attachments[..]).unwrap_or_default();
+        let attachments = attachments.iter().cloned().map(Packed::Binary);
+        [Packed::Text(text.freeze())].into_iter().chain(attachments).collect()
+    }
+}

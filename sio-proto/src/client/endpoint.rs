@@ -1,0 +1,192 @@
+//! Where the server is. The path of HTTP and the namespace are different things: an [`Endpoint`]
+//! has the first, and a socket has the second.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+
+/// Host, port, TLS and path of a server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    pub(super) tls: bool,
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) path: String,
+}
+
+/// Why a text is no URL of a server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// The scheme is missing or is another one.
+    #[error("a URL starts with http://, https://, ws:// or wss://")]
+    Scheme,
+    /// The host is missing, or has characters that no host has.
+    #[error("the URL has no valid host")]
+    Host,
+    /// The port is not a number from 1 to 65535.
+    #[error("the URL has no valid port")]
+    Port,
+    /// The URL has a path. JavaScript's client takes it as a namespace, others take it as the path
+    /// of HTTP.
+    #[error(
+        "the URL has the path `{0}`: leave it out. If it is a namespace, connect to `{0}` as a namespace. If \
+             the server is mounted there, set it with `Endpoint::with_path`"
+    )]
+    Path(String),
+    /// The URL has a query, a fragment or a user.
+    #[error("the URL has a query, a fragment or a user: set the query and headers in the settings")]
+    Extra,
+}
+
+impl Endpoint {
+    /// Reads `scheme://host[:port]`, with the path `/socket.io/`.
+    ///
+    /// ```
+    /// use sio_proto::client::{Endpoint, UrlError};
+    ///
+    /// let endpoint = Endpoint::parse("wss://chat.example")?;
+    /// assert_eq!((endpoint.host(), endpoint.port(), endpoint.is_tls()), ("chat.example", 443, true));
+    /// assert_eq!(Endpoint::parse("http://a/chat"), Err(UrlError::Path("/chat".into())));
+    /// # Ok::<(), UrlError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`UrlError`].
+    pub fn parse(url: &str) -> Result<Self, UrlError> {
+        let (scheme, rest) = url.split_once("://").ok_or(UrlError::Scheme)?;
+        let tls = match scheme {
+            "http" | "ws" => false,
+            "https" | "wss" => true,
+            _ => return Err(UrlError::Scheme),
+        };
+        if rest.contains(['?', '#', '@']) {
+            return Err(UrlError::Extra);
+        }
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        if !matches!(path, "" | "/") {
+            return Err(UrlError::Path(path.to_owned()));
+        }
+        let after_brackets = authority.rfind(']').map_or(0, |at| at + 1);
+        let (host, port) = match authority[after_brackets..].rfind(':') {
+            Some(colon) => {
+                let (host, port) = authority.split_at(after_brackets + colon);
+                let port = port[1..].parse().ok().filter(|port| *port != 0);
+                (host, port.ok_or(UrlError::Port)?)
+            }
+            None => (authority, if tls { 443 } else { 80 }),
+        };
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~[]:%".contains(&byte);
+        if host.is_empty() || !host.bytes().all(is_host) || host.contains(':') && !host.starts_with('[') {
+            return Err(UrlError::Host);
+        }
+        Ok(Self {
+            tls,
+            host: host.to_owned(),
+            port,
+            path: "/socket.io/".to_owned(),
+        })
+    }
+
+    /// The same server with another path of HTTP. Default `/socket.io/`. A `/` is added in front if
+    /// it is missing; the path is used as it is otherwise.
+    #[must_use]
+    pub fn with_path(mut self, path: &str) -> Self {
+        self.path = match path.starts_with('/') {
+            true => path.to_owned(),
+            false => format!("/{path}"),
+        };
+        self
+    }
+
+    /// The name or address of the host. An IPv6 address has its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether the connection is encrypted.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// The value of `Host`.
+    pub(super) fn authority(&self) -> String {
+        match (self.tls, self.port) {
+            (false, 80) | (true, 443) => self.host.clone(),
+            _ => format!("{}:{}", self.host, self.port),
+        }
+    }
+
+    /// The endpoint that a redirect of this endpoint leads to: the same host, encrypted if this one
+    /// is, with the path up to the query. Everything else is refused.
+    pub(super) fn redirected(&self, location: &str) -> Option<Self> {
+        let without_query = location.split(['?', '#']).next().unwrap_or_default();
+        if without_query.starts_with('/') && !without_query.starts_with("//") {
+            return Some(self.clone().with_path(without_query));
+        }
+        let (scheme, rest) = without_query.split_once("://")?;
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let to = Self::parse(&format!("{scheme}://{authority}")).ok()?;
+        let is_safe = to.host.eq_ignore_ascii_case(&self.host) && (to.tls || !self.tls);
+        is_safe.then(|| to.with_path(path))
+    }
+}
+
+impl core::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    /// Client C16.
+    #[test]
+    fn a_path_is_an_error_that_says_what_to_do() {
+        let error = Endpoint::parse("http://localhost:3000/chat").unwrap_err();
+        assert_eq!(error, UrlError::Path("/chat".to_owned()));
+        assert!(error.to_string().contains("with_path"), "{error}");
+        assert!(Endpoint::parse("http://localhost:3000/").is_ok());
+        for (url, error) in [
+            ("localhost:3000", UrlError::Scheme),
+            ("ftp://a", UrlError::Scheme),
+            ("http://", UrlError::Host),
+            ("http://a b", UrlError::Host),
+            ("http://::1", UrlError::Host),
+            ("http://a:0", UrlError::Port),
+            ("http://a:65536", UrlError::Port),
+            ("http://a?x=1", UrlError::Extra),
+            ("http://u@a", UrlError::Extra),
+        ] {
+            assert_eq!(Endpoint::parse(url), Err(error), "{url}");
+        }
+        let six = Endpoint::parse("https://[::1]:8443").unwrap();
+        assert_eq!((six.host(), six.port()), ("[::1]", 8443));
+        assert_eq!(six.authority(), "[::1]:8443");
+    }
+
+    #[test]
+    fn redirects_stay_at_the_host_and_never_lose_tls() {
+        let plain = Endpoint::parse("http://a").unwrap();
+        assert_eq!(plain.redirected("/x/?EIO=4").unwrap().path, "/x/");
+        let secure = plain.redirected("https://A/socket.io/?EIO=4").unwrap();
+        assert!(secure.tls && secure.port == 443);
+        for refused in ["http://b/", "//b/", "ftp://a/", "x"] {
+            assert_eq!(plain.redirected(refused), None, "{refused}");
+        }
+        assert_eq!(secure.redirected("http://a/"), None);
+    }
+}

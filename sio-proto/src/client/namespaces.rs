@@ -1,0 +1,371 @@
+//! The packets of Socket.IO: namespaces are connected, refused and left, events and
+//! acknowledgements arrive (docs/protocol/socket-io.md §3 to §6).
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytestring::ByteString;
+use serde::Deserialize;
+
+use super::config::{Generation, OnRefused};
+use super::event::{
+    AckTicket, ClientError, Delivery, DisconnectReason, ErrorClass, Output, Question, Recovery, SocketId,
+};
+use super::manager::{Client, Stage};
+use super::session::End;
+use super::socket::{Receipts, Socket, SocketState};
+use crate::codec::{self, Parsed};
+use crate::engine::{EngineMessage, Revision};
+use crate::socket::{self, Args, Packet, Role};
+use crate::{Time, json};
+
+/// The payload of a CONNECT from a server of revision 5.
+#[derive(Deserialize)]
+struct Welcome {
+    sid: Option<String>,
+    pid: Option<String>,
+}
+
+/// The message that socket.io-client has for this case.
+const OLD_SERVER: &str = "It seems you are trying to reach a Socket.IO server in v2.x with a v3.x client, but they are \
+                          not compatible";
+
+impl Client {
+    /// Makes a packet of a message, and acts on it.
+    pub(super) fn handle_message(&mut self, now: Time, message: EngineMessage) {
+        match self.decode(message) {
+            Ok(None) => {}
+            Ok(Some(packet)) => self.handle_packet(now, packet),
+            Err(error) => self.break_off(now, &error),
+        }
+    }
+
+    fn decode(&mut self, message: EngineMessage) -> Result<Option<Packet>, String> {
+        let limits = &self.config.packet;
+        let text = |error: &dyn core::fmt::Display| alloc::format!("{error}");
+        let (revision, engine) = match self.revision {
+            Revision::V4 => (socket::Revision::Five, Revision::V4),
+            Revision::V3 => (socket::Revision::Four, Revision::V3),
+        };
+        let packet = match (&self.config.parser, message) {
+            (None, EngineMessage::Text(message)) => {
+                let packet = self.reassembly.handle_text(message, revision, Role::Client, limits);
+                packet.map_err(|error| text(&error))
+            }
+            (None, EngineMessage::Binary(bytes)) => {
+                let packet = self.reassembly.handle_binary(bytes, limits);
+                packet.map_err(|error| text(&error))
+            }
+            (Some(parser), message) => match codec::parse(&**parser, message, engine, limits) {
+                Ok(Parsed::Packet(packet)) => Ok(Some(packet)),
+                Ok(Parsed::Nothing) => Ok(None),
+                Ok(Parsed::Part(part)) => {
+                    let packet = self.reassembly.handle_part(part, &**parser, limits);
+                    packet.map_err(|error| text(&error))
+                }
+                Err(error) => Err(text(&error)),
+            },
+        };
+        self.reassembly.keep();
+        packet
+    }
+
+    fn break_off(&mut self, now: Time, message: &str) {
+        let end = End::new(DisconnectReason::ParseError, ErrorClass::Protocol, message);
+        self.with_session(now, |session, cx| session.end(end, cx));
+    }
+
+    fn handle_packet(&mut self, now: Time, packet: Packet) {
+        let namespace = packet.namespace();
+        let Some(at) = self.sockets.iter().position(|socket| socket.namespace == *namespace) else {
+            return; // genuine clients ignore other namespaces, too
+        };
+        let state = self.sockets[at].state;
+        match packet {
+            Packet::Connect { payload, .. } => self.handle_connect(now, at, payload),
+            Packet::ConnectError { payload, .. } => self.handle_refusal(now, at, &payload),
+            Packet::Event { .. } if state == SocketState::Connecting => self.keep_early(now, at, packet),
+            Packet::Event { .. } if state == SocketState::Connected => self.deliver(at, packet),
+            Packet::Ack { id, args, .. } if state == SocketState::Connected => {
+                let mut receipts = Receipts::new();
+                self.sockets[at].acknowledge(id, args, &mut receipts);
+                self.report(receipts);
+            }
+            Packet::Disconnect { .. } if self.sockets[at].is_connected() => {
+                self.drop_socket(at, DisconnectReason::Server);
+                self.close_if_unused(now);
+            }
+            Packet::Event { .. } | Packet::Ack { .. } | Packet::Disconnect { .. } => {}
+        }
+    }
+
+    /// Sends CONNECT for a namespace on the open connection, perhaps after a question.
+    pub(super) fn join(&mut self, now: Time, at: usize) {
+        if !self.config.provider {
+            return self.send_connect(at);
+        }
+        let question = self.number();
+        let until = now + self.config.connect_timeout;
+        self.sockets[at].state = SocketState::Asking { question, until };
+        self.outputs.push_back(Output::CredentialsWanted(Question {
+            id: question,
+            attempt: self.sockets[at].refusals,
+            socket: Some(SocketId(at as u32)),
+            last_error: self.last_error.clone(),
+        }));
+    }
+
+    /// Sends CONNECT.
+    pub(super) fn send_connect(&mut self, at: usize) {
+        let socket = &mut self.sockets[at];
+        socket.state = SocketState::Connecting;
+        if core::mem::replace(&mut socket.answer_due, true) {
+            return; // the answer to the CONNECT before is still due, and will do
+        }
+        let namespace = socket.namespace.clone();
+        let auth = socket.provided.as_ref().or(socket.auth.as_ref());
+        let packet = match self.revision {
+            // The server connects `/` by itself, once.
+            Revision::V3 if namespace == "/" && !socket.was_answered => return,
+            Revision::V3 => Packet::Connect {
+                namespace,
+                query: auth.and_then(|auth| query_of(auth)),
+                payload: None,
+            },
+            Revision::V4 => Packet::Connect {
+                namespace,
+                query: None,
+                payload: payload_of(socket, auth),
+            },
+        };
+        self.send_packet(&packet);
+    }
+
+    fn handle_connect(&mut self, now: Time, at: usize, payload: Option<ByteString>) {
+        let Stage::Session(session) = &self.stage else { return };
+        let welcome = payload
+            .as_deref()
+            .and_then(|payload| serde_json::from_str::<Welcome>(payload).ok());
+        let socket = &mut self.sockets[at];
+        socket.answer_due = false;
+        socket.was_answered = true;
+        match socket.state {
+            SocketState::Connecting => {}
+            // The user has left while the CONNECT was on its way.
+            SocketState::Idle => {
+                let namespace = socket.namespace.clone();
+                return self.send_packet(&Packet::Disconnect { namespace });
+            }
+            SocketState::Wanted | SocketState::Asking { .. } | SocketState::Connected => return,
+        }
+        let (sid, pid): (ByteString, Option<ByteString>) = match (self.revision, welcome) {
+            (Revision::V3, _) if socket.namespace == "/" => (session.sid.as_str().into(), None),
+            (Revision::V3, _) => (alloc::format!("{}#{}", socket.namespace, session.sid).into(), None),
+            (Revision::V4, Some(Welcome { sid: Some(sid), pid })) => (sid.into(), pid.map(ByteString::from)),
+            (Revision::V4, _) => return self.meet_old_server(now, at),
+        };
+        let recovery = match (&socket.pid, &pid) {
+            (None, _) => Recovery::New,
+            (Some(held), Some(pid)) if held == pid => Recovery::Recovered,
+            (Some(_), _) => Recovery::Lost,
+        };
+        if recovery != Recovery::Recovered {
+            socket.offset = None;
+        }
+        socket.state = SocketState::Connected;
+        socket.refusals = 0;
+        socket.connection += 1;
+        (socket.sid, socket.pid) = (sid.clone(), pid);
+        socket.early_bytes = 0;
+        for packet in core::mem::take(&mut socket.early) {
+            self.deliver(at, packet);
+        }
+        self.outputs.push_back(Output::Delivery(Delivery::Connect {
+            socket: SocketId(at as u32),
+            sid,
+            recovery,
+        }));
+    }
+
+    /// A CONNECT without an id: only servers of 1.x and 2.x send it.
+    fn meet_old_server(&mut self, now: Time, at: usize) {
+        if self.config.generation == Generation::Auto && !self.changed_revision {
+            let end = End::new(DisconnectReason::ParseError, ErrorClass::Protocol, OLD_SERVER);
+            let other_revision = true;
+            self.with_session(now, |session, cx| session.end(End { other_revision, ..end }, cx));
+            return;
+        }
+        self.refuse(at, ClientError::new(ErrorClass::Protocol, OLD_SERVER));
+        self.close_if_unused(now);
+    }
+
+    /// The server does not let the client into the namespace.
+    fn handle_refusal(&mut self, now: Time, at: usize, payload: &ByteString) {
+        let socket = &mut self.sockets[at];
+        socket.answer_due = false;
+        socket.was_answered = true;
+        if socket.state != SocketState::Connecting {
+            return;
+        }
+        let error = refusal_of(payload, self.revision);
+        socket.refusals += 1;
+        let asks = self.config.provider && self.config.on_refused == OnRefused::AskOnce;
+        if asks && socket.refusals == 1 {
+            self.last_error = Some(error);
+            return self.join(now, at);
+        }
+        self.refuse(at, error);
+        self.close_if_unused(now);
+    }
+
+    /// The namespace does not connect, and the user is told once.
+    pub(super) fn refuse(&mut self, at: usize, error: ClientError) {
+        let socket = &mut self.sockets[at];
+        socket.state = SocketState::Idle;
+        socket.early.clear();
+        socket.early_bytes = 0;
+        self.outputs.push_back(Output::Delivery(Delivery::ConnectError {
+            socket: SocketId(at as u32),
+            error,
+        }));
+    }
+
+    /// The user leaves the namespace.
+    pub(super) fn leave(&mut self, now: Time, at: usize) {
+        if self.sockets[at].is_connected() {
+            self.flush_socket(now, at);
+            let namespace = self.sockets[at].namespace.clone();
+            self.send_packet(&Packet::Disconnect { namespace });
+            self.drop_socket(at, DisconnectReason::Client);
+        }
+        let socket = &mut self.sockets[at];
+        socket.state = SocketState::Idle;
+        (socket.pid, socket.offset) = (None, None);
+    }
+
+    /// The namespace is disconnected, and does not come back by itself.
+    fn drop_socket(&mut self, at: usize, reason: DisconnectReason) {
+        let mut receipts = Receipts::new();
+        let socket = &mut self.sockets[at];
+        socket.lose(&mut receipts);
+        socket.state = SocketState::Idle;
+        (socket.pid, socket.offset) = (None, None);
+        self.report(receipts);
+        self.outputs.push_back(Output::Delivery(Delivery::Disconnect {
+            socket: SocketId(at as u32),
+            reason,
+        }));
+    }
+
+    /// An event that came before the CONNECT of its namespace waits for it. If the connection ends
+    /// before, it is dropped: the server sends it again, because its offset was not taken.
+    fn keep_early(&mut self, now: Time, at: usize, mut packet: Packet) {
+        let socket = &mut self.sockets[at];
+        socket.early_bytes += packet.bytes() + size_of::<Packet>();
+        if socket.early_bytes > self.config.max_early_bytes {
+            return self.break_off(now, "too many events before the namespace was connected");
+        }
+        packet.keep();
+        socket.early.push(packet);
+    }
+
+    fn deliver(&mut self, at: usize, packet: Packet) {
+        let Packet::Event { name, id, args, .. } = packet else {
+            return;
+        };
+        let (place, socket) = (SocketId(at as u32), &mut self.sockets[at]);
+        if socket.pid.is_some()
+            && id.is_none()
+            && let Some(offset) = offset_of(&args)
+        {
+            socket.offset = Some(offset);
+        }
+        let connection = socket.connection;
+        let ack = id.map(|id| AckTicket {
+            socket: place,
+            connection,
+            id,
+        });
+        self.outputs.push_back(Output::Delivery(Delivery::Event {
+            socket: place,
+            name,
+            args,
+            ack,
+        }));
+    }
+}
+
+/// The longest offset that is kept. It is sent back in each CONNECT.
+const MAX_OFFSET_BYTES: usize = 256;
+
+/// The last argument, if it is a string (docs/protocol/socket-io.md §6).
+fn offset_of(args: &Args) -> Option<ByteString> {
+    if !args.json.ends_with('"') {
+        return None;
+    }
+    let last = args.iter().last()?;
+    let is_offset = last.starts_with('"') && last.len() <= MAX_OFFSET_BYTES;
+    is_offset.then(|| ByteString::from(&*json::unescape(last)))
+}
+
+/// The payload of a CONNECT: what the server needs to recover the client, then the `auth`.
+fn payload_of(socket: &Socket, auth: Option<&ByteString>) -> Option<ByteString> {
+    let Some(pid) = &socket.pid else {
+        return auth.cloned();
+    };
+    let mut out = bytes::BytesMut::new();
+    out.extend_from_slice(b"{\"pid\":");
+    json::write_string(&mut out, pid);
+    if let Some(offset) = &socket.offset {
+        out.extend_from_slice(b",\"offset\":");
+        json::write_string(&mut out, offset);
+    }
+    let members = auth.and_then(|auth| auth.trim_ascii().strip_prefix('{'));
+    match members.map(str::trim_ascii_start) {
+        Some(members) if members != "}" => {
+            out.extend_from_slice(b",");
+            out.extend_from_slice(members.as_bytes());
+        }
+        _ => out.extend_from_slice(b"}"),
+    }
+    ByteString::try_from(out.freeze()).ok()
+}
+
+/// The members of an `auth` as a query, for servers that know no `auth`.
+fn query_of(auth: &str) -> Option<ByteString> {
+    let members: serde_json::Map<String, serde_json::Value> = serde_json::from_str(auth).ok()?;
+    let pairs = members.iter().map(|(key, value)| {
+        let text = match value {
+            serde_json::Value::String(text) => text.clone(),
+            other => alloc::format!("{other}"),
+        };
+        let mut pair = String::new();
+        super::session::put_encoded(&mut pair, key);
+        pair.push('=');
+        super::session::put_encoded(&mut pair, &text);
+        pair
+    });
+    let query = pairs.collect::<Vec<_>>().join("&");
+    (!query.is_empty()).then(|| query.into())
+}
+
+/// What a CONNECT_ERROR says.
+fn refusal_of(payload: &ByteString, revision: Revision) -> ClientError {
+    let mut error = ClientError::new(ErrorClass::Refused, "");
+    match serde_json::from_str::<serde_json::Value>(payload) {
+        Ok(serde_json::Value::String(message)) => {
+            error.message = message.into();
+            error.data = (revision == Revision::V3).then(|| payload.clone());
+        }
+        Ok(serde_json::Value::Object(object)) => {
+            let message = object.get("message").and_then(|message| message.as_str());
+            error.message = message.unwrap_or_default().into();
+            error.data = match revision {
+                Revision::V4 => object.get("data").map(|data| alloc::format!("{data}").into()),
+                Revision::V3 => Some(payload.clone()),
+            };
+        }
+        _ => error.data = Some(payload.clone()),
+    }
+    error
+}

@@ -1,0 +1,231 @@
+//! HTTP long polling: one GET that waits, and one POST at a time (docs/protocol/engine-io.md §4).
+
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+
+use super::{Context, End, Packed, Session};
+use crate::client::config::Transport;
+use crate::client::event::{DisconnectReason, ErrorClass};
+use crate::client::line::Purpose;
+use crate::engine::{Packet, PayloadError, Revision, payload, payload_v3};
+use crate::http::{Method, Response};
+
+/// How much base64 and separators add to a packet, at most.
+fn posted_len(packed: &Packed) -> usize {
+    match packed {
+        Packed::Text(text) => text.len() + 12,
+        Packed::Binary(bytes) => bytes.len().div_ceil(3) * 4 + 16,
+    }
+}
+
+impl Session {
+    /// Begins a GET.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
+        self.request(Purpose::Get, None, cx);
+    }
+
+    /// Begins a POST of the first packets that fit into what the server accepts. A packet that is
+    /// too large alone goes alone.
+    pub(super) fn post(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut body = BytesMut::new();
+        let mut size = 0;
+        while let Some(packed) = self.outgoing.front() {
+            size += posted_len(packed);
+            if !body.is_empty() && size > self.max_payload {
+                break;
+            }
+            let is_first = body.is_empty();
+            if let Some(packed) = self.take_outgoing() {
+                put_packet(&mut body, self.revision, is_first, &packed);
+            }
+        }
+        self.request(Purpose::Post, Some(&body), cx);
+        true
+    }
+
+    fn request(&mut self, purpose: Purpose, body: Option<&[u8]>, cx: &mut Context<'_>) {
+        let stale = |line: &crate::client::line::Line| {
+            line.purpose == purpose && line.idle_since + cx.config.max_idle <= cx.now
+        };
+        if let Some(link) = self.lines.iter().find(|line| stale(line)).map(|line| line.link) {
+            self.close_lines(cx, |line| line.link == link);
+        }
+        let at = self.lines.iter().position(|line| line.purpose == purpose);
+        let method = match body {
+            None => Method::Get,
+            Some(_) => Method::Post,
+        };
+        let own: &[(&str, &str)] = match body {
+            None => &[("Accept", "*/*")],
+            Some(_) => &[("Accept", "*/*"), ("Content-Type", "text/plain;charset=UTF-8")],
+        };
+        let mut bytes = BytesMut::new();
+        if let Err(error) = self.put_request(&mut bytes, method, Transport::Polling, own, body, cx) {
+            let message = alloc::format!("the request cannot be written: {error}");
+            let end = End::new(DisconnectReason::TransportError, ErrorClass::Protocol, &message);
+            return self.end(end, cx);
+        }
+        let at = at.unwrap_or_else(|| self.add_line(purpose, cx));
+        if let Some(line) = self.lines.get_mut(at) {
+            line.ask(method, None);
+        }
+        self.write(at, bytes, cx);
+    }
+
+    pub(super) fn handle_response(&mut self, purpose: Purpose, response: Response, cx: &mut Context<'_>) {
+        let endpoint = &self.opening.endpoint;
+        cx.jar
+            .store(cx.now, &response.headers, &endpoint.host, cx.config.max_cookie_bytes);
+        match response.keep_alive {
+            true => self
+                .lines
+                .iter_mut()
+                .filter(|line| line.purpose == purpose)
+                .for_each(|line| line.idle_since = cx.now),
+            false => self.close_lines(cx, |line| line.purpose == purpose),
+        }
+        if response.status != 200 {
+            match purpose {
+                // The session may have gone already, so the status does not matter while it closes.
+                _ if self.closing.is_none() => {
+                    if !self.redirect(&response, cx) {
+                        let end = self.refused(&response, cx);
+                        self.fail(end, cx);
+                    }
+                    return;
+                }
+                Purpose::Get => return,
+                _ => {}
+            }
+        }
+        match purpose {
+            Purpose::Get => self.handle_poll(&response, cx),
+            _ if self.closing.is_some() && self.outgoing.is_empty() => self.end_closed(cx),
+            _ => {
+                self.pump(cx);
+            }
+        }
+        self.switch_if_paused(cx);
+    }
+
+    /// Follows the redirect of a handshake.
+    fn redirect(&mut self, response: &Response, cx: &mut Context<'_>) -> bool {
+        if self.opened || !matches!(response.status, 301 | 302 | 307 | 308) {
+            return false;
+        }
+        let location = response.headers.text("location").unwrap_or_default();
+        let Some(endpoint) = self.opening.endpoint.redirected(&location) else {
+            return false;
+        };
+        if self.redirects >= cx.config.max_redirects {
+            return false;
+        }
+        self.redirects += 1;
+        self.opening.endpoint = endpoint;
+        self.close_lines(cx, |_| true);
+        self.poll(cx);
+        true
+    }
+
+    fn handle_poll(&mut self, response: &Response, cx: &mut Context<'_>) {
+        let body = response.body.clone();
+        let max = cx.config.max_packets_per_payload;
+        let is_binary = response
+            .headers
+            .text("content-type")
+            .is_some_and(|kind| kind.trim().starts_with("application/octet-stream"));
+        match (self.revision, is_binary) {
+            (Revision::V3, true) => {
+                let mut packets = payload_v3::decode_binary(body, self.dialect, max);
+                while let Some(packet) = packets.next() {
+                    self.dialect = packets.dialect();
+                    if !self.take_packet(packet, cx) {
+                        return;
+                    }
+                }
+            }
+            (revision, _) => {
+                let Ok(text) = ByteString::try_from(body) else {
+                    return self.break_off("the body is not UTF-8", cx);
+                };
+                if !self.opened && self.speaks_other(&text) {
+                    let message = "the server speaks another revision of Engine.IO";
+                    let end = End::new(DisconnectReason::ParseError, ErrorClass::Protocol, message);
+                    return self.fail(
+                        End {
+                            other_revision: true,
+                            ..end
+                        },
+                        cx,
+                    );
+                }
+                if revision == Revision::V4 {
+                    for packet in payload::decode(text, max) {
+                        if !self.take_packet(packet, cx) {
+                            return;
+                        }
+                    }
+                } else {
+                    let mut packets = payload_v3::decode_text(text, self.dialect, max);
+                    while let Some(packet) = packets.next() {
+                        self.dialect = packets.dialect();
+                        if !self.take_packet(packet, cx) {
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+        if !self.opened {
+            return self.break_off("the server sent no open packet", cx);
+        }
+        let goes_on = !self.ended && !self.paused && self.closing.is_none();
+        if goes_on && self.transport == Transport::Polling {
+            self.poll(cx);
+        }
+    }
+
+    /// Whether the answer to a handshake has the form of the other revision: `97:0{…}` or `0{…}`.
+    fn speaks_other(&self, body: &str) -> bool {
+        let after_length = body.trim_start_matches(|c: char| c.is_ascii_digit());
+        match self.revision {
+            Revision::V4 => after_length.starts_with(":0{"),
+            Revision::V3 => body.starts_with("0{"),
+        }
+    }
+
+    /// Whether the next packet may be read.
+    fn take_packet(&mut self, packet: Result<Packet, PayloadError>, cx: &mut Context<'_>) -> bool {
+        match packet {
+            Ok(packet) => self.handle_packet(packet, cx),
+            Err(error) => self.break_off(&alloc::format!("{error}"), cx),
+        }
+        !self.ended
+    }
+}
+
+fn put_packet(body: &mut BytesMut, revision: Revision, is_first: bool, packed: &Packed) {
+    match revision {
+        Revision::V4 => {
+            if !is_first {
+                body.extend_from_slice(b"\x1e");
+            }
+            match packed {
+                Packed::Text(text) => body.extend_from_slice(text),
+                Packed::Binary(bytes) => crate::engine::packet::encode_base64(revision, bytes, body),
+            }
+        }
+        Revision::V3 => {
+            let mut writer = payload_v3::TextWriter::new(body);
+            match packed {
+                Packed::Text(text) => writer.text(text_of(text)),
+                Packed::Binary(bytes) => writer.binary(bytes),
+            }
+        }
+    }
+}
+
+/// The text of a packet, which was made of text.
+pub(super) fn text_of(bytes: &Bytes) -> &str {
+    core::str::from_utf8(bytes).unwrap_or_default()
+}

@@ -1,0 +1,142 @@
+//! The requests of a session: target, header fields, and what a refusal says.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt::Write;
+use core::time::Duration;
+
+use bytes::BytesMut;
+use bytestring::ByteString;
+use serde::Deserialize;
+
+use super::{Context, End, Session};
+use crate::client::config::Transport;
+use crate::client::event::{ClientError, DisconnectReason, ErrorClass};
+use crate::engine::Revision;
+use crate::http::{EncodeError, Method, Response, encode_request};
+
+/// The body of a refusal (docs/protocol/engine-io.md §4.5).
+#[derive(Deserialize)]
+struct Refusal {
+    code: Option<u64>,
+    message: Option<String>,
+}
+
+/// A body that is longer than this is not read as a refusal.
+const MAX_REFUSAL_BYTES: usize = 64 * 1024;
+
+impl Session {
+    /// Appends a request of this session to `out`.
+    pub(super) fn put_request(
+        &self,
+        out: &mut BytesMut,
+        method: Method,
+        transport: Transport,
+        own: &[(&str, &str)],
+        body: Option<&[u8]>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), EncodeError> {
+        let endpoint = &self.opening.endpoint;
+        let given = || cx.config.headers.iter().chain(&self.opening.credentials.headers);
+        let stored = cx.jar.header(cx.now, &endpoint.path, endpoint.tls);
+        let is_cookie = |name: &str| name.eq_ignore_ascii_case("cookie");
+        let cookies = given().filter(|(name, _)| is_cookie(name)).map(|(_, value)| &**value);
+        let cookies = stored
+            .as_deref()
+            .into_iter()
+            .chain(cookies)
+            .collect::<Vec<_>>()
+            .join("; ");
+        let mut headers: Vec<(&str, &str)> = own.to_vec();
+        let others = given().filter(|(name, _)| !is_cookie(name));
+        headers.extend(others.map(|(name, value)| (&**name, &**value)));
+        if !cookies.is_empty() {
+            headers.push(("Cookie", &cookies));
+        }
+        let host = endpoint.authority();
+        let target = self.target(transport, cx);
+        encode_request(out, method, &target, &host, &headers, body)
+    }
+
+    fn target(&self, transport: Transport, cx: &mut Context<'_>) -> String {
+        let revision = match self.revision {
+            Revision::V3 => '3',
+            Revision::V4 => '4',
+        };
+        let mut target = format!(
+            "{}?EIO={revision}&transport={}",
+            self.opening.endpoint.path,
+            transport.as_str()
+        );
+        if transport == Transport::Polling {
+            let mut random = [0; 8];
+            cx.entropy.fill(&mut random);
+            target.push_str("&t=");
+            target.extend(random.iter().map(|byte| {
+                let digit = u32::from(byte % 36);
+                char::from_digit(digit, 36).unwrap_or('0')
+            }));
+        }
+        if !self.sid.is_empty() {
+            put_parameter(&mut target, "sid", &self.sid);
+        }
+        for (key, value) in cx.config.query.iter().chain(&self.opening.credentials.query) {
+            put_parameter(&mut target, key, value);
+        }
+        target
+    }
+
+    /// What a response that is no success means.
+    pub(super) fn refused(&self, response: &Response, cx: &Context<'_>) -> End {
+        let class = match response.status {
+            401 | 403 | 407 => ErrorClass::Refused,
+            408 | 425 | 429 | 500.. => ErrorClass::Unreachable,
+            _ => ErrorClass::Protocol,
+        };
+        let is_short = response.body.len() <= MAX_REFUSAL_BYTES;
+        let said: Option<Refusal> = serde_json::from_slice(&response.body).ok().filter(|_| is_short);
+        let code = said.as_ref().and_then(|said| said.code);
+        let message = said.as_ref().and_then(|said| said.message.as_deref());
+        let retry_after = response.headers.text("retry-after");
+        let seconds: Option<u64> = retry_after.and_then(|seconds| seconds.trim().parse().ok());
+        let text = message.map_or_else(
+            || format!("the server answered {}", response.status),
+            ToString::to_string,
+        );
+        let data = said
+            .as_ref()
+            .and_then(|_| ByteString::try_from(response.body.clone()).ok());
+        End {
+            reason: DisconnectReason::TransportError,
+            error: ClientError {
+                class,
+                status: Some(response.status),
+                message: text.into(),
+                data,
+            },
+            retry_after: seconds.map(|seconds| Duration::from_secs(seconds).min(cx.config.max_retry_after)),
+            // "Unsupported protocol version"
+            other_revision: !self.opened && response.status == 400 && code == Some(5),
+        }
+    }
+}
+
+fn put_parameter(target: &mut String, key: &str, value: &str) {
+    target.push('&');
+    put_encoded(target, key);
+    target.push('=');
+    put_encoded(target, value);
+}
+
+/// Percent-encoding of everything but the unreserved characters (RFC 3986 §2.3).
+pub(in crate::client) fn put_encoded(out: &mut String, text: &str) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+}

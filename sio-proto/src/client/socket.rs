@@ -1,0 +1,462 @@
+//! One namespace of a client: what waits for a connection, what waits for an acknowledgement, and
+//! what the server needs to recover it.
+//!
+//! ```text
+//!   Idle ─ connect ─▶ Wanted ─ session open ─▶ (Asking ─▶) Connecting ─ CONNECT ─▶ Connected
+//!    ▲                  ▲                                       │                      │
+//!    │                  └──────────── session lost ─────────────┴──────────────────────┤
+//!    └───────────── refused, DISCONNECT, disconnect() ─────────────────────────────────┘
+//! ```
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytestring::ByteString;
+
+use super::config::ClientConfig;
+use super::event::{EmitId, NotSent, Outcome};
+use crate::Time;
+use crate::socket::{Args, Packet};
+
+/// What happens to an event that cannot be written at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Offline {
+    /// It waits, within the limits of the queue.
+    #[default]
+    Queue,
+    /// It waits, and takes the place of an event with the same key that waits already.
+    Newest(ByteString),
+    /// [`Client::emit`](super::Client::emit) returns an error if the namespace is not connected.
+    Reject,
+    /// It is dropped if the transport cannot take it now.
+    Volatile,
+}
+
+/// An event for the server.
+#[derive(Clone, Debug)]
+pub struct Emit {
+    /// The name.
+    pub name: ByteString,
+    /// The arguments.
+    pub args: Args,
+    /// Whether the server is asked for an acknowledgement.
+    pub ack: bool,
+    /// Time for the acknowledgement, from now. Default
+    /// [`ClientConfig::ack_timeout`](super::ClientConfig::ack_timeout).
+    pub timeout: Option<Duration>,
+    /// What happens if it cannot be written at once.
+    pub offline: Offline,
+}
+
+impl Emit {
+    /// An event without acknowledgement that waits for a connection if there is none.
+    #[must_use]
+    pub fn new(name: impl Into<ByteString>, args: Args) -> Self {
+        Self {
+            name: name.into(),
+            args,
+            ack: false,
+            timeout: None,
+            offline: Offline::default(),
+        }
+    }
+
+    /// Asks for an acknowledgement.
+    #[must_use]
+    pub const fn ack(mut self) -> Self {
+        self.ack = true;
+        self
+    }
+
+    /// Sets [`Emit::timeout`](#structfield.timeout).
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets [`Emit::offline`](#structfield.offline).
+    #[must_use]
+    pub fn offline(mut self, offline: Offline) -> Self {
+        self.offline = offline;
+        self
+    }
+}
+
+/// An event that waits in the queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Pending<'a> {
+    /// Its number.
+    pub emit: EmitId,
+    /// Its name.
+    pub name: &'a ByteString,
+    /// Its arguments.
+    pub args: &'a Args,
+    /// Since when it waits.
+    pub since: Time,
+}
+
+/// What an event costs besides its bytes.
+const ENTRY_BYTES: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Event {
+    pub(super) emit: EmitId,
+    pub(super) name: ByteString,
+    pub(super) args: Args,
+    pub(super) since: Time,
+    /// The user waits for the acknowledgement.
+    pub(super) wants_ack: bool,
+    pub(super) timeout: Duration,
+    pub(super) key: Option<ByteString>,
+    /// It is sent again until it is acknowledged.
+    pub(super) retries: bool,
+    pub(super) tries: u32,
+    /// It came while there was no connection.
+    pub(super) buffered: bool,
+    /// When its acknowledgement, or its place in the queue, ends.
+    pub(super) deadline: Option<Time>,
+}
+
+impl Event {
+    pub(super) fn bytes(&self) -> usize {
+        self.name.len() + self.args.bytes() + ENTRY_BYTES
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Entry {
+    Event(Event),
+    /// The answer to an event of the server.
+    Answer {
+        number: u64,
+        id: u64,
+        args: Args,
+    },
+}
+
+impl Entry {
+    pub(super) const fn number(&self) -> u64 {
+        match self {
+            Self::Event(event) => event.emit.0,
+            Self::Answer { number, .. } => *number,
+        }
+    }
+}
+
+/// An event that was written and waits for its acknowledgement.
+#[derive(Debug)]
+struct InFlight {
+    emit: EmitId,
+    deadline: Time,
+    /// The whole event, if it may have to be sent again.
+    again: Option<Event>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SocketState {
+    Idle,
+    Wanted,
+    /// Somebody is asked for credentials.
+    Asking {
+        question: u64,
+        until: Time,
+    },
+    Connecting,
+    Connected,
+}
+
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) namespace: ByteString,
+    pub(super) auth: Option<ByteString>,
+    pub(super) provided: Option<ByteString>,
+    pub(super) state: SocketState,
+    /// A CONNECT was written on this session, and its answer has not come.
+    pub(super) answer_due: bool,
+    /// The server has connected or refused the namespace on this session. Engine.IO 3 servers do
+    /// this once for `/` without being asked.
+    pub(super) was_answered: bool,
+    /// How often the namespace was refused in a row.
+    pub(super) refusals: u32,
+    pub(super) sid: ByteString,
+    /// Counts the connections of this namespace.
+    pub(super) connection: u64,
+    pub(super) pid: Option<ByteString>,
+    pub(super) offset: Option<ByteString>,
+    pub(super) early: Vec<Packet>,
+    pub(super) early_bytes: usize,
+    queue: VecDeque<Entry>,
+    in_flight: BTreeMap<u64, InFlight>,
+    deadlines: BTreeSet<(Time, EmitId)>,
+    next_ack: u64,
+    /// Bytes of events that wait or may be sent again.
+    pub(super) held_bytes: usize,
+}
+
+/// The ends of emits, for the user.
+pub(super) type Receipts = Vec<(EmitId, Outcome)>;
+
+impl Socket {
+    pub(super) const fn new(namespace: ByteString) -> Self {
+        Self {
+            namespace,
+            auth: None,
+            provided: None,
+            state: SocketState::Idle,
+            answer_due: false,
+            was_answered: false,
+            refusals: 0,
+            sid: ByteString::from_static(""),
+            connection: 0,
+            pid: None,
+            offset: None,
+            early: Vec::new(),
+            early_bytes: 0,
+            queue: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            next_ack: 0,
+            held_bytes: 0,
+        }
+    }
+
+    pub(super) fn is_active(&self) -> bool {
+        self.state != SocketState::Idle
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.state == SocketState::Connected
+    }
+
+    /// How many emits wait for an acknowledgement, or will.
+    pub(super) fn unacknowledged(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    pub(super) fn pending(&self) -> impl Iterator<Item = Pending<'_>> {
+        self.queue.iter().filter_map(|entry| match entry {
+            Entry::Event(event) => Some(Pending {
+                emit: event.emit,
+                name: &event.name,
+                args: &event.args,
+                since: event.since,
+            }),
+            Entry::Answer { .. } => None,
+        })
+    }
+
+    pub(super) fn push(&mut self, entry: Entry) {
+        if let Entry::Event(event) = &entry {
+            self.held_bytes += event.bytes();
+            self.deadlines.extend(event.deadline.map(|time| (time, event.emit)));
+        }
+        self.queue.push_back(entry);
+    }
+
+    /// Takes events out of the queue, and reports them.
+    pub(super) fn remove(&mut self, why: NotSent, receipts: &mut Receipts, which: impl Fn(&Event) -> bool) {
+        let (deadlines, held_bytes) = (&mut self.deadlines, &mut self.held_bytes);
+        self.queue.retain(|entry| match entry {
+            Entry::Event(event) if which(event) => {
+                *held_bytes -= event.bytes();
+                if let Some(deadline) = event.deadline {
+                    deadlines.remove(&(deadline, event.emit));
+                }
+                receipts.push((event.emit, Outcome::NotSent(why)));
+                false
+            }
+            _ => true,
+        });
+    }
+
+    /// The place in the queue of what may be written now, and its number in the order of all
+    /// namespaces.
+    fn next_place(&self, config: &ClientConfig, may_drain: bool) -> Option<(usize, u64)> {
+        let is_full = || self.in_flight.values().filter(|sent| sent.again.is_some()).count() >= config.retry_window;
+        let stalls = match self.queue.front()? {
+            Entry::Event(event) => event.buffered && !may_drain || event.retries && is_full(),
+            Entry::Answer { .. } => false,
+        };
+        let place = match stalls {
+            false => 0,
+            // The server may wait for an answer before it acknowledges.
+            true => self
+                .queue
+                .iter()
+                .position(|entry| matches!(entry, Entry::Answer { .. }))?,
+        };
+        Some((place, self.queue.get(place)?.number()))
+    }
+
+    pub(super) fn next_number(&self, config: &ClientConfig, may_drain: bool) -> Option<u64> {
+        self.next_place(config, may_drain).map(|(_, number)| number)
+    }
+
+    /// Whether the next event only waits for its turn.
+    pub(super) fn waits_to_drain(&self) -> bool {
+        matches!(self.queue.front(), Some(Entry::Event(event)) if event.buffered)
+    }
+
+    /// Takes the next entry as a packet. Also returns whether it had waited for a connection.
+    pub(super) fn take(
+        &mut self,
+        now: Time,
+        config: &ClientConfig,
+        may_drain: bool,
+        receipts: &mut Receipts,
+    ) -> Option<(Packet, bool)> {
+        let (place, _) = self.next_place(config, may_drain)?;
+        let entry = self.queue.remove(place)?;
+        let namespace = self.namespace.clone();
+        Some(match entry {
+            Entry::Answer { id, args, .. } => (Packet::Ack { namespace, id, args }, false),
+            Entry::Event(event) => {
+                let buffered = event.buffered;
+                (self.write(now, event, receipts), buffered)
+            }
+        })
+    }
+
+    fn write(&mut self, now: Time, mut event: Event, receipts: &mut Receipts) -> Packet {
+        let namespace = self.namespace.clone();
+        let (name, args) = (event.name.clone(), event.args.clone());
+        self.held_bytes -= event.bytes();
+        if !event.wants_ack && !event.retries {
+            if let Some(deadline) = event.deadline {
+                self.deadlines.remove(&(deadline, event.emit));
+            }
+            receipts.push((event.emit, Outcome::Sent));
+            let id = None;
+            return Packet::Event {
+                namespace,
+                name,
+                id,
+                args,
+            };
+        }
+        let id = self.next_ack;
+        self.next_ack += 1;
+        let emit = event.emit;
+        let start = if event.retries { now } else { event.since };
+        let deadline = start + event.timeout;
+        if let Some(old) = event.deadline {
+            self.deadlines.remove(&(old, emit));
+        }
+        self.deadlines.insert((deadline, emit));
+        event.tries += 1;
+        event.deadline = Some(deadline);
+        let again = event.retries.then_some(event);
+        self.held_bytes += again.as_ref().map_or(0, Event::bytes);
+        self.in_flight.insert(id, InFlight { emit, deadline, again });
+        Packet::Event {
+            namespace,
+            name,
+            id: Some(id),
+            args,
+        }
+    }
+
+    /// The server has answered an event. An unknown id is that of an event that has ended.
+    pub(super) fn acknowledge(&mut self, id: u64, args: Args, receipts: &mut Receipts) {
+        if let Some(sent) = self.in_flight.remove(&id) {
+            self.deadlines.remove(&(sent.deadline, sent.emit));
+            self.held_bytes -= sent.again.as_ref().map_or(0, Event::bytes);
+            receipts.push((sent.emit, Outcome::Acknowledged(args)));
+        }
+    }
+
+    /// The connection has ended: acknowledgements will not come, and answers cannot be given.
+    pub(super) fn lose(&mut self, receipts: &mut Receipts) {
+        self.answer_due = false;
+        self.early.clear();
+        self.early_bytes = 0;
+        self.queue.retain(|entry| matches!(entry, Entry::Event(_)));
+        for entry in &mut self.queue {
+            if let Entry::Event(event) = entry {
+                event.buffered = true;
+            }
+        }
+        self.send_again(|_| true, |sent| Some((sent.emit, Outcome::Disconnected)), receipts);
+    }
+
+    /// Puts written events back to the front of the queue, in their order. Events that are not
+    /// sent again end.
+    fn send_again(
+        &mut self,
+        which: impl Fn(u64) -> bool,
+        end: impl Fn(&InFlight) -> Option<(EmitId, Outcome)>,
+        receipts: &mut Receipts,
+    ) {
+        let ids: Vec<u64> = self.in_flight.keys().copied().filter(|id| which(*id)).collect();
+        for id in ids.into_iter().rev() {
+            let Some(mut sent) = self.in_flight.remove(&id) else {
+                continue;
+            };
+            self.deadlines.remove(&(sent.deadline, sent.emit));
+            match sent.again.take() {
+                Some(mut event) => {
+                    event.tries = event.tries.saturating_sub(1);
+                    event.deadline = None;
+                    self.queue.push_front(Entry::Event(event));
+                }
+                None => receipts.extend(end(&sent)),
+            }
+        }
+    }
+
+    /// Ends all emits: nothing of this socket will be written any more.
+    pub(super) fn end(&mut self, receipts: &mut Receipts) {
+        for sent in core::mem::take(&mut self.in_flight).into_values() {
+            self.deadlines.remove(&(sent.deadline, sent.emit));
+            self.held_bytes -= sent.again.as_ref().map_or(0, Event::bytes);
+            receipts.push((sent.emit, Outcome::Disconnected));
+        }
+        self.queue.retain(|entry| matches!(entry, Entry::Event(_)));
+        self.remove(NotSent::Closed, receipts, |_| true);
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.deadlines.first().map(|(time, _)| *time)
+    }
+
+    /// Ends what is late, or sends it again.
+    pub(super) fn expire(&mut self, now: Time, config: &ClientConfig, receipts: &mut Receipts) {
+        if self.next_deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        let is_due = |event: &Event| event.deadline.is_some_and(|deadline| deadline <= now);
+        self.remove(NotSent::Expired, receipts, is_due);
+        let due: Vec<u64> = self
+            .in_flight
+            .iter()
+            .filter(|(_, sent)| sent.deadline <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        let mut first_again = None;
+        for id in due {
+            let is_over = |sent: &InFlight| sent.again.as_ref().is_none_or(|event| event.tries > config.retries);
+            if self.in_flight.get(&id).is_some_and(is_over) {
+                if let Some(sent) = self.in_flight.remove(&id) {
+                    self.deadlines.remove(&(sent.deadline, sent.emit));
+                    self.held_bytes -= sent.again.as_ref().map_or(0, Event::bytes);
+                    receipts.push((sent.emit, Outcome::TimedOut));
+                }
+            } else if let Some(event) = self.in_flight.get_mut(&id).and_then(|sent| sent.again.as_mut()) {
+                // This try has failed, so it counts.
+                event.tries += 1;
+                first_again = first_again.or(Some(id));
+            }
+        }
+        if let Some(first) = first_again {
+            let retried: BTreeSet<u64> = self
+                .in_flight
+                .iter()
+                .filter(|(id, sent)| **id >= first && sent.again.is_some())
+                .map(|(id, _)| *id)
+                .collect();
+            self.send_again(|id| retried.contains(&id), |_| None, receipts);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Reconnection as a property: for any sequence of faults and commands, a client keeps its
+//! promises.
+//!
+//! `SIO_CLIENT_CASES` is the number of sequences. A failure prints the shortest sequence and its
+//! seed; proptest runs it again first.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod client;
+
+use std::time::Duration;
+
+use client::{Network, World, emit};
+use proptest::prelude::*;
+use sio_proto::Config;
+use sio_proto::client::{ClientConfig, EmitId, Generation, Offline, Transport};
+
+#[derive(Clone, Debug)]
+enum Op {
+    Pass(u64),
+    Steps(usize),
+    Cut,
+    Stall,
+    Network(u8),
+    Refuse(bool),
+    Emit { policy: u8, ack: bool, size: usize },
+    ServerEmit,
+    ServerLeave,
+    Connect,
+    Disconnect,
+    Wake,
+    NetworkLost,
+    Jump(u64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (0u64..3000).prop_map(Op::Pass),
+        4 => (0usize..12).prop_map(Op::Steps),
+        2 => Just(Op::Cut),
+        1 => Just(Op::Stall),
+        3 => (0u8..5).prop_map(Op::Network),
+        1 => any::<bool>().prop_map(Op::Refuse),
+        4 => (0u8..4, any::<bool>(), 0usize..200).prop_map(|(policy, ack, size)| Op::Emit { policy, ack, size }),
+        2 => Just(Op::ServerEmit),
+        1 => Just(Op::ServerLeave),
+        2 => Just(Op::Connect),
+        1 => Just(Op::Disconnect),
+        1 => Just(Op::Wake),
+        1 => Just(Op::NetworkLost),
+        1 => (0u64..100_000).prop_map(Op::Jump),
+    ]
+}
+
+const MAX_QUEUED: usize = 2000;
+
+/// The bits of the settings: the generation, retries, the provider, the rate of the queue.
+fn settings(bits: u8, transports: u8) -> ClientConfig {
+    let transports = match transports % 3 {
+        0 => vec![Transport::Polling],
+        1 => vec![Transport::WebSocket],
+        _ => vec![Transport::Polling, Transport::WebSocket],
+    };
+    ClientConfig::default()
+        .generation(match bits & 1 {
+            0 => Generation::Two,
+            _ => Generation::Four,
+        })
+        .retries(u32::from(bits & 2))
+        .retry_window(3usize)
+        .provider(bits & 4 != 0)
+        .drain_per_second(u32::from(bits & 8) * 20)
+        .transports(transports)
+        .connect_timeout(Duration::from_secs(3))
+        .upgrade_timeout(Duration::from_secs(2))
+        .upgrade_pause(Duration::from_secs(1))
+        .max_attempts_per_minute(10_000usize)
+        .max_queued_bytes(MAX_QUEUED)
+        .ack_timeout(Duration::from_secs(4))
+}
+
+struct Story {
+    world: World,
+    socket: sio_proto::client::SocketId,
+    emits: Vec<EmitId>,
+    sent: usize,
+    number: usize,
+    /// Events are sent again until they are acknowledged: the server may hear them twice.
+    retries: bool,
+}
+
+impl Story {
+    fn act(&mut self, op: &Op) {
+        let world = &mut self.world;
+        match *op {
+            Op::Pass(millis) => world.pass(millis),
+            Op::Steps(steps) => (0..steps).for_each(|_| {
+                world.step();
+            }),
+            Op::Cut => world.cut(),
+            Op::Stall => world.stall(),
+            Op::Network(kind) => {
+                world.network = match kind {
+                    0 => Network::Refuses,
+                    1 => Network::Stalls,
+                    2 => Network::Answers(503),
+                    3 => Network::Answers(404),
+                    _ => Network::Works,
+                };
+            }
+            Op::Refuse(true) => {
+                world.refuses.insert("/".to_owned(), "no".to_owned());
+            }
+            Op::Refuse(false) => world.refuses.clear(),
+            Op::Emit { policy, ack, size } => {
+                let offline = match policy {
+                    0 => Offline::Queue,
+                    1 => Offline::Reject,
+                    2 => Offline::Volatile,
+                    _ => Offline::Newest("k".into()),
+                };
+                let json = format!("{},\"{}\"", self.sent, "x".repeat(size));
+                self.sent += 1;
+                let mut event = emit("n", &json).offline(offline);
+                event.ack = ack;
+                self.emits.extend(world.client.emit(world.now, self.socket, event));
+            }
+            Op::ServerEmit if !world.sockets.is_empty() => {
+                let number = self.number.to_string();
+                self.number += 1;
+                world.server_emit("s", &number);
+            }
+            Op::ServerLeave if !world.sockets.is_empty() => {
+                let (now, socket) = (world.now, *world.sockets.last().unwrap());
+                world
+                    .server
+                    .shard(now, |shard, out| shard.disconnect(now, socket, false, out));
+            }
+            Op::ServerEmit | Op::ServerLeave => {}
+            Op::Connect => world.client.connect(world.now, self.socket).unwrap(),
+            Op::Disconnect => world.client.disconnect(world.now, self.socket).unwrap(),
+            Op::Wake => world.client.wake(world.now),
+            Op::NetworkLost => world.client.network_lost(world.now),
+            Op::Jump(millis) => {
+                world.drain_client();
+                world.now = world.now + Duration::from_millis(millis);
+                world.client.handle_timeout(world.now);
+                world.server.handle_timeout(world.now);
+            }
+        }
+        self.check();
+    }
+
+    fn check(&self) {
+        let world = &self.world;
+        assert!(world.lines() <= 3, "one session: a GET, a POST, a websocket");
+        let queued: usize = world
+            .client
+            .pending(self.socket)
+            .map(|event| event.name.len() + event.args.bytes() + 64)
+            .sum();
+        assert!(queued <= MAX_QUEUED, "{queued}");
+        for (list, who) in [(&world.heard, "server"), (&world.events, "client")] {
+            let numbers: Vec<usize> = list
+                .iter()
+                .map(|(_, json)| json.split(',').next().unwrap().parse().unwrap())
+                .collect();
+            let repeats = self.retries && who == "server";
+            assert!(repeats || numbers.is_sorted_by(|a, b| a < b), "{who} heard {numbers:?}");
+        }
+        // An event that crosses the server's DISCONNECT breaks a rule (docs/protocol/socket-io.md
+        // §3.1). No sequence may break another one.
+        let crosses = |line: &&String| line.contains("in which the client is not");
+        let mut breaches = world.log.iter().filter(|line| line.starts_with("BREACH"));
+        assert!(breaches.all(|line| crosses(&line)), "{:?}", world.log);
+    }
+}
+
+fn run(bits: u8, transports: u8, seed: u64, ops: &[Op]) {
+    let server = Config::default()
+        .ping_interval(Duration::from_millis(1000))
+        .ping_timeout(Duration::from_millis(1500));
+    let mut world = World::seeded(settings(bits, transports), server, seed);
+    let socket = world.connect("/");
+    let mut story = Story {
+        world,
+        socket,
+        emits: Vec::new(),
+        sent: 0,
+        number: 0,
+        retries: bits & 2 != 0,
+    };
+    ops.iter().for_each(|op| story.act(op));
+
+    // Once faults stop, the client is connected within the maximum delay plus five seconds.
+    story.world.network = Network::Works;
+    story.world.refuses.clear();
+    story.act(&Op::Pass(0));
+    story.act(&Op::Connect);
+    for _ in 0..100 {
+        story.act(&Op::Pass(100));
+        if story.world.client.is_connected(socket) {
+            break;
+        }
+    }
+    let world = &mut story.world;
+    assert!(world.client.is_connected(socket), "{:?}\n{:?}", world.log, world.client);
+
+    // First deliveries are in order even if some events come twice.
+    let mut seen = std::collections::BTreeSet::new();
+    let firsts = world.heard.iter().filter(|(_, json)| seen.insert(json.clone()));
+    let firsts: Vec<usize> = firsts
+        .map(|(_, json)| json.split(',').next().unwrap().parse().unwrap())
+        .collect();
+    assert!(firsts.is_sorted_by(|a, b| a < b), "{firsts:?}");
+
+    // Delays lie in their band: 0.5 to 1.5 times the nominal delay, and at most 5 s.
+    for (asked, until) in &world.waits {
+        let delay = until.saturating_since(*asked);
+        assert!(
+            delay >= Duration::from_millis(500) && delay <= Duration::from_secs(5),
+            "{delay:?}"
+        );
+    }
+
+    // A closed client never comes back, and all emits have ended.
+    world.client.close(world.now);
+    world.pass(3000);
+    let written = world.written.len();
+    world.client.wake(world.now);
+    world.pass(60_000);
+    assert_eq!((world.written.len(), world.lines()), (written, 0));
+    assert_eq!(world.client.next_timeout(), None);
+    for emit in &story.emits {
+        assert!(world.receipts.contains_key(emit), "{emit:?} has no end");
+    }
+}
+
+fn cases() -> u32 {
+    let given = std::env::var("SIO_CLIENT_CASES").ok();
+    given.and_then(|cases| cases.parse().ok()).unwrap_or(10_000)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_client_keeps_its_promises(
+        bits in 0u8..16,
+        transports in any::<u8>(),
+        seed in any::<u64>(),
+        ops in proptest::collection::vec(op(), 0..30),
+    ) {
+        run(bits, transports, seed, &ops);
+    }
+}

@@ -1,0 +1,375 @@
+//! A client and servers that are written out: recovering, old and hostile ones.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod client;
+
+use std::time::Duration;
+
+use sio_proto::client::{
+    Client, ClientConfig, Delivery, DisconnectReason, Endpoint, ErrorClass, Generation, Output, SocketId, State,
+    Transport,
+};
+use sio_proto::websocket::{Opcode, encode_message, handshake};
+use sio_proto::{BytesMut, LinkId, Time};
+
+/// A client, and everything that it has said.
+struct Script {
+    client: Client,
+    now: Time,
+    socket: SocketId,
+    open: Vec<LinkId>,
+    requests: Vec<(LinkId, String)>,
+    messages: Vec<String>,
+    log: Vec<String>,
+    events: Vec<String>,
+}
+
+impl Script {
+    fn new(config: ClientConfig) -> Self {
+        let endpoint = Endpoint::parse("http://localhost:3000").unwrap();
+        let config = config.randomization_factor(0.0);
+        let mut client = Client::new(endpoint, config, Box::new(client::seeded(3))).unwrap();
+        let socket = client.socket("/").unwrap();
+        client.connect(Time::ZERO, socket).unwrap();
+        let mut script = Self {
+            client,
+            now: Time::ZERO,
+            socket,
+            open: Vec::new(),
+            requests: Vec::new(),
+            messages: Vec::new(),
+            log: Vec::new(),
+            events: Vec::new(),
+        };
+        script.drain();
+        script
+    }
+
+    fn websocket() -> Self {
+        Self::new(ClientConfig::default().transports(vec![Transport::WebSocket]))
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.client.poll_output() {
+            match output {
+                Output::Connect { link, .. } => {
+                    self.open.push(link);
+                    self.client.handle_connected(self.now, link);
+                }
+                Output::Bytes(link, bytes) if bytes.starts_with(b"GET") || bytes.starts_with(b"POST") => {
+                    self.requests.push((link, String::from_utf8(bytes.to_vec()).unwrap()));
+                }
+                Output::Bytes(_, bytes) => self.messages.extend(unmasked(&bytes)),
+                Output::Close(link) => self.open.retain(|open| *open != link),
+                Output::State(state) => self.log.push(format!("{state:?}")),
+                Output::Delivery(Delivery::Event { name, args, .. }) => {
+                    self.events.push(format!("{name} {}", args.json));
+                }
+                Output::Delivery(Delivery::Connect { recovery, .. }) => self.log.push(format!("connect {recovery:?}")),
+                Output::Delivery(Delivery::ConnectError { error, .. }) => {
+                    self.log.push(format!("connect_error {error}"))
+                }
+                Output::Delivery(Delivery::Disconnect { reason, .. }) => self.log.push(format!("disconnect {reason}")),
+                _ => {}
+            }
+        }
+    }
+
+    fn say(&mut self, link: LinkId, bytes: &[u8]) {
+        self.client.handle_bytes(self.now, link, &mut BytesMut::from(bytes));
+        self.drain();
+    }
+
+    fn answer(&mut self, status: u16, headers: &str, body: &str) {
+        let (link, _) = *self.requests.last().map(|(link, text)| (link, text)).as_ref().unwrap();
+        let (link, length) = (*link, body.len());
+        let response = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n{headers}\r\n{body}");
+        self.say(link, response.as_bytes());
+    }
+
+    /// Opens the websocket of the last request.
+    fn upgrade(&mut self) -> LinkId {
+        let (link, request) = self.requests.last().unwrap().clone();
+        let key = request
+            .lines()
+            .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))
+            .unwrap();
+        let accept = handshake::accept_key(key);
+        let accept = core::str::from_utf8(&accept).unwrap();
+        let head = format!(
+            "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        self.say(link, head.as_bytes());
+        link
+    }
+
+    fn tell(&mut self, link: LinkId, text: &str) {
+        let mut bytes = BytesMut::new();
+        encode_message(&mut bytes, Opcode::Text, text.as_bytes(), None);
+        self.say(link, &bytes);
+    }
+
+    /// A websocket whose session is open.
+    fn opened(&mut self) -> LinkId {
+        let link = self.upgrade();
+        self.tell(link, OPEN);
+        link
+    }
+
+    fn cut(&mut self, link: LinkId) {
+        self.client.handle_closed(self.now, link, None);
+        self.drain();
+        self.pass(6000);
+    }
+
+    fn pass(&mut self, millis: u64) {
+        self.now = self.now + Duration::from_millis(millis);
+        self.client.handle_timeout(self.now);
+        self.drain();
+    }
+
+    fn has(&self, text: &str) -> bool {
+        self.log.iter().any(|line| line.contains(text))
+    }
+}
+
+const OPEN: &str =
+    "0{\"sid\":\"s\",\"upgrades\":[],\"pingInterval\":25000,\"pingTimeout\":20000,\"maxPayload\":1000000}";
+
+/// The text messages in short masked frames.
+fn unmasked(mut bytes: &[u8]) -> Vec<String> {
+    let mut messages = Vec::new();
+    while let [_, length, a, b, c, d, rest @ ..] = bytes {
+        let (length, mask) = (usize::from(length & 127), [*a, *b, *c, *d]);
+        if length > 125 || rest.len() < length {
+            break;
+        }
+        let text: Vec<u8> = rest[..length]
+            .iter()
+            .zip(mask.iter().cycle())
+            .map(|(x, m)| x ^ m)
+            .collect();
+        messages.push(String::from_utf8_lossy(&text).into_owned());
+        bytes = &rest[length..];
+    }
+    messages
+}
+
+/// Client C27.
+#[test]
+fn a_recovered_client_hears_each_event_once() {
+    let mut script = Script::websocket();
+    let link = script.opened();
+    script.tell(link, "40{\"sid\":\"a\",\"pid\":\"p\"}");
+    script.tell(link, "42[\"m\",1,\"o1\"]");
+    script.cut(link);
+    let link = script.opened();
+    assert_eq!(script.messages.last().unwrap(), "40{\"pid\":\"p\",\"offset\":\"o1\"}");
+    // The server sends what was missed, and the connection ends before the CONNECT.
+    script.tell(link, "42[\"m\",2,\"o2\"]");
+    script.cut(link);
+    let link = script.opened();
+    assert_eq!(script.messages.last().unwrap(), "40{\"pid\":\"p\",\"offset\":\"o1\"}");
+    script.tell(link, "42[\"m\",2,\"o2\"]");
+    script.tell(link, "40{\"sid\":\"a\",\"pid\":\"p\"}");
+    script.tell(link, "42[\"m\",3,\"o3\"]");
+    assert_eq!(script.events, ["m 1,\"o1\"", "m 2,\"o2\"", "m 3,\"o3\""]);
+    assert!(script.has("connect Recovered"));
+    script.cut(link);
+    let link = script.opened();
+    assert_eq!(script.messages.last().unwrap(), "40{\"pid\":\"p\",\"offset\":\"o3\"}");
+    script.tell(link, "40{\"sid\":\"b\",\"pid\":\"q\"}");
+    assert!(script.has("connect Lost"), "an honest report: {:?}", script.log);
+    let socket = script.socket;
+    script.client.set_auth(socket, Some("{\"token\":1}".into())).unwrap();
+    script.cut(link);
+    script.opened();
+    assert_eq!(script.messages.last().unwrap(), "40{\"pid\":\"q\",\"token\":1}");
+}
+
+#[test]
+fn broken_packets_end_the_connection() {
+    for text in [
+        "",
+        "4",
+        "49",
+        "42",
+        "42[",
+        "42{}",
+        "42[1,",
+        "451-[\"a\"]x",
+        "9",
+        "b!",
+        "4599-[\"a\"]",
+        "42[\"connect\"]",
+    ] {
+        let mut script = Script::websocket();
+        let link = script.opened();
+        script.tell(link, "40{\"sid\":\"a\"}");
+        script.tell(link, text);
+        assert!(script.has("disconnect parse error"), "{text}: {:?}", script.log);
+        assert!(script.open.is_empty());
+        script.pass(1000);
+        assert!(script.has("Connecting(1)"), "{text}");
+    }
+}
+
+#[test]
+fn open_packets_are_checked() {
+    let long = format!(
+        "0{{\"sid\":\"{}\",\"pingInterval\":1,\"pingTimeout\":1}}",
+        "x".repeat(600)
+    );
+    for text in [
+        "2",
+        "40",
+        "0",
+        "0{}",
+        "0{\"sid\":\"\",\"pingInterval\":1,\"pingTimeout\":1}",
+        &long,
+    ] {
+        let mut script = Script::websocket();
+        let link = script.upgrade();
+        script.tell(link, text);
+        assert!(script.has("class: Protocol"), "{text}: {:?}", script.log);
+        assert!(script.open.is_empty());
+    }
+}
+
+#[test]
+fn every_limit_can_be_reached() {
+    let websocket = ClientConfig::default().transports(vec![Transport::WebSocket]);
+    let mut script = Script::new(websocket.clone().max_message_bytes(1000usize));
+    let link = script.opened();
+    script.tell(link, &format!("4{}", "x".repeat(1000)));
+    assert!(script.has("Lost(TransportError)"), "{:?}", script.log);
+
+    let mut script = Script::new(websocket.max_early_bytes(1000usize));
+    let link = script.opened();
+    for _ in 0..20 {
+        script.tell(link, "42[\"m\",\"0123456789\"]");
+    }
+    assert!(
+        script.has("Lost(ParseError)") && script.events.is_empty(),
+        "{:?}",
+        script.log
+    );
+
+    let polling = ClientConfig::default().transports(vec![Transport::Polling]);
+    let mut script = Script::new(polling.clone().max_body_bytes(100usize));
+    script.answer(200, "", &format!("{OPEN}{}", " ".repeat(100)));
+    assert!(script.has("Failed(ClientError { class: Protocol"), "{:?}", script.log);
+
+    let mut script = Script::new(polling.clone().max_packets_per_payload(3usize));
+    script.answer(200, "", &format!("{OPEN}\u{1e}6\u{1e}6\u{1e}6"));
+    assert!(script.has("Lost(ParseError)"), "{:?}", script.log);
+
+    let mut script = Script::new(polling.clone().max_redirects(2u32));
+    for _ in 0..3 {
+        script.answer(302, "Location: /else/\r\n", "");
+    }
+    assert_eq!(script.requests.len(), 3, "{:?}", script.log);
+    assert!(script.requests[2].1.starts_with("GET /else/?EIO=4"));
+    assert!(script.has("Failed"), "{:?}", script.log);
+
+    let mut script = Script::new(polling.max_namespaces(2usize));
+    script.client.socket("/a").unwrap();
+    assert!(script.client.socket("/b").is_err() && script.client.socket("/a").is_ok());
+    assert!(script.client.socket("a").is_err());
+}
+
+/// Client C25.
+#[test]
+fn cookies_come_back_and_one_sid_is_never_tried_twice() {
+    let mut script = Script::new(ClientConfig::default().transports(vec![Transport::Polling]));
+    script.answer(200, "Set-Cookie: AWSALB=x; Path=/\r\n", OPEN);
+    let poll = script
+        .requests
+        .iter()
+        .find(|(_, text)| text.starts_with("GET") && text.contains("sid=s"))
+        .unwrap()
+        .clone();
+    assert!(poll.1.contains("Cookie: AWSALB=x\r\n"), "{}", poll.1);
+    script.say(
+        poll.0,
+        b"HTTP/1.1 400 X\r\nContent-Length: 41\r\n\r\n{\"code\":1,\"message\":\"Session ID unknown\"}",
+    );
+    assert!(script.has("Lost(TransportError)"), "{:?}", script.log);
+    script.pass(1000);
+    let again = &script.requests.last().unwrap().1;
+    assert!(!again.contains("sid=") && again.contains("AWSALB=x"), "{again}");
+}
+
+#[test]
+fn a_goodbye_waits_for_nothing_but_its_time() {
+    let mut script = Script::new(ClientConfig::default().transports(vec![Transport::Polling]));
+    script.answer(200, "", OPEN);
+    script.client.close(script.now);
+    script.drain();
+    script.pass(2000);
+    assert!(
+        script.has("Stopped(Closed)") && script.open.is_empty(),
+        "{:?}",
+        script.log
+    );
+}
+
+#[test]
+fn auto_meets_servers_of_engine_io_3() {
+    let config = ClientConfig::default().generation(Generation::Auto);
+    let mut script = Script::new(config.clone().transports(vec![Transport::Polling]));
+    let open = "0{\"sid\":\"s\",\"upgrades\":[],\"pingInterval\":25000,\"pingTimeout\":5000}";
+    let body = format!("{}:{open}2:40", open.len());
+    script.answer(200, "", &body);
+    assert!(script.requests[1].1.contains("EIO=3"), "{:?}", script.log);
+    script.answer(200, "", &body);
+    assert!(
+        script.has("revision: V3") && script.has("connect New"),
+        "{:?}",
+        script.log
+    );
+
+    let mut script = Script::new(config.transports(vec![Transport::WebSocket]));
+    let link = script.opened();
+    script.tell(link, "40");
+    let link = script.upgrade();
+    script.tell(link, OPEN);
+    script.tell(link, "40");
+    assert!(
+        script.has("revision: V3") && script.has("connect New"),
+        "{:?}",
+        script.log
+    );
+}
+
+#[test]
+fn an_old_server_is_named() {
+    let mut script = Script::websocket();
+    let link = script.opened();
+    script.tell(link, "40");
+    assert!(
+        script.has("trying to reach a Socket.IO server in v2.x"),
+        "{:?}",
+        script.log
+    );
+}
+
+#[test]
+fn the_classes_of_errors() {
+    for (status, class) in [
+        (401, ErrorClass::Refused),
+        (403, ErrorClass::Refused),
+        (404, ErrorClass::Protocol),
+        (429, ErrorClass::Unreachable),
+        (503, ErrorClass::Unreachable),
+    ] {
+        let mut script = Script::new(ClientConfig::default());
+        script.answer(status, "", "");
+        assert!(
+            script.has(&format!("class: {class:?}, status: Some({status})")),
+            "{:?}",
+            script.log
+        );
+    }
+    let _ = (State::Upgraded, DisconnectReason::Server);
+}

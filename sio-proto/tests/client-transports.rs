@@ -1,0 +1,199 @@
+//! A client and the server of this crate, over every transport of Engine.IO 4 and 3.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod client;
+
+use client::{World, emit};
+use sio_proto::client::{ClientConfig, Generation, Outcome, Transport};
+use sio_proto::codec::MessagePack;
+use sio_proto::socket::Args;
+use sio_proto::{ByteString, Bytes, Config};
+
+const POLLING: &[Transport] = &[Transport::Polling];
+const WEBSOCKET: &[Transport] = &[Transport::WebSocket];
+const BOTH: &[Transport] = &[Transport::Polling, Transport::WebSocket];
+
+fn configs() -> Vec<ClientConfig> {
+    let mut all = Vec::new();
+    for generation in [Generation::Four, Generation::Two] {
+        for transports in [POLLING, WEBSOCKET, BOTH] {
+            all.push(
+                ClientConfig::default()
+                    .generation(generation)
+                    .transports(transports.to_vec()),
+            );
+        }
+    }
+    all
+}
+
+#[test]
+fn events_and_acknowledgements_go_both_ways() {
+    for config in configs() {
+        let name = format!("{:?} {:?}", config.generation, config.transports);
+        let upgrades = config.transports.len() == 2;
+        let mut world = World::new(config, Config::default());
+        let socket = world.connect("/");
+        let early = world.client.emit(world.now, socket, emit("early", "1")).unwrap();
+        world.pass(300);
+        assert!(world.has("connect SocketId(0) New"), "{name}: {:?}", world.log);
+        assert_eq!(world.has("Upgraded"), upgrades, "{name}: {:?}", world.log);
+        let sum = world
+            .client
+            .emit(world.now, socket, emit("sum", "\"é€😀\",2").ack())
+            .unwrap();
+        world.pass(300);
+        assert_eq!(world.receipts[&early], Outcome::Sent, "{name}");
+        let args = Args::from(ByteString::from("\"é€😀\",2"));
+        assert!(
+            matches!(&world.receipts[&sum], Outcome::Acknowledged(got) if got.len() == args.len()),
+            "{name}"
+        );
+        let heard: Vec<&str> = world.heard.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(heard, ["early", "sum"], "{name}");
+        world.server_emit("news", "\"é\"");
+        // Text for Engine.IO 3 is written in ASCII.
+        let news = if name.starts_with("Two") {
+            "\"\\u00e9\""
+        } else {
+            "\"é\""
+        };
+        assert_eq!(world.events, [("news".to_owned(), news.to_owned())], "{name}");
+        world.pass(120_000);
+        assert!(
+            !world.has("Lost"),
+            "{name}: heartbeats hold the connection: {:?}",
+            world.log
+        );
+        world.client.close(world.now);
+        world.pass(5000);
+        assert!(world.has("disconnect SocketId(0) io client disconnect"), "{name}");
+        assert!(world.has("Stopped(Closed)"), "{name}: {:?}", world.log);
+        assert!(!world.has("BREACH"), "{name}: {:?}", world.log);
+        assert_eq!(world.lines(), 0, "{name}: a closed client has no connections");
+    }
+}
+
+#[test]
+fn attachments_travel_on_every_transport() {
+    for config in configs() {
+        let name = format!("{:?} {:?}", config.generation, config.transports);
+        let mut world = World::new(config, Config::default());
+        let socket = world.connect("/");
+        world.pass(300);
+        let mut args = Args::from(ByteString::from("{\"_placeholder\":true,\"num\":0}"));
+        args.attachments.push(Bytes::from_static(&[1, 2, 3, 255]));
+        let sent = sio_proto::client::Emit::new("bytes", args.clone()).ack();
+        let id = world.client.emit(world.now, socket, sent).unwrap();
+        world.pass(300);
+        match &world.receipts[&id] {
+            Outcome::Acknowledged(back) => assert_eq!(back.attachments, args.attachments, "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn message_pack_speaks_to_message_pack() {
+    for transports in [POLLING, WEBSOCKET] {
+        let config = ClientConfig::default()
+            .transports(transports.to_vec())
+            .parser(MessagePack::default());
+        let mut world = World::new(config, Config::default().parser(MessagePack::default()));
+        let socket = world.connect("/");
+        world.pass(300);
+        let id = world
+            .client
+            .emit(world.now, socket, emit("sum", "1,{\"a\":[null]}").ack())
+            .unwrap();
+        world.pass(300);
+        let expected = Args::from(ByteString::from("1,{\"a\":[null]}"));
+        assert!(matches!(&world.receipts[&id], Outcome::Acknowledged(args) if args.json == expected.json));
+    }
+}
+
+#[test]
+fn websocket_first_falls_back_to_polling() {
+    let config = ClientConfig::default()
+        .transports(vec![Transport::WebSocket, Transport::Polling])
+        .try_all_transports(true);
+    let server = Config::default().transports(sio_proto::Transports {
+        websocket: false,
+        ..sio_proto::Transports::default()
+    });
+    let mut world = World::new(config, server);
+    world.connect("/");
+    world.pass(300);
+    assert!(world.has("transport: Polling"), "{:?}", world.log);
+    assert_eq!(world.attempts.len(), 1);
+}
+
+/// Client C15.
+#[test]
+fn many_namespaces_share_one_connection() {
+    for config in configs() {
+        let mut world = World::new(config, Config::default());
+        world.refuses.insert("/admin".to_owned(), "forbidden".to_owned());
+        let root = world.connect("/");
+        let admin = world.connect("/admin");
+        let chat = world.connect("/chat");
+        world.pass(300);
+        assert!(world.client.is_connected(root) && world.client.is_connected(chat));
+        assert!(!world.client.is_connected(admin));
+        assert_eq!(world.count("connect_error SocketId(1)"), 1, "{:?}", world.log);
+        assert_eq!(world.attempts.len(), 1);
+        world.client.disconnect(world.now, root).unwrap();
+        world.pass(300);
+        assert!(world.client.is_connected(chat) && !world.has("Stopped"));
+        world.client.disconnect(world.now, chat).unwrap();
+        world.pass(5000);
+        assert!(world.has("Stopped(NoNamespace)"), "{:?}", world.log);
+        assert_eq!(world.lines(), 0);
+    }
+}
+
+/// Client C3.
+#[test]
+fn a_refused_namespace_can_connect_again() {
+    let mut world = World::new(ClientConfig::default(), Config::default());
+    world.refuses.insert("/admin".to_owned(), "forbidden".to_owned());
+    world.connect("/");
+    let admin = world.connect("/admin");
+    world.pass(100);
+    assert_eq!(world.count("connect_error SocketId(1) forbidden"), 1, "{:?}", world.log);
+    world.refuses.clear();
+    world.client.connect(world.now, admin).unwrap();
+    world.pass(100);
+    assert!(world.client.is_connected(admin));
+    assert!(!world.has("disconnect SocketId(0)"));
+}
+
+/// Client C14.
+#[test]
+fn the_client_answers_the_server() {
+    for config in configs() {
+        let mut world = World::new(config, Config::default());
+        world.connect("/");
+        world.pass(300);
+        let (now, socket) = (world.now, world.sockets[0]);
+        let mut question = sio_proto::server::Message::event("/".into(), "ask".into(), Args::default(), Some(7));
+        let request = sio_proto::server::AckRequest { id: 7, timeout: None };
+        world
+            .server
+            .shard(now, |shard, _| shard.emit(now, socket, &mut question, Some(request)))
+            .unwrap();
+        world.settle();
+        let ticket = world.tickets.pop().unwrap();
+        assert!(world.client.answer(now, ticket, ByteString::from("42").into()));
+        world.settle();
+        assert!(!world.has("BREACH"));
+    }
+}
+
+#[test]
+fn auto_finds_the_generation_of_the_server() {
+    let mut world = World::new(ClientConfig::default().generation(Generation::Auto), Config::default());
+    world.connect("/");
+    world.pass(300);
+    assert!(world.has("revision: V4"), "{:?}", world.log);
+}

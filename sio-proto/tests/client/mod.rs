@@ -1,0 +1,392 @@
+//! A client and the server of this crate on a virtual clock, with connections that can fail.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each story uses a part, and none is a library"
+)]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use sio_proto::client::{
+    AckTicket, Client, ClientConfig, CommandError, Credentials, Delivery, Emit, EmitId, Endpoint, Outcome, Output,
+    Question, SocketId, State,
+};
+use sio_proto::server::{self, Cause, Message, Peer, Server};
+use sio_proto::{ByteString, Bytes, BytesMut, Config, LinkId, SocketKey, Time};
+
+/// What the network does to new connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    Works,
+    /// Connections cannot be made.
+    Refuses,
+    /// Connections are made, and nothing comes back.
+    Stalls,
+    /// Every connection is answered with this status.
+    Answers(u16),
+}
+
+/// One connection. Bytes travel with the next step.
+struct Wire {
+    at_server: Option<LinkId>,
+    to_server: VecDeque<Bytes>,
+    to_client: VecDeque<Bytes>,
+    stalled: bool,
+    answers: Option<u16>,
+}
+
+pub struct World {
+    pub client: Client,
+    pub server: Server,
+    pub now: Time,
+    pub network: Network,
+    wires: BTreeMap<LinkId, Wire>,
+    at_client: BTreeMap<LinkId, LinkId>,
+    /// Everything that the client said, as text.
+    pub log: Vec<String>,
+    pub events: Vec<(String, String)>,
+    pub receipts: BTreeMap<EmitId, Outcome>,
+    pub questions: Vec<Question>,
+    pub tickets: Vec<AckTicket>,
+    pub attempts: Vec<Time>,
+    /// When the client began to wait, and until when.
+    pub waits: Vec<(Time, Time)>,
+    /// What the server heard: event, arguments.
+    pub heard: Vec<(String, String)>,
+    pub sockets: Vec<SocketKey>,
+    /// Namespaces that the server refuses, with this text.
+    pub refuses: BTreeMap<String, String>,
+    pub auths: Vec<String>,
+    /// The server answers events that ask for it.
+    pub answers: bool,
+    pub auto_provide: bool,
+    /// Bytes that the client wrote.
+    pub written: Vec<(LinkId, Vec<u8>)>,
+    pub connects: usize,
+}
+
+pub fn seeded(mut state: u64) -> impl FnMut(&mut [u8]) + Send {
+    move |out: &mut [u8]| {
+        for byte in out {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            *byte = (state >> 56) as u8;
+        }
+    }
+}
+
+pub fn emit(name: &str, json: &str) -> Emit {
+    Emit::new(name, ByteString::from(json).into())
+}
+
+impl World {
+    pub fn new(config: ClientConfig, server: Config) -> Self {
+        Self::seeded(config, server, 1)
+    }
+
+    pub fn seeded(config: ClientConfig, server: Config, seed: u64) -> Self {
+        let endpoint = Endpoint::parse("http://localhost:3000").unwrap();
+        Self {
+            client: Client::new(endpoint, config, Box::new(seeded(seed))).unwrap(),
+            server: Server::new(server, [7; 16], Box::new(seeded(seed ^ 99))).unwrap(),
+            now: Time::from_millis(1),
+            network: Network::Works,
+            wires: BTreeMap::new(),
+            at_client: BTreeMap::new(),
+            log: Vec::new(),
+            events: Vec::new(),
+            receipts: BTreeMap::new(),
+            questions: Vec::new(),
+            tickets: Vec::new(),
+            attempts: Vec::new(),
+            waits: Vec::new(),
+            heard: Vec::new(),
+            sockets: Vec::new(),
+            refuses: BTreeMap::new(),
+            auths: Vec::new(),
+            answers: true,
+            auto_provide: true,
+            written: Vec::new(),
+            connects: 0,
+        }
+    }
+
+    pub fn connect(&mut self, namespace: &str) -> SocketId {
+        let socket = self.client.socket(namespace).unwrap();
+        self.client.connect(self.now, socket).unwrap();
+        socket
+    }
+
+    /// How many connections exist.
+    pub fn lines(&self) -> usize {
+        self.wires.len()
+    }
+
+    /// Cuts every connection, at both ends.
+    pub fn cut(&mut self) {
+        for (link, wire) in std::mem::take(&mut self.wires) {
+            if let Some(at_server) = wire.at_server {
+                self.server.handle_closed(self.now, at_server, Cause::Failed);
+            }
+            self.client.handle_closed(self.now, link, None);
+        }
+    }
+
+    /// Lets every connection go silent, as when a cable is pulled.
+    pub fn stall(&mut self) {
+        self.wires.values_mut().for_each(|wire| wire.stalled = true);
+    }
+
+    /// Moves bytes until nothing moves.
+    pub fn settle(&mut self) {
+        for _ in 0..10_000 {
+            let moved = self.drain_client() | self.drain_server() | self.carry();
+            if !moved {
+                return;
+            }
+        }
+        panic!(
+            "client and server talk without end: {:?}",
+            self.log.iter().rev().take(20).collect::<Vec<_>>()
+        );
+    }
+
+    /// One step only: for cuts in the middle of something.
+    pub fn step(&mut self) -> bool {
+        self.drain_client() | self.drain_server() | self.carry()
+    }
+
+    fn carry(&mut self) -> bool {
+        let mut moved = false;
+        let links: Vec<LinkId> = self.wires.keys().copied().collect();
+        for link in links {
+            let Some(wire) = self.wires.get_mut(&link) else {
+                continue;
+            };
+            if wire.stalled {
+                continue;
+            }
+            let up = wire.to_server.pop_front();
+            let down = wire.to_client.pop_front();
+            let (at_server, answers) = (wire.at_server, wire.answers);
+            moved |= up.is_some() || down.is_some();
+            match (up, answers, at_server) {
+                (Some(_), Some(status), _) => {
+                    let head = format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\nRetry-After: 2\r\n\r\n");
+                    self.client
+                        .handle_bytes(self.now, link, &mut BytesMut::from(head.as_bytes()));
+                }
+                (Some(bytes), None, Some(at_server)) => {
+                    self.server
+                        .handle_bytes(self.now, at_server, &mut BytesMut::from(bytes));
+                }
+                _ => {}
+            }
+            if let Some(bytes) = down {
+                self.client.handle_bytes(self.now, link, &mut BytesMut::from(bytes));
+            }
+        }
+        moved
+    }
+
+    pub fn drain_client(&mut self) -> bool {
+        let mut any = false;
+        while let Some(output) = self.client.poll_output() {
+            any = true;
+            match output {
+                Output::Connect { link, .. } => self.open(link),
+                Output::Bytes(link, bytes) => {
+                    self.written.push((link, bytes.to_vec()));
+                    if let Some(wire) = self.wires.get_mut(&link) {
+                        wire.to_server.push_back(bytes);
+                    }
+                }
+                Output::Close(link) => {
+                    if let Some(wire) = self.wires.remove(&link) {
+                        let Some(at_server) = wire.at_server else { continue };
+                        for bytes in wire.to_server.into_iter().filter(|_| !wire.stalled) {
+                            self.server
+                                .handle_bytes(self.now, at_server, &mut BytesMut::from(bytes));
+                        }
+                        self.at_client.remove(&at_server);
+                        self.server.handle_closed(self.now, at_server, Cause::Closed);
+                    }
+                }
+                Output::CredentialsWanted(question) => {
+                    let id = question.id;
+                    self.questions.push(question);
+                    if self.auto_provide {
+                        let auth = format!("{{\"n\":{}}}", self.questions.len());
+                        let credentials = Credentials {
+                            auth: vec![(None, auth.into())],
+                            ..Credentials::default()
+                        };
+                        let provided = self.client.provide(self.now, id, credentials);
+                        // A command may have made the question obsolete before it was read.
+                        assert!(matches!(provided, Ok(()) | Err(CommandError::Question)));
+                    }
+                }
+                Output::State(state) => {
+                    match state {
+                        State::Connecting(_) => self.attempts.push(self.now),
+                        State::Waiting(until) => self.waits.push((self.now, until)),
+                        _ => {}
+                    }
+                    self.log.push(format!("{state:?}"));
+                }
+                Output::Delivery(delivery) => self.deliver(delivery),
+                _ => {}
+            }
+        }
+        any
+    }
+
+    fn open(&mut self, link: LinkId) {
+        self.connects += 1;
+        let mut wire = Wire {
+            at_server: None,
+            to_server: VecDeque::new(),
+            to_client: VecDeque::new(),
+            stalled: false,
+            answers: None,
+        };
+        match self.network {
+            Network::Refuses => return self.client.handle_closed(self.now, link, None),
+            Network::Stalls => wire.stalled = true,
+            Network::Answers(status) => wire.answers = Some(status),
+            Network::Works => {
+                let at_server = self.server.open(Peer::default());
+                wire.at_server = Some(at_server);
+                self.at_client.insert(at_server, link);
+            }
+        }
+        self.wires.insert(link, wire);
+        if self.network != Network::Stalls {
+            self.client.handle_connected(self.now, link);
+        }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::Connect { socket, recovery, .. } => self.log.push(format!("connect {socket:?} {recovery:?}")),
+            Delivery::ConnectError { socket, error } => self.log.push(format!("connect_error {socket:?} {error}")),
+            Delivery::Disconnect { socket, reason } => self.log.push(format!("disconnect {socket:?} {reason}")),
+            Delivery::Event { name, args, ack, .. } => {
+                self.events.push((name.to_string(), args.json.to_string()));
+                self.tickets.extend(ack);
+            }
+            Delivery::Receipt { emit, outcome } => {
+                let before = self.receipts.insert(emit, outcome);
+                assert_eq!(before, None, "an emit ends once");
+            }
+            _ => {}
+        }
+    }
+
+    fn drain_server(&mut self) -> bool {
+        let mut any = false;
+        while let Some(output) = self.server.poll_output() {
+            any = true;
+            match output {
+                server::Output::Bytes(link, bytes) => {
+                    let wire = self.at_client.get(&link).and_then(|link| self.wires.get_mut(link));
+                    if let Some(wire) = wire {
+                        wire.to_client.push_back(bytes);
+                    }
+                }
+                server::Output::End(link) => {
+                    let Some(at_client) = self.at_client.remove(&link) else {
+                        continue;
+                    };
+                    if let Some(wire) = self.wires.remove(&at_client).filter(|wire| !wire.stalled) {
+                        for bytes in wire.to_client {
+                            self.client
+                                .handle_bytes(self.now, at_client, &mut BytesMut::from(bytes));
+                        }
+                        self.client.handle_closed(self.now, at_client, None);
+                    }
+                }
+                server::Output::Delivery(server::Delivery::Connect {
+                    socket,
+                    namespace,
+                    auth,
+                    ..
+                }) => {
+                    self.auths.push(format!("{auth:?}"));
+                    let now = self.now;
+                    match self.refuses.get(&*namespace).cloned() {
+                        Some(text) => self.server.shard(now, |shard, out| {
+                            shard.refuse(now, socket, &text, Some("{\"code\":1}"), out)
+                        }),
+                        None => {
+                            self.sockets.push(socket);
+                            self.server.shard(now, |shard, out| shard.accept(now, socket, out));
+                        }
+                    }
+                }
+                server::Output::Delivery(server::Delivery::Event {
+                    socket,
+                    name,
+                    args,
+                    ack,
+                    ..
+                }) => {
+                    self.heard.push((name.to_string(), args.json.to_string()));
+                    let now = self.now;
+                    if let Some(id) = ack.filter(|_| self.answers) {
+                        let mut answer = Message::ack("/".into(), id, args);
+                        let _ = self
+                            .server
+                            .shard(now, |shard, _| shard.emit(now, socket, &mut answer, None));
+                    }
+                }
+                server::Output::Delivery(server::Delivery::Breach { breach, .. })
+                    if breach.kind() != server::BreachKind::Late =>
+                {
+                    self.log.push(format!("BREACH {breach}"));
+                }
+                _ => {}
+            }
+        }
+        any
+    }
+
+    /// Sends an event to the newest socket of the client.
+    pub fn server_emit(&mut self, name: &str, json: &str) {
+        let (now, socket) = (self.now, *self.sockets.last().unwrap());
+        let args = ByteString::from(json).into();
+        let mut message = Message::event("/".into(), name.into(), args, None);
+        let _ = self
+            .server
+            .shard(now, |shard, _| shard.emit(now, socket, &mut message, None));
+        self.settle();
+    }
+
+    /// Lets time pass, and stops at every deadline on the way.
+    pub fn pass(&mut self, millis: u64) {
+        let end = self.now + Duration::from_millis(millis);
+        self.settle();
+        for _ in 0..1_000_000 {
+            let next = [self.client.next_timeout(), self.server.next_timeout()];
+            let Some(next) = next.into_iter().flatten().min().filter(|next| *next <= end) else {
+                break;
+            };
+            self.now = self.now.max(next);
+            self.client.handle_timeout(self.now);
+            self.server.handle_timeout(self.now);
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    pub fn has(&self, line: &str) -> bool {
+        self.log.iter().any(|entry| entry.contains(line))
+    }
+
+    pub fn count(&self, line: &str) -> usize {
+        self.log.iter().filter(|entry| entry.contains(line)).count()
+    }
+}
