@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use sio_proto::server::{ConnectionError, EngineMessage, TransportKind};
 
+use crate::args::{detached_text, small};
 use crate::error::HandlerError;
 use crate::turn::call::{Ending, Failure};
+use crate::turn::mailbox::Letter;
 use crate::turn::raw_session::RawSession;
 use crate::turn::room_news::RoomEvent;
 use crate::turn::shards::Shards;
@@ -67,4 +69,21 @@ pub(crate) enum EngineNews {
     Message(EngineMessage),
     Upgraded(TransportKind),
     Closed(Ending),
+}
+
+impl Letter for EngineNews {
+    fn bytes(&self) -> Option<usize> {
+        match self {
+            Self::Message(message) => Some(message.len()),
+            Self::Opened | Self::Upgraded(_) | Self::Closed(_) => None,
+        }
+    }
+
+    fn detached(self) -> Self {
+        match self {
+            Self::Message(EngineMessage::Text(text)) => Self::Message(EngineMessage::Text(detached_text(text))),
+            Self::Message(EngineMessage::Binary(bytes)) => Self::Message(EngineMessage::Binary(small(bytes))),
+            Self::Opened | Self::Upgraded(_) | Self::Closed(_) => self,
+        }
+    }
 }

@@ -454,7 +454,7 @@ impl Turn {
             while let Some(work) = self.next_work() {
                 work.perform(self);
                 done = done.wrapping_add(1);
-                if self.is_long(runtime, done) && self.work.borrow().front().is_some_and(Work::may_be_left) {
+                if self.is_long(runtime, done) && !self.work.borrow().is_empty() {
                     return Some(self.leave(runtime));
                 }
             }

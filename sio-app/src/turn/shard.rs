@@ -121,11 +121,23 @@ impl Aftermath {
     }
 }
 
+/// Gives news of a raw session to the turn, or to the mailbox if another turn works for the session.
+fn tell_raw(turn: &Turn, raw: &Arc<RawSession>, news: EngineNews, verdicts: &mut Verdicts) {
+    match raw.mailbox.admit(turn.owner(), news, &raw.load) {
+        Ok(Some(news)) => turn.add(Work::Engine(Arc::clone(raw), news)),
+        Ok(None) => {}
+        Err(Overflow) if verdicts.flooded.contains(&raw.session) => {}
+        Err(Overflow) => verdicts.flooded.push(raw.session),
+    }
+}
+
 /// What the shard has to be told when all deliveries have been given out.
 #[derive(Default)]
 struct Verdicts {
     /// The sockets for which too many events wait.
     overflown: Vec<SocketKey>,
+    /// The raw sessions for which too many messages wait.
+    flooded: Vec<SessionKey>,
     /// The sockets for which nothing is under way.
     free: Vec<SocketKey>,
 }
@@ -365,6 +377,11 @@ impl ShardCell {
             self.note_rooms(state, turn);
             self.settle(state, turn, out);
         }
+        for session in verdicts.flooded {
+            let now = state.time(turn);
+            state.shard.close_engine(now, session, out);
+            self.settle(state, turn, out);
+        }
         for socket in verdicts.overflown {
             turn.note(Note::Overflow(socket));
             let now = state.time(turn);
@@ -481,7 +498,9 @@ impl ShardCell {
                 turn.note(Note::Garbled(socket, codec, garbled));
             }
             Delivery::EngineOpen { session, handshake } => {
-                let raw = Arc::new(RawSession::new(Arc::clone(self), session, handshake));
+                let load = state.load(session, &handshake, &self.loads);
+                let raw = Arc::new(RawSession::new(Arc::clone(self), load, session, handshake));
+                raw.mailbox.open(turn.owner());
                 if state.raw.len() <= session.slot() {
                     state.raw.resize(session.slot() + 1, None);
                 }
@@ -490,7 +509,7 @@ impl ShardCell {
             }
             Delivery::EngineMessage { session, message } => {
                 if let Some(raw) = state.raw(session) {
-                    turn.add(Work::Engine(Arc::clone(raw), EngineNews::Message(message)));
+                    tell_raw(turn, raw, EngineNews::Message(message), verdicts);
                 }
             }
             Delivery::EngineClose {
@@ -499,12 +518,14 @@ impl ShardCell {
                 breach,
             } => {
                 if let Some(raw) = state.forget_raw(session) {
-                    turn.add(Work::Engine(raw, EngineNews::Closed(Ending { reason, breach })));
+                    tell_raw(turn, &raw, EngineNews::Closed(Ending { reason, breach }), verdicts);
+                    // It may be the last handle, and its data belongs to the user.
+                    turn.add(Work::ReleaseRaw(raw));
                 }
             }
             Delivery::EngineUpgraded { session, transport } => {
                 if let Some(raw) = state.raw(session) {
-                    turn.add(Work::Engine(Arc::clone(raw), EngineNews::Upgraded(transport)));
+                    tell_raw(turn, raw, EngineNews::Upgraded(transport), verdicts);
                 }
             }
             Delivery::Upgraded { socket, transport } => {
