@@ -128,6 +128,7 @@
 
 pub mod adapter;
 pub mod args;
+pub mod client;
 
 mod error;
 mod guarded;

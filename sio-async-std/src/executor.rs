@@ -3,9 +3,9 @@
 use std::future::Future;
 
 #[cfg(feature = "async-std")]
-pub(crate) use async_std::net::{TcpListener, ToSocketAddrs};
+pub(crate) use async_std::net::{TcpListener, TcpStream, ToSocketAddrs};
 #[cfg(not(feature = "async-std"))]
-pub(crate) use smol::net::{AsyncToSocketAddrs as ToSocketAddrs, TcpListener};
+pub(crate) use smol::net::{AsyncToSocketAddrs as ToSocketAddrs, TcpListener, TcpStream};
 
 /// Runs a task in the background, from any thread.
 pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {

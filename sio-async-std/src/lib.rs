@@ -59,6 +59,7 @@
 compile_error!("sio-async-std needs somebody to run its tasks: the feature `async-std` (on by default) or `smol`");
 
 mod clock;
+mod connect;
 mod entropy;
 mod executor;
 mod into_async;
@@ -67,6 +68,7 @@ mod server;
 mod stream;
 mod tcp;
 
+pub use connect::Client;
 pub use into_async::IntoAsync;
 pub use server::Server;
 pub use sio_app::adapter::Serve;
@@ -81,7 +83,7 @@ pub use sio_app::{
     NotRecovered, Offset, OffsetError, Options, OriginPattern, OriginPatternError, OriginRule, Origins, Peer, Priority,
     Raw, RawArgs, Reason, RecoveryConfig, Refusal, Refused, RegisterError, ResponseHeaders, ResumeError, Resumed, Ring,
     Room, RoomEvent, RoomSince, Rooms, SameSite, Sleep, Socket, SocketEmitter, SocketId, State, TransportKind,
-    Transports, WireId, args, codec, handler,
+    Transports, WireId, args, client, codec, handler,
 };
 #[cfg(feature = "tls")]
 pub use sio_app::{Tls, TlsError, rustls};

@@ -250,6 +250,15 @@ fn is_timestamp(segment: &str) -> bool {
     segment.len() == 13 && segment.bytes().all(|b| b.is_ascii_digit())
 }
 
+/// The timestamp of a poll of 0.3 to 0.9, if it has one: a segment of the path, or the parameter
+/// `t`. A client that polls again sends another one, and a browser that repeats a request sends the
+/// same.
+pub(crate) fn stamp_of(target: &str) -> Option<u64> {
+    let parts = target.split(['/', '?', '&']);
+    let mut stamps = parts.map(|part| part.strip_prefix("t=").unwrap_or(part));
+    decimal(stamps.find(|stamp| is_timestamp(stamp))?.as_bytes())
+}
+
 fn exchange(request: &RequestHead<'_>, transport: Transport) -> Exchange {
     if request.method == "OPTIONS" {
         return Exchange::Preflight;

@@ -49,6 +49,21 @@ pub enum Wire {
     Legacy06(u8),
 }
 
+impl Wire {
+    /// Whether its sessions live on without their websocket.
+    pub(crate) const fn outlives_connection(self) -> bool {
+        match self {
+            Self::Legacy06(_) => true,
+            Self::Engine4
+            | Self::Engine4Raw
+            | Self::Engine3
+            | Self::Engine3Raw
+            | Self::Legacy09
+            | Self::Legacy09Unknown => false,
+        }
+    }
+}
+
 /// One packet from a peer, parsed and checked.
 #[derive(Debug)]
 #[non_exhaustive]

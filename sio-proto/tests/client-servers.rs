@@ -6,8 +6,8 @@ mod client;
 use std::time::Duration;
 
 use sio_proto::client::{
-    Client, ClientConfig, Delivery, DisconnectReason, Endpoint, ErrorClass, Generation, Output, SocketId, State,
-    Transport,
+    AckTicket, Client, ClientConfig, Delivery, DisconnectReason, Endpoint, ErrorClass, Generation, Output, SocketId,
+    State, Transport,
 };
 use sio_proto::websocket::{Opcode, encode_message, handshake};
 use sio_proto::{BytesMut, LinkId, Time};
@@ -22,6 +22,7 @@ struct Script {
     messages: Vec<String>,
     log: Vec<String>,
     events: Vec<String>,
+    tickets: Vec<AckTicket>,
 }
 
 impl Script {
@@ -40,6 +41,7 @@ impl Script {
             messages: Vec::new(),
             log: Vec::new(),
             events: Vec::new(),
+            tickets: Vec::new(),
         };
         script.drain();
         script
@@ -62,7 +64,8 @@ impl Script {
                 Output::Bytes(_, bytes) => self.messages.extend(unmasked(&bytes)),
                 Output::Close(link) => self.open.retain(|open| *open != link),
                 Output::State(state) => self.log.push(format!("{state:?}")),
-                Output::Delivery(Delivery::Event { name, args, .. }) => {
+                Output::Delivery(Delivery::Event { name, args, ack, .. }) => {
+                    self.tickets.extend(ack);
                     self.events.push(format!("{name} {}", args.json));
                 }
                 Output::Delivery(Delivery::Connect { recovery, .. }) => self.log.push(format!("connect {recovery:?}")),
@@ -271,6 +274,27 @@ fn every_limit_can_be_reached() {
     assert_eq!(script.requests.len(), 3, "{:?}", script.log);
     assert!(script.requests[2].1.starts_with("GET /else/?EIO=4"));
     assert!(script.has("Failed"), "{:?}", script.log);
+
+    // The server asks, and its socket takes nothing.
+    let websocket = ClientConfig::default().transports(vec![Transport::WebSocket]);
+    let mut script = Script::new(websocket.max_answer_bytes(1000usize));
+    let link = script.opened();
+    script.tell(link, "40{\"sid\":\"x\"}");
+    script.client.handle_blocked(script.now, link);
+    for id in 0..20 {
+        script.tell(link, &format!("42{id}[\"question\"]"));
+    }
+    let answer = || sio_proto::ByteString::from("\"0123456789\"").into();
+    for (taken, ticket) in core::mem::take(&mut script.tickets).into_iter().enumerate() {
+        let is_taken = script.client.answer(script.now, ticket, answer());
+        assert_eq!(is_taken, taken < 1000 / (12 + 64), "{taken}");
+    }
+    script.drain();
+    assert!(
+        script.has("Lost(ParseError)") && script.open.is_empty(),
+        "{:?}",
+        script.log
+    );
 
     let mut script = Script::new(polling.max_namespaces(2usize));
     script.client.socket("/a").unwrap();

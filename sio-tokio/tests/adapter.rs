@@ -68,6 +68,15 @@ fn start_with(
     (server.io().clone(), address)
 }
 
+/// Begins a client.
+fn client(url: &str) -> sio_app::client::ClientBuilder {
+    sio_tokio::Client::builder(url)
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    RUNTIME.block_on(future)
+}
+
 /// Serves one stream that is not a TCP connection, until it ends.
 #[cfg(unix)]
 fn start_stream(

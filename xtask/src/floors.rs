@@ -111,6 +111,11 @@ const APP: House = House {
             apart: false,
         },
         Floor {
+            name: "clients",
+            modules: &["client"],
+            apart: false,
+        },
+        Floor {
             name: "hosts",
             modules: &["host"],
             apart: false,

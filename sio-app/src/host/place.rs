@@ -155,7 +155,7 @@ impl Place {
     /// Gives an input to a shard. The link takes a seat in the shard if it has none there.
     fn input(&mut self, turn: &Turn, shard: usize, input: impl FnOnce(&mut State, Time, LinkId, &mut Outputs)) {
         if self.seat.as_ref().is_some_and(|seat| seat.shard != shard) {
-            self.leave_seat(turn, Cause::Closed);
+            self.change_seat(turn, Cause::Closed, false);
         }
         let known = self.seat.as_ref().map(|seat| seat.id);
         let Some(cell) = self.io.shards.cells.get(shard) else {
@@ -230,7 +230,18 @@ impl Place {
         connections.lock().receive(self.number, bytes, options)
     }
 
+    /// Tells the shard that the link is gone.
     pub(crate) fn leave_seat(&mut self, turn: &Turn, cause: Cause) {
+        self.change_seat(turn, cause, true);
+    }
+
+    /// Gives up the seat. If the connection has ended, packets that have not been written come back
+    /// to their session.
+    fn change_seat(&mut self, turn: &Turn, cause: Cause, has_ended: bool) {
+        let link = &self.link;
+        if has_ended {
+            link.await_writer();
+        }
         if let Some(Seat {
             cell, id, overtaking, ..
         }) = self.seat.take()
@@ -244,6 +255,12 @@ impl Place {
                     };
                     state.shard.handle_closed(now, overtaking, cause, out);
                     state.links.remove(overtaking);
+                }
+                if has_ended
+                    && state.shard.takes_back(id)
+                    && let Some(frames) = link.take_unwritten()
+                {
+                    state.shard.handle_returned(now, id, frames);
                 }
                 state.shard.handle_closed(now, id, cause, out);
                 state.links.remove(id);

@@ -31,6 +31,7 @@ pub(crate) mod pipe;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 pub(crate) mod traffic;
+mod unwritten;
 mod write;
 
 use std::collections::VecDeque;
@@ -48,6 +49,7 @@ use crate::link::ends::Outlet;
 use crate::link::traffic::Traffic;
 use crate::lock::{Alarm, Mutex};
 
+use unwritten::{Rest, Unwritten};
 pub(crate) use write::Pen;
 
 /// The write side of one connection. The outlet is in the same allocation.
@@ -82,6 +84,8 @@ struct State {
     /// What the peer has to send next. If it is late, the connection is closed (slow loris).
     awaiting: Option<Awaiting>,
     waker: Option<Alarm>,
+    /// The packets that were not written when the link was cut.
+    unwritten: Option<Box<Unwritten>>,
 }
 
 /// What the peer has to send, and until when.
@@ -129,6 +133,8 @@ pub(crate) enum HandedOut {
 pub(crate) enum Item {
     Frame(Frame),
     Bytes(Bytes),
+    /// Packets that can be sent on another connection if they are not written completely.
+    Packets(Box<Rest>),
     /// A write that has not been encoded as bytes yet.
     Write(Box<Write>),
     /// The end of the connection, after everything before it.
@@ -140,6 +146,7 @@ impl Item {
         match self {
             Self::Frame(frame) => frame.bytes(),
             Self::Bytes(bytes) => bytes,
+            Self::Packets(rest) => &rest.bytes,
             Self::Write(_) | Self::Finish => &[],
         }
     }
@@ -150,6 +157,7 @@ impl Item {
         match self {
             Self::Frame(frame) => frame.bytes().len(),
             Self::Bytes(bytes) => bytes.len(),
+            Self::Packets(rest) => rest.bytes.len(),
             Self::Finish => 0,
             Self::Write(write) => match &**write {
                 Write::Response(_, response) => match &response.body {
@@ -184,7 +192,7 @@ impl Item {
                 | Write::Stream(..)
                 | Write::Part(..) => false,
             },
-            Self::Frame(_) | Self::Bytes(_) => false,
+            Self::Frame(_) | Self::Bytes(_) | Self::Packets(_) => false,
         }
     }
 
@@ -193,10 +201,12 @@ impl Item {
         if let Self::Frame(frame) = self
             && written > 0
         {
-            *self = Self::Bytes(frame.bytes().clone());
+            *self = Self::Packets(Box::new(Rest::of_frame(frame.clone())));
         }
-        if let Self::Bytes(bytes) = self {
-            bytes.advance(written);
+        match self {
+            Self::Bytes(bytes) => bytes.advance(written),
+            Self::Packets(rest) => rest.advance(written),
+            Self::Frame(_) | Self::Write(_) | Self::Finish => {}
         }
     }
 }
@@ -444,7 +454,7 @@ impl<O: Outlet + ?Sized> Link<O> {
     }
 
     fn end(&self, phase: Phase) {
-        let (waker, queue) = {
+        let waker = {
             let mut state = self.state.lock();
             if state.phase != Phase::Cut {
                 state.phase = phase;
@@ -452,9 +462,10 @@ impl<O: Outlet + ?Sized> Link<O> {
             state.queued_bytes = 0;
             state.pong = Bytes::new();
             state.recharge(&self.traffic.waiting);
-            (state.waker.clone(), std::mem::take(&mut state.queue))
+            let queue = std::mem::take(&mut state.queue);
+            state.keep_unwritten(queue, Vec::new());
+            state.waker.clone()
         };
-        drop(queue);
         if let Some(waker) = waker {
             waker.wake();
         }

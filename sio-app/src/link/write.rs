@@ -11,7 +11,7 @@ use sio_proto::http::Exchange;
 use sio_proto::server::{Body, Response, Then, Write, Written};
 
 use super::ends::Outlet;
-use super::{HandedOut, Item, Link, Phase, Progress, State};
+use super::{HandedOut, Item, Link, Phase, Progress, Rest, State};
 
 /// Up to this number of bytes, several pieces are copied together for one plain write. Above it
 /// they are written as a vector. Copying so few bytes costs less than the kernel's work for some
@@ -48,11 +48,12 @@ pub(crate) struct Pen {
 }
 
 impl Pen {
-    /// Drops everything that was to be written.
-    fn clear(&mut self) {
-        self.pieces.clear();
-        self.taken.clear();
+    /// Takes out everything that was to be written.
+    fn take(&mut self) -> VecDeque<Item> {
         self.handshake = false;
+        let mut all = std::mem::take(&mut self.pieces);
+        all.append(&mut self.taken);
+        all
     }
 }
 
@@ -91,8 +92,9 @@ impl<O: Outlet + ?Sized> Link<O> {
                     return if moved { Progress::Full } else { Progress::Stuck };
                 }
                 Err(_) => {
-                    pen.clear();
                     self.cut();
+                    let later = items.collect();
+                    self.state.lock().keep_unwritten(pen.take(), later);
                     return Progress::Done;
                 }
             }
@@ -106,7 +108,8 @@ impl<O: Outlet + ?Sized> Link<O> {
         let written = self.outlet.try_write(bytes).unwrap_or(0);
         self.traffic.written(written);
         if written < bytes.len() {
-            let rest = Item::Bytes(bytes.slice(written..));
+            let mut rest = Item::Frame(frame.clone());
+            rest.advance(written);
             return self.write(pen, &mut std::iter::once(rest));
         }
         match self.release() {
@@ -147,8 +150,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         let mut state = self.state.lock();
         state.moved |= moved;
         if matches!(state.phase, Phase::Finished | Phase::Cut) {
-            drop(state);
-            pen.clear();
+            state.keep_unwritten(pen.take(), items.collect());
             return;
         }
         if let Some(End) = end {
@@ -203,7 +205,7 @@ impl<O: Outlet + ?Sized> Link<O> {
     /// Encodes an item, and appends it to the pieces.
     fn prepare(&self, pen: &mut Pen, item: Item) -> Option<End> {
         match item {
-            Item::Frame(_) | Item::Bytes(_) => pen.pieces.push_back(item),
+            Item::Frame(_) | Item::Bytes(_) | Item::Packets(_) => pen.pieces.push_back(item),
             Item::Finish => return Some(End),
             Item::Write(write) => return self.encode(pen, *write),
         }
@@ -221,9 +223,21 @@ impl<O: Outlet + ?Sized> Link<O> {
             },
             false => write,
         };
+        let is_kept = matches!(&write, Write::Response(_, response) if response.is_kept());
+        let write = match write {
+            Write::Part(_, part) => {
+                let rest = Rest::of_part(*part, &mut pen.head);
+                pen.pieces.push_back(Item::Packets(Box::new(rest)));
+                return None;
+            }
+            other => other,
+        };
         let Written { head, body, then } = write.encode(&mut pen.head, self.traffic.date().as_ref());
         let pieces = [head, body].into_iter().filter(|bytes| !bytes.is_empty());
         pen.pieces.extend(pieces.map(Item::Bytes));
+        if is_kept && let Some(Item::Bytes(last)) = pen.pieces.pop_back() {
+            pen.pieces.push_back(Item::Packets(Box::new(Rest::of_answer(last))));
+        }
         match then {
             // The last bytes of an old handshake.
             Then::GoesOn => pen.handshake |= rests,

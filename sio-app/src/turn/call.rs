@@ -5,28 +5,54 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::Serialize;
 use sio_proto::server::{Breach, Reason};
 use sio_proto::socket::Args;
 
 use crate::error::HandlerError;
 use crate::turn::refusal::Refusal;
-use crate::turn::socket::SocketCell;
+
+/// The end of a connection whose handlers are called: a server's ([`ServerSide`]) or a client's.
+/// Both ends have handlers of the same shapes, but other sockets.
+pub trait Side: Sized + 'static {
+    /// The socket that a call concerns.
+    #[doc(hidden)]
+    type Socket: Clone + Send + Sync + 'static;
+    /// The peer's question for an acknowledgement.
+    #[doc(hidden)]
+    type Question: Send + Sync + 'static;
+    /// How a connection has ended.
+    #[doc(hidden)]
+    type End;
+
+    /// Finds a state that was given to this end.
+    #[doc(hidden)]
+    fn state<T: Send + Sync + 'static>(socket: &Self::Socket) -> Option<&T>;
+
+    /// Answers the peer. Arguments that cannot be written are reported.
+    #[doc(hidden)]
+    fn answer<A: Serialize>(socket: &Self::Socket, question: Self::Question, args: &A);
+}
+
+/// The handlers of a server.
+#[derive(Debug)]
+pub struct ServerSide;
 
 /// A call of a handler: the socket, the event and its arguments. An
 /// [`Extract`](crate::handler::Extract) reads from it.
-pub struct Call<'a> {
-    pub(crate) socket: &'a Arc<SocketCell>,
+pub struct Call<'a, S: Side = ServerSide> {
+    pub(crate) socket: &'a S::Socket,
     pub(crate) event: &'a str,
     pub(crate) args: Args,
-    pub(crate) ack: Option<Question>,
+    pub(crate) ack: Option<S::Question>,
     /// Notes that the handler may wait, and keeps its arguments meanwhile.
     pub(crate) keeps: bool,
-    pub(crate) end: Option<&'a Ending>,
+    pub(crate) end: Option<&'a S::End>,
 }
 
-impl<'a> Call<'a> {
+impl<'a, S: Side> Call<'a, S> {
     /// Makes a call without arguments.
-    pub(crate) fn bare(socket: &'a Arc<SocketCell>, event: &'a str) -> Self {
+    pub(crate) fn bare(socket: &'a S::Socket, event: &'a str) -> Self {
         Self {
             socket,
             event,
@@ -39,7 +65,7 @@ impl<'a> Call<'a> {
 
     /// Takes the acknowledgement that follows from what the handler returns, unless the handler has
     /// taken the [`Ack`](crate::Ack).
-    pub(crate) fn owed(&mut self) -> Option<Owed> {
+    pub(crate) fn owed(&mut self) -> Option<Owed<S>> {
         let question = self.ack.take()?;
         Some(Owed::new(self.socket, question))
     }
@@ -47,14 +73,14 @@ impl<'a> Call<'a> {
 
 /// How a connection has ended.
 #[derive(Clone, Debug)]
-pub(crate) struct Ending {
+pub struct Ending {
     pub(crate) reason: Reason,
     pub(crate) breach: Option<Breach>,
 }
 
 /// The client has asked for an acknowledgement, with this id.
 #[derive(Clone)]
-pub(crate) struct Question {
+pub struct Question {
     pub(crate) id: u64,
     /// Set if several handlers may answer. Only the first answer counts.
     answered: Option<Arc<AtomicBool>>,
@@ -84,37 +110,37 @@ impl Question {
 }
 
 /// An acknowledgement that follows from what a handler returns.
-pub struct Owed {
-    pub(crate) socket: Arc<SocketCell>,
-    pub(crate) question: Question,
+pub struct Owed<S: Side = ServerSide> {
+    pub(crate) socket: S::Socket,
+    pub(crate) question: S::Question,
 }
 
-impl Owed {
-    pub(crate) fn new(socket: &Arc<SocketCell>, question: Question) -> Self {
+impl<S: Side> Owed<S> {
+    pub(crate) fn new(socket: &S::Socket, question: S::Question) -> Self {
         Self {
-            socket: Arc::clone(socket),
+            socket: socket.clone(),
             question,
         }
     }
 }
 
 /// Why a handler has failed, and which client has to be told.
-pub struct Failure {
+pub struct Failure<S: Side = ServerSide> {
     pub(crate) error: HandlerError,
     /// What the client gets of the error. `None` for an error that only the application may see.
     pub(crate) words: Option<Refusal>,
-    pub(crate) owed: Option<Owed>,
+    pub(crate) owed: Option<Owed<S>>,
 }
 
-impl Failure {
+impl<S: Side> Failure<S> {
     /// Makes the failure of a handler that was not called.
-    pub(crate) fn not_called(NotCalled(why): NotCalled, owed: Option<Owed>) -> Box<Self> {
+    pub(crate) fn not_called(NotCalled(why): NotCalled, owed: Option<Owed<S>>) -> Box<Self> {
         let (error, words) = *why;
         Box::new(Self { error, words, owed })
     }
 
     /// Makes the failure of an event that a filter has refused.
-    pub(crate) fn refused(refusal: Refusal, owed: Option<Owed>) -> Box<Self> {
+    pub(crate) fn refused(refusal: Refusal, owed: Option<Owed<S>>) -> Box<Self> {
         Box::new(Self {
             error: HandlerError::Refused(refusal.message().to_owned()),
             words: Some(refusal),
@@ -143,13 +169,13 @@ impl NotCalled {
     }
 }
 
-pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), Box<Failure>>> + Send>>;
+pub(crate) type HandlerFuture<S = ServerSide> = Pin<Box<dyn Future<Output = Result<(), Box<Failure<S>>>> + Send>>;
 
 /// A handler that has been started.
 #[doc(hidden)]
-pub enum Started {
-    Done(Result<(), Box<Failure>>),
-    Waiting(HandlerFuture),
+pub enum Started<S: Side = ServerSide> {
+    Done(Result<(), Box<Failure<S>>>),
+    Waiting(HandlerFuture<S>),
 }
 
 /// A middleware that has been started.

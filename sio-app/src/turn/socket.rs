@@ -33,7 +33,7 @@ use crate::turn::table::{EventFn, Table};
 use crate::turn::values::Values;
 use crate::turn::{self, Turn};
 
-pub(crate) struct SocketCell {
+pub struct SocketCell {
     pub(crate) cell: Arc<ShardCell>,
     /// What waits for its session.
     pub(crate) load: Arc<Load>,

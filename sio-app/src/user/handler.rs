@@ -116,20 +116,21 @@ mod outcome;
 mod parameters;
 mod words;
 
-pub use crate::turn::call::Call;
+pub use crate::turn::call::{Call, ServerSide, Side};
 pub use extract::{Auth, AuthError, Extract, Needs, NoState, State};
 pub use outcome::{Decision, Outcome, Reply, Returns, Verdict};
 pub use parameters::{
     BehindArgs, ConnectParameters, EndParameters, EndPart, EventParameters, FromArgs, Function, Last, Middle,
 };
 
+pub(crate) use outcome::Free;
+pub(crate) use parameters::{ViaAck, ViaEnd, ViaExtract};
 pub(crate) use words::Told;
 
 use std::error::Error;
 
 use crate::turn::call::{Failure, NotCalled, Started, StartedMiddleware};
 use crate::turn::refusal::Refusal;
-use outcome::Free;
 
 /// The result of a handler in which several kinds of errors may happen: `?` accepts any of them. To
 /// choose the text that the client gets, return a [`Refusal`]:
@@ -142,20 +143,20 @@ pub type HandlerResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 pub type MiddlewareResult = Result<(), Refusal>;
 
 /// A function that handles an event. See [the module](self) for what it can take and return.
-pub trait EventHandler<M>: Send + Sync + 'static {
+pub trait EventHandler<M, S: Side = ServerSide>: Send + Sync + 'static {
     #[doc(hidden)]
-    fn call(&self, call: Call<'_>) -> Started;
+    fn call(&self, call: Call<'_, S>) -> Started<S>;
     #[doc(hidden)]
     fn needs() -> Needs;
 }
 
-impl<F, P, M, R> EventHandler<(P, M, R)> for F
+impl<F, P, M, R, S: Side> EventHandler<(P, M, R), S> for F
 where
     F: Function<P>,
-    P: EventParameters<M>,
+    P: EventParameters<M, S>,
     F::Output: Returns<P::Owes, R>,
 {
-    fn call(&self, mut call: Call<'_>) -> Started {
+    fn call(&self, mut call: Call<'_, S>) -> Started<S> {
         call.keeps = <F::Output as Returns<P::Owes, R>>::WAITS;
         match P::take(&mut call) {
             Ok(parameters) => self.invoke(parameters).start(call.owed()),
@@ -172,20 +173,20 @@ where
 
 /// A function that handles a connection: any number of types that implement [`Extract`], `async` or
 /// not.
-pub trait ConnectHandler<M>: Send + Sync + 'static {
+pub trait ConnectHandler<M, S: Side = ServerSide>: Send + Sync + 'static {
     #[doc(hidden)]
-    fn call(&self, call: &Call<'_>) -> Started;
+    fn call(&self, call: &Call<'_, S>) -> Started<S>;
     #[doc(hidden)]
     fn needs() -> Needs;
 }
 
-impl<F, P, R> ConnectHandler<(P, R)> for F
+impl<F, P, R, S: Side> ConnectHandler<(P, R), S> for F
 where
     F: Function<P>,
-    P: ConnectParameters,
+    P: ConnectParameters<S>,
     F::Output: Returns<Free, R>,
 {
-    fn call(&self, call: &Call<'_>) -> Started {
+    fn call(&self, call: &Call<'_, S>) -> Started<S> {
         match P::take(call) {
             Ok(parameters) => self.invoke(parameters).start(None),
             Err(error) => Started::Done(Err(Failure::not_called(error, None))),
@@ -206,20 +207,20 @@ where
 /// [`Breach`](crate::Breach) gives the cause behind the reason: the rule that ended the session, or
 /// else the first rule that was broken without ending it. JavaScript has a `description` in this
 /// place.
-pub trait DisconnectHandler<M>: Send + Sync + 'static {
+pub trait DisconnectHandler<M, S: Side = ServerSide>: Send + Sync + 'static {
     #[doc(hidden)]
-    fn call(&self, call: &Call<'_>) -> Started;
+    fn call(&self, call: &Call<'_, S>) -> Started<S>;
     #[doc(hidden)]
     fn needs() -> Needs;
 }
 
-impl<F, P, M, R> DisconnectHandler<(P, M, R)> for F
+impl<F, P, M, R, S: Side> DisconnectHandler<(P, M, R), S> for F
 where
     F: Function<P>,
-    P: EndParameters<M>,
+    P: EndParameters<M, S>,
     F::Output: Returns<Free, R>,
 {
-    fn call(&self, call: &Call<'_>) -> Started {
+    fn call(&self, call: &Call<'_, S>) -> Started<S> {
         match P::take(call) {
             Ok(parameters) => self.invoke(parameters).start(None),
             Err(error) => Started::Done(Err(Failure::not_called(error, None))),

@@ -94,6 +94,7 @@ impl Metrics {
     /// | `sio_requests_refused_total` | `why`, in the words of [`Refused`] |
     /// | `sio_packets_in_total`, `sio_packets_out_total`, `sio_bytes_in_total`, `sio_bytes_out_total` | |
     /// | `sio_queued_bytes` | |
+    /// | `sio_messages_unconfirmed_total` | |
     /// | `sio_most_queued_packets`, `sio_most_queued_bytes`, `sio_most_waiting_events` | |
     /// | `sio_histories`, `sio_history_bytes` | |
     /// | `sio_handler_errors_total`, `sio_handler_panics_total` | |
@@ -116,6 +117,7 @@ impl Metrics {
         number("sio_bytes_in_total", self.bytes_in);
         number("sio_bytes_out_total", self.bytes_out);
         number("sio_queued_bytes", self.queued_bytes as u64);
+        number("sio_messages_unconfirmed_total", self.sessions.unconfirmed);
         number("sio_most_queued_packets", self.sessions.most_queued_packets as u64);
         number("sio_most_queued_bytes", self.sessions.most_queued_bytes as u64);
         number("sio_most_waiting_events", self.most_waiting_events as u64);
@@ -254,6 +256,7 @@ mod tests {
             "sio_sessions_closed_total{reason=\"transport error\"} 1",
             "sio_requests_refused_total{why=\"bad_request\"} 1",
             "sio_handler_panics_total 1",
+            "sio_messages_unconfirmed_total 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }

@@ -134,6 +134,9 @@ pub struct ClientConfig {
     /// Most bytes of events that wait for a connection, all namespaces together. Default 1 000 000.
     /// Further events are refused.
     pub max_queued_bytes: usize,
+    /// Most bytes of answers to events of the server that wait because the server does not read.
+    /// Default 1 000 000. Beyond it, the connection ends.
+    pub max_answer_bytes: usize,
     /// How long an event may wait for a connection. Default none: for ever, as in JavaScript.
     pub max_queue_age: Option<Duration>,
     /// How many events per second leave the queue after a connection is back. Default 0: all at
@@ -197,6 +200,7 @@ impl Default for ClientConfig {
             retries: 0,
             retry_window: 1,
             max_queued_bytes: 1_000_000,
+            max_answer_bytes: 1_000_000,
             max_queue_age: None,
             drain_per_second: 0,
             max_in_flight: 10_000,
@@ -243,6 +247,7 @@ setters!(ClientConfig {
     retries: u32,
     retry_window: usize,
     max_queued_bytes: usize,
+    max_answer_bytes: usize,
     max_queue_age: Option<Duration>,
     drain_per_second: u32,
     max_in_flight: usize,
@@ -297,6 +302,7 @@ impl ClientConfig {
             ("max_attempts_per_minute", self.max_attempts_per_minute),
             ("retry_window", self.retry_window),
             ("max_queued_bytes", self.max_queued_bytes),
+            ("max_answer_bytes", self.max_answer_bytes),
             ("max_in_flight", self.max_in_flight),
             ("max_body_bytes", self.max_body_bytes),
             ("max_message_bytes", self.max_message_bytes),

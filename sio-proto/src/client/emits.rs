@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::event::{AckTicket, EmitId, NotSent, Outcome, SocketId};
 use super::manager::{Client, Stage};
 use super::session::Packed;
-use super::socket::{Emit, Entry, Event, Offline, Pending, Receipts};
+use super::socket::{Emit, Entry, Event, Offline, Pending, Receipts, bytes_of_answer};
 use crate::engine::Revision;
 use crate::socket::text::Encoder;
 use crate::socket::{self, Args, Packet, is_reserved_event};
@@ -110,13 +110,22 @@ impl Client {
     }
 
     /// Answers an event of the server. Returns false if the connection on which it came has ended:
-    /// nothing is sent then.
+    /// nothing is sent then. A server that asks and does not read makes answers wait: if they have
+    /// more than [`ClientConfig::max_answer_bytes`](super::ClientConfig::max_answer_bytes), the
+    /// connection ends.
     pub fn answer(&mut self, now: Time, ticket: AckTicket, args: Args) -> bool {
         let number = self.number();
+        let waiting: usize = self.sockets.iter().map(|socket| socket.answer_bytes).sum();
         let Some(socket) = self.sockets.get_mut(ticket.socket.0 as usize) else {
             return false;
         };
         if self.closed || !socket.is_connected() || socket.connection != ticket.connection {
+            return false;
+        }
+        // One answer is always taken, so that a large one does not end the connection.
+        if waiting > 0 && waiting + bytes_of_answer(&args) > self.config.max_answer_bytes {
+            self.break_off(now, "the server asks, and does not read the answers");
+            self.settle(now);
             return false;
         }
         let id = ticket.id;

@@ -70,7 +70,7 @@ impl Client {
         packet
     }
 
-    fn break_off(&mut self, now: Time, message: &str) {
+    pub(super) fn break_off(&mut self, now: Time, message: &str) {
         let end = End::new(DisconnectReason::ParseError, ErrorClass::Protocol, message);
         self.with_session(now, |session, cx| session.end(end, cx));
     }

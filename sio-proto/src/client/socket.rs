@@ -125,6 +125,11 @@ impl Event {
     }
 }
 
+/// What an answer counts while it waits.
+pub(super) fn bytes_of_answer(args: &Args) -> usize {
+    args.bytes() + ENTRY_BYTES
+}
+
 #[derive(Debug)]
 pub(super) enum Entry {
     Event(Event),
@@ -193,6 +198,8 @@ pub(super) struct Socket {
     next_ack: u64,
     /// Bytes of events that wait or may be sent again.
     pub(super) held_bytes: usize,
+    /// Bytes of answers that wait.
+    pub(super) answer_bytes: usize,
 }
 
 /// The ends of emits, for the user.
@@ -219,6 +226,7 @@ impl Socket {
             deadlines: BTreeSet::new(),
             next_ack: 0,
             held_bytes: 0,
+            answer_bytes: 0,
         }
     }
 
@@ -248,9 +256,12 @@ impl Socket {
     }
 
     pub(super) fn push(&mut self, entry: Entry) {
-        if let Entry::Event(event) = &entry {
-            self.held_bytes += event.bytes();
-            self.deadlines.extend(event.deadline.map(|time| (time, event.emit)));
+        match &entry {
+            Entry::Event(event) => {
+                self.held_bytes += event.bytes();
+                self.deadlines.extend(event.deadline.map(|time| (time, event.emit)));
+            }
+            Entry::Answer { args, .. } => self.answer_bytes += bytes_of_answer(args),
         }
         self.queue.push_back(entry);
     }
@@ -311,7 +322,10 @@ impl Socket {
         let entry = self.queue.remove(place)?;
         let namespace = self.namespace.clone();
         Some(match entry {
-            Entry::Answer { id, args, .. } => (Packet::Ack { namespace, id, args }, false),
+            Entry::Answer { id, args, .. } => {
+                self.answer_bytes -= bytes_of_answer(&args);
+                (Packet::Ack { namespace, id, args }, false)
+            }
             Entry::Event(event) => {
                 let buffered = event.buffered;
                 (self.write(now, event, receipts), buffered)
@@ -373,6 +387,7 @@ impl Socket {
         self.early.clear();
         self.early_bytes = 0;
         self.queue.retain(|entry| matches!(entry, Entry::Event(_)));
+        self.answer_bytes = 0;
         for entry in &mut self.queue {
             if let Entry::Event(event) = entry {
                 event.buffered = true;

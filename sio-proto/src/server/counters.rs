@@ -33,6 +33,10 @@ pub struct Counters {
     broken: [u64; BreachKind::ALL.len()],
     /// Number of packets that have arrived.
     pub packets_in: u64,
+    /// Number of messages to clients of 0.3 to 0.6, and to polling clients of 0.7 to 0.9, that were
+    /// written and whose arrival nothing had confirmed when their connection ended. Some of them
+    /// have not arrived. They are not sent again (docs/protocol/legacy-0.6.md §18).
+    pub unconfirmed: u64,
     /// The most packets that have waited for one session at once. Counted when packets leave, or
     /// when more packets wait than are allowed.
     pub most_queued_packets: usize,
@@ -144,6 +148,7 @@ impl Counters {
         let numbers = numbers.chain(self.broken.iter_mut().zip(&other.broken));
         numbers.for_each(|(mine, others)| *mine += others);
         self.packets_in += other.packets_in;
+        self.unconfirmed += other.unconfirmed;
         self.most_queued_packets = self.most_queued_packets.max(other.most_queued_packets);
         self.most_queued_bytes = self.most_queued_bytes.max(other.most_queued_bytes);
     }
@@ -222,10 +227,12 @@ mod tests {
             counters.add_broken(BreachKind::Late, 2);
             counters.most_queued_packets = packets;
             counters.packets_in = 7;
+            counters.unconfirmed = 3;
             sum.add(&counters);
         }
         let count = sum.get(Generation::Engine4, TransportKind::Polling);
         assert_eq!((count.current, count.total, sum.packets_in), (2, 2, 14));
+        assert_eq!(sum.unconfirmed, 6);
         assert_eq!((sum.closed(Reason::PingTimeout), sum.refused(Refused::Full)), (2, 2));
         assert_eq!(sum.broken(BreachKind::Late), 4);
         assert_eq!(sum.most_queued_packets, 3);

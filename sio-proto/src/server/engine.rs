@@ -202,7 +202,7 @@ impl<'a> At<'a> {
         match role {
             Role::WebSocket => _ = self.receive(packet),
             Role::Candidate => _ = self.handle_candidate(link, packet),
-            Role::Parked | Role::Post | Role::Stream => {}
+            Role::Parked | Role::Post | Role::Stream | Role::Answered | Role::Replaced => {}
         }
     }
 

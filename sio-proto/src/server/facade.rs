@@ -1,5 +1,7 @@
 //! Bytes in, bytes out: a shard with its connections, for callers with their own event loop.
 
+mod outgoing;
+
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -13,6 +15,7 @@ use super::{Admission, Cause, Delivery, Outputs, Peer, Request, Response, Router
 use crate::config::ConfigError;
 use crate::conn::{Arrivals, Conn};
 use crate::{Config, Entropy, LinkId, Time, http};
+use outgoing::Outgoing;
 
 /// How many links are flushed before other outputs are checked again.
 const FLUSH: usize = 64;
@@ -36,6 +39,8 @@ pub struct Server {
     queue: VecDeque<Output>,
     /// Connections that may be read again, and have bytes to read.
     resumed: VecDeque<LinkId>,
+    /// Connections that have got packets which could be sent on another connection.
+    outgoing: Vec<LinkId>,
     decide: Decide,
     date: Option<http::Date>,
     scratch: BytesMut,
@@ -63,6 +68,8 @@ struct Connection {
     rest: BytesMut,
     /// Set while the caller cannot write to the connection.
     blocked: Option<Blockage>,
+    /// Set if packets that were not written can be sent on another connection.
+    outgoing: Option<Box<Outgoing>>,
 }
 
 /// The state of a link that cannot be written to.
@@ -108,6 +115,7 @@ impl Server {
             arrivals: Arrivals::default(),
             queue: VecDeque::new(),
             resumed: VecDeque::new(),
+            outgoing: Vec::new(),
             decide: Decide(Box::new(|_| Admission::Allowed)),
             date: None,
             scratch: BytesMut::new(),
@@ -139,6 +147,7 @@ impl Server {
             conn,
             rest: BytesMut::new(),
             blocked: None,
+            outgoing: None,
         }));
         LinkId::new(slot, entry.generation)
     }
@@ -148,6 +157,7 @@ impl Server {
     /// [`wants_bytes`](Self::wants_bytes) before reading. Then a peer that only waits for its turn
     /// is not cut off.
     pub fn handle_bytes(&mut self, now: Time, link: LinkId, bytes: &mut BytesMut) {
+        self.forget_written();
         let Some(connection) = self.connection(link) else {
             return bytes.clear();
         };
@@ -164,7 +174,10 @@ impl Server {
             .connection(link)
             .is_some_and(|c| (c.conn.is_waiting() || c.blocked.is_some()) && c.rest.len() > most)
         {
-            self.end(link);
+            if let Some(connection) = self.forget(link) {
+                self.queue.push_back(Output::End(link));
+                self.give_back(now, link, connection);
+            }
             self.shard.handle_closed(now, link, Cause::Failed, &mut self.outputs);
             self.settle(now);
         }
@@ -178,8 +191,14 @@ impl Server {
     }
 
     /// Reports that a link is gone: the peer closed it, or it failed.
+    ///
+    /// If the caller could not write all bytes of the link, it has to call
+    /// [`handle_blocked`](Self::handle_blocked) before, with the number of bytes that it holds. In
+    /// generations whose sessions outlive their connections, the packets among these bytes are sent
+    /// on the next connection.
     pub fn handle_closed(&mut self, now: Time, link: LinkId, cause: Cause) {
-        if self.forget(link) {
+        if let Some(connection) = self.forget(link) {
+            self.give_back(now, link, connection);
             self.shard.handle_closed(now, link, cause, &mut self.outputs);
             self.settle(now);
         }
@@ -205,6 +224,9 @@ impl Server {
         if let Some(connection) = self.connection(link) {
             let blocked = connection.blocked.get_or_insert_default();
             budget.recharge(core::mem::replace(&mut blocked.held, held), held);
+            if let Some(outgoing) = &mut connection.outgoing {
+                outgoing.forget_written(held);
+            }
             self.shard.handle_blocked(now, link, held);
         }
     }
@@ -216,6 +238,9 @@ impl Server {
             && let Some(blocked) = connection.blocked.take()
         {
             budget.recharge(blocked.held, 0);
+            if let Some(outgoing) = &mut connection.outgoing {
+                outgoing.forget_written(0);
+            }
             if !connection.rest.is_empty() {
                 self.resumed.push_back(link);
             }
@@ -229,6 +254,7 @@ impl Server {
 
     /// Reports that time has passed.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.forget_written();
         self.shard.handle_timeout(now, &mut self.outputs);
         self.settle(now);
     }
@@ -273,20 +299,41 @@ impl Server {
         slot.connection.as_deref_mut()
     }
 
-    fn forget(&mut self, link: LinkId) -> bool {
+    fn forget(&mut self, link: LinkId) -> Option<Box<Connection>> {
         let slot = self
             .connections
             .get_mut(link.slot())
             .filter(|s| s.generation == link.generation());
-        let Some(slot) = slot.filter(|s| s.connection.is_some()) else {
-            return false;
-        };
-        if let Some(blocked) = slot.connection.take().and_then(|connection| connection.blocked) {
+        let slot = slot?;
+        let connection = slot.connection.take()?;
+        if let Some(blocked) = &connection.blocked {
             self.shard.budget().recharge(blocked.held, 0);
         }
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(link.slot() as u32);
-        true
+        Some(connection)
+    }
+
+    /// Gives the packets back that the caller has not written completely.
+    fn give_back(&mut self, now: Time, link: LinkId, mut connection: Box<Connection>) {
+        if let (Some(outgoing), Some(blocked)) = (&mut connection.outgoing, &connection.blocked) {
+            outgoing.forget_written(blocked.held);
+            if let Some(frames) = outgoing.take() {
+                self.shard.handle_returned(now, link, frames);
+            }
+        }
+    }
+
+    /// Forgets the packets that the caller has written: all packets of links that are not blocked.
+    fn forget_written(&mut self) {
+        for link in core::mem::take(&mut self.outgoing) {
+            if let Some(connection) = self.connection(link)
+                && connection.blocked.is_none()
+                && let Some(outgoing) = &mut connection.outgoing
+            {
+                outgoing.clear();
+            }
+        }
     }
 
     /// Whether bytes have come behind a GET that is held. They end the GET: the request behind it
@@ -306,7 +353,9 @@ impl Server {
         arrivals.date = self.date;
         let most = self.config.max_blocked_bytes;
         if let Some(connection) = self.connection(link) {
-            let Connection { conn, rest, blocked } = connection;
+            let Connection {
+                conn, rest, blocked, ..
+            } = connection;
             match blocked {
                 None => conn.handle_bytes(rest, &mut arrivals),
                 Some(blocked) if blocked.read < most => {
@@ -346,9 +395,10 @@ impl Server {
         arrivals.replies.clear();
         arrivals.pongs.clear();
         if let Some(cause) = arrivals.closed.take()
-            && self.forget(link)
+            && let Some(connection) = self.forget(link)
         {
             self.queue.push_back(Output::End(link));
+            self.give_back(now, link, connection);
             self.shard.handle_closed(now, link, cause, &mut self.outputs);
         }
         self.arrivals = arrivals;
@@ -380,7 +430,7 @@ impl Server {
             self.outputs.released.clear();
             let mut writes = core::mem::take(&mut self.outputs.writes);
             for write in writes.drain(..) {
-                self.write(write);
+                self.write(now, write);
             }
             if self.outputs.writes.is_empty() {
                 self.outputs.writes = writes;
@@ -391,19 +441,39 @@ impl Server {
         }
     }
 
-    fn write(&mut self, write: Write) {
+    fn write(&mut self, now: Time, write: Write) {
         let link = write.link();
-        if self.connection(link).is_none() {
+        let Self {
+            connections, scratch, ..
+        } = self;
+        let slot = connections.get_mut(link.slot());
+        let slot = slot.filter(|slot| slot.generation == link.generation());
+        let Some(connection) = slot.and_then(|slot| slot.connection.as_deref_mut()) else {
             return;
+        };
+        if matches!(&write, Write::Response(_, response) if response.is_kept()) || matches!(write, Write::Part(..)) {
+            connection.outgoing.get_or_insert_default();
         }
-        let Written { head, body, then } = write.encode(&mut self.scratch, self.date.as_ref());
+        let Written { head, body, then } = match &mut connection.outgoing {
+            None => write.encode(scratch, self.date.as_ref()),
+            Some(outgoing) => {
+                self.outgoing.push(link);
+                outgoing.encode(write, scratch, self.date.as_ref())
+            }
+        };
         let pieces = [head, body].into_iter().filter(|bytes| !bytes.is_empty());
         self.queue.extend(pieces.map(|bytes| Output::Bytes(link, bytes)));
         match then {
             Then::GoesOn => {}
             Then::Answered => self.resume(link, Conn::handle_answered),
-            Then::Upgraded(wire) => self.resume(link, |conn| conn.handle_upgraded(wire)),
-            Then::Ends | Then::Aborts => self.end(link),
+            Then::Upgraded(wire) => {
+                if let (true, Some(connection)) = (wire.outlives_connection(), self.connection(link)) {
+                    connection.outgoing.get_or_insert_default();
+                }
+                self.resume(link, |conn| conn.handle_upgraded(wire));
+            }
+            Then::Ends => self.end(now, link, false),
+            Then::Aborts => self.end(now, link, true),
         }
     }
 
@@ -418,10 +488,17 @@ impl Server {
         }
     }
 
-    /// The server ends a connection. The shard has finished with it.
-    fn end(&mut self, link: LinkId) {
-        if self.forget(link) {
+    /// The server ends a connection. If it aborts it, the bytes that the caller holds count as not
+    /// written.
+    fn end(&mut self, now: Time, link: LinkId, aborts: bool) {
+        if let Some(connection) = self.forget(link) {
             self.queue.push_back(Output::End(link));
+            if connection.outgoing.is_some() {
+                if aborts {
+                    self.give_back(now, link, connection);
+                }
+                self.shard.handle_closed(now, link, Cause::Failed, &mut self.outputs);
+            }
         }
     }
 }

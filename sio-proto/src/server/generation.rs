@@ -14,8 +14,8 @@ use super::engine::{Engine, longest_silence};
 use super::legacy06::Legacy06;
 use super::legacy09::Legacy09;
 use super::{
-    Alarm, Asker, At, Cause, Encoded, Form, Input, Message, Reason, Role, SendError, Session, TimeoutReason, Write,
-    engine, legacy06, legacy09,
+    Alarm, Asker, At, Cause, Encoded, Form, Input, Message, Reason, Role, SendError, Session, TimeoutReason,
+    Unconfirmed, Write, engine, legacy06, legacy09,
 };
 use crate::engine::{Revision, frames};
 use crate::request::{Kind, Request};
@@ -82,6 +82,27 @@ macro_rules! generations {
             )*
         }
     };
+}
+
+impl Wiring {
+    /// What was written and is not confirmed, in the generations whose sessions outlive their
+    /// connections.
+    pub(super) fn unconfirmed(&self) -> Option<&Unconfirmed> {
+        match self {
+            Self::Engine(_) => None,
+            Self::Legacy09(legacy09) => Some(&legacy09.unconfirmed),
+            Self::Legacy06(legacy06) => Some(&legacy06.unconfirmed),
+        }
+    }
+
+    /// Does what [`Wiring::unconfirmed`] does, to change it.
+    pub(super) fn unconfirmed_mut(&mut self) -> Option<&mut Unconfirmed> {
+        match self {
+            Self::Engine(_) => None,
+            Self::Legacy09(legacy09) => Some(&mut legacy09.unconfirmed),
+            Self::Legacy06(legacy06) => Some(&mut legacy06.unconfirmed),
+        }
+    }
 }
 
 generations! {
@@ -236,12 +257,16 @@ impl<'a> At<'a> {
     }
 
     /// One of its links is gone.
-    pub(super) fn link_closed(mut self, role: Role, cause: Cause) {
+    pub(super) fn link_closed(mut self, role: Role, link: LinkId, cause: Cause) {
+        let is_former = matches!(role, Role::Answered | Role::Replaced);
         if let Cause::Broken(breach) = &cause {
-            match self.session.outlives_link() || role == Role::Candidate {
+            match self.session.outlives_link() || role == Role::Candidate || is_former {
                 true => self.tolerated(breach.clone(), 1),
                 false => self.broke(breach.clone()),
             }
+        }
+        if is_former {
+            return self.former_link_closed(role, link);
         }
         match self.rules() {
             Rules::Engine(at) => at.link_closed(role, cause),

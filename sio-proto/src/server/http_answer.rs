@@ -73,6 +73,11 @@ impl Asker {
         }
     }
 
+    /// Whether the connection can carry another request after the answer.
+    pub(crate) const fn keeps_alive(&self) -> bool {
+        self.exchange.keep_alive
+    }
+
     /// Adds a header to the answer.
     pub(crate) fn header(&mut self, name: &'static str, value: impl Into<ByteString>) {
         self.headers.push((name, value.into()));

@@ -31,7 +31,7 @@ use bytestring::ByteString;
 use crate::codec::Heartbeats;
 use crate::server::{
     Alarm, Breach, BreachKind, Carriage, Deadline, Delivery, Ended, Heartbeat, Reason, Session, Standing, State,
-    TimeoutReason, Wiring, Write, at,
+    TimeoutReason, Unconfirmed, Wiring, Write, at,
 };
 use crate::socket::Args;
 use crate::wire::Inbound;
@@ -63,6 +63,7 @@ pub(crate) struct Legacy06 {
     beat: u32,
     /// When a held poll is answered without messages, or an absent client is given up.
     deadline: Deadline,
+    pub(crate) unconfirmed: Box<Unconfirmed>,
 }
 
 impl Legacy06 {
@@ -152,6 +153,7 @@ impl<'a> At<'a> {
             }
             Inbound::Heartbeat(number) => {
                 if self.session.heartbeat.is_answerable() && number.parse() == Ok(self.legacy06().beat) {
+                    self.legacy06().unconfirmed.confirm_heartbeat();
                     self.next_heartbeat();
                 }
             }
@@ -261,6 +263,7 @@ impl<'a> At<'a> {
             self.session.heartbeat = Heartbeat::Queued;
         }
         let frame = Frame::text(&mut self.core.buffer, |b| codec.encode_heartbeat(number, b));
+        legacy06_of(&mut self.session.wiring).unconfirmed.note_heartbeat(&frame);
         self.push_control(frame);
         if echoed {
             let due = self.now + self.core.config.legacy06.heartbeat_timeout;
@@ -300,6 +303,7 @@ impl<'a> At<'a> {
         let legacy06 = legacy06_of(&mut self.session.wiring);
         legacy06.announced = true;
         legacy06.id_waits = polling;
+        legacy06.unconfirmed.note_id();
         let codec = self.core.config.legacy06.codec_at(legacy06.codec);
         let sid = core::str::from_utf8(&sid).unwrap_or_default();
         let frame = Frame::text(&mut self.core.buffer, |b| codec.encode_session_id(sid, b));
@@ -323,6 +327,7 @@ impl<'a> At<'a> {
     /// A link of the session is gone. The session waits for the client to come back, unless it was
     /// never connected.
     pub(crate) fn link_closed(mut self) {
+        self.count_lost_link();
         let session = &mut *self.session;
         (session.link, session.parked) = (None, None);
         session.unblock(&mut self.core.backlog);

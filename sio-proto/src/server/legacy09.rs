@@ -31,7 +31,8 @@ use bytestring::ByteString;
 use crate::detect::Transport;
 use crate::legacy::legacy09::{Body, Packet, Reason as Refusal, handshake};
 use crate::server::{
-    Alarm, Deadline, Encoded, Ended, Heartbeat, Message, Reason, SendError, Session, State, TimeoutReason, Wiring, at,
+    Alarm, Deadline, Encoded, Ended, Heartbeat, Message, Reason, SendError, Session, State, TimeoutReason, Unconfirmed,
+    Wiring, at,
 };
 use crate::{Config, Frame, SocketKey, Time};
 use bytes::BytesMut;
@@ -52,6 +53,7 @@ pub(crate) struct Legacy09 {
     pub(super) script: Option<u64>,
     /// When a poll is answered, or a client is given up.
     deadline: Deadline,
+    pub(crate) unconfirmed: Box<Unconfirmed>,
     pub(super) rare: Option<Box<Rare>>,
 }
 
@@ -117,12 +119,13 @@ impl Legacy09 {
 
     /// A session whose handshake waits. The handshake is answered with this script, if the answer
     /// has to be a script.
-    pub(super) const fn new(now: Time, script: Option<u64>) -> Self {
+    pub(super) fn new(now: Time, script: Option<u64>) -> Self {
         Self {
             phase: Phase::Asking,
             beat: 0,
             script,
             deadline: Deadline::new(now),
+            unconfirmed: Box::default(),
             rare: None,
         }
     }

@@ -17,6 +17,10 @@ pub(crate) enum Role {
     Stream,
     /// A websocket that may become the session's transport.
     Candidate,
+    /// The connection on which a poll was answered, until its next request.
+    Answered,
+    /// A websocket or stream that the session has given up, and whose packets have to come back.
+    Replaced,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -44,6 +44,7 @@ mod stream;
 mod timers;
 #[cfg(feature = "transcript")]
 pub mod transcript;
+mod unconfirmed;
 mod written;
 
 pub use crate::breach::{Breach, BreachKind};
@@ -91,3 +92,4 @@ pub(crate) fn trim<T>(list: &mut alloc::vec::Vec<T>) {
 
 pub(crate) use membership::{NoEntry, Standing};
 pub(crate) use timers::{Alarm, Deadline};
+pub(crate) use unconfirmed::{Unconfirmed, Verdict};

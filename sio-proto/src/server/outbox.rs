@@ -189,6 +189,11 @@ impl Outbox {
         self.frames().any(|waiting| waiting == frame)
     }
 
+    /// The place of this packet among those that wait.
+    pub(crate) fn position(&self, frame: &Frame) -> Option<usize> {
+        self.frames().position(|waiting| waiting == frame)
+    }
+
     /// Queues one packet that stays.
     pub(crate) fn push(&mut self, frame: Frame) {
         self.bytes += frame.len();

@@ -136,6 +136,14 @@ impl Response {
         all_fields(content_type, self.fixed, &self.headers)
     }
 
+    /// Whether its session keeps the packets of the body until the client polls again. If the
+    /// response has not been written completely, call
+    /// [`Shard::handle_returned`](super::Shard::handle_returned).
+    #[must_use]
+    pub const fn is_kept(&self) -> bool {
+        matches!(&self.body, Body::Packets(_, encoding) if encoding.is_legacy())
+    }
+
     /// The body as bytes, which are put together now if necessary. `buffer` is a scratch buffer.
     #[must_use]
     pub fn take_body(&mut self, buffer: &mut BytesMut) -> Bytes {

@@ -26,7 +26,7 @@ use super::lobby::Place;
 use super::outbox::{Hold, Outbox};
 use super::{
     Backlog, Breach, Deadline, Generation, Handshake, Heartbeat, Message, Outputs, Part, Peer, Policy, Queued,
-    SendError, StreamForm, TransportKind, Wiring, Write,
+    SendError, StreamForm, TransportKind, Unconfirmed, Wiring, Write,
 };
 use crate::id::{SessionId, SocketSlot};
 use crate::wire::Reassembly;
@@ -81,6 +81,8 @@ impl Blocked {
     pub(crate) const FULL: Self = Self(1);
     /// The last bytes of a hixie-76 handshake have not come.
     pub(crate) const OPENING: Self = Self(2);
+    /// The packets on the link before it have not come back.
+    pub(crate) const RECLAIMING: Self = Self(4);
 
     pub(crate) const fn is_blocked(self) -> bool {
         self.0 != 0
@@ -326,10 +328,11 @@ impl Session {
 
     /// Tells the budget how many bytes wait. Bytes that leave when the turn ends do not count.
     pub(crate) fn recharge(&mut self, backlog: &mut Backlog) {
-        let due = match self.flows() {
+        let waiting = match self.flows() {
             true => 0,
             false => self.outbox.memory(),
         };
+        let due = waiting + self.wiring.unconfirmed().map_or(0, Unconfirmed::answer_bytes);
         backlog.recharge(self.charged, due);
         self.charged = due;
     }
@@ -341,9 +344,20 @@ impl Session {
     }
 
     /// The session has lost its link, or has a new link.
-    pub(crate) const fn unblock(&mut self, backlog: &mut Backlog) {
-        self.blocked = Blocked::NO;
+    pub(crate) fn unblock(&mut self, backlog: &mut Backlog) {
+        let unconfirmed = self.wiring.unconfirmed();
+        self.blocked = match unconfirmed.is_some_and(Unconfirmed::is_reclaiming) {
+            true => Blocked::RECLAIMING,
+            false => Blocked::NO,
+        };
         self.hold(0, backlog);
+    }
+
+    /// Puts packets in front of those that wait.
+    pub(super) fn queue_again(&mut self, frames: Vec<Frame>) {
+        for frame in frames.into_iter().rev() {
+            self.outbox.push_front(frame);
+        }
     }
 
     /// Bytes of the client's data that the session keeps, without the handshake.

@@ -21,6 +21,7 @@ mod inputs;
 mod pipelined;
 mod recording;
 mod refusals;
+mod returned;
 mod sessions;
 mod sockets;
 mod timeout_reason;

@@ -146,14 +146,22 @@ pub struct Part {
 impl Part {
     /// Appends the packets in the form in which they leave on the link.
     pub fn encode(&self, out: &mut BytesMut) {
-        if !self.form.chunked {
-            return self.encode_body(out);
-        }
+        self.encode_each(out, |_, _| ());
+    }
+
+    /// Does what [`Part::encode`] does, and calls `each` behind every packet, with the packet and
+    /// all that has been appended. So a caller knows which bytes belong to which packet.
+    pub fn encode_each(&self, out: &mut BytesMut, mut each: impl FnMut(&Frame, &mut BytesMut)) {
         let mut chunk = BytesMut::new();
         for frame in &self.frames {
-            chunk.clear();
-            encode_packet(&self.form.encoding, frame, &mut chunk);
-            http::encode_chunk(out, &chunk);
+            if self.form.chunked {
+                chunk.clear();
+                encode_packet(&self.form.encoding, frame, &mut chunk);
+                http::encode_chunk(out, &chunk);
+            } else {
+                encode_packet(&self.form.encoding, frame, out);
+            }
+            each(frame, out);
         }
     }
 

@@ -41,6 +41,20 @@ pub enum PollEncoding {
 }
 
 impl PollEncoding {
+    /// Whether it belongs to a generation older than 1.0.
+    pub(crate) const fn is_legacy(&self) -> bool {
+        match self {
+            Self::Legacy09 | Self::Legacy09Jsonp(_) | Self::Legacy06(_) | Self::Legacy06Jsonp(..) => true,
+            Self::Engine4
+            | Self::Engine4Jsonp(_)
+            | Self::Engine3
+            | Self::Engine3Doubled
+            | Self::Engine3Binary
+            | Self::Engine3Jsonp(_)
+            | Self::Engine3DoubledJsonp(_) => false,
+        }
+    }
+
     pub(crate) fn encode(&self, frames: &[Frame], buffer: &mut BytesMut) -> Bytes {
         buffer.reserve(frames.iter().map(|f| f.len() + 1).sum());
         match self {

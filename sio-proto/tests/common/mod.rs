@@ -76,6 +76,12 @@ impl World {
         self.settle();
     }
 
+    /// The operating system takes no more bytes of a link, and this many are still to be written.
+    pub fn block(&mut self, link: LinkId, held: usize) {
+        self.server.handle_blocked(self.now, link, held);
+        self.settle();
+    }
+
     /// Lets time pass, and stops at every deadline on the way.
     pub fn pass(&mut self, millis: u64) {
         let end = self.now + std::time::Duration::from_millis(millis);

@@ -22,6 +22,12 @@ impl Counted {
             .map_or(0, |servers| servers.iter().map(Io::sessions).sum())
     }
 
+    /// Messages of which nobody knows whether they have arrived.
+    fn unconfirmed(&self) -> u64 {
+        let unconfirmed = |io: &Io| io.metrics().sessions.unconfirmed;
+        self.0.lock().map_or(0, |servers| servers.iter().map(unconfirmed).sum())
+    }
+
     /// Counts what the servers hold besides sessions.
     fn held(&self) -> serde_json::Value {
         let servers = self.0.lock().map(|servers| servers.clone()).unwrap_or_default();
@@ -64,6 +70,7 @@ pub(crate) fn serve(io: &Io, counted: &Arc<Counted>) {
             "rss": resident_bytes(),
             "sessions": counted.sessions(),
             "by_kind": counted.by_kind(),
+            "unconfirmed": counted.unconfirmed(),
             "held": counted.held(),
         });
         HttpResponse::json(&stats)

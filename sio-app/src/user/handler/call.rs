@@ -9,11 +9,28 @@ use serde::de::DeserializeOwned;
 
 use crate::args::{ArgsError, RawArgs, from_args, from_args_to_keep};
 use crate::error::HandlerError;
-use crate::turn::call::{Call, Failure, NotCalled, Owed};
+use crate::turn::call::{Call, Ending, Failure, NotCalled, Owed, Question, ServerSide, Side};
+use crate::turn::socket::SocketCell;
 use crate::user::ack::Ack;
 use crate::user::handler::words::{misfit, words_of};
 use crate::user::message;
 use crate::user::socket::Socket;
+
+impl Side for ServerSide {
+    type Socket = Arc<SocketCell>;
+    type Question = Question;
+    type End = Ending;
+
+    fn state<T: Send + Sync + 'static>(socket: &Arc<SocketCell>) -> Option<&T> {
+        socket.table()?.states.get()
+    }
+
+    fn answer<A: Serialize>(socket: &Arc<SocketCell>, question: Question, args: &A) {
+        if question.take() {
+            message::send_ack_or_report(socket, question.id, args);
+        }
+    }
+}
 
 impl Call<'_> {
     /// Returns the socket of this call.
@@ -22,6 +39,13 @@ impl Call<'_> {
         Socket(Arc::clone(self.socket))
     }
 
+    /// Gives the acknowledgement to the handler, which then has to send it.
+    pub(crate) fn take_ack(&mut self) -> Ack {
+        Ack::new(self.socket, self.ack.take())
+    }
+}
+
+impl<S: Side> Call<'_, S> {
     /// Returns the name of the event. It is `connect` in connect handlers and middlewares, and
     /// `disconnecting` or `disconnect` in the handlers of those events.
     #[must_use]
@@ -47,7 +71,7 @@ impl Call<'_> {
     /// connected before the server was given it.
     #[must_use]
     pub fn state<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.socket.table()?.states.get()
+        S::state(self.socket)
     }
 
     pub(crate) fn args_as<A: DeserializeOwned + 'static>(&mut self) -> Result<A, ArgsError> {
@@ -57,24 +81,17 @@ impl Call<'_> {
             false => from_args(args),
         }
     }
-
-    /// Gives the acknowledgement to the handler, which then has to send it.
-    pub(crate) fn take_ack(&mut self) -> Ack {
-        Ack::new(self.socket, self.ack.take())
-    }
 }
 
-impl Owed {
+impl<S: Side> Owed<S> {
     pub(crate) fn send<A: Serialize>(self, args: &A) {
-        if self.question.take() {
-            message::send_ack_or_report(&self.socket, self.question.id, args);
-        }
+        S::answer(&self.socket, self.question, args);
     }
 }
 
-impl Failure {
+impl<S: Side> Failure<S> {
     /// Makes a failure of the error that a handler has returned.
-    pub(crate) fn returned<E: Display + 'static>(error: &E, owed: Option<Owed>) -> Box<Self> {
+    pub(crate) fn returned<E: Display + 'static>(error: &E, owed: Option<Owed<S>>) -> Box<Self> {
         Box::new(Self {
             words: words_of(error),
             error: HandlerError::Failed(error.to_string()),

@@ -7,7 +7,7 @@ use std::ops::Deref;
 
 use serde::de::DeserializeOwned;
 
-use crate::turn::call::Call;
+use crate::turn::call::{Call, ServerSide, Side};
 use crate::user::io::Io;
 use crate::user::socket::Socket;
 
@@ -58,7 +58,7 @@ use crate::user::socket::Socket;
     note = "the arguments of the event are one value, owned and `Deserialize`, behind these: several arguments are a tuple, `(a, b): (String, u32)`",
     note = "`Ack` is last, in handlers of events; `Reason` is for handlers of disconnections"
 )]
-pub trait Extract: Sized {
+pub trait Extract<S: Side = ServerSide>: Sized {
     /// The error if there is no value.
     type Error: fmt::Display + 'static;
 
@@ -66,7 +66,7 @@ pub trait Extract: Sized {
     ///
     /// # Errors
     /// If there is no value.
-    fn extract(call: &Call<'_>) -> Result<Self, Self::Error>;
+    fn extract(call: &Call<'_, S>) -> Result<Self, Self::Error>;
 
     /// Adds what this type needs the server to have. A server that was not given it does not start.
     fn needs(needs: &mut Needs) {
@@ -133,10 +133,10 @@ impl<T> Deref for State<T> {
     }
 }
 
-impl<T: Clone + Send + Sync + 'static> Extract for State<T> {
+impl<S: Side, T: Clone + Send + Sync + 'static> Extract<S> for State<T> {
     type Error = NoState;
 
-    fn extract(call: &Call<'_>) -> Result<Self, NoState> {
+    fn extract(call: &Call<'_, S>) -> Result<Self, NoState> {
         let state = call.state::<T>().cloned();
         state.map(Self).ok_or_else(|| NoState(type_name::<T>()))
     }
@@ -202,18 +202,18 @@ impl<T: DeserializeOwned> Extract for Auth<T> {
     }
 }
 
-impl<E: Extract> Extract for Option<E> {
+impl<S: Side, E: Extract<S>> Extract<S> for Option<E> {
     type Error = std::convert::Infallible;
 
-    fn extract(call: &Call<'_>) -> Result<Self, Self::Error> {
+    fn extract(call: &Call<'_, S>) -> Result<Self, Self::Error> {
         Ok(E::extract(call).ok())
     }
 }
 
-impl<E: Extract> Extract for Result<E, E::Error> {
+impl<S: Side, E: Extract<S>> Extract<S> for Result<E, E::Error> {
     type Error = std::convert::Infallible;
 
-    fn extract(call: &Call<'_>) -> Result<Self, Self::Error> {
+    fn extract(call: &Call<'_, S>) -> Result<Self, Self::Error> {
         Ok(E::extract(call))
     }
 }

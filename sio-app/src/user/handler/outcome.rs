@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use serde::Serialize;
 
-use crate::turn::call::{Failure, HandlerFuture, Owed, Started, StartedMiddleware};
+use crate::turn::call::{Failure, HandlerFuture, Owed, Side, Started, StartedMiddleware};
 use crate::turn::refusal::Refusal;
 
 /// The return type of a handler whose return value is not the acknowledgement: `()` or a
@@ -20,17 +20,17 @@ use crate::turn::refusal::Refusal;
 )]
 pub trait Outcome: Sized {
     #[doc(hidden)]
-    fn finish(self) -> Result<(), Box<Failure>>;
+    fn finish<S: Side>(self) -> Result<(), Box<Failure<S>>>;
 }
 
 impl Outcome for () {
-    fn finish(self) -> Result<(), Box<Failure>> {
+    fn finish<S: Side>(self) -> Result<(), Box<Failure<S>>> {
         Ok(())
     }
 }
 
 impl<E: Display + 'static> Outcome for Result<(), E> {
-    fn finish(self) -> Result<(), Box<Failure>> {
+    fn finish<S: Side>(self) -> Result<(), Box<Failure<S>>> {
         self.map_err(|error| Failure::returned(&error, None))
     }
 }
@@ -45,17 +45,17 @@ impl<E: Display + 'static> Outcome for Result<(), E> {
 )]
 pub trait Reply: Sized {
     #[doc(hidden)]
-    fn finish(self, owed: Option<Owed>) -> Result<(), Box<Failure>>;
+    fn finish<S: Side>(self, owed: Option<Owed<S>>) -> Result<(), Box<Failure<S>>>;
 }
 
 impl Reply for () {
-    fn finish(self, _: Option<Owed>) -> Result<(), Box<Failure>> {
+    fn finish<S: Side>(self, _: Option<Owed<S>>) -> Result<(), Box<Failure<S>>> {
         Ok(())
     }
 }
 
 impl<T: Serialize, E: Display + 'static> Reply for Result<T, E> {
-    fn finish(self, owed: Option<Owed>) -> Result<(), Box<Failure>> {
+    fn finish<S: Side>(self, owed: Option<Owed<S>>) -> Result<(), Box<Failure<S>>> {
         match self {
             Ok(value) => {
                 if let Some(owed) = owed {
@@ -96,13 +96,13 @@ pub trait Returns<Owes, M> {
     const WAITS: bool;
 
     #[doc(hidden)]
-    fn start(self, owed: Option<Owed>) -> Started;
+    fn start<S: Side>(self, owed: Option<Owed<S>>) -> Started<S>;
 }
 
 impl<R: Reply> Returns<Owing, Now> for R {
     const WAITS: bool = false;
 
-    fn start(self, owed: Option<Owed>) -> Started {
+    fn start<S: Side>(self, owed: Option<Owed<S>>) -> Started<S> {
         Started::Done(self.finish(owed))
     }
 }
@@ -110,7 +110,7 @@ impl<R: Reply> Returns<Owing, Now> for R {
 impl<R: Outcome> Returns<Free, Now> for R {
     const WAITS: bool = false;
 
-    fn start(self, _: Option<Owed>) -> Started {
+    fn start<S: Side>(self, _: Option<Owed<S>>) -> Started<S> {
         Started::Done(self.finish())
     }
 }
@@ -118,7 +118,7 @@ impl<R: Outcome> Returns<Free, Now> for R {
 impl<F: Future<Output: Reply> + Send + 'static> Returns<Owing, Later> for F {
     const WAITS: bool = true;
 
-    fn start(self, owed: Option<Owed>) -> Started {
+    fn start<S: Side>(self, owed: Option<Owed<S>>) -> Started<S> {
         poll_once(Box::pin(async move { self.await.finish(owed) }))
     }
 }
@@ -126,14 +126,14 @@ impl<F: Future<Output: Reply> + Send + 'static> Returns<Owing, Later> for F {
 impl<F: Future<Output: Outcome> + Send + 'static> Returns<Free, Later> for F {
     const WAITS: bool = true;
 
-    fn start(self, _: Option<Owed>) -> Started {
+    fn start<S: Side>(self, _: Option<Owed<S>>) -> Started<S> {
         poll_once(Box::pin(async move { self.await.finish() }))
     }
 }
 
 /// Polls a future once, directly. The waker does nothing: if the future has to wait, it becomes a
 /// task, which polls it again.
-fn poll_once(mut future: HandlerFuture) -> Started {
+fn poll_once<S: Side>(mut future: HandlerFuture<S>) -> Started<S> {
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => Started::Done(result),
         Poll::Pending => Started::Waiting(future),

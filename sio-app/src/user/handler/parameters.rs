@@ -16,7 +16,7 @@ use sio_proto::server::{Breach, Reason};
 use super::extract::{Extract, Needs};
 use super::outcome::{Free, Owing};
 use crate::args::ArgsError;
-use crate::turn::call::{Call, NotCalled};
+use crate::turn::call::{Call, NotCalled, ServerSide, Side};
 use crate::user::ack::Ack;
 
 /// A function that takes these parameters, as a tuple.
@@ -53,7 +53,7 @@ pub struct Fitting;
 #[doc(hidden)]
 pub struct Tried;
 
-fn extract<E: Extract>(call: &Call<'_>) -> Result<E, NotCalled> {
+fn extract<S: Side, E: Extract<S>>(call: &Call<'_, S>) -> Result<E, NotCalled> {
     E::extract(call).map_err(|error| NotCalled::not_extracted::<E, _>(&error))
 }
 
@@ -69,22 +69,22 @@ fn extract<E: Extract>(call: &Call<'_>) -> Result<E, NotCalled> {
 )]
 pub trait FromArgs<K>: Sized {
     #[doc(hidden)]
-    fn read(call: &mut Call<'_>) -> Result<Self, ArgsError>;
+    fn read<S: Side>(call: &mut Call<'_, S>) -> Result<Self, ArgsError>;
 }
 
 impl<A: DeserializeOwned + 'static> FromArgs<Fitting> for A {
-    fn read(call: &mut Call<'_>) -> Result<Self, ArgsError> {
+    fn read<S: Side>(call: &mut Call<'_, S>) -> Result<Self, ArgsError> {
         call.args_as()
     }
 }
 
 impl<A: DeserializeOwned + 'static> FromArgs<Tried> for Result<A, ArgsError> {
-    fn read(call: &mut Call<'_>) -> Result<Self, ArgsError> {
+    fn read<S: Side>(call: &mut Call<'_, S>) -> Result<Self, ArgsError> {
         Ok(call.args_as())
     }
 }
 
-fn read<A: FromArgs<K>, K>(call: &mut Call<'_>) -> Result<A, NotCalled> {
+fn read<A: FromArgs<K>, K, S: Side>(call: &mut Call<'_, S>) -> Result<A, NotCalled> {
     A::read(call).map_err(NotCalled::misfit)
 }
 
@@ -97,15 +97,15 @@ fn read<A: FromArgs<K>, K>(call: &mut Call<'_>) -> Result<A, NotCalled> {
             tuple, `(a, b): (String, u32)`",
     note = "`Ack` is last"
 )]
-pub trait Middle<M>: Sized {
+pub trait Middle<M, S: Side = ServerSide>: Sized {
     #[doc(hidden)]
-    fn take(call: &mut Call<'_>) -> Result<Self, NotCalled>;
+    fn take(call: &mut Call<'_, S>) -> Result<Self, NotCalled>;
     #[doc(hidden)]
     fn needs(needs: &mut Needs);
 }
 
-impl<E: Extract> Middle<ViaExtract> for E {
-    fn take(call: &mut Call<'_>) -> Result<Self, NotCalled> {
+impl<S: Side, E: Extract<S>> Middle<ViaExtract, S> for E {
+    fn take(call: &mut Call<'_, S>) -> Result<Self, NotCalled> {
         extract(call)
     }
 
@@ -114,8 +114,8 @@ impl<E: Extract> Middle<ViaExtract> for E {
     }
 }
 
-impl<A: FromArgs<K>, K> Middle<ViaArgs<K>> for A {
-    fn take(call: &mut Call<'_>) -> Result<Self, NotCalled> {
+impl<S: Side, A: FromArgs<K>, K> Middle<ViaArgs<K>, S> for A {
+    fn take(call: &mut Call<'_, S>) -> Result<Self, NotCalled> {
         read(call)
     }
 
@@ -131,20 +131,20 @@ impl<A: FromArgs<K>, K> Middle<ViaArgs<K>> for A {
             arguments are a tuple, `(a, b): (String, u32)`",
     note = "the socket is taken by value: `Socket`, not `&Socket`"
 )]
-pub trait Last<Before, M>: Sized {
+pub trait Last<Before, M, S: Side = ServerSide>: Sized {
     /// Who gives the acknowledgement.
     #[doc(hidden)]
     type Owes;
     #[doc(hidden)]
-    fn take(call: &mut Call<'_>) -> Result<Self, NotCalled>;
+    fn take(call: &mut Call<'_, S>) -> Result<Self, NotCalled>;
     #[doc(hidden)]
     fn needs(needs: &mut Needs);
 }
 
-impl<E: Extract> Last<ViaExtract, ViaExtract> for E {
+impl<S: Side, E: Extract<S>> Last<ViaExtract, ViaExtract, S> for E {
     type Owes = Owing;
 
-    fn take(call: &mut Call<'_>) -> Result<Self, NotCalled> {
+    fn take(call: &mut Call<'_, S>) -> Result<Self, NotCalled> {
         extract(call)
     }
 
@@ -153,10 +153,10 @@ impl<E: Extract> Last<ViaExtract, ViaExtract> for E {
     }
 }
 
-impl<A: FromArgs<K>, K> Last<ViaExtract, ViaArgs<K>> for A {
+impl<S: Side, A: FromArgs<K>, K> Last<ViaExtract, ViaArgs<K>, S> for A {
     type Owes = Owing;
 
-    fn take(call: &mut Call<'_>) -> Result<Self, NotCalled> {
+    fn take(call: &mut Call<'_, S>) -> Result<Self, NotCalled> {
         read(call)
     }
 
@@ -180,9 +180,9 @@ impl Last<ViaExtract, ViaAck> for Ack {
     note = "several arguments are a tuple, `(a, b): (String, u32)`",
     note = "what is no argument stands before them: `Socket`, `State<T>`, `Auth<T>`"
 )]
-pub trait BehindArgs: Sized {
+pub trait BehindArgs<S: Side = ServerSide>: Sized {
     #[doc(hidden)]
-    fn take_last(call: &mut Call<'_>) -> Self;
+    fn take_last(call: &mut Call<'_, S>) -> Self;
 }
 
 impl BehindArgs for Ack {
@@ -191,10 +191,10 @@ impl BehindArgs for Ack {
     }
 }
 
-impl<A: BehindArgs, K> Last<ViaArgs<K>, ViaAck> for A {
+impl<S: Side, A: BehindArgs<S>, K> Last<ViaArgs<K>, ViaAck, S> for A {
     type Owes = Free;
 
-    fn take(call: &mut Call<'_>) -> Result<Self, NotCalled> {
+    fn take(call: &mut Call<'_, S>) -> Result<Self, NotCalled> {
         Ok(A::take_last(call))
     }
 
@@ -208,15 +208,15 @@ impl<A: BehindArgs, K> Last<ViaArgs<K>, ViaAck> for A {
     label = "neither something to extract, nor the reason",
     note = "it asks for `Socket`, `Reason`, `Option<Breach>`, `State<T>`, `Auth<T>` or another type that implements `Extract`, each taken by value"
 )]
-pub trait EndPart<M>: Sized {
+pub trait EndPart<M, S: Side = ServerSide>: Sized {
     #[doc(hidden)]
-    fn take(call: &Call<'_>) -> Result<Self, NotCalled>;
+    fn take(call: &Call<'_, S>) -> Result<Self, NotCalled>;
     #[doc(hidden)]
     fn needs(needs: &mut Needs);
 }
 
-impl<E: Extract> EndPart<ViaExtract> for E {
-    fn take(call: &Call<'_>) -> Result<Self, NotCalled> {
+impl<S: Side, E: Extract<S>> EndPart<ViaExtract, S> for E {
+    fn take(call: &Call<'_, S>) -> Result<Self, NotCalled> {
         extract(call)
     }
 
@@ -242,28 +242,28 @@ impl EndPart<ViaEnd> for Option<Breach> {
 }
 
 /// The parameters of an event's handler.
-pub trait EventParameters<M>: Sized {
+pub trait EventParameters<M, S: Side = ServerSide>: Sized {
     /// Who gives the acknowledgement.
     #[doc(hidden)]
     type Owes;
     #[doc(hidden)]
-    fn take(call: &mut Call<'_>) -> Result<Self, NotCalled>;
+    fn take(call: &mut Call<'_, S>) -> Result<Self, NotCalled>;
     #[doc(hidden)]
     fn needs(needs: &mut Needs);
 }
 
 /// The parameters of a handler of connections, or of a middleware.
-pub trait ConnectParameters: Sized {
+pub trait ConnectParameters<S: Side = ServerSide>: Sized {
     #[doc(hidden)]
-    fn take(call: &Call<'_>) -> Result<Self, NotCalled>;
+    fn take(call: &Call<'_, S>) -> Result<Self, NotCalled>;
     #[doc(hidden)]
     fn needs(needs: &mut Needs);
 }
 
 /// The parameters of a handler of disconnections.
-pub trait EndParameters<M>: Sized {
+pub trait EndParameters<M, S: Side = ServerSide>: Sized {
     #[doc(hidden)]
-    fn take(call: &Call<'_>) -> Result<Self, NotCalled>;
+    fn take(call: &Call<'_, S>) -> Result<Self, NotCalled>;
     #[doc(hidden)]
     fn needs(needs: &mut Needs);
 }
@@ -283,9 +283,9 @@ macro_rules! functions {
         }
 
         #[allow(unused_variables, reason = "a tuple may be empty")]
-        impl<$($p: Extract),*> ConnectParameters for ($($p,)*) {
-            fn take(call: &Call<'_>) -> Result<Self, NotCalled> {
-                Ok(($(extract::<$p>(call)?,)*))
+        impl<S: Side, $($p: Extract<S>),*> ConnectParameters<S> for ($($p,)*) {
+            fn take(call: &Call<'_, S>) -> Result<Self, NotCalled> {
+                Ok(($(extract::<S, $p>(call)?,)*))
             }
 
             fn needs(needs: &mut Needs) {
@@ -294,8 +294,8 @@ macro_rules! functions {
         }
 
         #[allow(unused_variables, reason = "a tuple may be empty")]
-        impl<$($p: EndPart<$m>, $m),*> EndParameters<($($m,)*)> for ($($p,)*) {
-            fn take(call: &Call<'_>) -> Result<Self, NotCalled> {
+        impl<S: Side, $($p: EndPart<$m, S>, $m),*> EndParameters<($($m,)*), S> for ($($p,)*) {
+            fn take(call: &Call<'_, S>) -> Result<Self, NotCalled> {
                 Ok(($($p::take(call)?,)*))
             }
 
@@ -318,20 +318,20 @@ functions! {
     (A MA, B MB, C MC, D MD, E ME, G MG, H MH, I MI)
 }
 
-impl EventParameters<()> for () {
+impl<S: Side> EventParameters<(), S> for () {
     type Owes = Owing;
 
-    fn take(_: &mut Call<'_>) -> Result<Self, NotCalled> {
+    fn take(_: &mut Call<'_, S>) -> Result<Self, NotCalled> {
         Ok(())
     }
 
     fn needs(_: &mut Needs) {}
 }
 
-impl<L: Last<ViaExtract, ML>, ML> EventParameters<(ML,)> for (L,) {
+impl<S: Side, L: Last<ViaExtract, ML, S>, ML> EventParameters<(ML,), S> for (L,) {
     type Owes = L::Owes;
 
-    fn take(call: &mut Call<'_>) -> Result<Self, NotCalled> {
+    fn take(call: &mut Call<'_, S>) -> Result<Self, NotCalled> {
         Ok((L::take(call)?,))
     }
 
@@ -343,11 +343,13 @@ impl<L: Last<ViaExtract, ML>, ML> EventParameters<(ML,)> for (L,) {
 macro_rules! event_parameters {
     ($(($($first:ident),*))*) => {$(
         #[allow(unused_variables, reason = "there may be none before the last two")]
-        impl<$($first: Extract,)* M: Middle<MM>, MM, L: Last<MM, ML>, ML> EventParameters<(MM, ML)> for ($($first,)* M, L) {
+        impl<S: Side, $($first: Extract<S>,)* M: Middle<MM, S>, MM, L: Last<MM, ML, S>, ML> EventParameters<(MM, ML), S>
+            for ($($first,)* M, L)
+        {
             type Owes = L::Owes;
 
-            fn take(call: &mut Call<'_>) -> Result<Self, NotCalled> {
-                Ok(($(extract::<$first>(call)?,)* M::take(call)?, L::take(call)?))
+            fn take(call: &mut Call<'_, S>) -> Result<Self, NotCalled> {
+                Ok(($(extract::<S, $first>(call)?,)* M::take(call)?, L::take(call)?))
             }
 
             fn needs(needs: &mut Needs) {

@@ -44,6 +44,7 @@ impl<'a> At<'a> {
                 self.fail(Reason::TransportError);
             }
             // Engine.IO has no streams.
+            Role::Answered | Role::Replaced => {}
             Role::WebSocket | Role::Stream => {
                 self.session.link = None;
                 self.fail(cause.into());

@@ -104,7 +104,7 @@ impl Arrival<'_> {
                         }
                     },
                     Exchange::Stream => at.stream(asker, self),
-                    _ => at.poll(asker, self.script()),
+                    _ => at.poll(asker, self),
                 });
             }
         }
@@ -153,6 +153,7 @@ impl Arrival<'_> {
             at.hold(self);
             match door {
                 Door::Parked(asker) => {
+                    at.judge_answer(&self.request.http.target);
                     at.session.parked = Some(Box::new(asker));
                     if let Some(form) = self.form(at.core) {
                         at.session.carriage = Carriage::Stream(form);
@@ -259,6 +260,9 @@ impl At<'_> {
     /// Gives the session a new link, and releases the link that it had.
     fn attach(&mut self, link: LinkId, transport: Transport, role: Role) {
         self.detach();
+        if role != Role::Parked {
+            self.settle_answer();
+        }
         self.set_transport(transport.into());
         self.core.links.set(link, self.key, role);
         self.session.link = Some(link);
@@ -266,17 +270,18 @@ impl At<'_> {
 
     /// Takes the session's transport away in the regular way.
     fn detach(&mut self) {
-        let Self { core, session, out, .. } = self;
-        let legacy06 = legacy06_of(&mut session.wiring);
-        let (codec, script) = (core.config.legacy06.codec_at(legacy06.codec), legacy06.script);
-        if let Some(link) = session.link.take() {
-            core.links.clear(link);
-            match session.parked.take() {
-                Some(asker) => answer(*asker, codec, script, Vec::new(), out),
-                None => out.writes.push(session.farewell(link)),
+        if let Some(link) = self.session.link.take() {
+            self.core.links.clear(link);
+            match self.session.parked.take() {
+                Some(asker) => {
+                    let legacy06 = legacy06_of(&mut self.session.wiring);
+                    let (codec, script) = (self.core.config.legacy06.codec_at(legacy06.codec), legacy06.script);
+                    answer(*asker, codec, script, Vec::new(), self.out);
+                }
+                None => self.replace(link),
             }
         }
-        session.unblock(&mut core.backlog);
+        self.session.unblock(&mut self.core.backlog);
     }
 }
 
@@ -317,13 +322,15 @@ impl At<'_> {
 // ---- polling --------------------------------------------------------------------------------------------------------
 
 impl At<'_> {
-    fn poll(mut self, asker: Asker, script: Option<u64>) {
+    fn poll(mut self, asker: Asker, arrival: &Arrival<'_>) {
+        let script = arrival.script();
         // The newer poll is live, and the older poll is answered without messages
         // (docs/protocol/legacy-0.6.md §6).
         let transport = match script {
             None => Transport::XhrPolling,
             Some(_) => Transport::JsonpPolling,
         };
+        self.judge_answer(&arrival.request.http.target);
         self.attach(asker.link, transport, Role::Parked);
         self.session.parked = Some(Box::new(asker));
         self.legacy06().script = script;
@@ -336,18 +343,16 @@ impl At<'_> {
         let Some(asker) = self.session.parked.take() else {
             return;
         };
-        let Self { core, session, out, .. } = self;
-        session.link = None;
-        let legacy06 = legacy06_of(&mut session.wiring);
-        let (codec, script) = (core.config.legacy06.codec_at(legacy06.codec), legacy06.script);
-        let alone = core::mem::take(&mut legacy06.id_waits);
-        let frames = if alone {
-            session.outbox.take_first()
+        let frames = if core::mem::take(&mut self.legacy06().id_waits) {
+            self.core.links.clear(asker.link);
+            self.session.outbox.take_first()
         } else {
-            session.outbox.drain().collect()
+            self.take_answer(&asker)
         };
-        core.links.clear(asker.link);
-        answer(*asker, codec, script, frames, out);
+        self.session.link = None;
+        let legacy06 = legacy06_of(&mut self.session.wiring);
+        let (codec, script) = (self.core.config.legacy06.codec_at(legacy06.codec), legacy06.script);
+        answer(*asker, codec, script, frames, self.out);
         self.set_deadline(self.now + self.core.config.legacy06.reconnect_timeout);
     }
 

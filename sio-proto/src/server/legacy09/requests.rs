@@ -307,6 +307,7 @@ impl Arrival<'_> {
             return answer(asker, self.script, alloc::vec![frame], input.out);
         };
         input.at(session, |mut at: At<'_>| {
+            at.judge_answer(&self.request.http.target);
             // The newer poll is live: an older one that is still held is answered with a noop.
             at.attach(asker.link, self.transport, Role::Parked);
             at.session.parked = Some(Box::new(asker));
@@ -426,6 +427,9 @@ impl<'a> At<'a> {
     /// transport that was opened last (docs/protocol/legacy-0.9.md §6).
     fn attach(&mut self, link: LinkId, transport: Transport, role: Role) {
         self.detach();
+        if role != Role::Parked {
+            self.settle_answer();
+        }
         let connect = Frame::text(&mut self.core.buffer, |b| {
             Packet::new(Body::Connect(ByteString::new())).encode(b);
         });
@@ -447,12 +451,11 @@ impl<'a> At<'a> {
             let noop = Frame::text(&mut self.core.buffer, |b| Packet::new(Body::Noop).encode(b));
             answer(asker, script, alloc::vec![noop], self.out);
         }
-        let Self { core, session, out, .. } = self;
-        if let Some(link) = session.link.take() {
-            core.links.clear(link);
-            out.writes.push(session.farewell(link));
+        if let Some(link) = self.session.link.take() {
+            self.core.links.clear(link);
+            self.replace(link);
         }
-        session.unblock(&mut core.backlog);
+        self.session.unblock(&mut self.core.backlog);
     }
 
     /// Takes the parked request, if there is one, and the index of its script.
@@ -468,7 +471,8 @@ impl<'a> At<'a> {
         if self.is_handshaken()
             && let Some((asker, script)) = self.take_parked()
         {
-            answer(asker, script, self.session.outbox.drain().collect(), self.out);
+            let frames = self.take_answer(&asker);
+            answer(asker, script, frames, self.out);
             self.set_deadline(self.now + self.core.config.legacy09.close_timeout);
         }
     }

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{
-    Admission, Alarm, At, Carriage, Cause, Command, Due, Input, LinkId, Part, Reason, Request, SessionKey, Write,
+    Admission, Alarm, At, Carriage, Cause, Command, Due, Input, LinkId, Part, Reason, Request, Role, SessionKey, Write,
 };
 use crate::wire::Inbound;
 
@@ -15,6 +15,9 @@ impl Input<'_> {
         let (written, told) = (self.out.writes.len(), self.out.deliveries.len());
         let refused = request.stranger().is_none() && matches!(request.admission, Admission::Refused(_));
         let packets = core::mem::take(&mut request.packets);
+        if let Some((key, Role::Answered)) = self.shard.core.links.get(link) {
+            self.at(key, |mut at: At<'_>| at.answer_was_read(link));
+        }
         let core = &mut self.shard.core;
         core.links.clear(link);
         core.counters.packets_in += packets.len() as u64;
@@ -45,7 +48,7 @@ impl Input<'_> {
             return;
         };
         self.shard.core.links.clear(link);
-        self.at(key, |at: At<'_>| at.link_closed(role, cause));
+        self.at(key, |at: At<'_>| at.link_closed(role, link, cause));
         self.shard.forget_stale_deadlines();
     }
 
@@ -88,6 +91,9 @@ impl Input<'_> {
             let Some(link) = session.link.filter(|_| session.flows()) else {
                 continue;
             };
+            if session.carriage != Carriage::Poll {
+                session.note_written();
+            }
             match &session.carriage {
                 Carriage::Frames => {
                     out.writes

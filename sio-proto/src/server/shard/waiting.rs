@@ -34,6 +34,7 @@ impl Shard {
                 false
             },
             {
+                self.note_answer_blocked(link, true);
                 let core = &mut self.core;
                 if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
                     && let Some(session) = self.sessions.named_mut(key)
@@ -65,6 +66,7 @@ impl Shard {
                 false
             },
             {
+                self.note_answer_blocked(link, false);
                 let core = &mut self.core;
                 if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
                     && let Some(session) = self.sessions.named_mut(key)
@@ -158,8 +160,10 @@ impl At<'_> {
             let stall = &mut self.session.stall;
             stall.set(due, Alarm::Stalled, self.key, &mut self.core.timers);
         } else if self.session.outlives_link() {
-            self.abort_link();
-            self.link_closed(Role::Stream, Cause::Failed);
+            let Some(link) = self.session.link else { return };
+            self.core.links.clear(link);
+            self.reclaim(link);
+            self.link_closed(Role::Stream, link, Cause::Failed);
         } else {
             self.broke(Breach::new(
                 BreachKind::Late,
@@ -223,6 +227,11 @@ impl Input<'_> {
         {
             excess = excess.saturating_sub(bytes);
             self.at(key, |mut at: At<'_>| {
+                // The answer to a poll is kept only for the case that it is lost.
+                at.forget_answer();
+                if at.session.charged + at.session.held == 0 {
+                    return;
+                }
                 at.core.counters.note_queue(at.session);
                 at.broke(Breach::new(
                     BreachKind::Limit,

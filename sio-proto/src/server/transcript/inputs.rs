@@ -3,18 +3,20 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use bytes::BytesMut;
 use bytestring::ByteString;
 
 use super::Problem;
 use super::line::Line;
 use super::messages::{ack, command, message, optional_json, put_ack, put_message};
+use super::outputs::put_frames;
 use super::packets::{breach, engine_message, put_breach, put_engine_message};
 use super::requests::{put_request, request};
 use super::words::Words;
 use crate::engine::EngineMessage;
 use crate::server::{AckRequest, Breach, Cause, Command, Message, Request, Target, Welcome};
 use crate::wire::Inbound;
-use crate::{Config, LinkId, SessionKey, SocketKey};
+use crate::{Config, Frame, LinkId, SessionKey, SocketKey};
 
 /// An input that has been read.
 #[derive(Debug)]
@@ -30,6 +32,7 @@ pub(super) enum Input {
     Flush(usize),
     Blocked(LinkId, usize),
     Drained(LinkId),
+    Returned(LinkId, Vec<Frame>),
     EndPoll(LinkId),
     Accept(SocketKey, Welcome),
     Refuse(SocketKey, ByteString, Option<ByteString>),
@@ -90,6 +93,10 @@ impl Line<'_> {
         self.word("blocked").link(link).word(held);
     }
 
+    pub(crate) fn returned(&mut self, link: LinkId, frames: &[Frame]) {
+        put_frames(self.word("returned").link(link), frames);
+    }
+
     pub(crate) fn accept(&mut self, socket: SocketKey, welcome: &Welcome) {
         self.word("accept").word(socket);
         self.optional_secret(welcome.pid.as_deref())
@@ -147,6 +154,7 @@ pub(super) fn input(words: &mut Words<'_>, config: &Config) -> Result<Input, Pro
         "flush" => Input::Flush(words.number("a number of links")?),
         "blocked" => Input::Blocked(words.link()?, words.number("a number of bytes")?),
         "drained" => Input::Drained(words.link()?),
+        "returned" => Input::Returned(words.link()?, frames(words)?),
         "end-poll" => Input::EndPoll(words.link()?),
         "accept" => {
             let socket = words.socket()?;
@@ -177,6 +185,20 @@ pub(super) fn input(words: &mut Words<'_>, config: &Config) -> Result<Input, Pro
     };
     words.end()?;
     Ok(input)
+}
+
+fn frames(words: &mut Words<'_>) -> Result<Vec<Frame>, Problem> {
+    let count = words.count("a number of packets")?;
+    let mut buffer = BytesMut::new();
+    let frames = (0..count).map(|_| {
+        let is_binary = words.flag("binary or text", "binary", "text")?;
+        let payload = words.bytes("a packet")?;
+        Ok(match is_binary {
+            true => Frame::binary(&mut buffer, |b| b.extend_from_slice(&payload)),
+            false => Frame::text(&mut buffer, |b| b.extend_from_slice(&payload)),
+        })
+    });
+    frames.collect()
 }
 
 fn cause(words: &mut Words<'_>) -> Result<Cause, Problem> {

@@ -56,7 +56,7 @@ fn put_frame(line: &mut Line<'_>, frame: &Frame) {
     line.flag(frame.is_binary(), "binary", "text").payload(frame.payload());
 }
 
-fn put_frames(line: &mut Line<'_>, frames: &[Frame]) {
+pub(super) fn put_frames(line: &mut Line<'_>, frames: &[Frame]) {
     line.word(frames.len());
     frames.iter().for_each(|frame| put_frame(line, frame));
 }

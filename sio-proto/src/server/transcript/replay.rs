@@ -155,6 +155,7 @@ fn run(shard: &mut Shard, entry: Entry, out: &mut Outputs) {
         Input::Flush(max) => _ = shard.flush_ready(now, max, out),
         Input::Blocked(link, held) => shard.handle_blocked(now, link, held),
         Input::Drained(link) => shard.handle_drained(now, link),
+        Input::Returned(link, frames) => shard.handle_returned(now, link, frames),
         Input::EndPoll(link) => shard.end_poll(now, link, out),
         Input::Accept(socket, welcome) => _ = shard.accept_as(now, socket, &welcome, out),
         Input::Refuse(socket, message, data) => shard.refuse(now, socket, &message, data.as_deref(), out),

@@ -1,0 +1,317 @@
+//! The settings of a client, and how one is made of them.
+
+use std::any::TypeId;
+use std::any::type_name;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use serde::Serialize;
+use sio_proto::client::{
+    self as machine, ClientConfig, ClientConfigError, ClientError, CommandError, Endpoint, Generation, Transport,
+    UrlError,
+};
+
+use super::driver::Driver;
+use super::handle::Client;
+use super::network::Network;
+use super::shared::{Alive, Parts};
+use super::socket::ConnectError;
+use crate::error::{HandlerError, RegisterError};
+use crate::turn::states::States;
+
+/// The default of [`ClientBuilder::max_waiting_handlers`].
+const MAX_WAITING_HANDLERS: usize = 1024;
+
+/// The default of [`ClientBuilder::max_inbox_bytes`].
+const MAX_INBOX_BYTES: usize = 16 << 20;
+
+pub(super) type ErrorFn = Arc<dyn Fn(&str, &str, &HandlerError) + Send + Sync>;
+
+pub(super) type Providing = Pin<Box<dyn Future<Output = Result<machine::Credentials, String>> + Send>>;
+
+pub(super) type Provider = Arc<dyn Fn(Attempt) -> Providing + Send + Sync>;
+
+/// An attempt to connect, for which credentials are wanted.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// The number of the attempt: 0 for a first connection, then counted from 1.
+    pub number: u32,
+    /// The namespace that wants to connect on an open connection. `None` before a handshake; then
+    /// the credentials are used for the handshake and all namespaces.
+    pub namespace: Option<ByteString>,
+    /// What went wrong before.
+    pub last_error: Option<ClientError>,
+}
+
+/// The credentials of one attempt. They come on top of those of the settings.
+#[derive(Clone, Debug)]
+pub struct Credentials(Result<machine::Credentials, String>);
+
+impl Default for Credentials {
+    fn default() -> Self {
+        Self(Ok(machine::Credentials::default()))
+    }
+}
+
+impl Credentials {
+    /// No credentials.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the `auth` of the namespaces: a value that is written as a JSON object. If it cannot be
+    /// written, the attempt fails.
+    #[must_use]
+    pub fn auth<T: Serialize + ?Sized>(self, auth: &T) -> Self {
+        let text = serde_json::to_string(auth).map_err(|error| error.to_string());
+        self.with(|credentials| {
+            credentials.auth.push((None, text?.into()));
+            Ok(())
+        })
+    }
+
+    /// Adds a header field to the requests.
+    #[must_use]
+    pub fn header(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.with(|credentials| {
+            credentials.headers.push((name.into(), value.into()));
+            Ok(())
+        })
+    }
+
+    /// Adds a parameter to the query of the requests.
+    #[must_use]
+    pub fn query(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.with(|credentials| {
+            credentials.query.push((name.into(), value.into()));
+            Ok(())
+        })
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut machine::Credentials) -> Result<(), String>) -> Self {
+        if let Ok(credentials) = &mut self.0
+            && let Err(error) = change(credentials)
+        {
+            self.0 = Err(error);
+        }
+        self
+    }
+}
+
+/// Why a client could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The URL is not that of a server.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// The settings do not make sense.
+    #[error(transparent)]
+    Config(#[from] ClientConfigError),
+    /// The client was given two states of one type.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// The namespace could not connect.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The URL is `https` or `wss`, and the client was given no TLS.
+    #[error("a client for https and wss needs TLS: this version of the client has none")]
+    NoTls,
+    /// There is no runtime here that could run the client's task.
+    #[error("a client is made inside of a runtime")]
+    NoRuntime,
+}
+
+/// Makes a [`Client`]. The adapter's `Client::builder` returns it.
+#[must_use = "this only collects settings; end it with `build` or `connect`"]
+pub struct ClientBuilder {
+    network: Network,
+    endpoint: Result<Endpoint, UrlError>,
+    config: ClientConfig,
+    states: States,
+    mistake: Option<RegisterError>,
+    provider: Option<Provider>,
+    on_error: Option<ErrorFn>,
+    max_waiting_handlers: usize,
+    max_inbox_bytes: usize,
+}
+
+impl ClientBuilder {
+    /// Begins with a URL, `scheme://host[:port]`, without a path. Adapters call this function.
+    pub fn new(network: Network, url: &str) -> Self {
+        Self {
+            network,
+            endpoint: Endpoint::parse(url),
+            config: ClientConfig::default(),
+            states: States::default(),
+            mistake: None,
+            provider: None,
+            on_error: None,
+            max_waiting_handlers: MAX_WAITING_HANDLERS,
+            max_inbox_bytes: MAX_INBOX_BYTES,
+        }
+    }
+
+    /// Sets the path under which the server is mounted. Default `/socket.io/`. It is not a
+    /// namespace: [`Client::of`] chooses one.
+    pub fn path(mut self, path: &str) -> Self {
+        self.endpoint = self.endpoint.map(|endpoint| endpoint.with_path(path));
+        self
+    }
+
+    /// Changes settings of the protocol: `.config(|config| config.reconnection(false))`.
+    pub fn config(mut self, change: impl FnOnce(ClientConfig) -> ClientConfig) -> Self {
+        self.config = change(self.config);
+        self
+    }
+
+    /// Sets the generation of the server. Default [`Generation::Four`].
+    pub fn generation(mut self, generation: Generation) -> Self {
+        self.config.generation = generation;
+        self
+    }
+
+    /// Sets the transports, in order: the first one opens.
+    pub fn transports(mut self, transports: impl IntoIterator<Item = Transport>) -> Self {
+        self.config.transports = transports.into_iter().collect();
+        self
+    }
+
+    /// Adds a header field to every request.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.config.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds a parameter to the query of every request.
+    pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.config.query.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets the function that provides credentials. It is asked before **each** handshake, and
+    /// before each CONNECT on an open connection, and told the number of the attempt and the last
+    /// error. It has [`ClientConfig::connect_timeout`] to answer. An error fails the attempt.
+    ///
+    /// ```
+    /// # use sio_app::client::{Attempt, ClientBuilder, Credentials};
+    /// # fn example(builder: ClientBuilder) -> ClientBuilder {
+    /// builder.credentials(async |attempt: Attempt| {
+    ///     let refresh = attempt.last_error.is_some();
+    ///     let token = fetch_token(refresh).await?;
+    ///     Ok::<_, std::io::Error>(Credentials::new().header("Authorization", token))
+    /// })
+    /// # }
+    /// # async fn fetch_token(_: bool) -> std::io::Result<String> { Ok(String::new()) }
+    /// ```
+    pub fn credentials<F, R, E>(mut self, provide: F) -> Self
+    where
+        F: Fn(Attempt) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Credentials, E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        self.config.provider = true;
+        self.provider = Some(Arc::new(move |attempt| {
+            let providing = provide(attempt);
+            Box::pin(async move { providing.await.map_err(|error| error.to_string())?.0 })
+        }));
+        self
+    }
+
+    /// Gives the client a value for its handlers, which ask for it as
+    /// [`State<T>`](crate::State).
+    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        let id = TypeId::of::<T>();
+        if self.states.has(id) {
+            let twice = RegisterError::StateTwice(type_name::<T>());
+            self.mistake.get_or_insert(twice);
+        } else {
+            self.states = self.states.and(id, Arc::new(value));
+        }
+        self
+    }
+
+    /// Sets the function that gets the errors of handlers, with the namespace and the event. By
+    /// default they are logged.
+    pub fn on_error(mut self, report: impl Fn(&str, &str, &HandlerError) + Send + Sync + 'static) -> Self {
+        self.on_error = Some(Arc::new(report));
+        self
+    }
+
+    /// Sets how many `async` handlers may wait at once. Default 1024. Beyond it, the client reads
+    /// nothing from its server until one has finished. If that takes longer than a heartbeat may,
+    /// the connection is lost.
+    pub fn max_waiting_handlers(mut self, max: usize) -> Self {
+        self.max_waiting_handlers = max.max(1);
+        self
+    }
+
+    /// Sets how many bytes of events may wait in an [`Events`](super::Events). Default 16 MiB.
+    /// Beyond it, the client reads nothing from its server until some have been taken.
+    pub fn max_inbox_bytes(mut self, max: usize) -> Self {
+        self.max_inbox_bytes = max.max(1);
+        self
+    }
+
+    /// Makes the client, which does nothing until a namespace connects ([`Client::of`],
+    /// [`Socket::connect`](super::Socket::connect)).
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub fn build(self) -> Result<Client, BuildError> {
+        let endpoint = self.endpoint?;
+        if let Some(mistake) = self.mistake {
+            return Err(mistake.into());
+        }
+        if endpoint.is_tls() {
+            return Err(BuildError::NoTls);
+        }
+        if !(self.network.can_spawn)() {
+            return Err(BuildError::NoRuntime);
+        }
+        let fill = self.network.runtime.fill;
+        let entropy = Box::new(move |out: &mut [u8]| fill(out));
+        let machine = machine::Client::new(endpoint, self.config, entropy)?;
+        let alive = Alive::new(Parts {
+            machine,
+            network: self.network,
+            states: self.states,
+            provider: self.provider,
+            on_error: self.on_error,
+            max_waiting_handlers: self.max_waiting_handlers,
+            max_inbox_bytes: self.max_inbox_bytes,
+        });
+        (self.network.runtime.spawn)(Box::pin(Driver::new(Arc::clone(&alive.0))));
+        Ok(Client::new(alive))
+    }
+
+    /// Makes the client, and connects the namespace `/`. Handlers that must not miss the first
+    /// events are registered before: use [`ClientBuilder::build`].
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub fn connect(self) -> Result<Client, BuildError> {
+        let client = self.build()?;
+        client.of("/").map_err(ConnectError::from)?.connect()?;
+        Ok(client)
+    }
+}
+
+impl From<CommandError> for BuildError {
+    fn from(error: CommandError) -> Self {
+        Self::Connect(error.into())
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,303 @@
+//! The task of a client: connections, the time, and everything that the machine tells.
+//!
+//! There is one task for each client, and it owns all of its connections. So what an attempt uses
+//! ends with the attempt, and everything ends with the task. The task ends when the client has
+//! closed.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use sio_proto::Time;
+use sio_proto::client::{self as machine, Delivery, Output, Question, State, StopReason};
+
+use super::builder::{Attempt, Providing};
+use super::events::ConnectionState;
+use super::handlers::{News, tell};
+use super::link::{Link, Told};
+use super::network::Sleeping;
+use super::receipt::Outcome;
+use super::shared::Shared;
+use crate::args::detached;
+use crate::guarded::guarded;
+use crate::lock::Alarm;
+
+/// How often the task goes round before other tasks have their turn.
+const ROUNDS: usize = 32;
+
+/// How long the last bytes of a closed connection may take to leave.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    links: Vec<Link>,
+    outputs: VecDeque<Output>,
+    /// The questions that the provider of credentials has not answered.
+    asked: Vec<(u64, Providing)>,
+    timer: Option<(Time, Sleeping)>,
+    alarm: Option<std::task::Waker>,
+    is_closed: bool,
+}
+
+impl Driver {
+    pub(super) const fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            links: Vec::new(),
+            outputs: VecDeque::new(),
+            asked: Vec::new(),
+            timer: None,
+            alarm: None,
+            is_closed: false,
+        }
+    }
+
+    /// Takes what the machine tells. Returns when the machine wants to be called.
+    fn take_outputs(&mut self) -> Option<Time> {
+        let now = self.shared.now();
+        let mut core = self.shared.core.lock_for("outputs");
+        if core.machine.next_timeout().is_some_and(|time| time <= now) {
+            core.machine.handle_timeout(now);
+        }
+        while let Some(output) = core.machine.poll_output() {
+            self.outputs.push_back(output);
+        }
+        core.machine.next_timeout()
+    }
+
+    /// Acts on what the machine has told. Returns whether there was anything.
+    fn act(&mut self) -> bool {
+        let acts = !self.outputs.is_empty();
+        while let Some(output) = self.outputs.pop_front() {
+            match output {
+                Output::Connect { link, host, port, .. } => {
+                    let host = host.trim_matches(['[', ']']).to_owned();
+                    let dialing = (self.shared.network.connect)(host, port);
+                    self.links.push(Link::new(link, dialing));
+                }
+                Output::Bytes(id, bytes) => {
+                    if let Some(link) = self.links.iter_mut().find(|link| link.id == id) {
+                        link.write(bytes);
+                    }
+                }
+                Output::Close(id) => {
+                    let until = self.shared.now() + CLOSE_TIMEOUT;
+                    if let Some(link) = self.links.iter_mut().find(|link| link.id == id) {
+                        link.close(until);
+                    }
+                }
+                Output::CredentialsWanted(question) => self.ask(question),
+                Output::State(state) => self.change(state),
+                Output::Delivery(delivery) => self.deliver(delivery),
+                _ => {}
+            }
+        }
+        acts
+    }
+
+    fn ask(&mut self, question: Question) {
+        let Some(provider) = &self.shared.provider else { return };
+        let place = question.socket.and_then(|socket| self.shared.place(socket));
+        let attempt = Attempt {
+            number: question.attempt,
+            namespace: place.map(|place| place.namespace.clone()),
+            last_error: question.last_error,
+        };
+        let providing = match guarded(|| provider(attempt)) {
+            Ok(providing) => providing,
+            Err(panic) => Box::pin(async move { Err(panic.to_string()) }),
+        };
+        self.asked.push((question.id, providing));
+    }
+
+    fn change(&mut self, state: State) {
+        self.is_closed |= matches!(state, State::Stopped(StopReason::Closed));
+        let Some(state) = ConnectionState::of(state, &self.shared) else {
+            return;
+        };
+        let watchers: Vec<_> = self.shared.watchers.lock().iter().filter_map(Weak::upgrade).collect();
+        for watcher in watchers {
+            watcher.push(state.clone());
+        }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        let shared = &self.shared;
+        let (id, news) = match delivery {
+            Delivery::Receipt { emit, outcome } => {
+                let slot = shared.core.lock_for("receipt").waiting.remove(&emit);
+                if let Some(slot) = slot {
+                    // The answer may wait for long. It must not keep the buffer that it came in.
+                    slot.fill(match outcome {
+                        machine::Outcome::Acknowledged(args) => machine::Outcome::Acknowledged(detached(args)).into(),
+                        outcome => outcome.into(),
+                    });
+                }
+                return;
+            }
+            Delivery::Connect { socket, sid, recovery } => {
+                if let Some(place) = shared.place(socket) {
+                    *place.connection.lock() = Some((sid, recovery));
+                }
+                (socket, News::Connected)
+            }
+            Delivery::ConnectError { socket, error } => (socket, News::Failed(error)),
+            Delivery::Disconnect { socket, reason } => {
+                if let Some(place) = shared.place(socket) {
+                    *place.connection.lock() = None;
+                }
+                (socket, News::Disconnected(reason))
+            }
+            Delivery::Event {
+                socket,
+                name,
+                args,
+                ack,
+            } => (socket, News::Event { name, args, ack }),
+            _ => return,
+        };
+        if let Some(place) = shared.place(id) {
+            tell(shared, &place, news);
+        }
+    }
+
+    /// Hands over the credentials that have been provided.
+    fn poll_provider(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut answered = false;
+        let shared = &self.shared;
+        self.asked.retain_mut(|(question, providing)| {
+            let provided = match guarded(|| providing.as_mut().poll(cx)) {
+                Ok(Poll::Pending) => return true,
+                Ok(Poll::Ready(provided)) => provided,
+                Err(panic) => Err(panic.to_string()),
+            };
+            answered = true;
+            let now = shared.now();
+            let mut core = shared.core.lock_for("credentials");
+            let why = match provided {
+                Ok(credentials) => match core.machine.provide(now, *question, credentials) {
+                    Ok(()) => return false,
+                    Err(error) => error.to_string(),
+                },
+                Err(why) => why,
+            };
+            // Nobody may ask any more, because the time is over.
+            let _ = core.machine.provide_nothing(now, *question, &why);
+            false
+        });
+        answered
+    }
+
+    /// Reads from and writes to all connections. Returns whether there is more to do.
+    fn poll_links(&mut self, cx: &mut Context<'_>) -> bool {
+        let may_read = !self.shared.is_busy();
+        let (shared, mut goes_on) = (&self.shared, false);
+        for link in &mut self.links {
+            let mut told = |link: &mut Link, what: Told| {
+                let now = shared.now();
+                let mut core = shared.core.lock_for("connection");
+                match what {
+                    Told::Connected => core.machine.handle_connected(now, link.id),
+                    Told::Bytes => core.machine.handle_bytes(now, link.id, &mut link.buffer),
+                    Told::Blocked => core.machine.handle_blocked(now, link.id),
+                    Told::Drained => core.machine.handle_drained(now, link.id),
+                    Told::Closed(error) => core.machine.handle_closed(now, link.id, error),
+                }
+                goes_on = true;
+            };
+            let again = link.poll(may_read, cx, &mut told);
+            goes_on |= again;
+        }
+        let now = self.shared.now();
+        self.links
+            .retain(|link| !link.is_over() && link.closing.is_none_or(|until| now < until));
+        goes_on
+    }
+
+    /// Waits until this time. Returns true if it has come.
+    fn poll_timer(&mut self, time: Option<Time>, cx: &mut Context<'_>) -> bool {
+        let closing = self.links.iter().filter_map(|link| link.closing);
+        let Some(time) = closing.chain(time).min() else {
+            self.timer = None;
+            return false;
+        };
+        if self.timer.as_ref().is_none_or(|(set, _)| *set != time) {
+            let duration = time.saturating_since(self.shared.now());
+            self.timer = Some((time, (self.shared.network.sleep)(duration)));
+        }
+        let is_over = self
+            .timer
+            .as_mut()
+            .is_some_and(|(_, sleeping)| sleeping.as_mut().poll(cx).is_ready());
+        if is_over {
+            self.timer = None;
+        }
+        is_over
+    }
+
+    fn set_alarm(&mut self, cx: &Context<'_>) {
+        if self.alarm.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            return;
+        }
+        self.alarm = Some(cx.waker().clone());
+        let alarm = Alarm::new(cx.waker());
+        let old = self.shared.core.lock_for("alarm").alarm.replace(alarm);
+        drop(old);
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.set_alarm(cx);
+        for _ in 0..ROUNDS {
+            let timeout = this.take_outputs();
+            let mut goes_on = this.act();
+            goes_on |= this.poll_provider(cx);
+            goes_on |= this.poll_links(cx);
+            if this.is_closed && this.links.is_empty() {
+                return Poll::Ready(());
+            }
+            if !goes_on && !this.poll_timer(timeout, cx) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for Driver {
+    /// Ends everything that waits for the client: it has closed, or its runtime has ended.
+    fn drop(&mut self) {
+        self.links.clear();
+        let shared = Arc::clone(&self.shared);
+        let now = shared.now();
+        let (waiting, old) = {
+            let mut core = shared.core.lock_for("end");
+            core.machine.close(now);
+            while core.machine.poll_output().is_some() {}
+            (std::mem::take(&mut core.waiting), core.alarm.take())
+        };
+        drop(old);
+        for slot in waiting.into_values() {
+            slot.fill(Outcome::Disconnected);
+        }
+        let watchers = std::mem::take(&mut *shared.watchers.lock());
+        watchers
+            .iter()
+            .filter_map(Weak::upgrade)
+            .for_each(|watcher| watcher.end());
+        let places = shared.places.lock().clone();
+        for place in places {
+            place.inboxes().iter().for_each(|inbox| inbox.end());
+            // Handlers may hold the client.
+            place.handlers.change(|table| *table = Default::default());
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Events and states of a client as streams, for code that has no handlers.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytestring::ByteString;
+use serde::de::DeserializeOwned;
+use sio_proto::client::{self as machine, ClientError, DisconnectReason, StopReason, Transport};
+use sio_proto::engine::Revision;
+
+use super::ack::Ack;
+use super::shared::{Alive, Shared};
+use crate::args::{ArgsError, RawArgs, from_args_to_keep};
+use crate::lock::Mutex;
+
+/// The most states that a stream of states keeps. Older ones are left out.
+const MAX_STATES: usize = 64;
+
+/// What an event in a stream costs besides its bytes.
+const ENTRY_BYTES: usize = 128;
+
+/// An event of the server.
+#[derive(Debug)]
+pub struct Event {
+    pub(super) name: ByteString,
+    pub(super) args: RawArgs,
+    pub(super) ack: Ack,
+}
+
+impl Event {
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The arguments, before they are converted to a type.
+    #[must_use]
+    pub const fn raw_args(&self) -> &RawArgs {
+        &self.args
+    }
+
+    /// The arguments as a type: a tuple for several of them.
+    ///
+    /// # Errors
+    /// If they are not of this type.
+    pub fn args<T: DeserializeOwned + 'static>(&self) -> Result<T, ArgsError> {
+        from_args_to_keep(self.args.0.clone())
+    }
+
+    /// The acknowledgement. Sending it does nothing if the server has not asked for one.
+    pub fn into_ack(self) -> Ack {
+        self.ack
+    }
+
+    /// The arguments and the acknowledgement.
+    pub fn into_parts(self) -> (ByteString, RawArgs, Ack) {
+        (self.name, self.args, self.ack)
+    }
+
+    fn bytes(&self) -> usize {
+        self.name.len() + self.args.0.bytes() + ENTRY_BYTES
+    }
+}
+
+/// The queue behind a stream of events.
+#[derive(Default)]
+pub(super) struct Inbox(Mutex<Queue>);
+
+#[derive(Default)]
+struct Queue {
+    events: VecDeque<Event>,
+    bytes: usize,
+    ended: bool,
+    waker: Option<Waker>,
+}
+
+impl Inbox {
+    pub(super) fn bytes(&self) -> usize {
+        self.0.lock().bytes
+    }
+
+    pub(super) fn push(&self, event: Event) {
+        let waker = {
+            let mut queue = self.0.lock();
+            queue.bytes += event.bytes();
+            queue.events.push_back(event);
+            queue.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn end(&self) {
+        let waker = {
+            let mut queue = self.0.lock();
+            queue.ended = true;
+            queue.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Takes the next event, and says whether the inbox was full before.
+    fn poll(&self, max: usize, cx: &Context<'_>) -> Poll<Option<(Event, bool)>> {
+        let waker = cx.waker().clone();
+        let mut queue = self.0.lock();
+        let was_full = queue.bytes >= max;
+        if let Some(event) = queue.events.pop_front() {
+            queue.bytes -= event.bytes();
+            drop(queue);
+            return Poll::Ready(Some((event, was_full)));
+        }
+        if queue.ended {
+            return Poll::Ready(None);
+        }
+        let old = queue.waker.replace(waker);
+        drop(queue);
+        drop(old);
+        Poll::Pending
+    }
+}
+
+/// The events of one namespace, from the call of [`Socket::events`](super::Socket::events) on, in
+/// their order. It ends when the client has closed.
+///
+/// Handlers get the same events, too. If events wait here that have more bytes than
+/// [`ClientBuilder::max_inbox_bytes`](super::ClientBuilder::max_inbox_bytes), the client reads
+/// nothing more from its server until some have been taken. Drop the stream to end it.
+pub struct Events {
+    inbox: Arc<Inbox>,
+    alive: Arc<Alive>,
+}
+
+impl Events {
+    pub(super) fn new(alive: &Arc<Alive>, inboxes: &Mutex<Vec<Weak<Inbox>>>) -> Self {
+        let inbox = Arc::<Inbox>::default();
+        inboxes.lock().push(Arc::downgrade(&inbox));
+        Self {
+            inbox,
+            alive: Arc::clone(alive),
+        }
+    }
+
+    /// Waits for the next event. Returns `None` when the client has closed.
+    ///
+    /// No event is lost if the returned future is dropped before it is ready.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        poll_fn(|cx| self.poll_next_event(cx)).await
+    }
+
+    /// Takes the next event, as [`Events::next_event`] does.
+    pub fn poll_next_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        let shared = &self.alive.0;
+        self.inbox.poll(shared.max_inbox_bytes, cx).map(|taken| {
+            let (event, was_full) = taken?;
+            if was_full {
+                shared.wake();
+            }
+            Some(event)
+        })
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        // The client may have stopped reading for this stream.
+        if self.inbox.bytes() >= self.alive.0.max_inbox_bytes {
+            self.inbox = Arc::default();
+            self.alive.0.wake();
+        }
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+/// The state of the connection to the server. A connection may have several namespaces; the events
+/// `connect`, `connect_error` and `disconnect` are those of each namespace.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// An attempt starts: 0 for a first connection, then counted from 1 since the last connection.
+    Connecting(u32),
+    /// The session is open. Namespaces follow.
+    Connected {
+        /// The version of Engine.IO: 3 or 4.
+        engine: u8,
+        /// The transport that has opened.
+        transport: Transport,
+    },
+    /// The session has moved to websocket.
+    Upgraded,
+    /// The open connection was lost.
+    Lost(DisconnectReason),
+    /// An attempt has failed.
+    Failed(ClientError),
+    /// The next attempt starts after this time.
+    Waiting(Duration),
+    /// The client does nothing more until it is told to connect.
+    Stopped(StopReason),
+}
+
+impl ConnectionState {
+    pub(super) fn of(state: machine::State, shared: &Shared) -> Option<Self> {
+        Some(match state {
+            machine::State::Connecting(attempt) => Self::Connecting(attempt),
+            machine::State::Connected { revision, transport } => Self::Connected {
+                engine: match revision {
+                    Revision::V3 => 3,
+                    Revision::V4 => 4,
+                },
+                transport,
+            },
+            machine::State::Upgraded => Self::Upgraded,
+            machine::State::Lost(reason) => Self::Lost(reason),
+            machine::State::Failed(error) => Self::Failed(error),
+            machine::State::Waiting(until) => Self::Waiting(until.saturating_since(shared.now())),
+            machine::State::Stopped(reason) => Self::Stopped(reason),
+            _ => return None,
+        })
+    }
+}
+
+/// The queue behind a stream of states.
+#[derive(Default)]
+pub(super) struct Changes(Mutex<StateQueue>);
+
+#[derive(Default)]
+struct StateQueue {
+    states: VecDeque<ConnectionState>,
+    ended: bool,
+    waker: Option<Waker>,
+}
+
+impl Changes {
+    pub(super) fn push(&self, state: ConnectionState) {
+        let (waker, _old) = {
+            let mut queue = self.0.lock();
+            let old = (queue.states.len() >= MAX_STATES).then(|| queue.states.pop_front());
+            queue.states.push_back(state);
+            (queue.waker.take(), old)
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn end(&self) {
+        let waker = {
+            let mut queue = self.0.lock();
+            queue.ended = true;
+            queue.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn poll(&self, cx: &Context<'_>) -> Poll<Option<ConnectionState>> {
+        let waker = cx.waker().clone();
+        let (result, _old) = {
+            let mut queue = self.0.lock();
+            match queue.states.pop_front() {
+                Some(state) => (Poll::Ready(Some(state)), None),
+                None if queue.ended => (Poll::Ready(None), None),
+                None => (Poll::Pending, queue.waker.replace(waker)),
+            }
+        };
+        result
+    }
+}
+
+/// The states of a client's connection, from the call of [`Client::states`](super::Client::states)
+/// on. It keeps the last 64, and ends when the client has closed. It does not keep the client open.
+pub struct ConnectionStates(Arc<Changes>);
+
+impl ConnectionStates {
+    pub(super) fn new(watchers: &Mutex<Vec<Weak<Changes>>>) -> Self {
+        let changes = Arc::<Changes>::default();
+        let mut watchers = watchers.lock();
+        watchers.retain(|watcher| watcher.strong_count() > 0);
+        watchers.push(Arc::downgrade(&changes));
+        drop(watchers);
+        Self(changes)
+    }
+
+    /// Waits for the next state. Returns `None` when the client has closed.
+    pub async fn next_state(&mut self) -> Option<ConnectionState> {
+        poll_fn(|cx| self.poll_next_state(cx)).await
+    }
+
+    /// Takes the next state, as [`ConnectionStates::next_state`] does.
+    pub fn poll_next_state(&mut self, cx: &mut Context<'_>) -> Poll<Option<ConnectionState>> {
+        self.0.poll(cx)
+    }
+}
+
+impl fmt::Debug for ConnectionStates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionStates").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,199 @@
+//! One connection of a client: it is made, read, written to and closed by the client's task.
+
+use std::collections::VecDeque;
+use std::io;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes, BytesMut};
+use sio_proto::client::{ClientError, ErrorClass};
+use sio_proto::{LinkId, Time};
+
+use super::network::{Dialing, Wire};
+
+/// How many bytes one read takes.
+const READ_BYTES: usize = 16 * 1024;
+
+/// How many reads one connection may do before others have their turn.
+const READS: usize = 8;
+
+enum Stage {
+    Dialing(Dialing),
+    Open(Wire),
+    /// The connection has ended. The machine knows.
+    Ended,
+}
+
+/// What a connection has to tell the machine.
+pub(super) enum Told {
+    Connected,
+    Bytes,
+    Blocked,
+    Drained,
+    Closed(Option<ClientError>),
+}
+
+pub(super) struct Link {
+    pub(super) id: LinkId,
+    stage: Stage,
+    out: VecDeque<Bytes>,
+    /// The machine was told that the connection takes no more bytes.
+    blocked: bool,
+    unflushed: bool,
+    /// Set when the machine has closed the connection: until when its last bytes may leave.
+    pub(super) closing: Option<Time>,
+    /// Bytes that were read, for the machine.
+    pub(super) buffer: BytesMut,
+}
+
+impl Link {
+    pub(super) fn new(id: LinkId, dialing: Dialing) -> Self {
+        Self {
+            id,
+            stage: Stage::Dialing(dialing),
+            out: VecDeque::new(),
+            blocked: false,
+            unflushed: false,
+            closing: None,
+            buffer: BytesMut::new(),
+        }
+    }
+
+    pub(super) fn write(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.out.push_back(bytes);
+        }
+    }
+
+    /// The machine has closed the connection. What was written before may leave until then.
+    pub(super) fn close(&mut self, until: Time) {
+        self.closing = Some(until);
+        if let Stage::Dialing(_) = self.stage {
+            self.stage = Stage::Ended;
+        }
+    }
+
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Ended)
+    }
+
+    /// Does what can be done now. `told` gets what the machine has to know; after
+    /// [`Told::Bytes`] the caller takes the buffer. Returns true if it has to be called again.
+    pub(super) fn poll(
+        &mut self,
+        may_read: bool,
+        cx: &mut Context<'_>,
+        told: &mut impl FnMut(&mut Self, Told),
+    ) -> bool {
+        if let Stage::Dialing(dialing) = &mut self.stage {
+            match dialing.as_mut().poll(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(wire)) => {
+                    self.stage = Stage::Open(wire);
+                    told(self, Told::Connected);
+                    // The machine has a request for the connection now.
+                    return true;
+                }
+                Poll::Ready(Err(error)) => {
+                    self.end(Some(fault(&error)), told);
+                    return false;
+                }
+            }
+        }
+        self.poll_write(cx, told);
+        if self.closing.is_some() {
+            return false;
+        }
+        may_read && self.poll_read(cx, told)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, told: &mut impl FnMut(&mut Self, Told)) -> bool {
+        for _ in 0..READS {
+            let Stage::Open(wire) = &mut self.stage else {
+                return false;
+            };
+            self.buffer.reserve(READ_BYTES);
+            match wire.poll_read(cx, &mut self.buffer) {
+                Poll::Pending => {
+                    if self.buffer.is_empty() {
+                        self.buffer = BytesMut::new(); // an idle connection holds no buffer
+                    }
+                    return false;
+                }
+                Poll::Ready(Ok(0)) => {
+                    self.end(None, told);
+                    return false;
+                }
+                Poll::Ready(Ok(_)) => told(self, Told::Bytes),
+                Poll::Ready(Err(error)) => {
+                    self.end(Some(fault(&error)), told);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, told: &mut impl FnMut(&mut Self, Told)) {
+        loop {
+            let Stage::Open(wire) = &mut self.stage else { return };
+            let Some(front) = self.out.front_mut() else { break };
+            match wire.poll_write(cx, front) {
+                Poll::Ready(Ok(0)) => return self.end(Some(fault(&io::ErrorKind::WriteZero.into())), told),
+                Poll::Ready(Ok(written)) => {
+                    self.unflushed = true;
+                    front.advance(written);
+                    if front.is_empty() {
+                        self.out.pop_front();
+                    }
+                }
+                Poll::Ready(Err(error)) => return self.end(Some(fault(&error)), told),
+                Poll::Pending => {
+                    if !std::mem::replace(&mut self.blocked, true) {
+                        told(self, Told::Blocked);
+                    }
+                    return;
+                }
+            }
+        }
+        let Stage::Open(wire) = &mut self.stage else { return };
+        if self.unflushed {
+            match wire.poll_flush(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(error)) => return self.end(Some(fault(&error)), told),
+            }
+        }
+        if self.closing.is_some() {
+            // Whether the peer hears of the end or not, the connection is dropped.
+            if wire.poll_close(cx).is_ready() {
+                self.stage = Stage::Ended;
+            }
+            return;
+        }
+        if std::mem::replace(&mut self.blocked, false) {
+            told(self, Told::Drained);
+        }
+    }
+
+    fn end(&mut self, error: Option<ClientError>, told: &mut impl FnMut(&mut Self, Told)) {
+        self.stage = Stage::Ended;
+        self.out.clear();
+        if self.closing.is_none() {
+            told(self, Told::Closed(error));
+        }
+    }
+}
+
+/// A failure of the network, for the machine. A failure of TLS is invalid data.
+fn fault(error: &io::Error) -> ClientError {
+    let class = match error.kind() {
+        io::ErrorKind::InvalidData => ErrorClass::Tls,
+        _ => ErrorClass::Unreachable,
+    };
+    ClientError {
+        class,
+        status: None,
+        message: error.to_string().into(),
+        data: None,
+    }
+}

@@ -1,0 +1,80 @@
+//! A client: the other end of a connection to a Socket.IO server.
+//!
+//! The adapters (`sio_tokio::Client`, `sio_async_std::Client`) make one:
+//!
+//! ```
+//! use sio_app::client::{Ack, BuildError, ClientBuilder, DisconnectReason, Socket};
+//!
+//! # async fn example(builder: ClientBuilder) -> Result<(), Box<dyn std::error::Error>> {
+//! // let builder = sio_tokio::Client::builder("http://127.0.0.1:3000");
+//! let client = builder.build()?;
+//! let chat = client.of("/chat")?;
+//! chat.on("said", |(who, text): (String, String)| println!("{who}: {text}"))
+//!     .on("sum", |_: Socket, (a, b): (f64, f64), ack: Ack| ack.send(a + b))
+//!     .on_disconnect(|reason: DisconnectReason| println!("{reason}"));
+//! chat.connect()?;
+//! let members: u32 = chat.emit_with_ack("enter", "lobby").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Without handlers:
+//!
+//! ```
+//! # use sio_app::client::Socket;
+//! # async fn example(chat: Socket) -> Result<(), Box<dyn std::error::Error>> {
+//! let mut events = chat.events();
+//! chat.connect()?;
+//! while let Some(event) = events.next_event().await {
+//!     if event.name() == "said" {
+//!         let (who, text): (String, String) = event.args()?;
+//!         println!("{who}: {text}");
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! * [`ClientBuilder`] – settings; [`ClientConfig`] has every limit and every default.
+//! * [`Client`] – the connection: namespaces, [`Client::wake`], [`Client::close`], its states.
+//! * [`Socket`] – one namespace: handlers, [`Socket::emit`], acknowledgements, receipts, the queue.
+//!
+//! # What it does
+//!
+//! It behaves like socket.io-client 4.8, and speaks Engine.IO 4 and 3 (servers of Socket.IO 1 to
+//! 4), over polling and websocket. It connects again by itself after a loss. Events that are sent
+//! meanwhile wait, within limits, and leave in their order. A refusal ends the attempts (see
+//! [`OnRefused`]).
+//!
+//! There is no TLS, no proxy, and no server of 0.x yet: the client speaks `http` and `ws`.
+//!
+//! # Handlers
+//!
+//! Handlers are those of a server ([`handler`](crate::handler)), with [`Socket`] and [`Ack`] of
+//! this module. A panic is reported, and the connection goes on. The client's task calls them, so a
+//! handler that blocks also blocks the client's heartbeat.
+
+mod ack;
+mod builder;
+mod driver;
+mod events;
+mod handle;
+mod handlers;
+mod link;
+pub(crate) mod network;
+mod receipt;
+mod shared;
+mod slot;
+mod socket;
+
+pub use ack::Ack;
+pub use builder::{Attempt, BuildError, ClientBuilder, Credentials};
+pub use events::{ConnectionState, ConnectionStates, Event, Events};
+pub use handle::Client;
+pub use handlers::ClientSide;
+pub use receipt::{AckError, AckFuture, EmitError, Outcome, Receipt};
+pub use sio_proto::client::{
+    ClientConfig, ClientConfigError, ClientError, CommandError, DisconnectReason, EmitId, ErrorClass, Generation,
+    NotSent, Offline, OnRefused, Recovery, StopReason, Transport, UrlError,
+};
+pub use socket::{ConnectError, Pending, Socket, SocketEmitter};

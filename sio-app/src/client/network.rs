@@ -1,0 +1,32 @@
+//! The network, as functions that an adapter brings.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use crate::link::pipe::Duplex;
+use crate::runtime::Runtime;
+
+/// A connection to a server, or to a proxy.
+pub type Wire = Box<dyn Duplex + Send>;
+
+/// A connection that is being made. Dropping it gives up.
+pub type Dialing = Pin<Box<dyn Future<Output = io::Result<Wire>> + Send>>;
+
+/// A time that passes.
+pub type Sleeping = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What a client needs from an adapter. Like [`Runtime`], these are plain functions.
+#[derive(Clone, Copy, Debug)]
+pub struct Network {
+    /// The runtime.
+    pub runtime: Runtime,
+    /// Whether [`Runtime::spawn`] can run a task for the caller.
+    pub can_spawn: fn() -> bool,
+    /// Resolves the name of a host anew, and makes a TCP connection to one of its addresses. An
+    /// IPv6 address comes without brackets.
+    pub connect: fn(host: String, port: u16) -> Dialing,
+    /// Waits.
+    pub sleep: fn(Duration) -> Sleeping,
+}

@@ -1,0 +1,235 @@
+//! What a client of 0.3 to 0.9 misses when its connection fails is sent on its next connection
+//! (docs/protocol/legacy-0.6.md §18).
+
+#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+
+mod common;
+
+use common::*;
+use sio_proto::server::Cause;
+use sio_proto::{Config, LinkId};
+
+const OPEN: &str = "/socket.io/xhr-polling//1795447966090";
+
+fn id_of(payload: &str) -> String {
+    payload.strip_prefix("~m~39~m~").unwrap().into()
+}
+
+fn open(world: &mut World) -> String {
+    let answer = world.ask(&get(OPEN));
+    id_of(body(&answer))
+}
+
+fn open_websocket(world: &mut World) -> (LinkId, String) {
+    let link = world.open();
+    world.send(link, &upgrade("/socket.io/websocket"));
+    let id = id_of(&world.frames(link)[0]);
+    (link, id)
+}
+
+fn come_back(world: &mut World, id: &str) -> LinkId {
+    let link = world.open();
+    world.send(link, &upgrade(&format!("/socket.io/websocket/{id}")));
+    link
+}
+
+fn poll_at(world: &mut World, id: &str, stamp: u64) -> LinkId {
+    let link = world.open();
+    world.send(link, &get(&format!("/socket.io/xhr-polling/{id}/{stamp}")));
+    link
+}
+
+fn message(world: &mut World, json: &str) {
+    world.emit(world.last_socket(), "message", json).unwrap();
+}
+
+fn unconfirmed(world: &mut World) -> u64 {
+    world.shard(|shard, _| shard.counters().unconfirmed)
+}
+
+fn frame(text: &str) -> String {
+    format!("~m~{}~m~{text}", text.len())
+}
+
+#[test]
+fn what_was_not_written_completely_is_sent_on_the_next_websocket() {
+    let mut world = World::new(Config::default());
+    let (link, id) = open_websocket(&mut world);
+    for text in ["one", "two", "three"] {
+        message(&mut world, &format!("\"{text}\""));
+    }
+    assert_eq!(world.frames(link), ["one", "two", "three"].map(frame));
+    // The kernel has taken the first message and a byte of the second.
+    let len = |text: &str| frame(text).len() + 2;
+    world.block(link, len("two") - 1 + len("three"));
+    message(&mut world, "\"four\"");
+    world.cut(link, Cause::Failed);
+    message(&mut world, "\"five\"");
+    let link = come_back(&mut world, &id);
+    assert_eq!(world.frames(link), ["two", "three", "four", "five"].map(frame));
+    assert_eq!(unconfirmed(&mut world), 1, "the first message");
+    world.cut(link, Cause::Failed);
+    assert_eq!(unconfirmed(&mut world), 5);
+}
+
+#[test]
+fn a_client_that_is_faster_than_the_end_of_its_websocket_gets_all_in_order() {
+    let mut world = World::new(Config::default());
+    let (link, id) = open_websocket(&mut world);
+    message(&mut world, "\"one\"");
+    message(&mut world, "\"two\"");
+    world.frames(link);
+    world.block(link, frame("two").len() + 2);
+    message(&mut world, "\"three\"");
+    let newer = come_back(&mut world, &id);
+    assert_eq!(world.ended, [link], "the old one is cut");
+    assert_eq!(world.frames(newer), ["two", "three"].map(frame));
+    // A poll takes the packets over in the same way.
+    world.block(newer, frame("three").len() + 2);
+    message(&mut world, "\"four\"");
+    let parked = poll_at(&mut world, &id, 1_795_447_966_104);
+    assert_eq!(body(&world.received(parked)), [frame("three"), frame("four")].concat());
+}
+
+#[test]
+fn a_websocket_that_takes_nothing_is_cut_and_loses_nothing() {
+    let mut world = World::new(Config::default());
+    let (link, id) = open_websocket(&mut world);
+    message(&mut world, "\"one\"");
+    world.frames(link);
+    world.block(link, 3);
+    message(&mut world, "\"two\"");
+    world.pass(18_000);
+    assert_eq!(world.ended, [link]);
+    let link = come_back(&mut world, &id);
+    // The heartbeat has waited behind them.
+    assert_eq!(world.frames(link), ["one", "two", "~h~1"].map(frame));
+    assert_eq!(unconfirmed(&mut world), 0);
+}
+
+#[test]
+fn the_answer_to_a_heartbeat_confirms_what_was_before_it() {
+    let mut world = World::new(Config::default());
+    let (link, _) = open_websocket(&mut world);
+    message(&mut world, "\"one\"");
+    message(&mut world, "\"two\"");
+    world.pass(10_000);
+    message(&mut world, "\"three\"");
+    assert_eq!(world.frames(link), ["one", "two", "~h~1", "three"].map(frame));
+    world.send(link, &text("~m~4~m~~h~1"));
+    message(&mut world, "\"four\"");
+    world.cut(link, Cause::Closed);
+    assert_eq!(unconfirmed(&mut world), 2, "three and four");
+}
+
+#[test]
+fn a_heartbeat_of_the_old_connection_does_not_come_back() {
+    let mut world = World::new(Config::default());
+    let (link, id) = open_websocket(&mut world);
+    world.pass(10_000);
+    message(&mut world, "\"one\"");
+    assert_eq!(world.frames(link), ["~h~1", "one"].map(frame));
+    world.block(link, 2 + frame("~h~1").len() + 2 + frame("one").len());
+    world.cut(link, Cause::Failed);
+    let link = come_back(&mut world, &id);
+    assert_eq!(world.frames(link), [frame("one")]);
+}
+
+#[test]
+fn a_poll_that_was_not_answered_completely_is_answered_again() {
+    let mut world = World::new(Config::default());
+    let id = open(&mut world);
+    let parked = poll_at(&mut world, &id, 1_795_447_966_104);
+    message(&mut world, "\"one\"");
+    assert_eq!(body(&world.received(parked)), frame("one"));
+    world.block(parked, 1);
+    message(&mut world, "\"two\"");
+    world.cut(parked, Cause::Failed);
+    // The client may even come back by another transport.
+    let link = come_back(&mut world, &id);
+    assert_eq!(world.frames(link), ["one", "two"].map(frame));
+    assert_eq!(unconfirmed(&mut world), 0);
+}
+
+/// A browser repeats a GET with its timestamp if the connection has failed
+/// (docs/protocol/legacy-0.6.md §6).
+#[test]
+fn a_get_that_a_browser_repeats_is_answered_again() {
+    let mut world = World::new(Config::default());
+    let id = open(&mut world);
+    let parked = poll_at(&mut world, &id, 1_795_447_966_104);
+    message(&mut world, "\"one\"");
+    assert_eq!(body(&world.received(parked)), frame("one"));
+    world.cut(parked, Cause::Failed);
+    message(&mut world, "\"two\"");
+    let again = poll_at(&mut world, &id, 1_795_447_966_104);
+    assert_eq!(body(&world.received(again)), [frame("one"), frame("two")].concat());
+    // Once is enough: a client whose timestamps stand still would get it for ever.
+    world.cut(again, Cause::Failed);
+    let third = poll_at(&mut world, &id, 1_795_447_966_104);
+    assert_eq!(world.received(third), "");
+    assert_eq!(unconfirmed(&mut world), 2);
+    // A client that asks for something else has read the answer, or has given it up.
+    message(&mut world, "\"three\"");
+    world.received(third);
+    world.cut(third, Cause::Closed);
+    let next = poll_at(&mut world, &id, 1_795_447_966_333);
+    assert_eq!(world.received(next), "");
+    assert_eq!(unconfirmed(&mut world), 3);
+}
+
+#[test]
+fn the_next_request_on_its_connection_confirms_an_answer() {
+    let mut world = World::new(Config::default());
+    let id = open(&mut world);
+    let link = poll_at(&mut world, &id, 1_795_447_966_104);
+    message(&mut world, "\"one\"");
+    assert_eq!(body(&world.received(link)), frame("one"));
+    world.send(link, &get(&format!("/socket.io/xhr-polling/{id}/1795447966105")));
+    world.cut(link, Cause::Failed);
+    assert_eq!(unconfirmed(&mut world), 0);
+    // A connection that ends by the server's answer says nothing about the answer.
+    let closing = format!("GET /socket.io/xhr-polling/{id}/1795447966106 HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    let link = world.open();
+    world.send(link, closing.as_bytes());
+    message(&mut world, "\"two\"");
+    assert_eq!(body(&world.received(link)), frame("two"));
+    let next = poll_at(&mut world, &id, 1_795_447_966_106);
+    assert_eq!(world.received(next), "");
+    assert_eq!(unconfirmed(&mut world), 0);
+}
+
+#[test]
+fn a_client_whose_timestamps_stand_still_gets_nothing_twice() {
+    let mut world = World::new(Config::default());
+    let id = id_of(body(&world.ask(&get("/socket.io/xhr-polling//1795447966090"))));
+    for text in ["one", "two", "three"] {
+        let link = poll_at(&mut world, &id, 1_795_447_966_090);
+        message(&mut world, &format!("\"{text}\""));
+        assert_eq!(body(&world.received(link)), frame(text));
+        world.cut(link, Cause::Closed);
+    }
+}
+
+/// The kept answer of a poll counts as memory of the server, and is the first to go.
+#[test]
+fn a_kept_answer_gives_way_when_memory_is_short() {
+    let mut world = World::new(Config::default().max_total_queued_bytes(5_000));
+    let (first, second) = (open(&mut world), open(&mut world));
+    let sockets = world.sockets.clone();
+    let large = format!("\"{}\"", "x".repeat(3_000));
+    for (id, socket) in [(&first, sockets[0]), (&second, sockets[1])] {
+        let parked = poll_at(&mut world, id, 1_795_447_966_104);
+        world.emit(socket, "message", &large).unwrap();
+        assert_eq!(status(&world.received(parked)), 200);
+    }
+    assert!(world.shard(|shard, _| shard.budget().used() > 5_000));
+    world.pass(1);
+    let parked = poll_at(&mut world, &first, 1_795_447_966_105);
+    world.emit(sockets[0], "message", "\"hi\"").unwrap();
+    assert_eq!(body(&world.received(parked)), frame("hi"));
+    assert_eq!(
+        (world.sessions(), world.shard(|shard, _| shard.budget().used() <= 5_000)),
+        (2, true)
+    );
+}
