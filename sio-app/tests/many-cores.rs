@@ -528,7 +528,7 @@ fn told_behind_a_slow_message(options: Options, bodies: &[&str]) -> Vec<String> 
             body.len()
         );
         let answer = ask(&io, format!("{head}\r\n\r\n{body}"));
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 "), "{answer}");
     };
     thread::scope(|scope| {
         scope.spawn(|| post("4first"));
@@ -541,10 +541,10 @@ fn told_behind_a_slow_message(options: Options, bodies: &[&str]) -> Vec<String> 
     lines.clone()
 }
 
-/// Two threads read the POSTs of one raw session.
+/// Two threads read the POSTs of one raw session. The last of them breaks a rule, which ends it.
 #[test]
 fn a_raw_session_is_told_of_in_order_and_its_end_comes_last() {
-    let told = told_behind_a_slow_message(Options::default(), &["4second", "4third\u{1e}4fourth", "1"]);
+    let told = told_behind_a_slow_message(Options::default(), &["4second", "4third\u{1e}4fourth", "9"]);
     assert_eq!(told, ["first", "first is done", "second", "third", "fourth", "close"]);
 }
 
