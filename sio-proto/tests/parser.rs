@@ -353,7 +353,7 @@ fn told(config: Config, sent: &[u8]) -> String {
     let link = world.open();
     world.send(link, WEBSOCKET);
     match sent.is_ascii() {
-        true => world.send(link, &text(std::str::from_utf8(sent).unwrap())),
+        true => world.send(link, &text(&format!("4{}", std::str::from_utf8(sent).unwrap()))),
         false => world.send(link, &binary(sent)),
     }
     world.breaches.join("; ")
@@ -363,12 +363,15 @@ fn told(config: Config, sent: &[u8]) -> String {
 #[test]
 fn a_broken_rule_of_a_parser_is_told_in_its_words() {
     let counted: &[(&str, &str)] = &[
-        ("no number", "?"),
-        ("0|4", "?"),
-        ("!brackets", "?"),
-        ("!reserved", "?"),
-        ("!wide", "?"),
-        ("!error", "?"),
+        ("no number", "socket_packet, ends: malformed message: no count"),
+        ("0|4", "socket_packet, ends: CONNECT_ERROR from a client"),
+        (
+            "!brackets",
+            "socket_packet, ends: invalid payload: text after the end of the JSON value",
+        ),
+        ("!reserved", "socket_packet, ends: reserved event name"),
+        ("!wide", "socket_packet, ends: namespace is too long"),
+        ("!error", "socket_packet, ends: invalid payload: JSON ends too early"),
     ];
     let found: Vec<_> = counted
         .iter()
@@ -376,17 +379,20 @@ fn a_broken_rule_of_a_parser_is_told_in_its_words() {
         .collect();
     let found: Vec<_> = found.iter().map(|(sent, told)| (*sent, &**told)).collect();
     let packed: &[(&[u8], &str)] = &[
-        (b"\xc1", "?"),
-        (b"\x80", "?"),
-        (b"\x82\xa4type\x02\xa3nsp\xa1/", "?"),
-        (b"text", "?"),
+        (b"\xc1", "socket_packet, ends: reserved byte"),
+        (b"\x80", "socket_packet, ends: invalid namespace"),
+        (b"\x82\xa4type\x02\xa3nsp\xa1/", "socket_packet, ends: invalid payload"),
+        (
+            b"text",
+            "socket_packet, ends: text where bytes are due, or bytes where text is",
+        ),
     ];
     let unpacked: Vec<_> = packed
         .iter()
         .map(|(sent, _)| {
             (
                 *sent,
-                told(Config::default().parser(sio_proto::codec::MessagePack), sent),
+                told(Config::default().parser(sio_proto::codec::MessagePack::default()), sent),
             )
         })
         .collect();
