@@ -7,7 +7,7 @@
     reason = "the code of the page is compiled and not run"
 )]
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use sio_tokio::handler::{Call, Extract};
 use sio_tokio::{
@@ -135,6 +135,16 @@ fn who_may_connect(io: &Server) -> Outcome {
     io.on_headers(|_, headers| headers.add("X-Node", "seven").map(drop));
     // To be told of refused requests.
     io.on_connection_error(|error| eprintln!("{error:?}"));
+    // To end a socket with its token.
+    io.of("/").with(|socket: Socket| {
+        socket.expires_at(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        Ok::<_, &str>(())
+    });
+    // To go on with newer credentials.
+    io.of("/")
+        .on("auth", |socket: Socket| socket.expires_in(Duration::from_secs(3600)));
+    // To lock a user out.
+    io.revoke(|socket| socket.data::<User>().is_some_and(|user| user.0 == "ada"));
     Ok(())
 }
 

@@ -14,6 +14,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("custom-codec", env!("CARGO_BIN_EXE_custom-codec")),
     ("custom-parser", env!("CARGO_BIN_EXE_custom-parser")),
     ("axum-app", env!("CARGO_BIN_EXE_axum-app")),
+    ("credentials", env!("CARGO_BIN_EXE_credentials")),
     ("tls-echo", env!("CARGO_BIN_EXE_tls-echo")),
     ("foreign-http", env!("CARGO_BIN_EXE_foreign-http")),
     ("conformance-server", env!("CARGO_BIN_EXE_conformance-server")),

@@ -17,6 +17,8 @@ pub use crate::client::network::{Dialing, Network, Sleeping, Wire};
 pub use crate::host::connection::{Connection, Driven};
 pub use crate::host::driver::Driver;
 pub use crate::host::exchange::{Answer, EndlessBody, Exchange, Exchanged};
+#[cfg(feature = "handover")]
+pub use crate::host::handover;
 pub use crate::host::serve::{Serve, is_of_one_client};
 pub use crate::link::ends::{Outlet, Source};
 pub use crate::link::pipe::{Duplex, Piped};

@@ -45,6 +45,24 @@ pub enum EmitError {
     SeveralHistories,
 }
 
+/// An event that was not sent: the reason, and its arguments, which the caller gets back
+/// ([`Socket::try_emit`](crate::Socket::try_emit)).
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Unsent<A> {
+    /// Why it was not sent.
+    #[source]
+    pub error: EmitError,
+    /// The arguments.
+    pub args: A,
+}
+
+impl<A> From<Unsent<A>> for EmitError {
+    fn from(unsent: Unsent<A>) -> Self {
+        unsent.error
+    }
+}
+
 impl From<SendError> for EmitError {
     fn from(error: SendError) -> Self {
         match error {

@@ -149,10 +149,10 @@ mod wildcard;
 pub use args::{ArgsError, Binary, Data, Raw, RawArgs};
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
-pub use error::{EmitError, HandlerError, IdError, RegisterError};
+pub use error::{EmitError, HandlerError, IdError, RegisterError, Unsent};
 #[cfg(feature = "tls")]
 pub use link::tls::{Tls, TlsError};
-pub use options::Options;
+pub use options::{Handover, Options};
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use sio_proto::codec;

@@ -154,6 +154,9 @@ pub struct Options {
     /// less than the time that the service manager gives the process to end. It should be more than
     /// twice [`Options::shutdown_drain`] and two seconds, so that clients can close their side.
     pub shutdown_timeout: Duration,
+    /// Who serves the address when this server has ended. Default [`Handover::None`]: nobody, as
+    /// far as this server knows. `docs/deploy.md` explains all choices.
+    pub handover: Handover,
     /// The genuine clients' files, for pages that load `/socket.io/socket.io.js`. Default none:
     /// then such requests go to the application.
     pub client_files: Option<ClientFiles>,
@@ -170,6 +173,26 @@ pub struct Options {
     /// Most bytes of the histories of all rooms. Default 64 MiB. When there are more, histories of
     /// rooms that have not been used for long go.
     pub max_history_bytes: usize,
+}
+
+/// Who serves the address when a server has ended ([`Options::handover`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Handover {
+    /// Nobody. While sessions leave, the server accepts connections, so that clients between two
+    /// polls are told of the end. New clients are answered with 503.
+    #[default]
+    None,
+    /// Another process, which has its own listening socket for the same port. Both sockets have
+    /// `SO_REUSEPORT` (`handover::bind` of the adapters). At [`Io::close`](crate::Io::close), the
+    /// server accepts the connections that wait in its queue, and then closes its listener. From
+    /// then on all new connections go to the other process. So start the other process first.
+    SamePort,
+    /// Another process, which uses the same listening socket: it has inherited the socket from a
+    /// service manager, as this process has (`handover::inherited` of the adapters). At
+    /// [`Io::close`](crate::Io::close), the server stops accepting. What waits in the queue is
+    /// accepted by the other process, also if that process does not run yet.
+    SameSocket,
 }
 
 impl Default for Options {
@@ -202,6 +225,7 @@ impl Default for Options {
             shutdown_jitter: Duration::ZERO,
             shutdown_drain: Duration::from_secs(3),
             shutdown_timeout: Duration::from_secs(10),
+            handover: Handover::None,
             client_files: None,
             recovery: None,
             max_history_rooms: 10_000,
@@ -286,6 +310,7 @@ setters! {
     shutdown_jitter: Duration,
     shutdown_drain: Duration,
     shutdown_timeout: Duration,
+    handover: Handover,
     max_history_rooms: usize,
     max_history_bytes: usize,
     ; by hand client_files, recovery

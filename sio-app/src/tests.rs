@@ -20,6 +20,7 @@ use crate::{Ack, Config, Io, Method, Options, Peer, RawArgs, Reason, Socket};
 
 mod answers;
 mod asking;
+mod credentials;
 mod crossing;
 mod ends;
 mod exchanges;

@@ -4,13 +4,20 @@ use core::fmt;
 
 /// Why a socket was disconnected or a session closed. [`Reason::as_str`] gives the wording that
 /// genuine servers use, so that people can search for it (docs/protocol/socket-io.md §5,
-/// engine-io.md §8).
+/// engine-io.md §8). Genuine servers know nothing of credentials, so those two have words of their
+/// own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// The client left this namespace.
     ClientNamespaceDisconnect,
     /// The server made the client leave this namespace.
     ServerNamespaceDisconnect,
+    /// The time of the socket's credentials is over. The client is told what it is told after
+    /// [`Reason::ServerNamespaceDisconnect`].
+    CredentialsExpired,
+    /// The application has revoked the socket's credentials. The client is told what it is told
+    /// after [`Reason::ServerNamespaceDisconnect`].
+    CredentialsRevoked,
     /// The server is going away.
     ServerShuttingDown,
     /// The client closed its transport, or the transport was cut.
@@ -29,9 +36,11 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::ClientNamespaceDisconnect,
         Self::ServerNamespaceDisconnect,
+        Self::CredentialsExpired,
+        Self::CredentialsRevoked,
         Self::ServerShuttingDown,
         Self::TransportClose,
         Self::TransportError,
@@ -41,12 +50,24 @@ impl Reason {
         Self::ForcedServerClose,
     ];
 
+    /// Whether the server has made the client leave a namespace. Clients do not connect again by
+    /// themselves after that.
+    #[must_use]
+    pub const fn is_dismissal(self) -> bool {
+        matches!(
+            self,
+            Self::ServerNamespaceDisconnect | Self::CredentialsExpired | Self::CredentialsRevoked
+        )
+    }
+
     /// The wording that the ecosystem uses.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ClientNamespaceDisconnect => "client namespace disconnect",
             Self::ServerNamespaceDisconnect => "server namespace disconnect",
+            Self::CredentialsExpired => "credentials expired",
+            Self::CredentialsRevoked => "credentials revoked",
             Self::ServerShuttingDown => "server shutting down",
             Self::TransportClose => "transport close",
             Self::TransportError => "transport error",

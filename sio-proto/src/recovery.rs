@@ -269,6 +269,24 @@ impl<M, D> Recovery<M, D> {
         Some(URL_SAFE_NO_PAD.encode(record.pid.0).into())
     }
 
+    /// The rooms of a record's socket, without the room of its own id.
+    #[must_use]
+    pub fn rooms(&self, key: RecordKey) -> Vec<ByteString> {
+        self.record(key)
+            .map_or_else(Vec::new, |record| record.rooms().cloned().collect())
+    }
+
+    /// The keys of all records.
+    #[must_use]
+    pub fn keys(&self) -> Vec<RecordKey> {
+        let slots = self.records.slots();
+        let key = |slot| RecordKey {
+            slot,
+            generation: self.records.generation(slot),
+        };
+        slots.map(key).collect()
+    }
+
     /// Whether a client is away.
     #[must_use]
     pub fn is_away(&self, key: RecordKey) -> bool {

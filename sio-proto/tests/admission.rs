@@ -79,7 +79,15 @@ impl House {
             }
             Obstacle::Draining => house.server.shard(Time::ZERO, |shard, out| {
                 let (spread, patience) = (Duration::ZERO, Duration::from_secs(1));
-                shard.handle_command(Time::ZERO, Command::Drain { spread, patience }, out);
+                shard.handle_command(
+                    Time::ZERO,
+                    Command::Drain {
+                        spread,
+                        patience,
+                        handover: false,
+                    },
+                    out,
+                );
             }),
         }
         house

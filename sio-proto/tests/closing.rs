@@ -299,11 +299,54 @@ fn raw_sessions_are_closed_likewise() {
     assert_nothing_left(&mut world, None);
 }
 
+/// A client whose credentials have ended is told in each generation as by a disconnect, and the
+/// user hears why.
+#[test]
+fn a_dismissal_looks_like_a_disconnect() {
+    let targets = [
+        "/socket.io/?EIO=4&transport=websocket",
+        "/socket.io/?EIO=3&transport=websocket",
+    ];
+    for reason in [
+        Reason::CredentialsExpired,
+        Reason::CredentialsRevoked,
+        Reason::PingTimeout,
+    ] {
+        for target in targets {
+            let mut told = Vec::new();
+            for dismiss in [false, true] {
+                let mut world = World::new(Config::default());
+                let link = world.open();
+                world.send(link, &upgrade(target));
+                world.send(link, &text("40"));
+                world.frames(link);
+                world.heard();
+                let (now, socket) = (world.now, world.last_socket());
+                world.shard(|shard, out| match dismiss {
+                    true => shard.dismiss(now, socket, reason, out),
+                    false => shard.disconnect(now, socket, false, out),
+                });
+                told.push(world.frames(link));
+                let words = match (dismiss, reason) {
+                    (true, Reason::CredentialsExpired) => "credentials expired",
+                    (true, Reason::CredentialsRevoked) => "credentials revoked",
+                    _ => "server namespace disconnect",
+                };
+                assert_eq!(world.heard(), [format!("disconnect {words}")]);
+            }
+            assert_eq!(told[0], ["41"]);
+            assert_eq!(told[0], told[1]);
+        }
+    }
+}
+
 #[test]
 fn the_words_are_those_people_search_for() {
     for (reason, words) in [
         (Reason::ClientNamespaceDisconnect, "client namespace disconnect"),
         (Reason::ServerNamespaceDisconnect, "server namespace disconnect"),
+        (Reason::CredentialsExpired, "credentials expired"),
+        (Reason::CredentialsRevoked, "credentials revoked"),
         (Reason::ServerShuttingDown, "server shutting down"),
         (Reason::TransportClose, "transport close"),
         (Reason::TransportError, "transport error"),

@@ -14,6 +14,7 @@ fn drain(world: &mut World, spread: u64, patience: u64) {
     world.command(Command::Drain {
         spread: Duration::from_millis(spread),
         patience: Duration::from_millis(patience),
+        handover: false,
     });
 }
 
@@ -184,4 +185,53 @@ fn without_patience_nobody_is_asked() {
     drain(&mut world, 0, 0);
     assert_eq!(world.frames(link), ["close"]);
     assert!(!world.heard().contains(&"leaving".to_owned()));
+}
+
+/// Another process serves new connections. So the connection of a client ends with the answer that
+/// tells it of the end, and its next connection leads to that process.
+#[test]
+fn with_a_handover_the_connections_of_those_who_leave_end() {
+    for handover in [false, true] {
+        let mut world = World::new(Config::default());
+        let held = world.join_polling();
+        let parked = world.poll(&held);
+        let between = world.join_polling();
+        world.command(Command::Drain {
+            spread: Duration::ZERO,
+            patience: Duration::from_secs(3),
+            handover,
+        });
+        let told = world.received(parked);
+        assert_eq!(body(&told), "1");
+        let fetched = world.fetch(&between);
+        assert_eq!(body(&fetched), "6\u{1e}1");
+        let refused = world.ask(&get("/socket.io/?EIO=4&transport=polling"));
+        assert_eq!(status(&refused), 503);
+        for answer in [told, fetched, refused] {
+            assert_eq!(header(&answer, "connection").is_some(), handover, "{answer}");
+        }
+        for target in ["/socket.io/1/", "/socket.io/xhr-polling//1"] {
+            let refused = world.ask(&get(target));
+            assert_eq!(status(&refused), 503);
+            assert_eq!(header(&refused, "connection").is_some(), handover, "{refused}");
+        }
+    }
+}
+
+/// A session that has time left keeps its connection.
+#[test]
+fn with_a_handover_a_session_that_has_not_left_goes_on() {
+    let mut world = World::new(Config::default());
+    let sid = world.join_polling();
+    let parked = world.poll(&sid);
+    let socket = world.last_socket();
+    world.command(Command::Drain {
+        spread: Duration::from_secs(1_000_000),
+        patience: Duration::from_secs(3),
+        handover: true,
+    });
+    world.emit(socket, "news", "1").unwrap();
+    let answer = world.received(parked);
+    assert_eq!(body(&answer), "42[\"news\",1]");
+    assert_eq!(header(&answer, "connection"), None);
 }

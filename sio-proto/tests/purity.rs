@@ -172,6 +172,7 @@ fn run(steps: &[Step]) -> String {
                     world.command(Command::Drain {
                         spread: Duration::from_millis((*spread).into()),
                         patience: Duration::from_millis((*patience).into()),
+                        handover: patience.is_multiple_of(2),
                     });
                 }
             }

@@ -65,7 +65,11 @@ fn engine4(world: &mut World) {
     world.shard(|shard, _| shard.leave(socket, "lobby"));
     world.send(candidate, &text("4x"));
     let (spread, patience) = (Duration::from_millis(500), Duration::from_secs(1));
-    world.command(Command::Drain { spread, patience });
+    world.command(Command::Drain {
+        spread,
+        patience,
+        handover: false,
+    });
     world.pass(2_000);
     world.cut(link, Cause::Closed);
 }

@@ -189,7 +189,11 @@ fn a_draining_server_spreads_the_ends_and_waits_for_work() {
     world.join();
     world.releases = false;
     let (spread, patience) = (Duration::from_secs(10), Duration::from_secs(3));
-    world.command(Command::Drain { spread, patience });
+    world.command(Command::Drain {
+        spread,
+        patience,
+        handover: false,
+    });
     let (reason, at, session) = next(&world);
     assert_eq!((reason, session.as_str()), (TimeoutReason::Drain, "0.0"));
     world.pass(at + 1);

@@ -96,6 +96,8 @@ mod background;
 mod clock;
 mod connect;
 mod entropy;
+#[cfg(feature = "handover")]
+pub mod handover;
 mod server;
 mod stream;
 mod tcp;
@@ -111,12 +113,12 @@ pub use sio_app::{
     Ack, AckError, AckFuture, ArgsError, Auth, Binary, Breach, BreachKind, ByteString, Bytes, ClientFiles,
     ClientFilesError, Comeback, Config, ConfigError, ConnectionError, Cookie, Cors, CorsOrigins, Count, Counters, Data,
     EmitError, Emitter, EngineHandler, EngineMessage, EngineSocket, Extension, Extract, Generation, Generations, Gone,
-    HandlerError, HandlerId, HandlerResult, Handshake, HeaderError, HistoryEvent, HostPattern, HostPatternError, Hosts,
-    HttpRequest, HttpResponse, Incoming, Io, Legacy06, Legacy09, Method, Metrics, MiddlewareResult, Mount, Namespace,
-    NotRecovered, Offset, OffsetError, Options, OriginPattern, OriginPatternError, OriginRule, Origins, Peer, Priority,
-    Raw, RawArgs, Reason, RecoveryConfig, Refusal, Refused, RegisterError, ResponseHeaders, ResumeError, Resumed, Ring,
-    Room, RoomEvent, RoomSince, Rooms, SameSite, Sleep, Socket, SocketEmitter, SocketId, State, TransportKind,
-    Transports, WireId, args, client, codec, handler,
+    HandlerError, HandlerId, HandlerResult, Handover, Handshake, HeaderError, HistoryEvent, HostPattern,
+    HostPatternError, Hosts, HttpRequest, HttpResponse, Incoming, Io, Legacy06, Legacy09, Method, Metrics,
+    MiddlewareResult, Mount, Namespace, NotRecovered, Offset, OffsetError, Options, OriginPattern, OriginPatternError,
+    OriginRule, Origins, Peer, Priority, Raw, RawArgs, Reason, RecoveryConfig, Refusal, Refused, RegisterError,
+    ResponseHeaders, ResumeError, Resumed, Ring, Room, RoomEvent, RoomSince, Rooms, SameSite, Sleep, Socket,
+    SocketEmitter, SocketId, State, TransportKind, Transports, Unsent, WireId, args, client, codec, handler,
 };
 #[cfg(feature = "tls")]
 pub use sio_app::{Tls, TlsError, rustls};

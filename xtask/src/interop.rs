@@ -31,6 +31,7 @@ const BROWSER_SUITES: &[&str] = &[
     "leftovers",
     "htmlfile",
     "restart",
+    "deploys",
     "history",
     "cuts",
 ];

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
 use sio_app::adapter::{Driver, Task, Time, is_of_one_client};
-use sio_app::{Io, Peer};
+use sio_app::{Handover, Io, Peer};
 
 use super::clock;
 
@@ -26,6 +26,9 @@ pub(super) struct Served {
     /// `None` once the server is closing and no session is left. Then the system refuses new
     /// connections at once, instead of leaving them in the backlog.
     listener: Option<TcpListener>,
+    /// Whether the listener is closed when its queue is empty, because another process has taken
+    /// over.
+    emptying: bool,
     /// How many connections may still be accepted in this turn.
     accepts: u32,
     /// Until this time nothing is accepted.
@@ -49,6 +52,7 @@ impl Served {
         Self {
             driver: Driver::new(&io),
             listener: Some(listener),
+            emptying: false,
             accepts: 0,
             paused_until: None,
             deadlines: shards.map(|shard| (shard, None)).collect(),
@@ -92,12 +96,20 @@ impl Served {
             let options = self.io().options();
             self.abort_at = Some(now + options.shutdown_jitter + options.shutdown_timeout);
         }
-        if self.listener.is_some() && self.closing.as_mut().poll(cx).is_ready() {
-            self.listener = None;
+        if self.listener.is_some() && !self.emptying && self.closing.as_mut().poll(cx).is_ready() {
+            match self.io().options().handover {
+                Handover::SamePort => self.emptying = true,
+                _ => self.listener = None,
+            }
         }
         if self.abort_at.is_some_and(|at| at <= now) {
             self.abort_at = None;
             self.driver.abort();
+        }
+        if self.emptying && self.listener.is_some() {
+            // The queue is emptied before the end.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         // This is polled last, so that it sees everything that happened above, or is woken by it.
         let ended = self.ended.as_mut().poll(cx);
@@ -126,10 +138,16 @@ impl Served {
                     };
                     return Some((stream, peer));
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if self.emptying {
+                        self.listener = None;
+                    }
+                    return None;
+                }
                 Err(error) if is_of_one_client(&error) => {}
                 // The whole process lacks descriptors or memory. Trying again at once would only
                 // use processor time.
+                Err(_) if self.emptying => self.listener = None,
                 Err(_) => self.paused_until = Some(clock::now() + ACCEPT_PAUSE),
             }
         }

@@ -429,7 +429,7 @@ impl World {
                 254 => {
                     let spread = Duration::from_millis(cursor.pick(&[0, 0, 1_000, 30_000]));
                     let patience = Duration::from_millis(cursor.pick(&[0, 3_000, 60_000]));
-                    self.do_command(Command::Drain { spread, patience });
+                    self.do_command(Command::Drain { spread, patience, handover: false });
                     // If the patience is zero, the last poll of a session is due at once.
                     self.is_late = true;
                 }

@@ -104,7 +104,7 @@ impl Connection {
     #[must_use]
     pub fn new(io: &Io, peer: Peer, outlet: impl Outlet) -> Option<Self> {
         let io = &io.0;
-        if !io.accepts() {
+        if !io.takes_up() {
             return None;
         }
         let place = Place::new(

@@ -63,7 +63,13 @@ impl Driver {
     pub fn handle_timeout(&self, shard: usize, waker: &Waker) -> Option<Time> {
         let cell = self.0.0.shards.cells.get(shard)?;
         turn::run(self.0.0.runtime(), |turn| {
-            cell.input("timeout", turn, |state, now, out| state.shard.handle_timeout(now, out));
+            let mut more = cell.input("timeout", turn, |state, now, out| {
+                state.shard.handle_timeout(now, out);
+                state.end_expired(now, out)
+            });
+            while more {
+                more = cell.input("expire", turn, |state, now, out| state.end_expired(now, out));
+            }
         });
         cell.wake_sleepers();
         cell.arm(waker)

@@ -6,6 +6,8 @@ pub(crate) mod background;
 pub(crate) mod connection;
 pub(crate) mod driver;
 pub(crate) mod exchange;
+#[cfg(feature = "handover")]
+pub mod handover;
 pub(crate) mod patience;
 pub(crate) mod place;
 pub(crate) mod serve;

@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::host::driver::Driver;
+use crate::options::Handover;
 use crate::runtime::Task;
 use crate::user::io::Io;
 
@@ -25,6 +26,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The most connections that are accepted before the other tasks of the thread have their turn.
 const ACCEPTED_AT_ONCE: usize = 64;
+
+/// The most connections that are taken out of the queue of a listener before it is closed. No queue
+/// is longer, unless the machine is told so.
+const MOST_QUEUED: usize = 4096;
 
 type Accept = Box<dyn FnMut(&mut Context<'_>) -> Poll<io::Result<()>> + Send>;
 
@@ -119,12 +124,31 @@ impl Serve {
                 }
             }
         }
-        // From here on the system refuses new connections at once, instead of leaving them in the
-        // backlog.
+        if io.options().handover == Handover::SamePort {
+            take_up_the_rest(&mut accept).await;
+        }
+        // From here on the system refuses new connections at once, or gives them to the process
+        // that has taken over, instead of leaving them in the backlog.
         drop(accept);
         Driver::new(&io).finish(io.ended(), sleep).await;
         Ok(())
     }
+}
+
+/// Takes up the connections that have waited in the queue of a listener. Together with the
+/// listener, the system would end them. Each is served, as one that has come before.
+async fn take_up_the_rest(accept: &mut Accept) {
+    poll_fn(|cx| {
+        for _ in 0..MOST_QUEUED {
+            match accept(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) if is_of_one_client(&error) => {}
+                Poll::Ready(Err(_)) | Poll::Pending => break,
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// For adapters that do not use [`Serve`]: whether a failed accept concerns one client only, so

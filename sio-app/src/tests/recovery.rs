@@ -13,7 +13,7 @@ use crate::{Binary, Comeback, Config, EmitError, Io, NotRecovered, Options, Reco
 thread_local!(static DRAWN: Cell<u32> = const { Cell::new(0) });
 
 /// A runtime whose random bytes differ each time.
-const DRAWING: Runtime = Runtime {
+pub(super) const DRAWING: Runtime = Runtime {
     fill: |out| {
         DRAWN.set(DRAWN.get() + 1);
         let number = DRAWN.get().to_le_bytes();
@@ -23,7 +23,7 @@ const DRAWING: Runtime = Runtime {
     ..RUNTIME
 };
 
-fn settings() -> RecoveryConfig {
+pub(super) fn settings() -> RecoveryConfig {
     RecoveryConfig::default().window(Duration::from_secs(10))
 }
 
@@ -38,24 +38,24 @@ fn recovering(shards: usize, settings: RecoveryConfig) -> Io {
 }
 
 /// A client, with what it keeps to come back.
-struct Client {
-    driven: Driven,
-    sid: String,
-    pid: String,
+pub(super) struct Client {
+    pub(super) driven: Driven,
+    pub(super) sid: String,
+    pub(super) pid: String,
     /// What was written behind the answer to its CONNECT.
-    first: Vec<String>,
+    pub(super) first: Vec<String>,
 }
 
 impl Client {
-    fn new(io: &Io) -> Self {
+    pub(super) fn new(io: &Io) -> Self {
         Self::with(io, "40")
     }
 
-    fn back(io: &Io, pid: &str, offset: Option<&str>) -> Self {
+    pub(super) fn back(io: &Io, pid: &str, offset: Option<&str>) -> Self {
         Self::with(io, &show(pid, offset))
     }
 
-    fn with(io: &Io, connect: &str) -> Self {
+    pub(super) fn with(io: &Io, connect: &str) -> Self {
         let mut driven = Driven::new(io, usize::MAX);
         let _ = driven.read(UPGRADE);
         let _ = driven.written();
@@ -74,11 +74,11 @@ impl Client {
         }
     }
 
-    fn packets(&mut self) -> Vec<String> {
+    pub(super) fn packets(&mut self) -> Vec<String> {
         packets(&mut self.driven)
     }
 
-    fn cut(self) -> String {
+    pub(super) fn cut(self) -> String {
         drop(self.driven);
         run_tasks();
         self.pid

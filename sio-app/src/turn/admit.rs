@@ -18,17 +18,29 @@ use crate::turn::table::Table;
 /// What has become of a socket that was to be let in.
 #[derive(Default)]
 pub(super) struct Admitted {
-    /// False if the socket is gone.
+    /// False if the socket is gone, or must not be let in.
     pub(super) accepted: bool,
-    /// The client could not have its earlier socket back after all, so the socket needs an id of the
-    /// application now. It has not been let in yet.
-    pub(super) unnamed: bool,
+    /// Why the socket was not let in, although it is not gone.
+    pub(super) stopped: Option<Stopped>,
     /// Whether it is the first socket of a rule's namespace.
     pub(super) begins: bool,
     /// What was done for the socket before. It may contain bytes of the user, which must not be
     /// dropped under a lock.
     pub(super) entry: Entry,
     pub(super) failed: Option<SendError>,
+}
+
+/// Why a socket whose client wanted to come back is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// The socket that the client had has been ended for good meanwhile, for example by a
+    /// revocation. What was decided about the client may rest on the data of that socket.
+    Ended,
+    /// The client has lost its record, and no middleware has decided about it.
+    Undecided,
+    /// The client could not have its earlier socket back after all, so the new one needs an id of
+    /// the application.
+    Unnamed,
 }
 
 /// Lets a socket in.
@@ -62,10 +74,11 @@ fn enter(
     }
     let begins = table.names.as_ref().is_some_and(|names| names.enter(&socket.namespace));
     let mut entry = socket.let_in(table);
+    state.keep_expiry(socket);
     let failed = then(state, &mut entry).err();
     Admitted {
         accepted: true,
-        unnamed: false,
+        stopped: None,
         begins,
         entry,
         failed,
@@ -87,18 +100,21 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
     let mut random = [0; 18];
     (socket.runtime().fill)(&mut random);
     let (mut after, mut gone) = (Aftermath::default(), Gone::default());
+    let old = seat.take_old();
     let admitted = recovery.with("accept", |state| {
         let comes_back = socket.is_coming_back();
         let returned = reclaim(turn, state, socket, seat, (&mut after, &mut gone));
         let (pid, rooms, missed) = match returned {
             Some(Returned { pid, rooms, missed }) => (Some(pid), rooms, missed),
-            None if comes_back && socket.cell.config.socket_id_prefix.is_some() => {
-                return Admitted {
-                    unnamed: true,
-                    ..Admitted::default()
-                };
-            }
             None => {
+                let unnamed = comes_back && socket.cell.config.socket_id_prefix.is_some();
+                let unnamed = unnamed.then_some(Stopped::Unnamed);
+                if let Some(why) = seat.stopped(old.as_ref(), table).or(unnamed) {
+                    return Admitted {
+                        stopped: Some(why),
+                        ..Admitted::default()
+                    };
+                }
                 if let Some(stale) = seat.stale() {
                     state.give_up(stale, &mut gone);
                 }

@@ -1,5 +1,6 @@
 //! A client that comes back, and what its socket knows of it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
@@ -7,6 +8,8 @@ use serde_json::Value;
 use sio_proto::recovery::{NotRecovered, RecordKey};
 use sio_proto::server::Form;
 
+use crate::lock::Mutex;
+use crate::turn::admit::Stopped;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
 use crate::turn::table::Table;
@@ -33,8 +36,13 @@ pub enum Comeback {
 pub(crate) struct Seat {
     /// The socket that the client had before.
     former: Option<Former>,
+    /// The same socket, until it is decided whether this one is let in. Then it is let go, because
+    /// it may itself have had one before.
+    old: Mutex<Option<Arc<SocketCell>>>,
     /// The record of a client that could not be recovered.
     stale: Option<RecordKey>,
+    /// Whether no middleware has been asked, because the client was recognised.
+    skipped: AtomicBool,
     record: OnceLock<RecordKey>,
     outcome: OnceLock<Comeback>,
 }
@@ -78,6 +86,22 @@ impl Seat {
         }
     }
 
+    /// Takes out the socket that the client had before.
+    pub(super) fn take_old(&self) -> Option<Arc<SocketCell>> {
+        self.old.lock().take()
+    }
+
+    /// `old` is the socket that the client had before. Returns why the new one must not be let in:
+    /// its client could not be recovered, although it was recognised, and nobody has decided about
+    /// it as about a new client.
+    pub(super) fn stopped(&self, old: Option<&Arc<SocketCell>>, table: &Table) -> Option<Stopped> {
+        if old.is_some_and(|old| old.is_final()) {
+            return Some(Stopped::Ended);
+        }
+        let skipped = self.skipped.swap(false, Ordering::Relaxed);
+        (skipped && !table.middleware.is_empty()).then_some(Stopped::Undecided)
+    }
+
     pub(super) fn record(&self) -> Option<RecordKey> {
         self.record.get().copied()
     }
@@ -109,8 +133,9 @@ pub(super) fn recognise(socket: &Arc<SocketCell>, table: &Table) -> bool {
     if let Value::String(pid) = &shown.pid {
         match recovery.recognise(&socket.namespace, pid, shown.offset.as_str()) {
             Ok((former, old)) => {
-                seat.former = Some(former);
                 socket.take_data_of(&old);
+                seat.former = Some(former);
+                seat.old = Mutex::new(Some(old));
                 is_back = true;
             }
             Err((why, key)) => {
@@ -119,6 +144,8 @@ pub(super) fn recognise(socket: &Arc<SocketCell>, table: &Table) -> bool {
             }
         }
     }
+    let skips = is_back && recovery.skips_middlewares;
+    seat.skipped = AtomicBool::new(skips);
     socket.set_seat(seat);
-    is_back && recovery.skips_middlewares
+    skips
 }

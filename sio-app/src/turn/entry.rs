@@ -9,6 +9,7 @@ use sio_proto::Config;
 use sio_proto::server::{AckRequest, Message, SendError};
 
 use crate::error::EmitError;
+use crate::turn::credentials::Doubt;
 
 /// The rooms and messages of a socket that asks to be let in. Their limits are those of a socket's
 /// rooms and of a session's queue.
@@ -16,6 +17,8 @@ use crate::error::EmitError;
 pub(crate) struct Entry {
     pub(crate) rooms: Vec<ByteString>,
     pub(crate) messages: Vec<(Message, Option<AckRequest>)>,
+    /// The questions of revocations that have come meanwhile.
+    pub(super) doubts: Vec<Doubt>,
     bytes: usize,
 }
 

@@ -115,7 +115,7 @@ impl Ids {
 /// The refusal for the client, if the application panics, or if the socket cannot have the id. The
 /// client is not told why, because the id may be another's.
 pub(super) fn name(socket: &Arc<SocketCell>) -> Result<(), Refusal> {
-    if socket.cell.config.socket_id_prefix.is_none() || socket.is_coming_back() {
+    if socket.cell.config.socket_id_prefix.is_none() || socket.is_coming_back() || socket.own_id().is_some() {
         return Ok(());
     }
     let Some(application) = socket.application() else {

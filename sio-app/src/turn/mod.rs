@@ -24,6 +24,7 @@ pub(crate) mod application;
 pub(crate) mod batch;
 pub(crate) mod call;
 pub(crate) mod comeback;
+pub(crate) mod credentials;
 pub(crate) mod directory;
 pub(crate) mod entry;
 pub(crate) mod guest;

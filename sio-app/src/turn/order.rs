@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use sio_proto::server::{AckRequest, Command, Form, Forms, Message, Target};
+use sio_proto::server::{AckRequest, Command, Form, Forms, Message, Reason, Target};
 
 use crate::error::EmitError;
 use crate::turn;
@@ -47,6 +47,8 @@ pub(crate) enum Order<'a> {
     Leave { to: To<'a>, rooms: &'a [&'a str] },
     /// The sockets leave their namespace. With `close`, their whole sessions end.
     Disconnect { to: To<'a>, close: bool },
+    /// The socket leaves its namespace, because its credentials have ended. The reason says why.
+    Dismiss { to: &'a Arc<SocketCell>, reason: Reason },
     /// `found` is called for each room of the audience's namespace that has members, with the
     /// number of its members in one shard. If the room has members in several shards, it is called
     /// once for each of them. If the target names rooms, it is called for these rooms only. It is
@@ -117,6 +119,10 @@ pub(crate) fn carry_out(order: Order<'_>) -> Result<(), EmitError> {
         }
         Order::Disconnect { to, close } => {
             disconnect(to, close);
+            Ok(())
+        }
+        Order::Dismiss { to, reason } => {
+            dismiss(to, reason);
             Ok(())
         }
         Order::Rooms { to, found } => {
@@ -305,6 +311,14 @@ fn disconnect(to: To<'_>, close: bool) {
         }
         To::All(audience) => audience.command(|target| Command::Disconnect { target, close }),
     }
+}
+
+fn dismiss(socket: &Arc<SocketCell>, reason: Reason) {
+    turn::act(socket.runtime(), |turn| {
+        socket.cell.input("dismiss", turn, |state, now, out| {
+            state.shard.dismiss(now, socket.key, reason, out)
+        });
+    });
 }
 
 fn rooms(to: Audience<'_>, found: &mut dyn FnMut(&ByteString, usize)) {

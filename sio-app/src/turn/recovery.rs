@@ -177,7 +177,8 @@ impl Recovery {
     }
 
     /// Looks for the record of a client that shows a secret and an offset. Also returns the socket
-    /// of the record. Returns the key of the record with an error if there is one.
+    /// of the record, whose credentials must not have ended. Returns the key of the record with an
+    /// error if there is one.
     pub(super) fn recognise(
         &self,
         namespace: &str,
@@ -189,6 +190,9 @@ impl Recovery {
         let key = machine.find(namespace, pid).ok_or((NotRecovered::Unknown, None))?;
         let socket = machine.data(key).filter(|socket| !socket.is_final());
         let socket = socket.ok_or((NotRecovered::Unknown, None))?;
+        if socket.has_expired() {
+            return Err((NotRecovered::Unknown, Some(key)));
+        }
         state.check(key, offset, self.room).map_err(|why| (why, Some(key)))?;
         let former = Former {
             key,
@@ -230,6 +234,47 @@ impl Recovery {
             state.machine.end_all(now, &mut gone.expired);
             state.ids.clear();
         });
+    }
+
+    /// Returns the rooms to which the client of a socket that is gone may come back.
+    pub(crate) fn rooms(&self, socket: &Arc<SocketCell>) -> Option<Vec<ByteString>> {
+        let key = socket.record()?;
+        let state = self.state.lock_for("rooms");
+        let present = state.machine.data(key)?;
+        Arc::ptr_eq(present, socket).then(|| state.machine.rooms(key))
+    }
+
+    /// Returns the keys of all records.
+    pub(super) fn keys(&self) -> Vec<RecordKey> {
+        match self.is_used() {
+            true => self.state.lock_for("keys").machine.keys(),
+            false => Vec::new(),
+        }
+    }
+
+    /// Returns the present sockets of records. Records that have ended have none.
+    pub(super) fn sockets(&self, keys: &[RecordKey]) -> Vec<(RecordKey, Arc<SocketCell>)> {
+        let state = self.state.lock_for("sockets");
+        let socket = |key: &RecordKey| Some((*key, Arc::clone(state.machine.data(*key)?)));
+        keys.iter().filter_map(socket).collect()
+    }
+
+    /// Ends the record of a socket whose client is away, as if its time were over. Returns the
+    /// present socket of the record, if it is another one or is still connected.
+    pub(super) fn revoke(&self, key: RecordKey, socket: &Arc<SocketCell>) -> Option<Arc<SocketCell>> {
+        let mut gone = Gone::default();
+        let left = self.with("revoke", |state| {
+            let present = state.machine.data(key)?;
+            if !Arc::ptr_eq(present, socket) || !state.machine.is_away(key) {
+                return Some(Arc::clone(present));
+            }
+            // A client that comes back at this moment finds that it is too late.
+            socket.set_final();
+            state.give_up(key, &mut gone);
+            None
+        });
+        gone.tell();
+        left
     }
 
     pub(super) const fn room(&self) -> Room {
@@ -298,7 +343,7 @@ impl State {
     ) -> Result<(Returned, Arc<SocketCell>), NotRecovered> {
         let key = former.key;
         let known = self.machine.data(key).ok_or(NotRecovered::Unknown)?;
-        if known.is_final() {
+        if known.is_final() || known.has_expired() {
             return Err(NotRecovered::Unknown);
         }
         self.check(key, former.offset.as_deref(), room)?;

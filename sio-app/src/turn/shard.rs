@@ -8,7 +8,6 @@
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
-use std::time::Duration;
 
 use sio_proto::server::{
     Breach, BreachKind, Command, Delivery, Extension, Forms, Handshake, Outputs, Reason, Shard, Write,
@@ -23,6 +22,7 @@ use crate::runtime::Runtime;
 use crate::trim::trim;
 use crate::turn::application::{Application, EngineNews};
 use crate::turn::call::Ending;
+use crate::turn::credentials::Expiries;
 use crate::turn::links::Links;
 use crate::turn::load::{Load, Loads, Overflow};
 use crate::turn::mailbox::Mail;
@@ -70,6 +70,8 @@ pub(crate) struct State {
     pub(crate) packets_out: u64,
     pub(crate) unwritten: Unwritten,
     sleeps: Sleeps,
+    /// When the credentials of sockets end.
+    pub(crate) expiries: Expiries,
     /// Whether the server shuts down and still has sessions in this shard.
     draining: bool,
     /// The latest time that the shard has seen. Turns of several threads may arrive here in another
@@ -162,6 +164,7 @@ impl ShardCell {
             packets_out: 0,
             unwritten: Unwritten::default(),
             sleeps: Sleeps::default(),
+            expiries: Expiries::default(),
             draining: false,
             latest: Time::ZERO,
             armed: None,
@@ -303,12 +306,10 @@ impl ShardCell {
 
     /// Begins the shutdown of the shard: its sessions leave, and the server is told when none is
     /// left.
-    pub(crate) fn drain(self: &Arc<Self>, turn: &Turn, spread: Duration, patience: Duration) {
+    pub(crate) fn drain(self: &Arc<Self>, turn: &Turn, command: Command) {
         self.input("drain", turn, |state, now, out| {
             state.draining = true;
-            state
-                .shard
-                .handle_command(now, Command::Drain { spread, patience }, out);
+            state.shard.handle_command(now, command, out);
         });
     }
 
@@ -454,13 +455,12 @@ impl ShardCell {
                 rooms,
             } => {
                 let Some(inner) = state.forget(socket) else { return };
-                let goodbyes = [Reason::ClientNamespaceDisconnect, Reason::ServerNamespaceDisconnect];
-                if goodbyes.contains(&reason) {
+                if reason == Reason::ClientNamespaceDisconnect || reason.is_dismissal() {
                     inner.set_final();
                 }
-                match reason {
-                    Reason::ServerNamespaceDisconnect => inner.dismiss(),
-                    _ => inner.set_gone(),
+                match reason.is_dismissal() {
+                    true => inner.dismiss(),
+                    false => inner.set_gone(),
                 }
                 if connected && let Some(names) = inner.table().and_then(|table| table.names.as_ref()) {
                     names.leave(&inner.namespace);
@@ -580,7 +580,7 @@ impl ShardCell {
         let waker = waker.clone();
         let (_old, armed) = {
             let mut state = self.state.lock_for("arm");
-            state.armed = [state.shard.next_timeout(), state.sleeps.next()]
+            state.armed = [state.shard.next_timeout(), state.sleeps.next(), state.expiries.next()]
                 .into_iter()
                 .flatten()
                 .min();
@@ -624,6 +624,7 @@ impl ShardCell {
         let (sockets, raw, sleepers) = {
             let mut state = self.state.lock_for("clear");
             let (sockets, raw) = (std::mem::take(&mut state.sockets), std::mem::take(&mut state.raw));
+            state.expiries = Expiries::default();
             (sockets, raw, state.sleeps.end())
         };
         sockets.iter().flatten().for_each(|socket| socket.drop_own());
@@ -645,7 +646,7 @@ impl State {
         self.latest
     }
 
-    fn socket(&self, key: SocketKey) -> Option<&Arc<SocketCell>> {
+    pub(super) fn socket(&self, key: SocketKey) -> Option<&Arc<SocketCell>> {
         self.sockets
             .get(key.slot())?
             .as_ref()
@@ -668,6 +669,15 @@ impl State {
             *known = Some((session, Arc::downgrade(&load)));
             load
         })
+    }
+
+    /// Returns up to `max` sockets from this slot on, and the slot to go on with, unless there are
+    /// no more.
+    pub(super) fn sockets_from(&self, slot: usize, max: usize) -> (Vec<Arc<SocketCell>>, Option<usize>) {
+        let end = self.sockets.len().min(slot + max);
+        let sockets = self.sockets.get(slot..end).unwrap_or_default();
+        let found = sockets.iter().flatten().cloned().collect();
+        (found, (end < self.sockets.len()).then_some(end))
     }
 
     /// Returns the handle of a socket.
@@ -696,12 +706,20 @@ impl State {
             self.sockets.pop();
         }
         trim(&mut self.sockets);
+        if let Some(socket) = &forgotten {
+            self.forget_expiry(socket);
+        }
         forgotten
     }
 
     /// Returns the timer task's waker, if the task has to come earlier than it plans.
-    fn rearm(&mut self) -> Option<Waker> {
-        let next = self.shard.next_timeout()?;
+    pub(super) fn rearm(&mut self) -> Option<Waker> {
+        let next = self
+            .shard
+            .next_timeout()
+            .into_iter()
+            .chain(self.expiries.next())
+            .min()?;
         self.come_by(next)
     }
 

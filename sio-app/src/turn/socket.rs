@@ -20,6 +20,7 @@ use crate::runtime::Runtime;
 use crate::turn::ack_slot::AckSlot;
 use crate::turn::application::Application;
 use crate::turn::comeback::{Comeback, Seat};
+use crate::turn::credentials::{Doubt, Expiry};
 use crate::turn::entry::Entry;
 use crate::turn::guest::Guest;
 use crate::turn::load::{Load, Overflow};
@@ -116,6 +117,8 @@ struct Extras {
     /// The rooms that the socket was in, while its disconnecting handler runs.
     last_rooms: Mutex<Option<Vec<ByteString>>>,
     mourners: Mourners,
+    /// When the socket's credentials end.
+    expiry: Expiry,
     /// The socket's own handlers. `None` when the socket is gone.
     own: Mutex<Option<Own>>,
 }
@@ -129,6 +132,7 @@ impl Default for Extras {
             entry: Mutex::default(),
             last_rooms: Mutex::default(),
             mourners: Mourners::default(),
+            expiry: Expiry::default(),
             own: Mutex::new(Some(Own::default())),
         }
     }
@@ -264,10 +268,12 @@ impl SocketCell {
         self.seat.get().map_or(Comeback::New, |seat| seat.outcome())
     }
 
-    /// Takes over the application's data of the socket that its client had before.
+    /// Takes over the application's data and the end of the credentials of the socket that its
+    /// client had before.
     pub(super) fn take_data_of(&self, old: &Self) {
         if let Some(extras) = old.extras.get() {
             self.extras().data.take_over(&extras.data);
+            self.extras().expiry.set(extras.expiry.get());
         }
     }
 
@@ -405,6 +411,24 @@ impl SocketCell {
         match make {
             true => Some(&self.extras().data),
             false => self.extras.get().map(|extras| &extras.data),
+        }
+    }
+
+    /// Returns the time at which the socket's credentials end. If there is no place for it yet, it
+    /// is created if `make` is true.
+    pub(super) fn expiry_place(&self, make: bool) -> Option<&Expiry> {
+        match make {
+            true => Some(&self.extras().expiry),
+            false => self.extras.get().map(|extras| &extras.expiry),
+        }
+    }
+
+    /// Takes out the questions that a revocation has left for the time at which the socket is let
+    /// in. Usually there are none.
+    pub(super) fn take_doubts(&self) -> Vec<Doubt> {
+        match self.extras.get() {
+            Some(extras) => std::mem::take(&mut extras.entry.lock().doubts),
+            None => Vec::new(),
         }
     }
 

@@ -11,16 +11,17 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use bytestring::ByteString;
-use sio_proto::server::{AckError, Breach, ConnectionError, Stranger, TransportKind};
+use sio_proto::server::{AckError, Breach, ConnectionError, Reason, Stranger, TransportKind};
 use sio_proto::socket::Args;
 
 use crate::args::{RawArgs, detached};
 use crate::error::HandlerError;
 use crate::guarded::{CatchUnwind, guarded};
-use crate::turn::admit::{Admitted, admit};
+use crate::turn::admit::{Admitted, Stopped, admit};
 use crate::turn::application::{Application, EngineNews};
 use crate::turn::call::{Call, Ending, Failure, HandlerFuture, Owed, Question, Started, StartedMiddleware};
 use crate::turn::comeback::recognise;
+use crate::turn::credentials::Doubt;
 use crate::turn::ids;
 use crate::turn::incoming::Incoming;
 use crate::turn::mailbox::{Letter, Mail, Next, args_bytes};
@@ -472,7 +473,15 @@ fn connect(turn: &Turn, socket: &Arc<SocketCell>) -> Then {
     };
     let table = socket.set_table(table);
     let skips = recognise(socket, table);
-    if skips || table.middleware.is_empty() {
+    if skips {
+        return accept(turn, socket, table);
+    }
+    ask(turn, socket, table)
+}
+
+/// Lets the middlewares decide about a socket, if there are some.
+fn ask(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
+    if table.middleware.is_empty() {
         return accept(turn, socket, table);
     }
     if !socket.load.may_decide(socket) {
@@ -559,22 +568,26 @@ async fn ask_all(socket: &Arc<SocketCell>) -> Result<(), Refusal> {
 }
 
 fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
-    let admitted = loop {
-        if let Err(refusal) = ids::name(socket) {
-            return refuse(turn, socket, &refusal);
-        }
-        let admitted = admit(turn, socket, table);
-        if !admitted.unnamed {
-            break admitted;
-        }
-    };
+    if let Some(refusal) = ended_meanwhile(socket, &socket.take_doubts()) {
+        return refuse(turn, socket, &refusal);
+    }
+    if let Err(refusal) = ids::name(socket) {
+        return refuse(turn, socket, &refusal);
+    }
     let Admitted {
         accepted,
+        stopped,
         begins,
         entry,
         failed,
-        ..
-    } = admitted;
+    } = admit(turn, socket, table);
+    match stopped {
+        None => {}
+        Some(Stopped::Ended) => return refuse(turn, socket, &Refusal::new(Reason::CredentialsRevoked.as_str())),
+        Some(Stopped::Undecided) => return ask(turn, socket, table),
+        Some(Stopped::Unnamed) => return accept(turn, socket, table),
+    }
+    let is_revoked = concerns(socket, &entry.doubts);
     drop(entry);
     if !accepted {
         // A socket with a record has given its id back with the record.
@@ -598,11 +611,35 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
     {
         report(socket, "namespace", &panic);
     }
-    socket_handlers(socket, "connect", &table.connect, None, table.one_at_a_time)
+    let then = socket_handlers(socket, "connect", &table.connect, None, table.one_at_a_time);
+    if is_revoked {
+        socket.dismiss_for(Reason::CredentialsRevoked);
+    }
+    then
+}
+
+/// Returns a refusal if the credentials of a socket have ended before it is let in: their time is
+/// over, or a revocation that came meanwhile concerns the socket.
+fn ended_meanwhile(socket: &Arc<SocketCell>, doubts: &[Doubt]) -> Option<Refusal> {
+    if socket.has_expired() {
+        return Some(Refusal::new(Reason::CredentialsExpired.as_str()));
+    }
+    concerns(socket, doubts).then(|| Refusal::new(Reason::CredentialsRevoked.as_str()))
+}
+
+/// Whether one of these revocations concerns a socket. If its function panics, the answer is yes.
+fn concerns(socket: &Arc<SocketCell>, doubts: &[Doubt]) -> bool {
+    doubts.iter().any(|doubt| {
+        guarded(|| doubt.concerns(socket)).unwrap_or_else(|panic| {
+            report(socket, "revoke", &panic);
+            true
+        })
+    })
 }
 
 fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {
     tracing::debug!(socket = %Named(socket.key), namespace = &*socket.namespace, "refused");
+    socket.cell.recovery.ids.release(socket);
     socket.turn_away();
     socket.cell.input("refuse", turn, |state, now, out| {
         state.forget(socket.key);

@@ -26,8 +26,10 @@ use std::sync::atomic::Ordering;
 
 use sio_proto::Time;
 use sio_proto::conn::Stage;
+use sio_proto::server::{Command, Reason};
 
 use crate::link::Item;
+use crate::options::Handover;
 use crate::turn;
 use crate::user::inner::Inner;
 use crate::user::io::Io;
@@ -43,8 +45,9 @@ impl Io {
     /// [`Options::shutdown_drain`](crate::Options::shutdown_drain). As long as there are sessions,
     /// connections are accepted, so that a client between two polls learns of the end. Handshakes
     /// are answered with 503, which a load balancer understands. After that, adapters stop
-    /// accepting. An adapter's `serve` returns when all connections have ended. A second call
-    /// changes nothing.
+    /// accepting. If another process takes over the address
+    /// ([`Options::handover`](crate::Options::handover)), they stop at once. An adapter's `serve`
+    /// returns when all connections have ended. A second call changes nothing.
     pub fn close(&self) {
         let inner = &*self.0;
         let shutdown = &inner.shutdown;
@@ -60,14 +63,24 @@ impl Io {
             "shutting down"
         );
         let (spread, patience) = (inner.options.shutdown_jitter, inner.options.shutdown_drain);
+        let handover = inner.options.handover != Handover::None;
         let now = inner.now();
         let until = now + spread + inner.options.shutdown_timeout;
         shutdown.until.store(until.as_micros(), Ordering::SeqCst);
         turn::act(inner.runtime(), |turn| {
             for cell in &inner.shards.cells {
-                cell.drain(turn, spread, patience);
+                let command = Command::Drain {
+                    spread,
+                    patience,
+                    handover,
+                };
+                cell.drain(turn, command);
             }
         });
+        if handover {
+            // Futures that wait until nothing more is accepted.
+            inner.shutdown.wake_waiters();
+        }
         inner.sweep_shutdown(now);
     }
 
@@ -79,7 +92,8 @@ impl Io {
 
     /// Waits until nothing more is accepted: [`Io::close`] has been called, and either no session
     /// is left, or [`Options::shutdown_jitter`](crate::Options::shutdown_jitter) and
-    /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) are over.
+    /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) are over, or another process
+    /// has taken over the address ([`Options::handover`](crate::Options::handover)).
     pub async fn closing(&self) {
         self.0.shutdown.wait(|| !self.0.accepts()).await;
     }
@@ -119,8 +133,17 @@ impl Inner {
         links.iter().for_each(|link| link.cut());
     }
 
-    /// Drops all handlers and sockets.
+    /// Ends the sessions that are left, which have no connection, and drops all handlers and
+    /// sockets.
     pub(crate) fn clear(&self) {
+        let reason = Reason::ServerShuttingDown;
+        turn::act(self.runtime(), |turn| {
+            for cell in self.shards.cells.iter().filter(|cell| cell.sessions() > 0) {
+                cell.input("shutdown", turn, |state, now, out| {
+                    state.shard.handle_command(now, Command::Shutdown { reason }, out);
+                });
+            }
+        });
         self.shards.cells.iter().for_each(|cell| cell.clear());
         self.shards.recovery.clear(self.now());
         self.namespaces.clear();
@@ -134,6 +157,14 @@ impl Inner {
 
     /// Whether new connections are accepted.
     pub(crate) fn accepts(&self) -> bool {
+        match self.options.handover {
+            Handover::None => self.takes_up(),
+            Handover::SamePort | Handover::SameSocket => !self.is_closing(),
+        }
+    }
+
+    /// Whether a connection that was accepted is served.
+    pub(crate) fn takes_up(&self) -> bool {
         !self.shutdown.has_come_to(CLOSING)
     }
 
@@ -145,7 +176,7 @@ impl Inner {
 
     /// Checks whether accepting has to stop.
     pub(crate) fn sweep_shutdown(&self, now: Time) {
-        if self.is_closing() && self.accepts() && self.shutdown_until() <= now {
+        if self.is_closing() && self.takes_up() && self.shutdown_until() <= now {
             self.advance(CLOSING);
         }
     }

@@ -3,6 +3,7 @@
 pub(crate) mod ack;
 pub(crate) mod application;
 pub(crate) mod closing;
+mod credentials;
 pub(crate) mod data;
 pub(crate) mod decisions;
 pub(crate) mod emitter;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::args::Data;
-use crate::error::EmitError;
+use crate::error::{EmitError, Unsent};
 use crate::user::ack::{self, AckFuture};
 use crate::user::emitter::Emitter;
 use crate::user::message;
@@ -27,6 +27,30 @@ impl Socket {
     /// reserved.
     pub fn emit<A: Serialize>(&self, event: &str, args: A) -> Result<(), EmitError> {
         message::send_event(&self.0, event, &args, None, false)
+    }
+
+    /// Sends an event as [`Socket::emit`] does. If the event cannot be sent, the caller gets the
+    /// arguments back, and can send them later.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sio_app::{EmitError, Socket};
+    /// # async fn send(socket: Socket, mut text: String) -> Result<(), EmitError> {
+    /// while let Err(unsent) = socket.try_emit("line", text) {
+    ///     if !matches!(unsent.error, EmitError::Full) {
+    ///         return Err(unsent.error);
+    ///     }
+    ///     text = unsent.args;
+    ///     socket.sleep(Duration::from_millis(100)).await;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The errors of [`Socket::emit`], with the arguments.
+    pub fn try_emit<A: Serialize>(&self, event: &str, args: A) -> Result<(), Unsent<A>> {
+        message::send_event(&self.0, event, &args, None, false).map_err(|error| Unsent { error, args })
     }
 
     /// Sends a message without a name. Clients get it as the event `message`. Clients of 0.6 have

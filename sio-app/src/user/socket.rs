@@ -163,7 +163,8 @@ impl Socket {
 impl Socket {
     /// Returns the rooms that the socket is in, including the room with its own id. In
     /// [`on_disconnecting`](crate::Namespace::on_disconnecting) it returns the rooms that the
-    /// socket was in, and after that none. In a middleware it returns the rooms that the socket
+    /// socket was in, and after that none, unless its client may come back: then it returns the
+    /// rooms that the client comes back to. In a middleware it returns the rooms that the socket
     /// will be in.
     #[must_use]
     pub fn rooms(&self) -> Vec<ByteString> {
@@ -172,7 +173,7 @@ impl Socket {
         }
         let rooms = match self.is_connected() {
             true => Some(self.0.cell.ask("rooms", |state| state.shard.rooms(self.0.key))),
-            false => self.0.last_rooms(),
+            false => self.0.last_rooms().or_else(|| self.0.cell.recovery.rooms(&self.0)),
         };
         rooms.map_or_else(Vec::new, |mut rooms| {
             rooms.push(ByteString::from(&*self.id()));

@@ -27,6 +27,7 @@ mod http;
 mod moments;
 mod namespaces;
 mod old;
+mod resume;
 mod strangers;
 #[cfg(feature = "tls")]
 mod tls;

@@ -57,6 +57,10 @@ pub enum Command {
         /// How long the shard waits for work that is under way, and for a client between two polls.
         /// With zero, it does not wait, and the user is not asked.
         patience: Duration,
+        /// Whether another process serves new connections to the same address already. Then the
+        /// answers that end a session and those that refuse a new one end their connection, too:
+        /// the client's next connection leads to the other process.
+        handover: bool,
     },
     /// Closes every session at once, with this reason. From now on new sessions are refused.
     Shutdown {

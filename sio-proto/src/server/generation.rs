@@ -338,12 +338,13 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The user disconnects a socket. With `close`, its whole session ends.
-    pub(super) fn disconnect_socket(self, socket: SocketKey, close: bool) {
+    /// The user disconnects a socket, for a reason that is a dismissal. With `close`, its whole
+    /// session ends.
+    pub(super) fn disconnect_socket(self, socket: SocketKey, close: bool, reason: Reason) {
         match self.rules() {
-            Rules::Engine(at) => _ = at.disconnect(socket, close),
-            Rules::Legacy09(at) => _ = at.disconnect(socket, close),
-            Rules::Legacy06(at) => _ = at.close(Reason::ServerNamespaceDisconnect),
+            Rules::Engine(at) => _ = at.disconnect(socket, close, reason),
+            Rules::Legacy09(at) => _ = at.disconnect(socket, close, reason),
+            Rules::Legacy06(at) => _ = at.close(reason),
         }
     }
 

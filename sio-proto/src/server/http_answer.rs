@@ -98,6 +98,11 @@ impl Asker {
         self
     }
 
+    /// Makes the connection end with the answer of an asker that waits.
+    pub(crate) const fn end_connection(&mut self) {
+        self.exchange.keep_alive = false;
+    }
+
     pub(crate) fn answer(self, status: u16, content_type: Option<&'static str>, body: impl Into<Bytes>) -> Write {
         self.respond(status, content_type, Body::Bytes(body.into()))
     }

@@ -295,15 +295,15 @@ impl<'a> At<'a> {
     }
 
     /// The user disconnects a socket, or the whole session. Leaving `/` ends the session.
-    pub(crate) fn disconnect(mut self, socket: SocketKey, whole: bool) -> Fate<'a> {
+    pub(crate) fn disconnect(mut self, socket: SocketKey, whole: bool, reason: Reason) -> Fate<'a> {
         let namespace = self.core.namespace_of(socket);
         if whole || &*namespace == "/" {
-            return self.close(Reason::ServerNamespaceDisconnect);
+            return self.close(reason);
         }
         let endpoint = self.known_as(&namespace);
         self.push_to(endpoint, Body::Disconnect);
         self.forget_alias(&namespace);
-        self.left(socket, Reason::ServerNamespaceDisconnect);
+        self.left(socket, reason);
         Ok(self)
     }
 
@@ -323,9 +323,11 @@ impl<'a> At<'a> {
     /// The server closes the session.
     pub(crate) fn close(mut self, reason: Reason) -> Fate<'a> {
         let farewell = match reason {
-            Reason::ServerNamespaceDisconnect | Reason::ClientNamespaceDisconnect | Reason::TransportClose => {
-                Farewell::Booted
-            }
+            Reason::ServerNamespaceDisconnect
+            | Reason::CredentialsExpired
+            | Reason::CredentialsRevoked
+            | Reason::ClientNamespaceDisconnect
+            | Reason::TransportClose => Farewell::Booted,
             Reason::ServerShuttingDown
             | Reason::TransportError
             | Reason::PingTimeout
@@ -343,7 +345,7 @@ impl<'a> At<'a> {
         if !self.is_handshaken() {
             return Err(self.refuse_handshake(500, handshake::ERROR));
         }
-        if self.session.link.is_none() && reason == Reason::ServerNamespaceDisconnect {
+        if self.session.link.is_none() && reason.is_dismissal() {
             // The next poll tells the client, if it comes before the session would have ended
             // without a poll.
             self.push(&Packet::new(Body::Disconnect));

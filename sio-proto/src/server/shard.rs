@@ -87,6 +87,8 @@ pub(crate) struct Core {
     /// Sessions of each codec of plain messages.
     plain_sessions: [u32; Legacy06::MAX_CODECS],
     shutting_down: bool,
+    /// Whether another process serves new connections, while the server drains.
+    hands_over: bool,
     /// Whether the caller asks for reports about refused requests.
     tells_errors: bool,
     /// How long the shard waits for a session that leaves, if the server drains.
@@ -135,6 +137,7 @@ impl Shard {
                 counters: Counters::default(),
                 plain_sessions: [0; Legacy06::MAX_CODECS],
                 shutting_down: false,
+                hands_over: false,
                 tells_errors: false,
                 patience: None,
                 departing: Vec::new(),
@@ -419,7 +422,31 @@ impl Shard {
             },
             {
                 let mut input = self.input(now, out);
-                input.disconnect(socket, close);
+                input.disconnect(socket, close, Reason::ServerNamespaceDisconnect);
+                input.depart();
+            }
+        )
+    }
+
+    /// Disconnects a socket because its credentials have ended. `reason` says why. A reason that is
+    /// no dismissal ([`Reason::is_dismissal`]) counts as [`Reason::ServerNamespaceDisconnect`].
+    pub fn dismiss(&mut self, now: Time, socket: SocketKey, reason: Reason, out: &mut Outputs) {
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.dismiss(socket, reason);
+                false
+            },
+            {
+                let reason = match reason.is_dismissal() {
+                    true => reason,
+                    false => Reason::ServerNamespaceDisconnect,
+                };
+                let mut input = self.input(now, out);
+                input.disconnect(socket, false, reason);
                 input.depart();
             }
         )

@@ -1,7 +1,7 @@
 //! The conformance server. Genuine clients, official test suites and load generators connect to it.
 //!
 //! ```text
-//! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--guarded] [--bench] [--threads N]
+//! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--guarded] [--handover] [--bench] [--threads N]
 //! ```
 //! The server has the same handlers on three ports. Port P uses the standard parser. Port P+1 uses
 //! the MessagePack parser. Port P+2 has connection state recovery. `--conformance` serves port P
@@ -14,6 +14,10 @@
 //! rules for origins and the default limits per address, so that tests can try them. It also
 //! refuses requests that have the header `X-Refuse`. `cargo xtask hostile` uses it to try the
 //! rules.
+//!
+//! `--handover` makes the program listen so that the next one can listen on the same ports before
+//! this one has gone. If a service manager has opened listening sockets for the program, it uses
+//! these. From SIGTERM on, new connections are the next program's.
 //!
 //! The contract's handlers are served at `/socket.io`, and also at `/streaming` and `/envelope` for
 //! the wires of late 2010 and earlier. Those two use the transports of 0.6.
@@ -45,8 +49,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use options::{Mode, Options, Runtime};
+use sio_app::adapter::handover;
 use sio_app::codec::{Envelope, MessagePack, Streaming};
-use sio_app::{Config, Cors, Generations, HttpRequest, Io, Origins, RecoveryConfig};
+use sio_app::{Config, Cors, Generations, Handover, HttpRequest, Io, Origins, RecoveryConfig};
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -139,17 +144,46 @@ fn process(options: &Options) -> sio_app::Options {
         true => sio_app::Options::default(),
         false => sio_app::Options::default().max_connections_per_address(usize::MAX),
     };
-    match options.threads {
+    let process = match options.threads {
         Some(threads) => process.shards(threads),
         None => process,
+    };
+    // A client between two polls may be away for good, with the next program. It is not waited for
+    // as long as usual.
+    let patient = process.clone().shutdown_drain(Duration::from_secs(1));
+    match options.handover {
+        Handover::None => process,
+        handover => patient.handover(handover),
     }
 }
 
-/// Binds all ports. After this they accept.
+/// Opens the listeners of all ports. From now on connections wait for the program.
 fn bind(options: &Options, count: usize) -> io::Result<Vec<TcpListener>> {
-    let ports = options.port..=u16::MAX;
-    let listeners = ports.take(count).map(|port| TcpListener::bind(("127.0.0.1", port)));
-    listeners.collect()
+    let ports = (options.port..=u16::MAX).take(count);
+    let address = |port| ("127.0.0.1", port);
+    match options.handover {
+        Handover::SamePort => ports.map(|port| handover::bind(address(port))).collect(),
+        Handover::SameSocket => inherited(options, count),
+        _ => ports.map(|port| TcpListener::bind(address(port))).collect(),
+    }
+}
+
+/// Takes the listeners that a service manager has opened, in the order of the ports.
+fn inherited(options: &Options, count: usize) -> io::Result<Vec<TcpListener>> {
+    let mut listeners = handover::inherited()?;
+    listeners.truncate(count);
+    let mut ports = (options.port..).zip(&listeners);
+    let fits = ports.all(|(port, listener)| listener.local_addr().is_ok_and(|address| address.port() == port));
+    match fits && listeners.len() == count {
+        true => Ok(listeners),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "LISTEN_FDS must be {count} sockets, for port {} and those above it",
+                options.port
+            ),
+        )),
+    }
 }
 
 fn say_listening(options: &Options) {

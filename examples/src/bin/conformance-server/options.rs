@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sio_app::Handover;
+
 /// Returns the text of `--help`.
 pub(crate) fn help() -> String {
     let (executor, _) = crate::on_async_std::EXECUTOR;
@@ -19,6 +21,8 @@ usage: conformance-server [--runtime NAME] --port P [OPTIONS]
 --guarded             limits by address and origins as sio has them by default, where any page
                       and any number of connections is served otherwise; and a hook that refuses
                       requests with a header field X-Refuse
+--handover            listen so that the next program can listen before this one has gone; use the
+                      sockets that a service manager has opened, if there are some
 --threads N           how many threads serve, and how many shards there are
 --ping-interval MS, --ping-timeout MS, --no-legacy, --deflate"
     )
@@ -58,6 +62,8 @@ pub(crate) struct Options {
     /// Whether the default rules for origins and the default limits per address are on. Tests of
     /// attacks need them.
     pub(crate) guarded: bool,
+    /// Who serves the ports when this program has ended.
+    pub(crate) handover: Handover,
     pub(crate) threads: Option<usize>,
 }
 
@@ -74,6 +80,7 @@ impl Options {
             ping_timeout: None,
             no_legacy: false,
             guarded: false,
+            handover: Handover::None,
             threads: std::env::var("WORKERS").ok().and_then(|n| n.parse().ok()),
         };
         while let Some(arg) = args.next() {
@@ -93,6 +100,12 @@ impl Options {
                 "--threads" => options.threads = Some(number("--threads")?.clamp(1, 256) as usize),
                 "--no-legacy" => options.no_legacy = true,
                 "--guarded" => options.guarded = true,
+                "--handover" => {
+                    options.handover = match std::env::var_os("LISTEN_FDS") {
+                        Some(_) => Handover::SameSocket,
+                        None => Handover::SamePort,
+                    }
+                }
                 "--conformance" => options.mode = Mode::Suites,
                 "--bench" => options.mode = Mode::Bench,
                 "--runtime" => match args.next().as_deref() {

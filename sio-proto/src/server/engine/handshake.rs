@@ -240,6 +240,7 @@ impl<'a> Arrival<'a> {
 
     fn open_polling(&self, input: &mut Input<'_>, mut asker: Asker, admitted: Admitted<'_>, revision: Revision) {
         let Some(permit) = input.permit(admitted) else {
+            let asker = input.shard.core.turned_away(asker);
             return input.out.writes.push(asker.answer(503, None, Bytes::new()));
         };
         let transport = TransportKind::Polling;

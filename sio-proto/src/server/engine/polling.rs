@@ -35,6 +35,7 @@ impl<'a> At<'a> {
             // A GET that fetches the close gets a noop before it, as from genuine servers
             // (docs/protocol/engine-io.md §12).
             if self.session.outbox.is_empty() {
+                self.end_connection_of_poll();
                 self.push_control(NOOP);
                 return Err(self.close_parked());
             }

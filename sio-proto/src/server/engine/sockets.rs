@@ -48,8 +48,7 @@ impl<'a> At<'a> {
     }
 
     /// The user disconnects a socket, or the whole session.
-    pub(crate) fn disconnect(mut self, socket: SocketKey, whole: bool) -> Fate<'a> {
-        let reason = Reason::ServerNamespaceDisconnect;
+    pub(crate) fn disconnect(mut self, socket: SocketKey, whole: bool, reason: Reason) -> Fate<'a> {
         if !whole {
             self.disconnect_one(socket, reason);
             return Ok(self);

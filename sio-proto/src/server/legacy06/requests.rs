@@ -138,7 +138,7 @@ impl Arrival<'_> {
     fn open(&self, input: &mut Input<'_>, admitted: Admitted<'_>, door: Door) {
         let Some(permit) = input.permit(admitted) else {
             return input.out.writes.push(match door {
-                Door::Parked(asker) => asker.answer(503, None, Bytes::new()),
+                Door::Parked(asker) => input.shard.core.turned_away(asker).answer(503, None, Bytes::new()),
                 Door::WebSocket(agreed) => agreed.farewell(),
             });
         };

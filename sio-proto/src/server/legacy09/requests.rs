@@ -220,6 +220,7 @@ fn open(input: &mut Input<'_>, asker: Asker, request: &Request, script: Option<u
         Err(Denied::Application(_)) => return refuse(asker, script, 403, handshake::UNAUTHORIZED, input.out),
     };
     let Some(permit) = input.permit(admitted) else {
+        let asker = input.shard.core.turned_away(asker);
         return refuse(asker, script, 503, handshake::ERROR, input.out);
     };
     let link = asker.link;

@@ -2,7 +2,7 @@
 //! session keeps for its end, and the report for the log.
 
 use super::recording::noted;
-use super::{At, Breach, BreachKind, Delivery, Input, Outputs, Shard, SocketKey, Time};
+use super::{At, Breach, BreachKind, Delivery, Input, Outputs, Reason, Shard, SocketKey, Time};
 
 impl Shard {
     /// Disconnects the whole session of a socket, like [`Shard::disconnect`], because its client
@@ -21,7 +21,7 @@ impl Shard {
             {
                 let mut input = self.input(now, out);
                 input.at_session_of(socket, |mut at| at.broke(breach));
-                input.disconnect(socket, true);
+                input.disconnect(socket, true, Reason::ServerNamespaceDisconnect);
                 input.depart();
             }
         )

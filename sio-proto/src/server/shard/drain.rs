@@ -13,6 +13,7 @@
 use core::time::Duration;
 
 use super::{At, Core, Delivery, Input, Reason, SocketKey, State};
+use crate::server::Asker;
 
 impl Input<'_> {
     /// Ends all sessions, each at its own time. New sessions are refused.
@@ -69,7 +70,7 @@ impl At<'_> {
         }
         let patience = core.patience.unwrap_or_default();
         if patience.is_zero() || session.sockets.is_empty() {
-            return self.close(Reason::ServerShuttingDown);
+            return self.close_for_shutdown();
         }
         let Self { core, session, out, .. } = self;
         session.leaving = true;
@@ -88,12 +89,28 @@ impl At<'_> {
         let Self { core, session, .. } = &self;
         let mut sockets = session.sockets.iter().filter_map(|socket| core.membership.get(*socket));
         if session.leaving && session.state == State::Open && sockets.all(|s| !s.held && s.acks.is_empty()) {
-            self.close(Reason::ServerShuttingDown);
+            self.close_for_shutdown();
         }
+    }
+
+    /// Closes the session because the server shuts down.
+    fn close_for_shutdown(mut self) {
+        self.end_connection_of_poll();
+        self.close(Reason::ServerShuttingDown);
     }
 }
 
 impl<G> At<'_, G> {
+    /// If another process serves new connections, the connection of the held poll ends with the
+    /// answer to the poll.
+    pub(crate) fn end_connection_of_poll(&mut self) {
+        if self.core.hands_over
+            && let Some(asker) = &mut self.session.parked
+        {
+            asker.end_connection();
+        }
+    }
+
     /// Some work for the session is done. [`Input::depart`] checks the session at the end of the
     /// input.
     pub(super) fn note_done(&mut self) {
@@ -112,6 +129,15 @@ impl Core {
         let mut random = [0; 8];
         self.entropy.fill(&mut random);
         Duration::from_micros(u64::from_le_bytes(random) % micros)
+    }
+
+    /// Returns the asker of a request that opens no session. If another process serves new
+    /// connections, its connection ends with the answer.
+    pub(crate) const fn turned_away(&self, asker: Asker) -> Asker {
+        match self.hands_over {
+            true => asker.closing(),
+            false => asker,
+        }
     }
 
     /// Whether sessions leave because the server shuts down.

@@ -149,10 +149,17 @@ impl Input<'_> {
             }
             Command::Disconnect { target, close } => {
                 for socket in self.shard.members(&target) {
-                    self.disconnect(socket, close);
+                    self.disconnect(socket, close, Reason::ServerNamespaceDisconnect);
                 }
             }
-            Command::Drain { spread, patience } => self.drain(spread, patience),
+            Command::Drain {
+                spread,
+                patience,
+                handover,
+            } => {
+                self.shard.core.hands_over = handover;
+                self.drain(spread, patience);
+            }
             Command::Shutdown { reason } => self.shut_down(reason),
         }
         self.depart();

@@ -112,10 +112,10 @@ impl Input<'_> {
         });
     }
 
-    pub(super) fn disconnect(&mut self, socket: SocketKey, close: bool) {
+    pub(super) fn disconnect(&mut self, socket: SocketKey, close: bool, reason: Reason) {
         self.at_session_of(socket, |mut at| {
             at.note_done();
-            at.disconnect_socket(socket, close);
+            at.disconnect_socket(socket, close, reason);
         });
     }
 

@@ -8,13 +8,13 @@ use bytestring::ByteString;
 
 use super::Problem;
 use super::line::Line;
-use super::messages::{ack, command, message, optional_json, put_ack, put_message};
+use super::messages::{ack, command, message, optional_json, put_ack, put_message, reason};
 use super::outputs::put_frames;
 use super::packets::{breach, engine_message, put_breach, put_engine_message};
 use super::requests::{put_request, request};
 use super::words::Words;
 use crate::engine::EngineMessage;
-use crate::server::{AckRequest, Breach, Cause, Command, Message, Request, Target, Welcome};
+use crate::server::{AckRequest, Breach, Cause, Command, Message, Reason, Request, Target, Welcome};
 use crate::wire::Inbound;
 use crate::{Config, Frame, LinkId, SessionKey, SocketKey};
 
@@ -39,6 +39,7 @@ pub(super) enum Input {
     Release(SocketKey),
     Emit(SocketKey, Box<Message>, Option<AckRequest>),
     Disconnect(SocketKey, bool),
+    Dismiss(SocketKey, Reason),
     Join(SocketKey, ByteString),
     Leave(SocketKey, ByteString),
     Command(Box<Command>),
@@ -119,6 +120,10 @@ impl Line<'_> {
         self.word("disconnect").word(socket).flag(close, "session", "namespace");
     }
 
+    pub(crate) fn dismiss(&mut self, socket: SocketKey, reason: Reason) {
+        self.word("dismiss").word(socket).payload(reason.as_str().as_bytes());
+    }
+
     pub(crate) fn room(&mut self, verb: &str, socket: SocketKey, room: &str) {
         self.word(verb).word(socket).name(room);
     }
@@ -174,6 +179,7 @@ pub(super) fn input(words: &mut Words<'_>, config: &Config) -> Result<Input, Pro
             let socket = words.socket()?;
             Input::Disconnect(socket, words.flag("session or namespace", "session", "namespace")?)
         }
+        "dismiss" => Input::Dismiss(words.socket()?, reason(words)?),
         "join" => Input::Join(words.socket()?, words.text("a room")?),
         "leave" => Input::Leave(words.socket()?, words.text("a room")?),
         "send-engine" => Input::SendEngine(words.session()?, engine_message(words)?),

@@ -223,8 +223,13 @@ pub(super) fn put_command(line: &mut Line<'_>, command: &Command) {
             put_target(line.word("disconnect-all"), target);
             line.flag(*close, "session", "namespace");
         }
-        Command::Drain { spread, patience } => {
+        Command::Drain {
+            spread,
+            patience,
+            handover,
+        } => {
             line.word("drain").duration(*spread).duration(*patience);
+            line.flag(*handover, "handover", "alone");
         }
         Command::Shutdown { reason } => {
             line.word("shutdown").payload(reason.as_str().as_bytes());
@@ -254,13 +259,14 @@ pub(super) fn command(verb: &str, words: &mut Words<'_>) -> Result<Option<Comman
         "drain" => Command::Drain {
             spread: words.duration("how long sessions are spread")?,
             patience: words.duration("how long work is waited for")?,
+            handover: words.flag("handover or alone", "handover", "alone")?,
         },
         "shutdown" => Command::Shutdown { reason: reason(words)? },
         _ => return Ok(None),
     }))
 }
 
-fn reason(words: &mut Words<'_>) -> Result<Reason, Problem> {
+pub(super) fn reason(words: &mut Words<'_>) -> Result<Reason, Problem> {
     let text = words.text("a reason")?;
     let known: Vec<Reason> = Reason::ALL
         .into_iter()

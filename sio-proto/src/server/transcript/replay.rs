@@ -162,6 +162,7 @@ fn run(shard: &mut Shard, entry: Entry, out: &mut Outputs) {
         Input::Release(socket) => shard.release(now, socket, out),
         Input::Emit(socket, mut message, ack) => _ = shard.emit(now, socket, &mut message, ack),
         Input::Disconnect(socket, close) => shard.disconnect(now, socket, close, out),
+        Input::Dismiss(socket, reason) => shard.dismiss(now, socket, reason, out),
         Input::Join(socket, room) => _ = shard.join(socket, &room),
         Input::Leave(socket, room) => shard.leave(socket, &room),
         Input::Command(command) => shard.handle_command(now, *command, out),

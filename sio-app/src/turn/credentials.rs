@@ -1,0 +1,208 @@
+//! The end of credentials: when a socket's time is over, and which sockets a revocation ends.
+//!
+//! ```text
+//!   deadline  Socket::expires_at ─► the socket's expiry ─► the shard's expiries ─► Shard::dismiss
+//!   revoke    connected: asked now │ asking to be let in: a doubt, asked when it is │ away: asked now
+//! ```
+//! A socket that is not connected has its expiry without an entry in the shard. It gets the entry
+//! when it is let in. The entry goes with the socket, so there is at most one for each socket.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sio_proto::server::{Outputs, Reason};
+use sio_proto::{SocketKey, Time};
+
+use crate::turn::order::{Order, carry_out};
+use crate::turn::shard::State;
+use crate::turn::shards::Shards;
+use crate::turn::socket::SocketCell;
+
+/// How many sockets are ended, or looked at, before the lock is released.
+const AT_ONCE: usize = 256;
+
+/// When the credentials of a socket end.
+#[derive(Debug)]
+pub(super) struct Expiry(AtomicU64);
+
+impl Expiry {
+    const NEVER: u64 = u64::MAX;
+
+    pub(super) fn get(&self) -> Option<Time> {
+        match self.0.load(Ordering::Relaxed) {
+            Self::NEVER => None,
+            micros => Some(Time::from_micros(micros)),
+        }
+    }
+
+    pub(super) fn set(&self, at: Option<Time>) {
+        self.0.store(at.map_or(Self::NEVER, Time::as_micros), Ordering::Relaxed);
+    }
+}
+
+impl Default for Expiry {
+    fn default() -> Self {
+        Self(AtomicU64::new(Self::NEVER))
+    }
+}
+
+/// When the credentials of the connected sockets of a shard end, the first first.
+#[derive(Default)]
+pub(crate) struct Expiries(BTreeMap<(Time, usize), SocketKey>);
+
+impl Expiries {
+    /// Returns when the first of them end.
+    pub(super) fn next(&self) -> Option<Time> {
+        self.0.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl State {
+    /// Ends the sockets whose time is over, at most [`AT_ONCE`] of them. Returns whether there are
+    /// more.
+    pub(crate) fn end_expired(&mut self, now: Time, out: &mut Outputs) -> bool {
+        for _ in 0..AT_ONCE {
+            let due = self.expiries.0.first_entry().filter(|entry| entry.key().0 <= now);
+            let Some(socket) = due.map(|entry| entry.remove()) else {
+                return false;
+            };
+            self.shard.dismiss(now, socket, Reason::CredentialsExpired, out);
+        }
+        self.expiries.next().is_some_and(|next| next <= now)
+    }
+
+    /// Makes an entry for a socket that has been let in, if its credentials end.
+    pub(super) fn keep_expiry(&mut self, socket: &SocketCell) {
+        if let Some(at) = socket.expiry() {
+            self.expiries.0.insert((at, socket.key.slot()), socket.key);
+        }
+    }
+
+    /// Removes the entry of a socket.
+    pub(super) fn forget_expiry(&mut self, socket: &SocketCell) {
+        if !self.expiries.0.is_empty()
+            && let Some(at) = socket.expiry()
+            && self.expiries.0.get(&(at, socket.key.slot())) == Some(&socket.key)
+        {
+            self.expiries.0.remove(&(at, socket.key.slot()));
+        }
+    }
+}
+
+impl SocketCell {
+    /// Returns when the socket's credentials end.
+    pub(crate) fn expiry(&self) -> Option<Time> {
+        self.expiry_place(false)?.get()
+    }
+
+    /// Whether the time of the socket's credentials is over.
+    pub(crate) fn has_expired(&self) -> bool {
+        self.expiry().is_some_and(|at| at <= self.now())
+    }
+
+    /// Sets when the socket's credentials end. `None` means never.
+    pub(crate) fn expire_at(&self, at: Option<Time>) {
+        if at.is_none() && self.expiry_place(false).is_none() {
+            return;
+        }
+        let timer = self.cell.ask("expire at", |state| {
+            state.forget_expiry(self);
+            if let Some(expiry) = self.expiry_place(true) {
+                expiry.set(at);
+            }
+            if self.is_connected() && state.socket(self.key).is_some() {
+                state.keep_expiry(self);
+            }
+            state.rearm()
+        });
+        if let Some(timer) = timer {
+            timer.wake();
+        }
+    }
+
+    /// Makes the socket leave its namespace, because its credentials have ended.
+    pub(crate) fn dismiss_for(self: &Arc<Self>, reason: Reason) {
+        // The end of one socket does not fail.
+        let _ = carry_out(Order::Dismiss { to: self, reason });
+    }
+}
+
+/// The function of a revocation. It says whether the revocation concerns a socket. It is user code,
+/// so it is called and dropped under no lock.
+#[derive(Clone)]
+pub(crate) struct Doubt(Arc<DoubtFn>);
+
+type DoubtFn = dyn Fn(&Arc<SocketCell>) -> bool + Send + Sync;
+
+impl Doubt {
+    pub(crate) fn new(concerns: impl Fn(&Arc<SocketCell>) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(concerns))
+    }
+
+    pub(super) fn concerns(&self, socket: &Arc<SocketCell>) -> bool {
+        (self.0)(socket)
+    }
+}
+
+impl fmt::Debug for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Doubt")
+    }
+}
+
+impl Shards {
+    /// Ends all sockets that a revocation concerns, and the records of those whose clients are
+    /// away. Sockets that ask to be let in are asked about when their namespace has decided.
+    /// Returns how many sockets and records it has ended.
+    ///
+    /// Sockets come before records: a client that is cut after its shard was looked through is then
+    /// found by its record, and a client that comes back after that finds no record.
+    pub(crate) fn revoke(&self, doubt: &Doubt) -> usize {
+        let mut ended = 0;
+        for cell in &self.cells {
+            let mut next = Some(0);
+            while let Some(slot) = next {
+                let (found, following) = cell.ask("revoke", |state| {
+                    let (mut found, following) = state.sockets_from(slot, AT_ONCE);
+                    found.retain(|socket| !socket.leave_doubt(doubt));
+                    (found, following)
+                });
+                for socket in found.into_iter().filter(|socket| doubt.concerns(socket)) {
+                    socket.dismiss_for(Reason::CredentialsRevoked);
+                    ended += 1;
+                }
+                next = following;
+            }
+        }
+        for keys in self.recovery.keys().chunks(AT_ONCE) {
+            for (key, socket) in self.recovery.sockets(keys) {
+                let mut present = Some(socket);
+                // The client may come back with another socket again and again.
+                while let Some(socket) = present.take_if(|socket| !socket.is_final() && doubt.concerns(socket)) {
+                    ended += 1;
+                    present = self.recovery.revoke(key, &socket);
+                    if present.as_ref().is_some_and(|left| Arc::ptr_eq(left, &socket)) {
+                        socket.dismiss_for(Reason::CredentialsRevoked);
+                        present = self.recovery.revoke(key, &socket);
+                    }
+                }
+            }
+        }
+        ended
+    }
+}
+
+impl SocketCell {
+    /// Leaves the question of a revocation for the time at which the socket is let in. Returns
+    /// false if the socket does not ask to be let in. Its shard is locked.
+    fn leave_doubt(&self, doubt: &Doubt) -> bool {
+        self.prepare(|entry| entry.doubts.push(doubt.clone())).is_some()
+    }
+}
