@@ -24,6 +24,9 @@ pub enum EmitError {
     /// The message was volatile, and the transport is busy.
     #[error("the transport is busy and the message was volatile")]
     Dropped,
+    /// The key of a [`Policy`](crate::Policy) is longer than 256 bytes.
+    #[error("the key of the policy is too long")]
+    KeyTooLong,
     /// The client's generation, or the server's [`Config::parser`](sio_proto::Config::parser),
     /// cannot carry the message.
     #[error("the client's generation cannot carry this message")]

@@ -162,7 +162,7 @@ pub use sio_proto::recovery::{NotRecovered, Ring};
 pub use sio_proto::server::transcript;
 pub use sio_proto::server::{
     Breach, BreachKind, ConnectionError, Count, Counters, EngineMessage, Extension, Generation, Handshake, Peer,
-    Reason, Refused, TransportKind,
+    Queued, Reason, Refused, Sent, TransportKind,
 };
 pub use sio_proto::socket::{Offset, OffsetError};
 pub use sio_proto::{
@@ -173,6 +173,7 @@ pub use sio_proto::{
 pub use turn::comeback::Comeback;
 pub use turn::incoming::Incoming;
 pub use turn::own::HandlerId;
+pub use turn::policy::Policy;
 pub use turn::refusal::Refusal;
 pub use turn::room_news::RoomEvent;
 pub use turn::socket_id::{SocketId, WireId};
@@ -185,6 +186,7 @@ pub use user::history::{HistoryEvent, ResumeError, Resumed, Room, RoomSince};
 pub use user::io::Io;
 pub use user::metrics::Metrics;
 pub use user::namespace::Namespace;
+pub use user::ready::Ready;
 pub use user::rooms::Rooms;
 pub use user::sleep::Sleep;
 pub use user::socket::Socket;

@@ -32,6 +32,7 @@ mod ids;
 mod keeping;
 mod orders;
 mod pipelining;
+mod policies;
 mod polls;
 mod recovery;
 mod rooms;

@@ -157,8 +157,8 @@ fn each_recipient_gets_the_messages_of_one_thread_in_order() {
                 let name = format!("e{emitter}");
                 for n in 0..ROUNDS {
                     match n % 3 {
-                        0 => io.emit(&name, n),
-                        1 => io.to("all").emit(&name, n),
+                        0 => _ = io.emit(&name, n),
+                        1 => _ = io.to("all").emit(&name, n),
                         _ => clients.iter().for_each(|client| client.socket.emit(&name, n).unwrap()),
                     }
                 }
@@ -277,7 +277,7 @@ fn nothing_follows_a_disconnect() {
                     }
                 });
             }
-            scope.spawn(|| (0..ROUNDS).for_each(|n| io.emit("noise", n)));
+            scope.spawn(|| (0..ROUNDS).for_each(|n| _ = io.emit("noise", n)));
         });
         for client in &clients {
             let heard = client.heard();

@@ -116,9 +116,10 @@ pub use sio_app::{
     HandlerError, HandlerId, HandlerResult, Handover, Handshake, HeaderError, HistoryEvent, HostPattern,
     HostPatternError, Hosts, HttpRequest, HttpResponse, Incoming, Io, Legacy06, Legacy09, Method, Metrics,
     MiddlewareResult, Mount, Namespace, NotRecovered, Offset, OffsetError, Options, OriginPattern, OriginPatternError,
-    OriginRule, Origins, Peer, Priority, Raw, RawArgs, Reason, RecoveryConfig, Refusal, Refused, RegisterError,
-    ResponseHeaders, ResumeError, Resumed, Ring, Room, RoomEvent, RoomSince, Rooms, SameSite, Sleep, Socket,
-    SocketEmitter, SocketId, State, TransportKind, Transports, Unsent, WireId, args, client, codec, handler,
+    OriginRule, Origins, Peer, Policy, Priority, Queued, Raw, RawArgs, Ready, Reason, RecoveryConfig, Refusal, Refused,
+    RegisterError, ResponseHeaders, ResumeError, Resumed, Ring, Room, RoomEvent, RoomSince, Rooms, SameSite, Sent,
+    Sleep, Socket, SocketEmitter, SocketId, State, TransportKind, Transports, Unsent, WireId, args, client, codec,
+    handler,
 };
 #[cfg(feature = "tls")]
 pub use sio_app::{Tls, TlsError, rustls};

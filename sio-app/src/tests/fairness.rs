@@ -152,7 +152,7 @@ fn what_many_turns_have_emitted_does_not_wait_for_the_last_of_them() {
             set_now(now() + 1_000);
             match to_one {
                 true => target.emit("cast", n).unwrap(),
-                false => socket.broadcast().emit("cast", n),
+                false => _ = socket.broadcast().emit("cast", n),
             }
         });
         let mut casters: Vec<_> = (0..20).map(|_| Driven::connected(&io)).collect();

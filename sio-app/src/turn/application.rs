@@ -14,6 +14,7 @@ use crate::args::{detached_text, small};
 use crate::error::HandlerError;
 use crate::turn::call::{Ending, Failure};
 use crate::turn::mailbox::Letter;
+use crate::turn::policy::Policy;
 use crate::turn::raw_session::RawSession;
 use crate::turn::room_news::RoomEvent;
 use crate::turn::shards::Shards;
@@ -49,6 +50,9 @@ pub(crate) trait Application: Any + Send + Sync {
 
     /// Returns the functions that are called for each event that is sent to this namespace.
     fn watchers(&self, namespace: &str) -> Vec<OutgoingFn>;
+
+    /// Returns the policy for an event to a namespace.
+    fn policy(&self, namespace: &str, event: &str) -> Option<Policy>;
 
     /// Reports that a namespace of a rule has its first member.
     fn namespace_begins(&self, socket: &Arc<SocketCell>);

@@ -35,11 +35,13 @@ pub(crate) mod later;
 pub(crate) mod links;
 pub(crate) mod load;
 pub(crate) mod mailbox;
+pub(crate) mod merging;
 pub(crate) mod mourners;
 pub(crate) mod note;
 pub(crate) mod numbered;
 pub(crate) mod order;
 pub(crate) mod own;
+pub(crate) mod policy;
 pub(crate) mod quota;
 pub(crate) mod raw_session;
 pub(crate) mod recovery;
@@ -63,7 +65,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use sio_proto::server::Outputs;
+use sio_proto::server::{Outputs, Sent};
 use sio_proto::{LinkId, Time};
 
 use crate::link::{Link, Progress};
@@ -73,6 +75,7 @@ use crate::turn::batch::Batch;
 use crate::turn::mailbox::Owner;
 use crate::turn::note::Note;
 use crate::turn::shard::ShardCell;
+use crate::turn::socket::SocketCell;
 use crate::turn::work::Work;
 
 thread_local!(static TURN: Turn = const { Turn::new() });
@@ -188,6 +191,8 @@ pub(crate) struct Turn {
     links: RefCell<Vec<TouchedLink>>,
     /// What has to be logged as soon as no lock is held.
     notes: RefCell<Vec<Note>>,
+    /// The recipients of a broadcast for which a message of the same key waits.
+    collided: RefCell<Vec<Arc<SocketCell>>>,
     pub(crate) outputs: Lent<Outputs>,
     pub(crate) batch: Lent<Batch>,
 }
@@ -372,6 +377,15 @@ pub(crate) fn moment(runtime: Runtime) -> Option<Time> {
     BEGAN.get()
 }
 
+/// Takes what has become of the broadcasts of this thread: the counts, and the recipients for which
+/// a message of the same key waits.
+pub(crate) fn take_sent() -> (Sent, Vec<Arc<SocketCell>>) {
+    TURN.with(|turn| {
+        let sent = turn.outputs.with(|out| std::mem::take(&mut out.sent));
+        (sent, turn.collided.take())
+    })
+}
+
 impl Turn {
     const fn new() -> Self {
         Self {
@@ -387,6 +401,7 @@ impl Turn {
             shards: RefCell::new(Vec::new()),
             links: RefCell::new(Vec::new()),
             notes: RefCell::new(Vec::new()),
+            collided: RefCell::new(Vec::new()),
             outputs: Lent::new(),
             batch: Lent::new(),
         }
@@ -431,6 +446,10 @@ impl Turn {
 
     pub(crate) fn add(&self, work: Work) {
         self.work.borrow_mut().push_back(work);
+    }
+
+    pub(crate) fn collide(&self, sockets: impl Iterator<Item = Arc<SocketCell>>) {
+        self.collided.borrow_mut().extend(sockets);
     }
 
     pub(crate) fn note(&self, note: Note) {

@@ -263,6 +263,10 @@ impl ShardCell {
             let now = state.time(turn);
             let result = input(&mut state, now, out);
             self.note_rooms(&state, turn);
+            if !out.collisions.is_empty() {
+                let collisions = out.collisions.drain(..);
+                turn.collide(collisions.filter_map(|collision| state.find(collision.socket)));
+            }
             if !out.writes.is_empty() || !out.deliveries.is_empty() {
                 self.settle(&mut state, turn, out);
             }
@@ -544,6 +548,7 @@ impl ShardCell {
         turn.batch.with(|batch| {
             turn.outputs.with(|out| {
                 loop {
+                    let mut roomy = Vec::new();
                     let more = {
                         let mut state = self.state.lock_for("flush");
                         let now = state.time(turn);
@@ -553,9 +558,13 @@ impl ShardCell {
                         }
                         state.packets_out += out.writes.iter().map(Write::packets).sum::<usize>() as u64;
                         batch.collect(&state.links, out);
+                        if state.shard.has_roomy() {
+                            roomy = state.take_roomy();
+                        }
                         more
                     };
                     batch.write(|id, link| self.block(turn, id, link));
+                    roomy.iter().for_each(|socket| socket.wake_awaiting_room());
                     if !more {
                         return;
                     }
@@ -669,6 +678,13 @@ impl State {
             *known = Some((session, Arc::downgrade(&load)));
             load
         })
+    }
+
+    /// Takes the sockets whose queues have room again.
+    fn take_roomy(&mut self) -> Vec<Arc<SocketCell>> {
+        let mut keys = Vec::new();
+        self.shard.take_roomy(&mut keys);
+        keys.into_iter().filter_map(|key| self.find(key)).collect()
     }
 
     /// Returns up to `max` sockets from this slot on, and the slot to go on with, unless there are

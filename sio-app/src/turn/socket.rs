@@ -117,6 +117,8 @@ struct Extras {
     /// The rooms that the socket was in, while its disconnecting handler runs.
     last_rooms: Mutex<Option<Vec<ByteString>>>,
     mourners: Mourners,
+    /// Who waits until the queue of the client has room.
+    awaiting_room: Mourners,
     /// When the socket's credentials end.
     expiry: Expiry,
     /// The socket's own handlers. `None` when the socket is gone.
@@ -132,6 +134,7 @@ impl Default for Extras {
             entry: Mutex::default(),
             last_rooms: Mutex::default(),
             mourners: Mourners::default(),
+            awaiting_room: Mourners::default(),
             expiry: Expiry::default(),
             own: Mutex::new(Some(Own::default())),
         }
@@ -436,10 +439,22 @@ impl SocketCell {
         &self.extras().mourners
     }
 
+    pub(crate) fn awaiting_room(&self) -> &Mourners {
+        &self.extras().awaiting_room
+    }
+
+    /// Wakes the futures that wait until the queue of the client has room.
+    pub(crate) fn wake_awaiting_room(&self) {
+        if let Some(extras) = self.extras.get() {
+            extras.awaiting_room.wake();
+        }
+    }
+
     /// Wakes the futures that wait for its end.
     pub(crate) fn wake_mourners(&self) {
         if let Some(extras) = self.extras.get() {
             extras.mourners.wake();
+            extras.awaiting_room.wake();
         }
     }
 

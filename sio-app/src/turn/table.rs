@@ -15,6 +15,7 @@ use crate::error::HandlerError;
 use crate::lock::Mutex;
 use crate::turn::call::{Call, NotCalled, Owed, Started, StartedMiddleware};
 use crate::turn::incoming::Incoming;
+use crate::turn::policy::Policy;
 use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
 use crate::turn::states::States;
@@ -26,6 +27,8 @@ pub(crate) struct Table {
     pub(crate) any: Vec<AnyFn>,
     pub(crate) outgoing: Vec<OutgoingFn>,
     pub(crate) filters: Vec<FilterFn>,
+    /// What becomes of events of these names for clients that do not take them at once.
+    pub(crate) policies: HashMap<Box<str>, Policy, BuildHasherDefault<NameHasher>>,
     pub(crate) connect: Vec<SocketFn>,
     pub(crate) disconnecting: Vec<SocketFn>,
     pub(crate) disconnect: Vec<SocketFn>,
@@ -117,6 +120,10 @@ impl Table {
         take_place(&mut whole.connect, &above.connect);
         take_place(&mut whole.disconnecting, &above.disconnecting);
         take_place(&mut whole.disconnect, &above.disconnect);
+        let policies = above.policies.iter();
+        whole
+            .policies
+            .extend(policies.map(|(name, policy)| (name.clone(), policy.clone())));
         whole.error = above.error.clone().or(whole.error);
         whole.answer = above.answer.clone().or(whole.answer);
         whole.one_at_a_time |= above.one_at_a_time;

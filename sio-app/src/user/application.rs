@@ -7,6 +7,7 @@ use sio_proto::server::{ConnectionError, TransportKind};
 use crate::error::HandlerError;
 use crate::turn::application::{Application, EngineNews};
 use crate::turn::call::Failure;
+use crate::turn::policy::Policy;
 use crate::turn::raw_session::RawSession;
 use crate::turn::room_news::RoomEvent;
 use crate::turn::shards::Shards;
@@ -64,6 +65,10 @@ impl Application for Inner {
 
     fn watchers(&self, namespace: &str) -> Vec<OutgoingFn> {
         self.namespaces.watchers(namespace)
+    }
+
+    fn policy(&self, namespace: &str, event: &str) -> Option<Policy> {
+        self.namespaces.policy(namespace, event)
     }
 
     fn namespace_begins(&self, socket: &Arc<SocketCell>) {

@@ -5,13 +5,17 @@ use std::sync::{Arc, Weak};
 
 use bytestring::ByteString;
 use serde::Serialize;
-use sio_proto::server::Target;
+use sio_proto::server::{self, Sent, Target};
 
 use crate::args::Data;
 use crate::error::{EmitError, HandlerError};
+use crate::turn;
 use crate::turn::application::Application;
 use crate::turn::order::{Audience, Order, To, carry_out};
+use crate::turn::policy::Policy;
+use crate::turn::socket::SocketCell;
 use crate::turn::table::Names;
+use crate::user::merging::{counted, send_merged};
 use crate::user::message::{Draft, with_scratch};
 use crate::user::rooms::{Rooms, with_names};
 use crate::user::socket::Socket;
@@ -42,6 +46,7 @@ pub struct Emitter {
     /// The socket that started the builder. It is left out.
     sender: Option<Socket>,
     volatile: bool,
+    policy: Option<Policy>,
     /// Set when rooms have been given, even by an empty list. If the target names no room then,
     /// nobody is chosen.
     nobody: bool,
@@ -58,6 +63,7 @@ impl Emitter {
             many: None,
             sender: None,
             volatile: false,
+            policy: None,
             nobody: false,
         }
     }
@@ -76,6 +82,12 @@ impl Emitter {
             sender: Some(socket.clone()),
             ..Self::new(socket.0.cell.application.clone(), socket.0.namespace.clone())
         }
+    }
+
+    /// Starts with one socket.
+    pub(crate) fn to_one(socket: &Arc<SocketCell>) -> Self {
+        let all = Self::new(socket.cell.application.clone(), socket.namespace.clone());
+        all.to(socket.id().as_str())
     }
 
     /// Chooses the members of this room, or of several rooms. After several calls, it chooses the
@@ -109,6 +121,13 @@ impl Emitter {
         self
     }
 
+    /// Sets what becomes of the event for clients that do not take it at once. Without a policy, a
+    /// client whose queue is full is disconnected.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
     /// Chooses only sockets of this node. Without a cluster there are no others.
     #[expect(clippy::missing_const_for_fn, reason = "a cluster will make it more than this")]
     pub fn local(self) -> Self {
@@ -117,30 +136,46 @@ impl Emitter {
 
     /// Sends an event.
     ///
-    /// The event is encoded once for all recipients. A socket that cannot keep up is closed, and
-    /// does not delay the others. Errors of the event itself (its arguments, a reserved name, more
-    /// bytes than a session's queue may hold) are reported to
+    /// The event is encoded once for all recipients. A socket that cannot keep up is closed, unless
+    /// there is a [policy](Emitter::policy), and does not delay the others. The result says how
+    /// many sockets of this node get the event, and how many do not. Errors of the event itself
+    /// (its arguments, a reserved name, more bytes than a session's queue may hold) are reported to
     /// [`Io::on_error`](crate::Io::on_error).
-    pub fn emit<A: Serialize>(self, event: &str, args: A) {
-        let draft = match with_scratch(|scratch| Draft::new(event, &args, scratch)) {
-            Ok(draft) => draft,
-            Err(error) => return self.report(event, error),
-        };
-        let (is_last, mut draft) = (self.many.is_none(), Some(draft));
-        self.each_in(event, |application, to| {
+    pub fn emit<A: Serialize>(self, event: &str, args: A) -> Sent {
+        match with_scratch(|scratch| Draft::new(event, &args, scratch)) {
+            Ok(draft) => self.send_draft(draft),
+            Err(error) => {
+                self.report(event, error);
+                Sent::default()
+            }
+        }
+    }
+
+    /// Sends a written event.
+    pub(super) fn send_draft(self, draft: Draft) -> Sent {
+        // The arguments may contain bytes of the user's own kind. Dropping these runs user code, so
+        // they are kept until no lock is held.
+        let kept = draft.args().clone();
+        let event = draft.name().clone();
+        let (is_last, mut draft, mut sent) = (self.many.is_none(), Some(draft), Sent::default());
+        self.each_in(&event, |application, to| {
             let Some(draft) = (if is_last { draft.take() } else { draft.clone() }) else {
                 return Ok(());
             };
             draft.show(&application.watchers(&to.target.namespace), None, |event, panic| {
                 application.report(None, event, panic);
             });
-            broadcast(to, draft, self.volatile)
+            let policy = self.policy.clone();
+            let policy = policy.or_else(|| application.policy(&to.target.namespace, &event));
+            broadcast(to, draft, self.volatile, policy.as_ref(), &mut sent)
         });
+        drop(kept);
+        sent
     }
 
     /// Sends a message without a name; see [`Socket::send`].
-    pub fn send(self, data: impl Into<Data>) {
-        self.emit("message", (data.into(),));
+    pub fn send(self, data: impl Into<Data>) -> Sent {
+        self.emit("message", (data.into(),))
     }
 
     /// Makes the chosen sockets join a room, or several rooms. If a room's name is the id of a
@@ -246,7 +281,37 @@ impl Emitter {
 }
 
 /// Sends an event to one namespace. The event is encoded once for all recipients.
-fn broadcast(to: Audience<'_>, draft: Draft, volatile: bool) -> Result<(), EmitError> {
+fn broadcast(
+    to: Audience<'_>,
+    mut draft: Draft,
+    volatile: bool,
+    policy: Option<&Policy>,
+    sent: &mut Sent,
+) -> Result<(), EmitError> {
+    let target = to.target;
+    let mut merging = None;
+    if let Some(policy) = policy {
+        let in_core = policy.in_core(&target.namespace, draft.name())?;
+        if let (Some(merge), server::Policy::Merge(key)) = (policy.merge_fn(), &in_core) {
+            draft = draft.owned();
+            merging = Some((draft.clone(), key.clone(), merge));
+        }
+        draft = draft.by(in_core);
+    }
+    // What earlier broadcasts of this thread have left there is nobody's any more.
+    turn::take_sent();
+    let result = encode_and_send(to, draft, volatile);
+    let (counted_now, collided) = turn::take_sent();
+    *sent += counted_now;
+    if let Some((draft, key, merge)) = merging {
+        for socket in collided {
+            *sent += counted(&send_merged(&socket, &draft, &key, merge));
+        }
+    }
+    result
+}
+
+fn encode_and_send(to: Audience<'_>, draft: Draft, volatile: bool) -> Result<(), EmitError> {
     let Audience { shards, target, .. } = to;
     let volatile = volatile.then_some(shards.runtime);
     let (bytes, mut draft, mut encoded) = (draft.len(), Some(draft), Ok(()));

@@ -18,6 +18,7 @@ use crate::runtime::Runtime;
 use crate::turn::application::Application;
 use crate::turn::later::Kept;
 use crate::turn::order::{Order, To, carry_out};
+use crate::turn::policy::Policy;
 use crate::turn::shards::NewShards;
 use crate::user::emitter::Emitter;
 use crate::user::hooks::Hooks;
@@ -29,6 +30,7 @@ use crate::user::shutdown::Shutdown;
 use crate::user::sleep::Sleep;
 use crate::user::socket::Socket;
 use crate::user::tally::Tally;
+use sio_proto::server::Sent;
 
 /// A Socket.IO server without a network: it has namespaces and sockets, and reaches them.
 ///
@@ -141,13 +143,13 @@ impl Io {
     }
 
     /// Sends an event to all sockets.
-    pub fn emit<A: Serialize>(&self, event: &str, args: A) {
-        self.all().emit(event, args);
+    pub fn emit<A: Serialize>(&self, event: &str, args: A) -> Sent {
+        self.all().emit(event, args)
     }
 
     /// Sends a message without a name to all sockets.
-    pub fn send(&self, data: impl Into<Data>) {
-        self.all().send(data);
+    pub fn send(&self, data: impl Into<Data>) -> Sent {
+        self.all().send(data)
     }
 
     /// Chooses the members of a room, or of several rooms. A member of several rooms counts once.
@@ -163,6 +165,12 @@ impl Io {
     /// Chooses clients that can take a message now.
     pub fn volatile(&self) -> Emitter {
         self.all().volatile()
+    }
+
+    /// Says what becomes of an event to all sockets of `/` that do not take it at once; see
+    /// [`Policy`].
+    pub fn policy(&self, policy: Policy) -> Emitter {
+        self.all().policy(policy)
     }
 
     /// Chooses sockets of this node only.

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 use serde::Serialize;
 use sio_proto::Config;
-use sio_proto::server::{AckRequest, Forms, Message};
+use sio_proto::server::{AckRequest, Forms, Message, Policy};
 use sio_proto::socket::{Args, is_reserved_event};
 
 use crate::args::{RawArgs, to_args};
@@ -16,9 +16,11 @@ use crate::guarded::guarded;
 use crate::runtime::Runtime;
 use crate::turn;
 use crate::turn::order::{Order, Stamp, carry_out};
+use crate::turn::policy::{self, owned};
 use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
 use crate::turn::table::OutgoingFn;
+use crate::user::merging::send_by;
 
 /// The size of the pieces of memory that messages are written into. A message that waits for a slow
 /// client keeps its piece, so the pieces are small. Larger messages get pieces of their own.
@@ -44,6 +46,8 @@ pub(crate) fn with_scratch<R>(write: impl FnOnce(&mut BytesMut) -> R) -> R {
 pub(crate) struct Draft {
     name: ByteString,
     args: Args,
+    /// What becomes of it for clients that do not take it at once.
+    policy: Policy,
 }
 
 impl Draft {
@@ -56,7 +60,34 @@ impl Draft {
         Ok(Self {
             name,
             args: to_args(args, scratch)?,
+            policy: Policy::Ordered,
         })
+    }
+
+    pub(crate) const fn name(&self) -> &ByteString {
+        &self.name
+    }
+
+    /// Sets what becomes of the event for clients that do not take it at once.
+    pub(crate) fn by(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// Returns the event with other arguments.
+    pub(crate) fn with_args(&self, args: Args) -> Self {
+        Self { args, ..self.clone() }
+    }
+
+    /// Returns the event with arguments that queues can keep.
+    pub(crate) fn owned(self) -> Self {
+        Self {
+            args: owned(self.args),
+            ..self
+        }
+    }
+
+    pub(crate) const fn args(&self) -> &Args {
+        &self.args
     }
 
     /// Calls the functions that are called for sent events. They are user code, so no lock is held.
@@ -101,7 +132,14 @@ impl Draft {
             None => self.args,
             Some(last) => self.args.with_offset(last.place_of(volatile.is_some())),
         };
-        let mut message = Self { args, ..self }.message(namespace, None, volatile);
+        let is_counted = stamp.history.is_some() || stamp.recovery.is_some();
+        let policy = match self.policy {
+            // A message with a number of its own is not put together with others.
+            Policy::Merge(_) if is_counted => Policy::Refuse,
+            policy => policy,
+        };
+        let name = self.name;
+        let mut message = Self { name, args, policy }.message(namespace, None, volatile);
         message.set_offset(stamp.recovery.and_then(|last| last.offset_of(&message)));
         let mut result = Ok(());
         for form in forms.iter() {
@@ -112,8 +150,8 @@ impl Draft {
         (message, result)
     }
 
-    fn message(self, namespace: &ByteString, id: Option<u64>, volatile: Option<Runtime>) -> Message {
-        let message = Message::event(namespace.clone(), self.name, self.args, id);
+    pub(crate) fn message(self, namespace: &ByteString, id: Option<u64>, volatile: Option<Runtime>) -> Message {
+        let message = Message::event(namespace.clone(), self.name, self.args, id).policy(self.policy);
         match volatile {
             Some(runtime) => message.volatile(true).moment(turn::moment(runtime)),
             None => message,
@@ -134,28 +172,62 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
         if volatile && socket.is_asking() {
             return Err(EmitError::Dropped);
         }
-        if let Some(table) = socket.table()
-            && !table.outgoing.is_empty()
+        show(&draft, socket);
+        if ack.is_none()
+            && let Some(policy) = socket.table().and_then(|table| table.policies.get(name))
         {
-            draft.show(&table.outgoing, Some(socket), |event, panic| {
-                if let Some(application) = socket.application() {
-                    application.report(Some(socket), event, panic);
-                }
-            });
+            return send_by(socket, draft, policy);
         }
-        let len = draft.len();
-        let message = draft.message(
-            &socket.namespace,
-            ack.map(|ack| ack.id),
-            volatile.then(|| socket.runtime()),
-        );
-        send(socket, message, len, ack, scratch)
+        send_draft(socket, draft, ack, volatile, scratch)
     })
+}
+
+/// Sends an event to one socket by a policy.
+pub(crate) fn send_event_by<A: Serialize + ?Sized>(
+    socket: &Arc<SocketCell>,
+    name: &str,
+    args: &A,
+    policy: &policy::Policy,
+) -> Result<(), EmitError> {
+    let draft = with_scratch(|scratch| Draft::new(name, args, scratch))?;
+    show(&draft, socket);
+    send_by(socket, draft, policy)
+}
+
+/// Shows an event to the functions that are called for sent events.
+fn show(draft: &Draft, socket: &Arc<SocketCell>) {
+    if let Some(table) = socket.table()
+        && !table.outgoing.is_empty()
+    {
+        draft.show(&table.outgoing, Some(socket), |event, panic| {
+            if let Some(application) = socket.application() {
+                application.report(Some(socket), event, panic);
+            }
+        });
+    }
+}
+
+/// Makes the message of an event, and sends it to one socket.
+pub(crate) fn send_draft(
+    socket: &SocketCell,
+    draft: Draft,
+    ack: Option<AckRequest>,
+    volatile: bool,
+    scratch: &mut BytesMut,
+) -> Result<(), EmitError> {
+    let len = draft.len();
+    let message = draft.message(
+        &socket.namespace,
+        ack.map(|ack| ack.id),
+        volatile.then(|| socket.runtime()),
+    );
+    send(socket, message, len, ack, scratch)
 }
 
 /// Sends an event of the past to one socket. Nobody is told of it, because it is not new.
 pub(crate) fn send_again(socket: &SocketCell, name: ByteString, args: Args) -> Result<(), EmitError> {
-    let draft = Draft { name, args };
+    let policy = Policy::Ordered;
+    let draft = Draft { name, args, policy };
     with_scratch(|scratch| {
         let len = draft.len();
         send(socket, draft.message(&socket.namespace, None, None), len, None, scratch)

@@ -10,6 +10,7 @@ use crate::args::{Data, RawArgs};
 use crate::error::{HandlerError, RegisterError};
 use crate::turn::call::Owed;
 use crate::turn::incoming::Incoming;
+use crate::turn::policy::Policy;
 use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
 use crate::turn::table::{AnswerFn, AnyFn, FilterFn, OutgoingFn, Table};
@@ -19,6 +20,7 @@ use crate::user::inner::Inner;
 use crate::user::registry::Behaviour;
 use crate::user::rooms::Rooms;
 use crate::user::socket::Socket;
+use sio_proto::server::Sent;
 
 /// A namespace: the handlers for the sockets that connect to it.
 ///
@@ -117,6 +119,23 @@ impl Namespace {
     /// ```
     pub fn off(&self, event: &str) -> Self {
         self.change(|table| drop(table.events.remove(event)))
+    }
+
+    /// Sets what becomes of an event of this name, when it is sent to sockets of the namespace and
+    /// a client does not take it at once. A policy of the emitter comes before it. Volatile events,
+    /// and events that ask for an acknowledgement, have no policy. A socket keeps the policies that
+    /// were set when it connected.
+    ///
+    /// ```
+    /// # use sio_app::{Io, Policy, Socket};
+    /// # fn register(io: &Io, socket: &Socket) {
+    /// io.of("/").event_policy("position", Policy::newest("")).event_policy("log", Policy::DROP_OLDEST);
+    /// io.emit("log", "dropped before anything else is");
+    /// # }
+    /// ```
+    pub fn event_policy(&self, event: &str, policy: Policy) -> Self {
+        self.io.namespaces.set_policed();
+        self.change(|table| _ = table.policies.insert(event.into(), policy))
     }
 
     /// Handles messages without a name, which clients send with `send`. Clients of 0.6 have no
@@ -350,13 +369,13 @@ impl Namespace {
     }
 
     /// Sends an event to all sockets of the namespace.
-    pub fn emit<A: Serialize>(&self, event: &str, args: A) {
-        self.all().emit(event, args);
+    pub fn emit<A: Serialize>(&self, event: &str, args: A) -> Sent {
+        self.all().emit(event, args)
     }
 
     /// Sends a message without a name to all sockets of the namespace.
-    pub fn send(&self, data: impl Into<Data>) {
-        self.all().send(data);
+    pub fn send(&self, data: impl Into<Data>) -> Sent {
+        self.all().send(data)
     }
 
     /// Chooses the members of a room, or of several rooms. A member of several rooms counts once.
@@ -372,6 +391,11 @@ impl Namespace {
     /// Chooses clients that can take a message now.
     pub fn volatile(&self) -> Emitter {
         self.all().volatile()
+    }
+
+    /// Says what becomes of an event for clients that do not take it at once; see [`Policy`].
+    pub fn policy(&self, policy: Policy) -> Emitter {
+        self.all().policy(policy)
     }
 
     /// Chooses sockets of this node only.

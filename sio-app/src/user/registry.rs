@@ -22,6 +22,7 @@ use parking_lot::RwLock;
 
 use crate::error::RegisterError;
 use crate::lock::Mutex;
+use crate::turn::policy::Policy;
 use crate::turn::states::States;
 use crate::turn::table::{Names, OutgoingFn, Table};
 use crate::user::handler::Needs;
@@ -144,6 +145,8 @@ pub(crate) struct Namespaces {
     registered: RwLock<Registered>,
     /// Whether any namespace has a function that is called for sent events.
     watched: AtomicBool,
+    /// Whether a namespace has a policy for an event.
+    policed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -308,6 +311,28 @@ impl Namespaces {
         }
         let rule = rules.iter().find(|rule| rule.behaviour.names.has(name));
         rule.map_or_else(Vec::new, |rule| rule.behaviour.table().outgoing.clone())
+    }
+
+    /// Notes that a namespace has a policy for an event.
+    pub(crate) fn set_policed(&self) {
+        self.policed.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the policy for an event to the namespace with this name: that of the name, or else
+    /// that of the rule through which the namespace has members.
+    pub(crate) fn policy(&self, name: &str, event: &str) -> Option<Policy> {
+        if !self.policed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let (named, rules) = {
+            let registered = self.registered.read();
+            (registered.named.get(name).cloned(), Arc::clone(&registered.rules))
+        };
+        let own = named.and_then(|named| named.table().policies.get(event).cloned());
+        own.or_else(|| {
+            let rule = rules.iter().find(|rule| rule.behaviour.names.has(name))?;
+            rule.behaviour.table().policies.get(event).cloned()
+        })
     }
 
     /// Notes a mistake of registration. Only the first one is kept.

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::args::Data;
 use crate::error::{EmitError, Unsent};
+use crate::turn::policy::Policy;
 use crate::user::ack::{self, AckFuture};
 use crate::user::emitter::Emitter;
 use crate::user::message;
@@ -27,6 +28,11 @@ impl Socket {
     /// reserved.
     pub fn emit<A: Serialize>(&self, event: &str, args: A) -> Result<(), EmitError> {
         message::send_event(&self.0, event, &args, None, false)
+    }
+
+    /// Says what becomes of an event if the client does not take it at once; see [`Policy`].
+    pub fn policy(&self, policy: Policy) -> SocketEmitter {
+        SocketEmitter::new(self).policy(policy)
     }
 
     /// Sends an event as [`Socket::emit`] does. If the event cannot be sent, the caller gets the

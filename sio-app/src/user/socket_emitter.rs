@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sio_proto::server::Sent;
 
 use crate::args::Data;
 use crate::error::EmitError;
+use crate::turn::policy::Policy;
 use crate::user::ack::{self, AckFuture};
+use crate::user::merging::counted;
 use crate::user::message;
 use crate::user::socket::Socket;
 
@@ -33,6 +36,7 @@ pub struct SocketEmitter {
     socket: Socket,
     volatile: bool,
     timeout: Option<Duration>,
+    policy: Option<Policy>,
 }
 
 impl SocketEmitter {
@@ -41,6 +45,7 @@ impl SocketEmitter {
             socket: socket.clone(),
             volatile: false,
             timeout: None,
+            policy: None,
         }
     }
 
@@ -59,20 +64,36 @@ impl SocketEmitter {
         self
     }
 
-    /// Sends an event. Errors of the event itself (its arguments, a reserved name, more bytes than
-    /// a session's queue may hold) are reported to [`Io::on_error`](crate::Io::on_error). No error
-    /// is reported if the socket is gone, or if a volatile event was not sent because the transport
-    /// was busy.
-    pub fn emit<A: Serialize>(self, event: &str, args: A) {
-        let sent = message::send_event(&self.socket.0, event, &args, None, self.volatile);
-        if let Err(error @ (EmitError::Args(_) | EmitError::Reserved(_) | EmitError::TooLarge)) = sent {
-            self.socket.0.report(event, error);
+    /// Sets what becomes of the event if the client does not take it at once. Volatile
+    /// events, and events that ask for an acknowledgement, have no policy.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// Sends an event. The result says whether the client gets it. Errors of the event itself (its
+    /// arguments, a reserved name, more bytes than a session's queue may hold) are reported to
+    /// [`Io::on_error`](crate::Io::on_error). No error is reported if the socket is gone, or if a
+    /// volatile event was not sent because the transport was busy.
+    pub fn emit<A: Serialize>(self, event: &str, args: A) -> Sent {
+        let socket = &self.socket.0;
+        let sent = match self.policy.filter(|_| !self.volatile) {
+            None => message::send_event(socket, event, &args, None, self.volatile),
+            Some(policy) => message::send_event_by(socket, event, &args, &policy),
+        };
+        let counted = counted(&sent);
+        if let Err(
+            error @ (EmitError::Args(_) | EmitError::Reserved(_) | EmitError::TooLarge | EmitError::KeyTooLong),
+        ) = sent
+        {
+            socket.report(event, error);
         }
+        counted
     }
 
     /// Sends a message without a name; see [`Socket::send`].
-    pub fn send(self, data: impl Into<Data>) {
-        self.emit("message", (data.into(),));
+    pub fn send(self, data: impl Into<Data>) -> Sent {
+        self.emit("message", (data.into(),))
     }
 
     /// Sends an event and waits for its acknowledgement; see [`Socket::emit_with_ack`]. A volatile

@@ -53,7 +53,7 @@ fn a_slow_reader_holds_nobody_up_and_is_bounded() {
     let server = serve(|io| {
         io.of("/").on("flood", |socket: Socket, n: usize| {
             let text = "f".repeat(10_000);
-            (0..n).for_each(|_| socket.io().unwrap().emit("flood", &text));
+            (0..n).for_each(|_| _ = socket.io().unwrap().emit("flood", &text));
         });
     });
     let mut slow = Client::connect(server.address);

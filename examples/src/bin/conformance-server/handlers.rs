@@ -232,7 +232,9 @@ async fn ask(socket: Socket, data: Raw) {
 /// In 0.6, a text that starts with `cast:` goes to the other clients of 0.6 instead.
 fn said(socket: Socket, data: Data) {
     match (socket.generation(), &data) {
-        (Generation::Legacy06, Data::Text(text)) if text.starts_with("cast:") => socket.to(LEGACY_06).send(data),
+        (Generation::Legacy06, Data::Text(text)) if text.starts_with("cast:") => {
+            socket.to(LEGACY_06).send(data);
+        }
         (Generation::Legacy06 | Generation::Legacy09, _) => {
             let _ = socket.send(data);
         }

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::task::{Context, Poll, Waker};
 
 use serde::Serialize;
+use sio_proto::server::Sent;
 
 use crate::turn::call::{Failure, HandlerFuture, Owed, Side, Started, StartedMiddleware};
 use crate::turn::refusal::Refusal;
@@ -24,6 +25,12 @@ pub trait Outcome: Sized {
 }
 
 impl Outcome for () {
+    fn finish<S: Side>(self) -> Result<(), Box<Failure<S>>> {
+        Ok(())
+    }
+}
+
+impl Outcome for Sent {
     fn finish<S: Side>(self) -> Result<(), Box<Failure<S>>> {
         Ok(())
     }
@@ -49,6 +56,12 @@ pub trait Reply: Sized {
 }
 
 impl Reply for () {
+    fn finish<S: Side>(self, _: Option<Owed<S>>) -> Result<(), Box<Failure<S>>> {
+        Ok(())
+    }
+}
+
+impl Reply for Sent {
     fn finish<S: Side>(self, _: Option<Owed<S>>) -> Result<(), Box<Failure<S>>> {
         Ok(())
     }

@@ -103,6 +103,12 @@ impl Shard {
         Some(has_room)
     }
 
+    /// Whether [`Shard::take_roomy`] has something to take.
+    #[must_use]
+    pub const fn has_roomy(&self) -> bool {
+        !self.core.roomy.is_empty()
+    }
+
     /// Takes the sockets whose queues have room again, among those for which
     /// [`Shard::await_room`] was asked. Call it after a flush and after
     /// [`Shard::handle_blocked`] and [`Shard::handle_drained`].

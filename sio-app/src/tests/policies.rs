@@ -1,0 +1,321 @@
+//! What becomes of messages for clients that do not take them, and how the application learns of
+//! it.
+
+use std::sync::{Mutex, mpsc};
+
+use super::*;
+use crate::{EmitError, HandlerError, Policy, RecoveryConfig, Sent};
+
+/// A server on which only so many packets may wait for a client.
+fn narrow(shards: usize, packets: usize) -> Io {
+    let config = Config::default().max_queued_packets(packets);
+    Io::new(config, Options::default().shards(shards), RUNTIME).unwrap()
+}
+
+/// Connects a client whose socket takes nothing.
+fn blocked(io: &Io) -> (Driven, Socket) {
+    let before = io.sockets();
+    let mut client = Driven::connected(io);
+    let socket = io
+        .sockets()
+        .into_iter()
+        .find(|socket| !before.contains(socket))
+        .unwrap();
+    client.wall.room.store(0, Ordering::Relaxed);
+    client.script.full = true;
+    socket.emit("first", ()).unwrap();
+    let _ = client.poll();
+    (client, socket)
+}
+
+/// The client takes all that waits. Returns the events.
+fn take(client: &mut Driven) -> Vec<String> {
+    client.wall.room.store(usize::MAX, Ordering::Relaxed);
+    client.script.full = false;
+    let _ = client.poll();
+    let written = client.written();
+    let events = written.split("42[").skip(1);
+    events
+        .map(|event| event.split(']').next().unwrap().to_owned())
+        .collect()
+}
+
+const NONE: Sent = Sent {
+    reached: 0,
+    dropped: 0,
+    refused: 0,
+};
+
+#[test]
+fn a_broadcast_says_how_many_it_has_reached() {
+    let io = narrow(4, 2);
+    let mut readers: Vec<_> = (0..3).map(|_| Driven::connected(&io)).collect();
+    let (mut slow, socket) = blocked(&io);
+    for n in 0..2 {
+        assert_eq!(io.emit("n", n), Sent { reached: 4, ..NONE });
+    }
+    let all_but_one = |sent| Sent { reached: 3, ..sent };
+    assert_eq!(
+        io.policy(Policy::REFUSE).emit("n", 2),
+        all_but_one(Sent { refused: 1, ..NONE })
+    );
+    assert_eq!(
+        io.policy(Policy::DROP).emit("n", 3),
+        all_but_one(Sent { dropped: 1, ..NONE })
+    );
+    assert_eq!(io.volatile().emit("n", 4), all_but_one(Sent { dropped: 1, ..NONE }));
+    assert_eq!(socket.policy(Policy::REFUSE).emit("n", 5), Sent { refused: 1, ..NONE });
+    assert_eq!(socket.policy(Policy::DROP).emit("n", 6), Sent { dropped: 1, ..NONE });
+    assert_eq!(io.to(Vec::<String>::new()).emit("n", 7), NONE);
+    assert_eq!(io.sockets().len(), 4);
+    assert_eq!(take(&mut slow), ["\"first\"", "\"n\",0", "\"n\",1"]);
+    for reader in &mut readers {
+        assert_eq!(reader.written().matches("42[\"n\"").count(), 5);
+    }
+}
+
+/// Without a policy, and with `Policy::END`, a slow client is disconnected, and its handler hears
+/// why.
+#[test]
+fn a_slow_client_is_ended_with_a_reason() {
+    for to_one in [false, true] {
+        let io = narrow(2, 2);
+        let (tell, told) = mpsc::channel();
+        io.of("/")
+            .on_disconnect(move |_: Socket, reason: Reason, breach: Option<crate::Breach>| {
+                let _ = tell.send(format!("{reason}: {}", breach.unwrap()));
+            });
+        let (_slow, socket) = blocked(&io);
+        for n in 0..2 {
+            assert_eq!(socket.policy(Policy::END).emit("n", n), Sent { reached: 1, ..NONE });
+        }
+        let sent = match to_one {
+            false => io.emit("n", 2),
+            true => socket.policy(Policy::END).emit("n", 2),
+        };
+        assert_eq!(sent, Sent { refused: 1, ..NONE });
+        run_tasks();
+        let told = told.try_recv().unwrap();
+        assert!(
+            told.starts_with("forced server close: ") && told.contains("its queue is full"),
+            "{told}"
+        );
+        assert_eq!(io.sessions(), 0);
+    }
+}
+
+#[test]
+fn the_newest_of_a_key_waits_and_the_oldest_go() {
+    let io = narrow(1, 4);
+    let (mut slow, socket) = blocked(&io);
+    for n in 0..50 {
+        let policy = Policy::newest(format!("{}", n % 2));
+        assert_eq!(io.policy(policy).emit("n", n), Sent { reached: 1, ..NONE });
+        assert_eq!(
+            socket.policy(Policy::DROP_OLDEST).emit("log", n),
+            Sent { reached: 1, ..NONE }
+        );
+    }
+    assert_eq!(socket.queued().packets, 4);
+    assert_eq!(
+        take(&mut slow),
+        ["\"first\"", "\"n\",48", "\"log\",48", "\"n\",49", "\"log\",49"]
+    );
+    assert_eq!(socket.queued(), crate::Queued::default());
+}
+
+/// Texts that wait are appended to each other, from one socket and in a broadcast. A client that
+/// reads gets each of them.
+#[test]
+fn texts_are_appended_while_a_client_is_slow() {
+    let io = server(2);
+    let (mut slow, socket) = blocked(&io);
+    let mut reader = Driven::connected(&io);
+    for (n, text) in ["a", "b", "\"", "d"].iter().enumerate() {
+        let sent = io.policy(Policy::append("x")).emit("token", (7, text));
+        assert_eq!(sent, Sent { reached: 2, ..NONE });
+        if n == 1 {
+            socket.emit("between", ()).unwrap();
+        }
+    }
+    let sent = socket.policy(Policy::append("x")).emit("token", (8, "e"));
+    assert_eq!(sent, Sent { reached: 1, ..NONE });
+    assert_eq!(reader.written().matches("42[\"token\"").count(), 4);
+    assert_eq!(socket.queued().packets, 3);
+    let expected = ["\"first\"", "\"between\"", r#""token",7,"ab\"d""#, r#""token",8,"e""#];
+    assert_eq!(take(&mut slow), expected);
+}
+
+/// However many tokens come, and however long the client stalls: the tokens are all there, in
+/// messages that are not too large, and what waits is bounded.
+#[test]
+fn a_long_text_becomes_few_messages() {
+    let io = server(1);
+    let (mut slow, socket) = blocked(&io);
+    let mut whole = String::new();
+    for n in 0..20_000 {
+        let token = format!("{n} ");
+        whole.push_str(&token);
+        assert_eq!(socket.policy(Policy::append("")).emit("t", token).reached, 1);
+    }
+    assert!(socket.queued().packets < 20, "{:?}", socket.queued());
+    let events = take(&mut slow);
+    let texts = events[1..].iter().map(|event| event.split('"').nth(3).unwrap());
+    assert!(texts.collect::<String>() == whole);
+}
+
+/// A function of the user puts messages together. It runs under no lock. If it panics, nothing is
+/// lost, and the panic is reported.
+#[test]
+fn a_function_merges() {
+    let io = server(2);
+    let reports = Arc::new(Mutex::new(Vec::new()));
+    let report = Arc::clone(&reports);
+    io.on_error(move |_: Option<&Socket>, event: &str, error: &HandlerError| {
+        report.lock().unwrap().push(format!("{event}: {error}"));
+    });
+    let holder = Arc::new(Mutex::new(None::<Socket>));
+    let inner = Arc::clone(&holder);
+    let sum = Policy::merge("", move |waiting: &RawArgs, new: &RawArgs| {
+        // The function may use the socket: no lock is held.
+        let socket = inner.lock().unwrap().clone().unwrap();
+        socket.emit("called", socket.queued().packets > 0).unwrap();
+        let number = |args: &RawArgs| args.json().parse::<u32>().unwrap();
+        assert_ne!(number(new), 13, "bad luck");
+        number(waiting) + number(new)
+    });
+    io.of("/").event_policy("sum", sum);
+    let (mut slow, socket) = blocked(&io);
+    *holder.lock().unwrap() = Some(socket.clone());
+    for n in [1, 2, 13, 4] {
+        assert_eq!(io.emit("sum", n), Sent { reached: 1, ..NONE });
+    }
+    socket.emit("sum", 5).unwrap();
+    let called = "\"called\",true";
+    let events = take(&mut slow);
+    assert_eq!(events.iter().filter(|event| *event == called).count(), 4);
+    let sums: Vec<_> = events.iter().filter(|event| event.starts_with("\"sum\"")).collect();
+    assert_eq!(sums, ["\"sum\",3", "\"sum\",22"]);
+    let reports = reports.lock().unwrap();
+    assert_eq!(reports.len(), 1);
+    assert!(
+        reports[0].starts_with("sum: panicked: ") && reports[0].contains("bad luck"),
+        "{reports:?}"
+    );
+}
+
+/// If something else waits when the function returns, it is called again with that.
+#[test]
+fn a_merge_sees_what_really_waits() {
+    let io = server(1);
+    let (mut slow, socket) = blocked(&io);
+    let (inner, first) = (socket.clone(), Cell::new(true));
+    let first = Mutex::new(first);
+    let join = move |waiting: &RawArgs, new: &RawArgs| {
+        if first.lock().unwrap().replace(false) {
+            // Another message of the key comes meanwhile.
+            inner.policy(Policy::append("k")).emit("m", "b");
+        }
+        format!("{}{}", waiting.json().trim_matches('"'), new.json().trim_matches('"'))
+    };
+    socket.policy(Policy::append("k")).emit("m", "a");
+    socket.policy(Policy::merge("k", join)).emit("m", "c");
+    assert_eq!(take(&mut slow), ["\"first\"", "\"m\",\"abc\""]);
+}
+
+/// A key that is too long is an error, and nothing is sent.
+#[test]
+fn a_key_has_a_limit() {
+    let io = server(1);
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&told);
+    io.on_error(move |_: Option<&Socket>, _: &str, error: &HandlerError| {
+        assert!(matches!(error, HandlerError::Emit(EmitError::KeyTooLong)), "{error}");
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let mut client = Driven::connected(&io);
+    let policy = Policy::newest("x".repeat(257));
+    assert_eq!(io.policy(policy.clone()).emit("n", 1), NONE);
+    assert_eq!(io.sockets()[0].policy(policy).emit("n", 1), Sent { refused: 1, ..NONE });
+    assert_eq!((told.load(Ordering::Relaxed), client.written()), (2, String::new()));
+}
+
+/// In a namespace with recovery each message has a number, so messages are not put together. A full
+/// queue refuses them.
+#[test]
+fn what_has_a_number_is_not_merged() {
+    let config = Config::default().max_queued_packets(4);
+    let options = Options::default().shards(1).recovery(RecoveryConfig::default());
+    let io = Io::new(config, options, RUNTIME).unwrap();
+    let (mut slow, socket) = blocked(&io);
+    for n in 0..4 {
+        assert_eq!(io.policy(Policy::append("")).emit("m", "a").reached, 1, "{n}");
+    }
+    assert_eq!(
+        io.policy(Policy::append("")).emit("m", "a"),
+        Sent { refused: 1, ..NONE }
+    );
+    assert_eq!(
+        socket.policy(Policy::append("")).emit("m", "a"),
+        Sent { refused: 1, ..NONE }
+    );
+    let events = take(&mut slow);
+    let offsets = events.iter().map(|event| event.rsplit(',').next().unwrap());
+    assert!(offsets.is_sorted() && events.len() == 5, "{events:?}");
+}
+
+/// `ready` waits until at most half of the queue is in use, can be dropped, and ends with the
+/// socket.
+#[test]
+fn ready_waits_for_room() {
+    let io = narrow(1, 10);
+    let (mut slow, socket) = blocked(&io);
+    let counted = Counted::default();
+    let waker = counted.waker();
+    let mut cx = Context::from_waker(&waker);
+    assert!(matches!(
+        std::pin::pin!(socket.ready()).poll(&mut cx),
+        Poll::Ready(Ok(()))
+    ));
+    for n in 0..6 {
+        socket.emit("n", n).unwrap();
+    }
+    {
+        let mut dropped = std::pin::pin!(socket.ready());
+        assert!(dropped.as_mut().poll(&mut cx).is_pending());
+    }
+    let mut ready = std::pin::pin!(socket.ready());
+    assert!(ready.as_mut().poll(&mut cx).is_pending());
+    assert!(ready.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(counted.take(), 0);
+    assert_eq!(take(&mut slow).len(), 7);
+    assert_eq!(counted.take(), 1, "only the future that is still there is woken");
+    assert!(matches!(ready.as_mut().poll(&mut cx), Poll::Ready(Ok(()))));
+
+    let (_slow, socket) = blocked(&io);
+    (0..6).for_each(|n| socket.emit("n", n).unwrap());
+    let mut ready = std::pin::pin!(socket.ready());
+    assert!(ready.as_mut().poll(&mut cx).is_pending());
+    socket.close();
+    run_tasks();
+    assert_eq!(counted.take(), 1);
+    assert!(matches!(ready.poll(&mut cx), Poll::Ready(Err(EmitError::Disconnected))));
+}
+
+/// A handler that emits much in a row to a client that reads does not reach the limits of the
+/// queue.
+#[test]
+fn a_burst_to_a_client_that_reads_is_no_wait() {
+    let io = server(1);
+    io.of("/").on("burst", |socket: Socket| {
+        for n in 0..5_000 {
+            socket.emit("n", n)?;
+            assert_eq!(socket.broadcast().emit("n", n).refused, 0);
+        }
+        Ok::<_, EmitError>(())
+    });
+    let mut other = Driven::connected(&io);
+    let mut client = Driven::connected(&io);
+    assert_eq!(client.says("42[\"burst\"]").matches("42[\"n\"").count(), 5_000);
+    assert_eq!(other.written().matches("42[\"n\"").count(), 5_000);
+}

@@ -1,0 +1,104 @@
+//! How much waits for a client, and a future for the moment at which its queue has room.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use sio_proto::server::Queued;
+
+use crate::error::EmitError;
+use crate::turn::socket::SocketCell;
+use crate::user::socket::Socket;
+
+/// How much waits for the client.
+impl Socket {
+    /// Returns how many bytes and packets wait for the client, because it has not taken them yet.
+    /// All sockets of a client share its queue
+    /// ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes),
+    /// [`Config::max_queued_packets`](crate::Config::max_queued_packets)). A socket that is gone
+    /// has an empty queue.
+    #[must_use]
+    pub fn queued(&self) -> Queued {
+        let queued = self.0.cell.ask("queued", |state| state.shard.queued(self.0.key));
+        queued.unwrap_or_default()
+    }
+
+    /// Waits until the queue of the client has room: at most half of its bytes and half of its
+    /// packets are in use. With it, a handler sends as fast as the client reads:
+    ///
+    /// ```
+    /// # use sio_app::{Io, Socket};
+    /// # use sio_app::handler::HandlerResult;
+    /// # fn register(io: &Io) {
+    /// io.of("/").on("export", async |socket: Socket| -> HandlerResult {
+    ///     for row in 0..1_000_000 {
+    ///         socket.ready().await?;
+    ///         socket.emit("row", row)?;
+    ///     }
+    ///     Ok(())
+    /// });
+    /// # }
+    /// ```
+    ///
+    /// The future may be dropped at any time. It fails with [`EmitError::Disconnected`] when the
+    /// socket is gone.
+    pub fn ready(&self) -> Ready {
+        Ready {
+            socket: Arc::clone(&self.0),
+            number: None,
+        }
+    }
+}
+
+/// Waits until the queue of a client has room. [`Socket::ready`] returns it.
+#[must_use = "await this before you send more"]
+pub struct Ready {
+    socket: Arc<SocketCell>,
+    /// The number of its entry, after it has waited once.
+    number: Option<u64>,
+}
+
+impl Ready {
+    /// Whether there is room now. If there is none, the socket is told when there is.
+    fn ask(&self) -> Poll<Result<(), EmitError>> {
+        let socket = &self.socket;
+        if socket.is_gone() {
+            return Poll::Ready(Err(EmitError::Disconnected));
+        }
+        match socket.cell.ask("ready", |state| state.shard.await_room(socket.key)) {
+            Some(true) => Poll::Ready(Ok(())),
+            Some(false) => Poll::Pending,
+            None => Poll::Ready(Err(EmitError::Disconnected)),
+        }
+    }
+}
+
+impl Future for Ready {
+    type Output = Result<(), EmitError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(ready) = self.ask() {
+            return Poll::Ready(ready);
+        }
+        let number = self.socket.awaiting_room().wait(self.number, cx.waker());
+        self.number = Some(number);
+        // There may be room since before the waker was registered.
+        self.ask()
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.socket.awaiting_room().forget(number);
+        }
+    }
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready").finish_non_exhaustive()
+    }
+}
