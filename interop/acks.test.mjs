@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { eachClient } from './lib/clients.mjs';
+import { eachClient, mixedCrowd } from './lib/clients.mjs';
 import { connect } from './lib/peer.mjs';
 import { sleep } from './lib/wait.mjs';
 
@@ -58,4 +58,38 @@ eachClient((client, transports) => {
     await sleep(100);
     assert.equal(answered, false);
   });
+});
+
+/** Connects one client of every release, and lets all of them join a room. */
+async function roomful(t, room) {
+  return Promise.all(mixedCrowd().map(async ({ client, transports }) => {
+    const peer = await connect(t, client, { transports });
+    await peer.ask('join', room);
+    return peer;
+  }));
+}
+
+test('a room of every release answers one question', async (t) => {
+  const peers = await roomful(t, 'jury');
+  for (const x of ['plain', 'thré♥e😀', { nested: [null] }]) {
+    const [asked] = await peers[0].ask('ask-room', 'jury', 4000, x);
+    assert.deepEqual(asked, { answers: peers.map(() => x), missing: 0 });
+    for (const peer of peers) assert.deepEqual((await peer.take('question'))[0], x);
+  }
+});
+
+test('of those who do not answer in time, and of those who go, the rest is told', async (t) => {
+  const [asker, silent, leaver, ...others] = await roomful(t, 'half');
+  silent.socket.off('question');
+  leaver.socket.off('question');
+  leaver.socket.on('question', () => leaver.close());
+  const begun = Date.now();
+  const [asked] = await asker.ask('ask-room', 'half', 500, 'who is there?');
+  assert.ok(Date.now() - begun >= 490, 'the silent one is waited for');
+  const answers = [asker, ...others].map(() => 'who is there?');
+  assert.deepEqual(asked, { answers, missing: 2 });
+  // When the silent one has gone too, nobody is waited for.
+  await silent.close();
+  const [again] = await asker.ask('ask-room', 'half', 4000, 1);
+  assert.deepEqual(again, { answers: answers.map(() => 1), missing: 0 });
 });

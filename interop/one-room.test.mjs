@@ -75,3 +75,18 @@ test('bytes reach everybody in the form that each can read', { timeout: 120_000 
     }
   }
 });
+
+test('a question to everybody is answered by all clients that have acknowledgements', { timeout: 120_000 }, async (t) => {
+  const all = await everybody(t);
+  const able = all.filter((one) => !isOf06(one));
+  await Promise.all(able.map(async ({ peer, name }) => assert.deepEqual(await peer.ask('join', 'all'), ['ok'], name)));
+  const { peer: asker } = able.find(({ release }) => release.io);
+  const [asked] = await asker.ask('ask-room', 'all', 4000, WORDS[0]);
+  assert.deepEqual(asked, { answers: able.map(() => WORDS[0]), missing: 0 });
+  // Clients of 0.6 get the event, and are known at once not to answer.
+  const begun = Date.now();
+  const [unable] = await asker.ask('ask-room', '\0generation 0.6', 4000, 'you?');
+  assert.deepEqual(unable, { answers: [], missing: all.length - able.length });
+  assert.ok(Date.now() - begun < 3000, 'nobody is waited for');
+  for (const { peer, name } of all.filter(isOf06)) assert.deepEqual((await peer.take('message'))[0].event, 'question', name);
+});

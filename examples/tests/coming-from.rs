@@ -174,6 +174,13 @@ async fn sending(io: &Server, socket: &Socket) -> Outcome {
         .timeout(Duration::from_secs(5))
         .emit_with_ack::<u32>("x", ())
         .await?;
+    // To many clients, and wait for all answers.
+    let acks = io
+        .to("a")
+        .timeout(Duration::from_secs(5))
+        .emit_with_ack::<u32>("x", ())
+        .await?;
+    let (answers, missing) = (acks.answers, acks.missing);
     // Only if the client can take it now.
     socket.volatile().emit("x", 1);
     // Binary.

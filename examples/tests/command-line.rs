@@ -18,6 +18,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("tls-echo", env!("CARGO_BIN_EXE_tls-echo")),
     ("foreign-http", env!("CARGO_BIN_EXE_foreign-http")),
     ("conformance-server", env!("CARGO_BIN_EXE_conformance-server")),
+    ("sioc-probe", env!("CARGO_BIN_EXE_sioc-probe")),
     ("ws-echo", env!("CARGO_BIN_EXE_ws-echo")),
     #[cfg(feature = "smol")]
     ("smol-echo", env!("CARGO_BIN_EXE_smol-echo")),

@@ -1,7 +1,7 @@
 //! Errors: for the caller of `emit`, and in the user's handlers.
 
 use sio_proto::SocketIdError;
-use sio_proto::server::SendError;
+use sio_proto::server::{self, SendError};
 use sio_proto::socket::is_reserved_event;
 
 use crate::args::ArgsError;
@@ -75,6 +75,44 @@ impl From<SendError> for EmitError {
             SendError::Dropped => Self::Dropped,
             SendError::Unsupported => Self::Unsupported,
             SendError::Reserved => Self::ReservedRoom,
+        }
+    }
+}
+
+/// Why no acknowledgement came.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AckError {
+    /// The event was not sent.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+    /// The acknowledgement did not come in time.
+    #[error("operation has timed out")]
+    TimedOut,
+    /// The socket went away before the acknowledgement came.
+    #[error("socket has been disconnected")]
+    Disconnected,
+    /// The acknowledgement came, and is not of the type that the caller asked for.
+    #[error("the acknowledgement does not fit: {0}")]
+    Args(#[from] ArgsError),
+    /// The event was a broadcast and has been sent to this client, but the client's generation has
+    /// no acknowledgements (0.6 and its family). A question to such a client alone is not sent: it
+    /// fails with [`EmitError::Unsupported`].
+    #[error("the client has got the event, and its generation has no acknowledgements")]
+    Unable,
+    /// The acknowledgement of a broadcast came and was dropped, because the answers that nobody has
+    /// taken yet are too many bytes
+    /// ([`Options::max_broadcast_ack_bytes`](crate::Options::max_broadcast_ack_bytes),
+    /// [`Options::max_total_broadcast_ack_bytes`](crate::Options::max_total_broadcast_ack_bytes)).
+    #[error("the acknowledgements of the broadcast are too many bytes")]
+    TooLarge,
+}
+
+impl From<server::AckError> for AckError {
+    fn from(error: server::AckError) -> Self {
+        match error {
+            server::AckError::TimedOut => Self::TimedOut,
+            server::AckError::Disconnected => Self::Disconnected,
         }
     }
 }

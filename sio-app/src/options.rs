@@ -92,6 +92,22 @@ pub struct Options {
     /// not come, and the arguments of events whose handlers wait. Default 16 MiB. One single event
     /// may wait whatever its size.
     pub max_waiting_bytes: usize,
+    /// How many acknowledgements of broadcasts
+    /// ([`TimedEmitter::emit_with_ack`](crate::TimedEmitter::emit_with_ack)) may be awaited at the
+    /// same time: the recipients of all such broadcasts, until the application has taken the
+    /// answers. Default 1 000 000. It is checked before a broadcast, so the last one may exceed it
+    /// by its own recipients. Each takes some hundred bytes, until its answer or its time limit. If
+    /// the limit is too low, such broadcasts fail as full.
+    pub max_broadcast_acks: usize,
+    /// How many bytes of answers to one broadcast may wait until the application takes them.
+    /// Default 16 MiB. An answer above the limit is dropped, and its socket is missing with
+    /// [`AckError::TooLarge`](crate::AckError::TooLarge). If it is too low, large answers of many
+    /// clients are lost; take the answers as they come
+    /// ([`BroadcastAcks::next`](crate::BroadcastAcks::next)).
+    pub max_broadcast_ack_bytes: usize,
+    /// How many bytes of answers to all broadcasts together may wait until the application takes
+    /// them. Default 64 MiB. The effect is that of [`Options::max_broadcast_ack_bytes`].
+    pub max_total_broadcast_ack_bytes: usize,
     /// How many own handlers a socket may have ([`Socket::on`](crate::Socket::on),
     /// [`Socket::once`](crate::Socket::once)). Default 64. Each handler takes memory for a name of
     /// at most 256 bytes, and for the values that it captures. Further handlers are refused: if a
@@ -222,6 +238,9 @@ impl Default for Options {
             max_waiting_requests: 4_096,
             max_waiting_requests_per_address: 256,
             max_handlers_per_socket: 64,
+            max_broadcast_acks: 1_000_000,
+            max_broadcast_ack_bytes: 16 << 20,
+            max_total_broadcast_ack_bytes: 64 << 20,
             shutdown_jitter: Duration::ZERO,
             shutdown_drain: Duration::from_secs(3),
             shutdown_timeout: Duration::from_secs(10),
@@ -307,6 +326,9 @@ setters! {
     max_waiting_requests: usize,
     max_waiting_requests_per_address: usize,
     max_handlers_per_socket: usize,
+    max_broadcast_acks: usize,
+    max_broadcast_ack_bytes: usize,
+    max_total_broadcast_ack_bytes: usize,
     shutdown_jitter: Duration,
     shutdown_drain: Duration,
     shutdown_timeout: Duration,

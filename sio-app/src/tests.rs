@@ -20,6 +20,7 @@ use crate::{Ack, Config, Io, Method, Options, Peer, RawArgs, Reason, Socket};
 
 mod answers;
 mod asking;
+mod clients;
 mod credentials;
 mod crossing;
 mod ends;
@@ -37,6 +38,8 @@ mod polls;
 mod recovery;
 mod rooms;
 mod several;
+mod surveys;
+mod volatile;
 
 thread_local! {
     static NOW: Cell<u64> = const { Cell::new(0) };

@@ -1,4 +1,5 @@
-//! `hardening`: every promise of `docs/hardening.md` names a test that exists.
+//! `hardening`: every promise of `docs/hardening.md` and `docs/guarantees.md` names a test that
+//! exists.
 //!
 //! ```text
 //! ### A2 Pings that are not read cost nothing          a row: its number, and what is promised
@@ -6,6 +7,7 @@
 //! Held by:
 //!
 //! - `sio-proto/tests/heartbeat.rs::blind`              a test: file, `::`, function
+//! - `interop/acks.test.mjs::no answer`                 or the name of a test with genuine clients
 //! - `xtask hostile unread-pings`                       or a case of `cargo xtask hostile`
 //! ```
 //!
@@ -18,7 +20,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-const LIST: &str = "docs/hardening.md";
+/// The pages, and the letters of their rows.
+const LISTS: [(&str, &[char]); 2] = [
+    ("docs/hardening.md", &['A', 'B', 'C', 'D']),
+    ("docs/guarantees.md", &['G']),
+];
 
 /// A promise, and the names of the tests that hold it.
 #[derive(Debug, PartialEq)]
@@ -30,24 +36,30 @@ struct Row {
 }
 
 pub(crate) fn run(tree: &Workspace) -> Outcome {
-    let text = fs::read_to_string(tree.root.join(LIST)).when(LIST)?;
-    let rows = rows(&text);
     let mut sources = Sources::new(&tree.root);
-    let mut complaints = Vec::new();
-    let mut seen = BTreeMap::new();
-    for row in &rows {
-        let place = format!("{LIST}:{}: {}", row.line, row.number);
-        if let Some(before) = seen.insert(&row.number, row.line) {
-            complaints.push(format!("{place} stands in line {before}, too"));
+    let (mut complaints, mut count) = (Vec::new(), 0);
+    for (list, letters) in LISTS {
+        let text = fs::read_to_string(tree.root.join(list)).when(list)?;
+        let rows = rows(&text, letters);
+        let mut seen = BTreeMap::new();
+        for row in &rows {
+            let place = format!("{list}:{}: {}", row.line, row.number);
+            if let Some(before) = seen.insert(&row.number, row.line) {
+                complaints.push(format!("{place} stands in line {before}, too"));
+            }
+            let found = complaints_about(row, &mut sources);
+            complaints.extend(found.into_iter().map(|words| format!("{place} {words}")));
         }
-        let found = complaints_about(row, &mut sources);
-        complaints.extend(found.into_iter().map(|words| format!("{place} {words}")));
-    }
-    if rows.is_empty() {
-        complaints.push(format!("{LIST}: no row begins with `### A1`, or a number like it"));
+        if rows.is_empty() {
+            complaints.push(format!(
+                "{list}: no row begins with `### {}1`, or a number like it",
+                letters[0]
+            ));
+        }
+        count += rows.len();
     }
     if complaints.is_empty() {
-        println!("{} rows are held by tests that exist", rows.len());
+        println!("{count} rows are held by tests that exist");
         return Ok(());
     }
     Err(Failure::new(format!(
@@ -57,12 +69,12 @@ pub(crate) fn run(tree: &Workspace) -> Outcome {
     )))
 }
 
-fn rows(text: &str) -> Vec<Row> {
+fn rows(text: &str, letters: &[char]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     let mut is_in_row = false;
     for (index, line) in text.lines().enumerate() {
         if line.starts_with('#') {
-            let number = line.strip_prefix("### ").and_then(number);
+            let number = line.strip_prefix("### ").and_then(|heading| number(heading, letters));
             is_in_row = number.is_some();
             rows.extend(number.map(|number| Row {
                 line: index + 1,
@@ -84,9 +96,9 @@ fn rows(text: &str) -> Vec<Row> {
 }
 
 /// Returns the number at the beginning of a heading: the letter of a part, and digits.
-fn number(heading: &str) -> Option<&str> {
+fn number<'a>(heading: &'a str, letters: &[char]) -> Option<&'a str> {
     let word = heading.split_whitespace().next()?;
-    let digits = word.strip_prefix(['A', 'B', 'C', 'D'])?;
+    let digits = word.strip_prefix(letters)?;
     (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(word)
 }
 
@@ -113,6 +125,14 @@ fn complaint_about(holder: &str, sources: &mut Sources<'_>) -> Option<String> {
     let Some((file, function)) = holder.split_once("::") else {
         return Some("which is neither `file::function` nor `xtask hostile CASE`".to_owned());
     };
+    // A test with genuine clients has words for its name.
+    if file.ends_with(".test.mjs") {
+        return match sources.read(file) {
+            None => Some(format!("and there is no file {file}")),
+            Some(source) if names(source, function) => None,
+            Some(_) => Some(format!("and {file} has no test of this name")),
+        };
+    }
     // The test may be in a module of its file. The last name is the function.
     let function = function.rsplit("::").next().unwrap_or(function);
     match sources.read(file) {
@@ -120,6 +140,13 @@ fn complaint_about(holder: &str, sources: &mut Sources<'_>) -> Option<String> {
         Some(source) if declares(source, function) => None,
         Some(_) => Some(format!("and {file} has no `fn {function}`")),
     }
+}
+
+/// Whether a test has this name, in quotes or in a template.
+fn names(source: &str, test: &str) -> bool {
+    ['\'', '`']
+        .iter()
+        .any(|quote| source.contains(&format!("test({quote}{test}{quote},")))
 }
 
 fn declares(source: &str, function: &str) -> bool {
@@ -161,7 +188,7 @@ mod tests {
     fn rows_are_numbered_headings_and_lists_may_wrap() {
         let text = "# Title\n\n### Not a row\n\nHeld by: `x`\n\n### A1 First `word`\n\nText.\n\nHeld by:\n\n- `a.rs::one`\n\
                     - `a.rs::two`\n\n### A2 Second\n\nHeld by:\n\n## B. Other\n\n`none`\n\n### B17 Third\n";
-        let found: Vec<_> = rows(text)
+        let found: Vec<_> = rows(text, &['A', 'B', 'C', 'D'])
             .into_iter()
             .map(|row| (row.number, row.line, row.holders))
             .collect();
@@ -199,5 +226,13 @@ mod tests {
         assert!(complaint("a test").unwrap().contains("neither"));
         assert!(complaint("xtask hostile kindness").unwrap().contains("no such case"));
         assert_eq!(complaint("xtask hostile unread-pings"), None);
+        let mut sources = Sources::new(root.parent().unwrap());
+        let mut complaint = |holder: &str| complaint_about(holder, &mut sources);
+        assert_eq!(complaint("interop/acks.test.mjs::no answer where none was asked"), None);
+        assert!(
+            complaint("interop/acks.test.mjs::no answer")
+                .unwrap()
+                .contains("no test of this name")
+        );
     }
 }

@@ -40,6 +40,8 @@ const CHAT_SUITES: &[&str] = &["chat"];
 const TLS_SUITES: &[&str] = &["tls"];
 /// Suites of the example that streams text, which runs on tokio.
 const STREAM_SUITES: &[&str] = &["history"];
+/// Suites of our client against genuine servers, which are the same on all runtimes.
+const PROBE_SUITES: &[&str] = &["client"];
 /// The clients that the suites with old clients in a browser need.
 const OLD_CLIENTS: &[&str] = &["0.6.18", "0.7.11", "0.8.7", "0.9.17"];
 /// The most time for all suites together, and for each suite.
@@ -151,6 +153,9 @@ fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime:
         node.env("SIO_TLS_PORT", port.to_string())
             .env("SIO_TLS_CA", certificate);
         secure = Some(started);
+    }
+    if suites.iter().any(|suite| PROBE_SUITES.contains(&suite.as_str())) {
+        node.env("SIO_PROBE", runtimes::build(tree, "sioc-probe", &[])?);
     }
     let mut stream = None;
     if suites.iter().any(|suite| STREAM_SUITES.contains(&suite.as_str())) {

@@ -19,6 +19,8 @@ use super::handle::Client;
 use super::network::Network;
 use super::shared::{Alive, Parts};
 use super::socket::ConnectError;
+#[cfg(feature = "tls")]
+use super::tls::ClientTls;
 use crate::error::{HandlerError, RegisterError};
 use crate::turn::states::States;
 
@@ -120,8 +122,12 @@ pub enum BuildError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The URL is `https` or `wss`, and the client was given no TLS.
-    #[error("a client for https and wss needs TLS: this version of the client has none")]
+    #[error("a client for https and wss needs `ClientBuilder::tls` (feature `tls`), or the feature `platform-roots`")]
     NoTls,
+    /// The certificate authorities of the platform cannot be used.
+    #[cfg(feature = "platform-roots")]
+    #[error(transparent)]
+    Tls(#[from] super::tls::ClientTlsError),
     /// There is no runtime here that could run the client's task.
     #[error("a client is made inside of a runtime")]
     NoRuntime,
@@ -139,6 +145,8 @@ pub struct ClientBuilder {
     on_error: Option<ErrorFn>,
     max_waiting_handlers: usize,
     max_inbox_bytes: usize,
+    #[cfg(feature = "tls")]
+    tls: Option<ClientTls>,
 }
 
 impl ClientBuilder {
@@ -154,7 +162,31 @@ impl ClientBuilder {
             on_error: None,
             max_waiting_handlers: MAX_WAITING_HANDLERS,
             max_inbox_bytes: MAX_INBOX_BYTES,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
+    }
+
+    /// Says which servers the client trusts, for URLs that are `https` or `wss`. By default it
+    /// trusts the certificate authorities of the platform, with the feature `platform-roots`.
+    /// Without this feature there is no default.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Returns the TLS for this endpoint.
+    #[cfg(feature = "tls")]
+    fn tls_for(&mut self, endpoint: &Endpoint) -> Result<Option<ClientTls>, BuildError> {
+        if !endpoint.is_tls() {
+            return Ok(None);
+        }
+        #[cfg(feature = "platform-roots")]
+        if self.tls.is_none() {
+            return Ok(Some(ClientTls::platform()?));
+        }
+        self.tls.take().map(Some).ok_or(BuildError::NoTls)
     }
 
     /// Sets the path under which the server is mounted. Default `/socket.io/`. It is not a
@@ -263,13 +295,17 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// [`BuildError`].
-    pub fn build(self) -> Result<Client, BuildError> {
-        let endpoint = self.endpoint?;
-        if let Some(mistake) = self.mistake {
-            return Err(mistake.into());
-        }
+    #[cfg_attr(not(feature = "tls"), expect(unused_mut, reason = "TLS is taken out of it"))]
+    pub fn build(mut self) -> Result<Client, BuildError> {
+        let endpoint = self.endpoint.clone()?;
+        #[cfg(feature = "tls")]
+        let tls = self.tls_for(&endpoint)?;
+        #[cfg(not(feature = "tls"))]
         if endpoint.is_tls() {
             return Err(BuildError::NoTls);
+        }
+        if let Some(mistake) = self.mistake {
+            return Err(mistake.into());
         }
         if !(self.network.can_spawn)() {
             return Err(BuildError::NoRuntime);
@@ -285,6 +321,8 @@ impl ClientBuilder {
             on_error: self.on_error,
             max_waiting_handlers: self.max_waiting_handlers,
             max_inbox_bytes: self.max_inbox_bytes,
+            #[cfg(feature = "tls")]
+            tls,
         });
         (self.network.runtime.spawn)(Box::pin(Driver::new(Arc::clone(&alive.0))));
         Ok(Client::new(alive))

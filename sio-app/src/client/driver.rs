@@ -18,7 +18,7 @@ use super::builder::{Attempt, Providing};
 use super::events::ConnectionState;
 use super::handlers::{News, tell};
 use super::link::{Link, Told};
-use super::network::Sleeping;
+use super::network::{Dialing, Sleeping};
 use super::receipt::Outcome;
 use super::shared::Shared;
 use crate::args::detached;
@@ -74,8 +74,7 @@ impl Driver {
         while let Some(output) = self.outputs.pop_front() {
             match output {
                 Output::Connect { link, host, port, .. } => {
-                    let host = host.trim_matches(['[', ']']).to_owned();
-                    let dialing = (self.shared.network.connect)(host, port);
+                    let dialing = self.dial(host.trim_matches(['[', ']']), port);
                     self.links.push(Link::new(link, dialing));
                 }
                 Output::Bytes(id, bytes) => {
@@ -96,6 +95,17 @@ impl Driver {
             }
         }
         acts
+    }
+
+    /// Connects to the server, with TLS if the client has one: it has one if its URL needs one.
+    fn dial(&self, host: &str, port: u16) -> Dialing {
+        let dialing = (self.shared.network.connect)(host.to_owned(), port);
+        #[cfg(feature = "tls")]
+        if let Some(tls) = self.shared.tls.clone() {
+            let host = host.to_owned();
+            return Box::pin(async move { tls.wrap(&host, dialing.await?) });
+        }
+        dialing
     }
 
     fn ask(&mut self, question: Question) {

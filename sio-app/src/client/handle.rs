@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sio_proto::client::CommandError;
+use sio_proto::client::{CommandError, Transport};
 
 use super::events::ConnectionStates;
 use super::shared::Alive;
@@ -51,6 +51,12 @@ impl Client {
     /// again after the usual delay, or at [`Client::wake`].
     pub fn network_lost(&self) {
         self.0.0.command(|core, now| core.machine.network_lost(now));
+    }
+
+    /// Returns the transport of the open connection, if there is one.
+    #[must_use]
+    pub fn transport(&self) -> Option<Transport> {
+        self.0.0.core.lock_for("transport").machine.transport()
     }
 
     /// Returns the states of the connection from now on, as a stream.

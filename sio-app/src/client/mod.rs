@@ -46,7 +46,10 @@
 //! meanwhile wait, within limits, and leave in their order. A refusal ends the attempts (see
 //! [`OnRefused`]).
 //!
-//! There is no TLS, no proxy, and no server of 0.x yet: the client speaks `http` and `ws`.
+//! With the feature `tls` it speaks `https` and `wss` with rustls: `ClientBuilder::tls`. With the
+//! feature `platform-roots` it trusts the certificate authorities of the platform by default.
+//!
+//! There are no proxies and no servers of 0.x yet.
 //!
 //! # Handlers
 //!
@@ -66,6 +69,8 @@ mod receipt;
 mod shared;
 mod slot;
 mod socket;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use ack::Ack;
 pub use builder::{Attempt, BuildError, ClientBuilder, Credentials};
@@ -78,3 +83,5 @@ pub use sio_proto::client::{
     NotSent, Offline, OnRefused, Recovery, StopReason, Transport, UrlError,
 };
 pub use socket::{ConnectError, Pending, Socket, SocketEmitter};
+#[cfg(feature = "tls")]
+pub use tls::{ClientTls, ClientTlsError};

@@ -47,6 +47,8 @@ pub(super) struct Shared {
     pub(super) max_inbox_bytes: usize,
     /// Handlers that have not finished.
     pub(super) waiting_handlers: AtomicUsize,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<super::tls::ClientTls>,
     pub(super) places: Mutex<Vec<Arc<Place>>>,
     pub(super) watchers: Mutex<Vec<Weak<Changes>>>,
     /// The first thing that could not be registered.
@@ -83,6 +85,8 @@ pub(super) struct Parts {
     pub(super) on_error: Option<ErrorFn>,
     pub(super) max_waiting_handlers: usize,
     pub(super) max_inbox_bytes: usize,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<super::tls::ClientTls>,
 }
 
 impl Alive {
@@ -100,6 +104,8 @@ impl Alive {
             max_waiting_handlers: parts.max_waiting_handlers,
             max_inbox_bytes: parts.max_inbox_bytes,
             waiting_handlers: AtomicUsize::new(0),
+            #[cfg(feature = "tls")]
+            tls: parts.tls,
             places: Mutex::default(),
             watchers: Mutex::default(),
             mistake: Mutex::default(),

@@ -110,6 +110,26 @@ fn misfits_are_answered_and_told_to_the_namespace() {
     );
 }
 
+/// A client that asks for the acknowledgement of an event that nobody handles gets an answer only
+/// if the application wants it.
+#[test]
+fn unknown_events_are_answered_if_the_application_wants_it() {
+    let io = server(1);
+    io.on_error(|_, _, error| panic!("this is no error of the application: {error}"));
+    io.of("/").on_any(|_, _, _| ());
+    io.of("/strict").refuse_unknown().on("known", |_: Socket| ());
+    let mut client = Driven::connected(&io);
+    assert_eq!(client.says(r#"421["nobody"]"#), "");
+    let _ = client.says("40/strict,");
+    let refused = client.says(r#"42/strict,1["nobody"]"#);
+    assert!(
+        refused.ends_with(r#"43/strict,1[{"error":"unknown event"}]"#),
+        "{refused}"
+    );
+    assert_eq!(client.says(r#"42/strict,["nobody"]"#), "");
+    assert_eq!(client.says(r#"42/strict,2["known"]"#), "");
+}
+
 /// API: `socket.use`: per-packet middleware that may refuse or change.
 #[test]
 fn a_filter_refuses_or_changes_an_event() {

@@ -3,12 +3,14 @@
 //! A test whose name begins with `r` and a number is that of the requirement with this number.
 
 use std::cell::Cell;
+use std::future::Future;
 use std::sync::mpsc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::adapter::Runtime;
 use crate::tests::{Driven, RUNTIME, UPGRADE, drop_tasks, pass, run_tasks, text};
-use crate::{Binary, Comeback, Config, EmitError, Io, NotRecovered, Options, RecoveryConfig, Socket};
+use crate::{AckError, Binary, Comeback, Config, EmitError, Io, NotRecovered, Options, RecoveryConfig, Socket};
 
 thread_local!(static DRAWN: Cell<u32> = const { Cell::new(0) });
 
@@ -406,6 +408,52 @@ fn what_is_sent_to_a_socket_that_is_away_waits_for_it() {
     assert_eq!(sent(&back.packets()), expected);
     let _ = back.driven.read(&text("41"));
     assert!(matches!(gone.emit("news", 7), Err(EmitError::Disconnected)));
+}
+
+/// Guarantees G12 (F14): a question is not kept. Who waits for the answer learns of the cut at
+/// once, and an answer that comes after it is ignored.
+#[test]
+fn a_question_does_not_outlive_its_connection() {
+    const LIMIT: Duration = Duration::from_secs(60);
+    let io = recovering(2, settings());
+    let mut client = Client::new(&io);
+    let socket = io.socket(&client.sid).unwrap();
+    let mut one = Box::pin(socket.timeout(LIMIT).emit_with_ack::<u8>("q", ()));
+    let mut all = Box::pin(io.timeout(LIMIT).emit_with_ack::<u8>("q", ()));
+    let ids: Vec<String> = client
+        .packets()
+        .iter()
+        .map(|packet| packet[2..].replace(r#"["q"]"#, ""))
+        .collect();
+    let (sid, pid) = (client.sid.clone(), client.cut());
+    let cx = &mut Context::from_waker(Waker::noop());
+    assert!(matches!(
+        one.as_mut().poll(cx),
+        Poll::Ready(Err(AckError::Disconnected))
+    ));
+    let Poll::Ready(Ok(answers)) = all.as_mut().poll(cx) else {
+        panic!("the only recipient is gone")
+    };
+    assert!(matches!(&answers.missing[..], [(id, AckError::Disconnected)] if *id.as_str() == *sid));
+    // The client is away: it cannot be asked.
+    let mut away = Box::pin(socket.emit_with_ack::<u8>("q", ()));
+    let away = away.as_mut().poll(cx);
+    assert!(
+        matches!(away, Poll::Ready(Err(AckError::Emit(EmitError::Disconnected)))),
+        "{away:?}"
+    );
+    let nobody = Box::pin(io.timeout(LIMIT).emit_with_ack::<u8>("q", ()))
+        .as_mut()
+        .poll(cx);
+    assert!(matches!(nobody, Poll::Ready(Ok(none)) if none.is_complete()));
+    // It comes back, has missed nothing, and answers too late.
+    let mut back = Client::back(&io, &pid, None);
+    assert_eq!((&back.sid, back.first.len()), (&sid, 0));
+    let mut again = Box::pin(io.socket(&sid).unwrap().emit_with_ack::<u8>("q", ()));
+    for id in ids {
+        let _ = back.driven.read(&text(&format!("43{id}[1]")));
+    }
+    assert!(again.as_mut().poll(cx).is_pending());
 }
 
 #[test]

@@ -21,6 +21,7 @@
 pub(crate) mod ack_slot;
 pub(crate) mod admit;
 pub(crate) mod application;
+pub(crate) mod asking;
 pub(crate) mod batch;
 pub(crate) mod call;
 pub(crate) mod comeback;
@@ -53,6 +54,7 @@ pub(crate) mod sleeps;
 pub(crate) mod socket;
 pub(crate) mod socket_id;
 pub(crate) mod states;
+pub(crate) mod survey;
 pub(crate) mod table;
 pub(crate) mod values;
 pub(crate) mod work;

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytestring::ByteString;
 
@@ -14,12 +15,14 @@ use sio_proto::server::{AckRequest, Command, Form, Forms, Message, Reason, Targe
 
 use crate::error::EmitError;
 use crate::turn;
+use crate::turn::asking::{Asking, ask};
 use crate::turn::history::broadcast_kept;
 use crate::turn::numbered::{broadcast_numbered, change_recorded, join_recorded, leave_recorded, send_numbered};
 use crate::turn::recovery::Last;
 use crate::turn::shard::{ShardCell, State};
 use crate::turn::shards::Shards;
 use crate::turn::socket::SocketCell;
+use crate::turn::survey::OpenSurvey;
 
 /// An order to sockets.
 pub(crate) enum Order<'a> {
@@ -40,6 +43,16 @@ pub(crate) enum Order<'a> {
         to: Audience<'a>,
         bytes: usize,
         write: &'a mut WriteFn<'a>,
+    },
+    /// Sends a message to many sockets, and asks each for an acknowledgement. The answers go to
+    /// the survey. `write` is called once, under no lock, and encodes the message in the given
+    /// forms.
+    Ask {
+        to: Audience<'a>,
+        bytes: usize,
+        timeout: Duration,
+        survey: &'a OpenSurvey,
+        write: &'a mut dyn FnMut(Forms) -> Asking,
     },
     /// The sockets join rooms.
     Join { to: To<'a>, rooms: &'a [&'a str] },
@@ -112,6 +125,16 @@ pub(crate) fn carry_out(order: Order<'_>) -> Result<(), EmitError> {
             ack,
         } => send(to, message, bytes, ack),
         Order::Broadcast { to, bytes, write } => broadcast(to, bytes, write),
+        Order::Ask {
+            to,
+            bytes,
+            timeout,
+            survey,
+            write,
+        } => {
+            ask(to, bytes, timeout, survey, write);
+            Ok(())
+        }
         Order::Join { to, rooms } => join(to, rooms),
         Order::Leave { to, rooms } => {
             leave(to, rooms);

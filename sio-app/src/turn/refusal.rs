@@ -45,6 +45,11 @@ impl Refusal {
         Self::new(Self::INTERNAL)
     }
 
+    /// Makes the refusal of an event that no handler handles.
+    pub(crate) fn unknown_event() -> Self {
+        Self::new("unknown event")
+    }
+
     /// Returns the message.
     #[must_use]
     pub fn message(&self) -> &str {

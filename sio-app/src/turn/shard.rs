@@ -193,6 +193,17 @@ impl ShardCell {
         });
     }
 
+    /// Forgets the acknowledgements with this id that these sockets owe.
+    pub(crate) fn forget_acks(self: &Arc<Self>, id: u64, sockets: &[SocketKey]) {
+        turn::act(self.runtime, |turn| {
+            self.input("forget acks", turn, |state, now, out| {
+                for socket in sockets {
+                    state.shard.forget_ack(now, *socket, id, out);
+                }
+            });
+        });
+    }
+
     /// Ends a raw session.
     pub(crate) fn close_engine(self: &Arc<Self>, session: SessionKey) {
         turn::act(self.runtime, |turn| {
@@ -596,6 +607,11 @@ impl ShardCell {
             (state.timer.replace(waker), state.armed)
         };
         armed
+    }
+
+    /// Returns the time of the runtime.
+    pub(crate) fn now(&self) -> Time {
+        (self.runtime.now)()
     }
 
     /// Adds an entry for a sleep until this time, or keeps the old entry. Returns `None` if the

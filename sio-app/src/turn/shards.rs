@@ -19,6 +19,7 @@ use crate::turn::recovery::Recovery;
 use crate::turn::room_news::{RoomNews, RoomNotes};
 use crate::turn::shard::ShardCell;
 use crate::turn::socket::SocketCell;
+use crate::turn::survey::Surveys;
 
 pub(crate) struct Shards {
     pub(crate) runtime: Runtime,
@@ -29,6 +30,8 @@ pub(crate) struct Shards {
     /// Whether the application wants events of rooms.
     pub(crate) news: Arc<RoomNews>,
     pub(crate) recovery: Arc<Recovery>,
+    /// The broadcasts that wait for acknowledgements.
+    pub(crate) surveys: Arc<Surveys>,
     pub(crate) histories: Histories,
     next: AtomicUsize,
 }
@@ -127,6 +130,7 @@ impl NewShards {
             directory,
             news,
             recovery,
+            surveys: Arc::new(Surveys::new(options)),
             histories: Histories::new(options, runtime),
             next: AtomicUsize::new(0),
         }

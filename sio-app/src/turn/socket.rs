@@ -110,7 +110,8 @@ impl Said {
 struct Extras {
     /// The id that the application has made for the socket.
     own_id: OnceLock<SocketId>,
-    acks: Mutex<Acks>,
+    /// The acknowledgements that the client owes to this socket alone, by their ids.
+    acks: Mutex<BTreeMap<u64, Arc<AckSlot>>>,
     data: Values,
     /// What was done for the socket before it was let in.
     entry: Mutex<Entry>,
@@ -139,12 +140,6 @@ impl Default for Extras {
             own: Mutex::new(Some(Own::default())),
         }
     }
-}
-
-#[derive(Default)]
-struct Acks {
-    next: u64,
-    open: BTreeMap<u64, Arc<AckSlot>>,
 }
 
 const ASKING: u8 = 0;
@@ -481,23 +476,35 @@ impl SocketCell {
     /// Prepares a question. Returns the id of the acknowledgement, and the place for the answer.
     pub(crate) fn open_ack(&self) -> (u64, Arc<AckSlot>) {
         let slot = Arc::new(AckSlot::default());
-        let mut acks = self.extras().acks.lock();
-        let id = acks.next;
-        acks.next += 1;
-        acks.open.insert(id, Arc::clone(&slot));
+        // After the end of the server, nothing is sent.
+        let application = self.application();
+        let id = application.map_or(0, |application| application.shards().surveys.next_id());
+        self.extras().acks.lock().insert(id, Arc::clone(&slot));
         (id, slot)
     }
 
     pub(crate) fn acknowledged(&self, id: u64, result: Result<Args, server::AckError>) {
-        let slot = self.extras.get().and_then(|extras| extras.acks.lock().open.remove(&id));
-        if let Some(slot) = slot {
-            slot.fill(result);
+        let slot = self.extras.get().and_then(|extras| extras.acks.lock().remove(&id));
+        match slot {
+            Some(slot) => slot.fill(result),
+            None => {
+                if let Some(application) = self.application() {
+                    application.shards().surveys.acknowledged(self, id, result);
+                }
+            }
         }
     }
 
+    /// Takes back a question that was not sent. Returns whether it was open.
+    pub(crate) fn take_back_ack(&self, id: u64) -> bool {
+        let slot = self.extras.get().and_then(|extras| extras.acks.lock().remove(&id));
+        slot.is_some()
+    }
+
+    /// Forgets a question, because nobody waits for the answer any more.
     pub(crate) fn forget_ack(&self, id: u64) {
-        if let Some(extras) = self.extras.get() {
-            extras.acks.lock().open.remove(&id);
+        if self.take_back_ack(id) {
+            self.cell.forget_acks(id, &[self.key]);
         }
     }
 
@@ -547,7 +554,7 @@ impl SocketCell {
     /// Ends the open acknowledgements, because none will come any more.
     pub(crate) fn drop_acks(&self) {
         let Some(extras) = self.extras.get() else { return };
-        let open = std::mem::take(&mut extras.acks.lock().open);
+        let open = std::mem::take(&mut *extras.acks.lock());
         for slot in open.into_values() {
             slot.fill(Err(server::AckError::Disconnected));
         }

@@ -36,6 +36,8 @@ pub(crate) struct Table {
     pub(crate) error: Option<ErrorFn>,
     pub(crate) answer: Option<AnswerFn>,
     pub(crate) one_at_a_time: bool,
+    /// Whether a question that no handler handles is answered with an error.
+    pub(crate) refuses_unknown: bool,
     /// Whether the namespace has recovery, if the application has said so.
     pub(crate) recovers: Option<bool>,
     pub(crate) states: Arc<States>,

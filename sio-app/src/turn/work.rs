@@ -257,7 +257,13 @@ fn event(socket: &Arc<SocketCell>, table: &Table, mut name: ByteString, mut args
     let (handler, more) = match (table.events.get(&*name), &own[..]) {
         (Some(handlers), []) => (&handlers.first, &handlers.more[..]),
         (None, [first, more @ ..]) => (first, more),
-        (None, []) => return Then::Next,
+        (None, []) => {
+            if let Some(id) = ack.filter(|_| table.refuses_unknown) {
+                let owed = Owed::new(socket, Question::new(id));
+                fail(socket, &name, *Failure::refused(Refusal::unknown_event(), Some(owed)));
+            }
+            return Then::Next;
+        }
         (Some(handlers), own) => {
             let all = [&handlers.first].into_iter().chain(&handlers.more).chain(own);
             return handlers_of_event(socket, &name, all, args, ack, table.one_at_a_time);

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sio_proto::server::{self, AckRequest};
+use sio_proto::server::AckRequest;
 
-use crate::args::{ArgsError, from_args};
-use crate::error::EmitError;
+use crate::args::from_args;
+use crate::error::{AckError, EmitError};
 use crate::turn::ack_slot::AckSlot;
 use crate::turn::call::Question;
 use crate::turn::guest::Guest;
@@ -69,29 +69,11 @@ impl fmt::Debug for Ack {
     }
 }
 
-/// Why no acknowledgement came.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AckError {
-    /// The event was not sent.
-    #[error(transparent)]
-    Emit(#[from] EmitError),
-    /// The acknowledgement did not come in time.
-    #[error("operation has timed out")]
-    TimedOut,
-    /// The socket went away before the acknowledgement came.
-    #[error("socket has been disconnected")]
-    Disconnected,
-    /// The acknowledgement came, and is not of the type that the caller asked for.
-    #[error("the acknowledgement does not fit: {0}")]
-    Args(#[from] ArgsError),
-}
-
 /// A future for a client's acknowledgement.
 /// [`Socket::emit_with_ack`](crate::Socket::emit_with_ack) returns it.
 ///
 /// The event has been sent already, even if this future is never polled. If the future is dropped,
-/// the answer is ignored.
+/// the client owes nothing any more, and its answer is ignored.
 #[must_use = "the event is sent at once; await this for the answer, or use `emit`"]
 pub struct AckFuture<T> {
     state: State,
@@ -139,7 +121,7 @@ pub(crate) fn ask<T, A: Serialize + ?Sized>(
     match message::send_event(socket, event, args, Some(AckRequest { id, timeout }), volatile) {
         Ok(()) => AckFuture::waiting(Arc::clone(socket), id, slot),
         Err(error) => {
-            socket.forget_ack(id);
+            socket.take_back_ack(id);
             AckFuture::failed(error)
         }
     }
@@ -159,8 +141,7 @@ impl<T: DeserializeOwned + 'static> Future for AckFuture<T> {
                 };
                 Poll::Ready(match result {
                     Ok(args) => from_args(args).map_err(AckError::Args),
-                    Err(server::AckError::TimedOut) => Err(AckError::TimedOut),
-                    Err(server::AckError::Disconnected) => Err(AckError::Disconnected),
+                    Err(error) => Err(error.into()),
                 })
             }
         }

@@ -145,6 +145,7 @@ impl Inner {
             }
         });
         self.shards.cells.iter().for_each(|cell| cell.clear());
+        self.shards.surveys.end();
         self.shards.recovery.clear(self.now());
         self.namespaces.clear();
         self.hooks.clear();

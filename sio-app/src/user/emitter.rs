@@ -2,6 +2,7 @@
 //! socket.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytestring::ByteString;
 use serde::Serialize;
@@ -14,11 +15,13 @@ use crate::turn::application::Application;
 use crate::turn::order::{Audience, Order, To, carry_out};
 use crate::turn::policy::Policy;
 use crate::turn::socket::SocketCell;
+use crate::turn::survey::OpenSurvey;
 use crate::turn::table::Names;
 use crate::user::merging::{counted, send_merged};
 use crate::user::message::{Draft, with_scratch};
 use crate::user::rooms::{Rooms, with_names};
 use crate::user::socket::Socket;
+use crate::user::timed_emitter::TimedEmitter;
 
 /// A choice of sockets, and how to send to them.
 ///
@@ -171,6 +174,48 @@ impl Emitter {
         });
         drop(kept);
         sent
+    }
+
+    /// Sets how long the acknowledgements of the chosen sockets may take:
+    /// `io.to("room").timeout(limit).emit_with_ack(…)`. There is no question to many sockets without
+    /// a time limit, because one of them may never answer.
+    pub const fn timeout(self, timeout: Duration) -> TimedEmitter {
+        TimedEmitter::new(self, timeout)
+    }
+
+    /// Sends an event, and asks for acknowledgements.
+    pub(super) fn ask<A: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        args: &A,
+        timeout: Duration,
+    ) -> Result<OpenSurvey, EmitError> {
+        let draft = with_scratch(|scratch| Draft::new(event, args, scratch))?;
+        let application = self.application.upgrade().ok_or(EmitError::Disconnected)?;
+        let survey = application.shards().surveys.open()?;
+        // The arguments live until no lock is held, as in `emit`.
+        self.each_in(event, |application, to| {
+            draft.show(&application.watchers(&to.target.namespace), None, |event, panic| {
+                application.report(None, event, panic);
+            });
+            let (shards, namespace) = (to.shards, &to.target.namespace);
+            let volatile = self.volatile.then_some(shards.runtime);
+            carry_out(Order::Ask {
+                to,
+                bytes: draft.len(),
+                timeout,
+                survey: &survey,
+                write: &mut |forms| {
+                    with_scratch(|scratch| {
+                        draft
+                            .clone()
+                            .asking(namespace, survey.id(), volatile, forms, &shards.config, scratch)
+                    })
+                },
+            })
+        });
+        survey.all_asked();
+        Ok(survey)
     }
 
     /// Sends a message without a name; see [`Socket::send`].

@@ -85,6 +85,7 @@
 //! | what | its client | its acknowledgement | the application |
 //! |---|---|---|---|
 //! | the handler panics, at once or later | is disconnected by the server (from 1.x on: `io server disconnect`), and does not reconnect by itself | is not answered, unless it has been answered before | gets [`HandlerError::Panicked`](crate::HandlerError::Panicked) |
+//! | no handler handles the event | goes on | is not answered, or is the error with [`Namespace::refuse_unknown`](crate::Namespace::refuse_unknown) | hears nothing |
 //! | the handler returns an error | goes on | is the error, unless the handler takes `Ack` | gets [`HandlerError::Failed`](crate::HandlerError::Failed) |
 //! | the arguments do not fit the handler, which is not called | goes on | is the error | gets [`HandlerError::Args`](crate::HandlerError::Args) |
 //! | an extractor fails, so that the handler is not called | goes on | is the error | gets [`HandlerError::Extract`](crate::HandlerError::Extract) |

@@ -30,6 +30,7 @@ use crate::user::shutdown::Shutdown;
 use crate::user::sleep::Sleep;
 use crate::user::socket::Socket;
 use crate::user::tally::Tally;
+use crate::user::timed_emitter::TimedEmitter;
 use sio_proto::server::Sent;
 
 /// A Socket.IO server without a network: it has namespaces and sockets, and reaches them.
@@ -176,6 +177,12 @@ impl Io {
     /// Chooses sockets of this node only.
     pub fn local(&self) -> Emitter {
         self.all().local()
+    }
+
+    /// Sets how long acknowledgements may take: `io.timeout(limit).emit_with_ack(…)` asks all
+    /// sockets.
+    pub fn timeout(&self, timeout: Duration) -> TimedEmitter {
+        self.all().timeout(timeout)
     }
 
     /// Returns all sockets of the main namespace.

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 use serde::Serialize;
 use sio_proto::Config;
-use sio_proto::server::{AckRequest, Forms, Message, Policy};
+use sio_proto::server::{AckRequest, Form, Forms, Message, Policy};
 use sio_proto::socket::{Args, is_reserved_event};
 
 use crate::args::{RawArgs, to_args};
@@ -15,6 +15,7 @@ use crate::error::{EmitError, HandlerError};
 use crate::guarded::guarded;
 use crate::runtime::Runtime;
 use crate::turn;
+use crate::turn::asking::Asking;
 use crate::turn::order::{Order, Stamp, carry_out};
 use crate::turn::policy::{self, owned};
 use crate::turn::refusal::Refusal;
@@ -148,6 +149,29 @@ impl Draft {
             }
         }
         (message, result)
+    }
+
+    /// Makes the message that asks for the acknowledgement with this id, and encodes it in these
+    /// forms. A form in which it cannot be encoded is noted in the message.
+    pub(crate) fn asking(
+        self,
+        namespace: &ByteString,
+        id: u64,
+        volatile: Option<Runtime>,
+        forms: Forms,
+        config: &Config,
+        scratch: &mut BytesMut,
+    ) -> Asking {
+        let is_plain = |form: &Form| matches!(form, Form::Plain(_));
+        let plain = forms.iter().any(|form| is_plain(&form));
+        let mut plain = plain.then(|| self.clone().message(namespace, None, volatile));
+        let mut message = self.message(namespace, Some(id), volatile);
+        for form in forms.iter() {
+            let message = plain.as_mut().filter(|_| is_plain(&form)).unwrap_or(&mut message);
+            // The error is given to each recipient of this form.
+            let _ = message.encode(form, config, scratch);
+        }
+        Asking { message, plain }
     }
 
     pub(crate) fn message(self, namespace: &ByteString, id: Option<u64>, volatile: Option<Runtime>) -> Message {

@@ -2,6 +2,7 @@
 
 pub(crate) mod ack;
 pub(crate) mod application;
+pub(crate) mod broadcast_acks;
 pub(crate) mod closing;
 mod credentials;
 pub(crate) mod data;
@@ -30,5 +31,6 @@ pub(crate) mod sleep;
 pub(crate) mod socket;
 pub(crate) mod socket_emitter;
 pub(crate) mod tally;
+pub(crate) mod timed_emitter;
 #[cfg(feature = "transcript")]
 mod transcript;

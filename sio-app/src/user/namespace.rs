@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytestring::ByteString;
 use serde::Serialize;
@@ -20,6 +21,7 @@ use crate::user::inner::Inner;
 use crate::user::registry::Behaviour;
 use crate::user::rooms::Rooms;
 use crate::user::socket::Socket;
+use crate::user::timed_emitter::TimedEmitter;
 use sio_proto::server::Sent;
 
 /// A namespace: the handlers for the sockets that connect to it.
@@ -268,6 +270,21 @@ impl Namespace {
         self.change(|table| table.answer = Some(answer))
     }
 
+    /// Answers a client that asks for the acknowledgement of an event that no handler handles, with
+    /// `{ "error": "unknown event" }` or the answer of [`Namespace::answer_errors`]. Without this,
+    /// such a client gets no answer, as from genuine servers. A function of [`Namespace::on_any`]
+    /// is no handler in this sense.
+    ///
+    /// ```
+    /// # use sio_app::{Io, Socket};
+    /// # fn register(io: &Io) {
+    /// io.of("/").refuse_unknown().on("known", |_: Socket| Ok::<_, String>("yes"));
+    /// # }
+    /// ```
+    pub fn refuse_unknown(&self) -> Self {
+        self.change(|table| table.refuses_unknown = true)
+    }
+
     /// Handles connections: the socket has been let in, and none of its events has been handled
     /// yet. Several handlers start in the order in which they were registered.
     pub fn on_connect<M, H: ConnectHandler<M>>(&self, handler: H) -> Self {
@@ -401,6 +418,12 @@ impl Namespace {
     /// Chooses sockets of this node only.
     pub fn local(&self) -> Emitter {
         self.all().local()
+    }
+
+    /// Sets how long acknowledgements may take: `namespace.timeout(limit).emit_with_ack(…)` asks
+    /// all sockets.
+    pub fn timeout(&self, timeout: Duration) -> TimedEmitter {
+        self.all().timeout(timeout)
     }
 
     /// Returns all sockets of the namespace.

@@ -15,13 +15,15 @@ use crate::turn::shard::ShardCell;
 ///
 /// It counts from the moment it was made. Dropping it ends the wait. It also ends when its server
 /// has come to its end ([`Driver::clear`](crate::adapter::Driver::clear)): nobody would wake it
-/// after that.
+/// after that. A sleep that begins later gives its thread to others once, and ends.
 #[must_use = "await this to sleep"]
 pub struct Sleep {
     cell: Arc<ShardCell>,
     until: Time,
     /// The number of its entry, after it has waited once.
     number: Option<u64>,
+    /// Whether it has given its thread to others after the end of the server.
+    has_yielded: bool,
 }
 
 impl Sleep {
@@ -30,6 +32,7 @@ impl Sleep {
             cell,
             until,
             number: None,
+            has_yielded: false,
         }
     }
 }
@@ -38,10 +41,21 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { cell, until, number } = &mut *self;
+        let Self {
+            cell,
+            until,
+            number,
+            has_yielded,
+        } = &mut *self;
         match cell.sleep(*until, *number, cx.waker()) {
             Some(entry) => {
                 *number = Some(entry);
+                Poll::Pending
+            }
+            // A loop that sleeps between its steps must not keep its runtime from ending its task.
+            None if number.is_none() && !*has_yielded && cell.now() < *until => {
+                *has_yielded = true;
+                cx.waker().wake_by_ref();
                 Poll::Pending
             }
             None => {
@@ -147,6 +161,10 @@ mod tests {
         Driver::new(&io).clear();
         assert_eq!(sleeper.take(), 1);
         assert!(poll(&mut last).is_ready());
-        assert!(poll(&mut io.sleep(Duration::from_secs(1))).is_ready());
+        // A later sleep yields once, so that a loop of sleeps cannot keep a thread.
+        let mut late = io.sleep(Duration::from_secs(1));
+        assert!(poll(&mut late).is_pending());
+        assert_eq!(sleeper.take(), 1);
+        assert!(poll(&mut late).is_ready());
     }
 }

@@ -17,9 +17,8 @@ use crate::user::socket::Socket;
 /// One socket, and how to send to it. [`Socket::volatile`](crate::Socket::volatile) and
 /// [`Socket::timeout`](crate::Socket::timeout) return it.
 ///
-/// Only one socket can be asked for an acknowledgement. So the methods that ask are here and on
-/// [`Socket`], and not on an [`Emitter`](crate::Emitter), which means many sockets.
-/// For a volatile message to many sockets, use `socket.to(room).volatile()`.
+/// Here, `timeout` and `volatile` mean this one socket. For many sockets, use
+/// `socket.to(room).timeout(limit)` and `socket.to(room).volatile()`.
 ///
 /// ```
 /// # use std::time::Duration;

@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sio_app::client::{ClientError, ClientTls, ErrorClass, Transport};
 use sio_app::rustls::pki_types::ServerName;
 use sio_app::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use sio_app::{Ack, Config, HttpResponse, Io, Options, RawArgs, Socket, Tls, TlsError};
@@ -19,6 +20,7 @@ type Stream = StreamOwned<ClientConnection, TcpStream>;
 struct Secure {
     served: Served,
     trust: Arc<ClientConfig>,
+    certificate: Vec<u8>,
 }
 
 fn serve(options: Options, setup: impl FnOnce(&Io)) -> Secure {
@@ -37,6 +39,56 @@ fn serve(options: Options, setup: impl FnOnce(&Io)) -> Secure {
     Secure {
         served,
         trust: Arc::new(trust),
+        certificate: made.cert.der().to_vec(),
+    }
+}
+
+/// Client C22: a client trusts the roots that it is given, or certificates by their hash, and
+/// nothing else.
+#[test]
+fn a_client_of_this_crate_trusts_whom_it_was_told_to() {
+    let secure = serve(Options::default(), |io| {
+        io.of("/")
+            .on("echo", |_: Socket, text: String, ack: Ack| ack.send(text));
+    });
+    let port = secure.served.address.port();
+    let certificate = secure.certificate.clone();
+    let sha256 = |bytes: &[u8]| -> [u8; 32] {
+        let suite = sio_app::rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
+        let hash = suite.tls13().unwrap().common.hash_provider.hash(bytes);
+        hash.as_ref().try_into().unwrap()
+    };
+    let trusted = [
+        ClientTls::new(Arc::clone(&secure.trust)),
+        ClientTls::pinned([[0; 32], sha256(&certificate)]).unwrap(),
+    ];
+    for tls in trusted {
+        for transports in [[Transport::Polling].to_vec(), [Transport::WebSocket].to_vec()] {
+            let url = format!("https://localhost:{port}");
+            let tls = tls.clone();
+            super::client::run(async move {
+                let client = crate::client(&url).tls(tls).transports(transports).connect().unwrap();
+                let root = client.of("/").unwrap();
+                let text = "x".repeat(200_000);
+                let echoed: String = root.emit_with_ack("echo", &text).await.unwrap();
+                assert_eq!(echoed, text);
+            });
+        }
+    }
+    let strangers = [
+        ClientTls::pinned([[0; 32]]).unwrap(),
+        ClientTls::with_roots(RootCertStore::empty()).unwrap(),
+    ];
+    for tls in strangers {
+        let (tell, told) = std::sync::mpsc::channel();
+        let url = format!("wss://localhost:{port}");
+        super::client::run(async move {
+            let client = crate::client(&url).tls(tls).build().unwrap();
+            let root = client.of("/").unwrap();
+            root.on_connect_error(move |error: ClientError| tell.send(error.class).unwrap_or_default());
+            root.connect().unwrap();
+            assert_eq!(heard(&told), ErrorClass::Tls);
+        });
     }
 }
 

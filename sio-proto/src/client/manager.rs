@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 
 use super::backoff::Backoff;
-use super::config::{ClientConfig, ClientConfigError, Generation};
+use super::config::{ClientConfig, ClientConfigError, Generation, Transport};
 use super::cookies::CookieJar;
 use super::endpoint::Endpoint;
 use super::event::{
@@ -180,6 +180,15 @@ impl Client {
     #[must_use]
     pub fn is_connected(&self, socket: SocketId) -> bool {
         self.sockets.get(socket.0 as usize).is_some_and(Socket::is_connected)
+    }
+
+    /// The transport of the open session, if there is one.
+    #[must_use]
+    pub fn transport(&self) -> Option<Transport> {
+        match &self.stage {
+            Stage::Session(session) if session.is_open() => Some(session.transport),
+            Stage::Session(_) | Stage::Idle | Stage::Asking { .. } | Stage::Waiting(_) => None,
+        }
     }
 
     /// Sets the `auth` of a namespace, a JSON object, for each CONNECT from now on. Engine.IO 3 has

@@ -118,7 +118,7 @@ pub enum SendError {
     /// ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)), or its client takes nothing
     /// at this moment and too many bytes wait in all queues together
     /// ([`Config::max_total_queued_bytes`](crate::Config::max_total_queued_bytes)), or the client
-    /// owes too many acknowledgements.
+    /// owes too many acknowledgements, or one with the id of the new request.
     #[error("the queue of the session is full")]
     Full,
     /// The message is volatile, and the transport cannot take it right now.

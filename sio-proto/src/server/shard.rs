@@ -388,7 +388,8 @@ impl Shard {
                     .filter(|s| s.standing == Standing::Connected);
                 let target = target.ok_or(SendError::Disconnected)?;
                 let slot = target.session;
-                if ack.is_some() && target.acks.len() >= max_acks {
+                let is_full = |ack: AckRequest| target.acks.len() >= max_acks || target.acks.contains(&ack.id);
+                if ack.is_some_and(is_full) {
                     return Err(SendError::Full);
                 }
                 let session = sessions.get_mut(slot).ok_or(SendError::Disconnected)?;
@@ -405,6 +406,26 @@ impl Shard {
                     }
                 }
                 Ok(())
+            }
+        )
+    }
+
+    /// Forgets an acknowledgement that the client owes, because nobody waits for it any more. If it
+    /// comes nevertheless, it is ignored. A session that leaves does not wait for it.
+    pub fn forget_ack(&mut self, now: Time, socket: SocketKey, id: u64, out: &mut Outputs) {
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.forget_ack(socket, id);
+                false
+            },
+            {
+                self.input(now, out)
+                    .at_session_of(socket, |mut at| at.forget_ack(socket, id));
+                self.forget_stale_deadlines();
             }
         )
     }

@@ -119,6 +119,7 @@ fn root_only(root: &Namespace) {
         ack.send("b".repeat(size.min(MAX_BIG)))
     })
     .on("ask-me", ask)
+    .on("ask-room", ask_room)
     .on("ask-timeout", async |socket: Socket| {
         let asked = socket
             .timeout(Duration::from_millis(200))
@@ -196,7 +197,8 @@ async fn burst(socket: Socket, (n, size): (usize, usize)) {
 static NUMBERING: AtomicBool = AtomicBool::new(false);
 
 /// Sends the numbers from 1 to `n` to all, one every `millis` milliseconds. There is one run at a
-/// time, which goes on when its sender is gone.
+/// time, which goes on when its sender is gone. It ends early when the server shuts down, because
+/// the shutdown waits for handlers.
 async fn numbered(socket: Socket, (n, millis): (usize, u64)) {
     let Some(io) = socket.io() else { return };
     if NUMBERING.swap(true, Ordering::Relaxed) {
@@ -204,6 +206,9 @@ async fn numbered(socket: Socket, (n, millis): (usize, u64)) {
     }
     let n = n.min(100_000);
     for i in 1..=n {
+        if io.is_closing() {
+            return;
+        }
         io.emit("num", i);
         io.sleep(Duration::from_millis(millis.min(1000))).await;
     }
@@ -226,6 +231,23 @@ async fn ask(socket: Socket, data: Raw) {
     if let Ok(answer) = socket.emit_with_ack::<RawArgs>("question", data).await {
         let _ = socket.emit("answer", answer);
     }
+}
+
+/// Asks all members of a room the question, and answers with what they have answered.
+async fn ask_room(io: Io, (room, millis, data): (String, u64, Raw), ack: Ack) {
+    let limit = Duration::from_millis(millis.min(10_000));
+    let Ok(acks) = io
+        .to(&room)
+        .timeout(limit)
+        .emit_with_ack::<Value>("question", data)
+        .await
+    else {
+        return;
+    };
+    let missing = acks.missing.len();
+    let mut answers = acks.into_values();
+    answers.sort_by_key(Value::to_string);
+    ack.send(json!({ "answers": answers, "missing": missing }));
 }
 
 /// Handles a message without an event name, from a client before 1.0: it is sent back as it came.

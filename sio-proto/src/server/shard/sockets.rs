@@ -227,6 +227,15 @@ impl<G> At<'_, G> {
         }
     }
 
+    /// Nobody waits for an acknowledgement any more.
+    pub(super) fn forget_ack(&mut self, socket: SocketKey, id: u64) {
+        let owed = self.core.membership.get_mut(socket.slot);
+        if owed.is_some_and(|owed| owed.acks.remove(&id)) {
+            self.core.timers.note_stale(1);
+            self.note_done();
+        }
+    }
+
     /// The time for an acknowledgement is over.
     pub(super) fn give_up_ack(&mut self, socket: SocketKey, id: u64) {
         let owed = self.core.membership.find_mut(socket);

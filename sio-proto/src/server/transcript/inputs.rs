@@ -38,6 +38,7 @@ pub(super) enum Input {
     Refuse(SocketKey, ByteString, Option<ByteString>),
     Release(SocketKey),
     Emit(SocketKey, Box<Message>, Option<AckRequest>),
+    ForgetAck(SocketKey, u64),
     Disconnect(SocketKey, bool),
     Dismiss(SocketKey, Reason),
     Join(SocketKey, ByteString),
@@ -111,6 +112,10 @@ impl Line<'_> {
             .optional(data);
     }
 
+    pub(crate) fn forget_ack(&mut self, socket: SocketKey, id: u64) {
+        self.word("forget-ack").word(socket).word(id);
+    }
+
     pub(crate) fn emit(&mut self, socket: SocketKey, message: &Message, ack: Option<AckRequest>) {
         put_message(self.word("emit").word(socket), message);
         put_ack(self, ack);
@@ -175,6 +180,7 @@ pub(super) fn input(words: &mut Words<'_>, config: &Config) -> Result<Input, Pro
             let (socket, message) = (words.socket()?, Box::new(message(words)?));
             Input::Emit(socket, message, ack(words)?)
         }
+        "forget-ack" => Input::ForgetAck(words.socket()?, words.number("an id")?),
         "disconnect" => {
             let socket = words.socket()?;
             Input::Disconnect(socket, words.flag("session or namespace", "session", "namespace")?)

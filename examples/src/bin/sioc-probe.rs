@@ -1,0 +1,351 @@
+//! A client that reads one JSON command a line and writes one JSON line for each observation, for
+//! suites that test clients of Socket.IO against genuine servers.
+//!
+//! `sioc-probe --url http://127.0.0.1:3000 --transports polling,websocket --generation 4` connects
+//! at once. Commands are `{"on": name}`, `{"emit": [name, …args], "ack": true, "timeout": ms}`,
+//! `{"close": "engine"}`, `{"close": "socket"}`, `{"open": 1}` and `{"quit": 1}`. Bytes are
+//! `{"$b": "hex"}` in both directions.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, Write as _};
+use std::process::exit;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use serde::ser::{Error as _, SerializeMap as _, SerializeSeq as _, SerializeTuple as _};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Value, json};
+use sio_examples::Arguments;
+use sio_tokio::client::{
+    Ack, AckError, Client, ClientError, ConnectionState, DisconnectReason, Generation, Recovery, Socket, Transport,
+};
+use sio_tokio::codec::MessagePack;
+use sio_tokio::{Binary, RawArgs};
+use tokio::sync::mpsc;
+
+const USAGE: &str = "\
+usage: sioc-probe --url URL [--transports polling|websocket|polling,websocket] [--generation 1|2|3|4]
+                  [--ns NS] [--token T] [--parser msgpack] [--reconnect-delay MS] [--reconnect-delay-max MS]";
+
+const OPTIONS: [&str; 8] = [
+    "--url",
+    "--transports",
+    "--generation",
+    "--ns",
+    "--token",
+    "--parser",
+    "--reconnect-delay",
+    "--reconnect-delay-max",
+];
+
+/// The command to emit.
+#[derive(Deserialize)]
+struct EmitCommand {
+    emit: Vec<Value>,
+    #[serde(default)]
+    ack: bool,
+    timeout: Option<u64>,
+}
+
+// One thread: observations are written in the order in which they are made.
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let arguments = Arguments::read(USAGE, &OPTIONS);
+    let (client, socket) = match client(&arguments) {
+        Ok(made) => made,
+        Err(error) => arguments.refuse(error),
+    };
+    observe_socket(&socket);
+    let mut states = client.states();
+    if let Err(error) = socket.connect() {
+        arguments.refuse(error);
+    }
+    let mut lines = commands();
+    let mut probe = Probe::new(socket);
+    let mut acks = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(ack) = acks.next() => tell_ack(ack),
+            Some(state) = states.next_state() => tell_state(&state),
+            line = lines.recv() => match line.as_deref().map(|line| probe.obey(line)) {
+                Some(Step::Go) => {}
+                Some(Step::Await(number, timeout, answer)) => {
+                    acks.push(async move { (number, timeout, answer.await) });
+                }
+                Some(Step::Quit) | None => break,
+            },
+        }
+    }
+    client.close();
+    let goodbye = async { while states.next_state().await.is_some() {} };
+    let _ = tokio::time::timeout(Duration::from_millis(500), goodbye).await;
+    exit(0);
+}
+
+/// Reads the lines of the standard input, on a thread of its own.
+#[expect(clippy::disallowed_methods, reason = "the standard input blocks its reader")]
+fn commands() -> mpsc::UnboundedReceiver<String> {
+    let (tell, lines) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if tell.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
+}
+
+fn client(arguments: &Arguments) -> Result<(Client, Socket), Box<dyn std::error::Error>> {
+    let url = arguments.value("--url").ok_or("--url is missing")?;
+    let transports = arguments.value("--transports").unwrap_or("polling,websocket");
+    let transports: Result<Vec<Transport>, String> = transports
+        .split(',')
+        .map(|name| match name {
+            "polling" => Ok(Transport::Polling),
+            "websocket" => Ok(Transport::WebSocket),
+            _ => Err(format!("--transports: {name}")),
+        })
+        .collect();
+    let (generation, has_auth) = match arguments.value("--generation").unwrap_or("4") {
+        "3" | "4" => (Generation::Four, true),
+        "1" | "2" => (Generation::Two, false),
+        other => return Err(format!("--generation: {other}").into()),
+    };
+    let delay = millis(arguments, "--reconnect-delay", 1000)?;
+    let delay_max = millis(arguments, "--reconnect-delay-max", 5000)?.max(delay);
+    let mut builder = sio_tokio::Client::builder(url)
+        .transports(transports?)
+        .generation(generation)
+        .config(|config| {
+            let config = config
+                .connect_timeout(Duration::from_millis(4000))
+                .randomization_factor(0.0);
+            let config = config.reconnection_delay(delay).reconnection_delay_max(delay_max);
+            // A command says itself how long an acknowledgement may take.
+            config
+                .ack_timeout(Duration::from_secs(24 * 60 * 60))
+                .max_queued_bytes(64usize << 20)
+        });
+    match arguments.value("--parser") {
+        None => {}
+        Some("msgpack") => builder = builder.config(|config| config.parser(MessagePack::default())),
+        Some(other) => return Err(format!("--parser: {other}").into()),
+    }
+    let token = arguments.value("--token");
+    if let Some(token) = token.filter(|_| !has_auth) {
+        builder = builder.query("token", token);
+    }
+    let client = builder.build()?;
+    let socket = client.of(arguments.value("--ns").unwrap_or("/"))?;
+    if let Some(token) = token.filter(|_| has_auth) {
+        socket.set_auth(&json!({ "token": token }))?;
+    }
+    Ok((client, socket))
+}
+
+fn millis(arguments: &Arguments, name: &str, default: u64) -> Result<Duration, String> {
+    let number = arguments.value(name).map_or(Ok(default), str::parse);
+    let number = number.map_err(|error| format!("{name}: {error}"))?;
+    Ok(Duration::from_millis(number.max(1)))
+}
+
+/// Writes a line.
+fn tell(observation: &Value) {
+    let mut out = std::io::stdout().lock();
+    // Without a reader there is nobody to tell.
+    if writeln!(out, "{observation}").and_then(|()| out.flush()).is_err() {
+        exit(0);
+    }
+}
+
+fn tell_state(state: &ConnectionState) {
+    match state {
+        ConnectionState::Upgraded => tell(&json!({ "upgrade": "websocket" })),
+        ConnectionState::Connecting(attempt @ 1..) => tell(&json!({ "reconnect_attempt": attempt })),
+        _ => {}
+    }
+}
+
+fn tell_ack((number, timeout, answer): (u64, bool, Result<RawArgs, AckError>)) {
+    match answer {
+        Ok(args) => tell(&json!({ "ack": shown(&args), "of": number })),
+        Err(_) if timeout => tell(&json!({ "ack_timeout": true, "of": number })),
+        Err(_) => {}
+    }
+}
+
+fn observe_socket(socket: &Socket) {
+    socket
+        .on_connect(|socket: Socket, client: Client| {
+            let transport = client.transport().map(Transport::as_str);
+            let recovered = socket.recovery() == Some(Recovery::Recovered);
+            tell(&json!({ "connect": socket.id(), "transport": transport, "recovered": recovered }));
+        })
+        .on_disconnect(|reason: DisconnectReason| tell(&json!({ "disconnect": reason.as_str() })))
+        .on_connect_error(|error: ClientError| {
+            let message = Some(&*error.message).filter(|message| !message.is_empty());
+            let data = error
+                .data
+                .as_deref()
+                .map(|data| serde_json::from_str(data).unwrap_or(Value::Null));
+            tell(&json!({ "connect_error": { "message": message, "data": data } }));
+        });
+}
+
+/// What to do after a command.
+enum Step {
+    Go,
+    /// An acknowledgement comes for the emit of this number; it may have a time.
+    Await(u64, bool, sio_tokio::client::AckFuture<RawArgs>),
+    Quit,
+}
+
+struct Probe {
+    socket: Socket,
+    asked_for: BTreeSet<String>,
+    emits: u64,
+}
+
+impl Probe {
+    const fn new(socket: Socket) -> Self {
+        Self {
+            socket,
+            asked_for: BTreeSet::new(),
+            emits: 0,
+        }
+    }
+
+    fn obey(&mut self, line: &str) -> Step {
+        if let Ok(command) = serde_json::from_str::<EmitCommand>(line) {
+            return self.emit(command);
+        }
+        let command: Value = serde_json::from_str(line).unwrap_or_default();
+        if let Some(name) = command["on"].as_str() {
+            if self.asked_for.insert(name.to_owned()) {
+                self.report(name.to_owned());
+            }
+        } else if command["close"] == "engine" {
+            // The client comes back by itself.
+            self.socket.client().network_lost();
+        } else if command["close"] == "socket" {
+            self.socket.disconnect();
+        } else if command.get("open").is_some() {
+            drop(self.socket.connect());
+        } else if command.get("quit").is_some() {
+            return Step::Quit;
+        }
+        Step::Go
+    }
+
+    fn report(&self, name: String) {
+        let event = name.clone();
+        self.socket.on(&event, move |args: RawArgs, ack: Ack| {
+            let parts: Vec<Value> = [json!(name)].into_iter().chain(shown(&args)).collect();
+            tell(&json!({ "event": parts }));
+            if name != "question-never" {
+                ack.send(args);
+            }
+        });
+    }
+
+    fn emit(&mut self, command: EmitCommand) -> Step {
+        let number = self.emits;
+        self.emits += 1;
+        let mut parts = command.emit.into_iter();
+        let Some(Value::String(name)) = parts.next() else {
+            return Step::Go;
+        };
+        let args = Emitted(parts.collect());
+        if !command.ack {
+            // An event that is not taken is missed by whoever waits for its effect.
+            drop(self.socket.emit(&name, args));
+            return Step::Go;
+        }
+        let answer = match command.timeout {
+            Some(timeout) => {
+                let emitter = self.socket.timeout(Duration::from_millis(timeout.max(1)));
+                emitter.emit_with_ack(&name, args)
+            }
+            None => self.socket.emit_with_ack(&name, args),
+        };
+        Step::Await(number, command.timeout.is_some(), answer)
+    }
+}
+
+/// The arguments of a command, as the arguments of an event.
+struct Emitted(Vec<Value>);
+
+impl Serialize for Emitted {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(self.0.len())?;
+        for value in &self.0 {
+            tuple.serialize_element(&Plain(value))?;
+        }
+        tuple.end()
+    }
+}
+
+/// A value in which `{"$b": "hex"}` stands for bytes.
+struct Plain<'a>(&'a Value);
+
+impl Serialize for Plain<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(members) if members.len() == 1 && members.contains_key("$b") => {
+                let hex = members["$b"].as_str().unwrap_or_default();
+                let bytes = from_hex(hex).ok_or_else(|| S::Error::custom("not hex"))?;
+                Binary::from(bytes).serialize(serializer)
+            }
+            Value::Object(members) => {
+                let mut map = serializer.serialize_map(Some(members.len()))?;
+                for (name, value) in members {
+                    map.serialize_entry(name, &Plain(value))?;
+                }
+                map.end()
+            }
+            Value::Array(items) => {
+                let mut sequence = serializer.serialize_seq(Some(items.len()))?;
+                for item in items {
+                    sequence.serialize_element(&Plain(item))?;
+                }
+                sequence.end()
+            }
+            other => other.serialize(serializer),
+        }
+    }
+}
+
+fn from_hex(hex: &str) -> Option<Vec<u8>> {
+    let pairs = hex.as_bytes().chunks(2);
+    pairs
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
+}
+
+/// Arguments as JSON, with their bytes as `{"$b": "hex"}`.
+fn shown(args: &RawArgs) -> Vec<Value> {
+    let mut values = args.values().unwrap_or_default();
+    if !args.attachments().is_empty() {
+        values.iter_mut().for_each(|value| put_bytes(value, args));
+    }
+    values
+}
+
+fn put_bytes(value: &mut Value, args: &RawArgs) {
+    match value {
+        Value::Object(members) if members.get("_placeholder") == Some(&Value::Bool(true)) => {
+            let number = members.get("num").and_then(Value::as_u64).unwrap_or(u64::MAX);
+            let bytes = usize::try_from(number).ok().and_then(|at| args.attachments().get(at));
+            let hex: String = bytes.into_iter().flatten().map(|byte| format!("{byte:02x}")).collect();
+            *value = json!({ "$b": hex });
+        }
+        Value::Object(members) => members.values_mut().for_each(|value| put_bytes(value, args)),
+        Value::Array(items) => items.iter_mut().for_each(|item| put_bytes(item, args)),
+        _ => {}
+    }
+}
