@@ -221,6 +221,8 @@ fn rooms_sockets_data(io: &Server, socket: &Socket) -> Outcome {
     let db = socket.take_data::<Db>();
     // The id.
     let id = socket.id();
+    // Ids of your own, with `Config::socket_id_prefix("user:")`.
+    io.generate_id(|socket: &Socket| Some(format!("user:{}", socket.data::<String>()?)));
     // The handshake.
     let handshake = socket.handshake();
     let pairs = handshake.query_pairs().count();

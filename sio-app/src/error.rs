@@ -1,5 +1,6 @@
 //! Errors: for the caller of `emit`, and in the user's handlers.
 
+use sio_proto::SocketIdError;
 use sio_proto::server::{self, SendError};
 use sio_proto::socket::is_reserved_event;
 
@@ -143,10 +144,26 @@ pub enum HandlerError {
         /// Why it is not available.
         error: String,
     },
+    /// The socket cannot have the id that the function of
+    /// [`Io::generate_id`](crate::Io::generate_id) has made for it. Its client is refused.
+    #[error("no such id for a socket: {0}")]
+    Id(#[from] IdError),
     /// A filter ([`Namespace::filter`](crate::Namespace::filter)) has refused the event. This is
     /// not reported, because filters exist to refuse events. The client's acknowledgement says it.
     #[error("refused: {0}")]
     Refused(String),
+}
+
+/// Why a socket cannot have an id that the application has made for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdError {
+    /// Another socket of the namespace has the id. It is connected, or its client is waited for.
+    #[error("another socket has it")]
+    Taken,
+    /// It is no id.
+    #[error(transparent)]
+    Invalid(#[from] SocketIdError),
 }
 
 /// Why something could not be registered. The server keeps the first such error and does not start:
@@ -172,6 +189,10 @@ pub enum RegisterError {
         /// The handler that asks for it.
         handler: String,
     },
+    /// The server has a function that makes ids of sockets, and no prefix for these ids
+    /// ([`Config::socket_id_prefix`](sio_proto::Config::socket_id_prefix)).
+    #[error("`generate_id` needs `Config::socket_id_prefix`, with which its ids begin")]
+    NoSocketIdPrefix,
     /// The server was given two states of one type. The first counts.
     #[error("the server was given a state of the type `{0}` already")]
     StateTwice(&'static str),

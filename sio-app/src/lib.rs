@@ -151,7 +151,7 @@ mod wildcard;
 pub use args::{ArgsError, Binary, Data, Raw, RawArgs};
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
-pub use error::{AckError, EmitError, HandlerError, RegisterError, Unsent};
+pub use error::{AckError, EmitError, HandlerError, IdError, RegisterError, Unsent};
 #[cfg(feature = "tls")]
 pub use link::tls::{Tls, TlsError};
 pub use options::{Handover, Options};
@@ -170,7 +170,7 @@ pub use sio_proto::socket::{Offset, OffsetError};
 pub use sio_proto::{
     Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy06,
     Legacy09, Mount, OriginPattern, OriginPatternError, OriginRule, Origins, Priority, RecoveryConfig, SameSite,
-    Transports,
+    SocketIdError, Transports,
 };
 pub use turn::comeback::Comeback;
 pub use turn::incoming::Incoming;

@@ -29,6 +29,7 @@ mod extractors;
 mod fairness;
 mod history;
 mod hooks;
+mod ids;
 mod keeping;
 mod orders;
 mod pipelining;

@@ -7,13 +7,16 @@ mod memory;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use memory::{Script, Wall};
 use sio_app::adapter::{Connection, Runtime, Task, Time};
-use sio_app::{Ack, Config, Io, Offset, Options, Peer, RawArgs, Ring, Socket};
+use sio_app::{
+    Ack, Breach, Config, EngineHandler, EngineMessage, EngineSocket, Io, Offset, Options, Peer, RawArgs, Reason, Ring,
+    Socket,
+};
 
 const SHARDS: usize = 5;
 const THREADS: usize = 4;
@@ -466,4 +469,91 @@ fn targets_over_several_shards_mean_what_a_model_says() {
             }
         }
     }
+}
+
+/// What is told of a raw session. The handler of the message `first` waits until it may go on.
+struct Told {
+    lines: Arc<Mutex<Vec<String>>>,
+    begun: Mutex<mpsc::Sender<()>>,
+    may_go_on: Mutex<mpsc::Receiver<()>>,
+}
+
+impl EngineHandler for Told {
+    fn message(&self, _: &EngineSocket, message: EngineMessage) {
+        let EngineMessage::Text(text) = message else { return };
+        self.lines.lock().unwrap().push(text.to_string());
+        if text == "first" {
+            self.begun.lock().unwrap().send(()).unwrap();
+            self.may_go_on.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+            self.lines.lock().unwrap().push("first is done".to_owned());
+        }
+    }
+
+    fn close(&self, _: &EngineSocket, _: Reason, _: Option<&Breach>) {
+        self.lines.lock().unwrap().push("close".to_owned());
+    }
+}
+
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Sends bytes on a connection of their own. Returns what is written on it.
+fn ask(io: &Io, bytes: String) -> String {
+    let wall = Wall::default();
+    let mut connection = Connection::new(io, Peer::default(), wall.clone()).unwrap();
+    let cx = &mut Context::from_waker(Waker::noop());
+    let _ = connection.poll(cx, &mut Script(Some(bytes.into_bytes())));
+    String::from_utf8(wall.take()).unwrap()
+}
+
+/// Posts these bodies to a raw session one after the other, while another thread handles the message
+/// `first`. Returns what was told of the session.
+fn told_behind_a_slow_message(options: Options, bodies: &[&str]) -> Vec<String> {
+    let config = Config::default().engine_path("/engine.io");
+    let io = Io::new(config, options.shards(SHARDS), RUNTIME).unwrap();
+    let lines = Arc::<Mutex<Vec<String>>>::default();
+    let (begun, has_begun) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel();
+    io.on_engine(Told {
+        lines: Arc::clone(&lines),
+        begun: Mutex::new(begun),
+        may_go_on: Mutex::new(may_go_on),
+    });
+    let target = "/engine.io/?EIO=4&transport=polling";
+    let opened = ask(&io, format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    let (_, behind) = opened.split_once("\"sid\":\"").unwrap();
+    let sid = behind.split('"').next().unwrap();
+    let post = |body: &str| {
+        let head = format!(
+            "POST {target}&sid={sid} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}",
+            body.len()
+        );
+        let answer = ask(&io, format!("{head}\r\n\r\n{body}"));
+        assert!(answer.starts_with("HTTP/1.1 "), "{answer}");
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| post("4first"));
+        has_begun.recv_timeout(PATIENCE).unwrap();
+        bodies.iter().for_each(|body| post(body));
+        assert_eq!(*lines.lock().unwrap(), ["first"]);
+        go_on.send(()).unwrap();
+    });
+    let lines = lines.lock().unwrap();
+    lines.clone()
+}
+
+/// Two threads read the POSTs of one raw session. The last of them breaks a rule, which ends it.
+#[test]
+fn a_raw_session_is_told_of_in_order_and_its_end_comes_last() {
+    let told = told_behind_a_slow_message(Options::default(), &["4second", "4third\u{1e}4fourth", "9"]);
+    assert_eq!(told, ["first", "first is done", "second", "third", "fourth", "close"]);
+}
+
+#[test]
+fn a_raw_session_for_which_too_much_waits_is_closed() {
+    let options = Options::default().max_waiting_bytes(12);
+    let told = told_behind_a_slow_message(options, &["4second", "4a longer message"]);
+    assert_eq!(told, ["first", "first is done", "second", "close"]);
+    let options = Options::default().max_waiting_events(1);
+    let told = told_behind_a_slow_message(options, &["4second", "4third"]);
+    assert_eq!(told, ["first", "first is done", "second", "close"]);
 }

@@ -11,6 +11,7 @@ mod legacy;
 mod recovery;
 mod served;
 mod setters;
+mod socket_ids;
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -29,6 +30,7 @@ pub use legacy::{Legacy06, Legacy09, Mount};
 pub use recovery::RecoveryConfig;
 pub use served::{Generations, Transports};
 pub(crate) use setters::setters;
+pub use socket_ids::SocketIdError;
 
 /// Settings of a server. This is plain data: build it with [`Config::default`] and the chainable
 /// setters, or set fields.
@@ -261,6 +263,15 @@ pub struct Config {
     /// Most bytes of the names of all rooms that one socket is in. Default 256 KiB. Beyond it, a
     /// further room cannot be joined: the call fails as full.
     pub max_room_bytes_per_socket: usize,
+    /// How the ids begin that the application makes for its sockets, for example `user:`. Default
+    /// none: then the server draws all ids. With a prefix, an id that the server draws can still be
+    /// any socket's. A prefix consists of ASCII letters, digits, and `-_.:@~`, with at least one of
+    /// `.:@~`, which no drawn id has. No room can have a name that begins with the prefix.
+    pub socket_id_prefix: Option<String>,
+    /// Most bytes of an id that the application makes, with [`Config::socket_id_prefix`]. Default
+    /// 64. A socket with a longer id is not let in. If it is too large, each socket can keep this
+    /// much memory for its name.
+    pub max_socket_id_bytes: usize,
     /// Most acknowledgements that one socket may owe. Default 65 536. Further requests for
     /// acknowledgements are refused as full.
     pub max_pending_acks: usize,
@@ -337,6 +348,8 @@ impl Default for Config {
             max_rooms_per_socket: 4_096,
             max_room_name_bytes: 1024,
             max_room_bytes_per_socket: 256 * 1024,
+            socket_id_prefix: None,
+            max_socket_id_bytes: 64,
             max_pending_acks: 65_536,
             attachment_timeout: Duration::from_secs(10),
             legacy06: Legacy06::default(),
@@ -350,6 +363,13 @@ impl Config {
     #[must_use]
     pub fn engine_path(mut self, path: &str) -> Self {
         self.engine_path = Some(path.to_owned());
+        self
+    }
+
+    /// Sets [`Config::socket_id_prefix`](#structfield.socket_id_prefix).
+    #[must_use]
+    pub fn socket_id_prefix(mut self, prefix: &str) -> Self {
+        self.socket_id_prefix = Some(prefix.to_owned());
         self
     }
 
@@ -425,12 +445,13 @@ setters! {
         max_rooms_per_socket: usize,
         max_room_name_bytes: usize,
         max_room_bytes_per_socket: usize,
+        max_socket_id_bytes: usize,
         max_pending_acks: usize,
         attachment_timeout: Duration,
         legacy06: Legacy06,
         legacy09: Legacy09,
     }
-    by hand { parser, engine_path }
+    by hand { parser, engine_path, socket_id_prefix }
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ pub use bytes::{Bytes, BytesMut};
 pub use bytestring::ByteString;
 pub use config::{
     Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, Legacy06, Legacy09, Mount, OriginRule, Priority,
-    RecoveryConfig, SameSite, Transports,
+    RecoveryConfig, SameSite, SocketIdError, Transports,
 };
 pub use entropy::Entropy;
 pub use frame::Frame;

@@ -346,3 +346,56 @@ fn control_packets_in_base64() {
     assert_eq!(body(&answer), "22:b4gqR0eXBlAKNuc3ChLw==");
     assert_eq!(header(&answer, "Content-Type"), Some("text/plain; charset=UTF-8"));
 }
+
+/// Returns what is told of a client that sends this in place of its CONNECT.
+fn told(config: Config, sent: &[u8]) -> String {
+    let mut world = World::new(config);
+    let link = world.open();
+    world.send(link, WEBSOCKET);
+    match sent.is_ascii() {
+        true => world.send(link, &text(&format!("4{}", std::str::from_utf8(sent).unwrap()))),
+        false => world.send(link, &binary(sent)),
+    }
+    world.breaches.join("; ")
+}
+
+/// What a person reads when a client breaks the rules of a parser, or a rule of all parsers.
+#[test]
+fn a_broken_rule_of_a_parser_is_told_in_its_words() {
+    let counted: &[(&str, &str)] = &[
+        ("no number", "socket_packet, ends: malformed message: no count"),
+        ("0|4", "socket_packet, ends: CONNECT_ERROR from a client"),
+        (
+            "!brackets",
+            "socket_packet, ends: invalid payload: text after the end of the JSON value",
+        ),
+        ("!reserved", "socket_packet, ends: reserved event name"),
+        ("!wide", "socket_packet, ends: namespace is too long"),
+        ("!error", "socket_packet, ends: invalid payload: JSON ends too early"),
+    ];
+    let found: Vec<_> = counted
+        .iter()
+        .map(|(sent, _)| (*sent, told(Config::default().parser(Counted), sent.as_bytes())))
+        .collect();
+    let found: Vec<_> = found.iter().map(|(sent, told)| (*sent, &**told)).collect();
+    let packed: &[(&[u8], &str)] = &[
+        (b"\xc1", "socket_packet, ends: reserved byte"),
+        (b"\x80", "socket_packet, ends: invalid namespace"),
+        (b"\x82\xa4type\x02\xa3nsp\xa1/", "socket_packet, ends: invalid payload"),
+        (
+            b"text",
+            "socket_packet, ends: text where bytes are due, or bytes where text is",
+        ),
+    ];
+    let unpacked: Vec<_> = packed
+        .iter()
+        .map(|(sent, _)| {
+            (
+                *sent,
+                told(Config::default().parser(sio_proto::codec::MessagePack::default()), sent),
+            )
+        })
+        .collect();
+    let unpacked: Vec<_> = unpacked.iter().map(|(sent, told)| (*sent, &**told)).collect();
+    assert_eq!((&found[..], &unpacked[..]), (counted, packed));
+}

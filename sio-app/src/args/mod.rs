@@ -323,9 +323,9 @@ impl Serialize for OnlyHere {
 }
 
 fn hand_over<S: Serializer>(serializer: S, name: &'static str, handoff: Handoff) -> Result<S::Ok, S::Error> {
-    HANDOFF.set(Some(handoff));
+    HANDOFF.with(|slot| slot.set(Some(handoff)));
     let result = serializer.serialize_newtype_struct(name, &OnlyHere);
-    HANDOFF.set(None);
+    drop(HANDOFF.take());
     result
 }
 

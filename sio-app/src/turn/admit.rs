@@ -38,13 +38,20 @@ pub(super) enum Stopped {
     Ended,
     /// The client has lost its record, and no middleware has decided about it.
     Undecided,
+    /// The client could not have its earlier socket back after all, so the new one needs an id of
+    /// the application.
+    Unnamed,
 }
 
 /// Lets a socket in.
 pub(super) fn admit(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Admitted {
     match socket.seat() {
         None => socket.cell.input("accept", turn, |state, now, out| {
-            enter(state, now, out, socket, table, &Welcome::default(), |state, entry| {
+            let welcome = Welcome {
+                id: socket.own_id().map(|id| id.as_str().into()),
+                pid: None,
+            };
+            enter(state, now, out, socket, table, &welcome, |state, entry| {
                 join_and_send(state, now, socket, entry)
             })
         }),
@@ -95,19 +102,14 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
     let (mut after, mut gone) = (Aftermath::default(), Gone::default());
     let old = seat.take_old();
     let admitted = recovery.with("accept", |state| {
+        let comes_back = socket.is_coming_back();
         let returned = reclaim(turn, state, socket, seat, (&mut after, &mut gone));
-        let (welcome, rooms, missed) = match returned {
-            Some(Returned {
-                pid,
-                sid,
-                rooms,
-                missed,
-            }) => {
-                let (pid, sid) = (Some(pid), Some(sid));
-                (Welcome { pid, sid }, rooms, missed)
-            }
+        let (pid, rooms, missed) = match returned {
+            Some(Returned { pid, rooms, missed }) => (Some(pid), rooms, missed),
             None => {
-                if let Some(why) = seat.stopped(old.as_ref(), table) {
+                let unnamed = comes_back && socket.cell.config.socket_id_prefix.is_some();
+                let unnamed = unnamed.then_some(Stopped::Unnamed);
+                if let Some(why) = seat.stopped(old.as_ref(), table).or(unnamed) {
                     return Admitted {
                         stopped: Some(why),
                         ..Admitted::default()
@@ -121,9 +123,11 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
                     seat.set_record(key);
                     pid
                 });
-                (Welcome { pid, sid: None }, Vec::new(), Vec::new())
+                (pid, Vec::new(), Vec::new())
             }
         };
+        let id = (socket.id() != socket.drawn_id()).then(|| socket.id().as_str().into());
+        let welcome = Welcome { pid, id };
         let admitted = socket.cell.input_held("accept", turn, &mut after, |shard, now, out| {
             enter(shard, now, out, socket, table, &welcome, |shard, entry| {
                 let replayed = replay(shard, now, socket, &rooms, missed);

@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use sio_proto::server::{ConnectionError, EngineMessage, TransportKind};
 
+use crate::args::{detached_text, small};
 use crate::error::HandlerError;
 use crate::turn::call::{Ending, Failure};
+use crate::turn::mailbox::Letter;
 use crate::turn::policy::Policy;
 use crate::turn::raw_session::RawSession;
 use crate::turn::room_news::RoomEvent;
@@ -26,6 +28,9 @@ pub(crate) trait Application: Any + Send + Sync {
     /// Returns the handlers for a socket that asks for its namespace, or `None` if there is no such
     /// namespace.
     fn table(&self, socket: &Arc<SocketCell>) -> Option<Arc<Table>>;
+
+    /// Makes the public id of a socket that is about to be let in. `None` leaves it the drawn one.
+    fn make_id(&self, socket: &Arc<SocketCell>) -> Option<String>;
 
     /// Reports an event of a raw Engine.IO session.
     fn engine(&self, session: Arc<RawSession>, news: EngineNews);
@@ -68,4 +73,21 @@ pub(crate) enum EngineNews {
     Message(EngineMessage),
     Upgraded(TransportKind),
     Closed(Ending),
+}
+
+impl Letter for EngineNews {
+    fn bytes(&self) -> Option<usize> {
+        match self {
+            Self::Message(message) => Some(message.len()),
+            Self::Opened | Self::Upgraded(_) | Self::Closed(_) => None,
+        }
+    }
+
+    fn detached(self) -> Self {
+        match self {
+            Self::Message(EngineMessage::Text(text)) => Self::Message(EngineMessage::Text(detached_text(text))),
+            Self::Message(EngineMessage::Binary(bytes)) => Self::Message(EngineMessage::Binary(small(bytes))),
+            Self::Opened | Self::Upgraded(_) | Self::Closed(_) => self,
+        }
+    }
 }

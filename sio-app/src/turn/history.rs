@@ -385,7 +385,7 @@ fn try_broadcast_kept(
     };
     turn::act(to.shards.runtime, |turn| {
         let mut after = Aftermath::default();
-        let mut send = |message: &Message| {
+        let mut send = |message: &mut Message| {
             let mut state = history.state.lock_for("emit");
             if state.last() != place {
                 return None;
@@ -397,7 +397,7 @@ fn try_broadcast_kept(
             Some(sent)
         };
         let sent = match last {
-            None => send(&message),
+            None => send(&mut message),
             Some(_) => recovery.numbered(
                 &to.target.namespace,
                 &mut message,

@@ -1,5 +1,5 @@
 //! The mailbox of a socket keeps order: the handlers of one socket start in the order in which its
-//! events arrived, whichever threads have read them.
+//! events arrived, whichever threads have read them. Raw sessions have one, too.
 //!
 //! Deliveries are in order while their shard is locked. So each delivery is assigned under this
 //! lock. It goes to the turn that has the lock, if this turn or nobody works for the socket.
@@ -43,19 +43,26 @@ pub(crate) enum Mail {
     },
 }
 
-impl Mail {
-    /// Returns how much memory its parts take. Returns `None` for the disconnection, which is not
-    /// an event and comes only once.
-    pub(crate) fn bytes(&self) -> Option<usize> {
+/// What a mailbox holds.
+pub(crate) trait Letter {
+    /// Returns how much memory its parts take. Returns `None` for what comes only once, as the
+    /// disconnection, and counts for nobody.
+    fn bytes(&self) -> Option<usize>;
+
+    /// Copies a letter that waits into memory of its own. It is a small part of its thread's read
+    /// buffer, which others need.
+    fn detached(self) -> Self;
+}
+
+impl Letter for Mail {
+    fn bytes(&self) -> Option<usize> {
         match self {
             Self::Event { name, args, .. } => Some(name.len() + args_bytes(args)),
             Self::Disconnect { .. } => None,
         }
     }
 
-    /// Copies a mail that waits into memory of its own. It is a small part of its thread's read
-    /// buffer, which others need.
-    pub(crate) fn detached(self) -> Self {
+    fn detached(self) -> Self {
         match self {
             Self::Event { name, args, ack } => Self::Event {
                 name: detached_text(name),
@@ -78,11 +85,23 @@ pub(crate) type Owner = u64;
 /// Nobody works for the socket. The turn that has the next mail becomes the owner.
 const NOBODY_YET: Owner = Owner::MAX;
 
-#[derive(Default)]
-pub(crate) struct Mailbox(Mutex<State>);
+pub(crate) struct Mailbox<M = Mail>(Mutex<State<M>>);
 
-#[derive(Default)]
-struct State {
+impl<M> Default for Mailbox<M> {
+    fn default() -> Self {
+        Self(Mutex::new(State {
+            owner: 0,
+            given: 0,
+            astray: 0,
+            queue: VecDeque::new(),
+            returned: 0,
+            guests: 0,
+            leaving: false,
+        }))
+    }
+}
+
+struct State<M> {
     /// Zero if nobody works for the socket.
     owner: Owner,
     /// How many mails the owner has and has not finished.
@@ -90,7 +109,7 @@ struct State {
     /// How many mails are with a turn that is not the owner any more and has not begun them. They
     /// come before everything that has arrived since.
     astray: u32,
-    queue: VecDeque<Mail>,
+    queue: VecDeque<M>,
     /// How many mails at the front of the queue had been given out and were returned.
     returned: usize,
     /// How many things are under way for the socket, apart from its owner: handlers that wait, and
@@ -102,20 +121,20 @@ struct State {
 
 /// What follows after a mail.
 #[derive(Debug)]
-pub(crate) enum Next {
-    Mail(Mail),
+pub(crate) enum Next<M = Mail> {
+    Mail(M),
     Nothing,
     /// Nothing, and the socket has to leave.
     Leave,
 }
 
-impl State {
+impl<M: Letter> State<M> {
     fn waiting(&self) -> usize {
         self.queue.len() + self.guests
     }
 
     /// Takes the first mail of the queue.
-    fn pop(&mut self, load: &Load) -> Option<Mail> {
+    fn pop(&mut self, load: &Load) -> Option<M> {
         let mail = self.queue.pop_front()?;
         if self.queue.is_empty() && self.queue.capacity() > 32 {
             self.queue = VecDeque::new();
@@ -128,14 +147,14 @@ impl State {
     }
 
     /// Whether the socket has to leave now. This returns true only once.
-    const fn leaves(&mut self) -> bool {
+    fn leaves(&mut self) -> bool {
         let leaves = self.leaving && self.owner == 0 && self.guests == 0;
         self.leaving &= !leaves;
         leaves
     }
 }
 
-impl Mailbox {
+impl<M: Letter> Mailbox<M> {
     /// Opens the mailbox of a new socket. Its owner works on the connection.
     pub(crate) fn open(&self, owner: Owner) {
         let mut state = self.0.lock();
@@ -148,7 +167,7 @@ impl Mailbox {
     ///
     /// # Errors
     /// [`Overflow`] if an event would have to wait, and too much waits already.
-    pub(crate) fn admit(&self, owner: Owner, mail: Mail, load: &Load) -> Result<Option<Mail>, Overflow> {
+    pub(crate) fn admit(&self, owner: Owner, mail: M, load: &Load) -> Result<Option<M>, Overflow> {
         let mut state = self.0.lock();
         if (state.owner == 0 || state.owner == owner) && state.queue.is_empty() && state.astray == 0 {
             state.owner = owner;
@@ -169,7 +188,7 @@ impl Mailbox {
 
     /// Called when the turn `owner` begins a mail that it was given. Returns the mail, unless a
     /// future has taken over the mailbox meanwhile and the new owner still works.
-    pub(crate) fn begin(&self, owner: Owner, mail: Mail, load: &Load) -> Option<Mail> {
+    pub(crate) fn begin(&self, owner: Owner, mail: M, load: &Load) -> Option<M> {
         let mut state = self.0.lock();
         if state.owner == owner {
             return Some(mail);
@@ -188,7 +207,7 @@ impl Mailbox {
     }
 
     /// Called when the owner has finished a mail. Returns what follows.
-    pub(crate) fn done(&self, load: &Load) -> Next {
+    pub(crate) fn done(&self, load: &Load) -> Next<M> {
         let mut state = self.0.lock();
         state.given -= 1;
         if state.given > 0 {
@@ -234,7 +253,7 @@ impl Mailbox {
     /// Drops the queue, because nobody will take its mails any more.
     pub(crate) fn give_up(&self, load: &Load) {
         let queue = std::mem::take(&mut self.0.lock().queue);
-        queue.iter().filter_map(Mail::bytes).for_each(|bytes| load.leave(bytes));
+        queue.iter().filter_map(M::bytes).for_each(|bytes| load.leave(bytes));
     }
 
     /// Makes a future the owner, instead of the turn that works.

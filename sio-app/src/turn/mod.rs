@@ -30,6 +30,7 @@ pub(crate) mod directory;
 pub(crate) mod entry;
 pub(crate) mod guest;
 pub(crate) mod history;
+pub(crate) mod ids;
 pub(crate) mod incoming;
 pub(crate) mod keeper;
 pub(crate) mod later;
@@ -460,6 +461,11 @@ impl Turn {
         self.notes.borrow_mut().push(note);
     }
 
+    #[inline]
+    pub(crate) fn has_notes(&self) -> bool {
+        !self.notes.borrow().is_empty()
+    }
+
     /// Takes one of the notes, the latest first.
     pub(crate) fn take_note(&self) -> Option<Note> {
         self.notes.borrow_mut().pop()
@@ -473,7 +479,7 @@ impl Turn {
             while let Some(work) = self.next_work() {
                 work.perform(self);
                 done = done.wrapping_add(1);
-                if self.is_long(runtime, done) && self.work.borrow().front().is_some_and(Work::may_be_left) {
+                if self.is_long(runtime, done) && !self.work.borrow().is_empty() {
                     return Some(self.leave(runtime));
                 }
             }

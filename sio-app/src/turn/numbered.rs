@@ -85,14 +85,14 @@ pub(super) fn fan_out(
     bytes: usize,
     turn: &turn::Turn,
     after: &mut Aftermath,
-    message: &Message,
+    message: &mut Message,
 ) -> (usize, bool) {
     let (mut ready, mut enough) = (0, false);
     for cell in to.cells() {
-        let (target, message) = (to.target_in(cell), message.clone());
+        let target = to.target_in(cell);
         let (links, has_enough) = cell.input_held("broadcast", turn, after, |state, now, out| {
             let State { shard, unwritten, .. } = state;
-            shard.handle_command(now, Command::Broadcast { target, message }, out);
+            shard.broadcast(now, &target, message, out);
             let links = shard.ready_links();
             (links, unwritten.add(bytes, links))
         });
@@ -160,7 +160,7 @@ pub(super) fn change_recorded(to: Audience<'_>, rooms: &[ByteString], command: i
                 let target = to.target_in(cell);
                 cell.input_held("command", turn, &mut after, |state, now, out| {
                     let members = state.shard.members(&target);
-                    state.shard.handle_command(now, command(target), out);
+                    state.shard.handle_command(now, command(target.into_owned()), out);
                     for key in members {
                         let Some(record) = state.find(key).and_then(|socket| socket.record()) else {
                             continue;

@@ -5,9 +5,11 @@
 //! leaves, disconnects and look-ups, for one socket or for all sockets in a target. So code that
 //! sends orders to other nodes belongs here.
 
-use bytestring::ByteString;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
+
+use bytestring::ByteString;
 
 use sio_proto::server::{AckRequest, Command, Form, Forms, Message, Reason, Target};
 
@@ -164,11 +166,13 @@ impl<'a> Audience<'a> {
     }
 
     /// Returns the target for one shard. Only the sender's own shard knows the sender.
-    pub(super) fn target_in(&self, cell: &Arc<ShardCell>) -> Target {
-        let sender = self.sender.filter(|socket| Arc::ptr_eq(&socket.cell, cell));
-        Target {
-            except_socket: sender.map(|socket| socket.key),
-            ..self.target.clone()
+    pub(super) fn target_in(&self, cell: &Arc<ShardCell>) -> Cow<'a, Target> {
+        match self.sender.filter(|socket| Arc::ptr_eq(&socket.cell, cell)) {
+            None => Cow::Borrowed(self.target),
+            Some(sender) => Cow::Owned(Target {
+                except_socket: Some(sender.key),
+                ..self.target.clone()
+            }),
         }
     }
 
@@ -176,7 +180,7 @@ impl<'a> Audience<'a> {
     fn command(&self, command: impl Fn(Target) -> Command) {
         turn::act(self.shards.runtime, |turn| {
             for cell in self.cells() {
-                let command = command(self.target_in(cell));
+                let command = command(self.target_in(cell).into_owned());
                 cell.input("command", turn, |state, now, out| {
                     state.shard.handle_command(now, command, out)
                 });
@@ -211,7 +215,7 @@ fn broadcast(to: Audience<'_>, bytes: usize, write: &mut WriteFn<'_>) -> Result<
         return Ok(());
     }
     let history = to.shards.histories.of_target(to.shards, to.target)?;
-    let mut cells = to.cells().peekable();
+    let cells = to.cells();
     let forms = cells
         .clone()
         .fold(Forms::default(), |forms, cell| forms.union(cell.forms()));
@@ -229,18 +233,15 @@ fn broadcast(to: Audience<'_>, bytes: usize, write: &mut WriteFn<'_>) -> Result<
         broadcast_numbered(to, bytes, write(forms, stamp));
         return Ok(());
     }
-    let mut message = Some(write(forms, Stamp::default()));
+    // The message may contain bytes of the user's own kind. It is dropped here, under no lock.
+    let mut message = write(forms, Stamp::default());
     turn::act(to.shards.runtime, |turn| {
         let (mut ready, mut enough) = (0, false);
-        while let Some(cell) = cells.next() {
-            let last = cells.peek().is_none();
-            let Some(message) = (if last { message.take() } else { message.clone() }) else {
-                break;
-            };
+        for cell in cells {
             let target = to.target_in(cell);
             let (links, has_enough) = cell.input("broadcast", turn, |state, now, out| {
                 let State { shard, unwritten, .. } = state;
-                shard.handle_command(now, Command::Broadcast { target, message }, out);
+                shard.broadcast(now, &target, &mut message, out);
                 let links = shard.ready_links();
                 (links, unwritten.add(bytes, links))
             });

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sio_proto::SessionKey;
 use sio_proto::server::Handshake;
 
+use crate::turn::application::EngineNews;
+use crate::turn::load::Load;
+use crate::turn::mailbox::Mailbox;
 use crate::turn::shard::ShardCell;
 use crate::turn::values::Values;
 
@@ -19,21 +22,33 @@ pub(crate) struct RawSession {
     pub(crate) number: u64,
     pub(crate) handshake: Arc<Handshake>,
     pub(crate) values: Values,
+    /// The order of what is told of the session.
+    pub(super) mailbox: Mailbox<EngineNews>,
+    /// What waits for the session.
+    pub(super) load: Arc<Load>,
 }
 
 impl RawSession {
-    pub(crate) fn new(cell: Arc<ShardCell>, session: SessionKey, handshake: Arc<Handshake>) -> Self {
+    pub(crate) fn new(cell: Arc<ShardCell>, load: Arc<Load>, session: SessionKey, handshake: Arc<Handshake>) -> Self {
         Self {
             cell,
             session,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             handshake,
             values: Values::default(),
+            mailbox: Mailbox::default(),
+            load,
         }
     }
 
     /// Ends the session.
     pub(crate) fn close(&self) {
         self.cell.close_engine(self.session);
+    }
+}
+
+impl Drop for RawSession {
+    fn drop(&mut self) {
+        self.mailbox.give_up(&self.load);
     }
 }

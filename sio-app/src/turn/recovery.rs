@@ -12,7 +12,6 @@
 //!
 //! A server without records pays one load of an atomic for each message.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -28,10 +27,10 @@ use crate::lock::Mutex;
 use crate::options::Options;
 use crate::runtime::Runtime;
 use crate::turn::comeback::Former;
+use crate::turn::ids::Ids;
 use crate::turn::keeper::Keeper;
 use crate::turn::rows::Noted;
 use crate::turn::socket::SocketCell;
-use crate::turn::socket_id::SocketId;
 
 /// How often a message is encoded without the lock of recovery. After this, other messages have
 /// taken its number each time, and it is encoded under the lock.
@@ -47,6 +46,8 @@ pub(crate) struct Recovery {
     pub(super) skips_middlewares: bool,
     /// How much may be sent to a client that comes back.
     room: Room,
+    /// Who has an id that names no place.
+    pub(crate) ids: Arc<Ids>,
     /// How many records there are.
     records: AtomicUsize,
     state: Mutex<State>,
@@ -57,8 +58,7 @@ pub(crate) struct Recovery {
 /// What the lock of recovery protects.
 pub(crate) struct State {
     pub(super) machine: Machine,
-    /// The sockets that have an id from before. The id does not say in which shard they are.
-    pub(super) moved: BTreeMap<SocketId, RecordKey>,
+    pub(super) ids: Arc<Ids>,
     /// Whether there is a store.
     is_stored: bool,
     /// What the store has to know of messages, between the changes of the machine.
@@ -119,6 +119,7 @@ impl Recovery {
         if keeper.is_some() {
             machine.note_changes();
         }
+        let ids = Arc::<Ids>::default();
         Self {
             by_default,
             skips_middlewares,
@@ -126,10 +127,11 @@ impl Recovery {
                 bytes: config.max_queued_bytes.saturating_sub(SPARE_BYTES),
                 packets: config.max_queued_packets.saturating_sub(2),
             },
+            ids: Arc::clone(&ids),
             records: AtomicUsize::new(0),
             state: Mutex::new(State {
                 machine,
-                moved: BTreeMap::new(),
+                ids,
                 is_stored: keeper.is_some(),
                 noted: Vec::new(),
                 overdue: Vec::new(),
@@ -216,18 +218,6 @@ impl Recovery {
         }
     }
 
-    /// Returns the connected socket that has this id from before.
-    pub(crate) fn find_moved(&self, id: &str) -> Option<Arc<SocketCell>> {
-        if !self.is_used() {
-            return None;
-        }
-        let sid = SocketId::new(Sid::parse(id)?);
-        let state = self.state.lock_for("find");
-        let key = *state.moved.get(&sid)?;
-        let socket = state.machine.data(key)?;
-        socket.is_connected().then(|| Arc::clone(socket))
-    }
-
     /// Looks for the record of a client that shows a secret and an offset. Also returns the socket
     /// of the record, whose credentials must not have ended. Returns the key of the record with an
     /// error if there is one.
@@ -256,7 +246,9 @@ impl Recovery {
 
     /// Notes that a socket is gone. A socket that may come back is waited for.
     pub(super) fn ended(&self, socket: &Arc<SocketCell>) {
-        let Some(key) = socket.record() else { return };
+        let Some(key) = socket.record() else {
+            return self.ids.release(socket);
+        };
         let mut gone = Gone::default();
         self.with("ended", |state| {
             state.end(socket.now(), key, socket, &mut gone);
@@ -288,7 +280,7 @@ impl Recovery {
         let mut gone = Gone::default();
         self.with("clear", |state| {
             state.machine.end_all(now, &mut gone.expired);
-            state.moved.clear();
+            state.ids.clear();
         });
     }
 
@@ -366,12 +358,16 @@ impl State {
     pub(super) fn open(&mut self, socket: &Arc<SocketCell>, random: [u8; 18]) -> Option<(RecordKey, ByteString)> {
         let opening = Opening {
             namespace: socket.namespace.clone(),
-            sid: Sid::parse(socket.id())?,
+            sid: Sid::parse(socket.drawn_id())?,
             network: socket.load.network(),
             random,
             data: Arc::clone(socket),
         };
-        self.machine.open(opening)
+        let opened = self.machine.open(opening)?;
+        if let Some(own) = socket.own_id() {
+            self.machine.join(opened.0, &own.as_str().into());
+        }
+        Some(opened)
     }
 
     /// Checks whether a client can be recovered, and has room for all that it has missed. A message
@@ -404,13 +400,12 @@ impl State {
         let claimed = self.machine.claim(key, former.offset.as_deref(), room)?;
         let returned = Returned {
             pid,
-            sid: claimed.sid,
             rooms: claimed.rooms,
             missed: claimed.missed.into_iter().map(|entry| entry.message.clone()).collect(),
         };
         let known = self.machine.data_mut(key).ok_or(NotRecovered::Unknown)?;
         let old = std::mem::replace(known, Arc::clone(socket));
-        self.moved.insert(former.id.clone(), key);
+        self.ids.pass_on(&former.id, socket);
         Ok((returned, old))
     }
 
@@ -422,8 +417,7 @@ impl State {
         }
         match socket.is_final() {
             true => {
-                self.moved.remove(socket.id());
-                gone.dropped.extend(self.machine.close(key));
+                self.close(key, gone);
             }
             false => {
                 let before = gone.expired.len();
@@ -434,22 +428,27 @@ impl State {
         }
     }
 
-    /// Ends the record of a client that was never told its secret.
+    /// Ends the record of a client that does not come back: it has said goodbye, or was never told
+    /// its secret.
     pub(super) fn close(&mut self, key: RecordKey, gone: &mut Gone) {
-        gone.dropped.extend(self.machine.close(key));
+        if let Some(socket) = self.machine.close(key) {
+            self.ids.release(&socket);
+            gone.dropped.push(socket);
+        }
     }
 
     /// Ends a record that its client could not be recovered from, if the client is away.
     pub(super) fn give_up(&mut self, key: RecordKey, gone: &mut Gone) {
         if self.machine.is_away(key) {
-            gone.expired.extend(self.machine.expire(key));
-            self.forget(&gone.expired);
+            let expired = self.machine.expire(key);
+            self.forget(expired.as_slice());
+            gone.expired.extend(expired);
         }
     }
 
     fn forget(&mut self, expired: &[Expired<Arc<SocketCell>>]) {
         for expired in expired {
-            self.moved.remove(&SocketId::new(expired.sid));
+            self.ids.release(&expired.data);
         }
     }
 
@@ -467,7 +466,6 @@ impl State {
 /// What a socket gets when its client has come back.
 pub(super) struct Returned {
     pub(super) pid: ByteString,
-    pub(super) sid: Sid,
     pub(super) rooms: Vec<ByteString>,
     pub(super) missed: Vec<Message>,
 }

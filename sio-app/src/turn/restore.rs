@@ -299,10 +299,10 @@ impl Reading {
             (until, _) => dates.time(until),
         };
         let data = Arc::clone(&socket);
-        let key = state
+        state
             .machine
             .restore_record(name, saved, until, stays, data, &mut state.overdue)?;
-        state.moved.insert(id, key);
+        state.ids.pass_on(&id, &socket);
         self.sockets.insert(saved.number, socket);
         Some(())
     }

@@ -97,7 +97,17 @@ pub(crate) struct Aftermath {
 }
 
 impl Aftermath {
+    /// Does what is left. Almost always nothing is.
+    #[inline]
     pub(crate) fn finish(self, turn: &Turn, cell: &ShardCell) {
+        let is_empty = self.released.is_empty() && self.timers.is_empty() && self.emptied == 0;
+        if !is_empty || turn.has_notes() {
+            self.finish_all(turn, cell);
+        }
+    }
+
+    #[inline(never)]
+    fn finish_all(self, turn: &Turn, cell: &ShardCell) {
         for extension in self.released {
             let _ = guarded(|| drop(extension));
         }
@@ -113,11 +123,23 @@ impl Aftermath {
     }
 }
 
+/// Gives news of a raw session to the turn, or to the mailbox if another turn works for the session.
+fn tell_raw(turn: &Turn, raw: &Arc<RawSession>, news: EngineNews, verdicts: &mut Verdicts) {
+    match raw.mailbox.admit(turn.owner(), news, &raw.load) {
+        Ok(Some(news)) => turn.add(Work::Engine(Arc::clone(raw), news)),
+        Ok(None) => {}
+        Err(Overflow) if verdicts.flooded.contains(&raw.session) => {}
+        Err(Overflow) => verdicts.flooded.push(raw.session),
+    }
+}
+
 /// What the shard has to be told when all deliveries have been given out.
 #[derive(Default)]
 struct Verdicts {
     /// The sockets for which too many events wait.
     overflown: Vec<SocketKey>,
+    /// The raw sessions for which too many messages wait.
+    flooded: Vec<SessionKey>,
     /// The sockets for which nothing is under way.
     free: Vec<SocketKey>,
 }
@@ -262,8 +284,12 @@ impl ShardCell {
                 state.draining = false;
                 after.emptied += 1;
             }
-            after.timers.extend(state.rearm());
-            after.released.append(&mut out.released);
+            if let Some(timer) = state.rearm() {
+                after.timers.push(timer);
+            }
+            if !out.released.is_empty() {
+                after.released.append(&mut out.released);
+            }
             result
         });
         turn.touch(self);
@@ -364,6 +390,11 @@ impl ShardCell {
             let now = state.time(turn);
             state.shard.release(now, socket, out);
             self.note_rooms(state, turn);
+            self.settle(state, turn, out);
+        }
+        for session in verdicts.flooded {
+            let now = state.time(turn);
+            state.shard.close_engine(now, session, out);
             self.settle(state, turn, out);
         }
         for socket in verdicts.overflown {
@@ -481,7 +512,9 @@ impl ShardCell {
                 turn.note(Note::Garbled(socket, codec, garbled));
             }
             Delivery::EngineOpen { session, handshake } => {
-                let raw = Arc::new(RawSession::new(Arc::clone(self), session, handshake));
+                let load = state.load(session, &handshake, &self.loads);
+                let raw = Arc::new(RawSession::new(Arc::clone(self), load, session, handshake));
+                raw.mailbox.open(turn.owner());
                 if state.raw.len() <= session.slot() {
                     state.raw.resize(session.slot() + 1, None);
                 }
@@ -490,7 +523,7 @@ impl ShardCell {
             }
             Delivery::EngineMessage { session, message } => {
                 if let Some(raw) = state.raw(session) {
-                    turn.add(Work::Engine(Arc::clone(raw), EngineNews::Message(message)));
+                    tell_raw(turn, raw, EngineNews::Message(message), verdicts);
                 }
             }
             Delivery::EngineClose {
@@ -499,12 +532,14 @@ impl ShardCell {
                 breach,
             } => {
                 if let Some(raw) = state.forget_raw(session) {
-                    turn.add(Work::Engine(raw, EngineNews::Closed(Ending { reason, breach })));
+                    tell_raw(turn, &raw, EngineNews::Closed(Ending { reason, breach }), verdicts);
+                    // It may be the last handle, and its data belongs to the user.
+                    turn.add(Work::ReleaseRaw(raw));
                 }
             }
             Delivery::EngineUpgraded { session, transport } => {
                 if let Some(raw) = state.raw(session) {
-                    turn.add(Work::Engine(Arc::clone(raw), EngineNews::Upgraded(transport)));
+                    tell_raw(turn, raw, EngineNews::Upgraded(transport), verdicts);
                 }
             }
             Delivery::Upgraded { socket, transport } => {

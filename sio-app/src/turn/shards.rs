@@ -164,15 +164,20 @@ impl Shards {
 
     /// Whether a text is the id of a socket, which may have gone. No room can have such a name.
     pub(crate) fn is_id(&self, text: &str) -> bool {
-        self.router.shard_of(text).is_some()
+        self.router.shard_of(text).is_some() || self.config.keeps_for_ids(text)
     }
 
-    /// Returns the socket with this id. Only the shard that the id names is asked. The records know
-    /// sockets that have their id from before, which may be in other shards.
+    /// Returns the socket with this id. Only the shard that the id names is asked. A table has the
+    /// ids that name no place, or another place than that of their socket.
     pub(super) fn find(&self, id: &str) -> Option<Arc<SocketCell>> {
-        let cell = self.cells.get(self.router.shard_of(id)?)?;
-        let found = cell.ask("find", |state| state.find(state.shard.find(id)?));
-        found.or_else(|| self.recovery.find_moved(id))
+        if let Some(shard) = self.router.shard_of(id) {
+            let found = self
+                .cells
+                .get(shard)?
+                .ask("find", |state| state.find(state.shard.find(id)?));
+            return found.or_else(|| self.recovery.ids.find(id));
+        }
+        self.config.keeps_for_ids(id).then(|| self.recovery.ids.find(id))?
     }
 
     /// Returns the shards that may have sockets in the target, at the time of the call.

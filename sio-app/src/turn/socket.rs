@@ -111,6 +111,8 @@ impl Said {
 }
 
 struct Extras {
+    /// The id that the application has made for the socket.
+    own_id: OnceLock<SocketId>,
     /// The acknowledgements that the client owes to this socket alone, by their ids.
     acks: Mutex<BTreeMap<u64, Arc<AckSlot>>>,
     data: Values,
@@ -130,6 +132,7 @@ struct Extras {
 impl Default for Extras {
     fn default() -> Self {
         Self {
+            own_id: OnceLock::new(),
             acks: Mutex::default(),
             data: Values::default(),
             entry: Mutex::default(),
@@ -206,9 +209,32 @@ impl SocketCell {
         self.cell.application.upgrade()
     }
 
+    /// Returns the public id: the id that the client had before, or an id of the application, or
+    /// else the id that the server has drawn.
     pub(crate) fn id(&self) -> &SocketId {
         let former = self.seat.get().and_then(|seat| seat.former_id());
-        former.unwrap_or(&self.id)
+        former.or_else(|| self.own_id()).unwrap_or(&self.id)
+    }
+
+    /// Returns the id that the server has drawn. It is not the id of the socket if
+    /// [`SocketCell::id`] is another.
+    pub(super) const fn drawn_id(&self) -> &SocketId {
+        &self.id
+    }
+
+    /// Returns the id that the application has made for the socket.
+    pub(super) fn own_id(&self) -> Option<&SocketId> {
+        self.extras.get()?.own_id.get()
+    }
+
+    /// Gives the socket an id that the application has made, before it is let in.
+    pub(super) fn set_own_id(&self, id: SocketId) {
+        let _ = self.extras().own_id.set(id);
+    }
+
+    /// Whether its client shows the secret of an earlier socket, whose id this socket will have.
+    pub(super) fn is_coming_back(&self) -> bool {
+        self.seat.get().is_some_and(|seat| seat.former_id().is_some())
     }
 
     /// Returns the time.

@@ -1,27 +1,73 @@
 //! The names of a socket: its public id, and the id that only its own client may know.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
+use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use sio_proto::Sid;
 
-/// The public id of a socket, a text of 20 characters. It is cheap to clone.
+/// The public id of a socket. It is cheap to clone.
+///
+/// An id that the server has drawn is a text of 20 characters. An application can make the ids of
+/// its sockets itself ([`Io::generate_id`](crate::Io::generate_id)).
 ///
 /// You may tell it to anybody: no request is let in by this id, and the session's secret cannot be
 /// computed from it.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SocketId([u8; Sid::BASE64_LEN]);
+#[derive(Clone)]
+pub struct SocketId(Text);
+
+#[derive(Clone)]
+enum Text {
+    Drawn([u8; Sid::BASE64_LEN]),
+    Made(Arc<str>),
+}
 
 impl SocketId {
     pub(crate) fn new(sid: Sid) -> Self {
-        Self(sid.base64())
+        Self(Text::Drawn(sid.base64()))
+    }
+
+    /// Returns the id with this text, drawn or made.
+    pub(crate) fn named(id: &str) -> Self {
+        Sid::parse(id).map_or_else(|| Self(Text::Made(id.into())), Self::new)
     }
 
     /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        match &self.0 {
+            Text::Drawn(text) => std::str::from_utf8(text).unwrap_or_default(),
+            Text::Made(text) => text,
+        }
+    }
+}
+
+impl PartialEq for SocketId {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for SocketId {}
+
+impl PartialOrd for SocketId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for SocketId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl Hash for SocketId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 

@@ -11,10 +11,10 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use bytestring::ByteString;
-use sio_proto::server::{AckError, Breach, ConnectionError, EngineMessage, Reason, Stranger, TransportKind};
+use sio_proto::server::{AckError, Breach, ConnectionError, Reason, Stranger, TransportKind};
 use sio_proto::socket::Args;
 
-use crate::args::{RawArgs, detached, detached_text, small};
+use crate::args::{RawArgs, detached};
 use crate::error::HandlerError;
 use crate::guarded::{CatchUnwind, guarded};
 use crate::turn::admit::{Admitted, Stopped, admit};
@@ -22,8 +22,9 @@ use crate::turn::application::{Application, EngineNews};
 use crate::turn::call::{Call, Ending, Failure, HandlerFuture, Owed, Question, Started, StartedMiddleware};
 use crate::turn::comeback::recognise;
 use crate::turn::credentials::Doubt;
+use crate::turn::ids;
 use crate::turn::incoming::Incoming;
-use crate::turn::mailbox::{Mail, Next, args_bytes};
+use crate::turn::mailbox::{Letter, Mail, Next, args_bytes};
 use crate::turn::note::Named;
 use crate::turn::raw_session::RawSession;
 use crate::turn::refusal::Refusal;
@@ -50,6 +51,7 @@ pub(crate) enum Work {
     Room(Weak<dyn Application>, Box<RoomEvent>),
     /// This may be the last handle of a socket. The socket's data belongs to the user.
     Release(Arc<SocketCell>),
+    ReleaseRaw(Arc<RawSession>),
 }
 
 /// What to do after a mail.
@@ -65,22 +67,9 @@ impl Work {
         match self {
             Self::Mail(socket, mail) => Self::Mail(socket, mail.detached()),
             Self::Ack(socket, id, Ok(args)) => Self::Ack(socket, id, Ok(detached(args))),
-            Self::Engine(session, EngineNews::Message(message)) => {
-                let message = match message {
-                    EngineMessage::Text(text) => EngineMessage::Text(detached_text(text)),
-                    EngineMessage::Binary(bytes) => EngineMessage::Binary(small(bytes)),
-                };
-                Self::Engine(session, EngineNews::Message(message))
-            }
+            Self::Engine(session, news) => Self::Engine(session, news.detached()),
             other => other,
         }
-    }
-
-    /// Whether this work may be done later, after the work of other turns. Work of raw sessions may
-    /// not: raw sessions have no mailbox, and another turn could handle later news of the session
-    /// first, for example its end.
-    pub(crate) const fn may_be_left(&self) -> bool {
-        !matches!(self, Self::Engine(..))
     }
 
     /// Returns how many bytes this work keeps, with the data from the peer.
@@ -89,7 +78,7 @@ impl Work {
             + match self {
                 Self::Mail(_, mail) => mail.bytes().unwrap_or(0),
                 Self::Ack(_, _, Ok(args)) => args_bytes(args),
-                Self::Engine(_, EngineNews::Message(message)) => message.len(),
+                Self::Engine(_, news) => news.bytes().unwrap_or(0),
                 _ => 0,
             }
     }
@@ -107,7 +96,7 @@ impl Work {
                 }
             }
             Self::Ack(socket, id, result) => socket.acknowledged(id, result),
-            Self::Engine(session, news) => engine(session, news),
+            Self::Engine(session, news) => engine(turn, &session, news),
             Self::Upgraded(socket, transport) => upgraded(&socket, transport),
             Self::ConnectionError(cell, error) => refused(&cell, &error),
             Self::Stranger(cell, stranger) => cell.warn_of_stranger(&stranger),
@@ -126,6 +115,7 @@ impl Work {
             }
             Self::Room(application, event) => room(&application, &event),
             Self::Release(socket) => drop(socket),
+            Self::ReleaseRaw(session) => drop(session),
         }
     }
 }
@@ -587,6 +577,9 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
     if let Some(refusal) = ended_meanwhile(socket, &socket.take_doubts()) {
         return refuse(turn, socket, &refusal);
     }
+    if let Err(refusal) = ids::name(socket) {
+        return refuse(turn, socket, &refusal);
+    }
     let Admitted {
         accepted,
         stopped,
@@ -598,10 +591,15 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
         None => {}
         Some(Stopped::Ended) => return refuse(turn, socket, &Refusal::new(Reason::CredentialsRevoked.as_str())),
         Some(Stopped::Undecided) => return ask(turn, socket, table),
+        Some(Stopped::Unnamed) => return accept(turn, socket, table),
     }
     let is_revoked = concerns(socket, &entry.doubts);
     drop(entry);
     if !accepted {
+        // A socket with a record has given its id back with the record.
+        if socket.record().is_none() {
+            socket.cell.recovery.ended(socket);
+        }
         return Then::Next;
     }
     if let Some(error) = failed {
@@ -647,6 +645,7 @@ fn concerns(socket: &Arc<SocketCell>, doubts: &[Doubt]) -> bool {
 
 fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {
     tracing::debug!(socket = %Named(socket.key), namespace = &*socket.namespace, "refused");
+    socket.cell.recovery.ids.release(socket);
     socket.turn_away();
     socket.cell.input("refuse", turn, |state, now, out| {
         state.forget(socket.key);
@@ -656,12 +655,25 @@ fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {
     Then::Next
 }
 
-/// Tells the user what has happened to a raw session. A panic in the user's code ends the session.
-fn engine(session: Arc<RawSession>, news: EngineNews) {
+/// Tells the user what has happened to a raw session, in order: first this, and then what has
+/// arrived on other threads meanwhile.
+fn engine(turn: &Turn, session: &Arc<RawSession>, news: EngineNews) {
+    let mut next = session.mailbox.begin(turn.owner(), news, &session.load);
+    while let Some(news) = next {
+        tell_engine(session, news);
+        next = match session.mailbox.done(&session.load) {
+            Next::Mail(news) => Some(news),
+            Next::Nothing | Next::Leave => None,
+        };
+    }
+}
+
+/// A panic in the user's code ends the session.
+fn tell_engine(session: &Arc<RawSession>, news: EngineNews) {
     let Some(application) = session.cell.application.upgrade() else {
         return;
     };
-    if let Err(error) = guarded(|| application.engine(Arc::clone(&session), news)) {
+    if let Err(error) = guarded(|| application.engine(Arc::clone(session), news)) {
         application.report(None, "engine", &error);
         session.close();
     }

@@ -26,6 +26,11 @@ impl Application for Inner {
         self.namespaces.find(&Socket(Arc::clone(socket)))
     }
 
+    fn make_id(&self, socket: &Arc<SocketCell>) -> Option<String> {
+        let make = self.hooks.id()?;
+        make(&Socket(Arc::clone(socket)))
+    }
+
     fn engine(&self, session: Arc<RawSession>, news: EngineNews) {
         let Some(handler) = self.hooks.engine() else { return };
         let socket = EngineSocket(session);

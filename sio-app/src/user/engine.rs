@@ -103,7 +103,11 @@ impl fmt::Debug for EngineSocket {
 
 /// The handlers of raw Engine.IO sessions. The default of each method does nothing.
 ///
-/// The thread that read the message calls the methods. They must not block.
+/// The methods are called for one session in the order in which its news have arrived, and
+/// [`close`](EngineHandler::close) is the last. What arrives on another thread meanwhile waits,
+/// within [`Options::max_waiting_bytes`](crate::Options::max_waiting_bytes) and
+/// [`Options::max_waiting_events`](crate::Options::max_waiting_events); a session for which more
+/// waits is closed. The thread that read a message calls the methods. They must not block.
 pub trait EngineHandler: Send + Sync + 'static {
     /// Called when a session has been opened.
     fn open(&self, socket: &EngineSocket, handshake: &Handshake) {

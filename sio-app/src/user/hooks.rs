@@ -33,6 +33,7 @@ pub(super) struct Set {
     pub(super) error: Option<ErrorFn>,
     pub(super) engine: Option<Arc<dyn EngineHandler>>,
     pub(super) headers: Option<HeadersFn>,
+    pub(super) id: Option<IdFn>,
     pub(super) upgrade: Option<UpgradeFn>,
     pub(super) room: Option<RoomFn>,
     pub(super) expired: Option<SocketFn>,
@@ -46,6 +47,7 @@ pub(crate) type AllowLaterFn = Arc<dyn Fn(Arc<Handshake>) -> AllowFuture + Send 
 pub(crate) type AllowFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 pub(super) type HeadersFn =
     Arc<dyn Fn(&HttpRequest<'_>, &mut ResponseHeaders) -> Result<(), HeaderError> + Send + Sync>;
+pub(super) type IdFn = Arc<dyn Fn(&Socket) -> Option<String> + Send + Sync>;
 pub(super) type RoomFn = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
 pub(super) type SocketFn = Arc<dyn Fn(&Socket) + Send + Sync>;
 pub(super) type NamespaceFn = Arc<dyn Fn(Arc<dyn Application>, &ByteString) + Send + Sync>;
@@ -68,6 +70,10 @@ pub(crate) enum Allows {
 impl Hooks {
     pub(crate) fn engine(&self) -> Option<Arc<dyn EngineHandler>> {
         self.set.read().engine.clone()
+    }
+
+    pub(crate) fn id(&self) -> Option<IdFn> {
+        self.set.read().id.clone()
     }
 
     pub(crate) fn upgrade(&self) -> Option<UpgradeFn> {

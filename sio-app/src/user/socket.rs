@@ -176,8 +176,6 @@ impl Socket {
             false => self.0.last_rooms().or_else(|| self.0.cell.recovery.rooms(&self.0)),
         };
         rooms.map_or_else(Vec::new, |mut rooms| {
-            // A socket that has its id from before is in a room of this name.
-            rooms.retain(|room| **room != *self.id());
             rooms.push(ByteString::from(&*self.id()));
             rooms
         })

@@ -41,6 +41,7 @@ impl Tally {
             | HandlerError::Failed(_)
             | HandlerError::Extract { .. }
             | HandlerError::Refused(_)
+            | HandlerError::Id(_)
             | HandlerError::Emit(_) => &self.errors,
         };
         count.fetch_add(1, Ordering::Relaxed);

@@ -51,6 +51,12 @@ pub enum ConfigError {
     /// A method, or the name of a header field, has characters that no such name has.
     #[error("CORS: {0:?} is no name of a method or of a header field")]
     CorsName(String),
+    /// The prefix of the application's ids for sockets could begin an id that the server draws, has
+    /// other characters, or leaves no room for an id.
+    #[error(
+        "prefix {0:?} of ids: it has ASCII letters, digits, and `-_.:@~`, one of `.:@~`, and is shorter than an id"
+    )]
+    SocketIdPrefix(String),
     /// A mount's path is in use, or lies below or above a path that is in use.
     #[error("mount {0:?} would answer requests of another path")]
     Mount(String),
@@ -83,6 +89,7 @@ impl Config {
         self.legacy06.check_mounts(&self.path, self.engine_path.as_deref())?;
         self.check_durations()?;
         self.check_limits()?;
+        self.check_socket_id_prefix()?;
         if let Some(cookie) = &self.cookie {
             cookie.check(cookie.secure || self.behind_tls)?;
         }
@@ -191,6 +198,7 @@ impl Config {
             ("max_upgrade_packets", self.max_upgrade_packets),
             ("max_room_name_bytes", self.max_room_name_bytes),
             ("max_room_bytes_per_socket", self.max_room_bytes_per_socket),
+            ("max_socket_id_bytes", self.max_socket_id_bytes),
             ("packet.max_query_bytes", self.packet.max_query_bytes),
             ("max_packets_per_poll", self.max_packets_per_poll),
             ("max_bytes_per_poll", self.max_bytes_per_poll),

@@ -6,7 +6,7 @@ use core::time::Duration;
 use bytestring::ByteString;
 
 use super::{Message, Reason};
-use crate::{Sid, SocketKey};
+use crate::SocketKey;
 
 /// An order to a shard. Every shard (and later every node) applies the command to its own members.
 /// There is no other scaling mechanism.
@@ -103,9 +103,12 @@ pub struct Welcome {
     /// The secret by which the client is recognised when it comes back. It is written into JSON as
     /// it is, so it holds no quotes, backslashes or control characters.
     pub pid: Option<ByteString>,
-    /// The id that the socket had before, if it has come back: the socket has this id again. The
-    /// caller makes sure that nobody else has it.
-    pub sid: Option<Sid>,
+    /// The id that the socket has in place of the drawn one: the id that it had before, if it has
+    /// come back, or an id that the application has made ([`Config::check_socket_id`]). The caller
+    /// makes sure that nobody else in the namespace has it. It is written into JSON as it is.
+    ///
+    /// [`Config::check_socket_id`]: crate::Config::check_socket_id
+    pub id: Option<ByteString>,
 }
 
 /// Why a message was not taken.

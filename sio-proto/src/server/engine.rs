@@ -45,7 +45,7 @@ use crate::server::{
 };
 use crate::wire::Inbound;
 use crate::wire::engine as bodies;
-use crate::{Frame, LinkId, Time};
+use crate::{Config, Frame, LinkId, Time};
 
 pub(crate) use sockets::{encode_message, encode_raw};
 
@@ -306,11 +306,16 @@ impl<'a> At<'a> {
     /// The answer to a ping. A ping that has not left cannot have an answer.
     fn hear_pong(&mut self) {
         if self.session.heartbeat.is_answerable() {
-            self.session.heartbeat = Heartbeat::Answered;
-            let engine = engine_of(&mut self.session.wiring);
-            engine.beat = engine.beat.wrapping_add(1);
-            self.core.timers.arm(self.now, Alarm::Ping, self.key, engine.beat);
+            self.next_heartbeat();
         }
+    }
+
+    /// Schedules the next heartbeat after the interval (revision 4).
+    fn next_heartbeat(&mut self) {
+        self.session.heartbeat = Heartbeat::Answered;
+        let engine = engine_of(&mut self.session.wiring);
+        engine.beat = engine.beat.wrapping_add(1);
+        self.core.timers.arm(self.now, Alarm::Ping, self.key, engine.beat);
     }
 
     /// The client pings (revision 3). One answer is enough for all pings that came before it was
@@ -325,13 +330,17 @@ impl<'a> At<'a> {
     /// From now on the client has the time of a heartbeat and its answer to ping again (revision
     /// 3).
     fn stay_until_silent(&mut self) {
-        let config = &self.core.config;
-        let silent_until = self.now + config.ping_interval + config.ping_timeout;
+        let silent_until = self.now + longest_silence(&self.core.config);
         engine_of(&mut self.session.wiring).silent_until = silent_until;
     }
 }
 
 // ---- time -----------------------------------------------------------------------------------------------------------
+
+/// How long a peer may be silent: the time of a heartbeat and its answer.
+pub(crate) fn longest_silence(config: &Config) -> Duration {
+    config.ping_interval + config.ping_timeout
+}
 
 impl<'a> At<'a> {
     pub(crate) fn alarm_rang(mut self, alarm: Alarm, epoch: u32) {
@@ -391,7 +400,7 @@ impl<'a> At<'a> {
         let is_open = session.state == State::Open;
         let (absent, taken) = (session.link.is_none(), session.taken);
         let ping_deadline = session.heartbeat_deadline(self.now, config.ping_timeout);
-        let taken_deadline = taken + config.ping_interval + config.ping_timeout;
+        let taken_deadline = taken + longest_silence(config);
         let engine = self.engine();
         let due = match engine.revision {
             // A client that pings and never fetches its packets does not read.

@@ -10,7 +10,7 @@ use core::time::Duration;
 use bytes::BytesMut;
 
 use super::at::Any;
-use super::engine::Engine;
+use super::engine::{Engine, longest_silence};
 use super::legacy06::Legacy06;
 use super::legacy09::Legacy09;
 use super::{
@@ -207,7 +207,7 @@ impl Session {
     /// How long a link may take nothing: the time of a heartbeat and its answer.
     pub(super) fn stall_patience(&self, config: &Config) -> Duration {
         match &self.wiring {
-            Wiring::Engine(_) => config.ping_interval + config.ping_timeout,
+            Wiring::Engine(_) => longest_silence(config),
             Wiring::Legacy09(_) => config.legacy09.heartbeat_interval + config.legacy09.heartbeat_timeout,
             Wiring::Legacy06(_) => config.legacy06.heartbeat_interval + config.legacy06.heartbeat_timeout,
         }

@@ -265,7 +265,7 @@ pub(super) enum Farewell {
 impl<'a> At<'a> {
     /// The user has accepted a socket.
     pub(crate) fn accepted(&mut self, socket: SocketKey) {
-        let (namespace, _) = self.core.socket_names(socket);
+        let namespace = self.core.namespace_of(socket);
         if &*namespace == "/" {
             self.answer_handshake();
         }
@@ -296,7 +296,7 @@ impl<'a> At<'a> {
 
     /// The user disconnects a socket, or the whole session. Leaving `/` ends the session.
     pub(crate) fn disconnect(mut self, socket: SocketKey, whole: bool, reason: Reason) -> Fate<'a> {
-        let (namespace, _) = self.core.socket_names(socket);
+        let namespace = self.core.namespace_of(socket);
         if whole || &*namespace == "/" {
             return self.close(reason);
         }

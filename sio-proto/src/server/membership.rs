@@ -128,7 +128,7 @@ impl Membership {
             stamp: self.stamp,
             auth_bytes,
             room_bytes: 0,
-            returned: false,
+            name: None,
         });
         Some(socket)
     }
@@ -154,22 +154,19 @@ impl Membership {
         Some(socket.session)
     }
 
-    /// Gives a connected socket the id that it had before. The old id names another place in the
-    /// table, so it becomes a room in which the socket is alone: messages to the id find it there.
-    pub(crate) fn rename(&mut self, slot: SocketSlot, sid: Sid) {
-        let Some(socket) = self.sockets.get_mut(slot) else {
-            return;
-        };
-        socket.sid = sid;
+    /// Gives a connected socket another id than the drawn one. This id does not name the place of
+    /// the socket in the table, so it becomes a room in which the socket is alone: messages to the
+    /// id find it there.
+    pub(crate) fn rename(&mut self, slot: SocketSlot, id: &str) {
         const OWN: rooms::Limits = rooms::Limits {
             max_rooms: usize::MAX,
-            max_name_bytes: Sid::BASE64_LEN,
+            max_name_bytes: usize::MAX,
             max_bytes: usize::MAX,
         };
-        let joined = self.join(slot, &alloc::format!("{sid}"), OWN);
+        let joined = self.join(slot, id, OWN);
         debug_assert!(joined, "nothing bounds the room of a socket's own id");
         if let Some(socket) = self.sockets.get_mut(slot) {
-            socket.returned = true;
+            socket.name = Some(id.into());
         }
     }
 
@@ -211,11 +208,14 @@ impl Membership {
         rooms.filter_map(|(name, room)| Some((name, self.rooms.get(*room)?.members.len())))
     }
 
-    /// The names of the rooms that a socket is in.
+    /// The names of the rooms that a socket is in, without the room of its own id.
     pub(crate) fn rooms_of(&self, slot: SocketSlot) -> Vec<ByteString> {
-        let rooms = self.sockets.get(slot).map_or(&[][..], |socket| &socket.rooms);
-        let rooms = rooms.iter().filter_map(|(room, _)| self.rooms.get(*room));
-        rooms.map(|room| room.name.clone()).collect()
+        let Some(socket) = self.sockets.get(slot) else {
+            return Vec::new();
+        };
+        let rooms = socket.rooms.iter().filter_map(|(room, _)| self.rooms.get(*room));
+        let others = rooms.filter(|room| !socket.is_named(&room.name));
+        others.map(|room| room.name.clone()).collect()
     }
 }
 

@@ -446,6 +446,7 @@ impl Message {
     }
 
     /// The encoding for `form`, which is made now if it does not exist yet.
+    #[inline]
     pub(crate) fn encoded(
         &mut self,
         form: Form,
@@ -453,19 +454,26 @@ impl Message {
         buffer: &mut BytesMut,
     ) -> Result<&Encoded, SendError> {
         if matches!(self.place(form), Encoding::Missing) {
-            let made = self.make(form, config, buffer);
-            // The size of a message in an operator's codec is known only after encoding.
-            let made = made.and_then(|made| match made.fits(config) {
-                true => Ok(made),
-                false => Err(SendError::TooLarge),
-            });
-            *self.place(form) = made.map_or_else(Encoding::Refused, Encoding::Made);
+            self.fill(form, config, buffer);
         }
         match self.place(form) {
             Encoding::Made(encoded) => Ok(encoded),
             Encoding::Missing => Err(SendError::Unsupported),
             Encoding::Refused(error) => Err(*error),
         }
+    }
+
+    /// Makes the encoding for `form`. It stands apart, so that the look at an encoding that exists
+    /// stays small: a broadcast looks once for each recipient.
+    #[inline(never)]
+    fn fill(&mut self, form: Form, config: &Config, buffer: &mut BytesMut) {
+        let made = self.make(form, config, buffer);
+        // The size of a message in an operator's codec is known only after encoding.
+        let made = made.and_then(|made| match made.fits(config) {
+            true => Ok(made),
+            false => Err(SendError::TooLarge),
+        });
+        *self.place(form) = made.map_or_else(Encoding::Refused, Encoding::Made);
     }
 
     /// The encoding for `form`, if it has been made.
@@ -486,10 +494,15 @@ impl Message {
     }
 
     /// The place of the encoding for `form`.
+    #[inline]
     fn place(&mut self, form: Form) -> &mut Encoding {
-        let Form::Plain(codec) = form else {
-            return &mut self.packets[form.index()];
-        };
+        match form {
+            Form::Engine4 | Form::Engine3 | Form::Legacy09 => &mut self.packets[form.index()],
+            Form::Plain(codec) => self.plain_place(codec),
+        }
+    }
+
+    fn plain_place(&mut self, codec: u8) -> &mut Encoding {
         let known = self.plain.iter().position(|(known, _)| *known == codec);
         let at = known.unwrap_or_else(|| {
             self.plain.push((codec, Encoding::Missing));

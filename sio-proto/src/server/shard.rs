@@ -547,6 +547,27 @@ impl Shard {
         )
     }
 
+    /// Does what [`Command::Broadcast`] says, for a caller that has several shards: the shards share
+    /// the target and the message, and nothing is copied. Forms that are not encoded yet are encoded
+    /// when they are first needed.
+    pub fn broadcast(&mut self, now: Time, target: &Target, message: &mut Message, out: &mut Outputs) {
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.broadcast(target, message);
+                false
+            },
+            {
+                let mut input = self.input(now, out);
+                input.broadcast(target, message);
+                input.depart();
+            }
+        )
+    }
+
     /// Applies a command to this shard's members. The command comes from the user, so only the
     /// limits of the members apply. It costs a visit to each socket of the target. A broadcast also
     /// costs one look at each session's queue.

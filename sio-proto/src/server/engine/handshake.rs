@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
-use super::{Arrival, At, Engine, Revision, revision_of, revision4};
+use super::{Arrival, At, Engine, Revision, longest_silence, revision_of, revision4};
 use crate::detect::{EngineTransport, EngineVersion};
 use crate::request::Refusing;
 use crate::server::{
@@ -312,7 +312,7 @@ impl<'a> Arrival<'a> {
             polled_late: false,
             jsonp: jsonp.map(|index| Box::from(&*index)),
             left: Vec::new(),
-            silent_until: input.now + config.ping_interval + config.ping_timeout,
+            silent_until: input.now + longest_silence(config),
             leaving: false,
             farewell: None,
             queue: revision4::Queue::default(),
@@ -347,11 +347,10 @@ impl At<'_> {
         self.session.adapts = route.base64 && (revision == Revision::V3 || is_websocket);
         let frame = self.open_packet(revision);
         self.push_control(frame);
-        let timers = &mut self.core.timers;
         match revision {
-            Revision::V4 => timers.arm(self.now, Alarm::Ping, self.key, 0),
+            Revision::V4 => self.next_heartbeat(),
             // The client pings (docs/protocol/engine-io.md §6).
-            Revision::V3 => timers.arm_at(silent_until, Alarm::PingTimeout, self.key, 0),
+            Revision::V3 => self.core.timers.arm_at(silent_until, Alarm::PingTimeout, self.key, 0),
         }
         if raw {
             let handshake = Arc::clone(&self.session.handshake);
@@ -359,7 +358,7 @@ impl At<'_> {
             self.out.deliveries.push(Delivery::EngineOpen { session, handshake });
             return;
         }
-        timers.arm(self.now, Alarm::Connect, self.key, 0);
+        self.core.timers.arm(self.now, Alarm::Connect, self.key, 0);
         if revision == Revision::V3 {
             self.connect_implicitly();
         }

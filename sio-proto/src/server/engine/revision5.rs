@@ -12,10 +12,10 @@ use bytestring::ByteString;
 
 use super::At;
 use super::messages::{misplaced, too_many_connects};
+use crate::json;
 use crate::server::{Auth, Breach, Message, Reason, Standing};
 use crate::socket::text::Encoder;
 use crate::socket::{Packet, Revision};
-use crate::{Sid, json};
 
 const ENCODER: Encoder = Encoder::new(Revision::Five);
 /// The text of a breach for a packet.
@@ -64,10 +64,10 @@ impl At<'_> {
 
 /// The CONNECT that tells the client that it is in the namespace. With a `pid` the client may come
 /// back (docs/protocol/socket-io.md §6).
-pub(crate) fn connected(namespace: ByteString, sid: &Sid, pid: Option<&str>) -> Packet {
+pub(crate) fn connected(namespace: ByteString, id: &str, pid: Option<&str>) -> Packet {
     let mut payload = BytesMut::with_capacity(64);
     payload.put_slice(b"{\"sid\":\"");
-    payload.put_slice(&sid.base64());
+    payload.put_slice(id.as_bytes());
     if let Some(pid) = pid {
         payload.put_slice(b"\",\"pid\":\"");
         payload.put_slice(pid.as_bytes());

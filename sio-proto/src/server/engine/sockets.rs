@@ -17,9 +17,9 @@ impl<'a> At<'a> {
         let engine = self.engine();
         engine.joined = true;
         let revision = engine.revision;
-        let (namespace, sid) = self.core.socket_names(socket);
+        let namespace = self.core.namespace_of(socket);
         self.push_packet(&match revision {
-            Revision::V4 => revision5::connected(namespace, &sid, pid),
+            Revision::V4 => revision5::connected(namespace, &self.core.id_of(socket), pid),
             Revision::V3 => revision4::connected(namespace),
         });
         if revision == Revision::V3 {
@@ -61,7 +61,7 @@ impl<'a> At<'a> {
     }
 
     fn disconnect_one(&mut self, socket: SocketKey, reason: Reason) {
-        let (namespace, _) = self.core.socket_names(socket);
+        let namespace = self.core.namespace_of(socket);
         self.push_packet(&Packet::Disconnect {
             namespace: namespace.clone(),
         });

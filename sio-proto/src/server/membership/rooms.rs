@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 use bytestring::ByteString;
 
 use super::{Member, Membership, trim};
+use crate::SocketKey;
 use crate::id::{NamespaceSlot, RoomSlot, SocketSlot};
-use crate::{Sid, SocketKey};
 
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -66,11 +66,8 @@ impl Membership {
         if found.is_some_and(|room| socket.rooms.iter().any(|(r, _)| *r == room)) {
             return true;
         }
-        // The room of an id from before is not one of those that are counted.
-        let (own, own_bytes) = match socket.returned {
-            true => (1, Sid::BASE64_LEN),
-            false => (0, 0),
-        };
+        // The room of the socket's own id is not one of those that are counted.
+        let (own, own_bytes) = socket.name.as_ref().map_or((0, 0), |name| (1, name.len()));
         let (count, bytes) = (socket.rooms.len() - own, socket.room_bytes as usize - own_bytes);
         if count >= limits.max_rooms || bytes + name.len() > limits.max_bytes {
             return false;
@@ -99,9 +96,9 @@ impl Membership {
         true
     }
 
-    /// Takes a socket out of a room, if it is in it.
+    /// Takes a socket out of a room, if it is in it. Nobody leaves the room of its own id.
     pub(crate) fn leave(&mut self, slot: SocketSlot, name: &str) {
-        let Some(socket) = self.sockets.get_mut(slot) else {
+        let Some(socket) = self.sockets.get_mut(slot).filter(|socket| !socket.is_named(name)) else {
             return;
         };
         let namespace = socket.namespace;

@@ -1,5 +1,6 @@
 //! A socket: one session in one namespace.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
@@ -56,9 +57,17 @@ pub(crate) struct Socket {
     pub(crate) auth_bytes: u32,
     /// Bytes of the names of its rooms.
     pub(crate) room_bytes: u32,
-    /// Whether it is in a room of its own id, because it has an id from before. This room does not
-    /// count among the rooms that it may be in.
-    pub(crate) returned: bool,
+    /// The id that it has in place of `sid`: an id from before, or an id of the application. It is
+    /// in a room of this name, which does not count among the rooms that it may be in, and which it
+    /// does not leave.
+    pub(crate) name: Option<Box<str>>,
+}
+
+impl Socket {
+    /// Whether it has this id in place of the drawn one.
+    pub(crate) fn is_named(&self, id: &str) -> bool {
+        self.name.as_deref() == Some(id)
+    }
 }
 
 /// A member of a namespace or room. The session stands beside the socket, so that a fan-out touches

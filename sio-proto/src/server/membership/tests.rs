@@ -187,3 +187,31 @@ proptest! {
         prop_assert!(membership.namespaces.find("/").is_none() && membership.namespaces.find("/x").is_none());
     }
 }
+
+/// A socket does not leave the room of its own id, which does not count among its rooms.
+#[test]
+fn a_renamed_socket_stays_in_the_room_of_its_id() {
+    let mut membership = Membership::new();
+    let sid = Sid::new(&[7; 16], 0, membership.vacant().0, [1; Sid::RANDOM]);
+    let slot = membership.enter(sid, SessionSlot(0), &"/".into(), 0, 8).unwrap();
+    let key = membership.key(slot);
+    membership.connect(key).unwrap();
+    membership.rename(slot, "user:ann");
+    for _ in 0..2 {
+        membership.leave(slot, "user:ann");
+        for room in ["a", "b", "c"] {
+            assert!(membership.join(slot, room, LIMITS), "{room}");
+        }
+        assert!(
+            !membership.join(slot, "d", LIMITS),
+            "it is in as many rooms as it may be"
+        );
+        assert_eq!(membership.rooms_of(slot), ["a", "b", "c"]);
+        assert_eq!(membership.all("/", Some("user:ann")).map(<[Member]>::len), Some(1));
+        for room in ["a", "b", "c"] {
+            membership.leave(slot, room);
+        }
+    }
+    membership.remove(slot);
+    assert!(membership.all("/", Some("user:ann")).is_none());
+}

@@ -16,7 +16,7 @@ use crate::server::{Collision, Sent};
 impl Input<'_> {
     /// Sends a message to every member of the target. The plain case (all members of one room or
     /// namespace) walks the members once and touches only their sessions.
-    pub(super) fn broadcast(&mut self, target: &Target, mut message: Message) {
+    pub(super) fn broadcast(&mut self, target: &Target, message: &mut Message) {
         let mut full = Vec::new();
         let moment = message.moment.unwrap_or(self.now);
         let is_plain = target.except.is_empty() && target.except_socket.is_none() && target.rooms.len() < 2;
@@ -54,7 +54,7 @@ impl Input<'_> {
                 });
                 continue;
             }
-            match fan_out(sessions, config, ready, buffer, backlog, *member, moment, &mut message) {
+            match fan_out(sessions, config, ready, buffer, backlog, *member, moment, message) {
                 Ok(()) => sent.reached += 1,
                 Err(SendError::Disconnected) => {}
                 Err(SendError::Dropped) => sent.dropped += 1,

@@ -131,7 +131,7 @@ impl Input<'_> {
     /// Applies a command to the members of this shard.
     pub(super) fn handle_command(&mut self, command: Command) {
         match command {
-            Command::Broadcast { target, message } => self.broadcast(&target, message),
+            Command::Broadcast { target, mut message } => self.broadcast(&target, &mut message),
             Command::Join { target, rooms } => {
                 for socket in self.shard.members(&target) {
                     for room in &rooms {

@@ -37,8 +37,11 @@ impl Shard {
     /// Whether the id belongs to this connected socket.
     fn is_own_id(&self, key: SocketKey, id: &str) -> bool {
         let socket = self.core.membership.find(key);
+        if socket.is_some_and(|socket| socket.is_named(id)) {
+            return true;
+        }
         if let (Some(socket), Some(sid)) = (socket, Sid::parse(id)) {
-            return socket.sid == sid;
+            return socket.sid == sid && socket.name.is_none();
         }
         let namespace = socket.map(|socket| &**self.core.membership.namespace_of(socket));
         self.find_named(namespace, id) == Some(key)
@@ -47,7 +50,7 @@ impl Shard {
     /// Puts a connected socket into a room, unless the name is the id of another socket.
     pub(super) fn join_room(&mut self, key: SocketKey, room: &str) -> Result<(), SendError> {
         let core = &mut self.core;
-        if is_an_id(&core.key, room) {
+        if is_an_id(&core.key, room) || core.config.keeps_for_ids(room) {
             // Every socket is already in the room of its own id.
             return self.is_own_id(key, room).then_some(()).ok_or(SendError::Reserved);
         }
@@ -73,7 +76,8 @@ impl Core {
         let (shard, slot) = sid.address(&self.key)?;
         let slot = SocketSlot(slot);
         let socket = self.membership.get(slot).filter(|_| shard == self.index)?;
-        (socket.sid == *sid && socket.standing == Standing::Connected).then(|| self.membership.key(slot))
+        let is_it = socket.sid == *sid && socket.name.is_none() && socket.standing == Standing::Connected;
+        is_it.then(|| self.membership.key(slot))
     }
 }
 
@@ -83,8 +87,8 @@ impl Input<'_> {
         let Some(session) = self.shard.core.membership.connect(socket) else {
             return false;
         };
-        if let Some(sid) = welcome.sid {
-            self.shard.core.membership.rename(socket.slot, sid);
+        if let Some(id) = &welcome.id {
+            self.shard.core.membership.rename(socket.slot, id);
         }
         let session = self.shard.sessions.key(session);
         let found = self.at(session, |mut at: At<'_>| {
@@ -101,7 +105,7 @@ impl Input<'_> {
             return;
         }
         self.at_session_of(socket, |mut at| {
-            let (namespace, _) = at.core.socket_names(socket);
+            let namespace = at.core.namespace_of(socket);
             at.forget_socket(socket);
             at.note_done();
             at.tell_refused(&namespace, message, data);
@@ -130,11 +134,21 @@ impl Core {
         self.membership.key(slot)
     }
 
-    /// The name of the namespace that a socket is in, and the id of the socket, which is there.
-    pub(crate) fn socket_names(&self, socket: SocketKey) -> (ByteString, Sid) {
+    fn socket(&self, socket: SocketKey) -> &Socket {
         let socket = self.membership.get(socket.slot);
-        let socket = socket.expect("a rule names a socket of its session");
-        (self.membership.namespace_of(socket).clone(), socket.sid)
+        socket.expect("a rule names a socket of its session")
+    }
+
+    /// The name of the namespace that a socket is in.
+    pub(crate) fn namespace_of(&self, socket: SocketKey) -> ByteString {
+        self.membership.namespace_of(self.socket(socket)).clone()
+    }
+
+    /// The public id of a socket.
+    pub(crate) fn id_of(&self, socket: SocketKey) -> ByteString {
+        let socket = self.socket(socket);
+        let drawn = || alloc::format!("{}", socket.sid).into();
+        socket.name.as_deref().map_or_else(drawn, ByteString::from)
     }
 }
 
@@ -179,7 +193,7 @@ impl<G> At<'_, G> {
             session: *key,
             sid,
             wire_id: session.wire_id(),
-            namespace: core.socket_names(socket).0,
+            namespace: core.namespace_of(socket),
             auth,
             handshake: Arc::clone(&session.handshake),
             generation: form.generation(),

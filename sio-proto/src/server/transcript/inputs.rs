@@ -14,9 +14,9 @@ use super::packets::{breach, engine_message, put_breach, put_engine_message};
 use super::requests::{put_request, request};
 use super::words::Words;
 use crate::engine::EngineMessage;
-use crate::server::{AckRequest, Breach, Cause, Command, Message, Reason, Request, Welcome};
+use crate::server::{AckRequest, Breach, Cause, Command, Message, Reason, Request, Target, Welcome};
 use crate::wire::Inbound;
-use crate::{Config, Frame, LinkId, SessionKey, Sid, SocketKey};
+use crate::{Config, Frame, LinkId, SessionKey, SocketKey};
 
 /// An input that has been read.
 #[derive(Debug)]
@@ -100,10 +100,9 @@ impl Line<'_> {
     }
 
     pub(crate) fn accept(&mut self, socket: SocketKey, welcome: &Welcome) {
-        let sid = welcome.sid.as_ref().map(Sid::base64);
-        let sid = sid.as_ref().and_then(|sid| core::str::from_utf8(sid).ok());
         self.word("accept").word(socket);
-        self.optional_secret(welcome.pid.as_deref()).optional(sid);
+        self.optional_secret(welcome.pid.as_deref())
+            .optional(welcome.id.as_deref());
     }
 
     pub(crate) fn refuse(&mut self, socket: SocketKey, message: &str, data: Option<&str>) {
@@ -132,6 +131,10 @@ impl Line<'_> {
 
     pub(crate) fn room(&mut self, verb: &str, socket: SocketKey, room: &str) {
         self.word(verb).word(socket).name(room);
+    }
+
+    pub(crate) fn broadcast(&mut self, target: &Target, message: &Message) {
+        super::messages::put_broadcast(self, target, message);
     }
 
     pub(crate) fn command(&mut self, command: &Command) {
@@ -165,10 +168,8 @@ pub(super) fn input(words: &mut Words<'_>, config: &Config) -> Result<Input, Pro
         "end-poll" => Input::EndPoll(words.link()?),
         "accept" => {
             let socket = words.socket()?;
-            let (pid, sid) = (words.optional_text("a pid")?, words.optional_text("an id")?);
-            let sid = sid.map(|sid| Sid::parse(&sid).ok_or(Problem::Invalid("an id")));
-            let sid = sid.transpose()?;
-            Input::Accept(socket, Welcome { pid, sid })
+            let (pid, id) = (words.optional_text("a pid")?, words.optional_text("an id")?);
+            Input::Accept(socket, Welcome { pid, id })
         }
         "refuse" => {
             let (socket, message) = (words.socket()?, words.text("a message")?);

@@ -201,13 +201,16 @@ fn target(words: &mut Words<'_>) -> Result<Target, Problem> {
     })
 }
 
+/// Writes a message to many sockets, whether it came as a command or not.
+pub(super) fn put_broadcast(line: &mut Line<'_>, target: &Target, message: &Message) {
+    put_target(line.word("broadcast"), target);
+    put_message(line, message);
+}
+
 /// Writes a command: its verb, its target, and its content.
 pub(super) fn put_command(line: &mut Line<'_>, command: &Command) {
     match command {
-        Command::Broadcast { target, message } => {
-            put_target(line.word("broadcast"), target);
-            put_message(line, message);
-        }
+        Command::Broadcast { target, message } => put_broadcast(line, target, message),
         Command::Join { target, rooms } => {
             put_target(line.word("join-all"), target);
             put_names(line, rooms);

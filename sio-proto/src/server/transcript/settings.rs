@@ -190,6 +190,8 @@ settings! {
     "max_rooms_per_socket" max_rooms_per_socket;
     "max_room_name_bytes" max_room_name_bytes;
     "max_room_bytes_per_socket" max_room_bytes_per_socket;
+    "socket_id_prefix" socket_id_prefix;
+    "max_socket_id_bytes" max_socket_id_bytes;
     "max_pending_acks" max_pending_acks;
     "attachment_timeout" attachment_timeout;
     "legacy06.heartbeat_interval" legacy06.heartbeat_interval;
