@@ -198,14 +198,9 @@ fn hand_over(runtime: &str) {
         client.come_back();
         client.echo();
     }
-    let back = began.elapsed();
     old.ended();
-    let ended = began.elapsed();
     stop.store(true, Ordering::Relaxed);
     let (count, wrong) = newcomers.join().unwrap();
-    println!(
-        "{runtime}: all are back after {back:?}, the old process has ended after {ended:?}, {count} came meanwhile"
-    );
     // Those whom the old process had in its queue when it was asked to end are told to come again.
     let told_off = wrong
         .iter()

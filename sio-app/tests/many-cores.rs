@@ -505,8 +505,8 @@ fn ask(io: &Io, bytes: String) -> String {
     String::from_utf8(wall.take()).unwrap()
 }
 
-/// Posts these bodies to a raw session one after the other, while another thread handles the message
-/// `first`. Returns what was told of the session.
+/// Posts these bodies to a raw session one after the other, while another thread handles the
+/// message `first`. Returns what was told of the session.
 fn told_behind_a_slow_message(options: Options, bodies: &[&str]) -> Vec<String> {
     let config = Config::default().engine_path("/engine.io");
     let io = Io::new(config, options.shards(SHARDS), RUNTIME).unwrap();

@@ -18,7 +18,8 @@ pub(crate) struct Asking {
 }
 
 /// Sends a question to every socket of an audience. A recipient that cannot be asked does not end,
-/// as it may for an ordinary broadcast: the one who asks is told of it, so nothing is lost silently.
+/// as it may for an ordinary broadcast: the one who asks is told of it, so nothing is lost
+/// silently.
 pub(super) fn ask(
     to: Audience<'_>,
     bytes: usize,

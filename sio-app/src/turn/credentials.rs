@@ -15,10 +15,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sio_proto::server::{Outputs, Reason};
 use sio_proto::{SocketKey, Time};
 
+use crate::guarded::guarded;
 use crate::turn::order::{Order, carry_out};
+use crate::turn::refusal::Refusal;
 use crate::turn::shard::State;
 use crate::turn::shards::Shards;
 use crate::turn::socket::SocketCell;
+use crate::turn::work;
 
 /// How many sockets are ended, or looked at, before the lock is released.
 const AT_ONCE: usize = 256;
@@ -214,4 +217,23 @@ impl SocketCell {
     fn leave_doubt(&self, doubt: &Doubt) -> bool {
         self.prepare(|entry| entry.doubts.push(doubt.clone())).is_some()
     }
+}
+
+/// Returns a refusal if the credentials of a socket have ended before it is let in: their time is
+/// over, or a revocation that came meanwhile concerns the socket.
+pub(super) fn ended_meanwhile(socket: &Arc<SocketCell>, doubts: &[Doubt]) -> Option<Refusal> {
+    if socket.has_expired() {
+        return Some(Refusal::new(Reason::CredentialsExpired.as_str()));
+    }
+    concerns(socket, doubts).then(|| Refusal::new(Reason::CredentialsRevoked.as_str()))
+}
+
+/// Whether one of these revocations concerns a socket. If its function panics, the answer is yes.
+pub(super) fn concerns(socket: &Arc<SocketCell>, doubts: &[Doubt]) -> bool {
+    doubts.iter().any(|doubt| {
+        guarded(|| doubt.concerns(socket)).unwrap_or_else(|panic| {
+            work::report(socket, "revoke", &panic);
+            true
+        })
+    })
 }

@@ -123,7 +123,8 @@ impl Aftermath {
     }
 }
 
-/// Gives news of a raw session to the turn, or to the mailbox if another turn works for the session.
+/// Gives news of a raw session to the turn, or to the mailbox if another turn works for the
+/// session.
 fn tell_raw(turn: &Turn, raw: &Arc<RawSession>, news: EngineNews, verdicts: &mut Verdicts) {
     match raw.mailbox.admit(turn.owner(), news, &raw.load) {
         Ok(Some(news)) => turn.add(Work::Engine(Arc::clone(raw), news)),

@@ -21,7 +21,7 @@ use crate::turn::admit::{Admitted, Stopped, admit};
 use crate::turn::application::{Application, EngineNews};
 use crate::turn::call::{Call, Ending, Failure, HandlerFuture, Owed, Question, Started, StartedMiddleware};
 use crate::turn::comeback::recognise;
-use crate::turn::credentials::Doubt;
+use crate::turn::credentials::{concerns, ended_meanwhile};
 use crate::turn::ids;
 use crate::turn::incoming::Incoming;
 use crate::turn::mailbox::{Letter, Mail, Next, args_bytes};
@@ -450,7 +450,7 @@ fn fail(socket: &Arc<SocketCell>, name: &str, failure: Failure) {
     }
 }
 
-fn report(socket: &Arc<SocketCell>, name: &str, error: &HandlerError) {
+pub(super) fn report(socket: &Arc<SocketCell>, name: &str, error: &HandlerError) {
     if let Some(application) = socket.application() {
         application.report(Some(socket), name, error);
     }
@@ -622,25 +622,6 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
         socket.dismiss_for(Reason::CredentialsRevoked);
     }
     then
-}
-
-/// Returns a refusal if the credentials of a socket have ended before it is let in: their time is
-/// over, or a revocation that came meanwhile concerns the socket.
-fn ended_meanwhile(socket: &Arc<SocketCell>, doubts: &[Doubt]) -> Option<Refusal> {
-    if socket.has_expired() {
-        return Some(Refusal::new(Reason::CredentialsExpired.as_str()));
-    }
-    concerns(socket, doubts).then(|| Refusal::new(Reason::CredentialsRevoked.as_str()))
-}
-
-/// Whether one of these revocations concerns a socket. If its function panics, the answer is yes.
-fn concerns(socket: &Arc<SocketCell>, doubts: &[Doubt]) -> bool {
-    doubts.iter().any(|doubt| {
-        guarded(|| doubt.concerns(socket)).unwrap_or_else(|panic| {
-            report(socket, "revoke", &panic);
-            true
-        })
-    })
 }
 
 fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {

@@ -200,26 +200,28 @@ impl Io {
     }
 
     /// Makes the public ids of sockets, in place of the ids that the server draws. JavaScript's
-    /// `generateId` makes the id of the session, too. Here this id is a secret, and is always drawn.
+    /// `generateId` makes the id of the session, too. Here this id is a secret, and is always
+    /// drawn.
     ///
-    /// The ids begin with [`Config::socket_id_prefix`](sio_proto::Config::socket_id_prefix), so that
-    /// everybody can tell them from names of rooms: no room can have such a name, whether the id is
-    /// in use or not. So a client that may choose the names of its rooms can neither read what is
-    /// sent to another's id nor find out which ids are in use. Without a prefix the server does not
-    /// start ([`Io::check`]).
+    /// The ids begin with [`Config::socket_id_prefix`](sio_proto::Config::socket_id_prefix), so
+    /// that everybody can tell them from names of rooms: no room can have such a name, whether the
+    /// id is in use or not. So a client that may choose the names of its rooms can neither read
+    /// what is sent to another's id nor find out which ids are in use. Without a prefix the server
+    /// does not start ([`Io::check`]).
     ///
     /// The function is called when the middlewares have let a socket in; in middlewares the socket
-    /// has a drawn id, which nobody else is told. With `None` it keeps this id. It is not called for
-    /// a client that comes back as the same socket ([`Namespace::recovery`]), because the client
-    /// keeps the id that it had. Clients from before Socket.IO 3 know themselves by their session's
-    /// id, and not by this one. The function must not block.
+    /// has a drawn id, which nobody else is told. With `None` it keeps this id. It is not called
+    /// for a client that comes back as the same socket ([`Namespace::recovery`]), because the
+    /// client keeps the id that it had. Clients from before Socket.IO 3 know themselves by their
+    /// session's id, and not by this one. The function must not block.
     ///
     /// Two sockets of a namespace cannot have the same id. A socket whose id is in use, or is no id
-    /// ([`Config::check_socket_id`](sio_proto::Config::check_socket_id)), is not let in, and neither
-    /// is a socket for which the function panics: the client is told of an internal error, and
-    /// [`Io::on_error`] gets a [`HandlerError::Id`]. An id is in use until its socket is gone, and
-    /// with recovery until nobody waits for its client. A client whose connection breaks comes back
-    /// before the server knows it. So an id should have a part that is new for each connection.
+    /// ([`Config::check_socket_id`](sio_proto::Config::check_socket_id)), is not let in, and
+    /// neither is a socket for which the function panics: the client is told of an internal error,
+    /// and [`Io::on_error`] gets a [`HandlerError::Id`]. An id is in use until its socket is gone,
+    /// and with recovery until nobody waits for its client. A client whose connection breaks comes
+    /// back before the server knows it. So an id should have a part that is new for each
+    /// connection.
     ///
     /// ```
     /// # use sio_app::{Config, ConfigError, Io, Socket};

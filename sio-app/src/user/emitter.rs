@@ -177,8 +177,8 @@ impl Emitter {
     }
 
     /// Sets how long the acknowledgements of the chosen sockets may take:
-    /// `io.to("room").timeout(limit).emit_with_ack(…)`. There is no question to many sockets without
-    /// a time limit, because one of them may never answer.
+    /// `io.to("room").timeout(limit).emit_with_ack(…)`. There is no question to many sockets
+    /// without a time limit, because one of them may never answer.
     pub const fn timeout(self, timeout: Duration) -> TimedEmitter {
         TimedEmitter::new(self, timeout)
     }

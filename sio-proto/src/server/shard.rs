@@ -547,9 +547,9 @@ impl Shard {
         )
     }
 
-    /// Does what [`Command::Broadcast`] says, for a caller that has several shards: the shards share
-    /// the target and the message, and nothing is copied. Forms that are not encoded yet are encoded
-    /// when they are first needed.
+    /// Does what [`Command::Broadcast`] says, for a caller that has several shards: the shards
+    /// share the target and the message, and nothing is copied. Forms that are not encoded yet are
+    /// encoded when they are first needed.
     pub fn broadcast(&mut self, now: Time, target: &Target, message: &mut Message, out: &mut Outputs) {
         noted!(
             self,
