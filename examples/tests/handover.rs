@@ -62,8 +62,7 @@ impl Process {
 
     /// Waits for the end.
     fn ended(mut self) {
-        let began = Instant::now();
-        loop {
+            loop {
             if let Some(status) = self.0.try_wait().unwrap() {
                 assert!(status.success(), "{status}");
                 return;
