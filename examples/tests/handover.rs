@@ -62,7 +62,8 @@ impl Process {
 
     /// Waits for the end.
     fn ended(mut self) {
-            loop {
+        let began = Instant::now();
+        loop {
             if let Some(status) = self.0.try_wait().unwrap() {
                 assert!(status.success(), "{status}");
                 return;
@@ -191,7 +192,6 @@ fn hand_over(runtime: &str) {
     let stop = Arc::new(AtomicBool::new(false));
     let stopping = Arc::clone(&stop);
     let newcomers = thread::spawn(move || newcomers(port, &stopping));
-    let began = Instant::now();
     old.ask_to_end();
     for client in &mut clients {
         client.come_back();
