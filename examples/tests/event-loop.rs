@@ -27,6 +27,7 @@ type Loops = Vec<JoinHandle<std::io::Result<()>>>;
 fn start(loops: usize) -> (Io, SocketAddr, Loops) {
     let mut config = Config::default();
     config.max_queued_bytes = 64 << 20;
+    config.max_queued_packets = 2 * FLOOD;
     let io = Io::new(config, Options::default().shards(loops), RUNTIME).unwrap();
     io.of("/")
         .on("echo", |socket: Socket, text: String| socket.emit("echo", text))

@@ -25,7 +25,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use sio_examples::{Arguments, asked_to_end};
-use sio_tokio::{Auth, Config, HttpRequest, HttpResponse, Io, Reason, Refusal, Server, Socket, State};
+use sio_tokio::{Auth, Config, HttpRequest, HttpResponse, Io, Method, Reason, Refusal, Server, Socket, State};
 
 const USAGE: &str = "usage: credentials [--port N] [--seconds N]";
 
@@ -88,6 +88,9 @@ fn register(io: &Io, tokens: Tokens) {
     let issuer = tokens.clone();
     io.on_request(move |request: &HttpRequest<'_>| {
         let query = request.query();
+        if !matches!(request.method(), Method::Get | Method::Head) {
+            return HttpResponse::new(405).header("Allow", "GET, HEAD");
+        }
         match (request.path(), query.get("user")) {
             ("/login", Some(user)) if !user.is_empty() => HttpResponse::text(issuer.issue(&user)),
             _ => HttpResponse::new(404),

@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use sio_examples::{Arguments, chat};
 use sio_tokio::{
-    Ack, Bytes, Config, HttpRequest, HttpResponse, Io, Offset, Options, ResumeError, Resumed, Ring, Server, Socket,
+    Ack, Bytes, Config, HttpRequest, HttpResponse, Io, Method, Offset, Options, ResumeError, Resumed, Ring, Server,
+    Socket,
 };
 
 const USAGE: &str = "usage: stream [--port N] [--pace MS]";
@@ -122,12 +123,15 @@ fn register(io: &Io, pace: Duration) {
             },
         );
     let reader = io.clone();
-    io.on_request(
-        move |request: &HttpRequest<'_>| match request.path().strip_prefix("/text/") {
+    io.on_request(move |request: &HttpRequest<'_>| {
+        if !matches!(request.method(), Method::Get | Method::Head) {
+            return HttpResponse::new(405).header("Allow", "GET, HEAD");
+        }
+        match request.path().strip_prefix("/text/") {
             Some(room) => HttpResponse::new(200).body("text/plain; charset=utf-8", Bytes::from(text(&reader, room))),
             None => asset(request.path()),
-        },
-    );
+        }
+    });
 }
 
 /// Writes an answer into a room.
