@@ -130,7 +130,9 @@ impl<O: Outlet + ?Sized> Link<O> {
     pub(crate) fn take_unwritten(&self) -> Option<Vec<Frame>> {
         let waits = {
             let state = self.state.lock();
-            state.phase == Phase::Blocked || !state.queue.is_empty()
+            // The answer to a client that says goodbye is written, if the socket takes it.
+            let says_goodbye = matches!(state.queue.back(), None | Some(Item::Bytes(_) | Item::Finish));
+            state.phase == Phase::Blocked || !says_goodbye
         };
         if waits {
             self.cut();
