@@ -1,6 +1,7 @@
 //! Clients that read nothing of a broadcast, over real sockets: what they cost, and that others
 //! lose nothing.
 #![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "it is about the time that readers really wait")]
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

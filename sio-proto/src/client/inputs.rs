@@ -10,7 +10,7 @@ use super::timeout::TimeoutReason;
 use crate::{LinkId, Time};
 
 impl Client {
-    /// The connection of [`Output::Connect`] stands.
+    /// The connection of [`Output::Connect`](super::Output::Connect) stands.
     pub fn handle_connected(&mut self, now: Time, link: LinkId) {
         self.notice_jump(now);
         self.with_session(now, |session, cx| session.handle_connected(link, cx));
