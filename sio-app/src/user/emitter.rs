@@ -156,9 +156,6 @@ impl Emitter {
 
     /// Sends a written event.
     pub(super) fn send_draft(self, draft: Draft) -> Sent {
-        // The arguments may contain bytes of the user's own kind. Dropping these runs user code, so
-        // they are kept until no lock is held.
-        let kept = draft.args().clone();
         let event = draft.name().clone();
         let (is_last, mut draft, mut sent) = (self.many.is_none(), Some(draft), Sent::default());
         self.each_in(&event, |application, to| {
@@ -172,7 +169,6 @@ impl Emitter {
             let policy = policy.or_else(|| application.policy(&to.target.namespace, &event));
             broadcast(to, draft, self.volatile, policy.as_ref(), &mut sent)
         });
-        drop(kept);
         sent
     }
 

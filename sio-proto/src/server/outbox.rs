@@ -306,6 +306,17 @@ impl Outbox {
         self.plain.drain(..).chain(tail)
     }
 
+    /// Takes out all packets, for a function. This is the usual way out, and costs least.
+    #[inline]
+    pub(crate) fn drain_to(&mut self, mut each: impl FnMut(Frame)) {
+        self.bytes = 0;
+        self.plain.drain(..).for_each(&mut each);
+        if let Some(tail) = self.tail.take() {
+            let messages = tail.messages.into_values();
+            messages.flat_map(Sorted::into_frames).for_each(each);
+        }
+    }
+
     /// Takes out the first packet.
     pub(crate) fn take_first(&mut self) -> Vec<Frame> {
         self.take_up_to(1, usize::MAX)

@@ -96,8 +96,9 @@ impl Input<'_> {
             }
             match &session.carriage {
                 Carriage::Frames => {
-                    out.writes
-                        .extend(session.outbox.drain().map(|frame| Write::Frame(link, frame)));
+                    session
+                        .outbox
+                        .drain_to(|frame| out.writes.push(Write::Frame(link, frame)));
                     session.outbox.trim();
                 }
                 Carriage::Stream(form) => {
