@@ -19,16 +19,7 @@ const MAX_LINES: usize = 700;
 const MAX_COMMENT: usize = 100;
 
 /// Longer files that have a good reason.
-const LONG_FILES: &[(&str, &str)] = &[
-    (
-        "sio-app/src/turn/shard.rs",
-        "everything that happens under the lock of a shard stands together",
-    ),
-    (
-        "sio-proto/src/server/shard.rs",
-        "the inputs of a shard stand together, each with its page and its line of a transcript",
-    ),
-];
+const LONG_FILES: &[(&str, &str)] = &[];
 
 /// The beginnings of paths on a machine. They are written in halves, so that this file does not
 /// break its own rule.

@@ -1,17 +1,17 @@
 //! A shard behind its lock, and the tables beside it: which link belongs to a [`LinkId`], and which
 //! socket to a [`SocketKey`].
 //!
-//! Everything that happens under the lock is in this file, and is short: no user code, no encoding,
-//! no write to a socket, and never the lock of a second shard. Locks are taken in this order:
-//! recovery, shard, link, mailbox.
+//! Everything that happens under the lock is in this file and in [`deliveries`], and is short: no
+//! user code, no encoding, no write to a socket, and never the lock of a second shard. Locks are
+//! taken in this order: recovery, shard, link, mailbox.
+
+mod deliveries;
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
-use sio_proto::server::{
-    Breach, BreachKind, Command, Delivery, Extension, Forms, Handshake, Outputs, Reason, Shard, Write,
-};
+use sio_proto::server::{Breach, BreachKind, Command, Extension, Forms, Handshake, Outputs, Shard, Write};
 use sio_proto::{Config, LinkId, SessionKey, SocketKey, Time};
 
 use crate::guarded::guarded;
@@ -20,19 +20,15 @@ use crate::lock::Mutex;
 use crate::rated::Warnings;
 use crate::runtime::Runtime;
 use crate::trim::trim;
-use crate::turn::application::{Application, EngineNews};
-use crate::turn::call::Ending;
+use crate::turn::application::Application;
 use crate::turn::credentials::Expiries;
 use crate::turn::links::Links;
-use crate::turn::load::{Load, Loads, Overflow};
-use crate::turn::mailbox::Mail;
-use crate::turn::note::Note;
+use crate::turn::load::{Load, Loads};
 use crate::turn::raw_session::RawSession;
 use crate::turn::recovery::Recovery;
 use crate::turn::room_news::RoomNotes;
 use crate::turn::sleeps::Sleeps;
 use crate::turn::socket::SocketCell;
-use crate::turn::socket_id::SocketId;
 use crate::turn::work::Work;
 use crate::turn::{self, Turn, Unwritten};
 
@@ -121,28 +117,6 @@ impl Aftermath {
         }
         self.timers.into_iter().for_each(Waker::wake);
     }
-}
-
-/// Gives news of a raw session to the turn, or to the mailbox if another turn works for the
-/// session.
-fn tell_raw(turn: &Turn, raw: &Arc<RawSession>, news: EngineNews, verdicts: &mut Verdicts) {
-    match raw.mailbox.admit(turn.owner(), news, &raw.load) {
-        Ok(Some(news)) => turn.add(Work::Engine(Arc::clone(raw), news)),
-        Ok(None) => {}
-        Err(Overflow) if verdicts.flooded.contains(&raw.session) => {}
-        Err(Overflow) => verdicts.flooded.push(raw.session),
-    }
-}
-
-/// What the shard has to be told when all deliveries have been given out.
-#[derive(Default)]
-struct Verdicts {
-    /// The sockets for which too many events wait.
-    overflown: Vec<SocketKey>,
-    /// The raw sessions for which too many messages wait.
-    flooded: Vec<SessionKey>,
-    /// The sockets for which nothing is under way.
-    free: Vec<SocketKey>,
 }
 
 impl ShardCell {
@@ -359,199 +333,6 @@ impl ShardCell {
         };
         turn.touch(self);
         (result, wake)
-    }
-
-    /// Gives the outputs of an input to the links and to the turn.
-    fn settle(self: &Arc<Self>, state: &mut State, turn: &Turn, out: &mut Outputs) {
-        for write in out.writes.drain(..) {
-            let id = write.link();
-            state.packets_out += write.packets() as u64;
-            if let Write::Response(_, response) = &write
-                && response.status >= 400
-            {
-                turn.note(Note::Refused(response.status));
-            }
-            if let Some(link) = state.links.get(id) {
-                link.push(write.into());
-                turn.touch_link(link, Some((self, id)));
-            }
-        }
-        if out.deliveries.is_empty() {
-            return;
-        }
-        let mut verdicts = Verdicts::default();
-        let mut deliveries = std::mem::take(&mut out.deliveries);
-        for delivery in deliveries.drain(..) {
-            self.deliver(state, turn, delivery, &mut verdicts);
-        }
-        out.deliveries = deliveries;
-        self.forms.store(state.shard.forms_in_use().bits(), Ordering::Relaxed);
-        self.sessions.store(state.shard.sessions(), Ordering::Relaxed);
-        for socket in verdicts.free {
-            let now = state.time(turn);
-            state.shard.release(now, socket, out);
-            self.note_rooms(state, turn);
-            self.settle(state, turn, out);
-        }
-        for session in verdicts.flooded {
-            let now = state.time(turn);
-            state.shard.close_engine(now, session, out);
-            self.settle(state, turn, out);
-        }
-        for socket in verdicts.overflown {
-            turn.note(Note::Overflow(socket));
-            let now = state.time(turn);
-            state.shard.disconnect_for(now, socket, too_many_events(), out);
-            self.note_rooms(state, turn);
-            self.settle(state, turn, out);
-        }
-    }
-
-    fn deliver(self: &Arc<Self>, state: &mut State, turn: &Turn, delivery: Delivery, verdicts: &mut Verdicts) {
-        match delivery {
-            Delivery::Event {
-                socket,
-                name,
-                args,
-                ack,
-            } => {
-                let Some(inner) = state.socket(socket) else { return };
-                match inner
-                    .mailbox
-                    .admit(turn.owner(), Mail::Event { name, args, ack }, &inner.load)
-                {
-                    Ok(Some(mail)) => turn.add(Work::Mail(Arc::clone(inner), mail)),
-                    Ok(None) => self.note_waiting(inner.mailbox.waiting()),
-                    Err(Overflow) if verdicts.overflown.contains(&socket) => {}
-                    Err(Overflow) => verdicts.overflown.push(socket),
-                }
-            }
-            Delivery::Ack { socket, id, result } => {
-                if let Some(inner) = state.socket(socket) {
-                    turn.add(Work::Ack(Arc::clone(inner), id, result));
-                }
-            }
-            Delivery::Connect {
-                socket,
-                session,
-                sid,
-                wire_id,
-                namespace,
-                auth,
-                handshake,
-                generation: _,
-                transport: _,
-                form,
-            } => {
-                let load = state.load(session, &handshake, &self.loads);
-                let inner = SocketCell::new(
-                    Arc::clone(self),
-                    load,
-                    socket,
-                    (SocketId::new(sid), wire_id),
-                    namespace,
-                    auth,
-                    handshake,
-                    form,
-                );
-                let inner = Arc::new(inner);
-                inner.mailbox.open(turn.owner());
-                if state.sockets.len() <= socket.slot() {
-                    state.sockets.resize(socket.slot() + 1, None);
-                }
-                state.sockets[socket.slot()] = Some(Arc::clone(&inner));
-                turn.add(Work::Connect(inner));
-            }
-            Delivery::Disconnect {
-                socket,
-                reason,
-                breach,
-                connected,
-                rooms,
-            } => {
-                let Some(inner) = state.forget(socket) else { return };
-                if reason == Reason::ClientNamespaceDisconnect || reason.is_dismissal() {
-                    inner.set_final();
-                }
-                match reason.is_dismissal() {
-                    true => inner.dismiss(),
-                    false => inner.set_gone(),
-                }
-                if connected && let Some(names) = inner.table().and_then(|table| table.names.as_ref()) {
-                    names.leave(&inner.namespace);
-                }
-                let mail = Mail::Disconnect {
-                    reason,
-                    breach,
-                    connected,
-                    rooms,
-                };
-                let given = inner.mailbox.admit(turn.owner(), mail, &inner.load);
-                turn.add(Work::Gone(Arc::clone(&inner)));
-                match given {
-                    Ok(Some(mail)) => turn.add(Work::Mail(inner, mail)),
-                    Ok(None) | Err(Overflow) => turn.add(Work::Release(inner)),
-                }
-            }
-            Delivery::Leaving { socket } => {
-                if state.socket(socket).is_none_or(|inner| inner.mailbox.leave()) {
-                    verdicts.free.push(socket);
-                }
-            }
-            Delivery::Breach {
-                socket,
-                session,
-                ends,
-                breach,
-            } => turn.note(Note::Broken {
-                socket,
-                session,
-                ends,
-                breach,
-            }),
-            Delivery::Garbled { socket, codec, garbled } => {
-                turn.note(Note::Garbled(socket, codec, garbled));
-            }
-            Delivery::EngineOpen { session, handshake } => {
-                let load = state.load(session, &handshake, &self.loads);
-                let raw = Arc::new(RawSession::new(Arc::clone(self), load, session, handshake));
-                raw.mailbox.open(turn.owner());
-                if state.raw.len() <= session.slot() {
-                    state.raw.resize(session.slot() + 1, None);
-                }
-                state.raw[session.slot()] = Some(Arc::clone(&raw));
-                turn.add(Work::Engine(raw, EngineNews::Opened));
-            }
-            Delivery::EngineMessage { session, message } => {
-                if let Some(raw) = state.raw(session) {
-                    tell_raw(turn, raw, EngineNews::Message(message), verdicts);
-                }
-            }
-            Delivery::EngineClose {
-                session,
-                reason,
-                breach,
-            } => {
-                if let Some(raw) = state.forget_raw(session) {
-                    tell_raw(turn, &raw, EngineNews::Closed(Ending { reason, breach }), verdicts);
-                    // It may be the last handle, and its data belongs to the user.
-                    turn.add(Work::ReleaseRaw(raw));
-                }
-            }
-            Delivery::EngineUpgraded { session, transport } => {
-                if let Some(raw) = state.raw(session) {
-                    tell_raw(turn, raw, EngineNews::Upgraded(transport), verdicts);
-                }
-            }
-            Delivery::Upgraded { socket, transport } => {
-                if let Some(inner) = state.socket(socket) {
-                    turn.add(Work::Upgraded(Arc::clone(inner), transport));
-                }
-            }
-            Delivery::ConnectionError(error) => turn.add(Work::ConnectionError(Arc::clone(self), error)),
-            Delivery::Stranger(stranger) => turn.add(Work::Stranger(Arc::clone(self), stranger)),
-            _ => debug_assert!(false, "every delivery is known here"),
-        }
     }
 
     /// Takes the ready writes out of the shard, and writes them.
