@@ -12,8 +12,9 @@ use super::{
 
 /// Commands of the user.
 impl Shard {
-    /// Lets a socket into the namespace that it asked for ([`Delivery::Connect`]). False if the
-    /// socket is gone, or was answered before.
+    /// Lets a socket into the namespace that it asked for
+    /// ([`Delivery::Connect`](super::Delivery::Connect)). False if the socket is gone, or was
+    /// answered before.
     pub fn accept(&mut self, now: Time, socket: SocketKey, out: &mut Outputs) -> bool {
         self.accept_as(now, socket, &Welcome::default(), out)
     }
@@ -51,7 +52,7 @@ impl Shard {
     }
 
     /// Reports that no work is under way for a socket that has been told to leave
-    /// ([`Delivery::Leaving`]).
+    /// ([`Delivery::Leaving`](super::Delivery::Leaving)).
     pub fn release(&mut self, now: Time, socket: SocketKey, out: &mut Outputs) {
         noted!(
             self,
@@ -192,7 +193,8 @@ impl Shard {
     /// [`SendError::Disconnected`] if the socket is gone. [`SendError::Reserved`] if the name is
     /// the id of another socket. [`SendError::Full`] if the socket is in as many rooms as are
     /// allowed. [`SendError::Full`] also if the name is longer than
-    /// [`Config::max_room_name_bytes`], or than the rest of [`Config::max_room_bytes_per_socket`].
+    /// [`Config::max_room_name_bytes`](super::Config::max_room_name_bytes), or than the rest of
+    /// [`Config::max_room_bytes_per_socket`](super::Config::max_room_bytes_per_socket).
     pub fn join(&mut self, socket: SocketKey, room: &str) -> Result<(), SendError> {
         noted!(
             self,
