@@ -3,8 +3,8 @@
 //!
 //! `sioc-probe --url http://127.0.0.1:3000 --transports polling,websocket --generation 4` connects
 //! at once. Commands are `{"on": name}`, `{"emit": [name, …args], "ack": true, "timeout": ms}`,
-//! `{"close": "engine"}`, `{"close": "socket"}`, `{"open": 1}` and `{"quit": 1}`. Bytes are
-//! `{"$b": "hex"}` in both directions.
+//! `{"send": text or JSON}` before 1.0, `{"close": "engine"}`, `{"close": "socket"}`, `{"open": 1}`
+//! and `{"quit": 1}`. Bytes are `{"$b": "hex"}` in both directions.
 
 #![forbid(unsafe_code)]
 
@@ -27,7 +27,7 @@ use sio_tokio::{Binary, RawArgs};
 use tokio::sync::mpsc;
 
 const USAGE: &str = "\
-usage: sioc-probe --url URL [--transports polling|websocket|polling,websocket] [--generation 1|2|3|4]
+usage: sioc-probe --url URL [--transports polling|websocket|polling,websocket] [--generation 0.9|0.6|streaming|1|2|3|4]
                   [--ns NS] [--token T] [--parser msgpack] [--reconnect-delay MS] [--reconnect-delay-max MS]";
 
 const OPTIONS: [&str; 8] = [
@@ -65,6 +65,10 @@ async fn main() {
     }
     let mut lines = commands();
     let mut probe = Probe::new(socket);
+    // Before 1.0, `message` is no event that one asks for.
+    if matches!(arguments.value("--generation"), Some("0.9" | "0.6" | "streaming")) {
+        probe.report("message");
+    }
     let mut acks = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -114,6 +118,9 @@ fn client(arguments: &Arguments) -> Result<(Client, Socket), Box<dyn std::error:
     let (generation, has_auth) = match arguments.value("--generation").unwrap_or("4") {
         "3" | "4" => (Generation::Four, true),
         "1" | "2" => (Generation::Two, false),
+        "0.9" => (Generation::V0_9, false),
+        "0.6" => (Generation::V0_6, false),
+        "streaming" => (Generation::Streaming, false),
         other => return Err(format!("--generation: {other}").into()),
     };
     let delay = millis(arguments, "--reconnect-delay", 1000)?;
@@ -174,6 +181,7 @@ fn tell_state(state: &ConnectionState) {
 fn tell_ack((number, timeout, answer): (u64, bool, Result<RawArgs, AckError>)) {
     match answer {
         Ok(args) => tell(&json!({ "ack": shown(&args), "of": number })),
+        Err(AckError::Emit(_)) => {} // it was not taken, so nothing is waited for
         Err(_) if timeout => tell(&json!({ "ack_timeout": true, "of": number })),
         Err(_) => {}
     }
@@ -226,9 +234,9 @@ impl Probe {
         }
         let command: Value = serde_json::from_str(line).unwrap_or_default();
         if let Some(name) = command["on"].as_str() {
-            if self.asked_for.insert(name.to_owned()) {
-                self.report(name.to_owned());
-            }
+            self.report(name);
+        } else if let Some(message) = command.get("send") {
+            drop(self.socket.emit("message", Emitted(vec![message.clone()])));
         } else if command["close"] == "engine" {
             // The client comes back by itself.
             self.socket.client().network_lost();
@@ -242,12 +250,16 @@ impl Probe {
         Step::Go
     }
 
-    fn report(&self, name: String) {
-        let event = name.clone();
-        self.socket.on(&event, move |args: RawArgs, ack: Ack| {
-            let parts: Vec<Value> = [json!(name)].into_iter().chain(shown(&args)).collect();
+    /// Reports an event from now on.
+    fn report(&mut self, name: &str) {
+        if !self.asked_for.insert(name.to_owned()) {
+            return;
+        }
+        let event = name.to_owned();
+        self.socket.on(name, move |args: RawArgs, ack: Ack| {
+            let parts: Vec<Value> = [json!(event)].into_iter().chain(shown(&args)).collect();
             tell(&json!({ "event": parts }));
-            if name != "question-never" {
+            if event != "question-never" {
                 ack.send(args);
             }
         });
