@@ -91,6 +91,7 @@
 //! | `line` | one TCP connection |
 //! | `config` `endpoint` `event` `timeout` | settings, and the values that go in and come out |
 //! | `backoff` `cookies` | delays; cookies |
+//! | [`proxy`] | proxies: which one, and how a connection is led through it |
 
 mod attempts;
 mod backoff;
@@ -104,6 +105,7 @@ mod line;
 mod manager;
 mod namespaces;
 mod protocol;
+pub mod proxy;
 mod session;
 mod socket;
 mod timeout;

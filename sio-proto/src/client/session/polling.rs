@@ -28,11 +28,11 @@ impl Session {
     }
 
     /// Begins a POST of the first packets that fit into what the server accepts. A packet that is
-    /// too large alone goes alone.
+    /// too large alone goes alone. The attachments of an event may come with the next POST.
     pub(super) fn post(&mut self, cx: &mut Context<'_>) -> bool {
         let mut body = BytesMut::new();
         match self.protocol {
-            Protocol::Engine(revision) => self.put_packets(revision, &mut body),
+            Protocol::Engine(revision) => self.put_packets(revision, &mut body, cx),
             Protocol::Legacy09 => self.put_payload09(&mut body),
             Protocol::Legacy06 | Protocol::Streaming => self.put_form(&mut body),
         }
@@ -40,14 +40,15 @@ impl Session {
         true
     }
 
-    fn put_packets(&mut self, revision: Revision, body: &mut BytesMut) {
-        let mut size = 0;
+    fn put_packets(&mut self, revision: Revision, body: &mut BytesMut, cx: &Context<'_>) {
+        let (mut size, mut count) = (0, 0);
         while let Some(packed) = self.outgoing.front() {
             size += posted_len(packed);
-            if !body.is_empty() && size > self.max_payload {
+            let is_first = count == 0;
+            if !is_first && (size > self.max_payload || count == cx.config.max_packets_per_post) {
                 break;
             }
-            let is_first = body.is_empty();
+            count += 1;
             if let Some(packed) = self.take_outgoing() {
                 put_packet(body, revision, is_first, &packed);
             }
