@@ -41,6 +41,7 @@ mod leaks;
 mod operate;
 mod process;
 mod programs;
+mod python;
 mod replay;
 mod runtimes;
 mod server;

@@ -204,6 +204,7 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
             show(&draft, socket, table);
             if !table.policies.is_empty()
                 && ack.is_none()
+                && !volatile
                 && let Some(policy) = table.policies.get(name)
             {
                 return send_by(socket, draft, policy);

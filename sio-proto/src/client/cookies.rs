@@ -206,7 +206,7 @@ fn read_age(value: &str) -> Option<i64> {
     Some(
         value
             .parse()
-            .unwrap_or(if value.starts_with('-') { 0 } else { i64::MAX }),
+            .unwrap_or_else(|_| if value.starts_with('-') { 0 } else { i64::MAX }),
     )
 }
 
