@@ -161,7 +161,7 @@ impl Run {
             }),
             10 => {
                 if let Some(ticket) = self.tickets.pop() {
-                    self.client.answer(now, ticket, ByteString::from("1").into());
+                    let _ = self.client.answer(now, ticket, ByteString::from("1").into());
                 }
             }
             11 => {
