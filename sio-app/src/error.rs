@@ -204,6 +204,9 @@ pub enum RegisterError {
         /// What is wrong with its limits.
         error: sio_proto::ConfigError,
     },
+    /// The limit of what clients may send makes no sense.
+    #[error(transparent)]
+    Rate(sio_proto::ConfigError),
     /// The socket has the highest number of own handlers that it may have
     /// ([`Options::max_handlers_per_socket`](crate::Options::max_handlers_per_socket)).
     #[error("the socket has as many handlers of its own as it may")]

@@ -31,6 +31,7 @@ mod history;
 mod hooks;
 mod ids;
 mod keeping;
+mod lagging;
 mod orders;
 mod pipelining;
 mod policies;

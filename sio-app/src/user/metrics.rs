@@ -69,6 +69,12 @@ pub struct Metrics {
     /// The most things that have waited for the handlers of one socket at one time.
     /// [`Options::max_waiting_events`](crate::Options::max_waiting_events) says what counts.
     pub most_waiting_events: usize,
+    /// How often reading from a client has paused because its handlers lagged
+    /// ([`Options::max_waiting_events`](crate::Options::max_waiting_events)).
+    pub lagging_pauses_total: u64,
+    /// How often reading from a client has paused because the client may not send so fast
+    /// ([`Config::session_rate`](sio_proto::Config::session_rate)).
+    pub throttling_pauses_total: u64,
     /// The number of rooms with a history ([`Namespace::history`](crate::Namespace::history)).
     pub histories: usize,
     /// The number of bytes that the histories of all rooms keep.
@@ -96,6 +102,7 @@ impl Metrics {
     /// | `sio_queued_bytes` | |
     /// | `sio_messages_unconfirmed_total` | |
     /// | `sio_most_queued_packets`, `sio_most_queued_bytes`, `sio_most_waiting_events` | |
+    /// | `sio_pauses_total` | `why`: `lagging`, `throttled` |
     /// | `sio_histories`, `sio_history_bytes` | |
     /// | `sio_handler_errors_total`, `sio_handler_panics_total` | |
     #[must_use]
@@ -137,6 +144,11 @@ impl Metrics {
             ("why=\"address\"".to_owned(), self.connections_refused_by_address_total),
         ];
         table("sio_connections_refused_total", "counter", refused.into());
+        let pauses = [
+            ("why=\"lagging\"".to_owned(), self.lagging_pauses_total),
+            ("why=\"throttled\"".to_owned(), self.throttling_pauses_total),
+        ];
+        table("sio_pauses_total", "counter", pauses.into());
         let kinds = || {
             let kinds = self.sessions.iter();
             kinds.map(|(generation, transport, count)| {
@@ -167,6 +179,8 @@ impl Io {
         let mut metrics = Metrics {
             handler_errors: self.0.tally.errors.load(Ordering::Relaxed),
             handler_panics: self.0.tally.panics.load(Ordering::Relaxed),
+            lagging_pauses_total: self.0.tally.lagged.load(Ordering::Relaxed),
+            throttling_pauses_total: self.0.tally.throttled.load(Ordering::Relaxed),
             recoverable: self.recoverable(),
             queued_bytes: self.0.tally.traffic.waiting.used(),
             ..Metrics::default()

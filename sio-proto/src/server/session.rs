@@ -25,7 +25,7 @@ use super::http_answer::Asker;
 use super::lobby::Place;
 use super::outbox::{Hold, Outbox};
 use super::{
-    Backlog, Breach, Deadline, Generation, Handshake, Heartbeat, Message, Outputs, Part, Peer, Policy, Queued,
+    Backlog, Breach, Deadline, Generation, Handshake, Heartbeat, Message, Meter, Outputs, Part, Peer, Policy, Queued,
     SendError, StreamForm, TransportKind, Unconfirmed, Wiring, Write,
 };
 use crate::id::{SessionId, SocketSlot};
@@ -168,11 +168,16 @@ pub(crate) struct Session {
     /// The rule that its client has broken, if any: the rule that ends the session, or otherwise
     /// the first one.
     pub(crate) breach: Option<Breach>,
+    /// How much the client may send, if there is a limit.
+    pub(crate) meter: Option<Box<Meter>>,
+    /// Whether nothing was read from the client lately, so that its silence says nothing
+    /// ([`Shard::excuse`](super::Shard::excuse)).
+    pub(crate) excused: bool,
     pub(crate) wiring: Wiring,
 }
 
 // There are hundreds of thousands of sessions.
-const _: () = assert!(size_of::<Session>() <= 424);
+const _: () = assert!(size_of::<Session>() <= 432);
 
 impl Session {
     pub(crate) const fn generation(&self) -> Generation {

@@ -216,6 +216,9 @@ impl Input<'_> {
                 }
             });
         }
+        while let Some((key, measured)) = self.shard.core.hasty.pop() {
+            self.at(key, |at: At<'_>| at.end_hasty(measured));
+        }
         let mut excess = self.shard.core.backlog.excess();
         if excess == 0 {
             return;
