@@ -24,6 +24,9 @@ pub enum EmitError {
     /// The message was volatile, and the transport is busy.
     #[error("the transport is busy and the message was volatile")]
     Dropped,
+    /// The function that makes the key of a [`Policy`](crate::Policy) has panicked.
+    #[error("the function that makes the key of the policy has panicked")]
+    KeyFailed,
     /// The key of a [`Policy`](crate::Policy) is longer than 256 bytes.
     #[error("the key of the policy is too long")]
     KeyTooLong,

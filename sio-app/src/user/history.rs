@@ -1,7 +1,10 @@
 //! Histories of rooms, for users: which rooms have one, how a client catches up, and what the
 //! application reads of it.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -25,8 +28,15 @@ const PART: usize = 64;
 /// How often a client may fall behind the oldest event that is kept, while it catches up.
 const FALLS: usize = 3;
 
-/// How long a client that reads slowly is waited for, before its queue is looked at again.
+/// How long a client is waited for whose queue has room, but to which nothing can be sent, because
+/// too much waits for all clients together.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// About how many bytes an event has in addition to its name and arguments, in any generation.
+const FRAMING: usize = 128;
+
+/// About how many bytes the event `history` has.
+const MARK: usize = 512;
 
 /// Histories of rooms.
 impl Namespace {
@@ -337,7 +347,7 @@ impl Catching<'_> {
                 None => part.last,
             });
             let args = (self.mark("truncated", self.seen),);
-            self.patiently(|| send_event(socket, "history", &args, None, false))
+            self.patiently(MARK, || send_event(socket, "history", &args, None, false))
                 .await?;
         }
         let Some(part) = part else {
@@ -345,7 +355,8 @@ impl Catching<'_> {
         };
         let is_end = part.events.last().is_none_or(|(last, ..)| *last == part.last);
         for (place, _, said) in part.events {
-            self.patiently(|| send_again(socket, said.name.clone(), said.args.clone()))
+            let bytes = said.name.len() + said.args.bytes();
+            self.patiently(bytes, || send_again(socket, said.name.clone(), said.args.clone()))
                 .await?;
             self.seen = Some(place);
             self.resumed.missed += 1;
@@ -359,7 +370,7 @@ impl Catching<'_> {
     async fn join(&mut self, history: Option<&RoomHistory>, place: Option<Offset>) -> Result<bool, ResumeError> {
         let args = (self.mark("ready", place),);
         let socket = &self.socket.0;
-        let joined = self.patiently(|| {
+        let joined = self.patiently(MARK, || {
             let (mut mark, bytes) = prepared(socket, "history", &args)?;
             join_at(socket, &self.room, history, place, (&mut mark, bytes))
         });
@@ -376,12 +387,21 @@ impl Catching<'_> {
         }
     }
 
-    /// Tries again as long as the queue of the session is full.
-    async fn patiently<R>(&self, mut send: impl FnMut() -> Result<R, EmitError>) -> Result<R, EmitError> {
+    /// Tries again as long as the queue of the session is full. `bytes` is about the size of the
+    /// event.
+    async fn patiently<R>(&self, bytes: usize, mut send: impl FnMut() -> Result<R, EmitError>) -> Result<R, EmitError> {
         loop {
             match send() {
-                Err(EmitError::Full) => self.socket.sleep(PAUSE).await,
+                Err(EmitError::Full) => {}
                 result => return result,
+            }
+            let mut ready = pin!(self.socket.ready_for(bytes + FRAMING));
+            let has_room = poll_fn(|cx| Poll::Ready(ready.as_mut().poll(cx).is_ready())).await;
+            match has_room {
+                false => ready.await?,
+                // The queue has room. So too much waits for all clients together, or the event is a
+                // little larger than it seems.
+                true => self.socket.sleep(PAUSE).await,
             }
         }
     }

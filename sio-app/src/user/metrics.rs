@@ -100,7 +100,7 @@ impl Metrics {
     /// | `sio_requests_refused_total` | `why`, in the words of [`Refused`] |
     /// | `sio_packets_in_total`, `sio_packets_out_total`, `sio_bytes_in_total`, `sio_bytes_out_total` | |
     /// | `sio_queued_bytes` | |
-    /// | `sio_messages_unconfirmed_total` | |
+    /// | `sio_messages_unconfirmed_total`, `sio_messages_dropped_total`, `sio_messages_displaced_total`, `sio_messages_unsent_total` | |
     /// | `sio_most_queued_packets`, `sio_most_queued_bytes`, `sio_most_waiting_events` | |
     /// | `sio_pauses_total` | `why`: `lagging`, `throttled` |
     /// | `sio_histories`, `sio_history_bytes` | |
@@ -125,6 +125,9 @@ impl Metrics {
         number("sio_bytes_out_total", self.bytes_out);
         number("sio_queued_bytes", self.queued_bytes as u64);
         number("sio_messages_unconfirmed_total", self.sessions.unconfirmed);
+        number("sio_messages_dropped_total", self.sessions.dropped);
+        number("sio_messages_displaced_total", self.sessions.displaced);
+        number("sio_messages_unsent_total", self.sessions.unsent);
         number("sio_most_queued_packets", self.sessions.most_queued_packets as u64);
         number("sio_most_queued_bytes", self.sessions.most_queued_bytes as u64);
         number("sio_most_waiting_events", self.most_waiting_events as u64);

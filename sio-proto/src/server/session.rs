@@ -280,7 +280,7 @@ impl Session {
             Policy::Merge(key) | Policy::Behind(key) => Hold::Keyed(key.clone(), kept()),
             Policy::Ordered | Policy::Refuse | Policy::Drop | Policy::DropOldest => Hold::Droppable,
         };
-        if !self.make_space(policy, packets, adapted.bytes() + hold.bytes(), config) {
+        if !self.make_space(policy, packets, adapted.bytes() + hold.bytes(), config, backlog) {
             return Err(policy.verdict(SendError::Full));
         }
         self.outbox.push_sorted(adapted, hold);
@@ -290,7 +290,14 @@ impl Session {
 
     /// Drops what a message of this policy and size takes the place of. If it still has no room
     /// then, nothing is dropped.
-    fn make_space(&mut self, policy: &Policy, packets: usize, bytes: usize, config: &Config) -> bool {
+    fn make_space(
+        &mut self,
+        policy: &Policy,
+        packets: usize,
+        bytes: usize,
+        config: &Config,
+        backlog: &mut Backlog,
+    ) -> bool {
         let (freed_bytes, freed_packets) = match policy {
             Policy::Newest(key) | Policy::Merge(key) => self.outbox.size_of(key),
             Policy::DropOldest => self.outbox.droppable(),
@@ -300,9 +307,13 @@ impl Session {
             && self.outbox.bytes() - freed_bytes + self.held + bytes <= config.max_queued_bytes;
         if has_space {
             match policy {
-                Policy::Newest(key) | Policy::Merge(key) => self.outbox.remove(key),
+                Policy::Newest(key) | Policy::Merge(key) => backlog.note_displaced(self.outbox.remove(key)),
                 Policy::Behind(key) => self.outbox.release(key),
-                Policy::DropOldest => while !self.has_space(packets, bytes, config) && self.outbox.drop_oldest() {},
+                Policy::DropOldest => {
+                    while !self.has_space(packets, bytes, config) && self.outbox.drop_oldest() {
+                        backlog.note_displaced(true);
+                    }
+                }
                 Policy::Ordered | Policy::Refuse | Policy::Drop => {}
             }
         }

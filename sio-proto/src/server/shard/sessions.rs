@@ -159,6 +159,7 @@ impl Core {
         }
         if message.policy != Policy::Ordered {
             session.queue_by(message, &self.config, &mut self.backlog)?;
+            self.counters.displaced += self.backlog.take_displaced();
         } else {
             let encoded = message.made(form)?;
             let (packets, bytes) = (encoded.packets(), encoded.bytes());
