@@ -181,6 +181,12 @@ impl Connection {
         }
     }
 
+    /// Whether nothing is read from the connection for now.
+    #[cfg(test)]
+    pub(crate) fn is_paced(&self) -> bool {
+        self.place.is_paced()
+    }
+
     /// Whether the other connections of the thread have their turn before this one goes on.
     const fn has_had_its_turn(&self) -> bool {
         self.steps >= STEPS_A_POLL || !self.later.is_empty() || self.waits

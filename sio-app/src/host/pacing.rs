@@ -7,7 +7,8 @@
 //!        └── tokens, caught up, or no progress for a while ◄── paused: nothing is read
 //! ```
 //! While a connection pauses, nothing is read from it, so the peer's writes are stopped by TCP. A
-//! POST is not answered before its last packets have been handed over. Only its own client waits:
+//! POST is not answered before its last packets have been handed over. If its connection goes away
+//! before, the rest is dropped, and the session ends, as with a POST whose body is cut off. Only its own client waits:
 //! no lock and no buffer of the thread is held, and the packets that wait are counted as received.
 //!
 //! A pause for handlers goes on as long as handlers finish. If none does for
@@ -27,7 +28,7 @@ use sio_proto::wire::Inbound;
 use sio_proto::{SessionKey, Time};
 
 use crate::host::place::{Place, Seat};
-use crate::turn::later::Later;
+use crate::turn::later::{KeptBytes, Later};
 use crate::turn::load::{Lagging, Load};
 use crate::turn::shard::ShardCell;
 use crate::turn::{self, Turn};
@@ -36,8 +37,9 @@ use crate::user::sleep::Sleep;
 /// What a connection does not hand over yet.
 pub(super) struct Pacing {
     held: Held,
-    /// The memory that it takes, in bytes.
-    bytes: usize,
+    /// The memory that it takes. It is not counted again for each portion, because there may be
+    /// thousands of portions.
+    bytes: KeptBytes,
     pause: Option<Pause>,
     /// Whether the next portion is handed over although the handlers lag.
     is_impatient: bool,
@@ -136,9 +138,7 @@ impl Held {
 }
 
 impl Pacing {
-    /// `bytes` is the memory that it takes. It is not counted again for each portion, because there
-    /// may be thousands of portions.
-    const fn new(held: Held, bytes: usize) -> Self {
+    const fn new(held: Held, bytes: KeptBytes) -> Self {
         Self {
             held,
             bytes,
@@ -156,7 +156,7 @@ impl Place {
 
     /// The memory that is taken by what is not handed over yet, in bytes.
     pub(crate) fn pacing_bytes(&self) -> usize {
-        self.pacing.as_ref().map_or(0, |pacing| pacing.bytes)
+        self.pacing.as_ref().map_or(0, |pacing| pacing.bytes.count())
     }
 
     /// Gives packets of a websocket to their shard, as far as they may come now.
@@ -191,7 +191,7 @@ impl Place {
             true => Held::Nothing,
             false => Held::Packets(rest),
         };
-        let bytes = held.bytes();
+        let bytes = KeptBytes::new(&self.io.kept, held.bytes());
         let mut pacing = Pacing::new(held, bytes);
         if let Some((session, until)) = until {
             pacing.pause = Some(self.pause(turn, &cell, session, Why::Throttled(until)));
@@ -212,7 +212,7 @@ impl Place {
         let posted = Posted::new(request.take_packets());
         let request = Box::new(request);
         let held = Held::Post { shard, request, posted };
-        let bytes = held.bytes();
+        let bytes = KeptBytes::new(&self.io.kept, held.bytes());
         self.pacing = Some(Box::new(Pacing::new(held, bytes)));
         self.go_on(turn);
         if let Some(pacing) = self.pacing.as_mut() {
@@ -243,7 +243,7 @@ impl Place {
         let pause = turn::run(cell.runtime, |turn| self.pause(turn, &cell, session, why));
         let pacing = self
             .pacing
-            .get_or_insert_with(|| Box::new(Pacing::new(Held::Nothing, 0)));
+            .get_or_insert_with(|| Box::new(Pacing::new(Held::Nothing, KeptBytes::new(&self.io.kept, 0))));
         pacing.pause = Some(pause);
     }
 
@@ -289,8 +289,10 @@ impl Place {
                 }
             }
             Held::Post { shard, request, posted } => {
-                if let Some(next) = self.go_on_with_post(turn, shard, request, posted, is_impatient) {
-                    self.pacing = Some(Box::new(Pacing { bytes, ..next }));
+                if let Some((held, pause)) = self.go_on_with_post(turn, shard, request, posted, is_impatient) {
+                    let mut pacing = Pacing::new(held, bytes);
+                    pacing.pause = pause;
+                    self.pacing = Some(Box::new(pacing));
                 }
             }
         }
@@ -305,7 +307,7 @@ impl Place {
         mut request: Box<Request>,
         mut posted: Posted,
         is_impatient: bool,
-    ) -> Option<Pacing> {
+    ) -> Option<(Held, Option<Pause>)> {
         let cell = self.io.shards.cells.get(shard).map(Arc::clone)?;
         let (session, pace, load) = cell.ask("pace", |state| {
             let now = turn.now();
@@ -322,9 +324,7 @@ impl Place {
         };
         if let (Some(session), Some(why)) = (session, why) {
             let pause = self.pause(turn, &cell, session, why);
-            let mut pacing = Pacing::new(Held::Post { shard, request, posted }, 0);
-            pacing.pause = Some(pause);
-            return Some(pacing);
+            return Some((Held::Post { shard, request, posted }, Some(pause)));
         }
         let portion = pace.packets.min(self.portion());
         let mut goes_on = false;
@@ -338,7 +338,7 @@ impl Place {
             // Its packets are in `posted`.
             request.http.body = Ok(Bytes::new());
         }
-        Some(Pacing::new(Held::Post { shard, request, posted }, 0))
+        Some((Held::Post { shard, request, posted }, None))
     }
 
     fn pause(&self, turn: &Turn, cell: &Arc<ShardCell>, session: SessionKey, why: Why) -> Pause {
