@@ -37,6 +37,7 @@ mod pipelining;
 mod policies;
 mod polls;
 mod recovery;
+mod resumes;
 mod rooms;
 mod several;
 mod stored;

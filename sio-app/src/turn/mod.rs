@@ -27,6 +27,7 @@ pub(crate) mod call;
 pub(crate) mod comeback;
 pub(crate) mod credentials;
 pub(crate) mod directory;
+pub(crate) mod entering;
 pub(crate) mod entry;
 pub(crate) mod guest;
 pub(crate) mod history;
