@@ -8,8 +8,9 @@
 //! ```
 //! While a connection pauses, nothing is read from it, so the peer's writes are stopped by TCP. A
 //! POST is not answered before its last packets have been handed over. If its connection goes away
-//! before, the rest is dropped, and the session ends, as with a POST whose body is cut off. Only its own client waits:
-//! no lock and no buffer of the thread is held, and the packets that wait are counted as received.
+//! before, the rest is dropped, and the session ends, as with a POST whose body is cut off. Only
+//! its own client waits: no lock and no buffer of the thread is held, and the packets that wait are
+//! counted as received.
 //!
 //! A pause for handlers goes on as long as handlers finish. If none does for
 //! [`Config::longest_pause`](sio_proto::Config::longest_pause), the next portion is handed over, so

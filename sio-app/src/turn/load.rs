@@ -239,9 +239,9 @@ impl Load {
                 .is_none_or(|(_, count)| count.has_room(whole.address))
     }
 
-    /// Whether so much waits that nothing more should be read from the client: half of what may wait
-    /// for its session. If half of what may wait for its address or for the whole server waits, it
-    /// is a small part.
+    /// Whether so much waits that nothing more should be read from the client: half of what may
+    /// wait for its session. If half of what may wait for its address or for the whole server
+    /// waits, it is a small part.
     pub(crate) fn lags(&self) -> bool {
         self.is_above(2, 64)
     }
