@@ -39,9 +39,9 @@ const USAGE: &str = "\
 usage: sioc-probe --url URL [--transports polling|websocket|polling,websocket]
                   [--generation 0.9|0.6|streaming|1|2|3|4] [--ns NS]
                   [--token T] [--fresh-token T] [--parser msgpack] [--reconnect-delay MS]
-                  [--reconnect-delay-max MS] [--runtime tokio|async-std]";
+                  [--reconnect-delay-max MS] [--connect-timeout MS] [--runtime tokio|async-std]";
 
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 11] = [
     "--url",
     "--transports",
     "--generation",
@@ -51,6 +51,7 @@ const OPTIONS: [&str; 10] = [
     "--parser",
     "--reconnect-delay",
     "--reconnect-delay-max",
+    "--connect-timeout",
     "--runtime",
 ];
 
@@ -138,6 +139,7 @@ fn client(arguments: &Arguments) -> Result<(Client, Socket), Box<dyn std::error:
         "streaming" => (Generation::Streaming, false),
         other => return Err(format!("--generation: {other}").into()),
     };
+    let connect_timeout = millis(arguments, "--connect-timeout", 4000)?;
     let delay = millis(arguments, "--reconnect-delay", 1000)?;
     let delay_max = millis(arguments, "--reconnect-delay-max", 5000)?.max(delay);
     let builder = match arguments.value("--runtime").unwrap_or("tokio") {
@@ -146,9 +148,7 @@ fn client(arguments: &Arguments) -> Result<(Client, Socket), Box<dyn std::error:
         other => return Err(format!("--runtime: {other}").into()),
     };
     let mut builder = builder.transports(transports?).generation(generation).config(|config| {
-        let config = config
-            .connect_timeout(Duration::from_millis(4000))
-            .randomization_factor(0.0);
+        let config = config.connect_timeout(connect_timeout).randomization_factor(0.0);
         let config = config.reconnection_delay(delay).reconnection_delay_max(delay_max);
         // The client in JavaScript counts no attempts in a minute.
         let config = config.max_attempts_per_minute(100_000);

@@ -55,6 +55,11 @@ impl Reporter {
         Self { out, json }
     }
 
+    /// Writes somewhere else from now on.
+    pub(super) fn move_to(&mut self, out: Output) {
+        self.out = out;
+    }
+
     pub(super) fn tell(&mut self, report: &Report<'_>) -> Result<(), Failed> {
         let line = if self.json {
             to_json(report).to_string()
