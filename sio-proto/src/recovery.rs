@@ -14,7 +14,7 @@
 //!   when it is in them, and whatever the caller wants back;
 //! - a [`Log`] for each namespace: what was sent, to whom, under which number.
 //!
-//! Every message gets the next number of its namespace ([`Recovery::next`]), which goes to clients
+//! Every message gets the next number of its namespace ([`Recovery::post`]), which goes to clients
 //! as an [`Offset`] behind the arguments; the client shows the last one it has seen. So the caller
 //! holds one lock from the number to the last queue that the message goes into: messages then
 //! arrive in the order of their numbers, and what a client shows says exactly what it has. The
@@ -46,6 +46,7 @@ use core::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::BytesMut;
 use bytestring::ByteString;
 
 use crate::id::RecordSlot;
@@ -55,9 +56,9 @@ use crate::socket::Offset;
 use crate::{RecoveryConfig, Sid, Time};
 use audience::Stay;
 use away::Away;
-use record::{Pid, Record};
+use record::{Own, Pid, Record};
 
-pub use audience::Audience;
+pub use audience::{Audience, Recipients};
 pub use change::{Change, SavedNamespace, SavedRecord, SavedStay};
 pub use history::{Entries, History, Ring, Since};
 pub use log::{Entry, Log, LogLimits, Truncated};
@@ -94,6 +95,9 @@ struct Namespace<M> {
     /// Its number in a store.
     number: u32,
     log: Log<M>,
+    /// Memory for the next messages that are kept. Messages of one namespace go in the order in
+    /// which they came, so they share their memory without holding much of it for long.
+    arena: BytesMut,
     records: usize,
     /// The epochs in which its messages were counted, the oldest first, each with the number of the
     /// last message before it. The last one is that of this process.
@@ -188,7 +192,7 @@ impl<M, D> Recovery<M, D> {
         place.records += 1;
         let start = place.log.last();
         let own = ByteString::from(alloc::format!("{sid}"));
-        place.log.watch(&own);
+        let trail = place.log.watch(&own);
         let number = self.next_record;
         self.next_record += 1;
         let record = Record {
@@ -198,6 +202,7 @@ impl<M, D> Recovery<M, D> {
             namespace,
             network,
             start,
+            own: Own::new(own.clone(), trail),
             stays: alloc::vec![Stay {
                 ordinal: 0,
                 room: own,
@@ -239,10 +244,23 @@ impl<M, D> Recovery<M, D> {
             Namespace {
                 number,
                 log,
+                arena: BytesMut::new(),
                 records: 0,
                 epochs,
             }
         })
+    }
+
+    /// The socket has joined a room ([`join`](Self::join)) that is named like itself, and that
+    /// nobody else is in: what is sent to the socket alone is from now on for this room.
+    pub fn set_own_room(&mut self, key: RecordKey, room: &ByteString) {
+        let Some(record) = self.records.find_mut(key.slot, key.generation) else {
+            return;
+        };
+        let place = self.namespaces.get(&record.namespace);
+        if let Some(trail) = place.and_then(|place| place.log.trail(room)) {
+            record.own = Own::new(room.clone(), trail);
+        }
     }
 
     /// The record of a client that shows this `pid` in this namespace. The client may be there
@@ -570,15 +588,6 @@ impl<M, D> Recovery<M, D> {
         }
     }
 
-    /// The number for the next message of a namespace, which goes to clients behind the arguments.
-    /// `None` where nobody may come back: the message needs none.
-    pub fn next(&mut self, namespace: &str) -> Option<Offset> {
-        let epoch = self.epoch;
-        let place = self.namespaces.get_mut(namespace)?;
-        let sequence = place.log.next();
-        Some(Offset { epoch, sequence })
-    }
-
     /// The number of the last message, for those that are not kept and yet end in a text which
     /// clients would take for an offset: volatile ones.
     #[must_use]
@@ -589,41 +598,49 @@ impl<M, D> Recovery<M, D> {
         Some(Offset { epoch, sequence })
     }
 
-    /// Whether anybody could ask for a message with this audience. If not, there is nothing to
-    /// keep.
-    #[must_use]
-    pub fn is_wanted(&self, namespace: &str, audience: &Audience) -> bool {
-        self.namespaces
-            .get(namespace)
-            .is_some_and(|place| place.log.is_wanted(audience))
-    }
-
-    /// Keeps the message that has the last number. `bytes` is what it takes in memory.
-    pub fn keep(&mut self, now: Time, namespace: &str, audience: Audience, bytes: usize, message: M) {
-        let Some(place) = self.namespaces.get_mut(namespace) else {
-            return;
-        };
+    /// Takes the number for the next message of a namespace, which clients see behind the arguments.
+    /// If anybody could ask for the message, it is kept: `make` copies it, into the memory that it
+    /// is given or elsewhere, and returns it with the bytes that it takes. Returns the number, and
+    /// `None` where nobody may come back.
+    pub fn post(
+        &mut self,
+        now: Time,
+        namespace: &str,
+        to: Recipients,
+        make: impl FnOnce(&mut BytesMut) -> Option<(M, usize)>,
+    ) -> Option<Offset> {
+        let place = self.namespaces.get_mut(namespace)?;
+        let sequence = place.log.next();
         let before = place.log.bytes();
-        place.log.keep(now, audience, bytes, message);
-        self.log_bytes = self.log_bytes - before + place.log.bytes();
-        if self.changes.is_some() {
-            match place.log.newest() == place.log.last() {
-                true => self.note_losses(namespace),
-                false => self.skip(namespace),
+        match to {
+            Recipients::Record(RecordKey { slot, generation }) => {
+                let record = self.records.find(slot, generation);
+                let own = record.map(|record| &record.own);
+                if let Some((own, (message, bytes))) = own.and_then(|own| Some((own, make(&mut place.arena)?))) {
+                    place.log.keep_for(now, own.trail, &own.audience, (bytes, message));
+                }
             }
+            Recipients::Audience(audience) => {
+                let is_wanted = place.log.is_wanted(&audience);
+                if let Some((message, bytes)) = is_wanted.then(|| make(&mut place.arena)).flatten() {
+                    place.log.keep(now, audience, bytes, message);
+                }
+            }
+        }
+        self.log_bytes = self.log_bytes - before + place.log.bytes();
+        if let Some(changes) = &mut self.changes {
+            // A message that is kept is written by the caller, with its number.
+            if place.log.newest() != place.log.last() {
+                let (namespace, last) = (place.number, place.log.last());
+                changes.push(Change::Counted { namespace, last });
+            }
+            saving::note_losses(Some(changes), place);
         }
         if self.log_bytes > self.config.max_total_log_bytes {
             self.shrink();
         }
-    }
-
-    /// Does not keep the message that has the last number. Only a store has to know.
-    pub fn skip(&mut self, namespace: &str) {
-        if let (Some(changes), Some(place)) = (&mut self.changes, self.namespaces.get_mut(namespace)) {
-            let (namespace, last) = (place.number, place.log.last());
-            changes.push(Change::Counted { namespace, last });
-            saving::note_losses(Some(changes), place);
-        }
+        let epoch = self.epoch;
+        Some(Offset { epoch, sequence })
     }
 
     /// Makes room for a sixteenth more than there has to be, so that not every message looks
@@ -642,6 +659,13 @@ impl<M, D> Recovery<M, D> {
             self.log_bytes = self.log_bytes - before + place.log.bytes();
             saving::note_losses(self.changes.as_mut(), place);
         }
+    }
+
+    /// The newest message that is kept of a namespace, with the number of the namespace in a store.
+    #[must_use]
+    pub fn newest(&self, namespace: &str) -> Option<(u32, &Entry<M>)> {
+        let place = self.namespaces.get(namespace)?;
+        Some((place.number, place.log.entries().next_back()?))
     }
 
     /// The log of a namespace, if somebody in it may come back.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 use sio_proto::Time;
-use sio_proto::recovery::Audience;
+use sio_proto::recovery::Recipients;
 use sio_proto::server::{Message, Outputs, SendError, Welcome};
 
 use crate::turn::Turn;
@@ -220,18 +220,10 @@ fn join_and_send_numbered(
     for (message, ack) in &mut entry.messages {
         state.number(message);
         let sent = shard.shard.emit(now, socket.key, message, *ack);
-        if sent.is_ok() && record.is_some() {
-            state.keep(now, message, || own_audience(socket));
+        if let (Ok(()), Some(record)) = (sent, record) {
+            state.keep(now, message, || Recipients::Record(record));
         }
         result = result.and(sent);
     }
     result
-}
-
-/// Returns the audience of a message to one socket.
-pub(super) fn own_audience(socket: &SocketCell) -> Audience {
-    Audience {
-        rooms: vec![socket.id().as_str().into()],
-        except: Vec::new(),
-    }
 }

@@ -17,10 +17,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytestring::ByteString;
 use parking_lot::RwLock;
-use sio_proto::recovery::{History, Ring};
+use sio_proto::Time;
+use sio_proto::recovery::{History, Recipients, Ring};
 use sio_proto::server::{Forms, Message, Target};
 use sio_proto::socket::{Args, Offset};
-use sio_proto::{Time, recovery};
 
 use crate::error::EmitError;
 use crate::lock::Mutex;
@@ -488,10 +488,7 @@ fn enter(
     })?;
     if let (Some(records), Some(record)) = (records, socket.record()) {
         records.join(record, room);
-        records.keep(turn.now(), mark, || recovery::Audience {
-            rooms: vec![socket.id().as_str().into()],
-            except: Vec::new(),
-        });
+        records.keep(turn.now(), mark, || Recipients::Record(record));
     }
     Ok(())
 }

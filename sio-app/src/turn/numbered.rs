@@ -5,12 +5,11 @@
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use sio_proto::recovery::{self, RecordKey};
+use sio_proto::recovery::{self, Recipients, RecordKey};
 use sio_proto::server::{Command, Message, SendError, Target};
 
 use crate::error::EmitError;
 use crate::turn;
-use crate::turn::admit::own_audience;
 use crate::turn::order::Audience;
 use crate::turn::shard::{Aftermath, State};
 use crate::turn::socket::SocketCell;
@@ -46,7 +45,7 @@ pub(super) fn send_numbered(
                 }
             }
             if sent.is_ok() {
-                state.keep(turn.now(), message, || own_audience(to));
+                state.keep(turn.now(), message, || Recipients::Record(record));
             }
             (sent, enough, wake, heir)
         };
@@ -102,13 +101,13 @@ pub(super) fn fan_out(
 }
 
 /// Returns the audience as logs know it. The sender is known by its id.
-pub(super) fn kept_audience(to: Audience<'_>) -> recovery::Audience {
+pub(super) fn kept_audience(to: Audience<'_>) -> Recipients {
     let Target { rooms, except, .. } = to.target;
     let sender = to.sender.map(|sender| ByteString::from(sender.id().as_str()));
-    recovery::Audience {
+    Recipients::Audience(recovery::Audience {
         rooms: rooms.clone(),
         except: except.iter().cloned().chain(sender).collect(),
-    }
+    })
 }
 
 /// Puts a socket into a room, and notes it in its record.

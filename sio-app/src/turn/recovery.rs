@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::BytesMut;
 use bytestring::ByteString;
-use sio_proto::recovery::{self, Audience, Expired, NotRecovered, Opening, RecordKey, Room};
-use sio_proto::server::{Form, Message};
+use sio_proto::recovery::{self, Expired, NotRecovered, Opening, Recipients, RecordKey, Room};
+use sio_proto::server::{Form, Kept, Message};
 use sio_proto::socket::Offset;
 use sio_proto::{Config, Sid, Time};
 
@@ -67,7 +67,7 @@ pub(crate) struct State {
     pub(super) overdue: Vec<Expired<Arc<SocketCell>>>,
 }
 
-pub(super) type Machine = recovery::Recovery<Message, Arc<SocketCell>>;
+pub(super) type Machine = recovery::Recovery<Kept, Arc<SocketCell>>;
 
 /// The number of the last message of a namespace.
 #[derive(Clone, Copy)]
@@ -365,7 +365,9 @@ impl State {
         };
         let opened = self.machine.open(opening)?;
         if let Some(own) = socket.own_id() {
-            self.machine.join(opened.0, &own.as_str().into());
+            let room = own.as_str().into();
+            self.machine.join(opened.0, &room);
+            self.machine.set_own_room(opened.0, &room);
         }
         Some(opened)
     }
@@ -401,7 +403,11 @@ impl State {
         let returned = Returned {
             pid,
             rooms: claimed.rooms,
-            missed: claimed.missed.into_iter().map(|entry| entry.message.clone()).collect(),
+            missed: claimed
+                .missed
+                .into_iter()
+                .map(|entry| entry.message.message())
+                .collect(),
         };
         let known = self.machine.data_mut(key).ok_or(NotRecovered::Unknown)?;
         let old = std::mem::replace(known, Arc::clone(socket));
@@ -486,33 +492,24 @@ impl State {
     /// Takes the number of a message that has been sent or is about to be sent under this lock, and
     /// keeps the message for those who may ask for it. Nothing happens for a message without a
     /// number of its own.
-    pub(super) fn keep(&mut self, now: Time, message: &Message, audience: impl FnOnce() -> Audience) {
+    pub(super) fn keep(&mut self, now: Time, message: &Message, to: impl FnOnce() -> Recipients) {
         let namespace = message.namespace();
         if message.is_volatile() || message.shown_offset().is_none() {
             return;
         }
-        let Some(Offset { sequence, .. }) = self.machine.next(namespace) else {
-            return;
-        };
-        let audience = audience();
-        let is_wanted = self.machine.is_wanted(namespace, &audience);
-        let Some((kept, bytes)) = is_wanted.then(|| message.kept()).flatten() else {
-            return self.machine.skip(namespace);
-        };
-        if self.is_stored
-            && let Some(number) = self.machine.namespace_number(namespace)
-        {
-            self.take_changes();
-            self.noted.push(Noted::Message {
-                namespace: number,
-                sequence,
-                at: now,
-                until: now + self.machine.window(),
-                audience: audience.clone(),
-                message: kept.clone(),
-            });
+        let posted = self.machine.post(now, namespace, to(), |arena| message.kept(arena));
+        if let Some(posted) = posted.filter(|_| self.is_stored) {
+            self.note_message(namespace, posted.sequence);
         }
-        self.machine.keep(now, namespace, audience, bytes, kept);
+    }
+
+    /// Notes a message for the store, if it is kept.
+    fn note_message(&mut self, namespace: &str, sequence: u64) {
+        self.take_changes();
+        let newest = self.machine.newest(namespace);
+        if let Some((namespace, entry)) = newest.filter(|(_, entry)| entry.sequence == sequence) {
+            self.noted.push(Noted::message(namespace, entry));
+        }
     }
 
     /// Notes what has changed in the machine.

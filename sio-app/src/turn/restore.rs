@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use sio_proto::Time;
 use sio_proto::recovery::{RecordKey, SavedNamespace, SavedRecord, SavedStay};
-use sio_proto::server::Message;
+use sio_proto::server::Kept;
 
 use crate::guarded::guarded;
 use crate::store::{Row, Store, StoreError, StoreReport};
@@ -204,14 +204,8 @@ impl State {
     /// Everything that a store has to know, without the application's values.
     fn everything(&self, noted: &mut Vec<Noted>) {
         self.machine.snapshot(|change| noted.push(Noted::Change(change)));
-        noted.extend(self.machine.messages().map(|(namespace, entry)| Noted::Message {
-            namespace,
-            sequence: entry.sequence,
-            at: entry.at,
-            until: entry.until,
-            audience: entry.audience.clone(),
-            message: entry.message.clone(),
-        }));
+        let messages = self.machine.messages();
+        noted.extend(messages.map(|(namespace, entry)| Noted::message(namespace, entry)));
     }
 }
 
@@ -258,7 +252,7 @@ impl Reading {
                 let (name, _) = self.names.get(&namespace)?;
                 let dates = place.keeper.dates;
                 let times = (dates.time(at), dates.time(until));
-                let (message, bytes) = Message::of_frames(frames)?;
+                let (message, bytes) = Kept::of_frames(frames)?;
                 state
                     .machine
                     .restore_message((name, sequence), times, audience, bytes, message);

@@ -20,8 +20,8 @@
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
-use sio_proto::recovery::{Audience, Change, SavedNamespace, SavedRecord, SavedStay};
-use sio_proto::server::Message;
+use sio_proto::recovery::{Audience, Change, Entry, SavedNamespace, SavedRecord, SavedStay};
+use sio_proto::server::Kept;
 use sio_proto::{Frame, Sid, Time};
 
 use crate::store::{Row, StoreError};
@@ -67,7 +67,7 @@ pub(super) enum Noted {
         at: Time,
         until: Time,
         audience: Audience,
-        message: Message,
+        message: Kept,
     },
     /// A value of the application. `None` removes it.
     Value {
@@ -82,6 +82,18 @@ pub(super) enum Noted {
 }
 
 impl Noted {
+    /// A message that is kept in the namespace with this number.
+    pub(super) fn message(namespace: u32, entry: &Entry<Kept>) -> Self {
+        Self::Message {
+            namespace,
+            sequence: entry.sequence,
+            at: entry.at,
+            until: entry.until,
+            audience: entry.audience().clone(),
+            message: entry.message.clone(),
+        }
+    }
+
     /// About what it takes while it waits.
     pub(super) fn bytes(&self) -> usize {
         let own = match self {

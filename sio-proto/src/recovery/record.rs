@@ -1,10 +1,13 @@
 //! What is known of one socket that may come back.
 
+use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
-use super::audience::Stay;
+use super::audience::{Audience, Stay};
+use super::log::TrailKey;
 use crate::{Sid, Time};
 
 /// How many rooms that the socket has left are remembered, with the time that it spent in them.
@@ -39,6 +42,7 @@ pub(super) struct Record<D> {
     /// The number of the last message before the socket was there, or of a later message that the
     /// client has said to have.
     pub(super) start: u64,
+    pub(super) own: Own,
     pub(super) stays: Vec<Stay>,
     /// The number of the next stay.
     pub(super) next_stay: u32,
@@ -53,6 +57,22 @@ pub(super) struct Record<D> {
     /// What the record counted when its client went away.
     pub(super) away_bytes: usize,
     pub(super) data: D,
+}
+
+/// The room that a socket is alone in, for messages to it alone.
+pub(super) struct Own {
+    pub(super) audience: Arc<Audience>,
+    pub(super) trail: TrailKey,
+}
+
+impl Own {
+    pub(super) fn new(room: ByteString, trail: TrailKey) -> Self {
+        let audience = Arc::new(Audience {
+            rooms: vec![room],
+            except: Vec::new(),
+        });
+        Self { audience, trail }
+    }
 }
 
 impl<D> Record<D> {

@@ -10,7 +10,7 @@ use bytestring::ByteString;
 use super::audience::{Audience, Stay};
 use super::change::{Change, SavedNamespace, SavedRecord, SavedStay};
 use super::log::{Log, Loss};
-use super::record::{Pid, Record};
+use super::record::{Own, Pid, Record};
 use super::{Expired, Namespace, RecordKey, Recovery};
 use crate::Time;
 use crate::id::siphash::siphash;
@@ -177,6 +177,7 @@ impl<M, D> Recovery<M, D> {
         let place = Namespace {
             number,
             log,
+            arena: bytes::BytesMut::new(),
             records: 0,
             epochs,
         };
@@ -200,7 +201,8 @@ impl<M, D> Recovery<M, D> {
         }
         let place = self.namespaces.get_mut(namespace)?;
         place.records += 1;
-        stays.iter().for_each(|stay| place.log.watch(&stay.room));
+        let trails: Vec<_> = stays.iter().map(|stay| place.log.watch(&stay.room)).collect();
+        let own = Own::new(stays.first()?.room.clone(), *trails.first()?);
         let weights = stays.iter().skip(1).map(|stay| Record::<D>::weight(&stay.room));
         let record = Record {
             number: saved.number,
@@ -209,6 +211,7 @@ impl<M, D> Recovery<M, D> {
             namespace: namespace.into(),
             network: saved.network,
             start: saved.start,
+            own,
             bytes: weights.sum(),
             next_stay: stays
                 .iter()

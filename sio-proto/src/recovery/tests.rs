@@ -60,9 +60,8 @@ fn to(rooms: &[&str], except: &[&str]) -> Audience {
 
 /// Sends `message` and returns its offset.
 fn send(kept: &mut Kept, now: Time, audience: Audience, message: u32) -> ByteString {
-    let offset = kept.next("/").expect("somebody may come back");
-    kept.keep(now, "/", audience, 10, message);
-    offset.text()
+    let offset = kept.post(now, "/", Recipients::Audience(audience), |_| Some((message, 10)));
+    offset.expect("somebody may come back").text()
 }
 
 fn missed(kept: &mut Kept, key: RecordKey, offset: Option<&str>) -> Result<Vec<u32>, NotRecovered> {
@@ -243,8 +242,7 @@ fn a_busy_namespace_does_not_push_out_the_messages_of_another() {
     let mut kept = Kept::new(limits, [1; 16], 5);
     open(&mut kept, "/", 1);
     let (quiet, _) = open(&mut kept, "/quiet", 2);
-    kept.next("/quiet");
-    kept.keep(at(0), "/quiet", to(&[], &[]), 10, 77);
+    kept.post(at(0), "/quiet", Recipients::Audience(to(&[], &[])), |_| Some((77, 10)));
     for message in 0..1_000 {
         send(&mut kept, at(0), to(&[], &[]), message);
         assert!(kept.log_bytes <= 10_000);

@@ -1,12 +1,12 @@
 //! The conformance server. Genuine clients, official test suites and load generators connect to it.
 //!
 //! ```text
-//! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--guarded] [--handover] [--bench] [--store DIR] [--threads N]
+//! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--guarded] [--handover] [--bench [--recovery]] [--store DIR] [--threads N]
 //! ```
 //! The server has the same handlers on three ports. Port P uses the standard parser. Port P+1 uses
 //! the MessagePack parser. Port P+2 has connection state recovery. `--conformance` serves port P
 //! alone, with the events that the official test suites expect. `--bench` serves port P alone, with the events of
-//! the load generator. The program prints `listening P` when all ports accept, and ends with 0 on
+//! the load generator, and with `--recovery` its clients may come back. The program prints `listening P` when all ports accept, and ends with 0 on
 //! SIGTERM after a graceful drain.
 //!
 //! By default the program serves pages of any origin, and any number of connections from one
@@ -135,7 +135,13 @@ fn parts(options: &Options) -> io::Result<Vec<Part>> {
             parts.map(part).into()
         }
         Mode::Suites => vec![part(suites::config(), suites::register)],
-        Mode::Bench => vec![part(bench::config(), bench::register)],
+        Mode::Bench => {
+            let mut part = part(bench::config(), bench::register);
+            if options.recovery {
+                part.process = part.process.recovery(bench::recovery());
+            }
+            vec![part]
+        }
     })
 }
 

@@ -20,7 +20,7 @@ impl Saved {
     pub(super) fn follow(&mut self, kept: &mut Kept) {
         let changes: Vec<Change> = kept.take_changes().collect();
         for (namespace, entry) in kept.messages() {
-            let row = (entry.at, entry.until, entry.audience.clone(), entry.message);
+            let row = (entry.at, entry.until, entry.audience().clone(), entry.message);
             self.messages.insert((namespace, entry.sequence), row);
         }
         for change in changes {
