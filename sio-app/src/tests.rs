@@ -36,6 +36,7 @@ mod pipelining;
 mod policies;
 mod polls;
 mod recovery;
+mod recovery_edges;
 mod rooms;
 mod several;
 mod stored;

@@ -62,7 +62,7 @@ pub use audience::{Audience, Recipients};
 pub use change::{Change, SavedNamespace, SavedRecord, SavedStay};
 pub use history::{Entries, History, Ring, Since};
 pub use log::{Entry, Log, LogLimits, Truncated};
-pub use outcome::{Claimed, Expired, NotRecovered, Room};
+pub use outcome::{Absence, Claimed, Expired, NotRecovered, Room};
 
 /// The records of sockets and the logs of namespaces. `M` is a message as the caller keeps it, `D`
 /// what the caller wants back with a record.
@@ -212,6 +212,7 @@ impl<M, D> Recovery<M, D> {
             next_stay: 1,
             forgotten: 0,
             spoilt: false,
+            is_foreign: false,
             bytes: 0,
             away_until: None,
             away_bytes: 0,
@@ -477,12 +478,7 @@ impl<M, D> Recovery<M, D> {
             }
         }
         if let Some(changes) = &mut self.changes {
-            let number = record.number;
-            changes.extend(record.stays.iter().map(|stay| Change::StayGone {
-                record: number,
-                ordinal: stay.ordinal,
-            }));
-            changes.push(Change::RecordGone { record: number });
+            saving::note_end(changes, &record);
             self.note_losses(&record.namespace);
         }
         Some(Expired {
@@ -536,10 +532,29 @@ impl<M, D> Recovery<M, D> {
         Ok(sequences.filter_map(|sequence| place.log.get(sequence)).collect())
     }
 
+    /// How long the client of a record was away, and how much was said meanwhile, by what it shows.
+    /// This is known of clients that cannot be recovered, too.
+    #[must_use]
+    pub fn absence(&self, now: Time, key: RecordKey, offset: Option<&str>) -> Option<Absence> {
+        let record = self.record(key)?;
+        let last = self.namespaces.get(&record.namespace)?.log.last();
+        let seen = self.seen(key, offset).unwrap_or(record.start);
+        let since = record
+            .away_until
+            .map(|until| (now + self.config.window).saturating_since(until));
+        Some(Absence {
+            away: since.unwrap_or_default(),
+            messages: last.saturating_sub(seen),
+        })
+    }
+
     /// The numbers of what a client has missed.
     fn missed(&self, key: RecordKey, offset: Option<&str>, room: Room) -> Result<Vec<u64>, NotRecovered> {
         let record = self.record(key).ok_or(NotRecovered::Unknown)?;
         let place = self.namespaces.get(&record.namespace).ok_or(NotRecovered::Unknown)?;
+        if record.is_foreign {
+            return Err(NotRecovered::Parser);
+        }
         if record.spoilt {
             return Err(NotRecovered::Rooms);
         }

@@ -177,3 +177,39 @@ proptest! {
         }
     }
 }
+
+/// Recovery F16: a file that is out of date and cannot be removed is not given to the next process.
+#[test]
+fn a_file_that_cannot_be_removed_is_marked_and_not_read_again() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path(), 3);
+    let store = open(directory.path()).unwrap();
+    // A directory in its place cannot be removed as a file.
+    let (file, aside) = (store.path().to_owned(), directory.path().join("aside"));
+    fs::rename(&file, &aside).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert!(matches!(store.clear(), Err(StoreError::Failed(_))));
+    drop(store);
+    fs::remove_dir(&file).unwrap();
+    fs::rename(&aside, &file).unwrap();
+    let store = open(directory.path()).unwrap();
+    assert!(rows(&store).is_empty());
+    // It is a store like any other from now on.
+    store.write(&[row(2, 1, 7)]).unwrap();
+    drop(store);
+    assert_eq!(rows(&open(directory.path()).unwrap()).len(), 1);
+}
+
+/// Recovery F6: the next process waits for the old one, and no longer than it may.
+#[test]
+fn a_store_that_is_in_use_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let old = open(directory.path()).unwrap();
+    let patient = Disk::at(directory.path()).wait(Duration::from_secs(60));
+    let hasty = Disk::at(directory.path()).wait(Duration::from_millis(100));
+    assert!(matches!(hasty.open(), Err(StoreError::Locked)));
+    let next = std::thread::spawn(move || patient.open().map(|store| rows(&store).len()));
+    old.write(&[row(2, 1, 7), row(2, 2, 14)]).unwrap();
+    old.close();
+    assert_eq!(next.join().unwrap().unwrap(), 2);
+}

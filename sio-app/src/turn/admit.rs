@@ -134,6 +134,9 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
                 join_and_send_numbered(state, shard, now, socket, entry).and(replayed)
             })
         });
+        if let Some(key) = seat.record().filter(|_| admitted.accepted) {
+            state.note_socket(key, socket);
+        }
         if let Some(key) = seat.record().filter(|_| !admitted.accepted) {
             match seat.outcome() {
                 Comeback::Recovered { .. } => state.end(turn.now(), key, socket, &mut gone),
@@ -144,6 +147,9 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
     });
     after.finish(turn, &socket.cell);
     gone.tell();
+    if admitted.accepted {
+        recovery.count(seat.outcome(), seat.absence());
+    }
     recovery.note_values_of(socket);
     admitted
 }

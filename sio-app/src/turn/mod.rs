@@ -25,6 +25,7 @@ pub(crate) mod asking;
 pub(crate) mod batch;
 pub(crate) mod call;
 pub(crate) mod comeback;
+pub(crate) mod comeback_counts;
 pub(crate) mod credentials;
 pub(crate) mod directory;
 pub(crate) mod entry;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   key                          value
-//!   0 'v'                        the format, and the key of ids
+//!   0 'v'                        the format, the key of ids, and how packets are written
 //!   0 'a'                        the last time when the process was alive
 //!   1 namespace                  its name and epochs
 //!   2 namespace                  the number of its last message
@@ -11,6 +11,7 @@
 //!   5 record name                a value of the application that it keeps with the socket
 //!   6 namespace 0|1 room         up to which number messages to everybody, or to a room, are gone
 //!   7 namespace number           a message: for whom, until when, and its packets
+//!   8 record                     when the socket's credentials end, and the id of the application
 //! ```
 //! Numbers are big-endian, so the order of keys is that in which a process needs the rows. Times
 //! are milliseconds since the beginning of the year 1970. Each value ends with a check of 8 bytes
@@ -21,13 +22,16 @@
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use sio_proto::recovery::{Audience, Change, Entry, SavedNamespace, SavedRecord, SavedStay};
-use sio_proto::server::Kept;
-use sio_proto::{Frame, Sid, Time};
+use sio_proto::server::{Form, Kept, Message};
+use sio_proto::socket::Args;
+use sio_proto::{Config, Frame, Sid, Time};
 
 use crate::store::{Row, StoreError};
+use crate::turn::socket::SocketCell;
+use crate::turn::socket_id::SocketId;
 
 /// The number of the format.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// The key of the row with the format.
 pub(super) const HEAD: &[u8] = b"\0v";
@@ -75,13 +79,54 @@ pub(super) enum Noted {
         name: &'static str,
         json: Option<Vec<u8>>,
     },
+    /// When the credentials of a socket end, and the id that the application has made for it. If it
+    /// has neither, there is no row.
+    Socket {
+        record: u64,
+        expires: Option<Time>,
+        id: Option<SocketId>,
+    },
     /// The process is alive.
     Alive(Time),
+    Head(Head),
+}
+
+/// What a process has to know before it reads anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
     /// The key of ids.
-    Head([u8; 16]),
+    pub(super) id_key: [u8; 16],
+    /// How packets are written, as a hash ([`print_of`]).
+    pub(super) print: u64,
+}
+
+/// Returns a hash of how packets for clients of 4.x are written. It differs if the parser of the
+/// config differs. Packets that another parser has written must not reach a client.
+pub(super) fn print_of(config: &Config) -> u64 {
+    let args = Args {
+        json: "1,\"a\"".into(),
+        ..Args::default()
+    };
+    let mut message = Message::event("/print".into(), "print".into(), args, None);
+    // A parser that cannot write this writes nothing that could be kept.
+    let _ = message.encode(Form::Engine4, config, &mut BytesMut::new());
+    let frames = message.kept(&mut BytesMut::new());
+    let frames = frames.iter().flat_map(|(kept, _)| kept.frames());
+    frames.fold(0, |print: u64, frame| {
+        print.rotate_left(1) ^ check(&[frame.is_binary().into()], frame.payload())
+    })
 }
 
 impl Noted {
+    /// What belongs to the socket of the record with this number.
+    pub(super) fn socket(record: u64, socket: &SocketCell) -> Self {
+        Self::Socket {
+            record,
+            expires: socket.expiry(),
+            id: (socket.id() != socket.drawn_id()).then(|| socket.id().clone()),
+        }
+    }
+
     /// A message that is kept in the namespace with this number.
     pub(super) fn message(namespace: u32, entry: &Entry<Kept>) -> Self {
         Self::Message {
@@ -100,7 +145,7 @@ impl Noted {
             Self::Message { message, .. } => message.frames().map(Frame::len).sum(),
             Self::Value { json, .. } => json.as_ref().map_or(0, Vec::len),
             Self::Change(Change::Stay(stay)) => stay.room.len(),
-            Self::Change(_) | Self::Alive(_) | Self::Head(_) => 0,
+            Self::Change(_) | Self::Alive(_) | Self::Head(_) | Self::Socket { .. } => 0,
         };
         own + size_of::<Self>()
     }
@@ -111,10 +156,19 @@ impl Noted {
         let mut value = Vec::new();
         let mut is_gone = false;
         match self {
-            Self::Head(id_key) => {
+            Self::Head(Head { id_key, print }) => {
                 key.extend_from_slice(HEAD);
                 value.extend_from_slice(&FORMAT.to_be_bytes());
                 value.extend_from_slice(id_key);
+                value.extend_from_slice(&print.to_be_bytes());
+            }
+            Self::Socket { record, expires, id } => {
+                key.push(8);
+                key.extend_from_slice(&record.to_be_bytes());
+                let date = expires.map_or(u64::MAX, |at| dates.date(at));
+                value.extend_from_slice(&date.to_be_bytes());
+                value.extend_from_slice(id.as_ref().map_or(b"", |id| id.as_str().as_bytes()));
+                is_gone = expires.is_none() && id.is_none();
             }
             Self::Alive(now) => {
                 key.extend_from_slice(b"\0a");
@@ -169,6 +223,7 @@ impl Noted {
         match self {
             Self::Change(Change::RecordGone { record }) => {
                 names.for_each(|name| remove(5, &record.to_be_bytes(), name.as_bytes()));
+                remove(8, &record.to_be_bytes(), &[]);
             }
             Self::Change(Change::NamespaceGone { namespace }) => {
                 remove(2, &namespace.to_be_bytes(), &[]);
@@ -279,9 +334,7 @@ fn check(key: &[u8], value: &[u8]) -> u64 {
 
 /// A row as it was read.
 pub(super) enum Found {
-    Head {
-        id_key: [u8; 16],
-    },
+    Head(Head),
     Alive(u64),
     Namespace(SavedNamespace),
     Counted {
@@ -296,6 +349,12 @@ pub(super) enum Found {
         record: u64,
         name: String,
         json: Vec<u8>,
+    },
+    /// The date at which the credentials of a socket end, and its id.
+    Socket {
+        record: u64,
+        expires: Option<u64>,
+        id: Option<SocketId>,
     },
     Pruned {
         namespace: u32,
@@ -326,12 +385,9 @@ impl Found {
             return Err(damaged(key));
         }
         if key == HEAD {
-            let (format, id_key) = body.split_first_chunk::<4>().ok_or_else(|| damaged(key))?;
+            let (format, rest) = body.split_first_chunk::<4>().ok_or_else(|| damaged(key))?;
             return match u32::from_be_bytes(*format) {
-                FORMAT => id_key
-                    .try_into()
-                    .map(|id_key| Self::Head { id_key })
-                    .map_err(|_| damaged(key)),
+                FORMAT => read_head(&mut Input(rest)).ok_or_else(|| damaged(key)),
                 other => Err(StoreError::Foreign(other)),
             };
         }
@@ -341,6 +397,14 @@ impl Found {
             .filter(|_| name.0.is_empty() && rest.0.is_empty())
             .ok_or_else(|| damaged(key))
     }
+}
+
+fn read_head(value: &mut Input<'_>) -> Option<Found> {
+    let head = Head {
+        id_key: value.array()?,
+        print: value.long()?,
+    };
+    value.0.is_empty().then_some(Found::Head(head))
 }
 
 fn damaged(key: &[u8]) -> StoreError {
@@ -412,6 +476,13 @@ fn read_row(key: &mut Input<'_>, value: &mut Input<'_>) -> Option<Found> {
                 except: value.names()?,
             },
             frames: value.frames()?,
+        },
+        8 => Found::Socket {
+            record: key.long()?,
+            expires: Some(value.long()?).filter(|date| *date < u64::MAX),
+            id: Some(value.rest()?)
+                .filter(|id| !id.is_empty())
+                .map(|id| SocketId::named(&id)),
         },
         _ => return None,
     })

@@ -50,6 +50,8 @@ pub(super) struct Record<D> {
     pub(super) forgotten: u64,
     /// Whether more rooms were joined than a record may hold: it is good for nothing.
     pub(super) spoilt: bool,
+    /// Whether the messages to it were written by another parser: they cannot be sent any more.
+    pub(super) is_foreign: bool,
     /// What the names in `stays` take.
     pub(super) bytes: usize,
     /// Until when the client is waited for; `None` while it is there.

@@ -50,6 +50,16 @@ pub(super) fn note_losses<M>(changes: Option<&mut Vec<Change>>, place: &mut Name
     }));
 }
 
+/// Notes that a record is not kept any more.
+pub(super) fn note_end<D>(changes: &mut Vec<Change>, record: &Record<D>) {
+    let number = record.number;
+    changes.extend(record.stays.iter().map(|stay| Change::StayGone {
+        record: number,
+        ordinal: stay.ordinal,
+    }));
+    changes.push(Change::RecordGone { record: number });
+}
+
 /// Changes, for a store.
 impl<M, D> Recovery<M, D> {
     /// Writes down from now on what changes, for [`take_changes`](Self::take_changes). Call it
@@ -130,8 +140,7 @@ impl<M, D> Recovery<M, D> {
                 });
             });
         }
-        for slot in self.records.slots() {
-            let Some(record) = self.records.get(slot) else { continue };
+        for record in self.owned() {
             if let Some(saved) = self.saved_record(record) {
                 each(Change::Record(saved));
             }
@@ -149,8 +158,13 @@ impl<M, D> Recovery<M, D> {
 
     /// All records, by their numbers, with what the caller keeps with them.
     pub fn records(&self) -> impl Iterator<Item = (u64, &D)> {
+        self.owned().map(|record| (record.number, &record.data))
+    }
+
+    /// The records that a store has.
+    fn owned(&self) -> impl Iterator<Item = &Record<D>> {
         let records = self.records.slots().filter_map(|slot| self.records.get(slot));
-        records.map(|record| (record.number, &record.data))
+        records.filter(|record| !record.is_foreign)
     }
 }
 
@@ -184,15 +198,16 @@ impl<M, D> Recovery<M, D> {
         self.namespaces.insert(name, place);
     }
 
-    /// The record of a client that is waited for until `until`. Returns `None` if there is no
-    /// such namespace, or if the secret is known already.
+    /// The record of a client that is waited for until `until`, with what the caller keeps for it and
+    /// the bytes of this, as for [`lost`](Self::lost). Returns `None` if there is no such namespace,
+    /// or if the secret is known already.
     pub fn restore_record(
         &mut self,
         namespace: &str,
         saved: &SavedRecord,
         until: Time,
         stays: Vec<SavedStay>,
-        data: D,
+        (data, bytes): (D, usize),
         expired: &mut Vec<Expired<D>>,
     ) -> Option<RecordKey> {
         let hash = siphash(&self.key, &saved.secret);
@@ -222,6 +237,7 @@ impl<M, D> Recovery<M, D> {
             stays: stays.into_iter().map(restored).collect(),
             forgotten: saved.forgotten,
             spoilt: saved.spoilt,
+            is_foreign: false,
             away_until: None,
             away_bytes: 0,
             data,
@@ -234,8 +250,21 @@ impl<M, D> Recovery<M, D> {
         if let Some(record) = self.record_mut(key) {
             record.spoilt |= record.bytes > max;
         }
-        self.wait_for(key, until, 0, expired);
+        self.wait_for(key, until, bytes, expired);
         Some(key)
+    }
+
+    /// The messages to the socket of this record were written by another parser. Its client is not
+    /// recovered, and is told why as long as it would have been waited for by this process. A store
+    /// keeps the record no longer.
+    pub fn disown(&mut self, key: RecordKey) {
+        let Some(record) = self.records.find_mut(key.slot, key.generation) else {
+            return;
+        };
+        record.is_foreign = true;
+        if let Some(changes) = &mut self.changes {
+            note_end(changes, record);
+        }
     }
 
     /// Messages to a room, or to everybody, that are not kept up to this number.

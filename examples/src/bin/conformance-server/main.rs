@@ -17,7 +17,9 @@
 //!
 //! `--handover` makes the program listen so that the next one can listen on the same ports before
 //! this one has gone. If a service manager has opened listening sockets for the program, it uses
-//! these. From SIGTERM on, new connections are the next program's.
+//! these. From SIGTERM on, new connections are the next program's. `listening P` is said when
+//! connections wait for the program, and it accepts them when it has the store of `--store`, which
+//! the old program gives back at its end.
 //!
 //! The contract's handlers are served at `/socket.io`, and also at `/streaming` and `/envelope` for
 //! the wires of late 2010 and earlier. Those two use the transports of 0.6.
@@ -53,6 +55,9 @@ use sio_app::adapter::handover;
 use sio_app::codec::{Envelope, MessagePack, Streaming};
 use sio_app::{Config, Cors, Generations, Handover, HttpRequest, Io, Origins, RecoveryConfig};
 use sio_store::Disk;
+
+/// How long the next program waits for the store of the old one.
+const HANDOVER_WAIT: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -123,7 +128,11 @@ fn parts(options: &Options) -> io::Result<Vec<Part>> {
                 .skip_middlewares(true);
             let mut recovering = process(options).recovery(recovery);
             if let Some(directory) = &options.store {
-                let store = Disk::at(directory).open();
+                let wait = match options.handover {
+                    Handover::None => Duration::ZERO,
+                    _ => HANDOVER_WAIT,
+                };
+                let store = Disk::at(directory).wait(wait).open();
                 let store = store.map_err(|error| io::Error::other(format!("{}: {error}", directory.display())))?;
                 recovering = recovering.store(Arc::new(store));
             }
@@ -173,8 +182,22 @@ fn process(options: &Options) -> sio_app::Options {
     }
 }
 
-/// Opens the listeners of all ports. From now on connections wait for the program.
-fn bind(options: &Options, count: usize) -> io::Result<Vec<TcpListener>> {
+/// Opens the listeners of all ports. From now on connections wait for the program. With
+/// `--handover` this is said at once, because the old program may be asked to end now: its store
+/// is opened afterwards.
+fn bind(options: &Options) -> io::Result<Vec<TcpListener>> {
+    let count = match options.mode {
+        Mode::Contract => 3,
+        Mode::Suites | Mode::Bench => 1,
+    };
+    let listeners = open(options, count)?;
+    if options.handover != Handover::None {
+        say_listening(options);
+    }
+    Ok(listeners)
+}
+
+fn open(options: &Options, count: usize) -> io::Result<Vec<TcpListener>> {
     let ports = (options.port..=u16::MAX).take(count);
     let address = |port| ("127.0.0.1", port);
     match options.handover {
@@ -204,6 +227,13 @@ fn inherited(options: &Options, count: usize) -> io::Result<Vec<TcpListener>> {
 
 fn say_listening(options: &Options) {
     println!("listening {}", options.port);
+}
+
+/// Says that the program serves, unless [`bind`] has said so.
+fn say_serving(options: &Options) {
+    if options.handover == Handover::None {
+        say_listening(options);
+    }
 }
 
 /// Reports settings that make no sense, which would be a mistake in this program.

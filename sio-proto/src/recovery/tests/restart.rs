@@ -93,7 +93,7 @@ impl Saved {
             let stays = stays.map(|(_, stay)| stay.clone()).collect();
             let until = saved.away_until.unwrap_or(now + window);
             let data = u32::from(saved.secret[0]);
-            let key = kept.restore_record(name(saved.namespace), saved, until, stays, data, &mut vec![]);
+            let key = kept.restore_record(name(saved.namespace), saved, until, stays, (data, 0), &mut vec![]);
             assert!(key.is_some());
         }
         for ((namespace, room), sequence) in &self.pruned {
