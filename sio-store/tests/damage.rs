@@ -115,7 +115,8 @@ fn another_file_and_another_format_are_refused_or_set_aside() {
     let path = directory.path().join("recovery.redb");
     fs::write(&path, "a file of somebody else, which is not a database").unwrap();
     assert!(matches!(open(directory.path()), Err(StoreError::Damaged(_))));
-    let set_aside = || Disk::at(directory.path()).damaged(Damaged::SetAside).open().unwrap();
+    let settings = Disk::at(directory.path()).timeout(Duration::from_secs(60));
+    let set_aside = || settings.clone().damaged(Damaged::SetAside).open().unwrap();
     let store = set_aside();
     assert!(directory.path().join("recovery.redb.damaged").exists());
     // The head of a later version.
@@ -205,7 +206,9 @@ fn a_file_that_cannot_be_removed_is_marked_and_not_read_again() {
 fn a_store_that_is_in_use_is_waited_for() {
     let directory = tempfile::tempdir().unwrap();
     let old = open(directory.path()).unwrap();
-    let patient = Disk::at(directory.path()).wait(Duration::from_secs(60));
+    let patient = Disk::at(directory.path())
+        .timeout(Duration::from_secs(60))
+        .wait(Duration::from_secs(60));
     let hasty = Disk::at(directory.path()).wait(Duration::from_millis(100));
     assert!(matches!(hasty.open(), Err(StoreError::Locked)));
     let next = std::thread::spawn(move || patient.open().map(|store| rows(&store).len()));

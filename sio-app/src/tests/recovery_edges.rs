@@ -2,6 +2,7 @@
 //! failed and a process that is killed, credentials and a restart.
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::store::{Memory, Store};
 use crate::tests::pass;
 use crate::tests::recovery::{Client, DRAWING, parts, sent, settings};
 use crate::tests::stored::{DATED, Faulty, kill, stored};
-use crate::{Comeback, Config, Io, NotRecovered, Options, RecoveryConfig, Socket};
+use crate::{Ack, Comeback, Config, Io, NotRecovered, Options, RecoveryConfig, Socket};
 
 type Act = Box<dyn FnOnce()>;
 
@@ -72,8 +73,8 @@ fn r1_the_first_client_of_a_namespace_counts_from_its_first_moment() {
         // There are sessions in all shards, and no record.
         let others: Vec<Client> = (0..shards).map(|_| Client::new(&io)).collect();
         assert_eq!(io.recoverable(), 0);
-        let (client, there) = (Arc::new(Cell::new(None)), io.clone());
-        let first = Arc::clone(&client);
+        let (client, there) = (Rc::new(Cell::new(None)), io.clone());
+        let first = Rc::clone(&client);
         BEFORE.set(Some(Box::new(move || {
             first.set(Some(Client::with(&there, "40/kept,")));
         })));
@@ -325,4 +326,125 @@ fn more_clients_than_may_be_away_push_out_the_oldest() {
         io.socket(&late.sid).unwrap().recovery(),
         Comeback::Lost(NotRecovered::Unknown)
     );
+}
+
+/// The limit [`RecoveryConfig::max_log_bytes`] (recovery F17, R8): the oldest messages go, and
+/// clients that have not seen them are not recovered.
+#[test]
+fn more_bytes_of_messages_than_may_be_kept_push_out_the_oldest() {
+    let settings = settings().max_log_bytes(1_000);
+    let options = Options::default().shards(1).recovery(settings);
+    let io = Io::new(config(), options, DRAWING).unwrap();
+    let mut client = Client::new(&io);
+    io.emit("news", 1);
+    let seen = parts(&client.packets()[0]).1.to_owned();
+    let pid = client.cut();
+    for n in 2..4 {
+        io.emit("news", n);
+    }
+    let back = Client::back(&io, &pid, Some(&seen));
+    assert_eq!(back.first.len(), 2);
+    let pid = back.cut();
+    for n in 4..40 {
+        io.emit("news", n);
+    }
+    let back = Client::back(&io, &pid, Some(&seen));
+    let outcome = io.socket(&back.sid).unwrap().recovery();
+    assert!(
+        matches!(outcome, Comeback::Lost(NotRecovered::Truncated(_))),
+        "{outcome:?}"
+    );
+}
+
+/// Recovery F10: a window without an end is bounded by the other limits.
+#[test]
+fn f10_an_infinite_window_is_bounded_by_the_other_limits() {
+    let settings = RecoveryConfig::default()
+        .window(Duration::MAX)
+        .max_away(3)
+        .max_log_packets(5);
+    let options = Options::default().shards(1).recovery(settings);
+    let io = Io::new(config(), options, DRAWING).unwrap();
+    let clients = away(&io, 10);
+    for n in 0..100 {
+        io.emit("news", n);
+    }
+    pass(&io, 86_400_000);
+    assert_eq!(io.recoverable(), 3);
+    let back = Client::back(&io, &clients[9].1, None);
+    let outcome = io.socket(&back.sid).unwrap().recovery();
+    assert!(
+        matches!(outcome, Comeback::Lost(NotRecovered::Truncated(_))),
+        "{outcome:?}"
+    );
+}
+
+/// Recovery R7: the application learns how long a client was away and how much was said meanwhile,
+/// whether the client could be recovered or not, and all of it is counted.
+#[test]
+fn r7_absences_are_told_and_counted() {
+    let options = Options::default().shards(1).recovery(settings().max_log_packets(3));
+    let io = Io::new(config(), options, DRAWING).unwrap();
+    let client = Client::new(&io);
+    assert!(io.socket(&client.sid).unwrap().absence().is_none());
+    let pid = client.cut();
+    pass(&io, 3_000);
+    io.emit("news", 1);
+    io.emit("news", 2);
+    let back = Client::back(&io, &pid, None);
+    let absence = io.socket(&back.sid).unwrap().absence().unwrap();
+    assert_eq!((absence.away, absence.messages), (Duration::from_secs(3), 2));
+    let counts = io.metrics().recovery;
+    assert_eq!((counts.recovered, counts.replayed, counts.expired), (1, 2, 0));
+    assert_eq!(
+        (counts.away, counts.longest_away),
+        (Duration::from_secs(3), Duration::from_secs(3))
+    );
+    let pid = back.cut();
+    pass(&io, 2_000);
+    for n in 0..5 {
+        io.emit("news", n);
+    }
+    let lost = Client::back(&io, &pid, None);
+    let socket = io.socket(&lost.sid).unwrap();
+    assert!(matches!(socket.recovery(), Comeback::Lost(NotRecovered::Truncated(_))));
+    let absence = socket.absence().unwrap();
+    assert_eq!((absence.away, absence.messages), (Duration::from_secs(2), 7));
+    let _unknown = Client::back(&io, "AAAAAAAAAAAAAAAAAAAAAAAA", None);
+    let metrics = io.metrics();
+    let lost: Vec<_> = metrics.recovery.lost().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(lost, [("unknown", 1), ("truncated", 1)]);
+    assert_eq!((metrics.recovery.recovered, metrics.recovery.expired), (1, 1));
+    let text = metrics.to_prometheus();
+    for line in [
+        "sio_recovered_total 1",
+        "sio_replayed_messages_total 2",
+        "sio_records_expired_total 1",
+        "sio_recovered_away_seconds_total 3",
+        "sio_recovered_longest_away_seconds 3",
+        "sio_not_recovered_total{why=\"truncated\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    }
+}
+
+/// Recovery F13, R11: what a client sends is not covered. An event that it sends again after a cut,
+/// because it has no acknowledgement, is heard again.
+#[test]
+fn f13_a_repeated_event_of_a_client_is_heard_again() {
+    let options = Options::default().shards(1).recovery(settings());
+    let io = Io::new(config(), options, DRAWING).unwrap();
+    let heard = Arc::new(std::sync::Mutex::new(0));
+    let count = Arc::clone(&heard);
+    io.of("/").on("order", move |_: Socket, ack: Ack| {
+        *count.lock().unwrap() += 1;
+        ack.send("taken");
+    });
+    let order = crate::tests::text(r#"421["order"]"#);
+    let mut client = Client::new(&io);
+    let _ = client.driven.read(&order);
+    let mut back = Client::back(&io, &client.cut(), None);
+    let _ = back.driven.read(&order);
+    assert_eq!(back.packets(), [r#"431["taken"]"#]);
+    assert_eq!(*heard.lock().unwrap(), 2);
 }

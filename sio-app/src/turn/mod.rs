@@ -29,6 +29,7 @@ pub(crate) mod comeback_counts;
 pub(crate) mod credentials;
 pub(crate) mod directory;
 pub(crate) mod entry;
+mod found;
 pub(crate) mod guest;
 pub(crate) mod history;
 pub(crate) mod ids;

@@ -11,9 +11,10 @@ use sio_proto::server::Kept;
 
 use crate::guarded::guarded;
 use crate::store::{Row, Store, StoreError, StoreReport};
+use crate::turn::found::Found;
 use crate::turn::keeper::{Keeper, ValueCodec, attempt};
 use crate::turn::recovery::{Recovery, State};
-use crate::turn::rows::{Found, HEAD, Noted};
+use crate::turn::rows::{HEAD, Noted};
 use crate::turn::shards::Shards;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;

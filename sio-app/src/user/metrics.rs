@@ -8,7 +8,6 @@
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
-use sio_proto::recovery::NotRecovered;
 use sio_proto::server::{BreachKind, Counters, Reason, Refused};
 
 use crate::turn::comeback_counts::RecoveryCounts;
@@ -95,7 +94,7 @@ impl Metrics {
     /// | `sio_sockets`, `sio_rooms`, `sio_timers`, `sio_recoverable` | |
     /// | `sio_recovered_total`, `sio_replayed_messages_total`, `sio_records_expired_total` | |
     /// | `sio_recovered_away_seconds_total`, `sio_recovered_longest_away_seconds` | |
-    /// | `sio_not_recovered_total` | `why`, in the words of [`NotRecovered::WORDS`] |
+    /// | `sio_not_recovered_total` | `why`, in the words of [`NotRecovered::WORDS`](sio_proto::recovery::NotRecovered::WORDS) |
     /// | `sio_sessions_closed_total` | `reason`, in the words of [`Reason`] |
     /// | `sio_rules_broken_total` | `kind`, in the words of [`BreachKind`] |
     /// | `sio_requests_refused_total` | `why`, in the words of [`Refused`] |

@@ -86,7 +86,8 @@ fn a_client_that_has_seen_nothing_is_recovered_from_its_first_moment() {
     assert_eq!(missed(&mut kept, other, None), Ok(vec![100, 101, 102]));
 }
 
-/// Recovery R2: a client that was silent for longer than messages are kept has missed nothing.
+/// Recovery R2, F2, F9: a client that was silent for longer than messages are kept has missed
+/// nothing. What was said to others is not looked at.
 #[test]
 fn an_offset_that_is_older_than_the_log_is_good_while_nothing_was_missed() {
     let mut kept = Kept::new(config(), [1; 16], 5);
@@ -195,7 +196,7 @@ fn a_pid_is_good_in_its_own_namespace_only() {
     assert_eq!(kept.find("/", "ääääääääääää"), None);
 }
 
-/// One address cannot push out the records of others, nor fill the memory.
+/// Recovery F17: one address cannot push out the records of others, nor fill the memory.
 #[test]
 fn clients_of_one_address_push_out_only_their_own() {
     let limits = RecoveryConfig {
@@ -232,7 +233,7 @@ fn a_record_with_too_many_rooms_is_given_up() {
     assert_eq!(expired.len(), 1);
 }
 
-/// The memory of all namespaces together is bounded, and a busy one pays first.
+/// Recovery F8, F17, R8: the memory of all namespaces together is bounded, and a busy one pays first.
 #[test]
 fn a_busy_namespace_does_not_push_out_the_messages_of_another() {
     let limits = RecoveryConfig {
