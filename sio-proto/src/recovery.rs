@@ -215,7 +215,7 @@ impl<M, D> Recovery<M, D> {
             spoilt: false,
             is_foreign: false,
             bytes: 0,
-            away_until: None,
+            away: None,
             away_bytes: 0,
             data,
         };
@@ -311,7 +311,7 @@ impl<M, D> Recovery<M, D> {
     /// Whether a client is away.
     #[must_use]
     pub fn is_away(&self, key: RecordKey) -> bool {
-        self.record(key).is_some_and(|record| record.away_until.is_some())
+        self.record(key).is_some_and(|record| record.away.is_some())
     }
 
     /// What the caller has kept with a record.
@@ -416,14 +416,16 @@ impl<M, D> Recovery<M, D> {
             expired.extend(self.remove(key.slot));
             return;
         }
-        if record.away_until.is_some() {
+        if record.away.is_some() {
             return;
         }
-        record.away_until = Some(until);
-        record.away_bytes = record.own_bytes().saturating_add(bytes);
-        let (network, bytes) = (record.network, record.away_bytes);
+        let (network, bytes) = (record.network, record.own_bytes().saturating_add(bytes));
+        let turn = self.away.turn(until);
+        if let Some(record) = self.record_mut(key) {
+            (record.away, record.away_bytes) = (Some(turn), bytes);
+        }
         self.away_bytes += bytes;
-        self.away.insert(until, key.slot, network);
+        self.away.insert(turn, key.slot, network);
         self.note_record(key);
         if self.away.len_of(network) > self.config.max_away_per_address {
             let oldest = self.away.oldest_of(network);
@@ -463,8 +465,8 @@ impl<M, D> Recovery<M, D> {
     fn remove(&mut self, slot: RecordSlot) -> Option<Expired<D>> {
         let record = self.records.remove(slot)?;
         self.secrets.remove(&siphash(&self.key, &record.pid.0));
-        if let Some(until) = record.away_until {
-            self.away.remove(until, slot, record.network);
+        if let Some(turn) = record.away {
+            self.away.remove(turn, slot, record.network);
             self.away_bytes -= record.away_bytes;
         }
         if let Some(place) = self.namespaces.get_mut(&record.namespace) {
@@ -502,9 +504,9 @@ impl<M, D> Recovery<M, D> {
         let slot = key.slot;
         let record = self.record_mut(key).ok_or(NotRecovered::Unknown)?;
         record.start = seen;
-        let (away_until, network, bytes) = (record.away_until.take(), record.network, record.away_bytes);
-        if let Some(until) = away_until {
-            self.away.remove(until, slot, network);
+        let (away, network, bytes) = (record.away.take(), record.network, record.away_bytes);
+        if let Some(turn) = away {
+            self.away.remove(turn, slot, network);
             self.away_bytes -= bytes;
         }
         self.note_record(key);
@@ -541,7 +543,7 @@ impl<M, D> Recovery<M, D> {
         let last = self.namespaces.get(&record.namespace)?.log.last();
         let seen = self.seen(key, offset).unwrap_or(record.start);
         let since = record
-            .away_until
+            .away_until()
             .map(|until| (now + self.config.window).saturating_since(until));
         Some(Absence {
             away: since.unwrap_or_default(),

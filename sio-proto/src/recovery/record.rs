@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use bytestring::ByteString;
 
 use super::audience::{Audience, Stay};
+use super::away::Turn;
 use super::log::TrailKey;
 use crate::{Sid, Time};
 
@@ -54,8 +55,8 @@ pub(super) struct Record<D> {
     pub(super) is_foreign: bool,
     /// What the names in `stays` take.
     pub(super) bytes: usize,
-    /// Until when the client is waited for; `None` while it is there.
-    pub(super) away_until: Option<Time>,
+    /// Until when the client is waited for, and its place among the others; `None` while it is there.
+    pub(super) away: Option<Turn>,
     /// What the record counted when its client went away.
     pub(super) away_bytes: usize,
     pub(super) data: D,
@@ -78,6 +79,11 @@ impl Own {
 }
 
 impl<D> Record<D> {
+    /// Until when the client is waited for; `None` while it is there.
+    pub(super) fn away_until(&self) -> Option<Time> {
+        self.away.map(|(until, _)| until)
+    }
+
     /// What a stay takes beside its name.
     const STAY_BYTES: usize = 64;
 

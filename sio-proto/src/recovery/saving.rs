@@ -118,7 +118,7 @@ impl<M, D> Recovery<M, D> {
             start: record.start,
             forgotten: record.forgotten,
             spoilt: record.spoilt,
-            away_until: record.away_until,
+            away_until: record.away_until(),
         })
     }
 
@@ -238,7 +238,7 @@ impl<M, D> Recovery<M, D> {
             forgotten: saved.forgotten,
             spoilt: saved.spoilt,
             is_foreign: false,
-            away_until: None,
+            away: None,
             away_bytes: 0,
             data,
         };
