@@ -1,4 +1,4 @@
-// Genuine clients behind a network that cuts connections at random bytes and random moments. What can be recovered comes
+// Genuine clients and ours behind a network that cuts connections at random bytes and random moments. What can be recovered comes
 // exactly once and in order.
 //
 // The short form belongs to every run. `cargo xtask interop --only cuts --full` has 10,000 numbers and at least 200 cuts
@@ -13,6 +13,7 @@ import { Cutter, KINDS } from './lib/cutter.mjs';
 import { OwnServer } from './lib/own-server.mjs';
 import { OLD_RELEASES, openOldPage, start as startOld } from './lib/page-peer.mjs';
 import { connect } from './lib/peer.mjs';
+import { startProbe } from './lib/probe.mjs';
 import { Random, seed } from './lib/random.mjs';
 import { sized } from './lib/scale.mjs';
 import { Stream } from './lib/stream.mjs';
@@ -38,21 +39,45 @@ after(() => console.log(`cuts: SIO_SEED=${seed}`));
 
 const tell = (counts) => Object.entries(counts).map(([kind, count]) => `${kind} ${count}`).join(', ');
 
-test('4.8.4 over each transport hears a numbered stream exactly once and in order', { timeout: LIMIT }, async (t) => {
+/** A client behind a network of its own, and what it has heard of the stream. */
+const listens = (name, cutter) => ({ name, cutter, stream: new Stream(), recovered: 0, anew: 0, isOver: false });
+
+/** A genuine client of 4.8.4. */
+async function listenGenuine(t, port, name, transports) {
+  const cutter = await Cutter.start(t, { to: port, name: `4.8.4 ${name}`, pace: PACE });
+  const { socket } = await connect(t, newest, { url: cutter.base, transports, ...QUICK });
+  const listener = listens(`4.8.4 over ${name}`, cutter);
+  socket.on('num', (number) => listener.stream.take(number));
+  socket.on('num-end', () => { listener.isOver = true; });
+  socket.on('connect', () => { listener[socket.recovered ? 'recovered' : 'anew'] += 1; });
+  return listener;
+}
+
+/** Our client. */
+async function listenOwn(t, port, name, transports) {
+  const cutter = await Cutter.start(t, { to: port, name: `our client ${name}`, pace: PACE });
+  const { reconnectionDelay, reconnectionDelayMax } = QUICK;
+  const words = ['--url', cutter.base, '--transports', transports.join(','), '--reconnect-delay', `${reconnectionDelay}`, '--reconnect-delay-max', `${reconnectionDelayMax}`];
+  const runtime = process.env.SIO_PROBE_RUNTIME ? ['--runtime', process.env.SIO_PROBE_RUNTIME] : [];
+  const probe = startProbe(t, [...words, ...runtime]);
+  for (const event of ['num', 'num-end']) probe.say({ on: event });
+  await probe.see((seen) => seen.connect, 'connect');
+  const listener = listens(`our client over ${name}`, cutter);
+  probe.watch(({ connect: id, recovered, event: [event, number] = [] }) => {
+    if (event === 'num') listener.stream.take(number);
+    if (event === 'num-end') listener.isOver = true;
+    if (id) listener[recovered ? 'recovered' : 'anew'] += 1;
+  });
+  return listener;
+}
+
+test('4.8.4 and our client over each transport hear a numbered stream exactly once and in order', { timeout: LIMIT }, async (t) => {
   const server = await OwnServer.start(t);
   const port = server.port + 2;
-  const listeners = await Promise.all(Object.entries(TRANSPORTS).map(async ([name, transports]) => {
-    const cutter = await Cutter.start(t, { to: port, name: `4.8.4 ${name}`, pace: PACE });
-    const peer = await connect(t, newest, { url: cutter.base, transports, ...QUICK });
-    const listener = { name, cutter, peer, stream: new Stream(), recovered: 0, anew: 0, isOver: false };
-    peer.socket.on('num', (number) => listener.stream.take(number));
-    peer.socket.on('num-end', () => { listener.isOver = true; });
-    peer.socket.on('connect', () => {
-      if (peer.socket.recovered) listener.recovered += 1;
-      else listener.anew += 1;
-    });
-    return listener;
-  }));
+  const listeners = await Promise.all(Object.entries(TRANSPORTS).flatMap(([name, transports]) => [
+    listenGenuine(t, port, name, transports),
+    listenOwn(t, port, name, transports),
+  ]));
   const witness = await connect(t, newest, { url: `http://127.0.0.1:${port}`, transports: TRANSPORTS.websocket });
   witness.emit('numbered', COUNT, PAUSE);
   listeners.forEach(({ cutter }) => cutter.begin());
@@ -63,7 +88,7 @@ test('4.8.4 over each transport hears a numbered stream exactly once and in orde
     const { name, cutter, stream, recovered, anew } = listener;
     const fault = stream.fault(COUNT) ?? (anew > 0 ? `${anew} comebacks were not recovered` : undefined)
       ?? (cutter.cuts < CUTS ? `only ${cutter.cuts} cuts` : undefined);
-    const words = `4.8.4 over ${name}: ${COUNT} numbers, ${cutter.cuts} cuts (${tell(cutter.counts)}), ${recovered} recovered, ${anew} not, ${stream.missing(COUNT)} missing, ${stream.repeated.length} repeated`;
+    const words = `${name}: ${COUNT} numbers, ${cutter.cuts} cuts (${tell(cutter.counts)}), ${recovered} recovered, ${anew} not, ${stream.missing(COUNT)} missing, ${stream.repeated.length} repeated`;
     console.log(words);
     return fault && `${name}: ${fault}`;
   }));

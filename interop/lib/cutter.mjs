@@ -24,6 +24,7 @@ const KEPT = 20_000;
 const PATIENCE = 60;
 /** The most bytes that pass before a cut. */
 const MOST_BYTES = 400;
+const GET = Buffer.from('GET ');
 
 export class Cutter {
   #listener;
@@ -35,6 +36,8 @@ export class Cutter {
   #plan;
   #wasSilent = false;
   #timer;
+  #refusals = 0;
+  #refusal;
 
   /** How many connections were cut, by kind. */
   counts = Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, 0]));
@@ -79,6 +82,17 @@ export class Cutter {
     return pairs.length;
   }
 
+  /** Cuts the connection on which so many more bytes have passed in this direction (`up` or `down`): inside of what comes next. */
+  cutAfter(bytes, direction, kind = 'reset') {
+    this.#plan = { kind, direction, bytes };
+  }
+
+  /** Answers the next GETs of clients itself, with this status line and header lines. The server does not see them. */
+  refuse(count, ...lines) {
+    this.#refusals = count;
+    this.#refusal = [...lines.map((line, index) => (index === 0 ? `HTTP/1.1 ${line}` : line)), 'Content-Length: 0', 'Connection: close', '', ''].join('\r\n');
+  }
+
   end() {
     this.rest();
     this.#listener.close();
@@ -100,11 +114,15 @@ export class Cutter {
     }, this.#random.around(this.#pace));
   }
 
-  /** The bytes of a cut do not come. It cuts any connection, or waits for the next. */
+  /**
+   * The bytes of a cut do not come. It cuts any connection. If there is none, it does not wait for the next: then each
+   * attempt of a client would be cut at its beginning, and 4.8.4 notices a cut before the open packet only by its timeout.
+   */
   #cutIdle() {
     const pairs = [...this.#pairs];
     if (pairs.length === 0) {
-      this.#timer = setTimeout(() => this.#cutIdle(), PATIENCE);
+      this.#plan = undefined;
+      this.#arm();
       return;
     }
     this.#carryOut(pairs[this.#random.below(pairs.length)]);
@@ -147,6 +165,13 @@ export class Cutter {
   #forward(pair, from, to, direction) {
     from.on('data', (bytes) => {
       if (!this.#pairs.has(pair)) return;
+      if (this.#refusals > 0 && direction === 'up' && bytes.subarray(0, 4).equals(GET)) {
+        this.#refusals -= 1;
+        this.#pairs.delete(pair);
+        pair.far.destroy();
+        pair.near.end(this.#refusal);
+        return;
+      }
       const plan = this.#plan?.direction === direction ? this.#plan : undefined;
       if (plan && bytes.length > plan.bytes) {
         to.write(bytes.subarray(0, plan.bytes));

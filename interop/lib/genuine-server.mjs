@@ -18,12 +18,15 @@ function serve(socket) {
   socket.on('echo', (...args) => socket.emit('echo', ...args));
   socket.on('echo-ack', (...args) => args.pop()(...args));
   socket.on('ask-me', (x) => socket.emit('question', x, (...answer) => socket.emit('answer', ...answer)));
+  socket.on('whoami', (ack) => ack({ transport: socket.conn.transport.name, token: token(socket) ?? null }));
+  socket.on('big', (size, ack) => ack('b'.repeat(size)));
   socket.on('later', (ms, x) => setTimeout(() => io.to(socket.id).emit('later', x), ms));
   socket.on('bye', () => socket.disconnect());
   socket.on('no-ack', () => {});
 }
 
 io.on('connection', serve);
+io.of('/tenant-1').on('connection', serve);
 io.of('/admin').use((socket, next) => {
   if (token(socket) === 'secret') return next();
   next(Object.assign(new Error('forbidden'), { data: { need: 'secret' } }));

@@ -65,7 +65,7 @@ export class OwnServer {
 }
 
 /** The first of `count` free ports in a row. They are outside of the range of clients' ports, so that no client takes them while the server is away. */
-async function freePorts(count) {
+export async function freePorts(count) {
   for (let attempt = 0; attempt < 50; attempt += 1) {
     const first = 20_000 + Math.floor(Math.random() * 10_000);
     const free = await Promise.all(Array.from({ length: count }, (_, index) => isFree(first + index)));

@@ -2,46 +2,43 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import net from 'node:net';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { until, within } from './wait.mjs';
-
-/** A port of this machine that nobody listens on. */
-export async function freePort() {
-  const listener = net.createServer().listen(0, '127.0.0.1');
-  await once(listener, 'listening');
-  const { port } = listener.address();
-  await new Promise((closed) => listener.close(closed));
-  return port;
-}
-
-/** Starts a genuine server, and ends it with the test. Resolves to a function that kills it. */
-export async function startServer(t, name, port, mode) {
-  const script = fileURLToPath(new URL('genuine-server.mjs', import.meta.url));
-  const child = spawn(process.execPath, [script, name, String(port), ...(mode ? [mode] : [])], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const kill = () => child.kill('SIGKILL');
-  t.after(kill);
-  await within(once(child.stdout, 'data'), `${name} listens`, 20_000);
-  return kill;
-}
 
 /** Starts the probe, and ends it with the test. */
 export function startProbe(t, words) {
+  if (!process.env.SIO_PROBE) throw new Error('SIO_PROBE must name our client; `cargo xtask interop` sets it');
   const child = spawn(process.env.SIO_PROBE, words, { stdio: ['pipe', 'pipe', 'inherit'] });
   const exited = once(child, 'exit');
   t.after(() => child.kill('SIGKILL'));
   const log = [];
-  createInterface({ input: child.stdout }).on('line', (line) => log.push(JSON.parse(line)));
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    const seen = JSON.parse(line);
+    log.push(seen);
+    watchers.forEach((watch) => watch(seen));
+  });
+  const watchers = [];
+  let emits = 0;
+  const say = (command) => child.stdin.write(`${JSON.stringify(command)}\n`);
   return {
     log,
-    say: (command) => child.stdin.write(`${JSON.stringify(command)}\n`),
+    say,
+    /** Emits, and returns the number of the emit. */
+    emit(event, more) {
+      say({ emit: event, ...more });
+      emits += 1;
+      return emits - 1;
+    },
+    /** Calls a function for each observation. */
+    watch: (watch) => watchers.push(watch),
     /** Waits for an observation. */
-    see: (fits, what) => until(() => log.find(fits), () => `${what}: ${JSON.stringify(log.slice(-20))}`, 15_000),
-    events: (name) => log.filter((seen) => seen.event?.[0] === name).map((seen) => seen.event.slice(1)),
-    count: (key) => log.filter((seen) => key in seen).length,
+    see: (fits, what, ms = 20_000) => until(() => log.find(fits), () => `${what}: ${JSON.stringify(log.slice(-20)).slice(0, 2000)}`, ms),
+    /** The arguments of the events of this name. */
+    events: (name, ns) => log.filter((seen) => seen.event?.[0] === name && seen.ns === ns).map((seen) => seen.event.slice(1)),
+    /** How often something was observed in the first namespace, or in this one. */
+    count: (key, ns) => log.filter((seen) => key in seen && seen.ns === ns).length,
+    /** The ends of this emit: acknowledgements and timeouts. */
+    ends: (number) => log.filter((seen) => seen.of === number),
     /** Ends the standard input, and resolves to the exit code. */
     async end() {
       child.stdin.end();

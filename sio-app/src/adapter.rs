@@ -13,7 +13,7 @@
 //! An adapter gives its users an [`Io`](crate::Io), and keeps a [`Driver`] of it. An `Io` has no
 //! method that drops handlers or drives the server.
 
-pub use crate::client::network::{Dialing, Network, Sleeping, Wire};
+pub use crate::client::network::{Dialing, Network, Resolving, Sleeping, Wire};
 pub use crate::host::connection::{Connection, Driven};
 pub use crate::host::driver::Driver;
 pub use crate::host::exchange::{Answer, EndlessBody, Exchange, Exchanged};

@@ -4,10 +4,10 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use async_io::Timer;
-use sio_app::adapter::{Dialing, Network, Runtime, Sleeping, Wire};
+use sio_app::adapter::{Dialing, Network, Resolving, Runtime, Sleeping, Wire};
 use sio_app::client::{self, BuildError, ClientBuilder};
 
-use crate::executor::{TcpStream, spawn};
+use crate::executor::{self, TcpStream, spawn};
 use crate::stream::Stream;
 use crate::{clock, entropy};
 
@@ -20,6 +20,7 @@ const NETWORK: Network = Network {
     },
     can_spawn: || true,
     connect,
+    resolve,
     sleep,
 };
 
@@ -77,6 +78,10 @@ fn connect(host: String, port: u16) -> Dialing {
         }
         Ok(Box::new(Stream(stream)) as Wire)
     })
+}
+
+fn resolve(host: String, port: u16) -> Resolving {
+    Box::pin(executor::resolve(host, port))
 }
 
 fn sleep(duration: Duration) -> Sleeping {

@@ -324,6 +324,41 @@ fn cookies_come_back_and_one_sid_is_never_tried_twice() {
     assert!(!again.contains("sid=") && again.contains("AWSALB=x"), "{again}");
 }
 
+/// Servers with python-engineio discard a POST with more than 16 packets.
+#[test]
+fn a_post_has_at_most_so_many_packets() {
+    let mut script = Script::new(ClientConfig::default().transports(vec![Transport::Polling]));
+    for number in 0..40 {
+        let event = client::emit("m", &number.to_string());
+        script.client.emit(script.now, script.socket, event).unwrap();
+    }
+    script.answer(200, "", OPEN);
+    let last = |script: &Script, method: &str| {
+        let mut requests = script.requests.iter().rev();
+        requests.find(|(_, text)| text.starts_with(method)).unwrap().clone()
+    };
+    let (poll, _) = last(&script, "GET");
+    script.say(poll, b"HTTP/1.1 200 X\r\nContent-Length: 13\r\n\r\n40{\"sid\":\"x\"}");
+    let mut posts = Vec::new();
+    for _ in 0..4 {
+        let (link, text) = last(&script, "POST");
+        posts.push(
+            text.split_once("\r\n\r\n")
+                .unwrap()
+                .1
+                .split('\u{1e}')
+                .map(str::to_owned)
+                .collect::<Vec<_>>(),
+        );
+        script.say(link, b"HTTP/1.1 200 X\r\nContent-Length: 2\r\n\r\nok");
+    }
+    assert_eq!(posts.iter().map(Vec::len).collect::<Vec<_>>(), [1, 16, 16, 8]);
+    let numbers: Vec<String> = (0..40).map(|number| format!("42[\"m\",{number}]")).collect();
+    assert_eq!(posts[1..].concat(), numbers);
+    let posts = script.requests.iter().filter(|(_, text)| text.starts_with("POST"));
+    assert_eq!(posts.count(), 4, "nothing more is sent");
+}
+
 #[test]
 fn a_goodbye_waits_for_nothing_but_its_time() {
     let mut script = Script::new(ClientConfig::default().transports(vec![Transport::Polling]));

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use sio_app::adapter::{Dialing, Network, Runtime, Sleeping, Wire};
+use sio_app::adapter::{Dialing, Network, Resolving, Runtime, Sleeping, Wire};
 use sio_app::client::{self, BuildError, ClientBuilder};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -20,6 +20,7 @@ const NETWORK: Network = Network {
     },
     can_spawn,
     connect,
+    resolve,
     sleep,
 };
 
@@ -80,6 +81,10 @@ fn connect(host: String, port: u16) -> Dialing {
         }
         Ok(Box::new(Stream(stream)) as Wire)
     })
+}
+
+fn resolve(host: String, port: u16) -> Resolving {
+    Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
 }
 
 fn sleep(duration: Duration) -> Sleeping {

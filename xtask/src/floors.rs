@@ -5,9 +5,10 @@
 //! own floor as long as no circle closes among them. Modules on the floor of roles must not import
 //! from each other. A new module has to get a floor here, so that somebody decides on its place. No
 //! module may take names of other crates (`Arc`, `Vec`) from the private imports of its parent.
-//! Both adapters export the same names for users.
+//! Both adapters export the same names for users. `ARCHITECTURE.md` has the floors and the files.
 
 mod imports;
+mod page;
 mod surface;
 
 use crate::failure::{Failure, Outcome, While};
@@ -150,6 +151,7 @@ pub(crate) fn run(tree: &Workspace) -> Outcome {
         );
     }
     complaints.extend(surface::complaints(tree)?);
+    complaints.extend(page::complaints(tree, HOUSES)?);
     if complaints.is_empty() {
         return Ok(());
     }

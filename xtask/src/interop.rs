@@ -1,13 +1,14 @@
 //! `cargo xtask interop`: genuine clients against the conformance server and the chat example.
 //!
 //! Everything happens on the loopback interface. The suites are `interop/*.test.mjs`, run by node's
-//! own test runner. With `--server` and `--chat` they run against other programs that implement the
-//! same contract.
+//! own test runner. With `--server`, `--chat` and `--probe` they run against other programs that
+//! implement the same contract. Some suites run our client, also against genuine servers.
 
 use crate::arguments::Arguments;
 use crate::clients;
 use crate::failure::{Failure, Outcome, While};
 use crate::programs::{line, missing, output, run as execute};
+use crate::python;
 use crate::runtimes::{self, Runtime};
 use crate::server::{self, Server, free_ports};
 use crate::workspace::Workspace;
@@ -40,8 +41,10 @@ const CHAT_SUITES: &[&str] = &["chat"];
 const TLS_SUITES: &[&str] = &["tls"];
 /// Suites of the example that streams text, which runs on tokio.
 const STREAM_SUITES: &[&str] = &["history"];
-/// Suites of our client against genuine servers, which are the same on all runtimes.
-const PROBE_SUITES: &[&str] = &["client"];
+/// Suites of our client.
+const PROBE_SUITES: &[&str] = &["client", "client-own", "cuts"];
+/// Suites with a server in Python.
+const PYTHON_SUITES: &[&str] = &["client"];
 /// The clients that the suites with old clients in a browser need.
 const OLD_CLIENTS: &[&str] = &["0.6.18", "0.7.11", "0.8.7", "0.9.17"];
 /// The most time for all suites together, and for each suite.
@@ -60,6 +63,7 @@ struct Options {
     is_full: bool,
     server: Option<PathBuf>,
     chat: Option<PathBuf>,
+    probe: Option<PathBuf>,
 }
 
 pub(crate) fn run(tree: &Workspace, arguments: Arguments) -> Outcome {
@@ -155,7 +159,14 @@ fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime:
         secure = Some(started);
     }
     if suites.iter().any(|suite| PROBE_SUITES.contains(&suite.as_str())) {
-        node.env("SIO_PROBE", runtimes::build(tree, "sioc-probe", &[])?);
+        let probe = match &options.probe {
+            Some(program) => program.clone(),
+            None => runtime.build_probe(tree)?,
+        };
+        node.env("SIO_PROBE", probe).env("SIO_PROBE_RUNTIME", runtime.client);
+    }
+    if suites.iter().any(|suite| PYTHON_SUITES.contains(&suite.as_str())) {
+        node.env("SIO_PYTHON", python::install(tree)?);
     }
     let mut stream = None;
     if suites.iter().any(|suite| STREAM_SUITES.contains(&suite.as_str())) {
@@ -223,6 +234,7 @@ impl Options {
             is_full: arguments.take("--full").is_some(),
             server: arguments.take("--server").map(absolute).transpose()?,
             chat: arguments.take("--chat").map(absolute).transpose()?,
+            probe: arguments.take("--probe").map(absolute).transpose()?,
         };
         arguments.finish()?;
         Ok(options)

@@ -40,6 +40,7 @@ mod leaks;
 mod operate;
 mod process;
 mod programs;
+mod python;
 mod replay;
 mod runtimes;
 mod server;

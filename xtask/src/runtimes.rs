@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 const SERVER: &str = "conformance-server";
+const PROBE: &str = "sioc-probe";
 
 /// One way to run a server.
 #[derive(Debug, PartialEq)]
@@ -16,6 +17,8 @@ pub(crate) struct Runtime {
     pub(crate) name: &'static str,
     /// The server's own name for the runtime.
     pub(crate) word: &'static str,
+    /// The runtime of our client in suites that have both.
+    pub(crate) client: &'static str,
     /// The program that serves the chat on this runtime, if there is one.
     chat: Option<&'static str>,
     /// Set if the runtime is chosen when the server is built: the name in the text of `--help`.
@@ -26,11 +29,14 @@ pub(crate) struct Runtime {
 
 /// The suite `tls` runs only once.
 const TLS: (&str, &str) = ("tls", "it has a program of its own, which is on two runtimes at once");
+/// The suite `client` runs only once.
+const CLIENT: (&str, &str) = ("client", "it has servers of its own");
 
 const RUNTIMES: &[Runtime] = &[
     Runtime {
         name: "tokio",
         word: "tokio",
+        client: "tokio",
         chat: Some("chat"),
         built_in: None,
         without: &[],
@@ -38,6 +44,7 @@ const RUNTIMES: &[Runtime] = &[
     Runtime {
         name: "axum",
         word: "axum",
+        client: "tokio",
         chat: None,
         built_in: None,
         without: &[
@@ -47,28 +54,32 @@ const RUNTIMES: &[Runtime] = &[
                 "hyper writes chunks of its own; the genuine clients in `htmlfile` stay",
             ),
             TLS,
+            CLIENT,
         ],
     },
     Runtime {
         name: "loop",
         word: "loop",
+        client: "tokio",
         chat: Some("own-event-loop"),
         built_in: None,
-        without: &[TLS],
+        without: &[TLS, CLIENT],
     },
     Runtime {
         name: "async-std",
         word: "async-std",
+        client: "async-std",
         chat: None,
         built_in: None,
-        without: &[TLS],
+        without: &[TLS, CLIENT],
     },
     Runtime {
         name: "smol",
         word: "async-std",
+        client: "async-std",
         chat: None,
         built_in: Some("smol"),
-        without: &[TLS],
+        without: &[TLS, CLIENT],
     },
 ];
 
@@ -89,21 +100,34 @@ pub(crate) fn chosen(names: &[String]) -> Outcome<Vec<&'static Runtime>> {
 impl Runtime {
     /// Builds the conformance server for this runtime.
     pub(crate) fn build_server(&self, tree: &Workspace) -> Outcome<PathBuf> {
+        let built = self.build(tree, SERVER)?;
         let Some(feature) = self.built_in else {
-            return build(tree, SERVER, &[]);
+            return Ok(built);
         };
-        let built = build(tree, SERVER, &["--no-default-features", "--features", feature])?;
-        // The next build would replace the program.
-        let kept = built.with_file_name(format!("{SERVER}-{feature}"));
-        fs::copy(&built, &kept).when(kept.display())?;
-        let help = output(Command::new(&kept).arg("--help"))?;
+        let help = output(Command::new(&built).arg("--help"))?;
         if help.contains(&format!("built into this program is {feature}\n")) {
-            Ok(kept)
+            Ok(built)
         } else {
             Err(Failure::new(format!(
                 "{SERVER} was to be built for {feature}, and says:\n{help}"
             )))
         }
+    }
+
+    /// Builds our client for this runtime.
+    pub(crate) fn build_probe(&self, tree: &Workspace) -> Outcome<PathBuf> {
+        self.build(tree, PROBE)
+    }
+
+    fn build(&self, tree: &Workspace, program: &str) -> Outcome<PathBuf> {
+        let Some(feature) = self.built_in else {
+            return build(tree, program, &[]);
+        };
+        let built = build(tree, program, &["--no-default-features", "--features", feature])?;
+        // The next build would replace the program.
+        let kept = built.with_file_name(format!("{program}-{feature}"));
+        fs::copy(&built, &kept).when(kept.display())?;
+        Ok(kept)
     }
 
     /// Builds the chat for this runtime. Returns `None` if the runtime has none.

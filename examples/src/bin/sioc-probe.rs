@@ -5,12 +5,20 @@
 //! at once. Commands are `{"on": name}`, `{"emit": [name, …args], "ack": true, "timeout": ms}`,
 //! `{"close": "engine"}`, `{"close": "socket"}`, `{"open": 1}` and `{"quit": 1}`. Bytes are
 //! `{"$b": "hex"}` in both directions.
+//!
+//! With a member `"ns"`, a command is for another namespace on the same connection, and `"ns"` is
+//! a member of what is observed there. `{"token": T}` changes the token for later connections of
+//! the namespace. With `--fresh-token`, the tokens come from a provider: `--token` first, and this
+//! one for each later question.
 
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::io::{BufRead as _, Write as _};
 use std::process::exit;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -20,7 +28,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 use sio_examples::Arguments;
 use sio_tokio::client::{
-    Ack, AckError, Client, ClientError, ConnectionState, DisconnectReason, Generation, Recovery, Socket, Transport,
+    Ack, AckError, Attempt, Client, ClientError, ConnectionState, Credentials, DisconnectReason, Generation, Recovery,
+    Socket, Transport,
 };
 use sio_tokio::codec::MessagePack;
 use sio_tokio::{Binary, RawArgs};
@@ -28,22 +37,26 @@ use tokio::sync::mpsc;
 
 const USAGE: &str = "\
 usage: sioc-probe --url URL [--transports polling|websocket|polling,websocket] [--generation 1|2|3|4]
-                  [--ns NS] [--token T] [--parser msgpack] [--reconnect-delay MS] [--reconnect-delay-max MS]";
+                  [--ns NS] [--token T] [--fresh-token T] [--parser msgpack] [--reconnect-delay MS]
+                  [--reconnect-delay-max MS] [--runtime tokio|async-std]";
 
-const OPTIONS: [&str; 8] = [
+const OPTIONS: [&str; 10] = [
     "--url",
     "--transports",
     "--generation",
     "--ns",
     "--token",
+    "--fresh-token",
     "--parser",
     "--reconnect-delay",
     "--reconnect-delay-max",
+    "--runtime",
 ];
 
 /// The command to emit.
 #[derive(Deserialize)]
 struct EmitCommand {
+    ns: Option<String>,
     emit: Vec<Value>,
     #[serde(default)]
     ack: bool,
@@ -58,7 +71,7 @@ async fn main() {
         Ok(made) => made,
         Err(error) => arguments.refuse(error),
     };
-    observe_socket(&socket);
+    observe_socket(&socket, None);
     let mut states = client.states();
     if let Err(error) = socket.connect() {
         arguments.refuse(error);
@@ -118,34 +131,67 @@ fn client(arguments: &Arguments) -> Result<(Client, Socket), Box<dyn std::error:
     };
     let delay = millis(arguments, "--reconnect-delay", 1000)?;
     let delay_max = millis(arguments, "--reconnect-delay-max", 5000)?.max(delay);
-    let mut builder = sio_tokio::Client::builder(url)
-        .transports(transports?)
-        .generation(generation)
-        .config(|config| {
-            let config = config
-                .connect_timeout(Duration::from_millis(4000))
-                .randomization_factor(0.0);
-            let config = config.reconnection_delay(delay).reconnection_delay_max(delay_max);
-            // A command says itself how long an acknowledgement may take.
-            config
-                .ack_timeout(Duration::from_secs(24 * 60 * 60))
-                .max_queued_bytes(64usize << 20)
-        });
+    let builder = match arguments.value("--runtime").unwrap_or("tokio") {
+        "tokio" => sio_tokio::Client::builder(url),
+        "async-std" => sio_async_std::Client::builder(url),
+        other => return Err(format!("--runtime: {other}").into()),
+    };
+    let mut builder = builder.transports(transports?).generation(generation).config(|config| {
+        let config = config
+            .connect_timeout(Duration::from_millis(4000))
+            .randomization_factor(0.0);
+        let config = config.reconnection_delay(delay).reconnection_delay_max(delay_max);
+        // The client in JavaScript counts no attempts in a minute.
+        let config = config.max_attempts_per_minute(100_000);
+        // A command says itself how long an acknowledgement may take.
+        config
+            .ack_timeout(Duration::from_secs(24 * 60 * 60))
+            .max_queued_bytes(64usize << 20)
+    });
     match arguments.value("--parser") {
         None => {}
         Some("msgpack") => builder = builder.config(|config| config.parser(MessagePack::default())),
         Some(other) => return Err(format!("--parser: {other}").into()),
     }
-    let token = arguments.value("--token");
-    if let Some(token) = token.filter(|_| !has_auth) {
+    let namespace = arguments.value("--ns").unwrap_or("/");
+    let token = arguments.value("--token").map(str::to_owned);
+    // Servers without `auth` know the query of the handshake, and that of the namespace.
+    let in_query = !has_auth && namespace == "/";
+    let fresh = arguments.value("--fresh-token").map(str::to_owned);
+    if let Some(fresh) = fresh {
+        builder = builder.credentials(provider(token.unwrap_or_default(), fresh, in_query));
+        let client = builder.build()?;
+        let socket = client.of(namespace)?;
+        return Ok((client, socket));
+    }
+    if let Some(token) = token.as_ref().filter(|_| !has_auth) {
         builder = builder.query("token", token);
     }
     let client = builder.build()?;
-    let socket = client.of(arguments.value("--ns").unwrap_or("/"))?;
+    let socket = client.of(namespace)?;
     if let Some(token) = token.filter(|_| has_auth) {
         socket.set_auth(&json!({ "token": token }))?;
     }
     Ok((client, socket))
+}
+
+/// A provider of credentials, which has the first token once.
+fn provider(
+    first: String,
+    fresh: String,
+    in_query: bool,
+) -> impl Fn(Attempt) -> Ready<Result<Credentials, Infallible>> + Send + Sync + 'static {
+    let was_asked = AtomicBool::new(false);
+    move |_| {
+        let token = match was_asked.swap(true, Ordering::Relaxed) {
+            false => &first,
+            true => &fresh,
+        };
+        ready(Ok(match in_query {
+            true => Credentials::new().query("token", token),
+            false => Credentials::new().auth(&json!({ "token": token })),
+        }))
+    }
 }
 
 fn millis(arguments: &Arguments, name: &str, default: u64) -> Result<Duration, String> {
@@ -179,22 +225,35 @@ fn tell_ack((number, timeout, answer): (u64, bool, Result<RawArgs, AckError>)) {
     }
 }
 
-fn observe_socket(socket: &Socket) {
+/// Reports what happens to a namespace. `ns` is its name, unless it is the first.
+fn observe_socket(socket: &Socket, ns: Option<&str>) {
+    let (connected, disconnected, failed) = (named(ns), named(ns), named(ns));
     socket
-        .on_connect(|socket: Socket, client: Client| {
+        .on_connect(move |socket: Socket, client: Client| {
             let transport = client.transport().map(Transport::as_str);
             let recovered = socket.recovery() == Some(Recovery::Recovered);
-            tell(&json!({ "connect": socket.id(), "transport": transport, "recovered": recovered }));
+            connected(json!({ "connect": socket.id(), "transport": transport, "recovered": recovered }));
         })
-        .on_disconnect(|reason: DisconnectReason| tell(&json!({ "disconnect": reason.as_str() })))
-        .on_connect_error(|error: ClientError| {
+        .on_disconnect(move |reason: DisconnectReason| disconnected(json!({ "disconnect": reason.as_str() })))
+        .on_connect_error(move |error: ClientError| {
             let message = Some(&*error.message).filter(|message| !message.is_empty());
             let data = error
                 .data
                 .as_deref()
                 .map(|data| serde_json::from_str(data).unwrap_or(Value::Null));
-            tell(&json!({ "connect_error": { "message": message, "data": data } }));
+            failed(json!({ "connect_error": { "message": message, "data": data } }));
         });
+}
+
+/// Writes a line about this namespace.
+fn named(ns: Option<&str>) -> impl Fn(Value) + Send + Sync + 'static {
+    let ns = ns.map(str::to_owned);
+    move |mut observation| {
+        if let Some(ns) = &ns {
+            observation["ns"] = json!(ns);
+        }
+        tell(&observation);
+    }
 }
 
 /// What to do after a command.
@@ -206,18 +265,32 @@ enum Step {
 }
 
 struct Probe {
-    socket: Socket,
-    asked_for: BTreeSet<String>,
+    client: Client,
+    /// The first namespace, then those that a command has named.
+    sockets: Vec<(Option<String>, Socket)>,
+    asked_for: BTreeSet<(Option<String>, String)>,
     emits: u64,
 }
 
 impl Probe {
-    const fn new(socket: Socket) -> Self {
+    fn new(socket: Socket) -> Self {
         Self {
-            socket,
+            client: socket.client(),
+            sockets: vec![(None, socket)],
             asked_for: BTreeSet::new(),
             emits: 0,
         }
+    }
+
+    /// Returns the namespace of a command.
+    fn socket(&mut self, ns: Option<&str>) -> Option<Socket> {
+        if let Some((_, socket)) = self.sockets.iter().find(|(known, _)| known.as_deref() == ns) {
+            return Some(socket.clone());
+        }
+        let socket = self.client.of(ns?).ok()?;
+        observe_socket(&socket, ns);
+        self.sockets.push((ns.map(str::to_owned), socket.clone()));
+        Some(socket)
     }
 
     fn obey(&mut self, line: &str) -> Step {
@@ -225,37 +298,35 @@ impl Probe {
             return self.emit(command);
         }
         let command: Value = serde_json::from_str(line).unwrap_or_default();
+        let ns = command["ns"].as_str();
+        let Some(socket) = self.socket(ns) else {
+            return Step::Go;
+        };
         if let Some(name) = command["on"].as_str() {
-            if self.asked_for.insert(name.to_owned()) {
-                self.report(name.to_owned());
+            if self.asked_for.insert((ns.map(str::to_owned), name.to_owned())) {
+                report(&socket, ns, name.to_owned());
             }
+        } else if let Some(token) = command["token"].as_str() {
+            drop(socket.set_auth(&json!({ "token": token })));
         } else if command["close"] == "engine" {
             // The client comes back by itself.
-            self.socket.client().network_lost();
+            self.client.network_lost();
         } else if command["close"] == "socket" {
-            self.socket.disconnect();
+            socket.disconnect();
         } else if command.get("open").is_some() {
-            drop(self.socket.connect());
+            drop(socket.connect());
         } else if command.get("quit").is_some() {
             return Step::Quit;
         }
         Step::Go
     }
 
-    fn report(&self, name: String) {
-        let event = name.clone();
-        self.socket.on(&event, move |args: RawArgs, ack: Ack| {
-            let parts: Vec<Value> = [json!(name)].into_iter().chain(shown(&args)).collect();
-            tell(&json!({ "event": parts }));
-            if name != "question-never" {
-                ack.send(args);
-            }
-        });
-    }
-
     fn emit(&mut self, command: EmitCommand) -> Step {
         let number = self.emits;
         self.emits += 1;
+        let Some(socket) = self.socket(command.ns.as_deref()) else {
+            return Step::Go;
+        };
         let mut parts = command.emit.into_iter();
         let Some(Value::String(name)) = parts.next() else {
             return Step::Go;
@@ -263,18 +334,30 @@ impl Probe {
         let args = Emitted(parts.collect());
         if !command.ack {
             // An event that is not taken is missed by whoever waits for its effect.
-            drop(self.socket.emit(&name, args));
+            drop(socket.emit(&name, args));
             return Step::Go;
         }
         let answer = match command.timeout {
             Some(timeout) => {
-                let emitter = self.socket.timeout(Duration::from_millis(timeout.max(1)));
+                let emitter = socket.timeout(Duration::from_millis(timeout.max(1)));
                 emitter.emit_with_ack(&name, args)
             }
-            None => self.socket.emit_with_ack(&name, args),
+            None => socket.emit_with_ack(&name, args),
         };
         Step::Await(number, command.timeout.is_some(), answer)
     }
+}
+
+/// Reports this event of a namespace, and answers it if the server wants an answer.
+fn report(socket: &Socket, ns: Option<&str>, name: String) {
+    let (event, tell) = (name.clone(), named(ns));
+    socket.on(&event, move |args: RawArgs, ack: Ack| {
+        let parts: Vec<Value> = [json!(name)].into_iter().chain(shown(&args)).collect();
+        tell(json!({ "event": parts }));
+        if name != "question-never" {
+            ack.send(args);
+        }
+    });
 }
 
 /// The arguments of a command, as the arguments of an event.

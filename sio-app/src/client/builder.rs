@@ -12,6 +12,7 @@ use serde::Serialize;
 use sio_proto::client::{
     self as machine, ClientConfig, ClientConfigError, ClientError, CommandError, Endpoint, Generation, Transport,
     UrlError,
+    proxy::{EnvironmentError, Proxy, ProxyUrlError},
 };
 
 use super::driver::Driver;
@@ -19,6 +20,7 @@ use super::handle::Client;
 use super::network::Network;
 use super::shared::{Alive, Parts};
 use super::socket::ConnectError;
+use super::through::Through;
 #[cfg(feature = "tls")]
 use super::tls::ClientTls;
 use crate::error::{HandlerError, RegisterError};
@@ -115,6 +117,12 @@ pub enum BuildError {
     /// The settings do not make sense.
     #[error(transparent)]
     Config(#[from] ClientConfigError),
+    /// The URL of [`ClientBuilder::proxy`] is not that of a proxy.
+    #[error("the setting `proxy`: {0}")]
+    Proxy(#[from] ProxyUrlError),
+    /// The environment names a proxy that is none.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
     /// The client was given two states of one type.
     #[error(transparent)]
     Register(#[from] RegisterError),
@@ -133,6 +141,27 @@ pub enum BuildError {
     NoRuntime,
 }
 
+/// Which proxy leads to the server.
+enum Proxying {
+    Environment,
+    Nothing,
+    Given(Result<Proxy, ProxyUrlError>),
+}
+
+impl Proxying {
+    fn proxy(self, server: &Endpoint) -> Result<Option<Proxy>, BuildError> {
+        match self {
+            Self::Nothing => Ok(None),
+            Self::Given(proxy) => Ok(Some(proxy?)),
+            Self::Environment => {
+                // A value that is not Unicode is a misspelling, and is told as one.
+                let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
+                Ok(Proxy::from_environment(server, variable)?)
+            }
+        }
+    }
+}
+
 /// Makes a [`Client`]. The adapter's `Client::builder` returns it.
 #[must_use = "this only collects settings; end it with `build` or `connect`"]
 pub struct ClientBuilder {
@@ -145,6 +174,7 @@ pub struct ClientBuilder {
     on_error: Option<ErrorFn>,
     max_waiting_handlers: usize,
     max_inbox_bytes: usize,
+    proxying: Proxying,
     #[cfg(feature = "tls")]
     tls: Option<ClientTls>,
 }
@@ -162,6 +192,7 @@ impl ClientBuilder {
             on_error: None,
             max_waiting_handlers: MAX_WAITING_HANDLERS,
             max_inbox_bytes: MAX_INBOX_BYTES,
+            proxying: Proxying::Environment,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -187,6 +218,35 @@ impl ClientBuilder {
             return Ok(Some(ClientTls::platform()?));
         }
         self.tls.take().map(Some).ok_or(BuildError::NoTls)
+    }
+
+    /// Sets the proxy through which the client connects, instead of the one of the environment:
+    /// `[scheme://][user[:password]@]host[:port]`. User and password are percent-encoded.
+    ///
+    /// | scheme | protocol | who resolves the server's name |
+    /// |---|---|---|
+    /// | `http`, or none | HTTP CONNECT, also for `http` and `ws`. The password goes as `Basic` | the proxy |
+    /// | `socks5` | SOCKS 5, with or without a password | the client |
+    /// | `socks5h` | SOCKS 5, with or without a password | the proxy |
+    ///
+    /// TLS is between the client and the server: the proxy sees the name of the server, and nothing
+    /// else. The connection to the proxy itself is not encrypted. The proxy has
+    /// [`ClientConfig::connect_timeout`] to lead to the server. If it refuses (401, 403, 407, or
+    /// the login of SOCKS), the client does what [`ClientConfig::on_refused`] says.
+    ///
+    /// By default the proxy is that of the environment, read by [`ClientBuilder::build`]:
+    /// `https_proxy` or `HTTPS_PROXY` for `https` and `wss`, `http_proxy` or `HTTP_PROXY` for
+    /// `http` and `ws`, then `all_proxy` or `ALL_PROXY`, except for this machine and the servers of
+    /// `no_proxy` or `NO_PROXY` ([`Proxy::from_environment`] has the rules).
+    pub fn proxy(mut self, url: &str) -> Self {
+        self.proxying = Proxying::Given(Proxy::parse(url));
+        self
+    }
+
+    /// Connects without a proxy, whatever the environment says.
+    pub fn no_proxy(mut self) -> Self {
+        self.proxying = Proxying::Nothing;
+        self
     }
 
     /// Sets the path under which the server is mounted. Default `/socket.io/`. It is not a
@@ -310,6 +370,9 @@ impl ClientBuilder {
         if !(self.network.can_spawn)() {
             return Err(BuildError::NoRuntime);
         }
+        let timeout = self.config.connect_timeout;
+        let proxy = self.proxying.proxy(&endpoint)?;
+        let through = proxy.map(|proxy| Arc::new(Through { proxy, timeout }));
         let fill = self.network.runtime.fill;
         let entropy = Box::new(move |out: &mut [u8]| fill(out));
         let machine = machine::Client::new(endpoint, self.config, entropy)?;
@@ -321,6 +384,7 @@ impl ClientBuilder {
             on_error: self.on_error,
             max_waiting_handlers: self.max_waiting_handlers,
             max_inbox_bytes: self.max_inbox_bytes,
+            through,
             #[cfg(feature = "tls")]
             tls,
         });

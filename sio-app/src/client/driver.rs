@@ -5,7 +5,8 @@
 //! closed.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, ready};
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
@@ -73,8 +74,8 @@ impl Driver {
         let acts = !self.outputs.is_empty();
         while let Some(output) = self.outputs.pop_front() {
             match output {
-                Output::Connect { link, host, port, .. } => {
-                    let dialing = self.dial(host.trim_matches(['[', ']']), port);
+                Output::Connect { link, host, port, tls } => {
+                    let dialing = self.dial(host.trim_matches(['[', ']']), port, tls);
                     self.links.push(Link::new(link, dialing));
                 }
                 Output::Bytes(id, bytes) => {
@@ -97,15 +98,24 @@ impl Driver {
         acts
     }
 
-    /// Connects to the server, with TLS if the client has one: it has one if its URL needs one.
-    fn dial(&self, host: &str, port: u16) -> Dialing {
-        let dialing = (self.shared.network.connect)(host.to_owned(), port);
+    /// Connects to the server, through a proxy if there is one.
+    fn dial(&self, host: &str, port: u16, tls: bool) -> Dialing {
+        let network = self.shared.network;
+        let dialing = match &self.shared.through {
+            Some(through) => Arc::clone(through).dial(network, host.to_owned(), port),
+            None => (network.connect)(host.to_owned(), port),
+        };
+        if !tls {
+            return dialing;
+        }
         #[cfg(feature = "tls")]
         if let Some(tls) = self.shared.tls.clone() {
             let host = host.to_owned();
             return Box::pin(async move { tls.wrap(&host, dialing.await?) });
         }
-        dialing
+        // A client for `https` has TLS. A client for `http` may have been redirected.
+        let why = "the server redirects to https, and the client has no TLS: use the URL with https";
+        Box::pin(ready(Err(io::Error::new(io::ErrorKind::InvalidData, why))))
     }
 
     fn ask(&mut self, question: Question) {

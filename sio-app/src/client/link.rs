@@ -9,6 +9,7 @@ use sio_proto::client::{ClientError, ErrorClass};
 use sio_proto::{LinkId, Time};
 
 use super::network::{Dialing, Wire};
+use super::through;
 
 /// How many bytes one read takes.
 const READ_BYTES: usize = 16 * 1024;
@@ -186,6 +187,9 @@ impl Link {
 
 /// A failure of the network, for the machine. A failure of TLS is invalid data.
 fn fault(error: &io::Error) -> ClientError {
+    if let Some(refusal) = through::refusal(error) {
+        return refusal;
+    }
     let class = match error.kind() {
         io::ErrorKind::InvalidData => ErrorClass::Tls,
         _ => ErrorClass::Unreachable,

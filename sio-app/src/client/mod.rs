@@ -49,7 +49,10 @@
 //! With the feature `tls` it speaks `https` and `wss` with rustls: `ClientBuilder::tls`. With the
 //! feature `platform-roots` it trusts the certificate authorities of the platform by default.
 //!
-//! There are no proxies and no servers of 0.x yet.
+//! It goes through the proxy that the environment names (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`,
+//! `NO_PROXY`), or through that of [`ClientBuilder::proxy`].
+//!
+//! There are no servers of 0.x yet.
 //!
 //! # Handlers
 //!
@@ -69,6 +72,7 @@ mod receipt;
 mod shared;
 mod slot;
 mod socket;
+mod through;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -80,7 +84,7 @@ pub use handlers::ClientSide;
 pub use receipt::{AckError, AckFuture, EmitError, Outcome, Receipt};
 pub use sio_proto::client::{
     ClientConfig, ClientConfigError, ClientError, CommandError, DisconnectReason, EmitId, ErrorClass, Generation,
-    NotSent, Offline, OnRefused, Recovery, StopReason, Transport, UrlError,
+    NotSent, Offline, OnRefused, Recovery, StopReason, Transport, UrlError, proxy,
 };
 pub use socket::{ConnectError, Pending, Socket, SocketEmitter};
 #[cfg(feature = "tls")]

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ pub type Wire = Box<dyn Duplex + Send>;
 
 /// A connection that is being made. Dropping it gives up.
 pub type Dialing = Pin<Box<dyn Future<Output = io::Result<Wire>> + Send>>;
+
+/// The addresses of a name, which are being looked for.
+pub type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
 /// A time that passes.
 pub type Sleeping = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -27,6 +31,8 @@ pub struct Network {
     /// Resolves the name of a host anew, and makes a TCP connection to one of its addresses. An
     /// IPv6 address comes without brackets.
     pub connect: fn(host: String, port: u16) -> Dialing,
+    /// Resolves the name of a host anew. This is for proxies that do not resolve names themselves.
+    pub resolve: fn(host: String, port: u16) -> Resolving,
     /// Waits.
     pub sleep: fn(Duration) -> Sleeping,
 }

@@ -23,6 +23,7 @@ use super::network::Network;
 use super::receipt::Outcome;
 use super::slot::Slot;
 use super::socket::Socket;
+use super::through::Through;
 use crate::error::{HandlerError, RegisterError};
 use crate::lock::{Alarm, Mutex};
 use crate::turn::states::States;
@@ -47,6 +48,7 @@ pub(super) struct Shared {
     pub(super) max_inbox_bytes: usize,
     /// Handlers that have not finished.
     pub(super) waiting_handlers: AtomicUsize,
+    pub(super) through: Option<Arc<Through>>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<super::tls::ClientTls>,
     pub(super) places: Mutex<Vec<Arc<Place>>>,
@@ -85,6 +87,7 @@ pub(super) struct Parts {
     pub(super) on_error: Option<ErrorFn>,
     pub(super) max_waiting_handlers: usize,
     pub(super) max_inbox_bytes: usize,
+    pub(super) through: Option<Arc<Through>>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<super::tls::ClientTls>,
 }
@@ -104,6 +107,7 @@ impl Alive {
             max_waiting_handlers: parts.max_waiting_handlers,
             max_inbox_bytes: parts.max_inbox_bytes,
             waiting_handlers: AtomicUsize::new(0),
+            through: parts.through,
             #[cfg(feature = "tls")]
             tls: parts.tls,
             places: Mutex::default(),

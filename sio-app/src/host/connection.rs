@@ -291,6 +291,11 @@ impl Connection {
             buffer.reserve(self.conn.missing_bytes().clamp(READ_SLICE, READ_BYTES));
         }
         let read = source.poll_read(cx, &mut buffer);
+        if shared && read.is_pending() {
+            // The connection keeps what it kept before, so there is nothing to count.
+            READ.set(Some(buffer));
+            return Poll::Pending;
+        }
         if let Poll::Ready(Ok(bytes @ 1..)) = read {
             self.place.io.tally.traffic.read(bytes);
             self.read_blocked += bytes;
@@ -306,7 +311,7 @@ impl Connection {
                 self.rest = BytesMut::from(&buffer[..]);
                 buffer.clear();
             }
-            READ.with(|read| read.set(Some(buffer)));
+            READ.set(Some(buffer));
         } else if !buffer.is_empty() {
             self.rest = trimmed(buffer);
         }
@@ -327,10 +332,15 @@ impl Connection {
 
     /// Counts incomplete bytes in steps, so that small messages need no access to the shared count.
     /// If there are too many, the connection is closed.
+    #[inline]
     fn count_received(&mut self) {
-        if self.has_room() {
-            return;
+        if !self.has_room() {
+            self.make_room();
         }
+    }
+
+    #[cold]
+    fn make_room(&mut self) {
         // The work of a payload is several times as large as the payload. There is no room to keep
         // this work for later, so all of it is done now.
         while !self.later.is_empty() {
@@ -345,6 +355,7 @@ impl Connection {
 
     /// Counts the received bytes that the connection keeps. Returns false if there is no room for
     /// them.
+    #[inline]
     fn has_room(&mut self) -> bool {
         let received = self.rest.capacity() + self.conn.held_bytes() + self.later.bytes() + self.place.asking_bytes();
         if received <= self.counted + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
@@ -504,10 +515,12 @@ impl Connection {
 
     /// Takes the news of the write side: the answer that the next request has waited for, or the
     /// upgrade. Returns true if there was news.
+    #[inline]
     fn catch_up(&mut self) -> bool {
-        if self.conn.is_websocket() {
-            return false;
-        }
+        !self.conn.is_websocket() && self.take_news()
+    }
+
+    fn take_news(&mut self) -> bool {
         let news = self.place.link.take_news();
         if let Some(wire) = news.upgraded {
             self.conn.handle_upgraded(wire);

@@ -24,9 +24,9 @@ const DRAWING: Runtime = Runtime {
     ..RUNTIME
 };
 
-type Results = Arc<Mutex<Vec<Result<Resumed, ResumeError>>>>;
+pub(super) type Results = Arc<Mutex<Vec<Result<Resumed, ResumeError>>>>;
 
-fn server_with(config: Config, options: Options, ring: Ring) -> (Io, Results) {
+pub(super) fn server_with(config: Config, options: Options, ring: Ring) -> (Io, Results) {
     let config = config.ping_interval(Duration::from_secs(3600));
     let io = Io::new(config, options, DRAWING).unwrap();
     let results = Results::default();
@@ -48,21 +48,21 @@ fn server(ring: Ring) -> (Io, Results) {
     server_with(Config::default(), Options::default().shards(3), ring)
 }
 
-struct Client(Driven);
+pub(super) struct Client(pub(super) Driven);
 
 impl Client {
-    fn new(io: &Io) -> Self {
+    pub(super) fn new(io: &Io) -> Self {
         Self(Driven::connected(io))
     }
 
-    fn follow(&mut self, room: &str, seen: Option<&str>) -> Vec<String> {
+    pub(super) fn follow(&mut self, room: &str, seen: Option<&str>) -> Vec<String> {
         let seen = seen.map_or_else(|| "null".to_owned(), |seen| format!("\"{seen}\""));
         let _ = self.0.read(&text(&format!(r#"42["follow","{room}",{seen}]"#)));
         self.heard()
     }
 
     /// Returns the packets that were written, without "42".
-    fn heard(&mut self) -> Vec<String> {
+    pub(super) fn heard(&mut self) -> Vec<String> {
         let written = self.0.wall.take();
         let (mut rest, mut packets) = (&written[..], Vec::new());
         while let [_, length, tail @ ..] = rest {
@@ -79,18 +79,18 @@ impl Client {
 }
 
 /// Splits an event into what was sent and its place.
-fn parts(packet: &str) -> (&str, &str) {
+pub(super) fn parts(packet: &str) -> (&str, &str) {
     let (sent, place) = packet
         .rsplit_once(",\"")
         .unwrap_or_else(|| panic!("no place in {packet}"));
     (sent, place.trim_end_matches("\"]"))
 }
 
-fn place(mark: &str) -> &str {
+pub(super) fn place(mark: &str) -> &str {
     mark.split_once(r#""at":""#).unwrap().1.split('"').next().unwrap()
 }
 
-fn ready(room: &str, place: &str) -> String {
+pub(super) fn ready(room: &str, place: &str) -> String {
     format!(r#"["history",{{"room":"{room}","state":"ready","at":"{place}"}}]"#)
 }
 

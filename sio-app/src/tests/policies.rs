@@ -319,3 +319,67 @@ fn a_burst_to_a_client_that_reads_is_no_wait() {
     assert_eq!(client.says("42[\"burst\"]").matches("42[\"n\"").count(), 5_000);
     assert_eq!(other.written().matches("42[\"n\"").count(), 5_000);
 }
+
+/// A volatile event has no policy: it never waits, although its name has one.
+#[test]
+fn a_volatile_event_has_no_policy() {
+    let io = server(1);
+    io.of("/")
+        .event_policy("log", Policy::DROP_OLDEST)
+        .event_policy("token", Policy::append(""));
+    let (mut slow, socket) = blocked(&io);
+    let dropped = Sent { dropped: 1, ..NONE };
+    assert_eq!(socket.volatile().emit("log", 1), dropped);
+    assert_eq!(io.volatile().emit("log", 2), dropped);
+    assert_eq!(io.emit("token", "a"), Sent { reached: 1, ..NONE });
+    assert_eq!(socket.volatile().emit("token", "b"), dropped);
+    // One is waiting that it could be appended to.
+    assert_eq!(io.volatile().emit("token", "c"), dropped);
+    assert_eq!(io.policy(Policy::append("")).volatile().emit("token", "d"), dropped);
+    assert_eq!(take(&mut slow), ["\"first\"", "\"token\",\"a\""]);
+}
+
+/// What a function makes of two messages may be larger than a queue. Then both messages are sent,
+/// and it is reported.
+#[test]
+fn a_merged_message_that_cannot_be_sent_is_reported() {
+    let config = Config::default().max_queued_bytes(4_000);
+    let io = Io::new(config, Options::default().shards(1), RUNTIME).unwrap();
+    let (tell, told) = mpsc::channel();
+    io.on_error(move |_: Option<&Socket>, event: &str, error: &HandlerError| {
+        let _ = tell.send(format!("{event}: {error}"));
+    });
+    let policy = Policy::merge("", |_: &RawArgs, _: &RawArgs| "x".repeat(5_000));
+    let (mut slow, socket) = blocked(&io);
+    for n in 0..2 {
+        assert_eq!(socket.policy(policy.clone()).emit("m", n), Sent { reached: 1, ..NONE });
+    }
+    assert_eq!(take(&mut slow), ["\"first\"", "\"m\",0", "\"m\",1"]);
+    let told = told.try_recv().unwrap();
+    assert!(told.starts_with("m: ") && told.contains("larger"), "{told}");
+}
+
+/// A function that sends an event of its own key by its own policy does not call itself without
+/// end.
+#[test]
+fn a_merge_that_emits_its_own_event_ends() {
+    let io = server(1);
+    let (depth, deepest) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, most, application) = (Arc::clone(&depth), Arc::clone(&deepest), io.clone());
+    let merge = move |_: &RawArgs, new: &RawArgs| {
+        let deep = now.fetch_add(1, Ordering::Relaxed) + 1;
+        most.fetch_max(deep, Ordering::Relaxed);
+        if deep < 50 {
+            application.emit("m", "again");
+        }
+        now.fetch_sub(1, Ordering::Relaxed);
+        new.clone()
+    };
+    io.of("/").event_policy("m", Policy::merge("", merge));
+    let (mut slow, _socket) = blocked(&io);
+    for n in 0..2 {
+        assert_eq!(io.emit("m", n), Sent { reached: 1, ..NONE });
+    }
+    assert!(deepest.load(Ordering::Relaxed) < 10, "{deepest:?}");
+    assert!(take(&mut slow).last().unwrap().starts_with("\"m\","));
+}

@@ -48,6 +48,35 @@ pub(crate) struct Seat {
     outcome: OnceLock<Comeback>,
 }
 
+/// Where the client of a socket is.
+pub(crate) enum Present {
+    /// It is connected, by this socket.
+    Here(Arc<SocketCell>),
+    /// It has lost its connection, and may come back.
+    Away,
+    /// It does not come back as the same socket.
+    Gone,
+}
+
+impl SocketCell {
+    /// Returns the socket by which the client is connected now: this one, or the socket with which
+    /// the client has come back.
+    pub(crate) fn present(self: &Arc<Self>) -> Present {
+        if self.is_connected() {
+            return Present::Here(Arc::clone(self));
+        }
+        let heir = match self.record() {
+            Some(record) => self.cell.recovery.with("present", |state| state.heir(record)),
+            None => None,
+        };
+        match heir {
+            Some(heir) if heir.is_connected() => Present::Here(heir),
+            Some(_) => Present::Away,
+            None => Present::Gone,
+        }
+    }
+}
+
 /// The socket that a client had before.
 pub(crate) struct Former {
     pub(super) key: RecordKey,

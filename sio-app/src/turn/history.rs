@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use bytestring::ByteString;
 use parking_lot::RwLock;
 use sio_proto::Time;
-use sio_proto::recovery::{History, Recipients, Ring};
+use sio_proto::recovery::{History, Ring};
 use sio_proto::server::{Forms, Message, Target};
 use sio_proto::socket::{Args, Offset};
 
@@ -26,14 +26,13 @@ use crate::error::EmitError;
 use crate::lock::Mutex;
 use crate::options::Options;
 use crate::runtime::Runtime;
+use crate::turn;
 use crate::turn::numbered::{fan_out, kept_audience};
 use crate::turn::order::{Audience, Stamp, WriteFn};
 use crate::turn::recovery::Last;
 use crate::turn::shard::Aftermath;
 use crate::turn::shards::Shards;
-use crate::turn::socket::SocketCell;
 use crate::turn::table::Names;
-use crate::turn::{self, Turn};
 
 /// All histories of a server.
 pub(crate) struct Histories {
@@ -77,9 +76,12 @@ pub(crate) struct RoomHistory {
     namespace: ByteString,
     room: ByteString,
     is_touched: AtomicBool,
+    /// Whether it is a history of the room no more. It changes under the lock of the state: who
+    /// holds this lock and finds that it is not gone has the one history of the room.
+    is_gone: AtomicBool,
     /// Bytes of all histories.
     total: Arc<AtomicUsize>,
-    state: Mutex<History<Said>>,
+    pub(super) state: Mutex<History<Said>>,
 }
 
 /// An event that is kept, in memory of its own. Its place is its last argument.
@@ -175,14 +177,18 @@ impl Histories {
 
     fn of_rooms(&self, shards: &Shards, target: &Target) -> Result<Option<Arc<RoomHistory>>, EmitError> {
         let mut rooms = target.rooms.iter().filter(|room| !shards.is_id(room));
-        let found = rooms.find_map(|room| {
-            let known = self.find(&target.namespace, room);
-            known.or_else(|| Some(self.open(&target.namespace, room, self.ring(&target.namespace, room)?)))
-        });
+        let found = rooms.find_map(|room| self.of_room(&target.namespace, room));
         match found {
             Some(_) if target.rooms.len() > 1 => Err(EmitError::SeveralHistories),
             found => Ok(found),
         }
+    }
+
+    /// Returns the history of a room, which is made if it does not exist, or `None` if the room has
+    /// none.
+    fn of_room(&self, namespace: &ByteString, room: &ByteString) -> Option<Arc<RoomHistory>> {
+        let known = self.find(namespace, room);
+        known.or_else(|| Some(self.open(namespace, room, self.ring(namespace, room)?)))
     }
 
     fn open(&self, namespace: &ByteString, room: &ByteString, ring: Ring) -> Arc<RoomHistory> {
@@ -197,6 +203,7 @@ impl Histories {
             namespace: ByteString::from(&**namespace),
             room: ByteString::from(&**room),
             is_touched: AtomicBool::new(true),
+            is_gone: AtomicBool::new(false),
             total: Arc::clone(&self.bytes),
             state: Mutex::new(History::new(u32::from_le_bytes(epoch), ring)),
         });
@@ -243,7 +250,7 @@ impl Histories {
     }
 
     /// Does something while no history of the room can begin. Returns `None` if there is one.
-    fn without<R>(&self, namespace: &str, room: &str, act: impl FnOnce() -> R) -> Option<R> {
+    pub(super) fn without<R>(&self, namespace: &str, room: &str, act: impl FnOnce() -> R) -> Option<R> {
         let rooms = self.rooms.lock_for("join");
         rooms.find(namespace, room).is_none().then(act)
     }
@@ -276,6 +283,7 @@ impl Rooms {
     }
 
     fn forget(&mut self, history: &RoomHistory) {
+        history.end();
         if let Some(rooms) = self.named.get_mut(&history.namespace) {
             rooms.remove(&history.room);
             if rooms.is_empty() {
@@ -307,6 +315,17 @@ impl RoomHistory {
     fn clear(&self) {
         let mut history = self.state.lock_for("clear");
         self.change(&mut history, History::clear);
+    }
+
+    /// It is a history of the room no more. Who is sending to the room at this moment comes before.
+    fn end(&self) {
+        let _state = self.state.lock_for("end");
+        self.is_gone.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this is the history of the room still. The caller holds the lock of the state.
+    pub(super) fn is_current(&self) -> bool {
+        !self.is_gone.load(Ordering::Relaxed)
     }
 
     fn last(&self) -> Offset {
@@ -350,15 +369,26 @@ pub(super) fn broadcast_kept(
     to: Audience<'_>,
     bytes: usize,
     forms: Forms,
-    history: &RoomHistory,
+    mut history: Arc<RoomHistory>,
     write: &mut WriteFn<'_>,
 ) {
-    while !try_broadcast_kept(to, bytes, forms, history, write) {}
-    to.shards.histories.make_room();
+    let histories = &to.shards.histories;
+    while !try_broadcast_kept(to, bytes, forms, &history, write) {
+        if history.is_current() {
+            continue;
+        }
+        // It was dropped to make room for others. The room begins a new one.
+        match histories.of_room(&history.namespace, &history.room) {
+            Some(next) => history = next,
+            // The namespace has no members any more, so there is nobody to send to.
+            None => return,
+        }
+    }
+    histories.make_room();
 }
 
-/// Sends the message, unless another message has taken its place meanwhile. Then nothing happens,
-/// and false is returned.
+/// Sends the message, unless another message has taken its place meanwhile or the history is gone.
+/// Then nothing happens, and false is returned.
 fn try_broadcast_kept(
     to: Audience<'_>,
     bytes: usize,
@@ -387,7 +417,7 @@ fn try_broadcast_kept(
         let mut after = Aftermath::default();
         let mut send = |message: &mut Message| {
             let mut state = history.state.lock_for("emit");
-            if state.last() != place {
+            if state.last() != place || !history.is_current() {
                 return None;
             }
             let sent = fan_out(to, 0, bytes, turn, &mut after, message);
@@ -416,80 +446,4 @@ fn try_broadcast_kept(
         }
         sent.is_some()
     })
-}
-
-/// Puts a socket into a room, and sends it a mark, in one step: if `place` is still behind the last
-/// event of the room's history. `None` means that the room has no history yet. Returns false if
-/// this is not so any more. Then nothing has happened.
-///
-/// # Errors
-/// If the mark cannot be queued, or the room cannot be joined. Then nothing has happened.
-pub(crate) fn join_at(
-    socket: &Arc<SocketCell>,
-    room: &ByteString,
-    history: Option<&RoomHistory>,
-    place: Option<Offset>,
-    (mark, bytes): (&mut Message, usize),
-) -> Result<bool, EmitError> {
-    let Some(application) = socket.application() else {
-        return Err(EmitError::Disconnected);
-    };
-    let shards = application.shards();
-    turn::act(socket.runtime(), |turn| {
-        let mut after = Aftermath::default();
-        let mut step = |mark: &mut Message, records: Option<&mut turn::recovery::State>| match history {
-            Some(history) => {
-                let state = history.state.lock_for("join");
-                match Some(state.last()) == place {
-                    true => enter(turn, &mut after, socket, room, mark, records).map(|()| true),
-                    false => Ok(false),
-                }
-            }
-            None => {
-                let histories = &shards.histories;
-                let entered = histories.without(&socket.namespace, room, || {
-                    enter(turn, &mut after, socket, room, mark, records)
-                });
-                entered.map_or(Ok(false), |entered| entered.map(|()| true))
-            }
-        };
-        let done = match socket.record() {
-            None => step(mark, None),
-            Some(_) => {
-                let recovery = &socket.cell.recovery;
-                recovery.numbered(&socket.namespace, mark, &socket.cell.config, |state, mark| {
-                    step(mark, Some(state))
-                })
-            }
-        };
-        after.finish(turn, &socket.cell);
-        if matches!(done, Ok(true)) {
-            turn.emitted(bytes, false);
-        }
-        done
-    })
-}
-
-/// Joins the room, and queues the mark. The history is locked.
-fn enter(
-    turn: &Turn,
-    after: &mut Aftermath,
-    socket: &Arc<SocketCell>,
-    room: &ByteString,
-    mark: &mut Message,
-    records: Option<&mut turn::recovery::State>,
-) -> Result<(), EmitError> {
-    socket.cell.input_held("join", turn, after, |state, now, _| {
-        state.shard.join(socket.key, room)?;
-        let sent = state.shard.emit(now, socket.key, mark, None);
-        if sent.is_err() {
-            state.shard.leave(socket.key, room);
-        }
-        sent
-    })?;
-    if let (Some(records), Some(record)) = (records, socket.record()) {
-        records.join(record, room);
-        records.keep(turn.now(), mark, || Recipients::Record(record));
-    }
-    Ok(())
 }

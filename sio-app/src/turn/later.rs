@@ -59,9 +59,11 @@ impl Later {
     }
 
     /// Keeps this work. Nothing must be kept already.
+    #[inline]
     pub(crate) fn put(&mut self, work: Option<Leftover>) {
         debug_assert!(self.work.is_none(), "nothing is begun before the rest is done");
-        self.work = work.map(Box::new);
+        let Some(work) = work else { return };
+        self.work = Some(Box::new(work));
         self.kept.bytes.fetch_add(self.bytes(), Ordering::Relaxed);
     }
 

@@ -28,6 +28,7 @@ pub(crate) mod comeback;
 pub(crate) mod comeback_counts;
 pub(crate) mod credentials;
 pub(crate) mod directory;
+pub(crate) mod entering;
 pub(crate) mod entry;
 mod found;
 pub(crate) mod guest;

@@ -223,7 +223,7 @@ fn broadcast(to: Audience<'_>, bytes: usize, write: &mut WriteFn<'_>) -> Result<
     let recovery = to.shards.recovery.last(&to.target.namespace);
     let forms = recovery.map_or(forms, |_| forms.with(Form::Engine4));
     if let Some(history) = history {
-        broadcast_kept(to, bytes, forms, &history, write);
+        broadcast_kept(to, bytes, forms, history, write);
         return Ok(());
     }
     if recovery.is_some() {

@@ -17,9 +17,9 @@ use crate::error::EmitError;
 /// stays small, because what waits is copied for each message that is appended.
 const MOST_APPENDED: usize = 16 * 1024;
 
-/// Makes the arguments of one message of those of two: a waiting message and a new one. `None` if
-/// both have to be sent.
-pub(crate) type MergeFn = Arc<dyn Fn(&Args, &Args) -> Result<Option<Args>, EmitError> + Send + Sync>;
+/// Makes the arguments of one message of those of two: a waiting message and a new one. The number
+/// is that of the bytes that a queue may hold. `None` if both have to be sent.
+pub(crate) type MergeFn = Arc<dyn Fn(&Args, &Args, usize) -> Result<Option<Args>, EmitError> + Send + Sync>;
 
 /// What becomes of a message for a client that does not take it at once, because it reads more
 /// slowly than the server sends, or is between two polls.
@@ -82,14 +82,14 @@ impl Policy {
     }
 
     /// Appends the text of the message to the text that waits. The text is the last argument, and
-    /// the arguments before it have to be the same in both messages. Otherwise, or when 16 KiB wait
-    /// in one message, the next message begins. Nothing is lost: if there is no room, the message
+    /// the arguments before it have to be the same in both messages. Otherwise, or when 16 KiB (or
+    /// half of what a queue may hold) wait in one message, the next message begins. Nothing is lost: if there is no room, the message
     /// is refused.
     #[must_use]
     pub fn append(key: impl Into<String>) -> Self {
         Self(Kind::Merge(
             key.into().into(),
-            Arc::new(|waiting, new| Ok(appended(waiting, new))),
+            Arc::new(|waiting, new, most| Ok(appended(waiting, new, MOST_APPENDED.min(most / 2)))),
         ))
     }
 
@@ -100,7 +100,8 @@ impl Policy {
     /// The function runs on the thread that emits, under no lock, once for each client for which a
     /// message waits. If another thread emits with the same key meanwhile, it is called again. If
     /// it panics, or its result cannot be sent, this is reported to
-    /// [`Io::on_error`](crate::Io::on_error), and both messages are sent.
+    /// [`Io::on_error`](crate::Io::on_error), and both messages are sent. It may emit. If this calls
+    /// it again and again, messages are not merged from the third call inside another on.
     ///
     /// ```
     /// # use sio_app::{Io, Policy, RawArgs};
@@ -117,7 +118,7 @@ impl Policy {
         key: impl Into<String>,
         merge: impl Fn(&RawArgs, &RawArgs) -> A + Send + Sync + 'static,
     ) -> Self {
-        let merge = move |waiting: &Args, new: &Args| {
+        let merge = move |waiting: &Args, new: &Args, _: usize| {
             let merged = merge(&RawArgs(waiting.clone()), &RawArgs(new.clone()));
             Ok(Some(to_args(&merged, &mut BytesMut::new())?))
         };
@@ -173,10 +174,10 @@ pub(crate) fn owned(args: Args) -> Args {
     }
 }
 
-/// Appends the text at the end of `new` to the text at the end of `waiting`.
-fn appended(waiting: &Args, new: &Args) -> Option<Args> {
+/// Appends the text at the end of `new` to the text at the end of `waiting`, up to `most` bytes.
+fn appended(waiting: &Args, new: &Args, most: usize) -> Option<Args> {
     let is_plain = |args: &Args| args.attachments.is_empty() && args.exact.is_empty();
-    if !is_plain(waiting) || !is_plain(new) || waiting.json.len() + new.json.len() > MOST_APPENDED {
+    if !is_plain(waiting) || !is_plain(new) || waiting.json.len() + new.json.len() > most {
         return None;
     }
     let (before, text) = last_text(&waiting.json)?;
@@ -212,7 +213,7 @@ mod tests {
 
     fn append(waiting: &str, new: &str) -> Option<String> {
         let args = |json: &str| Args::from(ByteString::from(json));
-        appended(&args(waiting), &args(new)).map(|args| args.json.to_string())
+        appended(&args(waiting), &args(new), MOST_APPENDED).map(|args| args.json.to_string())
     }
 
     #[test]

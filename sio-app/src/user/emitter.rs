@@ -125,7 +125,7 @@ impl Emitter {
     }
 
     /// Sets what becomes of the event for clients that do not take it at once. Without a policy, a
-    /// client whose queue is full is disconnected.
+    /// client whose queue is full is disconnected. Volatile events have no policy.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = Some(policy);
         self
@@ -165,8 +165,13 @@ impl Emitter {
             draft.show(&application.watchers(&to.target.namespace), None, |event, panic| {
                 application.report(None, event, panic);
             });
-            let policy = self.policy.clone();
-            let policy = policy.or_else(|| application.policy(&to.target.namespace, &event));
+            let policy = match self.volatile {
+                true => None,
+                false => {
+                    let own = self.policy.clone();
+                    own.or_else(|| application.policy(&to.target.namespace, &event))
+                }
+            };
             broadcast(to, draft, self.volatile, policy.as_ref(), &mut sent)
         });
         sent

@@ -11,9 +11,12 @@ use sio_proto::socket::Offset;
 
 use crate::args::RawArgs;
 use crate::error::{EmitError, RegisterError};
-use crate::turn::history::{Covered, Part, RoomHistory, join_at};
+use crate::turn::comeback::Present;
+use crate::turn::entering::{Entered, join_at};
+use crate::turn::history::{Covered, Part, RoomHistory};
 use crate::turn::order::{Order, To, carry_out};
 use crate::turn::shards::Shards;
+use crate::turn::socket::SocketCell;
 use crate::user::inner::Inner;
 use crate::user::message::{prepared, send_again, send_event};
 use crate::user::namespace::{Namespace, Whom};
@@ -25,8 +28,12 @@ const PART: usize = 64;
 /// How often a client may fall behind the oldest event that is kept, while it catches up.
 const FALLS: usize = 3;
 
-/// How long a client that reads slowly is waited for, before its queue is looked at again.
+/// How long the end of a connection, or room for an event that needs more than half of a queue, is
+/// waited for.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a client that is away is waited for, before it is looked for again.
+const AWAY: Duration = Duration::from_secs(1);
 
 /// Histories of rooms.
 impl Namespace {
@@ -42,7 +49,7 @@ impl Namespace {
     ///
     /// ```js
     /// let text = "", place = null;
-    /// socket.on("connect", () => socket.emit("follow", "answer-1", place));
+    /// socket.on("connect", () => socket.recovered || socket.emit("follow", "answer-1", place));
     /// socket.on("token", (token, at) => { text += token; place = at; });
     /// socket.on("history", (mark) => {
     ///   if (mark.state === "truncated") text = "";  // something is missing: begin again
@@ -248,12 +255,16 @@ impl Socket {
     /// more to catch up than its queue can hold is waited for. Who may read a room is the
     /// application's decision: call this for a name that a client has sent only after a check.
     /// With [recovery](Namespace::recovery), a client that [has come back](Socket::recovered) is in
-    /// its rooms already and gets what it has missed without this.
+    /// its rooms already and gets what it has missed without this. If it was cut off while it caught
+    /// up, the call waits for it, and goes on when it has come back. Events that are too large for
+    /// the client, or that its generation cannot carry, are left out, as they were when they were
+    /// sent.
     ///
     /// # Errors
     /// [`ResumeError::NoHistory`] if no pattern fits the room. [`ResumeError::TooSlow`] if the room
     /// speaks faster than the client reads. [`ResumeError::Emit`] if the socket is gone, has not
-    /// been let in yet, or cannot join the room.
+    /// been let in yet, or cannot join the room: [`EmitError::Full`] says that the socket is in as
+    /// many rooms as it may be.
     pub async fn resume(&self, room: impl AsRef<str>, seen: Option<Offset>) -> Result<Resumed, ResumeError> {
         let socket = &self.0;
         let room = ByteString::from(room.as_ref());
@@ -316,8 +327,7 @@ impl Catching<'_> {
     /// Sends a part of what the client has missed. If nothing is left, the socket joins the room,
     /// and true is returned.
     async fn step(&mut self, history: Option<&RoomHistory>) -> Result<bool, ResumeError> {
-        let socket = &self.socket.0;
-        let part = history.map(|history| history.part(socket.now(), self.seen, PART));
+        let part = history.map(|history| history.part(self.socket.0.now(), self.seen, PART));
         // A place in a room where nothing was said is one of a history that is gone.
         let truncated = match &part {
             Some(part) => part.truncated,
@@ -337,7 +347,7 @@ impl Catching<'_> {
                 None => part.last,
             });
             let args = (self.mark("truncated", self.seen),);
-            self.patiently(|| send_event(socket, "history", &args, None, false))
+            self.patiently(|socket| send_event(socket, "history", &args, None, false))
                 .await?;
         }
         let Some(part) = part else {
@@ -345,10 +355,16 @@ impl Catching<'_> {
         };
         let is_end = part.events.last().is_none_or(|(last, ..)| *last == part.last);
         for (place, _, said) in part.events {
-            self.patiently(|| send_again(socket, said.name.clone(), said.args.clone()))
-                .await?;
+            let sent = self
+                .patiently(|socket| send_again(socket, said.name.clone(), said.args.clone()))
+                .await;
+            match sent {
+                Ok(()) => self.resumed.missed += 1,
+                // No client of this kind has got the event, and its sender knows it.
+                Err(EmitError::TooLarge | EmitError::Unsupported) => {}
+                Err(error) => return Err(error.into()),
+            }
             self.seen = Some(place);
-            self.resumed.missed += 1;
         }
         match is_end {
             true => self.join(history, Some(part.last)).await,
@@ -358,14 +374,18 @@ impl Catching<'_> {
 
     async fn join(&mut self, history: Option<&RoomHistory>, place: Option<Offset>) -> Result<bool, ResumeError> {
         let args = (self.mark("ready", place),);
-        let socket = &self.socket.0;
-        let joined = self.patiently(|| {
+        let entered = self.patiently(|socket| {
             let (mut mark, bytes) = prepared(socket, "history", &args)?;
-            join_at(socket, &self.room, history, place, (&mut mark, bytes))
+            match join_at(socket, &self.room, history, place, (&mut mark, bytes)) {
+                Ok(Entered::Full) => Err(EmitError::Full),
+                // Waiting makes no room for one more room.
+                Err(EmitError::Full) => Ok(Err(EmitError::Full)),
+                entered => entered.map(Ok),
+            }
         });
-        let joined = joined.await?;
+        let entered = entered.await??;
         self.resumed.at = place;
-        Ok(joined)
+        Ok(entered == Entered::In)
     }
 
     fn mark(&self, state: &'static str, at: Option<Offset>) -> Mark<'_> {
@@ -376,13 +396,28 @@ impl Catching<'_> {
         }
     }
 
-    /// Tries again as long as the queue of the session is full.
-    async fn patiently<R>(&self, mut send: impl FnMut() -> Result<R, EmitError>) -> Result<R, EmitError> {
+    /// Sends something when the client has room for it: when at most half of its queue is in use.
+    /// So a client that is cut off meanwhile can still be recovered, and has room for other events.
+    /// A client that is away is waited for, and gets the rest when it has come back.
+    async fn patiently<R>(
+        &self,
+        mut send: impl FnMut(&Arc<SocketCell>) -> Result<R, EmitError>,
+    ) -> Result<R, EmitError> {
         loop {
-            match send() {
-                Err(EmitError::Full) => self.socket.sleep(PAUSE).await,
-                result => return result,
-            }
+            let pause = match self.socket.0.present() {
+                Present::Gone => return Err(EmitError::Disconnected),
+                Present::Away => AWAY,
+                Present::Here(socket) => match Socket(Arc::clone(&socket)).ready().await {
+                    Err(_) => PAUSE,
+                    Ok(()) => match send(&socket) {
+                        Err(EmitError::Full) => PAUSE,
+                        // It may come back.
+                        Err(EmitError::Disconnected) if socket.record().is_some() => PAUSE,
+                        result => return result,
+                    },
+                },
+            };
+            self.socket.sleep(pause).await;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Sending by a policy: to one socket, and to the recipients of a broadcast for which a message of
 //! the same key waits.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -17,6 +18,12 @@ use crate::user::message::{Draft, send_draft, with_scratch};
 /// How often the user's function is called for one message, if other threads emit with the same key
 /// meanwhile. Then both messages are sent.
 const TRIES: usize = 8;
+
+/// How deep functions of the user may run inside each other, because a function emits an event that
+/// is merged, too. Below this, both messages are sent. So a function that emits its own event ends.
+const MOST_NESTED: usize = 2;
+
+thread_local!(static NESTED: Cell<usize> = const { Cell::new(0) });
 
 /// Sends an event to one socket by a policy.
 pub(crate) fn send_by(socket: &Arc<SocketCell>, draft: Draft, policy: &Policy) -> Result<(), EmitError> {
@@ -53,9 +60,16 @@ pub(crate) fn send_merged(
     key: &Key,
     merge: &MergeFn,
 ) -> Result<(), EmitError> {
+    let most = socket.cell.config.max_queued_bytes;
     for _ in 0..TRIES {
+        if NESTED.get() >= MOST_NESTED {
+            break;
+        }
         let Some(known) = waiting(socket, key) else { break };
-        let merged = match guarded(|| merge(&known, draft.args())) {
+        NESTED.set(NESTED.get() + 1);
+        let merged = guarded(|| merge(&known, draft.args(), most));
+        NESTED.set(NESTED.get() - 1);
+        let merged = match merged {
             Ok(Ok(Some(args))) => draft.with_args(args).owned(),
             Ok(Ok(None)) => break,
             Ok(Err(error)) => {
@@ -71,10 +85,8 @@ pub(crate) fn send_merged(
         let mut message = merged
             .by(server::Policy::Merge(key.clone()))
             .message(&socket.namespace, None, None);
-        if message
-            .encode(socket.form, &socket.cell.config, &mut BytesMut::new())
-            .is_err()
-        {
+        if let Err(error) = message.encode(socket.form, &socket.cell.config, &mut BytesMut::new()) {
+            report(socket, draft, &HandlerError::Emit(error.into()));
             break;
         }
         if let Some(sent) = send_if(socket, key, &known, &mut message, bytes) {

@@ -20,7 +20,7 @@ use crate::turn::order::{Order, Stamp, carry_out};
 use crate::turn::policy::{self, owned};
 use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
-use crate::turn::table::OutgoingFn;
+use crate::turn::table::{OutgoingFn, Table};
 use crate::user::merging::send_by;
 
 /// The size of the pieces of memory that messages are written into. A message that waits for a slow
@@ -175,7 +175,11 @@ impl Draft {
     }
 
     pub(crate) fn message(self, namespace: &ByteString, id: Option<u64>, volatile: Option<Runtime>) -> Message {
-        let message = Message::event(namespace.clone(), self.name, self.args, id).policy(self.policy);
+        let mut message = Message::event(namespace.clone(), self.name, self.args, id);
+        // Most messages have the policy that each message has at first.
+        if self.policy != Policy::Ordered {
+            message = message.policy(self.policy);
+        }
         match volatile {
             Some(runtime) => message.volatile(true).moment(turn::moment(runtime)),
             None => message,
@@ -196,11 +200,15 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
         if volatile && socket.is_asking() {
             return Err(EmitError::Dropped);
         }
-        show(&draft, socket);
-        if ack.is_none()
-            && let Some(policy) = socket.table().and_then(|table| table.policies.get(name))
-        {
-            return send_by(socket, draft, policy);
+        if let Some(table) = socket.table() {
+            show(&draft, socket, table);
+            if !table.policies.is_empty()
+                && ack.is_none()
+                && !volatile
+                && let Some(policy) = table.policies.get(name)
+            {
+                return send_by(socket, draft, policy);
+            }
         }
         send_draft(socket, draft, ack, volatile, scratch)
     })
@@ -214,15 +222,15 @@ pub(crate) fn send_event_by<A: Serialize + ?Sized>(
     policy: &policy::Policy,
 ) -> Result<(), EmitError> {
     let draft = with_scratch(|scratch| Draft::new(name, args, scratch))?;
-    show(&draft, socket);
+    if let Some(table) = socket.table() {
+        show(&draft, socket, table);
+    }
     send_by(socket, draft, policy)
 }
 
-/// Shows an event to the functions that are called for sent events.
-fn show(draft: &Draft, socket: &Arc<SocketCell>) {
-    if let Some(table) = socket.table()
-        && !table.outgoing.is_empty()
-    {
+/// Shows an event to the functions of the table that are called for sent events.
+fn show(draft: &Draft, socket: &Arc<SocketCell>, table: &Table) {
+    if !table.outgoing.is_empty() {
         draft.show(&table.outgoing, Some(socket), |event, panic| {
             if let Some(application) = socket.application() {
                 application.report(Some(socket), event, panic);

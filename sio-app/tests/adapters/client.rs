@@ -32,7 +32,7 @@ fn url(address: SocketAddr) -> String {
 }
 
 /// The ways to a server.
-fn ways() -> [Vec<Transport>; 3] {
+pub(super) fn ways() -> [Vec<Transport>; 3] {
     [
         vec![Transport::Polling],
         vec![Transport::WebSocket],
@@ -251,7 +251,7 @@ impl Relay {
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream) {
+pub(super) fn pass(mut from: TcpStream, mut to: TcpStream) {
     let mut buffer = [0; 4096];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         if to.write_all(&buffer[..read]).is_err() {

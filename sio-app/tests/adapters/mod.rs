@@ -27,6 +27,7 @@ mod http;
 mod moments;
 mod namespaces;
 mod old;
+mod proxy;
 mod resume;
 mod strangers;
 #[cfg(feature = "tls")]

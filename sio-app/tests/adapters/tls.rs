@@ -92,6 +92,41 @@ fn a_client_of_this_crate_trusts_whom_it_was_told_to() {
     }
 }
 
+/// Client C22, C23: TLS goes through a proxy to the server, whose certificate is checked. The proxy
+/// is asked for the name.
+#[test]
+fn tls_goes_through_a_proxy() {
+    use super::proxy::{Kind, Proxy};
+
+    let adding = |io: &Io| {
+        io.of("/")
+            .on("sum", |_: Socket, (a, b): (f64, f64), ack: Ack| ack.send(a + b));
+    };
+    let secure = serve(Options::default(), adding);
+    for (kind, scheme) in [
+        (Kind::Http(Some("Basic bWU6cEB3")), "http://me:p%40w@"),
+        (Kind::Socks(None), "socks5h://"),
+    ] {
+        for transport in [Transport::Polling, Transport::WebSocket] {
+            let proxy = Proxy::start(kind, secure.served.address);
+            let builder = crate::client("https://localhost").tls(ClientTls::new(Arc::clone(&secure.trust)));
+            let url = format!("{scheme}{}", proxy.address);
+            super::proxy::works(builder.transports([transport]).proxy(&url));
+            assert_eq!(heard(&proxy.asked), "localhost:443");
+        }
+    }
+    let proxy = Proxy::start(Kind::Http(None), secure.served.address);
+    let (tell, told) = std::sync::mpsc::channel();
+    super::client::run(async move {
+        let builder = crate::client("https://other.example").tls(ClientTls::new(Arc::clone(&secure.trust)));
+        let client = builder.proxy(&proxy.address.to_string()).build().unwrap();
+        let root = client.of("/").unwrap();
+        root.on_connect_error(move |error: ClientError| tell.send(error.class).unwrap_or_default());
+        root.connect().unwrap();
+        assert_eq!(heard(&told), ErrorClass::Tls);
+    });
+}
+
 impl Secure {
     fn dial(&self) -> Stream {
         let name = ServerName::try_from("localhost").unwrap();

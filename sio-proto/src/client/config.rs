@@ -151,6 +151,11 @@ pub struct ClientConfig {
     pub max_message_bytes: usize,
     /// Most packets in one body. Default 100 000.
     pub max_packets_per_payload: usize,
+    /// Most packets in one POST. Default 16, because servers with `python-engineio` discard a POST
+    /// with more packets, and answer it 200 (docs/protocol/engine-io.md §14.4). The rest waits for
+    /// the next POST, which follows at once. A larger value is faster on polling with distant
+    /// servers. Genuine servers accept any number.
+    pub max_packets_per_post: usize,
     /// Most bytes of events that arrive before the namespace is connected (a server that recovers
     /// a session sends them first), for each namespace. Default 10 000 000.
     pub max_early_bytes: usize,
@@ -207,6 +212,7 @@ impl Default for ClientConfig {
             max_body_bytes: 64 << 20,
             max_message_bytes: 64 << 20,
             max_packets_per_payload: 100_000,
+            max_packets_per_post: 16,
             max_early_bytes: 10_000_000,
             max_cookie_bytes: 16 * 1024,
             max_redirects: 3,
@@ -254,6 +260,7 @@ setters!(ClientConfig {
     max_body_bytes: usize,
     max_message_bytes: usize,
     max_packets_per_payload: usize,
+    max_packets_per_post: usize,
     max_early_bytes: usize,
     max_cookie_bytes: usize,
     max_redirects: u32,
@@ -307,6 +314,7 @@ impl ClientConfig {
             ("max_body_bytes", self.max_body_bytes),
             ("max_message_bytes", self.max_message_bytes),
             ("max_packets_per_payload", self.max_packets_per_payload),
+            ("max_packets_per_post", self.max_packets_per_post),
             ("max_namespaces", self.max_namespaces),
         ];
         match counts.iter().find(|(_, count)| *count == 0) {

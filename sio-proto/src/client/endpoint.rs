@@ -64,27 +64,15 @@ impl Endpoint {
         if rest.contains(['?', '#', '@']) {
             return Err(UrlError::Extra);
         }
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (address, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         if !matches!(path, "" | "/") {
             return Err(UrlError::Path(path.to_owned()));
         }
-        let after_brackets = authority.rfind(']').map_or(0, |at| at + 1);
-        let (host, port) = match authority[after_brackets..].rfind(':') {
-            Some(colon) => {
-                let (host, port) = authority.split_at(after_brackets + colon);
-                let port = port[1..].parse().ok().filter(|port| *port != 0);
-                (host, port.ok_or(UrlError::Port)?)
-            }
-            None => (authority, if tls { 443 } else { 80 }),
-        };
-        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~[]:%".contains(&byte);
-        if host.is_empty() || !host.bytes().all(is_host) || host.contains(':') && !host.starts_with('[') {
-            return Err(UrlError::Host);
-        }
+        let (host, port) = authority(address)?;
         Ok(Self {
             tls,
             host: host.to_owned(),
-            port,
+            port: port.unwrap_or(if tls { 443 } else { 80 }),
             path: "/socket.io/".to_owned(),
         })
     }
@@ -139,6 +127,24 @@ impl Endpoint {
         let is_safe = to.host.eq_ignore_ascii_case(&self.host) && (to.tls || !self.tls);
         is_safe.then(|| to.with_path(path))
     }
+}
+
+/// Reads `host[:port]`. An IPv6 address has its brackets.
+pub(super) fn authority(text: &str) -> Result<(&str, Option<u16>), UrlError> {
+    let after_brackets = text.rfind(']').map_or(0, |at| at + 1);
+    let (host, port) = match text[after_brackets..].rfind(':') {
+        Some(colon) => {
+            let (host, port) = text.split_at(after_brackets + colon);
+            let port = port[1..].parse().ok().filter(|port| *port != 0);
+            (host, Some(port.ok_or(UrlError::Port)?))
+        }
+        None => (text, None),
+    };
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~[]:%".contains(&byte);
+    if host.is_empty() || !host.bytes().all(is_host) || host.contains(':') && !host.starts_with('[') {
+        return Err(UrlError::Host);
+    }
+    Ok((host, port))
 }
 
 impl core::fmt::Display for Endpoint {

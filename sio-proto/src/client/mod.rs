@@ -90,6 +90,7 @@
 //! | `line` | one TCP connection |
 //! | `config` `endpoint` `event` `timeout` | settings, and the values that go in and come out |
 //! | `backoff` `cookies` | delays; cookies |
+//! | [`proxy`] | proxies: which one, and how a connection is led through it |
 
 mod attempts;
 mod backoff;
@@ -102,6 +103,7 @@ mod inputs;
 mod line;
 mod manager;
 mod namespaces;
+pub mod proxy;
 mod session;
 mod socket;
 mod timeout;

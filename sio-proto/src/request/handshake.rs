@@ -65,6 +65,9 @@ pub enum Generation {
 }
 
 impl Generation {
+    /// All generations, in the order of their releases.
+    pub const ALL: [Self; 4] = [Self::Legacy06, Self::Legacy09, Self::Engine3, Self::Engine4];
+
     /// The releases of this generation, for people: `"0.6"`, `"1.x-2.x"`, `"4.x"`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -16,12 +16,7 @@ pub struct Count {
     pub total: u64,
 }
 
-const GENERATIONS: [Generation; 4] = [
-    Generation::Legacy06,
-    Generation::Legacy09,
-    Generation::Engine3,
-    Generation::Engine4,
-];
+const GENERATIONS: [Generation; Generation::ALL.len()] = Generation::ALL;
 const TRANSPORTS: [TransportKind; TransportKind::ALL.len()] = TransportKind::ALL;
 
 /// The counts of a shard. The counts of a server are the sums over its shards.
@@ -192,6 +187,7 @@ mod tests {
         for (at, generation) in GENERATIONS.into_iter().enumerate() {
             assert_eq!(generation as usize, at);
         }
+        assert_eq!(Generation::Engine4 as usize + 1, GENERATIONS.len(), "the last one");
         for (at, transport) in TRANSPORTS.into_iter().enumerate() {
             assert_eq!(transport as usize, at);
         }

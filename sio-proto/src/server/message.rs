@@ -104,8 +104,8 @@ pub enum Form {
 }
 
 impl Form {
-    /// How many forms there are without the forms of codecs.
-    const PACKETS: usize = 3;
+    /// The forms that do not belong to a codec.
+    pub(crate) const FIXED: [Self; 3] = [Self::Engine4, Self::Engine3, Self::Legacy09];
 
     /// The generation whose clients read this form.
     #[must_use]
@@ -118,12 +118,13 @@ impl Form {
         }
     }
 
+    /// The place of the form in [`Form::FIXED`], or behind the places there.
     const fn index(self) -> usize {
         match self {
             Self::Engine4 => 0,
             Self::Engine3 => 1,
             Self::Legacy09 => 2,
-            Self::Plain(codec) => Self::PACKETS + codec as usize,
+            Self::Plain(codec) => Self::FIXED.len() + codec as usize,
         }
     }
 }
@@ -133,7 +134,7 @@ impl Form {
 pub struct Forms(u32);
 
 // Every codec that a config can have has a bit.
-const _: () = assert!(Form::PACKETS + crate::Legacy06::MAX_CODECS <= 32);
+const _: () = assert!(Form::FIXED.len() + crate::Legacy06::MAX_CODECS <= 32);
 
 impl Forms {
     /// The set of these bits, which come from [`Forms::bits`].
@@ -166,9 +167,8 @@ impl Forms {
 
     /// The forms in the set.
     pub fn iter(self) -> impl Iterator<Item = Form> {
-        let packets = [Form::Engine4, Form::Engine3, Form::Legacy09];
         let plain = (0..crate::Legacy06::MAX_CODECS as u8).map(Form::Plain);
-        let all = packets.into_iter().chain(plain);
+        let all = Form::FIXED.into_iter().chain(plain);
         all.filter(move |form| self.0 & 1 << form.index() != 0)
     }
 }
@@ -245,7 +245,7 @@ pub struct Message {
     /// Where the message stands in what was said, if its recipients may come back and ask for what
     /// is behind it.
     pub(crate) offset: Option<Offset>,
-    packets: [Encoding; Form::PACKETS],
+    packets: [Encoding; Form::FIXED.len()],
     /// By the number of the codec. There are few.
     plain: Vec<(u8, Encoding)>,
 }
@@ -263,7 +263,7 @@ impl Message {
             policy: Policy::Ordered,
             moment: None,
             offset: None,
-            packets: [const { Encoding::Missing }; Form::PACKETS],
+            packets: [const { Encoding::Missing }; Form::FIXED.len()],
             plain: Vec::new(),
         }
     }
@@ -280,7 +280,7 @@ impl Message {
             policy: Policy::Ordered,
             moment: None,
             offset: None,
-            packets: [const { Encoding::Missing }; Form::PACKETS],
+            packets: [const { Encoding::Missing }; Form::FIXED.len()],
             plain: Vec::new(),
         }
     }

@@ -222,12 +222,9 @@ impl Session {
         config: &Config,
         backlog: &mut Backlog,
     ) -> Result<(), SendError> {
-        let max_packets = self.max_packets(config);
-        if packets > max_packets || bytes > config.max_queued_bytes {
-            return Err(SendError::TooLarge);
-        }
         if !self.has_space(packets, bytes, config) {
-            return Err(SendError::Full);
+            let never = packets > self.max_packets(config) || bytes > config.max_queued_bytes;
+            return Err(if never { SendError::TooLarge } else { SendError::Full });
         }
         if self.adapts {
             for frame in frames {

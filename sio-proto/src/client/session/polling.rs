@@ -26,16 +26,17 @@ impl Session {
     }
 
     /// Begins a POST of the first packets that fit into what the server accepts. A packet that is
-    /// too large alone goes alone.
+    /// too large alone goes alone. The attachments of an event may come with the next POST.
     pub(super) fn post(&mut self, cx: &mut Context<'_>) -> bool {
         let mut body = BytesMut::new();
-        let mut size = 0;
+        let (mut size, mut count) = (0, 0);
         while let Some(packed) = self.outgoing.front() {
             size += posted_len(packed);
-            if !body.is_empty() && size > self.max_payload {
+            let is_first = count == 0;
+            if !is_first && (size > self.max_payload || count == cx.config.max_packets_per_post) {
                 break;
             }
-            let is_first = body.is_empty();
+            count += 1;
             if let Some(packed) = self.take_outgoing() {
                 put_packet(&mut body, self.revision, is_first, &packed);
             }

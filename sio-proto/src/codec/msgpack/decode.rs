@@ -46,7 +46,8 @@ pub(super) fn message(message: &Bytes, parser: &MessagePack, limits: &Limits) ->
             query: None,
             payload: Some(data.payload()?),
         },
-        (Some(Token::Unsigned(1)), None) => Packet::Disconnect { namespace },
+        // python-socketio writes data that is null.
+        (Some(Token::Unsigned(1)), None | Some(Token::Nil)) => Packet::Disconnect { namespace },
         (Some(Token::Unsigned(2)), Some(Token::Array(len))) => {
             data.reader.token()?;
             let name = data.event_name(len)?;

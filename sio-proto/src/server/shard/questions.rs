@@ -42,14 +42,13 @@ impl Shard {
     /// The forms that the sessions of this shard need now.
     #[must_use]
     pub fn forms_in_use(&self) -> Forms {
-        let packets = [Form::Engine4, Form::Engine3, Form::Legacy09];
-        let packets = packets
+        let fixed = Form::FIXED
             .into_iter()
             .filter(|form| self.core.counters.is_present(form.generation()));
         let plain = (0..).map(Form::Plain).zip(&self.core.plain_sessions);
         let plain = plain.filter_map(|(form, sessions)| (*sessions > 0).then_some(form));
         let mut forms = Forms::default();
-        packets.chain(plain).for_each(|form| forms.insert(form));
+        fixed.chain(plain).for_each(|form| forms.insert(form));
         forms
     }
 

@@ -1,0 +1,14 @@
+//! `sio connect`: a client at a prompt, or for a script.
+
+mod command;
+mod prompt;
+mod report;
+mod session;
+
+use crate::arguments::{Colour, Connect};
+use crate::ending::{Ending, Failed};
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Connect, colour: Colour) -> Result<Ending, Failed> {
+    crate::run::block_on(session::run(arguments, colour))
+}

@@ -1,0 +1,213 @@
+//! What has happened, as lines for people or as JSON objects for scripts.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sio_tokio::client::{ClientError, ConnectionState, DisconnectReason, StopReason};
+
+use crate::ending::Failed;
+use crate::explain::shown;
+use crate::output::Output;
+
+/// The most characters of a line of arguments that people see.
+const ARGUMENTS: usize = 4000;
+
+/// Something that has happened.
+pub(super) enum Report<'a> {
+    State(&'a ConnectionState),
+    Connected {
+        namespace: &'a str,
+        id: Option<&'a str>,
+        recovered: bool,
+    },
+    ConnectError {
+        namespace: &'a str,
+        error: &'a ClientError,
+    },
+    Disconnected {
+        namespace: &'a str,
+        reason: DisconnectReason,
+    },
+    Event {
+        namespace: &'a str,
+        name: &'a str,
+        args: Vec<Value>,
+        answer: Option<u64>,
+    },
+    Ack {
+        emit: u64,
+        answer: Result<Vec<Value>, String>,
+        took: Duration,
+    },
+    Error(&'a str),
+    /// The answer to a question of the user.
+    Said(&'a str, Value),
+}
+
+/// Writes reports.
+pub(super) struct Reporter {
+    out: Output,
+    json: bool,
+}
+
+impl Reporter {
+    pub(super) const fn new(out: Output, json: bool) -> Self {
+        Self { out, json }
+    }
+
+    pub(super) fn tell(&mut self, report: &Report<'_>) -> Result<(), Failed> {
+        let line = if self.json {
+            to_json(report).to_string()
+        } else {
+            self.words(report)
+        };
+        self.out.line(&line)
+    }
+
+    fn words(&self, report: &Report<'_>) -> String {
+        let out = &self.out;
+        match report {
+            Report::State(state) => out.dim(&format!("· {}", state_words(state))),
+            Report::Connected {
+                namespace,
+                id,
+                recovered,
+            } => {
+                let id = id.map_or_else(String::new, |id| format!(" as {}", shown(id, 60)));
+                let recovered = if *recovered { ", recovered" } else { "" };
+                out.green(&format!("● connected to {}{id}{recovered}", shown(namespace, 100)))
+            }
+            Report::ConnectError { namespace, error } => {
+                let data = error
+                    .data
+                    .as_deref()
+                    .map_or_else(String::new, |data| format!(" {}", shown(data, 500)));
+                let message = shown(&error.message, 500);
+                out.red(&format!(
+                    "✗ not connected to {}: {message}{data}",
+                    shown(namespace, 100)
+                ))
+            }
+            Report::Disconnected { namespace, reason } => out.yellow(&format!(
+                "○ disconnected from {}: {}",
+                shown(namespace, 100),
+                reason.as_str()
+            )),
+            Report::Event {
+                namespace,
+                name,
+                args,
+                answer,
+            } => {
+                let namespace = match *namespace {
+                    "/" => String::new(),
+                    other => out.dim(&format!(" [{}]", shown(other, 100))),
+                };
+                let answer = answer.map_or_else(String::new, |id| out.yellow(&format!("  (answer {id} …)")));
+                let name = out.cyan(&shown(name, 200));
+                format!("←{namespace} {name}{}{answer}", listed(args))
+            }
+            Report::Ack { emit, answer, took } => match answer {
+                Ok(args) => format!("{} {emit}{}  ({})", out.green("✓ ack"), listed(args), millis(*took)),
+                Err(error) => out.red(&format!("✗ emit {emit}: {}", shown(error, 500))),
+            },
+            Report::Error(error) => out.red(&format!("✗ {}", shown(error, 1000))),
+            Report::Said(words, _) => (*words).to_owned(),
+        }
+    }
+}
+
+fn listed(args: &[Value]) -> String {
+    let mut text = String::new();
+    for arg in args {
+        text.push(' ');
+        text.push_str(&arg.to_string());
+    }
+    shown(&text, ARGUMENTS)
+}
+
+fn millis(took: Duration) -> String {
+    format!("{:.1} ms", took.as_secs_f64() * 1000.0)
+}
+
+fn state_words(state: &ConnectionState) -> String {
+    match state {
+        ConnectionState::Connecting(0) => "connecting".into(),
+        ConnectionState::Connecting(attempt) => format!("connecting, attempt {attempt}"),
+        ConnectionState::Connected { engine, transport } => {
+            format!("open over {}, Engine.IO {engine}", transport.as_str())
+        }
+        ConnectionState::Upgraded => "upgraded to websocket".into(),
+        ConnectionState::Lost(reason) => format!("lost: {}", reason.as_str()),
+        ConnectionState::Failed(error) => format!("failed: {}", shown(&error.message, 500)),
+        ConnectionState::Waiting(time) => format!("next attempt in {:.1} s", time.as_secs_f64()),
+        ConnectionState::Stopped(reason) => format!("stopped: {}", stop_words(reason)),
+        other => format!("{other:?}"),
+    }
+}
+
+fn stop_words(reason: &StopReason) -> String {
+    match reason {
+        StopReason::Closed => "closed".into(),
+        StopReason::NoNamespace => "no namespace is left".into(),
+        StopReason::ReconnectionOff => "the client does not connect again".into(),
+        StopReason::AttemptsExhausted => "all attempts have failed".into(),
+        StopReason::Refused(error) => format!("refused: {}", shown(&error.message, 500)),
+        other => format!("{other:?}"),
+    }
+}
+
+fn to_json(report: &Report<'_>) -> Value {
+    match report {
+        Report::State(state) => state_json(state),
+        Report::Connected {
+            namespace,
+            id,
+            recovered,
+        } => json!({ "connect": namespace, "id": id, "recovered": recovered }),
+        Report::ConnectError { namespace, error } => json!({
+            "connect_error": namespace,
+            "message": &*error.message,
+            "data": error.data.as_deref().map(|data| serde_json::from_str(data).unwrap_or(Value::Null)),
+        }),
+        Report::Disconnected { namespace, reason } => json!({ "disconnect": namespace, "reason": reason.as_str() }),
+        Report::Event {
+            namespace,
+            name,
+            args,
+            answer,
+        } => {
+            let mut event = json!({ "event": name, "ns": namespace, "args": args });
+            if let Some(id) = answer {
+                event["answer"] = json!(id);
+            }
+            event
+        }
+        Report::Ack { emit, answer, took } => {
+            let ms = took.as_secs_f64() * 1000.0;
+            match answer {
+                Ok(args) => json!({ "ack": emit, "args": args, "ms": ms }),
+                Err(error) => json!({ "ack": emit, "error": error, "ms": ms }),
+            }
+        }
+        Report::Error(error) => json!({ "error": error }),
+        Report::Said(_, value) => value.clone(),
+    }
+}
+
+fn state_json(state: &ConnectionState) -> Value {
+    match state {
+        ConnectionState::Connecting(attempt) => json!({ "state": "connecting", "attempt": attempt }),
+        ConnectionState::Connected { engine, transport } => {
+            json!({ "state": "open", "engine": engine, "transport": transport.as_str() })
+        }
+        ConnectionState::Upgraded => json!({ "state": "upgraded" }),
+        ConnectionState::Lost(reason) => json!({ "state": "lost", "reason": reason.as_str() }),
+        ConnectionState::Failed(error) => {
+            json!({ "state": "failed", "error": &*error.message, "status": error.status })
+        }
+        ConnectionState::Waiting(time) => json!({ "state": "waiting", "ms": time.as_secs_f64() * 1000.0 }),
+        ConnectionState::Stopped(reason) => json!({ "state": "stopped", "reason": stop_words(reason) }),
+        other => json!({ "state": format!("{other:?}") }),
+    }
+}

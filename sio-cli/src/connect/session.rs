@@ -1,0 +1,540 @@
+//! One run of `sio connect`: what the server does and what the user does, in one loop.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sio_tokio::RawArgs;
+use sio_tokio::client::{
+    Ack, AckError, Client, ClientError, ConnectionState, DisconnectReason, ErrorClass, Event, Events, Outcome, Receipt,
+    Recovery, Socket, StopReason,
+};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::command::{Command, HELP};
+use super::prompt::{self, Line, Prompt};
+use super::report::{Report, Reporter};
+use crate::arguments::{Colour, Connect, Speaks};
+use crate::clock;
+use crate::ending::{Ending, Failed};
+use crate::values::{self, Arguments};
+use crate::{dialing, run};
+
+/// How many events of the server may wait for an answer of the user. The oldest are forgotten.
+const MAX_QUESTIONS: usize = 1000;
+
+/// How long the goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What the handlers of a namespace tell.
+enum Note {
+    Connected(String, Option<String>, bool),
+    Failed(String, ClientError),
+    Disconnected(String, DisconnectReason),
+}
+
+/// How an emit has ended.
+struct Ended {
+    emit: u64,
+    began: Instant,
+    /// `None` for an emit without an acknowledgement that was sent.
+    answer: Option<Result<Vec<Value>, String>>,
+}
+
+/// A namespace.
+struct Space {
+    socket: Socket,
+    events: Events,
+}
+
+struct Session<'a> {
+    arguments: &'a Connect,
+    client: Client,
+    spaces: BTreeMap<String, Space>,
+    current: String,
+    tell: mpsc::UnboundedSender<Note>,
+    reporter: Reporter,
+    is_interactive: bool,
+    emits: JoinSet<Ended>,
+    emitted: u64,
+    questions: BTreeMap<u64, Ack>,
+    asked: u64,
+    watched: Vec<String>,
+    muted: Vec<String>,
+    /// How many attempts have failed since there was a connection, and whether there was one.
+    failures: u32,
+    was_connected: bool,
+    is_leaving: bool,
+    /// The namespace whose answer a script waits for.
+    entering: Option<String>,
+    ending: Ending,
+}
+
+/// What to do next.
+#[derive(PartialEq, Eq)]
+enum Next {
+    Go,
+    End,
+}
+
+/// Runs until the user, the standard input or the server ends it.
+pub(super) async fn run(arguments: &Connect, colour: Colour) -> Result<Ending, Failed> {
+    let mut builder = dialing::builder(&arguments.dial)?;
+    if arguments.no_reconnect {
+        builder = builder.config(|config| config.reconnection(false));
+    }
+    let client = dialing::build(builder)?;
+    let Prompt {
+        mut lines,
+        out,
+        is_interactive,
+    } = prompt::open(arguments, colour);
+    let (tell, mut notes) = mpsc::unbounded_channel();
+    let mut states = client.states();
+    let target = &arguments.dial.target;
+    let namespace = arguments
+        .ns
+        .clone()
+        .or_else(|| target.namespace.clone())
+        .unwrap_or_else(|| "/".into());
+    let reporter = Reporter::new(out, arguments.json);
+    let mut session = Session::new(arguments, client, tell, reporter, is_interactive);
+    session.enter(&namespace).map_err(Failed::Usage)?;
+    let mut input_is_open = true;
+    let mut until = None;
+    let mut stop = std::pin::pin!(run::interrupted());
+    loop {
+        // A script ends when all that it has sent has ended.
+        if !input_is_open && session.is_done() && until.is_none() {
+            until = Some(tokio::time::Instant::from_std(clock::now()) + arguments.stay());
+        }
+        let next = tokio::select! {
+            biased;
+            Some(note) = notes.recv() => session.note(note)?,
+            Some(state) = states.next_state() => session.state(&state)?,
+            (namespace, event) = next_event(&mut session.spaces) => {
+                session.event(&namespace, event)?;
+                Next::Go
+            }
+            Some(Ok(ended)) = session.emits.join_next(), if !session.emits.is_empty() => {
+                session.ended(&ended)?;
+                Next::Go
+            }
+            line = lines.recv(), if input_is_open && session.takes_commands() => match line {
+                Some(Line::Text(line)) => session.obey(&line)?,
+                Some(Line::Interrupt) => {
+                    session.ending = Ending::Interrupted;
+                    Next::End
+                }
+                None if is_interactive => Next::End,
+                None => {
+                    input_is_open = false;
+                    Next::Go
+                }
+            },
+            () = &mut stop => {
+                session.ending = Ending::Interrupted;
+                Next::End
+            }
+            () = sleep_until(until), if until.is_some() => Next::End,
+        };
+        if next == Next::End {
+            break;
+        }
+    }
+    session.client.close();
+    let goodbye = async { while states.next_state().await.is_some() {} };
+    let _ = timeout(GOODBYE, goodbye).await;
+    Ok(session.ending)
+}
+
+/// Waits until this time.
+async fn sleep_until(time: Option<tokio::time::Instant>) {
+    if let Some(time) = time {
+        tokio::time::sleep_until(time).await;
+    }
+}
+
+/// Waits for an event of any namespace.
+async fn next_event(spaces: &mut BTreeMap<String, Space>) -> (String, Event) {
+    poll_fn(|cx| {
+        for (name, space) in spaces.iter_mut() {
+            if let Poll::Ready(Some(event)) = space.events.poll_next_event(cx) {
+                return Poll::Ready((name.clone(), event));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+impl<'a> Session<'a> {
+    fn new(
+        arguments: &'a Connect,
+        client: Client,
+        tell: mpsc::UnboundedSender<Note>,
+        reporter: Reporter,
+        is_interactive: bool,
+    ) -> Self {
+        Self {
+            arguments,
+            client,
+            spaces: BTreeMap::new(),
+            current: "/".into(),
+            tell,
+            reporter,
+            is_interactive,
+            emits: JoinSet::new(),
+            emitted: 0,
+            questions: BTreeMap::new(),
+            asked: 0,
+            watched: arguments.watch.clone(),
+            muted: Vec::new(),
+            failures: 0,
+            was_connected: false,
+            is_leaving: false,
+            entering: None,
+            ending: Ending::Good,
+        }
+    }
+
+    /// Whether nothing that a script has begun is still under way.
+    fn is_done(&self) -> bool {
+        self.emits.is_empty() && self.entering.is_none()
+    }
+
+    /// Whether the next command can be carried out. A script's commands wait for the namespace that
+    /// they are about.
+    const fn takes_commands(&self) -> bool {
+        self.is_interactive || self.entering.is_none()
+    }
+
+    /// Connects a namespace.
+    fn enter(&mut self, name: &str) -> Result<(), String> {
+        if let Some(space) = self.spaces.get(name) {
+            space.socket.connect().map_err(|error| error.to_string())?;
+            name.clone_into(&mut self.current);
+            self.entering = (!space.socket.is_connected()).then(|| name.to_owned());
+            return Ok(());
+        }
+        let socket = self.client.of(name).map_err(|error| error.to_string())?;
+        if let Some(auth) = &self.arguments.auth {
+            socket.set_auth(auth).map_err(|error| error.to_string())?;
+        }
+        let (connected, failed, disconnected) = (self.tell.clone(), self.tell.clone(), self.tell.clone());
+        // The receiver lives as long as the client. An end that nobody hears is no mistake.
+        socket
+            .on_connect(move |socket: Socket| {
+                let recovered = socket.recovery() == Some(Recovery::Recovered);
+                let _ = connected.send(Note::Connected(socket.namespace().into(), socket.id(), recovered));
+            })
+            .on_connect_error(move |socket: Socket, error: ClientError| {
+                let _ = failed.send(Note::Failed(socket.namespace().into(), error));
+            })
+            .on_disconnect(move |socket: Socket, reason: DisconnectReason| {
+                let _ = disconnected.send(Note::Disconnected(socket.namespace().into(), reason));
+            });
+        let events = socket.events();
+        socket.connect().map_err(|error| error.to_string())?;
+        let name = socket.namespace().to_owned();
+        self.current.clone_from(&name);
+        self.entering = Some(name.clone());
+        self.spaces.insert(name, Space { socket, events });
+        Ok(())
+    }
+
+    fn has_answered(&mut self, namespace: &str) {
+        self.entering.take_if(|entering| entering == namespace);
+    }
+
+    fn note(&mut self, note: Note) -> Result<Next, Failed> {
+        match note {
+            Note::Connected(namespace, id, recovered) => {
+                self.was_connected = true;
+                self.failures = 0;
+                self.has_answered(&namespace);
+                let (namespace, id) = (&*namespace, id.as_deref());
+                self.reporter.tell(&Report::Connected {
+                    namespace,
+                    id,
+                    recovered,
+                })?;
+            }
+            Note::Failed(namespace, error) => {
+                let namespace = &*namespace;
+                let is_refused = error.class == ErrorClass::Refused;
+                self.reporter.tell(&Report::ConnectError {
+                    namespace,
+                    error: &error,
+                })?;
+                if is_refused && !self.is_interactive {
+                    self.ending = Ending::Bad;
+                    self.has_answered(namespace);
+                    if !self.was_connected {
+                        return Ok(Next::End);
+                    }
+                }
+            }
+            Note::Disconnected(namespace, reason) => {
+                self.events_before_end()?;
+                let namespace = &*namespace;
+                self.reporter.tell(&Report::Disconnected { namespace, reason })?;
+                if reason == DisconnectReason::Server && !self.is_interactive {
+                    self.ending = Ending::Bad;
+                    return Ok(Next::End);
+                }
+            }
+        }
+        Ok(Next::Go)
+    }
+
+    /// Reports the events that came before the end of a namespace.
+    fn events_before_end(&mut self) -> Result<(), Failed> {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut ready = Vec::new();
+        for (name, space) in &mut self.spaces {
+            while let Poll::Ready(Some(event)) = space.events.poll_next_event(&mut cx) {
+                ready.push((name.clone(), event));
+            }
+        }
+        ready.into_iter().try_for_each(|(name, event)| self.event(&name, event))
+    }
+
+    fn state(&mut self, state: &ConnectionState) -> Result<Next, Failed> {
+        self.reporter.tell(&Report::State(state))?;
+        match state {
+            ConnectionState::Failed(error) if !self.was_connected => {
+                self.failures += 1;
+                // `Auto` tries two generations.
+                let tries = if self.arguments.dial.generation == Speaks::Auto {
+                    2
+                } else {
+                    1
+                };
+                let is_last = self.failures >= tries || error.class == ErrorClass::Refused;
+                if is_last && !self.arguments.retry {
+                    self.ending = failed(error);
+                    return Ok(Next::End);
+                }
+            }
+            ConnectionState::Stopped(StopReason::Refused(error)) if !self.is_interactive => {
+                self.ending = failed(error);
+                return Ok(Next::End);
+            }
+            ConnectionState::Stopped(StopReason::ReconnectionOff | StopReason::AttemptsExhausted)
+                if !self.is_interactive =>
+            {
+                self.ending = Ending::Unreachable;
+                return Ok(Next::End);
+            }
+            ConnectionState::Stopped(StopReason::NoNamespace) if self.is_leaving && !self.is_interactive => {
+                return Ok(Next::End);
+            }
+            _ => {}
+        }
+        Ok(Next::Go)
+    }
+
+    fn event(&mut self, namespace: &str, event: Event) -> Result<(), Failed> {
+        let (name, args, ack) = event.into_parts();
+        let is_watched = self.watched.is_empty() || self.watched.iter().any(|watched| *watched == *name);
+        if !is_watched || self.muted.iter().any(|muted| *muted == *name) {
+            return Ok(());
+        }
+        let answer = ack.is_wanted().then(|| {
+            self.asked += 1;
+            self.questions.insert(self.asked, ack);
+            while self.questions.len() > MAX_QUESTIONS {
+                self.questions.pop_first();
+            }
+            self.asked
+        });
+        self.reporter.tell(&Report::Event {
+            namespace,
+            name: &name,
+            args: values::of(&args),
+            answer,
+        })
+    }
+
+    fn ended(&mut self, ended: &Ended) -> Result<(), Failed> {
+        let Some(answer) = &ended.answer else { return Ok(()) };
+        if answer.is_err() {
+            self.ending = Ending::Bad;
+        }
+        self.reporter.tell(&Report::Ack {
+            emit: ended.emit,
+            answer: answer.clone(),
+            took: clock::now().saturating_duration_since(ended.began),
+        })
+    }
+
+    fn obey(&mut self, line: &str) -> Result<Next, Failed> {
+        let obeyed = match Command::parse(line) {
+            Ok(Command::Quit) => return Ok(Next::End),
+            Ok(command) => self.carry_out(command)?,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = obeyed {
+            if !self.is_interactive {
+                self.ending = Ending::Bad;
+            }
+            self.reporter.tell(&Report::Error(&error))?;
+        }
+        Ok(Next::Go)
+    }
+
+    /// Carries out a command. The inner error is for the user.
+    fn carry_out(&mut self, command: Command) -> Result<Result<(), String>, Failed> {
+        Ok(match command {
+            Command::Emit { .. } => self.emit(command),
+            Command::Answer { id, args } => match self.questions.remove(&id) {
+                None => Err(format!("no event {id} waits for an answer")),
+                Some(ack) => {
+                    ack.send(Arguments(args));
+                    Ok(())
+                }
+            },
+            Command::Watch(names) => {
+                self.watched = names;
+                Ok(())
+            }
+            Command::Mute(names) => {
+                self.muted = names;
+                Ok(())
+            }
+            Command::Namespace(Some(name)) => self.enter(&name),
+            Command::Namespace(None) | Command::State => {
+                self.say_state()?;
+                Ok(())
+            }
+            Command::Leave(name) => {
+                let left = self.space(name.as_deref()).map(|space| space.socket.disconnect());
+                self.is_leaving |= left.is_ok();
+                left
+            }
+            Command::Connect => {
+                let name = self.current.clone();
+                self.enter(&name)
+            }
+            Command::Drop => {
+                self.client.network_lost();
+                Ok(())
+            }
+            Command::Pending => {
+                self.say_pending()?;
+                Ok(())
+            }
+            Command::Help => {
+                self.reporter.tell(&Report::Said(HELP, json!({ "help": HELP })))?;
+                Ok(())
+            }
+            Command::Quit | Command::Nothing => Ok(()),
+        })
+    }
+
+    fn space(&self, name: Option<&str>) -> Result<&Space, String> {
+        let name = name.unwrap_or(&self.current);
+        let space = self.spaces.get(name).or_else(|| self.spaces.get(&format!("/{name}")));
+        space.ok_or_else(|| format!("the namespace {name} is not connected; try: ns {name}"))
+    }
+
+    fn emit(&mut self, command: Command) -> Result<(), String> {
+        let Command::Emit {
+            namespace,
+            event,
+            args,
+            ack,
+            volatile,
+            timeout,
+        } = command
+        else {
+            return Ok(());
+        };
+        let socket = self.space(namespace.as_deref())?.socket.clone();
+        let args = Arguments(args);
+        let (emit, began) = (self.emitted + 1, clock::now());
+        if ack {
+            let limit = timeout.unwrap_or_else(|| self.arguments.dial.timeout());
+            let answer = socket.timeout(limit).emit_with_ack::<RawArgs>(&event, args);
+            self.emits.spawn(async move {
+                let answer = answer
+                    .await
+                    .map(|args| values::of(&args))
+                    .map_err(|error| error.to_string());
+                let answer = Some(answer);
+                Ended { emit, began, answer }
+            });
+        } else if volatile {
+            socket
+                .volatile()
+                .emit(&event, args)
+                .map_err(|error| error.to_string())?;
+        } else {
+            let receipt = socket
+                .emit_with_receipt(&event, args)
+                .map_err(|error| error.to_string())?;
+            self.emits.spawn(sent(emit, began, receipt));
+        }
+        self.emitted = emit;
+        Ok(())
+    }
+
+    fn say_state(&mut self) -> Result<(), Failed> {
+        let transport = self.client.transport().map(sio_tokio::client::Transport::as_str);
+        let mut words = format!("transport {}", transport.unwrap_or("none"));
+        let mut spaces = Vec::new();
+        for (name, space) in &self.spaces {
+            let id = space.socket.id();
+            let here = if *name == self.current { " (here)" } else { "" };
+            let state = id
+                .as_deref()
+                .map_or_else(|| "not connected".into(), |id| format!("connected as {id}"));
+            words.push_str(&format!("\n{name}{here} {state}"));
+            spaces.push(json!({ "ns": name, "id": id }));
+        }
+        self.reporter.tell(&Report::Said(
+            &words,
+            json!({ "transport": transport, "namespaces": spaces }),
+        ))
+    }
+
+    fn say_pending(&mut self) -> Result<(), Failed> {
+        let pending: Vec<String> = self
+            .spaces
+            .values()
+            .flat_map(|space| space.socket.pending())
+            .map(|pending| format!("{} {}", pending.name, pending.args.json()))
+            .collect();
+        let words = if pending.is_empty() {
+            "nothing waits".to_owned()
+        } else {
+            pending.join("\n")
+        };
+        let words = words
+            .lines()
+            .map(|line| crate::explain::shown(line, 500))
+            .collect::<Vec<_>>()
+            .join("\n");
+        self.reporter.tell(&Report::Said(&words, json!({ "pending": pending })))
+    }
+}
+
+async fn sent(emit: u64, began: Instant, receipt: Receipt) -> Ended {
+    let answer = match receipt.await {
+        Outcome::NotSent(why) => Some(Err(AckError::NotSent(why).to_string())),
+        _ => None,
+    };
+    Ended { emit, began, answer }
+}
+
+const fn failed(error: &ClientError) -> Ending {
+    match error.class {
+        ErrorClass::Refused => Ending::Bad,
+        _ => Ending::Unreachable,
+    }
+}

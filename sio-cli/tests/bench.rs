@@ -1,0 +1,76 @@
+//! `sio bench`, short, against a server of ours.
+
+mod running;
+
+use running::{said, server, sio};
+use serde_json::Value;
+use sio_tokio::Config;
+
+fn measured(port: u16, more: &[&str]) -> (Value, i32) {
+    let url = format!("127.0.0.1:{port}");
+    let mut arguments = vec![
+        "bench",
+        url.as_str(),
+        "--json",
+        "--clients",
+        "8",
+        "--seconds",
+        "1",
+        "--timeout",
+        "2",
+    ];
+    arguments.extend_from_slice(more);
+    let (text, code) = said(&sio(&arguments, ""));
+    (
+        serde_json::from_str(text.trim()).unwrap_or_else(|_| panic!("{text}")),
+        code,
+    )
+}
+
+#[test]
+fn every_kind_of_work_is_measured() {
+    let server = server(Config::default());
+    for transport in ["websocket", "polling"] {
+        for work in ["connections", "echo", "broadcast"] {
+            let (summary, code) = measured(server.port, &["--work", work, "-t", transport]);
+            assert_eq!(code, 0, "{work} {transport}: {summary}");
+            assert_eq!(summary["connected"], 8);
+            assert_eq!(summary["connecting"]["count"], 8);
+            let rounds = summary["rounds"]["count"].as_u64().unwrap();
+            assert_eq!(rounds > 0, work != "connections", "{work} {transport}: {summary}");
+            assert!(summary["rounds"]["p50"].as_u64() <= summary["rounds"]["p99"].as_u64());
+        }
+    }
+}
+
+#[test]
+fn a_summary_for_people() {
+    let server = server(Config::default());
+    let url = format!("127.0.0.1:{}", server.port);
+    let arguments = ["bench", &url, "--clients", "4", "--seconds", "1"];
+    let (text, code) = said(&sio(&arguments, ""));
+    assert_eq!(code, 0, "{text}");
+    for words in ["4 of 4", "p99 ", "a second", "█"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
+fn what_goes_wrong_has_an_exit_code() {
+    let server = server(Config::default());
+    let (summary, code) = measured(server.port, &["--event", "silent"]);
+    assert_eq!(code, 1, "{summary}");
+    assert!(summary["hint"].as_str().unwrap().contains("--event"), "{summary}");
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let (summary, code) = measured(free, &[]);
+    assert_eq!((code, &summary["connected"]), (3, &Value::from(0)), "{summary}");
+    // Another machine is not measured by mistake. 192.0.2.1 is nobody's (RFC 5737), and is not
+    // asked.
+    let (text, code) = said(&sio(&["bench", "192.0.2.1:3000"], ""));
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("--yes"), "{text}");
+}

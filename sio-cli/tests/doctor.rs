@@ -1,0 +1,187 @@
+//! `sio doctor`, with a server of ours that is well, and behind things that go wrong.
+
+#[path = "running/proxy.rs"]
+mod proxy;
+mod running;
+
+use std::time::Duration;
+
+use proxy::{Fate, page, proxy};
+use running::{said, server, sio};
+use serde_json::Value;
+use sio_tokio::{Config, Cors, Origins};
+
+/// What the doctor has found, and its exit code.
+fn examined(port: u16, more: &[&str]) -> (Vec<Value>, i32) {
+    let url = format!("127.0.0.1:{port}");
+    let mut arguments = vec!["doctor", url.as_str(), "--json"];
+    arguments.extend_from_slice(more);
+    let (text, code) = said(&sio(&arguments, ""));
+    let objects = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{text}")));
+    (objects.collect(), code)
+}
+
+/// The verdict of a check; the worst one if it has several.
+fn verdict<'a>(findings: &'a [Value], check: &str) -> &'a str {
+    let verdicts: Vec<&str> = findings
+        .iter()
+        .filter(|finding| finding["check"] == check)
+        .filter_map(|finding| finding["verdict"].as_str())
+        .collect();
+    let worst = ["problem", "warning", "skipped", "note", "good"]
+        .into_iter()
+        .find(|verdict| verdicts.contains(verdict));
+    worst.unwrap_or_else(|| panic!("{check}: {findings:#?}"))
+}
+
+#[test]
+fn a_server_that_is_well() {
+    let server = server(Config::default());
+    let (findings, code) = examined(server.port, &[]);
+    assert_eq!(code, 0, "{findings:#?}");
+    let good = [
+        "address",
+        "Engine.IO 4",
+        "Engine.IO 3",
+        "websocket",
+        "stream",
+        "upgrade",
+        "long poll",
+        "sessions",
+        "own page",
+        "foreign page",
+        "heartbeat",
+        "client",
+    ];
+    for check in good {
+        assert_eq!(verdict(&findings, check), "good", "{check}: {findings:#?}");
+    }
+    let summary = findings.last().unwrap();
+    assert_eq!(summary["summary"]["problems"], 0, "{summary}");
+}
+
+#[test]
+fn nobody_serves_the_path() {
+    let port = proxy(|_, _| page("404 Not Found"));
+    let (findings, code) = examined(port, &[]);
+    assert_eq!((code, verdict(&findings, "path")), (1, "problem"), "{findings:#?}");
+}
+
+/// A proxy sends the page of the application for every path but one.
+#[test]
+fn a_page_answers_and_the_server_is_elsewhere() {
+    let server = server(Config::default());
+    let backend = server.port;
+    let port = proxy(move |_, head| match head.contains(" /api/socket.io/") {
+        true => {
+            let head = head.replacen("/api/socket.io/", "/socket.io/", 1);
+            // This proxy changes only the first request of a connection.
+            let more = if head.contains("Upgrade:") {
+                ""
+            } else {
+                "Connection: close\r\n"
+            };
+            Fate::Forward(head.replacen("Host:", &format!("{more}Host:"), 1), backend)
+        }
+        false => page("200 OK"),
+    });
+    let (findings, code) = examined(port, &[]);
+    assert_eq!((code, verdict(&findings, "path")), (1, "problem"), "{findings:#?}");
+    let found = findings.iter().any(|finding| {
+        finding["what"]
+            .as_str()
+            .is_some_and(|what| what.contains("/api/socket.io/"))
+    });
+    assert!(found, "{findings:#?}");
+    let (findings, code) = examined(port, &["--path", "/api/socket.io/"]);
+    assert_eq!(code, 0, "{findings:#?}");
+}
+
+#[test]
+fn a_proxy_drops_the_upgrade() {
+    let server = server(Config::default());
+    let backend = server.port;
+    let port = proxy(move |_, head| {
+        let lines = head
+            .split("\r\n")
+            .filter(|line| !line.to_ascii_lowercase().starts_with("upgrade:"));
+        let head = lines
+            .collect::<Vec<_>>()
+            .join("\r\n")
+            .replace("Connection: Upgrade", "Connection: close");
+        Fate::Forward(head, backend)
+    });
+    let (findings, code) = examined(port, &[]);
+    assert_eq!((code, verdict(&findings, "websocket")), (1, "problem"), "{findings:#?}");
+    assert_eq!(verdict(&findings, "upgrade"), "problem");
+    assert_eq!(verdict(&findings, "long poll"), "good");
+    let advice = findings.iter().find(|finding| finding["check"] == "websocket").unwrap();
+    assert!(
+        advice["advice"].as_str().unwrap().contains("proxy_set_header Upgrade"),
+        "{advice}"
+    );
+}
+
+/// Two processes, and a balancer that gives each connection to the other one.
+#[test]
+fn sessions_are_not_sticky() {
+    let (one, two) = (server(Config::default()), server(Config::default()));
+    let backends = [one.port, two.port];
+    let port = proxy(move |number, head| Fate::Forward(head.to_owned(), backends[number % 2]));
+    let (findings, code) = examined(port, &[]);
+    assert_eq!((code, verdict(&findings, "sessions")), (1, "problem"), "{findings:#?}");
+    let finding = findings.iter().find(|finding| finding["check"] == "sessions").unwrap();
+    assert!(finding["advice"].as_str().unwrap().contains("sticky"), "{finding}");
+}
+
+#[test]
+fn a_proxy_holds_the_answers_of_polls_back() {
+    let server = server(Config::default());
+    let backend = server.port;
+    let port =
+        proxy(
+            move |_, head| match head.starts_with("GET") && head.contains("sid=") && !head.contains("websocket") {
+                true => Fate::Hold(head.to_owned(), backend, Duration::from_millis(2500)),
+                false => Fate::Forward(head.to_owned(), backend),
+            },
+        );
+    let (findings, code) = examined(port, &["--timeout", "10"]);
+    assert_eq!((code, verdict(&findings, "long poll")), (1, "problem"), "{findings:#?}");
+}
+
+/// A page that the user wants to be served, and the server refuses.
+#[test]
+fn origins_that_are_refused() {
+    let server = server(Config::default());
+    let (findings, code) = examined(server.port, &["--origin", "https://wanted.example"]);
+    assert_eq!(
+        (code, verdict(&findings, "wanted page")),
+        (1, "problem"),
+        "{findings:#?}"
+    );
+    let open = self::server(Config::default().cors(Cors::list(["https://wanted.example"])));
+    let (findings, code) = examined(open.port, &["--origin", "https://wanted.example"]);
+    assert_eq!((code, verdict(&findings, "wanted page")), (0, "good"), "{findings:#?}");
+    let open = self::server(Config::default().origins(Origins::Any));
+    let (findings, _) = examined(open.port, &[]);
+    assert_ne!(verdict(&findings, "foreign page"), "good", "{findings:#?}");
+}
+
+#[test]
+fn nobody_listens() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let (findings, code) = examined(free, &[]);
+    assert_eq!((code, verdict(&findings, "address")), (3, "problem"), "{findings:#?}");
+    // A port that speaks no TLS.
+    let server = server(Config::default());
+    let url = format!("https://127.0.0.1:{}", server.port);
+    let (text, code) = said(&sio(&["doctor", &url], ""));
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("TLS"), "{text}");
+}
