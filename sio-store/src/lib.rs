@@ -57,7 +57,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sio_app::check_store;
 pub use sio_app::store::StoreError;
@@ -171,10 +171,12 @@ impl Disk {
     /// directory or the file cannot be read or written.
     pub fn open(self) -> Result<DiskStore, StoreError> {
         fs::create_dir_all(&self.directory).map_err(failed)?;
-        let began = Instant::now();
         let mut opened = self.try_open();
-        while matches!(opened, Err(StoreError::Locked)) && began.elapsed() < self.wait {
-            thread::sleep(RETRY);
+        let mut left = self.wait;
+        while matches!(opened, Err(StoreError::Locked)) && !left.is_zero() {
+            let pause = left.min(RETRY);
+            pause_for(pause);
+            left -= pause;
             opened = self.try_open();
         }
         match (opened, self.damaged) {
@@ -271,6 +273,11 @@ impl fmt::Debug for DiskStore {
             .field("path", &self.path)
             .finish_non_exhaustive()
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the caller asks for a thread that waits")]
+fn pause_for(pause: Duration) {
+    thread::sleep(pause);
 }
 
 fn failed(error: io::Error) -> StoreError {
