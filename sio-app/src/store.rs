@@ -96,8 +96,8 @@ pub struct StoreReport {
     /// error this is false until everything has been written again.
     pub complete: bool,
     /// Whether the store has failed, and has contents that are out of date and could not be removed
-    /// ([`Store::clear`]). It is tried again about once a second. If the process is killed meanwhile,
-    /// the store must not be given to the next one.
+    /// ([`Store::clear`]). It is tried again about once a second. If the process is killed
+    /// meanwhile, the store must not be given to the next one.
     pub stale: bool,
     /// How often the store has failed.
     pub failures: u64,

@@ -143,10 +143,10 @@ impl Disk {
         self
     }
 
-    /// Sets how long [`Disk::open`] waits for another process that has the store open. Default zero:
-    /// a store that is in use is an error at once. At a deploy in which the next process is started
-    /// before the old one has ended, the time should be longer than the end of the old process takes
-    /// (`shutdown_jitter` and `shutdown_timeout` of its options together).
+    /// Sets how long [`Disk::open`] waits for another process that has the store open. Default
+    /// zero: a store that is in use is an error at once. At a deploy in which the next process is
+    /// started before the old one has ended, the time should be longer than the end of the old
+    /// process takes (`shutdown_jitter` and `shutdown_timeout` of its options together).
     #[must_use]
     pub const fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
@@ -166,8 +166,8 @@ impl Disk {
     /// up to [`Disk::wait`]; call this where a thread may block.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] if another process still has the store open, [`StoreError::Damaged`] and
-    /// [`StoreError::Foreign`] for a file that cannot be used, [`StoreError::Failed`] if the
+    /// [`StoreError::Locked`] if another process still has the store open, [`StoreError::Damaged`]
+    /// and [`StoreError::Foreign`] for a file that cannot be used, [`StoreError::Failed`] if the
     /// directory or the file cannot be read or written.
     pub fn open(self) -> Result<DiskStore, StoreError> {
         fs::create_dir_all(&self.directory).map_err(failed)?;

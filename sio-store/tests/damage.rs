@@ -1,6 +1,10 @@
 //! What happens to a store on disk that was cut, damaged, written by something else, or is in use.
 
-#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "what is not a test here is part of one"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -422,8 +422,8 @@ fn what_is_sent_to_a_socket_that_is_away_waits_for_it() {
     assert!(matches!(gone.emit("news", 7), Err(EmitError::Disconnected)));
 }
 
-/// Guarantees G12, recovery F14: a question is not kept. Who waits for the answer learns of the cut at
-/// once, and an answer that comes after it is ignored.
+/// Guarantees G12, recovery F14: a question is not kept. Who waits for the answer learns of the cut
+/// at once, and an answer that comes after it is ignored.
 #[test]
 fn a_question_does_not_outlive_its_connection() {
     const LIMIT: Duration = Duration::from_secs(60);

@@ -89,8 +89,8 @@ pub(super) fn kill(io: Io, store: &Faulty) {
     Driver::new(&io).clear();
 }
 
-/// Recovery F6, F7, R2, R5, R6: a server is killed, and the next one knows everything that clients have
-/// been told.
+/// Recovery F6, F7, R2, R5, R6: a server is killed, and the next one knows everything that clients
+/// have been told.
 #[test]
 fn a_killed_server_has_lost_nothing() {
     let disk = Arc::new(Memory::default());

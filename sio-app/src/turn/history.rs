@@ -426,7 +426,8 @@ fn try_broadcast_kept(
             }
             Some(sent)
         };
-        // Without a number under the lock, too: the first client that may come back may be let in now.
+        // Without a number under the lock, too: the first client that may come back may be let in
+        // now.
         let sent = match recovery.is_possible() {
             false => send(&mut message),
             true => recovery.numbered(

@@ -61,8 +61,8 @@ struct Queue {
 enum Mode {
     Working,
     Refilling,
-    /// `emptied` says whether the store is empty. Until it is, another process could take its contents
-    /// for what is kept.
+    /// `emptied` says whether the store is empty. Until it is, another process could take its
+    /// contents for what is kept.
     Failed {
         retry: Time,
         emptied: bool,

@@ -83,8 +83,8 @@ impl Policy {
 
     /// Appends the text of the message to the text that waits. The text is the last argument, and
     /// the arguments before it have to be the same in both messages. Otherwise, or when 16 KiB (or
-    /// half of what a queue may hold) wait in one message, the next message begins. Nothing is lost: if there is no room, the message
-    /// is refused.
+    /// half of what a queue may hold) wait in one message, the next message begins. Nothing is
+    /// lost: if there is no room, the message is refused.
     #[must_use]
     pub fn append(key: impl Into<String>) -> Self {
         Self(Kind::Merge(
@@ -100,8 +100,8 @@ impl Policy {
     /// The function runs on the thread that emits, under no lock, once for each client for which a
     /// message waits. If another thread emits with the same key meanwhile, it is called again. If
     /// it panics, or its result cannot be sent, this is reported to
-    /// [`Io::on_error`](crate::Io::on_error), and both messages are sent. It may emit. If this calls
-    /// it again and again, messages are not merged from the third call inside another on.
+    /// [`Io::on_error`](crate::Io::on_error), and both messages are sent. It may emit. If this
+    /// calls it again and again, messages are not merged from the third call inside another on.
     ///
     /// ```
     /// # use sio_app::{Io, Policy, RawArgs};

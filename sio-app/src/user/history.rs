@@ -251,11 +251,11 @@ impl Socket {
     ///
     /// If the socket is in the room already, it leaves the room while it catches up; events that
     /// are on their way to the client at this moment are not those that it has seen, and come
-    /// again. So a client follows a room once for each connection. A client with
-    /// more to catch up than its queue can hold is waited for. Who may read a room is the
-    /// application's decision: call this for a name that a client has sent only after a check.
-    /// With [recovery](Namespace::recovery), a client that [has come back](Socket::recovered) is in
-    /// its rooms already and gets what it has missed without this. If it was cut off while it caught
+    /// again. So a client follows a room once for each connection. A client with more to catch up
+    /// than its queue can hold is waited for. Who may read a room is the application's decision:
+    /// call this for a name that a client has sent only after a check. With
+    /// [recovery](Namespace::recovery), a client that [has come back](Socket::recovered) is in its
+    /// rooms already and gets what it has missed without this. If it was cut off while it caught
     /// up, the call waits for it, and goes on when it has come back. Events that are too large for
     /// the client, or that its generation cannot carry, are left out, as they were when they were
     /// sent.

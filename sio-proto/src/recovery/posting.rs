@@ -1,4 +1,5 @@
-//! Messages: they get their numbers, are kept in the logs, and go when they are too old or too many.
+//! Messages: they get their numbers, are kept in the logs, and go when they are too old or too
+//! many.
 
 use alloc::vec::Vec;
 
@@ -32,10 +33,10 @@ impl<M, D> Recovery<M, D> {
         Some(Offset { epoch, sequence })
     }
 
-    /// Takes the number for the next message of a namespace, which clients see behind the arguments.
-    /// If anybody could ask for the message, it is kept: `make` copies it, into the memory that it
-    /// is given or elsewhere, and returns it with the bytes that it takes. Returns the number, and
-    /// `None` where nobody may come back.
+    /// Takes the number for the next message of a namespace, which clients see behind the
+    /// arguments. If anybody could ask for the message, it is kept: `make` copies it, into the
+    /// memory that it is given or elsewhere, and returns it with the bytes that it takes. Returns
+    /// the number, and `None` where nobody may come back.
     pub fn post(
         &mut self,
         now: Time,

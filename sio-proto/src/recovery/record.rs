@@ -55,7 +55,8 @@ pub(super) struct Record<D> {
     pub(super) is_foreign: bool,
     /// What the names in `stays` take.
     pub(super) bytes: usize,
-    /// Until when the client is waited for, and its place among the others; `None` while it is there.
+    /// Until when the client is waited for, and its place among the others; `None` while it is
+    /// there.
     pub(super) away: Option<Turn>,
     /// What the record counted when its client went away.
     pub(super) away_bytes: usize,

@@ -198,9 +198,9 @@ impl<M, D> Recovery<M, D> {
         self.namespaces.insert(name, place);
     }
 
-    /// The record of a client that is waited for until `until`, with what the caller keeps for it and
-    /// the bytes of this, as for [`lost`](Self::lost). Returns `None` if there is no such namespace,
-    /// or if the secret is known already.
+    /// The record of a client that is waited for until `until`, with what the caller keeps for it
+    /// and the bytes of this, as for [`lost`](Self::lost). Returns `None` if there is no such
+    /// namespace, or if the secret is known already.
     pub fn restore_record(
         &mut self,
         namespace: &str,

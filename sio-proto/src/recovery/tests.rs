@@ -233,7 +233,8 @@ fn a_record_with_too_many_rooms_is_given_up() {
     assert_eq!(expired.len(), 1);
 }
 
-/// Recovery F8, F17, R8: the memory of all namespaces together is bounded, and a busy one pays first.
+/// Recovery F8, F17, R8: the memory of all namespaces together is bounded, and a busy one pays
+/// first.
 #[test]
 fn a_busy_namespace_does_not_push_out_the_messages_of_another() {
     let limits = RecoveryConfig {

@@ -18,8 +18,8 @@ pub struct Kept {
 }
 
 impl Message {
-    /// The message as it is kept for clients of 4.x that come back ([`Kept`]), and the bytes that it
-    /// takes. Small packets are copied into `arena`, memory that the caller keeps for such
+    /// The message as it is kept for clients of 4.x that come back ([`Kept`]), and the bytes that
+    /// it takes. Small packets are copied into `arena`, memory that the caller keeps for such
     /// messages and passes empty. `None` if the message is not encoded for these clients.
     #[must_use]
     pub fn kept(&self, arena: &mut BytesMut) -> Option<(Kept, usize)> {
