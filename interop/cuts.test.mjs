@@ -56,8 +56,9 @@ async function listenGenuine(t, port, name, transports) {
 /** Our client. */
 async function listenOwn(t, port, name, transports) {
   const cutter = await Cutter.start(t, { to: port, name: `our client ${name}`, pace: PACE });
-  const { reconnectionDelay, reconnectionDelayMax } = QUICK;
-  const words = ['--url', cutter.base, '--transports', transports.join(','), '--reconnect-delay', `${reconnectionDelay}`, '--reconnect-delay-max', `${reconnectionDelayMax}`];
+  const { reconnectionDelay, reconnectionDelayMax, timeout } = QUICK;
+  const times = { '--reconnect-delay': reconnectionDelay, '--reconnect-delay-max': reconnectionDelayMax, '--connect-timeout': timeout };
+  const words = ['--url', cutter.base, '--transports', transports.join(','), ...Object.entries(times).flat().map(String)];
   const runtime = process.env.SIO_PROBE_RUNTIME ? ['--runtime', process.env.SIO_PROBE_RUNTIME] : [];
   const probe = startProbe(t, [...words, ...runtime]);
   for (const event of ['num', 'num-end']) probe.say({ on: event });

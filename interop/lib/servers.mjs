@@ -12,31 +12,39 @@ const node = (name, file = 'genuine-server.mjs') => [process.execPath, script(fi
 
 /**
  * Genuine servers from the registries. `words` starts one, `generation` is that of our client, `mode` a wire or a setting
- * of the server that is not its default. `has` tells what the server knows besides events and namespaces.
+ * of the server that is not its default. `has` tells what the server knows besides events and namespaces:
+ *
+ * - `auth`: refusals have a message; `refresh`: a namespace can be asked for with another token;
+ * - `binary`: bytes; `upgrade`: polling moves to websocket; `messages`: what came before events.
+ *
+ * With `only`, just the cases that need this are run.
  */
 export const GENUINE = [
-  { name: 'socket.io 4.8.1', words: node('sio-4.8.1'), generation: '4', has: ['auth', 'binary', 'upgrade'] },
-  { name: 'socket.io 4.8.1 with msgpack', words: node('sio-4.8.1'), generation: '4', mode: 'msgpack', has: ['auth', 'binary', 'upgrade'] },
-  { name: 'socket.io 4.8.1 with recovery', words: node('sio-4.8.1'), generation: '4', mode: 'recovery', has: ['recovery'] },
-  { name: 'socket.io 3.1.2', words: node('sio-3.1.2'), generation: '3', has: ['auth', 'binary', 'upgrade'] },
-  { name: 'socket.io 2.5.1', words: node('sio-2.5.1'), generation: '2', has: ['binary', 'upgrade'] },
-  { name: 'socket.io 1.7.4', words: node('sio-1.7.4'), generation: '1', has: ['binary', 'upgrade'] },
+  { name: 'socket.io 4.8.1', words: node('sio-4.8.1'), generation: '4', has: ['auth', 'refresh', 'binary', 'upgrade'] },
+  { name: 'socket.io 4.8.1 with msgpack', words: node('sio-4.8.1'), generation: '4', mode: 'msgpack', has: ['auth', 'refresh', 'binary', 'upgrade'] },
+  { name: 'socket.io 4.8.1 with recovery', words: node('sio-4.8.1'), generation: '4', mode: 'recovery', has: ['upgrade'], only: 'recovery' },
+  { name: 'socket.io 3.1.2', words: node('sio-3.1.2'), generation: '3', has: ['auth', 'refresh', 'binary', 'upgrade'] },
+  { name: 'socket.io 2.5.1', words: node('sio-2.5.1'), generation: '2', has: ['refresh', 'binary', 'upgrade'] },
+  { name: 'socket.io 1.7.4', words: node('sio-1.7.4'), generation: '1', has: ['refresh', 'binary', 'upgrade'] },
+  { name: 'socket.io 0.9.19', words: node('sio-0.9.19', 'genuine-server-0.9.cjs'), generation: '0.9', has: ['messages'] },
 ];
 
 /** The interpreter that has python-socketio. */
 const python = process.env.SIO_PYTHON;
 const pythonWords = [python, script('genuine-server.py')];
 export const PYTHON = [
-  { name: 'python-socketio 5', words: pythonWords, generation: '4', has: ['auth', 'binary', 'upgrade'] },
-  { name: 'python-socketio 5 with msgpack', words: pythonWords, generation: '4', mode: 'msgpack', has: ['auth', 'binary', 'upgrade'] },
+  { name: 'python-socketio 5', words: pythonWords, generation: '4', has: ['auth', 'refresh', 'binary', 'upgrade'] },
+  { name: 'python-socketio 5 with msgpack', words: pythonWords, generation: '4', mode: 'msgpack', has: ['auth', 'refresh', 'binary', 'upgrade'] },
 ];
 
 /** The conformance server, which `cargo xtask interop` has built: its port for each mode, and the clients that it serves. */
 export const OWN = [
-  { name: 'our server', isOwn: true, generation: '4', has: ['auth', 'binary', 'upgrade'] },
-  { name: 'our server with msgpack', isOwn: true, generation: '4', mode: 'msgpack', has: ['auth', 'binary', 'upgrade'] },
-  { name: 'our server with recovery', isOwn: true, generation: '4', mode: 'recovery', has: ['recovery'] },
-  { name: 'our server for clients of 2.x', isOwn: true, generation: '2', has: ['binary', 'upgrade'] },
+  { name: 'our server', isOwn: true, generation: '4', has: ['auth', 'refresh', 'binary', 'upgrade'] },
+  { name: 'our server with msgpack', isOwn: true, generation: '4', mode: 'msgpack', has: ['auth', 'refresh', 'binary', 'upgrade'] },
+  { name: 'our server with recovery', isOwn: true, generation: '4', mode: 'recovery', has: ['upgrade'], only: 'recovery' },
+  { name: 'our server for clients of 2.x', isOwn: true, generation: '2', has: ['refresh', 'binary', 'upgrade'] },
+  { name: 'our server for clients of 0.9', isOwn: true, generation: '0.9', has: ['messages'] },
+  { name: 'our server for clients of 0.6', isOwn: true, generation: '0.6', has: [], only: 'messages' },
 ];
 const OWN_PORTS = { msgpack: 1, recovery: 2 };
 

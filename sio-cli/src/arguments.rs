@@ -161,7 +161,7 @@ impl Dial {
 /// A generation of Socket.IO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Speaks {
-    /// 4, and 2 if the server speaks it
+    /// 4, then 2 and 0.9 if the server speaks one of them
     Auto,
     /// Socket.IO 4, over Engine.IO 4
     #[value(name = "4")]
@@ -175,6 +175,14 @@ pub(crate) enum Speaks {
     /// Socket.IO 1: the same wire
     #[value(name = "1")]
     One,
+    /// Socket.IO 0.7 to 0.9
+    #[value(name = "0.9")]
+    V0_9,
+    /// Socket.IO 0.5 and 0.6
+    #[value(name = "0.6")]
+    V0_6,
+    /// The streaming codec of 2011
+    Streaming,
 }
 
 /// A transport.

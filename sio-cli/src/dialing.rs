@@ -25,6 +25,9 @@ pub(crate) fn builder(dial: &Dial) -> Result<ClientBuilder, Failed> {
             Speaks::Auto => Generation::Auto,
             Speaks::Four | Speaks::Three => Generation::Four,
             Speaks::Two | Speaks::One => Generation::Two,
+            Speaks::V0_9 => Generation::V0_9,
+            Speaks::V0_6 => Generation::V0_6,
+            Speaks::Streaming => Generation::Streaming,
         })
         .transports(transports(&dial.transport));
     for (name, value) in target.query.iter().chain(&dial.query) {

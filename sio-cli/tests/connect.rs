@@ -125,6 +125,23 @@ fn colours_come_when_they_are_asked_for() {
     assert!(text.contains("\x1b[36m"), "{text}");
 }
 
+/// A server that is not there is asked once.
+#[test]
+fn one_attempt_is_enough_for_an_answer() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    let (text, code) = said(&sio(&["connect", &free, "--json"], ""));
+    assert_eq!(code, 3, "{text}");
+    let attempts = objects(&text)
+        .iter()
+        .filter(|object| object["state"] == "connecting")
+        .count();
+    assert_eq!(attempts, 1, "{text}");
+}
+
 /// A reader that goes away is no panic.
 #[test]
 fn nobody_reads_the_output() {

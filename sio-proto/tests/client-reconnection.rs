@@ -344,13 +344,13 @@ fn states_come_in_order() {
     world.pass(1500);
     let expected = [
         "Connecting(0)",
-        "Connected { revision: V4, transport: WebSocket }",
+        "Connected { generation: Four, transport: WebSocket }",
         "connect SocketId(0) New",
         "disconnect SocketId(0) transport close",
         "Lost(TransportClose)",
         "Waiting(Time(1501000))",
         "Connecting(1)",
-        "Connected { revision: V4, transport: WebSocket }",
+        "Connected { generation: Four, transport: WebSocket }",
         "connect SocketId(0) New",
     ];
     assert_eq!(world.log, expected);

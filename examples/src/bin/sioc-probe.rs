@@ -3,8 +3,8 @@
 //!
 //! `sioc-probe --url http://127.0.0.1:3000 --transports polling,websocket --generation 4` connects
 //! at once. Commands are `{"on": name}`, `{"emit": [name, …args], "ack": true, "timeout": ms}`,
-//! `{"close": "engine"}`, `{"close": "socket"}`, `{"open": 1}` and `{"quit": 1}`. Bytes are
-//! `{"$b": "hex"}` in both directions.
+//! `{"send": text or JSON}` before 1.0, `{"close": "engine"}`, `{"close": "socket"}`, `{"open": 1}`
+//! and `{"quit": 1}`. Bytes are `{"$b": "hex"}` in both directions.
 //!
 //! With a member `"ns"`, a command is for another namespace on the same connection, and `"ns"` is
 //! a member of what is observed there. `{"token": T}` changes the token for later connections of
@@ -36,11 +36,12 @@ use sio_tokio::{Binary, RawArgs};
 use tokio::sync::mpsc;
 
 const USAGE: &str = "\
-usage: sioc-probe --url URL [--transports polling|websocket|polling,websocket] [--generation 1|2|3|4]
-                  [--ns NS] [--token T] [--fresh-token T] [--parser msgpack] [--reconnect-delay MS]
-                  [--reconnect-delay-max MS] [--runtime tokio|async-std]";
+usage: sioc-probe --url URL [--transports polling|websocket|polling,websocket]
+                  [--generation 0.9|0.6|streaming|1|2|3|4] [--ns NS]
+                  [--token T] [--fresh-token T] [--parser msgpack] [--reconnect-delay MS]
+                  [--reconnect-delay-max MS] [--connect-timeout MS] [--runtime tokio|async-std]";
 
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 11] = [
     "--url",
     "--transports",
     "--generation",
@@ -50,6 +51,7 @@ const OPTIONS: [&str; 10] = [
     "--parser",
     "--reconnect-delay",
     "--reconnect-delay-max",
+    "--connect-timeout",
     "--runtime",
 ];
 
@@ -78,6 +80,11 @@ async fn main() {
     }
     let mut lines = commands();
     let mut probe = Probe::new(socket);
+    // Before 1.0, `message` is no event that one asks for.
+    if matches!(arguments.value("--generation"), Some("0.9" | "0.6" | "streaming")) {
+        let socket = probe.sockets[0].1.clone();
+        probe.report(&socket, None, "message");
+    }
     let mut acks = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -127,8 +134,12 @@ fn client(arguments: &Arguments) -> Result<(Client, Socket), Box<dyn std::error:
     let (generation, has_auth) = match arguments.value("--generation").unwrap_or("4") {
         "3" | "4" => (Generation::Four, true),
         "1" | "2" => (Generation::Two, false),
+        "0.9" => (Generation::V0_9, false),
+        "0.6" => (Generation::V0_6, false),
+        "streaming" => (Generation::Streaming, false),
         other => return Err(format!("--generation: {other}").into()),
     };
+    let connect_timeout = millis(arguments, "--connect-timeout", 4000)?;
     let delay = millis(arguments, "--reconnect-delay", 1000)?;
     let delay_max = millis(arguments, "--reconnect-delay-max", 5000)?.max(delay);
     let builder = match arguments.value("--runtime").unwrap_or("tokio") {
@@ -137,9 +148,7 @@ fn client(arguments: &Arguments) -> Result<(Client, Socket), Box<dyn std::error:
         other => return Err(format!("--runtime: {other}").into()),
     };
     let mut builder = builder.transports(transports?).generation(generation).config(|config| {
-        let config = config
-            .connect_timeout(Duration::from_millis(4000))
-            .randomization_factor(0.0);
+        let config = config.connect_timeout(connect_timeout).randomization_factor(0.0);
         let config = config.reconnection_delay(delay).reconnection_delay_max(delay_max);
         // The client in JavaScript counts no attempts in a minute.
         let config = config.max_attempts_per_minute(100_000);
@@ -220,6 +229,7 @@ fn tell_state(state: &ConnectionState) {
 fn tell_ack((number, timeout, answer): (u64, bool, Result<RawArgs, AckError>)) {
     match answer {
         Ok(args) => tell(&json!({ "ack": shown(&args), "of": number })),
+        Err(AckError::Emit(_)) => {} // it was not taken, so nothing is waited for
         Err(_) if timeout => tell(&json!({ "ack_timeout": true, "of": number })),
         Err(_) => {}
     }
@@ -303,9 +313,9 @@ impl Probe {
             return Step::Go;
         };
         if let Some(name) = command["on"].as_str() {
-            if self.asked_for.insert((ns.map(str::to_owned), name.to_owned())) {
-                report(&socket, ns, name.to_owned());
-            }
+            self.report(&socket, ns, name);
+        } else if let Some(message) = command.get("send") {
+            drop(socket.emit("message", Emitted(vec![message.clone()])));
         } else if let Some(token) = command["token"].as_str() {
             drop(socket.set_auth(&json!({ "token": token })));
         } else if command["close"] == "engine" {
@@ -319,6 +329,13 @@ impl Probe {
             return Step::Quit;
         }
         Step::Go
+    }
+
+    /// Reports this event from now on.
+    fn report(&mut self, socket: &Socket, ns: Option<&str>, name: &str) {
+        if self.asked_for.insert((ns.map(str::to_owned), name.to_owned())) {
+            report(socket, ns, name.to_owned());
+        }
     }
 
     fn emit(&mut self, command: EmitCommand) -> Step {

@@ -9,7 +9,7 @@ use sio_proto::client::AckTicket;
 use super::handlers::ClientSide;
 use super::socket::Socket;
 use crate::args::to_args;
-use crate::error::HandlerError;
+use crate::error::{EmitError, HandlerError};
 use crate::lock::Mutex;
 use crate::turn::call::Side;
 use crate::user::message::with_scratch;
@@ -33,9 +33,12 @@ impl Question {
         };
         let ticket = self.0.lock().take();
         if let Some(ticket) = ticket {
-            socket
-                .shared()
-                .command(|core, now| core.machine.answer(now, ticket, args));
+            let shared = socket.shared();
+            let answered = shared.command(|core, now| core.machine.answer(now, ticket, args));
+            if answered.is_err() {
+                let error = HandlerError::Emit(EmitError::Unsupported);
+                shared.report(socket.namespace(), "ack", &error);
+            }
         }
     }
 }
@@ -60,8 +63,8 @@ impl Ack {
     }
 
     /// Answers with these arguments: `()` means none, and a tuple means several. Arguments that
-    /// cannot be written are reported to the function of
-    /// [`ClientBuilder::on_error`](super::ClientBuilder::on_error).
+    /// cannot be written, or that the generation of the server cannot carry, are reported to the
+    /// function of [`ClientBuilder::on_error`](super::ClientBuilder::on_error).
     pub fn send<A: Serialize>(self, args: A) {
         if let Some((socket, question)) = self.0 {
             ClientSide::answer(&socket, question, &args);

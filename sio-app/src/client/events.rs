@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 use serde::de::DeserializeOwned;
-use sio_proto::client::{self as machine, ClientError, DisconnectReason, StopReason, Transport};
-use sio_proto::engine::Revision;
+use sio_proto::client::{self as machine, ClientError, DisconnectReason, Generation, StopReason, Transport};
 
 use super::ack::Ack;
 use super::shared::{Alive, Shared};
@@ -193,8 +192,8 @@ pub enum ConnectionState {
     Connecting(u32),
     /// The session is open. Namespaces follow.
     Connected {
-        /// The version of Engine.IO: 3 or 4.
-        engine: u8,
+        /// The generation that was agreed on: never [`Generation::Auto`].
+        generation: Generation,
         /// The transport that has opened.
         transport: Transport,
     },
@@ -214,13 +213,7 @@ impl ConnectionState {
     pub(super) fn of(state: machine::State, shared: &Shared) -> Option<Self> {
         Some(match state {
             machine::State::Connecting(attempt) => Self::Connecting(attempt),
-            machine::State::Connected { revision, transport } => Self::Connected {
-                engine: match revision {
-                    Revision::V3 => 3,
-                    Revision::V4 => 4,
-                },
-                transport,
-            },
+            machine::State::Connected { generation, transport } => Self::Connected { generation, transport },
             machine::State::Upgraded => Self::Upgraded,
             machine::State::Lost(reason) => Self::Lost(reason),
             machine::State::Failed(error) => Self::Failed(error),

@@ -83,8 +83,8 @@ pub use handle::Client;
 pub use handlers::ClientSide;
 pub use receipt::{AckError, AckFuture, EmitError, Outcome, Receipt};
 pub use sio_proto::client::{
-    ClientConfig, ClientConfigError, ClientError, CommandError, DisconnectReason, EmitId, ErrorClass, Generation,
-    NotSent, Offline, OnRefused, Recovery, StopReason, Transport, UrlError, proxy,
+    ClientConfig, ClientConfigError, ClientError, CommandError, DisconnectReason, EmitId, ErrorClass, Feature,
+    Generation, NotSent, Offline, OnRefused, Recovery, StopReason, Transport, UrlError, proxy,
 };
 pub use socket::{ConnectError, Pending, Socket, SocketEmitter};
 #[cfg(feature = "tls")]

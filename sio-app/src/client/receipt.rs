@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use serde::de::DeserializeOwned;
-use sio_proto::client::{self as machine, EmitId, NotSent};
+use sio_proto::client::{self as machine, EmitId, Feature, NotSent};
 
 use super::shared::Alive;
 use super::slot::Slot;
@@ -32,6 +32,11 @@ pub enum EmitError {
     /// wait for their acknowledgement.
     #[error("too many events wait for acknowledgements")]
     TooManyInFlight,
+    /// The generation of the server does not have what the event needs. With
+    /// [`Generation::Auto`](super::Generation::Auto) this is known while the client is connected;
+    /// an event that waits for a connection may still end as [`NotSent::Unsupported`].
+    #[error("this generation does not have {0}")]
+    Unsupported(Feature),
     /// The namespace is not connected, and the event was not to wait.
     #[error("not connected")]
     NotConnected,
@@ -47,6 +52,7 @@ impl From<machine::EmitError> for EmitError {
             machine::EmitError::QueueFull => Self::QueueFull,
             machine::EmitError::TooManyInFlight => Self::TooManyInFlight,
             machine::EmitError::NotConnected => Self::NotConnected,
+            machine::EmitError::Unsupported(feature) => Self::Unsupported(feature),
             _ => Self::Closed,
         }
     }

@@ -402,3 +402,23 @@ fn the_function_of_a_revocation_may_do_anything() {
     assert_eq!(ended, 1);
     assert_eq!(client.packets().last().map(String::as_str), Some("41"));
 }
+
+/// A handler that has waited may hold the socket of before. The deadline that it sets is that of
+/// its client, whether the client has come back meanwhile or not.
+#[test]
+fn a_deadline_that_is_set_by_the_socket_of_before_counts() {
+    let io = recovering(false);
+    let client = log_in(&io, "ann");
+    let before = io.sockets().remove(0);
+    let pid = client.cut();
+    before.expires_in(Duration::from_secs(60));
+    let _back = Client::with(&io, &format!(r#"40{{"token":"ann","pid":"{pid}"}}"#));
+    let after = io.sockets().remove(0);
+    assert_eq!(after.id(), before.id());
+    assert_eq!(after.expires(), Some(Duration::from_secs(60)));
+    before.expires_in(Duration::from_secs(600));
+    assert_eq!(after.expires(), Some(Duration::from_secs(600)));
+    assert_eq!((before.expires(), deadlines(&io)), (after.expires(), 1));
+    before.never_expires();
+    assert_eq!((after.expires(), deadlines(&io)), (None, 0));
+}

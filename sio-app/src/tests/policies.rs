@@ -4,7 +4,7 @@
 use std::sync::{Mutex, mpsc};
 
 use super::*;
-use crate::{EmitError, HandlerError, Policy, RecoveryConfig, Sent};
+use crate::{EmitError, HandlerError, Policy, RecoveryConfig, Refusal, Sent};
 
 /// A server on which only so many packets may wait for a client.
 fn narrow(shards: usize, packets: usize) -> Io {
@@ -382,4 +382,26 @@ fn a_merge_that_emits_its_own_event_ends() {
     }
     assert!(deepest.load(Ordering::Relaxed) < 10, "{deepest:?}");
     assert!(take(&mut slow).last().unwrap().starts_with("\"m\","));
+}
+
+/// The same for messages to one socket: each of them waits, and none takes the place of another.
+#[test]
+fn what_has_a_number_keeps_its_place() {
+    for early in [false, true] {
+        let options = Options::default().shards(1).recovery(RecoveryConfig::default());
+        let io = Io::new(Config::default(), options, RUNTIME).unwrap();
+        let append = |socket: &Socket, text| socket.policy(Policy::append("")).emit("m", text).reached;
+        if early {
+            // Before the socket is let in, too.
+            io.of("/").with(move |socket: Socket| {
+                assert_eq!(append(&socket, "x") + append(&socket, "y"), 2);
+                Ok::<_, Refusal>(())
+            });
+        }
+        let (mut slow, socket) = blocked(&io);
+        assert_eq!(append(&socket, "a") + append(&socket, "b"), 2);
+        let events = take(&mut slow);
+        assert!(events[1].starts_with("\"m\",\"a\","), "{events:?}");
+        assert!(events[2].starts_with("\"m\",\"b\","), "{events:?}");
+    }
 }

@@ -1,12 +1,14 @@
 //! Clients that catch up in rooms with histories, and what comes between: rooms that cannot be
 //! joined, histories that are dropped, cuts, and events that a client cannot get.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use super::history::{Client, parts, place, ready, server_with};
-use crate::tests::{Driven, UPGRADE, pass, run_tasks, text};
-use crate::{Config, EmitError, Options, RecoveryConfig, ResumeError, Ring};
+use crate::adapter::Runtime;
+use crate::tests::{Driven, RUNTIME, UPGRADE, pass, run_tasks, text};
+use crate::{Config, EmitError, Io, Offset, Options, RecoveryConfig, ResumeError, Ring, Socket};
 
 /// The client's socket takes nothing more.
 fn block(client: &mut Client) {
@@ -16,7 +18,7 @@ fn block(client: &mut Client) {
 }
 
 /// The client takes what waits, for some seconds.
-fn unblock(io: &crate::Io, client: &mut Client) -> Vec<String> {
+fn unblock(io: &Io, client: &mut Client) -> Vec<String> {
     client.0.wall.room.store(usize::MAX, Ordering::Relaxed);
     client.0.script.full = false;
     let mut heard = Vec::new();
@@ -149,4 +151,114 @@ fn a_cut_while_a_client_catches_up_loses_nothing() {
     assert_eq!(numbers(&heard), expected, "{:?}", results.lock());
     let mark = heard.iter().position(|packet| packet.contains(r#""state":"ready""#));
     assert!(mark.is_some_and(|at| place(&heard[at]).ends_with("-40")), "{heard:?}");
+}
+
+/// A room's name is kept with its history, and may come from a client. A room that nobody can join
+/// has none.
+#[test]
+fn a_room_that_nobody_can_join_has_no_history() {
+    let (io, _) = server_with(Config::default(), Options::default().shards(1), Ring::default());
+    for n in 0..10 {
+        io.to(format!("a{n}{}", "x".repeat(1024))).emit("n", n);
+    }
+    assert_eq!((io.metrics().histories, io.metrics().history_bytes), (0, 0));
+    io.to(format!("a{}", "x".repeat(1023))).emit("n", 1);
+    assert_eq!(io.metrics().histories, 1);
+}
+
+/// What a reader of a room knows: the number of its last event, unless it was told that events are
+/// missing, and the last place.
+#[derive(Default)]
+struct Reader {
+    last: Option<u64>,
+    seen: Option<String>,
+    read: usize,
+}
+
+impl Reader {
+    fn read(&mut self, packets: &[String]) {
+        for packet in packets {
+            let packet: serde_json::Value = serde_json::from_str(packet).unwrap();
+            let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+            if packet[0] == "history" {
+                self.seen = text(&packet[1]["at"]);
+                if packet[1]["state"] == "truncated" {
+                    self.last = None;
+                }
+                continue;
+            }
+            let number = packet[1].as_u64().unwrap();
+            assert!(
+                self.last.is_none_or(|last| number == last + 1),
+                "{number} after {:?}",
+                self.last
+            );
+            (self.last, self.seen, self.read) = (Some(number), text(&packet[2]), self.read + 1);
+        }
+    }
+}
+
+/// Recovery R12. Threads speak in rooms, histories are dropped all the time because there are too
+/// many, and clients come, catch up and go. Nobody misses an event silently, and nobody gets one
+/// twice.
+#[test]
+fn threads_that_speak_and_histories_that_go_are_one_sequence_for_each_reader() {
+    const ROUNDS: u32 = 30;
+    const MOST_EVENTS: u64 = 50_000;
+    static DRAWN: AtomicU32 = AtomicU32::new(1);
+    let runtime = Runtime {
+        fill: |out| {
+            let number = DRAWN.fetch_add(1, Ordering::Relaxed).to_le_bytes();
+            let bytes = number.iter().cycle();
+            out.iter_mut().zip(bytes).for_each(|(out, byte)| *out = *byte);
+        },
+        ..RUNTIME
+    };
+    for recovers in [false, true] {
+        let mut options = Options::default().shards(2).max_history_rooms(2);
+        if recovers {
+            options = options.recovery(RecoveryConfig::default());
+        }
+        let io = Io::new(Config::default(), options, runtime).unwrap();
+        let ring = Ring {
+            packets: 100,
+            ..Ring::default()
+        };
+        io.of("/").history("a*", ring).on(
+            "follow",
+            async |socket: Socket, (room, seen): (String, Option<Offset>)| {
+                let _ = socket.resume(&room, seen).await;
+            },
+        );
+        let rounds = [0; 3].map(|_| AtomicU32::new(0));
+        thread::scope(|scope| {
+            for (room, rounds) in rounds.iter().enumerate() {
+                let io = &io;
+                scope.spawn(move || {
+                    let mut number = 0;
+                    while rounds.load(Ordering::Relaxed) < ROUNDS && number < MOST_EVENTS {
+                        io.to(format!("a{room}")).emit("n", number);
+                        number += 1;
+                        thread::yield_now();
+                    }
+                });
+                scope.spawn(move || {
+                    let mut reader = Reader::default();
+                    for round in 0..ROUNDS {
+                        let mut client = Client::new(io);
+                        client.heard();
+                        let seen = reader.seen.clone();
+                        reader.read(&client.follow(&format!("a{room}"), seen.as_deref()));
+                        for _ in 0..round % 7 {
+                            thread::yield_now();
+                            run_tasks();
+                            reader.read(&client.heard());
+                        }
+                        rounds.store(round + 1, Ordering::Relaxed);
+                    }
+                    assert!(reader.read > 0);
+                });
+            }
+        });
+    }
 }

@@ -16,6 +16,7 @@ use sio_proto::server::{Outputs, Reason};
 use sio_proto::{SocketKey, Time};
 
 use crate::guarded::guarded;
+use crate::turn::comeback::Present;
 use crate::turn::order::{Order, carry_out};
 use crate::turn::refusal::Refusal;
 use crate::turn::shard::State;
@@ -119,8 +120,16 @@ impl SocketCell {
         self.expiry().is_some_and(|at| at <= self.now())
     }
 
-    /// Sets when the socket's credentials end. `None` means never.
-    pub(crate) fn expire_at(&self, at: Option<Time>) {
+    /// Sets when the credentials of the socket's client end. `None` means never. If the client has
+    /// come back with another socket, the deadline is that of the other one.
+    pub(crate) fn expire_at(self: &Arc<Self>, at: Option<Time>) {
+        match self.present() {
+            Present::Here(present) => present.expire_itself_at(at),
+            Present::Away | Present::Gone => self.expire_itself_at(at),
+        }
+    }
+
+    fn expire_itself_at(&self, at: Option<Time>) {
         if at.is_none() && self.expiry_place(false).is_none() {
             return;
         }

@@ -17,10 +17,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytestring::ByteString;
 use parking_lot::RwLock;
-use sio_proto::Time;
 use sio_proto::recovery::{History, Ring};
 use sio_proto::server::{Forms, Message, Target};
 use sio_proto::socket::{Args, Offset};
+use sio_proto::{Config, Time};
 
 use crate::error::EmitError;
 use crate::lock::Mutex;
@@ -40,6 +40,8 @@ pub(crate) struct Histories {
     is_used: AtomicBool,
     max_bytes: usize,
     max_rooms: usize,
+    /// Most bytes of a room's name. Nobody can join a room with a longer one.
+    max_name_bytes: usize,
     /// Bytes of all histories.
     bytes: Arc<AtomicUsize>,
     runtime: Runtime,
@@ -112,11 +114,12 @@ impl Rule {
 }
 
 impl Histories {
-    pub(crate) fn new(options: &Options, runtime: Runtime) -> Self {
+    pub(crate) fn new(options: &Options, config: &Config, runtime: Runtime) -> Self {
         Self {
             is_used: AtomicBool::new(false),
             max_bytes: options.max_history_bytes,
             max_rooms: options.max_history_rooms,
+            max_name_bytes: config.max_room_name_bytes,
             bytes: Arc::default(),
             runtime,
             rules: RwLock::new(Arc::from([])),
@@ -142,6 +145,9 @@ impl Histories {
     }
 
     fn ring(&self, namespace: &str, room: &str) -> Option<Ring> {
+        if room.len() > self.max_name_bytes {
+            return None;
+        }
         let rules = Arc::clone(&self.rules.read());
         rules
             .iter()

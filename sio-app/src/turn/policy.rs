@@ -100,8 +100,9 @@ impl Policy {
     /// The function runs on the thread that emits, under no lock, once for each client for which a
     /// message waits. If another thread emits with the same key meanwhile, it is called again. If
     /// it panics, or its result cannot be sent, this is reported to
-    /// [`Io::on_error`](crate::Io::on_error), and both messages are sent. It may emit. If this
-    /// calls it again and again, messages are not merged from the third call inside another on.
+    /// [`Io::on_error`](crate::Io::on_error), and both messages are sent. It may emit. If its own
+    /// events are merged, too, it is called inside itself once, and no deeper: then both messages
+    /// are sent.
     ///
     /// ```
     /// # use sio_app::{Io, Policy, RawArgs};

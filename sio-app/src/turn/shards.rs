@@ -129,6 +129,7 @@ impl NewShards {
                 Arc::clone(&recovery),
             ))
         });
+        let histories = Histories::new(options, &config, runtime);
         Shards {
             runtime,
             cells: cells.collect(),
@@ -139,7 +140,7 @@ impl NewShards {
             recovery,
             key,
             surveys: Arc::new(Surveys::new(options)),
-            histories: Histories::new(options, runtime),
+            histories,
             next: AtomicUsize::new(0),
         }
     }

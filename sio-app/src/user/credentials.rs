@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::turn::comeback::Present;
 use crate::turn::credentials::Doubt;
 use crate::user::io::Io;
 use crate::user::socket::Socket;
@@ -22,7 +23,8 @@ impl Socket {
     ///
     /// The deadline belongs to what a client gets back when its connection was cut: a socket that
     /// [has come back](Socket::recovered) has the deadline of the socket before it, and a client
-    /// whose deadline has passed cannot come back.
+    /// whose deadline has passed cannot come back. If the client of this socket has come back with
+    /// another one, the call sets the deadline of the other one.
     ///
     /// The server's clock of dates counts whole seconds. So the socket ends up to one second before
     /// the given time, and not after it. If the machine's clock is set after the call, the deadline
@@ -61,7 +63,11 @@ impl Socket {
     /// Returns how much time is left until the socket's deadline, or `None` if it has none.
     #[must_use]
     pub fn expires(&self) -> Option<Duration> {
-        Some(self.0.expiry()?.saturating_since(self.0.now()))
+        let expiry = match self.0.present() {
+            Present::Here(present) => present.expiry(),
+            Present::Away | Present::Gone => self.0.expiry(),
+        };
+        Some(expiry?.saturating_since(self.0.now()))
     }
 }
 
@@ -87,6 +93,10 @@ impl Io {
     /// The function is called on this thread, and later on the threads of sockets that were asking
     /// to be let in. It is called for each socket at least once, under no lock. If it panics for a
     /// socket that is being let in, the socket is refused.
+    ///
+    /// # Panics
+    /// If the function panics on this thread. The sockets that it has not been asked about stay
+    /// connected.
     ///
     /// ```
     /// # use sio_app::Io;

@@ -84,7 +84,9 @@ impl Namespace {
     /// The server keeps at most [`Options::max_history_rooms`](crate::Options::max_history_rooms)
     /// histories with [`Options::max_history_bytes`](crate::Options::max_history_bytes) bytes. They
     /// are in memory: after a restart clients are told that they have missed something. Limits of
-    /// zero are a mistake, and the server does not start ([`Io::check`](crate::Io::check)).
+    /// zero are a mistake, and the server does not start ([`Io::check`](crate::Io::check)). A room
+    /// whose name is too long to be joined has no history. In the namespaces of a rule, a history
+    /// begins only while the namespace has members.
     pub fn history(&self, pattern: &str, ring: Ring) -> Self {
         if let Err(error) = ring.validate() {
             self.io.note_mistake(RegisterError::Ring {
@@ -264,7 +266,7 @@ impl Socket {
     /// [`ResumeError::NoHistory`] if no pattern fits the room. [`ResumeError::TooSlow`] if the room
     /// speaks faster than the client reads. [`ResumeError::Emit`] if the socket is gone, has not
     /// been let in yet, or cannot join the room: [`EmitError::Full`] says that the socket is in as
-    /// many rooms as it may be.
+    /// many rooms as it may be. If the future is dropped, the socket is not in the room, either.
     pub async fn resume(&self, room: impl AsRef<str>, seen: Option<Offset>) -> Result<Resumed, ResumeError> {
         let socket = &self.0;
         let room = ByteString::from(room.as_ref());

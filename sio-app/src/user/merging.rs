@@ -34,6 +34,10 @@ pub(crate) fn send_by(socket: &Arc<SocketCell>, draft: Draft, policy: &Policy) -
     match (policy.merge_fn(), in_core) {
         (Some(merge), server::Policy::Merge(key)) if !is_counted => send_merged(socket, &draft.owned(), &key, merge),
         (_, in_core) => {
+            let in_core = match in_core {
+                server::Policy::Merge(_) => server::Policy::Refuse,
+                in_core => in_core,
+            };
             let ends = in_core == server::Policy::Ordered && !socket.is_asking();
             let rest = ends.then(|| draft.clone());
             let sent = with_scratch(|scratch| send_draft(socket, draft.by(in_core), None, false, scratch));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sio_app::client::{
     self, AckError, Attempt, BuildError, ClientError, ConnectError, ConnectionState, Credentials, DisconnectReason,
-    EmitError, ErrorClass, Offline, Outcome, StopReason, Transport, UrlError,
+    EmitError, ErrorClass, Generation, Offline, Outcome, StopReason, Transport, UrlError,
 };
 use sio_app::{Ack, Auth, Binary, HandlerError, Io, Refusal, Socket, State};
 
@@ -126,7 +126,7 @@ fn events_and_states_are_streams() {
         );
         assert_eq!(states.next_state().await, Some(ConnectionState::Connecting(0)));
         let connected = ConnectionState::Connected {
-            engine: 4,
+            generation: Generation::Four,
             transport: Transport::Polling,
         };
         assert_eq!(states.next_state().await, Some(connected));

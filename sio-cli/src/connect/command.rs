@@ -47,18 +47,18 @@ pub(super) enum Command {
 }
 
 pub(super) const HELP: &str = "\
-emit NAME [VALUE...]    send an event; values are JSON, plain words are strings, hex:0102 is bytes   (e)
-ack NAME [VALUE...]     send an event and wait for its acknowledgement                               (a)
-volatile NAME [VALUE...] send an event only if it can leave at once                                  (v)
-answer ID [VALUE...]    acknowledge the event with this number
-watch [NAME...]         show only these events; without names: all
-mute [NAME...]          do not show these events; without names: show them again
-ns [NAMESPACE]          connect a namespace and go on in it; without a name: list them
-leave [NAMESPACE]       leave a namespace
-connect, disconnect     connect the namespace again, leave it
-drop                    drop the connection, to see the client reconnect
-state, pending          what is connected; which events wait for a connection
-help, quit              (?), (q)";
+emit NAME [VALUE...]      (e) send an event; values are JSON, plain words are strings, hex:0102 is bytes
+ack NAME [VALUE...]       (a) send an event and wait for its acknowledgement
+volatile NAME [VALUE...]  (v) send an event only if it can leave at once
+answer ID [VALUE...]          acknowledge the event with this number
+watch [NAME...]               show only these events; without names: all
+mute [NAME...]                do not show these events; without names: show them again
+ns [NAMESPACE]                connect a namespace and go on in it; without a name: list them
+leave [NAMESPACE]             leave a namespace
+connect, disconnect           connect the namespace again, leave it
+drop                          drop the connection, to see the client reconnect
+state, pending                what is connected; which events wait for a connection
+help, quit                (?), (q)";
 
 /// The words of commands, for completion.
 pub(super) const WORDS: &[&str] = &[

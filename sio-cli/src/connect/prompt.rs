@@ -17,7 +17,7 @@ use rustyline::{Context, Editor, ExternalPrinter, Helper};
 use tokio::sync::mpsc;
 
 use super::command::WORDS;
-use crate::arguments::{Colour, Connect};
+use crate::arguments::Connect;
 use crate::output::Output;
 
 /// How many lines may wait until they are carried out.
@@ -29,12 +29,12 @@ const MAX_LINE: u64 = 64 << 20;
 /// The most lines of history.
 const MAX_HISTORY: usize = 1000;
 
-/// The lines, and where reports go.
+/// Where the commands come from.
 pub(super) struct Prompt {
-    /// `None` is never sent: the end of the lines is the end of the channel.
-    pub(super) lines: mpsc::Receiver<Line>,
-    pub(super) out: Output,
+    tell: mpsc::Sender<Line>,
+    /// Whether a person is there.
     pub(super) is_interactive: bool,
+    is_open: bool,
 }
 
 /// Something that the user does.
@@ -42,33 +42,41 @@ pub(super) enum Line {
     Text(String),
     /// Ctrl-C at the prompt.
     Interrupt,
+    /// The end of the input.
+    End,
 }
 
-/// Opens the prompt if a person is there, and else the standard input.
-pub(super) fn open(arguments: &Connect, colour: Colour) -> Prompt {
-    let (tell, lines) = mpsc::channel(MAX_WAITING);
-    let standard = Output::standard(colour);
-    let is_person = io::stdin().is_terminal() && io::stdout().is_terminal() && !arguments.json;
-    if is_person
-        && !arguments.listen
-        && let Some(out) = interactive(arguments, &tell, standard.has_colours())
-    {
-        return Prompt {
-            lines,
-            out,
-            is_interactive: true,
+impl Prompt {
+    /// Returns the prompt, which is not open yet, and the lines that will come.
+    pub(super) fn new(arguments: &Connect) -> (Self, mpsc::Receiver<Line>) {
+        let (tell, lines) = mpsc::channel(MAX_WAITING);
+        let is_person = io::stdin().is_terminal() && io::stdout().is_terminal();
+        let prompt = Self {
+            tell,
+            is_interactive: is_person && !arguments.json && !arguments.listen,
+            is_open: false,
         };
+        (prompt, lines)
     }
-    if arguments.listen {
-        // Nobody reads the standard input. The channel stays open until the process ends.
-        std::mem::forget(tell);
-    } else {
+
+    /// Opens the prompt, or the standard input if nobody is there. Returns the output that writes
+    /// above the prompt.
+    ///
+    /// While the prompt is open, the terminal is in a mode of its own, which ends with the prompt.
+    /// So it is opened when there is a connection: from then on only its user ends the program.
+    pub(super) fn open(&mut self, arguments: &Connect, has_colours: bool) -> Option<Output> {
+        if self.is_open || arguments.listen {
+            return None;
+        }
+        self.is_open = true;
+        if self.is_interactive
+            && let Some(out) = interactive(arguments, &self.tell, has_colours)
+        {
+            return Some(out);
+        }
+        let tell = self.tell.clone();
         spawn(move || read_lines(&tell));
-    }
-    Prompt {
-        lines,
-        out: standard,
-        is_interactive: false,
+        None
     }
 }
 
@@ -82,7 +90,10 @@ fn read_lines(tell: &mpsc::Sender<Line>) {
     loop {
         let mut line = Vec::new();
         match input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return,
+            Ok(0) | Err(_) => {
+                let _ = tell.blocking_send(Line::End);
+                return;
+            }
             Ok(_) => {}
         }
         let line = String::from_utf8_lossy(&line).into_owned();
@@ -113,15 +124,17 @@ fn interactive(arguments: &Connect, tell: &mpsc::Sender<Line>, colours: bool) ->
                 Err(ReadlineError::Interrupted) => Line::Interrupt,
                 Err(_) => break,
             };
-            let ends = matches!(&line, Line::Interrupt) || matches!(&line, Line::Text(line) if is_quit(line));
-            if ends {
+            let is_last = matches!(&line, Line::Interrupt) || matches!(&line, Line::Text(line) if is_quit(line));
+            if is_last {
                 save(&mut editor, history.as_deref());
             }
-            if tell.blocking_send(line).is_err() {
-                break;
+            // The terminal must not be taken again when the program is about to end.
+            if tell.blocking_send(line).is_err() || is_last {
+                return;
             }
         }
         save(&mut editor, history.as_deref());
+        let _ = tell.blocking_send(Line::End);
     });
     Some(Output::new(Box::new(Above(printer)), colours))
 }

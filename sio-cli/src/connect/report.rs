@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sio_tokio::client::{ClientError, ConnectionState, DisconnectReason, StopReason};
+use sio_tokio::client::{ClientError, ConnectionState, DisconnectReason, Generation, StopReason};
 
 use crate::ending::Failed;
 use crate::explain::shown;
@@ -53,6 +53,11 @@ pub(super) struct Reporter {
 impl Reporter {
     pub(super) const fn new(out: Output, json: bool) -> Self {
         Self { out, json }
+    }
+
+    /// Writes somewhere else from now on.
+    pub(super) fn move_to(&mut self, out: Output) {
+        self.out = out;
     }
 
     pub(super) fn tell(&mut self, report: &Report<'_>) -> Result<(), Failed> {
@@ -134,8 +139,16 @@ fn state_words(state: &ConnectionState) -> String {
     match state {
         ConnectionState::Connecting(0) => "connecting".into(),
         ConnectionState::Connecting(attempt) => format!("connecting, attempt {attempt}"),
-        ConnectionState::Connected { engine, transport } => {
-            format!("open over {}, Engine.IO {engine}", transport.as_str())
+        ConnectionState::Connected { generation, transport } => {
+            let wire = match generation {
+                Generation::Four => "Engine.IO 4",
+                Generation::Two => "Engine.IO 3",
+                Generation::V0_9 => "Socket.IO 0.9",
+                Generation::V0_6 => "Socket.IO 0.6",
+                Generation::Streaming => "the streaming codec",
+                Generation::Auto => "an unknown wire",
+            };
+            format!("open over {}, {wire}", transport.as_str())
         }
         ConnectionState::Upgraded => "upgraded to websocket".into(),
         ConnectionState::Lost(reason) => format!("lost: {}", reason.as_str()),
@@ -198,7 +211,12 @@ fn to_json(report: &Report<'_>) -> Value {
 fn state_json(state: &ConnectionState) -> Value {
     match state {
         ConnectionState::Connecting(attempt) => json!({ "state": "connecting", "attempt": attempt }),
-        ConnectionState::Connected { engine, transport } => {
+        ConnectionState::Connected { generation, transport } => {
+            let engine = match generation {
+                Generation::Four => Some(4),
+                Generation::Two => Some(3),
+                _ => None, // the generations before 1.0 have none
+            };
             json!({ "state": "open", "engine": engine, "transport": transport.as_str() })
         }
         ConnectionState::Upgraded => json!({ "state": "upgraded" }),

@@ -16,11 +16,12 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::command::{Command, HELP};
-use super::prompt::{self, Line, Prompt};
+use super::prompt::{Line, Prompt};
 use super::report::{Report, Reporter};
 use crate::arguments::{Colour, Connect, Speaks};
 use crate::clock;
 use crate::ending::{Ending, Failed};
+use crate::output::Output;
 use crate::values::{self, Arguments};
 use crate::{dialing, run};
 
@@ -88,11 +89,7 @@ pub(super) async fn run(arguments: &Connect, colour: Colour) -> Result<Ending, F
         builder = builder.config(|config| config.reconnection(false));
     }
     let client = dialing::build(builder)?;
-    let Prompt {
-        mut lines,
-        out,
-        is_interactive,
-    } = prompt::open(arguments, colour);
+    let (mut prompt, mut lines) = Prompt::new(arguments);
     let (tell, mut notes) = mpsc::unbounded_channel();
     let mut states = client.states();
     let target = &arguments.dial.target;
@@ -101,13 +98,20 @@ pub(super) async fn run(arguments: &Connect, colour: Colour) -> Result<Ending, F
         .clone()
         .or_else(|| target.namespace.clone())
         .unwrap_or_else(|| "/".into());
+    let out = Output::standard(colour);
+    let has_colours = out.has_colours();
     let reporter = Reporter::new(out, arguments.json);
-    let mut session = Session::new(arguments, client, tell, reporter, is_interactive);
+    let mut session = Session::new(arguments, client, tell, reporter, prompt.is_interactive);
     session.enter(&namespace).map_err(Failed::Usage)?;
     let mut input_is_open = true;
     let mut until = None;
     let mut stop = std::pin::pin!(run::interrupted());
     loop {
+        if (session.was_connected || !prompt.is_interactive)
+            && let Some(above) = prompt.open(arguments, has_colours)
+        {
+            session.reporter.move_to(above);
+        }
         // A script ends when all that it has sent has ended.
         if !input_is_open && session.is_done() && until.is_none() {
             until = Some(tokio::time::Instant::from_std(clock::now()) + arguments.stay());
@@ -130,8 +134,8 @@ pub(super) async fn run(arguments: &Connect, colour: Colour) -> Result<Ending, F
                     session.ending = Ending::Interrupted;
                     Next::End
                 }
-                None if is_interactive => Next::End,
-                None => {
+                Some(Line::End) if prompt.is_interactive => Next::End,
+                Some(Line::End) | None => {
                     input_is_open = false;
                     Next::Go
                 }
@@ -309,14 +313,10 @@ impl<'a> Session<'a> {
         match state {
             ConnectionState::Failed(error) if !self.was_connected => {
                 self.failures += 1;
-                // `Auto` tries two generations.
-                let tries = if self.arguments.dial.generation == Speaks::Auto {
-                    2
-                } else {
-                    1
-                };
-                let is_last = self.failures >= tries || error.class == ErrorClass::Refused;
-                if is_last && !self.arguments.retry {
+                // `Auto` tries the other generation if the server speaks another protocol.
+                let is_auto = self.arguments.dial.generation == Speaks::Auto;
+                let may_be_other = is_auto && self.failures == 1 && error.class == ErrorClass::Protocol;
+                if !may_be_other && !self.arguments.retry {
                     self.ending = failed(error);
                     return Ok(Next::End);
                 }

@@ -250,16 +250,33 @@ pub(super) const STREAMING_JSON: Rule = rule(
 );
 
 pub(super) fn frame(error: FrameError) -> Rule {
-    let section = match error {
-        FrameError::NotMasked | FrameError::Masked => "5.1",
-        FrameError::FragmentedControl | FrameError::ControlTooLong => "5.5",
-        FrameError::UnexpectedContinuation | FrameError::ExpectedContinuation | FrameError::TooManyFragments => "5.4",
-        FrameError::CloseLength | FrameError::CloseReason => "5.5.1",
-        FrameError::CloseCode(_) => "7.4",
-        FrameError::InvalidUtf8 => "8.1",
-        _ => "5.2",
+    let (section, says) = match error {
+        FrameError::NotMasked | FrameError::Masked => ("5.1", "clients mask their frames, servers do not"),
+        FrameError::FragmentedControl | FrameError::ControlTooLong => (
+            "5.5",
+            "close, ping and pong have at most 125 bytes, and are not fragmented",
+        ),
+        FrameError::UnexpectedContinuation | FrameError::ExpectedContinuation | FrameError::TooManyFragments => (
+            "5.4",
+            "the fragments of a message follow each other: the first one has its opcode, the others are continuations",
+        ),
+        FrameError::CloseLength | FrameError::CloseReason => (
+            "5.5.1",
+            "a close frame is empty, or has a status code of two bytes and perhaps a reason in UTF-8",
+        ),
+        FrameError::CloseCode(_) => (
+            "7.4",
+            "status codes on the wire are 1000 to 1014 without 1004 to 1006, and 3000 to 4999",
+        ),
+        FrameError::InvalidUtf8 => ("8.1", "a text message is UTF-8"),
+        FrameError::ReservedOpcode(_) => ("5.2", "opcodes are 0, 1, 2, 8, 9 and a"),
+        FrameError::ReservedBits => ("5.2", "the reserved bits are 0 unless an extension uses them"),
+        _ => (
+            "5.2",
+            "a length is written in its shortest form, and a frame is no longer than allowed",
+        ),
     };
-    rule("RFC 6455", section, "the frames of WebSocket")
+    rule("RFC 6455", section, says)
 }
 
 pub(super) fn http(_: HttpError) -> Rule {

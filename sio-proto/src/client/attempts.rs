@@ -5,14 +5,20 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-use super::config::{Generation, OnRefused, Transport};
-use super::event::{ClientError, Credentials, Delivery, ErrorClass, Output, Question, SocketId, State, StopReason};
+use super::config::{OnRefused, Transport};
+use super::event::{
+    ClientError, Credentials, Delivery, DisconnectReason, ErrorClass, Output, Question, SocketId, State, StopReason,
+};
 use super::manager::{Client, Stage};
-use super::session::{End, Opening, Session};
+use super::protocol::Protocol;
+use super::session::{End, Instead, Opening, Session};
 use super::socket::{Receipts, SocketState};
 use crate::Time;
-use crate::engine::Revision;
 use crate::wire::Reassembly;
+
+/// How often a connection may end without an answer when a session is to be resumed. Genuine
+/// servers of 0.6 answer nothing if they do not know the session.
+const MAX_DOUBTS: u32 = 2;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -46,6 +52,8 @@ impl Client {
     }
 
     fn wait(&mut self, until: Time) {
+        // After a wait, the server may be another one.
+        self.tried = 1;
         self.stage = Stage::Waiting(until);
         self.outputs.push_back(Output::State(State::Waiting(until)));
     }
@@ -57,12 +65,18 @@ impl Client {
             transports.retain(|transport| *transport != Transport::WebSocket);
             transports.push_front(Transport::WebSocket);
         }
+        let may_upgrade = self.config.upgrade && has_websocket && self.no_upgrade_until <= now;
+        if may_upgrade && !self.protocol.has_upgrade() {
+            transports.retain(|transport| *transport != Transport::WebSocket);
+            transports.push_front(Transport::WebSocket);
+        }
         let opening = Opening {
             endpoint: self.endpoint.clone(),
-            revision: self.revision,
+            protocol: self.protocol,
             transports,
-            may_upgrade: self.config.upgrade && has_websocket && self.no_upgrade_until <= now,
+            may_upgrade,
             credentials,
+            resume: self.resume.clone(),
         };
         self.was_open = false;
         self.reassembly = Reassembly::new();
@@ -82,14 +96,15 @@ impl Client {
     /// The session is open.
     pub(super) fn opened(&mut self, now: Time) {
         let Stage::Session(session) = &self.stage else { return };
-        let (revision, transport) = (session.revision, session.transport);
+        let (generation, transport) = (session.protocol.generation(), session.transport);
         self.was_open = true;
+        self.resume = None;
         self.websocket_worked |= transport == Transport::WebSocket;
         self.backoff.reset();
         self.refusals = 0;
         self.last_error = None;
         self.outputs
-            .push_back(Output::State(State::Connected { revision, transport }));
+            .push_back(Output::State(State::Connected { generation, transport }));
         for at in 0..self.sockets.len() {
             self.sockets[at].was_answered = false;
             if self.sockets[at].state == SocketState::Wanted {
@@ -121,12 +136,16 @@ impl Client {
                 false => self.stop(StopReason::NoNamespace),
             };
         }
-        let may_change = self.config.generation == Generation::Auto && !self.changed_revision;
-        if end.other_revision && may_change {
-            return self.change_revision(now);
+        self.note_resume(&session, was_open, &end);
+        if let Some(instead) = end.instead
+            && let Some(protocol) = self.other_protocol(instead)
+        {
+            // The server speaks another protocol: the next attempt follows at once, and counts.
+            self.protocol = protocol;
+            return self.begin(now);
         }
         if was_open {
-            self.changed_revision = false;
+            self.tried = 1;
             self.last_error = Some(end.error);
             self.outputs.push_back(Output::State(State::Lost(end.reason)));
             self.backoff.reset();
@@ -136,14 +155,41 @@ impl Client {
         }
     }
 
-    /// The server speaks the other revision: the next attempt follows at once, and counts.
-    pub(super) fn change_revision(&mut self, now: Time) {
-        self.changed_revision = true;
-        self.revision = match self.revision {
-            Revision::V3 => Revision::V4,
-            Revision::V4 => Revision::V3,
-        };
-        self.begin(now);
+    /// The protocol to try next, unless all of them were tried.
+    fn other_protocol(&mut self, instead: Instead) -> Option<Protocol> {
+        let candidates = Protocol::candidates(&self.config);
+        if self.tried >= candidates.len() {
+            return None;
+        }
+        self.tried += 1;
+        match instead {
+            Instead::This(protocol) if candidates.contains(&protocol) => Some(protocol),
+            Instead::This(_) | Instead::Next => {
+                let at = candidates.iter().position(|candidate| *candidate == self.protocol)?;
+                candidates.get((at + 1) % candidates.len()).copied()
+            }
+        }
+    }
+
+    /// Keeps the id of a session that outlives its connection, until the server does not know it.
+    fn note_resume(&mut self, session: &Session, was_open: bool, end: &End) {
+        let is_lost = matches!(
+            end.reason,
+            DisconnectReason::TransportClose | DisconnectReason::TransportError | DisconnectReason::PingTimeout
+        );
+        if was_open {
+            let keeps = self.protocol.resumes() && is_lost && !session.is_closing();
+            self.resume = keeps.then(|| session.to_resume());
+        } else if session.has_given_up_resuming() {
+            self.resume = None;
+        } else if end.is_unanswered
+            && let Some(resume) = &mut self.resume
+        {
+            resume.doubts += 1;
+            if resume.doubts >= MAX_DOUBTS {
+                self.resume = None;
+            }
+        }
     }
 
     fn disconnect_sockets(&mut self, end: &End) {
@@ -212,6 +258,7 @@ impl Client {
     /// The client does nothing more until it is told to connect.
     pub(super) fn stop(&mut self, reason: StopReason) {
         self.stage = Stage::Idle;
+        self.resume = None;
         self.backoff.reset();
         for socket in &mut self.sockets {
             socket.state = SocketState::Idle;

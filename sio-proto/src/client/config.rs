@@ -9,6 +9,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::protocol::Feature;
 use crate::codec::PacketParser;
 use crate::config::setters;
 use crate::{http, socket, websocket};
@@ -41,9 +42,17 @@ pub enum Generation {
     Four,
     /// Socket.IO 1 and 2, over Engine.IO 3.
     Two,
-    /// Engine.IO 4 first. If the server shows that it speaks Engine.IO 3, the next attempt follows
-    /// at once in Engine.IO 3, and the reverse. [`State::Connected`](super::State::Connected) tells
-    /// what was chosen.
+    /// Socket.IO 0.7 to 0.9. It has no bytes as arguments.
+    V0_9,
+    /// Socket.IO 0.5 and 0.6, and the Go server of 2011. It has plain messages only: the event
+    /// `message`, in the namespace `/`, without acknowledgements and bytes.
+    V0_6,
+    /// The streaming codec of the Go server of 2011. It has what [`Generation::V0_6`] has.
+    Streaming,
+    /// Engine.IO 4 first. If the server shows that it speaks another generation, or answers that it
+    /// does not know the request, the next attempt follows at once, in Engine.IO 3 and then in 0.9.
+    /// [`State::Connected`](super::State::Connected) tells what was chosen. The older generations
+    /// are never tried, because their servers answer nothing to such requests.
     Auto,
 }
 
@@ -67,7 +76,8 @@ pub enum OnRefused {
 pub struct ClientConfig {
     /// The transports, in order: the first one opens. Default polling, then websocket.
     pub transports: Vec<Transport>,
-    /// Whether a polling session moves to websocket if both ends can. Default true.
+    /// Whether a polling session moves to websocket if both ends can. Default true. In generations
+    /// without upgrades, before 1.0, websocket is tried first, and polling if it does not open.
     pub upgrade: bool,
     /// Whether a connection begins with websocket if the last websocket worked. Default false.
     pub remember_upgrade: bool,
@@ -88,7 +98,8 @@ pub struct ClientConfig {
     /// Time from the start of an attempt to the open packet. It is also the time for an answer to
     /// [`Output::CredentialsWanted`](super::Output::CredentialsWanted). Default 20 s.
     pub connect_timeout: Duration,
-    /// Time for an upgrade, from the probe's connection to packet `5`. Default 10 s.
+    /// Time for an upgrade, from the probe's connection to packet `5`. In generations without
+    /// upgrades, it is the time for the websocket to open before polling is tried. Default 10 s.
     pub upgrade_timeout: Duration,
     /// Time after a failed upgrade until the next one is tried. It survives reconnections. Default
     /// 10 minutes.
@@ -101,7 +112,9 @@ pub struct ClientConfig {
     /// [`Client::wake`](super::Client::wake) does. Default 5 s.
     pub clock_jump: Duration,
     /// How long an open connection may be silent, beside the heartbeat of the server. Default none:
-    /// the heartbeat decides.
+    /// the heartbeat decides. [`Generation::V0_6`] and [`Generation::Streaming`] do not say when
+    /// the next heartbeat comes; their default is that of the genuine client, 15 s on websocket and
+    /// 25 s on polling.
     pub max_silence: Option<Duration>,
     /// Whether the client connects again by itself. Default true.
     pub reconnection: bool,
@@ -135,7 +148,8 @@ pub struct ClientConfig {
     /// Further events are refused.
     pub max_queued_bytes: usize,
     /// Most bytes of answers to events of the server that wait because the server does not read.
-    /// Default 1 000 000. Beyond it, the connection ends.
+    /// Default 1 000 000. Beyond it, the connection ends. On 0.9, it is also the limit of the
+    /// acknowledgements that the client sends by itself.
     pub max_answer_bytes: usize,
     /// How long an event may wait for a connection. Default none: for ever, as in JavaScript.
     pub max_queue_age: Option<Duration>,
@@ -154,7 +168,7 @@ pub struct ClientConfig {
     /// Most packets in one POST. Default 16, because servers with `python-engineio` discard a POST
     /// with more packets, and answer it 200 (docs/protocol/engine-io.md §14.4). The rest waits for
     /// the next POST, which follows at once. A larger value is faster on polling with distant
-    /// servers. Genuine servers accept any number.
+    /// servers. Genuine servers accept any number. Servers before 1.0 get everything at once.
     pub max_packets_per_post: usize,
     /// Most bytes of events that arrive before the namespace is connected (a server that recovers
     /// a session sends them first), for each namespace. Default 10 000 000.
@@ -317,9 +331,17 @@ impl ClientConfig {
             ("max_packets_per_post", self.max_packets_per_post),
             ("max_namespaces", self.max_namespaces),
         ];
-        match counts.iter().find(|(_, count)| *count == 0) {
-            Some((name, _)) => Err(E::Zero(name)),
-            None => Ok(()),
+        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return Err(E::Zero(name));
+        }
+        match self.generation {
+            Generation::V0_9 | Generation::V0_6 | Generation::Streaming if self.parser.is_some() => {
+                Err(E::Unsupported(Feature::Parser))
+            }
+            Generation::V0_6 | Generation::Streaming if self.retries > 0 => {
+                Err(E::Unsupported(Feature::Acknowledgements))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -354,4 +376,7 @@ pub enum ClientConfigError {
     /// This setting is zero.
     #[error("{0} is zero")]
     Zero(&'static str),
+    /// The settings need what the [`ClientConfig::generation`] does not have.
+    #[error("this generation does not have {0}")]
+    Unsupported(Feature),
 }

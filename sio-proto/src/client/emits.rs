@@ -5,9 +5,11 @@ use core::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::config::Generation;
 use super::event::{AckTicket, EmitId, NotSent, Outcome, SocketId};
 use super::manager::{Client, Stage};
-use super::session::Packed;
+use super::protocol::{Feature, Protocol};
+use super::session::{self, Packed};
 use super::socket::{Emit, Entry, Event, Offline, Pending, Receipts, bytes_of_answer};
 use crate::engine::Revision;
 use crate::socket::text::Encoder;
@@ -32,6 +34,11 @@ pub enum EmitError {
     /// ([`ClientConfig::max_in_flight`](super::ClientConfig::max_in_flight)).
     #[error("too many events wait for acknowledgements")]
     TooManyInFlight,
+    /// The generation of the server does not have what the event needs. With
+    /// [`Generation::Auto`] this is known while the client is connected; an event that waits for a
+    /// connection may still end as [`NotSent::Unsupported`].
+    #[error("this generation does not have {0}")]
+    Unsupported(Feature),
     /// The namespace is not connected, and the event must not wait ([`Offline::Reject`]).
     #[error("not connected")]
     NotConnected,
@@ -53,6 +60,9 @@ impl Client {
             return Err(EmitError::ReservedEvent);
         }
         let is_connected = place.is_connected();
+        if is_connected || self.config.generation != Generation::Auto {
+            self.protocol.check_emit(&emit).map_err(EmitError::Unsupported)?;
+        }
         if emit.offline == Offline::Reject && !is_connected {
             return Err(EmitError::NotConnected);
         }
@@ -113,7 +123,16 @@ impl Client {
     /// nothing is sent then. A server that asks and does not read makes answers wait: if they have
     /// more than [`ClientConfig::max_answer_bytes`](super::ClientConfig::max_answer_bytes), the
     /// connection ends.
-    pub fn answer(&mut self, now: Time, ticket: AckTicket, args: Args) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError::Unsupported`] if the generation of the server cannot carry the arguments.
+    pub fn answer(&mut self, now: Time, ticket: AckTicket, args: Args) -> Result<bool, EmitError> {
+        self.protocol.check_args(&args).map_err(EmitError::Unsupported)?;
+        Ok(self.answer_if_connected(now, ticket, args))
+    }
+
+    fn answer_if_connected(&mut self, now: Time, ticket: AckTicket, args: Args) -> bool {
         let number = self.number();
         let waiting: usize = self.sockets.iter().map(|socket| socket.answer_bytes).sum();
         let Some(socket) = self.sockets.get_mut(ticket.socket.0 as usize) else {
@@ -195,9 +214,10 @@ impl Client {
     fn take_from(&mut self, now: Time, at: usize) -> bool {
         let may_drain = self.may_drain(now);
         let mut receipts = Receipts::new();
-        let taken = self.sockets[at].take(now, &self.config, may_drain, &mut receipts);
+        let taken = self.sockets[at].take(now, &self.config, self.protocol, may_drain, &mut receipts);
         self.report(receipts);
-        let Some((packet, buffered)) = taken else { return false };
+        let Some(taken) = taken else { return false };
+        let Some((packet, buffered)) = taken else { return true };
         if buffered && self.config.drain_per_second > 0 {
             self.drain_at = Some(now + Duration::from_secs(1) / self.config.drain_per_second);
         }
@@ -220,7 +240,12 @@ impl Client {
 
     /// A packet as messages of the transport. A packet that the parser cannot write is none.
     fn encode(&mut self, packet: &Packet) -> Vec<Packed> {
-        let revision = self.revision;
+        let revision = match self.protocol {
+            Protocol::Engine(revision) => revision,
+            Protocol::Legacy09 => return session::encode_legacy09(packet).into_iter().collect(),
+            Protocol::Legacy06 => return session::encode_plain(&codec::Framing, packet).into_iter().collect(),
+            Protocol::Streaming => return session::encode_plain(&codec::Streaming, packet).into_iter().collect(),
+        };
         if let Some(parser) = &self.config.parser {
             self.buffer.clear();
             let frames = codec::assemble(&**parser, packet, revision, usize::MAX, &mut self.buffer);

@@ -7,8 +7,7 @@ use core::fmt;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::config::Transport;
-use crate::engine::Revision;
+use super::config::{Generation, Transport};
 use crate::socket::Args;
 use crate::{LinkId, Time};
 
@@ -106,10 +105,10 @@ impl fmt::Debug for Credentials {
 pub enum State {
     /// An attempt starts: 0 for a first connection, then counted from 1 since the last connection.
     Connecting(u32),
-    /// The Engine.IO session is open. Namespaces follow.
+    /// The session is open. Namespaces follow.
     Connected {
-        /// The revision that was agreed on.
-        revision: Revision,
+        /// The generation that was agreed on: never [`Generation::Auto`].
+        generation: Generation,
         /// The transport that has opened.
         transport: Transport,
     },
@@ -240,7 +239,8 @@ pub enum Delivery {
     Connect {
         /// The namespace.
         socket: SocketId,
-        /// The id that the server gave. On Engine.IO 3, the derived id of genuine clients.
+        /// The id that the server gave. On Engine.IO 3, the derived id of genuine clients. Before
+        /// 1.0, the id of the session.
         sid: ByteString,
         /// Whether this goes on from the connection before.
         recovery: Recovery,
@@ -310,6 +310,6 @@ pub enum NotSent {
     Removed,
     /// The client was closed.
     Closed,
-    /// The parser could not write it.
+    /// The parser could not write it, or the generation that was agreed on cannot carry it.
     Unsupported,
 }

@@ -103,6 +103,11 @@ impl Line {
         None
     }
 
+    /// Whether the connection stood.
+    pub(super) const fn is_connected(&self) -> bool {
+        self.connected
+    }
+
     /// Whether the line is an open websocket.
     pub(super) const fn is_websocket(&self) -> bool {
         matches!(self.stage, Stage::WebSocket(_))

@@ -15,9 +15,9 @@ use super::endpoint::Endpoint;
 use super::event::{
     ClientError, Credentials, Delivery, DisconnectReason, ErrorClass, Output, SocketId, State, StopReason,
 };
-use super::session::{Context, End, Heard, Session};
+use super::protocol::{Feature, Protocol};
+use super::session::{Context, End, Heard, Resume, Session};
 use super::socket::{Receipts, Socket, SocketState};
-use crate::engine::Revision;
 use crate::json;
 use crate::wire::Reassembly;
 use crate::{Entropy, Time};
@@ -43,9 +43,11 @@ pub struct Client {
     pub(super) last_error: Option<ClientError>,
     /// How often the handshake was refused in a row.
     pub(super) refusals: u32,
-    pub(super) revision: Revision,
-    /// The revision has been changed since the last connection.
-    pub(super) changed_revision: bool,
+    pub(super) protocol: Protocol,
+    /// How many protocols were tried since the last connection, or since the client last waited.
+    pub(super) tried: usize,
+    /// The session to which the next connection goes back.
+    pub(super) resume: Option<Resume>,
     pub(super) websocket_worked: bool,
     pub(super) no_upgrade_until: Time,
     /// When the next event may leave the queue, if it may not leave now.
@@ -80,6 +82,9 @@ pub enum CommandError {
     /// There are [`ClientConfig::max_namespaces`] already.
     #[error("too many namespaces")]
     TooManyNamespaces,
+    /// The generation has no namespace with this name.
+    #[error("this generation does not have {0}")]
+    Unsupported(Feature),
     /// An `auth` is a JSON object.
     #[error("the auth is no JSON object")]
     Auth,
@@ -112,10 +117,7 @@ impl Client {
     /// A setting with which no client can work.
     pub fn new(endpoint: Endpoint, config: ClientConfig, entropy: Box<dyn Entropy>) -> Result<Self, ClientConfigError> {
         config.validate()?;
-        let revision = match config.generation {
-            Generation::Two => Revision::V3,
-            Generation::Four | Generation::Auto => Revision::V4,
-        };
+        let protocol = Protocol::candidates(&config)[0];
         Ok(Self {
             config,
             endpoint,
@@ -131,8 +133,9 @@ impl Client {
             recent: VecDeque::new(),
             last_error: None,
             refusals: 0,
-            revision,
-            changed_revision: false,
+            protocol,
+            tried: 1,
+            resume: None,
             websocket_worked: false,
             no_upgrade_until: Time::ZERO,
             drain_at: None,
@@ -152,7 +155,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`CommandError::Namespace`] and [`CommandError::TooManyNamespaces`].
+    /// [`CommandError::Namespace`], [`CommandError::TooManyNamespaces`], and
+    /// [`CommandError::Unsupported`] in a generation that does not have the namespace. With
+    /// [`Generation::Auto`], such a namespace cannot connect ([`Delivery::ConnectError`]).
     pub fn socket(&mut self, namespace: &str) -> Result<SocketId, CommandError> {
         if let Some(at) = self.sockets.iter().position(|socket| socket.namespace == namespace) {
             return Ok(SocketId(at as u32));
@@ -162,6 +167,11 @@ impl Client {
             && namespace.len() <= self.config.packet.max_namespace_bytes;
         if !is_valid {
             return Err(CommandError::Namespace);
+        }
+        if self.config.generation != Generation::Auto {
+            self.protocol
+                .check_namespace(namespace)
+                .map_err(CommandError::Unsupported)?;
         }
         if self.sockets.len() >= self.config.max_namespaces {
             return Err(CommandError::TooManyNamespaces);
@@ -191,8 +201,8 @@ impl Client {
         }
     }
 
-    /// Sets the `auth` of a namespace, a JSON object, for each CONNECT from now on. Engine.IO 3 has
-    /// no `auth`: its members become the query of the CONNECT, except for `/`, where only
+    /// Sets the `auth` of a namespace, a JSON object, for each CONNECT from now on. Engine.IO 3 and
+    /// 0.9 have no `auth`: its members become the query of the CONNECT, except for `/`, where only
     /// [`ClientConfig::query`] reaches the server.
     ///
     /// # Errors
@@ -381,6 +391,8 @@ impl Client {
         match heard {
             Heard::Opened => self.opened(now),
             Heard::Message(message) => self.handle_message(now, message),
+            Heard::Packet(packet) => self.handle_packet(now, packet),
+            Heard::Dismissed => self.dismissed(now),
             Heard::Upgraded => {
                 self.websocket_worked = true;
                 self.outputs.push_back(Output::State(State::Upgraded));

@@ -86,7 +86,8 @@
 //! | `namespaces` | the packets of Socket.IO |
 //! | `emits` | the queue, acknowledgements, what is written next |
 //! | `socket` | the state of one namespace |
-//! | `session/` | one Engine.IO session: transports, heartbeat, upgrade |
+//! | `session/` | one session of any generation: transports, heartbeat, upgrade |
+//! | `protocol` | what the generations can say |
 //! | `line` | one TCP connection |
 //! | `config` `endpoint` `event` `timeout` | settings, and the values that go in and come out |
 //! | `backoff` `cookies` | delays; cookies |
@@ -103,6 +104,7 @@ mod inputs;
 mod line;
 mod manager;
 mod namespaces;
+mod protocol;
 pub mod proxy;
 mod session;
 mod socket;
@@ -116,5 +118,6 @@ pub use event::{
     Question, Recovery, SocketId, State, StopReason,
 };
 pub use manager::{Client, CommandError};
+pub use protocol::Feature;
 pub use socket::{Emit, Offline, Pending};
 pub use timeout::TimeoutReason;

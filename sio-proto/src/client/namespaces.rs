@@ -12,7 +12,8 @@ use super::event::{
     AckTicket, ClientError, Delivery, DisconnectReason, ErrorClass, Output, Question, Recovery, SocketId,
 };
 use super::manager::{Client, Stage};
-use super::session::End;
+use super::protocol::Protocol;
+use super::session::{End, Heard, Instead};
 use super::socket::{Receipts, Socket, SocketState};
 use crate::codec::{self, Parsed};
 use crate::engine::{EngineMessage, Revision};
@@ -43,9 +44,9 @@ impl Client {
     fn decode(&mut self, message: EngineMessage) -> Result<Option<Packet>, String> {
         let limits = &self.config.packet;
         let text = |error: &dyn core::fmt::Display| alloc::format!("{error}");
-        let (revision, engine) = match self.revision {
-            Revision::V4 => (socket::Revision::Five, Revision::V4),
-            Revision::V3 => (socket::Revision::Four, Revision::V3),
+        let (revision, engine) = match self.protocol {
+            Protocol::Engine(Revision::V3) => (socket::Revision::Four, Revision::V3),
+            _ => (socket::Revision::Five, Revision::V4),
         };
         let packet = match (&self.config.parser, message) {
             (None, EngineMessage::Text(message)) => {
@@ -75,7 +76,7 @@ impl Client {
         self.with_session(now, |session, cx| session.end(end, cx));
     }
 
-    fn handle_packet(&mut self, now: Time, packet: Packet) {
+    pub(super) fn handle_packet(&mut self, now: Time, packet: Packet) {
         let namespace = packet.namespace();
         let Some(at) = self.sockets.iter().position(|socket| socket.namespace == *namespace) else {
             return; // genuine clients ignore other namespaces, too
@@ -102,7 +103,8 @@ impl Client {
     /// Sends CONNECT for a namespace on the open connection, perhaps after a question.
     pub(super) fn join(&mut self, now: Time, at: usize) {
         if !self.config.provider {
-            return self.send_connect(at);
+            self.send_connect(at);
+            return self.close_if_unused(now);
         }
         let question = self.number();
         let until = now + self.config.connect_timeout;
@@ -117,6 +119,10 @@ impl Client {
 
     /// Sends CONNECT.
     pub(super) fn send_connect(&mut self, at: usize) {
+        if let Err(feature) = self.protocol.check_namespace(&self.sockets[at].namespace) {
+            let message = alloc::format!("the generation of the server does not have {feature}");
+            return self.refuse(at, ClientError::new(ErrorClass::Protocol, message));
+        }
         let socket = &mut self.sockets[at];
         socket.state = SocketState::Connecting;
         if core::mem::replace(&mut socket.answer_due, true) {
@@ -124,18 +130,28 @@ impl Client {
         }
         let namespace = socket.namespace.clone();
         let auth = socket.provided.as_ref().or(socket.auth.as_ref());
-        let packet = match self.revision {
-            // The server connects `/` by itself, once.
-            Revision::V3 if namespace == "/" && !socket.was_answered => return,
-            Revision::V3 => Packet::Connect {
-                namespace,
-                query: auth.and_then(|auth| query_of(auth)),
-                payload: None,
-            },
-            Revision::V4 => Packet::Connect {
+        let packet = match self.protocol {
+            Protocol::Engine(Revision::V4) => Packet::Connect {
                 namespace,
                 query: None,
                 payload: payload_of(socket, auth),
+            },
+            // The server connects `/` by itself, once.
+            _ if namespace == "/" && !socket.was_answered => return,
+            // Before 1.0, only the end of the session leaves `/`.
+            Protocol::Legacy09 | Protocol::Legacy06 | Protocol::Streaming if namespace == "/" => {
+                let (query, payload) = (None, None);
+                let connect = Packet::Connect {
+                    namespace,
+                    query,
+                    payload,
+                };
+                return self.heard.push_back(Heard::Packet(connect));
+            }
+            _ => Packet::Connect {
+                namespace,
+                query: auth.and_then(|auth| query_of(auth)),
+                payload: None,
             },
         };
         self.send_packet(&packet);
@@ -158,13 +174,18 @@ impl Client {
             }
             SocketState::Wanted | SocketState::Asking { .. } | SocketState::Connected => return,
         }
-        let (sid, pid): (ByteString, Option<ByteString>) = match (self.revision, welcome) {
-            (Revision::V3, _) if socket.namespace == "/" => (session.sid.as_str().into(), None),
-            (Revision::V3, _) => (alloc::format!("{}#{}", socket.namespace, session.sid).into(), None),
-            (Revision::V4, Some(Welcome { sid: Some(sid), pid })) => (sid.into(), pid.map(ByteString::from)),
-            (Revision::V4, _) => return self.meet_old_server(now, at),
+        let (sid, pid): (ByteString, Option<ByteString>) = match (self.protocol, welcome) {
+            (Protocol::Engine(Revision::V4), Some(Welcome { sid: Some(sid), pid })) => {
+                (sid.into(), pid.map(ByteString::from))
+            }
+            (Protocol::Engine(Revision::V4), _) => return self.meet_old_server(now, at),
+            (Protocol::Engine(Revision::V3), _) if socket.namespace != "/" => {
+                (alloc::format!("{}#{}", socket.namespace, session.sid).into(), None)
+            }
+            _ => (session.sid.as_str().into(), None),
         };
         let recovery = match (&socket.pid, &pid) {
+            (None, None) if self.protocol.resumes() => session.recovery(),
             (None, _) => Recovery::New,
             (Some(held), Some(pid)) if held == pid => Recovery::Recovered,
             (Some(_), _) => Recovery::Lost,
@@ -189,10 +210,10 @@ impl Client {
 
     /// A CONNECT without an id: only servers of 1.x and 2.x send it.
     fn meet_old_server(&mut self, now: Time, at: usize) {
-        if self.config.generation == Generation::Auto && !self.changed_revision {
+        if self.config.generation == Generation::Auto && self.tried == 1 {
             let end = End::new(DisconnectReason::ParseError, ErrorClass::Protocol, OLD_SERVER);
-            let other_revision = true;
-            self.with_session(now, |session, cx| session.end(End { other_revision, ..end }, cx));
+            let instead = Some(Instead::This(Protocol::Engine(Revision::V3)));
+            self.with_session(now, |session, cx| session.end(End { instead, ..end }, cx));
             return;
         }
         self.refuse(at, ClientError::new(ErrorClass::Protocol, OLD_SERVER));
@@ -207,7 +228,7 @@ impl Client {
         if socket.state != SocketState::Connecting {
             return;
         }
-        let error = refusal_of(payload, self.revision);
+        let error = refusal_of(payload, self.protocol);
         socket.refusals += 1;
         let asks = self.config.provider && self.config.on_refused == OnRefused::AskOnce;
         if asks && socket.refusals == 1 {
@@ -241,6 +262,28 @@ impl Client {
         let socket = &mut self.sockets[at];
         socket.state = SocketState::Idle;
         (socket.pid, socket.offset) = (None, None);
+    }
+
+    /// The server has ended the session, and no namespace comes back by itself.
+    pub(super) fn dismissed(&mut self, now: Time) {
+        for at in 0..self.sockets.len() {
+            match self.sockets[at].state {
+                SocketState::Connected => self.drop_socket(at, DisconnectReason::Server),
+                SocketState::Idle => {}
+                SocketState::Wanted | SocketState::Asking { .. } | SocketState::Connecting => {
+                    self.refuse(
+                        at,
+                        ClientError::new(ErrorClass::Refused, "the server ended the session"),
+                    );
+                }
+            }
+        }
+        let end = End::new(
+            DisconnectReason::Server,
+            ErrorClass::Refused,
+            "the server ended the session",
+        );
+        self.with_session(now, |session, cx| session.end(end, cx));
     }
 
     /// The namespace is disconnected, and does not come back by itself.
@@ -350,19 +393,19 @@ fn query_of(auth: &str) -> Option<ByteString> {
 }
 
 /// What a CONNECT_ERROR says.
-fn refusal_of(payload: &ByteString, revision: Revision) -> ClientError {
+fn refusal_of(payload: &ByteString, protocol: Protocol) -> ClientError {
     let mut error = ClientError::new(ErrorClass::Refused, "");
     match serde_json::from_str::<serde_json::Value>(payload) {
         Ok(serde_json::Value::String(message)) => {
             error.message = message.into();
-            error.data = (revision == Revision::V3).then(|| payload.clone());
+            error.data = (protocol == Protocol::Engine(Revision::V3)).then(|| payload.clone());
         }
         Ok(serde_json::Value::Object(object)) => {
             let message = object.get("message").and_then(|message| message.as_str());
             error.message = message.unwrap_or_default().into();
-            error.data = match revision {
-                Revision::V4 => object.get("data").map(|data| alloc::format!("{data}").into()),
-                Revision::V3 => Some(payload.clone()),
+            error.data = match protocol {
+                Protocol::Engine(Revision::V3) => Some(payload.clone()),
+                _ => object.get("data").map(|data| alloc::format!("{data}").into()),
             };
         }
         _ => error.data = Some(payload.clone()),

@@ -16,6 +16,7 @@ use bytestring::ByteString;
 
 use super::config::ClientConfig;
 use super::event::{EmitId, NotSent, Outcome};
+use super::protocol::Protocol;
 use crate::Time;
 use crate::socket::{Args, Packet};
 
@@ -310,25 +311,35 @@ impl Socket {
         matches!(self.queue.front(), Some(Entry::Event(event)) if event.buffered)
     }
 
-    /// Takes the next entry as a packet. Also returns whether it had waited for a connection.
+    /// Takes the next entry as a packet. Also returns whether it had waited for a connection. An
+    /// event that the protocol cannot carry ends here, and is no packet.
     pub(super) fn take(
         &mut self,
         now: Time,
         config: &ClientConfig,
+        protocol: Protocol,
         may_drain: bool,
         receipts: &mut Receipts,
-    ) -> Option<(Packet, bool)> {
+    ) -> Option<Option<(Packet, bool)>> {
         let (place, _) = self.next_place(config, may_drain)?;
         let entry = self.queue.remove(place)?;
         let namespace = self.namespace.clone();
         Some(match entry {
             Entry::Answer { id, args, .. } => {
                 self.answer_bytes -= bytes_of_answer(&args);
-                (Packet::Ack { namespace, id, args }, false)
+                Some((Packet::Ack { namespace, id, args }, false))
+            }
+            Entry::Event(event) if protocol.check_args(&event.args).is_err() => {
+                self.held_bytes -= event.bytes();
+                if let Some(deadline) = event.deadline {
+                    self.deadlines.remove(&(deadline, event.emit));
+                }
+                receipts.push((event.emit, Outcome::NotSent(NotSent::Unsupported)));
+                None
             }
             Entry::Event(event) => {
                 let buffered = event.buffered;
-                (self.write(now, event, receipts), buffered)
+                Some((self.write(now, event, receipts), buffered))
             }
         })
     }

@@ -38,7 +38,7 @@ pub use string::{unescape, write_ascii, write_ascii_string, write_js_string, wri
 pub(crate) use placeholder::each_placeholder;
 #[cfg(feature = "msgpack")]
 pub(crate) use placeholder::leading_number;
-pub(crate) use string::{ascii_len, ascii_string_len, string_len};
+pub(crate) use string::{ascii_len, ascii_string_len, string, string_len};
 #[cfg(feature = "msgpack")]
 pub(crate) use tokens::{Token, tokens};
 

@@ -4,6 +4,7 @@ use alloc::borrow::Cow;
 use alloc::string::String;
 
 use bytes::{BufMut as _, BytesMut};
+use bytestring::ByteString;
 
 use super::scan::plain_run;
 
@@ -107,6 +108,14 @@ pub fn write_string(out: &mut BytesMut, text: &str) {
     out.put_u8(b'"');
     write_body(out, text, |out, plain| out.extend_from_slice(plain.as_bytes()));
     out.put_u8(b'"');
+}
+
+/// The JSON string with this text.
+pub(crate) fn string(text: &str) -> ByteString {
+    let mut literal = BytesMut::with_capacity(text.len() + 2);
+    write_string(&mut literal, text);
+    // The JSON string of a UTF-8 text is UTF-8.
+    ByteString::try_from(literal.freeze()).unwrap_or_default()
 }
 
 /// Writes `text` as a JSON string literal of ASCII characters only; see [`write_ascii`].

@@ -21,6 +21,7 @@
 
 pub mod handshake;
 pub mod payload;
+pub(crate) mod values;
 
 use alloc::string::String;
 

@@ -108,12 +108,7 @@ fn inbound(received: Received, config: &Config, out: &mut Vec<Inbound>) {
                 )
             }),
         },
-        Received::Text(text) => {
-            let mut literal = BytesMut::with_capacity(text.len() + 2);
-            json::write_string(&mut literal, &text);
-            // The JSON string of a UTF-8 text is UTF-8.
-            out.extend(ByteString::try_from(literal.freeze()).ok().map(Inbound::Message));
-        }
+        Received::Text(text) => out.push(Inbound::Message(json::string(&text))),
     }
 }
 

@@ -10,11 +10,22 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use sio_proto::client::{
-    AckTicket, Client, ClientConfig, CommandError, Credentials, Delivery, Emit, EmitId, Endpoint, Outcome, Output,
-    Question, SocketId, State,
+    AckTicket, Client, ClientConfig, CommandError, Credentials, Delivery, Emit, EmitId, Endpoint, Generation, Outcome,
+    Output, Question, SocketId, State,
 };
+use sio_proto::codec::Streaming;
 use sio_proto::server::{self, Cause, Message, Peer, Server};
 use sio_proto::{ByteString, Bytes, BytesMut, Config, LinkId, SocketKey, Time};
+
+/// The path of the streaming codec.
+pub const STREAMING: &str = "/streaming";
+
+/// A server that speaks every generation.
+pub fn server() -> Config {
+    let mut config = Config::default();
+    config.legacy06 = config.legacy06.mount(STREAMING, Streaming);
+    config
+}
 
 /// What the network does to new connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +73,8 @@ pub struct World {
     /// The server answers events that ask for it.
     pub answers: bool,
     pub auto_provide: bool,
+    /// Requests for a websocket are refused, or with `true`, never answered.
+    pub without_websocket: Option<bool>,
     /// Bytes that the client wrote.
     pub written: Vec<(LinkId, Vec<u8>)>,
     pub connects: usize,
@@ -88,7 +101,10 @@ impl World {
     }
 
     pub fn seeded(config: ClientConfig, server: Config, seed: u64) -> Self {
-        let endpoint = Endpoint::parse("http://localhost:3000").unwrap();
+        let mut endpoint = Endpoint::parse("http://localhost:3000").unwrap();
+        if config.generation == Generation::Streaming {
+            endpoint = endpoint.with_path(STREAMING);
+        }
         Self {
             client: Client::new(endpoint, config, Box::new(seeded(seed))).unwrap(),
             server: Server::new(server, [7; 16], Box::new(seeded(seed ^ 99))).unwrap(),
@@ -109,6 +125,7 @@ impl World {
             auths: Vec::new(),
             answers: true,
             auto_provide: true,
+            without_websocket: None,
             written: Vec::new(),
             connects: 0,
         }
@@ -173,6 +190,12 @@ impl World {
             let down = wire.to_client.pop_front();
             let (at_server, answers) = (wire.at_server, wire.answers);
             moved |= up.is_some() || down.is_some();
+            let asks = |bytes: &Bytes| bytes.windows(18).any(|part| part == b"Upgrade: websocket");
+            let (answers, at_server) = match self.without_websocket.filter(|_| up.as_ref().is_some_and(asks)) {
+                Some(false) => (Some(400), None),
+                Some(true) => (None, None),
+                None => (answers, at_server),
+            };
             match (up, answers, at_server) {
                 (Some(_), Some(status), _) => {
                     let head = format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\nRetry-After: 2\r\n\r\n");

@@ -1,4 +1,4 @@
-//! One Engine.IO session, from its first request to its end: transports, heartbeat, upgrade.
+//! One session, from its first request to its end: transports, heartbeat, upgrade.
 //!
 //! ```text
 //!   opening ── open packet ──▶ open ── Close, timeout, error ──▶ ended
@@ -10,11 +10,16 @@
 //! most one batch of packets for the transport. Everything else waits in the queues of the sockets,
 //! where the user can look at it.
 
+mod ends;
+mod legacy06;
+mod legacy09;
 mod packets;
 mod polling;
 mod request;
 mod websocket;
 
+pub(super) use legacy06::encode_plain;
+pub(super) use legacy09::encode_legacy09;
 pub(super) use request::put_encoded;
 
 use alloc::collections::VecDeque;
@@ -29,8 +34,10 @@ use super::cookies::CookieJar;
 use super::endpoint::Endpoint;
 use super::event::{ClientError, Credentials, DisconnectReason, ErrorClass, Output};
 use super::line::{Arrival, Line, Purpose};
-use super::timeout::TimeoutReason;
+use crate::client::protocol::Protocol;
 use crate::engine::{Dialect, EngineMessage, Revision};
+use crate::legacy::streaming::Decoder;
+use crate::socket::Packet;
 use crate::{Entropy, LinkId, Time};
 
 /// What a session works with during one input.
@@ -49,6 +56,10 @@ pub(super) struct Context<'a> {
 pub(super) enum Heard {
     Opened,
     Message(EngineMessage),
+    /// A packet of Socket.IO, on a wire without Engine.IO.
+    Packet(Packet),
+    /// The server has ended the session, and the client does not come back by itself.
+    Dismissed,
     Upgraded,
     UpgradeFailed,
     Ended(End),
@@ -61,8 +72,28 @@ pub(super) struct End {
     pub(super) error: ClientError,
     /// The server asked to be left alone for so long.
     pub(super) retry_after: Option<Duration>,
-    /// The server speaks the other revision.
-    pub(super) other_revision: bool,
+    /// The server speaks another protocol.
+    pub(super) instead: Option<Instead>,
+    /// The connection ended without an answer to a request.
+    pub(super) is_unanswered: bool,
+}
+
+/// What to speak with a server that does not speak the protocol of the session.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Instead {
+    This(Protocol),
+    /// The next protocol that was not tried.
+    Next,
+}
+
+/// A session that may go on, on a wire that allows it.
+#[derive(Clone, Debug)]
+pub(super) struct Resume {
+    pub(super) sid: String,
+    /// The last heartbeat of the server.
+    pub(super) heartbeat: Option<Bytes>,
+    /// How often nothing answered.
+    pub(super) doubts: u32,
 }
 
 impl End {
@@ -71,7 +102,8 @@ impl End {
             reason,
             error: ClientError::new(class, message),
             retry_after: None,
-            other_revision: false,
+            instead: None,
+            is_unanswered: false,
         }
     }
 }
@@ -95,19 +127,40 @@ impl Packed {
 #[derive(Debug)]
 pub(super) struct Opening {
     pub(super) endpoint: Endpoint,
-    pub(super) revision: Revision,
+    pub(super) protocol: Protocol,
     /// The transports that may open, in order.
     pub(super) transports: VecDeque<Transport>,
     pub(super) may_upgrade: bool,
     pub(super) credentials: Credentials,
+    /// The session to go back to.
+    pub(super) resume: Option<Resume>,
 }
 
 /// Most bytes that are taken from the queues at a time.
 const BATCH: usize = 64 * 1024;
 
+/// What a session needs besides on the wires before Engine.IO.
+#[derive(Debug, Default)]
+struct Older {
+    /// The heartbeat that the server gets back. One is enough.
+    echo: Option<Bytes>,
+    /// The last heartbeat, on wires whose sessions outlive their connections.
+    last_heartbeat: Option<Bytes>,
+    /// Bytes of acknowledgements that nobody but the session has given, since the last write.
+    receipt_bytes: usize,
+    /// The decoder of one connection's stream.
+    stream: Option<Decoder>,
+    /// The server is asked whether it knows the session.
+    resuming: bool,
+    resumed: bool,
+    gave_up: bool,
+    /// The websocket did not open, and polling is tried.
+    fell_back: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) revision: Revision,
+    pub(super) protocol: Protocol,
     pub(super) transport: Transport,
     pub(super) sid: String,
     opening: Opening,
@@ -120,6 +173,7 @@ pub(super) struct Session {
     timeout: Duration,
     max_payload: usize,
     dialect: Dialect,
+    older: Older,
     lines: Vec<Line>,
     outgoing: VecDeque<Packed>,
     outgoing_bytes: usize,
@@ -141,7 +195,7 @@ impl Session {
     pub(super) fn start(mut opening: Opening, cx: &mut Context<'_>) -> Self {
         let transport = opening.transports.pop_front().unwrap_or(Transport::WebSocket);
         let mut session = Self {
-            revision: opening.revision,
+            protocol: opening.protocol,
             transport,
             sid: String::new(),
             opening,
@@ -153,6 +207,7 @@ impl Session {
             timeout: Duration::ZERO,
             max_payload: usize::MAX,
             dialect: Dialect::Auto,
+            older: Older::default(),
             lines: Vec::new(),
             outgoing: VecDeque::new(),
             outgoing_bytes: 0,
@@ -165,15 +220,42 @@ impl Session {
             closing: None,
             last_heard: cx.now,
         };
+        if let Some(resume) = session.opening.resume.take() {
+            session.older.resuming = true;
+            session.older.last_heartbeat = resume.heartbeat;
+            session.sid = resume.sid;
+        }
         session.open_transport(cx);
         session
     }
 
     fn open_transport(&mut self, cx: &mut Context<'_>) {
+        if self.protocol == Protocol::Legacy09 && self.sid.is_empty() {
+            return self.poll(cx);
+        }
+        let falls_back = self.may_fall_back();
+        self.upgrade_expires = falls_back.then(|| cx.now + cx.config.upgrade_timeout);
         match self.transport {
+            Transport::Polling if self.older.resuming => self.ask_for_session(cx),
             Transport::Polling => self.poll(cx),
             Transport::WebSocket => self.open_websocket(Purpose::WebSocket, cx),
         }
+    }
+
+    /// The revision of a session that speaks Engine.IO.
+    const fn revision(&self) -> Revision {
+        match self.protocol {
+            Protocol::Engine(revision) => revision,
+            Protocol::Legacy09 | Protocol::Legacy06 | Protocol::Streaming => Revision::V4,
+        }
+    }
+
+    /// Whether another transport follows if this websocket does not open. Generations without
+    /// upgrades try websocket first.
+    fn may_fall_back(&self) -> bool {
+        let is_shaken = self.protocol != Protocol::Legacy09 || !self.sid.is_empty();
+        let is_first = self.opening.may_upgrade && self.transport == Transport::WebSocket && !self.opened;
+        !self.protocol.has_upgrade() && is_shaken && is_first && !self.opening.transports.is_empty()
     }
 
     pub(super) const fn is_open(&self) -> bool {
@@ -208,15 +290,20 @@ impl Session {
 
     /// Writes what the transport can take. Returns whether anything was written.
     pub(super) fn pump(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.outgoing.is_empty() || !self.opened || self.ended || self.paused {
+        let has_nothing = self.outgoing.is_empty() && self.older.echo.is_none();
+        if has_nothing || !self.opened || self.ended || self.paused {
             return false;
         }
+        let may_write = |line: &Line| !line.blocked || self.closing.is_some();
         let wrote = match self.transport {
             Transport::Polling => self.is_idle(Purpose::Post) && self.post(cx),
-            Transport::WebSocket => self.write_messages(cx),
+            // What the server asks for without reading waits here: a heartbeat, acknowledgements.
+            Transport::WebSocket if self.line(Purpose::WebSocket).is_some_and(may_write) => self.write_messages(cx),
+            Transport::WebSocket => false,
         };
         if wrote {
             self.pong_waits = false;
+            self.older.receipt_bytes = 0;
         }
         wrote
     }
@@ -296,7 +383,7 @@ impl Session {
         line.receive(bytes, cx.config, &mut arrivals);
         let proves = match line.purpose {
             Purpose::Get | Purpose::WebSocket => true,
-            Purpose::Post => self.revision == Revision::V4,
+            Purpose::Post => self.protocol == Protocol::Engine(Revision::V4),
             Purpose::Probe => false,
         };
         if proves {
@@ -329,8 +416,13 @@ impl Session {
             Purpose::WebSocket if self.opened => DisconnectReason::TransportClose,
             Purpose::Get | Purpose::Post | Purpose::WebSocket => DisconnectReason::TransportError,
         };
+        let is_unanswered = line.is_connected() && line.asked.is_some();
+        // A genuine server of 0.9 says nothing to a websocket of a later generation.
+        let is_strange = is_unanswered && !self.opened && line.purpose == Purpose::WebSocket;
         let end = End {
             error,
+            instead: is_strange.then_some(Instead::Next),
+            is_unanswered,
             ..End::new(reason, ErrorClass::Unreachable, "")
         };
         self.fail(end, cx);
@@ -355,143 +447,5 @@ impl Session {
                 self.fail(end, cx);
             }
         }
-    }
-
-    // Ends.
-
-    /// The session cannot go on. Before it is open, the next transport may be tried.
-    fn fail(&mut self, end: End, cx: &mut Context<'_>) {
-        let may_go_on = !self.opened && self.closing.is_none() && end.error.class != ErrorClass::Refused;
-        if may_go_on
-            && !end.other_revision
-            && cx.config.try_all_transports
-            && let Some(next) = self.opening.transports.pop_front()
-        {
-            self.close_lines(cx, |_| true);
-            self.transport = next;
-            return self.open_transport(cx);
-        }
-        self.end(end, cx);
-    }
-
-    /// Ends the session at once: all its connections are closed.
-    pub(super) fn end(&mut self, mut end: End, cx: &mut Context<'_>) {
-        end.retry_after = end.retry_after.or(self.stay_away);
-        if !core::mem::replace(&mut self.ended, true) {
-            self.close_lines(cx, |_| true);
-            self.outgoing.clear();
-            cx.heard.push_back(Heard::Ended(end));
-        }
-    }
-
-    /// Says goodbye, and ends when the goodbye has left or [`ClientConfig::close_timeout`] is over.
-    pub(super) fn close(&mut self, cx: &mut Context<'_>) {
-        if self.ended || self.closing.is_some() {
-            return;
-        }
-        if !self.opened {
-            return self.end_closed(cx);
-        }
-        self.close_lines(cx, |line| line.purpose == Purpose::Probe);
-        self.paused = false;
-        self.upgrade_expires = None;
-        self.wake_expires = None;
-        self.closing = Some(cx.now + cx.config.close_timeout);
-        if self.transport == Transport::Polling {
-            self.send(Packed::Text(Bytes::from_static(b"1")));
-        }
-        self.pump(cx);
-        if self.transport == Transport::WebSocket {
-            self.write_close(cx);
-        }
-    }
-
-    fn end_closed(&mut self, cx: &mut Context<'_>) {
-        let end = End::new(
-            DisconnectReason::TransportClose,
-            ErrorClass::Unreachable,
-            "closed by the client",
-        );
-        self.end(end, cx);
-    }
-
-    /// Whether the server is still there: something is sent that it has to react to.
-    pub(super) fn wake(&mut self, cx: &mut Context<'_>) {
-        if !self.is_open() || self.closing.is_some() || self.wake_expires.is_some() {
-            return;
-        }
-        let soon = cx.now + cx.config.wake_timeout;
-        self.wake_expires = Some(soon);
-        match (self.transport, self.revision) {
-            (Transport::WebSocket, _) => self.write_ping(cx),
-            // The answer comes on the GET that is held, so both connections are proved.
-            (Transport::Polling, Revision::V3) => {
-                self.next_ping = None;
-                self.send(Packed::Text(Bytes::from_static(b"2")));
-            }
-            // The answer to the POST counts. A server ignores the packet itself. The GET that is
-            // held may be dead nevertheless: the next ping of the server must be on time.
-            (Transport::Polling, Revision::V4) => {
-                let on_time = self.expires - self.timeout + cx.config.wake_timeout;
-                self.expires = self.expires.min(on_time.max(soon));
-                self.send(Packed::Text(Bytes::from_static(b"6")));
-            }
-        }
-        self.pump(cx);
-    }
-
-    // Time.
-
-    pub(super) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
-        let now = cx.now;
-        let is_due = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
-        if is_due(self.closing) {
-            return self.end_closed(cx);
-        }
-        if self.closing.is_some() || self.ended {
-            return;
-        }
-        let silence = cx.config.max_silence.filter(|_| self.opened);
-        let silent = silence.is_some_and(|silence| self.last_heard + silence <= cx.now);
-        if self.expires <= cx.now || is_due(self.wake_expires) || silent {
-            let (reason, message) = match self.opened {
-                true => (DisconnectReason::PingTimeout, "ping timeout"),
-                false => (DisconnectReason::TransportClose, "timeout"),
-            };
-            return self.end(End::new(reason, ErrorClass::Unreachable, message), cx);
-        }
-        if is_due(self.upgrade_expires) {
-            self.fail_upgrade(cx);
-        }
-        if is_due(self.next_ping) {
-            self.next_ping = None;
-            self.expires = cx.now + self.timeout;
-            self.send(Packed::Text(Bytes::from_static(b"2")));
-            self.pump(cx);
-        }
-    }
-
-    pub(super) fn next_timeout(&self, config: &ClientConfig) -> Option<(Time, TimeoutReason)> {
-        if self.ended {
-            return None;
-        }
-        if let Some(closing) = self.closing {
-            return Some((closing, TimeoutReason::Goodbye));
-        }
-        let expires = match self.opened {
-            true => TimeoutReason::Heartbeat,
-            false => TimeoutReason::Connect,
-        };
-        let silence = config.max_silence.filter(|_| self.opened);
-        [
-            Some((self.expires, expires)),
-            self.next_ping.map(|time| (time, TimeoutReason::Ping)),
-            self.upgrade_expires.map(|time| (time, TimeoutReason::Upgrade)),
-            self.wake_expires.map(|time| (time, TimeoutReason::Wake)),
-            silence.map(|silence| (self.last_heard + silence, TimeoutReason::Silence)),
-        ]
-        .into_iter()
-        .flatten()
-        .min_by_key(|(time, _)| *time)
     }
 }

@@ -46,18 +46,18 @@ impl Session {
                 _ => self.break_off("the server sent no open packet", cx),
             };
         }
-        if self.revision == Revision::V3 {
+        if self.revision() == Revision::V3 {
             self.expires = cx.now + self.interval + self.timeout;
         }
         match packet {
             Packet::Message(text) => cx.heard.push_back(Heard::Message(EngineMessage::Text(text))),
             Packet::Binary(bytes) => cx.heard.push_back(Heard::Message(EngineMessage::Binary(bytes))),
-            Packet::Ping(_) if self.revision == Revision::V4 => {
+            Packet::Ping(_) if self.revision() == Revision::V4 => {
                 self.expires = cx.now + self.interval + self.timeout;
                 self.send_pong();
                 self.pump(cx);
             }
-            Packet::Pong(_) if self.revision == Revision::V3 => self.next_ping = Some(cx.now + self.interval),
+            Packet::Pong(_) if self.revision() == Revision::V3 => self.next_ping = Some(cx.now + self.interval),
             Packet::Close => {
                 let end = End::new(
                     DisconnectReason::TransportClose,
@@ -95,7 +95,7 @@ impl Session {
         self.max_payload = max_payload.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
         self.opened = true;
         self.expires = cx.now + self.interval + self.timeout;
-        if self.revision == Revision::V3 {
+        if self.revision() == Revision::V3 {
             self.next_ping = Some(cx.now + self.interval);
         }
         cx.heard.push_back(Heard::Opened);

@@ -4,12 +4,14 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::request::retry_after;
-use super::{Context, End, Packed, Session};
+use super::{Context, End, Instead, Packed, Session};
 use crate::client::config::Transport;
 use crate::client::event::{DisconnectReason, ErrorClass};
 use crate::client::line::Purpose;
+use crate::client::protocol::Protocol;
 use crate::engine::{Packet, PayloadError, Revision, payload, payload_v3};
 use crate::http::{Method, Response};
+use crate::legacy::legacy09::handshake;
 
 /// How much base64 and separators add to a packet, at most.
 fn posted_len(packed: &Packed) -> usize {
@@ -29,6 +31,16 @@ impl Session {
     /// too large alone goes alone. The attachments of an event may come with the next POST.
     pub(super) fn post(&mut self, cx: &mut Context<'_>) -> bool {
         let mut body = BytesMut::new();
+        match self.protocol {
+            Protocol::Engine(revision) => self.put_packets(revision, &mut body, cx),
+            Protocol::Legacy09 => self.put_payload09(&mut body),
+            Protocol::Legacy06 | Protocol::Streaming => self.put_form(&mut body),
+        }
+        self.request(Purpose::Post, Some(&body), cx);
+        true
+    }
+
+    fn put_packets(&mut self, revision: Revision, body: &mut BytesMut, cx: &Context<'_>) {
         let (mut size, mut count) = (0, 0);
         while let Some(packed) = self.outgoing.front() {
             size += posted_len(packed);
@@ -38,14 +50,12 @@ impl Session {
             }
             count += 1;
             if let Some(packed) = self.take_outgoing() {
-                put_packet(&mut body, self.revision, is_first, &packed);
+                put_packet(body, revision, is_first, &packed);
             }
         }
-        self.request(Purpose::Post, Some(&body), cx);
-        true
     }
 
-    fn request(&mut self, purpose: Purpose, body: Option<&[u8]>, cx: &mut Context<'_>) {
+    pub(super) fn request(&mut self, purpose: Purpose, body: Option<&[u8]>, cx: &mut Context<'_>) {
         let stale = |line: &crate::client::line::Line| {
             line.purpose == purpose && line.idle_since + cx.config.max_idle <= cx.now
         };
@@ -59,6 +69,10 @@ impl Session {
         };
         let own: &[(&str, &str)] = match body {
             None => &[("Accept", "*/*")],
+            Some(_) if self.protocol.resumes() => &[
+                ("Accept", "*/*"),
+                ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"),
+            ],
             Some(_) => &[("Accept", "*/*"), ("Content-Type", "text/plain;charset=UTF-8")],
         };
         let mut bytes = BytesMut::new();
@@ -86,6 +100,12 @@ impl Session {
                 .for_each(|line| line.idle_since = cx.now),
             false => self.close_lines(cx, |line| line.purpose == purpose),
         }
+        if self.older.resuming && self.closing.is_none() {
+            return match response.status {
+                200 => self.resumed(cx),
+                _ => self.begin_anew(cx),
+            };
+        }
         if response.status != 200 {
             match purpose {
                 // The session may have gone already, so the status does not matter while it closes.
@@ -112,7 +132,7 @@ impl Session {
 
     /// Follows the redirect of a handshake.
     fn redirect(&mut self, response: &Response, cx: &mut Context<'_>) -> bool {
-        if self.opened || !matches!(response.status, 301 | 302 | 307 | 308) {
+        if self.opened || !self.protocol.has_upgrade() || !matches!(response.status, 301 | 302 | 307 | 308) {
             return false;
         }
         let location = response.headers.text("location").unwrap_or_default();
@@ -132,12 +152,34 @@ impl Session {
     fn handle_poll(&mut self, response: &Response, cx: &mut Context<'_>) {
         self.stay_away = retry_after(response, cx);
         let body = response.body.clone();
+        match self.protocol {
+            Protocol::Engine(revision) => self.handle_engine_poll(revision, response, cx),
+            Protocol::Legacy09 if self.sid.is_empty() => return self.handle_handshake(body, cx),
+            Protocol::Legacy09 | Protocol::Legacy06 | Protocol::Streaming => match ByteString::try_from(body) {
+                Ok(text) => self.handle_text(&text, cx),
+                Err(_) => self.break_off("the body is not UTF-8", cx),
+            },
+        }
+        if self.ended {
+            return;
+        }
+        if !self.opened {
+            return self.break_off("the server sent no open packet", cx);
+        }
+        let goes_on = !self.paused && self.closing.is_none();
+        if goes_on && self.transport == Transport::Polling {
+            self.poll(cx);
+        }
+    }
+
+    fn handle_engine_poll(&mut self, revision: Revision, response: &Response, cx: &mut Context<'_>) {
+        let body = response.body.clone();
         let max = cx.config.max_packets_per_payload;
         let is_binary = response
             .headers
             .text("content-type")
             .is_some_and(|kind| kind.trim().starts_with("application/octet-stream"));
-        match (self.revision, is_binary) {
+        match (revision, is_binary) {
             (Revision::V3, true) => {
                 let mut packets = payload_v3::decode_binary(body, self.dialect, max);
                 while let Some(packet) = packets.next() {
@@ -151,16 +193,14 @@ impl Session {
                 let Ok(text) = ByteString::try_from(body) else {
                     return self.break_off("the body is not UTF-8", cx);
                 };
-                if !self.opened && self.speaks_other(&text) {
-                    let message = "the server speaks another revision of Engine.IO";
+                let other = Some(&*text)
+                    .filter(|_| !self.opened)
+                    .and_then(|text| speaks_other(revision, text));
+                if let Some(other) = other {
+                    let message = "the server speaks another protocol";
                     let end = End::new(DisconnectReason::ParseError, ErrorClass::Protocol, message);
-                    return self.fail(
-                        End {
-                            other_revision: true,
-                            ..end
-                        },
-                        cx,
-                    );
+                    let instead = Some(Instead::This(other));
+                    return self.fail(End { instead, ..end }, cx);
                 }
                 if revision == Revision::V4 {
                     for packet in payload::decode(text, max) {
@@ -179,22 +219,6 @@ impl Session {
                 }
             }
         }
-        if !self.opened {
-            return self.break_off("the server sent no open packet", cx);
-        }
-        let goes_on = !self.ended && !self.paused && self.closing.is_none();
-        if goes_on && self.transport == Transport::Polling {
-            self.poll(cx);
-        }
-    }
-
-    /// Whether the answer to a handshake has the form of the other revision: `97:0{…}` or `0{…}`.
-    fn speaks_other(&self, body: &str) -> bool {
-        let after_length = body.trim_start_matches(|c: char| c.is_ascii_digit());
-        match self.revision {
-            Revision::V4 => after_length.starts_with(":0{"),
-            Revision::V3 => body.starts_with("0{"),
-        }
     }
 
     /// Whether the next packet may be read.
@@ -204,6 +228,17 @@ impl Session {
             Err(error) => self.break_off(&alloc::format!("{error}"), cx),
         }
         !self.ended
+    }
+}
+
+/// The protocol in whose form the answer to a handshake is, if it is another one: `97:0{…}`,
+/// `0{…}`, or the words of servers before 1.0.
+fn speaks_other(revision: Revision, body: &str) -> Option<Protocol> {
+    let after_length = body.trim_start_matches(|c: char| c.is_ascii_digit());
+    match revision {
+        Revision::V4 if after_length.starts_with(":0{") => Some(Protocol::Engine(Revision::V3)),
+        Revision::V3 if body.starts_with("0{") => Some(Protocol::Engine(Revision::V4)),
+        _ => body.starts_with(handshake::WELCOME).then_some(Protocol::Legacy09),
     }
 }
 

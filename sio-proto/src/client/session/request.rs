@@ -10,9 +10,10 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 use serde::Deserialize;
 
-use super::{Context, End, Session};
+use super::{Context, End, Instead, Session};
 use crate::client::config::Transport;
 use crate::client::event::{ClientError, DisconnectReason, ErrorClass};
+use crate::client::protocol::Protocol;
 use crate::engine::Revision;
 use crate::http::{EncodeError, Method, Response, encode_request};
 
@@ -55,12 +56,24 @@ impl Session {
             headers.push(("Cookie", &cookies));
         }
         let host = endpoint.authority();
-        let target = self.target(transport, cx);
+        let target = self.target(method, transport, cx);
         encode_request(out, method, &target, &host, &headers, body)
     }
 
-    fn target(&self, transport: Transport, cx: &mut Context<'_>) -> String {
-        let revision = match self.revision {
+    fn target(&self, method: Method, transport: Transport, cx: &mut Context<'_>) -> String {
+        let mut target = match self.protocol {
+            Protocol::Engine(revision) => self.target_of_engine(revision, transport, cx),
+            Protocol::Legacy09 => self.target09(transport, cx),
+            Protocol::Legacy06 | Protocol::Streaming => self.target06(method, transport, cx),
+        };
+        for (key, value) in cx.config.query.iter().chain(&self.opening.credentials.query) {
+            put_parameter(&mut target, key, value);
+        }
+        target
+    }
+
+    fn target_of_engine(&self, revision: Revision, transport: Transport, cx: &mut Context<'_>) -> String {
+        let revision = match revision {
             Revision::V3 => '3',
             Revision::V4 => '4',
         };
@@ -81,9 +94,6 @@ impl Session {
         if !self.sid.is_empty() {
             put_parameter(&mut target, "sid", &self.sid);
         }
-        for (key, value) in cx.config.query.iter().chain(&self.opening.credentials.query) {
-            put_parameter(&mut target, key, value);
-        }
         target
     }
 
@@ -98,10 +108,16 @@ impl Session {
         let said: Option<Refusal> = serde_json::from_slice(&response.body).ok().filter(|_| is_short);
         let code = said.as_ref().and_then(|said| said.code);
         let message = said.as_ref().and_then(|said| said.message.as_deref());
-        let text = message.map_or_else(
+        // Servers of 0.9 answer in plain text.
+        let plain = core::str::from_utf8(&response.body).ok();
+        let plain = plain.filter(|text| self.protocol == Protocol::Legacy09 && is_short && !text.is_empty());
+        let text = message.or(plain).map_or_else(
             || format!("the server answered {}", response.status),
             ToString::to_string,
         );
+        // "Unsupported protocol version", or an answer that is none of Engine.IO.
+        let is_strange = matches!(response.status, 400 | 404) && matches!(code, None | Some(5));
+        let instead = is_strange && !self.opened && self.protocol.has_upgrade();
         let data = said
             .as_ref()
             .and_then(|_| ByteString::try_from(response.body.clone()).ok());
@@ -114,8 +130,8 @@ impl Session {
                 data,
             },
             retry_after: retry_after(response, cx),
-            // "Unsupported protocol version"
-            other_revision: !self.opened && response.status == 400 && code == Some(5),
+            instead: instead.then_some(Instead::Next),
+            is_unanswered: false,
         }
     }
 }
@@ -127,7 +143,7 @@ pub(super) fn retry_after(response: &Response, cx: &Context<'_>) -> Option<Durat
 }
 
 fn put_parameter(target: &mut String, key: &str, value: &str) {
-    target.push('&');
+    target.push(if target.contains('?') { '&' } else { '?' });
     put_encoded(target, key);
     target.push('=');
     put_encoded(target, value);
@@ -143,4 +159,13 @@ pub(in crate::client) fn put_encoded(out: &mut String, text: &str) {
             let _ = write!(out, "%{byte:02X}");
         }
     }
+}
+
+/// The milliseconds of a genuine client only keep caches away. A client has no date.
+pub(super) fn timestamp(cx: &mut Context<'_>) -> String {
+    let mut random = [0; 13];
+    cx.entropy.fill(&mut random);
+    // A number with 13 digits is a time of this century.
+    let digits = random.iter().map(|byte| char::from(b'0' + byte % 10));
+    core::iter::once('1').chain(digits.skip(1)).collect()
 }

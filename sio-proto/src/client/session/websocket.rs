@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Context, End, Heard, Packed, Session};
+use super::{Context, End, Heard, Instead, Packed, Session};
 use crate::client::config::Transport;
 use crate::client::event::{DisconnectReason, ErrorClass};
 use crate::client::line::{Arrival, Line, Purpose};
@@ -95,10 +95,15 @@ impl Session {
         let packet = match arrival {
             Arrival::Open(headers) => {
                 let host = &self.opening.endpoint.host;
-                return cx.jar.store(cx.now, &headers, host, cx.config.max_cookie_bytes);
+                cx.jar.store(cx.now, &headers, host, cx.config.max_cookie_bytes);
+                if self.older.resuming {
+                    self.resumed(cx);
+                }
+                return;
             }
+            Arrival::NotOpened(..) if self.older.resuming => return self.begin_anew(cx),
             Arrival::NotOpened(response, error) => {
-                let mut end = match response.status {
+                let end = match response.status {
                     101 => End::new(
                         DisconnectReason::TransportError,
                         ErrorClass::Protocol,
@@ -106,8 +111,6 @@ impl Session {
                     ),
                     _ => self.refused(&response, cx),
                 };
-                // Refusals of upgrades are plain text (docs/protocol/engine-io.md §4.5).
-                end.other_revision |= response.status == 400 && &*response.body == b"Unsupported protocol version";
                 return self.fail(end, cx);
             }
             Arrival::Ping(bytes) => return self.write_frame(Purpose::WebSocket, Opcode::Pong, &bytes, cx),
@@ -125,18 +128,21 @@ impl Session {
                 // A genuine server writes HTTP into the websocket in this case (§4.5): `H` has an
                 // unknown opcode.
                 let end = End::new(DisconnectReason::TransportError, ErrorClass::Protocol, &message);
-                let other_revision = !self.opened;
-                return self.fail(End { other_revision, ..end }, cx);
+                let instead = (!self.opened).then_some(Instead::Next);
+                return self.fail(End { instead, ..end }, cx);
             }
+            Arrival::Text(text) if !self.protocol.has_upgrade() => return self.handle_text(&text, cx),
+            // No genuine server before 1.0 sends a binary message.
+            Arrival::Binary(_) if !self.protocol.has_upgrade() => return,
             Arrival::Text(text) => {
-                let text = match self.revision {
+                let text = match self.revision() {
                     Revision::V4 => text,
                     Revision::V3 => self.dialect.resolve(text),
                 };
                 self.note_stay_away(&text, cx);
-                Packet::decode_text(self.revision, &text)
+                Packet::decode_text(self.revision(), &text)
             }
-            Arrival::Binary(bytes) => Packet::decode_binary(self.revision, bytes),
+            Arrival::Binary(bytes) => Packet::decode_binary(self.revision(), bytes),
             Arrival::Response(_) => return,
         };
         match packet {
@@ -154,15 +160,18 @@ impl Session {
         while let Some(packed) = self.take_outgoing() {
             match packed {
                 Packed::Text(text) => Line::put_message(&mut bytes, Opcode::Text, &text, cx.entropy),
-                Packed::Binary(data) if self.revision == Revision::V4 => {
+                Packed::Binary(data) if self.revision() == Revision::V4 => {
                     Line::put_message(&mut bytes, Opcode::Binary, &data, cx.entropy);
                 }
                 Packed::Binary(data) => {
                     let mut typed = BytesMut::new();
-                    packet::encode_binary(self.revision, &data, &mut typed);
+                    packet::encode_binary(self.revision(), &data, &mut typed);
                     Line::put_message(&mut bytes, Opcode::Binary, &typed, cx.entropy);
                 }
             }
+        }
+        if let Some(echo) = self.older.echo.take() {
+            Line::put_message(&mut bytes, Opcode::Text, &echo, cx.entropy);
         }
         self.write(at, bytes, cx);
         true

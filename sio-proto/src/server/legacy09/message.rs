@@ -1,34 +1,11 @@
 //! Messages of the server as packets for clients of 0.7-0.9 (docs/protocol/legacy-0.9.md §4).
-//!
-//! | message | packet |
-//! |---|---|
-//! | event `message` with one string | `3:::text` |
-//! | event `message` with one other argument | `4:::json` |
-//! | any other event | `5:::{"name":…,"args":[…]}` |
-//! | acknowledgement | `6:::ID+[…]`, `6:::ID` without arguments |
-//! | an event with a request for an acknowledgement | `5` with `ID+`: the client's application answers |
-//! | the event `message` with one argument, with a request for an acknowledgement | `3` or `4` with `ID`: the client answers by itself on receipt |
-//!
-//! Bytes become `{"base64":"…"}` in place. JSON never has a raw line break, which clients before
-//! 0.8.3 cannot read: in JSON a line break can be a blank or an escape. A text with a line break is
-//! sent unchanged, as from genuine servers. For old clients an operator can have it sent as JSON
-//! ([`Legacy09::line_breaks_as_json`](crate::Legacy09::line_breaks_as_json)), which is the same
-//! event for the client.
+//! [`values`] writes the packets. Here is what a message may cost.
 
-use alloc::format;
-
-use bytes::{BufMut, BytesMut};
-use bytestring::ByteString;
+use bytes::BytesMut;
 
 use crate::json;
-use crate::legacy::legacy09::{Body, Id, Packet};
+use crate::legacy::legacy09::values;
 use crate::server::Message;
-use crate::socket::Args;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
-/// The characters that a regular expression of JavaScript treats as line breaks.
-const LINE_BREAKS: [char; 4] = ['\n', '\r', '\u{2028}', '\u{2029}'];
 
 /// Bytes around name and arguments: the header of the frame,
 /// `5:ID+:ENDPOINT:{"name":NAME,"args":[ARGS]}`.
@@ -36,14 +13,6 @@ const AROUND_PACKET: usize = 64;
 
 /// The length of `{"base64":""}`.
 const AROUND_BASE64: usize = 13;
-
-/// The namespace that has no name on this wire.
-const ROOT: &str = "/";
-
-/// The endpoint of a namespace on this wire.
-pub(super) fn endpoint(namespace: &str) -> &str {
-    if namespace == ROOT { "" } else { namespace }
-}
 
 /// Whether the packet of a message fits into `max` bytes, including its frame. Nothing is written
 /// to find this out. Only a message that might not fit, or that has attachments, is read through.
@@ -75,88 +44,21 @@ pub(super) fn write(message: &Message, line_breaks_as_json: bool, out: &mut Byte
     if message.namespace.contains(':') {
         return;
     }
-    let packet = |id, body| Packet {
-        id,
-        endpoint: endpoint(&message.namespace).into(),
-        body,
+    let packet = match &message.name {
+        None => values::answer(&message.namespace, message.id.unwrap_or_default(), &message.args),
+        Some(name) => values::event(&message.namespace, name, message.id, &message.args, line_breaks_as_json),
     };
-    let digits = message.id.map(|id| ByteString::from(format!("{id}")));
-    let body = match &message.name {
-        None => {
-            let args = (!message.args.is_empty()).then(|| array(&message.args));
-            let id = digits.unwrap_or_default();
-            return packet(None, Body::Ack { id, args }).encode(out);
-        }
-        Some(name) if &**name == "message" && message.args.len() == 1 => simple(&message.args, line_breaks_as_json),
-        Some(name) => Body::Event {
-            name: name.clone(),
-            args: array(&message.args),
-        },
-    };
-    // For a message, genuine servers only want to know whether it has arrived. With `+` the client
-    // would wait for its application, which has no answer to a message.
-    let by_application = matches!(body, Body::Event { .. });
-    let id = digits.map(|digits| Id { digits, by_application });
-    packet(id, body).encode(out);
-}
-
-/// The event `message` with one argument.
-fn simple(args: &Args, line_breaks_as_json: bool) -> Body {
-    let value = &*args.json;
-    if value.starts_with('"') {
-        let text = json::unescape(value);
-        // JSON can hold half of a surrogate pair, but text cannot.
-        let halved = text.contains('\u{fffd}') && value.contains('\\');
-        let cut = line_breaks_as_json && text.contains(LINE_BREAKS);
-        if !halved && !cut {
-            return Body::Message(ByteString::from(&*text));
-        }
-    }
-    Body::Json(line(args))
-}
-
-fn array(args: &Args) -> ByteString {
-    format!("[{}]", line(args)).into()
-}
-
-/// The arguments on one line, with their bytes written out.
-fn line(args: &Args) -> ByteString {
-    let inlined;
-    let values = if args.attachments.is_empty() {
-        &*args.json
-    } else {
-        inlined = inline(args);
-        &*inlined
-    };
-    if !values.contains(LINE_BREAKS) {
-        return values.into();
-    }
-    // Between values, a line break is only a blank. Inside strings, JSON can only have the two line
-    // breaks that it does not treat as such.
-    let blanked = values.replace(['\n', '\r'], " ");
-    blanked
-        .replace('\u{2028}', "\\u2028")
-        .replace('\u{2029}', "\\u2029")
-        .into()
-}
-
-fn inline(args: &Args) -> ByteString {
-    let mut out = BytesMut::with_capacity(args.json.len());
-    json::replace_placeholders(&mut out, &args.json, |out, number| {
-        let bytes = args.attachments.get(number).map_or(&[][..], |bytes| bytes);
-        out.put_slice(b"{\"base64\":\"");
-        out.put_slice(STANDARD.encode(bytes).as_bytes());
-        out.put_slice(b"\"}");
-    });
-    ByteString::try_from(out.freeze()).unwrap_or_default()
+    packet.encode(out);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::socket::Args;
     use alloc::string::String;
     use alloc::vec;
     use bytes::Bytes;
+    use bytestring::ByteString;
 
     fn written(message: &Message) -> String {
         let mut out = BytesMut::new();

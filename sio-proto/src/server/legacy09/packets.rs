@@ -16,8 +16,8 @@
 use bytes::BytesMut;
 use bytestring::ByteString;
 
-use super::message::endpoint;
 use super::{At, Farewell, Fate, Legacy09, legacy09_of};
+use crate::legacy::legacy09::values::{self, endpoint, namespace_of};
 use crate::legacy::legacy09::{Body, Id, Packet};
 use crate::server::shard::kept_too_much;
 use crate::server::{Auth, Breach, BreachKind, Reason, Standing, State};
@@ -188,10 +188,7 @@ impl<'a> At<'a> {
         let limits = &self.core.config.packet;
         match &packet.body {
             Body::Message(text) => {
-                let mut literal = BytesMut::with_capacity(text.len() + 2);
-                json::write_string(&mut literal, text);
-                let literal = ByteString::try_from(literal.freeze()).unwrap_or_default();
-                self.event(socket, message, Args::from(literal), ack);
+                self.event(socket, message, Args::from(json::string(text)), ack);
             }
             Body::Json(value) => {
                 json::validate(value, limits.max_depth).map_err(broken_packet)?;
@@ -255,16 +252,6 @@ impl<'a> At<'a> {
     }
 }
 
-/// The namespace of a packet; `None` if the endpoint names none. Other generations cannot carry a
-/// comma.
-fn namespace_of(packet: &Packet) -> Option<ByteString> {
-    match packet.namespace() {
-        "" => Some(ByteString::from_static("/")),
-        name if name.starts_with('/') && name.len() > 1 && !name.contains(',') => Some(packet.endpoint.slice_ref(name)),
-        _ => None,
-    }
-}
-
 /// The packet of this frame for a client that knows its namespace by another endpoint.
 pub(crate) fn readdress(legacy09: &Legacy09, frame: &Frame) -> Frame {
     let aliases = legacy09.rare.as_ref().map_or(&[][..], |rare| &rare.aliases);
@@ -292,9 +279,5 @@ fn broken_packet(error: impl Into<DecodeError>) -> Breach {
 
 /// The elements of an array as arguments, if the array is not nested too deep.
 fn arguments(array: Option<&ByteString>, config: &Config) -> Result<Args, Breach> {
-    let Some(array) = array else {
-        return Ok(Args::default());
-    };
-    let scanned = json::scan_array(array.trim_start(), config.packet.max_depth).map_err(broken_packet)?;
-    Ok(Args::from(array.slice_ref(scanned.elements)))
+    values::arguments(array, config.packet.max_depth).map_err(broken_packet)
 }

@@ -1,0 +1,180 @@
+//! How a session ends: failures, the goodbye, and the times after which it is over.
+
+use bytes::Bytes;
+
+use super::{Context, End, Heard, Instead, Packed, Session};
+use crate::Time;
+use crate::client::config::{ClientConfig, Transport};
+use crate::client::event::{DisconnectReason, ErrorClass};
+use crate::client::line::Purpose;
+use crate::client::protocol::Protocol;
+use crate::client::timeout::TimeoutReason;
+use crate::engine::Revision;
+
+impl Session {
+    /// The session cannot go on. Before it is open, the next transport may be tried.
+    pub(super) fn fail(&mut self, end: End, cx: &mut Context<'_>) {
+        let may_go_on = !self.opened && self.closing.is_none() && end.error.class != ErrorClass::Refused;
+        let falls_back = self.may_fall_back();
+        let is_known = matches!(end.instead, Some(Instead::This(_)));
+        let tries_all = cx.config.try_all_transports && !is_known;
+        if may_go_on
+            && (tries_all || falls_back)
+            && let Some(next) = self.opening.transports.pop_front()
+        {
+            self.older.fell_back |= falls_back;
+            self.close_lines(cx, |_| true);
+            self.transport = next;
+            return self.open_transport(cx);
+        }
+        self.end(end, cx);
+    }
+
+    /// Ends the session at once: all its connections are closed.
+    pub(in crate::client) fn end(&mut self, mut end: End, cx: &mut Context<'_>) {
+        end.retry_after = end.retry_after.or(self.stay_away);
+        if !core::mem::replace(&mut self.ended, true) {
+            self.close_lines(cx, |_| true);
+            self.outgoing.clear();
+            cx.heard.push_back(Heard::Ended(end));
+        }
+    }
+
+    /// Says goodbye, and ends when the goodbye has left or [`ClientConfig::close_timeout`] is over.
+    pub(in crate::client) fn close(&mut self, cx: &mut Context<'_>) {
+        if self.ended || self.closing.is_some() {
+            return;
+        }
+        if !self.opened {
+            return self.end_closed(cx);
+        }
+        self.close_lines(cx, |line| line.purpose == Purpose::Probe);
+        self.paused = false;
+        self.upgrade_expires = None;
+        self.wake_expires = None;
+        self.closing = Some(cx.now + cx.config.close_timeout);
+        let goodbye: &[u8] = match (self.protocol, self.transport) {
+            (Protocol::Engine(_), Transport::Polling) => b"1",
+            (Protocol::Legacy09, _) => b"0::",
+            (Protocol::Streaming, _) => b"0:0:,",
+            (Protocol::Engine(_) | Protocol::Legacy06, _) => b"",
+        };
+        if !goodbye.is_empty() {
+            self.send(Packed::Text(Bytes::from_static(goodbye)));
+        }
+        self.pump(cx);
+        if self.transport == Transport::Polling && self.outgoing.is_empty() && self.is_idle(Purpose::Post) {
+            return self.end_closed(cx); // 0.6 has no goodbye
+        }
+        if self.transport == Transport::WebSocket {
+            self.write_close(cx);
+        }
+    }
+
+    pub(super) fn end_closed(&mut self, cx: &mut Context<'_>) {
+        let end = End::new(
+            DisconnectReason::TransportClose,
+            ErrorClass::Unreachable,
+            "closed by the client",
+        );
+        self.end(end, cx);
+    }
+
+    /// Whether the server is still there: something is sent that it has to react to.
+    pub(in crate::client) fn wake(&mut self, cx: &mut Context<'_>) {
+        if !self.is_open() || self.closing.is_some() || self.wake_expires.is_some() {
+            return;
+        }
+        let soon = cx.now + cx.config.wake_timeout;
+        self.wake_expires = Some(soon);
+        let revision = match (self.transport, self.protocol) {
+            // A genuine server acknowledges any packet with an id, and breaks the answer to a ping.
+            (_, Protocol::Legacy09) => {
+                self.send(Packed::Text(Bytes::from_static(b"8:0::")));
+                self.pump(cx);
+                return;
+            }
+            // A server answers nothing but the poll, which has its own time.
+            (Transport::Polling, Protocol::Legacy06 | Protocol::Streaming) => {
+                self.wake_expires = None;
+                return;
+            }
+            (Transport::WebSocket, _) | (Transport::Polling, Protocol::Engine(_)) => self.revision(),
+        };
+        match (self.transport, revision) {
+            (Transport::WebSocket, _) => self.write_ping(cx),
+            // The answer comes on the GET that is held, so both connections are proved.
+            (Transport::Polling, Revision::V3) => {
+                self.next_ping = None;
+                self.send(Packed::Text(Bytes::from_static(b"2")));
+            }
+            // The answer to the POST counts. A server ignores the packet itself. The GET that is
+            // held may be dead nevertheless: the next ping of the server must be on time.
+            (Transport::Polling, Revision::V4) => {
+                let on_time = self.expires - self.timeout + cx.config.wake_timeout;
+                self.expires = self.expires.min(on_time.max(soon));
+                self.send(Packed::Text(Bytes::from_static(b"6")));
+            }
+        }
+        self.pump(cx);
+    }
+
+    // Time.
+
+    pub(in crate::client) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+        let now = cx.now;
+        let is_due = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
+        if is_due(self.closing) {
+            return self.end_closed(cx);
+        }
+        if self.closing.is_some() || self.ended {
+            return;
+        }
+        let silence = cx.config.max_silence.filter(|_| self.opened);
+        let silent = silence.is_some_and(|silence| self.last_heard + silence <= cx.now);
+        if self.expires <= cx.now || is_due(self.wake_expires) || silent {
+            let (reason, message) = match self.opened {
+                true => (DisconnectReason::PingTimeout, "ping timeout"),
+                false => (DisconnectReason::TransportClose, "timeout"),
+            };
+            return self.end(End::new(reason, ErrorClass::Unreachable, message), cx);
+        }
+        if is_due(self.upgrade_expires) && self.may_fall_back() {
+            let end = End::new(DisconnectReason::TransportClose, ErrorClass::Unreachable, "timeout");
+            return self.fail(end, cx);
+        }
+        if is_due(self.upgrade_expires) {
+            self.fail_upgrade(cx);
+        }
+        if is_due(self.next_ping) {
+            self.next_ping = None;
+            self.expires = cx.now + self.timeout;
+            self.send(Packed::Text(Bytes::from_static(b"2")));
+            self.pump(cx);
+        }
+    }
+
+    pub(in crate::client) fn next_timeout(&self, config: &ClientConfig) -> Option<(Time, TimeoutReason)> {
+        if self.ended {
+            return None;
+        }
+        if let Some(closing) = self.closing {
+            return Some((closing, TimeoutReason::Goodbye));
+        }
+        let expires = match self.opened {
+            true => TimeoutReason::Heartbeat,
+            false => TimeoutReason::Connect,
+        };
+        let silence = config.max_silence.filter(|_| self.opened);
+        [
+            Some((self.expires, expires)),
+            self.next_ping.map(|time| (time, TimeoutReason::Ping)),
+            self.upgrade_expires.map(|time| (time, TimeoutReason::Upgrade)),
+            self.wake_expires.map(|time| (time, TimeoutReason::Wake)),
+            silence.map(|silence| (self.last_heard + silence, TimeoutReason::Silence)),
+        ]
+        .into_iter()
+        .flatten()
+        .min_by_key(|(time, _)| *time)
+    }
+}
