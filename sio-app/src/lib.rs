@@ -172,6 +172,7 @@ pub use sio_proto::{
     Legacy09, Mount, OriginPattern, OriginPatternError, OriginRule, Origins, Priority, RecoveryConfig, SameSite,
     SocketIdError, Transports,
 };
+pub use sio_proto::{Excess, Rate, RateLimit};
 pub use turn::comeback::Comeback;
 pub use turn::comeback_counts::RecoveryCounts;
 pub use turn::incoming::Incoming;

@@ -125,6 +125,21 @@ fn colours_come_when_they_are_asked_for() {
     assert!(text.contains("\x1b[36m"), "{text}");
 }
 
+/// `auto` finds every generation that tells itself apart: one attempt follows the other at once.
+#[test]
+fn the_generation_of_a_server_is_found() {
+    for (engine4, engine3, legacy09) in [(true, false, false), (false, true, false), (false, false, true)] {
+        let mut config = Config::default();
+        let served = &mut config.generations;
+        (served.engine4, served.engine3, served.legacy09) = (engine4, engine3, legacy09);
+        let server = server(config);
+        let url = format!("127.0.0.1:{}", server.port);
+        let (text, code) = said(&sio(&["connect", &url, "--json"], "ack echo 1\n"));
+        assert_eq!(code, 0, "{engine4} {engine3} {legacy09}: {text}");
+        assert_eq!(with(&objects(&text), "ack")[0]["args"], json!([1]), "{text}");
+    }
+}
+
 /// A server that is not there is asked once.
 #[test]
 fn one_attempt_is_enough_for_an_answer() {

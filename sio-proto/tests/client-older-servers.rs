@@ -251,7 +251,7 @@ fn bad_frames_of_0_6_cost_the_rest_of_their_payload() {
         "~m~99999999999999999999~m~x",
         "~m~7~m~~j~{bad",
         "~m~3~m~~j~",
-        "~m~1~m~😀",
+        "~m~1~m~😀x",
         "1:3::ok,",
         &deep,
     ] {
@@ -338,7 +338,7 @@ fn a_broken_stream_ends_the_connection() {
         ":wad",
         "ap!",
         ",5:1:x,1:9:r:chat\n:x,1:7:j\n:nul",
-        "l,1:8:j\n:{bad,",
+        "l,1:7:j\n:{bad,",
     ] {
         script.tell(link, piece);
     }

@@ -10,6 +10,9 @@
 //! cycles, waits until the last deadline has passed, and compares: sessions, sockets, rooms,
 //! deadlines, records, connections and queued bytes (`GET /__stats`), descriptors, and memory. The
 //! short form has 5,000 cycles, and `--full` has 100,000.
+//!
+//! With `--client`, it is the client of this project that is looked at: the example `reconnects`
+//! loses its server 10,000 times for each way to it, on tokio and on async-std.
 
 mod crew;
 mod lives;
@@ -19,6 +22,7 @@ use crate::arguments::Arguments;
 use crate::failure::{Failure, Outcome, While};
 use crate::hostile::clients::stats;
 use crate::process::{open_descriptors, resident_bytes};
+use crate::programs::run as run_program;
 use crate::runtimes::{self, Runtime};
 use crate::server::{Server, free_ports};
 use crate::workspace::Workspace;
@@ -50,6 +54,10 @@ struct Level {
 }
 
 pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
+    if arguments.take("--client").is_some() {
+        arguments.finish()?;
+        return of_the_client(tree);
+    }
     let runtimes = runtimes::chosen(&arguments.take_list("--runtime"))?;
     let named = arguments.take("--server");
     let is_full = arguments.take("--full").is_some();
@@ -78,6 +86,15 @@ pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
         return Ok(());
     }
     Err(Failure::new(failures.join("\n")))
+}
+
+/// Lets the client lose its server.
+fn of_the_client(tree: &Workspace) -> Outcome {
+    let program = runtimes::build(tree, "reconnects", &[])?;
+    for runtime in ["tokio", "async-std"] {
+        run_program(Command::new(&program).args(["--runtime", runtime, "--cycles", "10000"]))?;
+    }
+    Ok(())
 }
 
 /// Runs the cycles against one server, and compares what it holds.

@@ -50,6 +50,7 @@ pub(super) fn admit(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Adm
             let welcome = Welcome {
                 id: socket.own_id().map(|id| id.as_str().into()),
                 pid: None,
+                rate: table.rate,
             };
             enter(state, now, out, socket, table, &welcome, |state, entry| {
                 join_and_send(state, now, socket, entry)
@@ -127,7 +128,11 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
             }
         };
         let id = (socket.id() != socket.drawn_id()).then(|| socket.id().as_str().into());
-        let welcome = Welcome { pid, id };
+        let welcome = Welcome {
+            pid,
+            id,
+            rate: table.rate,
+        };
         let admitted = socket.cell.input_held("accept", turn, &mut after, |shard, now, out| {
             enter(shard, now, out, socket, table, &welcome, |shard, entry| {
                 let replayed = replay(shard, now, socket, &rooms, missed);

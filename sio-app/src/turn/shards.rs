@@ -117,6 +117,9 @@ impl NewShards {
             recovery,
         } = self;
         let loads = Arc::new(Loads::new(options));
+        if !(config.session_rate.is_none() && config.socket_rate.is_none()) {
+            loads.set_measures();
+        }
         let router = Router::new(&config, key, shards.len());
         let cells = shards.into_iter().map(|(shard, notes)| {
             Arc::new(ShardCell::new(

@@ -565,6 +565,7 @@ impl SocketCell {
             self.load.add(bytes);
             self.overrun();
         }
+        turn::note_load(&self.load);
         let socket = Arc::clone(self);
         Guest::new(socket, bytes)
     }

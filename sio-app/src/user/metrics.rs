@@ -72,6 +72,12 @@ pub struct Metrics {
     /// The most things that have waited for the handlers of one socket at one time.
     /// [`Options::max_waiting_events`](crate::Options::max_waiting_events) says what counts.
     pub most_waiting_events: usize,
+    /// How often reading from a client has paused because its handlers lagged
+    /// ([`Options::max_waiting_events`](crate::Options::max_waiting_events)).
+    pub lagging_pauses_total: u64,
+    /// How often reading from a client has paused because the client may not send so fast
+    /// ([`Config::session_rate`](sio_proto::Config::session_rate)).
+    pub throttling_pauses_total: u64,
     /// The number of rooms with a history ([`Namespace::history`](crate::Namespace::history)).
     pub histories: usize,
     /// The number of bytes that the histories of all rooms keep.
@@ -100,8 +106,9 @@ impl Metrics {
     /// | `sio_requests_refused_total` | `why`, in the words of [`Refused`] |
     /// | `sio_packets_in_total`, `sio_packets_out_total`, `sio_bytes_in_total`, `sio_bytes_out_total` | |
     /// | `sio_queued_bytes` | |
-    /// | `sio_messages_unconfirmed_total` | |
+    /// | `sio_messages_unconfirmed_total`, `sio_messages_dropped_total`, `sio_messages_displaced_total`, `sio_messages_unsent_total` | |
     /// | `sio_most_queued_packets`, `sio_most_queued_bytes`, `sio_most_waiting_events` | |
+    /// | `sio_pauses_total` | `why`: `lagging`, `throttled` |
     /// | `sio_histories`, `sio_history_bytes` | |
     /// | `sio_handler_errors_total`, `sio_handler_panics_total` | |
     #[must_use]
@@ -132,6 +139,9 @@ impl Metrics {
         number("sio_bytes_out_total", self.bytes_out);
         number("sio_queued_bytes", self.queued_bytes as u64);
         number("sio_messages_unconfirmed_total", self.sessions.unconfirmed);
+        number("sio_messages_dropped_total", self.sessions.dropped);
+        number("sio_messages_displaced_total", self.sessions.displaced);
+        number("sio_messages_unsent_total", self.sessions.unsent);
         number("sio_most_queued_packets", self.sessions.most_queued_packets as u64);
         number("sio_most_queued_bytes", self.sessions.most_queued_bytes as u64);
         number("sio_most_waiting_events", self.most_waiting_events as u64);
@@ -151,6 +161,11 @@ impl Metrics {
             ("why=\"address\"".to_owned(), self.connections_refused_by_address_total),
         ];
         table("sio_connections_refused_total", "counter", refused.into());
+        let pauses = [
+            ("why=\"lagging\"".to_owned(), self.lagging_pauses_total),
+            ("why=\"throttled\"".to_owned(), self.throttling_pauses_total),
+        ];
+        table("sio_pauses_total", "counter", pauses.into());
         let kinds = || {
             let kinds = self.sessions.iter();
             kinds.map(|(generation, transport, count)| {
@@ -184,6 +199,8 @@ impl Io {
         let mut metrics = Metrics {
             handler_errors: self.0.tally.errors.load(Ordering::Relaxed),
             handler_panics: self.0.tally.panics.load(Ordering::Relaxed),
+            lagging_pauses_total: self.0.tally.lagged.load(Ordering::Relaxed),
+            throttling_pauses_total: self.0.tally.throttled.load(Ordering::Relaxed),
             recoverable: self.recoverable(),
             recovery: self.0.shards.recovery.counts(),
             queued_bytes: self.0.tally.traffic.waiting.used(),

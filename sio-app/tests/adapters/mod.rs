@@ -23,6 +23,7 @@ use tungstenite::{Bytes, Message, WebSocket};
 mod client;
 mod deciding;
 mod echo;
+mod flooding;
 mod http;
 mod moments;
 mod namespaces;

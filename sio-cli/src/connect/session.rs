@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::command::{Command, HELP};
 use super::prompt::{Line, Prompt};
 use super::report::{Report, Reporter};
-use crate::arguments::{Colour, Connect, Speaks};
+use crate::arguments::{Colour, Connect};
 use crate::clock;
 use crate::ending::{Ending, Failed};
 use crate::output::Output;
@@ -66,8 +66,8 @@ struct Session<'a> {
     asked: u64,
     watched: Vec<String>,
     muted: Vec<String>,
-    /// How many attempts have failed since there was a connection, and whether there was one.
-    failures: u32,
+    /// How the program ends if the last attempt, which has failed, was the last one.
+    failed: Option<Ending>,
     was_connected: bool,
     is_leaving: bool,
     /// The namespace whose answer a script waits for.
@@ -198,7 +198,7 @@ impl<'a> Session<'a> {
             asked: 0,
             watched: arguments.watch.clone(),
             muted: Vec::new(),
-            failures: 0,
+            failed: None,
             was_connected: false,
             is_leaving: false,
             entering: None,
@@ -251,6 +251,11 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Whether a failure ends the program: there is no user, or no prompt yet.
+    const fn ends_by_itself(&self) -> bool {
+        !self.is_interactive || !self.was_connected
+    }
+
     fn has_answered(&mut self, namespace: &str) {
         self.entering.take_if(|entering| entering == namespace);
     }
@@ -259,7 +264,6 @@ impl<'a> Session<'a> {
         match note {
             Note::Connected(namespace, id, recovered) => {
                 self.was_connected = true;
-                self.failures = 0;
                 self.has_answered(&namespace);
                 let (namespace, id) = (&*namespace, id.as_deref());
                 self.reporter.tell(&Report::Connected {
@@ -275,7 +279,7 @@ impl<'a> Session<'a> {
                     namespace,
                     error: &error,
                 })?;
-                if is_refused && !self.is_interactive {
+                if is_refused && self.ends_by_itself() {
                     self.ending = Ending::Bad;
                     self.has_answered(namespace);
                     if !self.was_connected {
@@ -309,24 +313,24 @@ impl<'a> Session<'a> {
     }
 
     fn state(&mut self, state: &ConnectionState) -> Result<Next, Failed> {
+        // With `Auto`, an attempt in another generation follows at once. A client that waits has none
+        // left.
+        if let (ConnectionState::Waiting(_), Some(ending)) = (state, self.failed)
+            && !self.was_connected
+            && !self.arguments.retry
+        {
+            self.ending = ending;
+            return Ok(Next::End);
+        }
         self.reporter.tell(&Report::State(state))?;
         match state {
-            ConnectionState::Failed(error) if !self.was_connected => {
-                self.failures += 1;
-                // `Auto` tries the other generation if the server speaks another protocol.
-                let is_auto = self.arguments.dial.generation == Speaks::Auto;
-                let may_be_other = is_auto && self.failures == 1 && error.class == ErrorClass::Protocol;
-                if !may_be_other && !self.arguments.retry {
-                    self.ending = failed(error);
-                    return Ok(Next::End);
-                }
-            }
-            ConnectionState::Stopped(StopReason::Refused(error)) if !self.is_interactive => {
+            ConnectionState::Failed(error) => self.failed = Some(failed(error)),
+            ConnectionState::Stopped(StopReason::Refused(error)) if self.ends_by_itself() => {
                 self.ending = failed(error);
                 return Ok(Next::End);
             }
             ConnectionState::Stopped(StopReason::ReconnectionOff | StopReason::AttemptsExhausted)
-                if !self.is_interactive =>
+                if self.ends_by_itself() =>
             {
                 self.ending = Ending::Unreachable;
                 return Ok(Next::End);

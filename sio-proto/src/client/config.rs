@@ -173,7 +173,7 @@ pub struct ClientConfig {
     /// Most bytes of events that arrive before the namespace is connected (a server that recovers
     /// a session sends them first), for each namespace. Default 10 000 000.
     pub max_early_bytes: usize,
-    /// Most bytes of all cookies. Default 16 KiB. Further cookies are ignored.
+    /// Most bytes of all cookies; each counts 64 more. Default 16 KiB. Further cookies are ignored.
     pub max_cookie_bytes: usize,
     /// Most redirects of one handshake. Default 3. Only redirects to the same host are followed.
     pub max_redirects: u32,

@@ -4,6 +4,7 @@
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
+use core::net::Ipv6Addr;
 
 /// Host, port, TLS and path of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -129,6 +130,13 @@ impl Endpoint {
     }
 }
 
+/// Whether this is an IPv6 address, perhaps with a zone (`fe80::1%eth0`).
+fn is_address(text: &str) -> bool {
+    let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
+    let is_of_zone = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    address.parse::<Ipv6Addr>().is_ok() && !zone.is_empty() && zone.bytes().all(is_of_zone)
+}
+
 /// Reads `host[:port]`. An IPv6 address has its brackets.
 pub(super) fn authority(text: &str) -> Result<(&str, Option<u16>), UrlError> {
     let after_brackets = text.rfind(']').map_or(0, |at| at + 1);
@@ -140,8 +148,12 @@ pub(super) fn authority(text: &str) -> Result<(&str, Option<u16>), UrlError> {
         }
         None => (text, None),
     };
-    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~[]:%".contains(&byte);
-    if host.is_empty() || !host.bytes().all(is_host) || host.contains(':') && !host.starts_with('[') {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let is_sound = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').is_some_and(is_address),
+        None => !host.is_empty() && host.bytes().all(is_of_name),
+    };
+    if !is_sound {
         return Err(UrlError::Host);
     }
     Ok((host, port))
@@ -172,6 +184,12 @@ mod tests {
             ("http://", UrlError::Host),
             ("http://a b", UrlError::Host),
             ("http://::1", UrlError::Host),
+            ("http://[]", UrlError::Host),
+            ("http://[::1", UrlError::Host),
+            ("http://a]", UrlError::Host),
+            ("http://[a]", UrlError::Host),
+            ("http://[::1]x", UrlError::Host),
+            ("http://[::1%]", UrlError::Host),
             ("http://a:0", UrlError::Port),
             ("http://a:65536", UrlError::Port),
             ("http://a?x=1", UrlError::Extra),

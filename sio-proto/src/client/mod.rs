@@ -90,12 +90,13 @@
 //! | `protocol` | what the generations can say |
 //! | `line` | one TCP connection |
 //! | `config` `endpoint` `event` `timeout` | settings, and the values that go in and come out |
-//! | `backoff` `cookies` | delays; cookies |
+//! | `backoff` `cookies` `cookie_date` | delays; cookies, and their dates |
 //! | [`proxy`] | proxies: which one, and how a connection is led through it |
 
 mod attempts;
 mod backoff;
 mod config;
+mod cookie_date;
 mod cookies;
 mod emits;
 mod endpoint;

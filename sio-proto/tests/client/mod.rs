@@ -6,6 +6,8 @@
     reason = "each story uses a part, and none is a library"
 )]
 
+pub mod script;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 

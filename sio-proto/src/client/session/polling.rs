@@ -89,9 +89,9 @@ impl Session {
     }
 
     pub(super) fn handle_response(&mut self, purpose: Purpose, response: Response, cx: &mut Context<'_>) {
-        let endpoint = &self.opening.endpoint;
+        let from = &self.opening.endpoint;
         cx.jar
-            .store(cx.now, &response.headers, &endpoint.host, cx.config.max_cookie_bytes);
+            .store(cx.now, &response.headers, from, cx.config.max_cookie_bytes);
         match response.keep_alive {
             true => self
                 .lines

@@ -59,8 +59,8 @@ impl Session {
     pub(super) fn handle_probe(&mut self, arrival: Arrival, cx: &mut Context<'_>) {
         match arrival {
             Arrival::Open(headers) => {
-                let host = &self.opening.endpoint.host;
-                cx.jar.store(cx.now, &headers, host, cx.config.max_cookie_bytes);
+                let from = &self.opening.endpoint;
+                cx.jar.store(cx.now, &headers, from, cx.config.max_cookie_bytes);
                 self.write_frame(Purpose::Probe, Opcode::Text, b"2probe", cx);
             }
             Arrival::Text(text) if &*text == "3probe" && !self.paused => {
@@ -94,8 +94,8 @@ impl Session {
     pub(super) fn handle_message(&mut self, arrival: Arrival, cx: &mut Context<'_>) {
         let packet = match arrival {
             Arrival::Open(headers) => {
-                let host = &self.opening.endpoint.host;
-                cx.jar.store(cx.now, &headers, host, cx.config.max_cookie_bytes);
+                let from = &self.opening.endpoint;
+                cx.jar.store(cx.now, &headers, from, cx.config.max_cookie_bytes);
                 if self.older.resuming {
                     self.resumed(cx);
                 }
