@@ -28,6 +28,7 @@ mod http;
 mod moments;
 mod namespaces;
 mod old;
+mod older;
 mod proxy;
 mod resume;
 mod strangers;
