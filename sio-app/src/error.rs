@@ -24,6 +24,9 @@ pub enum EmitError {
     /// The message was volatile, and the transport is busy.
     #[error("the transport is busy and the message was volatile")]
     Dropped,
+    /// The function that makes the key of a [`Policy`](crate::Policy) has panicked.
+    #[error("the function that makes the key of the policy has panicked")]
+    KeyFailed,
     /// The key of a [`Policy`](crate::Policy) is longer than 256 bytes.
     #[error("the key of the policy is too long")]
     KeyTooLong,
@@ -204,6 +207,9 @@ pub enum RegisterError {
         /// What is wrong with its limits.
         error: sio_proto::ConfigError,
     },
+    /// The limit of what clients may send makes no sense.
+    #[error(transparent)]
+    Rate(sio_proto::ConfigError),
     /// The socket has the highest number of own handlers that it may have
     /// ([`Options::max_handlers_per_socket`](crate::Options::max_handlers_per_socket)).
     #[error("the socket has as many handlers of its own as it may")]

@@ -86,13 +86,17 @@ pub struct Options {
     pub max_receiving_bytes_per_address: usize,
     /// How many things may wait for one session: events whose turn has not come; handlers and
     /// middlewares that wait, including those of sockets that have left; and acknowledgements that
-    /// the application owes. Default 4 096. An event above the limit closes the session, because a
-    /// client that is faster than its handlers would fill the memory. If the limit is too low,
-    /// sessions of clients that send bursts to slow handlers are closed.
+    /// the application owes. Default 4 096. When half of it waits, nothing more is read from the
+    /// client, until only a quarter waits. So a client that is faster than its handlers waits. An
+    /// event above the limit closes the session: its handlers make no progress, or its client sends
+    /// on several connections at once. What was read is handed over in portions of a quarter. If
+    /// the limit is too low, clients that send bursts to slow handlers wait.
     pub max_waiting_events: usize,
     /// How many bytes may wait for one session: the names and arguments of events whose turn has
     /// not come, and the arguments of events whose handlers wait. Default 16 MiB. One single event
-    /// may wait whatever its size.
+    /// may wait whatever its size. From half of it on, nothing more is read from the client, as
+    /// with [`Options::max_waiting_events`]. It should be more than four times
+    /// [`Config::max_payload`](sio_proto::Config::max_payload).
     pub max_waiting_bytes: usize,
     /// How many acknowledgements of broadcasts
     /// ([`TimedEmitter::emit_with_ack`](crate::TimedEmitter::emit_with_ack)) may be awaited at the

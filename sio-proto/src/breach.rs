@@ -35,11 +35,13 @@ pub enum BreachKind {
     Limit,
     /// The client was too late.
     Late,
+    /// The client has sent faster than it may ([`RateLimit`](crate::RateLimit)).
+    Rate,
 }
 
 impl BreachKind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Http,
         Self::WebSocket,
         Self::Transport,
@@ -50,6 +52,7 @@ impl BreachKind {
         Self::Namespace,
         Self::Limit,
         Self::Late,
+        Self::Rate,
     ];
 
     /// The kind in one word, for logs and metrics.
@@ -66,6 +69,7 @@ impl BreachKind {
             Self::Namespace => "namespace",
             Self::Limit => "limit",
             Self::Late => "late",
+            Self::Rate => "rate",
         }
     }
 }

@@ -8,6 +8,7 @@ mod check;
 mod cookie;
 mod cors;
 mod legacy;
+mod rates;
 mod recovery;
 mod served;
 mod setters;
@@ -27,6 +28,7 @@ pub use check::ConfigError;
 pub use cookie::{Cookie, Priority, SameSite};
 pub use cors::{Cors, CorsOrigins, OriginRule};
 pub use legacy::{Legacy06, Legacy09, Mount};
+pub use rates::{Excess, Rate, RateLimit};
 pub use recovery::RecoveryConfig;
 pub use served::{Generations, Transports};
 pub(crate) use setters::setters;
@@ -250,6 +252,14 @@ pub struct Config {
     /// The bytes that are read may cause answers, which wait. If it is too small, answers of
     /// clients that send and do not read for a while are missed. A larger value has no use.
     pub max_blocked_bytes: usize,
+    /// How fast a client may send, in all of its namespaces together. Default: as fast as it wants.
+    /// It counts for the session, whatever number of connections its polls use. A client that
+    /// polls or has left its websocket for another keeps its tokens.
+    pub session_rate: RateLimit,
+    /// How fast a client may send in one namespace. Default: as fast as it wants. The caller can
+    /// set another limit for each socket that it lets in
+    /// ([`Welcome::rate`](crate::server::Welcome::rate)).
+    pub socket_rate: RateLimit,
     /// Most namespaces one session may be in at once. Default 32.
     pub max_namespaces_per_session: usize,
     /// Most namespaces that exist at once in one shard. Default 65 536. Empty ones are forgotten.
@@ -343,6 +353,8 @@ impl Default for Config {
             max_queued_packets: 1_024,
             max_total_queued_bytes: 1 << 30,
             max_blocked_bytes: 16 * 1024,
+            session_rate: RateLimit::NONE,
+            socket_rate: RateLimit::NONE,
             max_namespaces_per_session: 32,
             max_namespaces: 65_536,
             max_rooms_per_socket: 4_096,
@@ -378,6 +390,15 @@ impl Config {
     pub fn parser(mut self, parser: impl PacketParser + 'static) -> Self {
         self.parser = Some(Arc::new(parser));
         self
+    }
+
+    /// For how long the caller may read nothing from a client before it has to
+    /// [excuse](crate::server::Shard::excuse) it again: half of the shortest time that an answer to
+    /// a heartbeat may take.
+    #[must_use]
+    pub fn longest_pause(&self) -> Duration {
+        let old = self.legacy06.heartbeat_timeout.min(self.legacy09.heartbeat_timeout);
+        self.ping_timeout.min(old) / 2
     }
 
     /// Whether a target is one of the targets that a path covers.
@@ -440,6 +461,8 @@ setters! {
         max_queued_packets: usize,
         max_total_queued_bytes: usize,
         max_blocked_bytes: usize,
+        session_rate: RateLimit,
+        socket_rate: RateLimit,
         max_namespaces_per_session: usize,
         max_namespaces: usize,
         max_rooms_per_socket: usize,

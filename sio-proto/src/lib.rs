@@ -109,8 +109,8 @@ pub mod wire;
 pub use bytes::{Bytes, BytesMut};
 pub use bytestring::ByteString;
 pub use config::{
-    Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, Legacy06, Legacy09, Mount, OriginRule, Priority,
-    RecoveryConfig, SameSite, SocketIdError, Transports,
+    Config, ConfigError, Cookie, Cors, CorsOrigins, Excess, Generations, Legacy06, Legacy09, Mount, OriginRule,
+    Priority, Rate, RateLimit, RecoveryConfig, SameSite, SocketIdError, Transports,
 };
 pub use entropy::Entropy;
 pub use frame::Frame;

@@ -24,6 +24,10 @@ pub(crate) use kind::{Findings, Kind};
 pub(crate) use stranger::origin;
 pub use stranger::{Strangeness, Stranger};
 
+/// The fewest bytes of a message in a stream of 0.6. The shortest frame has 7 bytes, and other
+/// codecs may be shorter.
+const LEAST_MESSAGE_BYTES: usize = 2;
+
 /// The parameters of a request that belong to Engine.IO and not to the application.
 const PARAMETERS_3: [&str; 6] = ["EIO", "transport", "sid", "t", "j", "b64"];
 
@@ -150,6 +154,33 @@ impl Request {
     /// The facts for the user about a request that was refused because of its host or page.
     pub(crate) fn describe(&self, why: Strangeness) -> Box<Stranger> {
         Stranger::new(&self.http, why)
+    }
+
+    /// Takes the packets of its body, to hand them over in parts
+    /// ([`Shard::handle_part`](crate::server::Shard::handle_part)).
+    #[must_use]
+    pub fn take_packets(&mut self) -> Vec<Inbound> {
+        core::mem::take(&mut self.packets)
+    }
+
+    /// How many packets its body has, or may have: a piece of a stream of 0.6 is read by its
+    /// session, and counts as the most messages that it can hold.
+    #[must_use]
+    pub fn packets(&self) -> usize {
+        match self.packets.last() {
+            Some(Inbound::Payload { payload, .. }) => self.packets.len() + payload.len() / LEAST_MESSAGE_BYTES,
+            _ => self.packets.len(),
+        }
+    }
+
+    /// The part of its target that names a session, if there is one.
+    pub(crate) const fn session_part(&self) -> Option<detect::Part> {
+        match self.findings.kind {
+            Kind::Engine { route, .. } => route.sid,
+            Kind::Legacy09(detect::Legacy09::Transport { session, .. }) => Some(session),
+            Kind::Legacy06(_, route) => route.session,
+            Kind::Legacy09(_) | Kind::UnknownProtocol | Kind::Foreign => None,
+        }
     }
 
     /// The text of a part of its target.

@@ -124,7 +124,8 @@ impl Inbound {
     }
 
     /// Prepares a packet that has to wait: it must not keep its read buffer alive.
-    pub(crate) fn kept(mut self) -> Self {
+    #[must_use]
+    pub fn kept(mut self) -> Self {
         match &mut self {
             Self::Engine(packet) => packet.keep(),
             Self::Socket(socket::text::Decoded::Packet(packet)) => packet.keep(),
@@ -143,7 +144,8 @@ impl Inbound {
     }
 
     /// Bytes of everything that the client wrote in it.
-    pub(crate) fn bytes(&self) -> usize {
+    #[must_use]
+    pub fn bytes(&self) -> usize {
         match self {
             Self::Engine(format::Packet::Message(text) | format::Packet::Ping(text) | format::Packet::Pong(text)) => {
                 text.len()

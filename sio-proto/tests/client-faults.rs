@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use client::{Network, World, emit};
 use proptest::prelude::*;
-use sio_proto::Config;
 use sio_proto::client::{ClientConfig, EmitId, Generation, Offline, Transport};
 
 #[derive(Clone, Debug)]
@@ -53,6 +52,21 @@ fn op() -> impl Strategy<Value = Op> {
 
 const MAX_QUEUED: usize = 2000;
 
+/// The generations that have plain messages only: no acknowledgements, no names, one argument.
+const fn is_plain(generation: Generation) -> bool {
+    matches!(generation, Generation::V0_6 | Generation::Streaming)
+}
+
+/// The settings of a client before 1.0. The wires of plain messages do not say when the next
+/// heartbeat comes.
+fn older_settings(wire: u8, bits: u8, transports: u8) -> ClientConfig {
+    let generation = [Generation::V0_9, Generation::V0_6, Generation::Streaming][usize::from(wire % 3)];
+    let bits = if is_plain(generation) { bits & !2 } else { bits };
+    settings(bits, transports)
+        .generation(generation)
+        .max_silence(is_plain(generation).then_some(Duration::from_millis(2500)))
+}
+
 /// The bits of the settings: the generation, retries, the provider, the rate of the queue.
 fn settings(bits: u8, transports: u8) -> ClientConfig {
     let transports = match transports % 3 {
@@ -86,6 +100,7 @@ struct Story {
     number: usize,
     /// Events are sent again until they are acknowledged: the server may hear them twice.
     retries: bool,
+    generation: Generation,
 }
 
 impl Story {
@@ -118,16 +133,20 @@ impl Story {
                     2 => Offline::Volatile,
                     _ => Offline::Newest("k".into()),
                 };
-                let json = format!("{},\"{}\"", self.sent, "x".repeat(size));
+                let (name, json) = match is_plain(self.generation) {
+                    true => ("message", self.sent.to_string()),
+                    false => ("n", format!("{},\"{}\"", self.sent, "x".repeat(size))),
+                };
                 self.sent += 1;
-                let mut event = emit("n", &json).offline(offline);
-                event.ack = ack;
+                let mut event = emit(name, &json).offline(offline);
+                event.ack = ack && !is_plain(self.generation);
                 self.emits.extend(world.client.emit(world.now, self.socket, event));
             }
             Op::ServerEmit if !world.sockets.is_empty() => {
                 let number = self.number.to_string();
                 self.number += 1;
-                world.server_emit("s", &number);
+                let name = if is_plain(self.generation) { "message" } else { "s" };
+                world.server_emit(name, &number);
             }
             Op::ServerLeave if !world.sockets.is_empty() => {
                 let (now, socket) = (world.now, *world.sockets.last().unwrap());
@@ -175,11 +194,20 @@ impl Story {
     }
 }
 
-fn run(bits: u8, transports: u8, seed: u64, ops: &[Op]) {
-    let server = Config::default()
-        .ping_interval(Duration::from_millis(1000))
+fn run(config: ClientConfig, seed: u64, ops: &[Op]) {
+    let (second, timeout) = (Duration::from_secs(1), Duration::from_millis(2500));
+    let mut server = client::server()
+        .ping_interval(second)
         .ping_timeout(Duration::from_millis(1500));
-    let mut world = World::seeded(settings(bits, transports), server, seed);
+    server.legacy09 = server.legacy09.heartbeat_interval(second).poll_duration(second);
+    server.legacy09 = server
+        .legacy09
+        .heartbeat_timeout(Duration::from_secs(2))
+        .close_timeout(Duration::from_secs(2));
+    server.legacy06 = server.legacy06.heartbeat_interval(second).poll_duration(second);
+    server.legacy06 = server.legacy06.heartbeat_timeout(timeout).reconnect_timeout(timeout);
+    let (retries, generation) = (config.retries > 0, config.generation);
+    let mut world = World::seeded(config, server, seed);
     let socket = world.connect("/");
     let mut story = Story {
         world,
@@ -187,7 +215,8 @@ fn run(bits: u8, transports: u8, seed: u64, ops: &[Op]) {
         emits: Vec::new(),
         sent: 0,
         number: 0,
-        retries: bits & 2 != 0,
+        retries,
+        generation,
     };
     ops.iter().for_each(|op| story.act(op));
 
@@ -250,6 +279,21 @@ proptest! {
         seed in any::<u64>(),
         ops in proptest::collection::vec(op(), 0..30),
     ) {
-        run(bits, transports, seed, &ops);
+        run(settings(bits, transports), seed, &ops);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases() / 4, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_client_keeps_its_promises_before_1_0(
+        wire in 0u8..3,
+        bits in 0u8..16,
+        transports in any::<u8>(),
+        seed in any::<u64>(),
+        ops in proptest::collection::vec(op(), 0..30),
+    ) {
+        run(older_settings(wire, bits, transports), seed, &ops);
     }
 }

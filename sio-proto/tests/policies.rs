@@ -354,11 +354,11 @@ fn what_is_kept_for_a_message_is_counted() {
 fn room_is_told_once() {
     let mut story = Story::new("4.x websocket", |config| config.max_queued_packets = 10);
     let socket = story.socket;
-    assert_eq!(story.world.shard(|shard, _| shard.await_room(socket)), Some(true));
+    assert_eq!(story.world.shard(|shard, _| shard.await_room(socket, 0)), Some(true));
     for number in 0..6 {
         story.emit(number, Policy::Ordered).unwrap();
     }
-    assert_eq!(story.world.shard(|shard, _| shard.await_room(socket)), Some(false));
+    assert_eq!(story.world.shard(|shard, _| shard.await_room(socket, 0)), Some(false));
     let roomy = |story: &mut Story| {
         let mut sockets = Vec::new();
         story.world.shard(|shard, _| shard.take_roomy(&mut sockets));
@@ -371,11 +371,11 @@ fn room_is_told_once() {
     // The bytes that a link holds count, too.
     story.stall(900_000);
     assert_eq!(story.queued().bytes, 900_000);
-    assert_eq!(story.world.shard(|shard, _| shard.await_room(socket)), Some(false));
+    assert_eq!(story.world.shard(|shard, _| shard.await_room(socket, 0)), Some(false));
     story.stall(600_000);
     assert_eq!(roomy(&mut story), []);
     story.stall(500_000);
     assert_eq!(roomy(&mut story), [socket]);
     story.world.disconnect(socket, true);
-    assert_eq!(story.world.shard(|shard, _| shard.await_room(socket)), None);
+    assert_eq!(story.world.shard(|shard, _| shard.await_room(socket, 0)), None);
 }

@@ -15,6 +15,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -180,6 +181,12 @@ impl Connection {
         }
     }
 
+    /// Whether nothing is read from the connection for now.
+    #[cfg(test)]
+    pub(crate) fn is_paced(&self) -> bool {
+        self.place.is_paced()
+    }
+
     /// Whether the other connections of the thread have their turn before this one goes on.
     const fn has_had_its_turn(&self) -> bool {
         self.steps >= STEPS_A_POLL || !self.later.is_empty() || self.waits
@@ -210,6 +217,7 @@ impl Connection {
         self.waits = false;
         if !self.later.is_empty() {
             self.later.go_on();
+            self.place.note_lag();
             if self.later.is_empty() {
                 self.answer_overtaken();
                 self.count_received();
@@ -253,6 +261,14 @@ impl Connection {
                     self.place.end(Cause::Failed);
                     return Poll::Ready(());
                 }
+            }
+            if self.place.is_paced() {
+                if self.place.poll_pace(cx, &mut self.later).is_pending() {
+                    return Poll::Pending;
+                }
+                self.steps += 1;
+                self.count_received();
+                continue;
             }
             if self.catch_up() || self.has_more {
                 self.process_rest();
@@ -357,7 +373,8 @@ impl Connection {
     /// them.
     #[inline]
     fn has_room(&mut self) -> bool {
-        let received = self.rest.capacity() + self.conn.held_bytes() + self.later.bytes() + self.place.asking_bytes();
+        let received = self.rest.capacity() + self.conn.held_bytes() + self.later.bytes();
+        let received = received + self.place.asking_bytes() + self.place.pacing_bytes();
         if received <= self.counted + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
             return true;
         }
@@ -383,7 +400,7 @@ impl Connection {
     /// been answered.
     fn process(&mut self, bytes: &mut BytesMut) {
         while !bytes.is_empty() {
-            if self.has_had_its_turn() || self.must_wait() {
+            if self.has_had_its_turn() || self.must_wait() || self.place.is_paced() {
                 self.has_more = true;
                 break;
             }
@@ -394,6 +411,7 @@ impl Connection {
                     if !self.conn.is_websocket() {
                         arrivals.date = self.place.io.tally.traffic.date();
                     }
+                    arrivals.max_packets = NonZeroUsize::new(self.place.most_packets);
                     self.conn.handle_bytes(bytes, arrivals);
                     self.handle(arrivals);
                     trim(&mut arrivals.packets);
@@ -448,6 +466,7 @@ impl Connection {
             let (overtaken, leftover) = turn::run_a_while(runtime, |turn| self.handle_in(turn, arrivals));
             self.overtaken = overtaken;
             self.later.put(leftover);
+            self.place.note_lag();
             self.answer_overtaken();
         }
     }
@@ -471,14 +490,9 @@ impl Connection {
         if behind && (arrivals.body_started.is_some() || !arrivals.replies.is_empty() || arrivals.closed.is_some()) {
             self.place.answer_in_order(turn, Vec::new());
         }
-        if !arrivals.packets.is_empty()
-            && let Some(Seat { cell, id, .. }) = &self.place.seat
-        {
+        if !arrivals.packets.is_empty() {
             self.steps += u32::try_from(arrivals.packets.len() / PACKETS_A_STEP).unwrap_or(u32::MAX / 2);
-            let packets = &mut arrivals.packets;
-            cell.input("packets", turn, |state, now, out| {
-                state.shard.handle_packets(now, *id, packets, out)
-            });
+            self.place.give_packets(turn, &mut arrivals.packets);
         }
         arrivals.packets.clear();
         if let Some(request) = arrivals.body_started.take() {

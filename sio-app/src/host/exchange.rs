@@ -150,8 +150,18 @@ impl Exchange {
         request.decode_body(place.io.config());
         let ((), leftover) = turn::run_a_while(place.io.runtime(), |turn| place.handle_request(turn, request));
         self.later.put(leftover);
-        // Work for which there is no room is done now.
-        while !self.place.receive(self.later.bytes()) && !self.later.is_empty() {
+        place.note_lag();
+        self.count_left();
+    }
+
+    /// Counts what waits. Work for which there is no room is done now. If there is no room for
+    /// packets that wait, the request is ended.
+    fn count_left(&mut self) {
+        while !self.place.receive(self.later.bytes() + self.place.pacing_bytes()) {
+            if self.later.is_empty() {
+                self.place.io.warn_of_crowd();
+                return self.link.cut();
+            }
             self.later.go_on();
         }
     }
@@ -180,7 +190,12 @@ impl Exchange {
             self.waker = Some(cx.waker().clone());
         }
         self.place.poll_decision(cx, &mut self.later);
-        if self.go_on() {
+        let mut goes_on = self.go_on();
+        if self.later.is_empty() && self.place.is_paced() && self.place.poll_pace(cx, &mut self.later).is_ready() {
+            self.count_left();
+            goes_on = true;
+        }
+        if goes_on {
             cx.waker().wake_by_ref();
         }
         match self.link.take_news().answer {

@@ -8,6 +8,7 @@ pub(crate) mod driver;
 pub(crate) mod exchange;
 #[cfg(feature = "handover")]
 pub mod handover;
-pub(crate) mod patience;
+pub(crate) mod pacing;
+mod patience;
 pub(crate) mod place;
 pub(crate) mod serve;

@@ -12,6 +12,7 @@ use sio_proto::server::{Admission, Breach, Cause, Outputs, Peer, Request, Routed
 
 use crate::guarded::guarded;
 use crate::host::asking::{Asked, Asking};
+use crate::host::pacing::Pacing;
 use crate::link::Link;
 use crate::turn::later::Later;
 use crate::turn::shard::{ShardCell, State};
@@ -28,6 +29,10 @@ pub(crate) struct Place {
     pub(crate) dropped: Cause,
     /// The request that waits for the application's decision.
     asking: Option<Box<Asking>>,
+    /// What is not handed over yet.
+    pub(super) pacing: Option<Box<Pacing>>,
+    /// How many packets of a websocket are handed over next.
+    pub(super) most_packets: usize,
 }
 
 pub(crate) struct Seat {
@@ -50,6 +55,11 @@ impl Place {
             seat: None,
             dropped,
             asking: None,
+            pacing: None,
+            most_packets: match io.paces() {
+                true => 1,
+                false => (io.options.max_waiting_events / 4).max(1),
+            },
         })
     }
 
@@ -122,6 +132,7 @@ impl Place {
 
     fn dispatch(&mut self, turn: &Turn, mut request: Request) {
         let shard = match self.io.shards.router.route(&request) {
+            Routed::Session(shard) if self.must_pace(shard, &request) => return self.pace(turn, shard, request),
             Routed::Session(shard) => shard,
             Routed::New => {
                 if request.admission == Admission::Allowed {
@@ -153,7 +164,12 @@ impl Place {
     }
 
     /// Gives an input to a shard. The link takes a seat in the shard if it has none there.
-    fn input(&mut self, turn: &Turn, shard: usize, input: impl FnOnce(&mut State, Time, LinkId, &mut Outputs)) {
+    pub(super) fn input(
+        &mut self,
+        turn: &Turn,
+        shard: usize,
+        input: impl FnOnce(&mut State, Time, LinkId, &mut Outputs),
+    ) {
         if self.seat.as_ref().is_some_and(|seat| seat.shard != shard) {
             self.change_seat(turn, Cause::Closed, false);
         }
@@ -285,7 +301,8 @@ impl Place {
     /// Gives up the seat when the link has ended while its task runs.
     pub(crate) fn end(&mut self, cause: Cause) {
         let asking = self.stop_asking();
-        drop(asking);
+        let pacing = self.pacing.take();
+        drop((asking, pacing));
         if self.seat.is_some() {
             turn::run(self.io.runtime(), |turn| self.leave_seat(turn, cause));
         }

@@ -65,7 +65,7 @@ fn a_room_is_left_when_too_much_waits_for_a_socket() {
     let mut client = Driven::connected(&io);
     for _ in 0..2 {
         let bytes: Vec<u8> = (0..6).flat_map(|_| text(r#"42["wait"]"#)).collect();
-        let _ = client.read(&bytes);
+        client.press(&io, &bytes);
     }
     run_tasks();
     let told: Vec<String> = told.try_iter().collect();

@@ -172,7 +172,11 @@ fn what_many_turns_have_emitted_does_not_wait_for_the_last_of_them() {
 /// no room is done at once.
 #[test]
 fn what_a_turn_leaves_takes_no_more_than_what_is_received_may() {
-    let options = Options::default().shards(1).max_receiving_bytes(300_000);
+    let options = Options::default()
+        .shards(1)
+        .max_receiving_bytes(300_000)
+        // All of a read is handed over at once.
+        .max_waiting_events(1_000_000);
     let io = Io::new(Config::default(), options, RUNTIME).unwrap();
     let heard = Arc::new(AtomicUsize::new(0));
     let counting = Arc::clone(&heard);
@@ -198,7 +202,9 @@ fn what_a_turn_leaves_takes_no_more_than_what_is_received_may() {
 /// that has caused it.
 #[test]
 fn what_is_left_to_tasks_is_bounded() {
-    let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
+    // All packets of a body are handed over at once.
+    let options = Options::default().shards(1).max_waiting_events(1_000_000);
+    let io = Io::new(Config::default(), options, RUNTIME).unwrap();
     let heard = Arc::new(AtomicUsize::new(0));
     let counting = Arc::clone(&heard);
     io.of("/").on("x", move |_: Socket| {
@@ -227,7 +233,9 @@ fn what_is_left_to_tasks_is_bounded() {
 /// because a decoded body is many times as large.
 #[test]
 fn a_large_body_waits_until_there_is_less_work() {
-    let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
+    // All packets of a body are handed over at once.
+    let options = Options::default().shards(1).max_waiting_events(1_000_000);
+    let io = Io::new(Config::default(), options, RUNTIME).unwrap();
     let heard = Arc::new([const { AtomicUsize::new(0) }; 3]);
     let (counting, slow) = (Arc::clone(&heard), Arc::new(AtomicUsize::new(1_000)));
     let took = Arc::clone(&slow);

@@ -320,6 +320,56 @@ fn a_burst_to_a_client_that_reads_is_no_wait() {
     assert_eq!(other.written().matches("42[\"n\"").count(), 5_000);
 }
 
+/// A key that a function makes of the arguments: the newest event of each thing waits.
+#[test]
+fn the_newest_by_a_function_of_the_arguments_waits() {
+    let io = narrow(1, 64);
+    let thing = |args: &RawArgs| match args.json().split(',').next() {
+        Some("13") => panic!("as asked"),
+        thing => thing.unwrap_or_default().to_owned(),
+    };
+    io.of("/").event_policy("position", Policy::newest_by(thing));
+    let (mut client, socket) = blocked(&io);
+    for (player, x) in [(1, 1), (2, 1), (1, 2), (1, 3), (2, 2)] {
+        io.emit("position", (player, x));
+    }
+    socket.emit("position", (3, 1)).unwrap();
+    assert!(matches!(socket.emit("position", (13, 1)), Err(EmitError::KeyFailed)));
+    let metrics = io.metrics();
+    assert_eq!(metrics.sessions.displaced, 3);
+    let taken = take(&mut client);
+    assert_eq!(
+        &taken[taken.len() - 3..],
+        [r#""position",1,3"#, r#""position",2,2"#, r#""position",3,1"#]
+    );
+}
+
+/// A loop of events that are larger than half of the queue waits for their size, and never spins.
+#[test]
+fn room_for_a_large_event_is_waited_for() {
+    let config = Config::default().max_queued_bytes(10_000);
+    let io = Io::new(config, Options::default().shards(1), RUNTIME).unwrap();
+    let (mut client, socket) = blocked(&io);
+    let large = "x".repeat(7_000);
+    socket.emit("small", "y".repeat(4_000)).unwrap();
+    assert_eq!(
+        socket.emit("large", &large).unwrap_err().to_string(),
+        EmitError::Full.to_string()
+    );
+    let counted = Counted::default();
+    let waker = counted.waker();
+    let cx = &mut Context::from_waker(&waker);
+    let mut half = std::pin::pin!(socket.ready());
+    assert!(half.as_mut().poll(cx).is_ready(), "half of the queue is free");
+    let mut ready = std::pin::pin!(socket.ready_for(7_100));
+    assert!(ready.as_mut().poll(cx).is_pending());
+    assert_eq!(counted.take(), 0);
+    take(&mut client);
+    assert!(counted.take() >= 1);
+    assert!(ready.as_mut().poll(cx).is_ready());
+    socket.emit("large", &large).unwrap();
+}
+
 /// A volatile event has no policy: it never waits, although its name has one.
 #[test]
 fn a_volatile_event_has_no_policy() {

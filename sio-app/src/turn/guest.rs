@@ -27,6 +27,7 @@ impl Drop for Guest {
     fn drop(&mut self) {
         let Self { socket, bytes } = self;
         socket.load.leave(*bytes);
+        socket.load.note_done();
         if socket.mailbox.exit() {
             turn::act(socket.runtime(), |turn| socket.leave(turn));
         }

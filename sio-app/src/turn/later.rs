@@ -35,6 +35,33 @@ impl Kept {
     }
 }
 
+/// Bytes of what a connection has decoded and does not hand over yet. They count as work that is
+/// kept until this value is dropped.
+pub(crate) struct KeptBytes {
+    kept: Arc<Kept>,
+    bytes: usize,
+}
+
+impl KeptBytes {
+    pub(crate) fn new(kept: &Arc<Kept>, bytes: usize) -> Self {
+        kept.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Self {
+            kept: Arc::clone(kept),
+            bytes,
+        }
+    }
+
+    pub(crate) const fn count(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for KeptBytes {
+    fn drop(&mut self) {
+        self.kept.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// The work that one connection or request has left. When the connection goes away, a task does the
 /// rest, so that everything that has arrived is handled.
 pub(crate) struct Later {

@@ -15,12 +15,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 use sio_proto::server::network_of;
 
 use crate::lock::Mutex;
 use crate::options::Options;
+use crate::turn::mourners::Mourners;
 use crate::turn::socket::SocketCell;
 
 /// The limits for one session, one address, or the whole server.
@@ -57,7 +59,7 @@ impl Count {
     }
 
     fn leave(&self, bytes: usize) {
-        self.events.fetch_sub(1, Ordering::Relaxed);
+        self.events.fetch_sub(1, Ordering::SeqCst);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
@@ -77,6 +79,10 @@ pub(crate) struct Loads {
     max_deciding: usize,
     ipv6_prefix: u8,
     count: Count,
+    /// How many connections wait for handlers that lag.
+    lagging: AtomicUsize,
+    /// Whether any client has a limit of what it may send.
+    measures: AtomicBool,
     /// An address is kept as long as it has sockets, or something is under way for it.
     addresses: Mutex<HashMap<IpAddr, Arc<Count>>>,
 }
@@ -99,6 +105,8 @@ impl Loads {
             max_deciding: options.max_waiting_middlewares.max(1),
             ipv6_prefix: options.ipv6_prefix,
             count: Count::default(),
+            lagging: AtomicUsize::new(0),
+            measures: AtomicBool::new(false),
             addresses: Mutex::default(),
         }
     }
@@ -116,7 +124,25 @@ impl Loads {
             address: counted,
             whole: Arc::clone(self),
             deciding: Mutex::default(),
+            awaiting: Mourners::default(),
+            is_awaited: AtomicUsize::new(0),
         })
+    }
+
+    /// Notes that clients have limits of what they may send.
+    pub(crate) fn set_measures(&self) {
+        self.measures.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether clients have limits of what they may send.
+    pub(crate) fn measures(&self) -> bool {
+        self.measures.load(Ordering::Relaxed)
+    }
+
+    /// Whether POSTs have to ask before they are handed over: some client has a limit, or the
+    /// handlers of some session lag.
+    pub(crate) fn paces(&self) -> bool {
+        self.measures() || self.lagging.load(Ordering::Relaxed) > 0
     }
 
     #[cfg(test)]
@@ -132,6 +158,10 @@ pub(crate) struct Load {
     address: Option<(IpAddr, Arc<Count>)>,
     whole: Arc<Loads>,
     deciding: Mutex<Deciding>,
+    /// The connections that wait until the handlers have caught up.
+    awaiting: Mourners,
+    /// How many they are.
+    is_awaited: AtomicUsize,
 }
 
 /// The CONNECTs of a session that wait for middlewares.
@@ -209,6 +239,66 @@ impl Load {
                 .is_none_or(|(_, count)| count.has_room(whole.address))
     }
 
+    /// Whether so much waits that nothing more should be read from the client: half of what may
+    /// wait for its session. If half of what may wait for its address or for the whole server
+    /// waits, it is a small part.
+    pub(crate) fn lags(&self) -> bool {
+        self.is_above(2, 64)
+    }
+
+    /// Whether the handlers have caught up: at most a quarter waits.
+    pub(crate) fn has_caught_up(&self) -> bool {
+        !self.is_above(4, 128)
+    }
+
+    /// Whether more waits for the session than this part of its limits. In a crowd, a smaller part
+    /// counts, in number.
+    fn is_above(&self, part: usize, part_in_crowd: usize) -> bool {
+        let Limits { max_events, max_bytes } = self.whole.session;
+        let events = self.own.events.load(Ordering::SeqCst);
+        let bytes = self.own.bytes.load(Ordering::Relaxed);
+        events > 0
+            && (events > max_events / part
+                || bytes > max_bytes / part
+                || events > max_events / part_in_crowd && self.is_in_crowd())
+    }
+
+    /// Whether half of what may wait for the address, or for the whole server, waits.
+    fn is_in_crowd(&self) -> bool {
+        let is_half = |count: &Count, limits: Limits| {
+            count.events.load(Ordering::Relaxed) > limits.max_events / 2
+                || count.bytes.load(Ordering::Relaxed) > limits.max_bytes / 2
+        };
+        let Loads {
+            address, whole, count, ..
+        } = &*self.whole;
+        is_half(count, *whole)
+            || self
+                .address
+                .as_ref()
+                .is_some_and(|(_, counted)| is_half(counted, *address))
+    }
+
+    /// Begins to wait until the handlers have caught up.
+    pub(crate) fn lag(load: &Arc<Self>) -> Lagging {
+        load.is_awaited.fetch_add(1, Ordering::SeqCst);
+        load.whole.lagging.fetch_add(1, Ordering::Relaxed);
+        Lagging {
+            before: load.own.events.load(Ordering::SeqCst),
+            load: Arc::clone(load),
+            number: None,
+        }
+    }
+
+    /// Wakes the connections that wait for the handlers, if these have caught up. Call it when
+    /// something has been done, and no lock is held.
+    #[inline]
+    pub(crate) fn note_done(&self) {
+        if self.is_awaited.load(Ordering::SeqCst) > 0 && self.has_caught_up() {
+            self.awaiting.wake();
+        }
+    }
+
     fn counts(&self) -> impl Iterator<Item = &Count> {
         let address = self.address.iter().map(|(_, count)| &**count);
         [&self.own, &self.whole.count].into_iter().chain(address)
@@ -259,6 +349,45 @@ impl Load {
     pub(crate) fn waiting(&self) -> (usize, usize) {
         let Count { events, bytes } = &self.own;
         (events.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed))
+    }
+}
+
+/// A connection that waits until the handlers of its session have caught up.
+pub(crate) struct Lagging {
+    load: Arc<Load>,
+    /// How many events waited when it was last looked.
+    before: usize,
+    /// The number of its entry, after it has waited once.
+    number: Option<u64>,
+}
+
+impl Lagging {
+    /// Waits until the handlers have caught up.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.load.has_caught_up() {
+            self.number = Some(self.load.awaiting.wait(self.number, cx.waker()));
+            // They may have caught up since before the waker was registered.
+            if !self.load.has_caught_up() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Whether handlers have finished since the last time.
+    pub(crate) fn has_progressed(&mut self) -> bool {
+        let now = self.load.own.events.load(Ordering::SeqCst);
+        now < std::mem::replace(&mut self.before, now)
+    }
+}
+
+impl Drop for Lagging {
+    fn drop(&mut self) {
+        self.load.is_awaited.fetch_sub(1, Ordering::SeqCst);
+        self.load.whole.lagging.fetch_sub(1, Ordering::Relaxed);
+        if let Some(number) = self.number {
+            self.load.awaiting.forget(number);
+        }
     }
 }
 

@@ -25,10 +25,12 @@ pub(crate) mod asking;
 pub(crate) mod batch;
 pub(crate) mod call;
 pub(crate) mod comeback;
+pub(crate) mod comeback_counts;
 pub(crate) mod credentials;
 pub(crate) mod directory;
 pub(crate) mod entering;
 pub(crate) mod entry;
+mod found;
 pub(crate) mod guest;
 pub(crate) mod history;
 pub(crate) mod ids;
@@ -78,6 +80,7 @@ use crate::link::{Link, Progress};
 use crate::runtime::Runtime;
 use crate::trim::trim;
 use crate::turn::batch::Batch;
+use crate::turn::load::Load;
 use crate::turn::mailbox::Owner;
 use crate::turn::note::Note;
 use crate::turn::shard::ShardCell;
@@ -199,6 +202,9 @@ pub(crate) struct Turn {
     notes: RefCell<Vec<Note>>,
     /// The recipients of a broadcast for which a message of the same key waits.
     collided: RefCell<Vec<Arc<SocketCell>>>,
+    /// Whether so much waits for the handlers of a session that nothing more should be read from
+    /// its client.
+    lags: Cell<bool>,
     pub(crate) outputs: Lent<Outputs>,
     pub(crate) batch: Lent<Batch>,
 }
@@ -383,6 +389,18 @@ pub(crate) fn moment(runtime: Runtime) -> Option<Time> {
     BEGAN.get()
 }
 
+/// Notes that something waits for the handlers of a session. If it is much, the connection that has
+/// this turn reads nothing more.
+pub(crate) fn note_load(load: &Load) {
+    TURN.with(|turn| turn.note_load(load));
+}
+
+/// Whether handlers lag since this was last asked. If they are the handlers of the caller's session
+/// is another question.
+pub(crate) fn take_lag() -> bool {
+    TURN.with(|turn| turn.lags.replace(false))
+}
+
 /// Takes what has become of the broadcasts of this thread: the counts, and the recipients for which
 /// a message of the same key waits.
 pub(crate) fn take_sent() -> (Sent, Vec<Arc<SocketCell>>) {
@@ -408,6 +426,7 @@ impl Turn {
             links: RefCell::new(Vec::new()),
             notes: RefCell::new(Vec::new()),
             collided: RefCell::new(Vec::new()),
+            lags: Cell::new(false),
             outputs: Lent::new(),
             batch: Lent::new(),
         }
@@ -448,6 +467,13 @@ impl Turn {
             self.owner.set(new_owner());
         }
         self.owner.get()
+    }
+
+    /// Does what [`note_load`] does.
+    pub(crate) fn note_load(&self, load: &Load) {
+        if load.lags() {
+            self.lags.set(true);
+        }
     }
 
     pub(crate) fn add(&self, work: Work) {

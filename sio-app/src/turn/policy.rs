@@ -12,6 +12,7 @@ use sio_proto::socket::Args;
 
 use crate::args::{RawArgs, to_args};
 use crate::error::EmitError;
+use crate::guarded::guarded;
 
 /// The most bytes of arguments that [`Policy::append`] puts together. The cost of each message
 /// stays small, because what waits is copied for each message that is appended.
@@ -20,6 +21,9 @@ const MOST_APPENDED: usize = 16 * 1024;
 /// Makes the arguments of one message of those of two: a waiting message and a new one. The number
 /// is that of the bytes that a queue may hold. `None` if both have to be sent.
 pub(crate) type MergeFn = Arc<dyn Fn(&Args, &Args, usize) -> Result<Option<Args>, EmitError> + Send + Sync>;
+
+/// Makes the key of a message of its arguments.
+pub(crate) type KeyFn = Arc<dyn Fn(&RawArgs) -> String + Send + Sync>;
 
 /// What becomes of a message for a client that does not take it at once, because it reads more
 /// slowly than the server sends, or is between two polls.
@@ -55,6 +59,7 @@ pub(crate) enum Kind {
     DropOldest,
     End,
     Newest(Arc<str>),
+    NewestBy(KeyFn),
     Merge(Arc<str>, MergeFn),
 }
 
@@ -79,6 +84,25 @@ impl Policy {
     #[must_use]
     pub fn newest(key: impl Into<String>) -> Self {
         Self(Kind::Newest(key.into().into()))
+    }
+
+    /// Does what [`Policy::newest`] does, with a key that the function makes of the arguments of
+    /// each message. So one policy of a namespace serves events of many things:
+    ///
+    /// ```
+    /// # use sio_app::{Io, Policy, RawArgs};
+    /// # fn example(io: &Io) {
+    /// let player = |args: &RawArgs| args.json().split(',').next().unwrap_or_default().to_owned();
+    /// io.of("/").event_policy("position", Policy::newest_by(player));
+    /// io.to("game").emit("position", (7, 1, 2));
+    /// # }
+    /// ```
+    ///
+    /// The function runs on the thread that emits, under no lock, once for each emit. If it panics,
+    /// the message is not sent: the emit fails with [`EmitError::KeyFailed`].
+    #[must_use]
+    pub fn newest_by(key: impl Fn(&RawArgs) -> String + Send + Sync + 'static) -> Self {
+        Self(Kind::NewestBy(Arc::new(key)))
     }
 
     /// Appends the text of the message to the text that waits. The text is the last argument, and
@@ -129,8 +153,8 @@ impl Policy {
     /// Returns the policy of the core for this event.
     ///
     /// # Errors
-    /// [`EmitError::KeyTooLong`].
-    pub(crate) fn in_core(&self, namespace: &str, event: &str) -> Result<server::Policy, EmitError> {
+    /// [`EmitError::KeyTooLong`], [`EmitError::KeyFailed`].
+    pub(crate) fn in_core(&self, namespace: &str, event: &str, args: &Args) -> Result<server::Policy, EmitError> {
         let key = |text: &str| Key::new(namespace, event, text).ok_or(EmitError::KeyTooLong);
         Ok(match &self.0 {
             Kind::Refuse => server::Policy::Refuse,
@@ -138,6 +162,10 @@ impl Policy {
             Kind::DropOldest => server::Policy::DropOldest,
             Kind::End => server::Policy::Ordered,
             Kind::Newest(text) => server::Policy::Newest(key(text)?),
+            Kind::NewestBy(make) => {
+                let made = guarded(|| make(&RawArgs(args.clone()))).map_err(|_| EmitError::KeyFailed)?;
+                server::Policy::Newest(key(&made)?)
+            }
             Kind::Merge(text, _) => server::Policy::Merge(key(text)?),
         })
     }
@@ -146,7 +174,7 @@ impl Policy {
     pub(crate) const fn merge_fn(&self) -> Option<&MergeFn> {
         match &self.0 {
             Kind::Merge(_, merge) => Some(merge),
-            Kind::Refuse | Kind::Drop | Kind::DropOldest | Kind::End | Kind::Newest(_) => None,
+            Kind::Refuse | Kind::Drop | Kind::DropOldest | Kind::End | Kind::Newest(_) | Kind::NewestBy(_) => None,
         }
     }
 }
@@ -159,6 +187,7 @@ impl fmt::Debug for Policy {
             Kind::DropOldest => f.write_str("Policy::DROP_OLDEST"),
             Kind::End => f.write_str("Policy::END"),
             Kind::Newest(key) => write!(f, "Policy::newest({key:?})"),
+            Kind::NewestBy(_) => f.write_str("Policy::newest_by(…)"),
             Kind::Merge(key, _) => write!(f, "Policy::merge({key:?}, ..)"),
         }
     }

@@ -450,6 +450,12 @@ impl State {
         })
     }
 
+    /// Returns the count of what waits for a session, if it has sockets.
+    pub(crate) fn load_of(&self, session: SessionKey) -> Option<Arc<Load>> {
+        let (key, load) = self.loads.get(session.slot())?.as_ref()?;
+        load.upgrade().filter(|_| *key == session)
+    }
+
     /// Takes the sockets whose queues have room again.
     fn take_roomy(&mut self) -> Vec<Arc<SocketCell>> {
         let mut keys = Vec::new();

@@ -117,6 +117,9 @@ impl NewShards {
             recovery,
         } = self;
         let loads = Arc::new(Loads::new(options));
+        if !(config.session_rate.is_none() && config.socket_rate.is_none()) {
+            loads.set_measures();
+        }
         let router = Router::new(&config, key, shards.len());
         let cells = shards.into_iter().map(|(shard, notes)| {
             Arc::new(ShardCell::new(
@@ -179,6 +182,12 @@ impl Shards {
             return found.or_else(|| self.recovery.ids.find(id));
         }
         self.config.keeps_for_ids(id).then(|| self.recovery.ids.find(id))?
+    }
+
+    /// Returns the index of the shard behind this one.
+    pub(super) fn behind(&self, cell: Option<&Arc<ShardCell>>) -> usize {
+        let is_it = |known: &Arc<ShardCell>| cell.is_some_and(|cell| Arc::ptr_eq(cell, known));
+        self.cells.iter().position(is_it).map_or(0, |at| at + 1)
     }
 
     /// Returns the shards that may have sockets in the target, at the time of the call.

@@ -9,6 +9,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use bytestring::ByteString;
+use sio_proto::RateLimit;
 
 use crate::args::RawArgs;
 use crate::error::HandlerError;
@@ -40,6 +41,8 @@ pub(crate) struct Table {
     pub(crate) refuses_unknown: bool,
     /// Whether the namespace has recovery, if the application has said so.
     pub(crate) recovers: Option<bool>,
+    /// How fast a client may send in the namespace, if the application has said so.
+    pub(crate) rate: Option<RateLimit>,
     pub(crate) states: Arc<States>,
     /// The counts of a rule's namespaces, by name.
     pub(crate) names: Option<Arc<Names>>,
@@ -130,6 +133,7 @@ impl Table {
         whole.answer = above.answer.clone().or(whole.answer);
         whole.one_at_a_time |= above.one_at_a_time;
         whole.recovers = above.recovers.or(whole.recovers);
+        whole.rate = above.rate.or(whole.rate);
         whole
     }
 }

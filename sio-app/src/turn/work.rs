@@ -89,12 +89,13 @@ impl Work {
                 let then = connect(turn, &socket);
                 work_off(turn, &socket, then);
             }
-            Self::Mail(socket, mail) => {
-                if let Some(mail) = socket.mailbox.begin(turn.owner(), mail, &socket.load) {
+            Self::Mail(socket, mail) => match socket.mailbox.begin(turn.owner(), mail, &socket.load) {
+                Some(mail) => {
                     let then = deliver(&socket, mail);
                     work_off(turn, &socket, then);
                 }
-            }
+                None => turn::note_load(&socket.load),
+            },
             Self::Ack(socket, id, result) => socket.acknowledged(id, result),
             Self::Engine(session, news) => engine(turn, &session, news),
             Self::Upgraded(socket, transport) => upgraded(&socket, transport),
@@ -139,7 +140,10 @@ fn room(application: &Weak<dyn Application>, event: &RoomEvent) {
 fn work_off(turn: &Turn, socket: &Arc<SocketCell>, mut then: Then) {
     while let Then::Next = then {
         match socket.mailbox.done(&socket.load) {
-            Next::Mail(mail) => then = deliver(socket, mail),
+            Next::Mail(mail) => {
+                socket.load.note_done();
+                then = deliver(socket, mail);
+            }
             Next::Nothing => return,
             Next::Leave => return socket.leave(turn),
         }

@@ -337,7 +337,7 @@ fn broadcast(
     let target = to.target;
     let mut merging = None;
     if let Some(policy) = policy {
-        let in_core = policy.in_core(&target.namespace, draft.name())?;
+        let in_core = policy.in_core(&target.namespace, draft.name(), draft.args())?;
         if let (Some(merge), server::Policy::Merge(key)) = (policy.merge_fn(), &in_core) {
             draft = draft.owned();
             merging = Some((draft.clone(), key.clone(), merge));

@@ -28,9 +28,15 @@ const PART: usize = 64;
 /// How often a client may fall behind the oldest event that is kept, while it catches up.
 const FALLS: usize = 3;
 
-/// How long the end of a connection, or room for an event that needs more than half of a queue, is
-/// waited for.
+/// How long the end of a connection is waited for, or a client whose queue has room, but to which
+/// nothing can be sent because too much waits for all clients together.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// About how many bytes an event has in addition to its name and arguments, in any generation.
+const FRAMING: usize = 128;
+
+/// About how many bytes the event `history` has.
+const MARK: usize = 512;
 
 /// How long a client that is away is waited for, before it is looked for again.
 const AWAY: Duration = Duration::from_secs(1);
@@ -349,7 +355,7 @@ impl Catching<'_> {
                 None => part.last,
             });
             let args = (self.mark("truncated", self.seen),);
-            self.patiently(|socket| send_event(socket, "history", &args, None, false))
+            self.patiently(MARK, |socket| send_event(socket, "history", &args, None, false))
                 .await?;
         }
         let Some(part) = part else {
@@ -357,8 +363,9 @@ impl Catching<'_> {
         };
         let is_end = part.events.last().is_none_or(|(last, ..)| *last == part.last);
         for (place, _, said) in part.events {
+            let bytes = said.name.len() + said.args.bytes() + FRAMING;
             let sent = self
-                .patiently(|socket| send_again(socket, said.name.clone(), said.args.clone()))
+                .patiently(bytes, |socket| send_again(socket, said.name.clone(), said.args.clone()))
                 .await;
             match sent {
                 Ok(()) => self.resumed.missed += 1,
@@ -376,7 +383,7 @@ impl Catching<'_> {
 
     async fn join(&mut self, history: Option<&RoomHistory>, place: Option<Offset>) -> Result<bool, ResumeError> {
         let args = (self.mark("ready", place),);
-        let entered = self.patiently(|socket| {
+        let entered = self.patiently(MARK, |socket| {
             let (mut mark, bytes) = prepared(socket, "history", &args)?;
             match join_at(socket, &self.room, history, place, (&mut mark, bytes)) {
                 Ok(Entered::Full) => Err(EmitError::Full),
@@ -398,18 +405,20 @@ impl Catching<'_> {
         }
     }
 
-    /// Sends something when the client has room for it: when at most half of its queue is in use.
+    /// Sends something of about this size when the client has room for it, and at most half of its
+    /// queue is in use.
     /// So a client that is cut off meanwhile can still be recovered, and has room for other events.
     /// A client that is away is waited for, and gets the rest when it has come back.
     async fn patiently<R>(
         &self,
+        bytes: usize,
         mut send: impl FnMut(&Arc<SocketCell>) -> Result<R, EmitError>,
     ) -> Result<R, EmitError> {
         loop {
             let pause = match self.socket.0.present() {
                 Present::Gone => return Err(EmitError::Disconnected),
                 Present::Away => AWAY,
-                Present::Here(socket) => match Socket(Arc::clone(&socket)).ready().await {
+                Present::Here(socket) => match Socket(Arc::clone(&socket)).ready_for(bytes).await {
                     Err(_) => PAUSE,
                     Ok(()) => match send(&socket) {
                         Err(EmitError::Full) => PAUSE,

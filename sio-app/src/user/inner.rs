@@ -60,6 +60,11 @@ impl Inner {
         (self.shards.runtime.now)()
     }
 
+    /// Whether clients have limits of what they may send.
+    pub(crate) fn paces(&self) -> bool {
+        self.shards.cells.first().is_some_and(|cell| cell.loads().measures())
+    }
+
     pub(crate) const fn config(&self) -> &Arc<Config> {
         &self.shards.config
     }

@@ -27,7 +27,7 @@ thread_local!(static NESTED: Cell<usize> = const { Cell::new(0) });
 
 /// Sends an event to one socket by a policy.
 pub(crate) fn send_by(socket: &Arc<SocketCell>, draft: Draft, policy: &Policy) -> Result<(), EmitError> {
-    let in_core = policy.in_core(&socket.namespace, draft.name())?;
+    let in_core = policy.in_core(&socket.namespace, draft.name(), draft.args())?;
     // A message that a client has missed is sent to it again as it was, so nothing is put together
     // for clients that may come back. Before the socket is let in, nothing waits.
     let is_counted = socket.is_asking() || socket.record().is_some();

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use sio_proto::server::{BreachKind, Counters, Reason, Refused};
 
+use crate::turn::comeback_counts::RecoveryCounts;
 use crate::user::io::Io;
 
 /// The counts of a server at one moment. [`Io::metrics`] returns them. Totals count from the start
@@ -56,6 +57,8 @@ pub struct Metrics {
     /// The number of sockets that are connected or away, and may come back
     /// ([`Options::recovery`](crate::Options::recovery)).
     pub recoverable: usize,
+    /// What became of clients that wanted to come back.
+    pub recovery: RecoveryCounts,
     /// The number of packets that were sent.
     pub packets_out: u64,
     /// The number of bytes of HTTP and websocket that were read.
@@ -69,6 +72,12 @@ pub struct Metrics {
     /// The most things that have waited for the handlers of one socket at one time.
     /// [`Options::max_waiting_events`](crate::Options::max_waiting_events) says what counts.
     pub most_waiting_events: usize,
+    /// How often reading from a client has paused because its handlers lagged
+    /// ([`Options::max_waiting_events`](crate::Options::max_waiting_events)).
+    pub lagging_pauses_total: u64,
+    /// How often reading from a client has paused because the client may not send so fast
+    /// ([`Config::session_rate`](sio_proto::Config::session_rate)).
+    pub throttling_pauses_total: u64,
     /// The number of rooms with a history ([`Namespace::history`](crate::Namespace::history)).
     pub histories: usize,
     /// The number of bytes that the histories of all rooms keep.
@@ -89,13 +98,17 @@ impl Metrics {
     /// | `sio_connections_refused_total` | `why`: `total`, `address` |
     /// | `sio_sessions`, `sio_sessions_total` | `generation`, `transport` |
     /// | `sio_sockets`, `sio_rooms`, `sio_timers`, `sio_recoverable` | |
+    /// | `sio_recovered_total`, `sio_replayed_messages_total`, `sio_records_expired_total` | |
+    /// | `sio_recovered_away_seconds_total`, `sio_recovered_longest_away_seconds` | |
+    /// | `sio_not_recovered_total` | `why`, in the words of [`NotRecovered::WORDS`](sio_proto::recovery::NotRecovered::WORDS) |
     /// | `sio_sessions_closed_total` | `reason`, in the words of [`Reason`] |
     /// | `sio_rules_broken_total` | `kind`, in the words of [`BreachKind`] |
     /// | `sio_requests_refused_total` | `why`, in the words of [`Refused`] |
     /// | `sio_packets_in_total`, `sio_packets_out_total`, `sio_bytes_in_total`, `sio_bytes_out_total` | |
     /// | `sio_queued_bytes` | |
-    /// | `sio_messages_unconfirmed_total` | |
+    /// | `sio_messages_unconfirmed_total`, `sio_messages_dropped_total`, `sio_messages_displaced_total`, `sio_messages_unsent_total` | |
     /// | `sio_most_queued_packets`, `sio_most_queued_bytes`, `sio_most_waiting_events` | |
+    /// | `sio_pauses_total` | `why`: `lagging`, `throttled` |
     /// | `sio_histories`, `sio_history_bytes` | |
     /// | `sio_handler_errors_total`, `sio_handler_panics_total` | |
     #[must_use]
@@ -112,12 +125,23 @@ impl Metrics {
         number("sio_rooms", self.rooms as u64);
         number("sio_timers", self.timers as u64);
         number("sio_recoverable", self.recoverable as u64);
+        number("sio_recovered_total", self.recovery.recovered);
+        number("sio_replayed_messages_total", self.recovery.replayed);
+        number("sio_records_expired_total", self.recovery.expired);
+        number("sio_recovered_away_seconds_total", self.recovery.away.as_secs());
+        number(
+            "sio_recovered_longest_away_seconds",
+            self.recovery.longest_away.as_secs(),
+        );
         number("sio_packets_in_total", self.sessions.packets_in);
         number("sio_packets_out_total", self.packets_out);
         number("sio_bytes_in_total", self.bytes_in);
         number("sio_bytes_out_total", self.bytes_out);
         number("sio_queued_bytes", self.queued_bytes as u64);
         number("sio_messages_unconfirmed_total", self.sessions.unconfirmed);
+        number("sio_messages_dropped_total", self.sessions.dropped);
+        number("sio_messages_displaced_total", self.sessions.displaced);
+        number("sio_messages_unsent_total", self.sessions.unsent);
         number("sio_most_queued_packets", self.sessions.most_queued_packets as u64);
         number("sio_most_queued_bytes", self.sessions.most_queued_bytes as u64);
         number("sio_most_waiting_events", self.most_waiting_events as u64);
@@ -137,6 +161,11 @@ impl Metrics {
             ("why=\"address\"".to_owned(), self.connections_refused_by_address_total),
         ];
         table("sio_connections_refused_total", "counter", refused.into());
+        let pauses = [
+            ("why=\"lagging\"".to_owned(), self.lagging_pauses_total),
+            ("why=\"throttled\"".to_owned(), self.throttling_pauses_total),
+        ];
+        table("sio_pauses_total", "counter", pauses.into());
         let kinds = || {
             let kinds = self.sessions.iter();
             kinds.map(|(generation, transport, count)| {
@@ -150,6 +179,9 @@ impl Metrics {
         table("sio_sessions_total", "counter", total.collect());
         let closed = Reason::ALL.map(|reason| (format!("reason=\"{reason}\""), self.sessions.closed(reason)));
         table("sio_sessions_closed_total", "counter", closed.into());
+        let lost = self.recovery.lost();
+        let lost = lost.map(|(why, count)| (format!("why=\"{why}\""), count));
+        table("sio_not_recovered_total", "counter", lost.collect());
         let broken = BreachKind::ALL.map(|kind| (format!("kind=\"{kind}\""), self.sessions.broken(kind)));
         table("sio_rules_broken_total", "counter", broken.into());
         let refused = Refused::ALL.map(|why| (format!("why=\"{}\"", why.as_str()), self.sessions.refused(why)));
@@ -167,7 +199,10 @@ impl Io {
         let mut metrics = Metrics {
             handler_errors: self.0.tally.errors.load(Ordering::Relaxed),
             handler_panics: self.0.tally.panics.load(Ordering::Relaxed),
+            lagging_pauses_total: self.0.tally.lagged.load(Ordering::Relaxed),
+            throttling_pauses_total: self.0.tally.throttled.load(Ordering::Relaxed),
             recoverable: self.recoverable(),
+            recovery: self.0.shards.recovery.counts(),
             queued_bytes: self.0.tally.traffic.waiting.used(),
             ..Metrics::default()
         };

@@ -22,6 +22,7 @@ use crate::user::registry::Behaviour;
 use crate::user::rooms::Rooms;
 use crate::user::socket::Socket;
 use crate::user::timed_emitter::TimedEmitter;
+use sio_proto::RateLimit;
 use sio_proto::server::Sent;
 
 /// A namespace: the handlers for the sockets that connect to it.
@@ -363,6 +364,31 @@ impl Namespace {
     /// Events that arrive meanwhile are queued. A socket with too many queued events is closed.
     pub fn one_at_a_time(&self) -> Self {
         self.change(|table| table.one_at_a_time = true)
+    }
+
+    /// Limits how fast a client may send in this namespace, instead of
+    /// [`Config::socket_rate`](crate::Config::socket_rate). It counts for sockets that are let in
+    /// later. [`Config::session_rate`](crate::Config::session_rate) counts, too.
+    ///
+    /// ```
+    /// # use sio_app::{Excess, Io, RateLimit};
+    /// # fn register(io: &Io) {
+    /// io.of("/chat").rate(RateLimit::NONE.events(5, 20).bytes(10_000, 100_000));
+    /// io.of("/admin").rate(RateLimit::NONE.events(50, 200).excess(Excess::Disconnect));
+    /// # }
+    /// ```
+    ///
+    /// A limit that makes no sense is a mistake, and the server does not start
+    /// ([`Io::check`](crate::Io::check)).
+    pub fn rate(&self, limit: RateLimit) -> Self {
+        if let Err(error) = limit.validate("rate") {
+            self.io.note_mistake(RegisterError::Rate(error));
+            return self.clone();
+        }
+        if !limit.is_none() {
+            self.io.shards.cells.iter().for_each(|cell| cell.loads().set_measures());
+        }
+        self.change(|table| table.rate = Some(limit))
     }
 
     /// Returns the namespace's name, or `None` if the handle means many namespaces

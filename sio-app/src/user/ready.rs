@@ -45,17 +45,30 @@ impl Socket {
     /// The future may be dropped at any time. It fails with [`EmitError::Disconnected`] when the
     /// socket is gone.
     pub fn ready(&self) -> Ready {
+        self.ready_for(0)
+    }
+
+    /// Waits as [`Socket::ready`] does, and until so many bytes have room, too. An event takes some
+    /// bytes more than its name and arguments have as JSON, so add a hundred. A client that takes
+    /// what is sent has room for events that are larger than half of its queue, but its queue has
+    /// not always: so a loop that sends such events waits for their size. More bytes than the whole
+    /// queue holds are not waited for: the emit is refused as too large.
+    pub fn ready_for(&self, bytes: usize) -> Ready {
         Ready {
             socket: Arc::clone(&self.0),
+            bytes,
             number: None,
         }
     }
 }
 
-/// Waits until the queue of a client has room. [`Socket::ready`] returns it.
+/// Waits until the queue of a client has room. [`Socket::ready`] and
+/// [`Socket::ready_for`] return it.
 #[must_use = "await this before you send more"]
 pub struct Ready {
     socket: Arc<SocketCell>,
+    /// How many bytes have to fit.
+    bytes: usize,
     /// The number of its entry, after it has waited once.
     number: Option<u64>,
 }
@@ -67,7 +80,10 @@ impl Ready {
         if socket.is_gone() {
             return Poll::Ready(Err(EmitError::Disconnected));
         }
-        match socket.cell.ask("ready", |state| state.shard.await_room(socket.key)) {
+        let asked = socket
+            .cell
+            .ask("ready", |state| state.shard.await_room(socket.key, self.bytes));
+        match asked {
             Some(true) => Poll::Ready(Ok(())),
             Some(false) => Poll::Pending,
             None => Poll::Ready(Err(EmitError::Disconnected)),

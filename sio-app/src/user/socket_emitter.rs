@@ -82,7 +82,11 @@ impl SocketEmitter {
         };
         let counted = counted(&sent);
         if let Err(
-            error @ (EmitError::Args(_) | EmitError::Reserved(_) | EmitError::TooLarge | EmitError::KeyTooLong),
+            error @ (EmitError::Args(_)
+            | EmitError::Reserved(_)
+            | EmitError::TooLarge
+            | EmitError::KeyTooLong
+            | EmitError::KeyFailed),
         ) = sent
         {
             socket.report(event, error);

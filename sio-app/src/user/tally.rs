@@ -15,6 +15,10 @@ pub(crate) struct Tally {
     pub(crate) traffic: Arc<Traffic>,
     pub(super) errors: AtomicU64,
     pub(super) panics: AtomicU64,
+    /// How often reading from a client has paused because the client was too fast, and because its
+    /// handlers lagged.
+    pub(super) throttled: AtomicU64,
+    pub(super) lagged: AtomicU64,
     /// The numbers of broken rules on connections that no shard knows, by [`BreachKind`].
     pub(super) broken: [AtomicU64; BreachKind::ALL.len()],
 }
@@ -31,6 +35,15 @@ impl Tally {
     /// Counts a broken rule of a connection that no shard knows.
     pub(crate) fn broken(&self, breach: &Breach) {
         self.broken[breach.kind() as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a pause in reading from a client, which is too fast or whose handlers lag.
+    pub(crate) fn paused(&self, is_throttled: bool) {
+        let count = match is_throttled {
+            true => &self.throttled,
+            false => &self.lagged,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a handler that has failed.

@@ -27,7 +27,7 @@ pub(super) fn run<T: Send + 'static>(future: impl Future<Output = T> + Send + 's
     }
 }
 
-fn url(address: SocketAddr) -> String {
+pub(super) fn url(address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
@@ -219,13 +219,13 @@ fn credentials_are_provided_anew() {
 }
 
 /// A relay between a client and a server, which cuts connections.
-struct Relay {
-    address: SocketAddr,
+pub(super) struct Relay {
+    pub(super) address: SocketAddr,
     streams: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Relay {
-    fn to(server: &Served) -> Self {
+    pub(super) fn to(server: &Served) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, target) = (listener.local_addr().unwrap(), server.address);
         let streams = Arc::<Mutex<Vec<TcpStream>>>::default();
@@ -244,7 +244,7 @@ impl Relay {
         Self { address, streams }
     }
 
-    fn cut(&self) {
+    pub(super) fn cut(&self) {
         for stream in self.streams.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }

@@ -26,6 +26,9 @@ pub enum ConfigError {
     /// A limit of zero would refuse every peer.
     #[error("{0} must not be zero")]
     ZeroLimit(&'static str),
+    /// A rate is zero or too large, or its bucket takes too long to fill.
+    #[error("{0}: a rate and its burst are 1 to 2^40, and the burst is at most 3600 times the rate")]
+    Rate(&'static str),
     /// More shards than a session id can name.
     #[error("{0} shards: a session id can name 1 to 256")]
     Shards(usize),
@@ -89,6 +92,8 @@ impl Config {
         self.legacy06.check_mounts(&self.path, self.engine_path.as_deref())?;
         self.check_durations()?;
         self.check_limits()?;
+        self.session_rate.validate("session_rate")?;
+        self.socket_rate.validate("socket_rate")?;
         self.check_socket_id_prefix()?;
         if let Some(cookie) = &self.cookie {
             cookie.check(cookie.secure || self.behind_tls)?;

@@ -89,12 +89,18 @@ pub(crate) struct Backlog {
     budget: Arc<Budget>,
     /// The bytes that the sessions of this shard have charged, and that their links still hold.
     own: usize,
+    /// How many waiting messages have been dropped for newer ones since this was taken.
+    displaced: u64,
 }
 
 impl Backlog {
     pub(crate) fn new(budget: Arc<Budget>) -> Self {
         budget.enter();
-        Self { budget, own: 0 }
+        Self {
+            budget,
+            own: 0,
+            displaced: 0,
+        }
     }
 
     pub(crate) const fn budget(&self) -> &Arc<Budget> {
@@ -105,6 +111,15 @@ impl Backlog {
     pub(crate) fn share(&mut self, budget: Arc<Budget>) {
         debug_assert_eq!(self.own, 0, "a shard is given its budget before its first session");
         *self = Self::new(budget);
+    }
+
+    /// Counts a waiting message that was dropped for a newer one, if there was one.
+    pub(crate) fn note_displaced(&mut self, was_there: bool) {
+        self.displaced += u64::from(was_there);
+    }
+
+    pub(crate) const fn take_displaced(&mut self) -> u64 {
+        core::mem::replace(&mut self.displaced, 0)
     }
 
     /// A session's charge changes.

@@ -6,6 +6,7 @@ use core::time::Duration;
 use bytestring::ByteString;
 
 use super::{Message, Reason};
+use crate::RateLimit;
 use crate::SocketKey;
 
 /// An order to a shard. Every shard (and later every node) applies the command to its own members.
@@ -109,6 +110,10 @@ pub struct Welcome {
     ///
     /// [`Config::check_socket_id`]: crate::Config::check_socket_id
     pub id: Option<ByteString>,
+    /// How fast the client may send in the namespace. `None` means
+    /// [`Config::socket_rate`](crate::Config::socket_rate). The caller has checked it
+    /// ([`RateLimit::validate`]).
+    pub rate: Option<RateLimit>,
 }
 
 /// Why a message was not taken.

@@ -3,7 +3,7 @@
 //! ended, which rules clients have broken, which requests were refused and why, and how long queues
 //! have become.
 
-use super::{BreachKind, Generation, Reason, Session, TransportKind};
+use super::{BreachKind, Generation, Reason, SendError, Session, TransportKind};
 
 /// Sessions of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,15 @@ pub struct Counters {
     /// written and whose arrival nothing had confirmed when their connection ended. Some of them
     /// have not arrived. They are not sent again (docs/protocol/legacy-0.6.md §18).
     pub unconfirmed: u64,
+    /// Number of recipients that did not get a message, because it was volatile or its policy lets
+    /// it be dropped.
+    pub dropped: u64,
+    /// Number of waiting messages that were dropped for newer ones: the oldest ones, or ones with
+    /// the same key, which were replaced or put together.
+    pub displaced: u64,
+    /// Number of recipients that did not get a message, because their queue was full or the message
+    /// too large for it.
+    pub unsent: u64,
     /// The most packets that have waited for one session at once. Counted when packets leave, or
     /// when more packets wait than are allowed.
     pub most_queued_packets: usize,
@@ -131,6 +140,15 @@ impl Counters {
         self.broken[kind as usize] += times;
     }
 
+    /// Counts a recipient that does not get a message, unless it is gone.
+    pub(crate) const fn note_unsent(&mut self, error: SendError) {
+        match error {
+            SendError::Dropped => self.dropped += 1,
+            SendError::Full | SendError::TooLarge => self.unsent += 1,
+            _ => {}
+        }
+    }
+
     /// Adds the counts of another shard.
     pub fn add(&mut self, other: &Self) {
         let counts = self.counts.iter_mut().flatten().zip(other.counts.iter().flatten());
@@ -143,6 +161,9 @@ impl Counters {
         let numbers = numbers.chain(self.broken.iter_mut().zip(&other.broken));
         numbers.for_each(|(mine, others)| *mine += others);
         self.packets_in += other.packets_in;
+        self.dropped += other.dropped;
+        self.displaced += other.displaced;
+        self.unsent += other.unsent;
         self.unconfirmed += other.unconfirmed;
         self.most_queued_packets = self.most_queued_packets.max(other.most_queued_packets);
         self.most_queued_bytes = self.most_queued_bytes.max(other.most_queued_bytes);

@@ -299,6 +299,9 @@ impl<'a> At<'a> {
 
     /// A message of a raw session, for the user.
     fn deliver(&mut self, message: EngineMessage) {
+        if !self.measure(None, || message.len()) {
+            return;
+        }
         let session = self.key;
         self.out.deliveries.push(Delivery::EngineMessage { session, message });
     }
@@ -316,6 +319,26 @@ impl<'a> At<'a> {
         let engine = engine_of(&mut self.session.wiring);
         engine.beat = engine.beat.wrapping_add(1);
         self.core.timers.arm(self.now, Alarm::Ping, self.key, engine.beat);
+    }
+
+    /// Sends the next heartbeat now, as if the last one had been answered (revision 4).
+    fn ping(&mut self) {
+        let engine = engine_of(&mut self.session.wiring);
+        engine.beat = engine.beat.wrapping_add(1);
+        let beat = engine.beat;
+        self.session.heartbeat = Heartbeat::Queued;
+        self.push_control(PING);
+        self.core.timers.arm(self.now, Alarm::PingTimeout, self.key, beat);
+    }
+
+    /// Nothing is read from the client for now. A client that pings gives up its server if it hears
+    /// nothing (revision 3), so it hears something.
+    pub(crate) fn comfort(&mut self) {
+        let session = &*self.session;
+        let is_websocket = session.transport == TransportKind::WebSocket;
+        if self.engine().revision == Revision::V3 && is_websocket && self.session.outbox.back() != Some(&PONG) {
+            self.push_control(PONG);
+        }
     }
 
     /// The client pings (revision 3). One answer is enough for all pings that came before it was
@@ -402,7 +425,8 @@ impl<'a> At<'a> {
         let ping_deadline = session.heartbeat_deadline(self.now, config.ping_timeout);
         let taken_deadline = taken + longest_silence(config);
         let engine = self.engine();
-        let due = match engine.revision {
+        let revision = engine.revision;
+        let due = match revision {
             // A client that pings and never fetches its packets does not read.
             Revision::V3 if absent => Some(engine.silent_until.min(taken_deadline)),
             Revision::V3 => Some(engine.silent_until),
@@ -413,6 +437,16 @@ impl<'a> At<'a> {
         match due {
             None => {}
             Some(due) if due > self.now => self.core.timers.arm_at(due, Alarm::PingTimeout, self.key, epoch),
+            Some(_) if is_open && self.is_excused() => match revision {
+                Revision::V3 => {
+                    self.stay_until_silent();
+                    let silent_until = self.engine().silent_until;
+                    self.core
+                        .timers
+                        .arm_at(silent_until, Alarm::PingTimeout, self.key, epoch);
+                }
+                Revision::V4 => self.ping(),
+            },
             Some(_) if is_open => _ = self.fail(Reason::PingTimeout),
             Some(_) => _ = self.forget(),
         }

@@ -1,6 +1,7 @@
 //! Bytes in, bytes out: a shard with its connections, for callers with their own event loop.
 
 mod outgoing;
+mod slowly;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -11,9 +12,12 @@ use core::fmt;
 use bytes::{Bytes, BytesMut};
 
 use super::route::Routed;
-use super::{Admission, Cause, Delivery, Outputs, Peer, Request, Response, Router, Sent, Shard, Then, Write, Written};
+use super::{
+    Admission, Cause, Delivery, Outputs, Peer, Posted, Request, Response, Router, Sent, Shard, Then, Write, Written,
+};
 use crate::config::ConfigError;
 use crate::conn::{Arrivals, Conn};
+use crate::wire::Inbound;
 use crate::{Config, Entropy, LinkId, Time, http};
 use outgoing::Outgoing;
 
@@ -39,6 +43,8 @@ pub struct Server {
     queue: VecDeque<Output>,
     /// Connections that may be read again, and have bytes to read.
     resumed: VecDeque<LinkId>,
+    /// Connections whose clients have sent more than they may.
+    slow: Vec<LinkId>,
     /// Connections that have got packets which could be sent on another connection.
     outgoing: Vec<LinkId>,
     decide: Decide,
@@ -66,10 +72,23 @@ struct Connection {
     conn: Conn,
     /// Bytes that have arrived and cannot be used yet.
     rest: BytesMut,
+    /// What waits until the client may send it, if anything does.
+    slowed: Option<Box<Slowed>>,
     /// Set while the caller cannot write to the connection.
     blocked: Option<Blockage>,
     /// Set if packets that were not written can be sent on another connection.
     outgoing: Option<Box<Outgoing>>,
+}
+
+/// What a connection has sent and may not have sent yet.
+#[derive(Debug)]
+struct Slowed {
+    /// When it may go on.
+    until: Time,
+    /// Packets of a websocket.
+    packets: VecDeque<Inbound>,
+    /// A POST, and its packets.
+    post: Option<(Request, Posted)>,
 }
 
 /// The state of a link that cannot be written to.
@@ -115,6 +134,7 @@ impl Server {
             arrivals: Arrivals::default(),
             queue: VecDeque::new(),
             resumed: VecDeque::new(),
+            slow: Vec::new(),
             outgoing: Vec::new(),
             decide: Decide(Box::new(|_| Admission::Allowed)),
             date: None,
@@ -146,6 +166,7 @@ impl Server {
         entry.connection = Some(Box::new(Connection {
             conn,
             rest: BytesMut::new(),
+            slowed: None,
             blocked: None,
             outgoing: None,
         }));
@@ -205,14 +226,19 @@ impl Server {
     }
 
     /// Whether bytes of a link should be read. They should not while the link is blocked and as
-    /// many bytes have been read as are allowed ([`Config::max_blocked_bytes`]). The caller should
-    /// still notice the end of the link.
+    /// many bytes have been read as are allowed ([`Config::max_blocked_bytes`]), and while the
+    /// client has sent more than it may ([`Config::session_rate`]). The caller should still notice
+    /// the end of the link.
     #[must_use]
     pub fn wants_bytes(&self, link: LinkId) -> bool {
         let slot = self.connections.get(link.slot());
         let slot = slot.filter(|slot| slot.generation == link.generation());
-        let blocked = slot.and_then(|slot| slot.connection.as_ref()?.blocked.as_ref());
-        blocked.is_none_or(|blocked| blocked.read < self.config.max_blocked_bytes)
+        let connection = slot.and_then(|slot| slot.connection.as_ref());
+        connection.is_none_or(|connection| {
+            let most = self.config.max_blocked_bytes;
+            let reads = connection.blocked.as_ref().is_none_or(|blocked| blocked.read < most);
+            reads && connection.slowed.is_none()
+        })
     }
 
     /// Reports that the operating system takes no more bytes for a link. From now on its packets
@@ -256,13 +282,24 @@ impl Server {
     pub fn handle_timeout(&mut self, now: Time) {
         self.forget_written();
         self.shard.handle_timeout(now, &mut self.outputs);
+        for link in core::mem::take(&mut self.slow) {
+            self.go_on_slowly(now, link);
+        }
         self.settle(now);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has to be called next.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
-        self.shard.next_timeout()
+        let slowed = self.slow.iter().filter_map(|link| {
+            let slot = self.connections.get(link.slot())?;
+            let connection = slot
+                .connection
+                .as_ref()
+                .filter(|_| slot.generation == link.generation())?;
+            Some(connection.slowed.as_ref()?.until)
+        });
+        slowed.chain(self.shard.next_timeout()).min()
     }
 
     /// Gives the shard a command. Its results come out of [`poll_output`](Self::poll_output).
@@ -349,8 +386,16 @@ impl Server {
             self.shard.end_poll(now, link, &mut self.outputs);
             self.drain_outputs(now);
         }
+        if self
+            .connection(link)
+            .is_some_and(|connection| connection.slowed.is_some())
+        {
+            return;
+        }
         let mut arrivals = core::mem::take(&mut self.arrivals);
         arrivals.date = self.date;
+        let max = self.pace(now, link);
+        arrivals.max_packets = max;
         let most = self.config.max_blocked_bytes;
         if let Some(connection) = self.connection(link) {
             let Connection {
@@ -378,11 +423,21 @@ impl Server {
             }
             match self.router.route(&request) {
                 Routed::Foreign => self.queue.push_back(Output::Request(link, request.http)),
+                Routed::Session(_) if self.shard.measures() && request.packets() > 0 => {
+                    let posted = Posted::new(request.take_packets());
+                    self.hand_over_post(now, link, request, posted);
+                }
                 Routed::New | Routed::Session(_) => self.shard.handle_request(now, link, request, &mut self.outputs),
             }
         }
-        self.shard
-            .handle_packets(now, link, &mut arrivals.packets, &mut self.outputs);
+        // The bytes behind the last packet have not been decoded.
+        let has_enough = max.is_some_and(|max| arrivals.packets.len() >= max.get());
+        match max {
+            None => self
+                .shard
+                .handle_packets(now, link, &mut arrivals.packets, &mut self.outputs),
+            Some(_) => self.hand_over(now, link, core::mem::take(&mut arrivals.packets).into(), false),
+        }
         // Answers of the connection itself come after the shard's answers to earlier bytes.
         self.drain_outputs(now);
         if self.connection(link).is_some() {
@@ -402,7 +457,7 @@ impl Server {
             self.shard.handle_closed(now, link, cause, &mut self.outputs);
         }
         self.arrivals = arrivals;
-        if self.has_more_behind_poll(link) {
+        if has_enough || self.has_more_behind_poll(link) {
             self.resumed.push_back(link);
         }
     }

@@ -4,7 +4,6 @@
 //! [`Wiring`] is the part of a session that belongs to its generation. The revision of an Engine.IO
 //! session, 3 or 4, is inside its variant, because both revisions share one folder.
 
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::BytesMut;
@@ -14,7 +13,7 @@ use super::engine::{Engine, longest_silence};
 use super::legacy06::Legacy06;
 use super::legacy09::Legacy09;
 use super::{
-    Alarm, Asker, At, Cause, Encoded, Form, Input, Message, Reason, Role, SendError, Session, TimeoutReason,
+    Alarm, Asker, At, Cause, Encoded, Form, Input, Message, Posted, Reason, Role, SendError, Session, TimeoutReason,
     Unconfirmed, Write, engine, legacy06, legacy09,
 };
 use crate::engine::{Revision, frames};
@@ -256,6 +255,14 @@ impl<'a> At<'a> {
         }
     }
 
+    /// Nothing is read from the client for now. If a client of the generation would take this for
+    /// the end of its server, it is told something.
+    pub(super) fn comfort(self) {
+        if let Rules::Engine(mut at) = self.rules() {
+            at.comfort();
+        }
+    }
+
     /// One of its links is gone.
     pub(super) fn link_closed(mut self, role: Role, link: LinkId, cause: Cause) {
         let is_former = matches!(role, Role::Answered | Role::Replaced);
@@ -396,7 +403,7 @@ impl Message {
 /// Requests.
 impl Input<'_> {
     /// Gives a complete request to the rules of its generation.
-    pub(super) fn dispatch_request(&mut self, link: LinkId, request: &Request, packets: Vec<Inbound>) {
+    pub(super) fn dispatch_request(&mut self, link: LinkId, request: &Request, posted: &mut Posted) {
         match request.findings().kind {
             Kind::Engine { raw, upgrade, route } => {
                 let arrival = engine::Arrival {
@@ -405,13 +412,13 @@ impl Input<'_> {
                     upgrade,
                     route,
                 };
-                arrival.handle(self, link, packets);
+                arrival.handle(self, link, posted);
             }
-            Kind::Legacy09(route) => legacy09::requests::handle(self, link, request, packets, route),
+            Kind::Legacy09(route) => legacy09::requests::handle(self, link, request, posted, route),
             Kind::UnknownProtocol => legacy09::requests::refuse_protocol(link, request, self.out),
             Kind::Legacy06(codec, route) => {
                 let arrival = legacy06::requests::Arrival { request, codec, route };
-                arrival.handle(self, link, packets);
+                arrival.handle(self, link, posted);
             }
             Kind::Foreign => {
                 let asker = Asker::new(&self.shard.core.config, link, request);

@@ -227,6 +227,11 @@ impl<'a> At<'a> {
             Alarm::PingTimeout if legacy06.beat == epoch && flows => match answer_due {
                 None => {}
                 Some(due) if due > self.now => self.core.timers.arm_at(due, Alarm::PingTimeout, self.key, epoch),
+                Some(_) if self.is_excused() => {
+                    self.next_heartbeat();
+                    let beat = self.legacy06().beat;
+                    self.beat(beat);
+                }
                 Some(_) => _ = self.close(Reason::PingTimeout),
             },
             // An alarm that was armed before the deadline moved. The alarm that counts is still to

@@ -181,6 +181,14 @@ impl At<'_> {
         self.core.timers.arm_at(at, Alarm::Ping, self.key, legacy09.beat);
     }
 
+    /// A heartbeat of this number is due.
+    fn beat(&mut self, number: u32) {
+        self.session.heartbeat = Heartbeat::Queued;
+        self.push(&Packet::new(Body::Heartbeat));
+        let due = self.now + self.core.config.legacy09.heartbeat_timeout;
+        self.core.timers.arm_at(due, Alarm::PingTimeout, self.key, number);
+    }
+
     pub(crate) fn alarm_rang(mut self, alarm: Alarm, epoch: u32) {
         let session = &mut *self.session;
         let flows = session.link.is_some() && session.parked.is_none();
@@ -195,14 +203,16 @@ impl At<'_> {
                 }
             }
             Alarm::Ping if legacy09.beat == epoch && flows => {
-                session.heartbeat = Heartbeat::Queued;
-                self.push(&Packet::new(Body::Heartbeat));
-                let due = self.now + timeout;
-                self.core.timers.arm_at(due, Alarm::PingTimeout, self.key, epoch);
+                self.beat(epoch);
             }
             Alarm::PingTimeout if legacy09.beat == epoch && flows => match answer_due {
                 None => {}
                 Some(due) if due > self.now => self.core.timers.arm_at(due, Alarm::PingTimeout, self.key, epoch),
+                Some(_) if self.is_excused() => {
+                    self.next_heartbeat();
+                    let beat = self.legacy09().beat;
+                    self.beat(beat);
+                }
                 Some(_) => _ = self.finish(Reason::PingTimeout, Farewell::Nothing),
             },
             // An alarm that was armed before the deadline moved. The alarm that counts is still to

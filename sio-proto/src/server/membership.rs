@@ -129,6 +129,7 @@ impl Membership {
             auth_bytes,
             room_bytes: 0,
             name: None,
+            meter: None,
         });
         Some(socket)
     }

@@ -17,6 +17,7 @@
 
 mod admission;
 mod at;
+mod bucket;
 mod budget;
 mod command;
 mod counters;
@@ -26,6 +27,7 @@ mod facade;
 mod generation;
 mod heartbeat;
 mod http_answer;
+mod kept;
 pub(crate) mod legacy06;
 pub(crate) mod legacy09;
 mod links;
@@ -36,6 +38,7 @@ mod old_websocket;
 mod outbox;
 mod output;
 mod policy;
+mod posted;
 mod quota;
 mod route;
 mod session;
@@ -55,15 +58,18 @@ pub use crate::request::{
     TransportKind,
 };
 pub use crate::wire::{Garbled, PollEncoding};
+pub use bucket::Pace;
 pub use budget::Budget;
 pub use command::{AckRequest, Command, SendError, Target, Welcome};
 pub use counters::{Count, Counters, Held, Refused};
 pub use delivery::{AckError, Delivery};
 pub use facade::{Output, Server};
+pub use kept::Kept;
 pub use membership::RoomWatch;
 pub use message::{Encoded, Form, Forms, Message};
 pub use output::{Body, Hixie, Outputs, Response, Upgrade, Write};
 pub use policy::{Collision, Key, Policy, Queued, Sent};
+pub use posted::Posted;
 pub use quota::{LocalQuota, NoRoom, QuotaLimits, SessionQuota, network_of};
 pub use route::{Routed, Router};
 pub use shard::{NextTimeout, Shard, TimeoutReason};
@@ -72,6 +78,7 @@ pub use written::{Then, Written};
 
 pub(crate) use admission::{Admitted, Denied, Permit};
 pub(crate) use at::{At, Ended, Input};
+pub(crate) use bucket::{Measured, Meter};
 pub(crate) use budget::Backlog;
 pub(crate) use generation::Wiring;
 pub(crate) use heartbeat::Heartbeat;

@@ -256,11 +256,10 @@ impl Outbox {
     }
 
     /// Takes the waiting message with this key out of the queue.
-    pub(crate) fn remove(&mut self, key: &Key) {
+    /// Returns whether there was one.
+    pub(crate) fn remove(&mut self, key: &Key) -> bool {
         let number = self.tail.as_ref().and_then(|tail| tail.keys.get(key).copied());
-        if let Some(number) = number {
-            self.take(number);
-        }
+        number.is_some_and(|number| self.take(number).is_some())
     }
 
     /// Takes the key from the waiting message that has it.

@@ -25,7 +25,7 @@ use super::http_answer::Asker;
 use super::lobby::Place;
 use super::outbox::{Hold, Outbox};
 use super::{
-    Backlog, Breach, Deadline, Generation, Handshake, Heartbeat, Message, Outputs, Part, Peer, Policy, Queued,
+    Backlog, Breach, Deadline, Generation, Handshake, Heartbeat, Message, Meter, Outputs, Part, Peer, Policy, Queued,
     SendError, StreamForm, TransportKind, Unconfirmed, Wiring, Write,
 };
 use crate::id::{SessionId, SocketSlot};
@@ -168,11 +168,16 @@ pub(crate) struct Session {
     /// The rule that its client has broken, if any: the rule that ends the session, or otherwise
     /// the first one.
     pub(crate) breach: Option<Breach>,
+    /// How much the client may send, if there is a limit.
+    pub(crate) meter: Option<Box<Meter>>,
+    /// Whether nothing was read from the client lately, so that its silence says nothing
+    /// ([`Shard::excuse`](super::Shard::excuse)).
+    pub(crate) excused: bool,
     pub(crate) wiring: Wiring,
 }
 
 // There are hundreds of thousands of sessions.
-const _: () = assert!(size_of::<Session>() <= 424);
+const _: () = assert!(size_of::<Session>() <= 432);
 
 impl Session {
     pub(crate) const fn generation(&self) -> Generation {
@@ -272,7 +277,7 @@ impl Session {
             Policy::Merge(key) | Policy::Behind(key) => Hold::Keyed(key.clone(), kept()),
             Policy::Ordered | Policy::Refuse | Policy::Drop | Policy::DropOldest => Hold::Droppable,
         };
-        if !self.make_space(policy, packets, adapted.bytes() + hold.bytes(), config) {
+        if !self.make_space(policy, packets, adapted.bytes() + hold.bytes(), config, backlog) {
             return Err(policy.verdict(SendError::Full));
         }
         self.outbox.push_sorted(adapted, hold);
@@ -282,7 +287,14 @@ impl Session {
 
     /// Drops what a message of this policy and size takes the place of. If it still has no room
     /// then, nothing is dropped.
-    fn make_space(&mut self, policy: &Policy, packets: usize, bytes: usize, config: &Config) -> bool {
+    fn make_space(
+        &mut self,
+        policy: &Policy,
+        packets: usize,
+        bytes: usize,
+        config: &Config,
+        backlog: &mut Backlog,
+    ) -> bool {
         let (freed_bytes, freed_packets) = match policy {
             Policy::Newest(key) | Policy::Merge(key) => self.outbox.size_of(key),
             Policy::DropOldest => self.outbox.droppable(),
@@ -292,9 +304,13 @@ impl Session {
             && self.outbox.bytes() - freed_bytes + self.held + bytes <= config.max_queued_bytes;
         if has_space {
             match policy {
-                Policy::Newest(key) | Policy::Merge(key) => self.outbox.remove(key),
+                Policy::Newest(key) | Policy::Merge(key) => backlog.note_displaced(self.outbox.remove(key)),
                 Policy::Behind(key) => self.outbox.release(key),
-                Policy::DropOldest => while !self.has_space(packets, bytes, config) && self.outbox.drop_oldest() {},
+                Policy::DropOldest => {
+                    while !self.has_space(packets, bytes, config) && self.outbox.drop_oldest() {
+                        backlog.note_displaced(true);
+                    }
+                }
                 Policy::Ordered | Policy::Refuse | Policy::Drop => {}
             }
         }

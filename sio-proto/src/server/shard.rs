@@ -19,6 +19,7 @@ mod commands;
 mod crowd;
 mod drain;
 mod inputs;
+mod pacing;
 mod pipelined;
 mod questions;
 mod recording;
@@ -47,9 +48,9 @@ use super::quota::{LocalQuota, QuotaLimits};
 use super::timers::{Due, Timers};
 use super::{
     AckError, AckRequest, Admission, Alarm, At, Auth, Backlog, Blocked, Breach, BreachKind, Budget, Carriage, Cause,
-    Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Held, Input, Key, Message, Outputs,
-    Part, Permit, Policy, Queued, Reason, Refused, Request, RoomWatch, SendError, Session, SessionQuota, State, Target,
-    TransportKind, Write, engine, legacy06,
+    Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Held, Input, Key, Measured, Message,
+    Outputs, Part, Permit, Policy, Posted, Queued, Reason, Refused, Request, RoomWatch, SendError, Session,
+    SessionQuota, State, Target, TransportKind, Write, engine, legacy06,
 };
 use crate::config::ConfigError;
 use crate::id::SessionSlot;
@@ -96,6 +97,10 @@ pub(crate) struct Core {
     tells_errors: bool,
     /// How long the shard waits for a session that leaves, if the server drains.
     patience: Option<Duration>,
+    /// Sessions whose clients have sent faster than they may.
+    hasty: Vec<(SessionKey, Measured)>,
+    /// Whether any client has a limit of what it may send.
+    measures: bool,
     /// Sessions for which perhaps no work is under way any more.
     departing: Vec<SessionKey>,
     /// Sessions with more protocol packets than a peer that reads can cause.
@@ -144,6 +149,8 @@ impl Shard {
                 pause: None,
                 tells_errors: false,
                 patience: None,
+                hasty: Vec::new(),
+                measures: false,
                 departing: Vec::new(),
                 overfull: Vec::new(),
                 roomy: Vec::new(),

@@ -86,11 +86,11 @@ fn handlers_of_sockets_that_have_gone_count() {
     io.of("/").on("wait", pending::<()>);
     let mut client = Driven::connected(&io);
     for _ in 0..3 {
-        let _ = client.read(&text(r#"42["wait"]"#).repeat(1_000));
-        let _ = client.read(&[text("41"), text("40")].concat());
+        client.press(&io, &text(r#"42["wait"]"#).repeat(1_000));
+        client.press(&io, &[text("41"), text("40")].concat());
     }
     assert_eq!((run_tasks(), counts(&io).0, io.sessions()), (3_000, 3_000, 1));
-    let _ = client.read(&text(r#"42["wait"]"#).repeat(2_000));
+    client.press(&io, &text(r#"42["wait"]"#).repeat(2_000));
     assert_eq!(
         (run_tasks(), io.sessions()),
         (4_096, 0),

@@ -102,7 +102,10 @@ impl ShardCell {
                     .admit(turn.owner(), Mail::Event { name, args, ack }, &inner.load)
                 {
                     Ok(Some(mail)) => turn.add(Work::Mail(Arc::clone(inner), mail)),
-                    Ok(None) => self.note_waiting(inner.mailbox.waiting()),
+                    Ok(None) => {
+                        self.note_waiting(inner.mailbox.waiting());
+                        turn.note_load(&inner.load);
+                    }
                     Err(Overflow) if verdicts.overflown.contains(&socket) => {}
                     Err(Overflow) => verdicts.overflown.push(socket),
                 }

@@ -14,10 +14,10 @@ use super::{Arrival, At, Engine, Revision, longest_silence, revision_of, revisio
 use crate::detect::{EngineTransport, EngineVersion};
 use crate::request::Refusing;
 use crate::server::{
-    Admitted, Alarm, Asker, Delivery, Denied, Input, Role, Session, Shard, Strangeness, TransportKind, Upgrade, Write,
-    accept_websocket, is_secure, preflight,
+    Admitted, Alarm, Asker, Delivery, Denied, Input, Posted, Role, Session, Shard, Strangeness, TransportKind, Upgrade,
+    Write, accept_websocket, is_secure, preflight,
 };
-use crate::wire::{Inbound, Wire};
+use crate::wire::Wire;
 use crate::{Config, Frame, LinkId, SessionKey, http, json};
 
 /// The errors of docs/protocol/engine-io.md §4.5.
@@ -118,7 +118,7 @@ pub(super) enum Purpose<'a> {
 
 impl<'a> Arrival<'a> {
     /// A complete request.
-    pub(crate) fn handle(&self, input: &mut Input<'_>, link: LinkId, packets: Vec<Inbound>) {
+    pub(crate) fn handle(&self, input: &mut Input<'_>, link: LinkId, posted: &mut Posted) {
         let &Arrival { request, upgrade, .. } = self;
         if let Some(answer) = preflight(&input.shard.core.config, link, request) {
             input.out.writes.push(answer);
@@ -146,7 +146,7 @@ impl<'a> Arrival<'a> {
             Ok(Purpose::Use(session)) => {
                 input.at(session, |mut at: At<'_>| {
                     at.came_back();
-                    at.serve(asker, self, packets);
+                    at.serve(asker, self, posted);
                 });
             }
         }
@@ -322,10 +322,10 @@ impl<'a> Arrival<'a> {
 
 impl At<'_> {
     /// A request of the session's transport.
-    fn serve(self, asker: Asker, arrival: &Arrival<'_>, packets: Vec<Inbound>) {
+    fn serve(self, asker: Asker, arrival: &Arrival<'_>, posted: &mut Posted) {
         match arrival.request.http.method {
             http::Method::Get => _ = self.poll(asker),
-            http::Method::Post => self.post(asker, arrival, packets),
+            http::Method::Post => self.post(asker, arrival, posted),
             // A preflight that is not needed. Older servers answer it, and newer servers refuse it
             // (docs/protocol/engine-io.md §4.4).
             http::Method::Options if revision_of(self.session) == Some(Revision::V3) => {

@@ -8,8 +8,7 @@ use bytestring::ByteString;
 
 use super::handshake::Purpose;
 use super::{Arrival, At, Fate, NOOP, Revision, bodies, engine_of};
-use crate::server::{Asker, Breach, BreachKind, Input, Reason, Request, Role, State, Write};
-use crate::wire::Inbound;
+use crate::server::{Asker, Breach, BreachKind, Input, Posted, Reason, Request, Role, State, Write};
 use crate::wire::engine::PostForm;
 use crate::{Frame, LinkId, http};
 
@@ -117,7 +116,7 @@ impl<'a> At<'a> {
         self.fail_for(Reason::TransportError, two_posts());
     }
 
-    pub(super) fn post(self, asker: Asker, arrival: &Arrival<'_>, mut packets: Vec<Inbound>) {
+    pub(super) fn post(self, asker: Asker, arrival: &Arrival<'_>, posted: &mut Posted) {
         let request = arrival.request;
         match self.session.post.take() {
             Some(link) if link != asker.link => {
@@ -152,18 +151,28 @@ impl<'a> At<'a> {
             revision: engine.revision,
             jsonp: engine.jsonp.is_some(),
         };
-        if form != bodies::post_form(&arrival.route) {
-            packets = bodies::decode_post(&self.core.config, &request.http, engine.raw, form, body.clone());
+        if posted.begins() && form != bodies::post_form(&arrival.route) {
+            let packets = bodies::decode_post(&self.core.config, &request.http, engine.raw, form, body.clone());
+            posted.replace(packets);
         }
-        match packets.into_iter().try_fold(self, At::receive) {
+        match posted.next().into_iter().try_fold(self, At::receive) {
             Ok(mut at) => {
                 at.session.reassembly.keep();
+                if posted.goes_on() {
+                    // As long as the rest waits, the POST counts as one whose body is coming.
+                    at.session.post = Some(asker.link);
+                    at.core.links.set(asker.link, at.key, Role::Post);
+                    return;
+                }
                 if let Some(asker) = at.wait_with_farewell(asker) {
                     at.out.writes.push(taken(asker));
                     let _ = at.switch_if_waiting();
                 }
             }
-            Err(ended) => ended.out.writes.push(taken(asker)),
+            Err(ended) => {
+                posted.drop_rest();
+                ended.out.writes.push(taken(asker));
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::server::old_websocket::{Agreed, agree};
 use crate::server::shard::kept_too_much;
 use crate::server::{
     Admitted, Asker, Auth, Breach, BreachKind, Carriage, Core, Delivery, Denied, Input, Outputs, Peer, PollEncoding,
-    Reason, Request, Role, Session, StreamEncoding, StreamForm,
+    Posted, Reason, Request, Role, Session, StreamEncoding, StreamForm,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Frame, LinkId, SessionKey, http};
@@ -49,7 +49,7 @@ enum Purpose {
 
 impl Arrival<'_> {
     /// A complete request.
-    pub(crate) fn handle(&self, input: &mut Input<'_>, link: LinkId, packets: Vec<Inbound>) {
+    pub(crate) fn handle(&self, input: &mut Input<'_>, link: LinkId, posted: &mut Posted) {
         let Self { request, route, .. } = self;
         let jsonp = route.transport == Transport::JsonpPolling;
         let htmlfile = route.transport == Transport::Htmlfile;
@@ -97,7 +97,7 @@ impl Arrival<'_> {
             (exchange, Purpose::Use(session)) => {
                 input.at(session, |mut at: At<'_>| match exchange {
                     Exchange::Send => match &request.http.body {
-                        Ok(_) => at.post(asker, packets),
+                        Ok(_) => at.post(asker, posted),
                         Err(error) => {
                             at.out.writes.push(asker.closing().answer(413, None, Bytes::new()));
                             at.tolerated(Breach::new(BreachKind::Http, error), 1);
@@ -356,10 +356,11 @@ impl At<'_> {
         self.set_deadline(self.now + self.core.config.legacy06.reconnect_timeout);
     }
 
-    fn post(mut self, asker: Asker, mut packets: Vec<Inbound>) {
-        if let Some(Inbound::Payload { payload, from_form }) = packets.pop_if(|p| matches!(p, Inbound::Payload { .. }))
-        {
+    fn post(mut self, asker: Asker, posted: &mut Posted) {
+        if let Some(Inbound::Payload { payload, from_form }) = posted.take_payload() {
+            let mut packets = Vec::new();
             self.read_piece(&payload, from_form, &mut packets);
+            posted.extend(packets);
             if !self.weigh() {
                 self.out.writes.push(asker.closing().answer(413, None, Bytes::new()));
                 self.broke(kept_too_much());
@@ -372,10 +373,21 @@ impl At<'_> {
             Inbound::Garbled(garbled) => garbled.error.is_fatal(),
             _ => false,
         };
-        let verdict = if packets.iter().any(breaks) { 400 } else { 200 };
-        let out = match packets.into_iter().try_fold(self, At::receive) {
+        let verdict = match posted.begins() && posted.any(breaks) {
+            true => {
+                // The answer depends on all of them.
+                posted.hurry();
+                400
+            }
+            false => 200,
+        };
+        let out = match posted.next().into_iter().try_fold(self, At::receive) {
+            Ok(_) if posted.goes_on() => return,
             Ok(at) => at.out,
-            Err(ended) => ended.out,
+            Err(ended) => {
+                posted.drop_rest();
+                ended.out
+            }
         };
         out.writes.push(match verdict {
             200 => asker.answer(200, Some("text/plain"), "ok"),

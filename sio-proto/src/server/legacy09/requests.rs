@@ -16,8 +16,8 @@ use crate::legacy::transports::{Family, JSONP_CONTENT_TYPE, write_jsonp as write
 use crate::request::origin;
 use crate::server::old_websocket::{Agreed, agree};
 use crate::server::{
-    Asker, Auth, Breach, BreachKind, Carriage, Core, Delivery, Denied, Input, Outputs, Part, PollEncoding, Reason,
-    Request, Role, State, StreamEncoding, StreamForm, TransportKind, Write, asked_headers,
+    Asker, Auth, Breach, BreachKind, Carriage, Core, Delivery, Denied, Input, Outputs, Part, PollEncoding, Posted,
+    Reason, Request, Role, State, StreamEncoding, StreamForm, TransportKind, Write, asked_headers,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, SessionKey, http};
@@ -28,7 +28,7 @@ pub(crate) fn handle(
     input: &mut Input<'_>,
     link: LinkId,
     request: &Request,
-    packets: Vec<Inbound>,
+    posted: &mut Posted,
     route: detect::Legacy09,
 ) {
     let script = script_of(&route);
@@ -79,7 +79,7 @@ pub(crate) fn handle(
                 Exchange::Poll if offered => arrival.poll(input, asker),
                 Exchange::Stream if offered => arrival.stream(input, asker),
                 Exchange::Send if offered => match &request.http.body {
-                    Ok(_) => arrival.post(input, asker, packets),
+                    Ok(_) => arrival.post(input, asker, posted),
                     Err(error) => {
                         input.out.writes.push(asker.closing().answer(413, None, Bytes::new()));
                         arrival.note(input, Breach::new(BreachKind::Http, error));
@@ -329,15 +329,23 @@ impl Arrival<'_> {
         }
     }
 
-    fn post(&self, input: &mut Input<'_>, asker: Asker, packets: Vec<Inbound>) {
-        if let Some(Inbound::Broken(breach)) = packets.first() {
+    fn post(&self, input: &mut Input<'_>, asker: Asker, posted: &mut Posted) {
+        if posted.begins()
+            && let Some(Inbound::Broken(breach)) = posted.first()
+        {
             input.out.writes.push(asker.answer(400, None, Bytes::new()));
             return self.note(input, breach.clone());
         }
-        // The answer does not depend on the packets. A client whose session is gone learns it from
-        // its next poll (docs/protocol/legacy-0.9.md §6).
-        let taken = asker.answer(200, Some(TEXT), Bytes::from_static(b"1"));
-        input.out.writes.push(taken);
+        let packets = match self.session {
+            Some(_) => posted.next(),
+            None => Vec::new(),
+        };
+        if !posted.goes_on() {
+            // The answer does not depend on the packets. A client whose session is gone learns it
+            // from its next poll (docs/protocol/legacy-0.9.md §6).
+            let taken = asker.answer(200, Some(TEXT), Bytes::from_static(b"1"));
+            input.out.writes.push(taken);
+        }
         if let Some(session) = self.session {
             input.at(session, |at: At<'_>| _ = packets.into_iter().try_fold(at, At::receive));
         }

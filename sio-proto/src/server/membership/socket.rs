@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use crate::Sid;
 use crate::id::{NamespaceSlot, RoomSlot, SessionSlot, SocketSlot};
+use crate::server::Meter;
 
 /// The relation of a socket to its namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub(crate) struct Socket {
     /// in a room of this name, which does not count among the rooms that it may be in, and which it
     /// does not leave.
     pub(crate) name: Option<Box<str>>,
+    /// How much its client may send to it, if there is a limit.
+    pub(crate) meter: Option<Box<Meter>>,
 }
 
 impl Socket {

@@ -172,7 +172,7 @@ fn step(outbox: &mut Outbox, model: &mut Model, op: &Op) {
         }
         Op::Newest { key, more } => {
             let texts = model.texts(1 + more);
-            outbox.remove(&named(key));
+            let _ = outbox.remove(&named(key));
             outbox.push_sorted(encoded(&texts), Hold::Keyed(named(key), None));
             model.position(key).map(|at| model.messages.remove(at));
             model.put(texts, false, Some((key, None)));
@@ -181,7 +181,7 @@ fn step(outbox: &mut Outbox, model: &mut Model, op: &Op) {
             let texts = model.texts(1);
             let content = args(&texts[0]);
             let json = content.json.to_string();
-            outbox.remove(&named(key));
+            let _ = outbox.remove(&named(key));
             outbox.push_sorted(encoded(&texts), Hold::Keyed(named(key), Some(content.into())));
             model.position(key).map(|at| model.messages.remove(at));
             model.put(texts, false, Some((key, Some(json))));
@@ -257,7 +257,7 @@ fn the_queue_becomes_plain_again() {
     assert_eq!(read(&outbox.take_up_to(1, 100)), ["b"]);
     assert!(outbox.tail.is_none());
     outbox.push_sorted(encoded(&[String::from("c")]), Hold::Keyed(named(1), None));
-    outbox.remove(&named(1));
+    assert!(outbox.remove(&named(1)));
     assert!(outbox.is_empty() && outbox.tail.is_none());
     assert_eq!((outbox.bytes(), outbox.memory()), (0, 0));
 }

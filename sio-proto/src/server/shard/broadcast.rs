@@ -32,6 +32,7 @@ impl Input<'_> {
             buffer,
             membership,
             backlog,
+            counters,
             ..
         } = core;
         let room = target.rooms.first().map(|room| &**room);
@@ -66,6 +67,9 @@ impl Input<'_> {
                 }
             }
         }
+        counters.dropped += sent.dropped as u64;
+        counters.unsent += sent.refused as u64;
+        counters.displaced += backlog.take_displaced();
         self.out.sent += sent;
         for slot in full {
             let key = self.shard.sessions.key(slot);

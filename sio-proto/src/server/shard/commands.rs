@@ -103,7 +103,10 @@ impl Shard {
                     return Err(SendError::Full);
                 }
                 let session = sessions.get_mut(slot).ok_or(SendError::Disconnected)?;
-                core.send(now, session, message)?;
+                if let Err(error) = core.send(now, session, message) {
+                    core.counters.note_unsent(error);
+                    return Err(error);
+                }
                 if session.becomes_ready() {
                     core.ready.push_back(slot);
                 }

@@ -4,26 +4,33 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{
-    Admission, Alarm, At, Carriage, Cause, Command, Due, Input, LinkId, Part, Reason, Request, Role, SessionKey, Write,
+    Admission, Alarm, At, Carriage, Cause, Command, Due, Input, LinkId, Part, Posted, Reason, Request, Role,
+    SessionKey, Write,
 };
 use crate::wire::Inbound;
 
 impl Input<'_> {
     /// A complete request has come.
     pub(super) fn handle_request(&mut self, link: LinkId, mut request: Request) {
+        let mut posted = Posted::new(core::mem::take(&mut request.packets));
+        self.handle_posted(link, &request, &mut posted);
+    }
+
+    /// A complete request, and the packets of this part of its body.
+    pub(super) fn handle_posted(&mut self, link: LinkId, request: &Request, posted: &mut Posted) {
         self.out.released.extend(request.extension.clone());
         let (written, told) = (self.out.writes.len(), self.out.deliveries.len());
         let refused = request.stranger().is_none() && matches!(request.admission, Admission::Refused(_));
-        let packets = core::mem::take(&mut request.packets);
         if let Some((key, Role::Answered)) = self.shard.core.links.get(link) {
             self.at(key, |mut at: At<'_>| at.answer_was_read(link));
         }
         let core = &mut self.shard.core;
         core.links.clear(link);
-        core.counters.packets_in += packets.len() as u64;
-        self.dispatch_request(link, &request, packets);
+        core.counters.packets_in += posted.count() as u64;
+        self.dispatch_request(link, request, posted);
+        posted.end_part();
         self.shard.core.count_refusals(refused, &self.out.writes[written..]);
-        self.tell_refusal(&request, link, (written, told));
+        self.tell_refusal(request, link, (written, told));
         self.depart();
     }
 

@@ -47,6 +47,7 @@ impl Shard {
         wiring: Wiring,
     ) -> SessionKey {
         let handshake = permit.into_handshake();
+        let meter = self.core.meter(self.core.config.session_rate, handshake.issued);
         let id = self.core.new_session_id(self.sessions.vacant().0);
         let session = Session {
             id,
@@ -80,6 +81,8 @@ impl Shard {
             connects: 0,
             connects_in: 0,
             breach: None,
+            meter,
+            excused: false,
             wiring,
         };
         self.core.counters.enter(session.generation(), transport);
@@ -156,6 +159,7 @@ impl Core {
         }
         if message.policy != Policy::Ordered {
             session.queue_by(message, &self.config, &mut self.backlog)?;
+            self.counters.displaced += self.backlog.take_displaced();
         } else {
             let encoded = message.made(form)?;
             let (packets, bytes) = (encoded.packets(), encoded.bytes());

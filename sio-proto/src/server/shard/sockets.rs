@@ -90,6 +90,14 @@ impl Input<'_> {
         if let Some(id) = &welcome.id {
             self.shard.core.membership.rename(socket.slot, id);
         }
+        let core = &mut self.shard.core;
+        let rate = welcome.rate.unwrap_or(core.config.socket_rate);
+        if !rate.is_none() {
+            let meter = core.meter(rate, self.now);
+            if let Some(entry) = core.membership.get_mut(socket.slot) {
+                entry.meter = meter;
+            }
+        }
         let session = self.shard.sessions.key(session);
         let found = self.at(session, |mut at: At<'_>| {
             at.leave_lobby();
@@ -205,6 +213,9 @@ impl<G> At<'_, G> {
 
     /// An event for the user, from a connected socket.
     pub(crate) fn event(&mut self, socket: SocketKey, name: ByteString, args: Args, ack: Option<u64>) {
+        if !self.measure(Some(socket), || name.len() + args.bytes()) {
+            return;
+        }
         self.out.deliveries.push(Delivery::Event {
             socket,
             name,
@@ -215,6 +226,9 @@ impl<G> At<'_, G> {
 
     /// An acknowledgement for the user. Ids that are not owed are ignored.
     pub(crate) fn acknowledged(&mut self, socket: SocketKey, id: u64, args: Args) {
+        if !self.measure(Some(socket), || args.bytes()) {
+            return;
+        }
         let owed = self.core.membership.get_mut(socket.slot);
         if owed.is_some_and(|owed| owed.acks.remove(&id)) {
             self.core.timers.note_stale(1);

@@ -92,13 +92,19 @@ impl Shard {
         self.sessions.get(session).map(Session::queued)
     }
 
-    /// Whether the queue of a socket's client has room: at most half of it is in use. If it has
-    /// none, the socket is among those of [`Shard::take_roomy`] when it has. `None` if the socket
-    /// is gone.
-    pub fn await_room(&mut self, socket: SocketKey) -> Option<bool> {
+    /// Whether the queue of a socket's client has room: at most half of it is in use, and what is
+    /// free is enough for `bytes` bytes. If it has none, the socket is among those of
+    /// [`Shard::take_roomy`] when at most half is in use and the client has taken something: then
+    /// ask again. `None` if the socket is gone.
+    pub fn await_room(&mut self, socket: SocketKey, bytes: usize) -> Option<bool> {
         let session = self.core.membership.find(socket)?.session;
         let session = self.sessions.get_mut(session)?;
-        let has_room = session.has_room(&self.core.config);
+        let config = &self.core.config;
+        let queued = session.queued();
+        // More than the whole queue can hold waits for nothing: a send is refused as too large.
+        let is_too_large = bytes > config.max_queued_bytes;
+        let fits = is_too_large || queued.bytes + bytes <= config.max_queued_bytes || queued.bytes == 0;
+        let has_room = session.has_room(config) && fits;
         session.awaits_room |= !has_room;
         Some(has_room)
     }
@@ -215,6 +221,9 @@ impl Input<'_> {
                     at.cut(Reason::ForcedServerClose);
                 }
             });
+        }
+        while let Some((key, measured)) = self.shard.core.hasty.pop() {
+            self.at(key, |at: At<'_>| at.end_hasty(measured));
         }
         let mut excess = self.shard.core.backlog.excess();
         if excess == 0 {

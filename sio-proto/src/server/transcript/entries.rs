@@ -247,7 +247,7 @@ impl<'a> Reader<'a> {
                 ">" | "!" => break,
                 _ if time != now => return Err(Problem::Invalid("the time of the input")),
                 "+" => match &mut entry.input {
-                    Input::Packets(_, packets) => packets.push(packet(&mut words, config)?),
+                    Input::Packets(_, packets) | Input::Part(.., packets) => packets.push(packet(&mut words, config)?),
                     _ => return Err(Problem::Misplaced),
                 },
                 "*" => entry.fact(&mut words)?,

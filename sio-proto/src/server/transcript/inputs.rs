@@ -16,7 +16,7 @@ use super::words::Words;
 use crate::engine::EngineMessage;
 use crate::server::{AckRequest, Breach, Cause, Command, Message, Reason, Request, Target, Welcome};
 use crate::wire::Inbound;
-use crate::{Config, Frame, LinkId, SessionKey, SocketKey};
+use crate::{Config, Excess, Frame, LinkId, Rate, RateLimit, SessionKey, SocketKey};
 
 /// An input that has been read.
 #[derive(Debug)]
@@ -25,6 +25,9 @@ pub(super) enum Input {
     BodyStarted(LinkId, Box<Request>),
     /// The packets stand in the next lines.
     Packets(LinkId, Vec<Inbound>),
+    /// The packets stand in the next lines.
+    Part(LinkId, Box<Request>, usize, Vec<Inbound>),
+    Excuse(SessionKey),
     Closed(LinkId, Cause),
     Timeout,
     DisconnectFor(SocketKey, Breach),
@@ -56,6 +59,14 @@ impl Line<'_> {
 
     pub(crate) fn body_started(&mut self, link: LinkId, request: &Request) {
         put_request(self.word("body-started").link(link), request);
+    }
+
+    pub(crate) fn part(&mut self, link: LinkId, request: &Request, max: usize) {
+        put_request(self.word("part").link(link).word(max), request);
+    }
+
+    pub(crate) fn excuse(&mut self, session: SessionKey) {
+        self.word("excuse").word(session);
     }
 
     pub(crate) fn closed(&mut self, link: LinkId, cause: &Cause) {
@@ -103,6 +114,9 @@ impl Line<'_> {
         self.word("accept").word(socket);
         self.optional_secret(welcome.pid.as_deref())
             .optional(welcome.id.as_deref());
+        if let Some(rate) = &welcome.rate {
+            put_rate(self.word("rate"), rate);
+        }
     }
 
     pub(crate) fn refuse(&mut self, socket: SocketKey, message: &str, data: Option<&str>) {
@@ -157,6 +171,11 @@ pub(super) fn input(words: &mut Words<'_>, config: &Config) -> Result<Input, Pro
         "request" => Input::Request(words.link()?, Box::new(request(words, config)?)),
         "body-started" => Input::BodyStarted(words.link()?, Box::new(request(words, config)?)),
         "packets" => Input::Packets(words.link()?, Vec::new()),
+        "part" => {
+            let (link, max) = (words.link()?, words.number("a number of packets")?);
+            Input::Part(link, Box::new(request(words, config)?), max, Vec::new())
+        }
+        "excuse" => Input::Excuse(words.session()?),
         "closed" => Input::Closed(words.link()?, cause(words)?),
         "disconnect-for" => Input::DisconnectFor(words.socket()?, breach(words)?),
         "tell-connection-errors" => Input::TellConnectionErrors(words.number("true or false")?),
@@ -169,7 +188,8 @@ pub(super) fn input(words: &mut Words<'_>, config: &Config) -> Result<Input, Pro
         "accept" => {
             let socket = words.socket()?;
             let (pid, id) = (words.optional_text("a pid")?, words.optional_text("an id")?);
-            Input::Accept(socket, Welcome { pid, id })
+            let rate = rate(words)?;
+            Input::Accept(socket, Welcome { pid, id, rate })
         }
         "refuse" => {
             let (socket, message) = (words.socket()?, words.text("a message")?);
@@ -220,4 +240,32 @@ fn cause(words: &mut Words<'_>) -> Result<Cause, Problem> {
         "broken" => Cause::Broken(breach(words)?),
         _ => return Err(Problem::Invalid("a cause")),
     })
+}
+
+fn put_rate(line: &mut Line<'_>, limit: &RateLimit) {
+    for rate in [limit.events, limit.bytes] {
+        let Rate { per_second, burst } = rate.unwrap_or(Rate {
+            per_second: 0,
+            burst: 0,
+        });
+        line.word(per_second).word(burst);
+    }
+    line.flag(limit.excess == Excess::Throttle, "throttle", "disconnect");
+}
+
+fn rate(words: &mut Words<'_>) -> Result<Option<RateLimit>, Problem> {
+    if !words.skip("rate") {
+        return Ok(None);
+    }
+    let mut limit = RateLimit::NONE;
+    for part in [&mut limit.events, &mut limit.bytes] {
+        let (per_second, burst) = (words.number("a rate")?, words.number("a burst")?);
+        *part = (per_second > 0).then_some(Rate { per_second, burst });
+    }
+    limit.excess = match words.flag("throttle or disconnect", "throttle", "disconnect")? {
+        true => Excess::Throttle,
+        false => Excess::Disconnect,
+    };
+    limit.validate("rate").map_err(Problem::Config)?;
+    Ok(Some(limit))
 }

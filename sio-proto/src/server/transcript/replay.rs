@@ -11,7 +11,7 @@ use core::fmt;
 use super::entries::{Entry, Reader};
 use super::inputs::Input;
 use super::{Detail, Limits, Problem, RecorderOptions, TranscriptError};
-use crate::server::{Budget, Outputs, Script, Shard};
+use crate::server::{Budget, Outputs, Posted, Script, Shard};
 use crate::{Config, Time};
 
 /// How many lines before a difference are reported with it.
@@ -148,6 +148,10 @@ fn run(shard: &mut Shard, entry: Entry, out: &mut Outputs) {
         Input::Request(link, request) => shard.handle_request(now, link, *request, out),
         Input::BodyStarted(link, request) => shard.handle_body_started(now, link, &request, out),
         Input::Packets(link, mut packets) => shard.handle_packets(now, link, &mut packets, out),
+        Input::Part(link, request, max, packets) => {
+            _ = shard.handle_part(now, link, &request, &mut Posted::new(packets), max, out);
+        }
+        Input::Excuse(session) => shard.excuse(now, session, out),
         Input::Closed(link, cause) => shard.handle_closed(now, link, cause, out),
         Input::DisconnectFor(socket, breach) => shard.disconnect_for(now, socket, breach, out),
         Input::TellConnectionErrors(tell) => shard.tell_connection_errors(tell),

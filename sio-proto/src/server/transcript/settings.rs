@@ -219,6 +219,8 @@ settings! {
     "hosts" hosts;
     "legacy06.codec" legacy06.codec;
     "legacy06.mounts" legacy06.mounts;
+    "session_rate" session_rate;
+    "socket_rate" socket_rate;
 }
 
 #[cfg(test)]

@@ -1,0 +1,374 @@
+//! What a connection has read and does not hand over yet: because its client may not send more
+//! now, or because the handlers of its session lag.
+//!
+//! ```text
+//!   packets, POST ─► handed over in portions ─► turn ─► no tokens, or handlers lag
+//!        ▲                                                         │
+//!        └── tokens, caught up, or no progress for a while ◄── paused: nothing is read
+//! ```
+//! While a connection pauses, nothing is read from it, so the peer's writes are stopped by TCP. A
+//! POST is not answered before its last packets have been handed over. If its connection goes away
+//! before, the rest is dropped, and the session ends, as with a POST whose body is cut off. Only
+//! its own client waits: no lock and no buffer of the thread is held, and the packets that wait are
+//! counted as received.
+//!
+//! A pause for handlers goes on as long as handlers finish. If none does for
+//! [`Config::longest_pause`](sio_proto::Config::longest_pause), the next portion is handed over, so
+//! that a client is not kept for ever by handlers that never finish: it ends at the limit of what
+//! may wait.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use sio_proto::server::{Pace, Posted, Request};
+use sio_proto::wire::Inbound;
+use sio_proto::{SessionKey, Time};
+
+use crate::host::place::{Place, Seat};
+use crate::turn::later::{KeptBytes, Later};
+use crate::turn::load::{Lagging, Load};
+use crate::turn::shard::ShardCell;
+use crate::turn::{self, Turn};
+use crate::user::sleep::Sleep;
+
+/// What a connection does not hand over yet.
+pub(super) struct Pacing {
+    held: Held,
+    /// The memory that it takes. It is not counted again for each portion, because there may be
+    /// thousands of portions.
+    bytes: KeptBytes,
+    pause: Option<Pause>,
+    /// Whether the next portion is handed over although the handlers lag.
+    is_impatient: bool,
+}
+
+enum Held {
+    /// Nothing: the connection only pauses.
+    Nothing,
+    Packets(VecDeque<Inbound>),
+    Post {
+        shard: usize,
+        request: Box<Request>,
+        posted: Posted,
+    },
+}
+
+/// Why nothing is handed over, and for how long.
+struct Pause {
+    cell: Arc<ShardCell>,
+    session: SessionKey,
+    why: Why,
+    sleep: Sleep,
+}
+
+enum Why {
+    /// The client may not send before this time.
+    Throttled(Time),
+    /// The handlers lag.
+    Lagging(Lagging),
+}
+
+impl Pause {
+    /// Begins a pause. The client is not expected to answer heartbeats meanwhile.
+    fn begin(turn: &Turn, cell: &Arc<ShardCell>, session: SessionKey, why: Why) -> Self {
+        Self {
+            sleep: Self::rest(turn, cell, session, &why),
+            cell: Arc::clone(cell),
+            session,
+            why,
+        }
+    }
+
+    /// Excuses the client, and returns the time until it has to be excused again, or until the
+    /// pause is over.
+    fn rest(turn: &Turn, cell: &Arc<ShardCell>, session: SessionKey, why: &Why) -> Sleep {
+        cell.input("excuse", turn, |state, now, out| state.shard.excuse(now, session, out));
+        let longest = turn.now() + cell.config.longest_pause();
+        let until = match why {
+            Why::Throttled(until) => longest.min(*until),
+            Why::Lagging(_) => longest,
+        };
+        Sleep::new(Arc::clone(cell), until)
+    }
+
+    /// Waits for the end of the pause. The result says whether handlers that lag were waited for
+    /// in vain.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            if let Why::Lagging(lagging) = &mut self.why
+                && lagging.poll(cx).is_ready()
+            {
+                return Poll::Ready(false);
+            }
+            std::task::ready!(Pin::new(&mut self.sleep).poll(cx));
+            match &mut self.why {
+                Why::Throttled(until) if self.cell.now() < *until => {}
+                Why::Throttled(_) => return Poll::Ready(false),
+                Why::Lagging(lagging) => {
+                    if !lagging.has_progressed() {
+                        return Poll::Ready(true);
+                    }
+                }
+            }
+            let Self {
+                cell,
+                session,
+                why,
+                sleep,
+            } = self;
+            turn::run(cell.runtime, |turn| *sleep = Self::rest(turn, cell, *session, why));
+        }
+    }
+}
+
+impl Held {
+    /// The memory that it takes, in bytes.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Packets(packets) => packets.iter().map(|p| size_of::<Inbound>() + p.bytes()).sum(),
+            Self::Post { request, posted, .. } => {
+                posted.bytes() + request.http.target.len() + request.http.body.as_ref().map_or(0, Bytes::len)
+            }
+        }
+    }
+}
+
+impl Pacing {
+    const fn new(held: Held, bytes: KeptBytes) -> Self {
+        Self {
+            held,
+            bytes,
+            pause: None,
+            is_impatient: false,
+        }
+    }
+}
+
+impl Place {
+    /// Whether nothing is read from the connection for now.
+    pub(crate) const fn is_paced(&self) -> bool {
+        self.pacing.is_some()
+    }
+
+    /// The memory that is taken by what is not handed over yet, in bytes.
+    pub(crate) fn pacing_bytes(&self) -> usize {
+        self.pacing.as_ref().map_or(0, |pacing| pacing.bytes.count())
+    }
+
+    /// Gives packets of a websocket to their shard, as far as they may come now.
+    pub(crate) fn give_packets(&mut self, turn: &Turn, packets: &mut Vec<Inbound>) {
+        let Some(Seat { cell, id, .. }) = &self.seat else {
+            return packets.clear();
+        };
+        let (cell, id) = (Arc::clone(cell), *id);
+        let most = self.most_packets.max(1);
+        let rest = match packets.len() > most {
+            true => packets.drain(most..).map(Inbound::kept).collect(),
+            false => VecDeque::new(),
+        };
+        let portion = self.portion();
+        let (pace, session) = cell.input("packets", turn, |state, now, out| {
+            state.shard.handle_packets(now, id, packets, out);
+            match state.shard.measures() {
+                true => {
+                    let session = state.shard.session_on(id);
+                    let pace = session.map_or(Pace::FREE, |session| state.shard.pace(now, session));
+                    (pace, session)
+                }
+                false => (Pace::FREE, None),
+            }
+        });
+        self.most_packets = pace.packets.min(portion);
+        let until = session.zip(pace.until);
+        if rest.is_empty() && until.is_none() {
+            return;
+        }
+        let held = match rest.is_empty() {
+            true => Held::Nothing,
+            false => Held::Packets(rest),
+        };
+        let bytes = KeptBytes::new(&self.io.kept, held.bytes());
+        let mut pacing = Pacing::new(held, bytes);
+        if let Some((session, until)) = until {
+            pacing.pause = Some(self.pause(turn, &cell, session, Why::Throttled(until)));
+        }
+        self.pacing = Some(Box::new(pacing));
+    }
+
+    /// Whether a POST for an existing session is handed over in portions.
+    pub(super) fn must_pace(&self, shard: usize, request: &Request) -> bool {
+        let packets = request.packets();
+        let loads = self.io.shards.cells.get(shard).map(|cell| cell.loads());
+        packets > 0 && (packets > self.portion() || loads.is_some_and(|loads| loads.paces()))
+    }
+
+    /// Takes up a POST that is handed over in portions. The first portion follows at once, if it
+    /// may come.
+    pub(super) fn pace(&mut self, turn: &Turn, shard: usize, mut request: Request) {
+        let posted = Posted::new(request.take_packets());
+        let request = Box::new(request);
+        let held = Held::Post { shard, request, posted };
+        let bytes = KeptBytes::new(&self.io.kept, held.bytes());
+        self.pacing = Some(Box::new(Pacing::new(held, bytes)));
+        self.go_on(turn);
+        if let Some(pacing) = self.pacing.as_mut() {
+            pacing.keep();
+        }
+    }
+
+    /// Called after a turn. If the handlers of the session lag, the connection pauses.
+    pub(crate) fn note_lag(&mut self) {
+        if !turn::take_lag() {
+            return;
+        }
+        let Some(Seat { cell, id, .. }) = &self.seat else {
+            return;
+        };
+        let cell = Arc::clone(cell);
+        let found = cell.ask("lag", |state| {
+            let session = state.shard.session_on(*id)?;
+            Some((session, state.load_of(session)?))
+        });
+        let Some((session, load)) = found.filter(|(_, load)| load.lags()) else {
+            return;
+        };
+        if self.pacing.as_ref().is_some_and(|pacing| pacing.pause.is_some()) {
+            return;
+        }
+        let why = Why::Lagging(Load::lag(&load));
+        let pause = turn::run(cell.runtime, |turn| self.pause(turn, &cell, session, why));
+        let pacing = self
+            .pacing
+            .get_or_insert_with(|| Box::new(Pacing::new(Held::Nothing, KeptBytes::new(&self.io.kept, 0))));
+        pacing.pause = Some(pause);
+    }
+
+    /// Waits until the next portion may be handed over, and hands it over. The result is ready when
+    /// something has been done. `later` must be empty, and may get work.
+    pub(crate) fn poll_pace(&mut self, cx: &mut Context<'_>, later: &mut Later) -> Poll<()> {
+        if let Some(Pacing {
+            pause: pause @ Some(_),
+            is_impatient,
+            ..
+        }) = self.pacing.as_deref_mut()
+            && let Some(waiting) = pause
+        {
+            *is_impatient = std::task::ready!(waiting.poll(cx));
+            *pause = None;
+        }
+        let ((), leftover) = turn::run_a_while(self.io.runtime(), |turn| self.go_on(turn));
+        later.put(leftover);
+        self.note_lag();
+        Poll::Ready(())
+    }
+
+    /// Hands over the next portion, unless a pause begins.
+    fn go_on(&mut self, turn: &Turn) {
+        let Some(pacing) = self.pacing.take() else { return };
+        let Pacing {
+            held,
+            bytes,
+            is_impatient,
+            ..
+        } = *pacing;
+        match held {
+            Held::Nothing => {}
+            Held::Packets(mut packets) => {
+                let portion = self.most_packets.clamp(1, packets.len().max(1));
+                let mut now: Vec<Inbound> = packets.drain(..portion.min(packets.len())).collect();
+                self.give_packets(turn, &mut now);
+                if !packets.is_empty() {
+                    let pause = self.pacing.take().and_then(|pacing| pacing.pause);
+                    let mut pacing = Pacing::new(Held::Packets(packets), bytes);
+                    pacing.pause = pause;
+                    self.pacing = Some(Box::new(pacing));
+                }
+            }
+            Held::Post { shard, request, posted } => {
+                if let Some((held, pause)) = self.go_on_with_post(turn, shard, request, posted, is_impatient) {
+                    let mut pacing = Pacing::new(held, bytes);
+                    pacing.pause = pause;
+                    self.pacing = Some(Box::new(pacing));
+                }
+            }
+        }
+    }
+
+    /// Hands over the next portion of a POST, unless a pause begins. Returns what is left, without
+    /// its size.
+    fn go_on_with_post(
+        &mut self,
+        turn: &Turn,
+        shard: usize,
+        mut request: Box<Request>,
+        mut posted: Posted,
+        is_impatient: bool,
+    ) -> Option<(Held, Option<Pause>)> {
+        let cell = self.io.shards.cells.get(shard).map(Arc::clone)?;
+        let (session, pace, load) = cell.ask("pace", |state| {
+            let now = turn.now();
+            let session = state.shard.session_named_by(&request);
+            let pace = session.map_or(Pace::FREE, |session| state.shard.pace(now, session));
+            let load = session.and_then(|session| state.load_of(session));
+            (session, pace, load)
+        });
+        let lags = load.filter(|load| !is_impatient && load.lags());
+        let why = match (pace.until, lags) {
+            (Some(until), _) => Some(Why::Throttled(until)),
+            (None, Some(load)) => Some(Why::Lagging(Load::lag(&load))),
+            (None, None) => None,
+        };
+        if let (Some(session), Some(why)) = (session, why) {
+            let pause = self.pause(turn, &cell, session, why);
+            return Some((Held::Post { shard, request, posted }, Some(pause)));
+        }
+        let portion = pace.packets.min(self.portion());
+        let mut goes_on = false;
+        self.input(turn, shard, |state, now, id, out| {
+            goes_on = state.shard.handle_part(now, id, &request, &mut posted, portion, out);
+        });
+        if !goes_on {
+            return None;
+        }
+        if request.http.body.is_ok() {
+            // Its packets are in `posted`.
+            request.http.body = Ok(Bytes::new());
+        }
+        Some((Held::Post { shard, request, posted }, None))
+    }
+
+    fn pause(&self, turn: &Turn, cell: &Arc<ShardCell>, session: SessionKey, why: Why) -> Pause {
+        self.io.tally.paused(matches!(why, Why::Throttled(_)));
+        Pause::begin(turn, cell, session, why)
+    }
+
+    /// How many packets are handed over at once: a quarter of what may wait for a session, so that
+    /// what was read never exceeds this limit by itself.
+    pub(super) fn portion(&self) -> usize {
+        (self.io.options.max_waiting_events / 4).max(1)
+    }
+}
+
+impl Pacing {
+    /// Prepares a POST that waits: it must not keep a read buffer alive.
+    fn keep(&mut self) {
+        let held = std::mem::replace(&mut self.held, Held::Nothing);
+        self.held = match held {
+            Held::Post {
+                shard,
+                mut request,
+                posted,
+            } => {
+                request.http = request.http.compact();
+                let posted = posted.kept();
+                Held::Post { shard, request, posted }
+            }
+            held => held,
+        };
+    }
+}

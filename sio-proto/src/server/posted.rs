@@ -1,0 +1,132 @@
+//! The packets of a POST. Usually all of them are handled at once. If the client may not send so
+//! many, or its handlers lag, they are handled in parts, and the POST is answered with the last one
+//! ([`Shard::handle_part`](super::Shard::handle_part)).
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::wire::Inbound;
+
+/// The packets of a POST that have not been handled.
+#[derive(Debug)]
+pub struct Posted {
+    packets: VecDeque<Inbound>,
+    /// How many packets the present part may have.
+    max: usize,
+    /// Whether a part has been handled before.
+    begun: bool,
+    /// Whether the rules have taken the packets of the present part.
+    is_taken: bool,
+    /// Whether the packets have been prepared to wait.
+    is_kept: bool,
+}
+
+impl Posted {
+    /// The packets of a request ([`Request::take_packets`](super::Request::take_packets)).
+    #[must_use]
+    pub fn new(packets: Vec<Inbound>) -> Self {
+        Self {
+            packets: packets.into(),
+            max: usize::MAX,
+            begun: false,
+            is_taken: false,
+            is_kept: false,
+        }
+    }
+
+    /// How many packets have not been handled. In some wires of 0.6, a single packet stands for
+    /// all that it holds.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// About how many bytes of memory they take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.packets
+            .iter()
+            .map(|packet| size_of::<Inbound>() + packet.bytes())
+            .sum()
+    }
+
+    /// Prepares the packets to wait: they must not keep a read buffer alive.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        match self.is_kept {
+            true => self,
+            false => Self {
+                packets: self.packets.into_iter().map(Inbound::kept).collect(),
+                is_kept: true,
+                ..self
+            },
+        }
+    }
+
+    /// Begins a part. Returns its packets.
+    pub(super) fn begin_part(&mut self, max: usize) -> &[Inbound] {
+        (self.max, self.is_taken) = (max, false);
+        let packets = &*self.packets.make_contiguous();
+        &packets[..max.min(packets.len())]
+    }
+
+    /// The rules have handled the part. If they did not want the packets, nobody does.
+    pub(super) fn end_part(&mut self) {
+        self.begun = true;
+        if !self.is_taken {
+            self.drop_rest();
+        }
+    }
+
+    /// Whether this is the first part.
+    pub(super) const fn begins(&self) -> bool {
+        !self.begun
+    }
+
+    /// Whether there are packets for another part.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.packets.is_empty()
+    }
+
+    /// All packets belong to the present part.
+    pub(super) const fn hurry(&mut self) {
+        self.max = usize::MAX;
+    }
+
+    /// Takes the packets of this part.
+    pub(super) fn next(&mut self) -> Vec<Inbound> {
+        self.is_taken = true;
+        if self.packets.len() <= self.max {
+            return core::mem::take(&mut self.packets).into();
+        }
+        self.packets.drain(..self.max).collect()
+    }
+
+    pub(super) fn first(&self) -> Option<&Inbound> {
+        self.packets.front()
+    }
+
+    pub(super) fn any(&self, is_one: impl Fn(&Inbound) -> bool) -> bool {
+        self.packets.iter().any(is_one)
+    }
+
+    /// Takes a piece of a stream, which stands last.
+    pub(super) fn take_payload(&mut self) -> Option<Inbound> {
+        match self.packets.back() {
+            Some(Inbound::Payload { .. }) => self.packets.pop_back(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn extend(&mut self, packets: Vec<Inbound>) {
+        self.packets.extend(packets);
+    }
+
+    pub(super) fn replace(&mut self, packets: Vec<Inbound>) {
+        self.packets = packets.into();
+    }
+
+    pub(super) fn drop_rest(&mut self) {
+        self.packets = VecDeque::new();
+    }
+}

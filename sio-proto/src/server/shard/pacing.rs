@@ -1,0 +1,185 @@
+//! How fast clients may send: what they send is measured here, and the caller asks here how much
+//! it may hand over. The caller keeps what has to wait, and reads nothing more meanwhile.
+
+use alloc::boxed::Box;
+
+use super::recording::noted;
+use super::{
+    At, Breach, BreachKind, Core, LinkId, Outputs, Reason, Request, SessionKey, Shard, SocketKey, Standing, Time,
+};
+use crate::RateLimit;
+use crate::server::{Measured, Meter, Pace, Posted};
+
+/// The pace of clients.
+impl Shard {
+    /// Whether any client has a limit ([`Config::session_rate`](crate::Config::session_rate),
+    /// [`Config::socket_rate`](crate::Config::socket_rate),
+    /// [`Welcome::rate`](crate::server::Welcome::rate)). If none has, [`Shard::pace`] need not be
+    /// asked.
+    #[must_use]
+    pub const fn measures(&self) -> bool {
+        self.core.measures
+    }
+
+    /// The session whose websocket this link is, if it is one.
+    #[must_use]
+    pub fn session_on(&self, link: LinkId) -> Option<SessionKey> {
+        self.core.links.get(link).map(|(session, _)| session)
+    }
+
+    /// The session that this request names, if there is such a session. Whether the request may use
+    /// the session is not checked.
+    #[must_use]
+    pub fn session_named_by(&self, request: &Request) -> Option<SessionKey> {
+        let sid = request.session_part()?;
+        self.find_session(request.text(sid)).map(|(key, _)| key)
+    }
+
+    /// How much the client of a session may send now. Hand over no more packets than this, and then
+    /// ask again. The rest waits with the caller, which reads nothing more from the client.
+    pub fn pace(&mut self, now: Time, session: SessionKey) -> Pace {
+        let Self { core, sessions, .. } = self;
+        let Some(session) = sessions.named_mut(session).filter(|_| core.measures) else {
+            return Pace::FREE;
+        };
+        let mut pace = session.meter.as_mut().map_or(Pace::FREE, |meter| meter.pace(now));
+        let mut is_joining = session.sockets.is_empty() && !session.is_raw();
+        for slot in &session.sockets {
+            let Some(socket) = core.membership.get_mut(*slot) else {
+                continue;
+            };
+            is_joining |= socket.standing == Standing::Asked;
+            if let Some(meter) = &mut socket.meter {
+                pace = pace.and(meter.pace(now));
+            }
+        }
+        // The limit of a socket that has not been let in is not known yet.
+        let known = if is_joining { 1 } else { usize::MAX };
+        pace.packets = pace.packets.min(known);
+        pace
+    }
+
+    /// Handles at most `max` packets of a POST. Returns true if more are left: then call this
+    /// again, with the same link and request. With the last packets, or if the request is refused,
+    /// it is answered, and this returns false. `posted` has what
+    /// [`Request::take_packets`] has returned.
+    ///
+    /// As long as packets are left, the POST counts as one whose body is still coming: its session
+    /// ends with its link, and a second POST beside it breaks the protocol.
+    pub fn handle_part(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        request: &Request,
+        posted: &mut Posted,
+        max: usize,
+        out: &mut Outputs,
+    ) -> bool {
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            Some(posted.begin_part(max)),
+            |line, _| {
+                line.part(link, request, max);
+                false
+            },
+            {
+                posted.begin_part(max);
+                self.input(now, out).handle_posted(link, request, posted);
+                posted.goes_on()
+            }
+        )
+    }
+
+    /// Notes that nothing is read from the client of a session for now, because it may not send
+    /// more, or because its handlers lag. It is not expected to answer the heartbeat that is under
+    /// way. Call this when a pause begins, and again at least after each half of the shortest time
+    /// for an answer ([`Config::longest_pause`](crate::Config::longest_pause)).
+    pub fn excuse(&mut self, now: Time, session: SessionKey, out: &mut Outputs) {
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.excuse(session);
+                false
+            },
+            {
+                let mut input = self.input(now, out);
+                input.at(session, |at: At<'_>| {
+                    at.session.excused = true;
+                    at.comfort();
+                });
+                input.depart();
+            }
+        )
+    }
+}
+
+impl Core {
+    /// Full buckets for a limit, if it is one.
+    pub(super) fn meter(&mut self, limit: RateLimit, now: Time) -> Option<Box<Meter>> {
+        if limit.is_none() {
+            return None;
+        }
+        self.measures = true;
+        Some(Box::new(Meter::new(limit, now)))
+    }
+}
+
+impl<G> At<'_, G> {
+    /// Measures something that the client has sent for the user. False if the user does not get it:
+    /// the session ends at the end of the input.
+    #[inline]
+    pub(crate) fn measure(&mut self, socket: Option<SocketKey>, size: impl FnOnce() -> usize) -> bool {
+        !self.core.measures || self.measure_by(socket, size())
+    }
+
+    fn measure_by(&mut self, socket: Option<SocketKey>, size: usize) -> bool {
+        let Self {
+            core,
+            session,
+            key,
+            now,
+            ..
+        } = self;
+        if core.hasty.iter().any(|(hasty, _)| hasty == key) {
+            return false;
+        }
+        let own = socket.and_then(|socket| core.membership.get_mut(socket.slot)?.meter.as_mut());
+        let whole = session.meter.as_mut();
+        let meters = whole.into_iter().chain(own);
+        for meter in meters {
+            let measured = meter.measure(*now, size);
+            if measured != Measured::Fits {
+                core.hasty.push((*key, measured));
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether the client need not have answered its heartbeat, because nothing was read from it.
+    /// This is asked when the time for the answer is over. The next one has to be answered, unless
+    /// reading still pauses.
+    pub(crate) const fn is_excused(&mut self) -> bool {
+        core::mem::replace(&mut self.session.excused, false)
+    }
+}
+
+impl At<'_> {
+    /// Ends the session of a client that was too fast.
+    #[cold]
+    pub(super) fn end_hasty(mut self, measured: Measured) {
+        self.broke(Breach::new(
+            BreachKind::Rate,
+            match measured {
+                Measured::TooLarge => "an event has more bytes than the client may send at once",
+                Measured::TooFast | Measured::Fits => "the client sends faster than it may",
+            },
+        ));
+        self.close(Reason::ForcedServerClose);
+    }
+}

@@ -1,0 +1,348 @@
+//! How fast clients may send, in every generation and on every transport: token buckets of sessions
+//! and of sockets, throttled or disconnected, and the heartbeats of clients that are throttled.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+mod older;
+
+use common::*;
+use sio_proto::server::{Delivery, Welcome};
+use sio_proto::{Config, Excess, LinkId, RateLimit, Time};
+
+/// How a client sends: on its websocket, or by POSTs.
+enum Way {
+    WebSocket(LinkId),
+    Post(String),
+}
+
+struct Story {
+    world: World,
+    generation: &'static str,
+    way: Way,
+}
+
+const GENERATIONS: [&str; 9] = [
+    "4.x websocket",
+    "4.x polling",
+    "2.x websocket",
+    "2.x polling",
+    "0.9 websocket",
+    "0.9 polling",
+    "0.6 websocket",
+    "0.6 polling",
+    "raw websocket",
+];
+
+impl Story {
+    /// A client of this generation that has joined `/`.
+    fn new(generation: &'static str, config: Config) -> Self {
+        let mut world = World::new(config.engine_path("/engine.io"));
+        let mut socket_by = |target: &str| {
+            let link = world.open();
+            world.send(link, &upgrade(target));
+            link
+        };
+        let way = match generation {
+            "4.x websocket" => Way::WebSocket(world.join()),
+            "2.x websocket" => Way::WebSocket(socket_by("/socket.io/?EIO=3&transport=websocket")),
+            "0.6 websocket" => Way::WebSocket(socket_by("/socket.io/websocket")),
+            "raw websocket" => Way::WebSocket(socket_by("/engine.io/?EIO=4&transport=websocket")),
+            "4.x polling" => Way::Post(session(&world.join_polling())),
+            "2.x polling" => {
+                let answer = world.reply(&get("/socket.io/?EIO=3&transport=polling"));
+                let target = format!("/socket.io/?EIO=3&transport=polling&sid={}", sid(answer.text()));
+                Way::Post(target)
+            }
+            "0.6 polling" => {
+                let answer = world.reply(&get("/socket.io/xhr-polling//1"));
+                let id = answer.text().rsplit('~').next().unwrap().to_string();
+                Way::Post(format!("/socket.io/xhr-polling/{id}/send"))
+            }
+            _ => {
+                let answer = world.reply(&get("/socket.io/1/"));
+                let id = answer.text().split(':').next().unwrap().to_string();
+                match generation {
+                    "0.9 websocket" => {
+                        let link = world.open();
+                        world.send(link, &upgrade(&format!("/socket.io/1/websocket/{id}")));
+                        Way::WebSocket(link)
+                    }
+                    _ => {
+                        let target = format!("/socket.io/1/xhr-polling/{id}");
+                        world.reply(&get(&target));
+                        Way::Post(target)
+                    }
+                }
+            }
+        };
+        world.heard();
+        world.deliveries.clear();
+        Self { world, generation, way }
+    }
+
+    /// The packet of this event.
+    fn packet(&self, number: usize) -> String {
+        match self.generation.split(' ').next().unwrap() {
+            "0.6" => format!("~m~{}~m~{number}", number.to_string().len()),
+            "0.9" => format!(r#"5:::{{"name":"n","args":[{number}]}}"#),
+            "raw" => format!("4{number}"),
+            _ => format!(r#"42["n",{number}]"#),
+        }
+    }
+
+    /// The client sends these events in one go. Returns the link of the POST, if it is one.
+    fn send(&mut self, numbers: std::ops::Range<usize>) -> LinkId {
+        let packets: Vec<String> = numbers.map(|number| self.packet(number)).collect();
+        match &self.way {
+            Way::WebSocket(link) => {
+                let (link, bytes) = (
+                    *link,
+                    packets.iter().flat_map(|packet| text(packet)).collect::<Vec<u8>>(),
+                );
+                self.world.send(link, &bytes);
+                link
+            }
+            Way::Post(target) => {
+                let body = match self.generation {
+                    "4.x polling" => packets.join("\u{1e}"),
+                    "2.x polling" => packets
+                        .iter()
+                        .map(|packet| format!("{}:{packet}", packet.len()))
+                        .collect(),
+                    "0.9 polling" if packets.len() > 1 => {
+                        let framed = packets
+                            .iter()
+                            .map(|packet| format!("\u{fffd}{}\u{fffd}{packet}", packet.len()));
+                        framed.collect()
+                    }
+                    "0.6 polling" => format!("data={}", packets.concat()),
+                    _ => packets.concat(),
+                };
+                let request = match self.generation {
+                    "0.6 polling" => older::post_bytes(target, "application/x-www-form-urlencoded", body.as_bytes()),
+                    _ => post(target, &body),
+                };
+                let link = self.world.open();
+                self.world.send(link, &request);
+                link
+            }
+        }
+    }
+
+    /// The events that have come to the user since the last call.
+    fn came(&mut self) -> Vec<usize> {
+        let text = |delivery: &Delivery| match delivery {
+            Delivery::Event { args, .. } => Some(args.json.to_string()),
+            Delivery::EngineMessage { message, .. } => {
+                Some(format!("{message:?}").chars().filter(char::is_ascii_digit).collect())
+            }
+            _ => None,
+        };
+        let came = self.world.deliveries.iter().filter_map(text);
+        let came = came
+            .map(|json| json.trim_matches(['[', ']', '"']).parse().unwrap())
+            .collect();
+        self.world.deliveries.clear();
+        came
+    }
+
+    fn is_throttled(&self, link: LinkId) -> bool {
+        !self.world.server.wants_bytes(link)
+    }
+}
+
+fn numbers(range: std::ops::Range<usize>) -> Vec<usize> {
+    range.collect()
+}
+
+#[test]
+fn a_client_that_is_too_fast_is_throttled_and_loses_nothing() {
+    for generation in GENERATIONS {
+        let limit = RateLimit::NONE.events(10, 5);
+        let mut story = Story::new(generation, Config::default().session_rate(limit));
+        let link = story.send(0..20);
+        assert_eq!(story.came(), numbers(0..5), "{generation}: the burst");
+        assert!(story.is_throttled(link), "{generation}");
+        let is_post = matches!(story.way, Way::Post(_));
+        assert!(
+            !is_post || story.world.received(link).is_empty(),
+            "{generation}: not answered yet"
+        );
+        story.world.pass(500);
+        assert_eq!(story.came(), numbers(5..10), "{generation}: what the rate allows");
+        story.world.pass(1_000);
+        assert_eq!(story.came(), numbers(10..20), "{generation}");
+        assert_eq!(
+            is_post,
+            story.world.received(link).starts_with("HTTP/1.1 200"),
+            "{generation}"
+        );
+        story.world.pass(1_000);
+        let link = story.send(20..23);
+        assert!(!story.is_throttled(link), "{generation}: within the rate");
+        assert_eq!(story.came(), numbers(20..23), "{generation}");
+        assert_eq!(
+            (story.world.sessions(), &*story.world.breaches),
+            (1, &[] as &[String]),
+            "{generation}"
+        );
+    }
+}
+
+#[test]
+fn a_client_that_is_too_fast_is_disconnected_with_a_reason() {
+    for generation in GENERATIONS {
+        let limit = RateLimit::NONE.events(10, 5).excess(Excess::Disconnect);
+        let mut story = Story::new(generation, Config::default().session_rate(limit));
+        story.send(0..20);
+        assert_eq!(
+            story.world.breaches,
+            ["rate, ends: the client sends faster than it may"],
+            "{generation}"
+        );
+        let told = story.world.deliveries.iter().find_map(|delivery| match delivery {
+            Delivery::Disconnect { breach, .. } | Delivery::EngineClose { breach, .. } => breach.clone(),
+            _ => None,
+        });
+        assert_eq!(
+            told.unwrap().kind().as_str(),
+            "rate",
+            "{generation}: the disconnect handler learns it"
+        );
+        assert_eq!(story.came(), numbers(0..5), "{generation}");
+    }
+}
+
+#[test]
+fn bytes_count_with_the_name_and_an_event_above_the_burst_never_comes() {
+    for generation in ["4.x websocket", "4.x polling"] {
+        // `n` and `10` are three bytes, each event.
+        let limit = RateLimit::NONE.bytes(30, 60);
+        let mut story = Story::new(generation, Config::default().session_rate(limit));
+        story.send(10..40);
+        let came = story.came().len();
+        assert!((20..=21).contains(&came), "{generation}: {came}");
+        story.world.pass(500);
+        let more = story.came().len();
+        assert!((4..=6).contains(&more), "{generation}: {more}");
+        story.world.pass(500);
+        assert_eq!(story.came().len(), 30 - came - more, "{generation}");
+        story.world.pass(2_000);
+        let large = format!(r#"42["n","{}"]"#, "x".repeat(200));
+        match &story.way {
+            Way::WebSocket(link) => story.world.send(*link, &text(&large)),
+            Way::Post(target) => {
+                let link = story.world.open();
+                story.world.send(link, &post(target, &large));
+            }
+        }
+        assert_eq!(
+            story.world.breaches,
+            ["rate, ends: an event has more bytes than the client may send at once"],
+            "{generation}"
+        );
+    }
+}
+
+/// While nothing is read from a client, its answers to heartbeats are not read either. It lives,
+/// and heartbeats go on. When it is read again, it has to answer.
+#[test]
+fn a_throttled_client_need_not_answer_heartbeats() {
+    for generation in [
+        "4.x websocket",
+        "4.x polling",
+        "2.x websocket",
+        "0.9 websocket",
+        "0.6 websocket",
+    ] {
+        let mut config = Config::default().session_rate(RateLimit::NONE.events(1, 1));
+        config.legacy09.heartbeat_interval = std::time::Duration::from_secs(10);
+        let mut story = Story::new(generation, config);
+        let link = story.send(0..200);
+        story.world.pass(190_000);
+        assert_eq!(story.came(), numbers(0..191), "{generation}");
+        assert_eq!(story.world.sessions(), 1, "{generation}");
+        if let Way::WebSocket(_) = story.way {
+            let beats = story.world.frames(link).len();
+            assert!(beats >= 3, "{generation}: {beats} signs of life in three minutes");
+        }
+        story.world.pass(200_000);
+        assert_eq!(story.came(), numbers(191..200), "{generation}");
+        assert_eq!(story.world.sessions(), 0, "{generation}: it has never answered");
+    }
+}
+
+#[test]
+fn a_client_that_is_gone_leaves_nothing_behind() {
+    for generation in GENERATIONS {
+        let mut story = Story::new(generation, Config::default().session_rate(RateLimit::NONE.events(1, 1)));
+        let link = story.send(0..20);
+        story.world.cut(link, sio_proto::server::Cause::Failed);
+        story.world.pass(600_000);
+        assert_eq!(
+            (story.world.sessions(), story.world.server.next_timeout()),
+            (0, None),
+            "{generation}"
+        );
+    }
+}
+
+#[test]
+fn a_socket_has_its_own_limit() {
+    let mut world = World::new(Config::default().socket_rate(RateLimit::NONE.events(10, 2)));
+    world.accepts = false;
+    let link = world.open();
+    world.send(link, WEBSOCKET);
+    world.send(link, &text("40"));
+    world.send(link, &text("40/other,"));
+    let [main, other] = world.sockets[..] else { panic!() };
+    for (socket, rate) in [(main, None), (other, Some(RateLimit::NONE.events(10, 6)))] {
+        let welcome = Welcome {
+            rate,
+            ..Welcome::default()
+        };
+        world.shard(|shard, out| shard.accept_as(Time::ZERO, socket, &welcome, out));
+    }
+    world.deliveries.clear();
+    let sent: Vec<u8> = (0..6).flat_map(|_| text(r#"42/other,["n"]"#)).collect();
+    world.send(link, &sent);
+    assert_eq!(world.deliveries.len(), 6);
+    world.pass(1_000);
+    let sent: Vec<u8> = (0..6).flat_map(|_| text(r#"42["n"]"#)).collect();
+    world.send(link, &sent);
+    assert_eq!(world.deliveries.len(), 8, "the limit of the config counts for `/`");
+    world.pass(400);
+    assert_eq!(world.deliveries.len(), 12);
+}
+
+/// One client's limit costs its neighbours nothing.
+#[test]
+fn neighbours_of_a_throttled_client_do_not_wait() {
+    let mut story = Story::new(
+        "4.x websocket",
+        Config::default().session_rate(RateLimit::NONE.events(1, 1)),
+    );
+    story.send(0..50);
+    story.came();
+    let (link, socket) = story.world.bystander();
+    story.world.assert_works(link, socket);
+}
+
+#[test]
+fn limits_that_make_no_sense_are_refused() {
+    for limit in [
+        RateLimit::NONE.events(0, 1),
+        RateLimit::NONE.events(1, 0),
+        RateLimit::NONE.bytes(1, 3_601 * 2),
+        RateLimit::NONE.bytes(1 << 41, 1),
+    ] {
+        assert!(Config::default().session_rate(limit).validate().is_err());
+        assert!(Config::default().socket_rate(limit).validate().is_err());
+    }
+    assert!(
+        Config::default()
+            .session_rate(RateLimit::NONE.events(1, 3_600))
+            .validate()
+            .is_ok()
+    );
+}
