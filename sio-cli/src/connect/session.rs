@@ -313,8 +313,8 @@ impl<'a> Session<'a> {
     }
 
     fn state(&mut self, state: &ConnectionState) -> Result<Next, Failed> {
-        // With `Auto`, an attempt in another generation follows at once. A client that waits has none
-        // left.
+        // With `Auto`, an attempt in another generation follows at once. A client that waits has no
+        // generation left.
         if let (ConnectionState::Waiting(_), Some(ending)) = (state, self.failed)
             && !self.was_connected
             && !self.arguments.retry
