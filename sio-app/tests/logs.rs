@@ -244,6 +244,8 @@ fn scenario(wall: &Wall) -> Vec<String> {
     io.of("/")
         .on("typed", |_: Socket, _: u64| ())
         .on("fails", || Err::<(), _>("in its own words"))
+        // Two handlers of one event: when the first one waits, nothing more is read.
+        .on("waits", std::future::pending::<()>)
         .on("waits", std::future::pending::<()>)
         .on("panics", || -> () { panic!("in its own words") })
         .on_any(|_: &Socket, _: &str, args| assert!(args.json() != "\"secret any\"", "no"));
