@@ -1,7 +1,11 @@
 //! Recovery over the end of the process: a server with a store is killed or ended, and a client
 //! comes back to the next process (recovery F6).
 
-#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "what is not a test here is part of one"
+)]
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
@@ -24,7 +28,7 @@ impl Server {
         for _ in 0..20 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             if port < u16::MAX - 3
-                && let Some(server) = Self::try_start(runtime, port, store)
+                && let Some(server) = Self::try_start(runtime, port, store, &[])
             {
                 return server;
             }
@@ -32,7 +36,29 @@ impl Server {
         panic!("no three free ports");
     }
 
-    fn try_start(runtime: &str, port: u16, store: &Path) -> Option<Self> {
+    /// Starts a server that hands over its ports.
+    fn start_with_handover(runtime: &str, store: &Path) -> Self {
+        for _ in 0..20 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut ports = port..port.saturating_add(3);
+            if port < u16::MAX - 3 && ports.all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+                return Self::try_start(runtime, port, store, &["--handover"]).unwrap();
+            }
+        }
+        panic!("no three free ports");
+    }
+
+    /// Starts the next process, which has the ports and waits for the store.
+    fn next(&self, runtime: &str, store: &Path) -> Self {
+        Self::try_start(runtime, self.port, store, &["--handover"]).unwrap()
+    }
+
+    fn ask_to_end(&self) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    fn try_start(runtime: &str, port: u16, store: &Path, words: &[&str]) -> Option<Self> {
         let mut process = Command::new(env!("CARGO_BIN_EXE_conformance-server"))
             .args([
                 "--runtime",
@@ -45,6 +71,7 @@ impl Server {
             ])
             .arg(store)
             .args(["--port", &port.to_string()])
+            .args(words)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -67,8 +94,7 @@ impl Server {
 
     /// Ends the process as a service manager does.
     fn terminate(mut self) {
-        let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.ask_to_end();
         assert!(self.process.wait().unwrap().success());
     }
 }
@@ -85,13 +111,18 @@ struct Client {
 
 impl Client {
     fn connect(server: &Server, connect: &str) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", server.port + 2)).unwrap();
+        Self::try_connect(server, connect).unwrap()
+    }
+
+    /// Connects. Returns `None` if the server resets the connection or answers with an error.
+    fn try_connect(server: &Server, connect: &str) -> Option<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", server.port + 2)).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let url = format!(
             "ws://127.0.0.1:{}/socket.io/?EIO=4&transport=websocket",
             server.port + 2
         );
-        let (socket, _) = tungstenite::client(url, stream).unwrap();
+        let (socket, _) = tungstenite::client(url, stream).ok()?;
         let mut client = Self {
             socket,
             sid: String::new(),
@@ -105,7 +136,7 @@ impl Client {
         let json: serde_json::Value = serde_json::from_str(answer.strip_prefix("40").expect("an answer")).unwrap();
         client.sid = json["sid"].as_str().unwrap().to_owned();
         client.pid = json["pid"].as_str().unwrap().to_owned();
-        client
+        Some(client)
     }
 
     fn new(server: &Server) -> Self {
@@ -116,7 +147,16 @@ impl Client {
     fn back(self, server: &Server) -> Self {
         let offset = self.offset.as_ref().map(|offset| format!(r#","offset":"{offset}""#));
         let show = format!(r#"40{{"pid":"{}"{}}}"#, self.pid, offset.unwrap_or_default());
-        let back = Self::connect(server, &show);
+        // A connection that is still in the queue of a process that ends is refused or reset, and
+        // stock clients try again.
+        let mut tries = (0..50).map(|_| {
+            let back = Self::try_connect(server, &show);
+            if back.is_none() {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            back
+        });
+        let back = tries.find_map(|back| back).unwrap();
         assert_eq!((&back.sid, &back.pid), (&self.sid, &self.pid), "recovered");
         Self {
             offset: self.offset,
@@ -127,6 +167,21 @@ impl Client {
 
     fn say(&mut self, packet: &str) {
         self.socket.send(Message::text(packet)).unwrap();
+    }
+
+    /// Reads until the server ends the connection.
+    fn hear_the_end(&mut self) {
+        while let Ok(message) = self.socket.read() {
+            self.take(message.into_text().unwrap_or_default().as_str());
+        }
+    }
+
+    /// Takes the number of a packet, if it has one.
+    fn take(&mut self, packet: &str) {
+        if let Some(rest) = packet.strip_prefix(r#"42["num","#) {
+            self.heard.push(rest.split(',').next().unwrap().parse().unwrap());
+            self.offset = Some(packet.rsplit('"').nth(1).unwrap().to_owned());
+        }
     }
 
     /// Returns the next packet that is not a ping.
@@ -226,6 +281,67 @@ fn after_kill_9_of_the_event_loop_nothing_is_lost_and_nothing_comes_twice() {
 #[test]
 fn after_sigterm_nothing_is_lost_and_nothing_comes_twice() {
     nothing_is_lost("tokio", Server::terminate);
+}
+
+/// A deploy: the next process has the ports while the old one still serves, waits for its store,
+/// and recovers its clients. A numbered stream to several clients has no gap, and nothing comes
+/// twice. One client was cut before.
+fn a_deploy_loses_nothing(runtime: &str) {
+    let store = tempfile::tempdir().unwrap();
+    let mut server = Server::start_with_handover(runtime, store.path());
+    let mut clients: Vec<Client> = (0..4).map(|_| Client::new(&server)).collect();
+    for _ in 0..2 {
+        clients[0].say(r#"42["numbered",100000,1]"#);
+        while clients[3].number() < 20 {}
+        let _ = clients[3].socket.get_mut().shutdown(std::net::Shutdown::Both);
+        while clients[0].number() < 100 {}
+        let next = server.next(runtime, store.path());
+        // The next process waits, and the old one serves.
+        let before = clients[0].heard.last().copied().unwrap();
+        while clients[0].number() < before + 50 {}
+        server.ask_to_end();
+        clients[..3].iter_mut().for_each(Client::hear_the_end);
+        clients = clients.into_iter().map(|client| client.back(&next)).collect();
+        let last = clients.iter().filter_map(|client| client.heard.last()).max().copied();
+        for client in &mut clients {
+            client.say(r#"42["echo","end"]"#);
+            loop {
+                let packet = client.packet();
+                if packet.contains(r#""echo""#) {
+                    break;
+                }
+                client.take(&packet);
+            }
+            let expected: Vec<u64> = (1..=client.heard.last().copied().unwrap()).collect();
+            assert_eq!(client.heard, expected);
+            assert!(client.heard.last().copied() >= last);
+        }
+        // All have heard the same. The next process begins to count.
+        assert!(
+            clients
+                .iter()
+                .all(|client| client.heard.len() == clients[0].heard.len())
+        );
+        clients.iter_mut().for_each(|client| client.heard.clear());
+        assert!(server.process.wait().unwrap().success());
+        server = next;
+    }
+    server.kill();
+}
+
+#[test]
+fn a_deploy_with_two_processes_at_once_loses_nothing_on_tokio() {
+    a_deploy_loses_nothing("tokio");
+}
+
+#[test]
+fn a_deploy_with_two_processes_at_once_loses_nothing_on_async_std() {
+    a_deploy_loses_nothing("async-std");
+}
+
+#[test]
+fn a_deploy_with_two_processes_at_once_loses_nothing_on_the_event_loop() {
+    a_deploy_loses_nothing("loop");
 }
 
 /// A second process with the same store does not start.

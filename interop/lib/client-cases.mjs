@@ -283,13 +283,15 @@ const cutUp = fault(({ probe, cutter }) => {
   return [probe.emit(['echo-ack', 'x'.repeat(LARGE)], { ack: true, timeout: PATIENCE })];
 });
 
-const stalled = fault(({ probe, cutter }) => {
-  cutter.cutAll('stall');
-  return [probe.emit(['echo-ack', 1], { ack: true, timeout: PATIENCE })];
-});
-
 async function stall(place) {
+  let asked;
+  const stalled = fault(({ probe, cutter }) => {
+    cutter.cutAll('stall');
+    asked = probe.emit(['echo-ack', 1], { ack: true, timeout: PATIENCE });
+  });
   const { probe } = await stalled(place);
+  // If the answer to a POST has stalled, the emit was not written, and leaves with the next connection.
+  assert.equal(probe.ends(asked).length, 1, 'it ends once');
   assert.equal(probe.log.find((seen) => seen.disconnect).disconnect, 'ping timeout');
 }
 

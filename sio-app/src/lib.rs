@@ -159,7 +159,7 @@ pub use options::{Handover, Options};
 pub use rustls;
 pub use sio_proto::codec;
 pub use sio_proto::http::{HeaderError, Method, ResponseHeaders};
-pub use sio_proto::recovery::{NotRecovered, Ring};
+pub use sio_proto::recovery::{Absence, NotRecovered, Ring};
 #[cfg(feature = "transcript")]
 pub use sio_proto::server::transcript;
 pub use sio_proto::server::{
@@ -174,6 +174,7 @@ pub use sio_proto::{
 };
 pub use sio_proto::{Excess, Rate, RateLimit};
 pub use turn::comeback::Comeback;
+pub use turn::comeback_counts::RecoveryCounts;
 pub use turn::incoming::Incoming;
 pub use turn::own::HandlerId;
 pub use turn::policy::Policy;

@@ -43,10 +43,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// If the rows could not be written.
     fn write(&self, rows: &[Row]) -> Result<(), StoreError>;
 
-    /// Removes everything. It is called after an error, when the contents are out of date.
+    /// Removes everything. It is called after an error, when the contents are out of date. A client
+    /// that a later process recovered from them would miss messages without a word. So this should
+    /// work even if [`Store::write`] does not. If it fails, it is called again about once a second.
     ///
     /// # Errors
-    /// If it could not be done.
+    /// If it could not be done. Then the contents may still be read by another process.
     fn clear(&self) -> Result<(), StoreError>;
 
     /// Gives the store back, so that another process can open it. Nothing is written after this.
@@ -93,6 +95,10 @@ pub struct StoreReport {
     /// Whether everything that is kept is in the store, apart from the turn under way. After an
     /// error this is false until everything has been written again.
     pub complete: bool,
+    /// Whether the store has failed, and has contents that are out of date and could not be removed
+    /// ([`Store::clear`]). It is tried again about once a second. If the process is killed
+    /// meanwhile, the store must not be given to the next one.
+    pub stale: bool,
     /// How often the store has failed.
     pub failures: u64,
     /// How many rows have been written.

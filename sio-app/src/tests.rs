@@ -37,6 +37,7 @@ mod pipelining;
 mod policies;
 mod polls;
 mod recovery;
+mod recovery_edges;
 mod resumes;
 mod rooms;
 mod several;

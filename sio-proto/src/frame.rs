@@ -14,6 +14,12 @@ use crate::keep;
 use crate::websocket::Opcode;
 use crate::websocket::frame::{MAX_SERVER_HEADER_BYTES, header_bytes, prepend_header};
 
+/// The size of the pieces of memory for frames that are kept.
+const ARENA_BYTES: usize = 1024;
+
+/// A frame that is larger than this gets memory of its own.
+const MAX_IN_ARENA: usize = 256;
+
 /// An encoded packet: an unmasked websocket frame whose tail is the packet itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -63,6 +69,23 @@ impl Frame {
     /// it in its buffer.
     pub(crate) fn detach(&mut self) {
         keep::bytes(&mut self.bytes);
+    }
+
+    /// A copy that is kept for long. A small frame is copied into `arena`, a larger one has memory
+    /// of its own, and that of a very large one is shared. `arena` is empty memory that the caller
+    /// keeps for such frames.
+    pub(crate) fn copied(&self, arena: &mut BytesMut) -> Self {
+        let mut copy = self.clone();
+        if self.len() > MAX_IN_ARENA {
+            copy.detach();
+            return copy;
+        }
+        if arena.capacity() < self.len() {
+            arena.reserve(ARENA_BYTES);
+        }
+        arena.extend_from_slice(&self.bytes);
+        copy.bytes = arena.split().freeze();
+        copy
     }
 
     /// The websocket frame, header included.

@@ -14,7 +14,7 @@
 //!   when it is in them, and whatever the caller wants back;
 //! - a [`Log`] for each namespace: what was sent, to whom, under which number.
 //!
-//! Every message gets the next number of its namespace ([`Recovery::next`]), which goes to clients
+//! Every message gets the next number of its namespace ([`Recovery::post`]), which goes to clients
 //! as an [`Offset`] behind the arguments; the client shows the last one it has seen. So the caller
 //! holds one lock from the number to the last queue that the message goes into: messages then
 //! arrive in the order of their numbers, and what a client shows says exactly what it has. The
@@ -35,6 +35,7 @@ mod change;
 mod history;
 mod log;
 mod outcome;
+mod posting;
 mod record;
 mod saving;
 #[cfg(test)]
@@ -46,6 +47,7 @@ use core::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::BytesMut;
 use bytestring::ByteString;
 
 use crate::id::RecordSlot;
@@ -55,13 +57,13 @@ use crate::socket::Offset;
 use crate::{RecoveryConfig, Sid, Time};
 use audience::Stay;
 use away::Away;
-use record::{Pid, Record};
+use record::{Own, Pid, Record};
 
-pub use audience::Audience;
+pub use audience::{Audience, Recipients};
 pub use change::{Change, SavedNamespace, SavedRecord, SavedStay};
 pub use history::{Entries, History, Ring, Since};
 pub use log::{Entry, Log, LogLimits, Truncated};
-pub use outcome::{Claimed, Expired, NotRecovered, Room};
+pub use outcome::{Absence, Claimed, Expired, NotRecovered, Room};
 
 /// The records of sockets and the logs of namespaces. `M` is a message as the caller keeps it, `D`
 /// what the caller wants back with a record.
@@ -94,6 +96,9 @@ struct Namespace<M> {
     /// Its number in a store.
     number: u32,
     log: Log<M>,
+    /// Memory for the next messages that are kept. Messages of one namespace go in the order in
+    /// which they came, so they share their memory without holding much of it for long.
+    arena: BytesMut,
     records: usize,
     /// The epochs in which its messages were counted, the oldest first, each with the number of the
     /// last message before it. The last one is that of this process.
@@ -188,7 +193,7 @@ impl<M, D> Recovery<M, D> {
         place.records += 1;
         let start = place.log.last();
         let own = ByteString::from(alloc::format!("{sid}"));
-        place.log.watch(&own);
+        let trail = place.log.watch(&own);
         let number = self.next_record;
         self.next_record += 1;
         let record = Record {
@@ -198,6 +203,7 @@ impl<M, D> Recovery<M, D> {
             namespace,
             network,
             start,
+            own: Own::new(own.clone(), trail),
             stays: alloc::vec![Stay {
                 ordinal: 0,
                 room: own,
@@ -207,8 +213,9 @@ impl<M, D> Recovery<M, D> {
             next_stay: 1,
             forgotten: 0,
             spoilt: false,
+            is_foreign: false,
             bytes: 0,
-            away_until: None,
+            away: None,
             away_bytes: 0,
             data,
         };
@@ -239,10 +246,23 @@ impl<M, D> Recovery<M, D> {
             Namespace {
                 number,
                 log,
+                arena: BytesMut::new(),
                 records: 0,
                 epochs,
             }
         })
+    }
+
+    /// The socket has joined a room ([`join`](Self::join)) that is named like itself, and that
+    /// nobody else is in: what is sent to the socket alone is from now on for this room.
+    pub fn set_own_room(&mut self, key: RecordKey, room: &ByteString) {
+        let Some(record) = self.records.find_mut(key.slot, key.generation) else {
+            return;
+        };
+        let place = self.namespaces.get(&record.namespace);
+        if let Some(trail) = place.and_then(|place| place.log.trail(room)) {
+            record.own = Own::new(room.clone(), trail);
+        }
     }
 
     /// The record of a client that shows this `pid` in this namespace. The client may be there
@@ -291,7 +311,7 @@ impl<M, D> Recovery<M, D> {
     /// Whether a client is away.
     #[must_use]
     pub fn is_away(&self, key: RecordKey) -> bool {
-        self.record(key).is_some_and(|record| record.away_until.is_some())
+        self.record(key).is_some_and(|record| record.away.is_some())
     }
 
     /// What the caller has kept with a record.
@@ -396,14 +416,16 @@ impl<M, D> Recovery<M, D> {
             expired.extend(self.remove(key.slot));
             return;
         }
-        if record.away_until.is_some() {
+        if record.away.is_some() {
             return;
         }
-        record.away_until = Some(until);
-        record.away_bytes = record.own_bytes().saturating_add(bytes);
-        let (network, bytes) = (record.network, record.away_bytes);
+        let (network, bytes) = (record.network, record.own_bytes().saturating_add(bytes));
+        let turn = self.away.turn(until);
+        if let Some(record) = self.record_mut(key) {
+            (record.away, record.away_bytes) = (Some(turn), bytes);
+        }
         self.away_bytes += bytes;
-        self.away.insert(until, key.slot, network);
+        self.away.insert(turn, key.slot, network);
         self.note_record(key);
         if self.away.len_of(network) > self.config.max_away_per_address {
             let oldest = self.away.oldest_of(network);
@@ -443,8 +465,8 @@ impl<M, D> Recovery<M, D> {
     fn remove(&mut self, slot: RecordSlot) -> Option<Expired<D>> {
         let record = self.records.remove(slot)?;
         self.secrets.remove(&siphash(&self.key, &record.pid.0));
-        if let Some(until) = record.away_until {
-            self.away.remove(until, slot, record.network);
+        if let Some(turn) = record.away {
+            self.away.remove(turn, slot, record.network);
             self.away_bytes -= record.away_bytes;
         }
         if let Some(place) = self.namespaces.get_mut(&record.namespace) {
@@ -459,12 +481,7 @@ impl<M, D> Recovery<M, D> {
             }
         }
         if let Some(changes) = &mut self.changes {
-            let number = record.number;
-            changes.extend(record.stays.iter().map(|stay| Change::StayGone {
-                record: number,
-                ordinal: stay.ordinal,
-            }));
-            changes.push(Change::RecordGone { record: number });
+            saving::note_end(changes, &record);
             self.note_losses(&record.namespace);
         }
         Some(Expired {
@@ -487,9 +504,9 @@ impl<M, D> Recovery<M, D> {
         let slot = key.slot;
         let record = self.record_mut(key).ok_or(NotRecovered::Unknown)?;
         record.start = seen;
-        let (away_until, network, bytes) = (record.away_until.take(), record.network, record.away_bytes);
-        if let Some(until) = away_until {
-            self.away.remove(until, slot, network);
+        let (away, network, bytes) = (record.away.take(), record.network, record.away_bytes);
+        if let Some(turn) = away {
+            self.away.remove(turn, slot, network);
             self.away_bytes -= bytes;
         }
         self.note_record(key);
@@ -518,10 +535,29 @@ impl<M, D> Recovery<M, D> {
         Ok(sequences.filter_map(|sequence| place.log.get(sequence)).collect())
     }
 
+    /// How long the client of a record was away, and how much was said meanwhile, by what it shows.
+    /// This is known of clients that cannot be recovered, too.
+    #[must_use]
+    pub fn absence(&self, now: Time, key: RecordKey, offset: Option<&str>) -> Option<Absence> {
+        let record = self.record(key)?;
+        let last = self.namespaces.get(&record.namespace)?.log.last();
+        let seen = self.seen(key, offset).unwrap_or(record.start);
+        let since = record
+            .away_until()
+            .map(|until| (now + self.config.window).saturating_since(until));
+        Some(Absence {
+            away: since.unwrap_or_default(),
+            messages: last.saturating_sub(seen),
+        })
+    }
+
     /// The numbers of what a client has missed.
     fn missed(&self, key: RecordKey, offset: Option<&str>, room: Room) -> Result<Vec<u64>, NotRecovered> {
         let record = self.record(key).ok_or(NotRecovered::Unknown)?;
         let place = self.namespaces.get(&record.namespace).ok_or(NotRecovered::Unknown)?;
+        if record.is_foreign {
+            return Err(NotRecovered::Parser);
+        }
         if record.spoilt {
             return Err(NotRecovered::Rooms);
         }
@@ -557,126 +593,5 @@ impl<M, D> Recovery<M, D> {
             Some((_, end)) if sequence > *end => Err(NotRecovered::Truncated(Truncated { pruned: sequence })),
             _ => Ok(sequence.max(record.start)),
         }
-    }
-}
-
-/// Messages.
-impl<M, D> Recovery<M, D> {
-    const fn log_limits(&self) -> LogLimits {
-        LogLimits {
-            bytes: self.config.max_log_bytes,
-            packets: self.config.max_log_packets,
-            age: self.config.window,
-        }
-    }
-
-    /// The number for the next message of a namespace, which goes to clients behind the arguments.
-    /// `None` where nobody may come back: the message needs none.
-    pub fn next(&mut self, namespace: &str) -> Option<Offset> {
-        let epoch = self.epoch;
-        let place = self.namespaces.get_mut(namespace)?;
-        let sequence = place.log.next();
-        Some(Offset { epoch, sequence })
-    }
-
-    /// The number of the last message, for those that are not kept and yet end in a text which
-    /// clients would take for an offset: volatile ones.
-    #[must_use]
-    pub fn current(&self, namespace: &str) -> Option<Offset> {
-        let epoch = self.epoch;
-        let place = self.namespaces.get(namespace)?;
-        let sequence = place.log.last();
-        Some(Offset { epoch, sequence })
-    }
-
-    /// Whether anybody could ask for a message with this audience. If not, there is nothing to
-    /// keep.
-    #[must_use]
-    pub fn is_wanted(&self, namespace: &str, audience: &Audience) -> bool {
-        self.namespaces
-            .get(namespace)
-            .is_some_and(|place| place.log.is_wanted(audience))
-    }
-
-    /// Keeps the message that has the last number. `bytes` is what it takes in memory.
-    pub fn keep(&mut self, now: Time, namespace: &str, audience: Audience, bytes: usize, message: M) {
-        let Some(place) = self.namespaces.get_mut(namespace) else {
-            return;
-        };
-        let before = place.log.bytes();
-        place.log.keep(now, audience, bytes, message);
-        self.log_bytes = self.log_bytes - before + place.log.bytes();
-        if self.changes.is_some() {
-            match place.log.newest() == place.log.last() {
-                true => self.note_losses(namespace),
-                false => self.skip(namespace),
-            }
-        }
-        if self.log_bytes > self.config.max_total_log_bytes {
-            self.shrink();
-        }
-    }
-
-    /// Does not keep the message that has the last number. Only a store has to know.
-    pub fn skip(&mut self, namespace: &str) {
-        if let (Some(changes), Some(place)) = (&mut self.changes, self.namespaces.get_mut(namespace)) {
-            let (namespace, last) = (place.number, place.log.last());
-            changes.push(Change::Counted { namespace, last });
-            saving::note_losses(Some(changes), place);
-        }
-    }
-
-    /// Makes room for a sixteenth more than there has to be, so that not every message looks
-    /// through the namespaces.
-    fn shrink(&mut self) {
-        let max = self.config.max_total_log_bytes;
-        let goal = max - max / 16;
-        while self.log_bytes > goal {
-            let largest = self.namespaces.values_mut().max_by_key(|place| place.log.bytes());
-            let Some(place) = largest.filter(|place| !place.log.is_empty()) else {
-                return;
-            };
-            let before = place.log.bytes();
-            let excess = self.log_bytes - goal;
-            place.log.give_back(excess.min(before / 2 + 1));
-            self.log_bytes = self.log_bytes - before + place.log.bytes();
-            saving::note_losses(self.changes.as_mut(), place);
-        }
-    }
-
-    /// The log of a namespace, if somebody in it may come back.
-    #[must_use]
-    pub fn log(&self, namespace: &str) -> Option<&Log<M>> {
-        self.namespaces.get(namespace).map(|place| &place.log)
-    }
-
-    /// When [`Recovery::handle_timeout`] has something to do.
-    #[must_use]
-    pub fn next_timeout(&self) -> Option<Time> {
-        let logs = self.namespaces.values().filter_map(|place| place.log.next_timeout());
-        logs.chain(self.away.next_timeout()).min()
-    }
-
-    /// Ends the records that nobody has come back to, and throws away messages that are too old.
-    pub fn handle_timeout(&mut self, now: Time, expired: &mut Vec<Expired<D>>) {
-        while let Some(slot) = self.away.due(now) {
-            expired.extend(self.remove(slot));
-        }
-        self.namespaces.retain(|_, place| {
-            let before = place.log.bytes();
-            place.log.prune(now);
-            self.log_bytes = self.log_bytes - before + place.log.bytes();
-            saving::note_losses(self.changes.as_mut(), place);
-            if let Some(changes) = self.changes.as_mut().filter(|_| place.records == 0) {
-                changes.push(Change::NamespaceGone {
-                    namespace: place.number,
-                });
-            }
-            self.highest = match place.records {
-                0 => self.highest.max(place.log.last()),
-                _ => self.highest,
-            };
-            place.records > 0
-        });
     }
 }

@@ -6,9 +6,9 @@ mod client;
 use std::time::Duration;
 
 use client::{Network, World, emit};
+use sio_proto::Config;
 use sio_proto::client::{ClientConfig, EmitError, NotSent, Offline, OnRefused, Outcome, Transport};
 use sio_proto::server::Command;
-use sio_proto::{ByteString, Config, Time};
 
 fn world(config: ClientConfig) -> World {
     World::new(config.randomization_factor(0.0), Config::default())
@@ -451,6 +451,83 @@ fn a_server_may_ask_for_time_and_attempts_have_a_cap() {
     assert_eq!(world.attempts.len(), 5);
 }
 
+/// The limit `max_retry_after`: the server of these tests asks for two seconds.
+#[test]
+fn a_server_cannot_keep_a_client_away_for_long() {
+    let mut world = world(ClientConfig::default().max_retry_after(Duration::from_millis(1500)));
+    world.network = Network::Answers(503);
+    world.connect("/");
+    world.pass(2000);
+    assert_eq!(delays(&world), [1500]);
+}
+
+/// The limit `max_in_flight`: an acknowledgement that has come, or whose time is over, makes room.
+#[test]
+fn acknowledgements_that_are_awaited_are_limited() {
+    let (mut world, socket) = connected(ClientConfig::default().max_in_flight(2usize));
+    let ask = |world: &mut World| world.client.emit(world.now, socket, emit("never", "1").ack());
+    assert!(ask(&mut world).is_ok() && ask(&mut world).is_ok());
+    assert_eq!(ask(&mut world), Err(EmitError::TooManyInFlight));
+    // An event without acknowledgement needs no room.
+    assert!(world.client.emit(world.now, socket, emit("never", "1")).is_ok());
+    world.pass(31_000);
+    assert!(ask(&mut world).is_ok());
+}
+
+/// Settings with which no client can work are refused, by their names.
+#[test]
+fn settings_are_checked() {
+    use sio_proto::client::ClientConfigError as E;
+
+    let zero = |config: ClientConfig| config.validate().unwrap_err();
+    let config = ClientConfig::default;
+    assert!(config().validate().is_ok());
+    for (refused, name) in [
+        (
+            zero(config().max_attempts_per_minute(0usize)),
+            "max_attempts_per_minute",
+        ),
+        (zero(config().retry_window(0usize)), "retry_window"),
+        (zero(config().max_queued_bytes(0usize)), "max_queued_bytes"),
+        (zero(config().max_answer_bytes(0usize)), "max_answer_bytes"),
+        (zero(config().max_in_flight(0usize)), "max_in_flight"),
+        (zero(config().max_body_bytes(0usize)), "max_body_bytes"),
+        (zero(config().max_message_bytes(0usize)), "max_message_bytes"),
+        (
+            zero(config().max_packets_per_payload(0usize)),
+            "max_packets_per_payload",
+        ),
+        (zero(config().max_namespaces(0usize)), "max_namespaces"),
+        (zero(config().connect_timeout(Duration::ZERO)), "connect_timeout"),
+        (zero(config().reconnection_delay(Duration::ZERO)), "reconnection_delay"),
+        (zero(config().ack_timeout(Duration::ZERO)), "ack_timeout"),
+    ] {
+        assert_eq!(refused, E::Zero(name));
+    }
+    assert_eq!(config().transports(Vec::new()).validate(), Err(E::NoTransport));
+    assert_eq!(
+        config().randomization_factor(1.5).validate(),
+        Err(E::RandomizationFactor)
+    );
+    assert_eq!(
+        config().randomization_factor(f64::NAN).validate(),
+        Err(E::RandomizationFactor)
+    );
+    assert_eq!(
+        config().reconnection_delay_max(Duration::from_millis(1)).validate(),
+        Err(E::DelayMax)
+    );
+    // None of these is needed.
+    assert!(
+        config()
+            .max_cookie_bytes(0usize)
+            .max_redirects(0u32)
+            .max_early_bytes(0usize)
+            .validate()
+            .is_ok()
+    );
+}
+
 #[test]
 fn attempts_end() {
     let mut world = world(ClientConfig::default().reconnection_attempts(Some(3)));
@@ -479,22 +556,6 @@ fn an_attempt_has_a_time() {
         world.log
     );
     assert_eq!(world.lines(), 0);
-}
-
-#[test]
-fn settings_are_checked() {
-    assert!(ClientConfig::default().validate().is_ok());
-    for wrong in [
-        ClientConfig::default().transports(vec![]),
-        ClientConfig::default().randomization_factor(1.1),
-        ClientConfig::default().connect_timeout(Duration::ZERO),
-        ClientConfig::default().reconnection_delay_max(Duration::from_millis(1)),
-        ClientConfig::default().max_queued_bytes(0usize),
-        ClientConfig::default().retry_window(0usize),
-    ] {
-        assert!(wrong.validate().is_err());
-    }
-    let _ = (Time::ZERO, ByteString::new());
 }
 
 /// A server of this project that goes away says how long to stay away (docs/protocol/extensions.md

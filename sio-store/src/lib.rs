@@ -33,6 +33,17 @@
 //! An error while the server runs, such as a full disk, stops nothing: the server goes on in
 //! memory, and fills the store again when it can (`sio_app::store`). [`Disk::timeout`] bounds the
 //! time for which a disk that hangs holds up the server.
+//!
+//! A file that could not be written is out of date. It is removed; if this is not possible, either,
+//! a file `recovery.stale` is put beside it. [`Disk::open`] then begins anew, so that no client is
+//! recovered without the messages that the file does not have. Only if nothing at all can be
+//! changed in the directory is the next process not warned; `StoreReport::stale` of the server says
+//! so, and the log, too.
+//!
+//! # Two processes at a deploy
+//!
+//! The next process may be started while the old one still has the store. [`Disk::wait`] says how
+//! long it waits until the old one has ended and has written everything.
 
 #![forbid(unsafe_code)]
 
@@ -44,6 +55,8 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use sio_app::check_store;
@@ -54,6 +67,9 @@ use worker::Worker;
 
 /// The name of the file in the directory.
 const FILE: &str = "recovery.redb";
+
+/// How often a store that another process has open is tried again.
+const RETRY: Duration = Duration::from_millis(20);
 
 /// When the disk itself has what was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,6 +100,7 @@ pub struct Disk {
     sync: Sync,
     damaged: Damaged,
     timeout: Duration,
+    wait: Duration,
     cache_bytes: usize,
 }
 
@@ -98,6 +115,7 @@ impl Disk {
             sync: Sync::default(),
             damaged: Damaged::default(),
             timeout: Duration::from_secs(2),
+            wait: Duration::ZERO,
             cache_bytes: 8 << 20,
         }
     }
@@ -125,6 +143,16 @@ impl Disk {
         self
     }
 
+    /// Sets how long [`Disk::open`] waits for another process that has the store open. Default
+    /// zero: a store that is in use is an error at once. At a deploy in which the next process is
+    /// started before the old one has ended, the time should be longer than the end of the old
+    /// process takes (`shutdown_jitter` and `shutdown_timeout` of its options together).
+    #[must_use]
+    pub const fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
     /// Sets how many bytes of the file are kept in memory. Default 8 MiB. The store is read only at
     /// the start, so more is of little use.
     #[must_use]
@@ -134,15 +162,23 @@ impl Disk {
     }
 
     /// Opens the store, and checks everything in it. For this, the file is read into memory, and
-    /// the time grows with its size.
+    /// the time grows with its size. If another process has the store open, the thread sleeps for
+    /// up to [`Disk::wait`]; call this where a thread may block.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] if another process has the store open, [`StoreError::Damaged`] and
-    /// [`StoreError::Foreign`] for a file that cannot be used, [`StoreError::Failed`] if the
+    /// [`StoreError::Locked`] if another process still has the store open, [`StoreError::Damaged`]
+    /// and [`StoreError::Foreign`] for a file that cannot be used, [`StoreError::Failed`] if the
     /// directory or the file cannot be read or written.
     pub fn open(self) -> Result<DiskStore, StoreError> {
         fs::create_dir_all(&self.directory).map_err(failed)?;
-        let opened = self.try_open();
+        let mut opened = self.try_open();
+        let mut left = self.wait;
+        while matches!(opened, Err(StoreError::Locked)) && !left.is_zero() {
+            let pause = left.min(RETRY);
+            pause_for(pause);
+            left -= pause;
+            opened = self.try_open();
+        }
         match (opened, self.damaged) {
             (Err(error @ (StoreError::Damaged(_) | StoreError::Foreign(_))), Damaged::SetAside) => {
                 let path = self.path();
@@ -161,6 +197,7 @@ impl Disk {
         let store = DiskStore {
             path: self.path(),
             worker,
+            is_marked: AtomicBool::new(false),
         };
         check_store(&store)?;
         Ok(store)
@@ -175,6 +212,8 @@ impl Disk {
 pub struct DiskStore {
     path: PathBuf,
     worker: Worker,
+    /// Whether the file has been marked as out of date while the thread hangs.
+    is_marked: AtomicBool,
 }
 
 impl DiskStore {
@@ -200,7 +239,17 @@ impl Store for DiskStore {
     }
 
     fn clear(&self) -> Result<(), StoreError> {
-        self.worker.run(Table::clear)
+        let cleared = self.worker.run(Table::clear);
+        // The thread hangs in a write, and empties the file when it is back. If the process is
+        // killed before, the next one has to know. Making a file may hang, too.
+        if matches!(cleared, Err(StoreError::Slow)) && !self.is_marked.swap(true, Ordering::Relaxed) {
+            let mark = table::mark_of(&self.path);
+            let write = move || drop(fs::write(mark, []));
+            let _ = thread::Builder::new().name("sio-store-mark".to_owned()).spawn(write);
+        } else if cleared.is_ok() {
+            self.is_marked.store(false, Ordering::Relaxed);
+        }
+        cleared
     }
 
     fn close(&self) {
@@ -224,6 +273,11 @@ impl fmt::Debug for DiskStore {
             .field("path", &self.path)
             .finish_non_exhaustive()
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the caller asks for a thread that waits")]
+fn pause_for(pause: Duration) {
+    thread::sleep(pause);
 }
 
 fn failed(error: io::Error) -> StoreError {

@@ -31,7 +31,8 @@ enum State {
 }
 
 impl Table {
-    /// Opens the file, which is made if there is none, and checks all of its pages.
+    /// Opens the file, which is made if there is none, and checks all of its pages. A file that is
+    /// out of date is removed first.
     pub(crate) fn open(path: PathBuf, sync: Sync, cache_bytes: usize) -> Result<Self, StoreError> {
         let mut table = Self {
             path,
@@ -39,7 +40,14 @@ impl Table {
             cache_bytes,
             state: State::Closed,
         };
-        let backend = table.open_file()?;
+        let mut backend = table.open_file()?;
+        if mark_of(&table.path).try_exists().map_err(failed)? {
+            tracing::error!(path = %table.path.display(), "the store of recovery is out of date, and begins anew");
+            drop(backend);
+            table.state = State::Empty;
+            table.clear()?;
+            backend = table.open_file()?;
+        }
         check(&table.path)?;
         table.state = State::Open(table.begin(backend)?);
         Ok(table)
@@ -52,7 +60,13 @@ impl Table {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(&self.path).map_err(failed)?;
-        Backend::new(file, self.sync).map_err(of_database)
+        let same = file.try_clone().map_err(failed)?;
+        let backend = Backend::new(file, self.sync).map_err(of_database)?;
+        // The process that had the lock may have removed the file meanwhile.
+        match is_at(&same, &self.path) {
+            true => Ok(backend),
+            false => Err(StoreError::Locked),
+        }
     }
 
     fn begin(&self, backend: Backend) -> Result<Database, StoreError> {
@@ -126,12 +140,14 @@ impl Table {
             return Ok(());
         }
         self.close();
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
+        if let Err(error) = remove(&self.path) {
+            // Perhaps a new file can be made where the old one cannot be removed.
+            let _ = fs::write(mark_of(&self.path), []);
+            self.state = State::Empty;
+            return Err(failed(error));
         }
         self.state = State::Empty;
-        Ok(())
+        remove(&mark_of(&self.path)).map_err(failed)
     }
 
     pub(crate) fn close(&mut self) {
@@ -139,6 +155,32 @@ impl Table {
         // Closing writes, and what it says of errors is of no use any more.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(old)));
     }
+}
+
+/// The file that says that a table is out of date and could not be removed.
+pub(crate) fn mark_of(path: &Path) -> PathBuf {
+    path.with_extension("stale")
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether this file is the one at this path.
+#[cfg(unix)]
+fn is_at(file: &fs::File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let (known, found) = (file.metadata(), fs::metadata(path));
+    matches!((known, found), (Ok(known), Ok(found)) if (known.dev(), known.ino()) == (found.dev(), found.ino()))
+}
+
+/// Whether this file is the one at this path. A file that is open cannot be removed here.
+#[cfg(not(unix))]
+const fn is_at(_: &fs::File, _: &Path) -> bool {
+    true
 }
 
 /// Checks all pages of a file, in memory: redb repairs what it checks, by going back to an older

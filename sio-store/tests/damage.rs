@@ -1,6 +1,10 @@
 //! What happens to a store on disk that was cut, damaged, written by something else, or is in use.
 
-#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "what is not a test here is part of one"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -115,7 +119,8 @@ fn another_file_and_another_format_are_refused_or_set_aside() {
     let path = directory.path().join("recovery.redb");
     fs::write(&path, "a file of somebody else, which is not a database").unwrap();
     assert!(matches!(open(directory.path()), Err(StoreError::Damaged(_))));
-    let set_aside = || Disk::at(directory.path()).damaged(Damaged::SetAside).open().unwrap();
+    let settings = Disk::at(directory.path()).timeout(Duration::from_secs(60));
+    let set_aside = || settings.clone().damaged(Damaged::SetAside).open().unwrap();
     let store = set_aside();
     assert!(directory.path().join("recovery.redb.damaged").exists());
     // The head of a later version.
@@ -176,4 +181,42 @@ proptest! {
             Err(other) => prop_assert!(false, "{other}"),
         }
     }
+}
+
+/// Recovery F16: a file that is out of date and cannot be removed is not given to the next process.
+#[test]
+fn a_file_that_cannot_be_removed_is_marked_and_not_read_again() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path(), 3);
+    let store = open(directory.path()).unwrap();
+    // A directory in its place cannot be removed as a file.
+    let (file, aside) = (store.path().to_owned(), directory.path().join("aside"));
+    fs::rename(&file, &aside).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert!(matches!(store.clear(), Err(StoreError::Failed(_))));
+    drop(store);
+    fs::remove_dir(&file).unwrap();
+    fs::rename(&aside, &file).unwrap();
+    let store = open(directory.path()).unwrap();
+    assert!(rows(&store).is_empty());
+    // It is a store like any other from now on.
+    store.write(&[row(2, 1, 7)]).unwrap();
+    drop(store);
+    assert_eq!(rows(&open(directory.path()).unwrap()).len(), 1);
+}
+
+/// Recovery F6: the next process waits for the old one, and no longer than it may.
+#[test]
+fn a_store_that_is_in_use_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let old = open(directory.path()).unwrap();
+    let patient = Disk::at(directory.path())
+        .timeout(Duration::from_secs(60))
+        .wait(Duration::from_secs(60));
+    let hasty = Disk::at(directory.path()).wait(Duration::from_millis(100));
+    assert!(matches!(hasty.open(), Err(StoreError::Locked)));
+    let next = std::thread::spawn(move || patient.open().map(|store| rows(&store).len()));
+    old.write(&[row(2, 1, 7), row(2, 2, 14)]).unwrap();
+    old.close();
+    assert_eq!(next.join().unwrap().unwrap(), 2);
 }

@@ -1,5 +1,6 @@
-//! `hardening`: every promise of `docs/hardening.md` and `docs/guarantees.md` names a test that
-//! exists.
+//! `hardening`: every promise of `docs/hardening.md`, `docs/guarantees.md` and `docs/recovery.md`
+//! names a test that exists. A row of `docs/recovery.md` is also named by one of its tests, in the
+//! comment above the test: `/// Recovery R7, F16: …`.
 //!
 //! ```text
 //! ### A2 Pings that are not read cost nothing          a row: its number, and what is promised
@@ -21,10 +22,14 @@ use std::fs;
 use std::path::Path;
 
 /// The pages, and the letters of their rows.
-const LISTS: [(&str, &[char]); 2] = [
+const LISTS: [(&str, &[char]); 3] = [
     ("docs/hardening.md", &['A', 'B', 'C', 'D']),
     ("docs/guarantees.md", &['G']),
+    (NAMED, &['F', 'R']),
 ];
+
+/// The page whose rows are named by their tests.
+const NAMED: &str = "docs/recovery.md";
 
 /// A promise, and the names of the tests that hold it.
 #[derive(Debug, PartialEq)]
@@ -49,6 +54,9 @@ pub(crate) fn run(tree: &Workspace) -> Outcome {
             }
             let found = complaints_about(row, &mut sources);
             complaints.extend(found.into_iter().map(|words| format!("{place} {words}")));
+            if list == NAMED && !is_named(row, &mut sources) {
+                complaints.push(format!("{place} is named by none of its tests"));
+            }
         }
         if rows.is_empty() {
             complaints.push(format!(
@@ -116,6 +124,30 @@ fn complaints_about(row: &Row, sources: &mut Sources<'_>) -> Vec<String> {
             .filter_map(|holder| complaint_about(holder, sources).map(|words| format!("names `{holder}`, {words}")))
             .collect(),
     }
+}
+
+/// Whether the comment of one of its tests has the number of the row.
+fn is_named(row: &Row, sources: &mut Sources<'_>) -> bool {
+    let holders = row.holders.iter().flatten();
+    let mut tests = holders.filter_map(|holder| holder.split_once("::"));
+    tests.any(|(file, function)| {
+        let source = sources.read(file).unwrap_or_default();
+        comment_of(source, function).any(|line| {
+            let mut words = line.split(|c: char| !c.is_ascii_alphanumeric());
+            line.starts_with("///") && words.any(|word| word == row.number)
+        })
+    })
+}
+
+/// Returns the lines directly above a function, up to an empty line.
+fn comment_of<'a>(source: &'a str, function: &str) -> impl Iterator<Item = &'a str> {
+    let opening = format!("fn {function}(");
+    let above = source
+        .find(&opening)
+        .and_then(|at| source.get(..at))
+        .unwrap_or_default();
+    let lines = above.lines().rev().skip(1).map(str::trim);
+    lines.take_while(|line| !line.is_empty())
 }
 
 fn complaint_about(holder: &str, sources: &mut Sources<'_>) -> Option<String> {

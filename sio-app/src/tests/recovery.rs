@@ -135,6 +135,7 @@ fn without_recovery_nothing_is_told_and_nothing_is_kept() {
     assert_eq!((kept.pid.len(), io.recoverable()), (24, 1));
 }
 
+/// Recovery R1, F1.
 #[test]
 fn r1_a_client_that_has_seen_nothing_comes_back_and_hears_what_it_missed() {
     let io = recovering(4, settings());
@@ -152,6 +153,7 @@ fn r1_a_client_that_has_seen_nothing_comes_back_and_hears_what_it_missed() {
     assert_eq!(socket.data::<u32>().as_deref(), Some(&7));
 }
 
+/// Recovery R2, F2.
 #[test]
 fn r2_a_client_that_was_idle_for_longer_than_the_window_is_recovered() {
     let io = recovering(1, settings());
@@ -165,6 +167,7 @@ fn r2_a_client_that_was_idle_for_longer_than_the_window_is_recovered() {
     assert!(back.first.is_empty());
 }
 
+/// Recovery R3, F3.
 #[test]
 fn r3_a_client_with_a_half_dead_connection_takes_its_place() {
     let io = recovering(3, settings());
@@ -182,6 +185,7 @@ fn r3_a_client_with_a_half_dead_connection_takes_its_place() {
     assert_eq!(Client::back(&io, &pid, None).sid, sid);
 }
 
+/// Recovery R4, F4.
 #[test]
 fn r4_a_volatile_event_that_ends_in_a_text_carries_an_offset() {
     let io = recovering(1, settings());
@@ -198,6 +202,7 @@ fn r4_a_volatile_event_that_ends_in_a_text_carries_an_offset() {
     assert_eq!(sent(&back.first), [r#"42["news",2"#]);
 }
 
+/// Recovery R5, F5.
 #[test]
 fn r5_nothing_is_repeated_by_the_next_recovery() {
     let io = recovering(2, settings());
@@ -212,6 +217,7 @@ fn r5_nothing_is_repeated_by_the_next_recovery() {
     }
 }
 
+/// Recovery R6.
 #[test]
 fn r6_joins_and_leaves_reach_the_record_in_their_order() {
     let io = recovering(2, settings());
@@ -244,6 +250,7 @@ fn r6_joins_and_leaves_reach_the_record_in_their_order() {
     assert_eq!(io.of("/").rooms().len(), 2, "the room of an id is nobody's business");
 }
 
+/// Recovery R7.
 #[test]
 fn r7_a_client_that_cannot_be_recovered_is_told_so() {
     let io = recovering(1, settings().max_log_packets(2));
@@ -265,6 +272,7 @@ fn r7_a_client_that_cannot_be_recovered_is_told_so() {
     assert_eq!(socket.recovery(), Comeback::Lost(NotRecovered::Unknown));
 }
 
+/// Recovery R8.
 #[test]
 fn r8_more_than_a_queue_holds_is_not_replayed() {
     let mut config = Config::default();
@@ -300,6 +308,7 @@ fn r8_attachments_count_as_packets_of_the_queue() {
     }
 }
 
+/// Recovery R9, F11.
 #[test]
 fn r9_middlewares_decide_again_unless_they_are_skipped() {
     for skips in [false, true] {
@@ -332,6 +341,7 @@ fn r9_middlewares_decide_again_unless_they_are_skipped() {
     }
 }
 
+/// Recovery R10, F12.
 #[test]
 fn r10_a_record_that_ends_unused_is_reported() {
     let io = recovering(2, settings());
@@ -355,6 +365,8 @@ fn r10_a_record_that_ends_unused_is_reported() {
     );
 }
 
+/// Recovery R12, F18, F19: what was missed comes behind the answer to the CONNECT, and before what
+/// is new.
 #[test]
 fn r12_replay_and_live_messages_are_one_sequence() {
     let io = recovering(4, settings());
@@ -410,8 +422,8 @@ fn what_is_sent_to_a_socket_that_is_away_waits_for_it() {
     assert!(matches!(gone.emit("news", 7), Err(EmitError::Disconnected)));
 }
 
-/// Guarantees G12 (F14): a question is not kept. Who waits for the answer learns of the cut at
-/// once, and an answer that comes after it is ignored.
+/// Guarantees G12, recovery F14: a question is not kept. Who waits for the answer learns of the cut
+/// at once, and an answer that comes after it is ignored.
 #[test]
 fn a_question_does_not_outlive_its_connection() {
     const LIMIT: Duration = Duration::from_secs(60);
@@ -472,6 +484,7 @@ fn a_socket_that_has_come_back_may_be_in_as_many_rooms_as_before() {
     assert_eq!((io.of("/").room_len(&sid), io.of("/").room_len("a")), (1, 1));
 }
 
+/// Recovery R12, F18.
 #[test]
 fn all_threads_count_as_one() {
     let io = recovering(3, settings());

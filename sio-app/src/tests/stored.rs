@@ -12,23 +12,26 @@ use crate::tests::{now, pass, run_tasks};
 use crate::{Comeback, Config, Io, NotRecovered, Options, RecoveryConfig, RegisterError, check_store};
 
 /// A runtime whose clock of dates goes with its time.
-const DATED: Runtime = Runtime {
+pub(super) const DATED: Runtime = Runtime {
     unix_time: || 784_111_777 + now() / 1_000_000,
     ..DRAWING
 };
 
 /// A store in memory that can fail, and that can lose its process.
 #[derive(Debug, Default)]
-struct Faulty {
+pub(super) struct Faulty {
     inner: Arc<Memory>,
     /// The process has been killed: nothing more reaches the store.
     killed: AtomicBool,
-    failing: AtomicBool,
+    /// Nothing works.
+    pub(super) failing: AtomicBool,
+    /// Nothing can be written.
+    pub(super) full: AtomicBool,
     panicking: AtomicBool,
 }
 
 impl Faulty {
-    fn of(inner: &Arc<Memory>) -> Arc<Self> {
+    pub(super) fn of(inner: &Arc<Memory>) -> Arc<Self> {
         let inner = Arc::clone(inner);
         Arc::new(Self {
             inner,
@@ -36,7 +39,7 @@ impl Faulty {
         })
     }
 
-    fn set(flag: &AtomicBool, to: bool) {
+    pub(super) fn set(flag: &AtomicBool, to: bool) {
         flag.store(to, Ordering::Relaxed);
     }
 
@@ -60,7 +63,10 @@ impl Store for Faulty {
     }
 
     fn write(&self, rows: &[Row]) -> Result<(), StoreError> {
-        self.act(|inner| inner.write(rows))
+        match self.full.load(Ordering::Relaxed) {
+            true => Err(StoreError::Failed("no space left".into())),
+            false => self.act(|inner| inner.write(rows)),
+        }
     }
 
     fn clear(&self) -> Result<(), StoreError> {
@@ -68,7 +74,7 @@ impl Store for Faulty {
     }
 }
 
-fn stored(shards: usize, settings: RecoveryConfig, store: &Arc<Faulty>) -> Io {
+pub(super) fn stored(shards: usize, settings: RecoveryConfig, store: &Arc<Faulty>) -> Io {
     let store: Arc<dyn Store> = Arc::clone(store) as _;
     let options = Options::default().shards(shards).recovery(settings).store(store);
     let config = Config::default().ping_interval(Duration::from_secs(3600));
@@ -78,13 +84,13 @@ fn stored(shards: usize, settings: RecoveryConfig, store: &Arc<Faulty>) -> Io {
 }
 
 /// Ends the process of a server without a word.
-fn kill(io: Io, store: &Faulty) {
+pub(super) fn kill(io: Io, store: &Faulty) {
     Faulty::set(&store.killed, true);
     Driver::new(&io).clear();
 }
 
-/// Recovery F6, R2, R5, R6: a server is killed, and the next one knows everything that clients have
-/// been told.
+/// Recovery F6, F7, R2, R5, R6: a server is killed, and the next one knows everything that clients
+/// have been told.
 #[test]
 fn a_killed_server_has_lost_nothing() {
     let disk = Arc::new(Memory::default());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 use sio_proto::Time;
-use sio_proto::recovery::Audience;
+use sio_proto::recovery::Recipients;
 use sio_proto::server::{Message, Outputs, SendError, Welcome};
 
 use crate::turn::Turn;
@@ -139,6 +139,9 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
                 join_and_send_numbered(state, shard, now, socket, entry).and(replayed)
             })
         });
+        if let Some(key) = seat.record().filter(|_| admitted.accepted) {
+            state.note_socket(key, socket);
+        }
         if let Some(key) = seat.record().filter(|_| !admitted.accepted) {
             match seat.outcome() {
                 Comeback::Recovered { .. } => state.end(turn.now(), key, socket, &mut gone),
@@ -149,6 +152,9 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
     });
     after.finish(turn, &socket.cell);
     gone.tell();
+    if admitted.accepted {
+        recovery.count(seat.outcome(), seat.absence());
+    }
     recovery.note_values_of(socket);
     admitted
 }
@@ -225,18 +231,10 @@ fn join_and_send_numbered(
     for (message, ack) in &mut entry.messages {
         state.number(message);
         let sent = shard.shard.emit(now, socket.key, message, *ack);
-        if sent.is_ok() && record.is_some() {
-            state.keep(now, message, || own_audience(socket));
+        if let (Ok(()), Some(record)) = (sent, record) {
+            state.keep(now, message, || Recipients::Record(record));
         }
         result = result.and(sent);
     }
     result
-}
-
-/// Returns the audience of a message to one socket.
-pub(super) fn own_audience(socket: &SocketCell) -> Audience {
-    Audience {
-        rooms: vec![socket.id().as_str().into()],
-        except: Vec::new(),
-    }
 }

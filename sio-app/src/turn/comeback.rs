@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 use serde_json::Value;
-use sio_proto::recovery::{NotRecovered, RecordKey};
+use sio_proto::recovery::{Absence, NotRecovered, RecordKey};
 use sio_proto::server::Form;
 
 use crate::lock::Mutex;
@@ -43,6 +43,7 @@ pub(crate) struct Seat {
     stale: Option<RecordKey>,
     /// Whether no middleware has been asked, because the client was recognised.
     skipped: AtomicBool,
+    absence: Option<Absence>,
     record: OnceLock<RecordKey>,
     outcome: OnceLock<Comeback>,
 }
@@ -143,6 +144,11 @@ impl Seat {
         self.outcome.get().copied().unwrap_or(Comeback::New)
     }
 
+    /// Returns how long the client was away, if it was recognised.
+    pub(super) const fn absence(&self) -> Option<Absence> {
+        self.absence
+    }
+
     pub(super) fn decide(&self, outcome: Comeback) {
         let _ = self.outcome.set(outcome);
     }
@@ -160,7 +166,8 @@ pub(super) fn recognise(socket: &Arc<SocketCell>, table: &Table) -> bool {
     let mut seat = Seat::default();
     let mut is_back = false;
     if let Value::String(pid) = &shown.pid {
-        match recovery.recognise(&socket.namespace, pid, shown.offset.as_str()) {
+        let shown = (&**pid, shown.offset.as_str());
+        match recovery.recognise(socket.now(), &socket.namespace, shown, &mut seat.absence) {
             Ok((former, old)) => {
                 old.thaw();
                 socket.take_data_of(&old);

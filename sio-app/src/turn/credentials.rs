@@ -146,6 +146,7 @@ impl SocketCell {
         if let Some(timer) = timer {
             timer.wake();
         }
+        self.cell.recovery.socket_changed(self);
     }
 
     /// Makes the socket leave its namespace, because its credentials have ended.
@@ -204,6 +205,8 @@ impl Shards {
         }
         for keys in self.recovery.keys().chunks(AT_ONCE) {
             for (key, socket) in self.recovery.sockets(keys) {
+                // The values of a socket of another process have not been read yet.
+                socket.thaw();
                 let mut present = Some(socket);
                 // The client may come back with another socket again and again.
                 while let Some(socket) = present.take_if(|socket| !socket.is_final() && doubt.concerns(socket)) {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use sio_proto::recovery;
+use sio_proto::recovery::Recipients;
 use sio_proto::server::{Message, SendError};
 use sio_proto::socket::Offset;
 
@@ -102,10 +102,7 @@ fn enter(
     }
     if let (Some(records), Some(record)) = (records, socket.record()) {
         records.join(record, room);
-        records.keep(turn.now(), mark, || recovery::Audience {
-            rooms: vec![socket.id().as_str().into()],
-            except: Vec::new(),
-        });
+        records.keep(turn.now(), mark, || Recipients::Record(record));
     }
     Ok(entered)
 }

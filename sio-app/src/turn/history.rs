@@ -426,15 +426,17 @@ fn try_broadcast_kept(
             if state.last() != place || !history.is_current() {
                 return None;
             }
-            let sent = fan_out(to, bytes, turn, &mut after, message);
+            let sent = fan_out(to, 0, bytes, turn, &mut after, message);
             if let Some((bytes, said)) = said.take() {
                 history.change(&mut state, |state| state.keep(turn.now(), bytes, said));
             }
             Some(sent)
         };
-        let sent = match last {
-            None => send(&mut message),
-            Some(_) => recovery.numbered(
+        // Without a number under the lock, too: the first client that may come back may be let in
+        // now.
+        let sent = match recovery.is_possible() {
+            false => send(&mut message),
+            true => recovery.numbered(
                 &to.target.namespace,
                 &mut message,
                 &to.shards.config,

@@ -24,7 +24,7 @@ use crate::lock::Mutex;
 use crate::rated::Rated;
 use crate::runtime::Runtime;
 use crate::store::{Row, Store, StoreError, StoreReport};
-use crate::turn::rows::{Dates, Noted};
+use crate::turn::rows::{Dates, Head, Noted};
 use crate::turn::values::Value;
 
 /// How long the server goes on in memory before it tries the store again.
@@ -44,6 +44,8 @@ pub(super) struct Keeper {
     rows: AtomicU64,
     failures: AtomicU64,
     codecs: Mutex<Vec<ValueCodec>>,
+    /// How packets are written, as a hash.
+    print: u64,
     /// The key with which ids are made.
     id_key: OnceLock<[u8; 16]>,
     warnings: Rated,
@@ -59,7 +61,12 @@ struct Queue {
 enum Mode {
     Working,
     Refilling,
-    Failed { retry: Time },
+    /// `emptied` says whether the store is empty. Until it is, another process could take its
+    /// contents for what is kept.
+    Failed {
+        retry: Time,
+        emptied: bool,
+    },
     Closed,
 }
 
@@ -73,7 +80,7 @@ pub(crate) struct ValueCodec {
 }
 
 impl Keeper {
-    pub(super) fn new(store: Arc<dyn Store>, runtime: Runtime, max_bytes: usize) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, runtime: Runtime, max_bytes: usize, print: u64) -> Self {
         Self {
             store,
             dates: Dates::new((runtime.now)(), (runtime.unix_time)()),
@@ -89,9 +96,15 @@ impl Keeper {
             rows: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             codecs: Mutex::default(),
+            print,
             id_key: OnceLock::new(),
             warnings: Rated::new("the store of recovery failed"),
         }
+    }
+
+    /// Whether packets are written as this process writes them.
+    pub(super) const fn can_send(&self, head: Head) -> bool {
+        head.print == self.print
     }
 
     pub(super) const fn store(&self) -> &Arc<dyn Store> {
@@ -174,11 +187,13 @@ impl Keeper {
     /// Goes on in memory. What the store has is out of date from now on, so it is emptied.
     fn fail(&self, now: Time) {
         self.failures.fetch_add(1, Ordering::Relaxed);
-        // If this fails, too, the store is emptied before it is filled again.
-        let _ = attempt(|| self.store.clear());
+        let emptied = attempt(|| self.store.clear()).is_ok();
         let mut queue = self.queue.lock_for("store queue");
         if queue.mode != Mode::Closed {
-            queue.mode = Mode::Failed { retry: now + RETRY };
+            queue.mode = Mode::Failed {
+                retry: now + RETRY,
+                emptied,
+            };
         }
         queue.noted = Vec::new();
         queue.bytes = 0;
@@ -196,7 +211,22 @@ impl Keeper {
 
     /// Whether it is time to try a store again that has failed.
     pub(super) fn wants_refill(&self, now: Time) -> bool {
-        matches!(self.queue.lock_for("store queue").mode, Mode::Failed { retry } if retry <= now)
+        matches!(self.queue.lock_for("store queue").mode, Mode::Failed { retry, .. } if retry <= now)
+    }
+
+    /// Tries again to empty a store that has failed and could not be emptied. Until this is done,
+    /// the process must not be killed: the next one would recover clients, and know nothing of what
+    /// they have missed since. Call it about once a second.
+    pub(super) fn empty(&self) {
+        if !self.report().stale {
+            return;
+        }
+        let writing = self.writing.lock_for("store");
+        let cleared = attempt(|| self.store.clear()).is_ok();
+        if let Mode::Failed { emptied, .. } = &mut self.queue.lock_for("store queue").mode {
+            *emptied |= cleared;
+        }
+        drop(writing);
     }
 
     /// Writes everything again. `everything` is called under no lock of this value but that of the
@@ -241,6 +271,7 @@ impl Keeper {
         let queue = self.queue.lock_for("store queue");
         StoreReport {
             complete: queue.mode == Mode::Working,
+            stale: matches!(queue.mode, Mode::Failed { emptied: false, .. }),
             failures: self.failures.load(Ordering::Relaxed),
             rows: self.rows.load(Ordering::Relaxed),
             waiting_bytes: queue.bytes,
@@ -254,7 +285,11 @@ impl Keeper {
     }
 
     fn head(&self, now: Time) -> impl Iterator<Item = Noted> + use<> {
-        let head = self.id_key.get().copied().map(Noted::Head);
+        let print = self.print;
+        let head = self.id_key.get().map(|id_key| {
+            let id_key = *id_key;
+            Noted::Head(Head { id_key, print })
+        });
         head.into_iter().chain([Noted::Alive(now)])
     }
 

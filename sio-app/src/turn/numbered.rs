@@ -5,14 +5,13 @@
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use sio_proto::recovery::{self, RecordKey};
+use sio_proto::recovery::{self, Recipients, RecordKey};
 use sio_proto::server::{Command, Message, SendError, Target};
 
 use crate::error::EmitError;
 use crate::turn;
-use crate::turn::admit::own_audience;
 use crate::turn::order::Audience;
-use crate::turn::shard::{Aftermath, State};
+use crate::turn::shard::{Aftermath, ShardCell, State};
 use crate::turn::socket::SocketCell;
 
 /// Sends a message to one socket. If its client is away, the message is kept for it. If the client
@@ -46,7 +45,7 @@ pub(super) fn send_numbered(
                 }
             }
             if sent.is_ok() {
-                state.keep(turn.now(), message, || own_audience(to));
+                state.keep(turn.now(), message, || Recipients::Record(record));
             }
             (sent, enough, wake, heir)
         };
@@ -56,39 +55,50 @@ pub(super) fn send_numbered(
         }
         // The socket may have data of the user, which must not be dropped under a lock.
         drop(heir);
+        // The turn writes to the store, even if the client is away.
+        if recovery.keeper.is_some() {
+            turn.touch(&to.cell);
+        }
         turn.emitted(bytes, enough);
         Ok(sent?)
     })
 }
 
-/// Sends a message to many sockets.
-pub(super) fn broadcast_numbered(to: Audience<'_>, bytes: usize, mut message: Message) {
+/// Sends a message to many sockets, in the shards from the one with this index on.
+pub(super) fn broadcast_numbered(to: Audience<'_>, from: usize, bytes: usize, mut message: Message) {
     let recovery = &to.shards.recovery;
     let Some(first) = to.shards.cells.first() else { return };
     turn::act(to.shards.runtime, |turn| {
         let mut after = Aftermath::default();
         let act = |state: &mut turn::recovery::State, message: &mut Message| {
             state.keep(turn.now(), message, || kept_audience(to));
-            fan_out(to, bytes, turn, &mut after, message)
+            fan_out(to, from, bytes, turn, &mut after, message)
         };
         let namespace = &to.target.namespace;
         let (ready, enough) = recovery.numbered(namespace, &mut message, &to.shards.config, act);
         after.finish(turn, first);
+        // The turn writes to the store, even if nobody is there who gets the message.
+        if recovery.keeper.is_some() {
+            turn.touch(first);
+        }
         turn.broadcast(bytes, ready, enough);
     });
 }
 
-/// Queues a message for all sockets of an audience, for a caller that holds a lock. Returns how
+/// Queues a message for all sockets of an audience, in the shards from the one with the index
+/// `from` on, for a caller that holds a lock. Returns how
 /// many links are ready to write, and whether a shard has enough to write.
 pub(super) fn fan_out(
     to: Audience<'_>,
+    from: usize,
     bytes: usize,
     turn: &turn::Turn,
     after: &mut Aftermath,
     message: &mut Message,
 ) -> (usize, bool) {
     let (mut ready, mut enough) = (0, false);
-    for cell in to.cells() {
+    let is_left = |cell: &&Arc<ShardCell>| from == 0 || to.shards.behind(Some(cell)) > from;
+    for cell in to.cells().filter(is_left) {
         let target = to.target_in(cell);
         let (links, has_enough) = cell.input_held("broadcast", turn, after, |state, now, out| {
             let State { shard, unwritten, .. } = state;
@@ -102,13 +112,13 @@ pub(super) fn fan_out(
 }
 
 /// Returns the audience as logs know it. The sender is known by its id.
-pub(super) fn kept_audience(to: Audience<'_>) -> recovery::Audience {
+pub(super) fn kept_audience(to: Audience<'_>) -> Recipients {
     let Target { rooms, except, .. } = to.target;
     let sender = to.sender.map(|sender| ByteString::from(sender.id().as_str()));
-    recovery::Audience {
+    Recipients::Audience(recovery::Audience {
         rooms: rooms.clone(),
         except: except.iter().cloned().chain(sender).collect(),
-    }
+    })
 }
 
 /// Puts a socket into a room, and notes it in its record.

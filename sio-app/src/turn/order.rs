@@ -219,6 +219,7 @@ fn broadcast(to: Audience<'_>, bytes: usize, write: &mut WriteFn<'_>) -> Result<
     let forms = cells
         .clone()
         .fold(Forms::default(), |forms, cell| forms.union(cell.forms()));
+    let begun = to.shards.recovery.begun();
     let recovery = to.shards.recovery.last(&to.target.namespace);
     let forms = recovery.map_or(forms, |_| forms.with(Form::Engine4));
     if let Some(history) = history {
@@ -230,25 +231,38 @@ fn broadcast(to: Audience<'_>, bytes: usize, write: &mut WriteFn<'_>) -> Result<
             recovery,
             history: None,
         };
-        broadcast_numbered(to, bytes, write(forms, stamp));
+        broadcast_numbered(to, 0, bytes, write(forms, stamp));
         return Ok(());
     }
     // The message may contain bytes of the user's own kind. It is dropped here, under no lock.
     let mut message = write(forms, Stamp::default());
+    let (mut last, mut is_stopped) = (None, false);
     turn::act(to.shards.runtime, |turn| {
         let (mut ready, mut enough) = (0, false);
         for cell in cells {
             let target = to.target_in(cell);
-            let (links, has_enough) = cell.input("broadcast", turn, |state, now, out| {
+            let sent = cell.input("broadcast", turn, |state, now, out| {
+                if to.shards.recovery.begun() != begun {
+                    return None;
+                }
                 let State { shard, unwritten, .. } = state;
                 shard.broadcast(now, &target, &mut message, out);
                 let links = shard.ready_links();
-                (links, unwritten.add(bytes, links))
+                Some((links, unwritten.add(bytes, links)))
             });
+            let Some((links, has_enough)) = sent else {
+                is_stopped = true;
+                break;
+            };
             (ready, enough) = (ready + links, enough || has_enough);
+            last = Some(cell);
         }
         turn.broadcast(bytes, ready, enough);
     });
+    // The first client that may come back has been let in meanwhile.
+    if is_stopped {
+        broadcast_numbered(to, to.shards.behind(last), bytes, message);
+    }
     Ok(())
 }
 
@@ -273,7 +287,7 @@ fn join(to: To<'_>, rooms: &[&str]) -> Result<(), EmitError> {
                 target,
                 rooms: rooms.clone(),
             };
-            match audience.shards.recovery.is_used() {
+            match audience.shards.recovery.is_possible() {
                 true => change_recorded(audience, &rooms, command),
                 false => audience.command(command),
             }
@@ -308,7 +322,7 @@ fn leave(to: To<'_>, rooms: &[&str]) {
                 target,
                 rooms: rooms.clone(),
             };
-            match audience.shards.recovery.is_used() {
+            match audience.shards.recovery.is_possible() {
                 true => change_recorded(audience, &rooms, command),
                 false => audience.command(command),
             }

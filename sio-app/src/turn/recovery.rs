@@ -13,12 +13,12 @@
 //! A server without records pays one load of an atomic for each message.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::BytesMut;
 use bytestring::ByteString;
-use sio_proto::recovery::{self, Audience, Expired, NotRecovered, Opening, RecordKey, Room};
-use sio_proto::server::{Form, Message};
+use sio_proto::recovery::{self, Absence, Expired, NotRecovered, Opening, Recipients, RecordKey, Room};
+use sio_proto::server::{Form, Kept, Message};
 use sio_proto::socket::Offset;
 use sio_proto::{Config, Sid, Time};
 
@@ -26,10 +26,11 @@ use crate::guarded::guarded;
 use crate::lock::Mutex;
 use crate::options::Options;
 use crate::runtime::Runtime;
-use crate::turn::comeback::Former;
+use crate::turn::comeback::{Comeback, Former};
+use crate::turn::comeback_counts::{Counts, RecoveryCounts};
 use crate::turn::ids::Ids;
 use crate::turn::keeper::Keeper;
-use crate::turn::rows::Noted;
+use crate::turn::rows::{Noted, print_of};
 use crate::turn::socket::SocketCell;
 
 /// How often a message is encoded without the lock of recovery. After this, other messages have
@@ -48,8 +49,13 @@ pub(crate) struct Recovery {
     room: Room,
     /// Who has an id that names no place.
     pub(crate) ids: Arc<Ids>,
+    /// Whether some namespace has recovery, or has had it.
+    is_possible: AtomicBool,
     /// How many records there are.
     records: AtomicUsize,
+    /// How often a namespace has got its first record ([`Recovery::begun`]).
+    begun: Arc<AtomicU64>,
+    counts: Arc<Counts>,
     state: Mutex<State>,
     /// The store, if what is kept has to survive the process.
     pub(super) keeper: Option<Keeper>,
@@ -59,6 +65,8 @@ pub(crate) struct Recovery {
 pub(crate) struct State {
     pub(super) machine: Machine,
     pub(super) ids: Arc<Ids>,
+    begun: Arc<AtomicU64>,
+    counts: Arc<Counts>,
     /// Whether there is a store.
     is_stored: bool,
     /// What the store has to know of messages, between the changes of the machine.
@@ -67,7 +75,7 @@ pub(crate) struct State {
     pub(super) overdue: Vec<Expired<Arc<SocketCell>>>,
 }
 
-pub(super) type Machine = recovery::Recovery<Message, Arc<SocketCell>>;
+pub(super) type Machine = recovery::Recovery<Kept, Arc<SocketCell>>;
 
 /// The number of the last message of a namespace.
 #[derive(Clone, Copy)]
@@ -110,7 +118,7 @@ impl Recovery {
         let by_default = options.recovery.is_some();
         let settings = options.recovery.clone().unwrap_or_default();
         let store = options.store.clone();
-        let keeper = store.map(|store| Keeper::new(store, runtime, options.max_store_queue_bytes));
+        let keeper = store.map(|store| Keeper::new(store, runtime, options.max_store_queue_bytes, print_of(config)));
         let (mut key, mut epoch) = ([0; 16], [0; 4]);
         (runtime.fill)(&mut key);
         (runtime.fill)(&mut epoch);
@@ -120,6 +128,8 @@ impl Recovery {
             machine.note_changes();
         }
         let ids = Arc::<Ids>::default();
+        let begun = Arc::<AtomicU64>::default();
+        let counts = Arc::<Counts>::default();
         Self {
             by_default,
             skips_middlewares,
@@ -128,10 +138,15 @@ impl Recovery {
                 packets: config.max_queued_packets.saturating_sub(2),
             },
             ids: Arc::clone(&ids),
+            is_possible: AtomicBool::new(by_default),
             records: AtomicUsize::new(0),
+            begun: Arc::clone(&begun),
+            counts: Arc::clone(&counts),
             state: Mutex::new(State {
                 machine,
                 ids,
+                begun,
+                counts,
                 is_stored: keeper.is_some(),
                 noted: Vec::new(),
                 overdue: Vec::new(),
@@ -144,6 +159,36 @@ impl Recovery {
     #[inline]
     pub(crate) fn is_used(&self) -> bool {
         self.records.load(Ordering::Relaxed) > 0
+    }
+
+    /// Counts a client that has been let in.
+    pub(super) fn count(&self, outcome: Comeback, absence: Option<Absence>) {
+        self.counts.count(outcome, absence);
+    }
+
+    /// Returns what has become of clients that wanted to come back.
+    pub(crate) fn counts(&self) -> RecoveryCounts {
+        self.counts.report()
+    }
+
+    /// Notes that a namespace has recovery from now on.
+    pub(crate) fn expect(&self) {
+        self.is_possible.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there may be a record now or at the next moment. What is done without recovery
+    /// because this is false needs no second look: a namespace is told that it has recovery before
+    /// its clients come.
+    pub(super) fn is_possible(&self) -> bool {
+        self.is_possible.load(Ordering::Relaxed)
+    }
+
+    /// Returns how often a namespace has got its first record. Who sends a message without a number
+    /// compares this in each shard, under the lock of the shard, with what it was when the message
+    /// needed no number. If it has changed, the shard may have a socket that wants a number.
+    #[inline]
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Acquire)
     }
 
     /// Returns the number of records.
@@ -220,18 +265,20 @@ impl Recovery {
 
     /// Looks for the record of a client that shows a secret and an offset. Also returns the socket
     /// of the record, whose credentials must not have ended. Returns the key of the record with an
-    /// error if there is one.
+    /// error if there is one. How long the client was away is written to `absence` if it is known.
     pub(super) fn recognise(
         &self,
+        now: Time,
         namespace: &str,
-        pid: &str,
-        offset: Option<&str>,
+        (pid, offset): (&str, Option<&str>),
+        absence: &mut Option<Absence>,
     ) -> Result<(Former, Arc<SocketCell>), (NotRecovered, Option<RecordKey>)> {
         let state = self.state.lock_for("recognise");
         let machine = &state.machine;
         let key = machine.find(namespace, pid).ok_or((NotRecovered::Unknown, None))?;
         let socket = machine.data(key).filter(|socket| !socket.is_final());
         let socket = socket.ok_or((NotRecovered::Unknown, None))?;
+        *absence = machine.absence(now, key, offset);
         if socket.has_expired() {
             return Err((NotRecovered::Unknown, Some(key)));
         }
@@ -363,9 +410,15 @@ impl State {
             random,
             data: Arc::clone(socket),
         };
+        if self.machine.is_empty() || self.machine.current(&socket.namespace).is_none() {
+            // The shard of the socket is not locked yet, so the next message there sees this.
+            self.begun.fetch_add(1, Ordering::Release);
+        }
         let opened = self.machine.open(opening)?;
         if let Some(own) = socket.own_id() {
-            self.machine.join(opened.0, &own.as_str().into());
+            let room = own.as_str().into();
+            self.machine.join(opened.0, &room);
+            self.machine.set_own_room(opened.0, &room);
         }
         Some(opened)
     }
@@ -401,7 +454,11 @@ impl State {
         let returned = Returned {
             pid,
             rooms: claimed.rooms,
-            missed: claimed.missed.into_iter().map(|entry| entry.message.clone()).collect(),
+            missed: claimed
+                .missed
+                .into_iter()
+                .map(|entry| entry.message.message())
+                .collect(),
         };
         let known = self.machine.data_mut(key).ok_or(NotRecovered::Unknown)?;
         let old = std::mem::replace(known, Arc::clone(socket));
@@ -447,6 +504,7 @@ impl State {
     }
 
     fn forget(&mut self, expired: &[Expired<Arc<SocketCell>>]) {
+        self.counts.count_expired(expired.len());
         for expired in expired {
             self.ids.release(&expired.data);
         }
@@ -486,33 +544,34 @@ impl State {
     /// Takes the number of a message that has been sent or is about to be sent under this lock, and
     /// keeps the message for those who may ask for it. Nothing happens for a message without a
     /// number of its own.
-    pub(super) fn keep(&mut self, now: Time, message: &Message, audience: impl FnOnce() -> Audience) {
+    pub(super) fn keep(&mut self, now: Time, message: &Message, to: impl FnOnce() -> Recipients) {
         let namespace = message.namespace();
         if message.is_volatile() || message.shown_offset().is_none() {
             return;
         }
-        let Some(Offset { sequence, .. }) = self.machine.next(namespace) else {
-            return;
-        };
-        let audience = audience();
-        let is_wanted = self.machine.is_wanted(namespace, &audience);
-        let Some((kept, bytes)) = is_wanted.then(|| message.kept()).flatten() else {
-            return self.machine.skip(namespace);
-        };
+        let posted = self.machine.post(now, namespace, to(), |arena| message.kept(arena));
+        if let Some(posted) = posted.filter(|_| self.is_stored) {
+            self.note_message(namespace, posted.sequence);
+        }
+    }
+
+    /// Notes a message for the store, if it is kept.
+    fn note_message(&mut self, namespace: &str, sequence: u64) {
+        self.take_changes();
+        let newest = self.machine.newest(namespace);
+        if let Some((namespace, entry)) = newest.filter(|(_, entry)| entry.sequence == sequence) {
+            self.noted.push(Noted::message(namespace, entry));
+        }
+    }
+
+    /// Notes for the store what else belongs to the socket of a record.
+    pub(super) fn note_socket(&mut self, key: RecordKey, socket: &SocketCell) {
         if self.is_stored
-            && let Some(number) = self.machine.namespace_number(namespace)
+            && let Some(record) = self.machine.record_number(key)
         {
             self.take_changes();
-            self.noted.push(Noted::Message {
-                namespace: number,
-                sequence,
-                at: now,
-                until: now + self.machine.window(),
-                audience: audience.clone(),
-                message: kept.clone(),
-            });
+            self.noted.push(Noted::socket(record, socket));
         }
-        self.machine.keep(now, namespace, audience, bytes, kept);
     }
 
     /// Notes what has changed in the machine.

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use sio_proto::Time;
 use sio_proto::recovery::{RecordKey, SavedNamespace, SavedRecord, SavedStay};
-use sio_proto::server::Message;
+use sio_proto::server::Kept;
 
 use crate::guarded::guarded;
 use crate::store::{Row, Store, StoreError, StoreReport};
+use crate::turn::found::Found;
 use crate::turn::keeper::{Keeper, ValueCodec, attempt};
 use crate::turn::recovery::{Recovery, State};
-use crate::turn::rows::{Found, HEAD, Noted};
+use crate::turn::rows::{HEAD, Noted};
 use crate::turn::shards::Shards;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
@@ -27,7 +28,7 @@ pub(super) struct Frozen(pub(super) Vec<(String, Vec<u8>)>);
 pub(super) fn id_key(store: &Arc<dyn Store>) -> Option<[u8; 16]> {
     let head = attempt(|| store.get(HEAD)).ok()??;
     match Found::read(HEAD, &head) {
-        Ok(Found::Head { id_key }) => Some(id_key),
+        Ok(Found::Head(head)) => Some(head.id_key),
         _ => None,
     }
 }
@@ -48,8 +49,10 @@ struct Reading {
     names: BTreeMap<u32, (ByteString, Vec<(u32, u64)>)>,
     last: BTreeMap<u32, u64>,
     stays: BTreeMap<u64, Vec<SavedStay>>,
-    sockets: BTreeMap<u64, Arc<SocketCell>>,
+    sockets: BTreeMap<u64, (RecordKey, Arc<SocketCell>)>,
     values: BTreeMap<u64, Vec<(String, Vec<u8>)>>,
+    /// Whether another parser has written the packets.
+    is_foreign: bool,
     /// Rows that belong to nothing.
     useless: Vec<Row>,
     begun: bool,
@@ -92,7 +95,7 @@ impl Recovery {
             return Err(error);
         }
         for (record, values) in reading.values {
-            if let Some(socket) = reading.sockets.get(&record)
+            if let Some((_, socket)) = reading.sockets.get(&record)
                 && let Some(known) = socket.data(true)
             {
                 let _ = known.replace(Arc::new(Frozen(values)), |_| true);
@@ -109,6 +112,7 @@ impl Recovery {
     /// about once a second.
     pub(super) fn keep_alive(&self, now: Time) {
         let Some(keeper) = &self.keeper else { return };
+        keeper.empty();
         if keeper.wants_refill(now) {
             self.refill(keeper, now);
         } else if self.is_used() {
@@ -166,6 +170,14 @@ impl Recovery {
         }
     }
 
+    /// Notes that the end of a socket's credentials has changed.
+    pub(super) fn socket_changed(&self, socket: &SocketCell) {
+        if let (Some(keeper), Some(key)) = (&self.keeper, socket.record()) {
+            self.with("deadline", |state| state.note_socket(key, socket));
+            keeper.settle(socket.now());
+        }
+    }
+
     /// Notes the values that a socket has when its record begins.
     pub(super) fn note_values_of(&self, socket: &SocketCell) {
         if self.keeper.as_ref().is_some_and(|keeper| !keeper.codecs().is_empty())
@@ -204,14 +216,10 @@ impl State {
     /// Everything that a store has to know, without the application's values.
     fn everything(&self, noted: &mut Vec<Noted>) {
         self.machine.snapshot(|change| noted.push(Noted::Change(change)));
-        noted.extend(self.machine.messages().map(|(namespace, entry)| Noted::Message {
-            namespace,
-            sequence: entry.sequence,
-            at: entry.at,
-            until: entry.until,
-            audience: entry.audience.clone(),
-            message: entry.message.clone(),
-        }));
+        let messages = self.machine.messages();
+        noted.extend(messages.map(|(namespace, entry)| Noted::message(namespace, entry)));
+        let records = self.machine.records();
+        noted.extend(records.map(|(record, socket)| Noted::socket(record, socket)));
     }
 }
 
@@ -219,7 +227,7 @@ impl Reading {
     /// Takes a row. Returns `None` if the row belongs to nothing.
     fn take(&mut self, place: &Place<'_>, state: &mut State, found: Found) -> Option<()> {
         match found {
-            Found::Head { .. } => {}
+            Found::Head(head) => self.is_foreign = !place.keeper.can_send(head),
             Found::Alive(date) => self.alive = Some(date),
             Found::Namespace(saved) => {
                 self.names.insert(saved.number, (saved.name, saved.epochs));
@@ -255,13 +263,27 @@ impl Reading {
                 frames,
             } => {
                 self.begin(state);
-                let (name, _) = self.names.get(&namespace)?;
+                let (name, _) = self.names.get(&namespace).filter(|_| !self.is_foreign)?;
                 let dates = place.keeper.dates;
                 let times = (dates.time(at), dates.time(until));
-                let (message, bytes) = Message::of_frames(frames)?;
+                let (message, bytes) = Kept::of_frames(frames)?;
                 state
                     .machine
                     .restore_message((name, sequence), times, audience, bytes, message);
+            }
+            Found::Socket { record, expires, id } => {
+                let (key, socket) = self.sockets.get(&record)?;
+                if let Some(date) = expires {
+                    // Dates are exact to a second. The credentials do not end later for this.
+                    let date = date.saturating_sub(1000);
+                    socket.expire_at(Some(place.keeper.dates.time(date)));
+                }
+                if let Some(id) = id {
+                    state.ids.release(socket);
+                    state.machine.set_own_room(*key, &id.as_str().into());
+                    state.ids.pass_on(&id, socket);
+                    socket.set_own_id(id);
+                }
             }
         }
         Some(())
@@ -298,12 +320,14 @@ impl Reading {
             (0, Some(alive)) => dates.time(alive + state.machine.window().as_millis() as u64),
             (until, _) => dates.time(until),
         };
-        let data = Arc::clone(&socket);
-        state
-            .machine
-            .restore_record(name, saved, until, stays, data, &mut state.overdue)?;
+        let kept = (Arc::clone(&socket), socket.away_bytes());
+        let overdue = &mut state.overdue;
+        let key = state.machine.restore_record(name, saved, until, stays, kept, overdue)?;
+        if self.is_foreign {
+            state.machine.disown(key);
+        }
         state.ids.pass_on(&id, &socket);
-        self.sockets.insert(saved.number, socket);
+        self.sockets.insert(saved.number, (key, socket));
         Some(())
     }
 }

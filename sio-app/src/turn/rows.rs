@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   key                          value
-//!   0 'v'                        the format, and the key of ids
+//!   0 'v'                        the format, the key of ids, and how packets are written
 //!   0 'a'                        the last time when the process was alive
 //!   1 namespace                  its name and epochs
 //!   2 namespace                  the number of its last message
@@ -11,6 +11,7 @@
 //!   5 record name                a value of the application that it keeps with the socket
 //!   6 namespace 0|1 room         up to which number messages to everybody, or to a room, are gone
 //!   7 namespace number           a message: for whom, until when, and its packets
+//!   8 record                     when the socket's credentials end, and the id of the application
 //! ```
 //! Numbers are big-endian, so the order of keys is that in which a process needs the rows. Times
 //! are milliseconds since the beginning of the year 1970. Each value ends with a check of 8 bytes
@@ -18,16 +19,19 @@
 //!
 //! A change of this format needs a new number ([`FORMAT`]).
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use bytestring::ByteString;
-use sio_proto::recovery::{Audience, Change, SavedNamespace, SavedRecord, SavedStay};
-use sio_proto::server::Message;
-use sio_proto::{Frame, Sid, Time};
+use sio_proto::recovery::{Audience, Change, Entry, SavedNamespace, SavedRecord};
+use sio_proto::server::{Form, Kept, Message};
+use sio_proto::socket::Args;
+use sio_proto::{Config, Frame, Time};
 
-use crate::store::{Row, StoreError};
+use crate::store::Row;
+use crate::turn::socket::SocketCell;
+use crate::turn::socket_id::SocketId;
 
 /// The number of the format.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// The key of the row with the format.
 pub(super) const HEAD: &[u8] = b"\0v";
@@ -58,7 +62,6 @@ impl Dates {
 }
 
 /// Something that a store has to know.
-#[expect(clippy::large_enum_variant, reason = "most of them are messages")]
 pub(super) enum Noted {
     Change(Change),
     Message {
@@ -67,7 +70,7 @@ pub(super) enum Noted {
         at: Time,
         until: Time,
         audience: Audience,
-        message: Message,
+        message: Kept,
     },
     /// A value of the application. `None` removes it.
     Value {
@@ -75,20 +78,73 @@ pub(super) enum Noted {
         name: &'static str,
         json: Option<Vec<u8>>,
     },
+    /// When the credentials of a socket end, and the id that the application has made for it. If it
+    /// has neither, there is no row.
+    Socket {
+        record: u64,
+        expires: Option<Time>,
+        id: Option<SocketId>,
+    },
     /// The process is alive.
     Alive(Time),
+    Head(Head),
+}
+
+/// What a process has to know before it reads anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
     /// The key of ids.
-    Head([u8; 16]),
+    pub(super) id_key: [u8; 16],
+    /// How packets are written, as a hash ([`print_of`]).
+    pub(super) print: u64,
+}
+
+/// Returns a hash of how packets for clients of 4.x are written. It differs if the parser of the
+/// config differs. Packets that another parser has written must not reach a client.
+pub(super) fn print_of(config: &Config) -> u64 {
+    let args = Args {
+        json: "1,\"a\"".into(),
+        ..Args::default()
+    };
+    let mut message = Message::event("/print".into(), "print".into(), args, None);
+    // A parser that cannot write this writes nothing that could be kept.
+    let _ = message.encode(Form::Engine4, config, &mut BytesMut::new());
+    let frames = message.kept(&mut BytesMut::new());
+    let frames = frames.iter().flat_map(|(kept, _)| kept.frames());
+    frames.fold(0, |print: u64, frame| {
+        print.rotate_left(1) ^ check(&[frame.is_binary().into()], frame.payload())
+    })
 }
 
 impl Noted {
+    /// What belongs to the socket of the record with this number.
+    pub(super) fn socket(record: u64, socket: &SocketCell) -> Self {
+        Self::Socket {
+            record,
+            expires: socket.expiry(),
+            id: (socket.id() != socket.drawn_id()).then(|| socket.id().clone()),
+        }
+    }
+
+    /// A message that is kept in the namespace with this number.
+    pub(super) fn message(namespace: u32, entry: &Entry<Kept>) -> Self {
+        Self::Message {
+            namespace,
+            sequence: entry.sequence,
+            at: entry.at,
+            until: entry.until,
+            audience: entry.audience().clone(),
+            message: entry.message.clone(),
+        }
+    }
+
     /// About what it takes while it waits.
     pub(super) fn bytes(&self) -> usize {
         let own = match self {
             Self::Message { message, .. } => message.frames().map(Frame::len).sum(),
             Self::Value { json, .. } => json.as_ref().map_or(0, Vec::len),
             Self::Change(Change::Stay(stay)) => stay.room.len(),
-            Self::Change(_) | Self::Alive(_) | Self::Head(_) => 0,
+            Self::Change(_) | Self::Alive(_) | Self::Head(_) | Self::Socket { .. } => 0,
         };
         own + size_of::<Self>()
     }
@@ -99,10 +155,19 @@ impl Noted {
         let mut value = Vec::new();
         let mut is_gone = false;
         match self {
-            Self::Head(id_key) => {
+            Self::Head(Head { id_key, print }) => {
                 key.extend_from_slice(HEAD);
                 value.extend_from_slice(&FORMAT.to_be_bytes());
                 value.extend_from_slice(id_key);
+                value.extend_from_slice(&print.to_be_bytes());
+            }
+            Self::Socket { record, expires, id } => {
+                key.push(8);
+                key.extend_from_slice(&record.to_be_bytes());
+                let date = expires.map_or(u64::MAX, |at| dates.date(at));
+                value.extend_from_slice(&date.to_be_bytes());
+                value.extend_from_slice(id.as_ref().map_or(b"", |id| id.as_str().as_bytes()));
+                is_gone = expires.is_none() && id.is_none();
             }
             Self::Alive(now) => {
                 key.extend_from_slice(b"\0a");
@@ -157,6 +222,7 @@ impl Noted {
         match self {
             Self::Change(Change::RecordGone { record }) => {
                 names.for_each(|name| remove(5, &record.to_be_bytes(), name.as_bytes()));
+                remove(8, &record.to_be_bytes(), &[]);
             }
             Self::Change(Change::NamespaceGone { namespace }) => {
                 remove(2, &namespace.to_be_bytes(), &[]);
@@ -258,211 +324,9 @@ fn put_names(value: &mut Vec<u8>, names: &[ByteString]) {
 }
 
 /// FNV-1a: each step is reversible, so one wrong byte is always noticed.
-fn check(key: &[u8], value: &[u8]) -> u64 {
+pub(super) fn check(key: &[u8], value: &[u8]) -> u64 {
     let bytes = key.iter().chain(value);
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
-}
-
-/// A row as it was read.
-pub(super) enum Found {
-    Head {
-        id_key: [u8; 16],
-    },
-    Alive(u64),
-    Namespace(SavedNamespace),
-    Counted {
-        namespace: u32,
-        last: u64,
-    },
-    Stay(SavedStay),
-    /// The date until which the client is waited for stands beside the record, zero if it was
-    /// there.
-    Record(SavedRecord, u64),
-    Value {
-        record: u64,
-        name: String,
-        json: Vec<u8>,
-    },
-    Pruned {
-        namespace: u32,
-        room: Option<ByteString>,
-        sequence: u64,
-    },
-    Message {
-        namespace: u32,
-        sequence: u64,
-        at: u64,
-        until: u64,
-        audience: Audience,
-        frames: Vec<Frame>,
-    },
-}
-
-impl Found {
-    /// Reads a row.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`] for anything that [`Noted::row`] does not write,
-    /// [`StoreError::Foreign`] for another format.
-    pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Self, StoreError> {
-        let Some((body, sum)) = value.split_last_chunk::<8>() else {
-            return Err(damaged(key));
-        };
-        if check(key, body) != u64::from_be_bytes(*sum) {
-            return Err(damaged(key));
-        }
-        if key == HEAD {
-            let (format, id_key) = body.split_first_chunk::<4>().ok_or_else(|| damaged(key))?;
-            return match u32::from_be_bytes(*format) {
-                FORMAT => id_key
-                    .try_into()
-                    .map(|id_key| Self::Head { id_key })
-                    .map_err(|_| damaged(key)),
-                other => Err(StoreError::Foreign(other)),
-            };
-        }
-        let (mut name, mut rest) = (Input(key), Input(body));
-        let found = read_row(&mut name, &mut rest);
-        found
-            .filter(|_| name.0.is_empty() && rest.0.is_empty())
-            .ok_or_else(|| damaged(key))
-    }
-}
-
-fn damaged(key: &[u8]) -> StoreError {
-    let key: String = key.iter().take(32).map(|byte| format!("{byte:02x}")).collect();
-    StoreError::Damaged(format!("the row {key} is not what was written"))
-}
-
-fn read_row(key: &mut Input<'_>, value: &mut Input<'_>) -> Option<Found> {
-    Some(match key.byte()? {
-        0 => match key.byte()? {
-            b'a' => Found::Alive(value.long()?),
-            _ => return None,
-        },
-        1 => {
-            let number = key.int()?;
-            let name = value.name()?;
-            let mut epochs = Vec::new();
-            while !value.0.is_empty() {
-                epochs.push((value.int()?, value.long()?));
-            }
-            Found::Namespace(SavedNamespace { number, name, epochs })
-        }
-        2 => Found::Counted {
-            namespace: key.int()?,
-            last: value.long()?,
-        },
-        3 => Found::Stay(SavedStay {
-            record: key.long()?,
-            ordinal: key.int()?,
-            from: value.long()?,
-            until: Some(value.long()?).filter(|until| *until < u64::MAX),
-            room: value.rest()?,
-        }),
-        4 => {
-            let number = key.long()?;
-            let record = SavedRecord {
-                number,
-                namespace: value.int()?,
-                secret: value.array()?,
-                sid: Sid::parse(std::str::from_utf8(&value.array::<{ Sid::BASE64_LEN }>()?).ok()?)?,
-                network: u128::from_be_bytes(value.array()?),
-                start: value.long()?,
-                forgotten: value.long()?,
-                spoilt: value.byte()? != 0,
-                away_until: None,
-            };
-            Found::Record(record, value.long()?)
-        }
-        5 => Found::Value {
-            record: key.long()?,
-            name: key.rest()?.to_string(),
-            json: std::mem::take(&mut value.0).to_vec(),
-        },
-        6 => Found::Pruned {
-            namespace: key.int()?,
-            room: match key.byte()? {
-                0 => None,
-                _ => Some(key.rest()?),
-            },
-            sequence: value.long()?,
-        },
-        7 => Found::Message {
-            namespace: key.int()?,
-            sequence: key.long()?,
-            at: value.long()?,
-            until: value.long()?,
-            audience: Audience {
-                rooms: value.names()?,
-                except: value.names()?,
-            },
-            frames: value.frames()?,
-        },
-        _ => return None,
-    })
-}
-
-/// Bytes that are read from the front.
-struct Input<'a>(&'a [u8]);
-
-impl Input<'_> {
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (head, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*head)
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        self.array().map(|[byte]| byte)
-    }
-
-    fn int(&mut self) -> Option<u32> {
-        self.array().map(u32::from_be_bytes)
-    }
-
-    fn long(&mut self) -> Option<u64> {
-        self.array().map(u64::from_be_bytes)
-    }
-
-    fn bytes(&mut self) -> Option<&[u8]> {
-        let len = self.int()? as usize;
-        let (bytes, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-
-    fn name(&mut self) -> Option<ByteString> {
-        ByteString::try_from(self.bytes()?).ok()
-    }
-
-    fn rest(&mut self) -> Option<ByteString> {
-        ByteString::try_from(std::mem::take(&mut self.0)).ok()
-    }
-
-    fn names(&mut self) -> Option<Vec<ByteString>> {
-        let count = self.int()?;
-        // No memory is taken for a number that may be wrong.
-        let mut names = Vec::new();
-        for _ in 0..count {
-            names.push(self.name()?);
-        }
-        Some(names)
-    }
-
-    fn frames(&mut self) -> Option<Vec<Frame>> {
-        let mut frames = Vec::new();
-        while !self.0.is_empty() {
-            let is_binary = self.byte()? != 0;
-            let payload = Bytes::copy_from_slice(self.bytes()?);
-            let mut scratch = BytesMut::with_capacity(payload.len() + 16);
-            frames.push(match is_binary {
-                true => Frame::binary(&mut scratch, |out| out.extend_from_slice(&payload)),
-                false => Frame::text(&mut scratch, |out| out.extend_from_slice(&payload)),
-            });
-        }
-        (!frames.is_empty()).then_some(frames)
-    }
 }

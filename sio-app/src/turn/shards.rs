@@ -184,6 +184,12 @@ impl Shards {
         self.config.keeps_for_ids(id).then(|| self.recovery.ids.find(id))?
     }
 
+    /// Returns the index of the shard behind this one.
+    pub(super) fn behind(&self, cell: Option<&Arc<ShardCell>>) -> usize {
+        let is_it = |known: &Arc<ShardCell>| cell.is_some_and(|cell| Arc::ptr_eq(cell, known));
+        self.cells.iter().position(is_it).map_or(0, |at| at + 1)
+    }
+
     /// Returns the shards that may have sockets in the target, at the time of the call.
     pub(super) fn of_target(&self, target: &Target) -> impl Iterator<Item = &Arc<ShardCell>> + Clone + use<'_> {
         let shards = Bits::of(target, &self.directory, &self.router);

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
 use bytestring::ByteString;
-use sio_proto::recovery::RecordKey;
+use sio_proto::recovery::{Absence, RecordKey};
 use sio_proto::server::{self, Auth, Form, Handshake};
 use sio_proto::socket::Args;
 use sio_proto::{SocketKey, Time};
@@ -197,7 +197,10 @@ impl SocketCell {
 
     /// Returns what it takes in memory while its client is away, without values of the application.
     pub(super) fn away_bytes(&self) -> usize {
-        size_of::<Self>() + self.handshake.bytes() + self.auth.bytes()
+        // The allocations of its parts, and its places in the tables.
+        const PARTS: usize =
+            size_of::<SocketCell>() + size_of::<Seat>() + size_of::<Extras>() + size_of::<Load>() + 256;
+        PARTS + self.handshake.bytes() + self.auth.bytes()
     }
 
     pub(crate) fn runtime(&self) -> Runtime {
@@ -284,6 +287,11 @@ impl SocketCell {
         self.seat.get().map_or(Comeback::New, |seat| seat.outcome())
     }
 
+    /// Returns how long its client was away, if the client was recognised.
+    pub(crate) fn absence(&self) -> Option<Absence> {
+        self.seat.get()?.absence()
+    }
+
     /// Takes over the application's data and the end of the credentials of the socket that its
     /// client had before.
     pub(super) fn take_data_of(&self, old: &Self) {
@@ -296,7 +304,7 @@ impl SocketCell {
     /// Reads the values that the application has kept with a socket of another process.
     pub(super) fn thaw(&self) {
         let Some(values) = self.data(false) else { return };
-        let Some(frozen) = values.take(TypeId::of::<Frozen>()) else {
+        let Some(frozen) = values.find(TypeId::of::<Frozen>()) else {
             return;
         };
         let Some(Frozen(frozen)) = frozen.downcast_ref::<Frozen>() else {
@@ -309,6 +317,8 @@ impl SocketCell {
                 let _ = values.replace(value, |known| known.is_none());
             }
         }
+        // Who comes at the same time finds either these or the values.
+        drop(values.take(TypeId::of::<Frozen>()));
     }
 
     /// Whether the socket has ended by a goodbye.
@@ -337,7 +347,7 @@ impl SocketCell {
     fn set_connected(&self) {
         let _ = self
             .standing
-            .compare_exchange(ASKING, CONNECTED, Ordering::Relaxed, Ordering::Relaxed);
+            .compare_exchange(ASKING, CONNECTED, Ordering::Release, Ordering::Relaxed);
     }
 
     /// Notes that the socket is not let in. What was done for it has no effect.
@@ -392,8 +402,10 @@ impl SocketCell {
     }
 
     /// Whether its namespace has not decided about it yet.
+    ///
+    /// If this is false, the record of the socket is seen, too ([`SocketCell::record`]).
     pub(crate) fn is_asking(&self) -> bool {
-        self.standing.load(Ordering::Relaxed) == ASKING
+        self.standing.load(Ordering::Acquire) == ASKING
     }
 
     pub(crate) fn is_connected(&self) -> bool {

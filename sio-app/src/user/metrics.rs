@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use sio_proto::server::{BreachKind, Counters, Reason, Refused};
 
+use crate::turn::comeback_counts::RecoveryCounts;
 use crate::user::io::Io;
 
 /// The counts of a server at one moment. [`Io::metrics`] returns them. Totals count from the start
@@ -56,6 +57,8 @@ pub struct Metrics {
     /// The number of sockets that are connected or away, and may come back
     /// ([`Options::recovery`](crate::Options::recovery)).
     pub recoverable: usize,
+    /// What became of clients that wanted to come back.
+    pub recovery: RecoveryCounts,
     /// The number of packets that were sent.
     pub packets_out: u64,
     /// The number of bytes of HTTP and websocket that were read.
@@ -95,6 +98,9 @@ impl Metrics {
     /// | `sio_connections_refused_total` | `why`: `total`, `address` |
     /// | `sio_sessions`, `sio_sessions_total` | `generation`, `transport` |
     /// | `sio_sockets`, `sio_rooms`, `sio_timers`, `sio_recoverable` | |
+    /// | `sio_recovered_total`, `sio_replayed_messages_total`, `sio_records_expired_total` | |
+    /// | `sio_recovered_away_seconds_total`, `sio_recovered_longest_away_seconds` | |
+    /// | `sio_not_recovered_total` | `why`, in the words of [`NotRecovered::WORDS`](sio_proto::recovery::NotRecovered::WORDS) |
     /// | `sio_sessions_closed_total` | `reason`, in the words of [`Reason`] |
     /// | `sio_rules_broken_total` | `kind`, in the words of [`BreachKind`] |
     /// | `sio_requests_refused_total` | `why`, in the words of [`Refused`] |
@@ -119,6 +125,14 @@ impl Metrics {
         number("sio_rooms", self.rooms as u64);
         number("sio_timers", self.timers as u64);
         number("sio_recoverable", self.recoverable as u64);
+        number("sio_recovered_total", self.recovery.recovered);
+        number("sio_replayed_messages_total", self.recovery.replayed);
+        number("sio_records_expired_total", self.recovery.expired);
+        number("sio_recovered_away_seconds_total", self.recovery.away.as_secs());
+        number(
+            "sio_recovered_longest_away_seconds",
+            self.recovery.longest_away.as_secs(),
+        );
         number("sio_packets_in_total", self.sessions.packets_in);
         number("sio_packets_out_total", self.packets_out);
         number("sio_bytes_in_total", self.bytes_in);
@@ -165,6 +179,9 @@ impl Metrics {
         table("sio_sessions_total", "counter", total.collect());
         let closed = Reason::ALL.map(|reason| (format!("reason=\"{reason}\""), self.sessions.closed(reason)));
         table("sio_sessions_closed_total", "counter", closed.into());
+        let lost = self.recovery.lost();
+        let lost = lost.map(|(why, count)| (format!("why=\"{why}\""), count));
+        table("sio_not_recovered_total", "counter", lost.collect());
         let broken = BreachKind::ALL.map(|kind| (format!("kind=\"{kind}\""), self.sessions.broken(kind)));
         table("sio_rules_broken_total", "counter", broken.into());
         let refused = Refused::ALL.map(|why| (format!("why=\"{}\"", why.as_str()), self.sessions.refused(why)));
@@ -185,6 +202,7 @@ impl Io {
             lagging_pauses_total: self.0.tally.lagged.load(Ordering::Relaxed),
             throttling_pauses_total: self.0.tally.throttled.load(Ordering::Relaxed),
             recoverable: self.recoverable(),
+            recovery: self.0.shards.recovery.counts(),
             queued_bytes: self.0.tally.traffic.waiting.used(),
             ..Metrics::default()
         };

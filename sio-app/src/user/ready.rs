@@ -52,7 +52,7 @@ impl Socket {
     /// bytes more than its name and arguments have as JSON, so add a hundred. A client that takes
     /// what is sent has room for events that are larger than half of its queue, but its queue has
     /// not always: so a loop that sends such events waits for their size. More bytes than the whole
-    /// queue holds have room when nothing waits; the emit is then refused as too large.
+    /// queue holds are not waited for: the emit is refused as too large.
     pub fn ready_for(&self, bytes: usize) -> Ready {
         Ready {
             socket: Arc::clone(&self.0),

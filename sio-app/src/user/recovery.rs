@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sio_proto::recovery::Absence;
 
 use crate::store::StoreReport;
 use crate::turn::comeback::Comeback;
@@ -40,6 +41,14 @@ impl Socket {
     pub fn recovery(&self) -> Comeback {
         self.0.comeback()
     }
+
+    /// Returns how long the client of this socket was away, and how much was said meanwhile, if it
+    /// was recognised. This is known of a client that could not be recovered, too: what it has
+    /// missed was sent between `away` ago and now.
+    #[must_use]
+    pub fn absence(&self) -> Option<Absence> {
+        self.0.absence()
+    }
 }
 
 /// Recovery.
@@ -58,6 +67,9 @@ impl Namespace {
     /// message is encoded under no lock, except when other messages have taken its number again and
     /// again, or when a middleware has sent it.
     pub fn recovery(&self, recovery: bool) -> Self {
+        if recovery {
+            self.io.shards.recovery.expect();
+        }
         self.change(|table| table.recovers = Some(recovery))
     }
 }

@@ -15,7 +15,7 @@ pub struct RecoveryConfig {
     /// with genuine servers. Too short loses clients on trains; too long holds memory for clients
     /// that never come back.
     pub window: Duration,
-    /// Most bytes of messages kept in each namespace; each counts 96 more than it has. Default 8
+    /// Most bytes of messages kept in each namespace; each counts 256 more than it has. Default 16
     /// MiB. When there are more the oldest go, and clients that have not seen those are not
     /// recovered.
     pub max_log_bytes: usize,
@@ -34,7 +34,7 @@ pub struct RecoveryConfig {
     /// [`Config::max_sessions_per_address`]: super::Config::max_sessions_per_address
     pub max_away_per_address: usize,
     /// Most bytes that the records of all clients that are away keep: the heads of their
-    /// handshakes, their `auth`, the names of their rooms, and about 600 for each. The
+    /// handshakes, their `auth`, the names of their rooms, and about 1,500 for each. The
     /// application's own values do not count. Default 64 MiB. When there are more, the client that
     /// has been away for longest is forgotten.
     pub max_away_bytes: usize,
@@ -63,7 +63,7 @@ impl Default for RecoveryConfig {
     fn default() -> Self {
         Self {
             window: Duration::from_secs(120),
-            max_log_bytes: 8 << 20,
+            max_log_bytes: 16 << 20,
             max_log_packets: 65_536,
             max_total_log_bytes: 64 << 20,
             max_away: 100_000,

@@ -34,6 +34,8 @@ slots! {
     SocketSlot
     /// Where the record of a socket stands in what recovery keeps.
     RecordSlot
+    /// Where the numbers of the messages to a room stand in a log.
+    TrailSlot
     /// Where a namespace stands in its shard.
     NamespaceSlot
     /// Where a room stands in its shard.

@@ -4,6 +4,8 @@ use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
+use super::RecordKey;
+
 /// For whom a message was: the members of `rooms` (everybody if there are none), but not those of
 /// `except`. A socket's own id is a room that it is alone in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +14,15 @@ pub struct Audience {
     pub rooms: Vec<ByteString>,
     /// Rooms, or ids of sockets, whose members are left out.
     pub except: Vec<ByteString>,
+}
+
+/// Who gets a message.
+#[derive(Debug)]
+pub enum Recipients {
+    /// The socket of this record alone. It costs less than its room in an [`Audience`].
+    Record(RecordKey),
+    /// All sockets of an audience.
+    Audience(Audience),
 }
 
 impl Audience {

@@ -5,10 +5,15 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use crate::Time;
 use crate::id::RecordSlot;
 
+/// When the time of a record is over, and how many went away before it: some are over at one time.
+pub(super) type Turn = (Time, u64);
+
 /// Records by the end of their time, all together and by network.
 pub(super) struct Away {
-    all: BTreeSet<(Time, RecordSlot)>,
-    networks: BTreeMap<u128, BTreeSet<(Time, RecordSlot)>>,
+    all: BTreeSet<(Turn, RecordSlot)>,
+    networks: BTreeMap<u128, BTreeSet<(Turn, RecordSlot)>>,
+    /// How many have gone away.
+    count: u64,
 }
 
 impl Away {
@@ -16,6 +21,7 @@ impl Away {
         Self {
             all: BTreeSet::new(),
             networks: BTreeMap::new(),
+            count: 0,
         }
     }
 
@@ -27,15 +33,21 @@ impl Away {
         self.networks.get(&network).map_or(0, BTreeSet::len)
     }
 
-    pub(super) fn insert(&mut self, until: Time, slot: RecordSlot, network: u128) {
-        self.all.insert((until, slot));
-        self.networks.entry(network).or_default().insert((until, slot));
+    /// The turn of a record that goes away now.
+    pub(super) const fn turn(&mut self, until: Time) -> Turn {
+        self.count += 1;
+        (until, self.count)
     }
 
-    pub(super) fn remove(&mut self, until: Time, slot: RecordSlot, network: u128) {
-        self.all.remove(&(until, slot));
+    pub(super) fn insert(&mut self, turn: Turn, slot: RecordSlot, network: u128) {
+        self.all.insert((turn, slot));
+        self.networks.entry(network).or_default().insert((turn, slot));
+    }
+
+    pub(super) fn remove(&mut self, turn: Turn, slot: RecordSlot, network: u128) {
+        self.all.remove(&(turn, slot));
         if let Some(own) = self.networks.get_mut(&network) {
-            own.remove(&(until, slot));
+            own.remove(&(turn, slot));
             if own.is_empty() {
                 self.networks.remove(&network);
             }
@@ -51,12 +63,12 @@ impl Away {
     }
 
     pub(super) fn next_timeout(&self) -> Option<Time> {
-        self.all.first().map(|(until, _)| *until)
+        self.all.first().map(|((until, _), _)| *until)
     }
 
     /// One whose time is over.
     pub(super) fn due(&self, now: Time) -> Option<RecordSlot> {
-        let (until, slot) = self.all.first()?;
+        let ((until, _), slot) = self.all.first()?;
         (*until <= now).then_some(*slot)
     }
 }

@@ -21,7 +21,7 @@ use crate::socket::Offset;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ring {
-    /// Most bytes of one room: those of names and arguments, and 96 for each message. Default 256
+    /// Most bytes of one room: those of names and arguments, and 256 for each message. Default 256
     /// KiB.
     pub bytes: usize,
     /// Most messages of one room. Default 512.
@@ -204,7 +204,7 @@ mod tests {
     }
 
     const RING: Ring = Ring {
-        bytes: 1_500,
+        bytes: 2_300,
         packets: 5,
         age: Duration::from_secs(1),
     };
@@ -227,7 +227,7 @@ mod tests {
             let kept = |naive: &Self| {
                 naive.all[naive.gone..]
                     .iter()
-                    .map(|(_, bytes)| bytes + 96)
+                    .map(|(_, bytes)| bytes + 256)
                     .sum::<usize>()
             };
             while kept(self) > RING.bytes || self.all.len() - self.gone > RING.packets {

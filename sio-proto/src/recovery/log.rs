@@ -13,6 +13,7 @@
 //! in bytes, number and age.
 
 use alloc::collections::{BTreeMap, VecDeque, vec_deque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -20,11 +21,13 @@ use bytestring::ByteString;
 
 use super::audience::{Audience, Stay};
 use crate::Time;
+use crate::id::TrailSlot;
+use crate::slab::Slab;
 
 /// How much a log keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogLimits {
-    /// Most bytes: of the messages as the caller weighs them, of the names of rooms, and 96 for
+    /// Most bytes: of the messages as the caller weighs them, of the names of rooms, and 256 for
     /// each entry.
     pub bytes: usize,
     /// Most messages.
@@ -43,16 +46,35 @@ pub struct Entry<M> {
     pub at: Time,
     /// When it is thrown away.
     pub until: Time,
-    /// For whom it was.
-    pub audience: Audience,
+    /// For whom it was. `None` means everybody.
+    audience: Option<Arc<Audience>>,
+    /// The trails that have its number.
+    trails: Trails,
     /// What was said.
     pub message: M,
     bytes: usize,
 }
 
+/// The trails of the rooms that a message was for, as far as the rooms were watched. Most messages
+/// are for everybody or for one room.
+#[derive(Debug, Default)]
+struct Trails {
+    first: Option<TrailKey>,
+    others: Vec<TrailKey>,
+}
+
+/// Names a trail. A key of a trail that is gone is recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TrailKey {
+    slot: TrailSlot,
+    generation: u32,
+}
+
 /// What was for one room, or for everybody.
 #[derive(Debug, Default)]
 struct Trail {
+    /// The name of the room; empty for everybody.
+    room: ByteString,
     sequences: VecDeque<u64>,
     /// The highest number that was in here and has been thrown away; 0 for none.
     pruned: u64,
@@ -75,7 +97,9 @@ pub struct Log<M> {
     entries: VecDeque<Entry<M>>,
     bytes: usize,
     everybody: Trail,
-    rooms: BTreeMap<ByteString, Trail>,
+    trails: Slab<TrailSlot, Trail>,
+    /// The trails of the rooms.
+    rooms: BTreeMap<ByteString, TrailKey>,
     /// The number of the last message, kept or not.
     last: u64,
     /// The highest number that was thrown away; 0 for none.
@@ -101,11 +125,21 @@ impl<M> Entry<M> {
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// For whom it was.
+    pub fn audience(&self) -> &Audience {
+        static EVERYBODY: Audience = Audience {
+            rooms: Vec::new(),
+            except: Vec::new(),
+        };
+        self.audience.as_deref().unwrap_or(&EVERYBODY)
+    }
 }
 
 impl<M> Log<M> {
-    /// What an entry takes beside its message and its rooms, with its numbers in the trails.
-    const ENTRY_BYTES: usize = 96;
+    /// What an entry takes with its numbers in the trails, and with the room that the ring has for
+    /// more entries.
+    const ENTRY_BYTES: usize = 256;
 
     /// An empty log whose first message gets the number behind `last`.
     #[must_use]
@@ -115,10 +149,12 @@ impl<M> Log<M> {
             entries: VecDeque::new(),
             bytes: 0,
             everybody: Trail {
+                room: ByteString::new(),
                 sequences: VecDeque::new(),
                 pruned: 0,
                 watchers: 0,
             },
+            trails: Slab::new(),
             rooms: BTreeMap::new(),
             last,
             pruned: 0,
@@ -192,6 +228,24 @@ impl<M> Log<M> {
         self.put(self.last, (now, until), audience, bytes, message);
     }
 
+    /// Keeps the message with the last number for one room, whose trail is known.
+    pub(super) fn keep_for(
+        &mut self,
+        now: Time,
+        trail: TrailKey,
+        audience: &Arc<Audience>,
+        (bytes, message): (usize, M),
+    ) {
+        self.prune(now);
+        let until = now + self.limits.age;
+        let trails = Trails {
+            first: Some(trail),
+            others: Vec::new(),
+        };
+        let audience = Some(Arc::clone(audience));
+        self.put_on(self.last, (now, until), audience, trails, bytes, message);
+    }
+
     /// Puts back a message that a store has kept. Messages come in the order of their numbers.
     pub(super) fn restore(&mut self, sequence: u64, times: (Time, Time), audience: Audience, bytes: usize, message: M) {
         let is_next = self.entries.back().is_none_or(|newest| newest.sequence < sequence);
@@ -210,7 +264,7 @@ impl<M> Log<M> {
     pub(super) fn restore_pruned(&mut self, room: Option<&ByteString>, sequence: u64) {
         let trail = match room {
             None => Some(&mut self.everybody),
-            Some(room) => self.rooms.get_mut(room),
+            Some(room) => self.rooms.get(room).and_then(|key| key.find(&mut self.trails)),
         };
         match (trail, room) {
             (Some(trail), _) => trail.pruned = trail.pruned.max(sequence),
@@ -222,18 +276,45 @@ impl<M> Log<M> {
     }
 
     fn put(&mut self, sequence: u64, (at, until): (Time, Time), audience: Audience, bytes: usize, message: M) {
-        let bytes = bytes.saturating_add(audience.bytes()).saturating_add(Self::ENTRY_BYTES);
-        for_trails(&mut self.everybody, &mut self.rooms, &audience, |_, trail| {
-            if trail.sequences.back() != Some(&sequence) {
-                trail.sequences.push_back(sequence);
-            }
-        });
+        let mut keys = audience.rooms.iter().filter_map(|room| self.rooms.get(room).copied());
+        let trails = Trails {
+            first: keys.next(),
+            others: keys.collect(),
+        };
+        let is_plain = audience.rooms.is_empty() && audience.except.is_empty();
+        let audience = (!is_plain).then(|| Arc::new(audience));
+        self.put_on(sequence, (at, until), audience, trails, bytes, message);
+    }
+
+    fn put_on(
+        &mut self,
+        sequence: u64,
+        (at, until): (Time, Time),
+        audience: Option<Arc<Audience>>,
+        trails: Trails,
+        bytes: usize,
+        message: M,
+    ) {
+        let names = audience.as_ref().map_or(0, |audience| audience.bytes());
+        let bytes = bytes.saturating_add(names).saturating_add(Self::ENTRY_BYTES);
+        let is_for_all = audience.as_ref().is_none_or(|audience| audience.rooms.is_empty());
+        for_trails(
+            &mut self.everybody,
+            &mut self.trails,
+            (is_for_all, &trails),
+            |_, trail| {
+                if trail.sequences.back() != Some(&sequence) {
+                    trail.sequences.push_back(sequence);
+                }
+            },
+        );
         self.bytes = self.bytes.saturating_add(bytes);
         self.entries.push_back(Entry {
             sequence,
             at,
             until,
             audience,
+            trails,
             message,
             bytes,
         });
@@ -262,12 +343,15 @@ impl<M> Log<M> {
         self.bytes -= oldest.bytes;
         self.pruned = oldest.sequence;
         let losses = &mut self.losses;
-        for_trails(&mut self.everybody, &mut self.rooms, &oldest.audience, |room, trail| {
+        let is_for_all = oldest.audience().rooms.is_empty();
+        let trails = (is_for_all, &oldest.trails);
+        for_trails(&mut self.everybody, &mut self.trails, trails, |is_room, trail| {
             if trail.sequences.front() == Some(&oldest.sequence) {
                 trail.sequences.pop_front();
                 trail.pruned = oldest.sequence;
                 if let Some(losses) = losses {
-                    losses.push(Loss::Trail(room.cloned(), oldest.sequence));
+                    let room = is_room.then(|| trail.room.clone());
+                    losses.push(Loss::Trail(room, oldest.sequence));
                 }
             }
         });
@@ -279,30 +363,48 @@ impl<M> Log<M> {
     }
 
     /// Somebody is in this room and may ask for what was sent to it.
-    pub(super) fn watch(&mut self, room: &ByteString) {
-        match self.rooms.get_mut(room) {
-            Some(trail) => trail.watchers += 1,
-            None => {
-                let trail = Trail {
-                    watchers: 1,
-                    ..Trail::default()
-                };
-                self.rooms.insert(room.clone(), trail);
-            }
+    pub(super) fn watch(&mut self, room: &ByteString) -> TrailKey {
+        let known = self.rooms.get(room).copied();
+        if let Some(key) = known
+            && let Some(trail) = key.find(&mut self.trails)
+        {
+            trail.watchers += 1;
+            return key;
         }
+        let (slot, generation) = self.trails.insert(Trail {
+            room: room.clone(),
+            watchers: 1,
+            ..Trail::default()
+        });
+        let key = TrailKey { slot, generation };
+        self.rooms.insert(room.clone(), key);
+        key
+    }
+
+    /// The trail of a room that is watched.
+    pub(super) fn trail(&self, room: &str) -> Option<TrailKey> {
+        self.rooms.get(room).copied()
     }
 
     /// The opposite of [`Log::watch`]. When nobody watches a room, nobody asks for what was sent to
     /// it: whoever joins later was no member at the time.
     pub(super) fn unwatch(&mut self, room: &str) {
-        if let Some(trail) = self.rooms.get_mut(room) {
-            trail.watchers -= 1;
-            if trail.watchers == 0
-                && let Some((room, trail)) = self.rooms.remove_entry(room)
-                && trail.pruned > 0
-            {
-                self.lose(Loss::Room(room));
-            }
+        let Some(key) = self.rooms.get(room).copied() else {
+            return;
+        };
+        let Some(trail) = key.find(&mut self.trails) else {
+            return;
+        };
+        trail.watchers -= 1;
+        if trail.watchers > 0 {
+            return;
+        }
+        let pruned = trail.pruned;
+        self.trails.remove(key.slot);
+        if let Some((room, _)) = self.rooms.remove_entry(room)
+            && pruned > 0
+        {
+            self.lose(Loss::Room(room));
         }
     }
 
@@ -334,7 +436,8 @@ impl<M> Log<M> {
     pub(super) fn missed(&self, after: u64, stays: &[Stay]) -> Result<Vec<&Entry<M>>, Truncated> {
         let mut wanted = behind(&self.everybody, after)?;
         for stay in stays {
-            let Some(trail) = self.rooms.get(&stay.room) else {
+            let key = self.rooms.get(&stay.room);
+            let Some(trail) = key.and_then(|key| self.trails.find(key.slot, key.generation)) else {
                 continue;
             };
             let in_time = behind(trail, after.max(stay.from))?;
@@ -344,7 +447,7 @@ impl<M> Log<M> {
         wanted.dedup();
         let entries = wanted.into_iter().filter_map(|sequence| self.get(sequence));
         let is_left_out = |entry: &Entry<M>| {
-            let mut except = entry.audience.except.iter();
+            let mut except = entry.audience().except.iter();
             except.any(|room| {
                 stays
                     .iter()
@@ -360,7 +463,7 @@ impl<M> Log<M> {
     }
 
     /// Everything that is kept, oldest first.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry<M>> {
+    pub(super) fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry<M>> {
         self.entries.iter()
     }
 
@@ -369,8 +472,9 @@ impl<M> Log<M> {
         if self.everybody.pruned > 0 {
             each(None, self.everybody.pruned);
         }
-        for (room, trail) in self.rooms.iter().filter(|(_, trail)| trail.pruned > 0) {
-            each(Some(room), trail.pruned);
+        let trails = self.trails.slots().filter_map(|slot| self.trails.get(slot));
+        for trail in trails.filter(|trail| trail.pruned > 0) {
+            each(Some(&trail.room), trail.pruned);
         }
     }
 
@@ -403,19 +507,26 @@ fn behind(trail: &Trail, after: u64) -> Result<Vec<u64>, Truncated> {
     Ok(trail.sequences.range(first..).copied().collect())
 }
 
-/// Does something with each trail that a message belongs to.
+impl TrailKey {
+    fn find(self, trails: &mut Slab<TrailSlot, Trail>) -> Option<&mut Trail> {
+        trails.find_mut(self.slot, self.generation)
+    }
+}
+
+/// Does something with each trail that a message belongs to. The first argument of `act` says
+/// whether it is the trail of a room.
 fn for_trails(
     everybody: &mut Trail,
-    rooms: &mut BTreeMap<ByteString, Trail>,
-    audience: &Audience,
-    mut act: impl FnMut(Option<&ByteString>, &mut Trail),
+    rooms: &mut Slab<TrailSlot, Trail>,
+    (is_for_all, trails): (bool, &Trails),
+    mut act: impl FnMut(bool, &mut Trail),
 ) {
-    if audience.rooms.is_empty() {
-        act(None, everybody);
+    if is_for_all {
+        act(false, everybody);
     }
-    for room in &audience.rooms {
-        if let Some(trail) = rooms.get_mut(room) {
-            act(Some(room), trail);
+    for key in trails.first.iter().chain(&trails.others) {
+        if let Some(trail) = key.find(rooms) {
+            act(true, trail);
         }
     }
 }

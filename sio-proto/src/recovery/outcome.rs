@@ -1,6 +1,7 @@
 //! What becomes of a record: its client comes back, cannot be recovered, or does not come.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytestring::ByteString;
 
@@ -21,7 +22,7 @@ pub struct Claimed<'a, M> {
 /// How much may be replayed at once: what the queue of a session has room for.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
-    /// In bytes, as [`Recovery::keep`](super::Recovery::keep) is told them.
+    /// In bytes, as [`Recovery::post`](super::Recovery::post) is told them.
     pub bytes: usize,
     /// In messages.
     pub packets: usize,
@@ -47,9 +48,42 @@ pub enum NotRecovered {
         /// Their bytes.
         bytes: usize,
     },
+    /// What it has missed was written by another parser
+    /// ([`Config::parser`](crate::Config::parser)), in an earlier process.
+    #[error("what was missed was written by another parser")]
+    Parser,
     /// It was in more rooms than a record may hold.
     #[error("the client was in more rooms than its record may hold")]
     Rooms,
+}
+
+impl NotRecovered {
+    /// A word for each reason, for counts.
+    pub const WORDS: [&'static str; 6] = ["unknown", "offset", "truncated", "too_much", "parser", "rooms"];
+
+    /// The place of the reason in [`WORDS`](Self::WORDS).
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Unknown => 0,
+            Self::Offset => 1,
+            Self::Truncated(_) => 2,
+            Self::TooMuch { .. } => 3,
+            Self::Parser => 4,
+            Self::Rooms => 5,
+        }
+    }
+}
+
+/// How long a client was away, and how much was said meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Absence {
+    /// From the end of its connection to now; zero if the old connection still stands.
+    pub away: Duration,
+    /// How many messages its namespace has had since the last one that the client has seen. Not all
+    /// of them were for this client.
+    pub messages: u64,
 }
 
 /// A record that has ended without being used.

@@ -1,10 +1,14 @@
 //! What is known of one socket that may come back.
 
+use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
-use super::audience::Stay;
+use super::audience::{Audience, Stay};
+use super::away::Turn;
+use super::log::TrailKey;
 use crate::{Sid, Time};
 
 /// How many rooms that the socket has left are remembered, with the time that it spent in them.
@@ -39,6 +43,7 @@ pub(super) struct Record<D> {
     /// The number of the last message before the socket was there, or of a later message that the
     /// client has said to have.
     pub(super) start: u64,
+    pub(super) own: Own,
     pub(super) stays: Vec<Stay>,
     /// The number of the next stay.
     pub(super) next_stay: u32,
@@ -46,16 +51,40 @@ pub(super) struct Record<D> {
     pub(super) forgotten: u64,
     /// Whether more rooms were joined than a record may hold: it is good for nothing.
     pub(super) spoilt: bool,
+    /// Whether the messages to it were written by another parser: they cannot be sent any more.
+    pub(super) is_foreign: bool,
     /// What the names in `stays` take.
     pub(super) bytes: usize,
-    /// Until when the client is waited for; `None` while it is there.
-    pub(super) away_until: Option<Time>,
+    /// Until when the client is waited for, and its place among the others; `None` while it is
+    /// there.
+    pub(super) away: Option<Turn>,
     /// What the record counted when its client went away.
     pub(super) away_bytes: usize,
     pub(super) data: D,
 }
 
+/// The room that a socket is alone in, for messages to it alone.
+pub(super) struct Own {
+    pub(super) audience: Arc<Audience>,
+    pub(super) trail: TrailKey,
+}
+
+impl Own {
+    pub(super) fn new(room: ByteString, trail: TrailKey) -> Self {
+        let audience = Arc::new(Audience {
+            rooms: vec![room],
+            except: Vec::new(),
+        });
+        Self { audience, trail }
+    }
+}
+
 impl<D> Record<D> {
+    /// Until when the client is waited for; `None` while it is there.
+    pub(super) fn away_until(&self) -> Option<Time> {
+        self.away.map(|(until, _)| until)
+    }
+
     /// What a stay takes beside its name.
     const STAY_BYTES: usize = 64;
 

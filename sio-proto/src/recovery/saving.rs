@@ -10,7 +10,7 @@ use bytestring::ByteString;
 use super::audience::{Audience, Stay};
 use super::change::{Change, SavedNamespace, SavedRecord, SavedStay};
 use super::log::{Log, Loss};
-use super::record::{Pid, Record};
+use super::record::{Own, Pid, Record};
 use super::{Expired, Namespace, RecordKey, Recovery};
 use crate::Time;
 use crate::id::siphash::siphash;
@@ -48,6 +48,16 @@ pub(super) fn note_losses<M>(changes: Option<&mut Vec<Change>>, place: &mut Name
             sequence: 0,
         },
     }));
+}
+
+/// Notes that a record is not kept any more.
+pub(super) fn note_end<D>(changes: &mut Vec<Change>, record: &Record<D>) {
+    let number = record.number;
+    changes.extend(record.stays.iter().map(|stay| Change::StayGone {
+        record: number,
+        ordinal: stay.ordinal,
+    }));
+    changes.push(Change::RecordGone { record: number });
 }
 
 /// Changes, for a store.
@@ -108,7 +118,7 @@ impl<M, D> Recovery<M, D> {
             start: record.start,
             forgotten: record.forgotten,
             spoilt: record.spoilt,
-            away_until: record.away_until,
+            away_until: record.away_until(),
         })
     }
 
@@ -130,8 +140,7 @@ impl<M, D> Recovery<M, D> {
                 });
             });
         }
-        for slot in self.records.slots() {
-            let Some(record) = self.records.get(slot) else { continue };
+        for record in self.owned() {
             if let Some(saved) = self.saved_record(record) {
                 each(Change::Record(saved));
             }
@@ -149,8 +158,13 @@ impl<M, D> Recovery<M, D> {
 
     /// All records, by their numbers, with what the caller keeps with them.
     pub fn records(&self) -> impl Iterator<Item = (u64, &D)> {
+        self.owned().map(|record| (record.number, &record.data))
+    }
+
+    /// The records that a store has.
+    fn owned(&self) -> impl Iterator<Item = &Record<D>> {
         let records = self.records.slots().filter_map(|slot| self.records.get(slot));
-        records.map(|record| (record.number, &record.data))
+        records.filter(|record| !record.is_foreign)
     }
 }
 
@@ -177,21 +191,23 @@ impl<M, D> Recovery<M, D> {
         let place = Namespace {
             number,
             log,
+            arena: bytes::BytesMut::new(),
             records: 0,
             epochs,
         };
         self.namespaces.insert(name, place);
     }
 
-    /// The record of a client that is waited for until `until`. Returns `None` if there is no
-    /// such namespace, or if the secret is known already.
+    /// The record of a client that is waited for until `until`, with what the caller keeps for it
+    /// and the bytes of this, as for [`lost`](Self::lost). Returns `None` if there is no such
+    /// namespace, or if the secret is known already.
     pub fn restore_record(
         &mut self,
         namespace: &str,
         saved: &SavedRecord,
         until: Time,
         stays: Vec<SavedStay>,
-        data: D,
+        (data, bytes): (D, usize),
         expired: &mut Vec<Expired<D>>,
     ) -> Option<RecordKey> {
         let hash = siphash(&self.key, &saved.secret);
@@ -200,7 +216,8 @@ impl<M, D> Recovery<M, D> {
         }
         let place = self.namespaces.get_mut(namespace)?;
         place.records += 1;
-        stays.iter().for_each(|stay| place.log.watch(&stay.room));
+        let trails: Vec<_> = stays.iter().map(|stay| place.log.watch(&stay.room)).collect();
+        let own = Own::new(stays.first()?.room.clone(), *trails.first()?);
         let weights = stays.iter().skip(1).map(|stay| Record::<D>::weight(&stay.room));
         let record = Record {
             number: saved.number,
@@ -209,6 +226,7 @@ impl<M, D> Recovery<M, D> {
             namespace: namespace.into(),
             network: saved.network,
             start: saved.start,
+            own,
             bytes: weights.sum(),
             next_stay: stays
                 .iter()
@@ -219,7 +237,8 @@ impl<M, D> Recovery<M, D> {
             stays: stays.into_iter().map(restored).collect(),
             forgotten: saved.forgotten,
             spoilt: saved.spoilt,
-            away_until: None,
+            is_foreign: false,
+            away: None,
             away_bytes: 0,
             data,
         };
@@ -231,8 +250,21 @@ impl<M, D> Recovery<M, D> {
         if let Some(record) = self.record_mut(key) {
             record.spoilt |= record.bytes > max;
         }
-        self.wait_for(key, until, 0, expired);
+        self.wait_for(key, until, bytes, expired);
         Some(key)
+    }
+
+    /// The messages to the socket of this record were written by another parser. Its client is not
+    /// recovered, and is told why as long as it would have been waited for by this process. A store
+    /// keeps the record no longer.
+    pub fn disown(&mut self, key: RecordKey) {
+        let Some(record) = self.records.find_mut(key.slot, key.generation) else {
+            return;
+        };
+        record.is_foreign = true;
+        if let Some(changes) = &mut self.changes {
+            note_end(changes, record);
+        }
     }
 
     /// Messages to a room, or to everybody, that are not kept up to this number.

@@ -60,9 +60,8 @@ fn to(rooms: &[&str], except: &[&str]) -> Audience {
 
 /// Sends `message` and returns its offset.
 fn send(kept: &mut Kept, now: Time, audience: Audience, message: u32) -> ByteString {
-    let offset = kept.next("/").expect("somebody may come back");
-    kept.keep(now, "/", audience, 10, message);
-    offset.text()
+    let offset = kept.post(now, "/", Recipients::Audience(audience), |_| Some((message, 10)));
+    offset.expect("somebody may come back").text()
 }
 
 fn missed(kept: &mut Kept, key: RecordKey, offset: Option<&str>) -> Result<Vec<u32>, NotRecovered> {
@@ -87,7 +86,8 @@ fn a_client_that_has_seen_nothing_is_recovered_from_its_first_moment() {
     assert_eq!(missed(&mut kept, other, None), Ok(vec![100, 101, 102]));
 }
 
-/// Recovery R2: a client that was silent for longer than messages are kept has missed nothing.
+/// Recovery R2, F2, F9: a client that was silent for longer than messages are kept has missed
+/// nothing. What was said to others is not looked at.
 #[test]
 fn an_offset_that_is_older_than_the_log_is_good_while_nothing_was_missed() {
     let mut kept = Kept::new(config(), [1; 16], 5);
@@ -196,7 +196,7 @@ fn a_pid_is_good_in_its_own_namespace_only() {
     assert_eq!(kept.find("/", "ääääääääääää"), None);
 }
 
-/// One address cannot push out the records of others, nor fill the memory.
+/// Recovery F17: one address cannot push out the records of others, nor fill the memory.
 #[test]
 fn clients_of_one_address_push_out_only_their_own() {
     let limits = RecoveryConfig {
@@ -233,7 +233,8 @@ fn a_record_with_too_many_rooms_is_given_up() {
     assert_eq!(expired.len(), 1);
 }
 
-/// The memory of all namespaces together is bounded, and a busy one pays first.
+/// Recovery F8, F17, R8: the memory of all namespaces together is bounded, and a busy one pays
+/// first.
 #[test]
 fn a_busy_namespace_does_not_push_out_the_messages_of_another() {
     let limits = RecoveryConfig {
@@ -243,8 +244,7 @@ fn a_busy_namespace_does_not_push_out_the_messages_of_another() {
     let mut kept = Kept::new(limits, [1; 16], 5);
     open(&mut kept, "/", 1);
     let (quiet, _) = open(&mut kept, "/quiet", 2);
-    kept.next("/quiet");
-    kept.keep(at(0), "/quiet", to(&[], &[]), 10, 77);
+    kept.post(at(0), "/quiet", Recipients::Audience(to(&[], &[])), |_| Some((77, 10)));
     for message in 0..1_000 {
         send(&mut kept, at(0), to(&[], &[]), message);
         assert!(kept.log_bytes <= 10_000);

@@ -381,59 +381,6 @@ impl Message {
         }
     }
 
-    /// The message as it is kept for clients of 4.x that come back: its encoding in memory of its
-    /// own, without the arguments. Also returns the bytes that it takes. `None` if the message is
-    /// not encoded for them.
-    #[must_use]
-    pub fn kept(&self) -> Option<(Self, usize)> {
-        let Encoding::Made(encoded) = &self.packets[Form::Engine4.index()] else {
-            return None;
-        };
-        let mut encoded = encoded.clone();
-        encoded.first.detach();
-        encoded.attachments.iter_mut().for_each(Frame::detach);
-        let bytes = encoded.bytes();
-        // A transcript has messages as they were before they were encoded.
-        #[cfg(feature = "transcript")]
-        let mut kept = Self::event(
-            self.namespace.clone(),
-            self.name.clone().unwrap_or_default(),
-            self.args.clone(),
-            None,
-        );
-        #[cfg(not(feature = "transcript"))]
-        let mut kept = Self::event(ByteString::new(), ByteString::new(), Args::default(), None);
-        kept.offset = self.offset;
-        *kept.place(Form::Engine4) = Encoding::Made(encoded);
-        Some((kept, bytes))
-    }
-
-    /// The packets of the message as clients of 4.x get them; none if it is not encoded for them.
-    pub fn frames(&self) -> impl Iterator<Item = &Frame> {
-        let made = match &self.packets[Form::Engine4.index()] {
-            Encoding::Made(encoded) => Some(encoded),
-            Encoding::Missing | Encoding::Refused(_) => None,
-        };
-        made.into_iter().flat_map(Encoded::frames)
-    }
-
-    /// A message that was [kept](Message::kept), of its [packets](Message::frames). Only clients of
-    /// 4.x can get it. Also returns the bytes that it takes. `None` if there is no packet.
-    #[must_use]
-    pub fn of_frames(mut frames: Vec<Frame>) -> Option<(Self, usize)> {
-        if frames.is_empty() {
-            return None;
-        }
-        let encoded = Encoded {
-            first: frames.remove(0),
-            attachments: frames,
-        };
-        let bytes = encoded.bytes();
-        let mut kept = Self::event(ByteString::new(), ByteString::new(), Args::default(), None);
-        *kept.place(Form::Engine4) = Encoding::Made(encoded);
-        Some((kept, bytes))
-    }
-
     /// Makes the encoding for `form` if it does not exist yet. `config` is the server's config.
     /// `buffer` is a scratch buffer that the caller keeps and passes empty.
     ///
@@ -491,6 +438,13 @@ impl Message {
             Some(Encoding::Refused(error)) => Err(*error),
             Some(Encoding::Missing) | None => Err(SendError::Unsupported),
         }
+    }
+
+    /// A message that has been encoded for clients of 4.x, and cannot be encoded for others.
+    pub(super) fn encoded_before(self, encoded: Encoded) -> Self {
+        let mut message = self;
+        *message.place(Form::Engine4) = Encoding::Made(encoded);
+        message
     }
 
     /// The place of the encoding for `form`.

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::str::FromStr;
 
+use bytes::BytesMut;
 use bytestring::ByteString;
 use serde::de::{Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
@@ -45,6 +46,27 @@ impl Offset {
             sequence: sequence.parse().ok()?,
         };
         Some(offset)
+    }
+
+    /// Writes the text.
+    pub(crate) fn write(self, out: &mut BytesMut) {
+        let mut digits = [0; Self::MAX_LEN];
+        let mut start = digits.len();
+        let mut write = |mut number: u64, base: u64| {
+            loop {
+                start -= 1;
+                digits[start] = b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % base) as usize];
+                number /= base;
+                if number == 0 {
+                    return start;
+                }
+            }
+        };
+        write(self.sequence, 10);
+        let dash = write(0, 36);
+        let start = write(self.epoch.into(), 36);
+        digits[dash] = b'-';
+        out.extend_from_slice(&digits[start..]);
     }
 
     /// The text in a form that can be an argument.

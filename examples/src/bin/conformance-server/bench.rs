@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sio_app::{Ack, Binary, Config, Generations, Io, Raw, RawArgs, Socket};
+use sio_app::{Ack, Binary, Config, Generations, Io, Raw, RawArgs, RecoveryConfig, Socket};
 
 pub(crate) fn config() -> Config {
     Config::default()
@@ -13,6 +13,11 @@ pub(crate) fn config() -> Config {
         // A load generator opens all its connections from one address.
         .max_sessions_per_address(usize::MAX)
         .max_kept_bytes_per_address(usize::MAX)
+}
+
+/// `--recovery`. All its clients come from one address.
+pub(crate) fn recovery() -> RecoveryConfig {
+    RecoveryConfig::default().max_away_per_address(usize::MAX)
 }
 
 pub(crate) fn register(io: &Io) {

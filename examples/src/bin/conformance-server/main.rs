@@ -1,12 +1,12 @@
 //! The conformance server. Genuine clients, official test suites and load generators connect to it.
 //!
 //! ```text
-//! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--guarded] [--handover] [--bench] [--store DIR] [--threads N]
+//! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--guarded] [--handover] [--bench [--recovery]] [--store DIR] [--threads N]
 //! ```
 //! The server has the same handlers on three ports. Port P uses the standard parser. Port P+1 uses
 //! the MessagePack parser. Port P+2 has connection state recovery. `--conformance` serves port P
 //! alone, with the events that the official test suites expect. `--bench` serves port P alone, with the events of
-//! the load generator. The program prints `listening P` when all ports accept, and ends with 0 on
+//! the load generator, and with `--recovery` its clients may come back. The program prints `listening P` when all ports accept, and ends with 0 on
 //! SIGTERM after a graceful drain.
 //!
 //! By default the program serves pages of any origin, and any number of connections from one
@@ -17,7 +17,9 @@
 //!
 //! `--handover` makes the program listen so that the next one can listen on the same ports before
 //! this one has gone. If a service manager has opened listening sockets for the program, it uses
-//! these. From SIGTERM on, new connections are the next program's.
+//! these. From SIGTERM on, new connections are the next program's. `listening P` is said when
+//! connections wait for the program, and it accepts them when it has the store of `--store`, which
+//! the old program gives back at its end.
 //!
 //! The contract's handlers are served at `/socket.io`, and also at `/streaming` and `/envelope` for
 //! the wires of late 2010 and earlier. Those two use the transports of 0.6.
@@ -53,6 +55,9 @@ use sio_app::adapter::handover;
 use sio_app::codec::{Envelope, MessagePack, Streaming};
 use sio_app::{Config, Cors, Generations, Handover, HttpRequest, Io, Origins, RecoveryConfig};
 use sio_store::Disk;
+
+/// How long the next program waits for the store of the old one.
+const HANDOVER_WAIT: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -123,7 +128,11 @@ fn parts(options: &Options) -> io::Result<Vec<Part>> {
                 .skip_middlewares(true);
             let mut recovering = process(options).recovery(recovery);
             if let Some(directory) = &options.store {
-                let store = Disk::at(directory).open();
+                let wait = match options.handover {
+                    Handover::None => Duration::ZERO,
+                    _ => HANDOVER_WAIT,
+                };
+                let store = Disk::at(directory).wait(wait).open();
                 let store = store.map_err(|error| io::Error::other(format!("{}: {error}", directory.display())))?;
                 recovering = recovering.store(Arc::new(store));
             }
@@ -135,7 +144,13 @@ fn parts(options: &Options) -> io::Result<Vec<Part>> {
             parts.map(part).into()
         }
         Mode::Suites => vec![part(suites::config(), suites::register)],
-        Mode::Bench => vec![part(bench::config(), bench::register)],
+        Mode::Bench => {
+            let mut part = part(bench::config(), bench::register);
+            if options.recovery {
+                part.process = part.process.recovery(bench::recovery());
+            }
+            vec![part]
+        }
     })
 }
 
@@ -167,8 +182,22 @@ fn process(options: &Options) -> sio_app::Options {
     }
 }
 
-/// Opens the listeners of all ports. From now on connections wait for the program.
-fn bind(options: &Options, count: usize) -> io::Result<Vec<TcpListener>> {
+/// Opens the listeners of all ports. From now on connections wait for the program. With
+/// `--handover` this is said at once, because the old program may be asked to end now: its store
+/// is opened afterwards.
+fn bind(options: &Options) -> io::Result<Vec<TcpListener>> {
+    let count = match options.mode {
+        Mode::Contract => 3,
+        Mode::Suites | Mode::Bench => 1,
+    };
+    let listeners = open(options, count)?;
+    if options.handover != Handover::None {
+        say_listening(options);
+    }
+    Ok(listeners)
+}
+
+fn open(options: &Options, count: usize) -> io::Result<Vec<TcpListener>> {
     let ports = (options.port..=u16::MAX).take(count);
     let address = |port| ("127.0.0.1", port);
     match options.handover {
@@ -198,6 +227,13 @@ fn inherited(options: &Options, count: usize) -> io::Result<Vec<TcpListener>> {
 
 fn say_listening(options: &Options) {
     println!("listening {}", options.port);
+}
+
+/// Says that the program serves, unless [`bind`] has said so.
+fn say_serving(options: &Options) {
+    if options.handover == Handover::None {
+        say_listening(options);
+    }
 }
 
 /// Reports settings that make no sense, which would be a mistake in this program.

@@ -20,8 +20,8 @@ pub(crate) fn serve(options: &Options) -> io::Result<()> {
     if let Some(threads) = options.threads {
         have_threads(threads)?;
     }
+    let listeners = crate::bind(options)?;
     let parts = crate::parts(options)?;
-    let listeners = crate::bind(options, parts.len())?;
     let here = LocalExecutor::new();
     let mut serving = Vec::new();
     for (part, listener) in parts.into_iter().zip(listeners) {
@@ -30,7 +30,7 @@ pub(crate) fn serve(options: &Options) -> io::Result<()> {
         let served = server.serve(listener).with_graceful_shutdown(asked_to_end());
         serving.push(here.spawn(served.into_future()));
     }
-    crate::say_listening(options);
+    crate::say_serving(options);
     smol::block_on(here.run(async {
         for served in serving {
             served.await?;

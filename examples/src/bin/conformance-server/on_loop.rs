@@ -12,8 +12,8 @@ use sio_examples::event_loop::{EventLoop, RUNTIME};
 use crate::options::Options;
 
 pub(crate) fn serve(options: &Options) -> io::Result<()> {
+    let listeners = crate::bind(options)?;
     let parts = crate::parts(options)?;
-    let listeners = crate::bind(options, parts.len())?;
     let threads = crate::process(options).shards;
     let mut serving = Vec::new();
     for (part, listener) in parts.into_iter().zip(listeners) {
@@ -32,7 +32,7 @@ pub(crate) fn serve(options: &Options) -> io::Result<()> {
     let others = (1..threads).map(|shard| event_loop(&serving, shard));
     let others = others.collect::<io::Result<Vec<EventLoop>>>()?;
     drop(serving);
-    crate::say_listening(options);
+    crate::say_serving(options);
     thread::scope(|scope| {
         let others: Vec<_> = others
             .into_iter()

@@ -22,8 +22,8 @@ pub(crate) fn serve(options: &Options) -> io::Result<()> {
 }
 
 async fn run(options: &Options) -> io::Result<()> {
+    let listeners = crate::bind(options)?;
     let parts = crate::parts(options)?;
-    let listeners = crate::bind(options, parts.len())?;
     let mut serving = Vec::new();
     for (part, listener) in parts.into_iter().zip(listeners) {
         let server = Server::with_options(part.config, part.process).map_err(crate::invalid)?;
@@ -38,7 +38,7 @@ async fn run(options: &Options) -> io::Result<()> {
             }
         });
     }
-    crate::say_listening(options);
+    crate::say_serving(options);
     for served in serving {
         served.await??;
     }

@@ -19,6 +19,7 @@ usage: conformance-server [--runtime NAME] --port P [OPTIONS]
 
 --conformance         port P alone, as the official test suites expect it
 --bench               port P alone, with the events of the load generator
+--recovery            with --bench: clients may come back as the same socket
 --guarded             limits by address and origins as sio has them by default, where any page
                       and any number of connections is served otherwise; and a hook that refuses
                       requests with a header field X-Refuse
@@ -68,6 +69,8 @@ pub(crate) struct Options {
     /// Who serves the ports when this program has ended.
     pub(crate) handover: Handover,
     pub(crate) threads: Option<usize>,
+    /// Whether the events of the load generator are served with recovery.
+    pub(crate) recovery: bool,
     /// Where the records and messages of recovery are kept.
     pub(crate) store: Option<PathBuf>,
 }
@@ -85,6 +88,7 @@ impl Options {
             ping_timeout: None,
             no_legacy: false,
             guarded: false,
+            recovery: false,
             store: None,
             handover: Handover::None,
             threads: std::env::var("WORKERS").ok().and_then(|n| n.parse().ok()),
@@ -107,6 +111,7 @@ impl Options {
                 "--store" => options.store = Some(args.next().ok_or("--store wants a directory")?.into()),
                 "--no-legacy" => options.no_legacy = true,
                 "--guarded" => options.guarded = true,
+                "--recovery" => options.recovery = true,
                 "--handover" => {
                     options.handover = match std::env::var_os("LISTEN_FDS") {
                         Some(_) => Handover::SameSocket,

@@ -20,7 +20,7 @@ impl Saved {
     pub(super) fn follow(&mut self, kept: &mut Kept) {
         let changes: Vec<Change> = kept.take_changes().collect();
         for (namespace, entry) in kept.messages() {
-            let row = (entry.at, entry.until, entry.audience.clone(), entry.message);
+            let row = (entry.at, entry.until, entry.audience().clone(), entry.message);
             self.messages.insert((namespace, entry.sequence), row);
         }
         for change in changes {
@@ -93,7 +93,7 @@ impl Saved {
             let stays = stays.map(|(_, stay)| stay.clone()).collect();
             let until = saved.away_until.unwrap_or(now + window);
             let data = u32::from(saved.secret[0]);
-            let key = kept.restore_record(name(saved.namespace), saved, until, stays, data, &mut vec![]);
+            let key = kept.restore_record(name(saved.namespace), saved, until, stays, (data, 0), &mut vec![]);
             assert!(key.is_some());
         }
         for ((namespace, room), sequence) in &self.pruned {

@@ -5,8 +5,6 @@
 //! Packets for a namespace that the server has just made the client leave are late, not wrong, and
 //! are dropped.
 
-use core::fmt::Write as _;
-
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
@@ -108,7 +106,8 @@ pub(crate) fn write_message(out: &mut BytesMut, message: &Message) {
 fn write_offset(out: &mut BytesMut, message: &Message) {
     if let Some(offset) = message.offset.filter(|_| message.id.is_none()) {
         out.truncate(out.len() - 1);
-        // Writing into this buffer does not fail.
-        let _ = write!(out, ",\"{offset}\"]");
+        out.extend_from_slice(b",\"");
+        offset.write(out);
+        out.extend_from_slice(b"\"]");
     }
 }

@@ -338,7 +338,11 @@ impl Arrival<'_> {
         }
         let packets = match self.session {
             Some(_) => posted.next(),
-            None => Vec::new(),
+            // Nobody waits for them, and the request has its answer.
+            None => {
+                posted.drop_rest();
+                Vec::new()
+            }
         };
         if !posted.goes_on() {
             // The answer does not depend on the packets. A client whose session is gone learns it

@@ -101,9 +101,9 @@ impl Shard {
         let session = self.sessions.get_mut(session)?;
         let config = &self.core.config;
         let queued = session.queued();
-        // More than the whole queue can hold has room when the queue is empty: a send is then
-        // refused as too large.
-        let fits = queued.bytes.saturating_add(bytes) <= config.max_queued_bytes || queued.bytes == 0;
+        // More than the whole queue can hold waits for nothing: a send is refused as too large.
+        let is_too_large = bytes > config.max_queued_bytes;
+        let fits = is_too_large || queued.bytes + bytes <= config.max_queued_bytes || queued.bytes == 0;
         let has_room = session.has_room(config) && fits;
         session.awaits_room |= !has_room;
         Some(has_room)
