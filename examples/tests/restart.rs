@@ -1,7 +1,11 @@
 //! Recovery over the end of the process: a server with a store is killed or ended, and a client
 //! comes back to the next process (recovery F6).
 
-#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "what is not a test here is part of one"
+)]
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};

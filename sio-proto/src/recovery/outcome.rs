@@ -22,7 +22,7 @@ pub struct Claimed<'a, M> {
 /// How much may be replayed at once: what the queue of a session has room for.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
-    /// In bytes, as [`Recovery::keep`](super::Recovery::keep) is told them.
+    /// In bytes, as [`Recovery::post`](super::Recovery::post) is told them.
     pub bytes: usize,
     /// In messages.
     pub packets: usize,
