@@ -200,12 +200,14 @@ impl Driven {
         let _ = driven.read(UPGRADE);
         let _ = driven.read(&text("40"));
         let mut heard = driven.written();
-        // A turn of another thread may have taken the packet, and be writing it.
+        // A turn of another thread may have taken the packet and be writing it, or this connection
+        // has left its work for later, because its turn took long.
         for _ in 0..100_000 {
             if heard.contains("40{\"sid\":") {
                 return driven;
             }
             std::thread::yield_now();
+            let _ = driven.poll();
             heard.push_str(&driven.written());
         }
         panic!("not connected: {heard}")

@@ -417,3 +417,26 @@ impl fmt::Debug for ClientBuilder {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_roots_there_is_no_tls() {
+        let network = Network {
+            runtime: crate::tests::RUNTIME,
+            can_spawn: || true,
+            connect: |_, _| unreachable!("nothing connects"),
+            resolve: |_, _| unreachable!("nothing connects"),
+            sleep: |_| unreachable!("nothing connects"),
+        };
+        let built = ClientBuilder::new(network, "https://localhost").build();
+        if cfg!(feature = "platform-roots") {
+            // A machine may have no roots.
+            assert!(!matches!(built, Err(BuildError::NoTls)));
+        } else {
+            assert!(matches!(built, Err(BuildError::NoTls)));
+        }
+    }
+}

@@ -427,11 +427,6 @@ fn mistakes_are_told() {
     run(async {
         let built = crate::client("http://localhost/chat").build();
         assert!(matches!(built, Err(BuildError::Url(UrlError::Path(_)))));
-        #[cfg(not(feature = "platform-roots"))]
-        assert!(matches!(
-            crate::client("https://localhost").build(),
-            Err(BuildError::NoTls)
-        ));
         let client = crate::client("http://localhost:1").build().unwrap();
         assert!(client.of("a,b").is_err());
         let root = client.of("/").unwrap();
