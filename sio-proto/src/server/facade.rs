@@ -548,8 +548,8 @@ impl Server {
     fn end(&mut self, now: Time, link: LinkId, aborts: bool) {
         if let Some(connection) = self.forget(link) {
             self.queue.push_back(Output::End(link));
-            // The session may wait for the packets of a connection that is aborted, also if none was
-            // written on it.
+            // The session may wait for the packets of a connection that is aborted, even if there
+            // are none.
             if connection.outgoing.is_some() || aborts {
                 if aborts {
                     self.give_back(now, link, connection);
