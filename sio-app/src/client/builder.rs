@@ -431,12 +431,15 @@ mod tests {
             resolve: |_, _| unreachable!("nothing connects"),
             sleep: |_| unreachable!("nothing connects"),
         };
-        let built = ClientBuilder::new(network, "https://localhost").build();
-        if cfg!(feature = "platform-roots") {
-            // A machine may have no roots.
-            assert!(!matches!(built, Err(BuildError::NoTls)));
-        } else {
-            assert!(matches!(built, Err(BuildError::NoTls)));
+        let builder = ClientBuilder::new(network, "https://localhost");
+        #[cfg(feature = "tls")]
+        {
+            let (mut builder, endpoint) = (builder, Endpoint::parse("https://localhost").unwrap());
+            // With the feature, a machine may still have no roots.
+            let is_missing = matches!(builder.tls_for(&endpoint), Err(BuildError::NoTls));
+            assert_eq!(is_missing, cfg!(not(feature = "platform-roots")));
         }
+        #[cfg(not(feature = "tls"))]
+        assert!(matches!(builder.build(), Err(BuildError::NoTls)));
     }
 }
