@@ -165,7 +165,7 @@ impl Place {
         let Some(Seat { cell, id, .. }) = &self.seat else {
             return packets.clear();
         };
-        let (cell, id) = (Arc::clone(cell), *id);
+        let id = *id;
         let most = self.most_packets.max(1);
         let rest = match packets.len() > most {
             true => packets.drain(most..).map(Inbound::kept).collect(),
@@ -183,11 +183,12 @@ impl Place {
                 false => (Pace::FREE, None),
             }
         });
-        self.most_packets = pace.packets.min(portion);
         let until = session.zip(pace.until);
-        if rest.is_empty() && until.is_none() {
-            return;
-        }
+        let waits = !rest.is_empty() || until.is_some();
+        let cell = waits.then(|| Arc::clone(cell));
+        self.most_packets = pace.packets.min(portion);
+        // Most reads end here, and have counted no reference.
+        let Some(cell) = cell else { return };
         let held = match rest.is_empty() {
             true => Held::Nothing,
             false => Held::Packets(rest),
