@@ -41,18 +41,16 @@
 //!
 //! # What it does
 //!
-//! It behaves like socket.io-client 4.8, and speaks Engine.IO 4 and 3 (servers of Socket.IO 1 to
-//! 4), over polling and websocket. It connects again by itself after a loss. Events that are sent
-//! meanwhile wait, within limits, and leave in their order. A refusal ends the attempts (see
-//! [`OnRefused`]).
+//! It behaves like socket.io-client 4.8, over polling and websocket. It speaks to servers of
+//! Socket.IO 4 to 1, 0.9 and 0.6, and of the streaming codec ([`Generation`]). It connects again by
+//! itself after a loss. Events that are sent meanwhile wait, within limits, and leave in their
+//! order. A refusal ends the attempts (see [`OnRefused`]).
 //!
 //! With the feature `tls` it speaks `https` and `wss` with rustls: `ClientBuilder::tls`. With the
 //! feature `platform-roots` it trusts the certificate authorities of the platform by default.
 //!
 //! It goes through the proxy that the environment names (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`,
 //! `NO_PROXY`), or through that of [`ClientBuilder::proxy`].
-//!
-//! There are no servers of 0.x yet.
 //!
 //! # Handlers
 //!
