@@ -31,11 +31,19 @@ impl Stay {
     }
 }
 
-/// Notes what the log of a namespace has thrown away.
+/// Notes what the log of a namespace has thrown away. A store knows the last number of a namespace
+/// by the newest message: where that one goes, the number is noted by itself.
 pub(super) fn note_losses<M>(changes: Option<&mut Vec<Change>>, place: &mut Namespace<M>) {
     let Some(changes) = changes else { return };
-    let namespace = place.number;
-    changes.extend(place.log.take_losses().into_iter().map(|loss| match loss {
+    let (namespace, last) = (place.number, place.log.last());
+    let losses = place.log.take_losses();
+    if losses
+        .iter()
+        .any(|loss| matches!(loss, Loss::Message(lost) if *lost == last))
+    {
+        changes.push(Change::Counted { namespace, last });
+    }
+    changes.extend(losses.into_iter().map(|loss| match loss {
         Loss::Message(sequence) => Change::Dropped { namespace, sequence },
         Loss::Trail(room, sequence) => Change::Pruned {
             namespace,

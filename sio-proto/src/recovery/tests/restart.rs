@@ -108,6 +108,25 @@ impl Saved {
     }
 }
 
+/// Recovery F6: the last number is known to the next process even if its message is not kept.
+#[test]
+fn numbers_do_not_go_back_where_the_newest_message_is_thrown_away() {
+    let mut saved = Saved::default();
+    let mut kept = Kept::new(config(), [1; 16], 5);
+    kept.note_changes();
+    let (gone, _) = open(&mut kept, "/", 1);
+    send(&mut kept, at(0), to(&[], &[]), 1);
+    saved.follow(&mut kept);
+    // Nobody is left who could ask for the message.
+    kept.close(gone);
+    let (_, pid) = open(&mut kept, "/", 2);
+    saved.follow(&mut kept);
+    let mut kept = saved.restart(config(), 6, at(1));
+    let key = kept.find("/", &pid).expect("it was kept");
+    send(&mut kept, at(2), to(&[], &[]), 2);
+    assert_eq!(missed(&mut kept, key, None), Ok(vec![2]));
+}
+
 /// Recovery F6: what another process has kept is good in this one, and the offsets of both are.
 #[test]
 fn the_next_process_goes_on() {
