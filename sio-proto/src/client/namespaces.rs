@@ -169,8 +169,8 @@ impl Client {
         let was_answered = core::mem::replace(&mut socket.was_answered, true);
         match socket.state {
             SocketState::Connecting => {}
-            // The user has left while the CONNECT was on its way. A server that connects a namespace
-            // again and again, and does not read, must not make goodbyes pile up.
+            // The user has left while the CONNECT was on its way. A server that connects a
+            // namespace again and again, and does not read, must not make goodbyes pile up.
             SocketState::Idle if was_due || !was_answered && socket.namespace == "/" => {
                 let namespace = socket.namespace.clone();
                 return self.send_packet(&Packet::Disconnect { namespace });
@@ -349,8 +349,8 @@ impl Client {
     }
 }
 
-/// The longest id of a socket, and the longest `pid` and offset that are kept. The last two are sent
-/// back in each CONNECT.
+/// The longest id of a socket, and the longest `pid` and offset that are kept. The last two are
+/// sent back in each CONNECT.
 const MAX_ID_BYTES: usize = 256;
 
 /// The last argument, if it is a string (docs/protocol/socket-io.md §6).

@@ -282,8 +282,8 @@ impl Session {
         self.is_writable() && self.outgoing_bytes < BATCH.min(self.max_payload)
     }
 
-    /// Puts a packet behind all others. Nothing is written before [`Session::pump`]. Nothing follows
-    /// the goodbye.
+    /// Puts a packet behind all others. Nothing is written before [`Session::pump`]. Nothing
+    /// follows the goodbye.
     pub(super) fn send(&mut self, packed: Packed) {
         if self.closing.is_some() {
             return;
