@@ -10,8 +10,8 @@ use sio_app::{Ack, EmitError, Socket};
 use super::client::{run, url, ways};
 use super::{eventually, heard, serve};
 
-/// The limit `max_waiting_handlers`: one read brings more events than may be handled at once. All of
-/// them are handled in the end, although each handler waits for an answer of the server.
+/// The limit `max_waiting_handlers`: one read brings more events than may be handled at once. All
+/// of them are handled in the end, although each handler waits for an answer of the server.
 #[test]
 fn handlers_that_wait_have_a_limit() {
     const EVENTS: u32 = 200;
