@@ -20,20 +20,30 @@ export const CUTS = Object.freeze({ reset: 40, end: 40, near: 20 });
  */
 export const BEATS = Object.freeze(['--ping-interval', sized('2000', '4000'), '--ping-timeout', sized('2000', '5000')]);
 
+/** What a server counts of clients that came back: how many were recovered, and how many were not, by the reason. */
+export async function recoveryOf(server) {
+  const answer = await fetch(`${server.base}/__stats`, { signal: AbortSignal.timeout(10_000) });
+  const { recovered, not_recovered: lost } = (await answer.json()).recovery;
+  return { recovered, lost: Object.fromEntries(Object.entries(lost).filter(([, count]) => count > 0)) };
+}
+
 const program = new URL('crowd-worker.mjs', import.meta.url);
 
 export class Crowd {
   #workers = [];
   #asked = 0;
 
-  /** Starts `processes` processes with `count` clients together, whose connections to the port `to` are cut about every `every` milliseconds. */
+  /**
+   * Starts `processes` processes with `count` clients together, whose connections to the port `to` are cut about every
+   * `every` milliseconds after `cut` is told.
+   */
   static async start(t, { to, count, processes, every, kinds }) {
     const crowd = new Crowd();
     t.after(() => crowd.#workers.forEach((worker) => worker.kill('SIGKILL')));
     const share = Math.ceil(count / processes);
     for (let at = 0; at < count; at += share) {
       const own = Math.min(share, count - at);
-      const settings = { count: own, cutter: { to, name: `crowd ${at}`, pace: every / own, kinds } };
+      const settings = { count: own, cutter: { to, name: `crowd ${at}`, pace: every && every / own, kinds } };
       crowd.#workers.push(fork(program, [JSON.stringify(settings)], { execArgv: ['--no-deprecation'] }));
     }
     await within(Promise.all(crowd.#workers.map((worker) => once(worker, 'message'))), 'the processes of the crowd', 60_000);
