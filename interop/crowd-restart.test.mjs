@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { newest, TRANSPORTS } from './lib/clients.mjs';
-import { BEATS, Crowd, CUTS, LIMIT, PROCESSES, recoveryOf } from './lib/crowd.mjs';
+import { Crowd, LIMIT, PROCESSES, recoveryOf, SERVER } from './lib/crowd.mjs';
 import { OwnServer } from './lib/own-server.mjs';
 import { connect } from './lib/peer.mjs';
 import { isFull, sized } from './lib/scale.mjs';
@@ -52,11 +52,11 @@ describe('a crowd whose server changes', { concurrency: !isFull }, () => {
     test(`${CLIENTS} clients are back soon after ${how}, and have lost nothing`, { timeout: LIMIT }, async (t) => {
       const store = mkdtempSync(join(tmpdir(), 'sio-crowd-'));
       t.after(() => rmSync(store, { recursive: true, force: true }));
-      const server = await OwnServer.start(t, [...BEATS, '--store', store, ...options]);
+      const server = await OwnServer.start(t, [...SERVER, '--store', store, ...options]);
       const to = server.port + 2;
-      const crowd = await Crowd.start(t, { to, count: CLIENTS, processes: PROCESSES, kinds: CUTS });
+      const crowd = await Crowd.start(t, { to, count: CLIENTS, processes: PROCESSES });
       await crowd.tell('begin', {}, LIMIT);
-      const witness = () => connect(t, newest, { url: `http://127.0.0.1:${to}`, transports: TRANSPORTS.websocket });
+      const witness = () => connect(t, newest, { url: `http://127.0.0.1:${to}`, transports: TRANSPORTS.websocket, reconnection: true });
       (await witness()).emit('numbered', 100_000, PAUSE);
       await sleep(BEFORE);
       const began = Date.now();

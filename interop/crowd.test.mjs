@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { newest, TRANSPORTS } from './lib/clients.mjs';
-import { BEATS, CLIENTS, Crowd, CUTS, EVERY, LIMIT, PAUSE, PROCESSES, recoveryOf } from './lib/crowd.mjs';
+import { CLIENTS, Crowd, CUTS, EVERY, LIMIT, PAUSE, PROCESSES, recoveryOf, SERVER } from './lib/crowd.mjs';
 import { OwnServer } from './lib/own-server.mjs';
 import { connect } from './lib/peer.mjs';
 import { seed } from './lib/random.mjs';
@@ -17,7 +17,7 @@ import { sized } from './lib/scale.mjs';
 const COUNT = sized(250, 120);
 
 test(`${CLIENTS} clients hear all of a broadcast while they are cut`, { timeout: LIMIT }, async (t) => {
-  const server = await OwnServer.start(t, BEATS);
+  const server = await OwnServer.start(t, SERVER);
   const to = server.port + 2;
   const crowd = await Crowd.start(t, { to, count: CLIENTS, processes: PROCESSES, every: EVERY, kinds: CUTS });
   await crowd.tell('begin', {}, LIMIT);

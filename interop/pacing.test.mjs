@@ -40,7 +40,8 @@ test('genuine clients come back at the pace of shutdown_jitter', { timeout: 120_
   for (const ms of lost) parts[Math.min(PARTS - 1, Math.max(0, Math.floor((ms * PARTS) / JITTER)))] += 1;
   const away = crowd.map((one) => one.back - one.lost).sort((a, b) => a - b);
   t.diagnostic(`${crowd.length} clients were closed within ${Math.max(...lost)} ms, ${parts.join(', ')} in the parts of ${JITTER} ms; each was away for ${away[0]} to ${away.at(-1)} ms`);
-  // Each client has a random moment: a part with less than a third of its share is no accident of the draw.
+  // Each client has a random moment: a part with less than a third of its share is no accident of the draw. Clients that
+  // poll with a new connection for each request reach the next process at once (docs/deploy.md), so the first part has more.
   for (const count of parts) assert.ok(count >= crowd.length / PARTS / 3, `${parts} of ${crowd.length} clients`);
   assert.ok(Math.max(...lost) <= JITTER + SLACK, `the last was closed after ${Math.max(...lost)} ms`);
   for (const { name, peer } of crowd) {
