@@ -313,8 +313,8 @@ pub(crate) fn send_ack_or_report<A: Serialize + ?Sized>(socket: &Arc<SocketCell>
     }
 }
 
-/// Counts a message that would not fit into an empty queue. The shard, which counts what does not fit
-/// into a full one, is not asked about it.
+/// Counts a message that would not fit into an empty queue. The shard, which counts what does not
+/// fit into a full one, is not asked about it.
 #[cold]
 fn unsendable(socket: &SocketCell, error: SendError) -> EmitError {
     if error == SendError::TooLarge {
