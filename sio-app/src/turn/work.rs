@@ -5,7 +5,7 @@
 //! becomes a task only if it has to wait.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
@@ -22,6 +22,7 @@ use crate::turn::application::{Application, EngineNews};
 use crate::turn::call::{Call, Ending, Failure, HandlerFuture, Owed, Question, Started, StartedMiddleware};
 use crate::turn::comeback::recognise;
 use crate::turn::credentials::{concerns, ended_meanwhile};
+use crate::turn::heard::Hearing;
 use crate::turn::ids;
 use crate::turn::incoming::Incoming;
 use crate::turn::mailbox::{Letter, Mail, Next, args_bytes};
@@ -144,8 +145,11 @@ fn work_off(turn: &Turn, socket: &Arc<SocketCell>, mut then: Then) {
                 socket.load.note_done();
                 then = deliver(socket, mail);
             }
-            Next::Nothing => return,
-            Next::Leave => return socket.leave(turn),
+            Next::Nothing => return socket.wake_heir(),
+            Next::Leave => {
+                socket.wake_heir();
+                return socket.leave(turn);
+            }
         }
     }
 }
@@ -172,7 +176,15 @@ fn deliver(socket: &Arc<SocketCell>, mail: Mail) -> Then {
             socket.overrun();
             Then::Next
         }
-        Mail::Event { name, args, ack } => event(socket, table, name, args, ack),
+        Mail::Event { name, args, ack } => match socket.hear(|| name.len() + args_bytes(&args)) {
+            Hearing::Counted => event(socket, table, name, args, ack),
+            Hearing::Due => {
+                let then = event(socket, table, name, args, ack);
+                socket.confirm();
+                then
+            }
+            Hearing::Sealed => Then::Next,
+        },
         Mail::Disconnect {
             reason,
             breach,
@@ -590,6 +602,7 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
         begins,
         entry,
         failed,
+        before,
     } = admit(turn, socket, table);
     match stopped {
         None => {}
@@ -615,6 +628,32 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
         generation = socket.form.generation().as_str(),
         "connected"
     );
+    if let Some(old) = before.filter(|old| !old.mailbox.is_idle()) {
+        return wait_for(socket, old, begins, is_revoked);
+    }
+    begin(socket, table, begins, is_revoked)
+}
+
+/// Begins with a socket when the socket that its client had before has nothing under way, so that
+/// the events of the client are handled in order.
+fn wait_for(socket: &Arc<SocketCell>, old: Arc<SocketCell>, begins: bool, is_revoked: bool) -> Then {
+    let guest = socket.guest(0);
+    socket.mailbox.park(new_owner());
+    let socket = Arc::clone(socket);
+    (socket.runtime().spawn)(Box::pin(async move {
+        poll_fn(|cx| old.poll_idle(cx)).await;
+        drop(old);
+        resume(&socket, |_| match socket.table() {
+            Some(table) => begin(&socket, table, begins, is_revoked),
+            None => Then::Next,
+        });
+        drop(guest);
+    }));
+    Then::Parked
+}
+
+/// Calls the connect handlers of a socket that has been let in.
+fn begin(socket: &Arc<SocketCell>, table: &Table, begins: bool, is_revoked: bool) -> Then {
     if begins
         && let Some(application) = socket.application()
         && let Err(panic) = guarded(|| application.namespace_begins(socket))
