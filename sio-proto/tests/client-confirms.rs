@@ -1,5 +1,5 @@
-//! Confirmed events (docs/protocol/extensions.md §2): a client and a server that recovers it agree on
-//! what the server has had, whatever happens to their connections.
+//! Confirmed events (docs/protocol/extensions.md §2): a client and a server that recovers it agree
+//! on what the server has had, whatever happens to their connections.
 //!
 //! `SIO_CLIENT_CASES` is ten times the number of sequences.
 #![allow(clippy::unwrap_used, reason = "tests")]

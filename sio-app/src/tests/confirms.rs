@@ -128,8 +128,8 @@ fn r11_who_does_not_ask_is_told_nothing() {
     }
 }
 
-/// Recovery R11: a client that shows more confirmations than it was given is not recovered. It gains
-/// nothing by showing fewer.
+/// Recovery R11: a client that shows more confirmations than it was given is not recovered. It
+/// gains nothing by showing fewer.
 #[test]
 fn r11_numbers_that_were_never_given_recover_nobody() {
     let (io, list) = hearing(1, settings());
@@ -153,8 +153,8 @@ fn r11_numbers_that_were_never_given_recover_nobody() {
 }
 
 /// Recovery R11: events that wait behind a handler of the old connection are not handled there any
-/// more when the client has come back. The new socket begins when that handler has ended, so nothing
-/// is handled twice or out of order.
+/// more when the client has come back. The new socket begins when that handler has ended, so
+/// nothing is handled twice or out of order.
 #[test]
 fn r11_what_waits_on_a_half_dead_connection_is_not_handled_twice() {
     let (io, _) = hearing(2, settings());

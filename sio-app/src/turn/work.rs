@@ -27,7 +27,7 @@ use crate::turn::ids;
 use crate::turn::incoming::Incoming;
 use crate::turn::mailbox::{Letter, Mail, Next, args_bytes};
 use crate::turn::note::Named;
-use crate::turn::raw_session::RawSession;
+use crate::turn::raw_session::{self, RawSession};
 use crate::turn::refusal::Refusal;
 use crate::turn::room_news::RoomEvent;
 use crate::turn::shard::ShardCell;
@@ -98,7 +98,7 @@ impl Work {
                 None => turn::note_load(&socket.load),
             },
             Self::Ack(socket, id, result) => socket.acknowledged(id, result),
-            Self::Engine(session, news) => engine(turn, &session, news),
+            Self::Engine(session, news) => raw_session::tell(turn, &session, news),
             Self::Upgraded(socket, transport) => upgraded(&socket, transport),
             Self::ConnectionError(cell, error) => refused(&cell, &error),
             Self::Stranger(cell, stranger) => cell.warn_of_stranger(&stranger),
@@ -677,30 +677,6 @@ fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {
         state.shard.refuse(now, socket.key, message, data, out);
     });
     Then::Next
-}
-
-/// Tells the user what has happened to a raw session, in order: first this, and then what has
-/// arrived on other threads meanwhile.
-fn engine(turn: &Turn, session: &Arc<RawSession>, news: EngineNews) {
-    let mut next = session.mailbox.begin(turn.owner(), news, &session.load);
-    while let Some(news) = next {
-        tell_engine(session, news);
-        next = match session.mailbox.done(&session.load) {
-            Next::Mail(news) => Some(news),
-            Next::Nothing | Next::Leave => None,
-        };
-    }
-}
-
-/// A panic in the user's code ends the session.
-fn tell_engine(session: &Arc<RawSession>, news: EngineNews) {
-    let Some(application) = session.cell.application.upgrade() else {
-        return;
-    };
-    if let Err(error) = guarded(|| application.engine(Arc::clone(session), news)) {
-        application.report(None, "engine", &error);
-        session.close();
-    }
 }
 
 /// Tells the user that the session of a socket has another transport. A panic in the user's code

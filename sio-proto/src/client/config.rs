@@ -146,9 +146,9 @@ pub struct ClientConfig {
     pub retry_window: usize,
     /// Whether the server is asked to confirm the events of this client, so that each event is
     /// handled exactly once as long as the client is recovered (docs/protocol/extensions.md §2).
-    /// Default false. Servers of this project with recovery agree; others ignore the question, which
-    /// is a member `sio.confirmed` of the `auth` in each CONNECT to a server of 3.x or 4.x. Events
-    /// are kept until they are confirmed, and count for [`ClientConfig::max_queued_bytes`].
+    /// Default false. Servers of this project with recovery agree. Others ignore the question,
+    /// which is a member `sio.confirmed` of the `auth` in each CONNECT to a server of 3.x or 4.x.
+    /// Events are kept until they are confirmed, and count for [`ClientConfig::max_queued_bytes`].
     pub confirm_events: bool,
     /// Most events that are written and not confirmed, for each namespace, with
     /// [`ClientConfig::confirm_events`]. Default 1024. Further events wait in the queue.

@@ -166,10 +166,10 @@ impl Client {
             .and_then(|payload| serde_json::from_str::<Welcome>(payload).ok());
         let confirmed = welcome.as_ref().and_then(|welcome| welcome.confirmed.as_u64());
         if self.sockets[at].is_connected() && self.sockets[at].unconfirmed.is_on() {
-            return match confirmed {
-                Some(heard) => self.handle_confirmation(now, at, heard),
-                None => {}
-            };
+            if let Some(heard) = confirmed {
+                self.handle_confirmation(now, at, heard);
+            }
+            return;
         }
         let socket = &mut self.sockets[at];
         socket.answer_due = false;

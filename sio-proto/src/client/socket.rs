@@ -156,13 +156,13 @@ impl Entry {
 
 /// An event that was written and waits for its acknowledgement.
 #[derive(Debug)]
-struct InFlight {
-    emit: EmitId,
-    deadline: Time,
+pub(super) struct InFlight {
+    pub(super) emit: EmitId,
+    pub(super) deadline: Time,
     /// The whole event, if it may have to be sent again.
     again: Option<Event>,
     /// Whether the server has confirmed that it has had the event.
-    is_heard: bool,
+    pub(super) is_heard: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,9 +198,9 @@ pub(super) struct Socket {
     pub(super) offset: Option<ByteString>,
     pub(super) early: Vec<Packet>,
     pub(super) early_bytes: usize,
-    queue: VecDeque<Entry>,
-    in_flight: BTreeMap<u64, InFlight>,
-    deadlines: BTreeSet<(Time, EmitId)>,
+    pub(super) queue: VecDeque<Entry>,
+    pub(super) in_flight: BTreeMap<u64, InFlight>,
+    pub(super) deadlines: BTreeSet<(Time, EmitId)>,
     next_ack: u64,
     pub(super) unconfirmed: Unconfirmed,
     /// Bytes of events that wait or may be sent again.
@@ -435,47 +435,6 @@ impl Socket {
             receipts.push((sent.emit, Outcome::Acknowledged(args)));
             self.give_up(id);
         }
-    }
-
-    /// An event that waits for its confirmation is not sent again.
-    fn give_up(&mut self, id: u64) {
-        if let Some(event) = self.unconfirmed.give_up(id) {
-            self.held_bytes -= event.bytes();
-        }
-    }
-
-    /// The server has confirmed that it has had the event with this id.
-    pub(super) fn note_heard(&mut self, id: u64) {
-        if let Some(sent) = self.in_flight.get_mut(&id) {
-            sent.is_heard = true;
-        }
-    }
-
-    /// Ends the events that the server has had, and whose answers do not come any more.
-    pub(super) fn end_heard(&mut self, receipts: &mut Receipts) {
-        let heard = self.in_flight.iter().filter(|(_, sent)| sent.is_heard);
-        let heard: Vec<u64> = heard.map(|(id, _)| *id).collect();
-        for id in heard {
-            if let Some(sent) = self.in_flight.remove(&id) {
-                self.deadlines.remove(&(sent.deadline, sent.emit));
-                receipts.push((sent.emit, Outcome::Unanswered));
-            }
-        }
-    }
-
-    /// Forgets that an event waits for its acknowledgement. Returns until when it has waited.
-    pub(super) fn forget_in_flight(&mut self, id: u64) -> Option<Time> {
-        let sent = self.in_flight.remove(&id)?;
-        self.deadlines.remove(&(sent.deadline, sent.emit));
-        Some(sent.deadline)
-    }
-
-    /// Puts an entry that was taken out of the queue back to its front. Its bytes are counted still.
-    pub(super) fn queue_first(&mut self, entry: Entry) {
-        if let Entry::Event(event) = &entry {
-            self.deadlines.extend(event.deadline.map(|time| (time, event.emit)));
-        }
-        self.queue.push_front(entry);
     }
 
     /// The connection has ended: acknowledgements will not come, and answers cannot be given. With

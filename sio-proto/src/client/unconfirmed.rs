@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 
 use super::event::{Outcome, Recovery};
 use super::socket::{Entry, Event, Receipts, Socket};
+use crate::Time;
 
 /// What the client has written and the server has not confirmed, in order.
 #[derive(Debug)]
@@ -223,5 +224,46 @@ impl Socket {
         event.deadline = deadline.filter(|_| !event.retries);
         event.buffered = true;
         self.queue_first(Entry::Event(event));
+    }
+
+    /// An event that waits for its confirmation is not sent again.
+    pub(super) fn give_up(&mut self, id: u64) {
+        if let Some(event) = self.unconfirmed.give_up(id) {
+            self.held_bytes -= event.bytes();
+        }
+    }
+
+    /// The server has confirmed that it has had the event with this id.
+    fn note_heard(&mut self, id: u64) {
+        if let Some(sent) = self.in_flight.get_mut(&id) {
+            sent.is_heard = true;
+        }
+    }
+
+    /// Ends the events that the server has had, and whose answers do not come any more.
+    pub(super) fn end_heard(&mut self, receipts: &mut Receipts) {
+        let heard = self.in_flight.iter().filter(|(_, sent)| sent.is_heard);
+        let heard: Vec<u64> = heard.map(|(id, _)| *id).collect();
+        for id in heard {
+            if let Some(sent) = self.in_flight.remove(&id) {
+                self.deadlines.remove(&(sent.deadline, sent.emit));
+                receipts.push((sent.emit, Outcome::Unanswered));
+            }
+        }
+    }
+
+    /// Forgets that an event waits for its acknowledgement. Returns until when it has waited.
+    fn forget_in_flight(&mut self, id: u64) -> Option<Time> {
+        let sent = self.in_flight.remove(&id)?;
+        self.deadlines.remove(&(sent.deadline, sent.emit));
+        Some(sent.deadline)
+    }
+
+    /// Puts an entry to the front of the queue. Its bytes are counted already.
+    fn queue_first(&mut self, entry: Entry) {
+        if let Entry::Event(event) = &entry {
+            self.deadlines.extend(event.deadline.map(|time| (time, event.emit)));
+        }
+        self.queue.push_front(entry);
     }
 }

@@ -167,15 +167,12 @@ impl World {
             let all: Vec<u8> = queue.drain(..).flatten().collect();
             BytesMut::from(&all[..bytes.min(all.len())])
         };
-        for link in self.wires.keys().copied().collect::<Vec<_>>() {
-            let Some(wire) = self.wires.get_mut(&link).filter(|wire| !wire.stalled) else {
-                continue;
-            };
+        for (link, wire) in self.wires.iter_mut().filter(|(_, wire)| !wire.stalled) {
             let (mut up, mut down) = (take(&mut wire.to_server), take(&mut wire.to_client));
             if let Some(at_server) = wire.at_server {
                 self.server.handle_bytes(self.now, at_server, &mut up);
             }
-            self.client.handle_bytes(self.now, link, &mut down);
+            self.client.handle_bytes(self.now, *link, &mut down);
         }
         self.cut();
         self.drain_server();
