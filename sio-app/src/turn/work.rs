@@ -29,7 +29,7 @@ use crate::turn::mailbox::{Letter, Mail, Next, args_bytes};
 use crate::turn::note::Named;
 use crate::turn::raw_session::{self, RawSession};
 use crate::turn::refusal::Refusal;
-use crate::turn::room_news::RoomEvent;
+use crate::turn::room_news::{self, RoomEvent};
 use crate::turn::shard::ShardCell;
 use crate::turn::socket::SocketCell;
 use crate::turn::table::{EventFn, SocketFn, Table};
@@ -115,24 +115,10 @@ impl Work {
                     work_off(turn, &socket, Then::Next);
                 }
             }
-            Self::Room(application, event) => room(&application, &event),
+            Self::Room(application, event) => room_news::tell(&application, &event),
             Self::Release(socket) => drop(socket),
             Self::ReleaseRaw(session) => drop(session),
         }
-    }
-}
-
-/// Reports an event of a room to the application.
-fn room(application: &Weak<dyn Application>, event: &RoomEvent) {
-    let Some(application) = application.upgrade() else {
-        return;
-    };
-    // A socket that has its id from before is in a room of this name, which is nobody's business.
-    if application.shards().is_id(event.room()) {
-        return;
-    }
-    if let Err(panic) = guarded(|| application.room(event)) {
-        application.report(None, "room", &panic);
     }
 }
 
@@ -176,15 +162,17 @@ fn deliver(socket: &Arc<SocketCell>, mail: Mail) -> Then {
             socket.overrun();
             Then::Next
         }
-        Mail::Event { name, args, ack } => match socket.hear(|| name.len() + args_bytes(&args)) {
-            Hearing::Counted => event(socket, table, name, args, ack),
-            Hearing::Due => {
-                let then = event(socket, table, name, args, ack);
-                socket.confirm();
-                then
+        Mail::Event { name, args, ack } => {
+            let hearing = socket.hear(|| name.len() + args_bytes(&args));
+            if hearing == Hearing::Sealed {
+                return Then::Next;
             }
-            Hearing::Sealed => Then::Next,
-        },
+            let then = event(socket, table, name, args, ack);
+            if hearing == Hearing::Due {
+                socket.confirm();
+            }
+            then
+        }
         Mail::Disconnect {
             reason,
             breach,

@@ -177,7 +177,7 @@ impl Socket {
         self.confirm(heard, receipts)?;
         self.end_heard(receipts);
         for (event, ack) in self.unconfirmed.take().into_iter().rev() {
-            self.queue_again(event, ack);
+            self.queue_again(event, ack, false);
         }
         self.unconfirmed.is_on = true;
         Ok(())
@@ -197,7 +197,7 @@ impl Socket {
             receipts.push((event.emit, Outcome::Disconnected));
         }
         for (event, ack) in again.into_iter().rev() {
-            self.queue_again(event, ack);
+            self.queue_again(event, ack, true);
         }
     }
 
@@ -218,11 +218,12 @@ impl Socket {
     }
 
     /// Puts an event that was written to the front of the queue. If its acknowledgement has a
-    /// deadline, the deadline stays.
-    fn queue_again(&mut self, mut event: Event, ack: Option<u64>) {
+    /// deadline, the deadline stays. `may_be_had` says whether the server may have had the event.
+    fn queue_again(&mut self, mut event: Event, ack: Option<u64>, may_be_had: bool) {
         let deadline = ack.and_then(|id| self.forget_in_flight(id));
         event.deadline = deadline.filter(|_| !event.retries);
         event.buffered = true;
+        event.was_written = may_be_had;
         self.queue_first(Entry::Event(event));
     }
 
