@@ -397,8 +397,9 @@ pub(crate) fn note_load(load: &Load) {
 
 /// Whether handlers lag since this was last asked. If they are the handlers of the caller's session
 /// is another question.
+#[inline]
 pub(crate) fn take_lag() -> bool {
-    TURN.with(|turn| turn.lags.replace(false))
+    TURN.with(|turn| turn.lags.get() && turn.lags.take())
 }
 
 /// Takes what has become of the broadcasts of this thread: the counts, and the recipients for which

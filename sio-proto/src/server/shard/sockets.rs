@@ -212,16 +212,28 @@ impl<G> At<'_, G> {
     }
 
     /// An event for the user, from a connected socket.
+    #[inline]
     pub(crate) fn event(&mut self, socket: SocketKey, name: ByteString, args: Args, ack: Option<u64>) {
-        if !self.measure(Some(socket), || name.len() + args.bytes()) {
-            return;
-        }
-        self.out.deliveries.push(Delivery::Event {
+        let event = Delivery::Event {
             socket,
             name,
             args,
             ack,
-        });
+        };
+        match self.core.measures {
+            true => self.measured_event(socket, event),
+            false => self.out.deliveries.push(event),
+        }
+    }
+
+    #[cold]
+    fn measured_event(&mut self, socket: SocketKey, event: Delivery) {
+        let Delivery::Event { name, args, .. } = &event else {
+            return;
+        };
+        if self.measure(Some(socket), || name.len() + args.bytes()) {
+            self.out.deliveries.push(event);
+        }
     }
 
     /// An acknowledgement for the user. Ids that are not owed are ignored.
