@@ -17,19 +17,22 @@ pub const ROWS: &[Row] = &[
         Box::new(Websocket::new(|io| {
             OnWebsocket::of(io, "/socket.io/?EIO=4&transport=websocket", "40")
         }))
-    }),
+    })
+    .heavy(),
     Row::new("connect/2.x", || {
         Box::new(Websocket::new(|io| {
             OnWebsocket::of(io, "/socket.io/?EIO=3&transport=websocket", "")
         }))
-    }),
-    Row::new("connect/0.9", || Box::new(Handshaken::new())),
+    })
+    .heavy(),
+    Row::new("connect/0.9", || Box::new(Handshaken::new())).heavy(),
     Row::new("connect/0.6", || {
         Box::new(Websocket::new(|io| OnWebsocket::of(io, "/socket.io/websocket", "")))
-    }),
-    Row::new("connect-upgrade/4.x", || Box::new(Upgrade::new("4", "40"))),
-    Row::new("connect-upgrade/2.x", || Box::new(Upgrade::new("3", ""))),
-    Row::new("leave/4.x", || Box::new(Leave::new())),
+    })
+    .heavy(),
+    Row::new("connect-upgrade/4.x", || Box::new(Upgrade::new("4", "40"))).heavy(),
+    Row::new("connect-upgrade/2.x", || Box::new(Upgrade::new("3", ""))).heavy(),
+    Row::new("leave/4.x", || Box::new(Leave::new())).heavy(),
 ];
 
 /// Makes a server with handlers, which lets everybody in.
@@ -164,9 +167,8 @@ impl Case for Handshaken {
     }
 }
 
-/// A client that begins with polling and upgrades, as genuine clients do. It has three connections,
-/// and sends four requests (three in 2.x, whose client need not ask for the namespace) and the
-/// request of the websocket.
+/// A client that begins with polling and upgrades, as genuine clients do. In 4.x it sends five
+/// requests on three connections. In 2.x it need not ask for the namespace, and sends four on two.
 struct Upgrade {
     io: Io,
     revision: &'static str,

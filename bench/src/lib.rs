@@ -38,11 +38,15 @@ pub struct Row {
     pub make: fn() -> Box<dyn Case>,
 }
 
-/// The number of rounds of a row whose operation is cheap.
-const MANY: u64 = 1024;
+/// The number of rounds of a row whose operation is cheap. It is large enough for what is done only
+/// sometimes, for example for the reads that get the thread's buffer back.
+const MANY: u64 = 512;
 
 /// The number of rounds of a row whose operation is expensive.
 const SOME: u64 = 128;
+
+/// The number of rounds of a row that is an operation for each of many clients.
+const FEW: u64 = 32;
 
 impl Row {
     const fn new(name: &'static str, make: fn() -> Box<dyn Case>) -> Self {
@@ -54,10 +58,10 @@ impl Row {
         }
     }
 
-    /// One round is this many operations, and is expensive.
+    /// One round is this many operations.
     const fn of(mut self, operations: u64) -> Self {
         self.operations = operations;
-        self.rounds = SOME;
+        self.rounds = if operations > 100 { FEW } else { SOME };
         self
     }
 

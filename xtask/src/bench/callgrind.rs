@@ -2,7 +2,7 @@
 
 use crate::failure::{Failure, Outcome, While};
 use crate::programs::output;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -43,7 +43,8 @@ pub(super) fn count(program: &Path, home: &Path, row: &str) -> Outcome<Profile> 
         Command::new(valgrind.trim())
             .env_clear()
             .env(PINNED.0, PINNED.1)
-            .args(["--tool=callgrind", "--quiet"])
+            .args(["--tool=callgrind", "--quiet", "--dump-instr=yes"])
+            .args(["--compress-strings=no", "--compress-pos=no"])
             .arg(format!("--toggle-collect={COUNTED}"))
             .arg(format!("--callgrind-out-file={}", file.display()))
             .arg(program)
@@ -60,32 +61,37 @@ pub(super) fn count(program: &Path, home: &Path, row: &str) -> Outcome<Profile> 
 }
 
 impl Profile {
-    /// Reads a file of Callgrind. A line of costs has a position and a number. The line after
-    /// `calls=` has the cost of the calls, which belongs to the called function.
+    /// Reads a file of Callgrind. A line of costs has the address of an instruction, the line of its
+    /// source, and how often it was executed. The line after `calls=` has the cost of the calls,
+    /// which belongs to the called function.
+    ///
+    /// The numbers behind `calls=` also count the calls outside of the counted function. So an
+    /// allocator was called as often as its first instruction was executed.
     pub(super) fn parse(text: &str) -> Outcome<Self> {
         let mut profile = Self::default();
-        let mut names: HashMap<&str, &str> = HashMap::new();
-        let (mut function, mut called, mut is_of_calls) = ("", "", false);
+        let mut entries: HashMap<&str, BTreeMap<u64, u64>> = HashMap::new();
+        let (mut function, mut is_of_calls) = ("", false);
         for line in text.lines() {
             if let Some(total) = line.strip_prefix("totals: ") {
                 profile.instructions = total.trim().parse().when(line)?;
             } else if let Some(name) = line.strip_prefix("fn=") {
-                function = named(&mut names, name);
-            } else if let Some(name) = line.strip_prefix("cfn=") {
-                called = named(&mut names, name);
-            } else if let Some(calls) = line.strip_prefix("calls=") {
-                let times = calls.split_whitespace().next().unwrap_or_default();
-                if ALLOCATORS.contains(&called) {
-                    profile.allocations += times.parse::<u64>().when(line)?;
-                }
+                function = name;
+            } else if line.starts_with("calls=") {
                 is_of_calls = true;
-            } else if line.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first)) {
-                let cost = line.split_whitespace().nth(1).unwrap_or_default();
-                if !std::mem::take(&mut is_of_calls) {
-                    *profile.functions.entry(function.to_owned()).or_default() += cost.parse::<u64>().when(line)?;
+            } else if let Some(costs) = line.strip_prefix("0x") {
+                if std::mem::take(&mut is_of_calls) {
+                    continue;
+                }
+                let (address, cost) = (costs.split(' ').next(), costs.split(' ').nth(2));
+                let cost: u64 = cost.unwrap_or_default().parse().when(line)?;
+                *profile.functions.entry(function.to_owned()).or_default() += cost;
+                if ALLOCATORS.contains(&function) {
+                    let address = u64::from_str_radix(address.unwrap_or_default(), 16).when(line)?;
+                    *entries.entry(function).or_default().entry(address).or_default() += cost;
                 }
             }
         }
+        profile.allocations = entries.values().filter_map(|lines| lines.values().next()).sum();
         Ok(profile)
     }
 
@@ -101,44 +107,38 @@ impl Profile {
     }
 }
 
-/// Returns the name of a function. The first time, the name stands behind its number; later the
-/// number stands alone.
-fn named<'a>(names: &mut HashMap<&'a str, &'a str>, text: &'a str) -> &'a str {
-    let (number, name) = text.split_once(' ').unwrap_or((text, ""));
-    if !name.is_empty() {
-        names.insert(number, name);
-    }
-    names.get(number).copied().unwrap_or(number)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const FILE: &str = "\
+positions: instr line
 events: Ir
 summary: 100
 
-fl=(1) main.rs
-fn=(1) counted_step
-58 10
-cob=(2) libc.so
-cfi=(2) malloc.c
-cfn=(2) malloc
-calls=3 219
-+2 40
-cfn=(3) work
-calls=1 5
-* 50
+fl=main.rs
+fn=counted_step
+0x58 1 10
+cob=libc.so
+cfi=malloc.c
+cfn=malloc
+calls=30 0x219 3
+0x5a 1 40
+cfn=work
+calls=1 0x100 5
+0x60 2 50
 
-fn=(3)
-5 30
-cfn=(2)
-calls=2 219
--1 20
+fn=work
+0x100 5 10
+0x104 5 20
+cfn=malloc
+calls=20 0x219 3
+0x108 6 20
 
-fn=(2)
-219 60
+fn=malloc
+0x21b 4 25
+0x219 3 5
+0x220 5 30
 totals: 100
 ";
 
