@@ -1,6 +1,7 @@
 //! The times of all rows, for people at home: `cargo bench -p sio-bench --features criterion [-- ROW]`.
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "the macros of Criterion make public functions")]
+#![expect(clippy::disallowed_methods, reason = "this program measures times")]
 
 use std::time::Duration;
 

@@ -84,8 +84,8 @@ impl Websocket {
 }
 
 impl Case for Websocket {
-    /// Lets the last client go. A session of 0.6 outlives its connection for a while, so time has to
-    /// pass.
+    /// Lets the last client go. A session of 0.6 outlives its connection for a while, so time has
+    /// to pass.
     fn prepare(&mut self, _: usize) {
         self.client = None;
         pass(60_000);

@@ -61,9 +61,9 @@ pub(super) fn count(program: &Path, home: &Path, row: &str) -> Outcome<Profile> 
 }
 
 impl Profile {
-    /// Reads a file of Callgrind. A line of costs has the address of an instruction, the line of its
-    /// source, and how often it was executed. The line after `calls=` has the cost of the calls,
-    /// which belongs to the called function.
+    /// Reads a file of Callgrind. A line of costs has the address of an instruction, the line of
+    /// its source, and how often it was executed. The line after `calls=` has the cost of the
+    /// calls, which belongs to the called function.
     ///
     /// The numbers behind `calls=` also count the calls outside of the counted function. So an
     /// allocator was called as often as its first instruction was executed.

@@ -24,8 +24,8 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// The sums of all operations. The numbers are rounded as they stand in the table, so that a row
-    /// does not rise by its own rounding.
+    /// The sums of all operations. The numbers are rounded as they stand in the table, so that a
+    /// row does not rise by its own rounding.
     pub(super) fn new(name: &str, operations: u64, instructions: u64, allocations: u64) -> Self {
         Self {
             name: name.to_owned(),
