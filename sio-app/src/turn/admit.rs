@@ -171,6 +171,7 @@ fn reclaim(
     match state.claim(former, socket.cell.recovery.room(), socket) {
         Ok((returned, old)) => {
             seat.set_record(former.key);
+            socket.follow_expiry_of(&old, seat.old_expiry());
             seat.decide(Comeback::Recovered {
                 missed: returned.missed.len(),
             });

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 use serde_json::Value;
+use sio_proto::Time;
 use sio_proto::recovery::{Absence, NotRecovered, RecordKey};
 use sio_proto::server::Form;
 
@@ -39,6 +40,8 @@ pub(crate) struct Seat {
     /// The same socket, until it is decided whether this one is let in. Then it is let go, because
     /// it may itself have had one before.
     old: Mutex<Option<Arc<SocketCell>>>,
+    /// When the credentials of the same socket ended, when the client was recognised.
+    old_expiry: Option<Time>,
     /// The record of a client that could not be recovered.
     stale: Option<RecordKey>,
     /// Whether no middleware has been asked, because the client was recognised.
@@ -52,8 +55,8 @@ pub(crate) struct Seat {
 pub(crate) enum Present {
     /// It is connected, by this socket.
     Here(Arc<SocketCell>),
-    /// It has lost its connection, and may come back.
-    Away,
+    /// It has lost its connection, and may come back. This is the last socket that it had.
+    Away(Arc<SocketCell>),
     /// It does not come back as the same socket.
     Gone,
 }
@@ -71,7 +74,7 @@ impl SocketCell {
         };
         match heir {
             Some(heir) if heir.is_connected() => Present::Here(heir),
-            Some(_) => Present::Away,
+            Some(heir) => Present::Away(heir),
             None => Present::Gone,
         }
     }
@@ -114,6 +117,12 @@ impl Seat {
             Some(Comeback::Lost(_)) => self.stale.or(former),
             _ => None,
         }
+    }
+
+    /// Returns when the credentials of the socket that the client had before ended, when the client
+    /// was recognised.
+    pub(super) const fn old_expiry(&self) -> Option<Time> {
+        self.old_expiry
     }
 
     /// Takes out the socket that the client had before.
@@ -171,6 +180,7 @@ pub(super) fn recognise(socket: &Arc<SocketCell>, table: &Table) -> bool {
             Ok((former, old)) => {
                 old.thaw();
                 socket.take_data_of(&old);
+                seat.old_expiry = socket.expiry();
                 seat.former = Some(former);
                 seat.old = Mutex::new(Some(old));
                 is_back = true;

@@ -198,7 +198,7 @@ fn disconnected(
     );
     socket.drop_acks();
     let mut then = Then::Next;
-    if connected {
+    if connected && !socket.is_unmet() {
         if !table.disconnecting.is_empty() {
             socket.set_last_rooms(Some(rooms));
             socket_handlers(socket, "disconnecting", &table.disconnecting, Some(ending), false);
@@ -621,11 +621,13 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
     {
         report(socket, "namespace", &panic);
     }
-    let then = socket_handlers(socket, "connect", &table.connect, None, table.one_at_a_time);
     if is_revoked {
+        // The revocation came at the last moment. No handler gets to know the socket.
+        socket.set_unmet();
         socket.dismiss_for(Reason::CredentialsRevoked);
+        return Then::Next;
     }
-    then
+    socket_handlers(socket, "connect", &table.connect, None, table.one_at_a_time)
 }
 
 fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {

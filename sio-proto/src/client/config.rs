@@ -175,7 +175,8 @@ pub struct ClientConfig {
     pub max_early_bytes: usize,
     /// Most bytes of all cookies; each counts 64 more. Default 16 KiB. Further cookies are ignored.
     pub max_cookie_bytes: usize,
-    /// Most redirects of one handshake. Default 3. Only redirects to the same host are followed.
+    /// Most redirects of one handshake. Default 3. Only redirects inside the origin of the
+    /// server (scheme, host and port) are followed, and those from port 80 to `https` on port 443.
     pub max_redirects: u32,
     /// Most namespaces. Default 100.
     pub max_namespaces: usize,

@@ -13,7 +13,7 @@ use super::event::{
 };
 use super::manager::{Client, Stage};
 use super::protocol::Protocol;
-use super::session::{End, Heard, Instead};
+use super::session::{End, Heard, Instead, MAX_REFUSAL_BYTES};
 use super::socket::{Receipts, Socket, SocketState};
 use crate::codec::{self, Parsed};
 use crate::engine::{EngineMessage, Revision};
@@ -74,6 +74,8 @@ impl Client {
     pub(super) fn break_off(&mut self, now: Time, message: &str) {
         let end = End::new(DisconnectReason::ParseError, ErrorClass::Protocol, message);
         self.with_session(now, |session, cx| session.end(end, cx));
+        // What stands behind the broken packet is not heard: a recovery would leave the packet out.
+        self.heard.retain(|heard| matches!(heard, Heard::Ended(_)));
     }
 
     pub(super) fn handle_packet(&mut self, now: Time, packet: Packet) {
@@ -163,19 +165,28 @@ impl Client {
             .as_deref()
             .and_then(|payload| serde_json::from_str::<Welcome>(payload).ok());
         let socket = &mut self.sockets[at];
-        socket.answer_due = false;
-        socket.was_answered = true;
+        let was_due = core::mem::take(&mut socket.answer_due);
+        let was_answered = core::mem::replace(&mut socket.was_answered, true);
         match socket.state {
             SocketState::Connecting => {}
-            // The user has left while the CONNECT was on its way.
-            SocketState::Idle => {
+            // The user has left while the CONNECT was on its way. A server that connects a
+            // namespace again and again, and does not read, must not make goodbyes pile up.
+            SocketState::Idle if was_due || !was_answered && socket.namespace == "/" => {
                 let namespace = socket.namespace.clone();
                 return self.send_packet(&Packet::Disconnect { namespace });
             }
-            SocketState::Wanted | SocketState::Asking { .. } | SocketState::Connected => return,
+            SocketState::Idle | SocketState::Wanted | SocketState::Asking { .. } | SocketState::Connected => return,
         }
         let (sid, pid): (ByteString, Option<ByteString>) = match (self.protocol, welcome) {
+            (Protocol::Engine(Revision::V4), Some(Welcome { sid: Some(sid), .. })) if sid.len() > MAX_ID_BYTES => {
+                self.refuse(
+                    at,
+                    ClientError::new(ErrorClass::Protocol, "the id of the socket is too long"),
+                );
+                return self.close_if_unused(now);
+            }
             (Protocol::Engine(Revision::V4), Some(Welcome { sid: Some(sid), pid })) => {
+                let pid = pid.filter(|pid| pid.len() <= MAX_ID_BYTES);
                 (sid.into(), pid.map(ByteString::from))
             }
             (Protocol::Engine(Revision::V4), _) => return self.meet_old_server(now, at),
@@ -338,8 +349,9 @@ impl Client {
     }
 }
 
-/// The longest offset that is kept. It is sent back in each CONNECT.
-const MAX_OFFSET_BYTES: usize = 256;
+/// The longest id of a socket, and the longest `pid` and offset that are kept. The last two are
+/// sent back in each CONNECT.
+const MAX_ID_BYTES: usize = 256;
 
 /// The last argument, if it is a string (docs/protocol/socket-io.md §6).
 fn offset_of(args: &Args) -> Option<ByteString> {
@@ -347,7 +359,7 @@ fn offset_of(args: &Args) -> Option<ByteString> {
         return None;
     }
     let last = args.iter().last()?;
-    let is_offset = last.starts_with('"') && last.len() <= MAX_OFFSET_BYTES;
+    let is_offset = last.starts_with('"') && last.len() <= MAX_ID_BYTES;
     is_offset.then(|| ByteString::from(&*json::unescape(last)))
 }
 
@@ -394,6 +406,13 @@ fn query_of(auth: &str) -> Option<ByteString> {
 
 /// What a CONNECT_ERROR says.
 fn refusal_of(payload: &ByteString, protocol: Protocol) -> ClientError {
+    // Values take many times the bytes of their text.
+    if payload.len() > MAX_REFUSAL_BYTES {
+        return ClientError::new(
+            ErrorClass::Refused,
+            "the server refused the namespace, and its reason is too long",
+        );
+    }
     let mut error = ClientError::new(ErrorClass::Refused, "");
     match serde_json::from_str::<serde_json::Value>(payload) {
         Ok(serde_json::Value::String(message)) => {

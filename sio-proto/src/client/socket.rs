@@ -15,88 +15,11 @@ use core::time::Duration;
 use bytestring::ByteString;
 
 use super::config::ClientConfig;
+use super::emit::Pending;
 use super::event::{EmitId, NotSent, Outcome};
 use super::protocol::Protocol;
 use crate::Time;
 use crate::socket::{Args, Packet};
-
-/// What happens to an event that cannot be written at once.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Offline {
-    /// It waits, within the limits of the queue.
-    #[default]
-    Queue,
-    /// It waits, and takes the place of an event with the same key that waits already.
-    Newest(ByteString),
-    /// [`Client::emit`](super::Client::emit) returns an error if the namespace is not connected.
-    Reject,
-    /// It is dropped if the transport cannot take it now.
-    Volatile,
-}
-
-/// An event for the server.
-#[derive(Clone, Debug)]
-pub struct Emit {
-    /// The name.
-    pub name: ByteString,
-    /// The arguments.
-    pub args: Args,
-    /// Whether the server is asked for an acknowledgement.
-    pub ack: bool,
-    /// Time for the acknowledgement, from now. Default
-    /// [`ClientConfig::ack_timeout`](super::ClientConfig::ack_timeout).
-    pub timeout: Option<Duration>,
-    /// What happens if it cannot be written at once.
-    pub offline: Offline,
-}
-
-impl Emit {
-    /// An event without acknowledgement that waits for a connection if there is none.
-    #[must_use]
-    pub fn new(name: impl Into<ByteString>, args: Args) -> Self {
-        Self {
-            name: name.into(),
-            args,
-            ack: false,
-            timeout: None,
-            offline: Offline::default(),
-        }
-    }
-
-    /// Asks for an acknowledgement.
-    #[must_use]
-    pub const fn ack(mut self) -> Self {
-        self.ack = true;
-        self
-    }
-
-    /// Sets [`Emit::timeout`](#structfield.timeout).
-    #[must_use]
-    pub const fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// Sets [`Emit::offline`](#structfield.offline).
-    #[must_use]
-    pub fn offline(mut self, offline: Offline) -> Self {
-        self.offline = offline;
-        self
-    }
-}
-
-/// An event that waits in the queue.
-#[derive(Clone, Copy, Debug)]
-pub struct Pending<'a> {
-    /// Its number.
-    pub emit: EmitId,
-    /// Its name.
-    pub name: &'a ByteString,
-    /// Its arguments.
-    pub args: &'a Args,
-    /// Since when it waits.
-    pub since: Time,
-}
 
 /// What an event costs besides its bytes.
 const ENTRY_BYTES: usize = 64;
@@ -111,6 +34,8 @@ pub(super) struct Event {
     pub(super) wants_ack: bool,
     pub(super) timeout: Duration,
     pub(super) key: Option<ByteString>,
+    /// It was written before, and waits to be written again: the server may have it.
+    pub(super) was_written: bool,
     /// It is sent again until it is acknowledged.
     pub(super) retries: bool,
     pub(super) tries: u32,
@@ -123,6 +48,15 @@ pub(super) struct Event {
 impl Event {
     pub(super) fn bytes(&self) -> usize {
         self.name.len() + self.args.bytes() + ENTRY_BYTES
+    }
+
+    /// How the event ends if it is taken out of the queue for this reason. Of an event that was
+    /// written before, nobody may say that it was not.
+    const fn outcome_unless_written(&self, why: NotSent) -> Outcome {
+        match self.was_written {
+            true => Outcome::Disconnected,
+            false => Outcome::NotSent(why),
+        }
     }
 }
 
@@ -267,6 +201,15 @@ impl Socket {
         self.queue.push_back(entry);
     }
 
+    /// The bytes of the events with this key that wait.
+    pub(super) fn bytes_of_key(&self, key: &ByteString) -> usize {
+        let bytes = |entry: &Entry| match entry {
+            Entry::Event(event) if event.key.as_ref() == Some(key) => event.bytes(),
+            _ => 0,
+        };
+        self.queue.iter().map(bytes).sum()
+    }
+
     /// Takes events out of the queue, and reports them.
     pub(super) fn remove(&mut self, why: NotSent, receipts: &mut Receipts, which: impl Fn(&Event) -> bool) {
         let (deadlines, held_bytes) = (&mut self.deadlines, &mut self.held_bytes);
@@ -276,7 +219,7 @@ impl Socket {
                 if let Some(deadline) = event.deadline {
                     deadlines.remove(&(deadline, event.emit));
                 }
-                receipts.push((event.emit, Outcome::NotSent(why)));
+                receipts.push((event.emit, event.outcome_unless_written(why)));
                 false
             }
             _ => true,
@@ -334,7 +277,7 @@ impl Socket {
                 if let Some(deadline) = event.deadline {
                     self.deadlines.remove(&(deadline, event.emit));
                 }
-                receipts.push((event.emit, Outcome::NotSent(NotSent::Unsupported)));
+                receipts.push((event.emit, event.outcome_unless_written(NotSent::Unsupported)));
                 None
             }
             Entry::Event(event) => {
@@ -371,6 +314,7 @@ impl Socket {
         }
         self.deadlines.insert((deadline, emit));
         event.tries += 1;
+        event.was_written = true;
         event.deadline = Some(deadline);
         let again = event.retries.then_some(event);
         self.held_bytes += again.as_ref().map_or(0, Event::bytes);
