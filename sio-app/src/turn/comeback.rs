@@ -11,6 +11,7 @@ use sio_proto::server::Form;
 
 use crate::lock::Mutex;
 use crate::turn::admit::Stopped;
+use crate::turn::heard::Heard;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
 use crate::turn::table::Table;
@@ -47,6 +48,8 @@ pub(crate) struct Seat {
     /// Whether no middleware has been asked, because the client was recognised.
     skipped: AtomicBool,
     absence: Option<Absence>,
+    /// How many events have been had, if the client has asked for confirmations.
+    heard: Option<Heard>,
     record: OnceLock<RecordKey>,
     outcome: OnceLock<Comeback>,
 }
@@ -88,6 +91,16 @@ pub(crate) struct Former {
     pub(super) offset: Option<Box<str>>,
 }
 
+/// Where the client of a secret says that it is.
+#[derive(Clone, Copy)]
+pub(super) struct ShownPlace<'a> {
+    pub(super) pid: &'a str,
+    /// The offset of the last message that it has seen.
+    pub(super) offset: Option<&'a str>,
+    /// How many of its events were confirmed, if it asks for confirmations.
+    pub(super) confirmed: Option<u64>,
+}
+
 /// What a client shows in its CONNECT (docs/protocol/socket-io.md §6).
 #[derive(Default, Deserialize)]
 struct Shown {
@@ -95,6 +108,10 @@ struct Shown {
     pid: Value,
     #[serde(default)]
     offset: Value,
+    /// How many of its events were confirmed (docs/protocol/extensions.md §2). Who shows a number
+    /// asks for confirmations.
+    #[serde(default, rename = "sio.confirmed")]
+    confirmed: Value,
 }
 
 impl Seat {
@@ -141,6 +158,11 @@ impl Seat {
         (skipped && !table.middleware.is_empty()).then_some(Stopped::Undecided)
     }
 
+    /// Returns the count of the events that have been had, if they are counted.
+    pub(super) const fn heard(&self) -> Option<&Heard> {
+        self.heard.as_ref()
+    }
+
     pub(super) fn record(&self) -> Option<RecordKey> {
         self.record.get().copied()
     }
@@ -173,9 +195,15 @@ pub(super) fn recognise(socket: &Arc<SocketCell>, table: &Table) -> bool {
     let shown = socket.auth_json().and_then(|auth| serde_json::from_str(auth).ok());
     let shown: Shown = shown.unwrap_or_default();
     let mut seat = Seat::default();
+    let confirmed = shown.confirmed.as_u64().filter(|_| recovery.confirms);
+    seat.heard = confirmed.map(|_| Heard::default());
     let mut is_back = false;
     if let Value::String(pid) = &shown.pid {
-        let shown = (&**pid, shown.offset.as_str());
+        let shown = ShownPlace {
+            pid,
+            offset: shown.offset.as_str(),
+            confirmed,
+        };
         match recovery.recognise(socket.now(), &socket.namespace, shown, &mut seat.absence) {
             Ok((former, old)) => {
                 old.thaw();
