@@ -32,6 +32,7 @@ pub(crate) mod entering;
 pub(crate) mod entry;
 mod found;
 pub(crate) mod guest;
+pub(crate) mod heard;
 pub(crate) mod history;
 pub(crate) mod ids;
 pub(crate) mod incoming;

@@ -73,7 +73,9 @@ impl Client {
         if needs_ack && place.unacknowledged() >= self.config.max_in_flight {
             return Err(EmitError::TooManyInFlight);
         }
-        let is_writable = is_connected && matches!(&self.stage, Stage::Session(session) if session.has_room());
+        let is_stalled = place.unconfirmed.is_full(self.config.max_unconfirmed);
+        let has_room = matches!(&self.stage, Stage::Session(session) if session.has_room());
+        let is_writable = is_connected && has_room && !is_stalled;
         let mut receipts = Receipts::new();
         if is_volatile && !is_writable {
             let id = EmitId(self.number());
@@ -102,6 +104,7 @@ impl Client {
             was_written: false,
             retries,
             tries: 0,
+            is_volatile,
             buffered: !is_connected,
             deadline: deadline.map(|deadline| now + deadline),
         };

@@ -112,6 +112,7 @@ pub mod proxy;
 mod session;
 mod socket;
 mod timeout;
+mod unconfirmed;
 
 pub use config::{ClientConfig, ClientConfigError, Generation, OnRefused, Transport};
 pub use emit::{Emit, Offline, Pending};

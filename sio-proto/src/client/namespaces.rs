@@ -25,6 +25,8 @@ use crate::{Time, json};
 struct Welcome {
     sid: Option<String>,
     pid: Option<String>,
+    #[serde(default, rename = "sio.confirmed")]
+    confirmed: serde_json::Value,
 }
 
 /// The message that socket.io-client has for this case.
@@ -136,7 +138,7 @@ impl Client {
             Protocol::Engine(Revision::V4) => Packet::Connect {
                 namespace,
                 query: None,
-                payload: payload_of(socket, auth),
+                payload: payload_of(socket, auth, self.config.confirm_events),
             },
             // The server connects `/` by itself, once.
             _ if namespace == "/" && !socket.was_answered => return,
@@ -164,6 +166,13 @@ impl Client {
         let welcome = payload
             .as_deref()
             .and_then(|payload| serde_json::from_str::<Welcome>(payload).ok());
+        let confirmed = welcome.as_ref().and_then(|welcome| welcome.confirmed.as_u64());
+        if self.sockets[at].is_connected() && self.sockets[at].unconfirmed.is_on() {
+            if let Some(heard) = confirmed {
+                self.handle_confirmation(now, at, heard);
+            }
+            return;
+        }
         let socket = &mut self.sockets[at];
         let was_due = core::mem::take(&mut socket.answer_due);
         let was_answered = core::mem::replace(&mut socket.was_answered, true);
@@ -185,7 +194,12 @@ impl Client {
                 );
                 return self.close_if_unused(now);
             }
-            (Protocol::Engine(Revision::V4), Some(Welcome { sid: Some(sid), pid })) => {
+            (
+                Protocol::Engine(Revision::V4),
+                Some(Welcome {
+                    sid: Some(sid), pid, ..
+                }),
+            ) => {
                 let pid = pid.filter(|pid| pid.len() <= MAX_ID_BYTES);
                 (sid.into(), pid.map(ByteString::from))
             }
@@ -204,10 +218,19 @@ impl Client {
         if recovery != Recovery::Recovered {
             socket.offset = None;
         }
+        let mut receipts = Receipts::new();
+        let confirmed = confirmed.filter(|_| self.config.confirm_events && pid.is_some());
+        if let Some(error) = socket.settle_unconfirmed(recovery, confirmed, &mut receipts) {
+            (socket.pid, socket.offset) = (None, None);
+            self.report(receipts);
+            return self.break_off(now, &alloc::format!("{error}"));
+        }
         socket.state = SocketState::Connected;
         socket.refusals = 0;
         socket.connection += 1;
         (socket.sid, socket.pid) = (sid.clone(), pid);
+        self.report(receipts);
+        let socket = &mut self.sockets[at];
         socket.early_bytes = 0;
         for packet in core::mem::take(&mut socket.early) {
             self.deliver(at, packet);
@@ -217,6 +240,19 @@ impl Client {
             sid,
             recovery,
         }));
+    }
+
+    /// The server has had so many events of a namespace (docs/protocol/extensions.md §2).
+    fn handle_confirmation(&mut self, now: Time, at: usize, heard: u64) {
+        let mut receipts = Receipts::new();
+        let confirmed = self.sockets[at].confirm(heard, &mut receipts);
+        self.report(receipts);
+        if let Err(error) = confirmed {
+            // The next connection begins anew: this server cannot say what it has had.
+            let socket = &mut self.sockets[at];
+            (socket.pid, socket.offset) = (None, None);
+            self.break_off(now, &alloc::format!("{error}"));
+        }
     }
 
     /// A CONNECT without an id: only servers of 1.x and 2.x send it.
@@ -270,9 +306,12 @@ impl Client {
             self.send_packet(&Packet::Disconnect { namespace });
             self.drop_socket(at, DisconnectReason::Client);
         }
+        let mut receipts = Receipts::new();
         let socket = &mut self.sockets[at];
         socket.state = SocketState::Idle;
         (socket.pid, socket.offset) = (None, None);
+        socket.abandon(&mut receipts);
+        self.report(receipts);
     }
 
     /// The server has ended the session, and no namespace comes back by itself.
@@ -301,7 +340,7 @@ impl Client {
     fn drop_socket(&mut self, at: usize, reason: DisconnectReason) {
         let mut receipts = Receipts::new();
         let socket = &mut self.sockets[at];
-        socket.lose(&mut receipts);
+        socket.lose(false, &mut receipts);
         socket.state = SocketState::Idle;
         (socket.pid, socket.offset) = (None, None);
         self.report(receipts);
@@ -363,17 +402,26 @@ fn offset_of(args: &Args) -> Option<ByteString> {
     is_offset.then(|| ByteString::from(&*json::unescape(last)))
 }
 
-/// The payload of a CONNECT: what the server needs to recover the client, then the `auth`.
-fn payload_of(socket: &Socket, auth: Option<&ByteString>) -> Option<ByteString> {
-    let Some(pid) = &socket.pid else {
+/// The payload of a CONNECT: what the server needs to recover the client and, with `confirms`, to
+/// confirm its events, then the `auth`.
+fn payload_of(socket: &Socket, auth: Option<&ByteString>, confirms: bool) -> Option<ByteString> {
+    if socket.pid.is_none() && !confirms {
         return auth.cloned();
-    };
+    }
     let mut out = bytes::BytesMut::new();
-    out.extend_from_slice(b"{\"pid\":");
-    json::write_string(&mut out, pid);
-    if let Some(offset) = &socket.offset {
-        out.extend_from_slice(b",\"offset\":");
-        json::write_string(&mut out, offset);
+    out.extend_from_slice(b"{");
+    if let Some(pid) = &socket.pid {
+        out.extend_from_slice(b"\"pid\":");
+        json::write_string(&mut out, pid);
+        if let Some(offset) = &socket.offset {
+            out.extend_from_slice(b",\"offset\":");
+            json::write_string(&mut out, offset);
+        }
+    }
+    if confirms {
+        let comma = if socket.pid.is_some() { "," } else { "" };
+        let confirmed = socket.unconfirmed.confirmed();
+        out.extend_from_slice(alloc::format!("{comma}\"sio.confirmed\":{confirmed}").as_bytes());
     }
     let members = auth.and_then(|auth| auth.trim_ascii().strip_prefix('{'));
     match members.map(str::trim_ascii_start) {

@@ -18,6 +18,7 @@ use super::config::ClientConfig;
 use super::emit::Pending;
 use super::event::{EmitId, NotSent, Outcome};
 use super::protocol::Protocol;
+use super::unconfirmed::Unconfirmed;
 use crate::Time;
 use crate::socket::{Args, Packet};
 
@@ -39,6 +40,8 @@ pub(super) struct Event {
     /// It is sent again until it is acknowledged.
     pub(super) retries: bool,
     pub(super) tries: u32,
+    /// It is never sent again.
+    pub(super) is_volatile: bool,
     /// It came while there was no connection.
     pub(super) buffered: bool,
     /// When its acknowledgement, or its place in the queue, ends.
@@ -87,11 +90,13 @@ impl Entry {
 
 /// An event that was written and waits for its acknowledgement.
 #[derive(Debug)]
-struct InFlight {
-    emit: EmitId,
-    deadline: Time,
+pub(super) struct InFlight {
+    pub(super) emit: EmitId,
+    pub(super) deadline: Time,
     /// The whole event, if it may have to be sent again.
     again: Option<Event>,
+    /// Whether the server has confirmed that it has had the event.
+    pub(super) is_heard: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,10 +132,11 @@ pub(super) struct Socket {
     pub(super) offset: Option<ByteString>,
     pub(super) early: Vec<Packet>,
     pub(super) early_bytes: usize,
-    queue: VecDeque<Entry>,
-    in_flight: BTreeMap<u64, InFlight>,
-    deadlines: BTreeSet<(Time, EmitId)>,
+    pub(super) queue: VecDeque<Entry>,
+    pub(super) in_flight: BTreeMap<u64, InFlight>,
+    pub(super) deadlines: BTreeSet<(Time, EmitId)>,
     next_ack: u64,
+    pub(super) unconfirmed: Unconfirmed,
     /// Bytes of events that wait or may be sent again.
     pub(super) held_bytes: usize,
     /// Bytes of answers that wait.
@@ -160,6 +166,7 @@ impl Socket {
             in_flight: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             next_ack: 0,
+            unconfirmed: Unconfirmed::new(),
             held_bytes: 0,
             answer_bytes: 0,
         }
@@ -231,7 +238,11 @@ impl Socket {
     fn next_place(&self, config: &ClientConfig, may_drain: bool) -> Option<(usize, u64)> {
         let is_full = || self.in_flight.values().filter(|sent| sent.again.is_some()).count() >= config.retry_window;
         let stalls = match self.queue.front()? {
-            Entry::Event(event) => event.buffered && !may_drain || event.retries && is_full(),
+            Entry::Event(event) => {
+                event.buffered && !may_drain
+                    || event.retries && is_full()
+                    || self.unconfirmed.is_full(config.max_unconfirmed)
+            }
             Entry::Answer { .. } => false,
         };
         let place = match stalls {
@@ -282,20 +293,29 @@ impl Socket {
             }
             Entry::Event(event) => {
                 let buffered = event.buffered;
-                Some((self.write(now, event, receipts), buffered))
+                Some((self.write(now, config, event, receipts), buffered))
             }
         })
     }
 
-    fn write(&mut self, now: Time, mut event: Event, receipts: &mut Receipts) -> Packet {
+    fn write(&mut self, now: Time, config: &ClientConfig, mut event: Event, receipts: &mut Receipts) -> Packet {
         let namespace = self.namespace.clone();
         let (name, args) = (event.name.clone(), event.args.clone());
-        self.held_bytes -= event.bytes();
-        if !event.wants_ack && !event.retries {
-            if let Some(deadline) = event.deadline {
+        let is_kept = self.unconfirmed.is_on() && !event.is_volatile;
+        if self.unconfirmed.is_on() && event.is_volatile {
+            self.unconfirmed.skip();
+        }
+        // What the server confirms needs no acknowledgement to be sent again.
+        if !event.wants_ack && (is_kept || !event.retries) {
+            if let Some(deadline) = event.deadline.take() {
                 self.deadlines.remove(&(deadline, event.emit));
             }
-            receipts.push((event.emit, Outcome::Sent));
+            if is_kept {
+                self.unconfirmed.push(event, None);
+            } else {
+                self.held_bytes -= event.bytes();
+                receipts.push((event.emit, Outcome::Sent));
+            }
             let id = None;
             return Packet::Event {
                 namespace,
@@ -307,8 +327,12 @@ impl Socket {
         let id = self.next_ack;
         self.next_ack += 1;
         let emit = event.emit;
-        let start = if event.retries { now } else { event.since };
-        let deadline = start + event.timeout;
+        let deadline = match event.retries {
+            // Without repetitions, all tries are one.
+            true if is_kept => now + event.timeout.saturating_mul(config.retries.saturating_add(1)),
+            true => now + event.timeout,
+            false => event.since + event.timeout,
+        };
         if let Some(old) = event.deadline {
             self.deadlines.remove(&(old, emit));
         }
@@ -316,9 +340,24 @@ impl Socket {
         event.tries += 1;
         event.was_written = true;
         event.deadline = Some(deadline);
-        let again = event.retries.then_some(event);
-        self.held_bytes += again.as_ref().map_or(0, Event::bytes);
-        self.in_flight.insert(id, InFlight { emit, deadline, again });
+        let again = match (is_kept, event.retries) {
+            (true, _) => {
+                self.unconfirmed.push(event, Some(id));
+                None
+            }
+            (false, true) => Some(event),
+            (false, false) => {
+                self.held_bytes -= event.bytes();
+                None
+            }
+        };
+        let sent = InFlight {
+            emit,
+            deadline,
+            again,
+            is_heard: false,
+        };
+        self.in_flight.insert(id, sent);
         Packet::Event {
             namespace,
             name,
@@ -333,11 +372,18 @@ impl Socket {
             self.deadlines.remove(&(sent.deadline, sent.emit));
             self.held_bytes -= sent.again.as_ref().map_or(0, Event::bytes);
             receipts.push((sent.emit, Outcome::Acknowledged(args)));
+            self.give_up(id);
         }
     }
 
-    /// The connection has ended: acknowledgements will not come, and answers cannot be given.
-    pub(super) fn lose(&mut self, receipts: &mut Receipts) {
+    /// The connection has ended: acknowledgements will not come, and answers cannot be given. With
+    /// `may_resume`, events that the server confirms wait until it is known whether the client is
+    /// recovered.
+    pub(super) fn lose(&mut self, may_resume: bool, receipts: &mut Receipts) {
+        if !may_resume {
+            self.abandon(receipts);
+        }
+        self.end_heard(receipts);
         self.answer_due = false;
         self.early.clear();
         self.early_bytes = 0;
@@ -348,7 +394,9 @@ impl Socket {
                 event.buffered = true;
             }
         }
-        self.send_again(|_| true, |sent| Some((sent.emit, Outcome::Disconnected)), receipts);
+        let kept = self.unconfirmed.acks();
+        let ended = |sent: &InFlight| Some((sent.emit, Outcome::Disconnected));
+        self.send_again(|id| !kept.contains(&id), ended, receipts);
     }
 
     /// Puts written events back to the front of the queue, in their order. Events that are not
@@ -378,6 +426,8 @@ impl Socket {
 
     /// Ends all emits: nothing of this socket will be written any more.
     pub(super) fn end(&mut self, receipts: &mut Receipts) {
+        self.abandon(receipts);
+        self.end_heard(receipts);
         for sent in core::mem::take(&mut self.in_flight).into_values() {
             self.deadlines.remove(&(sent.deadline, sent.emit));
             self.held_bytes -= sent.again.as_ref().map_or(0, Event::bytes);
@@ -412,6 +462,7 @@ impl Socket {
                     self.deadlines.remove(&(sent.deadline, sent.emit));
                     self.held_bytes -= sent.again.as_ref().map_or(0, Event::bytes);
                     receipts.push((sent.emit, Outcome::TimedOut));
+                    self.give_up(id);
                 }
             } else if let Some(event) = self.in_flight.get_mut(&id).and_then(|sent| sent.again.as_mut()) {
                 // This try has failed, so it counts.

@@ -101,10 +101,19 @@ impl Input<'_> {
         let session = self.shard.sessions.key(session);
         let found = self.at(session, |mut at: At<'_>| {
             at.leave_lobby();
-            at.tell_accepted(socket, welcome.pid.as_deref());
+            at.tell_accepted(socket, welcome);
         });
         debug_assert!(found.is_some(), "a socket ends with its session");
         true
+    }
+
+    pub(super) fn confirm(&mut self, socket: SocketKey, heard: u64) -> bool {
+        let connected = |socket: &&Socket| socket.standing == Standing::Connected;
+        let mut told = false;
+        if self.shard.core.membership.find(socket).filter(connected).is_some() {
+            self.at_session_of(socket, |at| told = at.tell_confirmed(socket, heard));
+        }
+        told
     }
 
     pub(super) fn refuse(&mut self, socket: SocketKey, message: &str, data: Option<&str>) {
