@@ -21,6 +21,7 @@ use sio_app::{Config, Io, Options};
 use tungstenite::{Bytes, Message, WebSocket};
 
 mod client;
+mod confirms;
 mod deciding;
 mod echo;
 mod flooding;
