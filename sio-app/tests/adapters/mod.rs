@@ -22,6 +22,7 @@ use tungstenite::{Bytes, Message, WebSocket};
 
 mod busy;
 mod client;
+mod confirms;
 mod deciding;
 mod echo;
 mod flooding;
