@@ -36,5 +36,6 @@ test(`${CLIENTS} clients hear all of a broadcast while they are cut`, { timeout:
   console.log(`crowd: ${CLIENTS} clients, ${COUNT} numbers in ${seconds} s, ${all} cuts (${JSON.stringify(cuts)}), ${count('losses')} losses, ${count('recovered')} recovered, ${count('anew')} not, ${heard} of ${CLIENTS * COUNT} heard; the server says ${JSON.stringify(await recoveryOf(server))}, SIO_SEED=${seed}`);
   const faulty = members.filter(({ streams, anew }) => anew > 0 || streams.length !== 1 || streams[0].last !== COUNT || streams[0].missing > 0 || streams[0].repeated > 0);
   assert.deepEqual(faulty.slice(0, 5), [], `${faulty.length} clients, SIO_SEED=${seed}`);
-  assert.ok(all > CLIENTS, `only ${all} cuts`);
+  // A machine that is too slow for its clients cuts them less often.
+  assert.ok(all >= (0.4 * CLIENTS * seconds * 1000) / EVERY, `only ${all} cuts in ${seconds} s`);
 });

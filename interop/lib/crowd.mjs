@@ -44,7 +44,8 @@ export class Crowd {
     const share = Math.ceil(count / processes);
     for (let at = 0; at < count; at += share) {
       const own = Math.min(share, count - at);
-      const cutter = every && { to, name: `crowd ${at}`, pace: every / own, kinds };
+      // The pause before a cut, and the time that the cut waits for its bytes, are together the time between two cuts.
+      const cutter = every && { to, name: `crowd ${at}`, pace: every / own / 2, patience: every / own / 2, kinds };
       const settings = { count: own, base: `http://127.0.0.1:${to}`, cutter };
       crowd.#workers.push(fork(program, [JSON.stringify(settings)], { execArgv: ['--no-deprecation'] }));
     }

@@ -7,7 +7,7 @@
 //!                                                       shutdown, want of descriptors, clients that do not read
 //! cargo xtask hostile [--only CASES] [--list] [--full] [--runtime NAMES] [--server PROGRAM]
 //!                                                       attacks, and what the server may lose by each
-//! cargo xtask leaks   [--full] [--seed N] [--runtime NAMES] [--server PROGRAM]
+//! cargo xtask leaks   [--full] [--cycles N] [--seed N] [--runtime NAMES] [--server PROGRAM]
 //!                                                       clients that come and go in every way, and what is left of them
 //! cargo xtask leaks   --client                          our client, which loses its server 10,000 times
 //! cargo xtask bench   [--only ROWS] [--accept] [--where]
@@ -61,7 +61,7 @@ usage: cargo xtask check   [--only STEPS] [--skip STEPS]
        cargo xtask clients [--only VERSIONS]
        cargo xtask operate [--only RUNS] [--full] [--runtime NAMES] [--server PROGRAM]
        cargo xtask hostile [--only CASES] [--list] [--full] [--runtime NAMES] [--server PROGRAM]
-       cargo xtask leaks   [--full] [--seed N] [--runtime NAMES] [--server PROGRAM]
+       cargo xtask leaks   [--full] [--cycles N] [--seed N] [--runtime NAMES] [--server PROGRAM]
        cargo xtask leaks   --client
        cargo xtask bench   [--only ROWS] [--accept] [--where]
        cargo xtask replay  FILE
