@@ -222,8 +222,8 @@ fn decode_base64<const N: usize>(text: &str) -> Option<[u8; N]> {
     if text.len() != N / 3 * 4 {
         return None;
     }
-    // Four characters are three bytes, so no character has bits beyond the last byte. The id of each
-    // request is read here, and the general decoder does far more than so few bytes need.
+    // Four characters are three bytes, so no character has bits beyond the last byte. The id of
+    // each request is read here, and the general decoder does far more than so few bytes need.
     let mut invalid = 0;
     for (digits, bytes) in text.as_bytes().chunks_exact(4).zip(bytes.chunks_exact_mut(3)) {
         let mut number = 0;
