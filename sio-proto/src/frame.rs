@@ -74,9 +74,10 @@ impl Frame {
     /// A copy that is kept for long. A small frame is copied into `arena`, a larger one has memory
     /// of its own, and that of a very large one is shared. `arena` is empty memory that the caller
     /// keeps for such frames.
+    #[inline]
     pub(crate) fn copied(&self, arena: &mut BytesMut) -> Self {
-        let mut copy = self.clone();
         if self.len() > MAX_IN_ARENA {
+            let mut copy = self.clone();
             copy.detach();
             return copy;
         }
@@ -84,8 +85,11 @@ impl Frame {
             arena.reserve(ARENA_BYTES);
         }
         arena.extend_from_slice(&self.bytes);
-        copy.bytes = arena.split().freeze();
-        copy
+        Self {
+            bytes: arena.split().freeze(),
+            head: self.head,
+            binary: self.binary,
+        }
     }
 
     /// The websocket frame, header included.

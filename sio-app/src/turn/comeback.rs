@@ -10,6 +10,7 @@ use sio_proto::server::Form;
 
 use crate::lock::Mutex;
 use crate::turn::admit::Stopped;
+use crate::turn::last_number::LastNumber;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
 use crate::turn::table::Table;
@@ -44,7 +45,7 @@ pub(crate) struct Seat {
     /// Whether no middleware has been asked, because the client was recognised.
     skipped: AtomicBool,
     absence: Option<Absence>,
-    record: OnceLock<RecordKey>,
+    record: OnceLock<(RecordKey, Arc<LastNumber>)>,
     outcome: OnceLock<Comeback>,
 }
 
@@ -132,12 +133,19 @@ impl Seat {
         (skipped && !table.middleware.is_empty()).then_some(Stopped::Undecided)
     }
 
+    #[inline]
     pub(super) fn record(&self) -> Option<RecordKey> {
-        self.record.get().copied()
+        self.record.get().map(|(key, _)| *key)
     }
 
-    pub(super) fn set_record(&self, key: RecordKey) {
-        let _ = self.record.set(key);
+    /// Returns the record of the client, and the last number of the namespace.
+    #[inline]
+    pub(super) fn numbered(&self) -> Option<(RecordKey, &LastNumber)> {
+        self.record.get().map(|(key, last)| (*key, &**last))
+    }
+
+    pub(super) fn set_record(&self, key: RecordKey, last: Arc<LastNumber>) {
+        let _ = self.record.set((key, last));
     }
 
     pub(super) fn outcome(&self) -> Comeback {

@@ -33,11 +33,16 @@ impl Kept {
         expect(unused_variables, reason = "transcripts need it")
     )]
     fn new(message: &Message, encoded: &Encoded, arena: &mut BytesMut) -> (Self, usize) {
-        let encoded = Encoded {
-            first: encoded.first.copied(arena),
-            attachments: encoded.attachments.iter().map(|frame| frame.copied(arena)).collect(),
+        let first = encoded.first.copied(arena);
+        // Most messages have no attachments.
+        let (attachments, bytes) = match &encoded.attachments[..] {
+            [] => (Vec::new(), first.len()),
+            frames => (
+                frames.iter().map(|frame| frame.copied(arena)).collect(),
+                encoded.bytes(),
+            ),
         };
-        let bytes = encoded.bytes();
+        let encoded = Encoded { first, attachments };
         #[cfg(feature = "transcript")]
         let original = {
             let name = message.name.clone().unwrap_or_default();

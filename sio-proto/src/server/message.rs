@@ -327,10 +327,11 @@ impl Message {
 
     /// Changes the offset of a message that may have been encoded already. Only the encoding for
     /// clients of 4.x changes with it.
+    #[inline]
     pub fn set_offset(&mut self, offset: Option<Offset>) {
         if self.offset != offset {
             self.offset = offset;
-            *self.place(Form::Engine4) = Encoding::Missing;
+            self.packets[Form::Engine4.index()] = Encoding::Missing;
         }
     }
 
@@ -373,6 +374,7 @@ impl Message {
 
     /// How many packets the message is for a client of 4.x: one, and one for each attachment. It is
     /// zero if the message is not encoded for them.
+    #[inline]
     #[must_use]
     pub fn packets(&self) -> usize {
         match &self.packets[Form::Engine4.index()] {
