@@ -63,7 +63,7 @@ struct Queued {
 }
 
 /// Queues a message for one socket, for a caller that holds the lock of recovery.
-#[inline]
+#[inline(always)]
 fn queue(turn: &turn::Turn, to: &SocketCell, message: &mut Message, bytes: usize) -> Queued {
     let ((result, has_enough), wake) = to.cell.queue_held("emit", turn, |shard, now| {
         let sent = shard.shard.emit(now, to.key, message, None);

@@ -210,6 +210,7 @@ impl Recovery {
     }
 
     /// Gives the store what has changed. The caller holds the lock.
+    #[inline]
     fn note(&self, state: &mut State) {
         if let Some(keeper) = &self.keeper {
             state.take_changes();

@@ -341,25 +341,25 @@ impl<M> Log<M> {
     }
 
     fn drop_oldest(&mut self) {
-        let Some(oldest) = self.entries.pop_front() else {
+        let Some(oldest) = self.entries.front() else {
             return;
         };
+        let (sequence, losses) = (oldest.sequence, &mut self.losses);
         self.bytes -= oldest.bytes;
-        self.pruned = oldest.sequence;
-        let losses = &mut self.losses;
-        let is_for_all = oldest.audience().rooms.is_empty();
-        let trails = (is_for_all, &oldest.trails);
+        self.pruned = sequence;
+        let trails = (oldest.audience().rooms.is_empty(), &oldest.trails);
         for_trails(&mut self.everybody, &mut self.trails, trails, |is_room, trail| {
-            if trail.sequences.front() == Some(&oldest.sequence) {
+            if trail.sequences.front() == Some(&sequence) {
                 trail.sequences.pop_front();
-                trail.pruned = oldest.sequence;
+                trail.pruned = sequence;
                 if let Some(losses) = losses {
                     let room = is_room.then(|| trail.room.clone());
-                    losses.push(Loss::Trail(room, oldest.sequence));
+                    losses.push(Loss::Trail(room, sequence));
                 }
             }
         });
-        self.lose(Loss::Message(oldest.sequence));
+        drop(self.entries.pop_front());
+        self.lose(Loss::Message(sequence));
         // A ring that was large for a while gives its memory back.
         if self.entries.capacity() > 64 && self.entries.len() < self.entries.capacity() / 4 {
             self.entries.shrink_to(self.entries.len() * 2);
@@ -528,7 +528,10 @@ fn for_trails(
     if is_for_all {
         act(false, everybody);
     }
-    for key in trails.first.iter().chain(trails.others.iter()) {
+    if let Some(trail) = trails.first.and_then(|key| key.find(rooms)) {
+        act(true, trail);
+    }
+    for key in &trails.others {
         if let Some(trail) = key.find(rooms) {
             act(true, trail);
         }

@@ -214,6 +214,14 @@ impl Encoded {
         }
     }
 
+    /// A copy that is kept for long ([`Frame::copied`]).
+    pub(crate) fn copied(&self, arena: &mut BytesMut) -> Self {
+        Self {
+            first: self.first.copied(arena),
+            attachments: self.attachments.iter().map(|frame| frame.copied(arena)).collect(),
+        }
+    }
+
     /// Whether the encoding fits into an empty queue.
     fn fits(&self, config: &Config) -> bool {
         self.bytes() <= config.max_queued_bytes && self.packets() <= config.max_queued_packets
@@ -426,6 +434,7 @@ impl Message {
     }
 
     /// The encoding for `form`, if it has been made.
+    #[inline]
     pub(crate) fn made(&self, form: Form) -> Result<&Encoded, SendError> {
         let place = match form {
             Form::Plain(codec) => self

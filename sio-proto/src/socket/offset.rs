@@ -50,22 +50,15 @@ impl Offset {
 
     /// Writes it as the last of several arguments, with the bracket behind it.
     pub(crate) fn write_last(self, out: &mut BytesMut) {
-        // The text is made from its end, and goes out in one piece.
-        let mut text = [0; Self::MAX_LEN + 4];
+        // The text is made from its end, and goes out in one piece. There is room for a zero before
+        // the epoch, which is not written out.
+        let mut text = [0; Self::MAX_LEN + 5];
         let mut start = text.len() - 2;
         text[start..].copy_from_slice(b"\"]");
-        start = write_decimal(&mut text, start, self.sequence);
+        start = write_pairs(&mut text, start, self.sequence, &PAIRS_10);
         start -= 1;
         text[start] = b'-';
-        let mut left = self.epoch;
-        loop {
-            start -= 1;
-            text[start] = DIGITS[(left % 36) as usize];
-            left /= 36;
-            if left == 0 {
-                break;
-            }
-        }
+        start = write_pairs(&mut text, start, self.epoch.into(), &PAIRS_36);
         start -= 2;
         text[start..start + 2].copy_from_slice(b",\"");
         out.extend_from_slice(&text[start..]);
@@ -78,32 +71,36 @@ impl Offset {
     }
 }
 
-/// The digits of an epoch.
+/// The digits of a sequence and of an epoch.
 const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
-/// The numbers below 100, as two decimal digits.
-const PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[b'0'; 2]; 100];
+/// The numbers of two digits, in base 10 and in base 36.
+static PAIRS_10: [[u8; 2]; 100] = pairs(10);
+static PAIRS_36: [[u8; 2]; 1296] = pairs(36);
+
+const fn pairs<const N: usize>(base: usize) -> [[u8; 2]; N] {
+    let mut pairs = [[b'0'; 2]; N];
     let mut number = 0;
-    while number < 100 {
-        pairs[number as usize] = [b'0' + number / 10, b'0' + number % 10];
-        number += 1_u8;
+    while number < N {
+        pairs[number] = [DIGITS[number / base], DIGITS[number % base]];
+        number += 1;
     }
     pairs
-};
+}
 
-/// Writes a number so that it ends before `end`. Returns where it begins.
-fn write_decimal(text: &mut [u8], end: usize, number: u64) -> usize {
+/// Writes a number two digits at a time, so that it ends before `end`. Returns where it begins.
+#[inline]
+fn write_pairs<const N: usize>(text: &mut [u8], end: usize, number: u64, pairs: &[[u8; 2]; N]) -> usize {
     let (mut start, mut left) = (end, number);
     loop {
         start -= 2;
-        text[start..start + 2].copy_from_slice(&PAIRS[(left % 100) as usize]);
-        left /= 100;
+        text[start..start + 2].copy_from_slice(&pairs[(left % N as u64) as usize]);
+        left /= N as u64;
         if left == 0 {
             break;
         }
     }
-    // The first of two digits may be a zero too many.
+    // The first of the digits may be a zero too many.
     start + usize::from(text[start] == b'0' && start + 1 < end)
 }
 
