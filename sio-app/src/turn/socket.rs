@@ -284,8 +284,8 @@ impl SocketCell {
         self.seat.get()?.record()
     }
 
-    /// Returns the record of its client and the last number of its namespace, if the client may come
-    /// back.
+    /// Returns the record of its client and the last number of its namespace, if the client may
+    /// come back.
     #[inline]
     pub(super) fn numbered(&self) -> Option<(RecordKey, &LastNumber)> {
         self.seat.get()?.numbered()
