@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { newest, TRANSPORTS } from './lib/clients.mjs';
-import { BEATS, CLIENTS, Crowd, CUTS, EVERY, LIMIT, PAUSE, PROCESSES } from './lib/crowd.mjs';
+import { CLIENTS, Crowd, CUTS, EVERY, LIMIT, PAUSE, PROCESSES, recoveryOf, SERVER } from './lib/crowd.mjs';
 import { OwnServer } from './lib/own-server.mjs';
 import { connect } from './lib/peer.mjs';
 import { seed } from './lib/random.mjs';
@@ -17,7 +17,7 @@ import { sized } from './lib/scale.mjs';
 const COUNT = sized(250, 120);
 
 test(`${CLIENTS} clients hear all of a broadcast while they are cut`, { timeout: LIMIT }, async (t) => {
-  const server = await OwnServer.start(t, BEATS);
+  const server = await OwnServer.start(t, SERVER);
   const to = server.port + 2;
   const crowd = await Crowd.start(t, { to, count: CLIENTS, processes: PROCESSES, every: EVERY, kinds: CUTS });
   await crowd.tell('begin', {}, LIMIT);
@@ -33,8 +33,9 @@ test(`${CLIENTS} clients hear all of a broadcast while they are cut`, { timeout:
   const heard = members.reduce((sum, { streams: [stream] }) => sum + stream.last - stream.missing, 0);
   const count = (name) => members.reduce((sum, member) => sum + member[name], 0);
   const all = Object.values(cuts).reduce((sum, kind) => sum + kind, 0);
-  console.log(`crowd: ${CLIENTS} clients, ${COUNT} numbers in ${seconds} s, ${all} cuts (${JSON.stringify(cuts)}), ${count('losses')} losses, ${count('recovered')} recovered, ${count('anew')} not, ${heard} of ${CLIENTS * COUNT} heard, SIO_SEED=${seed}`);
+  console.log(`crowd: ${CLIENTS} clients, ${COUNT} numbers in ${seconds} s, ${all} cuts (${JSON.stringify(cuts)}), ${count('losses')} losses, ${count('recovered')} recovered, ${count('anew')} not, ${heard} of ${CLIENTS * COUNT} heard; the server says ${JSON.stringify(await recoveryOf(server))}, SIO_SEED=${seed}`);
   const faulty = members.filter(({ streams, anew }) => anew > 0 || streams.length !== 1 || streams[0].last !== COUNT || streams[0].missing > 0 || streams[0].repeated > 0);
   assert.deepEqual(faulty.slice(0, 5), [], `${faulty.length} clients, SIO_SEED=${seed}`);
-  assert.ok(all > CLIENTS, `only ${all} cuts`);
+  // A machine that is too slow for its clients cuts them less often.
+  assert.ok(all >= (0.4 * CLIENTS * seconds * 1000) / EVERY, `only ${all} cuts in ${seconds} s`);
 });

@@ -20,7 +20,7 @@ export const KINDS = Object.freeze({ reset: 35, end: 25, near: 25, far: 7, stall
 
 /** How long a connection that is cut without a word is kept, in milliseconds. Then it is reset. */
 const KEPT = 20_000;
-/** The longest time that a cut waits for its bytes, in milliseconds. Then it cuts an idle connection. */
+/** The longest time that a cut waits for its bytes, in milliseconds, unless the caller says another. Then it cuts an idle connection. */
 const PATIENCE = 60;
 /** The most bytes that pass before a cut. */
 const MOST_BYTES = 400;
@@ -30,6 +30,7 @@ export class Cutter {
   #listener;
   #random;
   #pace;
+  #patience;
   #kinds;
   #pairs = new Set();
   #all = new Set();
@@ -43,10 +44,11 @@ export class Cutter {
   counts = Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, 0]));
 
   /** Listens on its own port and ends with the test. It cuts nothing before `begin`. */
-  static async start(t, { to, name, pace, kinds = KINDS, watch } = {}) {
+  static async start(t, { to, name, pace, patience = PATIENCE, kinds = KINDS, watch } = {}) {
     const cutter = new Cutter();
     cutter.#random = new Random(name);
     cutter.#pace = pace;
+    cutter.#patience = patience;
     cutter.#kinds = kinds;
     cutter.watch = watch;
     cutter.#listener = net.createServer((near) => cutter.#join(near, net.connect(to, '127.0.0.1')));
@@ -110,7 +112,7 @@ export class Cutter {
       this.#wasSilent = kind === 'far' || kind === 'stall';
       const direction = this.#random.next() < 0.7 ? 'down' : 'up';
       this.#plan = { kind, direction, bytes: this.#random.below(MOST_BYTES) };
-      this.#timer = setTimeout(() => this.#cutIdle(), PATIENCE);
+      this.#timer = setTimeout(() => this.#cutIdle(), this.#patience);
     }, this.#random.around(this.#pace));
   }
 

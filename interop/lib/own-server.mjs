@@ -8,6 +8,9 @@ import { sleep, until, within } from './wait.mjs';
 const program = process.env.SIO_PROGRAM;
 
 export class OwnServer {
+  /** How long the next process runs beside the old one before the old one is asked to go, in milliseconds. */
+  static OVERLAP = 500;
+
   #child;
 
   #options;
@@ -42,15 +45,15 @@ export class OwnServer {
 
   /**
    * Starts the next process while this one still runs, asks this one to go, and waits until the next one serves. Both
-   * need the option that lets two processes listen on the same ports.
+   * need the option that lets two processes listen on the same ports. The old one may take `ms` milliseconds to end.
    */
-  async replace() {
+  async replace(ms = 20_000) {
     const old = this.#child;
     const begun = this.begin();
-    await sleep(500);
+    await sleep(OwnServer.OVERLAP);
     const end = once(old, 'exit');
     old.kill('SIGTERM');
-    await within(end, 'the end of the old server', 20_000);
+    await within(end, 'the end of the old server', ms);
     await begun;
   }
 

@@ -21,6 +21,7 @@ use crate::{Ack, Config, Io, Method, Options, Peer, RawArgs, Reason, Socket};
 mod answers;
 mod asking;
 mod clients;
+mod confirms;
 mod credentials;
 mod crossing;
 mod ends;

@@ -382,7 +382,7 @@ impl Conn {
         let State::WebSocket(decoder, wire) = &mut self.state else {
             return;
         };
-        while !out.has_enough() {
+        while !bytes.is_empty() && !out.has_enough() {
             match decoder.decode(bytes) {
                 Ok(None) => return,
                 Ok(Some(websocket::Event::Text(text))) => wire.decode_text(text, &self.config, &mut out.packets),

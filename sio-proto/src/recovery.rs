@@ -218,6 +218,7 @@ impl<M, D> Recovery<M, D> {
             forgotten: 0,
             spoilt: false,
             is_foreign: false,
+            heard: 0,
             bytes: 0,
             away: None,
             away_bytes: 0,
@@ -338,6 +339,21 @@ impl<M, D> Recovery<M, D> {
         match self.records.holds(key.slot, key.generation) {
             true => self.records.get_mut(key.slot),
             false => None,
+        }
+    }
+
+    /// How many events of the client have been had, as far as is known ([`Self::set_heard`]).
+    #[must_use]
+    pub fn heard(&self, key: RecordKey) -> u64 {
+        self.record(key).map_or(0, |record| record.heard)
+    }
+
+    /// So many events of the client have been had since the record began. A store learns of it
+    /// before the client does, if the caller calls this before it confirms the events.
+    pub fn set_heard(&mut self, key: RecordKey, heard: u64) {
+        if let Some(record) = self.record_mut(key).filter(|record| record.heard < heard) {
+            record.heard = heard;
+            self.note_record(key);
         }
     }
 

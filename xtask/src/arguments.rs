@@ -3,7 +3,7 @@
 use crate::failure::{Failure, Outcome};
 
 /// Flags that take no value.
-const SWITCHES: &[&str] = &["--client", "--full", "--list", "--screenshot"];
+const SWITCHES: &[&str] = &["--accept", "--client", "--full", "--list", "--screenshot", "--where"];
 
 /// The arguments that no command has taken yet.
 pub(crate) struct Arguments(Vec<(String, String)>);

@@ -3,13 +3,13 @@
 //!
 //! A cycle is one client: it opens a session, perhaps joins a room, and goes. `lives` has the kinds
 //! of clients, and how they end: clean, cut, silent until the server gives up, refused, half way
-//! through an upgrade, recovered, or never back, so that its record expires. The lives are drawn
-//! from a seed.
+//! through an upgrade, recovered, resumed, or never back, so that its record expires. The lives are
+//! drawn from a seed.
 //!
 //! The first cycles warm the server up. Then the command notes what the server holds, runs the
 //! cycles, waits until the last deadline has passed, and compares: sessions, sockets, rooms,
 //! deadlines, records, connections and queued bytes (`GET /__stats`), descriptors, and memory. The
-//! short form has 5,000 cycles, and `--full` has 100,000.
+//! short form has 5,000 cycles, and `--full` has 100,000. `--cycles N` has N.
 //!
 //! With `--client`, it is the client of this project that is looked at: the example `reconnects`
 //! loses its server 10,000 times for each way to it, on tokio and on async-std.
@@ -65,9 +65,13 @@ pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
         Some(digits) => digits.parse().when("--seed")?,
         None => random::seed(),
     };
-    arguments.finish()?;
     let named = named.map(|path| fs::canonicalize(&path).when(path)).transpose()?;
-    let (warm_up, cycles) = if is_full { (20_000, 100_000) } else { (1000, 5000) };
+    let (mut warm_up, mut cycles) = if is_full { (20_000, 100_000) } else { (1000, 5000) };
+    if let Some(number) = arguments.take("--cycles") {
+        cycles = number.parse().when("--cycles")?;
+        warm_up = cycles / 5;
+    }
+    arguments.finish()?;
     let mut failures = Vec::new();
     for runtime in runtimes {
         let program = match &named {

@@ -7,9 +7,11 @@
 //!                                                       shutdown, want of descriptors, clients that do not read
 //! cargo xtask hostile [--only CASES] [--list] [--full] [--runtime NAMES] [--server PROGRAM]
 //!                                                       attacks, and what the server may lose by each
-//! cargo xtask leaks   [--full] [--seed N] [--runtime NAMES] [--server PROGRAM]
+//! cargo xtask leaks   [--full] [--cycles N] [--seed N] [--runtime NAMES] [--server PROGRAM]
 //!                                                       clients that come and go in every way, and what is left of them
 //! cargo xtask leaks   --client                          our client, which loses its server 10,000 times
+//! cargo xtask bench   [--only ROWS] [--accept] [--where]
+//!                                                       instructions and allocations of operations, compared with a table
 //! cargo xtask replay  FILE                              runs a transcript again, and compares
 //! cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
 //!                     [--full] [--server PROGRAM] [--chat PROGRAM]
@@ -29,6 +31,7 @@
 #![expect(clippy::disallowed_methods, reason = "steps are timed, and servers are waited for")]
 
 mod arguments;
+mod bench;
 mod check;
 mod clients;
 mod dependencies;
@@ -58,8 +61,9 @@ usage: cargo xtask check   [--only STEPS] [--skip STEPS]
        cargo xtask clients [--only VERSIONS]
        cargo xtask operate [--only RUNS] [--full] [--runtime NAMES] [--server PROGRAM]
        cargo xtask hostile [--only CASES] [--list] [--full] [--runtime NAMES] [--server PROGRAM]
-       cargo xtask leaks   [--full] [--seed N] [--runtime NAMES] [--server PROGRAM]
+       cargo xtask leaks   [--full] [--cycles N] [--seed N] [--runtime NAMES] [--server PROGRAM]
        cargo xtask leaks   --client
+       cargo xtask bench   [--only ROWS] [--accept] [--where]
        cargo xtask replay  FILE
        cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
                            [--full] [--server PROGRAM] [--chat PROGRAM]";
@@ -85,6 +89,7 @@ fn run(mut words: impl Iterator<Item = String>) -> Outcome {
         "clients" => clients::run(&Workspace::find()?, arguments),
         "operate" => operate::run(&Workspace::find()?, arguments),
         "hostile" => hostile::run(&Workspace::find()?, arguments),
+        "bench" => bench::run(&Workspace::find()?, arguments),
         "leaks" => leaks::run(&Workspace::find()?, arguments),
         "interop" => interop::run(&Workspace::find()?, arguments),
         _ => Err(Failure::new(USAGE)),

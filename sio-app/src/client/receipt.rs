@@ -63,11 +63,19 @@ impl From<machine::EmitError> for EmitError {
 pub enum Outcome {
     /// It was written to a connection.
     Sent,
+    /// The server has had it, and has begun to handle it. Only with
+    /// [`ClientConfig::confirm_events`](super::ClientConfig::confirm_events).
+    Confirmed,
     /// The server has acknowledged it, with these arguments.
     Acknowledged(RawArgs),
     /// It was written, and no acknowledgement came in time.
     TimedOut,
-    /// It was written, and the connection ended before the acknowledgement.
+    /// The server has had it and handles it once, and the acknowledgement was lost with the
+    /// connection. Only with
+    /// [`ClientConfig::confirm_events`](super::ClientConfig::confirm_events).
+    Unanswered,
+    /// It was written, and the connection ended before the acknowledgement or the confirmation.
+    /// Nobody knows whether the server has had it.
     Disconnected,
     /// It was never written.
     NotSent(NotSent),
@@ -77,6 +85,8 @@ impl From<machine::Outcome> for Outcome {
     fn from(outcome: machine::Outcome) -> Self {
         match outcome {
             machine::Outcome::Sent => Self::Sent,
+            machine::Outcome::Confirmed => Self::Confirmed,
+            machine::Outcome::Unanswered => Self::Unanswered,
             machine::Outcome::Acknowledged(args) => Self::Acknowledged(RawArgs(args)),
             machine::Outcome::TimedOut => Self::TimedOut,
             machine::Outcome::Disconnected => Self::Disconnected,
@@ -154,9 +164,15 @@ pub enum AckError {
     /// The event was written, and no acknowledgement came in time.
     #[error("operation has timed out")]
     TimedOut,
-    /// The event was written, and the connection ended before the acknowledgement.
+    /// The event was written, and the connection ended before the acknowledgement. Nobody knows
+    /// whether the server has had it.
     #[error("socket has been disconnected")]
     Disconnected,
+    /// The server has had the event and handles it once, and the acknowledgement was lost with the
+    /// connection. Only with
+    /// [`ClientConfig::confirm_events`](super::ClientConfig::confirm_events).
+    #[error("the server has had the event, and its acknowledgement was lost")]
+    Unanswered,
     /// The acknowledgement came, and is not of the type that the caller asked for.
     #[error("the acknowledgement does not fit: {0}")]
     Args(#[from] ArgsError),
@@ -205,7 +221,8 @@ impl<T: DeserializeOwned + 'static> Future for AckFuture<T> {
             Outcome::Acknowledged(args) => from_args(args.0).map_err(AckError::Args),
             Outcome::TimedOut => Err(AckError::TimedOut),
             Outcome::NotSent(why) => Err(AckError::NotSent(why)),
-            Outcome::Disconnected | Outcome::Sent => Err(AckError::Disconnected),
+            Outcome::Unanswered => Err(AckError::Unanswered),
+            Outcome::Disconnected | Outcome::Sent | Outcome::Confirmed => Err(AckError::Disconnected),
         })
     }
 }

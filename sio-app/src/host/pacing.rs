@@ -24,9 +24,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use sio_proto::server::{Pace, Posted, Request};
+use sio_proto::server::{Pace, Posted, Request, Shard};
 use sio_proto::wire::Inbound;
-use sio_proto::{SessionKey, Time};
+use sio_proto::{LinkId, SessionKey, Time};
 
 use crate::host::place::{Place, Seat};
 use crate::turn::later::{KeptBytes, Later};
@@ -161,43 +161,58 @@ impl Place {
     }
 
     /// Gives packets of a websocket to their shard, as far as they may come now.
+    #[inline]
     pub(crate) fn give_packets(&mut self, turn: &Turn, packets: &mut Vec<Inbound>) {
         let Some(Seat { cell, id, .. }) = &self.seat else {
             return packets.clear();
         };
+        if packets.len() > self.most_packets.max(1) {
+            return self.give_first(turn, packets);
+        }
         let id = *id;
-        let most = self.most_packets.max(1);
-        let rest = match packets.len() > most {
-            true => packets.drain(most..).map(Inbound::kept).collect(),
-            false => VecDeque::new(),
-        };
-        let portion = self.portion();
-        let (pace, session) = cell.input("packets", turn, |state, now, out| {
+        let mut paced = None;
+        cell.input("packets", turn, |state, now, out| {
             state.shard.handle_packets(now, id, packets, out);
-            match state.shard.measures() {
-                true => {
-                    let session = state.shard.session_on(id);
-                    let pace = session.map_or(Pace::FREE, |session| state.shard.pace(now, session));
-                    (pace, session)
-                }
-                false => (Pace::FREE, None),
+            if state.shard.measures() {
+                paced = pace_of(&mut state.shard, now, id);
             }
         });
-        let until = session.zip(pace.until);
-        let waits = !rest.is_empty() || until.is_some();
-        let cell = waits.then(|| Arc::clone(cell));
-        self.most_packets = pace.packets.min(portion);
-        // Most reads end here, and have counted no reference.
-        let Some(cell) = cell else { return };
-        let held = match rest.is_empty() {
-            true => Held::Nothing,
-            false => Held::Packets(rest),
-        };
-        let bytes = KeptBytes::new(&self.io.kept, held.bytes());
-        let mut pacing = Pacing::new(held, bytes);
-        if let Some((session, until)) = until {
-            pacing.pause = Some(self.pause(turn, &cell, session, Why::Throttled(until)));
+        match paced {
+            // Nobody has a limit here. A connection begins with one packet if somebody has a limit
+            // elsewhere.
+            None if self.most_packets == 1 => self.most_packets = self.portion(),
+            None => {}
+            Some((session, pace)) => self.follow(turn, session, pace),
         }
+    }
+
+    /// Gives as many packets to the shard as may come now. The others wait.
+    #[cold]
+    fn give_first(&mut self, turn: &Turn, packets: &mut Vec<Inbound>) {
+        let rest = packets.drain(self.most_packets.max(1)..).map(Inbound::kept).collect();
+        let held = Held::Packets(rest);
+        let bytes = KeptBytes::new(&self.io.kept, held.bytes());
+        self.give_packets(turn, packets);
+        self.hold(held, bytes);
+    }
+
+    /// Goes on at the pace of a client that has a limit. The connection pauses if its client may
+    /// send nothing now.
+    fn follow(&mut self, turn: &Turn, session: SessionKey, pace: Pace) {
+        self.most_packets = pace.packets.min(self.portion());
+        let (Some(until), Some(Seat { cell, .. })) = (pace.until, &self.seat) else {
+            return;
+        };
+        let pause = self.pause(turn, cell, session, Why::Throttled(until));
+        let mut pacing = Pacing::new(Held::Nothing, KeptBytes::new(&self.io.kept, 0));
+        pacing.pause = Some(pause);
+        self.pacing = Some(Box::new(pacing));
+    }
+
+    /// Keeps what waits, behind a pause that may have begun.
+    fn hold(&mut self, held: Held, bytes: KeptBytes) {
+        let mut pacing = Pacing::new(held, bytes);
+        pacing.pause = self.pacing.take().and_then(|pacing| pacing.pause);
         self.pacing = Some(Box::new(pacing));
     }
 
@@ -223,10 +238,15 @@ impl Place {
     }
 
     /// Called after a turn. If the handlers of the session lag, the connection pauses.
+    #[inline]
     pub(crate) fn note_lag(&mut self) {
-        if !turn::take_lag() {
-            return;
+        if turn::take_lag() {
+            self.pause_for_lag();
         }
+    }
+
+    #[cold]
+    fn pause_for_lag(&mut self) {
         let Some(Seat { cell, id, .. }) = &self.seat else {
             return;
         };
@@ -284,10 +304,7 @@ impl Place {
                 let mut now: Vec<Inbound> = packets.drain(..portion.min(packets.len())).collect();
                 self.give_packets(turn, &mut now);
                 if !packets.is_empty() {
-                    let pause = self.pacing.take().and_then(|pacing| pacing.pause);
-                    let mut pacing = Pacing::new(Held::Packets(packets), bytes);
-                    pacing.pause = pause;
-                    self.pacing = Some(Box::new(pacing));
+                    self.hold(Held::Packets(packets), bytes);
                 }
             }
             Held::Post { shard, request, posted } => {
@@ -353,6 +370,13 @@ impl Place {
     pub(super) fn portion(&self) -> usize {
         (self.io.options.max_waiting_events / 4).max(1)
     }
+}
+
+/// The session of a websocket, and how much its client may send now.
+#[cold]
+fn pace_of(shard: &mut Shard, now: Time, link: LinkId) -> Option<(SessionKey, Pace)> {
+    let session = shard.session_on(link)?;
+    Some((session, shard.pace(now, session)))
 }
 
 impl Pacing {

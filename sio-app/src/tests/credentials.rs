@@ -422,3 +422,90 @@ fn a_deadline_that_is_set_by_the_socket_of_before_counts() {
     before.never_expires();
     assert_eq!((after.expires(), deadlines(&io)), (None, 0));
 }
+
+/// A deadline that the socket of before gets while a middleware still decides about the socket with
+/// which its client comes back counts for the client. If the middleware sets one, too, the earlier
+/// of the two counts.
+#[test]
+fn a_deadline_that_is_set_while_a_middleware_decides_counts() {
+    for (by_middleware, by_handler, expected) in [
+        (None, Some(60), Some(60)),
+        (Some(30), Some(60), Some(30)),
+        (Some(90), Some(60), Some(60)),
+        (Some(30), None, Some(30)),
+    ] {
+        let seconds = |seconds: Option<u64>| seconds.map(Duration::from_secs);
+        let io = recovering(false);
+        let open = slow_door(&io, seconds(by_middleware));
+        open.store(true, Ordering::Relaxed);
+        let client = log_in(&io, "ann");
+        let before = io.sockets().remove(0);
+        before.expires_in(Duration::from_secs(1000));
+        let pid = client.cut();
+        let written = knock(&io, &format!(r#"40{{"token":"ann","pid":"{pid}"}}"#), &open, || {
+            if let Some(left) = seconds(by_handler) {
+                before.expires_in(left);
+                assert_eq!(before.expires(), Some(left));
+            }
+        });
+        assert!(written.contains(&pid), "{written}");
+        // This is the deadline of the socket with which the client has come back.
+        assert_eq!(before.expires(), seconds(expected));
+    }
+}
+
+/// The client has lost the connection with which it had come back. A deadline that its first socket
+/// gets then is that of the client, as well.
+#[test]
+fn a_deadline_of_a_client_that_is_away_again_counts() {
+    let io = recovering(true);
+    let client = log_in(&io, "ann");
+    let first = io.sockets().remove(0);
+    let show = |pid: &str| format!(r#"40{{"token":"ann","pid":"{pid}"}}"#);
+    let pid = Client::with(&io, &show(&client.cut())).cut();
+    first.expires_in(Duration::from_secs(60));
+    assert_eq!(first.expires(), Some(Duration::from_secs(60)));
+    let _back = Client::with(&io, &show(&pid));
+    assert_eq!(io.sockets()[0].id(), first.id());
+    assert_eq!(io.sockets()[0].expires(), Some(Duration::from_secs(60)));
+}
+
+/// A revocation that comes when the middlewares have decided, and before the socket is connected,
+/// ends the socket before a handler gets to know it.
+#[test]
+fn a_revocation_at_the_last_moment_comes_before_the_connect_handler() {
+    for recovers in [false, true] {
+        let config = Config::default()
+            .ping_interval(Duration::from_secs(3600))
+            .socket_id_prefix("user:");
+        let options = Options::default().shards(1);
+        let options = match recovers {
+            true => options.recovery(settings()),
+            false => options,
+        };
+        let io = Io::new(config, options, DRAWING).unwrap();
+        let ended = with_users(&io);
+        let (tell, connected) = mpsc::channel();
+        io.of("/").on_connect(move |socket: Socket| {
+            let _ = tell.send(socket.auth_json().map(str::to_owned));
+        });
+        // The id is made when the middlewares have decided.
+        let server = io.clone();
+        io.generate_id(move |_| {
+            // With recovery, the record of the socket is found as well.
+            server.revoke(is("ann"));
+            Some(format!("user:{}", server.sockets().len()))
+        });
+        let mut driven = Driven::new(&io, usize::MAX);
+        let _ = driven.read(crate::tests::UPGRADE);
+        let _ = driven.written();
+        let written = driven.says(r#"40{"token":"ann"}"#);
+        run_tasks();
+        let written = written + &driven.written();
+        assert!(written.contains("40{") && written.ends_with("41"), "{written}");
+        assert!(connected.try_recv().is_err() && ended.try_recv().is_err());
+        assert_eq!((io.sockets().len(), io.recoverable()), (0, 0));
+        let _bob = log_in(&io, "bob");
+        assert_eq!(connected.try_recv(), Ok(Some(r#"{"token":"bob"}"#.to_owned())));
+    }
+}

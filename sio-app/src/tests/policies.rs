@@ -455,3 +455,62 @@ fn what_has_a_number_keeps_its_place() {
         assert!(events[2].starts_with("\"m\",\"b\","), "{events:?}");
     }
 }
+
+/// What is not sent is counted for each recipient, as the report of the call says it: `dropped` if
+/// the message may be dropped, and `unsent` if it is refused. What is sent, what is newer than what
+/// waits, and what is for nobody counts in neither.
+#[test]
+fn what_is_not_sent_is_counted() {
+    let config = Config::default().max_queued_packets(2).max_queued_bytes(10_000);
+    let io = Io::new(config, Options::default().shards(2), RUNTIME).unwrap();
+    let mut reader = Driven::connected(&io);
+    let counts = || {
+        let sessions = io.metrics().sessions;
+        (sessions.dropped, sessions.unsent)
+    };
+    let (mut slow, socket) = blocked(&io);
+    let large = "x".repeat(20_000);
+    // The queue is empty, and this message would never fit.
+    assert_eq!(io.policy(Policy::REFUSE).emit("n", &large), Sent { refused: 2, ..NONE });
+    assert!(matches!(socket.emit("n", &large), Err(EmitError::TooLarge)));
+    assert_eq!(counts(), (0, 3));
+    for n in 0..2 {
+        let sent = io.policy(Policy::DROP_OLDEST).emit("n", n);
+        assert_eq!(sent, Sent { reached: 2, ..NONE });
+    }
+    assert_eq!(counts(), (0, 3));
+    // The queue of one of two is full.
+    assert_eq!(io.policy(Policy::DROP).emit("n", 2).dropped, 1);
+    assert_eq!(io.volatile().emit("n", 3).dropped, 1);
+    assert_eq!(socket.policy(Policy::DROP).emit("n", 4).dropped, 1);
+    assert_eq!(socket.volatile().emit("n", 5).dropped, 1);
+    assert_eq!(counts(), (4, 3));
+    assert_eq!(io.policy(Policy::REFUSE).emit("n", 6).refused, 1);
+    assert_eq!(socket.policy(Policy::REFUSE).emit("n", 7).refused, 1);
+    assert!(matches!(socket.emit("n", 8), Err(EmitError::Full)));
+    assert!(socket.try_emit("n", 9).is_err());
+    assert_eq!(counts(), (4, 7));
+    assert_eq!(socket.policy(Policy::DROP_OLDEST).emit("n", 10).reached, 1);
+    assert_eq!(io.to("nobody").emit("n", 11), NONE);
+    assert_eq!(counts(), (4, 7));
+    let text = io.metrics().to_prometheus();
+    for line in [
+        "sio_messages_dropped_total 4",
+        "sio_messages_displaced_total 1",
+        "sio_messages_unsent_total 7",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line} is not in {text}");
+    }
+    assert_eq!(take(&mut slow), ["\"first\"", "\"n\",1", "\"n\",10"]);
+    assert_eq!(reader.written().matches("42[\"n\"").count(), 5);
+    // A socket that is gone is no recipient. A slow client whose policy ends it is.
+    assert_eq!(counts(), (4, 7));
+    slow.wall.room.store(0, Ordering::Relaxed);
+    slow.script.full = true;
+    let sent = (12..20)
+        .map(|n| io.policy(Policy::END).emit("n", n).refused)
+        .sum::<usize>();
+    assert_eq!((sent, io.sockets().len()), (1, 1));
+    assert!(matches!(socket.emit("n", 20), Err(EmitError::Disconnected)));
+    assert_eq!(counts(), (4, 8));
+}

@@ -46,6 +46,8 @@ pub(super) struct Client {
     pub(super) pid: String,
     /// What was written behind the answer to its CONNECT.
     pub(super) first: Vec<String>,
+    /// How many of its events the answer confirms.
+    pub(super) confirmed: Option<u64>,
 }
 
 impl Client {
@@ -72,6 +74,9 @@ impl Client {
             driven,
             sid: field("sid").unwrap_or_else(|| panic!("the first packet is the answer: {answer}")),
             pid: field("pid").unwrap_or_default(),
+            confirmed: answer
+                .split_once(r#""sio.confirmed":"#)
+                .map(|(_, behind)| behind.trim_end_matches('}').parse().unwrap()),
             first: packets,
         }
     }

@@ -428,10 +428,10 @@ fn r7_absences_are_told_and_counted() {
     }
 }
 
-/// Recovery F13, R11: what a client sends is not covered. An event that it sends again after a cut,
-/// because it has no acknowledgement, is heard again.
+/// Recovery F13: what a genuine client sends is not covered. An event that it sends again after a
+/// cut, because it has no acknowledgement, is heard again.
 #[test]
-fn f13_a_repeated_event_of_a_client_is_heard_again() {
+fn f13_a_repeated_event_of_a_genuine_client_is_heard_again() {
     let options = Options::default().shards(1).recovery(settings());
     let io = Io::new(config(), options, DRAWING).unwrap();
     let heard = Arc::new(std::sync::Mutex::new(0));

@@ -10,6 +10,7 @@ use sio_proto::server::{Message, Outputs, SendError, Welcome};
 use crate::turn::Turn;
 use crate::turn::comeback::{Comeback, Seat};
 use crate::turn::entry::Entry;
+use crate::turn::heard::Heard;
 use crate::turn::recovery::{self, Gone, Returned};
 use crate::turn::shard::{Aftermath, State};
 use crate::turn::socket::SocketCell;
@@ -28,6 +29,9 @@ pub(super) struct Admitted {
     /// dropped under a lock.
     pub(super) entry: Entry,
     pub(super) failed: Option<SendError>,
+    /// The socket that the client had before, if events for it may still be under way and the
+    /// handlers of the new socket have to wait for them.
+    pub(super) before: Option<Arc<SocketCell>>,
 }
 
 /// Why a socket whose client wanted to come back is not let in.
@@ -51,6 +55,7 @@ pub(super) fn admit(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Adm
                 id: socket.own_id().map(|id| id.as_str().into()),
                 pid: None,
                 rate: table.rate,
+                confirmed: None,
             };
             enter(state, now, out, socket, table, &welcome, |state, entry| {
                 join_and_send(state, now, socket, entry)
@@ -83,6 +88,7 @@ fn enter(
         begins,
         entry,
         failed,
+        before: None,
     }
 }
 
@@ -105,8 +111,8 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
     let admitted = recovery.with("accept", |state| {
         let comes_back = socket.is_coming_back();
         let returned = reclaim(turn, state, socket, seat, (&mut after, &mut gone));
-        let (pid, rooms, missed) = match returned {
-            Some(Returned { pid, rooms, missed }) => (Some(pid), rooms, missed),
+        let (pid, rooms, missed, before) = match returned {
+            Some((Returned { pid, rooms, missed }, before)) => (Some(pid), rooms, missed, Some(before)),
             None => {
                 let unnamed = comes_back && socket.cell.config.socket_id_prefix.is_some();
                 let unnamed = unnamed.then_some(Stopped::Unnamed);
@@ -124,21 +130,24 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
                     seat.set_record(key, state.last_of(&socket.namespace)?);
                     Some(pid)
                 });
-                (pid, Vec::new(), Vec::new())
+                (pid, Vec::new(), Vec::new(), None)
             }
         };
         let id = (socket.id() != socket.drawn_id()).then(|| socket.id().as_str().into());
+        let confirmed = seat.heard().filter(|_| pid.is_some()).map(Heard::count);
         let welcome = Welcome {
             pid,
             id,
             rate: table.rate,
+            confirmed,
         };
-        let admitted = socket.cell.input_held("accept", turn, &mut after, |shard, now, out| {
+        let mut admitted = socket.cell.input_held("accept", turn, &mut after, |shard, now, out| {
             enter(shard, now, out, socket, table, &welcome, |shard, entry| {
                 let replayed = replay(shard, now, socket, &rooms, missed);
                 join_and_send_numbered(state, shard, now, socket, entry).and(replayed)
             })
         });
+        admitted.before = before.filter(|_| confirmed.is_some());
         if let Some(key) = seat.record().filter(|_| admitted.accepted) {
             state.note_socket(key, socket);
         }
@@ -166,13 +175,14 @@ fn reclaim(
     socket: &Arc<SocketCell>,
     seat: &Seat,
     (after, gone): (&mut Aftermath, &mut Gone),
-) -> Option<Returned> {
+) -> Option<(Returned, Arc<SocketCell>)> {
     let former = seat.former()?;
     match state.claim(former, socket.cell.recovery.room(), socket) {
         Ok((returned, old)) => {
             if let Some(last) = state.last_of(&socket.namespace) {
                 seat.set_record(former.key, last);
             }
+            socket.follow_expiry_of(&old, seat.old_expiry());
             seat.decide(Comeback::Recovered {
                 missed: returned.missed.len(),
             });
@@ -183,8 +193,8 @@ fn reclaim(
                     }
                 });
             }
-            gone.dropped.push(old);
-            Some(returned)
+            gone.dropped.push(Arc::clone(&old));
+            Some((returned, old))
         }
         Err(why) => {
             seat.decide(Comeback::Lost(why));

@@ -5,11 +5,13 @@ use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 use serde_json::Value;
+use sio_proto::Time;
 use sio_proto::recovery::{Absence, NotRecovered, RecordKey};
 use sio_proto::server::Form;
 
 use crate::lock::Mutex;
 use crate::turn::admit::Stopped;
+use crate::turn::heard::Heard;
 use crate::turn::last_number::LastNumber;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
@@ -40,11 +42,15 @@ pub(crate) struct Seat {
     /// The same socket, until it is decided whether this one is let in. Then it is let go, because
     /// it may itself have had one before.
     old: Mutex<Option<Arc<SocketCell>>>,
+    /// When the credentials of the same socket ended, when the client was recognised.
+    old_expiry: Option<Time>,
     /// The record of a client that could not be recovered.
     stale: Option<RecordKey>,
     /// Whether no middleware has been asked, because the client was recognised.
     skipped: AtomicBool,
     absence: Option<Absence>,
+    /// How many events have been had, if the client has asked for confirmations.
+    heard: Option<Heard>,
     record: OnceLock<(RecordKey, Arc<LastNumber>)>,
     outcome: OnceLock<Comeback>,
 }
@@ -53,8 +59,8 @@ pub(crate) struct Seat {
 pub(crate) enum Present {
     /// It is connected, by this socket.
     Here(Arc<SocketCell>),
-    /// It has lost its connection, and may come back.
-    Away,
+    /// It has lost its connection, and may come back. This is the last socket that it had.
+    Away(Arc<SocketCell>),
     /// It does not come back as the same socket.
     Gone,
 }
@@ -72,7 +78,7 @@ impl SocketCell {
         };
         match heir {
             Some(heir) if heir.is_connected() => Present::Here(heir),
-            Some(_) => Present::Away,
+            Some(heir) => Present::Away(heir),
             None => Present::Gone,
         }
     }
@@ -86,6 +92,16 @@ pub(crate) struct Former {
     pub(super) offset: Option<Box<str>>,
 }
 
+/// Where the client of a secret says that it is.
+#[derive(Clone, Copy)]
+pub(super) struct ShownPlace<'a> {
+    pub(super) pid: &'a str,
+    /// The offset of the last message that it has seen.
+    pub(super) offset: Option<&'a str>,
+    /// How many of its events were confirmed, if it asks for confirmations.
+    pub(super) confirmed: Option<u64>,
+}
+
 /// What a client shows in its CONNECT (docs/protocol/socket-io.md §6).
 #[derive(Default, Deserialize)]
 struct Shown {
@@ -93,6 +109,10 @@ struct Shown {
     pid: Value,
     #[serde(default)]
     offset: Value,
+    /// How many of its events were confirmed (docs/protocol/extensions.md §2). Who shows a number
+    /// asks for confirmations.
+    #[serde(default, rename = "sio.confirmed")]
+    confirmed: Value,
 }
 
 impl Seat {
@@ -117,6 +137,12 @@ impl Seat {
         }
     }
 
+    /// Returns when the credentials of the socket that the client had before ended, when the client
+    /// was recognised.
+    pub(super) const fn old_expiry(&self) -> Option<Time> {
+        self.old_expiry
+    }
+
     /// Takes out the socket that the client had before.
     pub(super) fn take_old(&self) -> Option<Arc<SocketCell>> {
         self.old.lock().take()
@@ -131,6 +157,11 @@ impl Seat {
         }
         let skipped = self.skipped.swap(false, Ordering::Relaxed);
         (skipped && !table.middleware.is_empty()).then_some(Stopped::Undecided)
+    }
+
+    /// Returns the count of the events that have been had, if they are counted.
+    pub(super) const fn heard(&self) -> Option<&Heard> {
+        self.heard.as_ref()
     }
 
     #[inline]
@@ -172,13 +203,20 @@ pub(super) fn recognise(socket: &Arc<SocketCell>, table: &Table) -> bool {
     let shown = socket.auth_json().and_then(|auth| serde_json::from_str(auth).ok());
     let shown: Shown = shown.unwrap_or_default();
     let mut seat = Seat::default();
+    let confirmed = shown.confirmed.as_u64().filter(|_| recovery.confirms);
+    seat.heard = confirmed.map(|_| Heard::default());
     let mut is_back = false;
     if let Value::String(pid) = &shown.pid {
-        let shown = (&**pid, shown.offset.as_str());
+        let shown = ShownPlace {
+            pid,
+            offset: shown.offset.as_str(),
+            confirmed,
+        };
         match recovery.recognise(socket.now(), &socket.namespace, shown, &mut seat.absence) {
             Ok((former, old)) => {
                 old.thaw();
                 socket.take_data_of(&old);
+                seat.old_expiry = socket.expiry();
                 seat.former = Some(former);
                 seat.old = Mutex::new(Some(old));
                 is_back = true;

@@ -123,9 +123,36 @@ impl SocketCell {
     /// Sets when the credentials of the socket's client end. `None` means never. If the client has
     /// come back with another socket, the deadline is that of the other one.
     pub(crate) fn expire_at(self: &Arc<Self>, at: Option<Time>) {
-        match self.present() {
-            Present::Here(present) => present.expire_itself_at(at),
-            Present::Away | Present::Gone => self.expire_itself_at(at),
+        let holder = |socket: &Arc<Self>| match socket.present() {
+            Present::Here(present) | Present::Away(present) => present,
+            Present::Gone => Arc::clone(socket),
+        };
+        let mut found = holder(self);
+        loop {
+            found.expire_itself_at(at);
+            // The client may have come back meanwhile, with the deadline of before.
+            let now = holder(self);
+            if Arc::ptr_eq(&now, &found) {
+                return;
+            }
+            found = now;
+        }
+    }
+
+    /// Takes over a deadline that the socket of before was given since its client was recognised.
+    /// If a middleware has set one for this socket meanwhile, the earlier of the two counts.
+    /// `recognised` is the deadline that both had when the client was recognised.
+    pub(super) fn follow_expiry_of(&self, old: &Self, recognised: Option<Time>) {
+        let (theirs, own) = (old.expiry(), self.expiry());
+        if theirs == recognised {
+            return;
+        }
+        let at = match own == recognised {
+            true => theirs,
+            false => own.into_iter().chain(theirs).min(),
+        };
+        if let Some(expiry) = self.expiry_place(true) {
+            expiry.set(at);
         }
     }
 

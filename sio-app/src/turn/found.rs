@@ -126,6 +126,7 @@ fn read_row(key: &mut Input<'_>, value: &mut Input<'_>) -> Option<Found> {
                 start: value.long()?,
                 forgotten: value.long()?,
                 spoilt: value.byte()? != 0,
+                heard: value.long()?,
                 away_until: None,
             };
             Found::Record(record, value.long()?)

@@ -181,6 +181,12 @@ impl<M: Letter> Mailbox<M> {
         Ok(None)
     }
 
+    /// Whether nobody works for the socket, and nothing waits for somebody.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.0.lock();
+        state.owner == 0 && state.queue.is_empty() && state.astray == 0
+    }
+
     /// Returns how many things wait.
     pub(crate) fn waiting(&self) -> usize {
         self.0.lock().waiting()

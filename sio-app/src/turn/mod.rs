@@ -32,6 +32,7 @@ pub(crate) mod entering;
 pub(crate) mod entry;
 mod found;
 pub(crate) mod guest;
+pub(crate) mod heard;
 pub(crate) mod history;
 pub(crate) mod ids;
 pub(crate) mod incoming;
@@ -398,8 +399,9 @@ pub(crate) fn note_load(load: &Load) {
 
 /// Whether handlers lag since this was last asked. If they are the handlers of the caller's session
 /// is another question.
+#[inline]
 pub(crate) fn take_lag() -> bool {
-    TURN.with(|turn| turn.lags.replace(false))
+    TURN.with(|turn| turn.lags.get() && turn.lags.take())
 }
 
 /// Takes what has become of the broadcasts of this thread: the counts, and the recipients for which

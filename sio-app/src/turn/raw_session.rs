@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sio_proto::SessionKey;
 use sio_proto::server::Handshake;
 
+use crate::guarded::guarded;
+use crate::turn::Turn;
 use crate::turn::application::EngineNews;
 use crate::turn::load::Load;
-use crate::turn::mailbox::Mailbox;
+use crate::turn::mailbox::{Mailbox, Next};
 use crate::turn::shard::ShardCell;
 use crate::turn::values::Values;
 
@@ -50,5 +52,29 @@ impl RawSession {
 impl Drop for RawSession {
     fn drop(&mut self) {
         self.mailbox.give_up(&self.load);
+    }
+}
+
+/// Tells the user what has happened to a raw session, in order: first this, and then what has
+/// arrived on other threads meanwhile.
+pub(super) fn tell(turn: &Turn, session: &Arc<RawSession>, news: EngineNews) {
+    let mut next = session.mailbox.begin(turn.owner(), news, &session.load);
+    while let Some(news) = next {
+        tell_one(session, news);
+        next = match session.mailbox.done(&session.load) {
+            Next::Mail(news) => Some(news),
+            Next::Nothing | Next::Leave => None,
+        };
+    }
+}
+
+/// A panic in the user's code ends the session.
+fn tell_one(session: &Arc<RawSession>, news: EngineNews) {
+    let Some(application) = session.cell.application.upgrade() else {
+        return;
+    };
+    if let Err(error) = guarded(|| application.engine(Arc::clone(session), news)) {
+        application.report(None, "engine", &error);
+        session.close();
     }
 }

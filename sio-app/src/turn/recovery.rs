@@ -26,8 +26,9 @@ use crate::guarded::guarded;
 use crate::lock::Mutex;
 use crate::options::Options;
 use crate::runtime::Runtime;
-use crate::turn::comeback::{Comeback, Former};
+use crate::turn::comeback::{Comeback, Former, Seat, ShownPlace};
 use crate::turn::comeback_counts::{Counts, RecoveryCounts};
+use crate::turn::heard::Untold;
 use crate::turn::ids::Ids;
 use crate::turn::keeper::Keeper;
 use crate::turn::last_number::{LastNumber, LastNumbers};
@@ -46,6 +47,10 @@ pub(crate) struct Recovery {
     /// Whether namespaces that say nothing about recovery have it.
     pub(super) by_default: bool,
     pub(super) skips_middlewares: bool,
+    /// Whether events of clients are confirmed if they ask for it.
+    pub(super) confirms: bool,
+    /// The sockets whose clients have to be told how many of their events have been had.
+    pub(super) untold: Untold,
     /// How much may be sent to a client that comes back.
     room: Room,
     /// Who has an id that names no place.
@@ -126,6 +131,7 @@ impl Recovery {
         (runtime.fill)(&mut key);
         (runtime.fill)(&mut epoch);
         let skips_middlewares = settings.skip_middlewares;
+        let confirms = settings.confirm_events;
         let mut machine = Machine::new(settings, key, u32::from_le_bytes(epoch));
         if keeper.is_some() {
             machine.note_changes();
@@ -136,6 +142,8 @@ impl Recovery {
         Self {
             by_default,
             skips_middlewares,
+            confirms,
+            untold: Untold::default(),
             room: Room {
                 bytes: config.max_queued_bytes.saturating_sub(SPARE_BYTES),
                 packets: config.max_queued_packets.saturating_sub(2),
@@ -277,9 +285,10 @@ impl Recovery {
         &self,
         now: Time,
         namespace: &str,
-        (pid, offset): (&str, Option<&str>),
+        shown: ShownPlace<'_>,
         absence: &mut Option<Absence>,
     ) -> Result<(Former, Arc<SocketCell>), (NotRecovered, Option<RecordKey>)> {
+        let ShownPlace { pid, offset, confirmed } = shown;
         let state = self.state.lock_for("recognise");
         let machine = &state.machine;
         let key = machine.find(namespace, pid).ok_or((NotRecovered::Unknown, None))?;
@@ -290,6 +299,10 @@ impl Recovery {
             return Err((NotRecovered::Unknown, Some(key)));
         }
         state.check(key, offset, self.room).map_err(|why| (why, Some(key)))?;
+        let heard = state.heard(key, socket);
+        if let Some(confirmed) = confirmed.filter(|confirmed| *confirmed > heard) {
+            return Err((NotRecovered::Events { confirmed, heard }, Some(key)));
+        }
         let former = Former {
             key,
             id: socket.id().clone(),
@@ -312,6 +325,7 @@ impl Recovery {
 
     /// Ends the records that nobody has come back to. Call it about once a second.
     pub(crate) fn sweep(&self, now: Time) {
+        self.confirm_untold();
         if !self.is_used() && self.keeper.is_none() {
             return;
         }
@@ -346,6 +360,13 @@ impl Recovery {
         let state = self.state.lock_for("rooms");
         let present = state.machine.data(key)?;
         Arc::ptr_eq(present, socket).then(|| state.machine.rooms(key))
+    }
+
+    /// Notes how many events of a client have been had, for a store.
+    pub(super) fn note_heard(&self, socket: &Arc<SocketCell>, count: u64) {
+        if let (true, Some(key)) = (self.keeper.is_some(), socket.record()) {
+            self.with("confirm", |state| state.note_heard(key, socket, count));
+        }
     }
 
     /// Returns the keys of all records.
@@ -484,6 +505,13 @@ impl State {
         };
         let known = self.machine.data_mut(key).ok_or(NotRecovered::Unknown)?;
         let old = std::mem::replace(known, Arc::clone(socket));
+        if let Some(heard) = socket.seat().and_then(Seat::heard) {
+            // What the old socket has not begun, the client sends again.
+            old.seal_heard();
+            let count = self.heard(key, &old);
+            heard.begin_at(count);
+            self.machine.set_heard(key, count);
+        }
         self.ids.pass_on(&former.id, socket);
         Ok((returned, old))
     }
@@ -499,11 +527,26 @@ impl State {
                 self.close(key, gone);
             }
             false => {
+                self.note_heard(key, socket, socket.heard_count().unwrap_or(0));
                 let before = gone.expired.len();
                 self.machine.lost(now, key, socket.away_bytes(), &mut gone.expired);
                 let expired = gone.expired.get(before..).unwrap_or_default();
                 self.forget(expired);
             }
+        }
+    }
+
+    /// Returns how many events of the client of a record have been had. `socket` is the present
+    /// socket of the record. A socket that is read from a store counts nothing.
+    fn heard(&self, key: RecordKey, socket: &SocketCell) -> u64 {
+        self.machine.heard(key).max(socket.heard_count().unwrap_or(0))
+    }
+
+    /// Notes how many events of a client have been had, unless it has come back with another
+    /// socket.
+    fn note_heard(&mut self, key: RecordKey, socket: &Arc<SocketCell>, count: u64) {
+        if self.machine.data(key).is_some_and(|known| Arc::ptr_eq(known, socket)) {
+            self.machine.set_heard(key, count);
         }
     }
 

@@ -5,13 +5,15 @@
 //! If the application has not asked for events of rooms, nothing is noted.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytestring::ByteString;
 use sio_proto::SocketKey;
 
+use crate::guarded::guarded;
 use crate::lock::Mutex;
+use crate::turn::application::Application;
 use crate::turn::socket_id::SocketId;
 
 /// An event of a room. [`Io::on_room`](crate::Io::on_room) reports it.
@@ -200,5 +202,19 @@ impl RoomNotes {
     /// Takes all notes out.
     pub(crate) fn take(&self) -> Vec<RoomNote> {
         std::mem::take(&mut *self.notes.lock())
+    }
+}
+
+/// Reports an event of a room to the application.
+pub(super) fn tell(application: &Weak<dyn Application>, event: &RoomEvent) {
+    let Some(application) = application.upgrade() else {
+        return;
+    };
+    // A socket that has its id from before is in a room of this name, which is nobody's business.
+    if application.shards().is_id(event.room()) {
+        return;
+    }
+    if let Err(panic) = guarded(|| application.room(event)) {
+        application.report(None, "room", &panic);
     }
 }

@@ -31,7 +31,7 @@ use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
 
 /// The number of the format.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// The key of the row with the format.
 pub(super) const HEAD: &[u8] = b"\0v";
@@ -309,6 +309,7 @@ fn put_record(value: &mut Vec<u8>, record: &SavedRecord, dates: Dates) {
     value.extend_from_slice(&record.start.to_be_bytes());
     value.extend_from_slice(&record.forgotten.to_be_bytes());
     value.push(record.spoilt.into());
+    value.extend_from_slice(&record.heard.to_be_bytes());
     let until = record.away_until.map_or(0, |until| dates.date(until).max(1));
     value.extend_from_slice(&until.to_be_bytes());
 }

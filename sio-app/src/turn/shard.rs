@@ -7,7 +7,7 @@
 
 mod deliveries;
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
@@ -53,6 +53,8 @@ pub(crate) struct ShardCell {
     forms: AtomicU32,
     sessions: AtomicUsize,
     most_waiting: AtomicUsize,
+    /// How many messages to one socket were too large for its queue.
+    too_large: AtomicU64,
 }
 
 pub(crate) struct State {
@@ -157,6 +159,7 @@ impl ShardCell {
             forms: AtomicU32::new(0),
             sessions: AtomicUsize::new(0),
             most_waiting: AtomicUsize::new(0),
+            too_large: AtomicU64::new(0),
         }
     }
 
@@ -212,6 +215,16 @@ impl ShardCell {
     /// Returns the most that has waited for one of the shard's sockets.
     pub(crate) fn most_waiting(&self) -> usize {
         self.most_waiting.load(Ordering::Relaxed)
+    }
+
+    /// Counts a message to one socket that is too large for an empty queue.
+    pub(crate) fn note_too_large(&self) {
+        self.too_large.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many messages to one socket were too large for an empty queue.
+    pub(crate) fn too_large(&self) -> u64 {
+        self.too_large.load(Ordering::Relaxed)
     }
 
     /// Calls a function of the shard that has no outputs. `name` says what the lock of the shard is

@@ -129,6 +129,8 @@ struct Extras {
     expiry: Expiry,
     /// The socket's own handlers. `None` when the socket is gone.
     own: Mutex<Option<Own>>,
+    /// Whether the socket was let in and ended before its connect handler.
+    is_unmet: AtomicBool,
 }
 
 impl Default for Extras {
@@ -143,6 +145,7 @@ impl Default for Extras {
             awaiting_room: Mourners::default(),
             expiry: Expiry::default(),
             own: Mutex::new(Some(Own::default())),
+            is_unmet: AtomicBool::new(false),
         }
     }
 }
@@ -535,6 +538,18 @@ impl SocketCell {
 
     fn extras(&self) -> &Extras {
         self.extras.get_or_init(Box::default)
+    }
+
+    /// Notes that no handler gets to know the socket: it ends before its connect handler is called.
+    pub(super) fn set_unmet(&self) {
+        self.extras().is_unmet.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no handler has got to know the socket, so that none hears of its end.
+    pub(super) fn is_unmet(&self) -> bool {
+        self.extras
+            .get()
+            .is_some_and(|extras| extras.is_unmet.load(Ordering::Relaxed))
     }
 
     /// Prepares a question. Returns the id of the acknowledgement, and the place for the answer.

@@ -137,9 +137,11 @@ impl Surveys {
         if state.bytes.saturating_add(bytes) > self.max_bytes {
             return Err(AckError::TooLarge);
         }
-        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > self.max_total_bytes {
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        // The sum is never above the limit, not even for a moment: an outcome without bytes always
+        // fits.
+        let add = |sum: usize| sum.checked_add(bytes).filter(|sum| *sum <= self.max_total_bytes);
+        let added = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        if added.is_err() {
             return Err(AckError::TooLarge);
         }
         state.bytes += bytes;
@@ -295,5 +297,37 @@ impl Drop for OpenSurvey {
                 cell.forget_acks(survey.id, &keys);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An answer that is too large takes no room, not even for a moment: a recipient of which no
+    /// answer comes is reported as such, whatever other surveys are told at the same time.
+    #[test]
+    fn an_outcome_without_bytes_always_fits() {
+        let options = Options::default()
+            .max_broadcast_ack_bytes(usize::MAX)
+            .max_total_broadcast_ack_bytes(1000);
+        let surveys = Surveys::new(&options);
+        std::thread::scope(|scope| {
+            let too_large = || {
+                let mut state = State::default();
+                for _ in 0..50_000 {
+                    assert!(matches!(surveys.enter(&mut state, 1001), Err(AckError::TooLarge)));
+                }
+            };
+            scope.spawn(too_large);
+            let mut state = State::default();
+            for _ in 0..50_000 {
+                assert!(surveys.enter(&mut state, 0).is_ok());
+            }
+        });
+        let mut state = State::default();
+        assert!(surveys.enter(&mut state, 1000).is_ok());
+        assert!(matches!(surveys.enter(&mut state, 1), Err(AckError::TooLarge)));
+        assert_eq!((state.bytes, surveys.bytes.load(Ordering::Relaxed)), (1000, 1000));
     }
 }

@@ -5,7 +5,7 @@
 //! becomes a task only if it has to wait.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
@@ -22,13 +22,14 @@ use crate::turn::application::{Application, EngineNews};
 use crate::turn::call::{Call, Ending, Failure, HandlerFuture, Owed, Question, Started, StartedMiddleware};
 use crate::turn::comeback::recognise;
 use crate::turn::credentials::{concerns, ended_meanwhile};
+use crate::turn::heard::Hearing;
 use crate::turn::ids;
 use crate::turn::incoming::Incoming;
 use crate::turn::mailbox::{Letter, Mail, Next, args_bytes};
 use crate::turn::note::Named;
-use crate::turn::raw_session::RawSession;
+use crate::turn::raw_session::{self, RawSession};
 use crate::turn::refusal::Refusal;
-use crate::turn::room_news::RoomEvent;
+use crate::turn::room_news::{self, RoomEvent};
 use crate::turn::shard::ShardCell;
 use crate::turn::socket::SocketCell;
 use crate::turn::table::{EventFn, SocketFn, Table};
@@ -97,7 +98,7 @@ impl Work {
                 None => turn::note_load(&socket.load),
             },
             Self::Ack(socket, id, result) => socket.acknowledged(id, result),
-            Self::Engine(session, news) => engine(turn, &session, news),
+            Self::Engine(session, news) => raw_session::tell(turn, &session, news),
             Self::Upgraded(socket, transport) => upgraded(&socket, transport),
             Self::ConnectionError(cell, error) => refused(&cell, &error),
             Self::Stranger(cell, stranger) => cell.warn_of_stranger(&stranger),
@@ -114,24 +115,10 @@ impl Work {
                     work_off(turn, &socket, Then::Next);
                 }
             }
-            Self::Room(application, event) => room(&application, &event),
+            Self::Room(application, event) => room_news::tell(&application, &event),
             Self::Release(socket) => drop(socket),
             Self::ReleaseRaw(session) => drop(session),
         }
-    }
-}
-
-/// Reports an event of a room to the application.
-fn room(application: &Weak<dyn Application>, event: &RoomEvent) {
-    let Some(application) = application.upgrade() else {
-        return;
-    };
-    // A socket that has its id from before is in a room of this name, which is nobody's business.
-    if application.shards().is_id(event.room()) {
-        return;
-    }
-    if let Err(panic) = guarded(|| application.room(event)) {
-        application.report(None, "room", &panic);
     }
 }
 
@@ -144,8 +131,11 @@ fn work_off(turn: &Turn, socket: &Arc<SocketCell>, mut then: Then) {
                 socket.load.note_done();
                 then = deliver(socket, mail);
             }
-            Next::Nothing => return,
-            Next::Leave => return socket.leave(turn),
+            Next::Nothing => return socket.wake_heir(),
+            Next::Leave => {
+                socket.wake_heir();
+                return socket.leave(turn);
+            }
         }
     }
 }
@@ -172,7 +162,17 @@ fn deliver(socket: &Arc<SocketCell>, mail: Mail) -> Then {
             socket.overrun();
             Then::Next
         }
-        Mail::Event { name, args, ack } => event(socket, table, name, args, ack),
+        Mail::Event { name, args, ack } => {
+            let hearing = socket.hear(|| name.len() + args_bytes(&args));
+            if hearing == Hearing::Sealed {
+                return Then::Next;
+            }
+            let then = event(socket, table, name, args, ack);
+            if hearing == Hearing::Due {
+                socket.confirm();
+            }
+            then
+        }
         Mail::Disconnect {
             reason,
             breach,
@@ -198,7 +198,7 @@ fn disconnected(
     );
     socket.drop_acks();
     let mut then = Then::Next;
-    if connected {
+    if connected && !socket.is_unmet() {
         if !table.disconnecting.is_empty() {
             socket.set_last_rooms(Some(rooms));
             socket_handlers(socket, "disconnecting", &table.disconnecting, Some(ending), false);
@@ -590,6 +590,7 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
         begins,
         entry,
         failed,
+        before,
     } = admit(turn, socket, table);
     match stopped {
         None => {}
@@ -615,17 +616,45 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
         generation = socket.form.generation().as_str(),
         "connected"
     );
+    if let Some(old) = before.filter(|old| !old.mailbox.is_idle()) {
+        return wait_for(socket, old, begins, is_revoked);
+    }
+    begin(socket, table, begins, is_revoked)
+}
+
+/// Begins with a socket when the socket that its client had before has nothing under way, so that
+/// the events of the client are handled in order.
+fn wait_for(socket: &Arc<SocketCell>, old: Arc<SocketCell>, begins: bool, is_revoked: bool) -> Then {
+    let guest = socket.guest(0);
+    socket.mailbox.park(new_owner());
+    let socket = Arc::clone(socket);
+    (socket.runtime().spawn)(Box::pin(async move {
+        poll_fn(|cx| old.poll_idle(cx)).await;
+        drop(old);
+        resume(&socket, |_| match socket.table() {
+            Some(table) => begin(&socket, table, begins, is_revoked),
+            None => Then::Next,
+        });
+        drop(guest);
+    }));
+    Then::Parked
+}
+
+/// Calls the connect handlers of a socket that has been let in.
+fn begin(socket: &Arc<SocketCell>, table: &Table, begins: bool, is_revoked: bool) -> Then {
     if begins
         && let Some(application) = socket.application()
         && let Err(panic) = guarded(|| application.namespace_begins(socket))
     {
         report(socket, "namespace", &panic);
     }
-    let then = socket_handlers(socket, "connect", &table.connect, None, table.one_at_a_time);
     if is_revoked {
+        // The revocation came at the last moment. No handler gets to know the socket.
+        socket.set_unmet();
         socket.dismiss_for(Reason::CredentialsRevoked);
+        return Then::Next;
     }
-    then
+    socket_handlers(socket, "connect", &table.connect, None, table.one_at_a_time)
 }
 
 fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {
@@ -638,30 +667,6 @@ fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {
         state.shard.refuse(now, socket.key, message, data, out);
     });
     Then::Next
-}
-
-/// Tells the user what has happened to a raw session, in order: first this, and then what has
-/// arrived on other threads meanwhile.
-fn engine(turn: &Turn, session: &Arc<RawSession>, news: EngineNews) {
-    let mut next = session.mailbox.begin(turn.owner(), news, &session.load);
-    while let Some(news) = next {
-        tell_engine(session, news);
-        next = match session.mailbox.done(&session.load) {
-            Next::Mail(news) => Some(news),
-            Next::Nothing | Next::Leave => None,
-        };
-    }
-}
-
-/// A panic in the user's code ends the session.
-fn tell_engine(session: &Arc<RawSession>, news: EngineNews) {
-    let Some(application) = session.cell.application.upgrade() else {
-        return;
-    };
-    if let Err(error) = guarded(|| application.engine(Arc::clone(session), news)) {
-        application.report(None, "engine", &error);
-        session.close();
-    }
 }
 
 /// Tells the user that the session of a socket has another transport. A panic in the user's code

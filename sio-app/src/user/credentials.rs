@@ -64,8 +64,8 @@ impl Socket {
     #[must_use]
     pub fn expires(&self) -> Option<Duration> {
         let expiry = match self.0.present() {
-            Present::Here(present) => present.expiry(),
-            Present::Away | Present::Gone => self.0.expiry(),
+            Present::Here(present) | Present::Away(present) => present.expiry(),
+            Present::Gone => self.0.expiry(),
         };
         Some(expiry?.saturating_since(self.0.now()))
     }

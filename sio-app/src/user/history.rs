@@ -417,7 +417,7 @@ impl Catching<'_> {
         loop {
             let pause = match self.socket.0.present() {
                 Present::Gone => return Err(EmitError::Disconnected),
-                Present::Away => AWAY,
+                Present::Away(_) => AWAY,
                 Present::Here(socket) => match Socket(Arc::clone(&socket)).ready_for(bytes).await {
                     Err(_) => PAUSE,
                     Ok(()) => match send(&socket) {

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 use serde::Serialize;
 use sio_proto::Config;
-use sio_proto::server::{AckRequest, Form, Forms, Message, Policy};
+use sio_proto::server::{AckRequest, Form, Forms, Message, Policy, SendError};
 use sio_proto::socket::{Args, is_reserved_event};
 
 use crate::args::{RawArgs, to_args};
@@ -313,6 +313,16 @@ pub(crate) fn send_ack_or_report<A: Serialize + ?Sized>(socket: &Arc<SocketCell>
     }
 }
 
+/// Counts a message that would not fit into an empty queue. The shard, which counts what does not
+/// fit into a full one, is not asked about it.
+#[cold]
+fn unsendable(socket: &SocketCell, error: SendError) -> EmitError {
+    if error == SendError::TooLarge {
+        socket.cell.note_too_large();
+    }
+    error.into()
+}
+
 /// Encodes the message, and then queues it in the shard. In a turn it leaves at the end of the
 /// turn. Otherwise it leaves at once.
 #[inline(always)]
@@ -326,7 +336,9 @@ fn send(
     if let Some(last) = socket.last() {
         message.set_offset(last.offset_of(&message));
     }
-    message.encode(socket.form, &socket.cell.config, scratch)?;
+    if let Err(error) = message.encode(socket.form, &socket.cell.config, scratch) {
+        return Err(unsendable(socket, error));
+    }
     if socket.is_asking() {
         // The message leaves after the answer to the CONNECT.
         let mut early = Some(message);

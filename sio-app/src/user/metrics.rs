@@ -227,6 +227,7 @@ impl Io {
                 metrics.rooms += held.rooms;
                 metrics.timers += held.timers + state.sleeping();
             });
+            metrics.sessions.unsent += cell.too_large();
             metrics.most_waiting_events = metrics.most_waiting_events.max(cell.most_waiting());
         }
         for (kind, count) in BreachKind::ALL.into_iter().zip(&self.0.tally.broken) {

@@ -197,7 +197,7 @@ impl Client {
             let mut receipts = Receipts::new();
             let socket = &mut self.sockets[at];
             let was_connected = socket.is_connected();
-            socket.lose(&mut receipts);
+            socket.lose(socket.is_active() && socket.pid.is_some(), &mut receipts);
             if socket.is_active() {
                 socket.state = SocketState::Wanted;
             }

@@ -144,8 +144,17 @@ pub struct ClientConfig {
     /// Default 1. If one has to be sent again, all unacknowledged events behind it are, too, so the
     /// server sees them in order.
     pub retry_window: usize,
-    /// Most bytes of events that wait for a connection, all namespaces together. Default 1 000 000.
-    /// Further events are refused.
+    /// Whether the server is asked to confirm the events of this client, so that each event is
+    /// handled exactly once as long as the client is recovered (docs/protocol/extensions.md §2).
+    /// Default false. Servers of this project with recovery agree. Others ignore the question,
+    /// which is a member `sio.confirmed` of the `auth` in each CONNECT to a server of 3.x or 4.x.
+    /// Events are kept until they are confirmed, and count for [`ClientConfig::max_queued_bytes`].
+    pub confirm_events: bool,
+    /// Most events that are written and not confirmed, for each namespace, with
+    /// [`ClientConfig::confirm_events`]. Default 1024. Further events wait in the queue.
+    pub max_unconfirmed: usize,
+    /// Most bytes of events that wait for a connection or for a confirmation, all namespaces
+    /// together. Default 1 000 000. Further events are refused.
     pub max_queued_bytes: usize,
     /// Most bytes of answers to events of the server that wait because the server does not read.
     /// Default 1 000 000. Beyond it, the connection ends. On 0.9, it is also the limit of the
@@ -175,7 +184,8 @@ pub struct ClientConfig {
     pub max_early_bytes: usize,
     /// Most bytes of all cookies; each counts 64 more. Default 16 KiB. Further cookies are ignored.
     pub max_cookie_bytes: usize,
-    /// Most redirects of one handshake. Default 3. Only redirects to the same host are followed.
+    /// Most redirects of one handshake. Default 3. Only redirects inside the origin of the
+    /// server (scheme, host and port) are followed, and those from port 80 to `https` on port 443.
     pub max_redirects: u32,
     /// Most namespaces. Default 100.
     pub max_namespaces: usize,
@@ -218,6 +228,8 @@ impl Default for ClientConfig {
             ack_timeout: Duration::from_secs(30),
             retries: 0,
             retry_window: 1,
+            confirm_events: false,
+            max_unconfirmed: 1024,
             max_queued_bytes: 1_000_000,
             max_answer_bytes: 1_000_000,
             max_queue_age: None,
@@ -266,6 +278,8 @@ setters!(ClientConfig {
     ack_timeout: Duration,
     retries: u32,
     retry_window: usize,
+    confirm_events: bool,
+    max_unconfirmed: usize,
     max_queued_bytes: usize,
     max_answer_bytes: usize,
     max_queue_age: Option<Duration>,
@@ -322,6 +336,7 @@ impl ClientConfig {
         let counts = [
             ("max_attempts_per_minute", self.max_attempts_per_minute),
             ("retry_window", self.retry_window),
+            ("max_unconfirmed", self.max_unconfirmed),
             ("max_queued_bytes", self.max_queued_bytes),
             ("max_answer_bytes", self.max_answer_bytes),
             ("max_in_flight", self.max_in_flight),

@@ -6,11 +6,12 @@ use core::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::config::Generation;
+use super::emit::{Emit, Offline, Pending};
 use super::event::{AckTicket, EmitId, NotSent, Outcome, SocketId};
 use super::manager::{Client, Stage};
 use super::protocol::{Feature, Protocol};
 use super::session::{self, Packed};
-use super::socket::{Emit, Entry, Event, Offline, Pending, Receipts, bytes_of_answer};
+use super::socket::{Entry, Event, Receipts, bytes_of_answer};
 use crate::engine::Revision;
 use crate::socket::text::Encoder;
 use crate::socket::{self, Args, Packet, is_reserved_event};
@@ -72,7 +73,9 @@ impl Client {
         if needs_ack && place.unacknowledged() >= self.config.max_in_flight {
             return Err(EmitError::TooManyInFlight);
         }
-        let is_writable = is_connected && matches!(&self.stage, Stage::Session(session) if session.has_room());
+        let is_stalled = place.unconfirmed.is_full(self.config.max_unconfirmed);
+        let has_room = matches!(&self.stage, Stage::Session(session) if session.has_room());
+        let is_writable = is_connected && has_room && !is_stalled;
         let mut receipts = Receipts::new();
         if is_volatile && !is_writable {
             let id = EmitId(self.number());
@@ -84,9 +87,6 @@ impl Client {
             Offline::Newest(key) => Some(key),
             Offline::Queue | Offline::Reject | Offline::Volatile => None,
         };
-        if key.is_some() {
-            self.sockets[at].remove(NotSent::Replaced, &mut receipts, |event| event.key == key);
-        }
         let timeout = emit.timeout.unwrap_or(self.config.ack_timeout);
         let age = self.config.max_queue_age;
         let deadline = [age, (emit.ack && !retries).then_some(timeout)]
@@ -100,17 +100,23 @@ impl Client {
             since: now,
             wants_ack: emit.ack,
             timeout,
-            key,
+            key: key.clone(),
+            was_written: false,
             retries,
             tries: 0,
+            is_volatile,
             buffered: !is_connected,
             deadline: deadline.map(|deadline| now + deadline),
         };
         let held: usize = self.sockets.iter().map(|socket| socket.held_bytes).sum();
         let waits = !is_writable || held > 0;
-        if waits && held + event.bytes() > self.config.max_queued_bytes {
-            self.report(receipts);
+        // The event whose place it takes makes room for it.
+        let freed = key.as_ref().map_or(0, |key| self.sockets[at].bytes_of_key(key));
+        if waits && held - freed + event.bytes() > self.config.max_queued_bytes {
             return Err(EmitError::QueueFull);
+        }
+        if key.is_some() {
+            self.sockets[at].remove(NotSent::Replaced, &mut receipts, |event| event.key == key);
         }
         let id = event.emit;
         self.sockets[at].push(Entry::Event(event));

@@ -115,8 +115,10 @@ impl Endpoint {
         }
     }
 
-    /// The endpoint that a redirect of this endpoint leads to: the same host, encrypted if this one
-    /// is, with the path up to the query. Everything else is refused.
+    /// The endpoint that a redirect of this endpoint leads to: the same origin (scheme, host and
+    /// port), or the default port of `https` from that of `http`, with the path up to the query.
+    /// Everything else is refused, because the credentials are for this server: another port may be
+    /// somebody else's.
     pub(super) fn redirected(&self, location: &str) -> Option<Self> {
         let without_query = location.split(['?', '#']).next().unwrap_or_default();
         if without_query.starts_with('/') && !without_query.starts_with("//") {
@@ -125,7 +127,9 @@ impl Endpoint {
         let (scheme, rest) = without_query.split_once("://")?;
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let to = Self::parse(&format!("{scheme}://{authority}")).ok()?;
-        let is_safe = to.host.eq_ignore_ascii_case(&self.host) && (to.tls || !self.tls);
+        let is_upgrade = !self.tls && to.tls && (self.port, to.port) == (80, 443);
+        let is_same = (to.tls, to.port) == (self.tls, self.port);
+        let is_safe = to.host.eq_ignore_ascii_case(&self.host) && (is_same || is_upgrade);
         is_safe.then(|| to.with_path(path))
     }
 }
@@ -203,14 +207,24 @@ mod tests {
     }
 
     #[test]
-    fn redirects_stay_at_the_host_and_never_lose_tls() {
+    fn redirects_stay_at_the_origin_and_never_lose_tls() {
         let plain = Endpoint::parse("http://a").unwrap();
         assert_eq!(plain.redirected("/x/?EIO=4").unwrap().path, "/x/");
         let secure = plain.redirected("https://A/socket.io/?EIO=4").unwrap();
         assert!(secure.tls && secure.port == 443);
-        for refused in ["http://b/", "//b/", "ftp://a/", "x"] {
+        for refused in [
+            "http://b/",
+            "//b/",
+            "ftp://a/",
+            "x",
+            "http://a:81/",
+            "https://a:444/",
+            "https://a:80/",
+        ] {
             assert_eq!(plain.redirected(refused), None, "{refused}");
         }
-        assert_eq!(secure.redirected("http://a/"), None);
+        for refused in ["http://a/", "http://a:443/", "https://a:444/"] {
+            assert_eq!(secure.redirected(refused), None, "{refused}");
+        }
     }
 }

@@ -284,13 +284,22 @@ pub enum Delivery {
 /// How an emit ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// It was written to a connection. Only for emits without acknowledgement.
+    /// It was written to a connection. Only for emits without acknowledgement, where the server
+    /// does not confirm events.
     Sent,
+    /// The server has had it, and has begun to handle it. Only for emits without acknowledgement,
+    /// with [`ClientConfig::confirm_events`](super::ClientConfig::confirm_events).
+    Confirmed,
     /// The server has answered.
     Acknowledged(Args),
     /// It was written, but no acknowledgement came in time.
     TimedOut,
-    /// It was written, and the connection ended before the acknowledgement.
+    /// The server has had it and handles it once, and the acknowledgement was lost with the
+    /// connection. Only with
+    /// [`ClientConfig::confirm_events`](super::ClientConfig::confirm_events).
+    Unanswered,
+    /// It was written, and the connection ended before the acknowledgement or the confirmation.
+    /// Nobody knows whether the server has had it.
     Disconnected,
     /// It was never written.
     NotSent(NotSent),

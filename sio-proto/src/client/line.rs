@@ -143,12 +143,16 @@ impl Line {
     }
 
     /// The connection has ended. Returns the response that ends with it.
-    pub(super) fn receive_end(&mut self) -> Option<Arrival> {
-        let Stage::Http { decoder, .. } = &mut self.stage else {
+    pub(super) fn receive_end(&mut self, config: &ClientConfig) -> Option<Arrival> {
+        let Stage::Http { decoder, key } = &mut self.stage else {
             return None;
         };
         let response = decoder.decode_end(&self.input).ok().flatten()?;
-        self.asked.take().map(|_| Arrival::Response(response))
+        self.asked.take()?;
+        Some(match key.take() {
+            None => Arrival::Response(response),
+            Some(key) => self.opened(response, &key, config),
+        })
     }
 
     fn next(&mut self, config: &ClientConfig) -> Option<Arrival> {

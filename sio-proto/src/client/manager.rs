@@ -308,6 +308,17 @@ impl Client {
         self.settle(now);
     }
 
+    /// Whether this [`Question`](super::Question) is still open: it was not answered, its time is
+    /// not over, and its attempt goes on. The caller need not look for the answer any more
+    /// otherwise.
+    #[must_use]
+    pub fn asks(&self, question: u64) -> bool {
+        let is_of_socket =
+            |socket: &Socket| matches!(socket.state, SocketState::Asking { question: asked, .. } if asked == question);
+        matches!(self.stage, Stage::Asking { question: asked, .. } if asked == question)
+            || self.sockets.iter().any(is_of_socket)
+    }
+
     /// Answers [`Output::CredentialsWanted`].
     ///
     /// # Errors

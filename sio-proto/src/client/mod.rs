@@ -85,6 +85,7 @@
 //! | `attempts` | when the client connects, what it does after a failure |
 //! | `namespaces` | the packets of Socket.IO |
 //! | `emits` | the queue, acknowledgements, what is written next |
+//! | `emit` | an event that the user sends |
 //! | `socket` | the state of one namespace |
 //! | `session/` | one session of any generation: transports, heartbeat, upgrade |
 //! | `protocol` | what the generations can say |
@@ -98,6 +99,7 @@ mod backoff;
 mod config;
 mod cookie_date;
 mod cookies;
+mod emit;
 mod emits;
 mod endpoint;
 mod event;
@@ -110,8 +112,10 @@ pub mod proxy;
 mod session;
 mod socket;
 mod timeout;
+mod unconfirmed;
 
 pub use config::{ClientConfig, ClientConfigError, Generation, OnRefused, Transport};
+pub use emit::{Emit, Offline, Pending};
 pub use emits::EmitError;
 pub use endpoint::{Endpoint, UrlError};
 pub use event::{
@@ -120,5 +124,4 @@ pub use event::{
 };
 pub use manager::{Client, CommandError};
 pub use protocol::Feature;
-pub use socket::{Emit, Offline, Pending};
 pub use timeout::TimeoutReason;

@@ -13,7 +13,7 @@ use super::event::{
 };
 use super::manager::{Client, Stage};
 use super::protocol::Protocol;
-use super::session::{End, Heard, Instead};
+use super::session::{End, Heard, Instead, MAX_REFUSAL_BYTES};
 use super::socket::{Receipts, Socket, SocketState};
 use crate::codec::{self, Parsed};
 use crate::engine::{EngineMessage, Revision};
@@ -25,6 +25,8 @@ use crate::{Time, json};
 struct Welcome {
     sid: Option<String>,
     pid: Option<String>,
+    #[serde(default, rename = "sio.confirmed")]
+    confirmed: serde_json::Value,
 }
 
 /// The message that socket.io-client has for this case.
@@ -74,6 +76,8 @@ impl Client {
     pub(super) fn break_off(&mut self, now: Time, message: &str) {
         let end = End::new(DisconnectReason::ParseError, ErrorClass::Protocol, message);
         self.with_session(now, |session, cx| session.end(end, cx));
+        // What stands behind the broken packet is not heard: a recovery would leave the packet out.
+        self.heard.retain(|heard| matches!(heard, Heard::Ended(_)));
     }
 
     pub(super) fn handle_packet(&mut self, now: Time, packet: Packet) {
@@ -134,7 +138,7 @@ impl Client {
             Protocol::Engine(Revision::V4) => Packet::Connect {
                 namespace,
                 query: None,
-                payload: payload_of(socket, auth),
+                payload: payload_of(socket, auth, self.config.confirm_events),
             },
             // The server connects `/` by itself, once.
             _ if namespace == "/" && !socket.was_answered => return,
@@ -162,20 +166,41 @@ impl Client {
         let welcome = payload
             .as_deref()
             .and_then(|payload| serde_json::from_str::<Welcome>(payload).ok());
+        let confirmed = welcome.as_ref().and_then(|welcome| welcome.confirmed.as_u64());
+        if self.sockets[at].is_connected() && self.sockets[at].unconfirmed.is_on() {
+            if let Some(heard) = confirmed {
+                self.handle_confirmation(now, at, heard);
+            }
+            return;
+        }
         let socket = &mut self.sockets[at];
-        socket.answer_due = false;
-        socket.was_answered = true;
+        let was_due = core::mem::take(&mut socket.answer_due);
+        let was_answered = core::mem::replace(&mut socket.was_answered, true);
         match socket.state {
             SocketState::Connecting => {}
-            // The user has left while the CONNECT was on its way.
-            SocketState::Idle => {
+            // The user has left while the CONNECT was on its way. A server that connects a
+            // namespace again and again, and does not read, must not make goodbyes pile up.
+            SocketState::Idle if was_due || !was_answered && socket.namespace == "/" => {
                 let namespace = socket.namespace.clone();
                 return self.send_packet(&Packet::Disconnect { namespace });
             }
-            SocketState::Wanted | SocketState::Asking { .. } | SocketState::Connected => return,
+            SocketState::Idle | SocketState::Wanted | SocketState::Asking { .. } | SocketState::Connected => return,
         }
         let (sid, pid): (ByteString, Option<ByteString>) = match (self.protocol, welcome) {
-            (Protocol::Engine(Revision::V4), Some(Welcome { sid: Some(sid), pid })) => {
+            (Protocol::Engine(Revision::V4), Some(Welcome { sid: Some(sid), .. })) if sid.len() > MAX_ID_BYTES => {
+                self.refuse(
+                    at,
+                    ClientError::new(ErrorClass::Protocol, "the id of the socket is too long"),
+                );
+                return self.close_if_unused(now);
+            }
+            (
+                Protocol::Engine(Revision::V4),
+                Some(Welcome {
+                    sid: Some(sid), pid, ..
+                }),
+            ) => {
+                let pid = pid.filter(|pid| pid.len() <= MAX_ID_BYTES);
                 (sid.into(), pid.map(ByteString::from))
             }
             (Protocol::Engine(Revision::V4), _) => return self.meet_old_server(now, at),
@@ -193,10 +218,19 @@ impl Client {
         if recovery != Recovery::Recovered {
             socket.offset = None;
         }
+        let mut receipts = Receipts::new();
+        let confirmed = confirmed.filter(|_| self.config.confirm_events && pid.is_some());
+        if let Some(error) = socket.settle_unconfirmed(recovery, confirmed, &mut receipts) {
+            (socket.pid, socket.offset) = (None, None);
+            self.report(receipts);
+            return self.break_off(now, &alloc::format!("{error}"));
+        }
         socket.state = SocketState::Connected;
         socket.refusals = 0;
         socket.connection += 1;
         (socket.sid, socket.pid) = (sid.clone(), pid);
+        self.report(receipts);
+        let socket = &mut self.sockets[at];
         socket.early_bytes = 0;
         for packet in core::mem::take(&mut socket.early) {
             self.deliver(at, packet);
@@ -206,6 +240,19 @@ impl Client {
             sid,
             recovery,
         }));
+    }
+
+    /// The server has had so many events of a namespace (docs/protocol/extensions.md §2).
+    fn handle_confirmation(&mut self, now: Time, at: usize, heard: u64) {
+        let mut receipts = Receipts::new();
+        let confirmed = self.sockets[at].confirm(heard, &mut receipts);
+        self.report(receipts);
+        if let Err(error) = confirmed {
+            // The next connection begins anew: this server cannot say what it has had.
+            let socket = &mut self.sockets[at];
+            (socket.pid, socket.offset) = (None, None);
+            self.break_off(now, &alloc::format!("{error}"));
+        }
     }
 
     /// A CONNECT without an id: only servers of 1.x and 2.x send it.
@@ -259,9 +306,12 @@ impl Client {
             self.send_packet(&Packet::Disconnect { namespace });
             self.drop_socket(at, DisconnectReason::Client);
         }
+        let mut receipts = Receipts::new();
         let socket = &mut self.sockets[at];
         socket.state = SocketState::Idle;
         (socket.pid, socket.offset) = (None, None);
+        socket.abandon(&mut receipts);
+        self.report(receipts);
     }
 
     /// The server has ended the session, and no namespace comes back by itself.
@@ -290,7 +340,7 @@ impl Client {
     fn drop_socket(&mut self, at: usize, reason: DisconnectReason) {
         let mut receipts = Receipts::new();
         let socket = &mut self.sockets[at];
-        socket.lose(&mut receipts);
+        socket.lose(false, &mut receipts);
         socket.state = SocketState::Idle;
         (socket.pid, socket.offset) = (None, None);
         self.report(receipts);
@@ -338,8 +388,9 @@ impl Client {
     }
 }
 
-/// The longest offset that is kept. It is sent back in each CONNECT.
-const MAX_OFFSET_BYTES: usize = 256;
+/// The longest id of a socket, and the longest `pid` and offset that are kept. The last two are
+/// sent back in each CONNECT.
+const MAX_ID_BYTES: usize = 256;
 
 /// The last argument, if it is a string (docs/protocol/socket-io.md §6).
 fn offset_of(args: &Args) -> Option<ByteString> {
@@ -347,21 +398,30 @@ fn offset_of(args: &Args) -> Option<ByteString> {
         return None;
     }
     let last = args.iter().last()?;
-    let is_offset = last.starts_with('"') && last.len() <= MAX_OFFSET_BYTES;
+    let is_offset = last.starts_with('"') && last.len() <= MAX_ID_BYTES;
     is_offset.then(|| ByteString::from(&*json::unescape(last)))
 }
 
-/// The payload of a CONNECT: what the server needs to recover the client, then the `auth`.
-fn payload_of(socket: &Socket, auth: Option<&ByteString>) -> Option<ByteString> {
-    let Some(pid) = &socket.pid else {
+/// The payload of a CONNECT: what the server needs to recover the client and, with `confirms`, to
+/// confirm its events, then the `auth`.
+fn payload_of(socket: &Socket, auth: Option<&ByteString>, confirms: bool) -> Option<ByteString> {
+    if socket.pid.is_none() && !confirms {
         return auth.cloned();
-    };
+    }
     let mut out = bytes::BytesMut::new();
-    out.extend_from_slice(b"{\"pid\":");
-    json::write_string(&mut out, pid);
-    if let Some(offset) = &socket.offset {
-        out.extend_from_slice(b",\"offset\":");
-        json::write_string(&mut out, offset);
+    out.extend_from_slice(b"{");
+    if let Some(pid) = &socket.pid {
+        out.extend_from_slice(b"\"pid\":");
+        json::write_string(&mut out, pid);
+        if let Some(offset) = &socket.offset {
+            out.extend_from_slice(b",\"offset\":");
+            json::write_string(&mut out, offset);
+        }
+    }
+    if confirms {
+        let comma = if socket.pid.is_some() { "," } else { "" };
+        let confirmed = socket.unconfirmed.confirmed();
+        out.extend_from_slice(alloc::format!("{comma}\"sio.confirmed\":{confirmed}").as_bytes());
     }
     let members = auth.and_then(|auth| auth.trim_ascii().strip_prefix('{'));
     match members.map(str::trim_ascii_start) {
@@ -394,6 +454,13 @@ fn query_of(auth: &str) -> Option<ByteString> {
 
 /// What a CONNECT_ERROR says.
 fn refusal_of(payload: &ByteString, protocol: Protocol) -> ClientError {
+    // Values take many times the bytes of their text.
+    if payload.len() > MAX_REFUSAL_BYTES {
+        return ClientError::new(
+            ErrorClass::Refused,
+            "the server refused the namespace, and its reason is too long",
+        );
+    }
     let mut error = ClientError::new(ErrorClass::Refused, "");
     match serde_json::from_str::<serde_json::Value>(payload) {
         Ok(serde_json::Value::String(message)) => {

@@ -1,7 +1,7 @@
 //! What a client speaks on one connection, and what it cannot say in it.
 
 use super::config::{ClientConfig, Generation};
-use super::socket::Emit;
+use super::emit::Emit;
 use crate::engine::Revision;
 use crate::socket::Args;
 

@@ -15,88 +15,12 @@ use core::time::Duration;
 use bytestring::ByteString;
 
 use super::config::ClientConfig;
+use super::emit::Pending;
 use super::event::{EmitId, NotSent, Outcome};
 use super::protocol::Protocol;
+use super::unconfirmed::Unconfirmed;
 use crate::Time;
 use crate::socket::{Args, Packet};
-
-/// What happens to an event that cannot be written at once.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Offline {
-    /// It waits, within the limits of the queue.
-    #[default]
-    Queue,
-    /// It waits, and takes the place of an event with the same key that waits already.
-    Newest(ByteString),
-    /// [`Client::emit`](super::Client::emit) returns an error if the namespace is not connected.
-    Reject,
-    /// It is dropped if the transport cannot take it now.
-    Volatile,
-}
-
-/// An event for the server.
-#[derive(Clone, Debug)]
-pub struct Emit {
-    /// The name.
-    pub name: ByteString,
-    /// The arguments.
-    pub args: Args,
-    /// Whether the server is asked for an acknowledgement.
-    pub ack: bool,
-    /// Time for the acknowledgement, from now. Default
-    /// [`ClientConfig::ack_timeout`](super::ClientConfig::ack_timeout).
-    pub timeout: Option<Duration>,
-    /// What happens if it cannot be written at once.
-    pub offline: Offline,
-}
-
-impl Emit {
-    /// An event without acknowledgement that waits for a connection if there is none.
-    #[must_use]
-    pub fn new(name: impl Into<ByteString>, args: Args) -> Self {
-        Self {
-            name: name.into(),
-            args,
-            ack: false,
-            timeout: None,
-            offline: Offline::default(),
-        }
-    }
-
-    /// Asks for an acknowledgement.
-    #[must_use]
-    pub const fn ack(mut self) -> Self {
-        self.ack = true;
-        self
-    }
-
-    /// Sets [`Emit::timeout`](#structfield.timeout).
-    #[must_use]
-    pub const fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// Sets [`Emit::offline`](#structfield.offline).
-    #[must_use]
-    pub fn offline(mut self, offline: Offline) -> Self {
-        self.offline = offline;
-        self
-    }
-}
-
-/// An event that waits in the queue.
-#[derive(Clone, Copy, Debug)]
-pub struct Pending<'a> {
-    /// Its number.
-    pub emit: EmitId,
-    /// Its name.
-    pub name: &'a ByteString,
-    /// Its arguments.
-    pub args: &'a Args,
-    /// Since when it waits.
-    pub since: Time,
-}
 
 /// What an event costs besides its bytes.
 const ENTRY_BYTES: usize = 64;
@@ -111,9 +35,13 @@ pub(super) struct Event {
     pub(super) wants_ack: bool,
     pub(super) timeout: Duration,
     pub(super) key: Option<ByteString>,
+    /// It was written before, and waits to be written again: the server may have it.
+    pub(super) was_written: bool,
     /// It is sent again until it is acknowledged.
     pub(super) retries: bool,
     pub(super) tries: u32,
+    /// It is never sent again.
+    pub(super) is_volatile: bool,
     /// It came while there was no connection.
     pub(super) buffered: bool,
     /// When its acknowledgement, or its place in the queue, ends.
@@ -123,6 +51,15 @@ pub(super) struct Event {
 impl Event {
     pub(super) fn bytes(&self) -> usize {
         self.name.len() + self.args.bytes() + ENTRY_BYTES
+    }
+
+    /// How the event ends if it is taken out of the queue for this reason. Of an event that was
+    /// written before, nobody may say that it was not.
+    const fn outcome_unless_written(&self, why: NotSent) -> Outcome {
+        match self.was_written {
+            true => Outcome::Disconnected,
+            false => Outcome::NotSent(why),
+        }
     }
 }
 
@@ -153,11 +90,13 @@ impl Entry {
 
 /// An event that was written and waits for its acknowledgement.
 #[derive(Debug)]
-struct InFlight {
-    emit: EmitId,
-    deadline: Time,
+pub(super) struct InFlight {
+    pub(super) emit: EmitId,
+    pub(super) deadline: Time,
     /// The whole event, if it may have to be sent again.
     again: Option<Event>,
+    /// Whether the server has confirmed that it has had the event.
+    pub(super) is_heard: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,10 +132,11 @@ pub(super) struct Socket {
     pub(super) offset: Option<ByteString>,
     pub(super) early: Vec<Packet>,
     pub(super) early_bytes: usize,
-    queue: VecDeque<Entry>,
-    in_flight: BTreeMap<u64, InFlight>,
-    deadlines: BTreeSet<(Time, EmitId)>,
+    pub(super) queue: VecDeque<Entry>,
+    pub(super) in_flight: BTreeMap<u64, InFlight>,
+    pub(super) deadlines: BTreeSet<(Time, EmitId)>,
     next_ack: u64,
+    pub(super) unconfirmed: Unconfirmed,
     /// Bytes of events that wait or may be sent again.
     pub(super) held_bytes: usize,
     /// Bytes of answers that wait.
@@ -226,6 +166,7 @@ impl Socket {
             in_flight: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             next_ack: 0,
+            unconfirmed: Unconfirmed::new(),
             held_bytes: 0,
             answer_bytes: 0,
         }
@@ -267,6 +208,15 @@ impl Socket {
         self.queue.push_back(entry);
     }
 
+    /// The bytes of the events with this key that wait.
+    pub(super) fn bytes_of_key(&self, key: &ByteString) -> usize {
+        let bytes = |entry: &Entry| match entry {
+            Entry::Event(event) if event.key.as_ref() == Some(key) => event.bytes(),
+            _ => 0,
+        };
+        self.queue.iter().map(bytes).sum()
+    }
+
     /// Takes events out of the queue, and reports them.
     pub(super) fn remove(&mut self, why: NotSent, receipts: &mut Receipts, which: impl Fn(&Event) -> bool) {
         let (deadlines, held_bytes) = (&mut self.deadlines, &mut self.held_bytes);
@@ -276,7 +226,7 @@ impl Socket {
                 if let Some(deadline) = event.deadline {
                     deadlines.remove(&(deadline, event.emit));
                 }
-                receipts.push((event.emit, Outcome::NotSent(why)));
+                receipts.push((event.emit, event.outcome_unless_written(why)));
                 false
             }
             _ => true,
@@ -288,7 +238,11 @@ impl Socket {
     fn next_place(&self, config: &ClientConfig, may_drain: bool) -> Option<(usize, u64)> {
         let is_full = || self.in_flight.values().filter(|sent| sent.again.is_some()).count() >= config.retry_window;
         let stalls = match self.queue.front()? {
-            Entry::Event(event) => event.buffered && !may_drain || event.retries && is_full(),
+            Entry::Event(event) => {
+                event.buffered && !may_drain
+                    || event.retries && is_full()
+                    || self.unconfirmed.is_full(config.max_unconfirmed)
+            }
             Entry::Answer { .. } => false,
         };
         let place = match stalls {
@@ -334,25 +288,34 @@ impl Socket {
                 if let Some(deadline) = event.deadline {
                     self.deadlines.remove(&(deadline, event.emit));
                 }
-                receipts.push((event.emit, Outcome::NotSent(NotSent::Unsupported)));
+                receipts.push((event.emit, event.outcome_unless_written(NotSent::Unsupported)));
                 None
             }
             Entry::Event(event) => {
                 let buffered = event.buffered;
-                Some((self.write(now, event, receipts), buffered))
+                Some((self.write(now, config, event, receipts), buffered))
             }
         })
     }
 
-    fn write(&mut self, now: Time, mut event: Event, receipts: &mut Receipts) -> Packet {
+    fn write(&mut self, now: Time, config: &ClientConfig, mut event: Event, receipts: &mut Receipts) -> Packet {
         let namespace = self.namespace.clone();
         let (name, args) = (event.name.clone(), event.args.clone());
-        self.held_bytes -= event.bytes();
-        if !event.wants_ack && !event.retries {
-            if let Some(deadline) = event.deadline {
+        let is_kept = self.unconfirmed.is_on() && !event.is_volatile;
+        if self.unconfirmed.is_on() && event.is_volatile {
+            self.unconfirmed.skip();
+        }
+        // What the server confirms needs no acknowledgement to be sent again.
+        if !event.wants_ack && (is_kept || !event.retries) {
+            if let Some(deadline) = event.deadline.take() {
                 self.deadlines.remove(&(deadline, event.emit));
             }
-            receipts.push((event.emit, Outcome::Sent));
+            if is_kept {
+                self.unconfirmed.push(event, None);
+            } else {
+                self.held_bytes -= event.bytes();
+                receipts.push((event.emit, Outcome::Sent));
+            }
             let id = None;
             return Packet::Event {
                 namespace,
@@ -364,17 +327,37 @@ impl Socket {
         let id = self.next_ack;
         self.next_ack += 1;
         let emit = event.emit;
-        let start = if event.retries { now } else { event.since };
-        let deadline = start + event.timeout;
+        let deadline = match event.retries {
+            // Without repetitions, all tries are one.
+            true if is_kept => now + event.timeout.saturating_mul(config.retries.saturating_add(1)),
+            true => now + event.timeout,
+            false => event.since + event.timeout,
+        };
         if let Some(old) = event.deadline {
             self.deadlines.remove(&(old, emit));
         }
         self.deadlines.insert((deadline, emit));
         event.tries += 1;
+        event.was_written = true;
         event.deadline = Some(deadline);
-        let again = event.retries.then_some(event);
-        self.held_bytes += again.as_ref().map_or(0, Event::bytes);
-        self.in_flight.insert(id, InFlight { emit, deadline, again });
+        let again = match (is_kept, event.retries) {
+            (true, _) => {
+                self.unconfirmed.push(event, Some(id));
+                None
+            }
+            (false, true) => Some(event),
+            (false, false) => {
+                self.held_bytes -= event.bytes();
+                None
+            }
+        };
+        let sent = InFlight {
+            emit,
+            deadline,
+            again,
+            is_heard: false,
+        };
+        self.in_flight.insert(id, sent);
         Packet::Event {
             namespace,
             name,
@@ -389,11 +372,18 @@ impl Socket {
             self.deadlines.remove(&(sent.deadline, sent.emit));
             self.held_bytes -= sent.again.as_ref().map_or(0, Event::bytes);
             receipts.push((sent.emit, Outcome::Acknowledged(args)));
+            self.give_up(id);
         }
     }
 
-    /// The connection has ended: acknowledgements will not come, and answers cannot be given.
-    pub(super) fn lose(&mut self, receipts: &mut Receipts) {
+    /// The connection has ended: acknowledgements will not come, and answers cannot be given. With
+    /// `may_resume`, events that the server confirms wait until it is known whether the client is
+    /// recovered.
+    pub(super) fn lose(&mut self, may_resume: bool, receipts: &mut Receipts) {
+        if !may_resume {
+            self.abandon(receipts);
+        }
+        self.end_heard(receipts);
         self.answer_due = false;
         self.early.clear();
         self.early_bytes = 0;
@@ -404,7 +394,9 @@ impl Socket {
                 event.buffered = true;
             }
         }
-        self.send_again(|_| true, |sent| Some((sent.emit, Outcome::Disconnected)), receipts);
+        let kept = self.unconfirmed.acks();
+        let ended = |sent: &InFlight| Some((sent.emit, Outcome::Disconnected));
+        self.send_again(|id| !kept.contains(&id), ended, receipts);
     }
 
     /// Puts written events back to the front of the queue, in their order. Events that are not
@@ -434,6 +426,8 @@ impl Socket {
 
     /// Ends all emits: nothing of this socket will be written any more.
     pub(super) fn end(&mut self, receipts: &mut Receipts) {
+        self.abandon(receipts);
+        self.end_heard(receipts);
         for sent in core::mem::take(&mut self.in_flight).into_values() {
             self.deadlines.remove(&(sent.deadline, sent.emit));
             self.held_bytes -= sent.again.as_ref().map_or(0, Event::bytes);
@@ -468,6 +462,7 @@ impl Socket {
                     self.deadlines.remove(&(sent.deadline, sent.emit));
                     self.held_bytes -= sent.again.as_ref().map_or(0, Event::bytes);
                     receipts.push((sent.emit, Outcome::TimedOut));
+                    self.give_up(id);
                 }
             } else if let Some(event) = self.in_flight.get_mut(&id).and_then(|sent| sent.again.as_mut()) {
                 // This try has failed, so it counts.

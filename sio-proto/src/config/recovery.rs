@@ -45,6 +45,10 @@ pub struct RecoveryConfig {
     /// Whether a client that is recovered gets in without the middlewares of its namespace. Default
     /// false, unlike with genuine servers: who was locked out meanwhile stays outside.
     pub skip_middlewares: bool,
+    /// Whether the events of clients that ask for it are confirmed, so that clients of this project
+    /// send each event exactly once over a recovery (docs/protocol/extensions.md §2). Default true.
+    /// Genuine clients do not ask.
+    pub confirm_events: bool,
 }
 
 setters!(RecoveryConfig {
@@ -57,6 +61,7 @@ setters!(RecoveryConfig {
     max_away_bytes: usize,
     max_record_bytes: usize,
     skip_middlewares: bool,
+    confirm_events: bool,
 });
 
 impl Default for RecoveryConfig {
@@ -71,6 +76,7 @@ impl Default for RecoveryConfig {
             max_away_bytes: 64 << 20,
             max_record_bytes: 64 << 10,
             skip_middlewares: false,
+            confirm_events: true,
         }
     }
 }

@@ -98,6 +98,8 @@ pub struct SavedRecord {
     pub forgotten: u64,
     /// Whether more rooms were joined than a record may hold.
     pub spoilt: bool,
+    /// How many events of the client have been had.
+    pub heard: u64,
     /// Until when the client is waited for; `None` while it is there.
     pub away_until: Option<Time>,
 }

@@ -55,11 +55,27 @@ pub enum NotRecovered {
     /// It was in more rooms than a record may hold.
     #[error("the client was in more rooms than its record may hold")]
     Rooms,
+    /// It was confirmed more events than this server knows to have had: its store has lost some.
+    #[error("the client was confirmed {confirmed} events, and only {heard} are known")]
+    Events {
+        /// How many events the client says were confirmed.
+        confirmed: u64,
+        /// How many this server has had.
+        heard: u64,
+    },
 }
 
 impl NotRecovered {
     /// A word for each reason, for counts.
-    pub const WORDS: [&'static str; 6] = ["unknown", "offset", "truncated", "too_much", "parser", "rooms"];
+    pub const WORDS: [&'static str; 7] = [
+        "unknown",
+        "offset",
+        "truncated",
+        "too_much",
+        "parser",
+        "rooms",
+        "events",
+    ];
 
     /// The place of the reason in [`WORDS`](Self::WORDS).
     #[must_use]
@@ -71,6 +87,7 @@ impl NotRecovered {
             Self::TooMuch { .. } => 3,
             Self::Parser => 4,
             Self::Rooms => 5,
+            Self::Events { .. } => 6,
         }
     }
 }

@@ -56,6 +56,8 @@ pub(super) struct Record<D> {
     pub(super) spoilt: bool,
     /// Whether the messages to it were written by another parser: they cannot be sent any more.
     pub(super) is_foreign: bool,
+    /// How many events of the client have been had, as far as the caller has said.
+    pub(super) heard: u64,
     /// What the names in `stays` take.
     pub(super) bytes: usize,
     /// Until when the client is waited for, and its place among the others; `None` while it is

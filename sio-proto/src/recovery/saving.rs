@@ -127,6 +127,7 @@ impl<M, D> Recovery<M, D> {
             start: record.start,
             forgotten: record.forgotten,
             spoilt: record.spoilt,
+            heard: record.heard,
             away_until: record.away_until(),
         })
     }
@@ -248,6 +249,7 @@ impl<M, D> Recovery<M, D> {
             stays: stays.into_iter().map(restored).collect(),
             forgotten: saved.forgotten,
             spoilt: saved.spoilt,
+            heard: saved.heard,
             is_foreign: false,
             away: None,
             away_bytes: 0,

@@ -114,6 +114,11 @@ pub struct Welcome {
     /// [`Config::socket_rate`](crate::Config::socket_rate). The caller has checked it
     /// ([`RateLimit::validate`]).
     pub rate: Option<RateLimit>,
+    /// How many events of this client have been had since its record began, if the client has asked
+    /// for confirmations (docs/protocol/extensions.md §2). [`Shard::confirm`] tells more.
+    ///
+    /// [`Shard::confirm`]: crate::server::Shard::confirm
+    pub confirmed: Option<u64>,
 }
 
 /// Why a message was not taken.

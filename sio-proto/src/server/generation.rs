@@ -14,7 +14,7 @@ use super::legacy06::Legacy06;
 use super::legacy09::Legacy09;
 use super::{
     Alarm, Asker, At, Cause, Encoded, Form, Input, Message, Posted, Reason, Role, SendError, Session, TimeoutReason,
-    Unconfirmed, Write, engine, legacy06, legacy09,
+    Unconfirmed, Welcome, Write, engine, legacy06, legacy09,
 };
 use crate::engine::{Revision, frames};
 use crate::request::{Kind, Request};
@@ -328,11 +328,20 @@ impl<'a> At<'a> {
     }
 
     /// The user has accepted a socket: tells its client.
-    pub(super) fn tell_accepted(self, socket: SocketKey, pid: Option<&str>) {
+    pub(super) fn tell_accepted(self, socket: SocketKey, welcome: &Welcome) {
         match self.rules() {
-            Rules::Engine(mut at) => at.accepted(socket, pid),
+            Rules::Engine(mut at) => at.accepted(socket, welcome),
             Rules::Legacy09(mut at) => at.accepted(socket),
             Rules::Legacy06(mut at) => at.accepted(),
+        }
+    }
+
+    /// Tells the client of a socket how many of its events have been had. Returns false if the
+    /// client is not told.
+    pub(super) fn tell_confirmed(self, socket: SocketKey, heard: u64) -> bool {
+        match self.rules() {
+            Rules::Engine(mut at) => at.confirm_events(socket, heard),
+            Rules::Legacy09(_) | Rules::Legacy06(_) => false,
         }
     }
 

@@ -6,6 +6,7 @@
     reason = "each story uses a part, and none is a library"
 )]
 
+pub mod records;
 pub mod script;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -80,6 +81,10 @@ pub struct World {
     /// Bytes that the client wrote.
     pub written: Vec<(LinkId, Vec<u8>)>,
     pub connects: usize,
+    /// What the server knows of clients that come back, if it recovers them.
+    pub records: Option<records::Records>,
+    /// What stalled connections have swallowed, with their links at the server.
+    pub late: Vec<(LinkId, Bytes)>,
 }
 
 pub fn seeded(mut state: u64) -> impl FnMut(&mut [u8]) + Send {
@@ -130,6 +135,8 @@ impl World {
             without_websocket: None,
             written: Vec::new(),
             connects: 0,
+            records: None,
+            late: Vec::new(),
         }
     }
 
@@ -152,6 +159,32 @@ impl World {
             }
             self.client.handle_closed(self.now, link, None);
         }
+    }
+
+    /// Cuts every connection when so many more bytes have come through in each direction.
+    pub fn cut_behind(&mut self, bytes: usize) {
+        let take = |queue: &mut VecDeque<Bytes>| {
+            let all: Vec<u8> = queue.drain(..).flatten().collect();
+            BytesMut::from(&all[..bytes.min(all.len())])
+        };
+        for (link, wire) in self.wires.iter_mut().filter(|(_, wire)| !wire.stalled) {
+            let (mut up, mut down) = (take(&mut wire.to_server), take(&mut wire.to_client));
+            if let Some(at_server) = wire.at_server {
+                self.server.handle_bytes(self.now, at_server, &mut up);
+            }
+            self.client.handle_bytes(self.now, *link, &mut down);
+        }
+        self.cut();
+        self.drain_server();
+    }
+
+    /// Delivers what stalled connections have swallowed, to a server that has not noticed.
+    pub fn deliver_late(&mut self) {
+        for (at_server, bytes) in std::mem::take(&mut self.late) {
+            self.server
+                .handle_bytes(self.now, at_server, &mut BytesMut::from(bytes));
+        }
+        self.drain_server();
     }
 
     /// Lets every connection go silent, as when a cable is pulled.
@@ -232,6 +265,11 @@ impl World {
                 Output::Close(link) => {
                     if let Some(wire) = self.wires.remove(&link) {
                         let Some(at_server) = wire.at_server else { continue };
+                        if wire.stalled && self.records.is_some() {
+                            self.late
+                                .extend(wire.to_server.into_iter().map(|bytes| (at_server, bytes)));
+                            continue;
+                        }
                         for bytes in wire.to_server.into_iter().filter(|_| !wire.stalled) {
                             self.server
                                 .handle_bytes(self.now, at_server, &mut BytesMut::from(bytes));
@@ -346,6 +384,10 @@ impl World {
                         Some(text) => self.server.shard(now, |shard, out| {
                             shard.refuse(now, socket, &text, Some("{\"code\":1}"), out)
                         }),
+                        None if self.records.is_some() => {
+                            self.sockets.push(socket);
+                            self.accept_recoverable(socket, &auth);
+                        }
                         None => {
                             self.sockets.push(socket);
                             self.server.shard(now, |shard, out| shard.accept(now, socket, out));
@@ -359,6 +401,9 @@ impl World {
                     ack,
                     ..
                 }) => {
+                    if !self.hear(socket) {
+                        continue;
+                    }
                     self.heard.push((name.to_string(), args.json.to_string()));
                     let now = self.now;
                     if let Some(id) = ack.filter(|_| self.answers) {

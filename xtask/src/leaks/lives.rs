@@ -40,6 +40,8 @@ enum Ending {
     HalfUpgrade,
     /// It is cut, comes back as the same socket, and says goodbye.
     Recovered,
+    /// It is cut, and goes on with its session of 0.6.
+    Resumed,
     /// It is cut and never comes back, so its record expires.
     Expired,
 }
@@ -56,7 +58,7 @@ const KINDS: [Kind; 8] = [
 ];
 
 /// Each ending as often as it stands here.
-const ENDINGS: [Ending; 14] = [
+const ENDINGS: [Ending; 15] = [
     Ending::Clean,
     Ending::Clean,
     Ending::Clean,
@@ -70,6 +72,7 @@ const ENDINGS: [Ending; 14] = [
     Ending::HalfUpgrade,
     Ending::Recovered,
     Ending::Recovered,
+    Ending::Resumed,
     Ending::Expired,
 ];
 
@@ -99,7 +102,9 @@ impl Life {
         let ending = ENDINGS[random.below(ENDINGS.len() as u64) as usize];
         // Only some kinds know these endings.
         let kind = match ending {
+            Ending::Recovered | Ending::Expired if random.below(3) == 0 => Kind::Polling4,
             Ending::Recovered | Ending::Expired => Kind::WebSocket4,
+            Ending::Resumed => Kind::WebSocket06,
             Ending::HalfUpgrade if random.below(2) == 0 => Kind::Polling3,
             Ending::HalfUpgrade => Kind::Polling4,
             _ => kind,
@@ -120,7 +125,9 @@ impl Life {
     pub(super) fn live(self, from: Ipv4Addr, port: u16, random: &mut Random) -> Outcome<Option<Silent>> {
         let mut client = match self.ending {
             Ending::Refused => return self.knock(from, port).map(|()| None),
+            Ending::Recovered if self.kind == Kind::Polling4 => return poll_again(from, port + 2).map(|()| None),
             Ending::Recovered => return come_back(from, port + 2, random).map(|()| None),
+            Ending::Resumed => return resume(from, port, random).map(|()| None),
             Ending::Expired => Client::open(self.kind, from, port + 2)?,
             _ => Client::open(self.kind, from, port)?,
         };
@@ -137,7 +144,7 @@ impl Life {
                     peer: client.peer,
                 }));
             }
-            Ending::Cut | Ending::Refused | Ending::Recovered => drop(client),
+            Ending::Cut | Ending::Refused | Ending::Recovered | Ending::Resumed => drop(client),
         }
         Ok(None)
     }
@@ -328,6 +335,42 @@ fn come_back(from: Ipv4Addr, port: u16, random: &mut Random) -> Outcome {
         return Err(Failure::new(format!("came back as {welcome} instead of {sid}")));
     }
     back.say(wire::text("41"))?;
+    back.say(wire::frame(0x8, ""))
+}
+
+/// A polling client that comes back as the same socket. It has seen no event, and so no offset.
+fn poll_again(from: Ipv4Addr, port: u16) -> Outcome {
+    let enter = |packet: &str| -> Outcome<(Peer, String, String)> {
+        let mut peer = Peer::connect(from, port, None)?;
+        let target = clients::open_polling(&mut peer, 4, "")?;
+        peer.ask(wire::post(&target, packet))?;
+        let (_, welcome) = peer.ask(wire::get(&target))?;
+        Ok((peer, target, welcome))
+    };
+    let (peer, _, welcome) = enter("40")?;
+    let (sid, pid) = (value(&welcome, "sid")?, value(&welcome, "pid")?);
+    drop(peer);
+    let (mut back, target, welcome) = enter(&format!(r#"40{{"pid":"{pid}"}}"#))?;
+    if value(&welcome, "sid")? != sid {
+        return Err(Failure::new(format!("came back as {welcome} instead of {sid}")));
+    }
+    back.ask(wire::post(&target, "41\u{1e}1")).map(|_| ())
+}
+
+/// A client of 0.6 that goes on with its session on another websocket, and says goodbye.
+fn resume(from: Ipv4Addr, port: u16, random: &mut Random) -> Outcome {
+    let mut peer = Peer::connect(from, port, None)?;
+    peer.upgrade("/socket.io/websocket")?;
+    let opened = peer.message_with("~m~")?;
+    let session = opened.rsplit("~m~").next().unwrap_or_default().to_owned();
+    match random.below(2) {
+        0 => peer.reset(),
+        _ => drop(peer),
+    }
+    let mut back = Peer::connect(from, port, None)?;
+    back.upgrade(&format!("/socket.io/websocket/{session}"))?;
+    back.say(wire::text("~m~5~m~hello"))?;
+    back.message_with("~m~5~m~hello")?;
     back.say(wire::frame(0x8, ""))
 }
 

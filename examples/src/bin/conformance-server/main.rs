@@ -1,7 +1,7 @@
 //! The conformance server. Genuine clients, official test suites and load generators connect to it.
 //!
 //! ```text
-//! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--guarded] [--handover] [--bench [--recovery]] [--store DIR] [--threads N]
+//! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--guarded] [--handover] [--bench [--recovery]] [--store DIR] [--window MS] [--shutdown-jitter MS] [--shutdown-pause MS] [--threads N]
 //! ```
 //! The server has the same handlers on three ports. Port P uses the standard parser. Port P+1 uses
 //! the MessagePack parser. Port P+2 has connection state recovery. `--conformance` serves port P
@@ -123,9 +123,7 @@ fn parts(options: &Options) -> io::Result<Vec<Part>> {
             };
             let config = contract_config(options);
             let msgpack = config.clone().parser(MessagePack::default());
-            let recovery = RecoveryConfig::default()
-                .window(Duration::from_secs(10))
-                .skip_middlewares(true);
+            let recovery = RecoveryConfig::default().window(options.window).skip_middlewares(true);
             let mut recovering = process(options).recovery(recovery);
             if let Some(directory) = &options.store {
                 let wait = match options.handover {
@@ -169,6 +167,9 @@ fn process(options: &Options) -> sio_app::Options {
         true => sio_app::Options::default(),
         false => sio_app::Options::default().max_connections_per_address(usize::MAX),
     };
+    let process = process
+        .shutdown_jitter(options.shutdown_jitter)
+        .shutdown_pause(options.shutdown_pause);
     let process = match options.threads {
         Some(threads) => process.shards(threads),
         None => process,

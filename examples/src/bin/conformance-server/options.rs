@@ -25,8 +25,12 @@ usage: conformance-server [--runtime NAME] --port P [OPTIONS]
                       requests with a header field X-Refuse
 --store DIR           what port P+2 keeps to recover clients stands in this directory, for the next
                       process
+--window MS           how long port P+2 waits for a client that has lost its connection; 10000 is
+                      the default
 --handover            listen so that the next program can listen before this one has gone; use the
                       sockets that a service manager has opened, if there are some
+--shutdown-jitter MS  over which time sessions leave after SIGTERM; 0 is the default
+--shutdown-pause MS   how long clients are told to stay away after SIGTERM
 --threads N           how many threads serve, and how many shards there are
 --ping-interval MS, --ping-timeout MS, --no-legacy, --deflate"
     )
@@ -73,6 +77,12 @@ pub(crate) struct Options {
     pub(crate) recovery: bool,
     /// Where the records and messages of recovery are kept.
     pub(crate) store: Option<PathBuf>,
+    /// How long a client that has lost its connection may come back.
+    pub(crate) window: Duration,
+    /// Over which time sessions leave when the program is asked to go.
+    pub(crate) shutdown_jitter: Duration,
+    /// How long clients are told to stay away then.
+    pub(crate) shutdown_pause: Option<Duration>,
 }
 
 impl Options {
@@ -90,6 +100,9 @@ impl Options {
             guarded: false,
             recovery: false,
             store: None,
+            window: Duration::from_secs(10),
+            shutdown_jitter: Duration::ZERO,
+            shutdown_pause: None,
             handover: Handover::None,
             threads: std::env::var("WORKERS").ok().and_then(|n| n.parse().ok()),
         };
@@ -108,6 +121,13 @@ impl Options {
                 "--ping-interval" => options.ping_interval = Some(Duration::from_millis(number("--ping-interval")?)),
                 "--ping-timeout" => options.ping_timeout = Some(Duration::from_millis(number("--ping-timeout")?)),
                 "--threads" => options.threads = Some(number("--threads")?.clamp(1, 256) as usize),
+                "--shutdown-jitter" => {
+                    options.shutdown_jitter = Duration::from_millis(number("--shutdown-jitter")?);
+                }
+                "--shutdown-pause" => {
+                    options.shutdown_pause = Some(Duration::from_millis(number("--shutdown-pause")?));
+                }
+                "--window" => options.window = Duration::from_millis(number("--window")?),
                 "--store" => options.store = Some(args.next().ok_or("--store wants a directory")?.into()),
                 "--no-legacy" => options.no_legacy = true,
                 "--guarded" => options.guarded = true,

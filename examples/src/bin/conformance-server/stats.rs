@@ -43,6 +43,21 @@ impl Counted {
         })
     }
 
+    /// Counts the sockets that were recovered, and the clients that could not be, by the reason.
+    fn recovery(&self) -> serde_json::Value {
+        let servers = self.0.lock().map(|servers| servers.clone()).unwrap_or_default();
+        let mut recovered = 0;
+        let mut not_recovered = BTreeMap::<_, u64>::new();
+        for server in &servers {
+            let counts = server.metrics().recovery;
+            recovered += counts.recovered;
+            for (why, count) in counts.lost() {
+                *not_recovered.entry(why).or_default() += count;
+            }
+        }
+        serde_json::json!({ "recovered": recovered, "not_recovered": not_recovered })
+    }
+
     /// Counts the present sessions by generation and transport.
     fn by_kind(&self) -> BTreeMap<String, u32> {
         let mut kinds = BTreeMap::new();
@@ -72,6 +87,7 @@ pub(crate) fn serve(io: &Io, counted: &Arc<Counted>) {
             "by_kind": counted.by_kind(),
             "unconfirmed": counted.unconfirmed(),
             "held": counted.held(),
+            "recovery": counted.recovery(),
         });
         HttpResponse::json(&stats)
     });

@@ -106,8 +106,13 @@ impl ShardCell {
                         self.note_waiting(inner.mailbox.waiting());
                         turn.note_load(&inner.load);
                     }
-                    Err(Overflow) if verdicts.overflown.contains(&socket) => {}
-                    Err(Overflow) => verdicts.overflown.push(socket),
+                    Err(Overflow) => {
+                        // What comes behind a lost event must not be handled either.
+                        inner.seal_heard();
+                        if !verdicts.overflown.contains(&socket) {
+                            verdicts.overflown.push(socket);
+                        }
+                    }
                 }
             }
             Delivery::Ack { socket, id, result } => {

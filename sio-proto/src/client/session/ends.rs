@@ -52,7 +52,6 @@ impl Session {
         self.paused = false;
         self.upgrade_expires = None;
         self.wake_expires = None;
-        self.closing = Some(cx.now + cx.config.close_timeout);
         let goodbye: &[u8] = match (self.protocol, self.transport) {
             (Protocol::Engine(_), Transport::Polling) => b"1",
             (Protocol::Legacy09, _) => b"0::",
@@ -62,6 +61,7 @@ impl Session {
         if !goodbye.is_empty() {
             self.send(Packed::Text(Bytes::from_static(goodbye)));
         }
+        self.begin_closing(cx.now + cx.config.close_timeout);
         self.pump(cx);
         if self.transport == Transport::Polling && self.outgoing.is_empty() && self.is_idle(Purpose::Post) {
             return self.end_closed(cx); // 0.6 has no goodbye

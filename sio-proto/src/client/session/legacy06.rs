@@ -146,7 +146,7 @@ impl Session {
                     cx.heard.push_back(message(value));
                 }
             }
-            Plain::Heartbeat(number) if number.len() <= MAX_HEARTBEAT_BYTES => {
+            Plain::Heartbeat(number) if number.len() <= MAX_HEARTBEAT_BYTES && self.closing.is_none() => {
                 let mut echo = BytesMut::new();
                 match self.protocol {
                     Protocol::Streaming => streaming::Packet::Heartbeat(number).encode(&mut echo),

@@ -122,6 +122,7 @@ impl Session {
         match packet.body {
             Body::Connect(_) if is_root && !self.opened => self.open09(cx),
             Body::Error { reason, reconnect } if is_root => self.handle_error(reason, reconnect, cx),
+            Body::Heartbeat if self.closing.is_some() => {}
             Body::Heartbeat => {
                 self.older.echo = Some(Bytes::from_static(HEARTBEAT));
                 self.pump(cx);

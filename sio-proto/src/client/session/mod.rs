@@ -20,7 +20,7 @@ mod websocket;
 
 pub(super) use legacy06::encode_plain;
 pub(super) use legacy09::encode_legacy09;
-pub(super) use request::put_encoded;
+pub(super) use request::{MAX_REFUSAL_BYTES, put_encoded};
 
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -282,8 +282,12 @@ impl Session {
         self.is_writable() && self.outgoing_bytes < BATCH.min(self.max_payload)
     }
 
-    /// Puts a packet behind all others. Nothing is written before [`Session::pump`].
+    /// Puts a packet behind all others. Nothing is written before [`Session::pump`]. Nothing
+    /// follows the goodbye.
     pub(super) fn send(&mut self, packed: Packed) {
+        if self.closing.is_some() {
+            return;
+        }
         self.outgoing_bytes += packed.len();
         self.outgoing.push_back(packed);
     }
@@ -306,6 +310,12 @@ impl Session {
             self.older.receipt_bytes = 0;
         }
         wrote
+    }
+
+    /// Nothing but what waits already is sent any more.
+    fn begin_closing(&mut self, until: Time) {
+        self.closing = Some(until);
+        self.older.echo = None;
     }
 
     fn take_outgoing(&mut self) -> Option<Packed> {
@@ -404,7 +414,7 @@ impl Session {
             return;
         };
         let mut line = self.lines.swap_remove(at);
-        if let Some(last) = line.receive_end() {
+        if let Some(last) = line.receive_end(cx.config) {
             return self.arrive(line.purpose, last, cx);
         }
         let error = fault.unwrap_or_else(|| ClientError::new(ErrorClass::Unreachable, "the connection was closed"));

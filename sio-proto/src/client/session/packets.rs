@@ -35,6 +35,9 @@ struct StayAway {
 /// The longest id that is taken from a server. It stands in every target from then on.
 const MAX_SID_BYTES: usize = 512;
 
+/// The longest open packet. The list in it takes many times the bytes of its text.
+const MAX_OPEN_BYTES: usize = 16 * 1024;
+
 impl Session {
     pub(super) fn handle_packet(&mut self, packet: Packet, cx: &mut Context<'_>) {
         if self.ended {
@@ -81,6 +84,9 @@ impl Session {
     }
 
     fn handle_open(&mut self, data: &str, cx: &mut Context<'_>) {
+        if data.len() > MAX_OPEN_BYTES {
+            return self.break_off("the open packet is too long", cx);
+        }
         let open: Open = match serde_json::from_str(data) {
             Ok(open) => open,
             Err(_) => return self.break_off("invalid open packet", cx),

@@ -24,8 +24,8 @@ struct Refusal {
     message: Option<String>,
 }
 
-/// A body that is longer than this is not read as a refusal.
-const MAX_REFUSAL_BYTES: usize = 64 * 1024;
+/// A body, or the payload of a CONNECT_ERROR, that is longer than this is not read as a refusal.
+pub(in crate::client) const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 
 impl Session {
     /// Appends a request of this session to `out`.
@@ -105,14 +105,22 @@ impl Session {
             _ => ErrorClass::Protocol,
         };
         let is_short = response.body.len() <= MAX_REFUSAL_BYTES;
-        let said: Option<Refusal> = serde_json::from_slice(&response.body).ok().filter(|_| is_short);
+        let said: Option<Refusal> = Some(&response.body)
+            .filter(|_| is_short)
+            .and_then(|body| serde_json::from_slice(body).ok());
         let code = said.as_ref().and_then(|said| said.code);
         let message = said.as_ref().and_then(|said| said.message.as_deref());
         // Servers of 0.9 answer in plain text.
         let plain = core::str::from_utf8(&response.body).ok();
         let plain = plain.filter(|text| self.protocol == Protocol::Legacy09 && is_short && !text.is_empty());
         let text = message.or(plain).map_or_else(
-            || format!("the server answered {}", response.status),
+            || match response.status {
+                301 | 302 | 307 | 308 => format!(
+                    "the server answered {}, and redirects that leave its origin are not followed",
+                    response.status
+                ),
+                status => format!("the server answered {status}"),
+            },
             ToString::to_string,
         );
         // "Unsupported protocol version", or an answer that is none of Engine.IO.

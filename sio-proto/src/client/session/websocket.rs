@@ -56,13 +56,21 @@ impl Session {
         }
     }
 
+    /// The answer to a handshake may set cookies, whether it opens the websocket or not.
+    fn take_cookies(&self, arrival: &Arrival, cx: &mut Context<'_>) {
+        let headers = match arrival {
+            Arrival::Open(headers) => headers,
+            Arrival::NotOpened(response, _) => &response.headers,
+            _ => return,
+        };
+        let from = &self.opening.endpoint;
+        cx.jar.store(cx.now, headers, from, cx.config.max_cookie_bytes);
+    }
+
     pub(super) fn handle_probe(&mut self, arrival: Arrival, cx: &mut Context<'_>) {
+        self.take_cookies(&arrival, cx);
         match arrival {
-            Arrival::Open(headers) => {
-                let from = &self.opening.endpoint;
-                cx.jar.store(cx.now, &headers, from, cx.config.max_cookie_bytes);
-                self.write_frame(Purpose::Probe, Opcode::Text, b"2probe", cx);
-            }
+            Arrival::Open(_) => self.write_frame(Purpose::Probe, Opcode::Text, b"2probe", cx),
             Arrival::Text(text) if &*text == "3probe" && !self.paused => {
                 self.paused = true;
                 self.switch_if_paused(cx);
@@ -92,10 +100,9 @@ impl Session {
     }
 
     pub(super) fn handle_message(&mut self, arrival: Arrival, cx: &mut Context<'_>) {
+        self.take_cookies(&arrival, cx);
         let packet = match arrival {
-            Arrival::Open(headers) => {
-                let from = &self.opening.endpoint;
-                cx.jar.store(cx.now, &headers, from, cx.config.max_cookie_bytes);
+            Arrival::Open(_) => {
                 if self.older.resuming {
                     self.resumed(cx);
                 }
@@ -181,8 +188,9 @@ impl Session {
         let Some(at) = self.lines.iter().position(|line| line.purpose == purpose) else {
             return;
         };
-        // A server that pings and does not read gets no more pongs: they would pile up.
-        if opcode == Opcode::Pong && self.lines[at].blocked {
+        // A server that pings and does not read gets no more pongs: they would pile up. And none
+        // follows a Close (RFC 6455 §5.5.1).
+        if opcode == Opcode::Pong && (self.lines[at].blocked || self.closing.is_some()) {
             return;
         }
         let mut bytes = BytesMut::new();

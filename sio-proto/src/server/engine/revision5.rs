@@ -5,13 +5,15 @@
 //! Packets for a namespace that the server has just made the client leave are late, not wrong, and
 //! are dropped.
 
+use core::fmt::Write as _;
+
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
 use super::At;
 use super::messages::{misplaced, too_many_connects};
 use crate::json;
-use crate::server::{Auth, Breach, Message, Reason, Standing};
+use crate::server::{Auth, Breach, Message, Reason, Standing, Welcome};
 use crate::socket::text::Encoder;
 use crate::socket::{Packet, Revision};
 
@@ -62,20 +64,44 @@ impl At<'_> {
 
 /// The CONNECT that tells the client that it is in the namespace. With a `pid` the client may come
 /// back (docs/protocol/socket-io.md §6).
-pub(crate) fn connected(namespace: ByteString, id: &str, pid: Option<&str>) -> Packet {
+pub(crate) fn connected(namespace: ByteString, id: &str, welcome: &Welcome) -> Packet {
     let mut payload = BytesMut::with_capacity(64);
     payload.put_slice(b"{\"sid\":\"");
     payload.put_slice(id.as_bytes());
-    if let Some(pid) = pid {
+    if let Some(pid) = &welcome.pid {
         payload.put_slice(b"\",\"pid\":\"");
         payload.put_slice(pid.as_bytes());
     }
-    payload.put_slice(b"\"}");
+    payload.put_slice(b"\"");
+    if let Some(heard) = welcome.confirmed {
+        payload.put_slice(b",");
+        put_confirmed(&mut payload, heard);
+    }
+    payload.put_slice(b"}");
     Packet::Connect {
         namespace,
         query: None,
         payload: ByteString::try_from(payload.freeze()).ok(),
     }
+}
+
+/// The CONNECT without an id that confirms events, for clients that have asked for it
+/// (docs/protocol/extensions.md §2).
+pub(crate) fn confirmation(namespace: ByteString, heard: u64) -> Packet {
+    let mut payload = BytesMut::with_capacity(40);
+    payload.put_slice(b"{");
+    put_confirmed(&mut payload, heard);
+    payload.put_slice(b"}");
+    Packet::Connect {
+        namespace,
+        query: None,
+        payload: ByteString::try_from(payload.freeze()).ok(),
+    }
+}
+
+fn put_confirmed(out: &mut BytesMut, heard: u64) {
+    out.put_slice(b"\"sio.confirmed\":");
+    let _ = write!(out, "{heard}");
 }
 
 /// The payload of the CONNECT_ERROR.

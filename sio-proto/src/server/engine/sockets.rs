@@ -6,20 +6,20 @@ use bytes::{BufMut, BytesMut};
 use super::{At, Fate, LATE, MAX_LEFT, Revision, revision_of, revision4, revision5};
 use crate::codec::{self, PacketError};
 use crate::engine::frames;
-use crate::server::{Encoded, EngineMessage, Message, Reason, SendError, Session, TransportKind};
+use crate::server::{Encoded, EngineMessage, Message, Reason, SendError, Session, TransportKind, Welcome};
 use crate::socket::Packet;
 use crate::socket::text::Encoder;
 use crate::{Config, Frame, SocketKey, socket};
 
 impl<'a> At<'a> {
     /// The user has accepted a socket.
-    pub(crate) fn accepted(&mut self, socket: SocketKey, pid: Option<&str>) {
+    pub(crate) fn accepted(&mut self, socket: SocketKey, welcome: &Welcome) {
         let engine = self.engine();
         engine.joined = true;
         let revision = engine.revision;
         let namespace = self.core.namespace_of(socket);
         self.push_packet(&match revision {
-            Revision::V4 => revision5::connected(namespace, &self.core.id_of(socket), pid),
+            Revision::V4 => revision5::connected(namespace, &self.core.id_of(socket), welcome),
             Revision::V3 => revision4::connected(namespace),
         });
         if revision == Revision::V3 {
@@ -40,6 +40,16 @@ impl<'a> At<'a> {
         if revision == Revision::V3 {
             self.refuse_queued();
         }
+    }
+
+    /// Tells the client how many of its events have been had. Returns false if there is no room.
+    pub(crate) fn confirm_events(&mut self, socket: SocketKey, heard: u64) -> bool {
+        if self.engine().revision != Revision::V4 || self.is_full() {
+            return false;
+        }
+        let namespace = self.core.namespace_of(socket);
+        self.push_packet(&revision5::confirmation(namespace, heard));
+        true
     }
 
     /// Tells the client once more that it is in a namespace (revision 3).

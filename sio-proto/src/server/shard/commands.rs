@@ -143,6 +143,24 @@ impl Shard {
         )
     }
 
+    /// Tells the client of a socket that so many of its events have been had, counted as in
+    /// [`Welcome::confirmed`]. Only a client that has asked for confirmations understands it
+    /// (docs/protocol/extensions.md §2). It leaves with the next [`Shard::flush_ready`]. Returns
+    /// false if the socket is gone, or if the queue of its session is full.
+    pub fn confirm(&mut self, now: Time, socket: SocketKey, heard: u64, out: &mut Outputs) -> bool {
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.confirm(socket, heard);
+                false
+            },
+            { self.input(now, out).confirm(socket, heard) }
+        )
+    }
+
     /// Disconnects a socket; with `close`, its whole session.
     pub fn disconnect(&mut self, now: Time, socket: SocketKey, close: bool, out: &mut Outputs) {
         noted!(

@@ -101,10 +101,19 @@ impl Input<'_> {
         let session = self.shard.sessions.key(session);
         let found = self.at(session, |mut at: At<'_>| {
             at.leave_lobby();
-            at.tell_accepted(socket, welcome.pid.as_deref());
+            at.tell_accepted(socket, welcome);
         });
         debug_assert!(found.is_some(), "a socket ends with its session");
         true
+    }
+
+    pub(super) fn confirm(&mut self, socket: SocketKey, heard: u64) -> bool {
+        let connected = |socket: &&Socket| socket.standing == Standing::Connected;
+        let mut told = false;
+        if self.shard.core.membership.find(socket).filter(connected).is_some() {
+            self.at_session_of(socket, |at| told = at.tell_confirmed(socket, heard));
+        }
+        told
     }
 
     pub(super) fn refuse(&mut self, socket: SocketKey, message: &str, data: Option<&str>) {
@@ -212,16 +221,28 @@ impl<G> At<'_, G> {
     }
 
     /// An event for the user, from a connected socket.
+    #[inline]
     pub(crate) fn event(&mut self, socket: SocketKey, name: ByteString, args: Args, ack: Option<u64>) {
-        if !self.measure(Some(socket), || name.len() + args.bytes()) {
-            return;
-        }
-        self.out.deliveries.push(Delivery::Event {
+        let event = Delivery::Event {
             socket,
             name,
             args,
             ack,
-        });
+        };
+        match self.core.measures {
+            true => self.measured_event(socket, event),
+            false => self.out.deliveries.push(event),
+        }
+    }
+
+    #[cold]
+    fn measured_event(&mut self, socket: SocketKey, event: Delivery) {
+        let Delivery::Event { name, args, .. } = &event else {
+            return;
+        };
+        if self.measure(Some(socket), || name.len() + args.bytes()) {
+            self.out.deliveries.push(event);
+        }
     }
 
     /// An acknowledgement for the user. Ids that are not owed are ignored.

@@ -40,6 +40,7 @@ pub(super) enum Input {
     Accept(SocketKey, Welcome),
     Refuse(SocketKey, ByteString, Option<ByteString>),
     Release(SocketKey),
+    Confirm(SocketKey, u64),
     Emit(SocketKey, Box<Message>, Option<AckRequest>),
     ForgetAck(SocketKey, u64),
     Disconnect(SocketKey, bool),
@@ -117,6 +118,13 @@ impl Line<'_> {
         if let Some(rate) = &welcome.rate {
             put_rate(self.word("rate"), rate);
         }
+        if let Some(heard) = welcome.confirmed {
+            self.word("confirmed").word(heard);
+        }
+    }
+
+    pub(crate) fn confirm(&mut self, socket: SocketKey, heard: u64) {
+        self.word("confirm").word(socket).word(heard);
     }
 
     pub(crate) fn refuse(&mut self, socket: SocketKey, message: &str, data: Option<&str>) {
@@ -189,13 +197,26 @@ pub(super) fn input(words: &mut Words<'_>, config: &Config) -> Result<Input, Pro
             let socket = words.socket()?;
             let (pid, id) = (words.optional_text("a pid")?, words.optional_text("an id")?);
             let rate = rate(words)?;
-            Input::Accept(socket, Welcome { pid, id, rate })
+            let confirmed = match words.skip("confirmed") {
+                true => Some(words.number("a number of events")?),
+                false => None,
+            };
+            Input::Accept(
+                socket,
+                Welcome {
+                    pid,
+                    id,
+                    rate,
+                    confirmed,
+                },
+            )
         }
         "refuse" => {
             let (socket, message) = (words.socket()?, words.text("a message")?);
             Input::Refuse(socket, message, optional_json(words, "data")?)
         }
         "release" => Input::Release(words.socket()?),
+        "confirm" => Input::Confirm(words.socket()?, words.number("a number of events")?),
         "emit" => {
             let (socket, message) = (words.socket()?, Box::new(message(words)?));
             Input::Emit(socket, message, ack(words)?)

@@ -161,6 +161,7 @@ fn run(shard: &mut Shard, entry: Entry, out: &mut Outputs) {
         Input::Drained(link) => shard.handle_drained(now, link),
         Input::Returned(link, frames) => shard.handle_returned(now, link, frames),
         Input::EndPoll(link) => shard.end_poll(now, link, out),
+        Input::Confirm(socket, heard) => _ = shard.confirm(now, socket, heard, out),
         Input::Accept(socket, welcome) => _ = shard.accept_as(now, socket, &welcome, out),
         Input::Refuse(socket, message, data) => shard.refuse(now, socket, &message, data.as_deref(), out),
         Input::Release(socket) => shard.release(now, socket, out),

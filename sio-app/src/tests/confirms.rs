@@ -1,0 +1,267 @@
+//! Clients that ask for confirmations: what they have sent is handled once, and in order
+//! (docs/protocol/extensions.md §2).
+
+use std::sync::{Arc, Mutex};
+
+use crate::store::Memory;
+use crate::tests::recovery::{Client, DRAWING, settings};
+use crate::tests::stored::{Faulty, kill, stored};
+use crate::tests::{once_pending, pass, run_tasks, text};
+use crate::{Comeback, Config, Io, NotRecovered, Options, RecoveryConfig, Socket};
+
+/// What the handlers have handled.
+type Heard = Arc<Mutex<Vec<u32>>>;
+
+/// Handles the event `n`, which has a number.
+fn hear(io: &Io) -> Heard {
+    let heard = Heard::default();
+    let list = Arc::clone(&heard);
+    io.of("/")
+        .on("n", move |_: Socket, number: u32| list.lock().unwrap().push(number));
+    heard
+}
+
+fn hearing(shards: usize, settings: RecoveryConfig) -> (Io, Heard) {
+    let config = Config::default().ping_interval(std::time::Duration::from_secs(3600));
+    let io = Io::new(config, Options::default().shards(shards).recovery(settings), DRAWING).unwrap();
+    let heard = hear(&io);
+    (io, heard)
+}
+
+fn asking(io: &Io) -> Client {
+    Client::with(io, r#"40{"sio.confirmed":0}"#)
+}
+
+fn back(io: &Io, pid: &str, confirmed: u64) -> (Client, u64) {
+    let connect = format!(r#"40{{"pid":"{pid}","sio.confirmed":{confirmed}}}"#);
+    let mut client = Client::with(io, &connect);
+    run_tasks();
+    let _ = client.packets();
+    let count = client.confirmed.expect("the server confirms");
+    (client, count)
+}
+
+fn send(client: &mut Client, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        let _ = client.driven.read(&text(&format!(r#"42["n",{number}]"#)));
+    }
+}
+
+fn heard(heard: &Heard) -> Vec<u32> {
+    heard.lock().unwrap().clone()
+}
+
+/// Recovery R11, F13: a client that comes back learns what the server has had, sends the rest, and
+/// nothing is handled twice.
+#[test]
+fn r11_a_client_that_comes_back_learns_what_was_had() {
+    let (io, list) = hearing(3, settings());
+    let mut client = asking(&io);
+    assert_eq!(client.confirmed, Some(0));
+    send(&mut client, 0..3);
+    let (mut client, had) = back(&io, &client.cut(), 0);
+    assert_eq!(had, 3);
+    send(&mut client, 3..5);
+    // And with a connection that the server takes for alive.
+    let (mut new, had) = back(&io, &client.pid, 3);
+    assert_eq!(had, 5);
+    send(&mut client, 5..6);
+    send(&mut new, 5..7);
+    assert_eq!(heard(&list), [0, 1, 2, 3, 4, 5, 6]);
+    assert_eq!(back(&io, &new.cut(), 5).1, 7);
+}
+
+/// Recovery R11: confirmations come after some events, after some bytes, or with the next sweep,
+/// and not with each event.
+#[test]
+fn r11_confirmations_are_few() {
+    let (io, _) = hearing(1, settings());
+    let mut client = asking(&io);
+    send(&mut client, 0..70);
+    assert_eq!(
+        client.packets(),
+        [r#"40{"sio.confirmed":32}"#, r#"40{"sio.confirmed":64}"#]
+    );
+    pass(&io, 1000);
+    assert_eq!(client.packets(), [r#"40{"sio.confirmed":70}"#]);
+    pass(&io, 10_000);
+    assert!(client.packets().is_empty());
+    let large = format!(r#"42["large","{}"]"#, "x".repeat(64 * 1024));
+    let mut frame = vec![0x81, 0x80 | 127];
+    frame.extend_from_slice(&(large.len() as u64).to_be_bytes());
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(large.as_bytes());
+    let _ = client.driven.read(&frame);
+    assert_eq!(client.packets(), [r#"40{"sio.confirmed":71}"#]);
+}
+
+/// Recovery R11: nothing changes for a client that does not ask, and for a server that does not
+/// confirm.
+#[test]
+fn r11_who_does_not_ask_is_told_nothing() {
+    let (io, list) = hearing(1, settings());
+    for connect in [
+        "40",
+        r#"40{"sio.confirmed":"0"}"#,
+        r#"40{"sio.confirmed":-1}"#,
+        r#"40{"sio.confirmed":1.5}"#,
+    ] {
+        let mut client = Client::with(&io, connect);
+        assert_eq!((client.confirmed, client.pid.len()), (None, 24), "{connect}");
+        send(&mut client, 0..40);
+        pass(&io, 2000);
+        assert!(client.packets().is_empty());
+    }
+    assert_eq!(heard(&list).len(), 160);
+    for settings in [Some(settings().confirm_events(false)), None] {
+        let options = Options::default().shards(1);
+        let options = match settings {
+            Some(settings) => options.recovery(settings),
+            None => options,
+        };
+        let io = Io::new(Config::default(), options, DRAWING).unwrap();
+        let mut client = asking(&io);
+        assert_eq!(client.confirmed, None);
+        send(&mut client, 0..40);
+        pass(&io, 2000);
+        assert!(client.packets().is_empty());
+    }
+}
+
+/// Recovery R11: a client that shows more confirmations than it was given is not recovered. It
+/// gains nothing by showing fewer.
+#[test]
+fn r11_numbers_that_were_never_given_recover_nobody() {
+    let (io, list) = hearing(1, settings());
+    for confirmed in [3, u64::MAX] {
+        let mut client = asking(&io);
+        send(&mut client, 0..2);
+        let pid = client.cut();
+        let (lost, had) = back(&io, &pid, confirmed);
+        let socket = io.socket(&lost.sid).unwrap();
+        let why = NotRecovered::Events { confirmed, heard: 2 };
+        assert_eq!((socket.recovery(), had), (Comeback::Lost(why), 0));
+        assert_ne!(lost.pid, pid);
+    }
+    assert_eq!(heard(&list), [0, 1, 0, 1]);
+    let mut client = asking(&io);
+    send(&mut client, 0..2);
+    pass(&io, 1000);
+    let (client, had) = back(&io, &client.cut(), 0);
+    assert_eq!(had, 2);
+    drop(client);
+}
+
+/// Recovery R11: events that wait behind a handler of the old connection are not handled there any
+/// more when the client has come back. The new socket begins when that handler has ended, so
+/// nothing is handled twice or out of order.
+#[test]
+fn r11_what_waits_on_a_half_dead_connection_is_not_handled_twice() {
+    let (io, _) = hearing(2, settings());
+    io.of("/").one_at_a_time();
+    let list = Heard::default();
+    let (events, ends) = (Arc::clone(&list), Arc::clone(&list));
+    io.of("/").on("slow", move |_: Socket, number: u32| {
+        let list = Arc::clone(&events);
+        async move {
+            list.lock().unwrap().push(number);
+            once_pending().await;
+            once_pending().await;
+            list.lock().unwrap().push(number + 100);
+        }
+    });
+    io.of("/")
+        .on_disconnect(move |_: Socket| ends.lock().unwrap().push(1000));
+    let slow = |client: &mut Client, number: u32| {
+        let _ = client.driven.read(&text(&format!(r#"42["slow",{number}]"#)));
+    };
+    let mut old = asking(&io);
+    (0..3).for_each(|number| slow(&mut old, number));
+    assert_eq!(heard(&list), [0], "the others wait");
+    let connect = format!(r#"40{{"pid":"{}","sio.confirmed":0}}"#, old.pid);
+    let mut new = Client::with(&io, &connect);
+    assert_eq!(new.confirmed, Some(1));
+    slow(&mut old, 3);
+    (1..4).for_each(|number| slow(&mut new, number));
+    for _ in 0..20 {
+        run_tasks();
+    }
+    assert_eq!(heard(&list), [0, 100, 1000, 1, 101, 2, 102, 3, 103]);
+}
+
+/// Recovery R11: an event that finds no room is handled by nobody, and neither is what comes behind
+/// it. So the count says exactly what was handled.
+#[test]
+fn r11_an_event_without_room_is_not_counted() {
+    let options = Options::default().shards(1).recovery(settings()).max_waiting_events(4);
+    let io = Io::new(Config::default(), options, DRAWING).unwrap();
+    io.of("/").one_at_a_time();
+    let list = Heard::default();
+    let events = Arc::clone(&list);
+    io.of("/").on("n", move |_: Socket, number: u32| {
+        events.lock().unwrap().push(number);
+        once_pending()
+    });
+    let mut client = asking(&io);
+    let pid = client.pid.clone();
+    let frames: Vec<u8> = (0..20)
+        .flat_map(|number| text(&format!(r#"42["n",{number}]"#)))
+        .collect();
+    let _ = client.driven.read(&frames);
+    for _ in 0..20 {
+        run_tasks();
+    }
+    drop(client);
+    run_tasks();
+    let handled = heard(&list);
+    assert!(handled.len() < 20, "{handled:?}");
+    if let Some(had) = Client::with(&io, &format!(r#"40{{"pid":"{pid}","sio.confirmed":0}}"#)).confirmed {
+        // Either the client is not recovered, and begins anew, or it learns exactly this.
+        assert!(had == 0 || had == handled.len() as u64, "{had} {handled:?}");
+    }
+}
+
+/// Recovery R11: what a client was confirmed is in the store before. After a kill, the client sends
+/// what was not confirmed again, and the next process handles it.
+#[test]
+fn r11_what_was_confirmed_survives_the_process() {
+    let disk = Arc::new(Memory::default());
+    let store = Faulty::of(&disk);
+    let io = stored(2, settings(), &store);
+    let list = hear(&io);
+    let mut client = asking(&io);
+    send(&mut client, 0..40);
+    assert_eq!(client.packets(), [r#"40{"sio.confirmed":32}"#]);
+    let pid = client.pid.clone();
+    kill(io, &store);
+    assert_eq!(heard(&list).len(), 40);
+
+    let store = Faulty::of(&disk);
+    let io = stored(1, settings(), &store);
+    let list = hear(&io);
+    let (mut client, had) = back(&io, &pid, 32);
+    assert_eq!(had, 32, "8 events were handled and not confirmed: they come again");
+    send(&mut client, 32..45);
+    // A connection that ends while the process lives leaves the exact count.
+    let pid = client.cut();
+    pass(&io, 500);
+    kill(io, &store);
+    assert_eq!(heard(&list), (32..45).collect::<Vec<_>>());
+
+    let store = Faulty::of(&disk);
+    let io = stored(3, settings(), &store);
+    assert_eq!(back(&io, &pid, 32).1, 45);
+    kill(io, &store);
+    // A store that is older than its client.
+    let store = Faulty::of(&disk);
+    let io = stored(1, settings(), &store);
+    let (lost, had) = back(&io, &pid, 46);
+    let why = NotRecovered::Events {
+        confirmed: 46,
+        heard: 45,
+    };
+    assert_eq!(
+        (io.socket(&lost.sid).unwrap().recovery(), had),
+        (Comeback::Lost(why), 0)
+    );
+}

@@ -1,0 +1,270 @@
+//! The events that a client has written and that the server has not confirmed, where the two have
+//! agreed on confirmations (docs/protocol/extensions.md §2).
+//!
+//! ```text
+//!   queue ─ written ─▶ unconfirmed ─ confirmed ─▶ receipt
+//!     ▲                    │
+//!     └── recovered: what ─┴─ not recovered ─▶ receipt: nobody knows
+//!         the server has not had
+//! ```
+//! Both ends count the events of a namespace on its connections, so an event carries no number.
+//! Behind the last event that the server has had, everything is counted anew on the next
+//! connection.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use super::event::{Outcome, Recovery};
+use super::socket::{Entry, Event, Receipts, Socket};
+use crate::Time;
+
+/// What the client has written and the server has not confirmed, in order.
+#[derive(Debug)]
+pub(super) struct Unconfirmed {
+    /// Whether the server of the present connection confirms, or that of the last one.
+    is_on: bool,
+    /// How many events the server has confirmed since the session began that can be recovered.
+    confirmed: u64,
+    /// How many more were written.
+    ahead: u64,
+    written: VecDeque<Written>,
+    /// How many of `written` are events.
+    events: usize,
+}
+
+#[derive(Debug)]
+enum Written {
+    /// With the id of its acknowledgement.
+    Event(Event, Option<u64>),
+    /// So many events that are not sent again.
+    Gone(u64),
+}
+
+/// The server has confirmed events that it cannot have had, or has taken a confirmation back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the server confirms {heard} events, and between {confirmed} and {written} are possible")]
+pub(super) struct Impossible {
+    heard: u64,
+    confirmed: u64,
+    written: u64,
+}
+
+impl Unconfirmed {
+    pub(super) const fn new() -> Self {
+        Self {
+            is_on: false,
+            confirmed: 0,
+            ahead: 0,
+            written: VecDeque::new(),
+            events: 0,
+        }
+    }
+
+    /// Whether events are kept until the server has confirmed them.
+    pub(super) const fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    /// How many events the server has confirmed.
+    pub(super) const fn confirmed(&self) -> u64 {
+        self.confirmed
+    }
+
+    /// Whether no more events may be written before the server confirms some.
+    pub(super) const fn is_full(&self, max: usize) -> bool {
+        self.is_on && self.events >= max
+    }
+
+    /// Notes an event that is written.
+    pub(super) fn push(&mut self, event: Event, ack: Option<u64>) {
+        self.ahead += 1;
+        self.events += 1;
+        self.written.push_back(Written::Event(event, ack));
+    }
+
+    /// Notes an event that is written, and not sent again.
+    pub(super) fn skip(&mut self) {
+        self.ahead += 1;
+        match self.written.back_mut() {
+            Some(Written::Gone(count)) => *count += 1,
+            _ => self.written.push_back(Written::Gone(1)),
+        }
+    }
+
+    /// The event with this id is not sent again, whatever the server confirms.
+    pub(super) fn give_up(&mut self, id: u64) -> Option<Event> {
+        let is_it = |written: &Written| matches!(written, Written::Event(_, Some(ack)) if *ack == id);
+        let at = self.written.iter().position(is_it)?;
+        let Some(Written::Event(event, _)) = self.written.remove(at) else {
+            return None;
+        };
+        self.events -= 1;
+        match at.checked_sub(1).and_then(|before| self.written.get_mut(before)) {
+            Some(Written::Gone(count)) => *count += 1,
+            _ => self.written.insert(at, Written::Gone(1)),
+        }
+        Some(event)
+    }
+
+    /// The server has had so many events. Returns those of them that were kept.
+    fn confirm(&mut self, heard: u64) -> Result<Vec<(Event, Option<u64>)>, Impossible> {
+        let more = heard.checked_sub(self.confirmed).filter(|more| *more <= self.ahead);
+        let Some(mut more) = more else {
+            return Err(Impossible {
+                heard,
+                confirmed: self.confirmed,
+                written: self.confirmed + self.ahead,
+            });
+        };
+        self.confirmed = heard;
+        self.ahead -= more;
+        let mut events = Vec::new();
+        while more > 0 {
+            match self.written.pop_front() {
+                None => break,
+                Some(Written::Event(event, ack)) => {
+                    more -= 1;
+                    self.events -= 1;
+                    events.push((event, ack));
+                }
+                Some(Written::Gone(count)) if count > more => {
+                    self.written.push_front(Written::Gone(count - more));
+                    break;
+                }
+                Some(Written::Gone(count)) => more -= count,
+            }
+        }
+        Ok(events)
+    }
+
+    /// Takes all events out. The next one that is written follows the last confirmed one.
+    fn take(&mut self) -> Vec<(Event, Option<u64>)> {
+        (self.ahead, self.events) = (0, 0);
+        let written = core::mem::take(&mut self.written).into_iter();
+        let event = |written| match written {
+            Written::Event(event, ack) => Some((event, ack)),
+            Written::Gone(_) => None,
+        };
+        written.filter_map(event).collect()
+    }
+
+    /// The ids of the events that may have to be sent again.
+    pub(super) fn acks(&self) -> BTreeSet<u64> {
+        let ack = |written: &Written| match written {
+            Written::Event(_, ack) => *ack,
+            Written::Gone(_) => None,
+        };
+        self.written.iter().filter_map(ack).collect()
+    }
+}
+
+impl Socket {
+    /// The server has had so many events.
+    pub(super) fn confirm(&mut self, heard: u64, receipts: &mut Receipts) -> Result<(), Impossible> {
+        for (event, ack) in self.unconfirmed.confirm(heard)? {
+            self.held_bytes -= event.bytes();
+            match ack {
+                Some(id) => self.note_heard(id),
+                None => receipts.push((event.emit, Outcome::Confirmed)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The client was recovered, and the server has had so many events. The others are written
+    /// before anything newer.
+    fn resume(&mut self, heard: u64, receipts: &mut Receipts) -> Result<(), Impossible> {
+        self.confirm(heard, receipts)?;
+        self.end_heard(receipts);
+        for (event, ack) in self.unconfirmed.take().into_iter().rev() {
+            self.queue_again(event, ack, false);
+        }
+        self.unconfirmed.is_on = true;
+        Ok(())
+    }
+
+    /// The server does not know what it has had of this client. Events that may come twice wait
+    /// again; nobody knows of the others whether the server has had them.
+    pub(super) fn abandon(&mut self, receipts: &mut Receipts) {
+        let unknown = self.unconfirmed.take();
+        self.unconfirmed = Unconfirmed::new();
+        let (again, ended): (Vec<_>, Vec<_>) = unknown.into_iter().partition(|(event, _)| event.retries);
+        for (event, ack) in ended {
+            self.held_bytes -= event.bytes();
+            if let Some(id) = ack {
+                self.forget_in_flight(id);
+            }
+            receipts.push((event.emit, Outcome::Disconnected));
+        }
+        for (event, ack) in again.into_iter().rev() {
+            self.queue_again(event, ack, true);
+        }
+    }
+
+    /// The namespace is connected, and the server has had `heard` events if it confirms. Returns an
+    /// error if the server cannot have had them.
+    pub(super) fn settle_unconfirmed(
+        &mut self,
+        recovery: Recovery,
+        heard: Option<u64>,
+        receipts: &mut Receipts,
+    ) -> Option<Impossible> {
+        if let (Recovery::Recovered, Some(heard)) = (recovery, heard) {
+            return self.resume(heard, receipts).err();
+        }
+        self.abandon(receipts);
+        self.unconfirmed.is_on = heard.is_some();
+        self.unconfirmed.confirm(heard.unwrap_or(0)).err()
+    }
+
+    /// Puts an event that was written to the front of the queue. If its acknowledgement has a
+    /// deadline, the deadline stays. `may_be_had` says whether the server may have had the event.
+    fn queue_again(&mut self, mut event: Event, ack: Option<u64>, may_be_had: bool) {
+        let deadline = ack.and_then(|id| self.forget_in_flight(id));
+        event.deadline = deadline.filter(|_| !event.retries);
+        event.buffered = true;
+        event.was_written = may_be_had;
+        self.queue_first(Entry::Event(event));
+    }
+
+    /// An event that waits for its confirmation is not sent again.
+    pub(super) fn give_up(&mut self, id: u64) {
+        if let Some(event) = self.unconfirmed.give_up(id) {
+            self.held_bytes -= event.bytes();
+        }
+    }
+
+    /// The server has confirmed that it has had the event with this id.
+    fn note_heard(&mut self, id: u64) {
+        if let Some(sent) = self.in_flight.get_mut(&id) {
+            sent.is_heard = true;
+        }
+    }
+
+    /// Ends the events that the server has had, and whose answers do not come any more.
+    pub(super) fn end_heard(&mut self, receipts: &mut Receipts) {
+        let heard = self.in_flight.iter().filter(|(_, sent)| sent.is_heard);
+        let heard: Vec<u64> = heard.map(|(id, _)| *id).collect();
+        for id in heard {
+            if let Some(sent) = self.in_flight.remove(&id) {
+                self.deadlines.remove(&(sent.deadline, sent.emit));
+                receipts.push((sent.emit, Outcome::Unanswered));
+            }
+        }
+    }
+
+    /// Forgets that an event waits for its acknowledgement. Returns until when it has waited.
+    fn forget_in_flight(&mut self, id: u64) -> Option<Time> {
+        let sent = self.in_flight.remove(&id)?;
+        self.deadlines.remove(&(sent.deadline, sent.emit));
+        Some(sent.deadline)
+    }
+
+    /// Puts an entry to the front of the queue. Its bytes are counted already.
+    fn queue_first(&mut self, entry: Entry) {
+        if let Entry::Event(event) = &entry {
+            self.deadlines.extend(event.deadline.map(|time| (time, event.emit)));
+        }
+        self.queue.push_front(entry);
+    }
+}
