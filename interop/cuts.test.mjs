@@ -21,8 +21,8 @@ import { sleep, until } from './lib/wait.mjs';
 
 /** The numbers of a stream, the pause between two, and the least cuts that a client must survive. Times in milliseconds. */
 const COUNT = sized(1200, 10_000);
-const PAUSE = sized(10, 15);
-const CUTS = sized(15, 200);
+const PAUSE = sized(10, 20);
+const CUTS = sized(8, 200);
 /** The mean time between two cuts of one client. */
 const PACE = 250;
 /** The same for clients of 0.6, which need longer to come back. The server waits about `gone` milliseconds for them. */

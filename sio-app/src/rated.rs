@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use sio_proto::Time;
 
+use crate::error::HandlerError;
+
 /// The most warnings of one kind that are logged in a period ([`WHILE`]).
 const BURST: u64 = 10;
 
@@ -99,6 +101,30 @@ impl Warnings {
             receiving: Rated::new("too much is being received"),
             undecided: Rated::new("a request is refused that nobody has decided about"),
         }
+    }
+
+    /// Logs that a handler failed. The text of an error about arguments may contain what the peer
+    /// sent, and is not logged. The name of the event has to be one of ours.
+    pub(crate) fn say_failure(&self, now: Time, namespace: &str, event: &str, error: &HandlerError) {
+        let rated = match error {
+            HandlerError::Panicked(_) => &self.panicked,
+            HandlerError::Failed(_) | HandlerError::Refused(_) => &self.failed,
+            HandlerError::Extract { .. } => &self.unextracted,
+            HandlerError::Args(_) => &self.misfits,
+            HandlerError::Emit(_) => &self.unsent,
+            HandlerError::Id(_) => &self.unnamed,
+        };
+        rated.say(now, || match error {
+            HandlerError::Panicked(error) => tracing::error!(namespace, event, error, "handler panicked"),
+            HandlerError::Failed(error) | HandlerError::Refused(error) => {
+                tracing::warn!(namespace, event, error, "handler failed");
+            }
+            HandlerError::Extract { what, .. } => tracing::warn!(namespace, event, what, "a handler cannot be called"),
+            HandlerError::Args(_) => tracing::warn!(namespace, event, "arguments do not fit"),
+            HandlerError::Emit(_) => tracing::warn!(namespace, event, "cannot emit"),
+            // The error does not repeat the id, which may be made of what the peer sent.
+            HandlerError::Id(error) => tracing::warn!(namespace, %error, "a socket cannot have the id made for it"),
+        });
     }
 }
 

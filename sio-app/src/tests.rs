@@ -68,8 +68,13 @@ pub(crate) fn set_now(micros: u64) {
 }
 
 pub(crate) fn run_tasks() -> usize {
+    run_tasks_with(Waker::noop())
+}
+
+/// Polls all tasks with this waker. Returns how many wait.
+pub(crate) fn run_tasks_with(waker: &Waker) -> usize {
     let mut tasks = TASKS.take();
-    tasks.retain_mut(|task| task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    tasks.retain_mut(|task| task.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
     TASKS.with_borrow_mut(|waiting| waiting.append(&mut tasks));
     TASKS.with_borrow(Vec::len)
 }

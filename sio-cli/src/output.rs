@@ -3,8 +3,16 @@
 use std::env;
 use std::io::{self, IsTerminal as _, Write};
 
+use serde_json::Value;
+
 use crate::arguments::Colour;
 use crate::ending::Failed;
+
+/// Whether a terminal does something for this character, or shows others in another order for it.
+pub(crate) fn is_obeyed(c: char) -> bool {
+    let changes_direction = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || changes_direction || c == '\u{feff}'
+}
 
 /// Where lines go, and whether they have colours.
 pub(crate) struct Output {
@@ -48,6 +56,23 @@ impl Output {
         self.sink.write_all(line.as_bytes())?;
         self.sink.flush()?;
         Ok(())
+    }
+
+    /// Writes a value as a line of JSON. Characters that a terminal obeys, or that hide others, are
+    /// escaped: JSON itself escapes only those below U+0020.
+    ///
+    /// # Errors
+    /// If nobody reads any more.
+    pub(crate) fn json(&mut self, value: &Value) -> Result<(), Failed> {
+        let mut line = String::new();
+        for c in value.to_string().chars() {
+            match is_obeyed(c) {
+                // All of them are in the first plane, and stand inside of strings.
+                true => line.push_str(&format!("\\u{:04x}", u32::from(c))),
+                false => line.push(c),
+            }
+        }
+        self.line(&line)
     }
 
     pub(crate) fn bold(&self, text: &str) -> String {

@@ -14,6 +14,7 @@ use client::script::Script;
 use client::{Network, World, emit};
 use proptest::prelude::*;
 use sio_proto::client::{ClientConfig, EmitError, EmitId, NotSent, Offline, Outcome, SocketId, Transport};
+use sio_proto::codec::MessagePack;
 use sio_proto::{ByteString, Bytes, Config};
 
 fn asking() -> ClientConfig {
@@ -78,6 +79,24 @@ fn attachments_are_sent_again() {
     world.cut_behind(30);
     world.pass(10_000);
     assert_eq!(numbers(&world), [7]);
+}
+
+#[test]
+fn a_parser_writes_confirmations_in_its_form() {
+    let config = asking().parser(MessagePack::default());
+    let mut world = World::new(config, Config::default().parser(MessagePack::default()));
+    world.records = Some(Records::every(2));
+    let socket = world.connect("/");
+    world.pass(100);
+    let had: Vec<_> = (0..3).map(|number| send(&mut world, socket, number)).collect();
+    world.settle();
+    assert_eq!(world.receipts.get(&had[1]), Some(&Outcome::Confirmed));
+    send(&mut world, socket, 3);
+    world.drain_client();
+    world.cut();
+    world.pass(10_000);
+    assert_eq!(world.receipts[&had[2]], Outcome::Confirmed);
+    assert_eq!(numbers(&world), [0, 1, 2, 3]);
 }
 
 #[test]

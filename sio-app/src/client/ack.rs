@@ -28,7 +28,7 @@ impl Question {
             Ok(args) => args,
             Err(error) => {
                 let error = HandlerError::Emit(error.into());
-                return socket.shared().report(socket.namespace(), "ack", &error);
+                return socket.shared().report(socket.place(), "ack", &error);
             }
         };
         let ticket = self.0.lock().take();
@@ -37,7 +37,7 @@ impl Question {
             let answered = shared.command(|core, now| core.machine.answer(now, ticket, args));
             if answered.is_err() {
                 let error = HandlerError::Emit(EmitError::Unsupported);
-                shared.report(socket.namespace(), "ack", &error);
+                shared.report(socket.place(), "ack", &error);
             }
         }
     }

@@ -335,18 +335,20 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets how many `async` handlers may wait at once. Default 1024. Beyond it, the client reads
-    /// nothing from its server until one has finished. If that takes longer than a heartbeat may,
-    /// the connection is lost.
+    /// Sets how many `async` handlers may wait at once. Default 1024; 0 is an error. Beyond it,
+    /// further events wait until one has finished, up to [`ClientBuilder::max_inbox_bytes`]. Only
+    /// the handlers of one event may together exceed the number.
     pub fn max_waiting_handlers(mut self, max: usize) -> Self {
-        self.max_waiting_handlers = max.max(1);
+        self.max_waiting_handlers = max;
         self
     }
 
-    /// Sets how many bytes of events may wait in an [`Events`](super::Events). Default 16 MiB.
-    /// Beyond it, the client reads nothing from its server until some have been taken.
+    /// Sets how many bytes of events may wait in an [`Events`](super::Events), and how many for
+    /// handlers ([`ClientBuilder::max_waiting_handlers`]). Each counts 128 more. Default 16 MiB; 0
+    /// is an error. Beyond it, the client reads nothing from its server until some have been taken.
+    /// If that takes longer than a heartbeat may, the connection is lost.
     pub fn max_inbox_bytes(mut self, max: usize) -> Self {
-        self.max_inbox_bytes = max.max(1);
+        self.max_inbox_bytes = max;
         self
     }
 
@@ -366,6 +368,13 @@ impl ClientBuilder {
         }
         if let Some(mistake) = self.mistake {
             return Err(mistake.into());
+        }
+        let counts = [
+            ("max_waiting_handlers", self.max_waiting_handlers),
+            ("max_inbox_bytes", self.max_inbox_bytes),
+        ];
+        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return Err(ClientConfigError::Zero(name).into());
         }
         if !(self.network.can_spawn)() {
             return Err(BuildError::NoRuntime);

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use sio_proto::Time;
-use sio_proto::client::{self as machine, Delivery, Output, Question, State, StopReason};
+use sio_proto::client::{self as machine, Delivery, Output, Question, SocketId, State, StopReason};
 
 use super::builder::{Attempt, Providing};
 use super::events::ConnectionState;
@@ -36,6 +36,9 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
     links: Vec<Link>,
     outputs: VecDeque<Output>,
+    /// What the handlers have to be told. It waits while as many handlers wait as may.
+    news: VecDeque<(SocketId, News)>,
+    news_bytes: usize,
     /// The questions that the provider of credentials has not answered.
     asked: Vec<(u64, Providing)>,
     timer: Option<(Time, Sleeping)>,
@@ -49,6 +52,8 @@ impl Driver {
             shared,
             links: Vec::new(),
             outputs: VecDeque::new(),
+            news: VecDeque::new(),
+            news_bytes: 0,
             asked: Vec::new(),
             timer: None,
             alarm: None,
@@ -95,7 +100,33 @@ impl Driver {
                 _ => {}
             }
         }
-        acts
+        self.tell_news() || acts
+    }
+
+    /// Tells the handlers and streams what has happened. Returns whether there was anything.
+    fn tell_news(&mut self) -> bool {
+        let mut tells = false;
+        while let Some((_, news)) = self.news.front() {
+            let waits = matches!(news, News::Event { .. }) && self.shared.has_enough_handlers();
+            // Handlers that never finish must not keep a client that has closed.
+            if waits && !self.is_closed {
+                break;
+            }
+            let Some((id, news)) = self.news.pop_front() else { break };
+            self.news_bytes -= news.bytes();
+            if waits {
+                continue;
+            }
+            tells = true;
+            let Some(place) = self.shared.place(id) else { continue };
+            match &news {
+                News::Connected(sid, recovery) => *place.connection.lock() = Some((sid.clone(), *recovery)),
+                News::Disconnected(_) => *place.connection.lock() = None,
+                News::Failed(_) | News::Event { .. } => {}
+            }
+            tell(&self.shared, &place, news);
+        }
+        tells
     }
 
     /// Connects to the server, through a proxy if there is one.
@@ -145,10 +176,10 @@ impl Driver {
     }
 
     fn deliver(&mut self, delivery: Delivery) {
-        let shared = &self.shared;
-        let (id, news) = match delivery {
+        let news = match delivery {
+            // A handler may wait for it, so it does not wait behind other news.
             Delivery::Receipt { emit, outcome } => {
-                let slot = shared.core.lock_for("receipt").waiting.remove(&emit);
+                let slot = self.shared.core.lock_for("receipt").waiting.remove(&emit);
                 if let Some(slot) = slot {
                     // The answer may wait for long. It must not keep the buffer that it came in.
                     slot.fill(match outcome {
@@ -158,19 +189,9 @@ impl Driver {
                 }
                 return;
             }
-            Delivery::Connect { socket, sid, recovery } => {
-                if let Some(place) = shared.place(socket) {
-                    *place.connection.lock() = Some((sid, recovery));
-                }
-                (socket, News::Connected)
-            }
+            Delivery::Connect { socket, sid, recovery } => (socket, News::Connected(sid, recovery)),
             Delivery::ConnectError { socket, error } => (socket, News::Failed(error)),
-            Delivery::Disconnect { socket, reason } => {
-                if let Some(place) = shared.place(socket) {
-                    *place.connection.lock() = None;
-                }
-                (socket, News::Disconnected(reason))
-            }
+            Delivery::Disconnect { socket, reason } => (socket, News::Disconnected(reason)),
             Delivery::Event {
                 socket,
                 name,
@@ -179,13 +200,36 @@ impl Driver {
             } => (socket, News::Event { name, args, ack }),
             _ => return,
         };
-        if let Some(place) = shared.place(id) {
-            tell(shared, &place, news);
+        let (id, mut news) = news;
+        if self.shared.has_enough_handlers() {
+            // It may wait for long. It must not keep the buffer that it was read into.
+            news.detach();
         }
+        self.news_bytes += news.bytes();
+        self.news.push_back((id, news));
+    }
+
+    /// Gives up questions that nobody asks any more: a provider that never answers costs one future
+    /// at most.
+    fn drop_stale_questions(&mut self) {
+        if self.asked.is_empty() {
+            return;
+        }
+        let open: Vec<bool> = {
+            let core = self.shared.core.lock_for("questions");
+            self.asked
+                .iter()
+                .map(|(question, _)| core.machine.asks(*question))
+                .collect()
+        };
+        // Futures of the user are dropped here, under no lock.
+        let mut open = open.into_iter();
+        self.asked.retain(|_| open.next().unwrap_or_default());
     }
 
     /// Hands over the credentials that have been provided.
     fn poll_provider(&mut self, cx: &mut Context<'_>) -> bool {
+        self.drop_stale_questions();
         let mut answered = false;
         let shared = &self.shared;
         self.asked.retain_mut(|(question, providing)| {
@@ -213,7 +257,7 @@ impl Driver {
 
     /// Reads from and writes to all connections. Returns whether there is more to do.
     fn poll_links(&mut self, cx: &mut Context<'_>) -> bool {
-        let may_read = !self.shared.is_busy();
+        let may_read = self.news_bytes < self.shared.max_inbox_bytes && !self.shared.is_busy();
         let (shared, mut goes_on) = (&self.shared, false);
         for link in &mut self.links {
             let mut told = |link: &mut Link, what: Told| {

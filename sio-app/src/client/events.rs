@@ -19,8 +19,8 @@ use crate::lock::Mutex;
 /// The most states that a stream of states keeps. Older ones are left out.
 const MAX_STATES: usize = 64;
 
-/// What an event in a stream costs besides its bytes.
-const ENTRY_BYTES: usize = 128;
+/// What an event that waits costs besides its bytes.
+pub(super) const ENTRY_BYTES: usize = 128;
 
 /// An event of the server.
 #[derive(Debug)]

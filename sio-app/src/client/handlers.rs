@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytestring::ByteString;
 use serde::Serialize;
-use sio_proto::client::{AckTicket, ClientError, DisconnectReason};
+use sio_proto::client::{AckTicket, ClientError, DisconnectReason, Recovery};
 use sio_proto::socket::Args;
 
 use super::ack::{Ack, Question};
-use super::events::Event;
+use super::events::{ENTRY_BYTES, Event};
 use super::handle::Client;
 use super::shared::{Place, Shared};
 use super::socket::Socket;
@@ -110,6 +110,11 @@ impl Handlers {
         drop(old);
     }
 
+    /// Whether there is a handler of this event.
+    pub(super) fn knows(&self, event: &str) -> bool {
+        self.table().events.contains_key(event)
+    }
+
     fn table(&self) -> Arc<Table> {
         Arc::clone(&self.table.lock())
     }
@@ -117,7 +122,8 @@ impl Handlers {
 
 /// What has happened to a namespace.
 pub(super) enum News {
-    Connected,
+    /// With the id of the connection, and whether it goes on from the one before.
+    Connected(ByteString, Recovery),
     Failed(ClientError),
     Disconnected(DisconnectReason),
     Event {
@@ -127,13 +133,32 @@ pub(super) enum News {
     },
 }
 
+impl News {
+    /// What the news count while they wait.
+    pub(super) fn bytes(&self) -> usize {
+        let own = match self {
+            Self::Event { name, args, .. } => name.len() + args.bytes(),
+            Self::Connected(..) | Self::Failed(_) | Self::Disconnected(_) => 0,
+        };
+        own + ENTRY_BYTES
+    }
+
+    /// Copies what shares the buffer that it was read into.
+    pub(super) fn detach(&mut self) {
+        if let Self::Event { name, args, .. } = self {
+            *name = ByteString::from(&**name);
+            *args = detached(std::mem::take(args));
+        }
+    }
+}
+
 /// Tells the handlers and streams of a namespace.
 pub(super) fn tell(shared: &Arc<Shared>, place: &Arc<Place>, news: News) {
     // Without handles the client is closing.
     let Some(socket) = shared.socket(place) else { return };
     let table = place.handlers.table();
     match news {
-        News::Connected => call_all(&socket, "connect", &table.connect, None),
+        News::Connected(..) => call_all(&socket, "connect", &table.connect, None),
         News::Failed(error) => {
             let end = Ending::Failed(error);
             call_all(&socket, "connect_error", &table.connect_error, Some(&end));
@@ -244,7 +269,7 @@ fn settle(socket: &Socket, name: &str, started: Result<Started<ClientSide>, Hand
 /// connection goes on, also after a panic.
 fn fail(socket: &Socket, name: &str, failure: Failure<ClientSide>) {
     let Failure { error, words, owed } = failure;
-    socket.shared().report(socket.namespace(), name, &error);
+    socket.shared().report(socket.place(), name, &error);
     if let Some(owed) = owed {
         owed.send(&Told(words.unwrap_or_else(Refusal::internal)));
     }

@@ -25,8 +25,13 @@ use super::slot::Slot;
 use super::socket::Socket;
 use super::through::Through;
 use crate::error::{HandlerError, RegisterError};
+use crate::guarded::guarded;
 use crate::lock::{Alarm, Mutex};
+use crate::rated::Warnings;
 use crate::turn::states::States;
+
+/// What errors are reported of besides events.
+const OWN_EVENTS: &[&str] = &["connect", "connect_error", "disconnect", "ack"];
 
 /// What the lock of a client protects.
 pub(super) struct Core {
@@ -53,6 +58,7 @@ pub(super) struct Shared {
     pub(super) tls: Option<super::tls::ClientTls>,
     pub(super) places: Mutex<Vec<Arc<Place>>>,
     pub(super) watchers: Mutex<Vec<Weak<Changes>>>,
+    warnings: Warnings,
     /// The first thing that could not be registered.
     pub(super) mistake: Mutex<Option<RegisterError>>,
     alive: OnceLock<Weak<Alive>>,
@@ -112,6 +118,7 @@ impl Alive {
             tls: parts.tls,
             places: Mutex::default(),
             watchers: Mutex::default(),
+            warnings: Warnings::new(),
             mistake: Mutex::default(),
             alive: OnceLock::new(),
         });
@@ -172,11 +179,13 @@ impl Shared {
         Some(Socket::new(alive, Arc::clone(place)))
     }
 
-    /// Whether the client reads no more for now: handlers or streams have too much.
+    /// Whether as many handlers wait as may.
+    pub(super) fn has_enough_handlers(&self) -> bool {
+        self.waiting_handlers.load(Ordering::Relaxed) >= self.max_waiting_handlers
+    }
+
+    /// Whether the client reads no more for now: a stream has too much.
     pub(super) fn is_busy(&self) -> bool {
-        if self.waiting_handlers.load(Ordering::Relaxed) >= self.max_waiting_handlers {
-            return true;
-        }
         let places: Vec<Arc<Place>> = self.places.lock().clone();
         let is_full = |place: &Arc<Place>| {
             place
@@ -187,19 +196,17 @@ impl Shared {
         places.iter().any(is_full)
     }
 
-    /// Reports an error of a handler to the application, or to the log.
-    pub(super) fn report(&self, namespace: &str, event: &str, error: &HandlerError) {
-        match &self.on_error {
-            Some(report) => {
-                if crate::guarded::guarded(|| report(namespace, event, error)).is_err() {
-                    tracing::error!(namespace, event, "the function for errors panicked");
-                }
-            }
-            None => match error {
-                HandlerError::Panicked(_) => tracing::error!(namespace, event, %error, "handler panicked"),
-                _ => tracing::warn!(namespace, event, %error, "handler failed"),
-            },
+    /// Reports an error of a handler to the application, or to the log if there is no function for
+    /// errors or if it panics.
+    pub(super) fn report(&self, place: &Place, event: &str, error: &HandlerError) {
+        let report = self.on_error.as_ref();
+        if report.is_some_and(|report| guarded(|| report(&place.namespace, event, error)).is_ok()) {
+            return;
         }
+        // A name without a handler was chosen by the server.
+        let is_ours = OWN_EVENTS.contains(&event) || place.handlers.knows(event);
+        let event = if is_ours { event } else { "(any)" };
+        self.warnings.say_failure(self.now(), &place.namespace, event, error);
     }
 
     /// Notes a mistake of registration. Only the first one is kept.

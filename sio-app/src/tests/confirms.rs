@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use crate::store::Memory;
 use crate::tests::recovery::{Client, DRAWING, settings};
 use crate::tests::stored::{Faulty, kill, stored};
-use crate::tests::{once_pending, pass, run_tasks, text};
+use crate::tests::{Counted, once_pending, pass, run_tasks, run_tasks_with, text};
 use crate::{Comeback, Config, Io, NotRecovered, Options, RecoveryConfig, Socket};
 
 /// What the handlers have handled.
@@ -183,6 +183,12 @@ fn r11_what_waits_on_a_half_dead_connection_is_not_handled_twice() {
     assert_eq!(new.confirmed, Some(1));
     slow(&mut old, 3);
     (1..4).for_each(|number| slow(&mut new, number));
+    // The handlers of this test wake nobody. The end of the first one wakes the new socket.
+    let woken = Counted::default();
+    for _ in 0..3 {
+        run_tasks_with(&woken.waker());
+    }
+    assert_eq!(woken.take(), 1);
     for _ in 0..20 {
         run_tasks();
     }

@@ -302,6 +302,8 @@ impl Drop for OpenSurvey {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
 
     /// An answer that is too large takes no room, not even for a moment: a recipient of which no
@@ -312,18 +314,22 @@ mod tests {
             .max_broadcast_ack_bytes(usize::MAX)
             .max_total_broadcast_ack_bytes(1000);
         let surveys = Surveys::new(&options);
+        let (begun, over) = (AtomicBool::new(false), AtomicBool::new(false));
         std::thread::scope(|scope| {
-            let too_large = || {
+            scope.spawn(|| {
                 let mut state = State::default();
-                for _ in 0..50_000 {
+                while !over.load(Ordering::Relaxed) {
                     assert!(matches!(surveys.enter(&mut state, 1001), Err(AckError::TooLarge)));
+                    begun.store(true, Ordering::Relaxed);
                 }
-            };
-            scope.spawn(too_large);
-            let mut state = State::default();
-            for _ in 0..50_000 {
-                assert!(surveys.enter(&mut state, 0).is_ok());
+            });
+            while !begun.load(Ordering::Relaxed) {
+                std::thread::yield_now();
             }
+            let mut state = State::default();
+            let all = (0..3_000_000).all(|_| surveys.enter(&mut state, 0).is_ok());
+            over.store(true, Ordering::Relaxed);
+            assert!(all);
         });
         let mut state = State::default();
         assert!(surveys.enter(&mut state, 1000).is_ok());

@@ -625,7 +625,7 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
 /// Begins with a socket when the socket that its client had before has nothing under way, so that
 /// the events of the client are handled in order.
 fn wait_for(socket: &Arc<SocketCell>, old: Arc<SocketCell>, begins: bool, is_revoked: bool) -> Then {
-    let guest = socket.guest(0);
+    let guest = socket.guest(socket.auth_bytes());
     socket.mailbox.park(new_owner());
     let socket = Arc::clone(socket);
     (socket.runtime().spawn)(Box::pin(async move {

@@ -376,24 +376,6 @@ impl Inner {
         // may contain what the client sent. Neither is logged.
         let is_ours = socket.is_none_or(|socket| socket.0.table().is_none_or(|table| table.knows(event)));
         let event = if is_ours { event } else { "(any)" };
-        let rated = match error {
-            HandlerError::Panicked(_) => &self.warnings.panicked,
-            HandlerError::Failed(_) | HandlerError::Refused(_) => &self.warnings.failed,
-            HandlerError::Extract { .. } => &self.warnings.unextracted,
-            HandlerError::Args(_) => &self.warnings.misfits,
-            HandlerError::Emit(_) => &self.warnings.unsent,
-            HandlerError::Id(_) => &self.warnings.unnamed,
-        };
-        rated.say(self.now(), || match error {
-            HandlerError::Panicked(error) => tracing::error!(namespace, event, error, "handler panicked"),
-            HandlerError::Failed(error) | HandlerError::Refused(error) => {
-                tracing::warn!(namespace, event, error, "handler failed");
-            }
-            HandlerError::Extract { what, .. } => tracing::warn!(namespace, event, what, "a handler cannot be called"),
-            HandlerError::Args(_) => tracing::warn!(namespace, event, "arguments do not fit"),
-            HandlerError::Emit(_) => tracing::warn!(namespace, event, "cannot emit"),
-            // The error does not repeat the id, which may be made of what the client sent.
-            HandlerError::Id(error) => tracing::warn!(namespace, %error, "a socket cannot have the id made for it"),
-        });
+        self.warnings.say_failure(self.now(), namespace, event, error);
     }
 }

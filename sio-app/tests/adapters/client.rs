@@ -274,6 +274,7 @@ fn a_client_comes_back_after_a_cut() {
         });
         let relay = Relay::to(&server);
         let url = url(relay.address);
+        let last = transports.last().copied();
         run(async move {
             let builder = crate::client(&url).transports(transports).config(|config| {
                 let delay = Duration::from_millis(100);
@@ -286,6 +287,9 @@ fn a_client_comes_back_after_a_cut() {
             root.connect().unwrap();
             for round in 0..3 {
                 let _: f64 = root.emit_with_ack("sum", (1, 2)).await.unwrap();
+                // A session that is about to move to websocket has no poll under way for a moment.
+                // It survives a cut in this moment: it polls again.
+                eventually(|| client.transport() == last);
                 relay.cut();
                 let reason = heard(&lost);
                 let by_cut = [DisconnectReason::TransportClose, DisconnectReason::TransportError];

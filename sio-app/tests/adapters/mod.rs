@@ -20,7 +20,9 @@ use std::time::{Duration, Instant};
 use sio_app::{Config, Io, Options};
 use tungstenite::{Bytes, Message, WebSocket};
 
+mod busy;
 mod client;
+mod confirms;
 mod deciding;
 mod echo;
 mod flooding;

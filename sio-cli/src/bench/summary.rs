@@ -166,7 +166,7 @@ impl Summary {
 
     pub(super) fn write(&self, out: &mut Output, as_json: bool) -> Result<(), Failed> {
         if as_json {
-            return out.line(&self.to_json().to_string());
+            return out.json(&self.to_json());
         }
         out.line(&out.bold(&format!("sio bench: {}", self.title)))?;
         let seconds = self.connected_in.as_secs_f64();

@@ -12,6 +12,9 @@ use crate::output::Output;
 /// The most characters of a line of arguments that people see.
 const ARGUMENTS: usize = 4000;
 
+/// The most characters of a line of an answer that people see.
+const SAID: usize = 500;
+
 /// Something that has happened.
 pub(super) enum Report<'a> {
     State(&'a ConnectionState),
@@ -61,12 +64,11 @@ impl Reporter {
     }
 
     pub(super) fn tell(&mut self, report: &Report<'_>) -> Result<(), Failed> {
-        let line = if self.json {
-            to_json(report).to_string()
-        } else {
-            self.words(report)
-        };
-        self.out.line(&line)
+        if self.json {
+            return self.out.json(&to_json(report));
+        }
+        let words = self.words(report);
+        self.out.line(&words)
     }
 
     fn words(&self, report: &Report<'_>) -> String {
@@ -117,7 +119,11 @@ impl Reporter {
                 Err(error) => out.red(&format!("✗ emit {emit}: {}", shown(error, 500))),
             },
             Report::Error(error) => out.red(&format!("✗ {}", shown(error, 1000))),
-            Report::Said(words, _) => (*words).to_owned(),
+            // A server has chosen the id of a socket, and perhaps the names of events.
+            Report::Said(words, _) => {
+                let lines = words.lines().map(|line| shown(line, SAID));
+                lines.collect::<Vec<_>>().join("\n")
+            }
         }
     }
 }
@@ -227,5 +233,73 @@ fn state_json(state: &ConnectionState) -> Value {
         ConnectionState::Waiting(time) => json!({ "state": "waiting", "ms": time.as_secs_f64() * 1000.0 }),
         ConnectionState::Stopped(reason) => json!({ "state": "stopped", "reason": stop_words(reason) }),
         other => json!({ "state": format!("{other:?}") }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Screen(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Screen {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A server chooses ids, names, arguments and reasons. None of them reaches the terminal as
+    /// something that the terminal obeys.
+    #[test]
+    fn a_server_cannot_write_to_the_terminal() {
+        let evil = "a\u{1b}[2J\u{9b}31m\u{7f}\u{202e}\u{7}b";
+        let error = ClientError {
+            class: sio_tokio::client::ErrorClass::Refused,
+            status: None,
+            message: evil.into(),
+            data: Some(evil.into()),
+        };
+        for is_json in [false, true] {
+            let screen = Screen::default();
+            let mut reporter = Reporter::new(Output::new(Box::new(screen.clone()), false), is_json);
+            for report in [
+                Report::Said(evil, json!({ "said": evil })),
+                Report::Error(evil),
+                Report::Connected {
+                    namespace: evil,
+                    id: Some(evil),
+                    recovered: false,
+                },
+                Report::ConnectError {
+                    namespace: evil,
+                    error: &error,
+                },
+                Report::State(&ConnectionState::Stopped(StopReason::Refused(error.clone()))),
+                Report::Event {
+                    namespace: evil,
+                    name: evil,
+                    args: vec![json!(evil)],
+                    answer: None,
+                },
+            ] {
+                reporter.tell(&report).unwrap();
+            }
+            let text = String::from_utf8(screen.0.lock().unwrap().clone()).unwrap();
+            let obeyed = text.chars().find(|c| *c != '\n' && crate::output::is_obeyed(*c));
+            assert_eq!(obeyed, None, "{text:?}");
+            if is_json {
+                let said: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+                assert_eq!(said, json!({ "said": evil }), "a script reads what the server has said");
+            }
+        }
     }
 }

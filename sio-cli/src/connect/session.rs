@@ -519,11 +519,6 @@ impl<'a> Session<'a> {
         } else {
             pending.join("\n")
         };
-        let words = words
-            .lines()
-            .map(|line| crate::explain::shown(line, 500))
-            .collect::<Vec<_>>()
-            .join("\n");
         self.reporter.tell(&Report::Said(&words, json!({ "pending": pending })))
     }
 }

@@ -62,7 +62,7 @@ impl<'a> Findings<'a> {
         self.counts[verdict as usize] += 1;
         if self.json {
             let finding = json!({ "check": check, "verdict": verdict.name(), "what": what, "advice": advice });
-            self.out.line(&finding.to_string())?;
+            self.out.json(&finding)?;
         } else {
             let out = &*self.out;
             let mark = match verdict {
@@ -98,7 +98,7 @@ impl<'a> Findings<'a> {
                     "skipped": count(Verdict::Skipped),
                 }
             });
-            return self.out.line(&sum.to_string());
+            return self.out.json(&sum);
         }
         if !self.advice.is_empty() {
             self.out.line("\nWhat to do:")?;

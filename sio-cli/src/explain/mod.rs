@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &Explain, out: &mut Output) -> Result<Ending, Faile
         let explanation = explanation(arguments.form, input, how, &mut talk);
         problems += explanation.sheet.problems();
         if arguments.json {
-            out.line(&to_json(&explanation).to_string())?;
+            out.json(&to_json(&explanation))?;
             continue;
         }
         if index > 0 {

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::rules::Rule;
+use crate::output::is_obeyed;
 
 /// The most characters of a piece that are shown.
 pub(super) const PIECE: usize = 44;
@@ -156,10 +157,9 @@ pub(crate) fn shown(text: &str, max: usize) -> String {
 }
 
 fn push_shown(out: &mut String, c: char) {
-    let changes_direction = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if c == '\u{1e}' {
         out.push('␞');
-    } else if c.is_control() || changes_direction || c == '\u{feff}' {
+    } else if is_obeyed(c) {
         out.extend(c.escape_debug());
     } else {
         out.push(c);

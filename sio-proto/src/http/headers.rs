@@ -226,8 +226,20 @@ pub(crate) const fn is_token_byte(byte: u8) -> bool {
         | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
 }
 
+/// Which bytes are [token bytes](is_token_byte). Names are checked in every answer, and a table is
+/// several times as fast as the comparisons.
+const TOKEN_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = is_token_byte(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
 pub(super) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().copied().all(is_token_byte)
+    !bytes.is_empty() && bytes.iter().all(|byte| TOKEN_BYTES[usize::from(*byte)])
 }
 
 /// Whether a byte may be part of a header value. Control characters may not, except the tab.
@@ -236,7 +248,8 @@ pub(super) const fn is_value_byte(byte: u8) -> bool {
 }
 
 pub(super) fn is_field_value(bytes: &[u8]) -> bool {
-    bytes.iter().copied().all(is_value_byte)
+    // Without an early end, the compiler checks many bytes at a time.
+    bytes.iter().fold(true, |good, byte| good & is_value_byte(*byte))
 }
 
 /// Whether this may be the value of `Host`: visible ASCII characters, except those that would end a
@@ -316,6 +329,19 @@ mod tests {
                 .map(|(name, _)| name)
                 .eq(["Host", "X-Empty", "x-blank", "cookie", "COOKIE"])
         );
+    }
+
+    #[test]
+    fn one_byte_anywhere_makes_a_name_or_a_value_wrong() {
+        for byte in 0..=255 {
+            for place in 0..40 {
+                let mut text = [b'a'; 40];
+                text[place] = byte;
+                assert_eq!(is_token(&text), is_token_byte(byte), "{byte} at {place}");
+                assert_eq!(is_field_value(&text), is_value_byte(byte), "{byte} at {place}");
+            }
+        }
+        assert!(!is_token(b"") && is_field_value(b""));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::ops::Deref;
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -184,18 +185,65 @@ pub(super) fn all_fields<'a>(
     content_type.into_iter().chain(fixed).chain(others)
 }
 
+/// How many fields the head of an ordinary answer has at most.
+const FEW_FIELDS: usize = 8;
+
+/// The fields of a head, as the encoder takes them. A few of them need no memory of their own.
+pub(super) struct Fields<'a> {
+    few: [(&'static str, &'a str); FEW_FIELDS],
+    /// How many of the few there are.
+    count: usize,
+    /// All of them, if they are more than a few.
+    many: Vec<(&'static str, &'a str)>,
+}
+
+impl<'a> Fields<'a> {
+    const fn new() -> Self {
+        Self {
+            few: [("", ""); FEW_FIELDS],
+            count: 0,
+            many: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, field: (&'static str, &'a str)) {
+        if let Some(place) = self.few.get_mut(self.count) {
+            *place = field;
+            self.count += 1;
+            return;
+        }
+        if self.many.is_empty() {
+            self.many.extend_from_slice(&self.few);
+        }
+        self.many.push(field);
+    }
+}
+
+impl<'a> Deref for Fields<'a> {
+    type Target = [(&'static str, &'a str)];
+
+    fn deref(&self) -> &Self::Target {
+        if self.many.is_empty() {
+            self.few.get(..self.count).unwrap_or_default()
+        } else {
+            &self.many
+        }
+    }
+}
+
 /// The fields to write: with the date, unless the application has set one.
 pub(super) fn dated<'a>(
     fields: impl Iterator<Item = (&'static str, &'a str)>,
     date: Option<&'a http::Date>,
-) -> Vec<(&'static str, &'a str)> {
-    let mut fields: Vec<_> = fields.collect();
+) -> Fields<'a> {
+    let mut dated = Fields::new();
+    fields.for_each(|field| dated.push(field));
     if let Some(date) = date
-        && !fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("date"))
+        && !dated.iter().any(|(name, _)| name.eq_ignore_ascii_case("date"))
     {
-        fields.push(("Date", date.as_str()));
+        dated.push(("Date", date.as_str()));
     }
-    fields
+    dated
 }
 
 pub(super) fn put_internal_error(out: &mut BytesMut, date: Option<&http::Date>) {
@@ -248,5 +296,26 @@ impl Upgrade {
             put_internal_error(out, date);
         }
         written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Any number of fields stays complete and in order, whether they need memory or not.
+    #[test]
+    fn fields_are_dated_once_and_keep_their_order() {
+        const NAMES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+        let date = http::Date::from_unix(784_111_777);
+        for count in 0..=NAMES.len() {
+            let given = || NAMES[..count].iter().map(|name| (*name, "x"));
+            let mut expected: Vec<_> = given().collect();
+            assert_eq!(*dated(given(), None), expected);
+            expected.push(("Date", date.as_str()));
+            assert_eq!(*dated(given(), Some(&date)), expected);
+            let own = || given().chain([("dAtE", "mine")]);
+            assert_eq!(*dated(own(), Some(&date)), own().collect::<Vec<_>>());
+        }
     }
 }
