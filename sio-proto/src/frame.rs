@@ -20,6 +20,9 @@ const ARENA_BYTES: usize = 1024;
 /// A frame that is larger than this gets memory of its own.
 const MAX_IN_ARENA: usize = 256;
 
+/// The size of the largest frame that a [`SmallFrame`] takes.
+const MAX_SMALL: usize = 68;
+
 /// An encoded packet: an unmasked websocket frame whose tail is the packet itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -75,8 +78,8 @@ impl Frame {
     /// of its own, and that of a very large one is shared. `arena` is empty memory that the caller
     /// keeps for such frames.
     pub(crate) fn copied(&self, arena: &mut BytesMut) -> Self {
-        let mut copy = self.clone();
         if self.len() > MAX_IN_ARENA {
+            let mut copy = self.clone();
             copy.detach();
             return copy;
         }
@@ -84,8 +87,24 @@ impl Frame {
             arena.reserve(ARENA_BYTES);
         }
         arena.extend_from_slice(&self.bytes);
-        copy.bytes = arena.split().freeze();
-        copy
+        Self {
+            bytes: arena.split().freeze(),
+            head: self.head,
+            binary: self.binary,
+        }
+    }
+
+    /// A copy in the value itself, if the frame is small enough.
+    #[inline]
+    pub(crate) fn small(&self) -> Option<SmallFrame> {
+        let mut bytes = [0; MAX_SMALL];
+        bytes.get_mut(..self.bytes.len())?.copy_from_slice(&self.bytes);
+        Some(SmallFrame {
+            bytes,
+            len: self.bytes.len() as u8,
+            head: self.head,
+            binary: self.binary,
+        })
     }
 
     /// The websocket frame, header included.
@@ -125,10 +144,64 @@ impl Frame {
     }
 }
 
+/// A small frame whose bytes stand in the value itself. Keeping it takes no other memory.
+#[derive(Clone, Debug)]
+pub(crate) struct SmallFrame {
+    bytes: [u8; MAX_SMALL],
+    len: u8,
+    head: u8,
+    binary: bool,
+}
+
+impl SmallFrame {
+    /// The frame, in memory of its own.
+    pub(crate) fn frame(&self) -> Frame {
+        Frame {
+            bytes: Bytes::copy_from_slice(&self.bytes[..self.len()]),
+            head: self.head,
+            binary: self.binary,
+        }
+    }
+
+    /// The packet without the websocket header.
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.bytes[self.head as usize..self.len()]
+    }
+
+    /// Whether this is a binary frame.
+    pub(crate) const fn is_binary(&self) -> bool {
+        self.binary
+    }
+
+    /// Length on a websocket, in bytes.
+    pub(crate) const fn len(&self) -> usize {
+        self.len as usize
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::vec;
+
+    #[test]
+    fn a_small_frame_is_the_frame_that_it_was_made_of() {
+        let mut scratch = BytesMut::new();
+        for len in 0..2 * MAX_SMALL {
+            for binary in [false, true] {
+                let write = |out: &mut BytesMut| out.put_bytes(b'x', len);
+                let frame = match binary {
+                    false => Frame::text(&mut scratch, write),
+                    true => Frame::binary(&mut scratch, write),
+                };
+                let small = frame.small();
+                assert_eq!(small.is_some(), frame.len() <= MAX_SMALL);
+                let Some(small) = small else { continue };
+                assert_eq!((small.frame(), small.len()), (frame.clone(), frame.len()));
+                assert_eq!((small.payload(), small.is_binary()), (frame.payload(), binary));
+            }
+        }
+    }
 
     #[test]
     fn the_header_fits_the_length() {

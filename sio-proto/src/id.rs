@@ -25,7 +25,7 @@ mod wire;
 
 use core::fmt;
 
-pub(crate) use slots::{NamespaceSlot, RecordSlot, RoomSlot, SessionSlot, Slot, SocketSlot, TrailSlot};
+pub(crate) use slots::{NamespaceSlot, PlaceSlot, RecordSlot, RoomSlot, SessionSlot, Slot, SocketSlot, TrailSlot};
 pub use text::Sid;
 pub(crate) use text::{SessionId, SidKey, address_of, is_an_id};
 pub use wire::WireId;

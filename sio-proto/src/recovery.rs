@@ -34,6 +34,7 @@ mod away;
 mod change;
 mod history;
 mod log;
+mod namespaces;
 mod outcome;
 mod posting;
 mod record;
@@ -50,13 +51,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::BytesMut;
 use bytestring::ByteString;
 
-use crate::id::RecordSlot;
 use crate::id::siphash::siphash;
+use crate::id::{PlaceSlot, RecordSlot};
 use crate::slab::Slab;
 use crate::socket::Offset;
 use crate::{RecoveryConfig, Sid, Time};
 use audience::Stay;
 use away::Away;
+use namespaces::Namespaces;
 use record::{Own, Pid, Record};
 
 pub use audience::{Audience, Recipients};
@@ -72,7 +74,7 @@ pub struct Recovery<M, D> {
     /// Key of the hash by which secrets are found.
     key: [u8; 16],
     epoch: u32,
-    namespaces: BTreeMap<ByteString, Namespace<M>>,
+    namespaces: Namespaces<M>,
     /// The highest number in a namespace that is forgotten. A count that begins goes on from here,
     /// so that an offset of an earlier one is never ahead of it.
     highest: u64,
@@ -138,7 +140,7 @@ impl<M, D> Recovery<M, D> {
             config,
             key,
             epoch,
-            namespaces: BTreeMap::new(),
+            namespaces: Namespaces::new(),
             highest: 0,
             log_bytes: 0,
             records: Slab::new(),
@@ -189,7 +191,8 @@ impl<M, D> Recovery<M, D> {
         if self.secrets.contains_key(&hash) {
             return None;
         }
-        let place = self.begin_namespace(&namespace);
+        let slot = self.begin_namespace(&namespace);
+        let place = self.namespaces.at_mut(slot)?;
         place.records += 1;
         let start = place.log.last();
         let own = ByteString::from(alloc::format!("{sid}"));
@@ -201,6 +204,7 @@ impl<M, D> Recovery<M, D> {
             pid: Pid(random),
             sid,
             namespace,
+            place: slot,
             network,
             start,
             own: Own::new(own.clone(), trail),
@@ -228,30 +232,31 @@ impl<M, D> Recovery<M, D> {
         Some((key, URL_SAFE_NO_PAD.encode(random).into()))
     }
 
-    /// The namespace of a record, which begins now if it has had none.
-    fn begin_namespace(&mut self, name: &ByteString) -> &mut Namespace<M> {
-        let (limits, number, first, epoch) = (self.log_limits(), self.next_namespace, self.highest, self.epoch);
-        let (changes, next) = (&mut self.changes, &mut self.next_namespace);
-        self.namespaces.entry(name.clone()).or_insert_with(|| {
-            *next += 1;
-            let mut log = Log::new(limits, first);
-            let epochs = alloc::vec![(epoch, first)];
-            if let Some(changes) = changes {
-                log.note_losses();
-                changes.push(Change::Namespace(SavedNamespace {
-                    number,
-                    name: name.clone(),
-                    epochs: epochs.clone(),
-                }));
-            }
-            Namespace {
+    /// The place of the namespace of a record, which begins now if it has had none.
+    fn begin_namespace(&mut self, name: &ByteString) -> PlaceSlot {
+        if let Some(known) = self.namespaces.find(name) {
+            return known;
+        }
+        let (number, first) = (self.next_namespace, self.highest);
+        self.next_namespace += 1;
+        let mut log = Log::new(self.log_limits(), first);
+        let epochs = alloc::vec![(self.epoch, first)];
+        if let Some(changes) = &mut self.changes {
+            log.note_losses();
+            changes.push(Change::Namespace(SavedNamespace {
                 number,
-                log,
-                arena: BytesMut::new(),
-                records: 0,
-                epochs,
-            }
-        })
+                name: name.clone(),
+                epochs: epochs.clone(),
+            }));
+        }
+        let namespace = Namespace {
+            number,
+            log,
+            arena: BytesMut::new(),
+            records: 0,
+            epochs,
+        };
+        self.namespaces.insert(name.clone(), namespace)
     }
 
     /// The socket has joined a room ([`join`](Self::join)) that is named like itself, and that
@@ -260,7 +265,7 @@ impl<M, D> Recovery<M, D> {
         let Some(record) = self.records.find_mut(key.slot, key.generation) else {
             return;
         };
-        let place = self.namespaces.get(&record.namespace);
+        let place = self.namespaces.at(record.place);
         if let Some(trail) = place.and_then(|place| place.log.trail(room)) {
             record.own = Own::new(room.clone(), trail);
         }
@@ -361,7 +366,7 @@ impl<M, D> Recovery<M, D> {
         let Some(record) = self.records.get_mut(key.slot) else {
             return;
         };
-        let Some(place) = self.namespaces.get_mut(&record.namespace) else {
+        let Some(place) = self.namespaces.at_mut(record.place) else {
             return;
         };
         if record.rooms().any(|known| known == room) {
@@ -390,7 +395,7 @@ impl<M, D> Recovery<M, D> {
         let Some(record) = self.records.get_mut(key.slot) else {
             return;
         };
-        let Some(place) = self.namespaces.get_mut(&record.namespace) else {
+        let Some(place) = self.namespaces.at_mut(record.place) else {
             return;
         };
         let number = record.number;
@@ -410,9 +415,9 @@ impl<M, D> Recovery<M, D> {
                 ordinal: forgotten.ordinal,
             });
         }
-        let namespace = record.namespace.clone();
+        let place = record.place;
         self.note_record(key);
-        self.note_losses(&namespace);
+        self.note_losses(place);
     }
 
     /// The connection of the socket is gone without a goodbye. The client is waited for, for as
@@ -485,7 +490,7 @@ impl<M, D> Recovery<M, D> {
             self.away.remove(turn, slot, record.network);
             self.away_bytes -= record.away_bytes;
         }
-        if let Some(place) = self.namespaces.get_mut(&record.namespace) {
+        if let Some(place) = self.namespaces.at_mut(record.place) {
             for stay in &record.stays {
                 place.log.unwatch(&stay.room);
             }
@@ -498,7 +503,7 @@ impl<M, D> Recovery<M, D> {
         }
         if let Some(changes) = &mut self.changes {
             saving::note_end(changes, &record);
-            self.note_losses(&record.namespace);
+            self.note_losses(record.place);
         }
         Some(Expired {
             sid: record.sid,
@@ -527,7 +532,7 @@ impl<M, D> Recovery<M, D> {
         }
         self.note_record(key);
         let record = self.record(key).ok_or(NotRecovered::Unknown)?;
-        let place = self.namespaces.get(&record.namespace).ok_or(NotRecovered::Unknown)?;
+        let place = self.namespaces.at(record.place).ok_or(NotRecovered::Unknown)?;
         Ok(Claimed {
             sid: record.sid,
             rooms: record.rooms().cloned().collect(),
@@ -546,7 +551,7 @@ impl<M, D> Recovery<M, D> {
     /// Why it would not be recovered.
     pub fn check(&self, key: RecordKey, offset: Option<&str>, room: Room) -> Result<Vec<&Entry<M>>, NotRecovered> {
         let record = self.record(key).ok_or(NotRecovered::Unknown)?;
-        let place = self.namespaces.get(&record.namespace).ok_or(NotRecovered::Unknown)?;
+        let place = self.namespaces.at(record.place).ok_or(NotRecovered::Unknown)?;
         let sequences = self.missed(key, offset, room)?.into_iter();
         Ok(sequences.filter_map(|sequence| place.log.get(sequence)).collect())
     }
@@ -556,7 +561,7 @@ impl<M, D> Recovery<M, D> {
     #[must_use]
     pub fn absence(&self, now: Time, key: RecordKey, offset: Option<&str>) -> Option<Absence> {
         let record = self.record(key)?;
-        let last = self.namespaces.get(&record.namespace)?.log.last();
+        let last = self.namespaces.at(record.place)?.log.last();
         let seen = self.seen(key, offset).unwrap_or(record.start);
         let since = record
             .away_until()
@@ -570,7 +575,7 @@ impl<M, D> Recovery<M, D> {
     /// The numbers of what a client has missed.
     fn missed(&self, key: RecordKey, offset: Option<&str>, room: Room) -> Result<Vec<u64>, NotRecovered> {
         let record = self.record(key).ok_or(NotRecovered::Unknown)?;
-        let place = self.namespaces.get(&record.namespace).ok_or(NotRecovered::Unknown)?;
+        let place = self.namespaces.at(record.place).ok_or(NotRecovered::Unknown)?;
         if record.is_foreign {
             return Err(NotRecovered::Parser);
         }
@@ -596,7 +601,7 @@ impl<M, D> Recovery<M, D> {
     /// secret, or since it has come back: the client has seen no event.
     fn seen(&self, key: RecordKey, offset: Option<&str>) -> Result<u64, NotRecovered> {
         let record = self.record(key).ok_or(NotRecovered::Unknown)?;
-        let place = self.namespaces.get(&record.namespace).ok_or(NotRecovered::Unknown)?;
+        let place = self.namespaces.at(record.place).ok_or(NotRecovered::Unknown)?;
         let Some(Offset { epoch, sequence }) = offset.and_then(Offset::parse) else {
             return Ok(record.start);
         };

@@ -126,9 +126,9 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
                     state.give_up(stale, &mut gone);
                 }
                 let opened = state.open(socket, random);
-                let pid = opened.map(|(key, pid)| {
-                    seat.set_record(key);
-                    pid
+                let pid = opened.and_then(|(key, pid)| {
+                    seat.set_record(key, state.last_of(&socket.namespace)?);
+                    Some(pid)
                 });
                 (pid, Vec::new(), Vec::new(), None)
             }
@@ -179,7 +179,9 @@ fn reclaim(
     let former = seat.former()?;
     match state.claim(former, socket.cell.recovery.room(), socket) {
         Ok((returned, old)) => {
-            seat.set_record(former.key);
+            if let Some(last) = state.last_of(&socket.namespace) {
+                seat.set_record(former.key, last);
+            }
             socket.follow_expiry_of(&old, seat.old_expiry());
             seat.decide(Comeback::Recovered {
                 missed: returned.missed.len(),

@@ -12,6 +12,7 @@ use sio_proto::server::Form;
 use crate::lock::Mutex;
 use crate::turn::admit::Stopped;
 use crate::turn::heard::Heard;
+use crate::turn::last_number::LastNumber;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
 use crate::turn::table::Table;
@@ -50,7 +51,7 @@ pub(crate) struct Seat {
     absence: Option<Absence>,
     /// How many events have been had, if the client has asked for confirmations.
     heard: Option<Heard>,
-    record: OnceLock<RecordKey>,
+    record: OnceLock<(RecordKey, Arc<LastNumber>)>,
     outcome: OnceLock<Comeback>,
 }
 
@@ -163,12 +164,19 @@ impl Seat {
         self.heard.as_ref()
     }
 
+    #[inline]
     pub(super) fn record(&self) -> Option<RecordKey> {
-        self.record.get().copied()
+        self.record.get().map(|(key, _)| *key)
     }
 
-    pub(super) fn set_record(&self, key: RecordKey) {
-        let _ = self.record.set(key);
+    /// Returns the record of the client, and the last number of the namespace.
+    #[inline]
+    pub(super) fn numbered(&self) -> Option<(RecordKey, &LastNumber)> {
+        self.record.get().map(|(key, last)| (*key, &**last))
+    }
+
+    pub(super) fn set_record(&self, key: RecordKey, last: Arc<LastNumber>) {
+        let _ = self.record.set((key, last));
     }
 
     pub(super) fn outcome(&self) -> Comeback {

@@ -63,9 +63,8 @@ pub(crate) fn join_at(
             None => step(mark, None),
             Some(_) => {
                 let recovery = &socket.cell.recovery;
-                recovery.numbered(&socket.namespace, mark, &socket.cell.config, |state, mark| {
-                    step(mark, Some(state))
-                })
+                let last = |state: &turn::recovery::State| state.last(&socket.namespace);
+                recovery.numbered(last, mark, &socket.cell.config, |state, mark| step(mark, Some(state)))
             }
         };
         after.finish(turn, &socket.cell);

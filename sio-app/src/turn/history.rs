@@ -437,7 +437,7 @@ fn try_broadcast_kept(
         let sent = match recovery.is_possible() {
             false => send(&mut message),
             true => recovery.numbered(
-                &to.target.namespace,
+                |state| state.last(&to.target.namespace),
                 &mut message,
                 &to.shards.config,
                 |state, message| {

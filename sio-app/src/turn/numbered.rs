@@ -3,6 +3,7 @@
 //! record, before anything else happens.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use bytestring::ByteString;
 use sio_proto::recovery::{self, Recipients, RecordKey};
@@ -10,7 +11,9 @@ use sio_proto::server::{Command, Message, SendError, Target};
 
 use crate::error::EmitError;
 use crate::turn;
+use crate::turn::last_number::LastNumber;
 use crate::turn::order::Audience;
+use crate::turn::recovery::Last;
 use crate::turn::shard::{Aftermath, ShardCell, State};
 use crate::turn::socket::SocketCell;
 
@@ -18,39 +21,25 @@ use crate::turn::socket::SocketCell;
 /// has come back with another socket, the message goes there.
 pub(super) fn send_numbered(
     to: &SocketCell,
-    record: RecordKey,
+    numbered: (RecordKey, &LastNumber),
     message: &mut Message,
     bytes: usize,
 ) -> Result<(), EmitError> {
     let recovery = &to.cell.recovery;
     turn::act(to.runtime(), |turn| {
         let act = |state: &mut turn::recovery::State, message: &mut Message| {
-            let is_volatile = message.is_volatile();
-            let mut queue = |socket: &SocketCell| {
-                socket.cell.queue_held("emit", turn, |shard, now| {
-                    let sent = shard.shard.emit(now, socket.key, message, None);
-                    (sent, shard.unwritten.add(bytes, 1))
-                })
-            };
-            let ((mut sent, mut enough), mut wake) = queue(to);
-            let mut heir = None;
-            if sent == Err(SendError::Disconnected) {
-                heir = state.heir(record);
-                if let Some(other) = heir.as_ref().filter(|heir| heir.is_connected()) {
-                    ((sent, enough), wake) = queue(other);
-                }
-                // The client is away, perhaps once more. What is volatile does not wait for it.
-                if sent == Err(SendError::Disconnected) && heir.is_some() && !is_volatile {
-                    sent = Ok(());
-                }
+            let (mut sent, mut heir) = (queue(turn, to, message, bytes), None);
+            if sent.result == Err(SendError::Disconnected) {
+                (sent, heir) = send_to_heir(turn, state, numbered.0, message, bytes);
             }
-            if sent.is_ok() {
-                state.keep(turn.now(), message, || Recipients::Record(record));
+            if sent.result.is_ok() {
+                state.keep_for(turn.now(), message, numbered);
             }
-            (sent, enough, wake, heir)
+            (sent, heir)
         };
-        let (sent, enough, wake, heir) = recovery.numbered(&to.namespace, message, &to.cell.config, act);
-        if let Some(timer) = wake {
+        let last = |_: &turn::recovery::State| Some(Last::new(numbered.1.get()));
+        let (sent, heir) = recovery.numbered(last, message, &to.cell.config, act);
+        if let Some(timer) = sent.wake {
             timer.wake();
         }
         // The socket may have data of the user, which must not be dropped under a lock.
@@ -59,9 +48,57 @@ pub(super) fn send_numbered(
         if recovery.keeper.is_some() {
             turn.touch(&to.cell);
         }
-        turn.emitted(bytes, enough);
-        Ok(sent?)
+        turn.emitted(bytes, sent.has_enough);
+        Ok(sent.result?)
     })
+}
+
+/// What has become of a message to one socket.
+struct Queued {
+    result: Result<(), SendError>,
+    /// Whether the shard has enough to write.
+    has_enough: bool,
+    /// Woken when no lock is held.
+    wake: Option<Waker>,
+}
+
+/// Queues a message for one socket, for a caller that holds the lock of recovery.
+#[inline(always)]
+fn queue(turn: &turn::Turn, to: &SocketCell, message: &mut Message, bytes: usize) -> Queued {
+    let ((result, has_enough), wake) = to.cell.queue_held("emit", turn, |shard, now| {
+        let sent = shard.shard.emit(now, to.key, message, None);
+        (sent, shard.unwritten.add(bytes, 1))
+    });
+    Queued {
+        result,
+        has_enough,
+        wake,
+    }
+}
+
+/// Sends a message for a socket that is gone to the socket with which its client has come back. The
+/// client may be away, perhaps once more. What is volatile does not wait for it.
+#[cold]
+fn send_to_heir(
+    turn: &turn::Turn,
+    state: &turn::recovery::State,
+    record: RecordKey,
+    message: &mut Message,
+    bytes: usize,
+) -> (Queued, Option<Arc<SocketCell>>) {
+    let heir = state.heir(record);
+    let mut sent = match heir.as_ref().filter(|heir| heir.is_connected()) {
+        Some(heir) => queue(turn, heir, message, bytes),
+        None => Queued {
+            result: Err(SendError::Disconnected),
+            has_enough: false,
+            wake: None,
+        },
+    };
+    if sent.result == Err(SendError::Disconnected) && heir.is_some() && !message.is_volatile() {
+        sent.result = Ok(());
+    }
+    (sent, heir)
 }
 
 /// Sends a message to many sockets, in the shards from the one with this index on.
@@ -74,8 +111,8 @@ pub(super) fn broadcast_numbered(to: Audience<'_>, from: usize, bytes: usize, mu
             state.keep(turn.now(), message, || kept_audience(to));
             fan_out(to, from, bytes, turn, &mut after, message)
         };
-        let namespace = &to.target.namespace;
-        let (ready, enough) = recovery.numbered(namespace, &mut message, &to.shards.config, act);
+        let last = |state: &turn::recovery::State| state.last(&to.target.namespace);
+        let (ready, enough) = recovery.numbered(last, &mut message, &to.shards.config, act);
         after.finish(turn, first);
         // The turn writes to the store, even if nobody is there who gets the message.
         if recovery.keeper.is_some() {

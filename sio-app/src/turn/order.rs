@@ -193,10 +193,10 @@ impl<'a> Audience<'a> {
 /// at once.
 #[inline]
 fn send(to: &SocketCell, message: &mut Message, bytes: usize, ack: Option<AckRequest>) -> Result<(), EmitError> {
-    if let Some(record) = to.record()
+    if let Some(numbered) = to.numbered()
         && message.carries_offset()
     {
-        return send_numbered(to, record, message, bytes);
+        return send_numbered(to, numbered, message, bytes);
     }
     turn::act(to.runtime(), |turn| {
         let (sent, enough) = to.cell.queue("emit", turn, |state, now| {

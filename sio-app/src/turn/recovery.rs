@@ -31,6 +31,7 @@ use crate::turn::comeback_counts::{Counts, RecoveryCounts};
 use crate::turn::heard::Untold;
 use crate::turn::ids::Ids;
 use crate::turn::keeper::Keeper;
+use crate::turn::last_number::{LastNumber, LastNumbers};
 use crate::turn::rows::{Noted, print_of};
 use crate::turn::socket::SocketCell;
 
@@ -72,6 +73,8 @@ pub(crate) struct State {
     pub(super) ids: Arc<Ids>,
     begun: Arc<AtomicU64>,
     counts: Arc<Counts>,
+    /// The last numbers of the machine's namespaces.
+    lasts: LastNumbers,
     /// Whether there is a store.
     is_stored: bool,
     /// What the store has to know of messages, between the changes of the machine.
@@ -155,6 +158,7 @@ impl Recovery {
                 ids,
                 begun,
                 counts,
+                lasts: LastNumbers::default(),
                 is_stored: keeper.is_some(),
                 noted: Vec::new(),
                 overdue: Vec::new(),
@@ -214,6 +218,7 @@ impl Recovery {
     }
 
     /// Gives the store what has changed. The caller holds the lock.
+    #[inline]
     fn note(&self, state: &mut State) {
         if let Some(keeper) = &self.keeper {
             state.take_changes();
@@ -239,34 +244,36 @@ impl Recovery {
         }
     }
 
-    /// Calls `act` under the lock, when the message has the right offset for this moment. The
-    /// message is encoded without the lock, for the number that it will probably have. If another
-    /// message takes this number meanwhile, it is encoded again.
+    /// Calls `act` under the lock, when the message has the right offset for this moment. `last`
+    /// returns the last number of the message's namespace. The message is encoded without the lock,
+    /// for the number that it will probably have. If another message takes this number meanwhile,
+    /// it is encoded again.
+    #[inline]
     pub(crate) fn numbered<R>(
         &self,
-        namespace: &str,
+        last: impl Fn(&State) -> Option<Last>,
         message: &mut Message,
         config: &Config,
         act: impl FnOnce(&mut State, &mut Message) -> R,
     ) -> R {
-        let mut scratch = BytesMut::new();
         let mut tries = 0;
         loop {
             let mut state = self.state.lock_for("emit");
-            let wanted = state.last(namespace).and_then(|last| last.offset_of(message));
+            let wanted = last(&state).and_then(|last| last.offset_of(message));
             let is_right = wanted.is_none() || wanted == message.shown_offset();
             if !is_right {
                 message.set_offset(wanted);
             }
             if is_right || tries >= FREE_TRIES {
-                // An error is the recipients': the shard gets it again.
-                let _ = message.encode(Form::Engine4, config, &mut scratch);
+                if message.packets() == 0 {
+                    encode_again(message, config);
+                }
                 let result = act(&mut state, message);
                 self.note(&mut state);
                 return result;
             }
             drop(state);
-            let _ = message.encode(Form::Engine4, config, &mut scratch);
+            encode_again(message, config);
             tries += 1;
         }
     }
@@ -327,6 +334,8 @@ impl Recovery {
             gone.expired.append(&mut state.overdue);
             state.machine.handle_timeout(now, &mut gone.expired);
             state.forget(&gone.expired);
+            let machine = &state.machine;
+            state.lasts.retain(|namespace| machine.current(namespace).is_some());
         });
         self.keep_alive(now);
         gone.tell();
@@ -398,6 +407,13 @@ impl Recovery {
     }
 }
 
+/// Encodes a message whose number has been taken by another. It stands apart, because it is rare.
+#[cold]
+fn encode_again(message: &mut Message, config: &Config) {
+    // An error is the recipients': the shard gets it again.
+    let _ = message.encode(Form::Engine4, config, &mut BytesMut::new());
+}
+
 /// What is dropped, and told to the application, when no lock is held.
 #[derive(Default)]
 pub(crate) struct Gone {
@@ -422,6 +438,12 @@ impl Gone {
 
 /// Records.
 impl State {
+    /// Returns the last number of a namespace in which there is a record, for sockets with one.
+    pub(super) fn last_of(&mut self, namespace: &str) -> Option<Arc<LastNumber>> {
+        let last = self.machine.current(namespace)?;
+        Some(self.lasts.open(namespace, last))
+    }
+
     /// Begins a record for a socket that is about to be let in. Returns the secret for its client.
     pub(super) fn open(&mut self, socket: &Arc<SocketCell>, random: [u8; 18]) -> Option<(RecordKey, ByteString)> {
         let opening = Opening {
@@ -573,7 +595,7 @@ pub(super) struct Returned {
 
 /// Messages.
 impl State {
-    fn last(&self, namespace: &str) -> Option<Last> {
+    pub(super) fn last(&self, namespace: &str) -> Option<Last> {
         self.machine.current(namespace).map(Last)
     }
 
@@ -588,14 +610,36 @@ impl State {
     /// keeps the message for those who may ask for it. Nothing happens for a message without a
     /// number of its own.
     pub(super) fn keep(&mut self, now: Time, message: &Message, to: impl FnOnce() -> Recipients) {
-        let namespace = message.namespace();
-        if message.is_volatile() || message.shown_offset().is_none() {
-            return;
+        if let Some(posted) = self.post(now, message, to) {
+            self.lasts.set(message.namespace(), posted);
         }
-        let posted = self.machine.post(now, namespace, to(), |arena| message.kept(arena));
-        if let Some(posted) = posted.filter(|_| self.is_stored) {
+    }
+
+    /// Does what [`State::keep`] does for a message to the socket of a record, and looks for no
+    /// name. `last` is the last number of the namespace.
+    #[inline]
+    pub(super) fn keep_for(&mut self, now: Time, message: &Message, (record, last): (RecordKey, &LastNumber)) {
+        if let Some(posted) = self.post(now, message, || Recipients::Record(record)) {
+            last.set(posted);
+        }
+    }
+
+    #[inline]
+    fn post(&mut self, now: Time, message: &Message, to: impl FnOnce() -> Recipients) -> Option<Offset> {
+        if message.is_volatile() || message.shown_offset().is_none() {
+            return None;
+        }
+        let namespace = message.namespace();
+        let posted = self.machine.post(now, namespace, to(), |arena| message.kept(arena))?;
+        debug_assert_eq!(
+            message.shown_offset(),
+            Some(posted),
+            "the number is that which clients see"
+        );
+        if self.is_stored {
             self.note_message(namespace, posted.sequence);
         }
+        Some(posted)
     }
 
     /// Notes a message for the store, if it is kept.

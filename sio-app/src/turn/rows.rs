@@ -24,7 +24,7 @@ use bytestring::ByteString;
 use sio_proto::recovery::{Audience, Change, Entry, SavedNamespace, SavedRecord};
 use sio_proto::server::{Form, Kept, Message};
 use sio_proto::socket::Args;
-use sio_proto::{Config, Frame, Time};
+use sio_proto::{Config, Time};
 
 use crate::store::Row;
 use crate::turn::socket::SocketCell;
@@ -109,10 +109,10 @@ pub(super) fn print_of(config: &Config) -> u64 {
     let mut message = Message::event("/print".into(), "print".into(), args, None);
     // A parser that cannot write this writes nothing that could be kept.
     let _ = message.encode(Form::Engine4, config, &mut BytesMut::new());
-    let frames = message.kept(&mut BytesMut::new());
-    let frames = frames.iter().flat_map(|(kept, _)| kept.frames());
-    frames.fold(0, |print: u64, frame| {
-        print.rotate_left(1) ^ check(&[frame.is_binary().into()], frame.payload())
+    let kept = message.kept(&mut BytesMut::new());
+    let packets = kept.iter().flat_map(|(kept, _)| kept.payloads());
+    packets.fold(0, |print: u64, (payload, is_binary)| {
+        print.rotate_left(1) ^ check(&[is_binary.into()], payload)
     })
 }
 
@@ -141,7 +141,7 @@ impl Noted {
     /// About what it takes while it waits.
     pub(super) fn bytes(&self) -> usize {
         let own = match self {
-            Self::Message { message, .. } => message.frames().map(Frame::len).sum(),
+            Self::Message { message, .. } => message.bytes(),
             Self::Value { json, .. } => json.as_ref().map_or(0, Vec::len),
             Self::Change(Change::Stay(stay)) => stay.room.len(),
             Self::Change(_) | Self::Alive(_) | Self::Head(_) | Self::Socket { .. } => 0,
@@ -196,9 +196,9 @@ impl Noted {
                 value.extend_from_slice(&dates.date(*until).to_be_bytes());
                 put_names(&mut value, &audience.rooms);
                 put_names(&mut value, &audience.except);
-                for frame in message.frames() {
-                    value.push(frame.is_binary().into());
-                    put_bytes(&mut value, frame.payload());
+                for (payload, is_binary) in message.payloads() {
+                    value.push(is_binary.into());
+                    put_bytes(&mut value, payload);
                 }
             }
         }

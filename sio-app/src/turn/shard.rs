@@ -332,6 +332,7 @@ impl ShardCell {
 
     /// Does what [`ShardCell::queue`] does for a caller that holds the lock of recovery. The caller
     /// wakes the waker when it holds no lock.
+    #[inline(always)]
     pub(crate) fn queue_held<R>(
         self: &Arc<Self>,
         name: &'static str,

@@ -25,11 +25,13 @@ use crate::turn::comeback::{Comeback, Seat};
 use crate::turn::credentials::{Doubt, Expiry};
 use crate::turn::entry::Entry;
 use crate::turn::guest::Guest;
+use crate::turn::last_number::LastNumber;
 use crate::turn::load::{Load, Overflow};
 use crate::turn::mailbox::Mailbox;
 use crate::turn::mourners::Mourners;
 use crate::turn::order::{Order, To, carry_out};
 use crate::turn::own::Own;
+use crate::turn::recovery::Last;
 use crate::turn::restore::Frozen;
 use crate::turn::shard::ShardCell;
 use crate::turn::socket_id::SocketId;
@@ -283,6 +285,20 @@ impl SocketCell {
     #[inline]
     pub(crate) fn record(&self) -> Option<RecordKey> {
         self.seat.get()?.record()
+    }
+
+    /// Returns the record of its client and the last number of its namespace, if the client may
+    /// come back.
+    #[inline]
+    pub(super) fn numbered(&self) -> Option<(RecordKey, &LastNumber)> {
+        self.seat.get()?.numbered()
+    }
+
+    /// Returns about the last number of its namespace, if its messages have numbers
+    /// ([`LastNumber`]).
+    #[inline]
+    pub(crate) fn last(&self) -> Option<Last> {
+        self.numbered().map(|(_, last)| Last::new(last.get()))
     }
 
     /// Whether the client has come back.

@@ -333,9 +333,8 @@ fn send(
     ack: Option<AckRequest>,
     scratch: &mut BytesMut,
 ) -> Result<(), EmitError> {
-    if socket.record().is_some() {
-        let last = socket.cell.recovery.last(&socket.namespace);
-        message.set_offset(last.and_then(|last| last.offset_of(&message)));
+    if let Some(last) = socket.last() {
+        message.set_offset(last.offset_of(&message));
     }
     if let Err(error) = message.encode(socket.form, &socket.cell.config, scratch) {
         return Err(unsendable(socket, error));

@@ -36,6 +36,8 @@ slots! {
     RecordSlot
     /// Where the numbers of the messages to a room stand in a log.
     TrailSlot
+    /// Where a namespace stands in what recovery keeps.
+    PlaceSlot
     /// Where a namespace stands in its shard.
     NamespaceSlot
     /// Where a room stands in its shard.

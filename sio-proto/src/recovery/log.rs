@@ -12,6 +12,7 @@
 //! thrown away, so that it is never silent about a gap; entries, and with them trails, are bounded
 //! in bytes, number and age.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque, vec_deque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -60,7 +61,7 @@ pub struct Entry<M> {
 #[derive(Debug, Default)]
 struct Trails {
     first: Option<TrailKey>,
-    others: Vec<TrailKey>,
+    others: Box<[TrailKey]>,
 }
 
 /// Names a trail. A key of a trail that is gone is recognised.
@@ -228,22 +229,33 @@ impl<M> Log<M> {
         self.put(self.last, (now, until), audience, bytes, message);
     }
 
-    /// Keeps the message with the last number for one room, whose trail is known.
+    /// Keeps the message with the last number for one room, whose trail is known, with the size of
+    /// the names in the audience. Costs no look-up by a name.
+    #[inline]
     pub(super) fn keep_for(
         &mut self,
         now: Time,
         trail: TrailKey,
-        audience: &Arc<Audience>,
+        (audience, names): (&Arc<Audience>, usize),
         (bytes, message): (usize, M),
     ) {
         self.prune(now);
-        let until = now + self.limits.age;
         let trails = Trails {
             first: Some(trail),
-            others: Vec::new(),
+            others: Box::default(),
         };
-        let audience = Some(Arc::clone(audience));
-        self.put_on(self.last, (now, until), audience, trails, bytes, message);
+        if let Some(trail) = trail.find(&mut self.trails) {
+            trail.sequences.push_back(self.last);
+        }
+        self.push(Entry {
+            sequence: self.last,
+            at: now,
+            until: now + self.limits.age,
+            audience: Some(Arc::clone(audience)),
+            trails,
+            message,
+            bytes: bytes.saturating_add(names).saturating_add(Self::ENTRY_BYTES),
+        });
     }
 
     /// Puts back a message that a store has kept. Messages come in the order of their numbers.
@@ -282,48 +294,40 @@ impl<M> Log<M> {
             others: keys.collect(),
         };
         let is_plain = audience.rooms.is_empty() && audience.except.is_empty();
-        let audience = (!is_plain).then(|| Arc::new(audience));
-        self.put_on(sequence, (at, until), audience, trails, bytes, message);
-    }
-
-    fn put_on(
-        &mut self,
-        sequence: u64,
-        (at, until): (Time, Time),
-        audience: Option<Arc<Audience>>,
-        trails: Trails,
-        bytes: usize,
-        message: M,
-    ) {
-        let names = audience.as_ref().map_or(0, |audience| audience.bytes());
-        let bytes = bytes.saturating_add(names).saturating_add(Self::ENTRY_BYTES);
-        let is_for_all = audience.as_ref().is_none_or(|audience| audience.rooms.is_empty());
+        let names = audience.bytes();
         for_trails(
             &mut self.everybody,
             &mut self.trails,
-            (is_for_all, &trails),
+            (audience.rooms.is_empty(), &trails),
             |_, trail| {
                 if trail.sequences.back() != Some(&sequence) {
                     trail.sequences.push_back(sequence);
                 }
             },
         );
-        self.bytes = self.bytes.saturating_add(bytes);
-        self.entries.push_back(Entry {
+        self.push(Entry {
             sequence,
             at,
             until,
-            audience,
+            audience: (!is_plain).then(|| Arc::new(audience)),
             trails,
             message,
-            bytes,
+            bytes: bytes.saturating_add(names).saturating_add(Self::ENTRY_BYTES),
         });
+    }
+
+    /// Adds an entry that stands in its trails already. The oldest go where there is no room.
+    #[inline]
+    fn push(&mut self, entry: Entry<M>) {
+        self.bytes = self.bytes.saturating_add(entry.bytes);
+        self.entries.push_back(entry);
         while self.bytes > self.limits.bytes || self.entries.len() > self.limits.packets {
             self.drop_oldest();
         }
     }
 
     /// Throws away what is too old.
+    #[inline]
     pub fn prune(&mut self, now: Time) {
         while self.entries.front().is_some_and(|oldest| oldest.until <= now) {
             self.drop_oldest();
@@ -337,25 +341,25 @@ impl<M> Log<M> {
     }
 
     fn drop_oldest(&mut self) {
-        let Some(oldest) = self.entries.pop_front() else {
+        let Some(oldest) = self.entries.front() else {
             return;
         };
+        let (sequence, losses) = (oldest.sequence, &mut self.losses);
         self.bytes -= oldest.bytes;
-        self.pruned = oldest.sequence;
-        let losses = &mut self.losses;
-        let is_for_all = oldest.audience().rooms.is_empty();
-        let trails = (is_for_all, &oldest.trails);
+        self.pruned = sequence;
+        let trails = (oldest.audience().rooms.is_empty(), &oldest.trails);
         for_trails(&mut self.everybody, &mut self.trails, trails, |is_room, trail| {
-            if trail.sequences.front() == Some(&oldest.sequence) {
+            if trail.sequences.front() == Some(&sequence) {
                 trail.sequences.pop_front();
-                trail.pruned = oldest.sequence;
+                trail.pruned = sequence;
                 if let Some(losses) = losses {
                     let room = is_room.then(|| trail.room.clone());
-                    losses.push(Loss::Trail(room, oldest.sequence));
+                    losses.push(Loss::Trail(room, sequence));
                 }
             }
         });
-        self.lose(Loss::Message(oldest.sequence));
+        drop(self.entries.pop_front());
+        self.lose(Loss::Message(sequence));
         // A ring that was large for a while gives its memory back.
         if self.entries.capacity() > 64 && self.entries.len() < self.entries.capacity() / 4 {
             self.entries.shrink_to(self.entries.len() * 2);
@@ -524,7 +528,10 @@ fn for_trails(
     if is_for_all {
         act(false, everybody);
     }
-    for key in trails.first.iter().chain(&trails.others) {
+    if let Some(trail) = trails.first.and_then(|key| key.find(rooms)) {
+        act(true, trail);
+    }
+    for key in &trails.others {
         if let Some(trail) = key.find(rooms) {
             act(true, trail);
         }

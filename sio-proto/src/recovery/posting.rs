@@ -9,8 +9,10 @@ use super::audience::Recipients;
 use super::change::Change;
 use super::log::{Entry, Log, LogLimits};
 use super::outcome::Expired;
+use super::record::Own;
 use super::{RecordKey, Recovery, saving};
 use crate::Time;
+use crate::id::PlaceSlot;
 use crate::socket::Offset;
 
 /// Messages.
@@ -28,8 +30,7 @@ impl<M, D> Recovery<M, D> {
     #[must_use]
     pub fn current(&self, namespace: &str) -> Option<Offset> {
         let epoch = self.epoch;
-        let place = self.namespaces.get(namespace)?;
-        let sequence = place.log.last();
+        let sequence = self.namespaces.get(namespace)?.log.last();
         Some(Offset { epoch, sequence })
     }
 
@@ -37,6 +38,7 @@ impl<M, D> Recovery<M, D> {
     /// arguments. If anybody could ask for the message, it is kept: `make` copies it, into the
     /// memory that it is given or elsewhere, and returns it with the bytes that it takes. Returns
     /// the number, and `None` where nobody may come back.
+    #[inline]
     pub fn post(
         &mut self,
         now: Time,
@@ -44,38 +46,63 @@ impl<M, D> Recovery<M, D> {
         to: Recipients,
         make: impl FnOnce(&mut BytesMut) -> Option<(M, usize)>,
     ) -> Option<Offset> {
-        let place = self.namespaces.get_mut(namespace)?;
-        let sequence = place.log.next();
-        let before = place.log.bytes();
-        match to {
-            Recipients::Record(RecordKey { slot, generation }) => {
-                let record = self.records.find(slot, generation);
-                let own = record.map(|record| &record.own);
-                if let Some((own, (message, bytes))) = own.and_then(|own| Some((own, make(&mut place.arena)?))) {
-                    place.log.keep_for(now, own.trail, &own.audience, (bytes, message));
+        let (sequence, slot) = match to {
+            Recipients::Record(RecordKey { slot, generation }) => match self.records.find(slot, generation) {
+                Some(record) => {
+                    let place = self.namespaces.at_mut(record.place)?;
+                    let (sequence, before) = (place.log.next(), place.log.bytes());
+                    if let Some((message, bytes)) = make(&mut place.arena) {
+                        let Own {
+                            audience,
+                            bytes: names,
+                            trail,
+                        } = &record.own;
+                        place.log.keep_for(now, *trail, (audience, *names), (bytes, message));
+                    }
+                    self.log_bytes = self.log_bytes - before + place.log.bytes();
+                    (sequence, record.place)
                 }
-            }
+                // The message has been sent, so its number is taken.
+                None => {
+                    let slot = self.namespaces.find(namespace)?;
+                    (self.namespaces.at_mut(slot)?.log.next(), slot)
+                }
+            },
             Recipients::Audience(audience) => {
+                let slot = self.namespaces.find(namespace)?;
+                let place = self.namespaces.at_mut(slot)?;
+                let (sequence, before) = (place.log.next(), place.log.bytes());
                 let is_wanted = place.log.is_wanted(&audience);
                 if let Some((message, bytes)) = is_wanted.then(|| make(&mut place.arena)).flatten() {
                     place.log.keep(now, audience, bytes, message);
                 }
+                self.log_bytes = self.log_bytes - before + place.log.bytes();
+                (sequence, slot)
             }
-        }
-        self.log_bytes = self.log_bytes - before + place.log.bytes();
-        if let Some(changes) = &mut self.changes {
-            // A message that is kept is written by the caller, with its number.
-            if place.log.newest() != place.log.last() {
-                let (namespace, last) = (place.number, place.log.last());
-                changes.push(Change::Counted { namespace, last });
-            }
-            saving::note_losses(Some(changes), place);
+        };
+        if self.changes.is_some() {
+            self.note_posted(slot);
         }
         if self.log_bytes > self.config.max_total_log_bytes {
             self.shrink();
         }
-        let epoch = self.epoch;
-        Some(Offset { epoch, sequence })
+        Some(Offset {
+            epoch: self.epoch,
+            sequence,
+        })
+    }
+
+    /// Notes for a store what a message has changed beside itself.
+    fn note_posted(&mut self, slot: PlaceSlot) {
+        let (Some(changes), Some(place)) = (&mut self.changes, self.namespaces.at_mut(slot)) else {
+            return;
+        };
+        // A message that is kept is written by the caller, with its number.
+        if place.log.newest() != place.log.last() {
+            let (namespace, last) = (place.number, place.log.last());
+            changes.push(Change::Counted { namespace, last });
+        }
+        saving::note_losses(Some(changes), place);
     }
 
     /// Makes room for a sixteenth more than there has to be, so that not every message looks
@@ -84,7 +111,7 @@ impl<M, D> Recovery<M, D> {
         let max = self.config.max_total_log_bytes;
         let goal = max - max / 16;
         while self.log_bytes > goal {
-            let largest = self.namespaces.values_mut().max_by_key(|place| place.log.bytes());
+            let largest = self.namespaces.largest();
             let Some(place) = largest.filter(|place| !place.log.is_empty()) else {
                 return;
             };
@@ -112,7 +139,7 @@ impl<M, D> Recovery<M, D> {
     /// When [`Recovery::handle_timeout`] has something to do.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
-        let logs = self.namespaces.values().filter_map(|place| place.log.next_timeout());
+        let logs = self.namespaces.iter().filter_map(|(_, place)| place.log.next_timeout());
         logs.chain(self.away.next_timeout()).min()
     }
 
@@ -121,7 +148,7 @@ impl<M, D> Recovery<M, D> {
         while let Some(slot) = self.away.due(now) {
             expired.extend(self.remove(slot));
         }
-        self.namespaces.retain(|_, place| {
+        self.namespaces.retain(|place| {
             let before = place.log.bytes();
             place.log.prune(now);
             self.log_bytes = self.log_bytes - before + place.log.bytes();

@@ -9,6 +9,7 @@ use bytestring::ByteString;
 use super::audience::{Audience, Stay};
 use super::away::Turn;
 use super::log::TrailKey;
+use crate::id::PlaceSlot;
 use crate::{Sid, Time};
 
 /// How many rooms that the socket has left are remembered, with the time that it spent in them.
@@ -38,6 +39,8 @@ pub(super) struct Record<D> {
     pub(super) pid: Pid,
     pub(super) sid: Sid,
     pub(super) namespace: ByteString,
+    /// Where its namespace stands, which stays there while the record is there.
+    pub(super) place: PlaceSlot,
     /// Whose: the network of the client's address, as the caller names it.
     pub(super) network: u128,
     /// The number of the last message before the socket was there, or of a later message that the
@@ -68,16 +71,22 @@ pub(super) struct Record<D> {
 /// The room that a socket is alone in, for messages to it alone.
 pub(super) struct Own {
     pub(super) audience: Arc<Audience>,
+    /// What the audience takes in memory.
+    pub(super) bytes: usize,
     pub(super) trail: TrailKey,
 }
 
 impl Own {
     pub(super) fn new(room: ByteString, trail: TrailKey) -> Self {
-        let audience = Arc::new(Audience {
+        let audience = Audience {
             rooms: vec![room],
             except: Vec::new(),
-        });
-        Self { audience, trail }
+        };
+        Self {
+            bytes: audience.bytes(),
+            audience: Arc::new(audience),
+            trail,
+        }
     }
 }
 

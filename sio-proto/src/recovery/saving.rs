@@ -13,6 +13,7 @@ use super::log::{Log, Loss};
 use super::record::{Own, Pid, Record};
 use super::{Expired, Namespace, RecordKey, Recovery};
 use crate::Time;
+use crate::id::PlaceSlot;
 use crate::id::siphash::siphash;
 
 /// How many processes before this one are known by their epochs. A client shows an offset of the
@@ -110,8 +111,8 @@ impl<M, D> Recovery<M, D> {
         }
     }
 
-    pub(super) fn note_losses(&mut self, namespace: &str) {
-        if let Some(place) = self.namespaces.get_mut(namespace) {
+    pub(super) fn note_losses(&mut self, place: PlaceSlot) {
+        if let Some(place) = self.namespaces.at_mut(place) {
             note_losses(self.changes.as_mut(), place);
         }
     }
@@ -119,7 +120,7 @@ impl<M, D> Recovery<M, D> {
     fn saved_record(&self, record: &Record<D>) -> Option<SavedRecord> {
         Some(SavedRecord {
             number: record.number,
-            namespace: self.namespaces.get(&record.namespace)?.number,
+            namespace: self.namespaces.at(record.place)?.number,
             secret: record.pid.0,
             sid: record.sid,
             network: record.network,
@@ -134,7 +135,7 @@ impl<M, D> Recovery<M, D> {
     /// Everything that a store has to know, as changes, except the messages
     /// ([`messages`](Self::messages)) and what the caller keeps with records.
     pub fn snapshot(&self, mut each: impl FnMut(Change)) {
-        for (name, place) in &self.namespaces {
+        for (name, place) in self.namespaces.iter() {
             each(Change::Namespace(place.saved(name)));
             let namespace = place.number;
             each(Change::Counted {
@@ -161,8 +162,8 @@ impl<M, D> Recovery<M, D> {
 
     /// All messages that are kept, with the numbers of their namespaces.
     pub fn messages(&self) -> impl Iterator<Item = (u32, &super::Entry<M>)> {
-        let places = self.namespaces.values();
-        places.flat_map(|place| place.log.entries().map(|entry| (place.number, entry)))
+        let places = self.namespaces.iter();
+        places.flat_map(|(_, place)| place.log.entries().map(|entry| (place.number, entry)))
     }
 
     /// All records, by their numbers, with what the caller keeps with them.
@@ -223,7 +224,8 @@ impl<M, D> Recovery<M, D> {
         if self.secrets.contains_key(&hash) || stays.is_empty() {
             return None;
         }
-        let place = self.namespaces.get_mut(namespace)?;
+        let slot = self.namespaces.find(namespace)?;
+        let place = self.namespaces.at_mut(slot)?;
         place.records += 1;
         let trails: Vec<_> = stays.iter().map(|stay| place.log.watch(&stay.room)).collect();
         let own = Own::new(stays.first()?.room.clone(), *trails.first()?);
@@ -233,6 +235,7 @@ impl<M, D> Recovery<M, D> {
             pid: Pid(saved.secret),
             sid: saved.sid,
             namespace: namespace.into(),
+            place: slot,
             network: saved.network,
             start: saved.start,
             own,
@@ -310,23 +313,24 @@ impl<M, D> Recovery<M, D> {
     /// process.
     pub fn go_on(&mut self) {
         let is_taken = |epoch: u32| {
-            let mut known = self.namespaces.values().flat_map(|place| &place.epochs);
+            let mut known = self.namespaces.iter().flat_map(|(_, place)| &place.epochs);
             known.any(|(other, _)| *other == epoch)
         };
         while is_taken(self.epoch) {
             self.epoch = self.epoch.wrapping_add(1);
         }
-        for (name, place) in &mut self.namespaces {
+        let (epoch, highest, changes) = (self.epoch, &mut self.highest, &mut self.changes);
+        self.namespaces.for_each(|name, place| {
             let first = place.log.last();
-            self.highest = self.highest.max(first);
-            place.epochs.push((self.epoch, first));
+            *highest = (*highest).max(first);
+            place.epochs.push((epoch, first));
             let many = place.epochs.len().saturating_sub(MAX_EPOCHS);
             place.epochs.drain(..many);
-            note_losses(self.changes.as_mut(), place);
-            if let Some(changes) = &mut self.changes {
+            note_losses(changes.as_mut(), place);
+            if let Some(changes) = changes {
                 changes.push(Change::Namespace(place.saved(name)));
             }
-        }
+        });
     }
 }
 

@@ -6,21 +6,34 @@ use bytes::BytesMut;
 
 use super::message::{Encoded, Form, Message};
 use crate::Frame;
+use crate::frame::SmallFrame;
 
 /// A message that is kept: its packets as clients of 4.x get them, without the arguments, which may
 /// contain bytes of the user.
 #[derive(Clone, Debug)]
 pub struct Kept {
-    encoded: Encoded,
+    packets: Packets,
     /// A transcript has messages as they were before they were encoded.
     #[cfg(feature = "transcript")]
     original: alloc::sync::Arc<Message>,
 }
 
+/// Most messages are small, and have no attachments.
+#[derive(Clone, Debug)]
+enum Packets {
+    Small(SmallFrame),
+    Large(Encoded),
+}
+
+// A log has one of these for each message, and counts 256 bytes for its entry.
+const _: () = assert!(size_of::<Packets>() <= 72);
+
 impl Message {
     /// The message as it is kept for clients of 4.x that come back ([`Kept`]), and the bytes that
-    /// it takes. Small packets are copied into `arena`, memory that the caller keeps for such
-    /// messages and passes empty. `None` if the message is not encoded for these clients.
+    /// it takes. Packets that are neither very small nor large are copied into `arena`, memory that
+    /// the caller keeps for such messages and passes empty. `None` if the message is not encoded
+    /// for these clients.
+    #[inline]
     #[must_use]
     pub fn kept(&self, arena: &mut BytesMut) -> Option<(Kept, usize)> {
         Some(Kept::new(self, self.made(Form::Engine4).ok()?, arena))
@@ -32,12 +45,16 @@ impl Kept {
         not(feature = "transcript"),
         expect(unused_variables, reason = "transcripts need it")
     )]
+    #[inline]
     fn new(message: &Message, encoded: &Encoded, arena: &mut BytesMut) -> (Self, usize) {
-        let encoded = Encoded {
-            first: encoded.first.copied(arena),
-            attachments: encoded.attachments.iter().map(|frame| frame.copied(arena)).collect(),
+        let small = match encoded.attachments.is_empty() {
+            true => encoded.first.small(),
+            false => None,
         };
-        let bytes = encoded.bytes();
+        let (packets, bytes) = match small {
+            Some(small) => (Packets::Small(small), encoded.first.len()),
+            None => (Packets::Large(encoded.copied(arena)), encoded.bytes()),
+        };
         #[cfg(feature = "transcript")]
         let original = {
             let name = message.name.clone().unwrap_or_default();
@@ -45,15 +62,14 @@ impl Kept {
             alloc::sync::Arc::new(original.offset(message.offset))
         };
         let kept = Self {
-            encoded,
+            packets,
             #[cfg(feature = "transcript")]
             original,
         };
         (kept, bytes)
     }
 
-    /// A message of its [packets](Kept::frames), and the bytes that it takes. `None` if there is no
-    /// packet.
+    /// A message of its packets, and the bytes that it takes. `None` if there is no packet.
     #[must_use]
     pub fn of_frames(mut frames: Vec<Frame>) -> Option<(Self, usize)> {
         if frames.is_empty() {
@@ -65,31 +81,60 @@ impl Kept {
         };
         let bytes = encoded.bytes();
         let kept = Self {
-            encoded,
+            packets: Packets::Large(encoded),
             #[cfg(feature = "transcript")]
             original: alloc::sync::Arc::new(blank()),
         };
         Some((kept, bytes))
     }
 
-    /// The packets of the message: one, and one for each attachment.
-    pub fn frames(&self) -> impl Iterator<Item = &Frame> {
-        self.encoded.frames()
+    /// The packets of the message: one, and one for each attachment. Each is given as it is without
+    /// the websocket header, and with true if it is binary.
+    pub fn payloads(&self) -> impl Iterator<Item = (&[u8], bool)> {
+        let (small, large) = match &self.packets {
+            Packets::Small(small) => (Some((small.payload(), small.is_binary())), None),
+            Packets::Large(encoded) => (None, Some(encoded)),
+        };
+        let large = large.into_iter().flat_map(Encoded::frames);
+        small
+            .into_iter()
+            .chain(large.map(|frame| (frame.payload(), frame.is_binary())))
     }
 
     /// How many packets it has.
     #[must_use]
     pub fn packets(&self) -> usize {
-        self.encoded.packets()
+        match &self.packets {
+            Packets::Small(_) => 1,
+            Packets::Large(encoded) => encoded.packets(),
+        }
+    }
+
+    /// The bytes of its packets on a websocket.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match &self.packets {
+            Packets::Small(small) => small.len(),
+            Packets::Large(encoded) => encoded.bytes(),
+        }
     }
 
     /// The message, to be sent again to a client of 4.x. Small packets have memory of their own,
     /// because a queue may hold them for long.
     #[must_use]
     pub fn message(&self) -> Message {
-        let mut encoded = self.encoded.clone();
-        encoded.first.detach();
-        encoded.attachments.iter_mut().for_each(Frame::detach);
+        let encoded = match &self.packets {
+            Packets::Small(small) => Encoded {
+                first: small.frame(),
+                attachments: Vec::new(),
+            },
+            Packets::Large(encoded) => {
+                let mut encoded = encoded.clone();
+                encoded.first.detach();
+                encoded.attachments.iter_mut().for_each(Frame::detach);
+                encoded
+            }
+        };
         #[cfg(feature = "transcript")]
         let message = (*self.original).clone();
         #[cfg(not(feature = "transcript"))]

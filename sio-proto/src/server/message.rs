@@ -214,6 +214,14 @@ impl Encoded {
         }
     }
 
+    /// A copy that is kept for long ([`Frame::copied`]).
+    pub(crate) fn copied(&self, arena: &mut BytesMut) -> Self {
+        Self {
+            first: self.first.copied(arena),
+            attachments: self.attachments.iter().map(|frame| frame.copied(arena)).collect(),
+        }
+    }
+
     /// Whether the encoding fits into an empty queue.
     fn fits(&self, config: &Config) -> bool {
         self.bytes() <= config.max_queued_bytes && self.packets() <= config.max_queued_packets
@@ -327,10 +335,11 @@ impl Message {
 
     /// Changes the offset of a message that may have been encoded already. Only the encoding for
     /// clients of 4.x changes with it.
+    #[inline]
     pub fn set_offset(&mut self, offset: Option<Offset>) {
         if self.offset != offset {
             self.offset = offset;
-            *self.place(Form::Engine4) = Encoding::Missing;
+            self.packets[Form::Engine4.index()] = Encoding::Missing;
         }
     }
 
@@ -373,6 +382,7 @@ impl Message {
 
     /// How many packets the message is for a client of 4.x: one, and one for each attachment. It is
     /// zero if the message is not encoded for them.
+    #[inline]
     #[must_use]
     pub fn packets(&self) -> usize {
         match &self.packets[Form::Engine4.index()] {
@@ -424,6 +434,7 @@ impl Message {
     }
 
     /// The encoding for `form`, if it has been made.
+    #[inline]
     pub(crate) fn made(&self, form: Form) -> Result<&Encoded, SendError> {
         let place = match form {
             Form::Plain(codec) => self

@@ -48,25 +48,20 @@ impl Offset {
         Some(offset)
     }
 
-    /// Writes the text.
-    pub(crate) fn write(self, out: &mut BytesMut) {
-        let mut digits = [0; Self::MAX_LEN];
-        let mut start = digits.len();
-        let mut write = |mut number: u64, base: u64| {
-            loop {
-                start -= 1;
-                digits[start] = b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % base) as usize];
-                number /= base;
-                if number == 0 {
-                    return start;
-                }
-            }
-        };
-        write(self.sequence, 10);
-        let dash = write(0, 36);
-        let start = write(self.epoch.into(), 36);
-        digits[dash] = b'-';
-        out.extend_from_slice(&digits[start..]);
+    /// Writes it as the last of several arguments, with the bracket behind it.
+    pub(crate) fn write_last(self, out: &mut BytesMut) {
+        // The text is made from its end, and goes out in one piece. There is room for a zero before
+        // the epoch, which is not written out.
+        let mut text = [0; Self::MAX_LEN + 5];
+        let mut start = text.len() - 2;
+        text[start..].copy_from_slice(b"\"]");
+        start = write_pairs(&mut text, start, self.sequence, &PAIRS_10);
+        start -= 1;
+        text[start] = b'-';
+        start = write_pairs(&mut text, start, self.epoch.into(), &PAIRS_36);
+        start -= 2;
+        text[start..start + 2].copy_from_slice(b",\"");
+        out.extend_from_slice(&text[start..]);
     }
 
     /// The text in a form that can be an argument.
@@ -74,6 +69,39 @@ impl Offset {
     pub fn text(self) -> ByteString {
         ByteString::from(alloc::format!("{self}"))
     }
+}
+
+/// The digits of a sequence and of an epoch.
+const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+
+/// The numbers of two digits, in base 10 and in base 36.
+static PAIRS_10: [[u8; 2]; 100] = pairs(10);
+static PAIRS_36: [[u8; 2]; 1296] = pairs(36);
+
+const fn pairs<const N: usize>(base: usize) -> [[u8; 2]; N] {
+    let mut pairs = [[b'0'; 2]; N];
+    let mut number = 0;
+    while number < N {
+        pairs[number] = [DIGITS[number / base], DIGITS[number % base]];
+        number += 1;
+    }
+    pairs
+}
+
+/// Writes a number two digits at a time, so that it ends before `end`. Returns where it begins.
+#[inline]
+fn write_pairs<const N: usize>(text: &mut [u8], end: usize, number: u64, pairs: &[[u8; 2]; N]) -> usize {
+    let (mut start, mut left) = (end, number);
+    loop {
+        start -= 2;
+        text[start..start + 2].copy_from_slice(&pairs[(left % N as u64) as usize]);
+        left /= N as u64;
+        if left == 0 {
+            break;
+        }
+    }
+    // The first of the digits may be a zero too many.
+    start + usize::from(text[start] == b'0' && start + 1 < end)
 }
 
 /// An offset as the last argument.
@@ -117,7 +145,6 @@ impl FromStr for Offset {
 
 impl fmt::Display for Offset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
         let mut digits = [b'0'; 7];
         let mut left = self.epoch;
         let mut first = digits.len();
@@ -164,6 +191,7 @@ mod tests {
     extern crate std;
 
     use std::string::ToString;
+    use std::vec::Vec;
 
     use proptest::prelude::*;
 
@@ -176,6 +204,10 @@ mod tests {
             let text = offset.to_string();
             prop_assert!(text.len() <= Offset::MAX_LEN);
             prop_assert_eq!(Offset::parse(&text), Some(offset));
+            let mut last = BytesMut::new();
+            offset.write_last(&mut last);
+            let expected = std::format!(",\"{text}\"]");
+            prop_assert_eq!(&last[..], expected.as_bytes());
             let json = serde_json::to_string(&offset).unwrap();
             prop_assert_eq!(serde_json::from_str::<Offset>(&json).unwrap(), offset);
         }
@@ -184,6 +216,21 @@ mod tests {
         fn any_text_is_read_without_harm(text in ".*") {
             if let Some(offset) = Offset::parse(&text) {
                 prop_assert!(text.len() >= offset.to_string().len());
+            }
+        }
+    }
+
+    #[test]
+    fn every_number_of_digits_is_written() {
+        let numbers = (0..20).map(|digits| 10_u64.pow(digits));
+        let numbers = numbers.flat_map(|power| [power - 1, power, power + 1]);
+        let epochs = (0..7).map(|digits| 36_u32.saturating_pow(digits));
+        let epochs: Vec<_> = epochs.flat_map(|power| [power - 1, power]).chain([u32::MAX]).collect();
+        for sequence in numbers.chain([u64::MAX]) {
+            for &epoch in &epochs {
+                let (offset, mut last) = (Offset { epoch, sequence }, BytesMut::new());
+                offset.write_last(&mut last);
+                assert_eq!(&last[..], std::format!(",\"{offset}\"]").as_bytes());
             }
         }
     }

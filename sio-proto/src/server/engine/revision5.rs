@@ -132,8 +132,6 @@ pub(crate) fn write_message(out: &mut BytesMut, message: &Message) {
 fn write_offset(out: &mut BytesMut, message: &Message) {
     if let Some(offset) = message.offset.filter(|_| message.id.is_none()) {
         out.truncate(out.len() - 1);
-        out.extend_from_slice(b",\"");
-        offset.write(out);
-        out.extend_from_slice(b"\"]");
+        offset.write_last(out);
     }
 }
