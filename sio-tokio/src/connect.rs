@@ -1,5 +1,6 @@
 //! The client: it brings connections and the time to a [`ClientBuilder`].
 
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -72,9 +73,9 @@ fn can_spawn() -> bool {
     Handle::try_current().is_ok()
 }
 
-fn connect(host: String, port: u16) -> Dialing {
+fn connect(address: SocketAddr) -> Dialing {
     Box::pin(async move {
-        let stream = TcpStream::connect((host, port)).await?;
+        let stream = TcpStream::connect(address).await?;
         // Packets are small and each is written whole. Nagle's algorithm would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "no TCP_NODELAY");

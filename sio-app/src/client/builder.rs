@@ -436,7 +436,7 @@ mod tests {
         let network = Network {
             runtime: crate::tests::RUNTIME,
             can_spawn: || true,
-            connect: |_, _| unreachable!("nothing connects"),
+            connect: |_| unreachable!("nothing connects"),
             resolve: |_, _| unreachable!("nothing connects"),
             sleep: |_| unreachable!("nothing connects"),
         };

@@ -16,6 +16,7 @@ use sio_proto::Time;
 use sio_proto::client::{self as machine, Delivery, Output, Question, SocketId, State, StopReason};
 
 use super::builder::{Attempt, Providing};
+use super::dial::dial;
 use super::events::ConnectionState;
 use super::handlers::{News, tell};
 use super::link::{Link, Told};
@@ -134,7 +135,7 @@ impl Driver {
         let network = self.shared.network;
         let dialing = match &self.shared.through {
             Some(through) => Arc::clone(through).dial(network, host.to_owned(), port),
-            None => (network.connect)(host.to_owned(), port),
+            None => dial(network, host.to_owned(), port),
         };
         if !tls {
             return dialing;

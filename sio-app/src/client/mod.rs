@@ -44,7 +44,9 @@
 //! It behaves like socket.io-client 4.8, over polling and websocket. It speaks to servers of
 //! Socket.IO 4 to 1, 0.9 and 0.6, and of the streaming codec ([`Generation`]). It connects again by
 //! itself after a loss. Events that are sent meanwhile wait, within limits, and leave in their
-//! order. A refusal ends the attempts (see [`OnRefused`]).
+//! order. A refusal ends the attempts (see [`OnRefused`]). If the server's name has several
+//! addresses, those that do not answer keep nobody: after a quarter of a second, the next one is
+//! tried, too (RFC 8305).
 //!
 //! With the feature `tls` it speaks `https` and `wss` with rustls: `ClientBuilder::tls`. With the
 //! feature `platform-roots` it trusts the certificate authorities of the platform by default.
@@ -60,6 +62,7 @@
 
 mod ack;
 mod builder;
+mod dial;
 mod driver;
 mod events;
 mod handle;

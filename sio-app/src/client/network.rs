@@ -28,10 +28,10 @@ pub struct Network {
     pub runtime: Runtime,
     /// Whether [`Runtime::spawn`] can run a task for the caller.
     pub can_spawn: fn() -> bool,
-    /// Resolves the name of a host anew, and makes a TCP connection to one of its addresses. An
-    /// IPv6 address comes without brackets.
-    pub connect: fn(host: String, port: u16) -> Dialing,
-    /// Resolves the name of a host anew. This is for proxies that do not resolve names themselves.
+    /// Makes a TCP connection to an address.
+    pub connect: fn(SocketAddr) -> Dialing,
+    /// Resolves the name of a host anew. The host may be an address, an IPv6 address without
+    /// brackets.
     pub resolve: fn(host: String, port: u16) -> Resolving,
     /// Waits.
     pub sleep: fn(Duration) -> Sleeping,

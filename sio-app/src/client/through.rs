@@ -14,13 +14,11 @@ use sio_proto::client::ClientError;
 use sio_proto::client::ErrorClass;
 use sio_proto::client::proxy::{Progress, Proxy, ProxyError, ProxyScheme, Tunnel};
 
+use super::dial::{dial, in_turns};
 use super::network::{Dialing, Network, Wire};
 
 /// How many bytes of an answer are read at once.
 const READ_BYTES: usize = 1024;
-
-/// How many addresses of one name are tried, with a scheme whose names the client resolves.
-const MAX_ADDRESSES: usize = 8;
 
 /// The way to the server.
 pub(super) struct Through {
@@ -68,9 +66,9 @@ impl Through {
         if self.proxy.scheme() != ProxyScheme::Socks5 || host.parse::<IpAddr>().is_ok() {
             return self.reach(network, host, port).await;
         }
-        let addresses = (network.resolve)(host.to_owned(), port).await?;
+        let addresses = in_turns((network.resolve)(host.to_owned(), port).await?);
         let mut last = Trouble::Network(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-        for address in addresses.iter().take(MAX_ADDRESSES) {
+        for address in addresses {
             match self.reach(network, &address.ip().to_string(), port).await {
                 // Another address may be reachable.
                 Err(trouble @ Trouble::Proxy(ProxyError::Socks(_))) => last = trouble,
@@ -83,7 +81,7 @@ impl Through {
     /// Leads one connection through the proxy.
     async fn reach(&self, network: Network, host: &str, port: u16) -> Result<Wire, Trouble> {
         let (mut tunnel, first) = Tunnel::begin(&self.proxy, host, port)?;
-        let mut wire = (network.connect)(self.proxy.host().to_owned(), self.proxy.port()).await?;
+        let mut wire = dial(network, self.proxy.host().to_owned(), self.proxy.port()).await?;
         write(&mut wire, first).await?;
         let mut heard = BytesMut::new();
         loop {
