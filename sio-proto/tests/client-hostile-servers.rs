@@ -207,6 +207,29 @@ fn the_newest_event_takes_a_place_only_if_it_fits() {
     assert_eq!(outcomes(&mut script), [Outcome::NotSent(NotSent::Replaced)]);
 }
 
+/// Client C8: what the caller does not take to the network waits within the limit, too.
+#[test]
+fn a_caller_that_takes_nothing_fills_the_queue() {
+    let mut script = Script::new(websocket().max_queued_bytes(1000usize));
+    let link = script.opened();
+    script.tell(link, "40{\"sid\":\"a\"}");
+    let (now, root) = (script.now, script.socket);
+    let results: Vec<_> = (0..20)
+        .map(|_| script.client.emit(now, root, event("said", &"x".repeat(100))))
+        .collect();
+    let taken = results.iter().filter(|result| result.is_ok()).count();
+    assert!((3..10).contains(&taken), "{taken}");
+    assert_eq!(results.last(), Some(&Err(EmitError::QueueFull)));
+    let volatile = event("v", "1").offline(Offline::Volatile);
+    script.client.emit(now, root, volatile).unwrap();
+    let ends = outcomes(&mut script);
+    assert_eq!(ends.len(), taken + 1);
+    assert!(ends.contains(&Outcome::NotSent(NotSent::Volatile)));
+    // Everything has been taken.
+    script.client.emit(now, root, event("said", &"x".repeat(100))).unwrap();
+    assert_eq!(outcomes(&mut script), [Outcome::Sent]);
+}
+
 /// Client C8: an event that was written, and waits to be written again, was not "never written".
 #[test]
 fn what_was_written_once_is_not_called_unsent() {

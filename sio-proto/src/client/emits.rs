@@ -75,7 +75,9 @@ impl Client {
         }
         let is_stalled = place.unconfirmed.is_full(self.config.max_unconfirmed);
         let has_room = matches!(&self.stage, Stage::Session(session) if session.has_room());
-        let is_writable = is_connected && has_room && !is_stalled;
+        // What the caller has not taken to the network yet waits, too.
+        let unsent = self.outputs.bytes();
+        let is_writable = is_connected && has_room && !is_stalled && unsent < self.config.max_queued_bytes;
         let mut receipts = Receipts::new();
         if is_volatile && !is_writable {
             let id = EmitId(self.number());
@@ -109,6 +111,7 @@ impl Client {
             deadline: deadline.map(|deadline| now + deadline),
         };
         let held: usize = self.sockets.iter().map(|socket| socket.held_bytes).sum();
+        let held = held + unsent;
         let waits = !is_writable || held > 0;
         // The event whose place it takes makes room for it.
         let freed = key.as_ref().map_or(0, |key| self.sockets[at].bytes_of_key(key));

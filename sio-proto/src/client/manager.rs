@@ -15,6 +15,7 @@ use super::endpoint::Endpoint;
 use super::event::{
     ClientError, Credentials, Delivery, DisconnectReason, ErrorClass, Output, SocketId, State, StopReason,
 };
+use super::outputs::Outputs;
 use super::protocol::{Feature, Protocol};
 use super::session::{Context, End, Heard, Resume, Session};
 use super::socket::{Receipts, Socket, SocketState};
@@ -31,7 +32,7 @@ pub struct Client {
     pub(super) endpoint: Endpoint,
     pub(super) entropy: Box<dyn Entropy>,
     pub(super) jar: CookieJar,
-    pub(super) outputs: VecDeque<Output>,
+    pub(super) outputs: Outputs,
     pub(super) heard: VecDeque<Heard>,
     pub(super) stage: Stage,
     pub(super) sockets: Vec<Socket>,
@@ -123,7 +124,7 @@ impl Client {
             endpoint,
             entropy,
             jar: CookieJar::default(),
-            outputs: VecDeque::new(),
+            outputs: Outputs::new(),
             heard: VecDeque::new(),
             stage: Stage::Idle,
             sockets: Vec::new(),

@@ -86,6 +86,7 @@
 //! | `namespaces` | the packets of Socket.IO |
 //! | `emits` | the queue, acknowledgements, what is written next |
 //! | `emit` | an event that the user sends |
+//! | `outputs` | what the caller has to do next |
 //! | `socket` | the state of one namespace |
 //! | `session/` | one session of any generation: transports, heartbeat, upgrade |
 //! | `protocol` | what the generations can say |
@@ -107,6 +108,7 @@ mod inputs;
 mod line;
 mod manager;
 mod namespaces;
+mod outputs;
 mod protocol;
 pub mod proxy;
 mod session;

@@ -34,6 +34,7 @@ use super::cookies::CookieJar;
 use super::endpoint::Endpoint;
 use super::event::{ClientError, Credentials, DisconnectReason, ErrorClass, Output};
 use super::line::{Arrival, Line, Purpose};
+use super::outputs::Outputs;
 use crate::client::protocol::Protocol;
 use crate::engine::{Dialect, EngineMessage, Revision};
 use crate::legacy::streaming::Decoder;
@@ -46,7 +47,7 @@ pub(super) struct Context<'a> {
     pub(super) config: &'a ClientConfig,
     pub(super) entropy: &'a mut dyn Entropy,
     pub(super) jar: &'a mut CookieJar,
-    pub(super) outputs: &'a mut VecDeque<Output>,
+    pub(super) outputs: &'a mut Outputs,
     pub(super) heard: &'a mut VecDeque<Heard>,
     pub(super) next_link: &'a mut u64,
 }

@@ -1,0 +1,50 @@
+//! What the caller has to do next, until it takes it.
+
+use alloc::collections::VecDeque;
+
+use super::event::Output;
+
+/// A queue that knows how many bytes of it are for the network. A caller that does not take them
+/// makes them wait here: they count for
+/// [`ClientConfig::max_queued_bytes`](super::ClientConfig::max_queued_bytes).
+#[derive(Debug, Default)]
+pub(super) struct Outputs {
+    queue: VecDeque<Output>,
+    bytes: usize,
+}
+
+impl Outputs {
+    pub(super) const fn new() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn push_back(&mut self, output: Output) {
+        self.bytes += weight(&output);
+        self.queue.push_back(output);
+    }
+
+    pub(super) fn pop_front(&mut self) -> Option<Output> {
+        let output = self.queue.pop_front()?;
+        self.bytes -= weight(&output);
+        Some(output)
+    }
+
+    pub(super) fn extend(&mut self, outputs: impl IntoIterator<Item = Output>) {
+        outputs.into_iter().for_each(|output| self.push_back(output));
+    }
+
+    /// The memory of what is for the network and was not taken yet.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+const fn weight(output: &Output) -> usize {
+    match output {
+        Output::Bytes(_, bytes) => size_of::<Output>() + bytes.len(),
+        _ => 0,
+    }
+}
