@@ -178,6 +178,7 @@ fn what_is_not_confirmed_is_bounded() {
     let (mut world, socket) = connected(config, 1000);
     for number in 0..5 {
         send(&mut world, socket, number);
+        world.drain_client();
     }
     world.settle();
     assert_eq!(numbers(&world), [0, 1, 2], "the others wait for a confirmation");
