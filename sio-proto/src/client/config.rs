@@ -154,8 +154,8 @@ pub struct ClientConfig {
     /// [`ClientConfig::confirm_events`]. Default 1024. Further events wait in the queue.
     pub max_unconfirmed: usize,
     /// Most bytes of events that wait for a connection or for a confirmation, all namespaces
-    /// together, and of what the caller has not taken to the network yet. Default 1 000 000. Further
-    /// events are refused.
+    /// together, and of what the caller has not taken to the network yet. Default 1 000 000.
+    /// Further events are refused.
     pub max_queued_bytes: usize,
     /// Most bytes of answers to events of the server that wait because the server does not read.
     /// Default 1 000 000. Beyond it, the connection ends. On 0.9, it is also the limit of the
