@@ -485,37 +485,31 @@ proptest! {
     }
 }
 
-/// An event that the server never takes (here more attachments than its limit; as well a message
-/// above `max_payload`) must not end the connection for ever.
+/// An event that the server never takes does not keep the client from the server: it ends, and what
+/// is behind it is heard.
 #[test]
-fn attack_an_event_that_the_server_never_takes_ends() {
-    let mut results = Vec::new();
-    for (confirms, large) in [(false, false), (true, false), (true, true)] {
-        let (mut world, socket) = connected(asking().confirm_events(confirms), 1);
+fn an_event_that_the_server_never_takes_ends() {
+    for large in [false, true] {
+        let (mut world, socket) = connected(asking().max_queued_bytes(2_000_000usize), 1);
         let event = match large {
             true => emit("n", &format!("0,\"{}\"", "x".repeat(1_100_000))),
             false => {
-                let places: Vec<_> = (0..11).map(|n| format!(",{{\"_placeholder\":true,\"num\":{n}}}")).collect();
+                let places: Vec<_> = (0..11)
+                    .map(|n| format!(",{{\"_placeholder\":true,\"num\":{n}}}"))
+                    .collect();
                 let mut event = emit("n", &format!("0{}", places.concat()));
                 event.args.attachments = vec![Bytes::from_static(b"x"); 11];
                 event
             }
         };
-        let poison = world.client.emit(world.now, socket, event).unwrap();
+        let never = world.client.emit(world.now, socket, event).unwrap();
         world.pass(5_000);
-        let next = world.client.emit(world.now, socket, emit("n", "1"));
-        world.pass(600_000);
-        results.push(format!(
-            "confirms {confirms} large {large}: heard {:?}, attempts {}, poison {:?}, next {:?}, last log {:?}",
-            numbers(&world),
-            world.attempts.len(),
-            world.receipts.get(&poison),
-            next.map(|id| world.receipts.get(&id).cloned()),
-            world.log.iter().rev().find(|line| line.starts_with("BREACH")),
-        ));
-        if confirms && !numbers(&world).contains(&1) {
-            results.push("LIVELOCK".to_owned());
-        }
+        let next = world.client.emit(world.now, socket, emit("n", "1")).unwrap();
+        world.pass(60_000);
+        assert_eq!(numbers(&world), [1], "large {large}");
+        assert_eq!(world.receipts[&never], Outcome::Disconnected);
+        assert_eq!(world.receipts[&next], Outcome::Confirmed);
+        let attempts = world.attempts.len();
+        assert!(attempts < 20, "{attempts} attempts");
     }
-    assert!(!results.iter().any(|line| line == "LIVELOCK"), "{results:#?}");
 }

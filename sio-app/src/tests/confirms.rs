@@ -272,201 +272,6 @@ fn r11_what_was_confirmed_survives_the_process() {
     );
 }
 
-/// A client whose user takes one event after the other, and waits for a receipt between them.
-mod waits_for_receipts {
-    use std::cell::{Cell, RefCell};
-    use std::io;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::{Context, Poll};
-
-    use bytes::BytesMut;
-
-    use crate::client::network::Network;
-    use crate::client::{ClientBuilder, Transport};
-    use crate::link::pipe::Duplex;
-    use crate::tests::recovery::DRAWING;
-    use crate::tests::{drop_tasks, now, run_tasks, set_now};
-
-    const EVENTS: usize = 20;
-
-    #[derive(Default)]
-    struct Server {
-        sessions: usize,
-        dialed: usize,
-        connect: bool,
-        sent: bool,
-        seen: u64,
-        told: u64,
-    }
-
-    thread_local!(static SERVER: RefCell<Server> = RefCell::default());
-    thread_local!(static READS: Cell<usize> = const { Cell::new(0) });
-
-    impl Server {
-        fn poll(&mut self) -> Option<String> {
-            if std::mem::take(&mut self.connect) {
-                self.told = self.seen;
-                return Some(format!(r#"40{{"sid":"x","pid":"p","sio.confirmed":{}}}"#, self.seen));
-            }
-            if !std::mem::replace(&mut self.sent, true) {
-                let event = format!(r#"42["e","{}"]"#, "x".repeat(1000));
-                return Some(vec![event; EVENTS].join("\u{1e}"));
-            }
-            (self.seen > self.told).then(|| {
-                self.told = self.seen;
-                format!(r#"40{{"sio.confirmed":{}}}"#, self.seen)
-            })
-        }
-    }
-
-    #[derive(Default)]
-    struct Line {
-        input: Vec<u8>,
-        output: BytesMut,
-        held: bool,
-    }
-
-    impl Line {
-        fn respond(&mut self, body: &str) {
-            let head = format!(
-                "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=UTF-8\r\nContent-Length: {}\r\n\r\n{body}",
-                body.len()
-            );
-            self.output.extend_from_slice(head.as_bytes());
-        }
-
-        fn answer(&mut self) {
-            let text = String::from_utf8_lossy(&self.input).into_owned();
-            if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                let length = head.to_ascii_lowercase();
-                let length = length.split("content-length: ").nth(1);
-                let length: usize = length.map_or(0, |n| n.split("\r\n").next().unwrap().parse().unwrap());
-                if body.len() >= length {
-                    self.input.clear();
-                    let (head, body) = (head.to_owned(), body.to_owned());
-                    SERVER.with_borrow_mut(|server| {
-                        if head.starts_with("POST") {
-                            server.connect |= body.split('\u{1e}').any(|packet| packet.starts_with("40"));
-                            server.seen += body.matches(r#"42["seen""#).count() as u64;
-                            self.respond("ok");
-                        } else if head.lines().next().unwrap().contains("sid=") {
-                            self.held = true;
-                        } else {
-                            server.sessions += 1;
-                            let open = format!(
-                                r#"0{{"sid":"s{}","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}}"#,
-                                server.sessions
-                            );
-                            self.respond(&open);
-                        }
-                    });
-                }
-            }
-            if self.held
-                && let Some(body) = SERVER.with_borrow_mut(Server::poll)
-            {
-                self.held = false;
-                self.respond(&body);
-            }
-        }
-    }
-
-    impl Duplex for Line {
-        fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
-            self.answer();
-            if self.output.is_empty() {
-                return Poll::Pending;
-            }
-            READS.set(READS.get() + 1);
-            let bytes = self.output.split();
-            buffer.extend_from_slice(&bytes);
-            Poll::Ready(Ok(bytes.len()))
-        }
-
-        fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-            self.input.extend_from_slice(bytes);
-            self.answer();
-            Poll::Ready(Ok(bytes.len()))
-        }
-
-        fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    const NETWORK: Network = Network {
-        runtime: DRAWING,
-        can_spawn: || true,
-        connect: |_| {
-            SERVER.with_borrow_mut(|server| server.dialed += 1);
-            Box::pin(async { Ok(Box::new(Line::default()) as crate::client::network::Wire) })
-        },
-        resolve: |_, _| Box::pin(async { Ok(vec!["127.0.0.1:3000".parse().unwrap()]) }),
-        sleep: |duration| {
-            let end = now() + duration.as_micros() as u64;
-            Box::pin(std::future::poll_fn(move |_| match now() >= end {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            }))
-        },
-    };
-
-    /// Returns how many events the user has taken after ten minutes, and what the server has seen.
-    fn taken(max_inbox_bytes: usize, confirms: bool) -> (usize, String) {
-        SERVER.set(Server::default());
-        let client = ClientBuilder::new(NETWORK, "http://localhost:3000")
-            .no_proxy()
-            .transports([Transport::Polling])
-            .config(|config| config.confirm_events(confirms))
-            .max_inbox_bytes(max_inbox_bytes)
-            .build()
-            .unwrap();
-        let root = client.of("/").unwrap();
-        let mut events = root.events();
-        root.connect().unwrap();
-        let taken = Arc::<AtomicUsize>::default();
-        let count = Arc::clone(&taken);
-        (DRAWING.spawn)(Box::pin(async move {
-            while let Some(_event) = events.next_event().await {
-                let number = count.fetch_add(1, Ordering::Relaxed);
-                let _ = root.emit_with_receipt("seen", number).unwrap().await;
-            }
-        }));
-        for _ in 0..1200 {
-            run_tasks();
-            set_now(now() + 500_000);
-        }
-        let told = SERVER.with_borrow(|server| {
-            format!(
-                "dialed {} sessions opened by the server {} events of the client {} confirmed {}, reads {}",
-                server.dialed,
-                server.sessions,
-                server.seen,
-                server.told,
-                READS.get()
-            )
-        });
-        drop(client);
-        drop_tasks();
-        (taken.load(Ordering::Relaxed), told)
-    }
-
-    #[test]
-    fn attack_a_full_stream_does_not_wait_for_what_is_not_read() {
-        let results = [
-            ("room", taken(16 << 20, true)),
-            ("full, no confirmations", taken(4096, false)),
-            ("full", taken(4096, true)),
-        ];
-        assert!(results.iter().all(|(_, (taken, _))| *taken == EVENTS), "{results:#?}");
-    }
-}
-
 /// A middleware that decides about clients with `slow` in their `auth` when the door is open.
 fn door(io: &Io) -> Arc<std::sync::atomic::AtomicBool> {
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -488,11 +293,11 @@ fn door(io: &Io) -> Arc<std::sync::atomic::AtomicBool> {
     open
 }
 
-/// A connection that was cut while its middleware decided takes nothing over.
+/// Recovery R3: a connection that was cut while its middleware decided takes nothing over.
 #[test]
-fn attack_who_is_gone_takes_nothing_over() {
+fn who_is_gone_takes_nothing_over() {
     use std::sync::atomic::Ordering;
-    // (a) The client has come back by another connection meanwhile.
+    // The client has come back by another connection meanwhile.
     let (io, list) = hearing(2, settings());
     let open = door(&io);
     let mut first = asking(&io);
@@ -513,7 +318,14 @@ fn attack_who_is_gone_takes_nothing_over() {
     }
     let told = living.packets();
     let sockets = io.sockets().len();
-    // (b) The handler of the first connection still runs.
+    assert!(!told.iter().any(|packet| packet == "(end)"), "{told:?}");
+    assert_eq!(sockets, 1);
+}
+
+/// A connection that was cut while its middleware decided is no way around a handler that runs.
+#[test]
+fn r11_a_handler_that_runs_is_waited_for_behind_a_connection_that_is_gone() {
+    use std::sync::atomic::Ordering;
     let (io, _) = hearing(2, settings());
     io.of("/").one_at_a_time();
     let open = door(&io);
@@ -554,10 +366,6 @@ fn attack_who_is_gone_takes_nothing_over() {
     for _ in 0..20 {
         run_tasks();
     }
-    assert!(
-        !told.iter().any(|packet| packet == "(end)") && sockets == 1 && early == [0],
-        "(a) the living connection was told {told:?}, sockets {sockets}; (b) had {had:?}, while handler 0 runs: \
-         {early:?}, at the end: {:?}",
-        heard(&list)
-    );
+    assert_eq!((had, early), (Some(1), vec![0]));
+    assert_eq!(heard(&list), [0, 100, 1, 101]);
 }

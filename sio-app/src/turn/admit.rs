@@ -109,6 +109,10 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
     let (mut after, mut gone) = (Aftermath::default(), Gone::default());
     let old = seat.take_old();
     let admitted = recovery.with("accept", |state| {
+        // A connection that is gone must not take the place of one that has come after it.
+        if socket.is_gone() {
+            return Admitted::default();
+        }
         let comes_back = socket.is_coming_back();
         let returned = reclaim(turn, state, socket, seat, (&mut after, &mut gone));
         let (pid, rooms, missed, before) = match returned {

@@ -8,7 +8,7 @@
 //! The client is told at the latest when a number of events or of bytes has been counted, or with
 //! the next sweep. A store is told before the client.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -110,6 +110,8 @@ impl SocketCell {
 
     fn count_event(self: &Arc<Self>, heard: &Heard, bytes: usize) -> Hearing {
         let hearing = heard.take(bytes);
+        // Either the sweep sees the count, or this thread sees that the socket is not listed.
+        fence(Ordering::SeqCst);
         if hearing == Hearing::Counted && !heard.is_listed.swap(true, Ordering::Relaxed) {
             self.cell.recovery.untold.list(self);
         }
@@ -125,7 +127,6 @@ impl SocketCell {
     /// Tells the client how many of its events have been had, and before it a store.
     pub(super) fn confirm(self: &Arc<Self>) {
         let Some(heard) = self.heard() else { return };
-        heard.is_listed.store(false, Ordering::Relaxed);
         heard.weight.store(0, Ordering::Relaxed);
         let count = heard.count();
         if count == heard.told.load(Ordering::Relaxed) {
@@ -192,6 +193,10 @@ impl Recovery {
     pub(super) fn confirm_untold(&self) {
         let untold = std::mem::take(&mut *self.untold.0.lock());
         for socket in untold.iter().filter_map(Weak::upgrade) {
+            if let Some(heard) = socket.heard() {
+                heard.is_listed.store(false, Ordering::Relaxed);
+            }
+            fence(Ordering::SeqCst);
             socket.confirm();
         }
     }

@@ -345,6 +345,12 @@ impl Recovery {
     /// them, for the next process.
     pub(crate) fn clear(&self, now: Time) {
         if let Some(keeper) = &self.keeper {
+            // Handlers may have begun since their clients were told last.
+            for (_, socket) in self.sockets(&self.keys()) {
+                if let Some(count) = socket.heard_count() {
+                    self.note_heard(&socket, count);
+                }
+            }
             keeper.close(now);
         }
         let mut gone = Gone::default();

@@ -18,6 +18,10 @@ use super::event::{Outcome, Recovery};
 use super::socket::{Entry, Event, Receipts, Socket};
 use crate::Time;
 
+/// So often in a row a client is recovered without the server having had the next event. Then this
+/// event is given up: it may be one that the server never takes, because it is too large for it.
+const MOST_FRUITLESS: u32 = 8;
+
 /// What the client has written and the server has not confirmed, in order.
 #[derive(Debug)]
 pub(super) struct Unconfirmed {
@@ -30,6 +34,8 @@ pub(super) struct Unconfirmed {
     written: VecDeque<Written>,
     /// How many of `written` are events.
     events: usize,
+    /// How often in a row the client was recovered, and the server had had none of what was written.
+    fruitless: u32,
 }
 
 #[derive(Debug)]
@@ -57,6 +63,7 @@ impl Unconfirmed {
             ahead: 0,
             written: VecDeque::new(),
             events: 0,
+            fruitless: 0,
         }
     }
 
@@ -174,9 +181,20 @@ impl Socket {
     /// The client was recovered, and the server has had so many events. The others are written
     /// before anything newer.
     fn resume(&mut self, heard: u64, receipts: &mut Receipts) -> Result<(), Impossible> {
+        let before = self.unconfirmed.confirmed;
         self.confirm(heard, receipts)?;
         self.end_heard(receipts);
-        for (event, ack) in self.unconfirmed.take().into_iter().rev() {
+        let mut again = self.unconfirmed.take();
+        let fruitless = match heard == before && !again.is_empty() {
+            true => self.unconfirmed.fruitless + 1,
+            false => 0,
+        };
+        self.unconfirmed.fruitless = fruitless % MOST_FRUITLESS;
+        if fruitless == MOST_FRUITLESS {
+            let (event, ack) = again.remove(0);
+            self.end_unknown(event, ack, receipts);
+        }
+        for (event, ack) in again.into_iter().rev() {
             self.queue_again(event, ack, false);
         }
         self.unconfirmed.is_on = true;
@@ -190,15 +208,20 @@ impl Socket {
         self.unconfirmed = Unconfirmed::new();
         let (again, ended): (Vec<_>, Vec<_>) = unknown.into_iter().partition(|(event, _)| event.retries);
         for (event, ack) in ended {
-            self.held_bytes -= event.bytes();
-            if let Some(id) = ack {
-                self.forget_in_flight(id);
-            }
-            receipts.push((event.emit, Outcome::Disconnected));
+            self.end_unknown(event, ack, receipts);
         }
         for (event, ack) in again.into_iter().rev() {
             self.queue_again(event, ack, true);
         }
+    }
+
+    /// Ends an event that is not sent again.
+    fn end_unknown(&mut self, event: Event, ack: Option<u64>, receipts: &mut Receipts) {
+        self.held_bytes -= event.bytes();
+        if let Some(id) = ack {
+            self.forget_in_flight(id);
+        }
+        receipts.push((event.emit, Outcome::Disconnected));
     }
 
     /// The namespace is connected, and the server has had `heard` events if it confirms. Returns an
