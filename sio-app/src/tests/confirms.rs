@@ -346,7 +346,7 @@ fn r11_a_handler_that_runs_is_waited_for_behind_a_connection_that_is_gone() {
     });
     let mut first = asking(&io);
     (0..2).for_each(|number| _ = first.driven.read(&text(&format!(r#"42["slow",{number}]"#))));
-    let pid = first.pid.clone();
+    let pid = first.pid;
     let mut gone = crate::tests::Driven::new(&io, usize::MAX);
     let _ = gone.read(crate::tests::UPGRADE);
     let _ = gone.read(&text(&format!(r#"40{{"pid":"{pid}","sio.confirmed":0,"slow":1}}"#)));

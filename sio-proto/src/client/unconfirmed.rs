@@ -34,7 +34,8 @@ pub(super) struct Unconfirmed {
     written: VecDeque<Written>,
     /// How many of `written` are events.
     events: usize,
-    /// How often in a row the client was recovered, and the server had had none of what was written.
+    /// How often in a row the client was recovered, and the server had had nothing of what was
+    /// written.
     fruitless: u32,
 }
 
