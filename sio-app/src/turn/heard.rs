@@ -90,7 +90,6 @@ impl Heard {
 }
 
 impl SocketCell {
-    #[inline]
     fn heard(&self) -> Option<&Heard> {
         self.seat()?.heard()
     }
@@ -98,12 +97,6 @@ impl SocketCell {
     /// Returns how many events of the client have been had, if they are counted.
     pub(super) fn heard_count(&self) -> Option<u64> {
         self.heard().map(Heard::count)
-    }
-
-    /// Whether events of the client are counted.
-    #[inline]
-    pub(super) fn counts_events(&self) -> bool {
-        self.heard().is_some()
     }
 
     /// Counts an event whose handlers are about to start, if events of the client are counted.

@@ -162,8 +162,17 @@ fn deliver(socket: &Arc<SocketCell>, mail: Mail) -> Then {
             socket.overrun();
             Then::Next
         }
-        Mail::Event { name, args, ack } if socket.counts_events() => counted_event(socket, table, name, args, ack),
-        Mail::Event { name, args, ack } => event(socket, table, name, args, ack),
+        Mail::Event { name, args, ack } => {
+            let hearing = socket.hear(|| name.len() + args_bytes(&args));
+            if hearing == Hearing::Sealed {
+                return Then::Next;
+            }
+            let then = event(socket, table, name, args, ack);
+            if hearing == Hearing::Due {
+                socket.confirm();
+            }
+            then
+        }
         Mail::Disconnect {
             reason,
             breach,
@@ -230,20 +239,6 @@ fn socket_handlers(
         Box::new(move || call(&socket, &handler, end.as_ref())) as Job
     });
     several(socket, name, 0, jobs.collect(), parks)
-}
-
-/// An event of a client whose events are counted.
-#[cold]
-fn counted_event(socket: &Arc<SocketCell>, table: &Table, name: ByteString, args: Args, ack: Option<u64>) -> Then {
-    let hearing = socket.hear(|| name.len() + args_bytes(&args));
-    if hearing == Hearing::Sealed {
-        return Then::Next;
-    }
-    let then = event(socket, table, name, args, ack);
-    if hearing == Hearing::Due {
-        socket.confirm();
-    }
-    then
 }
 
 fn event(socket: &Arc<SocketCell>, table: &Table, mut name: ByteString, mut args: Args, ack: Option<u64>) -> Then {
