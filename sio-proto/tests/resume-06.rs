@@ -247,7 +247,11 @@ fn an_answer_on_a_half_dead_connection_is_counted_when_the_connection_ends() {
     message(&mut world, "\"two\"");
     assert_eq!(body(&world.received(link)), frame("two"));
     world.send(link, &get(&format!("/socket.io/xhr-polling/{id}/1795447966106")));
-    assert_eq!(unconfirmed(&mut world), 0, "the client may still use the old connection");
+    assert_eq!(
+        unconfirmed(&mut world),
+        0,
+        "the client may still use the old connection"
+    );
     world.cut(half_dead, Cause::Failed);
     assert_eq!(unconfirmed(&mut world), 1, "the first message");
 }

@@ -397,9 +397,9 @@ impl Story {
         }
     }
 
-    /// Lets the client read all that is left. The server learns of the last cuts only after this, as
-    /// it does when a connection is half dead. Returns how many messages were lost on the wire, and
-    /// how many the server has counted.
+    /// Lets the client read all that is left. The server learns of the last cuts only after this,
+    /// as it does when a connection is half dead. Returns how many messages were lost on the wire,
+    /// and how many the server has counted.
     fn end(&mut self) -> (u64, u64) {
         self.gives_up = false;
         self.cut();
