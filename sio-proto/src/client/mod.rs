@@ -105,6 +105,7 @@ mod emits;
 mod endpoint;
 mod event;
 mod inputs;
+mod joining;
 mod line;
 mod manager;
 mod namespaces;
