@@ -10,6 +10,7 @@ use super::event::{ClientError, ErrorClass, Output, Question, SocketId};
 use super::manager::Client;
 use super::protocol::Protocol;
 use super::session::Heard;
+use super::sizes::TooLarge;
 use super::socket::{Socket, SocketState};
 use crate::engine::Revision;
 use crate::socket::Packet;
@@ -72,13 +73,23 @@ impl Client {
         match written {
             WrittenConnect::Nothing => {}
             WrittenConnect::OfSession(connect) => self.heard.push_back(Heard::Packet(connect)),
-            WrittenConnect::Packet(connect) => self.send_packet(&connect),
+            WrittenConnect::Packet(connect) => self.send_connect_packet(at, &connect),
         }
+    }
+
+    fn send_connect_packet(&mut self, at: usize, connect: &Packet) {
+        if let Err(TooLarge { bytes, max }) = self.check_packet(connect) {
+            self.sockets[at].due = None;
+            let message =
+                alloc::format!("the CONNECT has {bytes} bytes, and the server takes {max}: its auth is too large");
+            return self.refuse(at, ClientError::new(ErrorClass::Protocol, message));
+        }
+        self.send_packet(connect);
     }
 
     /// The answer has come to a CONNECT after which the user has left. The server is told, and the
     /// namespace connects if the user wants this by now.
-    pub(super) fn connect_anew(&mut self, at: usize) {
+    pub(super) fn connect_anew(&mut self, now: Time, at: usize) {
         let socket = &mut self.sockets[at];
         socket.early.clear();
         socket.early_bytes = 0;
@@ -86,6 +97,7 @@ impl Client {
         self.send_packet(&Packet::Disconnect { namespace });
         if state == SocketState::Connecting {
             self.send_connect(at);
+            self.close_if_unused(now);
         }
     }
 

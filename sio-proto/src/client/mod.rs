@@ -84,10 +84,13 @@
 //! | `inputs` | connections, bytes and time |
 //! | `attempts` | when the client connects, what it does after a failure |
 //! | `namespaces` | the packets of Socket.IO |
+//! | `joining` | the CONNECT of a namespace, and the answer that is due |
 //! | `emits` | the queue, acknowledgements, what is written next |
 //! | `emit` | an event that the user sends |
+//! | `reading` | from which connections a caller has to read although its user has enough events |
 //! | `outputs` | what the caller has to do next |
 //! | `socket` | the state of one namespace |
+//! | `sizes` | packets that are larger than the server takes |
 //! | `session/` | one session of any generation: transports, heartbeat, upgrade |
 //! | `protocol` | what the generations can say |
 //! | `line` | one TCP connection |
@@ -112,7 +115,9 @@ mod namespaces;
 mod outputs;
 mod protocol;
 pub mod proxy;
+mod reading;
 mod session;
+mod sizes;
 mod socket;
 mod timeout;
 mod unconfirmed;
@@ -127,4 +132,5 @@ pub use event::{
 };
 pub use manager::{Client, CommandError};
 pub use protocol::Feature;
+pub use reading::Reading;
 pub use timeout::TimeoutReason;

@@ -124,7 +124,7 @@ impl Client {
         let was_left = due.as_ref().is_some_and(|due| due.is_left);
         let is_unasked = due.is_none() && !was_answered && socket.namespace == "/";
         match socket.state {
-            _ if was_left => return self.connect_anew(at),
+            _ if was_left => return self.connect_anew(now, at),
             SocketState::Connecting => {}
             // The user has left while the CONNECT was on its way. A server that connects a
             // namespace again and again, and does not read, must not make goodbyes pile up.
@@ -225,7 +225,8 @@ impl Client {
         }
         // Another CONNECT was refused than the one that the user wants now.
         if was_left {
-            return self.send_connect(at);
+            self.send_connect(at);
+            return self.close_if_unused(now);
         }
         let error = refusal_of(payload, self.protocol);
         socket.refusals += 1;

@@ -258,6 +258,25 @@ impl Socket {
         Some((place, self.queue.get(place)?.number()))
     }
 
+    /// The event that may be written now, if an event is next.
+    pub(super) fn next_event(&self, config: &ClientConfig, may_drain: bool) -> Option<&Event> {
+        let (place, _) = self.next_place(config, may_drain)?;
+        match self.queue.get(place)? {
+            Entry::Event(event) => Some(event),
+            Entry::Answer { .. } => None,
+        }
+    }
+
+    /// The packet of an event that would be written now.
+    pub(super) fn draft(&self, name: &ByteString, args: &Args, has_id: bool) -> Packet {
+        Packet::Event {
+            namespace: self.namespace.clone(),
+            name: name.clone(),
+            id: has_id.then_some(self.next_ack),
+            args: args.clone(),
+        }
+    }
+
     pub(super) fn next_number(&self, config: &ClientConfig, may_drain: bool) -> Option<u64> {
         self.next_place(config, may_drain).map(|(_, number)| number)
     }
@@ -289,7 +308,7 @@ impl Socket {
             }
         };
         let fits = protocol.check_args(&event.args).is_ok();
-        let packed = fits.then(|| encode(&self.packet_of(&event)));
+        let packed = fits.then(|| encode(&self.draft(&event.name, &event.args, self.asks(&event))));
         let Some(packed) = packed.filter(|packed| !packed.is_empty()) else {
             self.held_bytes -= event.bytes();
             if let Some(deadline) = event.deadline {
@@ -303,27 +322,7 @@ impl Socket {
         Some(Some((packed, buffered)))
     }
 
-    /// Whether an event is kept until the server confirms it.
-    const fn is_kept(&self, event: &Event) -> bool {
-        self.unconfirmed.is_on() && !event.is_volatile
-    }
-
-    /// Whether an event asks for an acknowledgement. What the server confirms needs none to be
-    /// sent again.
-    const fn asks(&self, event: &Event) -> bool {
-        event.wants_ack || event.retries && !self.is_kept(event)
-    }
-
-    fn packet_of(&self, event: &Event) -> Packet {
-        Packet::Event {
-            namespace: self.namespace.clone(),
-            name: event.name.clone(),
-            id: self.asks(event).then_some(self.next_ack),
-            args: event.args.clone(),
-        }
-    }
-
-    /// Notes that an event was written, as [`Socket::packet_of`] says.
+    /// Notes that an event was written.
     fn note_written(&mut self, now: Time, config: &ClientConfig, mut event: Event, receipts: &mut Receipts) {
         let is_kept = self.is_kept(&event);
         if self.unconfirmed.is_on() && event.is_volatile {

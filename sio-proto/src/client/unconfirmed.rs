@@ -169,6 +169,17 @@ impl Unconfirmed {
 }
 
 impl Socket {
+    /// Whether an event is kept until the server confirms it.
+    pub(super) const fn is_kept(&self, event: &Event) -> bool {
+        self.unconfirmed.is_on() && !event.is_volatile
+    }
+
+    /// Whether an event asks for an acknowledgement. What the server confirms needs none to be
+    /// sent again.
+    pub(super) const fn asks(&self, event: &Event) -> bool {
+        event.wants_ack || event.retries && !self.is_kept(event)
+    }
+
     /// The server has had so many events.
     pub(super) fn confirm(&mut self, heard: u64, receipts: &mut Receipts) -> Result<(), Impossible> {
         for (event, ack) in self.unconfirmed.confirm(heard)? {
