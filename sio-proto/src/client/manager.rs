@@ -71,7 +71,7 @@ pub(super) enum Stage {
 }
 
 /// Why a command was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
     /// The client was closed.
@@ -93,6 +93,8 @@ pub enum CommandError {
     #[error("nobody asks this question any more")]
     Question,
 }
+
+crate::readable::says_why!(CommandError);
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
