@@ -142,7 +142,7 @@ impl Echo {
                     let page = Response {
                         status: 404,
                         content_type: Some("text/plain"),
-                        fixed: &[],
+                        fixed: FixedFields::NONE,
                         headers: Vec::new(),
                         body: Body::Bytes(Bytes::from_static(b"only Socket.IO here\n")),
                         exchange: request.exchange(),

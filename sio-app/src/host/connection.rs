@@ -495,18 +495,19 @@ impl Connection {
             self.place.give_packets(turn, &mut arrivals.packets);
         }
         arrivals.packets.clear();
-        if let Some(request) = arrivals.body_started.take() {
-            self.place.handle_body_started(turn, &request);
+        if let Some(mut request) = arrivals.body_started.take() {
+            self.place.handle_body_started(turn, &mut request);
         }
-        if let Some(request) = arrivals.request.take() {
+        if arrivals.request.is_some() {
             self.stage = Stage::Waiting;
             self.place.link.set_awaiting(None);
             self.unanswered += 1;
             if behind {
-                overtaken = self.place.handle_behind(turn, request);
+                overtaken = self.place.handle_behind(turn, &mut arrivals.request);
             } else {
-                self.place.handle_request(turn, request);
+                self.place.handle_request(turn, &mut arrivals.request);
             }
+            arrivals.request = None;
         }
         if !arrivals.pongs.is_empty() {
             self.place.link.push_pongs(&mut arrivals.pongs);

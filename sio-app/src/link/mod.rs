@@ -257,6 +257,26 @@ impl State {
         }
     }
 
+    /// Ends the work of the writer. Returns false if something has been queued meanwhile.
+    fn release(&mut self, budget: &Budget) -> bool {
+        if !self.queue.is_empty() || !self.pong.is_empty() {
+            return false;
+        }
+        if self.phase == Phase::Busy {
+            self.phase = Phase::Idle;
+        }
+        self.recharge(budget);
+        true
+    }
+
+    /// Returns the waker of the reading side, if it waits for news.
+    fn take_impatient(&mut self) -> Option<Alarm> {
+        match std::mem::take(&mut self.impatient) {
+            true => self.waker.clone(),
+            false => None,
+        }
+    }
+
     /// Tells the budget how many bytes wait.
     fn recharge(&mut self, budget: &Budget) {
         let due = if self.phase == Phase::Blocked {
