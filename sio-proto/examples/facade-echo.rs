@@ -17,7 +17,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant, SystemTime};
 
-use sio_proto::http::Date;
+use sio_proto::http::{Date, FixedFields};
 use sio_proto::server::{Body, Cause, Delivery, Message, Output, Peer, Response, Server};
 use sio_proto::{Bytes, BytesMut, Config, LinkId, Time};
 

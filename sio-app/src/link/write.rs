@@ -6,9 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use sio_proto::Frame;
 use sio_proto::http::{Exchange, FixedFields};
 use sio_proto::server::{Body, Response, Then, Write, Written};
+use sio_proto::{Frame, LinkId};
 
 use super::ends::Outlet;
 use super::{HandedOut, Item, Link, Phase, Progress, Rest, State};
@@ -137,6 +137,16 @@ impl<O: Outlet + ?Sized> Link<O> {
         !self.hands_out && !response.is_kept() && response.body_bytes() <= FLAT_BYTES
     }
 
+    /// Writes the queue. The caller is the writer, and stays it unless the result is
+    /// [`Progress::Done`].
+    pub(crate) fn write_queue(&self, pen: &mut Pen) -> Progress {
+        let only = { self.state.lock().take_only_answer() };
+        match only {
+            Some(response) if self.writes_whole(&response) => self.write_answer(pen, &response),
+            only => self.write(pen, &mut only.map(Item::Answer).into_iter()),
+        }
+    }
+
     /// Writes one answer when nothing is queued. This is the usual case of a poll and a POST: head
     /// and body leave from memory of the thread, and nothing is allocated.
     pub(crate) fn write_answer(&self, pen: &mut Pen, response: &Response) -> Progress {
@@ -251,6 +261,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         match item {
             Item::Frame(_) | Item::Bytes(_) | Item::Packets(_) => pen.pieces.push_back(item),
             Item::Finish => return Some(End),
+            Item::Answer(response) => return self.encode(pen, Write::Response(LinkId(0), response)),
             Item::Write(write) => return self.encode(pen, *write),
         }
         None

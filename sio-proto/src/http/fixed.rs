@@ -113,6 +113,8 @@ const fn expect(text: &[u8], start: usize, part: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
     use std::panic::catch_unwind;
 
