@@ -34,6 +34,7 @@ export class Cutter {
   #kinds;
   #pairs = new Set();
   #all = new Set();
+  #silent = new Set();
   #plan;
   #wasSilent = false;
   #timer;
@@ -43,14 +44,18 @@ export class Cutter {
   /** How many connections were cut, by kind. */
   counts = Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, 0]));
 
-  /** Listens on its own port and ends with the test. It cuts nothing before `begin`. */
-  static async start(t, { to, name, pace, patience = PATIENCE, kinds = KINDS, watch } = {}) {
+  /**
+   * Listens on its own port and ends with the test. It cuts nothing before `begin`. `watch(kind, pair)` is told each cut, and
+   * `tap(pair, direction, bytes)` all bytes that come, before they pass or are cut.
+   */
+  static async start(t, { to, name, pace, patience = PATIENCE, kinds = KINDS, watch, tap } = {}) {
     const cutter = new Cutter();
     cutter.#random = new Random(name);
     cutter.#pace = pace;
     cutter.#patience = patience;
     cutter.#kinds = kinds;
     cutter.watch = watch;
+    cutter.tap = tap;
     cutter.#listener = net.createServer((near) => cutter.#join(near, net.connect(to, '127.0.0.1')));
     cutter.#listener.listen(0, '127.0.0.1');
     await once(cutter.#listener, 'listening');
@@ -75,6 +80,12 @@ export class Cutter {
     clearTimeout(this.#timer);
     this.#plan = undefined;
     this.#pace = undefined;
+  }
+
+  /** Resets the connections that were cut without a word, so that their other ends learn of it. */
+  reveal() {
+    for (const socket of this.#silent) socket.resetAndDestroy();
+    this.#silent.clear();
   }
 
   /** Cuts all connections of now, in this way, and returns how many there were. */
@@ -145,12 +156,19 @@ export class Cutter {
     this.watch?.(kind, pair);
     const silent = { near: [far], far: [near], stall: [near, far] }[kind] ?? [];
     for (const socket of [near, far]) {
-      if (silent.includes(socket)) socket.pause();
-      else if (kind === 'end') socket.destroySoon();
+      if (silent.includes(socket)) {
+        this.#silent.add(socket);
+        socket.pause();
+      } else if (kind === 'end') socket.destroySoon();
       else socket.resetAndDestroy();
     }
     if (silent.length === 0) return;
-    const timer = setTimeout(() => silent.forEach((socket) => socket.resetAndDestroy()), KEPT);
+    const timer = setTimeout(() => {
+      for (const socket of silent) {
+        this.#silent.delete(socket);
+        socket.resetAndDestroy();
+      }
+    }, KEPT);
     timer.unref();
   }
 
@@ -167,6 +185,7 @@ export class Cutter {
   #forward(pair, from, to, direction) {
     from.on('data', (bytes) => {
       if (!this.#pairs.has(pair)) return;
+      this.tap?.(pair, direction, bytes);
       if (this.#refusals > 0 && direction === 'up' && bytes.subarray(0, 4).equals(GET)) {
         this.#refusals -= 1;
         this.#pairs.delete(pair);

@@ -24,6 +24,11 @@ export class Stream {
     return between + Math.max(0, count - this.last);
   }
 
+  /** Whether this number was left out, while later ones came. */
+  skips(number) {
+    return this.gaps.some(([first, last]) => first <= number && number <= last);
+  }
+
   /** Why the stream is not the numbers from 1 to `count`, each once and in order. Nothing, if it is. */
   fault(count) {
     if (this.repeated.length > 0) return `${this.repeated.length} numbers came twice or too late, the first is ${this.repeated[0]}`;

@@ -28,6 +28,7 @@ mod ends;
 mod exchanges;
 mod extractors;
 mod fairness;
+mod full_streams;
 mod history;
 mod hooks;
 mod ids;

@@ -199,7 +199,7 @@ fn the_newest_event_takes_a_place_only_if_it_fits() {
     let newest = |text: &str| event("place", text).offline(Offline::Newest("key".into()));
     script.client.emit(script.now, root, newest("old")).unwrap();
     let refused = script.client.emit(script.now, root, newest(&"x".repeat(200)));
-    assert_eq!(refused, Err(EmitError::QueueFull));
+    assert_eq!(refused, Err(EmitError::TooLarge { bytes: 271, max: 200 }));
     assert_eq!(script.client.pending(root).count(), 1);
     assert_eq!(outcomes(&mut script), []);
     // The bytes of the old event make room for the new one.

@@ -177,8 +177,15 @@ fn each_emit_has_a_policy_and_one_end() {
     let big = format!("\"{}\"", "x".repeat(1000));
     assert_eq!(
         world.client.emit(now, socket, emit("big", &big)),
+        Err(EmitError::TooLarge { bytes: 1069, max: 1000 })
+    );
+    let half = format!("\"{}\"", "x".repeat(500));
+    let held = world.client.emit(now, socket, emit("half", &half)).unwrap();
+    assert_eq!(
+        world.client.emit(now, socket, emit("half", &half)),
         Err(EmitError::QueueFull)
     );
+    assert!(world.client.remove_pending(held));
     assert_eq!(
         world.client.emit(now, socket, emit("connect", "")),
         Err(EmitError::ReservedEvent)

@@ -233,3 +233,41 @@ fn a_kept_answer_gives_way_when_memory_is_short() {
         (2, true)
     );
 }
+
+/// The client has lost a connection, and the server does not know it. The messages in the answer on
+/// this connection are in doubt until the connection ends: only then they are counted.
+#[test]
+fn an_answer_on_a_half_dead_connection_is_counted_when_the_connection_ends() {
+    let mut world = World::new(Config::default());
+    let id = open(&mut world);
+    let half_dead = poll_at(&mut world, &id, 1_795_447_966_104);
+    message(&mut world, "\"one\"");
+    assert_eq!(body(&world.received(half_dead)), frame("one"));
+    let link = poll_at(&mut world, &id, 1_795_447_966_105);
+    message(&mut world, "\"two\"");
+    assert_eq!(body(&world.received(link)), frame("two"));
+    world.send(link, &get(&format!("/socket.io/xhr-polling/{id}/1795447966106")));
+    assert_eq!(
+        unconfirmed(&mut world),
+        0,
+        "the client may still use the old connection"
+    );
+    world.cut(half_dead, Cause::Failed);
+    assert_eq!(unconfirmed(&mut world), 1, "the first message");
+}
+
+/// No more than one answer is in doubt: an older one is counted when another takes its place, and
+/// the last one when the session ends.
+#[test]
+fn at_most_one_answer_is_in_doubt() {
+    let mut world = World::new(Config::default());
+    let id = open(&mut world);
+    for (number, expected) in [(1, 0), (2, 0), (3, 1)] {
+        let link = poll_at(&mut world, &id, 1_795_447_966_104 + number);
+        message(&mut world, "\"text\"");
+        assert_eq!(body(&world.received(link)), frame("text"));
+        assert_eq!(unconfirmed(&mut world), expected, "after the answer to poll {number}");
+    }
+    world.pass(30_000);
+    assert_eq!(unconfirmed(&mut world), 3, "the session has ended");
+}

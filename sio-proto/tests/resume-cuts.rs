@@ -2,6 +2,9 @@
 //! stream of messages in order, none of them twice, and miss no more than the server has counted
 //! (docs/protocol/legacy-0.6.md §18). The network is simulated: each connection has a buffer of the
 //! operating system, whose content is lost when the connection is cut.
+//!
+//! A page that polls may give up a poll whose answer its browser has read. The messages in such an
+//! answer were not lost on the wire, and no server can count them.
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -173,6 +176,10 @@ struct Story {
     dead: Vec<LinkId>,
     next: u64,
     arrived: Vec<u64>,
+    /// Whether the page may give up polls.
+    gives_up: bool,
+    /// Messages in answers that the browser has read, and that the page has given up.
+    given_up: u64,
     cuts: usize,
     cuts_in_a_write: usize,
 }
@@ -208,6 +215,8 @@ impl Story {
             dead: Vec::new(),
             next: 0,
             arrived: Vec::new(),
+            gives_up: way.polls(),
+            given_up: 0,
             cuts: 0,
             cuts_in_a_write: 0,
         };
@@ -270,7 +279,12 @@ impl Story {
                     .map_or_else(String::new, |id| id[..39].into()),
             };
         }
-        self.arrived.extend(numbers(unit));
+        let numbers = numbers(unit);
+        if self.gives_up && !numbers.is_empty() && self.dice.one_of(20) {
+            self.given_up += numbers.len() as u64;
+        } else {
+            self.arrived.extend(numbers);
+        }
         if let Some(beat) = unit.split("~m~~h~").nth(1) {
             let beat: String = beat.chars().take_while(char::is_ascii_digit).collect();
             self.say(&format!("~m~{}~m~~h~{beat}", beat.len() + 3));
@@ -383,11 +397,12 @@ impl Story {
         }
     }
 
-    /// Lets the client read all that is left. Returns how many messages have not arrived, and how
-    /// many of them the server has counted.
+    /// Lets the client read all that is left. The server learns of the last cuts only after this,
+    /// as it does when a connection is half dead. Returns how many messages were lost on the wire,
+    /// and how many the server has counted.
     fn end(&mut self) -> (u64, u64) {
+        self.gives_up = false;
         self.cut();
-        self.tell_dead();
         if self.link.is_none() {
             self.ask();
         }
@@ -414,8 +429,9 @@ impl Story {
         );
         let in_order = self.arrived.windows(2).all(|pair| pair[0] < pair[1]);
         assert!(in_order, "in order, and none twice: {:?}", self.arrived);
+        self.tell_dead();
         let counted = self.world.shard(|shard, _| shard.counters().unconfirmed);
-        (end + 1 - self.arrived.len() as u64, counted)
+        (end + 1 - self.arrived.len() as u64 - self.given_up, counted)
     }
 }
 

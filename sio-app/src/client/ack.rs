@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
-use sio_proto::client::AckTicket;
+use sio_proto::client::{self as machine, AckTicket};
 
 use super::handlers::ClientSide;
 use super::socket::Socket;
@@ -35,8 +35,11 @@ impl Question {
         if let Some(ticket) = ticket {
             let shared = socket.shared();
             let answered = shared.command(|core, now| core.machine.answer(now, ticket, args));
-            if answered.is_err() {
-                let error = HandlerError::Emit(EmitError::Unsupported);
+            if let Err(error) = answered {
+                let error = HandlerError::Emit(match error {
+                    machine::EmitError::TooLarge { .. } => EmitError::TooLarge,
+                    _ => EmitError::Unsupported,
+                });
                 shared.report(socket.place(), "ack", &error);
             }
         }
@@ -63,8 +66,9 @@ impl Ack {
     }
 
     /// Answers with these arguments: `()` means none, and a tuple means several. Arguments that
-    /// cannot be written, or that the generation of the server cannot carry, are reported to the
-    /// function of [`ClientBuilder::on_error`](super::ClientBuilder::on_error).
+    /// cannot be written, that the generation of the server cannot carry, or that are larger than
+    /// the server takes, are reported to the function of
+    /// [`ClientBuilder::on_error`](super::ClientBuilder::on_error).
     pub fn send<A: Serialize>(self, args: A) {
         if let Some((socket, question)) = self.0 {
             ClientSide::answer(&socket, question, &args);

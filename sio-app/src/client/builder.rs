@@ -32,6 +32,9 @@ const MAX_WAITING_HANDLERS: usize = 1024;
 /// The default of [`ClientBuilder::max_inbox_bytes`].
 const MAX_INBOX_BYTES: usize = 16 << 20;
 
+/// The default of [`ClientBuilder::inbox_reserve_bytes`].
+const INBOX_RESERVE_BYTES: usize = 16 << 20;
+
 pub(super) type ErrorFn = Arc<dyn Fn(&str, &str, &HandlerError) + Send + Sync>;
 
 pub(super) type Providing = Pin<Box<dyn Future<Output = Result<machine::Credentials, String>> + Send>>;
@@ -174,6 +177,7 @@ pub struct ClientBuilder {
     on_error: Option<ErrorFn>,
     max_waiting_handlers: usize,
     max_inbox_bytes: usize,
+    inbox_reserve_bytes: usize,
     proxying: Proxying,
     #[cfg(feature = "tls")]
     tls: Option<ClientTls>,
@@ -192,6 +196,7 @@ impl ClientBuilder {
             on_error: None,
             max_waiting_handlers: MAX_WAITING_HANDLERS,
             max_inbox_bytes: MAX_INBOX_BYTES,
+            inbox_reserve_bytes: INBOX_RESERVE_BYTES,
             proxying: Proxying::Environment,
             #[cfg(feature = "tls")]
             tls: None,
@@ -345,10 +350,26 @@ impl ClientBuilder {
 
     /// Sets how many bytes of events may wait in an [`Events`](super::Events), and how many for
     /// handlers ([`ClientBuilder::max_waiting_handlers`]). Each counts 128 more. Default 16 MiB; 0
-    /// is an error. Beyond it, the client reads nothing from its server until some have been taken.
-    /// If that takes longer than a heartbeat may, the connection is lost.
+    /// is an error. Beyond it, the client reads only what cannot wait until some have been taken
+    /// ([`ClientBuilder::inbox_reserve_bytes`]).
     pub fn max_inbox_bytes(mut self, max: usize) -> Self {
         self.max_inbox_bytes = max;
+        self
+    }
+
+    /// Sets how many bytes of events may wait beyond [`ClientBuilder::max_inbox_bytes`], because
+    /// the client has to read what comes behind them. Default 16 MiB; 0 is an error.
+    ///
+    /// Half of it is for an open connection: the client reads on while a
+    /// [`Receipt`](super::Receipt) or an [`AckFuture`](super::AckFuture) is awaited, and whenever
+    /// the next heartbeat of the server is due. The other half is for connections that open. One
+    /// read or the body of one poll may exceed a half.
+    ///
+    /// If all of it is full, nothing but the answers to POSTs is read. A connection whose
+    /// heartbeats are not read is lost, with the reason `ping timeout`, and the client connects
+    /// again when events have been taken.
+    pub fn inbox_reserve_bytes(mut self, bytes: usize) -> Self {
+        self.inbox_reserve_bytes = bytes;
         self
     }
 
@@ -372,6 +393,7 @@ impl ClientBuilder {
         let counts = [
             ("max_waiting_handlers", self.max_waiting_handlers),
             ("max_inbox_bytes", self.max_inbox_bytes),
+            ("inbox_reserve_bytes", self.inbox_reserve_bytes),
         ];
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(ClientConfigError::Zero(name).into());
@@ -393,6 +415,7 @@ impl ClientBuilder {
             on_error: self.on_error,
             max_waiting_handlers: self.max_waiting_handlers,
             max_inbox_bytes: self.max_inbox_bytes,
+            inbox_reserve_bytes: self.inbox_reserve_bytes,
             through,
             #[cfg(feature = "tls")]
             tls,

@@ -43,6 +43,8 @@ pub(super) struct Driver {
     /// The questions that the provider of credentials has not answered.
     asked: Vec<(u64, Providing)>,
     timer: Option<(Time, Sleeping)>,
+    /// When a connection that is not read now has to be read.
+    reads_at: Option<Time>,
     alarm: Option<std::task::Waker>,
     is_closed: bool,
 }
@@ -57,6 +59,7 @@ impl Driver {
             news_bytes: 0,
             asked: Vec::new(),
             timer: None,
+            reads_at: None,
             alarm: None,
             is_closed: false,
         }
@@ -258,9 +261,14 @@ impl Driver {
 
     /// Reads from and writes to all connections. Returns whether there is more to do.
     fn poll_links(&mut self, cx: &mut Context<'_>) -> bool {
-        let may_read = self.news_bytes < self.shared.max_inbox_bytes && !self.shared.is_busy();
+        let fullest = self.shared.fullest(self.news_bytes);
         let (shared, mut goes_on) = (&self.shared, false);
+        let (started, mut reads_at) = (shared.now(), None::<Time>);
         for link in &mut self.links {
+            let reads_from = shared.reads_from(link.id, fullest);
+            let may_read = reads_from.is_some_and(|from| from <= started);
+            let later = reads_from.filter(|_| !may_read);
+            reads_at = reads_at.into_iter().chain(later).min();
             let mut told = |link: &mut Link, what: Told| {
                 let now = shared.now();
                 let mut core = shared.core.lock_for("connection");
@@ -276,6 +284,7 @@ impl Driver {
             let again = link.poll(may_read, cx, &mut told);
             goes_on |= again;
         }
+        self.reads_at = reads_at;
         let now = self.shared.now();
         self.links
             .retain(|link| !link.is_over() && link.closing.is_none_or(|until| now < until));
@@ -285,7 +294,7 @@ impl Driver {
     /// Waits until this time. Returns true if it has come.
     fn poll_timer(&mut self, time: Option<Time>, cx: &mut Context<'_>) -> bool {
         let closing = self.links.iter().filter_map(|link| link.closing);
-        let Some(time) = closing.chain(time).min() else {
+        let Some(time) = closing.chain(time).chain(self.reads_at).min() else {
             self.timer = None;
             return false;
         };

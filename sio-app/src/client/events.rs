@@ -130,8 +130,9 @@ impl Inbox {
 /// their order. It ends when the client has closed.
 ///
 /// Handlers get the same events, too. If events wait here that have more bytes than
-/// [`ClientBuilder::max_inbox_bytes`](super::ClientBuilder::max_inbox_bytes), the client reads
-/// nothing more from its server until some have been taken. Drop the stream to end it.
+/// [`ClientBuilder::max_inbox_bytes`](super::ClientBuilder::max_inbox_bytes), the client reads only
+/// what cannot wait until some have been taken: what an awaited receipt or acknowledgement needs,
+/// and heartbeats. Drop the stream to end it.
 pub struct Events {
     inbox: Arc<Inbox>,
     alive: Arc<Alive>,

@@ -69,6 +69,7 @@ mod handle;
 mod handlers;
 mod link;
 pub(crate) mod network;
+mod pausing;
 mod receipt;
 mod shared;
 mod slot;

@@ -28,6 +28,18 @@ pub enum EmitError {
     /// ([`ClientConfig::max_queued_bytes`](super::ClientConfig::max_queued_bytes)).
     #[error("the queue is full")]
     QueueFull,
+    /// It is larger than the server takes, which the server says when the client connects
+    /// (`maxPayload` of Engine.IO 4; on polling, bytes have the size of their base64). Or it would
+    /// have to wait, and is larger than the whole queue
+    /// ([`ClientConfig::max_queued_bytes`](super::ClientConfig::max_queued_bytes)). An event that
+    /// waits for a connection may still end as [`NotSent::TooLarge`].
+    #[error("the event has {bytes} bytes, and at most {max} are allowed")]
+    TooLarge {
+        /// The size of the event.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
     /// There are [`ClientConfig::max_in_flight`](super::ClientConfig::max_in_flight) events that
     /// wait for their acknowledgement.
     #[error("too many events wait for acknowledgements")]
@@ -50,6 +62,7 @@ impl From<machine::EmitError> for EmitError {
         match error {
             machine::EmitError::ReservedEvent => Self::Reserved,
             machine::EmitError::QueueFull => Self::QueueFull,
+            machine::EmitError::TooLarge { bytes, max } => Self::TooLarge { bytes, max },
             machine::EmitError::TooManyInFlight => Self::TooManyInFlight,
             machine::EmitError::NotConnected => Self::NotConnected,
             machine::EmitError::Unsupported(feature) => Self::Unsupported(feature),

@@ -51,6 +51,7 @@ pub(super) struct Shared {
     pub(super) on_error: Option<ErrorFn>,
     pub(super) max_waiting_handlers: usize,
     pub(super) max_inbox_bytes: usize,
+    pub(super) inbox_reserve_bytes: usize,
     /// Handlers that have not finished.
     pub(super) waiting_handlers: AtomicUsize,
     pub(super) through: Option<Arc<Through>>,
@@ -93,6 +94,7 @@ pub(super) struct Parts {
     pub(super) on_error: Option<ErrorFn>,
     pub(super) max_waiting_handlers: usize,
     pub(super) max_inbox_bytes: usize,
+    pub(super) inbox_reserve_bytes: usize,
     pub(super) through: Option<Arc<Through>>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<super::tls::ClientTls>,
@@ -112,6 +114,7 @@ impl Alive {
             on_error: parts.on_error,
             max_waiting_handlers: parts.max_waiting_handlers,
             max_inbox_bytes: parts.max_inbox_bytes,
+            inbox_reserve_bytes: parts.inbox_reserve_bytes,
             waiting_handlers: AtomicUsize::new(0),
             through: parts.through,
             #[cfg(feature = "tls")]
@@ -182,18 +185,6 @@ impl Shared {
     /// Whether as many handlers wait as may.
     pub(super) fn has_enough_handlers(&self) -> bool {
         self.waiting_handlers.load(Ordering::Relaxed) >= self.max_waiting_handlers
-    }
-
-    /// Whether the client reads no more for now: a stream has too much.
-    pub(super) fn is_busy(&self) -> bool {
-        let places: Vec<Arc<Place>> = self.places.lock().clone();
-        let is_full = |place: &Arc<Place>| {
-            place
-                .inboxes()
-                .iter()
-                .any(|inbox| inbox.bytes() >= self.max_inbox_bytes)
-        };
-        places.iter().any(is_full)
     }
 
     /// Reports an error of a handler to the application, or to the log if there is no function for

@@ -92,6 +92,7 @@ fn limits_of_zero_are_refused() {
         for (builder, name) in [
             (builder().max_waiting_handlers(0), "max_waiting_handlers"),
             (builder().max_inbox_bytes(0), "max_inbox_bytes"),
+            (builder().inbox_reserve_bytes(0), "inbox_reserve_bytes"),
         ] {
             let built = builder.build();
             assert!(

@@ -31,6 +31,18 @@ pub enum EmitError {
     /// ([`ClientConfig::max_queued_bytes`](super::ClientConfig::max_queued_bytes)).
     #[error("the queue is full")]
     QueueFull,
+    /// It is larger than the server takes, which the server says when the client connects
+    /// (`maxPayload` of Engine.IO 4; on polling, bytes have the size of their base64). Or it would
+    /// have to wait, and is larger than the whole queue
+    /// ([`ClientConfig::max_queued_bytes`](super::ClientConfig::max_queued_bytes)). An event that
+    /// waits for a connection may still end as [`NotSent::TooLarge`].
+    #[error("the event has {bytes} bytes, and at most {max} are allowed")]
+    TooLarge {
+        /// The size of the event.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
     /// Too many events wait for acknowledgements
     /// ([`ClientConfig::max_in_flight`](super::ClientConfig::max_in_flight)).
     #[error("too many events wait for acknowledgements")]
@@ -68,6 +80,11 @@ impl Client {
             return Err(EmitError::NotConnected);
         }
         let is_volatile = emit.offline == Offline::Volatile;
+        if is_connected {
+            let has_id = emit.ack || self.config.retries > 0 && !is_volatile;
+            self.check_event(at, &emit, has_id)?;
+        }
+        let place = &self.sockets[at];
         let retries = self.config.retries > 0 && !is_volatile;
         let needs_ack = emit.ack || retries;
         if needs_ack && place.unacknowledged() >= self.config.max_in_flight {
@@ -115,7 +132,11 @@ impl Client {
         let waits = !is_writable || held > 0;
         // The event whose place it takes makes room for it.
         let freed = key.as_ref().map_or(0, |key| self.sockets[at].bytes_of_key(key));
-        if waits && held - freed + event.bytes() > self.config.max_queued_bytes {
+        let (bytes, max) = (event.bytes(), self.config.max_queued_bytes);
+        if waits && bytes > max {
+            return Err(EmitError::TooLarge { bytes, max });
+        }
+        if waits && held - freed + bytes > max {
             return Err(EmitError::QueueFull);
         }
         if key.is_some() {
@@ -135,9 +156,14 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`EmitError::Unsupported`] if the generation of the server cannot carry the arguments.
+    /// [`EmitError::Unsupported`] if the generation of the server cannot carry the arguments, and
+    /// [`EmitError::TooLarge`] if the server does not take as much. Nothing is sent then.
     pub fn answer(&mut self, now: Time, ticket: AckTicket, args: Args) -> Result<bool, EmitError> {
         self.protocol.check_args(&args).map_err(EmitError::Unsupported)?;
+        let at = ticket.socket.0 as usize;
+        if self.is_connected(ticket.socket) {
+            self.check_answer(at, ticket.id, &args)?;
+        }
         Ok(self.answer_if_connected(now, ticket, args))
     }
 
@@ -222,6 +248,9 @@ impl Client {
 
     fn take_from(&mut self, now: Time, at: usize) -> bool {
         let may_drain = self.may_drain(now);
+        if self.refuse_too_large(at, may_drain) {
+            return true;
+        }
         let mut receipts = Receipts::new();
         let taken = self.sockets[at].take(now, &self.config, self.protocol, may_drain, &mut receipts);
         self.report(receipts);
@@ -248,7 +277,7 @@ impl Client {
     }
 
     /// A packet as messages of the transport. A packet that the parser cannot write is none.
-    fn encode(&mut self, packet: &Packet) -> Vec<Packed> {
+    pub(super) fn encode(&mut self, packet: &Packet) -> Vec<Packed> {
         let revision = match self.protocol {
             Protocol::Engine(revision) => revision,
             Protocol::Legacy09 => return session::encode_legacy09(packet).into_iter().collect(),

@@ -321,4 +321,7 @@ pub enum NotSent {
     Closed,
     /// The parser could not write it, or the generation that was agreed on cannot carry it.
     Unsupported,
+    /// It waited for a connection, and the server takes less
+    /// ([`EmitError::TooLarge`](super::EmitError::TooLarge)).
+    TooLarge,
 }

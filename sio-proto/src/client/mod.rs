@@ -86,8 +86,10 @@
 //! | `namespaces` | the packets of Socket.IO |
 //! | `emits` | the queue, acknowledgements, what is written next |
 //! | `emit` | an event that the user sends |
+//! | `reading` | from which connections a caller has to read although its user has enough events |
 //! | `outputs` | what the caller has to do next |
 //! | `socket` | the state of one namespace |
+//! | `sizes` | packets that are larger than the server takes |
 //! | `session/` | one session of any generation: transports, heartbeat, upgrade |
 //! | `protocol` | what the generations can say |
 //! | `line` | one TCP connection |
@@ -111,7 +113,9 @@ mod namespaces;
 mod outputs;
 mod protocol;
 pub mod proxy;
+mod reading;
 mod session;
+mod sizes;
 mod socket;
 mod timeout;
 mod unconfirmed;
@@ -126,4 +130,5 @@ pub use event::{
 };
 pub use manager::{Client, CommandError};
 pub use protocol::Feature;
+pub use reading::Reading;
 pub use timeout::TimeoutReason;

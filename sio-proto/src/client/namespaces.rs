@@ -14,6 +14,7 @@ use super::event::{
 use super::manager::{Client, Stage};
 use super::protocol::Protocol;
 use super::session::{End, Heard, Instead, MAX_REFUSAL_BYTES};
+use super::sizes::TooLarge;
 use super::socket::{Receipts, Socket, SocketState};
 use crate::codec::{self, Parsed};
 use crate::engine::{EngineMessage, Revision};
@@ -158,6 +159,12 @@ impl Client {
                 payload: None,
             },
         };
+        if let Err(TooLarge { bytes, max }) = self.check_packet(&packet) {
+            self.sockets[at].answer_due = false;
+            let message =
+                alloc::format!("the CONNECT has {bytes} bytes, and the server takes {max}: its auth is too large");
+            return self.refuse(at, ClientError::new(ErrorClass::Protocol, message));
+        }
         self.send_packet(&packet);
     }
 

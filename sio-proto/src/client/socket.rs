@@ -256,6 +256,25 @@ impl Socket {
         Some((place, self.queue.get(place)?.number()))
     }
 
+    /// The event that may be written now, if an event is next.
+    pub(super) fn next_event(&self, config: &ClientConfig, may_drain: bool) -> Option<&Event> {
+        let (place, _) = self.next_place(config, may_drain)?;
+        match self.queue.get(place)? {
+            Entry::Event(event) => Some(event),
+            Entry::Answer { .. } => None,
+        }
+    }
+
+    /// The packet of an event that would be written now.
+    pub(super) fn draft(&self, name: &ByteString, args: &Args, has_id: bool) -> Packet {
+        Packet::Event {
+            namespace: self.namespace.clone(),
+            name: name.clone(),
+            id: has_id.then_some(self.next_ack),
+            args: args.clone(),
+        }
+    }
+
     pub(super) fn next_number(&self, config: &ClientConfig, may_drain: bool) -> Option<u64> {
         self.next_place(config, may_drain).map(|(_, number)| number)
     }

@@ -3,13 +3,14 @@
 use bytes::Bytes;
 
 use super::{Context, End, Heard, Instead, Packed, Session};
-use crate::Time;
 use crate::client::config::{ClientConfig, Transport};
 use crate::client::event::{DisconnectReason, ErrorClass};
 use crate::client::line::Purpose;
 use crate::client::protocol::Protocol;
+use crate::client::reading::Reading;
 use crate::client::timeout::TimeoutReason;
 use crate::engine::Revision;
+use crate::{LinkId, Time};
 
 impl Session {
     /// The session cannot go on. Before it is open, the next transport may be tried.
@@ -152,6 +153,25 @@ impl Session {
             self.send(Packed::Text(Bytes::from_static(b"2")));
             self.pump(cx);
         }
+    }
+
+    /// What a line brings next.
+    pub(in crate::client) fn reading(&self, link: LinkId, config: &ClientConfig) -> Reading {
+        let line = self.lines.iter().find(|line| line.link == link);
+        let is_settled = self.is_open() && self.closing.is_none() && self.upgrade_expires.is_none() && !self.paused;
+        match line.map(|line| line.purpose) {
+            Some(Purpose::Post) => return Reading::NoEvents,
+            Some(Purpose::Get | Purpose::WebSocket) if is_settled => {}
+            Some(Purpose::Get | Purpose::WebSocket | Purpose::Probe) | None => return Reading::Connecting,
+        }
+        let expected = match self.protocol {
+            _ if self.wake_expires.is_some() || config.max_silence.is_some() => Time::ZERO,
+            Protocol::Engine(Revision::V4) => self.expires - self.timeout,
+            // The client sends the ping, and the server answers at once.
+            Protocol::Engine(Revision::V3) => self.next_ping.unwrap_or(Time::ZERO),
+            Protocol::Legacy09 | Protocol::Legacy06 | Protocol::Streaming => Time::ZERO,
+        };
+        Reading::Events { heartbeat: expected }
     }
 
     pub(in crate::client) fn next_timeout(&self, config: &ClientConfig) -> Option<(Time, TimeoutReason)> {

@@ -22,6 +22,20 @@ fn posted_len(packed: &Packed) -> usize {
 }
 
 impl Session {
+    /// The most bytes of a message or of a body that the server takes.
+    pub(in crate::client) const fn max_payload(&self) -> usize {
+        self.max_payload
+    }
+
+    /// The bytes that a packet has on the present transport, if it goes alone.
+    pub(in crate::client) fn carried_len(&self, packed: &Packed) -> usize {
+        match (self.transport, self.revision(), packed) {
+            (Transport::WebSocket, ..) | (_, Revision::V4, Packed::Text(_)) => packed.len(),
+            (Transport::Polling, Revision::V4, Packed::Binary(bytes)) => 1 + bytes.len().div_ceil(3) * 4,
+            (Transport::Polling, Revision::V3, _) => posted_len(packed),
+        }
+    }
+
     /// Begins a GET.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
         self.request(Purpose::Get, None, cx);
