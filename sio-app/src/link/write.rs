@@ -131,8 +131,8 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
-    /// Whether an answer can be written by [`Link::write_answer`]: it is small, no session wants its
-    /// packets back, and nobody else writes it.
+    /// Whether an answer can be written by [`Link::write_answer`]: it is small, no session wants
+    /// its packets back, and nobody else writes it.
     pub(crate) fn writes_whole(&self, response: &Response) -> bool {
         !self.hands_out && !response.is_kept() && response.body_bytes() <= FLAT_BYTES
     }

@@ -154,9 +154,9 @@ const fn is_jsonp(route: &detect::Legacy09) -> bool {
     }
 }
 
-/// The session that a request names, if it belongs to this generation. The id of another generation is
-/// unknown here (docs/protocol/detection.md §5). A session that lives on a websocket or stream from
-/// another address is also treated as unknown (docs/protocol/legacy-0.9.md §9).
+/// The session that a request names, if it belongs to this generation. The id of another
+/// generation is unknown here (docs/protocol/detection.md §5). A session that lives on a websocket
+/// or stream from another address is also treated as unknown (docs/protocol/legacy-0.9.md §9).
 fn find(input: &Input<'_>, request: &Request) -> Option<SessionKey> {
     let (key, session) = input.shard.requested_session(request)?;
     (session.wiring.legacy09().is_some() && !session.is_held_against(&request.peer)).then_some(key)
