@@ -39,7 +39,7 @@ const PROTO: House = House {
         Floor {
             name: "ground",
             modules: &[
-                "time", "entropy", "id", "percent", "origins", "hosts", "keep", "reason", "breach", "slab",
+                "time", "entropy", "id", "percent", "origins", "hosts", "keep", "arena", "reason", "breach", "slab",
             ],
             apart: false,
         },

@@ -85,6 +85,7 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 
 use super::{Generation, Policy, SendError};
+use crate::arena::Arena;
 use crate::socket::{Args, Offset, Packet};
 use crate::{Config, Frame, Time};
 
@@ -215,7 +216,7 @@ impl Encoded {
     }
 
     /// A copy that is kept for long ([`Frame::copied`]).
-    pub(crate) fn copied(&self, arena: &mut BytesMut) -> Self {
+    pub(crate) fn copied(&self, arena: &mut Arena) -> Self {
         Self {
             first: self.first.copied(arena),
             attachments: self.attachments.iter().map(|frame| frame.copied(arena)).collect(),
