@@ -88,6 +88,9 @@ impl Frame {
     /// A copy in the value itself, if the frame is small enough.
     #[inline]
     pub(crate) fn small(&self) -> Option<SmallFrame> {
+        if self.bytes.len() > MAX_SMALL {
+            return None;
+        }
         let mut bytes = [0; MAX_SMALL];
         bytes.get_mut(..self.bytes.len())?.copy_from_slice(&self.bytes);
         Some(SmallFrame {

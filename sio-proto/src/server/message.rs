@@ -216,11 +216,15 @@ impl Encoded {
     }
 
     /// A copy that is kept for long ([`Frame::copied`]).
+    #[inline]
     pub(crate) fn copied(&self, arena: &mut Arena) -> Self {
-        Self {
-            first: self.first.copied(arena),
-            attachments: self.attachments.iter().map(|frame| frame.copied(arena)).collect(),
-        }
+        let first = self.first.copied(arena);
+        // Most messages have none.
+        let attachments = match self.attachments.is_empty() {
+            true => Vec::new(),
+            false => self.attachments.iter().map(|frame| frame.copied(arena)).collect(),
+        };
+        Self { first, attachments }
     }
 
     /// Whether the encoding fits into an empty queue.

@@ -11,13 +11,6 @@ use crate::socket::Packet;
 use crate::socket::text::Encoder;
 use crate::{Config, Frame, SocketKey, socket};
 
-/// The arguments of a message that is longer than this get their place in the buffer at once.
-const LONG: usize = 512;
-
-/// Bytes around namespace, name and arguments: the header of the frame, types, brackets, the
-/// offset.
-const AROUND: usize = 64;
-
 impl<'a> At<'a> {
     /// The user has accepted a socket.
     pub(crate) fn accepted(&mut self, socket: SocketKey, welcome: &Welcome) {
@@ -161,11 +154,6 @@ pub(crate) fn encode_message(
     let name = message.name.as_deref().unwrap_or_default();
     if !encoder.fits(max_bytes, &message.namespace, name, &message.args) {
         return Err(SendError::TooLarge);
-    }
-    // A large message that begins in a buffer which is too small for it would be moved.
-    let json = message.args.json.len();
-    if json > LONG {
-        buffer.reserve(json + message.namespace.len() + name.len() + AROUND);
     }
     let first = Frame::text(buffer, |b| {
         b.put_u8(b'4');
