@@ -19,7 +19,8 @@ use bytestring::ByteString;
 use self::engine as bodies;
 use crate::breach::{Breach, BreachKind};
 use crate::engine::{self as format, EngineMessage, Revision};
-use crate::{Config, keep, legacy, socket};
+use crate::socket::text::Decoded;
+use crate::{Config, keep, legacy};
 
 pub use legacy06::Garbled;
 pub use poll::PollEncoding;
@@ -73,7 +74,7 @@ pub enum Inbound {
     /// (docs/protocol/engine-io.md §3.3).
     Engine(format::Packet),
     /// A Socket.IO packet.
-    Socket(socket::text::Decoded),
+    Socket(Decoded),
     /// A part of a Socket.IO packet, for [`Config::parser`].
     Part(EngineMessage),
     /// A packet of 0.7-0.9.
@@ -105,6 +106,16 @@ pub enum Inbound {
 }
 
 impl Inbound {
+    /// Takes the packet out of its place.
+    pub(crate) const fn take(&mut self) -> Self {
+        core::mem::replace(self, Self::Goodbye)
+    }
+
+    /// Whether a part of it may have to wait for other packets.
+    pub(crate) const fn may_wait(&self) -> bool {
+        !matches!(self, Self::Socket(Decoded::Packet(_) | Decoded::Nothing))
+    }
+
     /// A packet of 0.7 to 0.9. A text that is no packet is left out (docs/protocol/legacy-0.9.md
     /// §13).
     pub(crate) fn legacy09(text: &ByteString, out: &mut Vec<Self>) {
@@ -128,11 +139,11 @@ impl Inbound {
     pub fn kept(mut self) -> Self {
         match &mut self {
             Self::Engine(packet) => packet.keep(),
-            Self::Socket(socket::text::Decoded::Packet(packet)) => packet.keep(),
-            Self::Socket(socket::text::Decoded::Partial(partial)) => partial.keep(),
+            Self::Socket(Decoded::Packet(packet)) => packet.keep(),
+            Self::Socket(Decoded::Partial(partial)) => partial.keep(),
             Self::Part(message) => message.keep(),
             Self::Message(text) | Self::Heartbeat(text) | Self::Payload { payload: text, .. } => keep::text(text),
-            Self::Socket(socket::text::Decoded::Nothing)
+            Self::Socket(Decoded::Nothing)
             | Self::Legacy09(_)
             | Self::Digest(_)
             | Self::Goodbye

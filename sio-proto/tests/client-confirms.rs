@@ -14,8 +14,11 @@ use client::script::Script;
 use client::{Network, World, emit};
 use proptest::prelude::*;
 use sio_proto::client::{ClientConfig, EmitError, EmitId, NotSent, Offline, Outcome, SocketId, Transport};
-use sio_proto::codec::MessagePack;
-use sio_proto::{ByteString, Bytes, Config};
+use sio_proto::codec::{MessagePack, Messages, PacketError, PacketParser, Parsed};
+use sio_proto::server::EngineMessage;
+use sio_proto::socket::Packet;
+use sio_proto::socket::text::Limits;
+use sio_proto::{ByteString, Bytes, Config, LinkId};
 
 fn asking() -> ClientConfig {
     ClientConfig::default().confirm_events(true)
@@ -504,4 +507,229 @@ fn an_event_that_the_server_never_takes_ends() {
     assert_eq!(world.receipts[&next], Outcome::Confirmed);
     let attempts = world.attempts.len();
     assert!(attempts < 20, "{attempts} attempts");
+}
+
+/// Writes what [`MessagePack`] writes, except events with the name `bad`.
+#[derive(Debug, Default)]
+struct Picky(MessagePack);
+
+impl PacketParser for Picky {
+    fn encode(&self, packet: &Packet, messages: &mut Messages<'_>) -> Result<(), PacketError> {
+        match packet {
+            Packet::Event { name, .. } if name == "bad" => Err(PacketError::WrongKind),
+            _ => self.0.encode(packet, messages),
+        }
+    }
+
+    fn decode(&self, message: EngineMessage, limits: &Limits) -> Result<Parsed, PacketError> {
+        self.0.decode(message, limits)
+    }
+}
+
+/// Recovery R11: both ends count the same, also where the parser of the client fails.
+#[test]
+fn r11_an_event_that_the_parser_cannot_write_is_not_counted() {
+    for volatile in [false, true] {
+        let config = asking().parser(Picky::default());
+        let mut world = World::new(config, Config::default().parser(MessagePack::default()));
+        world.records = Some(Records::every(1));
+        let socket = world.connect("/");
+        world.pass(100);
+        let mut bad = Vec::new();
+        for event in [emit("bad", "0"), emit("bad", "0").ack()] {
+            let offline = if volatile { Offline::Volatile } else { Offline::Queue };
+            bad.push(world.client.emit(world.now, socket, event.offline(offline)).unwrap());
+        }
+        let good = send(&mut world, socket, 1);
+        world.settle();
+        for bad in bad {
+            assert_eq!(world.receipts[&bad], Outcome::NotSent(NotSent::Unsupported));
+        }
+        assert_eq!(world.receipts[&good], Outcome::Confirmed);
+        send(&mut world, socket, 2);
+        world.drain_client();
+        world.cut();
+        world.pass(10_000);
+        assert_eq!(numbers(&world), [1, 2], "volatile {volatile}");
+    }
+}
+
+/// What was written before a client gave up waits, as what was never written does: a user who
+/// connects again by hand loses nothing, and no event is handled twice.
+#[test]
+fn r11_who_connects_again_by_hand_loses_nothing() {
+    for had in [false, true] {
+        let (mut world, socket) = connected(asking().reconnection(false), 100);
+        let ids = [send(&mut world, socket, 0), {
+            let event = emit("n", "1").ack();
+            world.answers = false;
+            world.client.emit(world.now, socket, event).unwrap()
+        }];
+        if had {
+            world.settle();
+        } else {
+            world.drain_client();
+        }
+        world.cut();
+        let later = send(&mut world, socket, 2);
+        world.pass(5_000);
+        assert!(world.has("Stopped"), "{:?}", world.log);
+        assert!(world.receipts.is_empty(), "nobody knows yet: {:?}", world.receipts);
+        world.answers = true;
+        world.client.connect(world.now, socket).unwrap();
+        world.pass(1_000);
+        world.confirm_all();
+        world.settle();
+        assert_eq!(numbers(&world), [0, 1, 2]);
+        assert_eq!(world.receipts[&ids[0]], Outcome::Confirmed);
+        match had {
+            true => assert_eq!(world.receipts[&ids[1]], Outcome::Unanswered),
+            false => assert!(matches!(world.receipts[&ids[1]], Outcome::Acknowledged(_))),
+        }
+        assert_eq!(world.receipts[&later], Outcome::Confirmed);
+    }
+}
+
+/// Each emit of a client that has stopped ends: by its time, by the age, by a goodbye or by the
+/// end of the client, and exactly once.
+#[test]
+fn what_waits_in_a_client_that_has_stopped_ends() {
+    enum End {
+        Age,
+        Goodbye,
+        Close,
+        Clear,
+    }
+    for end in [End::Age, End::Goodbye, End::Close, End::Clear] {
+        let age = matches!(end, End::Age).then_some(Duration::from_secs(60));
+        let config = asking().reconnection(false).max_queue_age(age);
+        let (mut world, socket) = connected(config, 100);
+        world.answers = false;
+        let written = send(&mut world, socket, 0);
+        let asked = world.client.emit(world.now, socket, emit("n", "1").ack()).unwrap();
+        world.settle();
+        world.pass(10_000);
+        world.cut();
+        let waits = send(&mut world, socket, 2);
+        world.pass(29_000);
+        // The time of the acknowledgement goes on.
+        assert_eq!(world.receipts.get(&asked), Some(&Outcome::TimedOut));
+        assert_eq!(world.receipts.len(), 1);
+        world.pass(30_000);
+        assert_eq!(world.receipts.len(), 1);
+        match end {
+            End::Age => world.pass(2_000),
+            End::Goodbye => world.client.disconnect(world.now, socket).unwrap(),
+            End::Close => world.client.close(world.now),
+            End::Clear => world.client.clear_pending(socket),
+        }
+        world.settle();
+        let lost = Some(&Outcome::Disconnected);
+        let (expected, expected_waits) = match end {
+            End::Age => (lost, Some(NotSent::Expired)),
+            End::Goodbye => (lost, None),
+            End::Close => (lost, Some(NotSent::Closed)),
+            End::Clear => (None, Some(NotSent::Removed)),
+        };
+        assert_eq!(world.receipts.get(&written), expected);
+        let expected_waits = expected_waits.map(Outcome::NotSent);
+        assert_eq!(world.receipts.get(&waits), expected_waits.as_ref());
+        if matches!(end, End::Age) {
+            // The count goes on behind what has ended.
+            world.client.connect(world.now, socket).unwrap();
+            world.pass(1_000);
+            let next = send(&mut world, socket, 3);
+            world.settle();
+            world.confirm_all();
+            world.settle();
+            assert_eq!(world.receipts[&next], Outcome::Confirmed);
+            assert_eq!(numbers(&world), [0, 1, 3]);
+        }
+    }
+}
+
+/// A script with a namespace that stays, so that leaving the other one does not end the session.
+fn beside() -> (Script, LinkId, SocketId) {
+    let config = asking().transports(vec![Transport::WebSocket]);
+    let mut script = Script::new(config);
+    let link = script.opened();
+    script.tell(link, "40{\"sid\":\"r\",\"pid\":\"q\",\"sio.confirmed\":0}");
+    let chat = script.client.socket("/chat").unwrap();
+    script.client.connect(script.now, chat).unwrap();
+    script.drain();
+    (script, link, chat)
+}
+
+fn told(script: &mut Script) -> Vec<String> {
+    std::mem::take(&mut script.messages)
+}
+
+/// A user leaves a namespace and comes back while the answer to the first CONNECT is due. That
+/// CONNECT has shown the secret of a socket that the user has left, so its answer will not do.
+#[test]
+fn r11_who_leaves_and_comes_back_while_a_connect_is_due_begins_anew() {
+    let (mut script, link, chat) = beside();
+    script.tell(link, "40/chat,{\"sid\":\"s\",\"pid\":\"p\",\"sio.confirmed\":0}");
+    script.client.emit(script.now, chat, emit("n", "0")).unwrap();
+    script.drain();
+    script.cut(link);
+    told(&mut script);
+    let link = script.opened();
+    script.tell(link, "40{\"sid\":\"r\",\"pid\":\"q\",\"sio.confirmed\":0}");
+    let shown = "40/chat,{\"pid\":\"p\",\"sio.confirmed\":0}";
+    assert_eq!(told(&mut script).last().unwrap(), shown);
+    script.client.disconnect(script.now, chat).unwrap();
+    script.client.connect(script.now, chat).unwrap();
+    let queued = script.client.emit(script.now, chat, emit("n", "1")).unwrap();
+    script.drain();
+    assert!(told(&mut script).is_empty(), "the answer is due");
+    // The server has had the event, and recovers a client that does not want this any more.
+    script.tell(link, "40/chat,{\"sid\":\"s\",\"pid\":\"p\",\"sio.confirmed\":1}");
+    assert!(!script.has("Lost(ParseError)"), "{:?}", script.log);
+    assert_eq!(told(&mut script), ["41/chat,", "40/chat,{\"sio.confirmed\":0}"]);
+    // What was on its way to the old socket is no answer.
+    script.tell(link, "40/chat,{\"sio.confirmed\":1}");
+    script.tell(link, "41/chat,");
+    assert!(!script.client.is_connected(chat));
+    script.tell(link, "40/chat,{\"sid\":\"t\",\"pid\":\"o\",\"sio.confirmed\":0}");
+    assert!(script.client.is_connected(chat));
+    assert_eq!(told(&mut script), ["42/chat,[\"n\",1]"]);
+    script.tell(link, "40/chat,{\"sio.confirmed\":1}");
+    assert!(!script.has("Lost(ParseError)"), "{:?} {queued:?}", script.log);
+    assert!(!script.has("connect_error"), "{:?}", script.log);
+}
+
+/// The answer to a CONNECT that has shown what the next one would show will do. A refusal of
+/// another one is not told.
+#[test]
+fn a_connect_that_is_due_counts_for_the_next_one_if_it_says_the_same() {
+    let (mut script, link, chat) = beside();
+    let auth = |text| Some(ByteString::from_static(text));
+    assert_eq!(told(&mut script).last().unwrap(), "40/chat,{\"sio.confirmed\":0}");
+    script.client.disconnect(script.now, chat).unwrap();
+    script.client.connect(script.now, chat).unwrap();
+    script.tell(link, "40/chat,{\"sid\":\"s\",\"pid\":\"p\",\"sio.confirmed\":0}");
+    assert!(script.client.is_connected(chat));
+    assert!(told(&mut script).is_empty());
+    // With other credentials, it does not.
+    script.client.disconnect(script.now, chat).unwrap();
+    script.client.connect(script.now, chat).unwrap();
+    script.client.disconnect(script.now, chat).unwrap();
+    script.client.set_auth(chat, auth("{\"token\":2}")).unwrap();
+    script.client.connect(script.now, chat).unwrap();
+    script.drain();
+    assert_eq!(told(&mut script), ["41/chat,", "40/chat,{\"sio.confirmed\":0}"]);
+    script.tell(link, "44/chat,{\"message\":\"no\"}");
+    assert!(!script.has("connect_error"), "{:?}", script.log);
+    assert_eq!(told(&mut script), ["40/chat,{\"sio.confirmed\":0,\"token\":2}"]);
+    script.tell(link, "44/chat,{\"message\":\"no\"}");
+    assert!(script.has("connect_error no"), "{:?}", script.log);
+    // Who has left for good says goodbye.
+    script.client.connect(script.now, chat).unwrap();
+    script.client.disconnect(script.now, chat).unwrap();
+    script.drain();
+    told(&mut script);
+    script.tell(link, "40/chat,{\"sid\":\"s\",\"pid\":\"p\",\"sio.confirmed\":0}");
+    assert_eq!(told(&mut script), ["41/chat,"]);
+    assert!(!script.client.is_connected(chat));
 }

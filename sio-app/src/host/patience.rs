@@ -19,7 +19,7 @@ impl Inner {
     pub(crate) fn sweep(&self) {
         let now = self.now();
         self.sweep_shutdown(now);
-        self.shards.recovery.sweep(now);
+        self.shards.recovery.sweep(self.runtime(), now);
         self.shards.histories.sweep(now);
         loop {
             let Some((link, then)) = ({ self.deadlines.lock().pop(now) }) else {

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::store::Memory;
-use crate::tests::recovery::{Client, DRAWING, settings};
+use crate::tests::recovery::{Client, DRAWING, packets, settings};
 use crate::tests::stored::{Faulty, kill, stored};
 use crate::tests::{Counted, once_pending, pass, run_tasks, run_tasks_with, text};
 use crate::{Comeback, Config, Io, NotRecovered, Options, RecoveryConfig, Socket};
@@ -368,4 +368,168 @@ fn r11_a_handler_that_runs_is_waited_for_behind_a_connection_that_is_gone() {
     }
     assert_eq!((had, early), (Some(1), vec![0]));
     assert_eq!(heard(&list), [0, 100, 1, 101]);
+}
+
+/// Recovery R1, R11: what a client shows counts as in JavaScript, where the last of two members
+/// with one name wins, and nothing in an `auth` that is valid JSON is an error.
+#[test]
+fn r1_members_of_the_auth_count_as_in_javascript() {
+    let (io, _) = hearing(1, settings());
+    for (shown, confirmed) in [
+        (r#""pid":"x","pid":"PID","sio.confirmed":0"#, Some(1)),
+        (r#""sio.confirmed":9,"pid":"PID","sio.confirmed":0"#, Some(1)),
+        (r#""pid":"PID","sio.confirmed":0,"sio.confirmed":"0""#, None),
+        (r#""offset":"1-1","pid":"PID","offset":null"#, None),
+        (r#""\u0070id":"PID","sio.confirmed":1"#, Some(1)),
+        (r#""pid":"PID","sio.confirmed":1e999"#, None),
+        (r#""n":[1e999,"\ud800",{"\ud800":{}}],"\ud800":1,"pid":"PID""#, None),
+        (r#" "pid" : "PID" , "sio.confirmed" : 1 "#, Some(1)),
+    ] {
+        let mut client = asking(&io);
+        send(&mut client, 0..1);
+        let (sid, pid) = (client.sid.clone(), client.cut());
+        let back = Client::with(&io, &format!("40{{{}}}", shown.replace("PID", &pid)));
+        assert_eq!((&back.sid, back.confirmed), (&sid, confirmed), "{shown}");
+    }
+    let mut client = asking(&io);
+    send(&mut client, 0..1);
+    let pid = client.cut();
+    let new = Client::with(&io, &format!(r#"40{{"pid":"{pid}","pid":null}}"#));
+    assert_eq!(io.socket(&new.sid).unwrap().recovery(), Comeback::New);
+}
+
+/// Recovery R11: a sweep tells so many clients that nobody waits long, and a task tells the rest.
+/// What a client is told is in the store before.
+#[test]
+fn r11_a_crowd_is_told_in_portions() {
+    let disk = Arc::new(Memory::default());
+    let store = Faulty::of(&disk);
+    let io = stored(2, settings(), &store);
+    let list = hear(&io);
+    let mut crowd: Vec<Client> = (0..600).map(|_| asking(&io)).collect();
+    crowd.iter_mut().for_each(|client| send(client, 0..1));
+    assert_eq!(heard(&list).len(), 600);
+    let told = |crowd: &mut Vec<Client>| {
+        let told = crowd.iter_mut().map(|client| !client.packets().is_empty());
+        told.collect::<Vec<_>>()
+    };
+    let count = |told: &[bool]| told.iter().filter(|told| **told).count();
+    pass(&io, 500);
+    let first = told(&mut crowd);
+    assert_eq!(count(&first), 256);
+    // The next sweep leaves the list to the task.
+    pass(&io, 500);
+    assert_eq!(count(&told(&mut crowd)), 0);
+    run_tasks();
+    assert_eq!(count(&told(&mut crowd)), 256);
+    run_tasks();
+    assert_eq!(count(&told(&mut crowd)), 88);
+    // A task that is dropped is no reason to tell nobody any more.
+    crowd.iter_mut().for_each(|client| send(client, 1..2));
+    pass(&io, 500);
+    crate::tests::drop_tasks();
+    assert_eq!(count(&told(&mut crowd)), 256);
+    pass(&io, 500);
+    assert_eq!(count(&told(&mut crowd)), 256);
+    let pids: Vec<String> = crowd.iter().map(|client| client.pid.clone()).collect();
+    kill(io, &store);
+    let store = Faulty::of(&disk);
+    let io = stored(1, settings(), &store);
+    let had: Vec<u64> = pids.iter().map(|pid| back(&io, pid, 1).1).collect();
+    let twice = had.iter().filter(|had| **had == 2).count();
+    assert_eq!((twice, had.len()), (512, 600), "{had:?}");
+}
+
+/// Recovery R3: a connection whose middleware has decided late takes nothing from the connection
+/// by which the client has come back since. It ends, because its client has left it.
+#[test]
+fn who_was_recognised_earlier_takes_nothing_over() {
+    use std::sync::atomic::Ordering;
+    for is_cut in [false, true] {
+        let (io, list) = hearing(2, settings());
+        let open = door(&io);
+        let mut first = asking(&io);
+        send(&mut first, 0..2);
+        let (sid, pid) = (first.sid.clone(), first.cut());
+        let mut late = crate::tests::Driven::new(&io, usize::MAX);
+        let _ = late.read(crate::tests::UPGRADE);
+        let _ = late.written();
+        let _ = late.read(&text(&format!(r#"40{{"pid":"{pid}","sio.confirmed":0,"slow":1}}"#)));
+        let (mut living, had) = back(&io, &pid, 0);
+        assert_eq!((had, &living.sid), (2, &sid));
+        send(&mut living, 2..3);
+        if is_cut {
+            // The client is away when the late one is decided about.
+            drop(living);
+            run_tasks();
+            open.store(true, Ordering::Relaxed);
+            (0..10).for_each(|_| _ = run_tasks());
+            assert_eq!(io.recoverable(), 1);
+            living = back(&io, &pid, 0).0;
+            assert_eq!(living.confirmed, Some(3));
+        } else {
+            open.store(true, Ordering::Relaxed);
+            (0..10).for_each(|_| _ = run_tasks());
+        }
+        let told = living.packets();
+        assert!(!told.iter().any(|packet| packet == "(end)"), "{told:?}");
+        assert_eq!((io.sockets().len(), &living.sid), (1, &sid));
+        send(&mut living, 3..4);
+        assert_eq!(heard(&list), [0, 1, 2, 3]);
+        // The client has left this connection.
+        assert_eq!(packets(&mut late).last().map(String::as_str), Some("(end)"));
+    }
+}
+
+/// Recovery R3, R11: a connection that is cut at the moment at which it is let in gives the record
+/// back to the socket before, whose handler may still run, and whose end is told.
+#[test]
+fn who_is_cut_while_it_is_let_in_gives_the_record_back() {
+    use std::sync::atomic::Ordering;
+    for comes_back in [true, false] {
+        let (io, _) = hearing(2, settings());
+        io.of("/").one_at_a_time();
+        let go = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (list, waits, gone) = (Heard::default(), Arc::clone(&go), Heard::default());
+        let (events, expired) = (Arc::clone(&list), Arc::clone(&gone));
+        io.of("/").on("slow", move |_: Socket, number: u32| {
+            let (list, waits) = (Arc::clone(&events), Arc::clone(&waits));
+            async move {
+                list.lock().unwrap().push(number);
+                std::future::poll_fn(|_| match waits.load(Ordering::Relaxed) {
+                    true => std::task::Poll::Ready(()),
+                    false => std::task::Poll::Pending,
+                })
+                .await;
+                list.lock().unwrap().push(number + 100);
+            }
+        });
+        io.on_expired(move |_: &Socket| expired.lock().unwrap().push(1));
+        let mut first = asking(&io);
+        (0..2).for_each(|number| _ = first.driven.read(&text(&format!(r#"42["slow",{number}]"#))));
+        let (sid, pid) = (first.sid.clone(), first.pid.clone());
+        crate::turn::admit::CUT.set(true);
+        let mut cut = crate::tests::Driven::new(&io, usize::MAX);
+        let _ = cut.read(crate::tests::UPGRADE);
+        let _ = cut.read(&text(&format!(r#"40{{"pid":"{pid}","sio.confirmed":0}}"#)));
+        assert!(!crate::turn::admit::CUT.get(), "it was cut");
+        drop((cut, first));
+        run_tasks();
+        assert_eq!((io.sockets().len(), io.recoverable()), (0, 1));
+        if !comes_back {
+            go.store(true, Ordering::Relaxed);
+            pass(&io, 20_000);
+            assert_eq!((io.recoverable(), heard(&gone)), (0, vec![1]));
+            continue;
+        }
+        let connect = format!(r#"40{{"pid":"{pid}","sio.confirmed":0}}"#);
+        let mut new = Client::with(&io, &connect);
+        assert_eq!((new.confirmed, &new.sid), (Some(1), &sid));
+        let _ = new.driven.read(&text(r#"42["slow",1]"#));
+        (0..5).for_each(|_| _ = run_tasks());
+        assert_eq!(heard(&list), [0], "the handler of the first connection runs");
+        go.store(true, Ordering::Relaxed);
+        (0..20).for_each(|_| _ = run_tasks());
+        assert_eq!(heard(&list), [0, 100, 1, 101]);
+    }
 }

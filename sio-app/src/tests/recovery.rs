@@ -100,7 +100,7 @@ pub(super) fn show(pid: &str, offset: Option<&str>) -> String {
 }
 
 /// Returns the packets in what was written: text frames of less than 126 bytes, and the end.
-fn packets(driven: &mut Driven) -> Vec<String> {
+pub(super) fn packets(driven: &mut Driven) -> Vec<String> {
     let written = driven.wall.take();
     let (mut rest, mut packets) = (&written[..], Vec::new());
     while let [head, len, behind @ ..] = rest {

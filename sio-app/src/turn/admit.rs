@@ -113,6 +113,12 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
         if socket.is_gone() {
             return Admitted::default();
         }
+        #[cfg(test)]
+        cut_if_told(turn, socket, &mut after);
+        if seat.former().is_some_and(|former| state.is_overtaken(former)) {
+            close_session_of(turn, socket, &mut after);
+            return Admitted::default();
+        }
         let comes_back = socket.is_coming_back();
         let returned = reclaim(turn, state, socket, seat, (&mut after, &mut gone));
         let (pid, rooms, missed, before) = match returned {
@@ -151,14 +157,18 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
                 join_and_send_numbered(state, shard, now, socket, entry).and(replayed)
             })
         });
-        admitted.before = before.filter(|_| confirmed.is_some());
-        if let Some(key) = seat.record().filter(|_| admitted.accepted) {
-            state.note_socket(key, socket);
-        }
-        if let Some(key) = seat.record().filter(|_| !admitted.accepted) {
-            match seat.outcome() {
-                Comeback::Recovered { .. } => state.end(turn.now(), key, socket, &mut gone),
-                _ => state.close(key, &mut gone),
+        match (seat.record(), admitted.accepted, before) {
+            (None, ..) => {}
+            (Some(key), true, before) => {
+                state.note_socket(key, socket);
+                admitted.before = before.filter(|_| confirmed.is_some());
+            }
+            // The connection was cut meanwhile.
+            (Some(key), false, None) => state.close(key, &mut gone),
+            (Some(_), false, Some(before)) => {
+                if let Some(former) = seat.former() {
+                    state.give_back(turn.now(), former, &before, &mut gone);
+                }
             }
         }
         admitted
@@ -167,8 +177,8 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
     gone.tell();
     if admitted.accepted {
         recovery.count(seat.outcome(), seat.absence());
+        recovery.note_values_of(socket);
     }
-    recovery.note_values_of(socket);
     admitted
 }
 
@@ -191,11 +201,7 @@ fn reclaim(
                 missed: returned.missed.len(),
             });
             if !old.is_gone() {
-                old.cell.input_held("take over", turn, after, |shard, now, out| {
-                    if let Some(session) = shard.shard.session_of(old.key) {
-                        shard.shard.close_engine(now, session, out);
-                    }
-                });
+                close_session_of(turn, &old, after);
             }
             gone.dropped.push(Arc::clone(&old));
             Some((returned, old))
@@ -205,6 +211,15 @@ fn reclaim(
             None
         }
     }
+}
+
+/// Closes a connection that its client has left.
+fn close_session_of(turn: &Turn, socket: &Arc<SocketCell>, after: &mut Aftermath) {
+    socket.cell.input_held("take over", turn, after, |shard, now, out| {
+        if let Some(session) = shard.shard.session_of(socket.key) {
+            shard.shard.close_engine(now, session, out);
+        }
+    });
 }
 
 /// Puts a recovered socket into its rooms, and sends what was missed behind the answer to its
@@ -253,4 +268,19 @@ fn join_and_send_numbered(
         result = result.and(sent);
     }
     result
+}
+
+#[cfg(test)]
+thread_local!(
+    /// A test wants the connection of the next socket that may come back to be cut while the socket
+    /// is let in.
+    pub(crate) static CUT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) }
+);
+
+/// Does what another thread may do at this moment.
+#[cfg(test)]
+fn cut_if_told(turn: &Turn, socket: &Arc<SocketCell>, after: &mut Aftermath) {
+    if CUT.take() {
+        close_session_of(turn, socket, after);
+    }
 }

@@ -1,11 +1,11 @@
 //! A client that comes back, and what its socket knows of it.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use serde::Deserialize;
-use serde_json::Value;
 use sio_proto::Time;
+use sio_proto::json;
 use sio_proto::recovery::{Absence, NotRecovered, RecordKey};
 use sio_proto::server::Form;
 
@@ -90,6 +90,8 @@ pub(crate) struct Former {
     pub(super) id: SocketId,
     /// The offset of the last message that the client has seen.
     pub(super) offset: Option<Box<str>>,
+    /// The number of this recognition. Later ones have higher numbers.
+    pub(super) recognition: u64,
 }
 
 /// Where the client of a secret says that it is.
@@ -102,17 +104,32 @@ pub(super) struct ShownPlace<'a> {
     pub(super) confirmed: Option<u64>,
 }
 
-/// What a client shows in its CONNECT (docs/protocol/socket-io.md §6).
-#[derive(Default, Deserialize)]
-struct Shown {
-    #[serde(default)]
-    pid: Value,
-    #[serde(default)]
-    offset: Value,
+/// What a client shows in its CONNECT (docs/protocol/socket-io.md §6). What is of another type than
+/// it should be is not shown.
+#[derive(Default)]
+struct Shown<'a> {
+    pid: Option<Cow<'a, str>>,
+    offset: Option<Cow<'a, str>>,
     /// How many of its events were confirmed (docs/protocol/extensions.md §2). Who shows a number
     /// asks for confirmations.
-    #[serde(default, rename = "sio.confirmed")]
-    confirmed: Value,
+    confirmed: Option<u64>,
+}
+
+impl<'a> Shown<'a> {
+    /// Reads an `auth`. Of two members with one name, the last counts, as for `JSON.parse`.
+    fn read(auth: &'a str) -> Self {
+        let text = |value: &'a str| value.starts_with('"').then(|| json::unescape(value));
+        let mut shown = Self::default();
+        for (name, value) in json::members(auth) {
+            match &*json::unescape(name) {
+                "pid" => shown.pid = text(value),
+                "offset" => shown.offset = text(value),
+                "sio.confirmed" => shown.confirmed = value.parse().ok(),
+                _ => {}
+            }
+        }
+        shown
+    }
 }
 
 impl Seat {
@@ -127,6 +144,11 @@ impl Seat {
 
     pub(super) fn former_id(&self) -> Option<&SocketId> {
         self.former().map(|former| &former.id)
+    }
+
+    /// Returns the number of the recognition of the client; 0 for a client that is new.
+    pub(super) fn recognition(&self) -> u64 {
+        self.former.as_ref().map_or(0, |former| former.recognition)
     }
 
     pub(super) fn stale(&self) -> Option<RecordKey> {
@@ -200,16 +222,15 @@ pub(super) fn recognise(socket: &Arc<SocketCell>, table: &Table) -> bool {
     if socket.form != Form::Engine4 || !table.recovers.unwrap_or(recovery.by_default) {
         return false;
     }
-    let shown = socket.auth_json().and_then(|auth| serde_json::from_str(auth).ok());
-    let shown: Shown = shown.unwrap_or_default();
+    let shown = socket.auth_json().map(Shown::read).unwrap_or_default();
     let mut seat = Seat::default();
-    let confirmed = shown.confirmed.as_u64().filter(|_| recovery.confirms);
+    let confirmed = shown.confirmed.filter(|_| recovery.confirms);
     seat.heard = confirmed.map(|_| Heard::default());
     let mut is_back = false;
-    if let Value::String(pid) = &shown.pid {
+    if let Some(pid) = &shown.pid {
         let shown = ShownPlace {
             pid,
-            offset: shown.offset.as_str(),
+            offset: shown.offset.as_deref(),
             confirmed,
         };
         match recovery.recognise(socket.now(), &socket.namespace, shown, &mut seat.absence) {

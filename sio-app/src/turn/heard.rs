@@ -7,12 +7,21 @@
 //!
 //! The client is told at the latest when a number of events or of bytes has been counted, or with
 //! the next sweep. A store is told before the client.
+//!
+//! A sweep tells the clients of [`PORTION`] sockets, and leaves the rest of those that are listed
+//! to a task, which lets others have their turn behind each portion. So no thread is kept for
+//! longer than a portion takes, and a store is written once for each portion. A socket stands in
+//! the list once at most: from the first event that is counted to the portion that takes it out. The
+//! memory of a socket that has ended meanwhile is kept until then.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use crate::lock::Mutex;
+use crate::runtime::Runtime;
 use crate::turn;
 use crate::turn::recovery::Recovery;
 use crate::turn::socket::SocketCell;
@@ -22,6 +31,9 @@ const MOST_UNTOLD: u32 = 32;
 
 /// An event weighs 1, and 1 more for each time that it has this many bytes.
 const BYTES_PER_WEIGHT: usize = 2048;
+
+/// The clients of so many sockets are told in one go. This takes well below a millisecond.
+const PORTION: usize = 256;
 
 /// The bit of the count that says that nothing more is counted.
 const SEALED: u64 = 1 << 63;
@@ -126,16 +138,25 @@ impl SocketCell {
 
     /// Tells the client how many of its events have been had, and before it a store.
     pub(super) fn confirm(self: &Arc<Self>) {
-        let Some(heard) = self.heard() else { return };
+        if let Some(count) = self.untold_count() {
+            self.cell.recovery.note_heard(&[(Arc::clone(self), count)]);
+            self.tell_heard(count);
+        }
+    }
+
+    /// Returns how many events of the client have been had, if the client does not know it.
+    fn untold_count(&self) -> Option<u64> {
+        let heard = self.heard()?;
         heard.weight.store(0, Ordering::Relaxed);
         let count = heard.count();
-        if count == heard.told.load(Ordering::Relaxed) {
+        (count != heard.told.load(Ordering::Relaxed)).then_some(count)
+    }
+
+    /// Tells the client that so many of its events have been had. A store knows it.
+    fn tell_heard(self: &Arc<Self>, count: u64) {
+        let Some(heard) = self.heard().filter(|_| self.is_connected()) else {
             return;
-        }
-        self.cell.recovery.note_heard(self, count);
-        if !self.is_connected() {
-            return;
-        }
+        };
         let told = turn::act(self.runtime(), |turn| {
             self.cell.input("confirm", turn, |state, now, out| {
                 // Of two threads, one may be late.
@@ -178,26 +199,89 @@ impl SocketCell {
     }
 }
 
-/// The sockets whose clients have to be told with the next sweep. Each is listed once.
+/// The sockets whose clients have to be told with the next sweep.
 #[derive(Default)]
-pub(super) struct Untold(Mutex<Vec<Weak<SocketCell>>>);
+pub(super) struct Untold {
+    list: Mutex<VecDeque<Weak<SocketCell>>>,
+    /// Whether a task tells those that the last sweep has left.
+    has_task: AtomicBool,
+}
 
 impl Untold {
     fn list(&self, socket: &Arc<SocketCell>) {
-        self.0.lock().push(Arc::downgrade(socket));
+        self.list.lock().push_back(Arc::downgrade(socket));
+    }
+
+    /// Takes the next sockets out of the list, `most` at most.
+    fn take(&self, most: usize) -> Vec<Weak<SocketCell>> {
+        let mut list = self.list.lock();
+        let most = most.min(list.len());
+        let portion = list.drain(..most).collect();
+        let empty = list.is_empty().then(|| std::mem::take(&mut *list));
+        drop(list);
+        drop(empty);
+        portion
+    }
+}
+
+/// Says that the task of a sweep has ended, also if its runtime drops it.
+struct OfTask(Arc<Recovery>);
+
+impl Drop for OfTask {
+    fn drop(&mut self) {
+        self.0.untold.has_task.store(false, Ordering::Release);
     }
 }
 
 impl Recovery {
-    /// Tells the clients whose events have been counted since the last call.
-    pub(super) fn confirm_untold(&self) {
-        let untold = std::mem::take(&mut *self.untold.0.lock());
-        for socket in untold.iter().filter_map(Weak::upgrade) {
-            if let Some(heard) = socket.heard() {
-                heard.is_listed.store(false, Ordering::Relaxed);
+    /// Tells the clients whose events have been counted since the last call: some of them at once,
+    /// the rest in a task.
+    pub(super) fn confirm_untold(self: &Arc<Self>, runtime: Runtime) {
+        // Those that are listed from now on are for the next sweep: a client that reads nothing is
+        // listed again at once.
+        let listed = self.untold.list.lock().len();
+        if listed == 0 || self.untold.has_task.load(Ordering::Acquire) {
+            return;
+        }
+        let mut left = self.confirm_portion(runtime, listed);
+        if left == 0 {
+            return;
+        }
+        self.untold.has_task.store(true, Ordering::Release);
+        let of_task = OfTask(Arc::clone(self));
+        (runtime.spawn)(Box::pin(poll_fn(move |cx| {
+            left = of_task.0.confirm_portion(runtime, left);
+            if left == 0 {
+                return Poll::Ready(());
             }
-            fence(Ordering::SeqCst);
-            socket.confirm();
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })));
+    }
+
+    /// Tells the clients of the next sockets, `left` at most. Returns how many are left.
+    fn confirm_portion(&self, runtime: Runtime, left: usize) -> usize {
+        let portion = self.untold.take(left.min(PORTION));
+        let taken = portion.len();
+        let sockets: Vec<_> = portion.iter().filter_map(Weak::upgrade).collect();
+        drop(portion);
+        for heard in sockets.iter().filter_map(|socket| socket.heard()) {
+            heard.is_listed.store(false, Ordering::Relaxed);
+        }
+        fence(Ordering::SeqCst);
+        let untold = sockets.into_iter().filter_map(|socket| {
+            let count = socket.untold_count()?;
+            Some((socket, count))
+        });
+        let untold: Vec<_> = untold.collect();
+        self.note_heard(&untold);
+        // One turn writes to the store before it writes to the clients.
+        turn::act(runtime, |_| {
+            untold.iter().for_each(|(socket, count)| socket.tell_heard(*count));
+        });
+        match taken {
+            0 => 0,
+            taken => left - taken,
         }
     }
 }

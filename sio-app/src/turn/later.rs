@@ -65,7 +65,6 @@ impl Drop for KeptBytes {
 /// The work that one connection or request has left. When the connection goes away, a task does the
 /// rest, so that everything that has arrived is handled.
 pub(crate) struct Later {
-    /// It is boxed, because it is large and few connections have one.
     work: Option<Box<Leftover>>,
     kept: Arc<Kept>,
 }
@@ -87,10 +86,12 @@ impl Later {
 
     /// Keeps this work. Nothing must be kept already.
     #[inline]
-    pub(crate) fn put(&mut self, work: Option<Leftover>) {
+    pub(crate) fn put(&mut self, work: Option<Box<Leftover>>) {
         debug_assert!(self.work.is_none(), "nothing is begun before the rest is done");
-        let Some(work) = work else { return };
-        self.work = Some(Box::new(work));
+        if work.is_none() {
+            return;
+        }
+        self.work = work;
         self.kept.bytes.fetch_add(self.bytes(), Ordering::Relaxed);
     }
 

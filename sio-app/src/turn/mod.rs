@@ -246,7 +246,7 @@ pub(crate) fn run<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
 
 /// Runs `act` as [`run`] does, for a caller that does the rest of the work itself, and brings
 /// nothing more before the rest is done.
-pub(crate) fn run_a_while<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> (R, Option<Leftover>) {
+pub(crate) fn run_a_while<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> (R, Option<Box<Leftover>>) {
     TURN.with(|turn| {
         if turn.running.get() {
             return (act(turn), None);
@@ -277,7 +277,7 @@ pub(crate) fn act<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
 
 /// Work that a turn has left. It is done with the turn's owner number, which still owns the
 /// mailboxes that the work is for. Events that arrive for these sockets meanwhile wait in the
-/// mailboxes.
+/// mailboxes. It is boxed, because it is large and almost no turn leaves any.
 pub(crate) struct Leftover {
     runtime: Runtime,
     owner: Owner,
@@ -292,7 +292,7 @@ pub(crate) struct Leftover {
 impl Leftover {
     /// Copies the work into memory of its own, because its turn has read it into a buffer that
     /// others need.
-    fn detached(mut self) -> Self {
+    fn detached(mut self: Box<Self>) -> Box<Self> {
         // The pieces are copied in place, because there may be thousands of them.
         for _ in 0..self.work.len() {
             if let Some(work) = self.work.pop_front() {
@@ -309,7 +309,7 @@ impl Leftover {
     }
 
     /// Works for one more turn. Returns the work that is still left.
-    pub(crate) fn go_on(self) -> Option<Self> {
+    pub(crate) fn go_on(self: Box<Self>) -> Option<Box<Self>> {
         let bytes = self.bytes;
         TURN.with(|turn| {
             let _ending = turn.begin(self.runtime);
@@ -319,13 +319,15 @@ impl Leftover {
             turn.links.replace(self.links);
             turn.emitted.set(self.emitted);
             turn.packets.set(self.packets);
-            turn.work_off(self.runtime).map(|left| Self { bytes, ..left })
+            let mut left = turn.work_off(self.runtime)?;
+            left.bytes = bytes;
+            Some(left)
         })
     }
 
     /// Leaves the work to a task, up to the limit of what tasks may keep. Work above the limit is
     /// done now.
-    pub(crate) fn leave_to_task(self) {
+    pub(crate) fn leave_to_task(self: Box<Self>) {
         let mut leftover = Some(self);
         while let Some(left) = leftover {
             if LEFT_TO_TASKS.load(Ordering::Relaxed) + left.bytes() <= MOST_LEFT_TO_TASKS {
@@ -336,7 +338,7 @@ impl Leftover {
     }
 
     /// Leaves the work to a task, which also lets others have their turn.
-    pub(crate) fn finish(self) {
+    pub(crate) fn finish(self: Box<Self>) {
         let (runtime, counted) = (self.runtime, LeftToTask::new(self.bytes));
         let mut left = Some(self);
         (runtime.spawn)(Box::pin(poll_fn(move |cx| {
@@ -503,7 +505,7 @@ impl Turn {
 
     /// Works, and writes what the work causes, until nothing is left or the turn has lasted long
     /// enough.
-    fn work_off(&self, runtime: Runtime) -> Option<Leftover> {
+    fn work_off(&self, runtime: Runtime) -> Option<Box<Leftover>> {
         let mut done = 0_u32;
         loop {
             while let Some(work) = self.next_work() {
@@ -527,8 +529,8 @@ impl Turn {
 
     /// Returns the rest of the turn's work. Emitted messages are written together with those of the
     /// rest, so that they leave in few writes.
-    fn leave(&self, runtime: Runtime) -> Leftover {
-        Leftover {
+    fn leave(&self, runtime: Runtime) -> Box<Leftover> {
+        Box::new(Leftover {
             runtime,
             owner: self.owner.get(),
             work: self.work.take(),
@@ -537,7 +539,7 @@ impl Turn {
             links: self.links.take(),
             emitted: self.emitted.get(),
             packets: self.packets.get(),
-        }
+        })
     }
 
     fn next_work(&self) -> Option<Work> {

@@ -79,6 +79,8 @@ pub(crate) struct State {
     is_stored: bool,
     /// What the store has to know of messages, between the changes of the machine.
     noted: Vec<Noted>,
+    /// How many clients have been recognised.
+    recognitions: u64,
     /// Records that ended while they were read from the store, before there was anybody to tell.
     pub(super) overdue: Vec<Expired<Arc<SocketCell>>>,
 }
@@ -161,6 +163,7 @@ impl Recovery {
                 lasts: LastNumbers::default(),
                 is_stored: keeper.is_some(),
                 noted: Vec::new(),
+                recognitions: 0,
                 overdue: Vec::new(),
             }),
             keeper,
@@ -289,7 +292,8 @@ impl Recovery {
         absence: &mut Option<Absence>,
     ) -> Result<(Former, Arc<SocketCell>), (NotRecovered, Option<RecordKey>)> {
         let ShownPlace { pid, offset, confirmed } = shown;
-        let state = self.state.lock_for("recognise");
+        let mut state = self.state.lock_for("recognise");
+        state.recognitions += 1;
         let machine = &state.machine;
         let key = machine.find(namespace, pid).ok_or((NotRecovered::Unknown, None))?;
         let socket = machine.data(key).filter(|socket| !socket.is_final());
@@ -307,6 +311,7 @@ impl Recovery {
             key,
             id: socket.id().clone(),
             offset: offset.map(Box::from),
+            recognition: state.recognitions,
         };
         Ok((former, Arc::clone(socket)))
     }
@@ -324,8 +329,8 @@ impl Recovery {
     }
 
     /// Ends the records that nobody has come back to. Call it about once a second.
-    pub(crate) fn sweep(&self, now: Time) {
-        self.confirm_untold();
+    pub(crate) fn sweep(self: &Arc<Self>, runtime: Runtime, now: Time) {
+        self.confirm_untold(runtime);
         if !self.is_used() && self.keeper.is_none() {
             return;
         }
@@ -346,11 +351,11 @@ impl Recovery {
     pub(crate) fn clear(&self, now: Time) {
         if let Some(keeper) = &self.keeper {
             // Handlers may have begun since their clients were told last.
-            for (_, socket) in self.sockets(&self.keys()) {
-                if let Some(count) = socket.heard_count() {
-                    self.note_heard(&socket, count);
-                }
-            }
+            let sockets = self.sockets(&self.keys()).into_iter();
+            let heard: Vec<_> = sockets
+                .filter_map(|(_, socket)| socket.heard_count().map(|count| (socket, count)))
+                .collect();
+            self.note_heard(&heard);
             keeper.close(now);
         }
         let mut gone = Gone::default();
@@ -368,11 +373,19 @@ impl Recovery {
         Arc::ptr_eq(present, socket).then(|| state.machine.rooms(key))
     }
 
-    /// Notes how many events of a client have been had, for a store.
-    pub(super) fn note_heard(&self, socket: &Arc<SocketCell>, count: u64) {
-        if let (true, Some(key)) = (self.keeper.is_some(), socket.record()) {
-            self.with("confirm", |state| state.note_heard(key, socket, count));
+    /// Notes how many events of clients have been had, for a store. The lock is taken once for all
+    /// of them.
+    pub(super) fn note_heard(&self, heard: &[(Arc<SocketCell>, u64)]) {
+        if self.keeper.is_none() || heard.is_empty() {
+            return;
         }
+        self.with("confirm", |state| {
+            for (socket, count) in heard {
+                if let Some(key) = socket.record() {
+                    state.note_heard(key, socket, *count);
+                }
+            }
+        });
     }
 
     /// Returns the keys of all records.
@@ -520,6 +533,24 @@ impl State {
         }
         self.ids.pass_on(&former.id, socket);
         Ok((returned, old))
+    }
+
+    /// Whether the client of a record has been recognised again since, and has come back: whoever was
+    /// recognised earlier stands on a connection that the client has left.
+    pub(super) fn is_overtaken(&self, former: &Former) -> bool {
+        let seat = self.machine.data(former.key).and_then(|known| known.seat());
+        seat.is_some_and(|seat| seat.recognition() > former.recognition)
+    }
+
+    /// Gives a record back to the socket that had it before, because the socket that has claimed it
+    /// is not let in. The client is waited for.
+    pub(super) fn give_back(&mut self, now: Time, former: &Former, old: &Arc<SocketCell>, gone: &mut Gone) {
+        let Some(known) = self.machine.data_mut(former.key) else {
+            return;
+        };
+        gone.dropped.push(std::mem::replace(known, Arc::clone(old)));
+        self.ids.pass_on(&former.id, old);
+        self.end(now, former.key, old, gone);
     }
 
     /// Ends the record of a socket that is gone for good, or waits for its client. Nothing happens

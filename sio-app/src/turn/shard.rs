@@ -70,6 +70,8 @@ pub(crate) struct State {
     pub(super) sleeps: Sleeps,
     /// When the credentials of sockets end.
     pub(crate) expiries: Expiries,
+    /// The sessions that had begun and ended when their copies were made.
+    turnover: u64,
     /// Whether the server shuts down and still has sessions in this shard.
     draining: bool,
     /// The latest time that the shard has seen. Turns of several threads may arrive here in another
@@ -85,9 +87,12 @@ fn too_many_events() -> Breach {
     Breach::new(BreachKind::Limit, "too many events wait for a handler")
 }
 
-/// What inputs leave to be done when no lock is held.
+/// What inputs leave to be done when no lock is held. Almost always nothing is left.
 #[derive(Default)]
-pub(crate) struct Aftermath {
+pub(crate) struct Aftermath(Option<Box<Left>>);
+
+#[derive(Default)]
+struct Left {
     released: Vec<Extension>,
     timers: Vec<Waker>,
     /// How many shards have lost their last session during a shutdown.
@@ -95,29 +100,33 @@ pub(crate) struct Aftermath {
 }
 
 impl Aftermath {
-    /// Does what is left. Almost always nothing is.
+    fn left(&mut self) -> &mut Left {
+        self.0.get_or_insert_default()
+    }
+
+    /// Does what is left.
     #[inline]
     pub(crate) fn finish(self, turn: &Turn, cell: &ShardCell) {
-        let is_empty = self.released.is_empty() && self.timers.is_empty() && self.emptied == 0;
-        if !is_empty || turn.has_notes() {
+        if self.0.is_some() || turn.has_notes() {
             self.finish_all(turn, cell);
         }
     }
 
     #[inline(never)]
     fn finish_all(self, turn: &Turn, cell: &ShardCell) {
-        for extension in self.released {
+        let left = *self.0.unwrap_or_default();
+        for extension in left.released {
             let _ = guarded(|| drop(extension));
         }
         while let Some(note) = turn.take_note() {
             cell.tell(note);
         }
-        for _ in 0..self.emptied {
+        for _ in 0..left.emptied {
             if let Some(application) = cell.application.upgrade() {
                 application.shard_emptied();
             }
         }
-        self.timers.into_iter().for_each(Waker::wake);
+        left.timers.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -142,6 +151,7 @@ impl ShardCell {
             unwritten: Unwritten::default(),
             sleeps: Sleeps::default(),
             expiries: Expiries::default(),
+            turnover: 0,
             draining: false,
             latest: Time::ZERO,
             armed: None,
@@ -261,6 +271,9 @@ impl ShardCell {
             let now = state.time(turn);
             let result = input(&mut state, now, out);
             self.note_rooms(&state, turn);
+            if state.turnover != state.shard.turnover() {
+                self.note_sessions(&mut state);
+            }
             if !out.collisions.is_empty() {
                 let collisions = out.collisions.drain(..);
                 turn.collide(collisions.filter_map(|collision| state.find(collision.socket)));
@@ -270,18 +283,25 @@ impl ShardCell {
             }
             if state.draining && state.shard.sessions() == 0 {
                 state.draining = false;
-                after.emptied += 1;
+                after.left().emptied += 1;
             }
             if let Some(timer) = state.rearm() {
-                after.timers.push(timer);
+                after.left().timers.push(timer);
             }
             if !out.released.is_empty() {
-                after.released.append(&mut out.released);
+                after.left().released.append(&mut out.released);
             }
             result
         });
         turn.touch(self);
         result
+    }
+
+    /// Copies what depends on the sessions of the shard. Called when a session has begun or ended.
+    fn note_sessions(&self, state: &mut State) {
+        state.turnover = state.shard.turnover();
+        self.forms.store(state.shard.forms_in_use().bits(), Ordering::Relaxed);
+        self.sessions.store(state.shard.sessions(), Ordering::Relaxed);
     }
 
     /// Gives the events of rooms to the turn, if the application wants them. The sockets in these

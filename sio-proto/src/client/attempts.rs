@@ -125,7 +125,7 @@ impl Client {
             self.websocket_worked = false;
         }
         let was_open = core::mem::replace(&mut self.was_open, false);
-        self.disconnect_sockets(&end);
+        self.disconnect_sockets(now, &end);
         if self.closed {
             return self.stop(StopReason::Closed);
         }
@@ -192,12 +192,15 @@ impl Client {
         }
     }
 
-    fn disconnect_sockets(&mut self, end: &End) {
+    fn disconnect_sockets(&mut self, now: Time, end: &End) {
         for at in 0..self.sockets.len() {
             let mut receipts = Receipts::new();
             let socket = &mut self.sockets[at];
             let was_connected = socket.is_connected();
             socket.lose(socket.is_active() && socket.pid.is_some(), &mut receipts);
+            if let Some(age) = self.config.max_queue_age {
+                socket.limit_unconfirmed(now, age);
+            }
             if socket.is_active() {
                 socket.state = SocketState::Wanted;
             }

@@ -161,7 +161,10 @@ pub struct ClientConfig {
     /// Default 1 000 000. Beyond it, the connection ends. On 0.9, it is also the limit of the
     /// acknowledgements that the client sends by itself.
     pub max_answer_bytes: usize,
-    /// How long an event may wait for a connection. Default none: for ever, as in JavaScript.
+    /// How long an event may wait for a connection. Default none: for ever, as in JavaScript, also
+    /// while the client has stopped. An event that was written and is not confirmed
+    /// ([`ClientConfig::confirm_events`]) waits from the loss of its connection on, and then ends
+    /// as [`Outcome::Disconnected`](super::Outcome::Disconnected).
     pub max_queue_age: Option<Duration>,
     /// How many events per second leave the queue after a connection is back. Default 0: all at
     /// once.

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::config::Generation;
+use super::config::{ClientConfig, Generation};
 use super::emit::{Emit, Offline, Pending};
 use super::event::{AckTicket, EmitId, NotSent, Outcome, SocketId};
 use super::manager::{Client, Stage};
@@ -252,14 +252,16 @@ impl Client {
             return true;
         }
         let mut receipts = Receipts::new();
-        let taken = self.sockets[at].take(now, &self.config, self.protocol, may_drain, &mut receipts);
+        let (config, protocol, buffer) = (&self.config, self.protocol, &mut self.buffer);
+        let encode = |packet: &Packet| encode(protocol, config, buffer, packet);
+        let taken = self.sockets[at].take(now, config, protocol, may_drain, encode, &mut receipts);
         self.report(receipts);
         let Some(taken) = taken else { return false };
-        let Some((packet, buffered)) = taken else { return true };
+        let Some((packed, buffered)) = taken else { return true };
         if buffered && self.config.drain_per_second > 0 {
             self.drain_at = Some(now + Duration::from_secs(1) / self.config.drain_per_second);
         }
-        self.send_packet(&packet);
+        self.send(packed);
         true
     }
 
@@ -268,41 +270,50 @@ impl Client {
         while self.take_from(now, at) {}
     }
 
-    /// Gives a packet to the session.
+    /// Gives a packet to the session. A packet that the parser cannot write is left out.
     pub(super) fn send_packet(&mut self, packet: &Packet) {
         let packed = self.encode(packet);
+        self.send(packed);
+    }
+
+    fn send(&mut self, packed: Vec<Packed>) {
         if let Stage::Session(session) = &mut self.stage {
             packed.into_iter().for_each(|packed| session.send(packed));
         }
     }
 
-    /// A packet as messages of the transport. A packet that the parser cannot write is none.
+    /// A packet as messages of the transport: none, if the parser cannot write the packet.
     pub(super) fn encode(&mut self, packet: &Packet) -> Vec<Packed> {
-        let revision = match self.protocol {
-            Protocol::Engine(revision) => revision,
-            Protocol::Legacy09 => return session::encode_legacy09(packet).into_iter().collect(),
-            Protocol::Legacy06 => return session::encode_plain(&codec::Framing, packet).into_iter().collect(),
-            Protocol::Streaming => return session::encode_plain(&codec::Streaming, packet).into_iter().collect(),
-        };
-        if let Some(parser) = &self.config.parser {
-            self.buffer.clear();
-            let frames = codec::assemble(&**parser, packet, revision, usize::MAX, &mut self.buffer);
-            let Ok((first, more)) = frames else { return Vec::new() };
-            let packed = |frame: crate::Frame| match frame.is_binary() {
-                true => Packed::Binary(Bytes::copy_from_slice(engine::frames::data(revision, &frame))),
-                false => Packed::Text(frame.payload_bytes()),
-            };
-            return first.into_iter().chain(more).map(packed).collect();
-        }
-        let encoder = Encoder::new(match revision {
-            Revision::V4 => socket::Revision::Five,
-            Revision::V3 => socket::Revision::Four,
-        });
-        let mut text = BytesMut::new();
-        text.put_u8(b'4');
-        encoder.packet(&mut text, packet);
-        let attachments = packet.args().map(|args| &args.attachments[..]).unwrap_or_default();
-        let attachments = attachments.iter().cloned().map(Packed::Binary);
-        [Packed::Text(text.freeze())].into_iter().chain(attachments).collect()
+        encode(self.protocol, &self.config, &mut self.buffer, packet)
     }
+}
+
+/// Does what [`Client::encode`] does, while other parts of the client are borrowed.
+fn encode(protocol: Protocol, config: &ClientConfig, buffer: &mut BytesMut, packet: &Packet) -> Vec<Packed> {
+    let revision = match protocol {
+        Protocol::Engine(revision) => revision,
+        Protocol::Legacy09 => return session::encode_legacy09(packet).into_iter().collect(),
+        Protocol::Legacy06 => return session::encode_plain(&codec::Framing, packet).into_iter().collect(),
+        Protocol::Streaming => return session::encode_plain(&codec::Streaming, packet).into_iter().collect(),
+    };
+    if let Some(parser) = &config.parser {
+        buffer.clear();
+        let frames = codec::assemble(&**parser, packet, revision, usize::MAX, buffer);
+        let Ok((first, more)) = frames else { return Vec::new() };
+        let packed = |frame: crate::Frame| match frame.is_binary() {
+            true => Packed::Binary(Bytes::copy_from_slice(engine::frames::data(revision, &frame))),
+            false => Packed::Text(frame.payload_bytes()),
+        };
+        return first.into_iter().chain(more).map(packed).collect();
+    }
+    let encoder = Encoder::new(match revision {
+        Revision::V4 => socket::Revision::Five,
+        Revision::V3 => socket::Revision::Four,
+    });
+    let mut text = BytesMut::new();
+    text.put_u8(b'4');
+    encoder.packet(&mut text, packet);
+    let attachments = packet.args().map(|args| &args.attachments[..]).unwrap_or_default();
+    let attachments = attachments.iter().cloned().map(Packed::Binary);
+    [Packed::Text(text.freeze())].into_iter().chain(attachments).collect()
 }

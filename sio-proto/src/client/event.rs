@@ -273,6 +273,17 @@ pub enum Delivery {
         ack: Option<AckTicket>,
     },
     /// The end of an emit. Each emit ends exactly once.
+    ///
+    /// After [`State::Stopped`] or [`Delivery::ConnectError`], what waits goes on waiting for
+    /// [`Client::connect`](super::Client::connect), as the buffer of the client in JavaScript does:
+    /// events that were never written, and with
+    /// [`ClientConfig::confirm_events`](super::ClientConfig::confirm_events) those that were
+    /// written and not confirmed, because a client that is recovered later loses none of them.
+    /// Without another connection, each of them ends at the time of its acknowledgement, or by
+    /// [`ClientConfig::max_queue_age`](super::ClientConfig::max_queue_age), or by
+    /// [`Client::close`](super::Client::close). What was written ends by
+    /// [`Client::disconnect`](super::Client::disconnect), too, and what was never written by
+    /// [`Client::clear_pending`](super::Client::clear_pending).
     Receipt {
         /// The emit.
         emit: EmitId,

@@ -246,7 +246,8 @@ impl Client {
     }
 
     /// Leaves a namespace. The connection is closed with the last one, if
-    /// [`ClientConfig::close_with_last`] is set. What waits in the queue goes on waiting.
+    /// [`ClientConfig::close_with_last`] is set. What waits in the queue goes on waiting. What was
+    /// written and is not confirmed ends as [`Outcome::Disconnected`](super::Outcome::Disconnected).
     ///
     /// # Errors
     ///

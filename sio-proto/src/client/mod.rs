@@ -84,6 +84,7 @@
 //! | `inputs` | connections, bytes and time |
 //! | `attempts` | when the client connects, what it does after a failure |
 //! | `namespaces` | the packets of Socket.IO |
+//! | `joining` | the CONNECT of a namespace, and the answer that is due |
 //! | `emits` | the queue, acknowledgements, what is written next |
 //! | `emit` | an event that the user sends |
 //! | `reading` | from which connections a caller has to read although its user has enough events |
@@ -107,6 +108,7 @@ mod emits;
 mod endpoint;
 mod event;
 mod inputs;
+mod joining;
 mod line;
 mod manager;
 mod namespaces;

@@ -2,20 +2,16 @@
 //! acknowledgements arrive (docs/protocol/socket-io.md §3 to §6).
 
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use bytestring::ByteString;
 use serde::Deserialize;
 
 use super::config::{Generation, OnRefused};
-use super::event::{
-    AckTicket, ClientError, Delivery, DisconnectReason, ErrorClass, Output, Question, Recovery, SocketId,
-};
+use super::event::{AckTicket, ClientError, Delivery, DisconnectReason, ErrorClass, Output, Recovery, SocketId};
 use super::manager::{Client, Stage};
 use super::protocol::Protocol;
 use super::session::{End, Heard, Instead, MAX_REFUSAL_BYTES};
-use super::sizes::TooLarge;
-use super::socket::{Receipts, Socket, SocketState};
+use super::socket::{Receipts, SocketState};
 use crate::codec::{self, Parsed};
 use crate::engine::{EngineMessage, Revision};
 use crate::socket::{self, Args, Packet, Role};
@@ -105,69 +101,6 @@ impl Client {
         }
     }
 
-    /// Sends CONNECT for a namespace on the open connection, perhaps after a question.
-    pub(super) fn join(&mut self, now: Time, at: usize) {
-        if !self.config.provider {
-            self.send_connect(at);
-            return self.close_if_unused(now);
-        }
-        let question = self.number();
-        let until = now + self.config.connect_timeout;
-        self.sockets[at].state = SocketState::Asking { question, until };
-        self.outputs.push_back(Output::CredentialsWanted(Question {
-            id: question,
-            attempt: self.sockets[at].refusals,
-            socket: Some(SocketId(at as u32)),
-            last_error: self.last_error.clone(),
-        }));
-    }
-
-    /// Sends CONNECT.
-    pub(super) fn send_connect(&mut self, at: usize) {
-        if let Err(feature) = self.protocol.check_namespace(&self.sockets[at].namespace) {
-            let message = alloc::format!("the generation of the server does not have {feature}");
-            return self.refuse(at, ClientError::new(ErrorClass::Protocol, message));
-        }
-        let socket = &mut self.sockets[at];
-        socket.state = SocketState::Connecting;
-        if core::mem::replace(&mut socket.answer_due, true) {
-            return; // the answer to the CONNECT before is still due, and will do
-        }
-        let namespace = socket.namespace.clone();
-        let auth = socket.provided.as_ref().or(socket.auth.as_ref());
-        let packet = match self.protocol {
-            Protocol::Engine(Revision::V4) => Packet::Connect {
-                namespace,
-                query: None,
-                payload: payload_of(socket, auth, self.config.confirm_events),
-            },
-            // The server connects `/` by itself, once.
-            _ if namespace == "/" && !socket.was_answered => return,
-            // Before 1.0, only the end of the session leaves `/`.
-            Protocol::Legacy09 | Protocol::Legacy06 | Protocol::Streaming if namespace == "/" => {
-                let (query, payload) = (None, None);
-                let connect = Packet::Connect {
-                    namespace,
-                    query,
-                    payload,
-                };
-                return self.heard.push_back(Heard::Packet(connect));
-            }
-            _ => Packet::Connect {
-                namespace,
-                query: auth.and_then(|auth| query_of(auth)),
-                payload: None,
-            },
-        };
-        if let Err(TooLarge { bytes, max }) = self.check_packet(&packet) {
-            self.sockets[at].answer_due = false;
-            let message =
-                alloc::format!("the CONNECT has {bytes} bytes, and the server takes {max}: its auth is too large");
-            return self.refuse(at, ClientError::new(ErrorClass::Protocol, message));
-        }
-        self.send_packet(&packet);
-    }
-
     fn handle_connect(&mut self, now: Time, at: usize, payload: Option<ByteString>) {
         let Stage::Session(session) = &self.stage else { return };
         let welcome = payload
@@ -180,14 +113,22 @@ impl Client {
             }
             return;
         }
+        // It was on its way when the user left, and answers no CONNECT.
+        let is_confirmation = |welcome: &Welcome| welcome.sid.is_none() && !welcome.confirmed.is_null();
+        if self.config.confirm_events && welcome.as_ref().is_some_and(is_confirmation) {
+            return;
+        }
         let socket = &mut self.sockets[at];
-        let was_due = core::mem::take(&mut socket.answer_due);
+        let due = socket.due.take();
         let was_answered = core::mem::replace(&mut socket.was_answered, true);
+        let was_left = due.as_ref().is_some_and(|due| due.is_left);
+        let is_unasked = due.is_none() && !was_answered && socket.namespace == "/";
         match socket.state {
+            _ if was_left => return self.connect_anew(now, at),
             SocketState::Connecting => {}
             // The user has left while the CONNECT was on its way. A server that connects a
             // namespace again and again, and does not read, must not make goodbyes pile up.
-            SocketState::Idle if was_due || !was_answered && socket.namespace == "/" => {
+            SocketState::Idle if due.is_some() || is_unasked => {
                 let namespace = socket.namespace.clone();
                 return self.send_packet(&Packet::Disconnect { namespace });
             }
@@ -277,10 +218,15 @@ impl Client {
     /// The server does not let the client into the namespace.
     fn handle_refusal(&mut self, now: Time, at: usize, payload: &ByteString) {
         let socket = &mut self.sockets[at];
-        socket.answer_due = false;
+        let was_left = socket.due.take().is_some_and(|due| due.is_left);
         socket.was_answered = true;
         if socket.state != SocketState::Connecting {
             return;
+        }
+        // Another CONNECT was refused than the one that the user wants now.
+        if was_left {
+            self.send_connect(at);
+            return self.close_if_unused(now);
         }
         let error = refusal_of(payload, self.protocol);
         socket.refusals += 1;
@@ -317,6 +263,9 @@ impl Client {
         let socket = &mut self.sockets[at];
         socket.state = SocketState::Idle;
         (socket.pid, socket.offset) = (None, None);
+        if let Some(due) = &mut socket.due {
+            due.is_left = true;
+        }
         socket.abandon(&mut receipts);
         self.report(receipts);
     }
@@ -407,56 +356,6 @@ fn offset_of(args: &Args) -> Option<ByteString> {
     let last = args.iter().last()?;
     let is_offset = last.starts_with('"') && last.len() <= MAX_ID_BYTES;
     is_offset.then(|| ByteString::from(&*json::unescape(last)))
-}
-
-/// The payload of a CONNECT: what the server needs to recover the client and, with `confirms`, to
-/// confirm its events, then the `auth`.
-fn payload_of(socket: &Socket, auth: Option<&ByteString>, confirms: bool) -> Option<ByteString> {
-    if socket.pid.is_none() && !confirms {
-        return auth.cloned();
-    }
-    let mut out = bytes::BytesMut::new();
-    out.extend_from_slice(b"{");
-    if let Some(pid) = &socket.pid {
-        out.extend_from_slice(b"\"pid\":");
-        json::write_string(&mut out, pid);
-        if let Some(offset) = &socket.offset {
-            out.extend_from_slice(b",\"offset\":");
-            json::write_string(&mut out, offset);
-        }
-    }
-    if confirms {
-        let comma = if socket.pid.is_some() { "," } else { "" };
-        let confirmed = socket.unconfirmed.confirmed();
-        out.extend_from_slice(alloc::format!("{comma}\"sio.confirmed\":{confirmed}").as_bytes());
-    }
-    let members = auth.and_then(|auth| auth.trim_ascii().strip_prefix('{'));
-    match members.map(str::trim_ascii_start) {
-        Some(members) if members != "}" => {
-            out.extend_from_slice(b",");
-            out.extend_from_slice(members.as_bytes());
-        }
-        _ => out.extend_from_slice(b"}"),
-    }
-    ByteString::try_from(out.freeze()).ok()
-}
-
-/// The members of an `auth` as a query, for servers that know no `auth`.
-fn query_of(auth: &str) -> Option<ByteString> {
-    let members: serde_json::Map<String, serde_json::Value> = serde_json::from_str(auth).ok()?;
-    let pairs = members.iter().map(|(key, value)| {
-        let text = match value {
-            serde_json::Value::String(text) => text.clone(),
-            other => alloc::format!("{other}"),
-        };
-        let mut pair = String::new();
-        super::session::put_encoded(&mut pair, key);
-        pair.push('=');
-        super::session::put_encoded(&mut pair, &text);
-        pair
-    });
-    let query = pairs.collect::<Vec<_>>().join("&");
-    (!query.is_empty()).then(|| query.into())
 }
 
 /// What a CONNECT_ERROR says.

@@ -17,7 +17,9 @@ use bytestring::ByteString;
 use super::config::ClientConfig;
 use super::emit::Pending;
 use super::event::{EmitId, NotSent, Outcome};
+use super::joining::Due;
 use super::protocol::Protocol;
+use super::session::Packed;
 use super::unconfirmed::Unconfirmed;
 use crate::Time;
 use crate::socket::{Args, Packet};
@@ -118,8 +120,8 @@ pub(super) struct Socket {
     pub(super) auth: Option<ByteString>,
     pub(super) provided: Option<ByteString>,
     pub(super) state: SocketState,
-    /// A CONNECT was written on this session, and its answer has not come.
-    pub(super) answer_due: bool,
+    /// The CONNECT that was written on this session, and whose answer has not come.
+    pub(super) due: Option<Due>,
     /// The server has connected or refused the namespace on this session. Engine.IO 3 servers do
     /// this once for `/` without being asked.
     pub(super) was_answered: bool,
@@ -153,7 +155,7 @@ impl Socket {
             auth: None,
             provided: None,
             state: SocketState::Idle,
-            answer_due: false,
+            due: None,
             was_answered: false,
             refusals: 0,
             sid: ByteString::from_static(""),
@@ -284,48 +286,49 @@ impl Socket {
         matches!(self.queue.front(), Some(Entry::Event(event)) if event.buffered)
     }
 
-    /// Takes the next entry as a packet. Also returns whether it had waited for a connection. An
-    /// event that the protocol cannot carry ends here, and is no packet.
+    /// Takes the next entry as messages of the transport, which `encode` makes of a packet. Also
+    /// returns whether it had waited for a connection. An event that the protocol cannot carry or
+    /// that `encode` makes nothing of ends here, and counts nowhere.
     pub(super) fn take(
         &mut self,
         now: Time,
         config: &ClientConfig,
         protocol: Protocol,
         may_drain: bool,
+        encode: impl FnOnce(&Packet) -> Vec<Packed>,
         receipts: &mut Receipts,
-    ) -> Option<Option<(Packet, bool)>> {
+    ) -> Option<Option<(Vec<Packed>, bool)>> {
         let (place, _) = self.next_place(config, may_drain)?;
-        let entry = self.queue.remove(place)?;
-        let namespace = self.namespace.clone();
-        Some(match entry {
+        let event = match self.queue.remove(place)? {
+            Entry::Event(event) => event,
             Entry::Answer { id, args, .. } => {
                 self.answer_bytes -= bytes_of_answer(&args);
-                Some((Packet::Ack { namespace, id, args }, false))
+                let namespace = self.namespace.clone();
+                return Some(Some((encode(&Packet::Ack { namespace, id, args }), false)));
             }
-            Entry::Event(event) if protocol.check_args(&event.args).is_err() => {
-                self.held_bytes -= event.bytes();
-                if let Some(deadline) = event.deadline {
-                    self.deadlines.remove(&(deadline, event.emit));
-                }
-                receipts.push((event.emit, event.outcome_unless_written(NotSent::Unsupported)));
-                None
+        };
+        let fits = protocol.check_args(&event.args).is_ok();
+        let packed = fits.then(|| encode(&self.draft(&event.name, &event.args, self.asks(&event))));
+        let Some(packed) = packed.filter(|packed| !packed.is_empty()) else {
+            self.held_bytes -= event.bytes();
+            if let Some(deadline) = event.deadline {
+                self.deadlines.remove(&(deadline, event.emit));
             }
-            Entry::Event(event) => {
-                let buffered = event.buffered;
-                Some((self.write(now, config, event, receipts), buffered))
-            }
-        })
+            receipts.push((event.emit, event.outcome_unless_written(NotSent::Unsupported)));
+            return Some(None);
+        };
+        let buffered = event.buffered;
+        self.note_written(now, config, event, receipts);
+        Some(Some((packed, buffered)))
     }
 
-    fn write(&mut self, now: Time, config: &ClientConfig, mut event: Event, receipts: &mut Receipts) -> Packet {
-        let namespace = self.namespace.clone();
-        let (name, args) = (event.name.clone(), event.args.clone());
-        let is_kept = self.unconfirmed.is_on() && !event.is_volatile;
+    /// Notes that an event was written.
+    fn note_written(&mut self, now: Time, config: &ClientConfig, mut event: Event, receipts: &mut Receipts) {
+        let is_kept = self.is_kept(&event);
         if self.unconfirmed.is_on() && event.is_volatile {
             self.unconfirmed.skip();
         }
-        // What the server confirms needs no acknowledgement to be sent again.
-        if !event.wants_ack && (is_kept || !event.retries) {
+        if !self.asks(&event) {
             if let Some(deadline) = event.deadline.take() {
                 self.deadlines.remove(&(deadline, event.emit));
             }
@@ -335,13 +338,7 @@ impl Socket {
                 self.held_bytes -= event.bytes();
                 receipts.push((event.emit, Outcome::Sent));
             }
-            let id = None;
-            return Packet::Event {
-                namespace,
-                name,
-                id,
-                args,
-            };
+            return;
         }
         let id = self.next_ack;
         self.next_ack += 1;
@@ -377,12 +374,6 @@ impl Socket {
             is_heard: false,
         };
         self.in_flight.insert(id, sent);
-        Packet::Event {
-            namespace,
-            name,
-            id: Some(id),
-            args,
-        }
     }
 
     /// The server has answered an event. An unknown id is that of an event that has ended.
@@ -403,7 +394,7 @@ impl Socket {
             self.abandon(receipts);
         }
         self.end_heard(receipts);
-        self.answer_due = false;
+        self.due = None;
         self.early.clear();
         self.early_bytes = 0;
         self.queue.retain(|entry| matches!(entry, Entry::Event(_)));
@@ -467,6 +458,7 @@ impl Socket {
         }
         let is_due = |event: &Event| event.deadline.is_some_and(|deadline| deadline <= now);
         self.remove(NotSent::Expired, receipts, is_due);
+        self.expire_unconfirmed(now, receipts);
         let due: Vec<u64> = self
             .in_flight
             .iter()

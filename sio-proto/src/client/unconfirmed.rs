@@ -13,6 +13,7 @@
 
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::event::{Outcome, Recovery};
 use super::socket::{Entry, Event, Receipts, Socket};
@@ -99,9 +100,10 @@ impl Unconfirmed {
         }
     }
 
-    /// The event with this id is not sent again, whatever the server confirms.
-    pub(super) fn give_up(&mut self, id: u64) -> Option<Event> {
-        let is_it = |written: &Written| matches!(written, Written::Event(_, Some(ack)) if *ack == id);
+    /// The first event for which `is_it` returns true is not sent again, whatever the server
+    /// confirms.
+    fn give_up(&mut self, is_it: impl Fn(&Event, Option<u64>) -> bool) -> Option<Event> {
+        let is_it = |written: &Written| matches!(written, Written::Event(event, ack) if is_it(event, *ack));
         let at = self.written.iter().position(is_it)?;
         let Some(Written::Event(event, _)) = self.written.remove(at) else {
             return None;
@@ -167,13 +169,27 @@ impl Unconfirmed {
 }
 
 impl Socket {
+    /// Whether an event is kept until the server confirms it.
+    pub(super) const fn is_kept(&self, event: &Event) -> bool {
+        self.unconfirmed.is_on() && !event.is_volatile
+    }
+
+    /// Whether an event asks for an acknowledgement. What the server confirms needs none to be
+    /// sent again.
+    pub(super) const fn asks(&self, event: &Event) -> bool {
+        event.wants_ack || event.retries && !self.is_kept(event)
+    }
+
     /// The server has had so many events.
     pub(super) fn confirm(&mut self, heard: u64, receipts: &mut Receipts) -> Result<(), Impossible> {
         for (event, ack) in self.unconfirmed.confirm(heard)? {
             self.held_bytes -= event.bytes();
             match ack {
                 Some(id) => self.note_heard(id),
-                None => receipts.push((event.emit, Outcome::Confirmed)),
+                None => {
+                    self.forget_age(&event);
+                    receipts.push((event.emit, Outcome::Confirmed));
+                }
             }
         }
         Ok(())
@@ -219,10 +235,40 @@ impl Socket {
     /// Ends an event that is not sent again.
     fn end_unknown(&mut self, event: Event, ack: Option<u64>, receipts: &mut Receipts) {
         self.held_bytes -= event.bytes();
-        if let Some(id) = ack {
-            self.forget_in_flight(id);
+        match ack {
+            Some(id) => _ = self.forget_in_flight(id),
+            None => self.forget_age(&event),
         }
         receipts.push((event.emit, Outcome::Disconnected));
+    }
+
+    /// The connection has ended, and what was written on it waits for the next one, for `age` at
+    /// most. Events that wait for an acknowledgement have a deadline already.
+    pub(super) fn limit_unconfirmed(&mut self, now: Time, age: Duration) {
+        for written in &mut self.unconfirmed.written {
+            if let Written::Event(event, None) = written
+                && event.deadline.is_none()
+            {
+                event.deadline = Some(now + age);
+                self.deadlines.insert((now + age, event.emit));
+            }
+        }
+    }
+
+    /// Ends what has waited too long for a connection on which it could be written again.
+    pub(super) fn expire_unconfirmed(&mut self, now: Time, receipts: &mut Receipts) {
+        let is_late =
+            |event: &Event, ack: Option<u64>| ack.is_none() && event.deadline.is_some_and(|deadline| deadline <= now);
+        while let Some(event) = self.unconfirmed.give_up(is_late) {
+            self.end_unknown(event, None, receipts);
+        }
+    }
+
+    /// Forgets until when an event waits that asks for no acknowledgement.
+    fn forget_age(&mut self, event: &Event) {
+        if let Some(deadline) = event.deadline {
+            self.deadlines.remove(&(deadline, event.emit));
+        }
     }
 
     /// The namespace is connected, and the server has had `heard` events if it confirms. Returns an
@@ -244,7 +290,13 @@ impl Socket {
     /// Puts an event that was written to the front of the queue. If its acknowledgement has a
     /// deadline, the deadline stays. `may_be_had` says whether the server may have had the event.
     fn queue_again(&mut self, mut event: Event, ack: Option<u64>, may_be_had: bool) {
-        let deadline = ack.and_then(|id| self.forget_in_flight(id));
+        let deadline = match ack {
+            Some(id) => self.forget_in_flight(id),
+            None => {
+                self.forget_age(&event);
+                None
+            }
+        };
         event.deadline = deadline.filter(|_| !event.retries);
         event.buffered = true;
         event.was_written = may_be_had;
@@ -253,7 +305,7 @@ impl Socket {
 
     /// An event that waits for its confirmation is not sent again.
     pub(super) fn give_up(&mut self, id: u64) {
-        if let Some(event) = self.unconfirmed.give_up(id) {
+        if let Some(event) = self.unconfirmed.give_up(|_, ack| ack == Some(id)) {
             self.held_bytes -= event.bytes();
         }
     }

@@ -24,6 +24,7 @@
 //! The rules come from docs/protocol/socket-io.md §2 and §9, docs/protocol/engine-io.md §3.3.
 
 mod array;
+mod object;
 mod placeholder;
 mod scan;
 mod string;
@@ -31,6 +32,7 @@ mod string;
 mod tokens;
 
 pub use array::{Array, Elements, elements, scan_array, validate_elements};
+pub use object::{Members, members};
 pub use placeholder::{Named, PlaceholderError, named_attachments, replace_placeholders};
 pub use scan::{stops_at, validate};
 pub use string::{unescape, write_ascii, write_ascii_string, write_js_string, write_script_string, write_string};

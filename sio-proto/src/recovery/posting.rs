@@ -151,7 +151,11 @@ impl<M, D> Recovery<M, D> {
         }
         self.namespaces.retain(|place| {
             let before = place.log.bytes();
-            place.log.prune(now);
+            match place.records {
+                // Messages that a store has kept, for records that are gone.
+                0 => place.log.clear(),
+                _ => place.log.prune(now),
+            }
             self.log_bytes = self.log_bytes - before + place.log.bytes();
             saving::note_losses(self.changes.as_mut(), place);
             if place.log.is_empty() {

@@ -308,6 +308,12 @@ struct Known {
     shown: usize,
 }
 
+/// What the logs keep, counted anew.
+fn bytes_of_logs(kept: &Kept) -> usize {
+    let entries = kept.namespaces.iter().flat_map(|(_, place)| place.log.entries());
+    entries.map(Entry::bytes).sum()
+}
+
 fn room(number: u8) -> ByteString {
     ByteString::from(["red", "green", "blue", "grey"][usize::from(number)])
 }
@@ -419,6 +425,7 @@ proptest! {
             saved.follow(&mut kept);
             prop_assert!(kept.log("/").map_or(0, Log::len) <= packets);
             prop_assert_eq!(kept.len(), known.len());
+            prop_assert_eq!(kept.log_bytes, bytes_of_logs(&kept));
             prop_assert_eq!(kept.away(), known.iter().filter(|one| one.away_since.is_some()).count());
         }
         for one in known {

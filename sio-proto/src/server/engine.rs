@@ -43,6 +43,7 @@ use crate::server::{
     Alarm, Asker, Breach, BreachKind, Delivery, EngineMessage, Heartbeat, Reason, Request, Role, Session, State,
     TimeoutReason, TransportKind, Wiring, at,
 };
+use crate::socket::text::Decoded;
 use crate::wire::Inbound;
 use crate::wire::engine as bodies;
 use crate::{Config, Frame, LinkId, Time};
@@ -198,16 +199,30 @@ impl At<'_> {
 
 impl<'a> At<'a> {
     /// A packet has come on a link of the session.
-    pub(crate) fn packet_came(self, role: Role, link: LinkId, packet: Inbound) {
+    pub(crate) fn packet_came(self, role: Role, link: LinkId, packet: &mut Inbound) {
         match role {
             Role::WebSocket => _ = self.receive(packet),
-            Role::Candidate => _ = self.handle_candidate(link, packet),
+            Role::Candidate => _ = self.handle_candidate(link, packet.take()),
             Role::Parked | Role::Post | Role::Stream | Role::Answered | Role::Replaced => {}
         }
     }
 
-    /// One packet on the session's transport.
-    fn receive(mut self, packet: Inbound) -> Fate<'a> {
+    /// One packet on the session's transport. The packet is taken out of its place.
+    fn receive(mut self, packet: &mut Inbound) -> Fate<'a> {
+        // A whole packet of Socket.IO is the usual case. It stays in its place until its parts are
+        // delivered, because each move of a whole packet is a copy of some hundred bytes.
+        if let Inbound::Socket(Decoded::Packet(whole)) = packet
+            && self.session.state != State::Closing
+            && !self.session.reassembly.is_pending()
+        {
+            let revision = engine_of(&mut self.session.wiring).revision;
+            let heard = self.handle_packet(revision, whole);
+            return self.heed(heard);
+        }
+        self.receive_other(packet.take())
+    }
+
+    fn receive_other(mut self, packet: Inbound) -> Fate<'a> {
         let transport = self.session.transport;
         if self.session.state == State::Closing {
             // Only a goodbye is accepted now: a client that says it fetches no close packet.
@@ -233,8 +248,8 @@ impl<'a> At<'a> {
             }
             Inbound::Engine(Packet::Message(text)) if !raw => {
                 let text = engine.dialect.resolve(text);
-                let decoded = bodies::decode_socket(text, revision, &self.core.config);
-                self.receive(decoded)
+                let mut decoded = bodies::decode_socket(text, revision, &self.core.config);
+                self.receive(&mut decoded)
             }
             Inbound::Engine(Packet::Pong(_)) => {
                 self.hear_pong();

@@ -247,11 +247,11 @@ impl<'a> At<'a> {
     }
 
     /// A packet has come on one of its links.
-    pub(super) fn packet_came(self, role: Role, link: LinkId, packet: Inbound) {
+    pub(super) fn packet_came(self, role: Role, link: LinkId, packet: &mut Inbound) {
         match self.rules() {
             Rules::Engine(at) => at.packet_came(role, link, packet),
-            Rules::Legacy09(at) => _ = at.receive(packet),
-            Rules::Legacy06(at) => _ = at.receive(packet),
+            Rules::Legacy09(at) => _ = at.receive(packet.take()),
+            Rules::Legacy06(at) => _ = at.receive(packet.take()),
         }
     }
 

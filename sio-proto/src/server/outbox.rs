@@ -309,7 +309,9 @@ impl Outbox {
     #[inline]
     pub(crate) fn drain_to(&mut self, mut each: impl FnMut(Frame)) {
         self.bytes = 0;
-        self.plain.drain(..).for_each(&mut each);
+        while let Some(frame) = self.plain.pop_front() {
+            each(frame);
+        }
         if let Some(tail) = self.tail.take() {
             let messages = tail.messages.into_values();
             messages.flat_map(Sorted::into_frames).for_each(each);

@@ -88,6 +88,8 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     /// Sessions of each codec of plain messages.
     plain_sessions: [u32; Legacy06::MAX_CODECS],
+    /// How many sessions have begun and ended.
+    turnover: u64,
     shutting_down: bool,
     /// Whether another process serves new connections, while the server drains.
     hands_over: bool,
@@ -144,6 +146,7 @@ impl Shard {
                 ready: VecDeque::new(),
                 counters: Counters::default(),
                 plain_sessions: [0; Legacy06::MAX_CODECS],
+                turnover: 0,
                 shutting_down: false,
                 hands_over: false,
                 pause: None,

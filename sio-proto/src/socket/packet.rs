@@ -174,6 +174,12 @@ pub enum Packet {
 }
 
 impl Packet {
+    /// Takes the packet out of its place.
+    pub(crate) const fn take(&mut self) -> Self {
+        let namespace = ByteString::new();
+        core::mem::replace(self, Self::Disconnect { namespace })
+    }
+
     /// The namespace the packet is about.
     #[must_use]
     pub fn namespace(&self) -> &ByteString {

@@ -2,7 +2,6 @@
 //! the sockets or to the turn. All of this runs under the lock of the shard.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use sio_proto::server::{Delivery, Outputs, Reason, Write};
 use sio_proto::{SessionKey, SocketKey};
@@ -66,8 +65,6 @@ impl ShardCell {
             self.deliver(state, turn, delivery, &mut verdicts);
         }
         out.deliveries = deliveries;
-        self.forms.store(state.shard.forms_in_use().bits(), Ordering::Relaxed);
-        self.sessions.store(state.shard.sessions(), Ordering::Relaxed);
         for socket in verdicts.free {
             let now = state.time(turn);
             state.shard.release(now, socket, out);

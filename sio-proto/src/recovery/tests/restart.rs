@@ -186,3 +186,33 @@ fn limits_hold_for_what_was_kept_before() {
     saved.follow(&mut next);
     assert!(saved.is_empty());
 }
+
+/// A namespace whose records are all given up while they are read keeps nothing for ever: neither
+/// in memory, nor in the store.
+#[test]
+fn a_namespace_that_nobody_comes_back_to_keeps_no_bytes() {
+    let mut saved = Saved::default();
+    let mut kept = Kept::new(config(), [1; 16], 5);
+    kept.note_changes();
+    for namespace in ["/", "/chat"] {
+        let (key, _) = open(&mut kept, namespace, namespace.len() as u8);
+        kept.join(key, &"a room with a long name".into());
+        for number in 0..5 {
+            kept.post(at(0), namespace, Recipients::Audience(to(&[], &[])), |_| {
+                Some((number, 10))
+            });
+        }
+    }
+    saved.follow(&mut kept);
+    // The next process takes no record with such a room.
+    let limits = RecoveryConfig {
+        max_record_bytes: 1,
+        ..config()
+    };
+    let mut next = saved.restart(limits, 6, at(1));
+    assert_eq!((next.len(), next.log_bytes), (0, bytes_of_logs(&next)));
+    next.handle_timeout(at(2), &mut vec![]);
+    assert_eq!((next.log_bytes, next.namespaces.len()), (0, 0));
+    saved.follow(&mut next);
+    assert!(saved.is_empty());
+}

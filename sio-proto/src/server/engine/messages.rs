@@ -1,13 +1,15 @@
 //! Messages of Socket.IO in a session, for all revisions: attachments are joined to their packet,
 //! and the packet is handled by the rules of its revision ([`revision4`], [`revision5`]).
 
+use core::mem;
+
 use bytes::Bytes;
 
 use super::At;
 #[cfg(doc)]
 use super::{revision4, revision5};
 use crate::server::shard::kept_too_much;
-use crate::server::{Breach, BreachKind, EngineMessage};
+use crate::server::{Breach, BreachKind, EngineMessage, Standing};
 use crate::socket::Packet;
 use crate::socket::text::Decoded;
 use crate::{codec, engine};
@@ -17,7 +19,7 @@ impl At<'_> {
     pub(super) fn handle_text(&mut self, revision: engine::Revision, decoded: Decoded) -> Result<(), Breach> {
         match self.session.reassembly.handle_decoded(decoded) {
             Err(error) => Err(Breach::new(BreachKind::Attachment, error)),
-            Ok(Some(packet)) => self.handle_packet(revision, packet),
+            Ok(Some(mut packet)) => self.handle_packet(revision, &mut packet),
             Ok(None) => {
                 if self.session.reassembly.is_pending() {
                     self.arm_attachments(self.now + self.core.config.attachment_timeout);
@@ -33,9 +35,9 @@ impl At<'_> {
         match self.session.reassembly.handle_binary(bytes, limits) {
             Err(error) => Err(Breach::new(BreachKind::Attachment, error)),
             Ok(None) => self.weigh_kept(),
-            Ok(Some(packet)) => {
+            Ok(Some(mut packet)) => {
                 self.weigh_kept()?;
-                self.handle_packet(revision, packet)
+                self.handle_packet(revision, &mut packet)
             }
         }
     }
@@ -56,7 +58,7 @@ impl At<'_> {
         let limits = &self.core.config.packet;
         match joined.and_then(|packet| packet.map(|p| codec::checked(p, revision, limits)).transpose()) {
             Err(error) => Err(Breach::new(BreachKind::SocketPacket, error)),
-            Ok(Some(packet)) => self.handle_packet(revision, packet),
+            Ok(Some(mut packet)) => self.handle_packet(revision, &mut packet),
             Ok(None) => {
                 if is_first {
                     self.arm_attachments(self.now + self.core.config.attachment_timeout);
@@ -74,10 +76,16 @@ impl At<'_> {
         }
     }
 
-    fn handle_packet(&mut self, revision: engine::Revision, packet: Packet) -> Result<(), Breach> {
+    /// A whole packet. An event for a socket is the same in all revisions.
+    pub(super) fn handle_packet(&mut self, revision: engine::Revision, packet: &mut Packet) -> Result<(), Breach> {
+        let found = self.socket_in(packet.namespace());
+        if let (Packet::Event { name, id, args, .. }, Some((socket, Standing::Connected))) = (&mut *packet, found) {
+            self.event(socket, mem::take(name), mem::take(args), *id);
+            return Ok(());
+        }
         match revision {
-            engine::Revision::V4 => self.handle_packet5(packet),
-            engine::Revision::V3 => self.handle_packet4(packet),
+            engine::Revision::V4 => self.handle_packet5(packet.take(), found),
+            engine::Revision::V3 => self.handle_packet4(packet.take(), found),
         }
     }
 }

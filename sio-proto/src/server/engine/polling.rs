@@ -155,7 +155,11 @@ impl<'a> At<'a> {
             let packets = bodies::decode_post(&self.core.config, &request.http, engine.raw, form, body.clone());
             posted.replace(packets);
         }
-        match posted.next().into_iter().try_fold(self, At::receive) {
+        match posted
+            .next()
+            .into_iter()
+            .try_fold(self, |at, mut packet| at.receive(&mut packet))
+        {
             Ok(mut at) => {
                 at.session.reassembly.keep();
                 if posted.goes_on() {

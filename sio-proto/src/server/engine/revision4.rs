@@ -23,6 +23,7 @@ use bytestring::ByteString;
 
 use super::At;
 use super::messages::{misplaced, too_many_connects};
+use crate::SocketKey;
 use crate::json;
 use crate::server::{Auth, Breach, Message, NoEntry, Reason, Standing};
 use crate::socket::text::Encoder;
@@ -53,8 +54,11 @@ impl At<'_> {
     }
 
     /// A packet of a client of Socket.IO 1 or 2.
-    pub(super) fn handle_packet4(&mut self, packet: Packet) -> Result<(), Breach> {
-        let found = self.socket_in(packet.namespace());
+    pub(super) fn handle_packet4(
+        &mut self,
+        packet: Packet,
+        found: Option<(SocketKey, Standing)>,
+    ) -> Result<(), Breach> {
         match (packet, found) {
             // Each CONNECT has an answer, which is queued even if there is no room. A client that
             // does not fetch its answers may not send further CONNECTs.
@@ -64,9 +68,6 @@ impl At<'_> {
             (Packet::Connect { namespace, .. }, Some((_, Standing::Connected))) => self.confirm(&namespace),
             (Packet::Connect { namespace, query, .. }, None) => self.connect(namespace, query),
             (Packet::Disconnect { .. }, Some((socket, _))) => self.left(socket, Reason::ClientNamespaceDisconnect),
-            (Packet::Event { name, id, args, .. }, Some((socket, Standing::Connected))) => {
-                self.event(socket, name, args, id);
-            }
             (Packet::Ack { id, args, .. }, Some((socket, Standing::Connected))) => self.acknowledged(socket, id, args),
             // The decoder accepts no such packet from a client.
             (packet @ Packet::ConnectError { .. }, _) => return Err(misplaced(&packet, "which only servers say")),

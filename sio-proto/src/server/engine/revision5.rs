@@ -12,6 +12,7 @@ use bytestring::ByteString;
 
 use super::At;
 use super::messages::{misplaced, too_many_connects};
+use crate::SocketKey;
 use crate::json;
 use crate::server::{Auth, Breach, Message, Reason, Standing, Welcome};
 use crate::socket::text::Encoder;
@@ -24,8 +25,11 @@ const OUT: &str = "in which the client is not";
 
 impl At<'_> {
     /// A packet of a client of Socket.IO 3 or 4.
-    pub(super) fn handle_packet5(&mut self, packet: Packet) -> Result<(), Breach> {
-        let found = self.socket_in(packet.namespace());
+    pub(super) fn handle_packet5(
+        &mut self,
+        packet: Packet,
+        found: Option<(SocketKey, Standing)>,
+    ) -> Result<(), Breach> {
         match (packet, found) {
             // Each CONNECT has an answer, which is queued even if there is no room. A client that
             // does not fetch its answers may not send further CONNECTs.
@@ -42,10 +46,6 @@ impl At<'_> {
             (packet @ Packet::Connect { .. }, Some((_, Standing::Connected))) => Err(misplaced(&packet, IN)),
             (Packet::Disconnect { .. }, Some((socket, _))) => {
                 self.left(socket, Reason::ClientNamespaceDisconnect);
-                Ok(())
-            }
-            (Packet::Event { name, id, args, .. }, Some((socket, Standing::Connected))) => {
-                self.event(socket, name, args, id);
                 Ok(())
             }
             (Packet::Ack { id, args, .. }, Some((socket, Standing::Connected))) => {

@@ -114,7 +114,10 @@ impl<'a> At<'a> {
         self.tell_upgraded();
         // The held packets are no longer kept.
         let _ = self.weigh();
-        candidate.held.into_iter().try_fold(self, At::receive)
+        candidate
+            .held
+            .into_iter()
+            .try_fold(self, |at, mut packet| at.receive(&mut packet))
     }
 
     /// Releases the parked GET, because the session does not poll any more. A client that has read

@@ -37,12 +37,17 @@ impl Input<'_> {
     /// Packets have come on a websocket.
     pub(super) fn handle_packets(&mut self, link: LinkId, packets: &mut Vec<Inbound>) {
         self.shard.core.counters.packets_in += packets.len() as u64;
-        for packet in packets.drain(..) {
+        let mut may_wait = false;
+        for packet in packets.iter_mut() {
+            may_wait |= packet.may_wait();
             // The link is looked up for each packet: a packet may end the session or move it to
             // another link.
             self.at_link(link, |at, role| at.packet_came(role, link, packet));
         }
-        self.at_link(link, |at, _| at.session.reassembly.keep());
+        packets.clear();
+        if may_wait {
+            self.at_link(link, |at, _| at.session.reassembly.keep());
+        }
         self.depart();
     }
 

@@ -39,6 +39,13 @@ impl Shard {
         }
     }
 
+    /// How many sessions have begun, and how many have ended, in one number. While it stays the
+    /// same, so do [`Shard::sessions`] and [`Shard::forms_in_use`].
+    #[must_use]
+    pub const fn turnover(&self) -> u64 {
+        self.core.turnover
+    }
+
     /// The forms that the sessions of this shard need now.
     #[must_use]
     pub fn forms_in_use(&self) -> Forms {

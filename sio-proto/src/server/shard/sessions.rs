@@ -85,6 +85,7 @@ impl Shard {
             excused: false,
             wiring,
         };
+        self.core.turnover += 1;
         self.core.counters.enter(session.generation(), transport);
         if let Form::Plain(codec) = session.form() {
             self.core.plain_sessions[usize::from(codec)] += 1;
@@ -254,6 +255,7 @@ impl<'a, G> At<'a, G> {
         // One deadline is its heartbeat, and the other is its time for joining a namespace.
         core.timers.note_stale(2);
         out.released.extend(session.handshake.extension.clone());
+        core.turnover += 1;
         core.counters.leave(session.generation(), session.transport);
         if let Form::Plain(codec) = session.form() {
             core.plain_sessions[usize::from(codec)] -= 1;
