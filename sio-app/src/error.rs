@@ -5,9 +5,10 @@ use sio_proto::server::{self, SendError};
 use sio_proto::socket::is_reserved_event;
 
 use crate::args::ArgsError;
+use crate::readable::says_why;
 
 /// Why an event was not sent. After an error nothing has been queued.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitError {
     /// The socket is gone.
@@ -83,7 +84,7 @@ impl From<SendError> for EmitError {
 }
 
 /// Why no acknowledgement came.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum AckError {
     /// The event was not sent.
@@ -172,7 +173,7 @@ pub enum IdError {
 /// Why something could not be registered. The server keeps the first such error and does not start:
 /// the function that serves a listener returns the error, and so does
 /// [`Io::check`](crate::Io::check).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
     /// No event can have this name, because it belongs to the protocol (docs/protocol/socket-io.md
@@ -224,6 +225,8 @@ pub enum RegisterError {
     #[error("the store of recovery cannot be used: {0}")]
     Store(String),
 }
+
+says_why!(EmitError, AckError, RegisterError);
 
 impl RegisterError {
     /// Checks the name of an event.

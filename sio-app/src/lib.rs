@@ -138,6 +138,7 @@ mod link;
 mod lock;
 mod options;
 mod rated;
+mod readable;
 mod runtime;
 pub mod store;
 #[cfg(test)]

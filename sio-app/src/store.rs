@@ -68,7 +68,7 @@ pub struct Row {
 }
 
 /// Why a store cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// Another process, or another server of this process, uses the store.
@@ -87,6 +87,8 @@ pub enum StoreError {
     #[error("the store cannot be used: {0}")]
     Failed(#[source] Box<dyn Error + Send + Sync>),
 }
+
+crate::readable::says_why!(StoreError);
 
 /// How the store of recovery does. [`Io::store`](crate::Io::store) returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

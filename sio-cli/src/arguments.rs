@@ -250,6 +250,11 @@ pub(crate) struct Connect {
     /// Do not connect again after a loss
     #[arg(long)]
     pub(crate) no_reconnect: bool,
+    /// Ask the server to confirm events: each is handled exactly once over a loss of the
+    /// connection, if the server is one of this project, with recovery. Others ignore it, and see a
+    /// member of the auth, `sio.confirmed`
+    #[arg(long)]
+    pub(crate) confirm_events: bool,
     /// Keep no history of the prompt (it is in $XDG_STATE_HOME/sio/history)
     #[arg(long)]
     pub(crate) no_history: bool,

@@ -86,6 +86,7 @@ mod hosts;
 mod id;
 mod origins;
 mod percent;
+mod readable;
 mod reason;
 mod request;
 mod slab;

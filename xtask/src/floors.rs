@@ -39,7 +39,8 @@ const PROTO: House = House {
         Floor {
             name: "ground",
             modules: &[
-                "time", "entropy", "id", "percent", "origins", "hosts", "keep", "arena", "reason", "breach", "slab",
+                "time", "entropy", "id", "percent", "origins", "hosts", "keep", "arena", "reason", "breach",
+                "readable", "slab",
             ],
             apart: false,
         },
@@ -87,7 +88,7 @@ const APP: House = House {
         Floor {
             name: "ground",
             modules: &[
-                "lock", "runtime", "rated", "trim", "wildcard", "args", "error", "guarded", "store",
+                "lock", "runtime", "rated", "readable", "trim", "wildcard", "args", "error", "guarded", "store",
             ],
             apart: false,
         },

@@ -42,7 +42,7 @@ const TLS_SUITES: &[&str] = &["tls"];
 /// Suites of the example that streams text, which runs on tokio.
 const STREAM_SUITES: &[&str] = &["history"];
 /// Suites of our client.
-const PROBE_SUITES: &[&str] = &["client", "client-own", "cuts", "pacing"];
+const PROBE_SUITES: &[&str] = &["client", "client-own", "confirms", "cuts", "pacing"];
 /// Suites with a server in Python.
 const PYTHON_SUITES: &[&str] = &["client"];
 /// The clients that the suites with old clients in a browser need.
@@ -51,7 +51,7 @@ const OLD_CLIENTS: &[&str] = &["0.6.18", "0.7.11", "0.8.7", "0.9.17"];
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 const SUITE_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// The suites that have a full form, and the most time for each of them in this form.
-const FULL_SUITES: &[&str] = &["cuts", "crowd", "crowd-restart"];
+const FULL_SUITES: &[&str] = &["confirms", "cuts", "crowd", "crowd-restart"];
 const FULL_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 struct Options {

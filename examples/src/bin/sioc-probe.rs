@@ -28,8 +28,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 use sio_examples::Arguments;
 use sio_tokio::client::{
-    Ack, AckError, Attempt, Client, ClientError, ConnectionState, Credentials, DisconnectReason, Generation, Recovery,
-    Socket, Transport,
+    Ack, AckError, Attempt, Client, ClientError, ConnectionState, Credentials, DisconnectReason, Generation, Outcome,
+    Receipt, Recovery, Socket, Transport,
 };
 use sio_tokio::codec::MessagePack;
 use sio_tokio::{Binary, RawArgs};
@@ -39,9 +39,13 @@ const USAGE: &str = "\
 usage: sioc-probe --url URL [--transports polling|websocket|polling,websocket]
                   [--generation 0.9|0.6|streaming|1|2|3|4] [--ns NS]
                   [--token T] [--fresh-token T] [--parser msgpack] [--reconnect-delay MS]
-                  [--reconnect-delay-max MS] [--connect-timeout MS] [--runtime tokio|async-std]";
+                  [--reconnect-delay-max MS] [--connect-timeout MS] [--runtime tokio|async-std]
+                  [--confirm-events on|off]
 
-const OPTIONS: [&str; 11] = [
+--confirm-events on  ask the server to confirm events, so that each is handled exactly once over a
+                     recovery; the end of each emit without `ack` is then told as `receipt`";
+
+const OPTIONS: [&str; 12] = [
     "--url",
     "--transports",
     "--generation",
@@ -53,6 +57,7 @@ const OPTIONS: [&str; 11] = [
     "--reconnect-delay-max",
     "--connect-timeout",
     "--runtime",
+    "--confirm-events",
 ];
 
 /// The command to emit.
@@ -79,22 +84,27 @@ async fn main() {
         arguments.refuse(error);
     }
     let mut lines = commands();
-    let mut probe = Probe::new(socket);
+    let mut probe = Probe::new(socket, confirms(&arguments) == Ok(true));
     // Before 1.0, `message` is no event that one asks for.
     if matches!(arguments.value("--generation"), Some("0.9" | "0.6" | "streaming")) {
         let socket = probe.sockets[0].1.clone();
         probe.report(&socket, None, "message");
     }
     let mut acks = FuturesUnordered::new();
+    let mut receipts = FuturesUnordered::new();
     loop {
         tokio::select! {
             biased;
             Some(ack) = acks.next() => tell_ack(ack),
+            Some((number, outcome)) = receipts.next() => tell_receipt(number, &outcome),
             Some(state) = states.next_state() => tell_state(&state),
             line = lines.recv() => match line.as_deref().map(|line| probe.obey(line)) {
                 Some(Step::Go) => {}
                 Some(Step::Await(number, timeout, answer)) => {
                     acks.push(async move { (number, timeout, answer.await) });
+                }
+                Some(Step::Receive(number, receipt)) => {
+                    receipts.push(async move { (number, receipt.await) });
                 }
                 Some(Step::Quit) | None => break,
             },
@@ -157,6 +167,8 @@ fn client(arguments: &Arguments) -> Result<(Client, Socket), Box<dyn std::error:
             .ack_timeout(Duration::from_secs(24 * 60 * 60))
             .max_queued_bytes(64usize << 20)
     });
+    let confirms = confirms(arguments)?;
+    builder = builder.config(|config| config.confirm_events(confirms));
     match arguments.value("--parser") {
         None => {}
         Some("msgpack") => builder = builder.config(|config| config.parser(MessagePack::default())),
@@ -203,6 +215,14 @@ fn provider(
     }
 }
 
+fn confirms(arguments: &Arguments) -> Result<bool, String> {
+    match arguments.value("--confirm-events") {
+        None | Some("off") => Ok(false),
+        Some("on") => Ok(true),
+        Some(other) => Err(format!("--confirm-events: {other}")),
+    }
+}
+
 fn millis(arguments: &Arguments, name: &str, default: u64) -> Result<Duration, String> {
     let number = arguments.value(name).map_or(Ok(default), str::parse);
     let number = number.map_err(|error| format!("{name}: {error}"))?;
@@ -233,6 +253,10 @@ fn tell_ack((number, timeout, answer): (u64, bool, Result<RawArgs, AckError>)) {
         Err(_) if timeout => tell(&json!({ "ack_timeout": true, "of": number })),
         Err(_) => {}
     }
+}
+
+fn tell_receipt(number: u64, outcome: &Outcome) {
+    tell(&json!({ "receipt": format!("{outcome:?}"), "of": number }));
 }
 
 /// Reports what happens to a namespace. `ns` is its name, unless it is the first.
@@ -271,11 +295,15 @@ enum Step {
     Go,
     /// An acknowledgement comes for the emit of this number; it may have a time.
     Await(u64, bool, sio_tokio::client::AckFuture<RawArgs>),
+    /// The end of the emit of this number is told.
+    Receive(u64, Receipt),
     Quit,
 }
 
 struct Probe {
     client: Client,
+    /// Whether the ends of emits are told.
+    confirms: bool,
     /// The first namespace, then those that a command has named.
     sockets: Vec<(Option<String>, Socket)>,
     asked_for: BTreeSet<(Option<String>, String)>,
@@ -283,9 +311,10 @@ struct Probe {
 }
 
 impl Probe {
-    fn new(socket: Socket) -> Self {
+    fn new(socket: Socket, confirms: bool) -> Self {
         Self {
             client: socket.client(),
+            confirms,
             sockets: vec![(None, socket)],
             asked_for: BTreeSet::new(),
             emits: 0,
@@ -351,8 +380,12 @@ impl Probe {
         let args = Emitted(parts.collect());
         if !command.ack {
             // An event that is not taken is missed by whoever waits for its effect.
-            drop(socket.emit(&name, args));
-            return Step::Go;
+            if !self.confirms {
+                drop(socket.emit(&name, args));
+                return Step::Go;
+            }
+            let receipt = socket.emit_with_receipt(&name, args);
+            return receipt.map_or(Step::Go, |receipt| Step::Receive(number, receipt));
         }
         let answer = match command.timeout {
             Some(timeout) => {

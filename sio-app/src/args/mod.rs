@@ -44,9 +44,11 @@ pub(crate) use decode::{detached, detached_text, from_args, from_args_to_keep, s
 pub(crate) use encode::to_args;
 
 /// The error when arguments cannot be read as the type that a handler asks for.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error(transparent)]
 pub struct ArgsError(#[from] serde_json::Error);
+
+crate::readable::says_why!(ArgsError);
 
 impl ArgsError {
     pub(crate) fn new(error: serde_json::Error) -> Self {

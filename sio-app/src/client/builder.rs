@@ -12,7 +12,7 @@ use serde::Serialize;
 use sio_proto::client::{
     self as machine, ClientConfig, ClientConfigError, ClientError, CommandError, Endpoint, Generation, Transport,
     UrlError,
-    proxy::{EnvironmentError, Proxy, ProxyUrlError},
+    proxy::{EnvironmentError, Proxy, ProxyScheme, ProxyUrlError},
 };
 
 use super::driver::Driver;
@@ -23,6 +23,7 @@ use super::socket::ConnectError;
 use super::through::Through;
 #[cfg(feature = "tls")]
 use super::tls::ClientTls;
+use super::ways::{Proxying, Ways, variable};
 use crate::error::{HandlerError, RegisterError};
 use crate::turn::states::States;
 
@@ -111,7 +112,7 @@ impl Credentials {
 }
 
 /// Why a client could not be made.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The URL is not that of a server.
@@ -135,6 +136,9 @@ pub enum BuildError {
     /// The URL is `https` or `wss`, and the client was given no TLS.
     #[error("a client for https and wss needs `ClientBuilder::tls` (feature `tls`), or the feature `platform-roots`")]
     NoTls,
+    /// The URL of the proxy is `https`, and the client was given no TLS for it.
+    #[error("a proxy of https needs `ClientBuilder::proxy_tls` (feature `tls`), or the feature `platform-roots`")]
+    NoProxyTls,
     /// The certificate authorities of the platform cannot be used.
     #[cfg(feature = "platform-roots")]
     #[error(transparent)]
@@ -144,26 +148,7 @@ pub enum BuildError {
     NoRuntime,
 }
 
-/// Which proxy leads to the server.
-enum Proxying {
-    Environment,
-    Nothing,
-    Given(Result<Proxy, ProxyUrlError>),
-}
-
-impl Proxying {
-    fn proxy(self, server: &Endpoint) -> Result<Option<Proxy>, BuildError> {
-        match self {
-            Self::Nothing => Ok(None),
-            Self::Given(proxy) => Ok(Some(proxy?)),
-            Self::Environment => {
-                // A value that is not Unicode is a misspelling, and is told as one.
-                let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
-                Ok(Proxy::from_environment(server, variable)?)
-            }
-        }
-    }
-}
+crate::readable::says_why!(BuildError);
 
 /// Makes a [`Client`]. The adapter's `Client::builder` returns it.
 #[must_use = "this only collects settings; end it with `build` or `connect`"]
@@ -181,6 +166,8 @@ pub struct ClientBuilder {
     proxying: Proxying,
     #[cfg(feature = "tls")]
     tls: Option<ClientTls>,
+    #[cfg(feature = "tls")]
+    proxy_tls: Option<ClientTls>,
 }
 
 impl ClientBuilder {
@@ -200,6 +187,8 @@ impl ClientBuilder {
             proxying: Proxying::Environment,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "tls")]
+            proxy_tls: None,
         }
     }
 
@@ -212,17 +201,49 @@ impl ClientBuilder {
         self
     }
 
-    /// Returns the TLS for this endpoint.
+    /// Says which proxies the client trusts, if the URL of the proxy is `https`. By default it
+    /// trusts the certificate authorities of the platform, with the feature `platform-roots`:
+    /// whom [`ClientBuilder::tls`] trusts is a question of the server.
+    #[cfg(feature = "tls")]
+    pub fn proxy_tls(mut self, tls: ClientTls) -> Self {
+        self.proxy_tls = Some(tls);
+        self
+    }
+
+    /// Returns the TLS for this endpoint. What a client for `http` was given is for redirects.
     #[cfg(feature = "tls")]
     fn tls_for(&mut self, endpoint: &Endpoint) -> Result<Option<ClientTls>, BuildError> {
         if !endpoint.is_tls() {
-            return Ok(None);
+            return Ok(self.tls.take());
         }
-        #[cfg(feature = "platform-roots")]
-        if self.tls.is_none() {
-            return Ok(Some(ClientTls::platform()?));
-        }
-        self.tls.take().map(Some).ok_or(BuildError::NoTls)
+        ClientTls::or_platform(self.tls.take())?
+            .map(Some)
+            .ok_or(BuildError::NoTls)
+    }
+
+    /// Returns the ways to this endpoint.
+    fn ways(&mut self, endpoint: &Endpoint) -> Result<Ways, BuildError> {
+        let timeout = self.config.connect_timeout;
+        #[cfg(feature = "tls")]
+        let given = self.proxy_tls.take();
+        let through = |proxy: Proxy| {
+            #[cfg(feature = "tls")]
+            let tls = match proxy.scheme() {
+                ProxyScheme::Https => Some(ClientTls::or_platform(given.clone())?.ok_or(BuildError::NoProxyTls)?),
+                _ => None,
+            };
+            #[cfg(not(feature = "tls"))]
+            if proxy.scheme() == ProxyScheme::Https {
+                return Err(BuildError::NoProxyTls);
+            }
+            Ok(Through {
+                proxy,
+                timeout,
+                #[cfg(feature = "tls")]
+                tls,
+            })
+        };
+        Ways::new(&self.proxying, endpoint, variable, through)
     }
 
     /// Sets the proxy through which the client connects, instead of the one of the environment:
@@ -231,18 +252,21 @@ impl ClientBuilder {
     /// | scheme | protocol | who resolves the server's name |
     /// |---|---|---|
     /// | `http`, or none | HTTP CONNECT, also for `http` and `ws`. The password goes as `Basic` | the proxy |
+    /// | `https` | as `http`, and the connection to the proxy is TLS (`proxy_tls`, feature `tls`) | the proxy |
     /// | `socks5` | SOCKS 5, with or without a password | the client |
     /// | `socks5h` | SOCKS 5, with or without a password | the proxy |
     ///
     /// TLS is between the client and the server: the proxy sees the name of the server, and nothing
-    /// else. The connection to the proxy itself is not encrypted. The proxy has
+    /// else. The connection to the proxy itself is only encrypted with `https`: otherwise everybody
+    /// on the way to the proxy sees the name of the server and the password. The proxy has
     /// [`ClientConfig::connect_timeout`] to lead to the server. If it refuses (401, 403, 407, or
     /// the login of SOCKS), the client does what [`ClientConfig::on_refused`] says.
     ///
     /// By default the proxy is that of the environment, read by [`ClientBuilder::build`]:
     /// `https_proxy` or `HTTPS_PROXY` for `https` and `wss`, `http_proxy` or `HTTP_PROXY` for
     /// `http` and `ws`, then `all_proxy` or `ALL_PROXY`, except for this machine and the servers of
-    /// `no_proxy` or `NO_PROXY` ([`Proxy::from_environment`] has the rules).
+    /// `no_proxy` or `NO_PROXY` ([`Proxy::from_environment`] has the rules). After a redirect from
+    /// `http` to `https`, it is the proxy of `https`.
     pub fn proxy(mut self, url: &str) -> Self {
         self.proxying = Proxying::Given(Proxy::parse(url));
         self
@@ -378,7 +402,6 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// [`BuildError`].
-    #[cfg_attr(not(feature = "tls"), expect(unused_mut, reason = "TLS is taken out of it"))]
     pub fn build(mut self) -> Result<Client, BuildError> {
         let endpoint = self.endpoint.clone()?;
         #[cfg(feature = "tls")]
@@ -387,7 +410,7 @@ impl ClientBuilder {
         if endpoint.is_tls() {
             return Err(BuildError::NoTls);
         }
-        if let Some(mistake) = self.mistake {
+        if let Some(mistake) = self.mistake.take() {
             return Err(mistake.into());
         }
         let counts = [
@@ -401,9 +424,7 @@ impl ClientBuilder {
         if !(self.network.can_spawn)() {
             return Err(BuildError::NoRuntime);
         }
-        let timeout = self.config.connect_timeout;
-        let proxy = self.proxying.proxy(&endpoint)?;
-        let through = proxy.map(|proxy| Arc::new(Through { proxy, timeout }));
+        let ways = self.ways(&endpoint)?;
         let fill = self.network.runtime.fill;
         let entropy = Box::new(move |out: &mut [u8]| fill(out));
         let machine = machine::Client::new(endpoint, self.config, entropy)?;
@@ -416,7 +437,7 @@ impl ClientBuilder {
             max_waiting_handlers: self.max_waiting_handlers,
             max_inbox_bytes: self.max_inbox_bytes,
             inbox_reserve_bytes: self.inbox_reserve_bytes,
-            through,
+            ways,
             #[cfg(feature = "tls")]
             tls,
         });

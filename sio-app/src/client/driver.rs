@@ -23,6 +23,8 @@ use super::link::{Link, Told};
 use super::network::{Dialing, Sleeping};
 use super::receipt::Outcome;
 use super::shared::Shared;
+#[cfg(feature = "tls")]
+use super::tls::ClientTls;
 use crate::args::detached;
 use crate::guarded::guarded;
 use crate::lock::Alarm;
@@ -136,19 +138,24 @@ impl Driver {
     /// Connects to the server, through a proxy if there is one.
     fn dial(&self, host: &str, port: u16, tls: bool) -> Dialing {
         let network = self.shared.network;
-        let dialing = match &self.shared.through {
-            Some(through) => Arc::clone(through).dial(network, host.to_owned(), port),
-            None => dial(network, host.to_owned(), port),
+        let dialing = match self.shared.ways.choose(tls) {
+            Ok(Some(through)) => Arc::clone(through).dial(network, host.to_owned(), port),
+            Ok(None) => dial(network, host.to_owned(), port),
+            Err(error) => return Box::pin(ready(Err(error))),
         };
         if !tls {
             return dialing;
         }
-        #[cfg(feature = "tls")]
-        if let Some(tls) = self.shared.tls.clone() {
-            let host = host.to_owned();
-            return Box::pin(async move { tls.wrap(&host, dialing.await?) });
-        }
         // A client for `https` has TLS. A client for `http` may have been redirected.
+        #[cfg(feature = "tls")]
+        match self.shared.tls().map(Option::<&ClientTls>::cloned) {
+            Ok(Some(tls)) => {
+                let host = host.to_owned();
+                return Box::pin(async move { tls.wrap(&host, dialing.await?) });
+            }
+            Ok(None) => {}
+            Err(error) => return Box::pin(ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)))),
+        }
         let why = "the server redirects to https, and the client has no TLS: use the URL with https";
         Box::pin(ready(Err(io::Error::new(io::ErrorKind::InvalidData, why))))
     }

@@ -77,6 +77,7 @@ mod socket;
 mod through;
 #[cfg(feature = "tls")]
 mod tls;
+mod ways;
 
 pub use ack::Ack;
 pub use builder::{Attempt, BuildError, ClientBuilder, Credentials};

@@ -15,7 +15,7 @@ use super::slot::Slot;
 use crate::args::{ArgsError, RawArgs, from_args};
 
 /// Why a client has not taken an event. After an error nothing waits, and nothing is sent.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitError {
     /// The client has closed.
@@ -165,7 +165,7 @@ impl fmt::Debug for Receipt {
 }
 
 /// Why no acknowledgement came.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum AckError {
     /// The client has not taken the event.
@@ -190,6 +190,8 @@ pub enum AckError {
     #[error("the acknowledgement does not fit: {0}")]
     Args(#[from] ArgsError),
 }
+
+crate::readable::says_why!(EmitError, AckError);
 
 /// A future for an acknowledgement of the server.
 /// [`Socket::emit_with_ack`](super::Socket::emit_with_ack) returns it.

@@ -23,7 +23,7 @@ use super::network::Network;
 use super::receipt::Outcome;
 use super::slot::Slot;
 use super::socket::Socket;
-use super::through::Through;
+use super::ways::Ways;
 use crate::error::{HandlerError, RegisterError};
 use crate::guarded::guarded;
 use crate::lock::{Alarm, Mutex};
@@ -54,9 +54,10 @@ pub(super) struct Shared {
     pub(super) inbox_reserve_bytes: usize,
     /// Handlers that have not finished.
     pub(super) waiting_handlers: AtomicUsize,
-    pub(super) through: Option<Arc<Through>>,
+    pub(super) ways: Ways,
+    /// A client for `http` needs it after a redirect, and looks for it then.
     #[cfg(feature = "tls")]
-    pub(super) tls: Option<super::tls::ClientTls>,
+    tls: OnceLock<super::tls::ClientTls>,
     pub(super) places: Mutex<Vec<Arc<Place>>>,
     pub(super) watchers: Mutex<Vec<Weak<Changes>>>,
     warnings: Warnings,
@@ -95,7 +96,7 @@ pub(super) struct Parts {
     pub(super) max_waiting_handlers: usize,
     pub(super) max_inbox_bytes: usize,
     pub(super) inbox_reserve_bytes: usize,
-    pub(super) through: Option<Arc<Through>>,
+    pub(super) ways: Ways,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<super::tls::ClientTls>,
 }
@@ -116,9 +117,9 @@ impl Alive {
             max_inbox_bytes: parts.max_inbox_bytes,
             inbox_reserve_bytes: parts.inbox_reserve_bytes,
             waiting_handlers: AtomicUsize::new(0),
-            through: parts.through,
+            ways: parts.ways,
             #[cfg(feature = "tls")]
-            tls: parts.tls,
+            tls: parts.tls.map_or_else(OnceLock::new, OnceLock::from),
             places: Mutex::default(),
             watchers: Mutex::default(),
             warnings: Warnings::new(),
@@ -134,6 +135,17 @@ impl Alive {
 impl Shared {
     pub(super) fn now(&self) -> Time {
         (self.network.runtime.now)()
+    }
+
+    /// The TLS of connections to the server, if there is any.
+    #[cfg(feature = "tls")]
+    pub(super) fn tls(&self) -> Result<Option<&super::tls::ClientTls>, super::tls::ClientTlsError> {
+        if self.tls.get().is_none()
+            && let Some(found) = super::tls::ClientTls::or_platform(None)?
+        {
+            let _ = self.tls.set(found);
+        }
+        Ok(self.tls.get())
     }
 
     /// Changes the core, and wakes the client's task.

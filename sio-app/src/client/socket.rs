@@ -33,7 +33,7 @@ pub struct Socket {
 }
 
 /// Why a namespace cannot connect.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The client has closed, or the namespace is not valid.
@@ -46,6 +46,8 @@ pub enum ConnectError {
     #[error("the auth is no JSON object: {0}")]
     Auth(String),
 }
+
+crate::readable::says_why!(ConnectError);
 
 /// An event that waits for a connection.
 #[derive(Debug)]

@@ -16,6 +16,8 @@ use sio_proto::client::proxy::{Progress, Proxy, ProxyError, ProxyScheme, Tunnel}
 
 use super::dial::{dial, in_turns};
 use super::network::{Dialing, Network, Wire};
+#[cfg(feature = "tls")]
+use super::tls::ClientTls;
 
 /// How many bytes of an answer are read at once.
 const READ_BYTES: usize = 1024;
@@ -25,6 +27,9 @@ pub(super) struct Through {
     pub(super) proxy: Proxy,
     /// How long it may take until the connection to the server stands.
     pub(super) timeout: Duration,
+    /// The TLS of the connection to the proxy, if its scheme is `https`.
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<ClientTls>,
 }
 
 /// What went wrong on the way. It names the proxy, without its user and password.
@@ -82,6 +87,10 @@ impl Through {
     async fn reach(&self, network: Network, host: &str, port: u16) -> Result<Wire, Trouble> {
         let (mut tunnel, first) = Tunnel::begin(&self.proxy, host, port)?;
         let mut wire = dial(network, self.proxy.host().to_owned(), self.proxy.port()).await?;
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            wire = tls.wrap(self.proxy.host(), wire)?;
+        }
         write(&mut wire, first).await?;
         let mut heard = BytesMut::new();
         loop {
@@ -114,19 +123,18 @@ async fn write(wire: &mut Wire, mut bytes: Bytes) -> io::Result<()> {
     poll_fn(|cx| wire.poll_flush(cx)).await
 }
 
-/// Returns what a proxy has said no to, if that is the error.
+/// Returns what a proxy has said no to, or that its TLS has failed, if that is the error.
 pub(super) fn refusal(error: &io::Error) -> Option<ClientError> {
     let failure = error.get_ref()?.downcast_ref::<Failure>()?;
-    let Trouble::Proxy(said) = &failure.trouble else {
-        return None;
-    };
-    let class = match said.is_refusal() {
-        true => ErrorClass::Refused,
-        false => ErrorClass::Unreachable,
+    let (class, status) = match &failure.trouble {
+        Trouble::Proxy(said) if said.is_refusal() => (ErrorClass::Refused, said.status()),
+        Trouble::Proxy(said) => (ErrorClass::Unreachable, said.status()),
+        Trouble::Network(error) if error.kind() == io::ErrorKind::InvalidData => (ErrorClass::Tls, None),
+        Trouble::Network(_) | Trouble::TooSlow => return None,
     };
     Some(ClientError {
         class,
-        status: said.status(),
+        status,
         message: failure.to_string().into(),
         data: None,
     })

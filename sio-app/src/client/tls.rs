@@ -32,7 +32,7 @@ const ALPN: &[u8] = b"http/1.1";
 pub struct ClientTls(Arc<ClientConfig>);
 
 /// Why the TLS of a client could not be set up.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientTlsError {
     /// The platform has no certificate authorities, or they cannot be read.
@@ -42,6 +42,8 @@ pub enum ClientTlsError {
     #[error(transparent)]
     Tls(#[from] Error),
 }
+
+crate::readable::says_why!(ClientTlsError);
 
 impl ClientTls {
     /// Trusts what a configuration of your own trusts. Its list of ALPN protocols is replaced by
@@ -71,6 +73,15 @@ impl ClientTls {
             return Err(ClientTlsError::NoRoots(why));
         }
         Self::with_roots(roots)
+    }
+
+    /// Returns what was given, or what is trusted by default, if there is a default.
+    pub(super) fn or_platform(given: Option<Self>) -> Result<Option<Self>, ClientTlsError> {
+        #[cfg(feature = "platform-roots")]
+        if given.is_none() {
+            return Self::platform().map(Some);
+        }
+        Ok(given)
     }
 
     /// Trusts these certificate authorities, and no others.

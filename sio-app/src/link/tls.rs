@@ -53,7 +53,7 @@ thread_local! {
 pub struct Tls(Arc<ServerConfig>);
 
 /// Why TLS could not be set up.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
     /// A text is not valid PEM of certificates or of a private key.
@@ -66,6 +66,8 @@ pub enum TlsError {
     #[error(transparent)]
     Tls(#[from] rustls::Error),
 }
+
+crate::readable::says_why!(TlsError);
 
 impl Tls {
     /// Makes TLS with your own configuration, for client certificates, several host names, or

@@ -13,6 +13,7 @@ use crate::lock::Mutex;
 use crate::turn::admit::Stopped;
 use crate::turn::heard::Heard;
 use crate::turn::last_number::LastNumber;
+use crate::turn::recovery::{Gone, State};
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
 use crate::turn::table::Table;
@@ -212,6 +213,26 @@ impl Seat {
 
     pub(super) fn decide(&self, outcome: Comeback) {
         let _ = self.outcome.set(outcome);
+    }
+}
+
+impl State {
+    /// Whether the client of a record has been recognised again since, and has come back. Whoever
+    /// was recognised earlier stands on a connection that the client has left.
+    pub(super) fn is_overtaken(&self, former: &Former) -> bool {
+        let seat = self.machine.data(former.key).and_then(|known| known.seat());
+        seat.is_some_and(|seat| seat.recognition() > former.recognition)
+    }
+
+    /// Gives a record back to the socket that had it before, because the socket that has claimed it
+    /// is not let in. The client is waited for.
+    pub(super) fn give_back(&mut self, now: Time, former: &Former, old: &Arc<SocketCell>, gone: &mut Gone) {
+        let Some(known) = self.machine.data_mut(former.key) else {
+            return;
+        };
+        gone.dropped.push(std::mem::replace(known, Arc::clone(old)));
+        self.ids.pass_on(&former.id, old);
+        self.end(now, former.key, old, gone);
     }
 }
 

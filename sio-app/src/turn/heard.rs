@@ -11,8 +11,8 @@
 //! A sweep tells the clients of [`PORTION`] sockets, and leaves the rest of those that are listed
 //! to a task, which lets others have their turn behind each portion. So no thread is kept for
 //! longer than a portion takes, and a store is written once for each portion. A socket stands in
-//! the list once at most: from the first event that is counted to the portion that takes it out. The
-//! memory of a socket that has ended meanwhile is kept until then.
+//! the list once at most: from the first event that is counted to the portion that takes it out.
+//! The memory of a socket that has ended meanwhile is kept until then.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;

@@ -535,24 +535,6 @@ impl State {
         Ok((returned, old))
     }
 
-    /// Whether the client of a record has been recognised again since, and has come back: whoever was
-    /// recognised earlier stands on a connection that the client has left.
-    pub(super) fn is_overtaken(&self, former: &Former) -> bool {
-        let seat = self.machine.data(former.key).and_then(|known| known.seat());
-        seat.is_some_and(|seat| seat.recognition() > former.recognition)
-    }
-
-    /// Gives a record back to the socket that had it before, because the socket that has claimed it
-    /// is not let in. The client is waited for.
-    pub(super) fn give_back(&mut self, now: Time, former: &Former, old: &Arc<SocketCell>, gone: &mut Gone) {
-        let Some(known) = self.machine.data_mut(former.key) else {
-            return;
-        };
-        gone.dropped.push(std::mem::replace(known, Arc::clone(old)));
-        self.ids.pass_on(&former.id, old);
-        self.end(now, former.key, old, gone);
-    }
-
     /// Ends the record of a socket that is gone for good, or waits for its client. Nothing happens
     /// if the client has come back with another socket.
     pub(super) fn end(&mut self, now: Time, key: RecordKey, socket: &Arc<SocketCell>, gone: &mut Gone) {

@@ -49,7 +49,7 @@ struct File {
 }
 
 /// Why client files could not be loaded.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientFilesError {
     /// A folder or file could not be read.
@@ -70,6 +70,8 @@ pub enum ClientFilesError {
     #[error("{path}: the files are more than {max} bytes together", path = .0.display(), max = ClientFiles::MAX_BYTES)]
     TooLarge(PathBuf),
 }
+
+crate::readable::says_why!(ClientFilesError);
 
 impl ClientFiles {
     /// The most bytes of all files together: 32 MiB.

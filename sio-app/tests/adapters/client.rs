@@ -431,6 +431,9 @@ fn mistakes_are_told() {
     run(async {
         let built = crate::client("http://localhost/chat").build();
         assert!(matches!(built, Err(BuildError::Url(UrlError::Path(_)))));
+        // What a `main` prints that returns the error.
+        let printed = format!("{:?}", crate::client("localhost:3000").build().unwrap_err());
+        assert_eq!(printed, UrlError::Scheme.to_string());
         let client = crate::client("http://localhost:1").build().unwrap();
         assert!(client.of("a,b").is_err());
         let root = client.of("/").unwrap();

@@ -2,13 +2,13 @@
 //! is announced.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sio_app::client::{ClientError, ClientTls, ErrorClass, Transport};
-use sio_app::rustls::pki_types::ServerName;
-use sio_app::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use sio_app::rustls::pki_types::{PrivateKeyDer, ServerName};
+use sio_app::rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use sio_app::{Ack, Config, HttpResponse, Io, Options, RawArgs, Socket, Tls, TlsError};
 use tungstenite::{Message, WebSocket};
 
@@ -90,6 +90,96 @@ fn a_client_of_this_crate_trusts_whom_it_was_told_to() {
             assert_eq!(heard(&told), ErrorClass::Tls);
         });
     }
+}
+
+/// Listens with TLS, and gives what is inside of it to another address. The threads end with the
+/// process of the tests.
+fn terminate(to: SocketAddr) -> (SocketAddr, RootCertStore) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(sio_app::rustls::crypto::ring::default_provider());
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let tls = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let inside = TcpStream::connect(to).unwrap();
+            std::thread::spawn(move || exchange(StreamOwned::new(tls, client), inside));
+        }
+    });
+    (address, roots)
+}
+
+/// Carries bytes both ways until one side ends.
+fn exchange(mut tls: StreamOwned<ServerConnection, TcpStream>, mut inside: TcpStream) {
+    let turn = Some(Duration::from_millis(2));
+    tls.sock.set_read_timeout(turn).unwrap();
+    inside.set_read_timeout(turn).unwrap();
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        match tls.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(read) if inside.write_all(&buffer[..read]).is_err() => return,
+            Err(error) if !super::is_timeout(&error) => return,
+            Ok(_) | Err(_) => {}
+        }
+        match inside.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(read) if tls.write_all(&buffer[..read]).is_err() => return,
+            Err(error) if !super::is_timeout(&error) => return,
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+/// Client C22, C23: the connection to the proxy is TLS, and the connection to the server is TLS
+/// inside of it. Who may be the proxy and who may be the server are two questions.
+#[test]
+fn a_proxy_is_reached_with_tls() {
+    use super::proxy::{Kind, Proxy};
+
+    let adding = |io: &Io| {
+        io.of("/")
+            .on("sum", |_: Socket, (a, b): (f64, f64), ack: Ack| ack.send(a + b));
+    };
+    let (plain, secure) = (super::serve(adding), serve(Options::default(), adding));
+    let trust = ClientTls::new(Arc::clone(&secure.trust));
+    for (url, asked, server) in [
+        ("http://localhost:3000", "localhost:3000", plain.address),
+        ("https://localhost", "localhost:443", secure.served.address),
+    ] {
+        for transport in [Transport::Polling, Transport::WebSocket] {
+            let proxy = Proxy::start(Kind::Http(Some("Basic bWU6cEB3")), server);
+            let (address, roots) = terminate(proxy.address);
+            let builder = crate::client(url).tls(trust.clone()).transports([transport]);
+            let builder = builder.proxy(&format!("https://me:p%40w@localhost:{}", address.port()));
+            super::proxy::works(builder.proxy_tls(ClientTls::with_roots(roots).unwrap()));
+            assert_eq!(heard(&proxy.asked), asked);
+        }
+    }
+    // Whom the client trusts as its server is not trusted as a proxy.
+    let proxy = Proxy::start(Kind::Http(None), plain.address);
+    let (address, _) = terminate(proxy.address);
+    let (tell, told) = std::sync::mpsc::channel();
+    super::client::run(async move {
+        let builder = crate::client("http://localhost:3000").proxy_tls(trust);
+        let builder = builder.proxy(&format!("https://localhost:{}", address.port()));
+        let client = builder.build().unwrap();
+        let root = client.of("/").unwrap();
+        root.on_connect_error(move |error: ClientError| tell.send(error.class).unwrap_or_default());
+        root.connect().unwrap();
+        assert_eq!(heard(&told), ErrorClass::Tls);
+    });
+    assert!(proxy.asked.try_recv().is_err(), "the proxy was told nothing");
 }
 
 /// Client C22, C23: TLS goes through a proxy to the server, whose certificate is checked. The proxy

@@ -88,6 +88,9 @@ pub(super) async fn run(arguments: &Connect, colour: Colour) -> Result<Ending, F
     if arguments.no_reconnect {
         builder = builder.config(|config| config.reconnection(false));
     }
+    if arguments.confirm_events {
+        builder = builder.config(|config| config.confirm_events(true));
+    }
     let client = dialing::build(builder)?;
     let (mut prompt, mut lines) = Prompt::new(arguments);
     let (tell, mut notes) = mpsc::unbounded_channel();

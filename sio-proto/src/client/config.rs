@@ -380,7 +380,7 @@ impl ClientConfig {
 }
 
 /// Why a [`ClientConfig`] cannot work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientConfigError {
     /// [`ClientConfig::transports`] is empty.
@@ -399,3 +399,5 @@ pub enum ClientConfigError {
     #[error("this generation does not have {0}")]
     Unsupported(Feature),
 }
+
+crate::readable::says_why!(ClientConfigError);

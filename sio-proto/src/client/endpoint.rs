@@ -16,7 +16,7 @@ pub struct Endpoint {
 }
 
 /// Why a text is no URL of a server.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
     /// The scheme is missing or is another one.
@@ -39,6 +39,8 @@ pub enum UrlError {
     #[error("the URL has a query, a fragment or a user: set the query and headers in the settings")]
     Extra,
 }
+
+crate::readable::says_why!(UrlError);
 
 impl Endpoint {
     /// Reads `scheme://host[:port]`, with the path `/socket.io/`.

@@ -71,7 +71,7 @@ pub(super) enum Stage {
 }
 
 /// Why a command was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
     /// The client was closed.
@@ -93,6 +93,8 @@ pub enum CommandError {
     #[error("nobody asks this question any more")]
     Question,
 }
+
+crate::readable::says_why!(CommandError);
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -247,7 +249,8 @@ impl Client {
 
     /// Leaves a namespace. The connection is closed with the last one, if
     /// [`ClientConfig::close_with_last`] is set. What waits in the queue goes on waiting. What was
-    /// written and is not confirmed ends as [`Outcome::Disconnected`](super::Outcome::Disconnected).
+    /// written and is not confirmed ends as
+    /// [`Outcome::Disconnected`](super::Outcome::Disconnected).
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ use super::Config;
 use crate::{http, socket, websocket};
 
 /// Why a [`Config`] was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// A path does not start with `/`, or ends with one.
@@ -73,6 +73,8 @@ pub enum ConfigError {
     )]
     Impatient,
 }
+
+crate::readable::says_why!(ConfigError);
 
 impl Config {
     /// Checks that the settings make sense together. Copies each setting that limits follow to the

@@ -8,7 +8,7 @@ use super::error::ProxyUrlError;
 use crate::client::Endpoint;
 
 /// A variable of the environment has no URL of a proxy.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the environment's {variable}: {error}")]
 pub struct EnvironmentError {
     /// The name of the variable.
@@ -16,6 +16,8 @@ pub struct EnvironmentError {
     /// What is wrong with its value.
     pub error: ProxyUrlError,
 }
+
+crate::readable::says_why!(EnvironmentError);
 
 impl Proxy {
     /// Returns the proxy that leads to a server, as variables of the environment say. `variable`
@@ -138,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_misspelling_is_an_error_and_names_the_variable() {
-        let error = chosen("wss://a", &[("HTTPS_PROXY", "https://u:secret@p")]).unwrap_err();
+        let error = chosen("wss://a", &[("HTTPS_PROXY", "ftp://u:secret@p")]).unwrap_err();
         assert_eq!((error.variable, &error.error), ("HTTPS_PROXY", &ProxyUrlError::Scheme));
         assert!(!error.to_string().contains("secret"), "{error}");
     }

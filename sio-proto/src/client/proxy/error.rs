@@ -6,11 +6,11 @@ use crate::client::UrlError;
 use crate::http::HttpError;
 
 /// Why a text is no URL of a proxy.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProxyUrlError {
-    /// The scheme is another one than `http`, `socks5` and `socks5h`.
-    #[error("the scheme of a proxy is http, socks5 or socks5h")]
+    /// The scheme is another one than `http`, `https`, `socks5` and `socks5h`.
+    #[error("the scheme of a proxy is http, https, socks5 or socks5h")]
     Scheme,
     /// The address is wrong.
     #[error("the address of the proxy: {0}")]
@@ -23,6 +23,8 @@ pub enum ProxyUrlError {
     #[error("the user or the password of the proxy is not valid")]
     Login,
 }
+
+crate::readable::says_why!(ProxyUrlError);
 
 /// Why a proxy did not lead the connection to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

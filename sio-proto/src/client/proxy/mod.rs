@@ -33,6 +33,8 @@ use crate::percent;
 pub enum ProxyScheme {
     /// `http`: the request CONNECT (RFC 9110 §9.3.6). The proxy resolves names.
     Http,
+    /// `https`: as `http`, over a connection that the caller has encrypted.
+    Https,
     /// `socks5`: SOCKS 5 (RFC 1928). The client resolves names, and the proxy gets an address.
     Socks5,
     /// `socks5h`: SOCKS 5. The proxy resolves names.
@@ -45,6 +47,7 @@ impl ProxyScheme {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Https => "https",
             Self::Socks5 => "socks5",
             Self::Socks5h => "socks5h",
         }
@@ -53,6 +56,7 @@ impl ProxyScheme {
     const fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
+            Self::Https => 443,
             Self::Socks5 | Self::Socks5h => 1080,
         }
     }
@@ -82,8 +86,9 @@ pub struct Proxy {
 impl Proxy {
     /// Reads `[scheme://][user[:password]@]host[:port]`.
     ///
-    /// The scheme is `http`, `socks5` or `socks5h`, and `http` if there is none. The port is 80 for
-    /// `http` and 1080 for the others if there is none. User and password are percent-encoded.
+    /// The scheme is `http`, `https`, `socks5` or `socks5h`, and `http` if there is none. The port
+    /// is 80 for `http`, 443 for `https` and 1080 for the others if there is none. User and
+    /// password are percent-encoded.
     ///
     /// ```
     /// use sio_proto::client::proxy::{Proxy, ProxyUrlError};
@@ -102,6 +107,7 @@ impl Proxy {
             None => (ProxyScheme::Http, url),
             Some((scheme, rest)) => match scheme.to_ascii_lowercase().as_str() {
                 "http" => (ProxyScheme::Http, rest),
+                "https" => (ProxyScheme::Https, rest),
                 "socks5" => (ProxyScheme::Socks5, rest),
                 "socks5h" => (ProxyScheme::Socks5h, rest),
                 _ => return Err(ProxyUrlError::Scheme),
@@ -196,6 +202,7 @@ mod tests {
             ("proxy.example", "http://proxy.example:80"),
             ("proxy.example:3128", "http://proxy.example:3128"),
             ("HTTP://proxy.example:3128/", "http://proxy.example:3128"),
+            ("https://proxy.example", "https://proxy.example:443"),
             ("socks5://10.0.0.1", "socks5://10.0.0.1:1080"),
             ("socks5h://u:p@[::1]:9050", "socks5h://[::1]:9050"),
             ("u:p%40@x@proxy.example", "http://proxy.example:80"),
@@ -204,7 +211,7 @@ mod tests {
         }
         for (url, error) in [
             ("", ProxyUrlError::Address(UrlError::Host)),
-            ("https://p", ProxyUrlError::Scheme),
+            ("ftp://p", ProxyUrlError::Scheme),
             ("socks4://p", ProxyUrlError::Scheme),
             ("http://p:0", ProxyUrlError::Address(UrlError::Port)),
             ("http://p:x", ProxyUrlError::Address(UrlError::Port)),

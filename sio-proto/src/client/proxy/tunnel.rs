@@ -82,7 +82,7 @@ impl Tunnel {
         let login = proxy.login.clone();
         let mut out = BytesMut::new();
         let stage = match proxy.scheme {
-            ProxyScheme::Http => {
+            ProxyScheme::Http | ProxyScheme::Https => {
                 put_connect(&mut out, host, port, login.as_ref());
                 Stage::Connect(ResponseDecoder::new())
             }
