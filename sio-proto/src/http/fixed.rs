@@ -21,7 +21,7 @@ pub struct FixedFields {
 }
 
 /// The names that the encoder of answers writes itself.
-const FRAMING: [&str; 3] = ["content-length", "transfer-encoding", "connection"];
+const WRITTEN_BY_ENCODER: [&str; 4] = ["content-length", "transfer-encoding", "connection", "date"];
 
 impl FixedFields {
     /// No fields.
@@ -34,7 +34,7 @@ impl FixedFields {
     ///
     /// If `lines` does not say what `fields` say, if a name or value has a character that is not
     /// allowed in it, or if a name belongs to the encoder (`Content-Length`, `Transfer-Encoding`,
-    /// `Connection`). In a `const` or `static`, this is an error of the compiler.
+    /// `Connection`, `Date`). In a `const` or `static`, this is an error of the compiler.
     #[must_use]
     pub const fn new(fields: &'static [(&'static str, &'static str)], lines: &'static str) -> Self {
         let (mut field, mut at) = (0, 0);
@@ -80,8 +80,8 @@ const fn is_sound(name: &[u8], value: &[u8]) -> bool {
         at += 1;
     }
     at = 0;
-    while at < FRAMING.len() {
-        if is_same(name, FRAMING[at].as_bytes()) {
+    while at < WRITTEN_BY_ENCODER.len() {
+        if is_same(name, WRITTEN_BY_ENCODER[at].as_bytes()) {
             return false;
         }
         at += 1;
@@ -142,6 +142,7 @@ mod tests {
             (&[("Content-length", "1")], "Content-length: 1\r\n"),
             (&[("transfer-Encoding", "x")], "transfer-Encoding: x\r\n"),
             (&[("Connection", "close")], "Connection: close\r\n"),
+            (&[("DATE", "now")], "DATE: now\r\n"),
         ];
         for (fields, lines) in bad {
             assert!(catch_unwind(|| FixedFields::new(fields, lines)).is_err(), "{lines:?}");

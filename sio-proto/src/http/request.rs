@@ -218,8 +218,6 @@ impl fmt::Debug for Request {
     }
 }
 
-/// Whether a message with these header fields leaves the connection open. `close` wins over
-/// `keep-alive`.
 /// What the fields `Connection` and `Upgrade` ask for. One walk finds all of it, because each
 /// request is asked.
 #[derive(Default)]
@@ -248,6 +246,8 @@ impl Asked {
     }
 }
 
+/// Whether a message with these header fields leaves the connection open. `close` wins over
+/// `keep-alive`.
 pub(super) fn keeps_alive(version_minor: u8, headers: &Headers) -> bool {
     !headers.has_token("connection", "close") && (version_minor >= 1 || headers.has_token("connection", "keep-alive"))
 }
