@@ -17,7 +17,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant, SystemTime};
 
-use sio_proto::http::Date;
+use sio_proto::http::{Date, FixedFields};
 use sio_proto::server::{Body, Cause, Delivery, Message, Output, Peer, Response, Server};
 use sio_proto::{Bytes, BytesMut, Config, LinkId, Time};
 
@@ -142,7 +142,7 @@ impl Echo {
                     let page = Response {
                         status: 404,
                         content_type: Some("text/plain"),
-                        fixed: &[],
+                        fixed: FixedFields::NONE,
                         headers: Vec::new(),
                         body: Body::Bytes(Bytes::from_static(b"only Socket.IO here\n")),
                         exchange: request.exchange(),

@@ -353,12 +353,11 @@ impl Conn {
                     // send it, and a `100 Continue` behind the answer would be wrong.
                     out.replies.clear();
                     *turn = Turn::Ours(Opening::of(&request).and_then(Result::ok));
-                    let mut request = match self.begun.take() {
+                    let request = match self.begun.take() {
                         Some(findings) => Request::with_findings(*findings, request, self.peer),
                         None => Request::new(&self.config, request, self.peer),
                     };
-                    request.decode_body(&self.config);
-                    out.request = Some(request);
+                    out.request.insert(request).decode_body(&self.config);
                     return;
                 }
                 Ok(None) => {

@@ -54,15 +54,21 @@ pub fn engine_io(request: &RequestHead<'_>) -> EngineIo {
 /// A request whose query has been read.
 pub(crate) struct Detector<'a> {
     request: &'a RequestHead<'a>,
+    /// The target up to its query.
+    path: &'a str,
     parameters: Parameters<'a>,
 }
 
 impl<'a> Detector<'a> {
     /// Reads the query.
     pub(crate) fn new(request: &'a RequestHead<'a>) -> Self {
+        let target = request.target;
+        // The bytes are searched, which is faster than a search for a character.
+        let mark = memchr::memchr(b'?', target.as_bytes()).unwrap_or(target.len());
         Self {
             request,
-            parameters: Parameters::of(request.target),
+            path: target.get(..mark).unwrap_or_default(),
+            parameters: Parameters::of(target.as_bytes().get(mark + 1..).unwrap_or_default()),
         }
     }
 
@@ -73,9 +79,12 @@ impl<'a> Detector<'a> {
 
     /// See [`detect`].
     pub(crate) fn route(&self, prefix: &str) -> Route {
-        let Self { request, parameters } = self;
+        let Self {
+            request,
+            path,
+            parameters,
+        } = self;
         let target = request.target;
-        let path = target.split_once('?').map_or(target, |(path, _)| path);
         let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
         let rest = match path.strip_prefix(prefix) {
             None => return Route::Foreign,
@@ -110,7 +119,9 @@ impl<'a> Detector<'a> {
 
     /// See [`engine_io`].
     pub(crate) fn engine_io(&self) -> EngineIo {
-        let Self { request, parameters } = self;
+        let Self {
+            request, parameters, ..
+        } = self;
         let target = request.target;
         EngineIo {
             version: engine_version(parameters.eio),
@@ -123,7 +134,9 @@ impl<'a> Detector<'a> {
     }
 
     fn v1(&self, segments: &Segments<'_>) -> Legacy09 {
-        let Self { request, parameters } = self;
+        let Self {
+            request, parameters, ..
+        } = self;
         if request.method == "OPTIONS" {
             return Legacy09::Preflight;
         }

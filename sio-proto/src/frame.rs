@@ -10,15 +10,10 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::arena::Arena;
 use crate::keep;
 use crate::websocket::Opcode;
 use crate::websocket::frame::{MAX_SERVER_HEADER_BYTES, header_bytes, prepend_header};
-
-/// The size of the pieces of memory for frames that are kept.
-const ARENA_BYTES: usize = 1024;
-
-/// A frame that is larger than this gets memory of its own.
-const MAX_IN_ARENA: usize = 256;
 
 /// The size of the largest frame that a [`SmallFrame`] takes.
 const MAX_SMALL: usize = 68;
@@ -74,21 +69,17 @@ impl Frame {
         keep::bytes(&mut self.bytes);
     }
 
-    /// A copy that is kept for long. A small frame is copied into `arena`, a larger one has memory
-    /// of its own, and that of a very large one is shared. `arena` is empty memory that the caller
-    /// keeps for such frames.
-    pub(crate) fn copied(&self, arena: &mut BytesMut) -> Self {
-        if self.len() > MAX_IN_ARENA {
-            let mut copy = self.clone();
-            copy.detach();
-            return copy;
-        }
-        if arena.capacity() < self.len() {
-            arena.reserve(ARENA_BYTES);
-        }
-        arena.extend_from_slice(&self.bytes);
+    /// A copy that is kept for long. It is in `arena`, or a larger one has memory of its own, and
+    /// that of a very large one is shared.
+    #[inline]
+    pub(crate) fn copied(&self, arena: &mut Arena) -> Self {
+        let bytes = arena.copy(&self.bytes).unwrap_or_else(|| {
+            let mut bytes = self.bytes.clone();
+            keep::bytes(&mut bytes);
+            bytes
+        });
         Self {
-            bytes: arena.split().freeze(),
+            bytes,
             head: self.head,
             binary: self.binary,
         }
@@ -97,6 +88,9 @@ impl Frame {
     /// A copy in the value itself, if the frame is small enough.
     #[inline]
     pub(crate) fn small(&self) -> Option<SmallFrame> {
+        if self.bytes.len() > MAX_SMALL {
+            return None;
+        }
         let mut bytes = [0; MAX_SMALL];
         bytes.get_mut(..self.bytes.len())?.copy_from_slice(&self.bytes);
         Some(SmallFrame {

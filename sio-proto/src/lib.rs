@@ -77,6 +77,7 @@
 
 extern crate alloc;
 
+mod arena;
 mod breach;
 mod config;
 mod entropy;
@@ -107,6 +108,7 @@ pub mod socket;
 pub mod websocket;
 pub mod wire;
 
+pub use arena::Arena;
 pub use bytes::{Bytes, BytesMut};
 pub use bytestring::ByteString;
 pub use config::{

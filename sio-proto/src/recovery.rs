@@ -48,9 +48,9 @@ use core::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::BytesMut;
 use bytestring::ByteString;
 
+use crate::arena::Arena;
 use crate::id::siphash::siphash;
 use crate::id::{PlaceSlot, RecordSlot};
 use crate::slab::Slab;
@@ -100,7 +100,7 @@ struct Namespace<M> {
     log: Log<M>,
     /// Memory for the next messages that are kept. Messages of one namespace go in the order in
     /// which they came, so they share their memory without holding much of it for long.
-    arena: BytesMut,
+    arena: Arena,
     records: usize,
     /// The epochs in which its messages were counted, the oldest first, each with the number of the
     /// last message before it. The last one is that of this process.
@@ -252,7 +252,7 @@ impl<M, D> Recovery<M, D> {
         let namespace = Namespace {
             number,
             log,
-            arena: BytesMut::new(),
+            arena: Arena::default(),
             records: 0,
             epochs,
         };

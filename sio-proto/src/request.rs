@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use bytestring::ByteString;
 
 use crate::breach::Breach;
+use crate::id::{SessionId, SidKey};
 use crate::reason::Reason;
 use crate::wire::{self, Inbound};
 use crate::{Config, Time, detect, engine, http};
@@ -47,6 +48,24 @@ pub enum Admission {
     Allowed,
 }
 
+/// The id of a session in a request, and the place that the id names. The id is read by the router,
+/// and not again by the shard. The session at this place may have another id.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NamedSession {
+    pub(crate) id: SessionId,
+    pub(crate) shard: u8,
+    pub(crate) slot: u32,
+}
+
+impl NamedSession {
+    /// Reads the id of a session. Returns `None` if no server with this key has written the id.
+    pub(crate) fn read(key: &SidKey, id: &str) -> Option<Self> {
+        let id = SessionId::parse(id)?;
+        let (shard, slot) = id.address(key)?;
+        Some(Self { id, shard, slot })
+    }
+}
+
 /// A request on its way into a shard.
 #[derive(Debug)]
 pub struct Request {
@@ -71,6 +90,8 @@ pub struct Request {
     pub(crate) packets: Vec<Inbound>,
     /// What the session keeps of the request, made while no lock is held.
     handshake: Option<Arc<Handshake>>,
+    /// The session that the request names, once the router has read the id.
+    pub(crate) named: Option<NamedSession>,
 
     findings: Findings,
 }
@@ -99,6 +120,7 @@ impl Request {
             unix_time: None,
             packets: Vec::new(),
             handshake: None,
+            named: None,
             findings,
         }
     }
@@ -181,6 +203,16 @@ impl Request {
             Kind::Legacy06(_, route) => route.session,
             Kind::Legacy09(_) | Kind::UnknownProtocol | Kind::Foreign => None,
         }
+    }
+
+    /// Whether it belongs to no generation.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.findings.kind == Kind::Foreign
+    }
+
+    /// The text in the place of a session's id, if its target has such a place.
+    pub(crate) fn session_id(&self) -> Option<&str> {
+        self.findings.kind.session().map(|id| self.text(id))
     }
 
     /// The text of a part of its target.

@@ -414,7 +414,7 @@ fn nobody_asked_is_no() {
         if let Some(admission) = admission {
             request.admission = admission;
         }
-        shard.handle_request(Time::ZERO, LinkId::new(at as u32, 0), request, &mut out);
+        shard.handle_request(Time::ZERO, LinkId::new(at as u32, 0), &mut request, &mut out);
         assert_eq!(shard.sessions(), usize::from(allowed));
     }
 }

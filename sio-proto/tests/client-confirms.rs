@@ -647,3 +647,50 @@ fn what_waits_in_a_client_that_has_stopped_ends() {
         }
     }
 }
+
+/// What waits to be written again when the next connection is lost, too, waits no longer than
+/// [`ClientConfig::max_queue_age`].
+#[test]
+fn what_waits_to_be_written_again_has_an_age() {
+    let age = Duration::from_secs(60);
+    let config = asking().drain_per_second(1).max_queue_age(Some(age));
+    let (mut world, socket) = connected(config, 100);
+    world.stall();
+    let written: Vec<EmitId> = (0..20).map(|number| send(&mut world, socket, number)).collect();
+    world.settle();
+    world.cut();
+    // Recovered, and only a few of them have been written again.
+    world.pass(5_000);
+    assert!(world.client.is_connected(socket));
+    let again = world.heard.len();
+    assert!((1..10).contains(&again), "{again}");
+    world.network = Network::Refuses;
+    world.cut();
+    world.pass(59_000);
+    assert_eq!(world.receipts.len(), 0);
+    world.pass(2_000);
+    // Of the others, the server has said that it has not had them.
+    let outcome = |at| match at < again {
+        true => Outcome::Disconnected,
+        false => Outcome::NotSent(NotSent::Expired),
+    };
+    let expected = written.iter().enumerate().map(|(at, emit)| (*emit, outcome(at)));
+    assert_eq!(world.receipts, expected.collect());
+}
+
+/// The same for events that are sent until they are acknowledged.
+#[test]
+fn what_is_tried_again_has_an_age() {
+    let age = Duration::from_secs(60);
+    let config = ClientConfig::default().retries(3).max_queue_age(Some(age));
+    let (mut world, socket) = connected(config, 100);
+    world.answers = false;
+    let written = send(&mut world, socket, 0);
+    world.settle();
+    world.network = Network::Refuses;
+    world.cut();
+    world.pass(59_000);
+    assert_eq!(world.receipts.len(), 0);
+    world.pass(2_000);
+    assert_eq!(world.receipts.get(&written), Some(&Outcome::Disconnected));
+}

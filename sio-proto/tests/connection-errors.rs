@@ -205,7 +205,7 @@ fn the_handshake_says_what_javascript_says() {
             .admission(Admission::Allowed);
         request.unix_time = Some(784_111_777);
         let mut out = Outputs::default();
-        shard.handle_request(Time::ZERO, LinkId(0), request, &mut out);
+        shard.handle_request(Time::ZERO, LinkId(0), &mut request, &mut out);
         let handshake = out.deliveries.iter().find_map(|delivery| match delivery {
             Delivery::Connect { handshake, .. } => Some(handshake),
             _ => None,
@@ -254,7 +254,7 @@ fn the_applications_headers_are_on_every_answer() {
         fields.add("X-Node", "seven").unwrap();
         request.answer_headers = fields;
         let mut out = Outputs::default();
-        shard.handle_request(Time::ZERO, LinkId(0), request, &mut out);
+        shard.handle_request(Time::ZERO, LinkId(0), &mut request, &mut out);
         shard.flush_ready(Time::ZERO, 8, &mut out);
         let has = |fields: &[(&'static str, ByteString)]| fields.iter().filter(|field| field.0 == "X-Node").count();
         let count: usize = out

@@ -40,8 +40,8 @@ impl Bare {
         let mut conn = Conn::new(self.shard.config().clone(), Peer::default());
         let mut arrivals = Arrivals::default();
         conn.handle_bytes(&mut BytesMut::from(bytes), &mut arrivals);
-        let request = arrivals.request.unwrap().admission(Admission::Allowed);
-        self.shard.handle_request(Time::ZERO, link, request, &mut self.out);
+        let mut request = arrivals.request.unwrap().admission(Admission::Allowed);
+        self.shard.handle_request(Time::ZERO, link, &mut request, &mut self.out);
         for delivery in std::mem::take(&mut self.out.deliveries) {
             if let Delivery::Connect { socket, .. } = delivery {
                 self.shard.accept(Time::ZERO, socket, &mut self.out);

@@ -40,8 +40,8 @@ impl Story {
             headers: Headers::from_iter([("host", "localhost")]),
             body: Ok(Bytes::new()),
         };
-        let request = Request::new(self.shard.config(), http, Peer::default()).admission(Admission::Allowed);
-        self.shard.handle_request(Time::ZERO, link, request, &mut self.out);
+        let mut request = Request::new(self.shard.config(), http, Peer::default()).admission(Admission::Allowed);
+        self.shard.handle_request(Time::ZERO, link, &mut request, &mut self.out);
         link
     }
 

@@ -39,7 +39,8 @@ const PROTO: House = House {
         Floor {
             name: "ground",
             modules: &[
-                "time", "entropy", "id", "percent", "origins", "hosts", "keep", "reason", "breach", "readable", "slab",
+                "time", "entropy", "id", "percent", "origins", "hosts", "keep", "arena", "reason", "breach",
+                "readable", "slab",
             ],
             apart: false,
         },

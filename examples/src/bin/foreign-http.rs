@@ -328,7 +328,7 @@ async fn answer(server: Arc<Server>, peer: Peer, mut request: hyper::Request<Inc
                 Err(_) => return Ok(page(408, "the body took too long\n")),
             };
             ours.decode_body(&server.config);
-            server.input(|shard, now, out| shard.handle_request(now, link.id, ours, out));
+            server.input(|shard, now, out| shard.handle_request(now, link.id, &mut ours, out));
             writes.recv().await
         }
     };

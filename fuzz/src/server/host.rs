@@ -178,9 +178,9 @@ impl Stepwise {
         }
         if let Some(request) = arrivals.request {
             let request = request.admission(Admission::Allowed);
-            match self.router.route(&request) {
+            match self.router.route(&mut request) {
                 Routed::Foreign => self.queue.push_back(Output::Request(link, request.http)),
-                Routed::New | Routed::Session(_) => self.shard.handle_request(now, link, request, &mut self.out),
+                Routed::New | Routed::Session(_) => self.shard.handle_request(now, link, &mut request, &mut self.out),
             }
         }
         self.shard.handle_packets(now, link, &mut arrivals.packets, &mut self.out);

@@ -507,7 +507,7 @@ impl World {
                     let response = sio_proto::server::Response {
                         status: 404,
                         content_type: None,
-                        fixed: &[],
+                        fixed: sio_proto::http::FixedFields::NONE,
                         headers: Vec::new(),
                         body: Body::Bytes(Bytes::from_static(b"not here")),
                         exchange: request.exchange(),

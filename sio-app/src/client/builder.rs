@@ -385,7 +385,7 @@ impl ClientBuilder {
     /// the client has to read what comes behind them. Default 16 MiB; 0 is an error.
     ///
     /// Half of it is for an open connection: the client reads on while a
-    /// [`Receipt`](super::Receipt) or an [`AckFuture`](super::AckFuture) is awaited, and whenever
+    /// [`Receipt`](super::Receipt) or an [`AckFuture`](super::AckFuture) is held, and whenever
     /// the next heartbeat of the server is due. The other half is for connections that open. One
     /// read or the body of one poll may exceed a half.
     ///

@@ -131,7 +131,7 @@ impl Inbox {
 ///
 /// Handlers get the same events, too. If events wait here that have more bytes than
 /// [`ClientBuilder::max_inbox_bytes`](super::ClientBuilder::max_inbox_bytes), the client reads only
-/// what cannot wait until some have been taken: what an awaited receipt or acknowledgement needs,
+/// what cannot wait until some have been taken: what a held receipt or acknowledgement needs,
 /// and heartbeats. Drop the stream to end it.
 pub struct Events {
     inbox: Arc<Inbox>,

@@ -522,18 +522,25 @@ impl Connection {
     /// Handles the request of the arrivals. Returns its answers if it has overtaken the held GET.
     #[inline(never)]
     fn handle_request_in(&mut self, turn: &Turn, arrivals: &mut Arrivals, behind: bool) -> Option<Vec<Write>> {
-        if let Some(request) = arrivals.body_started.take() {
-            self.place.handle_body_started(turn, &request);
+        if let Some(mut request) = arrivals.body_started.take() {
+            self.place.handle_body_started(turn, &mut request);
         }
-        let request = arrivals.request.take()?;
+        let request = &mut arrivals.request;
+        if request.is_none() {
+            return None;
+        }
         self.stage = Stage::Waiting;
         self.place.link.set_awaiting(None);
         self.unanswered += 1;
-        if behind {
-            return self.place.handle_behind(turn, request);
-        }
-        self.place.handle_request(turn, request);
-        None
+        let overtaken = if behind {
+            self.place.handle_behind(turn, request)
+        } else {
+            self.place.handle_request(turn, request);
+            None
+        };
+        // It holds a part of the thread's read buffer.
+        *request = None;
+        overtaken
     }
 
     /// Takes the news of the write side: the answer that the next request has waited for, or the

@@ -119,7 +119,9 @@ impl Driver {
         extension: impl FnOnce() -> Option<Extension>,
     ) -> Exchanged {
         let mut request = Request::new(self.0.0.config(), head, peer);
-        if self.0.0.shards.router.route(&request) == Routed::Foreign && self.0.0.client_file(&request.http).is_none() {
+        if self.0.0.shards.router.route(&mut request) == Routed::Foreign
+            && self.0.0.client_file(&request.http).is_none()
+        {
             return Exchanged::Foreign(Box::new(request.http));
         }
         if request.may_open_session() {

@@ -148,7 +148,9 @@ impl Exchange {
     fn handle(&mut self, mut request: Request) {
         let place = &mut self.place;
         request.decode_body(place.io.config());
-        let ((), leftover) = turn::run_a_while(place.io.runtime(), |turn| place.handle_request(turn, request));
+        let ((), leftover) = turn::run_a_while(place.io.runtime(), |turn| {
+            place.handle_request(turn, &mut Some(request))
+        });
         self.later.put(leftover);
         place.note_lag();
         self.count_left();

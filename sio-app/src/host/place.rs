@@ -64,31 +64,38 @@ impl Place {
     }
 
     /// Gives a complete request to its shard, or to the application if it is not for Socket.IO.
-    pub(crate) fn handle_request(&mut self, turn: &Turn, mut request: Request) {
-        self.io.add_headers(&mut request);
-        self.route_request(turn, request);
+    ///
+    /// A request is large, so it stays where it is. It is taken out of `arrived` only if it has to
+    /// wait.
+    pub(crate) fn handle_request(&mut self, turn: &Turn, arrived: &mut Option<Request>) {
+        if let Some(request) = arrived {
+            self.io.add_headers(request);
+        }
+        self.route_request(turn, arrived);
     }
 
-    fn route_request(&mut self, turn: &Turn, mut request: Request) {
+    fn route_request(&mut self, turn: &Turn, arrived: &mut Option<Request>) {
+        let Some(request) = arrived else { return };
         // The application is asked before the lock is taken. It is also asked if the request seems
         // to name a session, because only the shard knows whether the session exists.
         if request.may_open_session() {
             request.unix_time = Some((self.io.runtime().unix_time)());
             match self.io.allows() {
                 Allows::All => request.admission = Admission::Allowed,
-                Allows::Now(hook) => request.admission = self.io.admission(&hook, &request),
+                Allows::Now(hook) => request.admission = self.io.admission(&hook, request),
                 // A request that will be refused because of its host or origin need not wait for a
                 // decision.
                 Allows::Later(_) if request.is_stranger() => {}
-                Allows::Later(hook) => return self.ask(turn, request, &hook),
+                Allows::Later(hook) => return self.ask(turn, arrived, &hook),
             }
         }
-        self.dispatch(turn, request);
+        self.dispatch(turn, arrived);
     }
 
     /// Asks the application, whose decision may take time. The request goes on at once, or when the
     /// decision is there ([`Place::poll_decision`]).
-    fn ask(&mut self, turn: &Turn, request: Request, hook: &AllowLaterFn) {
+    fn ask(&mut self, turn: &Turn, arrived: &mut Option<Request>, hook: &AllowLaterFn) {
+        let Some(request) = arrived.take() else { return };
         let request = match Asking::begin(&self.io, hook, request, turn.now()) {
             Asked::Decided(request) => request,
             Asked::Waits(asking) => {
@@ -101,7 +108,7 @@ impl Place {
                 asking.refuse(&self.io)
             }
         };
-        self.dispatch(turn, request);
+        self.dispatch(turn, &mut Some(request));
     }
 
     /// Polls the decision about a request that waits for one. Returns true if the request has gone
@@ -114,7 +121,7 @@ impl Place {
         let Some(request) = self.stop_asking().map(|asking| asking.decided(admission)) else {
             return false;
         };
-        let ((), leftover) = turn::run_a_while(self.io.runtime(), |turn| self.dispatch(turn, request));
+        let ((), leftover) = turn::run_a_while(self.io.runtime(), |turn| self.dispatch(turn, &mut Some(request)));
         later.put(leftover);
         true
     }
@@ -130,9 +137,15 @@ impl Place {
         self.asking.as_ref().map_or(0, |asking| asking.bytes())
     }
 
-    fn dispatch(&mut self, turn: &Turn, mut request: Request) {
-        let shard = match self.io.shards.router.route(&request) {
-            Routed::Session(shard) if self.must_pace(shard, &request) => return self.pace(turn, shard, request),
+    fn dispatch(&mut self, turn: &Turn, arrived: &mut Option<Request>) {
+        let Some(request) = arrived.as_mut() else { return };
+        let shard = match self.io.shards.router.route(request) {
+            Routed::Session(shard) if self.must_pace(shard, request) => {
+                if let Some(request) = arrived.take() {
+                    self.pace(turn, shard, request);
+                }
+                return;
+            }
             Routed::Session(shard) => shard,
             Routed::New => {
                 if request.admission == Admission::Allowed {
@@ -141,7 +154,7 @@ impl Place {
                 self.io.shards.pick()
             }
             Routed::Foreign => {
-                let mut response = self.io.answer(&request).0;
+                let mut response = self.io.answer(request).0;
                 response.exchange = request.http.exchange();
                 response.exchange.keep_alive &= !self.io.is_closing();
                 self.link.push(Write::Response(LinkId(0), Box::new(response)).into());
@@ -155,7 +168,7 @@ impl Place {
     }
 
     /// Tells the session that the body of a request is under way.
-    pub(crate) fn handle_body_started(&mut self, turn: &Turn, request: &Request) {
+    pub(crate) fn handle_body_started(&mut self, turn: &Turn, request: &mut Request) {
         if let Routed::Session(shard) = self.io.shards.router.route(request) {
             self.input(turn, shard, |state, now, id, out| {
                 state.shard.handle_body_started(now, id, request, out)
@@ -201,16 +214,18 @@ impl Place {
 
     /// Handles a complete request that has come behind a held GET. If it may overtake the GET, this
     /// returns the writes for the time when the GET has been answered ([`Place::answer_in_order`]).
-    pub(crate) fn handle_behind(&mut self, turn: &Turn, mut request: Request) -> Option<Vec<Write>> {
-        self.io.add_headers(&mut request);
-        let mut request = Some(request);
+    pub(crate) fn handle_behind(&mut self, turn: &Turn, arrived: &mut Option<Request>) -> Option<Vec<Write>> {
+        if let Some(request) = arrived {
+            self.io.add_headers(request);
+        }
         let mut answers = None;
         if let Self {
             link, seat: Some(seat), ..
         } = self
         {
             seat.cell.input("pipelined request", turn, |state, now, out| {
-                let Some(request) = request.take_if(|request| state.shard.may_overtake(seat.id, request)) else {
+                let overtakes = |request: &&mut Request| state.shard.may_overtake(seat.id, request);
+                let Some(request) = arrived.as_mut().filter(overtakes) else {
                     return state.shard.end_poll(now, seat.id, out);
                 };
                 let id = *seat
@@ -220,8 +235,8 @@ impl Place {
                 answers = Some(out.writes.extract_if(.., |write| write.link() == id).collect());
             });
         }
-        if let Some(request) = request {
-            self.route_request(turn, request);
+        if answers.is_none() {
+            self.route_request(turn, arrived);
         }
         answers
     }

@@ -135,7 +135,9 @@ pub(crate) enum Item {
     Bytes(Bytes),
     /// Packets that can be sent on another connection if they are not written completely.
     Packets(Box<Rest>),
-    /// A write that has not been encoded as bytes yet.
+    /// An answer that has not been encoded as bytes yet.
+    Answer(Box<Response>),
+    /// Another write that has not been encoded as bytes yet.
     Write(Box<Write>),
     /// The end of the connection, after everything before it.
     Finish,
@@ -147,7 +149,7 @@ impl Item {
             Self::Frame(frame) => frame.bytes(),
             Self::Bytes(bytes) => bytes,
             Self::Packets(rest) => &rest.bytes,
-            Self::Write(_) | Self::Finish => &[],
+            Self::Answer(_) | Self::Write(_) | Self::Finish => &[],
         }
     }
 
@@ -159,15 +161,16 @@ impl Item {
             Self::Bytes(bytes) => bytes.len(),
             Self::Packets(rest) => rest.bytes.len(),
             Self::Finish => 0,
+            Self::Answer(response) => match &response.body {
+                Body::Bytes(bytes) => bytes.len(),
+                Body::Packets(frames, _) => sum(frames),
+            },
             Self::Write(write) => match &**write {
-                Write::Response(_, response) => match &response.body {
-                    Body::Bytes(bytes) => bytes.len(),
-                    Body::Packets(frames, _) => sum(frames),
-                },
                 Write::Part(_, part) => sum(&part.frames),
                 Write::Bytes(_, bytes) => bytes.len(),
                 Write::Frame(_, frame) => frame.bytes().len(),
-                Write::Upgrade(..)
+                Write::Response(..)
+                | Write::Upgrade(..)
                 | Write::Hixie(..)
                 | Write::Close(..)
                 | Write::Stream(..)
@@ -192,7 +195,7 @@ impl Item {
                 | Write::Stream(..)
                 | Write::Part(..) => false,
             },
-            Self::Frame(_) | Self::Bytes(_) | Self::Packets(_) => false,
+            Self::Frame(_) | Self::Bytes(_) | Self::Packets(_) | Self::Answer(_) => false,
         }
     }
 
@@ -206,7 +209,7 @@ impl Item {
         match self {
             Self::Bytes(bytes) => bytes.advance(written),
             Self::Packets(rest) => rest.advance(written),
-            Self::Frame(_) | Self::Write(_) | Self::Finish => {}
+            Self::Frame(_) | Self::Answer(_) | Self::Write(_) | Self::Finish => {}
         }
     }
 }
@@ -215,6 +218,7 @@ impl From<Write> for Item {
     fn from(write: Write) -> Self {
         match write {
             Write::Frame(_, frame) => Self::Frame(frame),
+            Write::Response(_, response) => Self::Answer(response),
             other => Self::Write(Box::new(other)),
         }
     }
@@ -254,6 +258,43 @@ impl State {
         }
         if self.queue.is_empty() && !self.pong.is_empty() {
             taken.push_back(Item::Bytes(std::mem::take(&mut self.pong)));
+        }
+    }
+
+    /// Ends the work of the writer. Returns false if something has been queued meanwhile.
+    fn release(&mut self, budget: &Budget) -> bool {
+        if !self.queue.is_empty() || !self.pong.is_empty() {
+            return false;
+        }
+        if self.phase == Phase::Busy {
+            self.phase = Phase::Idle;
+        }
+        self.recharge(budget);
+        true
+    }
+
+    /// Takes the answer out of a queue that holds nothing else.
+    fn take_only_answer(&mut self) -> Option<Box<Response>> {
+        if self.queue.len() != 1 || !self.pong.is_empty() {
+            return None;
+        }
+        match self.queue.pop_front()? {
+            Item::Answer(response) => {
+                self.queued_bytes = 0;
+                Some(response)
+            }
+            other => {
+                self.queue.push_front(other);
+                None
+            }
+        }
+    }
+
+    /// Returns the waker of the reading side, if it waits for news.
+    fn take_impatient(&mut self) -> Option<Alarm> {
+        match std::mem::take(&mut self.impatient) {
+            true => self.waker.clone(),
+            false => None,
         }
     }
 

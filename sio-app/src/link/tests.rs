@@ -1,5 +1,8 @@
 //! Links that write to an outlet in memory.
 
+use bytes::BytesMut;
+use sio_proto::http::{Exchange, FixedFields};
+
 use super::write::MAX_PIECES;
 use super::*;
 use crate::tests::RUNTIME;
@@ -177,4 +180,75 @@ fn what_waits_is_charged_and_given_back() {
     assert_eq!(budget.used(), 10);
     link.push(Item::Write(Box::new(Write::Abort(sio_proto::LinkId::new(0, 0)))));
     assert_eq!((budget.used(), link.standing()), (0, Standing::Cut));
+}
+
+fn answer(keep_alive: bool) -> Box<Response> {
+    Box::new(Response {
+        status: 200,
+        content_type: Some("text/plain"),
+        fixed: FixedFields::NONE,
+        headers: Vec::new(),
+        body: Body::Bytes(Bytes::from_static(b"hello")),
+        exchange: Exchange {
+            is_head: false,
+            version_minor: 1,
+            keep_alive,
+        },
+    })
+}
+
+/// An answer leaves with one call, or in pieces when the socket is full after any number of bytes,
+/// and the reading side hears of it once.
+#[test]
+fn an_answer_is_written_whole_whatever_the_socket_takes() {
+    for keep_alive in [true, false] {
+        let mut expected = BytesMut::new();
+        let (body, _) = answer(keep_alive).encode(&mut expected, None);
+        expected.extend_from_slice(&body);
+        for room in 0..=expected.len() {
+            let wall = Wall::with_room(room);
+            let link = Link::new(wall.clone(), Arc::default());
+            let mut pen = Pen::default();
+            link.push(Item::Answer(answer(keep_alive)));
+            assert_eq!(link.claim_queued(), Some(Claim::Queued));
+            let progress = link.write_queue(&mut pen);
+            assert_eq!(progress == Progress::Done, room == expected.len(), "{room}");
+            if progress != Progress::Done {
+                assert_eq!(link.held(), expected.len() - room);
+                link.hand_over();
+                wall.room.store(1_000, Ordering::Relaxed);
+                assert_eq!(link.take_over(), Some(Claim::Queued));
+                assert_eq!(link.write(&mut pen, &mut std::iter::empty()), Progress::Done);
+            } else {
+                assert_eq!(wall.calls.load(Ordering::Relaxed), 1);
+            }
+            assert_eq!(wall.take(), expected, "{room}");
+            assert_eq!(link.take_news().answered, u32::from(keep_alive));
+            assert_eq!(wall.finished.load(Ordering::Relaxed), usize::from(!keep_alive));
+            assert_eq!(link.held(), 0);
+        }
+    }
+}
+
+/// Items that are queued with an answer keep their places.
+#[test]
+fn an_answer_leaves_between_its_neighbours() {
+    for (before, after) in [(true, false), (false, true), (true, true)] {
+        let wall = Wall::with_room(1_000);
+        let link = Link::new(wall.clone(), Arc::default());
+        if before {
+            link.push(item("before"));
+        }
+        link.push(Item::Answer(answer(true)));
+        if after {
+            link.push(item("after"));
+        }
+        assert!(link.claim_queued().is_some());
+        assert_eq!(link.write_queue(&mut Pen::default()), Progress::Done);
+        let text = String::from_utf8(wall.take()).unwrap();
+        assert_eq!(text.starts_with("before"), before);
+        assert_eq!(text.ends_with("helloafter"), after);
+        assert!(text.contains("\r\n\r\nhello"));
+        assert_eq!(link.take_news().answered, 1);
+    }
 }

@@ -86,11 +86,12 @@ impl Unwritten {
             Item::Frame(frame) => self.frames.push(frame),
             Item::Packets(rest) if rest.frames.is_empty() => self.has_answer |= !rest.bytes.is_empty(),
             Item::Packets(rest) => self.frames.extend(rest.into_unwritten()),
-            Item::Write(write) => match *write {
-                Write::Part(_, part) => self.frames.extend(part.frames),
-                Write::Response(_, response) => self.has_answer |= matches!(response.body, Body::Packets(..)),
-                _ => {}
-            },
+            Item::Answer(response) => self.has_answer |= matches!(response.body, Body::Packets(..)),
+            Item::Write(write) => {
+                if let Write::Part(_, part) = *write {
+                    self.frames.extend(part.frames);
+                }
+            }
             Item::Bytes(_) | Item::Finish => {}
         }
     }

@@ -6,9 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use sio_proto::Frame;
-use sio_proto::http::Exchange;
+use sio_proto::http::{Exchange, FixedFields};
 use sio_proto::server::{Body, Response, Then, Write, Written};
+use sio_proto::{Frame, LinkId};
 
 use super::ends::Outlet;
 use super::{HandedOut, Item, Link, Phase, Progress, Rest, State};
@@ -43,6 +43,8 @@ pub(crate) struct Pen {
     pub(super) taken: VecDeque<Item>,
     flat: Vec<u8>,
     head: BytesMut,
+    /// The body of an answer, until its length is known.
+    body: BytesMut,
     /// Whether the last piece is the head of a handshake. Then the next bytes need another write.
     handshake: bool,
 }
@@ -54,6 +56,17 @@ impl Pen {
         let mut all = std::mem::take(&mut self.pieces);
         all.append(&mut self.taken);
         all
+    }
+
+    /// Empties the memory of an answer. Its body may have grown when it was put together; such
+    /// memory is not kept.
+    fn clear_answer(&mut self) {
+        for memory in [&mut self.head, &mut self.body] {
+            memory.clear();
+            if memory.capacity() > 2 * FLAT_BYTES {
+                *memory = BytesMut::new();
+            }
+        }
     }
 }
 
@@ -118,6 +131,55 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
+    /// Whether an answer can be written by [`Link::write_answer`]: it is small, no session wants
+    /// its packets back, and nobody else writes it.
+    pub(crate) fn writes_whole(&self, response: &Response) -> bool {
+        !self.hands_out && !response.is_kept() && response.body_bytes() <= FLAT_BYTES
+    }
+
+    /// Writes the queue. The caller is the writer, and stays it unless the result is
+    /// [`Progress::Done`].
+    pub(crate) fn write_queue(&self, pen: &mut Pen) -> Progress {
+        let only = { self.state.lock().take_only_answer() };
+        match only {
+            Some(response) if self.writes_whole(&response) => self.write_answer(pen, &response),
+            only => self.write(pen, &mut only.map(Item::Answer).into_iter()),
+        }
+    }
+
+    /// Writes one answer when nothing is queued. This is the usual case of a poll and a POST: head
+    /// and body leave from memory of the thread, and nothing is allocated.
+    pub(crate) fn write_answer(&self, pen: &mut Pen, response: &Response) -> Progress {
+        pen.head.clear();
+        let keep_alive = response.encode_whole(&mut pen.head, &mut pen.body, self.traffic.date().as_ref());
+        // If this fails, the write below fails in the same way and handles the error.
+        let written = self.outlet.try_write(&pen.head).unwrap_or(0);
+        self.traffic.written(written);
+        let rest = pen.head.get(written..).filter(|rest| !rest.is_empty());
+        let rest = rest.map(|rest| Item::Bytes(Bytes::copy_from_slice(rest)));
+        pen.clear_answer();
+        let is_done = rest.is_none() && keep_alive;
+        if keep_alive && self.tell_answered(is_done) && is_done {
+            return Progress::Done;
+        }
+        let end = (!keep_alive).then_some(Item::Finish);
+        self.write(pen, &mut rest.into_iter().chain(end))
+    }
+
+    /// Tells the reading side that a request has been answered, and releases the link if the caller
+    /// `is_done`. Returns false if something has been queued meanwhile, so that it is not released.
+    fn tell_answered(&self, is_done: bool) -> bool {
+        let (released, waker) = {
+            let mut state = self.state.lock();
+            state.news.answered += 1;
+            (is_done && state.release(&self.traffic.waiting), state.take_impatient())
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        released
+    }
+
     /// Encodes as many items as one write takes: first `items`, then the queue.
     fn fill(&self, pen: &mut Pen, items: &mut dyn Iterator<Item = Item>) -> Option<End> {
         while pen.pieces.len() < MAX_PIECES {
@@ -180,15 +242,7 @@ impl<O: Outlet + ?Sized> Link<O> {
 
     /// Releases the link. Returns false if something has been queued meanwhile.
     fn release(&self) -> bool {
-        let mut state = self.state.lock();
-        if !state.queue.is_empty() || !state.pong.is_empty() {
-            return false;
-        }
-        if state.phase == Phase::Busy {
-            state.phase = Phase::Idle;
-        }
-        state.recharge(&self.traffic.waiting);
-        true
+        self.state.lock().release(&self.traffic.waiting)
     }
 
     /// Waits a moment, so that the peer can read the head of a handshake before more bytes arrive.
@@ -207,6 +261,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         match item {
             Item::Frame(_) | Item::Bytes(_) | Item::Packets(_) => pen.pieces.push_back(item),
             Item::Finish => return Some(End),
+            Item::Answer(response) => return self.encode(pen, Write::Response(LinkId(0), response)),
             Item::Write(write) => return self.encode(pen, *write),
         }
         None
@@ -309,11 +364,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         let waker = {
             let mut state = self.state.lock();
             tell(&mut state);
-            if std::mem::take(&mut state.impatient) {
-                state.waker.clone()
-            } else {
-                None
-            }
+            state.take_impatient()
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -371,7 +422,7 @@ fn not_implemented() -> Box<Response> {
     Box::new(Response {
         status: 501,
         content_type: None,
-        fixed: &[],
+        fixed: FixedFields::NONE,
         headers: Vec::new(),
         body: Body::Bytes(Bytes::new()),
         exchange: Exchange::CLOSING,

@@ -51,6 +51,9 @@ impl Batch {
             let Some((link, claim)) = link else { continue };
             let progress = match (run, claim) {
                 ([Write::Frame(_, frame)], Claim::Clear) => link.write_frame(&mut self.pen, frame),
+                ([Write::Response(_, response)], Claim::Clear) if link.writes_whole(response) => {
+                    link.write_answer(&mut self.pen, response)
+                }
                 (run, Claim::Clear) => link.write(&mut self.pen, &mut taken(run)),
                 // The writes are in the queue, behind older ones.
                 (_, Claim::Queued) => link.write(&mut self.pen, &mut std::iter::empty()),

@@ -606,9 +606,7 @@ impl Turn {
         if link.claim_queued().is_none() {
             return;
         }
-        let progress = self
-            .batch
-            .with(|batch| link.write(batch.pen(), &mut std::iter::empty()));
+        let progress = self.batch.with(|batch| link.write_queue(batch.pen()));
         if progress != Progress::Done {
             match seat {
                 Some((shard, id)) => shard.block(self, id, link),

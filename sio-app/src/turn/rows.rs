@@ -24,7 +24,7 @@ use bytestring::ByteString;
 use sio_proto::recovery::{Audience, Change, Entry, SavedNamespace, SavedRecord};
 use sio_proto::server::{Form, Kept, Message};
 use sio_proto::socket::Args;
-use sio_proto::{Config, Time};
+use sio_proto::{Arena, Config, Time};
 
 use crate::store::Row;
 use crate::turn::socket::SocketCell;
@@ -109,7 +109,7 @@ pub(super) fn print_of(config: &Config) -> u64 {
     let mut message = Message::event("/print".into(), "print".into(), args, None);
     // A parser that cannot write this writes nothing that could be kept.
     let _ = message.encode(Form::Engine4, config, &mut BytesMut::new());
-    let kept = message.kept(&mut BytesMut::new());
+    let kept = message.kept(&mut Arena::default());
     let packets = kept.iter().flat_map(|(kept, _)| kept.payloads());
     packets.fold(0, |print: u64, (payload, is_binary)| {
         print.rotate_left(1) ^ check(&[is_binary.into()], payload)

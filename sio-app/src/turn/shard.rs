@@ -271,15 +271,15 @@ impl ShardCell {
             let now = state.time(turn);
             let result = input(&mut state, now, out);
             self.note_rooms(&state, turn);
-            if state.turnover != state.shard.turnover() {
-                self.note_sessions(&mut state);
-            }
             if !out.collisions.is_empty() {
                 let collisions = out.collisions.drain(..);
                 turn.collide(collisions.filter_map(|collision| state.find(collision.socket)));
             }
             if !out.writes.is_empty() || !out.deliveries.is_empty() {
                 self.settle(&mut state, turn, out);
+            }
+            if state.turnover != state.shard.turnover() {
+                self.note_sessions(&mut state);
             }
             if state.draining && state.shard.sessions() == 0 {
                 state.draining = false;

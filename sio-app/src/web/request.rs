@@ -7,7 +7,7 @@ use std::fmt;
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Serialize;
-use sio_proto::http::{Exchange, Headers, Method, Query};
+use sio_proto::http::{Exchange, FixedFields, Headers, Method, Query};
 use sio_proto::server::{self, Body, Extension, Peer, Response};
 
 /// A request, as the application sees it.
@@ -114,7 +114,7 @@ impl HttpResponse {
             status,
             content_type,
             // The application decides itself on such headers.
-            fixed: &[],
+            fixed: FixedFields::NONE,
             headers: Vec::new(),
             body: Body::Bytes(body),
             exchange,

@@ -199,7 +199,7 @@ impl Client {
             let was_connected = socket.is_connected();
             socket.lose(socket.is_active() && socket.pid.is_some(), &mut receipts);
             if let Some(age) = self.config.max_queue_age {
-                socket.limit_unconfirmed(now, age);
+                socket.limit_waiting(now, age);
             }
             if socket.is_active() {
                 socket.state = SocketState::Wanted;

@@ -87,7 +87,7 @@ impl Client {
         let place = &self.sockets[at];
         let retries = self.config.retries > 0 && !is_volatile;
         let needs_ack = emit.ack || retries;
-        if needs_ack && place.unacknowledged() >= self.config.max_in_flight {
+        if needs_ack && place.has_unacknowledged(self.config.max_in_flight) {
             return Err(EmitError::TooManyInFlight);
         }
         let is_stalled = place.unconfirmed.is_full(self.config.max_unconfirmed);

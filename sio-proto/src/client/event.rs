@@ -332,7 +332,8 @@ pub enum NotSent {
     Closed,
     /// The parser could not write it, or the generation that was agreed on cannot carry it.
     Unsupported,
-    /// It waited for a connection, and the server takes less
-    /// ([`EmitError::TooLarge`](super::EmitError::TooLarge)).
+    /// It waited for a connection, and the server takes less on the transport of this connection
+    /// ([`EmitError::TooLarge`](super::EmitError::TooLarge)). Polling carries binary data as
+    /// base64, so an event can be too large before an upgrade that would have carried it.
     TooLarge,
 }

@@ -12,8 +12,9 @@ use crate::socket::{Args, Packet};
 /// What a packet has besides its namespace, its name and its arguments, at most.
 const MOST_AROUND: usize = 128;
 
-/// How many bytes the parser of a user makes of one byte of an argument, at most. MessagePack makes
-/// nine bytes of `0.1,`.
+/// How many bytes the parser of a user is assumed to make of one byte of an argument, at most.
+/// MessagePack makes nine bytes of `0.1,`. The size of an event is not checked if this assumption
+/// says that the event is small.
 const MOST_OF_PARSER: usize = 4;
 
 /// A packet is larger than the server takes.

@@ -183,8 +183,15 @@ impl Socket {
     }
 
     /// How many emits wait for an acknowledgement, or will.
-    pub(super) fn unacknowledged(&self) -> usize {
-        self.deadlines.len()
+    fn unacknowledged(&self) -> usize {
+        let asks = |entry: &&Entry| matches!(entry, Entry::Event(event) if self.asks(event));
+        self.in_flight.len() + self.queue.iter().filter(asks).count()
+    }
+
+    /// Whether so many emits wait for an acknowledgement, or will. The queue is looked through only
+    /// if there may be so many.
+    pub(super) fn has_unacknowledged(&self, most: usize) -> bool {
+        self.in_flight.len() + self.queue.len() >= most && self.unacknowledged() >= most
     }
 
     pub(super) fn pending(&self) -> impl Iterator<Item = Pending<'_>> {

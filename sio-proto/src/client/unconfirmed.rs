@@ -243,15 +243,20 @@ impl Socket {
     }
 
     /// The connection has ended, and what was written on it waits for the next one, for `age` at
-    /// most. Events that wait for an acknowledgement have a deadline already.
-    pub(super) fn limit_unconfirmed(&mut self, now: Time, age: Duration) {
-        for written in &mut self.unconfirmed.written {
-            if let Written::Event(event, None) = written
-                && event.deadline.is_none()
-            {
-                event.deadline = Some(now + age);
-                self.deadlines.insert((now + age, event.emit));
-            }
+    /// most. So does what waits to be written again. Events that wait for an acknowledgement have a
+    /// deadline already.
+    pub(super) fn limit_waiting(&mut self, now: Time, age: Duration) {
+        let written = self.unconfirmed.written.iter_mut().filter_map(|written| match written {
+            Written::Event(event, None) => Some(event),
+            _ => None,
+        });
+        let queued = self.queue.iter_mut().filter_map(|entry| match entry {
+            Entry::Event(event) => Some(event),
+            Entry::Answer { .. } => None,
+        });
+        for event in written.chain(queued).filter(|event| event.deadline.is_none()) {
+            event.deadline = Some(now + age);
+            self.deadlines.insert((now + age, event.emit));
         }
     }
 

@@ -27,27 +27,40 @@ const KEYS: [&str; 8] = ["EIO", "transport", "sid", "j", "b64", "jsonp", "i", "d
 const LONGEST_ESCAPED: usize = 3 * "disconnect".len();
 
 impl<'a> Parameters<'a> {
-    /// Reads the query of a target.
+    /// Reads a query.
     ///
     /// Each byte is looked at once. A name of at most 30 bytes that has an escape is looked at once
     /// more for each key. At this point only the limit on the length of the target has been
     /// checked. Nothing is allocated.
-    pub(super) fn of(target: &'a str) -> Self {
+    pub(super) fn of(query: &'a [u8]) -> Self {
         let mut known = Self::default();
-        let Some((_, query)) = target.split_once('?') else {
-            return known;
-        };
-        for pair in query.as_bytes().split(|byte| *byte == b'&') {
-            let end = pair.iter().position(|byte| *byte == b'=');
-            let (name, value) = match end {
-                Some(end) => (&pair[..end], &pair[end + 1..]),
-                None => (pair, &pair[pair.len()..]),
-            };
-            if let Some(slot) = known.slot(name) {
-                *slot = Some(value);
+        // The beginning of the present pair, and the end of its name if there is a `=`.
+        let (mut start, mut equals) = (0, None);
+        for (at, byte) in query.iter().enumerate() {
+            match byte {
+                b'=' if equals.is_none() => equals = Some(at),
+                b'&' => {
+                    known.note(query, start, equals.take(), at);
+                    start = at + 1;
+                }
+                _ => {}
             }
         }
+        known.note(query, start, equals, query.len());
         known
+    }
+
+    /// Notes the pair that stands between these places of the query.
+    fn note(&mut self, query: &'a [u8], start: usize, equals: Option<usize>, end: usize) {
+        let (name, value) = match equals {
+            Some(equals) => (query.get(start..equals), query.get(equals + 1..end)),
+            None => (query.get(start..end), query.get(end..end)),
+        };
+        if let (Some(name), Some(value)) = (name, value)
+            && let Some(slot) = self.slot(name)
+        {
+            *slot = Some(value);
+        }
     }
 
     /// Where the value of a key is kept, if the key is known.
@@ -106,10 +119,10 @@ mod tests {
             ("=sid", None),
         ] {
             let target = alloc::format!("/?{query}");
-            let found = Parameters::of(&target).sid;
+            let found = Parameters::of(&target.as_bytes()[2..]).sid;
             assert_eq!(found, sid.map(str::as_bytes), "{query}");
         }
-        assert_eq!(Parameters::of("/sid=1"), Parameters::default());
+        assert_eq!(Parameters::of(b""), Parameters::default());
     }
 
     /// Each key has its own place, escaped or not.
@@ -126,7 +139,7 @@ mod tests {
                 }
                 target += &alloc::format!("={at}&");
             }
-            let p = Parameters::of(&target);
+            let p = Parameters::of(&target.as_bytes()[2..]);
             let values = [p.eio, p.transport, p.sid, p.j, p.b64, p.jsonp, p.i, p.disconnect];
             let expected: Vec<_> = (0..KEYS.len()).map(|at| alloc::format!("{at}")).collect();
             assert!(
@@ -141,7 +154,7 @@ mod tests {
         #[test]
         fn one_walk_finds_what_searches_find(query in "(sid|s%69d|EIO|j|i|&|=|%|a|\\+){0,12}") {
             let target = alloc::format!("/?{query}");
-            let found = Parameters::of(&target);
+            let found = Parameters::of(&target.as_bytes()[2..]);
             for (key, value) in [("sid", found.sid), ("EIO", found.eio), ("j", found.j), ("i", found.i)] {
                 let last = query.rsplit('&').find_map(|pair| {
                     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

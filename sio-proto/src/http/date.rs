@@ -52,6 +52,11 @@ impl Date {
         Self(text)
     }
 
+    /// The text, which is ASCII.
+    pub(super) const fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

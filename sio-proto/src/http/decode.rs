@@ -28,6 +28,7 @@ use super::request::Request;
 
 /// The result of a [`RequestDecoder`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub enum Event {
     /// The peer waits for permission to send its body (`Expect: 100-continue`): write
     /// [`CONTINUE`](super::CONTINUE).

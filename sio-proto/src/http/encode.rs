@@ -46,26 +46,24 @@ pub(super) fn put_header(out: &mut BytesMut, name: &str, value: &str) {
 
 pub(super) fn put_content_length(out: &mut BytesMut, length: usize) {
     out.put_slice(b"Content-Length: ");
-    put_number(out, length, 10);
+    put_number::<10>(out, length);
     out.put_slice(b"\r\n");
 }
 
-/// Writes a number in a base of up to 16, without `core::fmt`, which is slower.
-pub(super) fn put_number(out: &mut BytesMut, mut number: usize, base: usize) {
+/// Writes a number in a base of up to 16, without `core::fmt`, which is slower. The base is known
+/// to the compiler, so that nothing is divided.
+pub(super) fn put_number<const BASE: usize>(out: &mut BytesMut, mut number: usize) {
     let mut digits = [0; 20];
-    let mut count = 0;
+    let mut start = digits.len();
     for digit in digits.iter_mut().rev() {
-        *digit = match (number % base) as u8 {
-            decimal @ 0..10 => b'0' + decimal,
-            letter => b'a' + (letter - 10),
-        };
-        count += 1;
-        number /= base;
+        *digit = b"0123456789abcdef"[number % BASE];
+        start -= 1;
+        number /= BASE;
         if number == 0 {
             break;
         }
     }
-    out.put_slice(digits.get(digits.len() - count..).unwrap_or_default());
+    out.put_slice(&digits[start..]);
 }
 
 #[cfg(test)]
@@ -77,9 +75,9 @@ mod tests {
     fn numbers_are_written_in_full() {
         for number in [0, 1, 9, 10, 15, 16, 255, 256, 1_000_000, usize::MAX] {
             let mut out = BytesMut::new();
-            put_number(&mut out, number, 10);
+            put_number::<10>(&mut out, number);
             out.put_slice(b" ");
-            put_number(&mut out, number, 16);
+            put_number::<16>(&mut out, number);
             assert_eq!(out, format!("{number} {number:x}").as_bytes());
         }
     }

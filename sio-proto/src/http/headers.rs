@@ -48,10 +48,59 @@ impl Span {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Field {
     name: Span,
     value: Span,
+}
+
+/// How many fields need no memory of their own. Most requests of genuine clients have fewer.
+const FEW: usize = 8;
+
+/// The fields of a head, in order.
+#[derive(Clone)]
+enum Fields {
+    Few([Field; FEW], usize),
+    Many(Vec<Field>),
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self::Few([Field::default(); FEW], 0)
+    }
+}
+
+impl Fields {
+    fn push(&mut self, field: Field) {
+        match self {
+            Self::Few(few, count) => match few.get_mut(*count) {
+                Some(place) => {
+                    *place = field;
+                    *count += 1;
+                }
+                None => {
+                    let mut many = few.to_vec();
+                    many.push(field);
+                    *self = Self::Many(many);
+                }
+            },
+            Self::Many(many) => many.push(field),
+        }
+    }
+
+    fn as_slice(&self) -> &[Field] {
+        match self {
+            Self::Few(few, count) => few.get(..*count).unwrap_or_default(),
+            Self::Many(many) => many,
+        }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [Field] {
+        match self {
+            Self::Few(few, count) => few.get_mut(..*count).unwrap_or_default(),
+            Self::Many(many) => many,
+        }
+    }
 }
 
 /// The header fields of a message, in order.
@@ -61,7 +110,7 @@ struct Field {
 #[derive(Clone, Default)]
 pub struct Headers {
     head: Bytes,
-    fields: Vec<Field>,
+    fields: Fields,
 }
 
 impl Headers {
@@ -100,7 +149,7 @@ impl Headers {
     pub(super) fn replace(&mut self, name: &str, value: &[u8]) {
         let place = Span::locate(&self.head, value);
         let is_name = |field: &&mut Field| field.name.of(&self.head).eq_ignore_ascii_case(name.as_bytes());
-        match self.fields.iter_mut().find(is_name) {
+        match self.fields.as_mut_slice().iter_mut().find(is_name) {
             Some(field) if place.of(&self.head) == value => field.value = place,
             _ => {
                 let others = self.iter().filter(|(other, _)| !other.eq_ignore_ascii_case(name));
@@ -117,19 +166,19 @@ impl Headers {
 
     /// Memory that the fields take, in bytes, including the head that they came in.
     pub(crate) fn bytes(&self) -> usize {
-        self.head.len() + size_of_val(&*self.fields)
+        self.head.len() + size_of_val(self.fields.as_slice())
     }
 
     /// Number of fields.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.fields.len()
+        self.fields.as_slice().len()
     }
 
     /// Whether there are no fields.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.fields.is_empty()
+        self.len() == 0
     }
 
     /// A copy in its own memory, exactly as large as needed.
@@ -144,6 +193,7 @@ impl Headers {
     /// All names and values, in order, as bytes.
     pub(crate) fn raw(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.fields
+            .as_slice()
             .iter()
             .map(|field| (field.name.of(&self.head), field.value.of(&self.head)))
     }
@@ -159,24 +209,23 @@ impl Headers {
         } else {
             parse_fields(&head, block, &mut vec![httparse::EMPTY_HEADER; count])?
         };
-        debug_assert_eq!(fields.len(), count, "one field a line");
+        debug_assert_eq!(fields.as_slice().len(), count, "one field a line");
         Ok(Self { head, fields })
     }
 }
 
-fn parse_fields<'a>(
-    head: &'a [u8],
-    block: &'a [u8],
-    room: &mut [httparse::Header<'a>],
-) -> Result<Vec<Field>, HttpError> {
+fn parse_fields<'a>(head: &'a [u8], block: &'a [u8], room: &mut [httparse::Header<'a>]) -> Result<Fields, HttpError> {
     match httparse::parse_headers(block, room) {
-        Ok(httparse::Status::Complete((_, parsed))) => Ok(parsed
-            .iter()
-            .map(|header| Field {
-                name: Span::locate(head, header.name.as_bytes()),
-                value: Span::locate(head, header.value),
-            })
-            .collect()),
+        Ok(httparse::Status::Complete((_, parsed))) => {
+            let mut fields = Fields::default();
+            for header in parsed {
+                fields.push(Field {
+                    name: Span::locate(head, header.name.as_bytes()),
+                    value: Span::locate(head, header.value),
+                });
+            }
+            Ok(fields)
+        }
         Ok(httparse::Status::Partial) => Err(HttpError::InvalidHeaderName),
         Err(error) => Err(explain(block, error)),
     }
@@ -264,7 +313,7 @@ impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
     /// Takes names and values as they are; nothing is checked.
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
         let mut head = BytesMut::new();
-        let mut fields = Vec::new();
+        let mut fields = Fields::default();
         let mut append = |part: &[u8]| -> Option<Span> {
             let start = u32::try_from(head.len()).ok()?;
             let len = u32::try_from(part.len()).ok()?;
@@ -366,13 +415,20 @@ mod tests {
 
     #[test]
     fn many_headers_take_the_larger_room() {
-        let mut block = String::new();
-        for i in 0..100 {
-            block += &format!("h{i}: {i}\r\n");
+        for count in [0, FEW - 1, FEW, FEW + 1, 32, 33, 100] {
+            let mut block = String::new();
+            for i in 0..count {
+                block += &format!("h{i}: {i}\r\n");
+            }
+            block += "\r\n";
+            let headers = Headers::parse(Bytes::from(block), 0, count).unwrap();
+            assert_eq!((headers.len(), headers.is_empty()), (count, count == 0));
+            for i in 0..count {
+                let value = headers.get(&format!("H{i}"));
+                assert_eq!(value, Some(format!("{i}").as_bytes()), "{i} of {count}");
+            }
+            assert_eq!(headers.compact(), headers);
         }
-        block += "\r\n";
-        let headers = Headers::parse(Bytes::from(block), 0, 100).unwrap();
-        assert_eq!(headers.get("h99"), Some(&b"99"[..]));
     }
 
     #[test]

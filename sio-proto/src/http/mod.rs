@@ -18,7 +18,7 @@
 //! | `method`, `request`, `headers`, `query` | a request and its parts |
 //! | `decode` | [`RequestDecoder`]: bytes to requests |
 //! | `head`, `body` | the two halves of a message, shared by both directions |
-//! | `response`, `status`, `date` | the server's answers |
+//! | `response`, `status`, `date`, `fixed` | the server's answers |
 //! | `client` | the client's side: [`encode_request`], [`ResponseDecoder`] |
 //!
 //! Invariants:
@@ -40,6 +40,7 @@ mod date;
 mod decode;
 mod encode;
 mod error;
+mod fixed;
 mod head;
 mod headers;
 mod limits;
@@ -56,6 +57,7 @@ pub use client::{Response, ResponseDecoder, encode_request};
 pub use date::Date;
 pub use decode::{Event, RequestDecoder};
 pub use error::{BodyTooLarge, EncodeError, HttpError};
+pub use fixed::FixedFields;
 pub use headers::Headers;
 pub(crate) use headers::{is_in_list, is_token_byte};
 pub use limits::Limits;
@@ -64,6 +66,7 @@ pub use query::Query;
 pub(crate) use query::decode as decode_value;
 pub use request::{Exchange, Request};
 pub(crate) use request::{Shown, origin_form};
+pub(crate) use response::{AnswerFields, encode_answer_head};
 pub use response::{
     BodyForm, CONTINUE, ResponseFraming, Sent, encode_chunk, encode_last_chunk, encode_response, encode_response_head,
 };

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::error::BodyTooLarge;
-use super::headers::{Headers, is_host};
+use super::headers::{Headers, is_host, is_in_list};
 use super::method::Method;
 use super::query::Query;
 
@@ -86,7 +86,9 @@ impl Request {
     /// large, and after a websocket upgrade, accepted or refused.
     #[must_use]
     pub fn keep_alive(&self) -> bool {
-        self.body.is_ok() && keeps_alive(self.version_minor, &self.headers) && !self.is_upgrade("websocket")
+        let asked = Asked::of(&self.headers);
+        let is_upgrade = self.method == Method::Get && self.version_minor == 1 && asked.upgrade && asked.websocket;
+        self.body.is_ok() && !asked.close && (self.version_minor >= 1 || asked.keep_alive) && !is_upgrade
     }
 
     /// Whether the request asks to switch to `protocol`: it is a `GET` of HTTP/1.1 with
@@ -218,6 +220,34 @@ impl fmt::Debug for Request {
 
 /// Whether a message with these header fields leaves the connection open. `close` wins over
 /// `keep-alive`.
+/// What the fields `Connection` and `Upgrade` ask for. One walk finds all of it, because each
+/// request is asked.
+#[derive(Default)]
+struct Asked {
+    close: bool,
+    keep_alive: bool,
+    upgrade: bool,
+    websocket: bool,
+}
+
+impl Asked {
+    fn of(headers: &Headers) -> Self {
+        let mut asked = Self::default();
+        for (name, value) in headers.raw() {
+            match name.len() {
+                7 if name.eq_ignore_ascii_case(b"upgrade") => asked.websocket |= is_in_list(value, "websocket"),
+                10 if name.eq_ignore_ascii_case(b"connection") => {
+                    asked.close |= is_in_list(value, "close");
+                    asked.keep_alive |= is_in_list(value, "keep-alive");
+                    asked.upgrade |= is_in_list(value, "upgrade");
+                }
+                _ => {}
+            }
+        }
+        asked
+    }
+}
+
 pub(super) fn keeps_alive(version_minor: u8, headers: &Headers) -> bool {
     !headers.has_token("connection", "close") && (version_minor >= 1 || headers.has_token("connection", "keep-alive"))
 }

@@ -95,7 +95,7 @@ impl Opening {
     #[must_use]
     pub fn of(request: &http::Request) -> Option<Result<Self, HixieError>> {
         let key = |name| request.headers.get(name).map(core::str::from_utf8);
-        if key("sec-websocket-key").is_some() || !request.is_upgrade("websocket") {
+        if !request.is_upgrade("websocket") || key("sec-websocket-key").is_some() {
             return None;
         }
         match (key("sec-websocket-key1"), key("sec-websocket-key2")) {

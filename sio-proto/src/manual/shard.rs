@@ -42,16 +42,16 @@
 //! let mut shard = Shard::new(Config::default(), 0, [7; 16], Box::new(|out: &mut [u8]| out.fill(7)))?;
 //!
 //! let first = LinkId::new(0, 0);
-//! shard.handle_request(now, first, request(Method::Get, "/socket.io/?EIO=4&transport=polling", ""), &mut out);
+//! shard.handle_request(now, first, &mut request(Method::Get, "/socket.io/?EIO=4&transport=polling", ""), &mut out);
 //! let open = body(out.writes.remove(0));
 //! let sid = open.split('"').nth(3).unwrap();
 //! let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
 //!
 //! // A poll waits on its link; the answer to the POST beside it comes at once.
 //! let (poll, post) = (LinkId::new(1, 0), LinkId::new(2, 0));
-//! shard.handle_request(now, poll, request(Method::Get, &target, ""), &mut out);
+//! shard.handle_request(now, poll, &mut request(Method::Get, &target, ""), &mut out);
 //! assert!(out.writes.is_empty());
-//! shard.handle_request(now, post, request(Method::Post, &target, "40"), &mut out);
+//! shard.handle_request(now, post, &mut request(Method::Post, &target, "40"), &mut out);
 //! assert_eq!(body(out.writes.remove(0)), "ok");
 //! let Some(Delivery::Connect { socket, .. }) = out.deliveries.pop() else { panic!("nobody asks") };
 //! shard.accept(now, socket, &mut out);
@@ -61,7 +61,7 @@
 //! assert!(!more && body(out.writes.remove(0)).starts_with("40{\"sid\":"));
 //!
 //! // If the client of a poll has gone, the session of the poll ends.
-//! shard.handle_request(now, poll, request(Method::Get, &target, ""), &mut out);
+//! shard.handle_request(now, poll, &mut request(Method::Get, &target, ""), &mut out);
 //! shard.handle_closed(now, poll, Cause::Failed, &mut out);
 //! assert!(matches!(out.deliveries.pop(), Some(Delivery::Disconnect { .. })));
 //! assert_eq!(shard.sessions(), 0);
@@ -86,8 +86,8 @@
 //! # let headers = [("Host", "localhost"), ("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"),
 //! #     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")].into_iter().collect();
 //! # let http = Head { method: Method::Get, target: "/socket.io/?EIO=4&transport=websocket".into(), version_minor: 1, headers, body: Ok(Bytes::new()) };
-//! let request = Request::new(shard.config(), http, Peer::default()).admission(Admission::Allowed);
-//! shard.handle_request(now, link, request, &mut out);
+//! let mut request = Request::new(shard.config(), http, Peer::default()).admission(Admission::Allowed);
+//! shard.handle_request(now, link, &mut request, &mut out);
 //! let Write::Upgrade(_, upgrade) = out.writes.remove(0) else { panic!("refused") };
 //! assert_eq!(&upgrade.accept, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 //! let config = shard.config().clone();
@@ -135,16 +135,16 @@
 //! #     Request::new(&config, http, Peer::default()).admission(Admission::Allowed)
 //! # };
 //!
-//! let open = request("/socket.io/?EIO=4&transport=polling");
-//! assert_eq!(router.route(&open), Routed::New); // any shard may take it
+//! let mut open = request("/socket.io/?EIO=4&transport=polling");
+//! assert_eq!(router.route(&mut open), Routed::New); // any shard may take it
 //! let mut out = Outputs::default();
-//! shards[1].lock().unwrap().handle_request(now, LinkId::new(0, 0), open, &mut out);
+//! shards[1].lock().unwrap().handle_request(now, LinkId::new(0, 0), &mut open, &mut out);
 //! # let Write::Response(_, mut response) = out.writes.remove(0) else { panic!() };
 //! # let answer = response.take_body(&mut BytesMut::new());
 //! # let sid = std::str::from_utf8(&answer)?.split('"').nth(3).unwrap();
-//! let poll = request(&format!("/socket.io/?EIO=4&transport=polling&sid={sid}"));
-//! assert_eq!(router.route(&poll), Routed::Session(1)); // the shard of the session
-//! assert_eq!(router.route(&request("/favicon.ico")), Routed::Foreign); // not for Socket.IO
+//! let mut poll = request(&format!("/socket.io/?EIO=4&transport=polling&sid={sid}"));
+//! assert_eq!(router.route(&mut poll), Routed::Session(1)); // the shard of the session
+//! assert_eq!(router.route(&mut request("/favicon.ico")), Routed::Foreign); // not for Socket.IO
 //!
 //! let target = Target { namespace: "/".into(), ..Target::default() };
 //! let message = Message::event("/".into(), "news".into(), ByteString::from("1").into(), None);

@@ -3,8 +3,6 @@
 
 use alloc::vec::Vec;
 
-use bytes::BytesMut;
-
 use super::audience::Recipients;
 use super::change::Change;
 use super::log::{Entry, Log, LogLimits};
@@ -12,6 +10,7 @@ use super::outcome::Expired;
 use super::record::Own;
 use super::{RecordKey, Recovery, saving};
 use crate::Time;
+use crate::arena::Arena;
 use crate::id::PlaceSlot;
 use crate::socket::Offset;
 
@@ -44,13 +43,14 @@ impl<M, D> Recovery<M, D> {
         now: Time,
         namespace: &str,
         to: Recipients,
-        make: impl FnOnce(&mut BytesMut) -> Option<(M, usize)>,
+        make: impl FnOnce(&mut Arena) -> Option<(M, usize)>,
     ) -> Option<Offset> {
         let (sequence, slot) = match to {
             Recipients::Record(RecordKey { slot, generation }) => match self.records.find(slot, generation) {
                 Some(record) => {
                     let place = self.namespaces.at_mut(record.place)?;
                     let (sequence, before) = (place.log.next(), place.log.bytes());
+                    place.arena.expect(before);
                     if let Some((message, bytes)) = make(&mut place.arena) {
                         let Own {
                             audience,
@@ -73,6 +73,7 @@ impl<M, D> Recovery<M, D> {
                 let place = self.namespaces.at_mut(slot)?;
                 let (sequence, before) = (place.log.next(), place.log.bytes());
                 let is_wanted = place.log.is_wanted(&audience);
+                place.arena.expect(before);
                 if let Some((message, bytes)) = is_wanted.then(|| make(&mut place.arena)).flatten() {
                     place.log.keep(now, audience, bytes, message);
                 }
@@ -157,6 +158,9 @@ impl<M, D> Recovery<M, D> {
             }
             self.log_bytes = self.log_bytes - before + place.log.bytes();
             saving::note_losses(self.changes.as_mut(), place);
+            if place.log.is_empty() {
+                place.arena = Arena::default();
+            }
             if let Some(changes) = self.changes.as_mut().filter(|_| place.records == 0) {
                 changes.push(Change::NamespaceGone {
                     namespace: place.number,

@@ -201,7 +201,7 @@ impl<M, D> Recovery<M, D> {
         let place = Namespace {
             number,
             log,
-            arena: bytes::BytesMut::new(),
+            arena: crate::arena::Arena::default(),
             records: 0,
             epochs,
         };

@@ -421,13 +421,15 @@ impl Server {
             if request.may_open_session() {
                 request.admission = (self.decide.0)(&request);
             }
-            match self.router.route(&request) {
+            match self.router.route(&mut request) {
                 Routed::Foreign => self.queue.push_back(Output::Request(link, request.http)),
                 Routed::Session(_) if self.shard.measures() && request.packets() > 0 => {
                     let posted = Posted::new(request.take_packets());
                     self.hand_over_post(now, link, request, posted);
                 }
-                Routed::New | Routed::Session(_) => self.shard.handle_request(now, link, request, &mut self.outputs),
+                Routed::New | Routed::Session(_) => {
+                    self.shard.handle_request(now, link, &mut request, &mut self.outputs);
+                }
             }
         }
         // The bytes behind the last packet have not been decoded.

@@ -15,6 +15,7 @@ use bytestring::ByteString;
 use super::output::{Body, Response};
 use super::{PollEncoding, Request, Stream, StreamForm, Write};
 use crate::config::CorsOrigins;
+use crate::http::FixedFields;
 use crate::request::origin;
 use crate::{Config, Cors, Frame, LinkId, Origins, http, websocket};
 
@@ -22,14 +23,28 @@ use crate::{Config, Cors, Frame, LinkId, Origins, http, websocket};
 pub(crate) type AnswerHeaders = Vec<(&'static str, ByteString)>;
 
 /// Header fields that do not depend on the request.
-pub(crate) type FixedHeaders = &'static [(&'static str, &'static str)];
+pub(crate) type FixedHeaders = &'static FixedFields;
 
 /// The header of every answer. With it, no browser treats an answer as another type, such as a page
 /// or a script.
-const PLAIN: FixedHeaders = &[("X-Content-Type-Options", "nosniff")];
+static PLAIN: FixedFields = FixedFields::new(
+    &[("X-Content-Type-Options", "nosniff")],
+    "X-Content-Type-Options: nosniff\r\n",
+);
 
 /// The headers of an answer whose CORS headers depend on the page.
-const VARYING: FixedHeaders = &[("X-Content-Type-Options", "nosniff"), ("Vary", "Origin")];
+static VARYING: FixedFields = FixedFields::new(
+    &[("X-Content-Type-Options", "nosniff"), ("Vary", "Origin")],
+    "X-Content-Type-Options: nosniff\r\nVary: Origin\r\n",
+);
+
+/// [`PLAIN`], for an answer that nobody may keep, such as that of a poll.
+static PLAIN_NO_STORE: FixedFields = FixedFields::new(
+    &[("X-Content-Type-Options", "nosniff"), NO_STORE],
+    "X-Content-Type-Options: nosniff\r\ncache-control: no-store\r\n",
+);
+
+const NO_STORE: (&str, &str) = ("cache-control", "no-store");
 
 /// The longest list of header names that a preflight answer repeats, in bytes.
 const MAX_ASKED_HEADERS_BYTES: usize = 1024;
@@ -53,13 +68,13 @@ impl Asker {
 
     /// For a request whose answers carry no CORS headers, whatever its page is.
     pub(crate) fn without_cors(link: LinkId, request: &Request) -> Self {
-        Self::of(link, request, PLAIN, Vec::new())
+        Self::of(link, request, &PLAIN, Vec::new())
     }
 
     /// For a request whose answers carry these CORS headers, and for another page would carry
     /// others.
     pub(crate) fn with_cors(link: LinkId, request: &Request, headers: AnswerHeaders) -> Self {
-        Self::of(link, request, VARYING, headers)
+        Self::of(link, request, &VARYING, headers)
     }
 
     /// The asker of a request, with the fields that the application adds to the answer.
@@ -83,10 +98,20 @@ impl Asker {
         self.headers.push((name, value.into()));
     }
 
+    /// Asks caches to keep no copy. The field stands behind all others: if there are no others, the
+    /// fixed fields have it, and nothing is allocated.
+    pub(crate) fn no_store(&mut self) {
+        if self.headers.is_empty() && core::ptr::eq(self.fixed, &PLAIN) {
+            self.fixed = &PLAIN_NO_STORE;
+        } else {
+            self.header(NO_STORE.0, ByteString::from_static(NO_STORE.1));
+        }
+    }
+
     /// The headers for an answer that is not a [`Response`]. It has no content that a browser could
     /// misread.
     fn into_headers(mut self) -> AnswerHeaders {
-        let varying = self.fixed.iter().filter(|(name, _)| *name == "Vary");
+        let varying = self.fixed.fields().iter().filter(|(name, _)| *name == "Vary");
         let varying = varying.map(|(name, value)| (*name, ByteString::from_static(value)));
         self.headers.extend(varying);
         self.headers
@@ -161,7 +186,7 @@ fn has_cors(config: &Config) -> bool {
 /// answers. The list may be that of CORS or that of origins.
 fn cors_headers(config: &Config, request: &Request) -> (FixedHeaders, AnswerHeaders) {
     if !has_cors(config) {
-        return (PLAIN, Vec::new());
+        return (&PLAIN, Vec::new());
     }
     let (any, credentials) = match &config.cors {
         Some(cors) => (cors.origins == CorsOrigins::Any, cors.credentials),
@@ -170,12 +195,12 @@ fn cors_headers(config: &Config, request: &Request) -> (FixedHeaders, AnswerHead
     let mut headers = Vec::new();
     let fixed = if any {
         headers.push(("Access-Control-Allow-Origin", ByteString::from_static("*")));
-        PLAIN
+        &PLAIN
     } else {
         if let Some(origin) = origin(&request.http).filter(|_| request.may_read()) {
             headers.push(("Access-Control-Allow-Origin", ByteString::from(origin)));
         }
-        VARYING
+        &VARYING
     };
     if credentials {
         headers.push(("Access-Control-Allow-Credentials", ByteString::from_static("true")));
@@ -204,8 +229,8 @@ pub(crate) fn preflight(config: &Config, link: LinkId, request: &Request) -> Opt
         return None;
     }
     let mut asker = Asker::new(config, link, request);
-    let varies = asker.fixed == VARYING;
-    asker.fixed = PLAIN;
+    let varies = *asker.fixed == VARYING;
+    asker.fixed = &PLAIN;
     let implied = Cors::any();
     let (methods, allowed, max_age) = config.cors.as_ref().unwrap_or(&implied).preflight();
     asker.header("Access-Control-Allow-Methods", methods);

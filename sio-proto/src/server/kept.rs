@@ -2,10 +2,9 @@
 
 use alloc::vec::Vec;
 
-use bytes::BytesMut;
-
 use super::message::{Encoded, Form, Message};
 use crate::Frame;
+use crate::arena::Arena;
 use crate::frame::SmallFrame;
 
 /// A message that is kept: its packets as clients of 4.x get them, without the arguments, which may
@@ -30,12 +29,11 @@ const _: () = assert!(size_of::<Packets>() <= 72);
 
 impl Message {
     /// The message as it is kept for clients of 4.x that come back ([`Kept`]), and the bytes that
-    /// it takes. Packets that are neither very small nor large are copied into `arena`, memory that
-    /// the caller keeps for such messages and passes empty. `None` if the message is not encoded
-    /// for these clients.
+    /// it takes. Packets that are neither very small nor large are copied into `arena`, which the
+    /// caller keeps for such messages. `None` if the message is not encoded for these clients.
     #[inline]
     #[must_use]
-    pub fn kept(&self, arena: &mut BytesMut) -> Option<(Kept, usize)> {
+    pub fn kept(&self, arena: &mut Arena) -> Option<(Kept, usize)> {
         Some(Kept::new(self, self.made(Form::Engine4).ok()?, arena))
     }
 }
@@ -46,7 +44,7 @@ impl Kept {
         expect(unused_variables, reason = "transcripts need it")
     )]
     #[inline]
-    fn new(message: &Message, encoded: &Encoded, arena: &mut BytesMut) -> (Self, usize) {
+    fn new(message: &Message, encoded: &Encoded, arena: &mut Arena) -> (Self, usize) {
         let small = match encoded.attachments.is_empty() {
             true => encoded.first.small(),
             false => None,

@@ -85,6 +85,7 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 
 use super::{Generation, Policy, SendError};
+use crate::arena::Arena;
 use crate::socket::{Args, Offset, Packet};
 use crate::{Config, Frame, Time};
 
@@ -215,11 +216,15 @@ impl Encoded {
     }
 
     /// A copy that is kept for long ([`Frame::copied`]).
-    pub(crate) fn copied(&self, arena: &mut BytesMut) -> Self {
-        Self {
-            first: self.first.copied(arena),
-            attachments: self.attachments.iter().map(|frame| frame.copied(arena)).collect(),
-        }
+    #[inline]
+    pub(crate) fn copied(&self, arena: &mut Arena) -> Self {
+        let first = self.first.copied(arena);
+        // Most messages have none.
+        let attachments = match self.attachments.is_empty() {
+            true => Vec::new(),
+            false => self.attachments.iter().map(|frame| frame.copied(arena)).collect(),
+        };
+        Self { first, attachments }
     }
 
     /// Whether the encoding fits into an empty queue.

@@ -2,13 +2,13 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::ops::Deref;
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::{Collision, Delivery, Extension, Part, PollEncoding, Sent, Stream, StreamForm};
 use crate::http;
+use crate::http::FixedFields;
 use crate::wire::Wire;
 use crate::{Frame, LinkId};
 
@@ -111,7 +111,7 @@ pub struct Response {
     pub content_type: Option<&'static str>,
     /// Header fields that do not depend on the request, in order: `X-Content-Type-Options`, and
     /// `Vary` if other pages get other CORS headers.
-    pub fixed: &'static [(&'static str, &'static str)],
+    pub fixed: &'static FixedFields,
     /// Further headers, in order.
     pub headers: Vec<(&'static str, ByteString)>,
     /// The body.
@@ -161,95 +161,90 @@ impl Response {
     /// in a header, the response becomes a 500.
     pub fn encode(&mut self, out: &mut BytesMut, date: Option<&http::Date>) -> (Bytes, bool) {
         let body = self.take_body(&mut BytesMut::new());
-        let headers = dated(self.fields(), date);
-        let framing = http::ResponseFraming::Length(body.len());
-        match http::encode_response_head(out, self.exchange, self.status, None, &headers, framing) {
-            Ok(sent) if sent.body == http::BodyForm::None => (Bytes::new(), sent.keep_alive),
-            Ok(sent) => (body, sent.keep_alive),
-            Err(_) => {
-                put_internal_error(out, date);
-                (Bytes::new(), false)
+        let sent = self.encode_head(out, date, body.len());
+        let body = if sent.body == http::BodyForm::None {
+            Bytes::new()
+        } else {
+            body
+        };
+        (body, sent.keep_alive)
+    }
+
+    /// Appends the whole response to `out`, as [`Response::encode`] does, for a caller that writes
+    /// it at once: nothing is allocated if `out` and `scratch`, which is overwritten, have room.
+    /// The body is copied, so look at [`Response::body_bytes`] before. Returns whether the
+    /// connection goes on after the response.
+    pub fn encode_whole(&self, out: &mut BytesMut, scratch: &mut BytesMut, date: Option<&http::Date>) -> bool {
+        let body = match &self.body {
+            Body::Bytes(bytes) => &**bytes,
+            Body::Packets(frames, encoding) => {
+                scratch.clear();
+                encoding.append(frames, scratch);
+                &**scratch
             }
+        };
+        let sent = self.encode_head(out, date, body.len());
+        if sent.body != http::BodyForm::None {
+            out.extend_from_slice(body);
         }
+        sent.keep_alive
+    }
+
+    /// About how many bytes the body has: the packets of a poll are counted before they are put
+    /// together.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        match &self.body {
+            Body::Bytes(bytes) => bytes.len(),
+            Body::Packets(frames, _) => frames.iter().map(Frame::len).sum(),
+        }
+    }
+
+    /// Appends the head, for a body of this length, or the whole of a 500.
+    fn encode_head(&self, out: &mut BytesMut, date: Option<&http::Date>, length: usize) -> http::Sent {
+        let fields = http::AnswerFields {
+            content_type: self.content_type,
+            fixed: self.fixed,
+            accept: None,
+            headers: &self.headers,
+            date,
+        };
+        let framing = http::ResponseFraming::Length(length);
+        let head = http::encode_answer_head(out, self.exchange, self.status, &fields, framing);
+        head.unwrap_or_else(|_| {
+            put_internal_error(out, date);
+            http::Sent {
+                body: http::BodyForm::None,
+                keep_alive: false,
+            }
+        })
     }
 }
 
 /// The fields of an answer in their order.
 pub(super) fn all_fields<'a>(
     content_type: Option<(&'static str, &'a str)>,
-    fixed: &'static [(&'static str, &'static str)],
+    fixed: &'static FixedFields,
     headers: &'a [(&'static str, ByteString)],
 ) -> impl Iterator<Item = (&'static str, &'a str)> {
-    let fixed = fixed.iter().map(|(name, value)| (*name, *value));
+    let fixed = fixed.fields().iter().map(|(name, value)| (*name, *value));
     let others = headers.iter().map(|(name, value)| (*name, &**value));
     content_type.into_iter().chain(fixed).chain(others)
 }
 
-/// How many fields the head of an ordinary answer has at most.
-const FEW_FIELDS: usize = 8;
-
-/// The fields of a head, as the encoder takes them. A few of them need no memory of their own.
-pub(super) struct Fields<'a> {
-    few: [(&'static str, &'a str); FEW_FIELDS],
-    /// How many of the few there are.
-    count: usize,
-    /// All of them, if they are more than a few.
-    many: Vec<(&'static str, &'a str)>,
-}
-
-impl<'a> Fields<'a> {
-    const fn new() -> Self {
-        Self {
-            few: [("", ""); FEW_FIELDS],
-            count: 0,
-            many: Vec::new(),
-        }
-    }
-
-    fn push(&mut self, field: (&'static str, &'a str)) {
-        if let Some(place) = self.few.get_mut(self.count) {
-            *place = field;
-            self.count += 1;
-            return;
-        }
-        if self.many.is_empty() {
-            self.many.extend_from_slice(&self.few);
-        }
-        self.many.push(field);
-    }
-}
-
-impl<'a> Deref for Fields<'a> {
-    type Target = [(&'static str, &'a str)];
-
-    fn deref(&self) -> &Self::Target {
-        if self.many.is_empty() {
-            self.few.get(..self.count).unwrap_or_default()
-        } else {
-            &self.many
-        }
-    }
-}
-
-/// The fields to write: with the date, unless the application has set one.
-pub(super) fn dated<'a>(
-    fields: impl Iterator<Item = (&'static str, &'a str)>,
-    date: Option<&'a http::Date>,
-) -> Fields<'a> {
-    let mut dated = Fields::new();
-    fields.for_each(|field| dated.push(field));
-    if let Some(date) = date
-        && !dated.iter().any(|(name, _)| name.eq_ignore_ascii_case("date"))
-    {
-        dated.push(("Date", date.as_str()));
-    }
-    dated
-}
-
+/// Appends a 500, after which the connection ends, in place of an answer that must not be written.
+#[cold]
 pub(super) fn put_internal_error(out: &mut BytesMut, date: Option<&http::Date>) {
-    let headers = dated(core::iter::empty(), date);
-    let written = http::encode_response(out, http::Exchange::CLOSING, 500, None, &headers, b"");
-    debug_assert_eq!(written, Ok(false), "nothing in it can be refused");
+    let fields = http::AnswerFields {
+        content_type: None,
+        fixed: FixedFields::NONE,
+        accept: None,
+        headers: &[],
+        date,
+    };
+    let (exchange, framing) = (http::Exchange::CLOSING, http::ResponseFraming::Length(0));
+    let written = http::encode_answer_head(out, exchange, 500, &fields, framing);
+    debug_assert!(written.is_ok(), "nothing in it can be refused");
 }
 
 /// The parts of a `101 Switching Protocols` that the shard decides.
@@ -277,21 +272,20 @@ impl Upgrade {
     /// Appends the 101 response to `out`, with this `date`. If a header value is not allowed in a
     /// header, the response becomes a 500, and the result is false.
     pub fn encode(&self, out: &mut BytesMut, date: Option<&http::Date>) -> bool {
-        let accept = core::str::from_utf8(&self.accept).unwrap_or_default();
-        let ours = [
-            ("Upgrade", "websocket"),
-            ("Connection", "Upgrade"),
-            ("Sec-WebSocket-Accept", accept),
-        ];
-        let others = self.headers.iter().map(|(name, value)| (*name, &**value));
-        let headers = dated(ours.into_iter().chain(others), date);
+        let fields = http::AnswerFields {
+            content_type: None,
+            fixed: FixedFields::NONE,
+            accept: Some(&self.accept),
+            headers: &self.headers,
+            date,
+        };
         let exchange = http::Exchange {
             is_head: false,
             version_minor: 1,
             keep_alive: true,
         };
         let framing = http::ResponseFraming::Length(0);
-        let written = http::encode_response_head(out, exchange, 101, None, &headers, framing).is_ok();
+        let written = http::encode_answer_head(out, exchange, 101, &fields, framing).is_ok();
         if !written {
             put_internal_error(out, date);
         }
@@ -303,19 +297,74 @@ impl Upgrade {
 mod tests {
     use super::*;
 
-    /// Any number of fields stays complete and in order, whether they need memory or not.
+    static FIXED: FixedFields = FixedFields::new(&[("c", "d")], "c: d\r\n");
+
+    fn response(headers: Vec<(&'static str, ByteString)>, body: &'static str) -> Response {
+        Response {
+            status: 200,
+            content_type: Some("a/b"),
+            fixed: &FIXED,
+            headers,
+            body: Body::Bytes(Bytes::from_static(body.as_bytes())),
+            exchange: http::Exchange {
+                is_head: false,
+                version_minor: 1,
+                keep_alive: true,
+            },
+        }
+    }
+
+    /// The encoder for callers is the oracle: the same fields in the same order give the same text,
+    /// with one date, in both ways to write a response.
     #[test]
-    fn fields_are_dated_once_and_keep_their_order() {
+    fn a_response_has_its_fields_in_order_and_one_date() {
         const NAMES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
         let date = http::Date::from_unix(784_111_777);
         for count in 0..=NAMES.len() {
-            let given = || NAMES[..count].iter().map(|name| (*name, "x"));
-            let mut expected: Vec<_> = given().collect();
-            assert_eq!(*dated(given(), None), expected);
-            expected.push(("Date", date.as_str()));
-            assert_eq!(*dated(given(), Some(&date)), expected);
-            let own = || given().chain([("dAtE", "mine")]);
-            assert_eq!(*dated(own(), Some(&date)), own().collect::<Vec<_>>());
+            for own in [None, Some(("dAtE", ByteString::from_static("mine")))] {
+                let headers = NAMES[..count].iter().map(|name| (*name, ByteString::from_static("x")));
+                let mut response = response(headers.chain(own.clone()).collect(), "hello");
+                let mut fields: Vec<_> = response.fields().collect();
+                if own.is_none() {
+                    fields.push(("Date", date.as_str()));
+                }
+                let mut expected = BytesMut::new();
+                let goes_on = http::encode_response(&mut expected, response.exchange, 200, None, &fields, b"hello");
+                drop(fields);
+                let (mut whole, mut scratch) = (BytesMut::new(), BytesMut::new());
+                assert_eq!(
+                    Ok(response.encode_whole(&mut whole, &mut scratch, Some(&date))),
+                    goes_on
+                );
+                assert_eq!(whole, expected);
+                let mut head = BytesMut::new();
+                let (body, keep_alive) = response.encode(&mut head, Some(&date));
+                head.extend_from_slice(&body);
+                assert_eq!((head, Ok(keep_alive)), (expected, goes_on));
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_must_not_be_written_becomes_a_500() {
+        let bad = |name, value| response(alloc::vec![(name, ByteString::from_static(value))], "secret");
+        let typed = |content_type| Response {
+            content_type: Some(content_type),
+            ..response(Vec::new(), "secret")
+        };
+        for mut response in [
+            bad("a", "b\r\nc: d"),
+            bad("a b", "c"),
+            bad("Connection", "close"),
+            typed("text/plain\r\na: b"),
+        ] {
+            let expected = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            let (mut whole, mut scratch) = (BytesMut::new(), BytesMut::new());
+            assert!(!response.encode_whole(&mut whole, &mut scratch, None));
+            assert_eq!(whole, expected);
+            let mut head = BytesMut::new();
+            assert_eq!(response.encode(&mut head, None), (Bytes::new(), false));
+            assert_eq!(head, expected);
         }
     }
 }

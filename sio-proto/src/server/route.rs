@@ -2,8 +2,8 @@
 
 use alloc::sync::Arc;
 
-use crate::id::{SessionId, SidKey, address_of};
-use crate::request::{Kind, Request};
+use crate::id::{SidKey, address_of};
+use crate::request::{NamedSession, Request};
 use crate::{Config, http};
 
 /// The place where a request belongs.
@@ -56,15 +56,17 @@ impl Router {
         (shard < self.shards).then_some(shard)
     }
 
-    /// Where `request` belongs.
-    #[must_use]
-    pub fn route(&self, request: &Request) -> Routed {
-        if request.findings().kind == Kind::Foreign {
+    /// Where `request` belongs. The request keeps the id that was read for this, so that its shard
+    /// does not read it again.
+    pub fn route(&self, request: &mut Request) -> Routed {
+        if request.is_foreign() {
             return Routed::Foreign;
         }
-        let id = request.findings().kind.session();
-        let id = id.and_then(|id| SessionId::parse(request.text(id)));
-        let address = id.and_then(|id| id.address(&self.key));
+        if request.named.is_none() {
+            let id = request.session_id();
+            request.named = id.and_then(|id| NamedSession::read(&self.key, id));
+        }
+        let address = request.named.map(|named| (named.shard, named.slot));
         self.index_of(address).map_or(Routed::New, Routed::Session)
     }
 }

@@ -167,7 +167,8 @@ impl Shard {
         })
     }
 
-    /// A complete request came on `link`. It is answered now, or the link waits for its answer.
+    /// A complete request came on `link`. It is answered now, or the link waits for its answer. The
+    /// packets of its body are taken out of it, and nothing else changes in it.
     ///
     /// Before the first limit, the cost is a look at the slots of the link and the session. The
     /// classification of the request, and the packets in its body, were made without a lock. By
@@ -179,14 +180,14 @@ impl Shard {
     /// | POST | [`Config::max_packets_per_payload`], checked earlier | the look; then each packet has the cost in [`Shard::handle_packets`] |
     /// | upgrade | one candidate for each session | the answer to the handshake |
     /// | preflight, refusal | none: it costs its answer | |
-    pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
+    pub fn handle_request(&mut self, now: Time, link: LinkId, request: &mut Request, out: &mut Outputs) {
         noted!(
             self,
             Some(now),
             Some(&*out),
             None,
             |line, _| {
-                line.request(link, &request);
+                line.request(link, request);
                 false
             },
             {

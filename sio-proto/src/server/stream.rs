@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 use bytestring::ByteString;
 
-use super::output::{all_fields, dated, put_internal_error};
+use super::output::{all_fields, put_internal_error};
 use crate::codec::Codec;
 use crate::legacy::hixie;
 use crate::legacy::transports::{
@@ -77,7 +77,7 @@ impl StreamForm {
 pub struct Stream {
     /// Header fields that do not depend on the request
     /// ([`Response::fixed`](super::Response::fixed)).
-    pub fixed: &'static [(&'static str, &'static str)],
+    pub fixed: &'static http::FixedFields,
     /// Further headers, in order.
     pub headers: Vec<(&'static str, ByteString)>,
     /// The form of the packets that follow.
@@ -118,12 +118,18 @@ impl Stream {
     /// Appends the head, with this `date`, and the beginning of the body. If a header value is not
     /// allowed in a header, the response becomes a 500, and the result is false.
     pub fn encode(&self, out: &mut BytesMut, date: Option<&http::Date>) -> bool {
-        let headers = dated(self.fields(), date);
+        let fields = http::AnswerFields {
+            content_type: Some(self.content_type()),
+            fixed: self.fixed,
+            accept: None,
+            headers: &self.headers,
+            date,
+        };
         let framing = match self.form.chunked {
             true => http::ResponseFraming::Chunked,
             false => http::ResponseFraming::UntilClose,
         };
-        if http::encode_response_head(out, self.exchange, 200, None, &headers, framing).is_err() {
+        if http::encode_answer_head(out, self.exchange, 200, &fields, framing).is_err() {
             put_internal_error(out, date);
             return false;
         }

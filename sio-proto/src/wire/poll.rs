@@ -55,7 +55,15 @@ impl PollEncoding {
         }
     }
 
+    /// Puts the packets together. `buffer` is a scratch buffer, and the result shares its memory.
     pub(crate) fn encode(&self, frames: &[Frame], buffer: &mut BytesMut) -> Bytes {
+        self.append(frames, buffer);
+        buffer.split().freeze()
+    }
+
+    /// Appends the packets, put together, to an empty buffer.
+    pub(crate) fn append(&self, frames: &[Frame], buffer: &mut BytesMut) {
+        debug_assert!(buffer.is_empty(), "a script is made of all that is in the buffer");
         buffer.reserve(frames.iter().map(|f| f.len() + 1).sum());
         match self {
             Self::Engine4 => engine::encode_v4(frames, buffer),
@@ -79,6 +87,5 @@ impl PollEncoding {
             Self::Legacy06(codec) => legacy06::encode_poll(codec, frames, buffer),
             Self::Legacy06Jsonp(codec, index) => legacy06::encode_script(codec, *index, frames, buffer),
         }
-        buffer.split().freeze()
     }
 }

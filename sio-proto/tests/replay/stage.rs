@@ -225,7 +225,7 @@ impl Stage {
                     let response = Response {
                         status: 404,
                         content_type: None,
-                        fixed: &[],
+                        fixed: sio_proto::http::FixedFields::NONE,
                         headers: Vec::new(),
                         body: Body::Bytes(Bytes::new()),
                         exchange: request.exchange(),

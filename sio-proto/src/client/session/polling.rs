@@ -27,9 +27,11 @@ impl Session {
         self.max_payload
     }
 
-    /// The bytes that a packet has on the present transport, if it goes alone.
+    /// The bytes that a packet has on the present transport, if it goes alone. When the server has
+    /// agreed to the upgrade, nothing more goes by POST.
     pub(in crate::client) fn carried_len(&self, packed: &Packed) -> usize {
         match (self.transport, self.revision(), packed) {
+            _ if self.paused => packed.len(),
             (Transport::WebSocket, ..) | (_, Revision::V4, Packed::Text(_)) => packed.len(),
             (Transport::Polling, Revision::V4, Packed::Binary(bytes)) => 1 + bytes.len().div_ceil(3) * 4,
             (Transport::Polling, Revision::V3, _) => posted_len(packed),

@@ -165,11 +165,11 @@ impl<'a> Arrival<'a> {
         if request.http.headers.get("origin").is_some_and(has_control) {
             return Err(Refusal::BadRequest);
         }
-        if let Some(sid) = route.sid {
+        if route.sid.is_some() {
             // This is checked before the session is looked up, so that a page of another site
             // cannot even learn whether the session exists.
             welcome(request.stranger())?;
-            return self.check_session(shard, request.text(sid), transport);
+            return self.check_session(shard, transport);
         }
         if request.http.method != http::Method::Get {
             return Err(Refusal::BadHandshakeMethod);
@@ -216,8 +216,8 @@ impl<'a> Arrival<'a> {
     }
 
     /// The checks of a request that names a session.
-    fn check_session(&self, shard: &Shard, sid: &str, transport: TransportKind) -> Result<Purpose<'a>, Refusal> {
-        let found = shard.find_session(sid);
+    fn check_session(&self, shard: &Shard, transport: TransportKind) -> Result<Purpose<'a>, Refusal> {
+        let found = shard.requested_session(self.request);
         let found = found.filter(|(_, session)| is_ours(session, self.raw));
         let (key, session) = found.ok_or(Refusal::SessionUnknown)?;
         if !self.upgrade && (session.transport != transport || transport == TransportKind::WebSocket) {

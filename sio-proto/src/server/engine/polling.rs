@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use bytestring::ByteString;
 
 use super::handshake::Purpose;
 use super::{Arrival, At, Fate, NOOP, Revision, bodies, engine_of};
@@ -97,7 +96,7 @@ impl<'a> At<'a> {
             binary,
         };
         let (content_type, encoding) = bodies::poll_encoding(engine.revision, engine.jsonp.as_deref(), peer, &frames);
-        asker.header("cache-control", ByteString::from_static("no-store"));
+        asker.no_store();
         self.out
             .writes
             .push(asker.answer_packets(content_type, frames, encoding));
@@ -209,7 +208,7 @@ fn two_posts() -> Breach {
 
 /// The answer to a POST whose packets have been accepted.
 pub(super) fn taken(mut asker: Asker) -> Write {
-    asker.header("cache-control", ByteString::from_static("no-store"));
+    asker.no_store();
     // `text/html` on purpose, as from genuine servers (docs/protocol/engine-io.md §4.3).
     asker.answer(200, Some("text/html"), Bytes::from_static(b"ok"))
 }

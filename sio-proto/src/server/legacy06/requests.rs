@@ -112,10 +112,10 @@ impl Arrival<'_> {
 
     /// The purpose of the request. If it is for an existing session, the client has come back.
     fn purpose(&self, input: &mut Input<'_>) -> Purpose {
-        let Some(sid) = self.route.session else {
+        if self.route.session.is_none() {
             return Purpose::Open;
-        };
-        let found = input.shard.find_session(self.request.text(sid));
+        }
+        let found = input.shard.requested_session(self.request);
         let found = found.filter(|(_, session)| is_ours(session, self.codec, &self.request.peer));
         match found.map(|(key, _)| key) {
             Some(session) => {

@@ -51,27 +51,24 @@ pub(crate) fn handle(
         }
         detect::Legacy09::Malformed => input.out.writes.push(asker.answer(400, None, Bytes::new())),
         _ if !allowed => refuse(asker, script, 403, handshake::BAD_ORIGIN, input.out),
-        detect::Legacy09::Disconnect { session } => {
-            let session = find(input, request, session);
+        detect::Legacy09::Disconnect { .. } => {
+            let session = find(input, request);
             goodbye(input, session, asker);
         }
         detect::Legacy09::Handshake { maybe_beacon_of, .. } => {
-            match maybe_beacon_of.and_then(|session| find(input, request, session)) {
+            match maybe_beacon_of.and_then(|_| find(input, request)) {
                 Some(session) => goodbye(input, Some(session), asker),
                 None => open(input, asker, request, script),
             }
         }
         detect::Legacy09::Transport {
-            transport,
-            session,
-            exchange,
-            ..
+            transport, exchange, ..
         } => {
             let arrival = Arrival {
                 request,
                 transport,
                 script,
-                session: find(input, request, session).filter(|session| may_use(input, *session)),
+                session: find(input, request).filter(|session| may_use(input, *session)),
             };
             let offered = is_offered(&input.shard.core.config, transport);
             match exchange {
@@ -157,11 +154,11 @@ const fn is_jsonp(route: &detect::Legacy09) -> bool {
     }
 }
 
-/// The session with this id, if it belongs to this generation. The id of another generation is
-/// unknown here (docs/protocol/detection.md §5). A session that lives on a websocket or stream from
-/// another address is also treated as unknown (docs/protocol/legacy-0.9.md §9).
-fn find(input: &Input<'_>, request: &Request, sid: detect::Part) -> Option<SessionKey> {
-    let (key, session) = input.shard.find_session(request.text(sid))?;
+/// The session that a request names, if it belongs to this generation. The id of another
+/// generation is unknown here (docs/protocol/detection.md §5). A session that lives on a websocket
+/// or stream from another address is also treated as unknown (docs/protocol/legacy-0.9.md §9).
+fn find(input: &Input<'_>, request: &Request) -> Option<SessionKey> {
+    let (key, session) = input.shard.requested_session(request)?;
     (session.wiring.legacy09().is_some() && !session.is_held_against(&request.peer)).then_some(key)
 }
 

@@ -11,9 +11,9 @@ use crate::wire::Inbound;
 
 impl Input<'_> {
     /// A complete request has come.
-    pub(super) fn handle_request(&mut self, link: LinkId, mut request: Request) {
+    pub(super) fn handle_request(&mut self, link: LinkId, request: &mut Request) {
         let mut posted = Posted::new(core::mem::take(&mut request.packets));
-        self.handle_posted(link, &request, &mut posted);
+        self.handle_posted(link, request, &mut posted);
     }
 
     /// A complete request, and the packets of this part of its body.

@@ -31,8 +31,8 @@ impl Shard {
     /// the session is not checked.
     #[must_use]
     pub fn session_named_by(&self, request: &Request) -> Option<SessionKey> {
-        let sid = request.session_part()?;
-        self.find_session(request.text(sid)).map(|(key, _)| key)
+        request.session_part()?;
+        self.requested_session(request).map(|(key, _)| key)
     }
 
     /// How much the client of a session may send now. Hand over no more packets than this, and then

@@ -30,8 +30,7 @@ impl Shard {
         if request.http.method != http::Method::Post || !self.holds(link) {
             return false;
         }
-        let session = request.findings().kind.session();
-        let session = session.and_then(|id| self.find_session(request.text(id)));
+        let session = self.requested_session(request);
         session.map(|(key, _)| key) == self.core.links.get(link).map(|(key, _)| key)
     }
 

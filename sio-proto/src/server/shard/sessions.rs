@@ -7,8 +7,9 @@ use super::{
     Session, SessionId, SessionKey, Shard, Sid, Slab, State, Time, TransportKind, legacy06,
 };
 use crate::id::{SessionSlot, SocketSlot};
+use crate::request::NamedSession;
 use crate::server::outbox::Outbox;
-use crate::server::{Deadline, Ended, Policy, Wiring};
+use crate::server::{Deadline, Ended, Policy, Request, Wiring};
 use crate::wire::Reassembly;
 
 /// The sessions of a shard.
@@ -96,11 +97,23 @@ impl Shard {
 
     /// The open session with this id, and its name.
     pub(crate) fn find_session(&self, id: &str) -> Option<(SessionKey, &Session)> {
-        let id = SessionId::parse(id)?;
-        let (shard, slot) = id.address(&self.core.key)?;
-        let slot = SessionSlot(slot);
+        self.session_at(&NamedSession::read(&self.core.key, id)?)
+    }
+
+    /// The open session that a request names, and its name. The id is read now only if no router
+    /// has read it.
+    pub(crate) fn requested_session(&self, request: &Request) -> Option<(SessionKey, &Session)> {
+        match &request.named {
+            Some(named) => self.session_at(named),
+            None => self.find_session(request.session_id()?),
+        }
+    }
+
+    /// The place in an id only says where to look: the whole id decides.
+    fn session_at(&self, named: &NamedSession) -> Option<(SessionKey, &Session)> {
+        let slot = SessionSlot(named.slot);
         let session = self.sessions.get(slot)?;
-        (shard == self.core.index && session.id == id).then(|| (self.sessions.key(slot), session))
+        (named.shard == self.core.index && session.id == named.id).then(|| (self.sessions.key(slot), session))
     }
 
     /// Forgets deadlines whose reasons have gone, if there may be many of them.

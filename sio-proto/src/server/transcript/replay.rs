@@ -145,7 +145,7 @@ fn compare(reader: &Reader<'_>, start: usize, count: usize, said: &str) -> Resul
 fn run(shard: &mut Shard, entry: Entry, out: &mut Outputs) {
     let now: Time = entry.now;
     match entry.input {
-        Input::Request(link, request) => shard.handle_request(now, link, *request, out),
+        Input::Request(link, mut request) => shard.handle_request(now, link, &mut request, out),
         Input::BodyStarted(link, request) => shard.handle_body_started(now, link, &request, out),
         Input::Packets(link, mut packets) => shard.handle_packets(now, link, &mut packets, out),
         Input::Part(link, request, max, packets) => {

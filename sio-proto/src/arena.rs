@@ -1,0 +1,85 @@
+//! Memory for frames that are kept for long, in pieces that several frames share.
+//!
+//! ```text
+//!   piece   | frame | frame | frame |   free   |     freed when the last of its frames is dropped
+//! ```
+//! Frames with memory of their own cost an allocation each, and allocators are dear beside a copy.
+//! The frames of an arena are dropped in the order in which they came. So a piece is held for
+//! little longer than its frames.
+//!
+//! Invariants: a piece has at most [`LARGEST_PIECE`] bytes, and at most a
+//! [sixteenth](Arena::expect) of what is kept or [`SMALLEST_PIECE`]; at most a quarter of a full
+//! piece is left free.
+
+use bytes::{Bytes, BytesMut};
+
+/// The size of the pieces as long as little is kept.
+const SMALLEST_PIECE: usize = 1024;
+
+/// The size of the pieces when much is kept.
+const LARGEST_PIECE: usize = 32 * 1024;
+
+/// Memory for frames that are kept for long: [`Message::kept`](crate::server::Message::kept)
+/// copies them into it. An arena without frames has no memory.
+#[derive(Debug, Default)]
+pub struct Arena {
+    /// The free rest of the present piece. It is always empty.
+    piece: BytesMut,
+    /// The size of the next piece, if it is between the smallest and the largest.
+    next: usize,
+}
+
+impl Arena {
+    /// So many bytes are kept of this arena and others like it. Pieces get a sixteenth of it.
+    #[inline]
+    pub(crate) const fn expect(&mut self, kept: usize) {
+        self.next = kept / 16;
+    }
+
+    /// A copy of these bytes, or `None` if they are so large that they should have memory of their
+    /// own.
+    #[inline]
+    pub(crate) fn copy(&mut self, bytes: &[u8]) -> Option<Bytes> {
+        if self.piece.capacity() < bytes.len() {
+            let size = self.next.clamp(SMALLEST_PIECE, LARGEST_PIECE);
+            if bytes.len() > size / 4 {
+                return None;
+            }
+            self.piece = BytesMut::with_capacity(size);
+        }
+        self.piece.extend_from_slice(bytes);
+        Some(self.piece.split().freeze())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn frames_share_pieces_that_grow_with_what_is_kept() {
+        let mut arena = Arena::default();
+        assert_eq!(arena.copy(&[1; 257]), None, "a quarter of the smallest piece");
+        let small: Vec<Bytes> = (0..5)
+            .map(|byte| arena.copy(&[byte; 200]).unwrap_or_default())
+            .collect();
+        for (byte, frame) in (0..5).zip(&small) {
+            assert_eq!(frame[..], [byte; 200]);
+        }
+        // The sixth begins another piece.
+        let sixth = arena.copy(&[6; 200]).unwrap_or_default();
+        assert_eq!(arena.piece.capacity(), SMALLEST_PIECE - 200);
+        arena.expect(16 * 5000);
+        assert_eq!(arena.copy(&[7; 1251]), None, "a quarter of the next piece");
+        let large = arena.copy(&[7; 1250]).unwrap_or_default();
+        assert_eq!((large.len(), arena.piece.capacity()), (1250, 3750));
+        arena.expect(usize::MAX);
+        assert_eq!(arena.copy(&vec![8; LARGEST_PIECE / 4 + 1]), None);
+        let largest = arena.copy(&vec![8; LARGEST_PIECE / 4]).unwrap_or_default();
+        assert_eq!(arena.piece.capacity(), LARGEST_PIECE / 4 * 3);
+        drop((small, large));
+        assert_eq!((sixth[0], largest[0]), (6, 8), "what others have left stays");
+    }
+}
