@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::ending::Failed;
 
@@ -18,9 +19,19 @@ pub(crate) fn block_on<T>(command: impl Future<Output = Result<T, Failed>>) -> R
     ended
 }
 
-/// Waits for Ctrl-C. If it cannot be waited for, it ends the process as always.
+/// Waits for Ctrl-C, for SIGTERM, and for the end of the terminal (SIGHUP). A signal that cannot be
+/// waited for ends the process as always.
 pub(crate) async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+    tokio::select! {
+        () = signalled(SignalKind::interrupt()) => {}
+        () = signalled(SignalKind::terminate()) => {}
+        () = signalled(SignalKind::hangup()) => {}
+    }
+}
+
+async fn signalled(kind: SignalKind) {
+    match signal(kind) {
+        Ok(mut signals) => _ = signals.recv().await,
+        Err(_) => std::future::pending().await,
     }
 }

@@ -1,6 +1,8 @@
 //! `sio connect`, as scripts use it, against a server of ours.
 
 mod running;
+#[path = "running/terminal.rs"]
+mod terminal;
 
 use running::{finished, said, server, sio, started};
 use serde_json::{Value, json};

@@ -1,9 +1,11 @@
 //! `sio connect`: a client at a prompt, or for a script.
 
 mod command;
+mod obeying;
 mod prompt;
 mod report;
 mod session;
+mod terminal;
 
 use crate::arguments::{Colour, Connect};
 use crate::ending::{Ending, Failed};

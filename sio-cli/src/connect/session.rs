@@ -5,24 +5,23 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-use sio_tokio::RawArgs;
+use serde_json::Value;
 use sio_tokio::client::{
-    Ack, AckError, Client, ClientError, ConnectionState, DisconnectReason, ErrorClass, Event, Events, Outcome, Receipt,
-    Recovery, Socket, StopReason,
+    Ack, Client, ClientError, ConnectionState, DisconnectReason, ErrorClass, Event, Events, Recovery, Socket,
+    StopReason,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::command::{Command, HELP};
 use super::prompt::{Line, Prompt};
 use super::report::{Report, Reporter};
+use super::terminal::Terminal;
 use crate::arguments::{Colour, Connect};
 use crate::clock;
 use crate::ending::{Ending, Failed};
 use crate::output::Output;
-use crate::values::{self, Arguments};
+use crate::values;
 use crate::{dialing, run};
 
 /// How many events of the server may wait for an answer of the user. The oldest are forgotten.
@@ -39,45 +38,45 @@ enum Note {
 }
 
 /// How an emit has ended.
-struct Ended {
-    emit: u64,
-    began: Instant,
+pub(super) struct Ended {
+    pub(super) emit: u64,
+    pub(super) began: Instant,
     /// `None` for an emit without an acknowledgement that was sent.
-    answer: Option<Result<Vec<Value>, String>>,
+    pub(super) answer: Option<Result<Vec<Value>, String>>,
 }
 
 /// A namespace.
-struct Space {
-    socket: Socket,
+pub(super) struct Space {
+    pub(super) socket: Socket,
     events: Events,
 }
 
-struct Session<'a> {
-    arguments: &'a Connect,
-    client: Client,
-    spaces: BTreeMap<String, Space>,
-    current: String,
+pub(super) struct Session<'a> {
+    pub(super) arguments: &'a Connect,
+    pub(super) client: Client,
+    pub(super) spaces: BTreeMap<String, Space>,
+    pub(super) current: String,
     tell: mpsc::UnboundedSender<Note>,
-    reporter: Reporter,
-    is_interactive: bool,
-    emits: JoinSet<Ended>,
-    emitted: u64,
-    questions: BTreeMap<u64, Ack>,
+    pub(super) reporter: Reporter,
+    pub(super) is_interactive: bool,
+    pub(super) emits: JoinSet<Ended>,
+    pub(super) emitted: u64,
+    pub(super) questions: BTreeMap<u64, Ack>,
     asked: u64,
-    watched: Vec<String>,
-    muted: Vec<String>,
+    pub(super) watched: Vec<String>,
+    pub(super) muted: Vec<String>,
     /// How the program ends if the last attempt, which has failed, was the last one.
     failed: Option<Ending>,
     was_connected: bool,
-    is_leaving: bool,
+    pub(super) is_leaving: bool,
     /// The namespace whose answer a script waits for.
     entering: Option<String>,
-    ending: Ending,
+    pub(super) ending: Ending,
 }
 
 /// What to do next.
 #[derive(PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     Go,
     End,
 }
@@ -92,6 +91,8 @@ pub(super) async fn run(arguments: &Connect, colour: Colour) -> Result<Ending, F
         builder = builder.config(|config| config.confirm_events(true));
     }
     let client = dialing::build(builder)?;
+    // It is dropped last, whatever ends the program.
+    let _terminal = Terminal::now();
     let (mut prompt, mut lines) = Prompt::new(arguments);
     let (tell, mut notes) = mpsc::unbounded_channel();
     let mut states = client.states();
@@ -221,7 +222,7 @@ impl<'a> Session<'a> {
     }
 
     /// Connects a namespace.
-    fn enter(&mut self, name: &str) -> Result<(), String> {
+    pub(super) fn enter(&mut self, name: &str) -> Result<(), String> {
         if let Some(space) = self.spaces.get(name) {
             space.socket.connect().map_err(|error| error.to_string())?;
             name.clone_into(&mut self.current);
@@ -379,159 +380,6 @@ impl<'a> Session<'a> {
             took: clock::now().saturating_duration_since(ended.began),
         })
     }
-
-    fn obey(&mut self, line: &str) -> Result<Next, Failed> {
-        let obeyed = match Command::parse(line) {
-            Ok(Command::Quit) => return Ok(Next::End),
-            Ok(command) => self.carry_out(command)?,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = obeyed {
-            if !self.is_interactive {
-                self.ending = Ending::Bad;
-            }
-            self.reporter.tell(&Report::Error(&error))?;
-        }
-        Ok(Next::Go)
-    }
-
-    /// Carries out a command. The inner error is for the user.
-    fn carry_out(&mut self, command: Command) -> Result<Result<(), String>, Failed> {
-        Ok(match command {
-            Command::Emit { .. } => self.emit(command),
-            Command::Answer { id, args } => match self.questions.remove(&id) {
-                None => Err(format!("no event {id} waits for an answer")),
-                Some(ack) => {
-                    ack.send(Arguments(args));
-                    Ok(())
-                }
-            },
-            Command::Watch(names) => {
-                self.watched = names;
-                Ok(())
-            }
-            Command::Mute(names) => {
-                self.muted = names;
-                Ok(())
-            }
-            Command::Namespace(Some(name)) => self.enter(&name),
-            Command::Namespace(None) | Command::State => {
-                self.say_state()?;
-                Ok(())
-            }
-            Command::Leave(name) => {
-                let left = self.space(name.as_deref()).map(|space| space.socket.disconnect());
-                self.is_leaving |= left.is_ok();
-                left
-            }
-            Command::Connect => {
-                let name = self.current.clone();
-                self.enter(&name)
-            }
-            Command::Drop => {
-                self.client.network_lost();
-                Ok(())
-            }
-            Command::Pending => {
-                self.say_pending()?;
-                Ok(())
-            }
-            Command::Help => {
-                self.reporter.tell(&Report::Said(HELP, json!({ "help": HELP })))?;
-                Ok(())
-            }
-            Command::Quit | Command::Nothing => Ok(()),
-        })
-    }
-
-    fn space(&self, name: Option<&str>) -> Result<&Space, String> {
-        let name = name.unwrap_or(&self.current);
-        let space = self.spaces.get(name).or_else(|| self.spaces.get(&format!("/{name}")));
-        space.ok_or_else(|| format!("the namespace {name} is not connected; try: ns {name}"))
-    }
-
-    fn emit(&mut self, command: Command) -> Result<(), String> {
-        let Command::Emit {
-            namespace,
-            event,
-            args,
-            ack,
-            volatile,
-            timeout,
-        } = command
-        else {
-            return Ok(());
-        };
-        let socket = self.space(namespace.as_deref())?.socket.clone();
-        let args = Arguments(args);
-        let (emit, began) = (self.emitted + 1, clock::now());
-        if ack {
-            let limit = timeout.unwrap_or_else(|| self.arguments.dial.timeout());
-            let answer = socket.timeout(limit).emit_with_ack::<RawArgs>(&event, args);
-            self.emits.spawn(async move {
-                let answer = answer
-                    .await
-                    .map(|args| values::of(&args))
-                    .map_err(|error| error.to_string());
-                let answer = Some(answer);
-                Ended { emit, began, answer }
-            });
-        } else if volatile {
-            socket
-                .volatile()
-                .emit(&event, args)
-                .map_err(|error| error.to_string())?;
-        } else {
-            let receipt = socket
-                .emit_with_receipt(&event, args)
-                .map_err(|error| error.to_string())?;
-            self.emits.spawn(sent(emit, began, receipt));
-        }
-        self.emitted = emit;
-        Ok(())
-    }
-
-    fn say_state(&mut self) -> Result<(), Failed> {
-        let transport = self.client.transport().map(sio_tokio::client::Transport::as_str);
-        let mut words = format!("transport {}", transport.unwrap_or("none"));
-        let mut spaces = Vec::new();
-        for (name, space) in &self.spaces {
-            let id = space.socket.id();
-            let here = if *name == self.current { " (here)" } else { "" };
-            let state = id
-                .as_deref()
-                .map_or_else(|| "not connected".into(), |id| format!("connected as {id}"));
-            words.push_str(&format!("\n{name}{here} {state}"));
-            spaces.push(json!({ "ns": name, "id": id }));
-        }
-        self.reporter.tell(&Report::Said(
-            &words,
-            json!({ "transport": transport, "namespaces": spaces }),
-        ))
-    }
-
-    fn say_pending(&mut self) -> Result<(), Failed> {
-        let pending: Vec<String> = self
-            .spaces
-            .values()
-            .flat_map(|space| space.socket.pending())
-            .map(|pending| format!("{} {}", pending.name, pending.args.json()))
-            .collect();
-        let words = if pending.is_empty() {
-            "nothing waits".to_owned()
-        } else {
-            pending.join("\n")
-        };
-        self.reporter.tell(&Report::Said(&words, json!({ "pending": pending })))
-    }
-}
-
-async fn sent(emit: u64, began: Instant, receipt: Receipt) -> Ended {
-    let answer = match receipt.await {
-        Outcome::NotSent(why) => Some(Err(AckError::NotSent(why).to_string())),
-        _ => None,
-    };
-    Ended { emit, began, answer }
 }
 
 const fn failed(error: &ClientError) -> Ending {

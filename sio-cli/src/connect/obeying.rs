@@ -1,0 +1,169 @@
+//! What becomes of the user's commands.
+
+use std::time::Instant;
+
+use serde_json::json;
+use sio_tokio::RawArgs;
+use sio_tokio::client::{AckError, Outcome, Receipt};
+
+use super::command::{Command, HELP};
+use super::report::Report;
+use super::session::{Ended, Next, Session, Space};
+use crate::clock;
+use crate::ending::{Ending, Failed};
+use crate::values::{self, Arguments};
+
+impl Session<'_> {
+    pub(super) fn obey(&mut self, line: &str) -> Result<Next, Failed> {
+        let obeyed = match Command::parse(line) {
+            Ok(Command::Quit) => return Ok(Next::End),
+            Ok(command) => self.carry_out(command)?,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = obeyed {
+            if !self.is_interactive {
+                self.ending = Ending::Bad;
+            }
+            self.reporter.tell(&Report::Error(&error))?;
+        }
+        Ok(Next::Go)
+    }
+
+    /// Carries out a command. The inner error is for the user.
+    fn carry_out(&mut self, command: Command) -> Result<Result<(), String>, Failed> {
+        Ok(match command {
+            Command::Emit { .. } => self.emit(command),
+            Command::Answer { id, args } => match self.questions.remove(&id) {
+                None => Err(format!("no event {id} waits for an answer")),
+                Some(ack) => {
+                    ack.send(Arguments(args));
+                    Ok(())
+                }
+            },
+            Command::Watch(names) => {
+                self.watched = names;
+                Ok(())
+            }
+            Command::Mute(names) => {
+                self.muted = names;
+                Ok(())
+            }
+            Command::Namespace(Some(name)) => self.enter(&name),
+            Command::Namespace(None) | Command::State => {
+                self.say_state()?;
+                Ok(())
+            }
+            Command::Leave(name) => {
+                let left = self.space(name.as_deref()).map(|space| space.socket.disconnect());
+                self.is_leaving |= left.is_ok();
+                left
+            }
+            Command::Connect => {
+                let name = self.current.clone();
+                self.enter(&name)
+            }
+            Command::Drop => {
+                self.client.network_lost();
+                Ok(())
+            }
+            Command::Pending => {
+                self.say_pending()?;
+                Ok(())
+            }
+            Command::Help => {
+                self.reporter.tell(&Report::Said(HELP, json!({ "help": HELP })))?;
+                Ok(())
+            }
+            Command::Quit | Command::Nothing => Ok(()),
+        })
+    }
+
+    fn space(&self, name: Option<&str>) -> Result<&Space, String> {
+        let name = name.unwrap_or(&self.current);
+        let space = self.spaces.get(name).or_else(|| self.spaces.get(&format!("/{name}")));
+        space.ok_or_else(|| format!("the namespace {name} is not connected; try: ns {name}"))
+    }
+
+    fn emit(&mut self, command: Command) -> Result<(), String> {
+        let Command::Emit {
+            namespace,
+            event,
+            args,
+            ack,
+            volatile,
+            timeout,
+        } = command
+        else {
+            return Ok(());
+        };
+        let socket = self.space(namespace.as_deref())?.socket.clone();
+        let args = Arguments(args);
+        let (emit, began) = (self.emitted + 1, clock::now());
+        if ack {
+            let limit = timeout.unwrap_or_else(|| self.arguments.dial.timeout());
+            let answer = socket.timeout(limit).emit_with_ack::<RawArgs>(&event, args);
+            self.emits.spawn(async move {
+                let answer = answer
+                    .await
+                    .map(|args| values::of(&args))
+                    .map_err(|error| error.to_string());
+                let answer = Some(answer);
+                Ended { emit, began, answer }
+            });
+        } else if volatile {
+            socket
+                .volatile()
+                .emit(&event, args)
+                .map_err(|error| error.to_string())?;
+        } else {
+            let receipt = socket
+                .emit_with_receipt(&event, args)
+                .map_err(|error| error.to_string())?;
+            self.emits.spawn(sent(emit, began, receipt));
+        }
+        self.emitted = emit;
+        Ok(())
+    }
+
+    fn say_state(&mut self) -> Result<(), Failed> {
+        let transport = self.client.transport().map(sio_tokio::client::Transport::as_str);
+        let mut words = format!("transport {}", transport.unwrap_or("none"));
+        let mut spaces = Vec::new();
+        for (name, space) in &self.spaces {
+            let id = space.socket.id();
+            let here = if *name == self.current { " (here)" } else { "" };
+            let state = id
+                .as_deref()
+                .map_or_else(|| "not connected".into(), |id| format!("connected as {id}"));
+            words.push_str(&format!("\n{name}{here} {state}"));
+            spaces.push(json!({ "ns": name, "id": id }));
+        }
+        self.reporter.tell(&Report::Said(
+            &words,
+            json!({ "transport": transport, "namespaces": spaces }),
+        ))
+    }
+
+    fn say_pending(&mut self) -> Result<(), Failed> {
+        let pending: Vec<String> = self
+            .spaces
+            .values()
+            .flat_map(|space| space.socket.pending())
+            .map(|pending| format!("{} {}", pending.name, pending.args.json()))
+            .collect();
+        let words = if pending.is_empty() {
+            "nothing waits".to_owned()
+        } else {
+            pending.join("\n")
+        };
+        self.reporter.tell(&Report::Said(&words, json!({ "pending": pending })))
+    }
+}
+
+async fn sent(emit: u64, began: Instant, receipt: Receipt) -> Ended {
+    let answer = match receipt.await {
+        Outcome::NotSent(why) => Some(Err(AckError::NotSent(why).to_string())),
+        _ => None,
+    };
+    Ended { emit, began, answer }
+}
