@@ -140,7 +140,7 @@ pub enum BuildError {
     #[error("a proxy of https needs `ClientBuilder::proxy_tls` (feature `tls`), or the feature `platform-roots`")]
     NoProxyTls,
     /// The certificate authorities of the platform cannot be used.
-    #[cfg(feature = "platform-roots")]
+    #[cfg(feature = "tls")]
     #[error(transparent)]
     Tls(#[from] super::tls::ClientTlsError),
     /// There is no runtime here that could run the client's task.
