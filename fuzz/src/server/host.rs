@@ -177,7 +177,7 @@ impl Stepwise {
             self.shard.handle_body_started(now, link, &head, &mut self.out);
         }
         if let Some(request) = arrivals.request {
-            let request = request.admission(Admission::Allowed);
+            let mut request = request.admission(Admission::Allowed);
             match self.router.route(&mut request) {
                 Routed::Foreign => self.queue.push_back(Output::Request(link, request.http)),
                 Routed::New | Routed::Session(_) => self.shard.handle_request(now, link, &mut request, &mut self.out),
