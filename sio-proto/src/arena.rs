@@ -7,9 +7,11 @@
 //! The frames of an arena are dropped in the order in which they came. So a piece is held for
 //! little longer than its frames.
 //!
+//! So the next piece is often made of the memory of the oldest one, which costs no allocation.
+//!
 //! Invariants: a piece has at most [`LARGEST_PIECE`] bytes, and at most a
 //! [sixteenth](Arena::expect) of what is kept or [`SMALLEST_PIECE`]; at most a quarter of a full
-//! piece is left free.
+//! piece is left free; at most one piece without frames is kept for the next one.
 
 use bytes::{Bytes, BytesMut};
 
@@ -25,6 +27,8 @@ const LARGEST_PIECE: usize = 32 * 1024;
 pub struct Arena {
     /// The free rest of the present piece. It is always empty.
     piece: BytesMut,
+    /// The memory of a piece without frames, or none.
+    spare: BytesMut,
     /// The size of the next piece, if it is between the smallest and the largest.
     next: usize,
 }
@@ -38,17 +42,32 @@ impl Arena {
 
     /// A copy of these bytes, or `None` if they are so large that they should have memory of their
     /// own.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn copy(&mut self, bytes: &[u8]) -> Option<Bytes> {
         if self.piece.capacity() < bytes.len() {
             let size = self.next.clamp(SMALLEST_PIECE, LARGEST_PIECE);
             if bytes.len() > size / 4 {
                 return None;
             }
-            self.piece = BytesMut::with_capacity(size);
+            self.piece = core::mem::take(&mut self.spare);
+            if !self.piece.try_reclaim(size) {
+                self.piece = BytesMut::with_capacity(size);
+            }
         }
         self.piece.extend_from_slice(bytes);
         Some(self.piece.split().freeze())
+    }
+
+    /// Takes the memory of a frame back, if no other frame uses it.
+    #[inline(always)]
+    pub(crate) fn give_back(&mut self, frame: Bytes) {
+        if self.spare.capacity() == 0
+            && let Ok(mut piece) = frame.try_into_mut()
+            && piece.capacity() <= LARGEST_PIECE
+        {
+            piece.clear();
+            self.spare = piece;
+        }
     }
 }
 
@@ -81,5 +100,39 @@ mod tests {
         assert_eq!(arena.piece.capacity(), LARGEST_PIECE / 4 * 3);
         drop((small, large));
         assert_eq!((sixth[0], largest[0]), (6, 8), "what others have left stays");
+    }
+
+    #[test]
+    fn the_memory_of_the_oldest_piece_is_used_again() {
+        let mut arena = Arena::default();
+        let mut kept: Vec<Bytes> = (0..6).filter_map(|byte| arena.copy(&[byte; 200])).collect();
+        let first = kept[0].as_ptr();
+        // The first five share a piece.
+        for frame in kept.drain(..4) {
+            arena.give_back(frame);
+            assert_eq!(arena.spare.capacity(), 0, "others use its piece");
+        }
+        arena.give_back(kept.remove(0));
+        assert!(arena.spare.capacity() > 0);
+        kept.extend((6..10).filter_map(|byte| arena.copy(&[byte; 200])));
+        assert!(arena.spare.capacity() > 0, "there was room in the second piece");
+        let eleventh = arena.copy(&[10; 200]).unwrap_or_default();
+        assert_eq!(
+            (arena.spare.capacity(), arena.piece.capacity()),
+            (0, SMALLEST_PIECE - 200)
+        );
+        assert_eq!(eleventh.as_ptr(), first);
+        for (frame, number) in kept.iter().zip(5..) {
+            assert_eq!(frame[..], [number; 200]);
+        }
+        // What others use, or is larger than a piece, is not kept.
+        arena.give_back(eleventh.clone());
+        arena.give_back(Bytes::from(vec![0; LARGEST_PIECE + 1]));
+        assert_eq!((arena.spare.capacity(), eleventh[0]), (0, 10));
+        arena.give_back(Bytes::from(vec![0; 100]));
+        assert_eq!(arena.spare.capacity(), 100);
+        arena.expect(16 * 5000);
+        assert!(arena.copy(&[1; 1250]).is_some());
+        assert_eq!(arena.piece.capacity(), 3750, "the spare memory was too small");
     }
 }

@@ -71,7 +71,7 @@ impl Frame {
 
     /// A copy that is kept for long. It is in `arena`, or a larger one has memory of its own, and
     /// that of a very large one is shared.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn copied(&self, arena: &mut Arena) -> Self {
         let bytes = arena.copy(&self.bytes).unwrap_or_else(|| {
             let mut bytes = self.bytes.clone();
@@ -99,6 +99,11 @@ impl Frame {
             head: self.head,
             binary: self.binary,
         })
+    }
+
+    /// Takes the websocket frame out, header included.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.bytes
     }
 
     /// The websocket frame, header included.

@@ -649,7 +649,9 @@ impl State {
             return None;
         }
         let namespace = message.namespace();
-        let posted = self.machine.post(now, namespace, to(), |arena| message.kept(arena))?;
+        let posted = self
+            .machine
+            .post(now, namespace, to(), |arena| message.kept(arena), Kept::give_back)?;
         debug_assert_eq!(
             message.shown_offset(),
             Some(posted),

@@ -121,7 +121,7 @@ impl<M> History<M> {
     /// memory. The oldest messages go where there is no room for all.
     pub fn keep(&mut self, now: Time, bytes: usize, message: M) {
         self.log.next();
-        self.log.keep(now, Audience::default(), bytes, message);
+        self.log.keep(now, Audience::default(), bytes, message, drop);
     }
 
     /// Throws away what is too old.

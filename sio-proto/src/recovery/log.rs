@@ -49,20 +49,23 @@ pub struct Entry<M> {
     pub until: Time,
     /// For whom it was. `None` means everybody.
     audience: Option<Arc<Audience>>,
-    /// The trails that have its number.
-    trails: Trails,
+    /// The trail that has its number: that of the room that it was for, if the room was watched.
+    /// Most messages are for everybody or for one room.
+    trail: Option<TrailKey>,
+    /// The trails of its other rooms.
+    #[expect(
+        clippy::box_collection,
+        reason = "few entries have any, and one word is enough for none"
+    )]
+    more: Option<Box<Vec<TrailKey>>>,
+    /// What it takes in memory. It is as large as it can be if that is more.
+    bytes: u32,
     /// What was said.
     pub message: M,
-    bytes: usize,
 }
 
-/// The trails of the rooms that a message was for, as far as the rooms were watched. Most messages
-/// are for everybody or for one room.
-#[derive(Debug, Default)]
-struct Trails {
-    first: Option<TrailKey>,
-    others: Box<[TrailKey]>,
-}
+// Entries with a message of this size, which is that of `Kept`, are moved by a few instructions.
+const _: () = assert!(size_of::<Entry<[u64; 9]>>() <= 128);
 
 /// Names a trail. A key of a trail that is gone is recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +127,7 @@ impl<M> Entry<M> {
     /// What it takes in memory, as [`LogLimits::bytes`] counts.
     #[must_use]
     pub const fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes as usize
     }
 
     /// For whom it was.
@@ -219,14 +222,15 @@ impl<M> Log<M> {
     /// Keeps the message with the last number, unless nobody could ask for it; older messages go
     /// where there is no room. `bytes` is what the message takes in memory.
     ///
+    /// `gone` gets the messages that go, for a caller that can use their memory again.
+    ///
     /// Costs the number of rooms, times the logarithm of the rooms watched.
-    pub fn keep(&mut self, now: Time, audience: Audience, bytes: usize, message: M) {
-        self.prune(now);
+    pub fn keep(&mut self, now: Time, audience: Audience, bytes: usize, message: M, gone: impl FnMut(M)) {
         if !self.is_wanted(&audience) {
-            return;
+            return self.drop_old(now, gone);
         }
         let until = now + self.limits.age;
-        self.put(self.last, (now, until), audience, bytes, message);
+        self.put((now, self.last), (now, until), audience, (bytes, message), gone);
     }
 
     /// Keeps the message with the last number for one room, whose trail is known, with the size of
@@ -238,24 +242,28 @@ impl<M> Log<M> {
         trail: TrailKey,
         (audience, names): (&Arc<Audience>, usize),
         (bytes, message): (usize, M),
+        gone: impl FnMut(M),
     ) {
-        self.prune(now);
-        let trails = Trails {
-            first: Some(trail),
-            others: Box::default(),
-        };
         if let Some(trail) = trail.find(&mut self.trails) {
             trail.sequences.push_back(self.last);
         }
-        self.push(Entry {
+        let entry = Entry {
             sequence: self.last,
             at: now,
             until: now + self.limits.age,
             audience: Some(Arc::clone(audience)),
-            trails,
+            trail: Some(trail),
+            more: None,
+            bytes: Self::weigh(bytes, names),
             message,
-            bytes: bytes.saturating_add(names).saturating_add(Self::ENTRY_BYTES),
-        });
+        };
+        self.push(now, entry, gone);
+    }
+
+    /// What an entry counts for the limit.
+    fn weigh(bytes: usize, names: usize) -> u32 {
+        let all = bytes.saturating_add(names).saturating_add(Self::ENTRY_BYTES);
+        u32::try_from(all).unwrap_or(u32::MAX)
     }
 
     /// Puts back a message that a store has kept. Messages come in the order of their numbers.
@@ -266,7 +274,8 @@ impl<M> Log<M> {
         }
         self.last = self.last.max(sequence);
         if self.is_wanted(&audience) {
-            self.put(sequence, times, audience, bytes, message);
+            // What is too old goes later.
+            self.put((Time::ZERO, sequence), times, audience, (bytes, message), drop);
         } else {
             self.lose(Loss::Message(sequence));
         }
@@ -287,50 +296,68 @@ impl<M> Log<M> {
         self.last = self.last.max(sequence);
     }
 
-    fn put(&mut self, sequence: u64, (at, until): (Time, Time), audience: Audience, bytes: usize, message: M) {
+    fn put(
+        &mut self,
+        (now, sequence): (Time, u64),
+        (at, until): (Time, Time),
+        audience: Audience,
+        (bytes, message): (usize, M),
+        gone: impl FnMut(M),
+    ) {
         let mut keys = audience.rooms.iter().filter_map(|room| self.rooms.get(room).copied());
-        let trails = Trails {
-            first: keys.next(),
-            others: keys.collect(),
-        };
+        let trail = keys.next();
+        let more: Vec<TrailKey> = keys.collect();
+        let more = (!more.is_empty()).then(|| Box::new(more));
         let is_plain = audience.rooms.is_empty() && audience.except.is_empty();
         let names = audience.bytes();
         for_trails(
             &mut self.everybody,
             &mut self.trails,
-            (audience.rooms.is_empty(), &trails),
+            (audience.rooms.is_empty(), trail, more.as_deref()),
             |_, trail| {
                 if trail.sequences.back() != Some(&sequence) {
                     trail.sequences.push_back(sequence);
                 }
             },
         );
-        self.push(Entry {
+        let entry = Entry {
             sequence,
             at,
             until,
             audience: (!is_plain).then(|| Arc::new(audience)),
-            trails,
+            trail,
+            more,
+            bytes: Self::weigh(bytes, names),
             message,
-            bytes: bytes.saturating_add(names).saturating_add(Self::ENTRY_BYTES),
-        });
+        };
+        self.push(now, entry, gone);
     }
 
-    /// Adds an entry that stands in its trails already. The oldest go where there is no room.
-    #[inline]
-    fn push(&mut self, entry: Entry<M>) {
-        self.bytes = self.bytes.saturating_add(entry.bytes);
+    /// Adds an entry that stands in its trails already. What is too old goes, and then the oldest
+    /// where there is no room.
+    #[inline(always)]
+    fn push(&mut self, now: Time, entry: Entry<M>, mut gone: impl FnMut(M)) {
+        self.bytes = self.bytes.saturating_add(entry.bytes());
         self.entries.push_back(entry);
-        while self.bytes > self.limits.bytes || self.entries.len() > self.limits.packets {
-            self.drop_oldest();
+        while self.bytes > self.limits.bytes
+            || self.entries.len() > self.limits.packets
+            || self.entries.front().is_some_and(|oldest| oldest.until <= now)
+        {
+            self.drop_oldest(&mut gone);
         }
     }
 
     /// Throws away what is too old.
     #[inline]
     pub fn prune(&mut self, now: Time) {
+        self.drop_old(now, drop);
+    }
+
+    /// Throws away what is too old.
+    #[inline(always)]
+    fn drop_old(&mut self, now: Time, mut gone: impl FnMut(M)) {
         while self.entries.front().is_some_and(|oldest| oldest.until <= now) {
-            self.drop_oldest();
+            self.drop_oldest(&mut gone);
         }
     }
 
@@ -340,14 +367,25 @@ impl<M> Log<M> {
         self.entries.front().map(|oldest| oldest.until)
     }
 
-    fn drop_oldest(&mut self) {
-        let Some(oldest) = self.entries.front() else {
+    #[inline(always)]
+    fn drop_oldest(&mut self, gone: impl FnOnce(M)) {
+        let Some(Entry {
+            sequence,
+            audience,
+            trail,
+            more,
+            message,
+            bytes,
+            ..
+        }) = self.entries.pop_front()
+        else {
             return;
         };
-        let (sequence, losses) = (oldest.sequence, &mut self.losses);
-        self.bytes -= oldest.bytes;
+        let losses = &mut self.losses;
+        self.bytes -= bytes as usize;
         self.pruned = sequence;
-        let trails = (oldest.audience().rooms.is_empty(), &oldest.trails);
+        let is_for_everybody = audience.is_none_or(|audience| audience.rooms.is_empty());
+        let trails = (is_for_everybody, trail, more.as_deref());
         for_trails(&mut self.everybody, &mut self.trails, trails, |is_room, trail| {
             if trail.sequences.front() == Some(&sequence) {
                 trail.sequences.pop_front();
@@ -358,12 +396,12 @@ impl<M> Log<M> {
                 }
             }
         });
-        drop(self.entries.pop_front());
         self.lose(Loss::Message(sequence));
         // A ring that was large for a while gives its memory back.
         if self.entries.capacity() > 64 && self.entries.len() < self.entries.capacity() / 4 {
             self.entries.shrink_to(self.entries.len() * 2);
         }
+        gone(message);
     }
 
     /// Somebody is in this room and may ask for what was sent to it.
@@ -486,7 +524,7 @@ impl<M> Log<M> {
     pub(super) fn give_back(&mut self, bytes: usize) {
         let goal = self.bytes.saturating_sub(bytes);
         while self.bytes > goal {
-            self.drop_oldest();
+            self.drop_oldest(drop);
         }
     }
 
@@ -512,6 +550,7 @@ fn behind(trail: &Trail, after: u64) -> Result<Vec<u64>, Truncated> {
 }
 
 impl TrailKey {
+    #[inline]
     fn find(self, trails: &mut Slab<TrailSlot, Trail>) -> Option<&mut Trail> {
         trails.find_mut(self.slot, self.generation)
     }
@@ -522,16 +561,16 @@ impl TrailKey {
 fn for_trails(
     everybody: &mut Trail,
     rooms: &mut Slab<TrailSlot, Trail>,
-    (is_for_all, trails): (bool, &Trails),
+    (is_for_all, trail, more): (bool, Option<TrailKey>, Option<&Vec<TrailKey>>),
     mut act: impl FnMut(bool, &mut Trail),
 ) {
     if is_for_all {
         act(false, everybody);
     }
-    if let Some(trail) = trails.first.and_then(|key| key.find(rooms)) {
+    if let Some(trail) = trail.and_then(|key| key.find(rooms)) {
         act(true, trail);
     }
-    for key in &trails.others {
+    for key in more.into_iter().flatten() {
         if let Some(trail) = key.find(rooms) {
             act(true, trail);
         }

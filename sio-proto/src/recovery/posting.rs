@@ -8,7 +8,7 @@ use super::change::Change;
 use super::log::{Entry, Log, LogLimits};
 use super::outcome::Expired;
 use super::record::Own;
-use super::{RecordKey, Recovery, saving};
+use super::{Namespace, RecordKey, Recovery, saving};
 use crate::Time;
 use crate::arena::Arena;
 use crate::id::PlaceSlot;
@@ -35,8 +35,9 @@ impl<M, D> Recovery<M, D> {
 
     /// Takes the number for the next message of a namespace, which clients see behind the
     /// arguments. If anybody could ask for the message, it is kept: `make` copies it, into the
-    /// memory that it is given or elsewhere, and returns it with the bytes that it takes. Returns
-    /// the number, and `None` where nobody may come back.
+    /// memory that it is given or elsewhere, and returns it with the bytes that it takes.
+    /// `give_back` gets the messages that go, and gives their memory back for the next ones.
+    /// Returns the number, and `None` where nobody may come back.
     #[inline]
     pub fn post(
         &mut self,
@@ -44,6 +45,7 @@ impl<M, D> Recovery<M, D> {
         namespace: &str,
         to: Recipients,
         make: impl FnOnce(&mut Arena) -> Option<(M, usize)>,
+        mut give_back: impl FnMut(M, &mut Arena),
     ) -> Option<Offset> {
         let (sequence, slot) = match to {
             Recipients::Record(RecordKey { slot, generation }) => match self.records.find(slot, generation) {
@@ -57,7 +59,9 @@ impl<M, D> Recovery<M, D> {
                             bytes: names,
                             trail,
                         } = &record.own;
-                        place.log.keep_for(now, *trail, (audience, *names), (bytes, message));
+                        let Namespace { log, arena, .. } = place;
+                        let gone = |message| give_back(message, arena);
+                        log.keep_for(now, *trail, (audience, *names), (bytes, message), gone);
                     }
                     self.log_bytes = self.log_bytes - before + place.log.bytes();
                     (sequence, record.place)
@@ -75,7 +79,8 @@ impl<M, D> Recovery<M, D> {
                 let is_wanted = place.log.is_wanted(&audience);
                 place.arena.expect(before);
                 if let Some((message, bytes)) = is_wanted.then(|| make(&mut place.arena)).flatten() {
-                    place.log.keep(now, audience, bytes, message);
+                    let Namespace { log, arena, .. } = place;
+                    log.keep(now, audience, bytes, message, |message| give_back(message, arena));
                 }
                 self.log_bytes = self.log_bytes - before + place.log.bytes();
                 (sequence, slot)

@@ -60,7 +60,13 @@ fn to(rooms: &[&str], except: &[&str]) -> Audience {
 
 /// Sends `message` and returns its offset.
 fn send(kept: &mut Kept, now: Time, audience: Audience, message: u32) -> ByteString {
-    let offset = kept.post(now, "/", Recipients::Audience(audience), |_| Some((message, 10)));
+    let offset = kept.post(
+        now,
+        "/",
+        Recipients::Audience(audience),
+        |_| Some((message, 10)),
+        |_, _| {},
+    );
     offset.expect("somebody may come back").text()
 }
 
@@ -244,7 +250,13 @@ fn a_busy_namespace_does_not_push_out_the_messages_of_another() {
     let mut kept = Kept::new(limits, [1; 16], 5);
     open(&mut kept, "/", 1);
     let (quiet, _) = open(&mut kept, "/quiet", 2);
-    kept.post(at(0), "/quiet", Recipients::Audience(to(&[], &[])), |_| Some((77, 10)));
+    kept.post(
+        at(0),
+        "/quiet",
+        Recipients::Audience(to(&[], &[])),
+        |_| Some((77, 10)),
+        |_, _| {},
+    );
     for message in 0..1_000 {
         send(&mut kept, at(0), to(&[], &[]), message);
         assert!(kept.log_bytes <= 10_000);

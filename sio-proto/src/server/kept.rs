@@ -31,7 +31,7 @@ impl Message {
     /// The message as it is kept for clients of 4.x that come back ([`Kept`]), and the bytes that
     /// it takes. Packets that are neither very small nor large are copied into `arena`, which the
     /// caller keeps for such messages. `None` if the message is not encoded for these clients.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn kept(&self, arena: &mut Arena) -> Option<(Kept, usize)> {
         Some(Kept::new(self, self.made(Form::Engine4).ok()?, arena))
@@ -43,7 +43,7 @@ impl Kept {
         not(feature = "transcript"),
         expect(unused_variables, reason = "transcripts need it")
     )]
-    #[inline]
+    #[inline(always)]
     fn new(message: &Message, encoded: &Encoded, arena: &mut Arena) -> (Self, usize) {
         let small = match encoded.attachments.is_empty() {
             true => encoded.first.small(),
@@ -65,6 +65,14 @@ impl Kept {
             original,
         };
         (kept, bytes)
+    }
+
+    /// Gives memory back that was taken from this arena, for the next messages.
+    #[inline(always)]
+    pub fn give_back(self, arena: &mut Arena) {
+        if let Packets::Large(Encoded { first, .. }) = self.packets {
+            arena.give_back(first.into_bytes());
+        }
     }
 
     /// A message of its packets, and the bytes that it takes. `None` if there is no packet.

@@ -216,7 +216,7 @@ impl Encoded {
     }
 
     /// A copy that is kept for long ([`Frame::copied`]).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn copied(&self, arena: &mut Arena) -> Self {
         let first = self.first.copied(arena);
         // Most messages have none.

@@ -92,9 +92,9 @@ const fn pairs<const N: usize>(base: usize) -> [[u8; 2]; N] {
 #[inline]
 fn write_pairs<const N: usize>(text: &mut [u8], end: usize, number: u64, pairs: &[[u8; 2]; N]) -> usize {
     let (mut start, mut left) = (end, number);
-    loop {
+    for pair in text[..end].rchunks_exact_mut(2) {
         start -= 2;
-        text[start..start + 2].copy_from_slice(&pairs[(left % N as u64) as usize]);
+        pair.copy_from_slice(&pairs[(left % N as u64) as usize]);
         left /= N as u64;
         if left == 0 {
             break;

@@ -198,9 +198,8 @@ fn a_namespace_that_nobody_comes_back_to_keeps_no_bytes() {
         let (key, _) = open(&mut kept, namespace, namespace.len() as u8);
         kept.join(key, &"a room with a long name".into());
         for number in 0..5 {
-            kept.post(at(0), namespace, Recipients::Audience(to(&[], &[])), |_| {
-                Some((number, 10))
-            });
+            let everybody = Recipients::Audience(to(&[], &[]));
+            kept.post(at(0), namespace, everybody, |_| Some((number, 10)), |_, _| {});
         }
     }
     saved.follow(&mut kept);
