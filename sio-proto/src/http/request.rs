@@ -88,7 +88,7 @@ impl Request {
     pub fn keep_alive(&self) -> bool {
         let asked = Asked::of(&self.headers);
         let is_upgrade = self.method == Method::Get && self.version_minor == 1 && asked.upgrade && asked.websocket;
-        self.body.is_ok() && !asked.close && (self.version_minor >= 1 || asked.keep_alive) && !is_upgrade
+        self.body.is_ok() && asked.keeps_alive(self.version_minor) && !is_upgrade
     }
 
     /// Whether the request asks to switch to `protocol`: it is a `GET` of HTTP/1.1 with
@@ -244,12 +244,16 @@ impl Asked {
         }
         asked
     }
+
+    /// Whether the connection stays open. `close` wins over `keep-alive`.
+    const fn keeps_alive(&self, version_minor: u8) -> bool {
+        !self.close && (version_minor >= 1 || self.keep_alive)
+    }
 }
 
-/// Whether a message with these header fields leaves the connection open. `close` wins over
-/// `keep-alive`.
+/// Whether a message with these header fields leaves the connection open.
 pub(super) fn keeps_alive(version_minor: u8, headers: &Headers) -> bool {
-    !headers.has_token("connection", "close") && (version_minor >= 1 || headers.has_token("connection", "keep-alive"))
+    Asked::of(headers).keeps_alive(version_minor)
 }
 
 #[cfg(test)]
