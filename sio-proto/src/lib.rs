@@ -92,6 +92,7 @@ mod request;
 mod slab;
 mod time;
 
+pub mod broker;
 pub mod client;
 pub mod codec;
 pub mod conn;

@@ -66,7 +66,7 @@ const PROTO: House = House {
         },
         Floor {
             name: "lines",
-            modules: &["conn", "request", "wire"],
+            modules: &["broker", "conn", "request", "wire"],
             apart: false,
         },
         Floor {
