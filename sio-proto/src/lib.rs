@@ -70,6 +70,8 @@
 //! | [`server`] | requests, packets, commands, time | writes and deliveries |
 //! | [`client`] | bytes, commands, time | connections, bytes and deliveries |
 //! | `cluster` (feature) | orders, messages of other nodes, time | messages for other nodes, orders for this one |
+//! | [`resp`] | bytes | the replies of Redis, and commands back |
+//! | [`broker`] | bytes of a broker, commands, time | connections, bytes and events |
 //!
 //! The bytes are described in the repository's `docs/protocol`, which comments cite as
 //! `docs/protocol/NAME.md §N`.
@@ -107,6 +109,7 @@ mod keep;
 pub mod legacy;
 pub mod manual;
 pub mod recovery;
+pub mod resp;
 pub mod server;
 pub mod socket;
 pub mod websocket;

@@ -108,8 +108,9 @@ impl RoomNews {
         rooms.map(|(_, room)| room.clone()).collect()
     }
 
+    /// Whether somebody wants events of rooms.
     #[inline]
-    fn is_tracked(&self) -> bool {
+    pub(crate) fn is_tracked(&self) -> bool {
         self.tracked.load(Ordering::Relaxed)
     }
 

@@ -150,8 +150,9 @@ fn rooms(root: &Namespace) {
             io.emit("castall", data);
         }
     })
-    .on("join", |socket: Socket, room: String, ack: Ack| {
-        if socket.join(room).is_ok() {
+    .on("join", async |socket: Socket, room: String, ack: Ack| {
+        // Whoever has the answer may have another node send to the room.
+        if socket.join_everywhere(room).await.is_ok() {
             ack.send("ok");
         }
     })

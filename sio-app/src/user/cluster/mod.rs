@@ -14,6 +14,7 @@
 
 mod answering;
 pub(crate) mod counts;
+mod opening;
 mod outbox;
 mod receiving;
 mod sending;
@@ -40,6 +41,7 @@ use crate::user::inner::Inner;
 use crate::user::io::Io;
 use crate::user::request::{Request, RequestError};
 
+use opening::Opening;
 use outbox::Outbox;
 
 /// How often the nodes are counted ([`Io::nodes`](crate::Io::nodes)).
@@ -75,6 +77,7 @@ struct State {
     emitter: Emitter,
     /// Who waits for the answers to which request.
     waiting: HashMap<RequestId, Waiting>,
+    opening: Opening,
 }
 
 /// When the task that watches the time comes, and what makes it come earlier.
@@ -108,6 +111,7 @@ impl ClusterNode {
                 out: Outputs::default(),
                 emitter: Emitter::new(settings.config.clone())?,
                 waiting: HashMap::new(),
+                opening: Opening::default(),
             }),
             outbox: Mutex::new(Outbox::new(settings.broker.max_waiting_bytes)),
             timer: Mutex::default(),
@@ -235,6 +239,10 @@ impl ClusterNode {
                     self.census.store(count, Ordering::Relaxed);
                 }
                 return;
+            }
+            Event::Subscribed { channel, .. } => {
+                let wakers = self.state.lock().opening.opened(channel);
+                wakers.into_iter().for_each(Alarm::wake);
             }
             _ => {}
         }
