@@ -22,6 +22,8 @@ mod alone;
 mod answers;
 mod asking;
 mod clients;
+#[cfg(feature = "redis")]
+mod cluster;
 mod confirms;
 mod credentials;
 mod crossing;

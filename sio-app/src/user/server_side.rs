@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sio_proto::socket::Args;
 
 use crate::args::{ArgsError, from_args};
 use crate::error::{EmitError, HandlerError, RegisterError};
@@ -60,7 +61,7 @@ impl<T: DeserializeOwned + 'static> Future for ServerSideAcks<T> {
         } = ready!(requests.poll(cx.waker()));
         let (mut answers, mut unreadable) = (Vec::with_capacity(values.len()), Vec::new());
         for value in values {
-            match from_args(value) {
+            match one(value) {
                 Ok(answer) => answers.push(answer),
                 Err(error) => unreadable.push(error),
             }
@@ -72,6 +73,14 @@ impl<T: DeserializeOwned + 'static> Future for ServerSideAcks<T> {
             silent_nodes,
             error,
         }))
+    }
+}
+
+/// Reads an answer, which is one value or, from a server that answers without a value, none.
+fn one<T: DeserializeOwned + 'static>(value: Args) -> Result<T, ArgsError> {
+    match value.is_empty() {
+        true => from_args(value),
+        false => from_args(value).map(|(one,)| one),
     }
 }
 
