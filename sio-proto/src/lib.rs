@@ -71,6 +71,7 @@
 //! | [`client`] | bytes, commands, time | connections, bytes and deliveries |
 //! | [`resp`] | bytes | the replies of Redis, and commands back |
 //! | [`broker`] | bytes of a broker, commands, time | connections, bytes and events |
+//! | `cluster` (feature) | orders, messages of other nodes, time | messages for other nodes, orders for this one |
 //!
 //! The bytes are described in the repository's `docs/protocol`, which comments cite as
 //! `docs/protocol/NAME.md §N`.
@@ -96,6 +97,8 @@ mod time;
 
 pub mod broker;
 pub mod client;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod codec;
 pub mod conn;
 pub mod detect;
@@ -116,8 +119,9 @@ pub use arena::Arena;
 pub use bytes::{Bytes, BytesMut};
 pub use bytestring::ByteString;
 pub use config::{
-    Config, ConfigError, Cookie, Cors, CorsOrigins, Excess, Generations, Legacy06, Legacy09, Mount, OriginRule,
-    Priority, Rate, RateLimit, RecoveryConfig, SameSite, SocketIdError, Transports,
+    ClusterConfig, ClusterKind, Config, ConfigError, Cookie, Cors, CorsOrigins, Excess, Generations, Legacy06,
+    Legacy09, Mount, OriginRule, Priority, Rate, RateLimit, RecoveryConfig, SameSite, ShardedMode, SocketIdError,
+    StreamsConfig, Transports,
 };
 pub use entropy::Entropy;
 pub use frame::Frame;

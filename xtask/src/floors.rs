@@ -72,7 +72,7 @@ const PROTO: House = House {
         },
         Floor {
             name: "roles",
-            modules: &["client", "recovery", "server"],
+            modules: &["client", "cluster", "recovery", "server"],
             apart: true,
         },
         Floor {
