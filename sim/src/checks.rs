@@ -141,10 +141,14 @@ impl World {
         self.is_calm = true;
         self.heal();
         self.settle();
-        for client in 0..self.peers.len() {
-            self.connect_all(client);
+        // A client that was told to leave just now does not come back by itself.
+        for wait in [Duration::ZERO, Duration::from_secs(1)] {
+            self.advance(self.now + wait);
+            for client in 0..self.peers.len() {
+                self.connect_all(client);
+            }
+            self.settle();
         }
-        self.settle();
         let delays = self.peers.iter().map(|peer| peer.config.reconnection_delay_max);
         // A delay is random: it may be half as long again. What a handshake has waited for when the
         // faults stopped counts, too.

@@ -57,6 +57,17 @@ pub(crate) struct Up {
     pub(crate) heard: u32,
 }
 
+/// What a wire may do with the events of a client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hearing {
+    /// The client sends events again until they are acknowledged.
+    pub(crate) repeats: bool,
+    /// The server confirms them, so a life loses nothing.
+    pub(crate) confirms: bool,
+    /// The session may have outlived a connection, and lost what was on the way.
+    pub(crate) is_lossy: bool,
+}
+
 /// A namespace of a client.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
@@ -146,9 +157,8 @@ impl Place {
         self.down.iter().filter(is_due).map(|down| down.number).collect()
     }
 
-    /// The server has heard an event of the client. With `repeats`, the client sends events again
-    /// until they are acknowledged. With `confirms`, a life loses nothing.
-    pub(crate) fn hear(&mut self, number: usize, member: &Member, repeats: bool, confirms: bool) -> Result<(), Wrong> {
+    /// The server has heard an event of the client.
+    pub(crate) fn hear(&mut self, number: usize, member: &Member, rules: Hearing) -> Result<(), Wrong> {
         let Some(up) = self.up.get_mut(number) else {
             return Err(Wrong::Stray);
         };
@@ -158,7 +168,7 @@ impl Place {
             return Err(Wrong::Stray);
         }
         if !is_first {
-            return match repeats && !up.is_volatile {
+            return match rules.repeats && !up.is_volatile {
                 true => Ok(()),
                 false => Err(Wrong::Repeated),
             };
@@ -169,7 +179,8 @@ impl Place {
         self.highest = Some(number);
         let last = self.last_heard.replace((member.serial, member.life, number));
         if let Some((serial, life, before)) = last
-            && (serial == member.serial || confirms && life == member.life)
+            && (serial == member.serial || rules.confirms && life == member.life)
+            && !rules.is_lossy
         {
             let may_miss = |up: &Up| up.heard > 0 || up.is_volatile || up.end == Some(End::NotSent);
             if let Some(missing) = (before + 1..number).find(|at| !may_miss(&self.up[*at])) {

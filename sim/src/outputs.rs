@@ -13,13 +13,16 @@ use sio_proto::server::{
 use sio_proto::socket::Args;
 use sio_proto::{ByteString, LinkId, SocketKey};
 
-use crate::model::{Down, End, Member, Wrong};
+use crate::model::{Down, End, Hearing, Member, Wrong};
 use crate::network::Way;
 use crate::violation::Promise;
 use crate::world::{Asking, NAMESPACES, World, note};
 
 /// How long after an upgrade a fault in the order of messages counts as one of the upgrade.
 const AFTER_UPGRADE: Duration = Duration::from_secs(2);
+
+/// How many messages may wait for a client until its heartbeat may be late.
+const LONG_QUEUE: usize = 12;
 
 /// A delivery of the server, without any memory of the server.
 enum Told {
@@ -173,15 +176,17 @@ impl World {
         let Some(number) = number else {
             return self.fail(Promise::Order, format_args!("an event of client {client} has lost its number"));
         };
-        let (repeats, confirms) = {
-            let config = &self.peers[client].config;
-            let confirms = config.confirm_events && member.record.is_some();
-            (config.retries > 0, confirms)
+        let peer = &self.peers[client];
+        let confirms = peer.config.confirm_events && member.record.is_some();
+        let rules = Hearing {
+            repeats: peer.config.retries > 0,
+            confirms,
+            is_lossy: peer.is_old() && peer.trouble > sio_proto::Time::ZERO,
         };
         let is_doubled = self.peers[client].is_doubled;
         let heard = self
             .place(client, namespace)
-            .hear(number as usize, &member, repeats, confirms);
+            .hear(number as usize, &member, rules);
         if let Err(wrong) = heard
             && !is_doubled
         {
@@ -434,6 +439,11 @@ impl World {
         let place = self.place(client, namespace);
         place.sent.insert(down.number);
         place.down.push_back(down);
+        let is_long = place.down.len() > LONG_QUEUE;
+        if is_long {
+            // The heartbeat of a session that polls waits behind the messages before it.
+            self.trouble(client);
+        }
     }
 }
 

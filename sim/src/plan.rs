@@ -141,13 +141,22 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn draw(seed: u64, less: &Less) -> Self {
         let mut rng = Rng::with_seed(seed ^ 0x51b0_5eed);
-        let server = server(&mut rng);
+        let mut server = server(&mut rng);
         let recovers = rng.u32(0..5) < 2;
         let recovery = recovers.then(|| recovery(&mut rng));
         let has_store = rng.bool();
         let count = [1, 1, 2, 2, 3, 4][rng.usize(0..6)];
         let mut clients: Vec<ClientConfig> = (0..count).map(|_| client(&mut rng, recovers)).collect();
         clients.truncate(less.clients.unwrap_or(count).max(1));
+        if clients.iter().any(|client| client.generation != Generation::Four) {
+            // Servers before Engine.IO 4 do not say how much they take.
+            server = server.max_payload(Config::default().max_payload);
+        }
+        let latency = [0, 5, 40, 150][rng.usize(0..4)];
+        if latency > 5 {
+            // A heartbeat that waits behind other packets of a poll has to come in time.
+            server = server.max_packets_per_poll(16usize);
+        }
         let mut weights = Vec::new();
         let calm = rng.u32(0..8) == 0;
         for kind in Kind::ALL {
@@ -168,7 +177,7 @@ impl Plan {
             weights,
             pause: [20, 300, 1000, 1000, 3000][rng.usize(0..5)],
             traffic: Traffic {
-                latency: [0, 5, 40, 150][rng.usize(0..4)],
+                latency,
                 splits: [0, 5, 30, 100][rng.usize(0..4)],
                 window: [700, 4_000, 64_000, 1 << 20][rng.usize(0..4)],
             },
