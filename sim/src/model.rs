@@ -87,6 +87,8 @@ pub(crate) struct Place {
     pub(crate) was_told: bool,
     /// Whether the client says that it is connected.
     pub(crate) is_connected: bool,
+    /// Whether the client has left by itself since the last connect.
+    pub(crate) has_left: bool,
     /// How many messages of old wires are missing.
     pub(crate) gaps: u64,
 }
@@ -115,12 +117,22 @@ impl Place {
         let same = |down: &Down| down.number == number;
         let goes_on = |down: &Down| same(down) && Some(down.life) == self.last_life && !self.was_told;
         let at = self.down.iter().position(goes_on);
-        let Some(at) = at.or_else(|| self.down.iter().rposition(same)) else {
+        let newest = || {
+            let all = self.down.iter().enumerate().filter(|(_, down)| same(down));
+            all.max_by_key(|(_, down)| down.life).map(|(at, _)| at)
+        };
+        let Some(at) = at.or_else(newest) else {
             return Err(match self.sent.contains(&number) {
                 true => Wrong::Repeated,
                 false => Wrong::Stray,
             });
         };
+        if !self.is_connected && self.has_left {
+            // It was on the way when the client left, and is told with the next connect, as by the
+            // genuine client.
+            self.down.remove(at);
+            return Ok(());
+        }
         let found = self.down[at];
         let skipped = self.down.drain(..=at).take(at);
         let missing = |down: &Down| {

@@ -334,6 +334,7 @@ impl World {
         let is_old = self.peers[client].is_old();
         let place = self.place(client, namespace);
         let was_connected = std::mem::replace(&mut place.is_connected, true);
+        place.has_left = false;
         // Sessions of old wires go on without a word.
         if recovery != Recovery::Recovered && !is_old {
             place.was_told = true;
@@ -346,7 +347,9 @@ impl World {
     fn client_disconnects(&mut self, client: usize, socket: SocketId, reason: DisconnectReason) {
         let namespace = self.namespace_of(client, socket);
         note!(self, "c{client}: disconnect {namespace} {reason}");
-        if !std::mem::replace(&mut self.place(client, namespace).is_connected, false) {
+        let place = self.place(client, namespace);
+        place.has_left = reason == DisconnectReason::Client;
+        if !std::mem::replace(&mut place.is_connected, false) {
             self.fail(Promise::Disconnect, format_args!("client {client} disconnects twice"));
         }
         self.judge_timeout(client, reason == DisconnectReason::PingTimeout, "client");
@@ -362,7 +365,8 @@ impl World {
         let Some(number) = number else {
             return self.fail(Promise::Order, format_args!("a message to client {client} has lost its number"));
         };
-        if !self.place(client, namespace).is_connected {
+        let place = self.place(client, namespace);
+        if !place.is_connected && !place.has_left {
             self.fail(Promise::Disconnect, format_args!("client {client} hears {number} while it is not connected"));
         }
         let is_old = self.peers[client].is_old();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use sio_proto::client::{Emit, Offline};
+use sio_proto::client::{Emit, Offline, SocketId};
 use sio_proto::recovery::{Recipients, RecordKey};
 use sio_proto::server::{AckRequest, Message, SendError, Target};
 use sio_proto::{ByteString, Bytes, SocketKey};
@@ -32,13 +32,12 @@ impl World {
             Kind::ServerAsk => self.server_ask(rng),
             Kind::Broadcast => self.broadcast(rng),
             Kind::Join | Kind::Leave => self.change_rooms(rng, kind == Kind::Join),
-            Kind::ClientLeave => {
-                let (now, socket) = (self.now, self.socket_of(client, rng));
-                let _ = self.peers[client].client.disconnect(now, socket);
-            }
+            Kind::ClientLeave => self.client_leave(client, rng),
             Kind::ClientConnect => {
-                let (now, socket) = (self.now, self.socket_of(client, rng));
-                let _ = self.peers[client].client.connect(now, socket);
+                let now = self.now;
+                for socket in self.sockets_of(client, rng) {
+                    let _ = self.peers[client].client.connect(now, socket);
+                }
             }
             Kind::ServerLeave => self.server_leave(rng),
             Kind::Wake => {
@@ -50,9 +49,27 @@ impl World {
         }
     }
 
-    fn socket_of(&self, client: usize, rng: &mut Rng) -> sio_proto::client::SocketId {
+    /// Which namespaces a client leaves or connects: one, or on old wires all, where the namespace
+    /// `/` is the session itself.
+    fn sockets_of(&self, client: usize, rng: &mut Rng) -> Vec<SocketId> {
         let sockets = &self.peers[client].sockets;
-        sockets[rng.usize(0..2) % sockets.len()]
+        let one = rng.usize(0..2) % sockets.len();
+        match self.peers[client].is_old() {
+            true => sockets.clone(),
+            false => vec![sockets[one]],
+        }
+    }
+
+    fn client_leave(&mut self, client: usize, rng: &mut Rng) {
+        let now = self.now;
+        for socket in self.sockets_of(client, rng) {
+            let _ = self.peers[client].client.disconnect(now, socket);
+        }
+        for namespace in 0..NAMESPACES.len() {
+            // A client that leaves while it connects was never told that it is connected.
+            let place = self.place(client, namespace);
+            place.has_left |= !place.is_connected;
+        }
     }
 
     /// A client sends an event.
