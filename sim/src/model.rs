@@ -194,7 +194,9 @@ impl Place {
             && (serial == member.serial || rules.confirms && life == member.life)
             && !rules.is_lossy
         {
-            let may_miss = |up: &Up| up.heard > 0 || up.is_volatile || up.end == Some(End::NotSent);
+            // An event whose time is over is not sent again on a later connection.
+            let given_up = |up: &Up| up.end == Some(End::Unknown) && serial != member.serial;
+            let may_miss = |up: &Up| up.heard > 0 || up.is_volatile || up.end == Some(End::NotSent) || given_up(up);
             if let Some(missing) = (before + 1..number).find(|at| !may_miss(&self.up[*at])) {
                 return Err(Wrong::Gap(missing as u64));
             }

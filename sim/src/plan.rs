@@ -302,6 +302,9 @@ fn client(rng: &mut Rng, recovers: bool) -> ClientConfig {
     };
     let transports = [&[Polling][..], &[WebSocket], &[Polling, WebSocket], &[Polling, WebSocket]][rng.usize(0..4)];
     let is_plain = matches!(generation, Generation::V0_6 | Generation::Streaming);
+    // On old wires the session itself is the namespace `/`: a client that leaves it and keeps the
+    // connection would miss what the server goes on sending.
+    let is_old = is_plain || generation == Generation::V0_9;
     let delay = rng.u64(100..1500);
     let mut config = ClientConfig::default()
         .generation(generation)
@@ -313,7 +316,7 @@ fn client(rng: &mut Rng, recovers: bool) -> ClientConfig {
         .reconnection_delay_max(Duration::from_millis(delay.max(rng.u64(500..5000))))
         .max_attempts_per_minute(10_000usize)
         .ack_timeout(Duration::from_secs(4))
-        .close_with_last(rng.bool() || is_plain)
+        .close_with_last(rng.bool() || is_old)
         .remember_upgrade(rng.bool())
         .provider(rng.u32(0..4) == 0)
         .max_silence(is_plain.then_some(Duration::from_millis(3500)));
