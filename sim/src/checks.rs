@@ -209,7 +209,7 @@ impl World {
             let place = self.place(member.client, member.namespace);
             let overdue = place.overdue(&member);
             if is_old {
-                place.gaps += overdue.len() as u64;
+                place.gaps.extend(overdue);
             } else if let Some(first) = overdue.first() {
                 let promise = match member.record {
                     Some(_) => Promise::Recovery,
@@ -220,9 +220,9 @@ impl World {
         }
         let now = self.now;
         let unconfirmed = self.unconfirmed + self.server.shard(now, |shard, _| shard.counters().unconfirmed);
-        let gaps: u64 = self.places.iter().map(|place| place.gaps).sum();
-        if gaps > unconfirmed {
-            self.fail(Promise::Order, format_args!("{gaps} messages are missing, and {unconfirmed} were counted"));
+        let gaps: Vec<u64> = self.places.iter().flat_map(|place| place.gaps.iter().copied()).collect();
+        if gaps.len() as u64 > unconfirmed {
+            self.fail(Promise::Order, format_args!("{gaps:?} are missing, and {unconfirmed} were counted"));
         }
         for client in 0..self.peers.len() {
             let open = self.peers[client].emits.len();

@@ -79,8 +79,8 @@ pub(crate) struct Place {
     pub(crate) up: Vec<Up>,
     /// The socket and the life of the last event that the server has heard, and its number.
     pub(crate) last_heard: Option<(u64, u64, usize)>,
-    /// The highest number that the server has heard.
-    pub(crate) highest: Option<usize>,
+    /// The highest number that the server has heard from each socket, or in each life.
+    pub(crate) highest: BTreeMap<u64, usize>,
     /// The life of the last message that has arrived.
     pub(crate) last_life: Option<u64>,
     /// Whether the client was told since then that it was not recovered.
@@ -89,8 +89,8 @@ pub(crate) struct Place {
     pub(crate) is_connected: bool,
     /// Whether the client has left by itself since the last connect.
     pub(crate) has_left: bool,
-    /// How many messages of old wires are missing.
-    pub(crate) gaps: u64,
+    /// The messages that are missing on an old wire.
+    pub(crate) gaps: Vec<u64>,
 }
 
 /// What is wrong with a message that has arrived.
@@ -115,7 +115,7 @@ impl Place {
         // A broadcast may be for a socket whose connection is dead, and for that which has replaced
         // it.
         let same = |down: &Down| down.number == number;
-        let goes_on = |down: &Down| same(down) && Some(down.life) == self.last_life && !self.was_told;
+        let goes_on = |down: &Down| same(down) && Some(down.life) == self.last_life && !self.was_told && !is_lossy;
         let at = self.down.iter().position(goes_on);
         let newest = || {
             let all = self.down.iter().enumerate().filter(|(_, down)| same(down));
@@ -143,21 +143,16 @@ impl Place {
         };
         let missing: Vec<u64> = skipped.filter(missing).map(|down| down.number).collect();
         let is_new = self.last_life.replace(found.life) != Some(found.life);
-        let was_told = std::mem::take(&mut self.was_told);
+        // A session of an old wire goes on without a word, and begins anew without one.
+        let was_told = std::mem::take(&mut self.was_told) || is_lossy && is_new;
         match (missing.first(), is_new, was_told) {
-            (Some(_), ..) if is_lossy => self.gaps += missing.len() as u64,
+            (Some(_), ..) if is_lossy => self.gaps.extend(missing),
             (Some(first), ..) => return Err(Wrong::Gap(*first)),
             (None, true, false) => return Err(Wrong::Untold),
             (None, false, true) => return Err(Wrong::OldLife),
             (None, ..) => {}
         }
         Ok(())
-    }
-
-    /// Whether a message belongs to another life than the last one that has arrived.
-    pub(crate) fn is_new_life(&self, number: u64) -> bool {
-        let mut lives = self.down.iter().filter(|down| down.number == number).map(|down| down.life);
-        lives.all(|life| Some(life) != self.last_life)
     }
 
     /// What must have arrived by now, if the socket lives and nothing is under way.
@@ -185,17 +180,20 @@ impl Place {
                 false => Err(Wrong::Repeated),
             };
         }
-        if self.highest.is_some_and(|highest| number < highest) {
+        // A dead connection may bring events late, behind those of the next session.
+        let stream = if rules.confirms { member.life } else { member.serial };
+        let highest = self.highest.entry(stream).or_insert(number);
+        if number < *highest {
             return Err(Wrong::Repeated);
         }
-        self.highest = Some(number);
+        *highest = number;
         let last = self.last_heard.replace((member.serial, member.life, number));
         if let Some((serial, life, before)) = last
             && (serial == member.serial || rules.confirms && life == member.life)
             && !rules.is_lossy
         {
             // An event whose time is over is not sent again on a later connection.
-            let given_up = |up: &Up| up.end == Some(End::Unknown) && serial != member.serial;
+            let given_up = |up: &Up| up.end == Some(End::Unknown) && rules.confirms;
             let may_miss = |up: &Up| up.heard > 0 || up.is_volatile || up.end == Some(End::NotSent) || given_up(up);
             if let Some(missing) = (before + 1..number).find(|at| !may_miss(&self.up[*at])) {
                 return Err(Wrong::Gap(missing as u64));

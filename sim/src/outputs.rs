@@ -248,7 +248,9 @@ impl World {
         }
         // A session of an old wire outlives its connection. If the client does not come back, its
         // end has the same words.
-        let is_here = !self.peers[client].is_old() || self.place(client, member.namespace).is_connected;
+        let is_newest = self.members.values().all(|other| other.client != client || other.serial < member.serial);
+        let is_connected = self.place(client, member.namespace).is_connected;
+        let is_here = !self.peers[client].is_old() || is_newest && is_connected;
         self.judge_timeout(client, is_here && reason == Reason::PingTimeout, "server");
         let is_final = reason == Reason::ClientNamespaceDisconnect || reason.is_dismissal();
         if let (Some(key), Some(comebacks)) = (member.record, &mut self.comebacks) {
@@ -370,9 +372,6 @@ impl World {
             self.fail(Promise::Disconnect, format_args!("client {client} hears {number} while it is not connected"));
         }
         let is_old = self.peers[client].is_old();
-        if is_old {
-            self.place(client, namespace).was_told = self.place(client, namespace).is_new_life(number);
-        }
         let wrong = match self.place(client, namespace).arrive(number, is_old) {
             Ok(()) => return,
             Err(wrong) => wrong,

@@ -79,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 fn explain(seed: u64, arguments: &Arguments, failure: &Violation) {
     println!("\nseed {seed}: {failure}");
     let less = match arguments.shrinks {
-        true => shrink(seed, failure.promise, &arguments.less),
+        true => shrink(seed, failure, &arguments.less),
         false => arguments.less.clone(),
     };
     let mode = if arguments.traces { Mode::Whole } else { Mode::Kept };

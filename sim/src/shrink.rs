@@ -4,18 +4,18 @@
 use crate::plan::{Kind, Less};
 use crate::seeds::run_one;
 use crate::transcript::Mode;
-use crate::violation::Promise;
+use crate::violation::Violation;
 
 /// The most runs for one failure.
 const MOST_RUNS: usize = 300;
 
 /// What can be left out of a seed without losing the failure.
-pub(crate) fn shrink(seed: u64, promise: Promise, less: &Less) -> Less {
+pub(crate) fn shrink(seed: u64, known: &Violation, less: &Less) -> Less {
     let mut best = less.clone();
     let mut runs = 0;
     let mut fails = |less: &Less| {
         runs += 1;
-        runs <= MOST_RUNS && run_one(seed, less, Mode::Off).failure.is_some_and(|failure| failure.promise == promise)
+        runs <= MOST_RUNS && run_one(seed, less, Mode::Off).failure.is_some_and(|failure| failure.is_like(known))
     };
     let mut keep = |best: &mut Less, less: Less| {
         let is_kept = less != *best && fails(&less);

@@ -41,6 +41,14 @@ pub(crate) struct Violation {
     pub(crate) words: String,
 }
 
+impl Violation {
+    /// Whether the same is wrong, with other numbers.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let plain = |words: &str| words.split(|c: char| !c.is_alphabetic()).filter(|word| word.len() > 2).take(6).collect::<String>();
+        self.promise == other.promise && plain(&self.words) == plain(&other.words)
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "promise {} ({:?}): {}", self.promise as u8, self.promise, self.words)
