@@ -21,8 +21,9 @@ const QUIET: Duration = Duration::from_secs(20);
 /// How often the quiet time begins again as long as a client has events to send.
 const LONGER: usize = 10;
 
-/// What a server may keep that has been in use: its tables, and buffers that are used again.
-const LEFT: isize = 256 << 10;
+/// What a server may keep that has been in use: its tables, and four buffers that it uses again and
+/// again, each of 128 KiB at most.
+const LEFT: isize = (64 << 10) + 4 * (128 << 10);
 
 /// After this time nothing may be left of clients that have gone.
 const GONE: Duration = Duration::from_secs(40);
