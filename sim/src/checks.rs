@@ -45,11 +45,18 @@ impl World {
         let (held, sessions) = self.server.shard(now, |shard, _| (shard.held(), shard.sessions()));
         let members = self.members.len();
         if held.sockets != members {
-            self.fail(Promise::Leftover, format_args!("{} sockets, and {members} are known", held.sockets));
+            self.fail(
+                Promise::Leftover,
+                format_args!("{} sockets, and {members} are known", held.sockets),
+            );
         }
-        let most = sessions * 8 + members * 4 + 64 + self.members.values().map(|member| member.asks.len()).sum::<usize>();
+        let most =
+            sessions * 8 + members * 4 + 64 + self.members.values().map(|member| member.asks.len()).sum::<usize>();
         if held.timers > most {
-            self.fail(Promise::Leftover, format_args!("{} deadlines for {sessions} sessions", held.timers));
+            self.fail(
+                Promise::Leftover,
+                format_args!("{} deadlines for {sessions} sessions", held.timers),
+            );
         }
     }
 
@@ -60,7 +67,8 @@ impl World {
         let config = &self.plan.server;
         let queue = config.max_queued_bytes + (config.max_queued_bytes / 8).max(16 << 10);
         let packets = 128 * (config.max_queued_packets + (config.max_queued_packets / 8).max(64));
-        let per_session = 2 * queue + packets + config.max_handshake_bytes + config.max_auth_bytes + 2 * config.max_payload;
+        let per_session =
+            2 * queue + packets + config.max_handshake_bytes + config.max_auth_bytes + 2 * config.max_payload;
         let per_connection = 2 * config.max_payload + config.max_blocked_bytes + (64 << 10);
         let recovery = self.plan.recovery.as_ref();
         let recovery = recovery.map_or(0, |recovery| 2 * recovery.max_total_log_bytes + recovery.max_away_bytes);
@@ -193,7 +201,8 @@ impl World {
                 self.client_emit(client, &mut rng, false);
             }
         }
-        for socket in self.members.keys().copied().collect::<Vec<_>>() {
+        let sockets: Vec<_> = self.members.keys().copied().collect();
+        for socket in sockets {
             self.emit_to(socket, 0, false, false);
         }
         self.settle();
@@ -202,7 +211,8 @@ impl World {
     /// Promises 1, 2 and 3: when nothing is under way, everything has arrived, and every emit has
     /// ended.
     fn check_arrived(&mut self) {
-        for member in self.members.values().cloned().collect::<Vec<_>>() {
+        let members: Vec<_> = self.members.values().cloned().collect();
+        for member in members {
             if self.peers[member.client].is_doubled {
                 continue;
             }
@@ -216,20 +226,33 @@ impl World {
                     Some(_) => Promise::Recovery,
                     None => Promise::Order,
                 };
-                self.fail(promise, format_args!("{first} has not arrived at client {}", member.client));
+                self.fail(
+                    promise,
+                    format_args!("{first} has not arrived at client {}", member.client),
+                );
             }
         }
         let now = self.now;
         let unconfirmed = self.unconfirmed + self.server.shard(now, |shard, _| shard.counters().unconfirmed);
-        let gaps: Vec<u64> = self.places.iter().flat_map(|place| place.gaps.iter().copied()).collect();
+        let gaps: Vec<u64> = self
+            .places
+            .iter()
+            .flat_map(|place| place.gaps.iter().copied())
+            .collect();
         if gaps.len() as u64 > unconfirmed {
-            self.fail(Promise::Order, format_args!("{gaps:?} are missing, and {unconfirmed} were counted"));
+            self.fail(
+                Promise::Order,
+                format_args!("{gaps:?} are missing, and {unconfirmed} were counted"),
+            );
         }
         for client in 0..self.peers.len() {
             let open = self.peers[client].emits.len();
             if open > 0 {
                 let emits = format!("{:?}", self.peers[client].emits);
-                self.fail(Promise::Acknowledgement, format_args!("emits of client {client} have no end: {emits}"));
+                self.fail(
+                    Promise::Acknowledgement,
+                    format_args!("emits of client {client} have no end: {emits}"),
+                );
             }
         }
     }
@@ -245,8 +268,9 @@ impl World {
         self.advance(self.now + GONE);
         let wires = self.wires.len();
         let now = self.now;
-        let (held, sessions, budget) =
-            self.server.shard(now, |shard, _| (shard.held(), shard.sessions(), shard.budget().used()));
+        let (held, sessions, budget) = self
+            .server
+            .shard(now, |shard, _| (shard.held(), shard.sessions(), shard.budget().used()));
         let is_empty = held.sockets + held.namespaces + held.rooms + held.timers + sessions + budget == 0;
         if !is_empty || wires > 0 {
             let words = format_args!("{held:?}, {sessions} sessions, {budget} bytes, {wires} connections are left");
@@ -256,7 +280,10 @@ impl World {
             let peer = &self.peers[client];
             if !peer.emits.is_empty() || peer.client.next_timeout().is_some() {
                 let words = format!("{:?} {:?}", peer.emits, peer.client.next_timeout());
-                self.fail(Promise::Acknowledgement, format_args!("client {client} is closed, and has {words}"));
+                self.fail(
+                    Promise::Acknowledgement,
+                    format_args!("client {client} is closed, and has {words}"),
+                );
             }
         }
         if let Some(comebacks) = &self.comebacks {

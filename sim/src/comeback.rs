@@ -7,7 +7,7 @@ use sio_proto::json;
 use sio_proto::recovery::{self, Expired, NotRecovered, Opening, Recipients, RecordKey, Recovery, Room};
 use sio_proto::server::{Auth, Form, Kept, Message, Welcome};
 use sio_proto::socket::Offset;
-use sio_proto::{ByteString, Config, Sid, SocketKey, Time};
+use sio_proto::{ByteString, Config, Entropy, Sid, SocketKey, Time};
 
 use crate::model::{Audience, Down};
 use crate::plan::Plan;
@@ -38,7 +38,7 @@ pub(crate) struct Seat {
 pub(crate) struct Comebacks {
     pub(crate) machine: Recovery<Kept, Seat>,
     expired: Vec<Expired<Seat>>,
-    random: Box<dyn FnMut(&mut [u8])>,
+    random: Box<dyn Entropy>,
     room: Room,
     pub(crate) recovered: u64,
 }
@@ -120,7 +120,8 @@ impl Comebacks {
     pub(crate) fn away(&self) -> Vec<(RecordKey, Seat)> {
         let keys = self.machine.keys().into_iter();
         let away = keys.filter(|key| self.machine.is_away(*key));
-        away.filter_map(|key| Some((key, self.machine.data(key)?.clone()))).collect()
+        away.filter_map(|key| Some((key, self.machine.data(key)?.clone())))
+            .collect()
     }
 
     /// Gives a message the offset that it has if it is the next one.
@@ -157,7 +158,12 @@ impl Comebacks {
 impl Audience {
     /// The same for the machine of recovery.
     pub(crate) fn recipients(&self) -> Recipients {
-        let names = |rooms: &[usize]| rooms.iter().map(|room| ROOMS[*room].into()).collect::<Vec<ByteString>>();
+        let names = |rooms: &[usize]| {
+            rooms
+                .iter()
+                .map(|room| ROOMS[*room].into())
+                .collect::<Vec<ByteString>>()
+        };
         let mut except = names(&self.except);
         except.extend(self.except_sid.as_deref().map(ByteString::from));
         Recipients::Audience(recovery::Audience {
@@ -170,7 +176,9 @@ impl Audience {
 impl World {
     /// Lets a client of 4.x in that may come back, or has come back.
     pub(crate) fn accept_recoverable(&mut self, socket: SocketKey, auth: &Auth) {
-        let Some(member) = self.members.get(&socket) else { return };
+        let Some(member) = self.members.get(&socket) else {
+            return;
+        };
         let (client, namespace, sid) = (member.client, member.namespace, member.sid.clone());
         let shown = Shown::read(auth);
         let Some(comebacks) = &self.comebacks else { return };
@@ -179,7 +187,10 @@ impl World {
         if let Some(key) = found {
             let heard = comebacks.machine.data(key).map_or(0, |seat| seat.heard);
             if shown.confirmed.is_some_and(|confirmed| confirmed > heard) {
-                let words = format_args!("client {client} was confirmed {:?}, and {heard} were heard", shown.confirmed);
+                let words = format_args!(
+                    "client {client} was confirmed {:?}, and {heard} were heard",
+                    shown.confirmed
+                );
                 return self.fail(Promise::Recovery, words);
             }
             match self.take_over(socket, key, &shown) {
@@ -198,7 +209,7 @@ impl World {
         let (now, serial, life) = (self.now, self.number(), self.number());
         let Some(comebacks) = &mut self.comebacks else { return };
         let mut random = [0; 18];
-        (comebacks.random)(&mut random);
+        comebacks.random.fill(&mut random);
         let Some(parsed) = Sid::parse(&sid) else {
             return self.fail(Promise::Conduct, format_args!("{sid} is no id"));
         };
@@ -232,7 +243,11 @@ impl World {
             (member.serial, member.life, member.record) = (serial, life, Some(key));
             member.is_accepted = true;
         }
-        self.command(|server| server.shard(now, |shard, out| shard.accept_as(now, socket, &welcome, out)));
+        let accepted =
+            self.command(|server| server.shard(now, |shard, out| shard.accept_as(now, socket, &welcome, out)));
+        if let Some(member) = self.members.get_mut(&socket) {
+            member.is_accepted = accepted;
+        }
     }
 
     /// The client gets its old socket back.
@@ -245,7 +260,11 @@ impl World {
         let machine = &mut comebacks.machine;
         let claimed = self.held.charge(|| {
             let claimed = machine.claim(key, offset, room)?;
-            let missed = claimed.missed.iter().map(|entry| entry.message.message()).collect::<Vec<_>>();
+            let missed = claimed
+                .missed
+                .iter()
+                .map(|entry| entry.message.message())
+                .collect::<Vec<_>>();
             Ok::<_, NotRecovered>((claimed.rooms, missed))
         });
         let (rooms, missed) = claimed?;
@@ -274,10 +293,21 @@ impl World {
         };
         let expected: BTreeSet<&str> = seat.rooms.iter().map(|room| ROOMS[*room]).collect();
         if expected != rooms.iter().map(|room| &**room).collect() {
-            self.fail(Promise::Recovery, format_args!("client {} comes back into {rooms:?}", seat.client));
+            self.fail(
+                Promise::Recovery,
+                format_args!("client {} comes back into {rooms:?}", seat.client),
+            );
         }
-        note!(self, "accept c{} {} again, life {}, {} missed", seat.client, seat.namespace, seat.life, missed.len());
-        let accepted = self.command(|server| server.shard(now, |shard, out| shard.accept_as(now, socket, &welcome, out)));
+        note!(
+            self,
+            "accept c{} {} again, life {}, {} missed",
+            seat.client,
+            seat.namespace,
+            seat.life,
+            missed.len()
+        );
+        let accepted =
+            self.command(|server| server.shard(now, |shard, out| shard.accept_as(now, socket, &welcome, out)));
         if !accepted {
             // Its end is delivered, and the record waits again.
             if let Some(comebacks) = &mut self.comebacks {
@@ -300,8 +330,12 @@ impl World {
             server.shard(now, |shard, _| {
                 let joined = rooms.iter().map(|room| shard.join(socket, room)).find_map(Result::err);
                 let mut missed = missed;
-                let sent = missed.iter_mut().map(|message| shard.emit(now, socket, message, None));
-                joined.or(sent.fold(None, |error, sent| error.or(sent.err())))
+                let mut failed = joined;
+                for message in &mut missed {
+                    let sent = shard.emit(now, socket, message, None);
+                    failed = failed.or_else(|| sent.err());
+                }
+                failed
             })
         });
         if let Some(error) = failed {
@@ -335,10 +369,17 @@ impl World {
     /// Confirms what was heard of all clients.
     pub(crate) fn confirm_all(&mut self) {
         let now = self.now;
-        let keys = self.members.iter().filter_map(|(socket, member)| Some((*socket, member.record?)));
-        for (socket, key) in keys.collect::<Vec<_>>() {
+        let keys = self
+            .members
+            .iter()
+            .filter_map(|(socket, member)| Some((*socket, member.record?)));
+        let keys: Vec<_> = keys.collect();
+        for (socket, key) in keys {
             let Some(comebacks) = &self.comebacks else { return };
-            let seat = comebacks.machine.data(key).filter(|seat| seat.confirms && seat.socket == socket);
+            let seat = comebacks
+                .machine
+                .data(key)
+                .filter(|seat| seat.confirms && seat.socket == socket);
             if let Some(heard) = seat.map(|seat| seat.heard) {
                 self.command(|server| server.shard(now, |shard, out| shard.confirm(now, socket, heard, out)));
             }
@@ -350,13 +391,17 @@ impl World {
         let Some(comebacks) = &self.comebacks else { return };
         for (_, seat) in comebacks.away() {
             if audience.has(seat.namespace, &seat.rooms, &seat.sid) {
-                self.note_sent(seat.client, seat.namespace, Down {
-                    number,
-                    life: seat.life,
-                    serial: seat.serial,
-                    is_reliable: true,
-                    is_kept: true,
-                });
+                self.note_sent(
+                    seat.client,
+                    seat.namespace,
+                    Down {
+                        number,
+                        life: seat.life,
+                        serial: seat.serial,
+                        is_reliable: true,
+                        is_kept: true,
+                    },
+                );
             }
         }
     }

@@ -31,7 +31,10 @@ impl World {
                 let (one, down) = (rng.usize(0..1 << 16), rng.bool());
                 let until = self.now + Duration::from_millis(rng.u64(1..6000));
                 let wires = self.wires_of(client);
-                if let Some(wire) = wires.get(one % wires.len().max(1)).and_then(|wire| self.wires.get_mut(wire)) {
+                if let Some(wire) = wires
+                    .get(one % wires.len().max(1))
+                    .and_then(|wire| self.wires.get_mut(wire))
+                {
                     let pipe = if down { &mut wire.down } else { &mut wire.up };
                     pipe.frozen = pipe.frozen.max(until);
                 }
@@ -43,7 +46,10 @@ impl World {
             Kind::HalfOpen => {
                 let one = rng.usize(0..1 << 16);
                 let wires = self.wires_of(client);
-                if let Some(wire) = wires.get(one % wires.len().max(1)).and_then(|wire| self.wires.get_mut(wire)) {
+                if let Some(wire) = wires
+                    .get(one % wires.len().max(1))
+                    .and_then(|wire| self.wires.get_mut(wire))
+                {
                     wire.is_dead = true;
                 }
             }
@@ -100,7 +106,12 @@ impl World {
         let up = wire.up.cut(traffic, &mut self.rng);
         let down = wire.down.cut(traffic, &mut self.rng);
         let (client, at_client, at_server) = (wire.client, wire.at_client, wire.at_server);
-        note!(self, "cut w{number} behind {} and {} bytes, ends {ends}", up.len(), down.len());
+        note!(
+            self,
+            "cut w{number} behind {} and {} bytes, ends {ends}",
+            up.len(),
+            down.len()
+        );
         if let Some(link) = at_server.filter(|_| !up.is_empty()) {
             self.give_server(link, &up);
         }
@@ -130,7 +141,11 @@ impl World {
             self.close_at_server(link, kept, Cause::Failed);
         }
         self.settle();
-        if self.wires.get(&number).is_some_and(|wire| wire.at_client.is_none() && wire.at_server.is_none()) {
+        if self
+            .wires
+            .get(&number)
+            .is_some_and(|wire| wire.at_client.is_none() && wire.at_server.is_none())
+        {
             self.forget(number);
         }
     }
@@ -160,7 +175,8 @@ impl World {
                 }
             }
         }
-        for number in self.wires.keys().copied().collect::<Vec<_>>() {
+        let numbers: Vec<_> = self.wires.keys().copied().collect();
+        for number in numbers {
             let Some(wire) = self.forget(number) else { continue };
             if let Some(link) = wire.at_client {
                 self.peers[wire.client].client.handle_closed(now, link, None);
@@ -175,12 +191,17 @@ impl World {
         for peer in &mut self.peers {
             peer.cut_off = peer.cut_off.min(now);
         }
-        for number in self.wires.keys().copied().collect::<Vec<_>>() {
-            let Some(wire) = self.wires.get_mut(&number) else { continue };
+        let numbers: Vec<_> = self.wires.keys().copied().collect();
+        for number in numbers {
+            let Some(wire) = self.wires.get_mut(&number) else {
+                continue;
+            };
             wire.up.frozen = wire.up.frozen.min(now);
             wire.down.frozen = wire.down.frozen.min(now);
             wire.hurry(now);
-            if wire.is_dead {
+            // What a proxy has taken from a session is lost, even an answer that a client waits for:
+            // such a client begins anew.
+            if wire.is_dead || self.peers[wire.client].is_doubled {
                 self.cut(number, 0);
             }
         }

@@ -3,8 +3,10 @@
 //!
 //! `docs/simulator.md` says how to use it, and what it checks. `cargo xtask sim` runs it.
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stdout, reason = "a command-line program speaks through its standard output")]
-#![allow(clippy::unwrap_used, reason = "see tests")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a command-line program speaks through its standard output"
+)]
 
 mod arguments;
 mod checks;

@@ -7,9 +7,7 @@ use sio_proto::client::{
     Credentials, Delivery as ClientDelivery, DisconnectReason, EmitId, NotSent, Outcome, Output as ClientOutput,
     Recovery, SocketId, State,
 };
-use sio_proto::server::{
-    AckError, Auth, BreachKind, Delivery, Generation, Message, Output, Reason, Server, Shard,
-};
+use sio_proto::server::{AckError, Auth, BreachKind, Delivery, Generation, Message, Output, Reason, Server, Shard};
 use sio_proto::socket::Args;
 use sio_proto::{ByteString, LinkId, SocketKey};
 
@@ -158,15 +156,20 @@ impl World {
         member.is_accepted = true;
         let (client, namespace) = (member.client, member.namespace);
         note!(self, "accept c{client} {namespace}");
-        if !self.command(|server| server.shard(now, |shard, out| shard.accept(now, socket, out))) {
-            self.fail(Promise::Disconnect, format_args!("{socket:?} is gone, and nobody was told"));
+        let accepted = self.command(|server| server.shard(now, |shard, out| shard.accept(now, socket, out)));
+        if let Some(member) = self.members.get_mut(&socket) {
+            // The client may have left in the same read: the end of the socket is told next.
+            member.is_accepted = accepted;
         }
     }
 
     /// The server has heard an event.
     fn hear(&mut self, socket: SocketKey, number: Option<u64>, ack: Option<u64>) {
         let Some(member) = self.members.get(&socket).filter(|member| member.is_accepted).cloned() else {
-            return self.fail(Promise::Disconnect, format_args!("an event of {socket:?}, which is not there"));
+            return self.fail(
+                Promise::Disconnect,
+                format_args!("an event of {socket:?}, which is not there"),
+            );
         };
         let (client, namespace) = (member.client, member.namespace);
         note!(self, "server: c{client} {namespace} says {number:?} {ack:?}");
@@ -174,7 +177,10 @@ impl World {
             self.count_heard(socket, key);
         }
         let Some(number) = number else {
-            return self.fail(Promise::Order, format_args!("an event of client {client} has lost its number"));
+            return self.fail(
+                Promise::Order,
+                format_args!("an event of client {client} has lost its number"),
+            );
         };
         let peer = &self.peers[client];
         let confirms = peer.config.confirm_events && member.record.is_some();
@@ -184,9 +190,7 @@ impl World {
             is_lossy: peer.is_old() && peer.trouble > sio_proto::Time::ZERO,
         };
         let is_doubled = self.peers[client].is_doubled;
-        let heard = self
-            .place(client, namespace)
-            .hear(number as usize, &member, rules);
+        let heard = self.place(client, namespace).hear(number as usize, &member, rules);
         if let Err(wrong) = heard
             && !is_doubled
         {
@@ -194,7 +198,10 @@ impl World {
                 true => Promise::Recovery,
                 false => self.promise_of_order(client),
             };
-            self.fail(promise, format_args!("the server hears {number} of client {client}: {wrong:?}"));
+            self.fail(
+                promise,
+                format_args!("the server hears {number} of client {client}: {wrong:?}"),
+            );
         }
         if let Some(id) = ack
             && (self.is_calm || self.rng.u32(0..100) < self.plan.answers)
@@ -218,10 +225,16 @@ impl World {
         note!(self, "server: answer {id} {result:?}");
         let asked = self.members.get_mut(&socket).and_then(|member| member.asks.remove(&id));
         match (asked, result) {
-            (None, _) => self.fail(Promise::Acknowledgement, format_args!("an answer to {id}, which waits for none")),
+            (None, _) => self.fail(
+                Promise::Acknowledgement,
+                format_args!("an answer to {id}, which waits for none"),
+            ),
             // A client of 0.9 answers a message by itself, with nothing.
             (Some(asked), Ok(Some(number))) if number != asked => {
-                self.fail(Promise::Acknowledgement, format_args!("{asked} is answered with {number}"));
+                self.fail(
+                    Promise::Acknowledgement,
+                    format_args!("{asked} is answered with {number}"),
+                );
             }
             (Some(_), _) => {}
         }
@@ -236,19 +249,35 @@ impl World {
         let client = member.client;
         note!(self, "server: c{client} {} leaves: {reason}", member.namespace);
         if member.is_accepted != connected {
-            self.fail(Promise::Disconnect, format_args!("{socket:?} was connected: {connected}"));
+            self.fail(
+                Promise::Disconnect,
+                format_args!("{socket:?} was connected: {connected}"),
+            );
         }
-        let expected: BTreeSet<String> = member.rooms.iter().map(|room| crate::world::ROOMS[*room].to_owned()).collect();
+        let expected: BTreeSet<String> = member
+            .rooms
+            .iter()
+            .map(|room| crate::world::ROOMS[*room].to_owned())
+            .collect();
         if expected != *rooms {
-            self.fail(Promise::Broadcast, format_args!("client {client} was in {rooms:?}, not in {expected:?}"));
+            self.fail(
+                Promise::Broadcast,
+                format_args!("client {client} was in {rooms:?}, not in {expected:?}"),
+            );
         }
         if !member.asks.is_empty() {
             let open = &member.asks;
-            self.fail(Promise::Acknowledgement, format_args!("client {client} left, and {open:?} have no end"));
+            self.fail(
+                Promise::Acknowledgement,
+                format_args!("client {client} left, and {open:?} have no end"),
+            );
         }
         // A session of an old wire outlives its connection. If the client does not come back, its
         // end has the same words.
-        let is_newest = self.members.values().all(|other| other.client != client || other.serial < member.serial);
+        let is_newest = self
+            .members
+            .values()
+            .all(|other| other.client != client || other.serial < member.serial);
         let is_connected = self.place(client, member.namespace).is_connected;
         let is_here = !self.peers[client].is_old() || is_newest && is_connected;
         self.judge_timeout(client, is_here && reason == Reason::PingTimeout, "server");
@@ -265,7 +294,10 @@ impl World {
         let is_known = matches!(kind, BreachKind::Late | BreachKind::Limit | BreachKind::Namespace);
         let touched = self.peers.iter().any(|peer| peer.is_doubled);
         if !is_known && !touched {
-            self.fail(Promise::Conduct, format_args!("a client breaks a rule: {kind:?} {words}"));
+            self.fail(
+                Promise::Conduct,
+                format_args!("a client breaks a rule: {kind:?} {words}"),
+            );
         }
     }
 
@@ -365,11 +397,17 @@ impl World {
             return;
         }
         let Some(number) = number else {
-            return self.fail(Promise::Order, format_args!("a message to client {client} has lost its number"));
+            return self.fail(
+                Promise::Order,
+                format_args!("a message to client {client} has lost its number"),
+            );
         };
         let place = self.place(client, namespace);
         if !place.is_connected && !place.has_left {
-            self.fail(Promise::Disconnect, format_args!("client {client} hears {number} while it is not connected"));
+            self.fail(
+                Promise::Disconnect,
+                format_args!("client {client} hears {number} while it is not connected"),
+            );
         }
         let is_old = self.peers[client].is_old();
         let wrong = match self.place(client, namespace).arrive(number, is_old) {
@@ -382,7 +420,10 @@ impl World {
             Wrong::Gap(_) | Wrong::Repeated if self.plan.recovery.is_some() => Promise::Recovery,
             Wrong::Gap(_) | Wrong::Repeated => self.promise_of_order(client),
         };
-        self.fail(promise, format_args!("client {client} hears {number} in {namespace}: {wrong:?}"));
+        self.fail(
+            promise,
+            format_args!("client {client} hears {number} in {namespace}: {wrong:?}"),
+        );
     }
 
     /// Which promise is broken if messages of a client are not in order.
@@ -411,7 +452,10 @@ impl World {
     fn end_emit(&mut self, client: usize, emit: EmitId, outcome: &Outcome) {
         note!(self, "c{client}: {emit:?} ends {outcome:?}");
         let Some((namespace, number)) = self.peers[client].emits.remove(&emit) else {
-            return self.fail(Promise::Acknowledgement, format_args!("{emit:?} of client {client} ends twice"));
+            return self.fail(
+                Promise::Acknowledgement,
+                format_args!("{emit:?} of client {client} ends twice"),
+            );
         };
         let is_doubled = self.peers[client].is_doubled;
         let up = &mut self.place(client, namespace).up[number];
@@ -433,7 +477,10 @@ impl World {
             self.fail(Promise::Acknowledgement, words);
         }
         if matches!(outcome, Outcome::NotSent(NotSent::Unsupported)) {
-            self.fail(Promise::Conduct, format_args!("{number} of client {client} is not supported"));
+            self.fail(
+                Promise::Conduct,
+                format_args!("{number} of client {client} is not supported"),
+            );
         }
     }
 
@@ -484,7 +531,12 @@ fn told(delivery: &Delivery) -> Told {
             connected,
             rooms,
             ..
-        } => Told::Disconnect(*socket, *reason, *connected, rooms.iter().map(ToString::to_string).collect()),
+        } => Told::Disconnect(
+            *socket,
+            *reason,
+            *connected,
+            rooms.iter().map(ToString::to_string).collect(),
+        ),
         Delivery::Breach { breach, .. } => Told::Breach(breach.kind(), breach.text().to_owned()),
         _ => Told::Nothing,
     }

@@ -60,7 +60,9 @@ impl Pipe {
     /// The sender closes the connection behind what it has written.
     pub(crate) fn finish(&mut self, now: Time) {
         let last = self.pieces.back().map_or(now, |(at, _)| *at);
-        self.end.get_or_insert(last.max(now));
+        if self.end.is_none() {
+            self.end = Some(last.max(now));
+        }
     }
 
     /// When something arrives next.

@@ -300,7 +300,12 @@ fn client(rng: &mut Rng, recovers: bool) -> ClientConfig {
         3 | 4 => Generation::Two,
         _ => Generation::Four,
     };
-    let transports = [&[Polling][..], &[WebSocket], &[Polling, WebSocket], &[Polling, WebSocket]][rng.usize(0..4)];
+    let transports = [
+        &[Polling][..],
+        &[WebSocket],
+        &[Polling, WebSocket],
+        &[Polling, WebSocket],
+    ][rng.usize(0..4)];
     let is_plain = matches!(generation, Generation::V0_6 | Generation::Streaming);
     // On old wires the session itself is the namespace `/`: a client that leaves it and keeps the
     // connection would miss what the server goes on sending.

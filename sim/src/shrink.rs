@@ -15,7 +15,10 @@ pub(crate) fn shrink(seed: u64, known: &Violation, less: &Less) -> Less {
     let mut runs = 0;
     let mut fails = |less: &Less| {
         runs += 1;
-        runs <= MOST_RUNS && run_one(seed, less, Mode::Off).failure.is_some_and(|failure| failure.is_like(known))
+        runs <= MOST_RUNS
+            && run_one(seed, less, Mode::Off)
+                .failure
+                .is_some_and(|failure| failure.is_like(known))
     };
     let mut keep = |best: &mut Less, less: Less| {
         let is_kept = less != *best && fails(&less);

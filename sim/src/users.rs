@@ -157,7 +157,9 @@ impl World {
     /// The server sends one event to one socket.
     pub(crate) fn emit_to(&mut self, socket: SocketKey, padding: usize, is_volatile: bool, has_bytes: bool) {
         let (now, number) = (self.now, self.number());
-        let Some(member) = self.members.get(&socket).cloned() else { return };
+        let Some(member) = self.members.get(&socket).cloned() else {
+            return;
+        };
         let is_plain = Self::is_plain(member.generation);
         let mut held = self.held;
         let (sent, is_kept) = held.charge(|| {
@@ -166,7 +168,9 @@ impl World {
             if let Some(comebacks) = &self.comebacks {
                 comebacks.prepare(&self.plan.server, &mut message);
             }
-            let sent = self.server.shard(now, |shard, _| shard.emit(now, socket, &mut message, None));
+            let sent = self
+                .server
+                .shard(now, |shard, _| shard.emit(now, socket, &mut message, None));
             let keeps = sent.is_ok();
             let kept = match (&mut self.comebacks, member.record) {
                 (Some(comebacks), Some(key)) if keeps => comebacks.keep(now, &message, Recipients::Record(key)),
@@ -186,17 +190,29 @@ impl World {
             (sent, kept)
         });
         self.held = held;
-        note!(self, "server: {number} to c{} {} {sent:?}", member.client, member.namespace);
+        note!(
+            self,
+            "server: {number} to c{} {} {sent:?}",
+            member.client,
+            member.namespace
+        );
         match sent {
-            Ok(()) => self.note_sent(member.client, member.namespace, Down {
-                number,
-                life: member.life,
-                serial: member.serial,
-                is_reliable: !is_volatile,
-                is_kept,
-            }),
+            Ok(()) => self.note_sent(
+                member.client,
+                member.namespace,
+                Down {
+                    number,
+                    life: member.life,
+                    serial: member.serial,
+                    is_reliable: !is_volatile,
+                    is_kept,
+                },
+            ),
             Err(SendError::Disconnected) => {
-                self.fail(Promise::Disconnect, format_args!("{socket:?} is gone, and nobody was told"));
+                self.fail(
+                    Promise::Disconnect,
+                    format_args!("{socket:?} is gone, and nobody was told"),
+                );
             }
             Err(_) => {}
         }
@@ -207,20 +223,31 @@ impl World {
         let mut held = self.held;
         let is_kept = held.charge(|| {
             let mut message = self.message(seat.namespace, number, padding, false, false);
-            let Some(comebacks) = &mut self.comebacks else { return false };
+            let Some(comebacks) = &mut self.comebacks else {
+                return false;
+            };
             comebacks.prepare(&self.plan.server, &mut message);
             comebacks.keep(now, &message, Recipients::Record(key))
         });
         self.held = held;
-        note!(self, "server: {number} to c{} {}, which is away", seat.client, seat.namespace);
+        note!(
+            self,
+            "server: {number} to c{} {}, which is away",
+            seat.client,
+            seat.namespace
+        );
         if is_kept {
-            self.note_sent(seat.client, seat.namespace, Down {
-                number,
-                life: seat.life,
-                serial: seat.serial,
-                is_reliable: true,
-                is_kept: true,
-            });
+            self.note_sent(
+                seat.client,
+                seat.namespace,
+                Down {
+                    number,
+                    life: seat.life,
+                    serial: seat.serial,
+                    is_reliable: true,
+                    is_kept: true,
+                },
+            );
         }
     }
 
@@ -228,7 +255,9 @@ impl World {
         let (now, number, id) = (self.now, self.number(), self.number());
         let timeout = rng.bool().then_some(Duration::from_millis(rng.u64(100..3000)));
         let Some(socket) = self.any_socket(rng) else { return };
-        let Some(member) = self.members.get(&socket).cloned() else { return };
+        let Some(member) = self.members.get(&socket).cloned() else {
+            return;
+        };
         let text = format!("\"#{number}#\"");
         let sent = self.command(|server| {
             let args = ByteString::from(text).into();
@@ -236,23 +265,35 @@ impl World {
             let ack = Some(AckRequest { id, timeout });
             server.shard(now, |shard, _| shard.emit(now, socket, &mut message, ack))
         });
-        note!(self, "server: asks c{} {} {number} {sent:?}", member.client, member.namespace);
+        note!(
+            self,
+            "server: asks c{} {} {number} {sent:?}",
+            member.client,
+            member.namespace
+        );
         match sent {
             Ok(()) => {
                 if let Some(member) = self.members.get_mut(&socket) {
                     member.asks.insert(id, number);
                 }
-                self.note_sent(member.client, member.namespace, Down {
-                    number,
-                    life: member.life,
-                    serial: member.serial,
-                    is_reliable: true,
-                    is_kept: false,
-                });
+                self.note_sent(
+                    member.client,
+                    member.namespace,
+                    Down {
+                        number,
+                        life: member.life,
+                        serial: member.serial,
+                        is_reliable: true,
+                        is_kept: false,
+                    },
+                );
             }
             Err(SendError::Unsupported) if Self::is_plain(member.generation) => {}
             Err(SendError::Full) => {}
-            Err(error) => self.fail(Promise::Acknowledgement, format_args!("{number} cannot be asked: {error}")),
+            Err(error) => self.fail(
+                Promise::Acknowledgement,
+                format_args!("{number} cannot be asked: {error}"),
+            ),
         }
     }
 
@@ -272,7 +313,9 @@ impl World {
         let number = self.number();
         let expected: Vec<SocketKey> = self.audience(&audience);
         note!(self, "server: broadcast {number} {audience:?} to {}", expected.len());
-        let (now, names) = (self.now, |rooms: &[usize]| rooms.iter().map(|room| ROOMS[*room].into()).collect());
+        let (now, names) = (self.now, |rooms: &[usize]| {
+            rooms.iter().map(|room| ROOMS[*room].into()).collect()
+        });
         let mut held = self.held;
         let (found, is_kept) = held.charge(|| {
             let mut except: Vec<ByteString> = names(&audience.except);
@@ -318,18 +361,27 @@ impl World {
     ) {
         found.sort_unstable();
         if found != *expected {
-            self.fail(Promise::Broadcast, format_args!("{number} is for {expected:?} and goes to {found:?}"));
+            self.fail(
+                Promise::Broadcast,
+                format_args!("{number} is for {expected:?} and goes to {found:?}"),
+            );
         }
         for socket in expected {
-            let Some(member) = self.members.get(socket).cloned() else { continue };
+            let Some(member) = self.members.get(socket).cloned() else {
+                continue;
+            };
             let keeps = is_kept && member.record.is_some();
-            self.note_sent(member.client, member.namespace, Down {
-                number,
-                life: member.life,
-                serial: member.serial,
-                is_reliable: !is_volatile,
-                is_kept: keeps,
-            });
+            self.note_sent(
+                member.client,
+                member.namespace,
+                Down {
+                    number,
+                    life: member.life,
+                    serial: member.serial,
+                    is_reliable: !is_volatile,
+                    is_kept: keeps,
+                },
+            );
         }
         if is_kept {
             self.note_away(number, audience);
@@ -348,8 +400,15 @@ impl World {
                 }
             })
         });
-        let Some(member) = self.members.get_mut(&socket) else { return };
-        note!(self, "server: c{} {} joins {joins} {room}: {joined:?}", member.client, member.namespace);
+        let Some(member) = self.members.get_mut(&socket) else {
+            return;
+        };
+        note!(
+            self,
+            "server: c{} {} joins {joins} {room}: {joined:?}",
+            member.client,
+            member.namespace
+        );
         if joined.is_err() {
             return self.fail(Promise::Broadcast, format_args!("{socket:?} cannot join: {joined:?}"));
         }
@@ -376,7 +435,10 @@ impl World {
         self.command(|server| server.shard(now, |shard, out| shard.disconnect(now, socket, closes, out)));
         self.settle();
         if self.members.contains_key(&socket) {
-            self.fail(Promise::Disconnect, format_args!("{socket:?} was disconnected, and is there"));
+            self.fail(
+                Promise::Disconnect,
+                format_args!("{socket:?} was disconnected, and is there"),
+            );
         }
     }
 }

@@ -44,7 +44,13 @@ pub(crate) struct Violation {
 impl Violation {
     /// Whether the same is wrong, with other numbers.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        let plain = |words: &str| words.split(|c: char| !c.is_alphabetic()).filter(|word| word.len() > 2).take(6).collect::<String>();
+        let plain = |words: &str| {
+            words
+                .split(|c: char| !c.is_alphabetic())
+                .filter(|word| word.len() > 2)
+                .take(6)
+                .collect::<String>()
+        };
         self.promise == other.promise && plain(&self.words) == plain(&other.words)
     }
 }

@@ -223,7 +223,10 @@ impl World {
             steps = if next > self.now { 0 } else { steps + 1 };
             if steps > MOST_STEPS {
                 let server = self.server.next_timeout();
-                self.fail(Promise::Conduct, format_args!("time stands still; the server wants {server:?}"));
+                self.fail(
+                    Promise::Conduct,
+                    format_args!("time stands still; the server wants {server:?}"),
+                );
             }
             self.now = self.now.max(next);
             self.step();
@@ -242,14 +245,21 @@ impl World {
             self.server.next_timeout(),
             self.comebacks.as_ref().and_then(Comebacks::next_timeout),
         ];
-        others.into_iter().flatten().chain(clients).chain(asking).chain(wires).min()
+        others
+            .into_iter()
+            .flatten()
+            .chain(clients)
+            .chain(asking)
+            .chain(wires)
+            .min()
     }
 
     /// Does everything that is due.
     fn step(&mut self) {
         self.steps += 1;
         let now = self.now;
-        for wire in self.wires.keys().copied().collect::<Vec<_>>() {
+        let wires: Vec<_> = self.wires.keys().copied().collect();
+        for wire in wires {
             self.carry(wire);
         }
         for at in 0..self.peers.len() {
