@@ -102,10 +102,13 @@ impl World {
         let Some(wire) = self.wires.get_mut(&number) else {
             return;
         };
+        let touched = wire.client;
+        (wire.is_dead, wire.is_cut) = (true, true);
         let kept = wire.down.kept_back(traffic);
         let up = wire.up.cut(traffic, &mut self.rng);
         let down = wire.down.cut(traffic, &mut self.rng);
         let (client, at_client, at_server) = (wire.client, wire.at_client, wire.at_server);
+        self.trouble(touched);
         note!(
             self,
             "cut w{number} behind {} and {} bytes, ends {ends}",
@@ -118,9 +121,6 @@ impl World {
         if let Some(link) = at_client.filter(|_| !down.is_empty()) {
             let mut buffer = BytesMut::from(&down[..]);
             self.peers[client].client.handle_bytes(now, link, &mut buffer);
-        }
-        if let Some(wire) = self.wires.get_mut(&number) {
-            wire.is_dead = true;
         }
         self.settle();
         let Some(wire) = self.wires.get_mut(&number) else {
@@ -155,7 +155,9 @@ impl World {
         let now = self.now;
         self.restarts += 1;
         note!(self, "the server begins anew");
-        self.unconfirmed += self.server.shard(now, |shard, _| shard.counters().unconfirmed);
+        // A loss is counted when its connection or session ends at the latest, and a process that is
+        // killed ends none.
+        self.places.iter_mut().for_each(|place| place.gaps.clear());
         self.asking.clear();
         let members = std::mem::take(&mut self.members);
         self.at_server.clear();
@@ -199,8 +201,8 @@ impl World {
             wire.up.frozen = wire.up.frozen.min(now);
             wire.down.frozen = wire.down.frozen.min(now);
             wire.hurry(now);
-            // What a proxy has taken from a session is lost, even an answer that a client waits for:
-            // such a client begins anew.
+            // What a proxy has taken from a session is lost, even an answer that a client waits
+            // for: such a client begins anew.
             if wire.is_dead || self.peers[wire.client].is_doubled {
                 self.cut(number, 0);
             }

@@ -23,6 +23,8 @@ pub(crate) struct Wire {
     pub(crate) down: Pipe,
     /// Whether it swallows everything.
     pub(crate) is_dead: bool,
+    /// Whether it was cut: nothing that is written from now on can arrive.
+    pub(crate) is_cut: bool,
 }
 
 impl Wire {
@@ -53,6 +55,7 @@ impl World {
             up: Pipe::default(),
             down: Pipe::default(),
             is_dead: false,
+            is_cut: false,
         };
         (wire.up.frozen, wire.down.frozen) = (cut_off, cut_off);
         self.at_client.insert((client, link), number);
@@ -71,6 +74,7 @@ impl World {
             up: Pipe::default(),
             down: Pipe::default(),
             is_dead: false,
+            is_cut: false,
         };
         wire.up.push(self.now, request, self.plan.traffic, &mut self.rng);
         wire.up.finish(self.now + Duration::from_secs(2));
@@ -94,7 +98,7 @@ impl World {
     /// One end writes.
     pub(crate) fn write(&mut self, number: u64, way: Way, bytes: &[u8]) {
         let (now, traffic) = (self.now, self.plan.traffic);
-        let Some(wire) = self.wires.get_mut(&number) else {
+        let Some(wire) = self.wires.get_mut(&number).filter(|wire| !wire.is_cut) else {
             return;
         };
         let pipe = match way {

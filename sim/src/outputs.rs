@@ -281,6 +281,10 @@ impl World {
         let is_connected = self.place(client, member.namespace).is_connected;
         let is_here = !self.peers[client].is_old() || is_newest && is_connected;
         self.judge_timeout(client, is_here && reason == Reason::PingTimeout, "server");
+        if reason == Reason::ClientNamespaceDisconnect {
+            let place = self.place(client, member.namespace);
+            place.has_left |= !place.is_connected;
+        }
         let is_final = reason == Reason::ClientNamespaceDisconnect || reason.is_dismissal();
         if let (Some(key), Some(comebacks)) = (member.record, &mut self.comebacks) {
             self.held.charge(|| comebacks.end(now, key, member.serial, is_final));
@@ -410,7 +414,8 @@ impl World {
             );
         }
         let is_old = self.peers[client].is_old();
-        let wrong = match self.place(client, namespace).arrive(number, is_old) {
+        let counts = self.peers[client].counts_losses();
+        let wrong = match self.place(client, namespace).arrive(number, is_old, counts) {
             Ok(()) => return,
             Err(wrong) => wrong,
         };
