@@ -66,12 +66,12 @@ const PROTO: House = House {
         },
         Floor {
             name: "lines",
-            modules: &["conn", "request", "wire"],
+            modules: &["broker", "conn", "request", "wire"],
             apart: false,
         },
         Floor {
             name: "roles",
-            modules: &["client", "recovery", "server"],
+            modules: &["client", "cluster", "recovery", "server"],
             apart: true,
         },
         Floor {
