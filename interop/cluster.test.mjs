@@ -1,5 +1,6 @@
 // A cluster over a Redis of its own: two nodes of ours and a genuine one, with clients of several generations spread over
-// them. Everything goes in every direction.
+// them. Everything goes in every direction. In its full form it also tries the sharded adapter, on a Redis cluster of
+// three, and the streams adapter. SIO_CLUSTER_KINDS names kinds.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -74,8 +75,13 @@ async function startGenuine(kind, ports, ending) {
 
 const stats = async (base) => (await fetch(`${base}/__stats`)).json();
 
-for (const kind of (process.env.SIO_CLUSTER_KINDS ?? 'classic,sharded,streams').split(',')) {
-  describe(`a cluster with the ${kind} adapter`, { skip: process.env.SIO_RUNTIME === 'loop' && 'the event loop opens no connections' }, () => {
+const KINDS = process.env.SIO_CLUSTER_KINDS ?? (process.env.SIO_FULL ? 'classic,sharded,streams' : 'classic');
+
+for (const kind of KINDS.split(',')) {
+  // With streams, the port with recovery of each of our processes is a node of its own.
+  const NODES = kind === 'streams' ? 5 : 3;
+
+  describe(`a cluster with the ${kind} adapter`, () => {
     const endings = [];
     const ending = (end) => endings.unshift(end);
     let redis;
@@ -105,8 +111,8 @@ for (const kind of (process.env.SIO_CLUSTER_KINDS ?? 'classic,sharded,streams').
       bases = nodes.map(({ base }) => base);
       await until(async () => {
         const all = await Promise.all([stats(bases[0]), stats(bases[1])]);
-        return all.every(({ nodes: count, pub_sub: { connected } }) => connected && count === 3);
-      }, 'our nodes know of three nodes', 30_000);
+        return all.every(({ nodes: count, pub_sub: { connected } }) => connected && count === NODES);
+      }, `our nodes know of ${NODES} nodes`, 30_000);
       people = [];
       for (const base of bases) {
         for (const { name, io } of CLIENTS) people.push(await Person.connected(io, base, `${name} on ${base}`));
@@ -204,7 +210,7 @@ for (const kind of (process.env.SIO_CLUSTER_KINDS ?? 'classic,sharded,streams').
     test('servers answer servers', async () => {
       for (const person of oneEach()) {
         const [{ answers, missing }] = await person.ask('sse-ask', 'x');
-        assert.deepEqual([answers.length, missing, answers.map(({ x }) => x)], [2, 0, ['x', 'x']]);
+        assert.deepEqual([answers.map(({ x }) => x), missing], [Array(NODES - 1).fill('x'), 0]);
       }
     });
 
@@ -229,7 +235,8 @@ for (const kind of (process.env.SIO_CLUSTER_KINDS ?? 'classic,sharded,streams').
       await until(() => more.every(({ ended }) => ended), 'the guests are gone again', 10_000);
     });
 
-    test('an emitter without a server reaches everybody', { skip: kind !== 'classic' && 'it works with the classic adapter only' }, async () => {
+    // The emitter speaks to the classic adapter only.
+    if (kind === 'classic') test('an emitter without a server reaches everybody', async () => {
       const client = createClient({ url });
       await client.connect();
       const emitter = new Emitter(client);
@@ -240,7 +247,8 @@ for (const kind of (process.env.SIO_CLUSTER_KINDS ?? 'classic,sharded,streams').
       await client.quit();
     });
 
-    test('without Redis, everything local goes on, and afterwards all of it', { skip: kind === 'sharded' && 'one server of three is tried elsewhere' }, async () => {
+    // Without one of three servers, a Redis cluster goes on in part.
+    if (kind !== 'sharded') test('without Redis, everything local goes on, and afterwards all of it', async () => {
       const [one, two] = oneEach();
       await redis.kill();
       const begun = Date.now();

@@ -69,9 +69,9 @@
 //! | [`wire`], [`conn`] | the bytes of one connection | requests and packets, under no lock; bodies of polls |
 //! | [`server`] | requests, packets, commands, time | writes and deliveries |
 //! | [`client`] | bytes, commands, time | connections, bytes and deliveries |
-//! | `cluster` (feature) | orders, messages of other nodes, time | messages for other nodes, orders for this one |
 //! | [`resp`] | bytes | the replies of Redis, and commands back |
 //! | [`broker`] | bytes of a broker, commands, time | connections, bytes and events |
+//! | `cluster` (feature) | orders, messages of other nodes, time | messages for other nodes, orders for this one |
 //!
 //! The bytes are described in the repository's `docs/protocol`, which comments cite as
 //! `docs/protocol/NAME.md §N`.

@@ -63,13 +63,18 @@ pub(super) struct SlotMap {
 }
 
 impl SlotMap {
+    /// A cluster of which nothing is known.
+    pub(super) fn unknown() -> Self {
+        Self {
+            masters: Vec::new(),
+            owners: vec![NOBODY; usize::from(SLOTS)],
+        }
+    }
+
     /// Reads the answer to `CLUSTER SLOTS`: `[[from, to, [host, port, ..], replicas..], ..]`.
     /// Returns `None` if it is malformed or names too many servers.
     pub(super) fn read(answer: &Value, from: &Address, max_nodes: usize) -> Option<Self> {
-        let mut map = Self {
-            masters: Vec::new(),
-            owners: vec![NOBODY; usize::from(SLOTS)],
-        };
+        let mut map = Self::unknown();
         for range in answer.items()? {
             let [first, last, master, ..] = range.items()? else {
                 return None;

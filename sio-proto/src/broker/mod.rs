@@ -20,7 +20,8 @@
 //! - A message is published at most once, unless a cluster answers that it has not taken it.
 //! - A connection that hears nothing is noticed: a node publishes a message for itself on each
 //!   subscribing connection ([`BrokerConfig::probe_interval`]).
-//! - The server is asked what it can do (`HELLO`, `CLUSTER SLOTS`, `ROLE`), never what it is called.
+//! - The server is asked what it can do (`HELLO`, `CLUSTER SLOTS`, `ROLE`), and never what it is
+//!   called.
 //!
 //! ```
 //! use core::time::Duration;

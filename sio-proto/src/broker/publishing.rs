@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::cluster::Redirect;
+use super::cluster::{Redirect, SlotMap};
 use super::connection::{Expect, Kept, Role, Waiting, What};
 use super::error::BrokerError;
 use super::machine::{Broker, MAIN};
@@ -41,18 +41,16 @@ impl Broker {
             What::Publish { .. } if !self.is_discovered => None,
             What::Publish { channel, .. } => match &self.cluster {
                 None => Some(MAIN),
+                // If the owner is not known, any server tells it.
                 Some(cluster) => match cluster.owner(channel).cloned() {
                     Some(owner) => self.node(now, Role::Node, &owner),
-                    None => None,
+                    None => Some(MAIN),
                 },
             },
         };
         match to {
             Some(at) => self.submit(now, at, waiting),
-            None => {
-                self.want_slots(now);
-                self.unroute(waiting);
-            }
+            None => self.unroute(waiting),
         }
     }
 
@@ -132,10 +130,13 @@ impl Broker {
         connection.ask(now, &[command, &channel, &payload], expect);
     }
 
-    /// The broker has answered a message.
-    pub(super) fn published(&mut self, reply: &Value) {
-        if let Value::Error(_) = reply {
+    /// The broker has answered a message that was not kept.
+    pub(super) fn published(&mut self, now: Time, at: usize, reply: &Value) {
+        if let Value::Error(text) = reply {
             self.counters.refused += 1;
+            if let Some(redirect) = self.redirect(at, text) {
+                self.follow(now, redirect);
+            }
         }
     }
 
@@ -169,7 +170,7 @@ impl Broker {
             }
             None => {
                 self.held_bytes -= kept.weight;
-                self.published(reply);
+                self.published(now, at, reply);
             }
         }
     }
@@ -184,9 +185,9 @@ impl Broker {
         self.counters.redirects += 1;
         let address = match redirect {
             Redirect::Moved(slot, address) => {
-                if let Some(cluster) = &mut self.cluster {
-                    cluster.correct(slot, address.clone(), self.config.max_nodes);
-                }
+                // A user that may not ask for the slots learns of the cluster here.
+                let cluster = self.cluster.get_or_insert_with(SlotMap::unknown);
+                cluster.correct(slot, address.clone(), self.config.max_nodes);
                 self.want_slots(now);
                 address
             }

@@ -74,13 +74,17 @@ impl Broker {
         };
         if let Value::Error(text) = &reply {
             let error = BrokerError::refused(text);
-            if Self::is_fatal(&error) && matches!(expect, Expect::Ping | Expect::ProbeSubscribe | Expect::Watch) {
+            let ends = matches!(
+                expect,
+                Expect::Ping | Expect::ProbeSubscribe | Expect::Watch | Expect::Unsubscribe(..) | Expect::Leave(_)
+            );
+            if ends && Self::is_fatal(&error) {
                 return self.lose(now, at, error);
             }
         }
         match (expect, reply) {
             (Expect::Step(step), reply) => self.step_answered(now, at, step, &reply),
-            (Expect::Publish, reply) => self.published(&reply),
+            (Expect::Publish, reply) => self.published(now, at, &reply),
             (Expect::Sharded(kept), reply) => self.sharded_published(now, at, kept, &reply),
             (Expect::Part(request), reply) => self.request_answered(now, at, request, reply),
             (Expect::Queued(request), reply) => self.request_queued(request, &reply),

@@ -76,53 +76,40 @@ impl Broker {
         let Some(pending) = self.requests.map.get(&id) else {
             return;
         };
-        let waiting = || Waiting {
-            until: pending.until,
-            weight: 0,
-            what: What::Part {
-                request: id,
-                asking: false,
-            },
-        };
         if !self.is_discovered {
-            let waiting = waiting();
-            return self.unroute(waiting);
-        }
-        let (owner, all) = match (&self.cluster, &pending.request) {
-            (None, _) => (None, None),
-            (Some(cluster), Request::Subscribers { .. }) => (None, Some(cluster.masters().to_vec())),
-            (Some(cluster), request) => (cluster.owner(key(request)).cloned(), Some(Vec::new())),
-        };
-        let mut parts: Vec<_> = Vec::new();
-        match (owner, all) {
-            (None, None) => parts.push((MAIN, waiting())),
-            (owner, all) => {
-                let of_owner = owner.map(|owner| (owner, waiting()));
-                let of_all: Vec<_> = all.into_iter().flatten().map(|master| (master, waiting())).collect();
-                for (master, waiting) in of_owner.into_iter().chain(of_all) {
-                    match self.node(now, Role::Node, &master) {
-                        Some(at) => parts.push((at, waiting)),
-                        None => return self.fail_request(id, BrokerError::unexpected()),
-                    }
-                }
-            }
-        }
-        let Some(pending) = self.requests.map.get_mut(&id) else {
-            return;
-        };
-        pending.parts = parts.len();
-        if parts.is_empty() {
-            // The slot has no owner at the moment.
-            let (until, weight) = (pending.until, 0);
             let what = What::Part {
                 request: id,
                 asking: false,
             };
-            self.want_slots(now);
-            return self.unroute(Waiting { until, weight, what });
+            let until = pending.until;
+            return self.unroute(Waiting { until, weight: 0, what });
         }
-        for (at, waiting) in parts {
-            self.submit(now, at, waiting);
+        let masters: Vec<_> = match (&self.cluster, &pending.request) {
+            (None, _) => Vec::new(),
+            (Some(cluster), Request::Subscribers { .. }) => cluster.masters().to_vec(),
+            (Some(cluster), request) => cluster.owner(key(request)).cloned().into_iter().collect(),
+        };
+        let until = pending.until;
+        let mut parts = Vec::new();
+        for master in masters {
+            match self.node(now, Role::Node, &master) {
+                Some(at) => parts.push(at),
+                None => return self.fail_request(id, BrokerError::unexpected()),
+            }
+        }
+        // If no owner is known, any server answers or tells it.
+        if parts.is_empty() {
+            parts.push(MAIN);
+        }
+        if let Some(pending) = self.requests.map.get_mut(&id) {
+            pending.parts = parts.len();
+        }
+        for at in parts {
+            let what = What::Part {
+                request: id,
+                asking: false,
+            };
+            self.submit(now, at, Waiting { until, weight: 0, what });
         }
     }
 

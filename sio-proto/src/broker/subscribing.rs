@@ -33,7 +33,10 @@ impl Broker {
             (_, false) => Some(SUBSCRIBER),
             (None, true) => self.is_discovered.then_some(SUBSCRIBER),
             (Some(cluster), true) => {
-                let owner = cluster.owner(&key.0)?.clone();
+                // If the owner is not known, any server tells it.
+                let Some(owner) = cluster.owner(&key.0).cloned() else {
+                    return Some(SUBSCRIBER);
+                };
                 self.node(now, Role::NodeSubscriber, &owner)
             }
         }

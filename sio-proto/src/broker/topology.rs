@@ -31,7 +31,7 @@ impl Broker {
             Role::Subscriber => main().filter(|_| self.is_discovered),
             Role::Reader(stream) => match &self.cluster {
                 _ if !self.is_discovered => None,
-                Some(cluster) => cluster.owner(stream).cloned(),
+                Some(cluster) => cluster.owner(stream).cloned().or_else(main),
                 None => main(),
             },
         }
@@ -109,8 +109,9 @@ impl Broker {
             return true;
         };
         let cluster = match reply {
-            // The server belongs to no cluster, or may not say.
+            // What is known stays where the server does not say more.
             Value::Error(text) if BrokerError::refused(text).is_refused_as(Refusal::NotNow) => return true,
+            Value::Error(text) if BrokerError::refused(text).is_refused_as(Refusal::Permission) => self.cluster.take(),
             Value::Error(_) => None,
             reply => match SlotMap::read(reply, &from, self.config.max_nodes) {
                 Some(map) => Some(map),

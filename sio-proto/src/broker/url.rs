@@ -212,7 +212,7 @@ mod tests {
             ("redis://a,,b", E::Host),
             ("redis://[::1", E::Host),
             ("redis://[::1]x", E::Host),
-            ("redis://::1", E::Host),
+            ("redis://::1", E::Port),
             ("redis://a b", E::Host),
             ("redis://a:0", E::Port),
             ("redis://a:70000", E::Port),

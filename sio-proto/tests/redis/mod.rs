@@ -1,5 +1,6 @@
 //! A small model of Redis, and a world in which a broker talks to it under a virtual clock.
 #![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a model in tests")]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use sio_proto::resp::{Decoder, Limits, Value, slot};
 use sio_proto::{Bytes, BytesMut, LinkId, Time};
 
 pub(crate) type Fields = Vec<Vec<u8>>;
+pub(crate) type Stream = Vec<((u64, u64), Fields)>;
 
 /// How a server behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +51,7 @@ pub(crate) struct Node {
     pub(crate) is_deaf: bool,
     /// The first words of commands that are refused with `NOPERM`.
     pub(crate) forbidden: Vec<&'static str>,
-    pub(crate) streams: BTreeMap<Vec<u8>, Vec<((u64, u64), Fields)>>,
+    pub(crate) streams: BTreeMap<Vec<u8>, Stream>,
     pub(crate) values: BTreeMap<Vec<u8>, Vec<u8>>,
     /// For a sentinel: who the master is.
     pub(crate) master: Option<(String, u16)>,
@@ -257,7 +259,9 @@ impl World {
                 .filter(|(_, conn)| conn.node == node)
                 .map(|(l, _)| *l)
                 .collect();
-            links.into_iter().for_each(|link| self.serve(link));
+            for link in links {
+                self.serve(link);
+            }
         }
     }
 

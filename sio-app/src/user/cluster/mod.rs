@@ -45,7 +45,7 @@ use opening::Opening;
 use outbox::Outbox;
 
 /// How often the nodes are counted ([`Io::nodes`](crate::Io::nodes)).
-const CENSUS: Duration = Duration::from_secs(5);
+const CENSUS: Duration = Duration::from_secs(2);
 
 /// The name of the question how many nodes there are. The node gives its own questions names that
 /// end in other bits.
