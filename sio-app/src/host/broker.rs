@@ -35,8 +35,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Driver {
     /// Starts the task that has the connections to the broker, and the one that watches the time of
-    /// the cluster, unless the server has no cluster or they have been started before. The tasks end
-    /// with the server.
+    /// the cluster, unless the server has no cluster or they have been started before. The tasks
+    /// end with the server.
     pub fn join_cluster(&self, network: Network) {
         let Some(node) = self.0.cluster_to_join() else { return };
         match BrokerTask::new(Arc::clone(node), network) {

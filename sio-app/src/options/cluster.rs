@@ -51,8 +51,8 @@ impl Cluster {
         }
     }
 
-    /// A cluster over the broker at this URL: `redis://host`, `rediss://host` for TLS, several hosts
-    /// separated by commas for a Redis cluster, `redis+sentinel://a,b/NAME` for sentinels
+    /// A cluster over the broker at this URL: `redis://host`, `rediss://host` for TLS, several
+    /// hosts separated by commas for a Redis cluster, `redis+sentinel://a,b/NAME` for sentinels
     /// ([`BrokerConfig::from_url`]).
     ///
     /// # Errors

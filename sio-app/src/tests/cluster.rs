@@ -13,8 +13,8 @@ use sio_proto::broker::{Answer, BrokerError, Command, Event, Request};
 use super::{Driven, RUNTIME, now, run_tasks, set_now, text};
 use crate::{Cluster, ClusterKind, Config, Io, Options, RawArgs, RequestError, ServerSideEvent, ShardedMode, Socket};
 
-/// A model of Redis: who has subscribed to what. Messages reach their subscribers when the test says
-/// so.
+/// A model of Redis: who has subscribed to what. Messages reach their subscribers when the test
+/// says so.
 #[derive(Default)]
 struct Redis {
     subscriptions: Vec<BTreeSet<Bytes>>,
@@ -254,7 +254,8 @@ fn only_the_channels_of_own_rooms_are_heard() {
     let socket = socket(&world.servers[0]);
     let own = format!("socket.io#/#{}#", socket.id());
     assert!(world.channels(0).contains(&own));
-    // A room is heard from its first member to its last, and joins that change nothing cost nothing.
+    // A room is heard from its first member to its last, and joins that change nothing cost
+    // nothing.
     socket.join("a#b").unwrap();
     socket.join("a#b").unwrap();
     world.settle();

@@ -61,10 +61,10 @@ impl Socket {
     /// room. Without a cluster, and if a node hears the room already, it does not wait.
     ///
     /// [`Socket::join`] does not wait for the broker. So a message that another node sends to the
-    /// room in the first milliseconds may be missed, if the socket is the first member of the room on
-    /// this node. Use this method before you tell a client that it is a member, if that client may
-    /// cause such a message. It waits for a quarter of a second at most, and not at all while the
-    /// broker is away.
+    /// room in the first milliseconds may be missed, if the socket is the first member of the room
+    /// on this node. Use this method before you tell a client that it is a member, if that client
+    /// may cause such a message. It waits for a quarter of a second at most, and not at all while
+    /// the broker is away.
     ///
     /// ```
     /// # use sio_app::{Ack, Io, Socket};

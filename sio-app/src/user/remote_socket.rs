@@ -68,8 +68,8 @@ impl RemoteSocket {
         &self.handshake
     }
 
-    /// Returns the data that its node shows of it, as JSON ([`Socket::set_shared_data`]; JavaScript's
-    /// `socket.data`).
+    /// Returns the data that its node shows of it, as JSON ([`Socket::set_shared_data`];
+    /// JavaScript's `socket.data`).
     #[must_use]
     pub fn data_json(&self) -> &str {
         &self.data

@@ -93,8 +93,8 @@ impl<T> fmt::Debug for ServerSideAcks<T> {
 /// Events from servers to servers.
 impl Namespace {
     /// Sends an event to all other servers of the cluster, where the handlers of
-    /// [`Namespace::on_server_side`] get it. No client gets it. Without a cluster there are no other
-    /// servers.
+    /// [`Namespace::on_server_side`] get it. No client gets it. Without a cluster there are no
+    /// other servers.
     ///
     /// ```
     /// # use sio_app::{Io, ServerSideEvent};

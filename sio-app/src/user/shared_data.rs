@@ -65,8 +65,8 @@ struct Written<'a> {
     query: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
 }
 
-/// Returns the handshake of a socket as a JSON object, with the fields of genuine nodes. It contains
-/// the headers of the request, and what the client has sent as `auth`.
+/// Returns the handshake of a socket as a JSON object, with the fields of genuine nodes. It
+/// contains the headers of the request, and what the client has sent as `auth`.
 pub(super) fn handshake_json(socket: &Arc<SocketCell>) -> ByteString {
     let handshake = socket.handshake();
     let unix_time = handshake.unix_time.unwrap_or(0);

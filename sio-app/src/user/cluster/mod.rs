@@ -6,8 +6,9 @@
 //! ```
 //! What concerns the sockets of this node is done first and never waits for the broker. The rules
 //! of messages are those of [`sio_proto::cluster::Node`]. It stands behind one lock, under which no
-//! user code runs. What it delivers is done without the lock, by the thread that has brought it: one
-//! task brings the events of the broker, so orders of other nodes are carried out in their order.
+//! user code runs. What it delivers is done without the lock, by the thread that has brought it:
+//! one task brings the events of the broker, so orders of other nodes are carried out in their
+//! order.
 //!
 //! Order of locks: the lock of the node is taken under no other lock. Under it, the outbox, the
 //! timer, the registry, the room news and, to find a socket, a shard may be taken.

@@ -3,8 +3,8 @@
 //!
 //! Rooms and namespaces begin and end under the locks of shards, on any thread, and the news of it
 //! are work of turns. So news may arrive here in another order than they happened. They only say
-//! where something has changed: what is true is looked up under the lock of the node. So the last of
-//! several news brings the present state, whatever their order.
+//! where something has changed: what is true is looked up under the lock of the node. So the last
+//! of several news brings the present state, whatever their order.
 
 use std::sync::Arc;
 
