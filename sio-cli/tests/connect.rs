@@ -83,6 +83,39 @@ fn a_script_answers_events_and_uses_namespaces() {
     assert!(finished(child).status.success());
 }
 
+/// An emit of a namespace that is not connected waits, and one that never leaves is told.
+#[test]
+fn emits_that_wait_and_do_not_leave_are_told() {
+    let server = server(Config::default());
+    let url = format!("127.0.0.1:{}", server.port);
+    let input = "leave private\nemit echo 1\nconnect private\n";
+    let private = [
+        "connect",
+        &url,
+        "--json",
+        "--ns",
+        "/private",
+        "-a",
+        "{\"token\":\"secret\"}",
+    ];
+    let (text, code) = said(&sio(&private, input));
+    let found = objects(&text);
+    assert_eq!(
+        (code, with(&found, "waiting")[0]),
+        (0, &json!({ "waiting": 1, "ns": "/private" })),
+        "{text}"
+    );
+    assert!(with(&found, "ack").is_empty(), "it was sent: {text}");
+    // Two namespaces, so that the connection stays when one is left.
+    let input = "connect /\nleave private\n{\"emit\":\"echo\",\"ns\":\"/private\"}\nquit\n";
+    let (text, code) = said(&sio(&private, input));
+    let found = objects(&text);
+    assert_eq!(with(&found, "waiting").len(), 1, "{text}");
+    let ack = with(&found, "ack")[0];
+    assert_eq!((code, &ack["ack"]), (1, &json!(1)), "{text}");
+    assert_eq!(ack["error"], "the event was not sent: the client was closed", "{text}");
+}
+
 #[test]
 fn what_goes_wrong_has_an_exit_code() {
     let server = server(Config::default());

@@ -317,23 +317,30 @@ pub enum Outcome {
 }
 
 /// Why an emit was never written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NotSent {
     /// It was volatile, and could not be written at once.
+    #[error("it was volatile, and could not be written at once")]
     Volatile,
     /// It waited for longer than [`max_queue_age`](super::ClientConfig::max_queue_age), or for
     /// longer than the time of its acknowledgement.
+    #[error("it waited for too long")]
     Expired,
     /// A newer emit with the same key took its place.
+    #[error("a newer one with the same key took its place")]
     Replaced,
     /// The user removed it from the queue.
+    #[error("it was removed from the queue")]
     Removed,
     /// The client was closed.
+    #[error("the client was closed")]
     Closed,
     /// The parser could not write it, or the generation that was agreed on cannot carry it.
+    #[error("the parser or the generation of the server cannot carry it")]
     Unsupported,
     /// It waited for a connection, and the server takes less on the transport of this connection
     /// ([`EmitError::TooLarge`](super::EmitError::TooLarge)). Polling carries binary data as
     /// base64, so an event can be too large before an upgrade that would have carried it.
+    #[error("it is larger than the server takes")]
     TooLarge,
 }
