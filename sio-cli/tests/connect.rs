@@ -49,7 +49,7 @@ fn a_script_sends_events_and_gets_acknowledgements() {
 fn a_script_answers_events_and_uses_namespaces() {
     let server = server(Config::default());
     let url = format!("127.0.0.1:{}", server.port);
-    let mut child = started(&["connect", &url, "--json", "--auth", "{\"token\":\"secret\"}"]);
+    let mut child = started(&[], &["connect", &url, "--json", "--auth", "{\"token\":\"secret\"}"]);
     let mut input = child.stdin.take().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut until = |key: &str| loop {
@@ -199,7 +199,7 @@ fn nobody_reads_the_output() {
         env!("CARGO_MANIFEST_DIR"),
         "/../sio-proto/tests/captures/malformed-4.8.4.json"
     );
-    let mut child = started(&["explain", "--file", capture]);
+    let mut child = started(&[], &["explain", "--file", capture]);
     drop(child.stdout.take());
     let output = finished(child);
     assert_eq!(
@@ -217,7 +217,7 @@ fn nobody_reads_the_output() {
 fn an_interrupt_closes_the_connection() {
     let server = server(Config::default());
     let url = format!("127.0.0.1:{}", server.port);
-    let mut child = started(&["connect", &url, "--json", "--listen"]);
+    let mut child = started(&[], &["connect", &url, "--json", "--listen"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("\"connect\"")));
     let killed = std::process::Command::new("kill")

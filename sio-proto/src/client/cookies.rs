@@ -1,9 +1,9 @@
 //! The cookies of one server (RFC 6265), so that a load balancer sees its sticky cookie again.
 //!
 //! The jar is a part of the machine, and not one of a crate (ARCHITECTURE.md, "Cookies", has the
-//! reasons). The tests compare it with the crate `cookie_store`. A client talks to one host only, so
-//! a cookie never reaches another one, and a list of public suffixes would decide nothing: `Domain`
-//! may name the host or a domain above it. `HttpOnly` and `SameSite` are for browsers.
+//! reasons). The tests compare it with the crate `cookie_store`. A client talks to one host only,
+//! so a cookie never reaches another one, and a list of public suffixes would decide nothing:
+//! `Domain` may name the host or a domain above it. `HttpOnly` and `SameSite` are for browsers.
 //!
 //! `Expires` is a date, and this crate has no clock of dates. So its distance from the `Date` of
 //! the same response counts, as in a cache (RFC 9111 §4.2.1). This is right even if one of the two
@@ -214,8 +214,8 @@ fn read_age(value: &str) -> Option<i64> {
     )
 }
 
-/// The domain above `host` that `Domain` names; empty if it names the host or nothing. `None` if the
-/// host may not set cookies for it (RFC 6265 §5.1.3).
+/// The domain above `host` that `Domain` names; empty if it names the host or nothing. `None` if
+/// the host may not set cookies for it (RFC 6265 §5.1.3).
 fn own_domain(host: &str, domain: &str) -> Option<String> {
     let domain = domain.strip_prefix('.').unwrap_or(domain).to_ascii_lowercase();
     let host = host.to_ascii_lowercase();

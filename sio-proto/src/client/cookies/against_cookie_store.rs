@@ -1,10 +1,10 @@
 //! The jar does what the crate `cookie_store` does, for any answers of a server and any requests.
 //!
 //! What the crate does in its own way is not generated: an empty `Max-Age` (the crate keeps such a
-//! cookie for ever, RFC 6265 §5.2.2 ignores the attribute), dates in other forms than those that the
-//! crate knows (§5.1.1 reads many more), `Secure` on a loopback host, and `Domain` of an IPv6 host.
-//! The order of the cookies is not compared, because the crate does not sort them by their paths
-//! (§5.4).
+//! cookie for ever, RFC 6265 §5.2.2 ignores the attribute), dates in other forms than those that
+//! the crate knows (§5.1.1 reads many more), `Secure` on a loopback host, and `Domain` of an IPv6
+//! host. The order of the cookies is not compared, because the crate does not sort them by their
+//! paths (§5.4).
 
 use alloc::borrow::ToOwned;
 use alloc::format;
