@@ -141,6 +141,18 @@ pub enum StopReason {
     Refused(ClientError),
 }
 
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("closed"),
+            Self::NoNamespace => f.write_str("no namespace is left"),
+            Self::ReconnectionOff => f.write_str("the client does not connect again"),
+            Self::AttemptsExhausted => f.write_str("all attempts have failed"),
+            Self::Refused(error) => write!(f, "refused: {error}"),
+        }
+    }
+}
+
 /// The class of an error. The policy of the client decides by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
