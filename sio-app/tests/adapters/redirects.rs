@@ -88,7 +88,7 @@ fn a_client_follows_to_https() {
 #[test]
 fn a_client_follows_nowhere_else() {
     let secure = tls::serve(Options::default(), telling);
-    let trust = ClientTls::new(secure.trust.clone());
+    let trust = ClientTls::new(secure.trust);
     for to in [
         "http://other.example/socket.io/",
         "https://other.example/socket.io/",
