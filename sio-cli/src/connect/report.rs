@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sio_tokio::client::{ClientError, ConnectionState, DisconnectReason, Generation, StopReason};
+use sio_tokio::client::{ClientError, ConnectionState, DisconnectReason, Generation};
 
 use crate::ending::Failed;
 use crate::explain::shown;
@@ -205,6 +205,8 @@ fn state_json(state: &ConnectionState) -> Value {
 mod tests {
     use std::io::{self, Write};
     use std::sync::{Arc, Mutex};
+
+    use sio_tokio::client::StopReason;
 
     use super::*;
 
