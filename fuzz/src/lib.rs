@@ -29,6 +29,7 @@ macro_rules! targets {
 targets! {
     client,
     client_proxy,
+    cluster_messages,
     detect,
     engine_jsonp,
     engine_packet,
