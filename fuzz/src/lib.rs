@@ -27,6 +27,7 @@ macro_rules! targets {
 }
 
 targets! {
+    broker,
     client,
     client_proxy,
     cluster_messages,
