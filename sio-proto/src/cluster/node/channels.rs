@@ -112,6 +112,13 @@ impl Node {
         }
     }
 
+    /// The channel of a room, if rooms like this one have channels of their own.
+    /// [`Event::Subscribed`](crate::broker::Event::Subscribed) names it when the broker hears it.
+    #[must_use]
+    pub fn room_channel(&self, namespace: &str, room: &str) -> Option<Bytes> {
+        Channels(&self.config).room(namespace, room)
+    }
+
     /// A room has lost its last member here.
     pub fn close_room(&mut self, namespace: &ByteString, room: &str, out: &mut Outputs) {
         let channels = Channels(&self.config);
