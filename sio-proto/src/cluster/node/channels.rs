@@ -78,6 +78,7 @@ impl Node {
         if self.instances.remove(namespace).is_none() {
             return;
         }
+        self.beating.remove(namespace);
         let mut left = Vec::new();
         for (channel, places) in &mut self.channels {
             places.retain(|place| place.namespace != *namespace);
