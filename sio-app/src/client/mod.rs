@@ -62,12 +62,12 @@
 
 mod ack;
 mod builder;
-mod dial;
+pub(crate) mod dial;
 mod driver;
 mod events;
 mod handle;
 mod handlers;
-mod link;
+pub(crate) mod link;
 pub(crate) mod network;
 mod pausing;
 mod receipt;
