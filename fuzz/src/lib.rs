@@ -30,6 +30,7 @@ targets! {
     broker,
     client,
     client_proxy,
+    cluster_messages,
     detect,
     engine_jsonp,
     engine_packet,
