@@ -129,6 +129,8 @@
 
 pub mod adapter;
 pub mod args;
+#[cfg(feature = "redis")]
+mod broker;
 pub mod client;
 
 mod error;

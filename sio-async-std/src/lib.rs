@@ -58,6 +58,8 @@
 #[cfg(not(any(feature = "async-std", feature = "smol")))]
 compile_error!("sio-async-std needs somebody to run its tasks: the feature `async-std` (on by default) or `smol`");
 
+#[cfg(feature = "redis")]
+pub mod broker;
 mod clock;
 mod connect;
 mod entropy;

@@ -93,6 +93,8 @@
 #[cfg(feature = "axum")]
 pub mod axum;
 mod background;
+#[cfg(feature = "redis")]
+pub mod broker;
 mod clock;
 mod connect;
 mod entropy;
