@@ -110,7 +110,7 @@ mod slot;
 mod socket;
 mod through;
 #[cfg(feature = "tls")]
-mod tls;
+pub(crate) mod tls;
 mod ways;
 
 pub use ack::Ack;
