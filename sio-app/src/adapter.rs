@@ -13,8 +13,6 @@
 //! An adapter gives its users an [`Io`](crate::Io), and keeps a [`Driver`] of it. An `Io` has no
 //! method that drops handlers or drives the server.
 
-#[cfg(feature = "redis")]
-pub use crate::broker::{BrokerBuildError, BrokerBuilder, BrokerHandle};
 pub use crate::client::network::{Dialing, Network, Resolving, Sleeping, Wire};
 pub use crate::host::connection::{Connection, Driven};
 pub use crate::host::driver::Driver;
@@ -26,6 +24,8 @@ pub use crate::link::ends::{Outlet, Source};
 pub use crate::link::pipe::{Duplex, Piped};
 #[cfg(feature = "tls")]
 pub use crate::link::tls::{TlsOutlet, TlsSource};
+#[cfg(feature = "redis")]
+pub use crate::redis::{BrokerBuildError, BrokerBuilder, BrokerHandle};
 pub use crate::runtime::{Runtime, Task};
 pub use sio_proto::Time;
 #[cfg(feature = "redis")]

@@ -129,9 +129,9 @@
 
 pub mod adapter;
 pub mod args;
-#[cfg(feature = "redis")]
-mod broker;
 pub mod client;
+#[cfg(feature = "redis")]
+mod redis;
 
 mod error;
 mod guarded;

@@ -58,8 +58,6 @@
 #[cfg(not(any(feature = "async-std", feature = "smol")))]
 compile_error!("sio-async-std needs somebody to run its tasks: the feature `async-std` (on by default) or `smol`");
 
-#[cfg(feature = "redis")]
-pub mod broker;
 mod clock;
 mod connect;
 mod entropy;
@@ -67,6 +65,8 @@ mod executor;
 #[cfg(feature = "handover")]
 pub mod handover;
 mod into_async;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod room;
 mod server;
 mod stream;

@@ -93,13 +93,13 @@
 #[cfg(feature = "axum")]
 pub mod axum;
 mod background;
-#[cfg(feature = "redis")]
-pub mod broker;
 mod clock;
 mod connect;
 mod entropy;
 #[cfg(feature = "handover")]
 pub mod handover;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod server;
 mod stream;
 mod tcp;

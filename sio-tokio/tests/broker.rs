@@ -9,15 +9,16 @@
     reason = "genuine servers live in the time of the machine"
 )]
 
-mod redis;
+#[path = "redis/mod.rs"]
+mod servers;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use redis::Redis;
+use servers::Redis;
 use sio_tokio::Bytes;
-use sio_tokio::broker::{
+use sio_tokio::redis::{
     self, Answer, BrokerConfig, BrokerError, BrokerHandle, Command, Event, Request, StreamPosition,
 };
 
@@ -46,7 +47,7 @@ impl Node {
         let events = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&events);
         let listener = move |event| heard.lock().expect("a list").push((Instant::now(), event));
-        let handle = broker::builder(config).connect(listener).expect("settings");
+        let handle = redis::builder(config).connect(listener).expect("settings");
         Self { handle, events }
     }
 
@@ -308,10 +309,10 @@ async fn users_with_few_permissions() {
     assert_eq!((counters.deaf, counters.reconnects, counters.is_up), (0, 0, true));
     node.subscribe("forbidden", false);
     let (_, why) = node.down().await;
-    assert!(why.is_refused_as(broker::Refusal::Permission), "{why}");
+    assert!(why.is_refused_as(redis::Refusal::Permission), "{why}");
     let stranger = Node::connect(config(&format!("redis://node:wrong@127.0.0.1:{}", redis.port)));
     let (_, why) = stranger.down().await;
-    assert!(why.is_refused_as(broker::Refusal::Credentials), "{why}");
+    assert!(why.is_refused_as(redis::Refusal::Credentials), "{why}");
 }
 
 /// How long channels were not heard.

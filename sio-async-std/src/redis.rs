@@ -13,11 +13,11 @@ use crate::connect::NETWORK;
 /// Begins connections to a broker with these settings. [`BrokerBuilder::connect`] makes them.
 ///
 /// ```no_run
-/// use sio_async_std::broker::{self, BrokerConfig, Command, Event};
+/// use sio_async_std::redis::{self, BrokerConfig, Command, Event};
 ///
 /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let config = BrokerConfig::from_url("redis://127.0.0.1")?;
-/// let handle = broker::builder(config).connect(|event| {
+/// let handle = redis::builder(config).connect(|event| {
 ///     if let Event::Message { payload, .. } = event {
 ///         println!("{}", payload.escape_ascii());
 ///     }
