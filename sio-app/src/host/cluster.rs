@@ -7,11 +7,11 @@ use std::task::Poll;
 use sio_proto::Time;
 use sio_proto::broker::{Command, Counters};
 
-use crate::broker::{BrokerBuilder, BrokerHandle};
 #[cfg(feature = "tls")]
 use crate::client::ClientTls;
 use crate::client::network::{Network, Sleeping};
 use crate::host::driver::Driver;
+use crate::redis::{BrokerBuilder, BrokerHandle};
 use crate::user::cluster::ClusterNode;
 use crate::user::cluster::outbox::Link;
 
