@@ -351,8 +351,10 @@ fn the_newest_client_of_a_user_wins() {
             let root = client.of("/").unwrap();
             let (tell, tell_end) = (tell.clone(), tell.clone());
             root.set_auth(&json!({ "name": name })).unwrap();
-            root.on_connect(move || drop(tell.send((number, None))))
-                .on_disconnect(move |reason: DisconnectReason| drop(tell_end.send((number, Some(reason)))));
+            root.on_connect(move || tell.send((number, None)).unwrap_or_default())
+                .on_disconnect(move |reason: DisconnectReason| {
+                    tell_end.send((number, Some(reason))).unwrap_or_default()
+                });
             root.connect().unwrap();
             let mut news = vec![heard(&told)];
             if number > 1 {
