@@ -48,8 +48,8 @@ use super::quota::{LocalQuota, QuotaLimits};
 use super::timers::{Due, Timers};
 use super::{
     AckError, AckRequest, Admission, Alarm, At, Auth, Backlog, Blocked, Breach, BreachKind, Budget, Carriage, Cause,
-    Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Held, Input, Key, Measured, Message,
-    Outputs, Part, Permit, Policy, Posted, Queued, Reason, Refused, Request, RoomWatch, SendError, Session,
+    Command, Counters, Delivery, Encoded, EngineMessage, Form, Forms, Handshake, Heartbeat, Held, Input, Key, Measured,
+    Message, Outputs, Part, Permit, Policy, Posted, Queued, Reason, Refused, Request, RoomWatch, SendError, Session,
     SessionQuota, State, Target, TransportKind, Write, engine, legacy06,
 };
 use crate::config::ConfigError;

@@ -136,8 +136,13 @@ fn fan_out(
     let is_ordered = message.policy == Policy::Ordered;
     let encoded = message.encoded(session.form(), config, buffer)?;
     if is_ordered {
-        let (packets, bytes) = (encoded.packets(), encoded.bytes());
-        session.queue(encoded.frames(), packets, bytes, config, backlog)?;
+        match encoded.only() {
+            Some(frame) if !session.adapts => session.queue_one(frame.clone(), config, backlog)?,
+            _ => {
+                let (packets, bytes) = (encoded.packets(), encoded.bytes());
+                session.queue(encoded.frames(), packets, bytes, config, backlog)?;
+            }
+        }
     } else {
         session.queue_by(message, config, backlog)?;
     }
