@@ -49,8 +49,23 @@ impl Frame {
     /// [`MAX_SERVER_HEADER_BYTES`] bytes of room. It is taken out of the buffer.
     #[inline]
     pub(crate) fn of_text_at(buffer: &mut BytesMut, at: usize) -> Self {
-        buffer.advance(at - MAX_SERVER_HEADER_BYTES);
-        Self::behind_room(buffer, Opcode::Text)
+        let len = buffer.len() - at;
+        if len >= 126 {
+            buffer.advance(at - MAX_SERVER_HEADER_BYTES);
+            return Self::behind_room(buffer, Opcode::Text);
+        }
+        // A short header is written without a detour.
+        let start = at - 2;
+        buffer[start] = 0x80 | Opcode::Text as u8;
+        buffer[start + 1] = len as u8;
+        let end = buffer.len();
+        let mut bytes = buffer.split_to(end);
+        bytes.advance(start);
+        Self {
+            bytes: bytes.freeze(),
+            head: 2,
+            binary: false,
+        }
     }
 
     #[inline]

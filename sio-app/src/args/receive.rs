@@ -155,3 +155,41 @@ impl Serializer for Receiver<'_> {
         serialize_struct_variant(&'static str, u32, &'static str, usize) -> Self::SerializeStructVariant;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use bytestring::ByteString;
+
+    use super::super::{RawArgs, append, to_args};
+    use super::*;
+
+    fn raw(json: &'static str, attachments: &[&'static [u8]]) -> RawArgs {
+        RawArgs(Args {
+            attachments: attachments.iter().map(|bytes| Bytes::from_static(bytes)).collect(),
+            ..Args::from(ByteString::from_static(json))
+        })
+    }
+
+    #[test]
+    fn the_text_is_appended_and_attachments_come_with_the_whole() {
+        let mut text = BytesMut::from(&b"["[..]);
+        let appended = append(&raw(r#"1,"two""#, &[]), &mut text).unwrap();
+        assert!(appended.whole.is_none() && appended.attachments.is_empty());
+        assert_eq!(text, &br#"[1,"two""#[..]);
+        let binary = raw(r#"{"_placeholder":true,"num":0}"#, &[b"abc"]);
+        text.clear();
+        let appended = append(&binary, &mut text).unwrap();
+        assert_eq!((appended.whole, text.len()), (Some(binary.0.clone()), 0));
+        assert_eq!(to_args(&binary, &mut text).unwrap(), binary.0);
+    }
+
+    #[test]
+    fn nobody_else_gets_raw_arguments() {
+        let plain = raw("1", &[]);
+        assert!(serde_json::to_string(&plain).is_err());
+        assert!(to_args(&(&plain, 1), &mut BytesMut::new()).is_err());
+        assert_eq!(&*to_args(&plain, &mut BytesMut::new()).unwrap().json, "1");
+        assert!(serde_json::to_string(&plain).is_err(), "the question is over");
+    }
+}

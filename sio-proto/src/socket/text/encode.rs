@@ -120,6 +120,16 @@ impl Encoder {
         name: &str,
         attachments: usize,
     ) -> usize {
+        if id.is_none() && attachments == 0 && namespace == "/" && is_plain_name(name) {
+            // This is the usual case: one copy.
+            let mut head = [0; MAX_PLAIN_NAME + 4];
+            let end = 3 + name.len();
+            head[..3].copy_from_slice(b"2[\"");
+            head[3..end].copy_from_slice(name.as_bytes());
+            head[end] = b'"';
+            out.extend_from_slice(&head[..=end]);
+            return name.len() + 2;
+        }
         if attachments == 0 {
             out.put_u8(b'2');
         } else {
@@ -208,6 +218,16 @@ impl Encoder {
     }
 }
 
+/// The longest name that is looked at by [`is_plain_name`].
+const MAX_PLAIN_NAME: usize = 28;
+
+/// Whether a name is short and in ASCII, and needs no escapes in any revision.
+#[inline]
+fn is_plain_name(name: &str) -> bool {
+    let is_plain = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
+    name.len() <= MAX_PLAIN_NAME && name.bytes().fold(true, |all, byte| all & is_plain(byte))
+}
+
 fn write_namespace(out: &mut BytesMut, namespace: &str) {
     debug_assert!(
         namespace.starts_with('/') && !namespace.contains(','),
@@ -270,6 +290,24 @@ mod tests {
             packet = reassembly.handle_binary(attachment.clone(), &limits).unwrap();
         }
         packet
+    }
+
+    /// Short names in ASCII are copied, and all others are escaped.
+    #[test]
+    fn names_of_every_length_and_character() {
+        let names = (0..40).map(|len| "x".repeat(len));
+        let special = (0..=0x250).filter_map(char::from_u32).map(|c| alloc::format!("a{c}b"));
+        for name in names.chain(special) {
+            for encoder in [Encoder::new(Revision::Four), Encoder::new(Revision::Five)] {
+                let (mut head, mut literal) = (BytesMut::new(), BytesMut::new());
+                let len = encoder.event_head(&mut head, "/", None, &name, 0);
+                match encoder.ascii {
+                    true => write_ascii_string(&mut literal, &name),
+                    false => write_string(&mut literal, &name),
+                }
+                assert_eq!((len, &head[..2], &head[2..]), (literal.len(), &b"2["[..], &literal[..]));
+            }
+        }
     }
 
     fn connect(namespace: &'static str, payload: Option<&'static str>) -> Packet {
