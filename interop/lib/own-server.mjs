@@ -15,10 +15,13 @@ export class OwnServer {
 
   #options;
 
-  constructor(port, options) {
+  #program;
+
+  constructor(port, options, path = program) {
     this.port = port;
     this.base = `http://127.0.0.1:${port}`;
     this.#options = options;
+    this.#program = path;
   }
 
   /**
@@ -35,8 +38,8 @@ export class OwnServer {
 
   /** Starts the server on the same port as before. */
   async begin() {
-    const words = ['--runtime', process.env.SIO_RUNTIME, '--port', String(this.port), ...this.#options];
-    const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'ignore'] });
+    const words = ['--runtime', process.env.SIO_RUNTIME ?? 'tokio', '--port', String(this.port), ...this.#options];
+    const child = spawn(this.#program, words, { stdio: ['ignore', 'pipe', 'ignore'] });
     this.#child = child;
     let printed = '';
     child.stdout.on('data', (text) => { printed += text; });

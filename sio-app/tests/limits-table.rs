@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use sio_app::{Config, Options, RecoveryConfig};
+use sio_proto::ClusterConfig;
 
 /// Returns the limits in a value's debug text, by their path: `http.max_headers`.
 fn limits(root: &str, text: &str) -> BTreeMap<String, u128> {
@@ -36,6 +37,7 @@ fn number(text: &str) -> u128 {
 fn every_limit_is_in_the_table_with_its_default() {
     let mut expected = limits("config", &format!("{:#?}", Config::default()));
     expected.extend(limits("options", &format!("{:#?}", Options::default())));
+    expected.extend(limits("cluster", &format!("{:#?}", ClusterConfig::default())));
     expected.extend(limits("recovery", &format!("{:#?}", RecoveryConfig::default())));
     assert!(expected.len() > 40, "{expected:?}");
     let rows = include_str!("../../SECURITY.md")
@@ -48,7 +50,7 @@ fn every_limit_is_in_the_table_with_its_default() {
             continue;
         };
         let name = limit.trim_matches('`');
-        if ["config.", "options.", "recovery."]
+        if ["cluster.", "config.", "options.", "recovery."]
             .iter()
             .any(|root| name.starts_with(root))
         {

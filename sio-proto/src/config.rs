@@ -5,6 +5,7 @@
 //! nesting) has a limit here.
 
 mod check;
+mod cluster;
 mod cookie;
 mod cors;
 mod legacy;
@@ -25,6 +26,7 @@ use crate::engine::Dialect;
 use crate::{Hosts, Origins, http, socket, websocket};
 
 pub use check::ConfigError;
+pub use cluster::{ClusterConfig, ClusterKind, ShardedMode, StreamsConfig};
 pub use cookie::{Cookie, Priority, SameSite};
 pub use cors::{Cors, CorsOrigins, OriginRule};
 pub use legacy::{Legacy06, Legacy09, Mount};

@@ -69,6 +69,9 @@
 //! | [`wire`], [`conn`] | the bytes of one connection | requests and packets, under no lock; bodies of polls |
 //! | [`server`] | requests, packets, commands, time | writes and deliveries |
 //! | [`client`] | bytes, commands, time | connections, bytes and deliveries |
+//! | [`resp`] | bytes | the replies of Redis, and commands back |
+//! | [`broker`] | bytes of a broker, commands, time | connections, bytes and events |
+//! | `cluster` (feature) | orders, messages of other nodes, time | messages for other nodes, orders for this one |
 //!
 //! The bytes are described in the repository's `docs/protocol`, which comments cite as
 //! `docs/protocol/NAME.md §N`.
@@ -92,7 +95,10 @@ mod request;
 mod slab;
 mod time;
 
+pub mod broker;
 pub mod client;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod codec;
 pub mod conn;
 pub mod detect;
@@ -103,6 +109,7 @@ mod keep;
 pub mod legacy;
 pub mod manual;
 pub mod recovery;
+pub mod resp;
 pub mod server;
 pub mod socket;
 pub mod websocket;
@@ -112,8 +119,9 @@ pub use arena::Arena;
 pub use bytes::{Bytes, BytesMut};
 pub use bytestring::ByteString;
 pub use config::{
-    Config, ConfigError, Cookie, Cors, CorsOrigins, Excess, Generations, Legacy06, Legacy09, Mount, OriginRule,
-    Priority, Rate, RateLimit, RecoveryConfig, SameSite, SocketIdError, Transports,
+    ClusterConfig, ClusterKind, Config, ConfigError, Cookie, Cors, CorsOrigins, Excess, Generations, Legacy06,
+    Legacy09, Mount, OriginRule, Priority, Rate, RateLimit, RecoveryConfig, SameSite, ShardedMode, SocketIdError,
+    StreamsConfig, Transports,
 };
 pub use entropy::Entropy;
 pub use frame::Frame;

@@ -407,8 +407,10 @@ fn an_upgrade() {
     let parked = world.park(&get(&polling));
     world.send(candidate, &text("2probe"));
     assert_eq!(world.frames(candidate), ["3probe"]);
-    world.pass(100);
     assert_eq!(world.answer(parked).text(), "1:6");
+    for _ in 0..2 {
+        assert_eq!(world.reply(&get(&polling)).text(), "1:6");
+    }
     // Packets that are sent between probe and switch leave with the next poll, or on the websocket.
     // A client that keeps the rules waits for the end of this poll. So a poll that is still open
     // was sent behind the switch.

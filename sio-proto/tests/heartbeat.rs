@@ -211,13 +211,20 @@ fn repeated_probes_and_attachments_arm_one_timer() {
     let mut world = World::new(Config::default());
     let sid = world.join_polling();
     let candidate = world.candidate(&sid);
+    world.send(candidate, &text("2probe"));
+    for _ in 0..3 {
+        assert_eq!(body(&world.fetch(&sid)), "6");
+    }
+    let held = world.poll(&sid);
     for _ in 0..50 {
         world.send(candidate, &text("2probe"));
         world.pass(1);
     }
+    assert_eq!(world.received(held), "");
     world.wakes = 0;
     world.pass(1_000);
-    assert_eq!(world.wakes, 10, "ten noops in a second");
+    assert_eq!(body(&world.received(held)), "6");
+    assert_eq!(world.wakes, 1, "one noop for the poll that is held");
 
     let mut world = World::new(Config::default());
     let link = world.join();

@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::*;
 use proptest::prelude::*;
 use sio_proto::server::{Cause, TransportKind};
@@ -30,6 +32,15 @@ impl Story {
         assert_eq!(self.world.frames(candidate), [""; 0]);
         self.world.send(candidate, &text("2probe"));
         assert_eq!(self.world.frames(candidate), ["3probe"]);
+        candidate
+    }
+
+    /// Probes, and takes all noops that come at once. From then on a GET is held.
+    fn probe_and_poll(&mut self) -> LinkId {
+        let candidate = self.probe();
+        for _ in 0..3 {
+            assert_eq!(body(&self.world.fetch(&self.sid)), "6");
+        }
         candidate
     }
 
@@ -60,23 +71,44 @@ impl Story {
 }
 
 #[test]
-fn the_normal_sequence() {
+fn the_normal_sequence_needs_no_time() {
     let mut story = Story::new();
     let parked = story.world.poll(&story.sid);
-    let candidate = story.probe();
-    story.world.pass(99);
+    let candidate = story.world.candidate(&story.sid);
+    let deadline = story.world.server.next_timeout();
     assert_eq!(story.world.received(parked), "");
-    story.world.pass(1);
+    story.world.send(candidate, &text("2probe"));
+    assert_eq!(story.world.frames(candidate).last().unwrap(), "3probe");
     assert_eq!(body(&story.world.received(parked)), "6");
+    assert_eq!(
+        story.world.server.next_timeout(),
+        deadline,
+        "nobody has to wake up for it"
+    );
     story.world.send(candidate, &text("5"));
     assert_eq!(story.world.frames(candidate), [""; 0], "5 has no answer");
     story.assert_upgraded(candidate);
 }
 
+/// The noop and the answer to the probe come on two connections. A client that reads the noop first
+/// polls again.
 #[test]
-fn a_get_is_looked_at_every_100_ms() {
+fn a_client_that_reads_the_noop_before_3probe_does_not_wait() {
     let mut story = Story::new();
+    let parked = story.world.poll(&story.sid);
     let candidate = story.probe();
+    assert_eq!(body(&story.world.received(parked)), "6");
+    assert_eq!(body(&story.world.fetch(&story.sid)), "6");
+    story.world.send(candidate, &text("5"));
+    story.assert_upgraded(candidate);
+}
+
+/// A client that goes on polling is not answered as often as it likes.
+#[test]
+fn after_three_noops_a_get_is_held_for_100_ms() {
+    let mut story = Story::new();
+    let candidate = story.probe_and_poll();
+    story.world.send(candidate, &text("2probe"));
     for _ in 0..20 {
         let parked = story.world.poll(&story.sid);
         story.world.pass(99);
@@ -84,8 +116,8 @@ fn a_get_is_looked_at_every_100_ms() {
         story.world.pass(1);
         assert_eq!(body(&story.world.received(parked)), "6");
     }
-    story.world.cut(candidate, Cause::Closed);
     let parked = story.world.poll(&story.sid);
+    story.world.cut(candidate, Cause::Closed);
     story.world.pass(1_000);
     assert_eq!(
         story.world.received(parked),
@@ -95,6 +127,29 @@ fn a_get_is_looked_at_every_100_ms() {
     story.world.emit(story.socket, "a", "").unwrap();
     assert_eq!(body(&story.world.received(parked)), "42[\"a\"]");
     story.assert_polls();
+}
+
+/// The alarm that answers a held GET is armed once, however many GETs come before it goes off.
+#[test]
+fn a_held_get_that_is_answered_leaves_one_alarm() {
+    let mut story = Story::new();
+    story.probe_and_poll();
+    let start = story.world.now;
+    for _ in 0..10 {
+        let parked = story.world.poll(&story.sid);
+        story.world.emit(story.socket, "a", "").unwrap();
+        assert_eq!(body(&story.world.received(parked)), "42[\"a\"]");
+        story.world.pass(5);
+    }
+    let parked = story.world.poll(&story.sid);
+    assert_eq!(
+        story.world.server.next_timeout(),
+        Some(start + Duration::from_millis(100))
+    );
+    story.world.pass(50);
+    assert_eq!(body(&story.world.received(parked)), "6");
+    let next = story.world.server.next_timeout().unwrap();
+    assert!(next > start + Duration::from_secs(1), "no alarm is left: {next:?}");
 }
 
 #[test]
@@ -118,7 +173,7 @@ fn five_without_a_probe_is_an_upgrade() {
 fn five_while_a_get_is_parked() {
     let mut story = Story::new();
     let parked = story.world.poll(&story.sid);
-    let candidate = story.probe();
+    let candidate = story.world.candidate(&story.sid);
     story.world.send(candidate, &text("5"));
     assert_eq!(body(&story.world.received(parked)), "1");
     story.assert_upgraded(candidate);
@@ -253,7 +308,7 @@ fn what_the_server_says_between_3probe_and_5_arrives_once() {
     story.assert_upgraded(candidate);
     // or to the GET that is parked.
     let mut story = Story::new();
-    let candidate = story.probe();
+    let candidate = story.probe_and_poll();
     let parked = story.world.poll(&story.sid);
     story.world.emit(story.socket, "a", "1").unwrap();
     assert_eq!(body(&story.world.received(parked)), "42[\"a\",1]");
@@ -263,27 +318,35 @@ fn what_the_server_says_between_3probe_and_5_arrives_once() {
 
 #[test]
 fn a_post_in_flight_is_read_before_what_follows_5() {
-    for pieces in [1, 100] {
+    for (pieces, held) in [(1, false), (100, false), (1, true), (100, true)] {
         let mut story = Story::new();
         let link = story.world.open();
         let request = post(&session(&story.sid), "42[\"m\",1]\u{1e}42[\"m\",2]");
         let (head, rest) = request.split_at(request.len() - 5);
         story.world.send(link, head);
-        let parked = story.world.poll(&story.sid);
-        let candidate = story.probe();
+        let candidate = story.probe_and_poll();
+        let parked = held.then(|| story.world.poll(&story.sid));
         story.world.send(candidate, &text("5"));
         story
             .world
             .send(candidate, &[text("42[\"m\",3]"), text("42[\"m\",4]")].concat());
         assert_eq!(story.world.heard(), [""; 0]);
         story.world.emit(story.socket, "s", "").unwrap();
+        assert_eq!(
+            story.world.frames(candidate),
+            [""; 0],
+            "the switch has not been made yet"
+        );
         rest.chunks(pieces).for_each(|piece| story.world.send(link, piece));
         assert_eq!(status(&story.world.received(link)), 200);
         assert_eq!(
             story.world.heard(),
             ["event m 1", "event m 2", "event m 3", "event m 4"]
         );
-        assert!(body(&story.world.received(parked)).starts_with("42[\"s\"]"));
+        match parked {
+            Some(parked) => assert!(body(&story.world.received(parked)).starts_with("42[\"s\"]")),
+            None => assert_eq!(story.world.frames(candidate), ["42[\"s\"]"]),
+        }
         story.assert_upgraded(candidate);
     }
 }

@@ -105,6 +105,11 @@ fn an_upgrade_answers_polls_and_has_its_time() {
     let candidate = world.candidate(&sid);
     expect(&world, TimeoutReason::Upgrade, 10_000);
     world.send(candidate, &text("2probe"));
+    for _ in 0..3 {
+        world.fetch(&sid);
+        expect(&world, TimeoutReason::Upgrade, 10_000);
+    }
+    world.poll(&sid);
     expect(&world, TimeoutReason::UpgradePoll, 100);
     world.send(candidate, &text("5"));
     expect(&world, TimeoutReason::Nothing, 100);

@@ -56,6 +56,7 @@ const PROTO: House = House {
                 "legacy",
                 "codec",
                 "detect",
+                "resp",
             ],
             apart: false,
         },
@@ -66,12 +67,12 @@ const PROTO: House = House {
         },
         Floor {
             name: "lines",
-            modules: &["conn", "request", "wire"],
+            modules: &["broker", "conn", "request", "wire"],
             apart: false,
         },
         Floor {
             name: "roles",
-            modules: &["client", "recovery", "server"],
+            modules: &["client", "cluster", "recovery", "server"],
             apart: true,
         },
         Floor {

@@ -18,6 +18,8 @@ pub use known::{Envelope, Framing, Streaming};
 pub use message::{
     Codec, Heartbeats, MessageCodec, MessageDecoder, MessageLimits, PayloadError, PlainEvent, PlainMessage, Received,
 };
+#[cfg(feature = "cluster")]
+pub(crate) use msgpack::pieces;
 #[cfg(feature = "msgpack")]
 pub use msgpack::{MessagePack, MessagePackError};
 pub use packet::{Messages, PacketError, PacketParser, Parsed, messages};

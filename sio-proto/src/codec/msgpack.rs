@@ -45,6 +45,8 @@
 mod date;
 mod decode;
 mod encode;
+#[cfg(feature = "cluster")]
+pub(crate) mod pieces;
 mod token;
 
 use super::{Messages, PacketError, PacketParser, Parsed};

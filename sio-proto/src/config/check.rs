@@ -26,6 +26,9 @@ pub enum ConfigError {
     /// A limit of zero would refuse every peer.
     #[error("{0} must not be zero")]
     ZeroLimit(&'static str),
+    /// There are more of something than make sense.
+    #[error("{0} must be at most {1}")]
+    TooMany(&'static str, u32),
     /// A rate is zero or too large, or its bucket takes too long to fill.
     #[error("{0}: a rate and its burst are 1 to 2^40, and the burst is at most 3600 times the rate")]
     Rate(&'static str),

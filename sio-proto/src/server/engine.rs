@@ -57,8 +57,11 @@ pub(crate) type At<'a> = at::At<'a, Engine>;
 /// The result of a rule that may end such a session.
 type Fate<'a> = at::Fate<'a, Engine>;
 
-/// How often a parked GET is checked while an upgrade is under way (docs/protocol/engine-io.md §7,
-/// step 2).
+/// How many GETs of one candidate are answered with a noop at once. One noop ends the poll of a
+/// client that has read the answer to its probe. A client that reads the noop first polls once
+/// more.
+const NOOPS_AT_ONCE: u8 = 3;
+/// How long a GET is held after these noops (docs/protocol/engine-io.md §7, step 2).
 const NOOP_INTERVAL: Duration = Duration::from_millis(100);
 /// The largest number of namespaces that are remembered as just left.
 const MAX_LEFT: usize = 8;
@@ -134,7 +137,9 @@ impl Engine {
             Alarm::Upgrade if self.attempt == epoch && self.candidate.as_ref().is_some_and(|c| !c.switching) => {
                 TimeoutReason::Upgrade
             }
-            Alarm::Noop if self.attempt == epoch && self.candidate.is_some() => TimeoutReason::UpgradePoll,
+            Alarm::Noop if self.attempt == epoch && self.candidate.as_ref().is_some_and(|c| c.noop_due) => {
+                TimeoutReason::UpgradePoll
+            }
             Alarm::Close if !is_open => TimeoutReason::Closing,
             Alarm::Attachments if session.reassembly.is_pending() => TimeoutReason::Attachments,
             Alarm::Ping
@@ -174,6 +179,10 @@ struct Candidate {
     /// Whether the websocket carries binary as base64 if it becomes the transport.
     base64: bool,
     probed: bool,
+    /// How many more GETs are answered with a noop at once.
+    noops_at_once: u8,
+    /// Whether the alarm is armed that answers the parked GET with a noop.
+    noop_due: bool,
     /// `5` came while a POST was under way: the switch waits for the POST, and so do the packets in
     /// `held`.
     switching: bool,
@@ -408,12 +417,11 @@ impl<'a> At<'a> {
             Alarm::Upgrade if engine.attempt == epoch && engine.candidate.as_ref().is_some_and(|c| !c.switching) => {
                 self.drop_candidate();
             }
-            Alarm::Noop if engine.attempt == epoch && engine.candidate.is_some() => {
-                if session.parked.is_some() && session.outbox.is_empty() {
-                    self.answer_parked_with(NOOP);
+            Alarm::Noop if engine.attempt == epoch => {
+                if let Some(candidate) = engine.candidate.as_mut() {
+                    candidate.noop_due = false;
+                    self.end_poll();
                 }
-                let next = self.now + NOOP_INTERVAL;
-                self.core.timers.arm_at(next, Alarm::Noop, self.key, epoch);
             }
             Alarm::Close if state == State::Closing => _ = self.forget(),
             Alarm::Attachments if reassembling && session.attachments.due() <= self.now => {

@@ -415,6 +415,28 @@ def probe(name, recordings):
     write(name, {"server": recording["meta"]["server"], "client": "raw sockets", **plan, "ends": True}, made.entries)
 
 
+CLUSTERS = ("redis-adapter", "redis-sharded-dynamic", "redis-streams", "redis-emitter")
+
+
+def cluster(name, recordings):
+    """What the nodes of a cluster have said to Redis: subscriptions, messages, entries, records."""
+    lines = []
+    for entry in json.loads((recordings / "modern" / f"{name}.json").read_text()):
+        if entry["dir"] == "note":
+            lines.append({"note": entry["note"]})
+        if entry["dir"] != "c2s":
+            continue
+        for command in entry.get("resp") or []:
+            words = [{"base64": word["base64"]} if isinstance(word, dict) else word for word in command]
+            if words[0].upper() in ("CLIENT", "XREAD", "PUBSUB"):
+                continue
+            lines.append({"node": entry.get("node"), "command": words})
+    text = ",\n".join(json.dumps(line, ensure_ascii=False, separators=(",", ":")) for line in lines)
+    (pathlib.Path(__file__).parent / "cluster" / f"{name}.json").write_text(f"[\n{text}\n]\n")
+
+
+for name in CLUSTERS:
+    cluster(name, pathlib.Path(sys.argv[1]))
 for name in PROBES:
     probe(name, pathlib.Path(sys.argv[1]))
 for name in PLANS:

@@ -31,7 +31,8 @@ pub(super) fn message(message: &Bytes, parser: &MessagePack, limits: &Limits) ->
         Some(Token::Unsigned(id)) => Some(id),
         Some(_) => return Err(InvalidId.into()),
     };
-    let mut data = Transcoder::new(message, &fields, parser, limits);
+    let text = fields.data.len() - fields.binary;
+    let mut data = Transcoder::new(message, fields.data, text, parser, limits);
     let packet = match (fields.kind, fields.data_begins) {
         (Some(Token::Unsigned(0)), None) => Packet::Connect {
             namespace,
@@ -74,6 +75,45 @@ pub(super) fn message(message: &Bytes, parser: &MessagePack, limits: &Limits) ->
         _ => return Err(DecodeError::UnknownType.into()),
     };
     Ok(Parsed::Packet(packet))
+}
+
+/// An array of an event's name and its arguments. `data` is a value of `message` that was stepped
+/// over, so it is complete.
+#[cfg(feature = "cluster")]
+pub(super) fn event(
+    message: &Bytes,
+    data: &[u8],
+    parser: &MessagePack,
+    limits: &Limits,
+) -> Result<(ByteString, Args), PacketError> {
+    let mut data = Transcoder::new(message, data, 0, parser, limits);
+    let Token::Array(len) = data.reader.token()? else {
+        return Err(DecodeError::InvalidPayload.into());
+    };
+    let name = data.event_name(len)?;
+    Ok((name, data.args(len - 1)?))
+}
+
+/// One value as the only argument.
+#[cfg(feature = "cluster")]
+pub(super) fn argument(
+    message: &Bytes,
+    data: &[u8],
+    parser: &MessagePack,
+    limits: &Limits,
+) -> Result<Args, PacketError> {
+    Transcoder::new(message, data, 0, parser, limits).args(1)
+}
+
+/// One value as JSON, bytes included.
+#[cfg(feature = "cluster")]
+pub(super) fn json(
+    message: &Bytes,
+    data: &[u8],
+    parser: &MessagePack,
+    limits: &Limits,
+) -> Result<ByteString, PacketError> {
+    Transcoder::new(message, data, 0, parser, limits).payload()
 }
 
 /// The fields in the map of a packet, and how each value begins. A value that is undefined is left
@@ -160,12 +200,12 @@ struct Open {
 }
 
 impl<'a> Transcoder<'a> {
-    fn new(message: &'a Bytes, fields: &Fields<'a>, parser: &MessagePack, limits: &Limits) -> Self {
+    /// `text` is the number of bytes of `data` that are not in binary values.
+    fn new(message: &'a Bytes, data: &'a [u8], text: usize, parser: &MessagePack, limits: &Limits) -> Self {
         // Commas and quotes need about as much room as headers.
-        let text = fields.data.len() - fields.binary;
         Self {
             message,
-            reader: Reader::new(fields.data),
+            reader: Reader::new(data),
             out: BytesMut::with_capacity(text + text / 4),
             attachments: Vec::new(),
             max_attachments: parser.max_binaries,

@@ -23,7 +23,7 @@ const MAX_HEADER_BYTES: usize = 9;
 const AROUND_PACKET: usize = 64;
 
 /// A target for a packet: a buffer, or a counter that measures the packet.
-trait Sink {
+pub(super) trait Sink {
     fn put(&mut self, bytes: &[u8]);
     /// Announces that about this many bytes will come.
     fn expect(&mut self, bytes: usize);
@@ -177,12 +177,17 @@ fn namespace_field(out: &mut impl Sink, namespace: &str) {
 /// Writes one JSON value as the data of a packet.
 fn data(out: &mut impl Sink, json: &str) {
     string(out, "data");
-    let (_, shapes) = shapes(json, 0);
-    values(out, json, &shapes, &[]);
+    self::json(out, json, &[]);
+}
+
+/// Writes one JSON value, whose placeholders stand for the attachments.
+pub(super) fn json(out: &mut impl Sink, json: &str, attachments: &[Bytes]) {
+    let (_, shapes) = shapes(json, attachments.len());
+    values(out, json, &shapes, attachments);
 }
 
 /// Writes the name, if there is one, and the arguments as one array.
-fn list(out: &mut impl Sink, name: Option<&str>, args: &Args) {
+pub(super) fn list(out: &mut impl Sink, name: Option<&str>, args: &Args) {
     if !args.exact.is_empty() {
         return exact_list(out, name, args);
     }
@@ -356,17 +361,17 @@ fn signed(out: &mut impl Sink, number: i64) {
     }
 }
 
-fn unsigned(out: &mut impl Sink, number: u64) {
+pub(super) fn unsigned(out: &mut impl Sink, number: u64) {
     header(out, |to| drop(write::write_uint(to, number)));
 }
 
-fn string(out: &mut impl Sink, text: &str) {
+pub(super) fn string(out: &mut impl Sink, text: &str) {
     header(out, |to| drop(write::write_str_len(to, text.len() as u32)));
     out.put(text.as_bytes());
 }
 
 /// Appends the bytes that `write` writes. There is room for every header, so `write` cannot fail.
-fn header(out: &mut impl Sink, write: impl FnOnce(&mut &mut [u8])) {
+pub(super) fn header(out: &mut impl Sink, write: impl FnOnce(&mut &mut [u8])) {
     let mut bytes = [0; MAX_HEADER_BYTES];
     let mut room = &mut bytes[..];
     write(&mut room);

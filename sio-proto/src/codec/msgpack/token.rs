@@ -50,7 +50,7 @@ use MessagePackError::{Extension, Reserved, TooManyElements, Truncated};
 /// The beginning of a value. For arrays and maps it does not include their content; for other
 /// values it is the whole value.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Token<'a> {
+pub(crate) enum Token<'a> {
     Nil,
     Bool(bool),
     Unsigned(u64),
@@ -70,27 +70,27 @@ pub(super) enum Token<'a> {
 
 impl Token<'_> {
     /// JavaScript's undefined, as genuine peers write it.
-    pub(super) const fn is_undefined(self) -> bool {
+    pub(crate) const fn is_undefined(self) -> bool {
         matches!(self, Self::Extension(0, [_]))
     }
 }
 
 /// The part of a message that has not been read.
 #[derive(Clone, Debug)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    pub(super) const fn rest(&self) -> &'a [u8] {
+    pub(crate) const fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    pub(super) fn token(&mut self) -> Result<Token<'a>, MessagePackError> {
+    pub(crate) fn token(&mut self) -> Result<Token<'a>, MessagePackError> {
         let [first] = self.array()?;
         Ok(match Marker::from_u8(first) {
             Marker::Null => Token::Nil,
@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
 
     /// Steps over a value and everything inside it. Returns its bytes, and the number of bytes of
     /// its binary values. `budget` is the number of values that are still allowed.
-    pub(super) fn skip(&mut self, budget: &mut usize) -> Result<(&'a [u8], usize), MessagePackError> {
+    pub(crate) fn skip(&mut self, budget: &mut usize) -> Result<(&'a [u8], usize), MessagePackError> {
         let (whole, mut binary, mut open) = (self.rest, 0, 1u64);
         while open > 0 {
             *budget = budget.checked_sub(1).ok_or(TooManyElements)?;
@@ -231,7 +231,7 @@ fn signed(number: i64) -> Token<'static> {
 
 /// The time of a date or timestamp in milliseconds since 1970; `None` if JavaScript cannot express
 /// it either.
-pub(super) fn milliseconds(kind: i8, data: &[u8]) -> Result<Option<i64>, MessagePackError> {
+pub(crate) fn milliseconds(kind: i8, data: &[u8]) -> Result<Option<i64>, MessagePackError> {
     let (seconds, nanoseconds) = match (kind, data.len()) {
         (0, 8) => return Ok(data.first_chunk().map(|bytes| i64::from_be_bytes(*bytes))),
         (-1, 4) => (i64::from(big_endian(data) as u32), 0),

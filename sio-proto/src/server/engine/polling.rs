@@ -39,6 +39,7 @@ impl<'a> At<'a> {
             return self.finish_closing();
         }
         self.mark_ready();
+        self.hurry_poll();
         Ok(self)
     }
 

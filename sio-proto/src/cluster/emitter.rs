@@ -1,0 +1,110 @@
+//! An emitter: a process without a server that sends to the clients of a cluster
+//! (docs/protocol/cluster-redis.md §5, §4.4).
+
+use bytestring::ByteString;
+
+use super::messages::EMITTER;
+use super::order::{Emit, Order};
+use super::sending::{Outgoing, Sender};
+use crate::broker::Command;
+use crate::socket::is_reserved_event;
+use crate::{ClusterConfig, ClusterKind, ConfigError};
+
+/// Why a message was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotSent {
+    /// The node does not know the namespace: it was not opened, or it is closed.
+    #[error("the namespace is not open")]
+    UnknownNamespace,
+    /// The message is longer than
+    /// [`ClusterConfig::max_message_bytes`](crate::ClusterConfig::max_message_bytes).
+    #[error("the message is too large")]
+    TooLarge,
+    /// [`ClusterConfig::max_requests`](crate::ClusterConfig::max_requests) requests wait already.
+    #[error("too many requests wait for answers")]
+    TooManyRequests,
+    /// Only the library itself sends events of this name.
+    #[error("a reserved event name")]
+    ReservedName,
+}
+
+/// Writes the messages of an emitter. It hears nothing.
+#[derive(Clone, Debug)]
+pub struct Emitter {
+    config: ClusterConfig,
+    uid: ByteString,
+    next_tag: u64,
+}
+
+impl Emitter {
+    /// An emitter for the cluster that these settings describe.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ClusterConfig::validate`].
+    pub fn new(config: ClusterConfig) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self {
+            config,
+            uid: ByteString::from_static(EMITTER),
+            next_tag: 0,
+        })
+    }
+
+    /// The command for the broker that makes all nodes carry out the order in the namespace. With
+    /// the streams adapter it is a request, and its answer says whether the order was stored.
+    ///
+    /// # Errors
+    ///
+    /// [`NotSent::ReservedName`], [`NotSent::TooLarge`].
+    pub fn order(&mut self, namespace: &ByteString, order: Order) -> Result<Command, NotSent> {
+        check_order(&order)?;
+        let outgoing = self.sender(namespace).order(order);
+        self.command(outgoing)
+    }
+
+    /// The command for the broker that gives the event to all servers. Nobody can answer.
+    ///
+    /// # Errors
+    ///
+    /// [`NotSent::ReservedName`], [`NotSent::TooLarge`].
+    pub fn server_side_emit(&mut self, namespace: &ByteString, emit: Emit) -> Result<Command, NotSent> {
+        check_server_side_name(&emit)?;
+        let in_stream = matches!(self.config.kind, ClusterKind::Streams(_));
+        let outgoing = self.sender(namespace).server_side_emit(emit, in_stream);
+        self.command(outgoing)
+    }
+
+    const fn sender<'a>(&'a self, namespace: &'a ByteString) -> Sender<'a> {
+        Sender {
+            config: &self.config,
+            uid: &self.uid,
+            namespace,
+        }
+    }
+
+    fn command(&mut self, outgoing: Outgoing) -> Result<Command, NotSent> {
+        if outgoing.bytes() > self.config.max_message_bytes {
+            return Err(NotSent::TooLarge);
+        }
+        self.next_tag += 1;
+        Ok(outgoing.command(self.next_tag))
+    }
+}
+
+/// Refuses a broadcast that no packet may carry.
+pub(super) fn check_order(order: &Order) -> Result<(), NotSent> {
+    match order {
+        Order::Broadcast { emit, .. } if is_reserved_event(&emit.name) => Err(NotSent::ReservedName),
+        Order::Broadcast { .. } | Order::Join { .. } | Order::Leave { .. } | Order::Disconnect { .. } => Ok(()),
+    }
+}
+
+/// Refuses the names that genuine nodes refuse here, too.
+pub(super) fn check_server_side_name(emit: &Emit) -> Result<(), NotSent> {
+    match ["connect", "connection", "new_namespace"].contains(&&*emit.name) {
+        true => Err(NotSent::ReservedName),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,409 @@
+//! The messages of all other adapters: one envelope with a type and data
+//! (docs/protocol/cluster-redis.md §2 to §4).
+
+use alloc::vec::Vec;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::classic::{read_sockets, write_sockets};
+use super::opts::{self, Members};
+use super::raw::{Document, Raw, Values};
+use super::writer::{Syntax, Writer};
+use super::{Malformed, MessageLimits};
+use crate::cluster::order::{Emit, Flags, RemoteSocket, Target};
+use crate::socket::Args;
+
+/// A message of the sharded adapter or the streams adapter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// The node that sends it, or `emitter`.
+    pub uid: ByteString,
+    /// Its namespace.
+    pub namespace: ByteString,
+    /// What it says.
+    pub body: Body,
+}
+
+/// What an envelope says. The numbers are those of its types.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// 1: a node begins; everybody answers with 2.
+    InitialHeartbeat,
+    /// 2: a node is alive.
+    Heartbeat {
+        /// Whether the node also hears channels. Nodes of the streams adapter 0.2, the only genuine
+        /// ones that send heartbeats, say nothing and hear none. Our nodes say it, so that others
+        /// do not count them twice.
+        subscribes: bool,
+    },
+    /// 3: send an event.
+    Broadcast {
+        /// To which sockets.
+        to: Target,
+        /// How.
+        flags: Flags,
+        /// The event.
+        emit: Emit,
+        /// The name of the request, if acknowledgements are wanted.
+        request_id: Option<ByteString>,
+    },
+    /// 4: put sockets into rooms.
+    Join {
+        /// The sockets.
+        to: Target,
+        /// The rooms.
+        rooms: Vec<ByteString>,
+    },
+    /// 5: take sockets out of rooms.
+    Leave {
+        /// The sockets.
+        to: Target,
+        /// The rooms.
+        rooms: Vec<ByteString>,
+    },
+    /// 6: end sockets.
+    Disconnect {
+        /// The sockets.
+        to: Target,
+        /// Whether their connections end, too.
+        close: bool,
+    },
+    /// 7: which sockets do you have?
+    Fetch {
+        /// Of these.
+        to: Target,
+        /// The name of the request.
+        request_id: ByteString,
+    },
+    /// 8: the answer to 7.
+    Sockets {
+        /// The name of the request.
+        request_id: ByteString,
+        /// The sockets.
+        sockets: Vec<RemoteSocket>,
+    },
+    /// 9: an event for the servers.
+    ServerSideEmit {
+        /// The event.
+        emit: Emit,
+        /// The name of the request, if an answer is wanted.
+        request_id: Option<ByteString>,
+    },
+    /// 10: the answer to 9.
+    ServerSideAnswer {
+        /// The name of the request.
+        request_id: ByteString,
+        /// One value.
+        value: Args,
+    },
+    /// 11, once to 3: how many sockets were asked.
+    ClientCount {
+        /// The name of the request.
+        request_id: ByteString,
+        /// How many.
+        count: u64,
+    },
+    /// 12, to 3: the first argument of an acknowledgement.
+    Ack {
+        /// The name of the request.
+        request_id: ByteString,
+        /// One value.
+        value: Args,
+    },
+    /// 13: a node ends.
+    Close,
+}
+
+impl Body {
+    /// The number of the type.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        match self {
+            Self::InitialHeartbeat => 1,
+            Self::Heartbeat { .. } => 2,
+            Self::Broadcast { .. } => 3,
+            Self::Join { .. } => 4,
+            Self::Leave { .. } => 5,
+            Self::Disconnect { .. } => 6,
+            Self::Fetch { .. } => 7,
+            Self::Sockets { .. } => 8,
+            Self::ServerSideEmit { .. } => 9,
+            Self::ServerSideAnswer { .. } => 10,
+            Self::ClientCount { .. } => 11,
+            Self::Ack { .. } => 12,
+            Self::Close => 13,
+        }
+    }
+
+    const fn has_data(&self) -> bool {
+        !matches!(
+            self,
+            Self::InitialHeartbeat | Self::Heartbeat { subscribes: false } | Self::Close
+        )
+    }
+
+    /// Whether the body has bytes, which JSON cannot carry.
+    fn is_binary(&self) -> bool {
+        match self {
+            Self::Broadcast { emit, .. } | Self::ServerSideEmit { emit, .. } => !emit.args.attachments.is_empty(),
+            Self::ServerSideAnswer { value, .. } | Self::Ack { value, .. } => !value.attachments.is_empty(),
+            _ => false,
+        }
+    }
+
+    fn write_data(&self, out: &mut Writer) {
+        let write_opts = |out: &mut Writer, to, flags| opts::write(out, to, flags, Members::WithFlags);
+        match self {
+            Self::InitialHeartbeat | Self::Close => {}
+            Self::Heartbeat { subscribes } => {
+                out.object(1);
+                out.key("subscribes").boolean(*subscribes);
+            }
+            Self::Broadcast {
+                to,
+                flags,
+                emit,
+                request_id,
+            } => {
+                out.object(2 + usize::from(request_id.is_some()));
+                out.key("packet");
+                opts::write_packet(out, emit, None);
+                if let Some(request) = request_id {
+                    out.key("requestId").text(request);
+                }
+                write_opts(out, to, *flags);
+            }
+            Self::Join { to, rooms } | Self::Leave { to, rooms } => {
+                out.object(2);
+                write_opts(out, to, Flags::default());
+                out.key("rooms").names(rooms);
+            }
+            Self::Disconnect { to, close } => {
+                out.object(2);
+                write_opts(out, to, Flags::default());
+                out.key("close").boolean(*close);
+            }
+            Self::Fetch { to, request_id } => {
+                out.object(2);
+                write_opts(out, to, Flags::default());
+                out.key("requestId").text(request_id);
+            }
+            Self::ServerSideEmit { emit, request_id } => {
+                out.object(1 + usize::from(request_id.is_some()));
+                if let Some(request) = request_id {
+                    out.key("requestId").text(request);
+                }
+                out.key("packet").event(emit);
+            }
+            Self::Sockets { request_id, sockets } => {
+                out.object(2);
+                out.key("requestId").text(request_id);
+                out.key("sockets");
+                write_sockets(out, sockets);
+            }
+            Self::ServerSideAnswer { request_id, value } | Self::Ack { request_id, value } => {
+                out.object(2);
+                out.key("requestId").text(request_id);
+                out.key("packet").argument(value);
+            }
+            Self::ClientCount { request_id, count } => {
+                out.object(2);
+                out.key("requestId").text(request_id);
+                out.key("clientCount").number(*count);
+            }
+        }
+        out.end_object();
+    }
+
+    fn read<'a>(kind: u64, data: Option<Raw<'a>>, values: &mut Values<'a>) -> Result<Self, Malformed> {
+        match kind {
+            1 => return Ok(Self::InitialHeartbeat),
+            2 => {
+                let [subscribes] = data.map_or(Ok([None]), |data| data.members(["subscribes"]))?;
+                let subscribes = subscribes.and_then(Raw::boolean).unwrap_or(false);
+                return Ok(Self::Heartbeat { subscribes });
+            }
+            13 => return Ok(Self::Close),
+            3..=12 => {}
+            other => return Err(Malformed::UnknownType(other)),
+        }
+        let data = data.ok_or(Malformed::Missing("data"))?;
+        let [packet, opts, request, rooms, close, sockets, count] = data.members([
+            "packet",
+            "opts",
+            "requestId",
+            "rooms",
+            "close",
+            "sockets",
+            "clientCount",
+        ])?;
+        let request = request.map(|request| values.text(request)).transpose()?;
+        let named = |request: Option<ByteString>| request.ok_or(Malformed::Missing("requestId"));
+        Ok(match kind {
+            3 => {
+                let (emit, _) = opts::read_packet(values, packet)?;
+                let (to, flags) = opts::read(values, opts)?;
+                let request_id = request;
+                Self::Broadcast {
+                    to,
+                    flags,
+                    emit,
+                    request_id,
+                }
+            }
+            4 | 5 => {
+                let (to, _) = opts::read(values, opts)?;
+                let rooms = values.names(Some(rooms.ok_or(Malformed::Missing("rooms"))?))?;
+                match kind {
+                    4 => Self::Join { to, rooms },
+                    _ => Self::Leave { to, rooms },
+                }
+            }
+            6 => Self::Disconnect {
+                to: opts::read(values, opts)?.0,
+                close: close.and_then(Raw::boolean).unwrap_or(false),
+            },
+            7 => Self::Fetch {
+                to: opts::read(values, opts)?.0,
+                request_id: named(request)?,
+            },
+            8 => Self::Sockets {
+                request_id: named(request)?,
+                sockets: read_sockets(values, sockets)?,
+            },
+            9 => {
+                let (name, args) = values.event(packet.ok_or(Malformed::Missing("packet"))?)?;
+                let emit = Emit { name, args };
+                let request_id = request;
+                Self::ServerSideEmit { emit, request_id }
+            }
+            10 => Self::ServerSideAnswer {
+                request_id: named(request)?,
+                value: values.argument(packet)?,
+            },
+            11 => Self::ClientCount {
+                request_id: named(request)?,
+                count: count.and_then(Raw::number).ok_or(Malformed::Missing("clientCount"))?,
+            },
+            _ => Self::Ack {
+                request_id: named(request)?,
+                value: values.argument(packet)?,
+            },
+        })
+    }
+}
+
+impl Envelope {
+    /// The bytes for a channel of the sharded adapter: JSON, or MessagePack if there are bytes.
+    #[must_use]
+    pub fn encode_sharded(&self) -> Bytes {
+        self.encode(match self.body.is_binary() {
+            true => Syntax::MessagePack,
+            false => Syntax::Json,
+        })
+    }
+
+    /// The bytes for a channel of the streams adapter: MessagePack.
+    #[must_use]
+    pub fn encode_message_pack(&self) -> Bytes {
+        self.encode(Syntax::MessagePack)
+    }
+
+    fn encode(&self, syntax: Syntax) -> Bytes {
+        let mut out = Writer::new(syntax);
+        out.object(3 + usize::from(self.body.has_data()));
+        out.key("type").number(self.body.number());
+        if self.body.has_data() {
+            out.key("data");
+            self.body.write_data(&mut out);
+        }
+        out.key("uid").text(&self.uid);
+        out.key("nsp").text(&self.namespace);
+        out.end_object();
+        out.finish()
+    }
+
+    /// Reads a message from a channel.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`].
+    pub fn decode(bytes: &Bytes, limits: &MessageLimits) -> Result<Self, Malformed> {
+        let document = Document::read(bytes, limits)?;
+        let mut values = document.values();
+        let [kind, data, uid, namespace] = document.root().members(["type", "data", "uid", "nsp"])?;
+        let kind = kind.and_then(Raw::number).ok_or(Malformed::Missing("type"))?;
+        Ok(Self {
+            uid: values.text(uid.ok_or(Malformed::Missing("uid"))?)?,
+            namespace: values.text(namespace.ok_or(Malformed::Missing("nsp"))?)?,
+            body: Body::read(kind, data, &mut values)?,
+        })
+    }
+
+    /// The fields of a stream's entry.
+    #[must_use]
+    pub fn encode_entry(&self) -> Vec<(Bytes, Bytes)> {
+        let number = alloc::format!("{}", self.body.number());
+        let mut fields = alloc::vec![
+            (Bytes::from_static(b"uid"), self.uid.as_bytes().clone()),
+            (Bytes::from_static(b"nsp"), self.namespace.as_bytes().clone()),
+            (Bytes::from_static(b"type"), Bytes::from(number)),
+        ];
+        if self.body.has_data() {
+            let data = match self.body.is_binary() {
+                false => self.body.data(Syntax::Json),
+                true => STANDARD.encode(self.body.data(Syntax::MessagePack)).into(),
+            };
+            fields.push((Bytes::from_static(b"data"), data));
+        }
+        fields
+    }
+
+    /// Reads a stream's entry. The order of its fields does not matter.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`]. [`Malformed::Missing`] for an entry without namespace, which genuine nodes
+    /// ignore, too.
+    pub fn decode_entry(fields: &[(Bytes, Bytes)], limits: &MessageLimits) -> Result<Self, Malformed> {
+        let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+        limits.check_length(bytes)?;
+        let field = |wanted: &str| {
+            let mut found = fields.iter().rev().filter(|(name, _)| name == wanted.as_bytes());
+            found.next().map(|(_, value)| value)
+        };
+        let text = |bytes: &Bytes| ByteString::try_from(bytes.clone()).map_err(|_| Malformed::Utf8);
+        let kind = text(field("type").ok_or(Malformed::Missing("type"))?)?;
+        let kind = kind.parse().map_err(|_| Malformed::Missing("type"))?;
+        let document = field("data").map(|data| document(data, limits)).transpose()?;
+        let body = match &document {
+            None => Body::read(kind, None, &mut Document::empty(limits).values())?,
+            Some(document) => Body::read(kind, Some(document.root()), &mut document.values())?,
+        };
+        Ok(Self {
+            uid: text(field("uid").ok_or(Malformed::Missing("uid"))?)?,
+            namespace: text(field("nsp").ok_or(Malformed::Missing("nsp"))?)?,
+            body,
+        })
+    }
+}
+
+impl Body {
+    fn data(&self, syntax: Syntax) -> Bytes {
+        let mut out = Writer::new(syntax);
+        self.write_data(&mut out);
+        out.finish()
+    }
+}
+
+/// The data of an entry: JSON, or MessagePack in base64.
+fn document(data: &Bytes, limits: &MessageLimits) -> Result<Document, Malformed> {
+    if data.first() == Some(&b'{') {
+        return Document::json(data, limits);
+    }
+    let bytes = STANDARD.decode(data).map_err(|_| Malformed::Base64)?;
+    Document::read(&bytes.into(), limits)
+}

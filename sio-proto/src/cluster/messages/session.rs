@@ -1,0 +1,132 @@
+//! Recovery with the streams adapter (docs/protocol/cluster-redis.md §4.3): what is kept of a
+//! client that is away, and which entries of the stream it has missed.
+
+use alloc::vec::Vec;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::raw::Document;
+use super::writer::{Syntax, Writer};
+use super::{Body, Envelope, Malformed, MessageLimits};
+use crate::broker::Entry;
+use crate::cluster::order::{Emit, Target};
+
+/// What is kept of a client that is away. Everybody who can write to the broker can make such a
+/// record, so it proves nothing: the client has to show its private id, which is the key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Session {
+    /// The id of its socket.
+    pub sid: ByteString,
+    /// The private id.
+    pub pid: ByteString,
+    /// Its rooms.
+    pub rooms: Vec<ByteString>,
+    /// The application's data beside it, a JSON value. An empty text is written as `{}`.
+    pub data: ByteString,
+}
+
+impl Session {
+    /// The value that the broker keeps.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut out = Writer::new(Syntax::MessagePack);
+        out.object(4);
+        out.key("sid").text(&self.sid);
+        out.key("pid").text(&self.pid);
+        out.key("rooms").names(&self.rooms);
+        out.key("data").json(&self.data);
+        STANDARD.encode(out.finish()).into()
+    }
+
+    /// Reads a value that the broker has kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`]. The client is then treated as a new one.
+    pub fn decode(value: &Bytes, limits: &MessageLimits) -> Result<Self, Malformed> {
+        limits.check_length(value.len())?;
+        let bytes = STANDARD.decode(value).map_err(|_| Malformed::Base64)?;
+        let document = Document::read(&bytes.into(), limits)?;
+        let mut values = document.values();
+        let [sid, pid, rooms, data] = document.root().members(["sid", "pid", "rooms", "data"])?;
+        Ok(Self {
+            sid: values.text(sid.ok_or(Malformed::Missing("sid"))?)?,
+            pid: values.text(pid.ok_or(Malformed::Missing("pid"))?)?,
+            rooms: values.names(rooms)?,
+            data: values.json(data)?,
+        })
+    }
+}
+
+/// Which messages of a stream a client has missed.
+#[derive(Clone, Copy, Debug)]
+pub struct MissedFilter<'a> {
+    /// The namespace of its socket.
+    pub namespace: &'a str,
+    /// The rooms of its socket, including its id.
+    pub rooms: &'a [ByteString],
+}
+
+impl MissedFilter<'_> {
+    /// The event of an entry if the client has missed it. It was not missed if it is no broadcast,
+    /// is for others, or was volatile. The caller appends the entry's id to the arguments.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`]. Such an entry is skipped: nobody could have received it.
+    pub fn missed(&self, entry: &Entry, limits: &MessageLimits) -> Result<Option<Emit>, Malformed> {
+        let field = |wanted: &str| {
+            let mut found = entry.fields.iter().rev().filter(|(name, _)| name == wanted.as_bytes());
+            found.next().map(|(_, value)| value)
+        };
+        if field("nsp").is_none_or(|namespace| namespace != self.namespace.as_bytes())
+            || field("type").is_none_or(|kind| kind != &b"3"[..])
+        {
+            return Ok(None);
+        }
+        let envelope = Envelope::decode_entry(&entry.fields, limits)?;
+        match envelope.body {
+            Body::Broadcast {
+                to,
+                flags,
+                emit,
+                request_id: None,
+            } if !flags.volatile && self.concerns(&to) => Ok(Some(emit)),
+            _ => Ok(None),
+        }
+    }
+
+    fn concerns(&self, to: &Target) -> bool {
+        let mine = |room: &ByteString| self.rooms.contains(room);
+        (to.rooms.is_empty() || to.rooms.iter().any(mine)) && !to.except.iter().any(mine)
+    }
+}
+
+/// Whether a client's offset can be the id of an entry: digits, `-`, digits.
+#[must_use]
+pub fn is_entry_id(offset: &str) -> bool {
+    entry_id(offset).is_some()
+}
+
+/// The id behind this one, from which the next entries are read.
+#[must_use]
+pub fn next_entry_id(id: &str) -> Option<ByteString> {
+    let (milliseconds, sequence) = entry_id(id)?;
+    let (milliseconds, sequence) = match sequence.checked_add(1) {
+        Some(sequence) => (milliseconds, sequence),
+        None => (milliseconds.checked_add(1)?, 0),
+    };
+    Some(alloc::format!("{milliseconds}-{sequence}").into())
+}
+
+fn entry_id(id: &str) -> Option<(u64, u64)> {
+    let (milliseconds, sequence) = id.split_once('-')?;
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    match digits(milliseconds) && digits(sequence) {
+        true => Some((milliseconds.parse().ok()?, sequence.parse().ok()?)),
+        false => None,
+    }
+}

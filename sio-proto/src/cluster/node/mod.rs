@@ -1,0 +1,309 @@
+//! The machine of one node.
+
+mod answering;
+mod asking;
+mod channels;
+mod peers;
+mod receiving;
+mod requests;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+
+use super::counters::{Counters, Traffic};
+use super::delivery::{Delivery, Outcome, RequestId};
+use super::emitter::NotSent;
+use super::messages::{Body, MessageLimits};
+use super::order::NodeId;
+use super::output::Outputs;
+use super::sending::{Outgoing, Sender};
+use crate::broker::{Answer, BrokerError, Event};
+use crate::codec::pieces;
+use crate::{ClusterConfig, ClusterKind, ConfigError, Entropy, Time};
+use channels::Place;
+use peers::Peers;
+use requests::Requests;
+
+/// One node of a cluster.
+///
+/// Inputs: [`open_namespace`](Self::open_namespace), [`close_namespace`](Self::close_namespace),
+/// [`open_room`](Self::open_room), [`close_room`](Self::close_room) follow what this node has.
+/// [`handle_local`](Self::handle_local) takes what its application wants from the others,
+/// [`handle_broker`](Self::handle_broker) what the broker brings, `answer_…` what was answered
+/// here, and [`handle_timeout`](Self::handle_timeout) the time. Each writes into [`Outputs`].
+///
+/// A node keeps nothing for questions of others, and nothing for orders. What it keeps are the
+/// channels of its own rooms, its own requests, and the names of other nodes; the last two are
+/// bounded by [`ClusterConfig`], the first by the rooms that the application lets its sockets
+/// join.
+pub struct Node {
+    config: ClusterConfig,
+    limits: MessageLimits,
+    entropy: Box<dyn Entropy>,
+    instances: BTreeMap<ByteString, Instance>,
+    /// What each channel is for. Two names can be equal only if a namespace or room has `#` in its
+    /// name; then all of them are meant.
+    channels: BTreeMap<Bytes, Vec<Place>>,
+    /// Number of namespaces of each stream.
+    streams: BTreeMap<Bytes, usize>,
+    requests: Requests,
+    counters: Counters,
+}
+
+/// One namespace of this node.
+struct Instance {
+    id: NodeId,
+    /// How own messages begin or end. An own message that comes back is not read.
+    marks: [Bytes; 3],
+    /// The channels that have to be heard before clients may come.
+    awaited: BTreeSet<Bytes>,
+    peers: Peers,
+    /// When this node has last said something in the stream. Only nodes of the streams adapter 0.2
+    /// have to know that it is alive.
+    said: Time,
+}
+
+/// The kind of a request to the broker, in the last two bits of its tag.
+mod tag {
+    /// The number of subscribers, for a request.
+    pub(super) const COUNT: u64 = 0;
+    /// An order that is stored, whose sender hears of it.
+    pub(super) const ORDER: u64 = 1;
+    /// Another entry.
+    pub(super) const ENTRY: u64 = 2;
+}
+
+impl Node {
+    /// A node without namespaces. `entropy` names it and its requests.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ClusterConfig::validate`].
+    pub fn new(config: ClusterConfig, entropy: Box<dyn Entropy>) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self {
+            limits: MessageLimits::from(&config),
+            config,
+            entropy,
+            instances: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            requests: Requests::default(),
+            counters: Counters::default(),
+        })
+    }
+
+    /// The name of this node in a namespace that is open.
+    #[must_use]
+    pub fn id(&self, namespace: &str) -> Option<&NodeId> {
+        self.instances.get(namespace).map(|instance| &instance.id)
+    }
+
+    /// The other nodes that have been heard in a namespace lately, and when. Nodes say nothing as
+    /// long as they have nothing to say, except those of the streams adapter 0.2, so the list has
+    /// all nodes only after a request.
+    pub fn nodes(&self, now: Time, namespace: &str) -> impl Iterator<Item = (&NodeId, Time)> {
+        let instance = self.instances.get(namespace).into_iter();
+        instance.flat_map(move |instance| instance.peers.heard(now))
+    }
+
+    /// The counts since the beginning.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Number of requests that wait for answers.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Takes what the broker brings.
+    pub fn handle_broker(&mut self, now: Time, event: Event, out: &mut Outputs) {
+        match event {
+            Event::Message { channel, payload, .. } => self.hear_channel(now, &channel, &payload, out),
+            Event::Entry { id, fields, .. } => self.hear_entry(now, &id, &fields, out),
+            Event::Subscribed { channel, .. } => self.subscribed(&channel, out),
+            Event::Answer { tag, answer } => self.answered(now, tag, answer, out),
+            // Channels and streams are the broker's to restore. Requests have their deadlines.
+            Event::Up | Event::Down { .. } => {}
+        }
+    }
+
+    fn answered(&mut self, now: Time, tag: u64, answer: Result<Answer, BrokerError>, out: &mut Outputs) {
+        let number = tag >> 2;
+        match (tag & 3, answer) {
+            (tag::COUNT, Ok(Answer::Count(count))) => {
+                if let Some(pending) = self.requests.get_mut(number) {
+                    pending.subscribers = Some(count.saturating_sub(1));
+                }
+                self.end_if_complete(now, number, out);
+            }
+            (tag::COUNT, answer) => {
+                let why = answer.err().unwrap_or(BrokerError::Unreadable("no number".into()));
+                self.end(now, number, Outcome::Broker(why), out);
+            }
+            (kind, answer) => {
+                let entry = match answer {
+                    Ok(Answer::Added(id)) => Ok(id),
+                    Ok(_) => Err(BrokerError::Unreadable("no id".into())),
+                    Err(why) => Err(why),
+                };
+                self.counters.not_stored += u64::from(entry.is_err());
+                if kind == tag::ORDER {
+                    let request = RequestId(number);
+                    out.deliveries.push(Delivery::Stored { request, entry });
+                }
+            }
+        }
+    }
+
+    /// Takes the time. Requests whose deadline has come end, and heartbeats are sent.
+    pub fn handle_timeout(&mut self, now: Time, out: &mut Outputs) {
+        while let Some(number) = self.requests.due(now) {
+            self.end(now, number, Outcome::Deadline, out);
+        }
+        if matches!(self.config.kind, ClusterKind::Streams(_)) {
+            self.keep_alive(now, out);
+        }
+    }
+
+    /// Heartbeats, if some node needs them.
+    fn keep_alive(&mut self, now: Time, out: &mut Outputs) {
+        let mut namespaces = Vec::new();
+        for (namespace, instance) in &self.instances {
+            let dead = instance.peers.dead(now, self.config.heartbeat_timeout);
+            let silent = instance.peers.has_stream_only() && instance.said + self.config.heartbeat_interval <= now;
+            if silent || dead.is_some() {
+                namespaces.push((namespace.clone(), silent));
+            }
+        }
+        for (namespace, silent) in namespaces {
+            while let Some(dead) = self.dead_peer(now, &namespace) {
+                self.lose(now, &namespace, &dead, out);
+            }
+            if silent {
+                self.beat(now, &namespace, Body::Heartbeat { subscribes: true }, out);
+            }
+        }
+    }
+
+    fn dead_peer(&self, now: Time, namespace: &str) -> Option<NodeId> {
+        let instance = self.instances.get(namespace)?;
+        instance.peers.dead(now, self.config.heartbeat_timeout)
+    }
+
+    fn beat(&mut self, now: Time, namespace: &ByteString, body: Body, out: &mut Outputs) {
+        let ClusterKind::Streams(streams) = &self.config.kind else {
+            return;
+        };
+        let Some(sender) = self.sender(namespace) else {
+            return;
+        };
+        let outgoing = sender.entry(streams, body);
+        let number = self.requests.number();
+        self.counters.sent.heartbeats += 1;
+        self.send(now, namespace, outgoing, number << 2 | tag::ENTRY, out);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has to be called, if ever.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Time> {
+        let mut next = self.requests.next_deadline();
+        if matches!(self.config.kind, ClusterKind::Streams(_)) {
+            for instance in self.instances.values() {
+                let death = instance.peers.next_death(self.config.heartbeat_timeout);
+                let beat = instance.peers.has_stream_only();
+                let beat = beat.then(|| instance.said + self.config.heartbeat_interval);
+                next = [next, death, beat].into_iter().flatten().min();
+            }
+        }
+        next
+    }
+
+    fn sender<'a>(&'a self, namespace: &'a ByteString) -> Option<Sender<'a>> {
+        let instance = self.instances.get(namespace)?;
+        Some(Sender {
+            config: &self.config,
+            uid: &instance.id.0,
+            namespace,
+        })
+    }
+
+    fn check(&self, outgoing: &Outgoing) -> Result<(), NotSent> {
+        match outgoing.bytes() > self.config.max_message_bytes {
+            true => Err(NotSent::TooLarge),
+            false => Ok(()),
+        }
+    }
+
+    /// Gives a message to the broker.
+    fn send(&mut self, now: Time, namespace: &str, outgoing: Outgoing, tag: u64, out: &mut Outputs) {
+        self.counters.sent.bytes += outgoing.bytes() as u64;
+        if let (Outgoing::Entry { .. }, Some(instance)) = (&outgoing, self.instances.get_mut(namespace)) {
+            instance.said = now;
+        }
+        out.commands.push(outgoing.command(tag));
+    }
+
+    /// A name that nobody can guess: 6 characters with the classic adapter, otherwise 16 digits.
+    fn draw(&mut self) -> ByteString {
+        if self.config.kind == ClusterKind::Classic {
+            let mut bytes = [0; 6];
+            self.entropy.fill(&mut bytes);
+            let mut text = URL_SAFE_NO_PAD.encode(bytes);
+            text.truncate(6);
+            return text.into();
+        }
+        let mut bytes = [0; 8];
+        self.entropy.fill(&mut bytes);
+        alloc::format!("{:016x}", u64::from_be_bytes(bytes)).into()
+    }
+}
+
+/// How the messages of a node begin or end, so that an own message is recognised without reading
+/// it.
+///
+/// ```text
+/// classic   93 [a6 uid] …      85 [a3 "uid" a6 uid] …    {["uid":"…"] …      behind the first byte
+/// others    … [a3 "uid" b0 uid a3 "nsp" nsp]             … [,"uid":"…","nsp":"…"}]
+/// ```
+fn marks(kind: &ClusterKind, id: &NodeId, namespace: &str) -> [Bytes; 3] {
+    let pack = |pieces: &[&str]| {
+        let mut out = BytesMut::new();
+        pieces.iter().for_each(|piece| pieces::put_text(&mut out, piece));
+        out.freeze()
+    };
+    if *kind == ClusterKind::Classic {
+        let json = alloc::format!("\"uid\":\"{id}\"");
+        return [pack(&[&id.0]), pack(&["uid", &id.0]), json.into()];
+    }
+    let mut json = BytesMut::from(&*alloc::format!(",\"uid\":\"{id}\",\"nsp\":"));
+    crate::json::write_string(&mut json, namespace);
+    json.extend_from_slice(b"}");
+    let pack = pack(&["uid", &id.0, "nsp", namespace]);
+    [pack.clone(), pack, json.freeze()]
+}
+
+impl Instance {
+    fn is_own(&self, kind: &ClusterKind, payload: &[u8]) -> bool {
+        if *kind == ClusterKind::Classic {
+            let behind = payload.get(1..).unwrap_or_default();
+            return self.marks.iter().any(|mark| behind.starts_with(mark));
+        }
+        self.marks[1..].iter().any(|mark| payload.ends_with(mark))
+    }
+}
+
+/// Adds bytes and one message of a kind.
+fn count(traffic: &mut Traffic, bytes: usize, kind: impl FnOnce(&mut Traffic) -> &mut u64) {
+    traffic.bytes += bytes as u64;
+    *kind(traffic) += 1;
+}

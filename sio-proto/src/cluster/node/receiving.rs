@@ -1,0 +1,389 @@
+//! What other nodes have said.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::channels::{Place, Purpose};
+use super::requests::Kind;
+use super::{Node, count};
+use crate::cluster::delivery::{Asker, Delivery, Medium, RequestId, Wants};
+use crate::cluster::messages::{
+    Body, Broadcast, ClassicRequest, ClassicResponse, EMITTER, Envelope, RequestBody, ResponseBody, SingleBody,
+};
+use crate::cluster::order::{NodeId, Order, Target};
+use crate::cluster::output::Outputs;
+use crate::{ClusterKind, Time};
+
+impl Node {
+    /// A message on a channel.
+    pub(super) fn hear_channel(&mut self, now: Time, channel: &Bytes, payload: &Bytes, out: &mut Outputs) {
+        let mut next = 0;
+        while let Some(place) = self.channels.get(channel).and_then(|places| places.get(next)).cloned() {
+            next += 1;
+            let Some(instance) = self.instances.get(&place.namespace) else {
+                continue;
+            };
+            if instance.is_own(&self.config.kind, payload) {
+                self.counters.echoes += 1;
+                continue;
+            }
+            match (&self.config.kind, place.purpose) {
+                (ClusterKind::Classic, Purpose::Messages) => self.hear_broadcast(now, place, payload, out),
+                (ClusterKind::Classic, Purpose::Requests) => self.hear_request(now, &place, payload, out),
+                (ClusterKind::Classic, Purpose::Responses) => self.hear_response(now, &place, payload, out),
+                (ClusterKind::Sharded { .. } | ClusterKind::Streams(_), _) => {
+                    match Envelope::decode(payload, &self.limits) {
+                        Ok(envelope) if envelope.namespace != place.namespace => self.counters.misplaced += 1,
+                        Ok(envelope) => self.hear_envelope(now, envelope, Medium::Channel, None, payload.len(), out),
+                        Err(_) => self.counters.malformed += 1,
+                    }
+                }
+            }
+        }
+    }
+
+    /// An entry of a stream. Entries of other namespaces and own entries are not read.
+    pub(super) fn hear_entry(&mut self, now: Time, id: &Bytes, fields: &[(Bytes, Bytes)], out: &mut Outputs) {
+        let field = |wanted: &[u8]| {
+            fields
+                .iter()
+                .rev()
+                .find(|(name, _)| name == wanted)
+                .map(|(_, value)| value)
+        };
+        let namespace = field(b"nsp").and_then(|namespace| core::str::from_utf8(namespace).ok());
+        let Some(instance) = namespace.and_then(|namespace| self.instances.get(namespace)) else {
+            return;
+        };
+        if field(b"uid").is_some_and(|uid| uid == instance.id.0.as_bytes()) {
+            self.counters.echoes += 1;
+            return;
+        }
+        match Envelope::decode_entry(fields, &self.limits) {
+            Ok(envelope) => {
+                let bytes = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+                self.hear_envelope(now, envelope, Medium::Stream, Some(id), bytes, out);
+            }
+            Err(_) => self.counters.malformed += 1,
+        }
+    }
+
+    /// Remembers a node. Emitters are no nodes. Returns nothing for a message of our own.
+    fn hear_node(&mut self, now: Time, namespace: &str, uid: &ByteString) -> Option<NodeId> {
+        let node = NodeId(uid.clone());
+        let instance = self.instances.get_mut(namespace)?;
+        if instance.id == node {
+            self.counters.echoes += 1;
+            return None;
+        }
+        if uid != EMITTER && !instance.peers.hear(now, &node, self.config.max_nodes) {
+            self.counters.forgotten += 1;
+        }
+        Some(node)
+    }
+
+    fn note_signature(&mut self, namespace: &str, node: &NodeId) {
+        if let Some(instance) = self.instances.get_mut(namespace) {
+            instance.peers.signs(node);
+        }
+    }
+
+    fn hear_broadcast(&mut self, now: Time, place: Place, payload: &Bytes, out: &mut Outputs) {
+        let broadcast = match Broadcast::decode(payload, &self.limits) {
+            Ok(broadcast) if broadcast.namespace == place.namespace => broadcast,
+            Ok(_) => return self.counters.misplaced += 1,
+            Err(_) => return self.counters.malformed += 1,
+        };
+        if self.hear_node(now, &place.namespace, &broadcast.uid).is_none() {
+            return;
+        }
+        count(&mut self.counters.received, payload.len(), |traffic| {
+            &mut traffic.broadcasts
+        });
+        out.deliveries.push(Delivery::CarryOut {
+            namespace: place.namespace,
+            order: Order::Broadcast {
+                to: broadcast.to,
+                flags: broadcast.flags,
+                emit: broadcast.emit,
+            },
+            entry: None,
+            confirm: None,
+        });
+    }
+
+    fn hear_request(&mut self, now: Time, place: &Place, payload: &Bytes, out: &mut Outputs) {
+        let Ok(request) = ClassicRequest::decode(payload, &self.limits) else {
+            self.counters.malformed += 1;
+            return;
+        };
+        let namespace = &place.namespace;
+        let node = match &request.uid {
+            Some(uid) => match self.hear_node(now, namespace, uid) {
+                Some(node) => Some(node),
+                None => return,
+            },
+            None => None,
+        };
+        if matches!(&request.body, RequestBody::Broadcast { namespace, .. } if *namespace != place.namespace) {
+            self.counters.misplaced += 1;
+            return;
+        }
+        count(&mut self.counters.received, payload.len(), |traffic| {
+            match &request.body {
+                RequestBody::Join { .. } | RequestBody::Leave { .. } | RequestBody::Disconnect { .. } => {
+                    &mut traffic.orders
+                }
+                RequestBody::Single(..) => &mut traffic.orders,
+                RequestBody::ServerSideEmit(_) if request.request_id.is_none() => &mut traffic.server_side_emits,
+                _ => &mut traffic.questions,
+            }
+        });
+        out.deliveries.push(request_delivery(namespace.clone(), node, request));
+    }
+
+    fn hear_response(&mut self, now: Time, place: &Place, payload: &Bytes, out: &mut Outputs) {
+        let Ok(response) = ClassicResponse::decode(payload, &self.limits) else {
+            self.counters.malformed += 1;
+            return;
+        };
+        let namespace = &place.namespace;
+        let node = match &response.uid {
+            Some(uid) => match self.hear_node(now, namespace, uid) {
+                Some(node) => Some(node),
+                None => return,
+            },
+            None => None,
+        };
+        if let Some(node) = &node {
+            self.note_signature(namespace, node);
+        }
+        count(&mut self.counters.received, payload.len(), |traffic| {
+            &mut traffic.answers
+        });
+        let answer = match response.body {
+            ResponseBody::Sockets(sockets) => Heard::Sockets(sockets),
+            ResponseBody::ServerSideEmit(value) => Heard::Value(value),
+            ResponseBody::ClientCount(recipients) => Heard::Recipients(recipients),
+            ResponseBody::Ack(value) => Heard::Ack(value),
+            // An answer without sockets. A genuine node would wait until its deadline.
+            ResponseBody::Done => Heard::Sockets(alloc::vec![]),
+            // This node does not ask for ids and rooms, so another one does.
+            ResponseBody::Ids(_) | ResponseBody::Rooms(_) => return,
+        };
+        self.hear_answer(
+            now,
+            namespace,
+            node.as_ref(),
+            &response.request_id,
+            answer,
+            payload.len(),
+            out,
+        );
+    }
+
+    fn hear_envelope(
+        &mut self,
+        now: Time,
+        envelope: Envelope,
+        medium: Medium,
+        entry: Option<&Bytes>,
+        bytes: usize,
+        out: &mut Outputs,
+    ) {
+        let namespace = envelope.namespace;
+        let Some(node) = self.hear_node(now, &namespace, &envelope.uid) else {
+            return;
+        };
+        if *node.0 != *EMITTER && medium == Medium::Channel {
+            self.note_signature(&namespace, &node);
+        }
+        let asker = |request: ByteString, wants| Asker {
+            namespace: namespace.clone(),
+            node: Some(node.clone()),
+            request,
+            medium,
+            wants,
+        };
+        let received = &mut self.counters.received;
+        let order = match envelope.body {
+            Body::InitialHeartbeat | Body::Heartbeat { .. } | Body::Close => {
+                count(received, bytes, |traffic| &mut traffic.heartbeats);
+                return self.hear_heartbeat(now, &namespace, &node, envelope.body, out);
+            }
+            Body::Sockets { .. } | Body::ServerSideAnswer { .. } | Body::ClientCount { .. } | Body::Ack { .. } => {
+                count(received, bytes, |traffic| &mut traffic.answers);
+                let (request, answer) = match envelope.body {
+                    Body::Sockets { request_id, sockets } => (request_id, Heard::Sockets(sockets)),
+                    Body::ServerSideAnswer { request_id, value } => (request_id, Heard::Value(value)),
+                    Body::ClientCount { request_id, count } => (request_id, Heard::Recipients(count)),
+                    Body::Ack { request_id, value } => (request_id, Heard::Ack(value)),
+                    _ => return,
+                };
+                return self.hear_answer(now, &namespace, Some(&node), &request, answer, bytes, out);
+            }
+            Body::Broadcast {
+                to,
+                flags,
+                emit,
+                request_id: Some(request),
+            } => {
+                count(received, bytes, |traffic| &mut traffic.questions);
+                let asker = asker(request, Wants::Acks);
+                return out.deliveries.push(Delivery::Ask { asker, to, flags, emit });
+            }
+            Body::Fetch { to, request_id } => {
+                count(received, bytes, |traffic| &mut traffic.questions);
+                let asker = asker(request_id, Wants::Sockets);
+                let ids = false;
+                return out.deliveries.push(Delivery::Fetch { asker, to, ids });
+            }
+            Body::ServerSideEmit { emit, request_id } => {
+                count(received, bytes, |traffic| match request_id {
+                    Some(_) => &mut traffic.questions,
+                    None => &mut traffic.server_side_emits,
+                });
+                let asker = request_id.map(|request| asker(request, Wants::Value));
+                return out.deliveries.push(Delivery::ServerSideEmit { namespace, emit, asker });
+            }
+            Body::Broadcast { to, flags, emit, .. } => Order::Broadcast { to, flags, emit },
+            Body::Join { to, rooms } => Order::Join { to, rooms },
+            Body::Leave { to, rooms } => Order::Leave { to, rooms },
+            Body::Disconnect { to, close } => Order::Disconnect { to, close },
+        };
+        count(received, bytes, |traffic| match order {
+            Order::Broadcast { .. } => &mut traffic.broadcasts,
+            Order::Join { .. } | Order::Leave { .. } | Order::Disconnect { .. } => &mut traffic.orders,
+        });
+        out.deliveries.push(Delivery::CarryOut {
+            namespace,
+            order,
+            entry: entry.cloned(),
+            confirm: None,
+        });
+    }
+
+    fn hear_heartbeat(&mut self, now: Time, namespace: &ByteString, node: &NodeId, body: Body, out: &mut Outputs) {
+        if !matches!(self.config.kind, ClusterKind::Streams(_)) || *node.0 == *EMITTER {
+            return;
+        }
+        let subscribes = match body {
+            Body::Close => return self.lose(now, namespace, node, out),
+            Body::Heartbeat { subscribes } => subscribes,
+            _ => false,
+        };
+        let Some(instance) = self.instances.get_mut(namespace) else {
+            return;
+        };
+        let news = !instance.peers.has_stream_only();
+        instance.peers.beats(node, !subscribes);
+        if body == Body::InitialHeartbeat || (news && !subscribes) {
+            self.beat(now, namespace, Body::Heartbeat { subscribes: true }, out);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "what an answer is, and what it answers")]
+    fn hear_answer(
+        &mut self,
+        now: Time,
+        namespace: &ByteString,
+        node: Option<&NodeId>,
+        request: &ByteString,
+        answer: Heard,
+        bytes: usize,
+        out: &mut Outputs,
+    ) {
+        let kind = match &answer {
+            Heard::Sockets(_) => Kind::Sockets,
+            Heard::Value(_) => Kind::Values,
+            Heard::Recipients(_) | Heard::Ack(_) => Kind::Acks,
+        };
+        let taken = match &answer {
+            Heard::Ack(_) => self.take_ack(namespace, request, bytes),
+            _ => self.take_answer(namespace, request, node, kind, bytes),
+        };
+        let Some(number) = taken else { return };
+        let request = RequestId(number);
+        out.deliveries.push(match answer {
+            Heard::Sockets(sockets) => Delivery::Sockets { request, sockets },
+            Heard::Value(value) => Delivery::Answer { request, value },
+            Heard::Ack(value) => Delivery::Ack { request, value },
+            Heard::Recipients(count) => {
+                if let Some(pending) = self.requests.get_mut(number) {
+                    pending.expect(count);
+                }
+                Delivery::Recipients { request, count }
+            }
+        });
+        self.end_if_complete(now, number, out);
+    }
+}
+
+/// An answer, from any adapter.
+enum Heard {
+    Sockets(alloc::vec::Vec<crate::cluster::order::RemoteSocket>),
+    Value(crate::socket::Args),
+    Recipients(u64),
+    Ack(crate::socket::Args),
+}
+
+/// What a request of the classic adapter means here.
+fn request_delivery(namespace: ByteString, node: Option<NodeId>, request: ClassicRequest) -> Delivery {
+    let ClassicRequest { request_id, body, .. } = request;
+    let asker = |wants| Asker {
+        namespace: namespace.clone(),
+        node: node.clone(),
+        request: request_id.clone().unwrap_or_default(),
+        medium: Medium::Channel,
+        wants,
+    };
+    let mut confirm = None;
+    let order = match body {
+        RequestBody::Sockets(rooms) => {
+            let asker = asker(Wants::Ids);
+            let except = alloc::vec![];
+            let to = Target { rooms, except };
+            return Delivery::Fetch { asker, to, ids: true };
+        }
+        RequestBody::Fetch(to) => {
+            let asker = asker(Wants::Sockets);
+            return Delivery::Fetch { asker, to, ids: false };
+        }
+        RequestBody::AllRooms => {
+            let asker = asker(Wants::Rooms);
+            return Delivery::Rooms { asker };
+        }
+        RequestBody::ServerSideEmit(emit) => {
+            let asker = request_id.is_some().then(|| asker(Wants::Value));
+            return Delivery::ServerSideEmit { namespace, emit, asker };
+        }
+        RequestBody::Broadcast { to, flags, emit, .. } => {
+            let asker = asker(Wants::Acks);
+            return Delivery::Ask { asker, to, flags, emit };
+        }
+        RequestBody::Join { to, rooms } => Order::Join { to, rooms },
+        RequestBody::Leave { to, rooms } => Order::Leave { to, rooms },
+        RequestBody::Disconnect { to, close } => Order::Disconnect { to, close },
+        RequestBody::Single(sid, body) => {
+            confirm = Some(asker(Wants::Done));
+            let to = Target::room(sid);
+            match body {
+                SingleBody::Join(room) => Order::Join {
+                    to,
+                    rooms: alloc::vec![room],
+                },
+                SingleBody::Leave(room) => Order::Leave {
+                    to,
+                    rooms: alloc::vec![room],
+                },
+                SingleBody::Disconnect(close) => Order::Disconnect { to, close },
+            }
+        }
+    };
+    Delivery::CarryOut {
+        namespace,
+        order,
+        entry: None,
+        confirm,
+    }
+}

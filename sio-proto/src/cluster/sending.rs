@@ -1,0 +1,218 @@
+//! From what is wanted to what goes to the broker, for nodes and emitters.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::channels::{Channels, stream};
+use super::messages::{Body, Broadcast, ClassicRequest, EMITTER, Envelope, RequestBody};
+use super::order::{Emit, Order, Question};
+use crate::broker::{Command, Request};
+use crate::{ClusterConfig, ClusterKind, StreamsConfig};
+
+/// A message on its way to the broker.
+pub(super) enum Outgoing {
+    Channel {
+        channel: Bytes,
+        payload: Bytes,
+        sharded: bool,
+    },
+    Entry {
+        stream: Bytes,
+        max_len: u64,
+        fields: Vec<(Bytes, Bytes)>,
+    },
+}
+
+impl Outgoing {
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Channel { payload, .. } => payload.len(),
+            Self::Entry { fields, .. } => fields.iter().map(|(name, value)| name.len() + value.len()).sum(),
+        }
+    }
+
+    /// The command. An entry is a request, whose answer has the tag.
+    pub(super) fn command(self, tag: u64) -> Command {
+        match self {
+            Self::Channel {
+                channel,
+                payload,
+                sharded,
+            } => Command::Publish {
+                channel,
+                payload,
+                sharded,
+            },
+            Self::Entry {
+                stream,
+                max_len,
+                fields,
+            } => Command::Request {
+                tag,
+                request: Request::AddEntry {
+                    stream,
+                    max_len,
+                    fields,
+                },
+            },
+        }
+    }
+}
+
+/// Writes the messages of one sender in one namespace.
+pub(super) struct Sender<'a> {
+    pub(super) config: &'a ClusterConfig,
+    pub(super) uid: &'a ByteString,
+    pub(super) namespace: &'a ByteString,
+}
+
+impl Sender<'_> {
+    const fn channels(&self) -> Channels<'_> {
+        Channels(self.config)
+    }
+
+    pub(super) fn order(&self, order: Order) -> Outgoing {
+        match &self.config.kind {
+            ClusterKind::Classic => self.classic_order(order),
+            ClusterKind::Sharded { .. } => {
+                let channel = match &order {
+                    Order::Broadcast { to, .. } => self.channels().broadcast(self.namespace, to),
+                    Order::Join { .. } | Order::Leave { .. } | Order::Disconnect { .. } => {
+                        self.channels().everything(self.namespace)
+                    }
+                };
+                let payload = self.envelope(order_body(order)).encode_sharded();
+                self.publish(channel, payload)
+            }
+            ClusterKind::Streams(streams) => self.entry(streams, order_body(order)),
+        }
+    }
+
+    fn classic_order(&self, order: Order) -> Outgoing {
+        let body = match order {
+            Order::Broadcast { to, flags, emit } => {
+                let channel = self.channels().broadcast(self.namespace, &to);
+                let broadcast = Broadcast {
+                    uid: self.uid.clone(),
+                    namespace: self.namespace.clone(),
+                    to,
+                    flags,
+                    emit,
+                };
+                return self.publish(channel, broadcast.encode());
+            }
+            Order::Join { to, rooms } => RequestBody::Join { to, rooms },
+            Order::Leave { to, rooms } => RequestBody::Leave { to, rooms },
+            Order::Disconnect { to, close } => RequestBody::Disconnect { to, close },
+        };
+        // Emitters do not sign these, and genuine nodes do not look.
+        let uid = (self.uid != EMITTER).then(|| self.uid.clone());
+        self.classic_request(uid, None, body)
+    }
+
+    fn classic_request(&self, uid: Option<ByteString>, request_id: Option<ByteString>, body: RequestBody) -> Outgoing {
+        let request = ClassicRequest { uid, request_id, body };
+        self.publish(self.channels().requests(self.namespace), request.encode())
+    }
+
+    /// An event for the servers. `in_stream` is whether there are nodes that only read the stream.
+    pub(super) fn server_side_emit(&self, emit: Emit, in_stream: bool) -> Outgoing {
+        match &self.config.kind {
+            ClusterKind::Classic => {
+                self.classic_request(Some(self.uid.clone()), None, RequestBody::ServerSideEmit(emit))
+            }
+            ClusterKind::Sharded { .. } | ClusterKind::Streams(_) => {
+                let request_id = None;
+                self.to_all(Body::ServerSideEmit { emit, request_id }, in_stream)
+            }
+        }
+    }
+
+    pub(super) fn question(&self, question: Question, request: &ByteString, in_stream: bool) -> Outgoing {
+        let request_id = request.clone();
+        if self.config.kind == ClusterKind::Classic {
+            let body = match question {
+                Question::Sockets { to } => RequestBody::Fetch(to),
+                Question::ServerSideEmit { emit } => RequestBody::ServerSideEmit(emit),
+                Question::Acks { to, flags, emit } => RequestBody::Broadcast {
+                    namespace: self.namespace.clone(),
+                    to,
+                    flags,
+                    emit,
+                },
+            };
+            return self.classic_request(Some(self.uid.clone()), Some(request_id), body);
+        }
+        let body = match question {
+            Question::Sockets { to } => Body::Fetch { to, request_id },
+            Question::ServerSideEmit { emit } => Body::ServerSideEmit {
+                emit,
+                request_id: Some(request_id),
+            },
+            Question::Acks { to, flags, emit } => Body::Broadcast {
+                to,
+                flags,
+                emit,
+                request_id: Some(request_id),
+            },
+        };
+        self.to_all(body, in_stream)
+    }
+
+    /// A message that is not kept, for all nodes.
+    fn to_all(&self, body: Body, in_stream: bool) -> Outgoing {
+        match &self.config.kind {
+            ClusterKind::Streams(streams) if in_stream => self.entry(streams, body),
+            _ => self.envelope_to(self.channels().everything(self.namespace), body),
+        }
+    }
+
+    pub(super) fn envelope_to(&self, channel: Bytes, body: Body) -> Outgoing {
+        let envelope = self.envelope(body);
+        let payload = match self.config.kind {
+            ClusterKind::Streams(_) => envelope.encode_message_pack(),
+            ClusterKind::Classic | ClusterKind::Sharded { .. } => envelope.encode_sharded(),
+        };
+        self.publish(channel, payload)
+    }
+
+    pub(super) fn entry(&self, streams: &StreamsConfig, body: Body) -> Outgoing {
+        Outgoing::Entry {
+            stream: stream(streams, self.namespace),
+            max_len: streams.max_entries,
+            fields: self.envelope(body).encode_entry(),
+        }
+    }
+
+    fn envelope(&self, body: Body) -> Envelope {
+        Envelope {
+            uid: self.uid.clone(),
+            namespace: self.namespace.clone(),
+            body,
+        }
+    }
+
+    pub(super) const fn publish(&self, channel: Bytes, payload: Bytes) -> Outgoing {
+        Outgoing::Channel {
+            channel,
+            payload,
+            sharded: self.channels().sharded(),
+        }
+    }
+}
+
+fn order_body(order: Order) -> Body {
+    match order {
+        Order::Broadcast { to, flags, emit } => Body::Broadcast {
+            to,
+            flags,
+            emit,
+            request_id: None,
+        },
+        Order::Join { to, rooms } => Body::Join { to, rooms },
+        Order::Leave { to, rooms } => Body::Leave { to, rooms },
+        Order::Disconnect { to, close } => Body::Disconnect { to, close },
+    }
+}
