@@ -18,7 +18,7 @@ use crate::args::{RawArgs, detached};
 use crate::error::HandlerError;
 use crate::guarded::{CatchUnwind, guarded};
 use crate::turn::admit::{Admitted, Stopped, admit};
-use crate::turn::application::{Application, EngineNews};
+use crate::turn::application::{Application, EngineNews, refused};
 use crate::turn::call::{Call, Ending, Failure, HandlerFuture, Owed, Question, Started, StartedMiddleware};
 use crate::turn::comeback::recognise;
 use crate::turn::credentials::{concerns, ended_meanwhile};
@@ -258,7 +258,6 @@ fn event(socket: &Arc<SocketCell>, table: &Table, mut name: ByteString, mut args
         }
     }
     let found = table.events.get(&*name);
-    // Usually there is one handler, and it is the namespace's.
     if let Some(Handlers { first, more }) = found
         && more.is_empty()
         && !socket.has_own()
@@ -697,15 +696,5 @@ fn upgraded(socket: &Arc<SocketCell>, transport: TransportKind) {
     };
     if let Err(error) = guarded(|| application.upgraded(Arc::clone(socket), transport)) {
         fail(socket, "upgrade", *Failure::panicked(error));
-    }
-}
-
-/// Tells the application that a request was refused.
-fn refused(cell: &ShardCell, error: &ConnectionError) {
-    let Some(application) = cell.application.upgrade() else {
-        return;
-    };
-    if let Err(error) = guarded(|| application.refused(error)) {
-        application.report(None, "connection_error", &error);
     }
 }
