@@ -5,52 +5,15 @@
 mod world;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use proptest::prelude::*;
-use sio_proto::broker::{Command, Event, Request};
-use sio_proto::cluster::messages::{Body, Envelope, MessageLimits};
+use sio_proto::broker::{Answer, BrokerError, Command, Entry, Event, Request};
+use sio_proto::cluster::messages::{Body, Envelope, MessageLimits, Session};
 use sio_proto::cluster::{
-    Delivery, Emit, Emitter, Flags, LocalOrder, Node, NotSent, Order, Outcome, Outputs, Question, RequestId, Target,
+    Comeback, Delivery, Emitter, Flags, LocalOrder, Node, NotRestored, NotSent, Order, Outcome, Outputs, Question,
+    Step, Target, save,
 };
-use sio_proto::socket::Args;
 use sio_proto::{ByteString, Bytes, ClusterConfig, ClusterKind, ShardedMode, StreamsConfig, Time};
-use world::{ROOT, World};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-fn kinds() -> [ClusterConfig; 5] {
-    [
-        ClusterKind::Classic,
-        ClusterKind::Sharded {
-            mode: ShardedMode::Static,
-        },
-        ClusterKind::Sharded {
-            mode: ShardedMode::Dynamic,
-        },
-        ClusterKind::Sharded {
-            mode: ShardedMode::DynamicPrivate,
-        },
-        ClusterKind::Streams(StreamsConfig::default()),
-    ]
-    .map(|kind| ClusterConfig::default().kind(kind))
-}
-
-fn emit(name: &str) -> Emit {
-    Emit {
-        name: name.into(),
-        args: Args::from(ByteString::from_static("1,\"é\"")),
-    }
-}
-
-fn broadcast(name: &str, to: Target) -> Order {
-    let (flags, emit) = (Flags::default(), emit(name));
-    Order::Broadcast { to, flags, emit }
-}
-
-fn all() -> Target {
-    Target::default()
-}
+use world::{ROOT, SECOND, World, all, broadcast, emit, kinds};
 
 /// Three machines with two sockets each; the first of each is in room `r`.
 fn three(config: &ClusterConfig) -> World {
@@ -456,7 +419,7 @@ fn old_streams_nodes_are_waited_for_and_told_that_this_node_is_alive() {
     let [Body::Fetch { request_id, .. }] = &said(&mut out)[..] else {
         panic!("a question");
     };
-    let answer = Ok(sio_proto::broker::Answer::Count(1));
+    let answer = Ok(Answer::Count(1));
     node.handle_broker(now, Event::Answer { tag, answer }, &mut out);
     assert_eq!(out.deliveries, [], "the old node is due");
     let request_id = request_id.clone();
@@ -541,142 +504,132 @@ fn an_emitter_is_heard_by_all_nodes() {
     }
 }
 
-/// One thing that happens in a cluster.
-#[derive(Clone, Debug)]
-enum Step {
-    Connect(usize, u8),
-    Join(usize, u8, u8),
-    Leave(usize, u8, u8),
-    Emit(usize, Option<u8>, Option<u8>),
-    Fetch(usize),
-    Acks(usize, u8),
-    Freeze(usize),
-    Thaw(usize),
-    Lose(usize),
-    Twice(bool),
-    Restart,
-    Wait(u16),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let at = || 0..3usize;
-    let room = || 0..3u8;
-    prop_oneof![
-        3 => (at(), 0..9u8).prop_map(|(at, sid)| Step::Connect(at, sid)),
-        3 => (at(), 0..9u8, room()).prop_map(|(at, sid, room)| Step::Join(at, sid, room)),
-        2 => (at(), 0..9u8, room()).prop_map(|(at, sid, room)| Step::Leave(at, sid, room)),
-        6 => (at(), prop::option::of(room()), prop::option::of(room())).prop_map(|(at, to, not)| Step::Emit(at, to, not)),
-        3 => at().prop_map(Step::Fetch),
-        2 => (at(), room()).prop_map(|(at, room)| Step::Acks(at, room)),
-        1 => at().prop_map(Step::Freeze),
-        2 => at().prop_map(Step::Thaw),
-        1 => at().prop_map(Step::Lose),
-        1 => any::<bool>().prop_map(Step::Twice),
-        1 => Just(Step::Restart),
-        4 => (0..3000u16).prop_map(Step::Wait),
-    ]
-}
-
-fn names(room: Option<u8>) -> Vec<ByteString> {
-    room.map(|room| format!("room{room}").into()).into_iter().collect()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// The naive model: with a broker that is well, every broadcast reaches exactly the sockets that
-    /// the target means. With one that is not, nobody gets what is for others, and nobody gets
-    /// anything twice unless the broker says it twice. Streams lose nothing that was stored. Each
-    /// request ends exactly once and in time.
-    #[test]
-    fn a_cluster_with_faults(steps in prop::collection::vec(step(), 1..40), seed: u64, kind in 0..5usize) {
-        let config = kinds()[kind].clone();
-        let streams = kind == 4;
-        let mut world = World::new(&config, 3, seed);
-        // The faults since the last rest: what a broadcast may have met.
-        let mut faulty = false;
-        let mut twice = false;
-        let mut asked: Vec<(usize, RequestId, Time)> = Vec::new();
-        for (number, step) in steps.iter().enumerate() {
-            match step.clone() {
-                Step::Connect(at, sid) => {
-                    let sid = format!("s{at}-{sid}");
-                    if !world.machines[at].sockets.contains_key(&*sid) {
-                        world.connect(at, &sid);
-                    }
-                }
-                Step::Join(at, sid, room) => world.join(at, &format!("s{at}-{sid}"), &format!("room{room}")),
-                Step::Leave(at, sid, room) => world.leave(at, &format!("s{at}-{sid}"), &format!("room{room}")),
-                Step::Emit(at, to, not) if !world.machines[at].frozen => {
-                    let name = format!("e{number}");
-                    let to = Target { rooms: names(to), except: names(not) };
-                    let meant: Vec<_> = (0..3).map(|at| world.meant(at, &to)).collect();
-                    let frozen = world.machines.iter().any(|machine| machine.frozen);
-                    let ticket = world.order(at, broadcast(&name, to));
-                    world.run(Duration::from_millis(300));
-                    let stored = ticket.is_some_and(|ticket| world.machines[at].stored.get(&ticket) == Some(&true));
-                    for (at, meant) in meant.iter().enumerate() {
-                        for (sid, socket) in &world.machines[at].sockets {
-                            let got = socket.events.iter().filter(|event| **event == *name).count();
-                            let due = usize::from(meant.contains(sid));
-                            let exact = !twice && !frozen && (!faulty || stored);
-                            prop_assert!(if exact { got == due } else { got <= 2 * due }, "{sid} {name}: {got}");
-                            prop_assert!(!streams || got <= due, "a stream says nothing twice");
-                        }
-                    }
-                }
-                Step::Fetch(at) if !world.machines[at].frozen => {
-                    let request = world.ask(at, Question::Sockets { to: all() });
-                    asked.push((at, request, world.now));
-                }
-                Step::Acks(at, room) if !world.machines[at].frozen => {
-                    let (flags, emit) = (Flags::default(), emit("q"));
-                    let to = Target::room(format!("room{room}"));
-                    let request = world.ask(at, Question::Acks { to, flags, emit });
-                    asked.push((at, request, world.now));
-                }
-                Step::Emit(..) | Step::Fetch(_) | Step::Acks(..) => {}
-                Step::Freeze(at) => world.machines[at].frozen = true,
-                Step::Thaw(at) => world.machines[at].frozen = false,
-                Step::Lose(at) => {
-                    world.lose(at);
-                    faulty = true;
-                }
-                Step::Twice(on) => (world.twice, twice) = (on, twice || on),
-                Step::Restart => {
-                    world.restart();
-                    faulty = true;
-                }
-                Step::Wait(milliseconds) => {
-                    let is_long = milliseconds > 1000;
-                    world.run(Duration::from_millis(milliseconds.into()));
-                    let frozen = world.machines.iter().any(|machine| machine.frozen);
-                    faulty &= !is_long;
-                    twice = world.twice || (twice && (!is_long || frozen));
-                }
-            }
+/// A stream with `count` entries behind the one with the offset, every second of them for others.
+fn stream_of(count: usize) -> Vec<Entry> {
+    let entry = |number: usize| {
+        let to = if number.is_multiple_of(2) {
+            Target::room("r")
+        } else {
+            Target::room("other")
+        };
+        let (flags, emit, request_id) = (Flags::default(), emit(&format!("e{number}")), None);
+        let envelope = Envelope {
+            uid: "u".into(),
+            namespace: ROOT,
+            body: Body::Broadcast {
+                to,
+                flags,
+                emit,
+                request_id,
+            },
+        };
+        Entry {
+            id: Bytes::from(format!("{}-0", 100_000 + number)),
+            fields: envelope.encode_entry(),
         }
-        (0..3).for_each(|at| world.machines[at].frozen = false);
-        world.twice = false;
-        world.run(10 * SECOND);
-        for (at, request, begun) in asked {
-            let gathered = &world.machines[at].gathered[&request];
-            let (ended, end) = gathered.end.as_ref().expect("each request ends");
-            if !steps.iter().any(|step| matches!(step, Step::Freeze(_))) {
-                prop_assert!(ended.saturating_since(begun) <= 5 * SECOND);
-            }
-            prop_assert!(gathered.acks <= gathered.recipients);
-            if end.outcome == Outcome::Complete {
-                prop_assert_eq!(end.silent, 0);
-            }
-        }
-        // The cluster is whole again.
-        let request = world.ask(0, Question::Sockets { to: all() });
-        world.run(SECOND);
-        let gathered = &world.machines[0].gathered[&request];
-        let others: BTreeSet<_> = (1..3).flat_map(|at| world.machines[at].sockets.keys().cloned()).collect();
-        prop_assert_eq!(&gathered.end.as_ref().unwrap().1.outcome, &Outcome::Complete);
-        prop_assert_eq!(&gathered.sockets, &others);
-        prop_assert!(world.machines.iter().all(|machine| machine.node.requests() == 0));
+    };
+    (0..=count).map(entry).collect()
+}
+
+/// Lets a client come back that has seen the first entry. Returns the result and the number of
+/// reads.
+fn come_back(config: &ClusterConfig, entries: &[Entry], session: &Session) -> (Step, usize) {
+    let Some(Request::Set {
+        key,
+        value,
+        milliseconds,
+    }) = save(config, session, 60 * SECOND)
+    else {
+        panic!("a record");
+    };
+    assert_eq!((&*key, milliseconds), (&b"sio:session:pid"[..], 60_000));
+    let (mut comeback, first) = Comeback::new(config, &ROOT, &"pid".into(), &"100000-0".into()).unwrap();
+    let Request::Take { key: taken } = first else {
+        panic!("the record is taken first");
+    };
+    assert_eq!(taken, key);
+    let mut step = comeback.handle_answer(Ok(Answer::Value(Some(value))));
+    for reads in 0.. {
+        let Step::Ask(Request::Range { from, to, count, .. }) = &step else {
+            return (step, reads);
+        };
+        assert_eq!(to, &b"+"[..]);
+        assert!(*count <= 101, "a read is bounded");
+        let part = entries.iter().filter(|entry| entry.id >= *from).take(*count as usize);
+        let answer = Answer::Entries(part.cloned().collect());
+        step = comeback.handle_answer(Ok(answer));
+    }
+    unreachable!()
+}
+
+/// docs/protocol/cluster-redis.md §4.3.
+#[test]
+fn a_client_comes_back_from_the_stream() {
+    let config = ClusterConfig::default().kind(ClusterKind::Streams(StreamsConfig::default()));
+    let session = Session {
+        sid: "sid".into(),
+        pid: "pid".into(),
+        rooms: vec!["sid".into(), "r".into()],
+        data: ByteString::from_static("{}"),
+    };
+    for (count, reads) in [(0, 1), (1, 1), (99, 1), (100, 2), (250, 3)] {
+        let entries = stream_of(count);
+        let (step, read) = come_back(&config, &entries, &session);
+        let Step::Restored(restored) = step else {
+            panic!("{step:?}");
+        };
+        assert_eq!(restored.session, session);
+        let missed: Vec<_> = restored
+            .missed
+            .iter()
+            .map(|(id, emit)| (id.clone(), emit.name.clone()))
+            .collect();
+        let expected = (1..=count).filter(|number| number.is_multiple_of(2));
+        let expected = expected.map(|number| {
+            (
+                Bytes::from(format!("{}-0", 100_000 + number)),
+                format!("e{number}").into(),
+            )
+        });
+        assert_eq!(missed, expected.collect::<Vec<_>>());
+        assert_eq!(
+            (restored.position, read),
+            (format!("{}-0", 100_000 + count).into(), reads)
+        );
+    }
+    let trimmed = &stream_of(50)[10..];
+    assert_eq!(
+        come_back(&config, trimmed, &session).0,
+        Step::NotRestored(NotRestored::Truncated)
+    );
+    let small = config.clone().max_missed_bytes(500);
+    assert_eq!(
+        come_back(&small, &stream_of(50), &session).0,
+        Step::NotRestored(NotRestored::TooMuch)
+    );
+    let (step, reads) = come_back(&config, &stream_of(10_100), &session);
+    assert_eq!((step, reads), (Step::NotRestored(NotRestored::TooMuch), 100));
+
+    let begin = |offset: &'static str| Comeback::new(&config, &ROOT, &"pid".into(), &offset.into());
+    assert_eq!(begin("$").unwrap_err(), NotRestored::InvalidOffset);
+    assert_eq!(
+        Comeback::new(&ClusterConfig::default(), &ROOT, &"pid".into(), &"1-0".into()).unwrap_err(),
+        NotRestored::NoStreams
+    );
+    let forged = Session {
+        pid: "somebody".into(),
+        ..session
+    };
+    for (answer, expected) in [
+        (Ok(Answer::Value(None)), NotRestored::UnknownSession),
+        (
+            Ok(Answer::Value(Some(Bytes::from_static(b"?")))),
+            NotRestored::Malformed,
+        ),
+        (Ok(Answer::Value(Some(forged.encode()))), NotRestored::Malformed),
+        (Err(BrokerError::Closed), NotRestored::Broker(BrokerError::Closed)),
+    ] {
+        let (mut comeback, _) = begin("1-0").unwrap();
+        assert_eq!(comeback.handle_answer(answer), Step::NotRestored(expected));
     }
 }

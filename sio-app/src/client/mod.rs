@@ -96,12 +96,12 @@
 
 mod ack;
 mod builder;
-mod dial;
+pub(crate) mod dial;
 mod driver;
 mod events;
 mod handle;
 mod handlers;
-mod link;
+pub(crate) mod link;
 pub(crate) mod network;
 mod pausing;
 mod receipt;
@@ -110,7 +110,7 @@ mod slot;
 mod socket;
 mod through;
 #[cfg(feature = "tls")]
-mod tls;
+pub(crate) mod tls;
 mod ways;
 
 pub use ack::Ack;

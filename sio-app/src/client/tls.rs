@@ -75,7 +75,7 @@ impl ClientTls {
     }
 
     /// Returns what was given, or what is trusted by default, if there is a default.
-    pub(super) fn or_platform(given: Option<Self>) -> Result<Option<Self>, ClientTlsError> {
+    pub(crate) fn or_platform(given: Option<Self>) -> Result<Option<Self>, ClientTlsError> {
         #[cfg(feature = "platform-roots")]
         if given.is_none() {
             return Self::platform().map(Some);
@@ -130,7 +130,7 @@ impl ClientTls {
     }
 
     /// Begins TLS over a connection to this host.
-    pub(super) fn wrap(&self, host: &str, wire: Wire) -> io::Result<Wire> {
+    pub(crate) fn wrap(&self, host: &str, wire: Wire) -> io::Result<Wire> {
         let name = ServerName::try_from(host.to_owned()).map_err(invalid)?;
         let mut tls = ClientConnection::new(Arc::clone(&self.0), name).map_err(invalid)?;
         tls.set_buffer_limit(Some(HELD_BYTES));

@@ -59,7 +59,12 @@ pub(crate) trait Application: Any + Send + Sync {
     /// Reports that a namespace of a rule has its first member.
     fn namespace_begins(&self, socket: &Arc<SocketCell>);
 
-    /// Reports an event of a room. It is called only if the application has asked for such events.
+    /// Reports that a socket has been let in, or that it is gone. A cluster wants to know.
+    #[cfg(feature = "redis")]
+    fn socket_changed(&self, socket: &Arc<SocketCell>);
+
+    /// Reports an event of a room. It is called only if the application has asked for such events,
+    /// or, for the first and the last member of a room, in a cluster.
     fn room(&self, event: &RoomEvent);
 
     /// Reports that the record of a socket has ended, and that its client has not come back.

@@ -2,8 +2,9 @@
 //! the target, under the shard's own lock.
 //!
 //! Everything that goes from the user's side to sockets passes through this file: messages, joins,
-//! leaves, disconnects and look-ups, for one socket or for all sockets in a target. So code that
-//! sends orders to other nodes belongs here.
+//! leaves, disconnects and look-ups, for one socket or for all sockets in a target. Orders for all
+//! sockets in a target come from the emitter, which also passes them on to the other nodes of a
+//! cluster.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -304,10 +304,10 @@ impl ShardCell {
         self.sessions.store(state.shard.sessions(), Ordering::Relaxed);
     }
 
-    /// Gives the events of rooms to the turn, if the application wants them. The sockets in these
+    /// Gives the events of rooms to the turn, if somebody wants them. The sockets in these
     /// events are still in the table, because deliveries have not been given out yet.
     fn note_rooms(&self, state: &State, turn: &Turn) {
-        if !self.rooms.news.is_wanted() {
+        if !self.rooms.news.is_tracked() {
             return;
         }
         for note in self.rooms.take() {
@@ -317,10 +317,9 @@ impl ShardCell {
         }
     }
 
-    /// Changes the rooms of one socket. If the application wants events of rooms, this runs in a
-    /// turn.
+    /// Changes the rooms of one socket. If somebody wants events of rooms, this runs in a turn.
     pub(crate) fn change_rooms<R>(self: &Arc<Self>, why: &'static str, change: impl FnOnce(&mut State) -> R) -> R {
-        match self.rooms.news.is_wanted() {
+        match self.rooms.news.is_tracked() {
             false => self.ask(why, change),
             true => turn::act(self.runtime, |turn| self.input(why, turn, |state, _, _| change(state))),
         }

@@ -110,6 +110,10 @@ impl Work {
             Self::Gone(socket) => {
                 socket.wake_mourners();
                 socket.cell.recovery.ended(&socket);
+                #[cfg(feature = "redis")]
+                if let Some(application) = socket.application() {
+                    application.socket_changed(&socket);
+                }
                 if socket.load.withdraw(&socket) {
                     socket.mailbox.resume(turn.owner());
                     work_off(turn, &socket, Then::Next);
@@ -671,6 +675,10 @@ fn begin(socket: &Arc<SocketCell>, table: &Table, begins: bool, is_revoked: bool
         socket.set_unmet();
         socket.dismiss_for(Reason::CredentialsRevoked);
         return Then::Next;
+    }
+    #[cfg(feature = "redis")]
+    if let Some(application) = socket.application() {
+        application.socket_changed(socket);
     }
     socket_handlers(socket, "connect", &table.connect, None, table.one_at_a_time)
 }

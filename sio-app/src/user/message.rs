@@ -65,6 +65,19 @@ impl Draft {
         })
     }
 
+    /// Makes an event of its parts. The name must not be one of the protocol.
+    #[cfg(feature = "redis")]
+    pub(crate) const fn of_parts(name: ByteString, args: Args) -> Self {
+        let policy = Policy::Ordered;
+        Self { name, args, policy }
+    }
+
+    /// Returns the name and the arguments.
+    #[cfg(feature = "redis")]
+    pub(crate) fn into_parts(self) -> (ByteString, Args) {
+        (self.name, self.args)
+    }
+
     pub(crate) const fn name(&self) -> &ByteString {
         &self.name
     }

@@ -1,18 +1,59 @@
 //! Several nodes and one broker, on a virtual clock. The broker delays messages, and can be told to
 //! say things twice, to lose what is under way, to restart, and not to reach a machine.
 
+#![allow(dead_code, reason = "each test binary uses a part")]
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use sio_proto::broker::{Answer, BrokerError, Command, Entry, Event, Request, StreamPosition};
 use sio_proto::cluster::{
-    Asker, Delivery, LocalOrder, Node, Order, Outputs, Question, RemoteSocket, RequestEnd, RequestId, Target,
+    Asker, Delivery, Emit, Flags, LocalOrder, Node, Order, Outputs, Question, RemoteSocket, RequestEnd, RequestId,
+    Target,
 };
 use sio_proto::socket::Args;
-use sio_proto::{ByteString, Bytes, ClusterConfig, Time};
+use sio_proto::{ByteString, Bytes, ClusterConfig, ClusterKind, ShardedMode, StreamsConfig, Time};
 
 /// The namespace of all tests here.
 pub(crate) const ROOT: ByteString = ByteString::from_static("/");
+
+/// A second.
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// The settings of every adapter.
+pub(crate) fn kinds() -> [ClusterConfig; 5] {
+    [
+        ClusterKind::Classic,
+        ClusterKind::Sharded {
+            mode: ShardedMode::Static,
+        },
+        ClusterKind::Sharded {
+            mode: ShardedMode::Dynamic,
+        },
+        ClusterKind::Sharded {
+            mode: ShardedMode::DynamicPrivate,
+        },
+        ClusterKind::Streams(StreamsConfig::default()),
+    ]
+    .map(|kind| ClusterConfig::default().kind(kind))
+}
+
+pub(crate) fn emit(name: &str) -> Emit {
+    Emit {
+        name: name.into(),
+        args: Args::from(ByteString::from_static("1,\"é\"")),
+    }
+}
+
+pub(crate) fn broadcast(name: &str, to: Target) -> Order {
+    let (flags, emit) = (Flags::default(), emit(name));
+    Order::Broadcast { to, flags, emit }
+}
+
+/// All sockets.
+pub(crate) fn all() -> Target {
+    Target::default()
+}
 
 /// A process: its node, its sockets, and what has come for them.
 pub(crate) struct Machine {
