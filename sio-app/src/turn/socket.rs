@@ -525,6 +525,21 @@ impl SocketCell {
         }
     }
 
+    /// Tells everybody who waits for its end, or has to know of it.
+    pub(super) fn note_end(self: &Arc<Self>) {
+        self.wake_mourners();
+        self.cell.recovery.ended(self);
+        self.tell_change();
+    }
+
+    /// Tells the application that the socket has been let in or is gone. A cluster has to know.
+    pub(super) fn tell_change(self: &Arc<Self>) {
+        #[cfg(feature = "redis")]
+        if let Some(application) = self.application() {
+            application.socket_changed(self);
+        }
+    }
+
     pub(crate) fn set_gone(&self) {
         self.standing.fetch_max(GONE, Ordering::Relaxed);
     }

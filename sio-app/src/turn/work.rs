@@ -108,12 +108,7 @@ impl Work {
                 work_off(turn, &socket, then);
             }
             Self::Gone(socket) => {
-                socket.wake_mourners();
-                socket.cell.recovery.ended(&socket);
-                #[cfg(feature = "redis")]
-                if let Some(application) = socket.application() {
-                    application.socket_changed(&socket);
-                }
+                socket.note_end();
                 if socket.load.withdraw(&socket) {
                     socket.mailbox.resume(turn.owner());
                     work_off(turn, &socket, Then::Next);
@@ -676,10 +671,7 @@ fn begin(socket: &Arc<SocketCell>, table: &Table, begins: bool, is_revoked: bool
         socket.dismiss_for(Reason::CredentialsRevoked);
         return Then::Next;
     }
-    #[cfg(feature = "redis")]
-    if let Some(application) = socket.application() {
-        application.socket_changed(socket);
-    }
+    socket.tell_change();
     socket_handlers(socket, "connect", &table.connect, None, table.one_at_a_time)
 }
 
