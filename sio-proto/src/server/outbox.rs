@@ -208,7 +208,9 @@ impl Outbox {
         self.bytes += frame.len();
         match &mut self.tail {
             None => {
-                self.begin(1);
+                if self.plain.capacity() == 0 {
+                    self.begin(1);
+                }
                 self.plain.push_back(frame);
             }
             Some(tail) => tail.push(Sorted {
@@ -221,9 +223,9 @@ impl Outbox {
     }
 
     /// Gives a queue that has no memory room for a few packets, if it now gets no more.
-    #[inline]
+    #[cold]
     fn begin(&mut self, packets: usize) {
-        if self.plain.capacity() == 0 && packets <= FEW_PACKETS {
+        if packets <= FEW_PACKETS {
             self.plain.reserve_exact(FEW_PACKETS);
         }
     }
@@ -238,7 +240,9 @@ impl Outbox {
     pub(crate) fn extend<'a>(&mut self, frames: impl Iterator<Item = &'a Frame>, bytes: usize) {
         match &self.tail {
             None => {
-                self.begin(frames.size_hint().0);
+                if self.plain.capacity() == 0 {
+                    self.begin(frames.size_hint().0);
+                }
                 self.plain.extend(frames.cloned());
                 self.bytes += bytes;
             }
