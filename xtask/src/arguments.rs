@@ -3,7 +3,15 @@
 use crate::failure::{Failure, Outcome};
 
 /// Flags that take no value.
-const SWITCHES: &[&str] = &["--accept", "--client", "--full", "--list", "--screenshot", "--where"];
+const SWITCHES: &[&str] = &[
+    "--accept",
+    "--client",
+    "--full",
+    "--list",
+    "--planted",
+    "--screenshot",
+    "--where",
+];
 
 /// The arguments that no command has taken yet.
 pub(crate) struct Arguments(Vec<(String, String)>);

@@ -56,6 +56,7 @@ const PROTO: House = House {
                 "legacy",
                 "codec",
                 "detect",
+                "resp",
             ],
             apart: false,
         },
@@ -114,7 +115,7 @@ const APP: House = House {
         },
         Floor {
             name: "clients",
-            modules: &["client"],
+            modules: &["redis", "client"],
             apart: false,
         },
         Floor {

@@ -12,6 +12,8 @@
 //! cargo xtask leaks   --client                          our client, which loses its server 10,000 times
 //! cargo xtask bench   [--only ROWS] [--accept] [--where]
 //!                                                       instructions and allocations of operations, compared with a table
+//! cargo xtask sim     [--seeds N] [--from N] [--planted [--only NAMES]]
+//!                                                       server and clients over a network that fails, from seeds
 //! cargo xtask replay  FILE                              runs a transcript again, and compares
 //! cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
 //!                     [--full] [--server PROGRAM] [--chat PROGRAM]
@@ -48,6 +50,7 @@ mod python;
 mod replay;
 mod runtimes;
 mod server;
+mod sim;
 mod tidy;
 mod workspace;
 
@@ -64,6 +67,7 @@ usage: cargo xtask check   [--only STEPS] [--skip STEPS]
        cargo xtask leaks   [--full] [--cycles N] [--seed N] [--runtime NAMES] [--server PROGRAM]
        cargo xtask leaks   --client
        cargo xtask bench   [--only ROWS] [--accept] [--where]
+       cargo xtask sim     [--seeds N] [--from N] [--planted [--only NAMES]]
        cargo xtask replay  FILE
        cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
                            [--full] [--server PROGRAM] [--chat PROGRAM]";
@@ -90,6 +94,7 @@ fn run(mut words: impl Iterator<Item = String>) -> Outcome {
         "operate" => operate::run(&Workspace::find()?, arguments),
         "hostile" => hostile::run(&Workspace::find()?, arguments),
         "bench" => bench::run(&Workspace::find()?, arguments),
+        "sim" => sim::run(&Workspace::find()?, arguments),
         "leaks" => leaks::run(&Workspace::find()?, arguments),
         "interop" => interop::run(&Workspace::find()?, arguments),
         _ => Err(Failure::new(USAGE)),

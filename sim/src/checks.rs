@@ -1,0 +1,306 @@
+//! The promises, looked at after each step and at the end.
+
+use std::time::Duration;
+
+use sio_proto::client::Generation;
+
+use crate::held::Held;
+use crate::violation::Promise;
+use crate::world::{NAMESPACES, ROOMS, World, note};
+
+/// How late a timer may fire because something else is looked at first, and how long bytes are
+/// under way.
+const SLACK: Duration = Duration::from_millis(600);
+
+/// How long clients may take to be connected after faults have stopped, beside their longest delay.
+const SOON: Duration = Duration::from_secs(5);
+
+/// How often users say once more that they want to be connected.
+const TIMES: usize = 4;
+
+/// How long the world is quiet before everything has to have arrived.
+const QUIET: Duration = Duration::from_secs(20);
+
+/// How often the quiet time begins again as long as a client has events to send.
+const LONGER: usize = 10;
+
+/// What a server may keep that has been in use: its tables, and four buffers that it uses again and
+/// again, each of 128 KiB at most.
+const LEFT: isize = (64 << 10) + 4 * (128 << 10);
+
+/// After this time nothing may be left of clients that have gone.
+const GONE: Duration = Duration::from_secs(40);
+
+impl World {
+    /// What is looked at after each step.
+    pub(crate) fn check(&mut self) {
+        self.check_sockets();
+        self.check_memory();
+        if self.plan.seed.is_multiple_of(4) {
+            self.check_rooms();
+        }
+        self.check_clients();
+    }
+
+    /// Promise 6: the server has exactly the sockets whose end it has not told.
+    fn check_sockets(&mut self) {
+        let now = self.now;
+        let (held, sessions) = self.server.shard(now, |shard, _| (shard.held(), shard.sessions()));
+        let members = self.members.len();
+        if held.sockets != members {
+            self.fail(
+                Promise::Leftover,
+                format_args!("{} sockets, and {members} are known", held.sockets),
+            );
+        }
+        let most =
+            sessions * 8 + members * 4 + 64 + self.members.values().map(|member| member.asks.len()).sum::<usize>();
+        if held.timers > most {
+            self.fail(
+                Promise::Leftover,
+                format_args!("{} deadlines for {sessions} sessions", held.timers),
+            );
+        }
+    }
+
+    /// Promise 7: what the server holds is bounded by the limits of what is there.
+    fn check_memory(&mut self) {
+        let now = self.now;
+        let sessions = self.server.shard(now, |shard, _| shard.sessions());
+        let config = &self.plan.server;
+        let queue = config.max_queued_bytes + (config.max_queued_bytes / 8).max(16 << 10);
+        let packets = 128 * (config.max_queued_packets + (config.max_queued_packets / 8).max(64));
+        let per_session =
+            2 * queue + packets + config.max_handshake_bytes + config.max_auth_bytes + 2 * config.max_payload;
+        let per_connection = 2 * config.max_payload + config.max_blocked_bytes + (64 << 10);
+        let recovery = self.plan.recovery.as_ref();
+        let recovery = recovery.map_or(0, |recovery| 2 * recovery.max_total_log_bytes + recovery.max_away_bytes);
+        let most = (512 << 10) + sessions * per_session + self.at_server.len() * per_connection + recovery;
+        let holds = self.held.bytes - self.baseline;
+        if holds > most as isize {
+            let words = format_args!("the server holds {holds} bytes for {sessions} sessions, at most {most}");
+            self.fail(Promise::Price, words);
+        }
+    }
+
+    /// Promise 7: the work of one input is bounded by its size and by what comes out of it.
+    pub(crate) fn check_work(&mut self, size: usize, before: Held) {
+        let allocations = self.held.allocations - before.allocations;
+        let members = self.members.len();
+        let most = 400 + size * 4 + members * 16;
+        if allocations > most {
+            let words = format_args!("{size} bytes cost {allocations} allocations");
+            self.fail(Promise::Price, words);
+        }
+    }
+
+    /// Promise 4: rooms are those of the model.
+    fn check_rooms(&mut self) {
+        let now = self.now;
+        let Some((socket, member)) = self.members.iter().next() else {
+            return;
+        };
+        let expected: Vec<&str> = member.rooms.iter().map(|room| ROOMS[*room]).collect();
+        let mut rooms = self.server.shard(now, |shard, _| shard.rooms(*socket));
+        rooms.sort_unstable();
+        let is_right = rooms.len() == expected.len() && expected.iter().all(|room| rooms.iter().any(|r| r == room));
+        if !is_right {
+            let words = format!("{socket:?} is in {rooms:?}, not in {expected:?}");
+            self.fail(Promise::Broadcast, format_args!("{words}"));
+        }
+    }
+
+    /// Promise 5: a client says of itself what it has told.
+    fn check_clients(&mut self) {
+        for client in 0..self.peers.len() {
+            for namespace in 0..self.peers[client].sockets.len() {
+                let peer = &self.peers[client];
+                let is_connected = peer.client.is_connected(peer.sockets[namespace]);
+                let told = self.places[client * NAMESPACES.len() + namespace].is_connected;
+                if is_connected != told {
+                    let words = format_args!("client {client} is connected: {is_connected}, and has told: {told}");
+                    self.fail(Promise::Disconnect, words);
+                }
+            }
+        }
+    }
+
+    /// Promise 8: a peer that answers is not timed out.
+    pub(crate) fn judge_timeout(&mut self, client: usize, is_timeout: bool, end: &str) {
+        let peer = &self.peers[client];
+        let since = self.now.saturating_since(peer.trouble);
+        let allowed = self.patience(client);
+        if is_timeout && since > allowed && !peer.is_doubled {
+            self.fail(
+                Promise::Heartbeat,
+                format_args!("the {end} gives client {client} up, which answers: the last fault was {since:?} ago"),
+            );
+        }
+    }
+
+    /// How long the ends may take to find a dead connection.
+    fn patience(&self, client: usize) -> Duration {
+        let config = &self.plan.server;
+        let (old, older) = (&config.legacy09, &config.legacy06);
+        let time = match self.peers[client].config.generation {
+            Generation::V0_9 => old.heartbeat_interval + old.heartbeat_timeout + old.close_timeout,
+            Generation::V0_6 | Generation::Streaming => {
+                older.heartbeat_interval + older.heartbeat_timeout + older.reconnect_timeout
+            }
+            _ => config.ping_interval + config.ping_timeout,
+        };
+        time * 2 + config.upgrade_timeout + SLACK + Duration::from_secs(6)
+    }
+
+    /// Promise 10: faults stop, and all clients are connected soon. Then everything that was sent
+    /// has to arrive.
+    pub(crate) fn calm_down(&mut self) {
+        note!(self, "faults stop");
+        self.is_calm = true;
+        self.heal();
+        self.settle();
+        // A client that was told to leave just now does not come back by itself.
+        for _ in 0..TIMES {
+            self.advance(self.now + Duration::from_secs(1));
+            for client in 0..self.peers.len() {
+                self.connect_all(client);
+            }
+            self.settle();
+        }
+        let delays = self.peers.iter().map(|peer| peer.config.reconnection_delay_max);
+        // A delay is random: it may be half as long again. What a handshake has waited for when the
+        // faults stopped counts, too.
+        let longest = delays.max().unwrap_or_default() * 3 / 2;
+        self.advance(self.now + longest + SOON);
+        let begun = self.now;
+        for client in 0..self.peers.len() {
+            for namespace in 0..self.peers[client].sockets.len() {
+                let peer = &self.peers[client];
+                if !peer.client.is_connected(peer.sockets[namespace]) {
+                    let words = format_args!("client {client} is not connected in {namespace} at {begun}");
+                    self.fail(Promise::Liveness, words);
+                }
+            }
+        }
+        self.probe();
+        self.advance(self.now + QUIET);
+        // A client far away that polls and has much to send needs longer.
+        for _ in 0..LONGER {
+            if self.peers.iter().all(|peer| peer.emits.is_empty()) {
+                break;
+            }
+            self.advance(self.now + QUIET);
+        }
+        if self.failure.is_none() {
+            self.check_arrived();
+        }
+    }
+
+    /// Sends one more message in each direction, so that a gap before it is seen.
+    fn probe(&mut self) {
+        let mut rng = self.plan.rng(usize::MAX);
+        for client in 0..self.peers.len() {
+            for _ in 0..2 {
+                self.client_emit(client, &mut rng, false);
+            }
+        }
+        let sockets: Vec<_> = self.members.keys().copied().collect();
+        for socket in sockets {
+            self.emit_to(socket, 0, false, false);
+        }
+        self.settle();
+    }
+
+    /// Promises 1, 2 and 3: when nothing is under way, everything has arrived, and every emit has
+    /// ended.
+    fn check_arrived(&mut self) {
+        let members: Vec<_> = self.members.values().cloned().collect();
+        for member in members {
+            if self.peers[member.client].is_doubled {
+                continue;
+            }
+            let is_old = self.peers[member.client].is_old();
+            let counts = self.peers[member.client].counts_losses();
+            let place = self.place(member.client, member.namespace);
+            let overdue = place.overdue(&member);
+            if is_old && !counts {
+                // A lost message is not counted.
+            } else if is_old {
+                place.gaps.extend(overdue);
+            } else if let Some(first) = overdue.first() {
+                let promise = match member.record {
+                    Some(_) => Promise::Recovery,
+                    None => Promise::Order,
+                };
+                self.fail(
+                    promise,
+                    format_args!("{first} has not arrived at client {}", member.client),
+                );
+            }
+        }
+        let now = self.now;
+        let unconfirmed = self.server.shard(now, |shard, _| shard.counters().unconfirmed);
+        let gaps: Vec<u64> = self
+            .places
+            .iter()
+            .flat_map(|place| place.gaps.iter().copied())
+            .collect();
+        if gaps.len() as u64 > unconfirmed {
+            self.fail(
+                Promise::Order,
+                format_args!("{gaps:?} are missing, and {unconfirmed} were counted"),
+            );
+        }
+        for client in 0..self.peers.len() {
+            let open = self.peers[client].emits.len();
+            if open > 0 {
+                let emits = format!("{:?}", self.peers[client].emits);
+                self.fail(
+                    Promise::Acknowledgement,
+                    format_args!("emits of client {client} have no end: {emits}"),
+                );
+            }
+        }
+    }
+
+    /// Promise 6: all clients go, and after a while nothing is left of them.
+    pub(crate) fn say_goodbye(&mut self) {
+        note!(self, "all clients go");
+        let now = self.now;
+        for client in 0..self.peers.len() {
+            self.peers[client].client.close(now);
+        }
+        self.settle();
+        self.advance(self.now + GONE);
+        let wires = self.wires.len();
+        let now = self.now;
+        let (held, sessions, budget) = self
+            .server
+            .shard(now, |shard, _| (shard.held(), shard.sessions(), shard.budget().used()));
+        let is_empty = held.sockets + held.namespaces + held.rooms + held.timers + sessions + budget == 0;
+        if !is_empty || wires > 0 {
+            let words = format_args!("{held:?}, {sessions} sessions, {budget} bytes, {wires} connections are left");
+            self.fail(Promise::Leftover, words);
+        }
+        for client in 0..self.peers.len() {
+            let peer = &self.peers[client];
+            if !peer.emits.is_empty() || peer.client.next_timeout().is_some() {
+                let words = format!("{:?} {:?}", peer.emits, peer.client.next_timeout());
+                self.fail(
+                    Promise::Acknowledgement,
+                    format_args!("client {client} is closed, and has {words}"),
+                );
+            }
+        }
+        if let Some(comebacks) = &self.comebacks {
+            let records = comebacks.machine.len();
+            if records > 0 {
+                self.fail(Promise::Leftover, format_args!("{records} records are left"));
+            }
+        }
+        let left = self.held.bytes - self.baseline;
+        if left > LEFT {
+            self.fail(Promise::Price, format_args!("{left} bytes are left"));
+        }
+    }
+}

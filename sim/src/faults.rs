@@ -1,0 +1,211 @@
+//! Faults of the network, of the clock and of machines.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use sio_proto::BytesMut;
+use sio_proto::Time;
+use sio_proto::server::Cause;
+
+use crate::comeback::Comebacks;
+use crate::plan::Kind;
+use crate::world::{World, begin, note};
+
+impl World {
+    /// Makes something go wrong.
+    pub(crate) fn inject(&mut self, fault: Kind, client: usize, rng: &mut Rng) {
+        self.faults += 1;
+        match fault {
+            Kind::Cut => {
+                let all = rng.bool();
+                let (one, ends) = (rng.usize(0..1 << 16), rng.u32(0..4));
+                let wires = self.wires_of(client);
+                let chosen = match (all, wires.len()) {
+                    (_, 0) => return,
+                    (true, _) => wires,
+                    (false, count) => vec![wires[one % count]],
+                };
+                chosen.into_iter().for_each(|wire| self.cut(wire, ends));
+            }
+            Kind::Freeze => {
+                let (one, down) = (rng.usize(0..1 << 16), rng.bool());
+                let until = self.now + Duration::from_millis(rng.u64(1..6000));
+                let wires = self.wires_of(client);
+                if let Some(wire) = wires
+                    .get(one % wires.len().max(1))
+                    .and_then(|wire| self.wires.get_mut(wire))
+                {
+                    let pipe = if down { &mut wire.down } else { &mut wire.up };
+                    pipe.frozen = pipe.frozen.max(until);
+                }
+            }
+            Kind::Partition => {
+                let until = self.now + Duration::from_millis(rng.u64(100..12_000));
+                self.cut_off(client, until);
+            }
+            Kind::HalfOpen => {
+                let one = rng.usize(0..1 << 16);
+                let wires = self.wires_of(client);
+                if let Some(wire) = wires
+                    .get(one % wires.len().max(1))
+                    .and_then(|wire| self.wires.get_mut(wire))
+                {
+                    wire.is_dead = true;
+                }
+            }
+            Kind::Jump => {
+                self.now = self.now + Duration::from_millis(rng.u64(100..20_000));
+                (0..self.peers.len()).for_each(|client| self.trouble(client));
+            }
+            Kind::Restart => self.restart(),
+            Kind::NetworkLost => {
+                let now = self.now;
+                self.peers[client].client.network_lost(now);
+            }
+            Kind::Duplicate => {
+                let request = self.peers[client].request.1.clone();
+                if !request.is_empty() && !request.windows(9).any(|part| part == b"Upgrade: ") {
+                    self.peers[client].is_doubled = true;
+                    self.open_ghost(client, &request);
+                }
+            }
+            _ => {}
+        }
+        self.trouble(client);
+    }
+
+    /// A fault has touched a client.
+    pub(crate) fn trouble(&mut self, client: usize) {
+        self.peers[client].trouble = self.peers[client].trouble.max(self.now);
+    }
+
+    fn wires_of(&self, client: usize) -> Vec<u64> {
+        let wires = self.wires.iter().filter(|(_, wire)| wire.client == client);
+        wires.map(|(number, _)| *number).collect()
+    }
+
+    /// A client's network carries nothing until then. Connections live, as with TCP.
+    fn cut_off(&mut self, client: usize, until: Time) {
+        let peer = &mut self.peers[client];
+        peer.cut_off = peer.cut_off.max(until);
+        peer.trouble = peer.trouble.max(until);
+        for wire in self.wires.values_mut().filter(|wire| wire.client == client) {
+            wire.up.frozen = wire.up.frozen.max(until);
+            wire.down.frozen = wire.down.frozen.max(until);
+        }
+    }
+
+    /// Cuts a connection behind any byte. `ends` says who learns of it: both, the client, or the
+    /// server. The others have a dead connection.
+    pub(crate) fn cut(&mut self, number: u64, ends: u32) {
+        let (now, traffic) = (self.now, self.plan.traffic);
+        let Some(wire) = self.wires.get_mut(&number) else {
+            return;
+        };
+        let touched = wire.client;
+        (wire.is_dead, wire.is_cut) = (true, true);
+        let kept = wire.down.kept_back(traffic);
+        let up = wire.up.cut(traffic, &mut self.rng);
+        let down = wire.down.cut(traffic, &mut self.rng);
+        let (client, at_client, at_server) = (wire.client, wire.at_client, wire.at_server);
+        self.trouble(touched);
+        note!(
+            self,
+            "cut w{number} behind {} and {} bytes, ends {ends}",
+            up.len(),
+            down.len()
+        );
+        if let Some(link) = at_server.filter(|_| !up.is_empty()) {
+            self.give_server(link, &up);
+        }
+        if let Some(link) = at_client.filter(|_| !down.is_empty()) {
+            let mut buffer = BytesMut::from(&down[..]);
+            self.peers[client].client.handle_bytes(now, link, &mut buffer);
+        }
+        self.settle();
+        let Some(wire) = self.wires.get_mut(&number) else {
+            return;
+        };
+        let at_client = if ends == 2 { None } else { wire.at_client };
+        let at_server = if ends == 1 { None } else { wire.at_server };
+        if let Some(link) = at_client {
+            wire.at_client = None;
+            self.at_client.remove(&(client, link));
+            self.peers[client].client.handle_closed(now, link, None);
+        }
+        if let Some(link) = at_server {
+            if let Some(wire) = self.wires.get_mut(&number) {
+                wire.at_server = None;
+            }
+            self.at_server.remove(&link);
+            self.close_at_server(link, kept, Cause::Failed);
+        }
+        self.settle();
+        if self
+            .wires
+            .get(&number)
+            .is_some_and(|wire| wire.at_client.is_none() && wire.at_server.is_none())
+        {
+            self.forget(number);
+        }
+    }
+
+    /// The server is killed. With a store, the next one knows what this one knew.
+    fn restart(&mut self) {
+        let now = self.now;
+        self.restarts += 1;
+        note!(self, "the server begins anew");
+        // A loss is counted when its connection or session ends at the latest, and a process that is
+        // killed ends none.
+        self.places.iter_mut().for_each(|place| place.gaps.clear());
+        self.asking.clear();
+        let members = std::mem::take(&mut self.members);
+        self.at_server.clear();
+        let restarts = self.restarts;
+        let (plan, server, comebacks, has_store) =
+            (&self.plan, &mut self.server, &mut self.comebacks, self.plan.has_store);
+        self.held.charge(|| {
+            *server = begin(plan, restarts);
+            if !has_store {
+                *comebacks = Comebacks::new(plan, restarts);
+            }
+        });
+        if let (Some(comebacks), true) = (&mut self.comebacks, has_store) {
+            for member in members.values() {
+                if let Some(key) = member.record {
+                    self.held.charge(|| comebacks.end(now, key, member.serial, false));
+                }
+            }
+        }
+        let numbers: Vec<_> = self.wires.keys().copied().collect();
+        for number in numbers {
+            let Some(wire) = self.forget(number) else { continue };
+            if let Some(link) = wire.at_client {
+                self.peers[wire.client].client.handle_closed(now, link, None);
+            }
+        }
+        (0..self.peers.len()).for_each(|client| self.trouble(client));
+    }
+
+    /// Faults stop: dead connections are found to be dead, and everything flows.
+    pub(crate) fn heal(&mut self) {
+        let now = self.now;
+        for peer in &mut self.peers {
+            peer.cut_off = peer.cut_off.min(now);
+        }
+        let numbers: Vec<_> = self.wires.keys().copied().collect();
+        for number in numbers {
+            let Some(wire) = self.wires.get_mut(&number) else {
+                continue;
+            };
+            wire.up.frozen = wire.up.frozen.min(now);
+            wire.down.frozen = wire.down.frozen.min(now);
+            wire.hurry(now);
+            // What a proxy has taken from a session is lost, even an answer that a client waits
+            // for: such a client begins anew.
+            if wire.is_dead || self.peers[wire.client].is_doubled {
+                self.cut(number, 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! A simulator: the real server machine and real clients of every generation, over a network that
+//! fails in every way, in virtual time, from one number.
+//!
+//! `docs/simulator.md` says how to use it, and what it checks. `cargo xtask sim` runs it.
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stdout,
+    reason = "a command-line program speaks through its standard output"
+)]
+
+mod arguments;
+mod checks;
+mod comeback;
+mod faults;
+mod held;
+mod model;
+mod network;
+mod outputs;
+mod pipe;
+mod plan;
+mod seeds;
+mod shrink;
+mod transcript;
+mod users;
+mod violation;
+mod world;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match arguments::Arguments::parse(std::env::args().skip(1)) {
+        Ok(arguments) => seeds::run(&arguments),
+        Err(words) => {
+            println!("{words}");
+            ExitCode::from(2)
+        }
+    }
+}

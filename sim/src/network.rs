@@ -1,0 +1,299 @@
+//! The simulated network: connections between clients and the server.
+
+use std::fmt;
+use std::time::Duration;
+
+use sio_proto::server::Cause;
+use sio_proto::{BytesMut, LinkId, Time};
+
+use crate::pipe::Pipe;
+use crate::world::{World, address, note};
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(crate) client: usize,
+    /// The name that the client has for it, as long as it has not closed it.
+    pub(crate) at_client: Option<LinkId>,
+    /// The name that the server has for it, as long as it has not closed it.
+    pub(crate) at_server: Option<LinkId>,
+    /// When it is established, if it is not yet.
+    connecting: Option<Time>,
+    pub(crate) up: Pipe,
+    pub(crate) down: Pipe,
+    /// Whether it swallows everything.
+    pub(crate) is_dead: bool,
+    /// Whether it was cut: nothing that is written from now on can arrive.
+    pub(crate) is_cut: bool,
+}
+
+impl Wire {
+    /// The connection is established by then, if it is not yet.
+    pub(crate) fn hurry(&mut self, by: Time) {
+        self.connecting = self.connecting.map(|at| at.min(by));
+    }
+}
+
+/// A direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Up,
+    Down,
+}
+
+impl World {
+    /// A client opens a connection.
+    pub(crate) fn open(&mut self, client: usize, link: LinkId) {
+        let way = Duration::from_micros(self.rng.u64(1..=self.plan.traffic.latency * 1000 + 1));
+        let number = self.number();
+        let cut_off = self.peers[client].cut_off;
+        let mut wire = Wire {
+            client,
+            at_client: Some(link),
+            at_server: None,
+            connecting: Some((self.now + way).max(cut_off)),
+            up: Pipe::default(),
+            down: Pipe::default(),
+            is_dead: false,
+            is_cut: false,
+        };
+        (wire.up.frozen, wire.down.frozen) = (cut_off, cut_off);
+        self.at_client.insert((client, link), number);
+        self.wires.insert(number, wire);
+    }
+
+    /// A proxy opens a connection on which it repeats a request.
+    pub(crate) fn open_ghost(&mut self, client: usize, request: &[u8]) {
+        let number = self.number();
+        let link = self.held.charge(|| self.server.open(address(client)));
+        let mut wire = Wire {
+            client,
+            at_client: None,
+            at_server: Some(link),
+            connecting: None,
+            up: Pipe::default(),
+            down: Pipe::default(),
+            is_dead: false,
+            is_cut: false,
+        };
+        wire.up.push(self.now, request, self.plan.traffic, &mut self.rng);
+        wire.up.finish(self.now + Duration::from_secs(2));
+        self.at_server.insert(link, number);
+        self.wires.insert(number, wire);
+    }
+
+    /// When something happens on a connection.
+    pub(crate) fn next_of(&self, wire: &Wire) -> Option<Time> {
+        if wire.is_dead {
+            return None;
+        }
+        if wire.connecting.is_some() {
+            return wire.connecting;
+        }
+        let reads = wire.at_server.is_none_or(|link| self.server.wants_bytes(link));
+        let up = wire.up.next().filter(|_| reads);
+        [up, wire.down.next()].into_iter().flatten().min()
+    }
+
+    /// One end writes.
+    pub(crate) fn write(&mut self, number: u64, way: Way, bytes: &[u8]) {
+        let (now, traffic) = (self.now, self.plan.traffic);
+        let Some(wire) = self.wires.get_mut(&number).filter(|wire| !wire.is_cut) else {
+            return;
+        };
+        let pipe = match way {
+            Way::Up => &mut wire.up,
+            Way::Down => &mut wire.down,
+        };
+        pipe.push(now, bytes, traffic, &mut self.rng);
+        self.tell_room(number, way);
+    }
+
+    /// Tells the sender whether it has to wait.
+    fn tell_room(&mut self, number: u64, way: Way) {
+        let now = self.now;
+        let Some(wire) = self.wires.get_mut(&number) else {
+            return;
+        };
+        let pipe = match way {
+            Way::Up => &mut wire.up,
+            Way::Down => &mut wire.down,
+        };
+        let kept = pipe.kept_back(self.plan.traffic);
+        let was_blocked = std::mem::replace(&mut pipe.blocked, kept > 0);
+        match (way, wire.at_client, wire.at_server) {
+            (Way::Down, _, Some(link)) if kept > 0 => {
+                self.held.charge(|| self.server.handle_blocked(now, link, kept));
+            }
+            (Way::Down, _, Some(link)) if was_blocked => {
+                self.held.charge(|| self.server.handle_drained(now, link));
+            }
+            (Way::Up, Some(link), _) if kept > 0 && !was_blocked => {
+                self.peers[wire.client].client.handle_blocked(now, link);
+            }
+            (Way::Up, Some(link), _) if kept == 0 && was_blocked => {
+                self.peers[wire.client].client.handle_drained(now, link);
+            }
+            _ => {}
+        }
+    }
+
+    /// Carries what is due on one connection.
+    pub(crate) fn carry(&mut self, number: u64) {
+        let now = self.now;
+        let Some(wire) = self.wires.get_mut(&number).filter(|wire| !wire.is_dead) else {
+            return;
+        };
+        if let Some(at) = wire.connecting {
+            if at <= now {
+                wire.connecting = None;
+                self.establish(number);
+                self.settle();
+            }
+            return;
+        }
+        self.carry_up(number);
+        self.carry_down(number);
+    }
+
+    fn establish(&mut self, number: u64) {
+        let Some(wire) = self.wires.get_mut(&number) else {
+            return;
+        };
+        let Some(link) = wire.at_client else {
+            // The client has given up.
+            self.wires.remove(&number);
+            return;
+        };
+        let client = wire.client;
+        let at_server = self.held.charge(|| self.server.open(address(client)));
+        wire.at_server = Some(at_server);
+        self.at_server.insert(at_server, number);
+        self.peers[client].client.handle_connected(self.now, link);
+    }
+
+    fn carry_up(&mut self, number: u64) {
+        loop {
+            let now = self.now;
+            let Some(wire) = self.wires.get_mut(&number) else {
+                return;
+            };
+            if wire.at_server.is_some_and(|link| !self.server.wants_bytes(link)) {
+                return;
+            }
+            let bytes = wire.up.pop(now, &mut self.rng);
+            match (bytes, wire.at_server) {
+                (Some(bytes), Some(link)) => {
+                    note!(self, "c{} > w{number} {}", wire.client, Short(&bytes));
+                    self.give_server(link, &bytes);
+                    self.tell_room(number, Way::Up);
+                    self.settle();
+                }
+                (Some(_), None) => self.tell_room(number, Way::Up),
+                (None, at_server) if wire.up.has_ended(now) => {
+                    note!(self, "c{} > w{number} ends", wire.client);
+                    self.forget(number);
+                    if let Some(link) = at_server {
+                        self.close_at_server(link, 0, Cause::Closed);
+                    }
+                    return self.settle();
+                }
+                (None, _) => return,
+            }
+        }
+    }
+
+    fn carry_down(&mut self, number: u64) {
+        loop {
+            let now = self.now;
+            let Some(wire) = self.wires.get_mut(&number) else {
+                return;
+            };
+            let client = wire.client;
+            let bytes = wire.down.pop(now, &mut self.rng);
+            match (bytes, wire.at_client) {
+                (Some(bytes), Some(link)) => {
+                    note!(self, "c{client} < w{number} {}", Short(&bytes));
+                    let mut buffer = BytesMut::from(&bytes[..]);
+                    self.peers[client].client.handle_bytes(now, link, &mut buffer);
+                    self.tell_room(number, Way::Down);
+                    self.settle();
+                }
+                (Some(_), None) => self.tell_room(number, Way::Down),
+                (None, at_client) if wire.down.has_ended(now) => {
+                    note!(self, "c{client} < w{number} ends");
+                    self.forget(number);
+                    if let Some(link) = at_client {
+                        self.peers[client].client.handle_closed(now, link, None);
+                    }
+                    return self.settle();
+                }
+                (None, _) => return,
+            }
+        }
+    }
+
+    /// The client has closed a connection.
+    pub(crate) fn close_by_client(&mut self, client: usize, link: LinkId) {
+        let Some(number) = self.at_client.remove(&(client, link)) else {
+            return;
+        };
+        let Some(wire) = self.wires.get_mut(&number) else {
+            return;
+        };
+        wire.at_client = None;
+        wire.up.finish(self.now);
+        if wire.connecting.is_some() || (wire.is_dead && wire.at_server.is_none()) {
+            self.forget(number);
+        }
+    }
+
+    /// The server has closed a connection.
+    pub(crate) fn close_by_server(&mut self, link: LinkId) {
+        let Some(number) = self.at_server.remove(&link) else {
+            return;
+        };
+        let Some(wire) = self.wires.get_mut(&number) else {
+            return;
+        };
+        wire.at_server = None;
+        wire.up.clear();
+        wire.down.finish(self.now);
+        if wire.is_dead && wire.at_client.is_none() {
+            self.forget(number);
+        }
+    }
+
+    /// Tells the server that a connection is gone. `kept` bytes could not be written.
+    pub(crate) fn close_at_server(&mut self, link: LinkId, kept: usize, cause: Cause) {
+        let now = self.now;
+        self.held.charge(|| {
+            if kept > 0 {
+                self.server.handle_blocked(now, link, kept);
+            }
+            self.server.handle_closed(now, link, cause);
+        });
+    }
+
+    /// Forgets a connection.
+    pub(crate) fn forget(&mut self, number: u64) -> Option<Wire> {
+        let wire = self.wires.remove(&number)?;
+        if let Some(link) = wire.at_client {
+            self.at_client.remove(&(wire.client, link));
+        }
+        if let Some(link) = wire.at_server {
+            self.at_server.remove(&link);
+        }
+        Some(wire)
+    }
+}
+
+/// The beginning of some bytes, for a transcript.
+struct Short<'a>(&'a [u8]);
+
+impl fmt::Display for Short<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let beginning = self.0.get(..90).unwrap_or(self.0);
+        write!(f, "{} {:?}", self.0.len(), String::from_utf8_lossy(beginning))
+    }
+}

@@ -1,0 +1,548 @@
+//! What the machines say: their outputs go to the network, to the users and to the model.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use sio_proto::client::{
+    Credentials, Delivery as ClientDelivery, DisconnectReason, EmitId, NotSent, Outcome, Output as ClientOutput,
+    Recovery, SocketId, State,
+};
+use sio_proto::server::{AckError, Auth, BreachKind, Delivery, Generation, Message, Output, Reason, Server, Shard};
+use sio_proto::socket::Args;
+use sio_proto::{ByteString, LinkId, SocketKey};
+
+use crate::model::{Down, End, Hearing, Member, Wrong};
+use crate::network::Way;
+use crate::violation::Promise;
+use crate::world::{Asking, NAMESPACES, World, note};
+
+/// How long after an upgrade a fault in the order of messages counts as one of the upgrade.
+const AFTER_UPGRADE: Duration = Duration::from_secs(2);
+
+/// How many messages may wait for a client until its heartbeat may be late.
+const LONG_QUEUE: usize = 12;
+
+/// A delivery of the server, without any memory of the server.
+enum Told {
+    Bytes(LinkId, Vec<u8>),
+    End(LinkId),
+    Connect {
+        socket: SocketKey,
+        namespace: String,
+        client: Option<usize>,
+        sid: String,
+        auth: Auth,
+        generation: Generation,
+    },
+    Event(SocketKey, Option<u64>, Option<u64>),
+    Ack(SocketKey, u64, Result<Option<u64>, AckError>),
+    Disconnect(SocketKey, Reason, bool, BTreeSet<String>),
+    Breach(BreachKind, String),
+    Nothing,
+}
+
+/// The number that stands in the arguments of an event, between two `#`.
+pub(crate) fn number_in(args: &Args) -> Option<u64> {
+    let (_, behind) = args.json.split_once('#')?;
+    let (number, _) = behind.split_once('#')?;
+    number.parse().ok()
+}
+
+impl World {
+    /// Does something with the server, for which the server pays.
+    pub(crate) fn command<R>(&mut self, act: impl FnOnce(&mut Server) -> R) -> R {
+        self.held.charge(|| act(&mut self.server))
+    }
+
+    /// Takes all outputs, until there are none.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            let mut any = false;
+            for client in 0..self.peers.len() {
+                while let Some(output) = self.peers[client].client.poll_output() {
+                    any = true;
+                    self.obey_client(client, output);
+                }
+            }
+            while let Some(told) = self.take_output() {
+                any = true;
+                self.obey_server(told);
+            }
+            if !any {
+                return;
+            }
+        }
+    }
+
+    fn take_output(&mut self) -> Option<Told> {
+        let output = self.held.charge(|| self.server.poll_output())?;
+        let told = match &output {
+            Output::Bytes(link, bytes) => Told::Bytes(*link, bytes.to_vec()),
+            Output::End(link) => Told::End(*link),
+            Output::Delivery(delivery) => told(delivery),
+            Output::Request(..) => Told::Breach(BreachKind::Http, "a request for the application".to_owned()),
+        };
+        self.held.charge(|| drop(output));
+        Some(told)
+    }
+
+    fn obey_server(&mut self, told: Told) {
+        match told {
+            Told::Bytes(link, bytes) => {
+                if let Some(number) = self.at_server.get(&link) {
+                    self.write(*number, Way::Down, &bytes);
+                }
+            }
+            Told::End(link) => self.close_by_server(link),
+            Told::Connect {
+                socket,
+                namespace,
+                client,
+                sid,
+                auth,
+                generation,
+            } => {
+                let namespace = NAMESPACES.iter().position(|name| *name == namespace);
+                let (Some(client), Some(namespace)) = (client, namespace) else {
+                    return self.fail(Promise::Conduct, format_args!("somebody else connects"));
+                };
+                self.ask(socket, (client, namespace, sid, generation), auth);
+            }
+            Told::Event(socket, number, ack) => self.hear(socket, number, ack),
+            Told::Ack(socket, id, result) => self.take_answer(socket, id, result),
+            Told::Disconnect(socket, reason, connected, rooms) => self.lose(socket, reason, connected, &rooms),
+            Told::Breach(kind, words) => self.judge_breach(kind, &words),
+            Told::Nothing => {}
+        }
+    }
+
+    /// A client asks to be let in.
+    fn ask(&mut self, socket: SocketKey, of: (usize, usize, String, Generation), auth: Auth) {
+        let (client, namespace, sid, generation) = of;
+        note!(self, "server: c{client} asks for {namespace}");
+        let (serial, life) = (self.number(), self.number());
+        let member = Member {
+            client,
+            namespace,
+            serial,
+            life,
+            record: None,
+            is_accepted: false,
+            rooms: BTreeSet::new(),
+            generation,
+            sid,
+            asks: BTreeMap::new(),
+        };
+        if self.members.insert(socket, member).is_some() {
+            return self.fail(Promise::Disconnect, format_args!("{socket:?} connects twice"));
+        }
+        if self.rng.u32(0..100) < self.plan.slow_accepts {
+            let at = self.now + Duration::from_millis(self.rng.u64(1..400));
+            self.asking.push(Asking { at, socket, auth });
+        } else {
+            self.accept(socket, &auth);
+        }
+    }
+
+    /// Lets a client in.
+    pub(crate) fn accept(&mut self, socket: SocketKey, auth: &Auth) {
+        let now = self.now;
+        let Some(member) = self.members.get_mut(&socket).filter(|member| !member.is_accepted) else {
+            return;
+        };
+        if self.comebacks.is_some() && member.generation == Generation::Engine4 {
+            return self.accept_recoverable(socket, auth);
+        }
+        member.is_accepted = true;
+        let (client, namespace) = (member.client, member.namespace);
+        note!(self, "accept c{client} {namespace}");
+        let accepted = self.command(|server| server.shard(now, |shard, out| shard.accept(now, socket, out)));
+        if let Some(member) = self.members.get_mut(&socket) {
+            // The client may have left in the same read: the end of the socket is told next.
+            member.is_accepted = accepted;
+        }
+    }
+
+    /// The server has heard an event.
+    fn hear(&mut self, socket: SocketKey, number: Option<u64>, ack: Option<u64>) {
+        let Some(member) = self.members.get(&socket).filter(|member| member.is_accepted).cloned() else {
+            return self.fail(
+                Promise::Disconnect,
+                format_args!("an event of {socket:?}, which is not there"),
+            );
+        };
+        let (client, namespace) = (member.client, member.namespace);
+        note!(self, "server: c{client} {namespace} says {number:?} {ack:?}");
+        if let Some(key) = member.record {
+            self.count_heard(socket, key);
+        }
+        let Some(number) = number else {
+            return self.fail(
+                Promise::Order,
+                format_args!("an event of client {client} has lost its number"),
+            );
+        };
+        let peer = &self.peers[client];
+        let confirms = peer.config.confirm_events && member.record.is_some();
+        let rules = Hearing {
+            repeats: peer.config.retries > 0,
+            confirms,
+            is_lossy: peer.is_old() && peer.trouble > sio_proto::Time::ZERO,
+        };
+        let is_doubled = self.peers[client].is_doubled;
+        let heard = self.place(client, namespace).hear(number as usize, &member, rules);
+        if let Err(wrong) = heard
+            && !is_doubled
+        {
+            let promise = match confirms {
+                true => Promise::Recovery,
+                false => self.promise_of_order(client),
+            };
+            self.fail(
+                promise,
+                format_args!("the server hears {number} of client {client}: {wrong:?}"),
+            );
+        }
+        if let Some(id) = ack
+            && (self.is_calm || self.rng.u32(0..100) < self.plan.answers)
+        {
+            let args = format!("\"#{number}#\"");
+            self.emit_ack(socket, namespace, id, &args);
+        }
+    }
+
+    fn emit_ack(&mut self, socket: SocketKey, namespace: usize, id: u64, args: &str) {
+        let now = self.now;
+        self.command(|server| {
+            let mut answer = Message::ack(NAMESPACES[namespace].into(), id, ByteString::from(args).into());
+            // A client that is gone, or whose queue is full, gets no answer.
+            let _ = server.shard(now, |shard: &mut Shard, _| shard.emit(now, socket, &mut answer, None));
+        });
+    }
+
+    /// An acknowledgement has come to the server, or will not come.
+    fn take_answer(&mut self, socket: SocketKey, id: u64, result: Result<Option<u64>, AckError>) {
+        note!(self, "server: answer {id} {result:?}");
+        let asked = self.members.get_mut(&socket).and_then(|member| member.asks.remove(&id));
+        match (asked, result) {
+            (None, _) => self.fail(
+                Promise::Acknowledgement,
+                format_args!("an answer to {id}, which waits for none"),
+            ),
+            // A client of 0.9 answers a message by itself, with nothing.
+            (Some(asked), Ok(Some(number))) if number != asked => {
+                self.fail(
+                    Promise::Acknowledgement,
+                    format_args!("{asked} is answered with {number}"),
+                );
+            }
+            (Some(_), _) => {}
+        }
+    }
+
+    /// A socket of the server is gone.
+    fn lose(&mut self, socket: SocketKey, reason: Reason, connected: bool, rooms: &BTreeSet<String>) {
+        let now = self.now;
+        let Some(member) = self.members.remove(&socket) else {
+            return self.fail(Promise::Disconnect, format_args!("{socket:?} disconnects again"));
+        };
+        let client = member.client;
+        note!(self, "server: c{client} {} leaves: {reason}", member.namespace);
+        if member.is_accepted != connected {
+            self.fail(
+                Promise::Disconnect,
+                format_args!("{socket:?} was connected: {connected}"),
+            );
+        }
+        let expected: BTreeSet<String> = member
+            .rooms
+            .iter()
+            .map(|room| crate::world::ROOMS[*room].to_owned())
+            .collect();
+        if expected != *rooms {
+            self.fail(
+                Promise::Broadcast,
+                format_args!("client {client} was in {rooms:?}, not in {expected:?}"),
+            );
+        }
+        if !member.asks.is_empty() {
+            let open = &member.asks;
+            self.fail(
+                Promise::Acknowledgement,
+                format_args!("client {client} left, and {open:?} have no end"),
+            );
+        }
+        // A session of an old wire outlives its connection. If the client does not come back, its
+        // end has the same words.
+        let is_newest = self
+            .members
+            .values()
+            .all(|other| other.client != client || other.serial < member.serial);
+        let is_connected = self.place(client, member.namespace).is_connected;
+        let is_here = !self.peers[client].is_old() || is_newest && is_connected;
+        self.judge_timeout(client, is_here && reason == Reason::PingTimeout, "server");
+        if reason == Reason::ClientNamespaceDisconnect {
+            let place = self.place(client, member.namespace);
+            place.has_left |= !place.is_connected;
+        }
+        let is_final = reason == Reason::ClientNamespaceDisconnect || reason.is_dismissal();
+        if let (Some(key), Some(comebacks)) = (member.record, &mut self.comebacks) {
+            self.held.charge(|| comebacks.end(now, key, member.serial, is_final));
+        }
+    }
+
+    /// Our own clients break no rule, except where a proxy repeats what they say, or where they
+    /// could not know better.
+    fn judge_breach(&mut self, kind: BreachKind, words: &str) {
+        note!(self, "server: breach {kind:?} {words}");
+        let is_known = matches!(kind, BreachKind::Late | BreachKind::Limit | BreachKind::Namespace);
+        let touched = self.peers.iter().any(|peer| peer.is_doubled);
+        if !is_known && !touched {
+            self.fail(
+                Promise::Conduct,
+                format_args!("a client breaks a rule: {kind:?} {words}"),
+            );
+        }
+    }
+
+    fn obey_client(&mut self, client: usize, output: ClientOutput) {
+        match output {
+            ClientOutput::Connect { link, .. } => self.open(client, link),
+            ClientOutput::Bytes(link, bytes) => {
+                self.remember_request(client, link, &bytes);
+                if let Some(number) = self.at_client.get(&(client, link)) {
+                    self.write(*number, Way::Up, &bytes);
+                }
+            }
+            ClientOutput::Close(link) => self.close_by_client(client, link),
+            ClientOutput::CredentialsWanted(question) => {
+                let (now, client) = (self.now, &mut self.peers[client].client);
+                // A command may have made the question obsolete before it was read.
+                let _ = client.provide(now, question.id, Credentials::default());
+            }
+            ClientOutput::State(state) => {
+                note!(self, "c{client}: {state:?}");
+                if state == State::Upgraded {
+                    self.peers[client].upgraded = Some(self.now);
+                }
+            }
+            ClientOutput::Delivery(delivery) => self.obey_delivery(client, delivery),
+            _ => {}
+        }
+    }
+
+    /// Remembers the last request of a client, which a proxy may repeat.
+    fn remember_request(&mut self, client: usize, link: LinkId, bytes: &[u8]) {
+        let (known, request) = &mut self.peers[client].request;
+        if bytes.starts_with(b"GET ") || bytes.starts_with(b"POST ") {
+            *known = Some(link);
+            request.clear();
+        }
+        if *known == Some(link) && request.len() < 4096 {
+            request.extend_from_slice(bytes);
+        }
+    }
+
+    fn obey_delivery(&mut self, client: usize, delivery: ClientDelivery) {
+        match delivery {
+            ClientDelivery::Connect { socket, recovery, .. } => self.client_connects(client, socket, recovery),
+            ClientDelivery::Disconnect { socket, reason } => self.client_disconnects(client, socket, reason),
+            ClientDelivery::ConnectError { error, .. } => note!(self, "c{client}: connect error {error}"),
+            ClientDelivery::Event { socket, args, ack, .. } => {
+                let number = number_in(&args);
+                if let (Some(ticket), Some(number)) = (ack, number) {
+                    self.peers[client].tickets.push((ticket, number));
+                }
+                self.arrive(client, socket, number);
+                self.answer_some(client);
+            }
+            ClientDelivery::Receipt { emit, outcome } => self.end_emit(client, emit, &outcome),
+            _ => {}
+        }
+    }
+
+    fn namespace_of(&self, client: usize, socket: SocketId) -> usize {
+        let sockets = &self.peers[client].sockets;
+        sockets.iter().position(|known| *known == socket).unwrap_or(0)
+    }
+
+    fn client_connects(&mut self, client: usize, socket: SocketId, recovery: Recovery) {
+        let namespace = self.namespace_of(client, socket);
+        note!(self, "c{client}: connect {namespace} {recovery:?}");
+        let is_old = self.peers[client].is_old();
+        let place = self.place(client, namespace);
+        let was_connected = std::mem::replace(&mut place.is_connected, true);
+        place.has_left = false;
+        // Sessions of old wires go on without a word.
+        if recovery != Recovery::Recovered && !is_old {
+            place.was_told = true;
+        }
+        if was_connected {
+            self.fail(Promise::Disconnect, format_args!("client {client} connects twice"));
+        }
+    }
+
+    fn client_disconnects(&mut self, client: usize, socket: SocketId, reason: DisconnectReason) {
+        let namespace = self.namespace_of(client, socket);
+        note!(self, "c{client}: disconnect {namespace} {reason}");
+        let place = self.place(client, namespace);
+        place.has_left = reason == DisconnectReason::Client;
+        if !std::mem::replace(&mut place.is_connected, false) {
+            self.fail(Promise::Disconnect, format_args!("client {client} disconnects twice"));
+        }
+        self.judge_timeout(client, reason == DisconnectReason::PingTimeout, "client");
+    }
+
+    /// A message has arrived at a client.
+    fn arrive(&mut self, client: usize, socket: SocketId, number: Option<u64>) {
+        let namespace = self.namespace_of(client, socket);
+        note!(self, "c{client}: hears {number:?} in {namespace}");
+        if self.peers[client].is_doubled {
+            return;
+        }
+        let Some(number) = number else {
+            return self.fail(
+                Promise::Order,
+                format_args!("a message to client {client} has lost its number"),
+            );
+        };
+        let place = self.place(client, namespace);
+        if !place.is_connected && !place.has_left {
+            self.fail(
+                Promise::Disconnect,
+                format_args!("client {client} hears {number} while it is not connected"),
+            );
+        }
+        let is_old = self.peers[client].is_old();
+        let counts = self.peers[client].counts_losses();
+        let wrong = match self.place(client, namespace).arrive(number, is_old, counts) {
+            Ok(()) => return,
+            Err(wrong) => wrong,
+        };
+        let promise = match wrong {
+            Wrong::Stray => Promise::Broadcast,
+            Wrong::OldLife | Wrong::Untold => Promise::Recovery,
+            Wrong::Gap(_) | Wrong::Repeated if self.plan.recovery.is_some() => Promise::Recovery,
+            Wrong::Gap(_) | Wrong::Repeated => self.promise_of_order(client),
+        };
+        self.fail(
+            promise,
+            format_args!("client {client} hears {number} in {namespace}: {wrong:?}"),
+        );
+    }
+
+    /// Which promise is broken if messages of a client are not in order.
+    fn promise_of_order(&self, client: usize) -> Promise {
+        match self.peers[client].upgraded {
+            Some(upgraded) if upgraded + AFTER_UPGRADE >= self.now => Promise::Upgrade,
+            _ => Promise::Order,
+        }
+    }
+
+    /// Answers some of the questions of the server.
+    fn answer_some(&mut self, client: usize) {
+        let answers = if self.is_calm { 100 } else { self.plan.answers };
+        let now = self.now;
+        let peer = &mut self.peers[client];
+        while let Some((ticket, number)) = peer.tickets.pop() {
+            if self.rng.u32(0..100) < answers {
+                let args = ByteString::from(format!("\"#{number}#\"")).into();
+                // The connection of the question may be gone.
+                let _ = peer.client.answer(now, ticket, args);
+            }
+        }
+    }
+
+    /// An event of a client has ended.
+    fn end_emit(&mut self, client: usize, emit: EmitId, outcome: &Outcome) {
+        note!(self, "c{client}: {emit:?} ends {outcome:?}");
+        let Some((namespace, number)) = self.peers[client].emits.remove(&emit) else {
+            return self.fail(
+                Promise::Acknowledgement,
+                format_args!("{emit:?} of client {client} ends twice"),
+            );
+        };
+        let is_doubled = self.peers[client].is_doubled;
+        let up = &mut self.place(client, namespace).up[number];
+        let end = match outcome {
+            Outcome::NotSent(_) => End::NotSent,
+            Outcome::Confirmed | Outcome::Acknowledged(_) | Outcome::Unanswered => End::Had,
+            Outcome::Sent | Outcome::TimedOut | Outcome::Disconnected => End::Unknown,
+        };
+        up.end = Some(end);
+        let heard = up.heard;
+        let is_wrong = match end {
+            End::NotSent => heard > 0,
+            End::Had => heard == 0,
+            End::Unknown => false,
+        };
+        let is_other = matches!(outcome, Outcome::Acknowledged(args) if number_in(args) != Some(number as u64));
+        if (is_wrong || is_other) && !is_doubled {
+            let words = format_args!("{number} of client {client} was heard {heard} times and ends as {outcome:?}");
+            self.fail(Promise::Acknowledgement, words);
+        }
+        if matches!(outcome, Outcome::NotSent(NotSent::Unsupported)) {
+            self.fail(
+                Promise::Conduct,
+                format_args!("{number} of client {client} is not supported"),
+            );
+        }
+    }
+
+    /// Writes down that a message was sent to a client.
+    pub(crate) fn note_sent(&mut self, client: usize, namespace: usize, down: Down) {
+        let place = self.place(client, namespace);
+        place.sent.insert(down.number);
+        place.down.push_back(down);
+        let is_long = place.down.len() > LONG_QUEUE;
+        if is_long {
+            // The heartbeat of a session that polls waits behind the messages before it.
+            self.trouble(client);
+        }
+    }
+}
+
+fn told(delivery: &Delivery) -> Told {
+    match delivery {
+        Delivery::Connect {
+            socket,
+            namespace,
+            sid,
+            auth,
+            handshake,
+            generation,
+            ..
+        } => Told::Connect {
+            socket: *socket,
+            namespace: namespace.to_string(),
+            client: handshake.peer.address.and_then(|address| match address.ip() {
+                std::net::IpAddr::V4(ip) => Some(usize::from(ip.octets()[3]) - 1),
+                std::net::IpAddr::V6(_) => None,
+            }),
+            sid: sid.to_string(),
+            auth: match auth {
+                Auth::Payload(payload) => Auth::Payload(ByteString::from(&**payload)),
+                Auth::None | Auth::Query(_) => Auth::None,
+            },
+            generation: *generation,
+        },
+        Delivery::Event { socket, args, ack, .. } => Told::Event(*socket, number_in(args), *ack),
+        Delivery::Ack { socket, id, result } => {
+            Told::Ack(*socket, *id, result.as_ref().map(number_in).map_err(|error| *error))
+        }
+        Delivery::Disconnect {
+            socket,
+            reason,
+            connected,
+            rooms,
+            ..
+        } => Told::Disconnect(
+            *socket,
+            *reason,
+            *connected,
+            rooms.iter().map(ToString::to_string).collect(),
+        ),
+        Delivery::Breach { breach, .. } => Told::Breach(breach.kind(), breach.text().to_owned()),
+        _ => Told::Nothing,
+    }
+}

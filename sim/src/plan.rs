@@ -1,0 +1,342 @@
+//! What one seed does: its settings, its clients, and which operations and faults it draws.
+//!
+//! Each seed turns features and faults on and off at random and gives each its own weight (a
+//! "swarm"), because a mix of everything rarely reaches the corners of one thing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use fastrand::Rng;
+use sio_proto::client::{ClientConfig, Generation, Transport};
+use sio_proto::codec::Streaming;
+use sio_proto::{Config, RecoveryConfig};
+
+use crate::pipe::Traffic;
+
+/// The path of the streaming codec.
+pub(crate) const STREAMING: &str = "/streaming";
+
+/// An operation of a user, or a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// A client sends an event.
+    ClientEmit,
+    /// A client sends an event and wants an answer.
+    ClientAsk,
+    /// A client sends many events at once.
+    ClientBurst,
+    /// The server sends an event to one socket.
+    ServerEmit,
+    /// The server asks one socket.
+    ServerAsk,
+    /// The server sends many events to one socket.
+    ServerBurst,
+    /// The server sends an event to rooms or to everybody.
+    Broadcast,
+    Join,
+    Leave,
+    /// A client leaves a namespace.
+    ClientLeave,
+    /// A client wants a namespace.
+    ClientConnect,
+    /// The server disconnects a socket, or its session.
+    ServerLeave,
+    /// A client is woken, as after sleep.
+    Wake,
+    /// Connections are cut, behind any byte. Each end learns of it, or only one.
+    Cut,
+    /// One direction of a connection stands still for a while.
+    Freeze,
+    /// A client's network carries nothing for a while.
+    Partition,
+    /// A connection swallows everything from now on.
+    HalfOpen,
+    /// The clock jumps.
+    Jump,
+    /// The server is killed and begins anew.
+    Restart,
+    /// The operating system tells a client that its network is gone.
+    NetworkLost,
+    /// A proxy repeats a request.
+    Duplicate,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 21] = [
+        Self::ClientEmit,
+        Self::ClientAsk,
+        Self::ClientBurst,
+        Self::ServerEmit,
+        Self::ServerAsk,
+        Self::ServerBurst,
+        Self::Broadcast,
+        Self::Join,
+        Self::Leave,
+        Self::ClientLeave,
+        Self::ClientConnect,
+        Self::ServerLeave,
+        Self::Wake,
+        Self::Cut,
+        Self::Freeze,
+        Self::Partition,
+        Self::HalfOpen,
+        Self::Jump,
+        Self::Restart,
+        Self::NetworkLost,
+        Self::Duplicate,
+    ];
+
+    pub(crate) fn is_fault(self) -> bool {
+        self >= Self::Cut
+    }
+
+    /// How often it is drawn, compared with the others, if the seed draws it at all.
+    const fn weight(self) -> u32 {
+        match self {
+            Self::ClientEmit | Self::ServerEmit | Self::Broadcast => 12,
+            Self::ClientAsk | Self::ServerAsk | Self::Join | Self::Cut => 6,
+            Self::ClientBurst | Self::ServerBurst | Self::Leave | Self::ClientConnect | Self::Freeze => 4,
+            Self::ClientLeave | Self::ServerLeave | Self::HalfOpen | Self::Partition => 2,
+            Self::Wake | Self::Jump | Self::Restart | Self::NetworkLost | Self::Duplicate => 1,
+        }
+    }
+}
+
+/// What is left out of a seed's plan, to make a failure shorter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Less {
+    /// The most clients.
+    pub(crate) clients: Option<usize>,
+    /// The operations from this one on are left out.
+    pub(crate) ops: Option<usize>,
+    /// These operations are left out.
+    pub(crate) skip: BTreeSet<usize>,
+    /// Operations of these kinds are left out.
+    pub(crate) without: BTreeSet<Kind>,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) less: Less,
+    pub(crate) server: Config,
+    pub(crate) recovery: Option<RecoveryConfig>,
+    /// Whether records and messages survive a restart.
+    pub(crate) has_store: bool,
+    pub(crate) clients: Vec<ClientConfig>,
+    pub(crate) ops: usize,
+    weights: Vec<(Kind, u32)>,
+    /// The longest time between two operations, in milliseconds.
+    pub(crate) pause: u64,
+    pub(crate) traffic: Traffic,
+    /// How many of a hundred requests to join a namespace wait for a slow middleware.
+    pub(crate) slow_accepts: u32,
+    /// How many of a hundred questions are answered.
+    pub(crate) answers: u32,
+    /// The most bytes of an event's padding.
+    pub(crate) padding: usize,
+}
+
+impl Plan {
+    pub(crate) fn draw(seed: u64, less: &Less) -> Self {
+        let mut rng = Rng::with_seed(seed ^ 0x51b0_5eed);
+        let mut server = server(&mut rng);
+        let recovers = rng.u32(0..5) < 2;
+        let recovery = recovers.then(|| recovery(&mut rng));
+        let has_store = rng.bool();
+        let count = [1, 1, 2, 2, 3, 4][rng.usize(0..6)];
+        let mut clients: Vec<ClientConfig> = (0..count).map(|_| client(&mut rng, recovers)).collect();
+        clients.truncate(less.clients.unwrap_or(count).max(1));
+        if clients.iter().any(|client| client.generation != Generation::Four) {
+            // Servers before Engine.IO 4 do not say how much they take.
+            server = server.max_payload(Config::default().max_payload);
+        }
+        let latency = [0, 5, 40, 150][rng.usize(0..4)];
+        if latency > 5 {
+            // A heartbeat that waits behind other packets of a poll has to come in time.
+            server = server.max_packets_per_poll(16usize);
+        }
+        let mut weights = Vec::new();
+        let calm = rng.u32(0..8) == 0;
+        for kind in Kind::ALL {
+            let is_on = rng.u32(0..10) < 6 && !(calm && kind.is_fault());
+            if is_on || kind == Kind::ServerEmit {
+                weights.push((kind, kind.weight() * [1, 1, 2, 5][rng.usize(0..4)]));
+            }
+        }
+        let ops = rng.usize(20..160).min(less.ops.unwrap_or(usize::MAX));
+        Self {
+            seed,
+            less: less.clone(),
+            server,
+            recovery,
+            has_store,
+            clients,
+            ops,
+            weights,
+            pause: [20, 300, 1000, 1000, 3000][rng.usize(0..5)],
+            traffic: Traffic {
+                latency,
+                splits: [0, 5, 30, 100][rng.usize(0..4)],
+                window: [700, 4_000, 64_000, 1 << 20][rng.usize(0..4)],
+            },
+            slow_accepts: [0, 0, 20][rng.usize(0..3)],
+            answers: [50, 100, 100][rng.usize(0..3)],
+            padding: [0, 40, 40, 900][rng.usize(0..4)],
+        }
+    }
+
+    /// The settings, for a person.
+    pub(crate) fn words(&self) -> String {
+        let mut words = format!(
+            "{} operations, {:?}, pauses up to {} ms, padding {}, slow accepts {} %, answers {} %\n",
+            self.ops, self.traffic, self.pause, self.padding, self.slow_accepts, self.answers
+        );
+        let server = &self.server;
+        words.push_str(&format!(
+            "server: ping {:?} + {:?}, upgrade {:?}, queue {} bytes {} packets, {} packets a poll, payload {}, upgrades {}\n",
+            server.ping_interval,
+            server.ping_timeout,
+            server.upgrade_timeout,
+            server.max_queued_bytes,
+            server.max_queued_packets,
+            server.max_packets_per_poll,
+            server.max_payload,
+            server.allow_upgrades,
+        ));
+        if let Some(recovery) = &self.recovery {
+            words.push_str(&format!("recovery: {:?}, store {}\n", recovery.window, self.has_store));
+        }
+        for (at, client) in self.clients.iter().enumerate() {
+            words.push_str(&format!(
+                "c{at}: {:?} {:?}, retries {}, confirms {}, delay {:?} to {:?}, queue {}\n",
+                client.generation,
+                client.transports,
+                client.retries,
+                client.confirm_events,
+                client.reconnection_delay,
+                client.reconnection_delay_max,
+                client.max_queued_bytes,
+            ));
+        }
+        words
+    }
+
+    /// The random numbers of one operation. They do not depend on what other operations have drawn,
+    /// so operations can be left out.
+    pub(crate) fn rng(&self, op: usize) -> Rng {
+        Rng::with_seed(self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ op as u64)
+    }
+
+    /// Draws an operation, if it is not left out.
+    pub(crate) fn kind(&self, op: usize, rng: &mut Rng) -> Option<Kind> {
+        let all: u32 = self.weights.iter().map(|(_, weight)| weight).sum();
+        let mut at = rng.u32(0..all);
+        let drawn = self.weights.iter().find(|(_, weight)| match at.checked_sub(*weight) {
+            Some(rest) => {
+                at = rest;
+                false
+            }
+            None => true,
+        });
+        let kind = drawn.map(|(kind, _)| *kind)?;
+        let is_left_out = self.less.skip.contains(&op) || self.less.without.contains(&kind);
+        (!is_left_out).then_some(kind)
+    }
+}
+
+fn server(rng: &mut Rng) -> Config {
+    let millis = |rng: &mut Rng, from, to| Duration::from_millis(rng.u64(from..to));
+    let mut config = Config::default()
+        .ping_interval(millis(rng, 800, 5000))
+        .ping_timeout(millis(rng, 1000, 4000))
+        .connect_timeout(millis(rng, 3000, 6000))
+        .upgrade_timeout(millis(rng, 1500, 5000))
+        .close_timeout(millis(rng, 1000, 4000))
+        .attachment_timeout(Duration::from_secs(3))
+        .max_packets_per_poll([1, 4, 16][rng.usize(0..3)])
+        .engine3_connect_at_once(rng.bool())
+        .engine3_binary_polls(rng.bool());
+    if rng.u32(0..3) == 0 {
+        config = config
+            .max_queued_bytes([3_000, 20_000][rng.usize(0..2)])
+            .max_queued_packets([12, 60][rng.usize(0..2)]);
+    }
+    if rng.u32(0..4) == 0 {
+        config = config.max_payload(8_000usize).max_bytes_per_poll(2_000usize);
+    }
+    if rng.u32(0..6) == 0 {
+        config = config.allow_upgrades(false);
+    }
+    let (interval, timeout) = (millis(rng, 900, 2500), millis(rng, 2500, 4000));
+    let mut old = config.legacy09.clone();
+    old = old.heartbeat_interval(interval).heartbeat_timeout(timeout);
+    config.legacy09 = old
+        .poll_duration(interval)
+        .close_timeout(timeout)
+        .open_timeout(Duration::from_secs(4));
+    let mut older = config.legacy06.clone().mount(STREAMING, Streaming);
+    older = older.heartbeat_interval(interval).heartbeat_timeout(timeout);
+    config.legacy06 = older.poll_duration(interval).reconnect_timeout(timeout);
+    config
+}
+
+fn recovery(rng: &mut Rng) -> RecoveryConfig {
+    let config = RecoveryConfig::default().window(Duration::from_secs(rng.u64(3..30)));
+    match rng.u32(0..4) {
+        0 => config.max_log_packets(rng.usize(2..20)),
+        1 => config.max_away(1usize),
+        _ => config,
+    }
+}
+
+fn client(rng: &mut Rng, recovers: bool) -> ClientConfig {
+    use Transport::{Polling, WebSocket};
+    let generation = match rng.u32(0..10) {
+        0 => Generation::V0_9,
+        1 => Generation::V0_6,
+        2 => Generation::Streaming,
+        3 | 4 => Generation::Two,
+        _ => Generation::Four,
+    };
+    let transports = [
+        &[Polling][..],
+        &[WebSocket],
+        &[Polling, WebSocket],
+        &[Polling, WebSocket],
+    ][rng.usize(0..4)];
+    let is_plain = matches!(generation, Generation::V0_6 | Generation::Streaming);
+    // On old wires the session itself is the namespace `/`: a client that leaves it and keeps the
+    // connection would miss what the server goes on sending.
+    let is_old = is_plain || generation == Generation::V0_9;
+    let delay = rng.u64(100..1500);
+    let mut config = ClientConfig::default()
+        .generation(generation)
+        .transports(transports.to_vec())
+        .connect_timeout(Duration::from_secs(3))
+        .upgrade_timeout(Duration::from_secs(2))
+        .upgrade_pause(Duration::from_secs(1))
+        .reconnection_delay(Duration::from_millis(delay))
+        .reconnection_delay_max(Duration::from_millis(delay.max(rng.u64(500..5000))))
+        .max_attempts_per_minute(10_000usize)
+        .ack_timeout(Duration::from_secs(4))
+        .close_with_last(rng.bool() || is_old)
+        .remember_upgrade(rng.bool())
+        .provider(rng.u32(0..4) == 0)
+        .max_silence(is_plain.then_some(Duration::from_millis(3500)));
+    if !is_plain && rng.u32(0..4) == 0 {
+        config = config.retries(2u32).retry_window(rng.usize(1..4));
+    }
+    if recovers && generation == Generation::Four && rng.bool() {
+        config = config.confirm_events(true).max_unconfirmed(rng.usize(2..64));
+    }
+    if rng.u32(0..4) == 0 {
+        config = config.max_queued_bytes(3_000usize);
+    }
+    // On polling, one event leaves with each POST while the queue drains at a rate.
+    if rng.u32(0..5) == 0 && transports.len() == 1 && transports[0] == WebSocket {
+        config = config.drain_per_second(30u32);
+    }
+    config
+}

@@ -1,0 +1,93 @@
+//! Runs seeds one behind the other, and says what came out.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::arguments::{Arguments, words};
+use crate::plan::{Less, Plan};
+use crate::shrink::shrink;
+use crate::transcript::Mode;
+use crate::violation::{Promise, Violation};
+use crate::world::{Report, World};
+
+/// One seed of so many is run twice, and both runs have to be equal.
+const TWICE: u64 = 20;
+
+/// Runs one seed. A panic is a failure like any other.
+pub(crate) fn run_one(seed: u64, less: &Less, mode: Mode) -> Report {
+    let run = || World::new(Plan::draw(seed, less), mode).run();
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(report) => report,
+        Err(payload) => {
+            let text = payload.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Report {
+                time: Duration::ZERO,
+                faults: 0,
+                steps: 0,
+                hash: 0,
+                failure: Some(Violation {
+                    promise: Promise::Conduct,
+                    words: format!("panic: {}", text.unwrap_or_default()),
+                }),
+                lines: Vec::new(),
+            }
+        }
+    }
+}
+
+/// Runs all seeds that were asked for. The last line is the sum.
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let (mut time, mut faults, mut steps, mut violations) = (Duration::ZERO, 0, 0, 0);
+    let mut done = 0;
+    for seed in arguments.from..arguments.from + arguments.seeds {
+        let is_checked = seed.is_multiple_of(TWICE);
+        let mode = if is_checked { Mode::Hashed } else { Mode::Off };
+        let mut report = run_one(seed, &arguments.less, mode);
+        done += 1;
+        if is_checked && report.failure.is_none() {
+            let again = run_one(seed, &arguments.less, Mode::Hashed);
+            if (again.hash, again.steps) != (report.hash, report.steps) {
+                report.failure = Some(Violation {
+                    promise: Promise::Conduct,
+                    words: "two runs of one seed differ".to_owned(),
+                });
+            }
+        }
+        (time, faults, steps) = (time + report.time, faults + report.faults, steps + report.steps);
+        if let Some(failure) = report.failure {
+            violations += 1;
+            explain(seed, arguments, &failure);
+            if violations >= arguments.stop_after {
+                break;
+            }
+        } else if arguments.traces {
+            let report = run_one(seed, &arguments.less, Mode::Whole);
+            report.lines.iter().for_each(|line| println!("{line}"));
+        }
+    }
+    let hours = time.as_secs_f64() / 3600.0;
+    println!("{done} seeds, {hours:.1} simulated hours, {steps} steps, {faults} faults, {violations} violations");
+    match violations {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Prints a failure: the seed, the promise, the settings, the last lines, and how to see it again.
+fn explain(seed: u64, arguments: &Arguments, failure: &Violation) {
+    println!("\nseed {seed}: {failure}");
+    let less = match arguments.shrinks {
+        true => shrink(seed, failure, &arguments.less),
+        false => arguments.less.clone(),
+    };
+    let mode = if arguments.traces { Mode::Whole } else { Mode::Kept };
+    let report = run_one(seed, &less, mode);
+    println!("{}", Plan::draw(seed, &less).words());
+    report.lines.iter().for_each(|line| println!("  {line}"));
+    if let Some(failure) = report.failure {
+        println!("after {} steps: {failure}", report.steps);
+    }
+    println!("again: cargo xtask sim --from {seed} --seeds 1{}\n", words(&less));
+}

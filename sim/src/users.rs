@@ -1,0 +1,444 @@
+//! What the users at both ends do.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use sio_proto::client::{Emit, Offline, SocketId};
+use sio_proto::recovery::{Recipients, RecordKey};
+use sio_proto::server::{AckRequest, Message, SendError, Target};
+use sio_proto::{ByteString, Bytes, SocketKey};
+
+use crate::model::{Audience, Down, Up};
+use crate::plan::Kind;
+use crate::violation::Promise;
+use crate::world::{NAMESPACES, ROOMS, World, note};
+
+/// The largest burst.
+const BURST: usize = 40;
+
+impl World {
+    /// Does one operation of a user, or a fault.
+    pub(crate) fn operate(&mut self, kind: Kind, rng: &mut Rng) {
+        let client = rng.usize(0..1 << 16) % self.peers.len();
+        match kind {
+            Kind::ClientEmit => self.client_emit(client, rng, false),
+            Kind::ClientAsk => self.client_emit(client, rng, true),
+            Kind::ClientBurst => (0..rng.usize(2..BURST)).for_each(|_| self.client_emit(client, rng, false)),
+            Kind::ServerEmit => self.server_emit(rng, 1),
+            Kind::ServerBurst => {
+                let count = rng.usize(2..BURST);
+                self.server_emit(rng, count);
+            }
+            Kind::ServerAsk => self.server_ask(rng),
+            Kind::Broadcast => self.broadcast(rng),
+            Kind::Join | Kind::Leave => self.change_rooms(rng, kind == Kind::Join),
+            Kind::ClientLeave => self.client_leave(client, rng),
+            Kind::ClientConnect => {
+                let now = self.now;
+                for socket in self.sockets_of(client, rng) {
+                    let _ = self.peers[client].client.connect(now, socket);
+                }
+            }
+            Kind::ServerLeave => self.server_leave(rng),
+            Kind::Wake => {
+                let now = self.now;
+                self.peers[client].client.wake(now);
+                self.trouble(client);
+            }
+            fault => self.inject(fault, client, rng),
+        }
+    }
+
+    /// Which namespaces a client leaves or connects: one, or on old wires all, where the namespace
+    /// `/` is the session itself.
+    fn sockets_of(&self, client: usize, rng: &mut Rng) -> Vec<SocketId> {
+        let sockets = &self.peers[client].sockets;
+        let one = rng.usize(0..2) % sockets.len();
+        match self.peers[client].is_old() {
+            true => sockets.clone(),
+            false => vec![sockets[one]],
+        }
+    }
+
+    fn client_leave(&mut self, client: usize, rng: &mut Rng) {
+        let now = self.now;
+        for socket in self.sockets_of(client, rng) {
+            let _ = self.peers[client].client.disconnect(now, socket);
+        }
+        for namespace in 0..NAMESPACES.len() {
+            // A client that leaves while it connects was never told that it is connected.
+            let place = self.place(client, namespace);
+            place.has_left |= !place.is_connected;
+        }
+    }
+
+    /// A client sends an event.
+    pub(crate) fn client_emit(&mut self, client: usize, rng: &mut Rng, asks: bool) {
+        let now = self.now;
+        let namespace = rng.usize(0..2) % self.peers[client].sockets.len();
+        let number = self.place(client, namespace).up.len();
+        let padding = rng.usize(0..=self.plan.padding);
+        let (asks, is_volatile) = (asks && !self.peers[client].is_plain(), rng.u32(0..8) == 0);
+        let has_bytes = !self.peers[client].is_old() && rng.u32(0..8) == 0;
+        let text = format!("\"#{number}#{}\"", "x".repeat(padding));
+        let mut emit = match (self.peers[client].is_plain(), has_bytes) {
+            (true, _) => Emit::new("message", ByteString::from(text).into()),
+            (false, false) => Emit::new("e", ByteString::from(text).into()),
+            (false, true) => {
+                let json = format!("{text},{{\"_placeholder\":true,\"num\":0}}");
+                let mut emit = Emit::new("e", ByteString::from(json).into());
+                emit.args.attachments = vec![Bytes::from(vec![7; padding])];
+                emit
+            }
+        };
+        emit.ack = asks;
+        if is_volatile {
+            emit = emit.offline(Offline::Volatile);
+        }
+        let peer = &mut self.peers[client];
+        let socket = peer.sockets[namespace];
+        if let Ok(emit) = peer.client.emit(now, socket, emit) {
+            peer.emits.insert(emit, (namespace, number));
+            note!(self, "c{client}: sends {number} in {namespace}");
+            let up = Up {
+                is_volatile,
+                end: None,
+                heard: 0,
+            };
+            self.place(client, namespace).up.push(up);
+            self.settle();
+        }
+    }
+
+    /// A socket that is accepted, if there is one.
+    fn any_socket(&self, rng: &mut Rng) -> Option<SocketKey> {
+        let accepted = self.members.iter().filter(|(_, member)| member.is_accepted);
+        let sockets: Vec<SocketKey> = accepted.map(|(socket, _)| *socket).collect();
+        let at = rng.usize(0..1 << 16);
+        (!sockets.is_empty()).then(|| sockets[at % sockets.len()])
+    }
+
+    /// The server sends events to one socket, or to one that is away.
+    fn server_emit(&mut self, rng: &mut Rng, count: usize) {
+        let away = self.comebacks.as_ref().map(crate::comeback::Comebacks::away);
+        if let Some(away) = away.filter(|away| !away.is_empty())
+            && rng.u32(0..3) == 0
+        {
+            let (key, seat) = &away[rng.usize(0..away.len())];
+            return self.emit_to_away(*key, seat, rng);
+        }
+        let Some(socket) = self.any_socket(rng) else { return };
+        for _ in 0..count {
+            let is_volatile = rng.u32(0..6) == 0;
+            let padding = rng.usize(0..=self.plan.padding);
+            let has_bytes = rng.u32(0..8) == 0;
+            if self.members.get(&socket).is_some_and(|member| member.is_accepted) {
+                self.emit_to(socket, padding, is_volatile, has_bytes);
+            }
+        }
+    }
+
+    /// An event of the server.
+    fn message(&self, namespace: usize, number: u64, padding: usize, has_bytes: bool, is_plain: bool) -> Message {
+        let text = format!("\"#{number}#{}\"", "y".repeat(padding));
+        let name = if is_plain { "message" } else { "m" };
+        let args = match has_bytes {
+            false => ByteString::from(text).into(),
+            true => {
+                let json = format!("{text},{{\"_placeholder\":true,\"num\":0}}");
+                let mut args = sio_proto::socket::Args::from(ByteString::from(json));
+                args.attachments = vec![Bytes::from(vec![9; padding])];
+                args
+            }
+        };
+        Message::event(NAMESPACES[namespace].into(), name.into(), args, None)
+    }
+
+    /// The server sends one event to one socket.
+    pub(crate) fn emit_to(&mut self, socket: SocketKey, padding: usize, is_volatile: bool, has_bytes: bool) {
+        let (now, number) = (self.now, self.number());
+        let Some(member) = self.members.get(&socket).cloned() else {
+            return;
+        };
+        let is_plain = Self::is_plain(member.generation);
+        let mut held = self.held;
+        let (sent, is_kept) = held.charge(|| {
+            let message = self.message(member.namespace, number, padding, has_bytes && !is_plain, is_plain);
+            let mut message = message.volatile(is_volatile);
+            if let Some(comebacks) = &self.comebacks {
+                comebacks.prepare(&self.plan.server, &mut message);
+            }
+            let sent = self
+                .server
+                .shard(now, |shard, _| shard.emit(now, socket, &mut message, None));
+            let keeps = sent.is_ok();
+            let kept = match (&mut self.comebacks, member.record) {
+                (Some(comebacks), Some(key)) if keeps => comebacks.keep(now, &message, Recipients::Record(key)),
+                // The number has been shown, so it is taken.
+                (Some(comebacks), None) if keeps => {
+                    let nobody = Audience {
+                        except_sid: None,
+                        rooms: vec![0],
+                        except: vec![0],
+                        namespace: member.namespace,
+                    };
+                    comebacks.keep(now, &message, nobody.recipients());
+                    false
+                }
+                _ => false,
+            };
+            (sent, kept)
+        });
+        self.held = held;
+        note!(
+            self,
+            "server: {number} to c{} {} {sent:?}",
+            member.client,
+            member.namespace
+        );
+        match sent {
+            Ok(()) => self.note_sent(
+                member.client,
+                member.namespace,
+                Down {
+                    number,
+                    life: member.life,
+                    serial: member.serial,
+                    is_reliable: !is_volatile,
+                    is_kept,
+                },
+            ),
+            Err(SendError::Disconnected) => {
+                self.fail(
+                    Promise::Disconnect,
+                    format_args!("{socket:?} is gone, and nobody was told"),
+                );
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn emit_to_away(&mut self, key: RecordKey, seat: &crate::comeback::Seat, rng: &mut Rng) {
+        let (now, number, padding) = (self.now, self.number(), rng.usize(0..=self.plan.padding));
+        let mut held = self.held;
+        let is_kept = held.charge(|| {
+            let mut message = self.message(seat.namespace, number, padding, false, false);
+            let Some(comebacks) = &mut self.comebacks else {
+                return false;
+            };
+            comebacks.prepare(&self.plan.server, &mut message);
+            comebacks.keep(now, &message, Recipients::Record(key))
+        });
+        self.held = held;
+        note!(
+            self,
+            "server: {number} to c{} {}, which is away",
+            seat.client,
+            seat.namespace
+        );
+        if is_kept {
+            self.note_sent(
+                seat.client,
+                seat.namespace,
+                Down {
+                    number,
+                    life: seat.life,
+                    serial: seat.serial,
+                    is_reliable: true,
+                    is_kept: true,
+                },
+            );
+        }
+    }
+
+    fn server_ask(&mut self, rng: &mut Rng) {
+        let (now, number, id) = (self.now, self.number(), self.number());
+        let timeout = rng.bool().then_some(Duration::from_millis(rng.u64(100..3000)));
+        let Some(socket) = self.any_socket(rng) else { return };
+        let Some(member) = self.members.get(&socket).cloned() else {
+            return;
+        };
+        let text = format!("\"#{number}#\"");
+        let sent = self.command(|server| {
+            let args = ByteString::from(text).into();
+            let mut message = Message::event(NAMESPACES[member.namespace].into(), "m".into(), args, Some(id));
+            let ack = Some(AckRequest { id, timeout });
+            server.shard(now, |shard, _| shard.emit(now, socket, &mut message, ack))
+        });
+        note!(
+            self,
+            "server: asks c{} {} {number} {sent:?}",
+            member.client,
+            member.namespace
+        );
+        match sent {
+            Ok(()) => {
+                if let Some(member) = self.members.get_mut(&socket) {
+                    member.asks.insert(id, number);
+                }
+                self.note_sent(
+                    member.client,
+                    member.namespace,
+                    Down {
+                        number,
+                        life: member.life,
+                        serial: member.serial,
+                        is_reliable: true,
+                        is_kept: false,
+                    },
+                );
+            }
+            Err(SendError::Unsupported) if Self::is_plain(member.generation) => {}
+            Err(SendError::Full) => {}
+            Err(error) => self.fail(
+                Promise::Acknowledgement,
+                format_args!("{number} cannot be asked: {error}"),
+            ),
+        }
+    }
+
+    fn broadcast(&mut self, rng: &mut Rng) {
+        let rooms = (0..ROOMS.len()).filter(|_| rng.u32(0..3) == 0).collect();
+        let except = (0..ROOMS.len()).filter(|_| rng.u32(0..6) == 0).collect();
+        let namespace = rng.usize(0..NAMESPACES.len());
+        let sender = self.any_socket(rng).filter(|_| rng.u32(0..3) == 0);
+        let audience = Audience {
+            namespace,
+            rooms,
+            except,
+            except_sid: sender.and_then(|socket| Some(self.members.get(&socket)?.sid.clone())),
+        };
+        let is_volatile = rng.u32(0..8) == 0;
+        let (padding, has_bytes) = (rng.usize(0..=self.plan.padding), rng.u32(0..10) == 0);
+        let number = self.number();
+        let expected: Vec<SocketKey> = self.audience(&audience);
+        note!(self, "server: broadcast {number} {audience:?} to {}", expected.len());
+        let (now, names) = (self.now, |rooms: &[usize]| {
+            rooms.iter().map(|room| ROOMS[*room].into()).collect()
+        });
+        let mut held = self.held;
+        let (found, is_kept) = held.charge(|| {
+            let mut except: Vec<ByteString> = names(&audience.except);
+            except.extend(audience.except_sid.as_deref().map(ByteString::from));
+            let target = Target {
+                namespace: NAMESPACES[namespace].into(),
+                rooms: names(&audience.rooms),
+                except,
+                except_socket: None,
+            };
+            let message = self.message(namespace, number, padding, has_bytes, false);
+            let mut message = message.volatile(is_volatile);
+            if let Some(comebacks) = &self.comebacks {
+                comebacks.prepare(&self.plan.server, &mut message);
+            }
+            let found = self.server.shard(now, |shard, out| {
+                let found = shard.members(&target);
+                shard.broadcast(now, &target, &mut message, out);
+                found
+            });
+            let kept = self.comebacks.as_mut();
+            let kept = kept.is_some_and(|comebacks| comebacks.keep(now, &message, audience.recipients()));
+            (found, kept)
+        });
+        self.held = held;
+        self.note_broadcast(number, &audience, &expected, found, (is_volatile, is_kept));
+    }
+
+    /// The sockets that a broadcast reaches, as the model knows them.
+    fn audience(&self, audience: &Audience) -> Vec<SocketKey> {
+        let accepted = self.members.iter().filter(|(_, member)| member.is_accepted);
+        let meant = accepted.filter(|(_, member)| audience.has(member.namespace, &member.rooms, &member.sid));
+        meant.map(|(socket, _)| *socket).collect()
+    }
+
+    fn note_broadcast(
+        &mut self,
+        number: u64,
+        audience: &Audience,
+        expected: &[SocketKey],
+        mut found: Vec<SocketKey>,
+        (is_volatile, is_kept): (bool, bool),
+    ) {
+        found.sort_unstable();
+        if found != *expected {
+            self.fail(
+                Promise::Broadcast,
+                format_args!("{number} is for {expected:?} and goes to {found:?}"),
+            );
+        }
+        for socket in expected {
+            let Some(member) = self.members.get(socket).cloned() else {
+                continue;
+            };
+            let keeps = is_kept && member.record.is_some();
+            self.note_sent(
+                member.client,
+                member.namespace,
+                Down {
+                    number,
+                    life: member.life,
+                    serial: member.serial,
+                    is_reliable: !is_volatile,
+                    is_kept: keeps,
+                },
+            );
+        }
+        if is_kept {
+            self.note_away(number, audience);
+        }
+    }
+
+    fn change_rooms(&mut self, rng: &mut Rng, joins: bool) {
+        let room = rng.usize(0..ROOMS.len());
+        let Some(socket) = self.any_socket(rng) else { return };
+        let joined = self.command(|server| {
+            server.shard(sio_proto::Time::ZERO, |shard, _| match joins {
+                true => shard.join(socket, ROOMS[room]),
+                false => {
+                    shard.leave(socket, ROOMS[room]);
+                    Ok(())
+                }
+            })
+        });
+        let Some(member) = self.members.get_mut(&socket) else {
+            return;
+        };
+        note!(
+            self,
+            "server: c{} {} joins {joins} {room}: {joined:?}",
+            member.client,
+            member.namespace
+        );
+        if joined.is_err() {
+            return self.fail(Promise::Broadcast, format_args!("{socket:?} cannot join: {joined:?}"));
+        }
+        match joins {
+            true => member.rooms.insert(room),
+            false => member.rooms.remove(&room),
+        };
+        let (rooms, record) = (member.rooms.clone(), member.record);
+        if let (Some(key), Some(comebacks)) = (record, &mut self.comebacks) {
+            self.held.charge(|| match joins {
+                true => comebacks.machine.join(key, &ROOMS[room].into()),
+                false => comebacks.machine.leave(key, ROOMS[room]),
+            });
+            if let Some(seat) = comebacks.machine.data_mut(key) {
+                seat.rooms = rooms;
+            }
+        }
+    }
+
+    fn server_leave(&mut self, rng: &mut Rng) {
+        let (now, closes) = (self.now, rng.bool());
+        let Some(socket) = self.any_socket(rng) else { return };
+        note!(self, "server: disconnects {socket:?}, session {closes}");
+        self.command(|server| server.shard(now, |shard, out| shard.disconnect(now, socket, closes, out)));
+        self.settle();
+        if self.members.contains_key(&socket) {
+            self.fail(
+                Promise::Disconnect,
+                format_args!("{socket:?} was disconnected, and is there"),
+            );
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! The world of one seed: the server, the clients, the connections between them, and the time.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use fastrand::Rng;
+use sio_proto::client::{AckTicket, Client, ClientConfig, EmitId, Endpoint, Generation, SocketId, Transport};
+use sio_proto::server::{Auth, Generation as ServerGeneration, Peer as PeerAddress, Server};
+use sio_proto::{LinkId, SocketKey, Time};
+
+use crate::comeback::Comebacks;
+use crate::held::Held;
+use crate::model::{Members, Place};
+use crate::network::Wire;
+use crate::plan::{Plan, STREAMING};
+use crate::transcript::{Mode, Transcript};
+use crate::violation::{Promise, Violation};
+
+/// The namespaces.
+pub(crate) const NAMESPACES: [&str; 2] = ["/", "/a"];
+
+/// The rooms.
+pub(crate) const ROOMS: [&str; 3] = ["red", "green", "blue"];
+
+/// How often clients are told what the server has had.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// How many steps may be done at one moment.
+const MOST_STEPS: u32 = 20_000;
+
+/// Writes a line into the transcript.
+macro_rules! note {
+    ($world:expr, $($words:tt)*) => {
+        $world.transcript.note($world.now, format_args!($($words)*))
+    };
+}
+pub(crate) use note;
+
+/// A client, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) client: Client,
+    pub(crate) config: ClientConfig,
+    pub(crate) sockets: Vec<SocketId>,
+    /// The namespace and the number of each event.
+    pub(crate) emits: BTreeMap<EmitId, (usize, usize)>,
+    pub(crate) tickets: Vec<(AckTicket, u64)>,
+    /// When a fault last touched the client.
+    pub(crate) trouble: Time,
+    /// Until when its network carries nothing.
+    pub(crate) cut_off: Time,
+    /// When its session last moved to websocket.
+    pub(crate) upgraded: Option<Time>,
+    /// Whether a proxy has repeated one of its requests. Then nothing is promised for its messages.
+    pub(crate) is_doubled: bool,
+    /// The last request that it has written, for a proxy that repeats it.
+    pub(crate) request: (Option<LinkId>, Vec<u8>),
+}
+
+impl Peer {
+    /// Whether its wire may lose what was on the way, and go on (G14, G15).
+    pub(crate) const fn is_old(&self) -> bool {
+        matches!(
+            self.config.generation,
+            Generation::V0_9 | Generation::V0_6 | Generation::Streaming
+        )
+    }
+
+    /// Whether the server counts what its wire may have lost (G14, G15). A client of 0.9 that gives
+    /// up a websocket which opens late, and goes on by polling, loses what the websocket was given,
+    /// and nothing counts it.
+    pub(crate) fn counts_losses(&self) -> bool {
+        self.is_plain() || self.config.transports == [Transport::Polling]
+    }
+
+    /// Whether its wire has plain messages only.
+    pub(crate) const fn is_plain(&self) -> bool {
+        matches!(self.config.generation, Generation::V0_6 | Generation::Streaming)
+    }
+}
+
+/// A socket that waits for a slow middleware.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    pub(crate) at: Time,
+    pub(crate) socket: SocketKey,
+    pub(crate) auth: Auth,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    /// The network's random numbers.
+    pub(crate) rng: Rng,
+    pub(crate) now: Time,
+    pub(crate) server: Server,
+    pub(crate) held: Held,
+    /// What the server holds without any client.
+    pub(crate) baseline: isize,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) places: Vec<Place>,
+    pub(crate) members: Members,
+    pub(crate) comebacks: Option<Comebacks>,
+    pub(crate) asking: Vec<Asking>,
+    pub(crate) wires: BTreeMap<u64, Wire>,
+    pub(crate) at_client: BTreeMap<(usize, LinkId), u64>,
+    pub(crate) at_server: BTreeMap<LinkId, u64>,
+    /// The next number of anything that is counted.
+    pub(crate) next: u64,
+    pub(crate) restarts: u64,
+    pub(crate) faults: u64,
+    pub(crate) steps: u64,
+    pub(crate) transcript: Transcript,
+    pub(crate) failure: Option<Violation>,
+    pub(crate) is_calm: bool,
+    /// When clients are told next what the server has had.
+    sweep: Time,
+}
+
+/// What a seed has come to.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) time: Duration,
+    pub(crate) faults: u64,
+    pub(crate) steps: u64,
+    pub(crate) hash: u64,
+    pub(crate) failure: Option<Violation>,
+    pub(crate) lines: Vec<String>,
+}
+
+/// Random numbers for a machine.
+pub(crate) fn entropy(seed: u64) -> impl FnMut(&mut [u8]) + Send {
+    let mut rng = Rng::with_seed(seed);
+    move |out: &mut [u8]| rng.fill(out)
+}
+
+/// The address of a client.
+pub(crate) const fn address(client: usize) -> PeerAddress {
+    let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 0, client as u8 + 1));
+    PeerAddress {
+        address: Some(SocketAddr::new(ip, 4000)),
+        secure: false,
+    }
+}
+
+impl World {
+    pub(crate) fn new(plan: Plan, mode: Mode) -> Self {
+        let mut held = Held::default();
+        let seed = plan.seed;
+        let (server, comebacks) = held.charge(|| (begin(&plan, 0), Comebacks::new(&plan, 0)));
+        let clients = plan.clients.iter().enumerate();
+        let peers: Vec<Peer> = clients.map(|(at, config)| peer(seed, at, config)).collect();
+        let places = (0..peers.len() * NAMESPACES.len()).map(|_| Place::default()).collect();
+        Self {
+            rng: Rng::with_seed(seed ^ 0xface),
+            now: Time::from_millis(1),
+            server,
+            baseline: held.bytes,
+            held,
+            peers,
+            places,
+            members: Members::new(),
+            comebacks,
+            asking: Vec::new(),
+            wires: BTreeMap::new(),
+            at_client: BTreeMap::new(),
+            at_server: BTreeMap::new(),
+            next: 0,
+            restarts: 0,
+            faults: 0,
+            steps: 0,
+            transcript: Transcript::new(mode),
+            failure: None,
+            is_calm: false,
+            sweep: Time::ZERO + SWEEP,
+            plan,
+        }
+    }
+
+    /// Runs the whole seed.
+    pub(crate) fn run(mut self) -> Report {
+        for client in 0..self.peers.len() {
+            self.connect_all(client);
+        }
+        for op in 0..self.plan.ops {
+            if self.failure.is_some() {
+                break;
+            }
+            let mut rng = self.plan.rng(op);
+            let pause = Duration::from_millis(rng.u64(0..self.plan.pause));
+            self.advance(self.now + pause);
+            if let Some(kind) = self.plan.kind(op, &mut rng) {
+                note!(self, "op {op} {kind:?}");
+                self.operate(kind, &mut rng);
+                self.settle();
+                self.check();
+            }
+        }
+        if self.failure.is_none() {
+            self.calm_down();
+        }
+        if self.failure.is_none() {
+            self.say_goodbye();
+        }
+        Report {
+            time: self.now.saturating_since(Time::ZERO),
+            faults: self.faults,
+            steps: self.steps,
+            hash: self.transcript.hash(),
+            failure: self.failure,
+            lines: self.transcript.into_lines(),
+        }
+    }
+
+    /// Lets time pass until `end`, and does everything that is due on the way.
+    pub(crate) fn advance(&mut self, end: Time) {
+        self.settle();
+        let mut steps = 0;
+        while self.failure.is_none() {
+            let Some(next) = self.next().filter(|next| *next <= end) else {
+                break;
+            };
+            steps = if next > self.now { 0 } else { steps + 1 };
+            if steps > MOST_STEPS {
+                let server = self.server.next_timeout();
+                self.fail(
+                    Promise::Conduct,
+                    format_args!("time stands still; the server wants {server:?}"),
+                );
+            }
+            self.now = self.now.max(next);
+            self.step();
+            self.check();
+        }
+        self.now = self.now.max(end);
+    }
+
+    /// When something happens next.
+    fn next(&self) -> Option<Time> {
+        let clients = self.peers.iter().filter_map(|peer| peer.client.next_timeout());
+        let asking = self.asking.iter().map(|asking| asking.at);
+        let wires = self.wires.values().filter_map(|wire| self.next_of(wire));
+        let others = [
+            self.comebacks.as_ref().map(|_| self.sweep),
+            self.server.next_timeout(),
+            self.comebacks.as_ref().and_then(Comebacks::next_timeout),
+        ];
+        others
+            .into_iter()
+            .flatten()
+            .chain(clients)
+            .chain(asking)
+            .chain(wires)
+            .min()
+    }
+
+    /// Does everything that is due.
+    fn step(&mut self) {
+        self.steps += 1;
+        let now = self.now;
+        let wires: Vec<_> = self.wires.keys().copied().collect();
+        for wire in wires {
+            self.carry(wire);
+        }
+        for at in 0..self.peers.len() {
+            let client = &mut self.peers[at].client;
+            if client.next_timeout().is_some_and(|time| time <= now) {
+                client.handle_timeout(now);
+                self.settle();
+            }
+        }
+        if self.server.next_timeout().is_some_and(|time| time <= now) {
+            self.held.charge(|| self.server.handle_timeout(now));
+            self.settle();
+        }
+        if let Some(comebacks) = &mut self.comebacks {
+            self.held.charge(|| comebacks.handle_timeout(now));
+        }
+        if self.comebacks.is_some() && self.sweep <= now {
+            self.sweep = now + SWEEP;
+            self.confirm_all();
+            self.settle();
+        }
+        while let Some(at) = self.asking.iter().position(|asking| asking.at <= now) {
+            let Asking { socket, auth, .. } = self.asking.swap_remove(at);
+            self.accept(socket, &auth);
+            self.settle();
+        }
+    }
+
+    /// Notes the first promise that is broken.
+    pub(crate) fn fail(&mut self, promise: Promise, words: fmt::Arguments<'_>) {
+        if self.failure.is_none() {
+            let words = words.to_string();
+            note!(self, "VIOLATION {promise:?} {words}");
+            self.failure = Some(Violation { promise, words });
+        }
+    }
+
+    pub(crate) fn place(&mut self, client: usize, namespace: usize) -> &mut Place {
+        &mut self.places[client * NAMESPACES.len() + namespace]
+    }
+
+    pub(crate) const fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Gives bytes to the server, which pays for them from here on. The work of one input is
+    /// bounded by its size and by what comes out.
+    pub(crate) fn give_server(&mut self, link: LinkId, bytes: &[u8]) {
+        let now = self.now;
+        let before = self.held;
+        self.held.charge(|| {
+            let mut buffer = BytesMut::from(bytes);
+            self.server.handle_bytes(now, link, &mut buffer);
+        });
+        self.check_work(bytes.len(), before);
+    }
+
+    /// Connects all namespaces of a client.
+    pub(crate) fn connect_all(&mut self, client: usize) {
+        let now = self.now;
+        let peer = &mut self.peers[client];
+        for socket in &peer.sockets {
+            let connected = peer.client.connect(now, *socket);
+            debug_assert!(connected.is_ok());
+        }
+    }
+
+    /// Whether a socket is of a generation whose wire has plain messages only.
+    pub(crate) fn is_plain(generation: ServerGeneration) -> bool {
+        generation == ServerGeneration::Legacy06
+    }
+}
+
+/// A server.
+pub(crate) fn begin(plan: &Plan, restarts: u64) -> Server {
+    let mut key = [0; 16];
+    entropy(plan.seed ^ 0x5ec_2e7 ^ restarts << 40)(&mut key);
+    let random = Box::new(entropy(plan.seed ^ 0xd1ce ^ restarts << 40));
+    match Server::new(plan.server.clone(), key, random) {
+        Ok(server) => server,
+        Err(error) => panic!("seed {} draws settings of no use: {error}", plan.seed),
+    }
+}
+
+fn peer(seed: u64, at: usize, config: &ClientConfig) -> Peer {
+    let mut endpoint = match Endpoint::parse("http://sim.example:3000") {
+        Ok(endpoint) => endpoint,
+        Err(error) => panic!("{error}"),
+    };
+    if config.generation == Generation::Streaming {
+        endpoint = endpoint.with_path(STREAMING);
+    }
+    let random = Box::new(entropy(seed ^ (at as u64 + 1) << 32));
+    let mut client = match Client::new(endpoint, config.clone(), random) {
+        Ok(client) => client,
+        Err(error) => panic!("seed {seed} draws settings of no use: {error}"),
+    };
+    let sockets = NAMESPACES.iter().filter_map(|name| client.socket(name).ok()).collect();
+    Peer {
+        client,
+        config: config.clone(),
+        sockets,
+        emits: BTreeMap::new(),
+        tickets: Vec::new(),
+        trouble: Time::ZERO,
+        cut_off: Time::ZERO,
+        upgraded: None,
+        is_doubled: false,
+        request: (None, Vec::new()),
+    }
+}
