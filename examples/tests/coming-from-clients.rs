@@ -83,6 +83,7 @@ fn builders(builder: fn() -> ClientBuilder, roots: RootCertStore, hash: [u8; 32]
         builder().config(|config| config.randomization_factor(0.2)),
         builder().config(|config| config.connect_timeout(Duration::from_secs(10))),
         builder().config(|config| config.ack_timeout(Duration::from_secs(10)).retries(3)),
+        builder().config(|config| config.retries(3).retry_window(8)),
         builder().config(|config| config.close_with_last(false)),
         builder().config(|config| config.on_refused(OnRefused::Retry)),
     ];

@@ -27,8 +27,10 @@ macro_rules! targets {
 }
 
 targets! {
+    broker,
     client,
     client_proxy,
+    cluster_messages,
     detect,
     engine_jsonp,
     engine_packet,

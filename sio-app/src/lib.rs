@@ -155,9 +155,13 @@ pub use bytestring::ByteString;
 pub use error::{AckError, EmitError, HandlerError, IdError, RegisterError, Unsent};
 #[cfg(feature = "tls")]
 pub use link::tls::{Tls, TlsError};
+#[cfg(feature = "redis")]
+pub use options::Cluster;
 pub use options::{Handover, Options};
 #[cfg(feature = "tls")]
 pub use rustls;
+#[cfg(feature = "redis")]
+pub use sio_proto::broker;
 pub use sio_proto::codec;
 pub use sio_proto::http::{HeaderError, Method, ResponseHeaders};
 pub use sio_proto::recovery::{Absence, NotRecovered, Ring};
@@ -168,6 +172,8 @@ pub use sio_proto::server::{
     Queued, Reason, Refused, Sent, TransportKind,
 };
 pub use sio_proto::socket::{Offset, OffsetError};
+#[cfg(feature = "redis")]
+pub use sio_proto::{ClusterConfig, ClusterKind, ShardedMode, StreamsConfig};
 pub use sio_proto::{
     Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy06,
     Legacy09, Mount, OriginPattern, OriginPatternError, OriginRule, Origins, Priority, RecoveryConfig, SameSite,
@@ -182,11 +188,15 @@ pub use turn::policy::Policy;
 pub use turn::refusal::Refusal;
 pub use turn::restore::check_store;
 pub use turn::room_news::RoomEvent;
+pub use turn::server_side::ServerSideEvent;
 pub use turn::socket_id::{SocketId, WireId};
 pub use user::ack::{Ack, AckFuture};
 pub use user::broadcast_acks::{BroadcastAcks, BroadcastAnswer, BroadcastAnswers};
+#[cfg(feature = "redis")]
+pub use user::cluster::counts::ClusterCounts;
 pub use user::emitter::Emitter;
 pub use user::engine::{EngineHandler, EngineSocket};
+pub use user::fetched::{FetchSockets, Fetched};
 pub use user::gone::Gone;
 pub use user::handler::{self, Auth, Extract, HandlerResult, MiddlewareResult, State};
 pub use user::history::{HistoryEvent, ResumeError, Resumed, Room, RoomSince};
@@ -194,7 +204,10 @@ pub use user::io::Io;
 pub use user::metrics::Metrics;
 pub use user::namespace::Namespace;
 pub use user::ready::Ready;
+pub use user::remote_socket::RemoteSocket;
+pub use user::request::RequestError;
 pub use user::rooms::Rooms;
+pub use user::server_side::{ServerSideAcks, ServerSideAnswers};
 pub use user::sleep::Sleep;
 pub use user::socket::Socket;
 pub use user::socket_emitter::SocketEmitter;

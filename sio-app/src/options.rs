@@ -1,5 +1,8 @@
 //! The settings of the process. The settings of the protocol are in [`Config`](sio_proto::Config).
 
+#[cfg(feature = "redis")]
+mod cluster;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +10,9 @@ use sio_proto::RecoveryConfig;
 
 use crate::store::Store;
 use crate::web::client_files::ClientFiles;
+
+#[cfg(feature = "redis")]
+pub use cluster::Cluster;
 
 /// The settings of the process, in addition to the protocol's [`Config`](sio_proto::Config).
 #[derive(Clone, Debug)]
@@ -209,6 +215,10 @@ pub struct Options {
     /// Most bytes of the histories of all rooms. Default 64 MiB. When there are more, histories of
     /// rooms that have not been used for long go.
     pub max_history_bytes: usize,
+    /// The other servers, and the broker over which they speak with this one ([`Cluster`]). Default
+    /// none: this server is alone.
+    #[cfg(feature = "redis")]
+    pub cluster: Option<Cluster>,
 }
 
 /// Who serves the address when a server has ended ([`Options::handover`]).
@@ -272,6 +282,8 @@ impl Default for Options {
             max_store_queue_bytes: 16 << 20,
             max_history_rooms: 10_000,
             max_history_bytes: 64 << 20,
+            #[cfg(feature = "redis")]
+            cluster: None,
         }
     }
 }
@@ -318,10 +330,28 @@ impl Options {
     }
 }
 
+#[cfg(feature = "redis")]
+impl Options {
+    /// Sets [`Options::cluster`](#structfield.cluster).
+    ///
+    /// ```
+    /// # fn options() -> Result<sio_app::Options, Box<dyn std::error::Error>> {
+    /// use sio_app::{Cluster, Options};
+    /// let options = Options::default().cluster(Cluster::from_url("redis://127.0.0.1:6379")?);
+    /// # Ok(options)
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn cluster(mut self, cluster: Cluster) -> Self {
+        self.cluster = Some(cluster);
+        self
+    }
+}
+
 /// Writes the setters. A field without a setter is a compile error. A field whose setter is written
 /// by hand has to be named behind `by hand`.
 macro_rules! setters {
-    ($($name:ident: $kind:ty),* $(,)?; by hand $($own:ident),*) => {
+    ($($name:ident: $kind:ty),* $(,)?; by hand $($(#[$when:meta])* $own:ident),*) => {
         /// Chainable setters. Each sets the field with its name; the field's documentation has the
         /// default and the trade-off.
         impl Options {
@@ -335,7 +365,7 @@ macro_rules! setters {
             )*
         }
 
-        const _: fn(Options) = |Options { $($name: _,)* $($own: _,)* }| {};
+        const _: fn(Options) = |Options { $($name: _,)* $($(#[$when])* $own: _,)* }| {};
     };
 }
 
@@ -375,5 +405,5 @@ setters! {
     handover: Handover,
     max_history_rooms: usize,
     max_history_bytes: usize,
-    ; by hand client_files, recovery, store
+    ; by hand client_files, recovery, store, #[cfg(feature = "redis")] cluster
 }

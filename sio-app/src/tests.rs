@@ -18,9 +18,12 @@ use crate::adapter::{Answer, Connection, Exchange, Exchanged, Runtime, Source, T
 use crate::link::tests::Wall;
 use crate::{Ack, Config, Io, Method, Options, Peer, RawArgs, Reason, Socket};
 
+mod alone;
 mod answers;
 mod asking;
 mod clients;
+#[cfg(feature = "redis")]
+mod cluster;
 mod confirms;
 mod credentials;
 mod crossing;

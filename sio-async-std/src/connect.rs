@@ -12,7 +12,7 @@ use crate::executor::{self, TcpStream, spawn};
 use crate::stream::Stream;
 use crate::{clock, entropy};
 
-const NETWORK: Network = Network {
+pub(crate) const NETWORK: Network = Network {
     runtime: Runtime {
         now: clock::now,
         unix_time: clock::unix_time,

@@ -80,14 +80,17 @@ pub use sio_app::{
     Absence, Ack, AckError, AckFuture, ArgsError, Auth, Binary, Breach, BreachKind, BroadcastAcks, BroadcastAnswer,
     BroadcastAnswers, ByteString, Bytes, ClientFiles, ClientFilesError, Comeback, Config, ConfigError, ConnectionError,
     Cookie, Cors, CorsOrigins, Count, Counters, Data, EmitError, Emitter, EngineHandler, EngineMessage, EngineSocket,
-    Excess, Extension, Extract, Generation, Generations, Gone, HandlerError, HandlerId, HandlerResult, Handover,
-    Handshake, HeaderError, HistoryEvent, HostPattern, HostPatternError, Hosts, HttpRequest, HttpResponse, IdError,
-    Incoming, Io, Legacy06, Legacy09, Method, Metrics, MiddlewareResult, Mount, Namespace, NotRecovered, Offset,
-    OffsetError, Options, OriginPattern, OriginPatternError, OriginRule, Origins, Peer, Policy, Priority, Queued, Rate,
-    RateLimit, Raw, RawArgs, Ready, Reason, RecoveryConfig, RecoveryCounts, Refusal, Refused, RegisterError,
-    ResponseHeaders, ResumeError, Resumed, Ring, Room, RoomEvent, RoomSince, Rooms, SameSite, Sent, Sleep, Socket,
-    SocketEmitter, SocketId, SocketIdError, State, TimedEmitter, TransportKind, Transports, Unsent, WireId, args,
-    check_store, client, codec, handler, store,
+    Excess, Extension, Extract, FetchSockets, Fetched, Generation, Generations, Gone, HandlerError, HandlerId,
+    HandlerResult, Handover, Handshake, HeaderError, HistoryEvent, HostPattern, HostPatternError, Hosts, HttpRequest,
+    HttpResponse, IdError, Incoming, Io, Legacy06, Legacy09, Method, Metrics, MiddlewareResult, Mount, Namespace,
+    NotRecovered, Offset, OffsetError, Options, OriginPattern, OriginPatternError, OriginRule, Origins, Peer, Policy,
+    Priority, Queued, Rate, RateLimit, Raw, RawArgs, Ready, Reason, RecoveryConfig, RecoveryCounts, Refusal, Refused,
+    RegisterError, RemoteSocket, RequestError, ResponseHeaders, ResumeError, Resumed, Ring, Room, RoomEvent, RoomSince,
+    Rooms, SameSite, Sent, ServerSideAcks, ServerSideAnswers, ServerSideEvent, Sleep, Socket, SocketEmitter, SocketId,
+    SocketIdError, State, TimedEmitter, TransportKind, Transports, Unsent, WireId, args, check_store, client, codec,
+    handler, store,
 };
+#[cfg(feature = "redis")]
+pub use sio_app::{Cluster, ClusterConfig, ClusterCounts, ClusterKind, ShardedMode, StreamsConfig, broker};
 #[cfg(feature = "tls")]
 pub use sio_app::{Tls, TlsError, rustls};

@@ -13,6 +13,8 @@ use sio_app::Tls;
 use sio_app::adapter::{Connection, Driver, Outlet, Piped, Runtime, Serve, Source};
 use sio_app::{Config, ConfigError, Io, Options, Peer};
 
+#[cfg(feature = "redis")]
+use crate::connect::NETWORK;
 use crate::executor::{self, ToSocketAddrs, spawn};
 use crate::stream::Stream;
 use crate::{IntoAsync, clock, entropy, tcp};
@@ -57,7 +59,13 @@ impl Server {
             spawn,
             fill: entropy::fill,
         };
-        Ok(Self(Driver::new(&Io::new(config, options, runtime)?)))
+        let server = Self(Driver::new(&Io::new(config, options, runtime)?));
+        // Namespaces are heard before clients come, if there is a runtime already.
+        #[cfg(feature = "redis")]
+        if (NETWORK.can_spawn)() {
+            server.0.join_cluster(NETWORK);
+        }
+        Ok(server)
     }
 
     /// Returns the server as an [`Io`], the handle that handlers keep.

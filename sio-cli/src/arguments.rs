@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 
 use crate::explain::Form;
+use crate::proxying::Proxying;
 use crate::target::Target;
 
 const CODES: &str = "\
@@ -147,6 +148,8 @@ pub(crate) struct Dial {
     /// Trust only the certificate authorities of this PEM file
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) proxying: Proxying,
     /// Seconds for a connection, and for an acknowledgement
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub(crate) timeout: u32,
@@ -285,16 +288,18 @@ Examples:
   sio doctor https://example.com
   sio doctor https://example.com --origin https://app.example.com
   sio doctor localhost:3000 --path /api/socket.io/ --json
+  sio doctor https://example.com --proxy http://me:secret@proxy.example:3128
 
-It opens some thirty short connections, and sends no events.
+It opens some forty short connections, and sends no events.
 
 Exit codes: 0 no problems (there may be warnings), 1 problems, 2 bad arguments, 3 not reached, 130 Ctrl-C.";
 
 /// Examine a server and what stands before it: what works, and what to do
 ///
 /// Tries the handshake of each generation, websocket, the upgrade, whether long polls and
-/// websockets are buffered by a proxy, whether sessions are found again (sticky sessions), which
-/// pages may connect (CORS and origins), cookies, TLS, heartbeats, and mistakes in the path.
+/// websockets are buffered by a proxy, polling by scripts (JSONP), whether sessions are found again
+/// (sticky sessions), which pages may connect (CORS and origins), cookies, TLS, heartbeats, and
+/// mistakes in the path.
 #[derive(Args, Debug)]
 #[command(after_long_help = DOCTOR_EXAMPLES)]
 pub(crate) struct Doctor {
@@ -316,6 +321,8 @@ pub(crate) struct Doctor {
     /// Trust only the certificate authorities of this PEM file
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) proxying: Proxying,
     /// Seconds for each answer
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=300))]
     pub(crate) timeout: u32,

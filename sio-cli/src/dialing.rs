@@ -46,6 +46,7 @@ pub(crate) fn builder(dial: &Dial) -> Result<ClientBuilder, Failed> {
         };
         builder = builder.tls(tls.map_err(|error| Failed::Usage(error.to_string()))?);
     }
+    builder = dial.proxying.apply(builder, dial.ca.as_deref())?;
     let timeout = dial.timeout();
     Ok(builder.config(|config| config.connect_timeout(timeout).ack_timeout(MAX_ACK.min(timeout))))
 }

@@ -22,6 +22,7 @@ mod entropy;
 mod explain;
 mod output;
 mod pages;
+mod proxying;
 mod run;
 mod target;
 mod values;

@@ -49,7 +49,7 @@ fn a_script_sends_events_and_gets_acknowledgements() {
 fn a_script_answers_events_and_uses_namespaces() {
     let server = server(Config::default());
     let url = format!("127.0.0.1:{}", server.port);
-    let mut child = started(&["connect", &url, "--json", "--auth", "{\"token\":\"secret\"}"]);
+    let mut child = started(&[], &["connect", &url, "--json", "--auth", "{\"token\":\"secret\"}"]);
     let mut input = child.stdin.take().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut until = |key: &str| loop {
@@ -81,6 +81,39 @@ fn a_script_answers_events_and_uses_namespaces() {
     assert_eq!(until("event")["args"], json!([7]));
     input.write_all(b"quit\n").unwrap();
     assert!(finished(child).status.success());
+}
+
+/// An emit of a namespace that is not connected waits, and one that never leaves is told.
+#[test]
+fn emits_that_wait_and_do_not_leave_are_told() {
+    let server = server(Config::default());
+    let url = format!("127.0.0.1:{}", server.port);
+    let input = "leave private\nemit echo 1\nconnect private\n";
+    let private = [
+        "connect",
+        &url,
+        "--json",
+        "--ns",
+        "/private",
+        "-a",
+        "{\"token\":\"secret\"}",
+    ];
+    let (text, code) = said(&sio(&private, input));
+    let found = objects(&text);
+    assert_eq!(
+        (code, with(&found, "waiting")[0]),
+        (0, &json!({ "waiting": 1, "ns": "/private" })),
+        "{text}"
+    );
+    assert!(with(&found, "ack").is_empty(), "it was sent: {text}");
+    // Two namespaces, so that the connection stays when one is left.
+    let input = "connect /\nleave private\n{\"emit\":\"echo\",\"ns\":\"/private\"}\nquit\n";
+    let (text, code) = said(&sio(&private, input));
+    let found = objects(&text);
+    assert_eq!(with(&found, "waiting").len(), 1, "{text}");
+    let ack = with(&found, "ack")[0];
+    assert_eq!((code, &ack["ack"]), (1, &json!(1)), "{text}");
+    assert_eq!(ack["error"], "the event was not sent: the client was closed", "{text}");
 }
 
 #[test]
@@ -166,7 +199,7 @@ fn nobody_reads_the_output() {
         env!("CARGO_MANIFEST_DIR"),
         "/../sio-proto/tests/captures/malformed-4.8.4.json"
     );
-    let mut child = started(&["explain", "--file", capture]);
+    let mut child = started(&[], &["explain", "--file", capture]);
     drop(child.stdout.take());
     let output = finished(child);
     assert_eq!(
@@ -184,7 +217,7 @@ fn nobody_reads_the_output() {
 fn an_interrupt_closes_the_connection() {
     let server = server(Config::default());
     let url = format!("127.0.0.1:{}", server.port);
-    let mut child = started(&["connect", &url, "--json", "--listen"]);
+    let mut child = started(&[], &["connect", &url, "--json", "--listen"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("\"connect\"")));
     let killed = std::process::Command::new("kill")

@@ -3,20 +3,27 @@
 #[path = "running/proxy.rs"]
 mod proxy;
 mod running;
+#[path = "running/tunnel.rs"]
+mod tunnel;
 
 use std::time::Duration;
 
 use proxy::{Fate, page, proxy};
-use running::{said, server, sio};
+use running::{said, server, sio, sio_in};
 use serde_json::Value;
-use sio_tokio::{Config, Cors, Origins};
+use sio_tokio::{Config, Cors, Hosts, Origins, Transports};
+use tunnel::{Speaks, Tunnels};
 
 /// What the doctor has found, and its exit code.
 fn examined(port: u16, more: &[&str]) -> (Vec<Value>, i32) {
-    let url = format!("127.0.0.1:{port}");
-    let mut arguments = vec!["doctor", url.as_str(), "--json"];
+    examined_in(&[], &format!("127.0.0.1:{port}"), more)
+}
+
+/// The same, with these variables of the environment.
+fn examined_in(variables: &[(&str, &str)], url: &str, more: &[&str]) -> (Vec<Value>, i32) {
+    let mut arguments = vec!["doctor", url, "--json"];
     arguments.extend_from_slice(more);
-    let (text, code) = said(&sio(&arguments, ""));
+    let (text, code) = said(&sio_in(variables, &arguments, ""));
     let objects = text
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{text}")));
@@ -49,6 +56,7 @@ fn a_server_that_is_well() {
         "stream",
         "upgrade",
         "long poll",
+        "JSONP",
         "sessions",
         "own page",
         "foreign page",
@@ -184,4 +192,88 @@ fn nobody_listens() {
     let (text, code) = said(&sio(&["doctor", &url], ""));
     assert_eq!(code, 3, "{text}");
     assert!(text.contains("TLS"), "{text}");
+}
+
+/// The server is found through proxies only: nobody but the proxy knows its name.
+#[test]
+fn a_server_behind_proxies() {
+    let server = server(Config::default().hosts(Hosts::Any));
+    let url = "chat.example:3000";
+    for (speaks, scheme, login) in [
+        (Speaks::Connect, "http", "me:secret@"),
+        (Speaks::Socks, "socks5h", "me:secret@"),
+        (Speaks::Connect, "http", ""),
+    ] {
+        let tunnels = Tunnels::start(speaks, !login.is_empty(), server.port);
+        let proxy = format!("{scheme}://{login}127.0.0.1:{}", tunnels.port);
+        let (findings, code) = examined_in(&[], url, &["--proxy", &proxy]);
+        assert_eq!(code, 0, "{findings:#?}");
+        for check in [
+            "address",
+            "websocket",
+            "upgrade",
+            "long poll",
+            "JSONP",
+            "sessions",
+            "client",
+        ] {
+            assert_eq!(verdict(&findings, check), "good", "{scheme} {check}: {findings:#?}");
+        }
+        assert!(!findings.iter().any(|finding| finding.to_string().contains("secret")));
+        let asked = tunnels.asked();
+        assert!(asked.len() > 20 && asked.iter().all(|asked| asked == url), "{asked:?}");
+    }
+    // The proxy of the environment, which is not for this machine.
+    let tunnels = Tunnels::start(Speaks::Connect, false, server.port);
+    let proxy = format!("http://127.0.0.1:{}", tunnels.port);
+    let variables = [("HTTP_PROXY", proxy.as_str())];
+    let (findings, code) = examined_in(&variables, url, &[]);
+    assert_eq!(code, 0, "{findings:#?}");
+    assert!(tunnels.asked().len() > 20);
+    let here = format!("127.0.0.1:{}", server.port);
+    let (findings, code) = examined_in(&variables, &here, &[]);
+    assert_eq!(code, 0, "{findings:#?}");
+    assert!(tunnels.asked().is_empty());
+    let (text, code) = said(&sio_in(&variables, &["connect", url, "--json"], "ack echo 1\n"));
+    assert_eq!((code, tunnels.asked().is_empty()), (0, false), "{text}");
+    // SOCKS 5 with names that this machine resolves.
+    let tunnels = Tunnels::start(Speaks::Socks, false, server.port);
+    let proxy = format!("socks5://127.0.0.1:{}", tunnels.port);
+    let (findings, code) = examined_in(&[], "localhost:3000", &["--proxy", &proxy]);
+    assert_eq!(code, 0, "{findings:#?}");
+    let asked = tunnels.asked();
+    assert!(asked.iter().all(|asked| !asked.starts_with("localhost")), "{asked:?}");
+}
+
+#[test]
+fn proxies_that_do_not_lead_to_the_server() {
+    let server = server(Config::default());
+    for (speaks, scheme, words) in [(Speaks::Connect, "http", "407"), (Speaks::Socks, "socks5h", "password")] {
+        let tunnels = Tunnels::start(speaks, true, server.port);
+        let proxy = format!("{scheme}://me:wrong@127.0.0.1:{}", tunnels.port);
+        let (findings, code) = examined_in(&[], "chat.example", &["--proxy", &proxy]);
+        assert_eq!((code, verdict(&findings, "proxy")), (3, "problem"), "{findings:#?}");
+        let text = findings[0].to_string();
+        assert!(text.contains(words) && !text.contains("wrong"), "{text}");
+        // Nothing listens at the proxy, and a client says it, too.
+        let nothing = format!("{scheme}://127.0.0.1:1");
+        let (findings, code) = examined_in(&[], "chat.example", &["--proxy", &nothing]);
+        assert_eq!((code, verdict(&findings, "proxy")), (3, "problem"), "{findings:#?}");
+    }
+    let (text, code) = said(&sio(&["doctor", "chat.example", "--proxy", "ftp://me:secret@p"], ""));
+    assert_eq!(code, 2, "{text}");
+    assert!(
+        text.contains("--proxy: the scheme") && !text.contains("secret"),
+        "{text}"
+    );
+    let (text, code) = said(&sio_in(&[("all_proxy", "ftp://p")], &["doctor", "chat.example"], ""));
+    assert_eq!((code, text.contains("all_proxy")), (2, true), "{text}");
+}
+
+/// Pages may not poll by scripts.
+#[test]
+fn a_server_without_jsonp() {
+    let server = server(Config::default().transports(Transports::default().jsonp(false)));
+    let (findings, code) = examined(server.port, &[]);
+    assert_eq!((code, verdict(&findings, "JSONP")), (0, "note"), "{findings:#?}");
 }

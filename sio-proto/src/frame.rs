@@ -8,7 +8,7 @@
 //! One buffer serves both, and each recipient costs one reference count. Source: RFC 6455 §5.2,
 //! docs/protocol/engine-io.md §2.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::arena::Arena;
 use crate::keep;
@@ -42,6 +42,34 @@ impl Frame {
         debug_assert!(buffer.is_empty(), "scratch is handed over empty");
         buffer.put_bytes(0, MAX_SERVER_HEADER_BYTES);
         write(buffer);
+        Self::behind_room(buffer, opcode)
+    }
+
+    /// A text packet that stands in `buffer` from byte `at` on, behind at least
+    /// [`MAX_SERVER_HEADER_BYTES`] bytes of room. It is taken out of the buffer.
+    #[inline]
+    pub(crate) fn of_text_at(buffer: &mut BytesMut, at: usize) -> Self {
+        let len = buffer.len() - at;
+        if len >= 126 {
+            buffer.advance(at - MAX_SERVER_HEADER_BYTES);
+            return Self::behind_room(buffer, Opcode::Text);
+        }
+        // A short header is written without a detour.
+        let start = at - 2;
+        buffer[start] = 0x80 | Opcode::Text as u8;
+        buffer[start + 1] = len as u8;
+        let end = buffer.len();
+        let mut bytes = buffer.split_to(end);
+        bytes.advance(start);
+        Self {
+            bytes: bytes.freeze(),
+            head: 2,
+            binary: false,
+        }
+    }
+
+    #[inline]
+    fn behind_room(buffer: &mut BytesMut, opcode: Opcode) -> Self {
         let mut bytes = buffer.split();
         let head = header_bytes(bytes.len() - MAX_SERVER_HEADER_BYTES, false);
         prepend_header(&mut bytes, opcode);

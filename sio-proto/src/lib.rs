@@ -69,6 +69,8 @@
 //! | [`wire`], [`conn`] | the bytes of one connection | requests and packets, under no lock; bodies of polls |
 //! | [`server`] | requests, packets, commands, time | writes and deliveries |
 //! | [`client`] | bytes, commands, time | connections, bytes and deliveries |
+//! | [`resp`] | bytes | the replies of Redis, and commands back |
+//! | [`broker`] | bytes of a broker, commands, time | connections, bytes and events |
 //! | `cluster` (feature) | orders, messages of other nodes, time | messages for other nodes, orders for this one |
 //!
 //! The bytes are described in the repository's `docs/protocol`, which comments cite as
@@ -107,6 +109,7 @@ mod keep;
 pub mod legacy;
 pub mod manual;
 pub mod recovery;
+pub mod resp;
 pub mod server;
 pub mod socket;
 pub mod websocket;

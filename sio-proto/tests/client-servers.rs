@@ -280,3 +280,36 @@ fn the_classes_of_errors() {
     }
     let _ = (State::Upgraded, DisconnectReason::Server);
 }
+
+/// A user leaves a namespace and joins it again at once. What was on its way to the socket before
+/// comes to the new one, as in JavaScript, but its questions are not answered: the number of an
+/// answer could be that of a question of the new socket.
+#[test]
+fn questions_to_a_socket_that_was_left_are_not_answered_by_the_next_one() {
+    let mut script = Script::websocket();
+    let link = script.opened();
+    script.tell(link, "40{\"sid\":\"r\"}");
+    let chat = script.client.socket("/chat").unwrap();
+    script.client.connect(script.now, chat).unwrap();
+    script.drain();
+    script.tell(link, "40/chat,{\"sid\":\"s\",\"pid\":\"p\"}");
+    script.tell(link, "42/chat,0[\"asked\",0]");
+    script.client.disconnect(script.now, chat).unwrap();
+    script.client.connect(script.now, chat).unwrap();
+    script.drain();
+    script.tell(link, "42/chat,1[\"asked\",1]");
+    script.tell(link, "42/chat,[\"news\",2]");
+    script.tell(link, "40/chat,{\"sid\":\"t\",\"pid\":\"o\"}");
+    script.tell(link, "42/chat,0[\"asked\",3]");
+    assert_eq!(script.events, ["asked 0", "asked 1", "news 2", "asked 3"]);
+    assert_eq!(script.tickets.len(), 2, "those of 0 and 3");
+    // On another connection, nothing is left of the socket before.
+    script.client.disconnect(script.now, chat).unwrap();
+    script.client.connect(script.now, chat).unwrap();
+    script.drain();
+    script.cut(link);
+    let link = script.opened();
+    script.tell(link, "42/chat,2[\"asked\",4]");
+    script.tell(link, "40/chat,{\"sid\":\"u\",\"pid\":\"q\"}");
+    assert_eq!(script.tickets.len(), 3);
+}

@@ -165,6 +165,10 @@ fn what_is_malformed_is_refused() {
         (r#"{"type":6,"uid":"b"}"#, Malformed::Missing("data")),
         (r#"{"type":2,"opts":{"rooms":[]}}"#, Malformed::Missing("rooms")),
         (r#"{"type":17}"#, Malformed::UnknownType(17)),
+        (
+            r#"{"type":1,"requestId":"01234567890123456789012345678901234567890123456789012345678901234"}"#,
+            Malformed::LongName,
+        ),
         (r#"{"type":"5"}"#, Malformed::Missing("type")),
         (r#"{"requestid":"x","type":1}"#, Malformed::OldRequest),
     ] {

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use crate::stream::Stream;
 use crate::{background, clock, entropy};
 
-const NETWORK: Network = Network {
+pub(crate) const NETWORK: Network = Network {
     runtime: Runtime {
         now: clock::now,
         unix_time: clock::unix_time,

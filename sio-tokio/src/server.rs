@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::time::sleep;
 
+#[cfg(feature = "redis")]
+use crate::connect::NETWORK;
 use crate::stream::Stream;
 use crate::{background, clock, entropy, tcp};
 
@@ -55,7 +57,13 @@ impl Server {
             spawn: background::spawn,
             fill: entropy::fill,
         };
-        Ok(Self(Driver::new(&Io::new(config, options, runtime)?)))
+        let server = Self(Driver::new(&Io::new(config, options, runtime)?));
+        // Namespaces are heard before clients come, if there is a runtime already.
+        #[cfg(feature = "redis")]
+        if (NETWORK.can_spawn)() {
+            server.0.join_cluster(NETWORK);
+        }
+        Ok(server)
     }
 
     /// Returns the server as an [`Io`], the handle that handlers keep.
@@ -217,6 +225,8 @@ impl Server {
     pub(crate) fn tick(&self) {
         if self.0.keep_time(sleep) {
             background::remember();
+            #[cfg(feature = "redis")]
+            self.0.join_cluster(NETWORK);
         }
     }
 }

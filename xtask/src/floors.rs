@@ -56,6 +56,7 @@ const PROTO: House = House {
                 "legacy",
                 "codec",
                 "detect",
+                "resp",
             ],
             apart: false,
         },

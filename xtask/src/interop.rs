@@ -45,13 +45,15 @@ const STREAM_SUITES: &[&str] = &["history"];
 const PROBE_SUITES: &[&str] = &["client", "client-own", "confirms", "cuts", "pacing"];
 /// Suites with a server in Python.
 const PYTHON_SUITES: &[&str] = &["client"];
+/// Suites with a Redis.
+const REDIS_SUITES: &[&str] = &["cluster"];
 /// The clients that the suites with old clients in a browser need.
 const OLD_CLIENTS: &[&str] = &["0.6.18", "0.7.11", "0.8.7", "0.9.17"];
 /// The most time for all suites together, and for each suite.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 const SUITE_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// The suites that have a full form, and the most time for each of them in this form.
-const FULL_SUITES: &[&str] = &["confirms", "cuts", "crowd", "crowd-restart"];
+const FULL_SUITES: &[&str] = &["confirms", "cuts", "crowd", "crowd-restart", "cluster"];
 const FULL_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 struct Options {
@@ -167,6 +169,9 @@ fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime:
     }
     if suites.iter().any(|suite| PYTHON_SUITES.contains(&suite.as_str())) {
         node.env("SIO_PYTHON", python::install(tree)?);
+    }
+    if suites.iter().any(|suite| REDIS_SUITES.contains(&suite.as_str())) {
+        redis()?;
     }
     let mut stream = None;
     if suites.iter().any(|suite| STREAM_SUITES.contains(&suite.as_str())) {
@@ -318,14 +323,37 @@ fn browser() -> Outcome<PathBuf> {
             "no Chromium at {places}; install it, or name one in SIO_CHROMIUM"
         )));
     }
+    apt_install("chromium")?;
+    found().ok_or_else(|| Failure::new("apt-get has installed chromium, but it is in none of the usual places"))
+}
+
+/// Checks that there is a Redis. Installs it if it is missing and this is allowed.
+fn redis() -> Outcome {
+    let is_there = || output(Command::new("redis-server").arg("--version")).is_ok();
+    if is_there() {
+        return Ok(());
+    }
+    let user = output(Command::new("id").arg("-u"))?;
+    if user.trim() != "0" {
+        return Err(Failure::new(
+            "redis-server is not installed, and this needs it: apt-get install redis-server",
+        ));
+    }
+    apt_install("redis-server")?;
+    match is_there() {
+        true => Ok(()),
+        false => Err(Failure::new("apt-get has installed redis-server, but it does not run")),
+    }
+}
+
+fn apt_install(package: &str) -> Outcome {
     execute(Command::new("apt-get").args(["update", "--quiet"]))?;
-    let install = ["install", "--yes", "--quiet", "--no-install-recommends", "chromium"];
+    let install = ["install", "--yes", "--quiet", "--no-install-recommends", package];
     execute(
         Command::new("apt-get")
             .args(install)
             .env("DEBIAN_FRONTEND", "noninteractive"),
-    )?;
-    found().ok_or_else(|| Failure::new("apt-get has installed chromium, but it is in none of the usual places"))
+    )
 }
 
 /// Runs the suites one after the other, because they share one server, and reads the counts from

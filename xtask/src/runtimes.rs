@@ -31,6 +31,8 @@ pub(crate) struct Runtime {
 const TLS: (&str, &str) = ("tls", "it has a program of its own, which is on two runtimes at once");
 /// The suite `client` runs only once.
 const CLIENT: (&str, &str) = ("client", "it has servers of its own");
+/// An event loop of one's own cannot be in a cluster.
+const CLUSTER: (&str, &str) = ("cluster", "the event loop opens no connections, so it has no broker");
 
 const RUNTIMES: &[Runtime] = &[
     Runtime {
@@ -63,7 +65,7 @@ const RUNTIMES: &[Runtime] = &[
         client: "tokio",
         chat: Some("own-event-loop"),
         built_in: None,
-        without: &[TLS, CLIENT],
+        without: &[TLS, CLIENT, CLUSTER],
     },
     Runtime {
         name: "async-std",

@@ -14,14 +14,66 @@ use sio_proto::json::named_attachments;
 use sio_proto::socket::{Args, Exact};
 
 use super::placeholder::Renumbered;
+use super::receive::receive;
 use super::{ArgsError, HANDOFF, Handoff, RAW, RAW_ARGS};
 
 /// Writes arguments. The documentation of the parent module says how types become arguments.
 /// `scratch` must be empty, and is left empty.
 pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) -> Result<Args, ArgsError> {
     debug_assert!(scratch.is_empty(), "scratch is handed over empty");
+    let appended = write(value, scratch, false)?;
+    if let Some(args) = appended.whole {
+        return Ok(args);
+    }
+    appended.check(scratch)?;
+    appended.with(scratch.split().freeze())
+}
+
+/// The parts of written arguments that do not stand in their text.
+pub(crate) struct Appended {
+    pub(crate) attachments: Vec<Bytes>,
+    exact: Exact,
+    /// Arguments that were given in their final form. Then nothing has been appended.
+    pub(crate) whole: Option<Args>,
+}
+
+impl Appended {
+    /// Checks the text of arguments with attachments. A value from a client may look like a
+    /// placeholder. In arguments with bytes, the receiving clients would treat it as a placeholder:
+    /// they would replace each copy of it by the bytes of another value, or end their connections.
+    pub(crate) fn check(&self, text: &[u8]) -> Result<(), ArgsError> {
+        if self.attachments.is_empty() {
+            return Ok(());
+        }
+        let json = std::str::from_utf8(text).map_err(|e| ArgsError::new(Error::custom(e)))?;
+        let named = named_attachments(json, self.attachments.len());
+        named.map_err(|_| ArgsError::new(Error::custom(LOOKALIKE)))?;
+        Ok(())
+    }
+
+    /// Makes the arguments, with the text that was appended and checked.
+    pub(crate) fn with(self, text: Bytes) -> Result<Args, ArgsError> {
+        Ok(Args {
+            json: ByteString::try_from(text).map_err(|e| ArgsError::new(Error::custom(e)))?,
+            attachments: self.attachments,
+            exact: self.exact,
+        })
+    }
+}
+
+/// Appends the JSON of arguments to `text`, joined by commas. The text of arguments that are passed
+/// on unchanged is copied, if it says all of them. After an error, `text` is empty.
+#[inline]
+pub(crate) fn append<T: Serialize + ?Sized>(value: &T, text: &mut BytesMut) -> Result<Appended, ArgsError> {
+    write(value, text, true)
+}
+
+/// Writes arguments. `copies` says whether the text of arguments in their final form is copied, or
+/// whether they are given back as they are.
+#[inline]
+fn write<T: Serialize + ?Sized>(value: &T, text: &mut BytesMut, copies: bool) -> Result<Appended, ArgsError> {
     let page = RefCell::new(Page {
-        text: scratch,
+        text,
         attachments: Vec::new(),
         exact: Exact::default(),
         argument: 0,
@@ -31,27 +83,17 @@ pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) 
         json: &mut json(&page),
         page: &page,
         is_unit: is_unit::<T>,
+        copies,
     });
     let page = page.into_inner();
     if let Err(error) = result {
         page.text.clear();
         return Err(ArgsError::new(error));
     }
-    if let Some(args) = page.whole {
-        return Ok(args);
-    }
-    let json = ByteString::try_from(page.text.split().freeze()).map_err(|e| ArgsError::new(Error::custom(e)))?;
-    let attachments = page.attachments;
-    if !attachments.is_empty() {
-        // A value from a client may look like a placeholder. In arguments with bytes, the receiving
-        // clients would treat it as a placeholder: they would replace each copy of it by the bytes
-        // of another value, or end their connections.
-        named_attachments(&json, attachments.len()).map_err(|_| ArgsError::new(Error::custom(LOOKALIKE)))?;
-    }
-    Ok(Args {
-        json,
-        attachments,
+    Ok(Appended {
+        attachments: page.attachments,
         exact: page.exact,
+        whole: page.whole,
     })
 }
 
@@ -178,6 +220,8 @@ struct List<'s, 'p, 'b> {
     /// Returns whether the value is `()`, which means no arguments. It is called only when a unit
     /// is written, because it costs more than writing most events.
     is_unit: fn() -> bool,
+    /// Whether the text of arguments in their final form is copied.
+    copies: bool,
 }
 
 impl<'s, 'p, 'b> Serializer for List<'s, 'p, 'b> {
@@ -206,10 +250,9 @@ impl<'s, 'p, 'b> Serializer for List<'s, 'p, 'b> {
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Error> {
-        if name == RAW_ARGS
-            && let Some(Handoff::Args(args)) = HANDOFF.take()
-        {
-            self.page.borrow_mut().whole = Some(args);
+        if name == RAW_ARGS {
+            let page = &mut *self.page.borrow_mut();
+            page.whole = receive(value, self.copies.then_some(&mut *page.text))?;
             return Ok(());
         }
         One {

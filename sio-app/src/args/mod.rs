@@ -28,6 +28,7 @@
 mod decode;
 mod encode;
 mod placeholder;
+mod receive;
 
 use std::cell::Cell;
 use std::fmt;
@@ -41,7 +42,7 @@ use serde::{Deserialize, Serialize};
 use sio_proto::socket::Args;
 
 pub(crate) use decode::{detached, detached_text, from_args, from_args_to_keep, small};
-pub(crate) use encode::to_args;
+pub(crate) use encode::{append, to_args};
 
 /// The error when arguments cannot be read as the type that a handler asks for.
 #[derive(thiserror::Error)]
@@ -333,7 +334,7 @@ fn hand_over<S: Serializer>(serializer: S, name: &'static str, handoff: Handoff)
 
 impl Serialize for RawArgs {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        hand_over(serializer, RAW_ARGS, Handoff::Args(self.0.clone()))
+        serializer.serialize_newtype_struct(RAW_ARGS, &receive::Door(&self.0))
     }
 }
 

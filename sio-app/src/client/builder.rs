@@ -303,7 +303,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Adds a header field to every request.
+    /// Adds a header field to every request, also after a redirect and with websockets. The value
+    /// of a `Cookie` follows the cookies that the server has set, in the same field.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.config.headers.push((name.into(), value.into()));
         self

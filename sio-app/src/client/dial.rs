@@ -28,7 +28,7 @@ const MAX_ADDRESSES: usize = 8;
 type Attempt<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
 
 /// Connects to a host by its name or its address.
-pub(super) fn dial(network: Network, host: String, port: u16) -> Dialing {
+pub(crate) fn dial(network: Network, host: String, port: u16) -> Dialing {
     Box::pin(async move {
         let addresses = in_turns((network.resolve)(host, port).await?);
         race(addresses, network.connect, || (network.sleep)(HEAD_START)).await

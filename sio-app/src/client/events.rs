@@ -225,6 +225,22 @@ impl ConnectionState {
     }
 }
 
+/// A sentence for people. What the server has said may be part of it, as the server has said it.
+impl fmt::Display for ConnectionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connecting(0) => f.write_str("connecting"),
+            Self::Connecting(attempt) => write!(f, "connecting, attempt {attempt}"),
+            Self::Connected { generation, transport } => write!(f, "open over {transport}, {generation}"),
+            Self::Upgraded => f.write_str("upgraded to websocket"),
+            Self::Lost(reason) => write!(f, "lost: {reason}"),
+            Self::Failed(error) => write!(f, "failed: {error}"),
+            Self::Waiting(time) => write!(f, "next attempt in {:.1} s", time.as_secs_f64()),
+            Self::Stopped(reason) => write!(f, "stopped: {reason}"),
+        }
+    }
+}
+
 /// The queue behind a stream of states.
 #[derive(Default)]
 pub(super) struct Changes(Mutex<StateQueue>);

@@ -25,7 +25,7 @@ enum Stage {
 }
 
 /// What a connection has to tell the machine.
-pub(super) enum Told {
+pub(crate) enum Told {
     Connected,
     Bytes,
     Blocked,
@@ -33,21 +33,21 @@ pub(super) enum Told {
     Closed(Option<ClientError>),
 }
 
-pub(super) struct Link {
-    pub(super) id: LinkId,
+pub(crate) struct Link {
+    pub(crate) id: LinkId,
     stage: Stage,
     out: VecDeque<Bytes>,
     /// The machine was told that the connection takes no more bytes.
     blocked: bool,
     unflushed: bool,
     /// Set when the machine has closed the connection: until when its last bytes may leave.
-    pub(super) closing: Option<Time>,
+    pub(crate) closing: Option<Time>,
     /// Bytes that were read, for the machine.
-    pub(super) buffer: BytesMut,
+    pub(crate) buffer: BytesMut,
 }
 
 impl Link {
-    pub(super) fn new(id: LinkId, dialing: Dialing) -> Self {
+    pub(crate) fn new(id: LinkId, dialing: Dialing) -> Self {
         Self {
             id,
             stage: Stage::Dialing(dialing),
@@ -59,27 +59,27 @@ impl Link {
         }
     }
 
-    pub(super) fn write(&mut self, bytes: Bytes) {
+    pub(crate) fn write(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
             self.out.push_back(bytes);
         }
     }
 
     /// The machine has closed the connection. What was written before may leave until then.
-    pub(super) fn close(&mut self, until: Time) {
+    pub(crate) fn close(&mut self, until: Time) {
         self.closing = Some(until);
         if let Stage::Dialing(_) = self.stage {
             self.stage = Stage::Ended;
         }
     }
 
-    pub(super) const fn is_over(&self) -> bool {
+    pub(crate) const fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Ended)
     }
 
     /// Does what can be done now. `told` gets what the machine has to know; after
     /// [`Told::Bytes`] the caller takes the buffer. Returns true if it has to be called again.
-    pub(super) fn poll(
+    pub(crate) fn poll(
         &mut self,
         may_read: bool,
         cx: &mut Context<'_>,

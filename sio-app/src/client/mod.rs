@@ -35,6 +35,34 @@
 //! # }
 //! ```
 //!
+//! What becomes of the connection, and of what is sent:
+//!
+//! ```
+//! # use sio_app::client::{BuildError, ClientBuilder, Outcome};
+//! # async fn example(builder: ClientBuilder) -> Result<(), Box<dyn std::error::Error>> {
+//! let client = builder
+//!     .header("X-Device", "7")
+//!     .config(|config| config.retries(3).retry_window(8)) // up to eight unanswered at once
+//!     .build()?;
+//! let mut states = client.states(); // from here on
+//! let chat = client.of("/chat")?;
+//! chat.connect()?;
+//! let receipt = chat.emit_with_receipt("say", "hello")?;
+//! for pending in chat.pending() {
+//!     println!("{} waits since {:?}", pending.name, pending.age);
+//! }
+//! match receipt.await {
+//!     Outcome::Acknowledged(args) => println!("the server has answered {}", args.json()),
+//!     Outcome::NotSent(why) => println!("it never left: {why}"),
+//!     other => println!("{other:?}"),
+//! }
+//! while let Some(state) = states.next_state().await {
+//!     println!("{state}"); // "lost: transport close", "next attempt in 1.2 s", ...
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! * [`ClientBuilder`] – settings; [`ClientConfig`] has every limit and every default.
 //! * [`Client`] – the connection: namespaces, [`Client::wake`], [`Client::close`], its states.
 //! * [`Socket`] – one namespace: handlers, [`Socket::emit`], acknowledgements, receipts, the queue.
@@ -50,6 +78,12 @@
 //!
 //! With the feature `tls` it speaks `https` and `wss` with rustls: `ClientBuilder::tls`. With the
 //! feature `platform-roots` it trusts the certificate authorities of the platform by default.
+//! `ClientTls::pinned` trusts one certificate, by its hash, which `ClientTls::hash` computes.
+//!
+//! Cookies that the server sets come back to it, and to nobody else, over reconnections too
+//! (RFC 6265, within [`ClientConfig::max_cookie_bytes`]). Header fields of yours go with every
+//! request ([`ClientBuilder::header`]). Redirects are followed inside of the server's origin, and
+//! from port 80 to `https` of the same host.
 //!
 //! It goes through the proxy that the environment names (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`,
 //! `NO_PROXY`), or through that of [`ClientBuilder::proxy`].
@@ -62,12 +96,12 @@
 
 mod ack;
 mod builder;
-mod dial;
+pub(crate) mod dial;
 mod driver;
 mod events;
 mod handle;
 mod handlers;
-mod link;
+pub(crate) mod link;
 pub(crate) mod network;
 mod pausing;
 mod receipt;
@@ -76,7 +110,7 @@ mod slot;
 mod socket;
 mod through;
 #[cfg(feature = "tls")]
-mod tls;
+pub(crate) mod tls;
 mod ways;
 
 pub use ack::Ack;

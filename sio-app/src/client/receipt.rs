@@ -172,7 +172,7 @@ pub enum AckError {
     #[error(transparent)]
     Emit(#[from] EmitError),
     /// The event was never written.
-    #[error("the event was not sent: {0:?}")]
+    #[error("the event was not sent: {0}")]
     NotSent(NotSent),
     /// The event was written, and no acknowledgement came in time.
     #[error("operation has timed out")]

@@ -12,7 +12,6 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
-    SupportedCipherSuite,
 };
 
 use super::network::Wire;
@@ -76,7 +75,7 @@ impl ClientTls {
     }
 
     /// Returns what was given, or what is trusted by default, if there is a default.
-    pub(super) fn or_platform(given: Option<Self>) -> Result<Option<Self>, ClientTlsError> {
+    pub(crate) fn or_platform(given: Option<Self>) -> Result<Option<Self>, ClientTlsError> {
         #[cfg(feature = "platform-roots")]
         if given.is_none() {
             return Self::platform().map(Some);
@@ -97,9 +96,16 @@ impl ClientTls {
     }
 
     /// Trusts a server whose certificate has one of these SHA-256 hashes, and no other server. The
-    /// hash is that of the whole certificate (DER). Names, dates and authorities are not looked at.
-    /// This is the safe way to a server with a certificate of its own. When the server gets a new
-    /// certificate, its clients need the new hash before.
+    /// hash is that of the whole certificate (DER). [`ClientTls::hash`] computes it, and this
+    /// prints it:
+    ///
+    /// ```sh
+    /// openssl s_client -connect HOST:443 </dev/null | openssl x509 -outform der | sha256sum
+    /// ```
+    ///
+    /// Names, dates and authorities are not looked at. This is the safe way to a server with a
+    /// certificate of its own. When the server gets a new certificate, its clients need the new
+    /// hash before.
     ///
     /// # Errors
     /// If rustls does not accept the settings.
@@ -117,8 +123,14 @@ impl ClientTls {
         Ok(Self::new(config))
     }
 
+    /// The hash of a certificate for [`ClientTls::pinned`].
+    #[must_use]
+    pub fn hash(certificate: &CertificateDer<'_>) -> [u8; 32] {
+        sha256(certificate)
+    }
+
     /// Begins TLS over a connection to this host.
-    pub(super) fn wrap(&self, host: &str, wire: Wire) -> io::Result<Wire> {
+    pub(crate) fn wrap(&self, host: &str, wire: Wire) -> io::Result<Wire> {
         let name = ServerName::try_from(host.to_owned()).map_err(invalid)?;
         let mut tls = ClientConnection::new(Arc::clone(&self.0), name).map_err(invalid)?;
         tls.set_buffer_limit(Some(HELD_BYTES));
@@ -148,11 +160,11 @@ struct Pins {
     provider: Arc<CryptoProvider>,
 }
 
-fn sha256(bytes: &[u8]) -> Option<[u8; 32]> {
-    let SupportedCipherSuite::Tls13(suite) = ring::cipher_suite::TLS13_AES_128_GCM_SHA256 else {
-        return None;
-    };
-    suite.common.hash_provider.hash(bytes).as_ref().try_into().ok()
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let suite = ring::cipher_suite::TLS13_AES_128_GCM_SHA256.tls13();
+    let hash = suite.map(|suite| suite.common.hash_provider.hash(bytes));
+    let hash = hash.and_then(|hash| hash.as_ref().try_into().ok());
+    hash.expect("this suite of TLS 1.3 has a hash of 32 bytes")
 }
 
 impl ServerCertVerifier for Pins {
@@ -164,12 +176,12 @@ impl ServerCertVerifier for Pins {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match sha256(end_entity) {
-            Some(hash) if self.hashes.contains(&hash) => Ok(ServerCertVerified::assertion()),
-            _ => Err(Error::General(
-                "the server's certificate is not one of those that are pinned".into(),
-            )),
+        if self.hashes.contains(&sha256(end_entity)) {
+            return Ok(ServerCertVerified::assertion());
         }
+        Err(Error::General(
+            "the server's certificate is not one of those that are pinned".into(),
+        ))
     }
 
     fn verify_tls12_signature(

@@ -464,10 +464,12 @@ impl Connection {
         if !nothing {
             let runtime = self.place.io.runtime();
             let (overtaken, leftover) = turn::run_a_while(runtime, |turn| self.handle_in(turn, arrivals));
-            self.overtaken = overtaken;
             self.later.put(leftover);
             self.place.note_lag();
-            self.answer_overtaken();
+            if overtaken.is_some() || self.overtaken.is_some() {
+                self.overtaken = overtaken;
+                self.answer_overtaken();
+            }
         }
     }
 

@@ -3,6 +3,8 @@
 
 pub(crate) mod asking;
 pub(crate) mod background;
+#[cfg(feature = "redis")]
+mod broker;
 pub(crate) mod connection;
 pub(crate) mod driver;
 pub(crate) mod exchange;

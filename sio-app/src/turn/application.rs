@@ -12,11 +12,13 @@ use sio_proto::server::{ConnectionError, EngineMessage, TransportKind};
 
 use crate::args::{detached_text, small};
 use crate::error::HandlerError;
+use crate::guarded::guarded;
 use crate::turn::call::{Ending, Failure};
 use crate::turn::mailbox::Letter;
 use crate::turn::policy::Policy;
 use crate::turn::raw_session::RawSession;
 use crate::turn::room_news::RoomEvent;
+use crate::turn::shard::ShardCell;
 use crate::turn::shards::Shards;
 use crate::turn::socket::SocketCell;
 use crate::turn::table::{OutgoingFn, Table};
@@ -57,7 +59,12 @@ pub(crate) trait Application: Any + Send + Sync {
     /// Reports that a namespace of a rule has its first member.
     fn namespace_begins(&self, socket: &Arc<SocketCell>);
 
-    /// Reports an event of a room. It is called only if the application has asked for such events.
+    /// Reports that a socket has been let in, or that it is gone. A cluster wants to know.
+    #[cfg(feature = "redis")]
+    fn socket_changed(&self, socket: &Arc<SocketCell>);
+
+    /// Reports an event of a room. It is called only if the application has asked for such events,
+    /// or, for the first and the last member of a room, in a cluster.
     fn room(&self, event: &RoomEvent);
 
     /// Reports that the record of a socket has ended, and that its client has not come back.
@@ -89,5 +96,15 @@ impl Letter for EngineNews {
             Self::Message(EngineMessage::Binary(bytes)) => Self::Message(EngineMessage::Binary(small(bytes))),
             Self::Opened | Self::Upgraded(_) | Self::Closed(_) => self,
         }
+    }
+}
+
+/// Tells the application that a request was refused.
+pub(super) fn refused(cell: &ShardCell, error: &ConnectionError) {
+    let Some(application) = cell.application.upgrade() else {
+        return;
+    };
+    if let Err(error) = guarded(|| application.refused(error)) {
+        application.report(None, "connection_error", &error);
     }
 }

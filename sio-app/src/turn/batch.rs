@@ -26,13 +26,25 @@ struct Group {
 
 impl Batch {
     /// Claims the links of the writes, in order. The writes of one link stand together. This runs
-    /// under the shard's lock.
-    pub(super) fn collect(&mut self, links: &Links, out: &mut Outputs) {
+    /// under the shard's lock. Returns how many packets the writes have.
+    pub(super) fn collect(&mut self, links: &Links, out: &mut Outputs) -> usize {
         debug_assert!(self.writes.is_empty(), "what was taken out before has been written");
         std::mem::swap(&mut self.writes, &mut out.writes);
+        let mut packets = 0;
         let mut rest = &mut self.writes[..];
-        while let Some(id) = rest.first().map(Write::link) {
-            let count = 1 + rest[1..].iter().take_while(|write| write.link() == id).count();
+        let mut next = rest.first().map(Write::link);
+        while let Some(id) = next {
+            let mut count = 0;
+            next = None;
+            for write in &*rest {
+                let link = write.link();
+                if link != id {
+                    next = Some(link);
+                    break;
+                }
+                packets += write.packets();
+                count += 1;
+            }
             let (run, others) = std::mem::take(&mut rest).split_at_mut(count);
             rest = others;
             let link = links.get(id).and_then(|link| {
@@ -41,6 +53,7 @@ impl Batch {
             });
             self.groups.push(Group { link, id, count });
         }
+        packets
     }
 
     pub(super) fn write(&mut self, block: impl Fn(LinkId, &Link)) {

@@ -56,6 +56,7 @@ pub(crate) mod refusal;
 pub(crate) mod restore;
 pub(crate) mod room_news;
 pub(crate) mod rows;
+pub(crate) mod server_side;
 pub(crate) mod shard;
 pub(crate) mod shards;
 pub(crate) mod sleeps;
@@ -588,18 +589,25 @@ impl Turn {
             any = true;
             shard.flush(self);
         }
-        // Links are written in the order in which they were touched. So the outputs of one input
-        // leave in their order, even on several links.
+        if !self.links.borrow().is_empty() {
+            any = true;
+            self.write_touched();
+        }
+        any
+    }
+
+    /// Writes what is queued on links, in the order in which they were touched. So the outputs of
+    /// one input leave in their order, even on several links.
+    #[inline(never)]
+    fn write_touched(&self) {
         let mut links = self.links.take();
         for TouchedLink { link, seat } in links.drain(..) {
-            any = true;
             self.write_queued(&link, seat);
         }
         let mut touched = self.links.borrow_mut();
         if touched.is_empty() {
             *touched = links;
         }
-        any
     }
 
     fn write_queued(&self, link: &Link, seat: Option<(Arc<ShardCell>, LinkId)>) {

@@ -2,8 +2,9 @@
 //! the target, under the shard's own lock.
 //!
 //! Everything that goes from the user's side to sockets passes through this file: messages, joins,
-//! leaves, disconnects and look-ups, for one socket or for all sockets in a target. So code that
-//! sends orders to other nodes belongs here.
+//! leaves, disconnects and look-ups, for one socket or for all sockets in a target. Orders for all
+//! sockets in a target come from the emitter, which also passes them on to the other nodes of a
+//! cluster.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 
-use sio_proto::server::{AckRequest, Command, Form, Forms, Message, Reason, Target};
+use sio_proto::server::{AckRequest, Command, Encoded, Form, Forms, Message, Reason, Target};
 
 use crate::error::EmitError;
 use crate::turn;
@@ -201,6 +202,20 @@ fn send(to: &SocketCell, message: &mut Message, bytes: usize, ack: Option<AckReq
     turn::act(to.runtime(), |turn| {
         let (sent, enough) = to.cell.queue("emit", turn, |state, now| {
             let sent = state.shard.emit(now, to.key, message, ack);
+            (sent, state.unwritten.add(bytes, 1))
+        });
+        turn.emitted(bytes, enough);
+        Ok(sent?)
+    })
+}
+
+/// Queues a message for one socket that has been written in one go, as [`Order::Send`] queues
+/// other messages.
+#[inline]
+pub(crate) fn send_encoded(to: &SocketCell, message: Encoded, bytes: usize) -> Result<(), EmitError> {
+    turn::act(to.runtime(), |turn| {
+        let (sent, enough) = to.cell.enqueue("emit", turn, |state, now| {
+            let sent = state.shard.emit_encoded(now, to.key, to.form, message);
             (sent, state.unwritten.add(bytes, 1))
         });
         turn.emitted(bytes, enough);

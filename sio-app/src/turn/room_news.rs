@@ -67,11 +67,13 @@ impl RoomEvent {
     }
 }
 
-/// Whether the application has asked for events of rooms, and in how many shards each room has
-/// members.
+/// Who has asked for events of rooms, and in how many shards each room has members.
 #[derive(Debug, Default)]
 pub(crate) struct RoomNews {
+    /// Whether the application wants events of rooms.
     wanted: AtomicBool,
+    /// Whether it is kept which rooms have members.
+    tracked: AtomicBool,
     shards: Mutex<BTreeMap<(ByteString, ByteString), usize>>,
 }
 
@@ -79,6 +81,37 @@ impl RoomNews {
     /// Notes that the application wants events of rooms from now on.
     pub(crate) fn want(&self) {
         self.wanted.store(true, Ordering::Relaxed);
+        self.tracked.store(true, Ordering::Relaxed);
+    }
+
+    /// Keeps from now on which rooms have members, and tells the application of the first and the
+    /// last member of a room ([`Application::room`]). A cluster needs this from the beginning.
+    #[cfg(feature = "redis")]
+    pub(crate) fn track(&self) {
+        self.tracked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a room has members on this node, if this is kept.
+    #[cfg(feature = "redis")]
+    pub(crate) fn has_members(&self, namespace: &ByteString, room: &ByteString) -> bool {
+        let key = (namespace.clone(), room.clone());
+        self.shards.lock().contains_key(&key)
+    }
+
+    /// Returns the rooms of a namespace that have members on this node, if this is kept.
+    #[cfg(feature = "redis")]
+    pub(crate) fn rooms_of(&self, namespace: &ByteString) -> Vec<ByteString> {
+        let shards = self.shards.lock();
+        let first = (namespace.clone(), ByteString::new());
+        let rooms = shards.range(first..).map(|(key, _)| key);
+        let rooms = rooms.take_while(|(of, _)| of == namespace);
+        rooms.map(|(_, room)| room.clone()).collect()
+    }
+
+    /// Whether somebody wants events of rooms.
+    #[inline]
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.tracked.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -176,13 +209,13 @@ impl RoomNotes {
     }
 
     pub(crate) fn begins(&self, namespace: &str, room: &str) {
-        if self.news.is_wanted() && self.news.begins((namespace.into(), room.into())) {
+        if self.news.is_tracked() && self.news.begins((namespace.into(), room.into())) {
             self.note(namespace, room, Change::Created);
         }
     }
 
     pub(crate) fn ends(&self, namespace: &str, room: &str) {
-        if self.news.is_wanted() && self.news.ends(&(namespace.into(), room.into())) {
+        if self.news.is_tracked() && self.news.ends(&(namespace.into(), room.into())) {
             self.note(namespace, room, Change::Deleted);
         }
     }

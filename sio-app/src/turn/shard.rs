@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
-use sio_proto::server::{Breach, BreachKind, Command, Extension, Forms, Handshake, Outputs, Shard, Write};
+use sio_proto::server::{Breach, BreachKind, Command, Extension, Forms, Handshake, Outputs, Shard};
 use sio_proto::{Config, LinkId, SessionKey, SocketKey, Time};
 
 use crate::guarded::guarded;
@@ -304,10 +304,10 @@ impl ShardCell {
         self.sessions.store(state.shard.sessions(), Ordering::Relaxed);
     }
 
-    /// Gives the events of rooms to the turn, if the application wants them. The sockets in these
+    /// Gives the events of rooms to the turn, if somebody wants them. The sockets in these
     /// events are still in the table, because deliveries have not been given out yet.
     fn note_rooms(&self, state: &State, turn: &Turn) {
-        if !self.rooms.news.is_wanted() {
+        if !self.rooms.news.is_tracked() {
             return;
         }
         for note in self.rooms.take() {
@@ -317,10 +317,9 @@ impl ShardCell {
         }
     }
 
-    /// Changes the rooms of one socket. If the application wants events of rooms, this runs in a
-    /// turn.
+    /// Changes the rooms of one socket. If somebody wants events of rooms, this runs in a turn.
     pub(crate) fn change_rooms<R>(self: &Arc<Self>, why: &'static str, change: impl FnOnce(&mut State) -> R) -> R {
-        match self.rooms.news.is_wanted() {
+        match self.rooms.news.is_tracked() {
             false => self.ask(why, change),
             true => turn::act(self.runtime, |turn| self.input(why, turn, |state, _, _| change(state))),
         }
@@ -369,6 +368,23 @@ impl ShardCell {
         (result, wake)
     }
 
+    /// Does what [`ShardCell::queue`] does for an input that moves no deadline.
+    #[inline(always)]
+    pub(crate) fn enqueue<R>(
+        self: &Arc<Self>,
+        name: &'static str,
+        turn: &Turn,
+        queue: impl FnOnce(&mut State, Time) -> R,
+    ) -> R {
+        let result = {
+            let mut state = self.state.lock_for(name);
+            let now = state.time(turn);
+            queue(&mut state, now)
+        };
+        turn.touch(self);
+        result
+    }
+
     /// Takes the ready writes out of the shard, and writes them.
     pub(crate) fn flush(self: &Arc<Self>, turn: &Turn) {
         turn.batch.with(|batch| {
@@ -382,8 +398,8 @@ impl ShardCell {
                         if !more {
                             state.unwritten = Unwritten::default();
                         }
-                        state.packets_out += out.writes.iter().map(Write::packets).sum::<usize>() as u64;
-                        batch.collect(&state.links, out);
+                        let packets = batch.collect(&state.links, out);
+                        state.packets_out += packets as u64;
                         if state.shard.has_roomy() {
                             roomy = state.take_roomy();
                         }

@@ -173,7 +173,7 @@ impl Shards {
 
     /// Returns the socket with this id. Only the shard that the id names is asked. A table has the
     /// ids that name no place, or another place than that of their socket.
-    pub(super) fn find(&self, id: &str) -> Option<Arc<SocketCell>> {
+    pub(crate) fn find(&self, id: &str) -> Option<Arc<SocketCell>> {
         if let Some(shard) = self.router.shard_of(id) {
             let found = self
                 .cells

@@ -379,10 +379,15 @@ impl SocketCell {
         self.drop_own();
     }
 
-    /// Returns the socket's own handlers of an event that has arrived. Usually there are none.
+    /// Whether the socket has had handlers of its own.
     #[inline]
+    pub(crate) fn has_own(&self) -> bool {
+        self.has_own.load(Ordering::Relaxed)
+    }
+
+    /// Returns the socket's own handlers of an event that has arrived. Usually there are none.
     pub(crate) fn take_own_for(&self, event: &str) -> Vec<EventFn> {
-        if !self.has_own.load(Ordering::Relaxed) {
+        if !self.has_own() {
             return Vec::new();
         }
         let mut own = self.extras().own.lock();

@@ -10,6 +10,8 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+#[cfg(feature = "redis")]
+use std::sync::Weak;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 
@@ -59,13 +61,18 @@ struct State {
     bytes: usize,
     /// Whether all shards have been asked.
     is_asked: bool,
+    /// How many requests to other nodes are not over.
+    elsewhere: usize,
+    /// Whether nobody waits any more.
+    #[cfg(feature = "redis")]
+    is_given_up: bool,
     /// Who waits, and whether it wants each answer at once.
     waiter: Option<(Waker, bool)>,
 }
 
 impl State {
     fn is_over(&self) -> bool {
-        self.is_asked && self.waiting.is_empty()
+        self.is_asked && self.elsewhere == 0 && self.waiting.is_empty()
     }
 
     /// Takes the waker, if there is something for the one who waits.
@@ -189,6 +196,34 @@ impl Survey {
         }
     }
 
+    /// So many sockets of other nodes have answered, or will not answer, and so many requests to
+    /// other nodes are over.
+    #[cfg(feature = "redis")]
+    fn heard_elsewhere(&self, surveys: &Surveys, result: Result<Args, AckError>, sockets: usize, over: usize) {
+        let waker = {
+            let mut state = self.state.lock();
+            if state.is_given_up {
+                surveys.recipients.fetch_sub(sockets, Ordering::Relaxed);
+                return;
+            }
+            match result {
+                Ok(args) => {
+                    let entered = surveys.enter(&mut state, args.bytes());
+                    state.come.push_back((SocketId::named(""), entered.and(Ok(args))));
+                }
+                Err(_) => {
+                    let missing = (0..sockets).map(|_| (SocketId::named(""), Err(AckError::TimedOut)));
+                    state.come.extend(missing);
+                }
+            }
+            state.elsewhere -= over;
+            state.news()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     fn end(&self) {
         let waker = {
             let mut state = self.state.lock();
@@ -273,6 +308,76 @@ impl OpenSurvey {
     }
 }
 
+#[cfg(feature = "redis")]
+impl OpenSurvey {
+    /// Waits for sockets of other nodes, too, until the returned value is dropped.
+    pub(crate) fn elsewhere(&self) -> SurveyElsewhere {
+        self.survey.state.lock().elsewhere += 1;
+        SurveyElsewhere {
+            surveys: Arc::clone(&self.surveys),
+            survey: Arc::downgrade(&self.survey),
+            due: AtomicUsize::new(0),
+        }
+    }
+
+    /// Returns how many recipients may answer or have answered.
+    pub(crate) fn asked(&self) -> usize {
+        let state = self.survey.state.lock();
+        state.waiting.len() + state.come.iter().filter(|(_, result)| result.is_ok()).count()
+    }
+}
+
+/// The part of a survey that other nodes answer. They do not say which socket has answered, so its
+/// id is empty. When this is dropped, the sockets that have not answered are missing.
+#[cfg(feature = "redis")]
+pub(crate) struct SurveyElsewhere {
+    surveys: Arc<Surveys>,
+    survey: Weak<Survey>,
+    /// How many sockets have been asked and have not answered.
+    due: AtomicUsize,
+}
+
+#[cfg(feature = "redis")]
+impl SurveyElsewhere {
+    /// A node has asked so many sockets. They count as recipients, as far as the limit allows.
+    pub(crate) fn expect(&self, sockets: u64) {
+        let recipients = self.surveys.recipients.load(Ordering::Relaxed);
+        let room = self.surveys.max_recipients.saturating_sub(recipients);
+        let sockets = usize::try_from(sockets).unwrap_or(usize::MAX).min(room);
+        if self.survey.strong_count() > 0 {
+            self.due.fetch_add(sockets, Ordering::Relaxed);
+            self.surveys.recipients.fetch_add(sockets, Ordering::Relaxed);
+        }
+    }
+
+    /// A socket has answered.
+    pub(crate) fn heard(&self, args: Args) {
+        let one_less = |due: usize| due.checked_sub(1);
+        if self
+            .due
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+            .is_err()
+        {
+            return;
+        }
+        match self.survey.upgrade() {
+            Some(survey) => survey.heard_elsewhere(&self.surveys, Ok(detached(args)), 1, 0),
+            None => _ = self.surveys.recipients.fetch_sub(1, Ordering::Relaxed),
+        }
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Drop for SurveyElsewhere {
+    fn drop(&mut self) {
+        let due = *self.due.get_mut();
+        match self.survey.upgrade() {
+            Some(survey) => survey.heard_elsewhere(&self.surveys, Err(AckError::TimedOut), due, 1),
+            None => _ = self.surveys.recipients.fetch_sub(due, Ordering::Relaxed),
+        }
+    }
+}
+
 impl Drop for OpenSurvey {
     fn drop(&mut self) {
         let Self { surveys, survey } = self;
@@ -284,6 +389,10 @@ impl Drop for OpenSurvey {
         drop(known);
         let (cells, waiting, _waiter) = {
             let mut state = survey.state.lock();
+            #[cfg(feature = "redis")]
+            {
+                state.is_given_up = true;
+            }
             let (waiting, come) = (std::mem::take(&mut state.waiting), std::mem::take(&mut state.come));
             let bytes = state.bytes;
             surveys.leave(&mut state, waiting.len() + come.len(), bytes);

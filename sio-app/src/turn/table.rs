@@ -18,6 +18,7 @@ use crate::turn::call::{Call, NotCalled, Owed, Started, StartedMiddleware};
 use crate::turn::incoming::Incoming;
 use crate::turn::policy::Policy;
 use crate::turn::refusal::Refusal;
+use crate::turn::server_side::ServerSideEvent;
 use crate::turn::socket::SocketCell;
 use crate::turn::states::States;
 
@@ -43,6 +44,8 @@ pub(crate) struct Table {
     pub(crate) recovers: Option<bool>,
     /// How fast a client may send in the namespace, if the application has said so.
     pub(crate) rate: Option<RateLimit>,
+    /// What is done when a server sends the servers an event, by its name.
+    pub(crate) server_side: HashMap<Box<str>, Vec<ServerSideFn>, BuildHasherDefault<NameHasher>>,
     pub(crate) states: Arc<States>,
     /// The counts of a rule's namespaces, by name.
     pub(crate) names: Option<Arc<Names>>,
@@ -85,6 +88,7 @@ pub(crate) type FilterFn = Arc<dyn Fn(&Arc<SocketCell>, &mut Incoming) -> Result
 pub(crate) type SocketFn = Arc<dyn Fn(&Call<'_>) -> Started + Send + Sync>;
 pub(crate) type MiddlewareFn = Arc<dyn Fn(&Call<'_>) -> Result<StartedMiddleware, NotCalled> + Send + Sync>;
 pub(crate) type ErrorFn = Arc<dyn Fn(&Arc<SocketCell>, &str, &HandlerError) + Send + Sync>;
+pub(crate) type ServerSideFn = Arc<dyn Fn(ServerSideEvent) + Send + Sync>;
 pub(crate) type AnswerFn = Arc<dyn Fn(&str, &HandlerError, Owed) + Send + Sync>;
 
 impl Table {
@@ -129,6 +133,10 @@ impl Table {
         whole
             .policies
             .extend(policies.map(|(name, policy)| (name.clone(), policy.clone())));
+        let server_side = above.server_side.iter();
+        whole
+            .server_side
+            .extend(server_side.map(|(name, handlers)| (name.clone(), handlers.clone())));
         whole.error = above.error.clone().or(whole.error);
         whole.answer = above.answer.clone().or(whole.answer);
         whole.one_at_a_time |= above.one_at_a_time;

@@ -18,7 +18,7 @@ use crate::args::{RawArgs, detached};
 use crate::error::HandlerError;
 use crate::guarded::{CatchUnwind, guarded};
 use crate::turn::admit::{Admitted, Stopped, admit};
-use crate::turn::application::{Application, EngineNews};
+use crate::turn::application::{Application, EngineNews, refused};
 use crate::turn::call::{Call, Ending, Failure, HandlerFuture, Owed, Question, Started, StartedMiddleware};
 use crate::turn::comeback::recognise;
 use crate::turn::credentials::{concerns, ended_meanwhile};
@@ -32,7 +32,7 @@ use crate::turn::refusal::Refusal;
 use crate::turn::room_news::{self, RoomEvent};
 use crate::turn::shard::ShardCell;
 use crate::turn::socket::SocketCell;
-use crate::turn::table::{EventFn, SocketFn, Table};
+use crate::turn::table::{EventFn, Handlers, SocketFn, Table};
 use crate::turn::{self, Turn, new_owner};
 
 pub(crate) enum Work {
@@ -110,6 +110,10 @@ impl Work {
             Self::Gone(socket) => {
                 socket.wake_mourners();
                 socket.cell.recovery.ended(&socket);
+                #[cfg(feature = "redis")]
+                if let Some(application) = socket.application() {
+                    application.socket_changed(&socket);
+                }
                 if socket.load.withdraw(&socket) {
                     socket.mailbox.resume(turn.owner());
                     work_off(turn, &socket, Then::Next);
@@ -257,37 +261,55 @@ fn event(socket: &Arc<SocketCell>, table: &Table, mut name: ByteString, mut args
             Err(then) => return then,
         }
     }
+    let found = table.events.get(&*name);
+    if let Some(Handlers { first, more }) = found
+        && more.is_empty()
+        && !socket.has_own()
+    {
+        return one_handler(socket, table, first, &name, args, ack);
+    }
     let own = socket.take_own_for(&name);
-    let (handler, more) = match (table.events.get(&*name), &own[..]) {
-        (Some(handlers), []) => (&handlers.first, &handlers.more[..]),
-        (None, [first, more @ ..]) => (first, more),
-        (None, []) => {
+    let all = found
+        .into_iter()
+        .flat_map(|found| [&found.first].into_iter().chain(&found.more));
+    let mut all = all.chain(&own);
+    match (all.next(), all.next()) {
+        (None, _) => {
             if let Some(id) = ack.filter(|_| table.refuses_unknown) {
                 let owed = Owed::new(socket, Question::new(id));
                 fail(socket, &name, *Failure::refused(Refusal::unknown_event(), Some(owed)));
             }
-            return Then::Next;
+            Then::Next
         }
-        (Some(handlers), own) => {
-            let all = [&handlers.first].into_iter().chain(&handlers.more).chain(own);
-            return handlers_of_event(socket, &name, all, args, ack, table.one_at_a_time);
+        (Some(only), None) => one_handler(socket, table, only, &name, args, ack),
+        (Some(first), Some(second)) => {
+            let all = [first, second].into_iter().chain(all);
+            handlers_of_event(socket, &name, all, args, ack, table.one_at_a_time)
         }
-    };
-    if !more.is_empty() {
-        let all = [handler].into_iter().chain(more);
-        return handlers_of_event(socket, &name, all, args, ack, table.one_at_a_time);
     }
+}
+
+/// Starts the only handler of an event.
+#[inline]
+fn one_handler(
+    socket: &Arc<SocketCell>,
+    table: &Table,
+    handler: &EventFn,
+    name: &ByteString,
+    args: Args,
+    ack: Option<u64>,
+) -> Then {
     let _span =
-        tracing::trace_span!("event", socket = %Named(socket.key), namespace = &*socket.namespace, name = &*name)
+        tracing::trace_span!("event", socket = %Named(socket.key), namespace = &*socket.namespace, name = &**name)
             .entered();
     let bytes = args_bytes(&args);
     let call = Call {
         args,
         ack: ack.map(Question::new),
-        ..Call::bare(socket, &name)
+        ..Call::bare(socket, name)
     };
     let started = guarded(|| handler(call));
-    settle(socket, &name, bytes, started, table.one_at_a_time)
+    settle(socket, name, bytes, started, table.one_at_a_time)
 }
 
 /// Asks the filters of the namespace about an event. Returns the event, as the filters have left
@@ -654,6 +676,10 @@ fn begin(socket: &Arc<SocketCell>, table: &Table, begins: bool, is_revoked: bool
         socket.dismiss_for(Reason::CredentialsRevoked);
         return Then::Next;
     }
+    #[cfg(feature = "redis")]
+    if let Some(application) = socket.application() {
+        application.socket_changed(socket);
+    }
     socket_handlers(socket, "connect", &table.connect, None, table.one_at_a_time)
 }
 
@@ -678,15 +704,5 @@ fn upgraded(socket: &Arc<SocketCell>, transport: TransportKind) {
     };
     if let Err(error) = guarded(|| application.upgraded(Arc::clone(socket), transport)) {
         fail(socket, "upgrade", *Failure::panicked(error));
-    }
-}
-
-/// Tells the application that a request was refused.
-fn refused(cell: &ShardCell, error: &ConnectionError) {
-    let Some(application) = cell.application.upgrade() else {
-        return;
-    };
-    if let Err(error) = guarded(|| application.refused(error)) {
-        application.report(None, "connection_error", &error);
     }
 }

@@ -79,8 +79,27 @@ impl Application for Inner {
         }
     }
 
+    #[cfg(feature = "redis")]
+    fn socket_changed(&self, socket: &Arc<SocketCell>) {
+        let Some(cluster) = &self.cluster else { return };
+        // A namespace of a rule begins and ends with its members.
+        let is_ruled = socket.table().is_some_and(|table| table.names.is_some());
+        if is_ruled {
+            cluster.namespace_changed(self, &socket.namespace);
+        }
+        cluster.socket_changed(self, socket);
+    }
+
     fn room(&self, event: &RoomEvent) {
-        if let Some(hook) = self.hooks.room() {
+        #[cfg(feature = "redis")]
+        if let Some(cluster) = &self.cluster
+            && let RoomEvent::Created { namespace, room } | RoomEvent::Deleted { namespace, room } = event
+        {
+            cluster.room_changed(self, namespace, room);
+        }
+        if self.shards.news.is_wanted()
+            && let Some(hook) = self.hooks.room()
+        {
             hook(event);
         }
     }

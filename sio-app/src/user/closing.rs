@@ -146,6 +146,10 @@ impl Inner {
             }
         });
         self.shards.cells.iter().for_each(|cell| cell.clear());
+        #[cfg(feature = "redis")]
+        if let Some(cluster) = &self.cluster {
+            cluster.close(self);
+        }
         self.shards.surveys.end();
         self.shards.recovery.clear(self.now());
         self.namespaces.clear();

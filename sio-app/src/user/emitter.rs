@@ -1,6 +1,8 @@
 //! The builder that says to whom a message goes. It is used for everything except one event to one
 //! socket.
 
+#[cfg(feature = "redis")]
+use std::any::Any;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -17,8 +19,15 @@ use crate::turn::policy::Policy;
 use crate::turn::socket::SocketCell;
 use crate::turn::survey::OpenSurvey;
 use crate::turn::table::Names;
+#[cfg(feature = "redis")]
+use crate::user::cluster::ClusterNode;
+#[cfg(feature = "redis")]
+use crate::user::inner::Inner;
 use crate::user::merging::{counted, send_merged};
 use crate::user::message::{Draft, with_scratch};
+#[cfg(feature = "redis")]
+use crate::user::request::Request;
+use crate::user::request::Requests;
 use crate::user::rooms::{Rooms, with_names};
 use crate::user::socket::Socket;
 use crate::user::timed_emitter::TimedEmitter;
@@ -49,6 +58,8 @@ pub struct Emitter {
     /// The socket that started the builder. It is left out.
     sender: Option<Socket>,
     volatile: bool,
+    /// Whether only sockets of this node are meant.
+    local: bool,
     policy: Option<Policy>,
     /// Set when rooms have been given, even by an empty list. If the target names no room then,
     /// nobody is chosen.
@@ -66,8 +77,19 @@ impl Emitter {
             many: None,
             sender: None,
             volatile: false,
+            local: false,
             policy: None,
             nobody: false,
+        }
+    }
+
+    /// Starts with the sockets of a target on this node.
+    #[cfg(feature = "redis")]
+    pub(crate) fn to_target(application: Weak<dyn Application>, target: Target) -> Self {
+        Self {
+            target,
+            local: true,
+            ..Self::new(application, ByteString::new())
         }
     }
 
@@ -132,12 +154,12 @@ impl Emitter {
     }
 
     /// Chooses only sockets of this node. Without a cluster there are no others.
-    #[expect(clippy::missing_const_for_fn, reason = "a cluster will make it more than this")]
-    pub fn local(self) -> Self {
+    pub const fn local(mut self) -> Self {
+        self.local = true;
         self
     }
 
-    /// Sends an event.
+    /// Sends an event. In a cluster, the sockets of other nodes get it, too.
     ///
     /// The event is encoded once for all recipients. A socket that cannot keep up is closed, unless
     /// there is a [policy](Emitter::policy), and does not delay the others. The result says how
@@ -172,7 +194,16 @@ impl Emitter {
                     own.or_else(|| application.policy(&to.target.namespace, &event))
                 }
             };
-            broadcast(to, draft, self.volatile, policy.as_ref(), &mut sent)
+            #[cfg(feature = "redis")]
+            let elsewhere = self.elsewhere(application).map(|cluster| (cluster, draft.clone()));
+            let result = broadcast(to, draft, self.volatile, policy.as_ref(), &mut sent);
+            #[cfg(feature = "redis")]
+            if let Some((cluster, draft)) = elsewhere
+                && is_said(&result)
+            {
+                cluster.broadcast(to, self.volatile, draft);
+            }
+            result
         });
         sent
     }
@@ -192,10 +223,15 @@ impl Emitter {
         timeout: Duration,
     ) -> Result<OpenSurvey, EmitError> {
         let draft = with_scratch(|scratch| Draft::new(event, args, scratch))?;
+        self.ask_draft(&draft, timeout)
+    }
+
+    /// Sends a written event, and asks for acknowledgements.
+    pub(super) fn ask_draft(&self, draft: &Draft, timeout: Duration) -> Result<OpenSurvey, EmitError> {
         let application = self.application.upgrade().ok_or(EmitError::Disconnected)?;
         let survey = application.shards().surveys.open()?;
         // The arguments live until no lock is held, as in `emit`.
-        self.each_in(event, |application, to| {
+        self.each_in(draft.name(), |application, to| {
             draft.show(&application.watchers(&to.target.namespace), None, |event, panic| {
                 application.report(None, event, panic);
             });
@@ -213,7 +249,12 @@ impl Emitter {
                             .asking(namespace, survey.id(), volatile, forms, &shards.config, scratch)
                     })
                 },
-            })
+            })?;
+            #[cfg(feature = "redis")]
+            if let Some(cluster) = self.elsewhere(application) {
+                cluster.ask(to, self.volatile, timeout, draft.clone(), survey.elsewhere());
+            }
+            Ok(())
         });
         survey.all_asked();
         Ok(survey)
@@ -230,6 +271,8 @@ impl Emitter {
     pub fn join<M>(self, rooms: impl Rooms<M>) {
         with_names(rooms, |rooms| {
             self.each("join", |to| carry_out(Order::Join { to: To::All(to), rooms }));
+            #[cfg(feature = "redis")]
+            self.pass_on(|cluster, to| cluster.join(to, rooms));
         });
     }
 
@@ -237,6 +280,8 @@ impl Emitter {
     pub fn leave<M>(self, rooms: impl Rooms<M>) {
         with_names(rooms, |rooms| {
             self.each("leave", |to| carry_out(Order::Leave { to: To::All(to), rooms }));
+            #[cfg(feature = "redis")]
+            self.pass_on(|cluster, to| cluster.leave(to, rooms));
         });
     }
 
@@ -260,9 +305,11 @@ impl Emitter {
         self.each("disconnect", |to| {
             carry_out(Order::Disconnect { to: To::All(to), close })
         });
+        #[cfg(feature = "redis")]
+        self.pass_on(|cluster, to| cluster.disconnect(to, close));
     }
 
-    /// Returns the chosen sockets.
+    /// Returns the chosen sockets of this node. [`Emitter::fetch_sockets`] asks other nodes, too.
     #[must_use]
     pub fn sockets(self) -> Vec<Socket> {
         let mut sockets = Vec::new();
@@ -273,6 +320,61 @@ impl Emitter {
             })
         });
         sockets
+    }
+
+    /// Asks the other nodes of the cluster for the chosen sockets.
+    pub(super) fn ask_for_sockets(&self) -> Requests {
+        #[cfg(feature = "redis")]
+        let requests = self.requests(|cluster, to| cluster.fetch(to));
+        #[cfg(not(feature = "redis"))]
+        let requests = Requests::default();
+        requests
+    }
+
+    /// Sends an event to the other servers of the cluster.
+    pub(super) fn tell_servers(&self, draft: &Draft) {
+        #[cfg(feature = "redis")]
+        self.pass_on(|cluster, to| cluster.tell_servers(to, draft.clone()));
+        #[cfg(not(feature = "redis"))]
+        let _ = draft;
+    }
+
+    /// Sends an event to the other servers of the cluster, and asks for their answers.
+    pub(super) fn ask_servers(&self, draft: &Draft) -> Requests {
+        #[cfg(feature = "redis")]
+        let requests = self.requests(|cluster, to| cluster.ask_servers(to, draft.clone()));
+        #[cfg(not(feature = "redis"))]
+        let (_, requests) = (draft, Requests::default());
+        requests
+    }
+
+    /// Asks the other nodes something in each chosen namespace.
+    #[cfg(feature = "redis")]
+    fn requests(&self, ask: impl Fn(&Arc<ClusterNode>, Audience<'_>) -> Request) -> Requests {
+        let mut requests = Requests::default();
+        self.pass_on(|cluster, to| requests.open.push(ask(cluster, to)));
+        requests
+    }
+
+    /// Tells the other nodes something in each chosen namespace.
+    #[cfg(feature = "redis")]
+    fn pass_on(&self, mut act: impl FnMut(&Arc<ClusterNode>, Audience<'_>)) {
+        self.each_in("cluster", |application, to| {
+            if let Some(cluster) = self.elsewhere(application) {
+                act(cluster, to);
+            }
+            Ok(())
+        });
+    }
+
+    /// Returns the other nodes, if there is a cluster and not only this node is meant.
+    #[cfg(feature = "redis")]
+    fn elsewhere<'a>(&self, application: &'a dyn Application) -> Option<&'a Arc<ClusterNode>> {
+        if self.local {
+            return None;
+        }
+        let application: &dyn Any = application;
+        application.downcast_ref::<Inner>()?.cluster.as_ref()
     }
 
     /// Does something in each chosen namespace. Errors are reported to the application under this
@@ -324,6 +426,16 @@ impl Emitter {
             );
         }
     }
+}
+
+/// Whether an event goes to other nodes. An event that some clients of this node cannot have goes
+/// there, because the clients there may be others.
+#[cfg(feature = "redis")]
+const fn is_said(result: &Result<(), EmitError>) -> bool {
+    !matches!(
+        result,
+        Err(EmitError::SeveralHistories | EmitError::KeyFailed | EmitError::KeyTooLong)
+    )
 }
 
 /// Sends an event to one namespace. The event is encoded once for all recipients.

@@ -14,6 +14,8 @@ use crate::runtime::Runtime;
 use crate::turn::application::Application;
 use crate::turn::later::Kept;
 use crate::turn::shards::Shards;
+#[cfg(feature = "redis")]
+use crate::user::cluster::ClusterNode;
 use crate::user::hooks::Hooks;
 use crate::user::registry::Namespaces;
 use crate::user::shutdown::Shutdown;
@@ -34,6 +36,9 @@ pub(crate) struct Inner {
     pub(crate) kept: Arc<Kept>,
     /// The warnings that peers can cause.
     pub(crate) warnings: Arc<Warnings>,
+    /// The other nodes, if there is a cluster.
+    #[cfg(feature = "redis")]
+    pub(crate) cluster: Option<Arc<ClusterNode>>,
     /// Whether the tasks that watch the time have been started.
     pub(crate) ticking: AtomicBool,
 }

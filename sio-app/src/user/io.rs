@@ -20,6 +20,8 @@ use crate::turn::later::Kept;
 use crate::turn::order::{Order, To, carry_out};
 use crate::turn::policy::Policy;
 use crate::turn::shards::NewShards;
+#[cfg(feature = "redis")]
+use crate::user::cluster::ClusterNode;
 use crate::user::emitter::Emitter;
 use crate::user::hooks::Hooks;
 use crate::user::inner::Inner;
@@ -58,6 +60,12 @@ impl Io {
         let budget = Arc::new(Budget::new(config.max_total_queued_bytes));
         let shards = NewShards::new(config, &options, runtime, &budget)?;
         let warnings = Arc::new(Warnings::new());
+        #[cfg(feature = "redis")]
+        let cluster = options.cluster.as_ref();
+        #[cfg(feature = "redis")]
+        let cluster = cluster
+            .map(|settings| ClusterNode::new(settings, runtime))
+            .transpose()?;
         let io = Self(Arc::new_cyclic(|io: &Weak<Inner>| {
             let application: Weak<dyn Application> = io.clone();
             Inner {
@@ -70,12 +78,19 @@ impl Io {
                 tally: Tally::new(budget, runtime),
                 kept: Arc::new(Kept::new(options.max_left_bytes)),
                 warnings,
+                #[cfg(feature = "redis")]
+                cluster,
                 ticking: AtomicBool::new(false),
                 options,
             }
         }));
         if let Err(error) = io.0.shards.recovery.restore(&io.0.shards) {
             io.0.note_mistake(RegisterError::Store(error.to_string()));
+        }
+        #[cfg(feature = "redis")]
+        if let Some(cluster) = &io.0.cluster {
+            cluster.serve(Arc::downgrade(&io.0));
+            io.0.shards.news.track();
         }
         // The main namespace always exists, as on genuine servers.
         io.of("/").create();

@@ -1,14 +1,22 @@
 //! The rooms of a socket, and the rooms of a namespace.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "redis")]
+use std::time::Duration;
 
 use bytestring::ByteString;
 
 use crate::error::EmitError;
 use crate::turn::order::{Order, To, carry_out};
+#[cfg(feature = "redis")]
+use crate::user::inner::Inner;
 use crate::user::namespace::Namespace;
 use crate::user::rooms::Rooms;
 use crate::user::socket::Socket;
+
+/// How long a socket that has joined a room waits for the broker.
+#[cfg(feature = "redis")]
+const MOST_HEARING: Duration = Duration::from_millis(250);
 
 /// Rooms.
 impl Socket {
@@ -47,6 +55,42 @@ impl Socket {
             self.leave(joined);
         }
         result
+    }
+
+    /// Joins a room, and waits until this node hears what other nodes of the cluster send to the
+    /// room. Without a cluster, and if a node hears the room already, it does not wait.
+    ///
+    /// [`Socket::join`] does not wait for the broker. So a message that another node sends to the
+    /// room in the first milliseconds may be missed, if the socket is the first member of the room
+    /// on this node. Use this method before you tell a client that it is a member, if that client
+    /// may cause such a message. It waits for a quarter of a second at most, and not at all while
+    /// the broker is away.
+    ///
+    /// ```
+    /// # use sio_app::{Ack, Io, Socket};
+    /// # fn register(io: &Io) {
+    /// io.of("/").on("join", async |socket: Socket, room: String, ack: Ack| {
+    ///     socket.join_everywhere(room).await?;
+    ///     ack.send("ok");
+    ///     Ok::<_, sio_app::EmitError>(())
+    /// });
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Socket::join`].
+    pub async fn join_everywhere(&self, room: impl AsRef<str>) -> Result<(), EmitError> {
+        self.join(room.as_ref())?;
+        #[cfg(feature = "redis")]
+        if let Some(server) = self.0.application().and_then(Inner::of)
+            && let Some(cluster) = &server.cluster
+        {
+            let late = self.sleep(MOST_HEARING);
+            cluster
+                .hear_room(&server, &self.0.namespace, &room.as_ref().into(), late)
+                .await;
+        }
+        Ok(())
     }
 
     /// Leaves a room, or several rooms. A room ends with its last member.

@@ -3,20 +3,20 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use serde::Serialize;
 use sio_proto::Config;
-use sio_proto::server::{AckRequest, Form, Forms, Message, Policy, SendError};
+use sio_proto::server::{AckRequest, Direct, Form, Forms, Message, Policy, SendError};
 use sio_proto::socket::{Args, is_reserved_event};
 
-use crate::args::{RawArgs, to_args};
+use crate::args::{RawArgs, append, to_args};
 use crate::error::{EmitError, HandlerError};
 use crate::guarded::guarded;
 use crate::runtime::Runtime;
 use crate::turn;
 use crate::turn::asking::Asking;
-use crate::turn::order::{Order, Stamp, carry_out};
+use crate::turn::order::{Order, Stamp, carry_out, send_encoded};
 use crate::turn::policy::{self, owned};
 use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
@@ -63,6 +63,19 @@ impl Draft {
             args: to_args(args, scratch)?,
             policy: Policy::Ordered,
         })
+    }
+
+    /// Makes an event of its parts. The name must not be one of the protocol.
+    #[cfg(feature = "redis")]
+    pub(crate) const fn of_parts(name: ByteString, args: Args) -> Self {
+        let policy = Policy::Ordered;
+        Self { name, args, policy }
+    }
+
+    /// Returns the name and the arguments.
+    #[cfg(feature = "redis")]
+    pub(crate) fn into_parts(self) -> (ByteString, Args) {
+        (self.name, self.args)
     }
 
     pub(crate) const fn name(&self) -> &ByteString {
@@ -196,6 +209,9 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
     volatile: bool,
 ) -> Result<(), EmitError> {
     with_scratch(|scratch| {
+        if ack.is_none() && !volatile && takes_frames(socket) && has_plain_table(socket) {
+            return send_in_one_go(socket, name, args, scratch);
+        }
         let draft = Draft::new(name, args, scratch)?;
         if volatile && socket.is_asking() {
             return Err(EmitError::Dropped);
@@ -212,6 +228,74 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
         }
         send_draft(socket, draft, ack, volatile, scratch)
     })
+}
+
+/// Whether messages to this socket can be written in one go: nothing but their arguments, their
+/// names and their ids stands in them, and they leave at once.
+#[inline]
+fn takes_frames(socket: &SocketCell) -> bool {
+    !socket.is_asking() && socket.record().is_none()
+}
+
+/// Whether the application wants to see no sent events of the socket, and has no policies for them.
+#[inline]
+fn has_plain_table(socket: &SocketCell) -> bool {
+    socket
+        .table()
+        .is_some_and(|table| table.outgoing.is_empty() && table.policies.is_empty())
+}
+
+/// Sends an event to one socket, if possible without making a message of it.
+#[inline]
+fn send_in_one_go<A: Serialize + ?Sized>(
+    socket: &SocketCell,
+    name: &str,
+    args: &A,
+    scratch: &mut BytesMut,
+) -> Result<(), EmitError> {
+    if is_reserved_event(name) {
+        return Err(EmitError::Reserved(name.to_owned()));
+    }
+    let direct = Direct::event(socket.form, &socket.cell.config, &socket.namespace, name, scratch);
+    let args = match direct {
+        None => to_args(args, scratch)?,
+        Some(direct) => match write_directly(socket, direct, args, scratch)? {
+            None => return Ok(()),
+            Some(args) => args,
+        },
+    };
+    let (name, policy) = (ByteString::from(name), Policy::Ordered);
+    send_draft(socket, Draft { name, args, policy }, None, false, scratch)
+}
+
+/// Writes arguments behind the head of their packet, and sends the packet. Returns the arguments if
+/// they cannot be sent in this way, because they are too large or the client needs other JSON.
+#[inline]
+fn write_directly<A: Serialize + ?Sized>(
+    socket: &SocketCell,
+    direct: Direct,
+    args: &A,
+    scratch: &mut BytesMut,
+) -> Result<Option<Args>, EmitError> {
+    let mut appended = append(args, scratch)?;
+    if let Some(whole) = appended.whole.take() {
+        if !direct.fits(whole.json.len()) {
+            scratch.clear();
+            return Ok(Some(whole));
+        }
+        scratch.extend_from_slice(whole.json.as_bytes());
+        appended.attachments = whole.attachments;
+    } else if !appended.attachments.is_empty() {
+        appended.check(direct.args(scratch))?;
+    }
+    if !direct.keeps(scratch) {
+        return Ok(Some(appended.with(direct.give_up(scratch))?));
+    }
+    let attachments = &appended.attachments[..];
+    let len = direct.args(scratch).len() + attachments.iter().map(Bytes::len).sum::<usize>();
+    let message = direct.finish(attachments, scratch);
+    send_encoded(socket, message.map_err(|error| unsendable(socket, error))?, len)?;
+    Ok(None)
 }
 
 /// Sends an event to one socket by a policy.
@@ -280,7 +364,17 @@ pub(crate) fn prepared<A: Serialize>(socket: &SocketCell, name: &str, args: &A) 
 /// Sends an acknowledgement to one socket.
 pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketCell, id: u64, args: &A) -> Result<(), EmitError> {
     with_scratch(|scratch| {
-        let args = to_args(args, scratch)?;
+        let direct = match socket.is_asking() {
+            false => Direct::ack(socket.form, &socket.cell.config, &socket.namespace, id, scratch),
+            true => None,
+        };
+        let args = match direct {
+            None => to_args(args, scratch)?,
+            Some(direct) => match write_directly(socket, direct, args, scratch)? {
+                None => return Ok(()),
+                Some(args) => args,
+            },
+        };
         let len = args.bytes();
         send(
             socket,

@@ -11,6 +11,8 @@ use std::sync::atomic::Ordering;
 use sio_proto::server::{BreachKind, Counters, Reason, Refused};
 
 use crate::turn::comeback_counts::RecoveryCounts;
+#[cfg(feature = "redis")]
+use crate::user::cluster::counts::ClusterCounts;
 use crate::user::io::Io;
 
 /// The counts of a server at one moment. [`Io::metrics`] returns them. Totals count from the start
@@ -82,6 +84,9 @@ pub struct Metrics {
     pub histories: usize,
     /// The number of bytes that the histories of all rooms keep.
     pub history_bytes: usize,
+    /// What this node has heard and said in its cluster, if there is one.
+    #[cfg(feature = "redis")]
+    pub cluster: Option<ClusterCounts>,
     /// The number of handlers that failed, or were not called because the arguments did not fit.
     pub handler_errors: u64,
     /// The number of handlers that panicked.
@@ -111,6 +116,10 @@ impl Metrics {
     /// | `sio_pauses_total` | `why`: `lagging`, `throttled` |
     /// | `sio_histories`, `sio_history_bytes` | |
     /// | `sio_handler_errors_total`, `sio_handler_panics_total` | |
+    /// | with a cluster: `sio_cluster_nodes`, `sio_cluster_up`, `sio_cluster_requests` | |
+    /// | `sio_cluster_messages_total`, `sio_cluster_bytes_total` | `direction`: `in`, `out`; `kind`: `broadcasts`, `orders`, `server_side_emits`, `questions`, `answers`, `heartbeats` |
+    /// | `sio_cluster_lost_total` | `why`: `dropped`, `unsent`, `malformed`, `misplaced`, `late`, `refused`, `incomplete`, `forgotten`, `not_stored` |
+    /// | `sio_cluster_reconnects_total`, `sio_cluster_deaf_total`, `sio_cluster_channels` | |
     #[must_use]
     pub fn to_prometheus(&self) -> String {
         let mut text = String::new();
@@ -186,6 +195,10 @@ impl Metrics {
         table("sio_rules_broken_total", "counter", broken.into());
         let refused = Refused::ALL.map(|why| (format!("why=\"{}\"", why.as_str()), self.sessions.refused(why)));
         table("sio_requests_refused_total", "counter", refused.into());
+        #[cfg(feature = "redis")]
+        if let Some(cluster) = &self.cluster {
+            cluster.write(&mut text);
+        }
         text
     }
 }
@@ -206,6 +219,10 @@ impl Io {
             queued_bytes: self.0.tally.traffic.waiting.used(),
             ..Metrics::default()
         };
+        #[cfg(feature = "redis")]
+        {
+            metrics.cluster = self.0.cluster.as_ref().map(|cluster| cluster.counts());
+        }
         (metrics.histories, metrics.history_bytes) = self.0.shards.histories.size();
         (metrics.bytes_in, metrics.bytes_out) = self.0.tally.traffic.bytes();
         {

@@ -74,7 +74,13 @@ impl Namespace {
     /// Registers something. This creates the namespace if it does not exist.
     pub(super) fn change(&self, change: impl FnOnce(&mut Table)) -> Self {
         match &self.whom {
-            Whom::Named(name) => self.io.namespaces.named(name).change(change),
+            Whom::Named(name) => {
+                self.io.namespaces.named(name).change(change);
+                #[cfg(feature = "redis")]
+                if let Some(cluster) = &self.io.cluster {
+                    cluster.namespace_changed(&self.io, name);
+                }
+            }
             Whom::Ruled(behaviour) => behaviour.change(change),
         }
         self.clone()

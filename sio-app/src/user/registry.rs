@@ -24,6 +24,8 @@ use crate::error::RegisterError;
 use crate::lock::Mutex;
 use crate::turn::policy::Policy;
 use crate::turn::states::States;
+#[cfg(feature = "redis")]
+use crate::turn::table::ServerSideFn;
 use crate::turn::table::{Names, OutgoingFn, Table};
 use crate::user::handler::Needs;
 use crate::user::socket::Socket;
@@ -333,6 +335,39 @@ impl Namespaces {
             let rule = rules.iter().find(|rule| rule.behaviour.names.has(name))?;
             rule.behaviour.table().policies.get(event).cloned()
         })
+    }
+
+    /// Returns the handlers of an event that a server has sent to the servers of the namespace with
+    /// this name: those of the name, or else those of the rule through which the namespace has
+    /// members.
+    #[cfg(feature = "redis")]
+    pub(crate) fn server_side(&self, name: &str, event: &str) -> Vec<ServerSideFn> {
+        let (named, rules) = {
+            let registered = self.registered.read();
+            (registered.named.get(name).cloned(), Arc::clone(&registered.rules))
+        };
+        let own = named.and_then(|named| named.table().server_side.get(event).cloned());
+        let ruled = || {
+            let rule = rules.iter().find(|rule| rule.behaviour.names.has(name))?;
+            rule.behaviour.table().server_side.get(event).cloned()
+        };
+        own.or_else(ruled).unwrap_or_default()
+    }
+
+    /// Whether a namespace with this name exists: something is registered for the name, or it has
+    /// members through a rule.
+    #[cfg(feature = "redis")]
+    pub(crate) fn exists(&self, name: &str) -> bool {
+        let registered = self.registered.read();
+        registered.named.contains_key(name) || registered.rules.iter().any(|rule| rule.behaviour.names.has(name))
+    }
+
+    /// Returns the names of all namespaces that exist ([`Self::exists`]).
+    #[cfg(feature = "redis")]
+    pub(crate) fn existing(&self) -> Vec<ByteString> {
+        let registered = self.registered.read();
+        let ruled = registered.rules.iter().flat_map(|rule| rule.behaviour.names.all());
+        registered.named.keys().cloned().chain(ruled).collect()
     }
 
     /// Notes a mistake of registration. Only the first one is kept.

@@ -32,6 +32,8 @@ mod namespaces;
 mod old;
 mod older;
 mod proxy;
+#[cfg(feature = "tls")]
+mod redirects;
 mod resume;
 mod strangers;
 #[cfg(feature = "tls")]

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use sio_app::client::{BuildError, ClientBuilder, ConnectionState, ErrorClass, StopReason, Transport};
@@ -25,7 +25,7 @@ pub(super) enum Kind {
     Silent,
 }
 
-/// A proxy on its own port. Wherever it is asked to lead to, it leads to one server.
+/// A proxy on its own port. It leads to servers of the test, whatever they are called.
 pub(super) struct Proxy {
     pub(super) address: SocketAddr,
     /// The servers that were asked for.
@@ -33,16 +33,23 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
+    /// Wherever this one is asked to lead to, it leads to one server.
     pub(super) fn start(kind: Kind, server: SocketAddr) -> Self {
+        Self::leading(kind, move |_| server)
+    }
+
+    /// `servers` says which address has the server that was asked for.
+    pub(super) fn leading(kind: Kind, servers: impl Fn(&str) -> SocketAddr + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (tell, asked) = mpsc::channel();
+        let servers = Arc::new(servers);
         // The thread ends with the process of the tests.
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                let tell = tell.clone();
+                let (tell, servers) = (tell.clone(), Arc::clone(&servers));
                 client.set_read_timeout(Some(PATIENCE)).unwrap();
-                std::thread::spawn(move || lead(kind, client, server, &tell));
+                std::thread::spawn(move || lead(kind, client, &*servers, &tell));
             }
         });
         Self { address, asked }
@@ -50,7 +57,12 @@ impl Proxy {
 }
 
 /// Serves one connection. A client that goes away ends it.
-fn lead(kind: Kind, mut client: TcpStream, server: SocketAddr, tell: &mpsc::Sender<String>) -> Option<()> {
+fn lead(
+    kind: Kind,
+    mut client: TcpStream,
+    servers: &dyn Fn(&str) -> SocketAddr,
+    tell: &mpsc::Sender<String>,
+) -> Option<()> {
     let target = match kind {
         Kind::Http(login) => accept_connect(&mut client, login)?,
         Kind::Socks(login) => accept_socks(&mut client, login)?,
@@ -64,6 +76,7 @@ fn lead(kind: Kind, mut client: TcpStream, server: SocketAddr, tell: &mpsc::Send
             return None;
         }
     };
+    let server = servers(&target);
     let _ = tell.send(target);
     client.set_read_timeout(None).ok()?;
     let server = TcpStream::connect(server).ok()?;

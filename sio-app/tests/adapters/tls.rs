@@ -17,13 +17,13 @@ use super::{Served, dial, eventually, heard, http};
 type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 /// A server with its own certificate, and the clients' settings that trust it.
-struct Secure {
-    served: Served,
-    trust: Arc<ClientConfig>,
+pub(super) struct Secure {
+    pub(super) served: Served,
+    pub(super) trust: Arc<ClientConfig>,
     certificate: Vec<u8>,
 }
 
-fn serve(options: Options, setup: impl FnOnce(&Io)) -> Secure {
+pub(super) fn serve(options: Options, setup: impl FnOnce(&Io)) -> Secure {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let tls = Tls::from_pem(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes()).unwrap();
     let mut roots = RootCertStore::empty();
@@ -53,14 +53,10 @@ fn a_client_of_this_crate_trusts_whom_it_was_told_to() {
     });
     let port = secure.served.address.port();
     let certificate = secure.certificate.clone();
-    let sha256 = |bytes: &[u8]| -> [u8; 32] {
-        let suite = sio_app::rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
-        let hash = suite.tls13().unwrap().common.hash_provider.hash(bytes);
-        hash.as_ref().try_into().unwrap()
-    };
+    let hash = ClientTls::hash(&certificate.into());
     let trusted = [
         ClientTls::new(Arc::clone(&secure.trust)),
-        ClientTls::pinned([[0; 32], sha256(&certificate)]).unwrap(),
+        ClientTls::pinned([[0; 32], hash]).unwrap(),
     ];
     for tls in trusted {
         for transports in [[Transport::Polling].to_vec(), [Transport::WebSocket].to_vec()] {

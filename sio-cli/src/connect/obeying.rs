@@ -13,6 +13,10 @@ use crate::clock;
 use crate::ending::{Ending, Failed};
 use crate::values::{self, Arguments};
 
+/// What is known of an event that was written, and that nobody has confirmed.
+const LOST: &str =
+    "the connection ended after the event was written, and it is not known whether the server has had it";
+
 impl Session<'_> {
     pub(super) fn obey(&mut self, line: &str) -> Result<Next, Failed> {
         let obeyed = match Command::parse(line) {
@@ -32,7 +36,7 @@ impl Session<'_> {
     /// Carries out a command. The inner error is for the user.
     fn carry_out(&mut self, command: Command) -> Result<Result<(), String>, Failed> {
         Ok(match command {
-            Command::Emit { .. } => self.emit(command),
+            Command::Emit { .. } => self.emit(command)?,
             Command::Answer { id, args } => match self.questions.remove(&id) {
                 None => Err(format!("no event {id} waits for an answer")),
                 Some(ack) => {
@@ -84,7 +88,22 @@ impl Session<'_> {
         space.ok_or_else(|| format!("the namespace {name} is not connected; try: ns {name}"))
     }
 
-    fn emit(&mut self, command: Command) -> Result<(), String> {
+    /// Sends an event. The inner error is for the user.
+    fn emit(&mut self, command: Command) -> Result<Result<(), String>, Failed> {
+        let (namespace, emit) = match self.begin_emit(command) {
+            Ok(begun) => begun,
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Some(namespace) = namespace {
+            let words = format!("emit {emit} waits: {namespace} is not connected");
+            let value = json!({ "waiting": emit, "ns": namespace });
+            self.reporter.tell(&Report::Said(&words, value))?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Returns the number of the emit, and the namespace if it waits for its connection.
+    fn begin_emit(&mut self, command: Command) -> Result<(Option<String>, u64), String> {
         let Command::Emit {
             namespace,
             event,
@@ -94,7 +113,7 @@ impl Session<'_> {
             timeout,
         } = command
         else {
-            return Ok(());
+            return Err("this sends nothing".into());
         };
         let socket = self.space(namespace.as_deref())?.socket.clone();
         let args = Arguments(args);
@@ -122,7 +141,8 @@ impl Session<'_> {
             self.emits.spawn(sent(emit, began, receipt));
         }
         self.emitted = emit;
-        Ok(())
+        let waits = !volatile && !socket.is_connected();
+        Ok((waits.then(|| socket.namespace().to_owned()), emit))
     }
 
     fn say_state(&mut self) -> Result<(), Failed> {
@@ -160,10 +180,12 @@ impl Session<'_> {
     }
 }
 
+/// The end of an emit without an acknowledgement. It is good if the event was written.
 async fn sent(emit: u64, began: Instant, receipt: Receipt) -> Ended {
     let answer = match receipt.await {
+        Outcome::Sent | Outcome::Confirmed | Outcome::Acknowledged(_) => None,
         Outcome::NotSent(why) => Some(Err(AckError::NotSent(why).to_string())),
-        _ => None,
+        Outcome::Disconnected | Outcome::TimedOut | Outcome::Unanswered => Some(Err(LOST.into())),
     };
     Ended { emit, began, answer }
 }

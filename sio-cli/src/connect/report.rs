@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sio_tokio::client::{ClientError, ConnectionState, DisconnectReason, Generation, StopReason};
+use sio_tokio::client::{ClientError, ConnectionState, DisconnectReason, Generation};
 
 use crate::ending::Failed;
 use crate::explain::shown;
@@ -74,7 +74,7 @@ impl Reporter {
     fn words(&self, report: &Report<'_>) -> String {
         let out = &self.out;
         match report {
-            Report::State(state) => out.dim(&format!("· {}", state_words(state))),
+            Report::State(state) => out.dim(&format!("· {}", shown(&state.to_string(), SAID))),
             Report::Connected {
                 namespace,
                 id,
@@ -141,41 +141,6 @@ fn millis(took: Duration) -> String {
     format!("{:.1} ms", took.as_secs_f64() * 1000.0)
 }
 
-fn state_words(state: &ConnectionState) -> String {
-    match state {
-        ConnectionState::Connecting(0) => "connecting".into(),
-        ConnectionState::Connecting(attempt) => format!("connecting, attempt {attempt}"),
-        ConnectionState::Connected { generation, transport } => {
-            let wire = match generation {
-                Generation::Four => "Engine.IO 4",
-                Generation::Two => "Engine.IO 3",
-                Generation::V0_9 => "Socket.IO 0.9",
-                Generation::V0_6 => "Socket.IO 0.6",
-                Generation::Streaming => "the streaming codec",
-                Generation::Auto => "an unknown wire",
-            };
-            format!("open over {}, {wire}", transport.as_str())
-        }
-        ConnectionState::Upgraded => "upgraded to websocket".into(),
-        ConnectionState::Lost(reason) => format!("lost: {}", reason.as_str()),
-        ConnectionState::Failed(error) => format!("failed: {}", shown(&error.message, 500)),
-        ConnectionState::Waiting(time) => format!("next attempt in {:.1} s", time.as_secs_f64()),
-        ConnectionState::Stopped(reason) => format!("stopped: {}", stop_words(reason)),
-        other => format!("{other:?}"),
-    }
-}
-
-fn stop_words(reason: &StopReason) -> String {
-    match reason {
-        StopReason::Closed => "closed".into(),
-        StopReason::NoNamespace => "no namespace is left".into(),
-        StopReason::ReconnectionOff => "the client does not connect again".into(),
-        StopReason::AttemptsExhausted => "all attempts have failed".into(),
-        StopReason::Refused(error) => format!("refused: {}", shown(&error.message, 500)),
-        other => format!("{other:?}"),
-    }
-}
-
 fn to_json(report: &Report<'_>) -> Value {
     match report {
         Report::State(state) => state_json(state),
@@ -231,7 +196,7 @@ fn state_json(state: &ConnectionState) -> Value {
             json!({ "state": "failed", "error": &*error.message, "status": error.status })
         }
         ConnectionState::Waiting(time) => json!({ "state": "waiting", "ms": time.as_secs_f64() * 1000.0 }),
-        ConnectionState::Stopped(reason) => json!({ "state": "stopped", "reason": stop_words(reason) }),
+        ConnectionState::Stopped(reason) => json!({ "state": "stopped", "reason": reason.to_string() }),
         other => json!({ "state": format!("{other:?}") }),
     }
 }
@@ -240,6 +205,8 @@ fn state_json(state: &ConnectionState) -> Value {
 mod tests {
     use std::io::{self, Write};
     use std::sync::{Arc, Mutex};
+
+    use sio_tokio::client::StopReason;
 
     use super::*;
 

@@ -154,9 +154,9 @@ pub(super) async fn run(arguments: &Connect, colour: Colour) -> Result<Ending, F
             break;
         }
     }
-    session.client.close();
-    let goodbye = async { while states.next_state().await.is_some() {} };
-    let _ = timeout(GOODBYE, goodbye).await;
+    let goodbye = session.goodbye();
+    timeout(GOODBYE, goodbye).await.unwrap_or(Ok(()))?;
+    let _ = timeout(GOODBYE, async { while states.next_state().await.is_some() {} }).await;
     Ok(session.ending)
 }
 
@@ -379,6 +379,22 @@ impl<'a> Session<'a> {
             answer: answer.clone(),
             took: clock::now().saturating_duration_since(ended.began),
         })
+    }
+}
+
+impl Session<'_> {
+    /// Closes the client, and reports the emits that end with it.
+    async fn goodbye(&mut self) -> Result<(), Failed> {
+        let ending = self.ending;
+        self.client.close();
+        while let Some(ended) = self.emits.join_next().await {
+            let Ok(ended) = ended else { continue };
+            self.ended(&ended)?;
+        }
+        if ending != Ending::Good {
+            self.ending = ending;
+        }
+        Ok(())
     }
 }
 

@@ -32,6 +32,23 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// Reads the object of an open packet, behind which anything may stand.
+    pub(super) fn read(text: &str, revision: u8, cookies: Vec<String>) -> Option<Self> {
+        let mut fields = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+        let fields = fields.next()?.ok()?;
+        Some(Self {
+            revision,
+            sid: fields["sid"].as_str()?.to_owned(),
+            upgrades: fields["upgrades"]
+                .as_array()?
+                .iter()
+                .any(|upgrade| upgrade == "websocket"),
+            ping_interval: fields["pingInterval"].as_u64()?,
+            ping_timeout: fields["pingTimeout"].as_u64()?,
+            cookies,
+        })
+    }
+
     /// The value of `Cookie`.
     pub(super) fn cookie(&self) -> String {
         let pairs = self
@@ -84,22 +101,15 @@ fn session(response: &Response, revision: u8) -> Option<Session> {
     if begin > 12 || (revision == 4 && begin > 0) {
         return None;
     }
-    let mut fields = serde_json::Deserializer::from_str(&body[begin + 1..]).into_iter::<Value>();
-    let fields = fields.next()?.ok()?;
+    Session::read(&body[begin + 1..], revision, cookies(response))
+}
+
+/// The cookies that an answer sets, as `Set-Cookie` has them.
+pub(super) fn cookies(response: &Response) -> Vec<String> {
     let cookies = response.headers.get_all("set-cookie");
-    Some(Session {
-        revision,
-        sid: fields["sid"].as_str()?.to_owned(),
-        upgrades: fields["upgrades"]
-            .as_array()?
-            .iter()
-            .any(|upgrade| upgrade == "websocket"),
-        ping_interval: fields["pingInterval"].as_u64()?,
-        ping_timeout: fields["pingTimeout"].as_u64()?,
-        cookies: cookies
-            .map(|value| String::from_utf8_lossy(value).into_owned())
-            .collect(),
-    })
+    cookies
+        .map(|value| String::from_utf8_lossy(value).into_owned())
+        .collect()
 }
 
 /// What is served.
@@ -107,6 +117,8 @@ fn session(response: &Response, revision: u8) -> Option<Session> {
 pub(super) struct Served {
     /// The session with which the examination goes on.
     pub(super) session: Option<Session>,
+    /// Whether clients of Engine.IO 3 get a session.
+    pub(super) is_old: bool,
     /// Whether Engine.IO answers at all, perhaps with a refusal.
     pub(super) is_engine: bool,
     /// Whether anything of Socket.IO answers.
@@ -130,6 +142,7 @@ pub(super) async fn examine(site: &Site<'_>, findings: &mut Findings<'_>) -> Res
                 );
                 findings.say(check, Verdict::Good, what, None)?;
                 served.is_engine = true;
+                served.is_old |= revision == 3;
                 served.session.get_or_insert(session);
             }
             Ok((Answer::Refused(code, message), _)) => {
@@ -162,7 +175,7 @@ fn refused(code: u64, versions: &str) -> String {
     match code {
         0 => "polling is switched off".into(),
         3 => "the server does not like the request, for example its origin or its Host".into(),
-        4 => "the application wants credentials (--header)".into(),
+        4 => "the application wants credentials (--header), or the server does not know this name of the host".into(),
         5 => format!("clients of {versions} are not served"),
         _ => "no reason that is known".into(),
     }

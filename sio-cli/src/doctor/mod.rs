@@ -5,8 +5,10 @@
 
 mod finding;
 mod handshake;
+mod jsonp;
 mod pages;
 mod transports;
+mod way;
 mod wire;
 
 use std::time::Duration;
@@ -50,6 +52,7 @@ async fn examine(arguments: &Doctor, out: &mut Output) -> Result<Ending, Failed>
         if let Some(session) = &served.session {
             transports::upgrade(&site, &mut findings, revision).await?;
             transports::buffering(&site, &mut findings, revision).await?;
+            jsonp::examine(&site, &mut findings, served.is_old).await?;
             transports::sticky(&site, &mut findings, revision, arguments.sessions).await?;
             pages::origins(&site, &mut findings, revision, &arguments.origin, has_websocket).await?;
             pages::cookies(&site, &mut findings, session)?;
@@ -99,6 +102,11 @@ async fn reach(site: &Site<'_>, findings: &mut Findings<'_>) -> Result<bool, Fai
                     "check the name in the certificate, its date, and that the server sends the whole chain; --ca names \
                      an authority of your own. A server without TLS is http://",
                 ),
+                Trouble::Proxy(_) => (
+                    "proxy",
+                    "check --proxy, or the variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, the user and the \
+                     password, and whether the proxy may connect to this host and port; --no-proxy goes around it",
+                ),
                 Trouble::Broken(_) => ("address", "something else answers on this port"),
             };
             findings.say(check, Verdict::Problem, trouble.words(), advice.to_owned())?;
@@ -135,6 +143,7 @@ async fn client(arguments: &Doctor, findings: &mut Findings<'_>, revision: u8) -
     for (name, value) in &arguments.header {
         builder = builder.header(name, value);
     }
+    builder = arguments.proxying.apply(builder, arguments.ca.as_deref())?;
     if let (true, Some(file)) = (target.is_tls, &arguments.ca) {
         let tls = sio_tokio::client::ClientTls::with_roots(crate::dialing::roots(file)?);
         builder = builder.tls(tls.map_err(|error| Failed::Usage(error.to_string()))?);

@@ -241,7 +241,8 @@ pub(super) async fn upgrade(site: &Site<'_>, findings: &mut Findings<'_>, revisi
     Ok(())
 }
 
-fn is_unknown_session(response: &Response) -> bool {
+/// Whether the server does not know the session of the request.
+pub(super) fn is_unknown_session(response: &Response) -> bool {
     let code = serde_json::from_slice::<Value>(&response.body)
         .ok()
         .and_then(|error| error["code"].as_u64());

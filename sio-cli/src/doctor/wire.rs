@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use sio_proto::client::proxy::ProxyScheme;
 use sio_proto::http::{Limits, Method, Response, ResponseDecoder, encode_request};
 use sio_proto::websocket::handshake::{UpgradeResponse, challenge};
 use sio_proto::websocket::{Decoder, Event, Limits as FrameLimits, Opcode, Role, encode_message};
-use sio_tokio::rustls::pki_types::ServerName;
 use sio_tokio::rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::way::{Duplex, Way, secured};
 use crate::arguments::Doctor;
 use crate::ending::Failed;
 use crate::target::Target;
@@ -28,6 +28,8 @@ pub(super) enum Trouble {
     Resolve(String),
     Connect(String),
     Tls(String),
+    /// The proxy does not lead to the server.
+    Proxy(String),
     Timeout,
     /// The connection ended, or the answer is no HTTP.
     Broken(String),
@@ -39,6 +41,7 @@ impl Trouble {
             Self::Resolve(error) => format!("the name of the host is not known: {error}"),
             Self::Connect(error) => format!("cannot connect: {error}"),
             Self::Tls(error) => format!("TLS: {error}"),
+            Self::Proxy(error) => format!("proxy {error}"),
             Self::Timeout => "no answer in time".into(),
             Self::Broken(error) => error.clone(),
         }
@@ -49,14 +52,12 @@ fn broken(error: impl std::fmt::Display) -> Trouble {
     Trouble::Broken(error.to_string())
 }
 
-trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
-
 /// The server, and how it is asked.
 pub(super) struct Site<'a> {
     pub(super) target: &'a Target,
     pub(super) path: String,
     tls: Option<TlsConnector>,
+    pub(super) way: Way,
     pub(super) patience: Duration,
     headers: &'a [(String, String)],
 }
@@ -110,11 +111,23 @@ impl<'a> Site<'a> {
             false => None,
             true => Some(connector(arguments)?),
         };
+        let patience = Duration::from_secs(arguments.timeout.into());
+        let proxy = arguments.proxying.proxy(target)?;
+        let of_proxy = match &proxy {
+            Some(proxy) if proxy.scheme() == ProxyScheme::Https => Some(connector(arguments)?),
+            _ => None,
+        };
+        let way = Way {
+            proxy,
+            tls: of_proxy,
+            patience,
+        };
         Ok(Self {
             target,
             path: target.path(arguments.path.as_deref()),
             tls,
-            patience: Duration::from_secs(arguments.timeout.into()),
+            way,
+            patience,
             headers: &arguments.header,
         })
     }
@@ -128,50 +141,13 @@ impl<'a> Site<'a> {
     /// Opens a connection.
     pub(super) async fn connect(&self) -> Result<Line, Trouble> {
         let host = self.target.host.trim_start_matches('[').trim_end_matches(']');
-        let found = timeout(self.patience, tokio::net::lookup_host((host, self.target.port))).await;
-        let mut addresses = found
-            .map_err(|_| Trouble::Timeout)?
-            .map_err(|error| Trouble::Resolve(error.to_string()))?
-            .peekable();
-        if addresses.peek().is_none() {
-            return Err(Trouble::Resolve("it has no address".into()));
-        }
-        let mut last = Trouble::Timeout;
-        for address in addresses {
-            match timeout(self.patience, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return self.secured(stream).await,
-                Ok(Err(error)) => last = Trouble::Connect(error.to_string()),
-                Err(_) => last = Trouble::Timeout,
-            }
-        }
-        Err(last)
-    }
-
-    async fn secured(&self, stream: TcpStream) -> Result<Line, Trouble> {
-        // A request is written whole. Nagle's algorithm would only delay it.
-        let _ = stream.set_nodelay(true);
-        let address = stream
-            .peer_addr()
-            .map(|address| address.to_string())
-            .unwrap_or_default();
+        let (stream, address) = self.way.open(host, self.target.port).await?;
         let Some(connector) = &self.tls else {
-            return Ok(Line::new(Box::new(stream), address, None));
+            return Ok(Line::new(stream, address, None));
         };
-        let host = self
-            .target
-            .host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
-        let name = ServerName::try_from(host).map_err(|error| Trouble::Tls(error.to_string()))?;
-        let secured = timeout(self.patience, connector.connect(name, stream)).await;
-        let secured = secured.map_err(|_| Trouble::Timeout)?;
-        let stream = secured.map_err(|error| Trouble::Tls(error.to_string()))?;
-        let version = stream
-            .get_ref()
-            .1
-            .protocol_version()
-            .map(|version| format!("{version:?}"));
+        let stream = secured(connector, host, stream, self.patience).await?;
+        let version = stream.get_ref().1.protocol_version();
+        let version = version.map(|version| format!("{version:?}"));
         Ok(Line::new(Box::new(stream), address, version))
     }
 

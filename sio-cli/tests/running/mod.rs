@@ -81,15 +81,25 @@ fn register(io: &Server) {
 
 /// Runs the program to its end.
 pub(crate) fn sio(arguments: &[&str], input: &str) -> Output {
-    let mut child = started(arguments);
+    sio_in(&[], arguments, input)
+}
+
+/// Runs the program to its end, with these variables of the environment.
+pub(crate) fn sio_in(variables: &[(&str, &str)], arguments: &[&str], input: &str) -> Output {
+    let mut child = started(variables, arguments);
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     finished(child)
 }
 
-/// Starts the program.
-pub(crate) fn started(arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_sio"))
+/// Starts the program, with these variables of the environment and no proxy but theirs.
+pub(crate) fn started(variables: &[(&str, &str)], arguments: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sio"));
+    for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+        command.env_remove(name).env_remove(name.to_ascii_uppercase());
+    }
+    command
         .args(arguments)
+        .envs(variables.iter().copied())
         .env_remove("NO_COLOR")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

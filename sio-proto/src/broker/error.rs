@@ -1,6 +1,11 @@
 //! What goes wrong with a broker.
 
+use alloc::string::String;
+
 use bytestring::ByteString;
+
+/// How much of the broker's words is kept.
+const MAX_TEXT_CHARS: usize = 200;
 
 /// Why something was not done by the broker.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,4 +63,42 @@ pub enum Refusal {
     OutOfMemory,
     /// Everything else: an unknown command, a key of another type.
     Other,
+}
+
+impl Refusal {
+    /// The kind of an error of Redis, by its first word.
+    fn of(error: &[u8]) -> Self {
+        match error.split(|byte| *byte == b' ').next().unwrap_or_default() {
+            b"NOAUTH" | b"WRONGPASS" => Self::Credentials,
+            b"NOPERM" => Self::Permission,
+            b"READONLY" => Self::ReadOnly,
+            b"LOADING" | b"MASTERDOWN" | b"CLUSTERDOWN" | b"TRYAGAIN" | b"BUSY" => Self::NotNow,
+            b"OOM" => Self::OutOfMemory,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl BrokerError {
+    /// What an error of Redis says.
+    pub(super) fn refused(error: &[u8]) -> Self {
+        let text: String = String::from_utf8_lossy(error).chars().take(MAX_TEXT_CHARS).collect();
+        Self::Refused {
+            kind: Refusal::of(error),
+            text: text.into(),
+        }
+    }
+
+    /// The broker answered something else than what was asked.
+    pub(super) const fn unexpected() -> Self {
+        Self::Unreadable(ByteString::from_static(
+            "an answer is not of the kind that was asked for",
+        ))
+    }
+
+    /// Whether it is a refusal of this kind.
+    #[must_use]
+    pub fn is_refused_as(&self, kind: Refusal) -> bool {
+        matches!(self, Self::Refused { kind: known, .. } if *known == kind)
+    }
 }

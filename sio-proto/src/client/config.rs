@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
 use super::protocol::Feature;
@@ -21,6 +22,12 @@ pub enum Transport {
     Polling,
     /// WebSocket.
     WebSocket,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 impl Transport {
@@ -54,6 +61,20 @@ pub enum Generation {
     /// [`State::Connected`](super::State::Connected) tells what was chosen. The older generations
     /// are never tried, because their servers answer nothing to such requests.
     Auto,
+}
+
+/// The wire that is spoken, for people.
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Four => "Engine.IO 4",
+            Self::Two => "Engine.IO 3",
+            Self::V0_9 => "Socket.IO 0.9",
+            Self::V0_6 => "Socket.IO 0.6",
+            Self::Streaming => "the streaming codec",
+            Self::Auto => "an unknown wire",
+        })
+    }
 }
 
 /// What happens after a server has refused a handshake (HTTP 401, 403, 407) or a namespace.

@@ -1,9 +1,9 @@
 //! The cookies of one server (RFC 6265), so that a load balancer sees its sticky cookie again.
 //!
-//! The jar is a part of the machine, and not one of a crate: such jars ask the machine's clock
-//! themselves, and have no limit. A client talks to one host only, so a cookie never reaches
-//! another one, and a list of public suffixes would decide nothing: `Domain` may name the host or a
-//! domain above it. `HttpOnly` and `SameSite` are for browsers.
+//! The jar is a part of the machine, and not one of a crate (ARCHITECTURE.md, "Cookies", has the
+//! reasons). The tests compare it with the crate `cookie_store`. A client talks to one host only,
+//! so a cookie never reaches another one, and a list of public suffixes would decide nothing:
+//! `Domain` may name the host or a domain above it. `HttpOnly` and `SameSite` are for browsers.
 //!
 //! `Expires` is a date, and this crate has no clock of dates. So its distance from the `Date` of
 //! the same response counts, as in a cache (RFC 9111 §4.2.1). This is right even if one of the two
@@ -36,13 +36,16 @@ struct Cookie {
     name: String,
     value: String,
     path: String,
+    /// The domain above the host that the server named, in lower case. Empty for the host itself.
+    /// Every request is for the host, so this only tells cookies apart (RFC 6265 §5.3, step 11).
+    domain: String,
     secure: bool,
     expires: Option<Time>,
 }
 
 impl Cookie {
     fn bytes(&self) -> usize {
-        self.name.len() + self.value.len() + self.path.len() + ENTRY_BYTES
+        self.name.len() + self.value.len() + self.path.len() + self.domain.len() + ENTRY_BYTES
     }
 }
 
@@ -69,7 +72,8 @@ impl CookieJar {
     fn put(&mut self, now: Time, found: Found, date: Option<i64>, max_bytes: usize) {
         let life = found.life(date);
         let mut cookie = found.cookie;
-        let is_same = |old: &Cookie| (&old.name, &old.path) == (&cookie.name, &cookie.path);
+        let is_same =
+            |old: &Cookie| (&old.name, &old.path, &old.domain) == (&cookie.name, &cookie.path, &cookie.domain);
         let place = self.cookies.iter().position(is_same);
         if life.is_some_and(|seconds| seconds <= 0) {
             if let Some(place) = place {
@@ -186,15 +190,15 @@ fn parse(line: &str, from: &Endpoint) -> Option<Found> {
         name: name.to_owned(),
         value: value.to_owned(),
         path: path.to_owned(),
+        domain: own_domain(&from.host, domain)?,
         secure,
         expires: None,
     };
-    let found = Found {
+    Some(Found {
         cookie,
         max_age,
         expires,
-    };
-    is_own_domain(&from.host, domain).then_some(found)
+    })
 }
 
 /// Reads `Max-Age`. A number that is too large counts as the largest one.
@@ -210,15 +214,22 @@ fn read_age(value: &str) -> Option<i64> {
     )
 }
 
-fn is_own_domain(host: &str, domain: &str) -> bool {
+/// The domain above `host` that `Domain` names; empty if it names the host or nothing. `None` if
+/// the host may not set cookies for it (RFC 6265 §5.1.3).
+fn own_domain(host: &str, domain: &str) -> Option<String> {
     let domain = domain.strip_prefix('.').unwrap_or(domain).to_ascii_lowercase();
     let host = host.to_ascii_lowercase();
-    if host.starts_with('[') || host.parse::<IpAddr>().is_ok() {
-        return domain.is_empty() || domain == host; // an address has no domain above it
+    if domain.is_empty() || domain == host {
+        return Some(String::new());
     }
-    let above = host.strip_suffix(&*domain);
-    domain.is_empty() || above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+    if host.starts_with('[') || host.parse::<IpAddr>().is_ok() {
+        return None; // an address has no domain above it
+    }
+    host.strip_suffix(&*domain)?.ends_with('.').then_some(domain)
 }
+
+#[cfg(test)]
+mod against_cookie_store;
 
 #[cfg(test)]
 mod tests {
@@ -293,6 +304,16 @@ mod tests {
         assert_eq!(header(&["a=1; Path=/", "a=2; Path=/; Max-Age=-1"]), None);
         let past = "a=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
         assert_eq!(header(&["a=1; Path=/", past]), None);
+        // One for the host, and one for the domain above it.
+        assert_eq!(
+            header(&[
+                "a=1; Path=/",
+                "a=2; Path=/; Domain=Example",
+                "a=3; Path=/; Domain=A.example"
+            ])
+            .as_deref(),
+            Some("a=3; a=2")
+        );
     }
 
     /// RFC 6265 §5.2.1, §5.2.2 and §5.3: how long a cookie lives.

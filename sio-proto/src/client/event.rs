@@ -141,6 +141,18 @@ pub enum StopReason {
     Refused(ClientError),
 }
 
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("closed"),
+            Self::NoNamespace => f.write_str("no namespace is left"),
+            Self::ReconnectionOff => f.write_str("the client does not connect again"),
+            Self::AttemptsExhausted => f.write_str("all attempts have failed"),
+            Self::Refused(error) => write!(f, "refused: {error}"),
+        }
+    }
+}
+
 /// The class of an error. The policy of the client decides by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
@@ -317,23 +329,30 @@ pub enum Outcome {
 }
 
 /// Why an emit was never written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NotSent {
     /// It was volatile, and could not be written at once.
+    #[error("it was volatile, and could not be written at once")]
     Volatile,
     /// It waited for longer than [`max_queue_age`](super::ClientConfig::max_queue_age), or for
     /// longer than the time of its acknowledgement.
+    #[error("it waited for too long")]
     Expired,
     /// A newer emit with the same key took its place.
+    #[error("a newer one with the same key took its place")]
     Replaced,
     /// The user removed it from the queue.
+    #[error("it was removed from the queue")]
     Removed,
     /// The client was closed.
+    #[error("the client was closed")]
     Closed,
     /// The parser could not write it, or the generation that was agreed on cannot carry it.
+    #[error("the parser or the generation of the server cannot carry it")]
     Unsupported,
     /// It waited for a connection, and the server takes less on the transport of this connection
     /// ([`EmitError::TooLarge`](super::EmitError::TooLarge)). Polling carries binary data as
     /// base64, so an event can be too large before an upgrade that would have carried it.
+    #[error("it is larger than the server takes")]
     TooLarge,
 }

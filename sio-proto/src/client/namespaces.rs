@@ -174,6 +174,7 @@ impl Client {
             return self.break_off(now, &alloc::format!("{error}"));
         }
         socket.state = SocketState::Connected;
+        socket.was_left = false;
         socket.refusals = 0;
         socket.connection += 1;
         (socket.sid, socket.pid) = (sid.clone(), pid);
@@ -258,6 +259,7 @@ impl Client {
             let namespace = self.sockets[at].namespace.clone();
             self.send_packet(&Packet::Disconnect { namespace });
             self.drop_socket(at, DisconnectReason::Client);
+            self.sockets[at].was_left = true;
         }
         let mut receipts = Receipts::new();
         let socket = &mut self.sockets[at];
@@ -308,11 +310,21 @@ impl Client {
 
     /// An event that came before the CONNECT of its namespace waits for it. If the connection ends
     /// before, it is dropped: the server sends it again, because its offset was not taken.
+    ///
+    /// After the user has left the namespace on this session, nothing tells an event for the socket
+    /// before from one that a middleware has sent to the new one. As in JavaScript, the new one
+    /// gets both. A question is delivered without its number: an answer to the socket before could
+    /// be taken for one to a question of the new socket.
     fn keep_early(&mut self, now: Time, at: usize, mut packet: Packet) {
         let socket = &mut self.sockets[at];
         socket.early_bytes += packet.bytes() + size_of::<Packet>();
         if socket.early_bytes > self.config.max_early_bytes {
             return self.break_off(now, "too many events before the namespace was connected");
+        }
+        if socket.was_left
+            && let Packet::Event { id, .. } = &mut packet
+        {
+            *id = None;
         }
         packet.keep();
         socket.early.push(packet);

@@ -125,6 +125,9 @@ pub(super) struct Socket {
     /// The server has connected or refused the namespace on this session. Engine.IO 3 servers do
     /// this once for `/` without being asked.
     pub(super) was_answered: bool,
+    /// The user has left the namespace on this session. Until it is connected again, events may
+    /// come that were sent to the socket before.
+    pub(super) was_left: bool,
     /// How often the namespace was refused in a row.
     pub(super) refusals: u32,
     pub(super) sid: ByteString,
@@ -157,6 +160,7 @@ impl Socket {
             state: SocketState::Idle,
             due: None,
             was_answered: false,
+            was_left: false,
             refusals: 0,
             sid: ByteString::from_static(""),
             connection: 0,
@@ -402,6 +406,7 @@ impl Socket {
         }
         self.end_heard(receipts);
         self.due = None;
+        self.was_left = false;
         self.early.clear();
         self.early_bytes = 0;
         self.queue.retain(|entry| matches!(entry, Entry::Event(_)));

@@ -26,6 +26,7 @@
 //! - Own messages that come back are recognised by their first or last bytes, and are not read.
 
 mod channels;
+mod comeback;
 mod counters;
 mod delivery;
 mod emitter;
@@ -35,6 +36,7 @@ mod order;
 mod output;
 mod sending;
 
+pub use comeback::{Comeback, NotRestored, Restored, Step, save};
 pub use counters::{Counters, Traffic};
 pub use delivery::{Asker, Delivery, Outcome, RequestEnd, RequestId};
 pub use emitter::{Emitter, NotSent};

@@ -14,6 +14,11 @@ use crate::socket::Args;
 pub struct NodeId(pub(crate) ByteString);
 
 impl NodeId {
+    /// A copy in memory of its own, which does not keep the message alive that the name came in.
+    pub(crate) fn detached(&self) -> Self {
+        Self(ByteString::from(&*self.0))
+    }
+
     /// The name as it stands in messages.
     #[must_use]
     pub const fn as_text(&self) -> &ByteString {

@@ -124,6 +124,9 @@ pub struct ClusterConfig {
     /// Most bytes of the answers to one request. Default 64 MiB. The answers of further nodes are
     /// ignored and counted, and the nodes count as silent.
     pub max_answer_bytes: usize,
+    /// Most bytes of the messages that a client has missed and gets when it comes back, with the
+    /// streams adapter. Default 4 MiB. A client that has missed more is not recovered.
+    pub max_missed_bytes: usize,
     /// Most other nodes that a node remembers for each namespace. Default 1 024. Of more nodes,
     /// messages are carried out, but the nodes are not listed and cannot be named when they are
     /// silent.
@@ -144,6 +147,7 @@ setters!(ClusterConfig {
     max_depth: usize,
     max_requests: usize,
     max_answer_bytes: usize,
+    max_missed_bytes: usize,
     max_nodes: usize,
 });
 
@@ -163,6 +167,7 @@ impl Default for ClusterConfig {
             max_depth: json::MAX_DEPTH,
             max_requests: 10_000,
             max_answer_bytes: 64 << 20,
+            max_missed_bytes: 4 << 20,
             max_nodes: 1_024,
         }
     }
@@ -197,6 +202,7 @@ impl ClusterConfig {
             ("cluster.max_depth", self.max_depth == 0),
             ("cluster.max_requests", self.max_requests == 0),
             ("cluster.max_answer_bytes", self.max_answer_bytes == 0),
+            ("cluster.max_missed_bytes", self.max_missed_bytes == 0),
             ("cluster.max_nodes", self.max_nodes == 0),
         ];
         if let Some((name, _)) = limits.iter().find(|(_, zero)| *zero) {
@@ -234,6 +240,7 @@ mod tests {
             (config().max_depth(0), "cluster.max_depth"),
             (config().max_requests(0), "cluster.max_requests"),
             (config().max_answer_bytes(0), "cluster.max_answer_bytes"),
+            (config().max_missed_bytes(0), "cluster.max_missed_bytes"),
             (config().max_nodes(0), "cluster.max_nodes"),
             (
                 config().kind(ClusterKind::Streams(StreamsConfig::default().count(0))),

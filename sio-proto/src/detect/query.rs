@@ -33,32 +33,29 @@ impl<'a> Parameters<'a> {
     /// more for each key. At this point only the limit on the length of the target has been
     /// checked. Nothing is allocated.
     pub(super) fn of(query: &'a [u8]) -> Self {
-        let mut known = Self::default();
-        // The beginning of the present pair, and the end of its name if there is a `=`.
-        let (mut start, mut equals) = (0, None);
-        for (at, byte) in query.iter().enumerate() {
-            match byte {
-                b'=' if equals.is_none() => equals = Some(at),
-                b'&' => {
-                    known.note(query, start, equals.take(), at);
-                    start = at + 1;
-                }
-                _ => {}
+        let (mut known, mut rest) = (Self::default(), query);
+        loop {
+            // Names are short. Values may be long.
+            let name = rest.iter().position(|byte| matches!(byte, b'=' | b'&'));
+            let end = match name {
+                Some(at) if rest[at] == b'=' => memchr::memchr(b'&', &rest[at..]).map(|length| at + length),
+                found => found,
+            };
+            let pair = &rest[..end.unwrap_or(rest.len())];
+            match name.filter(|at| *at < pair.len()) {
+                Some(equals) => known.note(&pair[..equals], &pair[equals + 1..]),
+                None => known.note(pair, &pair[pair.len()..]),
+            }
+            match end {
+                Some(end) => rest = &rest[end + 1..],
+                None => return known,
             }
         }
-        known.note(query, start, equals, query.len());
-        known
     }
 
-    /// Notes the pair that stands between these places of the query.
-    fn note(&mut self, query: &'a [u8], start: usize, equals: Option<usize>, end: usize) {
-        let (name, value) = match equals {
-            Some(equals) => (query.get(start..equals), query.get(equals + 1..end)),
-            None => (query.get(start..end), query.get(end..end)),
-        };
-        if let (Some(name), Some(value)) = (name, value)
-            && let Some(slot) = self.slot(name)
-        {
+    /// Notes a pair.
+    fn note(&mut self, name: &[u8], value: &'a [u8]) {
+        if let Some(slot) = self.slot(name) {
             *slot = Some(value);
         }
     }

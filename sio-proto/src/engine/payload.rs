@@ -116,13 +116,15 @@ impl<'a> Writer<'a> {
 
     /// Appends a packet that is already in its text form.
     pub fn text(&mut self, packet: &str) {
-        debug_assert!(
-            !packet.as_bytes().contains(&SEPARATOR),
-            "a raw U+001E splits the packet"
-        );
+        self.text_bytes(packet.as_bytes());
+    }
+
+    /// Appends a packet whose text has been written before.
+    pub(crate) fn text_bytes(&mut self, packet: &[u8]) {
+        debug_assert!(!packet.contains(&SEPARATOR), "a raw U+001E splits the packet");
         self.out.reserve(1 + packet.len());
         self.separate();
-        self.out.put_slice(packet.as_bytes());
+        self.out.put_slice(packet);
     }
 
     /// Appends a binary message as base64.

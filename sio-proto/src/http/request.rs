@@ -105,9 +105,10 @@ impl Request {
     #[must_use]
     pub fn is_content_type(&self, media_type: &str) -> bool {
         self.headers.get("content-type").is_some_and(|value| {
-            let end = value.iter().position(|&byte| byte == b';').unwrap_or(value.len());
-            let (name, _) = value.split_at(end);
-            name.trim_ascii().eq_ignore_ascii_case(media_type.as_bytes())
+            let value = value.trim_ascii_start();
+            let name = value.get(..media_type.len());
+            name.is_some_and(|name| name.eq_ignore_ascii_case(media_type.as_bytes()))
+                && matches!(value[media_type.len()..].trim_ascii_start(), [] | [b';', ..])
         })
     }
 

@@ -1,6 +1,6 @@
 //! Arrays are split without being built. Every event and every acknowledgement is an array.
 
-use super::scan::Scanner;
+use super::scan::{Scanner, end_of_plain_string};
 use super::{JsonError, MAX_DEPTH};
 
 /// The parts of a JSON array. All three are slices of the text of the array, without whitespace
@@ -24,7 +24,45 @@ pub struct Array<'a> {
 ///
 /// [`JsonError::UnexpectedCharacter`] if the text is not an array, otherwise the first mistake from
 /// the left.
+#[inline]
 pub fn scan_array(text: &str, max_depth: usize) -> Result<Array<'_>, JsonError> {
+    // The arguments of many events are a few short strings.
+    match scan_short_strings(text) {
+        Some(array) if max_depth > 0 => Ok(array),
+        _ => scan_any_array(text, max_depth),
+    }
+}
+
+/// A longer array is not scanned by [`scan_short_strings`], so no text is scanned twice that is
+/// longer than this.
+const SHORT: usize = 256;
+
+/// Finds the parts of a short array that holds nothing but strings without escapes, and no
+/// whitespace. Returns `None` for any other text.
+#[inline]
+fn scan_short_strings(text: &str) -> Option<Array<'_>> {
+    let bytes = text.as_bytes();
+    if bytes.len() > SHORT || bytes.first() != Some(&b'[') {
+        return None;
+    }
+    let first_end = end_of_plain_string(bytes, 1)?;
+    let mut end = first_end;
+    while bytes.get(end) == Some(&b',') {
+        end = end_of_plain_string(bytes, end + 1)?;
+    }
+    if bytes.get(end) != Some(&b']') || end + 1 != bytes.len() {
+        return None;
+    }
+    Some(Array {
+        elements: text.get(1..end)?,
+        first: text.get(1..first_end)?,
+        // Behind the comma, if there is one.
+        rest: text.get((first_end + 1).min(end)..end)?,
+    })
+}
+
+#[inline(never)]
+fn scan_any_array(text: &str, max_depth: usize) -> Result<Array<'_>, JsonError> {
     let mut scanner = Scanner::new(text);
     scanner.expect(b'[')?;
     let Some(max_depth) = max_depth.min(MAX_DEPTH).checked_sub(1) else {
@@ -126,7 +164,52 @@ impl<'a> Iterator for Elements<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::String;
     use alloc::vec::Vec;
+
+    /// The scan of short strings finds what the scan of any array finds, or nothing.
+    #[test]
+    fn short_strings_are_scanned_as_any_array() {
+        let parts = [
+            "",
+            "a",
+            "\"",
+            "\\",
+            ",",
+            "]",
+            "[",
+            " ",
+            "\u{1}",
+            "\"\"",
+            "\"a\"",
+            "\"1234567\"",
+            "\"12345678\"",
+            "1",
+            "é",
+        ];
+        let mut texts: Vec<String> = Vec::from([String::new()]);
+        for _ in 0..4 {
+            let longer = |text: &String| parts.map(|part| alloc::format!("{text}{part}"));
+            texts = texts.iter().flat_map(longer).collect();
+            for text in &texts {
+                for whole in [
+                    alloc::format!("[{text}]"),
+                    alloc::format!("[{text}"),
+                    alloc::format!("[\"m\",{text}]"),
+                ] {
+                    let general = scan_any_array(&whole, 1);
+                    if let Some(found) = scan_short_strings(&whole) {
+                        assert_eq!(Ok(found), general, "{whole}");
+                    }
+                    assert_eq!(scan_array(&whole, 1), general, "{whole}");
+                }
+            }
+        }
+        let exact = alloc::format!("[\"{}\"]", "x".repeat(SHORT - 4));
+        assert!(scan_short_strings(&exact).is_some());
+        assert!(scan_short_strings(&exact.replacen('x', "xx", 1)).is_none());
+        assert_eq!(scan_array("[\"m\"]", 0), Err(JsonError::TooDeep));
+    }
 
     #[test]
     fn the_parts_of_an_array() {

@@ -288,6 +288,20 @@ pub(super) fn plain_run(bytes: &[u8]) -> usize {
     }
 }
 
+/// Where a string ends that begins at `at` and has no escapes: the place behind its closing quote.
+/// Returns `None` if there is no such string.
+#[inline]
+pub(super) fn end_of_plain_string(bytes: &[u8], at: usize) -> Option<usize> {
+    if bytes.get(at) != Some(&b'"') {
+        return None;
+    }
+    let end = match plain_words(bytes, at + 1, bytes.len()) {
+        Err(special) => special,
+        Ok(at) => at + bytes.get(at..)?.iter().position(|byte| is_special(*byte))?,
+    };
+    (bytes.get(end) == Some(&b'"')).then_some(end + 1)
+}
+
 const BLOCK: usize = 64;
 
 /// [`plain_run`] for bytes whose first `at` bytes are known to be plain.

@@ -23,6 +23,7 @@
 //! live longer than the deadline that a ping would have.
 
 mod closing;
+mod direct;
 mod handshake;
 mod messages;
 mod polling;
@@ -48,6 +49,7 @@ use crate::wire::Inbound;
 use crate::wire::engine as bodies;
 use crate::{Config, Frame, LinkId, Time};
 
+pub use direct::Direct;
 pub(crate) use sockets::{encode_message, encode_raw};
 
 /// A cursor at a session of Engine.IO.

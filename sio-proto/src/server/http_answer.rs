@@ -88,6 +88,31 @@ impl Asker {
         }
     }
 
+    /// Puts the asker into a place of its own, while its GET is held. Most GETs are held for a
+    /// moment only, so the place of the last one is used again.
+    pub(crate) fn park(self, spare: &mut Option<Box<Self>>) -> Box<Self> {
+        match spare.take() {
+            Some(mut place) => {
+                *place = self;
+                place
+            }
+            None => Box::new(self),
+        }
+    }
+
+    /// Takes a parked asker out of its place, and keeps the place for the next one.
+    pub(crate) fn unpark(mut place: Box<Self>, spare: &mut Option<Box<Self>>) -> Self {
+        let nobody = Self {
+            link: LinkId::new(0, 0),
+            exchange: http::Exchange::CLOSING,
+            fixed: &PLAIN,
+            headers: Vec::new(),
+        };
+        let asker = core::mem::replace(&mut *place, nobody);
+        *spare = Some(place);
+        asker
+    }
+
     /// Whether the connection can carry another request after the answer.
     pub(crate) const fn keeps_alive(&self) -> bool {
         self.exchange.keep_alive

@@ -195,6 +195,24 @@ enum Encoding {
 }
 
 impl Encoded {
+    /// The text part, or the first packet that the server's parser has written.
+    #[must_use]
+    pub const fn text(&self) -> &Frame {
+        &self.first
+    }
+
+    /// The packets behind the first.
+    #[must_use]
+    pub fn attachments(&self) -> &[Frame] {
+        &self.attachments
+    }
+
+    /// The frame of a message that has no other.
+    #[inline]
+    pub(crate) fn only(&self) -> Option<&Frame> {
+        self.attachments.is_empty().then_some(&self.first)
+    }
+
     pub(crate) fn frames(&self) -> impl Iterator<Item = &Frame> {
         core::iter::once(&self.first).chain(&self.attachments)
     }

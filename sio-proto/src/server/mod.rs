@@ -63,6 +63,7 @@ pub use budget::Budget;
 pub use command::{AckRequest, Command, SendError, Target, Welcome};
 pub use counters::{Count, Counters, Held, Refused};
 pub use delivery::{AckError, Delivery};
+pub use engine::Direct;
 pub use facade::{Output, Server};
 pub use kept::Kept;
 pub use membership::RoomWatch;

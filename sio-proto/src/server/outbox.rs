@@ -326,7 +326,9 @@ impl Outbox {
     /// Takes out up to this many packets, and up to this many bytes unless one packet has more.
     pub(crate) fn take_up_to(&mut self, packets: usize, bytes: usize) -> Vec<Frame> {
         if self.len() <= packets && self.bytes <= bytes {
-            return self.drain().collect();
+            let mut all = Vec::with_capacity(self.len());
+            self.drain_to(|frame| all.push(frame));
+            return all;
         }
         let (mut taken, mut room) = (Vec::new(), bytes);
         while taken.len() < packets

@@ -25,8 +25,8 @@ use super::http_answer::Asker;
 use super::lobby::Place;
 use super::outbox::{Hold, Outbox};
 use super::{
-    Backlog, Breach, Deadline, Generation, Handshake, Heartbeat, Message, Meter, Outputs, Part, Peer, Policy, Queued,
-    SendError, StreamForm, TransportKind, Unconfirmed, Wiring, Write,
+    Backlog, Breach, Deadline, Encoded, Generation, Handshake, Heartbeat, Message, Meter, Outputs, Part, Peer, Policy,
+    Queued, SendError, StreamForm, TransportKind, Unconfirmed, Wiring, Write,
 };
 use crate::id::{SessionId, SocketSlot};
 use crate::wire::Reassembly;
@@ -243,7 +243,39 @@ impl Session {
         Ok(())
     }
 
+    /// Queues a message that nobody else gets: all of its packets or none.
+    #[inline]
+    pub(crate) fn queue_whole(
+        &mut self,
+        encoded: Encoded,
+        config: &Config,
+        backlog: &mut Backlog,
+    ) -> Result<(), SendError> {
+        if self.adapts || encoded.only().is_none() {
+            let (packets, bytes) = (encoded.packets(), encoded.bytes());
+            return self.queue(encoded.frames(), packets, bytes, config, backlog);
+        }
+        self.queue_one(encoded.first, config, backlog)
+    }
+
+    /// Queues the only packet of a message, for a session that gets it unchanged. This is the usual
+    /// case.
+    #[inline]
+    pub(crate) fn queue_one(&mut self, frame: Frame, config: &Config, backlog: &mut Backlog) -> Result<(), SendError> {
+        debug_assert!(!self.adapts, "the caller looks before");
+        if !self.has_space(1, frame.len(), config) {
+            return Err(match frame.len() > config.max_queued_bytes {
+                true => SendError::TooLarge,
+                false => SendError::Full,
+            });
+        }
+        self.outbox.push(frame);
+        self.recharge(backlog);
+        Ok(())
+    }
+
     /// Whether a message of this size has room behind what waits.
+    #[inline]
     fn has_space(&self, packets: usize, bytes: usize, config: &Config) -> bool {
         self.outbox.len() + packets <= self.max_packets(config)
             && self.outbox.bytes() + self.held + bytes <= config.max_queued_bytes

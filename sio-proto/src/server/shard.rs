@@ -47,10 +47,10 @@ use super::membership::{Member, Membership, NoEntry, Standing};
 use super::quota::{LocalQuota, QuotaLimits};
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Admission, Alarm, At, Auth, Backlog, Blocked, Breach, BreachKind, Budget, Carriage, Cause,
-    Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Held, Input, Key, Measured, Message,
-    Outputs, Part, Permit, Policy, Posted, Queued, Reason, Refused, Request, RoomWatch, SendError, Session,
-    SessionQuota, State, Target, TransportKind, Write, engine, legacy06,
+    AckError, AckRequest, Admission, Alarm, Asker, At, Auth, Backlog, Blocked, Breach, BreachKind, Budget, Carriage,
+    Cause, Command, Counters, Delivery, Encoded, EngineMessage, Form, Forms, Handshake, Heartbeat, Held, Input, Key,
+    Measured, Message, Outputs, Part, Permit, Policy, Posted, Queued, Reason, Refused, Request, RoomWatch, SendError,
+    Session, SessionQuota, State, Target, TransportKind, Write, engine, legacy06,
 };
 use crate::config::ConfigError;
 use crate::id::SessionSlot;
@@ -85,6 +85,8 @@ pub(crate) struct Core {
     pub(crate) buffer: BytesMut,
     membership: Membership,
     ready: VecDeque<SessionSlot>,
+    /// The place of a GET that was held, for the next one.
+    pub(crate) spare_asker: Option<Box<Asker>>,
     pub(crate) counters: Counters,
     /// Sessions of each codec of plain messages.
     plain_sessions: [u32; Legacy06::MAX_CODECS],
@@ -144,6 +146,7 @@ impl Shard {
                 buffer: BytesMut::new(),
                 membership: Membership::new(),
                 ready: VecDeque::new(),
+                spare_asker: None,
                 counters: Counters::default(),
                 plain_sessions: [0; Legacy06::MAX_CODECS],
                 turnover: 0,

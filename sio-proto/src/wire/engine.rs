@@ -132,6 +132,14 @@ fn broken_payload(error: PayloadError, place: usize) -> Breach {
 
 /// Decodes one text message of a websocket.
 pub(crate) fn decode_text(text: &ByteString, revision: Revision, raw: bool, config: &Config) -> Inbound {
+    // Most messages are packets of Socket.IO. Their parts are slices of the whole message.
+    if !raw
+        && config.parser.is_none()
+        && text.as_bytes().first() == Some(&b'4')
+        && (revision == Revision::V4 || text.is_ascii())
+    {
+        return decode_standard(text, 1, revision, config);
+    }
     match Packet::decode_text(revision, text) {
         Ok(packet) => inbound(packet, revision, raw, config),
         Err(error) => Inbound::Broken(Breach::new(BreachKind::EnginePacket, error)),
@@ -164,14 +172,20 @@ pub(crate) fn decode_socket(text: ByteString, revision: Revision, config: &Confi
     if let Some(parser) = &config.parser {
         return parse(&**parser, EngineMessage::Text(text), revision, config);
     }
+    decode_standard(&text, 0, revision, config)
+}
+
+/// Decodes a packet of Socket.IO in the standard form, from byte `at` of a text on.
+#[inline]
+fn decode_standard(text: &ByteString, at: usize, revision: Revision, config: &Config) -> Inbound {
     let revision = match revision {
         Revision::V4 => socket::Revision::Five,
         // Nothing distinguishes revision 3 from revision 4, and this decoder reads both.
         Revision::V3 => socket::Revision::Four,
     };
-    match socket::text::decode(&text, revision, socket::Role::Server, &config.packet) {
+    match socket::text::decode_at(text, at, revision, socket::Role::Server, &config.packet) {
         Ok(decoded) => Inbound::Socket(decoded),
-        Err(error) => Inbound::Broken(broken_packet(&text, error, config)),
+        Err(error) => Inbound::Broken(broken_packet(text.get(at..).unwrap_or_default(), error, config)),
     }
 }
 
@@ -238,9 +252,9 @@ pub(crate) fn poll_encoding(
 pub(crate) fn encode_v4(frames: &[Frame], out: &mut BytesMut) {
     let mut writer = payload::Writer::new(out);
     for frame in frames {
-        match text_of(frame) {
-            Some(text) => writer.text(text),
-            None => writer.binary(frame.payload()),
+        match frame.is_binary() {
+            false => writer.text_bytes(frame.payload()),
+            true => writer.binary(frame.payload()),
         }
     }
 }

@@ -9,6 +9,8 @@ use sio_app::{
     Ack, AckError, Binary, Data, EmitError, Generation, Io, Namespace, Raw, RawArgs, Refusal, Socket, TransportKind,
 };
 
+use crate::everybody;
+
 /// The longest text that one event makes, in bytes.
 const MAX_BIG: usize = 900_000;
 
@@ -16,6 +18,7 @@ pub(crate) fn register(io: &Io) {
     let root = io.of("/").with(async |socket: Socket| root_admits(&socket).await);
     everywhere(&root);
     root_only(&root);
+    everybody::register(&root, io);
     legacy_06(&root);
     everywhere(&io.of("/admin").with(|socket: Socket| match token(&socket).as_deref() {
         Some("secret") => Ok(()),
@@ -147,8 +150,9 @@ fn rooms(root: &Namespace) {
             io.emit("castall", data);
         }
     })
-    .on("join", |socket: Socket, room: String, ack: Ack| {
-        if socket.join(room).is_ok() {
+    .on("join", async |socket: Socket, room: String, ack: Ack| {
+        // Whoever has the answer may have another node send to the room.
+        if socket.join_everywhere(room).await.is_ok() {
             ack.send("ok");
         }
     })

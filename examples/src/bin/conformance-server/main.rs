@@ -1,7 +1,7 @@
 //! The conformance server. Genuine clients, official test suites and load generators connect to it.
 //!
 //! ```text
-//! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--guarded] [--handover] [--bench [--recovery]] [--store DIR] [--window MS] [--shutdown-jitter MS] [--shutdown-pause MS] [--threads N]
+//! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--guarded] [--handover] [--bench [--recovery]] [--store DIR] [--window MS] [--shutdown-jitter MS] [--shutdown-pause MS] [--threads N] [--redis URL --adapter classic|sharded|streams [--prefix KEY]]
 //! ```
 //! The server has the same handlers on three ports. Port P uses the standard parser. Port P+1 uses
 //! the MessagePack parser. Port P+2 has connection state recovery. `--conformance` serves port P
@@ -35,6 +35,7 @@
 )]
 
 mod bench;
+mod everybody;
 mod handlers;
 mod on_async_std;
 mod on_axum;
@@ -53,7 +54,7 @@ use std::time::Duration;
 use options::{Mode, Options, Runtime};
 use sio_app::adapter::handover;
 use sio_app::codec::{Envelope, MessagePack, Streaming};
-use sio_app::{Config, Cors, Generations, Handover, HttpRequest, Io, Origins, RecoveryConfig};
+use sio_app::{ClusterKind, Config, Cors, Generations, Handover, HttpRequest, Io, Origins, RecoveryConfig};
 use sio_store::Disk;
 
 /// How long the next program waits for the store of the old one.
@@ -134,11 +135,14 @@ fn parts(options: &Options) -> io::Result<Vec<Part>> {
                 let store = store.map_err(|error| io::Error::other(format!("{}: {error}", directory.display())))?;
                 recovering = recovering.store(Arc::new(store));
             }
-            let parts = [
-                (config.clone(), process(options)),
-                (msgpack, process(options)),
-                (config, recovering),
-            ];
+            let (mut main, msgpack_process) = (process(options), process(options));
+            if let Some(cluster) = &options.cluster {
+                main = main.cluster(cluster.clone());
+                if let ClusterKind::Streams(_) = cluster.config.kind {
+                    recovering = recovering.cluster(cluster.clone());
+                }
+            }
+            let parts = [(config.clone(), main), (msgpack, msgpack_process), (config, recovering)];
             parts.map(part).into()
         }
         Mode::Suites => vec![part(suites::config(), suites::register)],

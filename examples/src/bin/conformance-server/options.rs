@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sio_app::Handover;
+use sio_app::{Cluster, ClusterKind, Handover, ShardedMode, StreamsConfig};
 
 /// Returns the text of `--help`.
 pub(crate) fn help() -> String {
@@ -31,6 +31,10 @@ usage: conformance-server [--runtime NAME] --port P [OPTIONS]
                       sockets that a service manager has opened, if there are some
 --shutdown-jitter MS  over which time sessions leave after SIGTERM; 0 is the default
 --shutdown-pause MS   how long clients are told to stay away after SIGTERM
+--redis URL           ports P and, with streams, P+2 are in the cluster of this Redis; not with loop
+--adapter NAME        classic, sharded or streams: the adapter of the other servers; classic is the
+                      default
+--prefix KEY          what the names of channels begin with; socket.io is the default
 --threads N           how many threads serve, and how many shards there are
 --ping-interval MS, --ping-timeout MS, --no-legacy, --deflate"
     )
@@ -83,6 +87,8 @@ pub(crate) struct Options {
     pub(crate) shutdown_jitter: Duration,
     /// How long clients are told to stay away then.
     pub(crate) shutdown_pause: Option<Duration>,
+    /// The other servers.
+    pub(crate) cluster: Option<Cluster>,
 }
 
 impl Options {
@@ -90,6 +96,7 @@ impl Options {
     /// given. Returns `None` if the user asks for help.
     pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut port = None;
+        let (mut redis, mut kind, mut prefix) = (None, None, None);
         let mut options = Self {
             runtime: Runtime::Tokio,
             port: 0,
@@ -103,6 +110,7 @@ impl Options {
             window: Duration::from_secs(10),
             shutdown_jitter: Duration::ZERO,
             shutdown_pause: None,
+            cluster: None,
             handover: Handover::None,
             threads: std::env::var("WORKERS").ok().and_then(|n| n.parse().ok()),
         };
@@ -129,6 +137,12 @@ impl Options {
                 }
                 "--window" => options.window = Duration::from_millis(number("--window")?),
                 "--store" => options.store = Some(args.next().ok_or("--store wants a directory")?.into()),
+                "--redis" => {
+                    let url = args.next().ok_or("--redis wants a URL")?;
+                    redis = Some(Cluster::from_url(&url).map_err(|error| format!("--redis {url}: {error}"))?);
+                }
+                "--adapter" => kind = Some(adapter(args.next().as_deref())?),
+                "--prefix" => prefix = Some(args.next().ok_or("--prefix wants a text")?),
                 "--no-legacy" => options.no_legacy = true,
                 "--guarded" => options.guarded = true,
                 "--recovery" => options.recovery = true,
@@ -158,10 +172,44 @@ impl Options {
                 other => return Err(format!("unknown option {other:?}")),
             }
         }
+        options.cluster = cluster(redis, kind, prefix)?;
+        if options.cluster.is_some() && options.runtime == Runtime::Loop {
+            return Err("--runtime loop has no cluster: it opens no connections".to_owned());
+        }
         options.port = port.ok_or("--port is missing")?;
         if options.mode == Mode::Contract && options.port > u16::MAX - 2 {
             return Err("--port leaves no room for the two ports above it".to_owned());
         }
         Ok(Some(options))
     }
+}
+
+fn adapter(name: Option<&str>) -> Result<ClusterKind, String> {
+    match name {
+        Some("classic") => Ok(ClusterKind::Classic),
+        Some("sharded") => Ok(ClusterKind::Sharded {
+            mode: ShardedMode::Dynamic,
+        }),
+        Some("streams") => Ok(ClusterKind::Streams(StreamsConfig::default())),
+        Some(other) => Err(format!("no adapter {other:?}; there are classic, sharded and streams")),
+        None => Err("--adapter wants a name".to_owned()),
+    }
+}
+
+fn cluster(
+    redis: Option<Cluster>,
+    kind: Option<ClusterKind>,
+    prefix: Option<String>,
+) -> Result<Option<Cluster>, String> {
+    let Some(cluster) = redis else {
+        return match (kind, prefix) {
+            (None, None) => Ok(None),
+            _ => Err("--adapter and --prefix need --redis".to_owned()),
+        };
+    };
+    let cluster = match prefix {
+        Some(prefix) => cluster.prefix(prefix),
+        None => cluster,
+    };
+    Ok(Some(cluster.kind(kind.unwrap_or_default())))
 }

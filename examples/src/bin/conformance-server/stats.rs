@@ -58,6 +58,16 @@ impl Counted {
         serde_json::json!({ "recovered": recovered, "not_recovered": not_recovered })
     }
 
+    /// How many nodes the cluster has, and how the broker is. Without a cluster there is one node.
+    fn cluster(&self) -> (usize, serde_json::Value) {
+        let servers = self.0.lock().map(|servers| servers.clone()).unwrap_or_default();
+        let nodes = servers.iter().map(Io::nodes).max().unwrap_or(1);
+        let clusters: Vec<_> = servers.iter().filter_map(|io| io.metrics().cluster).collect();
+        let connected = !clusters.is_empty() && clusters.iter().all(|cluster| cluster.is_up);
+        let dropped: u64 = clusters.iter().map(|cluster| cluster.dropped).sum();
+        (nodes, serde_json::json!({ "connected": connected, "dropped": dropped }))
+    }
+
     /// Counts the present sessions by generation and transport.
     fn by_kind(&self) -> BTreeMap<String, u32> {
         let mut kinds = BTreeMap::new();
@@ -79,6 +89,7 @@ pub(crate) fn serve(io: &Io, counted: &Arc<Counted>) {
             ("/__stats", _) | (_, Method::Other) => return HttpResponse::new(405).header("Allow", "GET, HEAD"),
             _ => return HttpResponse::new(404),
         }
+        let (nodes, pub_sub) = counted.cluster();
         let stats = serde_json::json!({
             "server": concat!("sio ", env!("CARGO_PKG_VERSION")),
             "pid": std::process::id(),
@@ -88,6 +99,8 @@ pub(crate) fn serve(io: &Io, counted: &Arc<Counted>) {
             "unconfirmed": counted.unconfirmed(),
             "held": counted.held(),
             "recovery": counted.recovery(),
+            "nodes": nodes,
+            "pub_sub": pub_sub,
         });
         HttpResponse::json(&stats)
     });

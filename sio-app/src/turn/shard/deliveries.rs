@@ -42,7 +42,23 @@ struct Verdicts {
 
 impl ShardCell {
     /// Gives the outputs of an input to the links and to the turn.
+    #[inline]
     pub(super) fn settle(self: &Arc<Self>, state: &mut State, turn: &Turn, out: &mut Outputs) {
+        // Most inputs are one event.
+        if let [Delivery::Event { socket, .. }] = out.deliveries[..]
+            && out.writes.is_empty()
+            && let Some(Delivery::Event { name, args, ack, .. }) = out.deliveries.pop()
+        {
+            if let Err(Overflow) = self.deliver_event(state, turn, socket, Mail::Event { name, args, ack }) {
+                self.end_overflown(state, turn, socket, out);
+            }
+            return;
+        }
+        self.settle_all(state, turn, out);
+    }
+
+    #[inline(never)]
+    fn settle_all(self: &Arc<Self>, state: &mut State, turn: &Turn, out: &mut Outputs) {
         for write in out.writes.drain(..) {
             let id = write.link();
             state.packets_out += write.packets() as u64;
@@ -69,20 +85,51 @@ impl ShardCell {
             let now = state.time(turn);
             state.shard.release(now, socket, out);
             self.note_rooms(state, turn);
-            self.settle(state, turn, out);
+            self.settle_all(state, turn, out);
         }
         for session in verdicts.flooded {
             let now = state.time(turn);
             state.shard.close_engine(now, session, out);
-            self.settle(state, turn, out);
+            self.settle_all(state, turn, out);
         }
         for socket in verdicts.overflown {
-            turn.note(Note::Overflow(socket));
-            let now = state.time(turn);
-            state.shard.disconnect_for(now, socket, too_many_events(), out);
-            self.note_rooms(state, turn);
-            self.settle(state, turn, out);
+            self.end_overflown(state, turn, socket, out);
         }
+    }
+
+    /// Ends the session of a socket for which too many events wait.
+    #[cold]
+    fn end_overflown(self: &Arc<Self>, state: &mut State, turn: &Turn, socket: SocketKey, out: &mut Outputs) {
+        turn.note(Note::Overflow(socket));
+        let now = state.time(turn);
+        state.shard.disconnect_for(now, socket, too_many_events(), out);
+        self.note_rooms(state, turn);
+        self.settle_all(state, turn, out);
+    }
+
+    /// Gives an event to the turn, or to the mailbox of its socket if another turn works for the
+    /// socket.
+    ///
+    /// # Errors
+    /// [`Overflow`] if too much waits for the socket. Then the event is lost.
+    #[inline]
+    fn deliver_event(&self, state: &State, turn: &Turn, socket: SocketKey, event: Mail) -> Result<(), Overflow> {
+        let Some(inner) = state.socket(socket) else {
+            return Ok(());
+        };
+        match inner.mailbox.admit(turn.owner(), event, &inner.load) {
+            Ok(Some(mail)) => turn.add(Work::Mail(Arc::clone(inner), mail)),
+            Ok(None) => {
+                self.note_waiting(inner.mailbox.waiting());
+                turn.note_load(&inner.load);
+            }
+            Err(Overflow) => {
+                // What comes behind a lost event must not be handled either.
+                inner.seal_heard();
+                return Err(Overflow);
+            }
+        }
+        Ok(())
     }
 
     fn deliver(self: &Arc<Self>, state: &mut State, turn: &Turn, delivery: Delivery, verdicts: &mut Verdicts) {
@@ -93,23 +140,11 @@ impl ShardCell {
                 args,
                 ack,
             } => {
-                let Some(inner) = state.socket(socket) else { return };
-                match inner
-                    .mailbox
-                    .admit(turn.owner(), Mail::Event { name, args, ack }, &inner.load)
+                let mail = Mail::Event { name, args, ack };
+                if let Err(Overflow) = self.deliver_event(state, turn, socket, mail)
+                    && !verdicts.overflown.contains(&socket)
                 {
-                    Ok(Some(mail)) => turn.add(Work::Mail(Arc::clone(inner), mail)),
-                    Ok(None) => {
-                        self.note_waiting(inner.mailbox.waiting());
-                        turn.note_load(&inner.load);
-                    }
-                    Err(Overflow) => {
-                        // What comes behind a lost event must not be handled either.
-                        inner.seal_heard();
-                        if !verdicts.overflown.contains(&socket) {
-                            verdicts.overflown.push(socket);
-                        }
-                    }
+                    verdicts.overflown.push(socket);
                 }
             }
             Delivery::Ack { socket, id, result } => {

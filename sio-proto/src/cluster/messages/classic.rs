@@ -53,7 +53,7 @@ impl Broadcast {
         let document = Document::read(bytes, limits)?;
         let mut values = document.values();
         let [uid, packet, opts] = document.root().elements()?;
-        let uid = values.text(uid.ok_or(Malformed::Missing("uid"))?)?;
+        let uid = values.id(uid.ok_or(Malformed::Missing("uid"))?)?;
         let (emit, namespace) = opts::read_packet(&values, packet)?;
         let namespace = match namespace {
             Some(namespace) => values.text(namespace)?,
@@ -204,8 +204,8 @@ impl ClassicRequest {
             return Err(Malformed::OldRequest);
         }
         let kind = kind.and_then(Raw::number).ok_or(Malformed::Missing("type"))?;
-        let uid = uid.map(|uid| values.text(uid)).transpose()?;
-        let request_id = request.map(|request| values.text(request)).transpose()?;
+        let uid = uid.map(|uid| values.id(uid)).transpose()?;
+        let request_id = request.map(|request| values.id(request)).transpose()?;
         let body = RequestBody::read(kind, document.root(), &mut values)?;
         let asks = matches!(
             body,
@@ -414,8 +414,8 @@ impl ClassicResponse {
             },
         };
         Ok(Self {
-            uid: uid.map(|uid| values.text(uid)).transpose()?,
-            request_id: values.text(request)?,
+            uid: uid.map(|uid| values.id(uid)).transpose()?,
+            request_id: values.id(request)?,
             body,
         })
     }

@@ -10,7 +10,7 @@ use bytestring::ByteString;
 
 use super::classic::{read_sockets, write_sockets};
 use super::opts::{self, Members};
-use super::raw::{Document, Raw, Values};
+use super::raw::{Document, Raw, Values, short};
 use super::writer::{Syntax, Writer};
 use super::{Malformed, MessageLimits};
 use crate::cluster::order::{Emit, Flags, RemoteSocket, Target};
@@ -240,7 +240,7 @@ impl Body {
             "sockets",
             "clientCount",
         ])?;
-        let request = request.map(|request| values.text(request)).transpose()?;
+        let request = request.map(|request| values.id(request)).transpose()?;
         let named = |request: Option<ByteString>| request.ok_or(Malformed::Missing("requestId"));
         Ok(match kind {
             3 => {
@@ -337,7 +337,7 @@ impl Envelope {
         let [kind, data, uid, namespace] = document.root().members(["type", "data", "uid", "nsp"])?;
         let kind = kind.and_then(Raw::number).ok_or(Malformed::Missing("type"))?;
         Ok(Self {
-            uid: values.text(uid.ok_or(Malformed::Missing("uid"))?)?,
+            uid: values.id(uid.ok_or(Malformed::Missing("uid"))?)?,
             namespace: values.text(namespace.ok_or(Malformed::Missing("nsp"))?)?,
             body: Body::read(kind, data, &mut values)?,
         })
@@ -384,7 +384,7 @@ impl Envelope {
             Some(document) => Body::read(kind, Some(document.root()), &mut document.values())?,
         };
         Ok(Self {
-            uid: text(field("uid").ok_or(Malformed::Missing("uid"))?)?,
+            uid: short(text(field("uid").ok_or(Malformed::Missing("uid"))?)?)?,
             namespace: text(field("nsp").ok_or(Malformed::Missing("nsp"))?)?,
             body,
         })

@@ -83,6 +83,9 @@ pub enum Malformed {
     /// It names more rooms and sockets than [`MessageLimits::max_names`].
     #[error("the message names too many rooms or sockets")]
     TooManyNames,
+    /// The name of a node or of a request has more than 64 bytes.
+    #[error("the name of a node or of a request is too long")]
+    LongName,
     /// It is not JSON.
     #[error(transparent)]
     Json(#[from] JsonError),

@@ -218,6 +218,16 @@ impl<'a> Raw<'a> {
     }
 }
 
+/// The longest name of a node or of a request. Genuine nodes draw 6 to 16 characters.
+const MAX_ID_BYTES: usize = 64;
+
+pub(super) fn short(id: ByteString) -> Result<ByteString, Malformed> {
+    match id.len() > MAX_ID_BYTES {
+        true => Err(Malformed::LongName),
+        false => Ok(id),
+    }
+}
+
 /// Reads values of one document.
 pub(super) struct Values<'a> {
     document: &'a Document,
@@ -227,6 +237,11 @@ pub(super) struct Values<'a> {
 impl<'a> Values<'a> {
     pub(super) fn text(&self, raw: Raw<'_>) -> Result<ByteString, Malformed> {
         raw.name().map(|name| self.document.shared(&name))
+    }
+
+    /// The name of a node or of a request. It is kept for longer than its message, so it is short.
+    pub(super) fn id(&self, raw: Raw<'_>) -> Result<ByteString, Malformed> {
+        self.text(raw).and_then(short)
     }
 
     /// A list of names. A name that stands there alone is a list of one.

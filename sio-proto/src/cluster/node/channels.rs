@@ -78,6 +78,7 @@ impl Node {
         if self.instances.remove(namespace).is_none() {
             return;
         }
+        self.beating.remove(namespace);
         let mut left = Vec::new();
         for (channel, places) in &mut self.channels {
             places.retain(|place| place.namespace != *namespace);
@@ -109,6 +110,13 @@ impl Node {
         if let Some(channel) = Channels(&self.config).room(namespace, room) {
             self.subscribe(channel, namespace, Purpose::Messages, out);
         }
+    }
+
+    /// The channel of a room, if rooms like this one have channels of their own.
+    /// [`Event::Subscribed`](crate::broker::Event::Subscribed) names it when the broker hears it.
+    #[must_use]
+    pub fn room_channel(&self, namespace: &str, room: &str) -> Option<Bytes> {
+        Channels(&self.config).room(namespace, room)
     }
 
     /// A room has lost its last member here.

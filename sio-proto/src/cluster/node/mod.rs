@@ -52,6 +52,8 @@ pub struct Node {
     channels: BTreeMap<Bytes, Vec<Place>>,
     /// Number of namespaces of each stream.
     streams: BTreeMap<Bytes, usize>,
+    /// The namespaces with nodes that send heartbeats. Mostly there are none.
+    beating: BTreeSet<ByteString>,
     requests: Requests,
     counters: Counters,
 }
@@ -94,6 +96,7 @@ impl Node {
             instances: BTreeMap::new(),
             channels: BTreeMap::new(),
             streams: BTreeMap::new(),
+            beating: BTreeSet::new(),
             requests: Requests::default(),
             counters: Counters::default(),
         })
@@ -170,26 +173,31 @@ impl Node {
         while let Some(number) = self.requests.due(now) {
             self.end(now, number, Outcome::Deadline, out);
         }
-        if matches!(self.config.kind, ClusterKind::Streams(_)) {
-            self.keep_alive(now, out);
-        }
+        self.keep_alive(now, out);
     }
 
     /// Heartbeats, if some node needs them.
     fn keep_alive(&mut self, now: Time, out: &mut Outputs) {
         let mut namespaces = Vec::new();
-        for (namespace, instance) in &self.instances {
+        for namespace in &self.beating {
+            let Some(instance) = self.instances.get(namespace) else {
+                continue;
+            };
             let dead = instance.peers.dead(now, self.config.heartbeat_timeout);
-            let silent = instance.peers.has_stream_only() && instance.said + self.config.heartbeat_interval <= now;
-            if silent || dead.is_some() {
-                namespaces.push((namespace.clone(), silent));
+            if dead.is_some() || instance.next_beat(&self.config).is_some_and(|due| due <= now) {
+                namespaces.push(namespace.clone());
             }
         }
-        for (namespace, silent) in namespaces {
+        for namespace in namespaces {
             while let Some(dead) = self.dead_peer(now, &namespace) {
                 self.lose(now, &namespace, &dead, out);
             }
-            if silent {
+            let instance = self.instances.get(&namespace);
+            if instance.is_none_or(|instance| !instance.peers.any_beats()) {
+                self.beating.remove(&namespace);
+            }
+            let due = instance.and_then(|instance| instance.next_beat(&self.config));
+            if due.is_some_and(|due| due <= now) {
                 self.beat(now, &namespace, Body::Heartbeat { subscribes: true }, out);
             }
         }
@@ -217,13 +225,14 @@ impl Node {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
         let mut next = self.requests.next_deadline();
-        if matches!(self.config.kind, ClusterKind::Streams(_)) {
-            for instance in self.instances.values() {
-                let death = instance.peers.next_death(self.config.heartbeat_timeout);
-                let beat = instance.peers.has_stream_only();
-                let beat = beat.then(|| instance.said + self.config.heartbeat_interval);
-                next = [next, death, beat].into_iter().flatten().min();
-            }
+        for instance in self
+            .beating
+            .iter()
+            .filter_map(|namespace| self.instances.get(namespace))
+        {
+            let death = instance.peers.next_death(self.config.heartbeat_timeout);
+            let beat = instance.next_beat(&self.config);
+            next = [next, death, beat].into_iter().flatten().min();
         }
         next
     }
@@ -293,6 +302,12 @@ fn marks(kind: &ClusterKind, id: &NodeId, namespace: &str) -> [Bytes; 3] {
 }
 
 impl Instance {
+    /// When this node has to say that it is alive, if some node needs to know.
+    fn next_beat(&self, config: &ClusterConfig) -> Option<Time> {
+        let needed = self.peers.has_stream_only();
+        needed.then(|| self.said + config.heartbeat_interval)
+    }
+
     fn is_own(&self, kind: &ClusterKind, payload: &[u8]) -> bool {
         if *kind == ClusterKind::Classic {
             let behind = payload.get(1..).unwrap_or_default();

@@ -43,7 +43,7 @@ impl Peers {
             beats: false,
             stream_only: false,
         };
-        self.0.insert(node.clone(), peer);
+        self.0.insert(node.detached(), peer);
         true
     }
 
@@ -96,6 +96,11 @@ impl Peers {
     pub(super) fn next_death(&self, timeout: Duration) -> Option<Time> {
         let beating = self.0.values().filter(|peer| peer.beats);
         beating.map(|peer| peer.heard + timeout).min()
+    }
+
+    /// Whether some node sends heartbeats.
+    pub(super) fn any_beats(&self) -> bool {
+        self.0.values().any(|peer| peer.beats)
     }
 
     /// A node whose heartbeats have stopped.

@@ -12,7 +12,7 @@ use crate::cluster::messages::{
 };
 use crate::cluster::order::{NodeId, Order, Target};
 use crate::cluster::output::Outputs;
-use crate::{ClusterKind, Time};
+use crate::{ClusterKind, Time, keep};
 
 impl Node {
     /// A message on a channel.
@@ -198,10 +198,11 @@ impl Node {
         if *node.0 != *EMITTER && medium == Medium::Channel {
             self.note_signature(&namespace, &node);
         }
+        // An asker is kept for longer than its message.
         let asker = |request: ByteString, wants| Asker {
-            namespace: namespace.clone(),
-            node: Some(node.clone()),
-            request,
+            namespace: ByteString::from(&*namespace),
+            node: Some(node.detached()),
+            request: ByteString::from(&*request),
             medium,
             wants,
         };
@@ -247,7 +248,11 @@ impl Node {
                 return out.deliveries.push(Delivery::ServerSideEmit { namespace, emit, asker });
             }
             Body::Broadcast { to, flags, emit, .. } => Order::Broadcast { to, flags, emit },
-            Body::Join { to, rooms } => Order::Join { to, rooms },
+            // The names of rooms are kept for as long as a socket is in them.
+            Body::Join { to, mut rooms } => {
+                rooms.iter_mut().for_each(keep::text);
+                Order::Join { to, rooms }
+            }
             Body::Leave { to, rooms } => Order::Leave { to, rooms },
             Body::Disconnect { to, close } => Order::Disconnect { to, close },
         };
@@ -277,6 +282,9 @@ impl Node {
         };
         let news = !instance.peers.has_stream_only();
         instance.peers.beats(node, !subscribes);
+        if !self.beating.contains(namespace) {
+            self.beating.insert(ByteString::from(&**namespace));
+        }
         if body == Body::InitialHeartbeat || (news && !subscribes) {
             self.beat(now, namespace, Body::Heartbeat { subscribes: true }, out);
         }
@@ -330,10 +338,11 @@ enum Heard {
 /// What a request of the classic adapter means here.
 fn request_delivery(namespace: ByteString, node: Option<NodeId>, request: ClassicRequest) -> Delivery {
     let ClassicRequest { request_id, body, .. } = request;
+    // An asker is kept for longer than its message.
     let asker = |wants| Asker {
         namespace: namespace.clone(),
-        node: node.clone(),
-        request: request_id.clone().unwrap_or_default(),
+        node: node.as_ref().map(NodeId::detached),
+        request: ByteString::from(request_id.as_deref().unwrap_or_default()),
         medium: Medium::Channel,
         wants,
     };
@@ -361,7 +370,10 @@ fn request_delivery(namespace: ByteString, node: Option<NodeId>, request: Classi
             let asker = asker(Wants::Acks);
             return Delivery::Ask { asker, to, flags, emit };
         }
-        RequestBody::Join { to, rooms } => Order::Join { to, rooms },
+        RequestBody::Join { to, mut rooms } => {
+            rooms.iter_mut().for_each(keep::text);
+            Order::Join { to, rooms }
+        }
         RequestBody::Leave { to, rooms } => Order::Leave { to, rooms },
         RequestBody::Disconnect { to, close } => Order::Disconnect { to, close },
         RequestBody::Single(sid, body) => {
@@ -370,7 +382,7 @@ fn request_delivery(namespace: ByteString, node: Option<NodeId>, request: Classi
             match body {
                 SingleBody::Join(room) => Order::Join {
                     to,
-                    rooms: alloc::vec![room],
+                    rooms: alloc::vec![ByteString::from(&*room)],
                 },
                 SingleBody::Leave(room) => Order::Leave {
                     to,

@@ -69,7 +69,7 @@ impl Pending {
         self.bytes += bytes;
         self.heard += u64::from(!stream_only);
         if let Some(node) = node {
-            self.answered.insert(node.clone());
+            self.answered.insert(node.detached());
         }
         Verdict::Counts
     }

@@ -79,6 +79,7 @@ pub(super) fn message(message: &Bytes, parser: &MessagePack, limits: &Limits) ->
 
 /// An array of an event's name and its arguments. `data` is a value of `message` that was stepped
 /// over, so it is complete.
+#[cfg(feature = "cluster")]
 pub(super) fn event(
     message: &Bytes,
     data: &[u8],
@@ -94,6 +95,7 @@ pub(super) fn event(
 }
 
 /// One value as the only argument.
+#[cfg(feature = "cluster")]
 pub(super) fn argument(
     message: &Bytes,
     data: &[u8],
@@ -104,6 +106,7 @@ pub(super) fn argument(
 }
 
 /// One value as JSON, bytes included.
+#[cfg(feature = "cluster")]
 pub(super) fn json(
     message: &Bytes,
     data: &[u8],

@@ -1,8 +1,6 @@
 //! Messages of Socket.IO in a session, for all revisions: attachments are joined to their packet,
 //! and the packet is handled by the rules of its revision ([`revision4`], [`revision5`]).
 
-use core::mem;
-
 use bytes::Bytes;
 
 use super::At;
@@ -79,8 +77,10 @@ impl At<'_> {
     /// A whole packet. An event for a socket is the same in all revisions.
     pub(super) fn handle_packet(&mut self, revision: engine::Revision, packet: &mut Packet) -> Result<(), Breach> {
         let found = self.socket_in(packet.namespace());
-        if let (Packet::Event { name, id, args, .. }, Some((socket, Standing::Connected))) = (&mut *packet, found) {
-            self.event(socket, mem::take(name), mem::take(args), *id);
+        if let (Packet::Event { .. }, Some((socket, Standing::Connected))) = (&*packet, found)
+            && let Packet::Event { name, id, args, .. } = packet.take()
+        {
+            self.event(socket, name, args, id);
             return Ok(());
         }
         match revision {

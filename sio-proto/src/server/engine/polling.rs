@@ -1,6 +1,5 @@
 //! Polling: the parked GET, and POSTs (docs/protocol/engine-io.md §4.2-§4.4, §12).
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -28,7 +27,7 @@ impl<'a> At<'a> {
         engine.polled_late = engine.candidate.as_ref().is_some_and(|candidate| candidate.probed);
         self.core.links.set(asker.link, self.key, Role::Parked);
         self.session.link = Some(asker.link);
-        self.session.parked = Some(Box::new(asker));
+        self.session.parked = Some(asker.park(&mut self.core.spare_asker));
         if self.session.state == State::Closing {
             // A GET that fetches the close gets a noop before it, as from genuine servers
             // (docs/protocol/engine-io.md §12).
@@ -46,10 +45,10 @@ impl<'a> At<'a> {
 
     /// Takes the parked GET, if there is one.
     pub(super) fn take_parked(&mut self) -> Option<Asker> {
-        let asker = self.session.parked.take()?;
+        let asker = Asker::unpark(self.session.parked.take()?, &mut self.core.spare_asker);
         self.session.link = None;
         self.core.links.clear(asker.link);
-        Some(*asker)
+        Some(asker)
     }
 
     /// Answers the parked GET with queued packets, up to the limit of one answer. The rest waits

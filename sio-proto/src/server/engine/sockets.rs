@@ -119,7 +119,7 @@ impl<'a> At<'a> {
 }
 
 /// The writer of the standard form, for clients of this revision of Engine.IO.
-const fn encoder(revision: Revision) -> Encoder {
+pub(super) const fn encoder(revision: Revision) -> Encoder {
     Encoder::new(match revision {
         Revision::V4 => socket::Revision::Five,
         Revision::V3 => socket::Revision::Four,

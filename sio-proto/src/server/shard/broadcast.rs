@@ -134,10 +134,19 @@ fn fan_out(
     // If a message cannot be written for the recipient, this is not the recipient's fault. A caller
     // that encodes beforehand gets the error, too.
     let is_ordered = message.policy == Policy::Ordered;
-    let encoded = message.encoded(session.form(), config, buffer)?;
+    let form = session.form();
+    let encoded = match message.made(form) {
+        Ok(encoded) => encoded,
+        Err(_) => message.encoded(form, config, buffer)?,
+    };
     if is_ordered {
-        let (packets, bytes) = (encoded.packets(), encoded.bytes());
-        session.queue(encoded.frames(), packets, bytes, config, backlog)?;
+        match encoded.only() {
+            Some(frame) if !session.adapts => session.queue_one(frame.clone(), config, backlog)?,
+            _ => {
+                let (packets, bytes) = (encoded.packets(), encoded.bytes());
+                session.queue(encoded.frames(), packets, bytes, config, backlog)?;
+            }
+        }
     } else {
         session.queue_by(message, config, backlog)?;
     }

@@ -6,8 +6,8 @@ use bytestring::ByteString;
 
 use super::recording::noted;
 use super::{
-    AckRequest, Command, EngineMessage, Member, Message, Outputs, Reason, RoomWatch, SendError, SessionKey, Shard,
-    SocketKey, Standing, State, Target, Time, Welcome, engine,
+    AckRequest, Command, Encoded, EngineMessage, Form, Member, Message, Outputs, Reason, RoomWatch, SendError,
+    SessionKey, Shard, SocketKey, Standing, State, Target, Time, Welcome, engine,
 };
 
 /// Commands of the user.
@@ -117,6 +117,48 @@ impl Shard {
                     if let Some(timeout) = ack.timeout {
                         core.timers.arm_ack(now + timeout, socket, ack.id);
                     }
+                }
+                Ok(())
+            }
+        )
+    }
+
+    /// Queues a message for one socket that has been written in one go, by a
+    /// [`Direct`](crate::server::Direct) for the form of the socket's client. It does what
+    /// [`Shard::emit`] does for a message without a policy, which is not volatile and asks for no
+    /// acknowledgement.
+    ///
+    /// # Errors
+    /// The errors of [`Shard::emit`], and [`SendError::Unsupported`] if the client has another
+    /// form. Nothing has been queued in this case.
+    pub fn emit_encoded(
+        &mut self,
+        now: Time,
+        socket: SocketKey,
+        form: Form,
+        message: Encoded,
+    ) -> Result<(), SendError> {
+        noted!(
+            self,
+            Some(now),
+            None,
+            None,
+            |line, _| {
+                line.emit_encoded(socket, form, &message);
+                false
+            },
+            {
+                let Self { core, sessions, .. } = self;
+                let target = core.membership.find(socket);
+                let target = target.filter(|target| target.standing == Standing::Connected);
+                let slot = target.ok_or(SendError::Disconnected)?.session;
+                let session = sessions.get_mut(slot).ok_or(SendError::Disconnected)?;
+                if let Err(error) = core.send_encoded(session, form, message) {
+                    core.counters.note_unsent(error);
+                    return Err(error);
+                }
+                if session.becomes_ready() {
+                    core.ready.push_back(slot);
                 }
                 Ok(())
             }

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use super::{
-    At, Blocked, Carriage, Core, Delivery, Due, Form, Frame, Heartbeat, LinkId, Message, Permit, Reason, SendError,
-    Session, SessionId, SessionKey, Shard, Sid, Slab, State, Time, TransportKind, legacy06,
+    At, Blocked, Carriage, Core, Delivery, Due, Encoded, Form, Frame, Heartbeat, LinkId, Message, Permit, Reason,
+    SendError, Session, SessionId, SessionKey, Shard, Sid, Slab, State, Time, TransportKind, legacy06,
 };
 use crate::id::{SessionSlot, SocketSlot};
 use crate::request::NamedSession;
@@ -187,6 +187,30 @@ impl Core {
             session.volatile_at = Session::volatile_moment(moment);
         }
         Ok(())
+    }
+
+    /// Queues a message of one recipient that has no policy and is not volatile.
+    #[inline]
+    pub(super) fn send_encoded(
+        &mut self,
+        session: &mut Session,
+        form: Form,
+        message: Encoded,
+    ) -> Result<(), SendError> {
+        if session.state != State::Open {
+            return Err(SendError::Disconnected);
+        }
+        if session.form() != form {
+            return Err(SendError::Unsupported);
+        }
+        if !session.flows() && self.backlog.is_exceeded() {
+            return Err(SendError::Full);
+        }
+        let queued = session.queue_whole(message, &self.config, &mut self.backlog);
+        if queued.is_err() {
+            self.counters.note_queue(session);
+        }
+        queued
     }
 }
 

@@ -14,7 +14,9 @@ use super::packets::{breach, engine_message, put_breach, put_engine_message};
 use super::requests::{put_request, request};
 use super::words::Words;
 use crate::engine::EngineMessage;
-use crate::server::{AckRequest, Breach, Cause, Command, Message, Reason, Request, Target, Welcome};
+use crate::server::{
+    AckRequest, Breach, Cause, Command, Encoded, Form, Generation, Message, Reason, Request, Target, Welcome,
+};
 use crate::wire::Inbound;
 use crate::{Config, Excess, Frame, LinkId, Rate, RateLimit, SessionKey, SocketKey};
 
@@ -42,6 +44,7 @@ pub(super) enum Input {
     Release(SocketKey),
     Confirm(SocketKey, u64),
     Emit(SocketKey, Box<Message>, Option<AckRequest>),
+    EmitEncoded(SocketKey, Form, Encoded),
     ForgetAck(SocketKey, u64),
     Disconnect(SocketKey, bool),
     Dismiss(SocketKey, Reason),
@@ -143,6 +146,13 @@ impl Line<'_> {
         put_ack(self, ack);
     }
 
+    pub(crate) fn emit_encoded(&mut self, socket: SocketKey, form: Form, message: &Encoded) {
+        let form = form.generation() == Generation::Engine4;
+        self.word("emit-encoded").word(socket).flag(form, "4", "3");
+        let frames: Vec<Frame> = message.frames().cloned().collect();
+        put_frames(self, &frames);
+    }
+
     pub(crate) fn disconnect(&mut self, socket: SocketKey, close: bool) {
         self.word("disconnect").word(socket).flag(close, "session", "namespace");
     }
@@ -220,6 +230,16 @@ pub(super) fn input(words: &mut Words<'_>, config: &Config) -> Result<Input, Pro
         "emit" => {
             let (socket, message) = (words.socket()?, Box::new(message(words)?));
             Input::Emit(socket, message, ack(words)?)
+        }
+        "emit-encoded" => {
+            let (socket, is_4) = (words.socket()?, words.flag("4 or 3", "4", "3")?);
+            let form = if is_4 { Form::Engine4 } else { Form::Engine3 };
+            let mut frames = frames(words)?;
+            if frames.is_empty() {
+                return Err(Problem::Invalid("a packet"));
+            }
+            let (first, attachments) = (frames.remove(0), frames);
+            Input::EmitEncoded(socket, form, Encoded { first, attachments })
         }
         "forget-ack" => Input::ForgetAck(words.socket()?, words.number("an id")?),
         "disconnect" => {

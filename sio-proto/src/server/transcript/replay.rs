@@ -166,6 +166,7 @@ fn run(shard: &mut Shard, entry: Entry, out: &mut Outputs) {
         Input::Refuse(socket, message, data) => shard.refuse(now, socket, &message, data.as_deref(), out),
         Input::Release(socket) => shard.release(now, socket, out),
         Input::Emit(socket, mut message, ack) => _ = shard.emit(now, socket, &mut message, ack),
+        Input::EmitEncoded(socket, form, message) => _ = shard.emit_encoded(now, socket, form, message),
         Input::ForgetAck(socket, id) => shard.forget_ack(now, socket, id, out),
         Input::Disconnect(socket, close) => shard.disconnect(now, socket, close, out),
         Input::Dismiss(socket, reason) => shard.dismiss(now, socket, reason, out),

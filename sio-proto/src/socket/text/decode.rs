@@ -178,12 +178,24 @@ impl From<PlaceholderError> for DecodeError {
 ///
 /// A [`DecodeError`]. The caller has to close the connection.
 pub fn decode(text: &ByteString, revision: Revision, role: Role, limits: &Limits) -> Result<Decoded, DecodeError> {
-    let kind = *text.as_bytes().first().ok_or(DecodeError::Empty)?;
+    decode_at(text, 0, revision, role, limits)
+}
+
+/// Does what [`decode`] does for a packet that begins at byte `at` of its text.
+#[inline]
+pub(crate) fn decode_at(
+    text: &ByteString,
+    at: usize,
+    revision: Revision,
+    role: Role,
+    limits: &Limits,
+) -> Result<Decoded, DecodeError> {
+    let kind = *text.as_bytes().get(at).ok_or(DecodeError::Empty)?;
     if !kind.is_ascii() {
         return Err(DecodeError::UnknownType);
     }
     let packet = Reader {
-        rest: &text[1..],
+        rest: &text[at + 1..],
         text,
         revision,
         limits,
@@ -215,6 +227,9 @@ pub fn stops_at(text: &str, limits: &Limits) -> usize {
     rest = &rest[leading_digits(rest).len()..];
     text.len() - rest.len() + json::stops_at(rest, limits.max_depth)
 }
+
+/// In names of this length, an escape is searched byte by byte.
+const SHORT_NAME: usize = 24;
 
 /// The text of a packet and the position up to which it has been read.
 struct Reader<'a> {
@@ -400,6 +415,10 @@ impl<'a> Reader<'a> {
     /// clients.
     fn event_name(&self, json: &'a str) -> Result<ByteString, DecodeError> {
         let name = match json.as_bytes().first() {
+            // Most names are short, and written without escapes.
+            Some(b'"') if json.len() <= SHORT_NAME && !json.as_bytes().contains(&b'\\') => {
+                self.text.slice_ref(&json[1..json.len() - 1])
+            }
             Some(b'"') => match json::unescape(json) {
                 alloc::borrow::Cow::Borrowed(name) => self.text.slice_ref(name),
                 alloc::borrow::Cow::Owned(name) => ByteString::from(name),

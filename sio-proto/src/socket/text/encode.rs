@@ -7,11 +7,16 @@ use crate::json::{ascii_len, ascii_string_len, string_len, write_ascii, write_as
 use crate::socket::{Args, Packet, Revision};
 
 /// Bytes around an attachment: the header of its frame, and one byte of Engine.IO 3.
-const AROUND_ATTACHMENT: usize = 11;
+pub(crate) const AROUND_ATTACHMENT: usize = 11;
 
 /// Bytes around name and arguments: the header of the frame, the types of both protocols, count,
 /// id, commas and brackets.
 const AROUND_PACKET: usize = 60;
+
+/// At most so many bytes stand around the name and the arguments of a packet for this namespace.
+pub(crate) const fn bytes_around(namespace: &str) -> usize {
+    namespace.len() + AROUND_PACKET
+}
 
 /// Writes the text part of packets. The caller sends the attachments after it, as binary messages.
 ///
@@ -96,27 +101,53 @@ impl Encoder {
     pub fn event(&self, out: &mut BytesMut, namespace: &str, id: Option<u64>, name: &str, args: &Args) {
         // An estimate of everything around the JSON: type, count, id, brackets, quotes.
         out.reserve(namespace.len() + name.len() + args.json.len() + 32);
-        if args.attachments.is_empty() {
+        self.event_head(out, namespace, id, name, args.attachments.len());
+        if !args.is_empty() {
+            out.put_u8(b',');
+            self.write_json(out, &args.json);
+        }
+        out.put_u8(b']');
+    }
+
+    /// Writes an EVENT, or the header of a BINARY_EVENT, up to its name. The arguments follow
+    /// behind a comma, and then a bracket. Returns how many bytes the name takes.
+    #[inline]
+    pub(crate) fn event_head(
+        &self,
+        out: &mut BytesMut,
+        namespace: &str,
+        id: Option<u64>,
+        name: &str,
+        attachments: usize,
+    ) -> usize {
+        if id.is_none() && attachments == 0 && namespace == "/" && is_plain_name(name) {
+            // This is the usual case: one copy.
+            let mut head = [0; MAX_PLAIN_NAME + 4];
+            let end = 3 + name.len();
+            head[..3].copy_from_slice(b"2[\"");
+            head[3..end].copy_from_slice(name.as_bytes());
+            head[end] = b'"';
+            out.extend_from_slice(&head[..=end]);
+            return name.len() + 2;
+        }
+        if attachments == 0 {
             out.put_u8(b'2');
         } else {
             out.put_u8(b'5');
-            write_attachments(out, args.attachments.len());
+            write_attachments(out, attachments);
         }
         write_namespace(out, namespace);
         if let Some(id) = id {
             write_number(out, id);
         }
         out.put_u8(b'[');
+        let name_at = out.len();
         if self.ascii {
             write_ascii_string(out, name);
         } else {
             write_string(out, name);
         }
-        if !args.is_empty() {
-            out.put_u8(b',');
-            self.write_json(out, &args.json);
-        }
-        out.put_u8(b']');
+        out.len() - name_at
     }
 
     /// Whether the text of an event or acknowledgement and its attachments fit into `max` bytes,
@@ -128,7 +159,7 @@ impl Encoder {
     pub(crate) fn fits(&self, max: usize, namespace: &str, name: &str, args: &Args) -> bool {
         let json = if self.ascii { 3 } else { 1 };
         let attachments = args.attachments.iter().map(|bytes| bytes.len() + AROUND_ATTACHMENT);
-        let given = namespace.len() + attachments.sum::<usize>() + AROUND_PACKET;
+        let given = bytes_around(namespace) + attachments.sum::<usize>();
         if given + 6 * name.len() + json * args.json.len() <= max {
             return true;
         }
@@ -142,21 +173,28 @@ impl Encoder {
     /// Writes an ACK, or the header of a BINARY_ACK when there are attachments.
     pub fn ack(&self, out: &mut BytesMut, namespace: &str, id: u64, args: &Args) {
         out.reserve(namespace.len() + args.json.len() + 32);
+        self.ack_head(out, namespace, id, args.attachments.len());
+        self.write_json(out, &args.json);
+        out.put_u8(b']');
+    }
+
+    /// Writes an ACK, or the header of a BINARY_ACK, up to its opening bracket. The arguments
+    /// follow, and then a bracket.
+    #[inline]
+    pub(crate) fn ack_head(&self, out: &mut BytesMut, namespace: &str, id: u64, attachments: usize) {
         if self.revision == Revision::Three {
             // One type serves both kinds, and the count is always written.
             out.put_u8(b'3');
-            write_attachments(out, args.attachments.len());
-        } else if args.attachments.is_empty() {
+            write_attachments(out, attachments);
+        } else if attachments == 0 {
             out.put_u8(b'3');
         } else {
             out.put_u8(b'6');
-            write_attachments(out, args.attachments.len());
+            write_attachments(out, attachments);
         }
         write_namespace(out, namespace);
         write_number(out, id);
         out.put_u8(b'[');
-        self.write_json(out, &args.json);
-        out.put_u8(b']');
     }
 
     /// Writes a CONNECT_ERROR (before revision 5: ERROR). `payload` is JSON.
@@ -166,6 +204,11 @@ impl Encoder {
         self.write_json(out, payload);
     }
 
+    /// Whether the JSON of arguments is copied unchanged.
+    pub(crate) fn copies(&self, json: &[u8]) -> bool {
+        !self.ascii || json.is_ascii()
+    }
+
     fn write_json(&self, out: &mut BytesMut, json: &str) {
         if self.ascii {
             write_ascii(out, json);
@@ -173,6 +216,16 @@ impl Encoder {
             out.extend_from_slice(json.as_bytes());
         }
     }
+}
+
+/// The longest name that is looked at by [`is_plain_name`].
+const MAX_PLAIN_NAME: usize = 28;
+
+/// Whether a name is short and in ASCII, and needs no escapes in any revision.
+#[inline]
+fn is_plain_name(name: &str) -> bool {
+    let is_plain = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
+    name.len() <= MAX_PLAIN_NAME && name.bytes().fold(true, |all, byte| all & is_plain(byte))
 }
 
 fn write_namespace(out: &mut BytesMut, namespace: &str) {
@@ -237,6 +290,24 @@ mod tests {
             packet = reassembly.handle_binary(attachment.clone(), &limits).unwrap();
         }
         packet
+    }
+
+    /// Short names in ASCII are copied, and all others are escaped.
+    #[test]
+    fn names_of_every_length_and_character() {
+        let names = (0..40).map(|len| "x".repeat(len));
+        let special = (0..=0x250).filter_map(char::from_u32).map(|c| alloc::format!("a{c}b"));
+        for name in names.chain(special) {
+            for encoder in [Encoder::new(Revision::Four), Encoder::new(Revision::Five)] {
+                let (mut head, mut literal) = (BytesMut::new(), BytesMut::new());
+                let len = encoder.event_head(&mut head, "/", None, &name, 0);
+                match encoder.ascii {
+                    true => write_ascii_string(&mut literal, &name),
+                    false => write_string(&mut literal, &name),
+                }
+                assert_eq!((len, &head[..2], &head[2..]), (literal.len(), &b"2["[..], &literal[..]));
+            }
+        }
     }
 
     fn connect(namespace: &'static str, payload: Option<&'static str>) -> Packet {

@@ -17,5 +17,7 @@
 mod decode;
 mod encode;
 
+pub(crate) use decode::decode_at;
 pub use decode::{DecodeError, Decoded, Limits, Partial, decode, stops_at};
 pub use encode::Encoder;
+pub(crate) use encode::{AROUND_ATTACHMENT, bytes_around};

@@ -1,0 +1,58 @@
+//! The events about all nodes of a cluster. Without a cluster there is this node alone.
+
+use serde_json::{Value, json};
+use sio_app::{Ack, Emitter, Io, Namespace, Raw, RawArgs, ServerSideEvent};
+
+pub(crate) fn register(root: &Namespace, io: &Io) {
+    root.on("fetch", fetch)
+        .on("all-join", |io: Io, (room, other): (String, String)| {
+            io.to(room).join(other)
+        })
+        .on("all-leave", |io: Io, (room, other): (String, String)| {
+            io.to(room).leave(other)
+        })
+        .on("all-disconnect", |io: Io, room: String| io.to(room).disconnect())
+        .on("castlocal", |io: Io, data: Raw| {
+            io.local().emit("castlocal", data);
+        })
+        .on("sse", |io: Io, data: Raw| io.server_side_emit("sse", data))
+        .on("sse-ask", ask_servers);
+    let hears = io.clone();
+    root.on_server_side("sse", move |event: ServerSideEvent| {
+        hears.local().emit("sse-heard", event.args().clone());
+    });
+    root.on_server_side("sse-ask", |event: ServerSideEvent| {
+        let x = event.parse::<(Value,)>().map_or(Value::Null, |(x,)| x);
+        // An answer of JSON can be written.
+        let _ = event.answer(json!({ "node": std::process::id(), "x": x }));
+    });
+}
+
+/// Answers with the sockets of all nodes, and, if nodes were silent, with how many.
+async fn fetch(io: Io, room: Option<String>, ack: Ack) {
+    let chosen: Emitter = match room {
+        Some(room) => io.to(room),
+        None => io.of("/").all(),
+    };
+    let found = chosen.fetch_sockets().await;
+    let mut sockets: Vec<Value> = Vec::new();
+    for socket in &found.sockets {
+        let mut rooms: Vec<&str> = socket.rooms().iter().map(|room| &**room).collect();
+        rooms.sort_unstable();
+        sockets.push(json!({ "id": socket.id(), "rooms": rooms }));
+    }
+    sockets.sort_by_key(|socket| socket["id"].to_string());
+    match found.is_complete() {
+        true => ack.send((sockets,)),
+        false => ack.send((sockets, found.silent)),
+    }
+}
+
+async fn ask_servers(io: Io, args: RawArgs, ack: Ack) {
+    let Ok(said) = io.server_side_emit_with_ack::<Value>("sse-ask", args).await else {
+        return;
+    };
+    let mut answers = said.answers;
+    answers.sort_by_key(|answer| answer["node"].as_u64());
+    ack.send(json!({ "answers": answers, "missing": said.silent }));
+}

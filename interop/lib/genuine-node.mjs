@@ -1,0 +1,66 @@
+// A genuine node of a cluster, as a process of its own, with the events of the conformance server about all nodes:
+// node genuine-node.mjs PORT classic|sharded|streams REDIS_PORT[,REDIS_PORT...]
+
+import { createRequire } from 'node:module';
+import { createAdapter, createShardedAdapter } from '@socket.io/redis-adapter';
+import { createAdapter as createStreamsAdapter } from '@socket.io/redis-streams-adapter';
+import { createClient, createCluster } from 'redis';
+
+const require = createRequire(import.meta.url);
+const { Server } = require('sio-4.8.1');
+const [port, kind, ports] = process.argv.slice(2);
+const urls = ports.split(',').map((one) => ({ url: `redis://127.0.0.1:${one}` }));
+
+const connect = async () => {
+  const client = urls.length > 1 ? createCluster({ rootNodes: urls }) : createClient(urls[0]);
+  client.on('error', () => {});
+  await client.connect();
+  return client;
+};
+const client = await connect();
+const adapters = {
+  classic: async () => createAdapter(client, await connect()),
+  sharded: async () => createShardedAdapter(client, await connect()),
+  streams: async () => createStreamsAdapter(client),
+};
+const io = new Server({
+  adapter: await adapters[kind](),
+  pingInterval: 1000,
+  pingTimeout: 1500,
+  serveClient: false,
+  allowEIO3: true,
+  // A genuine node has recovery with this adapter only.
+  ...(kind === 'streams' ? { connectionStateRecovery: { maxDisconnectionDuration: 10_000, skipMiddlewares: true } } : {}),
+});
+
+io.on('sse', (x) => io.local.emit('sse-heard', x));
+io.on('sse-ask', (x, answer) => answer({ node: process.pid, x }));
+io.on('connection', (socket) => {
+  socket.data = { from: 'node' };
+  socket.on('whoami', (ack) => ack({ id: socket.id, recovered: socket.recovered }));
+  socket.on('join', async (room, ack) => { await socket.join(room); ack('ok'); });
+  socket.on('leave', async (room, ack) => { await socket.leave(room); ack('ok'); });
+  socket.on('cast', (x) => socket.broadcast.emit('cast', x));
+  socket.on('castall', (x) => io.emit('castall', x));
+  socket.on('room', (room, x) => socket.to(room).emit('room', room, x));
+  socket.on('roomall', (room, x) => io.to(room).emit('roomall', room, x));
+  socket.on('castlocal', (x) => io.local.emit('castlocal', x));
+  socket.on('all-join', (room, other) => io.in(room).socketsJoin(other));
+  socket.on('all-leave', (room, other) => io.in(room).socketsLeave(other));
+  socket.on('all-disconnect', (room) => io.in(room).disconnectSockets());
+  socket.on('sse', (x) => io.serverSideEmit('sse', x));
+  socket.on('fetch', async (room, ack) => {
+    const sockets = await (room ? io.in(room) : io).fetchSockets();
+    const list = sockets.map(({ id, rooms, data, handshake }) => ({ id, rooms: [...rooms].sort(), data, fields: Object.keys(handshake).sort() }));
+    ack(list.sort((one, other) => (one.id < other.id ? -1 : 1)));
+  });
+  socket.on('sse-ask', async (x, ack) => {
+    const answers = await io.serverSideEmitWithAck('sse-ask', x).catch((error) => error.responses ?? []);
+    ack({ answers: answers.sort((one, other) => one.node - other.node), missing: 0 });
+  });
+  socket.on('ask-room', (room, ms, x, ack) => {
+    io.to(room).timeout(ms).emit('question', x, (error, answers) => ack({ answers: answers.sort(), failed: Boolean(error) }));
+  });
+});
+io.listen(Number(port));
+console.log(`listening ${port}`);

@@ -1,0 +1,195 @@
+//! How raw arguments reach the serializer of this crate without being copied or parsed.
+//!
+//! ```text
+//!   RawArgs::serialize ─► serialize_newtype_struct(RAW_ARGS, Door)
+//!                             our serializer: asks the door        any other: an error
+//! ```
+//! The door gives its text as a string, or the arguments themselves through the slot
+//! ([`HANDOFF`]). It opens only for a serializer that has asked for it just before.
+
+use std::cell::Cell;
+
+use bytes::{BufMut, BytesMut};
+use serde::ser::{Error as _, Impossible, Serialize, Serializer};
+use serde_json::Error;
+use sio_proto::socket::Args;
+
+use super::{HANDOFF, Handoff};
+
+/// What the serializer that has asked takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// Nobody has asked.
+    Nothing,
+    /// The text, if it says everything, or else the arguments.
+    Text,
+    /// The arguments.
+    Whole,
+}
+
+thread_local!(static ASKED: Cell<Takes> = const { Cell::new(Takes::Nothing) });
+
+/// Raw arguments, for a serializer of this crate.
+pub(super) struct Door<'a>(pub(super) &'a Args);
+
+impl Serialize for Door<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(args) = self;
+        match ASKED.replace(Takes::Nothing) {
+            Takes::Nothing => Err(S::Error::custom(
+                "raw arguments can only stand for whole arguments of an event",
+            )),
+            Takes::Text if args.attachments.is_empty() && args.exact.is_empty() => serializer.serialize_str(&args.json),
+            Takes::Text | Takes::Whole => {
+                HANDOFF.set(Some(Handoff::Args((*args).clone())));
+                serializer.serialize_unit()
+            }
+        }
+    }
+}
+
+/// Takes raw arguments: their text is appended to `text`, if there is one and it says everything.
+/// Otherwise the arguments are returned.
+#[inline]
+pub(super) fn receive<T: Serialize + ?Sized>(door: &T, text: Option<&mut BytesMut>) -> Result<Option<Args>, Error> {
+    ASKED.set(match text {
+        Some(_) => Takes::Text,
+        None => Takes::Whole,
+    });
+    let came = door.serialize(Receiver(text));
+    ASKED.set(Takes::Nothing);
+    match came? {
+        Came::AsText => Ok(None),
+        Came::Handed => match HANDOFF.take() {
+            Some(Handoff::Args(args)) => Ok(Some(args)),
+            _ => Err(unasked()),
+        },
+    }
+}
+
+/// How something came.
+enum Came {
+    AsText,
+    /// It is in the slot.
+    Handed,
+}
+
+struct Receiver<'a>(Option<&'a mut BytesMut>);
+
+#[cold]
+fn unasked() -> Error {
+    Error::custom("only raw arguments come this way")
+}
+
+macro_rules! refuse {
+    ($($method:ident($($type:ty),*) -> $ok:ty;)*) => {$(
+        fn $method(self, $(_: $type),*) -> Result<$ok, Error> {
+            Err(unasked())
+        }
+    )*};
+}
+
+impl Serializer for Receiver<'_> {
+    type Ok = Came;
+    type Error = Error;
+    type SerializeSeq = Impossible<Came, Error>;
+    type SerializeTuple = Impossible<Came, Error>;
+    type SerializeTupleStruct = Impossible<Came, Error>;
+    type SerializeTupleVariant = Impossible<Came, Error>;
+    type SerializeMap = Impossible<Came, Error>;
+    type SerializeStruct = Impossible<Came, Error>;
+    type SerializeStructVariant = Impossible<Came, Error>;
+
+    #[inline]
+    fn serialize_str(self, text: &str) -> Result<Came, Error> {
+        let Some(out) = self.0 else { return Err(unasked()) };
+        out.put_slice(text.as_bytes());
+        Ok(Came::AsText)
+    }
+
+    fn serialize_unit(self) -> Result<Came, Error> {
+        Ok(Came::Handed)
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, _: &T) -> Result<Came, Error> {
+        Err(unasked())
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, _: &T) -> Result<Came, Error> {
+        Err(unasked())
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: &T,
+    ) -> Result<Came, Error> {
+        Err(unasked())
+    }
+
+    refuse! {
+        serialize_bool(bool) -> Came;
+        serialize_i8(i8) -> Came;
+        serialize_i16(i16) -> Came;
+        serialize_i32(i32) -> Came;
+        serialize_i64(i64) -> Came;
+        serialize_u8(u8) -> Came;
+        serialize_u16(u16) -> Came;
+        serialize_u32(u32) -> Came;
+        serialize_u64(u64) -> Came;
+        serialize_f32(f32) -> Came;
+        serialize_f64(f64) -> Came;
+        serialize_char(char) -> Came;
+        serialize_bytes(&[u8]) -> Came;
+        serialize_none() -> Came;
+        serialize_unit_struct(&'static str) -> Came;
+        serialize_unit_variant(&'static str, u32, &'static str) -> Came;
+        serialize_seq(Option<usize>) -> Self::SerializeSeq;
+        serialize_tuple(usize) -> Self::SerializeTuple;
+        serialize_tuple_struct(&'static str, usize) -> Self::SerializeTupleStruct;
+        serialize_tuple_variant(&'static str, u32, &'static str, usize) -> Self::SerializeTupleVariant;
+        serialize_map(Option<usize>) -> Self::SerializeMap;
+        serialize_struct(&'static str, usize) -> Self::SerializeStruct;
+        serialize_struct_variant(&'static str, u32, &'static str, usize) -> Self::SerializeStructVariant;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use bytestring::ByteString;
+
+    use super::super::{RawArgs, append, to_args};
+    use super::*;
+
+    fn raw(json: &'static str, attachments: &[&'static [u8]]) -> RawArgs {
+        RawArgs(Args {
+            attachments: attachments.iter().map(|bytes| Bytes::from_static(bytes)).collect(),
+            ..Args::from(ByteString::from_static(json))
+        })
+    }
+
+    #[test]
+    fn the_text_is_appended_and_attachments_come_with_the_whole() {
+        let mut text = BytesMut::from(&b"["[..]);
+        let appended = append(&raw(r#"1,"two""#, &[]), &mut text).unwrap();
+        assert!(appended.whole.is_none() && appended.attachments.is_empty());
+        assert_eq!(text, &br#"[1,"two""#[..]);
+        let binary = raw(r#"{"_placeholder":true,"num":0}"#, &[b"abc"]);
+        text.clear();
+        let appended = append(&binary, &mut text).unwrap();
+        assert_eq!((appended.whole, text.len()), (Some(binary.0.clone()), 0));
+        assert_eq!(to_args(&binary, &mut text).unwrap(), binary.0);
+    }
+
+    #[test]
+    fn nobody_else_gets_raw_arguments() {
+        let plain = raw("1", &[]);
+        assert!(serde_json::to_string(&plain).is_err());
+        assert!(to_args(&(&plain, 1), &mut BytesMut::new()).is_err());
+        assert_eq!(&*to_args(&plain, &mut BytesMut::new()).unwrap().json, "1");
+        assert!(serde_json::to_string(&plain).is_err(), "the question is over");
+    }
+}

@@ -1,0 +1,103 @@
+//! The settings of a cluster.
+
+use std::fmt;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytestring::ByteString;
+use sio_proto::broker::{BrokerConfig, BrokerUrlError};
+use sio_proto::{ClusterConfig, ClusterKind};
+
+/// A cluster of servers over Redis: which other servers there are, and the broker between them
+/// ([`Options::cluster`](super::Options::cluster)).
+///
+/// ```
+/// # fn cluster() -> Result<sio_app::Cluster, Box<dyn std::error::Error>> {
+/// use sio_app::{Cluster, ClusterKind};
+///
+/// // One server, as `createAdapter` of `@socket.io/redis-adapter` uses it.
+/// let classic = Cluster::from_url("redis://user:password@redis.example:6379")?;
+/// // A Redis cluster, and `createShardedAdapter`.
+/// let sharded = Cluster::from_url("rediss://a:6379,b:6379,c:6379")?.kind(ClusterKind::Sharded { mode: Default::default() });
+/// // Sentinels, who know where the server `main` is, and a `key` of the other servers.
+/// let watched = Cluster::from_url("redis+sentinel://a,b,c/main")?.prefix("shop");
+/// # Ok(classic)
+/// # }
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Cluster {
+    /// Which adapter the other servers use, and what this server accepts from them.
+    pub config: ClusterConfig,
+    /// Where the broker is, and what its connections may cost.
+    pub broker: BrokerConfig,
+    /// Which servers are trusted, for a URL with TLS (`rediss://`). Default none: then the
+    /// certificate authorities of the platform are, with the feature `platform-roots`.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+impl Cluster {
+    /// A cluster over this broker. All other settings have their defaults: the classic adapter, and
+    /// the prefix `socket.io`.
+    #[must_use]
+    pub fn new(broker: BrokerConfig) -> Self {
+        Self {
+            config: ClusterConfig::default(),
+            broker,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// A cluster over the broker at this URL: `redis://host`, `rediss://host` for TLS, several
+    /// hosts separated by commas for a Redis cluster, `redis+sentinel://a,b/NAME` for sentinels
+    /// ([`BrokerConfig::from_url`]).
+    ///
+    /// # Errors
+    /// If the text is not such a URL.
+    pub fn from_url(url: &str) -> Result<Self, BrokerUrlError> {
+        BrokerConfig::from_url(url).map(Self::new)
+    }
+
+    /// Sets the adapter of the other servers. Default classic.
+    #[must_use]
+    pub fn kind(mut self, kind: ClusterKind) -> Self {
+        self.config.kind = kind;
+        self
+    }
+
+    /// Sets what the names of channels begin with: `key` or `channelPrefix` of the other servers.
+    /// Default `socket.io`.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<ByteString>) -> Self {
+        self.config.prefix = prefix.into();
+        self
+    }
+
+    /// Sets which servers are trusted, for a URL with TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, config: impl Into<Arc<rustls::ClientConfig>>) -> Self {
+        self.tls = Some(config.into());
+        self
+    }
+
+    /// Sets how long a request waits for the answers of other servers. Default 5 s.
+    #[must_use]
+    pub const fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.config.request_timeout = timeout;
+        self
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The broker's settings do not show the password.
+        f.debug_struct("Cluster")
+            .field("config", &self.config)
+            .field("broker", &self.broker)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,313 @@
+//! This node of a cluster: what it tells other nodes and what it does for them.
+//!
+//! ```text
+//!   Emitter ─► sending ─► Node ─► commands ─► outbox ─► the task of the broker's connections
+//!   receiving ◄─ deliveries ◄─ Node ◄─ events ◄────────────────────┘
+//! ```
+//! What concerns the sockets of this node is done first and never waits for the broker. The rules
+//! of messages are those of [`sio_proto::cluster::Node`]. It stands behind one lock, under which no
+//! user code runs. What it delivers is done without the lock, by the thread that has brought it:
+//! one task brings the events of the broker, so orders of other nodes are carried out in their
+//! order.
+//!
+//! Order of locks: the lock of the node is taken under no other lock. Under it, the outbox, the
+//! timer, the registry, the room news and, to find a socket, a shard may be taken.
+
+mod answering;
+pub(crate) mod counts;
+mod opening;
+mod outbox;
+mod receiving;
+mod sending;
+mod watching;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use sio_proto::broker::{self, Answer, Command, Event, Request as BrokerRequest};
+use sio_proto::cluster::{Emitter, Node, NotSent, Outputs, RequestId};
+use sio_proto::{ClusterKind, ConfigError, Time};
+
+use crate::lock::{Alarm, Mutex};
+use crate::options::Cluster;
+use crate::runtime::Runtime;
+use crate::turn;
+use crate::turn::survey::SurveyElsewhere;
+use crate::user::inner::Inner;
+use crate::user::io::Io;
+use crate::user::request::{Request, RequestError};
+
+use opening::Opening;
+use outbox::Outbox;
+
+/// How often the nodes are counted ([`Io::nodes`](crate::Io::nodes)).
+const CENSUS: Duration = Duration::from_secs(2);
+
+/// The name of the question how many nodes there are. The node gives its own questions names that
+/// end in other bits.
+const CENSUS_TAG: u64 = 3;
+
+/// This node of a cluster.
+pub(crate) struct ClusterNode {
+    server: OnceLock<Weak<Inner>>,
+    runtime: Runtime,
+    settings: Cluster,
+    state: Mutex<State>,
+    outbox: Mutex<Outbox>,
+    timer: Mutex<Timer>,
+    /// How many nodes were counted last, or zero.
+    census: AtomicUsize,
+    /// Orders that could not be sent, because they are too large or their names are the protocol's.
+    unsent: AtomicU64,
+    is_up: AtomicBool,
+    /// The counts of the connections to the broker, as they were a moment ago.
+    broker: Mutex<broker::Counters>,
+    /// Whether the tasks have been started.
+    has_joined: AtomicBool,
+}
+
+struct State {
+    node: Node,
+    out: Outputs,
+    /// It sends into namespaces that nobody on this node is in.
+    emitter: Emitter,
+    /// Who waits for the answers to which request.
+    waiting: HashMap<RequestId, Waiting>,
+    opening: Opening,
+}
+
+/// When the task that watches the time comes, and what makes it come earlier.
+#[derive(Default)]
+struct Timer {
+    next: Option<Time>,
+    census: Time,
+    alarm: Option<Alarm>,
+}
+
+/// Who waits for the answers of other nodes.
+enum Waiting {
+    /// A request of the application, and its namespace.
+    Request(Request, ByteString),
+    /// A broadcast that asks for acknowledgements.
+    Survey(Arc<SurveyElsewhere>),
+}
+
+impl ClusterNode {
+    /// Makes the node of a server.
+    ///
+    /// # Errors
+    /// If the settings are not valid.
+    pub(super) fn new(settings: &Cluster, runtime: Runtime) -> Result<Arc<Self>, ConfigError> {
+        let node = Node::new(settings.config.clone(), Box::new(runtime.fill))?;
+        Ok(Arc::new(Self {
+            server: OnceLock::new(),
+            runtime,
+            state: Mutex::new(State {
+                node,
+                out: Outputs::default(),
+                emitter: Emitter::new(settings.config.clone())?,
+                waiting: HashMap::new(),
+                opening: Opening::default(),
+            }),
+            outbox: Mutex::new(Outbox::new(settings.broker.max_waiting_bytes)),
+            timer: Mutex::default(),
+            census: AtomicUsize::new(0),
+            unsent: AtomicU64::new(0),
+            is_up: AtomicBool::new(false),
+            broker: Mutex::default(),
+            has_joined: AtomicBool::new(false),
+            settings: settings.clone(),
+        }))
+    }
+
+    /// Says whose node it is.
+    pub(super) fn serve(&self, server: Weak<Inner>) {
+        let _ = self.server.set(server);
+    }
+
+    /// Does something with the node, and then all that it wants.
+    fn with<R>(self: &Arc<Self>, act: impl FnOnce(&mut Node, Time, &mut Outputs) -> R) -> R {
+        self.with_state(|state, now| act(&mut state.node, now, &mut state.out))
+    }
+
+    fn with_state<R>(self: &Arc<Self>, act: impl FnOnce(&mut State, Time) -> R) -> R {
+        let now = (self.runtime.now)();
+        let (result, deliveries, alarms) = {
+            let mut state = self.state.lock_for("cluster");
+            let result = act(&mut state, now);
+            let deliveries = std::mem::take(&mut state.out.deliveries);
+            // In the order of the node, so under its lock.
+            let sends = match state.out.commands.is_empty() {
+                true => None,
+                false => self.outbox.lock().put(&mut state.out.commands),
+            };
+            (result, deliveries, [sends, self.hurry(state.node.next_timeout())])
+        };
+        alarms.into_iter().flatten().for_each(Alarm::wake);
+        if !deliveries.is_empty() {
+            turn::run(self.runtime, |_| {
+                deliveries.into_iter().for_each(|delivery| self.deliver(delivery));
+            });
+        }
+        result
+    }
+
+    /// Returns what wakes the task that watches the time, if it would come too late.
+    fn hurry(&self, next: Option<Time>) -> Option<Alarm> {
+        let next = next?;
+        let mut timer = self.timer.lock();
+        match timer.next.is_none_or(|known| next < known) {
+            true => timer.alarm.take(),
+            false => None,
+        }
+    }
+
+    /// Returns how many nodes there are, as far as is known.
+    pub(super) fn nodes(&self) -> usize {
+        match self.census.load(Ordering::Relaxed) {
+            0 => 1 + self.state.lock().node.nodes((self.runtime.now)(), "/").count(),
+            census => census,
+        }
+    }
+
+    /// Whether the broker is there.
+    pub(crate) fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Relaxed)
+    }
+
+    /// Returns where the broker is, and what its connections may cost.
+    pub(crate) const fn settings(&self) -> &Cluster {
+        &self.settings
+    }
+
+    fn note_unsent(&self, error: &NotSent) {
+        self.unsent.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(%error, "an order is not sent to other nodes");
+    }
+
+    /// Ends the node: it hears nothing more, its requests end, and nothing more is sent.
+    pub(super) fn close(self: &Arc<Self>, server: &Inner) {
+        for namespace in server.namespaces.existing() {
+            self.with(|node, now, out| node.close_namespace(now, &namespace, out));
+        }
+        let alarms = [self.outbox.lock().end(), self.timer.lock().alarm.take()];
+        alarms.into_iter().flatten().for_each(Alarm::wake);
+    }
+}
+
+impl Io {
+    /// Returns the node whose tasks have to be started now, the first time that this is called.
+    pub(crate) fn cluster_to_join(&self) -> Option<&Arc<ClusterNode>> {
+        let cluster = self.0.cluster.as_ref()?;
+        let has_joined = cluster.has_joined.load(Ordering::Relaxed) || cluster.has_joined.swap(true, Ordering::Relaxed);
+        (!has_joined).then_some(cluster)
+    }
+}
+
+/// The calls of the tasks that an adapter starts.
+impl ClusterNode {
+    /// Returns the commands for the broker. If there are none, the waker is woken by the next.
+    /// Returns `None` when no more will come.
+    pub(crate) fn take_commands(&self, waker: &Waker) -> Option<VecDeque<Command>> {
+        let mut outbox = self.outbox.lock();
+        let commands = outbox.take(waker);
+        (!commands.is_empty() || !outbox.is_over()).then_some(commands)
+    }
+
+    /// Takes what the broker brings, in one turn.
+    pub(crate) fn handle_events(self: &Arc<Self>, events: impl Iterator<Item = Event>) {
+        turn::run(self.runtime, |_| events.for_each(|event| self.handle_event(event)));
+    }
+
+    fn handle_event(self: &Arc<Self>, event: Event) {
+        match &event {
+            Event::Up => self.is_up.store(true, Ordering::Relaxed),
+            Event::Down { why } => {
+                self.is_up.store(false, Ordering::Relaxed);
+                tracing::warn!(error = %why, "the broker of the cluster is away");
+            }
+            Event::Answer {
+                tag: CENSUS_TAG,
+                answer,
+            } => {
+                if let Ok(Answer::Count(count)) = answer {
+                    let count = usize::try_from(*count).unwrap_or(usize::MAX).max(1);
+                    self.census.store(count, Ordering::Relaxed);
+                }
+                return;
+            }
+            Event::Subscribed { channel, .. } => {
+                let wakers = self.state.lock().opening.opened(channel);
+                wakers.into_iter().for_each(Alarm::wake);
+            }
+            _ => {}
+        }
+        self.with(|node, now, out| node.handle_broker(now, event, out));
+    }
+
+    /// Takes the time. Returns when this has to be called again, or `None` when the node has ended.
+    /// The waker is woken if this time becomes earlier.
+    pub(crate) fn handle_timeout(self: &Arc<Self>, waker: &Waker) -> Option<Time> {
+        if self.outbox.lock().is_over() {
+            return None;
+        }
+        let asks = {
+            let now = (self.runtime.now)();
+            let mut timer = self.timer.lock();
+            let asks = timer.census <= now;
+            if asks {
+                timer.census = now + CENSUS;
+            }
+            asks
+        };
+        let next = self.with_state(|state, now| {
+            state.node.handle_timeout(now, &mut state.out);
+            if asks && self.is_up() {
+                state.out.commands.push(self.census_command());
+            }
+            state.node.next_timeout()
+        });
+        let mut timer = self.timer.lock();
+        let next = next.map_or(timer.census, |next| next.min(timer.census));
+        timer.next = Some(next);
+        timer.alarm = Some(Alarm::new(waker));
+        Some(next)
+    }
+
+    /// Asks how many nodes hear `/`.
+    fn census_command(&self) -> Command {
+        let config = &self.settings.config;
+        let (what, sharded) = match &config.kind {
+            ClusterKind::Classic => ("-request", false),
+            ClusterKind::Streams(streams) => ("", streams.sharded),
+            _ => ("", true),
+        };
+        let request = BrokerRequest::Subscribers {
+            channel: Bytes::from(format!("{}{what}#/#", config.prefix)),
+            sharded,
+        };
+        Command::Request {
+            tag: CENSUS_TAG,
+            request,
+        }
+    }
+}
+
+impl Waiting {
+    /// Nobody was asked.
+    fn refuse(self, error: &NotSent) {
+        match self {
+            Self::Request(request, _) => {
+                let error = RequestError::NotSent(error.to_string());
+                request.add(|answers| answers.error = Some(error));
+                request.end();
+            }
+            Self::Survey(survey) => drop(survey),
+        }
+    }
+}

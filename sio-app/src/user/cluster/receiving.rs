@@ -1,0 +1,165 @@
+//! What other nodes want from this one, and what they have answered.
+
+use std::sync::{Arc, Weak};
+
+use bytestring::ByteString;
+use sio_proto::cluster::{Delivery, Flags, Order, Outcome, RemoteSocket as Known, RequestEnd, RequestId, Target};
+use sio_proto::server;
+use sio_proto::socket::Args;
+
+use super::{ClusterNode, Waiting};
+use crate::args::detached;
+use crate::turn::application::Application;
+use crate::turn::survey::SurveyElsewhere;
+use crate::user::emitter::Emitter;
+use crate::user::inner::Inner;
+use crate::user::message::Draft;
+use crate::user::remote_socket::RemoteSocket;
+use crate::user::request::{Request, RequestError};
+
+impl ClusterNode {
+    /// Does what the node delivers. No lock is held.
+    pub(super) fn deliver(self: &Arc<Self>, delivery: Delivery) {
+        let Some(server) = self.server.get().and_then(Weak::upgrade) else {
+            return;
+        };
+        match delivery {
+            Delivery::Ready { namespace } => tracing::debug!(namespace = &*namespace, "heard in the cluster"),
+            Delivery::CarryOut {
+                namespace,
+                order,
+                confirm,
+                ..
+            } => {
+                let is_done = carry_out(&server, namespace, order);
+                if let Some(asker) = confirm.filter(|_| is_done) {
+                    self.answered(|node, now, out| node.answer_done(now, &asker, out));
+                }
+            }
+            Delivery::ServerSideEmit { namespace, emit, asker } => self.hear_server(&server, namespace, emit, asker),
+            Delivery::Fetch { asker, to, ids } => self.give_sockets(&server, &asker, to, ids),
+            Delivery::Rooms { asker } => self.give_rooms(&server, &asker),
+            Delivery::Ask { asker, to, flags, emit } => self.ask_here(&server, asker, to, flags, emit),
+            Delivery::Sockets { request, sockets } => self.add_sockets(&server, request, sockets),
+            Delivery::Answer { request, value } => self.add_value(request, value),
+            Delivery::Recipients { request, count } => self.with_survey(request, |survey| survey.expect(count)),
+            Delivery::Ack { request, value } => self.with_survey(request, |survey| survey.heard(value)),
+            Delivery::Ended { request, end } => self.end(request, end),
+            // The node counts what could not be stored.
+            Delivery::Stored { .. } => {}
+        }
+    }
+}
+
+/// Answers to requests of this node.
+impl ClusterNode {
+    fn add_sockets(&self, server: &Arc<Inner>, request: RequestId, sockets: Vec<Known>) {
+        let Some((waiting, namespace)) = self.waiting_for(request) else {
+            return;
+        };
+        let sockets = sockets.into_iter().map(|socket| RemoteSocket {
+            application: server.application(),
+            namespace: namespace.clone(),
+            id: socket.id,
+            rooms: socket.rooms,
+            handshake: socket.handshake,
+            data: socket.data,
+        });
+        let sockets: Vec<_> = sockets.collect();
+        waiting.add(|answers| answers.sockets.extend(sockets));
+    }
+
+    fn add_value(&self, request: RequestId, value: Args) {
+        if let Some((waiting, _)) = self.waiting_for(request) {
+            let value = detached(value);
+            waiting.add(|answers| answers.values.push(value));
+        }
+    }
+
+    fn waiting_for(&self, request: RequestId) -> Option<(Request, ByteString)> {
+        match self.state.lock().waiting.get(&request)? {
+            Waiting::Request(waiting, namespace) => Some((waiting.clone(), namespace.clone())),
+            Waiting::Survey(_) => None,
+        }
+    }
+
+    /// Does something with the survey of a request. It wakes who waits for it, so no lock is held.
+    fn with_survey(&self, request: RequestId, act: impl FnOnce(&SurveyElsewhere)) {
+        let survey = match self.state.lock().waiting.get(&request) {
+            Some(Waiting::Survey(survey)) => Arc::clone(survey),
+            _ => return,
+        };
+        act(&survey);
+    }
+
+    fn end(&self, request: RequestId, end: RequestEnd) {
+        let ended = self.state.lock().waiting.remove(&request);
+        let Some(Waiting::Request(waiting, _)) = ended else {
+            // A survey ends when it is dropped, under no lock.
+            return;
+        };
+        waiting.add(|answers| {
+            answers.silent = end.silent;
+            answers.silent_nodes = end.silent_nodes.iter().map(ToString::to_string).collect();
+            answers.error = match end.outcome {
+                Outcome::Complete | Outcome::Deadline => None,
+                Outcome::Broker(why) => Some(RequestError::Broker(why)),
+                Outcome::Closed => Some(RequestError::Closed),
+            };
+        });
+        waiting.end();
+    }
+}
+
+/// Returns the sockets of a target on this node.
+pub(super) fn here(server: &Arc<Inner>, namespace: ByteString, to: Target) -> Emitter {
+    let target = server::Target {
+        namespace,
+        rooms: to.rooms,
+        except: to.except,
+        except_socket: None,
+    };
+    Emitter::to_target(server.application(), target)
+}
+
+/// Carries out an order of another node for the sockets of this one. Returns whether there were
+/// any.
+fn carry_out(server: &Arc<Inner>, namespace: ByteString, order: Order) -> bool {
+    match order {
+        Order::Broadcast {
+            to,
+            flags: Flags { volatile, .. },
+            emit,
+        } => {
+            let here = here(server, namespace, to);
+            let here = if volatile { here.volatile() } else { here };
+            here.send_draft(Draft::of_parts(emit.name, emit.args));
+            true
+        }
+        Order::Join { to, rooms } => {
+            let is_known = is_known(server, &to);
+            here(server, namespace, to).join(&rooms);
+            is_known
+        }
+        Order::Leave { to, rooms } => {
+            let is_known = is_known(server, &to);
+            here(server, namespace, to).leave(&rooms);
+            is_known
+        }
+        Order::Disconnect { to, close } => {
+            let is_known = is_known(server, &to);
+            let here = here(server, namespace, to);
+            if close {
+                here.close()
+            } else {
+                here.disconnect()
+            }
+            is_known
+        }
+    }
+}
+
+/// Whether an order for one socket is for a socket of this node.
+fn is_known(server: &Inner, to: &Target) -> bool {
+    matches!(&to.rooms[..], [id] if server.shards().find(id).is_some())
+}

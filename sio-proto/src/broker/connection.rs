@@ -1,0 +1,279 @@
+//! One connection to a server of the broker: what it is for, how far it is, and the answers that it
+//! waits for.
+//!
+//! ```text
+//!   Idle ── dial ──► Dialing ── connected ──► Greeting ── answered ──► Ready
+//!    ▲                  │                        │                       │
+//!    └──── a delay ─────┴──── closed, late, refused, deaf ───────────────┘
+//! ```
+//! The value stays when its TCP connection goes. A new TCP connection gets a new generation, so
+//! what an old one still says is not heard.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::config::{Address, BrokerConfig};
+use crate::resp::{Decoder, Limits, encode_command};
+use crate::{Entropy, LinkId, Time};
+
+/// How many answers one connection may wait for.
+const MAX_EXPECTED: usize = 16 * 1024;
+
+/// How many bytes are put together until the adapter takes them.
+const MAX_UNSENT_BYTES: usize = 64 * 1024;
+
+/// What a connection is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Publishing and requests, and all that is known of the cluster.
+    Main,
+    /// The channels, except those of sharded pub/sub in a cluster.
+    Subscriber,
+    /// Sharded publishing and requests to one master of a cluster.
+    Node,
+    /// The channels of sharded pub/sub on one master of a cluster.
+    NodeSubscriber,
+    /// The entries of this stream.
+    Reader(Bytes),
+    /// The name of the master.
+    Sentinel,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Idle { retry_at: Time },
+    Dialing { until: Time },
+    Greeting { until: Time },
+    Ready { since: Time },
+}
+
+/// A step of the greeting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Hello,
+    Auth,
+    Name,
+    Select,
+    Slots,
+    Role,
+}
+
+/// An answer that a connection waits for. The server answers in the order of the commands.
+#[derive(Debug)]
+pub(super) enum Expect {
+    Step(Step),
+    Ping,
+    /// The answer of no interest: to `MULTI` and `ASKING`.
+    Skip,
+    Publish,
+    /// To a message of sharded pub/sub. It is kept, because its slot may have moved.
+    Sharded(Kept),
+    /// One answer to a request.
+    Part(u64),
+    /// A command of the request is queued by the server, for its transaction.
+    Queued(u64),
+    Slots,
+    Subscribe(Bytes, bool),
+    Unsubscribe(Bytes, bool),
+    /// A channel that another connection hears by now is left.
+    Leave(Bytes),
+    ProbeSubscribe,
+    /// The message for the subscribing connection with this place and generation.
+    Probe(usize, u32),
+    LastEntry,
+    Entries,
+    Master,
+    Watch,
+}
+
+/// A message whose publication is not certain yet.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) channel: Bytes,
+    pub(super) payload: Bytes,
+    pub(super) redirects: u8,
+    /// What it counts for in the waiting bytes.
+    pub(super) weight: usize,
+    pub(super) until: Time,
+}
+
+/// Something that waits for its connection.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) until: Time,
+    /// What it counts for in the waiting bytes. A request is counted elsewhere.
+    pub(super) weight: usize,
+    pub(super) what: What,
+}
+
+#[derive(Debug)]
+pub(super) enum What {
+    Publish {
+        channel: Bytes,
+        payload: Bytes,
+        sharded: bool,
+        redirects: u8,
+        asking: bool,
+    },
+    Part {
+        request: u64,
+        asking: bool,
+    },
+}
+
+/// How a subscribing connection shows that it hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Probe {
+    /// It need not, or the broker does not allow it.
+    Off,
+    /// It is heard, and asked again then.
+    Hears { next: Time },
+    /// A message is under way to the broker, by this connection.
+    Asked { by: usize },
+    /// The broker has taken the message.
+    Sent { until: Time },
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) role: Role,
+    pub(super) address: Address,
+    pub(super) generation: u32,
+    pub(super) stage: Stage,
+    pub(super) decoder: Decoder,
+    pub(super) expects: VecDeque<Expect>,
+    /// Since when the first answer is waited for.
+    asked_at: Option<Time>,
+    /// When something was asked or answered last.
+    pub(super) active_at: Time,
+    /// Bytes that the adapter takes next.
+    pub(super) unsent: BytesMut,
+    pub(super) blocked: bool,
+    pub(super) speaks_resp3: bool,
+    /// What waits for this connection, the oldest first.
+    pub(super) queue: VecDeque<Waiting>,
+    /// The channels whose subscription is not what it should be.
+    pub(super) changed: VecDeque<(Bytes, bool)>,
+    pub(super) attempts: u32,
+    pub(super) probe: Probe,
+    pub(super) probe_channel: Bytes,
+}
+
+impl Connection {
+    pub(super) fn new(now: Time, role: Role, address: Address, config: &BrokerConfig) -> Self {
+        Self {
+            role,
+            address,
+            generation: 0,
+            stage: Stage::Idle { retry_at: now },
+            decoder: decoder(config),
+            expects: VecDeque::new(),
+            asked_at: None,
+            active_at: now,
+            unsent: BytesMut::new(),
+            blocked: false,
+            speaks_resp3: false,
+            queue: VecDeque::new(),
+            changed: VecDeque::new(),
+            attempts: 0,
+            probe: Probe::Off,
+            probe_channel: Bytes::new(),
+        }
+    }
+
+    pub(super) const fn is_ready(&self) -> bool {
+        matches!(self.stage, Stage::Ready { .. })
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        !matches!(self.stage, Stage::Idle { .. })
+    }
+
+    pub(super) const fn hears(&self) -> bool {
+        matches!(self.role, Role::Subscriber | Role::NodeSubscriber)
+    }
+
+    /// Whether another command may be written now.
+    pub(super) fn has_room(&self) -> bool {
+        self.is_ready() && !self.blocked && self.unsent.len() < MAX_UNSENT_BYTES && self.expects.len() < MAX_EXPECTED
+    }
+
+    pub(super) fn ask(&mut self, now: Time, parts: &[&[u8]], expect: Expect) {
+        encode_command(parts, &mut self.unsent);
+        self.expects.push_back(expect);
+        self.asked_at.get_or_insert(now);
+        self.active_at = now;
+    }
+
+    /// Takes the expectation that an answer fulfils.
+    pub(super) fn answered(&mut self, now: Time) -> Option<Expect> {
+        let expect = self.expects.pop_front()?;
+        self.asked_at = (!self.expects.is_empty()).then_some(now);
+        self.active_at = now;
+        Some(expect)
+    }
+
+    /// When the broker is late with an answer.
+    pub(super) fn late_at(&self, config: &BrokerConfig) -> Option<Time> {
+        let patience = match self.expects.front()? {
+            Expect::Entries => config.stream_block + config.answer_timeout,
+            _ => config.answer_timeout,
+        };
+        Some(self.asked_at? + patience)
+    }
+
+    /// When the broker is asked whether it is there.
+    pub(super) fn ping_at(&self, config: &BrokerConfig) -> Option<Time> {
+        (self.is_ready() && self.expects.is_empty()).then(|| self.active_at + config.ping_interval)
+    }
+
+    /// Begins with another TCP connection.
+    pub(super) fn begin(&mut self, link_generation: u32, until: Time, config: &BrokerConfig) {
+        self.generation = link_generation;
+        self.stage = Stage::Dialing { until };
+        self.decoder = decoder(config);
+        self.blocked = false;
+        self.speaks_resp3 = false;
+        self.asked_at = None;
+    }
+
+    /// Ends the TCP connection, and says how long to wait before the next one.
+    pub(super) fn end(&mut self, now: Time, config: &BrokerConfig, entropy: &mut dyn Entropy) {
+        if let Stage::Ready { since } = self.stage
+            && now.saturating_since(since) >= config.reconnect_delay_max
+        {
+            self.attempts = 0;
+        }
+        let retry_at = now + delay(self.attempts, config, entropy);
+        self.attempts = self.attempts.saturating_add(1);
+        self.stage = Stage::Idle { retry_at };
+        self.asked_at = None;
+        self.unsent = BytesMut::new();
+        self.changed.clear();
+        self.probe = Probe::Off;
+    }
+
+    pub(super) const fn link(&self, at: usize) -> LinkId {
+        LinkId::new(at as u32, self.generation)
+    }
+}
+
+const fn decoder(config: &BrokerConfig) -> Decoder {
+    Decoder::new(Limits {
+        max_reply_bytes: config.max_reply_bytes,
+        max_depth: 16,
+    })
+}
+
+/// The delay before an attempt: it doubles up to its maximum, and up to a half of it is left out at
+/// random, so that the nodes of a cluster do not come back at the same moment.
+fn delay(attempts: u32, config: &BrokerConfig, entropy: &mut dyn Entropy) -> Duration {
+    let doubled = config.reconnect_delay.saturating_mul(1 << attempts.min(30));
+    let micros = u64::try_from(doubled.min(config.reconnect_delay_max).as_micros()).unwrap_or(u64::MAX);
+    let mut random = [0; 8];
+    entropy.fill(&mut random);
+    let left_out = u64::from_le_bytes(random) % (micros / 2 + 1);
+    Duration::from_micros(micros - left_out)
+}

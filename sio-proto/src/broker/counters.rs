@@ -1,0 +1,46 @@
+//! What the connections to a broker have done, for operators.
+
+/// Counts since the start, and the present state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Messages that were written for the broker.
+    pub published: u64,
+    /// Their payloads in bytes.
+    pub published_bytes: u64,
+    /// Messages that came, without those that a node sends to itself.
+    pub heard: u64,
+    /// Their payloads in bytes.
+    pub heard_bytes: u64,
+    /// Entries of streams that came.
+    pub entries: u64,
+    /// Messages that were dropped because too many bytes waited.
+    pub dropped_full: u64,
+    /// Messages that were dropped because they had waited for too long.
+    pub dropped_late: u64,
+    /// Messages that were written to a connection which ended before the broker had confirmed them.
+    /// The broker may have taken them.
+    pub unconfirmed: u64,
+    /// Messages that the broker has refused.
+    pub refused: u64,
+    /// Requests that were asked.
+    pub requests: u64,
+    /// Requests that were answered with an error.
+    pub failed_requests: u64,
+    /// Messages and requests that were sent again to another server of a cluster.
+    pub redirects: u64,
+    /// Connections that were made again.
+    pub reconnects: u64,
+    /// Subscribing connections that heard nothing.
+    pub deaf: u64,
+    /// Subscriptions that the broker has refused.
+    pub refused_subscriptions: u64,
+    /// Bytes that wait now.
+    pub waiting_bytes: usize,
+    /// Channels that are wanted now.
+    pub channels: usize,
+    /// Connections that can be used now.
+    pub connections: usize,
+    /// Whether the broker is there, as [`Event::Up`](super::Event::Up) says.
+    pub is_up: bool,
+}

@@ -1,0 +1,230 @@
+//! What goes to the broker: which connection it takes, and how it waits for it.
+
+use alloc::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::cluster::{Redirect, SlotMap};
+use super::connection::{Expect, Kept, Role, Waiting, What};
+use super::error::BrokerError;
+use super::machine::{Broker, MAIN};
+use crate::Time;
+use crate::resp::Value;
+
+/// What a message costs besides its bytes while it waits.
+const OVERHEAD: usize = 96;
+
+impl Broker {
+    pub(super) fn publish(&mut self, now: Time, channel: Bytes, payload: Bytes, sharded: bool) {
+        let weight = channel.len() + payload.len() + OVERHEAD;
+        if self.held_bytes.saturating_add(weight) > self.config.max_waiting_bytes {
+            self.counters.dropped_full += 1;
+            return;
+        }
+        self.held_bytes += weight;
+        let what = What::Publish {
+            channel,
+            payload,
+            sharded,
+            redirects: 0,
+            asking: false,
+        };
+        let until = now + self.config.max_waiting_age;
+        self.route(now, Waiting { until, weight, what });
+    }
+
+    /// Brings something to its connection, if this is known.
+    fn route(&mut self, now: Time, waiting: Waiting) {
+        let to = match &waiting.what {
+            What::Part { request, .. } => return self.dispatch(now, *request),
+            What::Publish { sharded: false, .. } => Some(MAIN),
+            What::Publish { .. } if !self.is_discovered => None,
+            What::Publish { channel, .. } => match &self.cluster {
+                None => Some(MAIN),
+                // If the owner is not known, any server tells it.
+                Some(cluster) => match cluster.owner(channel).cloned() {
+                    Some(owner) => self.node(now, Role::Node, &owner),
+                    None => Some(MAIN),
+                },
+            },
+        };
+        match to {
+            Some(at) => self.submit(now, at, waiting),
+            None => self.unroute(waiting),
+        }
+    }
+
+    /// Keeps something until its connection is known.
+    pub(super) fn unroute(&mut self, waiting: Waiting) {
+        self.unrouted.push_back(waiting);
+    }
+
+    /// Looks again where everything belongs that had no connection.
+    pub(super) fn route_again(&mut self, now: Time) {
+        for waiting in core::mem::take(&mut self.unrouted) {
+            self.route(now, waiting);
+        }
+    }
+
+    /// Writes something, or lets it wait for its connection.
+    pub(super) fn submit(&mut self, now: Time, at: usize, waiting: Waiting) {
+        let Some(connection) = self.connection(at) else {
+            return self.unroute(waiting);
+        };
+        if connection.queue.is_empty() && connection.has_room() {
+            self.write(now, at, waiting);
+        } else {
+            connection.queue.push_back(waiting);
+        }
+    }
+
+    /// Writes what waits, as much as there is room for.
+    pub(super) fn pump(&mut self, now: Time, at: usize) {
+        self.subscribe_changed(now, at);
+        while let Some(connection) = self.connection(at) {
+            if !connection.has_room() {
+                return;
+            }
+            let Some(waiting) = connection.queue.pop_front() else {
+                return;
+            };
+            match waiting.until <= now {
+                true => self.drop_late(&waiting),
+                false => self.write(now, at, waiting),
+            }
+        }
+    }
+
+    fn write(&mut self, now: Time, at: usize, waiting: Waiting) {
+        let until = waiting.until;
+        let (channel, payload, sharded, redirects, asking) = match waiting.what {
+            What::Part { request, asking } => return self.write_request(now, at, request, asking),
+            What::Publish {
+                channel,
+                payload,
+                sharded,
+                redirects,
+                asking,
+            } => (channel, payload, sharded, redirects, asking),
+        };
+        let may_move = sharded && self.cluster.is_some();
+        let weight = waiting.weight;
+        if !may_move {
+            self.held_bytes -= weight;
+        }
+        self.counters.published += 1;
+        self.counters.published_bytes += payload.len() as u64;
+        let Some(connection) = self.connection(at) else { return };
+        if asking {
+            connection.ask(now, &[b"ASKING"], Expect::Skip);
+        }
+        let command: &[u8] = if sharded { b"SPUBLISH" } else { b"PUBLISH" };
+        let kept = may_move.then(|| Kept {
+            channel: channel.clone(),
+            payload: payload.clone(),
+            redirects,
+            weight,
+            until,
+        });
+        let expect = kept.map_or(Expect::Publish, Expect::Sharded);
+        connection.ask(now, &[command, &channel, &payload], expect);
+    }
+
+    /// The broker has answered a message that was not kept.
+    pub(super) fn published(&mut self, now: Time, at: usize, reply: &Value) {
+        if let Value::Error(text) = reply {
+            self.counters.refused += 1;
+            if let Some(redirect) = self.redirect(at, text) {
+                self.follow(now, redirect);
+            }
+        }
+    }
+
+    /// A master of a cluster has answered a message.
+    pub(super) fn sharded_published(&mut self, now: Time, at: usize, kept: Kept, reply: &Value) {
+        let redirect = match reply {
+            Value::Error(text) => self.redirect(at, text),
+            _ => None,
+        };
+        let may_follow = kept.redirects < self.config.max_redirects && kept.until > now;
+        match redirect.filter(|_| may_follow) {
+            Some(redirect) => {
+                let what = What::Publish {
+                    channel: kept.channel,
+                    payload: kept.payload,
+                    sharded: true,
+                    redirects: kept.redirects + 1,
+                    asking: matches!(redirect, Redirect::Ask(_)),
+                };
+                let waiting = Waiting {
+                    until: kept.until,
+                    weight: kept.weight,
+                    what,
+                };
+                // It was counted, and is counted again when it is written again.
+                self.counters.published -= 1;
+                match self.follow(now, redirect) {
+                    Some(at) => self.submit(now, at, waiting),
+                    None => self.unroute(waiting),
+                }
+            }
+            None => {
+                self.held_bytes -= kept.weight;
+                self.published(now, at, reply);
+            }
+        }
+    }
+
+    /// Reads a redirection.
+    pub(super) fn redirect(&self, at: usize, error: &[u8]) -> Option<Redirect> {
+        Redirect::read(error, &self.connections[at].as_ref()?.address)
+    }
+
+    /// Returns the connection to which a redirection leads.
+    pub(super) fn follow(&mut self, now: Time, redirect: Redirect) -> Option<usize> {
+        self.counters.redirects += 1;
+        let address = match redirect {
+            Redirect::Moved(slot, address) => {
+                // A user that may not ask for the slots learns of the cluster here.
+                let cluster = self.cluster.get_or_insert_with(SlotMap::unknown);
+                cluster.correct(slot, address.clone(), self.config.max_nodes);
+                self.want_slots(now);
+                address
+            }
+            Redirect::Ask(address) => address,
+        };
+        self.node(now, Role::Node, &address)
+    }
+
+    /// Drops what has waited for too long.
+    pub(super) fn drop_all_late(&mut self, now: Time) {
+        for at in 0..self.connections.len() {
+            while let Some(connection) = self.connection(at)
+                && let Some(waiting) = pop_late(now, &mut connection.queue)
+            {
+                self.drop_late(&waiting);
+            }
+        }
+        while let Some(waiting) = pop_late(now, &mut self.unrouted) {
+            self.drop_late(&waiting);
+        }
+    }
+
+    fn drop_late(&mut self, waiting: &Waiting) {
+        match waiting.what {
+            What::Publish { .. } => {
+                self.held_bytes -= waiting.weight;
+                self.counters.dropped_late += 1;
+            }
+            What::Part { request, .. } => self.fail_request(request, BrokerError::TimedOut),
+        }
+    }
+}
+
+/// Takes the first one off a queue if it has waited for too long.
+fn pop_late(now: Time, queue: &mut VecDeque<Waiting>) -> Option<Waiting> {
+    match queue.front() {
+        Some(waiting) if waiting.until <= now => queue.pop_front(),
+        _ => None,
+    }
+}

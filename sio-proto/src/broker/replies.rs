@@ -1,0 +1,133 @@
+//! What a server says: answers, in the order of the commands, and what it says without being asked.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::connection::{Expect, Probe};
+use super::error::BrokerError;
+use super::machine::{Broker, SENTINEL};
+use crate::Time;
+use crate::resp::Value;
+
+impl Broker {
+    pub(super) fn handle_reply(&mut self, now: Time, at: usize, reply: Value) {
+        let Some(connection) = self.connection(at) else { return };
+        let subscribes = connection.hears() || at == SENTINEL;
+        match reply {
+            Value::Push(items) => self.handle_push(now, at, items),
+            // In RESP 2, they are told apart by their first word.
+            Value::List(items) if subscribes && is_unasked(&items) => self.handle_push(now, at, items),
+            reply => self.handle_answer(now, at, reply),
+        }
+    }
+
+    fn handle_push(&mut self, now: Time, at: usize, items: Vec<Value>) {
+        let mut items = items.into_iter();
+        let (Some(Value::Text(kind)), Some(Value::Text(channel))) = (items.next(), items.next()) else {
+            return;
+        };
+        match (&kind[..], items.next()) {
+            (b"message", Some(Value::Text(payload))) => self.heard(now, at, channel, payload, false),
+            (b"smessage", Some(Value::Text(payload))) => self.heard(now, at, channel, payload, true),
+            (b"subscribe" | b"ssubscribe", _) => self.subscribed(now, at, &channel),
+            (b"unsubscribe", _) => self.unsubscribed(now, at, channel, false),
+            (b"sunsubscribe", _) => self.unsubscribed(now, at, channel, true),
+            // Whatever else a server may say unasked was not asked for.
+            _ => {}
+        }
+    }
+
+    fn subscribed(&mut self, now: Time, at: usize, channel: &Bytes) {
+        let next = now + self.config.probe_interval;
+        let Some(connection) = self.connection(at) else { return };
+        match connection.answered(now) {
+            Some(Expect::Subscribe(asked, sharded)) if asked == *channel => {
+                self.subscription_answered(at, &(asked, sharded));
+            }
+            Some(Expect::ProbeSubscribe) if *channel == connection.probe_channel => {
+                connection.probe = Probe::Hears { next };
+            }
+            Some(Expect::Watch) => {}
+            _ => self.lose(now, at, BrokerError::unexpected()),
+        }
+    }
+
+    fn unsubscribed(&mut self, now: Time, at: usize, channel: Bytes, sharded: bool) {
+        let Some(connection) = self.connection(at) else { return };
+        let is_asked = match connection.expects.front() {
+            Some(Expect::Unsubscribe(asked, _) | Expect::Leave(asked)) => *asked == channel,
+            _ => false,
+        };
+        if !is_asked {
+            return self.subscription_taken(now, at, &(channel, sharded));
+        }
+        if let Some(Expect::Unsubscribe(asked, sharded)) = connection.answered(now) {
+            self.subscription_answered(at, &(asked, sharded));
+        }
+    }
+
+    fn handle_answer(&mut self, now: Time, at: usize, reply: Value) {
+        let Some(connection) = self.connection(at) else { return };
+        let Some(expect) = connection.answered(now) else {
+            return self.lose(now, at, BrokerError::unexpected());
+        };
+        if let Value::Error(text) = &reply {
+            let error = BrokerError::refused(text);
+            let ends = matches!(
+                expect,
+                Expect::Ping | Expect::ProbeSubscribe | Expect::Watch | Expect::Unsubscribe(..) | Expect::Leave(_)
+            );
+            if ends && Self::is_fatal(&error) {
+                return self.lose(now, at, error);
+            }
+        }
+        match (expect, reply) {
+            (Expect::Step(step), reply) => self.step_answered(now, at, step, &reply),
+            (Expect::Publish, reply) => self.published(now, at, &reply),
+            (Expect::Sharded(kept), reply) => self.sharded_published(now, at, kept, &reply),
+            (Expect::Part(request), reply) => self.request_answered(now, at, request, reply),
+            (Expect::Queued(request), reply) => self.request_queued(request, &reply),
+            (Expect::Slots, reply) => {
+                if !self.learn_slots(now, at, &reply) {
+                    self.lose(now, at, BrokerError::unexpected());
+                }
+            }
+            (Expect::Subscribe(channel, sharded), Value::Error(text)) => {
+                self.subscription_refused(now, at, &(channel, sharded), &text);
+            }
+            (Expect::Unsubscribe(channel, sharded), Value::Error(_)) => {
+                self.subscription_answered(at, &(channel, sharded));
+            }
+            (Expect::Probe(of, generation), reply) => self.probe_answered(now, at, (of, generation), &reply),
+            (Expect::LastEntry, reply) => self.stream_answered(now, at, true, reply),
+            (Expect::Entries, reply) => self.stream_answered(now, at, false, reply),
+            (Expect::Master, reply) => self.master_answered(now, at, &reply),
+            (Expect::Ping | Expect::Skip, _) => {}
+            // A user that may not listen for itself is not watched. The pings are left.
+            (Expect::ProbeSubscribe | Expect::Watch | Expect::Leave(_), Value::Error(_)) => {}
+            (
+                Expect::Subscribe(..)
+                | Expect::Unsubscribe(..)
+                | Expect::Leave(_)
+                | Expect::ProbeSubscribe
+                | Expect::Watch,
+                _,
+            ) => self.lose(now, at, BrokerError::unexpected()),
+        }
+    }
+}
+
+/// Whether a list is something that a server says unasked.
+fn is_unasked(items: &[Value]) -> bool {
+    let kinds: [&[u8]; 6] = [
+        b"message",
+        b"smessage",
+        b"subscribe",
+        b"ssubscribe",
+        b"unsubscribe",
+        b"sunsubscribe",
+    ];
+    let first = items.first().and_then(Value::text);
+    first.is_some_and(|first| kinds.contains(&&first[..]))
+}

@@ -1,0 +1,320 @@
+//! Requests: each is answered exactly once.
+
+use alloc::collections::BTreeMap;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::cluster::Redirect;
+use super::command::{Answer, Entry, Event, Request};
+use super::connection::{Expect, Role, Waiting, What};
+use super::error::{BrokerError, Refusal};
+use super::machine::{Broker, MAIN};
+use crate::Time;
+use crate::resp::Value;
+
+/// What a request costs besides its bytes.
+const OVERHEAD: usize = 256;
+
+#[derive(Debug)]
+struct Pending {
+    tag: u64,
+    until: Time,
+    request: Request,
+    weight: usize,
+    /// How many servers have not answered.
+    parts: usize,
+    sum: u64,
+    redirects: u8,
+    /// Why the transaction will not be done.
+    error: Option<Bytes>,
+}
+
+/// The requests that are not answered, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    map: BTreeMap<u64, Pending>,
+    next: u64,
+}
+
+impl Requests {
+    /// The next deadline. All requests wait for the same time, so it is that of the oldest one.
+    pub(super) fn next_timeout(&self) -> Option<Time> {
+        self.map.first_key_value().map(|(_, pending)| pending.until)
+    }
+}
+
+impl Broker {
+    pub(super) fn request(&mut self, now: Time, tag: u64, request: Request) {
+        self.counters.requests += 1;
+        let weight = weight(&request);
+        if self.held_bytes.saturating_add(weight) > self.config.max_waiting_bytes {
+            self.counters.failed_requests += 1;
+            let answer = Err(BrokerError::Full);
+            return self.tell(Event::Answer { tag, answer });
+        }
+        self.held_bytes += weight;
+        let id = self.requests.next;
+        self.requests.next += 1;
+        let pending = Pending {
+            tag,
+            until: now + self.config.request_timeout,
+            request,
+            weight,
+            parts: 0,
+            sum: 0,
+            redirects: 0,
+            error: None,
+        };
+        self.requests.map.insert(id, pending);
+        self.dispatch(now, id);
+    }
+
+    /// Brings a request to the servers that can answer it.
+    pub(super) fn dispatch(&mut self, now: Time, id: u64) {
+        let Some(pending) = self.requests.map.get(&id) else {
+            return;
+        };
+        if !self.is_discovered {
+            let what = What::Part {
+                request: id,
+                asking: false,
+            };
+            let until = pending.until;
+            return self.unroute(Waiting { until, weight: 0, what });
+        }
+        let masters: Vec<_> = match (&self.cluster, &pending.request) {
+            (None, _) => Vec::new(),
+            (Some(cluster), Request::Subscribers { .. }) => cluster.masters().to_vec(),
+            (Some(cluster), request) => cluster.owner(key(request)).cloned().into_iter().collect(),
+        };
+        let until = pending.until;
+        let mut parts = Vec::new();
+        for master in masters {
+            match self.node(now, Role::Node, &master) {
+                Some(at) => parts.push(at),
+                None => return self.fail_request(id, BrokerError::unexpected()),
+            }
+        }
+        // If no owner is known, any server answers or tells it.
+        if parts.is_empty() {
+            parts.push(MAIN);
+        }
+        if let Some(pending) = self.requests.map.get_mut(&id) {
+            pending.parts = parts.len();
+        }
+        for at in parts {
+            let what = What::Part {
+                request: id,
+                asking: false,
+            };
+            self.submit(now, at, Waiting { until, weight: 0, what });
+        }
+    }
+
+    pub(super) fn write_request(&mut self, now: Time, at: usize, id: u64, asking: bool) {
+        // Who is not there any more was answered already.
+        let Some(pending) = self.requests.map.get(&id) else {
+            return;
+        };
+        let Some(Some(connection)) = self.connections.get_mut(at) else {
+            return;
+        };
+        if asking {
+            connection.ask(now, &[b"ASKING"], Expect::Skip);
+        }
+        match &pending.request {
+            Request::Subscribers { channel, sharded } => {
+                let kind: &[u8] = if *sharded { b"SHARDNUMSUB" } else { b"NUMSUB" };
+                connection.ask(now, &[b"PUBSUB", kind, channel], Expect::Part(id));
+            }
+            Request::AddEntry {
+                stream,
+                max_len,
+                fields,
+            } => {
+                let max_len = max_len.to_string();
+                let mut parts: Vec<&[u8]> = alloc::vec![b"XADD", stream];
+                if max_len != "0" {
+                    parts.extend([&b"MAXLEN"[..], b"~", max_len.as_bytes()]);
+                }
+                parts.push(b"*");
+                parts.extend(fields.iter().flat_map(|(name, value)| [&name[..], value]));
+                connection.ask(now, &parts, Expect::Part(id));
+            }
+            Request::Range {
+                stream,
+                from,
+                to,
+                count,
+            } => {
+                let count = count.to_string();
+                let parts: &[&[u8]] = &[b"XRANGE", stream, from, to, b"COUNT", count.as_bytes()];
+                connection.ask(now, parts, Expect::Part(id));
+            }
+            Request::Set {
+                key,
+                value,
+                milliseconds,
+            } => {
+                let milliseconds = milliseconds.to_string();
+                let parts: &[&[u8]] = &[b"SET", key, value, b"PX", milliseconds.as_bytes()];
+                connection.ask(now, parts, Expect::Part(id));
+            }
+            Request::Take { key } => {
+                connection.ask(now, &[b"MULTI"], Expect::Skip);
+                connection.ask(now, &[b"GET", key], Expect::Queued(id));
+                connection.ask(now, &[b"DEL", key], Expect::Queued(id));
+                connection.ask(now, &[b"EXEC"], Expect::Part(id));
+            }
+        }
+    }
+
+    /// A command of a transaction was queued, or refused.
+    pub(super) fn request_queued(&mut self, id: u64, reply: &Value) {
+        if let (Value::Error(text), Some(pending)) = (reply, self.requests.map.get_mut(&id)) {
+            pending.error.get_or_insert_with(|| text.clone());
+        }
+    }
+
+    pub(super) fn request_answered(&mut self, now: Time, at: usize, id: u64, reply: Value) {
+        let Some(pending) = self.requests.map.get_mut(&id) else {
+            return;
+        };
+        if let Value::Error(text) = reply {
+            let text = pending.error.take().unwrap_or(text);
+            return self.request_refused(now, at, id, &text);
+        }
+        if let Request::Subscribers { .. } = pending.request {
+            let count = reply
+                .items()
+                .and_then(|items| u64::try_from(items.get(1)?.integer()?).ok());
+            let Some(count) = count else {
+                return self.fail_request(id, BrokerError::unexpected());
+            };
+            pending.sum = pending.sum.saturating_add(count);
+            pending.parts = pending.parts.saturating_sub(1);
+            if pending.parts == 0 {
+                let sum = pending.sum;
+                self.finish_request(id, Ok(Answer::Count(sum)));
+            }
+            return;
+        }
+        let answer = answer(&pending.request, reply).ok_or_else(BrokerError::unexpected);
+        self.finish_request(id, answer);
+    }
+
+    fn request_refused(&mut self, now: Time, at: usize, id: u64, text: &[u8]) {
+        let Some(pending) = self.requests.map.get_mut(&id) else {
+            return;
+        };
+        let (until, may_follow) = (pending.until, pending.redirects < self.config.max_redirects);
+        if let Some(redirect) = self.redirect(at, text).filter(|_| may_follow)
+            && let Some(pending) = self.requests.map.get_mut(&id)
+        {
+            pending.redirects += 1;
+            let asking = matches!(redirect, Redirect::Ask(_));
+            let what = What::Part { request: id, asking };
+            if let Some(at) = self.follow(now, redirect) {
+                return self.submit(now, at, Waiting { until, weight: 0, what });
+            }
+        }
+        let error = BrokerError::refused(text);
+        if error.is_refused_as(Refusal::ReadOnly) {
+            self.suspect_master(now, at);
+        }
+        self.fail_request(id, error);
+    }
+
+    pub(super) fn fail_request(&mut self, id: u64, error: BrokerError) {
+        self.finish_request(id, Err(error));
+    }
+
+    pub(super) fn fail_all_requests(&mut self, error: &BrokerError) {
+        while let Some((id, _)) = self.requests.map.first_key_value() {
+            let id = *id;
+            self.fail_request(id, error.clone());
+        }
+    }
+
+    /// Answers the requests whose time is over.
+    pub(super) fn end_late_requests(&mut self, now: Time) {
+        while let Some((id, pending)) = self.requests.map.first_key_value()
+            && pending.until <= now
+        {
+            let id = *id;
+            self.fail_request(id, BrokerError::TimedOut);
+        }
+    }
+
+    fn finish_request(&mut self, id: u64, answer: Result<Answer, BrokerError>) {
+        let Some(pending) = self.requests.map.remove(&id) else {
+            return;
+        };
+        self.held_bytes -= pending.weight;
+        self.counters.failed_requests += u64::from(answer.is_err());
+        let tag = pending.tag;
+        self.tell(Event::Answer { tag, answer });
+    }
+}
+
+/// What decides about the server that is asked.
+fn key(request: &Request) -> &[u8] {
+    match request {
+        Request::Subscribers { channel, .. } => channel,
+        Request::AddEntry { stream, .. } | Request::Range { stream, .. } => stream,
+        Request::Set { key, .. } | Request::Take { key } => key,
+    }
+}
+
+fn weight(request: &Request) -> usize {
+    let more = match request {
+        Request::AddEntry { fields, .. } => fields.iter().map(|(name, value)| name.len() + value.len() + 64).sum(),
+        Request::Range { from, to, .. } => from.len() + to.len(),
+        Request::Set { value, .. } => value.len(),
+        Request::Subscribers { .. } | Request::Take { .. } => 0,
+    };
+    key(request).len() + more + OVERHEAD
+}
+
+/// What a reply means for its request.
+fn answer(request: &Request, reply: Value) -> Option<Answer> {
+    match (request, reply) {
+        (Request::AddEntry { .. }, Value::Text(id)) => Some(Answer::Added(id)),
+        (Request::Range { .. }, Value::List(items)) => {
+            let entries: Option<Vec<Entry>> = items.into_iter().map(entry).collect();
+            entries.map(Answer::Entries)
+        }
+        (Request::Set { .. }, Value::Text(_)) => Some(Answer::Done),
+        (Request::Take { .. }, Value::List(items)) => match items.into_iter().next()? {
+            Value::Text(value) => Some(Answer::Value(Some(value))),
+            Value::Null => Some(Answer::Value(None)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Reads `[id, [name, value, ..]]`. An entry that was deleted meanwhile has nothing in place of its
+/// fields.
+pub(super) fn entry(value: Value) -> Option<Entry> {
+    let Value::List(parts) = value else { return None };
+    let mut parts = parts.into_iter();
+    let (Value::Text(id), fields) = (parts.next()?, parts.next()?) else {
+        return None;
+    };
+    let fields = match fields {
+        Value::List(fields) | Value::Map(fields) => fields,
+        Value::Null => Vec::new(),
+        _ => return None,
+    };
+    let (mut pairs, mut fields) = (Vec::with_capacity(fields.len() / 2), fields.into_iter());
+    while let Some(name) = fields.next() {
+        match (name, fields.next()) {
+            (Value::Text(name), Some(Value::Text(value))) => pairs.push((name, value)),
+            _ => return None,
+        }
+    }
+    Some(Entry { id, fields: pairs })
+}

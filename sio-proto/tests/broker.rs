@@ -1,0 +1,570 @@
+//! Stories of a broker and its Redis, under a virtual clock.
+
+mod redis;
+
+use std::time::Duration;
+
+use redis::{Mood, Node, World, bytes, cluster};
+use sio_proto::broker::{Answer, BrokerConfig, BrokerError, Command, Event, Refusal, Request, StreamPosition};
+
+fn messages(events: &[Event]) -> Vec<String> {
+    let text = |event: &Event| match event {
+        Event::Message { channel, payload, .. } => {
+            Some(format!("{}={}", channel.escape_ascii(), payload.escape_ascii()))
+        }
+        _ => None,
+    };
+    events.iter().filter_map(text).collect()
+}
+
+fn answers(events: &[Event]) -> Vec<(u64, Result<Answer, BrokerError>)> {
+    let answer = |event: &Event| match event {
+        Event::Answer { tag, answer } => Some((*tag, answer.clone())),
+        _ => None,
+    };
+    events.iter().filter_map(answer).collect()
+}
+
+fn subscribed(events: &[Event]) -> Vec<String> {
+    let name = |event: &Event| match event {
+        Event::Subscribed { channel, .. } => Some(channel.escape_ascii().to_string()),
+        _ => None,
+    };
+    events.iter().filter_map(name).collect()
+}
+
+fn ask(world: &mut World, tag: u64, request: Request) {
+    world.command(Command::Request { tag, request });
+}
+
+fn is_down_for(events: &[Event], kind: Refusal) -> bool {
+    events
+        .iter()
+        .any(|event| matches!(event, Event::Down { why } if why.is_refused_as(kind)))
+}
+
+#[test]
+fn what_is_published_is_heard() {
+    let mut world = World::single();
+    world.subscribe("one", false);
+    world.subscribe("two", true);
+    world.subscribe("one", false);
+    world.run_millis(10);
+    let events = world.take_events();
+    assert_eq!(subscribed(&events), ["one", "two"]);
+    assert_eq!(events.last(), Some(&Event::Up));
+    world.publish("one", "a", false);
+    world.publish("two", "b", true);
+    world.publish("other", "c", false);
+    world.run_millis(10);
+    assert_eq!(messages(&world.take_events()), ["one=a", "two=b"]);
+    let (channel, sharded) = (bytes("one"), false);
+    world.command(Command::Unsubscribe { channel, sharded });
+    world.run_millis(10);
+    assert_eq!(world.subscribed(), [("two".into(), true)]);
+    world.publish("one", "d", false);
+    world.run_millis(10);
+    assert!(messages(&world.take_events()).is_empty());
+    let counters = world.broker.counters();
+    assert_eq!((counters.published, counters.heard, counters.channels), (4, 2, 1));
+    assert_eq!(counters.waiting_bytes, 0);
+}
+
+#[test]
+fn requests_are_answered() {
+    let mut world = World::single();
+    world.subscribe("c", false);
+    world.run_millis(10);
+    let fields = vec![(bytes("nsp"), bytes("/")), (bytes("type"), bytes("3"))];
+    ask(
+        &mut world,
+        1,
+        Request::Subscribers {
+            channel: bytes("c"),
+            sharded: false,
+        },
+    );
+    ask(
+        &mut world,
+        2,
+        Request::AddEntry {
+            stream: bytes("s"),
+            max_len: 10,
+            fields: fields.clone(),
+        },
+    );
+    ask(
+        &mut world,
+        3,
+        Request::Range {
+            stream: bytes("s"),
+            from: bytes("-"),
+            to: bytes("+"),
+            count: 9,
+        },
+    );
+    ask(
+        &mut world,
+        4,
+        Request::Set {
+            key: bytes("k"),
+            value: bytes("v"),
+            milliseconds: 5,
+        },
+    );
+    ask(&mut world, 5, Request::Take { key: bytes("k") });
+    ask(&mut world, 6, Request::Take { key: bytes("k") });
+    world.run_millis(10);
+    let answers = answers(&world.take_events());
+    assert_eq!(answers[0], (1, Ok(Answer::Count(1))));
+    let Ok(Answer::Added(id)) = answers[1].1.clone() else {
+        panic!("{answers:?}")
+    };
+    let Ok(Answer::Entries(entries)) = answers[2].1.clone() else {
+        panic!("{answers:?}")
+    };
+    assert_eq!((entries[0].id.clone(), entries[0].fields.clone()), (id, fields));
+    assert_eq!(
+        answers[3..],
+        [
+            (4, Ok(Answer::Done)),
+            (5, Ok(Answer::Value(Some(bytes("v"))))),
+            (6, Ok(Answer::Value(None))),
+        ]
+    );
+}
+
+/// What every other adapter gets wrong: the broker comes back, and the subscriptions with it.
+#[test]
+fn after_a_restart_everything_is_subscribed_again() {
+    let mut world = World::single();
+    let names: Vec<String> = (0..500).map(|number| format!("room{number}")).collect();
+    names.iter().for_each(|name| world.subscribe(name, false));
+    world.run_millis(10);
+    world.take_events();
+    for down in [10, 3000, 100_000] {
+        world.set_mood(0, Mood::Gone);
+        world.run_millis(down);
+        assert!(world.subscribed().is_empty());
+        world.subscribe("meanwhile", false);
+        let (channel, sharded) = (bytes("room7"), false);
+        world.command(Command::Unsubscribe {
+            channel: channel.clone(),
+            sharded,
+        });
+        world.set_mood(0, Mood::Well);
+        // The longest delay.
+        world.run_millis(2000);
+        assert_eq!(world.subscribed().len(), 500);
+        let events = world.take_events();
+        assert_eq!(
+            events
+                .iter()
+                .filter(|event| matches!(event, Event::Down { .. }))
+                .count(),
+            1
+        );
+        assert_eq!(events.last(), Some(&Event::Up));
+        assert_eq!(subscribed(&events).len(), 500);
+        world.command(Command::Subscribe { channel, sharded });
+        let (channel, sharded) = (bytes("meanwhile"), false);
+        world.command(Command::Unsubscribe { channel, sharded });
+        world.run_millis(10);
+        world.take_events();
+    }
+}
+
+#[test]
+fn a_deaf_subscriber_is_noticed() {
+    let mut world = World::single();
+    world.subscribe("c", false);
+    world.run_millis(1000);
+    world.nodes[0].is_deaf = true;
+    // The interval of the probe, and the time that it may take.
+    world.run(Duration::from_secs(15));
+    assert_eq!(world.broker.counters().deaf, 1);
+    world.nodes[0].is_deaf = false;
+    world.run_millis(2000);
+    assert_eq!(world.subscribed(), [("c".into(), false)]);
+    assert!(world.broker.counters().is_up);
+    world.run(Duration::from_secs(100));
+    assert_eq!(world.broker.counters().deaf, 1);
+}
+
+#[test]
+fn a_user_that_may_not_probe_is_still_served() {
+    let mut world = World::single();
+    world.nodes[0].forbidden = vec!["PUBLISH", "CLUSTER"];
+    world.subscribe("c", false);
+    world.run(Duration::from_secs(60));
+    assert!(world.broker.counters().is_up);
+    world.publish("c", "x", false);
+    world.run_millis(10);
+    assert_eq!(world.broker.counters().refused, 1);
+    assert_eq!(world.broker.counters().deaf, 0);
+}
+
+#[test]
+fn a_half_open_connection_is_noticed() {
+    let mut world = World::single();
+    world.subscribe("c", false);
+    world.run_millis(10);
+    world.take_events();
+    world.set_mood(0, Mood::Frozen);
+    // The interval of the pings, and the time for an answer.
+    world.run(Duration::from_secs(11));
+    let events = world.take_events();
+    assert!(
+        events.contains(&Event::Down {
+            why: BrokerError::TimedOut
+        }),
+        "{events:?}"
+    );
+    world.set_mood(0, Mood::Well);
+    // The attempt that has begun ends, and the longest delay.
+    world.run(Duration::from_secs(8));
+    assert_eq!(world.take_events().last(), Some(&Event::Up));
+    assert_eq!(world.subscribed(), [("c".into(), false)]);
+}
+
+#[test]
+fn what_waits_is_bounded_in_bytes_and_in_age() {
+    let mut config = BrokerConfig::from_url("redis://a:1").unwrap();
+    config.max_waiting_bytes = 10_000;
+    let mut world = World::new(config, vec![Node::new("a", 1)]);
+    world.set_mood(0, Mood::Gone);
+    world.run_millis(10);
+    for _ in 0..100 {
+        world.publish("c", &"x".repeat(1000), false);
+        assert!(world.broker.counters().waiting_bytes <= 10_000);
+    }
+    ask(
+        &mut world,
+        1,
+        Request::Set {
+            key: bytes("k"),
+            value: bytes(&"v".repeat(2000)),
+            milliseconds: 1,
+        },
+    );
+    world.run_millis(1);
+    assert_eq!(answers(&world.take_events()), [(1, Err(BrokerError::Full))]);
+    assert_eq!(world.broker.counters().dropped_full, 91);
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.broker.counters().dropped_late, 9);
+    assert_eq!(world.broker.counters().waiting_bytes, 0);
+    world.publish("c", "young", false);
+    ask(
+        &mut world,
+        2,
+        Request::Subscribers {
+            channel: bytes("c"),
+            sharded: false,
+        },
+    );
+    world.set_mood(0, Mood::Well);
+    world.run(Duration::from_secs(3));
+    assert_eq!(answers(&world.take_events()), [(2, Ok(Answer::Count(0)))]);
+    assert!(world.nodes[0].commands.contains(&"PUBLISH c young".to_owned()));
+}
+
+#[test]
+fn a_connection_that_takes_no_bytes_lets_them_wait_here() {
+    let mut config = BrokerConfig::from_url("redis://a:1").unwrap();
+    config.max_waiting_bytes = 100_000;
+    let mut world = World::new(config, vec![Node::new("a", 1)]);
+    world.run_millis(10);
+    world.set_mood(0, Mood::Frozen);
+    world.broker.handle_blocked(sio_proto::LinkId::new(0, 1));
+    for _ in 0..1000 {
+        world.publish("c", &"x".repeat(1000), false);
+    }
+    world.run_millis(10);
+    let counters = world.broker.counters();
+    assert!(
+        counters.waiting_bytes <= 100_000 && counters.dropped_full > 900,
+        "{counters:?}"
+    );
+    world.set_mood(0, Mood::Well);
+    world.broker.handle_drained(world.now, sio_proto::LinkId::new(0, 1));
+    world.run_millis(10);
+    assert_eq!(world.broker.counters().waiting_bytes, 0);
+    assert_eq!(world.broker.counters().published + counters.dropped_full, 1000);
+}
+
+#[test]
+fn requests_end_at_their_deadline() {
+    let mut world = World::single();
+    world.run_millis(10);
+    world.set_mood(0, Mood::Gone);
+    ask(&mut world, 1, Request::Take { key: bytes("k") });
+    world.run_millis(4999);
+    assert!(answers(&world.take_events()).is_empty());
+    world.run_millis(1);
+    assert_eq!(answers(&world.take_events()), [(1, Err(BrokerError::TimedOut))]);
+    ask(&mut world, 2, Request::Take { key: bytes("k") });
+    world.broker.stop(world.now);
+    ask(&mut world, 3, Request::Take { key: bytes("k") });
+    world.run_millis(1);
+    let stopped = |tag| (tag, Err(BrokerError::Stopped));
+    assert_eq!(answers(&world.take_events()), [stopped(2), stopped(3)]);
+    assert_eq!(world.broker.next_timeout(), None);
+}
+
+#[test]
+fn credentials_are_shown_to_new_and_old_servers() {
+    for knows_hello in [true, false] {
+        let connect = |url| {
+            let mut node = Node::new("a", 1);
+            node.password = Some("p w");
+            node.knows_hello = knows_hello;
+            let mut world = World::new(BrokerConfig::from_url(url).unwrap(), vec![node]);
+            world.subscribe("c", false);
+            world.publish("c", "x", false);
+            world.run_millis(1000);
+            world
+        };
+        let mut world = connect("redis://me:p%20w@a:1/3");
+        assert!(world.broker.counters().is_up);
+        let expected = match knows_hello {
+            true => "HELLO 3 AUTH me p w SETNAME sio",
+            false => "AUTH me p w",
+        };
+        assert!(
+            world.nodes[0].commands.contains(&expected.to_owned()),
+            "{:?}",
+            world.nodes[0].commands
+        );
+        assert!(world.nodes[0].commands.contains(&"SELECT 3".to_owned()));
+        world.publish("c", "y", false);
+        world.run_millis(10);
+        assert_eq!(messages(&world.take_events()).last().map(String::as_str), Some("c=y"));
+        for url in ["redis://a:1", "redis://:wrong@a:1"] {
+            let mut world = connect(url);
+            assert!(is_down_for(&world.take_events(), Refusal::Credentials), "{url}");
+            // Attempts have their delays, also where they are refused.
+            assert!(world.opened < 12, "{}", world.opened);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_loads_is_waited_for() {
+    let mut world = World::single();
+    world.set_mood(0, Mood::Loading);
+    world.subscribe("c", false);
+    world.run(Duration::from_secs(20));
+    assert!(is_down_for(&world.take_events(), Refusal::NotNow));
+    assert!(world.opened < 30);
+    world.set_mood(0, Mood::Well);
+    world.run_millis(2000);
+    assert_eq!(world.take_events().last(), Some(&Event::Up));
+}
+
+#[test]
+fn a_channel_that_is_forbidden_is_tried_again() {
+    let mut world = World::single();
+    world.run_millis(100);
+    world.nodes[0].forbidden = vec!["SSUBSCRIBE"];
+    world.subscribe("c", true);
+    world.run_millis(100);
+    assert!(is_down_for(&world.take_events(), Refusal::Permission));
+    world.nodes[0].forbidden.clear();
+    world.run_millis(2000);
+    assert_eq!(world.take_events().last(), Some(&Event::Up));
+    assert_eq!(world.subscribed(), [("c".into(), true)]);
+}
+
+#[test]
+fn streams_are_read_without_a_gap() {
+    let mut world = World::single();
+    let add = |world: &mut World, tag: u64| {
+        let fields = vec![(bytes("n"), bytes(&tag.to_string()))];
+        ask(
+            world,
+            tag,
+            Request::AddEntry {
+                stream: bytes("s"),
+                max_len: 0,
+                fields,
+            },
+        );
+    };
+    add(&mut world, 1);
+    world.run_millis(10);
+    world.command(Command::ReadStream {
+        stream: bytes("s"),
+        after: StreamPosition::End,
+    });
+    world.run_millis(100);
+    add(&mut world, 2);
+    world.run(Duration::from_secs(30));
+    // An entry that comes while the reader is away.
+    world.cut(0, false);
+    world.run_millis(150);
+    add(&mut world, 3);
+    world.run(Duration::from_secs(10));
+    let read = |world: &mut World| -> Vec<String> {
+        let field = |event: &Event| match event {
+            Event::Entry { fields, .. } => Some(fields[0].1.escape_ascii().to_string()),
+            _ => None,
+        };
+        world.take_events().iter().filter_map(field).collect()
+    };
+    assert_eq!(read(&mut world), ["2", "3"]);
+    world.command(Command::StopStream { stream: bytes("s") });
+    add(&mut world, 4);
+    world.run(Duration::from_secs(10));
+    assert!(read(&mut world).is_empty());
+    assert!(world.broker.counters().is_up);
+}
+
+#[test]
+fn in_a_cluster_each_channel_is_heard_from_its_owner() {
+    let mut world = cluster();
+    let names: Vec<String> = (0..50).map(|number| format!("room{number}")).collect();
+    names.iter().for_each(|name| world.subscribe(name, true));
+    world.subscribe("plain", false);
+    world.run_millis(100);
+    assert!(world.broker.counters().is_up);
+    for name in &names {
+        world.publish(name, "x", true);
+    }
+    world.publish("plain", "x", false);
+    world.run_millis(100);
+    assert_eq!(messages(&world.take_events()).len(), 51);
+    ask(
+        &mut world,
+        1,
+        Request::Subscribers {
+            channel: bytes("room1"),
+            sharded: true,
+        },
+    );
+    ask(
+        &mut world,
+        2,
+        Request::Subscribers {
+            channel: bytes("plain"),
+            sharded: false,
+        },
+    );
+    ask(
+        &mut world,
+        3,
+        Request::Set {
+            key: bytes("foo"),
+            value: bytes("v"),
+            milliseconds: 9,
+        },
+    );
+    ask(&mut world, 4, Request::Take { key: bytes("foo") });
+    world.run_millis(100);
+    // Servers answer in no common order.
+    let mut answers = answers(&world.take_events());
+    answers.sort_by_key(|(tag, _)| *tag);
+    let value = Ok(Answer::Value(Some(bytes("v"))));
+    assert_eq!(
+        answers,
+        [
+            (1, Ok(Answer::Count(1))),
+            (2, Ok(Answer::Count(1))),
+            (3, Ok(Answer::Done)),
+            (4, value),
+        ]
+    );
+    assert_eq!(world.broker.counters().redirects, 0);
+}
+
+#[test]
+fn slots_that_move_take_their_channels_along() {
+    let mut world = cluster();
+    let names: Vec<String> = (0..50).map(|number| format!("room{number}")).collect();
+    names.iter().for_each(|name| world.subscribe(name, true));
+    world.run_millis(100);
+    // All slots of the first master go to the second.
+    world.nodes[0].slots = vec![];
+    world.nodes[1].slots = vec![(0, 10922)];
+    world.take_away(0);
+    for name in &names {
+        world.publish(name, "x", true);
+    }
+    world.run_millis(100);
+    assert!(world.broker.counters().redirects > 0);
+    world.run_millis(3000);
+    assert_eq!(world.subscribed().len(), 50);
+    assert!(world.broker.counters().is_up);
+    world.take_events();
+    let moved = world.broker.counters().redirects;
+    for name in &names {
+        world.publish(name, "y", true);
+    }
+    world.run_millis(100);
+    assert_eq!(messages(&world.take_events()).len(), 50);
+    assert_eq!(world.broker.counters().redirects, moved);
+    assert_eq!(world.broker.counters().waiting_bytes, 0);
+}
+
+/// Two servers that each say the other one owns the slot.
+#[test]
+fn a_storm_of_redirections_ends() {
+    let mut world = cluster();
+    world.run_millis(100);
+    world.nodes[2].slots = vec![(0, 5460)];
+    world.nodes[0].slots = vec![(10923, 16383)];
+    let opened = world.opened;
+    for tag in 0..100 {
+        ask(&mut world, tag, Request::Take { key: bytes("foo") });
+        world.publish("foo", "x", true);
+    }
+    world.run_millis(5000);
+    assert_eq!(answers(&world.take_events()).len(), 100);
+    assert!(world.broker.counters().redirects <= 1200);
+    assert_eq!(world.broker.counters().waiting_bytes, 0);
+    assert!(world.opened - opened < 10);
+}
+
+#[test]
+fn sentinels_name_the_master_and_its_successor() {
+    let mut sentinel = Node::new("s", 26379);
+    sentinel.master = Some(("a".into(), 1));
+    let mut replica = Node::new("a", 2);
+    replica.is_master = false;
+    let config = BrokerConfig::from_url("redis+sentinel://gone,s/main").unwrap();
+    let mut world = World::new(config, vec![Node::new("a", 1), replica, sentinel]);
+    world.subscribe("c", false);
+    world.run_millis(1000);
+    assert!(world.broker.counters().is_up);
+    // The sentinel says it at once.
+    world.set_mood(0, Mood::Gone);
+    world.nodes[1].is_master = true;
+    world.nodes[2].master = Some(("a".into(), 2));
+    world.switch_master(2, "main a 1 a 2");
+    world.run_millis(500);
+    assert!(world.broker.counters().is_up);
+    world.publish("c", "x", false);
+    world.run_millis(10);
+    assert_eq!(messages(&world.take_events()), ["c=x"]);
+    // The sentinel is asked, because the master is none any more.
+    world.nodes[1].is_master = false;
+    world.set_mood(0, Mood::Well);
+    world.nodes[2].master = Some(("a".into(), 1));
+    world.cut(1, false);
+    world.run_millis(3000);
+    assert!(world.broker.counters().is_up);
+    world.publish("c", "y", false);
+    world.run_millis(10);
+    assert_eq!(messages(&world.take_events()), ["c=y"]);
+}
+
+#[test]
+fn of_several_servers_the_master_is_used() {
+    let mut replica = Node::new("a", 1);
+    replica.is_master = false;
+    let config = BrokerConfig::from_url("redis://a:1,a:2").unwrap();
+    let mut world = World::new(config, vec![replica, Node::new("a", 2)]);
+    world.subscribe("c", false);
+    world.run_millis(1000);
+    assert!(world.broker.counters().is_up);
+    assert!(world.nodes[1].commands.contains(&"SUBSCRIBE c".to_owned()));
+}
