@@ -366,6 +366,35 @@ fn subscriptions_are_exact() {
     );
 }
 
+/// A message for one room comes only to the nodes that have members of the room.
+#[test]
+fn a_node_hears_only_what_concerns_its_rooms() {
+    for config in kinds() {
+        let has_channels = match config.kind {
+            ClusterKind::Classic => true,
+            ClusterKind::Sharded { mode } => mode != ShardedMode::Static,
+            _ => false,
+        };
+        if !has_channels {
+            continue;
+        }
+        let mut world = three(&config);
+        world.join(1, "s11", "mine");
+        world.run(SECOND);
+        let before = [0, 1, 2].map(|at| *world.machines[at].node.counters());
+        world.order(0, broadcast("e", Target::room("mine")));
+        world.run(SECOND);
+        let after = [0, 1, 2].map(|at| *world.machines[at].node.counters());
+        assert_eq!(got(&world, "e"), [0, 0, 0, 1, 0, 0]);
+        assert_eq!(
+            (after[0].received, after[0].echoes),
+            (before[0].received, before[0].echoes)
+        );
+        assert_eq!(after[1].received.broadcasts, before[1].received.broadcasts + 1);
+        assert_eq!(after[2], before[2], "{config:?}");
+    }
+}
+
 /// Nodes of the streams adapter 0.2 read the stream only (docs/protocol/cluster-redis.md §4.2).
 #[test]
 fn old_streams_nodes_are_waited_for_and_told_that_this_node_is_alive() {

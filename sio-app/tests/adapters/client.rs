@@ -1,5 +1,6 @@
 //! The client of this crate, against its server, over the sockets of the adapter.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -317,6 +318,58 @@ fn a_client_comes_back_after_a_cut() {
             }
         });
     }
+}
+
+/// Client C26: a server that wants one socket for each user keeps the newest one, by a key of its
+/// own. This is the code of docs/credentials.md.
+#[test]
+fn the_newest_client_of_a_user_wins() {
+    #[derive(serde::Deserialize)]
+    struct User {
+        name: String,
+    }
+    let users = Arc::new(Mutex::new(HashMap::<String, Socket>::new()));
+    let (held, left) = (Arc::clone(&users), Arc::clone(&users));
+    let server = serve(move |io| {
+        io.of("/")
+            .on_connect(move |socket: Socket, Auth(user): Auth<User>| {
+                let before = held.lock().unwrap().insert(user.name, socket);
+                if let Some(before) = before {
+                    before.disconnect();
+                }
+            })
+            .on_disconnect(move |socket: Socket| {
+                left.lock().unwrap().retain(|_, held| held.id() != socket.id());
+            });
+    });
+    let (tell, told) = mpsc::channel();
+    let url = url(server.address);
+    run(async move {
+        let mut clients = Vec::new();
+        for (number, name) in ["ann", "bob", "ann", "ann"].into_iter().enumerate() {
+            let client = crate::client(&url).build().unwrap();
+            let root = client.of("/").unwrap();
+            let (tell, tell_end) = (tell.clone(), tell.clone());
+            root.set_auth(&json!({ "name": name })).unwrap();
+            root.on_connect(move || tell.send((number, None)).unwrap_or_default())
+                .on_disconnect(move |reason: DisconnectReason| {
+                    tell_end.send((number, Some(reason))).unwrap_or_default()
+                });
+            root.connect().unwrap();
+            let mut news = vec![heard(&told)];
+            if number > 1 {
+                // The end of the one before may be heard first.
+                news.push(heard(&told));
+                let before = if number == 2 { 0 } else { 2 };
+                assert!(news.contains(&(before, Some(DisconnectReason::Server))), "{news:?}");
+            }
+            assert!(news.contains(&(number, None)), "{news:?}");
+            clients.push((client, root));
+        }
+        let connected: Vec<bool> = clients.iter().map(|(_, root)| root.is_connected()).collect();
+        assert_eq!(connected, [false, true, false, true]);
+    });
+    eventually(|| users.lock().unwrap().is_empty());
 }
 
 /// Client C13: an acknowledgement that does not come ends, in time or with the connection.
