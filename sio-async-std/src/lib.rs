@@ -65,6 +65,8 @@ mod executor;
 #[cfg(feature = "handover")]
 pub mod handover;
 mod into_async;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod room;
 mod server;
 mod stream;
@@ -91,6 +93,6 @@ pub use sio_app::{
     handler, store,
 };
 #[cfg(feature = "redis")]
-pub use sio_app::{Cluster, ClusterConfig, ClusterCounts, ClusterKind, ShardedMode, StreamsConfig, broker};
+pub use sio_app::{Cluster, ClusterConfig, ClusterCounts, ClusterKind, ShardedMode, StreamsConfig};
 #[cfg(feature = "tls")]
 pub use sio_app::{Tls, TlsError, rustls};

@@ -115,7 +115,7 @@ const APP: House = House {
         },
         Floor {
             name: "clients",
-            modules: &["client"],
+            modules: &["redis", "client"],
             apart: false,
         },
         Floor {

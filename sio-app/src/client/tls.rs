@@ -123,6 +123,13 @@ impl ClientTls {
         Ok(Self::new(config))
     }
 
+    /// The same trust for a protocol that ALPN has no name for.
+    #[cfg(feature = "redis")]
+    pub(crate) fn without_alpn(mut self) -> Self {
+        Arc::make_mut(&mut self.0).alpn_protocols.clear();
+        self
+    }
+
     /// The hash of a certificate for [`ClientTls::pinned`].
     #[must_use]
     pub fn hash(certificate: &CertificateDer<'_>) -> [u8; 32] {

@@ -21,6 +21,8 @@ pub(super) struct Channel {
     /// Commands about it that are not answered.
     pub(super) in_flight: u32,
     confirmed: bool,
+    /// How often servers have sent it on or ended it since it was heard, or tried with a delay.
+    pub(super) redirects: u8,
     /// It stands in its connection's list of changes.
     pub(super) is_listed: bool,
     /// The connection on which it is heard.
@@ -78,7 +80,10 @@ impl Channels {
         }
         channel.confirmed = confirmed;
         match confirmed {
-            true => self.heard += 1,
+            true => {
+                self.heard += 1;
+                channel.redirects = 0;
+            }
             false => self.heard -= 1,
         }
         true

@@ -430,8 +430,9 @@ impl Broker {
         }
     }
 
-    /// Whether everything was given up.
-    pub(super) const fn is_stopped(&self) -> bool {
+    /// Whether [`Broker::stop`] was called.
+    #[must_use]
+    pub const fn is_stopped(&self) -> bool {
         self.is_stopped
     }
 

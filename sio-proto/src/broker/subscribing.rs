@@ -139,10 +139,17 @@ impl Broker {
         if channel.in_flight == 0 {
             channel.asked = false;
         }
+        // Servers that send it to each other must not keep it going round.
+        let may_follow = channel.redirects < self.config.max_redirects;
+        channel.redirects = channel.redirects.saturating_add(1);
         self.channels.tidy(key);
-        if let Some(redirect) = self.redirect(at, error) {
+        if let Some(redirect) = self.redirect(at, error).filter(|_| may_follow) {
             self.follow(now, redirect);
-            return self.assign_channels(now);
+            self.assign(now, key);
+            if let Some(at) = self.list(key) {
+                self.subscribe_changed(now, at);
+            }
+            return;
         }
         let error = BrokerError::refused(error);
         self.counters.refused_subscriptions += 1;
@@ -161,11 +168,24 @@ impl Broker {
             return;
         }
         channel.asked = false;
+        let (is_wanted, may_follow) = (channel.wanted, channel.redirects < self.config.max_redirects);
         self.channels.confirm(key, false);
         self.want_slots(now);
-        if self.channels.map.get(key).is_some_and(|channel| channel.wanted) {
+        if is_wanted {
             self.go_down(BrokerError::Closed);
-            self.resubscribe_at.get_or_insert(now + self.config.reconnect_delay * 2);
+            if let Some(channel) = self.channels.map.get_mut(key) {
+                channel.redirects = channel.redirects.saturating_add(1);
+            }
+            match may_follow {
+                // The same server knows best who hears it now.
+                true => {
+                    self.list(key);
+                }
+                false => {
+                    let later = now + self.config.reconnect_delay_max;
+                    self.resubscribe_at.get_or_insert(later);
+                }
+            }
         }
         self.channels.tidy(key);
     }
@@ -177,6 +197,9 @@ impl Broker {
         let keys = self.channels.map.iter().filter(|(_, channel)| open(channel));
         let keys: alloc::vec::Vec<Key> = keys.map(|(key, _)| key.clone()).collect();
         for key in keys {
+            if let Some(channel) = self.channels.map.get_mut(&key) {
+                channel.redirects = 0;
+            }
             self.list(&key);
         }
         for at in 0..self.connections.len() {
@@ -189,33 +212,38 @@ impl Broker {
         let keys = self.channels.map.keys().filter(|key| key.1);
         let keys: alloc::vec::Vec<Key> = keys.cloned().collect();
         for key in keys {
-            let to = self.hearer(now, &key);
-            let Some(channel) = self.channels.map.get_mut(&key) else {
-                continue;
-            };
-            let from = channel.at;
-            if from == to {
-                continue;
-            }
-            let was_asked = core::mem::take(&mut channel.asked);
-            channel.at = to;
-            channel.in_flight = 0;
-            channel.is_listed = false;
-            self.channels.confirm(&key, false);
-            // The connection that has heard it hears it no more, or messages would come twice.
-            if was_asked
-                && let Some(from) = from
-                && let Some(Some(old)) = self.connections.get_mut(from)
-                && old.is_ready()
-            {
-                old.ask(now, &[b"SUNSUBSCRIBE", &key.0], Expect::Leave(key.0.clone()));
-            }
-            self.list(&key);
-            self.channels.tidy(&key);
+            self.assign(now, &key);
         }
         for at in 0..self.connections.len() {
             self.subscribe_changed(now, at);
         }
+    }
+
+    /// Gives a channel to the connection that has to hear it now.
+    fn assign(&mut self, now: Time, key: &Key) {
+        let to = self.hearer(now, key);
+        let Some(channel) = self.channels.map.get_mut(key) else {
+            return;
+        };
+        let from = channel.at;
+        if from == to {
+            return;
+        }
+        let was_asked = core::mem::take(&mut channel.asked);
+        channel.at = to;
+        channel.in_flight = 0;
+        channel.is_listed = false;
+        self.channels.confirm(key, false);
+        // The connection that has heard it hears it no more, or messages would come twice.
+        if was_asked
+            && let Some(from) = from
+            && let Some(Some(old)) = self.connections.get_mut(from)
+            && old.is_ready()
+        {
+            old.ask(now, &[b"SUNSUBSCRIBE", &key.0], Expect::Leave(key.0.clone()));
+        }
+        self.list(key);
+        self.channels.tidy(key);
     }
 
     /// Something came on a channel.

@@ -42,6 +42,8 @@ pub(crate) struct Node {
     pub(crate) port: u16,
     pub(crate) mood: Mood,
     pub(crate) in_cluster: bool,
+    /// It sends everything on to this server, whoever owns it.
+    pub(crate) moves_to: Option<usize>,
     /// The ranges of slots of a master of a cluster.
     pub(crate) slots: Vec<(u16, u16)>,
     pub(crate) password: Option<&'static str>,
@@ -65,6 +67,7 @@ impl Node {
             port,
             mood: Mood::Well,
             in_cluster: false,
+            moves_to: None,
             slots: vec![],
             password: None,
             knows_hello: true,
@@ -389,6 +392,9 @@ impl World {
             return None;
         }
         let slot = slot(key);
+        if let Some(to) = self.nodes[node].moves_to {
+            return Some(format!("MOVED {slot} {}:{}", self.nodes[to].host, self.nodes[to].port));
+        }
         let owns = |node: &&Node| node.slots.iter().any(|(from, to)| (*from..=*to).contains(&slot));
         let owner = self.nodes.iter().find(owns)?;
         let is_here = owner.port == self.nodes[node].port;

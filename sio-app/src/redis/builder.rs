@@ -1,0 +1,120 @@
+//! The settings of the connections to a broker, and how they begin.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sio_proto::broker::{Broker, BrokerConfig, BrokerConfigError, BrokerUrlError, Event};
+
+use super::driver::Driver;
+use super::handle::{BrokerHandle, Core, Shared};
+use crate::client::network::Network;
+#[cfg(feature = "tls")]
+use crate::client::{ClientTls, ClientTlsError};
+use crate::lock::Mutex;
+
+/// Why connections to a broker cannot begin.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum BrokerBuildError {
+    /// The URL is not that of a broker.
+    #[error(transparent)]
+    Url(#[from] BrokerUrlError),
+    /// The settings make no sense.
+    #[error(transparent)]
+    Config(#[from] BrokerConfigError),
+    /// There is no runtime: the call has to be made inside of one.
+    #[error("there is no runtime to run the broker's task")]
+    NoRuntime,
+    /// `rediss` needs TLS.
+    #[error("a broker over TLS needs `BrokerBuilder::tls` (feature `tls`), or the feature `platform-roots`")]
+    NoTls,
+    /// The TLS could not be set up.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] ClientTlsError),
+}
+
+crate::readable::says_why!(BrokerBuildError);
+
+/// Makes connections to a broker.
+pub struct BrokerBuilder {
+    network: Network,
+    config: BrokerConfig,
+    #[cfg(feature = "tls")]
+    tls: Option<ClientTls>,
+}
+
+impl BrokerBuilder {
+    /// Begins with settings.
+    pub const fn new(network: Network, config: BrokerConfig) -> Self {
+        Self {
+            network,
+            config,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// Begins with a URL, see [`BrokerConfig::from_url`].
+    ///
+    /// # Errors
+    /// If the text is not such a URL.
+    pub fn from_url(network: Network, url: &str) -> Result<Self, BrokerBuildError> {
+        Ok(Self::new(network, BrokerConfig::from_url(url)?))
+    }
+
+    /// Sets whom connections over TLS trust. Default, with the feature `platform-roots`: the
+    /// certificate authorities of the platform.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Begins to connect. `listener` gets every event, from the task that has the connections: it
+    /// must not block. If it panics, the panic is logged, and the next event comes all the same.
+    ///
+    /// # Errors
+    /// [`BrokerBuildError`]. A broker that cannot be reached is no error: that is an event.
+    pub fn connect(self, listener: impl FnMut(Event) + Send + 'static) -> Result<BrokerHandle, BrokerBuildError> {
+        #[cfg(feature = "tls")]
+        let tls = match self.config.tls {
+            true => Some(
+                ClientTls::or_platform(self.tls)?
+                    .ok_or(BrokerBuildError::NoTls)?
+                    .without_alpn(),
+            ),
+            false => None,
+        };
+        #[cfg(not(feature = "tls"))]
+        if self.config.tls {
+            return Err(BrokerBuildError::NoTls);
+        }
+        if !(self.network.can_spawn)() {
+            return Err(BrokerBuildError::NoRuntime);
+        }
+        let runtime = self.network.runtime;
+        let machine = Broker::new((runtime.now)(), self.config, Box::new(runtime.fill))?;
+        let shared = Arc::new(Shared {
+            core: Mutex::new(Core { machine, alarm: None }),
+            network: self.network,
+        });
+        let driver = Driver::new(
+            Arc::clone(&shared),
+            Box::new(listener),
+            #[cfg(feature = "tls")]
+            tls,
+        );
+        (runtime.spawn)(Box::pin(driver));
+        Ok(BrokerHandle::new(shared))
+    }
+}
+
+impl fmt::Debug for BrokerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BrokerBuilder")
+            .field("servers", &self.config.servers)
+            .finish_non_exhaustive()
+    }
+}

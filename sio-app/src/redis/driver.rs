@@ -1,0 +1,231 @@
+//! The task of a broker: its connections, the time, and the events for the listener.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use sio_proto::Time;
+use sio_proto::broker::{Address, Event, Output};
+
+use super::handle::Shared;
+use crate::client::dial::dial;
+use crate::client::link::{Link, Told};
+use crate::client::network::{Dialing, Sleeping};
+#[cfg(feature = "tls")]
+use crate::client::{ClientTls, network::Wire};
+use crate::guarded::guarded;
+use crate::lock::Alarm;
+
+/// How often the task goes round before other tasks have their turn.
+const ROUNDS: usize = 32;
+
+/// How long the last bytes of a closed connection may take to leave.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What gets the events.
+pub(super) type Listener = Box<dyn FnMut(Event) + Send>;
+
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    listener: Listener,
+    links: Vec<Link>,
+    outputs: VecDeque<Output>,
+    timer: Option<(Time, Sleeping)>,
+    alarm: Option<Waker>,
+    is_over: bool,
+    #[cfg(feature = "tls")]
+    tls: Option<ClientTls>,
+}
+
+impl Driver {
+    pub(super) const fn new(
+        shared: Arc<Shared>,
+        listener: Listener,
+        #[cfg(feature = "tls")] tls: Option<ClientTls>,
+    ) -> Self {
+        Self {
+            shared,
+            listener,
+            links: Vec::new(),
+            outputs: VecDeque::new(),
+            timer: None,
+            alarm: None,
+            is_over: false,
+            #[cfg(feature = "tls")]
+            tls,
+        }
+    }
+
+    fn now(&self) -> Time {
+        (self.shared.network.runtime.now)()
+    }
+
+    /// Takes what the machine tells. Returns when the machine wants to be called.
+    fn take_outputs(&mut self) -> Option<Time> {
+        let now = self.now();
+        let mut core = self.shared.core.lock_for("broker outputs");
+        if core.machine.next_timeout().is_some_and(|time| time <= now) {
+            core.machine.handle_timeout(now);
+        }
+        while let Some(output) = core.machine.poll_output() {
+            self.outputs.push_back(output);
+        }
+        self.is_over = core.machine.is_stopped();
+        core.machine.next_timeout()
+    }
+
+    /// Acts on what the machine has told. Returns whether there was anything.
+    fn act(&mut self) -> bool {
+        let acts = !self.outputs.is_empty();
+        while let Some(output) = self.outputs.pop_front() {
+            match output {
+                Output::Open { link, address, tls } => {
+                    let dialing = self.dial(address, tls);
+                    self.links.push(Link::new(link, dialing));
+                }
+                Output::Write { link, bytes } => {
+                    if let Some(link) = self.links.iter_mut().find(|known| known.id == link) {
+                        link.write(bytes);
+                    }
+                }
+                Output::Close { link } => {
+                    let until = self.now() + CLOSE_TIMEOUT;
+                    if let Some(link) = self.links.iter_mut().find(|known| known.id == link) {
+                        link.close(until);
+                    }
+                }
+                Output::Event(event) => {
+                    note(&event);
+                    if let Err(error) = guarded(|| (self.listener)(event)) {
+                        tracing::error!(%error, "the listener of a broker panicked");
+                    }
+                }
+            }
+        }
+        acts
+    }
+
+    /// Connects to a server of the broker.
+    fn dial(&self, address: Address, tls: bool) -> Dialing {
+        let dialing = dial(self.shared.network, address.host.to_string(), address.port);
+        #[cfg(feature = "tls")]
+        if let Some(tls) = self.tls.clone().filter(|_| tls) {
+            let wrapped = async move { tls.wrap(&address.host, dialing.await?) as std::io::Result<Wire> };
+            return Box::pin(wrapped);
+        }
+        // Without the feature, no settings with TLS are accepted.
+        debug_assert!(!tls);
+        dialing
+    }
+
+    /// Reads from and writes to all connections. Returns whether there is more to do.
+    fn poll_links(&mut self, cx: &mut Context<'_>) -> bool {
+        let (shared, mut goes_on) = (&self.shared, false);
+        for link in &mut self.links {
+            let mut told = |link: &mut Link, what: Told| {
+                let now = (shared.network.runtime.now)();
+                let mut core = shared.core.lock_for("broker connection");
+                let machine = &mut core.machine;
+                match what {
+                    Told::Connected => machine.handle_connected(now, link.id),
+                    Told::Bytes => machine.handle_bytes(now, link.id, &mut link.buffer),
+                    Told::Blocked => machine.handle_blocked(link.id),
+                    Told::Drained => machine.handle_drained(now, link.id),
+                    Told::Closed(error) => machine.handle_closed(now, link.id, error.map(|error| error.message)),
+                }
+                goes_on = true;
+            };
+            let again = link.poll(true, cx, &mut told);
+            goes_on |= again;
+        }
+        let now = (shared.network.runtime.now)();
+        self.links
+            .retain(|link| !link.is_over() && link.closing.is_none_or(|until| now < until));
+        goes_on
+    }
+
+    /// Waits until this time. Returns true if it has come.
+    fn poll_timer(&mut self, time: Option<Time>, cx: &mut Context<'_>) -> bool {
+        let closing = self.links.iter().filter_map(|link| link.closing);
+        let Some(time) = closing.chain(time).min() else {
+            self.timer = None;
+            return false;
+        };
+        if self.timer.as_ref().is_none_or(|(set, _)| *set != time) {
+            let duration = time.saturating_since(self.now());
+            self.timer = Some((time, (self.shared.network.sleep)(duration)));
+        }
+        let is_due = |(_, sleeping): &mut (Time, Sleeping)| sleeping.as_mut().poll(cx).is_ready();
+        let is_over = self.timer.as_mut().is_some_and(is_due);
+        if is_over {
+            self.timer = None;
+        }
+        is_over
+    }
+
+    fn set_alarm(&mut self, cx: &Context<'_>) {
+        if self.alarm.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            return;
+        }
+        self.alarm = Some(cx.waker().clone());
+        let alarm = Alarm::new(cx.waker());
+        let old = self.shared.core.lock_for("broker alarm").alarm.replace(alarm);
+        drop(old);
+    }
+}
+
+/// Logs when the broker comes and goes.
+fn note(event: &Event) {
+    match event {
+        Event::Up => tracing::info!("the broker is there"),
+        Event::Down { why } => tracing::warn!(%why, "the broker is away"),
+        Event::Message { .. } | Event::Entry { .. } | Event::Answer { .. } | Event::Subscribed { .. } => {}
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.set_alarm(cx);
+        for _ in 0..ROUNDS {
+            let timeout = this.take_outputs();
+            let mut goes_on = this.act();
+            goes_on |= this.poll_links(cx);
+            if this.is_over && this.links.is_empty() && !goes_on {
+                return Poll::Ready(());
+            }
+            if !goes_on && !this.poll_timer(timeout, cx) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for Driver {
+    /// Answers all requests: the broker was closed, or the runtime has ended.
+    fn drop(&mut self) {
+        self.links.clear();
+        let now = self.now();
+        let old = {
+            let mut core = self.shared.core.lock_for("broker end");
+            core.machine.stop(now);
+            while let Some(output) = core.machine.poll_output() {
+                self.outputs.push_back(output);
+            }
+            core.alarm.take()
+        };
+        drop(old);
+        for output in std::mem::take(&mut self.outputs) {
+            if let Output::Event(event) = output {
+                let _ = guarded(|| (self.listener)(event));
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Genuine Redis servers on loopback, for tests.
+
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A server that ends with its value.
+pub(crate) struct Redis {
+    pub(crate) port: u16,
+    directory: PathBuf,
+    arguments: Vec<String>,
+    child: Child,
+}
+
+/// A port that is free at the moment. The port plus 10000 is free, too: the bus of a cluster takes
+/// it.
+fn free_port() -> u16 {
+    loop {
+        let one = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = one.local_addr().expect("its address").port();
+        if port < 50_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
+            return port;
+        }
+    }
+}
+
+impl Redis {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let port = free_port();
+        let directory = std::env::temp_dir().join(format!("sio-redis-{}-{port}", std::process::id()));
+        fs::create_dir_all(&directory).expect("a directory");
+        let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
+        let child = Self::spawn(port, &directory, &arguments);
+        let redis = Self {
+            port,
+            directory,
+            arguments,
+            child,
+        };
+        redis.wait();
+        redis
+    }
+
+    fn spawn(port: u16, directory: &PathBuf, arguments: &[String]) -> Child {
+        let mut command = Command::new("redis-server");
+        // A sentinel writes its file anew. So does a server that is made a replica.
+        let file = directory.join("redis.conf");
+        let is_sentinel = arguments.iter().any(|text| text == "--sentinel");
+        let mut settings = fs::File::create(&file).expect("a file of settings");
+        let mut set = |text: &str| writeln!(settings, "{text}").expect("a setting");
+        set(&format!("port {port}"));
+        set("bind 127.0.0.1");
+        if is_sentinel {
+            arguments
+                .iter()
+                .filter(|text| *text != "--sentinel")
+                .for_each(|text| set(text));
+            command.arg(&file).arg("--sentinel");
+        } else {
+            set("save \"\"");
+            set("repl-diskless-sync-delay 0");
+            arguments.iter().for_each(|text| set(text));
+            command.arg(&file);
+        }
+        command
+            .current_dir(directory)
+            .stdout(Stdio::null())
+            .stdin(Stdio::null());
+        let why = "redis-server cannot be started: install it (apt-get install redis-server)";
+        command.spawn().expect(why)
+    }
+
+    fn wait(&self) {
+        let started = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "redis-server does not listen"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Ends the process at once, as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a process");
+        self.child.wait().expect("its end");
+    }
+
+    pub(crate) fn start_again(&mut self) {
+        self.child = Self::spawn(self.port, &self.directory, &self.arguments);
+        self.wait();
+    }
+
+    /// `STOP` or `CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let done = Command::new("kill").args([format!("-{name}"), id]).status();
+        assert!(done.expect("kill").success());
+    }
+
+    /// What `redis-cli` answers.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> String {
+        let port = self.port.to_string();
+        let output = Command::new("redis-cli").args(["-p", &port]).args(arguments).output();
+        String::from_utf8_lossy(&output.expect("redis-cli").stdout).into_owned()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
