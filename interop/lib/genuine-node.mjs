@@ -29,8 +29,6 @@ const io = new Server({
   pingTimeout: 1500,
   serveClient: false,
   allowEIO3: true,
-  // A genuine node has recovery with this adapter only.
-  ...(kind === 'streams' ? { connectionStateRecovery: { maxDisconnectionDuration: 10_000, skipMiddlewares: true } } : {}),
 });
 
 io.on('sse', (x) => io.local.emit('sse-heard', x));

@@ -162,8 +162,6 @@ pub use options::Cluster;
 pub use options::{Handover, Options};
 #[cfg(feature = "tls")]
 pub use rustls;
-#[cfg(feature = "redis")]
-pub use sio_proto::broker;
 pub use sio_proto::codec;
 pub use sio_proto::http::{HeaderError, Method, ResponseHeaders};
 pub use sio_proto::recovery::{Absence, NotRecovered, Ring};

@@ -126,6 +126,6 @@ pub use sio_app::{
     handler, store,
 };
 #[cfg(feature = "redis")]
-pub use sio_app::{Cluster, ClusterConfig, ClusterCounts, ClusterKind, ShardedMode, StreamsConfig, broker};
+pub use sio_app::{Cluster, ClusterConfig, ClusterCounts, ClusterKind, ShardedMode, StreamsConfig};
 #[cfg(feature = "tls")]
 pub use sio_app::{Tls, TlsError, rustls};

@@ -4,7 +4,7 @@
 pub(crate) mod asking;
 pub(crate) mod background;
 #[cfg(feature = "redis")]
-mod broker;
+mod cluster;
 pub(crate) mod connection;
 pub(crate) mod driver;
 pub(crate) mod exchange;

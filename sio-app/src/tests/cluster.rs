@@ -58,7 +58,7 @@ impl World {
         };
         world.settle();
         for io in &world.servers {
-            node(io).handle_events([Event::Up].into_iter());
+            node(io).handle_event(Event::Up);
         }
         world
     }
@@ -69,7 +69,7 @@ impl World {
             let mut is_quiet = true;
             run_tasks();
             for (number, io) in self.servers.iter().enumerate() {
-                let commands = node(io).take_commands(Waker::noop()).unwrap_or_default();
+                let commands = node(io).take_commands();
                 for command in commands {
                     is_quiet = false;
                     self.handle(number, command);
@@ -127,7 +127,7 @@ impl World {
         };
         drop(redis);
         for number in to {
-            node(&self.servers[number]).handle_events([event.clone()].into_iter());
+            node(&self.servers[number]).handle_event(event.clone());
         }
     }
 
@@ -458,12 +458,8 @@ fn acknowledgements_come_from_all_servers() {
 fn without_the_broker_the_server_goes_on_alone() {
     let world = classic(2);
     let mut clients = clients(&world);
-    node(&world.servers[0]).handle_events(
-        [Event::Down {
-            why: BrokerError::Closed,
-        }]
-        .into_iter(),
-    );
+    let why = BrokerError::Closed;
+    node(&world.servers[0]).handle_event(Event::Down { why });
     world.redis.borrow_mut().is_away = true;
     world.servers[0].emit("news", 1);
     assert_eq!(heard(&mut clients), [true, false]);
@@ -518,5 +514,6 @@ fn a_server_that_ends_leaves_the_cluster() {
     assert_eq!(found.error, Some(RequestError::Closed));
     world.settle();
     assert!(world.channels(0).is_empty());
-    assert!(node(&world.servers[0]).take_commands(Waker::noop()).is_none());
+    world.servers[0].emit("news", 1);
+    assert!(node(&world.servers[0]).take_commands().is_empty());
 }

@@ -33,7 +33,8 @@ pub struct ClusterCounts {
 impl ClusterNode {
     pub(in crate::user) fn counts(&self) -> ClusterCounts {
         let nodes = self.nodes();
-        let (dropped, broker) = (self.outbox.lock().dropped(), *self.broker.lock());
+        let dropped = self.outbox.lock().dropped();
+        let broker = self.link.get().map(|link| link.counters()).unwrap_or_default();
         let state = self.state.lock();
         ClusterCounts {
             nodes,
@@ -44,11 +45,6 @@ impl ClusterNode {
             messages: *state.node.counters(),
             broker,
         }
-    }
-
-    /// Takes the counts of the connections to the broker.
-    pub(crate) fn note_broker(&self, counters: broker::Counters) {
-        *self.broker.lock() = counters;
     }
 }
 

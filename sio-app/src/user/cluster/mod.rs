@@ -1,7 +1,7 @@
 //! This node of a cluster: what it tells other nodes and what it does for them.
 //!
 //! ```text
-//!   Emitter ─► sending ─► Node ─► commands ─► outbox ─► the task of the broker's connections
+//!   Emitter ─► sending ─► Node ─► commands ─► outbox ─► the broker's connections
 //!   receiving ◄─ deliveries ◄─ Node ◄─ events ◄────────────────────┘
 //! ```
 //! What concerns the sockets of this node is done first and never waits for the broker. The rules
@@ -16,12 +16,12 @@
 mod answering;
 pub(crate) mod counts;
 mod opening;
-mod outbox;
+pub(crate) mod outbox;
 mod receiving;
 mod sending;
 mod watching;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use sio_proto::broker::{self, Answer, Command, Event, Request as BrokerRequest};
+use sio_proto::broker::{Answer, Command, Event, Request as BrokerRequest};
 use sio_proto::cluster::{Emitter, Node, NotSent, Outputs, RequestId};
 use sio_proto::{ClusterKind, ConfigError, Time};
 
@@ -43,7 +43,7 @@ use crate::user::io::Io;
 use crate::user::request::{Request, RequestError};
 
 use opening::Opening;
-use outbox::Outbox;
+use outbox::{Link, Outbox};
 
 /// How often the nodes are counted ([`Io::nodes`](crate::Io::nodes)).
 const CENSUS: Duration = Duration::from_secs(2);
@@ -65,8 +65,8 @@ pub(crate) struct ClusterNode {
     /// Orders that could not be sent, because they are too large or their names are the protocol's.
     unsent: AtomicU64,
     is_up: AtomicBool,
-    /// The counts of the connections to the broker, as they were a moment ago.
-    broker: Mutex<broker::Counters>,
+    /// The connections to the broker, when they have been started.
+    link: OnceLock<Box<dyn Link>>,
     /// Whether the tasks have been started.
     has_joined: AtomicBool,
 }
@@ -119,7 +119,7 @@ impl ClusterNode {
             census: AtomicUsize::new(0),
             unsent: AtomicU64::new(0),
             is_up: AtomicBool::new(false),
-            broker: Mutex::default(),
+            link: OnceLock::new(),
             has_joined: AtomicBool::new(false),
             settings: settings.clone(),
         }))
@@ -137,24 +137,48 @@ impl ClusterNode {
 
     fn with_state<R>(self: &Arc<Self>, act: impl FnOnce(&mut State, Time) -> R) -> R {
         let now = (self.runtime.now)();
-        let (result, deliveries, alarms) = {
+        let (result, deliveries, alarm) = {
             let mut state = self.state.lock_for("cluster");
             let result = act(&mut state, now);
             let deliveries = std::mem::take(&mut state.out.deliveries);
             // In the order of the node, so under its lock.
-            let sends = match state.out.commands.is_empty() {
-                true => None,
-                false => self.outbox.lock().put(&mut state.out.commands),
-            };
-            (result, deliveries, [sends, self.hurry(state.node.next_timeout())])
+            if !state.out.commands.is_empty() {
+                self.outbox.lock().put(&mut state.out.commands);
+            }
+            (result, deliveries, self.hurry(state.node.next_timeout()))
         };
-        alarms.into_iter().flatten().for_each(Alarm::wake);
+        self.give_on();
+        if let Some(alarm) = alarm {
+            alarm.wake();
+        }
         if !deliveries.is_empty() {
             turn::run(self.runtime, |_| {
                 deliveries.into_iter().for_each(|delivery| self.deliver(delivery));
             });
         }
         result
+    }
+
+    /// Gives the commands on to the connections, if there are any and no other thread does it.
+    fn give_on(&self) {
+        let Some(link) = self.link.get() else { return };
+        let mut next = {
+            let mut outbox = self.outbox.lock();
+            match outbox.is_leaving() {
+                true => None,
+                false => outbox.take(Vec::new()),
+            }
+        };
+        while let Some(mut commands) = next {
+            link.send_all(&mut commands);
+            next = self.outbox.lock().take(commands);
+        }
+    }
+
+    /// Says where the connections to the broker are.
+    pub(crate) fn set_link(&self, link: Box<dyn Link>) {
+        let _ = self.link.set(link);
+        self.give_on();
     }
 
     /// Returns what wakes the task that watches the time, if it would come too late.
@@ -195,8 +219,14 @@ impl ClusterNode {
         for namespace in server.namespaces.existing() {
             self.with(|node, now, out| node.close_namespace(now, &namespace, out));
         }
-        let alarms = [self.outbox.lock().end(), self.timer.lock().alarm.take()];
-        alarms.into_iter().flatten().for_each(Alarm::wake);
+        self.outbox.lock().end();
+        if let Some(link) = self.link.get() {
+            link.close();
+        }
+        let alarm = self.timer.lock().alarm.take();
+        if let Some(alarm) = alarm {
+            alarm.wake();
+        }
     }
 }
 
@@ -211,26 +241,17 @@ impl Io {
 
 /// The calls of the tasks that an adapter starts.
 impl ClusterNode {
-    /// Returns the commands for the broker. If there are none, the waker is woken by the next.
-    /// Returns `None` when no more will come.
-    pub(crate) fn take_commands(&self, waker: &Waker) -> Option<VecDeque<Command>> {
-        let mut outbox = self.outbox.lock();
-        let commands = outbox.take(waker);
-        (!commands.is_empty() || !outbox.is_over()).then_some(commands)
+    /// Returns the commands for the broker, for a test that is the broker.
+    #[cfg(test)]
+    pub(crate) fn take_commands(&self) -> Vec<Command> {
+        self.outbox.lock().take(Vec::new()).unwrap_or_default()
     }
 
-    /// Takes what the broker brings, in one turn.
-    pub(crate) fn handle_events(self: &Arc<Self>, events: impl Iterator<Item = Event>) {
-        turn::run(self.runtime, |_| events.for_each(|event| self.handle_event(event)));
-    }
-
-    fn handle_event(self: &Arc<Self>, event: Event) {
+    /// Takes what the broker brings.
+    pub(crate) fn handle_event(self: &Arc<Self>, event: Event) {
         match &event {
             Event::Up => self.is_up.store(true, Ordering::Relaxed),
-            Event::Down { why } => {
-                self.is_up.store(false, Ordering::Relaxed);
-                tracing::warn!(error = %why, "the broker of the cluster is away");
-            }
+            Event::Down { .. } => self.is_up.store(false, Ordering::Relaxed),
             Event::Answer {
                 tag: CENSUS_TAG,
                 answer,

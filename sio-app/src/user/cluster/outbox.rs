@@ -1,27 +1,35 @@
-//! What waits for the task of the broker's connections.
+//! What waits for the connections to the broker.
 
-use std::collections::VecDeque;
 use std::mem;
-use std::task::Waker;
 
-use sio_proto::broker::Command;
+use sio_proto::broker::{Command, Counters};
 
-use crate::lock::Alarm;
+/// The connections to the broker. They take everything at once, and bound what waits there.
+pub(crate) trait Link: Send + Sync {
+    /// Takes commands over, in their order. The list is empty afterwards.
+    fn send_all(&self, commands: &mut Vec<Command>);
 
-/// The commands that the task has not taken yet, in their order.
+    fn counters(&self) -> Counters;
+
+    fn close(&self);
+}
+
+/// The commands that the connections have not taken over yet, in their order.
 ///
-/// The task takes them as soon as it runs. Before it has been started, and while its runtime is
-/// busy, only so many bytes of messages wait: what is published beyond is dropped and counted.
-/// Subscriptions and requests are always kept: there are not more of them than rooms and waiting
-/// callers.
+/// One thread at a time gives them on, under no lock, because this wakes the task of the
+/// connections. What others put in meanwhile is given on by this thread, too. Before the
+/// connections have been started, only so many bytes of messages wait: what is published beyond is
+/// dropped and counted. Subscriptions and requests are always kept: there are not more of them than
+/// rooms and waiting callers.
 #[derive(Default)]
 pub(super) struct Outbox {
-    commands: VecDeque<Command>,
+    commands: Vec<Command>,
     /// The bytes of the messages among them.
     bytes: usize,
     max_bytes: usize,
-    alarm: Option<Alarm>,
     dropped: u64,
+    /// Whether a thread gives commands on.
+    is_leaving: bool,
     is_over: bool,
 }
 
@@ -33,8 +41,8 @@ impl Outbox {
         }
     }
 
-    /// Takes over commands. Returns what wakes the task.
-    pub(super) fn put(&mut self, commands: &mut Vec<Command>) -> Option<Alarm> {
+    /// Takes over commands.
+    pub(super) fn put(&mut self, commands: &mut Vec<Command>) {
         for command in commands.drain(..) {
             let bytes = bytes_of(&command);
             if bytes > 0 && self.bytes + bytes > self.max_bytes || self.is_over {
@@ -42,24 +50,25 @@ impl Outbox {
                 continue;
             }
             self.bytes += bytes;
-            self.commands.push_back(command);
+            self.commands.push(command);
         }
-        self.alarm.take()
     }
 
-    /// Gives all commands to the task. If there are none, the waker is kept.
-    pub(super) fn take(&mut self, waker: &Waker) -> VecDeque<Command> {
-        if self.commands.is_empty() && !self.is_over {
-            self.alarm = Some(Alarm::new(waker));
-        }
+    /// Returns all commands for the thread that gives them on, and takes back the empty list of the
+    /// last time. Returns `None` if there are none.
+    pub(super) fn take(&mut self, given: Vec<Command>) -> Option<Vec<Command>> {
         self.bytes = 0;
-        mem::take(&mut self.commands)
+        self.is_leaving = !self.commands.is_empty();
+        self.is_leaving.then(|| mem::replace(&mut self.commands, given))
     }
 
-    /// Ends it: nothing is taken over any more. Returns what wakes the task.
-    pub(super) fn end(&mut self) -> Option<Alarm> {
+    pub(super) const fn is_leaving(&self) -> bool {
+        self.is_leaving
+    }
+
+    /// Ends it: nothing is taken over any more.
+    pub(super) const fn end(&mut self) {
         self.is_over = true;
-        self.alarm.take()
     }
 
     pub(super) const fn is_over(&self) -> bool {
@@ -73,7 +82,7 @@ impl Outbox {
 }
 
 /// Returns the bytes of a message that is published, with its place.
-fn bytes_of(command: &Command) -> usize {
+const fn bytes_of(command: &Command) -> usize {
     match command {
         Command::Publish { channel, payload, .. } => size_of::<Command>() + channel.len() + payload.len(),
         _ => 0,
@@ -92,7 +101,7 @@ mod tests {
         }
     }
 
-    /// What waits for the task is bounded in bytes; subscriptions are never lost.
+    /// What waits for the connections is bounded in bytes; subscriptions are never lost.
     #[test]
     fn messages_beyond_the_limit_are_dropped_and_counted() {
         let mut outbox = Outbox::new(1000);
@@ -100,20 +109,15 @@ mod tests {
             channel: "c".into(),
             sharded: false,
         };
-        assert!(
-            outbox
-                .put(&mut vec![message(800), message(800), subscribe.clone()])
-                .is_none()
-        );
+        outbox.put(&mut vec![message(800), message(800), subscribe.clone()]);
         assert_eq!((outbox.dropped(), outbox.commands.len()), (1, 2));
-        assert_eq!(outbox.take(Waker::noop()), [message(800), subscribe]);
-        assert!(outbox.put(&mut vec![message(800)]).is_none());
-        assert_eq!(outbox.take(Waker::noop()).len(), 1);
-        // Nothing waits now, so the task is woken by the next message.
-        assert!(outbox.take(Waker::noop()).is_empty());
-        assert!(outbox.put(&mut vec![message(1)]).is_some());
-        let _ = outbox.end();
-        assert!(outbox.put(&mut vec![message(1)]).is_none());
-        assert_eq!(outbox.take(Waker::noop()).len(), 1);
+        assert_eq!(outbox.take(Vec::new()).unwrap(), [message(800), subscribe]);
+        assert!(outbox.is_leaving());
+        outbox.put(&mut vec![message(800)]);
+        assert_eq!(outbox.take(Vec::new()).unwrap().len(), 1);
+        assert!(outbox.take(Vec::new()).is_none() && !outbox.is_leaving());
+        outbox.end();
+        outbox.put(&mut vec![message(1)]);
+        assert!(outbox.take(Vec::new()).is_none());
     }
 }
