@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use sio_proto::SocketKey;
 use sio_proto::recovery::RecordKey;
 use sio_proto::server::Generation;
+use sio_proto::{SocketKey, Time};
 
 /// A socket of the server.
 #[derive(Clone, Debug)]
@@ -24,8 +24,9 @@ pub(crate) struct Member {
     pub(crate) generation: Generation,
     /// The socket's public id.
     pub(crate) sid: String,
-    /// The questions that the client has not answered: their ids, and the numbers of the messages.
-    pub(crate) asks: BTreeMap<u64, u64>,
+    /// The questions that the client has not answered: their ids, the numbers of the messages, and
+    /// until when the answer may come.
+    pub(crate) asks: BTreeMap<u64, (u64, Option<Time>)>,
 }
 
 /// A message to a client.

@@ -224,13 +224,20 @@ impl World {
     fn take_answer(&mut self, socket: SocketKey, id: u64, result: Result<Option<u64>, AckError>) {
         note!(self, "server: answer {id} {result:?}");
         let asked = self.members.get_mut(&socket).and_then(|member| member.asks.remove(&id));
+        let now = self.now;
         match (asked, result) {
             (None, _) => self.fail(
                 Promise::Acknowledgement,
                 format_args!("an answer to {id}, which waits for none"),
             ),
             // A client of 0.9 answers a message by itself, with nothing.
-            (Some(asked), Ok(Some(number))) if number != asked => {
+            (Some((asked, until)), Err(AckError::TimedOut)) if until.is_none_or(|until| until > now) => {
+                self.fail(
+                    Promise::Acknowledgement,
+                    format_args!("{asked} is too late at {now}, and not at {until:?}"),
+                );
+            }
+            (Some((asked, _)), Ok(Some(number))) if number != asked => {
                 self.fail(
                     Promise::Acknowledgement,
                     format_args!("{asked} is answered with {number}"),

@@ -274,7 +274,7 @@ impl World {
         match sent {
             Ok(()) => {
                 if let Some(member) = self.members.get_mut(&socket) {
-                    member.asks.insert(id, number);
+                    member.asks.insert(id, (number, timeout.map(|timeout| now + timeout)));
                 }
                 self.note_sent(
                     member.client,
