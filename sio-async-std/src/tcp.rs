@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use async_io::Async;
 use bytes::BytesMut;
-use sio_app::adapter::{Outlet, Source};
+use sio_app::adapter::{Driven, Outlet, Source};
 
 use crate::room::read_behind;
 
@@ -25,6 +25,10 @@ pub(crate) struct TcpSource {
     /// Whether the last read took everything that was there.
     is_drained: bool,
 }
+
+// Every connection has both ends, and a task that holds the one that is read.
+const _: () = assert!(size_of::<TcpOutlet>() <= 8);
+const _: () = assert!(size_of::<Driven<TcpSource>>() <= 384);
 
 pub(crate) fn split(socket: Arc<Async<TcpStream>>) -> (TcpSource, TcpOutlet) {
     // Packets are small and each is written whole. Nagle's algorithm would only delay them.

@@ -26,6 +26,9 @@ pub struct Frame {
     binary: bool,
 }
 
+// Every packet that waits has one.
+const _: () = assert!(size_of::<Frame>() <= 40);
+
 impl Frame {
     /// Encodes a text packet. `write` appends the packet's text to `buffer`, a scratch buffer that
     /// the caller keeps.

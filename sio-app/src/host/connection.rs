@@ -99,6 +99,9 @@ pub struct Connection {
     lingering: bool,
 }
 
+// It is the task of an idle client, with the source of its socket.
+const _: () = assert!(size_of::<Connection>() <= 368);
+
 impl Connection {
     /// Takes up a connection. Returns `None` if a limit of connections is reached, or the server is
     /// closing.

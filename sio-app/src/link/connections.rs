@@ -55,6 +55,9 @@ struct Entry {
     asks: bool,
 }
 
+// Every connection has one.
+const _: () = assert!(size_of::<Entry>() <= 48);
+
 /// What the connections of one address use.
 #[derive(Clone, Copy, Default)]
 struct Share {
@@ -241,6 +244,9 @@ struct Deadline {
     link: Weak<Link>,
     then: Then,
 }
+
+// A connection has up to two.
+const _: () = assert!(size_of::<Deadline>() <= 32);
 
 /// What happens at a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -52,6 +52,9 @@ use crate::lock::{Alarm, Mutex};
 use unwritten::{Rest, Unwritten};
 pub(crate) use write::Pen;
 
+/// An idle link keeps memory for this many items, as long as it is no websocket.
+const MOST_KEPT: usize = 8;
+
 /// The write side of one connection. The outlet is in the same allocation.
 pub(crate) struct Link<O: ?Sized = dyn Outlet> {
     state: Mutex<State>,
@@ -87,6 +90,9 @@ struct State {
     /// The packets that were not written when the link was cut.
     unwritten: Option<Box<Unwritten>>,
 }
+
+// Every connection has one, beside its outlet.
+const _: () = assert!(size_of::<State>() <= 176);
 
 /// What the peer has to send, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,6 +274,10 @@ impl State {
         }
         if self.phase == Phase::Busy {
             self.phase = Phase::Idle;
+        }
+        // The packets of a websocket usually leave without the queue.
+        if self.queue.capacity() > if self.websocket { 0 } else { MOST_KEPT } {
+            self.queue = VecDeque::new();
         }
         self.recharge(budget);
         true

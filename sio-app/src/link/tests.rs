@@ -88,6 +88,28 @@ fn what_comes_while_another_writes_is_written_by_it() {
     assert_eq!(wall.take(), b"123");
 }
 
+/// Hardening A16: a link that has held much has no more memory than others when all is written.
+#[test]
+fn what_a_flood_has_needed_is_given_back() {
+    let wall = Wall::with_room(1 << 20);
+    let link = Link::new(wall.clone(), Arc::default());
+    link.push(item("a"));
+    for _ in 0..10_000 {
+        link.push(item("a"));
+    }
+    assert!(link.claim(&mut std::iter::empty()).is_some());
+    assert_eq!(link.write_queue(&mut Pen::default()), Progress::Done);
+    assert_eq!(wall.take().len(), 10_001);
+    let room = link.state.lock().queue.capacity();
+    assert!(room <= MOST_KEPT, "{room}");
+
+    link.state.lock().websocket = true;
+    link.push(item("a"));
+    assert!(link.claim(&mut std::iter::empty()).is_some());
+    assert_eq!(link.write_queue(&mut Pen::default()), Progress::Done);
+    assert_eq!(link.state.lock().queue.capacity(), 0, "a websocket needs no queue");
+}
+
 #[test]
 fn a_full_socket_keeps_the_rest_in_order() {
     let wall = Wall::with_room(4);

@@ -14,8 +14,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use sio_proto::server::network_of;
@@ -123,9 +123,8 @@ impl Loads {
             own: Count::default(),
             address: counted,
             whole: Arc::clone(self),
-            deciding: Mutex::default(),
-            awaiting: Mourners::default(),
             is_awaited: AtomicUsize::new(0),
+            rare: OnceLock::new(),
         })
     }
 
@@ -157,11 +156,21 @@ pub(crate) struct Load {
     own: Count,
     address: Option<(IpAddr, Arc<Count>)>,
     whole: Arc<Loads>,
+    /// How many connections wait until the handlers have caught up.
+    is_awaited: AtomicUsize,
+    /// The parts that few sessions have.
+    rare: OnceLock<Box<Rare>>,
+}
+
+// Every session with a socket has one.
+const _: () = assert!(size_of::<Load>() <= 80);
+
+/// The parts that few sessions have.
+#[derive(Default)]
+struct Rare {
     deciding: Mutex<Deciding>,
     /// The connections that wait until the handlers have caught up.
     awaiting: Mourners,
-    /// How many they are.
-    is_awaited: AtomicUsize,
 }
 
 /// The CONNECTs of a session that wait for middlewares.
@@ -176,6 +185,10 @@ struct Deciding {
 }
 
 impl Load {
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
     /// Returns the network that counts as the address of its client, as a number. It is zero if the
     /// address is not known.
     pub(crate) fn network(&self) -> u128 {
@@ -295,7 +308,7 @@ impl Load {
     #[inline]
     pub(crate) fn note_done(&self) {
         if self.is_awaited.load(Ordering::SeqCst) > 0 && self.has_caught_up() {
-            self.awaiting.wake();
+            self.rare().awaiting.wake();
         }
     }
 
@@ -307,7 +320,7 @@ impl Load {
     /// Asks whether the middleware may decide about a CONNECT now. Returns false if the CONNECT has
     /// to wait for others of its session; then [`Load::decided`] returns it later.
     pub(crate) fn may_decide(&self, socket: &Arc<SocketCell>) -> bool {
-        let mut deciding = self.deciding.lock();
+        let mut deciding = self.rare().deciding.lock();
         let free = deciding.running < self.whole.max_deciding && deciding.queue.is_empty();
         if free {
             deciding.running += 1;
@@ -319,7 +332,7 @@ impl Load {
 
     /// Notes that a middleware has decided. Returns the next waiting socket.
     pub(crate) fn decided(&self) -> Option<Arc<SocketCell>> {
-        let mut deciding = self.deciding.lock();
+        let mut deciding = self.rare().deciding.lock();
         let next = deciding.queue.pop_front();
         if next.is_none() {
             deciding.running -= 1;
@@ -329,8 +342,9 @@ impl Load {
 
     /// Removes a socket that has gone. Returns true if its CONNECT was waiting for its turn.
     pub(crate) fn withdraw(&self, socket: &Arc<SocketCell>) -> bool {
+        let Some(rare) = self.rare.get() else { return false };
         let withdrawn = {
-            let mut deciding = self.deciding.lock();
+            let mut deciding = rare.deciding.lock();
             let at = deciding.queue.iter().position(|waits| Arc::ptr_eq(waits, socket));
             at.and_then(|at| deciding.queue.remove(at))
         };
@@ -365,7 +379,7 @@ impl Lagging {
     /// Waits until the handlers have caught up.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.load.has_caught_up() {
-            self.number = Some(self.load.awaiting.wait(self.number, cx.waker()));
+            self.number = Some(self.load.rare().awaiting.wait(self.number, cx.waker()));
             // They may have caught up since before the waker was registered.
             if !self.load.has_caught_up() {
                 return Poll::Pending;
@@ -386,7 +400,7 @@ impl Drop for Lagging {
         self.load.is_awaited.fetch_sub(1, Ordering::SeqCst);
         self.load.whole.lagging.fetch_sub(1, Ordering::Relaxed);
         if let Some(number) = self.number {
-            self.load.awaiting.forget(number);
+            self.load.rare().awaiting.forget(number);
         }
     }
 }

@@ -30,6 +30,9 @@ pub(crate) struct RawSession {
     pub(super) load: Arc<Load>,
 }
 
+// Every raw session has one.
+const _: () = assert!(size_of::<RawSession>() <= 168);
+
 impl RawSession {
     pub(crate) fn new(cell: Arc<ShardCell>, load: Arc<Load>, session: SessionKey, handshake: Arc<Handshake>) -> Self {
         Self {

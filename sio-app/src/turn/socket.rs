@@ -133,6 +133,9 @@ struct Extras {
     is_unmet: AtomicBool,
 }
 
+// A socket has one from its first acknowledgement, data, or handler of its own on.
+const _: () = assert!(size_of::<Extras>() <= 344);
+
 impl Default for Extras {
     fn default() -> Self {
         Self {

@@ -202,6 +202,9 @@ pub struct Handshake {
     pub extension: Option<Extension>,
 }
 
+// Every session keeps one.
+const _: () = assert!(size_of::<Handshake>() <= 168);
+
 impl Handshake {
     /// The handshake of a session that was in another process: nothing of its request is known.
     #[must_use]

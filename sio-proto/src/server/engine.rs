@@ -92,9 +92,8 @@ pub(crate) struct Engine {
     candidate: Option<Box<Candidate>>,
     /// The latest GET came after the probe of the candidate had been answered.
     polled_late: bool,
-    jsonp: Option<Box<str>>,
-    /// Namespaces that the server has made the client leave, and when.
-    left: Vec<(ByteString, Time)>,
+    /// The parts that few sessions have.
+    rare: Option<Box<Rare>>,
     /// When a client that has not pinged is given up. Used in revision 3.
     silent_until: Time,
     /// The client has said goodbye while no GET was parked.
@@ -105,11 +104,32 @@ pub(crate) struct Engine {
     /// [`Config::crossing_timeout`](crate::Config::crossing_timeout). Until then the client does
     /// not know their order.
     farewell: Option<Box<Asker>>,
-    /// The state of the rules of Socket.IO 4.
-    pub(crate) queue: revision4::Queue,
+}
+
+// It is the largest part of a session that depends on its generation.
+const _: () = assert!(size_of::<Engine>() <= 56);
+
+/// The parts of the state that few sessions have.
+#[derive(Debug, Default)]
+struct Rare {
+    /// The index of a session that polls by JSONP.
+    jsonp: Option<Box<str>>,
+    /// Namespaces that the server has made the client leave, and when.
+    left: Vec<(ByteString, Time)>,
+    /// CONNECTs of a client of Socket.IO 1 or 2 that wait for `/`.
+    queue: revision4::Queue,
 }
 
 impl Engine {
+    fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// The index of a session that polls by JSONP.
+    fn jsonp(&self) -> Option<&str> {
+        self.rare.as_ref()?.jsonp.as_deref()
+    }
+
     pub(crate) const fn revision(&self) -> Revision {
         self.revision
     }
@@ -157,7 +177,10 @@ impl Engine {
     /// Bytes of the client's data that are kept.
     pub(crate) fn kept_bytes(&self) -> usize {
         let held = self.candidate.as_ref().map_or(0, |candidate| candidate.held_bytes);
-        held + self.queue.bytes() + self.jsonp.as_ref().map_or(0, |index| index.len())
+        let rare = self.rare.as_ref().map_or(0, |rare| {
+            rare.queue.bytes() + rare.jsonp.as_ref().map_or(0, |index| index.len())
+        });
+        held + rare
     }
 }
 
@@ -189,6 +212,9 @@ struct Candidate {
     held: Vec<Inbound>,
     held_bytes: usize,
 }
+
+// Every session has one during its upgrade.
+const _: () = assert!(size_of::<Candidate>() <= 48);
 
 /// The part of Engine.IO. With this function a rule borrows only this part of the session.
 fn engine_of(wiring: &mut Wiring) -> &mut Engine {
@@ -371,6 +397,7 @@ impl<'a> At<'a> {
     /// read.
     fn hear_ping(&mut self) {
         self.stay_until_silent();
+        self.session.outbox.rest();
         if self.session.outbox.back() != Some(&PONG) {
             self.push_control(PONG);
         }
@@ -403,6 +430,7 @@ impl<'a> At<'a> {
             Alarm::Ping if engine.beat == epoch => {
                 if state == State::Open {
                     session.heartbeat = Heartbeat::Queued;
+                    session.outbox.rest();
                     self.push_control(PING);
                 }
                 self.core.timers.arm(self.now, Alarm::PingTimeout, self.key, epoch);

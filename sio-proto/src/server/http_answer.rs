@@ -59,6 +59,9 @@ pub(crate) struct Asker {
     headers: AnswerHeaders,
 }
 
+// Every GET that is held has one.
+const _: () = assert!(size_of::<Asker>() <= 48);
+
 impl Asker {
     /// For a request whose answers carry the CORS headers of the config.
     pub(crate) fn new(config: &Config, link: LinkId, request: &Request) -> Self {

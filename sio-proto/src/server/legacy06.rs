@@ -66,6 +66,9 @@ pub(crate) struct Legacy06 {
     pub(crate) unconfirmed: Box<Unconfirmed>,
 }
 
+// It is no larger than the part of a session of Engine.IO.
+const _: () = assert!(size_of::<Legacy06>() <= 56);
+
 impl Legacy06 {
     /// Why an alarm of this session goes off at this time. The conditions are those of
     /// [`At::alarm_rang`].
@@ -269,6 +272,7 @@ impl<'a> At<'a> {
         }
         let frame = Frame::text(&mut self.core.buffer, |b| codec.encode_heartbeat(number, b));
         legacy06_of(&mut self.session.wiring).unconfirmed.note_heartbeat(&frame);
+        self.session.outbox.rest();
         self.push_control(frame);
         if echoed {
             let due = self.now + self.core.config.legacy06.heartbeat_timeout;

@@ -57,6 +57,9 @@ pub(crate) struct Legacy09 {
     pub(super) rare: Option<Box<Rare>>,
 }
 
+// It is no larger than the part of a session of Engine.IO.
+const _: () = assert!(size_of::<Legacy09>() <= 56);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// The handshake waits for the user.
@@ -184,6 +187,7 @@ impl At<'_> {
     /// A heartbeat of this number is due.
     fn beat(&mut self, number: u32) {
         self.session.heartbeat = Heartbeat::Queued;
+        self.session.outbox.rest();
         self.push(&Packet::new(Body::Heartbeat));
         let due = self.now + self.core.config.legacy09.heartbeat_timeout;
         self.core.timers.arm_at(due, Alarm::PingTimeout, self.key, number);

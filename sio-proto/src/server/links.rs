@@ -29,6 +29,9 @@ struct Slot {
     used: Option<(SessionKey, Role)>,
 }
 
+// Every connection has one.
+const _: () = assert!(size_of::<Slot>() <= 16);
+
 /// Table indexed by [`LinkId::slot`]. An entry of another generation does not count.
 #[derive(Debug, Default)]
 pub(crate) struct Links {

@@ -123,7 +123,7 @@ impl<G> At<'_, G> {
     /// The session uses this websocket from now on.
     pub(crate) fn take_up(&mut self, agreed: Agreed) {
         if let Some(form) = agreed.form {
-            self.session.carriage = Carriage::Stream(form);
+            self.session.carriage = Carriage::Stream(Box::new(form));
         }
         if agreed.is_opening {
             self.session.blocked.add(Blocked::OPENING);

@@ -30,6 +30,12 @@ const PACKET_BYTES: usize = 96;
 /// Memory of a sorted message, in addition: its entries in the trees.
 const SORTED_BYTES: usize = 256;
 
+/// The queue begins with room for this many packets. A queue of the standard library begins with
+/// four, which most sessions never need.
+const FEW_PACKETS: usize = 2;
+/// An empty queue keeps memory for this many packets, until the session rests.
+const MOST_KEPT: usize = 32;
+
 /// What may become of a message while it waits.
 #[derive(Debug)]
 pub(crate) enum Hold {
@@ -137,6 +143,9 @@ pub(crate) struct Outbox {
     tail: Option<Box<Tail>>,
 }
 
+// Every session has one.
+const _: () = assert!(size_of::<Outbox>() <= 48);
+
 impl Outbox {
     pub(crate) const fn new() -> Self {
         Self {
@@ -198,13 +207,26 @@ impl Outbox {
     pub(crate) fn push(&mut self, frame: Frame) {
         self.bytes += frame.len();
         match &mut self.tail {
-            None => self.plain.push_back(frame),
+            None => {
+                if self.plain.capacity() == 0 {
+                    self.begin(1);
+                }
+                self.plain.push_back(frame);
+            }
             Some(tail) => tail.push(Sorted {
                 bytes: frame.len(),
                 first: frame,
                 more: Vec::new(),
                 hold: Hold::Firm,
             }),
+        }
+    }
+
+    /// Gives a queue that has no memory room for a few packets, if it now gets no more.
+    #[cold]
+    fn begin(&mut self, packets: usize) {
+        if packets <= FEW_PACKETS {
+            self.plain.reserve_exact(FEW_PACKETS);
         }
     }
 
@@ -218,6 +240,9 @@ impl Outbox {
     pub(crate) fn extend<'a>(&mut self, frames: impl Iterator<Item = &'a Frame>, bytes: usize) {
         match &self.tail {
             None => {
+                if self.plain.capacity() == 0 {
+                    self.begin(frames.size_hint().0);
+                }
                 self.plain.extend(frames.cloned());
                 self.bytes += bytes;
             }
@@ -382,7 +407,15 @@ impl Outbox {
     /// Releases the memory that a burst has left in an empty queue, because there are many
     /// sessions, and most are idle.
     pub(crate) fn trim(&mut self) {
-        if self.plain.capacity() > 32 && self.plain.is_empty() {
+        if self.plain.capacity() > MOST_KEPT && self.plain.is_empty() {
+            self.plain = VecDeque::new();
+        }
+    }
+
+    /// Releases what an empty queue has kept for the next packets. Called about once in the time of
+    /// a heartbeat, so that a client which only answers heartbeats has a queue for a few packets.
+    pub(crate) fn rest(&mut self) {
+        if self.plain.capacity() > FEW_PACKETS && self.plain.is_empty() {
             self.plain = VecDeque::new();
         }
     }

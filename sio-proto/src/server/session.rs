@@ -56,8 +56,8 @@ pub(crate) enum Carriage {
     Poll,
     /// As frames of RFC 6455.
     Frames,
-    /// In the form that the link makes of them.
-    Stream(StreamForm),
+    /// In the form that the link makes of them. Boxed, because few sessions have a stream.
+    Stream(Box<StreamForm>),
 }
 
 impl Carriage {
@@ -126,7 +126,7 @@ pub(crate) struct Session {
     /// How to answer the parked GET.
     pub(crate) parked: Option<Box<Asker>>,
     /// The address from which the websocket or stream came, in generations before 1.0.
-    pub(crate) holder: Option<IpAddr>,
+    pub(crate) holder: Option<Box<IpAddr>>,
     /// The POST whose body is still coming.
     pub(crate) post: Option<LinkId>,
     /// Whether frames are changed for this session before they are queued ([`Session::adapt`]).
@@ -177,7 +177,7 @@ pub(crate) struct Session {
 }
 
 // There are hundreds of thousands of sessions.
-const _: () = assert!(size_of::<Session>() <= 432);
+const _: () = assert!(size_of::<Session>() <= 368);
 
 impl Session {
     pub(crate) const fn generation(&self) -> Generation {
@@ -188,7 +188,7 @@ impl Session {
     /// older than 1.0 does not use its session in two ways at once, so this peer is somebody else
     /// who knows the id. Between two polls a client may move.
     pub(crate) fn is_held_against(&self, peer: &Peer) -> bool {
-        self.link.is_some() && self.parked.is_none() && self.holder != peer.network()
+        self.link.is_some() && self.parked.is_none() && self.holder.as_deref() != peer.network().as_ref()
     }
 
     /// A moment in the form of [`Session::volatile_at`].
@@ -438,7 +438,7 @@ impl Session {
         match &self.carriage {
             // Nothing can be written on it yet.
             Carriage::Stream(_) if self.blocked.is_opening() => Write::Abort(link),
-            Carriage::Stream(form) => Write::StreamEnd(link, Box::new(form.clone())),
+            Carriage::Stream(form) => Write::StreamEnd(link, form.clone()),
             Carriage::Poll | Carriage::Frames => Write::Close(link, None),
         }
     }
@@ -450,7 +450,7 @@ impl Session {
         match &self.carriage {
             Carriage::Stream(_) if frames.is_empty() || self.blocked.is_opening() => {}
             Carriage::Stream(form) => {
-                let form = form.clone();
+                let form = (**form).clone();
                 out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
             }
             Carriage::Poll | Carriage::Frames => out

@@ -40,13 +40,13 @@ fn a_session_that_comes_and_goes_keeps_few_middlewares() {
     assert_eq!(counts(&io).0, 8);
     // A socket that has gone does not wait for its turn.
     let load = Arc::clone(&io.sockets()[0].0.load);
-    assert_eq!(load.deciding.lock().queue.len(), 0);
+    assert_eq!(load.rare().deciding.lock().queue.len(), 0);
     let _ = client.read(&text("40/slow,"));
-    assert_eq!(load.deciding.lock().queue.len(), 1);
+    assert_eq!(load.rare().deciding.lock().queue.len(), 1);
     assert!(!client.written().contains("44/slow"));
     drop(client);
     run_tasks();
-    assert_eq!(load.deciding.lock().queue.len(), 0);
+    assert_eq!(load.rare().deciding.lock().queue.len(), 0);
     assert_eq!(counts(&io).0, 8, "JavaScript runs them on");
     crate::tests::drop_tasks();
     assert_eq!(counts(&io).0, 0);

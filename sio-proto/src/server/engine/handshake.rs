@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
-use super::{Arrival, At, Engine, Revision, longest_silence, revision_of, revision4};
+use super::{Arrival, At, Engine, Rare, Revision, longest_silence, revision_of};
 use crate::detect::{EngineTransport, EngineVersion};
 use crate::request::Refusing;
 use crate::server::{
@@ -300,7 +300,13 @@ impl<'a> Arrival<'a> {
         let config = &input.shard.core.config;
         // The value is decoded first: the digits of `1%29` are 1, not 129.
         let jsonp = self.route.jsonp.filter(|_| transport == TransportKind::Polling);
-        let jsonp = jsonp.map(|index| http::decode_value(self.request.text(index)));
+        let rare = jsonp.map(|index| {
+            let index = http::decode_value(self.request.text(index));
+            Box::new(Rare {
+                jsonp: Some(Box::from(&*index)),
+                ..Rare::default()
+            })
+        });
         Engine {
             revision,
             dialect: config.dialect,
@@ -310,12 +316,10 @@ impl<'a> Arrival<'a> {
             attempt: 0,
             candidate: None,
             polled_late: false,
-            jsonp: jsonp.map(|index| Box::from(&*index)),
-            left: Vec::new(),
+            rare,
             silent_until: input.now + longest_silence(config),
             leaving: false,
             farewell: None,
-            queue: revision4::Queue::default(),
         }
     }
 }
@@ -412,7 +416,7 @@ fn welcome(stranger: Option<Strangeness>) -> Result<(), Refusal> {
 
 /// Whether the session's polls are answered with scripts.
 fn is_jsonp(session: &Session) -> bool {
-    session.wiring.engine().is_some_and(|engine| engine.jsonp.is_some())
+    session.wiring.engine().is_some_and(|engine| engine.jsonp().is_some())
 }
 
 fn is_ours(session: &Session, raw: bool) -> bool {

@@ -95,7 +95,7 @@ impl<'a> At<'a> {
             dialect: engine.dialect,
             binary,
         };
-        let (content_type, encoding) = bodies::poll_encoding(engine.revision, engine.jsonp.as_deref(), peer, &frames);
+        let (content_type, encoding) = bodies::poll_encoding(engine.revision, engine.jsonp(), peer, &frames);
         asker.no_store();
         self.out
             .writes
@@ -148,7 +148,7 @@ impl<'a> At<'a> {
         // are not used.
         let form = PostForm {
             revision: engine.revision,
-            jsonp: engine.jsonp.is_some(),
+            jsonp: engine.jsonp().is_some(),
         };
         if posted.begins() && form != bodies::post_form(&arrival.route) {
             let packets = bodies::decode_post(&self.core.config, &request.http, engine.raw, form, body.clone());

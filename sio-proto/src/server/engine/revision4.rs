@@ -89,25 +89,36 @@ impl At<'_> {
             self.core.config.max_auth_bytes,
         );
         let engine = self.engine();
+        let (waiting, bytes) = engine
+            .rare
+            .as_ref()
+            .map_or((0, 0), |rare| (rare.queue.0.len(), rare.queue.bytes()));
         if engine.joined || &*namespace == "/" {
             self.ask_or_refuse(&namespace, query);
         } else if !deciding {
             self.refused(&namespace, "Not connected to /", None);
-        } else if engine.queue.0.len() >= max {
+        } else if waiting >= max {
             self.refused(&namespace, NoEntry::Namespaces.as_str(), None);
-        } else if engine.queue.bytes() + namespace.len() + query.as_ref().map_or(0, |query| query.len()) > max_bytes {
+        } else if bytes + namespace.len() + query.as_ref().map_or(0, |query| query.len()) > max_bytes {
             self.refused(&namespace, NoEntry::Auth.as_str(), None);
-        } else if engine.queue.0.iter().all(|(waiting, _)| *waiting != namespace) {
+        } else if let queue = &mut engine.rare_mut().queue.0
+            && queue.iter().all(|(waiting, _)| *waiting != namespace)
+        {
             // It is copied, because it may be a slice of a receive buffer.
             let query = query.map(|query| ByteString::from(&*query));
-            engine.queue.0.push((ByteString::from(&*namespace), query));
+            queue.push((ByteString::from(&*namespace), query));
         }
+    }
+
+    fn take_queued(&mut self) -> Vec<(ByteString, Option<ByteString>)> {
+        let rare = self.engine().rare.as_mut();
+        rare.map_or_else(Vec::new, |rare| core::mem::take(&mut rare.queue.0))
     }
 
     /// A socket has been accepted. If other CONNECTs have waited for it, the application is asked
     /// about them now.
     pub(super) fn ask_queued(&mut self) {
-        for (namespace, query) in core::mem::take(&mut self.engine().queue.0) {
+        for (namespace, query) in self.take_queued() {
             self.connect(namespace, query);
         }
     }
@@ -116,7 +127,7 @@ impl At<'_> {
     /// refused, too.
     pub(super) fn refuse_queued(&mut self) {
         if self.socket_in("/").is_none() {
-            for (namespace, _) in core::mem::take(&mut self.engine().queue.0) {
+            for (namespace, _) in self.take_queued() {
                 self.refused(&namespace, "Not connected to /", None);
             }
         }

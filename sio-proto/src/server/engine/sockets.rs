@@ -77,7 +77,7 @@ impl<'a> At<'a> {
         });
         self.left(socket, reason);
         let now = self.now;
-        let left = &mut self.engine().left;
+        let left = &mut self.engine().rare_mut().left;
         if left.len() >= MAX_LEFT {
             left.remove(0);
         }
@@ -88,7 +88,10 @@ impl<'a> At<'a> {
     /// disconnected.
     pub(super) fn left_lately(&mut self, namespace: &str) -> bool {
         let now = self.now;
-        let mut left = self.engine().left.iter();
+        let Some(rare) = &self.engine().rare else {
+            return false;
+        };
+        let mut left = rare.left.iter();
         left.any(|(name, at)| *name == *namespace && now.saturating_since(*at) < LATE)
     }
 

@@ -156,7 +156,7 @@ impl Arrival<'_> {
                     at.judge_answer(&self.request.http.target);
                     at.session.parked = Some(Box::new(asker));
                     if let Some(form) = self.form(at.core) {
-                        at.session.carriage = Carriage::Stream(form);
+                        at.session.carriage = Carriage::Stream(Box::new(form));
                     }
                 }
                 Door::WebSocket(agreed) => at.take_up(agreed),
@@ -254,7 +254,7 @@ enum Door {
 impl At<'_> {
     /// Records the address from which the session's websocket or stream has come.
     fn hold(&mut self, arrival: &Arrival<'_>) {
-        self.session.holder = arrival.request.peer.network();
+        self.session.holder = arrival.request.peer.network().map(Box::new);
     }
 
     /// Gives the session a new link, and releases the link that it had.
@@ -301,7 +301,7 @@ impl At<'_> {
         self.attach(asker.link, arrival.route.transport, Role::Stream);
         self.hold(arrival);
         if let Some(form) = arrival.form(self.core) {
-            self.session.carriage = Carriage::Stream(form.clone());
+            self.session.carriage = Carriage::Stream(Box::new(form.clone()));
             self.out.writes.push(asker.stream(form));
         }
         self.mark_ready();
@@ -314,7 +314,7 @@ impl At<'_> {
             && let Some(asker) = self.session.parked.take()
         {
             self.core.links.set(asker.link, self.key, Role::Stream);
-            self.out.writes.push(asker.stream(form.clone()));
+            self.out.writes.push(asker.stream((**form).clone()));
         }
     }
 }

@@ -66,6 +66,9 @@ pub(crate) struct Socket {
     pub(crate) meter: Option<Box<Meter>>,
 }
 
+// A session has one for each of its namespaces.
+const _: () = assert!(size_of::<Socket>() <= 120);
+
 impl Socket {
     /// Whether it has this id in place of the drawn one.
     pub(crate) fn is_named(&self, id: &str) -> bool {
@@ -80,3 +83,6 @@ pub(crate) struct Member {
     pub(crate) socket: SocketSlot,
     pub(crate) session: SessionSlot,
 }
+
+// A socket has one in its namespace, and one in each of its rooms.
+const _: () = assert!(size_of::<Member>() <= 8);

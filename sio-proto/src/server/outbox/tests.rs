@@ -247,6 +247,32 @@ proptest! {
 }
 
 /// A queue from which all sorted messages have gone is plain again, so that it costs no more.
+/// Hardening A16: a queue that never holds more than one packet has room for a few, and a burst
+/// leaves nothing behind when its session rests.
+#[test]
+fn what_a_burst_has_needed_is_given_back() {
+    let mut outbox = Outbox::new();
+    for _ in 0..3 {
+        outbox.push(frame("a"));
+        assert_eq!(read(&outbox.take_first()), ["a"]);
+        assert_eq!(outbox.plain.capacity(), FEW_PACKETS);
+        outbox.trim();
+        outbox.rest();
+    }
+    for (packets, kept) in [(20, true), (10_000, false)] {
+        for _ in 0..packets {
+            outbox.push(frame("a"));
+        }
+        outbox.rest();
+        assert_eq!(outbox.len(), packets, "what waits stays");
+        outbox.drain_to(drop);
+        outbox.trim();
+        assert_eq!(outbox.plain.capacity() >= packets, kept);
+        outbox.rest();
+        assert_eq!(outbox.plain.capacity(), 0);
+    }
+}
+
 #[test]
 fn the_queue_becomes_plain_again() {
     let mut outbox = Outbox::new();

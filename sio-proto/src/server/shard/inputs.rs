@@ -114,7 +114,7 @@ impl Input<'_> {
                     session.outbox.trim();
                 }
                 Carriage::Stream(form) => {
-                    let form = form.clone();
+                    let form = (**form).clone();
                     let frames = session.outbox.drain().collect();
                     session.outbox.trim();
                     out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
