@@ -155,8 +155,8 @@ impl World {
         let now = self.now;
         self.restarts += 1;
         note!(self, "the server begins anew");
-        // A loss is counted when its connection or session ends at the latest, and a process that is
-        // killed ends none.
+        // A loss is counted when its connection or session ends at the latest, and a process that
+        // is killed ends none.
         self.places.iter_mut().for_each(|place| place.gaps.clear());
         self.asking.clear();
         let members = std::mem::take(&mut self.members);

@@ -62,8 +62,8 @@ fn build(root: &Path, target: &Path) -> Outcome<PathBuf> {
     Ok(target.join("sim").join("sio-sim"))
 }
 
-/// Builds the simulator of a copy of the tree. Only a line has changed since the last build, and few
-/// seeds are run: so it is built anew in parts, and without optimizations.
+/// Builds the simulator of a copy of the tree. Only a line has changed since the last build, and
+/// few seeds are run: so it is built anew in parts, and without optimizations.
 fn build_copy(root: &Path, target: &Path) -> Outcome<PathBuf> {
     let mut command = cargo(root);
     command.args(["build", "--quiet", "--profile", "sim", "-p", "sio-sim"]);
