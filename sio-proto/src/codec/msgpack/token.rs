@@ -140,15 +140,15 @@ impl<'a> Reader<'a> {
             Marker::FixExt16 => self.extension(16)?,
             Marker::Ext8 => {
                 let len = self.number::<1>()?;
-                self.sized_extension(len)?
+                self.sized_extension(len, Some(12))?
             }
             Marker::Ext16 => {
                 let len = self.number::<2>()?;
-                self.sized_extension(len)?
+                self.sized_extension(len, None)?
             }
             Marker::Ext32 => {
                 let len = self.number::<4>()?;
-                self.sized_extension(len)?
+                self.sized_extension(len, None)?
             }
             Marker::Reserved => return Err(Reserved),
         })
@@ -211,12 +211,16 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads an extension in a form that states its length. The genuine encoder writes an
-    /// ArrayBuffer or a typed array with type 0.
-    fn sized_extension(&mut self, len: u32) -> Result<Token<'a>, MessagePackError> {
-        Ok(match self.extension(len)? {
-            Token::Extension(0, bytes) => Token::ArrayBuffer(bytes),
-            other => other,
-        })
+    /// ArrayBuffer or a typed array with type 0, and a timestamp of 12 bytes behind `c7`. Genuine
+    /// decoders take each type −1 behind `c7` for 12 bytes, whatever its length says, and read the
+    /// rest of the packet out of step. So a client could write packets in the names of others with
+    /// a timestamp that is passed on. No other timestamp is read here.
+    fn sized_extension(&mut self, len: u32, timestamp: Option<u32>) -> Result<Token<'a>, MessagePackError> {
+        match self.extension(len)? {
+            Token::Extension(0, bytes) => Ok(Token::ArrayBuffer(bytes)),
+            Token::Extension(kind, _) if kind != -1 || timestamp != Some(len) => Err(Extension(kind)),
+            timestamp => Ok(timestamp),
+        }
     }
 
     fn extension(&mut self, len: u32) -> Result<Token<'a>, MessagePackError> {

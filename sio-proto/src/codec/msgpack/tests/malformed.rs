@@ -168,6 +168,28 @@ fn malformed_input() {
             "83a47479706502a36e7370a12fa46461746192a16dc70cff3b9aca000000000000000000",
             Extension(-1).into(),
         ),
+        // Timestamps whose length genuine decoders do not believe: they take all of them for 12
+        // bytes, or for no timestamp.
+        (
+            "83a47479706502a36e7370a12fa46461746192a16dc704ff00000000",
+            Extension(-1).into(),
+        ),
+        (
+            "83a47479706502a36e7370a12fa46461746192a16dc708ff0000000000000000",
+            Extension(-1).into(),
+        ),
+        (
+            "83a47479706502a36e7370a12fa46461746192a16dc8000cff000000000000000000000000",
+            Extension(-1).into(),
+        ),
+        (
+            "83a47479706502a36e7370a12fa46461746192a16dc90000000cff000000000000000000000000",
+            Extension(-1).into(),
+        ),
+        (
+            "83a47479706502a36e7370a12fa46461746192a16dc7010500",
+            Extension(5).into(),
+        ),
     ] {
         assert_eq!(read(&hex(bytes)), Err(error), "{bytes}");
     }
