@@ -292,6 +292,37 @@ fn a_connection_that_takes_no_bytes_lets_them_wait_here() {
     assert_eq!(world.broker.counters().published + counters.dropped_full, 1000);
 }
 
+/// A channel that is left and wanted again before the broker could be told of either is heard as
+/// before, and is told to be.
+#[test]
+fn a_channel_that_is_left_and_wanted_again_is_heard() {
+    let mut world = World::single();
+    world.subscribe("c", false);
+    world.run_millis(10);
+    assert_eq!(subscribed(&world.take_events()), ["c"]);
+    // The connections take no more bytes. Links that do not exist are passed over.
+    let links = (0..4).flat_map(|at| (0..4).map(move |number| sio_proto::LinkId::new(at, number)));
+    for link in links.clone() {
+        world.broker.handle_blocked(link);
+    }
+    let (channel, sharded) = (bytes("c"), false);
+    world.command(Command::Unsubscribe { channel, sharded });
+    world.subscribe("c", false);
+    for link in links {
+        world.broker.handle_drained(world.now, link);
+    }
+    world.run_millis(10);
+    assert_eq!(subscribed(&world.take_events()), ["c"]);
+    // So the broker knows that all channels are heard when it comes back.
+    world.cut(0, true);
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.take_events().last(), Some(&Event::Up));
+    // Who subscribes to what is heard is told so at once.
+    world.subscribe("c", false);
+    world.run_millis(0);
+    assert_eq!(subscribed(&world.take_events()), ["c"]);
+}
+
 #[test]
 fn requests_end_at_their_deadline() {
     let mut world = World::single();

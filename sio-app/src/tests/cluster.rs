@@ -517,3 +517,23 @@ fn a_server_that_ends_leaves_the_cluster() {
     world.servers[0].emit("news", 1);
     assert!(node(&world.servers[0]).take_commands().is_empty());
 }
+
+/// Settings of the broker that are wrong are a mistake of the server, and not of a task later.
+#[test]
+fn wrong_settings_of_the_broker_are_refused() {
+    let mut cluster = Cluster::from_url("redis://127.0.0.1").unwrap();
+    cluster.broker.ping_interval = Duration::ZERO;
+    let server = Io::new(Config::default(), Options::default().cluster(cluster), RUNTIME);
+    let error = server.err().map(|error| error.to_string()).unwrap();
+    assert!(error.starts_with("the broker of the cluster: "), "{error}");
+}
+
+/// A server that is dropped without a shutdown leaves no task behind.
+#[test]
+fn the_tasks_of_a_server_that_is_dropped_end() {
+    let World { servers, .. } = classic(1);
+    let node = std::sync::Arc::clone(node(&servers[0]));
+    assert!(node.handle_timeout(Waker::noop()).is_some());
+    drop(servers);
+    assert!(node.handle_timeout(Waker::noop()).is_none());
+}

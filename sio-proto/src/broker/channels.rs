@@ -70,6 +70,10 @@ impl Channels {
         true
     }
 
+    pub(super) fn is_heard(&self, key: &Key) -> bool {
+        self.map.get(key).is_some_and(|channel| channel.confirmed)
+    }
+
     /// Says whether the channel is heard. Returns whether this is new.
     pub(super) fn confirm(&mut self, key: &Key, confirmed: bool) -> bool {
         let Some(channel) = self.map.get_mut(key) else {

@@ -10,7 +10,8 @@ use super::error::BrokerError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Hear a channel. The broker keeps the set of channels and subscribes to all of them again
-    /// after each reconnection. To subscribe twice changes nothing.
+    /// after each reconnection. To subscribe twice changes nothing; if the channel is heard
+    /// already, [`Event::Subscribed`] says so again.
     Subscribe {
         /// The name of the channel.
         channel: Bytes,

@@ -13,6 +13,10 @@ impl Broker {
     /// The node wants to hear a channel, or wants it no more.
     pub(super) fn want(&mut self, now: Time, key: Key, wanted: bool) {
         if !self.channels.want(&key, wanted) {
+            if wanted && self.channels.is_heard(&key) {
+                let (channel, sharded) = key;
+                self.tell(Event::Subscribed { channel, sharded });
+            }
             return;
         }
         if wanted && self.channels.map.get(&key).is_some_and(|channel| channel.at.is_none()) {
@@ -111,7 +115,8 @@ impl Broker {
                 channel.asked = channel.wanted;
                 channel.in_flight += 1;
             }
-            self.channels.tidy(&key);
+            // The channel may have been left and wanted again while it stood on the list.
+            self.hear(&key);
         }
     }
 
@@ -122,7 +127,14 @@ impl Broker {
             return;
         };
         channel.in_flight = channel.in_flight.saturating_sub(1);
-        let is_heard = channel.in_flight == 0 && channel.asked && channel.wanted;
+        self.hear(key);
+    }
+
+    /// Tells that a channel is heard, if it is wanted and its last command was a subscription that
+    /// is answered. Forgets a channel that nobody wants.
+    fn hear(&mut self, key: &Key) {
+        let channel = self.channels.map.get(key);
+        let is_heard = channel.is_some_and(|channel| channel.in_flight == 0 && channel.asked && channel.wanted);
         if is_heard && self.channels.confirm(key, true) {
             let (channel, sharded) = key.clone();
             self.tell(Event::Subscribed { channel, sharded });

@@ -20,6 +20,9 @@ pub enum ConfigError {
     /// A duration is zero, or is longer than a day, and this makes no sense for it.
     #[error("{0} must be longer than zero and at most a day")]
     Duration(&'static str),
+    /// The settings of the connections to the broker of a cluster are not valid.
+    #[error("the broker of the cluster: {0}")]
+    Broker(String),
     /// A limit that follows another setting has a value of its own.
     #[error("{0} follows {1}: set that, and leave {0} at its default")]
     Follows(&'static str, &'static str),

@@ -103,6 +103,8 @@ impl ClusterNode {
     /// # Errors
     /// If the settings are not valid.
     pub(super) fn new(settings: &Cluster, runtime: Runtime) -> Result<Arc<Self>, ConfigError> {
+        let broker = settings.broker.validate();
+        broker.map_err(|error| ConfigError::Broker(error.to_string()))?;
         let node = Node::new(settings.config.clone(), Box::new(runtime.fill))?;
         Ok(Arc::new(Self {
             server: OnceLock::new(),
@@ -137,20 +139,22 @@ impl ClusterNode {
 
     fn with_state<R>(self: &Arc<Self>, act: impl FnOnce(&mut State, Time) -> R) -> R {
         let now = (self.runtime.now)();
-        let (result, deliveries, alarm) = {
+        let (result, deliveries, mut alarms) = {
             let mut state = self.state.lock_for("cluster");
             let result = act(&mut state, now);
-            let deliveries = std::mem::take(&mut state.out.deliveries);
+            let State { node, out, opening, .. } = &mut *state;
+            let deliveries = std::mem::take(&mut out.deliveries);
+            let mut alarms = Vec::new();
             // In the order of the node, so under its lock.
-            if !state.out.commands.is_empty() {
-                self.outbox.lock().put(&mut state.out.commands);
+            if !out.commands.is_empty() {
+                alarms = opening.note(&out.commands);
+                self.outbox.lock().put(&mut out.commands);
             }
-            (result, deliveries, self.hurry(state.node.next_timeout()))
+            alarms.extend(self.hurry(node.next_timeout()));
+            (result, deliveries, alarms)
         };
         self.give_on();
-        if let Some(alarm) = alarm {
-            alarm.wake();
-        }
+        alarms.drain(..).for_each(Alarm::wake);
         if !deliveries.is_empty() {
             turn::run(self.runtime, |_| {
                 deliveries.into_iter().for_each(|delivery| self.deliver(delivery));
@@ -219,6 +223,11 @@ impl ClusterNode {
         for namespace in server.namespaces.existing() {
             self.with(|node, now, out| node.close_namespace(now, &namespace, out));
         }
+        self.stop();
+    }
+
+    /// Sends nothing more, and lets the tasks end.
+    fn stop(&self) {
         self.outbox.lock().end();
         if let Some(link) = self.link.get() {
             link.close();
@@ -251,7 +260,11 @@ impl ClusterNode {
     pub(crate) fn handle_event(self: &Arc<Self>, event: Event) {
         match &event {
             Event::Up => self.is_up.store(true, Ordering::Relaxed),
-            Event::Down { .. } => self.is_up.store(false, Ordering::Relaxed),
+            Event::Down { .. } => {
+                self.is_up.store(false, Ordering::Relaxed);
+                let alarms = self.state.lock().opening.gone();
+                alarms.into_iter().for_each(Alarm::wake);
+            }
             Event::Answer {
                 tag: CENSUS_TAG,
                 answer,
@@ -274,6 +287,9 @@ impl ClusterNode {
     /// Takes the time. Returns when this has to be called again, or `None` when the node has ended.
     /// The waker is woken if this time becomes earlier.
     pub(crate) fn handle_timeout(self: &Arc<Self>, waker: &Waker) -> Option<Time> {
+        if self.server.get().is_some_and(|server| server.strong_count() == 0) {
+            self.stop();
+        }
         if self.outbox.lock().is_over() {
             return None;
         }
@@ -286,17 +302,23 @@ impl ClusterNode {
             }
             asks
         };
-        let next = self.with_state(|state, now| {
+        self.with_state(|state, now| {
             state.node.handle_timeout(now, &mut state.out);
             if asks && self.is_up() {
                 state.out.commands.push(self.census_command());
             }
-            state.node.next_timeout()
         });
+        let alarm = Alarm::new(waker);
         let mut timer = self.timer.lock();
-        let next = next.map_or(timer.census, |next| next.min(timer.census));
-        timer.next = Some(next);
-        timer.alarm = Some(Alarm::new(waker));
+        let census = timer.census;
+        timer.next = Some(census);
+        let before = timer.alarm.replace(alarm);
+        drop(timer);
+        drop(before);
+        // Asked behind the alarm: what becomes due from now on wakes the task.
+        let next = self.state.lock().node.next_timeout();
+        let next = next.map_or(census, |next| next.min(census));
+        self.timer.lock().next = Some(next);
         Some(next)
     }
 

@@ -31,8 +31,12 @@ impl ClusterNode {
                 confirm,
                 ..
             } => {
-                let is_done = carry_out(&server, namespace, order);
-                if let Some(asker) = confirm.filter(|_| is_done) {
+                // An order for one socket is none for a room that has the name of its id.
+                if confirm.is_some() && !is_known(&server, &order) {
+                    return;
+                }
+                carry_out(&server, namespace, order);
+                if let Some(asker) = confirm {
                     self.answered(|node, now, out| node.answer_done(now, &asker, out));
                 }
             }
@@ -122,9 +126,8 @@ pub(super) fn here(server: &Arc<Inner>, namespace: ByteString, to: Target) -> Em
     Emitter::to_target(server.application(), target)
 }
 
-/// Carries out an order of another node for the sockets of this one. Returns whether there were
-/// any.
-fn carry_out(server: &Arc<Inner>, namespace: ByteString, order: Order) -> bool {
+/// Carries out an order of another node for the sockets of this one.
+fn carry_out(server: &Arc<Inner>, namespace: ByteString, order: Order) {
     match order {
         Order::Broadcast {
             to,
@@ -134,32 +137,17 @@ fn carry_out(server: &Arc<Inner>, namespace: ByteString, order: Order) -> bool {
             let here = here(server, namespace, to);
             let here = if volatile { here.volatile() } else { here };
             here.send_draft(Draft::of_parts(emit.name, emit.args));
-            true
         }
-        Order::Join { to, rooms } => {
-            let is_known = is_known(server, &to);
-            here(server, namespace, to).join(&rooms);
-            is_known
-        }
-        Order::Leave { to, rooms } => {
-            let is_known = is_known(server, &to);
-            here(server, namespace, to).leave(&rooms);
-            is_known
-        }
-        Order::Disconnect { to, close } => {
-            let is_known = is_known(server, &to);
-            let here = here(server, namespace, to);
-            if close {
-                here.close()
-            } else {
-                here.disconnect()
-            }
-            is_known
-        }
+        Order::Join { to, rooms } => here(server, namespace, to).join(&rooms),
+        Order::Leave { to, rooms } => here(server, namespace, to).leave(&rooms),
+        Order::Disconnect { to, close: true } => here(server, namespace, to).close(),
+        Order::Disconnect { to, close: false } => here(server, namespace, to).disconnect(),
     }
 }
 
 /// Whether an order for one socket is for a socket of this node.
-fn is_known(server: &Inner, to: &Target) -> bool {
+fn is_known(server: &Inner, order: &Order) -> bool {
+    let (Order::Broadcast { to, .. } | Order::Join { to, .. } | Order::Leave { to, .. } | Order::Disconnect { to, .. }) =
+        order;
     matches!(&to.rooms[..], [id] if server.shards().find(id).is_some())
 }

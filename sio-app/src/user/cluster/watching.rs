@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::{ClusterNode, State};
+use super::ClusterNode;
 use crate::turn::socket::SocketCell;
 use crate::user::inner::Inner;
 
@@ -32,12 +32,9 @@ impl ClusterNode {
 
     /// A room has got its first member on this node, or has lost its last.
     pub(in crate::user) fn room_changed(self: &Arc<Self>, server: &Inner, namespace: &ByteString, room: &ByteString) {
-        self.with_state(|State { node, out, opening, .. }, _| {
-            match server.shards.news.has_members(namespace, room) {
-                true => node.open_room(namespace, room, out),
-                false => node.close_room(namespace, room, out),
-            }
-            opening.note(&out.commands);
+        self.with(|node, _, out| match server.shards.news.has_members(namespace, room) {
+            true => node.open_room(namespace, room, out),
+            false => node.close_room(namespace, room, out),
         });
     }
 

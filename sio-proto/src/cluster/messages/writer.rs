@@ -6,6 +6,7 @@ use bytestring::ByteString;
 use crate::cluster::order::Emit;
 use crate::codec::pieces;
 use crate::json;
+use crate::legacy::lengths::put_decimal;
 use crate::socket::Args;
 
 /// The syntax of a message.
@@ -155,7 +156,7 @@ impl Writer {
                 if at > 0 {
                     out.put_u8(b',');
                 }
-                out.extend_from_slice(alloc::format!("{byte}").as_bytes());
+                put_decimal(u64::from(*byte), out);
             }
             out.put_slice(b"]}");
         });

@@ -46,11 +46,17 @@ impl Node {
                 Ok(None)
             }
             LocalOrder::Ask { question, timeout } => {
-                let timeout = match &question {
-                    Question::Acks { flags, .. } => flags.timeout.or(timeout),
-                    Question::Sockets { .. } | Question::ServerSideEmit { .. } => timeout,
+                let mut question = question;
+                let deadline = match &mut question {
+                    // The others have to know how long to wait for their sockets.
+                    Question::Acks { flags, .. } => {
+                        let default = timeout.unwrap_or(self.config.request_timeout);
+                        now + *flags.timeout.get_or_insert(default)
+                    }
+                    Question::Sockets { .. } | Question::ServerSideEmit { .. } => {
+                        now + timeout.unwrap_or(self.config.request_timeout)
+                    }
                 };
-                let deadline = now + timeout.unwrap_or(self.config.request_timeout);
                 self.ask(now, namespace, question, deadline, out).map(Some)
             }
         }
@@ -202,7 +208,10 @@ impl Node {
             let quiet = signers.filter(|node| !pending.answered.contains(node) && !pending.stream_only.contains(node));
             let quiet: Vec<NodeId> = quiet.cloned().collect();
             if outcome != Outcome::Complete {
-                silent_nodes.extend(quiet);
+                // More names than silent nodes: some of these nodes are gone, and nobody knows which.
+                if silent_nodes.len() + quiet.len() <= usize::try_from(silent).unwrap_or(usize::MAX) {
+                    silent_nodes.extend(quiet);
+                }
             } else if !pending.has_unsigned() {
                 // The broker has counted the nodes, all of them have answered, and these have not:
                 // they are gone.

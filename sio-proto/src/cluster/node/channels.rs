@@ -184,10 +184,9 @@ impl Node {
             return;
         }
         places.push(place);
-        if places.len() == 1 {
-            let sharded = Channels(&self.config).sharded();
-            out.commands.push(Command::Subscribe { channel, sharded });
-        }
+        // The room of another namespace may have the same channel. The broker then answers at once.
+        let sharded = Channels(&self.config).sharded();
+        out.commands.push(Command::Subscribe { channel, sharded });
     }
 
     fn unsubscribe(&mut self, channel: Bytes, out: &mut Outputs) {

@@ -56,6 +56,8 @@ pub struct Node {
     beating: BTreeSet<ByteString>,
     requests: Requests,
     counters: Counters,
+    /// Whether the broker has gone, and has not come back yet.
+    is_down: bool,
 }
 
 /// One namespace of this node.
@@ -99,6 +101,7 @@ impl Node {
             beating: BTreeSet::new(),
             requests: Requests::default(),
             counters: Counters::default(),
+            is_down: false,
         })
     }
 
@@ -136,7 +139,8 @@ impl Node {
             Event::Subscribed { channel, .. } => self.subscribed(&channel, out),
             Event::Answer { tag, answer } => self.answered(now, tag, answer, out),
             // Channels and streams are the broker's to restore. Requests have their deadlines.
-            Event::Up | Event::Down { .. } => {}
+            Event::Up => self.is_down = false,
+            Event::Down { .. } => self.is_down = true,
         }
     }
 
@@ -145,7 +149,12 @@ impl Node {
         match (tag & 3, answer) {
             (tag::COUNT, Ok(Answer::Count(count))) => {
                 if let Some(pending) = self.requests.get_mut(number) {
-                    pending.subscribers = Some(count.saturating_sub(1));
+                    // As long as the own channels are not heard, this node is not counted for sure.
+                    // Then rather one node too many is waited for than an answer is lost.
+                    let instance = self.instances.get(&pending.namespace);
+                    let is_heard = instance.is_some_and(|instance| instance.awaited.is_empty());
+                    let own = u64::from(is_heard && !self.is_down);
+                    pending.subscribers = Some(count.saturating_sub(own));
                 }
                 self.end_if_complete(now, number, out);
             }
@@ -160,9 +169,14 @@ impl Node {
                     Err(why) => Err(why),
                 };
                 self.counters.not_stored += u64::from(entry.is_err());
-                if kind == tag::ORDER {
-                    let request = RequestId(number);
-                    out.deliveries.push(Delivery::Stored { request, entry });
+                match (kind, entry) {
+                    (tag::ORDER, entry) => {
+                        let request = RequestId(number);
+                        out.deliveries.push(Delivery::Stored { request, entry });
+                    }
+                    // If it was a question, nobody has heard it.
+                    (_, Err(why)) => self.end(now, number, Outcome::Broker(why), out),
+                    (_, Ok(_)) => {}
                 }
             }
         }
