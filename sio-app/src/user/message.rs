@@ -256,13 +256,12 @@ fn send_in_one_go<A: Serialize + ?Sized>(
     if is_reserved_event(name) {
         return Err(EmitError::Reserved(name.to_owned()));
     }
-    let direct = Direct::event(socket.form, &socket.cell.config, &socket.namespace, name, scratch);
-    let args = match direct {
-        None => to_args(args, scratch)?,
-        Some(direct) => match write_directly(socket, direct, args, scratch)? {
-            None => return Ok(()),
-            Some(args) => args,
-        },
+    let Some(direct) = Direct::event(socket.form, &socket.cell.config, &socket.namespace, name, scratch) else {
+        let draft = Draft::new(name, args, scratch)?;
+        return send_draft(socket, draft, None, false, scratch);
+    };
+    let Some(args) = write_directly(socket, direct, args, scratch)? else {
+        return Ok(());
     };
     let (name, policy) = (ByteString::from(name), Policy::Ordered);
     send_draft(socket, Draft { name, args, policy }, None, false, scratch)
