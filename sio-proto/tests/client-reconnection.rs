@@ -647,6 +647,52 @@ fn r11_who_leaves_and_comes_back_while_a_connect_is_due_begins_anew() {
     assert!(!script.has("connect_error"), "{:?}", script.log);
 }
 
+/// The last text of a question is no offset, also if the question is not answered.
+#[test]
+fn questions_to_a_socket_that_was_left_move_no_offset() {
+    let (mut script, link, chat) = beside();
+    script.tell(link, "40/chat,{\"sid\":\"s\",\"pid\":\"p\"}");
+    script.client.disconnect(script.now, chat).unwrap();
+    script.client.connect(script.now, chat).unwrap();
+    script.drain();
+    script.tell(link, "42/chat,[\"news\",2,\"o1\"]");
+    script.tell(link, "42/chat,1[\"asked\",\"hi\"]");
+    script.tell(link, "40/chat,{\"sid\":\"t\",\"pid\":\"o\"}");
+    script.cut(link);
+    told(&mut script);
+    let link = script.opened();
+    script.tell(link, "40{\"sid\":\"r\",\"pid\":\"q\"}");
+    let shown = told(&mut script);
+    assert!(
+        shown.last().unwrap().contains("\"pid\":\"o\",\"offset\":\"o1\""),
+        "{shown:?}"
+    );
+}
+
+/// A user leaves before the server has answered, and comes back. What the server sends until it has
+/// read both was meant for the first socket.
+#[test]
+fn questions_to_a_socket_that_never_was_are_not_answered_by_the_next_one() {
+    let (mut script, link, chat) = beside();
+    script.client.disconnect(script.now, chat).unwrap();
+    script
+        .client
+        .set_auth(chat, Some(ByteString::from_static("{\"a\":1}")))
+        .unwrap();
+    script.client.connect(script.now, chat).unwrap();
+    script.drain();
+    script.tell(link, "40/chat,{\"sid\":\"s\"}");
+    script.tell(link, "42/chat,0[\"asked\",1]");
+    script.tell(link, "40/chat,{\"sid\":\"t\"}");
+    assert!(script.client.is_connected(chat));
+    assert_eq!(
+        (script.events.last().map(String::as_str), script.tickets.len()),
+        (Some("asked 1"), 0)
+    );
+    script.tell(link, "42/chat,0[\"asked\",2]");
+    assert_eq!(script.tickets.len(), 1);
+}
+
 /// The answer to a CONNECT that has shown what the next one would show will do. A refusal of
 /// another one is not told.
 #[test]

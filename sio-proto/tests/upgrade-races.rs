@@ -152,6 +152,26 @@ fn a_held_get_that_is_answered_leaves_one_alarm() {
     assert!(next > start + Duration::from_secs(1), "no alarm is left: {next:?}");
 }
 
+/// A held GET is due at the same moment as a ping. It takes the ping, and the client that answers
+/// the ping lives on.
+#[test]
+fn a_held_get_may_take_a_ping() {
+    let mut story = Story::new();
+    let ping = story.world.server.next_timeout().unwrap();
+    let wait = ping.saturating_since(story.world.now).as_millis() as u64;
+    story.world.pass(wait - 1_000);
+    let candidate = story.probe_and_poll();
+    story.world.pass(900);
+    let parked = story.world.poll(&story.sid);
+    story.world.pass(100);
+    assert_eq!(body(&story.world.received(parked)), "2");
+    assert_eq!(status(&story.world.push(&story.sid, "3")), 200);
+    story.world.cut(candidate, Cause::Closed);
+    // Longer than the ping timeout, and shorter than to the timeout of the next ping.
+    story.world.pass(wait - 1_000);
+    story.assert_polls();
+}
+
 #[test]
 fn without_a_probe_nothing_is_answered_early() {
     let mut story = Story::new();

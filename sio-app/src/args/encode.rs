@@ -21,7 +21,7 @@ use super::{ArgsError, HANDOFF, Handoff, RAW, RAW_ARGS};
 /// `scratch` must be empty, and is left empty.
 pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) -> Result<Args, ArgsError> {
     debug_assert!(scratch.is_empty(), "scratch is handed over empty");
-    let appended = write(value, scratch, false)?;
+    let appended = write(value, scratch, None)?;
     if let Some(args) = appended.whole {
         return Ok(args);
     }
@@ -62,16 +62,17 @@ impl Appended {
 }
 
 /// Appends the JSON of arguments to `text`, joined by commas. The text of arguments that are passed
-/// on unchanged is copied, if it says all of them. After an error, `text` is empty.
+/// on unchanged is copied, if it says all of them and has at most `max` bytes. After an error,
+/// `text` is empty.
 #[inline]
-pub(crate) fn append<T: Serialize + ?Sized>(value: &T, text: &mut BytesMut) -> Result<Appended, ArgsError> {
-    write(value, text, true)
+pub(crate) fn append<T: Serialize + ?Sized>(value: &T, text: &mut BytesMut, max: usize) -> Result<Appended, ArgsError> {
+    write(value, text, Some(max))
 }
 
-/// Writes arguments. `copies` says whether the text of arguments in their final form is copied, or
-/// whether they are given back as they are.
+/// Writes arguments. `copies` says up to which length the text of arguments in their final form is
+/// copied, instead of being given back as it is.
 #[inline]
-fn write<T: Serialize + ?Sized>(value: &T, text: &mut BytesMut, copies: bool) -> Result<Appended, ArgsError> {
+fn write<T: Serialize + ?Sized>(value: &T, text: &mut BytesMut, copies: Option<usize>) -> Result<Appended, ArgsError> {
     let page = RefCell::new(Page {
         text,
         attachments: Vec::new(),
@@ -220,8 +221,8 @@ struct List<'s, 'p, 'b> {
     /// Returns whether the value is `()`, which means no arguments. It is called only when a unit
     /// is written, because it costs more than writing most events.
     is_unit: fn() -> bool,
-    /// Whether the text of arguments in their final form is copied.
-    copies: bool,
+    /// Up to which length the text of arguments in their final form is copied.
+    copies: Option<usize>,
 }
 
 impl<'s, 'p, 'b> Serializer for List<'s, 'p, 'b> {
@@ -252,7 +253,7 @@ impl<'s, 'p, 'b> Serializer for List<'s, 'p, 'b> {
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Error> {
         if name == RAW_ARGS {
             let page = &mut *self.page.borrow_mut();
-            page.whole = receive(value, self.copies.then_some(&mut *page.text))?;
+            page.whole = receive(value, self.copies.map(|max| (&mut *page.text, max)))?;
             return Ok(());
         }
         One {

@@ -16,13 +16,18 @@ use sio_proto::socket::Args;
 
 use super::{HANDOFF, Handoff};
 
+/// The size from which on a text gets a buffer of its own size, with room for a bracket behind it. A
+/// buffer that grows has up to twice the size of what is in it, and a message that waits for a slow
+/// client keeps its buffer.
+pub(crate) const LARGE: usize = 4 * 1024;
+
 /// What the serializer that has asked takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Takes {
     /// Nobody has asked.
     Nothing,
-    /// The text, if it says everything, or else the arguments.
-    Text,
+    /// The text, if it says everything and is no longer than this, or else the arguments.
+    Text(usize),
     /// The arguments.
     Whole,
 }
@@ -39,8 +44,10 @@ impl Serialize for Door<'_> {
             Takes::Nothing => Err(S::Error::custom(
                 "raw arguments can only stand for whole arguments of an event",
             )),
-            Takes::Text if args.attachments.is_empty() && args.exact.is_empty() => serializer.serialize_str(&args.json),
-            Takes::Text | Takes::Whole => {
+            Takes::Text(max) if args.json.len() <= max && args.attachments.is_empty() && args.exact.is_empty() => {
+                serializer.serialize_str(&args.json)
+            }
+            Takes::Text(_) | Takes::Whole => {
                 HANDOFF.set(Some(Handoff::Args((*args).clone())));
                 serializer.serialize_unit()
             }
@@ -48,16 +55,23 @@ impl Serialize for Door<'_> {
     }
 }
 
-/// Takes raw arguments: their text is appended to `text`, if there is one and it says everything.
-/// Otherwise the arguments are returned.
+/// Takes raw arguments: their text is appended to `text`, if there is one, and it has room for the
+/// text, and the text says everything. Otherwise the arguments are returned.
 #[inline]
-pub(super) fn receive<T: Serialize + ?Sized>(door: &T, text: Option<&mut BytesMut>) -> Result<Option<Args>, Error> {
-    ASKED.set(match text {
-        Some(_) => Takes::Text,
-        None => Takes::Whole,
-    });
+pub(super) fn receive<T: Serialize + ?Sized>(
+    door: &T,
+    text: Option<(&mut BytesMut, usize)>,
+) -> Result<Option<Args>, Error> {
+    let (text, takes) = match text {
+        Some((text, max)) => (Some(text), Takes::Text(max)),
+        None => (None, Takes::Whole),
+    };
+    ASKED.set(takes);
     let came = door.serialize(Receiver(text));
-    ASKED.set(Takes::Nothing);
+    // Something else than the door may have the door's name.
+    if ASKED.replace(Takes::Nothing) != Takes::Nothing {
+        return Err(unasked());
+    }
     match came? {
         Came::AsText => Ok(None),
         Came::Handed => match HANDOFF.take() {
@@ -103,6 +117,11 @@ impl Serializer for Receiver<'_> {
     #[inline]
     fn serialize_str(self, text: &str) -> Result<Came, Error> {
         let Some(out) = self.0 else { return Err(unasked()) };
+        if text.len() >= LARGE {
+            let mut own = BytesMut::with_capacity(out.len() + text.len() + 1);
+            own.put_slice(out);
+            *out = own;
+        }
         out.put_slice(text.as_bytes());
         Ok(Came::AsText)
     }
@@ -174,14 +193,43 @@ mod tests {
     #[test]
     fn the_text_is_appended_and_attachments_come_with_the_whole() {
         let mut text = BytesMut::from(&b"["[..]);
-        let appended = append(&raw(r#"1,"two""#, &[]), &mut text).unwrap();
+        let appended = append(&raw(r#"1,"two""#, &[]), &mut text, 7).unwrap();
         assert!(appended.whole.is_none() && appended.attachments.is_empty());
         assert_eq!(text, &br#"[1,"two""#[..]);
         let binary = raw(r#"{"_placeholder":true,"num":0}"#, &[b"abc"]);
         text.clear();
-        let appended = append(&binary, &mut text).unwrap();
+        let appended = append(&binary, &mut text, 100).unwrap();
         assert_eq!((appended.whole, text.len()), (Some(binary.0.clone()), 0));
+        let long = raw("12345678", &[]);
+        let appended = append(&long, &mut text, 7).unwrap();
+        assert_eq!((appended.whole, text.len()), (Some(long.0), 0), "nothing is copied");
         assert_eq!(to_args(&binary, &mut text).unwrap(), binary.0);
+    }
+
+    #[test]
+    fn a_large_text_has_a_buffer_of_its_own_size() {
+        let mut text = BytesMut::with_capacity(8 * 1024);
+        text.put_slice(b"[");
+        let large = RawArgs(Args::from(ByteString::from(format!("\"{}\"", "x".repeat(LARGE)))));
+        append(&large, &mut text, usize::MAX).unwrap();
+        assert_eq!((text.len(), text.capacity()), (LARGE + 3, LARGE + 4));
+    }
+
+    /// A type of the user's own with the name of raw arguments is none.
+    #[test]
+    fn the_name_of_raw_arguments_opens_nothing() {
+        struct Pretends;
+
+        impl Serialize for Pretends {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_newtype_struct(crate::args::RAW_ARGS, "]; not JSON")
+            }
+        }
+
+        let mut text = BytesMut::new();
+        assert!(append(&Pretends, &mut text, 100).is_err());
+        assert!(to_args(&Pretends, &mut text).is_err());
+        assert!(text.is_empty());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use sio_proto::Config;
 use sio_proto::server::{AckRequest, Direct, Form, Forms, Message, Policy, SendError};
 use sio_proto::socket::{Args, is_reserved_event};
 
-use crate::args::{RawArgs, append, to_args};
+use crate::args::{LARGE, RawArgs, append, to_args};
 use crate::error::{EmitError, HandlerError};
 use crate::guarded::guarded;
 use crate::runtime::Runtime;
@@ -38,6 +38,10 @@ pub(crate) fn with_scratch<R>(write: impl FnOnce(&mut BytesMut) -> R) -> R {
     }
     let result = write(&mut scratch);
     scratch.clear();
+    if scratch.capacity() > SCRATCH_BYTES {
+        // What is left of a large buffer would be kept as a whole by each small message in it.
+        scratch = BytesMut::new();
+    }
     SCRATCH.with(|lent| lent.set(Some(scratch)));
     result
 }
@@ -268,7 +272,8 @@ fn send_in_one_go<A: Serialize + ?Sized>(
 }
 
 /// Writes arguments behind the head of their packet, and sends the packet. Returns the arguments if
-/// they cannot be sent in this way, because they are too large or the client needs other JSON.
+/// they cannot be sent in this way, because they are too large, the client needs other JSON, or the
+/// buffer has grown for them and is too large for its packet.
 #[inline]
 fn write_directly<A: Serialize + ?Sized>(
     socket: &SocketCell,
@@ -276,18 +281,21 @@ fn write_directly<A: Serialize + ?Sized>(
     args: &A,
     scratch: &mut BytesMut,
 ) -> Result<Option<Args>, EmitError> {
-    let mut appended = append(args, scratch)?;
+    let max = direct.max_args();
+    let mut appended = append(args, scratch, max)?;
     if let Some(whole) = appended.whole.take() {
-        if !direct.fits(whole.json.len()) {
+        if whole.json.len() > max {
             scratch.clear();
             return Ok(Some(whole));
         }
+        scratch.reserve(whole.json.len() + 1);
         scratch.extend_from_slice(whole.json.as_bytes());
         appended.attachments = whole.attachments;
     } else if !appended.attachments.is_empty() {
         appended.check(direct.args(scratch))?;
     }
-    if !direct.keeps(scratch) {
+    let is_roomy = scratch.len() >= LARGE && scratch.capacity() - scratch.len() > scratch.len() / 8;
+    if is_roomy || !direct.keeps(scratch) {
         return Ok(Some(appended.with(direct.give_up(scratch))?));
     }
     let attachments = &appended.attachments[..];
@@ -452,4 +460,22 @@ fn send(
         bytes: len,
         ack,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A small message that waits for a slow client keeps the buffer that it was written into. So no
+    /// large buffer is left for small messages.
+    #[test]
+    fn the_buffer_of_a_thread_stays_small() {
+        with_scratch(|scratch| {
+            scratch.extend_from_slice(&[b'x'; 1_000_000]);
+            let large = scratch.split().freeze();
+            scratch.reserve(1_000_000);
+            assert_eq!(large.len(), 1_000_000);
+        });
+        with_scratch(|scratch| assert!(scratch.capacity() <= SCRATCH_BYTES, "{}", scratch.capacity()));
+    }
 }

@@ -93,6 +93,8 @@ impl Client {
         let socket = &mut self.sockets[at];
         socket.early.clear();
         socket.early_bytes = 0;
+        // The server may have sent something before it reads that the client leaves.
+        socket.was_left = true;
         let (namespace, state) = (socket.namespace.clone(), socket.state);
         self.send_packet(&Packet::Disconnect { namespace });
         if state == SocketState::Connecting {

@@ -11,7 +11,7 @@ use super::event::{AckTicket, ClientError, Delivery, DisconnectReason, ErrorClas
 use super::manager::{Client, Stage};
 use super::protocol::Protocol;
 use super::session::{End, Heard, Instead, MAX_REFUSAL_BYTES};
-use super::socket::{Receipts, SocketState};
+use super::socket::{Early, Receipts, SocketState};
 use crate::codec::{self, Parsed};
 use crate::engine::{EngineMessage, Revision};
 use crate::socket::{self, Args, Packet, Role};
@@ -87,7 +87,7 @@ impl Client {
             Packet::Connect { payload, .. } => self.handle_connect(now, at, payload),
             Packet::ConnectError { payload, .. } => self.handle_refusal(now, at, &payload),
             Packet::Event { .. } if state == SocketState::Connecting => self.keep_early(now, at, packet),
-            Packet::Event { .. } if state == SocketState::Connected => self.deliver(at, packet),
+            Packet::Event { .. } if state == SocketState::Connected => self.deliver(at, packet, true),
             Packet::Ack { id, args, .. } if state == SocketState::Connected => {
                 let mut receipts = Receipts::new();
                 self.sockets[at].acknowledge(id, args, &mut receipts);
@@ -181,8 +181,8 @@ impl Client {
         self.report(receipts);
         let socket = &mut self.sockets[at];
         socket.early_bytes = 0;
-        for packet in core::mem::take(&mut socket.early) {
-            self.deliver(at, packet);
+        for Early { packet, may_answer } in core::mem::take(&mut socket.early) {
+            self.deliver(at, packet, may_answer);
         }
         self.outputs.push_back(Output::Delivery(Delivery::Connect {
             socket: SocketId(at as u32),
@@ -229,6 +229,8 @@ impl Client {
             self.send_connect(at);
             return self.close_if_unused(now);
         }
+        // The server has read what the client wrote before, also that it has left.
+        socket.was_left = false;
         let error = refusal_of(payload, self.protocol);
         socket.refusals += 1;
         let asks = self.config.provider && self.config.on_refused == OnRefused::AskOnce;
@@ -312,25 +314,22 @@ impl Client {
     /// before, it is dropped: the server sends it again, because its offset was not taken.
     ///
     /// After the user has left the namespace on this session, nothing tells an event for the socket
-    /// before from one that a middleware has sent to the new one. As in JavaScript, the new one
-    /// gets both. A question is delivered without its number: an answer to the socket before could
-    /// be taken for one to a question of the new socket.
+    /// before from one that a middleware has sent to the new one. As in JavaScript, the new one gets
+    /// both. A question is delivered as an event that wants no answer: an answer to the socket
+    /// before could be taken for one to a question of the new socket.
     fn keep_early(&mut self, now: Time, at: usize, mut packet: Packet) {
         let socket = &mut self.sockets[at];
-        socket.early_bytes += packet.bytes() + size_of::<Packet>();
+        socket.early_bytes += packet.bytes() + size_of::<Early>();
         if socket.early_bytes > self.config.max_early_bytes {
             return self.break_off(now, "too many events before the namespace was connected");
         }
-        if socket.was_left
-            && let Packet::Event { id, .. } = &mut packet
-        {
-            *id = None;
-        }
         packet.keep();
-        socket.early.push(packet);
+        let may_answer = !socket.was_left;
+        socket.early.push(Early { packet, may_answer });
     }
 
-    fn deliver(&mut self, at: usize, packet: Packet) {
+    /// `may_answer` says whether a question may be answered.
+    fn deliver(&mut self, at: usize, packet: Packet, may_answer: bool) {
         let Packet::Event { name, id, args, .. } = packet else {
             return;
         };
@@ -342,7 +341,7 @@ impl Client {
             socket.offset = Some(offset);
         }
         let connection = socket.connection;
-        let ack = id.map(|id| AckTicket {
+        let ack = id.filter(|_| may_answer).map(|id| AckTicket {
             socket: place,
             connection,
             id,

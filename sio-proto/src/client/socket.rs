@@ -114,6 +114,14 @@ pub(super) enum SocketState {
     Connected,
 }
 
+/// An event that has come before its namespace is connected.
+#[derive(Debug)]
+pub(super) struct Early {
+    pub(super) packet: Packet,
+    /// Whether it may be answered, if it is a question.
+    pub(super) may_answer: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) namespace: ByteString,
@@ -135,7 +143,7 @@ pub(super) struct Socket {
     pub(super) connection: u64,
     pub(super) pid: Option<ByteString>,
     pub(super) offset: Option<ByteString>,
-    pub(super) early: Vec<Packet>,
+    pub(super) early: Vec<Early>,
     pub(super) early_bytes: usize,
     pub(super) queue: VecDeque<Entry>,
     pub(super) in_flight: BTreeMap<u64, InFlight>,

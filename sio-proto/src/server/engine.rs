@@ -448,7 +448,11 @@ impl<'a> At<'a> {
             Alarm::Noop if engine.attempt == epoch => {
                 if let Some(candidate) = engine.candidate.as_mut() {
                     candidate.noop_due = false;
-                    self.end_poll();
+                    // What is queued, perhaps by another alarm of this moment, leaves at the end of
+                    // the turn, where it is noted as taken.
+                    if !session.flows() || session.outbox.is_empty() {
+                        self.answer_parked_with(NOOP);
+                    }
                 }
             }
             Alarm::Close if state == State::Closing => _ = self.forget(),

@@ -100,16 +100,25 @@ impl Direct {
         })
     }
 
-    /// Whether arguments of this length fit. A caller that has the arguments asks before it copies
-    /// them.
     #[inline]
-    #[must_use]
-    pub fn fits(&self, args: usize) -> bool {
+    fn fits(&self, args: usize) -> bool {
         let name = match self.revision {
             Revision::V3 if args > 0 => self.name_bytes,
             Revision::V3 | Revision::V4 => self.most_name_bytes,
         };
         self.room.is_some_and(|room| name.saturating_add(args) <= room)
+    }
+
+    /// The length of the longest arguments that fit. A caller that has the arguments looks before
+    /// it copies them.
+    #[inline]
+    #[must_use]
+    pub fn max_args(&self) -> usize {
+        let name = match self.revision {
+            Revision::V3 => self.name_bytes,
+            Revision::V4 => self.most_name_bytes,
+        };
+        self.room.unwrap_or(0).saturating_sub(name)
     }
 
     /// The JSON of the arguments in the buffer.
@@ -130,12 +139,12 @@ impl Direct {
     /// Gives the packet up, and takes the arguments out of the buffer, which is then empty.
     #[must_use]
     pub fn give_up(self, out: &mut BytesMut) -> Bytes {
-        let args = match self.args_at <= out.len() {
-            true => out.split_off(self.args_at).freeze(),
+        // All that is written is split off, because the buffer keeps what is behind it.
+        let written = out.split().freeze();
+        match self.args_at <= written.len() {
+            true => written.slice(self.args_at..),
             false => Bytes::new(),
-        };
-        out.clear();
-        args
+        }
     }
 
     /// Finishes the packet, and takes it out of the buffer, which is then empty.
