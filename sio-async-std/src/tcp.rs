@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use async_io::Async;
 use bytes::BytesMut;
-use sio_app::adapter::{Driven, Outlet, Source};
+use sio_app::adapter::{Outlet, Source};
 
 use crate::room::read_behind;
 
@@ -27,8 +27,10 @@ pub(crate) struct TcpSource {
 }
 
 // Every connection has both ends, and a task that holds the one that is read.
+#[cfg(test)]
 const _: () = assert!(size_of::<TcpOutlet>() <= 8);
-const _: () = assert!(size_of::<Driven<TcpSource>>() <= 384);
+#[cfg(test)]
+const _: () = assert!(size_of::<sio_app::adapter::Driven<TcpSource>>() <= 384);
 
 pub(crate) fn split(socket: Arc<Async<TcpStream>>) -> (TcpSource, TcpOutlet) {
     // Packets are small and each is written whole. Nagle's algorithm would only delay them.

@@ -45,6 +45,11 @@ impl fmt::Debug for ProxyUrl {
 }
 
 impl Proxying {
+    /// Whether the user has named a proxy, which then leads everywhere.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.proxy.is_some()
+    }
+
     /// Tells a client. With a file of certificate authorities, a proxy of `https` has to be known
     /// to one of them.
     pub(crate) fn apply(&self, builder: ClientBuilder, ca: Option<&Path>) -> Result<ClientBuilder, Failed> {

@@ -100,6 +100,7 @@ pub struct Connection {
 }
 
 // It is the task of an idle client, with the source of its socket.
+#[cfg(test)]
 const _: () = assert!(size_of::<Connection>() <= 368);
 
 impl Connection {

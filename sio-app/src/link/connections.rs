@@ -56,6 +56,7 @@ struct Entry {
 }
 
 // Every connection has one.
+#[cfg(test)]
 const _: () = assert!(size_of::<Entry>() <= 48);
 
 /// What the connections of one address use.
@@ -246,6 +247,7 @@ struct Deadline {
 }
 
 // A connection has up to two.
+#[cfg(test)]
 const _: () = assert!(size_of::<Deadline>() <= 32);
 
 /// What happens at a deadline.

@@ -92,6 +92,7 @@ struct State {
 }
 
 // Every connection has one, beside its outlet.
+#[cfg(test)]
 const _: () = assert!(size_of::<State>() <= 176);
 
 /// What the peer has to send, and until when.

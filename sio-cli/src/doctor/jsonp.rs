@@ -92,8 +92,7 @@ async fn talked(
     all.extend_from_slice(&headers);
     let sent = site.ask(&Ask::post(&target, PING).with(&all)).await?;
     if is_unknown_session(&sent) {
-        let what = "the session is not found again, see `sessions`";
-        return Ok(Some((Verdict::Skipped, what.into(), None)));
+        return Ok(Some(lost_session()));
     }
     if sent.status != 200 {
         let what = format!("a form is answered with {}: {}", sent.status, excerpt(&sent.body));
@@ -102,6 +101,9 @@ async fn talked(
     // The first script may only say that the client is connected.
     for _ in 0..2 {
         let response = site.ask(&Ask::get(&target).with(&headers)).await?;
+        if is_unknown_session(&response) {
+            return Ok(Some(lost_session()));
+        }
         match payload(&response) {
             None => {
                 let what = format!(
@@ -120,6 +122,12 @@ async fn talked(
         "the ping of a form is not answered".into(),
         None,
     )))
+}
+
+/// Another check says what is wrong.
+fn lost_session() -> Found {
+    let what = "the session is not found again, see `sessions`";
+    (Verdict::Skipped, what.into(), None)
 }
 
 /// The payload inside of a script.
