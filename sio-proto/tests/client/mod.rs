@@ -6,6 +6,7 @@
     reason = "each story uses a part, and none is a library"
 )]
 
+pub mod law;
 pub mod records;
 pub mod script;
 
@@ -49,6 +50,8 @@ struct Wire {
     to_client: VecDeque<Bytes>,
     stalled: bool,
     answers: Option<u16>,
+    /// The attempt that has opened it.
+    attempt: usize,
 }
 
 pub struct World {
@@ -65,6 +68,8 @@ pub struct World {
     pub questions: Vec<Question>,
     pub tickets: Vec<AckTicket>,
     pub attempts: Vec<Time>,
+    /// The states of the connection, and when they came.
+    pub states: Vec<(Time, State)>,
     /// When the client began to wait, and until when.
     pub waits: Vec<(Time, Time)>,
     /// What the server heard: event, arguments.
@@ -125,6 +130,7 @@ impl World {
             questions: Vec::new(),
             tickets: Vec::new(),
             attempts: Vec::new(),
+            states: Vec::new(),
             waits: Vec::new(),
             heard: Vec::new(),
             sockets: Vec::new(),
@@ -144,6 +150,12 @@ impl World {
         let socket = self.client.socket(namespace).unwrap();
         self.client.connect(self.now, socket).unwrap();
         socket
+    }
+
+    /// How many connections exist that another attempt than the last one has opened.
+    pub fn old_lines(&self) -> usize {
+        let now = self.attempts.len();
+        self.wires.values().filter(|wire| wire.attempt != now).count()
     }
 
     /// How many connections exist.
@@ -299,6 +311,7 @@ impl World {
                         _ => {}
                     }
                     self.log.push(format!("{state:?}"));
+                    self.states.push((self.now, state));
                 }
                 Output::Delivery(delivery) => self.deliver(delivery),
                 _ => {}
@@ -315,6 +328,7 @@ impl World {
             to_client: VecDeque::new(),
             stalled: false,
             answers: None,
+            attempt: self.attempts.len(),
         };
         match self.network {
             Network::Refuses => return self.client.handle_closed(self.now, link, None),
