@@ -335,6 +335,7 @@ fn the_newest_client_of_a_user_wins() {
             .on_connect(move |socket: Socket, Auth(user): Auth<User>| {
                 let before = held.lock().unwrap().insert(user.name, socket);
                 if let Some(before) = before {
+                    let _ = before.emit("replaced", ());
                     before.disconnect();
                 }
             })
@@ -344,6 +345,8 @@ fn the_newest_client_of_a_user_wins() {
     });
     let (tell, told) = mpsc::channel();
     let url = url(server.address);
+    let replaced = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&replaced);
     run(async move {
         let mut clients = Vec::new();
         for (number, name) in ["ann", "bob", "ann", "ann"].into_iter().enumerate() {
@@ -351,6 +354,8 @@ fn the_newest_client_of_a_user_wins() {
             let root = client.of("/").unwrap();
             let (tell, tell_end) = (tell.clone(), tell.clone());
             root.set_auth(&json!({ "name": name })).unwrap();
+            let count = Arc::clone(&count);
+            root.on("replaced", move || *count.lock().unwrap() += 1);
             root.on_connect(move || tell.send((number, None)).unwrap_or_default())
                 .on_disconnect(move |reason: DisconnectReason| {
                     tell_end.send((number, Some(reason))).unwrap_or_default()
@@ -369,6 +374,7 @@ fn the_newest_client_of_a_user_wins() {
         let connected: Vec<bool> = clients.iter().map(|(_, root)| root.is_connected()).collect();
         assert_eq!(connected, [false, true, false, true]);
     });
+    assert_eq!(*replaced.lock().unwrap(), 2, "they are told why");
     eventually(|| users.lock().unwrap().is_empty());
 }
 
