@@ -264,7 +264,7 @@ impl Story {
     /// Whether the client has to be told to connect, because nothing says that it should.
     fn has_to_be_told(&self) -> bool {
         let log = &self.world.log;
-        let since = self.said_at..log.len();
+        let mut since = self.said_at..log.len();
         // A namespace that the server refuses or ends is not wanted any more. An attempt that has
         // failed is told as an error, too, right behind its end.
         let is_refused = |at: usize| log[at].starts_with("connect_error") && !log[at - 1].starts_with("Failed");
@@ -272,7 +272,7 @@ impl Story {
             || since
                 .clone()
                 .any(|at| log[at].starts_with("Stopped") || log[at].ends_with("io server disconnect"))
-            || since.clone().any(is_refused)
+            || since.any(is_refused)
     }
 
     fn check(&mut self) {
