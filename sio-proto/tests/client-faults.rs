@@ -249,7 +249,8 @@ impl Story {
                 world.drain_client();
                 self.law.read(&world.states);
                 world.now = world.now + Duration::from_millis(millis);
-                // A client that is called much too late was asleep, and is awake now (client row C4).
+                // A client that is called much too late was asleep, and is awake now (client row
+                // C4).
                 let jump = ClientConfig::default().clock_jump;
                 if world.client.next_timeout().is_some_and(|next| next + jump <= world.now) {
                     self.law.wakes(world.now);

@@ -16,9 +16,9 @@ use sio_proto::socket::Args;
 
 use super::{HANDOFF, Handoff};
 
-/// The size from which on a text gets a buffer of its own size, with room for a bracket behind it. A
-/// buffer that grows has up to twice the size of what is in it, and a message that waits for a slow
-/// client keeps its buffer.
+/// The size from which on a text gets a buffer of its own size, with room for a bracket behind it.
+/// A buffer that grows has up to twice the size of what is in it, and a message that waits for a
+/// slow client keeps its buffer.
 pub(crate) const LARGE: usize = 4 * 1024;
 
 /// What the serializer that has asked takes.

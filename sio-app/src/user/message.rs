@@ -466,8 +466,8 @@ fn send(
 mod tests {
     use super::*;
 
-    /// A small message that waits for a slow client keeps the buffer that it was written into. So no
-    /// large buffer is left for small messages.
+    /// A small message that waits for a slow client keeps the buffer that it was written into. So
+    /// no large buffer is left for small messages.
     #[test]
     fn the_buffer_of_a_thread_stays_small() {
         with_scratch(|scratch| {

@@ -314,8 +314,8 @@ impl Client {
     /// before, it is dropped: the server sends it again, because its offset was not taken.
     ///
     /// After the user has left the namespace on this session, nothing tells an event for the socket
-    /// before from one that a middleware has sent to the new one. As in JavaScript, the new one gets
-    /// both. A question is delivered as an event that wants no answer: an answer to the socket
+    /// before from one that a middleware has sent to the new one. As in JavaScript, the new one
+    /// gets both. A question is delivered as an event that wants no answer: an answer to the socket
     /// before could be taken for one to a question of the new socket.
     fn keep_early(&mut self, now: Time, at: usize, mut packet: Packet) {
         let socket = &mut self.sockets[at];

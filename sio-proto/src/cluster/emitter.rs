@@ -101,8 +101,8 @@ pub(super) fn check_order(order: &Order) -> Result<(), NotSent> {
     }
 }
 
-/// Refuses the names that genuine nodes refuse here, and `error`: an emitter of Node.js throws it if
-/// nobody listens, and the node that hears it ends, or reads its entry of the stream for ever.
+/// Refuses the names that genuine nodes refuse here, and `error`: an emitter of Node.js throws it
+/// if nobody listens, and the node that hears it ends, or reads its entry of the stream for ever.
 pub(super) fn check_server_side_name(emit: &Emit) -> Result<(), NotSent> {
     match ["connect", "connection", "new_namespace", "error"].contains(&&*emit.name) {
         true => Err(NotSent::ReservedName),

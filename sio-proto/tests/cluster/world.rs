@@ -513,3 +513,14 @@ fn draw(state: &mut u64) -> u64 {
     *state ^= *state << 17;
     *state >> 8
 }
+
+/// Confirms all subscriptions of a node. Returns its deliveries.
+pub(crate) fn hear_all(node: &mut Node, out: &mut Outputs) -> Vec<Delivery> {
+    let commands = std::mem::take(&mut out.commands);
+    for command in commands {
+        if let Command::Subscribe { channel, sharded } = command {
+            node.handle_broker(Time::ZERO, Event::Subscribed { channel, sharded }, out);
+        }
+    }
+    std::mem::take(&mut out.deliveries)
+}

@@ -208,7 +208,8 @@ impl Node {
             let quiet = signers.filter(|node| !pending.answered.contains(node) && !pending.stream_only.contains(node));
             let quiet: Vec<NodeId> = quiet.cloned().collect();
             if outcome != Outcome::Complete {
-                // More names than silent nodes: some of these nodes are gone, and nobody knows which.
+                // More names than silent nodes: some of these nodes are gone, and nobody knows
+                // which.
                 if silent_nodes.len() + quiet.len() <= usize::try_from(silent).unwrap_or(usize::MAX) {
                     silent_nodes.extend(quiet);
                 }
