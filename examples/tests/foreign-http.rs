@@ -166,7 +166,12 @@ fn websockets_carry_text_and_binary_until_either_side_ends_them() {
     for n in 0..500 {
         assert_eq!(client.hear_text(), format!(r#"42["many",{n}]"#));
     }
+    // On a websocket, genuine servers ignore the packet that ends a polling session
+    // (docs/protocol/engine-io.md, §5).
     client.say("1");
+    client.say(r#"42["still","here"]"#);
+    assert_eq!(client.hear_text(), r#"42["still","here"]"#);
+    client.say("no packet");
     assert!(matches!(client.hear(), Message::Close(_)));
 
     let mut client = program.websocket("/socket.io/?EIO=3&transport=websocket");

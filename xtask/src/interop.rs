@@ -4,17 +4,24 @@
 //! own test runner. With `--server`, `--chat` and `--probe` they run against other programs that
 //! implement the same contract. Some suites run our client, also against genuine servers.
 
+mod lane;
+mod report;
+
 use crate::arguments::Arguments;
 use crate::clients;
 use crate::failure::{Failure, Outcome, While};
-use crate::programs::{line, missing, output, run as execute};
+use crate::programs::{output, run as execute};
 use crate::python;
 use crate::runtimes::{self, Runtime};
-use crate::server::{self, Server, free_ports};
 use crate::workspace::Workspace;
+use lane::{Environment, Lane, Programs};
+use report::Counts;
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 const MIN_NODE: u32 = 20;
@@ -52,6 +59,8 @@ const OLD_CLIENTS: &[&str] = &["0.6.18", "0.7.11", "0.8.7", "0.9.17"];
 /// The most time for all suites together, and for each suite.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 const SUITE_LIMIT: Duration = Duration::from_secs(5 * 60);
+/// The longest suites, the longest first.
+const LONG_SUITES: &[&str] = &["client", "client-own"];
 /// The suites that have a full form, and the most time for each of them in this form.
 const FULL_SUITES: &[&str] = &["confirms", "cuts", "crowd", "crowd-restart", "cluster"];
 const FULL_LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -66,6 +75,8 @@ struct Options {
     server: Option<PathBuf>,
     chat: Option<PathBuf>,
     probe: Option<PathBuf>,
+    /// How many suites run at once. Each lane has servers of its own.
+    lanes: usize,
 }
 
 pub(crate) fn run(tree: &Workspace, arguments: Arguments) -> Outcome {
@@ -90,23 +101,21 @@ fn home(tree: &Workspace) -> PathBuf {
     tree.root.join("interop")
 }
 
-/// Tests one runtime: starts a server, and the chat if the runtime has one, and runs the suites
-/// against them.
+/// Tests one runtime: builds its programs, and runs the suites on the lanes.
 fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime: &Runtime) -> Outcome {
     println!("\n== {}", runtime.name);
     let start = Instant::now();
-    let has_chat_suite = |list: &[String]| list.iter().any(|suite| CHAT_SUITES.contains(&suite.as_str()));
     let mut suites = suites.to_vec();
     for (suite, why) in runtime.without {
         println!("interop: {suite} is not run on {}: {why}", runtime.name);
         suites.retain(|other| other != suite);
     }
     let chat = match &options.chat {
-        _ if !has_chat_suite(&suites) => None,
+        _ if !any_of(&suites, CHAT_SUITES) => None,
         Some(program) => Some(program.clone()),
         None => runtime.build_chat(tree)?,
     };
-    if chat.is_none() && has_chat_suite(&suites) {
+    if chat.is_none() && any_of(&suites, CHAT_SUITES) {
         println!(
             "interop: {} is not run on {}, which has no chat",
             CHAT_SUITES.join(", "),
@@ -120,93 +129,64 @@ fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime:
             runtime.name
         )));
     }
-    let program = match &options.server {
+    let server = match &options.server {
         Some(program) => program.clone(),
         None => runtime.build_server(tree)?,
     };
-
-    let mut node = Command::new("node");
-    if suites.iter().any(|suite| BROWSER_SUITES.contains(&suite.as_str())) {
-        node.env("SIO_CHROMIUM", browser()?);
+    let mut programs = Programs {
+        server,
+        chat,
+        tls: None,
+        stream: None,
+    };
+    let mut node = Environment::default();
+    if any_of(&suites, BROWSER_SUITES) {
+        node.set("SIO_CHROMIUM", browser()?);
         // The chat serves the clients that it finds, and its suite needs every generation.
-        let wanted = if chat.is_some() { &[] } else { OLD_CLIENTS };
+        let wanted = if programs.chat.is_some() { &[] } else { OLD_CLIENTS };
         clients::fetch(tree, wanted)?;
     }
-    let logs = tree.target.join("interop").join(runtime.name);
-    let port = free_ports(3)?;
-    let words = ["--runtime", runtime.word, "--port", &port.to_string()];
-    let mut server = Server::start(
-        "conformance-server",
-        Command::new(&program).current_dir(&tree.root).args(words),
-        &logs,
-    )?;
-    server.wait_for_line(&format!("listening {port}"))?;
-    node.env("SIO_PORT", port.to_string())
-        .env("SIO_PROGRAM", &program)
-        .env("SIO_RUNTIME", runtime.word);
-    let chat = chat.map(|program| start_chat(tree, &program, &logs)).transpose()?;
-    if let Some((port, _)) = &chat {
-        node.env("SIO_CHAT_PORT", port.to_string());
+    if any_of(&suites, TLS_SUITES) {
+        programs.tls = Some(runtimes::build(tree, "tls-echo", &[])?);
     }
-    let mut secure = None;
-    if suites.iter().any(|suite| TLS_SUITES.contains(&suite.as_str())) {
-        let program = runtimes::build(tree, "tls-echo", &[])?;
-        let (port, certificate) = (free_ports(2)?, logs.join("tls-echo.pem"));
-        let mut command = Command::new(program);
-        command.args(["--port", &port.to_string(), "--ca"]).arg(&certificate);
-        let mut started = Server::start("tls-echo", &mut command, &logs)?;
-        started.wait_for_line(&format!("listening {port}"))?;
-        node.env("SIO_TLS_PORT", port.to_string())
-            .env("SIO_TLS_CA", certificate);
-        secure = Some(started);
+    if any_of(&suites, STREAM_SUITES) {
+        programs.stream = Some(runtimes::build(tree, "stream", &[])?);
     }
-    if suites.iter().any(|suite| PROBE_SUITES.contains(&suite.as_str())) {
+    if any_of(&suites, PROBE_SUITES) {
         let probe = match &options.probe {
             Some(program) => program.clone(),
             None => runtime.build_probe(tree)?,
         };
-        node.env("SIO_PROBE", probe).env("SIO_PROBE_RUNTIME", runtime.client);
+        node.set("SIO_PROBE", probe);
+        node.set("SIO_PROBE_RUNTIME", runtime.client);
     }
-    if suites.iter().any(|suite| PYTHON_SUITES.contains(&suite.as_str())) {
-        node.env("SIO_PYTHON", python::install(tree)?);
+    if any_of(&suites, PYTHON_SUITES) {
+        node.set("SIO_PYTHON", python::install(tree)?);
     }
-    if suites.iter().any(|suite| REDIS_SUITES.contains(&suite.as_str())) {
+    if any_of(&suites, REDIS_SUITES) {
         redis()?;
     }
-    let mut stream = None;
-    if suites.iter().any(|suite| STREAM_SUITES.contains(&suite.as_str())) {
-        let program = runtimes::build(tree, "stream", &[])?;
-        let port = free_ports(1)?;
-        let mut command = Command::new(program);
-        command.args(["--port", &port.to_string(), "--pace", "10"]);
-        let mut started = Server::start("stream", &mut command, &logs)?;
-        started.wait_for_line(&format!("stream: http://localhost:{port}"))?;
-        node.env("SIO_STREAM_PORT", port.to_string());
-        stream = Some(started);
-    }
     if let Some(list) = &options.clients {
-        node.env("SIO_CLIENTS", list);
+        node.set("SIO_CLIENTS", list);
     }
     if options.screenshot {
         fs::create_dir_all(tree.root.join("docs/images")).when("docs/images")?;
-        node.env("SIO_SCREENSHOT", "1");
+        node.set("SIO_SCREENSHOT", "1");
     }
-
     if options.is_full {
-        node.env("SIO_FULL", "1");
+        node.set("SIO_FULL", "1");
     }
 
-    let tested = test(
-        node.current_dir(home(tree)),
-        &suites,
-        &logs.join("report.tap"),
-        options.is_full,
-    );
+    let logs = tree.target.join("interop").join(runtime.name);
+    let lanes = options.lanes.min(suites.len());
+    let mut lanes = (1..=lanes)
+        .map(|number| Lane::start(tree, runtime, &programs, &node, &logs.join(format!("lane-{number}"))))
+        .collect::<Outcome<Vec<Lane>>>()?;
+    let tested = test(&mut lanes, &suites, options.is_full);
     println!("== {}: {:.0} s", runtime.name, start.elapsed().as_secs_f64());
     // The servers are asked to end even if a suite failed: how they end is a test as well.
-    let stopped = [Some(server), chat.map(|(_, chat)| chat), secure, stream];
     let failures: Vec<String> = std::iter::once(tested)
-        .chain(stopped.into_iter().flatten().map(Server::stop))
+        .chain(lanes.into_iter().flat_map(Lane::stop))
         .filter_map(Result::err)
         .map(|failure| format!("{}: {failure}", runtime.name))
         .collect();
@@ -217,16 +197,48 @@ fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime:
     }
 }
 
-fn start_chat(tree: &Workspace, program: &Path, logs: &Path) -> Outcome<(u16, Server)> {
-    let port = free_ports(1)?;
-    let mut command = Command::new(program);
-    command
-        .current_dir(&tree.root)
-        .args(["--port", &port.to_string()])
-        .env("PORT", port.to_string());
-    let mut started = Server::start("chat", &mut command, logs)?;
-    started.wait_for_port(port)?;
-    Ok((port, started))
+fn any_of(suites: &[String], list: &[&str]) -> bool {
+    suites.iter().any(|suite| list.contains(&suite.as_str()))
+}
+
+/// Runs the suites. Each lane takes the next suite when it has ended one, because the suites of a
+/// lane share one server.
+fn test(lanes: &mut [Lane], suites: &[String], is_full: bool) -> Outcome {
+    let limit = if is_full { FULL_LIMIT } else { SUITE_LIMIT };
+    let full = suites
+        .iter()
+        .filter(|suite| is_full && FULL_SUITES.contains(&suite.as_str()));
+    let end = Instant::now() + LIMIT + FULL_LIMIT * full.count() as u32;
+    // Long suites come first, so that no lane is alone with one at the end.
+    let mut waiting: Vec<&String> = suites.iter().collect();
+    waiting.sort_by_key(|suite| LONG_SUITES.iter().position(|long| long == suite).unwrap_or(usize::MAX));
+    let (waiting, results) = (&Mutex::new(waiting.into_iter()), &Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for lane in lanes {
+            scope.spawn(move || {
+                let next = || lock(waiting).next();
+                while let Some(suite) = next() {
+                    let result = lane.run(suite, limit, end);
+                    lock(results).push(result.map_err(|failure| format!("{suite}: {failure}")));
+                }
+            });
+        }
+    });
+    let results = lock(results);
+    let counts: Counts = results.iter().flatten().sum();
+    println!("interop: {counts:?}");
+    let failures: Vec<&str> = results
+        .iter()
+        .filter_map(|result| result.as_ref().err().map(String::as_str))
+        .collect();
+    if failures.is_empty() && counts.all_passed() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{}\n{counts:?}", failures.join("\n"))))
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Options {
@@ -240,6 +252,10 @@ impl Options {
             server: arguments.take("--server").map(absolute).transpose()?,
             chat: arguments.take("--chat").map(absolute).transpose()?,
             probe: arguments.take("--probe").map(absolute).transpose()?,
+            lanes: match arguments.take("--lanes") {
+                Some(number) => number.parse::<NonZero<usize>>().when("--lanes")?.get(),
+                None => 1,
+            },
         };
         arguments.finish()?;
         Ok(options)
@@ -356,107 +372,9 @@ fn apt_install(package: &str) -> Outcome {
     )
 }
 
-/// Runs the suites one after the other, because they share one server, and reads the counts from
-/// the report.
-fn test(node: &mut Command, suites: &[String], report: &Path, is_full: bool) -> Outcome {
-    let files = suites.iter().map(|suite| format!("{suite}.test.mjs"));
-    let full = suites
-        .iter()
-        .filter(|suite| is_full && FULL_SUITES.contains(&suite.as_str()));
-    let limit = LIMIT + FULL_LIMIT * full.count() as u32;
-    let suite_limit = if is_full { FULL_LIMIT } else { SUITE_LIMIT };
-    node.args(["--no-deprecation", "--test", "--test-concurrency=1"])
-        .arg(format!("--test-timeout={}", suite_limit.as_millis()))
-        .args(["--test-reporter=spec", "--test-reporter-destination=stdout"])
-        .args(["--test-reporter=tap", "--test-reporter-destination"])
-        .arg(report)
-        .args(files);
-    println!("$ {}", line(node));
-    let mut child = node
-        .stdin(Stdio::null())
-        .spawn()
-        .map_err(|error| missing(node, &error))?;
-    let Some(status) = server::wait(&mut child, limit).when("node")? else {
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(Failure::new(format!(
-            "the suites did not end within {} minutes",
-            limit.as_secs() / 60
-        )));
-    };
-    let counts = Counts::read(&fs::read_to_string(report).when(report.display())?);
-    println!("interop: {counts:?}");
-    if status.success() && counts.all_passed() {
-        return Ok(());
-    }
-    Err(Failure::new(format!("the suites ended with {status}: {counts:?}")))
-}
-
-/// The summary at the end of node's report.
-#[derive(Debug, Default, PartialEq)]
-struct Counts {
-    tests: u32,
-    pass: u32,
-    fail: u32,
-    cancelled: u32,
-    skipped: u32,
-    todo: u32,
-}
-
-impl Counts {
-    fn read(report: &str) -> Self {
-        let count = |name: &str| {
-            let last = report
-                .lines()
-                .rev()
-                .find_map(|line| line.strip_prefix(&format!("# {name} ")));
-            last.and_then(|digits| digits.trim().parse().ok()).unwrap_or(0)
-        };
-        Self {
-            tests: count("tests"),
-            pass: count("pass"),
-            fail: count("fail"),
-            cancelled: count("cancelled"),
-            skipped: count("skipped"),
-            todo: count("todo"),
-        }
-    }
-
-    /// Whether all tests passed. A test that was not run has not passed, and a run without tests
-    /// proves nothing.
-    fn all_passed(&self) -> bool {
-        self.tests > 0 && self.pass == self.tests
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_summary_of_a_report() {
-        let report = "TAP version 13\n# Subtest: x\nok 1 - x\n1..1\n# tests 3\n# suites 1\n# pass 2\n# fail 0\n# cancelled 0\n# skipped 1\n# todo 0\n";
-        let counts = Counts::read(report);
-        assert_eq!(
-            counts,
-            Counts {
-                tests: 3,
-                pass: 2,
-                skipped: 1,
-                ..Counts::default()
-            }
-        );
-        assert!(!counts.all_passed());
-        assert!(
-            Counts {
-                tests: 2,
-                pass: 2,
-                ..Counts::default()
-            }
-            .all_passed()
-        );
-        assert!(!Counts::read("").all_passed());
-    }
 
     #[test]
     fn patterns_select_suites() {

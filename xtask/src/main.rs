@@ -16,7 +16,7 @@
 //!                                                       server and clients over a network that fails, from seeds
 //! cargo xtask replay  FILE                              runs a transcript again, and compares
 //! cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
-//!                     [--full] [--server PROGRAM] [--chat PROGRAM]
+//!                     [--full] [--lanes N] [--server PROGRAM] [--chat PROGRAM] [--probe PROGRAM]
 //!                                                       genuine clients against the conformance server
 //! ```
 //!
@@ -70,7 +70,7 @@ usage: cargo xtask check   [--only STEPS] [--skip STEPS]
        cargo xtask sim     [--seeds N] [--from N] [--planted [--only NAMES]]
        cargo xtask replay  FILE
        cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
-                           [--full] [--server PROGRAM] [--chat PROGRAM]";
+                           [--full] [--lanes N] [--server PROGRAM] [--chat PROGRAM] [--probe PROGRAM]";
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1)) {
