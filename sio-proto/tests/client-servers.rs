@@ -65,6 +65,51 @@ fn broken_packets_end_the_connection() {
     }
 }
 
+/// Each redirect that is not followed says the reason: a circle is not another origin.
+#[test]
+fn redirects_that_are_not_followed_say_why() {
+    let polling = ClientConfig::default().transports(vec![Transport::Polling]);
+    for (number, location, words) in [
+        (
+            3,
+            "Location: /socket.io/\r\n",
+            "the server answered 302: it redirects in a circle, and at most 2 redirects are followed",
+        ),
+        (1, "", "the server answered 302 without a Location"),
+        (
+            1,
+            "Location: http://elsewhere/socket.io/\r\n",
+            "the server answered 302, and redirects that leave its origin are not followed",
+        ),
+    ] {
+        let mut script = Script::new(polling.clone().max_redirects(2u32));
+        for _ in 0..number {
+            script.answer(302, location, "");
+        }
+        assert_eq!(script.requests.len(), number, "{:?}", script.log);
+        assert!(script.has(&format!("message: {words:?}")), "{words}: {:?}", script.log);
+    }
+    // Each place leads to another one.
+    let mut script = Script::new(polling.clone().max_redirects(2u32));
+    for place in ["a", "b", "c"] {
+        script.answer(307, &format!("Location: /{place}/\r\n"), "");
+    }
+    let words = "the server answered 307 once more: at most 2 redirects are followed";
+    assert!(script.has(words), "{:?}", script.log);
+    // A websocket, and a generation without Engine.IO.
+    let websocket = ClientConfig::default().transports(vec![Transport::WebSocket]);
+    let older = polling.generation(Generation::V0_9);
+    for (config, words) in [
+        (websocket, "and a websocket follows no redirects"),
+        (older, "and only the handshakes of Engine.IO follow redirects"),
+    ] {
+        let mut script = Script::new(config);
+        script.answer(302, "Location: /else/\r\n", "");
+        let words = format!("the server answered 302, {words}");
+        assert!(script.has(&words), "{words}: {:?}", script.log);
+    }
+}
+
 #[test]
 fn open_packets_are_checked() {
     let long = format!(

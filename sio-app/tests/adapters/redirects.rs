@@ -132,9 +132,14 @@ fn a_circle_of_redirects_ends() {
     run(async move {
         let client = builder.build().unwrap();
         let root = client.of("/").unwrap();
-        root.on_connect_error(move |error: ClientError| tell.send(error.status).unwrap_or_default());
+        root.on_connect_error(move |error: ClientError| tell.send(error).unwrap_or_default());
         root.connect().unwrap();
-        assert_eq!(heard(&told), Some(308));
+        let error = heard(&told);
+        assert_eq!(error.status, Some(308));
+        assert!(
+            error.message.contains("in a circle, and at most 2 redirects"),
+            "{error}"
+        );
     });
     assert_eq!(heads.try_iter().count(), 3);
 }

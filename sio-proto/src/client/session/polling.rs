@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::request::retry_after;
+use super::request::{is_redirect, retry_after};
 use super::{Context, End, Instead, Packed, Session};
 use crate::client::config::Transport;
 use crate::client::event::{DisconnectReason, ErrorClass};
@@ -127,7 +127,7 @@ impl Session {
                 // The session may have gone already, so the status does not matter while it closes.
                 _ if self.closing.is_none() => {
                     if !self.redirect(&response, cx) {
-                        let end = self.refused(&response, cx);
+                        let end = self.refused(purpose, &response, cx);
                         self.fail(end, cx);
                     }
                     return;
@@ -148,7 +148,7 @@ impl Session {
 
     /// Follows the redirect of a handshake.
     fn redirect(&mut self, response: &Response, cx: &mut Context<'_>) -> bool {
-        if self.opened || !self.protocol.has_upgrade() || !matches!(response.status, 301 | 302 | 307 | 308) {
+        if self.opened || !self.protocol.has_upgrade() || !is_redirect(response.status) {
             return false;
         }
         let location = response.headers.text("location").unwrap_or_default();

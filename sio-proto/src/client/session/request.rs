@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::{Context, End, Instead, Session};
 use crate::client::config::Transport;
 use crate::client::event::{ClientError, DisconnectReason, ErrorClass};
+use crate::client::line::Purpose;
 use crate::client::protocol::Protocol;
 use crate::engine::Revision;
 use crate::http::{EncodeError, Method, Response, encode_request};
@@ -98,7 +99,7 @@ impl Session {
     }
 
     /// What a response that is no success means.
-    pub(super) fn refused(&self, response: &Response, cx: &Context<'_>) -> End {
+    pub(super) fn refused(&self, purpose: Purpose, response: &Response, cx: &Context<'_>) -> End {
         let class = match response.status {
             401 | 403 | 407 => ErrorClass::Refused,
             408 | 425 | 429 | 500.. => ErrorClass::Unreachable,
@@ -114,12 +115,12 @@ impl Session {
         let plain = core::str::from_utf8(&response.body).ok();
         let plain = plain.filter(|text| self.protocol == Protocol::Legacy09 && is_short && !text.is_empty());
         let text = message.or(plain).map_or_else(
-            || match response.status {
-                301 | 302 | 307 | 308 => format!(
-                    "the server answered {}, and redirects that leave its origin are not followed",
-                    response.status
-                ),
-                status => format!("the server answered {status}"),
+            || {
+                format!(
+                    "the server answered {}{}",
+                    response.status,
+                    self.not_followed(purpose, response, cx)
+                )
             },
             ToString::to_string,
         );
@@ -142,6 +143,35 @@ impl Session {
             is_unanswered: false,
         }
     }
+
+    /// Why the redirect of a request is not followed, as the end of a sentence. Other answers have
+    /// no words.
+    fn not_followed(&self, purpose: Purpose, response: &Response, cx: &Context<'_>) -> String {
+        if !is_redirect(response.status) {
+            return String::new();
+        }
+        if purpose == Purpose::WebSocket {
+            return ", and a websocket follows no redirects".into();
+        }
+        if self.opened || !self.protocol.has_upgrade() {
+            return ", and only the handshakes of Engine.IO follow redirects".into();
+        }
+        let location = response.headers.text("location").unwrap_or_default();
+        let max = cx.config.max_redirects;
+        match self.opening.endpoint.redirected(&location) {
+            _ if location.is_empty() => " without a Location".into(),
+            None => ", and redirects that leave its origin are not followed".into(),
+            Some(to) if to.path == self.opening.endpoint.path => {
+                format!(": it redirects in a circle, and at most {max} redirects are followed")
+            }
+            Some(_) => format!(" once more: at most {max} redirects are followed"),
+        }
+    }
+}
+
+/// Whether an answer is a redirect that keeps the method (RFC 9110 §15.4).
+pub(super) const fn is_redirect(status: u16) -> bool {
+    matches!(status, 301 | 302 | 307 | 308)
 }
 
 /// How long the server asks to be left alone (RFC 9110 §10.2.3), if it says so in seconds.

@@ -116,7 +116,7 @@ impl Session {
                         ErrorClass::Protocol,
                         &alloc::format!("{error}"),
                     ),
-                    _ => self.refused(&response, cx),
+                    _ => self.refused(Purpose::WebSocket, &response, cx),
                 };
                 return self.fail(end, cx);
             }
