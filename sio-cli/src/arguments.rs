@@ -150,7 +150,8 @@ pub(crate) struct Dial {
     pub(crate) ca: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) proxying: Proxying,
-    /// Seconds for a connection, and for an acknowledgement
+    /// Seconds for a connection, for an acknowledgement, and for an emit of a script that waits for
+    /// its namespace
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub(crate) timeout: u32,
 }
@@ -188,6 +189,22 @@ pub(crate) enum Speaks {
     Streaming,
 }
 
+impl Speaks {
+    /// Its name as an argument.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Four => "4",
+            Self::Three => "3",
+            Self::Two => "2",
+            Self::One => "1",
+            Self::V0_9 => "0.9",
+            Self::V0_6 => "0.6",
+            Self::Streaming => "streaming",
+        }
+    }
+}
+
 /// A transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Via {
@@ -215,9 +232,19 @@ each line of the standard input is a command: the words of the prompt, or an obj
   {\"emit\":\"chat\",\"args\":[\"hi\"],\"ack\":true,\"timeout\":5000,\"ns\":\"/chat\"}
   {\"answer\":1,\"args\":[true]}   {\"connect\":\"/chat\"}   {\"disconnect\":\"/chat\"}
   {\"watch\":[\"chat\"]}   {\"mute\":[\"chat\"]}   {\"drop\":true}   {\"quit\":true}
-Bytes are {\"$bytes\":\"base64\"}. A script ends with its input, when all emits have ended.
+Bytes are {\"$bytes\":\"base64\"}.
 
-Exit codes: 0 good, 1 refused or not acknowledged, 2 bad arguments, 3 not reached, 130 Ctrl-C.";
+A script ends with its input, when all emits have ended. An emit ends when it is written or
+acknowledged, when it has waited for --timeout, or when its namespace is refused. Commands wait for
+the namespace that they are about; a script whose namespace has no answer for --give-up ends.
+
+Exit codes:
+  0    good: also if volatile emits were dropped
+  1    refused, not sent, not acknowledged, a command that cannot be carried out, or a server that
+       is there and does not answer a namespace
+  2    bad arguments
+  3    not reached: the first attempt has failed, or there was no connection for --give-up
+  130  Ctrl-C";
 
 /// Connect to a server: send events, watch events, see what the connection does
 ///
@@ -247,9 +274,13 @@ pub(crate) struct Connect {
     /// Seconds to stay after the end of the standard input
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = clap::value_parser!(u32).range(0..=86_400))]
     pub(crate) stay: u32,
-    /// Go on trying if the first attempt fails
+    /// Go on trying if the first attempt fails (a script: for --give-up)
     #[arg(long)]
     pub(crate) retry: bool,
+    /// Seconds that a script waits for a namespace, over all attempts; 0 waits for ever. By default
+    /// 60; for ever at a terminal and with --listen
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    pub(crate) give_up: Option<u32>,
     /// Do not connect again after a loss
     #[arg(long)]
     pub(crate) no_reconnect: bool,
@@ -263,7 +294,17 @@ pub(crate) struct Connect {
     pub(crate) no_history: bool,
 }
 
+/// How long a script waits for a namespace, in seconds.
+const GIVE_UP: u32 = 60;
+
 impl Connect {
+    /// How long the program waits for a namespace.
+    pub(crate) fn patience(&self, is_interactive: bool) -> Option<Duration> {
+        let is_script = !is_interactive && !self.listen;
+        let seconds = self.give_up.unwrap_or(if is_script { GIVE_UP } else { 0 });
+        (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+    }
+
     pub(crate) fn stay(&self) -> Duration {
         Duration::from_secs(self.stay.into())
     }
@@ -286,11 +327,14 @@ fn object(text: &str) -> Result<Map<String, Value>, String> {
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
   sio doctor https://example.com
-  sio doctor https://example.com --origin https://app.example.com
+  sio doctor https://example.com/chat?token=t --origin https://app.example.com
   sio doctor localhost:3000 --path /api/socket.io/ --json
   sio doctor https://example.com --proxy http://me:secret@proxy.example:3128
 
-It opens some forty short connections, and sends no events.
+It opens some forty short connections, and sends no events. The query of the URL is sent with each
+request. A step (a connection with its TLS and its proxy, an answer, a packet over a websocket) may
+take --timeout, and the whole examination --limit: what it has not reached then is not examined, and
+this is a problem.
 
 Exit codes: 0 no problems (there may be warnings), 1 problems, 2 bad arguments, 3 not reached, 130 Ctrl-C.";
 
@@ -303,7 +347,7 @@ Exit codes: 0 no problems (there may be warnings), 1 problems, 2 bad arguments, 
 #[derive(Args, Debug)]
 #[command(after_long_help = DOCTOR_EXAMPLES)]
 pub(crate) struct Doctor {
-    /// The server: `https://example.com`, `localhost:3000`
+    /// The server: `https://example.com`, `localhost:3000`, `http://host/namespace?token=t`
     #[arg(value_name = "URL")]
     pub(crate) target: Target,
     /// The path of Socket.IO on the server; by default what the URL says, or /socket.io/
@@ -315,6 +359,15 @@ pub(crate) struct Doctor {
     /// A header field of every request, `Name: value`; may be repeated
     #[arg(long, short = 'H', value_name = "FIELD", value_parser = field)]
     pub(crate) header: Vec<(String, String)>,
+    /// A parameter of the query of every request, `name=value`; may be repeated
+    #[arg(long, short, value_name = "PAIR", value_parser = parameter)]
+    pub(crate) query: Vec<(String, String)>,
+    /// The namespace that a client connects to; by default the path of the URL, or /
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) ns: Option<String>,
+    /// The auth of the namespace, a JSON object
+    #[arg(long, short, value_name = "JSON", value_parser = object)]
+    pub(crate) auth: Option<Map<String, Value>>,
     /// How many sessions are tried for sticky sessions
     #[arg(long, value_name = "N", default_value = "6", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) sessions: u32,
@@ -323,12 +376,27 @@ pub(crate) struct Doctor {
     pub(crate) ca: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) proxying: Proxying,
-    /// Seconds for each answer
+    /// Seconds for each step: a connection, an answer, a packet over a websocket
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=300))]
     pub(crate) timeout: u32,
+    /// Seconds for the whole examination
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) limit: u32,
     /// Write one JSON object for each finding
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl Doctor {
+    /// How long a step may take.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(self.timeout.into())
+    }
+
+    /// How long everything may take.
+    pub(crate) fn limit(&self) -> Duration {
+        Duration::from_secs(self.limit.into())
+    }
 }
 
 /// What the clients of a measurement do.
@@ -340,6 +408,28 @@ pub(crate) enum Work {
     Echo,
     /// Get what one of them sends to all
     Broadcast,
+}
+
+impl Bench {
+    /// Whether the generation has neither names of events nor acknowledgements.
+    const fn is_plain(&self) -> bool {
+        matches!(self.dial.generation, Speaks::V0_6 | Speaks::Streaming)
+    }
+
+    /// The event that is sent.
+    pub(crate) fn event(&self) -> &str {
+        let usual = match self.work {
+            _ if self.is_plain() => "message",
+            Work::Broadcast => "cast",
+            Work::Echo | Work::Connections => "echo",
+        };
+        self.event.as_deref().unwrap_or(usual)
+    }
+
+    /// The event that answers, if it is not an acknowledgement.
+    pub(crate) fn answer(&self) -> Option<&str> {
+        self.answer.as_deref().or_else(|| self.is_plain().then_some("message"))
+    }
 }
 
 impl Work {
@@ -359,8 +449,10 @@ Examples:
   sio bench localhost:3000 --work echo --event ping --size 1000 -t websocket
   sio bench https://staging.example.com --yes --json
 
-`echo` needs an event that the server acknowledges (`--event`, default `echo`); `broadcast` needs one
-that the server sends on to all clients, with its argument [number, text] (default `cast`).
+`echo` needs an event that the server acknowledges (`--event`, default `echo`), or answers with an
+event (`--answer`); `broadcast` needs one that the server sends on to all clients, with its argument
+[number, text] (default `cast`). Generations 0.6 and streaming have no acknowledgements: there, both
+events of `echo` are `message` by default.
 All clients run on one thread: above some ten thousand events a second, this program is measured.
 Each connection is a descriptor: see `ulimit -n`.
 
@@ -386,9 +478,12 @@ pub(crate) struct Bench {
     /// How many seconds the work takes
     #[arg(long, short, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub(crate) seconds: u32,
-    /// The event
+    /// The event; by default `echo` or `cast`, by the work
     #[arg(long, short, value_name = "NAME")]
     pub(crate) event: Option<String>,
+    /// The event with which the server answers an echo, instead of an acknowledgement
+    #[arg(long, value_name = "NAME")]
+    pub(crate) answer: Option<String>,
     /// How many bytes of text the event carries
     #[arg(long, value_name = "BYTES", default_value = "32", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub(crate) size: u32,

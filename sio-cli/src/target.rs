@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sio_proto::client::Endpoint;
 
 /// Where Socket.IO is mounted by default.
@@ -20,7 +21,7 @@ pub(crate) struct Target {
     pub(crate) path: Option<String>,
     /// The path in the URL, if it is a namespace, as in JavaScript.
     pub(crate) namespace: Option<String>,
-    /// The query, without what belongs to Engine.IO.
+    /// The query, decoded, without what belongs to Engine.IO.
     pub(crate) query: Vec<(String, String)>,
 }
 
@@ -91,9 +92,22 @@ impl FromStr for Target {
 /// A parameter of the application.
 fn pair(text: &str) -> Option<(String, String)> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
-    let is_protocol = ["EIO", "transport", "sid", "t", "j", "b64"].contains(&name);
-    (!name.is_empty() && !is_protocol).then(|| (name.to_owned(), value.to_owned()))
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let (name, value) = (decoded(name), decoded(value));
+    let is_protocol = ["EIO", "transport", "sid", "t", "j", "b64"].contains(&name.as_str());
+    (!name.is_empty() && !is_protocol).then_some((name, value))
 }
+
+/// Appends a parameter to a path and query. Everything but the unreserved characters is encoded
+/// (RFC 3986 §2.3).
+pub(crate) fn put_parameter(target: &mut String, name: &str, value: &str) {
+    target.push(if target.contains('?') { '&' } else { '?' });
+    target.extend(utf8_percent_encode(name, ENCODED));
+    target.push('=');
+    target.extend(utf8_percent_encode(value, ENCODED));
+}
+
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,6 +131,18 @@ mod tests {
         assert_eq!(target.namespace.as_deref(), Some("/chat"));
         assert_eq!(target.query, [("token".to_owned(), "x".to_owned())]);
         assert_eq!((target.authority().as_str(), target.port), ("example.com", 443));
+        // A query is written again as it was read.
+        let target: Target = "host?token=a%20b%26c&flag&%F0%9F%98%80=1+1".parse().unwrap();
+        let wanted = [("token", "a b&c"), ("flag", ""), ("😀", "1+1")];
+        assert_eq!(
+            target.query,
+            wanted.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
+        let mut written = "/socket.io/?EIO=4".to_owned();
+        for (name, value) in &target.query {
+            put_parameter(&mut written, name, value);
+        }
+        assert_eq!(written, "/socket.io/?EIO=4&token=a%20b%26c&flag=&%F0%9F%98%80=1%2B1");
         let target: Target = "http://[::1]:8080/socket.io/?EIO=4&transport=polling".parse().unwrap();
         assert_eq!(target.path(None), "/socket.io/");
         assert_eq!((target.namespace, target.path.as_deref()), (None, Some("/socket.io/")));

@@ -1,6 +1,8 @@
 //! `sio connect`, as scripts use it, against a server of ours.
 
 mod running;
+#[path = "connect/scripts.rs"]
+mod scripts;
 #[path = "running/terminal.rs"]
 mod terminal;
 

@@ -1,8 +1,20 @@
 //! `sio doctor`, with a server of ours that is well, and behind things that go wrong.
 
+#[path = "doctor/certificates.rs"]
+mod certificates;
+#[path = "doctor/hostile.rs"]
+mod hostile;
+#[path = "doctor/pages.rs"]
+mod pages;
 #[path = "running/proxy.rs"]
 mod proxy;
+#[path = "doctor/query.rs"]
+mod query;
 mod running;
+#[path = "doctor/sessions.rs"]
+mod sessions;
+#[path = "running/tls.rs"]
+mod tls;
 #[path = "running/tunnel.rs"]
 mod tunnel;
 
@@ -41,6 +53,12 @@ fn verdict<'a>(findings: &'a [Value], check: &str) -> &'a str {
         .into_iter()
         .find(|verdict| verdicts.contains(verdict));
     worst.unwrap_or_else(|| panic!("{check}: {findings:#?}"))
+}
+
+/// The findings of a check, as one text.
+fn words(findings: &[Value], check: &str) -> String {
+    let of_check = findings.iter().filter(|finding| finding["check"] == check);
+    of_check.map(Value::to_string).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -130,18 +148,6 @@ fn a_proxy_drops_the_upgrade() {
         advice["advice"].as_str().unwrap().contains("proxy_set_header Upgrade"),
         "{advice}"
     );
-}
-
-/// Two processes, and a balancer that gives each connection to the other one.
-#[test]
-fn sessions_are_not_sticky() {
-    let (one, two) = (server(Config::default()), server(Config::default()));
-    let backends = [one.port, two.port];
-    let port = proxy(move |number, head| Fate::Forward(head.to_owned(), backends[number % 2]));
-    let (findings, code) = examined(port, &[]);
-    assert_eq!((code, verdict(&findings, "sessions")), (1, "problem"), "{findings:#?}");
-    let finding = findings.iter().find(|finding| finding["check"] == "sessions").unwrap();
-    assert!(finding["advice"].as_str().unwrap().contains("sticky"), "{finding}");
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl Crowd {
                     summary.connected += 1;
                     crowd.members.push(member);
                 }
-                Err(error) => summary.fail(error),
+                Err(error) => summary.fail(&error),
             }
             summary.connected_in = clock::now().saturating_duration_since(began);
         }
@@ -73,6 +73,13 @@ impl Crowd {
     /// How many clients have lost their connection.
     pub(super) fn lost(&self) -> u32 {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Counts on which transports the clients are.
+    pub(super) fn count_transports(&self, summary: &mut Summary) {
+        for member in &self.members {
+            summary.ends_on(member.client.transport());
+        }
     }
 
     /// Keeps the connections open for some seconds.

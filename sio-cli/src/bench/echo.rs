@@ -9,7 +9,7 @@ use sio_tokio::RawArgs;
 use sio_tokio::client::{AckError, Socket};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant as Deadline, interval, sleep_until};
+use tokio::time::{Instant as Deadline, interval, sleep_until, timeout};
 
 use super::TICK;
 use super::clients::Crowd;
@@ -27,7 +27,7 @@ const REST: Duration = Duration::from_secs(2);
 /// The result of one event.
 type Round = Result<Duration, String>;
 
-/// Each client sends an event that asks for an acknowledgement, and the next one when it has come.
+/// Each client sends an event, and the next one when the answer has come.
 pub(super) async fn echo(
     crowd: &Crowd,
     arguments: &Bench,
@@ -36,8 +36,9 @@ pub(super) async fn echo(
 ) -> Result<(), Failed> {
     let (tell, told) = mpsc::channel(MAX_WAITING);
     let began = clock::now();
+    summary.began = Some(began);
     let end = began + Duration::from_secs(arguments.seconds.into());
-    let event: Arc<str> = arguments.event.as_deref().unwrap_or("echo").into();
+    let event: Arc<str> = arguments.event().into();
     let payload: Arc<str> = "x".repeat(arguments.size as usize).into();
     let mut tasks = JoinSet::new();
     for member in &crowd.members {
@@ -49,14 +50,24 @@ pub(super) async fn echo(
             end,
             tell: tell.clone(),
         };
-        tasks.spawn(one.run());
+        match arguments.answer() {
+            None => tasks.spawn(one.with_acks()),
+            Some(answer) => {
+                let answers = one.answers(answer);
+                tasks.spawn(one.with_events(answers))
+            }
+        };
     }
     drop(tell);
     count(told, summary, bar, began).await;
     if summary.rounds.count() == 0 {
-        summary.hint = Some(format!(
-            "The server does not acknowledge the event `{event}`: name one that it does with --event."
-        ));
+        summary.hint = Some(match arguments.answer() {
+            None => format!(
+                "The server does not acknowledge the event `{event}`: name one that it does with --event, or the event \
+                 that it answers with by --answer."
+            ),
+            Some(answer) => format!("The server does not answer the event `{event}` with the event `{answer}`."),
+        });
     }
     Ok(())
 }
@@ -71,7 +82,8 @@ struct Sender {
 }
 
 impl Sender {
-    async fn run(self) {
+    /// The answer to each event is its acknowledgement.
+    async fn with_acks(self) {
         let mut began = clock::now();
         while began < self.end {
             let emitter = self.socket.timeout(self.limit);
@@ -88,6 +100,36 @@ impl Sender {
             began = now;
         }
     }
+
+    /// The times at which events of this name come.
+    fn answers(&self, name: &str) -> mpsc::Receiver<Instant> {
+        let (tell, answers) = mpsc::channel(1);
+        // An answer that nobody waits for is dropped.
+        self.socket.on(name, move || {
+            let _ = tell.try_send(clock::now());
+        });
+        answers
+    }
+
+    /// The answer to each event is another event. After an answer that is late, the next one could
+    /// not be told from it, so the client stops.
+    async fn with_events(self, mut answers: mpsc::Receiver<Instant>) {
+        let mut began = clock::now();
+        while began < self.end {
+            let round = match self.socket.emit(&self.event, &*self.payload) {
+                Err(error) => Err(error.to_string()),
+                Ok(()) => match timeout(self.limit, answers.recv()).await {
+                    Ok(Some(at)) => Ok(at.saturating_duration_since(began)),
+                    Ok(None) | Err(_) => Err("no answer in time".to_owned()),
+                },
+            };
+            let goes_on = round.is_ok();
+            if self.tell.send(round).await.is_err() || !goes_on {
+                return;
+            }
+            began = clock::now();
+        }
+    }
 }
 
 /// Counts results until all senders have ended.
@@ -100,7 +142,7 @@ async fn count(mut told: mpsc::Receiver<Round>, summary: &mut Summary, bar: &Pro
             _ = ticks.tick() => bar.inc(1),
             round = told.recv() => match round {
                 Some(Ok(took)) => summary.rounds.add(took),
-                Some(Err(error)) => summary.fail(error),
+                Some(Err(error)) => summary.fail(&error),
                 None => break,
             },
         }
@@ -115,7 +157,7 @@ pub(super) async fn broadcast(
     summary: &mut Summary,
     bar: &ProgressBar,
 ) -> Result<(), Failed> {
-    let event = arguments.event.as_deref().unwrap_or("cast");
+    let event = arguments.event();
     let (tell, mut told) = mpsc::channel(MAX_WAITING);
     // The number of the event under way. Late deliveries of earlier ones do not count.
     let current = Arc::new(AtomicU64::new(0));
@@ -138,13 +180,14 @@ pub(super) async fn broadcast(
     };
     let payload = "x".repeat(arguments.size as usize);
     let began = clock::now();
+    summary.began = Some(began);
     let end = began + Duration::from_secs(arguments.seconds.into());
     let mut shown = 0;
     while clock::now() < end {
         let number = current.fetch_add(1, Ordering::Relaxed) + 1;
         let sent = clock::now();
         if let Err(error) = sender.emit(event, ((number, &payload),)) {
-            summary.fail(error.to_string());
+            summary.fail(&error.to_string());
             break;
         }
         let all = deliveries(&mut told, crowd.members.len(), sent, summary).await;

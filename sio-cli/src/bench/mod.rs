@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! connections   clients connect, a few at a time; each is measured from its start to CONNECT
-//! echo          each client sends an event with an acknowledgement, and the next one when it has come
+//! echo          each client sends an event with an acknowledgement, or one that is answered with an
+//!               event, and the next one when the answer has come
 //! broadcast     one client sends, the server sends to all; measured when each client gets it
 //! ```
 
@@ -12,7 +13,7 @@ mod summary;
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
 use crate::arguments::{Bench, Work};
 use crate::ending::{Ending, Failed};
@@ -64,6 +65,7 @@ async fn measure(arguments: &Bench, out: &mut Output) -> Result<Ending, Failed> 
             }
         }
         summary.lost = crowd.lost();
+        crowd.count_transports(&mut summary);
         crowd.close().await;
         Ok::<(), Failed>(())
     };
@@ -87,7 +89,8 @@ fn progress(length: u64, what: &str, arguments: &Bench) -> ProgressBar {
     } else {
         ProgressDrawTarget::stderr()
     };
-    let bar = ProgressBar::with_draw_target(Some(length), target);
+    // An interrupt drops the bar.
+    let bar = ProgressBar::with_draw_target(Some(length), target).with_finish(ProgressFinish::AndClear);
     // The template is a constant, and a bar without it works, too.
     if let Ok(style) = ProgressStyle::with_template("{msg:24} {wide_bar} {pos}/{len}") {
         bar.set_style(style);

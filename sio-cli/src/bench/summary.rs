@@ -1,11 +1,14 @@
 //! The numbers of a run, and how they are written.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
+use sio_tokio::client::Transport;
 
 use crate::arguments::{Bench, Work};
+use crate::clock;
 use crate::ending::Failed;
 use crate::output::Output;
 
@@ -14,6 +17,12 @@ const MAX_MICROS: u64 = 3_600_000_000;
 
 /// The shares of latencies that are written.
 const SHARES: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 100.0];
+
+/// How many kinds of errors are kept apart.
+const MAX_KINDS: usize = 8;
+
+/// All other kinds.
+const OTHERS: &str = "other errors";
 
 /// The widest bar of the histogram.
 const WIDTH: u64 = 40;
@@ -105,9 +114,12 @@ pub(super) struct Summary {
     pub(super) connected_in: Duration,
     pub(super) rounds: Latencies,
     pub(super) took: Duration,
-    pub(super) errors: u64,
-    /// The first error, as an example.
-    pub(super) error: Option<String>,
+    /// When the work began. An interrupt may come before it has ended.
+    pub(super) began: Option<Instant>,
+    /// How often each error has happened.
+    errors: BTreeMap<String, u64>,
+    /// How many clients have ended on each transport.
+    transports: BTreeMap<&'static str, u32>,
     /// How many connections ended during the work.
     pub(super) lost: u32,
     work: Work,
@@ -125,9 +137,10 @@ impl Summary {
             .collect();
         Self {
             title: format!(
-                "{} of {}, {} clients over {}, {} bytes",
+                "{} of {}, generation {}, {} clients over {}, {} bytes",
                 arguments.work.name(),
                 dial.target,
+                dial.generation.name(),
                 arguments.clients,
                 via.join(","),
                 arguments.size
@@ -138,37 +151,63 @@ impl Summary {
             connected_in: Duration::ZERO,
             rounds: Latencies::new(),
             took: Duration::ZERO,
-            errors: 0,
-            error: None,
+            began: None,
+            errors: BTreeMap::new(),
+            transports: BTreeMap::new(),
             lost: 0,
             work: arguments.work,
             hint: None,
         }
     }
 
-    pub(super) fn fail(&mut self, error: impl Into<String>) {
-        self.errors += 1;
-        let error = error.into();
-        self.error.get_or_insert(error);
+    /// Counts an error. A server may choose its words, so only some kinds are kept apart.
+    pub(super) fn fail(&mut self, error: &str) {
+        let error = crate::explain::shown(error, 200);
+        let is_known = self.errors.contains_key(&error) || self.errors.len() < MAX_KINDS;
+        let kind = if is_known { error } else { OTHERS.to_owned() };
+        *self.errors.entry(kind).or_default() += 1;
+    }
+
+    /// Counts a client that is connected over this transport, or has lost its connection.
+    pub(super) fn ends_on(&mut self, transport: Option<Transport>) {
+        let name = transport.map_or("none", Transport::as_str);
+        *self.transports.entry(name).or_default() += 1;
     }
 
     pub(super) fn is_good(&self) -> bool {
         let worked = self.work == Work::Connections || self.rounds.count() > 0;
-        self.connected == self.asked && self.errors == 0 && self.lost == 0 && worked
+        self.connected == self.asked && self.errors.is_empty() && self.lost == 0 && worked
+    }
+
+    /// How long the work has taken, also if it was interrupted.
+    fn seconds(&self) -> f64 {
+        let until_now = |began: Instant| clock::now().saturating_duration_since(began);
+        let took = match (self.took, self.began) {
+            (Duration::ZERO, Some(began)) => until_now(began),
+            (took, _) => took,
+        };
+        took.as_secs_f64()
     }
 
     fn rate(&self) -> f64 {
-        let seconds = self.took.as_secs_f64();
+        let seconds = self.seconds();
         #[expect(clippy::cast_precision_loss, reason = "people read three digits of it")]
         let count = self.rounds.count() as f64;
         if seconds > 0.0 { count / seconds } else { 0.0 }
+    }
+
+    /// `48 websocket, 2 polling`.
+    fn transport_words(&self) -> String {
+        let counts = self.transports.iter().map(|(name, count)| format!("{count} {name}"));
+        counts.collect::<Vec<_>>().join(", ")
     }
 
     pub(super) fn write(&self, out: &mut Output, as_json: bool) -> Result<(), Failed> {
         if as_json {
             return out.json(&self.to_json());
         }
-        out.line(&out.bold(&format!("sio bench: {}", self.title)))?;
+        let version = env!("CARGO_PKG_VERSION");
+        out.line(&out.bold(&format!("sio bench {version}: {}", self.title)))?;
         let seconds = self.connected_in.as_secs_f64();
         out.line(&format!(
             "connections  {} of {} in {seconds:.2} s",
@@ -177,13 +216,16 @@ impl Summary {
         if self.connecting.count() > 0 {
             out.line(&format!("             {}", self.connecting.words()))?;
         }
+        if !self.transports.is_empty() {
+            out.line(&format!("transports   {}", self.transport_words()))?;
+        }
         if self.work != Work::Connections && self.connected > 0 {
             let what = if self.work == Work::Echo {
                 "echoes      "
             } else {
                 "deliveries  "
             };
-            let (count, rate, seconds) = (self.rounds.count(), self.rate(), self.took.as_secs_f64());
+            let (count, rate, seconds) = (self.rounds.count(), self.rate(), self.seconds());
             out.line(&format!("{what} {count} in {seconds:.1} s, {rate:.0} a second"))?;
         }
         if self.rounds.count() > 0 {
@@ -200,9 +242,8 @@ impl Summary {
         if self.lost > 0 {
             out.line(&out.red(&format!("lost         {} connections", self.lost)))?;
         }
-        if let Some(error) = &self.error {
-            let error = crate::explain::shown(error, 300);
-            out.line(&out.red(&format!("errors       {}, the first: {error}", self.errors)))?;
+        for (error, count) in &self.errors {
+            out.line(&out.red(&format!("errors       {count} × {error}")))?;
         }
         self.hint.as_ref().map_or(Ok(()), |hint| out.line(hint))
     }
@@ -215,11 +256,11 @@ impl Summary {
             "connected_in_s": self.connected_in.as_secs_f64(),
             "connecting": self.connecting.to_json(),
             "rounds": self.rounds.to_json(),
-            "seconds": self.took.as_secs_f64(),
+            "seconds": self.seconds(),
             "per_second": self.rate(),
+            "transports": self.transports,
             "lost": self.lost,
             "errors": self.errors,
-            "error": self.error,
             "hint": self.hint,
         })
     }
@@ -227,7 +268,26 @@ impl Summary {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::arguments::{Cli, Command};
+
+    /// A server that answers each event with another error keeps no memory.
+    #[test]
+    fn errors_are_counted_in_a_few_kinds() {
+        let Command::Bench(arguments) = Cli::parse_from(["sio", "bench", "localhost"]).command else {
+            panic!("another command");
+        };
+        let mut summary = Summary::new(&arguments);
+        for number in 0..1000 {
+            summary.fail(&format!("{number} {}", "x".repeat(1000)));
+        }
+        summary.fail("0");
+        assert_eq!(summary.errors.len(), MAX_KINDS + 1);
+        assert_eq!(summary.errors.values().sum::<u64>(), 1001);
+        assert!(summary.errors.keys().all(|kind| kind.chars().count() < 220));
+    }
 
     #[test]
     fn bars_count_every_latency_once() {

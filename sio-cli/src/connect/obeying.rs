@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use serde_json::json;
 use sio_tokio::RawArgs;
-use sio_tokio::client::{AckError, Outcome, Receipt};
+use sio_tokio::client::{AckError, NotSent, Offline, Outcome, Receipt};
 
 use super::command::{Command, HELP};
 use super::report::Report;
-use super::session::{Ended, Next, Session, Space};
+use super::session::{End, Ended, Next, Session, Space};
 use crate::clock;
 use crate::ending::{Ending, Failed};
 use crate::values::{self, Arguments};
@@ -16,6 +16,9 @@ use crate::values::{self, Arguments};
 /// What is known of an event that was written, and that nobody has confirmed.
 const LOST: &str =
     "the connection ended after the event was written, and it is not known whether the server has had it";
+
+/// Only a refusal takes events out of the queue.
+const REFUSED: &str = "the event was not sent: the server has refused the namespace";
 
 impl Session<'_> {
     pub(super) fn obey(&mut self, line: &str) -> Result<Next, Failed> {
@@ -115,27 +118,31 @@ impl Session<'_> {
         else {
             return Err("this sends nothing".into());
         };
-        let socket = self.space(namespace.as_deref())?.socket.clone();
+        let space = self.space(namespace.as_deref())?;
+        let socket = space.socket.clone();
+        if space.is_refused {
+            let name = socket.namespace();
+            return Err(format!(
+                "the server has refused the namespace {name}: connect it again first"
+            ));
+        }
         let args = Arguments(args);
         let (emit, began) = (self.emitted + 1, clock::now());
         if ack {
             let limit = timeout.unwrap_or_else(|| self.arguments.dial.timeout());
             let answer = socket.timeout(limit).emit_with_ack::<RawArgs>(&event, args);
             self.emits.spawn(async move {
-                let answer = answer
-                    .await
-                    .map(|args| values::of(&args))
-                    .map_err(|error| error.to_string());
-                let answer = Some(answer);
-                Ended { emit, began, answer }
+                let end = match answer.await {
+                    Ok(args) => End::Acknowledged(values::of(&args)),
+                    Err(AckError::NotSent(NotSent::Removed)) => End::Failed(REFUSED.into()),
+                    Err(error) => End::Failed(error.to_string()),
+                };
+                Ended { emit, began, end }
             });
-        } else if volatile {
-            socket
-                .volatile()
-                .emit(&event, args)
-                .map_err(|error| error.to_string())?;
         } else {
+            let offline = if volatile { Offline::Volatile } else { Offline::Queue };
             let receipt = socket
+                .offline(offline)
                 .emit_with_receipt(&event, args)
                 .map_err(|error| error.to_string())?;
             self.emits.spawn(sent(emit, began, receipt));
@@ -182,10 +189,12 @@ impl Session<'_> {
 
 /// The end of an emit without an acknowledgement. It is good if the event was written.
 async fn sent(emit: u64, began: Instant, receipt: Receipt) -> Ended {
-    let answer = match receipt.await {
-        Outcome::Sent | Outcome::Confirmed | Outcome::Acknowledged(_) => None,
-        Outcome::NotSent(why) => Some(Err(AckError::NotSent(why).to_string())),
-        Outcome::Disconnected | Outcome::TimedOut | Outcome::Unanswered => Some(Err(LOST.into())),
+    let end = match receipt.await {
+        Outcome::Sent | Outcome::Confirmed | Outcome::Acknowledged(_) => End::Sent,
+        Outcome::NotSent(NotSent::Volatile) => End::Dropped,
+        Outcome::NotSent(NotSent::Removed) => End::Failed(REFUSED.into()),
+        Outcome::NotSent(why) => End::Failed(AckError::NotSent(why).to_string()),
+        Outcome::Disconnected | Outcome::TimedOut | Outcome::Unanswered => End::Failed(LOST.into()),
     };
-    Ended { emit, began, answer }
+    Ended { emit, began, end }
 }

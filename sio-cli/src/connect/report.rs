@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sio_tokio::client::{ClientError, ConnectionState, DisconnectReason, Generation};
+use sio_tokio::client::{ClientError, ConnectionState, DisconnectReason, Generation, NotSent};
 
 use crate::ending::Failed;
 use crate::explain::shown;
@@ -42,6 +42,8 @@ pub(super) enum Report<'a> {
         answer: Result<Vec<Value>, String>,
         took: Duration,
     },
+    /// A volatile emit that could not leave at once.
+    Dropped(u64),
     Error(&'a str),
     /// The answer to a question of the user.
     Said(&'a str, Value),
@@ -118,6 +120,7 @@ impl Reporter {
                 Ok(args) => format!("{} {emit}{}  ({})", out.green("✓ ack"), listed(args), millis(*took)),
                 Err(error) => out.red(&format!("✗ emit {emit}: {}", shown(error, 500))),
             },
+            Report::Dropped(emit) => out.yellow(&format!("○ emit {emit} was dropped: {}", NotSent::Volatile)),
             Report::Error(error) => out.red(&format!("✗ {}", shown(error, 1000))),
             // A server has chosen the id of a socket, and perhaps the names of events.
             Report::Said(words, _) => {
@@ -174,6 +177,7 @@ fn to_json(report: &Report<'_>) -> Value {
                 Err(error) => json!({ "ack": emit, "error": error, "ms": ms }),
             }
         }
+        Report::Dropped(emit) => json!({ "dropped": emit, "why": NotSent::Volatile.to_string() }),
         Report::Error(error) => json!({ "error": error }),
         Report::Said(_, value) => value.clone(),
     }

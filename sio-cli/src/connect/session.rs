@@ -41,14 +41,25 @@ enum Note {
 pub(super) struct Ended {
     pub(super) emit: u64,
     pub(super) began: Instant,
-    /// `None` for an emit without an acknowledgement that was sent.
-    pub(super) answer: Option<Result<Vec<Value>, String>>,
+    pub(super) end: End,
+}
+
+/// The end of an emit.
+pub(super) enum End {
+    /// It was sent, and wanted no acknowledgement.
+    Sent,
+    Acknowledged(Vec<Value>),
+    /// It was volatile, and could not leave at once.
+    Dropped,
+    Failed(String),
 }
 
 /// A namespace.
 pub(super) struct Space {
     pub(super) socket: Socket,
     events: Events,
+    /// Whether the last answer of the server to this namespace was a refusal.
+    pub(super) is_refused: bool,
 }
 
 pub(super) struct Session<'a> {
@@ -71,6 +82,8 @@ pub(super) struct Session<'a> {
     pub(super) is_leaving: bool,
     /// The namespace whose answer a script waits for.
     entering: Option<String>,
+    /// When a script has waited for it for too long.
+    gives_up: Option<tokio::time::Instant>,
     pub(super) ending: Ending,
 }
 
@@ -90,10 +103,15 @@ pub(super) async fn run(arguments: &Connect, colour: Colour) -> Result<Ending, F
     if arguments.confirm_events {
         builder = builder.config(|config| config.confirm_events(true));
     }
+    let (mut prompt, mut lines) = Prompt::new(arguments);
+    if !prompt.is_interactive {
+        // Nobody sees that an emit waits, and nobody can take it back.
+        let timeout = arguments.dial.timeout();
+        builder = builder.config(|config| config.max_queue_age(Some(timeout)));
+    }
     let client = dialing::build(builder)?;
     // It is dropped last, whatever ends the program.
     let _terminal = Terminal::now();
-    let (mut prompt, mut lines) = Prompt::new(arguments);
     let (tell, mut notes) = mpsc::unbounded_channel();
     let mut states = client.states();
     let target = &arguments.dial.target;
@@ -129,7 +147,7 @@ pub(super) async fn run(arguments: &Connect, colour: Colour) -> Result<Ending, F
                 Next::Go
             }
             Some(Ok(ended)) = session.emits.join_next(), if !session.emits.is_empty() => {
-                session.ended(&ended)?;
+                session.ended(ended)?;
                 Next::Go
             }
             line = lines.recv(), if input_is_open && session.takes_commands() => match line {
@@ -149,6 +167,7 @@ pub(super) async fn run(arguments: &Connect, colour: Colour) -> Result<Ending, F
                 Next::End
             }
             () = sleep_until(until), if until.is_some() => Next::End,
+            () = sleep_until(session.gives_up), if session.gives_up.is_some() => session.give_up()?,
         };
         if next == Next::End {
             break;
@@ -206,6 +225,7 @@ impl<'a> Session<'a> {
             was_connected: false,
             is_leaving: false,
             entering: None,
+            gives_up: None,
             ending: Ending::Good,
         }
     }
@@ -223,10 +243,14 @@ impl<'a> Session<'a> {
 
     /// Connects a namespace.
     pub(super) fn enter(&mut self, name: &str) -> Result<(), String> {
-        if let Some(space) = self.spaces.get(name) {
+        if let Some(space) = self.spaces.get_mut(name) {
             space.socket.connect().map_err(|error| error.to_string())?;
+            space.is_refused = false;
+            let is_connected = space.socket.is_connected();
             name.clone_into(&mut self.current);
-            self.entering = (!space.socket.is_connected()).then(|| name.to_owned());
+            if !is_connected {
+                self.wait_for(name.to_owned());
+            }
             return Ok(());
         }
         let socket = self.client.of(name).map_err(|error| error.to_string())?;
@@ -250,9 +274,36 @@ impl<'a> Session<'a> {
         socket.connect().map_err(|error| error.to_string())?;
         let name = socket.namespace().to_owned();
         self.current.clone_from(&name);
-        self.entering = Some(name.clone());
-        self.spaces.insert(name, Space { socket, events });
+        self.wait_for(name.clone());
+        let space = Space {
+            socket,
+            events,
+            is_refused: false,
+        };
+        self.spaces.insert(name, space);
         Ok(())
+    }
+
+    /// Lets the commands of a script wait until the server has answered this namespace.
+    fn wait_for(&mut self, namespace: String) {
+        self.entering = Some(namespace);
+        let patience = self.arguments.patience(self.is_interactive);
+        self.gives_up = patience.map(|patience| tokio::time::Instant::from_std(clock::now()) + patience);
+    }
+
+    /// Ends a script that has waited for a namespace for too long.
+    fn give_up(&mut self) -> Result<Next, Failed> {
+        let namespace = self.entering.take().unwrap_or_default();
+        let is_there = self.client.transport().is_some();
+        self.ending = if is_there { Ending::Bad } else { Ending::Unreachable };
+        let why = if is_there {
+            "the server does not answer it"
+        } else {
+            "there is no connection"
+        };
+        let words = format!("gave up waiting for the namespace {namespace}: {why}");
+        self.reporter.tell(&Report::Error(&words))?;
+        Ok(Next::End)
     }
 
     /// Whether a failure ends the program: there is no user, or no prompt yet.
@@ -261,7 +312,9 @@ impl<'a> Session<'a> {
     }
 
     fn has_answered(&mut self, namespace: &str) {
-        self.entering.take_if(|entering| entering == namespace);
+        if self.entering.take_if(|entering| entering == namespace).is_some() {
+            self.gives_up = None;
+        }
     }
 
     fn note(&mut self, note: Note) -> Result<Next, Failed> {
@@ -290,6 +343,9 @@ impl<'a> Session<'a> {
                         return Ok(Next::End);
                     }
                 }
+                if is_refused && !self.is_interactive {
+                    self.refuse(namespace);
+                }
             }
             Note::Disconnected(namespace, reason) => {
                 self.events_before_end()?;
@@ -302,6 +358,14 @@ impl<'a> Session<'a> {
             }
         }
         Ok(Next::Go)
+    }
+
+    /// Ends the emits of a script that wait for a namespace that was refused.
+    fn refuse(&mut self, namespace: &str) {
+        if let Some(space) = self.spaces.get_mut(namespace) {
+            space.is_refused = true;
+            space.socket.clear_pending();
+        }
     }
 
     /// Reports the events that came before the end of a namespace.
@@ -369,14 +433,19 @@ impl<'a> Session<'a> {
         })
     }
 
-    fn ended(&mut self, ended: &Ended) -> Result<(), Failed> {
-        let Some(answer) = &ended.answer else { return Ok(()) };
+    fn ended(&mut self, ended: Ended) -> Result<(), Failed> {
+        let answer = match ended.end {
+            End::Sent => return Ok(()),
+            End::Dropped => return self.reporter.tell(&Report::Dropped(ended.emit)),
+            End::Acknowledged(args) => Ok(args),
+            End::Failed(error) => Err(error),
+        };
         if answer.is_err() {
             self.ending = Ending::Bad;
         }
         self.reporter.tell(&Report::Ack {
             emit: ended.emit,
-            answer: answer.clone(),
+            answer,
             took: clock::now().saturating_duration_since(ended.began),
         })
     }
@@ -389,7 +458,7 @@ impl Session<'_> {
         self.client.close();
         while let Some(ended) = self.emits.join_next().await {
             let Ok(ended) = ended else { continue };
-            self.ended(&ended)?;
+            self.ended(ended)?;
         }
         if ending != Ending::Good {
             self.ending = ending;

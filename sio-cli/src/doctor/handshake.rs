@@ -6,6 +6,7 @@ use sio_proto::http::Response;
 use sio_proto::legacy::legacy09::handshake::Handshake;
 
 use super::finding::{Findings, Verdict};
+use super::redirects;
 use super::wire::{Ask, Site, Trouble, Watch, excerpt};
 use crate::ending::Failed;
 use crate::explain::shown;
@@ -183,7 +184,8 @@ fn refused(code: u64, versions: &str) -> String {
 
 /// The generations before 1.0.
 async fn legacy(site: &Site<'_>, findings: &mut Findings<'_>, served: &mut Served) -> Result<(), Failed> {
-    let target = format!("{}1/", site.path);
+    let mut target = format!("{}1/", site.path);
+    site.put_query(&mut target);
     if let Ok(response) = site.ask(&Ask::get(&target)).await {
         let body = ByteString::try_from(response.body.clone()).unwrap_or_default();
         let is_handshake = response.status == 200 && body.contains(':') && Handshake::decode(&body).is_ok();
@@ -195,7 +197,8 @@ async fn legacy(site: &Site<'_>, findings: &mut Findings<'_>, served: &mut Serve
         };
         findings.say("Socket.IO 0.9", Verdict::Note, what, None)?;
     }
-    let target = format!("{}xhr-polling/", site.path);
+    let mut target = format!("{}xhr-polling/", site.path);
+    site.put_query(&mut target);
     if let Ok(response) = site.ask(&Ask::get(&target)).await {
         let is_framed = response.status == 200 && response.body.starts_with(b"~m~");
         served.any |= is_framed;
@@ -217,13 +220,7 @@ async fn mistake(site: &Site<'_>, findings: &mut Findings<'_>, response: &Respon
             format!("404 at {}: nobody serves this path", site.path),
             "check the option `path` of the server and of the client, and whether the proxy forwards this path",
         ),
-        status @ (301 | 302 | 303 | 307 | 308) => {
-            let location = response.headers.text("location").unwrap_or_default();
-            (
-                format!("{status}: redirected to {}", shown(&location, 100)),
-                "use the URL of the redirection: browsers follow it for polls, but no websocket does",
-            )
-        }
+        status if redirects::is_redirect(status) => redirects::follow(site, response).await,
         status @ (401 | 403 | 407) => (
             format!(
                 "{status}: refused before Socket.IO answers: {}",
@@ -249,7 +246,7 @@ async fn mistake(site: &Site<'_>, findings: &mut Findings<'_>, response: &Respon
     };
     findings.say("path", Verdict::Problem, what, advice.to_owned())?;
     for path in PATHS.iter().filter(|path| **path != site.path) {
-        let target = format!("{path}?EIO=4&transport=polling");
+        let target = site.engine_at(path, 4, "polling", None);
         let Ok(response) = site.ask(&Ask::get(&target)).await else {
             continue;
         };

@@ -7,6 +7,8 @@ mod finding;
 mod handshake;
 mod jsonp;
 mod pages;
+mod redirects;
+mod tls;
 mod transports;
 mod way;
 mod wire;
@@ -23,6 +25,7 @@ use crate::output::Output;
 use crate::run;
 use finding::{Findings, Verdict};
 use handshake::Session;
+use tls::{SOON, Secured};
 use wire::{Site, Trouble, Watch};
 
 /// Proxies end connections that are silent for a minute.
@@ -41,32 +44,52 @@ pub(crate) fn run(arguments: &Doctor, out: &mut Output) -> Result<Ending, Failed
 async fn examine(arguments: &Doctor, out: &mut Output) -> Result<Ending, Failed> {
     let site = Site::new(arguments)?;
     let mut findings = Findings::new(out, arguments.json);
-    if !reach(&site, &mut findings).await? {
-        findings.finish()?;
-        return Ok(Ending::Unreachable);
+    let is_reached = match timeout(arguments.limit(), all(arguments, &site, &mut findings)).await {
+        Ok(is_reached) => is_reached?,
+        Err(_) => {
+            let what = format!(
+                "the examination has ended after {} s: what is not above was not examined",
+                arguments.limit
+            );
+            let advice = "look at what is slow above, or give it more time with --limit";
+            findings.say("time", Verdict::Problem, what, advice.to_owned())?;
+            true
+        }
+    };
+    let problems = findings.problems();
+    findings.finish()?;
+    Ok(match (is_reached, problems) {
+        (false, _) => Ending::Unreachable,
+        (true, 0) => Ending::Good,
+        (true, _) => Ending::Bad,
+    })
+}
+
+/// Examines everything. Returns whether the server can be reached.
+async fn all(arguments: &Doctor, site: &Site<'_>, findings: &mut Findings<'_>) -> Result<bool, Failed> {
+    if !reach(site, findings).await? {
+        return Ok(false);
     }
-    let served = handshake::examine(&site, &mut findings).await?;
+    let served = handshake::examine(site, findings).await?;
     let revision = served.session.as_ref().map_or(4, |session| session.revision);
     if served.is_engine {
-        let has_websocket = transports::websocket(&site, &mut findings, revision).await?;
+        let has_websocket = transports::websocket(site, findings, revision).await?;
         if let Some(session) = &served.session {
-            transports::upgrade(&site, &mut findings, revision).await?;
-            transports::buffering(&site, &mut findings, revision).await?;
-            jsonp::examine(&site, &mut findings, served.is_old).await?;
-            transports::sticky(&site, &mut findings, revision, arguments.sessions).await?;
-            pages::origins(&site, &mut findings, revision, &arguments.origin, has_websocket).await?;
-            pages::cookies(&site, &mut findings, session)?;
-            heartbeat(&mut findings, session)?;
-            transports::close(&site, session).await;
+            transports::upgrade(site, findings, revision).await?;
+            transports::buffering(site, findings, revision).await?;
+            jsonp::examine(site, findings, served.is_old).await?;
+            transports::sticky(site, findings, revision, arguments.sessions).await?;
+            pages::origins(site, findings, revision, &arguments.origin, has_websocket).await?;
+            pages::cookies(site, findings, session)?;
+            heartbeat(findings, session)?;
+            transports::close(site, session).await;
         }
-        client(arguments, &mut findings, revision).await?;
+        client(arguments, findings, revision).await?;
     } else if served.any {
         let what = "only generations before 1.0 are served: the rest of the examination is for later ones";
         findings.say("transports", Verdict::Skipped, what, None)?;
     }
-    let problems = findings.problems();
-    findings.finish()?;
-    Ok(if problems == 0 { Ending::Good } else { Ending::Bad })
+    Ok(true)
 }
 
 /// Whether the server can be reached at all.
@@ -80,13 +103,15 @@ async fn reach(site: &Site<'_>, findings: &mut Findings<'_>) -> Result<bool, Fai
                 format!("{} in {}", line.address, watch.words()),
                 None,
             )?;
-            if let Some(version) = &line.tls {
-                findings.say(
-                    "TLS",
-                    Verdict::Good,
-                    format!("{version}, the certificate is valid"),
-                    None,
-                )?;
+            if let Some(Secured { version, ends_soon }) = &line.tls {
+                let valid = format!("{version}, the certificate is valid");
+                if *ends_soon {
+                    let what = format!("{valid}, but for less than {SOON} days");
+                    let advice = "renew it, and look at what should have renewed it";
+                    findings.say("TLS", Verdict::Warning, what, advice.to_owned())?;
+                } else {
+                    findings.say("TLS", Verdict::Good, valid, None)?;
+                }
             }
             Ok(true)
         }
@@ -97,11 +122,7 @@ async fn reach(site: &Site<'_>, findings: &mut Findings<'_>) -> Result<bool, Fai
                     "address",
                     "check the port, the firewall, and that the server listens on this address and not only on loopback",
                 ),
-                Trouble::Tls(_) => (
-                    "TLS",
-                    "check the name in the certificate, its date, and that the server sends the whole chain; --ca names \
-                     an authority of your own. A server without TLS is http://",
-                ),
+                Trouble::Tls { advice, .. } => ("TLS", *advice),
                 Trouble::Proxy(_) => (
                     "proxy",
                     "check --proxy, or the variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, the user and the \
@@ -129,7 +150,7 @@ fn heartbeat(findings: &mut Findings<'_>, session: &Session) -> Result<(), Faile
 /// Connects a namespace with the client of `sio-tokio`.
 async fn client(arguments: &Doctor, findings: &mut Findings<'_>, revision: u8) -> Result<(), Failed> {
     let target = &arguments.target;
-    let namespace = target.namespace.as_deref().unwrap_or("/");
+    let namespace = arguments.ns.as_deref().or(target.namespace.as_deref()).unwrap_or("/");
     let generation = if revision == 4 {
         Generation::Four
     } else {
@@ -140,6 +161,9 @@ async fn client(arguments: &Doctor, findings: &mut Findings<'_>, revision: u8) -
         .generation(generation)
         .transports([Transport::Polling, Transport::WebSocket])
         .config(|config| config.reconnection(false).try_all_transports(true));
+    for (name, value) in target.query.iter().chain(&arguments.query) {
+        builder = builder.query(name, value);
+    }
     for (name, value) in &arguments.header {
         builder = builder.header(name, value);
     }
@@ -150,6 +174,11 @@ async fn client(arguments: &Doctor, findings: &mut Findings<'_>, revision: u8) -
     }
     let client = crate::dialing::build(builder)?;
     let socket = client.of(namespace).map_err(|error| Failed::Usage(error.to_string()))?;
+    if let Some(auth) = &arguments.auth {
+        socket
+            .set_auth(auth)
+            .map_err(|error| Failed::Usage(error.to_string()))?;
+    }
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let (good, bad) = (tell.clone(), tell);
     socket
@@ -158,7 +187,7 @@ async fn client(arguments: &Doctor, findings: &mut Findings<'_>, revision: u8) -
     let watch = Watch::start();
     let mut states = client.states();
     socket.connect().map_err(|error| Failed::Usage(error.to_string()))?;
-    let ended = timeout(Duration::from_secs(arguments.timeout.into()), told.recv()).await;
+    let ended = timeout(arguments.patience(), told.recv()).await;
     match ended {
         Ok(Some(Ok(()))) => {
             let what = format!("a client is connected to {namespace} in {}", watch.words());
@@ -169,7 +198,7 @@ async fn client(arguments: &Doctor, findings: &mut Findings<'_>, revision: u8) -
                 "the server does not let a client into {namespace}: {}",
                 shown(&error.message, 100)
             );
-            let advice = "the namespace wants credentials, or does not exist: try `sio connect` with --auth or --ns";
+            let advice = "the namespace wants credentials, or does not exist: give them with --auth, --query or --header, or name it with --ns";
             findings.say("client", Verdict::Warning, what, advice.to_owned())?;
         }
         Ok(Some(Err(error))) => {

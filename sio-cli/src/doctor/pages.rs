@@ -12,6 +12,9 @@ use crate::explain::shown;
 /// The origin of a page that nobody has allowed.
 const FOREIGN: &str = "https://foreign.example";
 
+const TWICE: &str = "let only one of the proxy and the server send headers of CORS (nginx: without add_header, or with \
+                     proxy_hide_header Access-Control-Allow-Origin)";
+
 /// Which pages may connect.
 pub(super) async fn origins(
     site: &Site<'_>,
@@ -45,6 +48,10 @@ async fn page(
             close(site, &session).await;
             if is_own || may_read(&response, origin) {
                 findings.say(check, Verdict::Good, format!("{origin} may poll"), None)?;
+            } else if is_doubled(&response) {
+                let what =
+                    format!("{origin} gets a session, and cannot read it: Access-Control-Allow-Origin is sent twice");
+                findings.say(check, Verdict::Problem, what, TWICE.to_owned())?;
             } else {
                 let what = format!("{origin} gets a session, but no CORS header that lets it read the answer");
                 findings.say(check, Verdict::Problem, what, advice.to_owned())?;
@@ -84,8 +91,13 @@ fn allowed(response: &Response) -> Option<String> {
         .map(|value| value.into_owned())
 }
 
+/// Whether there are several origins. Browsers refuse this (Fetch Standard, CORS check).
+fn is_doubled(response: &Response) -> bool {
+    response.headers.get_all("access-control-allow-origin").count() > 1
+}
+
 fn may_read(response: &Response, origin: &str) -> bool {
-    allowed(response).is_some_and(|allowed| allowed == "*" || allowed == origin)
+    !is_doubled(response) && allowed(response).is_some_and(|allowed| allowed == "*" || allowed == origin)
 }
 
 fn with_cookies(response: &Response) -> bool {

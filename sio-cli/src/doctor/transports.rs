@@ -49,8 +49,13 @@ const fn connect_body(revision: u8) -> &'static str {
 pub(super) async fn close(site: &Site<'_>, session: &Session) {
     let target = site.engine(session.revision, "polling", Some(&session.sid));
     let body = if session.revision == 4 { "1" } else { "1:1" };
-    // The session may be in another process.
-    let _ = site.ask(&Ask::post(&target, body)).await;
+    let cookie = session.cookie();
+    let mut headers = vec![("Content-Type", "text/plain;charset=UTF-8")];
+    if !cookie.is_empty() {
+        headers.push(("Cookie", &cookie));
+    }
+    // The session may be in another process all the same.
+    let _ = site.ask(&Ask::post(&target, body).with(&headers)).await;
 }
 
 /// A new session, if the server still gives one.
@@ -134,10 +139,11 @@ async fn opened(
     Ok(true)
 }
 
-/// Waits for the answer to [`connect`].
+/// Waits for the answer to [`connect`]. Other packets do not make the wait longer.
 async fn answer(socket: &mut Websocket, revision: u8) -> Result<(), Trouble> {
+    let until = socket.step();
     loop {
-        let text = socket.text().await?;
+        let text = socket.text_until(until).await?;
         let is_answer = match revision {
             4 => text.starts_with("40") || text.starts_with("44"),
             _ => text.starts_with('3'),

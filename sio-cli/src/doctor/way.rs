@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use sio_proto::client::proxy::{Progress, Proxy, ProxyError, ProxyScheme, Tunnel};
-use sio_tokio::rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
+use super::tls::Tls;
 use super::wire::Trouble;
 
 /// A stream of bytes in both directions.
@@ -22,27 +20,28 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 pub(super) struct Way {
     pub(super) proxy: Option<Proxy>,
     /// The TLS of the connection to the proxy, if its scheme is `https`.
-    pub(super) tls: Option<TlsConnector>,
+    pub(super) tls: Option<Tls>,
     /// How long each step may take.
     pub(super) patience: Duration,
 }
 
 impl Way {
-    /// Opens a connection to the server. Returns it with the address that was reached.
+    /// Opens a connection to the server. Returns it with the address that was reached. All of it
+    /// has the time of one step.
     pub(super) async fn open(&self, host: &str, port: u16) -> Result<(Box<dyn Duplex>, String), Trouble> {
         let Some(proxy) = &self.proxy else {
-            let (stream, address) = self.reach(host, port).await?;
+            let reached = timeout(self.patience, self.reach(host, port)).await;
+            let (stream, address) = reached.map_err(|_| Trouble::Timeout)??;
             return Ok((Box::new(stream), address.to_string()));
         };
-        let stream = self.through(proxy, host, port).await?;
-        Ok((stream, format!("through {proxy}")))
+        let late = |_| Trouble::Proxy(format!("{proxy}: no answer in time"));
+        let led = timeout(self.patience, self.through(proxy, host, port)).await;
+        Ok((led.map_err(late)??, format!("through {proxy}")))
     }
 
     async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Trouble> {
-        let found = timeout(self.patience, tokio::net::lookup_host((host, port))).await;
-        let addresses = found
-            .map_err(|_| Trouble::Timeout)?
-            .map_err(|error| Trouble::Resolve(error.to_string()))?;
+        let addresses = tokio::net::lookup_host((host, port)).await;
+        let addresses = addresses.map_err(|error| Trouble::Resolve(error.to_string()))?;
         let addresses: Vec<SocketAddr> = addresses.collect();
         if addresses.is_empty() {
             return Err(Trouble::Resolve("it has no address".into()));
@@ -52,8 +51,11 @@ impl Way {
 
     async fn reach(&self, host: &str, port: u16) -> Result<(TcpStream, SocketAddr), Trouble> {
         let mut last = Trouble::Timeout;
-        for address in self.resolve(host, port).await? {
-            match timeout(self.patience, TcpStream::connect(address)).await {
+        let addresses = self.resolve(host, port).await?;
+        // An address that is silent leaves time for the others.
+        let share = self.patience / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+        for address in addresses {
+            match timeout(share, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
                     // A request is written whole. Nagle's algorithm would only delay it.
                     let _ = stream.set_nodelay(true);
@@ -88,47 +90,28 @@ impl Way {
         let (stream, _) = reached.map_err(|trouble| Trouble::Proxy(format!("{proxy}: {}", trouble.words())))?;
         let mut stream: Box<dyn Duplex> = match &self.tls {
             None => Box::new(stream),
-            Some(connector) => Box::new(
-                secured(connector, proxy.host(), stream, self.patience)
-                    .await
-                    .map_err(|trouble| Trouble::Proxy(format!("{proxy}: {}", trouble.words())))?,
-            ),
+            Some(tls) => {
+                let secured = tls.secure(proxy.host(), stream).await;
+                let of_tls = |trouble: Trouble| Trouble::Proxy(format!("{proxy}: {}", trouble.words()));
+                Box::new(secured.map_err(of_tls)?.0)
+            }
         };
         let cut = |error: std::io::Error| Trouble::Proxy(format!("{proxy}: {error}"));
-        let talked = timeout(self.patience, async {
-            stream.write_all(&first).await.map_err(cut)?;
-            stream.flush().await.map_err(cut)?;
-            let mut heard = BytesMut::new();
-            loop {
-                if stream.read_buf(&mut heard).await.map_err(cut)? == 0 {
-                    return Err(of_proxy(tunnel.receive_end()));
-                }
-                match tunnel.receive(&mut heard).map_err(of_proxy)? {
-                    Progress::Wait => {}
-                    Progress::Write(bytes) => {
-                        stream.write_all(&bytes).await.map_err(cut)?;
-                        stream.flush().await.map_err(cut)?;
-                    }
-                    Progress::Open => return Ok(()),
-                }
+        stream.write_all(&first).await.map_err(cut)?;
+        stream.flush().await.map_err(cut)?;
+        let mut heard = BytesMut::new();
+        loop {
+            if stream.read_buf(&mut heard).await.map_err(cut)? == 0 {
+                return Err(of_proxy(tunnel.receive_end()));
             }
-        });
-        talked
-            .await
-            .unwrap_or_else(|_| Err(Trouble::Proxy(format!("{proxy}: no answer in time"))))?;
-        Ok(stream)
+            match tunnel.receive(&mut heard).map_err(of_proxy)? {
+                Progress::Wait => {}
+                Progress::Write(bytes) => {
+                    stream.write_all(&bytes).await.map_err(cut)?;
+                    stream.flush().await.map_err(cut)?;
+                }
+                Progress::Open => return Ok(stream),
+            }
+        }
     }
-}
-
-/// Puts TLS around a connection to `host`, a name or an address without brackets.
-pub(super) async fn secured<S: Duplex>(
-    connector: &TlsConnector,
-    host: &str,
-    stream: S,
-    patience: Duration,
-) -> Result<TlsStream<S>, Trouble> {
-    let name = ServerName::try_from(host.to_owned()).map_err(|error| Trouble::Tls(error.to_string()))?;
-    let secured = timeout(patience, connector.connect(name, stream)).await;
-    let secured = secured.map_err(|_| Trouble::Timeout)?;
-    secured.map_err(|error| Trouble::Tls(error.to_string()))
 }

@@ -1,7 +1,6 @@
 //! Single requests and websockets to a server, each on a connection of its own unless it says
 //! otherwise.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -9,25 +8,31 @@ use sio_proto::client::proxy::ProxyScheme;
 use sio_proto::http::{Limits, Method, Response, ResponseDecoder, encode_request};
 use sio_proto::websocket::handshake::{UpgradeResponse, challenge};
 use sio_proto::websocket::{Decoder, Event, Limits as FrameLimits, Opcode, Role, encode_message};
-use sio_tokio::rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
+use tokio::time::{Instant as Deadline, timeout, timeout_at};
 
-use super::way::{Duplex, Way, secured};
+use super::tls::{Secured, Tls};
+use super::way::{Duplex, Way};
 use crate::arguments::Doctor;
 use crate::ending::Failed;
-use crate::target::Target;
-use crate::{clock, dialing, entropy};
+use crate::target::{Target, put_parameter};
+use crate::{clock, entropy};
 
 const LIMITS: Limits = Limits::DEFAULT.max_head_bytes(64 * 1024).max_body_bytes(4 << 20);
+
+/// How a server of TLS answers a request without it: an alert, version 3 (RFC 8446 §5.1).
+const TLS_ALERT: &[u8] = &[21, 3];
 
 /// Why there is no answer.
 #[derive(Clone, Debug)]
 pub(super) enum Trouble {
     Resolve(String),
     Connect(String),
-    Tls(String),
+    /// TLS, and what to do.
+    Tls {
+        words: String,
+        advice: &'static str,
+    },
     /// The proxy does not lead to the server.
     Proxy(String),
     Timeout,
@@ -40,7 +45,7 @@ impl Trouble {
         match self {
             Self::Resolve(error) => format!("the name of the host is not known: {error}"),
             Self::Connect(error) => format!("cannot connect: {error}"),
-            Self::Tls(error) => format!("TLS: {error}"),
+            Self::Tls { words, .. } => format!("TLS: {words}"),
             Self::Proxy(error) => format!("proxy {error}"),
             Self::Timeout => "no answer in time".into(),
             Self::Broken(error) => error.clone(),
@@ -56,10 +61,12 @@ fn broken(error: impl std::fmt::Display) -> Trouble {
 pub(super) struct Site<'a> {
     pub(super) target: &'a Target,
     pub(super) path: String,
-    tls: Option<TlsConnector>,
+    tls: Option<Tls>,
     pub(super) way: Way,
     pub(super) patience: Duration,
     headers: &'a [(String, String)],
+    /// The query of the URL, and more of the user's.
+    query: Vec<&'a (String, String)>,
 }
 
 /// A request.
@@ -109,12 +116,12 @@ impl<'a> Site<'a> {
         let target = &arguments.target;
         let tls = match target.is_tls {
             false => None,
-            true => Some(connector(arguments)?),
+            true => Some(Tls::new(arguments)?),
         };
-        let patience = Duration::from_secs(arguments.timeout.into());
+        let patience = arguments.patience();
         let proxy = arguments.proxying.proxy(target)?;
         let of_proxy = match &proxy {
-            Some(proxy) if proxy.scheme() == ProxyScheme::Https => Some(connector(arguments)?),
+            Some(proxy) if proxy.scheme() == ProxyScheme::Https => Some(Tls::new(arguments)?),
             _ => None,
         };
         let way = Way {
@@ -129,26 +136,43 @@ impl<'a> Site<'a> {
             way,
             patience,
             headers: &arguments.header,
+            query: target.query.iter().chain(&arguments.query).collect(),
         })
     }
 
-    /// The path of Engine.IO with this revision and transport.
+    /// The path of Engine.IO, with this revision and transport.
     pub(super) fn engine(&self, revision: u8, transport: &str, sid: Option<&str>) -> String {
-        let sid = sid.map_or_else(String::new, |sid| format!("&sid={sid}"));
-        format!("{}?EIO={revision}&transport={transport}{sid}", self.path)
+        self.engine_at(&self.path, revision, transport, sid)
+    }
+
+    /// The same, at another path.
+    pub(super) fn engine_at(&self, path: &str, revision: u8, transport: &str, sid: Option<&str>) -> String {
+        let mut target = format!("{path}?EIO={revision}&transport={transport}");
+        if let Some(sid) = sid {
+            // The server has chosen it.
+            put_parameter(&mut target, "sid", sid);
+        }
+        self.put_query(&mut target);
+        target
+    }
+
+    /// Appends the query of the user.
+    pub(super) fn put_query(&self, target: &mut String) {
+        for (name, value) in &self.query {
+            put_parameter(target, name, value);
+        }
     }
 
     /// Opens a connection.
     pub(super) async fn connect(&self) -> Result<Line, Trouble> {
         let host = self.target.host.trim_start_matches('[').trim_end_matches(']');
         let (stream, address) = self.way.open(host, self.target.port).await?;
-        let Some(connector) = &self.tls else {
+        let Some(tls) = &self.tls else {
             return Ok(Line::new(stream, address, None));
         };
-        let stream = secured(connector, host, stream, self.patience).await?;
-        let version = stream.get_ref().1.protocol_version();
-        let version = version.map(|version| format!("{version:?}"));
-        Ok(Line::new(Box::new(stream), address, version))
+        let secured = timeout(self.patience, tls.secure(host, stream)).await;
+        let (stream, secured) = secured.map_err(|_| Trouble::Timeout)??;
+        Ok(Line::new(Box::new(stream), address, Some(secured)))
     }
 
     /// Sends a request on a new connection.
@@ -193,34 +217,16 @@ impl<'a> Site<'a> {
     }
 }
 
-fn connector(arguments: &Doctor) -> Result<TlsConnector, Failed> {
-    let roots = match &arguments.ca {
-        Some(file) => dialing::roots(file)?,
-        None => {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            roots
-        }
-    };
-    let provider = Arc::new(sio_tokio::rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.map_err(|error| Failed::Usage(error.to_string()))?;
-    let mut config = config.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsConnector::from(Arc::new(config)))
-}
-
 /// A connection.
 pub(super) struct Line {
     stream: Box<dyn Duplex>,
     buffer: BytesMut,
     pub(super) address: String,
-    /// The version of TLS.
-    pub(super) tls: Option<String>,
+    pub(super) tls: Option<Secured>,
 }
 
 impl Line {
-    fn new(stream: Box<dyn Duplex>, address: String, tls: Option<String>) -> Self {
+    fn new(stream: Box<dyn Duplex>, address: String, tls: Option<Secured>) -> Self {
         Self {
             stream,
             buffer: BytesMut::new(),
@@ -257,8 +263,12 @@ impl Line {
     async fn response(&mut self, method: Method) -> Result<Response, Trouble> {
         let mut decoder = ResponseDecoder::new();
         loop {
-            if let Some(response) = decoder.decode(method, &mut self.buffer, &LIMITS).map_err(broken)? {
-                return Ok(response);
+            let speaks_tls = self.tls.is_none() && self.buffer.starts_with(TLS_ALERT);
+            match decoder.decode(method, &mut self.buffer, &LIMITS) {
+                Ok(Some(response)) => return Ok(response),
+                Ok(None) => {}
+                Err(_) if speaks_tls => return Err(broken("the server speaks TLS here: use https://")),
+                Err(error) => return Err(broken(error)),
             }
             let read = self.stream.read_buf(&mut self.buffer).await.map_err(broken)?;
             if read == 0 {
@@ -277,16 +287,31 @@ pub(super) struct Websocket {
 }
 
 impl Websocket {
+    /// Sends a text. A peer that reads nothing takes at most the time of one step.
     pub(super) async fn send(&mut self, text: &str) -> Result<(), Trouble> {
         let mut frame = BytesMut::new();
         encode_message(&mut frame, Opcode::Text, text.as_bytes(), Some(entropy::bytes()));
-        self.line.stream.write_all(&frame).await.map_err(broken)?;
-        self.line.stream.flush().await.map_err(broken)
+        let sent = timeout(self.patience, async {
+            self.line.stream.write_all(&frame).await.map_err(broken)?;
+            self.line.stream.flush().await.map_err(broken)
+        });
+        sent.await.map_err(|_| Trouble::Timeout)?
     }
 
-    /// Waits for the next text.
+    /// Waits for the next text, for the time of one step.
     pub(super) async fn text(&mut self) -> Result<String, Trouble> {
-        let waited = timeout(self.patience, async {
+        let until = self.step();
+        self.text_until(until).await
+    }
+
+    /// When a step ends that begins now.
+    pub(super) fn step(&self) -> Deadline {
+        Deadline::from_std(clock::now()) + self.patience
+    }
+
+    /// Waits for the next text. Whatever else comes meanwhile does not make the wait longer.
+    pub(super) async fn text_until(&mut self, until: Deadline) -> Result<String, Trouble> {
+        let waited = timeout_at(until, async {
             loop {
                 match self.decoder.decode(&mut self.line.buffer).map_err(broken)? {
                     Some(Event::Text(text)) => return Ok(text.to_string()),
@@ -325,4 +350,47 @@ impl Watch {
 pub(super) fn excerpt(body: &Bytes) -> String {
     let text = String::from_utf8_lossy(body);
     crate::explain::shown(text.trim(), 120)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A websocket over a stream of a few bytes, whose other end is given back.
+    fn websocket(patience: Duration) -> (Websocket, tokio::io::DuplexStream) {
+        let (stream, peer) = tokio::io::duplex(4);
+        let socket = Websocket {
+            line: Line::new(Box::new(stream), "nowhere".into(), None),
+            decoder: Decoder::new(Role::Client, FrameLimits::default()),
+            patience,
+        };
+        (socket, peer)
+    }
+
+    /// A peer that never reads, and one that trickles: each wait ends in the time of one step.
+    #[test]
+    fn a_websocket_waits_for_one_step_only() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.unwrap().block_on(async {
+            let patience = Duration::from_millis(200);
+            let most = Duration::from_secs(2);
+            let (mut socket, _peer) = websocket(patience);
+            let sent = timeout(most, socket.send("a text that does not fit")).await;
+            assert!(matches!(sent, Ok(Err(Trouble::Timeout))), "{sent:?}");
+
+            let (mut socket, mut peer) = websocket(patience);
+            let trickle = async {
+                // A text of 256 bytes, one at a time.
+                for byte in [0x81, 126, 1, 0].into_iter().chain([b'x'; 256]) {
+                    let _ = peer.write_all(&[byte]).await;
+                    tokio::time::sleep(patience / 4).await;
+                }
+            };
+            let heard = tokio::select! {
+                heard = timeout(most, socket.text()) => heard,
+                () = trickle => panic!("the wait does not end"),
+            };
+            assert!(matches!(heard, Ok(Err(Trouble::Timeout))), "{heard:?}");
+        });
+    }
 }

@@ -22,7 +22,17 @@ pub(crate) enum Fate {
     Hold(String, u16, Duration),
     /// The proxy answers by itself.
     Answer(String),
+    /// It goes on, and the beginning of its answer is changed.
+    Change(String, u16, Change),
+    /// The test does what it likes with the client.
+    Take(Take),
 }
+
+/// What a proxy makes of the head of an answer.
+pub(crate) type Change = Box<dyn FnOnce(String) -> String + Send>;
+
+/// What a hostile server does with a client.
+pub(crate) type Take = Box<dyn FnOnce(TcpStream) -> io::Result<()> + Send>;
 
 /// Starts a proxy. `decide` is called with the number of the connection and the head of its first
 /// request.
@@ -62,10 +72,12 @@ fn serve(mut client: TcpStream, decide: impl Fn(&str) -> Fate) -> io::Result<()>
         }
     };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let (head, port, held) = match decide(&head) {
+    let (head, port, held, change) = match decide(&head) {
         Fate::Answer(answer) => return client.write_all(answer.as_bytes()),
-        Fate::Forward(head, port) => (head, port, Duration::ZERO),
-        Fate::Hold(head, port, held) => (head, port, held),
+        Fate::Take(take) => return take(client),
+        Fate::Forward(head, port) => (head, port, Duration::ZERO, None),
+        Fate::Hold(head, port, held) => (head, port, held, None),
+        Fate::Change(head, port, change) => (head, port, Duration::ZERO, Some(change)),
     };
     let mut server = TcpStream::connect(("127.0.0.1", port))?;
     server.write_all(head.as_bytes())?;
@@ -78,7 +90,13 @@ fn serve(mut client: TcpStream, decide: impl Fn(&str) -> Fate) -> io::Result<()>
     let mut first = [0; 4096];
     let read = server.read(&mut first)?;
     thread::sleep(held);
-    client.write_all(&first[..read])?;
+    match change {
+        None => client.write_all(&first[..read])?,
+        Some(change) => {
+            let text = String::from_utf8(first[..read].to_vec()).map_err(io::Error::other)?;
+            client.write_all(change(text).as_bytes())?;
+        }
+    }
     io::copy(&mut server, &mut client)?;
     client.shutdown(Shutdown::Both)
 }
