@@ -6,6 +6,7 @@ use sio_app::adapter::Driver;
 use sio_app::{Generation, Io, Options, Raw, RawArgs, RecoveryConfig, Socket};
 
 use crate::client::{Client, expect};
+use crate::redis;
 use crate::wire::text;
 use crate::world::{pass, server};
 use crate::{Case, Row};
@@ -43,6 +44,11 @@ pub const ROWS: &[Row] = &[
         Box::new(Cast::new(Options::default(), Client::of_2, Cast::A_ROOM))
     })
     .of(ROOM),
+    Row::new("room-broadcast/4.x", || {
+        Box::new(Cast::new(Options::default(), Client::of_4, Cast::A_ROOM))
+    })
+    .heavy(),
+    Row::new("room-broadcast/4.x/cluster", || Box::new(Published::new(redis::server))).heavy(),
     Row::new("heartbeat/4.x", || {
         Box::new(Heartbeat::new(Client::of_4, Beat::OfServer(25_000, "2", "3")))
     })
@@ -80,8 +86,11 @@ impl Cast {
     ];
 
     /// The clients send and hear an event, given as its JSON array.
-    fn new(options: Options, connect: fn(&Io) -> Client, [said, heard]: [&'static str; 2]) -> Self {
-        let io = server(options);
+    fn new(options: Options, connect: fn(&Io) -> Client, words: [&'static str; 2]) -> Self {
+        Self::on(server(options), connect, words)
+    }
+
+    fn on(io: Io, connect: fn(&Io) -> Client, [said, heard]: [&'static str; 2]) -> Self {
         let everybody = io.clone();
         let room = io.clone();
         io.of("/")
@@ -136,6 +145,38 @@ impl Case for Cast {
         self.run(0);
         let heard: String = self.clients.iter().map(Client::heard).collect();
         expect(&heard, self.heard, self.audience);
+    }
+}
+
+/// A broadcast to a room that has ten members on this server, and others elsewhere: it is also
+/// written to the connection to the broker, and the broker's answer is read.
+struct Published {
+    cast: Cast,
+}
+
+impl Published {
+    fn new(server: fn(Options) -> Io) -> Self {
+        let cast = Cast::on(server(Options::default()), Client::of_4, Cast::A_ROOM);
+        redis::run_woken();
+        Self { cast }
+    }
+}
+
+impl Case for Published {
+    fn prepare(&mut self, step: usize) {
+        self.cast.prepare(step);
+    }
+
+    fn run(&mut self, step: usize) {
+        self.cast.run(step);
+        redis::run_woken();
+    }
+
+    fn check(&mut self) {
+        let before = redis::published();
+        self.cast.check();
+        redis::run_woken();
+        assert_eq!(redis::published(), before + 1, "one message for all other servers");
     }
 }
 

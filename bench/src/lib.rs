@@ -21,6 +21,7 @@ pub mod connects;
 pub mod crowds;
 pub mod machine;
 pub mod polls;
+pub mod redis;
 pub mod turns;
 pub mod wire;
 pub mod world;
