@@ -434,7 +434,11 @@ fn body() -> impl Strategy<Value = Body> {
         (target(), names()).prop_map(|(to, rooms)| Body::Leave { to, rooms }),
         (target(), any::<bool>()).prop_map(|(to, close)| Body::Disconnect { to, close }),
         (target(), name()).prop_map(|(to, request_id)| Body::Fetch { to, request_id }),
-        (name(), sockets()).prop_map(|(request_id, sockets)| Body::Sockets { request_id, sockets }),
+        (name(), sockets(), 0..3u64).prop_map(|(request_id, sockets, left_out)| Body::Sockets {
+            request_id,
+            sockets,
+            left_out,
+        }),
         (emit(true), prop::option::of(name())).prop_map(|(emit, request_id)| Body::ServerSideEmit { emit, request_id }),
         (name(), value()).prop_map(|(request_id, value)| Body::ServerSideAnswer { request_id, value }),
         (name(), any::<u64>()).prop_map(|(request_id, count)| Body::ClientCount { request_id, count }),
@@ -472,7 +476,7 @@ fn response_body() -> impl Strategy<Value = ResponseBody> {
     prop_oneof![
         some.prop_map(ResponseBody::Ids),
         names().prop_map(ResponseBody::Rooms),
-        sockets().prop_map(ResponseBody::Sockets),
+        (sockets(), 0..3u64).prop_map(|(sockets, left_out)| ResponseBody::Sockets { sockets, left_out }),
         value().prop_map(ResponseBody::ServerSideEmit),
         any::<u64>().prop_map(ResponseBody::ClientCount),
         value().prop_map(ResponseBody::Ack),
@@ -522,7 +526,7 @@ proptest! {
     #[test]
     fn responses_are_read_as_they_were_written(uid in prop::option::of(name()), id in name(), mut body in response_body()) {
         let response = ClassicResponse { uid: uid.clone(), request_id: id.clone(), body: body.clone() };
-        if let ResponseBody::Sockets(sockets) = &mut body {
+        if let ResponseBody::Sockets { sockets, .. } = &mut body {
             *sockets = spelled(core::mem::take(sockets));
         }
         let expected = ClassicResponse { uid, request_id: id, body };

@@ -458,6 +458,7 @@ fn old_streams_nodes_are_waited_for_and_told_that_this_node_is_alive() {
         Body::Sockets {
             request_id,
             sockets: vec![],
+            left_out: 0,
         },
         &mut out,
     );

@@ -32,12 +32,11 @@ impl Driver {
         };
         // The node has the handle of the connections, so they do not keep the node.
         let hears = Arc::downgrade(node);
-        let listener = move |event| {
-            if let Some(node) = hears.upgrade() {
-                node.handle_event(event);
-            }
+        let listener = move |events: &mut Vec<_>| match hears.upgrade() {
+            Some(node) => node.handle_events(events),
+            None => events.clear(),
         };
-        match builder.connect(listener) {
+        match builder.connect_in_batches(listener) {
             Ok(broker) => {
                 node.set_link(Box::new(broker));
                 (network.runtime.spawn)(Box::pin(keep_time(Arc::clone(node), network)));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sio_proto::broker::{Broker, BrokerConfig, BrokerConfigError, BrokerUrlError, Event};
 
-use super::driver::Driver;
+use super::driver::{Driver, hear};
 use super::handle::{BrokerHandle, Core, Shared};
 use crate::client::network::Network;
 #[cfg(feature = "tls")]
@@ -77,7 +77,20 @@ impl BrokerBuilder {
     ///
     /// # Errors
     /// [`BrokerBuildError`]. A broker that cannot be reached is no error: that is an event.
-    pub fn connect(self, listener: impl FnMut(Event) + Send + 'static) -> Result<BrokerHandle, BrokerBuildError> {
+    pub fn connect(self, mut listener: impl FnMut(Event) + Send + 'static) -> Result<BrokerHandle, BrokerBuildError> {
+        self.connect_in_batches(move |events| {
+            for event in events.drain(..) {
+                hear(|| listener(event));
+            }
+        })
+    }
+
+    /// Begins to connect. `listener` gets all events that have come at once in one list, which it
+    /// has to empty.
+    pub(crate) fn connect_in_batches(
+        self,
+        listener: impl FnMut(&mut Vec<Event>) + Send + 'static,
+    ) -> Result<BrokerHandle, BrokerBuildError> {
         #[cfg(feature = "tls")]
         let tls = match self.config.tls {
             true => Some(

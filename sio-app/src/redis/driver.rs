@@ -22,17 +22,29 @@ use crate::lock::Alarm;
 /// How often the task goes round before other tasks have their turn.
 const ROUNDS: usize = 32;
 
+/// How large the empty list of events may stay.
+const MOST_EVENTS_KEPT: usize = 1024;
+
 /// How long the last bytes of a closed connection may take to leave.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What gets the events.
-pub(super) type Listener = Box<dyn FnMut(Event) + Send>;
+/// What gets the events: all that have come at once. It empties the list.
+pub(super) type Listener = Box<dyn FnMut(&mut Vec<Event>) + Send>;
+
+/// Calls a listener, which may panic.
+pub(super) fn hear(listen: impl FnOnce()) {
+    if let Err(error) = guarded(listen) {
+        tracing::error!(%error, "the listener of a broker panicked");
+    }
+}
 
 pub(super) struct Driver {
     shared: Arc<Shared>,
     listener: Listener,
     links: Vec<Link>,
     outputs: VecDeque<Output>,
+    /// What the listener gets next.
+    events: Vec<Event>,
     timer: Option<(Time, Sleeping)>,
     alarm: Option<Waker>,
     is_over: bool,
@@ -51,6 +63,7 @@ impl Driver {
             listener,
             links: Vec::new(),
             outputs: VecDeque::new(),
+            events: Vec::new(),
             timer: None,
             alarm: None,
             is_over: false,
@@ -63,18 +76,26 @@ impl Driver {
         (self.shared.network.runtime.now)()
     }
 
-    /// Takes what the machine tells. Returns when the machine wants to be called.
-    fn take_outputs(&mut self) -> Option<Time> {
-        let now = self.now();
+    /// Takes what the machine tells.
+    fn take_outputs(&mut self) {
         let mut core = self.shared.core.lock_for("broker outputs");
-        if core.machine.next_timeout().is_some_and(|time| time <= now) {
-            core.machine.handle_timeout(now);
-        }
         while let Some(output) = core.machine.poll_output() {
             self.outputs.push_back(output);
         }
         self.is_over = core.machine.is_stopped();
-        core.machine.next_timeout()
+    }
+
+    /// Gives the machine the time if it waits for it. Returns whether it did, and when it wants to
+    /// be called otherwise.
+    fn keep_time(&mut self) -> (bool, Option<Time>) {
+        let now = self.now();
+        let mut core = self.shared.core.lock_for("broker time");
+        let next = core.machine.next_timeout();
+        let is_due = next.is_some_and(|time| time <= now);
+        if is_due {
+            core.machine.handle_timeout(now);
+        }
+        (is_due, next)
     }
 
     /// Acts on what the machine has told. Returns whether there was anything.
@@ -99,13 +120,24 @@ impl Driver {
                 }
                 Output::Event(event) => {
                     note(&event);
-                    if let Err(error) = guarded(|| (self.listener)(event)) {
-                        tracing::error!(%error, "the listener of a broker panicked");
-                    }
+                    self.events.push(event);
                 }
             }
         }
+        self.tell();
         acts
+    }
+
+    /// Gives all events to the listener.
+    fn tell(&mut self) {
+        let Self { listener, events, .. } = self;
+        if !events.is_empty() {
+            hear(|| listener(events));
+            events.clear();
+            if events.capacity() > MOST_EVENTS_KEPT {
+                *events = Vec::new();
+            }
+        }
     }
 
     /// Connects to a server of the broker.
@@ -154,7 +186,8 @@ impl Driver {
             self.timer = None;
             return false;
         };
-        if self.timer.as_ref().is_none_or(|(set, _)| *set != time) {
+        // A timer that comes earlier is left as it is: with each message, the next time is later.
+        if self.timer.as_ref().is_none_or(|(set, _)| *set > time) {
             let duration = time.saturating_since(self.now());
             self.timer = Some((time, (self.shared.network.sleep)(duration)));
         }
@@ -193,16 +226,22 @@ impl Future for Driver {
         let this = &mut *self;
         this.set_alarm(cx);
         for _ in 0..ROUNDS {
-            let timeout = this.take_outputs();
+            this.take_outputs();
             let mut goes_on = this.act();
             goes_on |= this.poll_links(cx);
-            if this.is_over && this.links.is_empty() && !goes_on {
+            if goes_on {
+                continue;
+            }
+            if this.is_over && this.links.is_empty() {
                 return Poll::Ready(());
             }
-            if !goes_on && !this.poll_timer(timeout, cx) {
+            let (is_due, timeout) = this.keep_time();
+            if !is_due && !this.poll_timer(timeout, cx) {
                 return Poll::Pending;
             }
         }
+        // So deadlines are kept also if there is always something to do.
+        let _ = this.keep_time();
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -222,10 +261,11 @@ impl Drop for Driver {
             core.alarm.take()
         };
         drop(old);
-        for output in std::mem::take(&mut self.outputs) {
-            if let Output::Event(event) = output {
-                let _ = guarded(|| (self.listener)(event));
-            }
-        }
+        let last = std::mem::take(&mut self.outputs).into_iter();
+        self.events.extend(last.filter_map(|output| match output {
+            Output::Event(event) => Some(event),
+            Output::Open { .. } | Output::Write { .. } | Output::Close { .. } => None,
+        }));
+        self.tell();
     }
 }

@@ -8,7 +8,7 @@
 //!                          └── outputs, taken by the task ─────┴─► the listener
 //! ```
 //! A command never waits: it changes the machine and wakes the task. The listener is called by the
-//! task, one event after the other and under no lock.
+//! task, with all events that one read has brought and under no lock.
 
 mod builder;
 mod driver;

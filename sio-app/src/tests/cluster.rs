@@ -58,7 +58,7 @@ impl World {
         };
         world.settle();
         for io in &world.servers {
-            node(io).handle_event(Event::Up);
+            node(io).handle_events(&mut vec![Event::Up]);
         }
         world
     }
@@ -127,7 +127,7 @@ impl World {
         };
         drop(redis);
         for number in to {
-            node(&self.servers[number]).handle_event(event.clone());
+            node(&self.servers[number]).handle_events(&mut vec![event.clone()]);
         }
     }
 
@@ -459,7 +459,7 @@ fn without_the_broker_the_server_goes_on_alone() {
     let world = classic(2);
     let mut clients = clients(&world);
     let why = BrokerError::Closed;
-    node(&world.servers[0]).handle_event(Event::Down { why });
+    node(&world.servers[0]).handle_events(&mut vec![Event::Down { why }]);
     world.redis.borrow_mut().is_away = true;
     world.servers[0].emit("news", 1);
     assert_eq!(heard(&mut clients), [true, false]);

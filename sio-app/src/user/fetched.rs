@@ -25,6 +25,10 @@ pub struct FetchSockets {
 pub struct Fetched {
     /// The sockets: those of this node, and those of the nodes that have answered.
     pub sockets: Vec<RemoteSocket>,
+    /// How many sockets are not among them, because the answers of their nodes would have had more
+    /// bytes than [`ClusterConfig::max_message_bytes`](crate::ClusterConfig::max_message_bytes) of
+    /// those nodes.
+    pub left_out: u64,
     /// How many nodes have not answered in time.
     pub silent: u64,
     /// The names of those of the silent nodes that are known. Genuine nodes of the classic adapter
@@ -36,10 +40,10 @@ pub struct Fetched {
 }
 
 impl Fetched {
-    /// Whether all nodes have answered.
+    /// Whether all nodes have answered, with all of their sockets.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
-        self.silent == 0 && self.error.is_none()
+        self.silent == 0 && self.left_out == 0 && self.error.is_none()
     }
 }
 
@@ -49,6 +53,7 @@ impl Future for FetchSockets {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Fetched> {
         let Answers {
             sockets,
+            left_out,
             silent,
             silent_nodes,
             error,
@@ -56,6 +61,7 @@ impl Future for FetchSockets {
         } = ready!(self.requests.poll(cx.waker()));
         Poll::Ready(Fetched {
             sockets,
+            left_out,
             silent,
             silent_nodes,
             error,

@@ -25,6 +25,8 @@ struct State {
 #[derive(Default)]
 pub(crate) struct Answers {
     pub(crate) sockets: Vec<RemoteSocket>,
+    /// How many sockets nodes have left out of their answers.
+    pub(crate) left_out: u64,
     pub(crate) values: Vec<Args>,
     /// How many nodes have not answered in time.
     pub(crate) silent: u64,
@@ -42,8 +44,8 @@ pub enum RequestError {
     /// result.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// Nobody was asked. The text says why: the namespace does not exist on this node, the request
-    /// is too large, or as many requests wait for answers as may.
+    /// Nobody was asked. The text says why: the request is too large, its event has a reserved
+    /// name, or as many requests wait for answers as may.
     #[error("no node was asked: {0}")]
     NotSent(String),
     /// The server or its namespace has ended meanwhile.
@@ -91,6 +93,7 @@ impl Answers {
     /// Adds the answers to another request.
     pub(crate) fn merge(&mut self, other: Self) {
         self.sockets.extend(other.sockets);
+        self.left_out = self.left_out.saturating_add(other.left_out);
         self.values.extend(other.values);
         self.silent = self.silent.saturating_add(other.silent);
         self.silent_nodes.extend(other.silent_nodes);

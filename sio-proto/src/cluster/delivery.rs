@@ -127,6 +127,9 @@ pub enum Delivery {
         request: RequestId,
         /// Sockets of that node.
         sockets: Vec<RemoteSocket>,
+        /// How many sockets of that node are not among them, because its answer would be too large
+        /// ([`ClusterConfig::max_message_bytes`](crate::ClusterConfig::max_message_bytes)).
+        left_out: u64,
     },
     /// A node has answered [`Question::ServerSideEmit`](super::Question::ServerSideEmit).
     Answer {

@@ -24,6 +24,16 @@
 //!   [`ClusterConfig`](crate::ClusterConfig) allows, or makes it publish something that ends a
 //!   genuine node (§9).
 //! - Own messages that come back are recognised by their first or last bytes, and are not read.
+//!
+//! # Without a lock
+//!
+//! A node that several threads share stands behind a lock. Its long work is done without the lock:
+//! ```text
+//!   Node::voice ─────► Voice::order, ask, answer_… ─► Written ─► Node::send            to others
+//!   Node::recognise ─► Unread ─► Reader::read ──────► Message ─► Node::handle_message  from others
+//! ```
+//! The two ends are short. The middle writes or reads the bytes of a message, and needs no node.
+//! [`Node::handle_local`], [`Node::handle_broker`] and `answer_…` do all three steps in one call.
 
 mod channels;
 mod comeback;
@@ -35,11 +45,13 @@ mod node;
 mod order;
 mod output;
 mod sending;
+mod voice;
 
 pub use comeback::{Comeback, NotRestored, Restored, Step, save};
 pub use counters::{Counters, Traffic};
 pub use delivery::{Asker, Delivery, Outcome, RequestEnd, RequestId};
 pub use emitter::{Emitter, NotSent};
-pub use node::Node;
+pub use node::{Message, Node, Reader, Unread};
 pub use order::{Emit, Flags, LocalOrder, NodeId, Order, Question, RemoteSocket, Target};
 pub use output::Outputs;
+pub use voice::{Voice, Written};

@@ -12,6 +12,7 @@ use crate::broker::{Command, Request};
 use crate::{ClusterConfig, ClusterKind, StreamsConfig};
 
 /// A message on its way to the broker.
+#[derive(Clone, Debug)]
 pub(super) enum Outgoing {
     Channel {
         channel: Bytes,

@@ -84,6 +84,7 @@ pub(crate) struct Socket {
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     pub(crate) sockets: BTreeSet<ByteString>,
+    pub(crate) left_out: u64,
     pub(crate) values: usize,
     pub(crate) recipients: u64,
     pub(crate) acks: u64,
@@ -427,8 +428,13 @@ impl World {
                         .unwrap();
                 }
             }
-            Delivery::Sockets { request, sockets } => {
+            Delivery::Sockets {
+                request,
+                sockets,
+                left_out,
+            } => {
                 let gathered = self.open_request(at, request);
+                gathered.left_out += left_out;
                 gathered.sockets.extend(sockets.into_iter().map(|socket| socket.id));
             }
             Delivery::Answer { request, value } => {

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytestring::ByteString;
-use sio_proto::Time;
-use sio_proto::cluster::{Asker, Emit, Flags, Node, NotSent, Outputs, RemoteSocket as Known, Target};
+use sio_proto::cluster::{Asker, Emit, Flags, NotSent, RemoteSocket as Known, Target, Voice, Written};
 use sio_proto::socket::Args;
 
 use super::ClusterNode;
@@ -28,9 +27,15 @@ impl ClusterNode {
     /// Sends an answer. What cannot be sent leaves this node silent for the one who asks.
     pub(super) fn answered(
         self: &Arc<Self>,
-        answer: impl FnOnce(&mut Node, Time, &mut Outputs) -> Result<(), NotSent>,
+        asker: &Asker,
+        write: impl FnOnce(&Voice) -> Result<Option<Written>, NotSent>,
     ) {
-        if let Err(error) = self.with(answer) {
+        let voice = self.voice(asker.namespace()).ok_or(NotSent::UnknownNamespace);
+        let sent = voice.and_then(|voice| match write(&voice)? {
+            Some(written) => self.send(written).map(drop),
+            None => Ok(()),
+        });
+        if let Err(error) = sent {
             tracing::debug!(%error, "an answer to another node is not sent");
         }
     }
@@ -59,7 +64,7 @@ impl ClusterNode {
             }
         });
         let known = known.collect();
-        self.answered(|node, now, out| node.answer_sockets(now, asker, known, out));
+        self.answered(asker, |voice| voice.answer_sockets(asker, known));
     }
 
     pub(super) fn give_rooms(self: &Arc<Self>, server: &Arc<Inner>, asker: &Asker) {
@@ -68,7 +73,7 @@ impl ClusterNode {
         all.each_room(&mut |room, _| rooms.push(room.clone()));
         rooms.sort();
         rooms.dedup();
-        self.answered(|node, now, out| node.answer_rooms(now, asker, rooms, out));
+        self.answered(asker, |voice| voice.answer_rooms(asker, rooms));
     }
 
     /// Calls the handlers of an event that another server has sent. As on genuine nodes, nobody
@@ -108,7 +113,7 @@ impl ClusterNode {
                 return;
             }
             if let Some(cluster) = cluster.upgrade() {
-                cluster.answered(|node, now, out| node.answer_server_side_emit(now, &asker, value, out));
+                cluster.answered(&asker, |voice| voice.answer_server_side_emit(&asker, value));
             }
         })
     }
@@ -121,7 +126,7 @@ impl ClusterNode {
         let draft = Draft::of_parts(emit.name, emit.args);
         let survey = here.ask_draft(&draft, timeout.min(MOST_ASKING)).ok();
         let asked = survey.as_ref().map_or(0, |survey| survey.asked());
-        self.answered(|node, now, out| node.answer_recipients(now, &asker, asked as u64, out));
+        self.answered(&asker, |voice| voice.answer_recipients(&asker, asked as u64));
         let Some(survey) = survey.filter(|_| asked > 0) else {
             return;
         };
@@ -131,7 +136,7 @@ impl ClusterNode {
                 let (Ok(value), Some(cluster)) = (answer, cluster.upgrade()) else {
                     continue;
                 };
-                cluster.answered(|node, now, out| node.answer_ack(now, &asker, value, out));
+                cluster.answered(&asker, |voice| voice.answer_ack(&asker, value));
             }
         }));
     }

@@ -1,14 +1,16 @@
 //! This node of a cluster: what it tells other nodes and what it does for them.
 //!
 //! ```text
-//!   Emitter ─► sending ─► Node ─► commands ─► outbox ─► the broker's connections
-//!   receiving ◄─ deliveries ◄─ Node ◄─ events ◄────────────────────┘
+//!   Emitter ─► sending ─► Voice ─► Node ─► commands ─► outbox ─► the broker's connections
+//!   receiving ◄─ deliveries ◄─ Node ◄─ Reader ◄─ events ◄─────────────────────┘
 //! ```
 //! What concerns the sockets of this node is done first and never waits for the broker. The rules
 //! of messages are those of [`sio_proto::cluster::Node`]. It stands behind one lock, under which no
-//! user code runs. What it delivers is done without the lock, by the thread that has brought it:
-//! one task brings the events of the broker, so orders of other nodes are carried out in their
-//! order.
+//! user code runs, and no message is written or read: a [`Voice`] writes and a [`Reader`] reads
+//! between two short holds. What one read of the broker has brought is one batch: it takes the lock
+//! twice, and what the node delivers for it is one turn, without the lock, by the thread that has
+//! brought it. One task brings the events of the broker, so orders of other nodes are carried out
+//! in their order.
 //!
 //! Order of locks: the lock of the node is taken under no other lock. Under it, the outbox, the
 //! timer, the registry, the room news and, to find a socket, a shard may be taken.
@@ -29,8 +31,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use sio_proto::broker::{Answer, Command, Event, Request as BrokerRequest};
-use sio_proto::cluster::{Emitter, Node, NotSent, Outputs, RequestId};
+use sio_proto::broker::{Answer, BrokerError, Command, Event, Request as BrokerRequest};
+use sio_proto::cluster::{Message, Node, NotSent, Outputs, Reader, RequestId, Unread, Voice, Written};
 use sio_proto::{ClusterKind, ConfigError, Time};
 
 use crate::lock::{Alarm, Mutex};
@@ -52,11 +54,15 @@ const CENSUS: Duration = Duration::from_secs(2);
 /// end in other bits.
 const CENSUS_TAG: u64 = 3;
 
+/// How many events of the broker are one batch. It bounds how long the lock of the node is held.
+const EVENTS_AT_ONCE: usize = 256;
+
 /// This node of a cluster.
 pub(crate) struct ClusterNode {
     server: OnceLock<Weak<Inner>>,
     runtime: Runtime,
     settings: Cluster,
+    reader: Arc<Reader>,
     state: Mutex<State>,
     outbox: Mutex<Outbox>,
     timer: Mutex<Timer>,
@@ -74,8 +80,6 @@ pub(crate) struct ClusterNode {
 struct State {
     node: Node,
     out: Outputs,
-    /// It sends into namespaces that nobody on this node is in.
-    emitter: Emitter,
     /// Who waits for the answers to which request.
     waiting: HashMap<RequestId, Waiting>,
     opening: Opening,
@@ -109,10 +113,10 @@ impl ClusterNode {
         Ok(Arc::new(Self {
             server: OnceLock::new(),
             runtime,
+            reader: Arc::clone(node.reader()),
             state: Mutex::new(State {
                 node,
                 out: Outputs::default(),
-                emitter: Emitter::new(settings.config.clone())?,
                 waiting: HashMap::new(),
                 opening: Opening::default(),
             }),
@@ -143,13 +147,16 @@ impl ClusterNode {
             let mut state = self.state.lock_for("cluster");
             let result = act(&mut state, now);
             let State { node, out, opening, .. } = &mut *state;
-            let deliveries = std::mem::take(&mut out.deliveries);
             let mut alarms = Vec::new();
             // In the order of the node, so under its lock.
-            if !out.commands.is_empty() {
-                alarms = opening.note(&out.commands);
-                self.outbox.lock().put(&mut out.commands);
+            while !out.commands.is_empty() {
+                alarms.extend(opening.note(&out.commands));
+                for tag in self.outbox.lock().put(&mut out.commands) {
+                    let answer = Err(BrokerError::Full);
+                    node.handle_broker(now, Event::Answer { tag, answer }, out);
+                }
             }
+            let deliveries = std::mem::take(&mut out.deliveries);
             alarms.extend(self.hurry(node.next_timeout()));
             (result, deliveries, alarms)
         };
@@ -161,6 +168,16 @@ impl ClusterNode {
             });
         }
         result
+    }
+
+    /// Returns what writes a message of this node in a namespace.
+    fn voice(&self, namespace: &ByteString) -> Option<Voice> {
+        self.state.lock_for("cluster voice").node.voice(namespace)
+    }
+
+    /// Sends a message that was written.
+    fn send(self: &Arc<Self>, written: Written) -> Result<Option<RequestId>, NotSent> {
+        self.with(|node, now, out| node.send(now, written, out))
     }
 
     /// Gives the commands on to the connections, if there are any and no other thread does it.
@@ -256,32 +273,53 @@ impl ClusterNode {
         self.outbox.lock().take(Vec::new()).unwrap_or_default()
     }
 
-    /// Takes what the broker brings.
-    pub(crate) fn handle_event(self: &Arc<Self>, event: Event) {
-        match &event {
-            Event::Up => self.is_up.store(true, Ordering::Relaxed),
-            Event::Down { .. } => {
-                self.is_up.store(false, Ordering::Relaxed);
-                let alarms = self.state.lock().opening.gone();
-                alarms.into_iter().for_each(Alarm::wake);
+    /// Takes what the broker brings. The list is empty afterwards.
+    pub(crate) fn handle_events(self: &Arc<Self>, events: &mut Vec<Event>) {
+        while !events.is_empty() {
+            let some = events.len().min(EVENTS_AT_ONCE);
+            let unread = self.recognise(events.drain(..some));
+            let messages: Vec<Message> = unread.into_iter().map(|unread| self.reader.read(unread)).collect();
+            if !messages.is_empty() {
+                self.with(|node, now, out| {
+                    messages
+                        .into_iter()
+                        .for_each(|message| node.handle_message(now, message, out));
+                });
             }
-            Event::Answer {
-                tag: CENSUS_TAG,
-                answer,
-            } => {
-                if let Ok(Answer::Count(count)) = answer {
-                    let count = usize::try_from(*count).unwrap_or(usize::MAX).max(1);
-                    self.census.store(count, Ordering::Relaxed);
-                }
-                return;
-            }
-            Event::Subscribed { channel, .. } => {
-                let wakers = self.state.lock().opening.opened(channel);
-                wakers.into_iter().for_each(Alarm::wake);
-            }
-            _ => {}
         }
-        self.with(|node, now, out| node.handle_broker(now, event, out));
+    }
+
+    /// Returns what of the broker's events the node has to know, and does what concerns nobody
+    /// else.
+    fn recognise(&self, events: impl Iterator<Item = Event>) -> Vec<Unread> {
+        let (mut unread, mut alarms) = (Vec::new(), Vec::new());
+        let mut state = self.state.lock_for("cluster recognise");
+        let State { node, opening, .. } = &mut *state;
+        for event in events {
+            match &event {
+                Event::Up => self.is_up.store(true, Ordering::Relaxed),
+                Event::Down { .. } => {
+                    self.is_up.store(false, Ordering::Relaxed);
+                    alarms.extend(opening.gone());
+                }
+                Event::Answer {
+                    tag: CENSUS_TAG,
+                    answer,
+                } => {
+                    if let Ok(Answer::Count(count)) = answer {
+                        let count = usize::try_from(*count).unwrap_or(usize::MAX).max(1);
+                        self.census.store(count, Ordering::Relaxed);
+                    }
+                    continue;
+                }
+                Event::Subscribed { channel, .. } => alarms.extend(opening.opened(channel)),
+                Event::Answer { .. } | Event::Message { .. } | Event::Entry { .. } => {}
+            }
+            node.recognise(event, &mut unread);
+        }
+        drop(state);
+        alarms.into_iter().for_each(Alarm::wake);
+        unread
     }
 
     /// Takes the time. Returns when this has to be called again, or `None` when the node has ended.

@@ -2,7 +2,8 @@
 
 use std::mem;
 
-use sio_proto::broker::{Command, Counters};
+use bytes::Bytes;
+use sio_proto::broker::{Command, Counters, Request};
 
 /// The connections to the broker. They take everything at once, and bound what waits there.
 pub(crate) trait Link: Send + Sync {
@@ -19,8 +20,9 @@ pub(crate) trait Link: Send + Sync {
 /// One thread at a time gives them on, under no lock, because this wakes the task of the
 /// connections. What others put in meanwhile is given on by this thread, too. Before the
 /// connections have been started, only so many bytes of messages wait: what is published beyond is
-/// dropped and counted. Subscriptions and requests are always kept: there are not more of them than
-/// rooms and waiting callers.
+/// dropped and counted, and what is stored beyond is refused, so that its sender hears of it.
+/// Subscriptions and questions are always kept: there are not more of them than rooms and waiting
+/// callers.
 #[derive(Default)]
 pub(super) struct Outbox {
     commands: Vec<Command>,
@@ -41,17 +43,22 @@ impl Outbox {
         }
     }
 
-    /// Takes over commands.
-    pub(super) fn put(&mut self, commands: &mut Vec<Command>) {
+    /// Takes over commands. Returns the names of the requests for which there is no room.
+    pub(super) fn put(&mut self, commands: &mut Vec<Command>) -> Vec<u64> {
+        let mut refused = Vec::new();
         for command in commands.drain(..) {
             let bytes = bytes_of(&command);
             if bytes > 0 && self.bytes + bytes > self.max_bytes || self.is_over {
-                self.dropped += u64::from(bytes > 0);
+                match command {
+                    Command::Request { tag, .. } if bytes > 0 => refused.push(tag),
+                    _ => self.dropped += u64::from(bytes > 0),
+                }
                 continue;
             }
             self.bytes += bytes;
             self.commands.push(command);
         }
+        refused
     }
 
     /// Returns all commands for the thread that gives them on, and takes back the empty list of the
@@ -81,10 +88,22 @@ impl Outbox {
     }
 }
 
-/// Returns the bytes of a message that is published, with its place.
-const fn bytes_of(command: &Command) -> usize {
+/// Returns the bytes of a message that is published or stored, with its place.
+fn bytes_of(command: &Command) -> usize {
+    let place = size_of::<Command>();
     match command {
-        Command::Publish { channel, payload, .. } => size_of::<Command>() + channel.len() + payload.len(),
+        Command::Publish { channel, payload, .. } => place + channel.len() + payload.len(),
+        Command::Request {
+            request: Request::AddEntry { stream, fields, .. },
+            ..
+        } => {
+            let field = |(name, value): &(Bytes, Bytes)| size_of::<[Bytes; 2]>() + name.len() + value.len();
+            place + stream.len() + fields.iter().map(field).sum::<usize>()
+        }
+        Command::Request {
+            request: Request::Set { key, value, .. },
+            ..
+        } => place + key.len() + value.len(),
         _ => 0,
     }
 }
@@ -109,15 +128,45 @@ mod tests {
             channel: "c".into(),
             sharded: false,
         };
-        outbox.put(&mut vec![message(800), message(800), subscribe.clone()]);
+        assert!(
+            outbox
+                .put(&mut vec![message(800), message(800), subscribe.clone()])
+                .is_empty()
+        );
         assert_eq!((outbox.dropped(), outbox.commands.len()), (1, 2));
         assert_eq!(outbox.take(Vec::new()).unwrap(), [message(800), subscribe]);
         assert!(outbox.is_leaving());
-        outbox.put(&mut vec![message(800)]);
+        let _ = outbox.put(&mut vec![message(800)]);
         assert_eq!(outbox.take(Vec::new()).unwrap().len(), 1);
         assert!(outbox.take(Vec::new()).is_none() && !outbox.is_leaving());
         outbox.end();
-        outbox.put(&mut vec![message(1)]);
+        let _ = outbox.put(&mut vec![message(1)]);
         assert!(outbox.take(Vec::new()).is_none());
+    }
+
+    /// An entry of a stream counts as a message does. Its sender waits for the answer, so it is
+    /// told that there is no room.
+    #[test]
+    fn entries_count_and_are_refused_beyond_the_limit() {
+        let entry = |tag, bytes| Command::Request {
+            tag,
+            request: Request::AddEntry {
+                stream: "s".into(),
+                max_len: 0,
+                fields: vec![("data".into(), vec![0; bytes].into())],
+            },
+        };
+        let mut outbox = Outbox::new(1000);
+        assert_eq!(outbox.put(&mut vec![entry(1, 600), entry(2, 600)]), [2]);
+        assert!(outbox.bytes > 600);
+        assert_eq!((outbox.dropped(), outbox.commands.len()), (0, 1));
+        let count = Command::Request {
+            tag: 3,
+            request: Request::Subscribers {
+                channel: "c".into(),
+                sharded: false,
+            },
+        };
+        assert!(outbox.put(&mut vec![count]).is_empty());
     }
 }

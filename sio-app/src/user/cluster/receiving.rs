@@ -37,14 +37,18 @@ impl ClusterNode {
                 }
                 carry_out(&server, namespace, order);
                 if let Some(asker) = confirm {
-                    self.answered(|node, now, out| node.answer_done(now, &asker, out));
+                    self.answered(&asker, |voice| voice.answer_done(&asker));
                 }
             }
             Delivery::ServerSideEmit { namespace, emit, asker } => self.hear_server(&server, namespace, emit, asker),
             Delivery::Fetch { asker, to, ids } => self.give_sockets(&server, &asker, to, ids),
             Delivery::Rooms { asker } => self.give_rooms(&server, &asker),
             Delivery::Ask { asker, to, flags, emit } => self.ask_here(&server, asker, to, flags, emit),
-            Delivery::Sockets { request, sockets } => self.add_sockets(&server, request, sockets),
+            Delivery::Sockets {
+                request,
+                sockets,
+                left_out,
+            } => self.add_sockets(&server, request, sockets, left_out),
             Delivery::Answer { request, value } => self.add_value(request, value),
             Delivery::Recipients { request, count } => self.with_survey(request, |survey| survey.expect(count)),
             Delivery::Ack { request, value } => self.with_survey(request, |survey| survey.heard(value)),
@@ -57,7 +61,7 @@ impl ClusterNode {
 
 /// Answers to requests of this node.
 impl ClusterNode {
-    fn add_sockets(&self, server: &Arc<Inner>, request: RequestId, sockets: Vec<Known>) {
+    fn add_sockets(&self, server: &Arc<Inner>, request: RequestId, sockets: Vec<Known>, left_out: u64) {
         let Some((waiting, namespace)) = self.waiting_for(request) else {
             return;
         };
@@ -70,7 +74,10 @@ impl ClusterNode {
             data: socket.data,
         });
         let sockets: Vec<_> = sockets.collect();
-        waiting.add(|answers| answers.sockets.extend(sockets));
+        waiting.add(|answers| {
+            answers.sockets.extend(sockets);
+            answers.left_out = answers.left_out.saturating_add(left_out);
+        });
     }
 
     fn add_value(&self, request: RequestId, value: Args) {

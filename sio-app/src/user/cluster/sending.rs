@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytestring::ByteString;
 use sio_proto::cluster::{Emit, Flags, LocalOrder, NotSent, Order, Question, Target};
 
-use super::{ClusterNode, State, Waiting};
+use super::{ClusterNode, Waiting};
 use crate::turn::order::Audience;
 use crate::turn::survey::SurveyElsewhere;
 use crate::user::message::Draft;
@@ -62,19 +62,18 @@ impl ClusterNode {
 
     fn tell(self: &Arc<Self>, to: Audience<'_>, order: LocalOrder) {
         let namespace = &to.target.namespace;
-        let told = self.with_state(|State { node, out, emitter, .. }, now| {
-            if node.id(namespace).is_some() {
-                return node.handle_local(now, namespace, order, out).map(drop);
+        let voice = {
+            let mut state = self.state.lock_for("cluster voice");
+            match state.node.id(namespace) {
+                Some(_) => state.node.voice(namespace),
+                // Nobody is in the namespace on this node.
+                None => Some(state.node.guest_voice(namespace)),
             }
-            // Nobody is in the namespace on this node.
-            let command = match order {
-                LocalOrder::CarryOut(order) => emitter.order(namespace, order)?,
-                LocalOrder::ServerSideEmit(emit) => emitter.server_side_emit(namespace, emit)?,
-                LocalOrder::Ask { .. } => return Err(NotSent::UnknownNamespace),
-            };
-            out.commands.push(command);
-            Ok(())
-        });
+        };
+        let told = match voice {
+            Some(voice) => voice.write(order).and_then(|written| self.send(written)),
+            None => Err(NotSent::UnknownNamespace),
+        };
         if let Err(error) = told {
             self.note_unsent(&error);
         }
@@ -123,22 +122,19 @@ impl ClusterNode {
 
     fn ask_nodes(self: &Arc<Self>, to: Audience<'_>, question: Question, timeout: Option<Duration>, waiting: Waiting) {
         let order = LocalOrder::Ask { question, timeout };
-        let refused = self.with_state(|state, now| {
-            let asked = state
-                .node
-                .handle_local(now, &to.target.namespace, order, &mut state.out);
-            match asked {
+        let voice = self.with(|node, now, out| node.asking_voice(now, &to.target.namespace, out));
+        let refused = match voice.and_then(|voice| voice.write(order)) {
+            Ok(written) => self.with_state(|state, now| match state.node.send(now, written, &mut state.out) {
+                Ok(Some(request)) => {
+                    state.waiting.insert(request, waiting);
+                    None
+                }
                 // A question always has a name.
-                Ok(request) => match request {
-                    Some(request) => {
-                        state.waiting.insert(request, waiting);
-                        None
-                    }
-                    None => Some((waiting, NotSent::UnknownNamespace)),
-                },
+                Ok(None) => Some((waiting, NotSent::UnknownNamespace)),
                 Err(error) => Some((waiting, error)),
-            }
-        });
+            }),
+            Err(error) => Some((waiting, error)),
+        };
         if let Some((waiting, error)) = refused {
             waiting.refuse(&error);
         }

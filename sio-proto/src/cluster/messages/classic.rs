@@ -8,7 +8,7 @@ use bytestring::ByteString;
 
 use super::opts::{self, Members};
 use super::raw::{Document, Raw, Values};
-use super::writer::{Syntax, Writer};
+use super::writer::{FEW_BYTES, Syntax, Writer, about, is_deep};
 use super::{EMITTER, Malformed, MessageLimits};
 use crate::cluster::order::{Emit, Flags, RemoteSocket, Target};
 use crate::socket::Args;
@@ -32,7 +32,9 @@ impl Broadcast {
     /// The bytes of the message.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut out = Writer::new(Syntax::MessagePack);
+        let names = self.to.rooms.iter().chain(&self.to.except).map(|name| name.len() + 5);
+        let bytes = about(&self.emit) + self.namespace.len() + names.sum::<usize>();
+        let mut out = Writer::new(Syntax::MessagePack, bytes);
         out.array(3);
         out.text(&self.uid);
         opts::write_packet(&mut out, &self.emit, Some(&self.namespace));
@@ -172,11 +174,12 @@ impl ClassicRequest {
     /// The bytes of the message.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let syntax = match self.body {
+        let syntax = match &self.body {
             RequestBody::Broadcast { .. } => Syntax::MessagePack,
+            RequestBody::ServerSideEmit(emit) if is_deep(&emit.args) => Syntax::MessagePack,
             _ => Syntax::Json,
         };
-        let mut out = Writer::new(syntax);
+        let mut out = Writer::new(syntax, FEW_BYTES);
         let signed = usize::from(self.uid.is_some()) + usize::from(self.request_id.is_some());
         out.object(1 + signed + self.body.members());
         if let Some(uid) = &self.uid {
@@ -330,7 +333,13 @@ pub enum ResponseBody {
     /// To type 1: rooms.
     Rooms(Vec<ByteString>),
     /// To type 5: sockets.
-    Sockets(Vec<RemoteSocket>),
+    Sockets {
+        /// The sockets.
+        sockets: Vec<RemoteSocket>,
+        /// How many sockets were left out, because the answer would be too large. Genuine nodes
+        /// leave out none, and do not look at the number.
+        left_out: u64,
+    },
     /// To type 6: one value.
     ServerSideEmit(Args),
     /// Type 8, once to type 7: how many sockets were asked.
@@ -345,14 +354,16 @@ impl ClassicResponse {
     /// The bytes of the message.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let syntax = match self.body {
+        let syntax = match &self.body {
             ResponseBody::Ack(_) => Syntax::MessagePack,
+            ResponseBody::ServerSideEmit(value) if is_deep(value) => Syntax::MessagePack,
             _ => Syntax::Json,
         };
-        let mut out = Writer::new(syntax);
+        let mut out = Writer::new(syntax, FEW_BYTES);
         let (kind, members) = match &self.body {
             ResponseBody::Done => (None, 0),
-            ResponseBody::Ids(_) | ResponseBody::Rooms(_) | ResponseBody::Sockets(_) => (None, 1),
+            ResponseBody::Ids(_) | ResponseBody::Rooms(_) | ResponseBody::Sockets { left_out: 0, .. } => (None, 1),
+            ResponseBody::Sockets { .. } => (None, 2),
             ResponseBody::ServerSideEmit(_) => (Some(6), 1),
             ResponseBody::ClientCount(_) => (Some(8), 1),
             ResponseBody::Ack(_) => (Some(9), 1),
@@ -365,9 +376,10 @@ impl ClassicResponse {
         match &self.body {
             ResponseBody::Ids(ids) => out.key("sockets").names(ids),
             ResponseBody::Rooms(rooms) => out.key("rooms").names(rooms),
-            ResponseBody::Sockets(sockets) => {
+            ResponseBody::Sockets { sockets, left_out } => {
                 out.key("sockets");
                 write_sockets(&mut out, sockets);
+                write_left_out(&mut out, *left_out);
             }
             ResponseBody::ServerSideEmit(value) => out.key("data").argument(value),
             ResponseBody::ClientCount(count) => out.key("clientCount").number(*count),
@@ -389,7 +401,7 @@ impl ClassicResponse {
     pub fn decode(bytes: &Bytes, limits: &MessageLimits) -> Result<Self, Malformed> {
         let document = Document::read(bytes, limits)?;
         let mut values = document.values();
-        let [uid, request, kind, rooms, data, count, packet, sockets] = document.root().members([
+        let [uid, request, kind, rooms, data, count, packet, sockets, left_out] = document.root().members([
             "uid",
             "requestId",
             "type",
@@ -398,6 +410,7 @@ impl ClassicResponse {
             "clientCount",
             "packet",
             "sockets",
+            LEFT_OUT,
         ])?;
         let request = request.ok_or(Malformed::Missing("requestId"))?;
         let body = match kind.and_then(Raw::number) {
@@ -408,7 +421,7 @@ impl ClassicResponse {
             }
             Some(9) => ResponseBody::Ack(values.argument(packet)?),
             _ => match (sockets, rooms) {
-                (Some(sockets), _) => read_ids_or_sockets(&mut values, sockets)?,
+                (Some(sockets), _) => read_ids_or_sockets(&mut values, sockets, left_out)?,
                 (None, Some(rooms)) => ResponseBody::Rooms(values.names(Some(rooms))?),
                 (None, None) => ResponseBody::Done,
             },
@@ -421,11 +434,18 @@ impl ClassicResponse {
     }
 }
 
-fn read_ids_or_sockets<'a>(values: &mut Values<'a>, sockets: Raw<'a>) -> Result<ResponseBody, Malformed> {
+fn read_ids_or_sockets<'a>(
+    values: &mut Values<'a>,
+    sockets: Raw<'a>,
+    left_out: Option<Raw<'a>>,
+) -> Result<ResponseBody, Malformed> {
     let [first] = sockets.elements()?;
     match first.map(|first: Raw<'_>| first.members(["id"])) {
         Some(Err(_)) => Ok(ResponseBody::Ids(values.names(Some(sockets))?)),
-        Some(Ok(_)) | None => Ok(ResponseBody::Sockets(read_sockets(values, Some(sockets))?)),
+        Some(Ok(_)) | None => Ok(ResponseBody::Sockets {
+            sockets: read_sockets(values, Some(sockets))?,
+            left_out: left_out.and_then(Raw::number).unwrap_or(0),
+        }),
     }
 }
 
@@ -440,6 +460,16 @@ pub(super) fn write_sockets(out: &mut Writer, sockets: &[RemoteSocket]) {
         out.end_object();
     }
     out.end_array();
+}
+
+/// The member that says how many sockets an answer leaves out.
+pub(super) const LEFT_OUT: &str = "leftOut";
+
+/// Says how many sockets were left out, if there are any.
+pub(super) fn write_left_out(out: &mut Writer, left_out: u64) {
+    if left_out > 0 {
+        out.key(LEFT_OUT).number(left_out);
+    }
 }
 
 /// Reads sockets. No list is an empty list.

@@ -8,10 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::classic::{read_sockets, write_sockets};
+use super::classic::{LEFT_OUT, read_sockets, write_left_out, write_sockets};
 use super::opts::{self, Members};
 use super::raw::{Document, Raw, Values, short};
-use super::writer::{Syntax, Writer};
+use super::writer::{FEW_BYTES, Syntax, Writer, about, is_deep};
 use super::{Malformed, MessageLimits};
 use crate::cluster::order::{Emit, Flags, RemoteSocket, Target};
 use crate::socket::Args;
@@ -84,6 +84,9 @@ pub enum Body {
         request_id: ByteString,
         /// The sockets.
         sockets: Vec<RemoteSocket>,
+        /// How many sockets were left out, because the answer would be too large. Genuine nodes
+        /// leave out none, and do not look at the number.
+        left_out: u64,
     },
     /// 9: an event for the servers.
     ServerSideEmit {
@@ -145,12 +148,26 @@ impl Body {
         )
     }
 
-    /// Whether the body has bytes, which JSON cannot carry.
-    fn is_binary(&self) -> bool {
+    /// Whether the body has bytes, which JSON cannot carry, or is nested as deep as readers of JSON
+    /// may refuse. Genuine nodes read both forms of each message.
+    fn needs_message_pack(&self) -> bool {
+        let needs = |args: &Args| !args.attachments.is_empty() || is_deep(args);
         match self {
-            Self::Broadcast { emit, .. } | Self::ServerSideEmit { emit, .. } => !emit.args.attachments.is_empty(),
-            Self::ServerSideAnswer { value, .. } | Self::Ack { value, .. } => !value.attachments.is_empty(),
+            Self::Broadcast { emit, .. } | Self::ServerSideEmit { emit, .. } => needs(&emit.args),
+            Self::ServerSideAnswer { value, .. } | Self::Ack { value, .. } => needs(value),
             _ => false,
+        }
+    }
+
+    /// About how many bytes the message has.
+    fn about(&self) -> usize {
+        match self {
+            Self::Broadcast { to, emit, .. } => {
+                let names = to.rooms.iter().chain(&to.except).map(|name| name.len() + 5);
+                about(emit) + names.sum::<usize>()
+            }
+            Self::ServerSideEmit { emit, .. } => about(emit),
+            _ => FEW_BYTES,
         }
     }
 
@@ -198,11 +215,16 @@ impl Body {
                 }
                 out.key("packet").event(emit);
             }
-            Self::Sockets { request_id, sockets } => {
-                out.object(2);
+            Self::Sockets {
+                request_id,
+                sockets,
+                left_out,
+            } => {
+                out.object(2 + usize::from(*left_out > 0));
                 out.key("requestId").text(request_id);
                 out.key("sockets");
                 write_sockets(out, sockets);
+                write_left_out(out, *left_out);
             }
             Self::ServerSideAnswer { request_id, value } | Self::Ack { request_id, value } => {
                 out.object(2);
@@ -231,7 +253,7 @@ impl Body {
             other => return Err(Malformed::UnknownType(other)),
         }
         let data = data.ok_or(Malformed::Missing("data"))?;
-        let [packet, opts, request, rooms, close, sockets, count] = data.members([
+        let [packet, opts, request, rooms, close, sockets, count, left_out] = data.members([
             "packet",
             "opts",
             "requestId",
@@ -239,6 +261,7 @@ impl Body {
             "close",
             "sockets",
             "clientCount",
+            LEFT_OUT,
         ])?;
         let request = request.map(|request| values.id(request)).transpose()?;
         let named = |request: Option<ByteString>| request.ok_or(Malformed::Missing("requestId"));
@@ -273,6 +296,7 @@ impl Body {
             8 => Self::Sockets {
                 request_id: named(request)?,
                 sockets: read_sockets(values, sockets)?,
+                left_out: left_out.and_then(Raw::number).unwrap_or(0),
             },
             9 => {
                 let (name, args) = values.event(packet.ok_or(Malformed::Missing("packet"))?)?;
@@ -297,10 +321,11 @@ impl Body {
 }
 
 impl Envelope {
-    /// The bytes for a channel of the sharded adapter: JSON, or MessagePack if there are bytes.
+    /// The bytes for a channel of the sharded adapter: JSON, or MessagePack if there are bytes or
+    /// the arguments are nested very deep.
     #[must_use]
     pub fn encode_sharded(&self) -> Bytes {
-        self.encode(match self.body.is_binary() {
+        self.encode(match self.body.needs_message_pack() {
             true => Syntax::MessagePack,
             false => Syntax::Json,
         })
@@ -313,7 +338,7 @@ impl Envelope {
     }
 
     fn encode(&self, syntax: Syntax) -> Bytes {
-        let mut out = Writer::new(syntax);
+        let mut out = Writer::new(syntax, self.namespace.len() + self.body.about());
         out.object(3 + usize::from(self.body.has_data()));
         out.key("type").number(self.body.number());
         if self.body.has_data() {
@@ -353,7 +378,7 @@ impl Envelope {
             (Bytes::from_static(b"type"), Bytes::from(number)),
         ];
         if self.body.has_data() {
-            let data = match self.body.is_binary() {
+            let data = match self.body.needs_message_pack() {
                 false => self.body.data(Syntax::Json),
                 true => STANDARD.encode(self.body.data(Syntax::MessagePack)).into(),
             };
@@ -393,7 +418,7 @@ impl Envelope {
 
 impl Body {
     fn data(&self, syntax: Syntax) -> Bytes {
-        let mut out = Writer::new(syntax);
+        let mut out = Writer::new(syntax, self.about());
         self.write_data(&mut out);
         out.finish()
     }

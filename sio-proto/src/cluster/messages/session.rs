@@ -9,7 +9,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::raw::Document;
-use super::writer::{Syntax, Writer};
+use super::writer::{FEW_BYTES, Syntax, Writer};
 use super::{Body, Envelope, Malformed, MessageLimits};
 use crate::broker::Entry;
 use crate::cluster::order::{Emit, Target};
@@ -32,7 +32,7 @@ impl Session {
     /// The value that the broker keeps.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut out = Writer::new(Syntax::MessagePack);
+        let mut out = Writer::new(Syntax::MessagePack, FEW_BYTES);
         out.object(4);
         out.key("sid").text(&self.sid);
         out.key("pid").text(&self.pid);

@@ -16,6 +16,28 @@ pub(super) enum Syntax {
     MessagePack,
 }
 
+/// About how many bytes a message without arguments has.
+pub(super) const FEW_BYTES: usize = 256;
+
+/// How deep arguments may be nested in a message of JSON: less than readers allow for the whole
+/// message, because its members around the arguments are nested, too.
+const DEEP: usize = json::MAX_DEPTH - 8;
+
+/// About how many bytes an event takes, with what every message has around it.
+pub(super) fn about(emit: &Emit) -> usize {
+    let args = emit.args.bytes();
+    128 + emit.name.len() + args + args / 8
+}
+
+/// Whether arguments are nested so deep that a message of JSON around them could not be read.
+pub(super) fn is_deep(args: &Args) -> bool {
+    let text = args.json.as_bytes();
+    // Few texts have so many brackets, and only for them the scan is paid.
+    text.len() > 2 * DEEP
+        && text.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() > DEEP
+        && json::validate_elements(&args.json, DEEP + 1).is_err()
+}
+
 pub(super) struct Writer {
     out: BytesMut,
     syntax: Syntax,
@@ -24,9 +46,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(syntax: Syntax) -> Self {
+    /// Begins a message of about so many bytes.
+    pub(super) fn new(syntax: Syntax, bytes: usize) -> Self {
         Self {
-            out: BytesMut::new(),
+            out: BytesMut::with_capacity(bytes),
             syntax,
             comma: false,
         }

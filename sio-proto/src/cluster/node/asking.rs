@@ -2,22 +2,25 @@
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytestring::ByteString;
 
-use super::requests::{Kind, Verdict};
+use super::requests::Verdict;
 use super::{Node, tag};
 use crate::Time;
 use crate::broker::{Command, Request};
 use crate::cluster::channels::Channels;
 use crate::cluster::delivery::{Delivery, Outcome, RequestEnd, RequestId};
-use crate::cluster::emitter::{NotSent, check_order, check_server_side_name};
-use crate::cluster::order::{LocalOrder, NodeId, Order, Question};
+use crate::cluster::emitter::NotSent;
+use crate::cluster::order::{LocalOrder, NodeId};
 use crate::cluster::output::Outputs;
 use crate::cluster::sending::Outgoing;
+use crate::cluster::voice::{Asked, Kind, Written};
 
 impl Node {
-    /// Sends what the application wants from the other nodes.
+    /// Sends what the application wants from the other nodes. An order needs an open namespace; a
+    /// question opens it for its answers.
     ///
     /// Returns the name under which answers come. Orders have one only with the streams adapter,
     /// where [`Delivery::Stored`] follows.
@@ -32,107 +35,92 @@ impl Node {
         order: LocalOrder,
         out: &mut Outputs,
     ) -> Result<Option<RequestId>, NotSent> {
-        match order {
-            LocalOrder::CarryOut(order) => self.carry_out(now, namespace, order, out),
-            LocalOrder::ServerSideEmit(emit) => {
-                check_server_side_name(&emit)?;
-                let in_stream = self.has_stream_only(namespace);
-                let sender = self.sender(namespace).ok_or(NotSent::UnknownNamespace)?;
-                let outgoing = sender.server_side_emit(emit, in_stream);
-                self.check(&outgoing)?;
-                self.counters.sent.server_side_emits += 1;
-                let number = self.requests.number();
-                self.send(now, namespace, outgoing, number << 2 | tag::ENTRY, out);
-                Ok(None)
+        let voice = match &order {
+            LocalOrder::Ask { .. } => self.asking_voice(now, namespace, out)?,
+            LocalOrder::CarryOut(_) | LocalOrder::ServerSideEmit(_) => {
+                let voice = self.voice(namespace).filter(|_| self.id(namespace).is_some());
+                voice.ok_or(NotSent::UnknownNamespace)?
             }
-            LocalOrder::Ask { question, timeout } => {
-                let mut question = question;
-                let deadline = match &mut question {
-                    // The others have to know how long to wait for their sockets.
-                    Question::Acks { flags, .. } => {
-                        let default = timeout.unwrap_or(self.config.request_timeout);
-                        now + *flags.timeout.get_or_insert(default)
-                    }
-                    Question::Sockets { .. } | Question::ServerSideEmit { .. } => {
-                        now + timeout.unwrap_or(self.config.request_timeout)
-                    }
-                };
-                self.ask(now, namespace, question, deadline, out).map(Some)
-            }
-        }
+        };
+        self.send(now, voice.write(order)?, out)
     }
 
-    fn carry_out(
-        &mut self,
-        now: Time,
-        namespace: &ByteString,
-        order: Order,
-        out: &mut Outputs,
-    ) -> Result<Option<RequestId>, NotSent> {
-        check_order(&order)?;
-        let is_broadcast = matches!(order, Order::Broadcast { .. });
-        let sender = self.sender(namespace).ok_or(NotSent::UnknownNamespace)?;
-        let outgoing = sender.order(order);
-        self.check(&outgoing)?;
-        match is_broadcast {
-            true => self.counters.sent.broadcasts += 1,
-            false => self.counters.sent.orders += 1,
+    /// Sends a message that was written. Returns what [`handle_local`](Self::handle_local) returns.
+    ///
+    /// # Errors
+    ///
+    /// [`NotSent::TooManyRequests`], [`NotSent::UnknownNamespace`] if the namespace was closed
+    /// after a question in it was begun. Nothing was sent then.
+    pub fn send(&mut self, now: Time, written: Written, out: &mut Outputs) -> Result<Option<RequestId>, NotSent> {
+        let Written {
+            namespace,
+            outgoing,
+            kind,
+        } = written;
+        let sent = &mut self.counters.sent;
+        let mut kind_of_tag = tag::ENTRY;
+        match kind {
+            Kind::Broadcast => {
+                sent.broadcasts += 1;
+                kind_of_tag = tag::ORDER;
+            }
+            Kind::Order => {
+                sent.orders += 1;
+                kind_of_tag = tag::ORDER;
+            }
+            Kind::ServerSideEmit => sent.server_side_emits += 1,
+            Kind::Answer => sent.answers += 1,
+            Kind::Question { name, wants, timeout } => {
+                let question = (name, wants, timeout);
+                return self.ask(now, namespace, outgoing, question, out).map(Some);
+            }
         }
-        let ticket = match outgoing {
-            Outgoing::Entry { .. } => Some(RequestId(self.requests.number())),
-            Outgoing::Channel { .. } => None,
-        };
-        let number = ticket.map_or(0, |RequestId(number)| number);
-        self.send(now, namespace, outgoing, number << 2 | tag::ORDER, out);
-        Ok(ticket)
+        let number = self.requests.number();
+        let has_ticket = kind_of_tag == tag::ORDER && matches!(outgoing, Outgoing::Entry { .. });
+        let command = self.command(now, &namespace, outgoing, number << 2 | kind_of_tag);
+        out.commands.push(command);
+        Ok(has_ticket.then_some(RequestId(number)))
     }
 
     fn ask(
         &mut self,
         now: Time,
-        namespace: &ByteString,
-        question: Question,
-        deadline: Time,
+        namespace: ByteString,
+        outgoing: Outgoing,
+        (name, wants, timeout): (ByteString, Asked, Option<Duration>),
         out: &mut Outputs,
     ) -> Result<RequestId, NotSent> {
+        // Others may have asked since the question was begun.
         if self.requests.len() >= self.config.max_requests {
             return Err(NotSent::TooManyRequests);
         }
-        let kind = match &question {
-            Question::Sockets { .. } => Kind::Sockets,
-            Question::ServerSideEmit { emit } => {
-                check_server_side_name(emit)?;
-                Kind::Values
-            }
-            Question::Acks { emit, .. } if crate::socket::is_reserved_event(&emit.name) => {
-                return Err(NotSent::ReservedName);
-            }
-            Question::Acks { .. } => Kind::Acks,
-        };
-        let name = self.draw();
-        let stream_only = self.stream_only(namespace);
-        let sender = self.sender(namespace).ok_or(NotSent::UnknownNamespace)?;
-        let outgoing = sender.question(question, &name, !stream_only.is_empty());
-        self.check(&outgoing)?;
+        let stream_only = self.stream_only(&namespace);
+        if !self.instances.contains_key(&namespace) {
+            return Err(NotSent::UnknownNamespace);
+        }
         self.counters.sent.questions += 1;
         let number = self.requests.number();
+        let deadline = now + timeout.unwrap_or(self.config.request_timeout);
         // The nodes are counted first: a node that begins between the two may answer and is not
         // waited for. The other way round, it would be waited for and could not answer.
         let channels = Channels(&self.config);
-        let (channel, sharded) = (channels.census(namespace), channels.sharded());
-        out.commands.push(Command::Request {
+        let (channel, sharded) = (channels.census(&namespace), channels.sharded());
+        let count = Command::Request {
             tag: number << 2 | tag::COUNT,
             request: Request::Subscribers { channel, sharded },
-        });
-        self.send(now, namespace, outgoing, number << 2 | tag::ENTRY, out);
+        };
+        let question = self.command(now, &namespace, outgoing, number << 2 | tag::ENTRY);
+        let is_down = self.is_down;
+        match self.instances.get_mut(&namespace) {
+            // The answers would come to a channel that is not heard yet.
+            Some(instance) if !instance.awaited.is_empty() && !is_down => {
+                instance.held.push((number, [count, question]));
+            }
+            _ => out.commands.extend([count, question]),
+        }
         self.requests
-            .open(number, namespace.clone(), name, kind, deadline, stream_only);
+            .open(number, namespace, name, wants, deadline, stream_only);
         Ok(RequestId(number))
-    }
-
-    pub(super) fn has_stream_only(&self, namespace: &str) -> bool {
-        let instance = self.instances.get(namespace);
-        instance.is_some_and(|instance| instance.peers.has_stream_only())
     }
 
     fn stream_only(&self, namespace: &str) -> BTreeSet<NodeId> {
@@ -149,7 +137,7 @@ impl Node {
         namespace: &str,
         name: &str,
         node: Option<&NodeId>,
-        kind: Kind,
+        kind: Asked,
         bytes: usize,
     ) -> Option<u64> {
         let max_bytes = self.config.max_answer_bytes;
@@ -174,7 +162,7 @@ impl Node {
     pub(super) fn take_ack(&mut self, namespace: &str, name: &str, bytes: usize) -> Option<u64> {
         let max_bytes = self.config.max_answer_bytes;
         let found = self.requests.find(namespace, name);
-        let Some((number, pending)) = found.filter(|(_, pending)| pending.kind == Kind::Acks) else {
+        let Some((number, pending)) = found.filter(|(_, pending)| pending.kind == Asked::Acks) else {
             self.counters.late += 1;
             return None;
         };

@@ -9,19 +9,20 @@ use super::{Instance, Node, marks};
 use crate::broker::{Command, StreamPosition};
 use crate::cluster::channels::{Channels, stream};
 use crate::cluster::delivery::{Delivery, Outcome};
+use crate::cluster::emitter::NotSent;
 use crate::cluster::messages::Body;
 use crate::cluster::order::NodeId;
 use crate::cluster::output::Outputs;
 use crate::{ClusterKind, Time};
 
 /// What a channel is for.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) namespace: ByteString,
     pub(super) purpose: Purpose,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// Broadcasts of the classic adapter; everything with the others. Also the channels of rooms.
     Messages,
@@ -37,9 +38,59 @@ impl Node {
     ///
     /// The node has a new name in it each time.
     pub fn open_namespace(&mut self, now: Time, namespace: &ByteString, out: &mut Outputs) {
-        if self.instances.contains_key(namespace) {
-            return;
+        let Some(instance) = self.instances.get_mut(namespace) else {
+            return self.open_instance(now, namespace, None, out);
+        };
+        // It may have been open for questions.
+        if instance.guest_until.take().is_some() {
+            self.guests.remove(namespace);
+            if instance.awaited.is_empty() {
+                let namespace = namespace.clone();
+                out.deliveries.push(Delivery::Ready { namespace });
+            }
         }
+    }
+
+    /// Opens a namespace for a question, unless it is open, and keeps it open for the answers.
+    pub(super) fn open_as_guest(
+        &mut self,
+        now: Time,
+        namespace: &ByteString,
+        out: &mut Outputs,
+    ) -> Result<(), NotSent> {
+        let until = now + self.config.request_timeout;
+        match self.instances.get_mut(namespace) {
+            Some(instance) => {
+                if let Some(known) = &mut instance.guest_until {
+                    *known = until;
+                }
+            }
+            None if self.guests.len() >= self.config.max_requests => return Err(NotSent::TooManyRequests),
+            None => {
+                self.guests.insert(namespace.clone());
+                self.open_instance(now, namespace, Some(until), out);
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the namespaces in which nothing has been asked for some time.
+    pub(super) fn close_guests(&mut self, now: Time, out: &mut Outputs) {
+        for namespace in self.guests.clone() {
+            let Some(instance) = self.instances.get_mut(&namespace) else {
+                continue;
+            };
+            if instance.guest_until.is_none_or(|until| until > now) {
+                continue;
+            }
+            match self.requests.of(&namespace).is_empty() {
+                true => self.close_instance(now, &namespace, out),
+                false => instance.guest_until = Some(now + self.config.request_timeout),
+            }
+        }
+    }
+
+    fn open_instance(&mut self, now: Time, namespace: &ByteString, guest_until: Option<Time>, out: &mut Outputs) {
         let id = NodeId(self.draw());
         let mut awaited = alloc::collections::BTreeSet::new();
         for (channel, purpose) in self.own_channels(namespace, &id) {
@@ -59,14 +110,23 @@ impl Node {
             marks: marks(&self.config.kind, &id, namespace),
             id,
             awaited,
+            held: Vec::new(),
+            guest_until,
             peers: super::Peers::default(),
             said: now,
         };
         self.instances.insert(namespace.clone(), instance);
     }
 
-    /// Hears a namespace and its rooms no more. Its requests end.
+    /// Hears a namespace and its rooms no more. Its requests end. A namespace that the application
+    /// has not opened stays as it is.
     pub fn close_namespace(&mut self, now: Time, namespace: &ByteString, out: &mut Outputs) {
+        if self.id(namespace).is_some() {
+            self.close_instance(now, namespace, out);
+        }
+    }
+
+    fn close_instance(&mut self, now: Time, namespace: &ByteString, out: &mut Outputs) {
         for number in self.requests.of(namespace) {
             self.end(now, number, Outcome::Closed, out);
         }
@@ -75,15 +135,30 @@ impl Node {
         {
             self.beat(now, namespace, Body::Close, out);
         }
-        if self.instances.remove(namespace).is_none() {
+        let Some(instance) = self.instances.remove(namespace) else {
             return;
-        }
+        };
         self.beating.remove(namespace);
+        self.guests.remove(namespace);
         let mut left = Vec::new();
-        for (channel, places) in &mut self.channels {
+        let mut leave = |channel: &Bytes, places: &mut Vec<Place>| {
             places.retain(|place| place.namespace != *namespace);
             if places.is_empty() {
                 left.push(channel.clone());
+            }
+        };
+        // The channels of the namespace and its rooms stand side by side, because their names begin
+        // alike. So no other channel is looked at, except where `#` stands in a name.
+        let first = Channels(&self.config).everything(namespace);
+        for (channel, places) in self.channels.range_mut(first.clone()..) {
+            if !channel.starts_with(&first) {
+                break;
+            }
+            leave(channel, places);
+        }
+        for (channel, _) in self.own_channels(namespace, &instance.id) {
+            if let Some(places) = self.channels.get_mut(&channel).filter(|_| !channel.starts_with(&first)) {
+                leave(&channel, places);
             }
         }
         left.into_iter().for_each(|channel| self.unsubscribe(channel, out));
@@ -104,7 +179,7 @@ impl Node {
     /// A room has its first member here. A socket's own id is a room, too. Messages to the room
     /// that were published before the broker has subscribed are missed, as on genuine nodes.
     pub fn open_room(&mut self, namespace: &ByteString, room: &str, out: &mut Outputs) {
-        if !self.instances.contains_key(namespace) {
+        if self.id(namespace).is_none() {
             return;
         }
         if let Some(channel) = Channels(&self.config).room(namespace, room) {
@@ -153,8 +228,16 @@ impl Node {
                 continue;
             };
             if instance.awaited.remove(channel) && instance.awaited.is_empty() {
-                let namespace = place.namespace.clone();
-                out.deliveries.push(Delivery::Ready { namespace });
+                for (number, commands) in core::mem::take(&mut instance.held) {
+                    // It may have ended meanwhile.
+                    if self.requests.get_mut(number).is_some() {
+                        out.commands.extend(commands);
+                    }
+                }
+                if instance.guest_until.is_none() {
+                    let namespace = place.namespace.clone();
+                    out.deliveries.push(Delivery::Ready { namespace });
+                }
             }
         }
     }

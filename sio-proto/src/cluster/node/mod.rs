@@ -4,11 +4,13 @@ mod answering;
 mod asking;
 mod channels;
 mod peers;
+mod reading;
 mod receiving;
 mod requests;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use base64::Engine as _;
@@ -19,15 +21,17 @@ use bytestring::ByteString;
 use super::counters::{Counters, Traffic};
 use super::delivery::{Delivery, Outcome, RequestId};
 use super::emitter::NotSent;
-use super::messages::{Body, MessageLimits};
+use super::messages::{Body, EMITTER};
 use super::order::NodeId;
 use super::output::Outputs;
 use super::sending::{Outgoing, Sender};
-use crate::broker::{Answer, BrokerError, Event};
+use super::voice::Voice;
+use crate::broker::{Answer, BrokerError, Command, Event};
 use crate::codec::pieces;
 use crate::{ClusterConfig, ClusterKind, ConfigError, Entropy, Time};
 use channels::Place;
 use peers::Peers;
+pub use reading::{Message, Reader, Unread};
 use requests::Requests;
 
 /// One node of a cluster.
@@ -43,8 +47,8 @@ use requests::Requests;
 /// bounded by [`ClusterConfig`], the first by the rooms that the application lets its sockets
 /// join.
 pub struct Node {
-    config: ClusterConfig,
-    limits: MessageLimits,
+    config: Arc<ClusterConfig>,
+    reader: Arc<Reader>,
     entropy: Box<dyn Entropy>,
     instances: BTreeMap<ByteString, Instance>,
     /// What each channel is for. Two names can be equal only if a namespace or room has `#` in its
@@ -54,6 +58,8 @@ pub struct Node {
     streams: BTreeMap<Bytes, usize>,
     /// The namespaces with nodes that send heartbeats. Mostly there are none.
     beating: BTreeSet<ByteString>,
+    /// The namespaces that are open only for questions. Mostly there are none.
+    guests: BTreeSet<ByteString>,
     requests: Requests,
     counters: Counters,
     /// Whether the broker has gone, and has not come back yet.
@@ -67,6 +73,11 @@ struct Instance {
     marks: [Bytes; 3],
     /// The channels that have to be heard before clients may come.
     awaited: BTreeSet<Bytes>,
+    /// The questions that wait until these channels are heard, and what asks them.
+    held: Vec<(u64, [Command; 2])>,
+    /// Until when the namespace is open although the application has not opened it: for questions
+    /// of this node.
+    guest_until: Option<Time>,
     peers: Peers,
     /// When this node has last said something in the stream. Only nodes of the streams adapter 0.2
     /// have to know that it is alive.
@@ -92,13 +103,14 @@ impl Node {
     pub fn new(config: ClusterConfig, entropy: Box<dyn Entropy>) -> Result<Self, ConfigError> {
         config.validate()?;
         Ok(Self {
-            limits: MessageLimits::from(&config),
-            config,
+            reader: Arc::new(Reader::new(&config)),
+            config: Arc::new(config),
             entropy,
             instances: BTreeMap::new(),
             channels: BTreeMap::new(),
             streams: BTreeMap::new(),
             beating: BTreeSet::new(),
+            guests: BTreeSet::new(),
             requests: Requests::default(),
             counters: Counters::default(),
             is_down: false,
@@ -108,7 +120,54 @@ impl Node {
     /// The name of this node in a namespace that is open.
     #[must_use]
     pub fn id(&self, namespace: &str) -> Option<&NodeId> {
-        self.instances.get(namespace).map(|instance| &instance.id)
+        let instance = self.instances.get(namespace);
+        let own = instance.filter(|instance| instance.guest_until.is_none());
+        own.map(|instance| &instance.id)
+    }
+
+    /// What reads the messages of others. It is the same for the whole life of the node.
+    #[must_use]
+    pub const fn reader(&self) -> &Arc<Reader> {
+        &self.reader
+    }
+
+    /// What writes one message of this node in a namespace that is open.
+    pub fn voice(&mut self, namespace: &ByteString) -> Option<Voice> {
+        self.instances.get(namespace).map(|instance| Voice {
+            config: Arc::clone(&self.config),
+            in_stream: instance.peers.has_stream_only(),
+            uid: instance.id.0.clone(),
+            namespace: namespace.clone(),
+            question: None,
+        })
+    }
+
+    /// What writes one order in a namespace that is not open: the voice of an emitter, which is no
+    /// node of the namespace.
+    pub fn guest_voice(&mut self, namespace: &ByteString) -> Voice {
+        Voice {
+            config: Arc::clone(&self.config),
+            in_stream: matches!(self.config.kind, ClusterKind::Streams(_)),
+            uid: ByteString::from_static(EMITTER),
+            namespace: namespace.clone(),
+            question: None,
+        }
+    }
+
+    /// What writes one question. A namespace that is not open is opened for its answers, until no
+    /// question has been asked in it for [`ClusterConfig::request_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// [`NotSent::TooManyRequests`].
+    pub fn asking_voice(&mut self, now: Time, namespace: &ByteString, out: &mut Outputs) -> Result<Voice, NotSent> {
+        if self.requests.len() >= self.config.max_requests {
+            return Err(NotSent::TooManyRequests);
+        }
+        self.open_as_guest(now, namespace, out)?;
+        let question = Some(self.draw());
+        let voice = self.voice(namespace).ok_or(NotSent::UnknownNamespace)?;
+        Ok(Voice { question, ..voice })
     }
 
     /// The other nodes that have been heard in a namespace lately, and when. Nodes say nothing as
@@ -133,14 +192,39 @@ impl Node {
 
     /// Takes what the broker brings.
     pub fn handle_broker(&mut self, now: Time, event: Event, out: &mut Outputs) {
+        let (mut unread, reader) = (Vec::new(), Arc::clone(&self.reader));
+        self.recognise(event, &mut unread);
+        for message in unread {
+            let message = reader.read(message);
+            self.handle_message(now, message, out);
+        }
+    }
+
+    /// Takes what the broker says of itself and of channels.
+    fn handle_event(&mut self, now: Time, event: Event, out: &mut Outputs) {
         match event {
-            Event::Message { channel, payload, .. } => self.hear_channel(now, &channel, &payload, out),
-            Event::Entry { id, fields, .. } => self.hear_entry(now, &id, &fields, out),
             Event::Subscribed { channel, .. } => self.subscribed(&channel, out),
             Event::Answer { tag, answer } => self.answered(now, tag, answer, out),
             // Channels and streams are the broker's to restore. Requests have their deadlines.
             Event::Up => self.is_down = false,
-            Event::Down { .. } => self.is_down = true,
+            Event::Down { why } => {
+                self.is_down = true;
+                self.refuse_held(now, &why, out);
+            }
+            // They are read first.
+            Event::Message { .. } | Event::Entry { .. } => {}
+        }
+    }
+
+    /// The questions that were not asked yet will not be asked: nobody knows when the broker comes
+    /// back.
+    fn refuse_held(&mut self, now: Time, why: &BrokerError, out: &mut Outputs) {
+        let mut held = Vec::new();
+        for instance in self.instances.values_mut() {
+            held.append(&mut instance.held);
+        }
+        for (number, _) in held {
+            self.end(now, number, Outcome::Broker(why.clone()), out);
         }
     }
 
@@ -188,6 +272,7 @@ impl Node {
             self.end(now, number, Outcome::Deadline, out);
         }
         self.keep_alive(now, out);
+        self.close_guests(now, out);
     }
 
     /// Heartbeats, if some node needs them.
@@ -232,13 +317,17 @@ impl Node {
         let outgoing = sender.entry(streams, body);
         let number = self.requests.number();
         self.counters.sent.heartbeats += 1;
-        self.send(now, namespace, outgoing, number << 2 | tag::ENTRY, out);
+        let command = self.command(now, namespace, outgoing, number << 2 | tag::ENTRY);
+        out.commands.push(command);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has to be called, if ever.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
         let mut next = self.requests.next_deadline();
+        for guest in self.guests.iter().filter_map(|guest| self.instances.get(guest)) {
+            next = [next, guest.guest_until].into_iter().flatten().min();
+        }
         for instance in self
             .beating
             .iter()
@@ -260,20 +349,13 @@ impl Node {
         })
     }
 
-    fn check(&self, outgoing: &Outgoing) -> Result<(), NotSent> {
-        match outgoing.bytes() > self.config.max_message_bytes {
-            true => Err(NotSent::TooLarge),
-            false => Ok(()),
-        }
-    }
-
-    /// Gives a message to the broker.
-    fn send(&mut self, now: Time, namespace: &str, outgoing: Outgoing, tag: u64, out: &mut Outputs) {
+    /// Counts a message, and makes it a command for the broker.
+    fn command(&mut self, now: Time, namespace: &str, outgoing: Outgoing, tag: u64) -> Command {
         self.counters.sent.bytes += outgoing.bytes() as u64;
         if let (Outgoing::Entry { .. }, Some(instance)) = (&outgoing, self.instances.get_mut(namespace)) {
             instance.said = now;
         }
-        out.commands.push(outgoing.command(tag));
+        outgoing.command(tag)
     }
 
     /// A name that nobody can guess: 6 characters with the classic adapter, otherwise 16 digits.

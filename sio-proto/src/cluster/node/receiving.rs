@@ -1,10 +1,8 @@
 //! What other nodes have said.
 
-use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::channels::{Place, Purpose};
-use super::requests::Kind;
+use super::reading::{Content, Message, Source};
 use super::{Node, count};
 use crate::cluster::delivery::{Asker, Delivery, Medium, RequestId, Wants};
 use crate::cluster::messages::{
@@ -12,59 +10,20 @@ use crate::cluster::messages::{
 };
 use crate::cluster::order::{NodeId, Order, Target};
 use crate::cluster::output::Outputs;
+use crate::cluster::voice::Asked;
 use crate::{ClusterKind, Time, keep};
 
 impl Node {
-    /// A message on a channel.
-    pub(super) fn hear_channel(&mut self, now: Time, channel: &Bytes, payload: &Bytes, out: &mut Outputs) {
-        let mut next = 0;
-        while let Some(place) = self.channels.get(channel).and_then(|places| places.get(next)).cloned() {
-            next += 1;
-            let Some(instance) = self.instances.get(&place.namespace) else {
-                continue;
-            };
-            if instance.is_own(&self.config.kind, payload) {
-                self.counters.echoes += 1;
-                continue;
-            }
-            match (&self.config.kind, place.purpose) {
-                (ClusterKind::Classic, Purpose::Messages) => self.hear_broadcast(now, place, payload, out),
-                (ClusterKind::Classic, Purpose::Requests) => self.hear_request(now, &place, payload, out),
-                (ClusterKind::Classic, Purpose::Responses) => self.hear_response(now, &place, payload, out),
-                (ClusterKind::Sharded { .. } | ClusterKind::Streams(_), _) => {
-                    match Envelope::decode(payload, &self.limits) {
-                        Ok(envelope) if envelope.namespace != place.namespace => self.counters.misplaced += 1,
-                        Ok(envelope) => self.hear_envelope(now, envelope, Medium::Channel, None, payload.len(), out),
-                        Err(_) => self.counters.malformed += 1,
-                    }
-                }
-            }
-        }
-    }
-
-    /// An entry of a stream. Entries of other namespaces and own entries are not read.
-    pub(super) fn hear_entry(&mut self, now: Time, id: &Bytes, fields: &[(Bytes, Bytes)], out: &mut Outputs) {
-        let field = |wanted: &[u8]| {
-            fields
-                .iter()
-                .rev()
-                .find(|(name, _)| name == wanted)
-                .map(|(_, value)| value)
-        };
-        let namespace = field(b"nsp").and_then(|namespace| core::str::from_utf8(namespace).ok());
-        let Some(instance) = namespace.and_then(|namespace| self.instances.get(namespace)) else {
-            return;
-        };
-        if field(b"uid").is_some_and(|uid| uid == instance.id.0.as_bytes()) {
-            self.counters.echoes += 1;
-            return;
-        }
-        match Envelope::decode_entry(fields, &self.limits) {
-            Ok(envelope) => {
-                let bytes = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
-                self.hear_envelope(now, envelope, Medium::Stream, Some(id), bytes, out);
-            }
-            Err(_) => self.counters.malformed += 1,
+    /// Takes what a [`Reader`](super::Reader) has read.
+    pub fn handle_message(&mut self, now: Time, message: Message, out: &mut Outputs) {
+        match message.0 {
+            Content::Event(event) => self.handle_event(now, event, out),
+            Content::Broadcast(broadcast, bytes) => self.hear_broadcast(now, broadcast, bytes, out),
+            Content::Request(namespace, request, bytes) => self.hear_request(now, namespace, request, bytes, out),
+            Content::Response(namespace, response, bytes) => self.hear_response(now, &namespace, response, bytes, out),
+            Content::Envelope(envelope, source) => self.hear_envelope(now, envelope, source, out),
+            Content::Malformed => self.counters.malformed += 1,
+            Content::Misplaced => self.counters.misplaced += 1,
         }
     }
 
@@ -88,20 +47,14 @@ impl Node {
         }
     }
 
-    fn hear_broadcast(&mut self, now: Time, place: Place, payload: &Bytes, out: &mut Outputs) {
-        let broadcast = match Broadcast::decode(payload, &self.limits) {
-            Ok(broadcast) if broadcast.namespace == place.namespace => broadcast,
-            Ok(_) => return self.counters.misplaced += 1,
-            Err(_) => return self.counters.malformed += 1,
-        };
-        if self.hear_node(now, &place.namespace, &broadcast.uid).is_none() {
+    fn hear_broadcast(&mut self, now: Time, broadcast: Broadcast, bytes: usize, out: &mut Outputs) {
+        let namespace = broadcast.namespace;
+        if self.hear_node(now, &namespace, &broadcast.uid).is_none() {
             return;
         }
-        count(&mut self.counters.received, payload.len(), |traffic| {
-            &mut traffic.broadcasts
-        });
+        count(&mut self.counters.received, bytes, |traffic| &mut traffic.broadcasts);
         out.deliveries.push(Delivery::CarryOut {
-            namespace: place.namespace,
+            namespace,
             order: Order::Broadcast {
                 to: broadcast.to,
                 flags: broadcast.flags,
@@ -112,42 +65,47 @@ impl Node {
         });
     }
 
-    fn hear_request(&mut self, now: Time, place: &Place, payload: &Bytes, out: &mut Outputs) {
-        let Ok(request) = ClassicRequest::decode(payload, &self.limits) else {
-            self.counters.malformed += 1;
+    fn hear_request(
+        &mut self,
+        now: Time,
+        namespace: ByteString,
+        request: ClassicRequest,
+        bytes: usize,
+        out: &mut Outputs,
+    ) {
+        if !self.instances.contains_key(&namespace) {
             return;
-        };
-        let namespace = &place.namespace;
+        }
         let node = match &request.uid {
-            Some(uid) => match self.hear_node(now, namespace, uid) {
+            Some(uid) => match self.hear_node(now, &namespace, uid) {
                 Some(node) => Some(node),
                 None => return,
             },
             None => None,
         };
-        if matches!(&request.body, RequestBody::Broadcast { namespace, .. } if *namespace != place.namespace) {
+        if matches!(&request.body, RequestBody::Broadcast { namespace: other, .. } if *other != namespace) {
             self.counters.misplaced += 1;
             return;
         }
-        count(&mut self.counters.received, payload.len(), |traffic| {
-            match &request.body {
-                RequestBody::Join { .. } | RequestBody::Leave { .. } | RequestBody::Disconnect { .. } => {
-                    &mut traffic.orders
-                }
-                RequestBody::Single(..) => &mut traffic.orders,
-                RequestBody::ServerSideEmit(_) if request.request_id.is_none() => &mut traffic.server_side_emits,
-                _ => &mut traffic.questions,
+        count(&mut self.counters.received, bytes, |traffic| match &request.body {
+            RequestBody::Join { .. } | RequestBody::Leave { .. } | RequestBody::Disconnect { .. } => {
+                &mut traffic.orders
             }
+            RequestBody::Single(..) => &mut traffic.orders,
+            RequestBody::ServerSideEmit(_) if request.request_id.is_none() => &mut traffic.server_side_emits,
+            _ => &mut traffic.questions,
         });
-        out.deliveries.push(request_delivery(namespace.clone(), node, request));
+        out.deliveries.push(request_delivery(namespace, node, request));
     }
 
-    fn hear_response(&mut self, now: Time, place: &Place, payload: &Bytes, out: &mut Outputs) {
-        let Ok(response) = ClassicResponse::decode(payload, &self.limits) else {
-            self.counters.malformed += 1;
-            return;
-        };
-        let namespace = &place.namespace;
+    fn hear_response(
+        &mut self,
+        now: Time,
+        namespace: &ByteString,
+        response: ClassicResponse,
+        bytes: usize,
+        out: &mut Outputs,
+    ) {
         let node = match &response.uid {
             Some(uid) => match self.hear_node(now, namespace, uid) {
                 Some(node) => Some(node),
@@ -158,39 +116,22 @@ impl Node {
         if let Some(node) = &node {
             self.note_signature(namespace, node);
         }
-        count(&mut self.counters.received, payload.len(), |traffic| {
-            &mut traffic.answers
-        });
+        count(&mut self.counters.received, bytes, |traffic| &mut traffic.answers);
         let answer = match response.body {
-            ResponseBody::Sockets(sockets) => Heard::Sockets(sockets),
+            ResponseBody::Sockets { sockets, left_out } => Heard::Sockets(sockets, left_out),
             ResponseBody::ServerSideEmit(value) => Heard::Value(value),
             ResponseBody::ClientCount(recipients) => Heard::Recipients(recipients),
             ResponseBody::Ack(value) => Heard::Ack(value),
             // An answer without sockets. A genuine node would wait until its deadline.
-            ResponseBody::Done => Heard::Sockets(alloc::vec![]),
+            ResponseBody::Done => Heard::Sockets(alloc::vec![], 0),
             // This node does not ask for ids and rooms, so another one does.
             ResponseBody::Ids(_) | ResponseBody::Rooms(_) => return,
         };
-        self.hear_answer(
-            now,
-            namespace,
-            node.as_ref(),
-            &response.request_id,
-            answer,
-            payload.len(),
-            out,
-        );
+        self.hear_answer(now, namespace, node.as_ref(), &response.request_id, answer, bytes, out);
     }
 
-    fn hear_envelope(
-        &mut self,
-        now: Time,
-        envelope: Envelope,
-        medium: Medium,
-        entry: Option<&Bytes>,
-        bytes: usize,
-        out: &mut Outputs,
-    ) {
+    fn hear_envelope(&mut self, now: Time, envelope: Envelope, source: Source, out: &mut Outputs) {
+        let Source { medium, entry, bytes } = source;
         let namespace = envelope.namespace;
         let Some(node) = self.hear_node(now, &namespace, &envelope.uid) else {
             return;
@@ -215,7 +156,11 @@ impl Node {
             Body::Sockets { .. } | Body::ServerSideAnswer { .. } | Body::ClientCount { .. } | Body::Ack { .. } => {
                 count(received, bytes, |traffic| &mut traffic.answers);
                 let (request, answer) = match envelope.body {
-                    Body::Sockets { request_id, sockets } => (request_id, Heard::Sockets(sockets)),
+                    Body::Sockets {
+                        request_id,
+                        sockets,
+                        left_out,
+                    } => (request_id, Heard::Sockets(sockets, left_out)),
                     Body::ServerSideAnswer { request_id, value } => (request_id, Heard::Value(value)),
                     Body::ClientCount { request_id, count } => (request_id, Heard::Recipients(count)),
                     Body::Ack { request_id, value } => (request_id, Heard::Ack(value)),
@@ -263,7 +208,7 @@ impl Node {
         out.deliveries.push(Delivery::CarryOut {
             namespace,
             order,
-            entry: entry.cloned(),
+            entry,
             confirm: None,
         });
     }
@@ -302,9 +247,9 @@ impl Node {
         out: &mut Outputs,
     ) {
         let kind = match &answer {
-            Heard::Sockets(_) => Kind::Sockets,
-            Heard::Value(_) => Kind::Values,
-            Heard::Recipients(_) | Heard::Ack(_) => Kind::Acks,
+            Heard::Sockets(..) => Asked::Sockets,
+            Heard::Value(_) => Asked::Values,
+            Heard::Recipients(_) | Heard::Ack(_) => Asked::Acks,
         };
         let taken = match &answer {
             Heard::Ack(_) => self.take_ack(namespace, request, bytes),
@@ -313,7 +258,11 @@ impl Node {
         let Some(number) = taken else { return };
         let request = RequestId(number);
         out.deliveries.push(match answer {
-            Heard::Sockets(sockets) => Delivery::Sockets { request, sockets },
+            Heard::Sockets(sockets, left_out) => Delivery::Sockets {
+                request,
+                sockets,
+                left_out,
+            },
             Heard::Value(value) => Delivery::Answer { request, value },
             Heard::Ack(value) => Delivery::Ack { request, value },
             Heard::Recipients(count) => {
@@ -329,7 +278,8 @@ impl Node {
 
 /// An answer, from any adapter.
 enum Heard {
-    Sockets(alloc::vec::Vec<crate::cluster::order::RemoteSocket>),
+    /// And how many were left out.
+    Sockets(alloc::vec::Vec<crate::cluster::order::RemoteSocket>, u64),
     Value(crate::socket::Args),
     Recipients(u64),
     Ack(crate::socket::Args),

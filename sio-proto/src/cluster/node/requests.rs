@@ -17,20 +17,13 @@ use bytestring::ByteString;
 
 use crate::Time;
 use crate::cluster::order::NodeId;
-
-/// What a request waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Sockets,
-    Values,
-    Acks,
-}
+use crate::cluster::voice::Asked;
 
 pub(super) struct Pending {
     pub(super) namespace: ByteString,
     /// The name of the request in messages.
     name: ByteString,
-    pub(super) kind: Kind,
+    pub(super) kind: Asked,
     deadline: Time,
     /// How many other nodes hear the channels, once it is known.
     pub(super) subscribers: Option<u64>,
@@ -132,7 +125,7 @@ impl Requests {
         number: u64,
         namespace: ByteString,
         name: ByteString,
-        kind: Kind,
+        kind: Asked,
         deadline: Time,
         stream_only: BTreeSet<NodeId>,
     ) {

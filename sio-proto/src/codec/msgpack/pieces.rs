@@ -29,6 +29,8 @@ impl PieceLimits {
             },
             limits: Limits {
                 max_depth,
+                // Names are bounded by their message: a server may let its clients send long ones.
+                max_event_name_bytes: usize::MAX,
                 ..Limits::default()
             },
         }
