@@ -469,3 +469,21 @@ fn without_the_generation() {
         assert_eq!((answer.status, answer.text()), (400, "Unsupported protocol version"));
     }
 }
+
+/// The client pings again an interval after the answer. Behind a queue that is fetched in parts,
+/// the answer would come so late that the server gives the client up.
+#[test]
+fn a_pong_leaves_before_the_messages_that_wait() {
+    let mut world = World::new(Config::default().max_packets_per_poll(1usize));
+    let target = open(&mut world, "&b64=1");
+    let socket = world.last_socket();
+    for number in 0..2 {
+        world.emit(socket, "m", &number.to_string()).unwrap();
+    }
+    for _ in 0..2 {
+        post(&mut world, &target, TEXT, b"1:2");
+    }
+    assert_eq!(world.reply(&get(&target)).text(), "1:3", "one answer is enough");
+    assert_eq!(world.reply(&get(&target)).text(), "9:42[\"m\",0]");
+    assert_eq!(world.reply(&get(&target)).text(), "9:42[\"m\",1]");
+}

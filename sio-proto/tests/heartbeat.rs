@@ -272,3 +272,23 @@ fn the_old_wire_has_its_own_heartbeat() {
     assert_eq!(world.frames(link), ["close"]);
     assert_eq!(world.sessions(), 0);
 }
+
+/// A client that takes few packets with each poll, and is far away, would get a ping behind its
+/// queue too late.
+#[test]
+fn a_ping_leaves_before_the_messages_that_wait() {
+    let mut world = World::new(Config::default().max_packets_per_poll(1usize));
+    let sid = world.join_polling();
+    let socket = world.last_socket();
+    for number in 0..3 {
+        world.emit(socket, "m", &number.to_string()).unwrap();
+    }
+    world.pass(25_000);
+    assert_eq!(body(&world.fetch(&sid)), "2");
+    assert_eq!(body(&world.fetch(&sid)), "42[\"m\",0]");
+    assert_eq!(status(&world.push(&sid, "3")), 200);
+    assert_eq!(body(&world.fetch(&sid)), "42[\"m\",1]");
+    assert_eq!(body(&world.fetch(&sid)), "42[\"m\",2]");
+    world.pass(24_999);
+    assert_eq!(world.sessions(), 1);
+}

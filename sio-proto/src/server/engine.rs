@@ -379,7 +379,7 @@ impl<'a> At<'a> {
         engine.beat = engine.beat.wrapping_add(1);
         let beat = engine.beat;
         self.session.heartbeat = Heartbeat::Queued;
-        self.push_control(PING);
+        self.push_heartbeat(PING);
         self.core.timers.arm(self.now, Alarm::PingTimeout, self.key, beat);
     }
 
@@ -388,8 +388,8 @@ impl<'a> At<'a> {
     pub(crate) fn comfort(&mut self) {
         let session = &*self.session;
         let is_websocket = session.transport == TransportKind::WebSocket;
-        if self.engine().revision == Revision::V3 && is_websocket && self.session.outbox.back() != Some(&PONG) {
-            self.push_control(PONG);
+        if self.engine().revision == Revision::V3 && is_websocket && self.session.outbox.front() != Some(&PONG) {
+            self.push_heartbeat(PONG);
         }
     }
 
@@ -398,8 +398,8 @@ impl<'a> At<'a> {
     fn hear_ping(&mut self) {
         self.stay_until_silent();
         self.session.outbox.rest();
-        if self.session.outbox.back() != Some(&PONG) {
-            self.push_control(PONG);
+        if self.session.outbox.front() != Some(&PONG) {
+            self.push_heartbeat(PONG);
         }
     }
 
@@ -431,7 +431,7 @@ impl<'a> At<'a> {
                 if state == State::Open {
                     session.heartbeat = Heartbeat::Queued;
                     session.outbox.rest();
-                    self.push_control(PING);
+                    self.push_heartbeat(PING);
                 }
                 self.core.timers.arm(self.now, Alarm::PingTimeout, self.key, epoch);
             }

@@ -179,16 +179,6 @@ impl Outbox {
         self.frames().next()
     }
 
-    pub(crate) fn back(&self) -> Option<&Frame> {
-        match &self.tail {
-            None => self.plain.back(),
-            Some(tail) => {
-                let (_, last) = tail.messages.last_key_value()?;
-                last.more.last().or(Some(&last.first))
-            }
-        }
-    }
-
     fn frames(&self) -> impl Iterator<Item = &Frame> {
         let tail = self.tail.iter().flat_map(|tail| tail.messages.values());
         self.plain.iter().chain(tail.flat_map(Sorted::frames))

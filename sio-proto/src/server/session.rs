@@ -424,15 +424,6 @@ impl Session {
             || self.outbox.bytes() > bytes + bytes / 8 + MIN_CONTROL_BYTES
     }
 
-    /// Queues one protocol packet. It is never refused. False means that there are too many: the
-    /// session has to end.
-    #[must_use]
-    pub(crate) fn queue_control(&mut self, frame: Frame, config: &Config, backlog: &mut Backlog) -> bool {
-        self.outbox.push(frame);
-        self.recharge(backlog);
-        !self.is_overfull(config)
-    }
-
     /// The write that ends the session's link in the regular way, if the link is not a poll.
     pub(crate) fn farewell(&self, link: LinkId) -> Write {
         match &self.carriage {

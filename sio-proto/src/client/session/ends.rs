@@ -107,7 +107,7 @@ impl Session {
             // The answer comes on the GET that is held, so both connections are proved.
             (Transport::Polling, Revision::V3) => {
                 self.next_ping = None;
-                self.send(Packed::Text(Bytes::from_static(b"2")));
+                self.send_first(Packed::Text(Bytes::from_static(b"2")));
             }
             // The answer to the POST counts. A server ignores the packet itself. The GET that is
             // held may be dead nevertheless: the next ping of the server must be on time.
@@ -150,7 +150,7 @@ impl Session {
         if is_due(self.next_ping) {
             self.next_ping = None;
             self.expires = cx.now + self.timeout;
-            self.send(Packed::Text(Bytes::from_static(b"2")));
+            self.send_first(Packed::Text(Bytes::from_static(b"2")));
             self.pump(cx);
         }
     }

@@ -293,6 +293,15 @@ impl Session {
         self.outgoing.push_back(packed);
     }
 
+    /// Puts a heartbeat in front of all others: on polling, what waits leaves in parts, and behind
+    /// many events the heartbeat would come too late.
+    fn send_first(&mut self, packed: Packed) {
+        if self.closing.is_none() {
+            self.outgoing_bytes += packed.len();
+            self.outgoing.push_front(packed);
+        }
+    }
+
     /// Writes what the transport can take. Returns whether anything was written.
     pub(super) fn pump(&mut self, cx: &mut Context<'_>) -> bool {
         let has_nothing = self.outgoing.is_empty() && self.older.echo.is_none();

@@ -219,7 +219,7 @@ impl Session {
 
     pub(super) fn send_pong(&mut self) {
         if !core::mem::replace(&mut self.pong_waits, true) {
-            self.send(Packed::Text(Bytes::from_static(b"3")));
+            self.send_first(Packed::Text(Bytes::from_static(b"3")));
         }
     }
 }

@@ -250,10 +250,23 @@ impl<'a, G> At<'a, G> {
         }
     }
 
-    /// Queues one protocol packet.
+    /// Queues one protocol packet. It is never refused, but a session with too many has to end.
     pub(crate) fn push_control(&mut self, frame: Frame) {
+        self.session.outbox.push(frame);
+        self.note_control();
+    }
+
+    /// Queues a heartbeat in front of what waits. A client that polls takes the queue in parts, and
+    /// may be far away: behind many messages, the heartbeat would come too late.
+    pub(crate) fn push_heartbeat(&mut self, frame: Frame) {
+        self.session.outbox.push_front(frame);
+        self.note_control();
+    }
+
+    fn note_control(&mut self) {
         let Self { core, session, key, .. } = self;
-        if !session.queue_control(frame, &core.config, &mut core.backlog) && core.overfull.last() != Some(key) {
+        session.recharge(&mut core.backlog);
+        if session.is_overfull(&core.config) && core.overfull.last() != Some(key) {
             core.overfull.push(*key);
         }
         self.mark_ready();
