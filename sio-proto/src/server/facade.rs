@@ -24,6 +24,9 @@ use outgoing::Outgoing;
 /// How many links are flushed before other outputs are checked again.
 const FLUSH: usize = 64;
 
+/// A buffer of this size is not too large for a few bytes.
+const SMALL: usize = 1024;
+
 /// A server for one thread and no runtime.
 ///
 /// The loop around it is always the same. Accept a connection and call [`open`](Self::open). Read
@@ -202,12 +205,14 @@ impl Server {
             self.shard.handle_closed(now, link, Cause::Failed, &mut self.outputs);
             self.settle(now);
         }
-        // An idle connection keeps no buffer: the empty buffer goes back to the caller.
+        // An idle connection keeps no buffer: the empty buffer goes back to the caller. So does a
+        // buffer that is large for what is left in it: a peer would pay a byte, and we a buffer.
         if let Some(connection) = self.connection(link)
-            && connection.rest.is_empty()
+            && (connection.rest.is_empty() || connection.rest.capacity() > 4 * connection.rest.len() + SMALL)
         {
-            core::mem::swap(&mut connection.rest, bytes);
-            connection.rest = BytesMut::new();
+            let small = BytesMut::from(&connection.rest[..]);
+            *bytes = core::mem::replace(&mut connection.rest, small);
+            bytes.clear();
         }
     }
 
