@@ -406,3 +406,23 @@ fn a_woken_client_probes_its_server() {
         assert!(!world.has("BREACH"), "{name}: {:?}", world.log);
     }
 }
+
+/// On these wires the session itself is the namespace `/`. A client that has left it must not go on
+/// getting what the server sends, whatever the setting for namespaces says.
+#[test]
+fn leaving_the_last_namespace_ends_the_session() {
+    for (name, config) in configs() {
+        let mut world = World::new(config.close_with_last(false), server());
+        let socket = world.connect("/");
+        world.pass(300);
+        assert!(world.client.is_connected(socket), "{name}");
+        world.client.disconnect(world.now, socket).unwrap();
+        // 0.6 has no goodbye for a client that polls: it does not come back.
+        world.pass(60_000);
+        let now = world.now;
+        assert_eq!(world.server.shard(now, |shard, _| shard.sessions()), 0, "{name}");
+        assert!(world.client.connect(world.now, socket).is_ok());
+        world.pass(3_000);
+        assert!(world.client.is_connected(socket), "{name}");
+    }
+}

@@ -107,6 +107,20 @@ fn a_websocket_that_takes_nothing_is_cut_and_loses_nothing() {
     assert_eq!(unconfirmed(&mut world), 0);
 }
 
+/// The id of the session, which is no message, has left by a poll. So what a websocket takes later
+/// counts in full.
+#[test]
+fn a_websocket_after_a_poll_counts_all_its_messages() {
+    let mut world = World::new(Config::default());
+    let id = open(&mut world);
+    let link = come_back(&mut world, &id);
+    message(&mut world, "\"one\"");
+    message(&mut world, "\"two\"");
+    assert_eq!(world.frames(link), ["one", "two"].map(frame));
+    world.cut(link, Cause::Failed);
+    assert_eq!(unconfirmed(&mut world), 2);
+}
+
 #[test]
 fn the_answer_to_a_heartbeat_confirms_what_was_before_it() {
     let mut world = World::new(Config::default());

@@ -111,7 +111,7 @@ impl Client {
                 self.send_connect(at);
             }
         }
-        self.drain_at = None;
+        (self.drain_at, self.drain_due) = (None, now);
         self.close_if_unused(now);
     }
 
@@ -274,8 +274,11 @@ impl Client {
         if self.closed || self.sockets.iter().any(|socket| socket.is_active()) {
             return;
         }
+        // On the wires before Engine.IO the session itself is the namespace `/`: a client that left
+        // and kept it would go on getting messages.
+        let may_stay = !self.config.close_with_last && matches!(self.protocol, Protocol::Engine(_));
         match &self.stage {
-            Stage::Session(session) if session.is_open() && !self.config.close_with_last => {}
+            Stage::Session(session) if session.is_open() && may_stay => {}
             Stage::Session(_) => {
                 self.with_session(now, |session, cx| session.close(cx));
             }

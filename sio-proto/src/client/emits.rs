@@ -259,7 +259,11 @@ impl Client {
         let Some(taken) = taken else { return false };
         let Some((packed, buffered)) = taken else { return true };
         if buffered && self.config.drain_per_second > 0 {
-            self.drain_at = Some(now + Duration::from_secs(1) / self.config.drain_per_second);
+            // What could not leave because a request was under way leaves with the next one, but no
+            // more than in a second.
+            let earliest = Time::ZERO + now.saturating_since(Time::ZERO).saturating_sub(Duration::from_secs(1));
+            let due = self.drain_due.max(earliest) + Duration::from_secs(1) / self.config.drain_per_second;
+            (self.drain_due, self.drain_at) = (due, (due > now).then_some(due));
         }
         self.send(packed);
         true

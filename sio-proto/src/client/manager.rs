@@ -53,6 +53,8 @@ pub struct Client {
     pub(super) no_upgrade_until: Time,
     /// When the next event may leave the queue, if it may not leave now.
     pub(super) drain_at: Option<Time>,
+    /// When it might have left, if the transport had been free.
+    pub(super) drain_due: Time,
     pub(super) closed: bool,
     /// The session has been open.
     pub(super) was_open: bool,
@@ -142,6 +144,7 @@ impl Client {
             websocket_worked: false,
             no_upgrade_until: Time::ZERO,
             drain_at: None,
+            drain_due: Time::ZERO,
             closed: false,
             was_open: false,
             next_link: 0,

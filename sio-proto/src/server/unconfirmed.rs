@@ -157,6 +157,8 @@ impl Unconfirmed {
             self.answer.is_none(),
             "the poll was the verdict on the answer before it"
         );
+        // The whole queue was taken, with what is no message.
+        self.control = 0;
         self.answer = Some(Answer {
             link,
             frames: frames.to_vec(),
