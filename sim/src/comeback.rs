@@ -7,8 +7,9 @@ use sio_proto::json;
 use sio_proto::recovery::{self, Expired, NotRecovered, Opening, Recipients, RecordKey, Recovery, Room};
 use sio_proto::server::{Auth, Form, Kept, Message, Welcome};
 use sio_proto::socket::Offset;
-use sio_proto::{ByteString, Config, Entropy, Sid, SocketKey, Time};
+use sio_proto::{ByteString, Config, Entropy, Sid, Time};
 
+use crate::host::Socket;
 use crate::model::{Audience, Down};
 use crate::plan::Plan;
 use crate::violation::Promise;
@@ -21,7 +22,7 @@ const CONFIRM_EVERY: u64 = 4;
 #[derive(Clone, Debug)]
 pub(crate) struct Seat {
     /// The present socket, or the last one.
-    pub(crate) socket: SocketKey,
+    pub(crate) socket: Socket,
     pub(crate) serial: u64,
     pub(crate) life: u64,
     pub(crate) client: usize,
@@ -175,7 +176,7 @@ impl Audience {
 
 impl World {
     /// Lets a client of 4.x in that may come back, or has come back.
-    pub(crate) fn accept_recoverable(&mut self, socket: SocketKey, auth: &Auth) {
+    pub(crate) fn accept_recoverable(&mut self, socket: Socket, auth: &Auth) {
         let Some(member) = self.members.get(&socket) else {
             return;
         };
@@ -205,7 +206,7 @@ impl World {
         self.begin_record(socket, (client, namespace, sid), &shown);
     }
 
-    fn begin_record(&mut self, socket: SocketKey, (client, namespace, sid): (usize, usize, String), shown: &Shown) {
+    fn begin_record(&mut self, socket: Socket, (client, namespace, sid): (usize, usize, String), shown: &Shown) {
         let (now, serial, life) = (self.now, self.number(), self.number());
         let Some(comebacks) = &mut self.comebacks else { return };
         let mut random = [0; 18];
@@ -243,15 +244,14 @@ impl World {
             (member.serial, member.life, member.record) = (serial, life, Some(key));
             member.is_accepted = true;
         }
-        let accepted =
-            self.command(|server| server.shard(now, |shard, out| shard.accept_as(now, socket, &welcome, out)));
+        let accepted = self.at(socket, |shard, out, key| shard.accept_as(now, key, &welcome, out));
         if let Some(member) = self.members.get_mut(&socket) {
             member.is_accepted = accepted;
         }
     }
 
     /// The client gets its old socket back.
-    fn take_over(&mut self, socket: SocketKey, key: RecordKey, shown: &Shown) -> Result<(), NotRecovered> {
+    fn take_over(&mut self, socket: Socket, key: RecordKey, shown: &Shown) -> Result<(), NotRecovered> {
         let (now, serial) = (self.now, self.number());
         let Some(comebacks) = &mut self.comebacks else {
             return Err(NotRecovered::Unknown);
@@ -277,12 +277,10 @@ impl World {
         let seat = seat.clone();
         if self.members.get(&old).is_some_and(|member| member.record == Some(key)) {
             note!(self, "c{} takes over from its old connection", seat.client);
-            self.command(|server| {
-                server.shard(now, |shard, out| {
-                    if let Some(session) = shard.session_of(old) {
-                        shard.close_engine(now, session, out);
-                    }
-                });
+            self.at(old, |shard, out, old| {
+                if let Some(session) = shard.session_of(old) {
+                    shard.close_engine(now, session, out);
+                }
             });
         }
         let welcome = Welcome {
@@ -306,8 +304,7 @@ impl World {
             seat.life,
             missed.len()
         );
-        let accepted =
-            self.command(|server| server.shard(now, |shard, out| shard.accept_as(now, socket, &welcome, out)));
+        let accepted = self.at(socket, |shard, out, key| shard.accept_as(now, key, &welcome, out));
         if !accepted {
             // Its end is delivered, and the record waits again.
             if let Some(comebacks) = &mut self.comebacks {
@@ -324,35 +321,31 @@ impl World {
     }
 
     /// Puts a recovered socket into its rooms, and sends what was missed.
-    fn replay(&mut self, socket: SocketKey, rooms: Vec<ByteString>, missed: Vec<Message>) {
+    fn replay(&mut self, socket: Socket, rooms: Vec<ByteString>, missed: Vec<Message>) {
         let now = self.now;
-        let failed = self.command(|server| {
-            server.shard(now, |shard, _| {
-                let joined = rooms.iter().map(|room| shard.join(socket, room)).find_map(Result::err);
-                let mut missed = missed;
-                let mut failed = joined;
-                for message in &mut missed {
-                    let sent = shard.emit(now, socket, message, None);
-                    failed = failed.or_else(|| sent.err());
-                }
-                failed
-            })
+        let failed = self.at(socket, |shard, _, key| {
+            let joined = rooms.iter().map(|room| shard.join(key, room)).find_map(Result::err);
+            let mut missed = missed;
+            let mut failed = joined;
+            for message in &mut missed {
+                let sent = shard.emit(now, key, message, None);
+                failed = failed.or_else(|| sent.err());
+            }
+            failed
         });
         if let Some(error) = failed {
             // Another namespace of the session has filled the queue. The client comes back.
             note!(self, "no room for the replay: {error}");
-            self.command(|server| {
-                server.shard(now, |shard, out| {
-                    if let Some(session) = shard.session_of(socket) {
-                        shard.close_engine(now, session, out);
-                    }
-                });
+            self.at(socket, |shard, out, key| {
+                if let Some(session) = shard.session_of(key) {
+                    shard.close_engine(now, session, out);
+                }
             });
         }
     }
 
     /// Counts an event of a client that may come back, and confirms now and then.
-    pub(crate) fn count_heard(&mut self, socket: SocketKey, key: RecordKey) {
+    pub(crate) fn count_heard(&mut self, socket: Socket, key: RecordKey) {
         let now = self.now;
         let Some(comebacks) = &mut self.comebacks else { return };
         let Some(seat) = comebacks.machine.data_mut(key).filter(|seat| seat.socket == socket) else {
@@ -362,7 +355,7 @@ impl World {
         let (heard, confirms) = (seat.heard, seat.confirms);
         comebacks.machine.set_heard(key, heard);
         if confirms && heard.is_multiple_of(CONFIRM_EVERY) {
-            self.command(|server| server.shard(now, |shard, out| shard.confirm(now, socket, heard, out)));
+            self.at(socket, |shard, out, key| shard.confirm(now, key, heard, out));
         }
     }
 
@@ -381,7 +374,7 @@ impl World {
                 .data(key)
                 .filter(|seat| seat.confirms && seat.socket == socket);
             if let Some(heard) = seat.map(|seat| seat.heard) {
-                self.command(|server| server.shard(now, |shard, out| shard.confirm(now, socket, heard, out)));
+                self.at(socket, |shard, out, key| shard.confirm(now, key, heard, out));
             }
         }
     }

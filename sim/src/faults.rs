@@ -8,8 +8,9 @@ use sio_proto::Time;
 use sio_proto::server::Cause;
 
 use crate::comeback::Comebacks;
+use crate::host::Host;
 use crate::plan::Kind;
-use crate::world::{World, begin, note};
+use crate::world::{World, note};
 
 impl World {
     /// Makes something go wrong.
@@ -28,7 +29,7 @@ impl World {
                 chosen.into_iter().for_each(|wire| self.cut(wire, ends));
             }
             Kind::Freeze => {
-                let (one, down) = (rng.usize(0..1 << 16), rng.bool());
+                let (one, down, shuts) = (rng.usize(0..1 << 16), rng.bool(), rng.bool());
                 let until = self.now + Duration::from_millis(rng.u64(1..6000));
                 let wires = self.wires_of(client);
                 if let Some(wire) = wires
@@ -37,6 +38,10 @@ impl World {
                 {
                     let pipe = if down { &mut wire.down } else { &mut wire.up };
                     pipe.frozen = pipe.frozen.max(until);
+                    // The receiver does not read, and its window is zero.
+                    if shuts {
+                        pipe.shut(self.now, until, self.plan.traffic);
+                    }
                 }
             }
             Kind::Partition => {
@@ -56,6 +61,7 @@ impl World {
             Kind::Jump => {
                 self.now = self.now + Duration::from_millis(rng.u64(100..20_000));
                 (0..self.peers.len()).for_each(|client| self.trouble(client));
+                self.forget_signs();
             }
             Kind::Restart => self.restart(),
             Kind::NetworkLost => {
@@ -66,7 +72,10 @@ impl World {
                 let request = self.peers[client].request.1.clone();
                 if !request.is_empty() && !request.windows(9).any(|part| part == b"Upgrade: ") {
                     self.peers[client].is_doubled = true;
-                    self.open_ghost(client, &request);
+                    let number = self.open_raw(client, &request);
+                    if let Some(wire) = self.wires.get_mut(&number) {
+                        wire.up.finish(self.now + Duration::from_secs(2));
+                    }
                 }
             }
             _ => {}
@@ -79,7 +88,7 @@ impl World {
         self.peers[client].trouble = self.peers[client].trouble.max(self.now);
     }
 
-    fn wires_of(&self, client: usize) -> Vec<u64> {
+    pub(crate) fn wires_of(&self, client: usize) -> Vec<u64> {
         let wires = self.wires.iter().filter(|(_, wire)| wire.client == client);
         wires.map(|(number, _)| *number).collect()
     }
@@ -104,9 +113,9 @@ impl World {
         };
         let touched = wire.client;
         (wire.is_dead, wire.is_cut) = (true, true);
-        let kept = wire.down.kept_back(traffic);
-        let up = wire.up.cut(traffic, &mut self.rng);
-        let down = wire.down.cut(traffic, &mut self.rng);
+        let kept = wire.down.kept_back(now, traffic);
+        let up = wire.up.cut(now, traffic, &mut self.rng);
+        let down = wire.down.cut(now, traffic, &mut self.rng);
         let (client, at_client, at_server) = (wire.client, wire.at_client, wire.at_server);
         self.trouble(touched);
         note!(
@@ -116,10 +125,11 @@ impl World {
             down.len()
         );
         if let Some(link) = at_server.filter(|_| !up.is_empty()) {
-            self.give_server(link, &up);
+            self.give_server(number, link, &up);
         }
         if let Some(link) = at_client.filter(|_| !down.is_empty()) {
             let mut buffer = BytesMut::from(&down[..]);
+            self.peers[client].heard = now;
             self.peers[client].client.handle_bytes(now, link, &mut buffer);
         }
         self.settle();
@@ -134,11 +144,14 @@ impl World {
             self.peers[client].client.handle_closed(now, link, None);
         }
         if let Some(link) = at_server {
+            self.note_sign_of(number);
+            let ending = self.sockets_on(number);
             if let Some(wire) = self.wires.get_mut(&number) {
                 wire.at_server = None;
             }
             self.at_server.remove(&link);
             self.close_at_server(link, kept, Cause::Failed);
+            self.check_ended(&ending);
         }
         self.settle();
         if self
@@ -162,10 +175,17 @@ impl World {
         let members = std::mem::take(&mut self.members);
         self.at_server.clear();
         let restarts = self.restarts;
-        let (plan, server, comebacks, has_store) =
-            (&self.plan, &mut self.server, &mut self.comebacks, self.plan.has_store);
+        let has_store = self.plan.has_store;
+        let Self {
+            plan,
+            server,
+            comebacks,
+            door,
+            ..
+        } = self;
+        door.forget_sessions();
         self.held.charge(|| {
-            *server = begin(plan, restarts);
+            *server = Host::new(plan, restarts, door);
             if !has_store {
                 *comebacks = Comebacks::new(plan, restarts);
             }
@@ -185,6 +205,7 @@ impl World {
             }
         }
         (0..self.peers.len()).for_each(|client| self.trouble(client));
+        self.forget_signs();
     }
 
     /// Faults stop: dead connections are found to be dead, and everything flows.
@@ -200,6 +221,8 @@ impl World {
             };
             wire.up.frozen = wire.up.frozen.min(now);
             wire.down.frozen = wire.down.frozen.min(now);
+            wire.up.shut = wire.up.shut.min(now);
+            wire.down.shut = wire.down.shut.min(now);
             wire.hurry(now);
             // What a proxy has taken from a session is lost, even an answer that a client waits
             // for: such a client begins anew.

@@ -10,9 +10,15 @@
 
 mod arguments;
 mod checks;
+mod clock;
 mod comeback;
+mod door;
+mod effort;
 mod faults;
 mod held;
+mod host;
+mod house;
+mod life;
 mod model;
 mod network;
 mod outputs;
@@ -20,6 +26,7 @@ mod pipe;
 mod plan;
 mod seeds;
 mod shrink;
+mod thief;
 mod transcript;
 mod users;
 mod violation;

@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use sio_proto::Time;
 use sio_proto::recovery::RecordKey;
 use sio_proto::server::Generation;
-use sio_proto::{SocketKey, Time};
+
+use crate::host::Socket;
 
 /// A socket of the server.
 #[derive(Clone, Debug)]
@@ -39,6 +41,16 @@ pub(crate) struct Down {
     pub(crate) is_reliable: bool,
     /// Whether it is sent again if the client is recovered.
     pub(crate) is_kept: bool,
+}
+
+impl Down {
+    /// Whether it had to arrive before `found`.
+    fn is_missing_before(&self, found: &Self) -> bool {
+        // What is not kept may be lost with its connection, and what is kept may have come on a
+        // later one.
+        let is_there = self.is_kept || self.serial == found.serial && !found.is_kept;
+        self.is_reliable && self.life == found.life && is_there
+    }
 }
 
 /// How an event of a client has ended, as far as the client knows.
@@ -118,11 +130,17 @@ impl Place {
         let same = |down: &Down| down.number == number;
         let goes_on = |down: &Down| same(down) && Some(down.life) == self.last_life && !self.was_told && !is_lossy;
         let at = self.down.iter().position(goes_on);
-        let newest = || {
-            let all = self.down.iter().enumerate().filter(|(_, down)| same(down));
-            all.max_by_key(|(_, down)| down.life).map(|(at, _)| at)
+        let newest = |all: &mut dyn Iterator<Item = usize>| all.max_by_key(|at| self.down[*at].life);
+        // Of two sessions of an old wire, the newer may be one that the client has never used.
+        let is_whole = |at: &usize| {
+            let found = &self.down[*at];
+            let mut before = self.down.iter().take(*at);
+            !before.any(|down| down.is_missing_before(found))
         };
-        let Some(at) = at.or_else(newest) else {
+        let all = || (0..self.down.len()).filter(|at| same(&self.down[*at]));
+        let whole = || newest(&mut all().filter(is_whole)).filter(|_| is_lossy);
+        let found = at.or_else(whole).or_else(|| newest(&mut all()));
+        let Some(at) = found else {
             return Err(match self.sent.contains(&number) {
                 true => Wrong::Repeated,
                 false => Wrong::Stray,
@@ -136,13 +154,8 @@ impl Place {
         }
         let found = self.down[at];
         let skipped = self.down.drain(..=at).take(at);
-        let missing = |down: &Down| {
-            // What is not kept may be lost with its connection, and what is kept may have come on a
-            // later one.
-            let is_there = down.is_kept || down.serial == found.serial && !found.is_kept;
-            down.is_reliable && down.life == found.life && is_there
-        };
-        let missing: Vec<u64> = skipped.filter(missing).map(|down| down.number).collect();
+        let missing = skipped.filter(|down| down.is_missing_before(&found));
+        let missing: Vec<u64> = missing.map(|down| down.number).collect();
         let is_new = self.last_life.replace(found.life) != Some(found.life);
         // A session of an old wire goes on without a word, and begins anew without one.
         let was_told = std::mem::take(&mut self.was_told) || is_lossy && is_new;
@@ -225,4 +238,4 @@ impl Audience {
 }
 
 /// The sockets of the server, by their keys.
-pub(crate) type Members = BTreeMap<SocketKey, Member>;
+pub(crate) type Members = BTreeMap<Socket, Member>;

@@ -3,11 +3,19 @@
 use std::fmt;
 use std::time::Duration;
 
-use sio_proto::server::Cause;
+use sio_proto::client::{Generation, Transport};
+use sio_proto::server::{Cause, Generation as ServerGeneration, TransportKind};
 use sio_proto::{BytesMut, LinkId, Time};
 
+use crate::host::Socket;
+use crate::life::Line;
+use crate::model::Member;
 use crate::pipe::Pipe;
+use crate::violation::Promise;
 use crate::world::{World, address, note};
+
+/// How long a GET may be held after its session has moved to a websocket.
+const HELD: Duration = Duration::from_secs(1);
 
 /// A connection.
 #[derive(Debug)]
@@ -25,6 +33,18 @@ pub(crate) struct Wire {
     pub(crate) is_dead: bool,
     /// Whether it was cut: nothing that is written from now on can arrive.
     pub(crate) is_cut: bool,
+    /// What the client asks for.
+    pub(crate) line: Line,
+    /// Since when the server cannot write a byte, while it has some, and how many it has.
+    pub(crate) stuck: Option<(Time, usize)>,
+    /// How many bytes the server was given.
+    pub(crate) given: usize,
+    /// How many of them were given since the last output.
+    pub(crate) pending: usize,
+    /// Since when a GET is held on it although its session has moved.
+    pub(crate) held: Option<Time>,
+    /// Whether the client reads at all.
+    pub(crate) reads: bool,
 }
 
 impl Wire {
@@ -56,17 +76,23 @@ impl World {
             down: Pipe::default(),
             is_dead: false,
             is_cut: false,
+            line: Line::default(),
+            stuck: None,
+            given: 0,
+            pending: 0,
+            held: None,
+            reads: true,
         };
         (wire.up.frozen, wire.down.frozen) = (cut_off, cut_off);
         self.at_client.insert((client, link), number);
         self.wires.insert(number, wire);
     }
 
-    /// A proxy opens a connection on which it repeats a request.
-    pub(crate) fn open_ghost(&mut self, client: usize, request: &[u8]) {
+    /// Somebody else than a client opens a connection.
+    pub(crate) fn open_ghost(&mut self, client: usize) -> u64 {
         let number = self.number();
         let link = self.held.charge(|| self.server.open(address(client)));
-        let mut wire = Wire {
+        let wire = Wire {
             client,
             at_client: None,
             at_server: Some(link),
@@ -75,11 +101,16 @@ impl World {
             down: Pipe::default(),
             is_dead: false,
             is_cut: false,
+            line: Line::default(),
+            stuck: None,
+            given: 0,
+            pending: 0,
+            held: None,
+            reads: true,
         };
-        wire.up.push(self.now, request, self.plan.traffic, &mut self.rng);
-        wire.up.finish(self.now + Duration::from_secs(2));
         self.at_server.insert(link, number);
         self.wires.insert(number, wire);
+        number
     }
 
     /// When something happens on a connection.
@@ -93,6 +124,22 @@ impl World {
         let reads = wire.at_server.is_none_or(|link| self.server.wants_bytes(link));
         let up = wire.up.next().filter(|_| reads);
         [up, wire.down.next()].into_iter().flatten().min()
+    }
+
+    /// A proxy that does not know websockets swallows the request for one. Only clients that can do
+    /// without meet such a proxy.
+    pub(crate) fn swallow(&mut self, client: usize, number: u64, bytes: &[u8]) {
+        let config = &self.peers[client].config;
+        let can_poll = config.transports.first() == Some(&Transport::Polling);
+        let is_engine = matches!(config.generation, Generation::Four | Generation::Two);
+        if self.plan.swallows_websockets
+            && can_poll
+            && is_engine
+            && bytes.windows(9).any(|part| part == b"Upgrade: ")
+            && let Some(wire) = self.wires.get_mut(&number)
+        {
+            wire.is_dead = true;
+        }
     }
 
     /// One end writes.
@@ -119,8 +166,19 @@ impl World {
             Way::Up => &mut wire.up,
             Way::Down => &mut wire.down,
         };
-        let kept = pipe.kept_back(self.plan.traffic);
+        let kept = pipe.kept_back(now, self.plan.traffic);
         let was_blocked = std::mem::replace(&mut pipe.blocked, kept > 0);
+        if way == Way::Down {
+            let progress = wire.stuck.is_none_or(|(_, before)| kept < before);
+            let since = wire.stuck.filter(|_| !progress).map_or(now, |(since, _)| since);
+            wire.stuck = (kept > 0).then_some((since, kept));
+            if progress && (kept > 0 || was_blocked) {
+                self.note_sign_of(number);
+            }
+        }
+        let Some(wire) = self.wires.get_mut(&number) else {
+            return;
+        };
         match (way, wire.at_client, wire.at_server) {
             (Way::Down, _, Some(link)) if kept > 0 => {
                 self.held.charge(|| self.server.handle_blocked(now, link, kept));
@@ -185,18 +243,20 @@ impl World {
             match (bytes, wire.at_server) {
                 (Some(bytes), Some(link)) => {
                     note!(self, "c{} > w{number} {}", wire.client, Short(&bytes));
-                    self.give_server(link, &bytes);
+                    self.give_server(number, link, &bytes);
                     self.tell_room(number, Way::Up);
                     self.settle();
                 }
                 (Some(_), None) => self.tell_room(number, Way::Up),
                 (None, at_server) if wire.up.has_ended(now) => {
                     note!(self, "c{} > w{number} ends", wire.client);
+                    self.note_sign_of(number);
+                    let ending = self.sockets_on(number);
                     self.forget(number);
                     if let Some(link) = at_server {
                         self.close_at_server(link, 0, Cause::Closed);
                     }
-                    return self.settle();
+                    return self.check_ended(&ending);
                 }
                 (None, _) => return,
             }
@@ -215,11 +275,18 @@ impl World {
                 (Some(bytes), Some(link)) => {
                     note!(self, "c{client} < w{number} {}", Short(&bytes));
                     let mut buffer = BytesMut::from(&bytes[..]);
+                    self.peers[client].heard = now;
                     self.peers[client].client.handle_bytes(now, link, &mut buffer);
                     self.tell_room(number, Way::Down);
                     self.settle();
                 }
-                (Some(_), None) => self.tell_room(number, Way::Down),
+                (Some(bytes), None) => {
+                    if self.peers[client].is_thief {
+                        self.thief_reads(&bytes);
+                    }
+                    self.tell_room(number, Way::Down);
+                    self.settle();
+                }
                 (None, at_client) if wire.down.has_ended(now) => {
                     note!(self, "c{client} < w{number} ends");
                     self.forget(number);
@@ -273,6 +340,63 @@ impl World {
             }
             self.server.handle_closed(now, link, cause);
         });
+    }
+
+    /// The sockets whose session has this connection as its websocket, and ends with it.
+    pub(crate) fn sockets_on(&mut self, number: u64) -> Vec<Socket> {
+        let now = self.now;
+        let wire = self.wires.get(&number).filter(|wire| wire.line.is_websocket());
+        let link = wire.and_then(|wire| wire.at_server);
+        let Some((shard, session)) = link.and_then(|link| self.server.session_on(now, link)) else {
+            return Vec::new();
+        };
+        let Self { members, server, .. } = self;
+        let is_here = |(socket, member): &(&Socket, &Member)| {
+            socket.shard == shard && member.generation != ServerGeneration::Legacy06
+        };
+        let ends = |socket: &Socket| {
+            server.shard(now, shard, |shard, _| {
+                shard.session_of(socket.key) == Some(session)
+                    && shard.transport(socket.key) == Some(TransportKind::WebSocket)
+            })
+        };
+        let here = members.iter().filter(is_here).map(|(socket, _)| *socket);
+        here.filter(ends).collect()
+    }
+
+    /// Promise 5: a session ends with its websocket.
+    pub(crate) fn check_ended(&mut self, sockets: &[Socket]) {
+        self.settle();
+        if let Some(socket) = sockets.iter().find(|socket| self.members.contains_key(socket)) {
+            let words = format_args!("{socket:?} lives on without its websocket");
+            self.fail(Promise::Disconnect, words);
+        }
+    }
+
+    /// Promise 9: a GET is not held when its session has moved to a websocket.
+    pub(crate) fn check_held(&mut self) {
+        let now = self.now;
+        let wires: Vec<_> = self
+            .wires
+            .iter()
+            .filter_map(|(number, wire)| Some((*number, wire.at_server?)))
+            .collect();
+        for (number, link) in wires {
+            let is_stale = self.server.session_on(now, link).is_some_and(|(shard, session)| {
+                self.server.shard(now, shard, |shard, _| {
+                    shard.holds(link) && shard.engine_transport(session) == Some(TransportKind::WebSocket)
+                })
+            });
+            let Some(wire) = self.wires.get_mut(&number) else {
+                continue;
+            };
+            let since = is_stale.then(|| wire.held.unwrap_or(now));
+            wire.held = since;
+            if since.is_some_and(|since| now.saturating_since(since) > HELD) {
+                let words = format_args!("w{number} holds a GET, and its session is a websocket");
+                self.fail(Promise::Upgrade, words);
+            }
+        }
     }
 
     /// Forgets a connection.

@@ -7,10 +7,11 @@ use sio_proto::client::{
     Credentials, Delivery as ClientDelivery, DisconnectReason, EmitId, NotSent, Outcome, Output as ClientOutput,
     Recovery, SocketId, State,
 };
-use sio_proto::server::{AckError, Auth, BreachKind, Delivery, Generation, Message, Output, Reason, Server, Shard};
+use sio_proto::server::{AckError, Auth, BreachKind, Delivery, Generation, Message, Output, Outputs, Reason, Shard};
 use sio_proto::socket::Args;
 use sio_proto::{ByteString, LinkId, SocketKey};
 
+use crate::host::Socket;
 use crate::model::{Down, End, Hearing, Member, Wrong};
 use crate::network::Way;
 use crate::violation::Promise;
@@ -27,17 +28,20 @@ enum Told {
     Bytes(LinkId, Vec<u8>),
     End(LinkId),
     Connect {
-        socket: SocketKey,
+        socket: Socket,
         namespace: String,
         client: Option<usize>,
         sid: String,
         auth: Auth,
         generation: Generation,
     },
-    Event(SocketKey, Option<u64>, Option<u64>),
-    Ack(SocketKey, u64, Result<Option<u64>, AckError>),
-    Disconnect(SocketKey, Reason, bool, BTreeSet<String>),
-    Breach(BreachKind, String),
+    Event(Socket, Option<u64>, Option<usize>, Option<u64>),
+    /// An event that names an attachment more than once.
+    Multiplied(Socket),
+    Ack(Socket, u64, Result<Option<u64>, AckError>),
+    Disconnect(Socket, Reason, bool, BTreeSet<String>),
+    Breach(Option<Socket>, BreachKind, String),
+    Foreign(LinkId),
     Nothing,
 }
 
@@ -48,10 +52,23 @@ pub(crate) fn number_in(args: &Args) -> Option<u64> {
     number.parse().ok()
 }
 
+/// How many attachments the arguments name.
+fn names(args: &Args) -> usize {
+    args.json.matches("\"_placeholder\":true").count()
+}
+
+/// The client that says to have sent an event: the number behind that of the event.
+fn speaker_in(args: &Args) -> Option<usize> {
+    args.json.split('#').nth(2)?.parse().ok()
+}
+
 impl World {
-    /// Does something with the server, for which the server pays.
-    pub(crate) fn command<R>(&mut self, act: impl FnOnce(&mut Server) -> R) -> R {
-        self.held.charge(|| act(&mut self.server))
+    /// Does something with a socket of the server, for which the server pays.
+    pub(crate) fn at<R>(&mut self, socket: Socket, act: impl FnOnce(&mut Shard, &mut Outputs, SocketKey) -> R) -> R {
+        let (now, Socket { shard, key }) = (self.now, socket);
+        let server = &mut self.server;
+        self.held
+            .charge(|| server.shard(now, shard, |shard, out| act(shard, out, key)))
     }
 
     /// Takes all outputs, until there are none.
@@ -75,12 +92,13 @@ impl World {
     }
 
     fn take_output(&mut self) -> Option<Told> {
-        let output = self.held.charge(|| self.server.poll_output())?;
+        let (shard, output) = self.held.charge(|| self.server.poll_output())?;
+        self.outputs += 1;
         let told = match &output {
             Output::Bytes(link, bytes) => Told::Bytes(*link, bytes.to_vec()),
             Output::End(link) => Told::End(*link),
-            Output::Delivery(delivery) => told(delivery),
-            Output::Request(..) => Told::Breach(BreachKind::Http, "a request for the application".to_owned()),
+            Output::Delivery(delivery) => told(shard, delivery),
+            Output::Request(link, _) => Told::Foreign(*link),
         };
         self.held.charge(|| drop(output));
         Some(told)
@@ -89,8 +107,9 @@ impl World {
     fn obey_server(&mut self, told: Told) {
         match told {
             Told::Bytes(link, bytes) => {
-                if let Some(number) = self.at_server.get(&link) {
-                    self.write(*number, Way::Down, &bytes);
+                if let Some(number) = self.at_server.get(&link).copied() {
+                    self.check_reader(number, &bytes);
+                    self.write(number, Way::Down, &bytes);
                 }
             }
             Told::End(link) => self.close_by_server(link),
@@ -108,16 +127,21 @@ impl World {
                 };
                 self.ask(socket, (client, namespace, sid, generation), auth);
             }
-            Told::Event(socket, number, ack) => self.hear(socket, number, ack),
+            Told::Event(socket, number, speaker, ack) => self.hear(socket, number, speaker, ack),
             Told::Ack(socket, id, result) => self.take_answer(socket, id, result),
             Told::Disconnect(socket, reason, connected, rooms) => self.lose(socket, reason, connected, &rooms),
-            Told::Breach(kind, words) => self.judge_breach(kind, &words),
+            Told::Breach(socket, kind, words) => self.judge_breach(socket, kind, &words),
+            Told::Foreign(link) => self.refuse_foreign(link),
+            Told::Multiplied(socket) => self.fail(
+                Promise::Price,
+                format_args!("{socket:?} has sent an event that names one attachment several times"),
+            ),
             Told::Nothing => {}
         }
     }
 
     /// A client asks to be let in.
-    fn ask(&mut self, socket: SocketKey, of: (usize, usize, String, Generation), auth: Auth) {
+    fn ask(&mut self, socket: Socket, of: (usize, usize, String, Generation), auth: Auth) {
         let (client, namespace, sid, generation) = of;
         note!(self, "server: c{client} asks for {namespace}");
         let (serial, life) = (self.number(), self.number());
@@ -136,7 +160,19 @@ impl World {
         if self.members.insert(socket, member).is_some() {
             return self.fail(Promise::Disconnect, format_args!("{socket:?} connects twice"));
         }
-        if self.rng.u32(0..100) < self.plan.slow_accepts {
+        if !self.is_calm && self.rng.u32(0..100) < self.plan.refuses_sockets {
+            note!(self, "server: c{client} is refused {namespace}");
+            let now = self.now;
+            // The end of a socket that has gone meanwhile is told next.
+            let is_there = self.at(socket, |shard, out, key| {
+                let is_there = shard.session_of(key).is_some();
+                shard.refuse(now, key, "not you", None, out);
+                is_there
+            });
+            if is_there {
+                self.members.remove(&socket);
+            }
+        } else if self.rng.u32(0..100) < self.plan.slow_accepts {
             let at = self.now + Duration::from_millis(self.rng.u64(1..400));
             self.asking.push(Asking { at, socket, auth });
         } else {
@@ -145,7 +181,7 @@ impl World {
     }
 
     /// Lets a client in.
-    pub(crate) fn accept(&mut self, socket: SocketKey, auth: &Auth) {
+    pub(crate) fn accept(&mut self, socket: Socket, auth: &Auth) {
         let now = self.now;
         let Some(member) = self.members.get_mut(&socket).filter(|member| !member.is_accepted) else {
             return;
@@ -156,7 +192,8 @@ impl World {
         member.is_accepted = true;
         let (client, namespace) = (member.client, member.namespace);
         note!(self, "accept c{client} {namespace}");
-        let accepted = self.command(|server| server.shard(now, |shard, out| shard.accept(now, socket, out)));
+        self.note_decision(socket);
+        let accepted = self.at(socket, |shard, out, key| shard.accept(now, key, out));
         if let Some(member) = self.members.get_mut(&socket) {
             // The client may have left in the same read: the end of the socket is told next.
             member.is_accepted = accepted;
@@ -164,7 +201,7 @@ impl World {
     }
 
     /// The server has heard an event.
-    fn hear(&mut self, socket: SocketKey, number: Option<u64>, ack: Option<u64>) {
+    fn hear(&mut self, socket: Socket, number: Option<u64>, speaker: Option<usize>, ack: Option<u64>) {
         let Some(member) = self.members.get(&socket).filter(|member| member.is_accepted).cloned() else {
             return self.fail(
                 Promise::Disconnect,
@@ -173,6 +210,15 @@ impl World {
         };
         let (client, namespace) = (member.client, member.namespace);
         note!(self, "server: c{client} {namespace} says {number:?} {ack:?}");
+        if speaker.is_some_and(|speaker| speaker != client) {
+            return self.fail(
+                Promise::Admission,
+                format_args!("{speaker:?} speaks as client {client}"),
+            );
+        }
+        if self.peers[client].is_thief {
+            return;
+        }
         if let Some(key) = member.record {
             self.count_heard(socket, key);
         }
@@ -211,17 +257,17 @@ impl World {
         }
     }
 
-    fn emit_ack(&mut self, socket: SocketKey, namespace: usize, id: u64, args: &str) {
+    fn emit_ack(&mut self, socket: Socket, namespace: usize, id: u64, args: &str) {
         let now = self.now;
-        self.command(|server| {
+        self.at(socket, |shard, _, key| {
             let mut answer = Message::ack(NAMESPACES[namespace].into(), id, ByteString::from(args).into());
             // A client that is gone, or whose queue is full, gets no answer.
-            let _ = server.shard(now, |shard: &mut Shard, _| shard.emit(now, socket, &mut answer, None));
+            let _ = shard.emit(now, key, &mut answer, None);
         });
     }
 
     /// An acknowledgement has come to the server, or will not come.
-    fn take_answer(&mut self, socket: SocketKey, id: u64, result: Result<Option<u64>, AckError>) {
+    fn take_answer(&mut self, socket: Socket, id: u64, result: Result<Option<u64>, AckError>) {
         note!(self, "server: answer {id} {result:?}");
         let asked = self.members.get_mut(&socket).and_then(|member| member.asks.remove(&id));
         let now = self.now;
@@ -248,7 +294,7 @@ impl World {
     }
 
     /// A socket of the server is gone.
-    fn lose(&mut self, socket: SocketKey, reason: Reason, connected: bool, rooms: &BTreeSet<String>) {
+    fn lose(&mut self, socket: Socket, reason: Reason, connected: bool, rooms: &BTreeSet<String>) {
         let now = self.now;
         let Some(member) = self.members.remove(&socket) else {
             return self.fail(Promise::Disconnect, format_args!("{socket:?} disconnects again"));
@@ -300,10 +346,15 @@ impl World {
 
     /// Our own clients break no rule, except where a proxy repeats what they say, or where they
     /// could not know better.
-    fn judge_breach(&mut self, kind: BreachKind, words: &str) {
+    fn judge_breach(&mut self, socket: Option<Socket>, kind: BreachKind, words: &str) {
         note!(self, "server: breach {kind:?} {words}");
         let is_known = matches!(kind, BreachKind::Late | BreachKind::Limit | BreachKind::Namespace);
-        let touched = self.peers.iter().any(|peer| peer.is_doubled);
+        // A breach without a socket may be the thief's.
+        let client = socket.and_then(|socket| Some(self.members.get(&socket)?.client));
+        let touched = match client {
+            Some(client) => self.peers[client].is_doubled,
+            None => self.peers.iter().any(|peer| peer.is_doubled),
+        };
         if !is_known && !touched {
             self.fail(
                 Promise::Conduct,
@@ -317,8 +368,9 @@ impl World {
             ClientOutput::Connect { link, .. } => self.open(client, link),
             ClientOutput::Bytes(link, bytes) => {
                 self.remember_request(client, link, &bytes);
-                if let Some(number) = self.at_client.get(&(client, link)) {
-                    self.write(*number, Way::Up, &bytes);
+                if let Some(number) = self.at_client.get(&(client, link)).copied() {
+                    self.swallow(client, number, &bytes);
+                    self.write(number, Way::Up, &bytes);
                 }
             }
             ClientOutput::Close(link) => self.close_by_client(client, link),
@@ -509,7 +561,8 @@ impl World {
     }
 }
 
-fn told(delivery: &Delivery) -> Told {
+fn told(shard: usize, delivery: &Delivery) -> Told {
+    let at = |key: &SocketKey| Socket { shard, key: *key };
     match delivery {
         Delivery::Connect {
             socket,
@@ -520,7 +573,7 @@ fn told(delivery: &Delivery) -> Told {
             generation,
             ..
         } => Told::Connect {
-            socket: *socket,
+            socket: at(socket),
             namespace: namespace.to_string(),
             client: handshake.peer.address.and_then(|address| match address.ip() {
                 std::net::IpAddr::V4(ip) => Some(usize::from(ip.octets()[3]) - 1),
@@ -533,9 +586,10 @@ fn told(delivery: &Delivery) -> Told {
             },
             generation: *generation,
         },
-        Delivery::Event { socket, args, ack, .. } => Told::Event(*socket, number_in(args), *ack),
+        Delivery::Event { socket, args, .. } if names(args) > args.attachments.len() => Told::Multiplied(at(socket)),
+        Delivery::Event { socket, args, ack, .. } => Told::Event(at(socket), number_in(args), speaker_in(args), *ack),
         Delivery::Ack { socket, id, result } => {
-            Told::Ack(*socket, *id, result.as_ref().map(number_in).map_err(|error| *error))
+            Told::Ack(at(socket), *id, result.as_ref().map(number_in).map_err(|error| *error))
         }
         Delivery::Disconnect {
             socket,
@@ -544,12 +598,14 @@ fn told(delivery: &Delivery) -> Told {
             rooms,
             ..
         } => Told::Disconnect(
-            *socket,
+            at(socket),
             *reason,
             *connected,
             rooms.iter().map(ToString::to_string).collect(),
         ),
-        Delivery::Breach { breach, .. } => Told::Breach(breach.kind(), breach.text().to_owned()),
+        Delivery::Breach { socket, breach, .. } => {
+            Told::Breach(socket.as_ref().map(at), breach.kind(), breach.text().to_owned())
+        }
         _ => Told::Nothing,
     }
 }

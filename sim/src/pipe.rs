@@ -16,6 +16,9 @@ pub(crate) struct Traffic {
     pub(crate) splits: u32,
     /// How many bytes may be under way before the sender has to keep the rest.
     pub(crate) window: usize,
+    /// A proxy on the way collects bytes, and passes them on at multiples of so many milliseconds.
+    /// 0 if there is none.
+    pub(crate) holds: u64,
 }
 
 /// See the [module](self).
@@ -25,6 +28,10 @@ pub(crate) struct Pipe {
     queued: usize,
     /// Nothing arrives before this time.
     pub(crate) frozen: Time,
+    /// Until this time the receiver takes nothing: its window is zero.
+    pub(crate) shut: Time,
+    /// How many bytes were under way when the window became zero.
+    room: usize,
     /// Whether the sender knows that it has to wait.
     pub(crate) blocked: bool,
     /// When the sender's end of the connection arrives, behind all bytes.
@@ -53,8 +60,14 @@ impl Pipe {
         }
         let way = Duration::from_micros(rng.u64(1..=traffic.latency * 1000 + 1));
         let last = self.pieces.back().map_or(Time::ZERO, |(at, _)| *at);
+        let mut at = (now + way).max(last);
+        if traffic.holds > 0 {
+            let step = traffic.holds * 1000;
+            let micros = at.saturating_since(Time::ZERO).as_micros() as u64;
+            at = Time::from_micros(micros.div_ceil(step) * step);
+        }
         self.queued += bytes.len();
-        self.pieces.push_back(((now + way).max(last), bytes.to_vec()));
+        self.pieces.push_back((at, bytes.to_vec()));
     }
 
     /// The sender closes the connection behind what it has written.
@@ -91,13 +104,24 @@ impl Pipe {
     }
 
     /// How many bytes the sender still keeps.
-    pub(crate) const fn kept_back(&self, traffic: Traffic) -> usize {
-        self.queued.saturating_sub(traffic.window)
+    pub(crate) fn kept_back(&self, now: Time, traffic: Traffic) -> usize {
+        self.queued.saturating_sub(self.window(now, traffic))
+    }
+
+    fn window(&self, now: Time, traffic: Traffic) -> usize {
+        if self.shut > now { self.room } else { traffic.window }
+    }
+
+    /// The receiver takes nothing more until then.
+    pub(crate) fn shut(&mut self, now: Time, until: Time, traffic: Traffic) {
+        self.room = self.queued.min(self.window(now, traffic));
+        self.shut = self.shut.max(until);
+        self.frozen = self.frozen.max(self.shut);
     }
 
     /// Cuts the connection: so many of the bytes that are under way arrive, and no more.
-    pub(crate) fn cut(&mut self, traffic: Traffic, rng: &mut Rng) -> Vec<u8> {
-        let under_way = self.queued.min(traffic.window);
+    pub(crate) fn cut(&mut self, now: Time, traffic: Traffic, rng: &mut Rng) -> Vec<u8> {
+        let under_way = self.queued.min(self.window(now, traffic));
         let arrives = match rng.u32(0..4) {
             0 => under_way,
             1 => 0,

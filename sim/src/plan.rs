@@ -59,10 +59,12 @@ pub(crate) enum Kind {
     NetworkLost,
     /// A proxy repeats a request.
     Duplicate,
+    /// The thief does something.
+    Thief,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::ClientEmit,
         Self::ClientAsk,
         Self::ClientBurst,
@@ -84,6 +86,7 @@ impl Kind {
         Self::Restart,
         Self::NetworkLost,
         Self::Duplicate,
+        Self::Thief,
     ];
 
     pub(crate) fn is_fault(self) -> bool {
@@ -97,6 +100,7 @@ impl Kind {
             Self::ClientAsk | Self::ServerAsk | Self::Join | Self::Cut => 6,
             Self::ClientBurst | Self::ServerBurst | Self::Leave | Self::ClientConnect | Self::Freeze => 4,
             Self::ClientLeave | Self::ServerLeave | Self::HalfOpen | Self::Partition => 2,
+            Self::Thief => 30,
             Self::Wake | Self::Jump | Self::Restart | Self::NetworkLost | Self::Duplicate => 1,
         }
     }
@@ -130,6 +134,15 @@ pub(crate) struct Plan {
     /// The longest time between two operations, in milliseconds.
     pub(crate) pause: u64,
     pub(crate) traffic: Traffic,
+    /// How many shards the server has.
+    pub(crate) shards: usize,
+    pub(crate) has_thief: bool,
+    /// Whether a proxy on the way does not know websockets: what asks for one gets no answer.
+    pub(crate) swallows_websockets: bool,
+    /// How many of a hundred requests for a session are refused.
+    pub(crate) refuses: u32,
+    /// How many of a hundred requests to join a namespace are refused.
+    pub(crate) refuses_sockets: u32,
     /// How many of a hundred requests to join a namespace wait for a slow middleware.
     pub(crate) slow_accepts: u32,
     /// How many of a hundred questions are answered.
@@ -148,20 +161,26 @@ impl Plan {
         let count = [1, 1, 2, 2, 3, 4][rng.usize(0..6)];
         let mut clients: Vec<ClientConfig> = (0..count).map(|_| client(&mut rng, recovers)).collect();
         clients.truncate(less.clients.unwrap_or(count).max(1));
+        let has_thief = rng.u32(0..4) == 0;
+        if has_thief {
+            server = against_thieves(server, &mut rng);
+        }
         if clients.iter().any(|client| client.generation != Generation::Four) {
             // Servers before Engine.IO 4 do not say how much they take.
-            server = server.max_payload(Config::default().max_payload);
+            let most = if has_thief {
+                200_000
+            } else {
+                Config::default().max_payload
+            };
+            server = server.max_payload(most);
         }
         let latency = [0, 5, 40, 150][rng.usize(0..4)];
-        if latency > 5 {
-            // A heartbeat that waits behind other packets of a poll has to come in time.
-            server = server.max_packets_per_poll(16usize);
-        }
         let mut weights = Vec::new();
         let calm = rng.u32(0..8) == 0;
         for kind in Kind::ALL {
             let is_on = rng.u32(0..10) < 6 && !(calm && kind.is_fault());
-            if is_on || kind == Kind::ServerEmit {
+            let is_needed = kind == Kind::ServerEmit || has_thief && kind == Kind::Thief;
+            if is_needed || is_on && kind != Kind::Thief {
                 weights.push((kind, kind.weight() * [1, 1, 2, 5][rng.usize(0..4)]));
             }
         }
@@ -180,7 +199,13 @@ impl Plan {
                 latency,
                 splits: [0, 5, 30, 100][rng.usize(0..4)],
                 window: [700, 4_000, 64_000, 1 << 20][rng.usize(0..4)],
+                holds: [0, 0, 0, 60, 200][rng.usize(0..5)],
             },
+            shards: [1, 1, 1, 2, 3][rng.usize(0..5)],
+            has_thief,
+            swallows_websockets: rng.u32(0..8) == 0,
+            refuses: [0, 0, 0, 20, 60][rng.usize(0..5)],
+            refuses_sockets: [0, 0, 0, 15, 50][rng.usize(0..5)],
             slow_accepts: [0, 0, 20][rng.usize(0..3)],
             answers: [50, 100, 100][rng.usize(0..3)],
             padding: [0, 40, 40, 900][rng.usize(0..4)],
@@ -190,8 +215,18 @@ impl Plan {
     /// The settings, for a person.
     pub(crate) fn words(&self) -> String {
         let mut words = format!(
-            "{} operations, {:?}, pauses up to {} ms, padding {}, slow accepts {} %, answers {} %\n",
-            self.ops, self.traffic, self.pause, self.padding, self.slow_accepts, self.answers
+            "{} operations, {} shards, thief {}, refuses {} % and {} %, {:?}, pauses up to {} ms, padding {}, \
+             slow accepts {} %, answers {} %\n",
+            self.ops,
+            self.shards,
+            self.has_thief,
+            self.refuses,
+            self.refuses_sockets,
+            self.traffic,
+            self.pause,
+            self.padding,
+            self.slow_accepts,
+            self.answers
         );
         let server = &self.server;
         words.push_str(&format!(
@@ -282,6 +317,19 @@ fn server(rng: &mut Rng) -> Config {
     config
 }
 
+/// Limits that a thief can reach.
+fn against_thieves(server: Config, rng: &mut Rng) -> Config {
+    server
+        .max_sessions(40usize)
+        .max_sessions_per_address(rng.usize(4..12))
+        .max_queued_bytes([3_000, 20_000][rng.usize(0..2)])
+        .max_queued_packets([40, 100][rng.usize(0..2)])
+        .max_handshake_bytes(1_000usize)
+        .max_auth_bytes(1_000usize)
+        .max_blocked_bytes(4_000usize)
+        .max_payload([16_000, 30_000][rng.usize(0..2)])
+}
+
 fn recovery(rng: &mut Rng) -> RecoveryConfig {
     let config = RecoveryConfig::default().window(Duration::from_secs(rng.u64(3..30)));
     match rng.u32(0..4) {
@@ -307,9 +355,6 @@ fn client(rng: &mut Rng, recovers: bool) -> ClientConfig {
         &[Polling, WebSocket],
     ][rng.usize(0..4)];
     let is_plain = matches!(generation, Generation::V0_6 | Generation::Streaming);
-    // On old wires the session itself is the namespace `/`: a client that leaves it and keeps the
-    // connection would miss what the server goes on sending.
-    let is_old = is_plain || generation == Generation::V0_9;
     let delay = rng.u64(100..1500);
     let mut config = ClientConfig::default()
         .generation(generation)
@@ -321,7 +366,7 @@ fn client(rng: &mut Rng, recovers: bool) -> ClientConfig {
         .reconnection_delay_max(Duration::from_millis(delay.max(rng.u64(500..5000))))
         .max_attempts_per_minute(10_000usize)
         .ack_timeout(Duration::from_secs(4))
-        .close_with_last(rng.bool() || is_old)
+        .close_with_last(rng.bool())
         .remember_upgrade(rng.bool())
         .provider(rng.u32(0..4) == 0)
         .max_silence(is_plain.then_some(Duration::from_millis(3500)));
@@ -334,8 +379,7 @@ fn client(rng: &mut Rng, recovers: bool) -> ClientConfig {
     if rng.u32(0..4) == 0 {
         config = config.max_queued_bytes(3_000usize);
     }
-    // On polling, one event leaves with each POST while the queue drains at a rate.
-    if rng.u32(0..5) == 0 && transports.len() == 1 && transports[0] == WebSocket {
+    if rng.u32(0..5) == 0 {
         config = config.drain_per_second(30u32);
     }
     config

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::arguments::{Arguments, words};
+use crate::effort::{AGAIN, Effort};
 use crate::plan::{Less, Plan};
 use crate::shrink::shrink;
 use crate::transcript::Mode;
@@ -14,9 +15,30 @@ use crate::world::{Report, World};
 /// One seed of so many is run twice, and both runs have to be equal.
 const TWICE: u64 = 20;
 
-/// Runs one seed. A panic is a failure like any other.
+/// Runs one seed. An input is too slow only if it is so in every run.
 pub(crate) fn run_one(seed: u64, less: &Less, mode: Mode) -> Report {
-    let run = || World::new(Plan::draw(seed, less), mode).run();
+    let mut report = run_once(seed, less, mode);
+    for _ in 0..AGAIN {
+        if report.slow.is_empty() || report.failure.is_some() {
+            return report;
+        }
+        let again = run_once(seed, less, Mode::Off);
+        report
+            .slow
+            .retain(|slow| again.slow.iter().any(|other| other.input == slow.input));
+    }
+    if let (Some(slow), None) = (report.slow.first(), &report.failure) {
+        report.failure = Some(Violation {
+            promise: Promise::Price,
+            words: slow.words.clone(),
+        });
+    }
+    report
+}
+
+/// Runs one seed. A panic is a failure like any other.
+fn run_once(seed: u64, less: &Less, mode: Mode) -> Report {
+    let run = || World::new(Plan::draw(seed, less), mode, Effort::new()).run();
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(report) => report,
         Err(payload) => {
@@ -32,6 +54,7 @@ pub(crate) fn run_one(seed: u64, less: &Less, mode: Mode) -> Report {
                     words: format!("panic: {}", text.unwrap_or_default()),
                 }),
                 lines: Vec::new(),
+                slow: Vec::new(),
             }
         }
     }

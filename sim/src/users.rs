@@ -6,8 +6,9 @@ use fastrand::Rng;
 use sio_proto::client::{Emit, Offline, SocketId};
 use sio_proto::recovery::{Recipients, RecordKey};
 use sio_proto::server::{AckRequest, Message, SendError, Target};
-use sio_proto::{ByteString, Bytes, SocketKey};
+use sio_proto::{ByteString, Bytes};
 
+use crate::host::Socket;
 use crate::model::{Audience, Down, Up};
 use crate::plan::Kind;
 use crate::violation::Promise;
@@ -19,7 +20,7 @@ const BURST: usize = 40;
 impl World {
     /// Does one operation of a user, or a fault.
     pub(crate) fn operate(&mut self, kind: Kind, rng: &mut Rng) {
-        let client = rng.usize(0..1 << 16) % self.peers.len();
+        let client = rng.usize(0..1 << 16) % self.users();
         match kind {
             Kind::ClientEmit => self.client_emit(client, rng, false),
             Kind::ClientAsk => self.client_emit(client, rng, true),
@@ -45,6 +46,7 @@ impl World {
                 self.peers[client].client.wake(now);
                 self.trouble(client);
             }
+            Kind::Thief => self.steal(rng),
             fault => self.inject(fault, client, rng),
         }
     }
@@ -80,7 +82,7 @@ impl World {
         let padding = rng.usize(0..=self.plan.padding);
         let (asks, is_volatile) = (asks && !self.peers[client].is_plain(), rng.u32(0..8) == 0);
         let has_bytes = !self.peers[client].is_old() && rng.u32(0..8) == 0;
-        let text = format!("\"#{number}#{}\"", "x".repeat(padding));
+        let text = format!("\"#{number}#{client}#{}\"", "x".repeat(padding));
         let mut emit = match (self.peers[client].is_plain(), has_bytes) {
             (true, _) => Emit::new("message", ByteString::from(text).into()),
             (false, false) => Emit::new("e", ByteString::from(text).into()),
@@ -111,9 +113,9 @@ impl World {
     }
 
     /// A socket that is accepted, if there is one.
-    fn any_socket(&self, rng: &mut Rng) -> Option<SocketKey> {
+    fn any_socket(&self, rng: &mut Rng) -> Option<Socket> {
         let accepted = self.members.iter().filter(|(_, member)| member.is_accepted);
-        let sockets: Vec<SocketKey> = accepted.map(|(socket, _)| *socket).collect();
+        let sockets: Vec<Socket> = accepted.map(|(socket, _)| *socket).collect();
         let at = rng.usize(0..1 << 16);
         (!sockets.is_empty()).then(|| sockets[at % sockets.len()])
     }
@@ -140,7 +142,12 @@ impl World {
 
     /// An event of the server.
     fn message(&self, namespace: usize, number: u64, padding: usize, has_bytes: bool, is_plain: bool) -> Message {
-        let text = format!("\"#{number}#{}\"", "y".repeat(padding));
+        let text = match (is_plain, number % 4) {
+            // To an old client, a text that looks like a heartbeat or like JSON has to stay a text.
+            (true, 0) => format!("\"~h~#{number}#{}\"", "y".repeat(padding)),
+            (true, 1) => format!("\"~j~[#{number}#{}\"", "y".repeat(padding)),
+            _ => format!("\"#{number}#{}\"", "y".repeat(padding)),
+        };
         let name = if is_plain { "message" } else { "m" };
         let args = match has_bytes {
             false => ByteString::from(text).into(),
@@ -155,7 +162,7 @@ impl World {
     }
 
     /// The server sends one event to one socket.
-    pub(crate) fn emit_to(&mut self, socket: SocketKey, padding: usize, is_volatile: bool, has_bytes: bool) {
+    pub(crate) fn emit_to(&mut self, socket: Socket, padding: usize, is_volatile: bool, has_bytes: bool) {
         let (now, number) = (self.now, self.number());
         let Some(member) = self.members.get(&socket).cloned() else {
             return;
@@ -168,9 +175,9 @@ impl World {
             if let Some(comebacks) = &self.comebacks {
                 comebacks.prepare(&self.plan.server, &mut message);
             }
-            let sent = self
-                .server
-                .shard(now, |shard, _| shard.emit(now, socket, &mut message, None));
+            let sent = self.server.shard(now, socket.shard, |shard, _| {
+                shard.emit(now, socket.key, &mut message, None)
+            });
             let keeps = sent.is_ok();
             let kept = match (&mut self.comebacks, member.record) {
                 (Some(comebacks), Some(key)) if keeps => comebacks.keep(now, &message, Recipients::Record(key)),
@@ -259,11 +266,11 @@ impl World {
             return;
         };
         let text = format!("\"#{number}#\"");
-        let sent = self.command(|server| {
+        let sent = self.at(socket, |shard, _, key| {
             let args = ByteString::from(text).into();
             let mut message = Message::event(NAMESPACES[member.namespace].into(), "m".into(), args, Some(id));
             let ack = Some(AckRequest { id, timeout });
-            server.shard(now, |shard, _| shard.emit(now, socket, &mut message, ack))
+            shard.emit(now, key, &mut message, ack)
         });
         note!(
             self,
@@ -310,8 +317,13 @@ impl World {
         };
         let is_volatile = rng.u32(0..8) == 0;
         let (padding, has_bytes) = (rng.usize(0..=self.plan.padding), rng.u32(0..10) == 0);
+        self.broadcast_to(&audience, is_volatile, padding, has_bytes);
+    }
+
+    fn broadcast_to(&mut self, audience: &Audience, is_volatile: bool, padding: usize, has_bytes: bool) {
+        let namespace = audience.namespace;
         let number = self.number();
-        let expected: Vec<SocketKey> = self.audience(&audience);
+        let expected: Vec<Socket> = self.audience(audience);
         note!(self, "server: broadcast {number} {audience:?} to {}", expected.len());
         let (now, names) = (self.now, |rooms: &[usize]| {
             rooms.iter().map(|room| ROOMS[*room].into()).collect()
@@ -331,21 +343,25 @@ impl World {
             if let Some(comebacks) = &self.comebacks {
                 comebacks.prepare(&self.plan.server, &mut message);
             }
-            let found = self.server.shard(now, |shard, out| {
-                let found = shard.members(&target);
-                shard.broadcast(now, &target, &mut message, out);
-                found
-            });
+            let mut found = Vec::new();
+            for index in 0..self.server.shards() {
+                let mut copy = message.clone();
+                self.server.shard(now, index, |shard, out| {
+                    let members = shard.members(&target).into_iter();
+                    found.extend(members.map(|key| Socket { shard: index, key }));
+                    shard.broadcast(now, &target, &mut copy, out);
+                });
+            }
             let kept = self.comebacks.as_mut();
             let kept = kept.is_some_and(|comebacks| comebacks.keep(now, &message, audience.recipients()));
             (found, kept)
         });
         self.held = held;
-        self.note_broadcast(number, &audience, &expected, found, (is_volatile, is_kept));
+        self.note_broadcast(number, audience, &expected, found, (is_volatile, is_kept));
     }
 
     /// The sockets that a broadcast reaches, as the model knows them.
-    fn audience(&self, audience: &Audience) -> Vec<SocketKey> {
+    fn audience(&self, audience: &Audience) -> Vec<Socket> {
         let accepted = self.members.iter().filter(|(_, member)| member.is_accepted);
         let meant = accepted.filter(|(_, member)| audience.has(member.namespace, &member.rooms, &member.sid));
         meant.map(|(socket, _)| *socket).collect()
@@ -355,8 +371,8 @@ impl World {
         &mut self,
         number: u64,
         audience: &Audience,
-        expected: &[SocketKey],
-        mut found: Vec<SocketKey>,
+        expected: &[Socket],
+        mut found: Vec<Socket>,
         (is_volatile, is_kept): (bool, bool),
     ) {
         found.sort_unstable();
@@ -390,15 +406,31 @@ impl World {
 
     fn change_rooms(&mut self, rng: &mut Rng, joins: bool) {
         let room = rng.usize(0..ROOMS.len());
+        let away = self
+            .comebacks
+            .as_ref()
+            .map(crate::comeback::Comebacks::away)
+            .unwrap_or_default();
+        if !away.is_empty() && rng.u32(0..3) == 0 {
+            let (key, _) = &away[rng.usize(0..1 << 16) % away.len()];
+            return self.move_away(*key, room, joins);
+        }
         let Some(socket) = self.any_socket(rng) else { return };
-        let joined = self.command(|server| {
-            server.shard(sio_proto::Time::ZERO, |shard, _| match joins {
-                true => shard.join(socket, ROOMS[room]),
-                false => {
-                    shard.leave(socket, ROOMS[room]);
-                    Ok(())
-                }
-            })
+        let (says, cuts) = (rng.u32(0..3) == 0, rng.u32(0..3) == 0);
+        if !joins && says {
+            self.say_in(socket, room);
+            // The queue may have become too long.
+            self.settle();
+            if !self.members.contains_key(&socket) {
+                return;
+            }
+        }
+        let joined = self.at(socket, |shard, _, key| match joins {
+            true => shard.join(key, ROOMS[room]),
+            false => {
+                shard.leave(key, ROOMS[room]);
+                Ok(())
+            }
         });
         let Some(member) = self.members.get_mut(&socket) else {
             return;
@@ -416,7 +448,7 @@ impl World {
             true => member.rooms.insert(room),
             false => member.rooms.remove(&room),
         };
-        let (rooms, record) = (member.rooms.clone(), member.record);
+        let (rooms, record, client) = (member.rooms.clone(), member.record, member.client);
         if let (Some(key), Some(comebacks)) = (record, &mut self.comebacks) {
             self.held.charge(|| match joins {
                 true => comebacks.machine.join(key, &ROOMS[room].into()),
@@ -426,13 +458,55 @@ impl World {
                 seat.rooms = rooms;
             }
         }
+        if !joins && cuts {
+            // What was said just before may not have arrived.
+            self.trouble(client);
+            for wire in self.wires_of(client) {
+                self.cut(wire, 0);
+            }
+        }
+    }
+
+    /// Says something in a room that a socket is about to leave.
+    fn say_in(&mut self, socket: Socket, room: usize) {
+        let Some(member) = self.members.get(&socket) else {
+            return;
+        };
+        let audience = Audience {
+            namespace: member.namespace,
+            rooms: vec![room],
+            except: Vec::new(),
+            except_sid: None,
+        };
+        self.broadcast_to(&audience, false, 0, false);
+    }
+
+    /// Moves a client that is away into a room, or out of it.
+    fn move_away(&mut self, key: RecordKey, room: usize, joins: bool) {
+        let Some(comebacks) = &mut self.comebacks else { return };
+        self.held.charge(|| match joins {
+            true => comebacks.machine.join(key, &ROOMS[room].into()),
+            false => comebacks.machine.leave(key, ROOMS[room]),
+        });
+        let Some(seat) = comebacks.machine.data_mut(key) else {
+            return;
+        };
+        match joins {
+            true => seat.rooms.insert(room),
+            false => seat.rooms.remove(&room),
+        };
+        let (client, namespace) = (seat.client, seat.namespace);
+        note!(
+            self,
+            "server: c{client} {namespace}, which is away, joins {joins} {room}"
+        );
     }
 
     fn server_leave(&mut self, rng: &mut Rng) {
         let (now, closes) = (self.now, rng.bool());
         let Some(socket) = self.any_socket(rng) else { return };
         note!(self, "server: disconnects {socket:?}, session {closes}");
-        self.command(|server| server.shard(now, |shard, out| shard.disconnect(now, socket, closes, out)));
+        self.at(socket, |shard, out, key| shard.disconnect(now, key, closes, out));
         self.settle();
         if self.members.contains_key(&socket) {
             self.fail(

@@ -30,6 +30,8 @@ pub(crate) enum Promise {
     /// When faults stop, all clients are connected within the longest delay and five seconds, and
     /// messages flow in both directions (docs/client.md).
     Liveness = 10,
+    /// Nobody opens a session, joins, reads or speaks without permission (SECURITY.md).
+    Admission = 12,
     /// Neither end breaks a rule of the protocol, panics, or asks to be woken without end.
     Conduct = 11,
 }

@@ -8,14 +8,19 @@ use std::time::Duration;
 use bytes::BytesMut;
 use fastrand::Rng;
 use sio_proto::client::{AckTicket, Client, ClientConfig, EmitId, Endpoint, Generation, SocketId, Transport};
-use sio_proto::server::{Auth, Generation as ServerGeneration, Peer as PeerAddress, Server};
-use sio_proto::{LinkId, SocketKey, Time};
+use sio_proto::server::{Auth, Generation as ServerGeneration, Peer as PeerAddress};
+use sio_proto::{LinkId, Time};
 
 use crate::comeback::Comebacks;
+use crate::door::Door;
+use crate::effort::{Effort, Slow};
 use crate::held::Held;
+use crate::host::{Host, Socket};
+use crate::life::Lives;
 use crate::model::{Members, Place};
 use crate::network::Wire;
 use crate::plan::{Plan, STREAMING};
+use crate::thief::Thief;
 use crate::transcript::{Mode, Transcript};
 use crate::violation::{Promise, Violation};
 
@@ -27,6 +32,12 @@ pub(crate) const ROOMS: [&str; 3] = ["red", "green", "blue"];
 
 /// How often clients are told what the server has had.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// The first number of a message of the server: a client's events have smaller ones.
+pub(crate) const FIRST_NUMBER: u64 = 1_000_000;
+
+/// The size of the buffer into which the server's bytes are read.
+pub(crate) const READ: usize = 32 << 10;
 
 /// How many steps may be done at one moment.
 const MOST_STEPS: u32 = 20_000;
@@ -56,6 +67,10 @@ pub(crate) struct Peer {
     pub(crate) upgraded: Option<Time>,
     /// Whether a proxy has repeated one of its requests. Then nothing is promised for its messages.
     pub(crate) is_doubled: bool,
+    /// Whether it is no client at all, but a thief.
+    pub(crate) is_thief: bool,
+    /// When it last heard of the server.
+    pub(crate) heard: Time,
     /// The last request that it has written, for a proxy that repeats it.
     pub(crate) request: (Option<LinkId>, Vec<u8>),
 }
@@ -86,7 +101,7 @@ impl Peer {
 #[derive(Debug)]
 pub(crate) struct Asking {
     pub(crate) at: Time,
-    pub(crate) socket: SocketKey,
+    pub(crate) socket: Socket,
     pub(crate) auth: Auth,
 }
 
@@ -97,7 +112,14 @@ pub(crate) struct World {
     /// The network's random numbers.
     pub(crate) rng: Rng,
     pub(crate) now: Time,
-    pub(crate) server: Server,
+    pub(crate) server: Host,
+    /// Who may open a session.
+    pub(crate) door: Door,
+    /// When the server and the clients last heard of each other.
+    pub(crate) lives: Lives,
+    /// How long inputs may take.
+    pub(crate) effort: Effort,
+    pub(crate) thief: Option<Thief>,
     pub(crate) held: Held,
     /// What the server holds without any client.
     pub(crate) baseline: isize,
@@ -114,6 +136,8 @@ pub(crate) struct World {
     pub(crate) restarts: u64,
     pub(crate) faults: u64,
     pub(crate) steps: u64,
+    /// How many outputs the server has had.
+    pub(crate) outputs: u64,
     pub(crate) transcript: Transcript,
     pub(crate) failure: Option<Violation>,
     pub(crate) is_calm: bool,
@@ -130,6 +154,8 @@ pub(crate) struct Report {
     pub(crate) hash: u64,
     pub(crate) failure: Option<Violation>,
     pub(crate) lines: Vec<String>,
+    /// The inputs that took too long.
+    pub(crate) slow: Vec<Slow>,
 }
 
 /// Random numbers for a machine.
@@ -148,17 +174,29 @@ pub(crate) const fn address(client: usize) -> PeerAddress {
 }
 
 impl World {
-    pub(crate) fn new(plan: Plan, mode: Mode) -> Self {
+    pub(crate) fn new(plan: Plan, mode: Mode, effort: Effort) -> Self {
         let mut held = Held::default();
         let seed = plan.seed;
-        let (server, comebacks) = held.charge(|| (begin(&plan, 0), Comebacks::new(&plan, 0)));
+        let door = Door::new(seed, plan.refuses);
+        let (server, comebacks) = held.charge(|| (Host::new(&plan, 0, &door), Comebacks::new(&plan, 0)));
         let clients = plan.clients.iter().enumerate();
-        let peers: Vec<Peer> = clients.map(|(at, config)| peer(seed, at, config)).collect();
+        let mut peers: Vec<Peer> = clients.map(|(at, config)| peer(seed, at, config)).collect();
+        let thief = plan.has_thief.then(|| Thief::new(peers.len()));
+        if thief.is_some() {
+            let mut thief = peer(seed, peers.len(), &ClientConfig::default());
+            (thief.is_thief, thief.is_doubled) = (true, true);
+            thief.sockets.clear();
+            peers.push(thief);
+        }
         let places = (0..peers.len() * NAMESPACES.len()).map(|_| Place::default()).collect();
         Self {
             rng: Rng::with_seed(seed ^ 0xface),
             now: Time::from_millis(1),
             server,
+            door,
+            lives: Lives::default(),
+            effort,
+            thief,
             baseline: held.bytes,
             held,
             peers,
@@ -169,10 +207,11 @@ impl World {
             wires: BTreeMap::new(),
             at_client: BTreeMap::new(),
             at_server: BTreeMap::new(),
-            next: 0,
+            next: FIRST_NUMBER,
             restarts: 0,
             faults: 0,
             steps: 0,
+            outputs: 0,
             transcript: Transcript::new(mode),
             failure: None,
             is_calm: false,
@@ -183,7 +222,7 @@ impl World {
 
     /// Runs the whole seed.
     pub(crate) fn run(mut self) -> Report {
-        for client in 0..self.peers.len() {
+        for client in 0..self.users() {
             self.connect_all(client);
         }
         for op in 0..self.plan.ops {
@@ -213,7 +252,13 @@ impl World {
             hash: self.transcript.hash(),
             failure: self.failure,
             lines: self.transcript.into_lines(),
+            slow: self.effort.slow,
         }
+    }
+
+    /// How many peers are clients.
+    pub(crate) fn users(&self) -> usize {
+        self.plan.clients.len()
     }
 
     /// Lets time pass until `end`, and does everything that is due on the way.
@@ -312,14 +357,31 @@ impl World {
 
     /// Gives bytes to the server, which pays for them from here on. The work of one input is
     /// bounded by its size and by what comes out.
-    pub(crate) fn give_server(&mut self, link: LinkId, bytes: &[u8]) {
+    ///
+    /// Bytes of which nothing comes out yet belong to the same input as those behind them.
+    pub(crate) fn give_server(&mut self, number: u64, link: LinkId, bytes: &[u8]) {
         let now = self.now;
+        let size = self.note_arrival(number, link, bytes);
+        let outputs = self.outputs;
         let before = self.held;
+        self.door.begin_input();
+        let begun = self.effort.begin();
         self.held.charge(|| {
-            let mut buffer = BytesMut::from(bytes);
+            // A caller reads into a large buffer. What is kept of it must not keep the buffer.
+            let mut buffer = BytesMut::with_capacity(READ.max(bytes.len()));
+            buffer.extend_from_slice(bytes);
             self.server.handle_bytes(now, link, &mut buffer);
         });
-        self.check_work(bytes.len(), before);
+        self.check_effort(size, begun);
+        self.check_work(size, before);
+        self.check_door();
+        self.settle();
+        if let Some(wire) = self.wires.get_mut(&number)
+            && self.outputs > outputs
+        {
+            wire.pending = 0;
+        }
+        self.note_sign_of(number);
     }
 
     /// Connects all namespaces of a client.
@@ -335,17 +397,6 @@ impl World {
     /// Whether a socket is of a generation whose wire has plain messages only.
     pub(crate) fn is_plain(generation: ServerGeneration) -> bool {
         generation == ServerGeneration::Legacy06
-    }
-}
-
-/// A server.
-pub(crate) fn begin(plan: &Plan, restarts: u64) -> Server {
-    let mut key = [0; 16];
-    entropy(plan.seed ^ 0x5ec_2e7 ^ restarts << 40)(&mut key);
-    let random = Box::new(entropy(plan.seed ^ 0xd1ce ^ restarts << 40));
-    match Server::new(plan.server.clone(), key, random) {
-        Ok(server) => server,
-        Err(error) => panic!("seed {} draws settings of no use: {error}", plan.seed),
     }
 }
 
@@ -373,6 +424,8 @@ fn peer(seed: u64, at: usize, config: &ClientConfig) -> Peer {
         cut_off: Time::ZERO,
         upgraded: None,
         is_doubled: false,
+        is_thief: false,
+        heard: Time::ZERO,
         request: (None, Vec::new()),
     }
 }

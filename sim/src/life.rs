@@ -1,0 +1,246 @@
+//! When each session was last heard of: a dead peer has to be given up in time (promise 8).
+//!
+//! A *sign of life* of a session is a byte from its client, the end of one of its connections, or a
+//! byte that a full connection takes. A session may outlive its last sign by the time of a
+//! heartbeat and its answer, and no longer. Which session a connection serves is read from the
+//! lines of its requests, or asked from the shard for a websocket.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sio_proto::server::{Generation, TransportKind};
+use sio_proto::{LinkId, SessionKey, Time};
+
+use crate::host::Socket;
+use crate::violation::Promise;
+use crate::world::{NAMESPACES, World};
+
+/// The longest line of a request that is read.
+const LONGEST_LINE: usize = 2048;
+
+/// A session of one of the shards.
+pub(crate) type Session = (usize, SessionKey);
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(crate) struct Lives {
+    signs: BTreeMap<Session, Time>,
+    /// When the client of each session last came for packets.
+    polls: BTreeMap<Session, Time>,
+}
+
+/// The line of the request that is arriving on a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    bytes: Vec<u8>,
+    /// The session that the last complete line names.
+    session: Option<Session>,
+    is_websocket: bool,
+}
+
+impl Line {
+    /// Whether the last request has asked for a websocket.
+    pub(crate) const fn is_websocket(&self) -> bool {
+        self.is_websocket
+    }
+
+    /// Takes bytes of a connection. Returns the targets of the requests that begin among them, and
+    /// whether each is a GET.
+    fn read(&mut self, bytes: &[u8]) -> Vec<(bool, String)> {
+        let mut targets = Vec::new();
+        self.bytes.extend_from_slice(bytes);
+        loop {
+            let begins = |part: &[u8]| part == b"GET /" || part == b"POST ";
+            let Some(at) = self.bytes.windows(5).position(begins) else {
+                let keep = self.bytes.len().min(4);
+                self.bytes.drain(..self.bytes.len() - keep);
+                return targets;
+            };
+            self.bytes.drain(..at);
+            let Some(end) = self.bytes.windows(6).position(|part| part == b" HTTP/") else {
+                if self.bytes.len() > LONGEST_LINE {
+                    self.bytes.clear();
+                }
+                return targets;
+            };
+            let line: Vec<u8> = self.bytes.drain(..end).collect();
+            let target = line.splitn(2, |byte| *byte == b' ').nth(1).unwrap_or_default();
+            targets.push((line.starts_with(b"GET"), String::from_utf8_lossy(target).into_owned()));
+        }
+    }
+}
+
+impl World {
+    /// Bytes of a client arrive at the server. Returns how many bytes of the same input there are
+    /// by now.
+    pub(crate) fn note_arrival(&mut self, number: u64, link: LinkId, bytes: &[u8]) -> usize {
+        let Some(wire) = self.wires.get_mut(&number) else {
+            return bytes.len();
+        };
+        wire.given += bytes.len();
+        wire.pending += bytes.len();
+        let pending = wire.pending;
+        for (is_get, target) in wire.line.read(bytes) {
+            wire.line.session = self.server.named(&target);
+            wire.line.is_websocket = target.contains("websocket");
+            // Until here it was not the session's websocket.
+            wire.stuck = wire.stuck.map(|(_, kept)| (self.now, kept));
+            if let Some(session) = wire.line.session.filter(|_| is_get) {
+                self.lives.polls.insert(session, self.now);
+            }
+        }
+        let named = wire.line.session;
+        self.note_sign(link, named);
+        pending
+    }
+
+    /// A decision of the application is a sign, too: a client may wait for it.
+    pub(crate) fn note_decision(&mut self, socket: Socket) {
+        let now = self.now;
+        let session = self
+            .server
+            .shard(now, socket.shard, |shard, _| shard.session_of(socket.key));
+        if let Some(session) = session {
+            self.lives.signs.insert((socket.shard, session), now);
+        }
+    }
+
+    /// Something is heard of the session that a connection serves.
+    pub(crate) fn note_sign(&mut self, link: LinkId, named: Option<Session>) {
+        let now = self.now;
+        let held = self.server.session_on(now, link);
+        for session in [held, named].into_iter().flatten() {
+            self.lives.signs.insert(session, now);
+        }
+    }
+
+    /// Something is heard of the session of a connection, which is not arriving bytes.
+    pub(crate) fn note_sign_of(&mut self, number: u64) {
+        let Some(wire) = self.wires.get(&number) else { return };
+        if let (Some(link), named) = (wire.at_server, wire.line.session) {
+            self.note_sign(link, named);
+        }
+    }
+
+    /// The clock has jumped, or the server has begun anew: all wait anew.
+    pub(crate) fn forget_signs(&mut self) {
+        let now = self.now;
+        self.lives.signs.clear();
+        self.lives.polls.clear();
+        self.peers.iter_mut().for_each(|peer| peer.heard = now);
+        self.wires
+            .values_mut()
+            .for_each(|wire| wire.stuck = wire.stuck.map(|(_, kept)| (now, kept)));
+    }
+
+    /// Promise 8: a dead peer is given up within the time of a heartbeat and its answer.
+    pub(crate) fn check_dead(&mut self) {
+        let now = self.now;
+        let sockets: Vec<_> = self.members.keys().copied().collect();
+        let (mut signs, mut came) = (BTreeMap::new(), BTreeMap::new());
+        for socket in sockets {
+            let (session, transport) = self.server.shard(now, socket.shard, |shard, _| {
+                (shard.session_of(socket.key), shard.transport(socket.key))
+            });
+            let Some(session) = session.map(|key| (socket.shard, key)) else {
+                continue;
+            };
+            let sign = self.lives.signs.get(&session).copied().unwrap_or(now);
+            signs.insert(session, sign);
+            let poll = self.lives.polls.get(&session).copied().unwrap_or(now);
+            came.insert(session, poll);
+            let Some(member) = self.members.get(&socket) else {
+                continue;
+            };
+            let polls = transport == Some(TransportKind::Polling);
+            let (most, silence) = (
+                self.longest_silence(member.generation, polls),
+                now.saturating_since(sign),
+            );
+            if silence > most {
+                let client = member.client;
+                let words =
+                    format_args!("the server keeps client {client}, which is silent for {silence:?}, at most {most:?}");
+                return self.fail(Promise::Heartbeat, words);
+            }
+            // A client that answers blindly, and takes nothing. Its last poll may have got the ping
+            // that it has answered last.
+            let is_engine = matches!(member.generation, Generation::Engine3 | Generation::Engine4);
+            let (absence, most) = (now.saturating_since(poll), most * 2);
+            if polls && is_engine && absence > most {
+                let client = member.client;
+                let words = format_args!(
+                    "the server keeps client {client}, which has not polled for {absence:?}, at most {most:?}"
+                );
+                return self.fail(Promise::Heartbeat, words);
+            }
+        }
+        (self.lives.signs, self.lives.polls) = (signs, came);
+        self.check_stuck();
+        for client in 0..self.users() {
+            let is_told = |namespace: &usize| self.places[client * NAMESPACES.len() + namespace].is_connected;
+            let is_connected = (0..NAMESPACES.len()).any(|namespace| is_told(&namespace));
+            let (silence, most) = (
+                now.saturating_since(self.peers[client].heard),
+                self.longest_wait(client),
+            );
+            if is_connected && silence > most {
+                let words =
+                    format_args!("client {client} keeps a server that is silent for {silence:?}, at most {most:?}");
+                return self.fail(Promise::Heartbeat, words);
+            }
+        }
+    }
+
+    /// A websocket that takes no byte is ended, whatever its client sends.
+    fn check_stuck(&mut self) {
+        let now = self.now;
+        let stuck = self
+            .wires
+            .values()
+            .filter_map(|wire| Some((wire.at_server?, wire.stuck?.0, wire.client)));
+        let config = &self.plan.server;
+        let (old, older) = (&config.legacy09, &config.legacy06);
+        let most = (config.ping_interval + config.ping_timeout)
+            .max(old.heartbeat_interval + old.heartbeat_timeout)
+            .max(older.heartbeat_interval + older.heartbeat_timeout);
+        let late: Vec<_> = stuck
+            .filter(|(_, since, _)| now.saturating_since(*since) > most)
+            .collect();
+        for (link, since, client) in late {
+            if self.server.session_on(now, link).is_some() {
+                let time = now.saturating_since(since);
+                let words = format_args!("client {client} has taken no byte for {time:?}, and keeps its session");
+                return self.fail(Promise::Heartbeat, words);
+            }
+        }
+    }
+
+    /// How long a session may outlive the last sign of its client.
+    fn longest_silence(&self, generation: Generation, polls: bool) -> Duration {
+        let config = &self.plan.server;
+        let (old, older) = (&config.legacy09, &config.legacy06);
+        match generation {
+            Generation::Legacy09 if polls => (old.poll_duration + old.close_timeout).max(old.open_timeout),
+            Generation::Legacy09 => old.heartbeat_interval + old.heartbeat_timeout,
+            // Such a session outlives its connection.
+            Generation::Legacy06 if polls => older.poll_duration + older.reconnect_timeout,
+            Generation::Legacy06 => older.heartbeat_interval + older.heartbeat_timeout + older.reconnect_timeout,
+            _ => config.ping_interval + config.ping_timeout,
+        }
+    }
+
+    /// How long a client may wait for a server that is silent.
+    fn longest_wait(&self, client: usize) -> Duration {
+        use sio_proto::client::Generation;
+        let config = &self.plan.server;
+        match self.peers[client].config.generation {
+            // The handshake tells the time in whole seconds.
+            Generation::V0_9 => {
+                config.legacy09.heartbeat_interval + config.legacy09.heartbeat_timeout + Duration::from_secs(1)
+            }
+            Generation::V0_6 | Generation::Streaming => self.peers[client].config.max_silence.unwrap_or_default(),
+            _ => config.ping_interval + config.ping_timeout,
+        }
+    }
+}
