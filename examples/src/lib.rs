@@ -1,5 +1,6 @@
 //! The code that the example programs share: [the chat](chat), [an event loop](event_loop) to run
-//! servers on, [the command line](Arguments), and [the signal to end](asked_to_end).
+//! servers on, [the command line](Arguments), [arguments of events as JSON](JsonArgs), and [the
+//! signal to end](asked_to_end).
 
 #![forbid(unsafe_code)]
 
@@ -8,11 +9,13 @@ pub mod event_loop;
 
 mod arguments;
 mod ending;
+mod json_args;
 #[cfg(feature = "transcript")]
 mod transcript;
 
 pub use arguments::Arguments;
 pub use ending::asked_to_end;
+pub use json_args::JsonArgs;
 #[cfg(feature = "transcript")]
 pub use transcript::Transcripts;
 

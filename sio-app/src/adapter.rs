@@ -25,7 +25,9 @@ pub use crate::link::pipe::{Duplex, Piped};
 #[cfg(feature = "tls")]
 pub use crate::link::tls::{TlsOutlet, TlsSource};
 #[cfg(feature = "redis")]
-pub use crate::redis::{BrokerBuildError, BrokerBuilder, BrokerHandle};
+pub use crate::redis::{
+    BrokerBuildError, BrokerBuilder, BrokerHandle, ClusterEmitter, EmitterCounts, EmitterError, NotFlushed, Recipients,
+};
 pub use crate::runtime::{Runtime, Task};
 pub use sio_proto::Time;
 #[cfg(feature = "redis")]

@@ -497,9 +497,9 @@ fn old_streams_nodes_are_waited_for_and_told_that_this_node_is_alive() {
 fn an_emitter_is_heard_by_all_nodes() {
     for config in kinds() {
         let mut world = three(&config);
-        let mut emitter = Emitter::new(config.clone()).unwrap();
+        let emitter = Emitter::new(config.clone()).unwrap();
         let commands = [
-            emitter.order(&ROOT, broadcast("e", Target::room("r"))).unwrap(),
+            emitter.order(&ROOT, broadcast("e", Target::room("r")), 1).unwrap(),
             emitter
                 .order(
                     &ROOT,
@@ -507,16 +507,17 @@ fn an_emitter_is_heard_by_all_nodes() {
                         to: Target::room("s01"),
                         rooms: vec!["x".into()],
                     },
+                    2,
                 )
                 .unwrap(),
-            emitter.server_side_emit(&ROOT, emit("srv")).unwrap(),
+            emitter.server_side_emit(&ROOT, emit("srv"), 3).unwrap(),
         ];
         assert_eq!(
-            emitter.order(&ROOT, broadcast("connect", all())),
+            emitter.order(&ROOT, broadcast("connect", all()), 4),
             Err(NotSent::ReservedName)
         );
         assert_eq!(
-            emitter.server_side_emit(&ROOT, emit("connection")),
+            emitter.server_side_emit(&ROOT, emit("connection"), 5),
             Err(NotSent::ReservedName)
         );
         commands.into_iter().for_each(|command| world.publish(command));

@@ -23,16 +23,15 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use serde::ser::{Error as _, SerializeMap as _, SerializeSeq as _, SerializeTuple as _};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use sio_examples::Arguments;
+use sio_examples::{Arguments, JsonArgs};
+use sio_tokio::RawArgs;
 use sio_tokio::client::{
     Ack, AckError, Attempt, Client, ClientError, ConnectionState, Credentials, DisconnectReason, Generation, Outcome,
     Receipt, Recovery, Socket, Transport,
 };
 use sio_tokio::codec::MessagePack;
-use sio_tokio::{Binary, RawArgs};
 use tokio::sync::mpsc;
 
 const USAGE: &str = "\
@@ -344,7 +343,7 @@ impl Probe {
         if let Some(name) = command["on"].as_str() {
             self.report(&socket, ns, name);
         } else if let Some(message) = command.get("send") {
-            drop(socket.emit("message", Emitted(vec![message.clone()])));
+            drop(socket.emit("message", JsonArgs(vec![message.clone()])));
         } else if let Some(token) = command["token"].as_str() {
             drop(socket.set_auth(&json!({ "token": token })));
         } else if command["close"] == "engine" {
@@ -377,7 +376,7 @@ impl Probe {
         let Some(Value::String(name)) = parts.next() else {
             return Step::Go;
         };
-        let args = Emitted(parts.collect());
+        let args = JsonArgs(parts.collect());
         if !command.ack {
             // An event that is not taken is missed by whoever waits for its effect.
             if !self.confirms {
@@ -408,56 +407,6 @@ fn report(socket: &Socket, ns: Option<&str>, name: String) {
             ack.send(args);
         }
     });
-}
-
-/// The arguments of a command, as the arguments of an event.
-struct Emitted(Vec<Value>);
-
-impl Serialize for Emitted {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut tuple = serializer.serialize_tuple(self.0.len())?;
-        for value in &self.0 {
-            tuple.serialize_element(&Plain(value))?;
-        }
-        tuple.end()
-    }
-}
-
-/// A value in which `{"$b": "hex"}` stands for bytes.
-struct Plain<'a>(&'a Value);
-
-impl Serialize for Plain<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Value::Object(members) if members.len() == 1 && members.contains_key("$b") => {
-                let hex = members["$b"].as_str().unwrap_or_default();
-                let bytes = from_hex(hex).ok_or_else(|| S::Error::custom("not hex"))?;
-                Binary::from(bytes).serialize(serializer)
-            }
-            Value::Object(members) => {
-                let mut map = serializer.serialize_map(Some(members.len()))?;
-                for (name, value) in members {
-                    map.serialize_entry(name, &Plain(value))?;
-                }
-                map.end()
-            }
-            Value::Array(items) => {
-                let mut sequence = serializer.serialize_seq(Some(items.len()))?;
-                for item in items {
-                    sequence.serialize_element(&Plain(item))?;
-                }
-                sequence.end()
-            }
-            other => other.serialize(serializer),
-        }
-    }
-}
-
-fn from_hex(hex: &str) -> Option<Vec<u8>> {
-    let pairs = hex.as_bytes().chunks(2);
-    pairs
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
 }
 
 /// Arguments as JSON, with their bytes as `{"$b": "hex"}`.

@@ -106,7 +106,7 @@ pub(crate) mod network;
 mod pausing;
 mod receipt;
 mod shared;
-mod slot;
+pub(crate) mod slot;
 mod socket;
 mod through;
 #[cfg(feature = "tls")]

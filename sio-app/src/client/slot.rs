@@ -5,7 +5,7 @@ use std::task::Waker;
 use crate::lock::Mutex;
 
 /// The place of a result, which comes once.
-pub(super) struct Slot<T>(Mutex<Place<T>>);
+pub(crate) struct Slot<T>(Mutex<Place<T>>);
 
 struct Place<T> {
     result: Option<T>,
@@ -13,14 +13,14 @@ struct Place<T> {
 }
 
 impl<T> Slot<T> {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(Mutex::new(Place {
             result: None,
             waker: None,
         }))
     }
 
-    pub(super) fn fill(&self, result: T) {
+    pub(crate) fn fill(&self, result: T) {
         let waker = {
             let mut place = self.0.lock();
             place.result.get_or_insert(result);
@@ -32,7 +32,7 @@ impl<T> Slot<T> {
     }
 
     /// Takes the result. If it has not come yet, it will wake `waker`.
-    pub(super) fn take_or_wait(&self, waker: Waker) -> Option<T> {
+    pub(crate) fn take_or_wait(&self, waker: Waker) -> Option<T> {
         let (result, _old) = {
             let mut place = self.0.lock();
             (place.result.take(), place.waker.replace(waker))

@@ -7,8 +7,6 @@ use std::task::Poll;
 use sio_proto::Time;
 use sio_proto::broker::{Command, Counters};
 
-#[cfg(feature = "tls")]
-use crate::client::ClientTls;
 use crate::client::network::{Network, Sleeping};
 use crate::host::driver::Driver;
 use crate::redis::{BrokerBuilder, BrokerHandle};
@@ -23,13 +21,7 @@ impl Driver {
     /// The first task also does what other nodes order: handlers that this causes run in it.
     pub fn join_cluster(&self, network: Network) {
         let Some(node) = self.0.cluster_to_join() else { return };
-        let settings = node.settings();
-        let builder = BrokerBuilder::new(network, settings.broker.clone());
-        #[cfg(feature = "tls")]
-        let builder = match settings.tls.clone() {
-            Some(config) => builder.tls(ClientTls::new(config)),
-            None => builder,
-        };
+        let builder = BrokerBuilder::for_cluster(network, node.settings());
         // The node has the handle of the connections, so they do not keep the node.
         let hears = Arc::downgrade(node);
         let listener = move |events: &mut Vec<_>| match hears.upgrade() {

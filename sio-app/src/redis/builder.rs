@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use sio_proto::ConfigError;
 use sio_proto::broker::{Broker, BrokerConfig, BrokerConfigError, BrokerUrlError, Event};
 
 use super::driver::{Driver, hear};
@@ -11,6 +12,7 @@ use crate::client::network::Network;
 #[cfg(feature = "tls")]
 use crate::client::{ClientTls, ClientTlsError};
 use crate::lock::Mutex;
+use crate::options::Cluster;
 
 /// Why connections to a broker cannot begin.
 #[derive(thiserror::Error)]
@@ -22,6 +24,9 @@ pub enum BrokerBuildError {
     /// The settings make no sense.
     #[error(transparent)]
     Config(#[from] BrokerConfigError),
+    /// The settings of the cluster make no sense.
+    #[error(transparent)]
+    Cluster(#[from] ConfigError),
     /// There is no runtime: the call has to be made inside of one.
     #[error("there is no runtime to run the broker's task")]
     NoRuntime,
@@ -61,6 +66,16 @@ impl BrokerBuilder {
     /// If the text is not such a URL.
     pub fn from_url(network: Network, url: &str) -> Result<Self, BrokerBuildError> {
         Ok(Self::new(network, BrokerConfig::from_url(url)?))
+    }
+
+    /// Begins with the settings of a cluster.
+    pub(crate) fn for_cluster(network: Network, cluster: &Cluster) -> Self {
+        let builder = Self::new(network, cluster.broker.clone());
+        #[cfg(feature = "tls")]
+        if let Some(config) = cluster.tls.clone() {
+            return builder.tls(ClientTls::new(config));
+        }
+        builder
     }
 
     /// Sets whom connections over TLS trust. Default, with the feature `platform-roots`: the

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sio_proto::broker::{Broker, Command, Counters};
+use sio_proto::Time;
+use sio_proto::broker::{Broker, BrokerError, Command, Counters};
 
 use crate::client::network::Network;
 use crate::lock::{Alarm, Mutex};
@@ -22,16 +23,16 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Changes the machine, and wakes the task.
-    fn command(&self, change: impl FnOnce(&mut Broker, sio_proto::Time)) {
+    fn command<R>(&self, change: impl FnOnce(&mut Broker, Time) -> R) -> R {
         let now = (self.network.runtime.now)();
-        let alarm = {
+        let (result, alarm) = {
             let mut core = self.core.lock_for("broker command");
-            change(&mut core.machine, now);
-            core.alarm.clone()
+            (change(&mut core.machine, now), core.alarm.clone())
         };
         if let Some(alarm) = alarm {
             alarm.wake();
         }
+        result
     }
 }
 
@@ -58,6 +59,22 @@ impl BrokerHandle {
     /// [`BrokerConfig::max_waiting_bytes`](sio_proto::broker::BrokerConfig::max_waiting_bytes).
     pub fn send(&self, command: Command) {
         self.0.0.command(|machine, now| machine.handle_command(now, command));
+    }
+
+    /// Gives a command, unless a message or a request would be dropped at once. It never waits.
+    ///
+    /// # Errors
+    /// [`BrokerError::Full`] if too much waits already, [`BrokerError::Stopped`] if the connections
+    /// are closed. Then nothing has been done.
+    pub fn try_send(&self, command: Command) -> Result<(), BrokerError> {
+        self.0.0.command(|machine, now| match machine.would_take(&command) {
+            true => {
+                machine.handle_command(now, command);
+                Ok(())
+            }
+            false if machine.is_stopped() => Err(BrokerError::Stopped),
+            false => Err(BrokerError::Full),
+        })
     }
 
     /// Gives several commands, under one lock and with one wake-up. The list is empty afterwards.

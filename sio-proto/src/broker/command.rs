@@ -35,6 +35,14 @@ pub enum Command {
         /// Whether it is a channel of sharded pub/sub (`SPUBLISH`).
         sharded: bool,
     },
+    /// Say when everything that was given before is settled: the broker has taken it or refused it,
+    /// or it is lost, and counted. The answer is [`Answer::Done`]. After
+    /// [`BrokerConfig::request_timeout`](super::BrokerConfig::request_timeout) it is
+    /// [`BrokerError::TimedOut`].
+    Flush {
+        /// The caller's name for the question, which the answer carries.
+        tag: u64,
+    },
     /// Ask something. Each request is answered exactly once, by [`Event::Answer`].
     Request {
         /// The caller's name for the request, which the answer carries.

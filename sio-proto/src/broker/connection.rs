@@ -67,7 +67,8 @@ pub(super) enum Expect {
     Ping,
     /// The answer of no interest: to `MULTI` and `ASKING`.
     Skip,
-    Publish,
+    /// To a message of this batch ([`Batches`](super::flushing::Batches)).
+    Publish(u64),
     /// To a message of sharded pub/sub. It is kept, because its slot may have moved.
     Sharded(Kept),
     /// One answer to a request.
@@ -97,6 +98,8 @@ pub(super) struct Kept {
     /// What it counts for in the waiting bytes.
     pub(super) weight: usize,
     pub(super) until: Time,
+    /// Its batch ([`Batches`](super::flushing::Batches)).
+    pub(super) batch: u64,
 }
 
 /// Something that waits for its connection.
@@ -116,6 +119,8 @@ pub(super) enum What {
         sharded: bool,
         redirects: u8,
         asking: bool,
+        /// Its batch ([`Batches`](super::flushing::Batches)).
+        batch: u64,
     },
     Part {
         request: u64,

@@ -15,8 +15,10 @@ use super::config::{Address, BrokerConfig, BrokerConfigError};
 use super::connection::{Connection, Expect, Probe, Role, Stage, Waiting};
 use super::counters::Counters;
 use super::error::{BrokerError, Refusal};
+use super::flushing::Batches;
 use super::reading::Reading;
 use super::requests::Requests;
+use super::{publishing, requests};
 use crate::{Entropy, LinkId, Time};
 
 /// The place of the connection for publishing.
@@ -73,6 +75,8 @@ pub struct Broker {
     pub(super) unrouted: VecDeque<Waiting>,
     /// What waits, in bytes.
     pub(super) held_bytes: usize,
+    /// The messages that are not settled, and the questions when they are.
+    pub(super) batches: Batches,
     /// Whether it is known what kind of broker it is.
     pub(super) is_discovered: bool,
     pub(super) cluster: Option<SlotMap>,
@@ -114,6 +118,7 @@ impl Broker {
             streams: BTreeMap::new(),
             unrouted: VecDeque::new(),
             held_bytes: 0,
+            batches: Batches::default(),
             is_discovered: false,
             cluster: None,
             slots_wanted: None,
@@ -139,7 +144,7 @@ impl Broker {
     /// A command of the node.
     pub fn handle_command(&mut self, now: Time, command: Command) {
         if self.is_stopped {
-            if let Command::Request { tag, .. } = command {
+            if let Command::Request { tag, .. } | Command::Flush { tag } = command {
                 self.counters.failed_requests += 1;
                 let answer = Err(BrokerError::Stopped);
                 self.tell(Event::Answer { tag, answer });
@@ -155,10 +160,32 @@ impl Broker {
                 sharded,
             } => self.publish(now, channel, payload, sharded),
             Command::Request { tag, request } => self.request(now, tag, request),
+            Command::Flush { tag } => self.flush_asked(now, tag),
             Command::ReadStream { stream, after } => self.read_stream(now, stream, after),
             Command::StopStream { stream } => self.stop_stream(&stream),
         }
         self.settle();
+    }
+
+    /// Whether a command would be taken now: the broker has not been stopped, and there is room for
+    /// the bytes of a message or a request.
+    #[must_use]
+    pub fn would_take(&self, command: &Command) -> bool {
+        match command {
+            _ if self.is_stopped => false,
+            Command::Publish { channel, payload, .. } => self.has_room(publishing::weight(channel, payload)),
+            Command::Request { request, .. } => self.has_room(requests::weight(request)),
+            Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::Flush { .. }
+            | Command::ReadStream { .. }
+            | Command::StopStream { .. } => true,
+        }
+    }
+
+    /// Whether this weight may wait besides what waits.
+    pub(super) const fn has_room(&self, weight: usize) -> bool {
+        self.held_bytes.saturating_add(weight) <= self.config.max_waiting_bytes
     }
 
     /// A connection stands, with TLS if it was asked for.
@@ -242,6 +269,7 @@ impl Broker {
         self.streams.clear();
         self.channels = Channels::default();
         self.fail_all_requests(&BrokerError::Stopped);
+        self.fail_all_flushes(&BrokerError::Stopped);
         self.held_bytes = 0;
         self.go_down(BrokerError::Stopped);
     }
@@ -372,10 +400,14 @@ impl Broker {
     fn give_up(&mut self, expects: VecDeque<Expect>, why: &BrokerError) {
         for expect in expects {
             match expect {
-                Expect::Publish => self.counters.unconfirmed += 1,
+                Expect::Publish(batch) => {
+                    self.counters.unconfirmed += 1;
+                    self.settled(batch);
+                }
                 Expect::Sharded(kept) => {
                     self.counters.unconfirmed += 1;
                     self.held_bytes -= kept.weight;
+                    self.settled(kept.batch);
                 }
                 Expect::Part(request) => self.fail_request(request, why.clone()),
                 Expect::Step(_)

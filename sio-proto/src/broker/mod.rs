@@ -47,6 +47,7 @@ mod config;
 mod connection;
 mod counters;
 mod error;
+mod flushing;
 mod greeting;
 mod machine;
 mod publishing;

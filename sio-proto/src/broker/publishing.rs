@@ -16,8 +16,8 @@ const OVERHEAD: usize = 96;
 
 impl Broker {
     pub(super) fn publish(&mut self, now: Time, channel: Bytes, payload: Bytes, sharded: bool) {
-        let weight = channel.len() + payload.len() + OVERHEAD;
-        if self.held_bytes.saturating_add(weight) > self.config.max_waiting_bytes {
+        let weight = weight(&channel, &payload);
+        if !self.has_room(weight) {
             self.counters.dropped_full += 1;
             return;
         }
@@ -28,6 +28,7 @@ impl Broker {
             sharded,
             redirects: 0,
             asking: false,
+            batch: self.batches.open(),
         };
         let until = now + self.config.max_waiting_age;
         self.route(now, Waiting { until, weight, what });
@@ -97,7 +98,7 @@ impl Broker {
 
     fn write(&mut self, now: Time, at: usize, waiting: Waiting) {
         let until = waiting.until;
-        let (channel, payload, sharded, redirects, asking) = match waiting.what {
+        let (channel, payload, sharded, redirects, asking, batch) = match waiting.what {
             What::Part { request, asking } => return self.write_request(now, at, request, asking),
             What::Publish {
                 channel,
@@ -105,7 +106,8 @@ impl Broker {
                 sharded,
                 redirects,
                 asking,
-            } => (channel, payload, sharded, redirects, asking),
+                batch,
+            } => (channel, payload, sharded, redirects, asking, batch),
         };
         let may_move = sharded && self.cluster.is_some();
         let weight = waiting.weight;
@@ -125,13 +127,15 @@ impl Broker {
             redirects,
             weight,
             until,
+            batch,
         });
-        let expect = kept.map_or(Expect::Publish, Expect::Sharded);
+        let expect = kept.map_or(Expect::Publish(batch), Expect::Sharded);
         connection.ask(now, &[command, &channel, &payload], expect);
     }
 
     /// The broker has answered a message that was not kept.
-    pub(super) fn published(&mut self, now: Time, at: usize, reply: &Value) {
+    pub(super) fn published(&mut self, now: Time, at: usize, batch: u64, reply: &Value) {
+        self.settled(batch);
         if let Value::Error(text) = reply {
             self.counters.refused += 1;
             if let Some(redirect) = self.redirect(at, text) {
@@ -155,6 +159,7 @@ impl Broker {
                     sharded: true,
                     redirects: kept.redirects + 1,
                     asking: matches!(redirect, Redirect::Ask(_)),
+                    batch: kept.batch,
                 };
                 let waiting = Waiting {
                     until: kept.until,
@@ -170,7 +175,7 @@ impl Broker {
             }
             None => {
                 self.held_bytes -= kept.weight;
-                self.published(now, at, reply);
+                self.published(now, at, kept.batch, reply);
             }
         }
     }
@@ -212,13 +217,19 @@ impl Broker {
 
     fn drop_late(&mut self, waiting: &Waiting) {
         match waiting.what {
-            What::Publish { .. } => {
+            What::Publish { batch, .. } => {
                 self.held_bytes -= waiting.weight;
                 self.counters.dropped_late += 1;
+                self.settled(batch);
             }
             What::Part { request, .. } => self.fail_request(request, BrokerError::TimedOut),
         }
     }
+}
+
+/// What a message counts for in the waiting bytes.
+pub(super) const fn weight(channel: &Bytes, payload: &Bytes) -> usize {
+    channel.len() + payload.len() + OVERHEAD
 }
 
 /// Takes the first one off a queue if it has waited for too long.

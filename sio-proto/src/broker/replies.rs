@@ -84,7 +84,7 @@ impl Broker {
         }
         match (expect, reply) {
             (Expect::Step(step), reply) => self.step_answered(now, at, step, &reply),
-            (Expect::Publish, reply) => self.published(now, at, &reply),
+            (Expect::Publish(batch), reply) => self.published(now, at, batch, &reply),
             (Expect::Sharded(kept), reply) => self.sharded_published(now, at, kept, &reply),
             (Expect::Part(request), reply) => self.request_answered(now, at, request, reply),
             (Expect::Queued(request), reply) => self.request_queued(request, &reply),

@@ -43,13 +43,23 @@ impl Requests {
     pub(super) fn next_timeout(&self) -> Option<Time> {
         self.map.first_key_value().map(|(_, pending)| pending.until)
     }
+
+    /// The number of the next request. All that were asked before have lower numbers.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether a request with a lower number is not answered.
+    pub(super) fn has_before(&self, number: u64) -> bool {
+        self.map.first_key_value().is_some_and(|(first, _)| *first < number)
+    }
 }
 
 impl Broker {
     pub(super) fn request(&mut self, now: Time, tag: u64, request: Request) {
         self.counters.requests += 1;
         let weight = weight(&request);
-        if self.held_bytes.saturating_add(weight) > self.config.max_waiting_bytes {
+        if !self.has_room(weight) {
             self.counters.failed_requests += 1;
             let answer = Err(BrokerError::Full);
             return self.tell(Event::Answer { tag, answer });
@@ -256,6 +266,7 @@ impl Broker {
         self.counters.failed_requests += u64::from(answer.is_err());
         let tag = pending.tag;
         self.tell(Event::Answer { tag, answer });
+        self.end_flushes();
     }
 }
 
@@ -268,7 +279,8 @@ fn key(request: &Request) -> &[u8] {
     }
 }
 
-fn weight(request: &Request) -> usize {
+/// What a request counts for in the waiting bytes.
+pub(super) fn weight(request: &Request) -> usize {
     let more = match request {
         Request::AddEntry { fields, .. } => fields.iter().map(|(name, value)| name.len() + value.len() + 64).sum(),
         Request::Range { from, to, .. } => from.len() + to.len(),

@@ -31,6 +31,7 @@ impl Broker {
         let is_main_ready = self.connections[MAIN].as_ref().is_some_and(|main| main.has_room());
         let others = [
             self.requests.next_timeout(),
+            self.batches.next_timeout(),
             self.unrouted.front().map(|waiting| waiting.until),
             self.resubscribe_at,
             self.slots_wanted.filter(|_| is_main_ready),
@@ -48,6 +49,7 @@ impl Broker {
         }
         self.end_late_requests(now);
         self.drop_all_late(now);
+        self.end_late_flushes(now);
         if self.resubscribe_at.is_some_and(|at| at <= now) {
             self.resubscribe_at = None;
             self.resubscribe(now);

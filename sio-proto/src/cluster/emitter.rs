@@ -34,7 +34,6 @@ pub enum NotSent {
 pub struct Emitter {
     config: ClusterConfig,
     uid: ByteString,
-    next_tag: u64,
 }
 
 impl Emitter {
@@ -48,32 +47,33 @@ impl Emitter {
         Ok(Self {
             config,
             uid: ByteString::from_static(EMITTER),
-            next_tag: 0,
         })
     }
 
     /// The command for the broker that makes all nodes carry out the order in the namespace. With
-    /// the streams adapter it is a request, and its answer says whether the order was stored.
+    /// the streams adapter it is a request with this tag, and its answer says whether the order was
+    /// stored.
     ///
     /// # Errors
     ///
     /// [`NotSent::ReservedName`], [`NotSent::TooLarge`].
-    pub fn order(&mut self, namespace: &ByteString, order: Order) -> Result<Command, NotSent> {
+    pub fn order(&self, namespace: &ByteString, order: Order, tag: u64) -> Result<Command, NotSent> {
         check_order(&order)?;
         let outgoing = self.sender(namespace).order(order);
-        self.command(outgoing)
+        self.command(outgoing, tag)
     }
 
-    /// The command for the broker that gives the event to all servers. Nobody can answer.
+    /// The command for the broker that gives the event to all servers. Nobody can answer. The tag is
+    /// that of [`Emitter::order`].
     ///
     /// # Errors
     ///
     /// [`NotSent::ReservedName`], [`NotSent::TooLarge`].
-    pub fn server_side_emit(&mut self, namespace: &ByteString, emit: Emit) -> Result<Command, NotSent> {
+    pub fn server_side_emit(&self, namespace: &ByteString, emit: Emit, tag: u64) -> Result<Command, NotSent> {
         check_server_side_name(&emit)?;
         let in_stream = matches!(self.config.kind, ClusterKind::Streams(_));
         let outgoing = self.sender(namespace).server_side_emit(emit, in_stream);
-        self.command(outgoing)
+        self.command(outgoing, tag)
     }
 
     const fn sender<'a>(&'a self, namespace: &'a ByteString) -> Sender<'a> {
@@ -84,12 +84,11 @@ impl Emitter {
         }
     }
 
-    fn command(&mut self, outgoing: Outgoing) -> Result<Command, NotSent> {
+    fn command(&self, outgoing: Outgoing, tag: u64) -> Result<Command, NotSent> {
         if outgoing.bytes() > self.config.max_message_bytes {
             return Err(NotSent::TooLarge);
         }
-        self.next_tag += 1;
-        Ok(outgoing.command(self.next_tag))
+        Ok(outgoing.command(tag))
     }
 }
 

@@ -350,6 +350,7 @@ impl World {
                 self.machines[at].reading.insert(stream, next);
             }
             Command::StopStream { stream } => drop(self.machines[at].reading.remove(&stream)),
+            Command::Flush { .. } => panic!("a node does not ask"),
         }
     }
 

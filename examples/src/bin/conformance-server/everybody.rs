@@ -11,6 +11,9 @@ pub(crate) fn register(root: &Namespace, io: &Io) {
         .on("all-leave", |io: Io, (room, other): (String, String)| {
             io.to(room).leave(other)
         })
+        .on("except", |io: Io, (room, without, data): (String, String, Raw)| {
+            io.to(room).except(without).emit("except", data);
+        })
         .on("all-disconnect", |io: Io, room: String| io.to(room).disconnect())
         .on("castlocal", |io: Io, data: Raw| {
             io.local().emit("castlocal", data);

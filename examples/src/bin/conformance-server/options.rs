@@ -32,8 +32,8 @@ usage: conformance-server [--runtime NAME] --port P [OPTIONS]
 --shutdown-jitter MS  over which time sessions leave after SIGTERM; 0 is the default
 --shutdown-pause MS   how long clients are told to stay away after SIGTERM
 --redis URL           ports P and, with streams, P+2 are in the cluster of this Redis; not with loop
---adapter NAME        classic, sharded or streams: the adapter of the other servers; classic is the
-                      default
+--adapter NAME        classic, sharded, sharded-static or streams: the adapter of the other servers;
+                      classic is the default
 --prefix KEY          what the names of channels begin with; socket.io is the default
 --threads N           how many threads serve, and how many shards there are
 --ping-interval MS, --ping-timeout MS, --no-legacy, --deflate"
@@ -190,8 +190,13 @@ fn adapter(name: Option<&str>) -> Result<ClusterKind, String> {
         Some("sharded") => Ok(ClusterKind::Sharded {
             mode: ShardedMode::Dynamic,
         }),
+        Some("sharded-static") => Ok(ClusterKind::Sharded {
+            mode: ShardedMode::Static,
+        }),
         Some("streams") => Ok(ClusterKind::Streams(StreamsConfig::default())),
-        Some(other) => Err(format!("no adapter {other:?}; there are classic, sharded and streams")),
+        Some(other) => Err(format!(
+            "no adapter {other:?}; there are classic, sharded, sharded-static and streams"
+        )),
         None => Err("--adapter wants a name".to_owned()),
     }
 }

@@ -1,0 +1,56 @@
+//! Arguments that a program gets as JSON text. Bytes are written `{"$b": "hex"}`, at any depth.
+
+use serde::ser::{Error, Serialize, SerializeMap, SerializeSeq, SerializeTuple, Serializer};
+use serde_json::Value;
+use sio_app::Binary;
+
+/// A list of JSON values, each of which is one argument of an event.
+#[derive(Debug)]
+pub struct JsonArgs(pub Vec<Value>);
+
+impl Serialize for JsonArgs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(self.0.len())?;
+        for value in &self.0 {
+            tuple.serialize_element(&Plain(value))?;
+        }
+        tuple.end()
+    }
+}
+
+/// A value in which `{"$b": "hex"}` stands for bytes.
+struct Plain<'a>(&'a Value);
+
+impl Serialize for Plain<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(members) if members.len() == 1 && members.contains_key("$b") => {
+                let hex = members["$b"].as_str().unwrap_or_default();
+                let bytes = from_hex(hex).ok_or_else(|| S::Error::custom("not hex"))?;
+                Binary::from(bytes).serialize(serializer)
+            }
+            Value::Object(members) => {
+                let mut map = serializer.serialize_map(Some(members.len()))?;
+                for (name, value) in members {
+                    map.serialize_entry(name, &Plain(value))?;
+                }
+                map.end()
+            }
+            Value::Array(items) => {
+                let mut sequence = serializer.serialize_seq(Some(items.len()))?;
+                for item in items {
+                    sequence.serialize_element(&Plain(item))?;
+                }
+                sequence.end()
+            }
+            other => other.serialize(serializer),
+        }
+    }
+}
+
+fn from_hex(hex: &str) -> Option<Vec<u8>> {
+    let pairs = hex.as_bytes().chunks(2);
+    pairs
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
+}
