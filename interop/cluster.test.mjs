@@ -1,67 +1,22 @@
-// A cluster over a Redis of its own: two nodes of ours and a genuine one, with clients of several generations spread over
-// them. Everything goes in every direction. In its full form it also tries the sharded adapter, on a Redis cluster of
-// three, and the streams adapter. SIO_CLUSTER_KINDS names kinds.
+// A cluster over a Redis of its own: two nodes of ours and a genuine one, with clients of 4.8, 2.5 and 1.7 on each of them,
+// and of 0.9 and 0.6 on ours, which genuine nodes of today cannot serve. Everything goes in every direction: from ours to
+// the genuine node, back, and between ours. In its full form it also tries the sharded adapter, with and without channels
+// of rooms, on a Redis cluster of three, and the streams adapter. SIO_CLUSTER_KINDS names kinds.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { createRequire } from 'node:module';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { Emitter } from '@socket.io/redis-emitter';
 import { createClient } from 'redis';
+import { sharedBrowser } from './lib/browser.mjs';
+import { everybodyOn, legible, ModernPerson, ROOM_OF_06 } from './lib/cluster-people.mjs';
+import { GenuineEmitter, OurEmitter } from './lib/emitters.mjs';
 import { freePorts, OwnServer } from './lib/own-server.mjs';
 import { Redis } from './lib/redis.mjs';
-import { sleep, until, within } from './lib/wait.mjs';
+import { sleep, until } from './lib/wait.mjs';
 
-const require = createRequire(import.meta.url);
 const genuineNode = fileURLToPath(new URL('lib/genuine-node.mjs', import.meta.url));
-
-/** What a client has heard of these events. */
-class Person {
-  static EVENTS = ['cast', 'castall', 'room', 'roomall', 'castlocal', 'sse-heard', 'news'];
-
-  heard = [];
-
-  constructor(io, url, name) {
-    this.name = name;
-    this.socket = io(url, { transports: ['websocket'], forceNew: true, 'force new connection': true, reconnection: false });
-    for (const event of Person.EVENTS) this.socket.on(event, (...args) => this.heard.push([event, ...args]));
-    this.socket.on('question', (x, answer) => answer(`${this.name}:${x}`));
-    this.ended = false;
-    this.socket.on('disconnect', () => { this.ended = true; });
-  }
-
-  static async connected(io, url, name) {
-    const person = new Person(io, url, name);
-    await until(() => person.socket.connected, `${name} connects`, 20_000);
-    return person;
-  }
-
-  emit(...args) {
-    this.socket.emit(...args);
-  }
-
-  /** The acknowledgement of an event. */
-  ask(...args) {
-    return within(new Promise((resolve) => { this.socket.emit(...args, (...answer) => resolve(answer)); }), `${this.name}: ${args[0]}`, 15_000);
-  }
-
-  async join(...rooms) {
-    for (const room of rooms) assert.deepEqual(await this.ask('join', room), ['ok']);
-  }
-
-  hears(event, ...args) {
-    const wanted = JSON.stringify([event, ...args]);
-    return until(() => this.heard.some((one) => JSON.stringify(one) === wanted), () => `${this.name} hears ${wanted}; heard ${JSON.stringify(this.heard)}`, 10_000);
-  }
-
-  count(event, ...args) {
-    const wanted = JSON.stringify([event, ...args]);
-    return this.heard.filter((one) => JSON.stringify(one) === wanted).length;
-  }
-}
-
-const CLIENTS = ['sioc-4.8.4', 'sioc-2.5.0', 'sioc-1.7.4'].map((name) => ({ name, io: require(name) }));
+const browser = sharedBrowser();
 
 async function startGenuine(kind, ports, ending) {
   const port = await freePorts(1);
@@ -70,14 +25,18 @@ async function startGenuine(kind, ports, ending) {
   let printed = '';
   child.stdout.on('data', (text) => { printed += text; });
   await until(() => printed.includes(`listening ${port}`), 'the genuine node listens', 30_000);
-  return { base: `http://127.0.0.1:${port}`, child };
+  return `http://127.0.0.1:${port}`;
 }
 
 const stats = async (base) => (await fetch(`${base}/__stats`)).json();
+const all = (people, act) => Promise.all(people.map(act));
+const sorted = (values) => values.map((value) => JSON.stringify(legible(value))).sort();
+const BYTES = Buffer.from([0, 1, 2, 0xfd, 0xff]);
 
-const KINDS = process.env.SIO_CLUSTER_KINDS ?? (process.env.SIO_FULL ? 'classic,sharded,streams' : 'classic');
+const KINDS = process.env.SIO_CLUSTER_KINDS ?? (process.env.SIO_FULL ? 'classic,sharded,sharded-static,streams' : 'classic');
 
 for (const kind of KINDS.split(',')) {
+  const isSharded = kind.startsWith('sharded');
   // With streams, the port with recovery of each of our processes is a node of its own.
   const NODES = kind === 'streams' ? 5 : 3;
 
@@ -86,112 +45,192 @@ for (const kind of KINDS.split(',')) {
     const ending = (end) => endings.unshift(end);
     let redis;
     let url;
-    let nodes;
-    let people;
     let bases;
+    /** Clients of 4.8, 2.5 and 1.7 on the nodes 0, 1 (ours) and 2 (genuine); then those of 0.9 and 0.6. */
+    let people;
+    let emitters;
 
     before(async () => {
       let ports;
-      if (kind === 'sharded') {
+      if (isSharded) {
         const cluster = await Redis.startCluster(ending);
         ({ url, ports } = cluster);
-        redis = cluster.nodes[0];
       } else {
         redis = await Redis.start(ending);
         ({ url } = redis);
         ports = [redis.port];
       }
       const options = ['--redis', url, '--adapter', kind];
-      const [one, two, genuine] = await Promise.all([
+      const started = await Promise.all([
         OwnServer.start({ after: ending }, options),
         OwnServer.start({ after: ending }, options),
         startGenuine(kind, ports, ending),
       ]);
-      nodes = [one, two, genuine];
-      bases = nodes.map(({ base }) => base);
+      bases = started.map((one) => one.base ?? one);
       await until(async () => {
-        const all = await Promise.all([stats(bases[0]), stats(bases[1])]);
-        return all.every(({ nodes: count, pub_sub: { connected } }) => connected && count === NODES);
+        const both = await Promise.all([stats(bases[0]), stats(bases[1])]);
+        return both.every(({ nodes: count, pub_sub: { connected } }) => connected && count === NODES);
       }, `our nodes know of ${NODES} nodes`, 30_000);
-      people = [];
-      for (const base of bases) {
-        for (const { name, io } of CLIENTS) people.push(await Person.connected(io, base, `${name} on ${base}`));
-      }
+      people = await everybodyOn({ after: ending }, browser, bases, 2);
+      emitters = [new OurEmitter(url, kind)];
+      // The genuine emitter speaks to the classic adapter only.
+      if (kind === 'classic') emitters.push(await GenuineEmitter.connected(url));
+      ending(() => all(emitters, (emitter) => emitter.close()));
     });
 
     after(async () => {
-      people?.forEach(({ socket }) => socket.disconnect());
+      for (const person of people ?? []) await person.close();
       for (const end of endings) await end();
     });
 
     /** One client on each node. */
-    const oneEach = () => [people[0], people[3], people[6]];
+    const oneEach = () => [people[0], people[4], people[8]];
+    const of06 = () => people.filter(({ generation }) => generation === '0.6');
+    const of09 = () => people.filter(({ generation }) => generation === '0.9');
+    /** Who may speak: a client on each node, and one of 0.9. */
+    const speakers = () => [...oneEach(), of09()[1]];
+    const ids = async (person, room) => (await person.ask('fetch', room))[0].map(({ id }) => id);
+    const size = async (person, room) => (await ids(person, room)).length;
+
+    /** Puts everybody of a list into a room. Clients of 0.6 cannot ask for this, so a genuine node does it for them. */
+    const gather = async (room, members) => {
+      await all(members.filter(({ generation }) => generation !== '0.6'), (person) => person.join(room));
+      if (!members.some(({ generation }) => generation === '0.6')) return;
+      people[6].emit('all-join', ROOM_OF_06, room);
+      await until(async () => await size(people[6], room) === members.length, `${members.length} in ${room}`, 10_000);
+    };
+
+    test('our nodes count nodes and their own sessions', async () => {
+      const counts = await all(bases.slice(0, 2), stats);
+      for (const { sessions, pub_sub } of counts) assert.deepEqual([sessions, pub_sub.dropped], [5, 0]);
+    });
 
     test('a broadcast reaches everybody once, from each node', async () => {
-      for (const [at, person] of oneEach().entries()) {
+      for (const [at, person] of speakers().entries()) {
         const x = [at, 'é€😀', null, { deep: [1.5, true] }];
-        person.emit('castall', x);
-        await Promise.all(people.map((other) => other.hears('castall', x)));
+        await person.emit('castall', x);
+        await all(people, (other) => other.hears('castall', x));
       }
       await sleep(50);
-      for (const person of people) assert.equal(person.heard.filter(([event]) => event === 'castall').length, 3);
+      for (const person of people) assert.equal((await person.heard()).filter(([event]) => event === 'castall').length, 4, person.name);
     });
 
     test('a socket leaves itself out, on every node', async () => {
-      for (const [at, person] of oneEach().entries()) {
-        person.emit('cast', `from ${at}`);
-        await Promise.all(people.filter((other) => other !== person).map((other) => other.hears('cast', `from ${at}`)));
-        assert.equal(person.count('cast', `from ${at}`), 0);
+      for (const [at, person] of speakers().entries()) {
+        await person.emit('cast', `from ${at}`);
+        await all(people.filter((other) => other !== person), (other) => other.hears('cast', `from ${at}`));
+        assert.equal(await person.count('cast', `from ${at}`), 0);
       }
     });
 
+    test('clients of 0.6 hear each other across nodes', async () => {
+      const [one, two] = of06();
+      await one.peer.send('cast:hello');
+      await two.hears('message', 'cast:hello');
+      await two.peer.send('cast:and you');
+      await one.hears('message', 'cast:and you');
+      assert.equal(await one.count('message', 'cast:hello'), 0);
+    });
+
     test('rooms have members on every node', async () => {
-      await Promise.all(people.filter((_, at) => at % 3 !== 2).map((person) => person.join('blue')));
-      const members = people.filter((_, at) => at % 3 !== 2);
-      for (const [at, person] of oneEach().entries()) {
-        person.emit('room', 'blue', at);
-        await Promise.all(members.filter((other) => other !== person).map((other) => other.hears('room', 'blue', at)));
-        person.emit('roomall', 'blue', at);
-        await Promise.all(members.map((other) => other.hears('roomall', 'blue', at)));
-        assert.equal(person.count('room', 'blue', at), 0);
+      const outside = [people[2], people[5], people[7]];
+      const members = people.filter((person) => !outside.includes(person));
+      await gather('blue', members);
+      for (const [at, person] of speakers().entries()) {
+        await person.emit('room', 'blue', at);
+        await all(members.filter((other) => other !== person), (other) => other.hears('room', 'blue', at));
+        await person.emit('roomall', 'blue', at);
+        await all(members, (other) => other.hears('roomall', 'blue', at));
+        assert.equal(await person.count('room', 'blue', at), 0, person.name);
       }
-      for (const [at, person] of people.entries()) if (at % 3 === 2) assert.equal(person.count('roomall', 'blue', 1), 0);
+      for (const person of outside) assert.equal((await person.heard()).filter(([event]) => event.startsWith('room')).length, 0, person.name);
+      for (const person of members) assert.equal((await person.heard()).filter(([event]) => event === 'roomall').length, 4, person.name);
+      // A room is left, and the others stay.
+      assert.deepEqual(await people[0].ask('leave', 'blue'), ['ok']);
+      await people[8].emit('roomall', 'blue', 'later');
+      await all(members.filter((other) => other !== people[0]), (other) => other.hears('roomall', 'blue', 'later'));
+      assert.equal(await people[0].count('roomall', 'blue', 'later'), 0);
+      await people[0].join('blue');
+    });
+
+    test('members of another room are left out, on every node', async () => {
+      const away = [people[1], people[3], people[8], ...of09()];
+      const crowd = people.filter((person) => person.generation !== '0.6');
+      await all(crowd, (person) => person.join('crowd'));
+      await all(away, (person) => person.join('away'));
+      for (const [at, person] of [people[0], people[4], people[6]].entries()) {
+        await person.emit('except', 'crowd', 'away', at);
+        await all(crowd.filter((other) => !away.includes(other)), (other) => other.hears('except', at));
+      }
+      await sleep(50);
+      for (const person of away) assert.equal((await person.heard()).filter(([event]) => event === 'except').length, 0, person.name);
     });
 
     test('bytes go in every direction', async () => {
       for (const [at, person] of oneEach().entries()) {
-        person.emit('castall', { at, bytes: Buffer.from([at, 255, 0]) });
-        const has = ([event, x]) => event === 'castall' && x?.at === at && Buffer.compare(Buffer.from(x.bytes), Buffer.from([at, 255, 0])) === 0;
-        await Promise.all(people.map((other) => until(() => other.heard.some(has), () => `${other.name} hears bytes of ${at}`)));
+        person.emit('castall', { at, deep: [BYTES, { again: BYTES }] });
+        await all(people, (other) => other.hears('castall', { at, deep: [BYTES, { again: BYTES }] }));
+        person.emit('roomall', 'blue', BYTES);
       }
+      const members = people.filter((person) => ![people[2], people[5], people[7]].includes(person));
+      await all(members, (person) => until(async () => await person.count('roomall', 'blue', BYTES) === 3, () => `${person.name} hears bytes of three`));
     });
 
     test('what is local stays on its node', async () => {
-      const [one, two, genuine] = oneEach();
-      one.emit('castlocal', 'ours');
-      genuine.emit('castlocal', 'theirs');
-      await one.hears('castlocal', 'ours');
-      await genuine.hears('castlocal', 'theirs');
+      for (const [at, person] of oneEach().entries()) {
+        person.emit('castlocal', at);
+        await person.hears('castlocal', at);
+      }
       await sleep(100);
-      assert.equal(two.heard.filter(([event]) => event === 'castlocal').length, 0);
+      for (const [at, person] of oneEach().entries()) {
+        assert.deepEqual((await person.heard()).filter(([event]) => event === 'castlocal'), [['castlocal', at]]);
+      }
+    });
+
+    test('namespaces are apart from each other', async () => {
+      const guests = await all(bases, (base, at) => ModernPerson.connected('4.8.4', base, `tenant of node ${at}`, '/tenant-1'));
+      for (const [at, guest] of guests.entries()) {
+        guest.emit('cast', `tenant ${at}`);
+        await all(guests.filter((other) => other !== guest), (other) => other.hears('cast', `tenant ${at}`));
+      }
+      for (const emitter of emitters) {
+        await emitter.emit({ of: '/tenant-1' }, 'news', emitter.name);
+        await all(guests, (guest) => guest.hears('news', emitter.name));
+      }
+      guests.forEach((guest) => guest.close());
+      for (const person of people) {
+        const foreign = (await person.heard()).filter(([event, x]) => event === 'news' || String(x).startsWith('tenant'));
+        assert.deepEqual(foreign, [], person.name);
+      }
     });
 
     test('sockets join and leave from outside', async () => {
-      const [one, two, genuine] = oneEach();
-      await Promise.all([one.join('inside'), two.join('inside'), genuine.join('inside')]);
-      one.emit('all-join', 'inside', 'both');
-      const size = async (room) => (await two.ask('fetch', room))[0].length;
-      await until(async () => await size('both') === 3, 'three in the room', 10_000);
-      genuine.emit('all-leave', 'inside', 'both');
-      await until(async () => await size('both') === 0, 'nobody in the room', 10_000);
+      const inside = [...oneEach(), ...of09()];
+      await all(inside, (person) => person.join('inside'));
+      for (const [at, person] of oneEach().entries()) {
+        person.emit('all-join', 'inside', `both ${at}`);
+        for (const other of oneEach()) await until(async () => await size(other, `both ${at}`) === inside.length, `${other.name} sees five in the room`, 10_000);
+        await person.emit('roomall', `both ${at}`, 'x');
+        await all(inside, (other) => other.hears('roomall', `both ${at}`, 'x'));
+        person.emit('all-leave', 'inside', `both ${at}`);
+        for (const other of oneEach()) await until(async () => await size(other, `both ${at}`) === 0, `${other.name} sees nobody in the room`, 10_000);
+      }
     });
 
     test('everybody sees the sockets of all nodes', async () => {
+      const seen = [];
       for (const person of oneEach()) {
         const [list, silent] = await person.ask('fetch', null);
         assert.equal(list.length, people.length, `${person.name}: ${JSON.stringify(list)}`);
         assert.equal(silent, undefined);
+        seen.push(list.map(({ id, rooms }) => ({ id, rooms })));
       }
+      // The same sockets, in the same rooms, whoever asks.
+      assert.deepEqual(seen[1], seen[0]);
+      assert.deepEqual(seen[2], seen[0]);
+      const { socket } = people[0];
+      const own = seen[2].find(({ id }) => id === socket.id);
+      assert.deepEqual(own.rooms, [socket.id, 'blue', 'crowd', 'inside'].sort());
       const [list] = await people[6].ask('fetch', null);
       for (const { fields } of list) {
         for (const field of ['address', 'auth', 'headers', 'issued', 'query', 'secure', 'time', 'url', 'xdomain']) assert.ok(fields.includes(field), `${field} in ${fields}`);
@@ -199,68 +238,129 @@ for (const kind of KINDS.split(',')) {
     });
 
     test('servers tell servers', async () => {
-      const [one, two, genuine] = oneEach();
-      one.emit('sse', 'ours');
-      await Promise.all([two.hears('sse-heard', 'ours'), genuine.hears('sse-heard', 'ours')]);
-      genuine.emit('sse', 'theirs');
-      await Promise.all([one.hears('sse-heard', 'theirs'), two.hears('sse-heard', 'theirs')]);
-      assert.deepEqual([one.count('sse-heard', 'ours'), genuine.count('sse-heard', 'theirs')], [0, 0]);
+      for (const [at, person] of oneEach().entries()) {
+        const x = { at, bytes: BYTES };
+        person.emit('sse', x);
+        await all(oneEach().filter((other) => other !== person), (other) => other.hears('sse-heard', x));
+        assert.equal(await person.count('sse-heard', x), 0);
+      }
     });
 
     test('servers answer servers', async () => {
+      const nodes = [];
       for (const person of oneEach()) {
-        const [{ answers, missing }] = await person.ask('sse-ask', 'x');
-        assert.deepEqual([answers.map(({ x }) => x), missing], [Array(NODES - 1).fill('x'), 0]);
+        const [{ answers, missing }] = await person.ask('sse-ask', { deep: ['x', BYTES] });
+        assert.deepEqual(legible([answers.map(({ x }) => x), missing]), legible([Array(NODES - 1).fill({ deep: ['x', BYTES] }), 0]));
+        nodes.push(answers.map(({ node }) => node));
       }
+      // Each asks the others: three processes are there.
+      assert.equal(new Set(nodes.flat()).size, 3);
     });
 
     test('acknowledgements of a room come from all nodes', async () => {
-      const asked = oneEach();
-      await Promise.all(asked.map((person) => person.join('quiz')));
-      for (const person of asked) {
-        const [{ answers }] = await person.ask('ask-room', 'quiz', 5000, 'q');
-        assert.deepEqual(answers, asked.map(({ name }) => `${name}:q`).sort(), person.name);
+      const asked = people.filter(({ generation }) => generation !== '0.6');
+      await all(asked, (person) => person.join('quiz'));
+      for (const person of oneEach()) {
+        for (const x of ['q', { bytes: BYTES }]) {
+          const [{ answers, missing }] = await person.ask('ask-room', 'quiz', 8000, x);
+          // A client of 0.9 gets bytes as text, and answers with it.
+          const wanted = asked.map((other) => (other.generation === '0.9' && x !== 'q' ? { bytes: { base64: BYTES.toString('base64') } } : other.answerTo(x)));
+          assert.deepEqual(sorted(answers), sorted(wanted), person.name);
+          assert.equal(missing, 0, person.name);
+        }
       }
     });
 
-    test('sockets are disconnected from outside', async () => {
-      const { io } = CLIENTS[0];
-      const guests = await Promise.all(bases.map((base, at) => Person.connected(io, base, `guest ${at}`)));
-      await Promise.all(guests.map((guest) => guest.join('out')));
-      guests[2].emit('all-disconnect', 'out');
-      await until(() => guests.every(({ ended }) => ended), 'the guests are gone', 10_000);
-      const more = await Promise.all(bases.map((base, at) => Person.connected(io, base, `guest ${at}`)));
-      await Promise.all(more.map((guest) => guest.join('out')));
-      more[0].emit('all-disconnect', 'out');
-      await until(() => more.every(({ ended }) => ended), 'the guests are gone again', 10_000);
+    test('a client that does not answer is missing, wherever it is', async () => {
+      const guests = await all(bases, (base, at) => ModernPerson.connected('4.8.4', base, `guest of node ${at}`));
+      await all(guests, (guest) => guest.join('silent'));
+      for (const mute of guests) {
+        mute.mute = true;
+        const others = guests.filter((guest) => guest !== mute);
+        const asked = await all(guests, (guest) => guest.ask('ask-room', 'silent', 700, 1));
+        for (const [{ answers, missing }] of asked) {
+          assert.deepEqual(sorted(answers), sorted(others.map((guest) => guest.answerTo(1))));
+          assert.equal(missing, 1);
+        }
+        mute.mute = false;
+      }
+      guests.forEach((guest) => guest.close());
     });
 
-    // The emitter speaks to the classic adapter only.
-    if (kind === 'classic') test('an emitter without a server reaches everybody', async () => {
-      const client = createClient({ url });
-      await client.connect();
-      const emitter = new Emitter(client);
-      emitter.emit('news', 1, 'two');
-      await Promise.all(people.map((person) => person.hears('news', 1, 'two')));
-      emitter.in('blue').socketsJoin('green');
-      await until(async () => (await people[0].ask('fetch', 'green'))[0].length === 6, 'the emitter moves sockets', 10_000);
-      await client.quit();
+    test('sockets are disconnected from outside', async () => {
+      for (const at of bases.keys()) {
+        const guests = await all(bases, (base, number) => ModernPerson.connected(['4.8.4', '2.5.0', '1.7.4'][number], base, `guest of node ${number}`));
+        await all(guests, (guest) => guest.join('out'));
+        guests[at].emit('all-disconnect', 'out');
+        await until(() => guests.every(({ ended }) => ended), 'the guests are gone', 10_000);
+      }
+    });
+
+    test('emitters without a server reach everybody', async () => {
+      const outside = [people[2], people[5], people[7]];
+      for (const emitter of emitters) {
+        const x = [emitter.name, { deep: [BYTES] }, null];
+        await emitter.emit({}, 'news', ...x);
+        await all(people, (person) => person.hears('news', ...x));
+        await emitter.emit({ to: 'blue', except: 'away', volatile: true }, 'news', `${emitter.name} to blue`);
+        const away = [people[1], people[3], people[8], ...of09()];
+        const members = people.filter((person) => !outside.includes(person) && !away.includes(person));
+        await all(members, (person) => person.hears('news', `${emitter.name} to blue`));
+        const room = `green of ${emitter.name}`;
+        const inBlue = people.length - outside.length;
+        await emitter.join({ to: 'blue' }, room);
+        for (const person of oneEach()) await until(async () => await size(person, room) === inBlue, () => `${person.name} sees ${emitter.name} move sockets`, 10_000);
+        await emitter.leave({ to: room }, room);
+        for (const person of oneEach()) await until(async () => await size(person, room) === 0, () => `${person.name} sees ${emitter.name} move sockets back`, 10_000);
+        await emitter.serverSideEmit('sse', x);
+        await all(oneEach(), (person) => person.hears('sse-heard', x));
+        for (const close of [false, true]) {
+          const guests = await all(bases, (base, at) => ModernPerson.connected('4.8.4', base, `guest of node ${at}`));
+          await all(guests, (guest) => guest.join('out'));
+          await emitter.disconnect({ to: 'out' }, close);
+          await until(() => guests.every(({ ended }) => ended), `${emitter.name} ends the guests`, 10_000);
+        }
+      }
+      for (const person of outside) assert.equal(await person.count('news', `${emitters[0].name} to blue`), 0, person.name);
+      for (const person of people) assert.equal((await person.heard()).filter(([event, name]) => event === 'news' && name === emitters[0].name).length, 1, person.name);
+    });
+
+    if (kind === 'classic') test('a node that is silent is waited for, and counted', async () => {
+      // Whoever subscribes to the channel of requests counts as a node, also for genuine nodes.
+      const silent = createClient({ url });
+      await silent.connect();
+      await silent.subscribe('socket.io-request#/#', () => {});
+      const [one, two] = people;
+      const begun = Date.now();
+      const [[list, missing], [told]] = await Promise.all([one.ask('fetch', null), two.ask('sse-ask', 1)]);
+      assert.deepEqual([list.length, missing], [people.length, 1]);
+      assert.deepEqual([told.answers.length, told.missing], [NODES - 1, 1]);
+      assert.ok(Date.now() - begun < 6500, 'a request ends after five seconds');
+      await silent.quit();
     });
 
     // Without one of three servers, a Redis cluster goes on in part.
-    if (kind !== 'sharded') test('without Redis, everything local goes on, and afterwards all of it', async () => {
-      const [one, two] = oneEach();
+    if (!isSharded) test('without Redis, everything local goes on, and afterwards all of it', async () => {
+      const [one, two, genuine] = oneEach();
       await redis.kill();
       const begun = Date.now();
       one.emit('castall', 'alone');
       await one.hears('castall', 'alone');
       assert.ok(Date.now() - begun < 2000, 'local delivery waits for Redis');
       const [list] = await one.ask('fetch', null);
-      assert.ok(list.length >= CLIENTS.length);
+      assert.equal(list.length, 5, 'the sockets of this node');
       await redis.begin();
-      await until(async () => (await Promise.all([stats(bases[0]), stats(bases[1])])).every(({ pub_sub: { connected } }) => connected), 'our nodes are connected again', 20_000);
+      await until(async () => (await all(bases.slice(0, 2), stats)).every(({ pub_sub: { connected } }) => connected), 'our nodes are connected again', 20_000);
       one.emit('castall', 'together');
       await two.hears('castall', 'together');
+      // The genuine node comes back at its own pace.
+      await until(async () => {
+        genuine.emit('castall', 'all of us');
+        await sleep(100);
+        return await one.count('castall', 'all of us') > 0;
+      }, 'the genuine node is heard again', 20_000);
+      one.emit('castall', 'at last');
+      await all(people, (person) => person.hears('castall', 'at last'));
     });
   });
 }

@@ -1,5 +1,5 @@
 // A genuine node of a cluster, as a process of its own, with the events of the conformance server about all nodes:
-// node genuine-node.mjs PORT classic|sharded|streams REDIS_PORT[,REDIS_PORT...]
+// node genuine-node.mjs PORT classic|sharded|sharded-static|streams REDIS_PORT[,REDIS_PORT...]
 
 import { createRequire } from 'node:module';
 import { createAdapter, createShardedAdapter } from '@socket.io/redis-adapter';
@@ -21,6 +21,7 @@ const client = await connect();
 const adapters = {
   classic: async () => createAdapter(client, await connect()),
   sharded: async () => createShardedAdapter(client, await connect()),
+  'sharded-static': async () => createShardedAdapter(client, await connect(), { subscriptionMode: 'static' }),
   streams: async () => createStreamsAdapter(client),
 };
 const io = new Server({
@@ -33,6 +34,12 @@ const io = new Server({
 
 io.on('sse', (x) => io.local.emit('sse-heard', x));
 io.on('sse-ask', (x, answer) => answer({ node: process.pid, x }));
+const tenants = io.of(/^\/tenant-\d+$/);
+tenants.on('connection', (socket) => {
+  socket.on('cast', (x) => socket.broadcast.emit('cast', x));
+});
+// The adapter of a namespace hears others from the moment on at which it exists.
+io.of('/tenant-1');
 io.on('connection', (socket) => {
   socket.data = { from: 'node' };
   socket.on('whoami', (ack) => ack({ id: socket.id, recovered: socket.recovered }));
@@ -42,6 +49,7 @@ io.on('connection', (socket) => {
   socket.on('castall', (x) => io.emit('castall', x));
   socket.on('room', (room, x) => socket.to(room).emit('room', room, x));
   socket.on('roomall', (room, x) => io.to(room).emit('roomall', room, x));
+  socket.on('except', (room, without, x) => io.to(room).except(without).emit('except', x));
   socket.on('castlocal', (x) => io.local.emit('castlocal', x));
   socket.on('all-join', (room, other) => io.in(room).socketsJoin(other));
   socket.on('all-leave', (room, other) => io.in(room).socketsLeave(other));
@@ -56,8 +64,9 @@ io.on('connection', (socket) => {
     const answers = await io.serverSideEmitWithAck('sse-ask', x).catch((error) => error.responses ?? []);
     ack({ answers: answers.sort((one, other) => one.node - other.node), missing: 0 });
   });
+  // A genuine node does not say how many are missing, only that somebody is.
   socket.on('ask-room', (room, ms, x, ack) => {
-    io.to(room).timeout(ms).emit('question', x, (error, answers) => ack({ answers: answers.sort(), failed: Boolean(error) }));
+    io.to(room).timeout(ms).emit('question', x, (error, answers) => ack({ answers, missing: error ? 1 : 0 }));
   });
 });
 io.listen(Number(port));

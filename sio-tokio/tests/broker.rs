@@ -1,462 +1,55 @@
-//! The connections to a broker, against genuine servers and what happens to them in the field. They
-//! need `redis-server`, and take half a minute:
-//!
-//! ```text
-//! cargo test -p sio-tokio --features redis --test broker -- --ignored --test-threads 1 --nocapture
-//! ```
-#![allow(
-    clippy::disallowed_methods,
-    reason = "genuine servers live in the time of the machine"
-)]
+//! The tests of clusters that need genuine Redis servers, run with this adapter.
 
-#[path = "redis/mod.rs"]
-mod servers;
+#[path = "../../sio-app/tests/redis/mod.rs"]
+mod redis;
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::future::{Future, IntoFuture};
+use std::net::SocketAddr;
+use std::sync::LazyLock;
 
-use servers::Redis;
-use sio_tokio::Bytes;
-use sio_tokio::redis::{
-    self, Answer, BrokerConfig, BrokerError, BrokerHandle, Command, Event, Request, StreamPosition,
-};
+use sio_app::adapter::ClusterEmitter;
+use sio_tokio::redis::{BrokerBuildError, BrokerBuilder, BrokerConfig, BrokerHandle, Emitter, Event};
+use sio_tokio::{Cluster, Config, Io, Options, Server};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 
-/// A node with a broker, and what it has heard.
-struct Node {
-    handle: BrokerHandle,
-    events: Arc<Mutex<Vec<(Instant, Event)>>>,
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("the tests' runtime"));
+
+/// Begins the settings of connections.
+fn builder(config: BrokerConfig) -> BrokerBuilder {
+    sio_tokio::redis::builder(config)
 }
 
-fn config(url: &str) -> BrokerConfig {
-    let config = BrokerConfig::from_url(url).expect("a URL");
-    // Short times, so that the tests are short.
-    config
-        .ping_interval(Duration::from_millis(500))
-        .answer_timeout(Duration::from_secs(2))
-        .probe_interval(Duration::from_secs(1))
-        .probe_timeout(Duration::from_secs(1))
+/// Makes connections.
+fn connect(
+    builder: BrokerBuilder,
+    listener: impl FnMut(Event) + Send + 'static,
+) -> Result<BrokerHandle, BrokerBuildError> {
+    let _inside = RUNTIME.enter();
+    builder.connect(listener)
 }
 
-fn text(text: &str) -> Bytes {
-    Bytes::copy_from_slice(text.as_bytes())
+/// Makes an emitter.
+fn emitter(cluster: &Cluster) -> Result<ClusterEmitter, BrokerBuildError> {
+    let _inside = RUNTIME.enter();
+    Emitter::with_cluster(cluster).map(|emitter| ClusterEmitter::clone(&emitter))
 }
 
-impl Node {
-    fn connect(config: BrokerConfig) -> Self {
-        let events = Arc::new(Mutex::new(Vec::new()));
-        let heard = Arc::clone(&events);
-        let listener = move |event| heard.lock().expect("a list").push((Instant::now(), event));
-        let handle = redis::builder(config).connect(listener).expect("settings");
-        Self { handle, events }
-    }
-
-    fn subscribe(&self, channel: &str, sharded: bool) {
-        let channel = text(channel);
-        self.handle.send(Command::Subscribe { channel, sharded });
-    }
-
-    fn publish(&self, channel: &str, payload: &str, sharded: bool) {
-        let (channel, payload) = (text(channel), text(payload));
-        self.handle.send(Command::Publish {
-            channel,
-            payload,
-            sharded,
-        });
-    }
-
-    /// Waits for an event, also one that has come already, and takes all up to it.
-    async fn until(&self, what: &str, is_it: impl Fn(&Event) -> bool) -> (Instant, Event) {
-        let started = Instant::now();
-        loop {
-            {
-                let mut events = self.events.lock().expect("a list");
-                if let Some(at) = events.iter().position(|(_, event)| is_it(event)) {
-                    return events.drain(..=at).next_back().expect("the event");
-                }
-            }
-            assert!(started.elapsed() < Duration::from_secs(40), "no {what}");
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    }
-
-    async fn up(&self) -> Instant {
-        self.until("up", |event| *event == Event::Up).await.0
-    }
-
-    async fn down(&self) -> (Instant, BrokerError) {
-        let (at, event) = self.until("down", |event| matches!(event, Event::Down { .. })).await;
-        match event {
-            Event::Down { why } => (at, why),
-            _ => unreachable!("it is down"),
-        }
-    }
-
-    async fn hears(&self, payload: &str) -> Instant {
-        let is_it = |event: &Event| matches!(event, Event::Message { payload: heard, .. } if *heard == payload);
-        self.until(payload, is_it).await.0
-    }
-
-    async fn ask(&self, request: Request) -> Result<Answer, BrokerError> {
-        self.handle.send(Command::Request { tag: 7, request });
-        match self
-            .until("answer", |event| matches!(event, Event::Answer { .. }))
-            .await
-            .1
-        {
-            Event::Answer { answer, .. } => answer,
-            _ => unreachable!("it is an answer"),
-        }
-    }
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    RUNTIME.block_on(future)
 }
 
-/// What was seen, for people.
-#[expect(clippy::print_stdout, reason = "the numbers are what people run this for")]
-fn note(what: &str, since: Instant, until: Instant) {
-    println!("{what}: {} ms", until.saturating_duration_since(since).as_millis());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs redis-server"]
-async fn messages_requests_and_streams() {
-    let redis = Redis::start(&[]);
-    let url = format!("redis://127.0.0.1:{}/2", redis.port);
-    let (one, two) = (Node::connect(config(&url)), Node::connect(config(&url)));
-    two.subscribe("plain", false);
-    two.subscribe("sharded", true);
-    two.up().await;
-    one.up().await;
-    let big = "x".repeat(3_000_000);
-    one.publish("plain", &big, false);
-    two.hears(&big).await;
-    one.publish("sharded", "b", true);
-    two.hears("b").await;
-    for (channel, sharded) in [("plain", false), ("sharded", true)] {
-        let channel = text(channel);
-        assert_eq!(
-            one.ask(Request::Subscribers { channel, sharded }).await,
-            Ok(Answer::Count(1))
-        );
-    }
-    two.handle.send(Command::ReadStream {
-        stream: text("s"),
-        after: StreamPosition::End,
-    });
-    // The reader finds the end of the stream.
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let fields = vec![(text("a"), text("1")), (text("b"), text(""))];
-    let (stream, max_len) = (text("s"), 10);
-    let added = one
-        .ask(Request::AddEntry {
-            stream,
-            max_len,
-            fields: fields.clone(),
-        })
-        .await;
-    let Ok(Answer::Added(id)) = added else {
-        panic!("{added:?}")
-    };
-    let read = two.until("entry", |event| matches!(event, Event::Entry { .. })).await.1;
-    assert_eq!(
-        read,
-        Event::Entry {
-            stream: text("s"),
-            id: id.clone(),
-            fields
-        }
-    );
-    let (from, to, count) = (id.clone(), id, 5);
-    let range = one
-        .ask(Request::Range {
-            stream: text("s"),
-            from,
-            to,
-            count,
-        })
-        .await;
-    assert!(
-        matches!(&range, Ok(Answer::Entries(entries)) if entries.len() == 1),
-        "{range:?}"
-    );
-    let (key, value, milliseconds) = (text("k"), text("v"), 5000);
-    assert_eq!(
-        one.ask(Request::Set {
-            key,
-            value,
-            milliseconds
-        })
-        .await,
-        Ok(Answer::Done)
-    );
-    let take = Request::Take { key: text("k") };
-    assert_eq!(one.ask(take.clone()).await, Ok(Answer::Value(Some(text("v")))));
-    assert_eq!(one.ask(take).await, Ok(Answer::Value(None)));
-    let wrong = one.ask(Request::Take { key: text("s") }).await;
-    assert!(wrong.is_err(), "{wrong:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs redis-server"]
-async fn kill_and_restart() {
-    let mut redis = Redis::start(&[]);
-    let node = Node::connect(config(&format!("redis://127.0.0.1:{}", redis.port)));
-    for number in 0..1000 {
-        node.subscribe(&format!("room{number}"), false);
-    }
-    node.up().await;
-    let killed = Instant::now();
-    redis.kill();
-    note("kill -9: noticed after", killed, node.down().await.0);
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    redis.start_again();
-    let started = Instant::now();
-    let up = node.up().await;
-    note("restart: 1000 channels are heard again after", started, up);
-    node.publish("room999", "again", false);
-    node.hears("again").await;
-    assert_eq!(redis.cli(&["PUBSUB", "NUMSUB", "room7"]).lines().nth(1), Some("1"));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs redis-server"]
-async fn a_frozen_server() {
-    let redis = Redis::start(&[]);
-    let node = Node::connect(config(&format!("redis://127.0.0.1:{}", redis.port)));
-    node.subscribe("c", false);
-    node.up().await;
-    let stopped = Instant::now();
-    redis.signal("STOP");
-    let (at, why) = node.down().await;
-    assert_eq!(why, BrokerError::TimedOut);
-    note("SIGSTOP: noticed after", stopped, at);
-    // A request ends, whatever the server does.
-    let asked = Instant::now();
-    let late = node.ask(Request::Take { key: text("k") }).await;
-    assert!(late.is_err());
-    note("SIGSTOP: a request ended after", asked, Instant::now());
-    redis.signal("CONT");
-    let continued = Instant::now();
-    note("SIGCONT: heard again after", continued, node.up().await);
-    node.publish("c", "x", false);
-    node.hears("x").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs redis-server"]
-async fn a_pause_delays_and_loses_nothing() {
-    let redis = Redis::start(&[]);
-    let node = Node::connect(config(&format!("redis://127.0.0.1:{}", redis.port)));
-    node.subscribe("c", false);
-    node.up().await;
-    let paused = Instant::now();
-    redis.cli(&["CLIENT", "PAUSE", "1000", "ALL"]);
-    node.publish("c", "late", false);
-    let heard = node.hears("late").await;
-    note("CLIENT PAUSE 1000: heard after", paused, heard);
-    assert!(heard - paused >= Duration::from_millis(700));
-    assert_eq!(node.handle.counters().reconnects, 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs redis-server"]
-async fn subscribers_are_killed() {
-    let redis = Redis::start(&[]);
-    let node = Node::connect(config(&format!("redis://127.0.0.1:{}", redis.port)));
-    node.subscribe("c", false);
-    node.up().await;
-    let killed = Instant::now();
-    redis.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]);
-    node.down().await;
-    note("CLIENT KILL TYPE pubsub: heard again after", killed, node.up().await);
-    node.publish("c", "x", false);
-    node.hears("x").await;
-    // A message that is larger than the server keeps for a subscriber.
-    redis.cli(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 32kb 16kb 5"]);
-    let sent = Instant::now();
-    node.publish("c", &"x".repeat(10_000_000), false);
-    node.down().await;
-    note("client-output-buffer-limit: heard again after", sent, node.up().await);
-    node.publish("c", "y", false);
-    node.hears("y").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs redis-server"]
-async fn users_with_few_permissions() {
-    let redis = Redis::start(&[]);
-    let rules = [
-        "ACL",
-        "SETUSER",
-        "node",
-        "on",
-        ">p w",
-        "~*",
-        "resetchannels",
-        "&socket.io*",
-        "+@all",
-        "-psubscribe",
-        "-cluster",
-    ];
-    assert_eq!(redis.cli(&rules).trim(), "OK");
-    redis.cli(&["ACL", "SETUSER", "default", "off"]);
-    let node = Node::connect(config(&format!("redis://node:p%20w@127.0.0.1:{}", redis.port)));
-    node.subscribe("socket.io#/#", false);
-    node.up().await;
-    node.publish("socket.io#/#", "x", false);
-    node.hears("x").await;
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    let counters = node.handle.counters();
-    assert_eq!((counters.deaf, counters.reconnects, counters.is_up), (0, 0, true));
-    node.subscribe("forbidden", false);
-    let (_, why) = node.down().await;
-    assert!(why.is_refused_as(redis::Refusal::Permission), "{why}");
-    let stranger = Node::connect(config(&format!("redis://node:wrong@127.0.0.1:{}", redis.port)));
-    let (_, why) = stranger.down().await;
-    assert!(why.is_refused_as(redis::Refusal::Credentials), "{why}");
-}
-
-/// How long channels were not heard.
-fn note_gaps(node: &Node) {
-    let mut down = None;
-    for (at, event) in &*node.events.lock().expect("a list") {
-        match event {
-            Event::Down { .. } => down = Some(*at),
-            Event::Up => note("slots moved: heard again after", down.take().unwrap_or(*at), *at),
-            _ => {}
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs redis-server"]
-async fn three_masters() {
-    let servers: Vec<Redis> = (0..3)
-        .map(|_| Redis::start(&["cluster-enabled yes", "cluster-node-timeout 2000"]))
-        .collect();
-    let addresses: Vec<String> = servers
-        .iter()
-        .map(|redis| format!("127.0.0.1:{}", redis.port))
-        .collect();
-    let mut create = vec!["--cluster", "create"];
-    create.extend(addresses.iter().map(String::as_str));
-    create.push("--cluster-yes");
-    let created = servers[0].cli(&create);
-    assert!(created.contains("All 16384 slots covered"), "{created}");
-    // One server is named, the others are found.
-    let url = format!("redis://{}", addresses[0]);
-    let (one, two) = (Node::connect(config(&url)), Node::connect(config(&url)));
-    let names: Vec<String> = (0..60).map(|number| format!("room{number}")).collect();
-    for name in &names {
-        two.subscribe(name, true);
-    }
-    two.subscribe("plain", false);
-    two.up().await;
-    one.up().await;
-    one.publish("plain", "p", false);
-    two.hears("p").await;
-    all_hear(&one, &two, &names, "a").await;
-    let asked = one
-        .ask(Request::Subscribers {
-            channel: text("room5"),
-            sharded: true,
-        })
-        .await;
-    assert_eq!(asked, Ok(Answer::Count(1)));
-    let asked = one
-        .ask(Request::Subscribers {
-            channel: text("plain"),
-            sharded: false,
-        })
-        .await;
-    assert_eq!(asked, Ok(Answer::Count(1)));
-    // A third of the slots of one server goes to another.
-    let id = |redis: &Redis| redis.cli(&["CLUSTER", "MYID"]).trim().to_owned();
-    let (from, to) = (id(&servers[0]), id(&servers[1]));
-    let moved = Instant::now();
-    let reshard = [
-        "--cluster",
-        "reshard",
-        &addresses[0],
-        "--cluster-from",
-        &from,
-        "--cluster-to",
-        &to,
-        "--cluster-slots",
-        "1800",
-        "--cluster-yes",
-    ];
-    servers[0].cli(&reshard);
-    note("1800 slots moved in", moved, Instant::now());
-    let done = Instant::now();
-    // Slots move one after the other, and so do the channels.
-    let mut since = Instant::now();
-    while since.elapsed() < Duration::from_secs(1) {
-        if !two.handle.counters().is_up {
-            since = Instant::now();
-        }
-        assert!(done.elapsed() < Duration::from_secs(20));
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    note_gaps(&two);
-    all_hear(&one, &two, &names, "b").await;
-    assert_eq!(one.handle.counters().refused, 0);
-}
-
-/// Every channel brings its message.
-async fn all_hear(one: &Node, two: &Node, names: &[String], mark: &str) {
-    for name in names {
-        one.publish(name, &format!("{mark}{name}"), true);
-    }
-    let mut missing: BTreeSet<String> = names.iter().map(|name| format!("{mark}{name}")).collect();
-    let started = Instant::now();
-    while !missing.is_empty() {
-        for (_, event) in two.events.lock().expect("a list").drain(..) {
-            if let Event::Message { payload, .. } = event {
-                missing.remove(&String::from_utf8_lossy(&payload).into_owned());
-            }
-        }
-        assert!(started.elapsed() < Duration::from_secs(20), "{missing:?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs redis-server"]
-async fn a_sentinel_promotes_a_replica() {
-    let mut master = Redis::start(&[]);
-    let replica = Redis::start(&[&format!("replicaof 127.0.0.1 {}", master.port)]);
-    let started = Instant::now();
-    while !replica.cli(&["INFO", "replication"]).contains("master_link_status:up") {
-        assert!(started.elapsed() < Duration::from_secs(20), "no replication");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let monitor = format!("sentinel monitor main 127.0.0.1 {} 1", master.port);
-    let sentinel = Redis::start(&[
-        "--sentinel",
-        &monitor,
-        "sentinel down-after-milliseconds main 500",
-        "sentinel failover-timeout main 2000",
-    ]);
-    let node = Node::connect(config(&format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port)));
-    node.subscribe("c", false);
-    node.up().await;
-    node.publish("c", "x", false);
-    node.hears("x").await;
-    let started = Instant::now();
-    // The sentinel asks the master for its replicas every ten seconds.
-    while !sentinel.cli(&["SENTINEL", "REPLICAS", "main"]).contains("127.0.0.1") {
-        assert!(started.elapsed() < Duration::from_secs(20), "no replica");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    let killed = Instant::now();
-    master.kill();
-    node.down().await;
-    note(
-        "kill -9 of a master: heard again on its replica after",
-        killed,
-        node.up().await,
-    );
-    node.publish("c", "y", false);
-    node.hears("y").await;
-    assert_eq!(replica.cli(&["PUBSUB", "NUMSUB", "c"]).lines().nth(1), Some("1"));
+/// Serves a port until the signal.
+fn serve(
+    options: Options,
+    setup: impl FnOnce(&Io),
+    signal: impl Future<Output = ()> + Send + 'static,
+) -> (Io, SocketAddr) {
+    let server = Server::with_options(Config::default(), options).expect("these make sense");
+    setup(&server);
+    let listener = RUNTIME.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let served = server.serve(listener).with_graceful_shutdown(signal).into_future();
+    RUNTIME.spawn(async move { served.await.expect("it serves") });
+    (server.io().clone(), address)
 }

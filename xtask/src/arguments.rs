@@ -1,4 +1,4 @@
-//! The arguments after the command: `--name value` and `--name`.
+//! The arguments after the command: `--name value`, `--name`, and words.
 
 use crate::failure::{Failure, Outcome};
 
@@ -13,7 +13,7 @@ const SWITCHES: &[&str] = &[
     "--where",
 ];
 
-/// The arguments that no command has taken yet.
+/// The arguments that no command has taken yet. A word has an empty name.
 pub(crate) struct Arguments(Vec<(String, String)>);
 
 impl Arguments {
@@ -21,7 +21,8 @@ impl Arguments {
         let mut found = Vec::new();
         while let Some(name) = words.next() {
             if !name.starts_with("--") {
-                return Err(Failure::new(format!("unexpected argument `{name}`")));
+                found.push((String::new(), name));
+                continue;
             }
             let value = if SWITCHES.contains(&name.as_str()) {
                 String::new()
@@ -51,9 +52,20 @@ impl Arguments {
             .collect()
     }
 
+    /// Takes the words.
+    pub(crate) fn take_words(&mut self) -> Vec<String> {
+        let (words, others) = std::mem::take(&mut self.0)
+            .into_iter()
+            .partition(|(name, _)| name.is_empty());
+        self.0 = others;
+        let words: Vec<(String, String)> = words;
+        words.into_iter().map(|(_, word)| word).collect()
+    }
+
     /// Refuses arguments that no command has taken.
     pub(crate) fn finish(self) -> Outcome {
         match self.0.first() {
+            Some((name, word)) if name.is_empty() => Err(Failure::new(format!("unexpected argument `{word}`"))),
             Some((name, _)) => Err(Failure::new(format!("`{name}` means nothing here, or was given twice"))),
             None => Ok(()),
         }
@@ -91,8 +103,18 @@ mod tests {
     }
 
     #[test]
+    fn words_stand_anywhere() {
+        let mut arguments = parse("cluster --full cuts --only a").ok().unwrap();
+        assert_eq!(arguments.take_words(), ["cluster", "cuts"]);
+        assert!(arguments.take_words().is_empty());
+        assert_eq!(arguments.take_list("--only"), ["a"]);
+        assert_eq!(arguments.take("--full").as_deref(), Some(""));
+        assert!(arguments.finish().is_ok());
+    }
+
+    #[test]
     fn what_is_refused() {
-        assert!(parse("word").is_err());
+        assert!(parse("word").ok().unwrap().finish().is_err());
         assert!(parse("--only").is_err());
         assert!(parse("--what x").ok().unwrap().finish().is_err());
         assert!(assert_known("step", &["tets".to_owned()], &["test"]).is_err());

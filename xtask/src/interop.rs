@@ -1,4 +1,5 @@
-//! `cargo xtask interop`: genuine clients against the conformance server and the chat example.
+//! `cargo xtask interop [SUITE ...]`: genuine clients against the conformance server and the chat
+//! example. A suite is named by a part of its name, as a word or in the list of `--only`.
 //!
 //! Everything happens on the loopback interface. The suites are `interop/*.test.mjs`, run by node's
 //! own test runner. With `--server`, `--chat` and `--probe` they run against other programs that
@@ -42,6 +43,7 @@ const BROWSER_SUITES: &[&str] = &[
     "deploys",
     "history",
     "cuts",
+    "cluster",
 ];
 const CHAT_SUITES: &[&str] = &["chat"];
 /// Suites of the example that speaks TLS, on all runtimes at once.
@@ -52,8 +54,8 @@ const STREAM_SUITES: &[&str] = &["history"];
 const PROBE_SUITES: &[&str] = &["client", "client-own", "confirms", "cuts", "pacing"];
 /// Suites with a server in Python.
 const PYTHON_SUITES: &[&str] = &["client"];
-/// Suites with a Redis.
-const REDIS_SUITES: &[&str] = &["cluster"];
+/// Suites with a Redis, and our emitter: this one, and those whose names go on behind it.
+const CLUSTER: &str = "cluster";
 /// The clients that the suites with old clients in a browser need.
 const OLD_CLIENTS: &[&str] = &["0.6.18", "0.7.11", "0.8.7", "0.9.17"];
 /// The most time for all suites together, and for each suite.
@@ -61,8 +63,9 @@ const LIMIT: Duration = Duration::from_secs(20 * 60);
 const SUITE_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// The longest suites, the longest first.
 const LONG_SUITES: &[&str] = &["client", "client-own"];
-/// The suites that have a full form, and the most time for each of them in this form.
-const FULL_SUITES: &[&str] = &["confirms", "cuts", "crowd", "crowd-restart", "cluster"];
+/// The suites that have a full form, besides those of clusters, and the most time for each of them in
+/// this form.
+const FULL_SUITES: &[&str] = &["confirms", "cuts", "crowd", "crowd-restart"];
 const FULL_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 struct Options {
@@ -70,7 +73,7 @@ struct Options {
     clients: Option<String>,
     runtimes: Vec<&'static Runtime>,
     screenshot: bool,
-    /// Whether the suites of [`FULL_SUITES`] have the sizes of their full form.
+    /// Whether the suites that have a full form are run in it.
     is_full: bool,
     server: Option<PathBuf>,
     chat: Option<PathBuf>,
@@ -108,7 +111,7 @@ fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime:
     let mut suites = suites.to_vec();
     for (suite, why) in runtime.without {
         println!("interop: {suite} is not run on {}: {why}", runtime.name);
-        suites.retain(|other| other != suite);
+        suites.retain(|other| other != suite && !(*suite == CLUSTER && other.starts_with(CLUSTER)));
     }
     let chat = match &options.chat {
         _ if !any_of(&suites, CHAT_SUITES) => None,
@@ -163,8 +166,9 @@ fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime:
     if any_of(&suites, PYTHON_SUITES) {
         node.set("SIO_PYTHON", python::install(tree)?);
     }
-    if any_of(&suites, REDIS_SUITES) {
+    if suites.iter().any(|suite| suite.starts_with(CLUSTER)) {
         redis()?;
+        node.set("SIO_EMITTER", runtimes::build(tree, "emitter", &[])?);
     }
     if let Some(list) = &options.clients {
         node.set("SIO_CLIENTS", list);
@@ -197,6 +201,10 @@ fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime:
     }
 }
 
+fn has_full_form(suite: &str) -> bool {
+    FULL_SUITES.contains(&suite) || suite.starts_with(CLUSTER)
+}
+
 fn any_of(suites: &[String], list: &[&str]) -> bool {
     suites.iter().any(|suite| list.contains(&suite.as_str()))
 }
@@ -207,7 +215,7 @@ fn test(lanes: &mut [Lane], suites: &[String], is_full: bool) -> Outcome {
     let limit = if is_full { FULL_LIMIT } else { SUITE_LIMIT };
     let full = suites
         .iter()
-        .filter(|suite| is_full && FULL_SUITES.contains(&suite.as_str()));
+        .filter(|suite| is_full && has_full_form(suite));
     let end = Instant::now() + LIMIT + FULL_LIMIT * full.count() as u32;
     // Long suites come first, so that no lane is alone with one at the end.
     let mut waiting: Vec<&String> = suites.iter().collect();
@@ -243,8 +251,10 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Options {
     fn read(mut arguments: Arguments) -> Outcome<Self> {
+        let mut only = arguments.take_list("--only");
+        only.extend(arguments.take_words());
         let options = Self {
-            only: arguments.take_list("--only"),
+            only,
             clients: arguments.take("--clients"),
             runtimes: runtimes::chosen(&arguments.take_list("--runtime"))?,
             screenshot: arguments.take("--screenshot").is_some(),

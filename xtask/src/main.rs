@@ -15,7 +15,7 @@
 //! cargo xtask sim     [--seeds N] [--from N] [--planted [--only NAMES]]
 //!                                                       server and clients over a network that fails, from seeds
 //! cargo xtask replay  FILE                              runs a transcript again, and compares
-//! cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
+//! cargo xtask interop [SUITE ...] [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
 //!                     [--full] [--lanes N] [--server PROGRAM] [--chat PROGRAM] [--probe PROGRAM]
 //!                                                       genuine clients against the conformance server
 //! ```
@@ -69,7 +69,7 @@ usage: cargo xtask check   [--only STEPS] [--skip STEPS]
        cargo xtask bench   [--only ROWS] [--accept] [--where]
        cargo xtask sim     [--seeds N] [--from N] [--planted [--only NAMES]]
        cargo xtask replay  FILE
-       cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
+       cargo xtask interop [SUITE ...] [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
                            [--full] [--lanes N] [--server PROGRAM] [--chat PROGRAM] [--probe PROGRAM]";
 
 fn main() -> ExitCode {

@@ -3,13 +3,13 @@
 use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A server that ends with its value.
-pub(crate) struct Redis {
-    pub(crate) port: u16,
+pub(super) struct Redis {
+    pub(super) port: u16,
     directory: PathBuf,
     arguments: Vec<String>,
     child: Child,
@@ -17,7 +17,7 @@ pub(crate) struct Redis {
 
 /// A port that is free at the moment. The port plus 10000 is free, too: the bus of a cluster takes
 /// it.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     loop {
         let one = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = one.local_addr().expect("its address").port();
@@ -28,11 +28,20 @@ fn free_port() -> u16 {
 }
 
 impl Redis {
-    pub(crate) fn start(arguments: &[&str]) -> Self {
-        let port = free_port();
+    pub(super) fn start(arguments: &[&str]) -> Self {
+        Self::start_on(free_port(), arguments)
+    }
+
+    pub(super) fn start_on(port: u16, arguments: &[&str]) -> Self {
+        Self::start_in(port, |_| arguments.iter().map(|text| (*text).to_owned()).collect())
+    }
+
+    /// Starts a server with settings about files in its directory. With a certificate, it speaks
+    /// TLS only.
+    pub(super) fn start_in(port: u16, arguments: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let directory = std::env::temp_dir().join(format!("sio-redis-{}-{port}", std::process::id()));
         fs::create_dir_all(&directory).expect("a directory");
-        let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
+        let arguments = arguments(&directory);
         let child = Self::spawn(port, &directory, &arguments);
         let redis = Self {
             port,
@@ -44,6 +53,49 @@ impl Redis {
         redis
     }
 
+    /// Starts three masters that have a third of all slots each.
+    pub(super) fn start_cluster() -> Vec<Self> {
+        let settings = ["cluster-enabled yes", "cluster-node-timeout 2000"];
+        let servers: Vec<Self> = (0..3).map(|_| Self::start(&settings)).collect();
+        let addresses: Vec<String> = servers
+            .iter()
+            .map(|redis| format!("127.0.0.1:{}", redis.port))
+            .collect();
+        let mut create = vec!["--cluster", "create"];
+        create.extend(addresses.iter().map(String::as_str));
+        create.push("--cluster-yes");
+        let created = servers[0].cli(&create);
+        assert!(created.contains("All 16384 slots covered"), "{created}");
+        servers
+    }
+
+    /// Starts a master called `main`, its replica, and a sentinel that knows both.
+    pub(super) fn start_with_sentinel() -> (Self, Self, Self) {
+        let master = Self::start(&[]);
+        let replica = Self::start(&[&format!("replicaof 127.0.0.1 {}", master.port)]);
+        let until = |what: &str, is_so: &dyn Fn() -> bool| {
+            let started = Instant::now();
+            while !is_so() {
+                assert!(started.elapsed() < Duration::from_secs(20), "no {what}");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        };
+        until("replication", &|| {
+            replica.cli(&["INFO", "replication"]).contains("master_link_status:up")
+        });
+        let sentinel = Self::start(&[
+            "--sentinel",
+            &format!("sentinel monitor main 127.0.0.1 {} 1", master.port),
+            "sentinel down-after-milliseconds main 500",
+            "sentinel failover-timeout main 2000",
+        ]);
+        // The sentinel asks the master for its replicas every ten seconds.
+        until("replica", &|| {
+            sentinel.cli(&["SENTINEL", "REPLICAS", "main"]).contains("127.0.0.1")
+        });
+        (master, replica, sentinel)
+    }
+
     fn spawn(port: u16, directory: &PathBuf, arguments: &[String]) -> Child {
         let mut command = Command::new("redis-server");
         // A sentinel writes its file anew. So does a server that is made a replica.
@@ -51,7 +103,10 @@ impl Redis {
         let is_sentinel = arguments.iter().any(|text| text == "--sentinel");
         let mut settings = fs::File::create(&file).expect("a file of settings");
         let mut set = |text: &str| writeln!(settings, "{text}").expect("a setting");
-        set(&format!("port {port}"));
+        match arguments.iter().any(|text| text.starts_with("tls-cert-file")) {
+            true => set(&format!("port 0\ntls-port {port}")),
+            false => set(&format!("port {port}")),
+        }
         set("bind 127.0.0.1");
         if is_sentinel {
             arguments
@@ -85,25 +140,25 @@ impl Redis {
     }
 
     /// Ends the process at once, as `kill -9` does.
-    pub(crate) fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         self.child.kill().expect("a process");
         self.child.wait().expect("its end");
     }
 
-    pub(crate) fn start_again(&mut self) {
+    pub(super) fn start_again(&mut self) {
         self.child = Self::spawn(self.port, &self.directory, &self.arguments);
         self.wait();
     }
 
     /// `STOP` or `CONT`.
-    pub(crate) fn signal(&self, name: &str) {
+    pub(super) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let done = Command::new("kill").args([format!("-{name}"), id]).status();
         assert!(done.expect("kill").success());
     }
 
     /// What `redis-cli` answers.
-    pub(crate) fn cli(&self, arguments: &[&str]) -> String {
+    pub(super) fn cli(&self, arguments: &[&str]) -> String {
         let port = self.port.to_string();
         let output = Command::new("redis-cli").args(["-p", &port]).args(arguments).output();
         String::from_utf8_lossy(&output.expect("redis-cli").stdout).into_owned()
