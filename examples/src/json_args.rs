@@ -1,8 +1,8 @@
 //! Arguments that a program gets as JSON text. Bytes are written `{"$b": "hex"}`, at any depth.
 
 use serde::ser::{Error, Serialize, SerializeMap, SerializeSeq, SerializeTuple, Serializer};
-use serde_json::Value;
-use sio_app::Binary;
+use serde_json::{Value, json};
+use sio_app::{Binary, RawArgs};
 
 /// A list of JSON values, each of which is one argument of an event.
 #[derive(Debug)]
@@ -15,6 +15,42 @@ impl Serialize for JsonArgs {
             tuple.serialize_element(&Plain(value))?;
         }
         tuple.end()
+    }
+}
+
+impl JsonArgs {
+    /// The arguments of an event.
+    #[must_use]
+    pub fn of(args: &RawArgs) -> Self {
+        let mut values = args.values().unwrap_or_default();
+        if !args.attachments().is_empty() {
+            values.iter_mut().for_each(|value| put_bytes(value, args));
+        }
+        Self(values)
+    }
+}
+
+fn put_bytes(value: &mut Value, args: &RawArgs) {
+    match value {
+        Value::Object(members) if members.get("_placeholder") == Some(&Value::Bool(true)) => {
+            let number = members.get("num").and_then(Value::as_u64).unwrap_or(u64::MAX);
+            let bytes = usize::try_from(number).ok().and_then(|at| args.attachments().get(at));
+            let hex: String = bytes.into_iter().flatten().map(|byte| format!("{byte:02x}")).collect();
+            *value = json!({ "$b": hex });
+        }
+        Value::Object(members) => members.values_mut().for_each(|value| put_bytes(value, args)),
+        Value::Array(items) => items.iter_mut().for_each(|item| put_bytes(item, args)),
+        _ => {}
+    }
+}
+
+/// A JSON value, alone, in which `{"$b": "hex"}` stands for bytes.
+#[derive(Debug)]
+pub struct JsonArg(pub Value);
+
+impl Serialize for JsonArg {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Plain(&self.0).serialize(serializer)
     }
 }
 

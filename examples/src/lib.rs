@@ -15,7 +15,7 @@ mod transcript;
 
 pub use arguments::Arguments;
 pub use ending::asked_to_end;
-pub use json_args::JsonArgs;
+pub use json_args::{JsonArg, JsonArgs};
 #[cfg(feature = "transcript")]
 pub use transcript::Transcripts;
 

@@ -18,6 +18,8 @@ export function legible(value, attachments = []) {
   if (Array.isArray(value)) return value.map((item) => legible(item, attachments));
   if (typeof value !== 'object' || value === null) return value;
   if (value._placeholder === true) return { bytes: attachments[value.num] };
+  // What nodes of the classic adapter, which tell each other JSON, make of bytes.
+  if (value.type === 'Buffer' && Array.isArray(value.data)) return { bytes: Buffer.from(value.data).toString('base64') };
   const entries = Object.entries(value);
   if (entries.length === 1 && entries[0][0] === 'base64') return { bytes: value.base64 };
   return Object.fromEntries(entries.map(([name, item]) => [name, legible(item, attachments)]));

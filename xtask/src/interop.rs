@@ -213,9 +213,7 @@ fn any_of(suites: &[String], list: &[&str]) -> bool {
 /// lane share one server.
 fn test(lanes: &mut [Lane], suites: &[String], is_full: bool) -> Outcome {
     let limit = if is_full { FULL_LIMIT } else { SUITE_LIMIT };
-    let full = suites
-        .iter()
-        .filter(|suite| is_full && has_full_form(suite));
+    let full = suites.iter().filter(|suite| is_full && has_full_form(suite));
     let end = Instant::now() + LIMIT + FULL_LIMIT * full.count() as u32;
     // Long suites come first, so that no lane is alone with one at the end.
     let mut waiting: Vec<&String> = suites.iter().collect();

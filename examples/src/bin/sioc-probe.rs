@@ -247,7 +247,7 @@ fn tell_state(state: &ConnectionState) {
 
 fn tell_ack((number, timeout, answer): (u64, bool, Result<RawArgs, AckError>)) {
     match answer {
-        Ok(args) => tell(&json!({ "ack": shown(&args), "of": number })),
+        Ok(args) => tell(&json!({ "ack": JsonArgs::of(&args).0, "of": number })),
         Err(AckError::Emit(_)) => {} // it was not taken, so nothing is waited for
         Err(_) if timeout => tell(&json!({ "ack_timeout": true, "of": number })),
         Err(_) => {}
@@ -401,33 +401,10 @@ impl Probe {
 fn report(socket: &Socket, ns: Option<&str>, name: String) {
     let (event, tell) = (name.clone(), named(ns));
     socket.on(&event, move |args: RawArgs, ack: Ack| {
-        let parts: Vec<Value> = [json!(name)].into_iter().chain(shown(&args)).collect();
+        let parts: Vec<Value> = [json!(name)].into_iter().chain(JsonArgs::of(&args).0).collect();
         tell(json!({ "event": parts }));
         if name != "question-never" {
             ack.send(args);
         }
     });
-}
-
-/// Arguments as JSON, with their bytes as `{"$b": "hex"}`.
-fn shown(args: &RawArgs) -> Vec<Value> {
-    let mut values = args.values().unwrap_or_default();
-    if !args.attachments().is_empty() {
-        values.iter_mut().for_each(|value| put_bytes(value, args));
-    }
-    values
-}
-
-fn put_bytes(value: &mut Value, args: &RawArgs) {
-    match value {
-        Value::Object(members) if members.get("_placeholder") == Some(&Value::Bool(true)) => {
-            let number = members.get("num").and_then(Value::as_u64).unwrap_or(u64::MAX);
-            let bytes = usize::try_from(number).ok().and_then(|at| args.attachments().get(at));
-            let hex: String = bytes.into_iter().flatten().map(|byte| format!("{byte:02x}")).collect();
-            *value = json!({ "$b": hex });
-        }
-        Value::Object(members) => members.values_mut().for_each(|value| put_bytes(value, args)),
-        Value::Array(items) => items.iter_mut().for_each(|item| put_bytes(item, args)),
-        _ => {}
-    }
 }

@@ -153,6 +153,13 @@ impl Raw {
     }
 }
 
+impl From<Raw> for RawArgs {
+    /// The argument alone.
+    fn from(raw: Raw) -> Self {
+        Self(raw.0)
+    }
+}
+
 /// Bytes that are sent as an attachment, at any depth of an argument, without being copied.
 ///
 /// [`Bytes`] and every other type that `serde` treats as bytes work, too, but are copied. Bytes

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use sio_app::{Ack, Emitter, Io, Namespace, Raw, RawArgs, ServerSideEvent};
+use sio_examples::{JsonArg, JsonArgs};
 
 pub(crate) fn register(root: &Namespace, io: &Io) {
     root.on("fetch", fetch)
@@ -25,9 +26,9 @@ pub(crate) fn register(root: &Namespace, io: &Io) {
         hears.local().emit("sse-heard", event.args().clone());
     });
     root.on_server_side("sse-ask", |event: ServerSideEvent| {
-        let x = event.parse::<(Value,)>().map_or(Value::Null, |(x,)| x);
-        // An answer of JSON can be written.
-        let _ = event.answer(json!({ "node": std::process::id(), "x": x }));
+        let x = first(event.args());
+        // An answer of JSON and bytes can be written.
+        let _ = event.answer(JsonArg(json!({ "node": std::process::id(), "x": x })));
     });
 }
 
@@ -52,10 +53,15 @@ async fn fetch(io: Io, room: Option<String>, ack: Ack) {
 }
 
 async fn ask_servers(io: Io, args: RawArgs, ack: Ack) {
-    let Ok(said) = io.server_side_emit_with_ack::<Value>("sse-ask", args).await else {
+    let Ok(said) = io.server_side_emit_with_ack::<Raw>("sse-ask", args).await else {
         return;
     };
-    let mut answers = said.answers;
+    let mut answers: Vec<Value> = said.answers.into_iter().map(|answer| first(&answer.into())).collect();
     answers.sort_by_key(|answer| answer["node"].as_u64());
-    ack.send(json!({ "answers": answers, "missing": said.silent }));
+    ack.send(JsonArg(json!({ "answers": answers, "missing": said.silent })));
+}
+
+/// The first argument, with its bytes.
+fn first(args: &RawArgs) -> Value {
+    JsonArgs::of(args).0.into_iter().next().unwrap_or_default()
 }

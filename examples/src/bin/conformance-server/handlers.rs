@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sio_app::{
     Ack, AckError, Binary, Data, EmitError, Generation, Io, Namespace, Raw, RawArgs, Refusal, Socket, TransportKind,
 };
+use sio_examples::{JsonArg, JsonArgs};
 
 use crate::everybody;
 
@@ -243,15 +244,16 @@ async fn ask_room(io: Io, (room, millis, data): (String, u64, Raw), ack: Ack) {
     let Ok(acks) = io
         .to(&room)
         .timeout(limit)
-        .emit_with_ack::<Value>("question", data)
+        .emit_with_ack::<RawArgs>("question", data)
         .await
     else {
         return;
     };
     let missing = acks.missing.len();
-    let mut answers = acks.into_values();
+    let first = |args: RawArgs| JsonArgs::of(&args).0.into_iter().next().unwrap_or_default();
+    let mut answers: Vec<Value> = acks.into_values().into_iter().map(first).collect();
     answers.sort_by_key(Value::to_string);
-    ack.send(json!({ "answers": answers, "missing": missing }));
+    ack.send(JsonArg(json!({ "answers": answers, "missing": missing })));
 }
 
 /// Handles a message without an event name, from a client before 1.0: it is sent back as it came.
