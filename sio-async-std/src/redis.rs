@@ -39,9 +39,9 @@ pub const fn builder(config: BrokerConfig) -> BrokerBuilder {
     BrokerBuilder::new(NETWORK, config)
 }
 
-/// Sends to the clients and servers of a cluster from a process that has no server, such as a job or
-/// a command. It is a [`ClusterEmitter`] (by `Deref`), a handle, cheap to clone. Servers of Node.js
-/// hear it as they hear `@socket.io/redis-emitter`.
+/// Sends to the clients and servers of a cluster from a process that has no server, such as a job
+/// or a command. It is a [`ClusterEmitter`] (by `Deref`), a handle, cheap to clone. Servers of
+/// Node.js hear it as they hear `@socket.io/redis-emitter`.
 ///
 /// ```no_run
 /// use sio_async_std::redis::Emitter;

@@ -63,8 +63,8 @@ const LIMIT: Duration = Duration::from_secs(20 * 60);
 const SUITE_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// The longest suites, the longest first.
 const LONG_SUITES: &[&str] = &["client", "client-own"];
-/// The suites that have a full form, besides those of clusters, and the most time for each of them in
-/// this form.
+/// The suites that have a full form, besides those of clusters, and the most time for each of them
+/// in this form.
 const FULL_SUITES: &[&str] = &["confirms", "cuts", "crowd", "crowd-restart"];
 const FULL_LIMIT: Duration = Duration::from_secs(20 * 60);
 

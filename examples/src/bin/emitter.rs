@@ -1,6 +1,6 @@
 //! Sends to the clients of a running cluster from the command line. There is no server in this
-//! program: Redis takes the message, and the servers of the cluster, also those of Node.js, bring it
-//! to their clients.
+//! program: Redis takes the message, and the servers of the cluster, also those of Node.js, bring
+//! it to their clients.
 //!
 //! ```text
 //! emitter --redis redis://127.0.0.1:6379 --event news --args '["hello", 1]'

@@ -20,7 +20,8 @@ const PACE: Duration = Duration::from_millis(10);
 /// The longest time that a client of the same node may wait. The machine may have other work.
 const LOCAL: Duration = Duration::from_secs(1);
 
-/// The longest time until another node hears again. Delays between attempts are two seconds at most.
+/// The longest time until another node hears again. Delays between attempts are two seconds at
+/// most.
 const BACK: Duration = Duration::from_secs(15);
 
 /// A message that was sent this long before Redis went may still have been under way.
@@ -285,7 +286,7 @@ fn redis_comes_later() {
 fn streams_lose_nothing_while_redis_keeps_them() {
     let redis = Redis::start(&["enable-debug-command local"]);
     let world = World::streams(&url(&redis));
-    let report = world.observe("streams, CLIENT KILL TYPE normal of readers and subscribers", || {
+    let report = world.observe("streams, CLIENT KILL TYPE pubsub and DEBUG SLEEP 1", || {
         redis.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]);
         redis.cli(&["DEBUG", "SLEEP", "1"]);
         Instant::now()

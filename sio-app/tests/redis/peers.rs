@@ -1,5 +1,5 @@
-//! Servers in this process that are nodes of a cluster, and clients of theirs: websockets of another
-//! library.
+//! Servers in this process that are nodes of a cluster, and clients of theirs: websockets of
+//! another library.
 
 use std::future::{Future, poll_fn};
 use std::net::{SocketAddr, TcpStream};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use sio_app::adapter::BrokerBuildError;
 use sio_app::adapter::broker::{BrokerError, Refusal};
 use sio_app::client::ClientTls;
@@ -25,7 +25,10 @@ impl Authority {
 
     fn signed(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        // A certificate whose subject is that of its issuer is taken for one that has signed
+        // itself.
+        params.distinguished_name.push(DnType::CommonName, name);
         (params.signed_by(&key, &self.0).unwrap(), key)
     }
 

@@ -63,8 +63,8 @@ impl Emitter {
         self.command(outgoing, tag)
     }
 
-    /// The command for the broker that gives the event to all servers. Nobody can answer. The tag is
-    /// that of [`Emitter::order`].
+    /// The command for the broker that gives the event to all servers. Nobody can answer. The tag
+    /// is that of [`Emitter::order`].
     ///
     /// # Errors
     ///

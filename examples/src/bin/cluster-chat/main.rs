@@ -3,10 +3,10 @@
 //! ```text
 //! cargo run --bin cluster-chat          then open http://localhost:8080, :8081 and :8082
 //! ```
-//! People on different ports talk to each other, and everybody sees who is where. The program starts
-//! a `redis-server` of its own on a free port, with everything in memory, and ends it when it ends
-//! itself. `--redis URL` uses another Redis. `--port N` or the environment variable `PORT` chooses
-//! another first port.
+//! People on different ports talk to each other, and everybody sees who is where. The program
+//! starts a `redis-server` of its own on a free port, with everything in memory, and ends it when
+//! it ends itself. `--redis URL` uses another Redis. `--port N` or the environment variable `PORT`
+//! chooses another first port.
 //!
 //! Nothing here is about Redis except the line that makes the settings: a handler of a server in a
 //! cluster is written as one of a server alone (`docs/cluster.md`).

@@ -1,5 +1,5 @@
-//! A `redis-server` that lives as long as its value: on a free port of this machine, with everything
-//! in memory.
+//! A `redis-server` that lives as long as its value: on a free port of this machine, with
+//! everything in memory.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
