@@ -162,6 +162,8 @@ pub use options::Cluster;
 pub use options::{Handover, Options};
 #[cfg(feature = "tls")]
 pub use rustls;
+#[cfg(feature = "redis")]
+pub use sio_proto::cluster::relay::{RelayCounters, RelayEnd, RelayTraffic};
 pub use sio_proto::codec;
 pub use sio_proto::http::{HeaderError, Method, ResponseHeaders};
 pub use sio_proto::recovery::{Absence, NotRecovered, Ring};
@@ -173,7 +175,7 @@ pub use sio_proto::server::{
 };
 pub use sio_proto::socket::{Offset, OffsetError};
 #[cfg(feature = "redis")]
-pub use sio_proto::{ClusterConfig, ClusterKind, ShardedMode, StreamsConfig};
+pub use sio_proto::{ClusterConfig, ClusterKind, RelayConfig, ShardedMode, StreamsConfig};
 pub use sio_proto::{
     Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy06,
     Legacy09, Mount, OriginPattern, OriginPatternError, OriginRule, Origins, Priority, RecoveryConfig, SameSite,

@@ -120,8 +120,8 @@ pub use bytes::{Bytes, BytesMut};
 pub use bytestring::ByteString;
 pub use config::{
     ClusterConfig, ClusterKind, Config, ConfigError, Cookie, Cors, CorsOrigins, Excess, Generations, Legacy06,
-    Legacy09, Mount, OriginRule, Priority, Rate, RateLimit, RecoveryConfig, SameSite, ShardedMode, SocketIdError,
-    StreamsConfig, Transports,
+    Legacy09, Mount, OriginRule, Priority, Rate, RateLimit, RecoveryConfig, RelayConfig, SameSite, ShardedMode,
+    SocketIdError, StreamsConfig, Transports,
 };
 pub use entropy::Entropy;
 pub use frame::Frame;

@@ -126,6 +126,9 @@ pub use sio_app::{
     handler, store,
 };
 #[cfg(feature = "redis")]
-pub use sio_app::{Cluster, ClusterConfig, ClusterCounts, ClusterKind, ShardedMode, StreamsConfig};
+pub use sio_app::{
+    Cluster, ClusterConfig, ClusterCounts, ClusterKind, RelayConfig, RelayCounters, RelayEnd, RelayTraffic,
+    ShardedMode, StreamsConfig,
+};
 #[cfg(feature = "tls")]
 pub use sio_app::{Tls, TlsError, rustls};

@@ -44,6 +44,7 @@ const BROWSER_SUITES: &[&str] = &[
     "history",
     "cuts",
     "cluster",
+    "cluster-anywhere",
 ];
 const CHAT_SUITES: &[&str] = &["chat"];
 /// Suites of the example that speaks TLS, on all runtimes at once.

@@ -33,6 +33,10 @@ const TLS: (&str, &str) = ("tls", "it has a program of its own, which is on two 
 const CLIENT: (&str, &str) = ("client", "it has servers of its own");
 /// An event loop of one's own cannot be in a cluster.
 const CLUSTER: (&str, &str) = ("cluster", "the event loop opens no connections, so it has no broker");
+const ANYWHERE: (&str, &str) = (
+    "cluster-anywhere",
+    "requests are passed on by servers that own their connections and have a broker",
+);
 
 const RUNTIMES: &[Runtime] = &[
     Runtime {
@@ -57,6 +61,7 @@ const RUNTIMES: &[Runtime] = &[
             ),
             TLS,
             CLIENT,
+            ANYWHERE,
         ],
     },
     Runtime {
@@ -65,7 +70,7 @@ const RUNTIMES: &[Runtime] = &[
         client: "tokio",
         chat: Some("own-event-loop"),
         built_in: None,
-        without: &[TLS, CLIENT, CLUSTER],
+        without: &[TLS, CLIENT, CLUSTER, ANYWHERE],
     },
     Runtime {
         name: "async-std",

@@ -9,6 +9,7 @@ use sio_proto::broker::{Command, Counters};
 
 use crate::client::network::{Network, Sleeping};
 use crate::host::driver::Driver;
+use crate::host::relay;
 use crate::redis::{BrokerBuilder, BrokerHandle};
 use crate::user::cluster::ClusterNode;
 use crate::user::cluster::outbox::Link;
@@ -21,6 +22,7 @@ impl Driver {
     /// The first task also does what other nodes order: handlers that this causes run in it.
     pub fn join_cluster(&self, network: Network) {
         let Some(node) = self.0.cluster_to_join() else { return };
+        node.set_take_up(relay::take_up);
         let builder = BrokerBuilder::for_cluster(network, node.settings());
         // The node has the handle of the connections, so they do not keep the node.
         let hears = Arc::downgrade(node);

@@ -12,6 +12,9 @@
 //! buffer of the connection, until the message is complete. So an idle connection has no buffer,
 //! and a large message needs no more reads than necessary.
 
+#[cfg(feature = "redis")]
+mod relayed;
+
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
@@ -101,23 +104,23 @@ pub struct Connection {
 
 // It is the task of an idle client, with the source of its socket.
 #[cfg(test)]
-const _: () = assert!(size_of::<Connection>() <= 368);
+const _: () = assert!(size_of::<Connection>() <= if cfg!(feature = "redis") { 376 } else { 368 });
 
 impl Connection {
     /// Takes up a connection. Returns `None` if a limit of connections is reached, or the server is
     /// closing.
     #[must_use]
     pub fn new(io: &Io, peer: Peer, outlet: impl Outlet) -> Option<Self> {
+        let traffic = Arc::clone(&io.0.tally.traffic);
+        Self::on(io, peer, Arc::new(Link::new(outlet, traffic)))
+    }
+
+    fn on(io: &Io, peer: Peer, link: Arc<Link>) -> Option<Self> {
         let io = &io.0;
         if !io.takes_up() {
             return None;
         }
-        let place = Place::new(
-            io,
-            Arc::new(Link::new(outlet, Arc::clone(&io.tally.traffic))),
-            &peer,
-            Cause::Failed,
-        )?;
+        let place = Place::new(io, link, &peer, Cause::Failed)?;
         io.look_after(&place.link, io.now(), None);
         let mut connection = Self::at(place, Conn::new(Arc::clone(io.config()), peer));
         connection.note_stage(&[]);
@@ -274,6 +277,12 @@ impl Connection {
                 self.count_received();
                 continue;
             }
+            #[cfg(feature = "redis")]
+            match self.poll_passing(cx, source) {
+                None => {}
+                Some(Poll::Ready(true)) => continue,
+                Some(end) => return end.map(drop),
+            }
             if self.catch_up() || self.has_more {
                 self.process_rest();
                 continue;
@@ -378,7 +387,7 @@ impl Connection {
     #[inline]
     fn has_room(&mut self) -> bool {
         let received = self.rest.capacity() + self.conn.held_bytes() + self.later.bytes();
-        let received = received + self.place.asking_bytes() + self.place.pacing_bytes();
+        let received = received + self.place.asking_bytes() + self.place.pacing_bytes() + self.place.passing_bytes();
         if received <= self.counted + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
             return true;
         }
@@ -563,6 +572,7 @@ impl Connection {
             return true;
         }
         self.unanswered = self.unanswered.saturating_sub(news.answered);
+        self.place.note_answered(news.answered);
         let answered = news.answered > 0 && self.unanswered == 0;
         if answered {
             self.conn.handle_answered();
@@ -598,6 +608,7 @@ impl Connection {
                 (Progress::Done, None) => {}
             }
         });
+        self.place.note_drained();
     }
 
     /// Ends the connection after what is queued. Further requests of the peer are not answered.

@@ -13,4 +13,6 @@ pub mod handover;
 pub(crate) mod pacing;
 mod patience;
 pub(crate) mod place;
+#[cfg(feature = "redis")]
+pub(crate) mod relay;
 pub(crate) mod serve;

@@ -6,13 +6,19 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+#[cfg(feature = "redis")]
+use bytes::BytesMut;
 use sio_proto::LinkId;
 use sio_proto::Time;
+#[cfg(feature = "redis")]
+use sio_proto::cluster::relay::RelayEnd;
 use sio_proto::server::{Admission, Breach, Cause, Outputs, Peer, Request, Routed, Write};
 
 use crate::guarded::guarded;
 use crate::host::asking::{Asked, Asking};
 use crate::host::pacing::Pacing;
+#[cfg(feature = "redis")]
+use crate::host::relay::{Passed, Passing};
 use crate::link::Link;
 use crate::turn::later::Later;
 use crate::turn::shard::{ShardCell, State};
@@ -33,6 +39,9 @@ pub(crate) struct Place {
     pub(super) pacing: Option<Box<Pacing>>,
     /// How many packets of a websocket are handed over next.
     pub(super) most_packets: usize,
+    /// The request that another node answers.
+    #[cfg(feature = "redis")]
+    passing: Option<Box<Passing>>,
 }
 
 pub(crate) struct Seat {
@@ -60,6 +69,8 @@ impl Place {
                 true => 1,
                 false => (io.options.max_waiting_events / 4).max(1),
             },
+            #[cfg(feature = "redis")]
+            passing: None,
         })
     }
 
@@ -74,7 +85,95 @@ impl Place {
         self.route_request(turn, arrived);
     }
 
+    /// Passes a request on to the node of its session, if that is another one. Returns true if this
+    /// node does nothing more for it.
+    #[cfg(feature = "redis")]
+    fn pass_request(&mut self, turn: &Turn, arrived: &mut Option<Request>) -> bool {
+        if self.passing.is_some() {
+            return false;
+        }
+        match Passing::begin(&self.io, &self.link, arrived) {
+            Passed::Not => return false,
+            Passed::On(passing) => self.passing = Some(passing),
+            Passed::Refused => {
+                if let Some(request) = arrived.take() {
+                    self.answer_unavailable(turn, &request);
+                }
+            }
+        }
+        true
+    }
+
+    /// Tells the client that its session cannot be reached now.
+    #[cfg(feature = "redis")]
+    fn answer_unavailable(&self, turn: &Turn, request: &Request) {
+        let answer = sio_proto::server::unavailable(self.io.config(), LinkId(0), request);
+        self.link.push(answer.into());
+        turn.touch_link(&self.link, None);
+    }
+
+    /// Answers the request that was passed on, if the other node will not. Returns true if it has.
+    #[cfg(feature = "redis")]
+    pub(super) fn answer_failed_relay(&mut self) -> bool {
+        let Some(why) = self.passing.as_ref().and_then(|passing| passing.failed()) else {
+            return false;
+        };
+        let passing = self.passing.take();
+        let Some(request) = passing.and_then(|mut passing| passing.take_request()) else {
+            return false;
+        };
+        turn::run(self.io.runtime(), |turn| match why {
+            // The session is gone with its node, as after a restart.
+            RelayEnd::Gone => self.dispatch(turn, &mut Some(request)),
+            _ => self.answer_unavailable(turn, &request),
+        });
+        true
+    }
+
+    /// Whether what the client sends goes to another node as it is.
+    #[cfg(feature = "redis")]
+    pub(super) fn is_tunnel(&self) -> bool {
+        self.passing.as_ref().is_some_and(|passing| passing.is_tunnel())
+    }
+
+    /// Sends bytes to the other node, and removes them. Returns false if it takes no more now.
+    #[cfg(feature = "redis")]
+    pub(super) fn pass_on(&self, bytes: &mut BytesMut) -> bool {
+        let passing = self.passing.as_ref();
+        passing.is_none_or(|passing| (bytes.is_empty() || passing.send(bytes)) && passing.has_room())
+    }
+
+    /// The client has read what waited for it.
+    pub(super) fn note_drained(&self) {
+        #[cfg(feature = "redis")]
+        if let Some(passing) = &self.passing {
+            passing.drained();
+        }
+    }
+
+    /// Forgets the request that was passed on, if it is answered.
+    pub(super) fn note_answered(&mut self, answered: u32) {
+        #[cfg(feature = "redis")]
+        if answered > 0 {
+            self.passing = None;
+        }
+        #[cfg(not(feature = "redis"))]
+        let _ = answered;
+    }
+
+    /// The memory of the request that is passed on, in bytes.
+    pub(super) fn passing_bytes(&self) -> usize {
+        #[cfg(feature = "redis")]
+        return self.passing.as_ref().map_or(0, |passing| passing.bytes());
+        #[cfg(not(feature = "redis"))]
+        0
+    }
+
     fn route_request(&mut self, turn: &Turn, arrived: &mut Option<Request>) {
+        #[cfg(feature = "redis")]
+        if self.pass_request(turn, arrived) {
+            return;
+        }
         let Some(request) = arrived else { return };
         // The application is asked before the lock is taken. It is also asked if the request seems
         // to name a session, because only the shard knows whether the session exists.
@@ -318,6 +417,10 @@ impl Place {
         let asking = self.stop_asking();
         let pacing = self.pacing.take();
         drop((asking, pacing));
+        #[cfg(feature = "redis")]
+        if let Some(mut passing) = self.passing.take() {
+            passing.ends(&cause);
+        }
         if self.seat.is_some() {
             turn::run(self.io.runtime(), |turn| self.leave_seat(turn, cause));
         }

@@ -60,6 +60,8 @@ pub(crate) struct Link<O: ?Sized = dyn Outlet> {
     state: Mutex<State>,
     /// Whether answers are handed out as values, because another HTTP server writes them.
     hands_out: bool,
+    /// Whether another node has brought the connection.
+    is_relayed: bool,
     traffic: Arc<Traffic>,
     outlet: O,
 }
@@ -146,6 +148,9 @@ pub(crate) enum Item {
     Answer(Box<Response>),
     /// Another write that has not been encoded as bytes yet.
     Write(Box<Write>),
+    /// The end of an answer whose bytes another node has written.
+    #[cfg(feature = "redis")]
+    Answered,
     /// The end of the connection, after everything before it.
     Finish,
 }
@@ -157,6 +162,8 @@ impl Item {
             Self::Bytes(bytes) => bytes,
             Self::Packets(rest) => &rest.bytes,
             Self::Answer(_) | Self::Write(_) | Self::Finish => &[],
+            #[cfg(feature = "redis")]
+            Self::Answered => &[],
         }
     }
 
@@ -168,6 +175,8 @@ impl Item {
             Self::Bytes(bytes) => bytes.len(),
             Self::Packets(rest) => rest.bytes.len(),
             Self::Finish => 0,
+            #[cfg(feature = "redis")]
+            Self::Answered => 0,
             Self::Answer(response) => match &response.body {
                 Body::Bytes(bytes) => bytes.len(),
                 Body::Packets(frames, _) => sum(frames),
@@ -203,6 +212,8 @@ impl Item {
                 | Write::Part(..) => false,
             },
             Self::Frame(_) | Self::Bytes(_) | Self::Packets(_) | Self::Answer(_) => false,
+            #[cfg(feature = "redis")]
+            Self::Answered => false,
         }
     }
 
@@ -217,6 +228,8 @@ impl Item {
             Self::Bytes(bytes) => bytes.advance(written),
             Self::Packets(rest) => rest.advance(written),
             Self::Frame(_) | Self::Answer(_) | Self::Write(_) | Self::Finish => {}
+            #[cfg(feature = "redis")]
+            Self::Answered => {}
         }
     }
 }
@@ -348,8 +361,18 @@ impl<O: Outlet> Link<O> {
         Self {
             state: Mutex::default(),
             hands_out: false,
+            is_relayed: false,
             traffic,
             outlet,
+        }
+    }
+
+    /// Makes the link of a connection that another node brings.
+    #[cfg(feature = "redis")]
+    pub(crate) fn relayed(outlet: O, traffic: Arc<Traffic>) -> Self {
+        Self {
+            is_relayed: true,
+            ..Self::new(outlet, traffic)
         }
     }
 
@@ -359,6 +382,7 @@ impl<O: Outlet> Link<O> {
         Self {
             state: Mutex::default(),
             hands_out: true,
+            is_relayed: false,
             traffic,
             outlet,
         }
@@ -563,6 +587,29 @@ impl<O: Outlet + ?Sized> Link<O> {
 
     pub(crate) fn is_websocket(&self) -> bool {
         self.state.lock().websocket
+    }
+
+    /// Whether requests may be passed on: another node has not brought them already, and no other
+    /// HTTP server writes the answers.
+    #[cfg(feature = "redis")]
+    pub(crate) const fn may_pass_on(&self) -> bool {
+        !self.is_relayed && !self.hands_out
+    }
+
+    /// Whether everything is written and nobody writes.
+    #[cfg(feature = "redis")]
+    pub(crate) fn is_clear(&self) -> bool {
+        let state = self.state.lock();
+        state.phase == Phase::Idle && state.queue.is_empty()
+    }
+
+    /// Wakes the connection's task.
+    #[cfg(feature = "redis")]
+    pub(crate) fn wake(&self) {
+        let waker = { self.state.lock().waker.clone() };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Sets the waker of the connection's task. The link wakes it when it needs the task.

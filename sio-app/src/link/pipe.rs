@@ -87,6 +87,21 @@ impl PipeSource {
     }
 }
 
+impl PipeSource {
+    /// Takes the bytes that have been written, and says whether the end is behind them. If it is
+    /// not, the task is woken by the next bytes.
+    #[cfg(feature = "redis")]
+    pub(crate) fn take_bytes(&self, cx: &Context<'_>) -> (Bytes, bool) {
+        let waker = cx.waker().clone();
+        let (bytes, finished, _old) = {
+            let mut pipe = self.0.lock();
+            let bytes = std::mem::take(&mut pipe.bytes).freeze();
+            (bytes, pipe.finished, pipe.waker.replace(waker))
+        };
+        (bytes, finished)
+    }
+}
+
 impl Source for PipeSource {
     fn poll_read(&mut self, _: &mut Context<'_>, _: &mut BytesMut) -> Poll<io::Result<usize>> {
         Poll::Pending

@@ -93,6 +93,8 @@ impl Unwritten {
                 }
             }
             Item::Bytes(_) | Item::Finish => {}
+            #[cfg(feature = "redis")]
+            Item::Answered => {}
         }
     }
 }

@@ -261,6 +261,8 @@ impl<O: Outlet + ?Sized> Link<O> {
         match item {
             Item::Frame(_) | Item::Bytes(_) | Item::Packets(_) => pen.pieces.push_back(item),
             Item::Finish => return Some(End),
+            #[cfg(feature = "redis")]
+            Item::Answered => self.tell(|state| state.news.answered += 1),
             Item::Answer(response) => return self.encode(pen, Write::Response(LinkId(0), response)),
             Item::Write(write) => return self.encode(pen, *write),
         }

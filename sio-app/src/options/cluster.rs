@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 use sio_proto::broker::{BrokerConfig, BrokerUrlError};
-use sio_proto::{ClusterConfig, ClusterKind};
+use sio_proto::{ClusterConfig, ClusterKind, RelayConfig};
 
 /// A cluster of servers over Redis: which other servers there are, and the broker between them
 /// ([`Options::cluster`](super::Options::cluster)).
@@ -36,6 +36,9 @@ pub struct Cluster {
     /// certificate authorities of the platform are, with the feature `platform-roots`.
     #[cfg(feature = "tls")]
     pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// How requests whose session is on another server are passed on
+    /// ([`Cluster::without_sticky_sessions`]). Default none: such requests are refused.
+    pub relay: Option<RelayConfig>,
 }
 
 impl Cluster {
@@ -48,6 +51,7 @@ impl Cluster {
             broker,
             #[cfg(feature = "tls")]
             tls: None,
+            relay: None,
         }
     }
 
@@ -92,12 +96,37 @@ impl Cluster {
     }
 }
 
+/// Load balancers.
+impl Cluster {
+    /// Passes requests on to the server that has their session, so that any load balancer will do:
+    /// a poll, a POST or an upgrade may come to any server of this cluster. Otherwise the load
+    /// balancer has to be sticky for clients that poll, as with genuine servers. Default off.
+    ///
+    /// All servers of ours in the cluster need this setting. A request that is passed on goes
+    /// through the broker, and so does its answer. `docs/cluster.md` has what this costs.
+    ///
+    /// It is the same as `relay` with the default settings.
+    #[must_use]
+    pub fn without_sticky_sessions(self) -> Self {
+        self.relay(RelayConfig::default())
+    }
+
+    /// Passes requests on to the server that has their session, with these settings; see
+    /// [`Cluster::without_sticky_sessions`].
+    #[must_use]
+    pub fn relay(mut self, config: RelayConfig) -> Self {
+        self.relay = Some(config);
+        self
+    }
+}
+
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The broker's settings do not show the password.
         f.debug_struct("Cluster")
             .field("config", &self.config)
             .field("broker", &self.broker)
+            .field("relay", &self.relay)
             .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,7 @@
 //! Several servers in one process, joined by a broker in memory.
 
+mod relays;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::pin::{Pin, pin};
@@ -40,9 +42,13 @@ struct World {
 
 impl World {
     fn new(servers: usize, kind: &ClusterKind) -> Self {
+        Self::of(servers, |cluster| cluster.kind(kind.clone()))
+    }
+
+    fn of(servers: usize, settings: impl Fn(Cluster) -> Cluster) -> Self {
         set_now(0);
         let server = |_| {
-            let cluster = Cluster::from_url("redis://127.0.0.1").unwrap().kind(kind.clone());
+            let cluster = settings(Cluster::from_url("redis://127.0.0.1").unwrap());
             let runtime = crate::adapter::Runtime { fill, ..RUNTIME };
             let options = Options::default().shards(2).cluster(cluster);
             Io::new(Config::default(), options, runtime).unwrap()

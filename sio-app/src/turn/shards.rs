@@ -105,6 +105,12 @@ impl NewShards {
         })
     }
 
+    /// Returns the key with which ids are made.
+    #[cfg(feature = "redis")]
+    pub(crate) const fn key(&self) -> [u8; 16] {
+        self.key
+    }
+
     /// Gives the shards their application.
     pub(crate) fn of(self, application: &Weak<dyn Application>, options: &Options, warnings: &Arc<Warnings>) -> Shards {
         let Self {

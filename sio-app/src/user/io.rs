@@ -64,7 +64,7 @@ impl Io {
         let cluster = options.cluster.as_ref();
         #[cfg(feature = "redis")]
         let cluster = cluster
-            .map(|settings| ClusterNode::new(settings, runtime))
+            .map(|settings| ClusterNode::new(settings, shards.key(), runtime))
             .transpose()?;
         let io = Self(Arc::new_cyclic(|io: &Weak<Inner>| {
             let application: Weak<dyn Application> = io.clone();

@@ -44,6 +44,7 @@ pub mod messages;
 mod node;
 mod order;
 mod output;
+pub mod relay;
 mod sending;
 mod voice;
 

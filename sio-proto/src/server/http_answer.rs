@@ -193,6 +193,14 @@ impl Asker {
     }
 }
 
+/// The answer to a request whose session is on another server that cannot be reached now: 503, with
+/// the headers that pages of other origins need to read it. Genuine clients connect again.
+#[must_use]
+pub fn unavailable(config: &Config, link: LinkId, request: &Request) -> Write {
+    const BODY: Bytes = Bytes::from_static(b"session not reachable");
+    Asker::new(config, link, request).answer(503, Some("text/plain"), BODY)
+}
+
 /// The value of a header as text; values that are not UTF-8 count as absent.
 pub(crate) fn header<'a>(request: &'a http::Request, name: &str) -> Option<&'a str> {
     request

@@ -65,6 +65,7 @@ pub use counters::{Count, Counters, Held, Refused};
 pub use delivery::{AckError, Delivery};
 pub use engine::Direct;
 pub use facade::{Output, Server};
+pub use http_answer::unavailable;
 pub use kept::Kept;
 pub use membership::RoomWatch;
 pub use message::{Encoded, Form, Forms, Message};

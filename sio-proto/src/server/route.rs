@@ -56,6 +56,15 @@ impl Router {
         (shard < self.shards).then_some(shard)
     }
 
+    /// The text in the place of a session's id, if the request names a session that this server has
+    /// not made.
+    pub fn foreign_id<'a>(&self, request: &'a mut Request) -> Option<&'a str> {
+        match self.route(request) {
+            Routed::New => request.session_id(),
+            Routed::Session(_) | Routed::Foreign => None,
+        }
+    }
+
     /// Where `request` belongs. The request keeps the id that was read for this, so that its shard
     /// does not read it again.
     pub fn route(&self, request: &mut Request) -> Routed {

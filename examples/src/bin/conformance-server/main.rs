@@ -1,7 +1,7 @@
 //! The conformance server. Genuine clients, official test suites and load generators connect to it.
 //!
 //! ```text
-//! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--guarded] [--handover] [--bench [--recovery]] [--store DIR] [--window MS] [--shutdown-jitter MS] [--shutdown-pause MS] [--threads N] [--redis URL --adapter classic|sharded|sharded-static|streams [--prefix KEY]]
+//! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--guarded] [--handover] [--bench [--recovery]] [--store DIR] [--window MS] [--shutdown-jitter MS] [--shutdown-pause MS] [--threads N] [--redis URL --adapter classic|sharded|sharded-static|streams [--prefix KEY] [--without-sticky]]
 //! ```
 //! The server has the same handlers on three ports. Port P uses the standard parser. Port P+1 uses
 //! the MessagePack parser. Port P+2 has connection state recovery. `--conformance` serves port P

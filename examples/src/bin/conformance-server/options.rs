@@ -35,6 +35,8 @@ usage: conformance-server [--runtime NAME] --port P [OPTIONS]
 --adapter NAME        classic, sharded, sharded-static or streams: the adapter of the other servers;
                       classic is the default
 --prefix KEY          what the names of channels begin with; socket.io is the default
+--without-sticky      requests may come to any server of the cluster; needs --redis, and passes
+                      nothing on with axum
 --threads N           how many threads serve, and how many shards there are
 --ping-interval MS, --ping-timeout MS, --no-legacy, --deflate"
     )
@@ -96,7 +98,7 @@ impl Options {
     /// given. Returns `None` if the user asks for help.
     pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut port = None;
-        let (mut redis, mut kind, mut prefix) = (None, None, None);
+        let (mut redis, mut kind, mut prefix, mut without_sticky) = (None, None, None, false);
         let mut options = Self {
             runtime: Runtime::Tokio,
             port: 0,
@@ -143,6 +145,7 @@ impl Options {
                 }
                 "--adapter" => kind = Some(adapter(args.next().as_deref())?),
                 "--prefix" => prefix = Some(args.next().ok_or("--prefix wants a text")?),
+                "--without-sticky" => without_sticky = true,
                 "--no-legacy" => options.no_legacy = true,
                 "--guarded" => options.guarded = true,
                 "--recovery" => options.recovery = true,
@@ -172,7 +175,7 @@ impl Options {
                 other => return Err(format!("unknown option {other:?}")),
             }
         }
-        options.cluster = cluster(redis, kind, prefix)?;
+        options.cluster = cluster(redis, kind, prefix, without_sticky)?;
         if options.cluster.is_some() && options.runtime == Runtime::Loop {
             return Err("--runtime loop has no cluster: it opens no connections".to_owned());
         }
@@ -205,12 +208,17 @@ fn cluster(
     redis: Option<Cluster>,
     kind: Option<ClusterKind>,
     prefix: Option<String>,
+    without_sticky: bool,
 ) -> Result<Option<Cluster>, String> {
     let Some(cluster) = redis else {
-        return match (kind, prefix) {
-            (None, None) => Ok(None),
-            _ => Err("--adapter and --prefix need --redis".to_owned()),
+        return match (kind, prefix, without_sticky) {
+            (None, None, false) => Ok(None),
+            _ => Err("--adapter, --prefix and --without-sticky need --redis".to_owned()),
         };
+    };
+    let cluster = match without_sticky {
+        true => cluster.without_sticky_sessions(),
+        false => cluster,
     };
     let cluster = match prefix {
         Some(prefix) => cluster.prefix(prefix),

@@ -65,7 +65,17 @@ impl Counted {
         let clusters: Vec<_> = servers.iter().filter_map(|io| io.metrics().cluster).collect();
         let connected = !clusters.is_empty() && clusters.iter().all(|cluster| cluster.is_up);
         let dropped: u64 = clusters.iter().map(|cluster| cluster.dropped).sum();
-        (nodes, serde_json::json!({ "connected": connected, "dropped": dropped }))
+        let relays = clusters.iter().filter_map(|cluster| cluster.relays);
+        let (out, into, known) = relays.fold((0, 0, 0), |(out, into, known), relays| {
+            (
+                out + relays.outgoing.total,
+                into + relays.incoming.total,
+                known.max(relays.nodes),
+            )
+        });
+        let relays = serde_json::json!({ "out": out, "in": into, "nodes": known });
+        let pub_sub = serde_json::json!({ "connected": connected, "dropped": dropped, "relays": relays });
+        (nodes, pub_sub)
     }
 
     /// Counts the present sessions by generation and transport.

@@ -4,9 +4,11 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use sio_proto::broker;
+use sio_proto::cluster::relay::{RelayCounters, RelayEnd};
 use sio_proto::cluster::{Counters, Traffic};
 
 use super::ClusterNode;
+use super::relays::Relaying;
 
 /// What a node has heard and said in its cluster
 /// ([`Metrics::cluster`](crate::Metrics::cluster)).
@@ -28,6 +30,9 @@ pub struct ClusterCounts {
     pub messages: Counters,
     /// The connections to the broker.
     pub broker: broker::Counters,
+    /// The requests that were passed on, if the cluster does this
+    /// ([`Cluster::without_sticky_sessions`](crate::Cluster::without_sticky_sessions)).
+    pub relays: Option<RelayCounters>,
 }
 
 impl ClusterNode {
@@ -35,6 +40,7 @@ impl ClusterNode {
         let nodes = self.nodes();
         let dropped = self.outbox.lock().dropped();
         let broker = self.link.get().map(|link| link.counters()).unwrap_or_default();
+        let relays = self.relaying.as_ref().map(Relaying::counters);
         let state = self.state.lock();
         ClusterCounts {
             nodes,
@@ -44,6 +50,7 @@ impl ClusterNode {
             unsent: self.unsent.load(Ordering::Relaxed),
             messages: *state.node.counters(),
             broker,
+            relays,
         }
     }
 }
@@ -88,7 +95,41 @@ impl ClusterCounts {
         ];
         let lost = lost.map(|(why, count)| (format!("{{why=\"{why}\"}}"), count));
         table("sio_cluster_lost_total", "counter", &lost);
+        if let Some(relays) = &self.relays {
+            write_relays(relays, &mut table);
+        }
     }
+}
+
+/// Writes the numbers of relays: `out` are requests that came here, of sessions that are elsewhere.
+fn write_relays(relays: &RelayCounters, table: &mut impl FnMut(&str, &str, &[(String, u64)])) {
+    let plain = |value: u64| [(String::new(), value)];
+    let both = [("out", &relays.outgoing), ("in", &relays.incoming)];
+    let current = both.map(|(way, traffic)| (format!("{{direction=\"{way}\"}}"), traffic.current as u64));
+    table("sio_cluster_relays", "gauge", &current);
+    let total = both.map(|(way, traffic)| (format!("{{direction=\"{way}\"}}"), traffic.total));
+    table("sio_cluster_relays_total", "counter", &total);
+    let messages = both.map(|(way, traffic)| (format!("{{direction=\"{way}\"}}"), traffic.messages));
+    table("sio_cluster_relay_messages_total", "counter", &messages);
+    let bytes = both.map(|(way, traffic)| {
+        let bytes = traffic.bytes_in + traffic.bytes_out;
+        (format!("{{direction=\"{way}\"}}"), bytes)
+    });
+    table("sio_cluster_relay_bytes_total", "counter", &bytes);
+    let ended = both.iter().flat_map(|(way, traffic)| {
+        RelayEnd::ALL.map(|why| {
+            let labels = format!("{{direction=\"{way}\",why=\"{}\"}}", why.as_str());
+            (labels, traffic.ended(why))
+        })
+    });
+    table("sio_cluster_relays_ended_total", "counter", &ended.collect::<Vec<_>>());
+    table("sio_cluster_relay_nodes", "gauge", &plain(relays.nodes as u64));
+    table(
+        "sio_cluster_relay_waiting_bytes",
+        "gauge",
+        &plain(relays.waiting_bytes as u64),
+    );
+    table("sio_cluster_relay_malformed_total", "counter", &plain(relays.malformed));
 }
 
 fn kinds(way: &str, traffic: &Traffic) -> Vec<(String, u64)> {

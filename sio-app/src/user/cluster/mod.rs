@@ -12,14 +12,16 @@
 //! brought it. One task brings the events of the broker, so orders of other nodes are carried out
 //! in their order.
 //!
-//! Order of locks: the lock of the node is taken under no other lock. Under it, the outbox, the
-//! timer, the registry, the room news and, to find a socket, a shard may be taken.
+//! Order of locks: the lock of the node and that of its relays are taken under no other lock. Under
+//! them, the outbox, the timer, the registry, the room news and, to find a socket, a shard may be
+//! taken.
 
 mod answering;
 pub(crate) mod counts;
 mod opening;
 pub(crate) mod outbox;
 mod receiving;
+pub(crate) mod relays;
 mod sending;
 mod watching;
 
@@ -46,6 +48,7 @@ use crate::user::request::{Request, RequestError};
 
 use opening::Opening;
 use outbox::{Link, Outbox};
+use relays::Relaying;
 
 /// How often the nodes are counted ([`Io::nodes`](crate::Io::nodes)).
 const CENSUS: Duration = Duration::from_secs(2);
@@ -75,6 +78,8 @@ pub(crate) struct ClusterNode {
     link: OnceLock<Box<dyn Link>>,
     /// Whether the tasks have been started.
     has_joined: AtomicBool,
+    /// The requests whose sessions are on other nodes, if they are passed on.
+    relaying: Option<Relaying>,
 }
 
 struct State {
@@ -102,11 +107,11 @@ enum Waiting {
 }
 
 impl ClusterNode {
-    /// Makes the node of a server.
+    /// Makes the node of a server, whose session ids are made with `key`.
     ///
     /// # Errors
     /// If the settings are not valid.
-    pub(super) fn new(settings: &Cluster, runtime: Runtime) -> Result<Arc<Self>, ConfigError> {
+    pub(super) fn new(settings: &Cluster, key: [u8; 16], runtime: Runtime) -> Result<Arc<Self>, ConfigError> {
         let broker = settings.broker.validate();
         broker.map_err(|error| ConfigError::Broker(error.to_string()))?;
         let node = Node::new(settings.config.clone(), Box::new(runtime.fill))?;
@@ -127,13 +132,15 @@ impl ClusterNode {
             is_up: AtomicBool::new(false),
             link: OnceLock::new(),
             has_joined: AtomicBool::new(false),
+            relaying: Relaying::new(settings, key, runtime)?,
             settings: settings.clone(),
         }))
     }
 
     /// Says whose node it is.
-    pub(super) fn serve(&self, server: Weak<Inner>) {
+    pub(super) fn serve(self: &Arc<Self>, server: Weak<Inner>) {
         let _ = self.server.set(server);
+        self.start_relays();
     }
 
     /// Does something with the node, and then all that it wants.
@@ -240,6 +247,7 @@ impl ClusterNode {
         for namespace in server.namespaces.existing() {
             self.with(|node, now, out| node.close_namespace(now, &namespace, out));
         }
+        self.close_relays();
         self.stop();
     }
 
@@ -275,6 +283,7 @@ impl ClusterNode {
 
     /// Takes what the broker brings. The list is empty afterwards.
     pub(crate) fn handle_events(self: &Arc<Self>, events: &mut Vec<Event>) {
+        self.relays_handle(events);
         while !events.is_empty() {
             let some = events.len().min(EVENTS_AT_ONCE);
             let unread = self.recognise(events.drain(..some));
@@ -346,6 +355,7 @@ impl ClusterNode {
                 state.out.commands.push(self.census_command());
             }
         });
+        self.relays_handle_timeout();
         let alarm = Alarm::new(waker);
         let mut timer = self.timer.lock();
         let census = timer.census;
@@ -355,6 +365,8 @@ impl ClusterNode {
         drop(before);
         // Asked behind the alarm: what becomes due from now on wakes the task.
         let next = self.state.lock().node.next_timeout();
+        let relays = self.relaying.as_ref().and_then(Relaying::next_timeout);
+        let next = next.into_iter().chain(relays).min();
         let next = next.map_or(census, |next| next.min(census));
         self.timer.lock().next = Some(next);
         Some(next)

@@ -1,0 +1,244 @@
+//! The session's side: a connection that another server brings.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, Bytes, BytesMut};
+use sio_proto::cluster::relay::{Final, LineId, RelayEnd, Reset};
+use sio_proto::server::{Cause, Peer};
+
+use crate::host::connection::Connection;
+use crate::link::ends::Source;
+use crate::link::pipe::{PipeSource, pipe};
+use crate::lock::{Alarm, Mutex};
+use crate::user::cluster::ClusterNode;
+use crate::user::cluster::relays::End;
+use crate::user::io::Io;
+
+/// How often a connection is polled before other tasks have their turn.
+const ROUNDS: usize = 16;
+
+/// The task of a connection that another server brings.
+struct Carried {
+    connection: Connection,
+    cluster: Arc<ClusterNode>,
+    line: LineId,
+    inbox: Arc<Inbox>,
+    pipe: PipeSource,
+    /// Bytes of the answer that the other server does not take yet.
+    leaving: Bytes,
+    /// Whether the answer has begun.
+    has_begun: bool,
+    /// Whether the other server knows that the request is here.
+    is_confirmed: bool,
+}
+
+/// What has come from the other server.
+#[derive(Default)]
+struct Inbox(Mutex<Arrived>);
+
+#[derive(Default)]
+struct Arrived {
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+    end: Option<Cause>,
+    alarm: Option<Alarm>,
+}
+
+/// Takes up a connection of this peer, whose first bytes are these.
+pub(crate) fn take_up(io: &Io, line: LineId, peer: Peer, bytes: Bytes) -> Option<Arc<dyn End>> {
+    let cluster = Arc::clone(io.0.cluster.as_ref()?);
+    let (pipe, outlet) = pipe();
+    let connection = Connection::relayed(io, peer, outlet)?;
+    let inbox = Arc::<Inbox>::default();
+    inbox.change(|arrived| arrived.push(bytes));
+    let end = Arc::<Inbox>::clone(&inbox);
+    (io.0.runtime().spawn)(Box::pin(Carried {
+        connection,
+        cluster,
+        line,
+        inbox,
+        pipe,
+        leaving: Bytes::new(),
+        has_begun: false,
+        is_confirmed: false,
+    }));
+    Some(end)
+}
+
+impl Arrived {
+    fn push(&mut self, bytes: Bytes) {
+        self.bytes += bytes.len();
+        self.chunks.push_back(bytes);
+    }
+}
+
+impl Inbox {
+    /// Changes something, and wakes the task.
+    fn change(&self, change: impl FnOnce(&mut Arrived)) {
+        let alarm = {
+            let mut arrived = self.0.lock();
+            change(&mut arrived);
+            arrived.alarm.take()
+        };
+        if let Some(alarm) = alarm {
+            alarm.wake();
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        self.0.lock().bytes
+    }
+
+    fn poll_read(&self, waker: &Waker, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+        let alarm = Alarm::new(waker);
+        let mut arrived = self.0.lock();
+        let mut read = 0;
+        while let Some(chunk) = arrived.chunks.front_mut() {
+            let count = chunk.len().min(buffer.capacity() - buffer.len());
+            buffer.extend_from_slice(&chunk[..count]);
+            chunk.advance(count);
+            read += count;
+            if !chunk.is_empty() {
+                break;
+            }
+            arrived.chunks.pop_front();
+        }
+        arrived.bytes -= read;
+        if read > 0 {
+            return Poll::Ready(Ok(read));
+        }
+        match &arrived.end {
+            Some(Cause::Closed) => return Poll::Ready(Ok(0)),
+            Some(_) => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            None => {}
+        }
+        let before = arrived.alarm.replace(alarm);
+        drop(arrived);
+        // A waker is dropped under no lock.
+        drop(before);
+        Poll::Pending
+    }
+}
+
+impl End for Inbox {
+    fn take(&self, bytes: Bytes, _: Option<Final>) {
+        // The relay's window bounds what waits here.
+        self.change(|arrived| arrived.push(bytes));
+    }
+
+    fn go_on(&self) {
+        self.change(|_| {});
+    }
+
+    fn end(&self, why: RelayEnd, reset: Option<Reset>) {
+        let cause = match (why, reset) {
+            (RelayEnd::ByClient, Some(Reset::Closed)) => Cause::Closed,
+            _ => Cause::Failed,
+        };
+        self.change(|arrived| arrived.end = Some(cause));
+    }
+}
+
+/// The relay as the socket of a connection.
+struct Socket<'a>(&'a Inbox, &'a mut PipeSource);
+
+impl Source for Socket<'_> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+        self.0.poll_read(cx.waker(), buffer)
+    }
+
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.1.poll_writable(cx)
+    }
+}
+
+/// What a step of sending has brought.
+enum Sent {
+    /// The answer is complete.
+    All,
+    /// The connection has room for more.
+    Some,
+    /// There is nothing to send, or the other server takes nothing.
+    Nothing,
+}
+
+impl Carried {
+    /// Sends what the connection has written, with the end of the answer if it is there.
+    fn send(&mut self, cx: &mut Context<'_>) -> Sent {
+        let mut end = None;
+        if self.leaving.is_empty() {
+            // What is complete now is in the pipe, so this is asked before its bytes are taken.
+            let is_complete = self.connection.is_between_requests();
+            let (bytes, is_finished) = self.pipe.take_bytes(cx);
+            let has_begun = self.has_begun || !bytes.is_empty();
+            self.leaving = bytes;
+            end = match is_finished {
+                true => Some(Final::Closes),
+                false => (has_begun && is_complete).then_some(Final::KeepsAlive),
+            };
+        }
+        if self.leaving.is_empty() && end.is_none() {
+            return Sent::Nothing;
+        }
+        let sent = self.cluster.send_relay(self.line, &self.leaving, end);
+        self.leaving.advance(sent);
+        self.has_begun |= sent > 0;
+        match (self.leaving.is_empty(), end) {
+            (true, Some(_)) => Sent::All,
+            (true, None) => Sent::Some,
+            (false, _) => Sent::Nothing,
+        }
+    }
+
+    /// Tells the other server that the request is here, or how much it may send.
+    fn confirm(&mut self) {
+        match std::mem::replace(&mut self.is_confirmed, true) {
+            false => self.cluster.confirm_relay(self.line),
+            true => self.cluster.keep_relay(self.line, self.inbox.waiting()),
+        }
+    }
+}
+
+impl Future for Carried {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        for _ in 0..ROUNDS {
+            let is_over = {
+                let mut socket = Socket(&this.inbox, &mut this.pipe);
+                this.connection.poll(cx, &mut socket).is_ready()
+            };
+            match this.send(cx) {
+                Sent::All => {
+                    this.connection.leave();
+                    return Poll::Ready(());
+                }
+                Sent::Some => continue,
+                Sent::Nothing if is_over => {
+                    this.cluster.reset_relay(this.line, Reset::Failed);
+                    return Poll::Ready(());
+                }
+                Sent::Nothing => {}
+            }
+            this.confirm();
+            if !this.connection.must_poll_again() {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for Carried {
+    /// The runtime may end while there is no answer.
+    fn drop(&mut self) {
+        self.cluster.reset_relay(self.line, Reset::Failed);
+    }
+}

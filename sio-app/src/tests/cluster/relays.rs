@@ -1,0 +1,287 @@
+//! Requests that come to a server which does not have their session.
+
+use super::*;
+use crate::RelayConfig;
+use sio_proto::cluster::relay::RelayEnd;
+
+/// The rest of a websocket's handshake, behind its target.
+const UPGRADE_HEAD: &str = "HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// Servers that pass requests on. At the end, the tasks of the connections that they bring each
+/// other are dropped.
+struct Relaying(World);
+
+impl std::ops::Deref for Relaying {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.0
+    }
+}
+
+impl Drop for Relaying {
+    fn drop(&mut self) {
+        crate::tests::drop_tasks();
+    }
+}
+
+fn world(servers: usize, config: &RelayConfig) -> Relaying {
+    let world = World::of(servers, |cluster| cluster.relay(config.clone()));
+    for io in &world.servers {
+        node(io).set_take_up(crate::host::relay::take_up);
+        io.of("/")
+            .on("echo", |socket: Socket, args: RawArgs| socket.emit("echo", args));
+    }
+    Relaying(world)
+}
+
+fn get(sid: &str) -> Vec<u8> {
+    format!("GET /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: x\r\n\r\n").into()
+}
+
+fn post(sid: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    let head = "HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain;charset=UTF-8";
+    format!("POST /socket.io/?EIO=4&transport=polling&sid={sid} {head}\r\nContent-Length: {length}\r\n\r\n{body}")
+        .into()
+}
+
+/// Opens a session on this server, and returns its id.
+fn session(io: &Io) -> String {
+    let mut client = Driven::new(io, usize::MAX);
+    let _ = client.read(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n");
+    let answer = client.written();
+    let at = answer.find("\"sid\":\"").unwrap_or_else(|| panic!("{answer}")) + 7;
+    answer[at..].split('"').next().unwrap().to_owned()
+}
+
+/// Sends a request, lets everything happen, and returns what the client reads.
+fn ask(world: &World, client: &mut Driven, request: &[u8]) -> String {
+    let _ = client.read(request);
+    world.settle();
+    let _ = client.poll();
+    world.settle();
+    client.written()
+}
+
+fn counts(io: &Io) -> crate::RelayCounters {
+    io.metrics().cluster.unwrap().relays.unwrap()
+}
+
+#[test]
+fn every_request_may_come_to_another_server() {
+    let world = world(3, &RelayConfig::default());
+    let sid = session(&world.servers[0]);
+    let mut clients: Vec<_> = world.servers.iter().map(|io| Driven::new(io, usize::MAX)).collect();
+    let mut next = 0;
+    let mut say = |request: &[u8]| {
+        next += 1;
+        ask(&world, &mut clients[next % 3], request)
+    };
+    assert!(say(&post(&sid, "40")).ends_with("\r\n\r\nok"));
+    let let_in = say(&get(&sid));
+    assert!(
+        let_in.starts_with("HTTP/1.1 200") && let_in.contains("40{\"sid\":"),
+        "{let_in}"
+    );
+    for number in 0..20 {
+        assert!(say(&post(&sid, &format!("42[\"echo\",{number}]"))).ends_with("ok"));
+        let heard = say(&get(&sid));
+        assert!(heard.ends_with(&format!("42[\"echo\",{number}]")), "{heard}");
+    }
+    // An own session and those of others, on one connection.
+    let own = session(&world.servers[1]);
+    assert!(ask(&world, &mut clients[1], &post(&own, "40")).ends_with("ok"));
+    assert!(ask(&world, &mut clients[1], &post(&sid, "42[\"echo\",20]")).ends_with("ok"));
+    assert!(ask(&world, &mut clients[1], &get(&own)).contains("40{\"sid\":"));
+    let counted = [0, 1, 2].map(|at| counts(&world.servers[at]));
+    assert!(counted[1].outgoing.total > 10 && counted[2].outgoing.total > 10);
+    let total = counted[1].outgoing.total + counted[2].outgoing.total;
+    assert_eq!(
+        (counted[0].incoming.total, counted[0].incoming.ended(RelayEnd::Answered)),
+        (total, total)
+    );
+    assert_eq!(
+        counted.map(|counts| counts.incoming.current + counts.outgoing.current),
+        [0; 3]
+    );
+    assert_eq!(counted.map(|counts| counts.waiting_bytes), [0; 3]);
+    assert_eq!(world.servers[0].connections(), 1, "only the client's own is left");
+    let text = world.servers[0].metrics().to_prometheus();
+    let line = format!("sio_cluster_relays_ended_total{{direction=\"in\",why=\"answered\"}} {total}");
+    assert!(text.contains(&line), "{text}");
+}
+
+/// A poll that is held is answered when there is something to say, and a POST needs two messages.
+#[test]
+fn a_held_poll_waits_on_the_other_server() {
+    let world = world(2, &RelayConfig::default());
+    let sid = session(&world.servers[0]);
+    let (mut polls, mut posts) = (
+        Driven::new(&world.servers[1], usize::MAX),
+        Driven::new(&world.servers[1], usize::MAX),
+    );
+    let _ = ask(&world, &mut posts, &post(&sid, "40"));
+    let _ = ask(&world, &mut polls, &get(&sid));
+    assert_eq!(ask(&world, &mut polls, &get(&sid)), "");
+    assert_eq!(counts(&world.servers[0]).incoming.current, 1);
+    let before = world.redis.borrow().published.len();
+    assert!(ask(&world, &mut posts, &post(&sid, "42[\"echo\",1]")).ends_with("ok"));
+    assert!(polls.written().ends_with("42[\"echo\",1]"));
+    // The POST, its answer, and the answer of the poll.
+    assert_eq!(world.redis.borrow().published.len() - before, 3);
+    world.servers[0].emit("news", 1);
+    assert!(ask(&world, &mut polls, &get(&sid)).ends_with("42[\"news\",1]"));
+}
+
+#[test]
+fn an_upgrade_goes_through_another_server() {
+    let world = world(2, &RelayConfig::default());
+    let sid = session(&world.servers[0]);
+    let mut client = Driven::new(&world.servers[1], usize::MAX);
+    let _ = ask(&world, &mut client, &post(&sid, "40"));
+    let _ = ask(&world, &mut client, &get(&sid));
+    let mut socket = Driven::new(&world.servers[1], usize::MAX);
+    let upgrade = format!("GET /socket.io/?EIO=4&transport=websocket&sid={sid} {UPGRADE_HEAD}");
+    let answer = ask(&world, &mut socket, upgrade.as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    assert!(ask(&world, &mut socket, &text("2probe")).ends_with("3probe"));
+    assert_eq!(ask(&world, &mut socket, &text("5")), "");
+    for number in 0..50 {
+        let heard = ask(&world, &mut socket, &text(&format!("42[\"echo\",{number}]")));
+        assert!(heard.ends_with(&format!("42[\"echo\",{number}]")), "{heard}");
+    }
+    assert_eq!(world.servers[0].sockets().len(), 1);
+    // The client goes.
+    drop(socket);
+    world.settle();
+    world.pass(Duration::from_secs(1));
+    assert_eq!(
+        (world.servers[0].sockets().len(), world.servers[0].connections()),
+        (0, 0)
+    );
+    assert_eq!(counts(&world.servers[0]).incoming.ended(RelayEnd::ByClient), 1);
+}
+
+/// A thief who makes ids up costs no message, and what comes from another server is not passed on.
+#[test]
+fn an_unknown_session_is_refused_where_it_comes() {
+    let world = world(2, &RelayConfig::default());
+    let lonely = World::of(1, Cluster::without_sticky_sessions);
+    let foreign = session(&lonely.servers[0]);
+    let client = || Driven::new(&world.servers[1], usize::MAX);
+    let before = world.redis.borrow().published.len();
+    for sid in [&*foreign, &"A".repeat(32), "x"] {
+        let answer = ask(&world, &mut client(), &get(sid));
+        assert!(answer.contains("Session ID unknown"), "{sid}: {answer}");
+    }
+    assert_eq!(world.redis.borrow().published.len(), before);
+    // A session that has ended is refused by its server.
+    let sid = session(&world.servers[0]);
+    let other = session(&world.servers[1]);
+    let here = ask(&world, &mut client(), &post(&other, "1"));
+    assert_eq!(ask(&world, &mut client(), &post(&sid, "1")), here);
+    let answer = ask(&world, &mut client(), &get(&sid));
+    assert!(
+        answer.contains("HTTP/1.1 400") && answer.contains("Session ID unknown"),
+        "{answer}"
+    );
+    assert_eq!(counts(&world.servers[1]).outgoing.total, 2);
+    assert_eq!(counts(&world.servers[0]).outgoing.total, 0);
+}
+
+#[test]
+fn when_the_server_of_a_session_is_killed_its_clients_begin_again() {
+    let world = world(2, &RelayConfig::default());
+    let sid = session(&world.servers[0]);
+    let mut client = Driven::new(&world.servers[1], usize::MAX);
+    let _ = ask(&world, &mut client, &post(&sid, "40"));
+    let _ = ask(&world, &mut client, &get(&sid));
+    assert_eq!(ask(&world, &mut client, &get(&sid)), "");
+    world.redis.borrow_mut().subscriptions[0].clear();
+    set_now(now() + 1_500_000);
+    let _ = node(&world.servers[1]).handle_timeout(Waker::noop());
+    world.settle();
+    let _ = client.poll();
+    let answer = client.written();
+    assert!(
+        answer.contains("HTTP/1.1 400") && answer.contains("Session ID unknown"),
+        "{answer}"
+    );
+    // The connection goes on.
+    assert!(ask(&world, &mut client, &get(&sid)).contains("Session ID unknown"));
+    assert_eq!(counts(&world.servers[1]).outgoing.ended(RelayEnd::Gone), 1);
+}
+
+#[test]
+fn without_the_broker_the_client_is_told_at_once() {
+    let world = world(2, &RelayConfig::default());
+    let sid = session(&world.servers[0]);
+    let mut client = Driven::new(&world.servers[1], usize::MAX);
+    let _ = ask(&world, &mut client, &post(&sid, "40"));
+    let _ = ask(&world, &mut client, &get(&sid));
+    assert_eq!(ask(&world, &mut client, &get(&sid)), "");
+    let away = || Event::Down {
+        why: BrokerError::Closed,
+    };
+    node(&world.servers[1]).handle_events(&mut vec![away()]);
+    let _ = client.poll();
+    assert!(client.written().contains("HTTP/1.1 503"));
+    let answer = ask(&world, &mut client, &post(&sid, "42[\"echo\",1]"));
+    assert!(answer.contains("HTTP/1.1 503") && !answer.contains("close"), "{answer}");
+    // Its own sessions go on.
+    let own = session(&world.servers[1]);
+    assert!(ask(&world, &mut client, &post(&own, "40")).ends_with("ok"));
+}
+
+/// A client that does not read is a slow client on the other server: what waits is bounded.
+#[test]
+fn a_slow_client_is_slow_on_the_other_server_too() {
+    let config = RelayConfig::default().max_waiting_bytes(20_000_u32);
+    let world = world(2, &config);
+    let sid = session(&world.servers[0]);
+    let mut client = Driven::new(&world.servers[1], usize::MAX);
+    let _ = ask(&world, &mut client, &post(&sid, "40"));
+    let _ = ask(&world, &mut client, &get(&sid));
+    let large = "x".repeat(400_000);
+    world.servers[0].emit("large", &large);
+    let mut slow = Driven::new(&world.servers[1], 1_000);
+    slow.script.full = true;
+    let _ = slow.read(&get(&sid));
+    world.settle();
+    let counted = counts(&world.servers[1]);
+    assert!(counted.waiting_bytes <= 20_000, "{counted:?}");
+    assert!(counts(&world.servers[0]).incoming.bytes_out <= 21_000);
+    let mut heard = slow.wall.take().len();
+    for _ in 0..2_000 {
+        slow.wall.room.store(1_000, std::sync::atomic::Ordering::Relaxed);
+        slow.script.has_some = true;
+        let _ = slow.poll();
+        world.settle();
+        heard += slow.wall.take().len();
+        let waiting = counts(&world.servers[1]).waiting_bytes;
+        assert!(waiting <= 20_000, "{waiting}");
+    }
+    assert!(heard > 400_000, "{heard}");
+    assert_eq!(counts(&world.servers[1]).outgoing.current, 0);
+}
+
+/// A body that is larger than the first message.
+#[test]
+fn a_large_body_goes_in_parts() {
+    let config = RelayConfig::default().max_waiting_bytes(20_000_u32);
+    let world = world(2, &config);
+    let sid = session(&world.servers[0]);
+    let mut client = Driven::new(&world.servers[1], usize::MAX);
+    let _ = ask(&world, &mut client, &post(&sid, "40"));
+    let _ = ask(&world, &mut client, &get(&sid));
+    let large = "x".repeat(300_000);
+    assert!(ask(&world, &mut client, &post(&sid, &format!("42[\"echo\",\"{large}\"]"))).ends_with("ok"));
+    let heard = ask(&world, &mut client, &get(&sid));
+    assert!(heard.ends_with(&format!("42[\"echo\",\"{large}\"]")), "{}", heard.len());
+    assert_eq!(
+        counts(&world.servers[0]).waiting_bytes + counts(&world.servers[1]).waiting_bytes,
+        0
+    );
+}

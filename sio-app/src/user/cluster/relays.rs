@@ -1,0 +1,276 @@
+//! Requests whose session is on another node: this node's relays, and who waits for them.
+//!
+//! ```text connection ─► End ─► Relays ─► commands ─► the broker ─► Relays ─► End ─► session
+//! (host)               one lock                            one lock          (host) ``` The rules
+//! are those of [`sio_proto::cluster::relay::Relays`]. It stands behind a lock of its own, under
+//! which the outbox and the timer of the node may be taken. Each relay has an [`End`] here, which
+//! belongs to the host: a client's connection, or a connection that another node brings. An end is
+//! called under no lock.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, Weak};
+
+use bytes::Bytes;
+use sio_proto::broker::Event;
+use sio_proto::cluster::relay::{
+    Final, LineId, NodeName, RelayCounters, RelayDelivery, RelayEnd, RelayOutputs, Relays, Reset,
+};
+use sio_proto::server::Peer;
+use sio_proto::{ConfigError, Time};
+
+use super::ClusterNode;
+use crate::lock::{Alarm, Mutex};
+use crate::options::Cluster;
+use crate::runtime::Runtime;
+use crate::user::io::Io;
+
+/// Who has one relay on this node.
+pub(crate) trait End: Send + Sync {
+    /// Bytes have come. If the answer ends behind them, the relay has ended.
+    fn take(&self, bytes: Bytes, end: Option<Final>);
+
+    /// The other node takes bytes again.
+    fn go_on(&self);
+
+    /// The relay has ended, and not with an answer.
+    fn end(&self, why: RelayEnd, reset: Option<Reset>);
+}
+
+/// Takes up a connection that another node brings, with its first bytes. `None` if there is no room
+/// for it.
+pub(crate) type TakeUp = fn(&Io, LineId, Peer, Bytes) -> Option<Arc<dyn End>>;
+
+/// The relays of this node.
+pub(super) struct Relaying {
+    state: Mutex<State>,
+    /// What the names of the channels begin with, so that messages on others cost no lock.
+    prefix: Bytes,
+    take_up: OnceLock<TakeUp>,
+}
+
+struct State {
+    relays: Relays,
+    out: RelayOutputs,
+    ends: HashMap<LineId, Arc<dyn End>>,
+}
+
+/// A delivery, and to whom it goes.
+type Due = (RelayDelivery, Option<Arc<dyn End>>);
+
+impl Relaying {
+    /// Makes the relays of a node, if its settings have them.
+    ///
+    /// # Errors
+    /// If the settings are not valid.
+    pub(super) fn new(settings: &Cluster, key: [u8; 16], runtime: Runtime) -> Result<Option<Self>, ConfigError> {
+        let Some(config) = &settings.relay else { return Ok(None) };
+        let relays = Relays::new(config.clone(), &settings.config, key, Box::new(runtime.fill))?;
+        Ok(Some(Self {
+            prefix: relays.channel_prefix().clone(),
+            state: Mutex::new(State {
+                relays,
+                out: RelayOutputs::default(),
+                ends: HashMap::new(),
+            }),
+            take_up: OnceLock::new(),
+        }))
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Time> {
+        self.state.lock().relays.next_timeout()
+    }
+
+    pub(super) fn counters(&self) -> RelayCounters {
+        self.state.lock().relays.counters()
+    }
+}
+
+impl State {
+    /// Takes the deliveries out, each with its end.
+    fn due(&mut self) -> Vec<Due> {
+        let deliveries = std::mem::take(&mut self.out.deliveries);
+        let due = deliveries.into_iter().map(|delivery| {
+            let end = match &delivery {
+                RelayDelivery::Opened { .. } => None,
+                RelayDelivery::Bytes { line, end: None, .. } | RelayDelivery::Room { line } => {
+                    self.ends.get(line).cloned()
+                }
+                RelayDelivery::Bytes { line, .. } | RelayDelivery::Ended { line, .. } => self.ends.remove(line),
+            };
+            (delivery, end)
+        });
+        due.collect()
+    }
+}
+
+impl ClusterNode {
+    /// Does something with the relays, and then all that they want.
+    fn with_relays<R>(self: &Arc<Self>, act: impl FnOnce(&mut State, Time) -> R) -> Option<R> {
+        let relaying = self.relaying.as_ref()?;
+        let now = (self.runtime.now)();
+        let (result, due, alarm) = {
+            let mut state = relaying.state.lock_for("relays");
+            let result = act(&mut state, now);
+            if !state.out.commands.is_empty() {
+                // In the order of the relays, so under their lock.
+                self.outbox.lock().put(&mut state.out.commands);
+            }
+            let alarm = self.hurry(state.relays.next_timeout());
+            (result, state.due(), alarm)
+        };
+        self.give_on();
+        if let Some(alarm) = alarm {
+            Alarm::wake(alarm);
+        }
+        due.into_iter()
+            .for_each(|(delivery, end)| self.hand_over(delivery, end));
+        Some(result)
+    }
+
+    /// Gives a delivery to its end. No lock is held.
+    fn hand_over(self: &Arc<Self>, delivery: RelayDelivery, end: Option<Arc<dyn End>>) {
+        match (delivery, end) {
+            (RelayDelivery::Opened { line, peer, bytes }, _) => self.take_up_relay(line, peer, bytes),
+            (RelayDelivery::Bytes { bytes, end, .. }, Some(to)) => to.take(bytes, end),
+            (RelayDelivery::Room { .. }, Some(to)) => to.go_on(),
+            (RelayDelivery::Ended { why, reset, .. }, Some(to)) => to.end(why, reset),
+            // Its end has given it up meanwhile.
+            (RelayDelivery::Bytes { .. } | RelayDelivery::Room { .. } | RelayDelivery::Ended { .. }, None) => {}
+        }
+    }
+
+    fn take_up_relay(self: &Arc<Self>, line: LineId, peer: Peer, bytes: Bytes) {
+        let server = self.server.get().and_then(Weak::upgrade);
+        let take_up = self.relaying.as_ref().and_then(|relaying| relaying.take_up.get());
+        let end = match (server, take_up) {
+            (Some(server), Some(take_up)) => take_up(&Io(server), line, peer, bytes),
+            _ => None,
+        };
+        let Some(end) = end else {
+            return self.reset_relay(line, Reset::NoRoom);
+        };
+        let kept = Arc::clone(&end);
+        let is_open = self.with_relays(|state, _| {
+            let is_open = state.relays.is_open(line);
+            if is_open {
+                state.ends.insert(line, kept);
+            }
+            is_open
+        });
+        if is_open != Some(true) {
+            // It has ended while its end was made.
+            end.end(RelayEnd::Gone, None);
+        }
+    }
+
+    /// Says who takes up connections that other nodes bring.
+    pub(crate) fn set_take_up(&self, take_up: TakeUp) {
+        if let Some(relaying) = &self.relaying {
+            let _ = relaying.take_up.set(take_up);
+        }
+    }
+
+    /// Begins to hear the channels of relays.
+    pub(super) fn start_relays(self: &Arc<Self>) {
+        self.with_relays(|state, _| state.relays.start(&mut state.out));
+    }
+
+    pub(super) fn close_relays(self: &Arc<Self>) {
+        self.with_relays(|state, _| state.relays.close(&mut state.out));
+    }
+
+    /// Takes out of the events of the broker what is for the relays only, and lets them know of the
+    /// others. Messages of other kinds cost no lock.
+    pub(super) fn relays_handle(self: &Arc<Self>, events: &mut Vec<Event>) {
+        let Some(relaying) = &self.relaying else { return };
+        let concerns = |event: &Event| match event {
+            Event::Message { channel, .. } | Event::Subscribed { channel, .. } => channel.starts_with(&relaying.prefix),
+            Event::Up | Event::Down { .. } | Event::Answer { .. } => true,
+            Event::Entry { .. } => false,
+        };
+        if !events.iter().any(concerns) {
+            return;
+        }
+        self.with_relays(|state, now| {
+            let State { relays, out, .. } = state;
+            events.retain(|event| !(concerns(event) && relays.handle_event(now, event, out)));
+        });
+    }
+
+    pub(super) fn relays_handle_timeout(self: &Arc<Self>) {
+        self.with_relays(|state, now| state.relays.handle_timeout(now, &mut state.out));
+    }
+}
+
+/// The calls of ends.
+impl ClusterNode {
+    /// Whether requests of other nodes' sessions are passed on.
+    pub(crate) const fn relays(&self) -> bool {
+        self.relaying.is_some()
+    }
+
+    /// Returns the node that has made this session id, if it is a known one.
+    pub(crate) fn owner_of(&self, id: &str) -> Option<NodeName> {
+        let relaying = self.relaying.as_ref()?;
+        relaying.state.lock_for("relay's owner").relays.owner_of(id)
+    }
+
+    /// Passes a request on. Returns the name of the relay, and how many bytes were sent.
+    ///
+    /// # Errors
+    /// See [`Relays::open`].
+    pub(crate) fn open_relay(
+        self: &Arc<Self>,
+        owner: NodeName,
+        peer: Peer,
+        bytes: &[u8],
+        end: Arc<dyn End>,
+    ) -> Result<(LineId, usize), RelayEnd> {
+        let opened = self.with_relays(|state, now| {
+            let opened = state.relays.open(now, owner, peer, bytes, &mut state.out);
+            if let Ok((line, _)) = opened {
+                state.ends.insert(line, end);
+            }
+            opened
+        });
+        opened.unwrap_or(Err(RelayEnd::Gone))
+    }
+
+    /// Sends bytes of a relay, see [`Relays::send`].
+    pub(crate) fn send_relay(self: &Arc<Self>, line: LineId, bytes: &[u8], end: Option<Final>) -> usize {
+        let sent = self.with_relays(|state, now| {
+            let sent = state.relays.send(now, line, bytes, end, &mut state.out);
+            if end.is_some() && !state.relays.is_open(line) {
+                let ended = state.ends.remove(&line);
+                return (sent, ended);
+            }
+            (sent, None)
+        });
+        // The end is dropped under no lock.
+        sent.map_or(0, |(sent, _)| sent)
+    }
+
+    /// Returns how many bytes [`ClusterNode::send_relay`] takes now.
+    pub(crate) fn relay_room(self: &Arc<Self>, line: LineId) -> usize {
+        self.with_relays(|state, _| state.relays.room(line)).unwrap_or(0)
+    }
+
+    /// Tells the other node that the relay is taken up.
+    pub(crate) fn confirm_relay(self: &Arc<Self>, line: LineId) {
+        self.with_relays(|state, now| state.relays.take_up(now, line, &mut state.out));
+    }
+
+    /// Says how many of the bytes that have come still wait, see [`Relays::keep`].
+    pub(crate) fn keep_relay(self: &Arc<Self>, line: LineId, waiting: usize) {
+        self.with_relays(|state, now| state.relays.keep(now, line, waiting, &mut state.out));
+    }
+
+    /// Gives a relay up.
+    pub(crate) fn reset_relay(self: &Arc<Self>, line: LineId, reset: Reset) {
+        let ended = self.with_relays(|state, _| {
+            state.relays.reset(line, reset, &mut state.out);
+            state.ends.remove(&line)
+        });
+        drop(ended);
+    }
+}

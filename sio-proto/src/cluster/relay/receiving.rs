@@ -1,0 +1,206 @@
+//! What other nodes tell this one.
+
+use bytes::Bytes;
+
+use super::line::{Line, Taken};
+use super::message::{Body, Message, NodeName, Reset};
+use super::roster::Noted;
+use super::{LineId, RelayDelivery, RelayEnd, RelayOutputs, Relays, channel_of};
+use crate::id::SidKey;
+use crate::request::Peer;
+use crate::{RelayConfig, Time};
+
+impl Relays {
+    /// Takes a message. `is_for_all` says whether it came on the channel of all nodes.
+    pub(super) fn receive(&mut self, now: Time, payload: &Bytes, is_for_all: bool, out: &mut RelayOutputs) {
+        let Some(Message {
+            sender,
+            line,
+            is_answer,
+            body,
+        }) = Message::decode(payload)
+        else {
+            self.counters.malformed += 1;
+            return;
+        };
+        if sender == self.name {
+            return;
+        }
+        match body {
+            Body::Hello { key, asks } => return self.hello(now, sender, key, asks, out),
+            Body::Bye => return self.end_node(sender, out),
+            _ if is_for_all => {
+                self.counters.malformed += 1;
+                return;
+            }
+            Body::Open { .. } | Body::Data { .. } | Body::Credit { .. } | Body::Reset(_) => {}
+        }
+        let Some(known) = self.roster.get_mut(sender) else {
+            self.counters.malformed += 1;
+            return self.ask_name(now, sender, out);
+        };
+        known.heard = now;
+        let id = match is_answer {
+            true => LineId::Outgoing(line),
+            false => LineId::Incoming(sender, line),
+        };
+        match body {
+            Body::Open { window, peer, bytes } => self.opened(now, id, window, peer, bytes, out),
+            Body::Data { position, end, bytes } => {
+                if !self.concerns(now, id, sender) {
+                    // The sender of an end has forgotten the relay itself.
+                    if end.is_none() {
+                        self.unknown(id, sender, out);
+                    }
+                } else if end.is_some() && !is_answer {
+                    self.end(id, RelayEnd::Broken, Some(Reset::Broken), out);
+                } else {
+                    self.data(id, position, bytes, end, out);
+                }
+            }
+            Body::Credit { allowed } => {
+                if !self.concerns(now, id, sender) {
+                    self.unknown(id, sender, out);
+                } else if self.line(id).is_some_and(|line| line.allow(allowed)) {
+                    out.deliveries.push(RelayDelivery::Room { line: id });
+                }
+            }
+            Body::Reset(reset) => {
+                if self.concerns(now, id, sender) {
+                    self.was_reset(id, reset, out);
+                }
+            }
+            Body::Hello { .. } | Body::Bye => {}
+        }
+    }
+
+    /// Whether a relay is known and belongs to the node that says something about it. Notes that
+    /// something was heard about it.
+    fn concerns(&mut self, now: Time, id: LineId, sender: NodeName) -> bool {
+        let line = self.line(id).filter(|line| line.peer == sender);
+        line.map(|line| line.heard = Some(now)).is_some()
+    }
+
+    /// Another node is there.
+    fn hello(&mut self, now: Time, sender: NodeName, key: SidKey, asks: bool, out: &mut RelayOutputs) {
+        if key == self.key {
+            // Two processes with one store: each takes the ids for its own.
+            return;
+        }
+        let Self {
+            roster, all, config, ..
+        } = self;
+        let noted = roster.note(now, sender, key, || channel_of(all, sender), config);
+        match noted {
+            Noted::Full => self.counters.forgotten += 1,
+            Noted::Contradiction => self.counters.malformed += 1,
+            Noted::New => {
+                self.look = self.look.min(now + self.config.hello_interval);
+                self.greet(now, sender, out);
+            }
+            Noted::Known if asks => self.greet(now, sender, out),
+            Noted::Known => {}
+        }
+    }
+
+    /// Says hello to one node, at most once a second.
+    fn greet(&mut self, now: Time, to: NodeName, out: &mut RelayOutputs) {
+        let Some(known) = self.roster.get_mut(to) else { return };
+        if known.greeted.is_some_and(|last| now < last + Self::GREETING_PAUSE) {
+            return;
+        }
+        known.greeted = Some(now);
+        let channel = known.channel.clone();
+        let body = Body::Hello {
+            key: self.key,
+            asks: false,
+        };
+        self.publish(channel, 0, false, body, out);
+    }
+
+    /// Asks a node that is not known to say hello, at most one node in a second.
+    fn ask_name(&mut self, now: Time, sender: NodeName, out: &mut RelayOutputs) {
+        if now < self.ask {
+            return;
+        }
+        self.ask = now + Self::GREETING_PAUSE;
+        let body = Body::Hello {
+            key: self.key,
+            asks: true,
+        };
+        self.publish(channel_of(&self.all, sender), 0, false, body, out);
+    }
+
+    /// A request comes from another node.
+    fn opened(&mut self, now: Time, id: LineId, window: u32, peer: Peer, bytes: Bytes, out: &mut RelayOutputs) {
+        let LineId::Incoming(node, number) = id else {
+            self.counters.malformed += 1;
+            return;
+        };
+        if !self.roster.is_new_line(node, number) {
+            self.counters.repeated += 1;
+            return;
+        }
+        let waiting = self.counters.waiting_bytes.saturating_add(bytes.len());
+        if self.incoming.len() >= self.config.max_relays || waiting > self.config.max_total_waiting_bytes {
+            self.counters.incoming.end(RelayEnd::NoRoom);
+            return self.tell(id, node, Body::Reset(Reset::NoRoom), out);
+        }
+        let first = RelayConfig::FIRST_BYTES;
+        let mut line = Line::new(now, node, window, first, self.config.max_waiting_bytes);
+        line.heard = Some(now);
+        let Taken::New(bytes) = line.take(0, bytes) else {
+            self.counters.incoming.end(RelayEnd::Broken);
+            return self.tell(id, node, Body::Reset(Reset::Broken), out);
+        };
+        self.incoming.insert((node, number), line);
+        self.roster.begin_line(now, node, &self.config);
+        self.look = self.look.min(now + self.config.probe_interval);
+        self.schedule(now, id);
+        self.counters.waiting_bytes = waiting;
+        self.counters.incoming.total += 1;
+        self.counters.incoming.bytes_in += bytes.len() as u64;
+        out.deliveries.push(RelayDelivery::Opened { line: id, peer, bytes });
+    }
+
+    /// Bytes of a relay have come.
+    fn data(&mut self, id: LineId, position: u64, bytes: Bytes, end: Option<super::Final>, out: &mut RelayOutputs) {
+        let Some(line) = self.line(id) else { return };
+        let bytes = match line.take(position, bytes) {
+            Taken::New(bytes) => bytes,
+            Taken::Old => {
+                self.counters.repeated += 1;
+                return;
+            }
+            Taken::Gap | Taken::Overrun => return self.end(id, RelayEnd::Broken, Some(Reset::Broken), out),
+        };
+        self.counters.waiting_bytes += bytes.len();
+        self.traffic(id).bytes_in += bytes.len() as u64;
+        if self.counters.waiting_bytes > self.config.max_total_waiting_bytes {
+            return self.end(id, RelayEnd::NoRoom, Some(Reset::NoRoom), out);
+        }
+        if end.is_some() {
+            let _ = self.remove(id, RelayEnd::Answered);
+        }
+        out.deliveries.push(RelayDelivery::Bytes { line: id, bytes, end });
+    }
+
+    /// Tells a node that this one does not know the relay.
+    fn unknown(&mut self, id: LineId, sender: NodeName, out: &mut RelayOutputs) {
+        self.tell(id, sender, Body::Reset(Reset::Unknown), out);
+    }
+
+    /// The other node has given a relay up.
+    fn was_reset(&mut self, id: LineId, reset: Reset, out: &mut RelayOutputs) {
+        let why = match (id, reset) {
+            (_, Reset::NoRoom) => RelayEnd::NoRoom,
+            (_, Reset::Broken | Reset::Unknown) => RelayEnd::Broken,
+            (LineId::Outgoing(_), Reset::Closed | Reset::Failed) => RelayEnd::ByOwner,
+            (LineId::Incoming(..), Reset::Closed | Reset::Failed) => RelayEnd::ByClient,
+        };
+        if self.remove(id, why).is_some() {
+            let reset = Some(reset);
+            out.deliveries.push(RelayDelivery::Ended { line: id, why, reset });
+        }
+    }
+}
