@@ -312,7 +312,10 @@ impl<'a> At<'a> {
         let legacy06 = legacy06_of(&mut self.session.wiring);
         legacy06.announced = true;
         legacy06.id_waits = polling;
-        legacy06.unconfirmed.note_id();
+        // A poll takes the id alone, and its answer is not among what a websocket writes.
+        if !polling {
+            legacy06.unconfirmed.note_id();
+        }
         let codec = self.core.config.legacy06.codec_at(legacy06.codec);
         let sid = core::str::from_utf8(&sid).unwrap_or_default();
         let frame = Frame::text(&mut self.core.buffer, |b| codec.encode_session_id(sid, b));
