@@ -205,8 +205,9 @@ impl World {
         let is_slow = plan.server.max_packets_per_poll < 16 && (plan.traffic.latency > 5 || plan.traffic.holds > 0);
         let queues = if is_slow { SLOW_QUEUES } else { Duration::ZERO };
         self.advance(self.now + longest + SOON + queues);
-        // A refusal of earlier may have waited in such a queue. Who was refused has to ask again.
-        if is_slow && self.plan.refuses_sockets > 0 {
+        // A refusal, or the word to leave, may have waited in such a queue. Who was refused has to
+        // ask again.
+        if is_slow {
             for client in 0..self.users() {
                 self.connect_all(client);
             }

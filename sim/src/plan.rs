@@ -175,6 +175,11 @@ impl Plan {
             server = server.max_payload(most);
         }
         let latency = [0, 5, 40, 150][rng.usize(0..4)];
+        let holds = [0, 0, 0, 60, 200][rng.usize(0..5)];
+        // A ping or a pong may wait for a request that is under way, and for a proxy in each
+        // direction.
+        let ping_timeout = server.ping_timeout + Duration::from_millis(8 * holds);
+        server = server.ping_timeout(ping_timeout);
         let mut weights = Vec::new();
         let calm = rng.u32(0..8) == 0;
         for kind in Kind::ALL {
@@ -199,7 +204,7 @@ impl Plan {
                 latency,
                 splits: [0, 5, 30, 100][rng.usize(0..4)],
                 window: [700, 4_000, 64_000, 1 << 20][rng.usize(0..4)],
-                holds: [0, 0, 0, 60, 200][rng.usize(0..5)],
+                holds,
             },
             shards: [1, 1, 1, 2, 3][rng.usize(0..5)],
             has_thief,
