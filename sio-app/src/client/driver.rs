@@ -271,6 +271,8 @@ impl Driver {
         let fullest = self.shared.fullest(self.news_bytes);
         let (shared, mut goes_on) = (&self.shared, false);
         let (started, mut reads_at) = (shared.now(), None::<Time>);
+        // An idle client holds no buffer.
+        let mut spare = bytes::BytesMut::new();
         for link in &mut self.links {
             let reads_from = shared.reads_from(link.id, fullest);
             let may_read = reads_from.is_some_and(|from| from <= started);
@@ -288,7 +290,7 @@ impl Driver {
                 }
                 goes_on = true;
             };
-            let again = link.poll(may_read, cx, &mut told);
+            let again = link.poll(may_read, &mut spare, cx, &mut told);
             goes_on |= again;
         }
         self.reads_at = reads_at;

@@ -14,6 +14,9 @@ use super::through;
 /// How many bytes one read takes.
 const READ_BYTES: usize = 16 * 1024;
 
+/// The largest buffer that is kept for the next read.
+const MOST_SPARE_BYTES: usize = 4 * READ_BYTES;
+
 /// How many reads one connection may do before others have their turn.
 const READS: usize = 8;
 
@@ -78,10 +81,13 @@ impl Link {
     }
 
     /// Does what can be done now. `told` gets what the machine has to know; after
-    /// [`Told::Bytes`] the caller takes the buffer. Returns true if it has to be called again.
+    /// [`Told::Bytes`] the caller takes the buffer. `spare` is memory for reading: it is used, and
+    /// is back afterwards unless the beginning of something is in it. Returns true if this has to
+    /// be called again.
     pub(crate) fn poll(
         &mut self,
         may_read: bool,
+        spare: &mut BytesMut,
         cx: &mut Context<'_>,
         told: &mut impl FnMut(&mut Self, Told),
     ) -> bool {
@@ -104,10 +110,18 @@ impl Link {
         if self.closing.is_some() {
             return false;
         }
-        may_read && self.poll_read(cx, told)
+        may_read && self.poll_read(spare, cx, told)
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, told: &mut impl FnMut(&mut Self, Told)) -> bool {
+    fn poll_read(
+        &mut self,
+        spare: &mut BytesMut,
+        cx: &mut Context<'_>,
+        told: &mut impl FnMut(&mut Self, Told),
+    ) -> bool {
+        if self.buffer.is_empty() {
+            std::mem::swap(&mut self.buffer, spare);
+        }
         for _ in 0..READS {
             let Stage::Open(wire) = &mut self.stage else {
                 return false;
@@ -115,8 +129,12 @@ impl Link {
             self.buffer.reserve(READ_BYTES);
             match wire.poll_read(cx, &mut self.buffer) {
                 Poll::Pending => {
+                    // An idle connection holds no buffer.
                     if self.buffer.is_empty() {
-                        self.buffer = BytesMut::new(); // an idle connection holds no buffer
+                        let buffer = std::mem::take(&mut self.buffer);
+                        if buffer.capacity() <= MOST_SPARE_BYTES {
+                            *spare = buffer;
+                        }
                     }
                     return false;
                 }

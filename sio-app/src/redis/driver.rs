@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use sio_proto::Time;
 use sio_proto::broker::{Address, Event, Output};
 
@@ -45,6 +46,8 @@ pub(super) struct Driver {
     outputs: VecDeque<Output>,
     /// What the listener gets next.
     events: Vec<Event>,
+    /// The memory that is read into, as long as no connection waits for the rest of a reply.
+    spare: BytesMut,
     timer: Option<(Time, Sleeping)>,
     alarm: Option<Waker>,
     is_over: bool,
@@ -53,17 +56,14 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) const fn new(
-        shared: Arc<Shared>,
-        listener: Listener,
-        #[cfg(feature = "tls")] tls: Option<ClientTls>,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, listener: Listener, #[cfg(feature = "tls")] tls: Option<ClientTls>) -> Self {
         Self {
             shared,
             listener,
             links: Vec::new(),
             outputs: VecDeque::new(),
             events: Vec::new(),
+            spare: BytesMut::new(),
             timer: None,
             alarm: None,
             is_over: false,
@@ -76,31 +76,28 @@ impl Driver {
         (self.shared.network.runtime.now)()
     }
 
-    /// Takes what the machine tells.
-    fn take_outputs(&mut self) {
-        let mut core = self.shared.core.lock_for("broker outputs");
-        while let Some(output) = core.machine.poll_output() {
-            self.outputs.push_back(output);
-        }
-        self.is_over = core.machine.is_stopped();
-    }
-
-    /// Gives the machine the time if it waits for it. Returns whether it did, and when it wants to
-    /// be called otherwise.
-    fn keep_time(&mut self) -> (bool, Option<Time>) {
+    /// Takes what the machine tells. If there is nothing and the caller has nothing to do either, the
+    /// machine gets the time, if it waits for it. Returns when the machine wants to be called.
+    fn look(&mut self, is_idle: bool) -> Option<Time> {
         let now = self.now();
-        let mut core = self.shared.core.lock_for("broker time");
-        let next = core.machine.next_timeout();
-        let is_due = next.is_some_and(|time| time <= now);
-        if is_due {
-            core.machine.handle_timeout(now);
+        let mut core = self.shared.core.lock_for("broker outputs");
+        let machine = &mut core.machine;
+        self.outputs.extend(std::iter::from_fn(|| machine.poll_output()));
+        self.is_over = machine.is_stopped();
+        if !is_idle || !self.outputs.is_empty() {
+            return None;
         }
-        (is_due, next)
+        let next = machine.next_timeout();
+        if next.is_none_or(|time| time > now) {
+            return next;
+        }
+        machine.handle_timeout(now);
+        self.outputs.extend(std::iter::from_fn(|| machine.poll_output()));
+        machine.next_timeout()
     }
 
-    /// Acts on what the machine has told. Returns whether there was anything.
-    fn act(&mut self) -> bool {
-        let acts = !self.outputs.is_empty();
+    /// Acts on what the machine has told.
+    fn act(&mut self) {
         while let Some(output) = self.outputs.pop_front() {
             match output {
                 Output::Open { link, address, tls } => {
@@ -125,7 +122,6 @@ impl Driver {
             }
         }
         self.tell();
-        acts
     }
 
     /// Gives all events to the listener.
@@ -153,9 +149,10 @@ impl Driver {
         dialing
     }
 
-    /// Reads from and writes to all connections. Returns whether there is more to do.
+    /// Reads from and writes to all connections. Returns whether some connection has more to do.
+    /// What the machine makes of it is not known yet.
     fn poll_links(&mut self, cx: &mut Context<'_>) -> bool {
-        let (shared, mut goes_on) = (&self.shared, false);
+        let (shared, spare, mut goes_on) = (&self.shared, &mut self.spare, false);
         for link in &mut self.links {
             let mut told = |link: &mut Link, what: Told| {
                 let now = (shared.network.runtime.now)();
@@ -168,10 +165,8 @@ impl Driver {
                     Told::Drained => machine.handle_drained(now, link.id),
                     Told::Closed(error) => machine.handle_closed(now, link.id, error.map(|error| error.message)),
                 }
-                goes_on = true;
             };
-            let again = link.poll(true, cx, &mut told);
-            goes_on |= again;
+            goes_on |= link.poll(true, spare, cx, &mut told);
         }
         let now = (shared.network.runtime.now)();
         self.links
@@ -225,23 +220,23 @@ impl Future for Driver {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         this.set_alarm(cx);
+        let _ = this.look(false);
         for _ in 0..ROUNDS {
-            this.take_outputs();
-            let mut goes_on = this.act();
-            goes_on |= this.poll_links(cx);
-            if goes_on {
+            this.act();
+            let goes_on = this.poll_links(cx);
+            let timeout = this.look(!goes_on);
+            if goes_on || !this.outputs.is_empty() {
                 continue;
             }
             if this.is_over && this.links.is_empty() {
                 return Poll::Ready(());
             }
-            let (is_due, timeout) = this.keep_time();
-            if !is_due && !this.poll_timer(timeout, cx) {
+            if !this.poll_timer(timeout, cx) {
                 return Poll::Pending;
             }
         }
         // So deadlines are kept also if there is always something to do.
-        let _ = this.keep_time();
+        let _ = this.look(true);
         cx.waker().wake_by_ref();
         Poll::Pending
     }

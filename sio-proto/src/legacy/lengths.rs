@@ -76,6 +76,9 @@ pub(crate) fn take_decimal(bytes: &[u8], max_digits: usize) -> Option<(usize, us
 
 /// Writes `value` in decimal digits.
 pub(crate) fn put_decimal(value: u64, out: &mut BytesMut) {
+    if value < 10 {
+        return out.put_u8(b'0' + value as u8);
+    }
     let (digits, start) = decimal(value);
     out.put_slice(&digits[start..]);
 }

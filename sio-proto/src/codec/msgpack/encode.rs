@@ -365,7 +365,16 @@ pub(super) fn unsigned(out: &mut impl Sink, number: u64) {
     header(out, |to| drop(write::write_uint(to, number)));
 }
 
+/// The longest text whose length stands in one byte with its kind (`fixstr`).
+const SHORT_BYTES: usize = 31;
+
 pub(super) fn string(out: &mut impl Sink, text: &str) {
+    // Most texts are short, and are written at once: `fixstr`.
+    if text.len() <= SHORT_BYTES {
+        let mut bytes = [0xa0 | text.len() as u8; SHORT_BYTES + 1];
+        bytes[1..=text.len()].copy_from_slice(text.as_bytes());
+        return out.put(&bytes[..=text.len()]);
+    }
     header(out, |to| drop(write::write_str_len(to, text.len() as u32)));
     out.put(text.as_bytes());
 }
