@@ -1,18 +1,28 @@
 //! What is done for many clients: broadcasts, rooms, heartbeats. The counts are for one client.
 
 use std::task::Waker;
+use std::time::Duration;
 
+use bytes::Bytes;
 use sio_app::adapter::Driver;
-use sio_app::{Generation, Io, Options, Raw, RawArgs, RecoveryConfig, Socket};
+use sio_app::{ByteString, ClusterConfig, Generation, Io, Options, Raw, RawArgs, RecoveryConfig, Secret, Socket};
+use sio_proto::broker::Command;
+use sio_proto::cluster::{Emit, Flags, LocalOrder, Node, Order, Outputs, Target};
 
 use crate::client::{Client, expect};
 use crate::redis;
 use crate::wire::text;
-use crate::world::{pass, server};
+use crate::world::{self, pass, server};
 use crate::{Case, Row};
 
 /// The number of clients.
 const CROWD: u64 = 200;
+
+/// How many messages of other servers come with one read.
+const HEARD: u64 = 16;
+
+/// A secret of a cluster.
+const SECRET: &[u8] = &[7; 32];
 
 /// How many of them are in one room.
 const ROOM: u64 = 10;
@@ -48,7 +58,16 @@ pub const ROWS: &[Row] = &[
         Box::new(Cast::new(Options::default(), Client::of_4, Cast::A_ROOM))
     })
     .heavy(),
-    Row::new("room-broadcast/4.x/cluster", || Box::new(Published::new(redis::server))).heavy(),
+    Row::new("room-broadcast/4.x/cluster", || {
+        Box::new(Published::new(redis::server(Options::default(), None)))
+    })
+    .heavy(),
+    Row::new("room-broadcast/4.x/cluster/signed", || {
+        Box::new(Published::new(redis::server(Options::default(), Some(SECRET))))
+    })
+    .heavy(),
+    Row::new("room-heard/4.x/cluster", || Box::new(Heard::new(None))).of(HEARD),
+    Row::new("room-heard/4.x/cluster/signed", || Box::new(Heard::new(Some(SECRET)))).of(HEARD),
     Row::new("heartbeat/4.x", || {
         Box::new(Heartbeat::new(Client::of_4, Beat::OfServer(25_000, "2", "3")))
     })
@@ -155,8 +174,8 @@ struct Published {
 }
 
 impl Published {
-    fn new(server: fn(Options) -> Io) -> Self {
-        let cast = Cast::on(server(Options::default()), Client::of_4, Cast::A_ROOM);
+    fn new(io: Io) -> Self {
+        let cast = Cast::on(io, Client::of_4, Cast::A_ROOM);
         redis::run_woken();
         Self { cast }
     }
@@ -177,6 +196,83 @@ impl Case for Published {
         self.cast.check();
         redis::run_woken();
         assert_eq!(redis::published(), before + 1, "one message for all other servers");
+    }
+}
+
+/// Messages of another server to a room that has one member on this server. They come with one read
+/// of the connection to the broker.
+struct Heard {
+    client: Client,
+    /// It writes the messages.
+    other: Node,
+    messages: Vec<Bytes>,
+    /// The server lives as long as its clients.
+    _io: Io,
+}
+
+impl Heard {
+    const CHANNEL: &'static str = "socket.io#/#room#";
+
+    fn new(secret: Option<&[u8]>) -> Self {
+        let io = redis::server(Options::default(), secret);
+        io.of("/").on("join", |socket: Socket| {
+            let _ = socket.join("room");
+        });
+        let mut client = Client::of_4(&io);
+        client.say(&text(r#"42["join"]"#));
+        redis::run_woken();
+        let config = ClusterConfig::default().secrets(secret.map(Secret::new).into_iter().collect());
+        let mut other = Node::new(config, Box::new(world::fill)).expect("the defaults are valid");
+        other.open_namespace(world::now(), &"/".into(), &mut Outputs::default());
+        Self {
+            client,
+            other,
+            messages: Vec::new(),
+            _io: io,
+        }
+    }
+
+    fn message(&mut self) -> Bytes {
+        let order = Order::Broadcast {
+            to: Target::room("room"),
+            flags: Flags::default(),
+            emit: Emit {
+                name: "room".into(),
+                args: ByteString::from_static(r#""0123456789abcdef""#).into(),
+            },
+        };
+        let (now, mut out) = (world::now(), Outputs::default());
+        self.other
+            .set_unix_time(now, Duration::from_secs((world::RUNTIME.unix_time)()));
+        let order = LocalOrder::CarryOut(order);
+        let sent = self.other.handle_local(now, &"/".into(), order, &mut out);
+        match (sent, out.commands.pop()) {
+            (Ok(None), Some(Command::Publish { channel, payload, .. })) => {
+                assert_eq!(channel, Self::CHANNEL);
+                payload
+            }
+            other => panic!("one message: {other:?}"),
+        }
+    }
+}
+
+impl Case for Heard {
+    fn prepare(&mut self, _: usize) {
+        pass(1);
+        self.messages = (0..HEARD).map(|_| self.message()).collect();
+        redis::tell(Self::CHANNEL, &self.messages);
+    }
+
+    fn run(&mut self, _: usize) {
+        redis::run_woken();
+    }
+
+    fn check(&mut self) {
+        self.prepare(0);
+        self.client.listen();
+        self.run(0);
+        let heard = self.client.heard();
+        expect(&heard, r#"["room","0123456789abcdef"]"#, HEARD as usize);
     }
 }
 

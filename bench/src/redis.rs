@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use sio_app::adapter::{Driver, Duplex, Network, Runtime, Task, Wire};
 use sio_app::{Cluster, Config, Io, Options};
 use sio_proto::resp::{Decoder, Limits, Value};
@@ -24,7 +24,11 @@ const HEARD: &[u8] = b":1\r\n";
 /// How many messages have come to the broker.
 static PUBLISHED: AtomicU64 = AtomicU64::new(0);
 
-thread_local!(static TASKS: RefCell<Vec<(Task, Arc<Flag>)>> = const { RefCell::new(Vec::new()) });
+thread_local! {
+    static TASKS: RefCell<Vec<(Task, Arc<Flag>)>> = const { RefCell::new(Vec::new()) };
+    /// What the broker has for the subscriber, and what wakes the subscriber.
+    static TOLD: RefCell<(Vec<u8>, Option<Waker>)> = const { RefCell::new((Vec::new(), None)) };
+}
 
 /// Whether a task has been woken.
 struct Flag(AtomicBool);
@@ -54,13 +58,16 @@ const NETWORK: Network = Network {
     sleep: |_| Box::pin(pending()),
 };
 
-/// Makes a server of a cluster whose broker is there.
+/// Makes a server of a cluster whose broker is there, and whose nodes share this secret.
 ///
 /// # Panics
 /// If the options are not valid.
 #[must_use]
-pub fn server(options: Options) -> Io {
-    let cluster = Cluster::from_url("redis://127.0.0.1").expect("a URL of Redis");
+pub fn server(options: Options, secret: Option<&[u8]>) -> Io {
+    let mut cluster = Cluster::from_url("redis://127.0.0.1").expect("a URL of Redis");
+    if let Some(secret) = secret {
+        cluster = cluster.secret(secret);
+    }
     let options = options.shards(1).cluster(cluster);
     let io = Io::new(Config::default(), options, WOKEN).expect("the defaults are valid");
     Driver::new(&io).join_cluster(NETWORK);
@@ -86,6 +93,26 @@ pub fn run_woken() {
     });
 }
 
+/// Lets other servers publish these messages to a channel. The server gets all of them with its
+/// next read.
+pub fn tell(channel: &str, messages: &[Bytes]) {
+    let waker = TOLD.with_borrow_mut(|(told, waker)| {
+        for message in messages {
+            told.extend_from_slice(b">3\r\n$7\r\nmessage\r\n");
+            put_text(told, channel.as_bytes());
+            put_text(told, message);
+        }
+        waker.take()
+    });
+    waker.into_iter().for_each(Waker::wake);
+}
+
+fn put_text(out: &mut Vec<u8>, text: &[u8]) {
+    out.extend_from_slice(format!("${}\r\n", text.len()).as_bytes());
+    out.extend_from_slice(text);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// How many messages have been published so far.
 #[must_use]
 pub fn published() -> u64 {
@@ -98,6 +125,8 @@ struct Connection {
     said: BytesMut,
     answers: Vec<u8>,
     waker: Option<Waker>,
+    /// Whether this is the connection that hears channels.
+    hears: bool,
 }
 
 impl Connection {
@@ -106,6 +135,7 @@ impl Connection {
         let (name, first) = (word(0).unwrap_or_default(), word(1).unwrap_or_default());
         match &name[..] {
             b"SUBSCRIBE" => {
+                self.hears = true;
                 self.answers.extend_from_slice(b">3\r\n$9\r\nsubscribe\r\n");
                 self.text(&first);
                 self.answers.extend_from_slice(b":1\r\n");
@@ -124,15 +154,18 @@ impl Connection {
     }
 
     fn text(&mut self, text: &[u8]) {
-        self.answers
-            .extend_from_slice(format!("${}\r\n", text.len()).as_bytes());
-        self.answers.extend_from_slice(text);
-        self.answers.extend_from_slice(b"\r\n");
+        put_text(&mut self.answers, text);
     }
 }
 
 impl Duplex for Connection {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+        if self.hears && self.answers.is_empty() {
+            TOLD.with_borrow_mut(|(told, waker)| {
+                std::mem::swap(told, &mut self.answers);
+                *waker = Some(cx.waker().clone());
+            });
+        }
         if self.answers.is_empty() {
             self.waker = Some(cx.waker().clone());
             return Poll::Pending;

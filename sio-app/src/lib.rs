@@ -175,7 +175,7 @@ pub use sio_proto::server::{
 };
 pub use sio_proto::socket::{Offset, OffsetError};
 #[cfg(feature = "redis")]
-pub use sio_proto::{ClusterConfig, ClusterKind, RelayConfig, ShardedMode, StreamsConfig};
+pub use sio_proto::{ClusterConfig, ClusterKind, RelayConfig, Secret, ShardedMode, StreamsConfig};
 pub use sio_proto::{
     Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy06,
     Legacy09, Mount, OriginPattern, OriginPatternError, OriginRule, Origins, Priority, RecoveryConfig, SameSite,

@@ -94,7 +94,7 @@ pub use sio_app::{
 };
 #[cfg(feature = "redis")]
 pub use sio_app::{
-    Cluster, ClusterConfig, ClusterCounts, ClusterKind, RelayConfig, RelayCounters, RelayEnd, RelayTraffic,
+    Cluster, ClusterConfig, ClusterCounts, ClusterKind, RelayConfig, RelayCounters, RelayEnd, RelayTraffic, Secret,
     ShardedMode, StreamsConfig,
 };
 #[cfg(feature = "tls")]

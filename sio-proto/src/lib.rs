@@ -120,7 +120,7 @@ pub use bytes::{Bytes, BytesMut};
 pub use bytestring::ByteString;
 pub use config::{
     ClusterConfig, ClusterKind, Config, ConfigError, Cookie, Cors, CorsOrigins, Excess, Generations, Legacy06,
-    Legacy09, Mount, OriginRule, Priority, Rate, RateLimit, RecoveryConfig, RelayConfig, SameSite, ShardedMode,
+    Legacy09, Mount, OriginRule, Priority, Rate, RateLimit, RecoveryConfig, RelayConfig, SameSite, Secret, ShardedMode,
     SocketIdError, StreamsConfig, Transports,
 };
 pub use entropy::Entropy;

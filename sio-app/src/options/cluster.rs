@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 use sio_proto::broker::{BrokerConfig, BrokerUrlError};
-use sio_proto::{ClusterConfig, ClusterKind, RelayConfig};
+use sio_proto::{ClusterConfig, ClusterKind, RelayConfig, Secret};
 
 /// A cluster of servers over Redis: which other servers there are, and the broker between them
 /// ([`Options::cluster`](super::Options::cluster)).
@@ -85,6 +85,39 @@ impl Cluster {
     #[must_use]
     pub fn tls(mut self, config: impl Into<Arc<rustls::ClientConfig>>) -> Self {
         self.tls = Some(config.into());
+        self
+    }
+
+    /// Sets the secret that all servers of the cluster share: random bytes, at least 16. This
+    /// server signs its messages with it, and carries out only messages that are signed with it.
+    /// So whoever can write to the broker, but does not know the secret, can send nothing to
+    /// clients.
+    ///
+    /// Servers of Node.js cannot sign. In a cluster with them use no secret, or
+    /// [`Cluster::accept_unsigned`]. docs/cluster.md says what a secret protects, and what not.
+    ///
+    /// # Errors
+    /// A secret that is too short is refused when the server is made.
+    #[must_use]
+    pub fn secret(mut self, secret: impl AsRef<[u8]>) -> Self {
+        self.config.secrets.insert(0, Secret::new(secret));
+        self
+    }
+
+    /// Accepts messages that are signed with another secret, too: the next one or the last one,
+    /// while the servers change their secret one after the other. It is for a server that has
+    /// [`Cluster::secret`].
+    #[must_use]
+    pub fn accept_secret(mut self, secret: impl AsRef<[u8]>) -> Self {
+        self.config.secrets.push(Secret::new(secret));
+        self
+    }
+
+    /// With a secret: whether messages without a signature are carried out, those of servers of
+    /// Node.js for example. Default false: they are refused and counted.
+    #[must_use]
+    pub const fn accept_unsigned(mut self, accept: bool) -> Self {
+        self.config.accept_unsigned = accept;
         self
     }
 

@@ -76,8 +76,8 @@ impl Driver {
         (self.shared.network.runtime.now)()
     }
 
-    /// Takes what the machine tells. If there is nothing and the caller has nothing to do either, the
-    /// machine gets the time, if it waits for it. Returns when the machine wants to be called.
+    /// Takes what the machine tells. If there is nothing and the caller has nothing to do either,
+    /// the machine gets the time, if it waits for it. Returns when the machine wants to be called.
     fn look(&mut self, is_idle: bool) -> Option<Time> {
         let now = self.now();
         let mut core = self.shared.core.lock_for("broker outputs");

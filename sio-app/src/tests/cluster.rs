@@ -46,14 +46,19 @@ impl World {
     }
 
     fn of(servers: usize, settings: impl Fn(Cluster) -> Cluster) -> Self {
+        let cluster = |_| settings(Cluster::from_url("redis://127.0.0.1").unwrap());
+        Self::each((0..servers).map(cluster).collect())
+    }
+
+    /// One server for each of these settings.
+    fn each(clusters: Vec<Cluster>) -> Self {
         set_now(0);
-        let server = |_| {
-            let cluster = settings(Cluster::from_url("redis://127.0.0.1").unwrap());
+        let server = |cluster: Cluster| {
             let runtime = crate::adapter::Runtime { fill, ..RUNTIME };
             let options = Options::default().shards(2).cluster(cluster);
             Io::new(Config::default(), options, runtime).unwrap()
         };
-        let servers: Vec<Io> = (0..servers).map(server).collect();
+        let servers: Vec<Io> = clusters.into_iter().map(server).collect();
         let redis = Redis {
             subscriptions: vec![BTreeSet::new(); servers.len()],
             ..Redis::default()
@@ -359,6 +364,33 @@ fn all_servers_say_which_sockets_they_have() {
         world.settle();
         assert!(matches!(poll(fetching.as_mut()), Poll::Ready(found) if found.sockets.is_empty()));
     }
+}
+
+/// Servers with a secret believe each other, and nobody else. What they did not believe is in the
+/// metrics.
+#[test]
+fn servers_with_a_secret_believe_nobody_else() {
+    let cluster = || Cluster::from_url("redis://127.0.0.1").unwrap();
+    let secret = [9; 32];
+    let world = World::each(vec![cluster().secret(secret), cluster().secret(secret), cluster()]);
+    let mut clients = clients(&world);
+    world.servers[0].emit("news", 1);
+    world.settle();
+    assert_eq!(
+        heard(&mut clients),
+        [true; 3],
+        "a server without a secret believes everybody"
+    );
+    world.servers[2].emit("news", 1);
+    world.settle();
+    assert_eq!(heard(&mut clients), [false, false, true]);
+    let text = world.servers[0].metrics().to_prometheus();
+    assert!(text.contains("sio_cluster_lost_total{why=\"unsigned\"} 1"), "{text}");
+    assert!(text.contains("sio_cluster_lost_total{why=\"forged\"} 0"), "{text}");
+    assert!(text.contains("sio_cluster_waiting_bytes 0"), "{text}");
+    let short = Cluster::from_url("redis://127.0.0.1").unwrap().secret("short");
+    let refused = Io::new(Config::default(), Options::default().cluster(short), RUNTIME);
+    assert!(matches!(refused, Err(crate::ConfigError::Secret(_))));
 }
 
 /// A server that does not answer is counted at the deadline, and nothing waits any longer.

@@ -116,10 +116,10 @@ impl Metrics {
     /// | `sio_pauses_total` | `why`: `lagging`, `throttled` |
     /// | `sio_histories`, `sio_history_bytes` | |
     /// | `sio_handler_errors_total`, `sio_handler_panics_total` | |
-    /// | with a cluster: `sio_cluster_nodes`, `sio_cluster_up`, `sio_cluster_requests` | |
+    /// | with a cluster: `sio_cluster_nodes`, `sio_cluster_up`, `sio_cluster_requests`, `sio_cluster_channels`, `sio_cluster_connections`, `sio_cluster_waiting_bytes`, `sio_cluster_stream_lag_milliseconds` | |
     /// | `sio_cluster_messages_total`, `sio_cluster_bytes_total` | `direction`: `in`, `out`; `kind`: `broadcasts`, `orders`, `server_side_emits`, `questions`, `answers`, `heartbeats` |
-    /// | `sio_cluster_lost_total` | `why`: `dropped`, `unsent`, `malformed`, `misplaced`, `late`, `refused`, `incomplete`, `forgotten`, `not_stored` |
-    /// | `sio_cluster_reconnects_total`, `sio_cluster_deaf_total`, `sio_cluster_channels` | |
+    /// | `sio_cluster_lost_total` | `why`: `dropped`, `unsent`, `unconfirmed`, `refused_by_broker`, `failed_requests`, `refused_subscriptions`, `malformed`, `misplaced`, `unsigned`, `forged`, `stale`, `replayed`, `late`, `refused`, `incomplete`, `forgotten`, `not_stored` |
+    /// | `sio_cluster_reconnects_total`, `sio_cluster_deaf_total`, `sio_cluster_silent_total` | |
     #[must_use]
     pub fn to_prometheus(&self) -> String {
         let mut text = String::new();

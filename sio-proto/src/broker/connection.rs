@@ -10,16 +10,21 @@
 //! what an old one still says is not heard.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use super::config::{Address, BrokerConfig};
-use crate::resp::{Decoder, Limits, encode_command};
+use crate::resp::{Decoder, Limits, encode_command, encode_command_before};
 use crate::{Entropy, LinkId, Time};
 
 /// How many answers one connection may wait for.
 const MAX_EXPECTED: usize = 16 * 1024;
+
+/// A message of so many bytes is handed over as it is. A smaller one is copied behind those before
+/// it, so that all of them leave in one write.
+const LARGE_BYTES: usize = 16 * 1024;
 
 /// How many bytes are put together until the adapter takes them.
 const MAX_UNSENT_BYTES: usize = 64 * 1024;
@@ -155,6 +160,10 @@ pub(super) struct Connection {
     pub(super) active_at: Time,
     /// Bytes that the adapter takes next.
     pub(super) unsent: BytesMut,
+    /// What stands in front of it: large messages, and what was put together before them.
+    pieces: Vec<Bytes>,
+    /// The bytes of these pieces.
+    large_bytes: usize,
     pub(super) blocked: bool,
     pub(super) speaks_resp3: bool,
     /// What waits for this connection, the oldest first.
@@ -178,6 +187,8 @@ impl Connection {
             asked_at: None,
             active_at: now,
             unsent: BytesMut::new(),
+            pieces: Vec::new(),
+            large_bytes: 0,
             blocked: false,
             speaks_resp3: false,
             queue: VecDeque::new(),
@@ -202,11 +213,36 @@ impl Connection {
 
     /// Whether another command may be written now.
     pub(super) fn has_room(&self) -> bool {
-        self.is_ready() && !self.blocked && self.unsent.len() < MAX_UNSENT_BYTES && self.expects.len() < MAX_EXPECTED
+        let unsent = self.large_bytes + self.unsent.len();
+        self.is_ready() && !self.blocked && unsent < MAX_UNSENT_BYTES && self.expects.len() < MAX_EXPECTED
+    }
+
+    /// Writes a message to a channel.
+    pub(super) fn publish(&mut self, now: Time, command: &[u8], channel: &[u8], payload: Bytes, expect: Expect) {
+        if payload.len() < LARGE_BYTES {
+            return self.ask(now, &[command, channel, &payload], expect);
+        }
+        encode_command_before(&[command, channel], payload.len(), &mut self.unsent);
+        let before = self.unsent.split().freeze();
+        self.large_bytes += before.len() + payload.len();
+        self.pieces.extend([before, payload]);
+        self.unsent.extend_from_slice(b"\r\n");
+        self.expect(now, expect);
+    }
+
+    /// Takes the bytes that have been put together, in their order.
+    pub(super) fn take_unsent(&mut self) -> impl Iterator<Item = Bytes> {
+        self.large_bytes = 0;
+        let last = (!self.unsent.is_empty()).then(|| self.unsent.split().freeze());
+        core::mem::take(&mut self.pieces).into_iter().chain(last)
     }
 
     pub(super) fn ask(&mut self, now: Time, parts: &[&[u8]], expect: Expect) {
         encode_command(parts, &mut self.unsent);
+        self.expect(now, expect);
+    }
+
+    fn expect(&mut self, now: Time, expect: Expect) {
         self.expects.push_back(expect);
         self.asked_at.get_or_insert(now);
         self.active_at = now;
@@ -256,6 +292,8 @@ impl Connection {
         self.stage = Stage::Idle { retry_at };
         self.asked_at = None;
         self.unsent = BytesMut::new();
+        self.pieces = Vec::new();
+        self.large_bytes = 0;
         self.changed.clear();
         self.probe = Probe::Off;
     }

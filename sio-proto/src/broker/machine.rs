@@ -80,6 +80,9 @@ pub struct Broker {
     /// Whether it is known what kind of broker it is.
     pub(super) is_discovered: bool,
     pub(super) cluster: Option<SlotMap>,
+    /// How often the masters of the cluster have been learned. What was counted on other masters
+    /// is counted again.
+    pub(super) topology: u64,
     /// When the slots of the cluster may be asked for again.
     pub(super) slots_wanted: Option<Time>,
     /// The next server that is tried.
@@ -121,6 +124,7 @@ impl Broker {
             batches: Batches::default(),
             is_discovered: false,
             cluster: None,
+            topology: 0,
             slots_wanted: None,
             server_at: 0,
             sentinel_at: 0,
@@ -299,8 +303,9 @@ impl Broker {
         for (at, connection) in self.connections.iter_mut().enumerate() {
             let Some(connection) = connection else { continue };
             if !connection.unsent.is_empty() && !connection.blocked {
-                let (link, bytes) = (connection.link(at), connection.unsent.split().freeze());
-                self.outputs.push_back(Output::Write { link, bytes });
+                let link = connection.link(at);
+                let written = connection.take_unsent();
+                self.outputs.extend(written.map(|bytes| Output::Write { link, bytes }));
             }
         }
     }

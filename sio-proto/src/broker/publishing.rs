@@ -130,7 +130,7 @@ impl Broker {
             batch,
         });
         let expect = kept.map_or(Expect::Publish(batch), Expect::Sharded);
-        connection.ask(now, &[command, &channel, &payload], expect);
+        connection.publish(now, command, &channel, payload, expect);
     }
 
     /// The broker has answered a message that was not kept.

@@ -26,6 +26,8 @@ struct Pending {
     /// How many servers have not answered.
     parts: usize,
     sum: u64,
+    /// [`Broker::topology`] when it was brought to its servers.
+    topology: u64,
     redirects: u8,
     /// Why the transaction will not be done.
     error: Option<Bytes>,
@@ -74,6 +76,7 @@ impl Broker {
             weight,
             parts: 0,
             sum: 0,
+            topology: 0,
             redirects: 0,
             error: None,
         };
@@ -112,7 +115,8 @@ impl Broker {
             parts.push(MAIN);
         }
         if let Some(pending) = self.requests.map.get_mut(&id) {
-            pending.parts = parts.len();
+            (pending.parts, pending.sum) = (parts.len(), 0);
+            pending.topology = self.topology;
         }
         for at in parts {
             let what = What::Part {
@@ -205,10 +209,17 @@ impl Broker {
             };
             pending.sum = pending.sum.saturating_add(count);
             pending.parts = pending.parts.saturating_sub(1);
-            if pending.parts == 0 {
-                let sum = pending.sum;
-                self.finish_request(id, Ok(Answer::Count(sum)));
+            if pending.parts > 0 {
+                return;
             }
+            let sum = pending.sum;
+            // A master has come or gone while they were asked: its subscribers may not be in the
+            // sum, or twice.
+            if pending.topology != self.topology && pending.redirects < self.config.max_redirects {
+                pending.redirects += 1;
+                return self.dispatch(now, id);
+            }
+            self.finish_request(id, Ok(Answer::Count(sum)));
             return;
         }
         let answer = answer(&pending.request, reply).ok_or_else(BrokerError::unexpected);

@@ -118,6 +118,9 @@ impl Broker {
                 None => return false,
             },
         };
+        if cluster.as_ref().map(SlotMap::masters) != self.cluster.as_ref().map(SlotMap::masters) {
+            self.topology += 1;
+        }
         self.cluster = cluster;
         self.is_discovered = true;
         self.topology_changed(now);

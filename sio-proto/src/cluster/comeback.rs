@@ -19,6 +19,7 @@ use bytestring::ByteString;
 
 use super::channels::stream;
 use super::messages::{MessageLimits, MissedFilter, Session, is_entry_id, next_entry_id};
+use super::node::Reader;
 use super::order::Emit;
 use crate::broker::{Answer, BrokerError, Entry, Request};
 use crate::{ClusterConfig, ClusterKind, StreamsConfig};
@@ -60,6 +61,7 @@ pub struct Comeback {
     offset: ByteString,
     stream: Bytes,
     limits: MessageLimits,
+    reader: Reader,
     max_bytes: usize,
     session: Option<Session>,
     missed: Vec<(Bytes, Emit)>,
@@ -143,6 +145,7 @@ impl Comeback {
             offset: offset.clone(),
             stream: stream(streams, namespace),
             limits: MessageLimits::from(config),
+            reader: Reader::new(config),
             max_bytes: config.max_missed_bytes,
             session: None,
             missed: Vec::new(),
@@ -201,7 +204,11 @@ impl Comeback {
             rooms: &session.rooms,
         };
         for entry in entries {
-            // What cannot be read, nobody has received.
+            // What nobody believes, nobody has received.
+            if !self.reader.believes(&self.stream, entry) {
+                continue;
+            }
+            // Neither what cannot be read.
             let Ok(Some(emit)) = filter.missed(entry, &self.limits) else {
                 continue;
             };

@@ -35,6 +35,17 @@ pub struct Counters {
     pub malformed: u64,
     /// Messages on a channel of another namespace than their own.
     pub misplaced: u64,
+    /// Messages without a signature, in a cluster with a secret
+    /// ([`ClusterConfig::secrets`](crate::ClusterConfig::secrets)). They are not carried out.
+    pub unsigned: u64,
+    /// Messages whose signature does not fit: another secret, another place, or changed bytes.
+    pub forged: u64,
+    /// Signed messages that are older than
+    /// [`ClusterConfig::signature_age`](crate::ClusterConfig::signature_age), or from the
+    /// future.
+    pub stale: u64,
+    /// Signed messages that have come before.
+    pub replayed: u64,
     /// Answers to requests that are over, or that nobody knows.
     pub late: u64,
     /// Answers that were refused: a second one of the same node, more acknowledgements than
@@ -43,9 +54,16 @@ pub struct Counters {
     pub refused: u64,
     /// Requests that have ended before all nodes had answered.
     pub incomplete: u64,
+    /// The nodes that had not answered when requests ended, added up over all requests.
+    pub silent: u64,
     /// Nodes that could not be remembered because of
-    /// [`ClusterConfig::max_nodes`](crate::ClusterConfig::max_nodes).
+    /// [`ClusterConfig::max_nodes`](crate::ClusterConfig::max_nodes), and signed messages of such
+    /// nodes.
     pub forgotten: u64,
     /// Entries that the broker did not take.
     pub not_stored: u64,
+    /// How old the last entry of a stream was when it was read, in milliseconds: its id against the
+    /// time that this node was told ([`Node::set_unix_time`](super::Node::set_unix_time)). It is
+    /// also the difference of the clocks of this node and of the broker.
+    pub stream_lag_millis: u64,
 }

@@ -1,14 +1,17 @@
 //! An emitter: a process without a server that sends to the clients of a cluster
 //! (docs/protocol/cluster-redis.md §5, §4.4).
 
+use core::time::Duration;
+
 use bytestring::ByteString;
 
 use super::messages::EMITTER;
 use super::order::{Emit, Order};
+use super::seal::{Seal, Signer};
 use super::sending::{Outgoing, Sender};
 use crate::broker::Command;
 use crate::socket::is_reserved_event;
-use crate::{ClusterConfig, ClusterKind, ConfigError};
+use crate::{ClusterConfig, ClusterKind, ConfigError, Time};
 
 /// Why a message was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +37,7 @@ pub enum NotSent {
 pub struct Emitter {
     config: ClusterConfig,
     uid: ByteString,
+    signer: Option<Signer>,
 }
 
 impl Emitter {
@@ -47,7 +51,22 @@ impl Emitter {
         Ok(Self {
             config,
             uid: ByteString::from_static(EMITTER),
+            signer: None,
         })
+    }
+
+    /// Signs all messages from now on with the first of [`ClusterConfig::secrets`], if there is
+    /// one. `sender` is a random number, drawn once for each process. The time is that since the
+    /// beginning of 1970; it has to be set again before each message, or every few seconds. An
+    /// emitter for which this was never called signs nothing.
+    pub fn set_unix_time(&mut self, sender: u64, time: Duration) {
+        let signer = self.signer.get_or_insert(Signer::new(sender));
+        signer.set_unix_time(Time::ZERO, time);
+    }
+
+    fn seal(&self) -> Option<Seal> {
+        let secret = self.config.secrets.first()?.clone();
+        self.signer.as_ref().map(|signer| signer.seal(Time::ZERO, secret))
     }
 
     /// The command for the broker that makes all nodes carry out the order in the namespace. With
@@ -59,7 +78,8 @@ impl Emitter {
     /// [`NotSent::ReservedName`], [`NotSent::TooLarge`].
     pub fn order(&self, namespace: &ByteString, order: Order, tag: u64) -> Result<Command, NotSent> {
         check_order(&order)?;
-        let outgoing = self.sender(namespace).order(order);
+        let seal = self.seal();
+        let outgoing = self.sender(namespace, seal.as_ref()).order(order);
         self.command(outgoing, tag)
     }
 
@@ -72,15 +92,17 @@ impl Emitter {
     pub fn server_side_emit(&self, namespace: &ByteString, emit: Emit, tag: u64) -> Result<Command, NotSent> {
         check_server_side_name(&emit)?;
         let in_stream = matches!(self.config.kind, ClusterKind::Streams(_));
-        let outgoing = self.sender(namespace).server_side_emit(emit, in_stream);
+        let seal = self.seal();
+        let outgoing = self.sender(namespace, seal.as_ref()).server_side_emit(emit, in_stream);
         self.command(outgoing, tag)
     }
 
-    const fn sender<'a>(&'a self, namespace: &'a ByteString) -> Sender<'a> {
+    const fn sender<'a>(&'a self, namespace: &'a ByteString, seal: Option<&'a Seal>) -> Sender<'a> {
         Sender {
             config: &self.config,
             uid: &self.uid,
             namespace,
+            seal,
         }
     }
 

@@ -45,6 +45,7 @@ mod node;
 mod order;
 mod output;
 pub mod relay;
+mod seal;
 mod sending;
 mod voice;
 

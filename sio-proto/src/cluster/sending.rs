@@ -6,8 +6,9 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::channels::{Channels, stream};
-use super::messages::{Body, Broadcast, ClassicRequest, EMITTER, Envelope, RequestBody};
+use super::messages::{Body, Broadcast, ClassicRequest, ClassicResponse, EMITTER, Envelope, RequestBody};
 use super::order::{Emit, Order, Question};
+use super::seal::{Seal, Sealing};
 use crate::broker::{Command, Request};
 use crate::{ClusterConfig, ClusterKind, StreamsConfig};
 
@@ -67,9 +68,15 @@ pub(super) struct Sender<'a> {
     pub(super) config: &'a ClusterConfig,
     pub(super) uid: &'a ByteString,
     pub(super) namespace: &'a ByteString,
+    /// What signs the message, if the cluster has a secret.
+    pub(super) seal: Option<&'a Seal>,
 }
 
 impl Sender<'_> {
+    fn sealing<'a>(&'a self, place: &'a [u8]) -> Option<Sealing<'a>> {
+        self.seal.map(|seal| Sealing { seal, place })
+    }
+
     const fn channels(&self) -> Channels<'_> {
         Channels(self.config)
     }
@@ -84,7 +91,9 @@ impl Sender<'_> {
                         self.channels().everything(self.namespace)
                     }
                 };
-                let payload = self.envelope(order_body(order)).encode_sharded();
+                let payload = self
+                    .envelope(order_body(order))
+                    .encode_sharded_for(self.sealing(&channel));
                 self.publish(channel, payload)
             }
             ClusterKind::Streams(streams) => self.entry(streams, order_body(order)),
@@ -102,7 +111,8 @@ impl Sender<'_> {
                     flags,
                     emit,
                 };
-                return self.publish(channel, broadcast.encode());
+                let payload = broadcast.encode_for(self.sealing(&channel));
+                return self.publish(channel, payload);
             }
             Order::Join { to, rooms } => RequestBody::Join { to, rooms },
             Order::Leave { to, rooms } => RequestBody::Leave { to, rooms },
@@ -115,7 +125,9 @@ impl Sender<'_> {
 
     fn classic_request(&self, uid: Option<ByteString>, request_id: Option<ByteString>, body: RequestBody) -> Outgoing {
         let request = ClassicRequest { uid, request_id, body };
-        self.publish(self.channels().requests(self.namespace), request.encode())
+        let channel = self.channels().requests(self.namespace);
+        let payload = request.encode_for(self.sealing(&channel));
+        self.publish(channel, payload)
     }
 
     /// An event for the servers. `in_stream` is whether there are nodes that only read the stream.
@@ -171,19 +183,20 @@ impl Sender<'_> {
     }
 
     pub(super) fn envelope_to(&self, channel: Bytes, body: Body) -> Outgoing {
-        let envelope = self.envelope(body);
+        let (envelope, sealing) = (self.envelope(body), self.sealing(&channel));
         let payload = match self.config.kind {
-            ClusterKind::Streams(_) => envelope.encode_message_pack(),
-            ClusterKind::Classic | ClusterKind::Sharded { .. } => envelope.encode_sharded(),
+            ClusterKind::Streams(_) => envelope.encode_message_pack_for(sealing),
+            ClusterKind::Classic | ClusterKind::Sharded { .. } => envelope.encode_sharded_for(sealing),
         };
         self.publish(channel, payload)
     }
 
     pub(super) fn entry(&self, streams: &StreamsConfig, body: Body) -> Outgoing {
+        let stream = stream(streams, self.namespace);
         Outgoing::Entry {
-            stream: stream(streams, self.namespace),
             max_len: streams.max_entries,
-            fields: self.envelope(body).encode_entry(),
+            fields: self.envelope(body).encode_entry_for(self.sealing(&stream)),
+            stream,
         }
     }
 
@@ -195,7 +208,13 @@ impl Sender<'_> {
         }
     }
 
-    pub(super) const fn publish(&self, channel: Bytes, payload: Bytes) -> Outgoing {
+    /// An answer of the classic adapter.
+    pub(super) fn classic_response(&self, channel: Bytes, response: &ClassicResponse) -> Outgoing {
+        let payload = response.encode_for(self.sealing(&channel));
+        self.publish(channel, payload)
+    }
+
+    const fn publish(&self, channel: Bytes, payload: Bytes) -> Outgoing {
         Outgoing::Channel {
             channel,
             payload,

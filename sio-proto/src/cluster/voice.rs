@@ -11,12 +11,14 @@ use super::delivery::{Asker, Medium, Wants};
 use super::emitter::{NotSent, check_order, check_server_side_name};
 use super::messages::{Body, ClassicResponse, ResponseBody};
 use super::order::{LocalOrder, Order, Question, RemoteSocket};
+use super::seal::Seal;
 use super::sending::{Outgoing, Sender};
 use crate::socket::Args;
 use crate::{ClusterConfig, ClusterKind};
 
 /// What a node needs to write one message in a namespace ([`Node::voice`](super::Node::voice)). It
-/// keeps no part of the node, so it writes while others use the node.
+/// keeps no part of the node, so it writes while others use the node. It writes one message only,
+/// because a signed message has a number.
 #[derive(Clone, Debug)]
 pub struct Voice {
     pub(super) config: Arc<ClusterConfig>,
@@ -26,6 +28,8 @@ pub struct Voice {
     pub(super) in_stream: bool,
     /// The name of a question, if this is the voice for one.
     pub(super) question: Option<ByteString>,
+    /// What signs the message, if the cluster has a secret.
+    pub(super) seal: Option<Seal>,
 }
 
 /// A message that is written and not sent yet. [`Node::send`](super::Node::send) sends it.
@@ -59,11 +63,12 @@ pub(super) enum Asked {
 }
 
 impl Voice {
-    fn sender(&self) -> Sender<'_> {
+    pub(super) fn sender(&self) -> Sender<'_> {
         Sender {
             config: &self.config,
             uid: &self.uid,
             namespace: &self.namespace,
+            seal: self.seal.as_ref(),
         }
     }
 
@@ -84,7 +89,7 @@ impl Voice {
     ///
     /// [`NotSent::ReservedName`], [`NotSent::TooLarge`]; [`NotSent::UnknownNamespace`] for a
     /// question if this is not the voice of [`Node::asking_voice`](super::Node::asking_voice).
-    pub fn write(&self, order: LocalOrder) -> Result<Written, NotSent> {
+    pub fn write(self, order: LocalOrder) -> Result<Written, NotSent> {
         match order {
             LocalOrder::CarryOut(order) => {
                 check_order(&order)?;
@@ -146,7 +151,7 @@ impl Voice {
     /// # Errors
     ///
     /// As above.
-    pub fn answer_sockets(&self, asker: &Asker, mut sockets: Vec<RemoteSocket>) -> Result<Option<Written>, NotSent> {
+    pub fn answer_sockets(self, asker: &Asker, mut sockets: Vec<RemoteSocket>) -> Result<Option<Written>, NotSent> {
         if asker.wants == Wants::Ids {
             let ids = sockets.into_iter().map(|socket| socket.id).collect();
             return self.answer(asker, ResponseBody::Ids(ids), None);
@@ -188,7 +193,7 @@ impl Voice {
     /// # Errors
     ///
     /// As above.
-    pub fn answer_rooms(&self, asker: &Asker, rooms: Vec<ByteString>) -> Result<Option<Written>, NotSent> {
+    pub fn answer_rooms(self, asker: &Asker, rooms: Vec<ByteString>) -> Result<Option<Written>, NotSent> {
         self.answer(asker, ResponseBody::Rooms(rooms), None)
     }
 
@@ -198,7 +203,7 @@ impl Voice {
     /// # Errors
     ///
     /// As above.
-    pub fn answer_server_side_emit(&self, asker: &Asker, value: Args) -> Result<Option<Written>, NotSent> {
+    pub fn answer_server_side_emit(self, asker: &Asker, value: Args) -> Result<Option<Written>, NotSent> {
         let request_id = asker.request.clone();
         let body = Body::ServerSideAnswer {
             request_id,
@@ -212,7 +217,7 @@ impl Voice {
     /// # Errors
     ///
     /// As above.
-    pub fn answer_recipients(&self, asker: &Asker, count: u64) -> Result<Option<Written>, NotSent> {
+    pub fn answer_recipients(self, asker: &Asker, count: u64) -> Result<Option<Written>, NotSent> {
         let request_id = asker.request.clone();
         let body = Body::ClientCount { request_id, count };
         self.answer(asker, ResponseBody::ClientCount(count), Some(body))
@@ -224,7 +229,7 @@ impl Voice {
     /// # Errors
     ///
     /// As above.
-    pub fn answer_ack(&self, asker: &Asker, value: Args) -> Result<Option<Written>, NotSent> {
+    pub fn answer_ack(self, asker: &Asker, value: Args) -> Result<Option<Written>, NotSent> {
         let request_id = asker.request.clone();
         let body = Body::Ack {
             request_id,
@@ -239,7 +244,7 @@ impl Voice {
     /// # Errors
     ///
     /// As above.
-    pub fn answer_done(&self, asker: &Asker) -> Result<Option<Written>, NotSent> {
+    pub fn answer_done(self, asker: &Asker) -> Result<Option<Written>, NotSent> {
         self.answer(asker, ResponseBody::Done, None)
     }
 
@@ -264,7 +269,7 @@ impl Voice {
                     request_id: asker.request.clone(),
                     body: classic,
                 };
-                sender.publish(channel, response.encode())
+                sender.classic_response(channel, &response)
             }
             (ClusterKind::Streams(streams), Some(body), _) if asker.medium == Medium::Stream => {
                 sender.entry(streams, body)

@@ -23,6 +23,9 @@ pub enum ConfigError {
     /// The settings of the connections to the broker of a cluster are not valid.
     #[error("the broker of the cluster: {0}")]
     Broker(String),
+    /// A secret of a cluster is so short that it could be guessed.
+    #[error("{0}: a secret has at least 16 bytes")]
+    Secret(&'static str),
     /// A limit that follows another setting has a value of its own.
     #[error("{0} follows {1}: set that, and leave {0} at its default")]
     Follows(&'static str, &'static str),

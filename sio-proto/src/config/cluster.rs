@@ -1,11 +1,12 @@
 //! Settings of a cluster: which adapter the other nodes use, and what one node accepts from them.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytestring::ByteString;
 
-use super::ConfigError;
 use super::setters::setters;
+use super::{ConfigError, Secret};
 use crate::json;
 
 /// The adapter of Node that the nodes of a cluster use. All nodes of a cluster use the same one
@@ -131,6 +132,22 @@ pub struct ClusterConfig {
     /// messages are carried out, but the nodes are not listed and cannot be named when they are
     /// silent.
     pub max_nodes: usize,
+    /// The secrets of the cluster. Default none: whoever can write to the broker is believed. With
+    /// secrets, this node signs its messages with the first one, and carries out only messages that
+    /// are signed with one of them. So a secret is changed in three rounds through all nodes: the
+    /// new one is accepted behind the old one; it becomes the first one; the old one is taken away.
+    /// What signatures protect, and what not: docs/protocol/cluster-redis.md §12.
+    pub secrets: Vec<Secret>,
+    /// With secrets: whether messages without a signature are carried out, those of genuine nodes
+    /// and emitters for example. Default false: they are refused and counted. If true, a signature
+    /// protects from nobody who leaves it out. It is meant for the time in which the nodes get
+    /// their secret one after the other.
+    pub accept_unsigned: bool,
+    /// With secrets: how old a signed message may be when it comes. Default 30 seconds. Longer than
+    /// zero and at most a day. It has to be longer than messages wait for the broker
+    /// ([`BrokerConfig::max_waiting_age`](crate::broker::BrokerConfig::max_waiting_age)) and than
+    /// the clocks of two nodes differ.
+    pub signature_age: Duration,
 }
 
 setters!(ClusterConfig {
@@ -149,6 +166,9 @@ setters!(ClusterConfig {
     max_answer_bytes: usize,
     max_missed_bytes: usize,
     max_nodes: usize,
+    secrets: Vec<Secret>,
+    accept_unsigned: bool,
+    signature_age: Duration,
 });
 
 impl Default for ClusterConfig {
@@ -169,6 +189,9 @@ impl Default for ClusterConfig {
             max_answer_bytes: 64 << 20,
             max_missed_bytes: 4 << 20,
             max_nodes: 1_024,
+            secrets: Vec::new(),
+            accept_unsigned: false,
+            signature_age: Duration::from_secs(30),
         }
     }
 }
@@ -183,12 +206,13 @@ impl ClusterConfig {
     ///
     /// [`ConfigError::ZeroLimit`] for a limit that leaves no room for anything or an empty name,
     /// [`ConfigError::Duration`] for a time that makes no sense, [`ConfigError::TooMany`] for
-    /// [`StreamsConfig::count`].
+    /// [`StreamsConfig::count`], [`ConfigError::Secret`] for a secret that is too short.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let times = [
             ("cluster.request_timeout", self.request_timeout),
             ("cluster.heartbeat_interval", self.heartbeat_interval),
             ("cluster.heartbeat_timeout", self.heartbeat_timeout),
+            ("cluster.signature_age", self.signature_age),
         ];
         if let Some((name, _)) = times.iter().find(|(_, time)| time.is_zero() || *time > DAY) {
             return Err(ConfigError::Duration(name));
@@ -207,6 +231,13 @@ impl ClusterConfig {
         ];
         if let Some((name, _)) = limits.iter().find(|(_, zero)| *zero) {
             return Err(ConfigError::ZeroLimit(name));
+        }
+        if self
+            .secrets
+            .iter()
+            .any(|secret| secret.as_bytes().len() < Secret::MIN_BYTES)
+        {
+            return Err(ConfigError::Secret("cluster.secrets"));
         }
         match &self.kind {
             ClusterKind::Classic | ClusterKind::Sharded { .. } => Ok(()),
@@ -254,6 +285,8 @@ mod tests {
             patient.validate(),
             Err(ConfigError::Duration("cluster.request_timeout"))
         );
+        let short = config().secrets(alloc::vec![Secret::new([7; 16]), Secret::new([7; 15])]);
+        assert_eq!(short.validate(), Err(ConfigError::Secret("cluster.secrets")));
         let many = config().kind(ClusterKind::Streams(StreamsConfig::default().count(65)));
         assert_eq!(many.validate(), Err(ConfigError::TooMany("streams.count", 64)));
     }

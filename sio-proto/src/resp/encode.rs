@@ -9,21 +9,52 @@ use crate::legacy::lengths::put_decimal;
 pub fn encode_command(parts: &[&[u8]], out: &mut BytesMut) {
     let bytes: usize = parts.iter().map(|part| part.len() + 16).sum();
     out.reserve(bytes + 16);
-    out.put_u8(b'*');
-    put_decimal(parts.len() as u64, out);
-    out.put_slice(b"\r\n");
+    begin(parts.len(), out);
     for part in parts {
-        out.put_u8(b'$');
-        put_decimal(part.len() as u64, out);
-        out.put_slice(b"\r\n");
+        begin_part(part.len(), out);
         out.put_slice(part);
         out.put_slice(b"\r\n");
     }
 }
 
+/// Appends a command without its last part, which has `last` bytes. The caller writes these bytes
+/// and a line break (CR LF) behind it. So a large part need not be copied.
+pub fn encode_command_before(parts: &[&[u8]], last: usize, out: &mut BytesMut) {
+    let bytes: usize = parts.iter().map(|part| part.len() + 16).sum();
+    out.reserve(bytes + 32);
+    begin(parts.len() + 1, out);
+    for part in parts {
+        begin_part(part.len(), out);
+        out.put_slice(part);
+        out.put_slice(b"\r\n");
+    }
+    begin_part(last, out);
+}
+
+fn begin(parts: usize, out: &mut BytesMut) {
+    out.put_u8(b'*');
+    put_decimal(parts as u64, out);
+    out.put_slice(b"\r\n");
+}
+
+fn begin_part(len: usize, out: &mut BytesMut) {
+    out.put_u8(b'$');
+    put_decimal(len as u64, out);
+    out.put_slice(b"\r\n");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_last_part_may_be_written_by_the_caller() {
+        let (mut whole, mut parts) = (BytesMut::new(), BytesMut::new());
+        encode_command(&[b"PUBLISH", b"channel", b"payload"], &mut whole);
+        encode_command_before(&[b"PUBLISH", b"channel"], 7, &mut parts);
+        parts.extend_from_slice(b"payload\r\n");
+        assert_eq!(whole, parts);
+    }
 
     #[test]
     fn a_command_is_a_list_of_bulk_strings() {

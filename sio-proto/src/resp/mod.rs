@@ -25,7 +25,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 pub use decode::{DecodeError, Decoder, Limits};
-pub use encode::encode_command;
+pub use encode::{encode_command, encode_command_before};
 pub use slots::{SLOTS, slot};
 
 /// A reply, or a part of one.

@@ -99,8 +99,13 @@ pub(crate) struct World {
     down_until: Option<Time>,
     /// Whether messages on channels are said twice.
     pub(crate) twice: bool,
+    /// All messages and entries that nodes have given to the broker.
+    pub(crate) said: Vec<Command>,
     random: u64,
 }
+
+/// How long after the beginning of 1970 the clocks of all tests begin.
+pub(crate) const EPOCH: Duration = Duration::from_secs(1_000_000);
 
 impl World {
     pub(crate) fn new(config: &ClusterConfig, machines: usize, seed: u64) -> Self {
@@ -111,6 +116,7 @@ impl World {
             entries: BTreeMap::new(),
             down_until: None,
             twice: false,
+            said: Vec::new(),
             random: seed | 1,
         };
         for _ in 0..machines {
@@ -128,8 +134,10 @@ impl World {
     pub(crate) fn add(&mut self, config: &ClusterConfig) -> usize {
         let mut random = self.random ^ (self.machines.len() as u64) << 32;
         let entropy = move |out: &mut [u8]| out.iter_mut().for_each(|byte| *byte = draw(&mut random) as u8);
+        let mut node = Node::new(config.clone(), Box::new(entropy)).unwrap();
+        node.set_unix_time(Time::ZERO, EPOCH);
         self.machines.push(Machine {
-            node: Node::new(config.clone(), Box::new(entropy)).unwrap(),
+            node,
             wanted: BTreeSet::new(),
             reading: BTreeMap::new(),
             inbox: VecDeque::new(),
@@ -302,6 +310,14 @@ impl World {
 
     fn command(&mut self, at: usize, command: Command) {
         let up = self.down_until.is_none();
+        if let Command::Publish { .. }
+        | Command::Request {
+            request: Request::AddEntry { .. },
+            ..
+        } = &command
+        {
+            self.said.push(command.clone());
+        }
         match command {
             Command::Subscribe { channel, sharded } => {
                 self.machines[at].wanted.insert(channel.clone());
@@ -361,7 +377,8 @@ impl World {
             }
             Request::AddEntry { stream, fields, .. } => {
                 let entries = self.entries.entry(stream).or_default();
-                let id = Bytes::from(format!("{}-{}", self.now.as_micros(), entries.len()));
+                let milliseconds = EPOCH.as_millis() as u64 + self.now.as_micros() / 1000;
+                let id = Bytes::from(format!("{milliseconds}-{}", entries.len()));
                 entries.push(Entry { id: id.clone(), fields });
                 (0..self.machines.len()).for_each(|at| self.read_streams(at));
                 Answer::Added(id)

@@ -28,10 +28,10 @@ impl ClusterNode {
     pub(super) fn answered(
         self: &Arc<Self>,
         asker: &Asker,
-        write: impl FnOnce(&Voice) -> Result<Option<Written>, NotSent>,
+        write: impl FnOnce(Voice) -> Result<Option<Written>, NotSent>,
     ) {
         let voice = self.voice(asker.namespace()).ok_or(NotSent::UnknownNamespace);
-        let sent = voice.and_then(|voice| match write(&voice)? {
+        let sent = voice.and_then(|voice| match write(voice)? {
             Some(written) => self.send(written).map(drop),
             None => Ok(()),
         });

@@ -26,6 +26,8 @@ pub struct ClusterCounts {
     pub dropped: u64,
     /// Orders that were not sent to other nodes, because they are too large.
     pub unsent: u64,
+    /// Bytes of messages that wait for the broker, or for its answers.
+    pub waiting_bytes: usize,
     /// The messages of this node and of others.
     pub messages: Counters,
     /// The connections to the broker.
@@ -38,7 +40,10 @@ pub struct ClusterCounts {
 impl ClusterNode {
     pub(in crate::user) fn counts(&self) -> ClusterCounts {
         let nodes = self.nodes();
-        let dropped = self.outbox.lock().dropped();
+        let (dropped, waits) = {
+            let outbox = self.outbox.lock();
+            (outbox.dropped(), outbox.bytes())
+        };
         let broker = self.link.get().map(|link| link.counters()).unwrap_or_default();
         let relays = self.relaying.as_ref().map(Relaying::counters);
         let state = self.state.lock();
@@ -48,10 +53,56 @@ impl ClusterNode {
             requests: state.node.requests(),
             dropped: dropped + broker.dropped_full + broker.dropped_late,
             unsent: self.unsent.load(Ordering::Relaxed),
+            waiting_bytes: waits + broker.waiting_bytes,
             messages: *state.node.counters(),
             broker,
             relays,
         }
+    }
+}
+
+/// What an operator is told about once, when it has begun or grown: messages that were lost or not
+/// believed.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Trouble {
+    dropped: u64,
+    malformed: u64,
+    doubted: u64,
+    not_stored: u64,
+}
+
+impl Trouble {
+    pub(super) const fn of(counts: &ClusterCounts) -> Self {
+        let Counters {
+            malformed,
+            misplaced,
+            unsigned,
+            forged,
+            stale,
+            replayed,
+            not_stored,
+            ..
+        } = counts.messages;
+        Self {
+            dropped: counts.dropped,
+            malformed: malformed + misplaced,
+            doubted: unsigned + forged + stale + replayed,
+            not_stored,
+        }
+    }
+
+    /// Logs what is new since `before`, in one line.
+    pub(super) fn log_since(self, before: Self) {
+        if self == before {
+            return;
+        }
+        tracing::warn!(
+            dropped = self.dropped - before.dropped,
+            malformed = self.malformed - before.malformed,
+            doubted = self.doubted - before.doubted,
+            not_stored = self.not_stored - before.not_stored,
+            "messages between the servers of the cluster were lost or refused"
+        );
     }
 }
 
@@ -71,6 +122,15 @@ impl ClusterCounts {
         table("sio_cluster_requests", "gauge", &plain(self.requests as u64));
         table("sio_cluster_channels", "gauge", &plain(self.broker.channels as u64));
         table(
+            "sio_cluster_connections",
+            "gauge",
+            &plain(self.broker.connections as u64),
+        );
+        table("sio_cluster_waiting_bytes", "gauge", &plain(self.waiting_bytes as u64));
+        let lag = self.messages.stream_lag_millis;
+        table("sio_cluster_stream_lag_milliseconds", "gauge", &plain(lag));
+        table("sio_cluster_silent_total", "counter", &plain(self.messages.silent));
+        table(
             "sio_cluster_reconnects_total",
             "counter",
             &plain(self.broker.reconnects),
@@ -85,8 +145,16 @@ impl ClusterCounts {
         let lost = [
             ("dropped", self.dropped),
             ("unsent", self.unsent),
+            ("unconfirmed", self.broker.unconfirmed),
+            ("refused_by_broker", self.broker.refused),
+            ("failed_requests", self.broker.failed_requests),
+            ("refused_subscriptions", self.broker.refused_subscriptions),
             ("malformed", self.messages.malformed),
             ("misplaced", self.messages.misplaced),
+            ("unsigned", self.messages.unsigned),
+            ("forged", self.messages.forged),
+            ("stale", self.messages.stale),
+            ("replayed", self.messages.replayed),
             ("late", self.messages.late),
             ("refused", self.messages.refused),
             ("incomplete", self.messages.incomplete),

@@ -46,6 +46,7 @@ use crate::user::inner::Inner;
 use crate::user::io::Io;
 use crate::user::request::{Request, RequestError};
 
+use counts::Trouble;
 use opening::Opening;
 use outbox::{Link, Outbox};
 use relays::Relaying;
@@ -90,11 +91,16 @@ struct State {
     opening: Opening,
 }
 
+/// How often it is logged that messages were lost, if some were.
+const TROUBLE: Duration = Duration::from_secs(10);
+
 /// When the task that watches the time comes, and what makes it come earlier.
 #[derive(Default)]
 struct Timer {
     next: Option<Time>,
     census: Time,
+    /// What was logged last, and when it is looked again.
+    trouble: (Trouble, Time),
     alarm: Option<Alarm>,
 }
 
@@ -114,7 +120,8 @@ impl ClusterNode {
     pub(super) fn new(settings: &Cluster, key: [u8; 16], runtime: Runtime) -> Result<Arc<Self>, ConfigError> {
         let broker = settings.broker.validate();
         broker.map_err(|error| ConfigError::Broker(error.to_string()))?;
-        let node = Node::new(settings.config.clone(), Box::new(runtime.fill))?;
+        let mut node = Node::new(settings.config.clone(), Box::new(runtime.fill))?;
+        node.set_unix_time((runtime.now)(), Duration::from_secs((runtime.unix_time)()));
         Ok(Arc::new(Self {
             server: OnceLock::new(),
             runtime,
@@ -179,7 +186,8 @@ impl ClusterNode {
 
     /// Returns what writes a message of this node in a namespace.
     fn voice(&self, namespace: &ByteString) -> Option<Voice> {
-        self.state.lock_for("cluster voice").node.voice(namespace)
+        let now = (self.runtime.now)();
+        self.state.lock_for("cluster voice").node.voice(now, namespace)
     }
 
     /// Sends a message that was written.
@@ -350,12 +358,18 @@ impl ClusterNode {
             asks
         };
         self.with_state(|state, now| {
+            // The clock of the machine may have been set.
+            let unix_time = Duration::from_secs((self.runtime.unix_time)());
+            state.node.set_unix_time(now, unix_time);
             state.node.handle_timeout(now, &mut state.out);
             if asks && self.is_up() {
                 state.out.commands.push(self.census_command());
             }
         });
         self.relays_handle_timeout();
+        if asks {
+            self.log_trouble();
+        }
         let alarm = Alarm::new(waker);
         let mut timer = self.timer.lock();
         let census = timer.census;
@@ -370,6 +384,20 @@ impl ClusterNode {
         let next = next.map_or(census, |next| next.min(census));
         self.timer.lock().next = Some(next);
         Some(next)
+    }
+
+    /// Logs which messages were lost since the last time, at most every ten seconds.
+    fn log_trouble(&self) {
+        let now = (self.runtime.now)();
+        if self.timer.lock().trouble.1 > now {
+            return;
+        }
+        let trouble = Trouble::of(&self.counts());
+        let before = {
+            let known = &mut self.timer.lock().trouble;
+            std::mem::replace(known, (trouble, now + TROUBLE)).0
+        };
+        trouble.log_since(before);
     }
 
     /// Asks how many nodes hear `/`.

@@ -61,6 +61,11 @@ impl Outbox {
         refused
     }
 
+    /// Returns how many bytes of messages wait here.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Returns all commands for the thread that gives them on, and takes back the empty list of the
     /// last time. Returns `None` if there are none.
     pub(super) fn take(&mut self, given: Vec<Command>) -> Option<Vec<Command>> {

@@ -63,11 +63,12 @@ impl ClusterNode {
     fn tell(self: &Arc<Self>, to: Audience<'_>, order: LocalOrder) {
         let namespace = &to.target.namespace;
         let voice = {
+            let now = (self.runtime.now)();
             let mut state = self.state.lock_for("cluster voice");
             match state.node.id(namespace) {
-                Some(_) => state.node.voice(namespace),
+                Some(_) => state.node.voice(now, namespace),
                 // Nobody is in the namespace on this node.
-                None => Some(state.node.guest_voice(namespace)),
+                None => Some(state.node.guest_voice(now, namespace)),
             }
         };
         let told = match voice {

@@ -11,6 +11,7 @@ use super::raw::{Document, Raw, Values};
 use super::writer::{FEW_BYTES, Syntax, Writer, about, is_deep};
 use super::{EMITTER, Malformed, MessageLimits};
 use crate::cluster::order::{Emit, Flags, RemoteSocket, Target};
+use crate::cluster::seal::Sealing;
 use crate::socket::Args;
 
 /// A broadcast without acknowledgements.
@@ -32,10 +33,14 @@ impl Broadcast {
     /// The bytes of the message.
     #[must_use]
     pub fn encode(&self) -> Bytes {
+        self.encode_for(None)
+    }
+
+    pub(in crate::cluster) fn encode_for(&self, sealing: Option<Sealing<'_>>) -> Bytes {
         let names = self.to.rooms.iter().chain(&self.to.except).map(|name| name.len() + 5);
         let bytes = about(&self.emit) + self.namespace.len() + names.sum::<usize>();
         let mut out = Writer::new(Syntax::MessagePack, bytes);
-        out.array(3);
+        out.array(3 + usize::from(sealing.is_some()));
         out.text(&self.uid);
         opts::write_packet(&mut out, &self.emit, Some(&self.namespace));
         let members = match self.uid == EMITTER {
@@ -43,7 +48,7 @@ impl Broadcast {
             false => Members::WithFlags,
         };
         opts::write_value(&mut out, &self.to, self.flags, members);
-        out.finish()
+        out.finish_array(sealing)
     }
 
     /// Reads a message. A message without a namespace is for `/`.
@@ -174,14 +179,18 @@ impl ClassicRequest {
     /// The bytes of the message.
     #[must_use]
     pub fn encode(&self) -> Bytes {
+        self.encode_for(None)
+    }
+
+    pub(in crate::cluster) fn encode_for(&self, sealing: Option<Sealing<'_>>) -> Bytes {
         let syntax = match &self.body {
             RequestBody::Broadcast { .. } => Syntax::MessagePack,
             RequestBody::ServerSideEmit(emit) if is_deep(&emit.args) => Syntax::MessagePack,
             _ => Syntax::Json,
         };
         let mut out = Writer::new(syntax, FEW_BYTES);
-        let signed = usize::from(self.uid.is_some()) + usize::from(self.request_id.is_some());
-        out.object(1 + signed + self.body.members());
+        let named = usize::from(self.uid.is_some()) + usize::from(self.request_id.is_some());
+        out.object(1 + named + self.body.members() + usize::from(sealing.is_some()));
         if let Some(uid) = &self.uid {
             out.key("uid").text(uid);
         }
@@ -190,8 +199,7 @@ impl ClassicRequest {
         }
         out.key("type").number(self.body.number());
         self.body.write(&mut out);
-        out.end_object();
-        out.finish()
+        out.finish_object(sealing)
     }
 
     /// Reads a message.
@@ -354,6 +362,10 @@ impl ClassicResponse {
     /// The bytes of the message.
     #[must_use]
     pub fn encode(&self) -> Bytes {
+        self.encode_for(None)
+    }
+
+    pub(in crate::cluster) fn encode_for(&self, sealing: Option<Sealing<'_>>) -> Bytes {
         let syntax = match &self.body {
             ResponseBody::Ack(_) => Syntax::MessagePack,
             ResponseBody::ServerSideEmit(value) if is_deep(value) => Syntax::MessagePack,
@@ -368,7 +380,8 @@ impl ClassicResponse {
             ResponseBody::ClientCount(_) => (Some(8), 1),
             ResponseBody::Ack(_) => (Some(9), 1),
         };
-        out.object(1 + usize::from(kind.is_some()) + members + usize::from(self.uid.is_some()));
+        let named = usize::from(kind.is_some()) + usize::from(self.uid.is_some());
+        out.object(1 + named + members + usize::from(sealing.is_some()));
         if let Some(kind) = kind {
             out.key("type").number(kind);
         }
@@ -389,8 +402,7 @@ impl ClassicResponse {
         if let Some(uid) = &self.uid {
             out.key("uid").text(uid);
         }
-        out.end_object();
-        out.finish()
+        out.finish_object(sealing)
     }
 
     /// Reads a message.

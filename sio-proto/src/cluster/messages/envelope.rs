@@ -14,6 +14,7 @@ use super::raw::{Document, Raw, Values, short};
 use super::writer::{FEW_BYTES, Syntax, Writer, about, is_deep};
 use super::{Malformed, MessageLimits};
 use crate::cluster::order::{Emit, Flags, RemoteSocket, Target};
+use crate::cluster::seal::{self, Sealing};
 use crate::socket::Args;
 
 /// A message of the sharded adapter or the streams adapter.
@@ -325,21 +326,30 @@ impl Envelope {
     /// the arguments are nested very deep.
     #[must_use]
     pub fn encode_sharded(&self) -> Bytes {
-        self.encode(match self.body.needs_message_pack() {
+        self.encode_sharded_for(None)
+    }
+
+    pub(in crate::cluster) fn encode_sharded_for(&self, sealing: Option<Sealing<'_>>) -> Bytes {
+        let syntax = match self.body.needs_message_pack() {
             true => Syntax::MessagePack,
             false => Syntax::Json,
-        })
+        };
+        self.encode(syntax, sealing)
     }
 
     /// The bytes for a channel of the streams adapter: MessagePack.
     #[must_use]
     pub fn encode_message_pack(&self) -> Bytes {
-        self.encode(Syntax::MessagePack)
+        self.encode_message_pack_for(None)
     }
 
-    fn encode(&self, syntax: Syntax) -> Bytes {
+    pub(in crate::cluster) fn encode_message_pack_for(&self, sealing: Option<Sealing<'_>>) -> Bytes {
+        self.encode(Syntax::MessagePack, sealing)
+    }
+
+    fn encode(&self, syntax: Syntax, sealing: Option<Sealing<'_>>) -> Bytes {
         let mut out = Writer::new(syntax, self.namespace.len() + self.body.about());
-        out.object(3 + usize::from(self.body.has_data()));
+        out.object(3 + usize::from(self.body.has_data()) + usize::from(sealing.is_some()));
         out.key("type").number(self.body.number());
         if self.body.has_data() {
             out.key("data");
@@ -347,8 +357,7 @@ impl Envelope {
         }
         out.key("uid").text(&self.uid);
         out.key("nsp").text(&self.namespace);
-        out.end_object();
-        out.finish()
+        out.finish_object(sealing)
     }
 
     /// Reads a message from a channel.
@@ -371,6 +380,10 @@ impl Envelope {
     /// The fields of a stream's entry.
     #[must_use]
     pub fn encode_entry(&self) -> Vec<(Bytes, Bytes)> {
+        self.encode_entry_for(None)
+    }
+
+    pub(in crate::cluster) fn encode_entry_for(&self, sealing: Option<Sealing<'_>>) -> Vec<(Bytes, Bytes)> {
         let number = alloc::format!("{}", self.body.number());
         let mut fields = alloc::vec![
             (Bytes::from_static(b"uid"), self.uid.as_bytes().clone()),
@@ -383,6 +396,10 @@ impl Envelope {
                 true => STANDARD.encode(self.body.data(Syntax::MessagePack)).into(),
             };
             fields.push((Bytes::from_static(b"data"), data));
+        }
+        if let Some(sealing) = sealing {
+            let token = sealing.entry_token(&fields);
+            fields.push((Bytes::from_static(seal::MEMBER.as_bytes()), token.into()));
         }
         fields
     }

@@ -4,6 +4,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use crate::cluster::order::Emit;
+use crate::cluster::seal::{self, Sealing};
 use crate::codec::pieces;
 use crate::json;
 use crate::legacy::lengths::put_decimal;
@@ -55,6 +56,27 @@ impl Writer {
         }
     }
 
+    /// Ends a message that is a list.
+    pub(super) fn finish_array(mut self, sealing: Option<Sealing<'_>>) -> Bytes {
+        if let Some(sealing) = sealing {
+            let token = sealing.token(&self.out);
+            self.text(&token);
+        }
+        self.end_array();
+        self.out.freeze()
+    }
+
+    /// Ends a message that is an object.
+    pub(super) fn finish_object(mut self, sealing: Option<Sealing<'_>>) -> Bytes {
+        if let Some(sealing) = sealing {
+            let token = sealing.token(&self.out);
+            self.key(seal::MEMBER).text(&token);
+        }
+        self.end_object();
+        self.out.freeze()
+    }
+
+    /// Ends a value that is no message by itself.
     pub(super) fn finish(self) -> Bytes {
         self.out.freeze()
     }

@@ -103,10 +103,10 @@ impl Node {
         now: Time,
         asker: &Asker,
         out: &mut Outputs,
-        write: impl FnOnce(&Voice) -> Result<Option<Written>, NotSent>,
+        write: impl FnOnce(Voice) -> Result<Option<Written>, NotSent>,
     ) -> Result<(), NotSent> {
-        let voice = self.voice(&asker.namespace).ok_or(NotSent::UnknownNamespace)?;
-        match write(&voice)? {
+        let voice = self.voice(now, &asker.namespace).ok_or(NotSent::UnknownNamespace)?;
+        match write(voice)? {
             Some(written) => self.send(now, written, out).map(drop),
             None => Ok(()),
         }

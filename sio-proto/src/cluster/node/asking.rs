@@ -38,7 +38,8 @@ impl Node {
         let voice = match &order {
             LocalOrder::Ask { .. } => self.asking_voice(now, namespace, out)?,
             LocalOrder::CarryOut(_) | LocalOrder::ServerSideEmit(_) => {
-                let voice = self.voice(namespace).filter(|_| self.id(namespace).is_some());
+                let is_own = self.id(namespace).is_some();
+                let voice = self.voice(now, namespace).filter(|_| is_own);
                 voice.ok_or(NotSent::UnknownNamespace)?
             }
         };
@@ -210,6 +211,7 @@ impl Node {
             }
         }
         self.counters.incomplete += u64::from(outcome != Outcome::Complete);
+        self.counters.silent = self.counters.silent.saturating_add(silent);
         let end = RequestEnd {
             outcome,
             silent,

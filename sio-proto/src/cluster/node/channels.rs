@@ -262,7 +262,9 @@ impl Node {
     fn subscribe(&mut self, channel: Bytes, namespace: &ByteString, purpose: Purpose, out: &mut Outputs) {
         let namespace = namespace.clone();
         let place = Place { namespace, purpose };
-        let places = self.channels.entry(channel.clone()).or_default();
+        // Nearly every channel is for one place.
+        let places = self.channels.entry(channel.clone());
+        let places = places.or_insert_with(|| Vec::with_capacity(1));
         if places.contains(&place) {
             return;
         }

@@ -12,6 +12,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -24,7 +25,8 @@ use super::emitter::NotSent;
 use super::messages::{Body, EMITTER};
 use super::order::NodeId;
 use super::output::Outputs;
-use super::sending::{Outgoing, Sender};
+use super::seal::{Guard, Seal, Signer, split};
+use super::sending::Outgoing;
 use super::voice::Voice;
 use crate::broker::{Answer, BrokerError, Command, Event};
 use crate::codec::pieces;
@@ -62,6 +64,8 @@ pub struct Node {
     guests: BTreeSet<ByteString>,
     requests: Requests,
     counters: Counters,
+    signer: Signer,
+    guard: Guard,
     /// Whether the broker has gone, and has not come back yet.
     is_down: bool,
 }
@@ -100,8 +104,12 @@ impl Node {
     /// # Errors
     ///
     /// Those of [`ClusterConfig::validate`].
-    pub fn new(config: ClusterConfig, entropy: Box<dyn Entropy>) -> Result<Self, ConfigError> {
+    pub fn new(config: ClusterConfig, mut entropy: Box<dyn Entropy>) -> Result<Self, ConfigError> {
         config.validate()?;
+        let mut sender = [0; 8];
+        if !config.secrets.is_empty() {
+            entropy.fill(&mut sender);
+        }
         Ok(Self {
             reader: Arc::new(Reader::new(&config)),
             config: Arc::new(config),
@@ -113,6 +121,8 @@ impl Node {
             guests: BTreeSet::new(),
             requests: Requests::default(),
             counters: Counters::default(),
+            signer: Signer::new(u64::from_be_bytes(sender)),
+            guard: Guard::default(),
             is_down: false,
         })
     }
@@ -132,20 +142,35 @@ impl Node {
     }
 
     /// What writes one message of this node in a namespace that is open.
-    pub fn voice(&mut self, namespace: &ByteString) -> Option<Voice> {
-        self.instances.get(namespace).map(|instance| Voice {
-            config: Arc::clone(&self.config),
+    pub fn voice(&mut self, now: Time, namespace: &ByteString) -> Option<Voice> {
+        let instance = self.instances.get(namespace)?;
+        Some(Voice {
             in_stream: instance.peers.has_stream_only(),
             uid: instance.id.0.clone(),
+            config: Arc::clone(&self.config),
             namespace: namespace.clone(),
             question: None,
+            seal: self.seal(now),
         })
+    }
+
+    fn seal(&mut self, now: Time) -> Option<Seal> {
+        let secret = self.config.secrets.first()?.clone();
+        Some(self.signer.seal(now, secret))
+    }
+
+    /// Says what time it is: `now` is so long after the beginning of 1970. With
+    /// [`ClusterConfig::secrets`] this has to be said at the beginning, and again every few
+    /// seconds, because clocks are set. Without secrets nobody needs it.
+    pub const fn set_unix_time(&mut self, now: Time, time: Duration) {
+        self.signer.set_unix_time(now, time);
     }
 
     /// What writes one order in a namespace that is not open: the voice of an emitter, which is no
     /// node of the namespace.
-    pub fn guest_voice(&mut self, namespace: &ByteString) -> Voice {
+    pub fn guest_voice(&mut self, now: Time, namespace: &ByteString) -> Voice {
         Voice {
+            seal: self.seal(now),
             config: Arc::clone(&self.config),
             in_stream: matches!(self.config.kind, ClusterKind::Streams(_)),
             uid: ByteString::from_static(EMITTER),
@@ -166,7 +191,7 @@ impl Node {
         }
         self.open_as_guest(now, namespace, out)?;
         let question = Some(self.draw());
-        let voice = self.voice(namespace).ok_or(NotSent::UnknownNamespace)?;
+        let voice = self.voice(now, namespace).ok_or(NotSent::UnknownNamespace)?;
         Ok(Voice { question, ..voice })
     }
 
@@ -308,13 +333,13 @@ impl Node {
     }
 
     fn beat(&mut self, now: Time, namespace: &ByteString, body: Body, out: &mut Outputs) {
+        let Some(voice) = self.voice(now, namespace) else {
+            return;
+        };
         let ClusterKind::Streams(streams) = &self.config.kind else {
             return;
         };
-        let Some(sender) = self.sender(namespace) else {
-            return;
-        };
-        let outgoing = sender.entry(streams, body);
+        let outgoing = voice.sender().entry(streams, body);
         let number = self.requests.number();
         self.counters.sent.heartbeats += 1;
         let command = self.command(now, namespace, outgoing, number << 2 | tag::ENTRY);
@@ -338,15 +363,6 @@ impl Node {
             next = [next, death, beat].into_iter().flatten().min();
         }
         next
-    }
-
-    fn sender<'a>(&'a self, namespace: &'a ByteString) -> Option<Sender<'a>> {
-        let instance = self.instances.get(namespace)?;
-        Some(Sender {
-            config: &self.config,
-            uid: &instance.id.0,
-            namespace,
-        })
     }
 
     /// Counts a message, and makes it a command for the broker.
@@ -378,8 +394,9 @@ impl Node {
 ///
 /// ```text
 /// classic   93 [a6 uid] …      85 [a3 "uid" a6 uid] …    {["uid":"…"] …      behind the first byte
-/// others    … [a3 "uid" b0 uid a3 "nsp" nsp]             … [,"uid":"…","nsp":"…"}]
+/// others    … [a3 "uid" b0 uid a3 "nsp" nsp]             … [,"uid":"…","nsp":"…"]}
 /// ```
+/// Behind the marks of the others there may be a signature.
 fn marks(kind: &ClusterKind, id: &NodeId, namespace: &str) -> [Bytes; 3] {
     let pack = |pieces: &[&str]| {
         let mut out = BytesMut::new();
@@ -392,7 +409,6 @@ fn marks(kind: &ClusterKind, id: &NodeId, namespace: &str) -> [Bytes; 3] {
     }
     let mut json = BytesMut::from(&*alloc::format!(",\"uid\":\"{id}\",\"nsp\":"));
     crate::json::write_string(&mut json, namespace);
-    json.extend_from_slice(b"}");
     let pack = pack(&["uid", &id.0, "nsp", namespace]);
     [pack.clone(), pack, json.freeze()]
 }
@@ -409,7 +425,13 @@ impl Instance {
             let behind = payload.get(1..).unwrap_or_default();
             return self.marks.iter().any(|mark| behind.starts_with(mark));
         }
-        self.marks[1..].iter().any(|mark| payload.ends_with(mark))
+        let end = match split(payload) {
+            (front, Some(_)) => front,
+            (all, None) => all.strip_suffix(b"}").unwrap_or(all),
+        };
+        self.marks[1..]
+            .iter()
+            .any(|mark| end.ends_with(mark) || payload.ends_with(mark))
     }
 }
 

@@ -7,10 +7,11 @@ use bytestring::ByteString;
 
 use super::Node;
 use super::channels::{Place, Purpose};
-use crate::broker::Event;
+use crate::broker::{Entry, Event};
 use crate::cluster::delivery::Medium;
 use crate::cluster::messages::{Broadcast, ClassicRequest, ClassicResponse, Envelope, MessageLimits};
-use crate::{ClusterConfig, ClusterKind};
+use crate::cluster::seal::{self, Doubt, Stamp};
+use crate::{ClusterConfig, ClusterKind, Secret};
 
 /// Something that the broker has brought for this node, not read yet.
 #[derive(Debug)]
@@ -19,16 +20,36 @@ pub struct Unread(What);
 #[derive(Debug)]
 enum What {
     /// A message on a channel.
-    Message { place: Place, payload: Bytes },
+    Message {
+        place: Place,
+        channel: Bytes,
+        payload: Bytes,
+    },
     /// An entry of a stream.
-    Entry { id: Bytes, fields: Vec<(Bytes, Bytes)> },
+    Entry {
+        stream: Bytes,
+        id: Bytes,
+        fields: Vec<(Bytes, Bytes)>,
+    },
     /// There is nothing to read.
     Event(Event),
 }
 
 /// Something that the broker has brought, read.
 #[derive(Debug)]
-pub struct Message(pub(super) Content);
+pub struct Message {
+    pub(super) content: Content,
+    /// What its signature says, if it has one that fits.
+    pub(super) signed: Option<Signed>,
+}
+
+/// A signature that fits.
+#[derive(Debug)]
+pub(super) struct Signed {
+    pub(super) stamp: Stamp,
+    /// When the entry was stored, in milliseconds since 1970, for an entry of a stream.
+    pub(super) stored: Option<u64>,
+}
 
 #[derive(Debug)]
 pub(super) enum Content {
@@ -41,6 +62,10 @@ pub(super) enum Content {
     Malformed,
     /// It is on a channel of another namespace than its own.
     Misplaced,
+    /// It has no signature.
+    Unsigned,
+    /// Its signature is not that of a holder of the secret for this message in this place.
+    Forged,
 }
 
 /// Where an envelope has come from.
@@ -57,23 +82,85 @@ pub(super) struct Source {
 pub struct Reader {
     is_classic: bool,
     limits: MessageLimits,
+    secrets: Vec<Secret>,
+    accept_unsigned: bool,
+    /// In milliseconds.
+    max_age: u64,
 }
 
 impl Reader {
-    pub(super) fn new(config: &ClusterConfig) -> Self {
+    pub(in crate::cluster) fn new(config: &ClusterConfig) -> Self {
         Self {
             is_classic: config.kind == ClusterKind::Classic,
             limits: MessageLimits::from(config),
+            secrets: config.secrets.clone(),
+            accept_unsigned: config.accept_unsigned,
+            max_age: u64::try_from(config.signature_age.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Whether an entry of a stream was stored by a node that knows the secret, when it was signed.
+    /// Entries are read again for each client that comes back, so its number is not asked for.
+    pub(in crate::cluster) fn believes(&self, stream: &[u8], entry: &Entry) -> bool {
+        if self.secrets.is_empty() {
+            return true;
+        }
+        match seal::verify_entry(&self.secrets, stream, &entry.fields) {
+            Ok(stamp) => {
+                let stored = seal::milliseconds_of(&entry.id);
+                stored.is_some_and(|stored| stored.abs_diff(stamp.milliseconds) <= self.max_age)
+            }
+            Err(Doubt::Unsigned) => self.accept_unsigned,
+            Err(Doubt::Forged) => false,
+        }
+    }
+
+    /// Returns the signature of something that the broker has brought, or what it is if it is not
+    /// believed. The signature is looked at before anything is read.
+    fn signature(&self, what: &What) -> Result<Option<Signed>, Content> {
+        let (verified, stored) = match what {
+            _ if self.secrets.is_empty() => return Ok(None),
+            What::Event(_) => return Ok(None),
+            // It is not read if it is too large, so it need not be verified.
+            What::Message { payload, .. } if payload.len() > self.limits.max_bytes => return Err(Content::Malformed),
+            What::Message { channel, payload, .. } => {
+                let (message, token) = seal::split(payload);
+                let verified = seal::verify(&self.secrets, token, Medium::Channel, channel, message);
+                (verified, None)
+            }
+            What::Entry { fields, .. } if entry_bytes(fields) > self.limits.max_bytes => {
+                return Err(Content::Malformed);
+            }
+            What::Entry { stream, id, fields } => {
+                let verified = seal::verify_entry(&self.secrets, stream, fields);
+                (verified, Some(seal::milliseconds_of(id).unwrap_or(0)))
+            }
+        };
+        match verified {
+            Ok(stamp) => Ok(Some(Signed { stamp, stored })),
+            Err(Doubt::Unsigned) if self.accept_unsigned => Ok(None),
+            Err(Doubt::Unsigned) => Err(Content::Unsigned),
+            Err(Doubt::Forged) => Err(Content::Forged),
         }
     }
 
     /// Reads something that the broker has brought. [`Node::handle_message`] takes the result.
     #[must_use]
     pub fn read(&self, unread: Unread) -> Message {
-        Message(match unread.0 {
+        match self.signature(&unread.0) {
+            Ok(signed) => Message {
+                content: self.content(unread.0),
+                signed,
+            },
+            Err(content) => Message { content, signed: None },
+        }
+    }
+
+    fn content(&self, what: What) -> Content {
+        match what {
             What::Event(event) => Content::Event(event),
-            What::Message { place, payload } if self.is_classic => self.classic(place, &payload),
-            What::Message { place, payload } => match Envelope::decode(&payload, &self.limits) {
+            What::Message { place, payload, .. } if self.is_classic => self.classic(place, &payload),
+            What::Message { place, payload, .. } => match Envelope::decode(&payload, &self.limits) {
                 Ok(envelope) if envelope.namespace != place.namespace => Content::Misplaced,
                 Ok(envelope) => {
                     let source = Source {
@@ -85,18 +172,18 @@ impl Reader {
                 }
                 Err(_) => Content::Malformed,
             },
-            What::Entry { id, fields } => match Envelope::decode_entry(&fields, &self.limits) {
+            What::Entry { id, fields, .. } => match Envelope::decode_entry(&fields, &self.limits) {
                 Ok(envelope) => {
                     let source = Source {
                         medium: Medium::Stream,
                         entry: Some(id),
-                        bytes: fields.iter().map(|(name, value)| name.len() + value.len()).sum(),
+                        bytes: entry_bytes(&fields),
                     };
                     Content::Envelope(envelope, source)
                 }
                 Err(_) => Content::Malformed,
             },
-        })
+        }
     }
 
     fn classic(&self, place: Place, payload: &Bytes) -> Content {
@@ -123,6 +210,10 @@ impl Reader {
     }
 }
 
+fn entry_bytes(fields: &[(Bytes, Bytes)]) -> usize {
+    fields.iter().map(|(name, value)| name.len() + value.len()).sum()
+}
+
 impl Node {
     /// Looks at what the broker has brought, and keeps in `unread` what concerns this node. Own
     /// messages that come back are only counted.
@@ -136,13 +227,14 @@ impl Node {
                         }
                         Some(_) => unread.push(Unread(What::Message {
                             place: place.clone(),
+                            channel: channel.clone(),
                             payload: payload.clone(),
                         })),
                         None => {}
                     }
                 }
             }
-            Event::Entry { id, fields, .. } => {
+            Event::Entry { stream, id, fields } => {
                 let field = |wanted: &[u8]| {
                     let mut found = fields.iter().rev().filter(|(name, _)| name == wanted);
                     found.next().map(|(_, value)| value)
@@ -153,7 +245,7 @@ impl Node {
                 };
                 match field(b"uid").is_some_and(|uid| uid == instance.id.0.as_bytes()) {
                     true => self.counters.echoes += 1,
-                    false => unread.push(Unread(What::Entry { id, fields })),
+                    false => unread.push(Unread(What::Entry { stream, id, fields })),
                 }
             }
             event => unread.push(Unread(What::Event(event))),

@@ -2,7 +2,7 @@
 
 use bytestring::ByteString;
 
-use super::reading::{Content, Message, Source};
+use super::reading::{Content, Message, Signed, Source};
 use super::{Node, count};
 use crate::cluster::delivery::{Asker, Delivery, Medium, RequestId, Wants};
 use crate::cluster::messages::{
@@ -10,13 +10,18 @@ use crate::cluster::messages::{
 };
 use crate::cluster::order::{NodeId, Order, Target};
 use crate::cluster::output::Outputs;
+use crate::cluster::seal::{Old, milliseconds_of};
 use crate::cluster::voice::Asked;
 use crate::{ClusterKind, Time, keep};
 
 impl Node {
     /// Takes what a [`Reader`](super::Reader) has read.
     pub fn handle_message(&mut self, now: Time, message: Message, out: &mut Outputs) {
-        match message.0 {
+        let Message { content, signed } = message;
+        if signed.is_some_and(|signed| !self.is_new(now, &signed)) {
+            return;
+        }
+        match content {
             Content::Event(event) => self.handle_event(now, event, out),
             Content::Broadcast(broadcast, bytes) => self.hear_broadcast(now, broadcast, bytes, out),
             Content::Request(namespace, request, bytes) => self.hear_request(now, namespace, request, bytes, out),
@@ -24,7 +29,28 @@ impl Node {
             Content::Envelope(envelope, source) => self.hear_envelope(now, envelope, source, out),
             Content::Malformed => self.counters.malformed += 1,
             Content::Misplaced => self.counters.misplaced += 1,
+            Content::Unsigned => self.counters.unsigned += 1,
+            Content::Forged => self.counters.forged += 1,
         }
+    }
+
+    /// Whether a signed message has not come before, and is young enough.
+    fn is_new(&mut self, now: Time, signed: &Signed) -> bool {
+        let medium = match signed.stored {
+            Some(_) => Medium::Stream,
+            None => Medium::Channel,
+        };
+        let moment = signed.stored.unwrap_or_else(|| self.signer.milliseconds(now));
+        let max_age = self.config.signature_age;
+        // A node signs in both media.
+        let max_senders = self.config.max_nodes.saturating_mul(2);
+        match self.guard.take(signed.stamp, medium, moment, max_age, max_senders) {
+            Ok(()) => return true,
+            Err(Old::Stale) => self.counters.stale += 1,
+            Err(Old::Replayed) => self.counters.replayed += 1,
+            Err(Old::TooMany) => self.counters.forgotten += 1,
+        }
+        false
     }
 
     /// Remembers a node. Emitters are no nodes. Returns nothing for a message of our own.
@@ -132,6 +158,9 @@ impl Node {
 
     fn hear_envelope(&mut self, now: Time, envelope: Envelope, source: Source, out: &mut Outputs) {
         let Source { medium, entry, bytes } = source;
+        if let Some(stored) = entry.as_deref().and_then(milliseconds_of) {
+            self.counters.stream_lag_millis = self.signer.milliseconds(now).saturating_sub(stored);
+        }
         let namespace = envelope.namespace;
         let Some(node) = self.hear_node(now, &namespace, &envelope.uid) else {
             return;

@@ -1,0 +1,255 @@
+//! Nodes that share a secret: whom they believe, and what somebody can do who can write to the
+//! broker and does not know the secret.
+#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+
+#[path = "cluster/world.rs"]
+mod world;
+
+use std::time::Duration;
+
+use sio_proto::broker::{Command, Request};
+use sio_proto::cluster::{Counters, Emitter, Flags, LocalOrder, Outcome, Question, Target};
+use sio_proto::{Bytes, ClusterConfig, ClusterKind, Secret};
+use world::{EPOCH, ROOT, SECOND, World, all, broadcast, emit, kinds};
+
+const OURS: [u8; 32] = [7; 32];
+
+fn signed(config: ClusterConfig) -> ClusterConfig {
+    config.secrets(vec![Secret::new(OURS)])
+}
+
+/// Two machines with a socket each; both are in room `r`.
+fn two(configs: [&ClusterConfig; 2]) -> World {
+    let mut world = World::new(configs[0], 1, 11);
+    world.add(configs[1]);
+    for at in 0..2 {
+        world.connect(at, &format!("s{at}"));
+        world.join(at, &format!("s{at}"), "r");
+    }
+    world.run(SECOND);
+    world
+}
+
+fn events(world: &World, at: usize) -> usize {
+    world.machines[at]
+        .sockets
+        .values()
+        .map(|socket| socket.events.len())
+        .sum()
+}
+
+/// What a node has counted that it did not believe.
+fn doubts(world: &World, at: usize) -> [u64; 4] {
+    let Counters {
+        unsigned,
+        forged,
+        stale,
+        replayed,
+        ..
+    } = *world.machines[at].node.counters();
+    [unsigned, forged, stale, replayed]
+}
+
+/// Changes the payload of a message, or the data of an entry.
+fn with_payload(command: &Command, change: impl Fn(&[u8]) -> Vec<u8>) -> Command {
+    let mut command = command.clone();
+    match &mut command {
+        Command::Publish { payload, .. } => *payload = change(payload).into(),
+        Command::Request {
+            request: Request::AddEntry { fields, .. },
+            ..
+        } => {
+            let token = fields.last_mut().unwrap();
+            assert_eq!(token.0, "sig");
+            token.1 = change(&token.1).into();
+        }
+        _ => panic!("a message"),
+    }
+    command
+}
+
+/// Moves a message to another channel, or an entry to another stream.
+fn elsewhere(command: &Command, place: &Bytes) -> Command {
+    let mut command = command.clone();
+    match &mut command {
+        Command::Publish { channel, .. } => *channel = place.clone(),
+        Command::Request {
+            request: Request::AddEntry { stream, .. },
+            ..
+        } => *stream = place.clone(),
+        _ => panic!("a message"),
+    }
+    command
+}
+
+fn place(command: &Command) -> Bytes {
+    match command {
+        Command::Publish { channel, .. } => channel.clone(),
+        Command::Request {
+            request: Request::AddEntry { stream, .. },
+            ..
+        } => stream.clone(),
+        _ => panic!("a message"),
+    }
+}
+
+#[test]
+fn nodes_with_the_same_secret_work_as_nodes_without() {
+    for config in kinds() {
+        let config = signed(config);
+        let mut world = two([&config, &config]);
+        world.order(0, broadcast("all", all()));
+        world.order(0, broadcast("room", Target::room("r")));
+        let requests = [
+            Question::Sockets { to: all() },
+            Question::ServerSideEmit { emit: emit("hi") },
+            Question::Acks {
+                to: all(),
+                flags: Flags::default(),
+                emit: emit("q"),
+            },
+        ]
+        .map(|question| world.ask(0, question));
+        world.local(0, LocalOrder::ServerSideEmit(emit("plain")));
+        world.run(SECOND);
+        assert_eq!(events(&world, 1), 3, "{config:?}");
+        for request in requests {
+            let end = world.machines[0].gathered[&request].end.as_ref().unwrap();
+            assert_eq!((&end.1.outcome, end.1.silent), (&Outcome::Complete, 0), "{config:?}");
+        }
+        assert_eq!(world.machines[1].heard, ["hi", "plain"]);
+        assert_eq!((doubts(&world, 0), doubts(&world, 1)), ([0; 4], [0; 4]), "{config:?}");
+        // Own messages are recognised before their signature is looked at.
+        assert!(world.machines[0].node.counters().echoes > 0, "{config:?}");
+    }
+}
+
+/// A node with a secret believes nobody who has none, or another one. A node without a secret
+/// believes everybody.
+#[test]
+fn another_secret_or_none_is_refused_and_counted() {
+    for config in kinds() {
+        let ours = signed(config.clone());
+        let others = config.clone().secrets(vec![Secret::new([8; 32])]);
+        for (theirs, expected) in [(&config, [1, 0, 0, 0]), (&others, [0, 1, 0, 0])] {
+            let mut world = two([theirs, &ours]);
+            world.order(0, broadcast("e", all()));
+            world.run(SECOND);
+            assert_eq!((events(&world, 0), events(&world, 1)), (1, 0));
+            assert_eq!(doubts(&world, 1), expected, "{config:?}");
+            let believes = usize::from(theirs.secrets.is_empty());
+            world.order(1, broadcast("e", all()));
+            world.run(SECOND);
+            assert_eq!(events(&world, 0), 1 + believes, "{config:?}");
+            // A question ends at its deadline: the answers are not believed.
+            let request = world.ask(1, Question::Sockets { to: all() });
+            world.run(6 * SECOND);
+            let end = &world.machines[1].gathered[&request].end.as_ref().unwrap().1;
+            assert_eq!((&end.outcome, end.silent), (&Outcome::Deadline, 1), "{config:?}");
+        }
+        // The operator may choose otherwise while secrets are brought in.
+        let mut world = two([&config, &ours.clone().accept_unsigned(true)]);
+        world.order(0, broadcast("e", all()));
+        world.run(SECOND);
+        assert_eq!(events(&world, 1), 1, "{config:?}");
+        // The secret is changed: the new one is accepted behind the old one.
+        let both = config.clone().secrets(vec![Secret::new([8; 32]), Secret::new(OURS)]);
+        let mut world = two([&ours, &both]);
+        world.order(0, broadcast("e", all()));
+        world.run(SECOND);
+        assert_eq!(events(&world, 1), 1, "{config:?}");
+    }
+}
+
+/// Whoever can read and write everything at the broker publishes a signed message again, in another
+/// place, cut, and changed.
+#[test]
+fn a_signed_message_counts_once_and_only_where_it_was_sent() {
+    for config in kinds() {
+        let config = signed(config);
+        let streams = matches!(config.kind, ClusterKind::Streams(_));
+        let mut world = two([&config, &config]);
+        world.said.clear();
+        world.order(0, broadcast("room", Target::room("r")));
+        world.order(0, broadcast("all", all()));
+        world.run(SECOND);
+        assert_eq!(events(&world, 1), 2);
+        let [to_room, to_all] = &world.said.clone()[..] else {
+            panic!("two messages");
+        };
+        let (before, mut refused) = (doubts(&world, 1), 0);
+        for command in [to_room, to_all] {
+            world.publish(command.clone());
+            refused += 1;
+        }
+        world.run(SECOND);
+        assert_eq!(events(&world, 1), 2, "published again: {config:?}");
+        assert_eq!(doubts(&world, 1)[3] - before[3], refused, "{config:?}");
+
+        if place(to_room) != place(to_all) {
+            world.publish(elsewhere(to_room, &place(to_all)));
+            world.publish(elsewhere(to_all, &place(to_room)));
+            world.run(SECOND);
+            assert_eq!(events(&world, 1), 2, "in another place: {config:?}");
+            assert_eq!(doubts(&world, 1)[1], 2, "{config:?}");
+        }
+
+        let forged = doubts(&world, 1)[1];
+        let mut tried = 0;
+        let len = 75 + 20;
+        for at in 0..len {
+            for change in [0x01, 0x80] {
+                // A byte of the last part of the message, with the whole token.
+                let changed = with_payload(to_all, |payload| {
+                    let mut payload = payload.to_vec();
+                    let at = payload.len().saturating_sub(1 + at);
+                    payload[at] ^= change;
+                    payload
+                });
+                world.publish(changed);
+                tried += 1;
+            }
+        }
+        for cut in [1, 2, 10, 75, 77, 82] {
+            world.publish(with_payload(to_all, |payload| {
+                payload[..payload.len().saturating_sub(cut)].to_vec()
+            }));
+        }
+        world.run(SECOND);
+        assert_eq!(events(&world, 1), 2, "changed or cut: {config:?}");
+        assert!(doubts(&world, 1)[1] > forged, "{config:?} of {tried}");
+        assert!(world.machines[1].node.requests() == 0);
+
+        // Later the message is too old, also for a node that has just begun and has not heard it.
+        world.run(40 * SECOND);
+        let young = world.add(&config);
+        world.connect(young, "young");
+        world.run(SECOND);
+        let stale = doubts(&world, young)[2];
+        world.publish(to_all.clone());
+        world.run(SECOND);
+        assert_eq!((events(&world, 1), events(&world, young)), (2, 0), "{config:?}");
+        assert_eq!(doubts(&world, young)[2], stale + 1, "{config:?} {streams}");
+    }
+}
+
+/// An emitter signs, too, if it is told the time.
+#[test]
+fn an_emitter_signs() {
+    for config in kinds() {
+        let config = signed(config);
+        let mut world = two([&config, &config]);
+        let mut emitter = Emitter::new(config.clone()).unwrap();
+        world.publish(emitter.order(&ROOT, broadcast("e", all()), 1).unwrap());
+        world.run(SECOND);
+        assert_eq!((events(&world, 0), doubts(&world, 0)), (0, [1, 0, 0, 0]), "{config:?}");
+        let since = Duration::from_micros(world.now.as_micros());
+        emitter.set_unix_time(42, EPOCH + since);
+        world.publish(emitter.order(&ROOT, broadcast("e", all()), 1).unwrap());
+        world.publish(emitter.server_side_emit(&ROOT, emit("srv"), 1).unwrap());
+        world.run(SECOND);
+        assert_eq!((events(&world, 0), events(&world, 1)), (1, 1), "{config:?}");
+        assert_eq!(world.machines[1].heard, ["srv"]);
+        assert_eq!(doubts(&world, 0), [1, 0, 0, 0]);
+    }
+}
