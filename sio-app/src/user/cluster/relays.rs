@@ -1,11 +1,13 @@
 //! Requests whose session is on another node: this node's relays, and who waits for them.
 //!
-//! ```text connection ─► End ─► Relays ─► commands ─► the broker ─► Relays ─► End ─► session
-//! (host)               one lock                            one lock          (host) ``` The rules
-//! are those of [`sio_proto::cluster::relay::Relays`]. It stands behind a lock of its own, under
-//! which the outbox and the timer of the node may be taken. Each relay has an [`End`] here, which
-//! belongs to the host: a client's connection, or a connection that another node brings. An end is
-//! called under no lock.
+//! ```text
+//!   connection ─► End ─► Relays ─► commands ─► the broker ─► Relays ─► End ─► session
+//!   (host)               one lock                            one lock          (host)
+//! ```
+//! The rules are those of [`sio_proto::cluster::relay::Relays`]. It stands behind a lock of its
+//! own, under which the outbox and the timer of the node may be taken. Each relay has an [`End`]
+//! here, which belongs to the host: a client's connection, or a connection that another node
+//! brings. An end is called under no lock.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
