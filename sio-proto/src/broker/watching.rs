@@ -13,30 +13,34 @@ impl Broker {
         if self.is_stopped() {
             return None;
         }
-        let connections = self.each().flat_map(|(at, connection)| {
-            let probe = match connection.probe {
-                Probe::Hears { next } => Some(next),
-                Probe::Sent { until } => Some(until),
-                Probe::Off | Probe::Asked { .. } => None,
-            };
-            let stage = match connection.stage {
-                Stage::Idle { retry_at } => self.destination(at).map(|_| retry_at),
-                Stage::Dialing { until } | Stage::Greeting { until } => Some(until),
-                Stage::Ready { .. } => None,
-            };
-            let waits_until = connection.queue.front().map(|waiting| waiting.until);
-            let late_at = connection.late_at(&self.config).filter(|_| connection.is_ready());
-            [stage, probe, waits_until, late_at, connection.ping_at(&self.config)]
-        });
-        let is_main_ready = self.connections[MAIN].as_ref().is_some_and(|main| main.has_room());
-        let others = [
-            self.requests.next_timeout(),
-            self.batches.next_timeout(),
-            self.unrouted.front().map(|waiting| waiting.until),
-            self.resubscribe_at,
-            self.slots_wanted.filter(|_| is_main_ready),
-        ];
-        connections.chain(others).flatten().min()
+        let mut next = None;
+        let mut wants = |time: Option<Time>| {
+            if let Some(time) = time
+                && next.is_none_or(|known| time < known)
+            {
+                next = Some(time);
+            }
+        };
+        for (at, connection) in self.each() {
+            match connection.stage {
+                Stage::Idle { retry_at } => wants(self.destination(at).map(|_| retry_at)),
+                Stage::Dialing { until } | Stage::Greeting { until } => wants(Some(until)),
+                Stage::Ready { .. } => wants(connection.late_at(&self.config)),
+            }
+            match connection.probe {
+                Probe::Hears { next: time } | Probe::Sent { until: time } => wants(Some(time)),
+                Probe::Off | Probe::Asked { .. } => {}
+            }
+            wants(connection.queue.front().map(|waiting| waiting.until));
+            wants(connection.ping_at(&self.config));
+        }
+        wants(self.requests.next_timeout());
+        wants(self.unrouted.front().map(|waiting| waiting.until));
+        wants(self.resubscribe_at);
+        if self.slots_wanted.is_some() && self.connections[MAIN].as_ref().is_some_and(|main| main.has_room()) {
+            wants(self.slots_wanted);
+        }
+        next
     }
 
     /// The time has come: attempts are made, and what is late ends.

@@ -42,12 +42,25 @@ impl Broadcast {
         let mut out = Writer::new(Syntax::MessagePack, bytes);
         out.array(3 + usize::from(sealing.is_some()));
         out.text(&self.uid);
-        opts::write_packet(&mut out, &self.emit, Some(&self.namespace));
+        // The fixed parts of `opts::write_packet`: two short texts and their values at once.
+        out.packed(b"\x83\xa4type\x02\xa4data");
+        out.event(&self.emit);
+        out.packed(b"\xa3nsp");
+        out.text(&self.namespace);
         let members = match self.uid == EMITTER {
             true => Members::Emitter,
             false => Members::WithFlags,
         };
-        opts::write_value(&mut out, &self.to, self.flags, members);
+        match self.flags == Flags::default() && members == Members::WithFlags {
+            true => {
+                out.packed(b"\x83\xa5rooms");
+                out.names(&self.to.rooms);
+                out.packed(b"\xa6except");
+                out.names(&self.to.except);
+                out.packed(b"\xa5flags\x80");
+            }
+            false => opts::write_value(&mut out, &self.to, self.flags, members),
+        }
         out.finish_array(sealing)
     }
 

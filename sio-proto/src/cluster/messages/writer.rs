@@ -138,6 +138,12 @@ impl Writer {
         }
     }
 
+    /// Bytes of MessagePack that are always the same.
+    pub(super) fn packed(&mut self, bytes: &[u8]) {
+        debug_assert!(self.syntax == Syntax::MessagePack);
+        self.out.extend_from_slice(bytes);
+    }
+
     pub(super) fn names(&mut self, names: &[ByteString]) {
         self.array(names.len());
         for name in names {
