@@ -500,3 +500,25 @@ pub(crate) struct Bench {
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only a script gives up by itself.
+    #[test]
+    fn how_long_a_namespace_is_waited_for() {
+        let patience = |line: &str, is_interactive: bool| {
+            let Command::Connect(arguments) = Cli::parse_from(line.split(' ')).command else {
+                panic!("another command");
+            };
+            arguments.patience(is_interactive).map(|patience| patience.as_secs())
+        };
+        assert_eq!(patience("sio connect host", false), Some(60));
+        assert_eq!(patience("sio connect host", true), None);
+        assert_eq!(patience("sio connect host --listen", false), None);
+        assert_eq!(patience("sio connect host --give-up 0", false), None);
+        assert_eq!(patience("sio connect host --give-up 5", true), Some(5));
+        assert_eq!(patience("sio connect host --listen --give-up 5", false), Some(5));
+    }
+}

@@ -2,9 +2,11 @@
 
 mod running;
 
-use running::{said, server, sio};
+use running::{finished, said, server, sio, started};
 use serde_json::Value;
 use sio_tokio::Config;
+use sio_tokio::codec::Streaming;
+use std::thread;
 
 fn measured(port: u16, more: &[&str]) -> (Value, i32) {
     let url = format!("127.0.0.1:{port}");
@@ -77,4 +79,63 @@ fn what_goes_wrong_has_an_exit_code() {
         assert_eq!(code, 2, "{text}");
         assert!(text.contains("--yes"), "{text}");
     }
+}
+
+/// Each generation is measured over each of its transports, those without acknowledgements by the
+/// message that comes back.
+#[test]
+fn every_generation_is_measured() {
+    let mut config = Config::default();
+    config.legacy06 = config.legacy06.codec(Streaming);
+    let (usual, streaming) = (server(Config::default()), server(config));
+    for generation in ["4", "3", "2", "1", "0.9", "0.6", "streaming"] {
+        let server = if generation == "streaming" { &streaming } else { &usual };
+        let (over_polling, over_websocket) = thread::scope(|scope| {
+            let measure = |transport| measured(server.port, &["-g", generation, "-t", transport]);
+            let polling = scope.spawn(move || measure("polling"));
+            let websocket = measure("websocket");
+            (polling.join().unwrap(), websocket)
+        });
+        for (transport, (summary, code)) in [("polling", over_polling), ("websocket", over_websocket)] {
+            assert_eq!(code, 0, "{generation} {transport}: {summary}");
+            assert!(
+                summary["rounds"]["count"].as_u64() >= Some(8),
+                "{generation} {transport}: {summary}"
+            );
+            assert_eq!(summary["transports"][transport], 8, "{generation}: {summary}");
+        }
+    }
+}
+
+/// The server answers with an event, and does not answer another one.
+#[test]
+fn answers_that_are_events() {
+    let server = server(Config::default());
+    let (summary, code) = measured(server.port, &["--event", "echo", "--answer", "echo"]);
+    assert_eq!(code, 0, "{summary}");
+    assert!(summary["rounds"]["count"].as_u64() > Some(8), "{summary}");
+    let (summary, code) = measured(server.port, &["--event", "silent", "--answer", "echo"]);
+    assert_eq!(
+        (code, &summary["errors"]["no answer in time"]),
+        (1, &Value::from(8)),
+        "{summary}"
+    );
+    assert!(summary["hint"].as_str().unwrap().contains("`silent`"), "{summary}");
+}
+
+/// Ctrl-C ends the work, and what was measured until then is written.
+#[test]
+fn an_interrupt_writes_the_summary_so_far() {
+    let server = server(Config::default());
+    let url = format!("127.0.0.1:{}", server.port);
+    let child = started(&[], &["bench", &url, "--json", "--clients", "4", "--seconds", "60"]);
+    #[expect(clippy::disallowed_methods, reason = "the work has to have begun")]
+    thread::sleep(std::time::Duration::from_secs(2));
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    let (text, code) = said(&finished(child));
+    assert_eq!(code, 130, "{text}");
+    let summary: Value = serde_json::from_str(text.trim()).unwrap();
+    assert!(summary["rounds"]["count"].as_u64() > Some(0), "{summary}");
+    assert!(summary["per_second"].as_f64() > Some(0.0), "{summary}");
 }

@@ -156,6 +156,30 @@ fn what_goes_wrong_has_an_exit_code() {
     }
 }
 
+/// The example of `sio explain` in the README is what the program writes.
+#[test]
+fn the_example_of_the_readme_is_true() {
+    let readme = include_str!("../../README.md");
+    let (_, example) = readme.split_once("$ sio explain '42[\"chat\",\"hi\"'\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let (text, code) = said(&sio(&["explain", "42[\"chat\",\"hi\""], ""));
+    assert_eq!((text.as_str(), code), (example, 1));
+}
+
+/// A server that is not reached: a person is told what may say more, a script gets only objects.
+#[test]
+fn a_failure_names_the_doctor() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    let (text, _) = said(&sio(&["connect", &free], ""));
+    assert!(text.contains(&format!("`sio doctor http://{free}`")), "{text}");
+    let (text, _) = said(&sio(&["connect", &free, "--json"], ""));
+    assert!(!objects(&text).is_empty() && !text.contains("doctor"), "{text}");
+}
+
 #[test]
 fn colours_come_when_they_are_asked_for() {
     let (text, _) = said(&sio(&["--color", "always", "explain", "42[\"a\"]"], ""));

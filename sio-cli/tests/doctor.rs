@@ -86,6 +86,16 @@ fn a_server_that_is_well() {
     }
     let summary = findings.last().unwrap();
     assert_eq!(summary["summary"]["problems"], 0, "{summary}");
+    // The example of the README has the same checks, in this order.
+    let readme = include_str!("../../README.md");
+    let (_, example) = readme.split_once("$ sio doctor localhost:3000\n").unwrap();
+    let (example, _) = example.split_once("\n\n").unwrap();
+    let shown: Vec<String> = example
+        .lines()
+        .map(|line| line.chars().skip(2).take(16).collect::<String>().trim().to_owned())
+        .collect();
+    let checks = findings.iter().filter_map(|finding| finding["check"].as_str());
+    assert_eq!(shown, checks.collect::<Vec<_>>());
 }
 
 #[test]

@@ -176,6 +176,10 @@ pub(super) async fn run(arguments: &Connect, colour: Colour) -> Result<Ending, F
     let goodbye = session.goodbye();
     timeout(GOODBYE, goodbye).await.unwrap_or(Ok(()))?;
     let _ = timeout(GOODBYE, async { while states.next_state().await.is_some() {} }).await;
+    if session.ending == Ending::Unreachable && !arguments.json {
+        let words = format!("`sio doctor {target}` looks for the reason");
+        session.reporter.tell(&Report::Said(&words, Value::Null))?;
+    }
     Ok(session.ending)
 }
 

@@ -107,11 +107,13 @@ impl<'a> Findings<'a> {
             let check = self.out.bold(check);
             self.out.line(&format!("  {check}: {advice}"))?;
         }
+        let (warnings, problems) = (count(Verdict::Warning), count(Verdict::Problem));
+        let plural = |count: usize| if count == 1 { "" } else { "s" };
         let sum = format!(
-            "\n{} good, {} warnings, {} problems, {} not examined",
+            "\n{} good, {warnings} warning{}, {problems} problem{}, {} not examined",
             count(Verdict::Good),
-            count(Verdict::Warning),
-            count(Verdict::Problem),
+            plural(warnings),
+            plural(problems),
             count(Verdict::Skipped)
         );
         self.out.line(&sum)

@@ -20,6 +20,10 @@ const PATHS: &[&str] = &[
     "/ws/",
 ];
 
+const SILENT: &str = "something takes the connection and says nothing: a server that is stuck, a proxy that waits for it, or \
+                      a path that nobody serves (a server of Node.js without other handlers does not answer it): check \
+                      the option `path`, or give it more time with --timeout";
+
 /// What a handshake of Engine.IO has told.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
@@ -166,7 +170,14 @@ pub(super) async fn examine(site: &Site<'_>, findings: &mut Findings<'_>) -> Res
             None,
         )?,
         Some(Ok(response)) => mistake(site, findings, &response).await?,
-        Some(Err(trouble)) => findings.say("handshake", Verdict::Problem, trouble.words(), None)?,
+        Some(Err(trouble)) => {
+            let advice = match trouble {
+                Trouble::Timeout => Some(SILENT.to_owned()),
+                _ => None,
+            };
+            findings.say("handshake", Verdict::Problem, trouble.words(), advice)?;
+            elsewhere(site, findings).await?;
+        }
         None => {}
     }
     Ok(served)
@@ -245,6 +256,11 @@ async fn mistake(site: &Site<'_>, findings: &mut Findings<'_>, response: &Respon
         ),
     };
     findings.say("path", Verdict::Problem, what, advice.to_owned())?;
+    elsewhere(site, findings).await
+}
+
+/// Looks for the server at other paths.
+async fn elsewhere(site: &Site<'_>, findings: &mut Findings<'_>) -> Result<(), Failed> {
     for path in PATHS.iter().filter(|path| **path != site.path) {
         let target = site.engine_at(path, 4, "polling", None);
         let Ok(response) = site.ask(&Ask::get(&target)).await else {

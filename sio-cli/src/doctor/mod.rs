@@ -83,6 +83,9 @@ async fn all(arguments: &Doctor, site: &Site<'_>, findings: &mut Findings<'_>) -
             pages::cookies(site, findings, session)?;
             heartbeat(findings, session)?;
             transports::close(site, session).await;
+        } else {
+            let what = "polling gives no session: upgrade, long polls, sessions, pages, cookies and heartbeat";
+            findings.say("polling", Verdict::Skipped, what, None)?;
         }
         client(arguments, findings, revision).await?;
     } else if served.any {

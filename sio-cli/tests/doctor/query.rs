@@ -1,13 +1,14 @@
-//! The query of the URL, and ids that a server has chosen.
+//! The query of the URL, ids that a server has chosen, and what is not served.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::io;
 use std::sync::{Arc, Mutex};
 
-use sio_tokio::Config;
+use sio_tokio::{Config, Transports};
 
 use crate::proxy::{Fate, page, proxy};
 use crate::running::server;
-use crate::{examined_in, verdict};
+use crate::{examined, examined_in, verdict, words};
 
 /// A middleware before the server wants a token in each query, and the client sends it, too.
 #[test]
@@ -67,5 +68,37 @@ fn an_id_is_encoded_in_the_next_query() {
     assert!(with_id.len() > 5, "{asked:#?}");
     for target in with_id {
         assert!(target.contains("&sid=a%20b%26EIO%3D3%23c"), "{target}");
+    }
+}
+
+/// A server that does not answer requests for other paths, as one of Node.js without handlers.
+#[test]
+fn a_path_without_an_answer_and_a_server_elsewhere() {
+    let server = server(Config::default());
+    let backend = server.port;
+    let port = proxy(move |_, head| match head.contains(" /api/socket.io/") {
+        true => Fate::Forward(head.replacen("/api/socket.io/", "/socket.io/", 1), backend),
+        false => Fate::Take(Box::new(|client| io::copy(&mut &client, &mut io::sink()).map(drop))),
+    });
+    let (findings, code) = examined(port, &["--timeout", "1"]);
+    assert_eq!((code, verdict(&findings, "handshake")), (1, "problem"), "{findings:#?}");
+    assert!(
+        words(&findings, "handshake").contains("a path that nobody serves"),
+        "{findings:#?}"
+    );
+    assert!(
+        words(&findings, "path").contains("answers at /api/socket.io/"),
+        "{findings:#?}"
+    );
+}
+
+/// Without polling, what needs it is not examined, and this is said.
+#[test]
+fn a_server_without_polling() {
+    let server = server(Config::default().transports(Transports::default().polling(false)));
+    let (findings, code) = examined(server.port, &[]);
+    assert_eq!((code, verdict(&findings, "polling")), (0, "skipped"), "{findings:#?}");
+    for check in ["websocket", "stream", "client"] {
+        assert_eq!(verdict(&findings, check), "good", "{check}: {findings:#?}");
     }
 }

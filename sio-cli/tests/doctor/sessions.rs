@@ -41,8 +41,8 @@ fn sessions_are_sticky_by_a_cookie() {
             None => Fate::Change(head.to_owned(), backends[at], Box::new(add)),
         }
     });
-    let (findings, code) = examined(port, &[]);
-    assert_eq!((code, verdict(&findings, "sessions")), (0, "warning"), "{findings:#?}");
+    let (findings, _) = examined(port, &[]);
+    assert_eq!(verdict(&findings, "sessions"), "warning", "{findings:#?}");
     assert!(words(&findings, "sessions").contains("cookie jar"), "{findings:#?}");
     for check in ["upgrade", "long poll", "client"] {
         assert_eq!(verdict(&findings, check), "good", "{check}: {findings:#?}");
@@ -55,8 +55,8 @@ fn sessions_are_sticky_by_address() {
     let (one, two) = (server(Config::default()), server(Config::default()));
     let backends = [one.port, two.port];
     let port = proxy(move |_, head| Fate::Forward(head.to_owned(), backends[0]));
-    let (findings, code) = examined(port, &["--sessions", "3"]);
-    assert_eq!((code, verdict(&findings, "sessions")), (0, "good"), "{findings:#?}");
+    let (findings, _) = examined(port, &["--sessions", "3"]);
+    assert_eq!(verdict(&findings, "sessions"), "good", "{findings:#?}");
 }
 
 /// A proxy forwards the upgrade, and holds the bytes of the websocket back.
@@ -71,8 +71,8 @@ fn a_proxy_buffers_websockets() {
         }
         false => Fate::Forward(head.to_owned(), backend),
     });
-    let (findings, code) = examined(port, &["--timeout", "10"]);
-    assert_eq!((code, verdict(&findings, "stream")), (0, "warning"), "{findings:#?}");
+    let (findings, _) = examined(port, &["--timeout", "10"]);
+    assert_eq!(verdict(&findings, "stream"), "warning", "{findings:#?}");
     assert!(
         words(&findings, "stream").contains("proxy_buffering off"),
         "{findings:#?}"

@@ -60,6 +60,10 @@ fn register(io: &Server) {
                 drop(socket.emit("echo", args));
             }
         })
+        // The messages of generations without names of events.
+        .on("message", |socket: Socket, args: RawArgs| {
+            drop(socket.emit("message", args))
+        })
         .on("cast", {
             let all = io.of("/");
             move |_: Socket, args: RawArgs| {
