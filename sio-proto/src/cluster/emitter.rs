@@ -60,7 +60,7 @@ impl Emitter {
     /// beginning of 1970; it has to be set again before each message, or every few seconds. An
     /// emitter for which this was never called signs nothing.
     pub fn set_unix_time(&mut self, sender: u64, time: Duration) {
-        let signer = self.signer.get_or_insert(Signer::new(sender));
+        let signer = self.signer.get_or_insert_with(|| Signer::new(sender));
         signer.set_unix_time(Time::ZERO, time);
     }
 

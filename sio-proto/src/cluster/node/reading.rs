@@ -68,6 +68,12 @@ pub(super) enum Content {
     Forged,
 }
 
+/// Why something is not read.
+enum Disbelief {
+    TooLarge,
+    Doubt(Doubt),
+}
+
 /// Where an envelope has come from.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -115,21 +121,21 @@ impl Reader {
         }
     }
 
-    /// Returns the signature of something that the broker has brought, or what it is if it is not
-    /// believed. The signature is looked at before anything is read.
-    fn signature(&self, what: &What) -> Result<Option<Signed>, Content> {
+    /// Returns the signature of something that the broker has brought, or why it is not believed.
+    /// The signature is looked at before anything is read.
+    fn signature(&self, what: &What) -> Result<Option<Signed>, Disbelief> {
         let (verified, stored) = match what {
             _ if self.secrets.is_empty() => return Ok(None),
             What::Event(_) => return Ok(None),
             // It is not read if it is too large, so it need not be verified.
-            What::Message { payload, .. } if payload.len() > self.limits.max_bytes => return Err(Content::Malformed),
+            What::Message { payload, .. } if payload.len() > self.limits.max_bytes => return Err(Disbelief::TooLarge),
             What::Message { channel, payload, .. } => {
                 let (message, token) = seal::split(payload);
                 let verified = seal::verify(&self.secrets, token, Medium::Channel, channel, message);
                 (verified, None)
             }
             What::Entry { fields, .. } if entry_bytes(fields) > self.limits.max_bytes => {
-                return Err(Content::Malformed);
+                return Err(Disbelief::TooLarge);
             }
             What::Entry { stream, id, fields } => {
                 let verified = seal::verify_entry(&self.secrets, stream, fields);
@@ -139,8 +145,7 @@ impl Reader {
         match verified {
             Ok(stamp) => Ok(Some(Signed { stamp, stored })),
             Err(Doubt::Unsigned) if self.accept_unsigned => Ok(None),
-            Err(Doubt::Unsigned) => Err(Content::Unsigned),
-            Err(Doubt::Forged) => Err(Content::Forged),
+            Err(doubt) => Err(Disbelief::Doubt(doubt)),
         }
     }
 
@@ -152,7 +157,14 @@ impl Reader {
                 content: self.content(unread.0),
                 signed,
             },
-            Err(content) => Message { content, signed: None },
+            Err(disbelief) => Message {
+                content: match disbelief {
+                    Disbelief::TooLarge => Content::Malformed,
+                    Disbelief::Doubt(Doubt::Unsigned) => Content::Unsigned,
+                    Disbelief::Doubt(Doubt::Forged) => Content::Forged,
+                },
+                signed: None,
+            },
         }
     }
 
