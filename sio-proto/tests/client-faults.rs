@@ -2,16 +2,19 @@
 //! promises.
 //!
 //! `SIO_CLIENT_CASES` is the number of sequences, 10,000 by default. A failure prints the shortest
-//! sequence. The same `PROPTEST_RNG_SEED` (`.ci/run` prints it) makes the same sequences again.
-#![allow(clippy::unwrap_used, reason = "tests")]
+//! sequence, and the command that makes all sequences of the run again. Its seed is
+//! `PROPTEST_RNG_SEED`, which `.ci/run` sets, or a random number.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod client;
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use client::law::Law;
 use client::{Network, World, emit};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use sio_proto::client::{ClientConfig, EmitId, Generation, Offline, Transport};
 
 #[derive(Clone, Debug)]
@@ -30,6 +33,7 @@ enum Op {
     Wake,
     NetworkLost,
     Jump(u64),
+    Sleep(u64),
     Auth(bool),
     Clear,
     Remove(usize),
@@ -52,6 +56,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Wake),
         1 => Just(Op::NetworkLost),
         1 => (0u64..100_000).prop_map(Op::Jump),
+        1 => (0u64..100_000).prop_map(Op::Sleep),
         1 => any::<bool>().prop_map(Op::Auth),
         1 => Just(Op::Clear),
         1 => any::<usize>().prop_map(Op::Remove),
@@ -245,6 +250,16 @@ impl Story {
                 world.client.close(world.now);
             }
             Op::NetworkLost => world.client.network_lost(world.now),
+            Op::Sleep(millis) => {
+                world.drain_client();
+                self.law.read(&world.states);
+                let slept = Duration::from_millis(millis);
+                if slept >= ClientConfig::default().clock_jump {
+                    self.law.wakes(world.now);
+                    self.law.sleeps();
+                }
+                world.client.handle_clock_jump(world.now, slept);
+            }
             Op::Jump(millis) => {
                 world.drain_client();
                 self.law.read(&world.states);
@@ -392,12 +407,36 @@ fn run(config: ClientConfig, seed: u64, ops: &[Op]) {
 
 fn cases() -> u32 {
     let given = std::env::var("SIO_CLIENT_CASES").ok();
-    given.and_then(|cases| cases.parse().ok()).unwrap_or(10_000)
+    given.map_or(10_000, |cases| cases.parse().expect("SIO_CLIENT_CASES is a number"))
+}
+
+/// The settings of a property: its cases come from a seed that a failure prints.
+fn config(test: &str, cases: u32) -> ProptestConfig {
+    let config = ProptestConfig {
+        failure_persistence: None,
+        cases,
+        ..ProptestConfig::default()
+    };
+    let seed = match config.rng_seed {
+        RngSeed::Fixed(seed) => seed,
+        RngSeed::Random => RandomState::new().hash_one(test),
+    };
+    // The output of a test is only shown if it fails.
+    println!("to make these sequences again:");
+    let all = self::cases();
+    println!(
+        "PROPTEST_RNG_SEED={seed} SIO_CLIENT_CASES={all} cargo test -p sio-proto --test client-faults -- --exact {test}"
+    );
+    ProptestConfig {
+        rng_seed: RngSeed::Fixed(seed),
+        ..config
+    }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config("a_client_keeps_its_promises", cases()))]
 
+    /// Client C8, C18, C28.
     #[test]
     fn a_client_keeps_its_promises(
         bits in 0u8..16,
@@ -411,7 +450,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases() / 4, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config("a_client_keeps_its_promises_before_1_0", cases() / 4))]
 
     #[test]
     fn a_client_keeps_its_promises_before_1_0(

@@ -65,7 +65,8 @@ impl Client {
             transports.retain(|transport| *transport != Transport::WebSocket);
             transports.push_front(Transport::WebSocket);
         }
-        let may_upgrade = self.config.upgrade && has_websocket && self.no_upgrade_until <= now;
+        let wants_upgrade = self.config.upgrade && has_websocket;
+        let may_upgrade = wants_upgrade && self.no_upgrade_until <= now;
         if may_upgrade && !self.protocol.has_upgrade() {
             transports.retain(|transport| *transport != Transport::WebSocket);
             transports.push_front(Transport::WebSocket);
@@ -75,6 +76,7 @@ impl Client {
             protocol: self.protocol,
             transports,
             may_upgrade,
+            upgrade_from: wants_upgrade.then_some(self.no_upgrade_until),
             credentials,
             resume: self.resume.clone(),
         };
@@ -91,6 +93,20 @@ impl Client {
             next_link: &mut self.next_link,
         };
         self.stage = Stage::Session(Box::new(Session::start(opening, &mut cx)));
+    }
+
+    /// Ends the attempt under way, whose connections cannot be trusted after a sleep, and begins
+    /// another one with fresh delays.
+    pub(super) fn begin_anew(&mut self, now: Time) {
+        let error = ClientError::new(ErrorClass::Unreachable, "the machine has slept");
+        let end = End::new(DisconnectReason::TransportClose, error.class, &error.message);
+        self.with_session(now, |session, cx| session.end(end, cx));
+        self.heard.clear();
+        self.stage = Stage::Idle;
+        self.last_error = Some(error.clone());
+        self.outputs.push_back(Output::State(State::Failed(error)));
+        self.backoff.reset();
+        self.begin(now);
     }
 
     /// The session is open.

@@ -122,15 +122,18 @@ pub struct ClientConfig {
     /// Time for an upgrade, from the probe's connection to packet `5`. In generations without
     /// upgrades, it is the time for the websocket to open before polling is tried. Default 10 s.
     pub upgrade_timeout: Duration,
-    /// Time after a failed upgrade until the next one is tried. It survives reconnections. Default
-    /// 10 minutes.
+    /// Time after a failed upgrade until the next one is tried, on the open connection or on a
+    /// later one. [`Client::wake`](super::Client::wake) ends it, because the network may be another
+    /// one. Default 10 minutes.
     pub upgrade_pause: Duration,
     /// Time for the goodbye of a closed client to leave. Default 2 s.
     pub close_timeout: Duration,
     /// Time for an answer to the probe of [`Client::wake`](super::Client::wake). Default 3 s.
     pub wake_timeout: Duration,
     /// How late the client may be woken before it assumes that the machine has slept, and does what
-    /// [`Client::wake`](super::Client::wake) does. Default 5 s.
+    /// [`Client::wake`](super::Client::wake) does. It is also how far the clock of dates may go ahead
+    /// of the other one ([`Client::handle_clock_jump`](super::Client::handle_clock_jump)): the
+    /// small steps of NTP are no sleep. Default 5 s.
     pub clock_jump: Duration,
     /// How long an open connection may be silent, beside the heartbeat of the server. Default none:
     /// the heartbeat decides. [`Generation::V0_6`] and [`Generation::Streaming`] do not say when

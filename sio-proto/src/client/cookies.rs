@@ -101,12 +101,14 @@ impl CookieJar {
     }
 
     /// The value of `Cookie` for a request, if there is any: long paths first, then in the order in
-    /// which the cookies came (RFC 6265 §5.4).
-    pub(super) fn header(&self, now: Time, path: &str, tls: bool) -> Option<String> {
+    /// which the cookies came (RFC 6265 §5.4). Cookies whose name `is_given` knows are left out:
+    /// their values come from the user.
+    pub(super) fn header(&self, now: Time, path: &str, tls: bool, is_given: impl Fn(&str) -> bool) -> Option<String> {
         let fits = |cookie: &&Cookie| {
             (tls || !cookie.secure)
                 && cookie.expires.is_none_or(|expires| now < expires)
                 && is_below(path, &cookie.path)
+                && !is_given(&cookie.name)
         };
         let mut cookies: Vec<&Cookie> = self.cookies.iter().filter(fits).collect();
         cookies.sort_by_key(|cookie| core::cmp::Reverse(cookie.path.len()));
@@ -267,9 +269,9 @@ mod tests {
             ],
             1000,
         );
-        let header = jar.header(Time::ZERO, "/socket.io/", false);
+        let header = jar.header(Time::ZERO, "/socket.io/", false, |_| false);
         assert_eq!(header.as_deref(), Some("here=1; io=abc; above=1; short=1; AWSALB=x1"));
-        let later = jar.header(Time::from_millis(10_000), "/x", true);
+        let later = jar.header(Time::from_millis(10_000), "/x", true, |_| false);
         assert_eq!(later.as_deref(), Some("AWSALB=x1; safe=1"));
     }
 
@@ -281,7 +283,7 @@ mod tests {
             &["a=1234; Path=/", "b=123456789012345678; Path=/", "c=1; Path=/"],
             limit,
         );
-        let held = |jar: &CookieJar| jar.header(Time::ZERO, "/", false);
+        let held = |jar: &CookieJar| jar.header(Time::ZERO, "/", false, |_| false);
         assert_eq!(held(&jar).as_deref(), Some("a=1234; c=1"));
         // A value that has grown beyond the limit is forgotten, and what has expired makes room.
         let mut again = |lines: &[&str]| store(&mut jar, "http://a.example", None, lines, limit);
@@ -296,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_cookie_is_replaced_and_removed() {
-        let header = |lines: &[&str]| jar(lines, 999).header(Time::ZERO, "/", false);
+        let header = |lines: &[&str]| jar(lines, 999).header(Time::ZERO, "/", false, |_| false);
         assert_eq!(
             header(&["a=1; Path=/", "b=1; Path=/", "a=2; Path=/"]).as_deref(),
             Some("a=2; b=1")
@@ -342,7 +344,7 @@ mod tests {
             let line = alloc::format!("a=1; Path=/{attributes}");
             store(&mut jar, "http://a.example", date, &[&line], 999);
             let lives = |seconds: u64| {
-                jar.header(Time::ZERO + Duration::from_secs(seconds), "/", false)
+                jar.header(Time::ZERO + Duration::from_secs(seconds), "/", false, |_| false)
                     .is_some()
             };
             match life {
@@ -376,7 +378,7 @@ mod tests {
                 &[&alloc::format!("a=1; Path=/; Domain={domain}")],
                 999,
             );
-            let header = jar.header(Time::ZERO, "/", false);
+            let header = jar.header(Time::ZERO, "/", false, |_| false);
             assert_eq!(header.is_some(), is_own, "{url} {domain}");
         }
     }
@@ -395,7 +397,7 @@ mod tests {
         ] {
             let jar = jar(&[&alloc::format!("a=1; Path={path}")], 999);
             assert_eq!(
-                jar.header(Time::ZERO, request, false).is_some(),
+                jar.header(Time::ZERO, request, false, |_| false).is_some(),
                 fits,
                 "{path} {request}"
             );

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use bytestring::ByteString;
 
 use super::config::{ClientConfig, Generation};
 use super::emit::{Emit, Offline, Pending};
@@ -11,7 +12,7 @@ use super::event::{AckTicket, EmitId, NotSent, Outcome, SocketId};
 use super::manager::{Client, Stage};
 use super::protocol::{Feature, Protocol};
 use super::session::{self, Packed};
-use super::socket::{Entry, Event, Receipts, bytes_of_answer};
+use super::socket::{Entry, Event, Receipts, bytes_of_answer, bytes_of_event};
 use crate::engine::Revision;
 use crate::socket::text::Encoder;
 use crate::socket::{self, Args, Packet, is_reserved_event};
@@ -205,6 +206,51 @@ impl Client {
         let found = !receipts.is_empty();
         self.report(receipts);
         found
+    }
+
+    /// Gives an event that waits another name and other arguments. It keeps its number, its place
+    /// in the queue and its times. Returns false if it does not wait any more, or was written
+    /// before and waits to be written again: the server may have had it, so it stays what it was.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::emit`] for such an event. Then nothing has changed.
+    pub fn replace_pending(
+        &mut self,
+        emit: EmitId,
+        name: impl Into<ByteString>,
+        args: Args,
+    ) -> Result<bool, EmitError> {
+        let found = self
+            .sockets
+            .iter()
+            .enumerate()
+            .find_map(|(at, socket)| Some((at, socket.unwritten(emit)?)));
+        let Some((at, event)) = found else { return Ok(false) };
+        let (asks, old) = (event.wants_ack, event.bytes());
+        let has_id = asks || event.retries;
+        let mut draft = Emit::new(name, args);
+        draft.ack = asks;
+        if is_reserved_event(&draft.name) {
+            return Err(EmitError::ReservedEvent);
+        }
+        let is_connected = self.sockets[at].is_connected();
+        if is_connected || self.config.generation != Generation::Auto {
+            self.protocol.check_emit(&draft).map_err(EmitError::Unsupported)?;
+        }
+        if is_connected {
+            self.check_event(at, &draft, has_id)?;
+        }
+        let (bytes, max) = (bytes_of_event(&draft.name, &draft.args), self.config.max_queued_bytes);
+        let held: usize = self.sockets.iter().map(|socket| socket.held_bytes).sum();
+        if bytes > max {
+            return Err(EmitError::TooLarge { bytes, max });
+        }
+        if bytes > old && held + self.outputs.bytes() - old + bytes > max {
+            return Err(EmitError::QueueFull);
+        }
+        self.sockets[at].replace(emit, draft.name, draft.args);
+        Ok(true)
     }
 
     /// Takes all events of a namespace out of the queue.

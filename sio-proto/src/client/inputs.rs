@@ -1,6 +1,8 @@
 //! What happens to a client: connections, bytes, and time. [`Client::next_timeout`] says when it
 //! wants to be called.
 
+use core::time::Duration;
+
 use bytes::BytesMut;
 
 use super::event::{ClientError, ErrorClass};
@@ -62,6 +64,24 @@ impl Client {
         }
         self.expire_sockets(now);
         self.settle(now);
+    }
+
+    /// The clock of dates has gone ahead of `now` by this much since the caller last compared the
+    /// two: the machine has slept while the clock behind `now` stood still, as `CLOCK_MONOTONIC` of
+    /// Linux does. Less than [`ClientConfig::clock_jump`](super::ClientConfig::clock_jump) is a
+    /// clock that was set, and does nothing.
+    ///
+    /// Otherwise an open connection is probed, as by [`Client::wake`]. An attempt under way begins
+    /// anew, on fresh connections, and a waiting client connects at once. A clock that was set far
+    /// ahead costs one probe: a server that answers is kept.
+    pub fn handle_clock_jump(&mut self, now: Time, ahead: Duration) {
+        if ahead < self.config.clock_jump {
+            return;
+        }
+        if matches!(&self.stage, Stage::Session(session) if !session.is_open()) {
+            self.begin_anew(now);
+        }
+        self.wake_after(now, ahead);
     }
 
     /// When [`Client::handle_timeout`] has to be called next, at the latest.

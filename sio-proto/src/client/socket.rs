@@ -52,7 +52,7 @@ pub(super) struct Event {
 
 impl Event {
     pub(super) fn bytes(&self) -> usize {
-        self.name.len() + self.args.bytes() + ENTRY_BYTES
+        bytes_of_event(&self.name, &self.args)
     }
 
     /// How the event ends if it is taken out of the queue for this reason. Of an event that was
@@ -63,6 +63,11 @@ impl Event {
             false => Outcome::NotSent(why),
         }
     }
+}
+
+/// What an event counts while it waits.
+pub(super) fn bytes_of_event(name: &ByteString, args: &Args) -> usize {
+    name.len() + args.bytes() + ENTRY_BYTES
 }
 
 /// What an answer counts while it waits.
@@ -252,6 +257,28 @@ impl Socket {
             }
             _ => true,
         });
+    }
+
+    /// An event that waits and was never written.
+    pub(super) fn unwritten(&self, emit: EmitId) -> Option<&Event> {
+        self.queue.iter().find_map(|entry| match entry {
+            Entry::Event(event) if event.emit == emit && !event.was_written => Some(event),
+            Entry::Event(_) | Entry::Answer { .. } => None,
+        })
+    }
+
+    /// Gives an event that waits another name and other arguments.
+    pub(super) fn replace(&mut self, emit: EmitId, name: ByteString, args: Args) {
+        for entry in &mut self.queue {
+            if let Entry::Event(event) = entry
+                && event.emit == emit
+            {
+                self.held_bytes -= event.bytes();
+                (event.name, event.args) = (name, args);
+                self.held_bytes += event.bytes();
+                return;
+            }
+        }
     }
 
     /// The place in the queue of what may be written now, and its number in the order of all

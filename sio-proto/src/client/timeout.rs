@@ -16,6 +16,8 @@ pub enum TimeoutReason {
     Ping,
     /// The upgrade has lasted too long.
     Upgrade,
+    /// The next upgrade is due, after one that has failed.
+    UpgradeAgain,
     /// The probe of a wake-up has no answer.
     Wake,
     /// The connection has been silent for too long.

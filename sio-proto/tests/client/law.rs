@@ -34,6 +34,8 @@ pub struct Law {
     /// How many delays have been given since the last connection.
     given: u32,
     last: Last,
+    /// The machine has slept: the attempt under way may begin anew.
+    slept: bool,
 }
 
 impl Law {
@@ -48,6 +50,7 @@ impl Law {
             read: 0,
             given: 0,
             last: Last::Nothing,
+            slept: false,
         }
     }
 
@@ -57,6 +60,12 @@ impl Law {
             self.given = 0;
             self.last = Last::Waiting { until: now };
         }
+    }
+
+    /// The machine has slept: an attempt that is under way is given up, and another one begins at
+    /// once, and counts from the beginning.
+    pub fn sleeps(&mut self) {
+        self.slept = true;
     }
 
     /// Reads the states that are new.
@@ -93,8 +102,12 @@ impl Law {
                 assert_eq!(self.last, Last::Connected, "{states:?}");
                 Last::Lost
             }
-            State::Failed(_) => {
+            State::Failed(error) => {
                 assert_eq!(self.last, Last::Connecting, "{states:?}");
+                if self.slept && &*error.message == "the machine has slept" {
+                    (self.slept, self.given) = (false, 0);
+                    return Last::Nothing;
+                }
                 Last::Failed
             }
             State::Waiting(until) => {

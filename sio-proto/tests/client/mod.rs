@@ -81,6 +81,15 @@ pub struct World {
     /// The server answers events that ask for it.
     pub answers: bool,
     pub auto_provide: bool,
+    /// Makes the credentials for a question, which has this number.
+    pub credentials: Option<fn(usize) -> Credentials>,
+    /// How many bytes the client had written when it asked each question.
+    pub written_before: Vec<usize>,
+    /// How many events are emitted while a connection of a namespace is told, and the emits.
+    pub at_connect: usize,
+    pub emitted: Vec<EmitId>,
+    /// The events for which the server was asked for an acknowledgement: socket, id, arguments.
+    pub asked: Vec<(SocketKey, u64, String)>,
     /// Requests for a websocket are refused, or with `true`, never answered.
     pub without_websocket: Option<bool>,
     /// Bytes that the client wrote.
@@ -138,6 +147,11 @@ impl World {
             auths: Vec::new(),
             answers: true,
             auto_provide: true,
+            credentials: None,
+            written_before: Vec::new(),
+            at_connect: 0,
+            emitted: Vec::new(),
+            asked: Vec::new(),
             without_websocket: None,
             written: Vec::new(),
             connects: 0,
@@ -293,12 +307,14 @@ impl World {
                 Output::CredentialsWanted(question) => {
                     let id = question.id;
                     self.questions.push(question);
+                    self.written_before.push(self.written.len());
                     if self.auto_provide {
-                        let auth = format!("{{\"n\":{}}}", self.questions.len());
-                        let credentials = Credentials {
-                            auth: vec![(None, auth.into())],
+                        let number = self.questions.len();
+                        let counted = |number: usize| Credentials {
+                            auth: vec![(None, format!("{{\"n\":{number}}}").into())],
                             ..Credentials::default()
                         };
+                        let credentials = self.credentials.unwrap_or(counted)(number);
                         let provided = self.client.provide(self.now, id, credentials);
                         // A command may have made the question obsolete before it was read.
                         assert!(matches!(provided, Ok(()) | Err(CommandError::Question)));
@@ -348,7 +364,13 @@ impl World {
 
     fn deliver(&mut self, delivery: Delivery) {
         match delivery {
-            Delivery::Connect { socket, recovery, .. } => self.log.push(format!("connect {socket:?} {recovery:?}")),
+            Delivery::Connect { socket, recovery, .. } => {
+                self.log.push(format!("connect {socket:?} {recovery:?}"));
+                for _ in 0..self.at_connect {
+                    let event = emit("n", &self.emitted.len().to_string());
+                    self.emitted.push(self.client.emit(self.now, socket, event).unwrap());
+                }
+            }
             Delivery::ConnectError { socket, error } => self.log.push(format!("connect_error {socket:?} {error}")),
             Delivery::Disconnect { socket, reason } => self.log.push(format!("disconnect {socket:?} {reason}")),
             Delivery::Event { name, args, ack, .. } => {
@@ -419,6 +441,8 @@ impl World {
                         continue;
                     }
                     self.heard.push((name.to_string(), args.json.to_string()));
+                    let asked = ack.map(|id| (socket, id, args.json.to_string()));
+                    self.asked.extend(asked);
                     let now = self.now;
                     if let Some(id) = ack.filter(|_| self.answers) {
                         let mut answer = Message::ack("/".into(), id, args);

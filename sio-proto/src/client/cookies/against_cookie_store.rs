@@ -1,17 +1,21 @@
-//! The jar does what the crate `cookie_store` does, for any answers of a server and any requests.
+//! The jar does what the crate `cookie_store` does, for any answers of a server and any requests:
+//! the same cookies come back, in the order of RFC 6265, and each lives as long.
 //!
 //! What the crate does in its own way is not generated: an empty `Max-Age` (the crate keeps such a
 //! cookie for ever, RFC 6265 §5.2.2 ignores the attribute), dates in other forms than those that
 //! the crate knows (§5.1.1 reads many more), `Secure` on a loopback host, and `Domain` of an IPv6
-//! host. The order of the cookies is not compared, because the crate does not sort them by their
-//! paths (§5.4).
+//! host.
+//!
+//! The crate does not sort the cookies of a request (§5.4). So the test notes in which order the
+//! crate has made them, and sorts what the crate would send. The longest life is that of the jar,
+//! 400 days: the crate has no limit.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec;
 
-use cookie_store::CookieStore;
+use cookie_store::{CookieExpiration, CookieStore};
 use proptest::prelude::*;
 use proptest::sample::select;
 use url::Url;
@@ -65,6 +69,10 @@ fn attribute() -> impl Strategy<Value = String> {
         "-1",
         "-0",
         "60",
+        "61",
+        "3600",
+        "34559999",
+        "34560001",
         "007",
         "99999999999999999999",
         "-99999999999999999999",
@@ -82,6 +90,8 @@ fn attribute() -> impl Strategy<Value = String> {
         "Fri, 31 Dec 2066 23:59:59 GMT",
         "Friday, 31-Dec-66 23:59:59 GMT",
         "Fri, 31-Dec-2066 23:59:59 GMT",
+        "Fri, 29 Feb 2064 00:00:01 GMT",
+        "Sun, 29 Feb 2004 01:02:03 GMT",
         "never",
         "",
     ]);
@@ -151,23 +161,58 @@ fn url(host: &str, (tls, path): (bool, &str)) -> String {
     format!("{}://{host}{path}", if tls { "https" } else { "http" })
 }
 
-/// The cookies that the crate would send, in any order.
-fn of_the_crate(story: &Story) -> Vec<String> {
+/// What tells cookies apart (RFC 6265 §5.3, step 11).
+type Key = (String, String, String);
+
+/// A cookie that is kept: its key, and the seconds that it lives, if it has an end.
+type Life = (Key, Option<i64>);
+
+fn key(cookie: &cookie_store::Cookie<'_>) -> Key {
+    let domain = cookie.domain.as_cow().unwrap_or_default();
+    (domain.into_owned(), cookie.path.to_string(), cookie.name().to_owned())
+}
+
+/// The cookies that the crate would send, and those that it keeps.
+fn of_the_crate(story: &Story) -> (Vec<String>, Vec<Life>) {
     let mut store = CookieStore::default();
+    let mut made: Vec<Key> = Vec::new();
     for (tls, path, lines) in &story.answers {
         let url = Url::parse(&url(story.host, (*tls, path))).unwrap();
         for line in lines {
             let _refused = store.parse(line, &url);
+            let kept: Vec<Key> = store.iter_unexpired().map(key).collect();
+            made.retain(|key| kept.contains(key));
+            let new: Vec<Key> = kept.into_iter().filter(|key| !made.contains(key)).collect();
+            assert!(new.len() <= 1, "a line makes one cookie");
+            made.extend(new);
         }
     }
+    let lives = store.iter_unexpired().map(|cookie| {
+        let life = match &cookie.expires {
+            CookieExpiration::SessionEnd => None,
+            // `Max-Age` counts from now on, and `Expires` is a date.
+            CookieExpiration::AtUtc(time) => Some(match cookie.max_age() {
+                Some(age) => age.whole_seconds(),
+                None => time.unix_timestamp() - cookie_date::parse(DATE).unwrap(),
+            }),
+        };
+        (key(cookie), life.map(|life| life.min(LONGEST.as_secs() as i64)))
+    });
+    let mut lives: Vec<Life> = lives.collect();
+    lives.sort();
     let url = Url::parse(&url(story.host, story.request)).unwrap();
-    let cookies = store.get_request_values(&url);
-    let mut cookies: Vec<String> = cookies.map(|(name, value)| format!("{name}={value}")).collect();
-    cookies.sort();
-    cookies
+    let mut sent = store.matches(&url);
+    sent.sort_by_key(|cookie| {
+        let at = made.iter().position(|made| *made == key(cookie));
+        (core::cmp::Reverse(cookie.path.len()), at)
+    });
+    let sent = sent
+        .iter()
+        .map(|cookie| format!("{}={}", cookie.name(), cookie.value()));
+    (sent.collect(), lives)
 }
 
-fn of_the_jar(story: &Story) -> Vec<String> {
+fn of_the_jar(story: &Story) -> (Vec<String>, Vec<Life>) {
     let mut jar = CookieJar::default();
     for (tls, path, lines) in &story.answers {
         let from = Endpoint::parse(&url(story.host, (*tls, ""))).unwrap().with_path(path);
@@ -175,15 +220,22 @@ fn of_the_jar(story: &Story) -> Vec<String> {
         let headers: Headers = lines.chain([("Date", DATE.as_bytes())]).collect();
         jar.store(Time::ZERO, &headers, &from, usize::MAX);
     }
+    let lives = jar.cookies.iter().map(|cookie| {
+        let domain = match &*cookie.domain {
+            "" => story.host.to_ascii_lowercase(),
+            domain => domain.to_owned(),
+        };
+        let life = cookie
+            .expires
+            .map(|end| end.saturating_since(Time::ZERO).as_secs() as i64);
+        ((domain, cookie.path.clone(), cookie.name.clone()), life)
+    });
+    let mut lives: Vec<Life> = lives.collect();
+    lives.sort();
     let (tls, path) = story.request;
-    let header = jar.header(Time::ZERO, path, tls).unwrap_or_default();
-    let mut cookies: Vec<String> = header
-        .split("; ")
-        .filter(|cookie| !cookie.is_empty())
-        .map(ToString::to_string)
-        .collect();
-    cookies.sort();
-    cookies
+    let header = jar.header(Time::ZERO, path, tls, |_| false).unwrap_or_default();
+    let sent = header.split("; ").filter(|cookie| !cookie.is_empty());
+    (sent.map(ToString::to_string).collect(), lives)
 }
 
 proptest! {

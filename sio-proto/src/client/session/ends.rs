@@ -1,5 +1,7 @@
 //! How a session ends: failures, the goodbye, and the times after which it is over.
 
+use core::time::Duration;
+
 use bytes::Bytes;
 
 use super::{Context, End, Heard, Instead, Packed, Session};
@@ -52,6 +54,7 @@ impl Session {
         self.close_lines(cx, |line| line.purpose == Purpose::Probe);
         self.paused = false;
         self.upgrade_expires = None;
+        self.upgrade_again = None;
         self.wake_expires = None;
         let goodbye: &[u8] = match (self.protocol, self.transport) {
             (Protocol::Engine(_), Transport::Polling) => b"1",
@@ -81,13 +84,16 @@ impl Session {
         self.end(end, cx);
     }
 
-    /// Whether the server is still there: something is sent that it has to react to.
-    pub(in crate::client) fn wake(&mut self, cx: &mut Context<'_>) {
+    /// Whether the server is still there: something is sent that it has to react to. The time of the
+    /// client stood still for as long as it has `slept`.
+    pub(in crate::client) fn wake(&mut self, slept: Duration, cx: &mut Context<'_>) {
         if !self.is_open() || self.closing.is_some() || self.wake_expires.is_some() {
             return;
         }
         let soon = cx.now + cx.config.wake_timeout;
         self.wake_expires = Some(soon);
+        // The network may be another one.
+        self.upgrade_again = self.upgrade_again.map(|_| soon);
         let revision = match (self.transport, self.protocol) {
             // A genuine server acknowledges any packet with an id, and breaks the answer to a ping.
             (_, Protocol::Legacy09) => {
@@ -112,7 +118,8 @@ impl Session {
             // The answer to the POST counts. A server ignores the packet itself. The GET that is
             // held may be dead nevertheless: the next ping of the server must be on time.
             (Transport::Polling, Revision::V4) => {
-                let on_time = self.expires - self.timeout + cx.config.wake_timeout;
+                // The server went on counting while the client slept.
+                let on_time = self.expires - self.timeout - slept + cx.config.wake_timeout;
                 self.expires = self.expires.min(on_time.max(soon));
                 self.send(Packed::Text(Bytes::from_static(b"6")));
             }
@@ -146,6 +153,9 @@ impl Session {
         }
         if is_due(self.upgrade_expires) {
             self.fail_upgrade(cx);
+        }
+        if is_due(self.upgrade_again) {
+            self.begin_upgrade(cx);
         }
         if is_due(self.next_ping) {
             self.next_ping = None;
@@ -190,6 +200,7 @@ impl Session {
             Some((self.expires, expires)),
             self.next_ping.map(|time| (time, TimeoutReason::Ping)),
             self.upgrade_expires.map(|time| (time, TimeoutReason::Upgrade)),
+            self.upgrade_again.map(|time| (time, TimeoutReason::UpgradeAgain)),
             self.wake_expires.map(|time| (time, TimeoutReason::Wake)),
             silence.map(|silence| (self.last_heard + silence, TimeoutReason::Silence)),
         ]

@@ -132,6 +132,8 @@ pub(super) struct Opening {
     /// The transports that may open, in order.
     pub(super) transports: VecDeque<Transport>,
     pub(super) may_upgrade: bool,
+    /// When an upgrade may be tried, if it may not be tried now.
+    pub(super) upgrade_from: Option<Time>,
     pub(super) credentials: Credentials,
     /// The session to go back to.
     pub(super) resume: Option<Resume>,
@@ -186,6 +188,8 @@ pub(super) struct Session {
     expires: Time,
     next_ping: Option<Time>,
     upgrade_expires: Option<Time>,
+    /// When the next upgrade is tried: the one before has failed.
+    upgrade_again: Option<Time>,
     wake_expires: Option<Time>,
     closing: Option<Time>,
     last_heard: Time,
@@ -217,6 +221,7 @@ impl Session {
             expires: cx.now + cx.config.connect_timeout,
             next_ping: None,
             upgrade_expires: None,
+            upgrade_again: None,
             wake_expires: None,
             closing: None,
             last_heard: cx.now,

@@ -108,6 +108,8 @@ impl Session {
         let offers = self.transport == Transport::Polling && open.upgrades.iter().any(|name| name == "websocket");
         if offers && self.opening.may_upgrade {
             self.begin_upgrade(cx);
+        } else if offers {
+            self.upgrade_again = self.opening.upgrade_from;
         }
     }
 }

@@ -41,15 +41,8 @@ impl Session {
     ) -> Result<(), EncodeError> {
         let endpoint = &self.opening.endpoint;
         let given = || cx.config.headers.iter().chain(&self.opening.credentials.headers);
-        let stored = cx.jar.header(cx.now, &endpoint.path, endpoint.tls);
         let is_cookie = |name: &str| name.eq_ignore_ascii_case("cookie");
-        let cookies = given().filter(|(name, _)| is_cookie(name)).map(|(_, value)| &**value);
-        let cookies = stored
-            .as_deref()
-            .into_iter()
-            .chain(cookies)
-            .collect::<Vec<_>>()
-            .join("; ");
+        let cookies = self.cookies(cx);
         let mut headers: Vec<(&str, &str)> = own.to_vec();
         let others = given().filter(|(name, _)| !is_cookie(name));
         headers.extend(others.map(|(name, value)| (&**name, &**value)));
@@ -59,6 +52,25 @@ impl Session {
         let host = endpoint.authority();
         let target = self.target(method, transport, cx);
         encode_request(out, method, &target, &host, &headers, body)
+    }
+
+    /// The cookies of a request: those that the server has set, then those of the settings, then
+    /// those of the credentials. A cookie that is given later takes the place of one with the same
+    /// name, because servers read the first one only.
+    fn cookies(&self, cx: &Context<'_>) -> String {
+        let endpoint = &self.opening.endpoint;
+        let provided = cookie_fields(&self.opening.credentials.headers);
+        let is_provided = |name: &str| provided.iter().any(|pair| name_of(pair) == name);
+        let settled = cookie_fields(&cx.config.headers);
+        let is_given = |name: &str| is_provided(name) || settled.iter().any(|pair| name_of(pair) == name);
+        let stored = cx.jar.header(cx.now, &endpoint.path, endpoint.tls, is_given);
+        let settled = settled.iter().filter(|pair| !is_provided(name_of(pair)));
+        let all = stored
+            .as_deref()
+            .into_iter()
+            .chain(settled.copied())
+            .chain(provided.iter().copied());
+        all.collect::<Vec<_>>().join("; ")
     }
 
     fn target(&self, method: Method, transport: Transport, cx: &mut Context<'_>) -> String {
@@ -126,7 +138,9 @@ impl Session {
         );
         // "Unsupported protocol version", or an answer that is none of Engine.IO.
         let is_strange = matches!(response.status, 400 | 404) && matches!(code, None | Some(5));
-        let instead = is_strange && !self.opened && self.protocol.has_upgrade();
+        // A server of today answers this to the handshake of 0.9, too.
+        let is_handshake = self.protocol.has_upgrade() || self.protocol == Protocol::Legacy09 && self.sid.is_empty();
+        let instead = is_strange && !self.opened && is_handshake;
         let data = said
             .as_ref()
             .and_then(|_| ByteString::try_from(response.body.clone()).ok());
@@ -172,6 +186,17 @@ impl Session {
 /// Whether an answer is a redirect that keeps the method (RFC 9110 §15.4).
 pub(super) const fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 307 | 308)
+}
+
+/// The pairs in the `Cookie` fields among header fields.
+fn cookie_fields(headers: &[(String, String)]) -> Vec<&str> {
+    let fields = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("cookie"));
+    let pairs = fields.flat_map(|(_, value)| value.split(';'));
+    pairs.map(str::trim).filter(|pair| !pair.is_empty()).collect()
+}
+
+fn name_of(pair: &str) -> &str {
+    pair.split_once('=').map_or(pair, |(name, _)| name.trim_end())
 }
 
 /// How long the server asks to be left alone (RFC 9110 §10.2.3), if it says so in seconds.

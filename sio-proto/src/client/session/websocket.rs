@@ -34,8 +34,10 @@ impl Session {
         self.write(at, bytes, cx);
     }
 
-    /// Begins the upgrade of a session that has just opened by polling.
+    /// Begins the upgrade of a session on polling: when it has opened, and some time after an
+    /// upgrade that has failed.
     pub(super) fn begin_upgrade(&mut self, cx: &mut Context<'_>) {
+        self.upgrade_again = None;
         self.upgrade_expires = Some(cx.now + cx.config.upgrade_timeout);
         self.open_websocket(Purpose::Probe, cx);
     }
@@ -46,6 +48,9 @@ impl Session {
             return;
         }
         self.close_lines(cx, |line| line.purpose == Purpose::Probe);
+        // Without a pause, a server that refuses at once would be asked without end.
+        let pause = cx.config.upgrade_pause.max(cx.config.upgrade_timeout);
+        self.upgrade_again = Some(cx.now + pause);
         cx.heard.push_back(Heard::UpgradeFailed);
         let was_paused = core::mem::replace(&mut self.paused, false);
         if was_paused && self.closing.is_none() {
