@@ -157,6 +157,8 @@ async fn sending(socket: &Socket, cursor: &str) -> Outcome {
     // What became of it.
     let outcome = socket.emit_with_receipt("say", "hello")?.await;
     // What waits for a connection.
+    let id = socket.pending()[0].id;
+    let changed = socket.replace_pending(id, "say", "hi")?;
     let waiting = socket.pending().len();
     socket.clear_pending();
     Ok(())

@@ -18,9 +18,10 @@ pub struct Runtime {
     /// The time since a fixed start. It must not go backwards.
     pub now: fn() -> Time,
     /// The seconds since the beginning of the year 1970, without leap seconds. It is used for the
-    /// `Date` of answers (RFC 9110 §6.6.1) and for the signatures of a cluster with a secret. It
-    /// may jump, as the clocks of machines do. The clocks of the nodes of such a cluster must not
-    /// be further apart than [`ClusterConfig::signature_age`](crate::ClusterConfig).
+    /// `Date` of answers (RFC 9110 §6.6.1), for the signatures of a cluster with a secret, and by
+    /// clients to notice that the machine has slept. It may jump, as the clocks of machines do. The
+    /// clocks of the nodes of such a cluster must not be further apart than
+    /// [`ClusterConfig::signature_age`](crate::ClusterConfig).
     pub unix_time: fn() -> u64,
     /// Runs a task in the background.
     pub spawn: fn(Task),

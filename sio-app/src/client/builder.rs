@@ -133,11 +133,11 @@ pub enum BuildError {
     /// The namespace could not connect.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The URL is `https` or `wss`, and the client was given no TLS.
-    #[error("a client for https and wss needs `ClientBuilder::tls` (feature `tls`), or the feature `platform-roots`")]
+    /// The URL is `https` or `wss`, and the client is built without TLS.
+    #[error("a client for https and wss needs the feature `tls`")]
     NoTls,
-    /// The URL of the proxy is `https`, and the client was given no TLS for it.
-    #[error("a proxy of https needs `ClientBuilder::proxy_tls` (feature `tls`), or the feature `platform-roots`")]
+    /// The URL of the proxy is `https`, and the client is built without TLS.
+    #[error("a proxy of https needs the feature `tls`")]
     NoProxyTls,
     /// The certificate authorities of the platform cannot be used.
     #[cfg(feature = "tls")]
@@ -193,8 +193,7 @@ impl ClientBuilder {
     }
 
     /// Says which servers the client trusts, for URLs that are `https` or `wss`. By default it
-    /// trusts the certificate authorities of the platform, with the feature `platform-roots`.
-    /// Without this feature there is no default.
+    /// trusts the certificate authorities of the platform ([`ClientTls::platform`]).
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: ClientTls) -> Self {
         self.tls = Some(tls);
@@ -202,8 +201,8 @@ impl ClientBuilder {
     }
 
     /// Says which proxies the client trusts, if the URL of the proxy is `https`. By default it
-    /// trusts the certificate authorities of the platform, with the feature `platform-roots`:
-    /// whom [`ClientBuilder::tls`] trusts is a question of the server.
+    /// trusts the certificate authorities of the platform: whom [`ClientBuilder::tls`] trusts is a
+    /// question of the server.
     #[cfg(feature = "tls")]
     pub fn proxy_tls(mut self, tls: ClientTls) -> Self {
         self.proxy_tls = Some(tls);
@@ -216,9 +215,7 @@ impl ClientBuilder {
         if !endpoint.is_tls() {
             return Ok(self.tls.take());
         }
-        ClientTls::or_platform(self.tls.take())?
-            .map(Some)
-            .ok_or(BuildError::NoTls)
+        Ok(Some(ClientTls::or_platform(self.tls.take())?))
     }
 
     /// Returns the ways to this endpoint.
@@ -229,7 +226,7 @@ impl ClientBuilder {
         let through = |proxy: Proxy| {
             #[cfg(feature = "tls")]
             let tls = match proxy.scheme() {
-                ProxyScheme::Https => Some(ClientTls::or_platform(given.clone())?.ok_or(BuildError::NoProxyTls)?),
+                ProxyScheme::Https => Some(ClientTls::or_platform(given.clone())?),
                 _ => None,
             };
             #[cfg(not(feature = "tls"))]
@@ -477,7 +474,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_roots_there_is_no_tls() {
+    fn tls_comes_with_its_feature() {
         let network = Network {
             runtime: crate::tests::RUNTIME,
             can_spawn: || true,
@@ -489,9 +486,12 @@ mod tests {
         #[cfg(feature = "tls")]
         {
             let (mut builder, endpoint) = (builder, Endpoint::parse("https://localhost").unwrap());
-            // With the feature, a machine may still have no roots.
-            let is_missing = matches!(builder.tls_for(&endpoint), Err(BuildError::NoTls));
-            assert_eq!(is_missing, cfg!(not(feature = "platform-roots")));
+            // The roots of the platform need no further step. A machine may have none.
+            match (builder.tls_for(&endpoint), ClientTls::platform()) {
+                (Ok(Some(_)), Ok(_)) => {}
+                (Err(BuildError::Tls(told)), Err(why)) => assert_eq!(told.to_string(), why.to_string()),
+                (built, _) => panic!("{built:?}"),
+            }
         }
         #[cfg(not(feature = "tls"))]
         assert!(matches!(builder.build(), Err(BuildError::NoTls)));

@@ -16,6 +16,7 @@ use sio_proto::Time;
 use sio_proto::client::{self as machine, Delivery, Output, Question, SocketId, State, StopReason};
 
 use super::builder::{Attempt, Providing};
+use super::clocks::Clocks;
 use super::dial::dial;
 use super::events::ConnectionState;
 use super::handlers::{News, tell};
@@ -23,8 +24,6 @@ use super::link::{Link, Told};
 use super::network::{Dialing, Sleeping};
 use super::receipt::Outcome;
 use super::shared::Shared;
-#[cfg(feature = "tls")]
-use super::tls::ClientTls;
 use crate::args::detached;
 use crate::guarded::guarded;
 use crate::lock::Alarm;
@@ -44,6 +43,7 @@ pub(super) struct Driver {
     news_bytes: usize,
     /// The questions that the provider of credentials has not answered.
     asked: Vec<(u64, Providing)>,
+    clocks: Clocks,
     timer: Option<(Time, Sleeping)>,
     /// When a connection that is not read now has to be read.
     reads_at: Option<Time>,
@@ -52,8 +52,9 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) const fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
+            clocks: Clocks::read(shared.network),
             shared,
             links: Vec::new(),
             outputs: VecDeque::new(),
@@ -64,6 +65,16 @@ impl Driver {
             reads_at: None,
             alarm: None,
             is_closed: false,
+        }
+    }
+
+    /// Tells the machine if the clock of dates has gone ahead.
+    fn look_at_clocks(&mut self) {
+        let ahead = self.clocks.look(self.shared.network);
+        if !ahead.is_zero() {
+            let now = self.shared.now();
+            let mut core = self.shared.core.lock_for("clocks");
+            core.machine.handle_clock_jump(now, ahead);
         }
     }
 
@@ -148,16 +159,19 @@ impl Driver {
         }
         // A client for `https` has TLS. A client for `http` may have been redirected.
         #[cfg(feature = "tls")]
-        match self.shared.tls().map(Option::<&ClientTls>::cloned) {
-            Ok(Some(tls)) => {
+        let dialing = match self.shared.tls() {
+            Ok(tls) => {
                 let host = host.to_owned();
-                return Box::pin(async move { tls.wrap(&host, dialing.await?) });
+                Box::pin(async move { tls.wrap(&host, dialing.await?) })
             }
-            Ok(None) => {}
-            Err(error) => return Box::pin(ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)))),
-        }
-        let why = "the server redirects to https, and the client has no TLS: use the URL with https";
-        Box::pin(ready(Err(io::Error::new(io::ErrorKind::InvalidData, why))))
+            Err(error) => failed_tls(error),
+        };
+        #[cfg(not(feature = "tls"))]
+        let dialing = {
+            drop(dialing);
+            failed_tls("the server redirects to https, and the client is built without the feature `tls`")
+        };
+        dialing
     }
 
     fn ask(&mut self, question: Question) {
@@ -303,7 +317,9 @@ impl Driver {
     /// Waits until this time. Returns true if it has come.
     fn poll_timer(&mut self, time: Option<Time>, cx: &mut Context<'_>) -> bool {
         let closing = self.links.iter().filter_map(|link| link.closing);
-        let Some(time) = closing.chain(time).chain(self.reads_at).min() else {
+        // A client that waits for nothing need not know that the machine has slept.
+        let look = time.map(|_| self.clocks.next_look());
+        let Some(time) = closing.chain(time).chain(self.reads_at).chain(look).min() else {
             self.timer = None;
             return false;
         };
@@ -332,12 +348,18 @@ impl Driver {
     }
 }
 
+/// A connection that cannot be made, because there is no TLS.
+fn failed_tls(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Dialing {
+    Box::pin(ready(Err(io::Error::new(io::ErrorKind::InvalidData, why))))
+}
+
 impl Future for Driver {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         this.set_alarm(cx);
+        this.look_at_clocks();
         for _ in 0..ROUNDS {
             let timeout = this.take_outputs();
             let mut goes_on = this.act();

@@ -43,6 +43,10 @@ impl Client {
     /// Tells the client that the machine has been asleep, that the application was in the
     /// background, or that the network is back. An open connection is probed with a short deadline,
     /// and a waiting client connects at once.
+    ///
+    /// A sleep of the machine of more than [`ClientConfig::clock_jump`](super::ClientConfig) is
+    /// noticed without this call, within five seconds: the client compares the clock of dates with
+    /// the one that stands still.
     pub fn wake(&self) {
         self.0.0.command(|core, now| core.machine.wake(now));
     }

@@ -76,9 +76,11 @@
 //! addresses, those that do not answer keep nobody: after a quarter of a second, the next one is
 //! tried, too (RFC 8305).
 //!
-//! With the feature `tls` it speaks `https` and `wss` with rustls: `ClientBuilder::tls`. With the
-//! feature `platform-roots` it trusts the certificate authorities of the platform by default.
-//! `ClientTls::pinned` trusts one certificate, by its hash, which `ClientTls::hash` computes.
+//! With the feature `tls` it speaks `https` and `wss` with rustls, and trusts the certificate
+//! authorities of the platform. `ClientBuilder::tls` says whom it trusts instead:
+//! `ClientTls::new` takes a configuration of yours, and `ClientTls::pinned` trusts one certificate,
+//! by its hash, which `ClientTls::hash` computes. Without the feature, a URL with `https` or `wss`
+//! is an error of `ClientBuilder::build`.
 //!
 //! Cookies that the server sets come back to it, and to nobody else, over reconnections too
 //! (RFC 6265, within [`ClientConfig::max_cookie_bytes`]). Header fields of yours go with every
@@ -96,6 +98,7 @@
 
 mod ack;
 mod builder;
+mod clocks;
 pub(crate) mod dial;
 mod driver;
 mod events;
@@ -108,6 +111,8 @@ mod receipt;
 mod shared;
 pub(crate) mod slot;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod through;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;

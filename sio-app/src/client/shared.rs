@@ -137,15 +137,14 @@ impl Shared {
         (self.network.runtime.now)()
     }
 
-    /// The TLS of connections to the server, if there is any.
+    /// The TLS of connections to the server.
     #[cfg(feature = "tls")]
-    pub(super) fn tls(&self) -> Result<Option<&super::tls::ClientTls>, super::tls::ClientTlsError> {
-        if self.tls.get().is_none()
-            && let Some(found) = super::tls::ClientTls::or_platform(None)?
-        {
-            let _ = self.tls.set(found);
+    pub(super) fn tls(&self) -> Result<super::tls::ClientTls, super::tls::ClientTlsError> {
+        if let Some(known) = self.tls.get() {
+            return Ok(known.clone());
         }
-        Ok(self.tls.get())
+        let found = super::tls::ClientTls::platform()?;
+        Ok(self.tls.get_or_init(|| found).clone())
     }
 
     /// Changes the core, and wakes the client's task.

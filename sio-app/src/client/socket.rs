@@ -297,6 +297,20 @@ impl Socket {
         self.shared().command(|core, _| core.machine.remove_pending(id))
     }
 
+    /// Gives an event that waits another name and other arguments. It keeps its place in the queue,
+    /// its receipt and its times. Returns false if it does not wait any more, or if it was written
+    /// before and waits to be written again: then it stays what it was.
+    ///
+    /// # Errors
+    /// If the client does not take the new event. The old one waits on.
+    pub fn replace_pending(&self, id: EmitId, event: &str, args: impl Serialize) -> Result<bool, EmitError> {
+        let args = with_scratch(|scratch| to_args(&args, scratch))?;
+        let replaced = self
+            .shared()
+            .command(|core, _| core.machine.replace_pending(id, event, args));
+        replaced.map_err(EmitError::from)
+    }
+
     /// Takes all events of this namespace out of the queue.
     pub fn clear_pending(&self) {
         let id = self.place.id;

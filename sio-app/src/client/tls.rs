@@ -59,7 +59,6 @@ impl ClientTls {
     ///
     /// # Errors
     /// If there are no certificates.
-    #[cfg(feature = "platform-roots")]
     pub fn platform() -> Result<Self, ClientTlsError> {
         let found = rustls_native_certs::load_native_certs();
         let mut roots = RootCertStore::empty();
@@ -74,13 +73,9 @@ impl ClientTls {
         Self::with_roots(roots)
     }
 
-    /// Returns what was given, or what is trusted by default, if there is a default.
-    pub(crate) fn or_platform(given: Option<Self>) -> Result<Option<Self>, ClientTlsError> {
-        #[cfg(feature = "platform-roots")]
-        if given.is_none() {
-            return Self::platform().map(Some);
-        }
-        Ok(given)
+    /// Returns what was given, or what is trusted by default.
+    pub(crate) fn or_platform(given: Option<Self>) -> Result<Self, ClientTlsError> {
+        given.map_or_else(Self::platform, Ok)
     }
 
     /// Trusts these certificate authorities, and no others.

@@ -153,16 +153,19 @@ impl Drop for Hold {
     /// written. The lock is already free.
     fn drop(&mut self) {
         HELD.set(HELD.get() - 1);
+        // A thread that ends may take locks while it drops its own variables, for example a runtime
+        // with the tasks of clients. Its list has gone then, and nothing is reported.
         if let Some(report) = self.report.take() {
-            REPORTS.with_borrow_mut(|reports| {
+            let _ = REPORTS.try_with(|reports| {
+                let mut reports = reports.borrow_mut();
                 if reports.len() < MOST {
                     reports.push(report);
                 }
             });
         }
-        if HELD.get() == 0 && REPORTS.with_borrow(|reports| !reports.is_empty()) {
+        if HELD.get() == 0 {
             // The reports are taken out first, because a subscriber may take locks of this crate.
-            let reports = REPORTS.take();
+            let reports = REPORTS.try_with(RefCell::take).unwrap_or_default();
             reports.iter().for_each(|report| report.tell(&REPORTED, clock::time()));
         }
     }

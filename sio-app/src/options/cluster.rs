@@ -33,7 +33,7 @@ pub struct Cluster {
     /// Where the broker is, and what its connections may cost.
     pub broker: BrokerConfig,
     /// Which servers are trusted, for a URL with TLS (`rediss://`). Default none: then the
-    /// certificate authorities of the platform are, with the feature `platform-roots`.
+    /// certificate authorities of the platform are.
     #[cfg(feature = "tls")]
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// How requests whose session is on another server are passed on

@@ -31,7 +31,7 @@ pub enum BrokerBuildError {
     #[error("there is no runtime to run the broker's task")]
     NoRuntime,
     /// `rediss` needs TLS.
-    #[error("a broker over TLS needs `BrokerBuilder::tls` (feature `tls`), or the feature `platform-roots`")]
+    #[error("a broker over TLS needs the feature `tls`")]
     NoTls,
     /// The TLS could not be set up.
     #[cfg(feature = "tls")]
@@ -78,8 +78,7 @@ impl BrokerBuilder {
         builder
     }
 
-    /// Sets whom connections over TLS trust. Default, with the feature `platform-roots`: the
-    /// certificate authorities of the platform.
+    /// Sets whom connections over TLS trust. Default: the certificate authorities of the platform.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, tls: ClientTls) -> Self {
@@ -108,11 +107,7 @@ impl BrokerBuilder {
     ) -> Result<BrokerHandle, BrokerBuildError> {
         #[cfg(feature = "tls")]
         let tls = match self.config.tls {
-            true => Some(
-                ClientTls::or_platform(self.tls)?
-                    .ok_or(BrokerBuildError::NoTls)?
-                    .without_alpn(),
-            ),
+            true => Some(ClientTls::or_platform(self.tls)?.without_alpn()),
             false => None,
         };
         #[cfg(not(feature = "tls"))]

@@ -219,6 +219,113 @@ fn credentials_are_provided_anew() {
     assert_eq!(*asked.lock().unwrap(), [None, Some("expired".to_owned())]);
 }
 
+/// Client C1: what the provider says goes with each handshake: header fields, cookies, query and
+/// `auth`. After a cut it is asked again, and nothing of its last answer is shown.
+#[test]
+fn each_handshake_shows_new_credentials() {
+    for transports in ways() {
+        let (tell, told) = mpsc::channel();
+        let tell_auth = tell.clone();
+        let server = serve(|io| {
+            io.allow_request(move |request| {
+                let shown =
+                    ["authorization", "cookie"].map(|name| request.header(name).unwrap_or_default().into_owned());
+                let query = request.query().get("token").map(|token| token.to_string());
+                tell.send(format!("{} {} {}", shown[0], shown[1], query.unwrap_or_default()))
+                    .map_err(|error| error.to_string())
+            });
+            io.of("/").with(move |Auth(auth): Auth<Value>| {
+                tell_auth
+                    .send(auth["token"].to_string())
+                    .map_err(|error| error.to_string())
+            });
+        });
+        let relay = Relay::to(&server);
+        let url = url(relay.address);
+        run(async move {
+            let asked = Arc::new(Mutex::new(Vec::new()));
+            let (asks, delay) = (Arc::clone(&asked), Duration::from_millis(50));
+            let builder = crate::client(&url)
+                .transports(transports)
+                .config(|config| config.reconnection_delay(delay).reconnection_delay_max(delay))
+                .credentials(move |attempt: Attempt| {
+                    let mut asked = asks.lock().unwrap();
+                    asked.push((attempt.number, attempt.last_error.is_some()));
+                    let number = asked.len();
+                    let credentials = Credentials::new()
+                        .header("Authorization", format!("h{number}"))
+                        .header("Cookie", format!("session=c{number}"))
+                        .query("token", format!("q{number}"))
+                        .auth(&json!({ "token": number }));
+                    async move { Ok::<_, String>(credentials) }
+                });
+            let client = builder.connect().unwrap();
+            let root = client.of("/").unwrap();
+            for number in 1..4 {
+                assert_eq!(heard(&told), format!("h{number} session=c{number} q{number}"));
+                assert_eq!(heard(&told), number.to_string());
+                eventually(|| root.is_connected());
+                relay.cut();
+                eventually(|| !root.is_connected() || asked.lock().unwrap().len() > number);
+            }
+            let asked = asked.lock().unwrap();
+            assert_eq!(asked[..3], [(0, false), (1, true), (1, true)]);
+        });
+    }
+}
+
+/// Client C10, C11: what waits is edited before it goes; and events that are emitted by the handler
+/// of `connect` go once for each connection, also with retries.
+#[test]
+fn what_waits_is_edited_and_what_connects_is_sent_once() {
+    for transports in ways() {
+        let (tell, told) = mpsc::channel();
+        let server = serve(|io| {
+            io.of("/").on("count", move |number: u32, ack: Ack| {
+                ack.send(());
+                tell.send(number).unwrap_or_default();
+            });
+        });
+        let relay = Relay::to(&server);
+        let url = url(relay.address);
+        run(async move {
+            let delay = Duration::from_millis(50);
+            let builder = crate::client(&url).transports(transports).config(|config| {
+                let config = config.retries(3).retry_window(4);
+                config.reconnection_delay(delay).reconnection_delay_max(delay)
+            });
+            let client = builder.build().unwrap();
+            let root = client.of("/").unwrap();
+            let connections = Arc::new(Mutex::new(0));
+            let count = Arc::clone(&connections);
+            root.on_connect(move |socket: client::Socket| {
+                let mut connections = count.lock().unwrap();
+                for number in 0..5 {
+                    socket.emit("count", *connections * 10 + number).unwrap();
+                }
+                *connections += 1;
+            });
+            let waits = root.emit_with_receipt("count", 70).unwrap();
+            assert!(root.replace_pending(waits.id(), "count", 77).unwrap());
+            assert!(root.replace_pending(waits.id(), "disconnect", 1).is_err());
+            assert_eq!(root.pending()[0].args.json(), "77");
+            root.connect().unwrap();
+            assert_eq!(heard(&told), 77);
+            assert!(matches!(waits.await, Outcome::Acknowledged(_)));
+            for round in 0..3 {
+                for number in 0..5 {
+                    assert_eq!(heard(&told), round * 10 + number);
+                }
+                // What is not acknowledged would go again, so the acknowledgements are waited for.
+                root.emit_with_ack::<()>("count", 99).await.unwrap();
+                assert_eq!(heard(&told), 99);
+                eventually(|| root.pending().is_empty());
+                relay.cut();
+            }
+        });
+    }
+}
+
 /// A relay between a client and a server, which cuts connections.
 pub(super) struct Relay {
     pub(super) address: SocketAddr,

@@ -131,9 +131,10 @@ pub struct ClientConfig {
     /// Time for an answer to the probe of [`Client::wake`](super::Client::wake). Default 3 s.
     pub wake_timeout: Duration,
     /// How late the client may be woken before it assumes that the machine has slept, and does what
-    /// [`Client::wake`](super::Client::wake) does. It is also how far the clock of dates may go ahead
-    /// of the other one ([`Client::handle_clock_jump`](super::Client::handle_clock_jump)): the
-    /// small steps of NTP are no sleep. Default 5 s.
+    /// [`Client::wake`](super::Client::wake) does. It is also how far the clock of dates may go
+    /// ahead of the other one
+    /// ([`Client::handle_clock_jump`](super::Client::handle_clock_jump)): the small steps of NTP
+    /// are no sleep. Default 5 s.
     pub clock_jump: Duration,
     /// How long an open connection may be silent, beside the heartbeat of the server. Default none:
     /// the heartbeat decides. [`Generation::V0_6`] and [`Generation::Streaming`] do not say when

@@ -84,8 +84,8 @@ impl Session {
         self.end(end, cx);
     }
 
-    /// Whether the server is still there: something is sent that it has to react to. The time of the
-    /// client stood still for as long as it has `slept`.
+    /// Whether the server is still there: something is sent that it has to react to. The time of
+    /// the client stood still for as long as it has `slept`.
     pub(in crate::client) fn wake(&mut self, slept: Duration, cx: &mut Context<'_>) {
         if !self.is_open() || self.closing.is_some() || self.wake_expires.is_some() {
             return;
