@@ -5,11 +5,13 @@
 //! waits for the broker within the limits of
 //! [`BrokerConfig`](sio_proto::broker::BrokerConfig::max_waiting_bytes).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytestring::ByteString;
 use serde::Serialize;
@@ -55,7 +57,8 @@ crate::readable::says_why!(EmitterError);
 
 /// Sends to the clients and servers of a cluster from a process that has no server. It is a handle,
 /// cheap to clone. When the last handle is dropped, its connections are closed; what still waits
-/// for the broker is lost then, so end with [`close`](Self::close).
+/// for the broker is lost then, so end with [`close`](Self::close). With the secret of the cluster
+/// ([`Cluster::secret`]) it signs its messages, as servers do.
 ///
 /// Nothing waits: [`emit`](Self::emit) and the other methods return at once. What the broker cannot
 /// take now waits, for 5 seconds and in 16 MiB at most, if the settings do not say otherwise
@@ -67,6 +70,9 @@ pub struct ClusterEmitter(Arc<Core>);
 struct Core {
     broker: BrokerHandle,
     writer: cluster::Emitter,
+    /// The clock and the random number of this process that signatures have, if messages are
+    /// signed.
+    signs: Option<(fn() -> u64, u64)>,
     told: Arc<Told>,
     /// The tag of the last question of [`ClusterEmitter::flush`].
     last_flush: AtomicU64,
@@ -80,13 +86,22 @@ impl ClusterEmitter {
     /// If the settings make no sense, or there is no runtime. A broker that cannot be reached is no
     /// error here: messages wait for it.
     pub fn new(network: Network, cluster: &Cluster) -> Result<Self, BrokerBuildError> {
-        let writer = cluster::Emitter::new(cluster.config.clone())?;
+        let mut writer = cluster::Emitter::new(cluster.config.clone())?;
+        let runtime = network.runtime;
+        let mut random = [0; 8];
+        (runtime.fill)(&mut random);
+        let signs = match cluster.config.secrets.is_empty() {
+            true => None,
+            false => Some((runtime.unix_time, u64::from_ne_bytes(random))),
+        };
+        set_time(&mut writer, signs);
         let told = Arc::new(Told::default());
         let hears = Arc::clone(&told);
         let broker = BrokerBuilder::for_cluster(network, cluster).connect(move |event| hears.handle_event(event))?;
         Ok(Self(Arc::new(Core {
             broker,
             writer,
+            signs,
             told,
             last_flush: AtomicU64::new(ENTRY),
         })))
@@ -202,12 +217,24 @@ impl ClusterEmitter {
             Order::Broadcast { emit, .. } => emit.name.clone(),
             Order::Join { .. } | Order::Leave { .. } | Order::Disconnect { .. } => ByteString::new(),
         };
-        self.give(self.0.writer.order(namespace, order, ENTRY), &name)
+        self.give(self.writer().order(namespace, order, ENTRY), &name)
     }
 
     pub(super) fn tell_servers(&self, namespace: &ByteString, emit: Emit) -> Result<(), EmitterError> {
         let name = emit.name.clone();
-        self.give(self.0.writer.server_side_emit(namespace, emit, ENTRY), &name)
+        self.give(self.writer().server_side_emit(namespace, emit, ENTRY), &name)
+    }
+
+    /// What writes the next message. If messages are signed, it knows the time.
+    fn writer(&self) -> Cow<'_, cluster::Emitter> {
+        let Core { writer, signs, .. } = &*self.0;
+        if signs.is_none() {
+            return Cow::Borrowed(writer);
+        }
+        // A copy counts on with the numbers of the original.
+        let mut writer = writer.clone();
+        set_time(&mut writer, *signs);
+        Cow::Owned(writer)
     }
 
     fn give(&self, command: Result<Command, NotSent>, event: &ByteString) -> Result<(), EmitterError> {
@@ -222,6 +249,12 @@ impl ClusterEmitter {
                 EmitterError::Full
             }
         })
+    }
+}
+
+fn set_time(writer: &mut cluster::Emitter, signs: Option<(fn() -> u64, u64)>) {
+    if let Some((unix_time, sender)) = signs {
+        writer.set_unix_time(sender, Duration::from_secs(unix_time()));
     }
 }
 

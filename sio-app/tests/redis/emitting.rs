@@ -8,6 +8,7 @@ use sio_app::adapter::{ClusterEmitter, EmitterError};
 
 use super::connections::{Node, config};
 use super::note;
+use super::peers::{Hearer, Served};
 use super::servers::Redis;
 
 fn emitter(broker: BrokerConfig) -> ClusterEmitter {
@@ -130,4 +131,40 @@ fn a_stranger_is_told_why() {
     let right = stranger("right");
     right.emit("news", 1).unwrap();
     crate::wait(right.close()).unwrap();
+}
+
+/// Servers with a secret hear an emitter that has it, and no other.
+#[test]
+#[ignore = "needs redis-server"]
+fn an_emitter_knows_the_secret_of_its_cluster() {
+    let redis = Redis::start(&[]);
+    let url = format!("redis://127.0.0.1:{}", redis.port);
+    let cluster = |secret: &str| Cluster::new(config(&url)).secret(secret);
+    let served = Served::start(cluster("the secret of this cluster"), |_| {});
+    let client = Hearer::connect(served.address);
+    let started = Instant::now();
+    let until = |what: &str, is_so: &dyn Fn() -> bool| {
+        while !is_so() {
+            assert!(started.elapsed() < Duration::from_secs(20), "{what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    until("the server is in its cluster", &|| {
+        served.io.metrics().cluster.is_some_and(|cluster| cluster.is_up)
+    });
+    let emitters = [
+        Cluster::new(config(&url)),
+        cluster("the secret of others"),
+        cluster("the secret of this cluster"),
+    ];
+    for (number, cluster) in emitters.iter().enumerate() {
+        let emitter = crate::emitter(cluster).unwrap();
+        for more in 0..3 {
+            emitter.emit("n", number * 10 + more).unwrap();
+        }
+        crate::wait(emitter.close()).unwrap();
+    }
+    until("the emitter is heard", &|| client.heard().len() >= 3);
+    let heard: Vec<u64> = client.heard().iter().map(|(number, _)| *number).collect();
+    assert_eq!(heard, [20, 21, 22]);
 }
