@@ -29,6 +29,7 @@
 //! member of when the message was sent; a message that is missing is never missing silently
 //! ([`NotRecovered::Truncated`]).
 
+mod adopting;
 mod audience;
 mod away;
 mod change;
@@ -56,11 +57,13 @@ use crate::id::{PlaceSlot, RecordSlot};
 use crate::slab::Slab;
 use crate::socket::Offset;
 use crate::{RecoveryConfig, Sid, Time};
+use adopting::Brought;
 use audience::Stay;
 use away::Away;
 use namespaces::Namespaces;
 use record::{Own, Pid, Record};
 
+pub use adopting::Adopted;
 pub use audience::{Audience, Recipients};
 pub use change::{Change, SavedNamespace, SavedRecord, SavedStay};
 pub use history::{Entries, History, Ring, Since};
@@ -74,6 +77,11 @@ pub struct Recovery<M, D> {
     /// Key of the hash by which secrets are found.
     key: [u8; 16],
     epoch: u32,
+    /// Whether messages have the places that a stream gives them ([`Offset::STREAM`]).
+    follows_stream: bool,
+    /// What was brought here from elsewhere for records ([`Recovery::bring`]).
+    brought: BTreeMap<RecordSlot, Brought<M>>,
+    brought_bytes: usize,
     namespaces: Namespaces<M>,
     /// The highest number in a namespace that is forgotten. A count that begins goes on from here,
     /// so that an offset of an earlier one is never ahead of it.
@@ -102,6 +110,8 @@ struct Namespace<M> {
     /// which they came, so they share their memory without holding much of it for long.
     arena: Arena,
     records: usize,
+    /// The number of the last message that a stream has given its place; 0 for none.
+    entry: u64,
     /// The epochs in which its messages were counted, the oldest first, each with the number of the
     /// last message before it. The last one is that of this process.
     epochs: Vec<(u32, u64)>,
@@ -139,7 +149,10 @@ impl<M, D> Recovery<M, D> {
         Self {
             config,
             key,
-            epoch,
+            epoch: if epoch == Offset::STREAM { epoch - 1 } else { epoch },
+            follows_stream: false,
+            brought: BTreeMap::new(),
+            brought_bytes: 0,
             namespaces: Namespaces::new(),
             highest: 0,
             log_bytes: 0,
@@ -202,6 +215,8 @@ impl<M, D> Recovery<M, D> {
         let record = Record {
             number,
             pid: Pid(random),
+            foreign_pid: None,
+            adopted: 0,
             sid,
             namespace,
             place: slot,
@@ -254,6 +269,7 @@ impl<M, D> Recovery<M, D> {
             log,
             arena: Arena::default(),
             records: 0,
+            entry: if self.follows_stream { first } else { 0 },
             epochs,
         };
         self.namespaces.insert(name.clone(), namespace)
@@ -275,12 +291,9 @@ impl<M, D> Recovery<M, D> {
     /// still, on a connection that is about to be found dead.
     #[must_use]
     pub fn find(&self, namespace: &str, pid: &str) -> Option<RecordKey> {
-        let mut bytes = [0; Pid::BYTES];
-        if pid.len() != Pid::BYTES / 3 * 4 {
-            return None;
-        }
-        URL_SAFE_NO_PAD.decode_slice(pid, &mut bytes).ok()?;
-        let shown = Pid(bytes);
+        let Some(shown) = Pid::parse(pid) else {
+            return self.find_foreign(namespace, pid);
+        };
         let slot = *self.secrets.get(&siphash(&self.key, &shown.0))?;
         let record = self.records.get(slot)?;
         (record.pid.is(&shown) && *record.namespace == *namespace).then(|| RecordKey {
@@ -293,7 +306,10 @@ impl<M, D> Recovery<M, D> {
     #[must_use]
     pub fn pid(&self, key: RecordKey) -> Option<ByteString> {
         let record = self.record(key)?;
-        Some(URL_SAFE_NO_PAD.encode(record.pid.0).into())
+        match &record.foreign_pid {
+            Some(pid) => Some(ByteString::from(&**pid)),
+            None => Some(URL_SAFE_NO_PAD.encode(record.pid.0).into()),
+        }
     }
 
     /// The rooms of a record's socket, without the room of its own id.
@@ -485,7 +501,8 @@ impl<M, D> Recovery<M, D> {
 
     fn remove(&mut self, slot: RecordSlot) -> Option<Expired<D>> {
         let record = self.records.remove(slot)?;
-        self.secrets.remove(&siphash(&self.key, &record.pid.0));
+        self.secrets.remove(&siphash(&self.key, record.secret()));
+        self.forget_brought(slot);
         if let Some(turn) = record.away {
             self.away.remove(turn, slot, record.network);
             self.away_bytes -= record.away_bytes;
@@ -533,13 +550,11 @@ impl<M, D> Recovery<M, D> {
         self.note_record(key);
         let record = self.record(key).ok_or(NotRecovered::Unknown)?;
         let place = self.namespaces.at(record.place).ok_or(NotRecovered::Unknown)?;
+        let logged = sequences.into_iter().filter_map(|sequence| place.log.get(sequence));
         Ok(Claimed {
             sid: record.sid,
             rooms: record.rooms().cloned().collect(),
-            missed: sequences
-                .into_iter()
-                .filter_map(|sequence| place.log.get(sequence))
-                .collect(),
+            missed: self.brought(slot, seen).chain(logged).collect(),
         })
     }
 
@@ -553,7 +568,9 @@ impl<M, D> Recovery<M, D> {
         let record = self.record(key).ok_or(NotRecovered::Unknown)?;
         let place = self.namespaces.at(record.place).ok_or(NotRecovered::Unknown)?;
         let sequences = self.missed(key, offset, room)?.into_iter();
-        Ok(sequences.filter_map(|sequence| place.log.get(sequence)).collect())
+        let logged = sequences.filter_map(|sequence| place.log.get(sequence));
+        let seen = self.seen(key, offset)?;
+        Ok(self.brought(key.slot, seen).chain(logged).collect())
     }
 
     /// How long the client of a record was away, and how much was said meanwhile, by what it shows.
@@ -587,9 +604,11 @@ impl<M, D> Recovery<M, D> {
             let pruned = record.forgotten;
             return Err(NotRecovered::Truncated(Truncated { pruned }));
         }
-        let missed = place.log.missed(after, &record.stays)?;
-        let bytes = missed.iter().map(|entry| entry.bytes()).sum();
-        let packets = missed.len();
+        // What was said before the record came here was brought here.
+        let missed = place.log.missed(after.max(record.adopted), &record.stays)?;
+        let all = || self.brought(key.slot, after).chain(missed.iter().copied());
+        let bytes = all().map(Entry::bytes).sum();
+        let packets = all().count();
         if bytes > room.bytes || packets > room.packets {
             return Err(NotRecovered::TooMuch { packets, bytes });
         }
@@ -605,6 +624,12 @@ impl<M, D> Recovery<M, D> {
         let Some(Offset { epoch, sequence }) = offset.and_then(Offset::parse) else {
             return Ok(record.start);
         };
+        if epoch == Offset::STREAM && self.follows_stream {
+            return match sequence > place.log.last() {
+                true => Err(NotRecovered::Offset),
+                false => Ok(sequence.max(record.start)),
+            };
+        }
         let Some(at) = place.epochs.iter().position(|(known, _)| *known == epoch) else {
             return Ok(record.start);
         };

@@ -73,6 +73,7 @@ fn request(key: u8, kind: u8) -> Request {
             key: bytes(&format!("value{key}")),
             value: bytes("v"),
             milliseconds: 9,
+            only_if_there: false,
         },
         _ => Request::Take {
             key: bytes(&format!("value{key}")),

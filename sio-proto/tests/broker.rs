@@ -110,6 +110,7 @@ fn requests_are_answered() {
             key: bytes("k"),
             value: bytes("v"),
             milliseconds: 5,
+            only_if_there: false,
         },
     );
     ask(&mut world, 5, Request::Take { key: bytes("k") });
@@ -245,6 +246,7 @@ fn what_waits_is_bounded_in_bytes_and_in_age() {
             key: bytes("k"),
             value: bytes(&"v".repeat(2000)),
             milliseconds: 1,
+            only_if_there: false,
         },
     );
     world.run_millis(1);
@@ -487,6 +489,7 @@ fn in_a_cluster_each_channel_is_heard_from_its_owner() {
             key: bytes("foo"),
             value: bytes("v"),
             milliseconds: 9,
+            only_if_there: false,
         },
     );
     ask(&mut world, 4, Request::Take { key: bytes("foo") });

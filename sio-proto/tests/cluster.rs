@@ -6,13 +6,12 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use sio_proto::broker::{Answer, BrokerError, Command, Entry, Event, Request};
-use sio_proto::cluster::messages::{Body, Envelope, MessageLimits, Session};
+use sio_proto::broker::{Answer, Command, Event, Request};
+use sio_proto::cluster::messages::{Body, Envelope, MessageLimits};
 use sio_proto::cluster::{
-    Comeback, Delivery, Emitter, Flags, LocalOrder, Node, NotRestored, NotSent, Order, Outcome, Outputs, Question,
-    Step, Target, save,
+    Delivery, Emitter, Flags, LocalOrder, Node, NotSent, Order, Outcome, Outputs, Question, Target,
 };
-use sio_proto::{ByteString, Bytes, ClusterConfig, ClusterKind, ShardedMode, StreamsConfig, Time};
+use sio_proto::{Bytes, ClusterConfig, ClusterKind, ShardedMode, StreamsConfig, Time};
 use world::{ROOT, SECOND, World, all, broadcast, emit, hear_all, kinds};
 
 /// Three machines with two sockets each; the first of each is in room `r`.
@@ -532,135 +531,5 @@ fn an_emitter_is_heard_by_all_nodes() {
                 "an emitter is no node: {config:?}"
             );
         }
-    }
-}
-
-/// A stream with `count` entries behind the one with the offset, every second of them for others.
-fn stream_of(count: usize) -> Vec<Entry> {
-    let entry = |number: usize| {
-        let to = if number.is_multiple_of(2) {
-            Target::room("r")
-        } else {
-            Target::room("other")
-        };
-        let (flags, emit, request_id) = (Flags::default(), emit(&format!("e{number}")), None);
-        let envelope = Envelope {
-            uid: "u".into(),
-            namespace: ROOT,
-            body: Body::Broadcast {
-                to,
-                flags,
-                emit,
-                request_id,
-            },
-        };
-        Entry {
-            id: Bytes::from(format!("{}-0", 100_000 + number)),
-            fields: envelope.encode_entry(),
-        }
-    };
-    (0..=count).map(entry).collect()
-}
-
-/// Lets a client come back that has seen the first entry. Returns the result and the number of
-/// reads.
-fn come_back(config: &ClusterConfig, entries: &[Entry], session: &Session) -> (Step, usize) {
-    let Some(Request::Set {
-        key,
-        value,
-        milliseconds,
-    }) = save(config, session, 60 * SECOND)
-    else {
-        panic!("a record");
-    };
-    assert_eq!((&*key, milliseconds), (&b"sio:session:pid"[..], 60_000));
-    let (mut comeback, first) = Comeback::new(config, &ROOT, &"pid".into(), &"100000-0".into()).unwrap();
-    let Request::Take { key: taken } = first else {
-        panic!("the record is taken first");
-    };
-    assert_eq!(taken, key);
-    let mut step = comeback.handle_answer(Ok(Answer::Value(Some(value))));
-    for reads in 0.. {
-        let Step::Ask(Request::Range { from, to, count, .. }) = &step else {
-            return (step, reads);
-        };
-        assert_eq!(to, &b"+"[..]);
-        assert!(*count <= 101, "a read is bounded");
-        let part = entries.iter().filter(|entry| entry.id >= *from).take(*count as usize);
-        let answer = Answer::Entries(part.cloned().collect());
-        step = comeback.handle_answer(Ok(answer));
-    }
-    unreachable!()
-}
-
-/// docs/protocol/cluster-redis.md §4.3.
-#[test]
-fn a_client_comes_back_from_the_stream() {
-    let config = ClusterConfig::default().kind(ClusterKind::Streams(StreamsConfig::default()));
-    let session = Session {
-        sid: "sid".into(),
-        pid: "pid".into(),
-        rooms: vec!["sid".into(), "r".into()],
-        data: ByteString::from_static("{}"),
-    };
-    for (count, reads) in [(0, 1), (1, 1), (99, 1), (100, 2), (250, 3)] {
-        let entries = stream_of(count);
-        let (step, read) = come_back(&config, &entries, &session);
-        let Step::Restored(restored) = step else {
-            panic!("{step:?}");
-        };
-        assert_eq!(restored.session, session);
-        let missed: Vec<_> = restored
-            .missed
-            .iter()
-            .map(|(id, emit)| (id.clone(), emit.name.clone()))
-            .collect();
-        let expected = (1..=count).filter(|number| number.is_multiple_of(2));
-        let expected = expected.map(|number| {
-            (
-                Bytes::from(format!("{}-0", 100_000 + number)),
-                format!("e{number}").into(),
-            )
-        });
-        assert_eq!(missed, expected.collect::<Vec<_>>());
-        assert_eq!(
-            (restored.position, read),
-            (format!("{}-0", 100_000 + count).into(), reads)
-        );
-    }
-    let trimmed = &stream_of(50)[10..];
-    assert_eq!(
-        come_back(&config, trimmed, &session).0,
-        Step::NotRestored(NotRestored::Truncated)
-    );
-    let small = config.clone().max_missed_bytes(500);
-    assert_eq!(
-        come_back(&small, &stream_of(50), &session).0,
-        Step::NotRestored(NotRestored::TooMuch)
-    );
-    let (step, reads) = come_back(&config, &stream_of(10_100), &session);
-    assert_eq!((step, reads), (Step::NotRestored(NotRestored::TooMuch), 100));
-
-    let begin = |offset: &'static str| Comeback::new(&config, &ROOT, &"pid".into(), &offset.into());
-    assert_eq!(begin("$").unwrap_err(), NotRestored::InvalidOffset);
-    assert_eq!(
-        Comeback::new(&ClusterConfig::default(), &ROOT, &"pid".into(), &"1-0".into()).unwrap_err(),
-        NotRestored::NoStreams
-    );
-    let forged = Session {
-        pid: "somebody".into(),
-        ..session
-    };
-    for (answer, expected) in [
-        (Ok(Answer::Value(None)), NotRestored::UnknownSession),
-        (
-            Ok(Answer::Value(Some(Bytes::from_static(b"?")))),
-            NotRestored::Malformed,
-        ),
-        (Ok(Answer::Value(Some(forged.encode()))), NotRestored::Malformed),
-        (Err(BrokerError::Closed), NotRestored::Broker(BrokerError::Closed)),
-    ] {
-        let (mut comeback, _) = begin("1-0").unwrap();
-        assert_eq!(comeback.handle_answer(answer), Step::NotRestored(expected));
     }
 }

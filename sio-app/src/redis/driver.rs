@@ -210,7 +210,11 @@ fn note(event: &Event) {
     match event {
         Event::Up => tracing::info!("the broker is there"),
         Event::Down { why } => tracing::warn!(%why, "the broker is away"),
-        Event::Message { .. } | Event::Entry { .. } | Event::Answer { .. } | Event::Subscribed { .. } => {}
+        Event::Reading { .. }
+        | Event::Message { .. }
+        | Event::Entry { .. }
+        | Event::Answer { .. }
+        | Event::Subscribed { .. } => {}
     }
 }
 

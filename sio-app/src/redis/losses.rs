@@ -99,7 +99,7 @@ impl Told {
             Event::Answer { tag, answer } => self.flushed(tag, answer.is_ok()),
             Event::Up => *self.why.lock() = None,
             Event::Down { why } => *self.why.lock() = Some(why),
-            Event::Message { .. } | Event::Entry { .. } | Event::Subscribed { .. } => {}
+            Event::Reading { .. } | Event::Message { .. } | Event::Entry { .. } | Event::Subscribed { .. } => {}
         }
     }
 

@@ -68,7 +68,8 @@ pub enum Command {
 /// Where the reading of a stream begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamPosition {
-    /// Behind the entry that is the last one when the reading begins.
+    /// Behind the entry that is the last one at the time of the command, by the clock of the
+    /// broker. So nothing is left out that is written before a connection can read.
     End,
     /// Behind the entry with this id.
     After(Bytes),
@@ -114,6 +115,19 @@ pub enum Request {
         value: Bytes,
         /// How long it is kept.
         milliseconds: u64,
+        /// Whether it is kept only if the key has a value (`XX`). Otherwise the answer is
+        /// [`Answer::Value`] without a value.
+        only_if_there: bool,
+    },
+    /// Delete a value. The answer is [`Answer::Count`]: how many there were.
+    Delete {
+        /// Its key.
+        key: Bytes,
+    },
+    /// How many entries a stream has. The answer is [`Answer::Count`].
+    Length {
+        /// The key of the stream.
+        stream: Bytes,
     },
     /// Read a value and delete it, in one step (`MULTI`, `GET`, `DEL`, `EXEC`). The answer is
     /// [`Answer::Value`].
@@ -167,6 +181,13 @@ pub enum Event {
         id: Bytes,
         /// Names and values, in their order.
         fields: Vec<(Bytes, Bytes)>,
+    },
+    /// The reading of a stream begins behind this entry, which may be none that there is.
+    Reading {
+        /// The key of the stream.
+        stream: Bytes,
+        /// The id of the entry.
+        after: Bytes,
     },
     /// A request is answered, or has failed.
     Answer {

@@ -88,6 +88,8 @@ pub(super) enum Expect {
     ProbeSubscribe,
     /// The message for the subscribing connection with this place and generation.
     Probe(usize, u32),
+    /// The time of the broker, at which the reading of a stream begins.
+    Clock,
     LastEntry,
     Entries,
     Master,

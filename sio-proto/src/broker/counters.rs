@@ -14,6 +14,9 @@ pub struct Counters {
     pub heard_bytes: u64,
     /// Entries of streams that came.
     pub entries: u64,
+    /// Entries of streams that were left out because they are larger than
+    /// [`BrokerConfig::max_reply_bytes`](super::BrokerConfig::max_reply_bytes).
+    pub oversized_entries: u64,
     /// Messages that were dropped because too many bytes waited.
     pub dropped_full: u64,
     /// Messages that were dropped because they had waited for too long.

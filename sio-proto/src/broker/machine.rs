@@ -425,6 +425,7 @@ impl Broker {
                 | Expect::Leave(_)
                 | Expect::ProbeSubscribe
                 | Expect::Probe(..)
+                | Expect::Clock
                 | Expect::LastEntry
                 | Expect::Entries
                 | Expect::Master

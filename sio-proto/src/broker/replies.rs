@@ -100,6 +100,7 @@ impl Broker {
                 self.subscription_answered(at, &(channel, sharded));
             }
             (Expect::Probe(of, generation), reply) => self.probe_answered(now, at, (of, generation), &reply),
+            (Expect::Clock, reply) => self.clock_answered(now, at, &reply),
             (Expect::LastEntry, reply) => self.stream_answered(now, at, true, reply),
             (Expect::Entries, reply) => self.stream_answered(now, at, false, reply),
             (Expect::Master, reply) => self.master_answered(now, at, &reply),

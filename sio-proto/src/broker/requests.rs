@@ -171,11 +171,15 @@ impl Broker {
                 key,
                 value,
                 milliseconds,
+                only_if_there,
             } => {
                 let milliseconds = milliseconds.to_string();
-                let parts: &[&[u8]] = &[b"SET", key, value, b"PX", milliseconds.as_bytes()];
+                let parts: &[&[u8]] = &[b"SET", key, value, b"PX", milliseconds.as_bytes(), b"XX"];
+                let parts = parts.get(..5 + usize::from(*only_if_there)).unwrap_or(parts);
                 connection.ask(now, parts, Expect::Part(id));
             }
+            Request::Delete { key } => connection.ask(now, &[b"DEL", key], Expect::Part(id)),
+            Request::Length { stream } => connection.ask(now, &[b"XLEN", stream], Expect::Part(id)),
             Request::Take { key } => {
                 connection.ask(now, &[b"MULTI"], Expect::Skip);
                 connection.ask(now, &[b"GET", key], Expect::Queued(id));
@@ -285,8 +289,8 @@ impl Broker {
 fn key(request: &Request) -> &[u8] {
     match request {
         Request::Subscribers { channel, .. } => channel,
-        Request::AddEntry { stream, .. } | Request::Range { stream, .. } => stream,
-        Request::Set { key, .. } | Request::Take { key } => key,
+        Request::AddEntry { stream, .. } | Request::Range { stream, .. } | Request::Length { stream } => stream,
+        Request::Set { key, .. } | Request::Take { key } | Request::Delete { key } => key,
     }
 }
 
@@ -296,7 +300,7 @@ pub(super) fn weight(request: &Request) -> usize {
         Request::AddEntry { fields, .. } => fields.iter().map(|(name, value)| name.len() + value.len() + 64).sum(),
         Request::Range { from, to, .. } => from.len() + to.len(),
         Request::Set { value, .. } => value.len(),
-        Request::Subscribers { .. } | Request::Take { .. } => 0,
+        Request::Subscribers { .. } | Request::Take { .. } | Request::Delete { .. } | Request::Length { .. } => 0,
     };
     key(request).len() + more + OVERHEAD
 }
@@ -310,6 +314,15 @@ fn answer(request: &Request, reply: Value) -> Option<Answer> {
             entries.map(Answer::Entries)
         }
         (Request::Set { .. }, Value::Text(_)) => Some(Answer::Done),
+        (
+            Request::Set {
+                only_if_there: true, ..
+            },
+            Value::Null,
+        ) => Some(Answer::Value(None)),
+        (Request::Delete { .. } | Request::Length { .. }, Value::Integer(count)) => {
+            u64::try_from(count).ok().map(Answer::Count)
+        }
         (Request::Take { .. }, Value::List(items)) => match items.into_iter().next()? {
             Value::Text(value) => Some(Answer::Value(Some(value))),
             Value::Null => Some(Answer::Value(None)),

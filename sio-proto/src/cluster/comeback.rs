@@ -2,13 +2,18 @@
 //! any node (docs/protocol/cluster-redis.md §4.3).
 //!
 //! ```text
-//!   save ─► SET sio:session:<pid> … PX            when the client is away
-//!   Comeback::new ─► GET and DEL the record ─► XRANGE <offset> + COUNT 101 ─► XRANGE … ─► Restored
-//!                          └── nothing ──────────────┴── the offset is not there ──────► NotRestored
+//!   save ─► SET sio:session:<pid> … PX         while the client is here, and when it is away
+//!   Comeback::new ─► GET and DEL the record ─► Found ── read(until) ─► XRANGE <offset> <until> COUNT 26 ─► …
+//!                          └── nothing ─► NotRestored                     │         └─► Restored
+//!                                                                         └─ the offset is not there ─► XLEN
 //! ```
-//! The stream is never read as a whole: each step reads at most 101 entries, there are at most 100
+//! The stream is never read as a whole: each step reads at most 26 entries, there are at most 400
 //! steps, and what was missed is bounded in bytes
 //! ([`ClusterConfig::max_missed_bytes`](crate::ClusterConfig::max_missed_bytes)).
+//!
+//! An offset that a client shows has to be the id of an entry that is there, as with genuine nodes.
+//! The offset of a client that has seen no event is the place at which its record has begun, where
+//! there may have been no entry. Then it is enough that nothing has been trimmed.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -24,22 +29,33 @@ use super::order::Emit;
 use crate::broker::{Answer, BrokerError, Entry, Request};
 use crate::{ClusterConfig, ClusterKind, StreamsConfig};
 
-/// How many entries one step reads, besides the one with the offset.
-const ENTRIES: u32 = 100;
+/// How many entries one step reads, besides the one with the offset. An entry of our nodes has up
+/// to a MiB, and an answer of the broker up to 32.
+const ENTRIES: u32 = 25;
 
-/// How many steps there are at most, as with genuine nodes.
-const MAX_STEPS: u32 = 100;
+/// How many steps there are at most: for as many entries as genuine nodes keep.
+const MAX_STEPS: u32 = 400;
 
 /// The request that keeps a session for a client that may come back. With another adapter than the
-/// streams adapter there is none.
+/// streams adapter there is none. With `only_if_there`, a record that somebody has taken meanwhile
+/// does not come into being again.
 #[must_use]
-pub fn save(config: &ClusterConfig, session: &Session, window: Duration) -> Option<Request> {
+pub fn save(config: &ClusterConfig, session: &Session, window: Duration, only_if_there: bool) -> Option<Request> {
     let streams = streams(config)?;
     Some(Request::Set {
         key: key(streams, &session.pid),
         value: session.encode(),
         milliseconds: u64::try_from(window.as_millis()).unwrap_or(u64::MAX).max(1),
+        only_if_there,
     })
+}
+
+/// The request that forgets a client that does not come back. With another adapter than the streams
+/// adapter there is none.
+#[must_use]
+pub fn forget(config: &ClusterConfig, pid: &str) -> Option<Request> {
+    let key = key(streams(config)?, pid);
+    Some(Request::Delete { key })
 }
 
 const fn streams(config: &ClusterConfig) -> Option<&StreamsConfig> {
@@ -53,17 +69,27 @@ fn key(streams: &StreamsConfig, pid: &str) -> Bytes {
     Bytes::from(alloc::format!("{}{pid}", streams.session_prefix))
 }
 
+/// Most bytes of a private id. Genuine nodes make 20, ours 24.
+const MAX_PID_BYTES: usize = 64;
+
 /// A client that is coming back.
 #[derive(Clone, Debug)]
 pub struct Comeback {
     namespace: ByteString,
     pid: ByteString,
     offset: ByteString,
+    /// Whether the client has shown the offset.
+    is_shown: bool,
     stream: Bytes,
+    max_entries: u64,
+    /// The last entry that is read.
+    until: Bytes,
     limits: MessageLimits,
     reader: Reader,
     max_bytes: usize,
     session: Option<Session>,
+    /// Entries that were read while it is not known whether others before them were trimmed.
+    unproven: Option<Vec<Entry>>,
     missed: Vec<(Bytes, Emit)>,
     /// Bytes of the entries that were missed.
     bytes: usize,
@@ -77,6 +103,8 @@ pub struct Comeback {
 pub enum Step {
     /// Ask the broker this, and give the answer to [`Comeback::handle_answer`].
     Ask(Request),
+    /// The record is there, and is taken out of the broker. Go on with [`Comeback::read`].
+    Found(Box<Session>),
     /// The client is recovered.
     Restored(Box<Restored>),
     /// The client is treated as a new one.
@@ -124,7 +152,8 @@ pub enum NotRestored {
 }
 
 impl Comeback {
-    /// Begins with what the client shows: its private id and the offset that it has seen last.
+    /// Begins with what the client shows: its private id and the offset that it has seen last, if
+    /// it has seen any.
     ///
     /// # Errors
     ///
@@ -133,25 +162,32 @@ impl Comeback {
         config: &ClusterConfig,
         namespace: &ByteString,
         pid: &ByteString,
-        offset: &ByteString,
+        offset: Option<&ByteString>,
     ) -> Result<(Self, Request), NotRestored> {
         let streams = streams(config).ok_or(NotRestored::NoStreams)?;
-        if !is_entry_id(offset) {
+        if pid.is_empty() || pid.len() > MAX_PID_BYTES {
+            return Err(NotRestored::UnknownSession);
+        }
+        if offset.is_some_and(|offset| !is_entry_id(offset)) {
             return Err(NotRestored::InvalidOffset);
         }
         let comeback = Self {
             namespace: namespace.clone(),
             pid: pid.clone(),
-            offset: offset.clone(),
+            offset: offset.cloned().unwrap_or_default(),
+            is_shown: offset.is_some(),
+            max_entries: streams.max_entries,
+            until: Bytes::from_static(b"+"),
             stream: stream(streams, namespace),
             limits: MessageLimits::from(config),
             reader: Reader::new(config),
             max_bytes: config.max_missed_bytes,
             session: None,
+            unproven: None,
             missed: Vec::new(),
             bytes: 0,
             steps: 0,
-            position: offset.clone(),
+            position: ByteString::new(),
         };
         let key = key(streams, pid);
         Ok((comeback, Request::Take { key }))
@@ -162,42 +198,79 @@ impl Comeback {
         self.step(answer).unwrap_or_else(Step::NotRestored)
     }
 
+    /// The offset from which the stream is read, once the record is found.
+    #[must_use]
+    pub const fn offset(&self) -> &ByteString {
+        &self.offset
+    }
+
+    /// Reads what the client has missed, up to this entry. Call it when the record is found.
+    pub fn read(&mut self, until: &ByteString) -> Step {
+        self.until = until.as_bytes().clone();
+        // The entry with the offset comes first, so one request shows whether it is there.
+        self.range(self.offset.clone(), ENTRIES + 1)
+    }
+
     fn step(&mut self, answer: Result<Answer, BrokerError>) -> Result<Step, NotRestored> {
         match answer? {
             Answer::Value(value) if self.session.is_none() => {
                 let value = value.ok_or(NotRestored::UnknownSession)?;
                 let session = Session::decode(&value, &self.limits).map_err(|_| NotRestored::Malformed)?;
-                if session.pid != self.pid {
+                // A client that is in one namespace comes back to no other.
+                let is_elsewhere = !session.namespace.is_empty() && session.namespace != self.namespace;
+                if session.pid != self.pid || is_elsewhere {
                     return Err(NotRestored::Malformed);
                 }
-                self.session = Some(session);
-                // The entry with the offset comes first, so one request shows whether it is there.
-                Ok(self.read(self.offset.clone(), ENTRIES + 1))
+                if !self.is_shown {
+                    self.offset = session.offset.clone();
+                    if !is_entry_id(&self.offset) {
+                        return Err(NotRestored::InvalidOffset);
+                    }
+                }
+                self.position = self.offset.clone();
+                self.session = Some(session.clone());
+                Ok(Step::Found(Box::new(session)))
+            }
+            Answer::Count(count) if self.unproven.is_some() => {
+                let entries = self.unproven.take().unwrap_or_default();
+                match count < self.max_entries {
+                    true => self.take_all(&entries),
+                    false => Err(NotRestored::Truncated),
+                }
             }
             Answer::Entries(entries) if self.session.is_some() => self.take(entries),
             _ => Err(NotRestored::Broker(BrokerError::Unreadable("another answer".into()))),
         }
     }
 
-    fn read(&mut self, from: ByteString, count: u32) -> Step {
+    fn range(&mut self, from: ByteString, count: u32) -> Step {
         self.steps += 1;
         Step::Ask(Request::Range {
             stream: self.stream.clone(),
             from: from.into_bytes(),
-            to: Bytes::from_static(b"+"),
+            to: self.until.clone(),
             count,
         })
     }
 
     fn take(&mut self, entries: Vec<Entry>) -> Result<Step, NotRestored> {
-        let (mut entries, mut full) = (&*entries, entries.len() >= ENTRIES as usize);
-        if self.steps == 1 {
-            let (first, rest) = entries.split_first().ok_or(NotRestored::Truncated)?;
-            if first.id != self.offset.as_bytes() {
-                return Err(NotRestored::Truncated);
-            }
-            (entries, full) = (rest, rest.len() >= ENTRIES as usize);
+        if self.steps > 1 {
+            return self.take_all(&entries);
         }
+        match entries.split_first() {
+            Some((first, rest)) if first.id == self.offset.as_bytes() => self.take_all(rest),
+            _ if self.is_shown => Err(NotRestored::Truncated),
+            // One entry more than a step has may have come.
+            _ => {
+                self.unproven = Some(entries);
+                let stream = self.stream.clone();
+                Ok(Step::Ask(Request::Length { stream }))
+            }
+        }
+    }
+
+    fn take_all(&mut self, entries: &[Entry]) -> Result<Step, NotRestored> {
+        let full = entries.len() >= ENTRIES as usize;
         let session = self.session.take().unwrap_or_default();
         let filter = MissedFilter {
             namespace: &self.namespace,
@@ -234,6 +307,6 @@ impl Comeback {
         }
         self.session = Some(session);
         let next = next_entry_id(&self.position).ok_or(NotRestored::Malformed)?;
-        Ok(self.read(next, ENTRIES))
+        Ok(self.range(next, ENTRIES))
     }
 }

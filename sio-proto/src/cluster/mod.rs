@@ -49,7 +49,7 @@ mod seal;
 mod sending;
 mod voice;
 
-pub use comeback::{Comeback, NotRestored, Restored, Step, save};
+pub use comeback::{Comeback, NotRestored, Restored, Step, forget, save};
 pub use counters::{Counters, Traffic};
 pub use delivery::{Asker, Delivery, Outcome, RequestEnd, RequestId};
 pub use emitter::{Emitter, NotSent};

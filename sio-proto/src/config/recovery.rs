@@ -42,6 +42,12 @@ pub struct RecoveryConfig {
     /// and rooms that the client has left lately count. Default 64 KiB. The record of a client that
     /// needs more is given up, and the client is told when it comes back.
     pub max_record_bytes: usize,
+    /// Most bytes of messages that are fetched from the stream of a cluster for clients that come
+    /// back from other servers, for all of them together; each message counts 256 more than it has.
+    /// Default 16 MiB. A client for which there is no room is not recovered, and is told so. What
+    /// was fetched is kept for as long as `window` says, because the client may be cut off again
+    /// before it has been sent everything.
+    pub max_brought_bytes: usize,
     /// Whether a client that is recovered gets in without the middlewares of its namespace. Default
     /// false, unlike with genuine servers: who was locked out meanwhile stays outside.
     pub skip_middlewares: bool,
@@ -60,6 +66,7 @@ setters!(RecoveryConfig {
     max_away_per_address: usize,
     max_away_bytes: usize,
     max_record_bytes: usize,
+    max_brought_bytes: usize,
     skip_middlewares: bool,
     confirm_events: bool,
 });
@@ -75,6 +82,7 @@ impl Default for RecoveryConfig {
             max_away_per_address: 10_000,
             max_away_bytes: 64 << 20,
             max_record_bytes: 64 << 10,
+            max_brought_bytes: 16 << 20,
             skip_middlewares: false,
             confirm_events: true,
         }
@@ -97,6 +105,7 @@ impl RecoveryConfig {
             ("recovery.max_away_per_address", self.max_away_per_address == 0),
             ("recovery.max_away_bytes", self.max_away_bytes == 0),
             ("recovery.max_record_bytes", self.max_record_bytes == 0),
+            ("recovery.max_brought_bytes", self.max_brought_bytes == 0),
         ];
         match limits.iter().find(|(_, zero)| *zero) {
             Some((name, _)) => Err(ConfigError::ZeroLimit(name)),

@@ -130,6 +130,20 @@ impl<M> Entry<M> {
         self.bytes as usize
     }
 
+    /// A message that stands in no log.
+    pub(super) fn brought(sequence: u64, (at, until): (Time, Time), bytes: usize, message: M) -> Self {
+        Self {
+            sequence,
+            at,
+            until,
+            audience: None,
+            trail: None,
+            more: None,
+            bytes: u32::try_from(bytes.saturating_add(256)).unwrap_or(u32::MAX),
+            message,
+        }
+    }
+
     /// For whom it was.
     pub fn audience(&self) -> &Audience {
         static EVERYBODY: Audience = Audience {
@@ -211,6 +225,13 @@ impl<M> Log<M> {
     pub const fn next(&mut self) -> u64 {
         self.last += 1;
         self.last
+    }
+
+    /// Leaves out the numbers up to this one, unless they are taken.
+    pub(super) const fn advance(&mut self, last: u64) {
+        if last > self.last {
+            self.last = last;
+        }
     }
 
     /// Whether anybody could ask for a message to these rooms.

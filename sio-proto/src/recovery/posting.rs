@@ -28,8 +28,12 @@ impl<M, D> Recovery<M, D> {
     /// clients would take for an offset: volatile ones.
     #[must_use]
     pub fn current(&self, namespace: &str) -> Option<Offset> {
-        let epoch = self.epoch;
-        let sequence = self.namespaces.get(namespace)?.log.last();
+        let place = self.namespaces.get(namespace)?;
+        let sequence = place.log.last();
+        let epoch = match place.entry == sequence && sequence > 0 {
+            true => Offset::STREAM,
+            false => self.epoch,
+        };
         Some(Offset { epoch, sequence })
     }
 
@@ -177,5 +181,6 @@ impl<M, D> Recovery<M, D> {
             };
             place.records > 0
         });
+        self.drop_old_brought(now);
     }
 }

@@ -1,9 +1,12 @@
 //! What is known of one socket that may come back.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytestring::ByteString;
 
 use super::audience::{Audience, Stay};
@@ -22,6 +25,16 @@ pub(super) struct Pid(pub(super) [u8; Self::BYTES]);
 impl Pid {
     pub(super) const BYTES: usize = 18;
 
+    /// Reads a secret as clients show it; `None` if it is none that was drawn here.
+    pub(super) fn parse(pid: &str) -> Option<Self> {
+        let mut bytes = [0; Self::BYTES];
+        if pid.len() != Self::BYTES / 3 * 4 {
+            return None;
+        }
+        URL_SAFE_NO_PAD.decode_slice(pid, &mut bytes).ok()?;
+        Some(Self(bytes))
+    }
+
     /// Whether two are equal, in a time that does not tell where they differ.
     pub(super) fn is(&self, other: &Self) -> bool {
         self.0
@@ -37,6 +50,11 @@ pub(super) struct Record<D> {
     /// Its number in a store.
     pub(super) number: u64,
     pub(super) pid: Pid,
+    /// The secret, if another kind of server has made it.
+    pub(super) foreign_pid: Option<Box<str>>,
+    /// The number of the last message before the record came here from another server; 0 if it has
+    /// begun here.
+    pub(super) adopted: u64,
     pub(super) sid: Sid,
     pub(super) namespace: ByteString,
     /// Where its namespace stands, which stays there while the record is there.
@@ -91,6 +109,14 @@ impl Own {
 }
 
 impl<D> Record<D> {
+    /// The bytes of the secret.
+    pub(super) fn secret(&self) -> &[u8] {
+        match &self.foreign_pid {
+            Some(pid) => pid.as_bytes(),
+            None => &self.pid.0,
+        }
+    }
+
     /// Until when the client is waited for; `None` while it is there.
     pub(super) fn away_until(&self) -> Option<Time> {
         self.away.map(|(until, _)| until)

@@ -118,6 +118,10 @@ impl<M, D> Recovery<M, D> {
     }
 
     fn saved_record(&self, record: &Record<D>) -> Option<SavedRecord> {
+        // A store has no place for the secrets of other servers.
+        if record.foreign_pid.is_some() {
+            return None;
+        }
         Some(SavedRecord {
             number: record.number,
             namespace: self.namespaces.at(record.place)?.number,
@@ -174,7 +178,7 @@ impl<M, D> Recovery<M, D> {
     /// The records that a store has.
     fn owned(&self) -> impl Iterator<Item = &Record<D>> {
         let records = self.records.slots().filter_map(|slot| self.records.get(slot));
-        records.filter(|record| !record.is_foreign)
+        records.filter(|record| !record.is_foreign && record.foreign_pid.is_none())
     }
 }
 
@@ -203,6 +207,7 @@ impl<M, D> Recovery<M, D> {
             log,
             arena: crate::arena::Arena::default(),
             records: 0,
+            entry: 0,
             epochs,
         };
         self.namespaces.insert(name, place);
@@ -233,6 +238,8 @@ impl<M, D> Recovery<M, D> {
         let record = Record {
             number: saved.number,
             pid: Pid(saved.secret),
+            foreign_pid: None,
+            adopted: 0,
             sid: saved.sid,
             namespace: namespace.into(),
             place: slot,

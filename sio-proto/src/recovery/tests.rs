@@ -12,6 +12,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod cluster;
 mod restart;
 
 const PLENTY: Room = Room {

@@ -137,6 +137,18 @@ impl Decoder {
         }
     }
 
+    /// The strings of the lists that are not complete, the outermost list first. Behind a reply
+    /// that is too large, they say what the reply was about.
+    pub(crate) fn begun(&self) -> impl Iterator<Item = &Bytes> {
+        self.open
+            .iter()
+            .flat_map(|open| &open.items)
+            .filter_map(|item| match item {
+                Value::Text(text) => Some(text),
+                _ => None,
+            })
+    }
+
     /// Puts a value where it belongs. Returns it if it is a whole reply.
     fn place(&mut self, mut value: Value) -> Option<Value> {
         loop {

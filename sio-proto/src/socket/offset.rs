@@ -25,14 +25,56 @@ pub struct Offset {
     pub sequence: u64,
 }
 
+/// How many bits of a place in a stream are the number within its millisecond, and how many are
+/// left for messages behind this entry that are not in the stream.
+const ENTRY_BITS: u32 = 14;
+const FREE_BITS: u32 = 8;
+
+/// The first millisecond of a place in a stream. Earlier ones look like an epoch.
+const FIRST_MILLISECOND: u64 = 10_000_000;
+
 impl Offset {
     /// Most bytes of the text: an epoch in base 36, a dash, a number.
     pub const MAX_LEN: usize = 7 + 1 + 20;
+
+    /// The epoch of places in the stream of a broker, which all nodes of a cluster know. Their text
+    /// is the id of an entry, `milliseconds-number`
+    /// (docs/protocol/cluster-redis.md §4.3).
+    pub const STREAM: u32 = u32::MAX;
+
+    /// The place of an entry of a stream. `None` if it is none that a clock has given: before the
+    /// year 1971 or behind the year 2109, or more than 16,384 entries in one millisecond.
+    #[must_use]
+    pub const fn of_entry(milliseconds: u64, number: u64) -> Option<Self> {
+        const BITS: u32 = ENTRY_BITS + FREE_BITS;
+        if milliseconds < FIRST_MILLISECOND || milliseconds >> (64 - BITS) != 0 || number >> ENTRY_BITS != 0 {
+            return None;
+        }
+        Some(Self {
+            epoch: Self::STREAM,
+            sequence: milliseconds << BITS | number << FREE_BITS,
+        })
+    }
+
+    /// Whether it is the place of an entry of a stream.
+    #[must_use]
+    pub const fn is_entry(self) -> bool {
+        self.epoch == Self::STREAM
+    }
+
+    const fn entry(self) -> (u64, u64) {
+        let entry = self.sequence >> FREE_BITS;
+        (entry >> ENTRY_BITS, entry & ((1 << ENTRY_BITS) - 1))
+    }
 
     /// Reads what [`Display`](fmt::Display) writes; `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (epoch, sequence) = text.split_once('-')?;
+        // No epoch has so many digits.
+        if epoch.len() > 7 && epoch.bytes().chain(sequence.bytes()).all(|byte| byte.is_ascii_digit()) {
+            return Self::of_entry(epoch.parse().ok()?, sequence.parse().ok()?);
+        }
         let plain = |digits: &str| {
             digits
                 .bytes()
@@ -55,10 +97,18 @@ impl Offset {
         let mut text = [0; Self::MAX_LEN + 5];
         let mut start = text.len() - 2;
         text[start..].copy_from_slice(b"\"]");
-        start = write_pairs(&mut text, start, self.sequence, &PAIRS_10);
-        start -= 1;
-        text[start] = b'-';
-        start = write_pairs(&mut text, start, self.epoch.into(), &PAIRS_36);
+        if self.is_entry() {
+            let (milliseconds, number) = self.entry();
+            start = write_pairs(&mut text, start, number, &PAIRS_10);
+            start -= 1;
+            text[start] = b'-';
+            start = write_pairs(&mut text, start, milliseconds, &PAIRS_10);
+        } else {
+            start = write_pairs(&mut text, start, self.sequence, &PAIRS_10);
+            start -= 1;
+            text[start] = b'-';
+            start = write_pairs(&mut text, start, self.epoch.into(), &PAIRS_36);
+        }
         start -= 2;
         text[start..start + 2].copy_from_slice(b",\"");
         out.extend_from_slice(&text[start..]);
@@ -145,6 +195,10 @@ impl FromStr for Offset {
 
 impl fmt::Display for Offset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_entry() {
+            let (milliseconds, number) = self.entry();
+            return write!(f, "{milliseconds}-{number}");
+        }
         let mut digits = [b'0'; 7];
         let mut left = self.epoch;
         let mut first = digits.len();
@@ -199,7 +253,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_offset_is_read_as_it_was_written(epoch: u32, sequence: u64) {
+        fn an_offset_is_read_as_it_was_written(epoch in 0..Offset::STREAM, sequence: u64) {
             let offset = Offset { epoch, sequence };
             let text = offset.to_string();
             prop_assert!(text.len() <= Offset::MAX_LEN);
@@ -217,6 +271,41 @@ mod tests {
             if let Some(offset) = Offset::parse(&text) {
                 prop_assert!(text.len() >= offset.to_string().len());
             }
+        }
+    }
+
+    /// What clients show to genuine nodes is the id of an entry, and nothing else is taken for one.
+    #[test]
+    fn the_place_of_an_entry_is_its_id() {
+        for (milliseconds, number) in [(1_795_448_767_434, 0), (10_000_000, 16_383), ((1 << 42) - 1, 7)] {
+            let offset = Offset::of_entry(milliseconds, number).unwrap();
+            assert_eq!(offset.to_string(), std::format!("{milliseconds}-{number}"));
+            assert_eq!(Offset::parse(&offset.to_string()), Some(offset));
+            let mut last = BytesMut::new();
+            offset.write_last(&mut last);
+            assert_eq!(&last[..], std::format!(",\"{offset}\"]").as_bytes());
+        }
+        let order = [(10_000_000, 0), (10_000_000, 1), (10_000_001, 0)];
+        assert!(
+            order
+                .map(|(ms, number)| Offset::of_entry(ms, number).unwrap().sequence)
+                .is_sorted()
+        );
+        for (milliseconds, number) in [
+            (9_999_999, 0),
+            (1 << 42, 0),
+            (10_000_000, 1 << 14),
+            (u64::MAX, u64::MAX),
+        ] {
+            assert_eq!(Offset::of_entry(milliseconds, number), None);
+        }
+        for text in [
+            "99999999999999999999-0",
+            "1795448767434-99999999",
+            "1795448767434-",
+            "17954487674a4-1",
+        ] {
+            assert_eq!(Offset::parse(text), None, "{text}");
         }
     }
 

@@ -553,6 +553,16 @@ impl World {
                 bulk(out, &key.0);
                 line(out, &format!(":{count}"));
             }
+            "TIME" => {
+                let micros = self.now.as_micros() + 1000;
+                line(out, "*2");
+                bulk(out, (micros / 1_000_000).to_string().as_bytes());
+                bulk(out, (micros % 1_000_000).to_string().as_bytes());
+            }
+            "XLEN" => {
+                let stream = self.nodes[at].streams.get(&parts[1]);
+                line(out, &format!(":{}", stream.map_or(0, Vec::len)));
+            }
             "XADD" => {
                 let fields = parts.iter().position(|part| part == b"*").unwrap() + 1;
                 let stream = self.nodes[at].streams.entry(parts[1].clone()).or_default();

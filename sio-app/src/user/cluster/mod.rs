@@ -330,7 +330,7 @@ impl ClusterNode {
                     continue;
                 }
                 Event::Subscribed { channel, .. } => alarms.extend(opening.opened(channel)),
-                Event::Answer { .. } | Event::Message { .. } | Event::Entry { .. } => {}
+                Event::Answer { .. } | Event::Message { .. } | Event::Entry { .. } | Event::Reading { .. } => {}
             }
             node.recognise(event, &mut unread);
         }

@@ -188,7 +188,7 @@ impl ClusterNode {
         let concerns = |event: &Event| match event {
             Event::Message { channel, .. } | Event::Subscribed { channel, .. } => channel.starts_with(&relaying.prefix),
             Event::Up | Event::Down { .. } | Event::Answer { .. } => true,
-            Event::Entry { .. } => false,
+            Event::Entry { .. } | Event::Reading { .. } => false,
         };
         if !events.iter().any(concerns) {
             return;

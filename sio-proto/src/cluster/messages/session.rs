@@ -26,6 +26,13 @@ pub struct Session {
     pub rooms: Vec<ByteString>,
     /// The application's data beside it, a JSON value. An empty text is written as `{}`.
     pub data: ByteString,
+    /// The offset from which the client has to be sent what it has missed if it has seen no event
+    /// yet; empty if there is none. Genuine nodes neither write it nor look at it.
+    pub offset: ByteString,
+    /// The node that has written the record; empty for a genuine node.
+    pub node: ByteString,
+    /// The namespace of its socket; empty for a genuine node, which does not write it.
+    pub namespace: ByteString,
 }
 
 impl Session {
@@ -33,11 +40,16 @@ impl Session {
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut out = Writer::new(Syntax::MessagePack, FEW_BYTES);
-        out.object(4);
+        let extra = [("offset", &self.offset), ("node", &self.node), ("nsp", &self.namespace)];
+        let extra = extra.into_iter().filter(|(_, value)| !value.is_empty());
+        out.object(4 + extra.clone().count());
         out.key("sid").text(&self.sid);
         out.key("pid").text(&self.pid);
         out.key("rooms").names(&self.rooms);
         out.key("data").json(&self.data);
+        for (name, value) in extra {
+            out.key(name).text(value);
+        }
         STANDARD.encode(out.finish()).into()
     }
 
@@ -51,12 +63,21 @@ impl Session {
         let bytes = STANDARD.decode(value).map_err(|_| Malformed::Base64)?;
         let document = Document::read(&bytes.into(), limits)?;
         let mut values = document.values();
-        let [sid, pid, rooms, data] = document.root().members(["sid", "pid", "rooms", "data"])?;
+        let names = ["sid", "pid", "rooms", "data", "offset", "node", "nsp"];
+        let [sid, pid, rooms, data, offset, node, namespace] = document.root().members(names)?;
+        let values_of = |value| match value {
+            Some(value) => values.text(value),
+            None => Ok(ByteString::new()),
+        };
+        let (offset, node, namespace) = (values_of(offset)?, values_of(node)?, values_of(namespace)?);
         Ok(Self {
             sid: values.text(sid.ok_or(Malformed::Missing("sid"))?)?,
             pid: values.text(pid.ok_or(Malformed::Missing("pid"))?)?,
             rooms: values.names(rooms)?,
             data: values.json(data)?,
+            offset,
+            node,
+            namespace,
         })
     }
 }

@@ -236,8 +236,8 @@ impl Node {
                 self.is_down = true;
                 self.refuse_held(now, &why, out);
             }
-            // They are read first.
-            Event::Message { .. } | Event::Entry { .. } => {}
+            // They are read first, or are nothing to a node.
+            Event::Message { .. } | Event::Entry { .. } | Event::Reading { .. } => {}
         }
     }
 

@@ -301,7 +301,7 @@ impl Relays {
                 self.probed(now, *tag, count, out);
                 return true;
             }
-            Event::Message { .. } | Event::Entry { .. } | Event::Answer { .. } => {}
+            Event::Message { .. } | Event::Entry { .. } | Event::Answer { .. } | Event::Reading { .. } => {}
         }
         false
     }

@@ -1,0 +1,273 @@
+//! Records that come here from another server of a cluster, and places that the stream of a broker
+//! gives to messages.
+//!
+//! ```text
+//!   advance ─► numbers follow the stream        adopt ─► AWAY here, from number I on the log has all
+//!                                               bring ─► what was said between its offset and I
+//!                                               claim ─► brought, then logged: nothing twice
+//! ```
+//! All servers of a cluster read one stream in one order, and the number of a message is made of
+//! the id of its entry. So the offset that a client was given by another server is a number here,
+//! too, and the number at which a record is adopted parts what has to be fetched from the stream
+//! from what the log keeps.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use bytestring::ByteString;
+
+use super::audience::Stay;
+use super::log::Entry;
+use super::outcome::Expired;
+use super::record::{Own, Pid, Record};
+use super::{RecordKey, Recovery};
+use crate::id::RecordSlot;
+use crate::id::siphash::siphash;
+use crate::socket::Offset;
+use crate::{Sid, Time};
+
+/// Most bytes of a secret that another kind of server has made. Genuine servers make 20.
+const MAX_PID_BYTES: usize = 64;
+
+/// A record that another server has kept.
+#[derive(Debug)]
+pub struct Adopted<D> {
+    /// Its namespace.
+    pub namespace: ByteString,
+    /// The secret of its client.
+    pub pid: ByteString,
+    /// An id of this server, which stands for the record where only such ids are known.
+    pub sid: Sid,
+    /// The id of the socket, which is a room of its own.
+    pub id: ByteString,
+    /// Its other rooms.
+    pub rooms: Vec<ByteString>,
+    /// The offset from which the client has to be sent what it has missed, if it shows none itself.
+    pub start: Option<Offset>,
+    /// As [`Opening::network`](super::Opening::network).
+    pub network: u128,
+    /// What the caller keeps with the record.
+    pub data: D,
+    /// The bytes of this, as for [`Recovery::lost`].
+    pub bytes: usize,
+}
+
+/// What was fetched for one record.
+pub(super) struct Brought<M> {
+    entries: Vec<Entry<M>>,
+    bytes: usize,
+    until: Time,
+}
+
+impl<M, D> Recovery<M, D> {
+    /// From now on a stream gives messages their places. Call it before there is any record.
+    pub const fn follow_stream(&mut self) {
+        self.follows_stream = true;
+    }
+
+    /// The epoch of messages that no stream has given a place.
+    #[must_use]
+    pub const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// An entry of the stream has been read, whatever its namespace is: a namespace that begins
+    /// later begins behind it.
+    pub fn pass(&mut self, entry: Offset) {
+        if self.follows_stream && entry.is_entry() {
+            self.highest = self.highest.max(entry.sequence);
+        }
+    }
+
+    /// The next message of a namespace is this entry of the stream: the number before it is the
+    /// last one. A number that is taken already stays taken, and the message gets the next one.
+    pub fn advance(&mut self, namespace: &str, entry: Offset) {
+        if let Some(place) = self.namespaces.get_mut(namespace).filter(|_| entry.is_entry()) {
+            place.log.advance(entry.sequence.saturating_sub(1));
+        }
+    }
+
+    /// The entry has its number in the namespace, with or without a message that is kept. Later
+    /// messages without a number of their own carry its offset.
+    pub fn advanced(&mut self, namespace: &str, entry: Offset) {
+        if let Some(place) = self.namespaces.get_mut(namespace).filter(|_| entry.is_entry()) {
+            place.log.advance(entry.sequence);
+            if place.log.last() == entry.sequence {
+                place.entry = entry.sequence;
+            }
+        }
+    }
+
+    /// Takes over the record of a client that is coming back here. From now on the log keeps what
+    /// is said to its rooms. Returns the name of the record, and the number of the last message
+    /// before it: what lies between the client's offset and this number has to be brought
+    /// ([`bring`](Self::bring)). `None` if the record cannot be kept: its secret is too long or
+    /// known already, or its rooms take too many bytes.
+    pub fn adopt(
+        &mut self,
+        now: Time,
+        adopted: Adopted<D>,
+        expired: &mut Vec<Expired<D>>,
+    ) -> Option<(RecordKey, Offset)> {
+        let Adopted {
+            namespace,
+            pid,
+            sid,
+            id,
+            rooms,
+            start,
+            network,
+            data,
+            bytes,
+        } = adopted;
+        if pid.len() > MAX_PID_BYTES || pid.is_empty() {
+            return None;
+        }
+        let (own_pid, foreign_pid) = match Pid::parse(&pid) {
+            Some(pid) => (pid, None),
+            None => (Pid([0; Pid::BYTES]), Some(Box::<str>::from(&*pid))),
+        };
+        let secret = foreign_pid.as_deref().map_or(&own_pid.0[..], str::as_bytes);
+        let hash = siphash(&self.key, secret);
+        let weight: usize = rooms.iter().map(Record::<D>::weight).sum();
+        if self.secrets.contains_key(&hash) || weight > self.config.max_record_bytes {
+            return None;
+        }
+        let slot = self.begin_namespace(&namespace);
+        let place = self.namespaces.at_mut(slot)?;
+        place.records += 1;
+        let at = place.log.last();
+        let trail = place.log.watch(&id);
+        let mut stays = vec![Stay {
+            ordinal: 0,
+            room: id.clone(),
+            from: at,
+            until: None,
+        }];
+        for room in rooms {
+            place.log.watch(&room);
+            stays.push(Stay {
+                ordinal: u32::try_from(stays.len()).unwrap_or(u32::MAX),
+                room,
+                from: at,
+                until: None,
+            });
+        }
+        let number = self.next_record;
+        self.next_record += 1;
+        let record = Record {
+            number,
+            pid: own_pid,
+            foreign_pid,
+            adopted: at,
+            sid,
+            namespace,
+            place: slot,
+            network,
+            start: start
+                .filter(|start| start.is_entry())
+                .map_or(at, |start| start.sequence.min(at)),
+            own: Own::new(id, trail),
+            next_stay: u32::try_from(stays.len()).unwrap_or(u32::MAX),
+            stays,
+            forgotten: 0,
+            spoilt: false,
+            is_foreign: false,
+            heard: 0,
+            bytes: weight,
+            away: None,
+            away_bytes: 0,
+            data,
+        };
+        let (slot, generation) = self.records.insert(record);
+        self.secrets.insert(hash, slot);
+        let key = RecordKey { slot, generation };
+        self.note_record(key);
+        self.note_stays(key);
+        self.lost(now, key, bytes, expired);
+        let sequence = at;
+        let epoch = Offset::STREAM;
+        self.record(key).is_some().then_some((key, Offset { epoch, sequence }))
+    }
+
+    /// Keeps what was fetched from the stream for an adopted record, oldest first: the place of
+    /// each message, what it takes in memory, and the message. Returns false if there is no room
+    /// ([`RecoveryConfig::max_brought_bytes`](crate::RecoveryConfig::max_brought_bytes)); then
+    /// nothing is kept.
+    pub fn bring(&mut self, now: Time, key: RecordKey, messages: Vec<(Offset, usize, M)>) -> bool {
+        let until = now + self.config.window;
+        let Some(record) = self.record(key) else { return false };
+        let last = record.adopted;
+        let entries = messages.into_iter().filter(|(place, ..)| place.sequence <= last);
+        let entries =
+            entries.map(|(place, bytes, message)| Entry::brought(place.sequence, (now, until), bytes, message));
+        let entries: Vec<_> = entries.collect();
+        let bytes: usize = entries.iter().map(Entry::bytes).sum();
+        self.forget_brought(key.slot);
+        if self.brought_bytes.saturating_add(bytes) > self.config.max_brought_bytes {
+            return false;
+        }
+        self.brought_bytes += bytes;
+        self.brought.insert(key.slot, Brought { entries, bytes, until });
+        true
+    }
+
+    /// What was brought for a record behind this number.
+    pub(super) fn brought(&self, slot: RecordSlot, after: u64) -> impl Iterator<Item = &Entry<M>> + Clone {
+        let brought = self.brought.get(&slot).into_iter();
+        let entries = brought.flat_map(|brought| &brought.entries);
+        entries.filter(move |entry| entry.sequence > after)
+    }
+
+    pub(super) fn forget_brought(&mut self, slot: RecordSlot) {
+        if let Some(brought) = self.brought.remove(&slot) {
+            self.brought_bytes -= brought.bytes;
+        }
+    }
+
+    pub(super) fn drop_old_brought(&mut self, now: Time) {
+        let bytes = &mut self.brought_bytes;
+        let mut records = Vec::new();
+        self.brought.retain(|slot, brought| {
+            let stays = brought.until > now;
+            if !stays {
+                *bytes -= brought.bytes;
+                records.push((*slot, brought.entries.last().map_or(0, |entry| entry.sequence)));
+            }
+            stays
+        });
+        // A client that shows an offset from before cannot be sent these any more.
+        for (slot, last) in records {
+            if let Some(record) = self.records.get_mut(slot) {
+                record.forgotten = record.forgotten.max(last);
+            }
+        }
+    }
+
+    /// The record whose secret another kind of server has made.
+    pub(super) fn find_foreign(&self, namespace: &str, pid: &str) -> Option<RecordKey> {
+        if pid.len() > MAX_PID_BYTES {
+            return None;
+        }
+        let slot = *self.secrets.get(&siphash(&self.key, pid.as_bytes()))?;
+        let record = self.records.get(slot)?;
+        let known = record.foreign_pid.as_deref()?;
+        let bytes = known.bytes().zip(pid.bytes());
+        let differs = bytes.fold(known.len() ^ pid.len(), |differs, (a, b)| differs | usize::from(a ^ b));
+        (differs == 0 && *record.namespace == *namespace).then(|| RecordKey {
+            slot,
+            generation: self.records.generation(slot),
+        })
+    }
+
+    /// The place from which the client of a record has to be sent what it has missed if it has seen
+    /// nothing. `None` if the stream has not given this place.
+    #[must_use]
+    pub fn start(&self, key: RecordKey) -> Option<Offset> {
+        let sequence = self.record(key)?.start;
+        let (epoch, bits) = (Offset::STREAM, sequence);
+        let place = Offset { epoch, sequence: bits };
+        (self.follows_stream && Offset::parse(&place.text()) == Some(place)).then_some(place)
+    }
+}

@@ -1,0 +1,199 @@
+//! A client that was at another node comes back to this one (docs/protocol/cluster-redis.md §4.3).
+#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+
+use std::time::Duration;
+
+use sio_proto::broker::{Answer, BrokerError, Entry, Request};
+use sio_proto::cluster::messages::{Body, Envelope, Session};
+use sio_proto::cluster::{Comeback, Emit, Flags, NotRestored, Step, Target, save};
+use sio_proto::{ByteString, Bytes, ClusterConfig, ClusterKind, StreamsConfig};
+
+const ROOT: ByteString = ByteString::from_static("/");
+const SECOND: Duration = Duration::from_secs(1);
+
+fn emit(name: &str) -> Emit {
+    Emit {
+        name: name.into(),
+        ..Emit::default()
+    }
+}
+
+/// A stream with `count` entries behind the one with the offset, every second of them for others.
+fn stream_of(count: usize) -> Vec<Entry> {
+    let entry = |number: usize| {
+        let to = if number.is_multiple_of(2) {
+            Target::room("r")
+        } else {
+            Target::room("other")
+        };
+        let (flags, emit, request_id) = (Flags::default(), emit(&format!("e{number}")), None);
+        let envelope = Envelope {
+            uid: "u".into(),
+            namespace: ROOT,
+            body: Body::Broadcast {
+                to,
+                flags,
+                emit,
+                request_id,
+            },
+        };
+        Entry {
+            id: Bytes::from(format!("{}-0", 100_000 + number)),
+            fields: envelope.encode_entry(),
+        }
+    };
+    (0..=count).map(entry).collect()
+}
+
+/// Lets a client come back that has seen the first entry. Returns the result and the number of
+/// reads.
+fn come_back(config: &ClusterConfig, entries: &[Entry], session: &Session) -> (Step, usize) {
+    come_back_with(config, entries, session, Some("100000-0".into()))
+}
+
+fn come_back_with(
+    config: &ClusterConfig,
+    entries: &[Entry],
+    session: &Session,
+    shown: Option<ByteString>,
+) -> (Step, usize) {
+    let Some(Request::Set {
+        key,
+        value,
+        milliseconds,
+        only_if_there: false,
+    }) = save(config, session, 60 * SECOND, false)
+    else {
+        panic!("a record");
+    };
+    assert_eq!((&*key, milliseconds), (&b"sio:session:pid"[..], 60_000));
+    let (mut comeback, first) = Comeback::new(config, &ROOT, &"pid".into(), shown.as_ref()).unwrap();
+    let Request::Take { key: taken } = first else {
+        panic!("the record is taken first");
+    };
+    assert_eq!(taken, key);
+    let found = comeback.handle_answer(Ok(Answer::Value(Some(value))));
+    let Step::Found(known) = found else {
+        return (found, 0);
+    };
+    assert_eq!(*known, *session);
+    let mut step = comeback.read(&"999999-0".into());
+    let mut reads = 0;
+    loop {
+        if let Step::Ask(Request::Length { .. }) = &step {
+            step = comeback.handle_answer(Ok(Answer::Count(entries.len() as u64)));
+            continue;
+        }
+        let Step::Ask(Request::Range { from, to, count, .. }) = &step else {
+            return (step, reads);
+        };
+        reads += 1;
+        assert_eq!(to, &b"999999-0"[..]);
+        assert!(*count <= 26, "a read is bounded");
+        let part = entries.iter().filter(|entry| entry.id >= *from).take(*count as usize);
+        let answer = Answer::Entries(part.cloned().collect());
+        step = comeback.handle_answer(Ok(answer));
+    }
+}
+
+/// docs/protocol/cluster-redis.md §4.3.
+#[test]
+fn a_client_comes_back_from_the_stream() {
+    let config = ClusterConfig::default().kind(ClusterKind::Streams(StreamsConfig::default()));
+    let session = Session {
+        sid: "sid".into(),
+        pid: "pid".into(),
+        rooms: vec!["sid".into(), "r".into()],
+        data: ByteString::from_static("{}"),
+        ..Session::default()
+    };
+    for (count, reads) in [(0, 1), (1, 1), (24, 1), (25, 2), (60, 3)] {
+        let entries = stream_of(count);
+        let (step, read) = come_back(&config, &entries, &session);
+        let Step::Restored(restored) = step else {
+            panic!("{step:?}");
+        };
+        assert_eq!(restored.session, session);
+        let missed: Vec<_> = restored
+            .missed
+            .iter()
+            .map(|(id, emit)| (id.clone(), emit.name.clone()))
+            .collect();
+        let expected = (1..=count).filter(|number| number.is_multiple_of(2));
+        let expected = expected.map(|number| {
+            (
+                Bytes::from(format!("{}-0", 100_000 + number)),
+                format!("e{number}").into(),
+            )
+        });
+        assert_eq!(missed, expected.collect::<Vec<_>>());
+        assert_eq!(
+            (restored.position, read),
+            (format!("{}-0", 100_000 + count).into(), reads)
+        );
+    }
+    let trimmed = &stream_of(50)[10..];
+    assert_eq!(
+        come_back(&config, trimmed, &session).0,
+        Step::NotRestored(NotRestored::Truncated)
+    );
+    let small = config.clone().max_missed_bytes(500);
+    assert_eq!(
+        come_back(&small, &stream_of(50), &session).0,
+        Step::NotRestored(NotRestored::TooMuch)
+    );
+    let (step, reads) = come_back(&config, &stream_of(10_100), &session);
+    assert_eq!((step, reads), (Step::NotRestored(NotRestored::TooMuch), 400));
+
+    // A client that has seen nothing is sent what came behind the beginning of its record.
+    let begun = |offset: &'static str| Session {
+        offset: offset.into(),
+        node: "ours".into(),
+        ..session.clone()
+    };
+    let missed = |entries: &[Entry], offset| match come_back_with(&config, entries, &begun(offset), None).0 {
+        Step::Restored(restored) => Ok(restored.missed.len()),
+        Step::NotRestored(why) => Err(why),
+        step => panic!("{step:?}"),
+    };
+    assert_eq!(missed(&stream_of(50), "100000-0"), Ok(25));
+    assert_eq!(missed(&stream_of(50)[10..], "100000-0"), Ok(21), "nothing was trimmed");
+    assert_eq!(missed(&[], "100000-0"), Ok(0));
+    assert_eq!(
+        missed(&stream_of(10_050)[10..], "100000-0"),
+        Err(NotRestored::Truncated)
+    );
+    assert_eq!(missed(&stream_of(50), ""), Err(NotRestored::InvalidOffset));
+
+    let begin = |offset: &'static str| Comeback::new(&config, &ROOT, &"pid".into(), Some(&offset.into()));
+    assert_eq!(begin("$").unwrap_err(), NotRestored::InvalidOffset);
+    assert_eq!(
+        Comeback::new(&ClusterConfig::default(), &ROOT, &"pid".into(), None).unwrap_err(),
+        NotRestored::NoStreams
+    );
+    assert_eq!(
+        Comeback::new(&config, &ROOT, &"p".repeat(65).into(), None).unwrap_err(),
+        NotRestored::UnknownSession
+    );
+    let elsewhere = Session {
+        namespace: "/admin".into(),
+        ..session.clone()
+    };
+    let forged = Session {
+        pid: "somebody".into(),
+        ..session
+    };
+    for (answer, expected) in [
+        (Ok(Answer::Value(None)), NotRestored::UnknownSession),
+        (
+            Ok(Answer::Value(Some(Bytes::from_static(b"?")))),
+            NotRestored::Malformed,
+        ),
+        (Ok(Answer::Value(Some(forged.encode()))), NotRestored::Malformed),
+        (Ok(Answer::Value(Some(elsewhere.encode()))), NotRestored::Malformed),
+        (Err(BrokerError::Closed), NotRestored::Broker(BrokerError::Closed)),
+    ] {
+        let (mut comeback, _) = begin("1-0").unwrap();
+        assert_eq!(comeback.handle_answer(answer), Step::NotRestored(expected));
+    }
+}
