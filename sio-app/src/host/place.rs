@@ -45,7 +45,6 @@ pub(crate) struct Place {
 }
 
 pub(crate) struct Seat {
-    shard: usize,
     pub(crate) cell: Arc<ShardCell>,
     pub(crate) id: LinkId,
     /// The link's second id, for requests that overtake the GET which is held on it. It is set when
@@ -282,7 +281,14 @@ impl Place {
         shard: usize,
         input: impl FnOnce(&mut State, Time, LinkId, &mut Outputs),
     ) {
-        if self.seat.as_ref().is_some_and(|seat| seat.shard != shard) {
+        let is_here = |seat: &Seat| {
+            self.io
+                .shards
+                .cells
+                .get(shard)
+                .is_some_and(|cell| Arc::ptr_eq(cell, &seat.cell))
+        };
+        if self.seat.as_ref().is_some_and(|seat| !is_here(seat)) {
             self.change_seat(turn, Cause::Closed, false);
         }
         let known = self.seat.as_ref().map(|seat| seat.id);
@@ -297,7 +303,6 @@ impl Place {
         });
         if known.is_none() {
             self.seat = Some(Seat {
-                shard,
                 cell: Arc::clone(cell),
                 id,
                 overtaking: None,

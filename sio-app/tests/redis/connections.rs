@@ -160,7 +160,8 @@ fn messages_requests_and_streams() {
         one.ask(Request::Set {
             key,
             value,
-            milliseconds
+            milliseconds,
+            only_if_there: false
         }),
         Ok(Answer::Done)
     );
