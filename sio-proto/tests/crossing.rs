@@ -161,6 +161,25 @@ fn a_get_behind_the_upgrade_fetches_no_message_in_any_order() {
     }
 }
 
+/// Hardening C9: the switch waits for a POST. Such a GET does not wait with it.
+#[test]
+fn a_get_behind_the_upgrade_does_not_wait_for_a_post() {
+    let mut story = Story::new();
+    let request = post(&session(&story.sid), "42[\"m\",1]");
+    let (head, rest) = request.split_at(request.len() - 3);
+    let link = story.world.open();
+    story.world.send(link, head);
+    let candidate = story.probed();
+    story.world.send(candidate, &text("5"));
+    let get = story.get();
+    assert_eq!(story.answer(get).0, 400);
+    story.world.send(link, rest);
+    assert_eq!(story.answer(link), (200, "ok".to_owned()));
+    assert_eq!(story.world.heard(), ["event m 1"]);
+    story.world.send(candidate, &text("42[\"m\",2]"));
+    assert_eq!(story.world.heard(), ["event m 2"]);
+}
+
 /// Hardening C9.
 #[test]
 fn a_second_websocket_behind_the_upgrade_is_closed_in_any_order() {

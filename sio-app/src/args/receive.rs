@@ -34,6 +34,28 @@ enum Takes {
 
 thread_local!(static ASKED: Cell<Takes> = const { Cell::new(Takes::Nothing) });
 
+/// The question of a serializer. It is over when this is dropped, also by a panic of what was
+/// asked.
+struct Question;
+
+impl Question {
+    fn ask(takes: Takes) -> Self {
+        ASKED.set(takes);
+        Self
+    }
+
+    /// Ends the question. Returns whether the door has answered it.
+    fn end(self) -> bool {
+        ASKED.get() == Takes::Nothing
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        ASKED.set(Takes::Nothing);
+    }
+}
+
 /// Raw arguments, for a serializer of this crate.
 pub(super) struct Door<'a>(pub(super) &'a Args);
 
@@ -66,10 +88,10 @@ pub(super) fn receive<T: Serialize + ?Sized>(
         Some((text, max)) => (Some(text), Takes::Text(max)),
         None => (None, Takes::Whole),
     };
-    ASKED.set(takes);
+    let question = Question::ask(takes);
     let came = door.serialize(Receiver(text));
     // Something else than the door may have the door's name.
-    if ASKED.replace(Takes::Nothing) != Takes::Nothing {
+    if !question.end() {
         return Err(unasked());
     }
     match came? {
@@ -230,6 +252,28 @@ mod tests {
         assert!(append(&Pretends, &mut text, 100).is_err());
         assert!(to_args(&Pretends, &mut text).is_err());
         assert!(text.is_empty());
+    }
+
+    /// It is user code, so it may panic.
+    #[test]
+    fn a_question_ends_with_a_panic() {
+        struct Panics;
+
+        impl Serialize for Panics {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                struct Inside;
+
+                impl Serialize for Inside {
+                    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                        panic!("user code");
+                    }
+                }
+                serializer.serialize_newtype_struct(crate::args::RAW_ARGS, &Inside)
+            }
+        }
+
+        assert!(crate::guarded::guarded(|| append(&Panics, &mut BytesMut::new(), 100).is_ok()).is_err());
+        assert!(serde_json::to_string(&raw("1", &[])).is_err());
     }
 
     #[test]

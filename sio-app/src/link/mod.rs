@@ -289,6 +289,7 @@ impl State {
         if self.phase == Phase::Busy {
             self.phase = Phase::Idle;
         }
+        self.stalled_since = None;
         // The packets of a websocket usually leave without the queue.
         if self.queue.capacity() > if self.websocket { 0 } else { MOST_KEPT } {
             self.queue = VecDeque::new();

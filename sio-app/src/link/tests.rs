@@ -204,6 +204,47 @@ fn what_waits_is_charged_and_given_back() {
     assert_eq!((budget.used(), link.standing()), (0, Standing::Cut));
 }
 
+/// A socket that takes the first part of a write moves, and one that has taken everything is not
+/// stalled any more.
+#[test]
+fn a_socket_that_takes_something_is_not_stalled() {
+    let wall = Wall::with_room(0);
+    let link: Arc<Link> = Arc::new(Link::new(wall.clone(), Arc::default()));
+    let mut pen = Pen::default();
+    let patience = Duration::from_secs(10);
+    let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
+    let frame = || Frame::text(&mut BytesMut::new(), |out| out.extend_from_slice(b"0123456789"));
+    let drain = |pen: &mut Pen| {
+        wall.room.store(1_000, Ordering::Relaxed);
+        assert!(link.take_over().is_some());
+        assert_eq!(link.write(pen, &mut std::iter::empty()), Progress::Done);
+    };
+    let write_frame = |pen: &mut Pen, room| {
+        wall.room.store(room, Ordering::Relaxed);
+        assert!(link.claim(&mut std::iter::empty()).is_some());
+        let progress = link.write_frame(pen, &frame());
+        link.hand_over();
+        progress
+    };
+    assert_eq!(write_frame(&mut pen, 0), Progress::Stuck);
+    assert!(!link.is_stalled(at(1), patience));
+    // Nobody looks while it takes everything, and is full again.
+    drain(&mut pen);
+    assert_eq!(write_frame(&mut pen, 0), Progress::Stuck);
+    assert!(!link.is_stalled(at(20), patience), "it has been full for a moment only");
+    assert!(!link.is_stalled(at(29), patience));
+    assert!(link.is_stalled(at(30), patience));
+    drain(&mut pen);
+    assert_eq!(write_frame(&mut pen, 3), Progress::Full, "it has taken a part");
+    assert!(!link.is_stalled(at(31), patience));
+    drain(&mut pen);
+
+    wall.room.store(5, Ordering::Relaxed);
+    link.push(Item::Answer(answer(true)));
+    assert_eq!(link.claim_queued(), Some(Claim::Queued));
+    assert_eq!(link.write_queue(&mut pen), Progress::Full, "the head is begun");
+}
+
 fn answer(keep_alive: bool) -> Box<Response> {
     Box::new(Response {
         status: 200,

@@ -45,6 +45,8 @@ pub(crate) struct Pen {
     head: BytesMut,
     /// The body of an answer, until its length is known.
     body: BytesMut,
+    /// The memory of an answer that has been written, for the next one.
+    spare: Option<Box<Response>>,
     /// Whether the last piece is the head of a handshake. Then the next bytes need another write.
     handshake: bool,
 }
@@ -56,6 +58,17 @@ impl Pen {
         let mut all = std::mem::take(&mut self.pieces);
         all.append(&mut self.taken);
         all
+    }
+
+    /// Keeps the memory of an answer that has been written.
+    pub(crate) fn keep(&mut self, mut answer: Box<Response>) {
+        answer.clear();
+        self.spare = Some(answer);
+    }
+
+    /// Returns the memory of an answer that has been written, if there is any.
+    pub(crate) const fn take_spare(&mut self) -> Option<Box<Response>> {
+        self.spare.take()
     }
 
     /// Empties the memory of an answer. Its body may have grown when it was put together; such
@@ -78,7 +91,13 @@ impl<O: Outlet + ?Sized> Link<O> {
     /// touched. So a peer that reads in small amounts costs no more with a long queue than with a
     /// short one.
     pub(crate) fn write(&self, pen: &mut Pen, items: &mut dyn Iterator<Item = Item>) -> Progress {
-        let (mut end, mut moved) = (None, false);
+        self.write_on(pen, items, false)
+    }
+
+    /// Does what [`Link::write`] does, for a caller that may have written a part: then the socket
+    /// has `moved`.
+    fn write_on(&self, pen: &mut Pen, items: &mut dyn Iterator<Item = Item>, mut moved: bool) -> Progress {
+        let mut end = None;
         loop {
             if end.is_none() {
                 let follows_handshake = std::mem::take(&mut pen.handshake);
@@ -115,6 +134,7 @@ impl<O: Outlet + ?Sized> Link<O> {
     }
 
     /// Writes one frame when nothing is queued. This is the usual case.
+    #[inline(always)]
     pub(crate) fn write_frame(&self, pen: &mut Pen, frame: &Frame) -> Progress {
         let bytes = frame.bytes();
         // If this fails, the write below fails in the same way and handles the error.
@@ -123,7 +143,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         if written < bytes.len() {
             let mut rest = Item::Frame(frame.clone());
             rest.advance(written);
-            return self.write(pen, &mut std::iter::once(rest));
+            return self.write_on(pen, &mut std::iter::once(rest), written > 0);
         }
         match self.release() {
             true => Progress::Done,
@@ -142,7 +162,11 @@ impl<O: Outlet + ?Sized> Link<O> {
     pub(crate) fn write_queue(&self, pen: &mut Pen) -> Progress {
         let only = { self.state.lock().take_only_answer() };
         match only {
-            Some(response) if self.writes_whole(&response) => self.write_answer(pen, &response),
+            Some(response) if self.writes_whole(&response) => {
+                let progress = self.write_answer(pen, &response);
+                pen.keep(response);
+                progress
+            }
             only => self.write(pen, &mut only.map(Item::Answer).into_iter()),
         }
     }
@@ -163,7 +187,7 @@ impl<O: Outlet + ?Sized> Link<O> {
             return Progress::Done;
         }
         let end = (!keep_alive).then_some(Item::Finish);
-        self.write(pen, &mut rest.into_iter().chain(end))
+        self.write_on(pen, &mut rest.into_iter().chain(end), written > 0)
     }
 
     /// Tells the reading side that a request has been answered, and releases the link if the caller
@@ -241,6 +265,7 @@ impl<O: Outlet + ?Sized> Link<O> {
     }
 
     /// Releases the link. Returns false if something has been queued meanwhile.
+    #[inline]
     fn release(&self) -> bool {
         self.state.lock().release(&self.traffic.waiting)
     }

@@ -8,8 +8,13 @@ use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use sio_proto::server::Direct;
+use sio_proto::socket::Offset;
+
 use crate::adapter::Runtime;
 use crate::tests::{Driven, RUNTIME, UPGRADE, drop_tasks, pass, run_tasks, text};
+use crate::turn::numbered::send_written;
+use crate::turn::recovery::Last;
 use crate::{AckError, Binary, Comeback, Config, EmitError, Io, NotRecovered, Options, RecoveryConfig, Socket};
 
 thread_local!(static DRAWN: Cell<u32> = const { Cell::new(0) });
@@ -487,6 +492,56 @@ fn a_socket_that_has_come_back_may_be_in_as_many_rooms_as_before() {
     assert!(matches!(socket.join("c"), Err(EmitError::Full)));
     socket.join(&sid).unwrap();
     assert_eq!((io.of("/").room_len(&sid), io.of("/").room_len("a")), (1, 1));
+}
+
+/// Recovery R12. The arguments of an event are user code, which may itself send.
+#[test]
+fn an_event_that_is_sent_while_another_is_written_comes_first() {
+    struct Sends(Io);
+
+    impl serde::Serialize for Sends {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            self.0.emit("all", 1);
+            self.0.sockets()[0].emit("one", 1).unwrap();
+            serializer.serialize_u8(2)
+        }
+    }
+
+    let io = recovering(1, settings());
+    let mut client = Client::new(&io);
+    let socket = io.socket(&client.sid).unwrap();
+    socket.emit("one", Sends(io)).unwrap();
+    let packets = client.packets();
+    assert_eq!(sent(&packets), [r#"42["all",1"#, r#"42["one",1"#, r#"42["one",2"#]);
+    assert!(packets.is_sorted_by(|a, b| parts(a).1 < parts(b).1));
+}
+
+/// Recovery R12: a packet whose number another message has taken is not sent, and not kept.
+#[test]
+fn a_number_that_is_taken_is_not_used_again() {
+    let io = recovering(1, settings());
+    let mut client = Client::new(&io);
+    let socket = io.socket(&client.sid).unwrap();
+    let cell = &socket.0;
+    let numbered = cell.numbered().unwrap();
+    let written = |offset: Offset| {
+        let mut out = bytes::BytesMut::new();
+        let direct = Direct::event(cell.form, &cell.cell.config, "/", "one", &mut out).unwrap();
+        out.extend_from_slice(b"1");
+        let place = (numbered.1.epoch(), offset.sequence);
+        direct.finish_at(place, &[], &mut out).unwrap()
+    };
+    let next = || Last::new(numbered.1.get()).next();
+    let stale = next();
+    socket.emit("one", 0).unwrap();
+    let send = |offset| send_written(cell, numbered, offset, &written(offset), 1);
+    assert!(send(stale).is_none());
+    assert!(send(next()).unwrap().is_ok());
+    assert_eq!(sent(&client.packets()), [r#"42["one",0"#, r#"42["one",1"#]);
+    assert_eq!(
+        sent(&Client::back(&io, &client.cut(), None).first),
+        [r#"42["one",0"#, r#"42["one",1"#]
+    );
 }
 
 /// Recovery R12, F18.

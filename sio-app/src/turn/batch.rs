@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use sio_proto::LinkId;
 use sio_proto::server::{Outputs, Write};
+use sio_proto::{Frame, LinkId};
 
 use crate::link::{Claim, Item, Link, Pen, Progress};
 use crate::trim::trim;
@@ -12,6 +12,8 @@ use crate::turn::links::Links;
 /// The writes that one flush takes out of the shard, on their way to the links.
 #[derive(Default)]
 pub(crate) struct Batch {
+    /// The only write, if it is a frame for an idle link. This is the usual case.
+    only: Option<(Arc<Link>, LinkId, Frame)>,
     writes: Vec<Write>,
     groups: Vec<Group>,
     pen: Pen,
@@ -28,7 +30,16 @@ impl Batch {
     /// Claims the links of the writes, in order. The writes of one link stand together. This runs
     /// under the shard's lock. Returns how many packets the writes have.
     pub(super) fn collect(&mut self, links: &Links, out: &mut Outputs) -> usize {
-        debug_assert!(self.writes.is_empty(), "what was taken out before has been written");
+        debug_assert!(
+            self.writes.is_empty() && self.only.is_none(),
+            "what was taken out before has been written"
+        );
+        if let [Write::Frame(..)] = &out.writes[..]
+            && let Some(Write::Frame(id, frame)) = out.writes.pop()
+        {
+            self.collect_only(links, id, frame);
+            return 1;
+        }
         std::mem::swap(&mut self.writes, &mut out.writes);
         let mut packets = 0;
         let mut rest = &mut self.writes[..];
@@ -56,16 +67,48 @@ impl Batch {
         packets
     }
 
+    /// Claims the link of the only write.
+    #[inline]
+    fn collect_only(&mut self, links: &Links, id: LinkId, frame: Frame) {
+        let Some(link) = links.get(id) else {
+            // It is dropped when the lock is not held.
+            return self.writes.push(Write::Frame(id, frame));
+        };
+        let mut frame = Some(frame);
+        let claim = link.claim(&mut std::iter::from_fn(|| frame.take().map(Item::Frame)));
+        match claim {
+            Some(Claim::Clear) => self.only = frame.map(|frame| (Arc::clone(link), id, frame)),
+            Some(claim @ Claim::Queued) => self.groups.push(Group {
+                link: Some((Arc::clone(link), claim)),
+                id,
+                count: 0,
+            }),
+            None => {}
+        }
+    }
+
     pub(super) fn write(&mut self, block: impl Fn(LinkId, &Link)) {
+        if let Some((link, id, frame)) = self.only.take() {
+            if link.write_frame(&mut self.pen, &frame) != Progress::Done {
+                block(id, &link);
+            }
+            return;
+        }
         let mut rest = &mut self.writes[..];
         for Group { link, id, count } in self.groups.drain(..) {
             let (run, others) = std::mem::take(&mut rest).split_at_mut(count);
             rest = others;
             let Some((link, claim)) = link else { continue };
-            let progress = match (run, claim) {
+            let progress = match (&mut *run, claim) {
                 ([Write::Frame(_, frame)], Claim::Clear) => link.write_frame(&mut self.pen, frame),
                 ([Write::Response(_, response)], Claim::Clear) if link.writes_whole(response) => {
-                    link.write_answer(&mut self.pen, response)
+                    let progress = link.write_answer(&mut self.pen, response);
+                    if let [write] = run
+                        && let Write::Response(_, response) = std::mem::replace(write, Write::Abort(id))
+                    {
+                        self.pen.keep(response);
+                    }
+                    progress
                 }
                 (run, Claim::Clear) => link.write(&mut self.pen, &mut taken(run)),
                 // The writes are in the queue, behind older ones.

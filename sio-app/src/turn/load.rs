@@ -14,7 +14,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
@@ -76,7 +76,7 @@ pub(crate) struct Loads {
     session: Limits,
     address: Limits,
     whole: Limits,
-    max_deciding: usize,
+    max_deciding: u32,
     ipv6_prefix: u8,
     count: Count,
     /// How many connections wait for handlers that lag.
@@ -102,7 +102,9 @@ impl Loads {
                 max_events: options.max_total_waiting_events,
                 max_bytes: options.max_total_waiting_bytes,
             },
-            max_deciding: options.max_waiting_middlewares.max(1),
+            max_deciding: u32::try_from(options.max_waiting_middlewares)
+                .unwrap_or(u32::MAX)
+                .clamp(1, QUEUED - 1),
             ipv6_prefix: options.ipv6_prefix,
             count: Count::default(),
             lagging: AtomicUsize::new(0),
@@ -123,7 +125,8 @@ impl Loads {
             own: Count::default(),
             address: counted,
             whole: Arc::clone(self),
-            is_awaited: AtomicUsize::new(0),
+            is_awaited: AtomicU32::new(0),
+            deciding: AtomicU32::new(0),
             rare: OnceLock::new(),
         })
     }
@@ -157,7 +160,10 @@ pub(crate) struct Load {
     address: Option<(IpAddr, Arc<Count>)>,
     whole: Arc<Loads>,
     /// How many connections wait until the handlers have caught up.
-    is_awaited: AtomicUsize,
+    is_awaited: AtomicU32,
+    /// How many middlewares are running. While the queue of CONNECTs has the bit [`QUEUED`] set, it
+    /// changes only under the lock of the queue.
+    deciding: AtomicU32,
     /// The parts that few sessions have.
     rare: OnceLock<Box<Rare>>,
 }
@@ -165,23 +171,18 @@ pub(crate) struct Load {
 // Every session with a socket has one.
 const _: () = assert!(size_of::<Load>() <= 80);
 
+/// The bit that says that CONNECTs may wait for middlewares.
+const QUEUED: u32 = 1 << 31;
+
 /// The parts that few sessions have.
 #[derive(Default)]
 struct Rare {
-    deciding: Mutex<Deciding>,
+    /// The sockets whose CONNECTs wait for middlewares, in order. The shard knows these sockets, so
+    /// their number is limited by
+    /// [`Config::max_namespaces_per_session`](crate::Config::max_namespaces_per_session).
+    undecided: Mutex<VecDeque<Arc<SocketCell>>>,
     /// The connections that wait until the handlers have caught up.
     awaiting: Mourners,
-}
-
-/// The CONNECTs of a session that wait for middlewares.
-#[derive(Default)]
-struct Deciding {
-    /// How many middlewares are running.
-    running: usize,
-    /// The sockets whose turn has not come, in order. The shard knows these sockets, so their
-    /// number is limited by
-    /// [`Config::max_namespaces_per_session`](crate::Config::max_namespaces_per_session).
-    queue: VecDeque<Arc<SocketCell>>,
 }
 
 impl Load {
@@ -320,22 +321,45 @@ impl Load {
     /// Asks whether the middleware may decide about a CONNECT now. Returns false if the CONNECT has
     /// to wait for others of its session; then [`Load::decided`] returns it later.
     pub(crate) fn may_decide(&self, socket: &Arc<SocketCell>) -> bool {
-        let mut deciding = self.rare().deciding.lock();
-        let free = deciding.running < self.whole.max_deciding && deciding.queue.is_empty();
-        if free {
-            deciding.running += 1;
-        } else {
-            deciding.queue.push_back(Arc::clone(socket));
+        // With the bit, the number is above each maximum.
+        let one_more = |running| (running < self.whole.max_deciding).then_some(running + 1);
+        let begin = || self.deciding.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
+        if begin().is_ok() {
+            return true;
         }
-        free
+        let mut undecided = self.rare().undecided.lock();
+        if undecided.is_empty() {
+            // Only the holder of the lock sets and clears the bit.
+            self.deciding.fetch_and(!QUEUED, Ordering::SeqCst);
+        }
+        let queue = |running| (running >= self.whole.max_deciding).then_some(running | QUEUED);
+        loop {
+            if self
+                .deciding
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, queue)
+                .is_ok()
+            {
+                undecided.push_back(Arc::clone(socket));
+                return false;
+            }
+            if begin().is_ok() {
+                return true;
+            }
+        }
     }
 
     /// Notes that a middleware has decided. Returns the next waiting socket.
     pub(crate) fn decided(&self) -> Option<Arc<SocketCell>> {
-        let mut deciding = self.rare().deciding.lock();
-        let next = deciding.queue.pop_front();
+        let one_less = |running: u32| (running & QUEUED == 0).then(|| running.saturating_sub(1));
+        let end = || self.deciding.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
+        if end().is_ok() {
+            return None;
+        }
+        let mut undecided = self.rare().undecided.lock();
+        let next = undecided.pop_front();
         if next.is_none() {
-            deciding.running -= 1;
+            self.deciding.fetch_and(!QUEUED, Ordering::SeqCst);
+            let _ = end();
         }
         next
     }
@@ -344,9 +368,9 @@ impl Load {
     pub(crate) fn withdraw(&self, socket: &Arc<SocketCell>) -> bool {
         let Some(rare) = self.rare.get() else { return false };
         let withdrawn = {
-            let mut deciding = rare.deciding.lock();
-            let at = deciding.queue.iter().position(|waits| Arc::ptr_eq(waits, socket));
-            at.and_then(|at| deciding.queue.remove(at))
+            let mut undecided = rare.undecided.lock();
+            let at = undecided.iter().position(|waits| Arc::ptr_eq(waits, socket));
+            at.and_then(|at| undecided.remove(at))
         };
         withdrawn.is_some()
     }

@@ -37,7 +37,7 @@ pub(crate) mod history;
 pub(crate) mod ids;
 pub(crate) mod incoming;
 pub(crate) mod keeper;
-mod last_number;
+pub(crate) mod last_number;
 pub(crate) mod later;
 pub(crate) mod links;
 pub(crate) mod load;

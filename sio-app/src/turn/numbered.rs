@@ -7,7 +7,8 @@ use std::task::Waker;
 
 use bytestring::ByteString;
 use sio_proto::recovery::{self, Recipients, RecordKey};
-use sio_proto::server::{Command, Message, SendError, Target};
+use sio_proto::server::{Command, Encoded, Message, SendError, Target};
+use sio_proto::socket::Offset;
 
 use crate::error::EmitError;
 use crate::turn;
@@ -50,6 +51,39 @@ pub(super) fn send_numbered(
         }
         turn.emitted(bytes, sent.has_enough);
         Ok(sent.result?)
+    })
+}
+
+/// Sends an event that has been written in one go, with this offset, to one socket. Returns `None`
+/// if another message has taken the number, or if the socket is gone. Then nothing has been done,
+/// and the caller sends the event as a message.
+#[inline]
+pub(crate) fn send_written(
+    to: &SocketCell,
+    (record, last): (RecordKey, &LastNumber),
+    offset: Offset,
+    message: &Encoded,
+    bytes: usize,
+) -> Option<Result<(), EmitError>> {
+    let recovery = &to.cell.recovery;
+    turn::act(to.runtime(), |turn| {
+        let (sent, enough) = recovery.if_next(last, offset, |state| {
+            let (sent, enough) = to.cell.enqueue("emit", turn, |shard, now| {
+                // The copy shares the memory.
+                let sent = shard.shard.emit_encoded(now, to.key, to.form, message.clone());
+                (sent, shard.unwritten.add(bytes, 1))
+            });
+            if sent.is_ok() {
+                state.keep_written_for(turn.now(), &to.namespace, (offset, message), (record, last));
+            }
+            (sent, enough)
+        })?;
+        turn.emitted(bytes, enough);
+        match sent {
+            Ok(()) => Some(Ok(())),
+            Err(SendError::Disconnected) => None,
+            Err(error) => Some(Err(error.into())),
+        }
     })
 }
 

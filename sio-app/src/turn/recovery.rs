@@ -12,12 +12,14 @@
 //!
 //! A server without records pays one load of an atomic for each message.
 
+mod messages;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::BytesMut;
 use bytestring::ByteString;
-use sio_proto::recovery::{self, Absence, Expired, NotRecovered, Opening, Recipients, RecordKey, Room};
+use sio_proto::recovery::{self, Absence, Expired, NotRecovered, Opening, RecordKey, Room};
 use sio_proto::server::{Form, Kept, Message};
 use sio_proto::socket::Offset;
 use sio_proto::{Config, Sid, Time};
@@ -94,6 +96,12 @@ pub(crate) struct Last(Offset);
 impl Last {
     pub(crate) const fn new(last: Offset) -> Self {
         Self(last)
+    }
+
+    /// Returns the offset of the next message that has a number of its own.
+    #[inline]
+    pub(crate) const fn next(self) -> Offset {
+        self.place_of(false)
     }
 
     /// Returns the place of a message in the history of a room. A volatile message has the place of
@@ -279,6 +287,19 @@ impl Recovery {
             encode_again(message, config);
             tries += 1;
         }
+    }
+
+    /// Calls `act` under the lock, if a message with this offset is the next one of the namespace
+    /// with this last number. Returns `None` if another message has taken the number.
+    #[inline]
+    pub(super) fn if_next<R>(&self, last: &LastNumber, offset: Offset, act: impl FnOnce(&mut State) -> R) -> Option<R> {
+        let mut state = self.state.lock_for("emit");
+        if Last::new(last.get()).next() != offset {
+            return None;
+        }
+        let result = act(&mut state);
+        self.note(&mut state);
+        Some(result)
     }
 
     /// Looks for the record of a client that shows a secret and an offset. Also returns the socket
@@ -610,88 +631,4 @@ pub(super) struct Returned {
     pub(super) pid: ByteString,
     pub(super) rooms: Vec<ByteString>,
     pub(super) missed: Vec<Message>,
-}
-
-/// Messages.
-impl State {
-    pub(super) fn last(&self, namespace: &str) -> Option<Last> {
-        self.machine.current(namespace).map(Last)
-    }
-
-    /// Gives the next number to a message that is for one socket that is about to be let in.
-    pub(super) fn number(&self, message: &mut Message) {
-        if let Some(last) = self.last(message.namespace()) {
-            message.set_offset(last.offset_of(message));
-        }
-    }
-
-    /// Takes the number of a message that has been sent or is about to be sent under this lock, and
-    /// keeps the message for those who may ask for it. Nothing happens for a message without a
-    /// number of its own.
-    pub(super) fn keep(&mut self, now: Time, message: &Message, to: impl FnOnce() -> Recipients) {
-        if let Some(posted) = self.post(now, message, to) {
-            self.lasts.set(message.namespace(), posted);
-        }
-    }
-
-    /// Does what [`State::keep`] does for a message to the socket of a record, and looks for no
-    /// name. `last` is the last number of the namespace.
-    #[inline]
-    pub(super) fn keep_for(&mut self, now: Time, message: &Message, (record, last): (RecordKey, &LastNumber)) {
-        if let Some(posted) = self.post(now, message, || Recipients::Record(record)) {
-            last.set(posted);
-        }
-    }
-
-    #[inline]
-    fn post(&mut self, now: Time, message: &Message, to: impl FnOnce() -> Recipients) -> Option<Offset> {
-        if message.is_volatile() || message.shown_offset().is_none() {
-            return None;
-        }
-        let namespace = message.namespace();
-        let posted = self
-            .machine
-            .post(now, namespace, to(), |arena| message.kept(arena), Kept::give_back)?;
-        debug_assert_eq!(
-            message.shown_offset(),
-            Some(posted),
-            "the number is that which clients see"
-        );
-        if self.is_stored {
-            self.note_message(namespace, posted.sequence);
-        }
-        Some(posted)
-    }
-
-    /// Notes a message for the store, if it is kept.
-    fn note_message(&mut self, namespace: &str, sequence: u64) {
-        self.take_changes();
-        let newest = self.machine.newest(namespace);
-        if let Some((namespace, entry)) = newest.filter(|(_, entry)| entry.sequence == sequence) {
-            self.noted.push(Noted::message(namespace, entry));
-        }
-    }
-
-    /// Notes for the store what else belongs to the socket of a record.
-    pub(super) fn note_socket(&mut self, key: RecordKey, socket: &SocketCell) {
-        if self.is_stored
-            && let Some(record) = self.machine.record_number(key)
-        {
-            self.take_changes();
-            self.noted.push(Noted::socket(record, socket));
-        }
-    }
-
-    /// Notes what has changed in the machine.
-    fn take_changes(&mut self) {
-        self.noted.extend(self.machine.take_changes().map(Noted::Change));
-    }
-
-    /// Returns the socket that a message for a gone socket goes to: the socket with which its
-    /// client has come back. If the client is away, the gone socket itself is returned, and the
-    /// message has to be kept. `None` if the client does not come back.
-    pub(super) fn heir(&self, key: RecordKey) -> Option<Arc<SocketCell>> {
-        let socket = self.machine.data(key)?;
-        (!socket.is_final()).then(|| Arc::clone(socket))
-    }
 }

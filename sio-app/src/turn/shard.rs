@@ -390,7 +390,12 @@ impl ShardCell {
         turn.batch.with(|batch| {
             turn.outputs.with(|out| {
                 loop {
-                    let mut roomy = Vec::new();
+                    // The memory of an answer that was written outside of a flush, or in the last
+                    // round.
+                    if let Some(answer) = batch.pen().take_spare() {
+                        out.recycle(answer);
+                    }
+                    let (mut roomy, mut any) = (Vec::new(), false);
                     let more = {
                         let mut state = self.state.lock_for("flush");
                         let now = state.time(turn);
@@ -398,8 +403,11 @@ impl ShardCell {
                         if !more {
                             state.unwritten = Unwritten::default();
                         }
-                        let packets = batch.collect(&state.links, out);
-                        state.packets_out += packets as u64;
+                        if !out.writes.is_empty() {
+                            any = true;
+                            let packets = batch.collect(&state.links, out);
+                            state.packets_out += packets as u64;
+                        }
                         if state.shard.has_roomy() {
                             roomy = state.take_roomy();
                         }
@@ -407,11 +415,16 @@ impl ShardCell {
                     };
                     // What a client gets is in the store before.
                     self.recovery.settle(turn.now());
-                    batch.write(|id, link| self.block(turn, id, link));
+                    if any {
+                        batch.write(|id, link| self.block(turn, id, link));
+                    }
                     roomy.iter().for_each(|socket| socket.wake_awaiting_room());
                     if !more {
-                        return;
+                        break;
                     }
+                }
+                if let Some(answer) = batch.pen().take_spare() {
+                    out.recycle(answer);
                 }
             });
         });

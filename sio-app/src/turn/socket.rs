@@ -293,7 +293,7 @@ impl SocketCell {
     /// Returns the record of its client and the last number of its namespace, if the client may
     /// come back.
     #[inline]
-    pub(super) fn numbered(&self) -> Option<(RecordKey, &LastNumber)> {
+    pub(crate) fn numbered(&self) -> Option<(RecordKey, &LastNumber)> {
         self.seat.get()?.numbered()
     }
 

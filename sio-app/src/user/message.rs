@@ -7,7 +7,8 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use serde::Serialize;
 use sio_proto::Config;
-use sio_proto::server::{AckRequest, Direct, Form, Forms, Message, Policy, SendError};
+use sio_proto::recovery::RecordKey;
+use sio_proto::server::{AckRequest, Direct, Encoded, Form, Forms, Message, Policy, SendError};
 use sio_proto::socket::{Args, is_reserved_event};
 
 use crate::args::{LARGE, RawArgs, append, to_args};
@@ -16,8 +17,11 @@ use crate::guarded::guarded;
 use crate::runtime::Runtime;
 use crate::turn;
 use crate::turn::asking::Asking;
+use crate::turn::last_number::LastNumber;
+use crate::turn::numbered::send_written;
 use crate::turn::order::{Order, Stamp, carry_out, send_encoded};
 use crate::turn::policy::{self, owned};
+use crate::turn::recovery::Last;
 use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
 use crate::turn::table::{OutgoingFn, Table};
@@ -213,7 +217,7 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
     volatile: bool,
 ) -> Result<(), EmitError> {
     with_scratch(|scratch| {
-        if ack.is_none() && !volatile && takes_frames(socket) && has_plain_table(socket) {
+        if ack.is_none() && !volatile && !socket.is_asking() && has_plain_table(socket) {
             return send_in_one_go(socket, name, args, scratch);
         }
         let draft = Draft::new(name, args, scratch)?;
@@ -232,13 +236,6 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
         }
         send_draft(socket, draft, ack, volatile, scratch)
     })
-}
-
-/// Whether messages to this socket can be written in one go: nothing but their arguments, their
-/// names and their ids stands in them, and they leave at once.
-#[inline]
-fn takes_frames(socket: &SocketCell) -> bool {
-    !socket.is_asking() && socket.record().is_none()
 }
 
 /// Whether the application wants to see no sent events of the socket, and has no policies for them.
@@ -264,7 +261,7 @@ fn send_in_one_go<A: Serialize + ?Sized>(
         let draft = Draft::new(name, args, scratch)?;
         return send_draft(socket, draft, None, false, scratch);
     };
-    let Some(args) = write_directly(socket, direct, args, scratch)? else {
+    let Some(args) = write_directly(socket, direct, socket.numbered(), args, scratch)? else {
         return Ok(());
     };
     let (name, policy) = (ByteString::from(name), Policy::Ordered);
@@ -272,12 +269,14 @@ fn send_in_one_go<A: Serialize + ?Sized>(
 }
 
 /// Writes arguments behind the head of their packet, and sends the packet. Returns the arguments if
-/// they cannot be sent in this way, because they are too large, the client needs other JSON, or the
-/// buffer has grown for them and is too large for its packet.
+/// they cannot be sent in this way, because they are too large, the client needs other JSON, the
+/// buffer has grown for them and is too large for its packet, or the number of the packet in a
+/// namespace with recovery has been taken by another.
 #[inline]
 fn write_directly<A: Serialize + ?Sized>(
     socket: &SocketCell,
     direct: Direct,
+    numbered: Option<(RecordKey, &LastNumber)>,
     args: &A,
     scratch: &mut BytesMut,
 ) -> Result<Option<Args>, EmitError> {
@@ -299,10 +298,25 @@ fn write_directly<A: Serialize + ?Sized>(
         return Ok(Some(appended.with(direct.give_up(scratch))?));
     }
     let attachments = &appended.attachments[..];
-    let len = direct.args(scratch).len() + attachments.iter().map(Bytes::len).sum::<usize>();
-    let message = direct.finish(attachments, scratch);
-    send_encoded(socket, message.map_err(|error| unsendable(socket, error))?, len)?;
-    Ok(None)
+    let args = direct.args(scratch).len();
+    let len = args + attachments.iter().map(Bytes::len).sum::<usize>();
+    let finished = |message: Result<Encoded, SendError>| message.map_err(|error| unsendable(socket, error));
+    let Some(numbered) = numbered else {
+        send_encoded(socket, finished(direct.finish(attachments, scratch))?, len)?;
+        return Ok(None);
+    };
+    // Writing the arguments may have run code that has sent other messages.
+    let offset = Last::new(numbered.1.get()).next();
+    let place = (numbered.1.epoch(), offset.sequence);
+    let message = finished(direct.finish_at(place, attachments, scratch))?;
+    match send_written(socket, numbered, offset, &message, len) {
+        Some(sent) => sent.map(|()| None),
+        None => {
+            let text = message.text().payload_bytes();
+            let args = text.slice_ref(direct.args_in(offset, &text, args));
+            Ok(Some(appended.with(args)?))
+        }
+    }
 }
 
 /// Sends an event to one socket by a policy.
@@ -377,7 +391,7 @@ pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketCell, id: u64, args
         };
         let args = match direct {
             None => to_args(args, scratch)?,
-            Some(direct) => match write_directly(socket, direct, args, scratch)? {
+            Some(direct) => match write_directly(socket, direct, None, args, scratch)? {
                 None => return Ok(()),
                 Some(args) => args,
             },

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::output::{Body, Response};
+use super::output::{Body, Outputs, Response};
 use super::{PollEncoding, Request, Stream, StreamForm, Write};
 use crate::config::CorsOrigins;
 use crate::http::FixedFields;
@@ -160,6 +160,18 @@ impl Asker {
         self.respond(status, content_type, Body::Bytes(body.into()))
     }
 
+    /// Answers with packets, in memory that has been used before if there is any.
+    pub(crate) fn answer_packets_in(
+        self,
+        out: &mut Outputs,
+        content_type: &'static str,
+        frames: Vec<Frame>,
+        encoding: PollEncoding,
+    ) {
+        let (link, body) = (self.link, Body::Packets(frames, encoding));
+        out.respond(link, self.response(200, Some(content_type), body));
+    }
+
     pub(crate) fn answer_packets(
         self,
         content_type: &'static str,
@@ -181,15 +193,18 @@ impl Asker {
     }
 
     fn respond(self, status: u16, content_type: Option<&'static str>, body: Body) -> Write {
-        let response = Response {
+        Write::Response(self.link, Box::new(self.response(status, content_type, body)))
+    }
+
+    pub(crate) fn response(self, status: u16, content_type: Option<&'static str>, body: Body) -> Response {
+        Response {
             status,
             content_type,
             fixed: self.fixed,
             headers: self.headers,
             body,
             exchange: self.exchange,
-        };
-        Write::Response(self.link, Box::new(response))
+        }
     }
 }
 

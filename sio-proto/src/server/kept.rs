@@ -38,6 +38,37 @@ impl Message {
     }
 }
 
+impl Encoded {
+    /// The packets of an event as they are kept for clients of 4.x that come back, and the bytes
+    /// that they take, as [`Message::kept`] keeps them. The packets must be in the form of these
+    /// clients.
+    #[inline(always)]
+    #[must_use]
+    pub fn kept(&self, arena: &mut Arena) -> (Kept, usize) {
+        let (packets, bytes) = Packets::new(self, arena);
+        let kept = Kept {
+            packets,
+            #[cfg(feature = "transcript")]
+            original: alloc::sync::Arc::new(read(self).unwrap_or_else(blank)),
+        };
+        (kept, bytes)
+    }
+}
+
+impl Packets {
+    #[inline(always)]
+    fn new(encoded: &Encoded, arena: &mut Arena) -> (Self, usize) {
+        let small = match encoded.attachments.is_empty() {
+            true => encoded.first.small(),
+            false => None,
+        };
+        match small {
+            Some(small) => (Self::Small(small), encoded.first.len()),
+            None => (Self::Large(encoded.copied(arena)), encoded.bytes()),
+        }
+    }
+}
+
 impl Kept {
     #[cfg_attr(
         not(feature = "transcript"),
@@ -45,14 +76,7 @@ impl Kept {
     )]
     #[inline(always)]
     fn new(message: &Message, encoded: &Encoded, arena: &mut Arena) -> (Self, usize) {
-        let small = match encoded.attachments.is_empty() {
-            true => encoded.first.small(),
-            false => None,
-        };
-        let (packets, bytes) = match small {
-            Some(small) => (Packets::Small(small), encoded.first.len()),
-            None => (Packets::Large(encoded.copied(arena)), encoded.bytes()),
-        };
+        let (packets, bytes) = Packets::new(encoded, arena);
         #[cfg(feature = "transcript")]
         let original = {
             let name = message.name.clone().unwrap_or_default();
@@ -152,4 +176,39 @@ impl Kept {
 fn blank() -> Message {
     let (namespace, name) = Default::default();
     Message::event(namespace, name, crate::socket::Args::default(), None)
+}
+
+/// The message that has been written as this event of Socket.IO 5. A transcript has messages as
+/// they were before they were encoded. `None` if it is no event that a client would understand.
+#[cfg(feature = "transcript")]
+fn read(encoded: &Encoded) -> Option<Message> {
+    use crate::socket::text::{self, Decoded, Limits};
+    use crate::socket::{Packet, Revision, Role};
+
+    let text = bytestring::ByteString::try_from(encoded.first.payload_bytes()).ok()?;
+    let limits = Limits {
+        max_attachments: usize::MAX,
+        max_attachment_bytes: usize::MAX,
+        max_namespace_bytes: usize::MAX,
+        max_event_name_bytes: usize::MAX,
+        ..Limits::default()
+    };
+    // Behind the type of Engine.IO.
+    let packet = match text::decode_at(&text, 1, Revision::Five, Role::Client, &limits).ok()? {
+        Decoded::Packet(packet) => packet,
+        Decoded::Partial(partial) => partial.packet,
+        Decoded::Nothing => return None,
+    };
+    let Packet::Event {
+        namespace, name, args, ..
+    } = packet
+    else {
+        return None;
+    };
+    let (mut args, offset) = match args.split_offset() {
+        Some((args, offset)) => (args, Some(offset)),
+        None => (args, None),
+    };
+    args.attachments = encoded.attachments.iter().map(Frame::payload_bytes).collect();
+    Some(Message::event(namespace, name, args, None).offset(offset))
 }

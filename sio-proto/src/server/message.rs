@@ -176,7 +176,7 @@ impl Forms {
 
 /// A message in one form: a frame, and one more for each attachment. With a [`Config::parser`] it
 /// has as many frames as the parser writes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Encoded {
     /// The text part.
     pub(crate) first: Frame,
@@ -192,6 +192,20 @@ enum Encoding {
     Made(Encoded),
     /// The message cannot be written in this form.
     Refused(SendError),
+}
+
+impl Clone for Encoded {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self {
+            first: self.first.clone(),
+            // Most messages have none.
+            attachments: match self.attachments.is_empty() {
+                true => Vec::new(),
+                false => self.attachments.clone(),
+            },
+        }
+    }
 }
 
 impl Encoded {

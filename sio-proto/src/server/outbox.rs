@@ -335,17 +335,20 @@ impl Outbox {
 
     /// Takes out the first packet.
     pub(crate) fn take_first(&mut self) -> Vec<Frame> {
-        self.take_up_to(1, usize::MAX)
+        let mut first = Vec::new();
+        self.take_up_to(1, usize::MAX, &mut first);
+        first
     }
 
     /// Takes out up to this many packets, and up to this many bytes unless one packet has more.
-    pub(crate) fn take_up_to(&mut self, packets: usize, bytes: usize) -> Vec<Frame> {
+    /// They go to `taken`, which is empty.
+    pub(crate) fn take_up_to(&mut self, packets: usize, bytes: usize, taken: &mut Vec<Frame>) {
+        debug_assert!(taken.is_empty(), "the list is handed over empty");
         if self.len() <= packets && self.bytes <= bytes {
-            let mut all = Vec::with_capacity(self.len());
-            self.drain_to(|frame| all.push(frame));
-            return all;
+            taken.reserve(self.len());
+            return self.drain_to(|frame| taken.push(frame));
         }
-        let (mut taken, mut room) = (Vec::new(), bytes);
+        let mut room = bytes;
         while taken.len() < packets
             && let Some(len) = self.front().map(Frame::len)
             && (len <= room || taken.is_empty())
@@ -366,7 +369,6 @@ impl Outbox {
             room = room.saturating_sub(len);
             taken.push(frame);
         }
-        taken
     }
 
     /// Changes frames that wait.

@@ -29,6 +29,49 @@ pub struct Outputs {
     pub sent: Sent,
     /// The recipients of broadcasts for which a message with the same key waits.
     pub collisions: Vec<Collision>,
+    /// The memory of answers that have been written, and of the list of their packets, for the
+    /// next ones ([`Outputs::recycle`]).
+    #[expect(clippy::vec_box, reason = "the boxes are what is used again")]
+    spare: Vec<Box<Response>>,
+    spare_frames: Vec<Frame>,
+}
+
+/// The most answers whose memory is kept. A turn with a POST often has two.
+const MOST_SPARE: usize = 2;
+
+/// The list of the packets of an answer is kept for the next one if it has room for no more.
+const MOST_SPARE_FRAMES: usize = 64;
+
+impl Outputs {
+    /// Takes the memory of an answer that has been written, so that the next answer to a poll or a
+    /// POST allocates nothing. What the answer holds is dropped now, so call this under no lock, or
+    /// call [`Response::clear`] before.
+    pub fn recycle(&mut self, mut response: Box<Response>) {
+        response.clear();
+        if let Body::Packets(frames, _) = &mut response.body {
+            self.spare_frames = core::mem::take(frames);
+        }
+        if self.spare.len() < MOST_SPARE {
+            self.spare.push(response);
+        }
+    }
+
+    /// An empty list for the packets of an answer.
+    pub(crate) fn frames(&mut self) -> Vec<Frame> {
+        core::mem::take(&mut self.spare_frames)
+    }
+
+    /// Writes an answer.
+    pub(crate) fn respond(&mut self, link: LinkId, response: Response) {
+        let response = match self.spare.pop() {
+            Some(mut place) => {
+                *place = response;
+                place
+            }
+            None => Box::new(response),
+        };
+        self.writes.push(Write::Response(link, response));
+    }
 }
 
 /// A write for a link.
@@ -131,6 +174,18 @@ pub enum Body {
 }
 
 impl Response {
+    /// Drops what the response holds, and keeps its memory ([`Outputs::recycle`]).
+    pub fn clear(&mut self) {
+        self.headers.clear();
+        match &mut self.body {
+            Body::Bytes(bytes) => *bytes = Bytes::new(),
+            Body::Packets(frames, _) => match frames.capacity() <= MOST_SPARE_FRAMES {
+                true => frames.clear(),
+                false => *frames = Vec::new(),
+            },
+        }
+    }
+
     /// All header fields, `Content-Type` first, for another HTTP server to write.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let content_type = self.content_type.map(|value| ("Content-Type", value));

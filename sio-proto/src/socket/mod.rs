@@ -24,7 +24,7 @@ mod packet;
 pub mod text;
 
 pub use exact::Exact;
-pub use offset::{Offset, OffsetError};
+pub use offset::{Epoch, Offset, OffsetError};
 pub use packet::{Args, Packet, RESERVED_EVENTS, is_reserved_event};
 
 /// The Socket.IO protocol of a connection.

@@ -92,24 +92,19 @@ impl Offset {
 
     /// Writes it as the last of several arguments, with the bracket behind it.
     pub(crate) fn write_last(self, out: &mut BytesMut) {
-        // The text is made from its end, and goes out in one piece. There is room for a zero before
-        // the epoch, which is not written out.
-        let mut text = [0; Self::MAX_LEN + 5];
+        Epoch::new(self.epoch).write_last(self.sequence, out);
+    }
+
+    /// Writes the place of an entry of a stream, as [`Offset::write_last`] does.
+    #[cold]
+    fn write_entry(self, out: &mut BytesMut) {
+        let mut text = [0; Self::MAX_LEN + 24];
         let mut start = text.len() - 2;
         text[start..].copy_from_slice(b"\"]");
-        if self.is_entry() {
-            let (milliseconds, number) = self.entry();
-            start = write_pairs(&mut text, start, number, &PAIRS_10);
-            start -= 1;
-            text[start] = b'-';
-            start = write_pairs(&mut text, start, milliseconds, &PAIRS_10);
-        } else {
-            start = write_pairs(&mut text, start, self.sequence, &PAIRS_10);
-            start -= 1;
-            text[start] = b'-';
-            start = write_pairs(&mut text, start, self.epoch.into(), &PAIRS_36);
-        }
-        start -= 2;
+        let (milliseconds, number) = self.entry();
+        start = write_long(&mut text, start, number) - 1;
+        text[start] = b'-';
+        start = write_long(&mut text, start, milliseconds) - 2;
         text[start..start + 2].copy_from_slice(b",\"");
         out.extend_from_slice(&text[start..]);
     }
@@ -118,6 +113,71 @@ impl Offset {
     #[must_use]
     pub fn text(self) -> ByteString {
         ByteString::from(alloc::format!("{self}"))
+    }
+}
+
+/// The epoch of a process with its text, for those who write many offsets.
+#[derive(Clone, Copy, Debug)]
+pub struct Epoch {
+    number: u32,
+    /// What stands before the sequence: a comma, a quote, the epoch, a dash. It ends with the
+    /// array.
+    text: [u8; Self::MAX_LEN],
+    len: u8,
+}
+
+impl Epoch {
+    const MAX_LEN: usize = 7 + 3;
+
+    /// An epoch with its text.
+    #[must_use]
+    pub fn new(number: u32) -> Self {
+        // There is room for a zero before the digits, which is not written out.
+        let mut text = [0; Self::MAX_LEN + 1];
+        let end = text.len() - 1;
+        text[end] = b'-';
+        let start = write_pairs(&mut text, end, number, &PAIRS_36) - 2;
+        text[start..start + 2].copy_from_slice(b",\"");
+        let mut epoch = Self {
+            number,
+            text: [0; Self::MAX_LEN],
+            len: (text.len() - start) as u8,
+        };
+        epoch.text.copy_from_slice(&text[1..]);
+        epoch
+    }
+
+    /// The number of the epoch.
+    #[must_use]
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The offset with this number in the epoch.
+    #[must_use]
+    pub const fn offset(&self, sequence: u64) -> Offset {
+        Offset {
+            epoch: self.number,
+            sequence,
+        }
+    }
+
+    /// Writes an offset as the last of several arguments, with the bracket behind it.
+    #[inline]
+    pub(crate) fn write_last(&self, sequence: u64, out: &mut BytesMut) {
+        if self.number == Offset::STREAM {
+            return self.offset(sequence).write_entry(out);
+        }
+        // The text is made from its end, and goes out in one piece.
+        let mut text = [0; Self::MAX_LEN + 20 + 2];
+        let mut start = text.len() - 2;
+        text[start..].copy_from_slice(b"\"]");
+        start = match u32::try_from(sequence) {
+            Ok(sequence) => write_pairs(&mut text, start, sequence, &PAIRS_10),
+            Err(_) => write_long(&mut text, start, sequence),
+        };
+        text[start - Self::MAX_LEN..start].copy_from_slice(&self.text);
+        out.extend_from_slice(&text[start - usize::from(self.len)..]);
     }
 }
 
@@ -140,18 +200,30 @@ const fn pairs<const N: usize>(base: usize) -> [[u8; 2]; N] {
 
 /// Writes a number two digits at a time, so that it ends before `end`. Returns where it begins.
 #[inline]
-fn write_pairs<const N: usize>(text: &mut [u8], end: usize, number: u64, pairs: &[[u8; 2]; N]) -> usize {
+fn write_pairs<const N: usize>(text: &mut [u8], end: usize, number: u32, pairs: &[[u8; 2]; N]) -> usize {
     let (mut start, mut left) = (end, number);
     for pair in text[..end].rchunks_exact_mut(2) {
         start -= 2;
-        pair.copy_from_slice(&pairs[(left % N as u64) as usize]);
-        left /= N as u64;
+        pair.copy_from_slice(&pairs[(left % N as u32) as usize]);
+        left /= N as u32;
         if left == 0 {
             break;
         }
     }
     // The first of the digits may be a zero too many.
     start + usize::from(text[start] == b'0' && start + 1 < end)
+}
+
+/// Does what [`write_pairs`] does for a large number in base 10.
+#[cold]
+fn write_long(text: &mut [u8], end: usize, number: u64) -> usize {
+    let (mut start, mut left) = (end, number);
+    while start == end || left > 0 {
+        start -= 1;
+        text[start] = DIGITS[(left % 10) as usize];
+        left /= 10;
+    }
+    start
 }
 
 /// An offset as the last argument.

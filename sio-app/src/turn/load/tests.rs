@@ -40,13 +40,13 @@ fn a_session_that_comes_and_goes_keeps_few_middlewares() {
     assert_eq!(counts(&io).0, 8);
     // A socket that has gone does not wait for its turn.
     let load = Arc::clone(&io.sockets()[0].0.load);
-    assert_eq!(load.rare().deciding.lock().queue.len(), 0);
+    assert_eq!(load.rare().undecided.lock().len(), 0);
     let _ = client.read(&text("40/slow,"));
-    assert_eq!(load.rare().deciding.lock().queue.len(), 1);
+    assert_eq!(load.rare().undecided.lock().len(), 1);
     assert!(!client.written().contains("44/slow"));
     drop(client);
     run_tasks();
-    assert_eq!(load.rare().deciding.lock().queue.len(), 0);
+    assert_eq!(load.rare().undecided.lock().len(), 0);
     assert_eq!(counts(&io).0, 8, "JavaScript runs them on");
     crate::tests::drop_tasks();
     assert_eq!(counts(&io).0, 0);
@@ -77,6 +77,21 @@ fn connects_of_a_session_are_decided_in_their_order() {
     assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4, 6, 7, 8]);
     assert_eq!(client.written().matches("40/n").count(), 8);
     assert_eq!(counts(&io), (0, 0));
+}
+
+/// A session whose CONNECT waits for nobody needs no queue.
+#[test]
+fn a_connect_that_is_decided_at_once_takes_no_memory() {
+    let io = with(Options::default().max_waiting_middlewares(1));
+    io.of_pattern("/n*").with(|_: Socket| Ok::<_, Refusal>(()));
+    let mut client = Driven::connected(&io);
+    for n in 0..4 {
+        let _ = client.read(&text(&format!("40/n{n},")));
+    }
+    assert_eq!(client.written().matches("40/n").count(), 4);
+    let load = Arc::clone(&io.sockets()[0].0.load);
+    assert!(load.rare.get().is_none());
+    assert_eq!(load.deciding.load(Ordering::Relaxed), 0);
 }
 
 /// Hardening A10.

@@ -14,7 +14,8 @@ impl Engine {
     /// waits for it.
     pub(crate) fn farewell_answer(&mut self) -> Option<(LinkId, Write)> {
         let asker = self.farewell.take()?;
-        Some((asker.link, taken(*asker)))
+        let link = asker.link;
+        Some((link, Write::Response(link, Box::new(taken(*asker)))))
     }
 }
 

@@ -4,6 +4,7 @@
 //!   begin:   4 2 /admin, [ "name" ,          the head
 //!   caller:                         1,"two"  the arguments
 //!   finish:  header                         ]
+//!            header                         ,"offset"]     in a namespace with recovery
 //! ```
 //! A [`Message`](super::super::Message) is encoded once for each form of its recipients, so it
 //! keeps its arguments apart. Most messages have one recipient, whose form is known. Such a message
@@ -21,6 +22,7 @@ use super::sockets::encoder;
 use crate::engine::frames;
 use crate::server::{Encoded, Form, SendError};
 use crate::socket::text::{AROUND_ATTACHMENT, bytes_around};
+use crate::socket::{Epoch, Offset};
 use crate::websocket::frame::MAX_SERVER_HEADER_BYTES;
 use crate::{Config, Frame};
 
@@ -44,15 +46,17 @@ const MAX_ATTACHMENTS: usize = 9_999_999;
 /// let packet = direct.finish(&[], &mut buffer).unwrap();
 /// assert_eq!(packet.text().payload(), br#"42/admin,["say",1,"two"]"#);
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[must_use = "the packet is finished by `finish`"]
 pub struct Direct {
     revision: Revision,
     is_event: bool,
     /// Where the arguments begin.
     args_at: usize,
-    /// How much room there is for the name, the arguments and the attachments.
-    room: Option<usize>,
+    /// How large the packet may be.
+    max_bytes: usize,
+    /// At most so many bytes stand around the name, the arguments and the attachments.
+    around: usize,
     /// What the name takes.
     name_bytes: usize,
     /// What the name takes at most. A message whose arguments are copied is not measured exactly.
@@ -75,7 +79,8 @@ impl Direct {
             revision,
             is_event: true,
             args_at: out.len(),
-            room: config.max_queued_bytes.checked_sub(bytes_around(namespace)),
+            max_bytes: config.max_queued_bytes,
+            around: bytes_around(namespace),
             name_bytes,
             most_name_bytes: name_bytes.min(6 * name.len()),
         })
@@ -93,11 +98,18 @@ impl Direct {
             revision,
             is_event: false,
             args_at: out.len(),
-            room: config.max_queued_bytes.checked_sub(bytes_around(namespace)),
+            max_bytes: config.max_queued_bytes,
+            around: bytes_around(namespace),
             // It is measured like an event with an empty name.
             name_bytes: 2,
             most_name_bytes: 0,
         })
+    }
+
+    /// How much room there is for the name, the arguments and the attachments.
+    #[inline]
+    const fn room(&self) -> Option<usize> {
+        self.max_bytes.checked_sub(self.around)
     }
 
     #[inline]
@@ -106,7 +118,7 @@ impl Direct {
             Revision::V3 if args > 0 => self.name_bytes,
             Revision::V3 | Revision::V4 => self.most_name_bytes,
         };
-        self.room.is_some_and(|room| name.saturating_add(args) <= room)
+        self.room().is_some_and(|room| name.saturating_add(args) <= room)
     }
 
     /// The length of the longest arguments that fit. A caller that has the arguments looks before
@@ -118,7 +130,7 @@ impl Direct {
             Revision::V3 => self.name_bytes,
             Revision::V4 => self.most_name_bytes,
         };
-        self.room.unwrap_or(0).saturating_sub(name)
+        self.room().unwrap_or(0).saturating_sub(name)
     }
 
     /// The JSON of the arguments in the buffer.
@@ -151,11 +163,55 @@ impl Direct {
     ///
     /// # Errors
     /// [`SendError::TooLarge`] if it is larger than the queue of a session may be
-    /// ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)).
+    /// ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)). [`SendError::Unsupported`]
+    /// if the buffer does not hold the head of the packet any more.
     #[inline]
     pub fn finish(self, attachments: &[Bytes], out: &mut BytesMut) -> Result<Encoded, SendError> {
+        self.end_args(attachments, out)?;
+        out.put_u8(b']');
+        self.close(attachments, out)
+    }
+
+    /// Does what [`Direct::finish`] does for a client that may come back: it is told where the
+    /// event stands in what was said, as a string behind the arguments
+    /// (docs/protocol/socket-io.md §6). Clients older than 3.0, and acknowledgements, get no
+    /// offset.
+    ///
+    /// # Errors
+    /// The errors of [`Direct::finish`].
+    #[inline]
+    pub fn finish_at(
+        self,
+        (epoch, sequence): (&Epoch, u64),
+        attachments: &[Bytes],
+        out: &mut BytesMut,
+    ) -> Result<Encoded, SendError> {
+        if !self.carries_offset() {
+            return self.finish(attachments, out);
+        }
+        self.end_args(attachments, out)?;
+        epoch.write_last(sequence, out);
+        let encoded = self.close(attachments, out)?;
+        // A packet that would fit without its offset may be too large with it.
+        let bytes = encoded.only().map_or_else(|| encoded.bytes(), Frame::len);
+        match bytes <= self.max_bytes {
+            true => Ok(encoded),
+            false => Err(SendError::TooLarge),
+        }
+    }
+
+    const fn carries_offset(&self) -> bool {
+        self.is_event && matches!(self.revision, Revision::V4)
+    }
+
+    /// Checks the packet, which has all its arguments, and takes a comma away that nothing follows.
+    #[inline]
+    fn end_args(&self, attachments: &[Bytes], out: &mut BytesMut) -> Result<(), SendError> {
+        let Some(args) = out.get(self.args_at..) else {
+            return Err(SendError::Unsupported);
+        };
         debug_assert!(self.keeps(out), "the caller asks before");
-        let args = self.args(out).len();
+        let args = args.len();
         let mut bytes = args;
         for attachment in attachments {
             bytes = bytes.saturating_add(attachment.len() + AROUND_ATTACHMENT);
@@ -164,10 +220,14 @@ impl Direct {
             return Err(SendError::TooLarge);
         }
         if args == 0 && self.is_event {
-            // There is nothing behind the comma.
             out.truncate(self.args_at - 1);
         }
-        out.put_u8(b']');
+        Ok(())
+    }
+
+    /// Takes the packet out of the buffer. It has all but its header.
+    #[inline]
+    fn close(&self, attachments: &[Bytes], out: &mut BytesMut) -> Result<Encoded, SendError> {
         if attachments.is_empty() {
             return Ok(Encoded {
                 first: Frame::of_text_at(out, AT),
@@ -177,10 +237,24 @@ impl Direct {
         self.finish_binary(attachments, out)
     }
 
+    /// The arguments of this length in the text of a packet that [`Direct::finish_at`] has made
+    /// with this offset, for a caller that cannot send the packet.
+    #[cold]
+    #[must_use]
+    pub fn args_in<'a>(&self, offset: Offset, text: &'a [u8], len: usize) -> &'a [u8] {
+        let behind = match self.carries_offset() {
+            // A comma, the offset in quotes, and the bracket.
+            true => offset.text().len() + 4,
+            false => 1,
+        };
+        let end = text.len().saturating_sub(behind);
+        &text[end.saturating_sub(len)..end]
+    }
+
     /// Changes the type of the packet, writes the number of attachments behind it, and writes the
     /// attachments.
     #[inline(never)]
-    fn finish_binary(self, attachments: &[Bytes], out: &mut BytesMut) -> Result<Encoded, SendError> {
+    fn finish_binary(&self, attachments: &[Bytes], out: &mut BytesMut) -> Result<Encoded, SendError> {
         let mut count = attachments.len();
         if count > MAX_ATTACHMENTS {
             return Err(SendError::TooLarge);
@@ -241,8 +315,26 @@ mod tests {
         Ok(message.made(form)?.frames().cloned().collect())
     }
 
-    /// Both ways to write an event and an acknowledgement agree.
+    /// Both ways to write an event and an acknowledgement agree, with and without an offset.
     fn compare(form: Form, config: &Config, namespace: &str, name: &str, json: &str, attachments: &[Bytes]) {
+        let offset = |sequence| Offset {
+            epoch: 36 * 36,
+            sequence,
+        };
+        for offset in [None, Some(offset(9)), Some(offset(10)), Some(offset(u64::MAX))] {
+            compare_at(offset, form, config, namespace, name, json, attachments);
+        }
+    }
+
+    fn compare_at(
+        offset: Option<Offset>,
+        form: Form,
+        config: &Config,
+        namespace: &str,
+        name: &str,
+        json: &str,
+        attachments: &[Bytes],
+    ) {
         let space = ByteString::from(namespace);
         let args = Args {
             attachments: attachments.to_vec(),
@@ -253,7 +345,7 @@ mod tests {
             let (direct, message) = match is_event {
                 true => (
                     Direct::event(form, config, namespace, name, &mut out),
-                    Message::event(space.clone(), name.into(), args.clone(), None),
+                    Message::event(space.clone(), name.into(), args.clone(), None).offset(offset),
                 ),
                 false => (
                     Direct::ack(form, config, namespace, 17, &mut out),
@@ -264,7 +356,16 @@ mod tests {
             out.extend_from_slice(json.as_bytes());
             assert_eq!(direct.args(&out), json.as_bytes());
             if direct.keeps(&out) {
-                let written = direct.finish(attachments, &mut out);
+                let written = match offset {
+                    None => direct.finish(attachments, &mut out),
+                    Some(Offset { epoch, sequence }) => {
+                        direct.finish_at((&Epoch::new(epoch), sequence), attachments, &mut out)
+                    }
+                };
+                if let (Ok(packet), Some(offset)) = (&written, offset) {
+                    let text = packet.text().payload();
+                    assert_eq!(direct.args_in(offset, text, json.len()), json.as_bytes());
+                }
                 let written = written.map(|encoded| encoded.frames().cloned().collect::<Vec<_>>());
                 assert_eq!(
                     written,
@@ -326,6 +427,24 @@ mod tests {
                         compare(form, &config, "/", name, &text(60), &[attachment]);
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_buffer_that_has_been_cleared_is_an_error() {
+        let config = Config::default();
+        for attachments in [&[][..], &[Bytes::from_static(b"abc")]] {
+            for len in 0..AT + 8 {
+                let mut out = BytesMut::new();
+                let direct = Direct::event(Form::Engine4, &config, "/", "say", &mut out).expect("of Engine.IO");
+                assert_eq!(out.len(), AT + 9);
+                out.truncate(len);
+                assert!(direct.args(&out).is_empty());
+                assert_eq!(
+                    direct.finish(attachments, &mut out).map(|_| ()),
+                    Err(SendError::Unsupported)
+                );
             }
         }
     }

@@ -4,9 +4,9 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::handshake::Purpose;
+use super::handshake::{Purpose, Refusal};
 use super::{Arrival, At, Fate, NOOP, Revision, bodies, engine_of};
-use crate::server::{Asker, Breach, BreachKind, Input, Posted, Reason, Request, Role, State, Write};
+use crate::server::{Asker, Body, Breach, BreachKind, Input, Posted, Reason, Request, Response, Role, State, Write};
 use crate::wire::engine::PostForm;
 use crate::{Frame, LinkId, http};
 
@@ -23,6 +23,12 @@ impl<'a> At<'a> {
             // The GET was under way before the client knew that its goodbye had been accepted.
             self.answer_packets(asker, alloc::vec![NOOP]);
             return Err(self.fail(Reason::TransportClose));
+        }
+        if engine.candidate.as_ref().is_some_and(|candidate| candidate.switching) {
+            // The client has left polling, and the server waits for a POST that is under way. The
+            // GET was sent after the `5`.
+            self.out.writes.push(Refusal::BadRequest.answer(asker, false));
+            return Ok(self);
         }
         engine.polled_late = engine.candidate.as_ref().is_some_and(|candidate| candidate.probed);
         self.core.links.set(asker.link, self.key, Role::Parked);
@@ -80,10 +86,9 @@ impl<'a> At<'a> {
     /// Answers a GET with queued packets, up to the limit of one answer, followed by `last`.
     pub(super) fn answer_poll(&mut self, asker: Asker, last: Vec<Frame>) {
         let config = &self.core.config;
-        let mut frames = self
-            .session
-            .outbox
-            .take_up_to(config.max_packets_per_poll, config.max_bytes_per_poll);
+        let (most, most_bytes) = (config.max_packets_per_poll, config.max_bytes_per_poll);
+        let mut frames = self.out.frames();
+        self.session.outbox.take_up_to(most, most_bytes, &mut frames);
         frames.extend(last);
         self.answer_packets(asker, frames);
     }
@@ -97,9 +102,7 @@ impl<'a> At<'a> {
         };
         let (content_type, encoding) = bodies::poll_encoding(engine.revision, engine.jsonp(), peer, &frames);
         asker.no_store();
-        self.out
-            .writes
-            .push(asker.answer_packets(content_type, frames, encoding));
+        asker.answer_packets_in(self.out, content_type, frames, encoding);
     }
 
     /// The head of a POST has come. Two POSTs at a time end the session.
@@ -168,13 +171,15 @@ impl<'a> At<'a> {
                     return;
                 }
                 if let Some(asker) = at.wait_with_farewell(asker) {
-                    at.out.writes.push(taken(asker));
+                    let link = asker.link;
+                    at.out.respond(link, taken(asker));
                     let _ = at.switch_if_waiting();
                 }
             }
             Err(ended) => {
                 posted.drop_rest();
-                ended.out.writes.push(taken(asker));
+                let link = asker.link;
+                ended.out.respond(link, taken(asker));
             }
         }
     }
@@ -207,8 +212,8 @@ fn two_posts() -> Breach {
 }
 
 /// The answer to a POST whose packets have been accepted.
-pub(super) fn taken(mut asker: Asker) -> Write {
+pub(super) fn taken(mut asker: Asker) -> Response {
     asker.no_store();
     // `text/html` on purpose, as from genuine servers (docs/protocol/engine-io.md §4.3).
-    asker.answer(200, Some("text/html"), Bytes::from_static(b"ok"))
+    asker.response(200, Some("text/html"), Body::Bytes(Bytes::from_static(b"ok")))
 }
