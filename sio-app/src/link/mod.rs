@@ -61,6 +61,10 @@ pub(crate) struct Link<O: ?Sized = dyn Outlet> {
     /// Whether answers are handed out as values, because another HTTP server writes them.
     hands_out: bool,
     /// Whether another node has brought the connection.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "only a server of a cluster passes requests on")
+    )]
     is_relayed: bool,
     traffic: Arc<Traffic>,
     outlet: O,
