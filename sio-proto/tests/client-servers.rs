@@ -110,6 +110,24 @@ fn redirects_that_are_not_followed_say_why() {
     }
 }
 
+/// A server of 0.9 says why it refuses, in plain text. The page of another server is not taken for
+/// a reason, and neither is a long text.
+#[test]
+fn a_page_is_no_reason_of_a_refusal() {
+    let long = "x".repeat(513);
+    for (body, words) in [
+        ("handshake unauthorized", "handshake unauthorized"),
+        ("<!doctype html><title>Not found</title>", "the server answered 403"),
+        (long.as_str(), "the server answered 403"),
+        ("", "the server answered 403"),
+    ] {
+        let polling = ClientConfig::default().transports(vec![Transport::Polling]);
+        let mut script = Script::new(polling.generation(Generation::V0_9));
+        script.answer(403, "", body);
+        assert!(script.has(&format!("message: {words:?}")), "{words}: {:?}", script.log);
+    }
+}
+
 #[test]
 fn open_packets_are_checked() {
     let long = format!(

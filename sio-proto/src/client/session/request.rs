@@ -28,6 +28,9 @@ struct Refusal {
 /// A body, or the payload of a CONNECT_ERROR, that is longer than this is not read as a refusal.
 pub(in crate::client) const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 
+/// The longest reason of a server of 0.9.
+const MAX_REASON_BYTES: usize = 512;
+
 impl Session {
     /// Appends a request of this session to `out`.
     pub(super) fn put_request(
@@ -123,9 +126,10 @@ impl Session {
             .and_then(|body| serde_json::from_slice(body).ok());
         let code = said.as_ref().and_then(|said| said.code);
         let message = said.as_ref().and_then(|said| said.message.as_deref());
-        // Servers of 0.9 answer in plain text.
+        // Servers of 0.9 answer in plain text. A page of something else is no reason.
         let plain = core::str::from_utf8(&response.body).ok();
-        let plain = plain.filter(|text| self.protocol == Protocol::Legacy09 && is_short && !text.is_empty());
+        let is_reason = |text: &&str| !text.is_empty() && text.len() <= MAX_REASON_BYTES && !text.starts_with('<');
+        let plain = plain.filter(|text| self.protocol == Protocol::Legacy09 && is_reason(text));
         let text = message.or(plain).map_or_else(
             || {
                 format!(
