@@ -159,7 +159,12 @@ impl World {
         let target = OPENINGS[rng.usize(0..OPENINGS.len())];
         let bytes = request(rng, "GET", target, None);
         let times = if rng.u32(0..5) == 0 { rng.usize(2..60) } else { 1 };
-        let all = bytes.repeat(times);
+        let mut all = bytes.repeat(times);
+        if is_websocket(target) && rng.bool() {
+            // The whole visit at once: it joins, and goes on.
+            all.extend(frame(0x81, b"40", 2));
+            all.extend(self.frames(peer, rng));
+        }
         note!(self, "thief: {times} times {target}");
         self.send_as_thief(peer, wires, &all, rng);
     }
@@ -260,7 +265,10 @@ impl World {
                 let packets = self.packets(peer, rng);
                 packets
                     .iter()
-                    .flat_map(|packet| frame(0x81, packet.as_bytes(), packet.len()))
+                    .flat_map(|packet| match packet.starts_with('b') {
+                        true => frame(0x82, &[7; 8], 8),
+                        false => frame(0x81, packet.as_bytes(), packet.len()),
+                    })
                     .collect()
             }
         }
