@@ -219,16 +219,18 @@ impl World {
             let Some(wire) = self.wires.get_mut(&number) else {
                 continue;
             };
+            // What a proxy has taken from a session is lost, even an answer that a client waits
+            // for: such a client begins anew.
+            // A window that is zero stays so: what the server was told to keep has not left.
+            if wire.is_dead || self.peers[wire.client].is_doubled {
+                self.cut(number, 0);
+                continue;
+            }
             wire.up.frozen = wire.up.frozen.min(now);
             wire.down.frozen = wire.down.frozen.min(now);
             wire.up.shut = wire.up.shut.min(now);
             wire.down.shut = wire.down.shut.min(now);
             wire.hurry(now);
-            // What a proxy has taken from a session is lost, even an answer that a client waits
-            // for: such a client begins anew.
-            if wire.is_dead || self.peers[wire.client].is_doubled {
-                self.cut(number, 0);
-            }
         }
     }
 }
