@@ -374,6 +374,39 @@ mod tests {
         assert_eq!(found, expected);
     }
 
+    /// A signature is for one message in one place, also among places whose names are as long.
+    #[test]
+    fn a_signature_fits_only_its_place_and_message() {
+        let secret = Secret::new([1; 16]);
+        let seal = Seal {
+            secret: secret.clone(),
+            stamp: stamp(1, 2, 3),
+        };
+        let token = seal.token(Medium::Channel, b"place-a", b"message");
+        let verified = |secret: &Secret, medium, place: &[u8], message: &[u8]| {
+            verify(
+                core::slice::from_ref(secret),
+                Some(token.as_bytes()),
+                medium,
+                place,
+                message,
+            )
+        };
+        assert_eq!(
+            verified(&secret, Medium::Channel, b"place-a", b"message"),
+            Ok(stamp(1, 2, 3))
+        );
+        for (secret, medium, place, message) in [
+            (&secret, Medium::Channel, &b"place-b"[..], &b"message"[..]),
+            (&secret, Medium::Stream, b"place-a", b"message"),
+            (&secret, Medium::Channel, b"place-a", b"massage"),
+            (&secret, Medium::Channel, b"place-am", b"essage"),
+            (&Secret::new([2; 16]), Medium::Channel, b"place-a", b"message"),
+        ] {
+            assert_eq!(verified(secret, medium, place, message), Err(Doubt::Forged));
+        }
+    }
+
     #[test]
     fn each_number_counts_once_in_any_order() {
         let mut guard = Guard::default();
