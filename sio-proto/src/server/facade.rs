@@ -75,12 +75,28 @@ struct Connection {
     conn: Conn,
     /// Bytes that have arrived and cannot be used yet.
     rest: BytesMut,
+    /// How much memory `rest` keeps, at least. Its capacity does not count what was taken from its
+    /// front.
+    rest_memory: usize,
     /// What waits until the client may send it, if anything does.
     slowed: Option<Box<Slowed>>,
     /// Set while the caller cannot write to the connection.
     blocked: Option<Blockage>,
     /// Set if packets that were not written can be sent on another connection.
     outgoing: Option<Box<Outgoing>>,
+}
+
+impl Connection {
+    /// Takes the buffer of `rest` away if nothing is left in it, or if it is large for what is
+    /// left: a peer would pay a byte, and we a buffer.
+    fn take_large(&mut self) -> Option<BytesMut> {
+        if !self.rest.is_empty() && self.rest_memory <= 4 * self.rest.len() + SMALL {
+            return None;
+        }
+        let small = BytesMut::from(&self.rest[..]);
+        self.rest_memory = small.capacity();
+        Some(core::mem::replace(&mut self.rest, small))
+    }
 }
 
 /// What a connection has sent and may not have sent yet.
@@ -169,6 +185,7 @@ impl Server {
         entry.connection = Some(Box::new(Connection {
             conn,
             rest: BytesMut::new(),
+            rest_memory: 0,
             slowed: None,
             blocked: None,
             outgoing: None,
@@ -186,13 +203,15 @@ impl Server {
             return bytes.clear();
         };
         if connection.rest.is_empty() {
+            connection.rest_memory = bytes.capacity();
             core::mem::swap(&mut connection.rest, bytes);
         } else {
             connection.rest.extend_from_slice(bytes);
+            connection.rest_memory = connection.rest_memory.max(connection.rest.capacity());
             bytes.clear();
         }
         self.advance(now, link);
-        self.settle(now);
+        self.settle_while_reading(now, Some(link));
         let most = self.config.http.max_head_bytes + self.config.http.max_body_bytes;
         if self
             .connection(link)
@@ -205,13 +224,9 @@ impl Server {
             self.shard.handle_closed(now, link, Cause::Failed, &mut self.outputs);
             self.settle(now);
         }
-        // An idle connection keeps no buffer: the empty buffer goes back to the caller. So does a
-        // buffer that is large for what is left in it: a peer would pay a byte, and we a buffer.
-        if let Some(connection) = self.connection(link)
-            && (connection.rest.is_empty() || connection.rest.capacity() > 4 * connection.rest.len() + SMALL)
-        {
-            let small = BytesMut::from(&connection.rest[..]);
-            *bytes = core::mem::replace(&mut connection.rest, small);
+        // The buffer goes back to the caller, which reads the next bytes into it.
+        if let Some(large) = self.connection(link).and_then(Connection::take_large) {
+            *bytes = large;
             bytes.clear();
         }
     }
@@ -476,10 +491,20 @@ impl Server {
     /// bytes can hold. All answers of the shard to one request are queued before the next request
     /// is read.
     fn settle(&mut self, now: Time) {
+        self.settle_while_reading(now, None);
+    }
+
+    /// As [`Server::settle`]. `reading` is the link whose buffer goes back to the caller.
+    fn settle_while_reading(&mut self, now: Time, reading: Option<LinkId>) {
         loop {
             self.drain_outputs(now);
             let Some(link) = self.resumed.pop_front() else { return };
             self.advance(now, link);
+            if reading != Some(link)
+                && let Some(connection) = self.connection(link)
+            {
+                connection.take_large();
+            }
         }
     }
 
