@@ -82,6 +82,8 @@ pub struct Recovery<M, D> {
     /// What was brought here from elsewhere for records ([`Recovery::bring`]).
     brought: BTreeMap<RecordSlot, Brought<M>>,
     brought_bytes: usize,
+    /// When the first of it is dropped, if there is any.
+    brought_until: Option<Time>,
     namespaces: Namespaces<M>,
     /// The highest number in a namespace that is forgotten. A count that begins goes on from here,
     /// so that an offset of an earlier one is never ahead of it.
@@ -153,6 +155,7 @@ impl<M, D> Recovery<M, D> {
             follows_stream: false,
             brought: BTreeMap::new(),
             brought_bytes: 0,
+            brought_until: None,
             namespaces: Namespaces::new(),
             highest: 0,
             log_bytes: 0,
@@ -217,6 +220,7 @@ impl<M, D> Recovery<M, D> {
             pid: Pid(random),
             foreign_pid: None,
             adopted: 0,
+            lacks: false,
             sid,
             namespace,
             place: slot,
@@ -602,6 +606,10 @@ impl<M, D> Recovery<M, D> {
         let after = self.seen(key, offset)?;
         if record.forgotten > after {
             let pruned = record.forgotten;
+            return Err(NotRecovered::Truncated(Truncated { pruned }));
+        }
+        if record.lacks && record.adopted > after {
+            let pruned = record.adopted;
             return Err(NotRecovered::Truncated(Truncated { pruned }));
         }
         // What was said before the record came here was brought here.

@@ -130,7 +130,7 @@ impl<M, D> Recovery<M, D> {
         };
         let secret = foreign_pid.as_deref().map_or(&own_pid.0[..], str::as_bytes);
         let hash = siphash(&self.key, secret);
-        let weight: usize = rooms.iter().map(Record::<D>::weight).sum();
+        let weight: usize = rooms.iter().chain([&id]).map(Record::<D>::weight).sum();
         if self.secrets.contains_key(&hash) || weight > self.config.max_record_bytes {
             return None;
         }
@@ -161,6 +161,7 @@ impl<M, D> Recovery<M, D> {
             pid: own_pid,
             foreign_pid,
             adopted: at,
+            lacks: true,
             sid,
             namespace,
             place: slot,
@@ -192,9 +193,11 @@ impl<M, D> Recovery<M, D> {
     }
 
     /// Keeps what was fetched from the stream for an adopted record, oldest first: the place of
-    /// each message, what it takes in memory, and the message. Returns false if there is no room
+    /// each message, what it takes in memory, and the message. Without this, a client that has seen
+    /// less than what was said before the record was adopted is not recovered. Returns false if
+    /// there is no room
     /// ([`RecoveryConfig::max_brought_bytes`](crate::RecoveryConfig::max_brought_bytes)); then
-    /// nothing is kept.
+    /// nothing has changed.
     pub fn bring(&mut self, now: Time, key: RecordKey, messages: Vec<(Offset, usize, M)>) -> bool {
         let until = now + self.config.window;
         let Some(record) = self.record(key) else { return false };
@@ -204,12 +207,17 @@ impl<M, D> Recovery<M, D> {
             entries.map(|(place, bytes, message)| Entry::brought(place.sequence, (now, until), bytes, message));
         let entries: Vec<_> = entries.collect();
         let bytes: usize = entries.iter().map(Entry::bytes).sum();
-        self.forget_brought(key.slot);
-        if self.brought_bytes.saturating_add(bytes) > self.config.max_brought_bytes {
+        let before = self.brought.get(&key.slot).map_or(0, |before| before.bytes);
+        if (self.brought_bytes - before).saturating_add(bytes) > self.config.max_brought_bytes {
             return false;
         }
+        self.forget_brought(key.slot);
         self.brought_bytes += bytes;
         self.brought.insert(key.slot, Brought { entries, bytes, until });
+        self.brought_until.get_or_insert(until);
+        if let Some(record) = self.records.get_mut(key.slot) {
+            record.lacks = false;
+        }
         true
     }
 
@@ -227,6 +235,9 @@ impl<M, D> Recovery<M, D> {
     }
 
     pub(super) fn drop_old_brought(&mut self, now: Time) {
+        if self.brought_until.is_none_or(|until| until > now) {
+            return;
+        }
         let bytes = &mut self.brought_bytes;
         let mut records = Vec::new();
         self.brought.retain(|slot, brought| {
@@ -237,6 +248,7 @@ impl<M, D> Recovery<M, D> {
             }
             stays
         });
+        self.brought_until = self.brought.values().map(|brought| brought.until).min();
         // A client that shows an offset from before cannot be sent these any more.
         for (slot, last) in records {
             if let Some(record) = self.records.get_mut(slot) {

@@ -150,7 +150,7 @@ impl<M, D> Recovery<M, D> {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
         let logs = self.namespaces.iter().filter_map(|(_, place)| place.log.next_timeout());
-        logs.chain(self.away.next_timeout()).min()
+        logs.chain(self.away.next_timeout()).chain(self.brought_until).min()
     }
 
     /// Ends the records that nobody has come back to, and throws away messages that are too old.

@@ -55,6 +55,8 @@ pub(super) struct Record<D> {
     /// The number of the last message before the record came here from another server; 0 if it has
     /// begun here.
     pub(super) adopted: u64,
+    /// Whether what was said before that has still to be brought.
+    pub(super) lacks: bool,
     pub(super) sid: Sid,
     pub(super) namespace: ByteString,
     /// Where its namespace stands, which stays there while the record is there.

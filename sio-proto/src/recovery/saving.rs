@@ -129,7 +129,8 @@ impl<M, D> Recovery<M, D> {
             sid: record.sid,
             network: record.network,
             start: record.start,
-            forgotten: record.forgotten,
+            // A store does not keep what was brought here.
+            forgotten: record.forgotten.max(record.adopted),
             spoilt: record.spoilt,
             heard: record.heard,
             away_until: record.away_until(),
@@ -240,6 +241,7 @@ impl<M, D> Recovery<M, D> {
             pid: Pid(saved.secret),
             foreign_pid: None,
             adopted: 0,
+            lacks: false,
             sid: saved.sid,
             namespace: namespace.into(),
             place: slot,

@@ -205,6 +205,13 @@ fn what_is_brought_has_a_limit_and_an_end() {
             .collect::<Vec<_>>()
     };
     assert!(!kept.bring(at(0), key, some(4)), "4 times 300 bytes are too many");
+    assert_eq!(
+        missed(&mut kept, key, None),
+        Err(NotRecovered::Truncated(Truncated {
+            pruned: place(9).sequence
+        })),
+        "nothing was brought, so something is missing"
+    );
     assert!(
         kept.bring(at(0), key, some(3)) && kept.bring(at(0), key, some(3)),
         "it takes the place of the first"
@@ -216,6 +223,7 @@ fn what_is_brought_has_a_limit_and_an_end() {
     assert_eq!(missed(&mut kept, key, Some(&seen)), Ok(vec![1, 2]));
     let ahead = place(99).text();
     assert_eq!(missed(&mut kept, key, Some(&ahead)), Err(NotRecovered::Offset));
+    assert_eq!(kept.next_timeout(), Some(at(10)), "what was brought is dropped in time");
     kept.handle_timeout(at(10), &mut vec![]);
     assert!(matches!(
         missed(&mut kept, key, Some(&seen)),
