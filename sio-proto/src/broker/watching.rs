@@ -35,6 +35,7 @@ impl Broker {
             wants(connection.ping_at(&self.config));
         }
         wants(self.requests.next_timeout());
+        wants(self.batches.next_timeout());
         wants(self.unrouted.front().map(|waiting| waiting.until));
         wants(self.resubscribe_at);
         if self.slots_wanted.is_some() && self.connections[MAIN].as_ref().is_some_and(|main| main.has_room()) {
