@@ -431,6 +431,27 @@ fn another_network_is_asked_for_an_upgrade() {
     world.pass(4000);
     assert!(world.has("Upgraded") && world.attempts.len() == 1, "{:?}", world.log);
 
+    // Also while an attempt is under way, which goes on, or begins anew after a sleep.
+    for sleeps in [false, true] {
+        let mut world = self::world(ClientConfig::default());
+        world.without_websocket = Some(false);
+        let socket = world.connect("/");
+        world.pass(1000);
+        world.without_websocket = None;
+        world.cut();
+        world.network = Network::Stalls;
+        world.pass(2000);
+        assert!(!world.client.is_connected(socket), "{:?}", world.log);
+        match sleeps {
+            true => world.client.handle_clock_jump(world.now, Duration::from_secs(60)),
+            false => world.client.wake(world.now),
+        }
+        world.network = Network::Works;
+        world.pass(60_000);
+        assert!(world.client.is_connected(socket), "{:?}", world.log);
+        assert!(world.has("Upgraded"), "sleeps: {sleeps}: {:?}", world.log);
+    }
+
     let mut world = self::world(ClientConfig::default().upgrade_pause(Duration::ZERO));
     world.without_websocket = Some(false);
     world.connect("/");

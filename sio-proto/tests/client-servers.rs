@@ -4,7 +4,10 @@
 mod client;
 
 use client::script::{OPEN, Script};
-use sio_proto::client::{ClientConfig, DisconnectReason, ErrorClass, Generation, State, Transport};
+use sio_proto::client::{
+    Client, ClientConfig, DisconnectReason, Endpoint, ErrorClass, Generation, Output, State, Transport,
+};
+use sio_proto::{BytesMut, Time};
 
 /// Client C27.
 #[test]
@@ -96,6 +99,23 @@ fn redirects_that_are_not_followed_say_why() {
     }
     let words = "the server answered 307 once more: at most 2 redirects are followed";
     assert!(script.has(words), "{:?}", script.log);
+    // The same path of another scheme is another place.
+    let endpoint = Endpoint::parse("http://localhost").unwrap();
+    let config = polling.clone().max_redirects(0u32);
+    let mut client = Client::new(endpoint, config, Box::new(client::seeded(3))).unwrap();
+    let socket = client.socket("/").unwrap();
+    client.connect(Time::ZERO, socket).unwrap();
+    let mut said = String::new();
+    while let Some(output) = client.poll_output() {
+        if let Output::Connect { link, .. } = output {
+            client.handle_connected(Time::ZERO, link);
+            let answer = "HTTP/1.1 301 X\r\nContent-Length: 0\r\nLocation: https://localhost/socket.io/\r\n\r\n";
+            client.handle_bytes(Time::ZERO, link, &mut BytesMut::from(answer));
+        }
+        said.push_str(&format!("{output:?}\n"));
+    }
+    let words = "the server answered 301 once more: at most 0 redirects are followed";
+    assert!(said.contains(words), "{said}");
     // A websocket, and a generation without Engine.IO.
     let websocket = ClientConfig::default().transports(vec![Transport::WebSocket]);
     let older = polling.generation(Generation::V0_9);

@@ -26,7 +26,9 @@ use super::network::Network;
 /// else may wake the task for as long as a heartbeat takes.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// The clock of dates counts whole seconds, so it may seem to have gone up to this far ahead.
+/// The clock of dates counts whole seconds, so it may seem to have gone up to this far ahead, and
+/// up to this far behind: what is taken for a sleep is one, and a sleep is noticed for sure if it
+/// is longer by twice this time.
 const GRAIN: Duration = Duration::from_secs(1);
 
 /// The two clocks, when they were looked at last.

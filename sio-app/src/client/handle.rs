@@ -44,9 +44,10 @@ impl Client {
     /// background, or that the network is back. An open connection is probed with a short deadline,
     /// and a waiting client connects at once.
     ///
-    /// A sleep of the machine of more than [`ClientConfig::clock_jump`](super::ClientConfig) is
-    /// noticed without this call, within five seconds: the client compares the clock of dates with
-    /// the one that stands still.
+    /// A sleep of the machine is noticed without this call, within five seconds, if it is at least
+    /// two seconds longer than [`ClientConfig::clock_jump`](super::ClientConfig): the client
+    /// compares the clock of dates, which it reads in whole seconds, with the one that stands
+    /// still. What is shorter than `clock_jump` is never taken for a sleep.
     pub fn wake(&self) {
         self.0.0.command(|core, now| core.machine.wake(now));
     }

@@ -333,6 +333,29 @@ fn clocks_that_go_alike_are_not_ahead() {
     }
 }
 
+/// Client C4: wherever the seconds of the clock of dates begin, a sleep is seen as at most as long
+/// as it was, and as less than two seconds shorter.
+#[test]
+fn a_sleep_is_measured_to_two_seconds() {
+    for phase in (0..1000).step_by(50) {
+        for awake in (0..=5000).step_by(250) {
+            for slept in (2000..=8000).step_by(125) {
+                let date = |millis: u64| DATE.set(1_000_000 + (phase + millis) / 1000);
+                set_now(1_000_000);
+                date(0);
+                let mut clocks = super::clocks::Clocks::read(network());
+                set_now(1_000_000 + awake * 1000);
+                date(awake + slept);
+                let seen = clocks.look(network());
+                let longest = Duration::from_millis(slept);
+                assert!(seen <= longest, "{phase} {awake} {slept}: {seen:?}");
+                let shortest = Duration::from_millis(slept - 2000);
+                assert!(seen > shortest, "{phase} {awake} {slept}: {seen:?}");
+            }
+        }
+    }
+}
+
 /// Brings a client to a state, and returns it.
 type Way = fn() -> Client;
 

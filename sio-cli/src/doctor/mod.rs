@@ -44,8 +44,11 @@ pub(crate) fn run(arguments: &Doctor, out: &mut Output) -> Result<Ending, Failed
 async fn examine(arguments: &Doctor, out: &mut Output) -> Result<Ending, Failed> {
     let site = Site::new(arguments)?;
     let mut findings = Findings::new(out, arguments.json);
-    let is_reached = match timeout(arguments.limit(), all(arguments, &site, &mut findings)).await {
-        Ok(is_reached) => is_reached?,
+    // It is known also if the time is over before the end.
+    let mut is_reached = false;
+    let examination = all(arguments, &site, &mut findings, &mut is_reached);
+    match timeout(arguments.limit(), examination).await {
+        Ok(ended) => ended?,
         Err(_) => {
             let what = format!(
                 "the examination has ended after {} s: what is not above was not examined",
@@ -53,9 +56,8 @@ async fn examine(arguments: &Doctor, out: &mut Output) -> Result<Ending, Failed>
             );
             let advice = "look at what is slow above, or give it more time with --limit";
             findings.say("time", Verdict::Problem, what, advice.to_owned())?;
-            true
         }
-    };
+    }
     let problems = findings.problems();
     findings.finish()?;
     Ok(match (is_reached, problems) {
@@ -65,10 +67,16 @@ async fn examine(arguments: &Doctor, out: &mut Output) -> Result<Ending, Failed>
     })
 }
 
-/// Examines everything. Returns whether the server can be reached.
-async fn all(arguments: &Doctor, site: &Site<'_>, findings: &mut Findings<'_>) -> Result<bool, Failed> {
-    if !reach(site, findings).await? {
-        return Ok(false);
+/// Examines everything. Says in between whether the server can be reached.
+async fn all(
+    arguments: &Doctor,
+    site: &Site<'_>,
+    findings: &mut Findings<'_>,
+    is_reached: &mut bool,
+) -> Result<(), Failed> {
+    *is_reached = reach(site, findings).await?;
+    if !*is_reached {
+        return Ok(());
     }
     let served = handshake::examine(site, findings).await?;
     let revision = served.session.as_ref().map_or(4, |session| session.revision);
@@ -92,7 +100,7 @@ async fn all(arguments: &Doctor, site: &Site<'_>, findings: &mut Findings<'_>) -
         let what = "only generations before 1.0 are served: the rest of the examination is for later ones";
         findings.say("transports", Verdict::Skipped, what, None)?;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Whether the server can be reached at all.

@@ -1,5 +1,6 @@
 //! The way to the server: a connection to one of its addresses, or through a proxy.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use bytes::BytesMut;
 use sio_proto::client::proxy::{Progress, Proxy, ProxyError, ProxyScheme, Tunnel};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::tls::Tls;
 use super::wire::Trouble;
@@ -50,22 +51,12 @@ impl Way {
     }
 
     async fn reach(&self, host: &str, port: u16) -> Result<(TcpStream, SocketAddr), Trouble> {
-        let mut last = Trouble::Timeout;
+        let deadline = Instant::now() + self.patience;
         let addresses = self.resolve(host, port).await?;
-        // An address that is silent leaves time for the others.
-        let share = self.patience / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-        for address in addresses {
-            match timeout(share, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
-                    // A request is written whole. Nagle's algorithm would only delay it.
-                    let _ = stream.set_nodelay(true);
-                    return Ok((stream, address));
-                }
-                Ok(Err(error)) => last = Trouble::Connect(error.to_string()),
-                Err(_) => last = Trouble::Timeout,
-            }
-        }
-        Err(last)
+        let (stream, address) = first_of(&addresses, deadline, TcpStream::connect).await?;
+        // A request is written whole. Nagle's algorithm would only delay it.
+        let _ = stream.set_nodelay(true);
+        Ok((stream, address))
     }
 
     async fn through(&self, proxy: &Proxy, host: &str, port: u16) -> Result<Box<dyn Duplex>, Trouble> {
@@ -96,7 +87,7 @@ impl Way {
                 Box::new(secured.map_err(of_tls)?.0)
             }
         };
-        let cut = |error: std::io::Error| Trouble::Proxy(format!("{proxy}: {error}"));
+        let cut = |error: io::Error| Trouble::Proxy(format!("{proxy}: {error}"));
         stream.write_all(&first).await.map_err(cut)?;
         stream.flush().await.map_err(cut)?;
         let mut heard = BytesMut::new();
@@ -113,5 +104,53 @@ impl Way {
                 Progress::Open => return Ok(stream),
             }
         }
+    }
+}
+
+/// Connects to the first address that lets it. An address that is silent leaves time for the
+/// others, and what one does not take is for those behind it.
+async fn first_of<S, F: Future<Output = io::Result<S>>>(
+    addresses: &[SocketAddr],
+    deadline: Instant,
+    connect: impl Fn(SocketAddr) -> F,
+) -> Result<(S, SocketAddr), Trouble> {
+    let mut last = Trouble::Timeout;
+    for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let share = remaining / u32::try_from(left).unwrap_or(u32::MAX);
+        match timeout(share, connect(*address)).await {
+            Ok(Ok(stream)) => return Ok((stream, *address)),
+            Ok(Err(error)) => last = Trouble::Connect(error.to_string()),
+            Err(_) => last = Trouble::Timeout,
+        }
+    }
+    Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first address refuses at once, so the second one has all of the time, and the time of a
+    /// silent one is its share.
+    #[test]
+    fn what_one_address_leaves_is_for_the_others() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let addresses: Vec<SocketAddr> = (1..=3).map(|port| ([127, 0, 0, 1], port).into()).collect();
+        let patience = Duration::from_millis(1200);
+        let connect = |address: SocketAddr| async move {
+            match address.port() {
+                1 => return Err(io::ErrorKind::ConnectionRefused.into()),
+                2 => std::future::pending().await,
+                // Longer than a third of the time, and shorter than a half.
+                _ => tokio::time::sleep(Duration::from_millis(500)).await,
+            }
+            Ok(())
+        };
+        let reached = runtime.unwrap().block_on(async {
+            let deadline = Instant::now() + patience;
+            first_of(&addresses, deadline, connect).await
+        });
+        assert_eq!(reached.unwrap(), ((), addresses[2]));
     }
 }

@@ -15,7 +15,7 @@ use sio_tokio::Config;
 
 use crate::proxy::{Fate, proxy};
 use crate::running::server;
-use crate::{examined, verdict, words};
+use crate::{examined, examined_in, verdict, words};
 
 /// Examines, and asserts that it has not taken longer.
 fn examined_within(seconds: u64, port: u16, more: &[&str]) -> (Vec<Value>, i32) {
@@ -169,6 +169,16 @@ fn the_whole_examination_has_a_limit() {
     assert!(words(&findings, "time").contains("after 3 s"), "{findings:#?}");
     assert_eq!(verdict(&findings, "address"), "good", "{findings:#?}");
     assert!(findings.last().unwrap()["summary"].is_object(), "{findings:#?}");
+}
+
+/// The limit ends the examination before the server is reached: it takes connections, and says
+/// nothing of TLS.
+#[test]
+fn a_limit_before_the_server_is_reached() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", silent.local_addr().unwrap());
+    let (findings, code) = examined_in(&[], &url, &["--timeout", "20", "--limit", "1"]);
+    assert_eq!((code, verdict(&findings, "time")), (3, "problem"), "{findings:#?}");
 }
 
 /// A server that takes connections and is silent.

@@ -117,6 +117,12 @@ impl Endpoint {
         }
     }
 
+    /// Whether both are the same place: scheme, host, port and path.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let is_origin = (self.tls, self.port) == (other.tls, other.port) && self.host.eq_ignore_ascii_case(&other.host);
+        is_origin && self.path == other.path
+    }
+
     /// The endpoint that a redirect of this endpoint leads to: the same origin (scheme, host and
     /// port), or the default port of `https` from that of `http`, with the path up to the query.
     /// Everything else is refused, because the credentials are for this server: another port may be
@@ -206,6 +212,18 @@ mod tests {
         let six = Endpoint::parse("https://[::1]:8443").unwrap();
         assert_eq!((six.host(), six.port()), ("[::1]", 8443));
         assert_eq!(six.authority(), "[::1]:8443");
+    }
+
+    #[test]
+    fn the_same_path_of_another_origin_is_another_place() {
+        let plain = Endpoint::parse("http://a").unwrap();
+        for same in ["http://a", "ws://A:80/"] {
+            assert!(plain.is_same(&Endpoint::parse(same).unwrap()), "{same}");
+        }
+        for other in ["https://a", "https://a:80", "http://a:81", "http://b"] {
+            assert!(!plain.is_same(&Endpoint::parse(other).unwrap()), "{other}");
+        }
+        assert!(!plain.is_same(&plain.clone().with_path("/x/")));
     }
 
     #[test]

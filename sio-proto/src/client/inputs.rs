@@ -73,15 +73,19 @@ impl Client {
     ///
     /// Otherwise an open connection is probed, as by [`Client::wake`]. An attempt under way begins
     /// anew, on fresh connections, and a waiting client connects at once. A clock that was set far
-    /// ahead costs one probe: a server that answers is kept.
+    /// ahead costs one probe: a server that answers is kept. On polling with Engine.IO 4, the probe
+    /// does not reach the GET that is held: if that one is dead, it is noticed when the next ping
+    /// of the server is late by [`ClientConfig::wake_timeout`](super::ClientConfig::wake_timeout).
     pub fn handle_clock_jump(&mut self, now: Time, ahead: Duration) {
         if ahead < self.config.clock_jump {
             return;
         }
         if matches!(&self.stage, Stage::Session(session) if !session.is_open()) {
+            // The network may be another one: the new attempt may upgrade.
+            self.no_upgrade_until = Time::ZERO;
             self.begin_anew(now);
         }
-        self.wake_after(now, ahead);
+        self.wake(now);
     }
 
     /// When [`Client::handle_timeout`] has to be called next, at the latest.

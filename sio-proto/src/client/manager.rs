@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
-use core::time::Duration;
 
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -290,21 +289,17 @@ impl Client {
     /// The machine has been asleep, the application was in the background, or the network is back:
     /// an open connection is probed, and a waiting client connects at once, with fresh delays.
     pub fn wake(&mut self, now: Time) {
-        self.wake_after(now, Duration::ZERO);
-    }
-
-    /// Does what [`Client::wake`] does, after a sleep in which the time of the client stood still.
-    pub(super) fn wake_after(&mut self, now: Time, slept: Duration) {
         self.no_upgrade_until = Time::ZERO;
-        match &self.stage {
+        match &mut self.stage {
             Stage::Waiting(_) => {
                 self.backoff.reset();
                 self.begin(now);
             }
             Stage::Session(session) if session.is_open() => {
-                self.with_session(now, |session, cx| session.wake(slept, cx));
+                self.with_session(now, |session, cx| session.wake(cx));
             }
-            Stage::Session(_) | Stage::Asking { .. } | Stage::Idle => {}
+            Stage::Session(session) => session.end_upgrade_pause(),
+            Stage::Asking { .. } | Stage::Idle => {}
         }
         self.settle(now);
     }

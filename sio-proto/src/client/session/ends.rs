@@ -1,7 +1,5 @@
 //! How a session ends: failures, the goodbye, and the times after which it is over.
 
-use core::time::Duration;
-
 use bytes::Bytes;
 
 use super::{Context, End, Heard, Instead, Packed, Session};
@@ -84,9 +82,8 @@ impl Session {
         self.end(end, cx);
     }
 
-    /// Whether the server is still there: something is sent that it has to react to. The time of
-    /// the client stood still for as long as it has `slept`.
-    pub(in crate::client) fn wake(&mut self, slept: Duration, cx: &mut Context<'_>) {
+    /// Whether the server is still there: something is sent that it has to react to.
+    pub(in crate::client) fn wake(&mut self, cx: &mut Context<'_>) {
         if !self.is_open() || self.closing.is_some() || self.wake_expires.is_some() {
             return;
         }
@@ -116,11 +113,13 @@ impl Session {
                 self.send_first(Packed::Text(Bytes::from_static(b"2")));
             }
             // The answer to the POST counts. A server ignores the packet itself. The GET that is
-            // held may be dead nevertheless: the next ping of the server must be on time.
+            // held may be dead nevertheless: the next ping of the server must be on time, by the
+            // clock of the client. The server may have counted on during a sleep, or the clock of
+            // dates was set, and nothing tells the one from the other: a genuine server ends the
+            // session if the GET is closed or sent twice (docs/protocol/engine-io.md §4.4).
             (Transport::Polling, Revision::V4) => {
-                // The server went on counting while the client slept.
-                let on_time = self.expires - self.timeout - slept + cx.config.wake_timeout;
-                self.expires = self.expires.min(on_time.max(soon));
+                let on_time = self.expires - self.timeout + cx.config.wake_timeout;
+                self.ping_until.get_or_insert(on_time.max(soon));
                 self.send(Packed::Text(Bytes::from_static(b"6")));
             }
         }
@@ -140,7 +139,7 @@ impl Session {
         }
         let silence = cx.config.max_silence.filter(|_| self.opened);
         let silent = silence.is_some_and(|silence| self.last_heard + silence <= cx.now);
-        if self.expires <= cx.now || is_due(self.wake_expires) || silent {
+        if self.expires <= cx.now || is_due(self.ping_until) || is_due(self.wake_expires) || silent {
             let (reason, message) = match self.opened {
                 true => (DisconnectReason::PingTimeout, "ping timeout"),
                 false => (DisconnectReason::TransportClose, "timeout"),
@@ -198,6 +197,7 @@ impl Session {
         let silence = config.max_silence.filter(|_| self.opened);
         [
             Some((self.expires, expires)),
+            self.ping_until.map(|time| (time, TimeoutReason::Heartbeat)),
             self.next_ping.map(|time| (time, TimeoutReason::Ping)),
             self.upgrade_expires.map(|time| (time, TimeoutReason::Upgrade)),
             self.upgrade_again.map(|time| (time, TimeoutReason::UpgradeAgain)),

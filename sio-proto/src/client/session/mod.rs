@@ -191,6 +191,8 @@ pub(super) struct Session {
     /// When the next upgrade is tried: the one before has failed.
     upgrade_again: Option<Time>,
     wake_expires: Option<Time>,
+    /// After a probe by POST: when the next ping must have come on the GET that is held.
+    ping_until: Option<Time>,
     closing: Option<Time>,
     last_heard: Time,
 }
@@ -223,6 +225,7 @@ impl Session {
             upgrade_expires: None,
             upgrade_again: None,
             wake_expires: None,
+            ping_until: None,
             closing: None,
             last_heard: cx.now,
         };
@@ -266,6 +269,14 @@ impl Session {
 
     pub(super) const fn is_open(&self) -> bool {
         self.opened && !self.ended
+    }
+
+    /// Ends the pause behind a failed upgrade for a session that is not open yet. Generations
+    /// without upgrades have chosen their first transport already.
+    pub(super) const fn end_upgrade_pause(&mut self) {
+        if self.protocol.has_upgrade() && self.opening.upgrade_from.is_some() {
+            self.opening.may_upgrade = true;
+        }
     }
 
     pub(super) const fn is_closing(&self) -> bool {

@@ -57,6 +57,7 @@ impl Session {
             Packet::Binary(bytes) => cx.heard.push_back(Heard::Message(EngineMessage::Binary(bytes))),
             Packet::Ping(_) if self.revision() == Revision::V4 => {
                 self.expires = cx.now + self.interval + self.timeout;
+                self.ping_until = None;
                 self.send_pong();
                 self.pump(cx);
             }

@@ -179,7 +179,7 @@ impl Session {
         match self.opening.endpoint.redirected(&location) {
             _ if location.is_empty() => " without a Location".into(),
             None => ", and redirects that leave its origin are not followed".into(),
-            Some(to) if to.path == self.opening.endpoint.path => {
+            Some(to) if to.is_same(&self.opening.endpoint) => {
                 format!(": it redirects in a circle, and at most {max} redirects are followed")
             }
             Some(_) => format!(" once more: at most {max} redirects are followed"),

@@ -99,6 +99,7 @@ impl Session {
         }
         self.paused = false;
         self.upgrade_expires = None;
+        self.ping_until = None;
         self.transport = Transport::WebSocket;
         cx.heard.push_back(Heard::Upgraded);
         self.pump(cx);
