@@ -63,3 +63,79 @@ fn an_entry_that_is_too_large_is_left_out_and_counted() {
     world.run(Duration::from_secs(1));
     assert_eq!(read(&mut world), ["3"]);
 }
+
+/// A replica that takes over may have a clock that is late. Then ids stay ahead of it, and entries
+/// that are old look new.
+#[test]
+fn what_is_old_is_not_read_where_ids_are_ahead_of_the_clock() {
+    let mut world = World::single();
+    world.run_millis(10);
+    let old = |id| ((1_000_000, id), vec![b"n".to_vec(), b"old".to_vec()]);
+    world.nodes[0].streams.insert(b"s".to_vec(), vec![old(0), old(1)]);
+    read_stream(&mut world);
+    world.run_millis(100);
+    let events = world.take_events();
+    let begins = |event: &Event| matches!(event, Event::Reading { after, .. } if after == "1000000-1");
+    assert!(events.iter().any(begins), "{events:?}");
+    add(&mut world, "new");
+    world.run(Duration::from_secs(1));
+    assert_eq!(read(&mut world), ["new"]);
+}
+
+/// The time or the last entry is enough to know where to begin.
+#[test]
+fn a_user_who_may_not_ask_for_one_of_the_two_reads_too() {
+    for forbidden in ["TIME", "XREVRANGE"] {
+        let mut node = Node::new("a", 1);
+        node.forbidden = vec![forbidden];
+        let mut world = World::new(BrokerConfig::from_url("redis://a:1").unwrap(), vec![node]);
+        world.run_millis(10);
+        add(&mut world, "before");
+        world.run_millis(10);
+        read_stream(&mut world);
+        world.run_millis(100);
+        add(&mut world, "behind");
+        world.run(Duration::from_secs(1));
+        assert_eq!(read(&mut world), ["behind"], "{forbidden}");
+    }
+}
+
+/// The last entry is asked for its id only.
+#[test]
+fn a_last_entry_that_is_too_large_keeps_nobody_from_beginning() {
+    let mut config = BrokerConfig::from_url("redis://a:1").unwrap();
+    config.max_reply_bytes = 4000;
+    let mut world = World::new(config, vec![Node::new("a", 1)]);
+    world.run_millis(10);
+    add(&mut world, &"x".repeat(5000));
+    world.run_millis(10);
+    read_stream(&mut world);
+    add(&mut world, "behind");
+    world.run(Duration::from_secs(60));
+    assert_eq!(read(&mut world), ["behind"]);
+    assert_eq!(world.broker.counters().oversized_entries, 0);
+}
+
+/// Too many large entries for one reply cost a connection. That is not so for every second read.
+#[test]
+fn large_entries_cost_few_connections() {
+    for (bytes_each, entries) in [(1200, 200), (3000, 100)] {
+        let mut config = BrokerConfig::from_url("redis://a:1").unwrap();
+        config.max_reply_bytes = 4000;
+        let mut world = World::new(config, vec![Node::new("a", 1)]);
+        world.run_millis(10);
+        let large = |id| ((1, id), vec![b"n".to_vec(), vec![b'x'; bytes_each]]);
+        world.nodes[0]
+            .streams
+            .insert(b"s".to_vec(), (0..entries).map(large).collect());
+        let before = world.opened;
+        world.command(Command::ReadStream {
+            stream: bytes("s"),
+            after: StreamPosition::After(bytes("0-0")),
+        });
+        world.run(Duration::from_secs(600));
+        assert_eq!(read(&mut world).len() as u64, entries);
+        let opened = world.opened - before;
+        assert!(opened <= 16, "{opened} connections for entries of {bytes_each} bytes");
+    }
+}

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use sio_proto::broker::{Answer, BrokerError, Entry, Request};
+use sio_proto::broker::{Answer, BrokerError, Command, Entry, Request};
 use sio_proto::cluster::messages::{Body, Envelope, Session};
-use sio_proto::cluster::{Comeback, Emit, Flags, NotRestored, Step, Target, save};
-use sio_proto::{ByteString, Bytes, ClusterConfig, ClusterKind, StreamsConfig};
+use sio_proto::cluster::{Comeback, Emit, Emitter, Flags, NotRestored, Order, Step, Target, save};
+use sio_proto::{ByteString, Bytes, ClusterConfig, ClusterKind, Secret, StreamsConfig};
 
 const ROOT: ByteString = ByteString::from_static("/");
 const SECOND: Duration = Duration::from_secs(1);
@@ -196,4 +196,57 @@ fn a_client_comes_back_from_the_stream() {
         let (mut comeback, _) = begin("1-0").unwrap();
         assert_eq!(comeback.handle_answer(answer), Step::NotRestored(expected));
     }
+}
+
+/// Whoever can write to the stream stores a signed entry once more. A client that comes back gets
+/// it once, and not again if it is the one that it has shown.
+#[test]
+fn a_signed_entry_that_is_stored_again_is_brought_once() {
+    let config = ClusterConfig::default()
+        .kind(ClusterKind::Streams(StreamsConfig::default()))
+        .secrets(vec![Secret::new([7; 32])]);
+    let mut emitter = Emitter::new(config.clone()).unwrap();
+    emitter.set_unix_time(42, Duration::from_millis(100_000));
+    let fields: Vec<_> = (0..3)
+        .map(|number| {
+            let order = Order::Broadcast {
+                to: Target::default(),
+                flags: Flags::default(),
+                emit: emit(&format!("e{number}")),
+            };
+            match emitter.order(&ROOT, order, 1).unwrap() {
+                Command::Request {
+                    request: Request::AddEntry { fields, .. },
+                    ..
+                } => fields,
+                command => panic!("{command:?}"),
+            }
+        })
+        .collect();
+    let entry = |(at, number): (usize, &usize)| Entry {
+        id: Bytes::from(format!("{}-0", 100_000 + at)),
+        fields: fields[*number].clone(),
+    };
+    // More than one read has, and a copy in each.
+    let mut order = vec![0, 1, 0, 1, 2];
+    order.extend([1; 30]);
+    order.extend([0, 2, 1]);
+    let entries: Vec<_> = order.iter().enumerate().map(entry).collect();
+    let session = Session {
+        sid: "sid".into(),
+        pid: "pid".into(),
+        data: ByteString::from_static("{}"),
+        ..Session::default()
+    };
+    let (step, reads) = come_back(&config, &entries, &session);
+    let Step::Restored(restored) = step else {
+        panic!("{step:?}");
+    };
+    let missed: Vec<_> = restored
+        .missed
+        .iter()
+        .map(|(id, emit)| (&id[..], &*emit.name))
+        .collect();
+    assert_eq!(missed, [(&b"100001-0"[..], "e1"), (b"100004-0", "e2")]);
+    assert_eq!((reads, restored.position), (2, "100037-0".into()));
 }

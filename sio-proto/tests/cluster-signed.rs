@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sio_proto::broker::{Command, Request};
 use sio_proto::cluster::{Counters, Emitter, Flags, LocalOrder, Outcome, Question, Target};
-use sio_proto::{Bytes, ClusterConfig, ClusterKind, Secret};
+use sio_proto::{ByteString, Bytes, ClusterConfig, ClusterKind, Secret};
 use world::{EPOCH, ROOT, SECOND, World, all, broadcast, emit, kinds};
 
 const OURS: [u8; 32] = [7; 32];
@@ -251,5 +251,32 @@ fn an_emitter_signs() {
         assert_eq!((events(&world, 0), events(&world, 1)), (1, 1), "{config:?}");
         assert_eq!(world.machines[1].heard, ["srv"]);
         assert_eq!(doubts(&world, 0), [1, 0, 0, 0]);
+    }
+}
+
+/// The room `x` of `/` and the namespace `/#x` have the same channel. Where namespaces are dynamic,
+/// a client chooses their names.
+#[test]
+fn a_namespace_with_the_channel_of_a_room_does_not_silence_it() {
+    for config in kinds() {
+        let config = signed(config);
+        for namespace_first in [true, false] {
+            let mut world = two([&config, &config]);
+            let shared = ByteString::from_static("/#x");
+            if namespace_first {
+                world.open(1, &shared);
+            }
+            world.join(1, "s1", "x");
+            if !namespace_first {
+                world.open(1, &shared);
+            }
+            world.run(SECOND);
+            for _ in 0..3 {
+                world.order(0, broadcast("room", Target::room("x")));
+            }
+            world.run(SECOND);
+            assert_eq!(events(&world, 1), 3, "{config:?} {namespace_first}");
+            assert_eq!(doubts(&world, 1), [0; 4], "{config:?} {namespace_first}");
+        }
     }
 }

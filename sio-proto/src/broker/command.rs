@@ -69,7 +69,8 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamPosition {
     /// Behind the entry that is the last one at the time of the command, by the clock of the
-    /// broker. So nothing is left out that is written before a connection can read.
+    /// broker. So nothing is left out that is written before a connection can read. Where ids are
+    /// ahead of that clock, it is behind the last entry when a connection first asks.
     End,
     /// Behind the entry with this id.
     After(Bytes),

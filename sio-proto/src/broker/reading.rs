@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::command::{Event, StreamPosition};
 use super::connection::{Expect, Role};
-use super::error::BrokerError;
+use super::error::{BrokerError, Refusal};
 use super::machine::{Broker, MAIN};
 use super::requests::entry;
 use crate::Time;
@@ -20,9 +20,25 @@ pub(super) struct Reading {
     /// When the reading was asked for.
     since: Time,
     at: usize,
+    /// The last entry that there was when somebody asked first, until the reading has begun.
+    last: Last,
     /// How many entries are read at once. It shrinks where entries are too large for one reply.
     count: u32,
+    /// Reads that have brought entries since the count has changed.
+    successes: u32,
 }
+
+#[derive(Debug)]
+enum Last {
+    NotAsked,
+    /// The user may not ask.
+    Forbidden,
+    Id(Bytes),
+}
+
+/// After so many reads in a row that went well, one entry more is read at once. Each step too far
+/// costs a connection.
+const READS_BEFORE_MORE: u32 = 16;
 
 impl Broker {
     pub(super) fn read_stream(&mut self, now: Time, stream: Bytes, after: StreamPosition) {
@@ -39,7 +55,9 @@ impl Broker {
             position,
             since,
             at,
+            last: Last::NotAsked,
             count,
+            successes: 0,
         };
         self.streams.insert(stream, reading);
         self.dial(now, at);
@@ -67,8 +85,15 @@ impl Broker {
         };
         match &reading.position {
             // The end gets a name before anything is waited for. Otherwise, what comes while no
-            // read is under way would be left out.
-            StreamPosition::End => connection.ask(now, &[b"TIME"], Expect::Clock),
+            // read is under way would be left out. The time is asked for behind the last entry:
+            // then an id behind it is one that the clock did not make.
+            StreamPosition::End => match reading.last {
+                Last::NotAsked => {
+                    let parts: &[&[u8]] = &[b"XREVRANGE", stream, b"+", b"-", b"COUNT", b"1"];
+                    connection.ask(now, parts, Expect::LastEntry);
+                }
+                Last::Forbidden | Last::Id(_) => connection.ask(now, &[b"TIME"], Expect::Clock),
+            },
             StreamPosition::After(id) => {
                 let (count, block) = (
                     reading.count.to_string(),
@@ -89,10 +114,16 @@ impl Broker {
         }
     }
 
-    /// The broker has told its time. Ids of entries are times of the same clock, so the end of the
-    /// stream at the time of the command has a name, however long the connection has taken since.
+    /// The broker has told its time. Ids of entries are mostly times of the same clock, so the end
+    /// of the stream at the time of the command has a name, however long the connection has taken
+    /// since.
+    ///
+    /// Ids can be ahead of the clock, behind a failover to a replica whose clock is late. Then the
+    /// time says nothing about the end, and the reading begins behind the last entry that was there
+    /// when the connection first asked. What is written between the command and that moment is not
+    /// read in this case: the other choice would bring old entries as new ones.
     pub(super) fn clock_answered(&mut self, now: Time, at: usize, reply: &Value) {
-        let Some(Some(connection)) = self.connections.get_mut(at) else {
+        let Some(Some(connection)) = self.connections.get(at) else {
             return;
         };
         let Role::Reader(stream) = connection.role.clone() else {
@@ -106,15 +137,24 @@ impl Broker {
             Some([seconds, micros]) => part(seconds).zip(part(micros)),
             _ => None,
         };
-        let Some((seconds, micros)) = time else {
-            // A user that may not ask for the time begins at the end of this moment.
-            let parts: &[&[u8]] = &[b"XREVRANGE", &stream, b"+", b"-", b"COUNT", b"1"];
-            return connection.ask(now, parts, Expect::LastEntry);
+        let told = time.map(|(seconds, micros)| seconds.saturating_mul(1000).saturating_add(micros / 1000));
+        let after = match (told, &reading.last) {
+            (Some(told), Last::Id(last)) if milliseconds_of(last).is_some_and(|last| last > told) => last.clone(),
+            (Some(told), _) => {
+                let elapsed = u64::try_from(now.saturating_since(reading.since).as_millis()).unwrap_or(u64::MAX);
+                let begin = told.saturating_sub(elapsed).saturating_sub(1);
+                Bytes::from(alloc::format!("{begin}-0"))
+            }
+            // A user that may not ask for the time begins at the end of that moment.
+            (None, Last::Id(last)) => last.clone(),
+            (None, Last::NotAsked | Last::Forbidden) => {
+                let why = match reply {
+                    Value::Error(text) => BrokerError::refused(text),
+                    _ => BrokerError::unexpected(),
+                };
+                return self.lose(now, at, why);
+            }
         };
-        let told = seconds.saturating_mul(1000).saturating_add(micros / 1000);
-        let elapsed = u64::try_from(now.saturating_since(reading.since).as_millis()).unwrap_or(u64::MAX);
-        let begin = told.saturating_sub(elapsed).saturating_sub(1);
-        let after = Bytes::from(alloc::format!("{begin}-0"));
         reading.position = StreamPosition::After(after.clone());
         self.tell(Event::Reading {
             stream: stream.clone(),
@@ -132,6 +172,14 @@ impl Broker {
             return;
         };
         if let Value::Error(text) = reply {
+            // Who may not ask for the last entry has the time.
+            if is_last
+                && BrokerError::refused(&text).is_refused_as(Refusal::Permission)
+                && let Some(reading) = self.streams.get_mut(&stream)
+            {
+                reading.last = Last::Forbidden;
+                return self.reader_ready(now, at, &stream);
+            }
             self.want_slots(now);
             return self.lose(now, at, BrokerError::refused(&text));
         }
@@ -147,19 +195,18 @@ impl Broker {
         };
         if is_last {
             let last = entries.last().map_or(&b"0-0"[..], |entry| &entry.id);
-            let after = Bytes::copy_from_slice(last);
-            reading.position = StreamPosition::After(after.clone());
-            self.tell(Event::Reading {
-                stream: stream.clone(),
-                after,
-            });
+            reading.last = Last::Id(Bytes::copy_from_slice(last));
             return self.reader_ready(now, at, &stream);
         }
         // The position is moved before anybody looks at the entries. So an entry that nobody can
         // read is not read again.
         if let Some(last) = entries.last() {
             reading.position = StreamPosition::After(Bytes::copy_from_slice(&last.id));
-            reading.count = reading.count.saturating_mul(2).min(self.config.stream_count);
+            reading.successes = reading.successes.saturating_add(1);
+            if reading.successes >= READS_BEFORE_MORE {
+                reading.successes = 0;
+                reading.count = reading.count.saturating_add(1).min(self.config.stream_count);
+            }
         }
         for entry in entries {
             self.counters.entries += 1;
@@ -181,17 +228,30 @@ impl Broker {
         if let (DecodeError::TooLarge, Role::Reader(stream)) = (error, &connection.role)
             && let Some(reading) = self.streams.get_mut(stream)
         {
-            if reading.count > 1 {
+            let is_begun = matches!(reading.position, StreamPosition::After(_));
+            reading.successes = 0;
+            if is_begun && reading.count > 1 {
                 reading.count /= 2;
                 return;
             }
             let mut begun = connection.decoder.begun().filter(|text| *text != stream);
             if let Some(id) = begun.find(|text| is_entry_id(text)) {
+                // Of the last entry, nothing but its id is asked for.
+                if !is_begun {
+                    reading.last = Last::Id(Bytes::copy_from_slice(id));
+                    return;
+                }
                 reading.position = StreamPosition::After(Bytes::copy_from_slice(id));
                 self.counters.oversized_entries += 1;
             }
         }
     }
+}
+
+/// The time in the id of an entry.
+fn milliseconds_of(id: &[u8]) -> Option<u64> {
+    let digits = id.split(|byte| *byte == b'-').next()?;
+    core::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Whether a text is the id of an entry: digits, a dash, digits.

@@ -16,6 +16,7 @@
 //! there may have been no entry. Then it is enough that nothing has been trimmed.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -91,6 +92,8 @@ pub struct Comeback {
     /// Entries that were read while it is not known whether others before them were trimmed.
     unproven: Option<Vec<Entry>>,
     missed: Vec<(Bytes, Emit)>,
+    /// The senders and numbers of signed entries that were read, at most one for each entry.
+    taken: BTreeSet<(u64, u64)>,
     /// Bytes of the entries that were missed.
     bytes: usize,
     steps: u32,
@@ -185,6 +188,7 @@ impl Comeback {
             session: None,
             unproven: None,
             missed: Vec::new(),
+            taken: BTreeSet::new(),
             bytes: 0,
             steps: 0,
             position: ByteString::new(),
@@ -258,7 +262,11 @@ impl Comeback {
             return self.take_all(&entries);
         }
         match entries.split_first() {
-            Some((first, rest)) if first.id == self.offset.as_bytes() => self.take_all(rest),
+            Some((first, rest)) if first.id == self.offset.as_bytes() => {
+                // The client has it. A copy of it behind it would be the second one.
+                self.reader.believes(&self.stream, first, &mut self.taken);
+                self.take_all(rest)
+            }
             _ if self.is_shown => Err(NotRestored::Truncated),
             // One entry more than a step has may have come.
             _ => {
@@ -277,8 +285,8 @@ impl Comeback {
             rooms: &session.rooms,
         };
         for entry in entries {
-            // What nobody believes, nobody has received.
-            if !self.reader.believes(&self.stream, entry) {
+            // What nobody believes, nobody has received, and nothing is received twice.
+            if !self.reader.believes(&self.stream, entry, &mut self.taken) {
                 continue;
             }
             // Neither what cannot be read.

@@ -157,6 +157,13 @@ impl World {
     }
 
     /// A socket connects to a machine; its id is a room.
+    /// Opens one more namespace, without sockets.
+    pub(crate) fn open(&mut self, at: usize, namespace: &ByteString) {
+        let machine = &mut self.machines[at];
+        machine.node.open_namespace(self.now, namespace, &mut machine.out);
+        self.settle(at);
+    }
+
     pub(crate) fn connect(&mut self, at: usize, sid: &str) {
         self.machines[at].sockets.insert(sid.into(), Socket::default());
         self.join(at, sid, sid);

@@ -33,7 +33,16 @@ struct Conn {
     multi: Option<Vec<Vec<Vec<u8>>>>,
     aborted: Option<String>,
     asking: bool,
-    read: Option<(Vec<u8>, (u64, u64), Time)>,
+    read: Option<Read>,
+}
+
+/// A connection that waits for entries of a stream.
+#[derive(Debug)]
+struct Read {
+    stream: Vec<u8>,
+    after: (u64, u64),
+    until: Time,
+    count: usize,
 }
 
 #[derive(Debug)]
@@ -182,7 +191,11 @@ impl World {
             if self.act() {
                 continue;
             }
-            let reads = self.conns.values().filter_map(|conn| Some(conn.read.as_ref()?.2)).min();
+            let reads = self
+                .conns
+                .values()
+                .filter_map(|conn| Some(conn.read.as_ref()?.until))
+                .min();
             match self.broker.next_timeout().into_iter().chain(reads).min() {
                 Some(next) if next <= end => {
                     self.now = self.now.max(next);
@@ -362,7 +375,7 @@ impl World {
 
     fn end_reads(&mut self) {
         for (link, conn) in &mut self.conns {
-            if conn.read.as_ref().is_some_and(|(_, _, until)| *until <= self.now) {
+            if conn.read.as_ref().is_some_and(|read| read.until <= self.now) {
                 conn.read = None;
                 line(self.to_broker.entry(*link).or_default(), "*-1");
             }
@@ -566,7 +579,9 @@ impl World {
             "XADD" => {
                 let fields = parts.iter().position(|part| part == b"*").unwrap() + 1;
                 let stream = self.nodes[at].streams.entry(parts[1].clone()).or_default();
-                let id = (self.now.as_micros() / 1000 + 1, stream.len() as u64);
+                // An id is never behind the one before it, whatever the clock says.
+                let before = stream.last().map_or(0, |(id, _)| id.0);
+                let id = (before.max(self.now.as_micros() / 1000 + 1), stream.len() as u64);
                 stream.push((id, parts[fields..].to_vec()));
                 bulk(out, format!("{}-{}", id.0, id.1).as_bytes());
                 self.serve_reads(at);
@@ -586,7 +601,13 @@ impl World {
             }
             "XREAD" => {
                 let until = self.now + Duration::from_secs(5);
-                let read = (parts[6].clone(), id_of(&parts[7]), until);
+                let count = String::from_utf8_lossy(&parts[2]).parse().unwrap();
+                let read = Read {
+                    stream: parts[6].clone(),
+                    after: id_of(&parts[7]),
+                    until,
+                    count,
+                };
                 self.conns.get_mut(&link).unwrap().read = Some(read);
                 self.serve_reads(at);
                 if let Some(said) = self.to_broker.remove(&link) {
@@ -627,15 +648,18 @@ impl World {
 
     fn serve_reads(&mut self, at: usize) {
         for (link, conn) in &mut self.conns {
-            let Some((stream, after, _)) = &conn.read else { continue };
+            let Some(read) = &conn.read else {
+                continue;
+            };
             if conn.node != at {
                 continue;
             }
-            let all = self.nodes[at].streams.get(stream);
+            let all = self.nodes[at].streams.get(&read.stream);
             let found: Vec<_> = all
                 .into_iter()
                 .flatten()
-                .filter(|(id, _)| id > after)
+                .filter(|(id, _)| *id > read.after)
+                .take(read.count)
                 .cloned()
                 .collect();
             if found.is_empty() {
@@ -643,7 +667,7 @@ impl World {
             }
             let out = self.to_broker.entry(*link).or_default();
             line(out, if conn.resp3 { "%1" } else { "*1\r\n*2" });
-            bulk(out, stream);
+            bulk(out, &read.stream);
             entries(out, &found);
             conn.read = None;
         }

@@ -1,5 +1,6 @@
 //! From what the broker brings to messages: which of it concerns this node, and what it says.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -106,15 +107,18 @@ impl Reader {
     }
 
     /// Whether an entry of a stream was stored by a node that knows the secret, when it was signed.
-    /// Entries are read again for each client that comes back, so its number is not asked for.
-    pub(in crate::cluster) fn believes(&self, stream: &[u8], entry: &Entry) -> bool {
+    /// Entries are read again for each client that comes back, so the guard of the node is not
+    /// asked for its number. `taken` has the sender and number of the entries that this client gets
+    /// already, and gets those of this one.
+    pub(in crate::cluster) fn believes(&self, stream: &[u8], entry: &Entry, taken: &mut BTreeSet<(u64, u64)>) -> bool {
         if self.secrets.is_empty() {
             return true;
         }
         match seal::verify_entry(&self.secrets, stream, &entry.fields) {
             Ok(stamp) => {
                 let stored = seal::milliseconds_of(&entry.id);
-                stored.is_some_and(|stored| stored.abs_diff(stamp.milliseconds) <= self.max_age)
+                let is_young = stored.is_some_and(|stored| stored.abs_diff(stamp.milliseconds) <= self.max_age);
+                is_young && taken.insert((stamp.sender, stamp.number))
             }
             Err(Doubt::Unsigned) => self.accept_unsigned,
             Err(Doubt::Forged) => false,

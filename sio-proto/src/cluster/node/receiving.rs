@@ -18,6 +18,12 @@ impl Node {
     /// Takes what a [`Reader`](super::Reader) has read.
     pub fn handle_message(&mut self, now: Time, message: Message, out: &mut Outputs) {
         let Message { content, signed } = message;
+        // Two namespaces can share a channel, and then the same message is read for both. The copy
+        // for the wrong one must not use its number up.
+        if matches!(content, Content::Misplaced) {
+            self.counters.misplaced += 1;
+            return;
+        }
         if signed.is_some_and(|signed| !self.is_new(now, &signed)) {
             return;
         }
@@ -28,7 +34,8 @@ impl Node {
             Content::Response(namespace, response, bytes) => self.hear_response(now, &namespace, response, bytes, out),
             Content::Envelope(envelope, source) => self.hear_envelope(now, envelope, source, out),
             Content::Malformed => self.counters.malformed += 1,
-            Content::Misplaced => self.counters.misplaced += 1,
+            // Counted above.
+            Content::Misplaced => {}
             Content::Unsigned => self.counters.unsigned += 1,
             Content::Forged => self.counters.forged += 1,
         }
