@@ -62,7 +62,8 @@ pub struct Options {
     /// How long a peer has to close its side of a connection, after the server has written
     /// everything and closed its own side. Default 2 s. What the peer still sends meanwhile is
     /// thrown away. If it is too short, answers to slow clients are lost on the way, because
-    /// closing a connection with unread bytes resets it.
+    /// closing a connection with unread bytes resets it. On a connection that another node of a
+    /// cluster brings, the last bytes have [`Options::idle_timeout`] to reach the client there.
     pub linger_timeout: Duration,
     /// About how many bytes a connection may send ahead while its request waits for the answer.
     /// Default 64 KiB. At this limit the connection is not read from until the answer has been

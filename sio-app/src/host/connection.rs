@@ -572,9 +572,9 @@ impl Connection {
             return true;
         }
         self.unanswered = self.unanswered.saturating_sub(news.answered);
-        self.place.note_answered(news.answered);
         let answered = news.answered > 0 && self.unanswered == 0;
         if answered {
+            self.place.note_all_answered();
             self.conn.handle_answered();
             if self.place.io.is_empty() {
                 self.finish();
@@ -642,7 +642,11 @@ impl Connection {
             self.rest = BytesMut::new();
             self.has_more = false;
             self.place.end(Cause::Closed);
-            self.place.io.linger(&self.place.link);
+            match self.place.link.is_relayed() {
+                // Its last bytes are not with the client yet. The relay ends when they are.
+                true => self.place.io.end_soon(&self.place.link),
+                false => self.place.io.linger(&self.place.link),
+            }
         }
     }
 }

@@ -150,14 +150,13 @@ impl Place {
         }
     }
 
-    /// Forgets the request that was passed on, if it is answered.
-    pub(super) fn note_answered(&mut self, answered: u32) {
+    /// Forgets the request that was passed on: all requests are answered. If a GET was held in
+    /// front of it, the answer of the GET is not its own.
+    pub(super) fn note_all_answered(&mut self) {
         #[cfg(feature = "redis")]
-        if answered > 0 {
+        {
             self.passing = None;
         }
-        #[cfg(not(feature = "redis"))]
-        let _ = answered;
     }
 
     /// The memory of the request that is passed on, in bytes.

@@ -61,10 +61,6 @@ pub(crate) struct Link<O: ?Sized = dyn Outlet> {
     /// Whether answers are handed out as values, because another HTTP server writes them.
     hands_out: bool,
     /// Whether another node has brought the connection.
-    #[cfg_attr(
-        not(feature = "redis"),
-        allow(dead_code, reason = "only a server of a cluster passes requests on")
-    )]
     is_relayed: bool,
     traffic: Arc<Traffic>,
     outlet: O,
@@ -592,6 +588,12 @@ impl<O: Outlet + ?Sized> Link<O> {
 
     pub(crate) fn is_websocket(&self) -> bool {
         self.state.lock().websocket
+    }
+
+    /// Whether another node brings the connection. Then what is written here is in a pipe, which
+    /// empties as fast as the client there reads.
+    pub(crate) const fn is_relayed(&self) -> bool {
+        self.is_relayed
     }
 
     /// Whether requests may be passed on: another node has not brought them already, and no other

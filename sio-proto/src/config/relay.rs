@@ -32,8 +32,10 @@ pub struct RelayConfig {
     /// KiB and at most 16 MiB. The other node sends no more before these have been read. A larger
     /// window makes large answers faster when the broker is far away.
     pub max_waiting_bytes: u32,
-    /// Most bytes that wait on a node for all relays together. Default 64 MiB. A relay that brings
-    /// more is ended.
+    /// Most bytes that wait on a node for all relays together. Default 64 MiB. If there are more,
+    /// the relay with the most bytes is ended, so whoever brings little is not ended by others who
+    /// fill the room. Relays for which less than 1 KiB waits are ended only if they bring more
+    /// while no other has as much.
     pub max_total_waiting_bytes: usize,
     /// How long the other node may take to say that it has a request. Default 5 s. Then the client
     /// is answered with 503. If the other node is known to be gone, nobody waits: see

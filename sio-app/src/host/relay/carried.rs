@@ -1,6 +1,5 @@
 //! The session's side: a connection that another server brings.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -43,8 +42,9 @@ struct Inbox(Mutex<Arrived>);
 
 #[derive(Default)]
 struct Arrived {
-    chunks: VecDeque<Bytes>,
-    bytes: usize,
+    /// Copies: what the broker brings stands in the buffer of its connection, which is large. When
+    /// all is read, this is without memory.
+    bytes: BytesMut,
     end: Option<Cause>,
     alarm: Option<Alarm>,
 }
@@ -55,7 +55,7 @@ pub(crate) fn take_up(io: &Io, line: LineId, peer: Peer, bytes: Bytes) -> Option
     let (pipe, outlet) = pipe();
     let connection = Connection::relayed(io, peer, outlet)?;
     let inbox = Arc::<Inbox>::default();
-    inbox.change(|arrived| arrived.push(bytes));
+    inbox.change(|arrived| arrived.bytes.extend_from_slice(&bytes));
     let end = Arc::<Inbox>::clone(&inbox);
     (io.0.runtime().spawn)(Box::pin(Carried {
         connection,
@@ -68,13 +68,6 @@ pub(crate) fn take_up(io: &Io, line: LineId, peer: Peer, bytes: Bytes) -> Option
         is_confirmed: false,
     }));
     Some(end)
-}
-
-impl Arrived {
-    fn push(&mut self, bytes: Bytes) {
-        self.bytes += bytes.len();
-        self.chunks.push_back(bytes);
-    }
 }
 
 impl Inbox {
@@ -91,25 +84,19 @@ impl Inbox {
     }
 
     fn waiting(&self) -> usize {
-        self.0.lock().bytes
+        self.0.lock().bytes.len()
     }
 
     fn poll_read(&self, waker: &Waker, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
         let alarm = Alarm::new(waker);
         let mut arrived = self.0.lock();
-        let mut read = 0;
-        while let Some(chunk) = arrived.chunks.front_mut() {
-            let count = chunk.len().min(buffer.capacity() - buffer.len());
-            buffer.extend_from_slice(&chunk[..count]);
-            chunk.advance(count);
-            read += count;
-            if !chunk.is_empty() {
-                break;
-            }
-            arrived.chunks.pop_front();
-        }
-        arrived.bytes -= read;
+        let read = arrived.bytes.len().min(buffer.capacity() - buffer.len());
         if read > 0 {
+            buffer.extend_from_slice(&arrived.bytes[..read]);
+            arrived.bytes.advance(read);
+            if arrived.bytes.is_empty() {
+                arrived.bytes = BytesMut::new();
+            }
             return Poll::Ready(Ok(read));
         }
         match &arrived.end {
@@ -128,7 +115,7 @@ impl Inbox {
 impl End for Inbox {
     fn take(&self, bytes: Bytes, _: Option<Final>) {
         // The relay's window bounds what waits here.
-        self.change(|arrived| arrived.push(bytes));
+        self.change(|arrived| arrived.bytes.extend_from_slice(&bytes));
     }
 
     fn go_on(&self) {
@@ -240,5 +227,33 @@ impl Drop for Carried {
     /// The runtime may end while there is no answer.
     fn drop(&mut self) {
         self.cluster.reset_relay(self.line, Reset::Failed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The buffer of the broker's connection is not held, and small messages take no room of their
+    /// own.
+    #[test]
+    fn what_has_come_is_copied_into_one_buffer() {
+        let inbox = Inbox::default();
+        let large = Bytes::from(vec![7; 1 << 20]);
+        for at in 0..1_000 {
+            inbox.take(large.slice(at..=at), None);
+        }
+        assert!(large.is_unique(), "nobody holds a part of it");
+        assert_eq!(inbox.waiting(), 1_000);
+        assert!(inbox.0.lock().bytes.capacity() <= 4_096);
+        let mut buffer = BytesMut::with_capacity(600);
+        for (count, left) in [(600, 400), (400, 0)] {
+            buffer.clear();
+            let read = inbox.poll_read(Waker::noop(), &mut buffer);
+            assert!(matches!(read, Poll::Ready(Ok(read)) if read == count), "{read:?}");
+            assert_eq!((buffer.len(), inbox.waiting()), (count, left));
+        }
+        assert!(inbox.poll_read(Waker::noop(), &mut buffer).is_pending());
+        assert_eq!(inbox.0.lock().bytes.capacity(), 0);
     }
 }

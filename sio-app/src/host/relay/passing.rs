@@ -179,6 +179,31 @@ impl Client {
     }
 }
 
+/// Sends the rest of the request, as much as the other server takes. One thread has the rest at a
+/// time, and only this one puts something back.
+///
+/// Another thread may hear meanwhile that there is room, and find nothing here. So who has put
+/// something back asks again for room: either there is some, or the relay says when there is.
+/// `has_room` is false for a relay that has ended.
+fn send_rest(state: &Mutex<State>, mut send: impl FnMut(&[u8]) -> usize, has_room: impl Fn() -> bool) {
+    loop {
+        let mut rest = { std::mem::take(&mut state.lock().rest) };
+        if rest.is_empty() {
+            return;
+        }
+        let sent = send(&rest);
+        if sent >= rest.len() {
+            // A request that has gone needs no memory any more.
+            return;
+        }
+        rest.advance(sent);
+        state.lock().rest = rest;
+        if !has_room() {
+            return;
+        }
+    }
+}
+
 impl End for Client {
     fn take(&self, bytes: Bytes, end: Option<Final>) {
         if !bytes.is_empty() {
@@ -198,17 +223,12 @@ impl End for Client {
     }
 
     fn go_on(&self) {
-        let mut state = self.state.lock();
-        let Some(line) = state.line else { return };
-        let mut rest = std::mem::take(&mut state.rest);
-        drop(state);
-        // One thread has the rest at a time, and only this one puts something back.
-        if !rest.is_empty() {
-            if let Some(cluster) = self.cluster.upgrade() {
-                let sent = cluster.send_relay(line, &rest, None);
-                rest.advance(sent);
-            }
-            self.state.lock().rest = rest;
+        let Some(line) = ({ self.state.lock().line }) else {
+            return;
+        };
+        if let Some(cluster) = self.cluster.upgrade() {
+            let send = |rest: &[u8]| cluster.send_relay(line, rest, None);
+            send_rest(&self.state, send, || cluster.relay_room(line) > 0);
         }
         self.link.wake();
     }
@@ -223,5 +243,48 @@ impl End for Client {
             true => self.link.cut(),
             false => self.link.wake(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn state(rest: &'static [u8]) -> Mutex<State> {
+        Mutex::new(State {
+            rest: Bytes::from_static(rest),
+            ..State::default()
+        })
+    }
+
+    /// Another thread hears that there is room while this one has the rest, and finds nothing.
+    #[test]
+    fn room_that_another_thread_has_heard_of_is_used() {
+        let (state, room, calls) = (state(b"abcdef"), Cell::new(2), Cell::new(0));
+        let send = |bytes: &[u8]| {
+            let sent = bytes.len().min(room.replace(0));
+            calls.set(calls.get() + 1);
+            if calls.get() == 1 {
+                // There is room again, and the other thread comes.
+                room.set(3);
+                send_rest(&state, |_| panic!("this thread has the rest"), || room.get() > 0);
+            }
+            sent
+        };
+        send_rest(&state, send, || room.get() > 0);
+        assert_eq!((calls.get(), &state.lock().rest[..]), (2, &b"f"[..]));
+        // When there is room, the rest goes, and nothing is kept.
+        send_rest(&state, <[u8]>::len, || panic!("nothing is left"));
+        assert!(state.lock().rest.is_empty());
+    }
+
+    /// A relay that has ended takes nothing.
+    #[test]
+    fn a_rest_that_nobody_takes_ends_the_loop() {
+        let state = state(b"abc");
+        send_rest(&state, |_| 0, || false);
+        assert_eq!(state.lock().rest.len(), 3);
     }
 }

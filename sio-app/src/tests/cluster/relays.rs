@@ -285,3 +285,117 @@ fn a_large_body_goes_in_parts() {
         0
     );
 }
+
+/// What a client sends right behind the head of its websocket comes to the other server in one
+/// batch with the head.
+#[test]
+fn bytes_behind_the_head_come_in_their_order() {
+    for leaves in [false, true] {
+        let world = world(2, &RelayConfig::default());
+        let sid = session(&world.servers[0]);
+        let mut client = Driven::new(&world.servers[1], usize::MAX);
+        let _ = ask(&world, &mut client, &post(&sid, "40"));
+        let _ = ask(&world, &mut client, &get(&sid));
+        let mut socket = Driven::new(&world.servers[1], usize::MAX);
+        let upgrade = format!("GET /socket.io/?EIO=4&transport=websocket&sid={sid} {UPGRADE_HEAD}");
+        let parts = [upgrade.as_bytes(), &text("2probe"), &text("5")].concat();
+        let _ = socket.read(&parts);
+        let _ = socket.read(&text("42[\"echo\",1]"));
+        let socket = (!leaves).then_some(socket);
+        let commands = node(&world.servers[1]).take_commands();
+        let messages = commands.into_iter().filter_map(|command| match command {
+            Command::Publish {
+                channel,
+                payload,
+                sharded,
+            } => Some(Event::Message {
+                channel,
+                payload,
+                sharded,
+            }),
+            _ => None,
+        });
+        let mut messages: Vec<_> = messages.collect();
+        assert_eq!(messages.len(), if leaves { 4 } else { 3 });
+        node(&world.servers[0]).handle_events(&mut messages);
+        world.settle();
+        match socket {
+            Some(mut socket) => {
+                let heard = socket.written();
+                assert!(heard.starts_with("HTTP/1.1 101") && heard.contains("3probe"), "{heard}");
+                assert!(heard.ends_with("42[\"echo\",1]"), "{heard}");
+            }
+            None => assert_eq!(counts(&world.servers[0]).incoming.current, 0),
+        }
+    }
+}
+
+fn pass_and_sweep(world: &World, duration: Duration) {
+    world.pass(duration);
+    for io in &world.servers {
+        crate::adapter::Driver::new(io).sweep();
+    }
+    world.settle();
+}
+
+/// An answer that closes is written to its end, although the client needs longer than a connection
+/// lingers.
+#[test]
+fn the_last_answer_of_a_connection_comes_to_its_end() {
+    for reads in [true, false] {
+        let config = RelayConfig::default().max_waiting_bytes(20_000_u32);
+        let world = world(2, &config);
+        let sid = session(&world.servers[0]);
+        let mut client = Driven::new(&world.servers[1], usize::MAX);
+        let _ = ask(&world, &mut client, &post(&sid, "40"));
+        let _ = ask(&world, &mut client, &get(&sid));
+        let large = "x".repeat(60_000);
+        world.servers[0].emit("large", &large);
+        let mut slow = Driven::new(&world.servers[1], 1_000);
+        slow.script.full = true;
+        let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+        let _ = slow.read(format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes());
+        world.settle();
+        let mut heard = slow.wall.take().len();
+        for _ in 0..80 {
+            pass_and_sweep(&world, Duration::from_millis(100));
+            slow.wall.room.store(1_000, std::sync::atomic::Ordering::Relaxed);
+            slow.script.has_some = reads;
+            let _ = slow.poll();
+            world.settle();
+            heard += slow.wall.take().len();
+        }
+        assert_eq!(heard > 60_000, reads, "{heard}");
+        if reads {
+            assert_eq!(counts(&world.servers[0]).incoming.ended(RelayEnd::ByOwner), 0);
+        }
+        // Whoever reads nothing is not waited for.
+        for _ in 0..30 {
+            pass_and_sweep(&world, Duration::from_secs(1));
+        }
+        assert_eq!(counts(&world.servers[0]).incoming.current, 0);
+        assert_eq!(world.servers[0].connections(), 0);
+    }
+}
+
+/// A poll of this server is held, and behind it comes a request of another server's session.
+#[test]
+fn a_request_behind_a_held_poll_is_passed_on_and_answered() {
+    let world = world(2, &RelayConfig::default());
+    let (own, foreign) = (session(&world.servers[1]), session(&world.servers[0]));
+    let mut client = Driven::new(&world.servers[1], usize::MAX);
+    let _ = ask(&world, &mut client, &post(&own, "40"));
+    let _ = ask(&world, &mut client, &get(&own));
+    assert_eq!(ask(&world, &mut client, &get(&own)), "", "it is held");
+    let answers = ask(&world, &mut client, &post(&foreign, "40"));
+    assert!(
+        answers.starts_with("HTTP/1.1 200") && answers.ends_with("\r\n\r\nok"),
+        "{answers}"
+    );
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
+    // The connection goes on.
+    assert!(ask(&world, &mut client, &get(&foreign)).contains("40{\"sid\":"));
+    assert!(ask(&world, &mut client, &post(&own, "42[\"echo\",1]")).ends_with("ok"));
+    assert_eq!(counts(&world.servers[1]).outgoing.ended(RelayEnd::Answered), 2);
+    assert_eq!(counts(&world.servers[1]).outgoing.current, 0);
+}

@@ -53,7 +53,14 @@ pub(super) struct Relaying {
 struct State {
     relays: Relays,
     out: RelayOutputs,
-    ends: HashMap<LineId, Arc<dyn End>>,
+    ends: HashMap<LineId, Slot>,
+}
+
+/// The place of an end.
+enum Slot {
+    /// It is being made. What has come for it meanwhile waits, in its order.
+    Coming(Vec<RelayDelivery>),
+    Made(Arc<dyn End>),
 }
 
 /// A delivery, and to whom it goes.
@@ -91,18 +98,62 @@ impl State {
     /// Takes the deliveries out, each with its end.
     fn due(&mut self) -> Vec<Due> {
         let deliveries = std::mem::take(&mut self.out.deliveries);
-        let due = deliveries.into_iter().map(|delivery| {
-            let end = match &delivery {
-                RelayDelivery::Opened { .. } => None,
-                RelayDelivery::Bytes { line, end: None, .. } | RelayDelivery::Room { line } => {
-                    self.ends.get(line).cloned()
-                }
-                RelayDelivery::Bytes { line, .. } | RelayDelivery::Ended { line, .. } => self.ends.remove(line),
-            };
-            (delivery, end)
-        });
-        due.collect()
+        deliveries
+            .into_iter()
+            .filter_map(|delivery| self.find(delivery))
+            .collect()
     }
+
+    /// Returns a delivery with its end. `None` if there is no end (any more), or if the delivery
+    /// waits for it.
+    fn find(&mut self, delivery: RelayDelivery) -> Option<Due> {
+        let (line, is_last) = match &delivery {
+            RelayDelivery::Opened { line, .. } => {
+                self.ends.insert(*line, Slot::Coming(Vec::new()));
+                return Some((delivery, None));
+            }
+            RelayDelivery::Bytes { line, end, .. } => (*line, end.is_some()),
+            RelayDelivery::Room { line } => (*line, false),
+            RelayDelivery::Ended { line, .. } => (*line, true),
+        };
+        let end = match self.ends.get_mut(&line)? {
+            Slot::Coming(waiting) => {
+                waiting.push(delivery);
+                return None;
+            }
+            Slot::Made(end) => Arc::clone(end),
+        };
+        if is_last {
+            self.ends.remove(&line);
+        }
+        Some((delivery, Some(end)))
+    }
+
+    /// Takes out what waits for an end that is made now. If nothing waits any more, the end has its
+    /// place.
+    fn settle(&mut self, line: LineId, end: &Arc<dyn End>) -> Settled {
+        match self.ends.get_mut(&line) {
+            Some(Slot::Coming(waiting)) if !waiting.is_empty() => Settled::Waits(std::mem::take(waiting)),
+            Some(slot) if self.relays.is_open(line) => {
+                *slot = Slot::Made(Arc::clone(end));
+                Settled::Open
+            }
+            Some(_) => {
+                // Its last delivery was among those that have waited.
+                self.ends.remove(&line);
+                Settled::Ended
+            }
+            None => Settled::Ended,
+        }
+    }
+}
+
+/// What has become of a relay while its end was made.
+enum Settled {
+    /// These have come, and more may come.
+    Waits(Vec<RelayDelivery>),
+    Open,
+    Ended,
 }
 
 impl ClusterNode {
@@ -151,16 +202,21 @@ impl ClusterNode {
         let Some(end) = end else {
             return self.reset_relay(line, Reset::NoRoom);
         };
-        let kept = Arc::clone(&end);
-        let is_open = self.with_relays(|state, _| {
-            let is_open = state.relays.is_open(line);
-            if is_open {
-                state.ends.insert(line, kept);
+        let mut has_ended = false;
+        loop {
+            match self.with_relays(|state, _| state.settle(line, &end)) {
+                Some(Settled::Waits(waiting)) => {
+                    for delivery in waiting {
+                        has_ended |= matches!(delivery, RelayDelivery::Ended { .. });
+                        self.hand_over(delivery, Some(Arc::clone(&end)));
+                    }
+                }
+                Some(Settled::Open) => return,
+                Some(Settled::Ended) | None => break,
             }
-            is_open
-        });
-        if is_open != Some(true) {
-            // It has ended while its end was made.
+        }
+        if !has_ended {
+            // Its own task has given it up meanwhile.
             end.end(RelayEnd::Gone, None);
         }
     }
@@ -231,7 +287,7 @@ impl ClusterNode {
         let opened = self.with_relays(|state, now| {
             let opened = state.relays.open(now, owner, peer, bytes, &mut state.out);
             if let Ok((line, _)) = opened {
-                state.ends.insert(line, end);
+                state.ends.insert(line, Slot::Made(end));
             }
             opened
         });

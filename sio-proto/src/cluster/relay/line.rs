@@ -30,6 +30,8 @@ pub(super) struct Line {
     pub(super) told: Time,
     /// The time of its entry among the deadlines.
     pub(super) due: Time,
+    /// The rank of its entry among the relays that keep much. 0 if it has none.
+    pub(super) rank: usize,
     /// Whether this end waits until it may send more.
     pub(super) waits: bool,
 }
@@ -62,6 +64,7 @@ impl Line {
             heard: None,
             told: now,
             due: now,
+            rank: 0,
             waits: false,
         }
     }

@@ -21,7 +21,8 @@
 //! - No byte reaches a client or a session twice or behind a gap: the position of each is checked,
 //!   and a relay with a gap ends.
 //! - Each end sends only what the other has allowed, so what waits for one relay is bounded
-//!   ([`RelayConfig::max_waiting_bytes`]), and so is what waits for all.
+//!   ([`RelayConfig::max_waiting_bytes`]), and so is what waits for all. If all together is too
+//!   much, the relay with the most bytes ends, whichever it is that brings more.
 //! - A relay ends exactly once on each node ([`RelayDelivery::Ended`], or the end of the answer):
 //!   at once if its other node or the broker is known to be gone, and at its deadline otherwise.
 //! - A request causes at most one message before the other node has taken it up.
@@ -146,6 +147,9 @@ pub struct Relays {
     next_line: u64,
     /// When to look at which relay.
     deadlines: BTreeSet<(Time, LineId)>,
+    /// The relays for which [`RANK_BYTES`] or more wait here, by how many of these they are. So
+    /// small messages that are read at once cost nothing here.
+    crowd: BTreeSet<(usize, LineId)>,
     /// When this node says hello next.
     hello: Time,
     /// When to look at the nodes next.
@@ -191,6 +195,7 @@ impl Relays {
             incoming: BTreeMap::new(),
             next_line: u64::from_be_bytes(number),
             deadlines: BTreeSet::new(),
+            crowd: BTreeSet::new(),
             hello: Time::ZERO,
             look: Time::ZERO,
             ask: Time::ZERO,
@@ -347,6 +352,22 @@ impl Relays {
         }
     }
 
+    /// Notes how much waits here for a relay.
+    fn note_rank(&mut self, id: LineId) {
+        let Some(line) = self.line(id) else { return };
+        let rank = line.waiting() / RANK_BYTES;
+        let before = core::mem::replace(&mut line.rank, rank);
+        if before == rank {
+            return;
+        }
+        if before > 0 {
+            self.crowd.remove(&(before, id));
+        }
+        if rank > 0 {
+            self.crowd.insert((rank, id));
+        }
+    }
+
     /// Forgets a relay.
     fn remove(&mut self, line: LineId, why: RelayEnd) -> Option<Line> {
         let removed = match line {
@@ -358,6 +379,9 @@ impl Relays {
             LineId::Incoming(node, number) => self.incoming.remove(&(node, number))?,
         };
         self.deadlines.remove(&(removed.due, line));
+        if removed.rank > 0 {
+            self.crowd.remove(&(removed.rank, line));
+        }
         self.roster.end_line(removed.peer);
         self.counters.waiting_bytes -= removed.waiting();
         self.traffic(line).end(why);
@@ -409,6 +433,9 @@ impl core::fmt::Debug for Relays {
             .finish_non_exhaustive()
     }
 }
+
+/// The unit of the order of the relays that keep much.
+const RANK_BYTES: usize = 1 << 10;
 
 /// `PREFIX-relay#NAME#`, the channel of one node.
 fn channel_of(all: &Bytes, name: NodeName) -> Bytes {

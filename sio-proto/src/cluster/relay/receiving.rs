@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::line::{Line, Taken};
 use super::message::{Body, Message, NodeName, Reset};
 use super::roster::Noted;
-use super::{LineId, RelayDelivery, RelayEnd, RelayOutputs, Relays, channel_of};
+use super::{LineId, RANK_BYTES, RelayDelivery, RelayEnd, RelayOutputs, Relays, channel_of};
 use crate::id::SidKey;
 use crate::request::Peer;
 use crate::{RelayConfig, Time};
@@ -141,26 +141,47 @@ impl Relays {
             self.counters.repeated += 1;
             return;
         }
-        let waiting = self.counters.waiting_bytes.saturating_add(bytes.len());
-        if self.incoming.len() >= self.config.max_relays || waiting > self.config.max_total_waiting_bytes {
-            self.counters.incoming.end(RelayEnd::NoRoom);
-            return self.tell(id, node, Body::Reset(Reset::NoRoom), out);
+        if self.incoming.len() >= self.config.max_relays {
+            return self.refuse(id, node, RelayEnd::NoRoom, Reset::NoRoom, out);
         }
         let first = RelayConfig::FIRST_BYTES;
         let mut line = Line::new(now, node, window, first, self.config.max_waiting_bytes);
         line.heard = Some(now);
         let Taken::New(bytes) = line.take(0, bytes) else {
-            self.counters.incoming.end(RelayEnd::Broken);
-            return self.tell(id, node, Body::Reset(Reset::Broken), out);
+            return self.refuse(id, node, RelayEnd::Broken, Reset::Broken, out);
         };
+        if !self.makes_room(bytes.len(), out) {
+            return self.refuse(id, node, RelayEnd::NoRoom, Reset::NoRoom, out);
+        }
         self.incoming.insert((node, number), line);
         self.roster.begin_line(now, node, &self.config);
         self.look = self.look.min(now + self.config.probe_interval);
         self.schedule(now, id);
-        self.counters.waiting_bytes = waiting;
+        self.counters.waiting_bytes += bytes.len();
+        self.note_rank(id);
         self.counters.incoming.total += 1;
         self.counters.incoming.bytes_in += bytes.len() as u64;
         out.deliveries.push(RelayDelivery::Opened { line: id, peer, bytes });
+    }
+
+    /// Does not take up a relay.
+    fn refuse(&mut self, id: LineId, node: NodeName, why: RelayEnd, reset: Reset, out: &mut RelayOutputs) {
+        self.counters.incoming.end(why);
+        self.tell(id, node, Body::Reset(reset), out);
+    }
+
+    /// Whether a new relay may bring so many bytes. If all together is too much, relays for which
+    /// more wait end.
+    fn makes_room(&mut self, bytes: usize, out: &mut RelayOutputs) -> bool {
+        let most = self.config.max_total_waiting_bytes;
+        while self.counters.waiting_bytes.saturating_add(bytes) > most {
+            let larger = self.crowd.last().filter(|(rank, _)| *rank > bytes / RANK_BYTES);
+            let Some((_, larger)) = larger.copied() else {
+                return false;
+            };
+            self.end(larger, RelayEnd::NoRoom, Some(Reset::NoRoom), out);
+        }
+        true
     }
 
     /// Bytes of a relay have come.
@@ -174,10 +195,19 @@ impl Relays {
             }
             Taken::Gap | Taken::Overrun => return self.end(id, RelayEnd::Broken, Some(Reset::Broken), out),
         };
+        if bytes.is_empty() && end.is_none() {
+            // There is nothing to tell its end.
+            return;
+        }
         self.counters.waiting_bytes += bytes.len();
+        self.note_rank(id);
         self.traffic(id).bytes_in += bytes.len() as u64;
-        if self.counters.waiting_bytes > self.config.max_total_waiting_bytes {
-            return self.end(id, RelayEnd::NoRoom, Some(Reset::NoRoom), out);
+        while self.counters.waiting_bytes > self.config.max_total_waiting_bytes {
+            let most = self.crowd.last().map_or(id, |(_, most)| *most);
+            self.end(most, RelayEnd::NoRoom, Some(Reset::NoRoom), out);
+            if most == id {
+                return;
+            }
         }
         if end.is_some() {
             let _ = self.remove(id, RelayEnd::Answered);

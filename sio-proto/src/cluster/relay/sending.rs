@@ -122,6 +122,7 @@ impl Relays {
         }
         let peer = line.peer;
         self.counters.waiting_bytes -= fewer;
+        self.note_rank(id);
         if let Some(allowed) = tells {
             self.tell(id, peer, Body::Credit { allowed }, out);
         }

@@ -586,3 +586,80 @@ fn nodes_and_bytes_are_bounded() {
         .filter(|line| world.seen(0, **line).why == Some(RelayEnd::NoRoom));
     assert_eq!(refused.count(), 1);
 }
+
+/// Somebody fills what may wait for all relays. Whoever brings a little has its answer.
+#[test]
+fn who_fills_the_room_of_all_relays_loses_it() {
+    let config = config().max_total_waiting_bytes(50_000_usize);
+    let mut world = World::new(2, &config);
+    let quiet = world.open(0, 1, REQUEST).unwrap();
+    let greedy: Vec<_> = (0..3).map(|_| world.open(0, 1, &[7; 16_384]).unwrap()).collect();
+    world.settle();
+    assert_eq!(world.counters(1).incoming.current, 4);
+    let ended = |world: &World, lines: &[LineId]| lines.iter().filter(|line| world.seen(0, **line).ends > 0).count();
+    // A neighbour brings more, ...
+    let more = [1; 2_000];
+    assert_eq!(
+        world.act(0, |relays, now, out| relays.send(now, quiet, &more, None, out)),
+        2_000
+    );
+    world.settle();
+    assert_eq!((ended(&world, &[quiet]), ended(&world, &greedy)), (0, 1));
+    assert_eq!(world.seen(1, world.other(quiet)).bytes.len(), REQUEST.len() + 2_000);
+    // ... and others are new.
+    let new: Vec<_> = (0..10).map(|_| world.open(0, 1, &[1; 2_000]).unwrap()).collect();
+    world.settle();
+    assert_eq!((ended(&world, &new), ended(&world, &greedy)), (0, 2));
+    assert_eq!(world.counters(1).incoming.ended(RelayEnd::NoRoom), 2);
+    // Who has the most and brings more is the one.
+    let last = greedy
+        .iter()
+        .find(|line| world.seen(0, **line).ends == 0)
+        .copied()
+        .unwrap();
+    let there = world.other(last);
+    world.act(1, |relays, now, out| relays.take_up(now, there, out));
+    world.settle();
+    let more: Vec<_> = (0..4).map(|_| world.open(0, 1, &[1; 2_800]).unwrap()).collect();
+    world.settle();
+    world.act(0, |relays, now, out| relays.send(now, last, &[7; 3_600], None, out));
+    world.settle();
+    assert_eq!(
+        (ended(&world, &more), world.seen(0, last).why),
+        (0, Some(RelayEnd::NoRoom))
+    );
+    assert!(world.counters(1).waiting_bytes <= 50_000);
+}
+
+/// A message without bytes says only that its node is there.
+#[test]
+fn empty_messages_wake_nobody() {
+    let mut world = World::new(2, &config());
+    let line = world.open(0, 1, REQUEST).unwrap();
+    world.settle();
+    let LineId::Outgoing(number) = line else { panic!() };
+    let body = Body::Data {
+        position: REQUEST.len() as u64,
+        end: None,
+        bytes: Bytes::new(),
+    };
+    let payload = Message {
+        sender: world.nodes[0].relays.name,
+        line: number,
+        is_answer: false,
+        body,
+    }
+    .encode();
+    let channel = world.nodes[1].relays.own.clone();
+    let event = Event::Message {
+        channel,
+        payload,
+        sharded: false,
+    };
+    let mut out = RelayOutputs::default();
+    for _ in 0..3 {
+        assert!(world.nodes[1].relays.handle_event(world.now, &event, &mut out));
+    }
+    assert_eq!(out, RelayOutputs::default());
+    assert_eq!(world.counters(1).repeated, 0);
+}

@@ -145,6 +145,11 @@ proptest! {
                 let waiting: usize = relays.outgoing.values().map(|outgoing| outgoing.line.waiting())
                     .chain(relays.incoming.values().map(Line::waiting)).sum();
                 prop_assert_eq!(relays.counters.waiting_bytes, waiting);
+                let large = relays.outgoing.iter().map(|(number, outgoing)| (LineId::Outgoing(*number), &outgoing.line))
+                    .chain(relays.incoming.iter().map(|((node, number), line)| (LineId::Incoming(*node, *number), line)))
+                    .filter(|(_, line)| line.waiting() >= RANK_BYTES)
+                    .map(|(id, line)| (line.waiting() / RANK_BYTES, id)).collect::<BTreeSet<_>>();
+                prop_assert_eq!(&relays.crowd, &large);
                 let most = relays.outgoing.values().map(|outgoing| outgoing.line.waiting())
                     .chain(relays.incoming.values().map(Line::waiting)).max().unwrap_or(0);
                 prop_assert!(most <= 20_000);
@@ -160,7 +165,7 @@ proptest! {
             let counters = node.relays.counters();
             prop_assert_eq!((counters.outgoing.current, counters.incoming.current), (0, 0));
             prop_assert_eq!((counters.waiting_bytes, counters.nodes), (0, 0));
-            prop_assert!(node.relays.deadlines.is_empty());
+            prop_assert!(node.relays.deadlines.is_empty() && node.relays.crowd.is_empty());
         }
     }
 
