@@ -191,11 +191,8 @@ impl World {
             if self.act() {
                 continue;
             }
-            let reads = self
-                .conns
-                .values()
-                .filter_map(|conn| Some(conn.read.as_ref()?.until))
-                .min();
+            let reads = self.conns.values().filter_map(|conn| conn.read.as_ref());
+            let reads = reads.map(|read| read.until).min();
             match self.broker.next_timeout().into_iter().chain(reads).min() {
                 Some(next) if next <= end => {
                     self.now = self.now.max(next);
