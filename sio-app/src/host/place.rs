@@ -111,6 +111,13 @@ impl Place {
         turn.touch_link(&self.link, None);
     }
 
+    /// Whether a request was passed on to another node.
+    #[cfg(feature = "redis")]
+    #[inline]
+    pub(super) const fn is_passing(&self) -> bool {
+        self.passing.is_some()
+    }
+
     /// Answers the request that was passed on, if the other node will not. Returns true if it has.
     #[cfg(feature = "redis")]
     pub(super) fn answer_failed_relay(&mut self) -> bool {

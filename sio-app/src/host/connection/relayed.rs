@@ -48,7 +48,15 @@ impl Connection {
     /// Goes on with a request that was passed on: answers it here if the other node will not, or
     /// reads what belongs to it. Returns false at the end of the connection, and `None` if there
     /// is nothing to do.
+    #[inline]
     pub(super) fn poll_passing<S: Source>(&mut self, cx: &mut Context<'_>, source: &mut S) -> Option<Poll<bool>> {
+        match self.place.is_passing() {
+            true => self.go_on_passing(cx, source),
+            false => None,
+        }
+    }
+
+    fn go_on_passing<S: Source>(&mut self, cx: &mut Context<'_>, source: &mut S) -> Option<Poll<bool>> {
         if self.place.answer_failed_relay() {
             return Some(Poll::Ready(true));
         }

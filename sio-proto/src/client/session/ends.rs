@@ -119,7 +119,8 @@ impl Session {
             // session if the GET is closed or sent twice (docs/protocol/engine-io.md §4.4).
             (Transport::Polling, Revision::V4) => {
                 let on_time = self.expires - self.timeout + cx.config.wake_timeout;
-                self.ping_until.get_or_insert(on_time.max(soon));
+                let latest = on_time.max(soon);
+                self.ping_until.get_or_insert(latest);
                 self.send(Packed::Text(Bytes::from_static(b"6")));
             }
         }
