@@ -37,7 +37,8 @@ test('a page that is loaded again in the middle shows the whole answer once', { 
     before = (await seen()).length;
     await page.reload();
     // What the page had is still there, so only the rest is asked for.
-    assert.ok((await seen()).length >= before);
+    const after = (await seen()).length;
+    assert.ok(after >= before, `${after} tokens are there after a reload, and ${before} were before`);
   }
   assert.ok(before < 400, 'the page was loaded again while the answer was written');
   await page.locator('#state[data-state="done"]').waitFor({ timeout: 60_000 });
