@@ -36,9 +36,8 @@ test('a page that is loaded again in the middle shows the whole answer once', { 
     await until(async () => (await seen()).length > before + 20, 'more tokens', 15_000);
     before = (await seen()).length;
     await page.reload();
-    // What the page had is still there, so only the rest is asked for.
-    const after = (await seen()).length;
-    assert.ok(after >= before, `${after} tokens are there after a reload, and ${before} were before`);
+    // What the page had is there again. On a busy machine the browser says that a page is loaded before its script has run.
+    await until(async () => (await seen()).length >= before, `${before} tokens after a reload`, 5_000);
   }
   assert.ok(before < 400, 'the page was loaded again while the answer was written');
   await page.locator('#state[data-state="done"]').waitFor({ timeout: 60_000 });
