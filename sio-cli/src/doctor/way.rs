@@ -2,16 +2,17 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use sio_proto::client::proxy::{Progress, Proxy, ProxyError, ProxyScheme, Tunnel};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::tls::Tls;
 use super::wire::Trouble;
+use crate::clock;
 
 /// A stream of bytes in both directions.
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -51,7 +52,7 @@ impl Way {
     }
 
     async fn reach(&self, host: &str, port: u16) -> Result<(TcpStream, SocketAddr), Trouble> {
-        let deadline = Instant::now() + self.patience;
+        let deadline = clock::now() + self.patience;
         let addresses = self.resolve(host, port).await?;
         let (stream, address) = first_of(&addresses, deadline, TcpStream::connect).await?;
         // A request is written whole. Nagle's algorithm would only delay it.
@@ -116,7 +117,7 @@ async fn first_of<S, F: Future<Output = io::Result<S>>>(
 ) -> Result<(S, SocketAddr), Trouble> {
     let mut last = Trouble::Timeout;
     for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
-        let remaining = deadline.saturating_duration_since(Instant::now());
+        let remaining = deadline.saturating_duration_since(clock::now());
         let share = remaining / u32::try_from(left).unwrap_or(u32::MAX);
         match timeout(share, connect(*address)).await {
             Ok(Ok(stream)) => return Ok((stream, *address)),
@@ -148,7 +149,7 @@ mod tests {
             Ok(())
         };
         let reached = runtime.unwrap().block_on(async {
-            let deadline = Instant::now() + patience;
+            let deadline = clock::now() + patience;
             first_of(&addresses, deadline, connect).await
         });
         assert_eq!(reached.unwrap(), ((), addresses[2]));
