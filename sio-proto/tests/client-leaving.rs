@@ -4,7 +4,7 @@
 mod client;
 
 use client::emit;
-use client::script::Script;
+use client::script::{OPEN, Script};
 use sio_proto::client::{ClientConfig, SocketId, Transport};
 use sio_proto::{ByteString, LinkId};
 
@@ -139,4 +139,76 @@ fn a_connect_that_is_due_counts_for_the_next_one_if_it_says_the_same() {
     script.tell(link, "40/chat,{\"sid\":\"s\",\"pid\":\"p\",\"sio.confirmed\":0}");
     assert_eq!(told(&mut script), ["41/chat,"]);
     assert!(!script.client.is_connected(chat));
+}
+
+fn polling() -> Script {
+    Script::new(ClientConfig::default().transports(vec![Transport::Polling]))
+}
+
+/// Client C19: the server makes a session when it reads the handshake. A client that is closed
+/// before the answer comes would leave it there for a whole heartbeat.
+#[test]
+fn a_client_that_is_closed_during_the_handshake_says_goodbye() {
+    let mut script = polling();
+    script.client.close(script.now);
+    script.drain();
+    assert!(!script.has("Stopped"), "the answer is due: {:?}", script.log);
+    // What follows the open packet reaches nobody.
+    script.answer(200, "", &format!("{OPEN}\u{1e}40{{\"sid\":\"r\"}}\u{1e}42[\"n\",0]"));
+    let (_, goodbye) = script.requests.last().unwrap();
+    assert!(goodbye.starts_with("POST ") && goodbye.contains("&sid=s "), "{goodbye}");
+    assert!(goodbye.ends_with("\r\n\r\n1"), "{goodbye}");
+    script.answer(200, "", "ok");
+    assert_eq!(script.log.last().unwrap(), "Stopped(Closed)");
+    assert_eq!((script.requests.len(), script.open.len(), script.events.len()), (2, 0, 0));
+}
+
+/// Client C19: the goodbye waits for the answer of a handshake, but not for long, and an answer
+/// that makes no session ends the client at once.
+#[test]
+fn a_closed_client_does_not_wait_long_for_a_handshake() {
+    let mut silent = polling();
+    silent.client.close(silent.now);
+    silent.pass(1999);
+    assert!(!silent.has("Stopped"));
+    silent.pass(1);
+    assert_eq!(silent.log.last().unwrap(), "Stopped(Closed)");
+    assert!(silent.open.is_empty());
+
+    // The connection ends. The server refuses, sends the client elsewhere, or speaks no Engine.IO.
+    let answers: [fn(&mut Script); 4] = [
+        |script| {
+            let link = script.open.remove(0);
+            script.cut(link);
+        },
+        |script| script.answer(503, "", ""),
+        |script| script.answer(302, "Location: http://localhost:4000/\r\n", ""),
+        |script| script.answer(200, "", "<html>"),
+    ];
+    for answer in answers {
+        let mut script = polling();
+        script.client.close(script.now);
+        script.drain();
+        answer(&mut script);
+        assert_eq!(script.log.last().unwrap(), "Stopped(Closed)");
+        assert_eq!((script.requests.len(), script.open.len()), (1, 0));
+    }
+}
+
+/// The application changes its mind while the answer is due: the next session follows the goodbye.
+#[test]
+fn who_connects_again_during_the_goodbye_of_a_handshake_gets_a_new_session() {
+    let mut script = polling();
+    script.client.disconnect(script.now, script.socket).unwrap();
+    script.client.connect(script.now, script.socket).unwrap();
+    script.drain();
+    assert_eq!(script.requests.len(), 1);
+    script.answer(200, "", OPEN);
+    assert!(script.requests[1].1.ends_with("\r\n\r\n1"));
+    script.answer(200, "", "ok");
+    let (_, next) = script.requests.last().unwrap();
+    assert!(script.requests.len() == 3 && next.starts_with("GET "), "{next}");
+    script.answer(200, "", &OPEN.replace("\"s\"", "\"t\""));
+    script.answer(200, "", "ok");
+    assert!(script.has("Connected {"), "{:?}", script.log);
 }

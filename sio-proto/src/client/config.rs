@@ -126,7 +126,9 @@ pub struct ClientConfig {
     /// later one. [`Client::wake`](super::Client::wake) ends it, because the network may be another
     /// one. Default 10 minutes.
     pub upgrade_pause: Duration,
-    /// Time for the goodbye of a closed client to leave. Default 2 s.
+    /// Time for the goodbye of a closed client to leave. If the client is closed while the answer
+    /// to a handshake over polling is due, it is also the time for the answer: the server has made a
+    /// session that only the goodbye ends. Default 2 s.
     pub close_timeout: Duration,
     /// Time for an answer to the probe of [`Client::wake`](super::Client::wake). Default 3 s.
     pub wake_timeout: Duration,

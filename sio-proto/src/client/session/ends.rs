@@ -42,13 +42,34 @@ impl Session {
     }
 
     /// Says goodbye, and ends when the goodbye has left or [`ClientConfig::close_timeout`] is over.
+    /// If the answer to the handshake is due, the goodbye follows it.
     pub(in crate::client) fn close(&mut self, cx: &mut Context<'_>) {
         if self.ended || self.closing.is_some() {
             return;
         }
-        if !self.opened {
-            return self.end_closed(cx);
+        let until = cx.now + cx.config.close_timeout;
+        if self.opened {
+            self.say_goodbye(until, cx);
+        } else if self.is_handshake_due() {
+            self.begin_closing(until);
+        } else {
+            self.end_closed(cx);
         }
+    }
+
+    /// Whether the server may have made a session that no connection keeps: its open packet is due
+    /// as the answer to a GET. Such a session lives on for its whole heartbeat unless it is told
+    /// goodbye, and only the open packet says its id.
+    fn is_handshake_due(&self) -> bool {
+        let is_engine = matches!(self.protocol, Protocol::Engine(_));
+        is_engine
+            && self
+                .line(Purpose::Get)
+                .is_some_and(|line| line.is_connected() && line.asked.is_some())
+    }
+
+    /// Says goodbye. It has to leave until then.
+    pub(super) fn say_goodbye(&mut self, until: Time, cx: &mut Context<'_>) {
         self.close_lines(cx, |line| line.purpose == Purpose::Probe);
         self.paused = false;
         self.upgrade_expires = None;
@@ -63,7 +84,7 @@ impl Session {
         if !goodbye.is_empty() {
             self.send(Packed::Text(Bytes::from_static(goodbye)));
         }
-        self.begin_closing(cx.now + cx.config.close_timeout);
+        self.begin_closing(until);
         self.pump(cx);
         if self.transport == Transport::Polling && self.outgoing.is_empty() && self.is_idle(Purpose::Post) {
             return self.end_closed(cx); // 0.6 has no goodbye

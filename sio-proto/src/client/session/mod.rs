@@ -446,7 +446,7 @@ impl Session {
         let error = fault.unwrap_or_else(|| ClientError::new(ErrorClass::Unreachable, "the connection was closed"));
         let reason = match line.purpose {
             Purpose::Get | Purpose::Post if line.asked.is_none() => return,
-            Purpose::Get if self.closing.is_some() => return,
+            Purpose::Get if self.closing.is_some() && self.opened => return,
             _ if self.closing.is_some() => return self.end_closed(cx),
             Purpose::Probe => return self.fail_upgrade(cx),
             Purpose::WebSocket if self.opened => DisconnectReason::TransportClose,

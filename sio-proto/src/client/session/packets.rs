@@ -101,6 +101,10 @@ impl Session {
         let max_payload = open.max_payload.filter(|max| *max > 0);
         self.max_payload = max_payload.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
         self.opened = true;
+        if let Some(until) = self.closing.take() {
+            // The client was closed while the answer was on its way.
+            return self.say_goodbye(until, cx);
+        }
         self.expires = cx.now + self.interval + self.timeout;
         if self.revision() == Revision::V3 {
             self.next_ping = Some(cx.now + self.interval);

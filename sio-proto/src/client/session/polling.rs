@@ -132,7 +132,8 @@ impl Session {
                     }
                     return;
                 }
-                Purpose::Get => return,
+                Purpose::Get if self.opened => return,
+                Purpose::Get => return self.end_closed(cx),
                 _ => {}
             }
         }
