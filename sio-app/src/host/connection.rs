@@ -12,6 +12,7 @@
 //! buffer of the connection, until the message is complete. So an idle connection has no buffer,
 //! and a large message needs no more reads than necessary.
 
+mod blocked;
 #[cfg(feature = "redis")]
 mod relayed;
 
@@ -31,12 +32,12 @@ use sio_proto::wire::Wire;
 use crate::host::place::{Place, Seat};
 use crate::link::connections::{UNCOUNTED, in_steps};
 use crate::link::ends::{Outlet, Source};
-use crate::link::{Awaiting, Item, Link, Progress, Standing};
+use crate::link::{Awaiting, Item, Link, Standing};
 use crate::trim::trim;
-use crate::turn::batch::Batch;
 use crate::turn::later::Later;
 use crate::turn::{self, Lent, Turn};
 use crate::user::io::Io;
+use crate::user::sleep::Sleep;
 
 /// The size of the thread's read buffer. A message of 64 KiB fits into it with all its framing.
 const READ_BYTES: usize = 128 * 1024;
@@ -93,13 +94,15 @@ pub struct Connection {
     later: Later,
     /// The answers to a request that has overtaken the held GET. They wait until the handlers have
     /// run.
-    overtaken: Option<Vec<Write>>,
+    overtaken: Option<Box<[Write]>>,
     /// Whether this connection waits, because its body may be much work and the other connections
     /// have left too much work already.
     waits: bool,
     /// Whether the last bytes wait for the socket. They have a deadline.
     ending: bool,
     lingering: bool,
+    /// The pause behind the head of a handshake.
+    rest_sleep: Option<Box<Sleep>>,
 }
 
 // It is the task of an idle client, with the source of its socket.
@@ -145,9 +148,7 @@ impl Connection {
     /// together with the request.
     pub(crate) fn upgraded(mut place: Place, wire: Wire, mut ahead: BytesMut) -> Self {
         place.dropped = Cause::Failed;
-        if place.link.held() > 0 {
-            place.link.rest();
-        }
+        place.link.rest_if_queued();
         let mut conn = Conn::new(Arc::clone(place.io.config()), Peer::default());
         conn.handle_upgraded(wire);
         let mut connection = Self::at(place, conn);
@@ -185,6 +186,7 @@ impl Connection {
             waits: false,
             ending: false,
             lingering: false,
+            rest_sleep: None,
         }
     }
 
@@ -241,6 +243,11 @@ impl Connection {
             }
             match self.place.link.standing() {
                 Standing::Open => self.read_blocked = 0,
+                Standing::Resting => {
+                    if self.poll_rest(cx).is_ready() {
+                        continue;
+                    }
+                }
                 Standing::Blocked => match source.poll_writable(cx) {
                     Poll::Ready(Ok(())) => {
                         self.drain();
@@ -480,7 +487,7 @@ impl Connection {
             self.later.put(leftover);
             self.place.note_lag();
             if overtaken.is_some() || self.overtaken.is_some() {
-                self.overtaken = overtaken;
+                self.overtaken = overtaken.map(Vec::into_boxed_slice);
                 self.answer_overtaken();
             }
         }
@@ -503,7 +510,7 @@ impl Connection {
         let mut overtaken = None;
         let behind = self.unanswered > 0;
         if behind && (arrivals.body_started.is_some() || !arrivals.replies.is_empty() || arrivals.closed.is_some()) {
-            self.place.answer_in_order(turn, Vec::new());
+            self.place.answer_in_order(turn, Box::default());
         }
         if !arrivals.packets.is_empty() {
             self.steps += u32::try_from(arrivals.packets.len() / PACKETS_A_STEP).unwrap_or(u32::MAX / 2);
@@ -589,49 +596,11 @@ impl Connection {
         self.conn.is_waiting() && !self.rest.is_empty() && self.place.link.await_news()
     }
 
-    /// Writes the queue when the socket has room, and tells the shard when everything has been
-    /// written.
-    fn drain(&mut self) {
-        if self.place.link.take_over().is_none() {
-            return;
-        }
-        turn::run(self.place.io.runtime(), |turn| {
-            let write = |batch: &mut Batch| self.place.link.write(batch.pen(), &mut std::iter::empty());
-            let progress = turn.batch.with(write);
-            match (progress, &self.place.seat) {
-                (Progress::Full, Some(Seat { cell, id, .. })) => cell.block(turn, *id, &self.place.link),
-                // The shard still knows that the link is full.
-                (Progress::Full | Progress::Stuck, _) => self.place.link.hand_over(),
-                (Progress::Done, Some(Seat { cell, id, .. })) => {
-                    cell.input("drained", turn, |state, now, _| state.shard.handle_drained(now, *id));
-                }
-                (Progress::Done, None) => {}
-            }
-        });
-        self.place.note_drained();
-    }
-
     /// Ends the connection after what is queued. Further requests of the peer are not answered.
     fn finish(&self) {
         let link = &self.place.link;
         link.push(Item::Finish);
         turn::run(self.place.io.runtime(), |turn| turn.touch_link(link, None));
-    }
-
-    /// Whether a connection with a full socket is cut because the whole server has too much to
-    /// write. An answer that its peer does not take is not kept then. For websockets, the shard
-    /// decides.
-    fn is_unwelcome(&self) -> bool {
-        !self.conn.is_websocket() && self.place.io.tally.traffic.waiting.is_exceeded()
-    }
-
-    /// Sets a deadline for the end of a connection whose socket is full, so that no peer can keep
-    /// it by not reading.
-    fn limit_end(&mut self) {
-        if !self.ending && self.place.link.is_ending() {
-            self.ending = true;
-            self.place.io.end_soon(&self.place.link);
-        }
     }
 
     /// Called when the last byte has been written. If the peer is still sending, closing at once

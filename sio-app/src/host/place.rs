@@ -352,7 +352,7 @@ impl Place {
     }
 
     /// Answers the held GET, if there is one, and then the request that has overtaken it.
-    pub(crate) fn answer_in_order(&self, turn: &Turn, overtaken: Vec<Write>) {
+    pub(crate) fn answer_in_order(&self, turn: &Turn, overtaken: Box<[Write]>) {
         if let Some(Seat { cell, id, .. }) = &self.seat {
             cell.input("end poll", turn, |state, now, out| {
                 state.shard.end_poll(now, *id, out);

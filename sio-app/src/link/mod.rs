@@ -50,7 +50,7 @@ use crate::link::traffic::Traffic;
 use crate::lock::{Alarm, Mutex};
 
 use unwritten::{Rest, Unwritten};
-pub(crate) use write::Pen;
+pub(crate) use write::{Pen, REST};
 
 /// An idle link keeps memory for this many items, as long as it is no websocket.
 const MOST_KEPT: usize = 8;
@@ -86,6 +86,8 @@ struct State {
     /// Whether the reading side holds bytes that wait for news.
     impatient: bool,
     websocket: bool,
+    /// The link is blocked although the socket has room: the head of a handshake has just left.
+    rests: bool,
     /// What the peer has to send next. If it is late, the connection is closed (slow loris).
     awaiting: Option<Awaiting>,
     waker: Option<Alarm>,
@@ -345,6 +347,9 @@ pub(crate) enum Progress {
     Full,
     /// The socket is full and has taken nothing.
     Stuck,
+    /// The head of a websocket's handshake is written. What follows it waits for [`REST`], and the
+    /// shard need not know. The caller calls [`Link::rest`].
+    Resting,
 }
 
 /// The state of a connection's write side.
@@ -353,6 +358,8 @@ pub(crate) enum Standing {
     Open,
     /// Bytes wait for the socket.
     Blocked,
+    /// Bytes wait because the peer shall read the head of a handshake before them.
+    Resting,
     Finished,
     Cut,
 }
@@ -503,6 +510,24 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
+    /// Leaves the rest to the connection's task, which writes it after a pause.
+    pub(crate) fn rest(&self) {
+        self.state.lock().rests = true;
+        self.hand_over();
+    }
+
+    /// Begins a pause before what is queued, unless somebody writes it already.
+    pub(crate) fn rest_if_queued(&self) {
+        if self.claim_queued().is_some() {
+            self.rest();
+        }
+    }
+
+    /// Ends the pause.
+    pub(crate) fn end_rest(&self) {
+        self.state.lock().rests = false;
+    }
+
     /// Makes the connection's task the writer, when the socket has room again.
     pub(crate) fn take_over(&self) -> Option<Claim> {
         let mut state = self.state.lock();
@@ -549,8 +574,10 @@ impl<O: Outlet + ?Sized> Link<O> {
     }
 
     pub(crate) fn standing(&self) -> Standing {
-        match self.state.lock().phase {
+        let state = self.state.lock();
+        match state.phase {
             Phase::Idle | Phase::Busy => Standing::Open,
+            Phase::Blocked if state.rests => Standing::Resting,
             Phase::Blocked => Standing::Blocked,
             Phase::Finished => Standing::Finished,
             Phase::Cut => Standing::Cut,

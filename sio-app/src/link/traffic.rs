@@ -5,7 +5,6 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use sio_proto::Time;
 use sio_proto::http::Date;
 use sio_proto::server::Budget;
 
@@ -41,11 +40,6 @@ impl Traffic {
             runtime: Some(runtime),
             ..Self::default()
         }
-    }
-
-    /// Returns the time, if there is a clock.
-    pub(crate) fn now(&self) -> Option<Time> {
-        self.runtime.map(|runtime| (runtime.now)())
     }
 
     /// Returns the date of an answer that is written now. Each thread converts it to text once a

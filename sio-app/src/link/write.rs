@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::thread;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -21,18 +20,14 @@ const FLAT_BYTES: usize = 16 * 1024;
 /// The most pieces of one vectored write.
 pub(super) const MAX_PIECES: usize = 64;
 
-/// The longest pause after the head of a websocket's handshake, before anything else is written.
+/// The shortest pause between the head of a websocket's handshake and what follows it. An adapter
+/// whose timers are coarse makes it longer.
 ///
 /// Some clients begin to listen only when they have read the head of the handshake. If they read a
 /// packet together with the head, they lose the packet. Two writes without a pause are often read
-/// as one. So the thread yields the processor between the two writes. If the peer is on the same
-/// machine, it wakes up and reads the head meanwhile. A peer on another machine gets two segments
-/// with this pause between them.
-const MOST_REST: Duration = Duration::from_micros(100);
-
-/// The most times that the thread yields during this pause, so that the pause ends even if the
-/// clock stands still.
-const MOST_YIELDS: u32 = 400;
+/// as one. So what follows stays in the queue, as if the socket were full, and the connection's
+/// task writes it after the pause. No thread waits.
+pub(crate) const REST: Duration = Duration::from_micros(100);
 
 /// The working memory for the writes of one thread.
 #[derive(Default)]
@@ -103,7 +98,8 @@ impl<O: Outlet + ?Sized> Link<O> {
                 let follows_handshake = std::mem::take(&mut pen.handshake);
                 end = self.fill(pen, items);
                 if follows_handshake && !pen.pieces.is_empty() {
-                    self.rest();
+                    self.put_back(pen, end, items, moved);
+                    return Progress::Resting;
                 }
             }
             if pen.pieces.is_empty() {
@@ -268,17 +264,6 @@ impl<O: Outlet + ?Sized> Link<O> {
     #[inline]
     fn release(&self) -> bool {
         self.state.lock().release(&self.traffic.waiting)
-    }
-
-    /// Waits a moment, so that the peer can read the head of a handshake before more bytes arrive.
-    pub(crate) fn rest(&self) {
-        let Some(start) = self.traffic.now() else { return };
-        for _ in 0..MOST_YIELDS {
-            thread::yield_now();
-            if self.traffic.now().is_none_or(|now| now >= start + MOST_REST) {
-                return;
-            }
-        }
     }
 
     /// Encodes an item, and appends it to the pieces.

@@ -89,8 +89,10 @@ impl Batch {
 
     pub(super) fn write(&mut self, block: impl Fn(LinkId, &Link)) {
         if let Some((link, id, frame)) = self.only.take() {
-            if link.write_frame(&mut self.pen, &frame) != Progress::Done {
-                block(id, &link);
+            match link.write_frame(&mut self.pen, &frame) {
+                Progress::Done => {}
+                Progress::Full | Progress::Stuck => block(id, &link),
+                Progress::Resting => link.rest(),
             }
             return;
         }
@@ -114,8 +116,10 @@ impl Batch {
                 // The writes are in the queue, behind older ones.
                 (_, Claim::Queued) => link.write(&mut self.pen, &mut std::iter::empty()),
             };
-            if progress != Progress::Done {
-                block(id, &link);
+            match progress {
+                Progress::Done => {}
+                Progress::Full | Progress::Stuck => block(id, &link),
+                Progress::Resting => link.rest(),
             }
         }
         self.writes.clear();

@@ -615,11 +615,11 @@ impl Turn {
             return;
         }
         let progress = self.batch.with(|batch| link.write_queue(batch.pen()));
-        if progress != Progress::Done {
-            match seat {
-                Some((shard, id)) => shard.block(self, id, link),
-                None => link.hand_over(),
-            }
+        match (progress, seat) {
+            (Progress::Done, _) => {}
+            (Progress::Full | Progress::Stuck, Some((shard, id))) => shard.block(self, id, link),
+            (Progress::Full | Progress::Stuck, None) => link.hand_over(),
+            (Progress::Resting, _) => link.rest(),
         }
     }
 }

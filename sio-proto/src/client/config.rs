@@ -127,8 +127,8 @@ pub struct ClientConfig {
     /// one. Default 10 minutes.
     pub upgrade_pause: Duration,
     /// Time for the goodbye of a closed client to leave. If the client is closed while the answer
-    /// to a handshake over polling is due, it is also the time for the answer: the server has made a
-    /// session that only the goodbye ends. Default 2 s.
+    /// to a handshake over polling is due, it is also the time for the answer: the server has made
+    /// a session that only the goodbye ends. Default 2 s.
     pub close_timeout: Duration,
     /// Time for an answer to the probe of [`Client::wake`](super::Client::wake). Default 3 s.
     pub wake_timeout: Duration,

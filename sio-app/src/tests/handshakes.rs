@@ -1,0 +1,85 @@
+//! The pause between the head of a websocket's handshake and the first packet.
+
+use std::task::{Context, Waker};
+
+use crate::adapter::Driver;
+use crate::tests::{Driven, now, server, set_now, text};
+use crate::{Io, Socket};
+
+/// The handshake of a websocket of 2.x, whose server says at once that the namespace `/` is
+/// connected.
+const UPGRADE: &[u8] =
+    b"GET /socket.io/?EIO=3&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// Reads the handshake, and polls once: the clock stands still.
+fn knock(io: &Io) -> Driven {
+    let mut client = Driven::new(io, usize::MAX);
+    client.script.reads.push(UPGRADE.to_vec());
+    poll(&mut client);
+    client
+}
+
+fn poll(client: &mut Driven) {
+    let polled = client
+        .connection
+        .poll(&mut Context::from_waker(Waker::noop()), &mut client.script);
+    assert!(polled.is_pending());
+}
+
+/// Hardening C1: a client that listens only when it has read the head hears the first packet. What
+/// is sent meanwhile comes behind it in its order, volatile events too, and no thread waits.
+#[test]
+fn what_follows_a_handshake_waits_for_a_moment_and_keeps_its_order() {
+    let io = server(1);
+    io.of("/").on_connect(|socket: Socket| {
+        let _ = socket.emit("welcome", 1);
+    });
+    io.of("/").on("say", |socket: Socket| socket.emit("said", 3));
+    let mut client = knock(&io);
+    let head = client.written();
+    assert!(
+        head.starts_with("HTTP/1.1 101 ") && head.ends_with("\r\n\r\n"),
+        "{head}"
+    );
+    io.emit("news", 2);
+    io.volatile().emit("place", 2);
+    // A client that does not wait for the first packet is heard.
+    client.script.reads.push(text(r#"42["say"]"#));
+    poll(&mut client);
+    set_now(now() + 99);
+    poll(&mut client);
+    assert_eq!(client.written(), "");
+
+    set_now(now() + 1);
+    poll(&mut client);
+    let written = client.written();
+    let places: Vec<_> = [
+        r#"0{"sid""#,
+        "40",
+        r#"42["welcome",1]"#,
+        r#"42["news",2]"#,
+        r#"42["place",2]"#,
+    ]
+    .iter()
+    .map(|packet| written.find(packet).unwrap_or_else(|| panic!("{packet} in {written}")))
+    .collect();
+    assert!(places.is_sorted() && written.ends_with(r#"42["said",3]"#), "{written}");
+    // From now on, everything is written at once.
+    io.emit("news", 4);
+    assert!(client.written().ends_with(r#"42["news",4]"#));
+}
+
+/// The task of the deadlines comes for the pause, and a connection that ends meanwhile leaves
+/// nothing behind.
+#[test]
+fn a_pause_is_a_deadline_and_ends_with_its_connection() {
+    let io = server(1);
+    let client = knock(&io);
+    let next = Driver::new(&io).handle_timeout(0, Waker::noop()).unwrap();
+    assert_eq!(next.as_micros(), now() + 100);
+    drop(client);
+    assert_eq!(io.sessions(), 0);
+    let next = Driver::new(&io).handle_timeout(0, Waker::noop());
+    assert!(next.is_none_or(|next| next.as_micros() > now() + 100), "{next:?}");
+}
