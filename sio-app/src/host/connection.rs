@@ -29,7 +29,7 @@ use sio_proto::conn::{Arrivals, Conn, Stage, flash_policy};
 use sio_proto::server::{Cause, Peer, Write};
 use sio_proto::wire::Wire;
 
-use crate::host::place::{Place, Seat};
+use crate::host::place::Place;
 use crate::link::connections::{UNCOUNTED, in_steps};
 use crate::link::ends::{Outlet, Source};
 use crate::link::{Awaiting, Item, Link, Standing};
