@@ -18,6 +18,18 @@
 //! Pipelined requests are parsed one at a time, each after the answer to the previous request (RFC
 //! 9112 §9.3.2 requires the answers in order). Behind a GET that is held, the next request is
 //! parsed too, if the caller allows it ([`Conn::handle_held`]).
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -166,7 +178,8 @@ impl Pongs {
     /// Takes the latest pong, in its own memory. The earlier pongs are not sent.
     #[must_use]
     pub fn take_latest(&mut self) -> Bytes {
-        let latest = Bytes::copy_from_slice(&self.frames[core::mem::take(&mut self.latest)..]);
+        let start = core::mem::take(&mut self.latest);
+        let latest = Bytes::copy_from_slice(self.frames.get(start..).unwrap_or_default());
         self.frames.clear();
         latest
     }
@@ -264,7 +277,7 @@ impl Conn {
     pub fn held_bytes(&self) -> usize {
         match &self.state {
             State::Http(decoder, _) => decoder.held_bytes(),
-            State::WebSocket(decoder, packets) => decoder.held_bytes() + packets.held_bytes(),
+            State::WebSocket(decoder, packets) => decoder.held_bytes().saturating_add(packets.held_bytes()),
             State::Hixie(hixie) => hixie.packets.held_bytes(),
             State::Closed => 0,
         }

@@ -23,6 +23,18 @@
 //!
 //! A Flash policy request never reaches this function, because it is not HTTP
 //! ([`flash_policy`](crate::legacy::flash_policy)).
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 mod query;
 mod route;
@@ -65,10 +77,11 @@ impl<'a> Detector<'a> {
         let target = request.target;
         // The bytes are searched, which is faster than a search for a character.
         let mark = memchr::memchr(b'?', target.as_bytes()).unwrap_or(target.len());
+        let query = target.as_bytes().get(mark..).and_then(|behind| behind.split_first());
         Self {
             request,
             path: target.get(..mark).unwrap_or_default(),
-            parameters: Parameters::of(target.as_bytes().get(mark + 1..).unwrap_or_default()),
+            parameters: Parameters::of(query.map_or(&[], |(_, query)| query)),
         }
     }
 
@@ -178,8 +191,7 @@ impl<'a> Detector<'a> {
 
     fn legacy_06(&self, transport: Transport, segments: &Segments<'_>) -> Legacy06 {
         let session = segments.filled(1);
-        let last = segments.count - 1;
-        let index = (transport == Transport::JsonpPolling && last >= 2)
+        let index = (transport == Transport::JsonpPolling && segments.count > 2)
             .then(|| decimal(segments.last.as_bytes()))
             .flatten();
         // After slash merging, the path is `xhr-polling/TS` or `jsonp-polling/TS/I`.
@@ -213,7 +225,7 @@ impl<'a> Segments<'a> {
                 *slot = Some(segment);
             }
             segments.last = segment;
-            segments.count += 1;
+            segments.count = segments.count.saturating_add(1);
         }
         segments
     }

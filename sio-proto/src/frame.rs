@@ -7,6 +7,18 @@
 //! A websocket link writes the whole buffer. The body of a poll is built from the payload alone.
 //! One buffer serves both, and each recipient costs one reference count. Source: RFC 6455 §5.2,
 //! docs/protocol/engine-io.md §2.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -52,18 +64,17 @@ impl Frame {
     /// [`MAX_SERVER_HEADER_BYTES`] bytes of room. It is taken out of the buffer.
     #[inline]
     pub(crate) fn of_text_at(buffer: &mut BytesMut, at: usize) -> Self {
-        let len = buffer.len() - at;
+        let len = buffer.len().saturating_sub(at);
         if len >= 126 {
-            buffer.advance(at - MAX_SERVER_HEADER_BYTES);
+            buffer.advance(at.saturating_sub(MAX_SERVER_HEADER_BYTES));
             return Self::behind_room(buffer, Opcode::Text);
         }
         // A short header is written without a detour.
-        let start = at - 2;
-        buffer[start] = 0x80 | Opcode::Text as u8;
-        buffer[start + 1] = len as u8;
-        let end = buffer.len();
-        let mut bytes = buffer.split_to(end);
-        bytes.advance(start);
+        let mut bytes = buffer.split();
+        bytes.advance(at.saturating_sub(2));
+        if let Some(header) = bytes.first_chunk_mut() {
+            *header = [0x80 | Opcode::Text as u8, len as u8];
+        }
         Self {
             bytes: bytes.freeze(),
             head: 2,
@@ -74,7 +85,7 @@ impl Frame {
     #[inline]
     fn behind_room(buffer: &mut BytesMut, opcode: Opcode) -> Self {
         let mut bytes = buffer.split();
-        let head = header_bytes(bytes.len() - MAX_SERVER_HEADER_BYTES, false);
+        let head = header_bytes(bytes.len().saturating_sub(MAX_SERVER_HEADER_BYTES), false);
         prepend_header(&mut bytes, opcode);
         Self {
             bytes: bytes.freeze(),
@@ -86,7 +97,7 @@ impl Frame {
     /// A text packet that is known at compile time and is shorter than 126 bytes. `bytes` begins
     /// with the two bytes of its header.
     pub(crate) const fn from_static(bytes: &'static [u8]) -> Self {
-        assert!(bytes[0] == 0x81 && bytes.len() == 2 + bytes[1] as usize && bytes[1] < 126);
+        assert!(matches!(bytes, [0x81, len @ ..126, payload @ ..] if payload.len() == *len as usize));
         Self {
             bytes: Bytes::from_static(bytes),
             head: 2,
@@ -146,7 +157,7 @@ impl Frame {
     /// The packet without the websocket header.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
-        &self.bytes[self.head as usize..]
+        self.bytes.get(usize::from(self.head)..).unwrap_or_default()
     }
 
     /// The packet without the websocket header. It shares the buffer.
@@ -187,7 +198,7 @@ impl SmallFrame {
     /// The frame, in memory of its own.
     pub(crate) fn frame(&self) -> Frame {
         Frame {
-            bytes: Bytes::copy_from_slice(&self.bytes[..self.len()]),
+            bytes: Bytes::copy_from_slice(self.bytes.get(..self.len()).unwrap_or_default()),
             head: self.head,
             binary: self.binary,
         }
@@ -195,7 +206,7 @@ impl SmallFrame {
 
     /// The packet without the websocket header.
     pub(crate) fn payload(&self) -> &[u8] {
-        &self.bytes[self.head as usize..self.len()]
+        self.bytes.get(usize::from(self.head)..self.len()).unwrap_or_default()
     }
 
     /// Whether this is a binary frame.

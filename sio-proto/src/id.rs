@@ -17,6 +17,18 @@
 //! - A [`SessionId`] is written on the connections of its own session and nowhere else. It has no
 //!   `Display`, and its `Debug` shows nothing.
 //! - Comparing two ids takes the same time wherever they differ.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 pub(crate) mod siphash;
 mod slots;

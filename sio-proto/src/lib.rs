@@ -83,6 +83,7 @@ extern crate alloc;
 mod arena;
 mod breach;
 mod config;
+mod digits;
 mod entropy;
 mod frame;
 mod hosts;

@@ -6,6 +6,18 @@
 //! mean that are not UTF-8, nor which of two equal keys counts. Its callers decide:
 //! [`http::Query`](crate::http::Query), [`detect`](crate::detect),
 //! [`legacy::form`](crate::legacy::form).
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use alloc::vec::Vec;
 
@@ -46,7 +58,7 @@ fn next(encoded: &[u8]) -> Option<(u8, &[u8])> {
         [b'+', after @ ..] => Some((b' ', after)),
         [b'%', high, low, after @ ..] => Some(match (hex(*high), hex(*low)) {
             (Some(high), Some(low)) => (high << 4 | low, after),
-            _ => (b'%', &encoded[1..]),
+            _ => return encoded.split_first().map(|(byte, after)| (*byte, after)),
         }),
         _ => encoded.split_first().map(|(byte, after)| (*byte, after)),
     }
@@ -55,9 +67,9 @@ fn next(encoded: &[u8]) -> Option<(u8, &[u8])> {
 /// The value of a hexadecimal digit.
 const fn hex(digit: u8) -> Option<u8> {
     match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
+        // The last four bits of `0` are 0, and those of `a` and `A` are 1.
+        b'0'..=b'9' => Some(digit & 15),
+        b'a'..=b'f' | b'A'..=b'F' => Some((digit & 15).wrapping_add(9)),
         _ => None,
     }
 }

@@ -1,5 +1,17 @@
 //! A request: what it is, where it comes from, and what its session keeps of it. All of this is
 //! found out once, while no lock is held.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 mod connection_error;
 mod handshake;
@@ -190,7 +202,10 @@ impl Request {
     #[must_use]
     pub fn packets(&self) -> usize {
         match self.packets.last() {
-            Some(Inbound::Payload { payload, .. }) => self.packets.len() + payload.len() / LEAST_MESSAGE_BYTES,
+            Some(Inbound::Payload { payload, .. }) => {
+                let most = payload.len() / LEAST_MESSAGE_BYTES;
+                self.packets.len().saturating_add(most)
+            }
             _ => self.packets.len(),
         }
     }

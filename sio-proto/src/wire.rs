@@ -3,6 +3,18 @@
 //! A [`Wire`] is set when a connection becomes a websocket. Its [`WireDecoder`] turns each message
 //! into an [`Inbound`], completely parsed and checked. So the shard, which is locked while it
 //! works, only has to act.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 pub(crate) mod engine;
 pub(crate) mod legacy06;

@@ -39,7 +39,7 @@ const PROTO: House = House {
         Floor {
             name: "ground",
             modules: &[
-                "time", "entropy", "id", "percent", "origins", "hosts", "keep", "arena", "reason", "breach",
+                "time", "entropy", "id", "percent", "digits", "origins", "hosts", "keep", "arena", "reason", "breach",
                 "readable", "slab",
             ],
             apart: false,

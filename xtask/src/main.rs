@@ -36,6 +36,7 @@ mod arguments;
 mod bench;
 mod check;
 mod clients;
+mod decoding;
 mod dependencies;
 mod failure;
 mod floors;

@@ -8,7 +8,9 @@
 //! | width | a line of a comment in Rust that has more than 100 characters and could be wrapped |
 //! | length | a source file of more than 700 lines that is not listed below with a reason |
 //! | purity | reads of the clock or of randomness outside of the modules that are made for them |
+//! | panics | what [`decoding`] says |
 
+use crate::decoding;
 use crate::failure::{Failure, Outcome, While};
 use crate::workspace::Workspace;
 use std::path::{Path, PathBuf};
@@ -62,6 +64,7 @@ const SOURCE: &[&str] = &["rs", "mjs", "js", "css", "html", "sh"];
 pub(crate) fn run(tree: &Workspace) -> Outcome {
     let mut complaints = roots(tree)?;
     let files = tree.files()?;
+    complaints.extend(decoding::complaints(tree, &files)?);
     for file in &files {
         let bytes = std::fs::read(tree.root.join(file)).when(file.display())?;
         // Files that are not text (pictures, corpora) have no rules here.

@@ -145,7 +145,7 @@ impl MessageCodec for Streaming {
     fn wrap_jsonp(&self, index: u64, payload: &str, out: &mut BytesMut) {
         transports::write_jsonp(Family::Legacy06, index, payload, out);
         debug_assert_eq!(out.last(), Some(&b';'));
-        out.truncate(out.len() - 1);
+        out.truncate(out.len().saturating_sub(1));
     }
 }
 

@@ -7,6 +7,18 @@
 //!
 //! The standard wire of packets is no codec of this module. Every wire of plain messages is one:
 //! the wires of the genuine releases are the codecs [`Framing`], [`Streaming`] and [`Envelope`].
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 mod known;
 mod message;

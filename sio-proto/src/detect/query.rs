@@ -36,19 +36,21 @@ impl<'a> Parameters<'a> {
         let (mut known, mut rest) = (Self::default(), query);
         loop {
             // Names are short. Values may be long.
-            let name = rest.iter().position(|byte| matches!(byte, b'=' | b'&'));
-            let end = match name {
-                Some(at) if rest[at] == b'=' => memchr::memchr(b'&', &rest[at..]).map(|length| at + length),
-                found => found,
+            let end = rest.iter().position(|byte| matches!(byte, b'=' | b'&'));
+            let Some((name, behind)) = rest.split_at_checked(end.unwrap_or(rest.len())) else {
+                return known;
             };
-            let pair = &rest[..end.unwrap_or(rest.len())];
-            match name.filter(|at| *at < pair.len()) {
-                Some(equals) => known.note(&pair[..equals], &pair[equals + 1..]),
-                None => known.note(pair, &pair[pair.len()..]),
-            }
-            match end {
-                Some(end) => rest = &rest[end + 1..],
-                None => return known,
+            let (value, behind) = match behind {
+                [b'=', behind @ ..] => {
+                    let end = memchr::memchr(b'&', behind).unwrap_or(behind.len());
+                    (behind.get(..end), behind.get(end..))
+                }
+                _ => (behind.get(..0), Some(behind)),
+            };
+            known.note(name, value.unwrap_or_default());
+            match behind {
+                Some([b'&', next @ ..]) => rest = next,
+                _ => return known,
             }
         }
     }

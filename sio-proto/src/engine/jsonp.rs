@@ -6,7 +6,7 @@
 //! POST …&j=0     d=4%3A4a%5C%5Cnb
 //! ```
 
-use alloc::vec::Vec;
+use alloc::string::String;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
@@ -19,7 +19,7 @@ use crate::legacy::form::{self, Field};
 /// Only the digits of `index` are kept, so that `index` cannot bring script in: `1);alert(1`
 /// becomes `___eio[11]`. `index` may be empty.
 pub fn write_script(index: &str, payload: &str, out: &mut BytesMut) {
-    out.reserve(payload.len() + index.len() + 16);
+    out.reserve(payload.len().saturating_add(index.len()).saturating_add(16));
     out.put_slice(b"___eio[");
     index
         .bytes()
@@ -48,28 +48,30 @@ fn unescape_newlines(text: ByteString) -> ByteString {
     if memchr::memchr(b'\\', text.as_bytes()).is_none() {
         return text;
     }
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes().as_ref();
-    while let Some(at) = memchr::memchr(b'\\', rest) {
-        let (before, escape) = rest.split_at(at);
-        out.extend_from_slice(before);
-        let (meaning, taken): (&[u8], _) = match escape {
-            [_, b'\\', b'n', ..] => (b"\\n", 3),
-            [_, b'n', ..] => (b"\n", 2),
-            _ => (b"\\", 1),
+    let mut out = String::with_capacity(text.len());
+    let mut rest = &*text;
+    while let Some((before, escape)) = rest.split_once('\\') {
+        out.push_str(before);
+        rest = if let Some(behind) = escape.strip_prefix("\\n") {
+            out.push_str("\\n");
+            behind
+        } else if let Some(behind) = escape.strip_prefix('n') {
+            out.push('\n');
+            behind
+        } else {
+            out.push('\\');
+            escape
         };
-        out.extend_from_slice(meaning);
-        rest = &escape[taken..];
     }
-    out.extend_from_slice(rest);
-    ByteString::try_from(out).expect("only ASCII was exchanged for ASCII")
+    out.push_str(rest);
+    out.into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::format;
-    use alloc::string::String;
+    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     fn script(index: &str, payload: &str) -> String {

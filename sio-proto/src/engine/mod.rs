@@ -3,6 +3,18 @@
 //! The codecs are plain functions and iterators over bytes. [`packet`] is for one packet.
 //! [`payload`] and [`payload_v3`] are for the bodies of HTTP polling. [`dialect`] is for the two
 //! ways in which old peers encode text. [`jsonp`] is for the script and the form around a payload.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 pub mod dialect;
 pub(crate) mod frames;

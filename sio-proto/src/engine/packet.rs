@@ -98,10 +98,8 @@ impl Packet {
     /// Returns why the text is no packet. The session then closes with `parse error`.
     pub fn decode_text(revision: Revision, text: &ByteString) -> Result<Self, DecodeError> {
         let kind = *text.as_bytes().first().ok_or(DecodeError::Empty)?;
-        if !kind.is_ascii() {
-            return Err(DecodeError::UnknownType(kind));
-        }
-        let data = &text[1..];
+        // Behind a byte that is not ASCII, no text begins.
+        let data = text.get(1..).ok_or(DecodeError::UnknownType(kind))?;
         Ok(match kind {
             b'0' => Self::Open(text.slice_ref(data)),
             b'1' => Self::Close,
@@ -152,7 +150,7 @@ impl Packet {
             Self::Upgrade => (b'5', ""),
             Self::Noop => (b'6', ""),
         };
-        out.reserve(1 + data.len());
+        out.reserve(data.len().saturating_add(1));
         out.put_u8(kind);
         out.put_slice(data.as_bytes());
     }
@@ -163,9 +161,10 @@ impl Packet {
 pub fn encode_base64(revision: Revision, bytes: &[u8], out: &mut BytesMut) {
     out.put_slice(base64_prefix(revision));
     let start = out.len();
-    out.resize(start + base64_len(bytes.len()), b'=');
-    let written = BASE64.encode_slice(bytes, &mut out[start..]);
-    debug_assert_eq!(written, Ok(out.len() - start), "base64_len is exact");
+    let length = base64_len(bytes.len());
+    out.resize(start.saturating_add(length), b'=');
+    let written = BASE64.encode_slice(bytes, out.get_mut(start..).unwrap_or_default());
+    debug_assert_eq!(written, Ok(length), "base64_len is exact");
 }
 
 /// Appends the binary form of a binary message, which is the websocket message to send.
@@ -173,7 +172,7 @@ pub fn encode_base64(revision: Revision, bytes: &[u8], out: &mut BytesMut) {
 /// In revision 4 the binary form is the data itself, and a caller can send the data without this
 /// copy.
 pub fn encode_binary(revision: Revision, bytes: &[u8], out: &mut BytesMut) {
-    out.reserve(1 + bytes.len());
+    out.reserve(bytes.len().saturating_add(1));
     if revision == Revision::V3 {
         out.put_u8(4);
     }
@@ -182,7 +181,7 @@ pub fn encode_binary(revision: Revision, bytes: &[u8], out: &mut BytesMut) {
 
 /// How many bytes [`encode_base64`] writes for `len` bytes.
 pub(super) const fn base64_text_len(revision: Revision, len: usize) -> usize {
-    base64_prefix(revision).len() + base64_len(len)
+    base64_prefix(revision).len().saturating_add(base64_len(len))
 }
 
 const fn base64_prefix(revision: Revision) -> &'static [u8] {
@@ -193,7 +192,7 @@ const fn base64_prefix(revision: Revision) -> &'static [u8] {
 }
 
 const fn base64_len(len: usize) -> usize {
-    len.div_ceil(3) * 4
+    len.div_ceil(3).saturating_mul(4)
 }
 
 fn decode_base64(text: &str) -> Result<Bytes, DecodeError> {

@@ -86,9 +86,10 @@ impl Iterator for Packets {
         let text = match memchr::memchr(SEPARATOR, rest.as_bytes()) {
             None => rest,
             Some(at) => {
-                let text = rest.slice_ref(&rest[..at]);
-                self.rest = Some(rest.slice_ref(&rest[at + 1..]));
-                text
+                // The separator is one byte.
+                let (text, behind) = rest.split_at_checked(at).unwrap_or_default();
+                self.rest = Some(rest.slice_ref(behind.get(1..).unwrap_or_default()));
+                rest.slice_ref(text)
             }
         };
         let packet = Packet::decode_text(Revision::V4, &text);
@@ -122,7 +123,7 @@ impl<'a> Writer<'a> {
     /// Appends a packet whose text has been written before.
     pub(crate) fn text_bytes(&mut self, packet: &[u8]) {
         debug_assert!(!packet.contains(&SEPARATOR), "a raw U+001E splits the packet");
-        self.out.reserve(1 + packet.len());
+        self.out.reserve(packet.len().saturating_add(1));
         self.separate();
         self.out.put_slice(packet);
     }

@@ -21,6 +21,7 @@ use bytestring::ByteString;
 use super::dialect::Dialect;
 use super::packet::{DecodeError, Packet, Revision, base64_text_len, encode_base64};
 pub use super::payload::PayloadError;
+use crate::digits::{Digits, put_decimal};
 use crate::legacy::lengths::{self, Misfit, Unit};
 
 /// Genuine lengths have far fewer digits. Leading zeros count as digits.
@@ -72,15 +73,15 @@ impl TextPackets {
         while !self.rest.is_empty() {
             let (length, digits) =
                 lengths::take_decimal(self.rest.as_bytes(), MAX_LENGTH_DIGITS).ok_or(PayloadError::InvalidLength)?;
-            let after = self.rest[digits..]
-                .strip_prefix(':')
-                .ok_or(PayloadError::InvalidLength)?;
+            let behind = self.rest.get(digits..).and_then(|behind| behind.strip_prefix(':'));
+            let after = behind.ok_or(PayloadError::InvalidLength)?;
             let end = lengths::offset(after, length, Unit::Utf16).map_err(|misfit| match misfit {
                 Misfit::Short => PayloadError::Truncated,
                 Misfit::CutPair => PayloadError::CutPair,
             })?;
-            let text = self.rest.slice_ref(&after[..end]);
-            self.rest = self.rest.slice_ref(&after[end..]);
+            let (text, after) = after.split_at_checked(end).ok_or(PayloadError::Truncated)?;
+            let text = self.rest.slice_ref(text);
+            self.rest = self.rest.slice_ref(after);
             if text.is_empty() {
                 continue; // `0:` is skipped without an error
             }
@@ -168,7 +169,7 @@ impl BinaryPackets {
 
     fn take_length(&mut self) -> Result<usize, PayloadError> {
         let mut length = 0usize;
-        for (at, &byte) in self.rest.iter().enumerate().take(MAX_LENGTH_DIGITS + 1) {
+        for (count, &byte) in (1..=MAX_LENGTH_DIGITS + 1).zip(self.rest.iter()) {
             match byte {
                 0..=9 => {
                     length = length
@@ -176,8 +177,8 @@ impl BinaryPackets {
                         .and_then(|l| l.checked_add(usize::from(byte)))
                         .ok_or(PayloadError::InvalidLength)?;
                 }
-                0xff if at > 0 => {
-                    self.rest.advance(at + 1);
+                0xff if count > 1 => {
+                    self.rest.advance(count);
                     return Ok(length);
                 }
                 _ => return Err(PayloadError::InvalidLength),
@@ -221,7 +222,7 @@ impl<'a> TextWriter<'a> {
 
     /// Appends a packet that is already in its text form.
     pub fn text(&mut self, packet: &str) {
-        self.0.reserve(packet.len() + 8);
+        self.0.reserve(packet.len().saturating_add(8));
         self.length(lengths::utf16_len(packet));
         self.0.put_slice(packet.as_bytes());
     }
@@ -232,7 +233,7 @@ impl<'a> TextWriter<'a> {
         if packet.is_ascii() {
             return self.text(packet);
         }
-        self.0.reserve(2 * packet.len() + 8);
+        self.0.reserve(packet.len().saturating_mul(2).saturating_add(8));
         self.length(packet.len());
         for byte in packet.bytes() {
             self.0.put_slice(char::from(byte).encode_utf8(&mut [0; 2]).as_bytes());
@@ -246,7 +247,7 @@ impl<'a> TextWriter<'a> {
     }
 
     fn length(&mut self, units: usize) {
-        lengths::put_decimal(units as u64, self.0);
+        put_decimal(units as u64, self.0);
         self.0.put_u8(b':');
     }
 }
@@ -269,16 +270,17 @@ impl<'a> BinaryWriter<'a> {
 
     /// Appends a binary message.
     pub fn binary(&mut self, bytes: &[u8]) {
-        self.header(1, 1 + bytes.len());
+        self.header(1, bytes.len().saturating_add(1));
         self.0.put_u8(4);
         self.0.put_slice(bytes);
     }
 
     fn header(&mut self, kind: u8, len: usize) {
-        let (digits, start) = lengths::decimal(len as u64);
-        self.0.reserve(2 + digits.len() + len);
+        let digits = Digits::decimal(len as u64);
+        self.0.reserve(len.saturating_add(22));
         self.0.put_u8(kind);
-        digits[start..].iter().for_each(|digit| self.0.put_u8(digit - b'0'));
+        // Each digit is a number here, and not a character.
+        digits.as_bytes().iter().for_each(|digit| self.0.put_u8(digit & 15));
         self.0.put_u8(0xff);
     }
 }

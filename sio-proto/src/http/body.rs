@@ -97,8 +97,8 @@ fn parse_length(text: &[u8]) -> Result<u64, HttpError> {
     }
     text.iter()
         .try_fold(0_u64, |length, &byte| {
-            let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-            length.checked_mul(10)?.checked_add(digit)
+            let digit = char::from(byte).to_digit(10)?;
+            length.checked_mul(10)?.checked_add(digit.into())
         })
         .ok_or(HttpError::InvalidContentLength)
 }
@@ -120,7 +120,10 @@ enum Form {
 impl BodyReader {
     /// How many bytes of the body are kept so far.
     pub(super) fn held_bytes(&self) -> usize {
-        self.gathered.first.len() + self.gathered.joined.capacity()
+        self.gathered
+            .first
+            .len()
+            .saturating_add(self.gathered.joined.capacity())
     }
 
     /// # Errors
@@ -158,7 +161,7 @@ impl BodyReader {
             Form::Length { remaining } => {
                 let available = bytes.len().min(*remaining);
                 self.gathered.take(bytes, available);
-                *remaining -= available;
+                *remaining = remaining.saturating_sub(available);
                 *remaining == 0
             }
             Form::Chunked(chunks) => chunks.read(bytes, &mut self.gathered, limits)?,
@@ -193,7 +196,7 @@ struct Gathered {
 
 impl Gathered {
     fn len(&self) -> usize {
-        self.first.len() + self.joined.len()
+        self.first.len().saturating_add(self.joined.len())
     }
 
     /// Moves `count` bytes over. `bytes` must have at least `count` bytes.
@@ -276,15 +279,15 @@ impl ChunkReader {
                 gathered.take(bytes, available);
                 if available < remaining {
                     self.at = At::Data {
-                        remaining: remaining - available,
+                        remaining: remaining.saturating_sub(available),
                     };
                     return Ok(false);
                 }
                 self.at = At::DataCr;
             }
             let mut used = 0;
-            for &byte in bytes.iter() {
-                used += 1;
+            for (count, &byte) in (1..).zip(bytes.iter()) {
+                used = count;
                 self.at = self.step(byte, gathered.len(), limits)?;
                 if matches!(self.at, At::Data { .. } | At::End) {
                     break;
@@ -341,7 +344,7 @@ impl ChunkReader {
         if self.digits == MAX_SIZE_DIGITS {
             return Err(HttpError::ChunkSizeOverflow);
         }
-        self.digits += 1;
+        self.digits = self.digits.saturating_add(1);
         self.size = self.size << 4 | u64::from(digit);
         Ok(At::Size)
     }
@@ -351,7 +354,7 @@ impl ChunkReader {
         match usize::try_from(self.size) {
             Ok(0) => Ok(At::Trailer),
             Ok(remaining) if remaining <= room && self.chunks < limits.max_chunks => {
-                self.chunks += 1;
+                self.chunks = self.chunks.saturating_add(1);
                 Ok(At::Data { remaining })
             }
             _ => Err(HttpError::BodyTooLarge),
@@ -360,7 +363,7 @@ impl ChunkReader {
 
     /// Counts one more byte that carries no data, and goes on to `next` if the limit allows it.
     fn count(&mut self, next: At, limits: &Limits) -> Result<At, HttpError> {
-        self.extra += 1;
+        self.extra = self.extra.saturating_add(1);
         if self.extra > limits.max_chunk_extra_bytes {
             return Err(HttpError::ChunkExtraTooLarge);
         }

@@ -47,11 +47,8 @@ pub fn encode_request(
     }
     check_headers(headers, &["host", "content-length", "transfer-encoding"])?;
 
-    reserve(
-        out,
-        headers,
-        target.len() + host.len() + body.map_or(0, <[u8]>::len) + 64,
-    );
+    let parts = [target.len(), host.len(), body.map_or(0, <[u8]>::len)];
+    reserve(out, headers, parts.into_iter().fold(64, usize::saturating_add));
     out.put_slice(method.as_bytes());
     out.put_u8(b' ');
     out.put_slice(target.as_bytes());

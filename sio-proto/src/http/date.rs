@@ -42,9 +42,9 @@ impl Date {
         let (days, second) = (seconds / SECONDS_A_DAY, seconds % SECONDS_A_DAY);
         let (year, month, day) = civil(days);
         let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
-        text[..3].copy_from_slice(WEEKDAYS[(days % 7) as usize]);
+        text[..3].copy_from_slice(name(&WEEKDAYS, (days % 7) as usize));
         put_digits(&mut text[5..7], day);
-        text[8..11].copy_from_slice(MONTHS[month]);
+        text[8..11].copy_from_slice(name(&MONTHS, month));
         put_digits(&mut text[12..16], year);
         put_digits(&mut text[17..19], second / 3600);
         put_digits(&mut text[20..22], second / 60 % 60);
@@ -70,8 +70,17 @@ impl fmt::Debug for Date {
     }
 }
 
+/// The name of a day or month. All indices have names (the tests read every day up to the last).
+fn name(names: &[&'static [u8; 3]], index: usize) -> &'static [u8; 3] {
+    names.get(index).copied().unwrap_or(b"???")
+}
+
 /// Year, index of the month in [`MONTHS`], and day of the month, for a number of days since the
 /// beginning of 1970.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "`from_unix` passes at most 2,932,896 days, and a test computes every one of them with checks of overflow"
+)]
 const fn civil(days: u64) -> (u64, usize, u64) {
     let days = days + DAYS_TO_1970;
     let (era, day) = (days / DAYS_OF_AN_ERA, days % DAYS_OF_AN_ERA);
@@ -89,7 +98,7 @@ const fn civil(days: u64) -> (u64, usize, u64) {
 /// Fills the slice with the last digits of a number.
 fn put_digits(text: &mut [u8], mut number: u64) {
     for digit in text.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
+        *digit = b'0' | (number % 10) as u8;
         number /= 10;
     }
 }

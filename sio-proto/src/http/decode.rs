@@ -89,7 +89,9 @@ impl RequestDecoder {
     pub(crate) fn held_bytes(&self) -> usize {
         match &self.state {
             State::Body(pending) => {
-                pending.body.held_bytes() + pending.request.target.len() + pending.request.headers.bytes()
+                let request = &pending.request;
+                let head = request.target.len().saturating_add(request.headers.bytes());
+                pending.body.held_bytes().saturating_add(head)
             }
             State::Head(_) | State::Over | State::Upgraded | State::Failed(_) => 0,
         }

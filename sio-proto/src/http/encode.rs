@@ -8,6 +8,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::error::EncodeError;
 use super::headers::{is_field_value, is_token};
+use crate::digits::put_decimal;
 
 /// Checks header fields of the caller. `ours` are the names that the encoder writes itself.
 pub(super) fn check_headers(headers: &[(&str, &str)], ours: &[&str]) -> Result<(), EncodeError> {
@@ -27,8 +28,8 @@ pub(super) fn check_headers(headers: &[(&str, &str)], ours: &[&str]) -> Result<(
 
 /// Reserves room for the header fields and `more` bytes.
 pub(super) fn reserve(out: &mut BytesMut, headers: &[(&str, &str)], more: usize) {
-    let fields: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
-    out.reserve(fields + more);
+    let field = |(name, value): &(&str, &str)| name.len().saturating_add(value.len()).saturating_add(4);
+    out.reserve(headers.iter().map(field).fold(more, usize::saturating_add));
 }
 
 pub(super) fn put_headers(out: &mut BytesMut, headers: &[(&str, &str)]) {
@@ -46,39 +47,6 @@ pub(super) fn put_header(out: &mut BytesMut, name: &str, value: &str) {
 
 pub(super) fn put_content_length(out: &mut BytesMut, length: usize) {
     out.put_slice(b"Content-Length: ");
-    put_number::<10>(out, length);
+    put_decimal(length as u64, out);
     out.put_slice(b"\r\n");
-}
-
-/// Writes a number in a base of up to 16, without `core::fmt`, which is slower. The base is known
-/// to the compiler, so that nothing is divided.
-pub(super) fn put_number<const BASE: usize>(out: &mut BytesMut, mut number: usize) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    for digit in digits.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[number % BASE];
-        start -= 1;
-        number /= BASE;
-        if number == 0 {
-            break;
-        }
-    }
-    out.put_slice(&digits[start..]);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::format;
-
-    #[test]
-    fn numbers_are_written_in_full() {
-        for number in [0, 1, 9, 10, 15, 16, 255, 256, 1_000_000, usize::MAX] {
-            let mut out = BytesMut::new();
-            put_number::<10>(&mut out, number);
-            out.put_slice(b" ");
-            put_number::<16>(&mut out, number);
-            assert_eq!(out, format!("{number} {number:x}").as_bytes());
-        }
-    }
 }

@@ -37,17 +37,17 @@ impl FixedFields {
     /// `Connection`, `Date`). In a `const` or `static`, this is an error of the compiler.
     #[must_use]
     pub const fn new(fields: &'static [(&'static str, &'static str)], lines: &'static str) -> Self {
-        let (mut field, mut at) = (0, 0);
-        while field < fields.len() {
-            let (name, value) = (fields[field].0.as_bytes(), fields[field].1.as_bytes());
+        let (mut left, mut text) = (fields, lines.as_bytes());
+        while let [(name, value), others @ ..] = left {
+            let (name, value) = (name.as_bytes(), value.as_bytes());
             assert!(is_sound(name, value), "a header field must not be written like this");
-            at = expect(lines.as_bytes(), at, name);
-            at = expect(lines.as_bytes(), at, b": ");
-            at = expect(lines.as_bytes(), at, value);
-            at = expect(lines.as_bytes(), at, b"\r\n");
-            field += 1;
+            text = behind(text, name);
+            text = behind(text, b": ");
+            text = behind(text, value);
+            text = behind(text, b"\r\n");
+            left = others;
         }
-        assert!(at == lines.len(), "there is more text than fields");
+        assert!(text.is_empty(), "there is more text than fields");
         Self { fields, lines }
     }
 
@@ -65,50 +65,51 @@ impl FixedFields {
 
 /// Whether a field may stand in the head of an answer.
 const fn is_sound(name: &[u8], value: &[u8]) -> bool {
-    let mut at = 0;
-    while at < name.len() {
-        if !is_token_byte(name[at]) {
+    let mut left = name;
+    while let [byte, others @ ..] = left {
+        if !is_token_byte(*byte) {
             return false;
         }
-        at += 1;
+        left = others;
     }
-    at = 0;
-    while at < value.len() {
-        if !is_value_byte(value[at]) {
+    left = value;
+    while let [byte, others @ ..] = left {
+        if !is_value_byte(*byte) {
             return false;
         }
-        at += 1;
+        left = others;
     }
-    at = 0;
-    while at < WRITTEN_BY_ENCODER.len() {
-        if is_same(name, WRITTEN_BY_ENCODER[at].as_bytes()) {
+    let mut names: &[&str] = &WRITTEN_BY_ENCODER;
+    while let [written, others @ ..] = names {
+        if is_same(name, written.as_bytes()) {
             return false;
         }
-        at += 1;
+        names = others;
     }
     !name.is_empty()
 }
 
 /// Whether a name is `lowercase`, in any case.
 const fn is_same(name: &[u8], lowercase: &[u8]) -> bool {
-    let mut at = 0;
-    while at < name.len() && at < lowercase.len() && name[at].to_ascii_lowercase() == lowercase[at] {
-        at += 1;
+    let (mut rest, mut left) = (name, lowercase);
+    while let ([byte, behind @ ..], [wanted, others @ ..]) = (rest, left) {
+        if byte.to_ascii_lowercase() != *wanted {
+            return false;
+        }
+        (rest, left) = (behind, others);
     }
-    at == name.len() && at == lowercase.len()
+    rest.is_empty() && left.is_empty()
 }
 
-/// Where `text` goes on behind `part`, which has to stand at this place.
-const fn expect(text: &[u8], start: usize, part: &[u8]) -> usize {
-    let mut at = 0;
-    while at < part.len() {
-        assert!(
-            start + at < text.len() && text[start + at] == part[at],
-            "text and fields differ"
-        );
-        at += 1;
+/// What stands in `text` behind `part`, with which it has to begin.
+const fn behind<'a>(text: &'a [u8], part: &[u8]) -> &'a [u8] {
+    let (mut rest, mut left) = (text, part);
+    while let ([found, behind @ ..], [wanted, others @ ..]) = (rest, left) {
+        assert!(*found == *wanted, "text and fields differ");
+        (rest, left) = (behind, others);
     }
-    start + at
+    assert!(left.is_empty(), "text and fields differ");
+    rest
 }
 
 #[cfg(test)]

@@ -120,15 +120,16 @@ impl<S: StartLine> HeadReader<S> {
             self.scanned = self.scanned.max(seen);
             return if bytes.len() < window { Ok(None) } else { Err(beyond) };
         };
-        let end = self.scanned + found;
+        // No position is beyond the bytes, so none of these sums wraps.
+        let end = self.scanned.saturating_add(found);
         let start = self.line_start;
         let line = bytes.get(start..end).unwrap_or_default();
-        if line.last() != Some(&b'\r') {
+        let Some(line) = line.strip_suffix(b"\r") else {
             return Err(HttpError::BareLf);
-        }
-        self.scanned = end + 1;
-        self.line_start = end + 1;
-        Ok(Some(start..end - 1))
+        };
+        self.scanned = end.saturating_add(1);
+        self.line_start = self.scanned;
+        Ok(Some(start..start.saturating_add(line.len())))
     }
 
     /// The position up to which the current line may reach, and the error if the line does not end
@@ -156,7 +157,7 @@ impl<S: StartLine> HeadReader<S> {
         if let Some(b' ' | b'\t') = bytes.get(line.start) {
             return Err(HttpError::ObsFold);
         }
-        self.fields += 1;
+        self.fields = self.fields.saturating_add(1);
         if self.fields > limits.max_headers {
             return Err(HttpError::TooManyHeaders);
         }

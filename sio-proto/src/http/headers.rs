@@ -39,7 +39,8 @@ impl Span {
     }
 
     fn range(self) -> Range<usize> {
-        self.start as usize..self.start as usize + self.len as usize
+        let start = self.start as usize;
+        start..start.saturating_add(self.len as usize)
     }
 
     /// The part of `whole` that this span names.
@@ -76,7 +77,7 @@ impl Fields {
             Self::Few(few, count) => match few.get_mut(*count) {
                 Some(place) => {
                     *place = field;
-                    *count += 1;
+                    *count = count.saturating_add(1);
                 }
                 None => {
                     let mut many = few.to_vec();
@@ -166,7 +167,7 @@ impl Headers {
 
     /// Memory that the fields take, in bytes, including the head that they came in.
     pub(crate) fn bytes(&self) -> usize {
-        self.head.len() + size_of_val(self.fields.as_slice())
+        self.head.len().saturating_add(size_of_val(self.fields.as_slice()))
     }
 
     /// Number of fields.
@@ -279,16 +280,21 @@ pub(crate) const fn is_token_byte(byte: u8) -> bool {
 /// several times as fast as the comparisons.
 const TOKEN_BYTES: [bool; 256] = {
     let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < table.len() {
-        table[byte] = is_token_byte(byte as u8);
-        byte += 1;
+    let mut places: &mut [bool] = &mut table;
+    let mut byte = 0_u8;
+    while let [place, others @ ..] = places {
+        *place = is_token_byte(byte);
+        byte = byte.wrapping_add(1);
+        places = others;
     }
     table
 };
 
 pub(super) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|byte| TOKEN_BYTES[usize::from(*byte)])
+    !bytes.is_empty()
+        && bytes
+            .iter()
+            .all(|byte| TOKEN_BYTES.get(usize::from(*byte)) == Some(&true))
 }
 
 /// Whether a byte may be part of a header value. Control characters may not, except the tab.

@@ -33,6 +33,18 @@
 //! * **One reading.** If two parsers could understand some bytes differently, an attacker could use
 //!   the difference to smuggle a request past a proxy. Such bytes are refused, and the connection
 //!   ends.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 mod body;
 mod client;

@@ -106,9 +106,9 @@ impl Request {
     pub fn is_content_type(&self, media_type: &str) -> bool {
         self.headers.get("content-type").is_some_and(|value| {
             let value = value.trim_ascii_start();
-            let name = value.get(..media_type.len());
-            name.is_some_and(|name| name.eq_ignore_ascii_case(media_type.as_bytes()))
-                && matches!(value[media_type.len()..].trim_ascii_start(), [] | [b';', ..])
+            value.split_at_checked(media_type.len()).is_some_and(|(name, rest)| {
+                name.eq_ignore_ascii_case(media_type.as_bytes()) && matches!(rest.trim_ascii_start(), [] | [b';', ..])
+            })
         })
     }
 

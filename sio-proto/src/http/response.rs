@@ -15,12 +15,13 @@ use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
 use super::date::Date;
-use super::encode::{check_headers, put_content_length, put_header, put_headers, put_number, reserve};
+use super::encode::{check_headers, put_content_length, put_header, put_headers, reserve};
 use super::error::EncodeError;
 use super::fixed::FixedFields;
 use super::headers::is_field_value;
 use super::request::Exchange;
 use super::status::{is_bodiless, reason_phrase};
+use crate::digits::{put_decimal, put_hexadecimal};
 
 /// The interim answer to [`Event::Continue`](super::Event::Continue).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -125,7 +126,7 @@ pub fn encode_response_head(
     }
     check_headers(headers, ours(status))?;
 
-    reserve(out, headers, reason.len() + 96);
+    reserve(out, headers, reason.len().saturating_add(96));
     put_status_line(out, status, reason);
     put_headers(out, headers);
     let sent = put_framing(out, exchange, status, framing);
@@ -164,11 +165,16 @@ pub(crate) fn encode_answer_head(
     {
         return Err(EncodeError::InvalidHeaderValue);
     }
-    let mut room = 256 + fields.content_type.map_or(0, str::len) + fields.fixed.lines().len();
+    // An estimate.
+    let content_type = fields.content_type.map_or(256, |text| text.len().saturating_add(256));
+    let mut room = content_type.saturating_add(fields.fixed.lines().len());
     let mut is_dated = false;
     for (name, value) in fields.headers {
         check_headers(&[(name, value)], ours(status))?;
-        room += name.len() + value.len() + 4;
+        room = room
+            .saturating_add(name.len())
+            .saturating_add(value.len())
+            .saturating_add(4);
         is_dated |= name.eq_ignore_ascii_case("date");
     }
 
@@ -210,7 +216,7 @@ fn put_status_line(out: &mut BytesMut, status: u16, reason: &str) {
         return out.put_slice(b"HTTP/1.1 200 OK\r\n");
     }
     out.put_slice(b"HTTP/1.1 ");
-    put_number::<10>(out, status.into());
+    put_decimal(status.into(), out);
     out.put_u8(b' ');
     out.put_slice(reason.as_bytes());
     out.put_slice(b"\r\n");
@@ -248,8 +254,8 @@ pub fn encode_chunk(out: &mut BytesMut, data: &[u8]) {
     if data.is_empty() {
         return;
     }
-    out.reserve(data.len() + 16);
-    put_number::<16>(out, data.len());
+    out.reserve(data.len().saturating_add(16));
+    put_hexadecimal(data.len() as u64, out);
     out.put_slice(b"\r\n");
     out.put_slice(data);
     out.put_slice(b"\r\n");

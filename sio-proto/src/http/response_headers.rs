@@ -98,7 +98,7 @@ impl ResponseHeaders {
         if !is_field_value(value.as_bytes()) {
             return Err(HeaderError::Value(name));
         }
-        let bytes = self.bytes + name.len() + value.len();
+        let bytes = self.bytes.saturating_add(name.len()).saturating_add(value.len());
         if bytes > Self::MAX_BYTES {
             return Err(HeaderError::TooLarge(name));
         }

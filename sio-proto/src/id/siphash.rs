@@ -3,8 +3,8 @@
 
 /// The hash of `input` under `key`.
 pub(crate) fn siphash(key: &[u8; 16], input: &[u8]) -> u64 {
-    let half = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| key[at + i]));
-    let (k0, k1) = (half(0), half(8));
+    let key = u128::from_le_bytes(*key);
+    let (k0, k1) = (key as u64, (key >> 64) as u64);
     let mut state = [
         k0 ^ 0x736f_6d65_7073_6575,
         k1 ^ 0x646f_7261_6e64_6f6d,
@@ -18,7 +18,7 @@ pub(crate) fn siphash(key: &[u8; 16], input: &[u8]) -> u64 {
     // The last word ends with the length. Otherwise a short input that is filled up with zeros
     // would hash like a longer input that ends with zeros.
     let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
+    last.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
     last[7] = input.len() as u8;
     absorb(&mut state, u64::from_le_bytes(last));
     state[2] ^= 0xff;

@@ -130,13 +130,17 @@ impl SessionId {
     /// The base32 text, 39 ASCII characters.
     pub(crate) fn base32(&self) -> [u8; Self::BASE32_LEN] {
         let mut out = [0; Self::BASE32_LEN];
-        for (i, o) in out.iter_mut().enumerate() {
-            let mut v = 0;
-            for at in i * 5..i * 5 + 5 {
-                let bit = self.0.get(at / 8).map_or(0, |byte| byte >> (7 - at % 8) & 1);
-                v = v << 1 | usize::from(bit);
+        // Bits that have been read and not written, at the end of the number. Behind the last byte
+        // there are zeros.
+        let (mut bytes, mut bits, mut count) = (self.0.iter(), 0_u16, 0_u32);
+        for place in &mut out {
+            if count < 5 {
+                bits = bits << 8 | bytes.next().copied().map_or(0, u16::from);
+                count = count.saturating_add(8);
             }
-            *o = BASE32[v];
+            count = count.saturating_sub(5);
+            let digit = usize::from(bits.wrapping_shr(count) & 31);
+            *place = BASE32.get(digit).copied().unwrap_or(b'a');
         }
         out
     }
@@ -177,20 +181,20 @@ pub(crate) fn is_an_id(key: &SidKey, text: &str) -> bool {
 
 /// Writes address and tag in front of the random part.
 fn seal(key: &SidKey, shard: u8, slot: u32, bytes: &mut [u8]) {
-    let (head, random) = bytes.split_at_mut(HEAD);
-    head.copy_from_slice(&siphash(key, random).to_le_bytes());
-    head[0] ^= shard;
-    for (byte, part) in head[1..5].iter_mut().zip(slot.to_le_bytes()) {
-        *byte ^= part;
-    }
+    let Some((head, random)) = bytes.split_first_chunk_mut() else {
+        debug_assert!(false, "an id is longer than its address and tag");
+        return;
+    };
+    let address = u64::from(slot) << 8 | u64::from(shard);
+    *head = (siphash(key, random) ^ address).to_le_bytes();
 }
 
 /// Reads the address if the tag is right.
 fn unseal(key: &SidKey, bytes: &[u8]) -> Option<(u8, u32)> {
-    let (head, random) = bytes.split_at(HEAD);
-    let mask = siphash(key, random).to_le_bytes();
-    let slot = core::array::from_fn(|i| head[1 + i] ^ mask[1 + i]);
-    equal(&head[5..], &mask[5..]).then(|| (head[0] ^ mask[0], u32::from_le_bytes(slot)))
+    let (head, random) = bytes.split_first_chunk::<HEAD>()?;
+    let head = u64::from_le_bytes(*head) ^ siphash(key, random);
+    // Behind the address stands the tag, so these bits are zero if the tag is right.
+    (head >> 40 == 0).then_some((head as u8, (head >> 8) as u32))
 }
 
 fn equal(a: &[u8], b: &[u8]) -> bool {
@@ -203,13 +207,18 @@ const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 const NO_DIGIT: u8 = 0x80;
 
 /// The value of each character as a digit of base64url.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the compiler computes the table, and an index that is wrong stops it"
+)]
 const BASE64_VALUES: [u8; 256] = {
     let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut values = [NO_DIGIT; 256];
-    let mut value = 0;
-    while value < digits.len() {
-        values[digits[value] as usize] = value as u8;
-        value += 1;
+    let (mut left, mut value): (&[u8], u8) = (digits, 0);
+    while let [digit, others @ ..] = left {
+        values[*digit as usize] = value;
+        value = value.wrapping_add(1);
+        left = others;
     }
     values
 };
@@ -219,7 +228,7 @@ const BASE64_VALUES: [u8; 256] = {
 fn decode_base64<const N: usize>(text: &str) -> Option<[u8; N]> {
     const { assert!(N.is_multiple_of(3)) }
     let mut bytes = [0; N];
-    if text.len() != N / 3 * 4 {
+    if text.len() != (N / 3).saturating_mul(4) {
         return None;
     }
     // Four characters are three bytes, so no character has bits beyond the last byte. The id of
@@ -228,7 +237,7 @@ fn decode_base64<const N: usize>(text: &str) -> Option<[u8; N]> {
     for (digits, bytes) in text.as_bytes().chunks_exact(4).zip(bytes.chunks_exact_mut(3)) {
         let mut number = 0;
         for digit in digits {
-            let value = BASE64_VALUES[usize::from(*digit)];
+            let value = BASE64_VALUES.get(usize::from(*digit)).copied().unwrap_or(NO_DIGIT);
             invalid |= value;
             number = number << 6 | u32::from(value);
         }
@@ -241,10 +250,8 @@ fn decode_base64<const N: usize>(text: &str) -> Option<[u8; N]> {
 fn encode_base64<const N: usize, const LEN: usize>(bytes: &[u8; N]) -> [u8; LEN] {
     const { assert!(N.is_multiple_of(3) && LEN == N / 3 * 4) }
     let mut out = [0; LEN];
-    let n = URL_SAFE_NO_PAD
-        .encode_slice(bytes, &mut out)
-        .expect("the text has room for all bytes");
-    debug_assert_eq!(n, LEN);
+    let written = URL_SAFE_NO_PAD.encode_slice(bytes, &mut out);
+    debug_assert_eq!(written, Ok(LEN), "the text has room for all bytes");
     out
 }
 
@@ -252,16 +259,19 @@ fn encode_base64<const N: usize, const LEN: usize>(bytes: &[u8; N]) -> [u8; LEN]
 /// zero in every text that this server has written, so other values are refused.
 fn decode_base32<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    for (i, c) in text.bytes().enumerate() {
-        let v = BASE32.iter().position(|&b| b == c)?;
-        for bit in 0..5 {
-            if v & (16 >> bit) != 0 {
-                let at = i * 5 + bit;
-                *bytes.get_mut(at / 8)? |= 128 >> (at % 8);
-            }
+    // Bits that have been read and not written, at the end of the number.
+    let (mut places, mut bits, mut count) = (bytes.iter_mut(), 0_u16, 0_u32);
+    for character in text.bytes() {
+        let digit = BASE32.iter().position(|digit| *digit == character)?;
+        bits = bits << 5 | digit as u16;
+        count = count.saturating_add(5);
+        if count >= 8 {
+            count = count.saturating_sub(8);
+            *places.next()? = bits.wrapping_shr(count) as u8;
         }
     }
-    Some(bytes)
+    let beyond = bits & !u16::MAX.wrapping_shl(count);
+    (places.next().is_none() && beyond == 0).then_some(bytes)
 }
 
 #[cfg(test)]

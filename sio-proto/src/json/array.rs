@@ -1,5 +1,7 @@
 //! Arrays are split without being built. Every event and every acknowledgement is an array.
 
+use core::ops::Range;
+
 use super::scan::{Scanner, end_of_plain_string};
 use super::{JsonError, MAX_DEPTH};
 
@@ -48,16 +50,16 @@ fn scan_short_strings(text: &str) -> Option<Array<'_>> {
     let first_end = end_of_plain_string(bytes, 1)?;
     let mut end = first_end;
     while bytes.get(end) == Some(&b',') {
-        end = end_of_plain_string(bytes, end + 1)?;
+        end = end_of_plain_string(bytes, end.wrapping_add(1))?;
     }
-    if bytes.get(end) != Some(&b']') || end + 1 != bytes.len() {
+    if bytes.get(end..) != Some(b"]") {
         return None;
     }
     Some(Array {
         elements: text.get(1..end)?,
         first: text.get(1..first_end)?,
         // Behind the comma, if there is one.
-        rest: text.get((first_end + 1).min(end)..end)?,
+        rest: text.get(first_end.wrapping_add(1).min(end)..end)?,
     })
 }
 
@@ -92,10 +94,12 @@ fn scan_any_array(text: &str, max_depth: usize) -> Result<Array<'_>, JsonError> 
     }
     scanner.expect(b']')?;
     scanner.finish()?;
+    // The scanner has stopped at each of these positions, and in this order.
+    let part = |range: Range<usize>| text.get(range).ok_or(JsonError::UnexpectedCharacter);
     Ok(Array {
-        elements: &text[start..end],
-        first: &text[start..first_end],
-        rest: &text[rest_start..end],
+        elements: part(start..end)?,
+        first: part(start..first_end)?,
+        rest: part(rest_start..end)?,
     })
 }
 
@@ -155,8 +159,8 @@ impl<'a> Iterator for Elements<'a> {
             self.raw = "";
             return None;
         }
-        let value = &self.raw[start..end];
-        self.raw = &self.raw[scanner.position()..];
+        let value = self.raw.get(start..end)?;
+        self.raw = self.raw.get(scanner.position()..).unwrap_or_default();
         Some(value)
     }
 }

@@ -22,6 +22,18 @@
 //!   exists.
 //!
 //! The rules come from docs/protocol/socket-io.md §2 and §9, docs/protocol/engine-io.md §3.3.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 mod array;
 mod object;

@@ -33,7 +33,7 @@ impl<'a> Iterator for Members<'a> {
             return None;
         }
         scanner.skip_valid_string();
-        let name = &self.raw[start..scanner.position()];
+        let name = self.raw.get(start..scanner.position())?;
         scanner.skip_whitespace();
         if !scanner.take(b':') {
             return None;
@@ -41,10 +41,10 @@ impl<'a> Iterator for Members<'a> {
         scanner.skip_whitespace();
         let start = scanner.position();
         scanner.skip_valid_value();
-        let value = &self.raw[start..scanner.position()];
+        let value = self.raw.get(start..scanner.position())?;
         scanner.skip_whitespace();
         scanner.take(b',');
-        self.raw = &self.raw[scanner.position()..];
+        self.raw = self.raw.get(scanner.position()..).unwrap_or_default();
         Some((name, value))
     }
 }

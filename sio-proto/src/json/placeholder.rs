@@ -51,9 +51,12 @@ impl Named {
             None => &mut self.low,
             Some(word) => {
                 if self.high.len() <= word {
-                    self.high.resize(word + 1, 0);
+                    self.high.resize(word.saturating_add(1), 0);
                 }
-                &mut self.high[word]
+                match self.high.get_mut(word) {
+                    Some(word) => word,
+                    None => return false,
+                }
             }
         };
         let is_new = *word & bit == 0;
@@ -110,21 +113,21 @@ pub(crate) fn each_placeholder(json: &str, mut visit: impl FnMut(Option<usize>) 
                     continue; // a value, not a key
                 }
                 scanner.skip_whitespace();
-                let value = &json[scanner.position()..];
-                match &*unescape(&json[key]) {
+                let value = json.get(scanner.position()..).unwrap_or_default();
+                match &*unescape(json.get(key).unwrap_or_default()) {
                     "_placeholder" => marked = marked & !1 | u128::from(value.starts_with("true")),
-                    "num" => numbers[depth.min(MAX_DEPTH)] = leading_number(value),
+                    "num" => note(&mut numbers, depth, leading_number(value)),
                     _ => {}
                 }
             }
             b'{' | b'[' => {
                 marked <<= 1;
-                depth += 1;
-                numbers[depth.min(MAX_DEPTH)] = None;
+                depth = depth.saturating_add(1);
+                note(&mut numbers, depth, None);
                 scanner.take(byte);
             }
             b'}' | b']' => {
-                if marked & 1 != 0 && !visit(numbers[depth.min(MAX_DEPTH)]) {
+                if marked & 1 != 0 && !visit(numbers.get(depth).copied().flatten()) {
                     return;
                 }
                 marked >>= 1;
@@ -135,6 +138,14 @@ pub(crate) fn each_placeholder(json: &str, mut visit: impl FnMut(Option<usize>) 
                 scanner.take(byte);
             }
         }
+    }
+}
+
+/// Notes the number of the open bracket at this depth. Valid arguments are not nested deeper than
+/// the list is long. A deeper object would have no number, which no attachment has either.
+fn note(numbers: &mut [Option<usize>], depth: usize, number: Option<usize>) {
+    if let Some(place) = numbers.get_mut(depth) {
+        *place = number;
     }
 }
 
@@ -158,9 +169,9 @@ pub fn replace_placeholders(out: &mut BytesMut, json: &str, mut write: impl FnMu
                     continue; // a value, not a key
                 }
                 scanner.skip_whitespace();
-                let value = &json[scanner.position()..];
+                let value = json.get(scanner.position()..).unwrap_or_default();
                 if let Some(object) = open.last_mut() {
-                    match &*unescape(&json[key]) {
+                    match &*unescape(json.get(key).unwrap_or_default()) {
                         "_placeholder" => object.marked = value.starts_with("true"),
                         "num" => object.number = leading_number(value),
                         _ => {}
@@ -168,7 +179,7 @@ pub fn replace_placeholders(out: &mut BytesMut, json: &str, mut write: impl FnMu
                 }
             }
             b'{' | b'[' => {
-                out.extend_from_slice(&json.as_bytes()[copied..start]);
+                out.extend_from_slice(json.as_bytes().get(copied..start).unwrap_or_default());
                 copied = start;
                 open.push(Object {
                     start: out.len(),
@@ -192,7 +203,7 @@ pub fn replace_placeholders(out: &mut BytesMut, json: &str, mut write: impl FnMu
             }
         }
     }
-    out.extend_from_slice(&json.as_bytes()[copied..]);
+    out.extend_from_slice(json.as_bytes().get(copied..).unwrap_or_default());
 }
 
 /// An open bracket: where its copy begins, and the members that have been seen behind it.

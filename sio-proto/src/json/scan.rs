@@ -36,6 +36,10 @@ pub fn stops_at(text: &str, max_depth: usize) -> usize {
 ///
 /// Every step ends on an ASCII character or at the end. So any two positions at which the scanner
 /// stopped delimit a `str`.
+///
+/// A step never goes beyond the end of the text, and no text is longer than `isize::MAX` bytes. So
+/// the sums of positions cannot wrap. If one did, the scanner would read at another place, but
+/// every read is checked.
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -57,10 +61,21 @@ impl<'a> Scanner<'a> {
         self.bytes.get(self.at).copied()
     }
 
+    /// The text that has not been read.
+    fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// Steps over bytes that have been looked at.
+    #[inline(always)]
+    fn step(&mut self, bytes: usize) {
+        self.at = self.at.wrapping_add(bytes);
+    }
+
     /// Steps over `wanted` if it comes next.
     pub(super) fn take(&mut self, wanted: u8) -> bool {
         let found = self.peek() == Some(wanted);
-        self.at += usize::from(found);
+        self.step(usize::from(found));
         found
     }
 
@@ -76,7 +91,7 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub(super) fn skip_whitespace(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
+            self.step(1);
         }
     }
 
@@ -91,8 +106,9 @@ impl<'a> Scanner<'a> {
 
     /// Checks one value and steps over it. The position must be on its first character.
     pub(super) fn skip_value(&mut self, max_depth: usize) -> Result<(), JsonError> {
-        let max_depth = max_depth.min(MAX_DEPTH);
-        let mut depth = 0;
+        // How many brackets may be opened beyond those that are open.
+        let most = max_depth.min(MAX_DEPTH);
+        let mut room = most;
         // One bit per open bracket; the innermost bracket is the lowest bit. A set bit means an
         // object, a clear bit means an array.
         let mut objects = 0u128;
@@ -100,12 +116,9 @@ impl<'a> Scanner<'a> {
             match self.peek() {
                 Some(b'"') => self.skip_string()?,
                 Some(open @ (b'[' | b'{')) => {
-                    if depth == max_depth {
-                        return Err(JsonError::TooDeep);
-                    }
-                    depth += 1;
+                    room = room.checked_sub(1).ok_or(JsonError::TooDeep)?;
                     objects = objects << 1 | u128::from(open == b'{');
-                    self.at += 1;
+                    self.step(1);
                     self.skip_whitespace();
                     if self.peek() != Some(closing(objects)) {
                         self.skip_key_in(objects)?;
@@ -120,7 +133,7 @@ impl<'a> Scanner<'a> {
             }
             // One value has been read. Closes the brackets that end here.
             loop {
-                if depth == 0 {
+                if room == most {
                     return Ok(());
                 }
                 self.skip_whitespace();
@@ -130,7 +143,7 @@ impl<'a> Scanner<'a> {
                     break;
                 }
                 self.expect(closing(objects))?;
-                depth -= 1;
+                room = room.wrapping_add(1); // it is less than `most`
                 objects >>= 1;
             }
         }
@@ -155,12 +168,12 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub(super) fn skip_string(&mut self) -> Result<(), JsonError> {
         debug_assert_eq!(self.peek(), Some(b'"'));
-        self.at += 1;
+        self.step(1);
         loop {
-            self.at += plain_run(&self.bytes[self.at..]);
+            self.step(plain_run(self.rest()));
             match self.peek() {
                 Some(b'"') => {
-                    self.at += 1;
+                    self.step(1);
                     return Ok(());
                 }
                 Some(b'\\') => self.skip_escape()?,
@@ -171,14 +184,14 @@ impl<'a> Scanner<'a> {
     }
 
     fn skip_escape(&mut self) -> Result<(), JsonError> {
-        self.at += 1;
+        self.step(1);
         match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.step(1),
             Some(b'u') => {
-                self.at += 1;
+                self.step(1);
                 for _ in 0..4 {
                     match self.peek() {
-                        Some(digit) if digit.is_ascii_hexdigit() => self.at += 1,
+                        Some(digit) if digit.is_ascii_hexdigit() => self.step(1),
                         Some(_) => return Err(JsonError::InvalidEscape),
                         None => return Err(JsonError::UnexpectedEnd),
                     }
@@ -201,7 +214,7 @@ impl<'a> Scanner<'a> {
             self.skip_digits()?;
         }
         if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
+            self.step(1);
             if !self.take(b'+') {
                 self.take(b'-');
             }
@@ -214,7 +227,7 @@ impl<'a> Scanner<'a> {
     fn skip_digits(&mut self) -> Result<(), JsonError> {
         let start = self.at;
         while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
+            self.step(1);
         }
         if self.at > start {
             Ok(())
@@ -226,9 +239,9 @@ impl<'a> Scanner<'a> {
     }
 
     fn skip_literal(&mut self, literal: &[u8]) -> Result<(), JsonError> {
-        let rest = &self.bytes[self.at..];
+        let rest = self.rest();
         if rest.starts_with(literal) {
-            self.at += literal.len();
+            self.step(literal.len());
             Ok(())
         } else if literal.starts_with(rest) {
             Err(JsonError::UnexpectedEnd)
@@ -244,15 +257,15 @@ impl<'a> Scanner<'a> {
             match byte {
                 b'"' => self.skip_valid_string(),
                 b'[' | b'{' => {
-                    depth += 1;
-                    self.at += 1;
+                    depth = depth.saturating_add(1);
+                    self.step(1);
                 }
                 b']' | b'}' => {
                     depth = depth.saturating_sub(1);
-                    self.at += 1;
+                    self.step(1);
                 }
                 b',' | b' ' | b'\t' | b'\n' | b'\r' if depth == 0 => return,
-                _ => self.at += 1,
+                _ => self.step(1),
             }
         }
     }
@@ -295,11 +308,11 @@ pub(super) fn end_of_plain_string(bytes: &[u8], at: usize) -> Option<usize> {
     if bytes.get(at) != Some(&b'"') {
         return None;
     }
-    let end = match plain_words(bytes, at + 1, bytes.len()) {
+    let end = match plain_words(bytes, at.wrapping_add(1), bytes.len()) {
         Err(special) => special,
-        Ok(at) => at + bytes.get(at..)?.iter().position(|byte| is_special(*byte))?,
+        Ok(at) => at.wrapping_add(bytes.get(at..)?.iter().position(|byte| is_special(*byte))?),
     };
-    (bytes.get(end) == Some(&b'"')).then_some(end + 1)
+    (bytes.get(end) == Some(&b'"')).then_some(end.wrapping_add(1))
 }
 
 const BLOCK: usize = 64;
@@ -307,10 +320,14 @@ const BLOCK: usize = 64;
 /// [`plain_run`] for bytes whose first `at` bytes are known to be plain.
 #[inline(never)]
 fn long_plain_run(bytes: &[u8], mut at: usize) -> usize {
-    let (blocks, _) = bytes[at..].as_chunks::<BLOCK>();
-    at += BLOCK * blocks.iter().take_while(|block| is_plain_block(block)).count();
+    let (blocks, _) = bytes.get(at..).unwrap_or_default().as_chunks::<BLOCK>();
+    let plain = blocks.iter().take_while(|block| is_plain_block(block)).count();
+    at = at.wrapping_add(plain.wrapping_mul(BLOCK));
     match plain_words(bytes, at, bytes.len()) {
-        Ok(at) => at + bytes[at..].iter().take_while(|&&byte| !is_special(byte)).count(),
+        Ok(at) => {
+            let rest = bytes.get(at..).unwrap_or_default();
+            at.wrapping_add(rest.iter().take_while(|&&byte| !is_special(byte)).count())
+        }
         Err(special) => special,
     }
 }
@@ -319,13 +336,13 @@ fn long_plain_run(bytes: &[u8], mut at: usize) -> usize {
 #[inline]
 fn plain_words(bytes: &[u8], mut at: usize, end: usize) -> Result<usize, usize> {
     while at < end
-        && let Some(word) = bytes[at..].first_chunk()
+        && let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk())
     {
         let specials = special_bytes(u64::from_le_bytes(*word));
         if specials != 0 {
-            return Err(at + specials.trailing_zeros() as usize / 8);
+            return Err(at.wrapping_add(specials.trailing_zeros() as usize / 8));
         }
-        at += size_of::<u64>();
+        at = at.wrapping_add(size_of::<u64>());
     }
     Ok(at)
 }

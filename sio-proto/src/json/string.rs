@@ -50,7 +50,8 @@ fn unescape_one<'a>(escape: &'a str, text: &mut String) -> &'a str {
                 .map(code_unit)
                 .filter(|&(low, _)| (0xd800..0xdc00).contains(&unit) && (0xdc00..0xe000).contains(&low));
             return if let Some((low, rest)) = pair {
-                let c = 0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+                // Both halves have been checked: each has ten bits of the character.
+                let c = 0x1_0000_u32.wrapping_add((unit & 0x3ff) << 10 | low & 0x3ff);
                 text.push(char::from_u32(c).unwrap_or(char::REPLACEMENT_CHARACTER));
                 rest
             } else {
@@ -81,12 +82,15 @@ pub(crate) fn string_len(text: &str) -> usize {
         0..=0x1f => 6,
         _ => 1,
     };
-    2 + text.bytes().map(escaped).sum::<usize>()
+    text.bytes().map(escaped).fold(2, usize::saturating_add)
 }
 
 /// How many bytes [`write_ascii_string`] writes for `text`: 1 to 6 for each byte of it, plus 2.
 pub(crate) fn ascii_string_len(text: &str) -> usize {
-    string_len(text) - text.len() + ascii_len(text)
+    // The first is never less than the length of the text.
+    string_len(text)
+        .saturating_sub(text.len())
+        .saturating_add(ascii_len(text))
 }
 
 /// How many bytes [`write_ascii`] writes for `text`: up to 3 for each byte of it. Characters of
@@ -99,12 +103,12 @@ pub(crate) fn ascii_len(text: &str) -> usize {
         // The other bytes of a character.
         _ => 0,
     };
-    text.bytes().map(escaped).sum()
+    text.bytes().map(escaped).fold(0, usize::saturating_add)
 }
 
 /// Writes `text` as a JSON string literal, exactly as `JSON.stringify` does.
 pub fn write_string(out: &mut BytesMut, text: &str) {
-    out.reserve(text.len() + 2);
+    out.reserve(text.len().saturating_add(2));
     out.put_u8(b'"');
     write_body(out, text, |out, plain| out.extend_from_slice(plain.as_bytes()));
     out.put_u8(b'"');
@@ -112,7 +116,7 @@ pub fn write_string(out: &mut BytesMut, text: &str) {
 
 /// The JSON string with this text.
 pub(crate) fn string(text: &str) -> ByteString {
-    let mut literal = BytesMut::with_capacity(text.len() + 2);
+    let mut literal = BytesMut::with_capacity(text.len().saturating_add(2));
     write_string(&mut literal, text);
     // The JSON string of a UTF-8 text is UTF-8.
     ByteString::try_from(literal.freeze()).unwrap_or_default()
@@ -120,7 +124,7 @@ pub(crate) fn string(text: &str) -> ByteString {
 
 /// Writes `text` as a JSON string literal of ASCII characters only; see [`write_ascii`].
 pub fn write_ascii_string(out: &mut BytesMut, text: &str) {
-    out.reserve(text.len() + 2);
+    out.reserve(text.len().saturating_add(2));
     out.put_u8(b'"');
     write_body(out, text, write_ascii);
     out.put_u8(b'"');
@@ -144,24 +148,25 @@ pub fn write_script_string(out: &mut BytesMut, text: &str) {
     write_javascript(out, text, |c| matches!(c, '\u{2028}' | '\u{2029}' | '<'));
 }
 
-fn write_javascript(out: &mut BytesMut, text: &str, special: impl FnMut(char) -> bool) {
-    out.reserve(text.len() + 2);
+fn write_javascript(out: &mut BytesMut, text: &str, mut special: impl FnMut(char) -> bool) {
+    out.reserve(text.len().saturating_add(2));
     out.put_u8(b'"');
-    let mut done = 0;
-    for (at, found) in text.match_indices(special) {
-        write_body(out, &text[done..at], |out, plain| {
-            out.extend_from_slice(plain.as_bytes())
-        });
-        done = at + found.len();
-        out.extend_from_slice(match found {
-            "\u{2028}" => b"\\u2028",
-            "\u{2029}" => b"\\u2029",
-            _ if text[done..].starts_with('/') => b"<\\", // the slash follows
-            _ if text[done..].starts_with('!') => b"\\u003c",
+    let copy = |out: &mut BytesMut, plain: &str| out.extend_from_slice(plain.as_bytes());
+    let mut rest = text;
+    while let Some((plain, found)) = rest.find(&mut special).and_then(|at| rest.split_at_checked(at)) {
+        write_body(out, plain, copy);
+        let mut behind = found.chars();
+        let special = behind.next();
+        rest = behind.as_str();
+        out.extend_from_slice(match special {
+            Some('\u{2028}') => b"\\u2028",
+            Some('\u{2029}') => b"\\u2029",
+            _ if rest.starts_with('/') => b"<\\", // the slash follows
+            _ if rest.starts_with('!') => b"\\u003c",
             _ => b"<",
         });
     }
-    write_body(out, &text[done..], |out, plain| out.extend_from_slice(plain.as_bytes()));
+    write_body(out, rest, copy);
     out.put_u8(b'"');
 }
 
@@ -184,7 +189,8 @@ fn write_body(out: &mut BytesMut, mut text: &str, copy: impl Fn(&mut BytesMut, &
             b'\t' => out.extend_from_slice(b"\\t"),
             control => write_code_unit(out, control.into()),
         }
-        text = &rest[1..];
+        // A special character is one byte.
+        text = rest.get(1..).unwrap_or_default();
     }
 }
 
@@ -210,14 +216,27 @@ pub fn write_ascii(out: &mut BytesMut, json: &str) {
             for unit in first.encode_utf16(&mut [0; 2]) {
                 write_code_unit(out, *unit);
             }
-            rest = &rest[first.len_utf8()..];
+            rest = rest.get(first.len_utf8()..).unwrap_or_default();
         }
     }
 }
 
 fn write_code_unit(out: &mut BytesMut, unit: u16) {
-    let digit = |shift: u32| b"0123456789abcdef"[usize::from(unit >> shift & 15)];
-    out.extend_from_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
+    // Four bits are an index below 16, so each of them has a digit.
+    let digit = |nibble: u16| {
+        b"0123456789abcdef"
+            .get(usize::from(nibble & 15))
+            .copied()
+            .unwrap_or(b'0')
+    };
+    out.extend_from_slice(&[
+        b'\\',
+        b'u',
+        digit(unit >> 12),
+        digit(unit >> 8),
+        digit(unit >> 4),
+        digit(unit),
+    ]);
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ impl<'a> Iterator for Tokens<'a> {
                 }
                 b'"' => {
                     self.scanner.skip_valid_string();
-                    let literal = &self.raw[start..self.scanner.position()];
+                    let literal = self.raw.get(start..self.scanner.position())?;
                     self.scanner.skip_whitespace();
                     return Some(match self.scanner.take(b':') {
                         true => Token::Key(literal),
@@ -67,7 +67,7 @@ impl<'a> Iterator for Tokens<'a> {
                     {
                         self.scanner.take(byte);
                     }
-                    return Some(Token::Word(&self.raw[start..self.scanner.position()]));
+                    return self.raw.get(start..self.scanner.position()).map(Token::Word);
                 }
             }
         }

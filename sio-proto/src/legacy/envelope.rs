@@ -16,6 +16,7 @@ use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
 use super::raw_json;
+use crate::digits::put_decimal;
 use crate::json;
 
 /// The heartbeat of an htmlfile stream, sent every 5 s.
@@ -68,7 +69,7 @@ pub fn decode_from_client(
     let start = messages.len();
     let mut over = false;
     let array = raw_json::each_element(payload, |message| {
-        over |= messages.len() - start >= max_messages;
+        over |= messages.len().saturating_sub(start) >= max_messages;
         if !over {
             messages.push(payload.slice_ref(message));
         }
@@ -145,16 +146,16 @@ pub fn write_session_id(sid: &str, out: &mut BytesMut) {
     inner.put_slice(b"{\"sessionid\":");
     json::write_string(&mut inner, sid);
     inner.put_u8(b'}');
-    let inner = ByteString::try_from(inner).expect("a literal around a str is UTF-8");
     out.put_slice(MESSAGES_BEFORE);
-    json::write_string(out, &inner);
+    // A literal around a `str` is UTF-8.
+    json::write_string(out, core::str::from_utf8(&inner).unwrap_or_default());
     out.put_slice(MESSAGES_AFTER);
 }
 
 /// Appends the heartbeat of websocket, which is sent every 10 s.
 pub fn write_heartbeat(number: u64, out: &mut BytesMut) {
     out.put_slice(HEARTBEAT_BEFORE.as_bytes());
-    super::lengths::put_decimal(number, out);
+    put_decimal(number, out);
     out.put_slice(b"\"}");
 }
 
@@ -167,19 +168,19 @@ pub(crate) fn is_heartbeat(payload: &str) -> bool {
 /// inside strings. It is escaped there, so that no message can end the script. U+2028 and U+2029
 /// are escaped too.
 pub fn write_htmlfile(payload: &str, out: &mut BytesMut) {
-    out.reserve(payload.len() + 48);
+    out.reserve(payload.len().saturating_add(48));
     out.put_slice(b"<script>parent.s._(");
     let mut rest = payload;
-    while let Some(at) = rest.find(['<', '\u{2028}', '\u{2029}']) {
-        let (before, special) = rest.split_at(at);
+    let next = |rest: &str| rest.find(['<', '\u{2028}', '\u{2029}']);
+    while let Some((before, special)) = next(rest).and_then(|at| rest.split_at_checked(at)) {
         out.put_slice(before.as_bytes());
-        let (escape, len): (&[u8], _) = match special.as_bytes() {
-            [b'<', ..] => (b"\\u003c", 1),
-            [_, _, 0xa8, ..] => (b"\\u2028", 3),
-            _ => (b"\\u2029", 3),
-        };
-        out.put_slice(escape);
-        rest = &special[len..];
+        let mut behind = special.chars();
+        out.put_slice(match behind.next() {
+            Some('<') => b"\\u003c",
+            Some('\u{2028}') => b"\\u2028",
+            _ => b"\\u2029",
+        });
+        rest = behind.as_str();
     }
     out.put_slice(rest.as_bytes());
     out.put_slice(b", document);</script>");

@@ -25,6 +25,7 @@ use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
 use super::lengths::{self, Misfit, Unit};
+use crate::digits::{Digits, put_decimal};
 
 const DELIMITER: &str = "~m~";
 const HEARTBEAT: &str = "~h~";
@@ -124,15 +125,15 @@ fn read(payload: &ByteString, unit: Unit, max_frames: usize, frames: &mut Vec<Fr
         let header = rest.strip_prefix(DELIMITER).ok_or(FramingError::NoDelimiter)?;
         let (length, digits) =
             lengths::take_decimal(header.as_bytes(), MAX_LENGTH_DIGITS).ok_or(FramingError::InvalidLength)?;
-        let body = header[digits..]
-            .strip_prefix(DELIMITER)
-            .ok_or(FramingError::InvalidLength)?;
+        let body = header.get(digits..).and_then(|behind| behind.strip_prefix(DELIMITER));
+        let body = body.ok_or(FramingError::InvalidLength)?;
         let end = lengths::offset(body, length, unit).map_err(|misfit| match misfit {
             Misfit::Short => FramingError::Truncated,
             Misfit::CutPair => FramingError::CutPair,
         })?;
-        frames.push(frame(payload, &body[..end]));
-        rest = &body[end..];
+        let (content, behind) = body.split_at_checked(end).ok_or(FramingError::Truncated)?;
+        frames.push(frame(payload, content));
+        rest = behind;
     }
     Ok(())
 }
@@ -176,20 +177,20 @@ pub fn write_json(json: &str, out: &mut BytesMut) {
 
 /// Appends a heartbeat frame.
 pub fn write_heartbeat(number: u64, out: &mut BytesMut) {
-    let (digits, start) = lengths::decimal(number);
-    header(HEARTBEAT, digits.len() - start, out);
-    out.put_slice(&digits[start..]);
+    let digits = Digits::decimal(number);
+    header(HEARTBEAT, digits.as_bytes().len(), out);
+    out.put_slice(digits.as_bytes());
 }
 
 fn write(mark: &str, body: &str, out: &mut BytesMut) {
-    out.reserve(body.len() + 20);
+    out.reserve(body.len().saturating_add(20));
     header(mark, lengths::utf16_len(body), out);
     out.put_slice(body.as_bytes());
 }
 
 fn header(mark: &str, units: usize, out: &mut BytesMut) {
     out.put_slice(DELIMITER.as_bytes());
-    lengths::put_decimal((mark.len() + units) as u64, out);
+    put_decimal(mark.len().saturating_add(units) as u64, out);
     out.put_slice(DELIMITER.as_bytes());
     out.put_slice(mark.as_bytes());
 }

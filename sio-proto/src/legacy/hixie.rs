@@ -11,7 +11,7 @@
 //! has sent its 101. So write the head first, and the digest when the bytes have arrived. Drafts 7
 //! and 8 differ from RFC 6455 only in the version number, and are not handled here.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use bytestring::ByteString;
 use md5::{Digest as _, Md5};
 
@@ -110,24 +110,21 @@ impl Opening {
 /// The number that the digits of a key make, divided by the number of its spaces.
 fn key_number(key: &str) -> Result<u32, HixieError> {
     let mut number = None::<u64>;
-    let mut spaces = 0;
-    for byte in key.bytes() {
-        match byte {
-            b'0'..=b'9' => {
-                let digit = u64::from(byte - b'0');
-                let so_far = number.unwrap_or(0).checked_mul(10).ok_or(HixieError::InvalidKey)?;
-                number = Some(so_far.checked_add(digit).ok_or(HixieError::InvalidKey)?);
-            }
-            b' ' => spaces += 1,
-            _ => {}
+    let mut spaces = 0_u64;
+    for character in key.chars() {
+        if let Some(digit) = character.to_digit(10) {
+            let so_far = number.unwrap_or(0).checked_mul(10).ok_or(HixieError::InvalidKey)?;
+            number = Some(so_far.checked_add(digit.into()).ok_or(HixieError::InvalidKey)?);
+        } else if character == ' ' {
+            spaces = spaces.saturating_add(1);
         }
     }
-    match number {
-        Some(number) if spaces > 0 && number % spaces == 0 => {
-            u32::try_from(number / spaces).map_err(|_| HixieError::InvalidKey)
-        }
-        _ => Err(HixieError::InvalidKey),
-    }
+    // Without a space there is no remainder.
+    let number = number.filter(|number| number.checked_rem(spaces) == Some(0));
+    let quotient = number.and_then(|number| number.checked_div(spaces));
+    quotient
+        .and_then(|quotient| u32::try_from(quotient).ok())
+        .ok_or(HixieError::InvalidKey)
 }
 
 /// The values in the heads of both answers.
@@ -273,8 +270,10 @@ impl Decoder {
     fn take_text(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, HixieError> {
         // UTF-8 text has no byte 0xFF, so the first 0xFF is the end.
         let from = self.scanned.max(1);
-        let end = memchr::memchr(0xff, buffer.get(from..).unwrap_or_default()).map(|at| from + at);
-        let length = end.unwrap_or(buffer.len()) - 1;
+        let found = memchr::memchr(0xff, buffer.get(from..).unwrap_or_default());
+        let end = found.map(|at| from.saturating_add(at));
+        // The text stands behind one byte.
+        let length = end.unwrap_or(buffer.len()).saturating_sub(1);
         if length > self.max_frame_bytes {
             return Err(HixieError::TooLong);
         }
@@ -283,8 +282,10 @@ impl Decoder {
             return Ok(None);
         };
         self.scanned = 0;
-        let frame: Bytes = buffer.split_to(end + 1).freeze();
-        ByteString::try_from(frame.slice(1..end))
+        let mut text = buffer.split_to(end).freeze();
+        text.advance(1);
+        buffer.advance(1);
+        ByteString::try_from(text)
             .map(|text| Some(Frame::Text(text)))
             .map_err(|_| HixieError::InvalidUtf8)
     }
@@ -292,7 +293,7 @@ impl Decoder {
 
 /// Appends a text message.
 pub fn write_text(text: &str, out: &mut BytesMut) {
-    out.reserve(text.len() + 2);
+    out.reserve(text.len().saturating_add(2));
     out.put_u8(0x00);
     out.put_slice(text.as_bytes());
     out.put_u8(0xff);

@@ -28,8 +28,8 @@ use alloc::string::String;
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
-use super::lengths::put_decimal;
 use super::raw_json;
+use crate::digits::put_decimal;
 use crate::json;
 
 /// Genuine acknowledgement ids have fewer digits.
@@ -239,7 +239,8 @@ impl Packet {
 /// Appends an event whose arguments are the JSON array `args`.
 pub fn write_event(id: Option<&Id>, endpoint: &str, name: &str, args: &str, out: &mut BytesMut) {
     debug_assert!(raw_json::is_array(args), "arguments are a JSON array");
-    out.reserve(endpoint.len() + name.len() + args.len() + 48);
+    let parts = [endpoint.len(), name.len(), args.len()];
+    out.reserve(parts.into_iter().fold(48, usize::saturating_add));
     write_head(b'5', id, endpoint, out);
     out.put_slice(b":{\"name\":");
     json::write_string(out, name);
@@ -264,7 +265,7 @@ fn write_head(kind: u8, id: Option<&Id>, endpoint: &str, out: &mut BytesMut) {
 }
 
 fn put_data(data: &str, out: &mut BytesMut) {
-    out.reserve(1 + data.len());
+    out.reserve(data.len().saturating_add(1));
     out.put_u8(b':');
     out.put_slice(data.as_bytes());
 }

@@ -8,8 +8,6 @@
 //! Every function here reads no more text than the given length covers. So a payload of many small
 //! packets costs linear time.
 
-use bytes::{BufMut, BytesMut};
-
 /// The unit of a length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
@@ -35,8 +33,8 @@ pub(crate) fn utf16_len(text: &str) -> usize {
     }
     // One unit per character, and one more for a character that needs four bytes in UTF-8.
     text.bytes()
-        .map(|b| usize::from(b & 0xc0 != 0x80) + usize::from(b >= 0xf0))
-        .sum()
+        .map(|b| usize::from(b & 0xc0 != 0x80).saturating_add(usize::from(b >= 0xf0)))
+        .fold(0, usize::saturating_add)
 }
 
 /// The byte offset in `text` at which `units` units end.
@@ -63,44 +61,23 @@ pub(crate) fn offset(text: &str, units: usize, unit: Unit) -> Result<usize, Misf
 /// `None` if there is no digit, or if there are more than `max_digits`. Leading zeros are counted
 /// as digits.
 pub(crate) fn take_decimal(bytes: &[u8], max_digits: usize) -> Option<(usize, usize)> {
-    let window = &bytes[..bytes.len().min(max_digits.saturating_add(1))];
-    let digits = window.iter().take_while(|b| b.is_ascii_digit()).count();
-    if digits == 0 || digits > max_digits {
-        return None;
-    }
-    let value = window[..digits].iter().try_fold(0usize, |value, b| {
-        value.checked_mul(10)?.checked_add(usize::from(b - b'0'))
-    })?;
-    Some((value, digits))
-}
-
-/// Writes `value` in decimal digits.
-pub(crate) fn put_decimal(value: u64, out: &mut BytesMut) {
-    if value < 10 {
-        return out.put_u8(b'0' + value as u8);
-    }
-    let (digits, start) = decimal(value);
-    out.put_slice(&digits[start..]);
-}
-
-/// The decimal digits of `value`, right-aligned, and the index of the first digit.
-pub(crate) fn decimal(mut value: u64) -> ([u8; 20], usize) {
-    let mut digits = [b'0'; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            return (digits, start);
+    let (mut value, mut digits) = (0_usize, 0_usize);
+    for digit in bytes.iter().map_while(|byte| char::from(*byte).to_digit(10)) {
+        if digits == max_digits {
+            return None;
         }
+        value = value.checked_mul(10)?.checked_add(digit as usize)?;
+        digits = digits.saturating_add(1);
     }
+    (digits > 0).then_some((value, digits))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digits::put_decimal;
     use alloc::string::String;
+    use bytes::BytesMut;
     use proptest::prelude::*;
 
     #[test]

@@ -14,6 +14,18 @@
 //! | [`form`] | form posts | both |
 //! | [`flash_policy`] | the file that Flash asks for before it connects | both |
 //! | [`hixie`] | WebSocket before RFC 6455: hixie-75 and hixie-76 | docs/protocol/legacy-0.6.md §10.1 |
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 pub mod envelope;
 pub mod flash_policy;

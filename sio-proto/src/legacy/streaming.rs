@@ -25,7 +25,8 @@ use alloc::vec::Vec;
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
-use super::lengths::{self, Unit, put_decimal};
+use super::lengths::{self, Unit};
+use crate::digits::{Digits, put_decimal};
 
 /// Genuine lengths have far fewer digits. Leading zeros count as digits.
 const MAX_LENGTH_DIGITS: usize = 10;
@@ -211,9 +212,9 @@ impl Decoder {
             let Ok(Some(header)) = Header::read(rest, self.max_length) else {
                 return false;
             };
-            let content = &rest[header.start..];
-            let after = lengths::offset(content, header.length, Unit::Utf16).ok();
-            let Some(after) = after.and_then(|end| content[end..].strip_prefix(',')) else {
+            let content = rest.get(header.start..).unwrap_or_default();
+            let end = lengths::offset(content, header.length, Unit::Utf16).ok();
+            let Some(after) = end.and_then(|end| content.get(end..)?.strip_prefix(',')) else {
                 return false;
             };
             rest = after;
@@ -231,9 +232,11 @@ impl Decoder {
                 return Ok(());
             };
             // Only a packet that was cut is copied. The packets behind it are again slices of the
-            // piece.
-            rest = rest.slice_ref(&rest[end + 1 - before..]);
-            self.pending.truncate(end + 1);
+            // piece. The comma that ends the packet is in this piece.
+            let behind = end.saturating_add(1);
+            let rest_of_piece = behind.checked_sub(before).and_then(|start| rest.get(start..));
+            rest = rest.slice_ref(rest_of_piece.unwrap_or_default());
+            self.pending.truncate(behind);
             let whole = ByteString::from(core::mem::take(&mut self.pending));
             left = left.checked_sub(1).ok_or(StreamError::TooManyPackets)?;
             packets.push(self.measure.finish(&whole, end)?);
@@ -245,7 +248,7 @@ impl Decoder {
             };
             left = left.checked_sub(1).ok_or(StreamError::TooManyPackets)?;
             packets.push(self.measure.finish(&rest, end)?);
-            rest = rest.slice_ref(&rest[end + 1..]);
+            rest = rest.slice_ref(rest.get(end.saturating_add(1)..).unwrap_or_default());
         }
         Ok(())
     }
@@ -269,34 +272,33 @@ impl Measure {
         };
         if self.points == 0 {
             // Nearly all content is ASCII, and ASCII is measured in one step.
-            let end = header.start + header.length;
+            let end = header.start.saturating_add(header.length);
             let content = text.as_bytes().get(header.start..end);
             match (content, text.as_bytes().get(end)) {
                 (Some(content), Some(b',')) if content.is_ascii() => return Ok(Some(end)),
                 _ => {}
             }
         }
-        loop {
-            let Some(next) = text[self.bytes..].chars().next() else {
-                return Ok(None);
-            };
+        for next in text.get(self.bytes..).unwrap_or_default().chars() {
             if next == ',' && (self.units == header.length || self.points == header.length) {
                 return Ok(Some(self.bytes));
             }
             if self.points == header.length {
                 return Err(StreamError::MissingComma);
             }
-            self.bytes += next.len_utf8();
-            self.units += next.len_utf16();
-            self.points += 1;
+            // The text has all of these.
+            self.bytes = self.bytes.saturating_add(next.len_utf8());
+            self.units = self.units.saturating_add(next.len_utf16());
+            self.points = self.points.saturating_add(1);
         }
+        Ok(None)
     }
 
     /// Makes the packet out of `text`, in which it ends at `end`, and prepares for the next packet.
     fn finish(&mut self, text: &ByteString, end: usize) -> Result<Packet, StreamError> {
         let measure = core::mem::take(self);
         let header = measure.header.ok_or(StreamError::InvalidType)?;
-        let content = text.slice_ref(&text[header.start..end]);
+        let content = text.slice_ref(text.get(header.start..end).unwrap_or_default());
         Ok(match header.kind {
             0 => Packet::Disconnect,
             1 => message(&content)?,
@@ -313,15 +315,14 @@ impl Header {
         let bytes = text.as_bytes();
         let kind = match bytes.first() {
             None => return Ok(None),
-            Some(kind @ b'0'..=b'9') => kind - b'0',
+            Some(kind @ b'0'..=b'9') => kind & 15,
             Some(_) => return Err(StreamError::InvalidType),
         };
-        match bytes.get(1) {
-            None => return Ok(None),
-            Some(b':') => {}
+        let digits = match bytes.get(1..) {
+            None | Some([]) => return Ok(None),
+            Some([b':', digits @ ..]) => digits,
             Some(_) => return Err(StreamError::InvalidType),
-        }
-        let digits = &bytes[2..];
+        };
         if digits.is_empty() {
             return Ok(None);
         }
@@ -337,7 +338,7 @@ impl Header {
         Ok(Some(Self {
             kind,
             length,
-            start: 2 + count + 1,
+            start: count.saturating_add("N::".len()),
         }))
     }
 }
@@ -346,7 +347,8 @@ fn message(content: &ByteString) -> Result<Packet, StreamError> {
     let mut rest = &**content;
     loop {
         if let Some(data) = rest.strip_prefix(':') {
-            let annotations = &content[..content.len() - rest.len()];
+            let before = content.len().saturating_sub(rest.len());
+            let annotations = content.get(..before).unwrap_or_default();
             return Ok(Packet::Message {
                 annotations: Annotations(content.slice_ref(annotations)),
                 data: content.slice_ref(data),
@@ -385,9 +387,9 @@ pub fn write_json(json: &str, out: &mut BytesMut) {
 
 /// Appends a heartbeat.
 pub fn write_heartbeat(number: u64, out: &mut BytesMut) {
-    let (digits, start) = lengths::decimal(number);
-    write_header(2, digits.len() - start, out);
-    out.put_slice(&digits[start..]);
+    let digits = Digits::decimal(number);
+    write_header(2, digits.as_bytes().len(), out);
+    out.put_slice(digits.as_bytes());
     out.put_u8(b',');
 }
 
@@ -397,8 +399,9 @@ pub fn write_handshake(sid: &str, out: &mut BytesMut) {
 }
 
 fn write(kind: u8, content: &[&str], out: &mut BytesMut) {
-    out.reserve(content.iter().map(|part| part.len()).sum::<usize>() + 16);
-    write_header(kind, content.iter().map(|part| lengths::utf16_len(part)).sum(), out);
+    let sum = |start, of: fn(&str) -> usize| content.iter().map(|part| of(part)).fold(start, usize::saturating_add);
+    out.reserve(sum(16, str::len));
+    write_header(kind, sum(0, lengths::utf16_len), out);
     content.iter().for_each(|part| out.put_slice(part.as_bytes()));
     out.put_u8(b',');
 }

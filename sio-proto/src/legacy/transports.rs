@@ -20,7 +20,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::form::{self, Field};
-use super::lengths::put_decimal;
+use crate::digits::put_decimal;
 use crate::json;
 
 /// The transports of 0.3-0.9, by the names they have in URLs.
@@ -97,7 +97,7 @@ const HTMLFILE_HEAD_LEN: usize = 256;
 
 /// Appends the script that answers a JSONP request; the payload may be empty (0.6: an empty poll).
 pub fn write_jsonp(family: Family, index: u64, payload: &str, out: &mut BytesMut) {
-    out.reserve(payload.len() + 32);
+    out.reserve(payload.len().saturating_add(32));
     write_callback(family, index, out);
     json::write_js_string(out, payload);
     out.put_slice(b");");
@@ -129,7 +129,7 @@ pub fn write_htmlfile_head(family: Family, out: &mut BytesMut) {
         Family::Legacy09 => b"<html><body><script>var _ = function (msg) { parent.s._(msg, document); };</script>",
     };
     out.put_slice(head);
-    out.put_bytes(b' ', HTMLFILE_HEAD_LEN - head.len());
+    out.put_bytes(b' ', HTMLFILE_HEAD_LEN.saturating_sub(head.len()));
 }
 
 /// Appends the chunk of an htmlfile stream that carries `payload`.
@@ -138,7 +138,7 @@ pub fn write_htmlfile(family: Family, payload: &str, out: &mut BytesMut) {
         Family::Legacy06 => (b"<script>parent.s._(", b", document);</script>"),
         Family::Legacy09 => (b"<script>_(", b");</script>"),
     };
-    out.reserve(payload.len() + 64);
+    out.reserve(payload.len().saturating_add(64));
     out.put_slice(before);
     json::write_script_string(out, payload);
     out.put_slice(after);
@@ -168,7 +168,7 @@ pub fn without_boundary(json: &str) -> Cow<'_, str> {
 /// the browser deliver the part. The payload must not [contain the boundary](has_boundary), which
 /// would end the part.
 pub fn write_multipart(payload: &str, out: &mut BytesMut) {
-    out.reserve(payload.len() + 48);
+    out.reserve(payload.len().saturating_add(48));
     out.put_slice(b"Content-Type: text/plain\n\n");
     out.put_slice(payload.as_bytes());
     out.put_slice(b"\n");

@@ -237,8 +237,8 @@ impl Handshake {
             http, peer, extension, ..
         } = request;
         let kept = kept_fields(config, &http.headers);
-        let mut text = String::with_capacity(http.target.len() + kept.bytes);
-        let mut ends = Vec::with_capacity(1 + 2 * kept.fields);
+        let mut text = String::with_capacity(http.target.len().saturating_add(kept.bytes));
+        let mut ends = Vec::with_capacity(kept.fields.saturating_mul(2).saturating_add(1));
         text.push_str(&http.target);
         ends.push(text.len() as u32);
         for ((name, value), _) in text_fields(&http.headers).zip(&kept.is_kept).filter(|(_, kept)| **kept) {
@@ -270,7 +270,8 @@ impl Handshake {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let object = self.query_object.as_ref().map_or(0, |object| object.len());
-        size_of::<Self>() + self.text.len() + size_of_val(&*self.ends) + object
+        let kept = self.text.len().saturating_add(size_of_val(&*self.ends));
+        size_of::<Self>().saturating_add(kept).saturating_add(object)
     }
 
     /// How many header fields are left out because they did not fit.
@@ -290,7 +291,7 @@ impl Handshake {
     /// The request target as it came: path and query.
     #[must_use]
     pub fn target(&self) -> &str {
-        &self.text[..self.ends[0] as usize]
+        self.part(0, self.ends.first().copied().unwrap_or_default())
     }
 
     /// The raw query, without the `?`; empty if there is none.
@@ -330,10 +331,18 @@ impl Handshake {
     /// All headers that are kept, in the order in which they came. Headers whose values are not
     /// UTF-8 are not kept.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.ends.windows(3).step_by(2).map(|w| {
-            let [start, middle, end] = [w[0] as usize, w[1] as usize, w[2] as usize];
-            (&self.text[start..middle], &self.text[middle..end])
-        })
+        // The first end is that of the target. Behind it stand two ends for each field: that of its
+        // name and that of its value.
+        let (pairs, _) = self.ends.get(1..).unwrap_or_default().as_chunks::<2>();
+        let starts = self.ends.iter().step_by(2);
+        let field =
+            move |(start, [middle, end]): (&u32, &[u32; 2])| (self.part(*start, *middle), self.part(*middle, *end));
+        starts.zip(pairs).map(field)
+    }
+
+    /// The text between two ends.
+    fn part(&self, start: u32, end: u32) -> &str {
+        self.text.get(start as usize..end as usize).unwrap_or_default()
     }
 }
 
@@ -356,29 +365,36 @@ struct Kept {
 /// others in their order.
 fn kept_fields(config: &Config, headers: &http::Headers) -> Kept {
     let fields: Vec<_> = text_fields(headers).collect();
-    let cost = |(name, value): (&str, &str)| name.len() + value.len() + 2 * size_of::<u32>();
+    let cost = |(name, value): &(&str, &str)| {
+        let ends = size_of::<[u32; 2]>();
+        name.len().saturating_add(value.len()).saturating_add(ends)
+    };
     let mut kept = Kept {
         is_kept: alloc::vec![false; fields.len()],
         fields: 0,
         bytes: 0,
         left_out: 0,
     };
-    let all: usize = fields.iter().copied().map(cost).sum();
+    let all = fields.iter().map(cost).fold(0, usize::saturating_add);
     let wanted = config.handshake_headers.iter().map(|name| Some(&**name));
     // The usual case: everything fits, so the order of the config does not matter.
-    let first = usize::from(all <= config.max_handshake_bytes) * config.handshake_headers.len();
+    let first = match all <= config.max_handshake_bytes {
+        true => config.handshake_headers.len(),
+        false => 0,
+    };
     for name in wanted.chain([None]).skip(first) {
-        for (at, field) in fields.iter().enumerate() {
+        for (field, is_kept) in fields.iter().zip(&mut kept.is_kept) {
             let is_meant = name.is_none_or(|name| field.0.eq_ignore_ascii_case(name));
-            if !is_meant || kept.is_kept[at] || kept.bytes + cost(*field) > config.max_handshake_bytes {
+            let with_field = kept.bytes.saturating_add(cost(field));
+            if !is_meant || *is_kept || with_field > config.max_handshake_bytes {
                 continue;
             }
-            kept.is_kept[at] = true;
-            kept.fields += 1;
-            kept.bytes += cost(*field);
+            *is_kept = true;
+            kept.fields = kept.fields.saturating_add(1);
+            kept.bytes = with_field;
         }
     }
-    kept.left_out = (fields.len() - kept.fields) as u32;
+    kept.left_out = fields.len().saturating_sub(kept.fields) as u32;
     kept
 }
 
@@ -430,7 +446,8 @@ pub(crate) fn query_object(queries: &[&str], without: &[&str]) -> Option<ByteStr
     }
     // The sort is stable: equal keys stay in their order.
     pairs.sort_by(|(key, _), (other, _)| key.cmp(other));
-    let mut object = BytesMut::with_capacity(2 * queries.iter().map(|query| query.raw().len()).sum::<usize>());
+    let raw = queries.iter().map(|query| query.raw().len());
+    let mut object = BytesMut::with_capacity(raw.fold(0, usize::saturating_add).saturating_mul(2));
     let mut pairs = pairs.iter().peekable();
     while let Some((key, value)) = pairs.next() {
         if pairs.peek().is_some_and(|(next, _)| next == key) {

@@ -302,9 +302,9 @@ fn is_same_host(origin: &str, host: &str, secure: bool) -> bool {
 /// The origin of a page, from its address. A text that is no origin stays as it is, because it fits
 /// nothing.
 fn origin_of(page: &str) -> Option<&str> {
-    let start = page.find("://")? + 3;
-    let end = page[start..].find(['/', '?', '#']).map_or(page.len(), |at| start + at);
-    page.get(..end)
+    let (_, behind) = page.split_once("://")?;
+    let path = behind.find(['/', '?', '#']).and_then(|at| behind.get(at..));
+    page.strip_suffix(path.unwrap_or_default())
 }
 
 /// A referer without its path, which may hold secrets.

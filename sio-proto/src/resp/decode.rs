@@ -12,6 +12,9 @@ use super::Value;
 /// The longest line: a simple string, an error, a number, a length.
 const MAX_LINE_BYTES: usize = 64 * 1024;
 
+/// What ends a line, and stands behind a string.
+const LINE_END: &[u8] = b"\r\n";
+
 /// For how many items of a list memory is taken at once.
 const FIRST_ITEMS: usize = 32;
 
@@ -156,7 +159,7 @@ impl Decoder {
                 return Some(value);
             };
             open.items.push(value);
-            open.left -= 1;
+            open.left = open.left.saturating_sub(1);
             if open.left > 0 {
                 self.open.push(open);
                 return None;
@@ -185,13 +188,12 @@ impl Decoder {
         let Some(end) = self.line_end(input)? else {
             return Ok(Step::Wait);
         };
-        let mut line = input.split_to(end + 2).freeze();
-        line.truncate(end);
+        let mut line = take(input, end)?;
         self.charge(line.len())?;
-        if line.is_empty() {
+        let Some(&kind) = line.first() else {
             return Err(DecodeError::UnknownType(b'\r'));
-        }
-        let kind = line.get_u8();
+        };
+        line.advance(1);
         let value = match kind {
             b'+' | b'(' => Value::Text(line),
             b'-' => Value::Error(line),
@@ -216,11 +218,12 @@ impl Decoder {
     /// Where the first line ends, if it does.
     fn line_end(&mut self, input: &[u8]) -> Result<Option<usize>, DecodeError> {
         let from = self.searched.min(input.len());
-        if let Some(at) = memmem::find(&input[from..], b"\r\n") {
+        if let Some(at) = memmem::find(input.get(from..).unwrap_or_default(), b"\r\n") {
             self.searched = 0;
-            return match from + at > MAX_LINE_BYTES {
+            let end = from.saturating_add(at);
+            return match end > MAX_LINE_BYTES {
                 true => Err(DecodeError::End),
-                false => Ok(Some(from + at)),
+                false => Ok(Some(end)),
             };
         }
         if input.len() > MAX_LINE_BYTES + 1 {
@@ -241,16 +244,15 @@ impl Decoder {
     }
 
     fn bulk(&mut self, bulk: Bulk, input: &mut BytesMut) -> Result<Step, DecodeError> {
-        // The charge has bounded the length, so this does not overflow.
-        if input.len() < bulk.len + 2 {
+        let behind = input.get(bulk.len..).unwrap_or_default();
+        if behind.len() < LINE_END.len() {
             return Ok(Step::Wait);
         }
-        if &input[bulk.len..bulk.len + 2] != b"\r\n" {
+        if !behind.starts_with(LINE_END) {
             return Err(DecodeError::End);
         }
         self.bulk = None;
-        let mut text = input.split_to(bulk.len + 2).freeze();
-        text.truncate(bulk.len);
+        let text = take(input, bulk.len)?;
         Ok(Step::Value(match bulk.kind {
             b'!' => Value::Error(text),
             b'=' => Value::Text(verbatim(text)?),
@@ -279,6 +281,17 @@ impl Decoder {
         self.open.push(Open { kind, left, items });
         Ok(Step::Begun)
     }
+}
+
+/// Takes `len` bytes and the end of a line behind them. The caller has found the end there.
+fn take(input: &mut BytesMut, len: usize) -> Result<Bytes, DecodeError> {
+    let with_end = len.saturating_add(LINE_END.len());
+    if input.len() < with_end {
+        return Err(DecodeError::End);
+    }
+    let mut bytes = input.split_to(with_end).freeze();
+    bytes.truncate(len);
+    Ok(bytes)
 }
 
 /// A length. `None` is the length -1, which stands for nothing.

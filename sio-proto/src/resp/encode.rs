@@ -2,13 +2,15 @@
 
 use bytes::{BufMut, BytesMut};
 
-use crate::legacy::lengths::put_decimal;
+use crate::digits::put_decimal;
+
+/// Bytes around a part: `$`, its length, and two ends of lines. An estimate.
+const AROUND_PART: usize = 16;
 
 /// Appends a command with its arguments, as a list of bulk strings. The first part is the name of
 /// the command.
 pub fn encode_command(parts: &[&[u8]], out: &mut BytesMut) {
-    let bytes: usize = parts.iter().map(|part| part.len() + 16).sum();
-    out.reserve(bytes + 16);
+    out.reserve(estimate(parts));
     begin(parts.len(), out);
     for part in parts {
         begin_part(part.len(), out);
@@ -20,15 +22,19 @@ pub fn encode_command(parts: &[&[u8]], out: &mut BytesMut) {
 /// Appends a command without its last part, which has `last` bytes. The caller writes these bytes
 /// and a line break (CR LF) behind it. So a large part need not be copied.
 pub fn encode_command_before(parts: &[&[u8]], last: usize, out: &mut BytesMut) {
-    let bytes: usize = parts.iter().map(|part| part.len() + 16).sum();
-    out.reserve(bytes + 32);
-    begin(parts.len() + 1, out);
+    out.reserve(estimate(parts).saturating_add(AROUND_PART));
+    begin(parts.len().saturating_add(1), out);
     for part in parts {
         begin_part(part.len(), out);
         out.put_slice(part);
         out.put_slice(b"\r\n");
     }
     begin_part(last, out);
+}
+
+fn estimate(parts: &[&[u8]]) -> usize {
+    let part = |part: &&[u8]| part.len().saturating_add(AROUND_PART);
+    parts.iter().map(part).fold(AROUND_PART, usize::saturating_add)
 }
 
 fn begin(parts: usize, out: &mut BytesMut) {

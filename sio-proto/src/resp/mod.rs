@@ -15,6 +15,18 @@
 //! - No memory is taken for what a reply only announces.
 //! - Bytes are looked at once, however they are cut.
 //! - What a reply costs is bounded by [`Limits`] before it is kept.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 mod decode;
 mod encode;

@@ -9,15 +9,17 @@ const TABLE: [u16; 256] = table();
 
 const fn table() -> [u16; 256] {
     let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let (mut crc, mut bit) = ((byte as u16) << 8, 0);
-        while bit < 8 {
+    let mut places: &mut [u16] = &mut table;
+    let mut byte = 0_u8;
+    while let [place, others @ ..] = places {
+        let (mut crc, mut bits) = ((byte as u16) << 8, 0xff_u8);
+        while bits != 0 {
             crc = if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 };
-            bit += 1;
+            bits >>= 1;
         }
-        table[byte] = crc;
-        byte += 1;
+        *place = crc;
+        byte = byte.wrapping_add(1);
+        places = others;
     }
     table
 }
@@ -28,18 +30,17 @@ const fn table() -> [u16; 256] {
 pub fn slot(key: &[u8]) -> u16 {
     let part = tag(key).unwrap_or(key);
     let crc = part.iter().fold(0u16, |crc, byte| {
-        crc << 8 ^ TABLE[usize::from((crc >> 8) as u8 ^ *byte)]
+        let index = usize::from((crc >> 8) as u8 ^ *byte);
+        crc << 8 ^ TABLE.get(index).copied().unwrap_or_default()
     });
     crc % SLOTS
 }
 
 /// The hash tag of a key.
 fn tag(key: &[u8]) -> Option<&[u8]> {
-    let behind = &key[memchr(b'{', key)? + 1..];
-    match memchr(b'}', behind)? {
-        0 => None,
-        end => Some(&behind[..end]),
-    }
+    let (_, behind) = key.get(memchr(b'{', key)?..)?.split_first()?;
+    let part = behind.get(..memchr(b'}', behind)?)?;
+    (!part.is_empty()).then_some(part)
 }
 
 #[cfg(test)]

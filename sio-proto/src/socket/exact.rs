@@ -41,7 +41,7 @@ impl Exact {
     /// Number of bytes that are kept.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.iter().map(|(_, value)| value.len()).sum()
+        self.iter().map(|(_, value)| value.len()).fold(0, usize::saturating_add)
     }
 
     /// The argument at this position in MessagePack, if JSON expresses it less exactly.

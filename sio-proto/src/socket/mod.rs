@@ -17,6 +17,18 @@
 //!   is no type 6.
 //! - **4** (1.0.3-2.x): a query may follow the namespace of a CONNECT; ERROR carries any JSON.
 //! - **5** (3.0 and later): CONNECT carries an object; CONNECT_ERROR carries an object or a string.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 mod exact;
 mod offset;

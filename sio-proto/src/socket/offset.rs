@@ -9,6 +9,7 @@ use serde::de::{Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 use super::Args;
+use crate::digits::{Digits, put_decimal};
 
 /// A place in the order of all messages of one namespace: the epoch of the process that has
 /// counted, and the number it gave.
@@ -98,15 +99,12 @@ impl Offset {
     /// Writes the place of an entry of a stream, as [`Offset::write_last`] does.
     #[cold]
     fn write_entry(self, out: &mut BytesMut) {
-        let mut text = [0; Self::MAX_LEN + 24];
-        let mut start = text.len() - 2;
-        text[start..].copy_from_slice(b"\"]");
         let (milliseconds, number) = self.entry();
-        start = write_long(&mut text, start, number) - 1;
-        text[start] = b'-';
-        start = write_long(&mut text, start, milliseconds) - 2;
-        text[start..start + 2].copy_from_slice(b",\"");
-        out.extend_from_slice(&text[start..]);
+        out.extend_from_slice(b",\"");
+        put_decimal(milliseconds, out);
+        out.extend_from_slice(b"-");
+        put_decimal(number, out);
+        out.extend_from_slice(b"\"]");
     }
 
     /// The text in a form that can be an argument.
@@ -132,19 +130,15 @@ impl Epoch {
     /// An epoch with its text.
     #[must_use]
     pub fn new(number: u32) -> Self {
-        // There is room for a zero before the digits, which is not written out.
-        let mut text = [0; Self::MAX_LEN + 1];
-        let end = text.len() - 1;
-        text[end] = b'-';
-        let start = write_pairs(&mut text, end, number, &PAIRS_36) - 2;
-        text[start..start + 2].copy_from_slice(b",\"");
-        let mut epoch = Self {
+        let mut text = FromEnd::<{ Self::MAX_LEN }>::new();
+        text.push(b"-");
+        text.push_pairs(number, &PAIRS_36);
+        text.push(b",\"");
+        Self {
             number,
-            text: [0; Self::MAX_LEN],
-            len: (text.len() - start) as u8,
-        };
-        epoch.text.copy_from_slice(&text[1..]);
-        epoch
+            text: text.bytes,
+            len: text.written().len() as u8,
+        }
     }
 
     /// The number of the epoch.
@@ -169,15 +163,14 @@ impl Epoch {
             return self.offset(sequence).write_entry(out);
         }
         // The text is made from its end, and goes out in one piece.
-        let mut text = [0; Self::MAX_LEN + 20 + 2];
-        let mut start = text.len() - 2;
-        text[start..].copy_from_slice(b"\"]");
-        start = match u32::try_from(sequence) {
-            Ok(sequence) => write_pairs(&mut text, start, sequence, &PAIRS_10),
-            Err(_) => write_long(&mut text, start, sequence),
-        };
-        text[start - Self::MAX_LEN..start].copy_from_slice(&self.text);
-        out.extend_from_slice(&text[start - usize::from(self.len)..]);
+        let mut text = FromEnd::<{ Self::MAX_LEN + 20 + 2 }>::new();
+        text.push(b"\"]");
+        match u32::try_from(sequence) {
+            Ok(sequence) => text.push_pairs(sequence, &PAIRS_10),
+            Err(_) => text.push(Digits::decimal(sequence).as_bytes()),
+        }
+        text.push_end_of(&self.text, self.len);
+        out.extend_from_slice(text.written());
     }
 }
 
@@ -188,6 +181,11 @@ const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 static PAIRS_10: [[u8; 2]; 100] = pairs(10);
 static PAIRS_36: [[u8; 2]; 1296] = pairs(36);
 
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "the compiler computes both tables, and a step that is wrong stops it"
+)]
 const fn pairs<const N: usize>(base: usize) -> [[u8; 2]; N] {
     let mut pairs = [[b'0'; 2]; N];
     let mut number = 0;
@@ -198,32 +196,68 @@ const fn pairs<const N: usize>(base: usize) -> [[u8; 2]; N] {
     pairs
 }
 
-/// Writes a number two digits at a time, so that it ends before `end`. Returns where it begins.
-#[inline]
-fn write_pairs<const N: usize>(text: &mut [u8], end: usize, number: u32, pairs: &[[u8; 2]; N]) -> usize {
-    let (mut start, mut left) = (end, number);
-    for pair in text[..end].rchunks_exact_mut(2) {
-        start -= 2;
-        pair.copy_from_slice(&pairs[(left % N as u32) as usize]);
-        left /= N as u32;
-        if left == 0 {
-            break;
-        }
-    }
-    // The first of the digits may be a zero too many.
-    start + usize::from(text[start] == b'0' && start + 1 < end)
+/// A text of at most `N` bytes that is written from its end.
+struct FromEnd<const N: usize> {
+    bytes: [u8; N],
+    start: usize,
 }
 
-/// Does what [`write_pairs`] does for a large number in base 10.
-#[cold]
-fn write_long(text: &mut [u8], end: usize, number: u64) -> usize {
-    let (mut start, mut left) = (end, number);
-    while start == end || left > 0 {
-        start -= 1;
-        text[start] = DIGITS[(left % 10) as usize];
-        left /= 10;
+impl<const N: usize> FromEnd<N> {
+    #[inline]
+    const fn new() -> Self {
+        Self {
+            bytes: [0; N],
+            start: N,
+        }
     }
-    start
+
+    /// What has been written.
+    #[inline]
+    fn written(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    /// Writes bytes in front. There has to be room for them.
+    #[inline]
+    fn push(&mut self, part: &[u8]) {
+        let start = self.start.checked_sub(part.len());
+        let room = start.and_then(|start| self.bytes.get_mut(start..self.start));
+        debug_assert!(room.is_some(), "every text has room for its parts");
+        if let (Some(room), Some(start)) = (room, start) {
+            room.copy_from_slice(part);
+            self.start = start;
+        }
+    }
+
+    /// Writes the last `len` bytes of `part` in front. All of `part` is copied, because the
+    /// compiler knows how long it is. There has to be room for all of it.
+    #[inline]
+    fn push_end_of<const M: usize>(&mut self, part: &[u8; M], len: u8) {
+        let rest = self.start.saturating_sub(usize::from(len));
+        self.push(part);
+        self.start = rest;
+    }
+
+    /// Writes a number in front, two digits at a time.
+    #[inline]
+    fn push_pairs<const P: usize>(&mut self, number: u32, pairs: &[[u8; 2]; P]) {
+        let base = const { P as u32 };
+        let mut left = number;
+        loop {
+            let (Some(more), Some(pair)) = (left.checked_div(base), left.checked_rem(base)) else {
+                return; // the base is not zero
+            };
+            let [tens, ones] = pairs.get(pair as usize).copied().unwrap_or_default();
+            if more == 0 && tens == b'0' {
+                return self.push(&[ones]);
+            }
+            self.push(&[tens, ones]);
+            if more == 0 {
+                return;
+            }
+            left = more;
+        }
+    }
 }
 
 /// An offset as the last argument.
@@ -271,18 +305,10 @@ impl fmt::Display for Offset {
             let (milliseconds, number) = self.entry();
             return write!(f, "{milliseconds}-{number}");
         }
-        let mut digits = [b'0'; 7];
-        let mut left = self.epoch;
-        let mut first = digits.len();
-        while first == digits.len() || left > 0 {
-            first -= 1;
-            digits[first] = DIGITS[(left % 36) as usize];
-            left /= 36;
-        }
-        for digit in &digits[first..] {
-            fmt::Write::write_char(f, *digit as char)?;
-        }
-        write!(f, "-{}", self.sequence)
+        let mut epoch = FromEnd::<7>::new();
+        epoch.push_pairs(self.epoch, &PAIRS_36);
+        let epoch = core::str::from_utf8(epoch.written()).unwrap_or_default();
+        write!(f, "{epoch}-{}", self.sequence)
     }
 }
 

@@ -56,7 +56,7 @@ impl Args {
         }
         let named = named_attachments(&self.json, self.attachments.len())?;
         let last = (0..self.attachments.len()).rev().find(|number| named.contains(*number));
-        self.attachments.truncate(last.map_or(0, |last| last + 1));
+        self.attachments.truncate(last.map_or(0, |last| last.saturating_add(1)));
         for (number, attachment) in self.attachments.iter_mut().enumerate() {
             if !named.contains(number) {
                 *attachment = Bytes::new();
@@ -68,7 +68,9 @@ impl Args {
     /// Number of bytes that the arguments hold.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>() + self.exact.bytes()
+        let attachments = self.attachments.iter().map(Bytes::len);
+        let around = self.json.len().saturating_add(self.exact.bytes());
+        attachments.fold(around, usize::saturating_add)
     }
 
     /// A copy in its own memory, which does not keep the read buffers alive.
@@ -221,14 +223,14 @@ impl Packet {
     /// Memory that the parts take, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let text = |text: &Option<ByteString>| text.as_ref().map_or(0, |text| text.len());
-        self.namespace().len()
-            + match self {
-                Self::Connect { query, payload, .. } => text(query) + text(payload),
-                Self::Disconnect { .. } => 0,
-                Self::Event { name, args, .. } => name.len() + args.bytes(),
-                Self::Ack { args, .. } => args.bytes(),
-                Self::ConnectError { payload, .. } => payload.len(),
-            }
+        let content = match self {
+            Self::Connect { query, payload, .. } => text(query).saturating_add(text(payload)),
+            Self::Disconnect { .. } => 0,
+            Self::Event { name, args, .. } => name.len().saturating_add(args.bytes()),
+            Self::Ack { args, .. } => args.bytes(),
+            Self::ConnectError { payload, .. } => payload.len(),
+        };
+        self.namespace().len().saturating_add(content)
     }
 
     /// The arguments of an event or an acknowledgement.

@@ -106,6 +106,11 @@ impl Frame {
     const fn is_fragment(&self) -> bool {
         matches!(self.opcode, Opcode::Continuation) || !self.fin
     }
+
+    /// How many bytes of the payload have not been handled.
+    const fn left(&self) -> usize {
+        self.length.saturating_sub(self.seen)
+    }
 }
 
 impl Decoder {
@@ -150,7 +155,7 @@ impl Decoder {
     #[must_use]
     pub const fn missing_bytes(&self) -> usize {
         match &self.state {
-            State::Payload(frame) => frame.length - frame.seen,
+            State::Payload(frame) => frame.left(),
             State::Header | State::Ended | State::Failed(_) => 0,
         }
     }
@@ -260,7 +265,9 @@ impl Decoder {
         if frame.length == 0 {
             return self.event(frame.opcode, Bytes::new());
         }
-        mask::apply(&mut bytes[frame.seen..frame.length], frame.key);
+        if let Some(unseen) = bytes.get_mut(frame.seen..frame.length) {
+            mask::apply(unseen, frame.key);
+        }
         self.event(frame.opcode, bytes.split_to(frame.length).freeze())
     }
 
@@ -297,7 +304,8 @@ impl Decoder {
                 frame.key = mask::apply(new, frame.key);
             }
             if frame.opcode == Opcode::Text {
-                let checked = frame.seen - usize::from(frame.cut);
+                // The cut character is a part of what has been seen.
+                let checked = frame.seen.saturating_sub(usize::from(frame.cut));
                 let unchecked = bytes.get(checked..).unwrap_or_default();
                 // The result is at most 3.
                 frame.cut = utf8::incomplete_tail(unchecked).map_err(|_| Error::InvalidUtf8)? as u8;
@@ -315,12 +323,13 @@ impl Decoder {
         let Some(message) = self.message.as_mut() else {
             return Err(Error::UnexpectedContinuation);
         };
-        let length = bytes.len().min(frame.length - frame.seen);
-        let piece = &mut bytes[..length];
-        frame.key = mask::apply(piece, frame.key);
-        message.push(piece)?;
+        let length = bytes.len().min(frame.left());
+        if let Some(piece) = bytes.get_mut(..length) {
+            frame.key = mask::apply(piece, frame.key);
+            message.push(piece)?;
+        }
         bytes.advance(length);
-        frame.seen += length;
+        frame.seen = frame.seen.saturating_add(length);
         if frame.seen < frame.length {
             self.state = State::Payload(frame);
             return Ok(None);

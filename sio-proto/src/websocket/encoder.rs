@@ -4,7 +4,7 @@
 //! each frame. The bytes are appended to the caller's buffer, so that the frames of one turn leave
 //! in one write.
 
-use bytes::BytesMut;
+use bytes::{BufMut as _, BytesMut};
 
 use super::close::{CloseCode, MAX_REASON_BYTES};
 use super::frame::{Opcode, encode_header, header_bytes};
@@ -23,12 +23,12 @@ pub fn encode_message(out: &mut BytesMut, opcode: Opcode, payload: &[u8], mask: 
 /// `fin`.
 #[inline]
 pub fn encode_frame(out: &mut BytesMut, opcode: Opcode, fin: bool, payload: &[u8], mask: Option<[u8; 4]>) {
-    out.reserve(header_bytes(payload.len(), mask.is_some()) + payload.len());
+    out.reserve(header_bytes(payload.len(), mask.is_some()).saturating_add(payload.len()));
     out.extend_from_slice(&encode_header(payload.len(), opcode, fin, mask));
     let start = out.len();
     out.extend_from_slice(payload);
-    if let Some(key) = mask {
-        mask::apply(&mut out[start..], key);
+    if let (Some(key), Some(written)) = (mask, out.get_mut(start..)) {
+        mask::apply(written, key);
     }
 }
 
@@ -38,20 +38,23 @@ pub fn encode_frame(out: &mut BytesMut, opcode: Opcode, fin: bool, payload: &[u8
 /// than [`MAX_REASON_BYTES`] bytes is cut at the last character that fits.
 pub fn encode_close(out: &mut BytesMut, status: Option<(CloseCode, &str)>, mask: Option<[u8; 4]>) {
     let mut payload = [0; 2 + MAX_REASON_BYTES];
-    let length = match status {
-        None => 0,
-        Some((code, reason)) => {
-            let mut end = reason.len().min(MAX_REASON_BYTES);
-            while !reason.is_char_boundary(end) {
-                end -= 1;
-            }
-            let reason = &reason[..end];
-            payload[..2].copy_from_slice(&code.get().to_be_bytes());
-            payload[2..2 + reason.len()].copy_from_slice(reason.as_bytes());
-            2 + reason.len()
-        }
-    };
-    encode_frame(out, Opcode::Close, true, &payload[..length], mask);
+    let mut room = &mut payload[..];
+    if let Some((code, reason)) = status {
+        room.put_u16(code.get());
+        // The longest beginning that fits and does not end within a character.
+        let ends = (0..=reason.len().min(MAX_REASON_BYTES)).rev();
+        let fitting = ends.into_iter().find_map(|end| reason.get(..end));
+        room.put_slice(fitting.unwrap_or_default().as_bytes());
+    }
+    let unused = room.len();
+    let length = payload.len().saturating_sub(unused);
+    encode_frame(
+        out,
+        Opcode::Close,
+        true,
+        payload.get(..length).unwrap_or_default(),
+        mask,
+    );
 }
 
 #[cfg(test)]

@@ -60,14 +60,14 @@ impl Fragments {
         self.length
     }
 
-    /// Counts one more frame. The length of the frame was admitted before, so the sum cannot
+    /// Counts one more frame. The length of the frame was admitted before, so neither sum can
     /// overflow.
     pub(super) const fn begin(&mut self, length: usize, max_fragments: u32) -> Result<(), Error> {
         if self.count >= max_fragments {
             return Err(Error::TooManyFragments);
         }
-        self.count += 1;
-        self.length += length;
+        self.count = self.count.saturating_add(1);
+        self.length = self.length.saturating_add(length);
         Ok(())
     }
 

@@ -121,7 +121,7 @@ impl Header {
         let opcode = check_first(first, rules)?;
         let Some(&second) = bytes.get(1) else { return Ok(None) };
         let masked = check_second(second, opcode, rules.role)?;
-        let (length, size) = match second & !MASK {
+        let (length, size): (_, usize) = match second & !MASK {
             126 => {
                 let Some(length) = bytes.get(2..).and_then(|rest| rest.first_chunk()) else {
                     return Ok(None);
@@ -140,7 +140,7 @@ impl Header {
             let Some(key) = bytes.get(size..).and_then(|rest| rest.first_chunk()) else {
                 return Ok(None);
             };
-            (*key, size + 4)
+            (*key, size.saturating_add(key.len()))
         } else {
             ([0; 4], size)
         };
@@ -247,7 +247,7 @@ pub fn encode_header(length: usize, opcode: Opcode, fin: bool, mask: Option<[u8;
     if let Some(key) = mask {
         rest.put_slice(&key);
     }
-    let length = (MAX_HEADER_BYTES - rest.len()) as u8;
+    let length = MAX_HEADER_BYTES.saturating_sub(rest.len()) as u8;
     HeaderBytes { bytes, length }
 }
 
@@ -255,11 +255,13 @@ pub fn encode_header(length: usize, opcode: Opcode, fin: bool, mask: Option<[u8;
 #[inline]
 #[must_use]
 pub const fn header_bytes(length: usize, masked: bool) -> usize {
-    let key = if masked { 4 } else { 0 };
-    match length {
-        ..126 => 2 + key,
-        126..=0xffff => 4 + key,
-        _ => 10 + key,
+    match (length, masked) {
+        (..126, false) => 2,
+        (..126, true) => 6,
+        (126..=0xffff, false) => 4,
+        (126..=0xffff, true) => 8,
+        (_, false) => 10,
+        (_, true) => MAX_HEADER_BYTES,
     }
 }
 
@@ -283,11 +285,13 @@ pub const fn header_bytes(length: usize, masked: bool) -> usize {
 ///
 /// If `buffer` is shorter than the room.
 pub fn prepend_header(buffer: &mut BytesMut, opcode: Opcode) {
-    assert!(buffer.len() >= MAX_SERVER_HEADER_BYTES, "no room for a header");
-    let header = encode_header(buffer.len() - MAX_SERVER_HEADER_BYTES, opcode, true, None);
-    let unused = MAX_SERVER_HEADER_BYTES - header.len();
-    buffer.advance(unused);
-    buffer[..header.len()].copy_from_slice(&header);
+    let payload = buffer.len().checked_sub(MAX_SERVER_HEADER_BYTES);
+    assert!(payload.is_some(), "no room for a header");
+    let header = encode_header(payload.unwrap_or_default(), opcode, true, None);
+    buffer.advance(MAX_SERVER_HEADER_BYTES.saturating_sub(header.len()));
+    if let Some(room) = buffer.get_mut(..header.len()) {
+        room.copy_from_slice(&header);
+    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub fn apply(payload: &mut [u8], key: [u8; 4]) -> [u8; 4] {
 const fn turn(key: [u8; 4], length: usize) -> [u8; 4] {
     // Only the last two bits of the length matter, so the cast loses nothing.
     u32::from_be_bytes(key)
-        .rotate_left((length & 3) as u32 * 8)
+        .rotate_left(((length & 3) as u32) << 3)
         .to_be_bytes()
 }
 

@@ -14,6 +14,18 @@
 //! Reading order: [`frame`] (one header), [`decoder`] (messages), then the rest.
 //! `docs/protocol/engine-io.md` says in §5 how the reference servers use WebSocket, and in §11 what
 //! attackers sent to them.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 pub mod close;
 pub mod decoder;

@@ -23,7 +23,7 @@ pub fn incomplete_tail(bytes: &[u8]) -> Result<usize, InvalidUtf8> {
     if bytes.is_ascii() {
         return Ok(0);
     }
-    Ok(bytes.len() - valid_prefix(bytes)?.len())
+    Ok(bytes.len().saturating_sub(valid_prefix(bytes)?.len()))
 }
 
 /// `bytes` without the incomplete character at the end.
@@ -32,7 +32,10 @@ fn valid_prefix(bytes: &[u8]) -> Result<&str, InvalidUtf8> {
     match core::str::from_utf8(bytes) {
         Ok(text) => Ok(text),
         Err(error) if error.error_len().is_some() => Err(InvalidUtf8),
-        Err(error) => core::str::from_utf8(&bytes[..error.valid_up_to()]).map_err(|_| InvalidUtf8),
+        Err(error) => {
+            let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            core::str::from_utf8(valid).map_err(|_| InvalidUtf8)
+        }
     }
 }
 
@@ -70,7 +73,7 @@ impl Validator {
         let text = valid_prefix(rest)?;
         // Either the cut character is complete and `text` begins behind it, or the whole piece was
         // used up.
-        for &byte in &rest[text.len()..] {
+        for &byte in rest.get(text.len()..).unwrap_or_default() {
             self.append(byte)?;
         }
         Ok((finished, text))
@@ -109,7 +112,7 @@ impl Validator {
     /// never occurs.
     fn append(&mut self, byte: u8) -> Result<(), InvalidUtf8> {
         *self.cut.get_mut(usize::from(self.length)).ok_or(InvalidUtf8)? = byte;
-        self.length += 1;
+        self.length = self.length.saturating_add(1);
         Ok(())
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn decode_body(config: &Config, route: &detect::Legacy09, body: &Byte
     let mut packets = Vec::with_capacity(texts.len());
     texts.iter().for_each(|text| Inbound::legacy09(text, &mut packets));
     if let Err(error) = verdict {
-        let place = texts.len() + 1;
+        let place = texts.len().saturating_add(1);
         Inbound::leave_out(&mut packets, || {
             Breach::new(
                 BreachKind::Payload,

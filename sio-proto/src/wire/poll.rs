@@ -64,7 +64,8 @@ impl PollEncoding {
     /// Appends the packets, put together, to an empty buffer.
     pub(crate) fn append(&self, frames: &[Frame], buffer: &mut BytesMut) {
         debug_assert!(buffer.is_empty(), "a script is made of all that is in the buffer");
-        buffer.reserve(frames.iter().map(|f| f.len() + 1).sum());
+        let sum = |sum: usize, frame: &Frame| sum.saturating_add(frame.len()).saturating_add(1);
+        buffer.reserve(frames.iter().fold(0, sum));
         match self {
             Self::Engine4 => engine::encode_v4(frames, buffer),
             Self::Engine4Jsonp(index) => {

@@ -70,10 +70,11 @@ impl Reassembly {
                 }
                 let attachments = partial.packet.args_mut().map(|args| &mut args.attachments[..]);
                 let attachments = attachments.unwrap_or_default();
-                if kept > 0 {
-                    attachments.iter_mut().skip(kept - 1).for_each(keep::bytes);
+                // The first of the kept parts is the packet itself.
+                if let Some(kept) = kept.checked_sub(1) {
+                    attachments.iter_mut().skip(kept).for_each(keep::bytes);
                 }
-                attachments.len() + 1
+                attachments.len().saturating_add(1)
             }
             Awaited::Parts(parts) => {
                 parts.iter_mut().skip(kept).for_each(EngineMessage::keep);
@@ -95,7 +96,7 @@ impl Reassembly {
             Awaited::Attachments(partial) => partial.packet.args().map_or(0, |args| args.json.len()),
             Awaited::Parts(_) => 0,
         };
-        head + pending.bytes
+        pending.bytes.saturating_add(head)
     }
 
     /// Takes a text message. Returns the packet, unless its attachments are still to come or the
@@ -199,9 +200,9 @@ impl Reassembly {
             }) => (parts, bytes, kept),
             Some(_) => return Err(DecodeError::UnexpectedAttachment.into()),
         };
-        let bytes = bytes + part.len();
+        let bytes = bytes.saturating_add(part.len());
         parts.push(part);
-        if parts.len() > limits.max_attachments + 1 {
+        if parts.len() > limits.max_attachments.saturating_add(1) {
             return Err(DecodeError::TooManyAttachments.into());
         }
         if bytes > limits.max_attachment_bytes {

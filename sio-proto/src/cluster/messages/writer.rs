@@ -6,8 +6,8 @@ use bytestring::ByteString;
 use crate::cluster::order::Emit;
 use crate::cluster::seal::{self, Sealing};
 use crate::codec::pieces;
+use crate::digits::put_decimal;
 use crate::json;
-use crate::legacy::lengths::put_decimal;
 use crate::socket::Args;
 
 /// The syntax of a message.

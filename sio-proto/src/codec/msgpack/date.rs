@@ -37,6 +37,11 @@ pub(super) fn write(out: &mut BytesMut, milliseconds: Option<i64>) {
 ///
 /// Years are counted from March, so that the leap day is the last day of its year. 400 years are an
 /// era and have 146 097 days.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "`write` passes days of dates that JavaScript has, at most 100 million from 1970 in both directions: every \
+              value stays below 2^40, and no divisor is zero"
+)]
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468; // since 0000-03-01
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));

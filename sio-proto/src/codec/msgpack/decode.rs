@@ -10,8 +10,8 @@ use bytestring::ByteString;
 use super::token::{Reader, Token, milliseconds};
 use super::{MessagePack, MessagePackError, date};
 use crate::codec::{PacketError, Parsed};
+use crate::digits::put_decimal;
 use crate::json::{self, MAX_DEPTH};
-use crate::legacy::lengths::put_decimal;
 use crate::socket::text::{DecodeError, Limits};
 use crate::socket::{Args, Exact, Packet};
 
@@ -31,7 +31,8 @@ pub(super) fn message(message: &Bytes, parser: &MessagePack, limits: &Limits) ->
         Some(Token::Unsigned(id)) => Some(id),
         Some(_) => return Err(InvalidId.into()),
     };
-    let text = fields.data.len() - fields.binary;
+    // The binary values are a part of the data.
+    let text = fields.data.len().saturating_sub(fields.binary);
     let mut data = Transcoder::new(message, fields.data, text, parser, limits);
     let packet = match (fields.kind, fields.data_begins) {
         (Some(Token::Unsigned(0)), None) => Packet::Connect {
@@ -51,8 +52,7 @@ pub(super) fn message(message: &Bytes, parser: &MessagePack, limits: &Limits) ->
         (Some(Token::Unsigned(1)), None | Some(Token::Nil)) => Packet::Disconnect { namespace },
         (Some(Token::Unsigned(2)), Some(Token::Array(len))) => {
             data.reader.token()?;
-            let name = data.event_name(len)?;
-            let args = data.args(len - 1)?;
+            let (name, args) = data.event(len)?;
             Packet::Event {
                 namespace,
                 name,
@@ -90,8 +90,7 @@ pub(super) fn event(
     let Token::Array(len) = data.reader.token()? else {
         return Err(DecodeError::InvalidPayload.into());
     };
-    let name = data.event_name(len)?;
-    Ok((name, data.args(len - 1)?))
+    data.event(len)
 }
 
 /// One value as the only argument.
@@ -206,7 +205,7 @@ impl<'a> Transcoder<'a> {
         Self {
             message,
             reader: Reader::new(data),
-            out: BytesMut::with_capacity(text + text / 4),
+            out: BytesMut::with_capacity(text.saturating_add(text / 4)),
             attachments: Vec::new(),
             max_attachments: parser.max_binaries,
             max_depth: limits.max_depth.min(MAX_DEPTH),
@@ -225,11 +224,15 @@ impl<'a> Transcoder<'a> {
         Ok(self.json())
     }
 
-    /// The name of an event whose data has `len` elements.
-    fn event_name(&mut self, len: u32) -> Result<ByteString, PacketError> {
-        if len == 0 {
-            return Err(DecodeError::InvalidPayload.into());
-        }
+    /// The name and the arguments of an event whose data has `len` elements.
+    fn event(mut self, len: u32) -> Result<(ByteString, Args), PacketError> {
+        let args = len.checked_sub(1).ok_or(DecodeError::InvalidPayload)?;
+        let name = self.event_name()?;
+        Ok((name, self.args(args)?))
+    }
+
+    /// The name of an event.
+    fn event_name(&mut self) -> Result<ByteString, PacketError> {
         match self.reader.token()? {
             Token::Text(name) if name.len() > self.max_name => Err(DecodeError::EventNameTooLong.into()),
             Token::Text(name) => Ok(shared(self.message, name)?),
@@ -254,7 +257,8 @@ impl<'a> Transcoder<'a> {
             let from = self.reader.rest();
             self.value(max_depth)?;
             if core::mem::take(&mut self.inexact) {
-                let value = &from[..from.len() - self.reader.rest().len()];
+                let read = from.len().saturating_sub(self.reader.rest().len());
+                let value = from.get(..read).unwrap_or_default();
                 exact.insert(index as usize, Some(self.message.slice_ref(value)));
             }
         }
@@ -277,13 +281,13 @@ impl<'a> Transcoder<'a> {
     /// Writes one value and everything inside it.
     fn value(&mut self, max_depth: usize) -> Result<(), MessagePackError> {
         let mut open = [Open::default(); MAX_DEPTH];
-        let mut depth = 0;
+        let mut depth = 0_usize;
         loop {
             let (left, map) = match self.reader.token()? {
                 Token::Array(left) => (Some(left), false),
                 Token::Map(left) => (Some(left), true),
                 scalar => {
-                    self.room = max_depth - depth;
+                    self.room = max_depth.saturating_sub(depth);
                     self.scalar(scalar)?;
                     (None, false)
                 }
@@ -294,19 +298,20 @@ impl<'a> Transcoder<'a> {
                 }
                 self.out.put_u8(if map { b'{' } else { b'[' });
                 let begun = false;
-                open[depth] = Open { left, map, begun };
-                depth += 1;
+                *open.get_mut(depth).ok_or(TooDeep)? = Open { left, map, begun };
+                depth = depth.saturating_add(1);
             }
             // Closes every array and map that is complete, up to the first that is not.
             loop {
-                let Some(innermost) = depth.checked_sub(1) else {
+                let around = depth.checked_sub(1);
+                let Some((around, innermost)) = around.and_then(|at| Some((at, open.get_mut(at)?))) else {
                     return Ok(());
                 };
-                if self.goes_on(&mut open[innermost])? {
+                if self.goes_on(innermost)? {
                     break;
                 }
-                self.out.put_u8(if open[innermost].map { b'}' } else { b']' });
-                depth = innermost;
+                self.out.put_u8(if innermost.map { b'}' } else { b']' });
+                depth = around;
             }
         }
     }
@@ -314,8 +319,8 @@ impl<'a> Transcoder<'a> {
     /// Whether the innermost array or map has a next value. Writes the text before this value. Like
     /// `JSON.stringify`, it leaves out members of a map that are undefined.
     fn goes_on(&mut self, open: &mut Open) -> Result<bool, MessagePackError> {
-        while open.left > 0 {
-            open.left -= 1;
+        while let Some(left) = open.left.checked_sub(1) {
+            open.left = left;
             let key = match open.map {
                 true => Some(self.reader.token()?),
                 false => None,

@@ -44,7 +44,7 @@ struct Length(usize);
 
 impl Sink for Length {
     fn put(&mut self, bytes: &[u8]) {
-        self.0 += bytes.len();
+        self.0 = self.0.saturating_add(bytes.len());
     }
 
     fn expect(&mut self, _: usize) {}
@@ -59,12 +59,17 @@ pub(super) fn fits(packet: &Packet, max: usize) -> bool {
     let most = match packet {
         Packet::Event {
             namespace, name, args, ..
-        } if args.attachments.is_empty() => Some(namespace.len() + name.len() + most_bytes(args)),
-        Packet::Ack { namespace, args, .. } if args.attachments.is_empty() => Some(namespace.len() + most_bytes(args)),
+        } if args.attachments.is_empty() => {
+            let names = namespace.len().saturating_add(name.len());
+            Some(names.saturating_add(most_bytes(args)))
+        }
+        Packet::Ack { namespace, args, .. } if args.attachments.is_empty() => {
+            Some(namespace.len().saturating_add(most_bytes(args)))
+        }
         Packet::Disconnect { namespace } => Some(namespace.len()),
         Packet::Event { .. } | Packet::Ack { .. } | Packet::Connect { .. } | Packet::ConnectError { .. } => None,
     };
-    if most.is_some_and(|most| most + AROUND_PACKET <= max) {
+    if most.is_some_and(|most| most.saturating_add(AROUND_PACKET) <= max) {
         return true;
     }
     let mut length = Length(0);
@@ -90,12 +95,13 @@ pub(super) fn check_lengths(packet: &Packet) -> Result<(), PacketError> {
 }
 
 fn args_fit(args: &Args, fits: impl Fn(usize) -> bool) -> bool {
-    fits(args.json.len() + args.exact.bytes()) && args.attachments.iter().all(|bytes| fits(bytes.len()))
+    fits(args.json.len().saturating_add(args.exact.bytes())) && args.attachments.iter().all(|bytes| fits(bytes.len()))
 }
 
 /// An upper limit for the bytes of arguments without attachments.
 fn most_bytes(args: &Args) -> usize {
-    9 * args.json.len() / 4 + args.exact.bytes()
+    let json = args.json.len().saturating_mul(9) / 4;
+    json.saturating_add(args.exact.bytes())
 }
 
 /// Appends a packet. Its JSON has to be valid; invalid JSON gives bytes without meaning.
@@ -110,7 +116,7 @@ fn write_packet(packet: &Packet, out: &mut impl Sink) {
             query,
             payload,
         } => {
-            fields(out, 2 + usize::from(payload.is_some()), 0);
+            fields(out, if payload.is_some() { 3 } else { 2 }, 0);
             if let Some(payload) = payload {
                 data(out, payload);
             }
@@ -129,7 +135,7 @@ fn write_packet(packet: &Packet, out: &mut impl Sink) {
             id,
             args,
         } => {
-            fields(out, 3 + usize::from(id.is_some()), 2);
+            fields(out, if id.is_some() { 4 } else { 3 }, 2);
             string(out, "data");
             list(out, Some(name), args);
             if let Some(id) = id {
@@ -154,8 +160,8 @@ fn write_packet(packet: &Packet, out: &mut impl Sink) {
     }
 }
 
-fn fields(out: &mut impl Sink, count: usize, kind: u8) {
-    header(out, |to| drop(write::write_map_len(to, count as u32)));
+fn fields(out: &mut impl Sink, count: u32, kind: u8) {
+    header(out, |to| drop(write::write_map_len(to, count)));
     type_field(out, kind);
 }
 
@@ -192,9 +198,10 @@ pub(super) fn list(out: &mut impl Sink, name: Option<&str>, args: &Args) {
         return exact_list(out, name, args);
     }
     let (count, shapes) = shapes(&args.json, args.attachments.len());
-    let bytes: usize = args.attachments.iter().map(Bytes::len).sum();
-    out.expect(args.json.len() + bytes + name.map_or(0, str::len) + AROUND_PACKET);
-    let len = count + u32::from(name.is_some());
+    let parts = args.attachments.iter().map(Bytes::len);
+    let parts = parts.chain([args.json.len(), name.map_or(0, str::len)]);
+    out.expect(parts.fold(AROUND_PACKET, usize::saturating_add));
+    let len = count.saturating_add(u32::from(name.is_some()));
     header(out, |to| drop(write::write_array_len(to, len)));
     if let Some(name) = name {
         string(out, name);
@@ -205,8 +212,9 @@ pub(super) fn list(out: &mut impl Sink, name: Option<&str>, args: &Args) {
 /// Writes the array of [`list`] if JSON expresses some arguments less exactly than they came. These
 /// arguments are passed on as they came.
 fn exact_list(out: &mut impl Sink, name: Option<&str>, args: &Args) {
-    out.expect(args.bytes() + name.map_or(0, str::len) + AROUND_PACKET);
-    let len = args.len() as u32 + u32::from(name.is_some());
+    let given = args.bytes().saturating_add(name.map_or(0, str::len));
+    out.expect(given.saturating_add(AROUND_PACKET));
+    let len = (args.len() as u32).saturating_add(u32::from(name.is_some()));
     header(out, |to| drop(write::write_array_len(to, len)));
     if let Some(name) = name {
         string(out, name);
@@ -240,13 +248,14 @@ struct Shape {
 /// `attachments` is a placeholder. Without attachments nothing is a placeholder
 /// (docs/protocol/socket-io.md §2.1).
 fn shapes(json: &str, attachments: usize) -> (u32, Vec<Shape>) {
-    let (mut count, mut shapes, mut inside, mut key) = (0, Vec::<Shape>::new(), None::<u32>, None);
+    // The lengths have been checked: there are less than 2^32 values.
+    let (mut count, mut shapes, mut inside, mut key) = (0_u32, Vec::<Shape>::new(), None::<u32>, None);
     for token in tokens(json) {
         let opened = shapes.len() as u32;
         let shape = inside.and_then(|at| shapes.get_mut(at as usize));
         match (token, shape) {
             (Token::Key(literal), Some(shape)) => {
-                shape.items += 1;
+                shape.items = shape.items.saturating_add(1);
                 key = (attachments > 0).then(|| json::unescape(literal));
             }
             (Token::Close, Some(shape)) => {
@@ -257,9 +266,9 @@ fn shapes(json: &str, attachments: usize) -> (u32, Vec<Shape>) {
             (Token::Key(_) | Token::Close, None) => {}
             (value @ (Token::Open { .. } | Token::String(_) | Token::Word(_)), shape) => {
                 match shape {
-                    None => count += 1,
+                    None => count = count.saturating_add(1),
                     Some(shape) if shape.object => note(shape, key.take().as_deref(), value),
-                    Some(shape) => shape.items += 1,
+                    Some(shape) => shape.items = shape.items.saturating_add(1),
                 }
                 if let Token::Open { object } = value {
                     shapes.push(Shape {
@@ -295,12 +304,12 @@ fn note(shape: &mut Shape, key: Option<&str>, value: Token<'_>) {
 
 /// Appends the values of `json`, whose brackets are `shapes`.
 fn values(out: &mut impl Sink, json: &str, shapes: &[Shape], attachments: &[Bytes]) {
-    let (mut at, mut tokens) = (0, tokens(json));
+    let (mut at, mut tokens) = (0_usize, tokens(json));
     while let Some(token) = tokens.next() {
         match token {
             Token::Open { .. } => {
                 let Some(shape) = shapes.get(at) else { return };
-                at += 1;
+                at = at.saturating_add(1);
                 if let Some(attachment) = shape.number.and_then(|number| attachments.get(number)) {
                     header(out, |to| drop(write::write_bin_len(to, attachment.len() as u32)));
                     out.put(attachment);
@@ -324,11 +333,11 @@ fn values(out: &mut impl Sink, json: &str, shapes: &[Shape], attachments: &[Byte
 
 /// Steps behind the bracket that closes the bracket opened last.
 fn skip_to_end<'a>(tokens: &mut impl Iterator<Item = Token<'a>>) {
-    let mut open = 1;
+    let mut open = 1_usize;
     for token in tokens {
         match token {
-            Token::Open { .. } => open += 1,
-            Token::Close => open -= 1,
+            Token::Open { .. } => open = open.saturating_add(1),
+            Token::Close => open = open.saturating_sub(1),
             Token::Key(_) | Token::String(_) | Token::Word(_) => {}
         }
         if open == 0 {
@@ -372,8 +381,10 @@ pub(super) fn string(out: &mut impl Sink, text: &str) {
     // Most texts are short, and are written at once: `fixstr`.
     if text.len() <= SHORT_BYTES {
         let mut bytes = [0xa0 | text.len() as u8; SHORT_BYTES + 1];
-        bytes[1..=text.len()].copy_from_slice(text.as_bytes());
-        return out.put(&bytes[..=text.len()]);
+        if let Some(room) = bytes.get_mut(1..=text.len()) {
+            room.copy_from_slice(text.as_bytes());
+        }
+        return out.put(bytes.get(..=text.len()).unwrap_or_default());
     }
     header(out, |to| drop(write::write_str_len(to, text.len() as u32)));
     out.put(text.as_bytes());
@@ -384,6 +395,6 @@ pub(super) fn header(out: &mut impl Sink, write: impl FnOnce(&mut &mut [u8])) {
     let mut bytes = [0; MAX_HEADER_BYTES];
     let mut room = &mut bytes[..];
     write(&mut room);
-    let written = MAX_HEADER_BYTES - room.len();
-    out.put(&bytes[..written]);
+    let written = MAX_HEADER_BYTES.saturating_sub(room.len());
+    out.put(bytes.get(..written).unwrap_or_default());
 }

@@ -157,14 +157,15 @@ impl<'a> Reader<'a> {
     /// Steps over a value and everything inside it. Returns its bytes, and the number of bytes of
     /// its binary values. `budget` is the number of values that are still allowed.
     pub(crate) fn skip(&mut self, budget: &mut usize) -> Result<(&'a [u8], usize), MessagePackError> {
-        let (whole, mut binary, mut open) = (self.rest, 0, 1u64);
-        while open > 0 {
+        let (whole, mut binary, mut open) = (self.rest, 0_usize, 1_u64);
+        while let Some(left) = open.checked_sub(1) {
             *budget = budget.checked_sub(1).ok_or(TooManyElements)?;
-            open -= 1;
+            // At most 2^33 for each byte of the message.
+            open = left;
             match self.token()? {
-                Token::Array(len) => open += u64::from(len),
-                Token::Map(len) => open += 2 * u64::from(len),
-                Token::Bytes(bytes) | Token::ArrayBuffer(bytes) => binary += bytes.len(),
+                Token::Array(len) => open = open.saturating_add(len.into()),
+                Token::Map(len) => open = open.saturating_add(u64::from(len) << 1),
+                Token::Bytes(bytes) | Token::ArrayBuffer(bytes) => binary = binary.saturating_add(bytes.len()),
                 Token::Nil
                 | Token::Bool(_)
                 | Token::Unsigned(_)
@@ -174,7 +175,8 @@ impl<'a> Reader<'a> {
                 | Token::Extension(..) => {}
             }
         }
-        Ok((&whole[..whole.len() - self.rest.len()], binary))
+        let read = whole.len().saturating_sub(self.rest.len());
+        Ok((whole.get(..read).unwrap_or_default(), binary))
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], MessagePackError> {
@@ -204,7 +206,7 @@ impl<'a> Reader<'a> {
     /// A count of elements, each of at least this many bytes. A sender that announces more elements
     /// than the message can hold is refused.
     fn announced(&self, count: u32, bytes_each: u64) -> Result<u32, MessagePackError> {
-        match u64::from(count) * bytes_each > self.rest.len() as u64 {
+        match u64::from(count).saturating_mul(bytes_each) > self.rest.len() as u64 {
             true => Err(Truncated),
             false => Ok(count),
         }
@@ -243,7 +245,10 @@ pub(crate) fn milliseconds(kind: i8, data: &[u8]) -> Result<Option<i64>, Message
             let both = big_endian(data);
             ((both & 0x3_ffff_ffff) as i64, (both >> 34) as u32)
         }
-        (-1, 12) => (big_endian(&data[4..]) as i64, big_endian(&data[..4]) as u32),
+        (-1, 12) => {
+            let (nanoseconds, seconds) = data.split_at_checked(4).unwrap_or_default();
+            (big_endian(seconds) as i64, big_endian(nanoseconds) as u32)
+        }
         _ => return Err(Extension(kind)),
     };
     if nanoseconds > 999_999_999 {

@@ -13,7 +13,8 @@ use alloc::vec::Vec;
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
-use crate::legacy::lengths::{put_decimal, take_decimal};
+use crate::digits::put_decimal;
+use crate::legacy::lengths::take_decimal;
 use crate::legacy::transports::Transport;
 
 /// Body of a refusal because of `Origin` (status 403).

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
+use crate::digits::put_decimal;
 use crate::legacy::lengths::{self, Misfit, Unit};
 
 const MARK: char = '\u{fffd}';
@@ -65,13 +66,15 @@ pub fn decode(payload: &ByteString, max_packets: usize, packets: &mut Vec<ByteSt
         let header = rest.strip_prefix(MARK).ok_or(PayloadError::NoMark)?;
         let (length, digits) =
             lengths::take_decimal(header.as_bytes(), MAX_LENGTH_DIGITS).ok_or(PayloadError::InvalidLength)?;
-        let body = header[digits..].strip_prefix(MARK).ok_or(PayloadError::InvalidLength)?;
+        let body = header.get(digits..).and_then(|behind| behind.strip_prefix(MARK));
+        let body = body.ok_or(PayloadError::InvalidLength)?;
         let end = lengths::offset(body, length, Unit::Utf16).map_err(|misfit| match misfit {
             Misfit::Short => PayloadError::Truncated,
             Misfit::CutPair => PayloadError::CutPair,
         })?;
-        packets.push(payload.slice_ref(&body[..end]));
-        rest = &body[end..];
+        let (content, behind) = body.split_at_checked(end).ok_or(PayloadError::Truncated)?;
+        packets.push(payload.slice_ref(content));
+        rest = behind;
     }
     Ok(())
 }
@@ -115,10 +118,10 @@ pub fn write<'a>(packets: impl ExactSizeIterator<Item = &'a str>, out: &mut Byte
     let mut mark = [0; 3];
     let mark = MARK.encode_utf8(&mut mark).as_bytes();
     for packet in packets {
-        out.reserve(packet.len() + 16);
+        out.reserve(packet.len().saturating_add(16));
         if framed {
             out.put_slice(mark);
-            lengths::put_decimal(lengths::utf16_len(packet) as u64, out);
+            put_decimal(lengths::utf16_len(packet) as u64, out);
             out.put_slice(mark);
         }
         out.put_slice(packet.as_bytes());

@@ -191,11 +191,10 @@ pub(crate) fn decode_at(
     limits: &Limits,
 ) -> Result<Decoded, DecodeError> {
     let kind = *text.as_bytes().get(at).ok_or(DecodeError::Empty)?;
-    if !kind.is_ascii() {
-        return Err(DecodeError::UnknownType);
-    }
+    // Behind a byte that is not ASCII, no text begins.
+    let rest = text.get(at.saturating_add(1)..);
     let packet = Reader {
-        rest: &text[at + 1..],
+        rest: rest.ok_or(DecodeError::UnknownType)?,
         text,
         revision,
         limits,
@@ -219,13 +218,14 @@ pub(crate) fn decode_at(
 #[must_use]
 pub fn stops_at(text: &str, limits: &Limits) -> usize {
     let mut rest = text.get(1..).unwrap_or_default();
-    let attachments = leading_digits(rest);
-    rest = rest[attachments.len()..].strip_prefix('-').unwrap_or(rest);
+    let (_, behind) = split_digits(rest);
+    rest = behind.strip_prefix('-').unwrap_or(rest);
     if rest.starts_with('/') {
         rest = rest.split_once(',').map_or("", |(_, rest)| rest);
     }
-    rest = &rest[leading_digits(rest).len()..];
-    text.len() - rest.len() + json::stops_at(rest, limits.max_depth)
+    (_, rest) = split_digits(rest);
+    let before = text.len().saturating_sub(rest.len());
+    before.saturating_add(json::stops_at(rest, limits.max_depth))
 }
 
 /// In names of this length, an escape is searched byte by byte.
@@ -321,9 +321,8 @@ impl<'a> Reader<'a> {
     /// none. In other revisions an id is never followed by `-`, so one rule serves both older
     /// revisions.
     fn ack_of_any_revision(mut self) -> Result<Decoded, DecodeError> {
-        let digits = leading_digits(self.rest);
-        let announced = self.rest[digits.len()..].starts_with('-');
-        if self.revision == Revision::Five || digits.is_empty() || !announced {
+        let (digits, behind) = split_digits(self.rest);
+        if self.revision == Revision::Five || digits.is_empty() || !behind.starts_with('-') {
             return self.ack(None);
         }
         let attachments = self.attachments()?;
@@ -349,8 +348,8 @@ impl<'a> Reader<'a> {
 
     /// Takes `1*DIGIT "-"`.
     fn attachments(&mut self) -> Result<usize, DecodeError> {
-        let digits = leading_digits(self.rest);
-        let Some(rest) = self.rest[digits.len()..].strip_prefix('-') else {
+        let (digits, behind) = split_digits(self.rest);
+        let Some(rest) = behind.strip_prefix('-') else {
             return Err(DecodeError::IllegalAttachments);
         };
         if digits.is_empty() {
@@ -369,11 +368,10 @@ impl<'a> Reader<'a> {
             return "/";
         }
         let end = memchr::memchr(b',', self.rest.as_bytes());
-        let (raw, rest) = match end {
-            Some(comma) => (&self.rest[..comma], &self.rest[comma + 1..]),
-            None => (self.rest, ""),
-        };
-        self.rest = rest;
+        let (raw, behind) = end
+            .and_then(|comma| self.rest.split_at_checked(comma))
+            .unwrap_or((self.rest, ""));
+        self.rest = behind.get(1..).unwrap_or_default(); // without the comma
         raw
     }
 
@@ -389,11 +387,11 @@ impl<'a> Reader<'a> {
 
     /// Takes the id, if there is one.
     fn id(&mut self) -> Result<Option<u64>, DecodeError> {
-        let digits = leading_digits(self.rest);
+        let (digits, behind) = split_digits(self.rest);
         if digits.is_empty() {
             return Ok(None);
         }
-        self.rest = &self.rest[digits.len()..];
+        self.rest = behind;
         digits.parse().map(Some).map_err(|_| DecodeError::IdTooLarge)
     }
 
@@ -417,7 +415,8 @@ impl<'a> Reader<'a> {
         let name = match json.as_bytes().first() {
             // Most names are short, and written without escapes.
             Some(b'"') if json.len() <= SHORT_NAME && !json.as_bytes().contains(&b'\\') => {
-                self.text.slice_ref(&json[1..json.len() - 1])
+                let name = json.get(1..json.len().saturating_sub(1));
+                self.text.slice_ref(name.unwrap_or_default())
             }
             Some(b'"') => match json::unescape(json) {
                 alloc::borrow::Cow::Borrowed(name) => self.text.slice_ref(name),
@@ -443,9 +442,10 @@ fn complete_or_partial(packet: Packet, attachments: Option<usize>) -> Decoded {
     }
 }
 
-fn leading_digits(text: &str) -> &str {
-    let end = text.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
-    &text[..end]
+/// The digits at the beginning of a text, and what follows them.
+fn split_digits(text: &str) -> (&str, &str) {
+    let end = text.bytes().position(|b| !b.is_ascii_digit());
+    end.and_then(|end| text.split_at_checked(end)).unwrap_or((text, ""))
 }
 
 #[cfg(test)]

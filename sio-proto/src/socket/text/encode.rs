@@ -1,8 +1,9 @@
 //! From packets to text. The text is written into a buffer of the caller, and the raw JSON is
 //! copied unchanged.
 
-use bytes::{BufMut as _, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 
+use crate::digits::put_decimal;
 use crate::json::{ascii_len, ascii_string_len, string_len, write_ascii, write_ascii_string, write_string};
 use crate::socket::{Args, Packet, Revision};
 
@@ -15,7 +16,7 @@ const AROUND_PACKET: usize = 60;
 
 /// At most so many bytes stand around the name and the arguments of a packet for this namespace.
 pub(crate) const fn bytes_around(namespace: &str) -> usize {
-    namespace.len() + AROUND_PACKET
+    namespace.len().saturating_add(AROUND_PACKET)
 }
 
 /// Writes the text part of packets. The caller sends the attachments after it, as binary messages.
@@ -99,8 +100,11 @@ impl Encoder {
 
     /// Writes an EVENT, or the header of a BINARY_EVENT when there are attachments.
     pub fn event(&self, out: &mut BytesMut, namespace: &str, id: Option<u64>, name: &str, args: &Args) {
-        // An estimate of everything around the JSON: type, count, id, brackets, quotes.
-        out.reserve(namespace.len() + name.len() + args.json.len() + 32);
+        out.reserve(
+            estimate(namespace)
+                .saturating_add(name.len())
+                .saturating_add(args.json.len()),
+        );
         self.event_head(out, namespace, id, name, args.attachments.len());
         if !args.is_empty() {
             out.put_u8(b',');
@@ -122,13 +126,15 @@ impl Encoder {
     ) -> usize {
         if id.is_none() && attachments == 0 && namespace == "/" && is_plain_name(name) {
             // This is the usual case: one copy.
-            let mut head = [0; MAX_PLAIN_NAME + 4];
-            let end = 3 + name.len();
-            head[..3].copy_from_slice(b"2[\"");
-            head[3..end].copy_from_slice(name.as_bytes());
-            head[end] = b'"';
-            out.extend_from_slice(&head[..=end]);
-            return name.len() + 2;
+            let mut head = [b'"'; MAX_PLAIN_NAME + 4];
+            head[..2].copy_from_slice(b"2[");
+            // A plain name is short, so no sum wraps.
+            let end = name.len().wrapping_add(4);
+            if let Some(room) = head.get_mut(3..end.wrapping_sub(1)) {
+                room.copy_from_slice(name.as_bytes());
+            }
+            out.extend_from_slice(head.get(..end).unwrap_or_default());
+            return name.len().wrapping_add(2);
         }
         if attachments == 0 {
             out.put_u8(b'2');
@@ -138,7 +144,7 @@ impl Encoder {
         }
         write_namespace(out, namespace);
         if let Some(id) = id {
-            write_number(out, id);
+            put_decimal(id, out);
         }
         out.put_u8(b'[');
         let name_at = out.len();
@@ -147,7 +153,8 @@ impl Encoder {
         } else {
             write_string(out, name);
         }
-        out.len() - name_at
+        // The name was appended.
+        out.len().wrapping_sub(name_at)
     }
 
     /// Whether the text of an event or acknowledgement and its attachments fit into `max` bytes,
@@ -158,21 +165,26 @@ impl Encoder {
     /// the name becomes up to 6 bytes.
     pub(crate) fn fits(&self, max: usize, namespace: &str, name: &str, args: &Args) -> bool {
         let json = if self.ascii { 3 } else { 1 };
-        let attachments = args.attachments.iter().map(|bytes| bytes.len() + AROUND_ATTACHMENT);
-        let given = bytes_around(namespace) + attachments.sum::<usize>();
-        if given + 6 * name.len() + json * args.json.len() <= max {
+        let attachment = |bytes: &Bytes| bytes.len().saturating_add(AROUND_ATTACHMENT);
+        let attachments = args.attachments.iter().map(attachment);
+        let given = attachments.fold(bytes_around(namespace), usize::saturating_add);
+        let most = name
+            .len()
+            .saturating_mul(6)
+            .saturating_add(args.json.len().saturating_mul(json));
+        if given.saturating_add(most) <= max {
             return true;
         }
         let spelt = match self.ascii {
-            true => ascii_string_len(name) + ascii_len(&args.json),
-            false => string_len(name) + args.json.len(),
+            true => ascii_string_len(name).saturating_add(ascii_len(&args.json)),
+            false => string_len(name).saturating_add(args.json.len()),
         };
-        given + spelt <= max
+        given.saturating_add(spelt) <= max
     }
 
     /// Writes an ACK, or the header of a BINARY_ACK when there are attachments.
     pub fn ack(&self, out: &mut BytesMut, namespace: &str, id: u64, args: &Args) {
-        out.reserve(namespace.len() + args.json.len() + 32);
+        out.reserve(estimate(namespace).saturating_add(args.json.len()));
         self.ack_head(out, namespace, id, args.attachments.len());
         self.write_json(out, &args.json);
         out.put_u8(b']');
@@ -193,7 +205,7 @@ impl Encoder {
             write_attachments(out, attachments);
         }
         write_namespace(out, namespace);
-        write_number(out, id);
+        put_decimal(id, out);
         out.put_u8(b'[');
     }
 
@@ -218,6 +230,12 @@ impl Encoder {
     }
 }
 
+/// About how many bytes stand around the name and the arguments of a packet: namespace, type,
+/// count, id, brackets, quotes.
+const fn estimate(namespace: &str) -> usize {
+    namespace.len().saturating_add(32)
+}
+
 /// The longest name that is looked at by [`is_plain_name`].
 const MAX_PLAIN_NAME: usize = 28;
 
@@ -240,22 +258,8 @@ fn write_namespace(out: &mut BytesMut, namespace: &str) {
 }
 
 fn write_attachments(out: &mut BytesMut, attachments: usize) {
-    write_number(out, attachments as u64);
+    put_decimal(attachments as u64, out);
     out.put_u8(b'-');
-}
-
-fn write_number(out: &mut BytesMut, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[start..]);
 }
 
 #[cfg(test)]
@@ -268,7 +272,6 @@ mod tests {
     use crate::wire::Reassembly;
     use alloc::string::String;
     use alloc::vec::Vec;
-    use bytes::Bytes;
     use bytestring::ByteString;
     use proptest::prelude::*;
 
