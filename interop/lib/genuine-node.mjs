@@ -1,5 +1,5 @@
 // A genuine node of a cluster, as a process of its own, with the events of the conformance server about all nodes:
-// node genuine-node.mjs PORT classic|sharded|sharded-static|streams REDIS_PORT[,REDIS_PORT...]
+// node genuine-node.mjs PORT classic|sharded|sharded-static|streams REDIS_PORT[,REDIS_PORT...] [recovery]
 
 import { createRequire } from 'node:module';
 import { createAdapter, createShardedAdapter } from '@socket.io/redis-adapter';
@@ -8,7 +8,7 @@ import { createClient, createCluster } from 'redis';
 
 const require = createRequire(import.meta.url);
 const { Server } = require('sio-4.8.1');
-const [port, kind, ports] = process.argv.slice(2);
+const [port, kind, ports, recovery] = process.argv.slice(2);
 const urls = ports.split(',').map((one) => ({ url: `redis://127.0.0.1:${one}` }));
 
 const connect = async () => {
@@ -30,6 +30,7 @@ const io = new Server({
   pingTimeout: 1500,
   serveClient: false,
   allowEIO3: true,
+  ...(recovery ? { connectionStateRecovery: { maxDisconnectionDuration: 10_000, skipMiddlewares: true } } : {}),
 });
 
 io.on('sse', (x) => io.local.emit('sse-heard', x));
@@ -42,9 +43,11 @@ tenants.on('connection', (socket) => {
 io.of('/tenant-1');
 io.on('connection', (socket) => {
   socket.data = { from: 'node' };
-  socket.on('whoami', (ack) => ack({ id: socket.id, recovered: socket.recovered }));
+  socket.on('whoami', (ack) => ack({ id: socket.id, recovered: socket.recovered, rooms: [...socket.rooms].sort() }));
   socket.on('join', async (room, ack) => { await socket.join(room); ack('ok'); });
   socket.on('leave', async (room, ack) => { await socket.leave(room); ack('ok'); });
+  socket.on('echo', (...args) => socket.emit('echo', ...args));
+  socket.on('later', (ms, x) => setTimeout(() => io.to(socket.id).emit('later', x), ms));
   socket.on('cast', (x) => socket.broadcast.emit('cast', x));
   socket.on('castall', (x) => io.emit('castall', x));
   socket.on('room', (room, x) => socket.to(room).emit('room', room, x));

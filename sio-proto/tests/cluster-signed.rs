@@ -7,8 +7,8 @@ mod world;
 
 use std::time::Duration;
 
-use sio_proto::broker::{Command, Request};
-use sio_proto::cluster::{Counters, Emitter, Flags, LocalOrder, Outcome, Question, Target};
+use sio_proto::broker::{Command, Event, Request};
+use sio_proto::cluster::{Counters, Delivery, Emitter, Flags, LocalOrder, Outcome, Outputs, Question, Target};
 use sio_proto::{ByteString, Bytes, ClusterConfig, ClusterKind, Secret};
 use world::{EPOCH, ROOT, SECOND, World, all, broadcast, emit, kinds};
 
@@ -279,4 +279,50 @@ fn a_namespace_with_the_channel_of_a_room_does_not_silence_it() {
             assert_eq!(doubts(&world, 1), [0; 4], "{config:?} {namespace_first}");
         }
     }
+}
+
+/// An own order in a stream is known by its number when it is read, also if orders are written by
+/// several threads and sent in another order. The number is signed.
+#[test]
+fn an_own_order_is_known_by_its_number() {
+    let streams = kinds()
+        .into_iter()
+        .find(|config| matches!(config.kind, ClusterKind::Streams(_)));
+    let config = signed(streams.unwrap());
+    let mut world = two([&config, &config]);
+    let (now, node) = (world.now, &mut world.machines[0].node);
+    let voices = [(); 2].map(|()| node.voice(now, &ROOT).unwrap());
+    let written = voices.map(|voice| voice.write(LocalOrder::CarryOut(broadcast("e", all()))).unwrap());
+    let mut out = Outputs::default();
+    let [first, second] = written;
+    let sent = [second, first].map(|written| node.send(now, written, &mut out).unwrap().unwrap());
+    assert!(sent[0] > sent[1]);
+    for (command, request) in out.commands.into_iter().zip(sent) {
+        let Command::Request {
+            request: Request::AddEntry { stream, fields, .. },
+            ..
+        } = command
+        else {
+            panic!("an entry");
+        };
+        let id = Bytes::from("1000000001-0");
+        let mut read = |fields| {
+            let (stream, id, mut out) = (stream.clone(), id.clone(), Outputs::default());
+            node.handle_broker(now, Event::Entry { stream, id, fields }, &mut out);
+            out.deliveries
+        };
+        let mut forged = fields.clone();
+        forged.iter_mut().find(|(name, _)| name == "n").unwrap().1 = "9".into();
+        assert_eq!(read(forged), []);
+        let (namespace, entry) = (ROOT, id.clone());
+        assert_eq!(
+            read(fields),
+            [Delivery::Echo {
+                namespace,
+                request,
+                entry
+            }]
+        );
+    }
+    assert_eq!(doubts(&world, 0), [0, 2, 0, 0]);
 }

@@ -14,7 +14,6 @@ use sio_proto::socket::Offset;
 use crate::adapter::Runtime;
 use crate::tests::{Driven, RUNTIME, UPGRADE, drop_tasks, now, pass, run_tasks, set_now, text};
 use crate::turn::numbered::send_written;
-use crate::turn::recovery::Last;
 use crate::{AckError, Binary, Comeback, Config, EmitError, Io, NotRecovered, Options, RecoveryConfig, Socket};
 
 thread_local!(static DRAWN: Cell<u32> = const { Cell::new(0) });
@@ -534,7 +533,7 @@ fn a_number_that_is_taken_is_not_used_again() {
         let place = (numbered.1.epoch(), offset.sequence);
         direct.finish_at(place, &[], &mut out).unwrap()
     };
-    let next = || Last::new(numbered.1.get()).next();
+    let next = || numbered.1.last().next();
     let stale = next();
     socket.emit("one", 0).unwrap();
     let send = |offset| send_written(cell, numbered, offset, &written(offset), 1);

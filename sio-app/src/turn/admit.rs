@@ -178,6 +178,7 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
     if admitted.accepted {
         recovery.count(seat.outcome(), seat.absence());
         recovery.note_values_of(socket);
+        socket.tell_record();
     }
     admitted
 }

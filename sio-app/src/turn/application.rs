@@ -6,8 +6,12 @@
 //! of them is called under a lock.
 
 use std::any::Any;
+#[cfg(feature = "redis")]
+use std::pin::Pin;
 use std::sync::Arc;
 
+#[cfg(feature = "redis")]
+use sio_proto::recovery::NotRecovered;
 use sio_proto::server::{ConnectionError, EngineMessage, TransportKind};
 
 use crate::args::{detached_text, small};
@@ -63,6 +67,15 @@ pub(crate) trait Application: Any + Send + Sync {
     #[cfg(feature = "redis")]
     fn socket_changed(&self, socket: &Arc<SocketCell>);
 
+    /// Asks other servers for the record of a client that wants to come back. Returns `None` if
+    /// nobody has to be asked. The result is why the client cannot come back, if this is known.
+    #[cfg(feature = "redis")]
+    fn bring_back(&self, socket: &Arc<SocketCell>, table: &Table) -> Option<Bringing>;
+
+    /// Reports that the record of a socket has begun, changed or ended.
+    #[cfg(feature = "redis")]
+    fn record_changed(&self, socket: &Arc<SocketCell>);
+
     /// Reports an event of a room. It is called only if the application has asked for such events,
     /// or, for the first and the last member of a room, in a cluster.
     fn room(&self, event: &RoomEvent);
@@ -73,6 +86,10 @@ pub(crate) trait Application: Any + Send + Sync {
     /// Reports that a shard has lost its last session during a shutdown.
     fn shard_emptied(&self);
 }
+
+/// The search for the record of a client.
+#[cfg(feature = "redis")]
+pub(crate) type Bringing = Pin<Box<dyn Future<Output = Option<NotRecovered>> + Send>>;
 
 /// What has happened to a raw Engine.IO session.
 pub(crate) enum EngineNews {

@@ -236,11 +236,29 @@ impl State {
     }
 }
 
+/// Whether the client of a socket may come back, now or later.
+fn may_recover(socket: &SocketCell, table: &Table) -> bool {
+    let by_default = socket.cell.recovery.by_default;
+    socket.form == Form::Engine4 && table.recovers.unwrap_or(by_default)
+}
+
+/// Returns the secret and the offset that the client of a socket shows, if it wants to come back
+/// and may.
+#[cfg(feature = "redis")]
+pub(crate) fn shown(socket: &SocketCell, table: &Table) -> Option<(String, Option<String>)> {
+    if !may_recover(socket, table) {
+        return None;
+    }
+    let shown = Shown::read(socket.auth_json()?);
+    Some((shown.pid?.into_owned(), shown.offset.map(Cow::into_owned)))
+}
+
 /// Looks whether the client of a socket comes back. If it does, the socket has its old id and its
 /// old data from now on, so that middlewares see them. Returns true if the middlewares are skipped.
-pub(super) fn recognise(socket: &Arc<SocketCell>, table: &Table) -> bool {
+/// `lost` says why it does not, if other servers have been asked and this is known.
+pub(super) fn recognise(socket: &Arc<SocketCell>, table: &Table, lost: Option<NotRecovered>) -> bool {
     let recovery = &socket.cell.recovery;
-    if socket.form != Form::Engine4 || !table.recovers.unwrap_or(recovery.by_default) {
+    if !may_recover(socket, table) {
         return false;
     }
     let shown = socket.auth_json().map(Shown::read).unwrap_or_default();
@@ -254,7 +272,11 @@ pub(super) fn recognise(socket: &Arc<SocketCell>, table: &Table) -> bool {
             offset: shown.offset.as_deref(),
             confirmed,
         };
-        match recovery.recognise(socket.now(), &socket.namespace, shown, &mut seat.absence) {
+        let recognised = match lost {
+            Some(why) => Err((why, None)),
+            None => recovery.recognise(socket.now(), &socket.namespace, shown, &mut seat.absence),
+        };
+        match recognised {
             Ok((former, old)) => {
                 old.thaw();
                 socket.take_data_of(&old);

@@ -84,6 +84,19 @@ impl Ids {
         self.with("clear", BTreeMap::clear);
     }
 
+    /// Whether a socket has this id, connected or away.
+    pub(super) fn has(&self, id: &str) -> bool {
+        if self.len.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let first = (SocketId::named(id), ByteString::new());
+        let taken = self.taken.lock_for("has");
+        taken
+            .range(first..)
+            .next()
+            .is_some_and(|((known, _), _)| **known == *id)
+    }
+
     /// Returns the connected socket that has this id. If sockets of several namespaces have it, the
     /// result is the one in `/`, or else in the first namespace by name.
     pub(super) fn find(&self, id: &str) -> Option<Arc<SocketCell>> {

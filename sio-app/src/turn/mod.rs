@@ -20,16 +20,19 @@
 
 pub(crate) mod ack_slot;
 pub(crate) mod admit;
+pub(crate) mod adopting;
 pub(crate) mod application;
 pub(crate) mod asking;
 pub(crate) mod batch;
 pub(crate) mod call;
 pub(crate) mod comeback;
 pub(crate) mod comeback_counts;
+pub(crate) mod coming;
 pub(crate) mod credentials;
 pub(crate) mod directory;
 pub(crate) mod entering;
 pub(crate) mod entry;
+pub(crate) mod entry_place;
 mod found;
 pub(crate) mod guest;
 pub(crate) mod heard;

@@ -14,7 +14,6 @@ use crate::error::EmitError;
 use crate::turn;
 use crate::turn::last_number::LastNumber;
 use crate::turn::order::Audience;
-use crate::turn::recovery::Last;
 use crate::turn::shard::{Aftermath, ShardCell, State};
 use crate::turn::socket::SocketCell;
 
@@ -38,7 +37,7 @@ pub(super) fn send_numbered(
             }
             (sent, heir)
         };
-        let last = |_: &turn::recovery::State| Some(Last::new(numbered.1.get()));
+        let last = |_: &turn::recovery::State| Some(numbered.1.last());
         let (sent, heir) = recovery.numbered(last, message, &to.cell.config, act);
         if let Some(timer) = sent.wake {
             timer.wake();
@@ -210,6 +209,7 @@ pub(super) fn join_recorded(socket: &Arc<SocketCell>, record: RecordKey, room: &
         after.finish(turn, &socket.cell);
         Ok(joined?)
     })
+    .inspect(|()| socket.tell_record())
 }
 
 /// Takes a socket out of a room, and notes it in its record. Nobody leaves the room of its own id.
@@ -227,6 +227,7 @@ pub(super) fn leave_recorded(socket: &Arc<SocketCell>, record: RecordKey, room: 
         });
         after.finish(turn, &socket.cell);
     });
+    socket.tell_record();
 }
 
 /// Has all sockets of an audience join or leave rooms, and notes it in their records.
@@ -234,6 +235,7 @@ pub(super) fn change_recorded(to: Audience<'_>, rooms: &[ByteString], command: i
     let Some(first) = to.shards.cells.first() else { return };
     // The room of a socket's own id is not left.
     let others: Vec<&ByteString> = rooms.iter().filter(|room| !to.shards.is_id(room)).collect();
+    let mut changed = Vec::new();
     turn::act(to.shards.runtime, |turn| {
         let mut after = Aftermath::default();
         to.shards.recovery.with("rooms", |records| {
@@ -243,9 +245,8 @@ pub(super) fn change_recorded(to: Audience<'_>, rooms: &[ByteString], command: i
                     let members = state.shard.members(&target);
                     state.shard.handle_command(now, command(target.into_owned()), out);
                     for key in members {
-                        let Some(record) = state.find(key).and_then(|socket| socket.record()) else {
-                            continue;
-                        };
+                        let Some(socket) = state.find(key) else { continue };
+                        let Some(record) = socket.record() else { continue };
                         let current = state.shard.rooms(key);
                         for room in &others {
                             match current.contains(room) {
@@ -253,10 +254,12 @@ pub(super) fn change_recorded(to: Audience<'_>, rooms: &[ByteString], command: i
                                 false => records.leave(record, room),
                             }
                         }
+                        changed.push(socket);
                     }
                 });
             }
         });
         after.finish(turn, first);
     });
+    changed.iter().for_each(SocketCell::tell_record);
 }

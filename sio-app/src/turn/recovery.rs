@@ -33,6 +33,7 @@ use crate::turn::comeback_counts::{Counts, RecoveryCounts};
 use crate::turn::heard::Untold;
 use crate::turn::ids::Ids;
 use crate::turn::keeper::Keeper;
+pub(crate) use crate::turn::last_number::Last;
 use crate::turn::last_number::{LastNumber, LastNumbers};
 use crate::turn::rows::{Noted, print_of};
 use crate::turn::socket::SocketCell;
@@ -59,12 +60,14 @@ pub(crate) struct Recovery {
     pub(crate) ids: Arc<Ids>,
     /// Whether some namespace has recovery, or has had it.
     is_possible: AtomicBool,
+    /// Whether events go through the stream of a cluster first.
+    pub(super) in_stream: AtomicBool,
     /// How many records there are.
     records: AtomicUsize,
     /// How often a namespace has got its first record ([`Recovery::begun`]).
     begun: Arc<AtomicU64>,
     counts: Arc<Counts>,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     /// The store, if what is kept has to survive the process.
     pub(super) keeper: Option<Keeper>,
 }
@@ -76,7 +79,7 @@ pub(crate) struct State {
     begun: Arc<AtomicU64>,
     counts: Arc<Counts>,
     /// The last numbers of the machine's namespaces.
-    lasts: LastNumbers,
+    pub(super) lasts: LastNumbers,
     /// Whether there is a store.
     is_stored: bool,
     /// What the store has to know of messages, between the changes of the machine.
@@ -88,48 +91,6 @@ pub(crate) struct State {
 }
 
 pub(super) type Machine = recovery::Recovery<Kept, Arc<SocketCell>>;
-
-/// The number of the last message of a namespace.
-#[derive(Clone, Copy)]
-pub(crate) struct Last(Offset);
-
-impl Last {
-    pub(crate) const fn new(last: Offset) -> Self {
-        Self(last)
-    }
-
-    /// Returns the offset of the next message that has a number of its own.
-    #[inline]
-    pub(crate) const fn next(self) -> Offset {
-        self.place_of(false)
-    }
-
-    /// Returns the place of a message in the history of a room. A volatile message has the place of
-    /// the message before it, as [`Last::offset_of`] says.
-    pub(crate) const fn place_of(self, volatile: bool) -> Offset {
-        let Offset { epoch, sequence } = self.0;
-        Offset {
-            epoch,
-            sequence: sequence + !volatile as u64,
-        }
-    }
-
-    /// Returns the offset that a message carries if it is the next one.
-    ///
-    /// A volatile message is not kept and has no number of its own. It carries the number of the
-    /// message before it, because a client would take a text at its end for an offset.
-    pub(crate) const fn offset_of(self, message: &Message) -> Option<Offset> {
-        let Offset { epoch, sequence } = self.0;
-        match (message.carries_offset(), message.is_volatile()) {
-            (false, _) => None,
-            (true, true) => Some(self.0),
-            (true, false) => Some(Offset {
-                epoch,
-                sequence: sequence + 1,
-            }),
-        }
-    }
-}
 
 impl Recovery {
     pub(crate) fn new(options: &Options, config: &Config, runtime: Runtime) -> Self {
@@ -160,6 +121,7 @@ impl Recovery {
             },
             ids: Arc::clone(&ids),
             is_possible: AtomicBool::new(by_default),
+            in_stream: AtomicBool::new(false),
             records: AtomicUsize::new(0),
             begun: Arc::clone(&begun),
             counts: Arc::clone(&counts),
@@ -176,6 +138,12 @@ impl Recovery {
             }),
             keeper,
         }
+    }
+
+    /// Whether events go through the stream of a cluster first, if their namespace has recovery.
+    #[inline]
+    pub(crate) fn follows_stream(&self) -> bool {
+        self.in_stream.load(Ordering::Relaxed)
     }
 
     /// Whether there is a record. If not, no message needs a number.
@@ -294,7 +262,7 @@ impl Recovery {
     #[inline]
     pub(super) fn if_next<R>(&self, last: &LastNumber, offset: Offset, act: impl FnOnce(&mut State) -> R) -> Option<R> {
         let mut state = self.state.lock_for("emit");
-        if Last::new(last.get()).next() != offset {
+        if last.last().next() != offset {
             return None;
         }
         let result = act(&mut state);
@@ -347,6 +315,7 @@ impl Recovery {
             state.end(socket.now(), key, socket, &mut gone);
         });
         gone.tell();
+        socket.tell_record();
     }
 
     /// Ends the records that nobody has come back to. Call it about once a second.
@@ -439,6 +408,7 @@ impl Recovery {
             None
         });
         gone.tell();
+        socket.tell_record();
         left
     }
 
@@ -481,7 +451,7 @@ impl State {
     /// Returns the last number of a namespace in which there is a record, for sockets with one.
     pub(super) fn last_of(&mut self, namespace: &str) -> Option<Arc<LastNumber>> {
         let last = self.machine.current(namespace)?;
-        Some(self.lasts.open(namespace, last))
+        Some(self.lasts.open(namespace, last, self.machine.epoch()))
     }
 
     /// Begins a record for a socket that is about to be let in. Returns the secret for its client.

@@ -174,7 +174,7 @@ impl Shards {
 
     /// Whether a text is the id of a socket, which may have gone. No room can have such a name.
     pub(crate) fn is_id(&self, text: &str) -> bool {
-        self.router.shard_of(text).is_some() || self.config.keeps_for_ids(text)
+        self.router.shard_of(text).is_some() || self.config.keeps_for_ids(text) || self.recovery.ids.has(text)
     }
 
     /// Returns the socket with this id. Only the shard that the id names is asked. A table has the
@@ -187,7 +187,7 @@ impl Shards {
                 .ask("find", |state| state.find(state.shard.find(id)?));
             return found.or_else(|| self.recovery.ids.find(id));
         }
-        self.config.keeps_for_ids(id).then(|| self.recovery.ids.find(id))?
+        self.recovery.ids.find(id)
     }
 
     /// Returns the index of the shard behind this one.

@@ -301,7 +301,7 @@ impl SocketCell {
     /// ([`LastNumber`]).
     #[inline]
     pub(crate) fn last(&self) -> Option<Last> {
-        self.numbered().map(|(_, last)| Last::new(last.get()))
+        self.numbered().map(|(_, last)| last.last())
     }
 
     /// Whether the client has come back.
@@ -638,6 +638,16 @@ impl SocketCell {
             to: To::Socket(self),
             close,
         });
+    }
+
+    /// Tells a cluster that the record of the socket has begun, changed or ended. No lock is held.
+    pub(crate) fn tell_record(self: &Arc<Self>) {
+        #[cfg(feature = "redis")]
+        if self.record().is_some()
+            && let Some(application) = self.application()
+        {
+            application.record_changed(self);
+        }
     }
 
     /// Reports to the application that something could not be sent.

@@ -20,7 +20,7 @@ use crate::guarded::{CatchUnwind, guarded};
 use crate::turn::admit::{Admitted, Stopped, admit};
 use crate::turn::application::{Application, EngineNews, refused};
 use crate::turn::call::{Call, Ending, Failure, HandlerFuture, Owed, Question, Started, StartedMiddleware};
-use crate::turn::comeback::recognise;
+use crate::turn::coming;
 use crate::turn::credentials::{concerns, ended_meanwhile};
 use crate::turn::heard::Hearing;
 use crate::turn::ids;
@@ -56,7 +56,7 @@ pub(crate) enum Work {
 }
 
 /// What to do after a mail.
-enum Then {
+pub(super) enum Then {
     Next,
     /// Nothing: a future owns the mailbox, and continues with the next mail when it ends.
     Parked,
@@ -140,7 +140,7 @@ fn work_off(turn: &Turn, socket: &Arc<SocketCell>, mut then: Then) {
 }
 
 /// Goes on with a mailbox in a turn, when the future that owned the mailbox has ended.
-fn resume(socket: &Arc<SocketCell>, go_on: impl FnOnce(&Turn) -> Then) {
+pub(super) fn resume(socket: &Arc<SocketCell>, go_on: impl FnOnce(&Turn) -> Then) {
     turn::run(socket.runtime(), |turn| {
         socket.mailbox.resume(turn.owner());
         let then = go_on(turn);
@@ -499,15 +499,15 @@ fn connect(turn: &Turn, socket: &Arc<SocketCell>) -> Then {
         Err(panic) => return refuse(turn, socket, &refusal_for(socket, &panic)),
     };
     let table = socket.set_table(table);
-    let skips = recognise(socket, table);
-    if skips {
-        return accept(turn, socket, table);
+    #[cfg(feature = "redis")]
+    if let Some(bringing) = application.bring_back(socket, table) {
+        return coming::wait_for_record(socket, bringing);
     }
-    ask(turn, socket, table)
+    coming::enter(turn, socket, table, None)
 }
 
 /// Lets the middlewares decide about a socket, if there are some.
-fn ask(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
+pub(super) fn ask(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
     if table.middleware.is_empty() {
         return accept(turn, socket, table);
     }
@@ -594,7 +594,7 @@ async fn ask_all(socket: &Arc<SocketCell>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
+pub(super) fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
     if let Some(refusal) = ended_meanwhile(socket, &socket.take_doubts()) {
         return refuse(turn, socket, &refusal);
     }

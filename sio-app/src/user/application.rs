@@ -5,8 +5,12 @@ use std::sync::Arc;
 use sio_proto::server::{ConnectionError, TransportKind};
 
 use crate::error::HandlerError;
+#[cfg(feature = "redis")]
+use crate::turn::application::Bringing;
 use crate::turn::application::{Application, EngineNews};
 use crate::turn::call::Failure;
+#[cfg(feature = "redis")]
+use crate::turn::comeback;
 use crate::turn::policy::Policy;
 use crate::turn::raw_session::RawSession;
 use crate::turn::room_news::RoomEvent;
@@ -88,6 +92,23 @@ impl Application for Inner {
             cluster.namespace_changed(self, &socket.namespace);
         }
         cluster.socket_changed(self, socket);
+    }
+
+    #[cfg(feature = "redis")]
+    fn bring_back(&self, socket: &Arc<SocketCell>, table: &Table) -> Option<Bringing> {
+        let cluster = self.cluster.as_ref()?;
+        let server = Self::of(socket.application()?)?;
+        let shown = comeback::shown(socket, table)?;
+        cluster.bring_back(&server, socket, shown)
+    }
+
+    #[cfg(feature = "redis")]
+    fn record_changed(&self, socket: &Arc<SocketCell>) {
+        if let Some(cluster) = &self.cluster
+            && let Some(server) = socket.application().and_then(Self::of)
+        {
+            cluster.record_changed(&server, socket);
+        }
     }
 
     fn room(&self, event: &RoomEvent) {

@@ -9,11 +9,15 @@ use std::time::Duration;
 use bytestring::ByteString;
 use serde::Serialize;
 use sio_proto::server::{self, Sent, Target};
+#[cfg(feature = "redis")]
+use sio_proto::socket::Offset;
 
 use crate::args::Data;
 use crate::error::{EmitError, HandlerError};
 use crate::turn;
 use crate::turn::application::Application;
+#[cfg(feature = "redis")]
+use crate::turn::entry_place;
 use crate::turn::order::{Audience, Order, To, carry_out};
 use crate::turn::policy::Policy;
 use crate::turn::socket::SocketCell;
@@ -196,16 +200,47 @@ impl Emitter {
             };
             #[cfg(feature = "redis")]
             let elsewhere = self.elsewhere(application).map(|cluster| (cluster, draft.clone()));
+            #[cfg(feature = "redis")]
+            let is_ordered = !self.volatile && elsewhere.as_ref().is_some_and(|(cluster, _)| cluster.orders(to));
+            #[cfg(feature = "redis")]
+            if let Some((cluster, draft)) = elsewhere.as_ref().filter(|_| is_ordered)
+                && cluster.broadcast_in_order(to, draft, policy.as_ref())
+            {
+                return Ok(());
+            }
             let result = broadcast(to, draft, self.volatile, policy.as_ref(), &mut sent);
             #[cfg(feature = "redis")]
             if let Some((cluster, draft)) = elsewhere
                 && is_said(&result)
             {
-                cluster.broadcast(to, self.volatile, draft);
+                match is_ordered {
+                    true => cluster.broadcast_late(to, draft),
+                    false => cluster.broadcast(to, self.volatile, draft),
+                }
             }
             result
         });
         sent
+    }
+
+    /// Sends an event of another node, which has this place in the stream.
+    #[cfg(feature = "redis")]
+    pub(super) fn send_heard(self, draft: Draft, place: Option<Offset>) {
+        let event = draft.name().clone();
+        self.each_in(&event, |application, to| {
+            draft.show(&application.watchers(&to.target.namespace), None, |event, panic| {
+                application.report(None, event, panic);
+            });
+            let policy = match self.volatile {
+                true => None,
+                false => application.policy(&to.target.namespace, &event),
+            };
+            // A volatile event is not kept. It carries the place of the one before it.
+            let place = place.filter(|_| !self.volatile);
+            entry_place::with(place, || {
+                broadcast(to, draft.clone(), self.volatile, policy.as_ref(), &mut Sent::default())
+            })
+        });
     }
 
     /// Sets how long the acknowledgements of the chosen sockets may take:
@@ -278,6 +313,8 @@ impl Emitter {
 
     /// Makes the chosen sockets leave a room, or several rooms.
     pub fn leave<M>(self, rooms: impl Rooms<M>) {
+        #[cfg(feature = "redis")]
+        self.send_waiting();
         with_names(rooms, |rooms| {
             self.each("leave", |to| carry_out(Order::Leave { to: To::All(to), rooms }));
             #[cfg(feature = "redis")]
@@ -301,7 +338,19 @@ impl Emitter {
         self.end(true);
     }
 
+    /// Sends what waits for the stream of a cluster, before sockets leave that it is for.
+    #[cfg(feature = "redis")]
+    fn send_waiting(&self) {
+        if let Some(application) = self.application.upgrade()
+            && let Some(cluster) = cluster_of(&*application)
+        {
+            cluster.send_waiting();
+        }
+    }
+
     fn end(self, close: bool) {
+        #[cfg(feature = "redis")]
+        self.send_waiting();
         self.each("disconnect", |to| {
             carry_out(Order::Disconnect { to: To::All(to), close })
         });
@@ -373,8 +422,7 @@ impl Emitter {
         if self.local {
             return None;
         }
-        let application: &dyn Any = application;
-        application.downcast_ref::<Inner>()?.cluster.as_ref()
+        cluster_of(application)
     }
 
     /// Does something in each chosen namespace. Errors are reported to the application under this
@@ -428,6 +476,13 @@ impl Emitter {
     }
 }
 
+/// Returns the node of the cluster that an application is in.
+#[cfg(feature = "redis")]
+pub(super) fn cluster_of(application: &dyn Application) -> Option<&Arc<ClusterNode>> {
+    let application: &dyn Any = application;
+    application.downcast_ref::<Inner>()?.cluster.as_ref()
+}
+
 /// Whether an event goes to other nodes. An event that some clients of this node cannot have goes
 /// there, because the clients there may be others.
 #[cfg(feature = "redis")]
@@ -439,7 +494,7 @@ const fn is_said(result: &Result<(), EmitError>) -> bool {
 }
 
 /// Sends an event to one namespace. The event is encoded once for all recipients.
-fn broadcast(
+pub(super) fn broadcast(
     to: Audience<'_>,
     mut draft: Draft,
     volatile: bool,

@@ -21,10 +21,11 @@ use crate::turn::last_number::LastNumber;
 use crate::turn::numbered::send_written;
 use crate::turn::order::{Order, Stamp, carry_out, send_encoded};
 use crate::turn::policy::{self, owned};
-use crate::turn::recovery::Last;
 use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
 use crate::turn::table::{OutgoingFn, Table};
+#[cfg(feature = "redis")]
+use crate::user::emitter::cluster_of;
 use crate::user::merging::send_by;
 
 /// The size of the pieces of memory that messages are written into. A message that waits for a slow
@@ -217,7 +218,7 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
     volatile: bool,
 ) -> Result<(), EmitError> {
     with_scratch(|scratch| {
-        if ack.is_none() && !volatile && !socket.is_asking() && has_plain_table(socket) {
+        if ack.is_none() && !volatile && !socket.is_asking() && has_plain_table(socket) && !may_be_in_stream(socket) {
             return send_in_one_go(socket, name, args, scratch);
         }
         let draft = Draft::new(name, args, scratch)?;
@@ -226,6 +227,10 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
         }
         if let Some(table) = socket.table() {
             show(&draft, socket, table);
+            #[cfg(feature = "redis")]
+            if ack.is_none() && !volatile && in_stream(socket, &draft, None) {
+                return Ok(());
+            }
             if !table.policies.is_empty()
                 && ack.is_none()
                 && !volatile
@@ -244,6 +249,12 @@ fn has_plain_table(socket: &SocketCell) -> bool {
     socket
         .table()
         .is_some_and(|table| table.outgoing.is_empty() && table.policies.is_empty())
+}
+
+/// Whether an event for a socket may have to go through the stream of a cluster ([`in_stream`]).
+#[inline]
+fn may_be_in_stream(socket: &SocketCell) -> bool {
+    socket.cell.recovery.follows_stream() && socket.record().is_some()
 }
 
 /// Sends an event to one socket, if possible without making a message of it.
@@ -306,7 +317,7 @@ fn write_directly<A: Serialize + ?Sized>(
         return Ok(None);
     };
     // Writing the arguments may have run code that has sent other messages.
-    let offset = Last::new(numbered.1.get()).next();
+    let offset = numbered.1.last().next();
     let place = (numbered.1.epoch(), offset.sequence);
     let message = finished(direct.finish_at(place, attachments, scratch))?;
     match send_written(socket, numbered, offset, &message, len) {
@@ -330,7 +341,24 @@ pub(crate) fn send_event_by<A: Serialize + ?Sized>(
     if let Some(table) = socket.table() {
         show(&draft, socket, table);
     }
+    #[cfg(feature = "redis")]
+    if in_stream(socket, &draft, Some(policy)) {
+        return Ok(());
+    }
     send_by(socket, draft, policy)
+}
+
+/// Gives an event for one socket to the stream of a cluster, if its client may come back to another
+/// node, and so may have to get the event there. Returns false if it has to be sent at once.
+#[cfg(feature = "redis")]
+fn in_stream(socket: &Arc<SocketCell>, draft: &Draft, policy: Option<&policy::Policy>) -> bool {
+    if socket.is_asking() || !may_be_in_stream(socket) {
+        return false;
+    }
+    let Some(application) = socket.application() else {
+        return false;
+    };
+    cluster_of(&*application).is_some_and(|cluster| cluster.send_in_order(&application, socket, draft, policy))
 }
 
 /// Shows an event to the functions of the table that are called for sent events.

@@ -16,6 +16,14 @@ use crate::user::socket::Socket;
 /// The data of a socket that other nodes see, as JSON.
 struct SharedData(ByteString);
 
+/// Sets the data that other nodes see beside a socket that is away.
+#[cfg(feature = "redis")]
+pub(super) fn set_shared_json(socket: &SocketCell, json: ByteString) {
+    if let Some(values) = socket.data(true) {
+        let _ = values.replace(Arc::new(SharedData(json)), |_| true);
+    }
+}
+
 /// What other nodes see.
 impl Socket {
     /// Sets the data that other nodes see beside this socket: `socket.data` of JavaScript. It
@@ -40,6 +48,7 @@ impl Socket {
     pub fn set_shared_data(&self, data: impl Serialize) -> Result<(), ArgsError> {
         let json = serde_json::to_string(&data).map_err(ArgsError::new)?;
         self.set_data(SharedData(json.into()));
+        self.0.tell_record();
         Ok(())
     }
 

@@ -159,6 +159,16 @@ pub enum Delivery {
         /// How.
         end: RequestEnd,
     },
+    /// An own order was read from the stream, with the streams adapter: what was read before comes
+    /// before it on every node.
+    Echo {
+        /// In this namespace.
+        namespace: ByteString,
+        /// The ticket that [`Node::handle_local`](super::Node::handle_local) has given.
+        request: RequestId,
+        /// The id of its entry.
+        entry: Bytes,
+    },
     /// An order was written to the stream, with the streams adapter, or could not be written.
     Stored {
         /// The ticket that [`Node::handle_local`](super::Node::handle_local) has given.

@@ -79,7 +79,7 @@ impl Emitter {
     pub fn order(&self, namespace: &ByteString, order: Order, tag: u64) -> Result<Command, NotSent> {
         check_order(&order)?;
         let seal = self.seal();
-        let outgoing = self.sender(namespace, seal.as_ref()).order(order);
+        let outgoing = self.sender(namespace, seal.as_ref()).order(order, None);
         self.command(outgoing, tag)
     }
 

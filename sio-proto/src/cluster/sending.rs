@@ -81,7 +81,9 @@ impl Sender<'_> {
         Channels(self.config)
     }
 
-    pub(super) fn order(&self, order: Order) -> Outgoing {
+    /// With the streams adapter, the entry has this number, by which its sender knows it when it
+    /// reads it.
+    pub(super) fn order(&self, order: Order, number: Option<u64>) -> Outgoing {
         match &self.config.kind {
             ClusterKind::Classic => self.classic_order(order),
             ClusterKind::Sharded { .. } => {
@@ -96,7 +98,7 @@ impl Sender<'_> {
                     .encode_sharded_for(self.sealing(&channel));
                 self.publish(channel, payload)
             }
-            ClusterKind::Streams(streams) => self.entry(streams, order_body(order)),
+            ClusterKind::Streams(streams) => self.numbered_entry(streams, order_body(order), number),
         }
     }
 
@@ -192,10 +194,14 @@ impl Sender<'_> {
     }
 
     pub(super) fn entry(&self, streams: &StreamsConfig, body: Body) -> Outgoing {
+        self.numbered_entry(streams, body, None)
+    }
+
+    fn numbered_entry(&self, streams: &StreamsConfig, body: Body, number: Option<u64>) -> Outgoing {
         let stream = stream(streams, self.namespace);
         Outgoing::Entry {
             max_len: streams.max_entries,
-            fields: self.envelope(body).encode_entry_for(self.sealing(&stream)),
+            fields: self.envelope(body).encode_entry_for(number, self.sealing(&stream)),
             stream,
         }
     }

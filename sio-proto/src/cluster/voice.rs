@@ -24,6 +24,8 @@ pub struct Voice {
     pub(super) config: Arc<ClusterConfig>,
     pub(super) uid: ByteString,
     pub(super) namespace: ByteString,
+    /// The number of the message among those of the node, if it is an order.
+    pub(super) number: u64,
     /// Whether some nodes only read the stream.
     pub(super) in_stream: bool,
     /// The name of a question, if this is the voice for one.
@@ -38,6 +40,8 @@ pub struct Written {
     pub(super) namespace: ByteString,
     pub(super) outgoing: Outgoing,
     pub(super) kind: Kind,
+    /// The number of the voice that has written it.
+    pub(super) number: u64,
 }
 
 /// What was written, as far as the node has to know.
@@ -79,6 +83,7 @@ impl Voice {
                 namespace: self.namespace.clone(),
                 outgoing,
                 kind,
+                number: self.number,
             }),
         }
     }
@@ -97,7 +102,7 @@ impl Voice {
                     Order::Broadcast { .. } => Kind::Broadcast,
                     Order::Join { .. } | Order::Leave { .. } | Order::Disconnect { .. } => Kind::Order,
                 };
-                self.written(self.sender().order(order), kind)
+                self.written(self.sender().order(order, Some(self.number)), kind)
             }
             LocalOrder::ServerSideEmit(emit) => {
                 check_server_side_name(&emit)?;

@@ -469,6 +469,7 @@ impl World {
             Delivery::Recipients { request, count } => self.open_request(at, request).recipients += count,
             Delivery::Ack { request, .. } => self.open_request(at, request).acks += 1,
             Delivery::Ended { request, end } => self.open_request(at, request).end = Some((now, end)),
+            Delivery::Echo { .. } => {}
             Delivery::Stored { request, entry } => {
                 let before = self.machines[at].stored.insert(request, entry.is_ok());
                 assert_eq!(before, None, "an order is stored once");

@@ -8,6 +8,7 @@ use sio_proto::socket::Offset;
 use sio_proto::{Arena, Time};
 
 use super::{Last, State};
+use crate::turn::entry_place;
 use crate::turn::last_number::LastNumber;
 use crate::turn::rows::Noted;
 use crate::turn::socket::SocketCell;
@@ -15,7 +16,12 @@ use crate::turn::socket::SocketCell;
 /// Messages.
 impl State {
     pub(in crate::turn) fn last(&self, namespace: &str) -> Option<Last> {
-        self.machine.current(namespace).map(Last)
+        let last = self.machine.current(namespace)?;
+        let last = Last::in_epoch(last, self.machine.epoch());
+        Some(match entry_place::current() {
+            Some(next) => last.before(next),
+            None => last,
+        })
     }
 
     /// Gives the next number to a message that is for one socket that is about to be let in.
@@ -75,8 +81,19 @@ impl State {
         to: Recipients,
         make: impl FnOnce(&mut Arena) -> Option<(Kept, usize)>,
     ) -> Option<Offset> {
-        let posted = self.machine.post(now, namespace, to, make, Kept::give_back)?;
-        debug_assert_eq!(shown, posted, "the number is that which clients see");
+        let entry = entry_place::current();
+        if let Some(entry) = entry {
+            self.machine.advance(namespace, entry);
+        }
+        let mut posted = self.machine.post(now, namespace, to, make, Kept::give_back)?;
+        if let Some(entry) = entry {
+            self.machine.advanced(namespace, entry);
+            posted = self.machine.current(namespace)?;
+        }
+        debug_assert!(
+            entry.is_some() || shown == posted,
+            "the number is that which clients see"
+        );
         if self.is_stored {
             self.note_message(namespace, posted.sequence);
         }

@@ -26,6 +26,11 @@ pub struct ClusterCounts {
     pub dropped: u64,
     /// Orders that were not sent to other nodes, because they are too large.
     pub unsent: u64,
+    /// Clients of other nodes that have come back to this one.
+    pub restored: u64,
+    /// Clients that showed the secret of a record, and could not come back: nobody had the record,
+    /// what they have missed was not all there, or something could not be read.
+    pub not_restored: u64,
     /// Bytes of messages that wait for the broker, or for its answers.
     pub waiting_bytes: usize,
     /// The messages of this node and of others.
@@ -51,8 +56,10 @@ impl ClusterNode {
             nodes,
             is_up: self.is_up(),
             requests: state.node.requests(),
-            dropped: dropped + broker.dropped_full + broker.dropped_late,
-            unsent: self.unsent.load(Ordering::Relaxed),
+            dropped: dropped + state.ordering.dropped() + broker.dropped_full + broker.dropped_late,
+            unsent: self.unsent.load(Ordering::Relaxed) + state.sessions.unwritten,
+            restored: self.restored.load(Ordering::Relaxed),
+            not_restored: self.not_restored.load(Ordering::Relaxed),
             waiting_bytes: waits + broker.waiting_bytes,
             messages: *state.node.counters(),
             broker,
@@ -136,6 +143,8 @@ impl ClusterCounts {
             &plain(self.broker.reconnects),
         );
         table("sio_cluster_deaf_total", "counter", &plain(self.broker.deaf));
+        table("sio_cluster_restored_total", "counter", &plain(self.restored));
+        table("sio_cluster_not_restored_total", "counter", &plain(self.not_restored));
         let Counters { sent, received, .. } = self.messages;
         let both = [("out", sent), ("in", received)];
         let rows: Vec<_> = both.iter().flat_map(|(way, traffic)| kinds(way, traffic)).collect();
@@ -160,6 +169,7 @@ impl ClusterCounts {
             ("incomplete", self.messages.incomplete),
             ("forgotten", self.messages.forgotten),
             ("not_stored", self.messages.not_stored),
+            ("oversized", self.broker.oversized_entries),
         ];
         let lost = lost.map(|(why, count)| (format!("{{why=\"{why}\"}}"), count));
         table("sio_cluster_lost_total", "counter", &lost);

@@ -4,7 +4,8 @@
 //!   Emitter ─► sending ─► Voice ─► Node ─► commands ─► outbox ─► the broker's connections
 //!   receiving ◄─ deliveries ◄─ Node ◄─ Reader ◄─ events ◄─────────────────────┘
 //! ```
-//! What concerns the sockets of this node is done first and never waits for the broker. The rules
+//! What concerns the sockets of this node is done first and never waits for the broker, except in
+//! namespaces with recovery over streams (`ordering.rs`). The rules
 //! of messages are those of [`sio_proto::cluster::Node`]. It stands behind one lock, under which no
 //! user code runs, and no message is written or read: a [`Voice`] writes and a [`Reader`] reads
 //! between two short holds. What one read of the broker has brought is one batch: it takes the lock
@@ -17,12 +18,15 @@
 //! taken.
 
 mod answering;
+mod bringing;
 pub(crate) mod counts;
 mod opening;
+mod ordering;
 pub(crate) mod outbox;
 mod receiving;
 pub(crate) mod relays;
 mod sending;
+mod sessions;
 mod watching;
 
 use std::collections::HashMap;
@@ -35,6 +39,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use sio_proto::broker::{Answer, BrokerError, Command, Event, Request as BrokerRequest};
 use sio_proto::cluster::{Message, Node, NotSent, Outputs, Reader, RequestId, Unread, Voice, Written};
+use sio_proto::recovery::RecordKey;
+use sio_proto::socket::Offset;
 use sio_proto::{ClusterKind, ConfigError, Time};
 
 use crate::lock::{Alarm, Mutex};
@@ -46,17 +52,23 @@ use crate::user::inner::Inner;
 use crate::user::io::Io;
 use crate::user::request::{Request, RequestError};
 
+use bringing::Slot;
 use counts::Trouble;
 use opening::Opening;
+use ordering::{Ordering as Order, place_of};
 use outbox::{Link, Outbox};
 use relays::Relaying;
+use sessions::Sessions;
 
 /// How often the nodes are counted ([`Io::nodes`](crate::Io::nodes)).
 const CENSUS: Duration = Duration::from_secs(2);
 
 /// The name of the question how many nodes there are. The node gives its own questions names that
-/// end in other bits.
+/// end in other bits, and the relays those below [`OWN_TAG`].
 const CENSUS_TAG: u64 = 3;
+
+/// The names of the other requests of this file have this bit, and end in those of the census.
+const OWN_TAG: u64 = 1 << 63;
 
 /// How many events of the broker are one batch. It bounds how long the lock of the node is held.
 const EVENTS_AT_ONCE: usize = 256;
@@ -81,6 +93,19 @@ pub(crate) struct ClusterNode {
     has_joined: AtomicBool,
     /// The requests whose sessions are on other nodes, if they are passed on.
     relaying: Option<Relaying>,
+    /// How many clients wait for the broker because they want to come back.
+    bringing: AtomicUsize,
+    /// How many clients of other nodes have come back to this one, and how many could not.
+    restored: AtomicU64,
+    not_restored: AtomicU64,
+}
+
+/// What was asked of the broker beside what the node asks.
+enum Asked {
+    /// To write this record.
+    Record(RecordKey),
+    /// For a client that wants to come back.
+    Comeback(Arc<Slot<Answer>>),
 }
 
 struct State {
@@ -89,6 +114,28 @@ struct State {
     /// Who waits for the answers to which request.
     waiting: HashMap<RequestId, Waiting>,
     opening: Opening,
+    ordering: Order,
+    sessions: Sessions,
+    /// What was asked, by the tags of the requests.
+    asked: HashMap<u64, Asked>,
+    /// How many tags were given.
+    tags: u64,
+}
+
+impl State {
+    fn next_tag(&mut self) -> u64 {
+        self.tags += 1;
+        OWN_TAG | self.tags << 2 | CENSUS_TAG
+    }
+
+    fn next_timeout(&self) -> Option<Time> {
+        let next = [
+            self.node.next_timeout(),
+            self.ordering.next_timeout(),
+            self.sessions.next_timeout(),
+        ];
+        next.into_iter().flatten().min()
+    }
 }
 
 /// How often it is logged that messages were lost, if some were.
@@ -102,6 +149,17 @@ struct Timer {
     /// What was logged last, and when it is looked again.
     trouble: (Trouble, Time),
     alarm: Option<Alarm>,
+}
+
+/// What a batch of events of the broker has brought beside what the node has to know.
+#[derive(Default)]
+struct News {
+    answers: Vec<(Asked, Result<Answer, BrokerError>)>,
+    /// Up to where the stream has been read.
+    read: Option<Offset>,
+    is_down: bool,
+    /// Whether the broker is back, and has not gone again.
+    is_up: bool,
 }
 
 /// Who waits for the answers of other nodes.
@@ -131,6 +189,10 @@ impl ClusterNode {
                 out: Outputs::default(),
                 waiting: HashMap::new(),
                 opening: Opening::default(),
+                ordering: Order::default(),
+                sessions: Sessions::default(),
+                asked: HashMap::new(),
+                tags: 0,
             }),
             outbox: Mutex::new(Outbox::new(settings.broker.max_waiting_bytes)),
             timer: Mutex::default(),
@@ -140,12 +202,18 @@ impl ClusterNode {
             link: OnceLock::new(),
             has_joined: AtomicBool::new(false),
             relaying: Relaying::new(settings, key, runtime)?,
+            bringing: AtomicUsize::new(0),
+            restored: AtomicU64::new(0),
+            not_restored: AtomicU64::new(0),
             settings: settings.clone(),
         }))
     }
 
     /// Says whose node it is.
     pub(super) fn serve(self: &Arc<Self>, server: Weak<Inner>) {
+        if let Some(server) = server.upgrade().filter(|_| self.follows_stream()) {
+            server.shards.recovery.follow_stream();
+        }
         let _ = self.server.set(server);
         self.start_relays();
     }
@@ -157,25 +225,37 @@ impl ClusterNode {
 
     fn with_state<R>(self: &Arc<Self>, act: impl FnOnce(&mut State, Time) -> R) -> R {
         let now = (self.runtime.now)();
-        let (result, deliveries, mut alarms) = {
+        let (result, deliveries, refused, mut alarms) = {
             let mut state = self.state.lock_for("cluster");
             let result = act(&mut state, now);
-            let State { node, out, opening, .. } = &mut *state;
-            let mut alarms = Vec::new();
+            let State {
+                node,
+                out,
+                opening,
+                asked,
+                ..
+            } = &mut *state;
+            let (mut alarms, mut refused) = (Vec::new(), Vec::new());
             // In the order of the node, so under its lock.
             while !out.commands.is_empty() {
                 alarms.extend(opening.note(&out.commands));
                 for tag in self.outbox.lock().put(&mut out.commands) {
-                    let answer = Err(BrokerError::Full);
-                    node.handle_broker(now, Event::Answer { tag, answer }, out);
+                    match asked.remove(&tag) {
+                        Some(asked) => refused.push((asked, Err(BrokerError::Full))),
+                        None => {
+                            let answer = Err(BrokerError::Full);
+                            node.handle_broker(now, Event::Answer { tag, answer }, out);
+                        }
+                    }
                 }
             }
             let deliveries = std::mem::take(&mut out.deliveries);
-            alarms.extend(self.hurry(node.next_timeout()));
-            (result, deliveries, alarms)
+            alarms.extend(self.hurry(state.next_timeout()));
+            (result, deliveries, refused, alarms)
         };
         self.give_on();
         alarms.drain(..).for_each(Alarm::wake);
+        refused.into_iter().for_each(|(asked, answer)| self.told(asked, answer));
         if !deliveries.is_empty() {
             turn::run(self.runtime, |_| {
                 deliveries.into_iter().for_each(|delivery| self.deliver(delivery));
@@ -294,7 +374,7 @@ impl ClusterNode {
         self.relays_handle(events);
         while !events.is_empty() {
             let some = events.len().min(EVENTS_AT_ONCE);
-            let unread = self.recognise(events.drain(..some));
+            let (unread, news) = self.recognise(events.drain(..some));
             let messages: Vec<Message> = unread.into_iter().map(|unread| self.reader.read(unread)).collect();
             if !messages.is_empty() {
                 self.with(|node, now, out| {
@@ -303,20 +383,57 @@ impl ClusterNode {
                         .for_each(|message| node.handle_message(now, message, out));
                 });
             }
+            self.take_news(news);
         }
     }
 
-    /// Returns what of the broker's events the node has to know, and does what concerns nobody
-    /// else.
-    fn recognise(&self, events: impl Iterator<Item = Event>) -> Vec<Unread> {
-        let (mut unread, mut alarms) = (Vec::new(), Vec::new());
+    /// Does what is due when the node has had a batch, and what it has delivered is done.
+    fn take_news(self: &Arc<Self>, news: News) {
+        let News {
+            answers,
+            read,
+            is_down,
+            is_up,
+        } = news;
+        answers.into_iter().for_each(|(asked, answer)| self.told(asked, answer));
+        let server = self.server.get().and_then(Weak::upgrade);
+        if let (Some(server), Some(place)) = (&server, read) {
+            server.shards.recovery.passed(None, place);
+        }
+        if is_down {
+            self.send_waiting();
+        }
+        if let Some(server) = server.filter(|_| is_up) {
+            self.write_missing();
+            self.write_all_records(&server);
+        }
+    }
+
+    /// The broker has answered, or will not.
+    fn told(self: &Arc<Self>, asked: Asked, answer: Result<Answer, BrokerError>) {
+        match asked {
+            Asked::Comeback(slot) => slot.fill(answer),
+            Asked::Record(key) => self.record_written(key, &answer),
+        }
+    }
+
+    /// Returns what of the broker's events the node has to know and what is due behind it, and does
+    /// what concerns nobody else.
+    fn recognise(&self, events: impl Iterator<Item = Event>) -> (Vec<Unread>, News) {
+        let (mut unread, mut alarms, mut news) = (Vec::new(), Vec::new(), News::default());
         let mut state = self.state.lock_for("cluster recognise");
-        let State { node, opening, .. } = &mut *state;
+        let State {
+            node, opening, asked, ..
+        } = &mut *state;
         for event in events {
             match &event {
-                Event::Up => self.is_up.store(true, Ordering::Relaxed),
+                Event::Up => {
+                    self.is_up.store(true, Ordering::Relaxed);
+                    news.is_up = true;
+                }
                 Event::Down { .. } => {
                     self.is_up.store(false, Ordering::Relaxed);
+                    (news.is_down, news.is_up) = (true, false);
                     alarms.extend(opening.gone());
                 }
                 Event::Answer {
@@ -329,14 +446,23 @@ impl ClusterNode {
                     }
                     continue;
                 }
+                Event::Answer { tag, answer } if *tag >= OWN_TAG => {
+                    // The answer to a request that was given up concerns nobody.
+                    news.answers
+                        .extend(asked.remove(tag).map(|asked| (asked, answer.clone())));
+                    continue;
+                }
                 Event::Subscribed { channel, .. } => alarms.extend(opening.opened(channel)),
-                Event::Answer { .. } | Event::Message { .. } | Event::Entry { .. } | Event::Reading { .. } => {}
+                Event::Entry { id: place, .. } | Event::Reading { after: place, .. } => {
+                    news.read = place_of(place).or(news.read);
+                }
+                Event::Answer { .. } | Event::Message { .. } => {}
             }
             node.recognise(event, &mut unread);
         }
         drop(state);
         alarms.into_iter().for_each(Alarm::wake);
-        unread
+        (unread, news)
     }
 
     /// Takes the time. Returns when this has to be called again, or `None` when the node has ended.
@@ -347,6 +473,10 @@ impl ClusterNode {
         }
         if self.outbox.lock().is_over() {
             return None;
+        }
+        self.keep_order();
+        if let Some(server) = self.server.get().and_then(Weak::upgrade) {
+            self.keep_records(&server);
         }
         let asks = {
             let now = (self.runtime.now)();
@@ -378,7 +508,7 @@ impl ClusterNode {
         drop(timer);
         drop(before);
         // Asked behind the alarm: what becomes due from now on wakes the task.
-        let next = self.state.lock().node.next_timeout();
+        let next = self.state.lock().next_timeout();
         let relays = self.relaying.as_ref().and_then(Relaying::next_timeout);
         let next = next.into_iter().chain(relays).min();
         let next = next.map_or(census, |next| next.min(census));

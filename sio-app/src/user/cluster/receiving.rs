@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use bytestring::ByteString;
 use sio_proto::cluster::{Delivery, Flags, Order, Outcome, RemoteSocket as Known, RequestEnd, RequestId, Target};
 use sio_proto::server;
-use sio_proto::socket::Args;
+use sio_proto::socket::{Args, Offset};
 
 use super::{ClusterNode, Waiting};
 use crate::args::detached;
@@ -29,13 +29,16 @@ impl ClusterNode {
                 namespace,
                 order,
                 confirm,
-                ..
+                entry,
             } => {
+                if let Some(entry) = entry {
+                    return self.carry_out_in_order(namespace, order, &entry);
+                }
                 // An order for one socket is none for a room that has the name of its id.
                 if confirm.is_some() && !is_known(&server, &order) {
                     return;
                 }
-                carry_out(&server, namespace, order);
+                carry_out(&server, namespace, order, None);
                 if let Some(asker) = confirm {
                     self.answered(&asker, |voice| voice.answer_done(&asker));
                 }
@@ -53,8 +56,12 @@ impl ClusterNode {
             Delivery::Recipients { request, count } => self.with_survey(request, |survey| survey.expect(count)),
             Delivery::Ack { request, value } => self.with_survey(request, |survey| survey.heard(value)),
             Delivery::Ended { request, end } => self.end(request, end),
-            // The node counts what could not be stored.
-            Delivery::Stored { .. } => {}
+            Delivery::Echo {
+                namespace,
+                request,
+                entry,
+            } => self.echoed(namespace, request, &entry),
+            Delivery::Stored { request, entry } => self.stored(request, &entry),
         }
     }
 }
@@ -134,7 +141,8 @@ pub(super) fn here(server: &Arc<Inner>, namespace: ByteString, to: Target) -> Em
 }
 
 /// Carries out an order of another node for the sockets of this one.
-fn carry_out(server: &Arc<Inner>, namespace: ByteString, order: Order) {
+/// `place` is the place of its entry, with the streams adapter.
+pub(super) fn carry_out(server: &Arc<Inner>, namespace: ByteString, order: Order, place: Option<Offset>) {
     match order {
         Order::Broadcast {
             to,
@@ -143,7 +151,7 @@ fn carry_out(server: &Arc<Inner>, namespace: ByteString, order: Order) {
         } => {
             let here = here(server, namespace, to);
             let here = if volatile { here.volatile() } else { here };
-            here.send_draft(Draft::of_parts(emit.name, emit.args));
+            here.send_heard(Draft::of_parts(emit.name, emit.args), place);
         }
         Order::Join { to, rooms } => here(server, namespace, to).join(&rooms),
         Order::Leave { to, rooms } => here(server, namespace, to).leave(&rooms),

@@ -149,7 +149,7 @@ fn flags(volatile: bool, timeout: Option<Duration>) -> Flags {
     flags
 }
 
-fn emit_of(draft: Draft) -> Emit {
+pub(super) fn emit_of(draft: Draft) -> Emit {
     let (name, args) = draft.into_parts();
     Emit { name, args }
 }
@@ -159,7 +159,7 @@ fn names(rooms: &[&str]) -> Vec<ByteString> {
 }
 
 /// Returns the target as other nodes know it. The sender is left out by its id.
-fn target_of(to: Audience<'_>) -> Target {
+pub(super) fn target_of(to: Audience<'_>) -> Target {
     let sender = to.sender.map(|sender| ByteString::from(sender.id().as_str()));
     Target {
         rooms: to.target.rooms.clone(),

@@ -12,7 +12,7 @@ use super::classic::{LEFT_OUT, read_sockets, write_left_out, write_sockets};
 use super::opts::{self, Members};
 use super::raw::{Document, Raw, Values, short};
 use super::writer::{FEW_BYTES, Syntax, Writer, about, is_deep};
-use super::{Malformed, MessageLimits};
+use super::{Malformed, MessageLimits, NUMBER};
 use crate::cluster::order::{Emit, Flags, RemoteSocket, Target};
 use crate::cluster::seal::{self, Sealing};
 use crate::socket::Args;
@@ -380,10 +380,16 @@ impl Envelope {
     /// The fields of a stream's entry.
     #[must_use]
     pub fn encode_entry(&self) -> Vec<(Bytes, Bytes)> {
-        self.encode_entry_for(None)
+        self.encode_entry_for(None, None)
     }
 
-    pub(in crate::cluster) fn encode_entry_for(&self, sealing: Option<Sealing<'_>>) -> Vec<(Bytes, Bytes)> {
+    /// `order` is the number by which the sender of an order knows it when it reads it. Nobody else
+    /// looks at it.
+    pub(in crate::cluster) fn encode_entry_for(
+        &self,
+        order: Option<u64>,
+        sealing: Option<Sealing<'_>>,
+    ) -> Vec<(Bytes, Bytes)> {
         let number = alloc::format!("{}", self.body.number());
         let mut fields = alloc::vec![
             (Bytes::from_static(b"uid"), self.uid.as_bytes().clone()),
@@ -396,6 +402,12 @@ impl Envelope {
                 true => STANDARD.encode(self.body.data(Syntax::MessagePack)).into(),
             };
             fields.push((Bytes::from_static(b"data"), data));
+        }
+        if let Some(order) = order {
+            fields.push((
+                Bytes::from_static(NUMBER.as_bytes()),
+                Bytes::from(alloc::format!("{order}")),
+            ));
         }
         if let Some(sealing) = sealing {
             let token = sealing.entry_token(&fields);

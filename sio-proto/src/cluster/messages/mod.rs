@@ -36,6 +36,9 @@ use crate::json::JsonError;
 /// The name that emitters have instead of a node's.
 pub(crate) const EMITTER: &str = "emitter";
 
+/// The field of an order in a stream with its number among those of its sender.
+pub(crate) const NUMBER: &str = "n";
+
 /// What one message may have. The values are those of [`ClusterConfig`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -57,6 +57,7 @@ impl Node {
             namespace,
             outgoing,
             kind,
+            number,
         } = written;
         let sent = &mut self.counters.sent;
         let mut kind_of_tag = tag::ENTRY;
@@ -76,7 +77,6 @@ impl Node {
                 return self.ask(now, namespace, outgoing, question, out).map(Some);
             }
         }
-        let number = self.requests.number();
         let has_ticket = kind_of_tag == tag::ORDER && matches!(outgoing, Outgoing::Entry { .. });
         let command = self.command(now, &namespace, outgoing, number << 2 | kind_of_tag);
         out.commands.push(command);

@@ -145,6 +145,7 @@ impl Node {
     pub fn voice(&mut self, now: Time, namespace: &ByteString) -> Option<Voice> {
         let instance = self.instances.get(namespace)?;
         Some(Voice {
+            number: self.requests.number(),
             in_stream: instance.peers.has_stream_only(),
             uid: instance.id.0.clone(),
             config: Arc::clone(&self.config),
@@ -170,6 +171,7 @@ impl Node {
     /// node of the namespace.
     pub fn guest_voice(&mut self, now: Time, namespace: &ByteString) -> Voice {
         Voice {
+            number: self.requests.number(),
             seal: self.seal(now),
             config: Arc::clone(&self.config),
             in_stream: matches!(self.config.kind, ClusterKind::Streams(_)),

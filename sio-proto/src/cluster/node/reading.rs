@@ -10,7 +10,7 @@ use super::Node;
 use super::channels::{Place, Purpose};
 use crate::broker::{Entry, Event};
 use crate::cluster::delivery::Medium;
-use crate::cluster::messages::{Broadcast, ClassicRequest, ClassicResponse, Envelope, MessageLimits};
+use crate::cluster::messages::{Broadcast, ClassicRequest, ClassicResponse, Envelope, MessageLimits, NUMBER};
 use crate::cluster::seal::{self, Doubt, Stamp};
 use crate::{ClusterConfig, ClusterKind, Secret};
 
@@ -28,6 +28,14 @@ enum What {
     },
     /// An entry of a stream.
     Entry {
+        stream: Bytes,
+        id: Bytes,
+        fields: Vec<(Bytes, Bytes)>,
+    },
+    /// An own order in a stream, and its number.
+    Echo {
+        namespace: ByteString,
+        number: u64,
         stream: Bytes,
         id: Bytes,
         fields: Vec<(Bytes, Bytes)>,
@@ -58,6 +66,8 @@ pub(super) enum Content {
     Request(ByteString, ClassicRequest, usize),
     Response(ByteString, ClassicResponse, usize),
     Envelope(Envelope, Source),
+    /// An own order was read from the stream: its namespace, its number, the id of its entry.
+    Echo(ByteString, u64, Bytes),
     Event(Event),
     /// It could not be read, or is too large.
     Malformed,
@@ -138,10 +148,10 @@ impl Reader {
                 let verified = seal::verify(&self.secrets, token, Medium::Channel, channel, message);
                 (verified, None)
             }
-            What::Entry { fields, .. } if entry_bytes(fields) > self.limits.max_bytes => {
+            What::Entry { fields, .. } | What::Echo { fields, .. } if entry_bytes(fields) > self.limits.max_bytes => {
                 return Err(Disbelief::TooLarge);
             }
-            What::Entry { stream, id, fields } => {
+            What::Entry { stream, id, fields } | What::Echo { stream, id, fields, .. } => {
                 let verified = seal::verify_entry(&self.secrets, stream, fields);
                 (verified, Some(seal::milliseconds_of(id).unwrap_or(0)))
             }
@@ -175,6 +185,9 @@ impl Reader {
     fn content(&self, what: What) -> Content {
         match what {
             What::Event(event) => Content::Event(event),
+            What::Echo {
+                namespace, number, id, ..
+            } => Content::Echo(namespace, number, id),
             What::Message { place, payload, .. } if self.is_classic => self.classic(place, &payload),
             What::Message { place, payload, .. } => match Envelope::decode(&payload, &self.limits) {
                 Ok(envelope) if envelope.namespace != place.namespace => Content::Misplaced,
@@ -232,7 +245,8 @@ fn entry_bytes(fields: &[(Bytes, Bytes)]) -> usize {
 
 impl Node {
     /// Looks at what the broker has brought, and keeps in `unread` what concerns this node. Own
-    /// messages that come back are only counted.
+    /// messages that come back are only counted, except orders in a stream
+    /// ([`Delivery::Echo`](crate::cluster::Delivery::Echo)).
     pub fn recognise(&mut self, event: Event, unread: &mut Vec<Unread>) {
         match event {
             Event::Message { channel, payload, .. } => {
@@ -259,9 +273,20 @@ impl Node {
                 let Some(instance) = namespace.and_then(|namespace| self.instances.get(namespace)) else {
                     return;
                 };
-                match field(b"uid").is_some_and(|uid| uid == instance.id.0.as_bytes()) {
-                    true => self.counters.echoes += 1,
-                    false => unread.push(Unread(What::Entry { stream, id, fields })),
+                if field(b"uid").is_none_or(|uid| uid != instance.id.0.as_bytes()) {
+                    return unread.push(Unread(What::Entry { stream, id, fields }));
+                }
+                self.counters.echoes += 1;
+                let number =
+                    field(NUMBER.as_bytes()).and_then(|number| core::str::from_utf8(number).ok()?.parse().ok());
+                if let (Some(number), Some(namespace)) = (number, namespace.map(ByteString::from)) {
+                    unread.push(Unread(What::Echo {
+                        namespace,
+                        number,
+                        stream,
+                        id,
+                        fields,
+                    }));
                 }
             }
             event => unread.push(Unread(What::Event(event))),

@@ -444,9 +444,9 @@ fn channel_of(all: &Bytes, name: NodeName) -> Bytes {
 }
 
 /// The tags of questions to the broker end in these bits, with other bits in front of them: those
-/// of a [`Node`](super::Node) end in others.
+/// of a [`Node`](super::Node) end in others. A tag with the highest bit is the application's.
 const TAG: u64 = 3;
 
 const fn is_relay_tag(tag: u64) -> bool {
-    tag & TAG == TAG && tag > TAG
+    tag & TAG == TAG && tag > TAG && tag >> 63 == 0
 }

@@ -1,0 +1,204 @@
+//! Records of recovery that go from one server of a cluster to another.
+
+#![cfg_attr(not(feature = "redis"), allow(dead_code, reason = "only clusters need it"))]
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use bytestring::ByteString;
+use sio_proto::recovery::{Adopted, RecordKey};
+use sio_proto::server::{Form, Message};
+use sio_proto::socket::Offset;
+use sio_proto::{Sid, Time};
+
+use crate::turn::recovery::{Gone, Recovery, State};
+use crate::turn::shards::Shards;
+use crate::turn::socket::SocketCell;
+use crate::turn::socket_id::SocketId;
+
+/// The longest id of a socket of another server. Genuine servers make 20 characters.
+const MAX_ID_BYTES: usize = 128;
+
+/// What other servers have to know of a record.
+pub(crate) struct RecordState {
+    pub(crate) pid: ByteString,
+    pub(crate) socket: Arc<SocketCell>,
+    pub(crate) rooms: Vec<ByteString>,
+    pub(crate) is_away: bool,
+    /// The place from which its client is sent what it has missed if it has seen nothing.
+    pub(crate) start: Option<Offset>,
+}
+
+/// A record of another server.
+pub(crate) struct Arriving {
+    pub(crate) pid: ByteString,
+    pub(crate) rooms: Vec<ByteString>,
+    pub(crate) start: Option<Offset>,
+    /// The socket for the record ([`away_socket`]).
+    pub(crate) socket: Arc<SocketCell>,
+}
+
+/// Makes the socket for the record of a client that is coming back with `comer`. `None` if its id
+/// cannot be that of a socket, or is that of another socket.
+pub(crate) fn away_socket(shards: &Shards, comer: &SocketCell, id: &str) -> Option<Arc<SocketCell>> {
+    if id.is_empty() || id.len() > MAX_ID_BYTES || shards.find(id).is_some() {
+        return None;
+    }
+    let cell = shards.cells.first()?;
+    let load = cell.loads().session(None);
+    let drawn = comer.drawn_id().clone();
+    let socket = SocketCell::away(Arc::clone(cell), load, drawn, comer.namespace.clone());
+    socket.set_own_id(SocketId::named(id));
+    Some(Arc::new(socket))
+}
+
+impl Recovery {
+    /// From now on a stream gives messages their places. Call it before there is any record.
+    pub(crate) fn follow_stream(&self) {
+        self.in_stream.store(true, Ordering::Relaxed);
+        self.with("stream", |state| state.machine.follow_stream());
+    }
+
+    /// An entry of the stream has been read. With a namespace, it was an event there, which has
+    /// been sent.
+    pub(crate) fn passed(&self, namespace: Option<&str>, entry: Offset) {
+        if !self.is_possible() {
+            return;
+        }
+        self.with("entry", |state| {
+            state.machine.pass(entry);
+            if let Some(namespace) = namespace {
+                state.machine.advanced(namespace, entry);
+                if let Some(last) = state.machine.current(namespace) {
+                    state.set_last(namespace, last);
+                }
+            }
+        });
+    }
+
+    /// How long clients are waited for.
+    pub(crate) fn window(&self) -> Duration {
+        self.state.lock_for("window").machine.window()
+    }
+
+    /// Whether a client may come back to this namespace.
+    pub(crate) fn has_records(&self, namespace: &str) -> bool {
+        self.last(namespace).is_some()
+    }
+
+    /// Takes over a record. Returns its name, and the place up to which has to be brought what its
+    /// client has missed. What was kept here under the same secret ends.
+    pub(crate) fn adopt(&self, now: Time, comer: &SocketCell, arriving: Arriving) -> Option<(RecordKey, Offset)> {
+        let Arriving {
+            pid,
+            rooms,
+            start,
+            socket,
+        } = arriving;
+        let mut gone = Gone::default();
+        let adopted = self.with("adopt", |state| {
+            if let Some(known) = state.machine.find(&socket.namespace, &pid) {
+                state.take_away(known, &mut gone);
+            }
+            let id = socket.id().clone();
+            let adopted = Adopted {
+                namespace: socket.namespace.clone(),
+                pid,
+                sid: Sid::parse(comer.drawn_id())?,
+                id: id.as_str().into(),
+                rooms: rooms.into_iter().filter(|room| **room != *id).collect(),
+                start,
+                network: comer.load.network(),
+                data: Arc::clone(&socket),
+                bytes: socket.away_bytes(),
+            };
+            let adopted = state.machine.adopt(now, adopted, &mut gone.expired)?;
+            state.ids.pass_on(&id, &socket);
+            Some(adopted)
+        });
+        gone.tell();
+        adopted
+    }
+
+    /// Keeps what the client of an adopted record has missed. Returns false if there is no room.
+    pub(crate) fn bring(&self, now: Time, key: RecordKey, messages: Vec<(Offset, Message)>) -> bool {
+        let mut arena = sio_proto::Arena::default();
+        let kept = messages.into_iter().filter_map(|(place, message)| {
+            let (kept, bytes) = message.kept(&mut arena)?;
+            Some((place, bytes, kept))
+        });
+        let kept = kept.collect();
+        self.with("bring", |state| state.machine.bring(now, key, kept))
+    }
+
+    /// What other servers have to know of a record, if it is kept.
+    pub(crate) fn record_state(&self, key: RecordKey) -> Option<RecordState> {
+        self.with("record", |state| {
+            let machine = &state.machine;
+            let socket = machine.data(key).filter(|socket| !socket.is_final())?;
+            Some(RecordState {
+                pid: machine.pid(key)?,
+                socket: Arc::clone(socket),
+                rooms: machine.rooms(key),
+                is_away: machine.is_away(key),
+                start: machine.start(key),
+            })
+        })
+    }
+
+    /// Finds the record of a secret.
+    pub(crate) fn find_record(&self, namespace: &str, pid: &str) -> Option<RecordKey> {
+        self.with("find", |state| state.machine.find(namespace, pid))
+    }
+
+    /// Ends a record, because its client has come back to another server. If its old connection
+    /// still stands, it is closed.
+    pub(crate) fn take_away(&self, key: RecordKey) {
+        let mut gone = Gone::default();
+        let socket = self.with("take away", |state| {
+            let socket = state.machine.data(key).cloned();
+            state.take_away(key, &mut gone);
+            socket
+        });
+        if let Some(socket) = socket.filter(|socket| !socket.is_gone()) {
+            socket.disconnect(true);
+        }
+        gone.tell();
+    }
+
+    /// The keys of all records.
+    pub(crate) fn all_records(&self) -> Vec<RecordKey> {
+        self.keys()
+    }
+}
+
+impl State {
+    /// Ends a record whose client has gone to another server.
+    pub(super) fn take_away(&mut self, key: RecordKey, gone: &mut Gone) {
+        let is_away = self.machine.is_away(key);
+        if let Some(expired) = self.machine.expire(key) {
+            self.ids.release(&expired.data);
+            match is_away {
+                true => gone.expired.push(expired),
+                // The application hears of the end of the connection.
+                false => gone.dropped.push(expired.data),
+            }
+        }
+    }
+
+    /// Notes the last number of a namespace.
+    pub(super) fn set_last(&self, namespace: &str, last: Offset) {
+        self.lasts.set(namespace, last);
+    }
+}
+
+/// Encodes an event with its place, for clients of 4.x.
+pub(crate) fn encode_for_clients(shards: &Shards, mut message: Message, place: Offset) -> Option<(Offset, Message)> {
+    message.set_offset(Some(place));
+    message
+        .encode(Form::Engine4, &shards.config, &mut BytesMut::new())
+        .ok()?;
+    Some((place, message))
+}

@@ -1,0 +1,260 @@
+//! A client wants to come back that may have been at another node.
+//!
+//! ```text
+//!   CONNECT with pid ─► record taken out of the broker (GET, DEL)
+//!       own, and unchanged ─► the record and the log of this node are right
+//!       of another node    ─► an entry "taken" is written to the stream, and read again
+//!                             ─► record adopted at place I ─► XRANGE offset … I ─► goes on as at home
+//! ```
+//! The entry does two things. The node that had the client hears that it is gone. And when this
+//! node reads it, it has sent everything that was written before, so nothing that the client may
+//! have seen elsewhere is sent to it again.
+//!
+//! Other clients do not wait meanwhile. If the broker is away, the client is recovered from what
+//! this node knows. What a client cannot be recovered from is told to the application
+//! ([`Comeback::Lost`](crate::Comeback::Lost)).
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Poll, Waker};
+
+use bytestring::ByteString;
+use sio_proto::broker::{Answer, BrokerError, Command, Request};
+use sio_proto::cluster::messages::Session;
+use sio_proto::cluster::{Comeback, Emit, NotRestored, Restored, Step};
+use sio_proto::recovery::{NotRecovered, RecordKey, Truncated};
+use sio_proto::socket::Offset;
+
+use super::ordering::place_of;
+use super::{Asked, ClusterNode};
+use crate::lock::Mutex;
+use crate::turn::adopting::{Arriving, away_socket, encode_for_clients};
+use crate::turn::application::Bringing;
+use crate::turn::socket::SocketCell;
+use crate::user::inner::Inner;
+use crate::user::message::Draft;
+use crate::user::shared_data::set_shared_json;
+
+/// The room that stands among those that are left out in an order which says that a client has come
+/// back to another node. Nobody is in it, so genuine nodes end the socket.
+pub(super) const TAKEN: &str = "sio:taken";
+
+/// Most clients that wait for the broker at one time. Others are new clients.
+const MOST_WAITING: usize = 4096;
+
+/// The place of one answer.
+pub(super) struct Slot<T>(Mutex<Content<T>>);
+
+struct Content<T> {
+    answer: Option<Result<T, BrokerError>>,
+    waker: Option<Waker>,
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        let (answer, waker) = (None, None);
+        Self(Mutex::new(Content { answer, waker }))
+    }
+}
+
+impl<T> Slot<T> {
+    pub(super) fn fill(&self, answer: Result<T, BrokerError>) {
+        let waker = {
+            let mut content = self.0.lock();
+            content.answer.get_or_insert(answer);
+            content.waker.take()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    async fn take(&self) -> Result<T, BrokerError> {
+        poll_fn(|cx| {
+            let waker = cx.waker().clone();
+            let mut content = self.0.lock();
+            let answer = content.answer.take();
+            let before = match answer {
+                Some(_) => content.waker.take(),
+                None => content.waker.replace(waker),
+            };
+            drop(content);
+            drop(before);
+            answer.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+}
+
+/// A client that waits is counted.
+struct Counted(Arc<ClusterNode>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.bringing.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl ClusterNode {
+    /// Looks for the record of a client, which shows this secret.
+    pub(in crate::user) fn bring_back(
+        self: &Arc<Self>,
+        server: &Arc<Inner>,
+        socket: &Arc<SocketCell>,
+        (pid, offset): (String, Option<String>),
+    ) -> Option<Bringing> {
+        if !self.follows_stream() || !self.is_up() {
+            return None;
+        }
+        if self.bringing.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
+            self.bringing.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let counted = Counted(Arc::clone(self));
+        let (server, socket) = (Arc::downgrade(server), Arc::clone(socket));
+        Some(Box::pin(async move {
+            let cluster = &counted.0;
+            let server = server.upgrade()?;
+            let offset = offset.map(ByteString::from);
+            let outcome = cluster.look_for(&server, &socket, &pid.into(), offset.as_ref()).await;
+            cluster.count_restored(&outcome);
+            outcome.err().and_then(|why| reason(&why))
+        }))
+    }
+
+    /// Returns whether the record was adopted. If it was not, the one of this node is right, if
+    /// there is one.
+    async fn look_for(
+        self: &Arc<Self>,
+        server: &Arc<Inner>,
+        socket: &Arc<SocketCell>,
+        pid: &ByteString,
+        offset: Option<&ByteString>,
+    ) -> Result<bool, NotRestored> {
+        let namespace = &socket.namespace;
+        let recovery = &server.shards.recovery;
+        let known = recovery.find_record(namespace, pid);
+        // An offset of this process says nothing to others, and a text of the application nothing
+        // to anybody.
+        let place = offset.and_then(|offset| Offset::parse(offset));
+        let shown = offset.filter(|_| place.is_some_and(Offset::is_entry));
+        let (mut comeback, first) = Comeback::new(&self.settings.config, namespace, pid, shown)?;
+        let session = match comeback.handle_answer(self.ask_broker(first).await) {
+            Step::Found(session) => *session,
+            // The broker is away: the client is recovered if it was here.
+            Step::NotRestored(NotRestored::Broker(_)) if known.is_some() => return Ok(false),
+            // The record that was written has been taken. Its client is elsewhere, or twice here.
+            Step::NotRestored(NotRestored::UnknownSession) if known.is_some_and(|key| !self.is_written(key)) => {
+                return Ok(false);
+            }
+            Step::NotRestored(why) => return Err(why),
+            Step::Ask(_) | Step::Restored(_) => return Err(NotRestored::Malformed),
+        };
+        if let Some(key) = known.filter(|_| self.is_own(namespace, &session)) {
+            self.put_back(key);
+            return Ok(false);
+        }
+        if offset.is_some() && shown.is_none() {
+            return Err(NotRestored::InvalidOffset);
+        }
+        let id = session.sid.clone();
+        let read = Arc::default();
+        if !self.fence(namespace, id.clone(), &read) {
+            return Err(NotRestored::Broker(BrokerError::Full));
+        }
+        read.take().await?;
+        // What this node has said without the stream would be missing.
+        if self.state.lock().ordering.is_behind(namespace) {
+            return Err(NotRestored::Broker(BrokerError::Closed));
+        }
+        let away = away_socket(&server.shards, socket, &id).ok_or(NotRestored::Malformed)?;
+        set_shared_json(&away, session.data.clone());
+        let arriving = Arriving {
+            pid: pid.clone(),
+            rooms: session.rooms.clone(),
+            start: place_of(comeback.offset().as_bytes()),
+            socket: away,
+        };
+        let now = (self.runtime.now)();
+        let adopted = recovery.adopt(now, socket, arriving);
+        let (key, until) = adopted.ok_or(NotRestored::Malformed)?;
+        let missed = self.read_missed(&mut comeback, until).await;
+        let missed = missed.map(|restored| self.encode(server, namespace, restored.missed));
+        let is_brought = match missed {
+            Ok(missed) => recovery
+                .bring(now, key, missed)
+                .then_some(())
+                .ok_or(NotRestored::TooMuch),
+            Err(why) => Err(why),
+        };
+        if let Err(why) = is_brought {
+            recovery.take_away(key);
+            return Err(why);
+        }
+        self.put_back(key);
+        Ok(true)
+    }
+
+    async fn read_missed(self: &Arc<Self>, comeback: &mut Comeback, until: Offset) -> Result<Restored, NotRestored> {
+        let mut step = comeback.read(&until.text());
+        loop {
+            step = match step {
+                Step::Ask(request) => comeback.handle_answer(self.ask_broker(request).await),
+                Step::Restored(restored) => return Ok(*restored),
+                Step::NotRestored(why) => return Err(why),
+                Step::Found(_) => return Err(NotRestored::Malformed),
+            };
+        }
+    }
+
+    fn encode(
+        &self,
+        server: &Inner,
+        namespace: &ByteString,
+        missed: Vec<(bytes::Bytes, Emit)>,
+    ) -> Vec<(Offset, sio_proto::server::Message)> {
+        let encoded = missed.into_iter().filter_map(|(entry, emit)| {
+            let message = Draft::of_parts(emit.name, emit.args).message(namespace, None, None);
+            encode_for_clients(&server.shards, message, place_of(&entry)?)
+        });
+        encoded.collect()
+    }
+
+    fn is_own(&self, namespace: &str, session: &Session) -> bool {
+        let state = self.state.lock();
+        let own = state.node.id(namespace);
+        own.is_some_and(|own| *own.as_text() == session.node)
+    }
+
+    fn is_written(&self, key: RecordKey) -> bool {
+        self.state.lock().sessions.is_written(key)
+    }
+
+    async fn ask_broker(self: &Arc<Self>, request: Request) -> Result<Answer, BrokerError> {
+        let slot = Arc::<Slot<Answer>>::default();
+        self.with_state(|state, _| {
+            let tag = state.next_tag();
+            state.asked.insert(tag, Asked::Comeback(Arc::clone(&slot)));
+            state.out.commands.push(Command::Request { tag, request });
+        });
+        slot.take().await
+    }
+
+    fn count_restored(&self, outcome: &Result<bool, NotRestored>) {
+        let count = match outcome {
+            Ok(true) => &self.restored,
+            Ok(false) => return,
+            Err(_) => &self.not_restored,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Why the application is told that a client cannot come back.
+fn reason(why: &NotRestored) -> Option<NotRecovered> {
+    Some(match why {
+        NotRestored::InvalidOffset => NotRecovered::Offset,
+        NotRestored::Truncated => NotRecovered::Truncated(Truncated { pruned: 0 }),
+        NotRestored::TooMuch => NotRecovered::TooMuch { packets: 0, bytes: 0 },
+        _ => NotRecovered::Unknown,
+    })
+}

@@ -1,0 +1,258 @@
+//! The records of clients in the broker, so that a client can come back to any node, also when this
+//! one is killed.
+//!
+//! A record is written when a socket is let in, when its rooms or its shared data change, when its
+//! client goes away, and again before the broker forgets it. Changes within [`DELAY`] are written
+//! together, so what an application does in a connect handler costs one command. Messages cost
+//! none.
+//!
+//! The broker keeps the record of a client that is here for three windows, and that of a client
+//! that is away for one, as genuine nodes do.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytestring::ByteString;
+use sio_proto::Time;
+use sio_proto::broker::{Answer, BrokerError, Command, Request};
+use sio_proto::cluster::messages::Session;
+use sio_proto::cluster::{forget, save};
+use sio_proto::recovery::RecordKey;
+
+use super::ordering::RETRY;
+use super::{Asked, ClusterNode, State};
+use crate::turn::adopting::RecordState;
+use crate::turn::socket::SocketCell;
+use crate::user::inner::Inner;
+use crate::user::socket::Socket;
+
+/// How long changes are put together.
+const DELAY: Duration = Duration::from_millis(10);
+
+/// How many records are written at once. The rest follows after the next delay.
+const PORTION: usize = 256;
+
+/// What this node has written.
+#[derive(Default)]
+pub(super) struct Sessions {
+    known: HashMap<RecordKey, Known>,
+    /// The records by the ids of their sockets.
+    ids: HashMap<(ByteString, ByteString), RecordKey>,
+    changed: VecDeque<RecordKey>,
+    is_changed: HashSet<RecordKey>,
+    due: Option<Time>,
+    /// When all records are written again.
+    refresh: Option<Time>,
+    /// Records that were too large for other nodes.
+    pub(super) unwritten: u64,
+}
+
+struct Known {
+    namespace: ByteString,
+    pid: ByteString,
+    id: ByteString,
+    /// Whether the broker has it, as far as is known. Then it is not made again if it has gone: its
+    /// client may have come back to another node.
+    is_written: bool,
+}
+
+impl Sessions {
+    fn mark(&mut self, key: RecordKey, now: Time) {
+        if self.is_changed.insert(key) {
+            self.changed.push_back(key);
+        }
+        self.due.get_or_insert(now + DELAY);
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Time> {
+        self.due.into_iter().chain(self.refresh).min()
+    }
+
+    pub(super) fn find(&self, namespace: &ByteString, id: &ByteString) -> Option<RecordKey> {
+        self.ids.get(&(namespace.clone(), id.clone())).copied()
+    }
+
+    pub(super) fn is_written(&self, key: RecordKey) -> bool {
+        self.known.get(&key).is_some_and(|known| known.is_written)
+    }
+
+    pub(super) fn forget(&mut self, key: RecordKey) -> Option<ByteString> {
+        let known = self.known.remove(&key)?;
+        let place = (known.namespace, known.id);
+        if self.ids.get(&place) == Some(&key) {
+            self.ids.remove(&place);
+        }
+        Some(known.pid)
+    }
+}
+
+impl ClusterNode {
+    /// The record of a socket has begun, changed or ended.
+    pub(in crate::user) fn record_changed(self: &Arc<Self>, server: &Arc<Inner>, socket: &SocketCell) {
+        let Some(key) = socket.record().filter(|_| self.follows_stream()) else {
+            return;
+        };
+        let is_over = socket.is_final();
+        let at_once = socket.is_gone();
+        self.with_state(|state, now| {
+            if is_over {
+                // The client that has said goodbye cannot come back.
+                if let Some(pid) = state.sessions.forget(key)
+                    && let Some(request) = forget(&self.settings.config, &pid)
+                {
+                    ask(state, request, None);
+                }
+                return;
+            }
+            state.sessions.mark(key, now);
+            if at_once {
+                state.sessions.due = Some(now);
+            }
+        });
+        if at_once {
+            self.write_records(server);
+        }
+    }
+
+    /// Makes the broker have a record that was taken out.
+    pub(super) fn put_back(self: &Arc<Self>, key: RecordKey) {
+        self.with_state(|state, now| {
+            if let Some(known) = state.sessions.known.get_mut(&key) {
+                known.is_written = false;
+            }
+            state.sessions.mark(key, now);
+        });
+    }
+
+    /// The broker is back. It may have forgotten everything.
+    pub(super) fn write_all_records(self: &Arc<Self>, server: &Inner) {
+        if !self.follows_stream() {
+            return;
+        }
+        let keys = server.shards.recovery.all_records();
+        self.with_state(|state, now| {
+            for known in state.sessions.known.values_mut() {
+                known.is_written = false;
+            }
+            keys.into_iter().for_each(|key| state.sessions.mark(key, now));
+        });
+    }
+
+    /// Takes the time.
+    pub(super) fn keep_records(self: &Arc<Self>, server: &Arc<Inner>) {
+        let now = (self.runtime.now)();
+        let window = server.shards.recovery.window();
+        let (is_due, refreshes) = {
+            let sessions = &mut self.state.lock().sessions;
+            let is_over = sessions.refresh.is_some_and(|refresh| refresh <= now);
+            if is_over || sessions.refresh.is_none() && !sessions.known.is_empty() {
+                sessions.refresh = Some(now + window);
+            }
+            (sessions.due.is_some_and(|due| due <= now), is_over)
+        };
+        if refreshes {
+            let keys = server.shards.recovery.all_records();
+            let is_here = |key: &RecordKey| server.shards.recovery.record_state(*key).is_some_and(|it| !it.is_away);
+            let keys: Vec<_> = keys.into_iter().filter(is_here).collect();
+            self.with_state(|state, now| keys.into_iter().for_each(|key| state.sessions.mark(key, now)));
+        }
+        if is_due && self.is_up() {
+            self.write_records(server);
+        }
+    }
+
+    fn write_records(self: &Arc<Self>, server: &Arc<Inner>) {
+        let keys: Vec<RecordKey> = {
+            let sessions = &mut self.state.lock().sessions;
+            let most = sessions.changed.len().min(PORTION);
+            sessions.changed.drain(..most).collect()
+        };
+        let window = server.shards.recovery.window();
+        for key in &keys {
+            self.state.lock().sessions.is_changed.remove(key);
+            let Some(record) = server.shards.recovery.record_state(*key) else {
+                // It has ended unused. The broker forgets it by itself.
+                self.state.lock().sessions.forget(*key);
+                continue;
+            };
+            self.write_record(*key, record, window);
+        }
+        self.with_state(|state, now| {
+            state.sessions.due = (!state.sessions.changed.is_empty()).then(|| now + DELAY);
+        });
+    }
+
+    fn write_record(self: &Arc<Self>, key: RecordKey, record: RecordState, window: Duration) {
+        let RecordState {
+            pid,
+            socket,
+            rooms,
+            is_away,
+            start,
+        } = record;
+        let id = ByteString::from(socket.id().as_str());
+        let namespace = socket.namespace.clone();
+        let data = Socket(socket).shared_data_json();
+        let (node, only_if_there) = {
+            let mut state = self.state.lock();
+            let node = state.node.id(&namespace).map(|node| node.as_text().clone());
+            let known = state.sessions.known.entry(key).or_insert_with(|| Known {
+                namespace: namespace.clone(),
+                pid: pid.clone(),
+                id: id.clone(),
+                is_written: false,
+            });
+            let only_if_there = known.is_written;
+            state.sessions.ids.insert((namespace.clone(), id.clone()), key);
+            (node.unwrap_or_default(), only_if_there)
+        };
+        let session = Session {
+            rooms: [id.clone()].into_iter().chain(rooms).collect(),
+            sid: id,
+            pid,
+            data,
+            offset: start.map_or_else(ByteString::new, |start| start.text()),
+            node,
+            namespace,
+        };
+        let time = if is_away { window } else { window.saturating_mul(3) };
+        let request = save(&self.settings.config, &session, time, only_if_there);
+        self.with_state(|state, _| match request {
+            Some(Request::Set { value, .. }) if value.len() > self.settings.config.max_message_bytes => {
+                state.sessions.unwritten += 1;
+            }
+            // It may have been forgotten meanwhile.
+            Some(request) if state.sessions.known.contains_key(&key) => ask(state, request, Some(key)),
+            Some(_) | None => {}
+        });
+    }
+
+    /// The broker has written a record, or has not.
+    pub(super) fn record_written(self: &Arc<Self>, key: RecordKey, answer: &Result<Answer, BrokerError>) {
+        self.with_state(|state, now| {
+            let sessions = &mut state.sessions;
+            let Some(known) = sessions.known.get_mut(&key) else {
+                return;
+            };
+            match answer {
+                Ok(Answer::Done) => known.is_written = true,
+                // Somebody has taken it: the client has come back to another node.
+                Ok(_) => {}
+                Err(_) => {
+                    sessions.mark(key, now);
+                    sessions.due = Some(now + RETRY);
+                }
+            }
+        });
+    }
+}
+
+/// Asks the broker, and notes for which record.
+fn ask(state: &mut State, request: Request, key: Option<RecordKey>) {
+    let tag = state.next_tag();
+    if let Some(key) = key {
+        state.asked.insert(tag, Asked::Record(key));
+    }
+    state.out.commands.push(Command::Request { tag, request });
+}
