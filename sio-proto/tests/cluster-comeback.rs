@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use sio_proto::broker::{Answer, BrokerError, Command, Entry, Request};
 use sio_proto::cluster::messages::{Body, Envelope, Session};
-use sio_proto::cluster::{Comeback, Emit, Emitter, Flags, NotRestored, Order, Step, Target, save};
-use sio_proto::{ByteString, Bytes, ClusterConfig, ClusterKind, Secret, StreamsConfig};
+use sio_proto::cluster::{Comeback, Emit, Emitter, Flags, Node, NotRestored, Order, Step, Target};
+use sio_proto::{ByteString, Bytes, ClusterConfig, ClusterKind, Secret, StreamsConfig, Time};
 
 const ROOT: ByteString = ByteString::from_static("/");
 const SECOND: Duration = Duration::from_secs(1);
+
+/// The time of all of this, since the beginning of 1970.
+const NOW: Duration = Duration::from_secs(100);
 
 fn emit(name: &str) -> Emit {
     Emit {
@@ -45,6 +48,14 @@ fn stream_of(count: usize) -> Vec<Entry> {
     (0..=count).map(entry).collect()
 }
 
+/// The record of a session that is written now and kept for a minute.
+fn saved(config: &ClusterConfig, session: &Session) -> Request {
+    let mut node = Node::new(config.clone(), Box::new(|out: &mut [u8]| out.fill(7))).unwrap();
+    node.set_unix_time(Time::ZERO, NOW);
+    let writer = node.record_writer(Time::ZERO);
+    writer.write(session.clone(), 60 * SECOND, false).unwrap()
+}
+
 /// Lets a client come back that has seen the first entry. Returns the result and the number of
 /// reads.
 fn come_back(config: &ClusterConfig, entries: &[Entry], session: &Session) -> (Step, usize) {
@@ -57,17 +68,17 @@ fn come_back_with(
     session: &Session,
     shown: Option<ByteString>,
 ) -> (Step, usize) {
-    let Some(Request::Set {
+    let Request::Set {
         key,
         value,
         milliseconds,
         only_if_there: false,
-    }) = save(config, session, 60 * SECOND, false)
+    } = saved(config, session)
     else {
         panic!("a record");
     };
     assert_eq!((&*key, milliseconds), (&b"sio:session:pid"[..], 60_000));
-    let (mut comeback, first) = Comeback::new(config, &ROOT, &"pid".into(), shown.as_ref()).unwrap();
+    let (mut comeback, first) = Comeback::new(config, &ROOT, &"pid".into(), shown.as_ref(), NOW).unwrap();
     let Request::Take { key: taken } = first else {
         panic!("the record is taken first");
     };
@@ -76,7 +87,11 @@ fn come_back_with(
     let Step::Found(known) = found else {
         return (found, 0);
     };
-    assert_eq!(*known, *session);
+    let expected = Session {
+        until: known.until,
+        ..session.clone()
+    };
+    assert_eq!(*known, expected);
     let mut step = comeback.read(&"999999-0".into());
     let mut reads = 0;
     loop {
@@ -165,14 +180,14 @@ fn a_client_comes_back_from_the_stream() {
     );
     assert_eq!(missed(&stream_of(50), ""), Err(NotRestored::InvalidOffset));
 
-    let begin = |offset: &'static str| Comeback::new(&config, &ROOT, &"pid".into(), Some(&offset.into()));
+    let begin = |offset: &'static str| Comeback::new(&config, &ROOT, &"pid".into(), Some(&offset.into()), NOW);
     assert_eq!(begin("$").unwrap_err(), NotRestored::InvalidOffset);
     assert_eq!(
-        Comeback::new(&ClusterConfig::default(), &ROOT, &"pid".into(), None).unwrap_err(),
+        Comeback::new(&ClusterConfig::default(), &ROOT, &"pid".into(), None, NOW).unwrap_err(),
         NotRestored::NoStreams
     );
     assert_eq!(
-        Comeback::new(&config, &ROOT, &"p".repeat(65).into(), None).unwrap_err(),
+        Comeback::new(&config, &ROOT, &"p".repeat(65).into(), None, NOW).unwrap_err(),
         NotRestored::UnknownSession
     );
     let elsewhere = Session {
@@ -195,6 +210,112 @@ fn a_client_comes_back_from_the_stream() {
     ] {
         let (mut comeback, _) = begin("1-0").unwrap();
         assert_eq!(comeback.handle_answer(answer), Step::NotRestored(expected));
+    }
+}
+
+fn session() -> Session {
+    Session {
+        sid: "sid".into(),
+        pid: "pid".into(),
+        rooms: vec!["sid".into(), "r".into()],
+        data: ByteString::from_static("{}"),
+        ..Session::default()
+    }
+}
+
+/// While a client comes back, thousands of entries may be written, and the oldest are trimmed away.
+/// What was trimmed away behind the last read is never left out silently.
+#[test]
+fn a_stream_that_is_trimmed_between_two_reads_is_told() {
+    let config = ClusterConfig::default().kind(ClusterKind::Streams(StreamsConfig::default()));
+    let entries = stream_of(100);
+    for trimmed in [0, 25, 26, 27, 60] {
+        let record = session().encode();
+        let (mut comeback, _) = Comeback::new(&config, &ROOT, &"pid".into(), Some(&"100000-0".into()), NOW).unwrap();
+        let found = comeback.handle_answer(Ok(Answer::Value(Some(record))));
+        assert!(matches!(found, Step::Found(_)));
+        let mut step = comeback.read(&"999999-0".into());
+        let mut left = &entries[..];
+        let result = loop {
+            let Step::Ask(Request::Range { from, count, .. }) = &step else {
+                break step;
+            };
+            let part = left.iter().filter(|entry| entry.id >= *from).take(*count as usize);
+            step = comeback.handle_answer(Ok(Answer::Entries(part.cloned().collect())));
+            left = &entries[trimmed..];
+        };
+        // The first read has ended with entry 25.
+        match (trimmed, result) {
+            (0 | 25, Step::Restored(restored)) => assert_eq!(restored.missed.len(), 50),
+            (26.., Step::NotRestored(NotRestored::Truncated)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A client that shows an offset from before its record is sent nothing from before: it would read
+/// what was said in its rooms before it was there.
+#[test]
+fn nothing_is_brought_from_before_the_record() {
+    let config = ClusterConfig::default().kind(ClusterKind::Streams(StreamsConfig::default()));
+    let begun = Session {
+        offset: "100020-0".into(),
+        ..session()
+    };
+    let entries = stream_of(50);
+    for (shown, missed) in [("100000-0", 15), ("100020-0", 15), ("100040-0", 5), ("99999-7", 15)] {
+        let Step::Restored(restored) = come_back_with(&config, &entries, &begun, Some(shown.into())).0 else {
+            panic!("{shown}");
+        };
+        assert_eq!(restored.missed.len(), missed, "{shown}");
+    }
+}
+
+/// With a secret, a record counts for its key and for its time, and only if a node with the secret
+/// has written it.
+#[test]
+fn a_record_is_signed_for_its_key_and_its_time() {
+    let plain = ClusterConfig::default().kind(ClusterKind::Streams(StreamsConfig::default()));
+    let ours = plain.clone().secrets(vec![Secret::new([7; 32])]);
+    let theirs = plain.clone().secrets(vec![Secret::new([8; 32])]);
+    let both = plain.clone().secrets(vec![Secret::new([8; 32]), Secret::new([7; 32])]);
+    let patient = ours.clone().accept_unsigned(true);
+    let value = |config: &ClusterConfig, session: &Session| match saved(config, session) {
+        Request::Set { value, .. } => value,
+        other => panic!("{other:?}"),
+    };
+    let take = |config: &ClusterConfig, pid: &'static str, value: &Bytes, at: Duration| {
+        let shown = Some("100000-0".into());
+        let (mut comeback, _) = Comeback::new(config, &ROOT, &pid.into(), shown.as_ref(), at).unwrap();
+        match comeback.handle_answer(Ok(Answer::Value(Some(value.clone())))) {
+            Step::Found(found) => Ok(found.rooms.len()),
+            Step::NotRestored(why) => Err(why),
+            step => panic!("{step:?}"),
+        }
+    };
+    let (signed, unsigned) = (value(&ours, &session()), value(&plain, &session()));
+    for (config, value, expected) in [
+        (&ours, &signed, Ok(2)),
+        (&both, &signed, Ok(2)),
+        (&plain, &signed, Ok(2)),
+        (&theirs, &signed, Err(NotRestored::Forged)),
+        (&patient, &signed, Ok(2)),
+        (&ours, &unsigned, Err(NotRestored::Unsigned)),
+        (&patient, &unsigned, Ok(2)),
+        (&patient, &value(&theirs, &session()), Err(NotRestored::Forged)),
+    ] {
+        assert_eq!(take(config, "pid", value, NOW), expected, "{config:?}");
+    }
+    // It counts for a minute, and clocks may be half a minute apart.
+    assert_eq!(take(&ours, "pid", &signed, NOW + 90 * SECOND), Ok(2));
+    assert_eq!(take(&ours, "pid", &signed, NOW + 91 * SECOND), Err(NotRestored::Stale));
+    // Under the key of another client; and each byte is signed.
+    assert_eq!(take(&ours, "other", &signed, NOW), Err(NotRestored::Forged));
+    for at in 0..signed.len() {
+        let mut changed = signed.to_vec();
+        changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+        let refused = take(&ours, "pid", &changed.into(), NOW);
+        assert!(refused.is_err(), "{at}: {refused:?}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Several servers in one process, joined by a broker in memory.
 
 mod relays;
+mod stream;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;

@@ -51,6 +51,8 @@ pub(crate) fn away_socket(shards: &Shards, comer: &SocketCell, id: &str) -> Opti
     let drawn = comer.drawn_id().clone();
     let socket = SocketCell::away(Arc::clone(cell), load, drawn, comer.namespace.clone());
     socket.set_own_id(SocketId::named(id));
+    #[cfg(feature = "redis")]
+    socket.set_strange();
     Some(Arc::new(socket))
 }
 
@@ -103,6 +105,10 @@ impl Recovery {
                 state.take_away(known, &mut gone);
             }
             let id = socket.id().clone();
+            // Another client that is waited for has it: the record lies.
+            if state.ids.has(&id) {
+                return None;
+            }
             let adopted = Adopted {
                 namespace: socket.namespace.clone(),
                 pid,

@@ -265,7 +265,7 @@ pub(super) fn recognise(socket: &Arc<SocketCell>, table: &Table, lost: Option<No
     let mut seat = Seat::default();
     let confirmed = shown.confirmed.filter(|_| recovery.confirms);
     seat.heard = confirmed.map(|_| Heard::default());
-    let mut is_back = false;
+    let (mut is_back, mut is_strange) = (false, false);
     if let Some(pid) = &shown.pid {
         let shown = ShownPlace {
             pid,
@@ -279,6 +279,7 @@ pub(super) fn recognise(socket: &Arc<SocketCell>, table: &Table, lost: Option<No
         match recognised {
             Ok((former, old)) => {
                 old.thaw();
+                is_strange = old.is_strange();
                 socket.take_data_of(&old);
                 seat.old_expiry = socket.expiry();
                 seat.former = Some(former);
@@ -291,7 +292,8 @@ pub(super) fn recognise(socket: &Arc<SocketCell>, table: &Table, lost: Option<No
             }
         }
     }
-    let skips = is_back && recovery.skips_middlewares;
+    // What middlewares of another server have set is not here: data, and the end of credentials.
+    let skips = is_back && recovery.skips_middlewares && !is_strange;
     seat.skipped = AtomicBool::new(skips);
     socket.set_seat(seat);
     skips

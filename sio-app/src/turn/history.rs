@@ -174,7 +174,7 @@ impl Histories {
     /// # Errors
     /// [`EmitError::SeveralHistories`] if the target has a room with a history and other rooms.
     #[inline]
-    pub(super) fn of_target(&self, shards: &Shards, target: &Target) -> Result<Option<Arc<RoomHistory>>, EmitError> {
+    pub(crate) fn of_target(&self, shards: &Shards, target: &Target) -> Result<Option<Arc<RoomHistory>>, EmitError> {
         match self.is_used() {
             true => self.of_rooms(shards, target),
             false => Ok(None),

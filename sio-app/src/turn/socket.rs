@@ -131,6 +131,8 @@ struct Extras {
     own: Mutex<Option<Own>>,
     /// Whether the socket was let in and ended before its connect handler.
     is_unmet: AtomicBool,
+    /// Whether it stands for a socket of another server.
+    is_strange: AtomicBool,
 }
 
 // A socket has one from its first acknowledgement, data, or handler of its own on.
@@ -149,6 +151,7 @@ impl Default for Extras {
             expiry: Expiry::default(),
             own: Mutex::new(Some(Own::default())),
             is_unmet: AtomicBool::new(false),
+            is_strange: AtomicBool::new(false),
         }
     }
 }
@@ -201,6 +204,19 @@ impl SocketCell {
         let away = Self::new(cell, load, key, ids, namespace, Auth::None, handshake, Form::Engine4);
         away.set_gone();
         away
+    }
+
+    /// Notes that it stands for a socket of another server. No middleware of this one has decided
+    /// about its client.
+    #[cfg(feature = "redis")]
+    pub(super) fn set_strange(&self) {
+        self.extras().is_strange.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it stands for a socket of another server.
+    pub(super) fn is_strange(&self) -> bool {
+        let extras = self.extras.get();
+        extras.is_some_and(|extras| extras.is_strange.load(Ordering::Relaxed))
     }
 
     /// Returns what it takes in memory while its client is away, without values of the application.

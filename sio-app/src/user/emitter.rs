@@ -203,20 +203,19 @@ impl Emitter {
             #[cfg(feature = "redis")]
             let is_ordered = !self.volatile && elsewhere.as_ref().is_some_and(|(cluster, _)| cluster.orders(to));
             #[cfg(feature = "redis")]
-            if let Some((cluster, draft)) = elsewhere.as_ref().filter(|_| is_ordered)
-                && cluster.broadcast_in_order(to, draft, policy.as_ref())
-            {
-                return Ok(());
+            if let Some((cluster, draft)) = elsewhere.as_ref().filter(|_| is_ordered) {
+                // It is asked before others are told.
+                to.shards.histories.of_target(to.shards, to.target)?;
+                if cluster.broadcast_in_order(to, draft, policy.as_ref()) {
+                    return Ok(());
+                }
             }
             let result = broadcast(to, draft, self.volatile, policy.as_ref(), &mut sent);
             #[cfg(feature = "redis")]
-            if let Some((cluster, draft)) = elsewhere
+            if let Some((cluster, draft)) = elsewhere.filter(|_| !is_ordered)
                 && is_said(&result)
             {
-                match is_ordered {
-                    true => cluster.broadcast_late(to, draft),
-                    false => cluster.broadcast(to, self.volatile, draft),
-                }
+                cluster.broadcast(to, self.volatile, draft);
             }
             result
         });

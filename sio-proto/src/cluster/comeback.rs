@@ -2,14 +2,20 @@
 //! any node (docs/protocol/cluster-redis.md §4.3).
 //!
 //! ```text
-//!   save ─► SET sio:session:<pid> … PX         while the client is here, and when it is away
-//!   Comeback::new ─► GET and DEL the record ─► Found ── read(until) ─► XRANGE <offset> <until> COUNT 26 ─► …
+//!   RecordWriter ─► SET sio:session:<pid> … PX    while the client is here, and when it is away
+//!   Comeback::new ─► GET and DEL the record ─► Found ── read(until) ─► XRANGE <last read> <until> COUNT 26 ─► …
 //!                          └── nothing ─► NotRestored                     │         └─► Restored
 //!                                                                         └─ the offset is not there ─► XLEN
 //! ```
 //! The stream is never read as a whole: each step reads at most 26 entries, there are at most 400
 //! steps, and what was missed is bounded in bytes
 //! ([`ClusterConfig::max_missed_bytes`](crate::ClusterConfig::max_missed_bytes)).
+//!
+//! Each step begins with the entry that was read last. If it is not there any more, the stream was
+//! trimmed meanwhile, and what followed it may be gone as well: then the client is not recovered.
+//!
+//! A client is sent nothing from before its record has begun, also if it shows an older offset:
+//! what was said then was not for its socket.
 //!
 //! An offset that a client shows has to be the id of an entry that is there, as with genuine nodes.
 //! The offset of a client that has seen no event is the place at which its record has begun, where
@@ -24,51 +30,20 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::channels::stream;
-use super::messages::{MessageLimits, MissedFilter, Session, is_entry_id, next_entry_id};
+use super::messages::{MessageLimits, MissedFilter, Session, entry_id, is_entry_id};
 use super::node::Reader;
 use super::order::Emit;
+use super::record::{key, streams};
+use super::seal::Doubt;
+use crate::ClusterConfig;
 use crate::broker::{Answer, BrokerError, Entry, Request};
-use crate::{ClusterConfig, ClusterKind, StreamsConfig};
 
-/// How many entries one step reads, besides the one with the offset. An entry of our nodes has up
-/// to a MiB, and an answer of the broker up to 32.
+/// How many entries one step reads, besides the one that was read last. An entry of ours has up to
+/// a MiB, and an answer of the broker up to 32.
 const ENTRIES: u32 = 25;
 
 /// How many steps there are at most: for as many entries as genuine nodes keep.
 const MAX_STEPS: u32 = 400;
-
-/// The request that keeps a session for a client that may come back. With another adapter than the
-/// streams adapter there is none. With `only_if_there`, a record that somebody has taken meanwhile
-/// does not come into being again.
-#[must_use]
-pub fn save(config: &ClusterConfig, session: &Session, window: Duration, only_if_there: bool) -> Option<Request> {
-    let streams = streams(config)?;
-    Some(Request::Set {
-        key: key(streams, &session.pid),
-        value: session.encode(),
-        milliseconds: u64::try_from(window.as_millis()).unwrap_or(u64::MAX).max(1),
-        only_if_there,
-    })
-}
-
-/// The request that forgets a client that does not come back. With another adapter than the streams
-/// adapter there is none.
-#[must_use]
-pub fn forget(config: &ClusterConfig, pid: &str) -> Option<Request> {
-    let key = key(streams(config)?, pid);
-    Some(Request::Delete { key })
-}
-
-const fn streams(config: &ClusterConfig) -> Option<&StreamsConfig> {
-    match &config.kind {
-        ClusterKind::Streams(streams) => Some(streams),
-        ClusterKind::Classic | ClusterKind::Sharded { .. } => None,
-    }
-}
-
-fn key(streams: &StreamsConfig, pid: &str) -> Bytes {
-    Bytes::from(alloc::format!("{}{pid}", streams.session_prefix))
-}
 
 /// Most bytes of a private id. Genuine nodes make 20, ours 24.
 const MAX_PID_BYTES: usize = 64;
@@ -78,6 +53,10 @@ const MAX_PID_BYTES: usize = 64;
 pub struct Comeback {
     namespace: ByteString,
     pid: ByteString,
+    /// Under which key its record is.
+    key: Bytes,
+    /// Since the beginning of 1970.
+    unix_time: Duration,
     offset: ByteString,
     /// Whether the client has shown the offset.
     is_shown: bool,
@@ -146,6 +125,15 @@ pub enum NotRestored {
     /// The stream has no entry with the offset: it was trimmed.
     #[error("the stream no longer has the offset")]
     Truncated,
+    /// The record has no signature, in a cluster with a secret.
+    #[error("the session is not signed")]
+    Unsigned,
+    /// The signature of the record does not fit: another secret, another client, or changed bytes.
+    #[error("the session has a signature that does not fit")]
+    Forged,
+    /// The record was stored again when its time was over.
+    #[error("the session is too old")]
+    Stale,
     /// The client has missed more than is read for it.
     #[error("the client has missed too much")]
     TooMuch,
@@ -156,7 +144,8 @@ pub enum NotRestored {
 
 impl Comeback {
     /// Begins with what the client shows: its private id and the offset that it has seen last, if
-    /// it has seen any.
+    /// it has seen any. `unix_time` is the time since the beginning of 1970. In a cluster with a
+    /// secret, records are measured by it.
     ///
     /// # Errors
     ///
@@ -166,6 +155,7 @@ impl Comeback {
         namespace: &ByteString,
         pid: &ByteString,
         offset: Option<&ByteString>,
+        unix_time: Duration,
     ) -> Result<(Self, Request), NotRestored> {
         let streams = streams(config).ok_or(NotRestored::NoStreams)?;
         if pid.is_empty() || pid.len() > MAX_PID_BYTES {
@@ -174,7 +164,10 @@ impl Comeback {
         if offset.is_some_and(|offset| !is_entry_id(offset)) {
             return Err(NotRestored::InvalidOffset);
         }
+        let key = key(streams, pid);
         let comeback = Self {
+            key: key.clone(),
+            unix_time,
             namespace: namespace.clone(),
             pid: pid.clone(),
             offset: offset.cloned().unwrap_or_default(),
@@ -193,7 +186,6 @@ impl Comeback {
             steps: 0,
             position: ByteString::new(),
         };
-        let key = key(streams, pid);
         Ok((comeback, Request::Take { key }))
     }
 
@@ -211,21 +203,22 @@ impl Comeback {
     /// Reads what the client has missed, up to this entry. Call it when the record is found.
     pub fn read(&mut self, until: &ByteString) -> Step {
         self.until = until.as_bytes().clone();
-        // The entry with the offset comes first, so one request shows whether it is there.
-        self.range(self.offset.clone(), ENTRIES + 1)
+        self.range()
     }
 
     fn step(&mut self, answer: Result<Answer, BrokerError>) -> Result<Step, NotRestored> {
         match answer? {
             Answer::Value(value) if self.session.is_none() => {
                 let value = value.ok_or(NotRestored::UnknownSession)?;
-                let session = Session::decode(&value, &self.limits).map_err(|_| NotRestored::Malformed)?;
+                let session = self.session(&value)?;
                 // A client that is in one namespace comes back to no other.
                 let is_elsewhere = !session.namespace.is_empty() && session.namespace != self.namespace;
                 if session.pid != self.pid || is_elsewhere {
                     return Err(NotRestored::Malformed);
                 }
-                if !self.is_shown {
+                let is_old = entry_id(&self.offset) < entry_id(&session.offset);
+                if !self.is_shown || is_old {
+                    self.is_shown = false;
                     self.offset = session.offset.clone();
                     if !is_entry_id(&self.offset) {
                         return Err(NotRestored::InvalidOffset);
@@ -247,27 +240,43 @@ impl Comeback {
         }
     }
 
-    fn range(&mut self, from: ByteString, count: u32) -> Step {
+    /// Reads a record, if it is believed.
+    fn session(&self, value: &Bytes) -> Result<Session, NotRestored> {
+        let record = Session::unwrap(value, &self.limits).map_err(|_| NotRestored::Malformed)?;
+        let is_signed = match self.reader.believes_record(&self.key, &record) {
+            Ok(is_signed) => is_signed,
+            Err(Doubt::Unsigned) => return Err(NotRestored::Unsigned),
+            Err(Doubt::Forged) => return Err(NotRestored::Forged),
+        };
+        let session = Session::read(&record, &self.limits).map_err(|_| NotRestored::Malformed)?;
+        let oldest = self.unix_time.saturating_sub(self.reader.max_age());
+        match is_signed && u128::from(session.until) < oldest.as_millis() {
+            true => Err(NotRestored::Stale),
+            false => Ok(session),
+        }
+    }
+
+    /// Reads on. The entry that was read last comes first, so an answer shows whether it is there.
+    fn range(&mut self) -> Step {
         self.steps += 1;
         Step::Ask(Request::Range {
             stream: self.stream.clone(),
-            from: from.into_bytes(),
+            from: self.position.as_bytes().clone(),
             to: self.until.clone(),
-            count,
+            count: ENTRIES + 1,
         })
     }
 
     fn take(&mut self, entries: Vec<Entry>) -> Result<Step, NotRestored> {
-        if self.steps > 1 {
-            return self.take_all(&entries);
-        }
         match entries.split_first() {
-            Some((first, rest)) if first.id == self.offset.as_bytes() => {
-                // The client has it. A copy of it behind it would be the second one.
-                self.reader.believes(&self.stream, first, &mut self.taken);
+            Some((first, rest)) if first.id == self.position.as_bytes() => {
+                if self.steps == 1 {
+                    // The client has it. A copy of it behind it would be the second one.
+                    self.reader.believes(&self.stream, first, &mut self.taken);
+                }
                 self.take_all(rest)
             }
-            _ if self.is_shown => Err(NotRestored::Truncated),
+            _ if self.is_shown || self.steps > 1 => Err(NotRestored::Truncated),
             // One entry more than a step has may have come.
             _ => {
                 self.unproven = Some(entries);
@@ -285,8 +294,9 @@ impl Comeback {
             rooms: &session.rooms,
         };
         for entry in entries {
-            // What nobody believes, nobody has received, and nothing is received twice.
-            if !self.reader.believes(&self.stream, entry, &mut self.taken) {
+            // What nobody believes, nobody has received, and nothing is received twice. Signatures
+            // cost the most, so what is for others is left out first.
+            if !filter.is_event_here(entry) || !self.reader.believes(&self.stream, entry, &mut self.taken) {
                 continue;
             }
             // Neither what cannot be read.
@@ -314,7 +324,6 @@ impl Comeback {
             return Err(NotRestored::TooMuch);
         }
         self.session = Some(session);
-        let next = next_entry_id(&self.position).ok_or(NotRestored::Malformed)?;
-        Ok(self.range(next, ENTRIES))
+        Ok(self.range())
     }
 }

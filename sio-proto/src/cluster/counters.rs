@@ -35,14 +35,15 @@ pub struct Counters {
     pub malformed: u64,
     /// Messages on a channel of another namespace than their own.
     pub misplaced: u64,
-    /// Messages without a signature, in a cluster with a secret
+    /// Messages and records of clients without a signature, in a cluster with a secret
     /// ([`ClusterConfig::secrets`](crate::ClusterConfig::secrets)). They are not carried out.
     pub unsigned: u64,
-    /// Messages whose signature does not fit: another secret, another place, or changed bytes.
+    /// Messages and records whose signature does not fit: another secret, another place, or changed
+    /// bytes.
     pub forged: u64,
     /// Signed messages that are older than
     /// [`ClusterConfig::signature_age`](crate::ClusterConfig::signature_age), or from the
-    /// future.
+    /// future, and signed records whose time was over.
     pub stale: u64,
     /// Signed messages that have come before.
     pub replayed: u64,

@@ -51,13 +51,16 @@ impl Asker {
     }
 }
 
-/// Where a message came from, and where its answer goes.
+/// Where a message came from, and where its answer goes; for signatures also where else something
+/// stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Medium {
     /// A channel.
     Channel,
     /// The stream, as with nodes of the streams adapter 0.2.
     Stream,
+    /// A key of the broker, with the record of a client.
+    Record,
 }
 
 /// What other nodes want from this one, and what they have answered.

@@ -34,6 +34,7 @@
 //! ```
 //! The two ends are short. The middle writes or reads the bytes of a message, and needs no node.
 //! [`Node::handle_local`], [`Node::handle_broker`] and `answer_…` do all three steps in one call.
+//! A [`RecordWriter`] writes the record of a client, and a [`Comeback`] reads one.
 
 mod channels;
 mod comeback;
@@ -44,16 +45,18 @@ pub mod messages;
 mod node;
 mod order;
 mod output;
+mod record;
 pub mod relay;
 mod seal;
 mod sending;
 mod voice;
 
-pub use comeback::{Comeback, NotRestored, Restored, Step, forget, save};
+pub use comeback::{Comeback, NotRestored, Restored, Step};
 pub use counters::{Counters, Traffic};
 pub use delivery::{Asker, Delivery, Outcome, RequestEnd, RequestId};
 pub use emitter::{Emitter, NotSent};
 pub use node::{Message, Node, Reader, Unread};
 pub use order::{Emit, Flags, LocalOrder, NodeId, Order, Question, RemoteSocket, Target};
 pub use output::Outputs;
+pub use record::{RecordWriter, forget};
 pub use voice::{Voice, Written};

@@ -132,17 +132,18 @@ impl Seal {
     }
 }
 
-/// How a message is signed for its place: a channel or a stream.
+/// How a message is signed for its place: a channel, a stream, or the key of a record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sealing<'a> {
     pub(super) seal: &'a Seal,
+    pub(super) medium: Medium,
     pub(super) place: &'a [u8],
 }
 
 impl Sealing<'_> {
-    /// The token of a message on a channel.
+    /// The token of a message on a channel, or of a record.
     pub(super) fn token(&self, message: &[u8]) -> String {
-        self.seal.token(Medium::Channel, self.place, message)
+        self.seal.token(self.medium, self.place, message)
     }
 
     /// The token of an entry of a stream.
@@ -155,7 +156,11 @@ impl Sealing<'_> {
 fn mac(secret: &Secret, medium: Medium, place: &[u8], stamp: &[u8], message: &[u8]) -> Option<Hmac<Sha256>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
     mac.update(CONTEXT);
-    mac.update(&[u8::from(medium == Medium::Stream)]);
+    mac.update(&[match medium {
+        Medium::Channel => 0,
+        Medium::Stream => 1,
+        Medium::Record => 2,
+    }]);
     mac.update(&(place.len() as u32).to_be_bytes());
     mac.update(place);
     mac.update(stamp);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::channels::{Channels, stream};
+use super::delivery::Medium;
 use super::messages::{Body, Broadcast, ClassicRequest, ClassicResponse, EMITTER, Envelope, RequestBody};
 use super::order::{Emit, Order, Question};
 use super::seal::{Seal, Sealing};
@@ -74,7 +75,8 @@ pub(super) struct Sender<'a> {
 
 impl Sender<'_> {
     fn sealing<'a>(&'a self, place: &'a [u8]) -> Option<Sealing<'a>> {
-        self.seal.map(|seal| Sealing { seal, place })
+        let medium = Medium::Channel;
+        self.seal.map(|seal| Sealing { seal, medium, place })
     }
 
     const fn channels(&self) -> Channels<'_> {

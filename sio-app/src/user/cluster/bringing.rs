@@ -18,6 +18,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use bytestring::ByteString;
 use sio_proto::broker::{Answer, BrokerError, Command, Request};
@@ -137,7 +138,8 @@ impl ClusterNode {
         // to anybody.
         let place = offset.and_then(|offset| Offset::parse(offset));
         let shown = offset.filter(|_| place.is_some_and(Offset::is_entry));
-        let (mut comeback, first) = Comeback::new(&self.settings.config, namespace, pid, shown)?;
+        let unix_time = Duration::from_secs((self.runtime.unix_time)());
+        let (mut comeback, first) = Comeback::new(&self.settings.config, namespace, pid, shown, unix_time)?;
         let session = match comeback.handle_answer(self.ask_broker(first).await) {
             Step::Found(session) => *session,
             // The broker is away: the client is recovered if it was here.
@@ -168,9 +170,11 @@ impl ClusterNode {
         }
         let away = away_socket(&server.shards, socket, &id).ok_or(NotRestored::Malformed)?;
         set_shared_json(&away, session.data.clone());
+        let rooms = session.rooms.iter().filter(|room| !server.shards.is_id(room));
         let arriving = Arriving {
             pid: pid.clone(),
-            rooms: session.rooms.clone(),
+            // Nobody is in the room of another socket's id, whatever a record says.
+            rooms: rooms.cloned().collect(),
             start: place_of(comeback.offset().as_bytes()),
             socket: away,
         };
@@ -243,7 +247,10 @@ impl ClusterNode {
         let count = match outcome {
             Ok(true) => &self.restored,
             Ok(false) => return,
-            Err(_) => &self.not_restored,
+            Err(why) => {
+                self.state.lock().node.count_doubt(why);
+                &self.not_restored
+            }
         };
         count.fetch_add(1, Ordering::Relaxed);
     }

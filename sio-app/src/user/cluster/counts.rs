@@ -31,7 +31,8 @@ pub struct ClusterCounts {
     /// Clients that showed the secret of a record, and could not come back: nobody had the record,
     /// what they have missed was not all there, or something could not be read.
     pub not_restored: u64,
-    /// Bytes of messages that wait for the broker, or for its answers.
+    /// Bytes of messages that wait for the broker, for its answers, or until they are read from the
+    /// stream.
     pub waiting_bytes: usize,
     /// The messages of this node and of others.
     pub messages: Counters,
@@ -60,7 +61,7 @@ impl ClusterNode {
             unsent: self.unsent.load(Ordering::Relaxed) + state.sessions.unwritten,
             restored: self.restored.load(Ordering::Relaxed),
             not_restored: self.not_restored.load(Ordering::Relaxed),
-            waiting_bytes: waits + broker.waiting_bytes,
+            waiting_bytes: waits + broker.waiting_bytes + state.ordering.bytes(),
             messages: *state.node.counters(),
             broker,
             relays,

@@ -27,6 +27,7 @@ mod receiving;
 pub(crate) mod relays;
 mod sending;
 mod sessions;
+mod unread;
 mod watching;
 
 use std::collections::HashMap;
@@ -342,6 +343,16 @@ impl ClusterNode {
     /// Sends nothing more, and lets the tasks end.
     fn stop(&self) {
         self.outbox.lock().end();
+        let (asked, waiters) = {
+            let mut state = self.state.lock_for("cluster stop");
+            (std::mem::take(&mut state.asked), state.ordering.end())
+        };
+        waiters.iter().for_each(|slot| slot.fill(Err(BrokerError::Stopped)));
+        for asked in asked.into_values() {
+            if let Asked::Comeback(slot) = asked {
+                slot.fill(Err(BrokerError::Stopped));
+            }
+        }
         if let Some(link) = self.link.get() {
             link.close();
         }
@@ -396,14 +407,13 @@ impl ClusterNode {
             is_up,
         } = news;
         answers.into_iter().for_each(|(asked, answer)| self.told(asked, answer));
-        let server = self.server.get().and_then(Weak::upgrade);
-        if let (Some(server), Some(place)) = (&server, read) {
-            server.shards.recovery.passed(None, place);
+        if let Some(place) = read {
+            self.read_up_to(place);
         }
         if is_down {
             self.send_waiting();
         }
-        if let Some(server) = server.filter(|_| is_up) {
+        if let Some(server) = self.server.get().and_then(Weak::upgrade).filter(|_| is_up) {
             self.write_missing();
             self.write_all_records(&server);
         }

@@ -50,7 +50,7 @@ impl Outbox {
             let bytes = bytes_of(&command);
             if bytes > 0 && self.bytes + bytes > self.max_bytes || self.is_over {
                 match command {
-                    Command::Request { tag, .. } if bytes > 0 => refused.push(tag),
+                    Command::Request { tag, .. } => refused.push(tag),
                     _ => self.dropped += u64::from(bytes > 0),
                 }
                 continue;
@@ -145,7 +145,15 @@ mod tests {
         assert_eq!(outbox.take(Vec::new()).unwrap().len(), 1);
         assert!(outbox.take(Vec::new()).is_none() && !outbox.is_leaving());
         outbox.end();
-        let _ = outbox.put(&mut vec![message(1)]);
+        let question = Command::Request {
+            tag: 7,
+            request: Request::Take { key: "k".into() },
+        };
+        assert_eq!(
+            outbox.put(&mut vec![message(1), question]),
+            [7],
+            "nobody waits for ever"
+        );
         assert!(outbox.take(Vec::new()).is_none());
     }
 

@@ -16,11 +16,10 @@ use std::time::Duration;
 use bytestring::ByteString;
 use sio_proto::Time;
 use sio_proto::broker::{Answer, BrokerError, Command, Request};
+use sio_proto::cluster::forget;
 use sio_proto::cluster::messages::Session;
-use sio_proto::cluster::{forget, save};
 use sio_proto::recovery::RecordKey;
 
-use super::ordering::RETRY;
 use super::{Asked, ClusterNode, State};
 use crate::turn::adopting::RecordState;
 use crate::turn::socket::SocketCell;
@@ -33,6 +32,9 @@ const DELAY: Duration = Duration::from_millis(10);
 /// How many records are written at once. The rest follows after the next delay.
 const PORTION: usize = 256;
 
+/// How long the node waits before it writes the records again that the broker has not taken.
+const RETRY: Duration = Duration::from_secs(2);
+
 /// What this node has written.
 #[derive(Default)]
 pub(super) struct Sessions {
@@ -42,6 +44,9 @@ pub(super) struct Sessions {
     changed: VecDeque<RecordKey>,
     is_changed: HashSet<RecordKey>,
     due: Option<Time>,
+    /// Records that the broker has not taken, and when they are written again.
+    refused: HashSet<RecordKey>,
+    retry: Option<Time>,
     /// When all records are written again.
     refresh: Option<Time>,
     /// Records that were too large for other nodes.
@@ -55,6 +60,11 @@ struct Known {
     /// Whether the broker has it, as far as is known. Then it is not made again if it has gone: its
     /// client may have come back to another node.
     is_written: bool,
+    /// Whether the broker has been asked to write it and has not answered. Until then it is not
+    /// asked again, because a record must not come into being behind its client's back.
+    is_asked: bool,
+    /// Whether it has changed since.
+    is_stale: bool,
 }
 
 impl Sessions {
@@ -66,7 +76,7 @@ impl Sessions {
     }
 
     pub(super) fn next_timeout(&self) -> Option<Time> {
-        self.due.into_iter().chain(self.refresh).min()
+        [self.due, self.retry, self.refresh].into_iter().flatten().min()
     }
 
     pub(super) fn find(&self, namespace: &ByteString, id: &ByteString) -> Option<RecordKey> {
@@ -75,6 +85,12 @@ impl Sessions {
 
     pub(super) fn is_written(&self, key: RecordKey) -> bool {
         self.known.get(&key).is_some_and(|known| known.is_written)
+    }
+
+    /// Forgets the records that have ended unused: the broker forgets them by itself.
+    fn sweep(&mut self, alive: &HashSet<RecordKey>) {
+        self.known.retain(|key, _| alive.contains(key));
+        self.ids.retain(|_, key| self.known.contains_key(key));
     }
 
     pub(super) fn forget(&mut self, key: RecordKey) -> Option<ByteString> {
@@ -88,6 +104,13 @@ impl Sessions {
 }
 
 impl ClusterNode {
+    #[cfg(test)]
+    pub(crate) fn known_records(&self) -> usize {
+        let sessions = &self.state.lock().sessions;
+        assert_eq!(sessions.known.len(), sessions.ids.len());
+        sessions.known.len()
+    }
+
     /// The record of a socket has begun, changed or ended.
     pub(in crate::user) fn record_changed(self: &Arc<Self>, server: &Arc<Inner>, socket: &SocketCell) {
         let Some(key) = socket.record().filter(|_| self.follows_stream()) else {
@@ -145,6 +168,11 @@ impl ClusterNode {
         let window = server.shards.recovery.window();
         let (is_due, refreshes) = {
             let sessions = &mut self.state.lock().sessions;
+            if sessions.retry.is_some_and(|retry| retry <= now) {
+                sessions.retry = None;
+                let refused = std::mem::take(&mut sessions.refused);
+                refused.into_iter().for_each(|key| sessions.mark(key, now));
+            }
             let is_over = sessions.refresh.is_some_and(|refresh| refresh <= now);
             if is_over || sessions.refresh.is_none() && !sessions.known.is_empty() {
                 sessions.refresh = Some(now + window);
@@ -154,10 +182,14 @@ impl ClusterNode {
         if refreshes {
             let keys = server.shards.recovery.all_records();
             let is_here = |key: &RecordKey| server.shards.recovery.record_state(*key).is_some_and(|it| !it.is_away);
-            let keys: Vec<_> = keys.into_iter().filter(is_here).collect();
-            self.with_state(|state, now| keys.into_iter().for_each(|key| state.sessions.mark(key, now)));
+            let here: Vec<_> = keys.iter().copied().filter(is_here).collect();
+            let alive = keys.into_iter().collect();
+            self.with_state(|state, now| {
+                state.sessions.sweep(&alive);
+                here.into_iter().for_each(|key| state.sessions.mark(key, now));
+            });
         }
-        if is_due && self.is_up() {
+        if is_due {
             self.write_records(server);
         }
     }
@@ -165,12 +197,24 @@ impl ClusterNode {
     fn write_records(self: &Arc<Self>, server: &Arc<Inner>) {
         let keys: Vec<RecordKey> = {
             let sessions = &mut self.state.lock().sessions;
+            if !self.is_up() {
+                // All records are written when the broker is back.
+                sessions.due = None;
+                return;
+            }
             let most = sessions.changed.len().min(PORTION);
             sessions.changed.drain(..most).collect()
         };
         let window = server.shards.recovery.window();
         for key in &keys {
-            self.state.lock().sessions.is_changed.remove(key);
+            {
+                let sessions = &mut self.state.lock().sessions;
+                sessions.is_changed.remove(key);
+                if let Some(known) = sessions.known.get_mut(key).filter(|known| known.is_asked) {
+                    known.is_stale = true;
+                    continue;
+                }
+            }
             let Some(record) = server.shards.recovery.record_state(*key) else {
                 // It has ended unused. The broker forgets it by itself.
                 self.state.lock().sessions.forget(*key);
@@ -194,7 +238,8 @@ impl ClusterNode {
         let id = ByteString::from(socket.id().as_str());
         let namespace = socket.namespace.clone();
         let data = Socket(socket).shared_data_json();
-        let (node, only_if_there) = {
+        let now = (self.runtime.now)();
+        let (node, writer, only_if_there) = {
             let mut state = self.state.lock();
             let node = state.node.id(&namespace).map(|node| node.as_text().clone());
             let known = state.sessions.known.entry(key).or_insert_with(|| Known {
@@ -202,10 +247,12 @@ impl ClusterNode {
                 pid: pid.clone(),
                 id: id.clone(),
                 is_written: false,
+                is_asked: false,
+                is_stale: false,
             });
             let only_if_there = known.is_written;
             state.sessions.ids.insert((namespace.clone(), id.clone()), key);
-            (node.unwrap_or_default(), only_if_there)
+            (node.unwrap_or_default(), state.node.record_writer(now), only_if_there)
         };
         let session = Session {
             rooms: [id.clone()].into_iter().chain(rooms).collect(),
@@ -215,16 +262,27 @@ impl ClusterNode {
             offset: start.map_or_else(ByteString::new, |start| start.text()),
             node,
             namespace,
+            ..Session::default()
         };
         let time = if is_away { window } else { window.saturating_mul(3) };
-        let request = save(&self.settings.config, &session, time, only_if_there);
-        self.with_state(|state, _| match request {
-            Some(Request::Set { value, .. }) if value.len() > self.settings.config.max_message_bytes => {
-                state.sessions.unwritten += 1;
-            }
+        let request = writer.write(session, time, only_if_there);
+        self.with_state(|state, _| {
             // It may have been forgotten meanwhile.
-            Some(request) if state.sessions.known.contains_key(&key) => ask(state, request, Some(key)),
-            Some(_) | None => {}
+            let (Some(request), Some(known)) = (request, state.sessions.known.get_mut(&key)) else {
+                return;
+            };
+            if matches!(&request, Request::Set { value, .. } if value.len() > self.settings.config.max_message_bytes) {
+                state.sessions.unwritten += 1;
+                // What it was before must not come back.
+                if std::mem::replace(&mut known.is_written, false)
+                    && let Some(request) = forget(&self.settings.config, &known.pid)
+                {
+                    ask(state, request, None);
+                }
+                return;
+            }
+            known.is_asked = true;
+            ask(state, request, Some(key));
         });
     }
 
@@ -235,14 +293,20 @@ impl ClusterNode {
             let Some(known) = sessions.known.get_mut(&key) else {
                 return;
             };
+            known.is_asked = false;
+            let is_stale = std::mem::replace(&mut known.is_stale, false);
             match answer {
                 Ok(Answer::Done) => known.is_written = true,
                 // Somebody has taken it: the client has come back to another node.
                 Ok(_) => {}
                 Err(_) => {
-                    sessions.mark(key, now);
-                    sessions.due = Some(now + RETRY);
+                    sessions.refused.insert(key);
+                    sessions.retry.get_or_insert(now + RETRY);
+                    return;
                 }
+            }
+            if is_stale {
+                sessions.mark(key, now);
             }
         });
     }

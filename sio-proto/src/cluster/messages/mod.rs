@@ -27,7 +27,8 @@ mod writer;
 
 pub use classic::{Broadcast, ClassicRequest, ClassicResponse, RequestBody, ResponseBody, SingleBody};
 pub use envelope::{Body, Envelope};
-pub use session::{MissedFilter, Session, is_entry_id, next_entry_id};
+pub(super) use session::entry_id;
+pub use session::{MissedFilter, Session, is_entry_id};
 
 use crate::ClusterConfig;
 use crate::codec::{MessagePackError, PacketError};

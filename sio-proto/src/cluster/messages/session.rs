@@ -13,6 +13,7 @@ use super::writer::{FEW_BYTES, Syntax, Writer};
 use super::{Body, Envelope, Malformed, MessageLimits};
 use crate::broker::Entry;
 use crate::cluster::order::{Emit, Target};
+use crate::cluster::seal::Sealing;
 
 /// What is kept of a client that is away. Everybody who can write to the broker can make such a
 /// record, so it proves nothing: the client has to show its private id, which is the key.
@@ -33,16 +34,32 @@ pub struct Session {
     pub node: ByteString,
     /// The namespace of its socket; empty for a genuine node, which does not write it.
     pub namespace: ByteString,
+    /// Until when it counts, in milliseconds since the beginning of 1970, if it is signed; 0 if
+    /// this is not said. Genuine nodes neither write it nor look at it.
+    pub until: u64,
 }
 
 impl Session {
     /// The value that the broker keeps.
     #[must_use]
     pub fn encode(&self) -> Bytes {
+        self.encode_for(None)
+    }
+
+    pub(in crate::cluster) fn encode_for(&self, sealing: Option<Sealing<'_>>) -> Bytes {
+        let until = match self.until {
+            0 => ByteString::new(),
+            until => alloc::format!("{until}").into(),
+        };
         let mut out = Writer::new(Syntax::MessagePack, FEW_BYTES);
-        let extra = [("offset", &self.offset), ("node", &self.node), ("nsp", &self.namespace)];
+        let extra = [
+            ("offset", &self.offset),
+            ("node", &self.node),
+            ("nsp", &self.namespace),
+            ("until", &until),
+        ];
         let extra = extra.into_iter().filter(|(_, value)| !value.is_empty());
-        out.object(4 + extra.clone().count());
+        out.object(4 + extra.clone().count() + usize::from(sealing.is_some()));
         out.key("sid").text(&self.sid);
         out.key("pid").text(&self.pid);
         out.key("rooms").names(&self.rooms);
@@ -50,7 +67,7 @@ impl Session {
         for (name, value) in extra {
             out.key(name).text(value);
         }
-        STANDARD.encode(out.finish()).into()
+        STANDARD.encode(out.finish_object(sealing)).into()
     }
 
     /// Reads a value that the broker has kept.
@@ -59,17 +76,26 @@ impl Session {
     ///
     /// [`Malformed`]. The client is then treated as a new one.
     pub fn decode(value: &Bytes, limits: &MessageLimits) -> Result<Self, Malformed> {
+        Self::read(&Self::unwrap(value, limits)?, limits)
+    }
+
+    /// The bytes of a record that the broker has kept.
+    pub(in crate::cluster) fn unwrap(value: &Bytes, limits: &MessageLimits) -> Result<Bytes, Malformed> {
         limits.check_length(value.len())?;
-        let bytes = STANDARD.decode(value).map_err(|_| Malformed::Base64)?;
-        let document = Document::read(&bytes.into(), limits)?;
+        Ok(STANDARD.decode(value).map_err(|_| Malformed::Base64)?.into())
+    }
+
+    pub(in crate::cluster) fn read(record: &Bytes, limits: &MessageLimits) -> Result<Self, Malformed> {
+        let document = Document::read(record, limits)?;
         let mut values = document.values();
-        let names = ["sid", "pid", "rooms", "data", "offset", "node", "nsp"];
-        let [sid, pid, rooms, data, offset, node, namespace] = document.root().members(names)?;
+        let names = ["sid", "pid", "rooms", "data", "offset", "node", "nsp", "until"];
+        let [sid, pid, rooms, data, offset, node, namespace, until] = document.root().members(names)?;
         let values_of = |value| match value {
             Some(value) => values.text(value),
             None => Ok(ByteString::new()),
         };
         let (offset, node, namespace) = (values_of(offset)?, values_of(node)?, values_of(namespace)?);
+        let until = values_of(until)?.parse().unwrap_or_default();
         Ok(Self {
             sid: values.text(sid.ok_or(Malformed::Missing("sid"))?)?,
             pid: values.text(pid.ok_or(Malformed::Missing("pid"))?)?,
@@ -78,6 +104,7 @@ impl Session {
             offset,
             node,
             namespace,
+            until,
         })
     }
 }
@@ -99,13 +126,7 @@ impl MissedFilter<'_> {
     ///
     /// [`Malformed`]. Such an entry is skipped: nobody could have received it.
     pub fn missed(&self, entry: &Entry, limits: &MessageLimits) -> Result<Option<Emit>, Malformed> {
-        let field = |wanted: &str| {
-            let mut found = entry.fields.iter().rev().filter(|(name, _)| name == wanted.as_bytes());
-            found.next().map(|(_, value)| value)
-        };
-        if field("nsp").is_none_or(|namespace| namespace != self.namespace.as_bytes())
-            || field("type").is_none_or(|kind| kind != &b"3"[..])
-        {
+        if !self.is_event_here(entry) {
             return Ok(None);
         }
         let envelope = Envelope::decode_entry(&entry.fields, limits)?;
@@ -120,6 +141,16 @@ impl MissedFilter<'_> {
         }
     }
 
+    /// Whether an entry is an event in the namespace.
+    pub(in crate::cluster) fn is_event_here(&self, entry: &Entry) -> bool {
+        let field = |wanted: &str| {
+            let mut found = entry.fields.iter().rev().filter(|(name, _)| name == wanted.as_bytes());
+            found.next().map(|(_, value)| value)
+        };
+        field("nsp").is_some_and(|namespace| namespace == self.namespace.as_bytes())
+            && field("type").is_some_and(|kind| kind == &b"3"[..])
+    }
+
     fn concerns(&self, to: &Target) -> bool {
         let mine = |room: &ByteString| self.rooms.contains(room);
         (to.rooms.is_empty() || to.rooms.iter().any(mine)) && !to.except.iter().any(mine)
@@ -132,18 +163,8 @@ pub fn is_entry_id(offset: &str) -> bool {
     entry_id(offset).is_some()
 }
 
-/// The id behind this one, from which the next entries are read.
-#[must_use]
-pub fn next_entry_id(id: &str) -> Option<ByteString> {
-    let (milliseconds, sequence) = entry_id(id)?;
-    let (milliseconds, sequence) = match sequence.checked_add(1) {
-        Some(sequence) => (milliseconds, sequence),
-        None => (milliseconds.checked_add(1)?, 0),
-    };
-    Some(alloc::format!("{milliseconds}-{sequence}").into())
-}
-
-fn entry_id(id: &str) -> Option<(u64, u64)> {
+/// The two numbers of an entry's id.
+pub(in crate::cluster) fn entry_id(id: &str) -> Option<(u64, u64)> {
     let (milliseconds, sequence) = id.split_once('-')?;
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     match digits(milliseconds) && digits(sequence) {

@@ -19,12 +19,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
+use super::comeback::NotRestored;
 use super::counters::{Counters, Traffic};
 use super::delivery::{Delivery, Outcome, RequestId};
 use super::emitter::NotSent;
 use super::messages::{Body, EMITTER};
 use super::order::NodeId;
 use super::output::Outputs;
+use super::record::RecordWriter;
 use super::seal::{Guard, Seal, Signer, split};
 use super::sending::Outgoing;
 use super::voice::Voice;
@@ -158,6 +160,24 @@ impl Node {
     fn seal(&mut self, now: Time) -> Option<Seal> {
         let secret = self.config.secrets.first()?.clone();
         Some(self.signer.seal(now, secret))
+    }
+
+    /// What writes one record of a client that may come back.
+    pub fn record_writer(&mut self, now: Time) -> RecordWriter {
+        RecordWriter {
+            seal: self.seal(now),
+            config: Arc::clone(&self.config),
+        }
+    }
+
+    /// Counts why a record was not believed, if it was not ([`Counters::unsigned`] and others).
+    pub const fn count_doubt(&mut self, why: &NotRestored) {
+        match why {
+            NotRestored::Unsigned => self.counters.unsigned += 1,
+            NotRestored::Forged => self.counters.forged += 1,
+            NotRestored::Stale => self.counters.stale += 1,
+            _ => {}
+        }
     }
 
     /// Says what time it is: `now` is so long after the beginning of 1970. With

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -133,6 +134,25 @@ impl Reader {
             Err(Doubt::Unsigned) => self.accept_unsigned,
             Err(Doubt::Forged) => false,
         }
+    }
+
+    /// Whether a record was written by a node that knows the secret, for this key. Returns whether
+    /// it is signed.
+    pub(in crate::cluster) fn believes_record(&self, key: &[u8], record: &[u8]) -> Result<bool, Doubt> {
+        if self.secrets.is_empty() {
+            return Ok(false);
+        }
+        let (signed, token) = seal::split(record);
+        match seal::verify(&self.secrets, token, Medium::Record, key, signed) {
+            Ok(_) => Ok(true),
+            Err(Doubt::Unsigned) if self.accept_unsigned => Ok(false),
+            Err(doubt) => Err(doubt),
+        }
+    }
+
+    /// How far the clocks of nodes may be apart.
+    pub(in crate::cluster) const fn max_age(&self) -> Duration {
+        Duration::from_millis(self.max_age)
     }
 
     /// Returns the signature of something that the broker has brought, or why it is not believed.

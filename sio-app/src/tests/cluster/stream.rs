@@ -1,0 +1,528 @@
+//! Servers with recovery over one stream: the order of events, and clients that change the server.
+
+use std::collections::BTreeMap;
+
+use sio_proto::broker::Entry;
+
+use super::*;
+use crate::{Comeback, RecoveryConfig, StreamsConfig};
+
+/// A model of the Redis of a stream, and of what fails there.
+#[derive(Default)]
+struct Model {
+    entries: Vec<Entry>,
+    values: BTreeMap<Bytes, Bytes>,
+    /// How many entries each server has read; `None` before it reads.
+    read: Vec<Option<usize>>,
+    numbers: u64,
+    fault: Fault,
+    /// How many entries were asked for.
+    asked: usize,
+}
+
+/// What becomes of an entry that is written.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Fault {
+    #[default]
+    None,
+    /// It is refused.
+    Refused,
+    /// It is written, and the answer is lost.
+    Unanswered,
+    /// It is gone before anybody has read it.
+    Trimmed,
+}
+
+const WINDOW: Duration = Duration::from_secs(60);
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+struct Servers {
+    ios: Vec<Io>,
+    model: RefCell<Model>,
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        crate::tests::drop_tasks();
+    }
+}
+
+impl Servers {
+    fn new(settings: impl Fn(Cluster) -> Cluster, register: impl Fn(&Io)) -> Self {
+        set_now(0);
+        let server = |_| {
+            let cluster = settings(Cluster::from_url("redis://127.0.0.1").unwrap());
+            let cluster = cluster.kind(ClusterKind::Streams(StreamsConfig::default()));
+            let runtime = crate::adapter::Runtime { fill, ..RUNTIME };
+            let recovery = RecoveryConfig::default().window(WINDOW).skip_middlewares(true);
+            let options = Options::default().shards(2).cluster(cluster).recovery(recovery);
+            let io = Io::new(Config::default(), options, runtime).unwrap();
+            register(&io);
+            io
+        };
+        let ios: Vec<Io> = (0..2).map(server).collect();
+        let read = vec![None; ios.len()];
+        let servers = Self {
+            ios,
+            model: RefCell::new(Model {
+                read,
+                ..Model::default()
+            }),
+        };
+        servers.settle();
+        servers.up(true);
+        servers
+    }
+
+    fn up(&self, is_up: bool) {
+        for io in &self.ios {
+            let event = match is_up {
+                true => Event::Up,
+                false => Event::Down {
+                    why: BrokerError::Closed,
+                },
+            };
+            node(io).handle_events(&mut vec![event]);
+        }
+        if is_up {
+            self.settle();
+        }
+    }
+
+    fn fail(&self, fault: Fault) {
+        self.model.borrow_mut().fault = fault;
+    }
+
+    /// Carries commands and events until nothing happens any more.
+    fn settle(&self) {
+        loop {
+            let mut is_quiet = true;
+            run_tasks();
+            for (number, io) in self.ios.iter().enumerate() {
+                let mut events = Vec::new();
+                for command in node(io).take_commands() {
+                    is_quiet = false;
+                    events.extend(self.handle(number, command));
+                }
+                events.extend(self.read_on(number));
+                is_quiet &= events.is_empty();
+                node(io).handle_events(&mut events);
+            }
+            if is_quiet {
+                return;
+            }
+        }
+    }
+
+    fn read_on(&self, server: usize) -> Vec<Event> {
+        let model = &mut *self.model.borrow_mut();
+        let Some(read) = &mut model.read[server] else {
+            return Vec::new();
+        };
+        let from = std::mem::replace(read, model.entries.len());
+        let event = |Entry { id, fields }| Event::Entry {
+            stream: "socket.io".into(),
+            id,
+            fields,
+        };
+        model.entries[from..].iter().cloned().map(event).collect()
+    }
+
+    fn handle(&self, from: usize, command: Command) -> Option<Event> {
+        let model = &mut *self.model.borrow_mut();
+        let (tag, request) = match command {
+            Command::Subscribe { channel, sharded } => return Some(Event::Subscribed { channel, sharded }),
+            Command::ReadStream { stream, .. } => {
+                model.read[from] = Some(model.entries.len());
+                let after = model
+                    .entries
+                    .last()
+                    .map_or_else(|| "784111776000-0".into(), |last| last.id.clone());
+                return Some(Event::Reading { stream, after });
+            }
+            Command::Request { tag, request } => (tag, request),
+            _ => return None,
+        };
+        let answer = match request {
+            Request::AddEntry { fields, .. } => {
+                model.numbers += 1;
+                let id = Bytes::from(format!("{}-{}", 784_111_777_000 + now() / 1000, model.numbers));
+                let entry = Entry { id: id.clone(), fields };
+                if !matches!(model.fault, Fault::Refused | Fault::Trimmed) {
+                    model.entries.push(entry);
+                }
+                match model.fault {
+                    Fault::None | Fault::Trimmed => Ok(Answer::Added(id)),
+                    Fault::Refused | Fault::Unanswered => Err(BrokerError::Closed),
+                }
+            }
+            Request::Set {
+                key,
+                value,
+                only_if_there,
+                ..
+            } => match only_if_there && !model.values.contains_key(&key) {
+                true => Ok(Answer::Value(None)),
+                false => {
+                    model.values.insert(key, value);
+                    Ok(Answer::Done)
+                }
+            },
+            Request::Take { key } => Ok(Answer::Value(model.values.remove(&key))),
+            Request::Delete { key } => Ok(Answer::Count(u64::from(model.values.remove(&key).is_some()))),
+            Request::Length { .. } => Ok(Answer::Count(model.entries.len() as u64)),
+            Request::Subscribers { .. } => Ok(Answer::Count(2)),
+            Request::Range { from, to, count, .. } => {
+                let range = numbers(&from)..=numbers(&to);
+                let part = model.entries.iter().filter(|entry| range.contains(&numbers(&entry.id)));
+                let part: Vec<_> = part.take(count as usize).cloned().collect();
+                model.asked += part.len();
+                Ok(Answer::Entries(part))
+            }
+        };
+        Some(Event::Answer { tag, answer })
+    }
+
+    /// Lets time pass, for the nodes and for the sockets.
+    fn pass(&self, duration: Duration) {
+        set_now(now() + duration.as_micros() as u64);
+        for io in &self.ios {
+            let _ = node(io).handle_timeout(Waker::noop());
+            let driver = crate::adapter::Driver::new(io);
+            driver.sweep();
+            for shard in 0..driver.shards() {
+                let _ = driver.handle_timeout(shard, Waker::noop());
+            }
+        }
+        self.settle();
+    }
+
+    fn clients(&self) -> [Driven; 2] {
+        let clients = [0, 1].map(|at: usize| {
+            let mut client = Driven::connected(&self.ios[at]);
+            let _ = client.written();
+            client
+        });
+        self.pass(20 * MILLISECOND);
+        clients
+    }
+
+    fn counts(&self, server: usize) -> crate::ClusterCounts {
+        self.ios[server].metrics().cluster.unwrap()
+    }
+
+    fn records(&self) -> Vec<(Bytes, Bytes)> {
+        self.model.borrow().values.clone().into_iter().collect()
+    }
+}
+
+fn numbers(id: &[u8]) -> (u64, u64) {
+    let id = std::str::from_utf8(id).unwrap();
+    let (milliseconds, number) = id.split_once('-').unwrap();
+    (milliseconds.parse().unwrap(), number.parse().unwrap())
+}
+
+fn plain() -> Servers {
+    Servers::new(|cluster| cluster, |_| {})
+}
+
+/// The numbers of the events `n`, and how many of them have the id of an entry.
+fn heard(client: &mut Driven) -> (Vec<u64>, usize) {
+    let written = client.written();
+    let events = written.split(r#"["n","#).skip(1);
+    let number = |event: &str| event.split([',', ']']).next().unwrap().parse().unwrap();
+    let numbers: Vec<u64> = events.clone().map(number).collect();
+    (numbers, events.filter(|event| event.contains("784111")).count())
+}
+
+#[test]
+fn events_have_the_order_of_the_stream() {
+    let servers = plain();
+    let mut clients = servers.clients();
+    servers.ios[0].emit("n", 1);
+    servers.ios[1].emit("n", 2);
+    assert_eq!(heard(&mut clients[0]), (vec![], 0), "it waits for the stream");
+    servers.settle();
+    for client in &mut clients {
+        assert_eq!(heard(client), (vec![1, 2], 2));
+    }
+    assert_eq!(servers.counts(0).waiting_bytes, 0);
+}
+
+/// An entry that nobody can read any more does not keep the server from the order of the stream.
+#[test]
+fn an_echo_that_never_comes_is_given_up() {
+    let servers = plain();
+    let mut clients = servers.clients();
+    servers.fail(Fault::Trimmed);
+    servers.ios[0].emit("n", 1);
+    servers.settle();
+    servers.fail(Fault::None);
+    assert_eq!(heard(&mut clients[0]), (vec![], 0));
+    assert!(servers.counts(0).waiting_bytes > 0);
+    servers.pass(250 * MILLISECOND);
+    assert_eq!(heard(&mut clients[0]), (vec![1], 0), "without the stream");
+    servers.ios[0].emit("n", 2);
+    assert_eq!(heard(&mut clients[0]), (vec![2], 0), "at once");
+    servers.settle();
+    servers.pass(250 * MILLISECOND);
+    servers.ios[0].emit("n", 3);
+    assert_eq!(heard(&mut clients[0]), (vec![], 0), "it waits for the stream again");
+    servers.settle();
+    for _ in 0..10 {
+        servers.pass(Duration::from_secs(1));
+    }
+    assert_eq!(heard(&mut clients[0]), (vec![3], 1), "nothing twice");
+    assert_eq!(heard(&mut clients[1]), (vec![2, 3], 2));
+    assert_eq!((servers.counts(0).waiting_bytes, servers.counts(0).dropped), (0, 0));
+}
+
+/// The connection ends behind the order and in front of the answer.
+#[test]
+fn an_entry_whose_answer_was_lost_is_not_written_twice() {
+    let servers = plain();
+    let mut clients = servers.clients();
+    servers.fail(Fault::Unanswered);
+    servers.ios[0].emit("n", 1);
+    servers.settle();
+    servers.fail(Fault::None);
+    for _ in 0..10 {
+        servers.pass(Duration::from_secs(1));
+    }
+    for client in &mut clients {
+        assert_eq!(heard(client).0, [1]);
+    }
+    servers.ios[0].emit("n", 2);
+    assert_eq!(heard(&mut clients[0]).0, [0; 0], "it waits for the stream again");
+}
+
+#[test]
+fn what_was_refused_is_written_later_once_and_in_order() {
+    let servers = plain();
+    let mut clients = servers.clients();
+    servers.fail(Fault::Refused);
+    for number in 1..=3 {
+        servers.ios[0].emit("n", number);
+        servers.settle();
+        assert_eq!(heard(&mut clients[0]), (vec![number], 0), "without the stream");
+    }
+    for _ in 0..4 {
+        servers.pass(Duration::from_secs(1));
+        servers.ios[0].emit("n", 4);
+        servers.model.borrow_mut().fault = Fault::Refused;
+    }
+    assert_eq!(heard(&mut clients[0]).0, [4; 4]);
+    servers.fail(Fault::None);
+    servers.ios[0].emit("n", 5);
+    for _ in 0..4 {
+        servers.pass(Duration::from_secs(1));
+    }
+    assert_eq!(heard(&mut clients[0]).0, [5]);
+    assert_eq!(heard(&mut clients[1]), (vec![1, 2, 3, 4, 4, 4, 4, 5], 8));
+    servers.ios[0].emit("n", 6);
+    servers.settle();
+    assert_eq!(heard(&mut clients[0]), (vec![6], 1), "in the order of the stream");
+}
+
+/// What waits for the stream is bounded. What is beyond reaches the sockets of the server, and is
+/// counted once.
+#[test]
+fn what_waits_for_the_stream_is_bounded() {
+    let limit = 4096;
+    let servers = Servers::new(
+        |mut cluster| {
+            cluster.broker.max_waiting_bytes = limit;
+            cluster
+        },
+        |_| {},
+    );
+    let mut clients = servers.clients();
+    servers.up(false);
+    for number in 0..20 {
+        servers.ios[0].emit("n", number);
+        assert!(
+            servers.counts(0).waiting_bytes <= limit,
+            "{}",
+            servers.counts(0).waiting_bytes
+        );
+    }
+    let all: Vec<u64> = (0..20).collect();
+    assert_eq!(heard(&mut clients[0]).0, all);
+    let dropped = servers.counts(0).dropped;
+    assert!((1..20).contains(&dropped), "{dropped}");
+    servers.up(true);
+    for _ in 0..8 {
+        servers.pass(Duration::from_secs(1));
+    }
+    assert_eq!(heard(&mut clients[1]).0, all[..20 - dropped as usize]);
+    // Larger than a message may be, it is counted once.
+    let large = "x".repeat(17 << 20);
+    let before = servers.counts(0).unsent;
+    servers.ios[0].emit("large", large);
+    assert_eq!(
+        servers.counts(0).unsent - before + servers.counts(0).dropped - dropped,
+        1
+    );
+}
+
+/// What a client is told when it is let in: its id and its secret.
+fn told(client: &mut Driven) -> (String, String) {
+    let written = client.written();
+    let part = |name: &str| {
+        let at = written.find(name).unwrap_or_else(|| panic!("{written}")) + name.len();
+        written[at..].split('"').next().unwrap().to_owned()
+    };
+    (part("40{\"sid\":\""), part("\"pid\":\""))
+}
+
+fn join(io: &Io) -> Driven {
+    let mut client = Driven::new(io, usize::MAX);
+    let _ = client.read(crate::tests::UPGRADE);
+    let _ = client.read(&text("40"));
+    client
+}
+
+/// A client is cut off at the first server and comes back to the second one. Returns the client,
+/// whether it has its id, and what it has read.
+fn come_back(servers: &Servers, between: impl FnOnce()) -> (Driven, bool, String) {
+    let mut client = join(&servers.ios[0]);
+    let (id, pid) = told(&mut client);
+    servers.ios[0].sockets()[0].join("red").unwrap();
+    servers.pass(20 * MILLISECOND);
+    servers.ios[1].to("red").emit("n", 1);
+    servers.settle();
+    let written = client.written();
+    let offset = written
+        .rsplit('"')
+        .nth(1)
+        .unwrap_or_else(|| panic!("{written}"))
+        .to_owned();
+    drop(client);
+    servers.settle();
+    servers.ios[0].to("red").emit("n", 2);
+    servers.ios[1].to("blue").emit("n", 3);
+    servers.settle();
+    between();
+    let mut back = Driven::new(&servers.ios[1], usize::MAX);
+    let _ = back.read(crate::tests::UPGRADE);
+    let _ = back.read(&text(&format!(r#"40{{"pid":"{pid}","offset":"{offset}"}}"#)));
+    servers.settle();
+    let written = back.written();
+    servers.pass(20 * MILLISECOND);
+    let is_back = written.contains(&format!("\"sid\":\"{id}\""));
+    (back, is_back, written)
+}
+
+#[test]
+fn a_client_comes_back_to_another_server() {
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let asks = std::sync::Arc::clone(&asked);
+    let servers = Servers::new(
+        |cluster| cluster,
+        |io| {
+            let asks = std::sync::Arc::clone(&asks);
+            io.of("/").with(move |_: Socket| {
+                asks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                Ok::<_, crate::Refusal>(())
+            });
+        },
+    );
+    let (_client, is_back, written) = come_back(&servers, || {});
+    assert!(is_back, "{written}");
+    assert!(
+        written.contains(r#"["n",2,"#) && !written.contains(r#"["n",3"#),
+        "{written}"
+    );
+    let socket = socket(&servers.ios[1]);
+    assert!(matches!(socket.recovery(), Comeback::Recovered { missed: 1 }));
+    assert!(socket.rooms().iter().any(|room| *room == *"red"));
+    assert_eq!((servers.counts(1).restored, servers.counts(1).not_restored), (1, 0));
+    // A middleware of the second server decides about it, also with `skip_middlewares`: what that
+    // of the first server has set is not there.
+    assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 2);
+    // The first server has let it go, and nobody has two.
+    assert!(servers.ios[0].sockets().is_empty());
+    assert_eq!(servers.records().len(), 1);
+    servers.ios[0].to("red").emit("n", 4);
+    servers.settle();
+}
+
+/// Somebody who can write to Redis makes a record, changes one, or moves one.
+#[test]
+fn with_a_secret_a_record_of_others_is_refused_and_counted() {
+    let secret = |cluster: Cluster| cluster.secret([7; 32]);
+    for what in ["true", "changed", "unsigned"] {
+        let servers = Servers::new(secret, |_| {});
+        let (_client, is_back, written) = come_back(&servers, || {
+            let model = &mut *servers.model.borrow_mut();
+            for value in model.values.values_mut() {
+                let mut bytes = value.to_vec();
+                match what {
+                    "changed" => {
+                        let at = bytes.len() / 2;
+                        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+                    }
+                    "unsigned" => {
+                        let limits =
+                            sio_proto::cluster::messages::MessageLimits::from(&sio_proto::ClusterConfig::default());
+                        let record = sio_proto::cluster::messages::Session::decode(value, &limits).unwrap();
+                        bytes = record.encode().to_vec();
+                    }
+                    _ => {}
+                }
+                *value = bytes.into();
+            }
+        });
+        let counts = servers.counts(1);
+        let doubted = (counts.messages.forged, counts.messages.unsigned, counts.not_restored);
+        match what {
+            "true" => assert!(is_back && doubted == (0, 0, 0), "{written} {doubted:?}"),
+            "changed" => assert!(!is_back && doubted.0 + doubted.1 <= 1 && doubted.2 == 1, "{doubted:?}"),
+            _ => assert!(!is_back && doubted == (0, 1, 1), "{written} {doubted:?}"),
+        }
+    }
+}
+
+/// A fence that is never read keeps nobody waiting.
+#[test]
+fn a_client_does_not_wait_for_ever() {
+    let servers = plain();
+    let (_client, is_back, _) = come_back(&servers, || servers.fail(Fault::Trimmed));
+    assert!(!is_back);
+    assert!(servers.ios[1].sockets().is_empty(), "it waits");
+    servers.fail(Fault::None);
+    servers.pass(Duration::from_secs(6));
+    let socket = socket(&servers.ios[1]);
+    assert!(matches!(socket.recovery(), Comeback::Lost(_)));
+    assert_eq!(servers.counts(1).not_restored, 1);
+}
+
+/// What was written for clients that never come back is forgotten.
+#[test]
+fn records_that_end_unused_are_forgotten() {
+    let servers = plain();
+    for _ in 0..10 {
+        drop(join(&servers.ios[0]));
+        servers.pass(20 * MILLISECOND);
+    }
+    assert_eq!(node(&servers.ios[0]).known_records(), 10);
+    for _ in 0..4 {
+        servers.pass(WINDOW);
+    }
+    assert_eq!(node(&servers.ios[0]).known_records(), 0);
+}
+
+/// While Redis is away, the task of the node sleeps.
+#[test]
+fn a_node_without_its_broker_does_not_spin() {
+    let servers = plain();
+    let _clients = servers.clients();
+    servers.up(false);
+    socket(&servers.ios[0]).join("red").unwrap();
+    servers.ios[0].emit("n", 1);
+    for _ in 0..20 {
+        servers.pass(MILLISECOND);
+    }
+    let next = node(&servers.ios[0]).handle_timeout(Waker::noop()).unwrap();
+    assert!(next > sio_proto::Time::from_micros(now()), "{next:?}");
+}

@@ -1,0 +1,369 @@
+//! The events of this node that it has not read from the stream.
+//!
+//! ```text
+//!   put ─► absent ── wrote ─► under way ── stored ─► stored ── read ─► gone
+//!             ▲                   │                     └── an entry behind it was read ─► gone
+//!             └───── refused ─────┘
+//! ```
+//! An event is absent as long as it is not known to be in the stream. One that was refused may be
+//! there nevertheless, because the connection may have ended behind the order and in front of the
+//! answer. So it is written again only when an entry has been read that was written behind it:
+//! until then it would have been read, too. One that the broker has taken is never written again.
+//!
+//! Each operation costs the logarithm of the number of events, or the events that it returns.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytestring::ByteString;
+use sio_proto::Time;
+use sio_proto::cluster::{Emit, RequestId, Target};
+
+/// How long an event waits for the stream before it is sent to the sockets of this node without it.
+pub(super) const PATIENCE: Duration = Duration::from_millis(250);
+
+/// What an event takes besides its bytes.
+pub(super) const EVENT_BYTES: usize = 512;
+
+/// The events of this node that have not been read, in their order. `B` is how one is sent to the
+/// sockets of this node, `R` names a request.
+pub(super) struct Unread<B, R = RequestId> {
+    events: BTreeMap<u64, Kept<B, R>>,
+    requests: BTreeMap<R, u64>,
+    /// Those that are not known to be in the stream.
+    absent: BTreeSet<u64>,
+    /// Those that the sockets of this node have not been sent.
+    unsent: BTreeSet<u64>,
+    bytes: usize,
+    numbers: u64,
+    /// How often something was written to the stream.
+    writes: u64,
+}
+
+/// An event of this node.
+pub(super) struct Event<B> {
+    pub(super) namespace: ByteString,
+    pub(super) to: Target,
+    pub(super) emit: Emit,
+    /// What it takes in memory.
+    pub(super) bytes: usize,
+    /// When it was emitted.
+    pub(super) since: Time,
+    /// How it is sent to the sockets of this node, until it is.
+    pub(super) body: Option<B>,
+}
+
+struct Kept<B, R> {
+    event: Event<B>,
+    /// When it was written last, if it was.
+    written: Option<Written<R>>,
+    is_stored: bool,
+}
+
+struct Written<R> {
+    request: R,
+    at: Time,
+    /// How many had been written to the stream.
+    writes: u64,
+}
+
+impl<B, R> Default for Unread<B, R> {
+    fn default() -> Self {
+        Self {
+            events: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            absent: BTreeSet::new(),
+            unsent: BTreeSet::new(),
+            bytes: 0,
+            numbers: 0,
+            writes: 0,
+        }
+    }
+}
+
+impl<B, R: Copy + Ord> Unread<B, R> {
+    /// Takes over an event. Without the name of the request that writes it, it is absent.
+    pub(super) fn put(&mut self, now: Time, event: Event<B>, request: Option<R>) {
+        self.numbers += 1;
+        let number = self.numbers;
+        self.bytes += event.bytes;
+        if event.body.is_some() {
+            self.unsent.insert(number);
+        }
+        self.absent.insert(number);
+        let kept = Kept {
+            event,
+            written: None,
+            is_stored: false,
+        };
+        self.events.insert(number, kept);
+        if let Some(request) = request {
+            self.wrote(now, number, request);
+        }
+    }
+
+    /// An absent event was written to the stream.
+    pub(super) fn wrote(&mut self, now: Time, number: u64, request: R) {
+        let writes = self.count_write();
+        let Some(kept) = self.events.get_mut(&number) else {
+            return;
+        };
+        self.absent.remove(&number);
+        self.requests.insert(request, number);
+        let at = now;
+        if let Some(before) = kept.written.replace(Written { request, at, writes }) {
+            self.requests.remove(&before.request);
+        }
+    }
+
+    /// Something was written to the stream. Returns how many have been.
+    pub(super) const fn count_write(&mut self) -> u64 {
+        self.writes += 1;
+        self.writes
+    }
+
+    /// The broker has taken an event, or has not, as far as is known. Returns whether there is such
+    /// an event.
+    pub(super) fn answered(&mut self, request: R, is_stored: bool) -> bool {
+        let Some(number) = self.requests.get(&request) else {
+            return false;
+        };
+        match is_stored {
+            true => {
+                if let Some(kept) = self.events.get_mut(number) {
+                    kept.is_stored = true;
+                }
+            }
+            false => {
+                self.absent.insert(*number);
+            }
+        }
+        true
+    }
+
+    /// An event was read from the stream. Returns how it is sent to the sockets of this node, if it
+    /// was not.
+    pub(super) fn read(&mut self, request: R) -> Option<B> {
+        let number = *self.requests.get(&request)?;
+        self.remove(number)?.body
+    }
+
+    /// An entry was read behind which nothing comes that was written before it, as `writes` counts.
+    /// What the broker has taken and this node has not read has been trimmed away. Returns what of
+    /// it the sockets of this node have not been sent, in order.
+    pub(super) fn passed(&mut self, writes: u64) -> Vec<B> {
+        let is_over = |kept: &Kept<B, R>| kept.is_stored && kept.written.as_ref().is_some_and(|it| it.writes < writes);
+        let over = self.events.iter().filter(|(_, kept)| is_over(kept));
+        let over: Vec<u64> = over.map(|(number, _)| *number).collect();
+        over.into_iter()
+            .filter_map(|number| self.remove(number)?.body)
+            .collect()
+    }
+
+    /// Returns the events that are surely not in the stream when an entry was read before which
+    /// `writes` had been written: the oldest ones, of about so many bytes.
+    pub(super) fn absent(&self, writes: u64, max_bytes: usize) -> Vec<(u64, &Event<B>)> {
+        let mut bytes = 0;
+        let absent = self
+            .absent
+            .iter()
+            .filter_map(|number| Some((*number, self.events.get(number)?)));
+        let sure = absent.take_while(|(_, kept)| kept.written.as_ref().is_none_or(|it| it.writes < writes));
+        let some = sure.take_while(|(_, kept)| {
+            let is_first = bytes == 0;
+            bytes += kept.event.bytes;
+            is_first || bytes <= max_bytes
+        });
+        some.map(|(number, kept)| (number, &kept.event)).collect()
+    }
+
+    /// Gives up the absent events that are older than the window. Returns how many.
+    pub(super) fn drop_old(&mut self, now: Time, window: Duration) -> u64 {
+        let mut dropped = 0;
+        while let Some(number) = self.absent.first().copied() {
+            let is_old = self
+                .events
+                .get(&number)
+                .is_none_or(|kept| kept.event.body.is_none() && kept.event.since + window <= now);
+            if !is_old {
+                break;
+            }
+            self.remove(number);
+            dropped += 1;
+        }
+        dropped
+    }
+
+    /// Gives up the events of a namespace that the sockets of this node have been sent. Returns how
+    /// many of them were absent.
+    pub(super) fn forget(&mut self, namespace: &str) -> u64 {
+        let is_there = |kept: &Kept<B, R>| kept.event.body.is_none() && *kept.event.namespace == *namespace;
+        let there = self.events.iter().filter(|(_, kept)| is_there(kept));
+        let there: Vec<u64> = there.map(|(number, _)| *number).collect();
+        let absent = there.iter().filter(|number| self.absent.contains(number)).count();
+        there.into_iter().for_each(|number| drop(self.remove(number)));
+        absent as u64
+    }
+
+    /// Removes an event.
+    pub(super) fn remove(&mut self, number: u64) -> Option<Event<B>> {
+        self.absent.remove(&number);
+        self.unsent.remove(&number);
+        let kept = self.events.remove(&number)?;
+        if let Some(written) = kept.written {
+            self.requests.remove(&written.request);
+        }
+        self.bytes -= kept.event.bytes;
+        Some(kept.event)
+    }
+
+    /// Returns how the events are sent that the sockets of this node have not been sent, in order.
+    pub(super) fn take_unsent(&mut self) -> Vec<B> {
+        let unsent = std::mem::take(&mut self.unsent);
+        let mut body = |number| self.events.get_mut(&number)?.event.body.take();
+        unsent.into_iter().filter_map(&mut body).collect()
+    }
+
+    /// Whether the order of events is not that of the stream now: something is absent, or has been
+    /// under way for long.
+    pub(super) fn is_stuck(&self, now: Time) -> bool {
+        !self.absent.is_empty() || self.oldest().is_some_and(|at| at + PATIENCE <= now)
+    }
+
+    /// When the oldest event was written, if none is absent.
+    pub(super) fn oldest(&self) -> Option<Time> {
+        let (_, oldest) = self.events.first_key_value().filter(|_| self.absent.is_empty())?;
+        oldest.written.as_ref().map(|written| written.at)
+    }
+
+    pub(super) fn has_absent(&self) -> bool {
+        !self.absent.is_empty()
+    }
+
+    /// Returns the namespace of the oldest event.
+    pub(super) fn namespace(&self) -> Option<&ByteString> {
+        Some(&self.events.first_key_value()?.1.event.namespace)
+    }
+
+    /// Whether something of a namespace is not in the stream.
+    pub(super) fn is_behind(&self, namespace: &str) -> bool {
+        let mut absent = self.absent.iter().filter_map(|number| self.events.get(number));
+        absent.any(|kept| *kept.event.namespace == *namespace)
+    }
+
+    /// When the sockets of this node have waited for long enough.
+    pub(super) fn impatient_at(&self) -> Option<Time> {
+        let first = self.events.get(self.unsent.first()?)?;
+        Some(first.event.since + PATIENCE)
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn event(since: Time, body: Option<u8>) -> Event<u8> {
+        Event {
+            namespace: "/".into(),
+            to: Target::default(),
+            emit: Emit::default(),
+            bytes: EVENT_BYTES,
+            since,
+            body,
+        }
+    }
+
+    fn numbers(absent: &[(u64, &Event<u8>)]) -> Vec<u64> {
+        absent.iter().map(|(number, _)| *number).collect()
+    }
+
+    #[test]
+    fn what_is_read_is_gone_also_if_it_was_refused() {
+        let (mut unread, now) = (Unread::<u8, u64>::default(), Time::ZERO);
+        for number in 1..=3 {
+            unread.put(now, event(now, Some(number)), Some(u64::from(number)));
+        }
+        assert!(!unread.is_stuck(now) && unread.is_stuck(now + PATIENCE));
+        assert!(unread.answered(1, true) && unread.answered(2, false));
+        assert!(unread.is_stuck(now) && unread.is_behind("/") && !unread.is_behind("/x"));
+        // The answer was lost, and not the order.
+        assert_eq!(unread.read(2), Some(2));
+        assert!(!unread.is_stuck(now) && !unread.is_behind("/"));
+        assert_eq!((unread.read(2), unread.read(1)), (None, Some(1)));
+        assert_eq!(unread.take_unsent(), [3]);
+        assert_eq!((unread.read(3), unread.bytes()), (None, 0));
+        assert!(unread.events.is_empty() && unread.requests.is_empty() && unread.oldest().is_none());
+    }
+
+    /// What the broker has taken and nobody can read any more ends with the next entry that is
+    /// read, and is not written again. What was written behind this entry is not touched.
+    #[test]
+    fn an_event_that_is_never_read_ends() {
+        let (mut unread, now) = (Unread::<u8, u64>::default(), Time::ZERO);
+        unread.put(now, event(now, Some(1)), Some(1));
+        unread.put(now, event(now, Some(2)), Some(2));
+        let fence = unread.count_write();
+        unread.put(now, event(now, Some(3)), Some(3));
+        unread.answered(1, true);
+        unread.answered(3, true);
+        assert_eq!(unread.passed(fence), [1]);
+        assert!(unread.absent(fence, usize::MAX).is_empty(), "the answer for 2 comes");
+        unread.answered(2, true);
+        assert_eq!((unread.passed(fence), unread.passed(fence)), (vec![2], vec![]));
+        assert_eq!(unread.read(3), Some(3));
+    }
+
+    #[test]
+    fn what_was_refused_is_written_again_in_order_and_in_portions() {
+        let (mut unread, now) = (Unread::<u8, u64>::default(), Time::ZERO);
+        for number in 1..=4 {
+            unread.put(now, event(now, None), Some(number));
+        }
+        (1..=3).for_each(|number| assert!(unread.answered(number, false)));
+        let fence = unread.count_write();
+        unread.put(now, event(now, None), None);
+        unread.answered(4, false);
+        assert_eq!(numbers(&unread.absent(fence, usize::MAX)), [1, 2, 3, 4, 5]);
+        assert_eq!(numbers(&unread.absent(fence, 2 * EVENT_BYTES)), [1, 2]);
+        assert_eq!(numbers(&unread.absent(fence, 0)), [1], "one always fits");
+        unread.wrote(now + SECOND, 1, 11);
+        assert_eq!(unread.oldest(), None, "something is absent");
+        // The second try is refused, too: an entry from before the try says nothing of it.
+        unread.answered(11, false);
+        assert!(unread.absent(fence, usize::MAX).is_empty());
+        assert_eq!(unread.drop_old(now + SECOND, 2 * SECOND), 0);
+        assert_eq!(unread.drop_old(now + 2 * SECOND, 2 * SECOND), 5);
+        assert_eq!((unread.bytes(), unread.has_absent()), (0, false));
+    }
+
+    #[test]
+    fn what_the_sockets_wait_for_is_not_dropped() {
+        let (mut unread, now) = (Unread::<u8, u64>::default(), Time::ZERO);
+        unread.put(now, event(now, Some(1)), None);
+        assert_eq!(unread.drop_old(now + SECOND, SECOND), 0);
+        assert_eq!(unread.impatient_at(), Some(now + PATIENCE));
+        assert_eq!(unread.take_unsent(), [1]);
+        assert_eq!(
+            (unread.impatient_at(), unread.drop_old(now + SECOND, SECOND)),
+            (None, 1)
+        );
+    }
+
+    /// Nothing is read in a namespace that has ended.
+    #[test]
+    fn a_namespace_that_has_ended_keeps_nothing() {
+        let (mut unread, now) = (Unread::<u8, u64>::default(), Time::ZERO);
+        unread.put(now, event(now, None), Some(1));
+        unread.put(now, event(now, None), None);
+        unread.put(now, event(now, Some(3)), Some(3));
+        assert_eq!((unread.forget("/x"), unread.forget("/")), (0, 1));
+        assert_eq!((unread.bytes(), unread.take_unsent()), (EVENT_BYTES, vec![3]));
+        assert_eq!((unread.forget("/"), unread.bytes()), (0, 0));
+    }
+}
