@@ -144,6 +144,38 @@ fn another_transport_with_the_same_id() {
     assert_eq!(world.sessions(), 1);
 }
 
+/// A client that has given up a websocket which opens late goes on by polling with the same
+/// session. What the websocket was given is perhaps lost, and is counted. Answers to heartbeats
+/// confirm, and the end of the session counts nothing, because it is the end for the client too.
+#[test]
+fn messages_on_a_websocket_that_is_given_up_are_counted() {
+    let unconfirmed = |world: &mut World| world.shard(|shard, _| shard.counters().unconfirmed);
+    let mut world = World::new(Config::default());
+    let id = handshake(&mut world);
+    let socket = world.last_socket();
+    let link = world.open();
+    world.send(link, &upgrade(&format!("/socket.io/1/websocket/{id}")));
+    world.emit(socket, "one", "").unwrap();
+    world.emit(socket, "two", "").unwrap();
+    assert_eq!(world.frames(link).len(), 3);
+    world.pass(25_000);
+    assert_eq!(world.frames(link), ["2::"]);
+    world.emit(socket, "three", "").unwrap();
+    world.send(link, &text("2::"));
+    world.emit(socket, "four", "").unwrap();
+    assert_eq!(unconfirmed(&mut world), 0);
+    let polling = format!("/socket.io/1/xhr-polling/{id}?t=1");
+    assert_eq!(world.reply(&get(&polling)).text(), "1::");
+    assert_eq!(unconfirmed(&mut world), 2, "three and four");
+    // A session that ends with its websocket tells its client so.
+    let mut world = World::new(Config::default());
+    let link = join(&mut world);
+    let socket = world.last_socket();
+    world.emit(socket, "five", "").unwrap();
+    world.cut(link, Cause::Failed);
+    assert_eq!((world.sessions(), unconfirmed(&mut world)), (0, 0));
+}
+
 #[test]
 fn never_several_packets_in_a_message() {
     let mut world = World::new(Config::default());

@@ -28,9 +28,10 @@ pub struct Counters {
     broken: [u64; BreachKind::ALL.len()],
     /// Number of packets that have arrived.
     pub packets_in: u64,
-    /// Number of messages to clients of 0.3 to 0.6, and to polling clients of 0.7 to 0.9, that were
-    /// written and whose arrival nothing had confirmed when their connection ended. Some of them
-    /// have not arrived. They are not sent again (docs/protocol/legacy-0.6.md §18).
+    /// Number of messages to clients of 0.3 to 0.6, and to clients of 0.7 to 0.9 that poll or go on
+    /// with another transport, that were written and whose arrival nothing had confirmed when their
+    /// connection ended. Some of them have not arrived. They are not sent again
+    /// (docs/protocol/legacy-0.6.md §18).
     pub unconfirmed: u64,
     /// Number of recipients that did not get a message, because it was volatile or its policy lets
     /// it be dropped.

@@ -314,7 +314,7 @@ impl<'a> At<'a> {
         legacy06.id_waits = polling;
         // A poll takes the id alone, and its answer is not among what a websocket writes.
         if !polling {
-            legacy06.unconfirmed.note_id();
+            legacy06.unconfirmed.note_control();
         }
         let codec = self.core.config.legacy06.codec_at(legacy06.codec);
         let sid = core::str::from_utf8(&sid).unwrap_or_default();

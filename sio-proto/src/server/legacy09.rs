@@ -161,6 +161,7 @@ impl At<'_> {
     /// Queues a packet of the server.
     fn push(&mut self, packet: &Packet) {
         let frame = Frame::text(&mut self.core.buffer, |b| packet.encode(b));
+        self.legacy09().unconfirmed.note_control();
         self.push_control(frame);
     }
 
@@ -188,7 +189,9 @@ impl At<'_> {
     fn beat(&mut self, number: u32) {
         self.session.heartbeat = Heartbeat::Queued;
         self.session.outbox.rest();
-        self.push(&Packet::new(Body::Heartbeat));
+        let frame = Frame::text(&mut self.core.buffer, |b| Packet::new(Body::Heartbeat).encode(b));
+        self.legacy09().unconfirmed.note_heartbeat(&frame);
+        self.push_control(frame);
         let due = self.now + self.core.config.legacy09.heartbeat_timeout;
         self.core.timers.arm_at(due, Alarm::PingTimeout, self.key, number);
     }

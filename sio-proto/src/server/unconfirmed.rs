@@ -15,6 +15,10 @@
 //! ([`Shard::handle_returned`](super::Shard::handle_returned)), and are sent on its next
 //! connection. So is the answer to a GET that the browser repeats.
 //!
+//! A websocket or stream of 0.7 to 0.9 is bound to its session, and its end tells the client that
+//! the session is over. Its messages are counted only if the client has given it up for another
+//! transport.
+//!
 //! The answer to the last poll is kept for this purpose, within the limits of the queue that it was
 //! taken from. Its bytes are charged to the budget of all sessions. The frames are shared, so no
 //! message is copied.
@@ -31,7 +35,7 @@ pub(crate) struct Unconfirmed {
     written: u32,
     /// The messages among them that were written behind the last heartbeat.
     behind_heartbeat: u32,
-    /// Packets in the queue that are no messages: the session id, heartbeats.
+    /// Packets in the queue that are no messages: the session id, heartbeats, receipts.
     control: u8,
     /// The last heartbeat.
     heartbeat: Option<Frame>,
@@ -73,8 +77,8 @@ pub(crate) enum Verdict {
 }
 
 impl Unconfirmed {
-    /// The session id was queued, which is no message.
-    pub(crate) const fn note_id(&mut self) {
+    /// A packet that is no message was queued: the session id, a receipt.
+    pub(crate) const fn note_control(&mut self) {
         self.control = self.control.saturating_add(1);
     }
 
@@ -138,10 +142,16 @@ impl Unconfirmed {
         core::mem::replace(&mut self.written, 0) as u64
     }
 
-    /// The session is over. Returns how many messages were not confirmed.
-    pub(crate) fn end(&mut self) -> u64 {
+    /// The session is over. Returns how many messages were not confirmed. `outlives_link` says
+    /// whether its messages are counted although their link ends with the session. Otherwise the
+    /// end of the link has told the client, and only a link that was replaced before counts.
+    pub(crate) fn end(&mut self, outlives_link: bool) -> u64 {
         let doubted = self.doubted.take().map_or(0, |(_, packets)| packets);
-        self.lose_link() + self.forget_answer() + doubted
+        let written = match outlives_link || self.is_reclaiming() {
+            true => self.lose_link(),
+            false => 0,
+        };
+        written + self.forget_answer() + doubted
     }
 
     /// The links that know the session, in addition to its present link.
@@ -245,9 +255,6 @@ impl Unconfirmed {
 impl Session {
     /// The whole queue is about to leave on the session's websocket or stream.
     pub(super) fn note_written(&mut self) {
-        if !self.outlives_link() {
-            return;
-        }
         let (queued, packets) = (self.heartbeat == Heartbeat::Queued, self.outbox.len());
         if let Some(unconfirmed) = self.wiring.unconfirmed_mut() {
             let heartbeat = unconfirmed.heartbeat.as_ref().filter(|_| queued);

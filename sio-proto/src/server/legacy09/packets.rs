@@ -91,6 +91,7 @@ impl<'a> At<'a> {
             }
             Body::Heartbeat => {
                 if self.session.heartbeat.is_answerable() {
+                    self.legacy09().unconfirmed.confirm_heartbeat();
                     self.next_heartbeat();
                 }
             }

@@ -297,9 +297,10 @@ impl<'a, G> At<'a, G> {
         }
         core.backlog.recharge(session.charged, 0);
         session.hold(0, &mut core.backlog);
+        let outlives_link = session.outlives_link();
         if let Some(unconfirmed) = session.wiring.unconfirmed_mut() {
             unconfirmed.links().for_each(|link| core.links.clear(link));
-            core.counters.unconfirmed += unconfirmed.end();
+            core.counters.unconfirmed += unconfirmed.end(outlives_link);
         }
         core.give_back(session);
         // One deadline is its heartbeat, and the other is its time for joining a namespace.
