@@ -7,7 +7,7 @@ use sio_fuzz::TARGETS;
 
 /// People read the seeds, and the seeds are kept for ever. So there are few of them, and they are
 /// small.
-const MAX_FILES: usize = 50;
+const MAX_FILES: usize = 60;
 const MAX_FILE_BYTES: u64 = 4096;
 
 fn root() -> PathBuf {
