@@ -1,7 +1,9 @@
 //! The promises, looked at after each step and at the end.
 
+use std::fmt;
 use std::time::Duration;
 
+use sio_proto::Time;
 use sio_proto::client::Generation;
 
 use crate::held::Held;
@@ -163,6 +165,20 @@ impl World {
         }
     }
 
+    /// Promise 10: where nothing has failed and nobody refuses, a client gets what it asks for.
+    pub(crate) fn judge_peace(&mut self, client: usize, what: fmt::Arguments<'_>) {
+        let plan = &self.plan;
+        let refuses = plan.refuses + plan.refuses_sockets > 0 || plan.thief.is_some() || plan.swallows_websockets;
+        let is_near = plan.traffic.latency <= 40 && plan.traffic.holds == 0 && plan.traffic.window >= 4_000;
+        let is_untouched = self.faults == 0 && self.peers[client].trouble == Time::ZERO;
+        if is_near && is_untouched && !refuses {
+            self.fail(
+                Promise::Liveness,
+                format_args!("client {client} meets a fault, and there was none: {what}"),
+            );
+        }
+    }
+
     /// How long the ends may take to find a dead connection.
     fn patience(&self, client: usize) -> Duration {
         let config = &self.plan.server;
@@ -262,12 +278,9 @@ impl World {
                 continue;
             }
             let is_old = self.peers[member.client].is_old();
-            let counts = self.peers[member.client].counts_losses();
             let place = self.place(member.client, member.namespace);
             let overdue = place.overdue(&member);
-            if is_old && !counts {
-                // A lost message is not counted.
-            } else if is_old {
+            if is_old {
                 place.gaps.extend(overdue);
             } else if let Some(first) = overdue.first() {
                 let promise = match member.record {

@@ -49,13 +49,19 @@ impl Door {
     }
 
     /// The hook's decision. A page of another site may not open a session, whatever the hook says.
+    /// Neither may a script that says nothing of its page.
     pub(crate) fn decide(&self, request: &Request) -> Admission {
         let mut book = self.book();
         let (refuses, drawn) = (book.refuses, book.rng.u32(0..100));
         if drawn < refuses {
             return Admission::Refused("not today".into());
         }
-        let is_foreign = request.http.headers.get("origin") == Some(FOREIGN_PAGE);
+        let target = &request.http.target;
+        let is_script = ["&j=", "jsonp", "htmlfile"].iter().any(|mark| target.contains(mark));
+        let says_nothing = ["origin", "referer"]
+            .iter()
+            .all(|name| request.http.headers.get(name).is_none());
+        let is_foreign = request.http.headers.get("origin") == Some(FOREIGN_PAGE) || is_script && says_nothing;
         if let Some(peer) = request.peer.address.and_then(|address| index(address.ip()))
             && !is_foreign
         {

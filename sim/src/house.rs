@@ -2,6 +2,7 @@
 //! session id names, and a new session to the next shard in turn. A connection has a seat in one
 //! shard at a time.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -95,8 +96,40 @@ impl Outgoing {
     }
 }
 
+thread_local! {
+    /// Whether a shard works now, as under its lock.
+    static WORKS: Cell<bool> = const { Cell::new(false) };
+    /// Whether something of the application was dropped meanwhile.
+    static DROPPED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A value of the application that comes with a request. Its destructor is code of the application,
+/// which may call the server: under the lock of a shard the call would wait for ever.
+struct Luggage;
+
+impl Drop for Luggage {
+    fn drop(&mut self) {
+        DROPPED.set(DROPPED.get() || WORKS.get());
+    }
+}
+
+/// A shard works, as under its lock.
+fn work<R>(act: impl FnOnce() -> R) -> R {
+    WORKS.set(true);
+    let result = act();
+    WORKS.set(false);
+    result
+}
+
+/// Whether something of the application was dropped while a shard worked, since the last call.
+pub(crate) fn was_dropped() -> bool {
+    DROPPED.take()
+}
+
 impl House {
     pub(crate) fn new(shards: Vec<Shard>, key: [u8; 16], door: Door) -> Self {
+        WORKS.set(false);
+        DROPPED.set(false);
         let config = Arc::clone(shards[0].config());
         let shards: Vec<_> = shards.into_iter().map(|shard| (shard, Outputs::default())).collect();
         Self {
@@ -132,7 +165,7 @@ impl House {
             let (shard, out) = &mut self.shards[index];
             out.sent = Sent::default();
             out.collisions.clear();
-            command(shard, out)
+            work(|| command(shard, out))
         };
         self.settle(now);
         result
@@ -234,7 +267,7 @@ impl House {
     pub(crate) fn handle_timeout(&mut self, now: Time) {
         for (shard, out) in &mut self.shards {
             if shard.next_timeout().is_some_and(|time| time <= now) {
-                shard.handle_timeout(now, out);
+                work(|| shard.handle_timeout(now, out));
             }
         }
         self.settle(now);
@@ -281,7 +314,7 @@ impl House {
             }
         }
         let (shard, out) = &mut self.shards[seat];
-        shard.handle_closed(now, link, cause, out);
+        work(|| shard.handle_closed(now, link, cause, out));
     }
 
     /// The connection takes a seat in a shard, and gives up that in another one.
@@ -292,7 +325,7 @@ impl House {
         let before = connection.seat.replace(shard);
         if let Some(before) = before.filter(|before| *before != shard) {
             let (shard, out) = &mut self.shards[before];
-            shard.handle_closed(now, link, Cause::Closed, out);
+            work(|| shard.handle_closed(now, link, Cause::Closed, out));
             self.drain_outputs(now);
         }
     }
@@ -336,14 +369,14 @@ impl House {
         {
             self.sit(now, link, shard);
             let (shard, out) = &mut self.shards[shard];
-            shard.handle_body_started(now, link, &head, out);
+            work(|| shard.handle_body_started(now, link, &head, out));
         }
         if let Some(request) = arrivals.request.take() {
             self.handle_request(now, link, request);
         }
         if let Some(seat) = self.connection(link).and_then(|connection| connection.seat) {
             let (shard, out) = &mut self.shards[seat];
-            shard.handle_packets(now, link, &mut arrivals.packets, out);
+            work(|| shard.handle_packets(now, link, &mut arrivals.packets, out));
         }
         self.drain_outputs(now);
         if self.connection(link).is_some() {
@@ -366,6 +399,7 @@ impl House {
     }
 
     fn handle_request(&mut self, now: Time, link: LinkId, mut request: Request) {
+        request.extension = Some(Arc::new(Luggage));
         if request.may_open_session() {
             request.admission = self.door.decide(&request);
         }
@@ -379,7 +413,7 @@ impl House {
         };
         self.sit(now, link, shard);
         let (shard, out) = &mut self.shards[shard];
-        shard.handle_request(now, link, &mut request, out);
+        work(|| shard.handle_request(now, link, &mut request, out));
     }
 
     fn settle(&mut self, now: Time) {

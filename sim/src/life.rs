@@ -5,7 +5,7 @@
 //! heartbeat and its answer, and no longer. Which session a connection serves is read from the
 //! lines of its requests, or asked from the shard for a websocket.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use sio_proto::server::{Generation, TransportKind};
@@ -13,7 +13,11 @@ use sio_proto::{LinkId, SessionKey, Time};
 
 use crate::host::Socket;
 use crate::violation::Promise;
-use crate::world::{NAMESPACES, World};
+use crate::world::{NAMESPACES, READ, World};
+
+/// What the protocol itself says may wait in addition to messages, and what a connection adds to
+/// what it still has to write.
+const CONTROL: usize = 20 << 10;
 
 /// The longest line of a request that is read.
 const LONGEST_LINE: usize = 2048;
@@ -27,6 +31,10 @@ pub(crate) struct Lives {
     signs: BTreeMap<Session, Time>,
     /// When the client of each session last came for packets.
     polls: BTreeMap<Session, Time>,
+    /// The connection on which a client waits for packets of its session.
+    gets: BTreeMap<Session, u64>,
+    /// How many namespaces each session has asked for in a second, and which second this is.
+    asks: BTreeMap<Session, (u64, usize)>,
 }
 
 /// The line of the request that is arriving on a connection.
@@ -36,6 +44,8 @@ pub(crate) struct Line {
     /// The session that the last complete line names.
     session: Option<Session>,
     is_websocket: bool,
+    /// The requests that have no answer yet: the sessions of those that ask for packets.
+    waiting: VecDeque<Option<Session>>,
 }
 
 impl Line {
@@ -79,19 +89,56 @@ impl World {
         };
         wire.given += bytes.len();
         wire.pending += bytes.len();
-        let pending = wire.pending;
+        let (pending, mut twice) = (wire.pending, None);
         for (is_get, target) in wire.line.read(bytes) {
             wire.line.session = self.server.named(&target);
             wire.line.is_websocket = target.contains("websocket");
             // Until here it was not the session's websocket.
             wire.stuck = wire.stuck.map(|(_, kept)| (self.now, kept));
+            let polls = is_get && target.contains("transport=polling");
+            wire.line.waiting.push_back(wire.line.session.filter(|_| polls));
             if let Some(session) = wire.line.session.filter(|_| is_get) {
                 self.lives.polls.insert(session, self.now);
             }
+            if let Some(session) = wire.line.session.filter(|_| polls) {
+                twice = self.lives.gets.insert(session, number).or(twice);
+            }
+        }
+        if twice.is_some() && !self.peers[wire.client].is_doubled {
+            let client = wire.client;
+            let words = format_args!("client {client} asks for packets while it waits for packets");
+            self.fail(Promise::Conduct, words);
+            return pending;
         }
         let named = wire.line.session;
         self.note_sign(link, named);
         pending
+    }
+
+    /// The server begins to answer a request on a connection.
+    pub(crate) fn note_answer(&mut self, number: u64) {
+        let wire = self.wires.get_mut(&number);
+        if let Some(Some(session)) = wire.and_then(|wire| wire.line.waiting.pop_front()) {
+            self.lives.gets.remove(&session);
+        }
+    }
+
+    /// Promise 7: a session asks for no more namespaces in a second than it may.
+    pub(crate) fn check_asks(&mut self, socket: Socket) {
+        let (now, most) = (self.now, self.plan.server.max_connects_per_second);
+        let second = now.saturating_since(Time::ZERO).as_secs();
+        let session = self
+            .server
+            .shard(now, socket.shard, |shard, _| shard.session_of(socket.key));
+        let Some(session) = session else { return };
+        self.lives.asks.retain(|_, (then, _)| *then == second);
+        let (_, count) = self.lives.asks.entry((socket.shard, session)).or_insert((second, 0));
+        *count += 1;
+        let count = *count;
+        if count > most {
+            let words = format_args!("a session asks for {count} namespaces in a second, at most {most}");
+            self.fail(Promise::Price, words);
+        }
     }
 
     /// A decision of the application is a sign, too: a client may wait for it.
@@ -127,6 +174,7 @@ impl World {
         let now = self.now;
         self.lives.signs.clear();
         self.lives.polls.clear();
+        self.lives.gets.clear();
         self.peers.iter_mut().for_each(|peer| peer.heard = now);
         self.wires
             .values_mut()
@@ -139,9 +187,24 @@ impl World {
         let sockets: Vec<_> = self.members.keys().copied().collect();
         let (mut signs, mut came) = (BTreeMap::new(), BTreeMap::new());
         for socket in sockets {
-            let (session, transport) = self.server.shard(now, socket.shard, |shard, _| {
-                (shard.session_of(socket.key), shard.transport(socket.key))
+            let (session, transport, queued) = self.server.shard(now, socket.shard, |shard, _| {
+                (
+                    shard.session_of(socket.key),
+                    shard.transport(socket.key),
+                    shard.queued(socket.key).unwrap_or_default(),
+                )
             });
+            let is_thief = self
+                .members
+                .get(&socket)
+                .is_some_and(|member| self.peers[member.client].is_thief);
+            // A thief that sends pings gets as many pongs as come with one read.
+            let most = self.most_queued() + if is_thief { READ } else { 0 };
+            if queued.bytes > most {
+                let bytes = queued.bytes;
+                let words = format_args!("{bytes} bytes wait for the client of {socket:?}, at most {most}");
+                return self.fail(Promise::Price, words);
+            }
             let Some(session) = session.map(|key| (socket.shard, key)) else {
                 continue;
             };
@@ -190,6 +253,12 @@ impl World {
                 return self.fail(Promise::Heartbeat, words);
             }
         }
+    }
+
+    /// The most bytes that may wait for one client: the queue, and what the protocol itself says.
+    fn most_queued(&self) -> usize {
+        let most = self.plan.server.max_queued_bytes;
+        most + most / 8 + CONTROL
     }
 
     /// A websocket that takes no byte is ended, whatever its client sends.

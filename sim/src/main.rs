@@ -15,6 +15,7 @@ mod comeback;
 mod door;
 mod effort;
 mod faults;
+mod habits;
 mod held;
 mod host;
 mod house;

@@ -123,8 +123,8 @@ pub(crate) enum Wrong {
 
 impl Place {
     /// A message has arrived at the client. `is_lossy` says that the wire of the client may lose
-    /// what was on the way, and `counts` that the server counts what was lost.
-    pub(crate) fn arrive(&mut self, number: u64, is_lossy: bool, counts: bool) -> Result<(), Wrong> {
+    /// what was on the way. Then the server counts what was lost.
+    pub(crate) fn arrive(&mut self, number: u64, is_lossy: bool) -> Result<(), Wrong> {
         // A broadcast may be for a socket whose connection is dead, and for that which has replaced
         // it.
         let same = |down: &Down| down.number == number;
@@ -160,8 +160,7 @@ impl Place {
         // A session of an old wire goes on without a word, and begins anew without one.
         let was_told = std::mem::take(&mut self.was_told) || is_lossy && is_new;
         match (missing.first(), is_new, was_told) {
-            (Some(_), ..) if is_lossy && counts => self.gaps.extend(missing),
-            (Some(_), ..) if is_lossy => {}
+            (Some(_), ..) if is_lossy => self.gaps.extend(missing),
             (Some(first), ..) => return Err(Wrong::Gap(*first)),
             (None, true, false) => return Err(Wrong::Untold),
             (None, false, true) => return Err(Wrong::OldLife),

@@ -108,6 +108,9 @@ impl World {
         match told {
             Told::Bytes(link, bytes) => {
                 if let Some(number) = self.at_server.get(&link).copied() {
+                    if bytes.starts_with(b"HTTP/1.1 ") {
+                        self.note_answer(number);
+                    }
                     self.check_reader(number, &bytes);
                     self.write(number, Way::Down, &bytes);
                 }
@@ -160,6 +163,7 @@ impl World {
         if self.members.insert(socket, member).is_some() {
             return self.fail(Promise::Disconnect, format_args!("{socket:?} connects twice"));
         }
+        self.check_asks(socket);
         if !self.is_calm && self.rng.u32(0..100) < self.plan.refuses_sockets {
             note!(self, "server: c{client} is refused {namespace}");
             let now = self.now;
@@ -406,7 +410,10 @@ impl World {
         match delivery {
             ClientDelivery::Connect { socket, recovery, .. } => self.client_connects(client, socket, recovery),
             ClientDelivery::Disconnect { socket, reason } => self.client_disconnects(client, socket, reason),
-            ClientDelivery::ConnectError { error, .. } => note!(self, "c{client}: connect error {error}"),
+            ClientDelivery::ConnectError { error, .. } => {
+                note!(self, "c{client}: connect error {error}");
+                self.judge_peace(client, format_args!("{error}"));
+            }
             ClientDelivery::Event { socket, args, ack, .. } => {
                 let number = number_in(&args);
                 if let (Some(ticket), Some(number)) = (ack, number) {
@@ -450,6 +457,9 @@ impl World {
             self.fail(Promise::Disconnect, format_args!("client {client} disconnects twice"));
         }
         self.judge_timeout(client, reason == DisconnectReason::PingTimeout, "client");
+        if reason == DisconnectReason::TransportError {
+            self.judge_peace(client, format_args!("{reason}"));
+        }
     }
 
     /// A message has arrived at a client.
@@ -473,8 +483,7 @@ impl World {
             );
         }
         let is_old = self.peers[client].is_old();
-        let counts = self.peers[client].counts_losses();
-        let wrong = match self.place(client, namespace).arrive(number, is_old, counts) {
+        let wrong = match self.place(client, namespace).arrive(number, is_old) {
             Ok(()) => return,
             Err(wrong) => wrong,
         };

@@ -108,6 +108,11 @@ impl Pipe {
         self.queued.saturating_sub(self.window(now, traffic))
     }
 
+    /// How many bytes are under way.
+    pub(crate) const fn under_way(&self) -> usize {
+        self.queued
+    }
+
     fn window(&self, now: Time, traffic: Traffic) -> usize {
         if self.shut > now { self.room } else { traffic.window }
     }

@@ -11,6 +11,7 @@ use sio_proto::client::{ClientConfig, Generation, Transport};
 use sio_proto::codec::Streaming;
 use sio_proto::{Config, RecoveryConfig};
 
+use crate::habits::Habit;
 use crate::pipe::Traffic;
 
 /// The path of the streaming codec.
@@ -136,7 +137,8 @@ pub(crate) struct Plan {
     pub(crate) traffic: Traffic,
     /// How many shards the server has.
     pub(crate) shards: usize,
-    pub(crate) has_thief: bool,
+    /// What a thief does, if there is one.
+    pub(crate) thief: Option<Habit>,
     /// Whether a proxy on the way does not know websockets: what asks for one gets no answer.
     pub(crate) swallows_websockets: bool,
     /// How many of a hundred requests for a session are refused.
@@ -162,6 +164,7 @@ impl Plan {
         let mut clients: Vec<ClientConfig> = (0..count).map(|_| client(&mut rng, recovers)).collect();
         clients.truncate(less.clients.unwrap_or(count).max(1));
         let has_thief = rng.u32(0..4) == 0;
+        let thief = has_thief.then(|| Habit::draw(&mut rng));
         if has_thief {
             server = against_thieves(server, &mut rng);
         }
@@ -207,7 +210,7 @@ impl Plan {
                 holds,
             },
             shards: [1, 1, 1, 2, 3][rng.usize(0..5)],
-            has_thief,
+            thief,
             swallows_websockets: rng.u32(0..8) == 0,
             refuses: [0, 0, 0, 20, 60][rng.usize(0..5)],
             refuses_sockets: [0, 0, 0, 15, 50][rng.usize(0..5)],
@@ -220,11 +223,11 @@ impl Plan {
     /// The settings, for a person.
     pub(crate) fn words(&self) -> String {
         let mut words = format!(
-            "{} operations, {} shards, thief {}, refuses {} % and {} %, {:?}, pauses up to {} ms, padding {}, \
+            "{} operations, {} shards, thief {:?}, refuses {} % and {} %, {:?}, pauses up to {} ms, padding {}, \
              slow accepts {} %, answers {} %\n",
             self.ops,
             self.shards,
-            self.has_thief,
+            self.thief,
             self.refuses,
             self.refuses_sockets,
             self.traffic,
@@ -332,6 +335,7 @@ fn against_thieves(server: Config, rng: &mut Rng) -> Config {
         .max_handshake_bytes(1_000usize)
         .max_auth_bytes(1_000usize)
         .max_blocked_bytes(4_000usize)
+        .max_connects_per_second(20usize)
         .max_payload([16_000, 30_000][rng.usize(0..2)])
 }
 

@@ -17,12 +17,12 @@ const TWICE: u64 = 20;
 
 /// Runs one seed. An input is too slow only if it is so in every run.
 pub(crate) fn run_one(seed: u64, less: &Less, mode: Mode) -> Report {
-    let mut report = run_once(seed, less, mode);
+    let mut report = run_once(seed, less, mode, false);
     for _ in 0..AGAIN {
         if report.slow.is_empty() || report.failure.is_some() {
             return report;
         }
-        let again = run_once(seed, less, Mode::Off);
+        let again = run_once(seed, less, Mode::Off, true);
         report
             .slow
             .retain(|slow| again.slow.iter().any(|other| other.input == slow.input));
@@ -37,8 +37,8 @@ pub(crate) fn run_one(seed: u64, less: &Less, mode: Mode) -> Report {
 }
 
 /// Runs one seed. A panic is a failure like any other.
-fn run_once(seed: u64, less: &Less, mode: Mode) -> Report {
-    let run = || World::new(Plan::draw(seed, less), mode, Effort::new()).run();
+fn run_once(seed: u64, less: &Less, mode: Mode, is_exact: bool) -> Report {
+    let run = || World::new(Plan::draw(seed, less), mode, Effort::new(is_exact)).run();
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(report) => report,
         Err(payload) => {

@@ -3,11 +3,14 @@
 //!
 //! Nothing is promised for its messages. All other promises hold while it works: the prices of its
 //! inputs and of its memory, the timeouts, and everything that the clients beside it were promised.
+//!
+//! Here is what a thief does at random. `habits.rs` has what it does again and again.
 
 use fastrand::Rng;
 use sio_proto::server::Cause;
 use sio_proto::{LinkId, Time};
 
+use crate::habits::Habit;
 use crate::network::Way;
 use crate::violation::Promise;
 use crate::world::{World, note};
@@ -19,7 +22,7 @@ pub(crate) const FOREIGN_PAGE: &[u8] = b"http://evil.example";
 const MOST_IDS: usize = 12;
 
 /// The most connections that it has.
-const MOST_WIRES: usize = 24;
+pub(crate) const MOST_WIRES: usize = 24;
 
 /// The length of the ids of sessions of Engine.IO.
 const ID: usize = 20;
@@ -31,7 +34,7 @@ const SMALL: usize = 8 << 10;
 const SMALL_CONNECTION: usize = 4 << 10;
 
 /// A time that does not come.
-const NEVER: Time = Time::from_micros(u64::MAX);
+pub(crate) const NEVER: Time = Time::from_micros(u64::MAX);
 
 /// The requests that may open a session.
 const OPENINGS: [&str; 18] = [
@@ -59,14 +62,28 @@ const OPENINGS: [&str; 18] = [
 #[derive(Debug)]
 pub(crate) struct Thief {
     /// Its number among the peers.
-    peer: usize,
-    /// The ids that it has read.
-    ids: Vec<String>,
+    pub(crate) peer: usize,
+    /// The ids that it has read, the newest last.
+    pub(crate) ids: Vec<String>,
+    pub(crate) habit: Habit,
+    /// When it follows its habit next.
+    pub(crate) next: Time,
+    /// The session to which its habit belongs.
+    pub(crate) session: Option<String>,
+    /// The connections of a session that is moving: that of its polls, and its websocket.
+    pub(crate) moving: Option<(u64, u64)>,
 }
 
 impl Thief {
-    pub(crate) const fn new(peer: usize) -> Self {
-        Self { peer, ids: Vec::new() }
+    pub(crate) const fn new(peer: usize, habit: Habit) -> Self {
+        Self {
+            peer,
+            ids: Vec::new(),
+            habit,
+            next: Time::ZERO,
+            session: None,
+            moving: None,
+        }
     }
 }
 
@@ -75,16 +92,21 @@ fn is_websocket(target: &str) -> bool {
     target.contains("websocket")
 }
 
-fn request(rng: &mut Rng, method: &str, target: &str, body: Option<(&[u8], usize)>) -> Vec<u8> {
+pub(crate) fn request(rng: &mut Rng, method: &str, target: &str, body: Option<(&[u8], usize)>) -> Vec<u8> {
     let mut head = format!("{method} {target}");
     if rng.u32(0..6) == 0 {
         let sign = if target.contains('?') { '&' } else { '?' };
         head.push(sign);
-        head.push_str(&"&a=b".repeat(rng.usize(1..1500)));
+        // Empty pairs are the most that fit into a head.
+        let (pair, most) = [("&a=b", 1500), ("&", 7800)][rng.usize(0..2)];
+        head.push_str(&pair.repeat(rng.usize(1..most)));
     }
     head.push_str(" HTTP/1.1\r\nHost: sim.example:3000\r\n");
-    if rng.u32(0..4) == 0 {
-        head.push_str(&format!("Origin: {}\r\n", String::from_utf8_lossy(FOREIGN_PAGE)));
+    match rng.u32(0..8) {
+        0 | 1 => head.push_str(&format!("Origin: {}\r\n", String::from_utf8_lossy(FOREIGN_PAGE))),
+        // A page of the same site, which may load scripts.
+        2 => head.push_str("Referer: http://sim.example:3000/page\r\n"),
+        _ => {}
     }
     if rng.u32(0..6) == 0 {
         head.push_str(&format!("X-Padding: {}\r\n", "p".repeat(rng.usize(1..4000))));
@@ -105,7 +127,7 @@ fn request(rng: &mut Rng, method: &str, target: &str, body: Option<(&[u8], usize
 }
 
 /// A frame of a websocket. Its mask is zero.
-fn frame(head: u8, payload: &[u8], length: usize) -> Vec<u8> {
+pub(crate) fn frame(head: u8, payload: &[u8], length: usize) -> Vec<u8> {
     let mut bytes = vec![head];
     match length {
         0..126 => bytes.push(0x80 | length as u8),
@@ -127,7 +149,12 @@ impl World {
         };
         let wires: Vec<u64> = self.wires_of(peer);
         let wire = wires.get(rng.usize(0..1 << 16) % wires.len().max(1)).copied();
-        match (rng.u32(0..16), wire) {
+        let follows = self.thief.as_ref().is_some_and(|thief| thief.habit != Habit::Roam);
+        if follows && rng.u32(0..12) > 0 {
+            return self.follow_habit(rng);
+        }
+        match (rng.u32(0..17), wire) {
+            (16, _) => self.move_at_once(peer, rng),
             (0..4, _) | (_, None) => self.open_as_thief(peer, &wires, rng),
             (4..9, _) => self.use_session(peer, &wires, rng),
             (9..12, Some(wire)) => {
@@ -186,7 +213,7 @@ impl World {
     }
 
     /// An id that the thief has read, or the public id of somebody else.
-    fn any_id(&self, rng: &mut Rng) -> String {
+    pub(crate) fn any_id(&self, rng: &mut Rng) -> String {
         let ids = self.thief.as_ref().map(|thief| &thief.ids[..]).unwrap_or_default();
         let one = rng.usize(0..1 << 16);
         let others: Vec<&String> = self.members.values().map(|member| &member.sid).collect();
@@ -319,6 +346,7 @@ impl World {
         }
         if let Some(thief) = &mut self.thief {
             thief.ids.clear();
+            (thief.session, thief.moving) = (None, None);
         }
     }
 

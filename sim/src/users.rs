@@ -5,7 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use sio_proto::client::{Emit, Offline, SocketId};
 use sio_proto::recovery::{Recipients, RecordKey};
-use sio_proto::server::{AckRequest, Message, SendError, Target};
+use sio_proto::server::{AckRequest, Message, SendError, Shard, Target};
 use sio_proto::{ByteString, Bytes};
 
 use crate::host::Socket;
@@ -412,13 +412,19 @@ impl World {
             .map(crate::comeback::Comebacks::away)
             .unwrap_or_default();
         if !away.is_empty() && rng.u32(0..3) == 0 {
-            let (key, _) = &away[rng.usize(0..1 << 16) % away.len()];
+            let (key, seat) = &away[rng.usize(0..1 << 16) % away.len()];
+            if rng.u32(0..3) == 0 {
+                self.say_in(seat.namespace, room, rng);
+            }
             return self.move_away(*key, room, joins);
         }
         let Some(socket) = self.any_socket(rng) else { return };
         let (says, cuts) = (rng.u32(0..3) == 0, rng.u32(0..3) == 0);
-        if !joins && says {
-            self.say_in(socket, room);
+        if says {
+            // Somebody who joins now was no member when this was said, and somebody who leaves was.
+            if let Some(member) = self.members.get(&socket) {
+                self.say_in(member.namespace, room, rng);
+            }
             // The queue may have become too long.
             self.settle();
             if !self.members.contains_key(&socket) {
@@ -458,7 +464,7 @@ impl World {
                 seat.rooms = rooms;
             }
         }
-        if !joins && cuts {
+        if cuts {
             // What was said just before may not have arrived.
             self.trouble(client);
             for wire in self.wires_of(client) {
@@ -467,15 +473,18 @@ impl World {
         }
     }
 
-    /// Says something in a room that a socket is about to leave.
-    fn say_in(&mut self, socket: Socket, room: usize) {
-        let Some(member) = self.members.get(&socket) else {
-            return;
+    /// Says something in a room that somebody is about to leave or to join, or outside of it.
+    fn say_in(&mut self, namespace: usize, room: usize, rng: &mut Rng) {
+        let (inside, outside) = (vec![room], Vec::new());
+        let (rooms, except) = if rng.bool() {
+            (inside, outside)
+        } else {
+            (outside, inside)
         };
         let audience = Audience {
-            namespace: member.namespace,
-            rooms: vec![room],
-            except: Vec::new(),
+            namespace,
+            rooms,
+            except,
             except_sid: None,
         };
         self.broadcast_to(&audience, false, 0, false);
@@ -502,13 +511,35 @@ impl World {
         );
     }
 
+    /// The sockets of the session of this socket.
+    fn sockets_beside(&mut self, socket: Socket) -> Vec<Socket> {
+        let now = self.now;
+        let Self { members, server, .. } = self;
+        let here = members.keys().filter(|other| other.shard == socket.shard).copied();
+        let of = |shard: &Shard, socket: Socket| shard.session_of(socket.key);
+        here.filter(|other| {
+            server.shard(now, socket.shard, |shard, _| {
+                of(shard, socket).is_some() && of(shard, *other) == of(shard, socket)
+            })
+        })
+        .collect()
+    }
+
     fn server_leave(&mut self, rng: &mut Rng) {
         let (now, closes) = (self.now, rng.bool());
         let Some(socket) = self.any_socket(rng) else { return };
         note!(self, "server: disconnects {socket:?}, session {closes}");
+        if let Some(client) = self.members.get(&socket).map(|member| member.client) {
+            self.trouble(client);
+        }
+        // A session that is closed takes all of its sockets along.
+        let ending = match closes {
+            true => self.sockets_beside(socket),
+            false => vec![socket],
+        };
         self.at(socket, |shard, out, key| shard.disconnect(now, key, closes, out));
         self.settle();
-        if self.members.contains_key(&socket) {
+        if let Some(socket) = ending.iter().find(|socket| self.members.contains_key(socket)) {
             self.fail(
                 Promise::Disconnect,
                 format_args!("{socket:?} was disconnected, and is there"),

@@ -32,6 +32,8 @@ pub(crate) enum Promise {
     Liveness = 10,
     /// Nobody opens a session, joins, reads or speaks without permission (SECURITY.md).
     Admission = 12,
+    /// Nothing of the application is dropped while a shard works (`Outputs::released`).
+    Release = 13,
     /// Neither end breaks a rule of the protocol, panics, or asks to be woken without end.
     Conduct = 11,
 }

@@ -4,7 +4,7 @@ use crate::arguments::{Arguments, assert_known};
 use crate::failure::{Failure, Outcome};
 use crate::programs::{cargo, output, run as execute};
 use crate::workspace::Workspace;
-use crate::{dependencies, floors, hardening, tidy};
+use crate::{dependencies, floors, hardening, sim, tidy};
 use std::process::Command;
 use std::time::Instant;
 
@@ -24,6 +24,7 @@ const STEPS: &[Step] = &[
     ("hardening", hardening::run),
     ("dependencies", dependencies::run),
     ("floors", floors::run),
+    ("planted", sim::check_patches),
     ("format", |tree| {
         execute(cargo(&tree.root).args(["fmt", "--all", "--check"]))
     }),
