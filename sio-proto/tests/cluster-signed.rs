@@ -254,6 +254,45 @@ fn an_emitter_signs() {
     }
 }
 
+/// The answers of the namespace `/#x` come on the channel of answers for the node `x` of `/`.
+/// Nobody tells a client the names of nodes. Where one finds a name out and namespaces are dynamic,
+/// both namespaces have their answers all the same.
+#[test]
+fn a_namespace_with_the_channel_of_a_node_has_its_answers_and_takes_none() {
+    for config in [
+        ClusterConfig::default(),
+        ClusterConfig::default().specific_answers(true),
+    ] {
+        for config in [config.clone(), signed(config)] {
+            let mut world = two([&config, &config]);
+            let name = world.machines[0].node.id("/").unwrap().as_text();
+            let shared = ByteString::from(format!("/#{name}"));
+            (0..2).for_each(|at| world.open(at, &shared));
+            world.run(SECOND);
+            let question = || Question::ServerSideEmit { emit: emit("hi") };
+            for namespace in [&shared, &ROOT, &shared, &ROOT] {
+                let (question, timeout) = (question(), None);
+                let asked = world.local_in(0, namespace, LocalOrder::Ask { question, timeout });
+                world.run(SECOND);
+                let end = world.machines[0].gathered[&asked.unwrap()].end.as_ref();
+                let (_, end) = end.expect("it ends at once");
+                assert_eq!(
+                    (&end.outcome, end.silent),
+                    (&Outcome::Complete, 0),
+                    "{namespace} {config:?}"
+                );
+            }
+            assert_eq!((doubts(&world, 0), doubts(&world, 1)), ([0; 4], [0; 4]), "{config:?}");
+            let counters = *world.machines[0].node.counters();
+            assert!(counters.misplaced >= 2 && counters.late == 0, "{counters:?}");
+            // The nodes of one namespace are not taken for those of the other.
+            for namespace in [&shared, &ROOT] {
+                assert_eq!(world.machines[0].node.nodes(world.now, namespace).count(), 1);
+            }
+        }
+    }
+}
+
 /// The room `x` of `/` and the namespace `/#x` have the same channel. Where namespaces are dynamic,
 /// a client chooses their names.
 #[test]

@@ -136,8 +136,8 @@ impl Cluster {
     /// balancer has to be sticky for clients that poll, as with genuine servers. Default off.
     ///
     /// All servers of ours in the cluster need this setting. A request that is passed on goes
-    /// through the broker, and so does its answer, neither signed nor encrypted, also with
-    /// [`Cluster::secret`]. `docs/cluster.md` has what this costs.
+    /// through the broker, and so does its answer: signed with [`Cluster::secret`], if there is
+    /// one, and not encrypted. `docs/cluster.md` has what this costs.
     ///
     /// It is the same as `relay` with the default settings.
     #[must_use]

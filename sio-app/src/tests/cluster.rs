@@ -53,11 +53,15 @@ impl World {
 
     /// One server for each of these settings.
     fn each(clusters: Vec<Cluster>) -> Self {
+        Self::with(&Config::default(), clusters)
+    }
+
+    fn with(config: &Config, clusters: Vec<Cluster>) -> Self {
         set_now(0);
         let server = |cluster: Cluster| {
             let runtime = crate::adapter::Runtime { fill, ..RUNTIME };
             let options = Options::default().shards(2).cluster(cluster);
-            Io::new(Config::default(), options, runtime).unwrap()
+            Io::new(config.clone(), options, runtime).unwrap()
         };
         let servers: Vec<Io> = clusters.into_iter().map(server).collect();
         let redis = Redis {

@@ -458,9 +458,14 @@ impl Broker {
         if self.is_up || self.is_stopped || !self.is_discovered || !self.channels.are_all_heard() {
             return;
         }
+        let is_needed = |connection: &Connection| match connection.role {
+            Role::Sentinel => false,
+            Role::Subscriber => self.channels.wanted > 0,
+            _ => true,
+        };
         let is_there = self
             .each()
-            .all(|(_, connection)| connection.role == Role::Sentinel || connection.is_ready());
+            .all(|(_, connection)| connection.is_ready() || !is_needed(connection));
         if is_there {
             self.is_up = true;
             self.is_down_told = false;

@@ -8,9 +8,9 @@
 //!   adapter ── connected, bytes, ───►                 ──── open, ────► adapter
 //!              closed, time                                write, close
 //! ```
-//! A [`Broker`] keeps one connection for publishing and requests, one for subscribing, one for each
-//! stream that is read, and in a cluster one or two for each master that is needed. Nothing here
-//! knows what the bytes of a message mean.
+//! A [`Broker`] keeps one connection for publishing and requests, one for subscribing as soon as a
+//! channel is wanted, one for each stream that is read, and in a cluster one or two for each master
+//! that is needed. Nothing here knows what the bytes of a message mean.
 //!
 //! Invariants:
 //! - After each reconnection, every channel that is wanted is subscribed to again.

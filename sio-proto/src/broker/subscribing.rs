@@ -19,6 +19,10 @@ impl Broker {
             }
             return;
         }
+        if wanted && self.channels.wanted == 1 {
+            // The first channel: the connection for subscribing is needed from now on.
+            self.dial_due(now);
+        }
         if wanted && self.channels.map.get(&key).is_some_and(|channel| channel.at.is_none()) {
             let at = self.hearer(now, &key);
             if let Some(channel) = self.channels.map.get_mut(&key) {

@@ -28,6 +28,8 @@ impl Broker {
                 servers.get(self.sentinel_at % servers.len()).cloned()
             }
             Role::Node | Role::NodeSubscriber => Some(connection.address.clone()),
+            // Somebody who only publishes has no such connection.
+            Role::Subscriber if self.channels.wanted == 0 && !connection.is_open() => None,
             Role::Subscriber => main().filter(|_| self.is_discovered),
             Role::Reader(stream) => match &self.cluster {
                 _ if !self.is_discovered => None,

@@ -36,7 +36,8 @@ pub(super) const MEMBER: &str = "sig";
 pub(super) const TOKEN_CHARS: usize = 75;
 
 const STAMP_BYTES: usize = 24;
-const TOKEN_BYTES: usize = STAMP_BYTES + 32;
+/// How many bytes a token has before it is written as text.
+pub(super) const TOKEN_BYTES: usize = STAMP_BYTES + 32;
 
 /// What the signed bytes begin with, so that no other use of the secret has the same signatures.
 const CONTEXT: &[u8] = b"sio cluster 1\0";
@@ -122,13 +123,22 @@ pub(super) struct Seal {
 impl Seal {
     /// Returns the token of a message for this place.
     fn token(&self, medium: Medium, place: &[u8], message: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode(self.bytes(medium, place, message))
+    }
+
+    /// Returns the token of a message on this channel as bytes.
+    pub(super) fn raw_token(&self, channel: &[u8], message: &[u8]) -> [u8; TOKEN_BYTES] {
+        self.bytes(Medium::Channel, channel, message)
+    }
+
+    fn bytes(&self, medium: Medium, place: &[u8], message: &[u8]) -> [u8; TOKEN_BYTES] {
         let stamp = self.stamp.bytes();
         let mut token = [0; TOKEN_BYTES];
         token[..STAMP_BYTES].copy_from_slice(&stamp);
         if let Some(mac) = mac(&self.secret, medium, place, &stamp, message) {
             token[STAMP_BYTES..].copy_from_slice(&mac.finalize().into_bytes());
         }
-        URL_SAFE_NO_PAD.encode(token)
+        token
     }
 }
 
@@ -191,7 +201,18 @@ pub(super) fn verify(
     if decoded != Ok(TOKEN_BYTES) {
         return Err(Doubt::Forged);
     }
-    let (stamp, signature) = bytes.split_at(STAMP_BYTES);
+    verify_raw(secrets, Some(&bytes), medium, place, message)
+}
+
+/// As [`verify`], for a token that is not written as text.
+pub(super) fn verify_raw(
+    secrets: &[Secret],
+    token: Option<&[u8; TOKEN_BYTES]>,
+    medium: Medium,
+    place: &[u8],
+    message: &[u8],
+) -> Result<Stamp, Doubt> {
+    let (stamp, signature) = token.ok_or(Doubt::Unsigned)?.split_at(STAMP_BYTES);
     let fits = secrets.iter().any(|secret| {
         mac(secret, medium, place, stamp, message).is_some_and(|mac| mac.verify_slice(signature).is_ok())
     });

@@ -33,9 +33,9 @@ pub struct RelayConfig {
     /// window makes large answers faster when the broker is far away.
     pub max_waiting_bytes: u32,
     /// Most bytes that wait on a node for all relays together. Default 64 MiB. If there are more,
-    /// the relay with the most bytes is ended, so whoever brings little is not ended by others who
-    /// fill the room. Relays for which less than 1 KiB waits are ended only if they bring more
-    /// while no other has as much.
+    /// the client address with the most bytes gives way (for IPv6, 64 bits of an address), and of
+    /// its relays the one with the most bytes is ended. So an address loses nothing to others as
+    /// long as it has no more than this limit divided by the number of addresses with bytes.
     pub max_total_waiting_bytes: usize,
     /// How long the other node may take to say that it has a request. Default 5 s. Then the client
     /// is answered with 503. If the other node is known to be gone, nobody waits: see
@@ -98,7 +98,7 @@ impl RelayConfig {
     pub const FIRST_BYTES: u32 = 16 << 10;
 
     /// The largest [`RelayConfig::max_waiting_bytes`].
-    const MOST_WAITING: u32 = 16 << 20;
+    pub(crate) const MOST_WAITING: u32 = 16 << 20;
 
     /// Checks the settings.
     ///

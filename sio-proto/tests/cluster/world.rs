@@ -209,10 +209,14 @@ impl World {
     }
 
     pub(crate) fn local(&mut self, at: usize, order: LocalOrder) -> Option<RequestId> {
+        self.local_in(at, &ROOT, order)
+    }
+
+    pub(crate) fn local_in(&mut self, at: usize, namespace: &ByteString, order: LocalOrder) -> Option<RequestId> {
         let machine = &mut self.machines[at];
         let name = machine
             .node
-            .handle_local(self.now, &ROOT, order, &mut machine.out)
+            .handle_local(self.now, namespace, order, &mut machine.out)
             .unwrap();
         if let Some(request) = name {
             machine.gathered.entry(request).or_default();

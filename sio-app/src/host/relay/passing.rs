@@ -40,6 +40,8 @@ struct State {
     line: Option<LineId>,
     /// The part of the request that the other server has not taken yet.
     rest: Bytes,
+    /// Whether a thread has taken the rest out, to send some of it.
+    is_sending: bool,
     /// Whether the answer has begun.
     has_answer: bool,
     failed: Option<RelayEnd>,
@@ -131,9 +133,12 @@ impl Passing {
     }
 
     /// Sends what the client has sent on its websocket, and removes it from `bytes`. Returns false
-    /// if some are left: the connection's task is woken when there is room.
+    /// if some are left: the connection's task is woken when there is room. The rest of the request
+    /// goes first.
     pub(crate) fn send(&self, bytes: &mut BytesMut) -> bool {
-        if let Some(cluster) = self.to.cluster.upgrade() {
+        if let Some(cluster) = self.to.cluster.upgrade()
+            && has_sent_all(&self.to.state)
+        {
             let sent = cluster.send_relay(self.line, bytes, None);
             bytes.advance(sent);
         }
@@ -144,7 +149,7 @@ impl Passing {
     /// does.
     pub(crate) fn has_room(&self) -> bool {
         let cluster = self.to.cluster.upgrade();
-        cluster.is_some_and(|cluster| cluster.relay_room(self.line) > 0)
+        cluster.is_some_and(|cluster| has_sent_all(&self.to.state) && cluster.relay_room(self.line) > 0)
     }
 
     /// The client has read something: the other server may send more.
@@ -179,6 +184,14 @@ impl Client {
     }
 }
 
+/// Whether the whole request has been given to the relay. Whoever sends the rest wakes the
+/// connection's task behind it ([`Client::go_on`]), so what the client sends on its websocket can
+/// wait for it.
+fn has_sent_all(state: &Mutex<State>) -> bool {
+    let state = state.lock();
+    state.rest.is_empty() && !state.is_sending
+}
+
 /// Sends the rest of the request, as much as the other server takes. One thread has the rest at a
 /// time, and only this one puts something back.
 ///
@@ -187,18 +200,26 @@ impl Client {
 /// `has_room` is false for a relay that has ended.
 fn send_rest(state: &Mutex<State>, mut send: impl FnMut(&[u8]) -> usize, has_room: impl Fn() -> bool) {
     loop {
-        let mut rest = { std::mem::take(&mut state.lock().rest) };
-        if rest.is_empty() {
-            return;
-        }
+        let mut rest = {
+            let mut state = state.lock();
+            if state.rest.is_empty() {
+                return;
+            }
+            state.is_sending = true;
+            std::mem::take(&mut state.rest)
+        };
         let sent = send(&rest);
-        if sent >= rest.len() {
-            // A request that has gone needs no memory any more.
-            return;
+        // A request that has gone needs no memory any more.
+        let is_left = sent < rest.len();
+        {
+            let mut state = state.lock();
+            state.is_sending = false;
+            if is_left {
+                rest.advance(sent);
+                state.rest = rest;
+            }
         }
-        rest.advance(sent);
-        state.lock().rest = rest;
-        if !has_room() {
+        if !is_left || !has_room() {
             return;
         }
     }
@@ -275,9 +296,14 @@ mod tests {
         };
         send_rest(&state, send, || room.get() > 0);
         assert_eq!((calls.get(), &state.lock().rest[..]), (2, &b"f"[..]));
+        assert!(!has_sent_all(&state), "what comes behind the request has to wait");
         // When there is room, the rest goes, and nothing is kept.
-        send_rest(&state, <[u8]>::len, || panic!("nothing is left"));
-        assert!(state.lock().rest.is_empty());
+        let send = |bytes: &[u8]| {
+            assert!(!has_sent_all(&state), "nothing overtakes what is just being sent");
+            bytes.len()
+        };
+        send_rest(&state, send, || panic!("nothing is left"));
+        assert!(state.lock().rest.is_empty() && has_sent_all(&state));
     }
 
     /// A relay that has ended takes nothing.

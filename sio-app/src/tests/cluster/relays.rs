@@ -27,7 +27,10 @@ impl Drop for Relaying {
 }
 
 fn world(servers: usize, config: &RelayConfig) -> Relaying {
-    let world = World::of(servers, |cluster| cluster.relay(config.clone()));
+    relaying(World::of(servers, |cluster| cluster.relay(config.clone())))
+}
+
+fn relaying(world: World) -> Relaying {
     for io in &world.servers {
         node(io).set_take_up(crate::host::relay::take_up);
         io.of("/")
@@ -328,6 +331,70 @@ fn bytes_behind_the_head_come_in_their_order() {
             None => assert_eq!(counts(&world.servers[0]).incoming.current, 0),
         }
     }
+}
+
+/// The head of a websocket is larger than the first message. What the client sends right behind it
+/// waits for its rest.
+#[test]
+fn bytes_behind_a_large_head_wait_for_its_rest() {
+    let config = Config::default().http(sio_proto::http::Limits::default().max_head_bytes(64 << 10));
+    let cluster = || {
+        Cluster::from_url("redis://127.0.0.1")
+            .unwrap()
+            .without_sticky_sessions()
+    };
+    let world = relaying(World::with(&config, vec![cluster(), cluster()]));
+    let sid = session(&world.servers[0]);
+    let mut client = Driven::new(&world.servers[1], usize::MAX);
+    let _ = ask(&world, &mut client, &post(&sid, "40"));
+    let _ = ask(&world, &mut client, &get(&sid));
+    let mut socket = Driven::new(&world.servers[1], usize::MAX);
+    let padding = format!("\r\nX-Padding: {}\r\n\r\n", "x".repeat(40_000));
+    let head = UPGRADE_HEAD.replace("\r\n\r\n", &padding);
+    let upgrade = format!("GET /socket.io/?EIO=4&transport=websocket&sid={sid} {head}");
+    let parts = [upgrade.as_bytes(), &text("2probe"), &text("5"), &text("42[\"echo\",1]")].concat();
+    let _ = socket.read(&parts);
+    let mut heard = String::new();
+    for _ in 0..4 {
+        world.settle();
+        let _ = socket.poll();
+        heard.push_str(&socket.written());
+    }
+    assert!(heard.starts_with("HTTP/1.1 101") && heard.contains("3probe"), "{heard}");
+    assert!(heard.ends_with("42[\"echo\",1]"), "{heard}");
+    assert_eq!(counts(&world.servers[0]).waiting_bytes, 0);
+}
+
+/// In a cluster with a secret, a server passes requests on, and nobody else does.
+#[test]
+fn what_is_passed_on_is_signed_with_the_secret() {
+    let secret = [7; 32];
+    let cluster = || {
+        Cluster::from_url("redis://127.0.0.1")
+            .unwrap()
+            .without_sticky_sessions()
+    };
+    let clusters = vec![cluster().secret(secret), cluster().secret(secret), cluster()];
+    let world = relaying(World::each(clusters));
+    let sid = session(&world.servers[0]);
+    let mut client = Driven::new(&world.servers[1], usize::MAX);
+    assert!(ask(&world, &mut client, &post(&sid, "40")).ends_with("ok"));
+    assert!(ask(&world, &mut client, &get(&sid)).contains("40{"));
+    // The third server has no secret. It is not believed, and answers itself when its time is over.
+    let mut stranger = Driven::new(&world.servers[2], usize::MAX);
+    assert_eq!(ask(&world, &mut stranger, &post(&sid, "42[\"echo\",1]")), "");
+    world.pass(Duration::from_secs(6));
+    let _ = stranger.poll();
+    let refused = stranger.written();
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    let doubted = counts(&world.servers[0]);
+    assert!(doubted.unsigned > 0 && doubted.forged == 0, "{doubted:?}");
+    let metrics = world.servers[0].metrics().to_prometheus();
+    assert!(
+        !metrics.contains("sio_cluster_lost_total{why=\"unsigned\"} 0"),
+        "{metrics}"
+    );
+    assert_eq!(counts(&world.servers[1]).outgoing.total, 2);
 }
 
 fn pass_and_sweep(world: &World, duration: Duration) {

@@ -91,10 +91,14 @@ impl Trouble {
             not_stored,
             ..
         } = counts.messages;
+        let relays = match &counts.relays {
+            Some(relays) => relays.unsigned + relays.forged + relays.stale + relays.replayed,
+            None => 0,
+        };
         Self {
             dropped: counts.dropped,
             malformed: malformed + misplaced,
-            doubted: unsigned + forged + stale + replayed,
+            doubted: unsigned + forged + stale + replayed + relays,
             not_stored,
         }
     }
@@ -152,6 +156,7 @@ impl ClusterCounts {
         table("sio_cluster_messages_total", "counter", &rows);
         let bytes = both.map(|(way, traffic)| (format!("{{direction=\"{way}\"}}"), traffic.bytes));
         table("sio_cluster_bytes_total", "counter", &bytes);
+        let relays = self.relays.unwrap_or_default();
         let lost = [
             ("dropped", self.dropped),
             ("unsent", self.unsent),
@@ -161,10 +166,10 @@ impl ClusterCounts {
             ("refused_subscriptions", self.broker.refused_subscriptions),
             ("malformed", self.messages.malformed),
             ("misplaced", self.messages.misplaced),
-            ("unsigned", self.messages.unsigned),
-            ("forged", self.messages.forged),
-            ("stale", self.messages.stale),
-            ("replayed", self.messages.replayed),
+            ("unsigned", self.messages.unsigned + relays.unsigned),
+            ("forged", self.messages.forged + relays.forged),
+            ("stale", self.messages.stale + relays.stale),
+            ("replayed", self.messages.replayed + relays.replayed),
             ("late", self.messages.late),
             ("refused", self.messages.refused),
             ("incomplete", self.messages.incomplete),

@@ -26,6 +26,8 @@ enum What {
         place: Place,
         channel: Bytes,
         payload: Bytes,
+        /// Whether other namespaces of this node have the same channel.
+        is_shared: bool,
     },
     /// An entry of a stream.
     Entry {
@@ -65,7 +67,8 @@ pub(super) struct Signed {
 pub(super) enum Content {
     Broadcast(Broadcast, usize),
     Request(ByteString, ClassicRequest, usize),
-    Response(ByteString, ClassicResponse, usize),
+    /// And whether other namespaces of this node have the same channel.
+    Response(ByteString, ClassicResponse, usize, bool),
     Envelope(Envelope, Source),
     /// An own order was read from the stream: its namespace, its number, the id of its entry.
     Echo(ByteString, u64, Bytes),
@@ -208,7 +211,12 @@ impl Reader {
             What::Echo {
                 namespace, number, id, ..
             } => Content::Echo(namespace, number, id),
-            What::Message { place, payload, .. } if self.is_classic => self.classic(place, &payload),
+            What::Message {
+                place,
+                payload,
+                is_shared,
+                ..
+            } if self.is_classic => self.classic(place, &payload, is_shared),
             What::Message { place, payload, .. } => match Envelope::decode(&payload, &self.limits) {
                 Ok(envelope) if envelope.namespace != place.namespace => Content::Misplaced,
                 Ok(envelope) => {
@@ -235,7 +243,7 @@ impl Reader {
         }
     }
 
-    fn classic(&self, place: Place, payload: &Bytes) -> Content {
+    fn classic(&self, place: Place, payload: &Bytes, is_shared: bool) -> Content {
         let bytes = payload.len();
         match place.purpose {
             Purpose::Messages => match Broadcast::decode(payload, &self.limits) {
@@ -252,7 +260,7 @@ impl Reader {
                 Err(_) => Content::Malformed,
             },
             Purpose::Responses => match ClassicResponse::decode(payload, &self.limits) {
-                Ok(response) => Content::Response(place.namespace, response, bytes),
+                Ok(response) => Content::Response(place.namespace, response, bytes, is_shared),
                 Err(_) => Content::Malformed,
             },
         }
@@ -270,7 +278,8 @@ impl Node {
     pub fn recognise(&mut self, event: Event, unread: &mut Vec<Unread>) {
         match event {
             Event::Message { channel, payload, .. } => {
-                for place in self.channels.get(&channel).into_iter().flatten() {
+                let places = self.channels.get(&channel).map_or(&[][..], |places| places);
+                for place in places {
                     match self.instances.get(&place.namespace) {
                         Some(instance) if instance.is_own(&self.config.kind, &payload) => {
                             self.counters.echoes += 1;
@@ -279,6 +288,7 @@ impl Node {
                             place: place.clone(),
                             channel: channel.clone(),
                             payload: payload.clone(),
+                            is_shared: places.len() > 1,
                         })),
                         None => {}
                     }

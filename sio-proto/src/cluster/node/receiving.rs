@@ -19,8 +19,16 @@ impl Node {
     pub fn handle_message(&mut self, now: Time, message: Message, out: &mut Outputs) {
         let Message { content, signed } = message;
         // Two namespaces can share a channel, and then the same message is read for both. The copy
-        // for the wrong one must not use its number up.
-        if matches!(content, Content::Misplaced) {
+        // for the wrong one must not use its number up. An answer does not say for which namespace
+        // it is, but its question does.
+        let is_misplaced = match &content {
+            Content::Misplaced => true,
+            Content::Response(namespace, response, _, true) => {
+                self.requests.find(namespace, &response.request_id).is_none()
+            }
+            _ => false,
+        };
+        if is_misplaced {
             self.counters.misplaced += 1;
             return;
         }
@@ -33,7 +41,9 @@ impl Node {
             Content::Event(event) => self.handle_event(now, event, out),
             Content::Broadcast(broadcast, bytes) => self.hear_broadcast(now, broadcast, bytes, out),
             Content::Request(namespace, request, bytes) => self.hear_request(now, namespace, request, bytes, out),
-            Content::Response(namespace, response, bytes) => self.hear_response(now, &namespace, response, bytes, out),
+            Content::Response(namespace, response, bytes, _) => {
+                self.hear_response(now, &namespace, response, bytes, out);
+            }
             Content::Echo(namespace, number, entry) => out.deliveries.push(Delivery::Echo {
                 namespace,
                 request: RequestId(number),

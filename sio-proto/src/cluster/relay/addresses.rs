@@ -107,7 +107,7 @@ impl Addresses {
 }
 
 /// The network of one subscriber: an IPv4 address, or the first 64 bits of an IPv6 address.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
         version_4 @ IpAddr::V4(_) => version_4,

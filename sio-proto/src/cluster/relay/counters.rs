@@ -99,6 +99,15 @@ pub struct RelayCounters {
     pub malformed: u64,
     /// Messages whose bytes had come before.
     pub repeated: u64,
+    /// Messages without a signature, where the cluster has a secret. They were refused.
+    pub unsigned: u64,
+    /// Messages whose signature does not fit them, their place or the secret. They were refused.
+    pub forged: u64,
+    /// Messages that were signed too long before or after they came
+    /// ([`ClusterConfig::signature_age`](crate::ClusterConfig::signature_age)). They were refused.
+    pub stale: u64,
+    /// Signed messages that had come before. They were refused.
+    pub replayed: u64,
     /// Nodes that could not be remembered because of
     /// [`RelayConfig::max_nodes`](crate::RelayConfig::max_nodes).
     pub forgotten: u64,

@@ -1,5 +1,7 @@
 //! One relay: which bytes have come and gone, and how many more may.
 
+use core::net::IpAddr;
+
 use bytes::{Buf, Bytes};
 
 use super::message::NodeName;
@@ -30,8 +32,10 @@ pub(super) struct Line {
     pub(super) told: Time,
     /// The time of its entry among the deadlines.
     pub(super) due: Time,
-    /// The rank of its entry among the relays that keep much. 0 if it has none.
-    pub(super) rank: usize,
+    /// The network of the client, if it is known.
+    pub(super) address: Option<IpAddr>,
+    /// How many bytes are noted as waiting here ([`Room`](super::room::Room)).
+    pub(super) noted: usize,
     /// Whether this end waits until it may send more.
     pub(super) waits: bool,
 }
@@ -51,7 +55,14 @@ pub(super) enum Taken {
 
 impl Line {
     /// A relay whose other end may send `granted` bytes, of which `window` may wait here.
-    pub(super) const fn new(now: Time, peer: NodeName, allowed: u32, granted: u32, window: u32) -> Self {
+    pub(super) const fn new(
+        now: Time,
+        peer: NodeName,
+        address: Option<IpAddr>,
+        allowed: u32,
+        granted: u32,
+        window: u32,
+    ) -> Self {
         Self {
             peer,
             sent: 0,
@@ -64,7 +75,8 @@ impl Line {
             heard: None,
             told: now,
             due: now,
-            rank: 0,
+            address,
+            noted: 0,
             waits: false,
         }
     }
@@ -115,16 +127,15 @@ impl Line {
     }
 
     /// Notes how many bytes still wait here. Returns what the other end may send in all, when it is
-    /// time to tell it, and how many bytes fewer wait than before.
-    pub(super) fn keep(&mut self, waiting: usize) -> (Option<u64>, usize) {
-        let before = self.waiting();
+    /// time to tell it.
+    pub(super) fn keep(&mut self, waiting: usize) -> Option<u64> {
         self.consumed = self.consumed.max(self.received.saturating_sub(waiting as u64));
         let allowed = self.consumed + self.window;
         let tells = allowed.saturating_sub(self.granted) >= self.window / 2;
         if tells {
             self.granted = allowed;
         }
-        (tells.then_some(allowed), before - self.waiting())
+        tells.then_some(allowed)
     }
 
     /// What the other end may send in all, from now on.

@@ -4,18 +4,24 @@
 //!   0        1      2        14      22
 //!   version  kind   sender   line    what the kind says       all numbers with the highest byte first
 //! ```
-//! A message that is shorter, of another version or of an unknown kind is not read.
+//! A message that is shorter, of another version or of an unknown kind is not read. A message of
+//! version 2 has a signature behind it.
 
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::cluster::seal::TOKEN_BYTES;
 use crate::id::SidKey;
 use crate::request::Peer;
 
-/// The version of all messages.
+/// The version of a message without a signature.
 const VERSION: u8 = 1;
+
+/// The version of a message with a signature behind it ([`signing`](super::signing)). What stands
+/// in front of the signature is the same.
+pub(super) const SIGNED: u8 = 2;
 
 /// The bytes in front of what the kind says.
 pub(super) const HEAD: usize = 2 + NodeName::LEN + 8;
@@ -148,11 +154,11 @@ pub(super) enum Body {
 }
 
 impl Message {
-    /// Reads a message. Returns `None` if it is not one.
+    /// Reads a message, without its signature. Returns `None` if it is not one.
     pub(super) fn decode(payload: &Bytes) -> Option<Self> {
         let mut rest = Reader(payload, 0);
         let [version, kind] = rest.take()?;
-        if version != VERSION {
+        if version != VERSION && version != SIGNED {
             return None;
         }
         let sender = NodeName(rest.take()?);
@@ -201,9 +207,19 @@ impl Message {
 
     /// Writes the message. `bytes` are those of the connection, and are copied.
     pub(super) fn encode(&self) -> Bytes {
+        self.write(VERSION, 0).freeze()
+    }
+
+    /// Writes the message as one that has a signature, which the caller appends.
+    pub(super) fn encode_signed(&self) -> BytesMut {
+        self.write(SIGNED, TOKEN_BYTES)
+    }
+
+    /// Leaves room for so many bytes more.
+    fn write(&self, version: u8, more: usize) -> BytesMut {
         let bytes = self.body.bytes();
-        let mut out = BytesMut::with_capacity(MOST_OVERHEAD + bytes.len());
-        out.put_u8(VERSION);
+        let mut out = BytesMut::with_capacity(MOST_OVERHEAD + bytes.len() + more);
+        out.put_u8(version);
         out.put_u8(self.body.kind() | if self.is_answer { ANSWER } else { 0 });
         out.put_slice(&self.sender.0);
         out.put_u64(self.line);
@@ -245,7 +261,7 @@ impl Message {
             Body::Reset(reset) => out.put_u8(reset.number()),
         }
         out.put_slice(bytes);
-        out.freeze()
+        out
     }
 }
 
@@ -398,7 +414,7 @@ mod tests {
             }
         }
         let credit = message(false, Body::Credit { allowed: 1 }).encode();
-        for (at, byte) in [(0, 2), (1, 0), (1, 7), (1, 0x87)] {
+        for (at, byte) in [(0, 3), (1, 0), (1, 7), (1, 0x87)] {
             let mut other = credit.to_vec();
             other[at] = byte;
             assert_eq!(Message::decode(&other.into()), None, "{at} {byte}");

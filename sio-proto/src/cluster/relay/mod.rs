@@ -22,12 +22,14 @@
 //!   and a relay with a gap ends.
 //! - Each end sends only what the other has allowed, so what waits for one relay is bounded
 //!   ([`RelayConfig::max_waiting_bytes`]), and so is what waits for all. If all together is too
-//!   much, the relay with the most bytes ends, whichever it is that brings more.
+//!   much, the client address with the most bytes gives way, and of its relays the one with the
+//!   most bytes ends, whichever it is that brings more.
 //! - A relay ends exactly once on each node ([`RelayDelivery::Ended`], or the end of the answer):
 //!   at once if its other node or the broker is known to be gone, and at its deadline otherwise.
 //! - A request causes at most one message before the other node has taken it up.
 //! - Nothing that somebody publishes ends a node or makes it keep more than [`RelayConfig`] allows.
-//!   Whoever can publish can send requests and read answers, as with everything in a cluster.
+//!   Whoever can publish can send requests, as with everything in a cluster, unless the cluster has
+//!   a secret: then messages that are not signed with it are refused before they are read.
 
 mod addresses;
 mod counters;
@@ -35,8 +37,10 @@ mod line;
 mod message;
 mod receiving;
 mod request;
+mod room;
 mod roster;
 mod sending;
+mod signing;
 #[cfg(test)]
 mod tests;
 mod watching;
@@ -44,7 +48,6 @@ mod watching;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::net::IpAddr;
 
 use bytes::Bytes;
 
@@ -57,7 +60,9 @@ use crate::{ClusterConfig, ConfigError, Entropy, RelayConfig, Time};
 use addresses::Addresses;
 use line::Line;
 use message::{Body, Message};
+use room::Room;
 use roster::Roster;
+use signing::Signing;
 
 pub use counters::{RelayCounters, RelayEnd, RelayTraffic};
 pub use message::{Final, NodeName, Reset};
@@ -118,13 +123,6 @@ pub enum RelayDelivery {
     },
 }
 
-/// A relay whose connection is here.
-#[derive(Debug)]
-struct Outgoing {
-    line: Line,
-    address: Option<IpAddr>,
-}
-
 /// The relays of one node, as a value.
 pub struct Relays {
     config: RelayConfig,
@@ -141,15 +139,16 @@ pub struct Relays {
     is_closed: bool,
     roster: Roster,
     addresses: Addresses,
-    outgoing: BTreeMap<u64, Outgoing>,
+    outgoing: BTreeMap<u64, Line>,
     incoming: BTreeMap<(NodeName, u64), Line>,
     /// The number of the next relay.
     next_line: u64,
     /// When to look at which relay.
     deadlines: BTreeSet<(Time, LineId)>,
-    /// The relays for which [`RANK_BYTES`] or more wait here, by how many of these they are. So
-    /// small messages that are read at once cost nothing here.
-    crowd: BTreeSet<(usize, LineId)>,
+    /// Whose bytes wait here.
+    room: Room,
+    /// What signs and verifies messages, if the cluster has a secret.
+    signing: Option<Signing>,
     /// When this node says hello next.
     hello: Time,
     /// When to look at the nodes next.
@@ -178,6 +177,7 @@ impl Relays {
         entropy.fill(&mut name);
         let mut number = [0; 8];
         entropy.fill(&mut number);
+        let signing = Signing::new(cluster, entropy.as_mut());
         let all = Bytes::from(alloc::format!("{}-relay#", cluster.prefix));
         let name = NodeName(name);
         Ok(Self {
@@ -195,7 +195,8 @@ impl Relays {
             incoming: BTreeMap::new(),
             next_line: u64::from_be_bytes(number),
             deadlines: BTreeSet::new(),
-            crowd: BTreeSet::new(),
+            room: Room::default(),
+            signing,
             hello: Time::ZERO,
             look: Time::ZERO,
             ask: Time::ZERO,
@@ -230,6 +231,7 @@ impl Relays {
         counters.outgoing.current = self.outgoing.len();
         counters.incoming.current = self.incoming.len();
         counters.nodes = self.roster.len();
+        counters.waiting_bytes = self.room.bytes();
         counters
     }
 
@@ -265,12 +267,12 @@ impl Relays {
     }
 
     /// Ends: the node says goodbye, and all relays end.
-    pub fn close(&mut self, out: &mut RelayOutputs) {
+    pub fn close(&mut self, now: Time, out: &mut RelayOutputs) {
         if core::mem::replace(&mut self.is_closed, true) {
             return;
         }
-        self.end_all(RelayEnd::Gone, out);
-        self.publish(self.all.clone(), 0, false, Body::Bye, out);
+        self.end_all(now, RelayEnd::Gone, out);
+        self.publish(now, self.all.clone(), 0, false, Body::Bye, out);
         for channel in [&self.all, &self.own] {
             out.commands.push(Command::Unsubscribe {
                 channel: channel.clone(),
@@ -285,7 +287,7 @@ impl Relays {
             Event::Up => self.is_up = true,
             Event::Down { .. } => {
                 (self.is_up, self.is_heard) = (false, false);
-                self.end_all(RelayEnd::NoBroker, out);
+                self.end_all(now, RelayEnd::NoBroker, out);
             }
             Event::Subscribed { channel, .. } if *channel == self.own => {
                 self.heard(now, out);
@@ -294,7 +296,7 @@ impl Relays {
             Event::Subscribed { channel, .. } => return *channel == self.all,
             Event::Message { channel, payload, .. } if *channel == self.own || *channel == self.all => {
                 if !self.is_closed {
-                    self.receive(now, payload, *channel == self.all, out);
+                    self.receive(now, channel, payload, out);
                 }
                 return true;
             }
@@ -312,22 +314,26 @@ impl Relays {
     }
 
     /// Publishes a message. `bytes` of a connection are counted by the caller.
-    fn publish(&self, channel: Bytes, line: u64, is_answer: bool, body: Body, out: &mut RelayOutputs) {
+    fn publish(&self, now: Time, channel: Bytes, line: u64, is_answer: bool, body: Body, out: &mut RelayOutputs) {
         let message = Message {
             sender: self.name,
             line,
             is_answer,
             body,
         };
+        let payload = match &self.signing {
+            None => message.encode(),
+            Some(signing) => signing.sign(now, &channel, &message),
+        };
         out.commands.push(Command::Publish {
             channel,
-            payload: message.encode(),
+            payload,
             sharded: self.sharded,
         });
     }
 
     /// Tells the other node of a relay something.
-    fn tell(&mut self, line: LineId, peer: NodeName, body: Body, out: &mut RelayOutputs) {
+    fn tell(&mut self, now: Time, line: LineId, peer: NodeName, body: Body, out: &mut RelayOutputs) {
         let known = self.roster.get_mut(peer).map(|known| known.channel.clone());
         let channel = known.unwrap_or_else(|| channel_of(&self.all, peer));
         let (number, is_answer) = match line {
@@ -335,7 +341,7 @@ impl Relays {
             LineId::Incoming(_, number) => (number, true),
         };
         self.traffic(line).messages += 1;
-        self.publish(channel, number, is_answer, body, out);
+        self.publish(now, channel, number, is_answer, body, out);
     }
 
     const fn traffic(&mut self, line: LineId) -> &mut RelayTraffic {
@@ -347,79 +353,68 @@ impl Relays {
 
     fn line(&mut self, line: LineId) -> Option<&mut Line> {
         match line {
-            LineId::Outgoing(number) => self.outgoing.get_mut(&number).map(|outgoing| &mut outgoing.line),
+            LineId::Outgoing(number) => self.outgoing.get_mut(&number),
             LineId::Incoming(node, number) => self.incoming.get_mut(&(node, number)),
         }
     }
 
     /// Notes how much waits here for a relay.
-    fn note_rank(&mut self, id: LineId) {
+    fn note_waiting(&mut self, id: LineId) {
         let Some(line) = self.line(id) else { return };
-        let rank = line.waiting() / RANK_BYTES;
-        let before = core::mem::replace(&mut line.rank, rank);
-        if before == rank {
-            return;
-        }
-        if before > 0 {
-            self.crowd.remove(&(before, id));
-        }
-        if rank > 0 {
-            self.crowd.insert((rank, id));
-        }
+        let (address, now) = (line.address, line.waiting());
+        let before = core::mem::replace(&mut line.noted, now);
+        self.room.change(address, id, before, now);
     }
 
     /// Forgets a relay.
     fn remove(&mut self, line: LineId, why: RelayEnd) -> Option<Line> {
         let removed = match line {
             LineId::Outgoing(number) => {
-                let Outgoing { line, address } = self.outgoing.remove(&number)?;
-                self.addresses.leave(address);
-                line
+                let removed = self.outgoing.remove(&number)?;
+                self.addresses.leave(removed.address);
+                removed
             }
             LineId::Incoming(node, number) => self.incoming.remove(&(node, number))?,
         };
         self.deadlines.remove(&(removed.due, line));
-        if removed.rank > 0 {
-            self.crowd.remove(&(removed.rank, line));
-        }
+        self.room.change(removed.address, line, removed.noted, 0);
         self.roster.end_line(removed.peer);
-        self.counters.waiting_bytes -= removed.waiting();
         self.traffic(line).end(why);
         Some(removed)
     }
 
     /// Ends a relay, and tells the other node if it has to know.
-    fn end(&mut self, line: LineId, why: RelayEnd, tells: Option<Reset>, out: &mut RelayOutputs) {
+    fn end(&mut self, now: Time, line: LineId, why: RelayEnd, tells: Option<Reset>, out: &mut RelayOutputs) {
         let Some(removed) = self.remove(line, why) else { return };
         if let Some(reset) = tells {
-            self.tell(line, removed.peer, Body::Reset(reset), out);
+            self.tell(now, line, removed.peer, Body::Reset(reset), out);
         }
         out.deliveries.push(RelayDelivery::Ended { line, why, reset: None });
     }
 
     /// Ends all relays, without a word to other nodes.
-    fn end_all(&mut self, why: RelayEnd, out: &mut RelayOutputs) {
-        self.end_where(|_| true, why, out);
+    fn end_all(&mut self, now: Time, why: RelayEnd, out: &mut RelayOutputs) {
+        self.end_where(now, |_| true, why, out);
     }
 
     /// Ends the relays of a node that is gone, and forgets it.
-    fn end_node(&mut self, node: NodeName, out: &mut RelayOutputs) {
+    fn end_node(&mut self, now: Time, node: NodeName, out: &mut RelayOutputs) {
         self.roster.remove(node);
-        self.end_where(|peer| peer == node, RelayEnd::Gone, out);
+        self.end_where(now, |peer| peer == node, RelayEnd::Gone, out);
     }
 
-    fn end_where(&mut self, chosen: impl Fn(NodeName) -> bool, why: RelayEnd, out: &mut RelayOutputs) {
+    fn end_where(&mut self, now: Time, chosen: impl Fn(NodeName) -> bool, why: RelayEnd, out: &mut RelayOutputs) {
         let outgoing = self
             .outgoing
             .iter()
-            .map(|(number, outgoing)| (LineId::Outgoing(*number), outgoing.line.peer));
+            .map(|(number, line)| (LineId::Outgoing(*number), line.peer));
         let incoming = self
             .incoming
             .keys()
             .map(|(node, number)| (LineId::Incoming(*node, *number), *node));
         let ended: Vec<_> = outgoing.chain(incoming).filter(|(_, peer)| chosen(*peer)).collect();
         for (line, _) in ended {
-            self.end(line, why, None, out);
+            self.end(now, line, why, None, out);
         }
     }
 }
@@ -433,9 +428,6 @@ impl core::fmt::Debug for Relays {
             .finish_non_exhaustive()
     }
 }
-
-/// The unit of the order of the relays that keep much.
-const RANK_BYTES: usize = 1 << 10;
 
 /// `PREFIX-relay#NAME#`, the channel of one node.
 fn channel_of(all: &Bytes, name: NodeName) -> Bytes {

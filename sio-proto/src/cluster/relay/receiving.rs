@@ -1,34 +1,41 @@
 //! What other nodes tell this one.
 
+use core::net::IpAddr;
+
 use bytes::Bytes;
 
+use super::addresses::network;
 use super::line::{Line, Taken};
 use super::message::{Body, Message, NodeName, Reset};
 use super::roster::Noted;
-use super::{LineId, RANK_BYTES, RelayDelivery, RelayEnd, RelayOutputs, Relays, channel_of};
+use super::{LineId, RelayDelivery, RelayEnd, RelayOutputs, Relays, channel_of};
 use crate::id::SidKey;
 use crate::request::Peer;
 use crate::{RelayConfig, Time};
 
 impl Relays {
-    /// Takes a message. `is_for_all` says whether it came on the channel of all nodes.
-    pub(super) fn receive(&mut self, now: Time, payload: &Bytes, is_for_all: bool, out: &mut RelayOutputs) {
+    /// Takes a message that has come on this channel.
+    pub(super) fn receive(&mut self, now: Time, channel: &Bytes, payload: &Bytes, out: &mut RelayOutputs) {
+        let Some(message) = self.believe(now, channel, payload) else {
+            return;
+        };
         let Some(Message {
             sender,
             line,
             is_answer,
             body,
-        }) = Message::decode(payload)
+        }) = Message::decode(&message)
         else {
             self.counters.malformed += 1;
             return;
         };
+        let is_for_all = *channel == self.all;
         if sender == self.name {
             return;
         }
         match body {
             Body::Hello { key, asks } => return self.hello(now, sender, key, asks, out),
-            Body::Bye => return self.end_node(sender, out),
+            Body::Bye => return self.end_node(now, sender, out),
             _ if is_for_all => {
                 self.counters.malformed += 1;
                 return;
@@ -50,17 +57,17 @@ impl Relays {
                 if !self.concerns(now, id, sender) {
                     // The sender of an end has forgotten the relay itself.
                     if end.is_none() {
-                        self.unknown(id, sender, out);
+                        self.unknown(now, id, sender, out);
                     }
                 } else if end.is_some() && !is_answer {
-                    self.end(id, RelayEnd::Broken, Some(Reset::Broken), out);
+                    self.end(now, id, RelayEnd::Broken, Some(Reset::Broken), out);
                 } else {
-                    self.data(id, position, bytes, end, out);
+                    self.data(now, id, position, bytes, end, out);
                 }
             }
             Body::Credit { allowed } => {
                 if !self.concerns(now, id, sender) {
-                    self.unknown(id, sender, out);
+                    self.unknown(now, id, sender, out);
                 } else if self.line(id).is_some_and(|line| line.allow(allowed)) {
                     out.deliveries.push(RelayDelivery::Room { line: id });
                 }
@@ -115,7 +122,7 @@ impl Relays {
             key: self.key,
             asks: false,
         };
-        self.publish(channel, 0, false, body, out);
+        self.publish(now, channel, 0, false, body, out);
     }
 
     /// Asks a node that is not known to say hello, at most one node in a second.
@@ -128,7 +135,7 @@ impl Relays {
             key: self.key,
             asks: true,
         };
-        self.publish(channel_of(&self.all, sender), 0, false, body, out);
+        self.publish(now, channel_of(&self.all, sender), 0, false, body, out);
     }
 
     /// A request comes from another node.
@@ -142,50 +149,57 @@ impl Relays {
             return;
         }
         if self.incoming.len() >= self.config.max_relays {
-            return self.refuse(id, node, RelayEnd::NoRoom, Reset::NoRoom, out);
+            return self.refuse(now, id, node, RelayEnd::NoRoom, Reset::NoRoom, out);
         }
         let first = RelayConfig::FIRST_BYTES;
-        let mut line = Line::new(now, node, window, first, self.config.max_waiting_bytes);
+        let address = peer.address.map(|address| network(address.ip()));
+        let mut line = Line::new(now, node, address, window, first, self.config.max_waiting_bytes);
         line.heard = Some(now);
         let Taken::New(bytes) = line.take(0, bytes) else {
-            return self.refuse(id, node, RelayEnd::Broken, Reset::Broken, out);
+            return self.refuse(now, id, node, RelayEnd::Broken, Reset::Broken, out);
         };
-        if !self.makes_room(bytes.len(), out) {
-            return self.refuse(id, node, RelayEnd::NoRoom, Reset::NoRoom, out);
+        if !self.makes_room(now, address, bytes.len(), out) {
+            return self.refuse(now, id, node, RelayEnd::NoRoom, Reset::NoRoom, out);
         }
         self.incoming.insert((node, number), line);
         self.roster.begin_line(now, node, &self.config);
         self.look = self.look.min(now + self.config.probe_interval);
         self.schedule(now, id);
-        self.counters.waiting_bytes += bytes.len();
-        self.note_rank(id);
+        self.note_waiting(id);
         self.counters.incoming.total += 1;
         self.counters.incoming.bytes_in += bytes.len() as u64;
         out.deliveries.push(RelayDelivery::Opened { line: id, peer, bytes });
     }
 
     /// Does not take up a relay.
-    fn refuse(&mut self, id: LineId, node: NodeName, why: RelayEnd, reset: Reset, out: &mut RelayOutputs) {
+    fn refuse(&mut self, now: Time, id: LineId, node: NodeName, why: RelayEnd, reset: Reset, out: &mut RelayOutputs) {
         self.counters.incoming.end(why);
-        self.tell(id, node, Body::Reset(reset), out);
+        self.tell(now, id, node, Body::Reset(reset), out);
     }
 
-    /// Whether a new relay may bring so many bytes. If all together is too much, relays for which
-    /// more wait end.
-    fn makes_room(&mut self, bytes: usize, out: &mut RelayOutputs) -> bool {
+    /// Whether a new relay of this network may bring so many bytes. If all together is too much,
+    /// relays end for which more wait, or whose networks have more.
+    fn makes_room(&mut self, now: Time, address: Option<IpAddr>, bytes: usize, out: &mut RelayOutputs) -> bool {
         let most = self.config.max_total_waiting_bytes;
-        while self.counters.waiting_bytes.saturating_add(bytes) > most {
-            let larger = self.crowd.last().filter(|(rank, _)| *rank > bytes / RANK_BYTES);
-            let Some((_, larger)) = larger.copied() else {
+        while self.room.bytes().saturating_add(bytes) > most {
+            let Some(larger) = self.room.largest_before(address, bytes) else {
                 return false;
             };
-            self.end(larger, RelayEnd::NoRoom, Some(Reset::NoRoom), out);
+            self.end(now, larger, RelayEnd::NoRoom, Some(Reset::NoRoom), out);
         }
         true
     }
 
     /// Bytes of a relay have come.
-    fn data(&mut self, id: LineId, position: u64, bytes: Bytes, end: Option<super::Final>, out: &mut RelayOutputs) {
+    fn data(
+        &mut self,
+        now: Time,
+        id: LineId,
+        position: u64,
+        bytes: Bytes,
+        end: Option<super::Final>,
+        out: &mut RelayOutputs,
+    ) {
         let Some(line) = self.line(id) else { return };
         let bytes = match line.take(position, bytes) {
             Taken::New(bytes) => bytes,
@@ -193,18 +207,17 @@ impl Relays {
                 self.counters.repeated += 1;
                 return;
             }
-            Taken::Gap | Taken::Overrun => return self.end(id, RelayEnd::Broken, Some(Reset::Broken), out),
+            Taken::Gap | Taken::Overrun => return self.end(now, id, RelayEnd::Broken, Some(Reset::Broken), out),
         };
         if bytes.is_empty() && end.is_none() {
             // There is nothing to tell its end.
             return;
         }
-        self.counters.waiting_bytes += bytes.len();
-        self.note_rank(id);
+        self.note_waiting(id);
         self.traffic(id).bytes_in += bytes.len() as u64;
-        while self.counters.waiting_bytes > self.config.max_total_waiting_bytes {
-            let most = self.crowd.last().map_or(id, |(_, most)| *most);
-            self.end(most, RelayEnd::NoRoom, Some(Reset::NoRoom), out);
+        while self.room.bytes() > self.config.max_total_waiting_bytes {
+            let most = self.room.largest().unwrap_or(id);
+            self.end(now, most, RelayEnd::NoRoom, Some(Reset::NoRoom), out);
             if most == id {
                 return;
             }
@@ -216,8 +229,8 @@ impl Relays {
     }
 
     /// Tells a node that this one does not know the relay.
-    fn unknown(&mut self, id: LineId, sender: NodeName, out: &mut RelayOutputs) {
-        self.tell(id, sender, Body::Reset(Reset::Unknown), out);
+    fn unknown(&mut self, now: Time, id: LineId, sender: NodeName, out: &mut RelayOutputs) {
+        self.tell(now, id, sender, Body::Reset(Reset::Unknown), out);
     }
 
     /// The other node has given a relay up.

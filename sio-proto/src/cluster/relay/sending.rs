@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use super::addresses::network;
 use super::line::Line;
 use super::message::{Body, Final, NodeName, Reset};
-use super::{LineId, Outgoing, RelayEnd, RelayOutputs, Relays};
+use super::{LineId, RelayEnd, RelayOutputs, Relays};
 use crate::request::Peer;
 use crate::{RelayConfig, Time};
 
@@ -34,11 +35,11 @@ impl Relays {
         self.next_line = self.next_line.wrapping_add(1);
         let (id, window) = (LineId::Outgoing(number), self.config.max_waiting_bytes);
         let first = bytes.len().min(RelayConfig::FIRST_BYTES as usize);
-        let mut line = Line::new(now, owner, RelayConfig::FIRST_BYTES, window, window);
+        let address = peer.address.map(|address| network(address.ip()));
+        let mut line = Line::new(now, owner, address, RelayConfig::FIRST_BYTES, window, window);
         line.send(now, first);
         line.waits = first < bytes.len();
-        let address = peer.address.map(|address| address.ip());
-        self.outgoing.insert(number, Outgoing { line, address });
+        self.outgoing.insert(number, line);
         self.roster.begin_line(now, owner, &self.config);
         self.look = self.look.min(now + self.config.probe_interval);
         self.schedule(now, id);
@@ -49,7 +50,7 @@ impl Relays {
             peer,
             bytes: Bytes::copy_from_slice(&bytes[..first]),
         };
-        self.tell(id, owner, body, out);
+        self.tell(now, id, owner, body, out);
         Ok((id, first))
     }
 
@@ -88,7 +89,7 @@ impl Relays {
             end,
             bytes: Bytes::copy_from_slice(&bytes[..taken]),
         };
-        self.tell(id, peer, body, out);
+        self.tell(now, id, peer, body, out);
         if end.is_some() {
             let _ = self.remove(id, RelayEnd::Answered);
         }
@@ -109,27 +110,26 @@ impl Relays {
         let Some(line) = self.line(id) else { return };
         line.told = now;
         let (allowed, peer) = (line.grant(), line.peer);
-        self.tell(id, peer, Body::Credit { allowed }, out);
+        self.tell(now, id, peer, Body::Credit { allowed }, out);
     }
 
     /// Says how many of the bytes that have come still wait on this node. The other node may send
     /// as many more; it is told when it is worth a message.
     pub fn keep(&mut self, now: Time, id: LineId, waiting: usize, out: &mut RelayOutputs) {
         let Some(line) = self.line(id) else { return };
-        let (tells, fewer) = line.keep(waiting);
+        let tells = line.keep(waiting);
         if tells.is_some() {
             line.told = now;
         }
         let peer = line.peer;
-        self.counters.waiting_bytes -= fewer;
-        self.note_rank(id);
+        self.note_waiting(id);
         if let Some(allowed) = tells {
-            self.tell(id, peer, Body::Credit { allowed }, out);
+            self.tell(now, id, peer, Body::Credit { allowed }, out);
         }
     }
 
     /// Gives a relay up: its connection was closed, on either side.
-    pub fn reset(&mut self, id: LineId, reset: Reset, out: &mut RelayOutputs) {
+    pub fn reset(&mut self, now: Time, id: LineId, reset: Reset, out: &mut RelayOutputs) {
         let why = match (id, reset) {
             (_, Reset::NoRoom) => RelayEnd::NoRoom,
             (_, Reset::Broken | Reset::Unknown) => RelayEnd::Broken,
@@ -137,7 +137,7 @@ impl Relays {
             (LineId::Incoming(..), Reset::Closed | Reset::Failed) => RelayEnd::ByOwner,
         };
         if let Some(removed) = self.remove(id, why) {
-            self.tell(id, removed.peer, Body::Reset(reset), out);
+            self.tell(now, id, removed.peer, Body::Reset(reset), out);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Two or three nodes with a broker in memory, which loses and repeats messages as the test says.
 
 mod any_order;
+mod shares;
+mod signed;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -43,6 +45,7 @@ struct World {
     posts: VecDeque<Post>,
     published: usize,
     seed: u8,
+    cluster: ClusterConfig,
 }
 
 fn config() -> RelayConfig {
@@ -51,12 +54,17 @@ fn config() -> RelayConfig {
 
 impl World {
     fn new(count: usize, config: &RelayConfig) -> Self {
+        Self::of(count, config, ClusterConfig::default())
+    }
+
+    fn of(count: usize, config: &RelayConfig, cluster: ClusterConfig) -> Self {
         let mut world = Self {
             now: Time::from_millis(1),
             nodes: Vec::new(),
             posts: VecDeque::new(),
             published: 0,
             seed: 0,
+            cluster,
         };
         for _ in 0..count {
             let node = world.make(config);
@@ -72,7 +80,7 @@ impl World {
         let seed = self.seed;
         let entropy = Box::new(move |out: &mut [u8]| out.fill(seed));
         Node {
-            relays: Relays::new(config.clone(), &ClusterConfig::default(), [seed; 16], entropy).unwrap(),
+            relays: Relays::new(config.clone(), &self.cluster, [seed; 16], entropy).unwrap(),
             subscriptions: BTreeSet::new(),
             seen: BTreeMap::new(),
         }
@@ -216,9 +224,13 @@ impl World {
 
     /// Opens a relay from a node to another one.
     fn open(&mut self, from: usize, to: usize, bytes: &[u8]) -> Result<LineId, RelayEnd> {
+        self.open_for("192.0.2.1:1", from, to, bytes)
+    }
+
+    fn open_for(&mut self, client: &str, from: usize, to: usize, bytes: &[u8]) -> Result<LineId, RelayEnd> {
         let owner = self.nodes[from].relays.owner_of(&self.id(to)).ok_or(RelayEnd::Gone)?;
         let peer = Peer {
-            address: Some("192.0.2.1:1".parse().unwrap()),
+            address: Some(client.parse().unwrap()),
             secure: false,
         };
         let (line, _) = self.act(from, |relays, now, out| relays.open(now, owner, peer, bytes, out))?;
@@ -290,7 +302,7 @@ fn who_asks_too_much_is_refused_before_anything_is_sent() {
         assert_eq!(world.nodes[0].relays.owner_of(text), None, "{text}");
     }
     let line = world.open(0, 1, REQUEST).unwrap();
-    world.act(0, |relays, _, out| relays.reset(line, Reset::Closed, out));
+    world.act(0, |relays, now, out| relays.reset(now, line, Reset::Closed, out));
     world.open(0, 1, REQUEST).unwrap();
     assert_eq!(world.open(0, 1, REQUEST), Err(RelayEnd::NoRoom), "a burst of two");
     assert_eq!(world.published - before, 3);
@@ -394,7 +406,7 @@ fn a_node_that_goes_says_so() {
     let id = world.id(1);
     let line = world.open(0, 1, REQUEST).unwrap();
     world.settle();
-    world.act(1, |relays, _, out| relays.close(out));
+    world.act(1, |relays, now, out| relays.close(now, out));
     world.settle();
     assert_eq!(world.seen(0, line).why, Some(RelayEnd::Gone));
     assert_eq!(world.seen(1, world.other(line)).ends, 1);
@@ -456,7 +468,7 @@ fn a_quiet_relay_stays_as_long_as_both_ends_know_it() {
     world.pass(Duration::from_secs(600));
     assert_eq!((world.seen(0, line).ends, world.seen(1, there).ends), (0, 0));
     // The word about its end is lost.
-    world.act(1, |relays, _, out| relays.reset(there, Reset::Failed, out));
+    world.act(1, |relays, now, out| relays.reset(now, there, Reset::Failed, out));
     world.posts.clear();
     world.pass(Duration::from_secs(21));
     assert_eq!(world.seen(0, line).why, Some(RelayEnd::Broken));

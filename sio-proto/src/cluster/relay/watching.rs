@@ -74,7 +74,7 @@ impl Relays {
     fn say_hello(&mut self, now: Time, asks: bool, out: &mut RelayOutputs) {
         self.hello = now + self.config.hello_interval;
         let body = Body::Hello { key: self.key, asks };
-        self.publish(self.all.clone(), 0, false, body, out);
+        self.publish(now, self.all.clone(), 0, false, body, out);
     }
 
     /// Puts a new relay among the deadlines.
@@ -99,8 +99,8 @@ impl Relays {
                     self.deadlines.insert((time, id));
                 }
             }
-            Some(Due::Unanswered | Due::Silent) => self.end(id, RelayEnd::Silent, Some(Reset::Failed), out),
-            Some(Due::TooOld) => self.end(id, RelayEnd::TooOld, Some(Reset::Failed), out),
+            Some(Due::Unanswered | Due::Silent) => self.end(now, id, RelayEnd::Silent, Some(Reset::Failed), out),
+            Some(Due::TooOld) => self.end(now, id, RelayEnd::TooOld, Some(Reset::Failed), out),
             Some(Due::Refresh) => {
                 self.take_up(now, id, out);
                 self.check(now, id, out);
@@ -170,7 +170,7 @@ impl Relays {
         }
         self.look = next;
         for name in silent {
-            self.end_node(name, out);
+            self.end_node(now, name, out);
         }
     }
 
@@ -181,7 +181,7 @@ impl Relays {
             return;
         };
         match (count, self.roster.get_mut(name)) {
-            (Some(0), _) => self.end_node(name, out),
+            (Some(0), _) => self.end_node(now, name, out),
             (count, Some(known)) => {
                 known.asked = None;
                 if count.is_some() {
