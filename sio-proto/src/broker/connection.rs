@@ -220,14 +220,14 @@ impl Connection {
     }
 
     /// Writes a message to a channel.
-    pub(super) fn publish(&mut self, now: Time, command: &[u8], channel: &[u8], payload: Bytes, expect: Expect) {
+    pub(super) fn publish(&mut self, now: Time, command: &[u8], channel: &[u8], payload: &Bytes, expect: Expect) {
         if payload.len() < LARGE_BYTES {
-            return self.ask(now, &[command, channel, &payload], expect);
+            return self.ask(now, &[command, channel, payload], expect);
         }
         encode_command_before(&[command, channel], payload.len(), &mut self.unsent);
         let before = self.unsent.split().freeze();
         self.large_bytes += before.len() + payload.len();
-        self.pieces.extend([before, payload]);
+        self.pieces.extend([before, payload.clone()]);
         self.unsent.extend_from_slice(b"\r\n");
         self.expect(now, expect);
     }

@@ -21,6 +21,9 @@ impl Broker {
             self.counters.dropped_full += 1;
             return;
         }
+        if self.write_now(now, &channel, &payload, sharded) {
+            return;
+        }
         self.held_bytes += weight;
         let what = What::Publish {
             channel,
@@ -32,6 +35,25 @@ impl Broker {
         };
         let until = now + self.config.max_waiting_age;
         self.route(now, Waiting { until, weight, what });
+    }
+
+    /// Writes a message if nothing waits before it. Returns false if it has to wait, or if it is
+    /// kept until its slot has been found.
+    fn write_now(&mut self, now: Time, channel: &Bytes, payload: &Bytes, sharded: bool) -> bool {
+        if sharded && (!self.is_discovered || self.cluster.is_some()) {
+            return false;
+        }
+        let Some(Some(connection)) = self.connections.get_mut(MAIN) else {
+            return false;
+        };
+        if !connection.queue.is_empty() || !connection.has_room() {
+            return false;
+        }
+        self.counters.published += 1;
+        self.counters.published_bytes += payload.len() as u64;
+        let expect = Expect::Publish(self.batches.open());
+        connection.publish(now, name(sharded), channel, payload, expect);
+        true
     }
 
     /// Brings something to its connection, if this is known.
@@ -120,7 +142,6 @@ impl Broker {
         if asking {
             connection.ask(now, &[b"ASKING"], Expect::Skip);
         }
-        let command: &[u8] = if sharded { b"SPUBLISH" } else { b"PUBLISH" };
         let kept = may_move.then(|| Kept {
             channel: channel.clone(),
             payload: payload.clone(),
@@ -130,7 +151,7 @@ impl Broker {
             batch,
         });
         let expect = kept.map_or(Expect::Publish(batch), Expect::Sharded);
-        connection.publish(now, command, &channel, payload, expect);
+        connection.publish(now, name(sharded), &channel, &payload, expect);
     }
 
     /// The broker has answered a message that was not kept.
@@ -225,6 +246,11 @@ impl Broker {
             What::Part { request, .. } => self.fail_request(request, BrokerError::TimedOut),
         }
     }
+}
+
+/// The name of the command.
+const fn name(sharded: bool) -> &'static [u8] {
+    if sharded { b"SPUBLISH" } else { b"PUBLISH" }
 }
 
 /// What a message counts for in the waiting bytes.

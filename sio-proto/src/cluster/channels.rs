@@ -1,8 +1,8 @@
 //! The names of channels and streams (docs/protocol/cluster-redis.md §1, §3, §4).
 
 use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
 
-use super::order::Target;
 use crate::{ClusterConfig, ClusterKind, ShardedMode, StreamsConfig};
 
 /// The length of a genuine socket id, in UTF-16 units, as JavaScript counts.
@@ -24,8 +24,8 @@ impl Channels<'_> {
     }
 
     /// The channel of a broadcast without acknowledgements.
-    pub(super) fn broadcast(self, namespace: &str, to: &Target) -> Bytes {
-        let room = match &*to.rooms {
+    pub(super) fn broadcast(self, namespace: &str, rooms: &[ByteString]) -> Bytes {
+        let room = match rooms {
             [room] => self.room(namespace, room),
             _ => None,
         };
@@ -142,12 +142,8 @@ mod tests {
         assert_eq!(channels.room("/", "a#b").unwrap(), "socket.io#/#a#b#");
         assert_eq!(channels.requests("/"), "socket.io-request#/#");
         assert_eq!(channels.responses("/", Some("xm0R0Q")), "socket.io-response#/#xm0R0Q#");
-        assert_eq!(channels.broadcast("/", &Target::default()), "socket.io#/#");
-        let two = Target {
-            rooms: alloc::vec!["a".into(), "b".into()],
-            ..Target::default()
-        };
-        assert_eq!(channels.broadcast("/", &two), "socket.io#/#");
+        assert_eq!(channels.broadcast("/", &[]), "socket.io#/#");
+        assert_eq!(channels.broadcast("/", &["a".into(), "b".into()]), "socket.io#/#");
     }
 
     /// The values are those of genuine nodes' JavaScript.

@@ -56,7 +56,7 @@ pub use counters::{Counters, Traffic};
 pub use delivery::{Asker, Delivery, Outcome, RequestEnd, RequestId};
 pub use emitter::{Emitter, NotSent};
 pub use node::{Message, Node, Reader, Unread};
-pub use order::{Emit, Flags, LocalOrder, NodeId, Order, Question, RemoteSocket, Target};
+pub use order::{Emit, Flags, LocalOrder, NodeId, Order, Question, Recipients, RemoteSocket, Target};
 pub use output::Outputs;
 pub use record::{RecordWriter, forget};
 pub use voice::{Voice, Written};

@@ -53,6 +53,35 @@ impl Target {
     }
 }
 
+/// A [`Target`] that the caller keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct Recipients<'a> {
+    /// The rooms. Without rooms, all sockets are meant.
+    pub rooms: &'a [ByteString],
+    /// The rooms whose members are left out.
+    pub except: &'a [ByteString],
+    /// The id of a socket that is left out, too: the sender's.
+    pub sender: Option<&'a str>,
+}
+
+impl Recipients<'_> {
+    pub(super) fn to_target(self) -> Target {
+        let sender = self.sender.map(ByteString::from);
+        Target {
+            rooms: self.rooms.to_vec(),
+            except: self.except.iter().cloned().chain(sender).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a Target> for Recipients<'a> {
+    fn from(target: &'a Target) -> Self {
+        let Target { rooms, except } = target;
+        let sender = None;
+        Self { rooms, except, sender }
+    }
+}
+
 /// How a broadcast is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -7,8 +7,8 @@ use bytestring::ByteString;
 
 use super::channels::{Channels, stream};
 use super::delivery::Medium;
-use super::messages::{Body, Broadcast, ClassicRequest, ClassicResponse, EMITTER, Envelope, RequestBody};
-use super::order::{Emit, Order, Question};
+use super::messages::{Body, ClassicRequest, ClassicResponse, EMITTER, Envelope, RequestBody, encode_broadcast};
+use super::order::{Emit, Flags, Order, Question, Recipients};
 use super::seal::{Seal, Sealing};
 use crate::broker::{Command, Request};
 use crate::{ClusterConfig, ClusterKind, StreamsConfig};
@@ -90,7 +90,7 @@ impl Sender<'_> {
             ClusterKind::Classic => self.classic_order(order),
             ClusterKind::Sharded { .. } => {
                 let channel = match &order {
-                    Order::Broadcast { to, .. } => self.channels().broadcast(self.namespace, to),
+                    Order::Broadcast { to, .. } => self.channels().broadcast(self.namespace, &to.rooms),
                     Order::Join { .. } | Order::Leave { .. } | Order::Disconnect { .. } => {
                         self.channels().everything(self.namespace)
                     }
@@ -104,20 +104,27 @@ impl Sender<'_> {
         }
     }
 
+    /// A broadcast. The caller keeps its parts.
+    pub(super) fn broadcast(&self, to: Recipients<'_>, flags: Flags, emit: Emit) -> Outgoing {
+        match &self.config.kind {
+            ClusterKind::Classic => self.classic_broadcast(to, flags, &emit),
+            ClusterKind::Sharded { .. } | ClusterKind::Streams(_) => {
+                let to = to.to_target();
+                self.order(Order::Broadcast { to, flags, emit })
+            }
+        }
+    }
+
+    fn classic_broadcast(&self, to: Recipients<'_>, flags: Flags, emit: &Emit) -> Outgoing {
+        let channel = self.channels().broadcast(self.namespace, to.rooms);
+        let sealing = self.sealing(&channel);
+        let payload = encode_broadcast(self.uid, self.namespace, to, flags, emit, sealing);
+        self.publish(channel, payload)
+    }
+
     fn classic_order(&self, order: Order) -> Outgoing {
         let body = match order {
-            Order::Broadcast { to, flags, emit } => {
-                let channel = self.channels().broadcast(self.namespace, &to);
-                let broadcast = Broadcast {
-                    uid: self.uid.clone(),
-                    namespace: self.namespace.clone(),
-                    to,
-                    flags,
-                    emit,
-                };
-                let payload = broadcast.encode_for(self.sealing(&channel));
-                return self.publish(channel, payload);
-            }
+            Order::Broadcast { to, flags, emit } => return self.classic_broadcast((&to).into(), flags, &emit),
             Order::Join { to, rooms } => RequestBody::Join { to, rooms },
             Order::Leave { to, rooms } => RequestBody::Leave { to, rooms },
             Order::Disconnect { to, close } => RequestBody::Disconnect { to, close },

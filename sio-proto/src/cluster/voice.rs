@@ -10,7 +10,7 @@ use super::channels::Channels;
 use super::delivery::{Asker, Medium, Wants};
 use super::emitter::{NotSent, check_order, check_server_side_name};
 use super::messages::{Body, ClassicResponse, ResponseBody};
-use super::order::{LocalOrder, Order, Question, RemoteSocket};
+use super::order::{Emit, Flags, LocalOrder, Order, Question, Recipients, RemoteSocket};
 use super::seal::Seal;
 use super::sending::{Outgoing, Sender};
 use crate::socket::Args;
@@ -114,6 +114,19 @@ impl Voice {
                 self.question(name, question, timeout)
             }
         }
+    }
+
+    /// Writes a broadcast without acknowledgements for the sockets of other nodes. It is what
+    /// [`write`](Self::write) does with [`Order::Broadcast`], and copies no names.
+    ///
+    /// # Errors
+    ///
+    /// [`NotSent::ReservedName`], [`NotSent::TooLarge`].
+    pub fn broadcast(self, to: Recipients<'_>, flags: Flags, emit: Emit) -> Result<Written, NotSent> {
+        if crate::socket::is_reserved_event(&emit.name) {
+            return Err(NotSent::ReservedName);
+        }
+        self.written(self.sender().broadcast(to, flags, emit), Kind::Broadcast)
     }
 
     fn question(

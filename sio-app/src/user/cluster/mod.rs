@@ -226,7 +226,7 @@ impl ClusterNode {
 
     fn with_state<R>(self: &Arc<Self>, act: impl FnOnce(&mut State, Time) -> R) -> R {
         let now = (self.runtime.now)();
-        let (result, deliveries, refused, mut alarms) = {
+        let (result, deliveries, refused, mut alarms, leaving) = {
             let mut state = self.state.lock_for("cluster");
             let result = act(&mut state, now);
             let State {
@@ -236,11 +236,13 @@ impl ClusterNode {
                 asked,
                 ..
             } = &mut *state;
-            let (mut alarms, mut refused) = (Vec::new(), Vec::new());
+            let (mut alarms, mut refused, mut leaving) = (Vec::new(), Vec::new(), None);
             // In the order of the node, so under its lock.
             while !out.commands.is_empty() {
                 alarms.extend(opening.note(&out.commands));
-                for tag in self.outbox.lock().put(&mut out.commands) {
+                let (full, next) = self.put(&mut out.commands);
+                leaving = leaving.or(next);
+                for tag in full {
                     match asked.remove(&tag) {
                         Some(asked) => refused.push((asked, Err(BrokerError::Full))),
                         None => {
@@ -252,9 +254,9 @@ impl ClusterNode {
             }
             let deliveries = std::mem::take(&mut out.deliveries);
             alarms.extend(self.hurry(state.next_timeout()));
-            (result, deliveries, refused, alarms)
+            (result, deliveries, refused, alarms, leaving)
         };
-        self.give_on();
+        self.give_on(leaving);
         alarms.drain(..).for_each(Alarm::wake);
         refused.into_iter().for_each(|(asked, answer)| self.told(asked, answer));
         if !deliveries.is_empty() {
@@ -276,16 +278,22 @@ impl ClusterNode {
         self.with(|node, now, out| node.send(now, written, out))
     }
 
-    /// Gives the commands on to the connections, if there are any and no other thread does it.
-    fn give_on(&self) {
-        let Some(link) = self.link.get() else { return };
-        let mut next = {
-            let mut outbox = self.outbox.lock();
-            match outbox.is_leaving() {
-                true => None,
-                false => outbox.take(Vec::new()),
-            }
+    /// Puts commands into the outbox. Returns the names of the requests for which there is no room,
+    /// and what the caller has to give on ([`ClusterNode::give_on`]).
+    fn put(&self, commands: &mut Vec<Command>) -> (Vec<u64>, Option<Vec<Command>>) {
+        let has_link = self.link.get().is_some();
+        let mut outbox = self.outbox.lock();
+        let refused = outbox.put(commands);
+        let next = match has_link && !outbox.is_leaving() {
+            true => outbox.take(Vec::new()),
+            false => None,
         };
+        (refused, next)
+    }
+
+    /// Gives commands on to the connections, and what others put into the outbox meanwhile.
+    fn give_on(&self, mut next: Option<Vec<Command>>) {
+        let Some(link) = self.link.get() else { return };
         while let Some(mut commands) = next {
             link.send_all(&mut commands);
             next = self.outbox.lock().take(commands);
@@ -295,7 +303,8 @@ impl ClusterNode {
     /// Says where the connections to the broker are.
     pub(crate) fn set_link(&self, link: Box<dyn Link>) {
         let _ = self.link.set(link);
-        self.give_on();
+        let (_, waiting) = self.put(&mut Vec::new());
+        self.give_on(waiting);
     }
 
     /// Returns what wakes the task that watches the time, if it would come too late.

@@ -35,6 +35,9 @@ pub(super) struct Outbox {
     is_over: bool,
 }
 
+/// For so many commands, memory is kept while there are none.
+const MOST_KEPT: usize = 64;
+
 impl Outbox {
     pub(super) fn new(max_bytes: usize) -> Self {
         Self {
@@ -71,7 +74,14 @@ impl Outbox {
     pub(super) fn take(&mut self, given: Vec<Command>) -> Option<Vec<Command>> {
         self.bytes = 0;
         self.is_leaving = !self.commands.is_empty();
-        self.is_leaving.then(|| mem::replace(&mut self.commands, given))
+        if self.is_leaving {
+            return Some(mem::replace(&mut self.commands, given));
+        }
+        // The next command needs no memory. That of many commands is not kept.
+        if (self.commands.capacity()..=MOST_KEPT).contains(&given.capacity()) {
+            self.commands = given;
+        }
+        None
     }
 
     pub(super) const fn is_leaving(&self) -> bool {

@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sio_proto::broker::Event;
@@ -73,7 +74,8 @@ impl Relaying {
     /// If the settings are not valid.
     pub(super) fn new(settings: &Cluster, key: [u8; 16], runtime: Runtime) -> Result<Option<Self>, ConfigError> {
         let Some(config) = &settings.relay else { return Ok(None) };
-        let relays = Relays::new(config.clone(), &settings.config, key, Box::new(runtime.fill))?;
+        let mut relays = Relays::new(config.clone(), &settings.config, key, Box::new(runtime.fill))?;
+        relays.set_unix_time((runtime.now)(), Duration::from_secs((runtime.unix_time)()));
         Ok(Some(Self {
             prefix: relays.channel_prefix().clone(),
             state: Mutex::new(State {
@@ -161,17 +163,18 @@ impl ClusterNode {
     fn with_relays<R>(self: &Arc<Self>, act: impl FnOnce(&mut State, Time) -> R) -> Option<R> {
         let relaying = self.relaying.as_ref()?;
         let now = (self.runtime.now)();
-        let (result, due, alarm) = {
+        let (result, due, alarm, leaving) = {
             let mut state = relaying.state.lock_for("relays");
             let result = act(&mut state, now);
-            if !state.out.commands.is_empty() {
-                // In the order of the relays, so under their lock.
-                self.outbox.lock().put(&mut state.out.commands);
-            }
+            // In the order of the relays, so under their lock.
+            let leaving = match state.out.commands.is_empty() {
+                true => None,
+                false => self.put(&mut state.out.commands).1,
+            };
             let alarm = self.hurry(state.relays.next_timeout());
-            (result, state.due(), alarm)
+            (result, state.due(), alarm, leaving)
         };
-        self.give_on();
+        self.give_on(leaving);
         if let Some(alarm) = alarm {
             Alarm::wake(alarm);
         }
@@ -234,7 +237,7 @@ impl ClusterNode {
     }
 
     pub(super) fn close_relays(self: &Arc<Self>) {
-        self.with_relays(|state, _| state.relays.close(&mut state.out));
+        self.with_relays(|state, now| state.relays.close(now, &mut state.out));
     }
 
     /// Takes out of the events of the broker what is for the relays only, and lets them know of the
@@ -256,7 +259,12 @@ impl ClusterNode {
     }
 
     pub(super) fn relays_handle_timeout(self: &Arc<Self>) {
-        self.with_relays(|state, now| state.relays.handle_timeout(now, &mut state.out));
+        self.with_relays(|state, now| {
+            // The clock of the machine may have been set.
+            let unix_time = Duration::from_secs((self.runtime.unix_time)());
+            state.relays.set_unix_time(now, unix_time);
+            state.relays.handle_timeout(now, &mut state.out);
+        });
     }
 }
 
@@ -325,8 +333,8 @@ impl ClusterNode {
 
     /// Gives a relay up.
     pub(crate) fn reset_relay(self: &Arc<Self>, line: LineId, reset: Reset) {
-        let ended = self.with_relays(|state, _| {
-            state.relays.reset(line, reset, &mut state.out);
+        let ended = self.with_relays(|state, now| {
+            state.relays.reset(now, line, reset, &mut state.out);
             state.ends.remove(&line)
         });
         drop(ended);

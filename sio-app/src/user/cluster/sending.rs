@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString;
-use sio_proto::cluster::{Emit, Flags, LocalOrder, NotSent, Order, Question, Target};
+use sio_proto::cluster::{Emit, Flags, LocalOrder, NotSent, Order, Question, Recipients, Target, Voice, Written};
 
 use super::{ClusterNode, Waiting};
 use crate::turn::order::Audience;
@@ -16,12 +16,16 @@ use crate::user::request::Request;
 impl ClusterNode {
     /// Has the sockets of other nodes get an event, too.
     pub(in crate::user) fn broadcast(self: &Arc<Self>, to: Audience<'_>, volatile: bool, draft: Draft) {
-        let order = |target| Order::Broadcast {
-            to: target,
-            flags: flags(volatile, None),
-            emit: emit_of(draft),
+        if is_for_one_here(to) {
+            return;
+        }
+        let recipients = Recipients {
+            rooms: &to.target.rooms,
+            except: &to.target.except,
+            sender: to.sender.map(|sender| sender.id().as_str()),
         };
-        self.pass_on(to, order);
+        let (flags, emit) = (flags(volatile, None), emit_of(draft));
+        self.tell_as(to, |voice| voice.broadcast(recipients, flags, emit));
     }
 
     /// Puts the sockets of other nodes into rooms, too. No room has the name of a socket's id.
@@ -61,6 +65,10 @@ impl ClusterNode {
     }
 
     fn tell(self: &Arc<Self>, to: Audience<'_>, order: LocalOrder) {
+        self.tell_as(to, |voice| voice.write(order));
+    }
+
+    fn tell_as(self: &Arc<Self>, to: Audience<'_>, write: impl FnOnce(Voice) -> Result<Written, NotSent>) {
         let namespace = &to.target.namespace;
         let voice = {
             let now = (self.runtime.now)();
@@ -72,7 +80,7 @@ impl ClusterNode {
             }
         };
         let told = match voice {
-            Some(voice) => voice.write(order).and_then(|written| self.send(written)),
+            Some(voice) => write(voice).and_then(|written| self.send(written)),
             None => Err(NotSent::UnknownNamespace),
         };
         if let Err(error) = told {

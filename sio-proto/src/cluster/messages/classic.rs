@@ -10,7 +10,7 @@ use super::opts::{self, Members};
 use super::raw::{Document, Raw, Values};
 use super::writer::{FEW_BYTES, Syntax, Writer, about, is_deep};
 use super::{EMITTER, Malformed, MessageLimits};
-use crate::cluster::order::{Emit, Flags, RemoteSocket, Target};
+use crate::cluster::order::{Emit, Flags, Recipients, RemoteSocket, Target};
 use crate::cluster::seal::Sealing;
 use crate::socket::Args;
 
@@ -37,31 +37,8 @@ impl Broadcast {
     }
 
     pub(in crate::cluster) fn encode_for(&self, sealing: Option<Sealing<'_>>) -> Bytes {
-        let names = self.to.rooms.iter().chain(&self.to.except).map(|name| name.len() + 5);
-        let bytes = about(&self.emit) + self.namespace.len() + names.sum::<usize>();
-        let mut out = Writer::new(Syntax::MessagePack, bytes);
-        out.array(3 + usize::from(sealing.is_some()));
-        out.text(&self.uid);
-        // The fixed parts of `opts::write_packet`: two short texts and their values at once.
-        out.packed(b"\x83\xa4type\x02\xa4data");
-        out.event(&self.emit);
-        out.packed(b"\xa3nsp");
-        out.text(&self.namespace);
-        let members = match self.uid == EMITTER {
-            true => Members::Emitter,
-            false => Members::WithFlags,
-        };
-        match self.flags == Flags::default() && members == Members::WithFlags {
-            true => {
-                out.packed(b"\x83\xa5rooms");
-                out.names(&self.to.rooms);
-                out.packed(b"\xa6except");
-                out.names(&self.to.except);
-                out.packed(b"\xa5flags\x80");
-            }
-            false => opts::write_value(&mut out, &self.to, self.flags, members),
-        }
-        out.finish_array(sealing)
+        let to = Recipients::from(&self.to);
+        encode_broadcast(&self.uid, &self.namespace, to, self.flags, &self.emit, sealing)
     }
 
     /// Reads a message. A message without a namespace is for `/`.
@@ -88,6 +65,45 @@ impl Broadcast {
             emit,
         })
     }
+}
+
+/// The bytes of a [`Broadcast`] whose parts the caller keeps.
+pub(in crate::cluster) fn encode_broadcast(
+    uid: &ByteString,
+    namespace: &ByteString,
+    to: Recipients<'_>,
+    flags: Flags,
+    emit: &Emit,
+    sealing: Option<Sealing<'_>>,
+) -> Bytes {
+    let names = to.rooms.iter().chain(to.except).map(|name| name.len() + 5);
+    let sender = to.sender.map_or(0, |sender| sender.len() + 5);
+    let bytes = about(emit) + namespace.len() + names.sum::<usize>() + sender;
+    let mut out = Writer::new(Syntax::MessagePack, bytes);
+    out.array(3 + usize::from(sealing.is_some()));
+    out.text(uid);
+    // The fixed parts of `opts::write_packet`: two short texts and their values at once.
+    out.packed(b"\x83\xa4type\x02\xa4data");
+    out.event(emit);
+    out.packed(b"\xa3nsp");
+    out.text(namespace);
+    let members = match *uid == EMITTER {
+        true => Members::Emitter,
+        false => Members::WithFlags,
+    };
+    match flags == Flags::default() && members == Members::WithFlags {
+        true => {
+            out.packed(b"\x83\xa5rooms");
+            out.names(to.rooms);
+            out.packed(b"\xa6except");
+            out.array(to.except.len() + usize::from(to.sender.is_some()));
+            to.except.iter().for_each(|room| out.text(room));
+            to.sender.into_iter().for_each(|sender| out.text(sender));
+            out.packed(b"\xa5flags\x80");
+        }
+        false => opts::write_value(&mut out, &to.to_target(), flags, members),
+    }
+    out.finish_array(sealing)
 }
 
 /// A message on the request channel.

@@ -25,6 +25,7 @@ mod raw;
 mod session;
 mod writer;
 
+pub(super) use classic::encode_broadcast;
 pub use classic::{Broadcast, ClassicRequest, ClassicResponse, RequestBody, ResponseBody, SingleBody};
 pub use envelope::{Body, Envelope};
 pub(super) use session::entry_id;

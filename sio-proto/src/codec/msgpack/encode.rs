@@ -197,6 +197,12 @@ pub(super) fn list(out: &mut impl Sink, name: Option<&str>, args: &Args) {
     if !args.exact.is_empty() {
         return exact_list(out, name, args);
     }
+    if let (Some(name), Some(text)) = (name, plain_text(&args.json)) {
+        out.expect(text.len().saturating_add(name.len()).saturating_add(AROUND_PACKET));
+        header(out, |to| drop(write::write_array_len(to, 2)));
+        string(out, name);
+        return string(out, text);
+    }
     let (count, shapes) = shapes(&args.json, args.attachments.len());
     let parts = args.attachments.iter().map(Bytes::len);
     let parts = parts.chain([args.json.len(), name.map_or(0, str::len)]);
@@ -207,6 +213,13 @@ pub(super) fn list(out: &mut impl Sink, name: Option<&str>, args: &Args) {
         string(out, name);
     }
     values(out, &args.json, &shapes, &args.attachments);
+}
+
+/// The text of arguments that are one text without escapes. Events with such arguments are common,
+/// and their text is not read a second time.
+fn plain_text(json: &str) -> Option<&str> {
+    let text = json.strip_prefix('"')?.strip_suffix('"')?;
+    memchr::memchr2(b'"', b'\\', text.as_bytes()).is_none().then_some(text)
 }
 
 /// Writes the array of [`list`] if JSON expresses some arguments less exactly than they came. These
