@@ -9,7 +9,7 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { createClient } from 'redis';
 import { sharedBrowser } from './lib/browser.mjs';
-import { everybodyOn, legible, ModernPerson, ROOM_OF_06 } from './lib/cluster-people.mjs';
+import { everybodyOn, legible, ModernPerson, OldPerson, ROOM_OF_06 } from './lib/cluster-people.mjs';
 import { GenuineEmitter, OurEmitter } from './lib/emitters.mjs';
 import { freePorts, OwnServer } from './lib/own-server.mjs';
 import { Redis } from './lib/redis.mjs';
@@ -174,6 +174,34 @@ for (const kind of KINDS.split(',')) {
       }
       const members = people.filter((person) => ![people[2], people[5], people[7]].includes(person));
       await all(members, (person) => until(async () => await person.count('roomall', 'blue', BYTES) === 3, () => `${person.name} hears bytes of three`));
+    });
+
+    test('clients of every generation are heard from every node, with events to all, to rooms and with bytes', async () => {
+      // Clients of 0.6 have no events; they hear all of these.
+      const talkers = people.filter(({ generation }) => generation !== '0.6');
+      const outside = [people[2], people[5], people[7]];
+      const members = people.filter((person) => !outside.includes(person));
+      for (const person of talkers) {
+        await person.emit('castall', `${person.name} to all`);
+        await person.emit('roomall', 'blue', `${person.name} to blue`);
+        await person.emit('cast', `${person.name} to the others`);
+        // In pages of 0.9 there are no bytes.
+        if (person.generation === 'modern') person.emit('castall', { by: person.name, bytes: BYTES });
+      }
+      // One after the other: each node's words come in their order, so mostly the last ones are waited for.
+      for (const person of [...talkers].reverse()) {
+        await all(people.filter((other) => other !== person), (other) => other.hears('cast', `${person.name} to the others`));
+        if (person.generation === 'modern') await all(people, (other) => other.hears('castall', { by: person.name, bytes: BYTES }));
+      }
+      // Each once, and nobody hears what is not for it.
+      for (const other of people) {
+        const heard = (await other.heard()).map(([, ...args]) => args.at(-1));
+        const times = (words) => heard.filter((one) => one === words).length;
+        for (const { name } of talkers) {
+          const counts = [times(`${name} to all`), times(`${name} to blue`), times(`${name} to the others`)];
+          assert.deepEqual(counts, [1, Number(members.includes(other)), Number(name !== other.name)], `${other.name} hears ${name}`);
+        }
+      }
     });
 
     test('what is local stays on its node', async () => {
@@ -361,6 +389,26 @@ for (const kind of KINDS.split(',')) {
       }, 'the genuine node is heard again', 20_000);
       one.emit('castall', 'at last');
       await all(people, (person) => person.hears('castall', 'at last'));
+    });
+
+    // It comes last, because clients of 0.6 connect again by themselves.
+    test('sockets of 0.9 and 0.6 are disconnected from outside', async () => {
+      const before = await ids(people[0], ROOM_OF_06);
+      const guests = await all([0, 1, 0], (at) => all(['0.9.17', '0.6.18'], (version) => OldPerson.connected({ after: ending }, browser, version, 'websocket', bases[at], 'guest')));
+      const added = (await ids(people[0], ROOM_OF_06)).filter((id) => !before.includes(id));
+      assert.equal(added.length, guests.length);
+      // Each node ends one of each generation: those of 0.6, which cannot name their ids, in any order.
+      for (const [at, person] of oneEach().entries()) {
+        await guests[at][0].join(`out ${at}`);
+        person.emit('all-join', added[at], `out ${at}`);
+        await until(async () => await size(person, `out ${at}`) === 2, 'both are in the room', 10_000);
+        person.emit('all-disconnect', `out ${at}`);
+        await until(async () => {
+          const gone = await all(guests, ([, six]) => six.isGone());
+          return await guests[at][0].isGone() && gone.filter(Boolean).length === at + 1;
+        }, `${person.name} ends both`, 10_000);
+      }
+      for (const guest of guests.flat()) await guest.close();
     });
   });
 }

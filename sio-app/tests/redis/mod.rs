@@ -5,9 +5,9 @@
 //! `cargo test` leaves them out, because they need `redis-server`:
 //!
 //! ```text
-//! cargo test -p sio-tokio --features redis --test broker -- --ignored --test-threads 1 --nocapture
+//! cargo test -p sio-tokio --features redis --test broker -- --ignored --nocapture
 //! ```
-//! Those of `failures` take a minute and want the machine for themselves.
+//! Most of them wait most of the time, so all of them may run at once (`--test-threads 16`).
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -18,6 +18,8 @@
 mod connections;
 mod emitting;
 mod failures;
+mod neighbours;
+mod observing;
 mod peers;
 mod secure;
 mod servers;

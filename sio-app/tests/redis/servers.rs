@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// A server that ends with its value.
@@ -16,14 +18,73 @@ pub(super) struct Redis {
 }
 
 /// A port that is free at the moment. The port plus 10000 is free, too: the bus of a cluster takes
-/// it.
+/// it. Each port is given out once, and both are below the ports that a system takes for outgoing
+/// connections, so a server can also begin on it later.
 pub(super) fn free_port() -> u16 {
-    loop {
-        let one = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = one.local_addr().expect("its address").port();
-        if port < 50_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    for _ in 0..PORTS.len() {
+        // Test binaries that run side by side begin at different places.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) as u32 + std::process::id() * 97;
+        let port = PORTS.start + (number % PORTS.len() as u32) as u16;
+        let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if is_free(port) && is_free(port + 10_000) {
             return port;
         }
+    }
+    panic!("no port is free");
+}
+
+const PORTS: std::ops::Range<u16> = 12_000..22_000;
+
+/// Leads connections to a server, and later ones to another.
+pub(super) struct Proxy {
+    pub(super) port: u16,
+    /// The port of the server. Nobody is led to 0: then the proxy ends.
+    to: Arc<AtomicU16>,
+}
+
+impl Proxy {
+    pub(super) fn start(to: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("its address").port();
+        let to = Arc::new(AtomicU16::new(to));
+        let leads = Arc::clone(&to);
+        std::thread::spawn(move || {
+            while let Ok((client, _)) = listener.accept() {
+                match leads.load(Ordering::Relaxed) {
+                    0 => return,
+                    port => lead(client, port),
+                }
+            }
+        });
+        Self { port, to }
+    }
+
+    /// Later connections come to this port.
+    pub(super) fn lead_to(&self, port: u16) {
+        self.to.store(port, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.lead_to(0);
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+/// Copies in both directions, until one of the two ends.
+fn lead(client: TcpStream, port: u16) {
+    let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else {
+        return;
+    };
+    let ways = [(client.try_clone(), server.try_clone()), (Ok(server), Ok(client))];
+    for (from, to) in ways {
+        let (mut from, mut to) = (from.expect("a socket"), to.expect("a socket"));
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+        });
     }
 }
 
