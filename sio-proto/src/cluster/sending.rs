@@ -104,13 +104,13 @@ impl Sender<'_> {
         }
     }
 
-    /// A broadcast. The caller keeps its parts.
-    pub(super) fn broadcast(&self, to: Recipients<'_>, flags: Flags, emit: Emit) -> Outgoing {
+    /// A broadcast with the number of [`Sender::order`]. The caller keeps its parts.
+    pub(super) fn broadcast(&self, to: Recipients<'_>, flags: Flags, emit: Emit, number: Option<u64>) -> Outgoing {
         match &self.config.kind {
             ClusterKind::Classic => self.classic_broadcast(to, flags, &emit),
             ClusterKind::Sharded { .. } | ClusterKind::Streams(_) => {
                 let to = to.to_target();
-                self.order(Order::Broadcast { to, flags, emit })
+                self.order(Order::Broadcast { to, flags, emit }, number)
             }
         }
     }

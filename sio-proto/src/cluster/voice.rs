@@ -126,7 +126,8 @@ impl Voice {
         if crate::socket::is_reserved_event(&emit.name) {
             return Err(NotSent::ReservedName);
         }
-        self.written(self.sender().broadcast(to, flags, emit), Kind::Broadcast)
+        let outgoing = self.sender().broadcast(to, flags, emit, Some(self.number));
+        self.written(outgoing, Kind::Broadcast)
     }
 
     fn question(
