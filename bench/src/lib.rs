@@ -11,6 +11,9 @@
 //! | [`machine`] | the same without `sio-app`: the facade of `sio-proto` |
 //! | [`calls`] | single calls: formats, and the classification of a request |
 //!
+//! The inputs of [`worst`] are no rows. They are as expensive to read as inputs can be, and show
+//! that the work grows no faster than the input.
+//!
 //! Everything that is random is pinned: the server draws its ids from a generator that begins at
 //! the same place in every process ([`world`]).
 #![forbid(unsafe_code)]
@@ -25,6 +28,7 @@ pub mod redis;
 pub mod turns;
 pub mod wire;
 pub mod world;
+pub mod worst;
 
 /// One operation that is counted.
 #[derive(Clone, Copy, Debug)]

@@ -30,7 +30,13 @@ pub fn binary(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0x80 | opcode];
+    masked(true, opcode, payload)
+}
+
+/// Makes a masked frame, which is the last of its message if `fin` is set.
+#[must_use]
+pub fn masked(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![u8::from(fin) << 7 | opcode];
     match payload.len() {
         len @ 0..=125 => frame.push(0x80 | len as u8),
         len @ 126..=0xffff => {

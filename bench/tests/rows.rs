@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use sio_bench::worst::inputs;
 use sio_bench::{Row, rows};
 
 /// Runs a few rounds of a row, and its check.
@@ -30,5 +31,18 @@ fn rows_have_names_of_their_own() {
     for row in rows() {
         assert!(names.insert(row.name), "{}", row.name);
         assert!(!row.name.contains(char::is_whitespace), "{}", row.name);
+    }
+}
+
+#[test]
+fn every_worst_input_is_read_to_its_end() {
+    let mut names = HashSet::new();
+    for input in inputs() {
+        eprintln!("{}", input.name);
+        assert!(names.insert(input.name), "{}", input.name);
+        let mut case = input.input(64 * 1024);
+        case.prepare(0);
+        case.run(0);
+        case.check();
     }
 }

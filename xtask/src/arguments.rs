@@ -11,6 +11,7 @@ const SWITCHES: &[&str] = &[
     "--planted",
     "--screenshot",
     "--where",
+    "--worst",
 ];
 
 /// The arguments that no command has taken yet. A word has an empty name.

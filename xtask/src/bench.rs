@@ -7,11 +7,14 @@
 //! more instructions than its line in the table says, or allocates more. Who means it writes the
 //! table again (`--accept`), and commits it together with the change.
 //!
+//! `--worst` counts the worst inputs of the crate instead ([`worst`]).
+//!
 //! The program is built with the profile `counts`, which no variable changes: the numbers of two
 //! profiles cannot be compared.
 
 mod callgrind;
 mod table;
+mod worst;
 
 use crate::arguments::Arguments;
 use crate::failure::{Failure, Outcome, While};
@@ -47,9 +50,13 @@ pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
     let only = arguments.take_list("--only");
     let accepts = arguments.take("--accept").is_some();
     let shows_where = arguments.take("--where").is_some();
+    let is_worst = arguments.take("--worst").is_some();
     arguments.finish()?;
     ensure_valgrind()?;
     let program = build(tree)?;
+    if is_worst {
+        return worst::run(tree, &program, &only);
+    }
     let rows = list(&program)?;
     let chosen = chosen(rows, &only)?;
     let began = Instant::now();
@@ -158,26 +165,32 @@ fn chosen(rows: Vec<Row>, only: &[String]) -> Outcome<Vec<Row>> {
     Ok(rows.into_iter().filter(is_chosen).collect())
 }
 
-/// Counts the rows, as many at a time as there are processors: counting does not disturb counting.
+/// Counts the rows.
 fn count(program: &Path, home: &Path, rows: &[Row]) -> Outcome<Vec<Profile>> {
-    let waiting: Mutex<VecDeque<usize>> = Mutex::new((0..rows.len()).collect());
-    let done: Mutex<Vec<(usize, Outcome<Profile>)>> = Mutex::default();
+    at_once(rows, |row| callgrind::count(program, home, &[&row.name]))
+}
+
+/// Does something with each item, as many at a time as there are processors: counting does not
+/// disturb counting. Returns the results in the order of the items, or the first failure.
+fn at_once<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> Outcome<T> + Sync) -> Outcome<Vec<T>> {
+    let waiting: Mutex<VecDeque<usize>> = Mutex::new((0..items.len()).collect());
+    let done: Mutex<Vec<(usize, Outcome<T>)>> = Mutex::new(Vec::new());
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     let workers = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
                 while let Some(place) = next() {
-                    let profile = callgrind::count(program, home, &rows[place].name);
+                    let result = work(&items[place]);
                     let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                    done.push((place, profile));
+                    done.push((place, result));
                 }
             });
         }
     });
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(place, _)| *place);
-    done.into_iter().map(|(_, profile)| profile).collect()
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Installs valgrind if it is missing and this is allowed.

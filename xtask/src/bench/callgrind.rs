@@ -35,9 +35,11 @@ pub(super) struct Profile {
     functions: HashMap<String, u64>,
 }
 
-/// Counts a row. The program gets no variables of this machine, because their size moves the stack.
-pub(super) fn count(program: &Path, home: &Path, row: &str) -> Outcome<Profile> {
-    let file = home.join(format!("{}.out", row.replace('/', "-")));
+/// Counts what the program does with these arguments: those of a row, or of an input. The program
+/// gets no variables of this machine, because their size moves the stack.
+pub(super) fn count(program: &Path, home: &Path, arguments: &[&str]) -> Outcome<Profile> {
+    let row = arguments.join(" ");
+    let file = home.join(format!("{}.out", row.replace(['/', ' '], "-")));
     let valgrind = output(Command::new("sh").args(["-c", "command -v valgrind"]))?;
     output(
         Command::new(valgrind.trim())
@@ -48,7 +50,7 @@ pub(super) fn count(program: &Path, home: &Path, row: &str) -> Outcome<Profile> 
             .arg(format!("--toggle-collect={COUNTED}"))
             .arg(format!("--callgrind-out-file={}", file.display()))
             .arg(program)
-            .arg(row),
+            .args(arguments),
     )?;
     let text = fs::read_to_string(&file).when(file.display())?;
     let profile = Profile::parse(&text)?;
