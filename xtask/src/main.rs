@@ -10,7 +10,7 @@
 //! cargo xtask leaks   [--full] [--cycles N] [--seed N] [--runtime NAMES] [--server PROGRAM]
 //!                                                       clients that come and go in every way, and what is left of them
 //! cargo xtask leaks   --client                          our client, which loses its server 10,000 times
-//! cargo xtask bench   [--only ROWS] [--accept] [--where]
+//! cargo xtask bench   [--only ROWS] [--accept] [--where] [--worst]
 //!                                                       instructions and allocations of operations, compared with a table
 //! cargo xtask sim     [--seeds N] [--from N] [--planted [--only NAMES] [--limit SECONDS]]
 //!                                                       server and clients over a network that fails, from seeds
@@ -67,7 +67,7 @@ usage: cargo xtask check   [--only STEPS] [--skip STEPS]
        cargo xtask hostile [--only CASES] [--list] [--full] [--runtime NAMES] [--server PROGRAM]
        cargo xtask leaks   [--full] [--cycles N] [--seed N] [--runtime NAMES] [--server PROGRAM]
        cargo xtask leaks   --client
-       cargo xtask bench   [--only ROWS] [--accept] [--where]
+       cargo xtask bench   [--only ROWS] [--accept] [--where] [--worst]
        cargo xtask sim     [--seeds N] [--from N] [--planted [--only NAMES] [--limit SECONDS]]
        cargo xtask replay  FILE
        cargo xtask interop [SUITE ...] [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
