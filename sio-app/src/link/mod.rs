@@ -516,9 +516,23 @@ impl<O: Outlet + ?Sized> Link<O> {
         self.hand_over();
     }
 
-    /// Begins a pause before what is queued, unless somebody writes it already.
+    /// Begins a pause before what is queued. Another thread may be about to write it: then it has
+    /// found that the head of the handshake is still on its way, and the pause begins when it
+    /// leaves the rest to the connection's task.
     pub(crate) fn rest_if_queued(&self) {
-        if self.claim_queued().is_some() {
+        let is_idle = {
+            let mut state = self.state.lock();
+            if state.queue.is_empty() {
+                return;
+            }
+            state.rests |= matches!(state.phase, Phase::Busy | Phase::Blocked);
+            let is_idle = state.phase == Phase::Idle;
+            if is_idle {
+                let _ = state.claim();
+            }
+            is_idle
+        };
+        if is_idle {
             self.rest();
         }
     }

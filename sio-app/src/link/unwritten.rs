@@ -135,7 +135,7 @@ impl<O: Outlet + ?Sized> Link<O> {
             let state = self.state.lock();
             // The answer to a client that says goodbye is written, if the socket takes it.
             let says_goodbye = matches!(state.queue.back(), None | Some(Item::Bytes(_) | Item::Finish));
-            state.phase == Phase::Blocked || !says_goodbye
+            state.phase == Phase::Blocked && !state.rests || !says_goodbye
         };
         if waits {
             self.cut();

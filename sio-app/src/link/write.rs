@@ -97,7 +97,9 @@ impl<O: Outlet + ?Sized> Link<O> {
             if end.is_none() {
                 let follows_handshake = std::mem::take(&mut pen.handshake);
                 end = self.fill(pen, items);
-                if follows_handshake && !pen.pieces.is_empty() {
+                // The digest of an old handshake follows its head at once.
+                let is_packet = !pen.pieces.is_empty() && !pen.handshake;
+                if follows_handshake && is_packet {
                     self.put_back(pen, end, items, moved);
                     return Progress::Resting;
                 }

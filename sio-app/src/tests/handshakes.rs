@@ -1,21 +1,18 @@
 //! The pause between the head of a websocket's handshake and the first packet.
 
-use std::task::{Context, Waker};
-
+use super::*;
 use crate::adapter::Driver;
-use crate::tests::{Driven, now, server, set_now, text};
-use crate::{Io, Socket};
 
 /// The handshake of a websocket of 2.x, whose server says at once that the namespace `/` is
 /// connected.
-const UPGRADE: &[u8] =
+const OLDER: &[u8] =
     b"GET /socket.io/?EIO=3&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
               Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// Reads the handshake, and polls once: the clock stands still.
 fn knock(io: &Io) -> Driven {
     let mut client = Driven::new(io, usize::MAX);
-    client.script.reads.push(UPGRADE.to_vec());
+    client.script.reads.push(OLDER.to_vec());
     poll(&mut client);
     client
 }
@@ -82,4 +79,64 @@ fn a_pause_is_a_deadline_and_ends_with_its_connection() {
     assert_eq!(io.sessions(), 0);
     let next = Driver::new(&io).handle_timeout(0, Waker::noop());
     assert!(next.is_none_or(|next| next.as_micros() > now() + 100), "{next:?}");
+}
+
+/// Hardening A8: a socket that takes nothing behind the head is full, although the pause came
+/// first: what waits is counted and limited, and answers to heartbeats do not count.
+#[test]
+fn a_socket_that_is_full_behind_the_head_is_known_to_be_full() {
+    for is_ready in [false, true] {
+        let config = Config::default().max_queued_bytes(10_000);
+        let io = Io::new(config, Options::default().shards(1), RUNTIME).unwrap();
+        let mut whole = knock(&io);
+        let head = whole.written().len();
+        drop(whole);
+        let mut client = Driven::new(&io, head);
+        client.script.full = true;
+        client.script.reads.push(OLDER.to_vec());
+        poll(&mut client);
+        set_now(now() + 100);
+        // The runtime may believe that the socket has room.
+        client.script.has_some = is_ready;
+        poll(&mut client);
+        assert_eq!(client.written().len(), head);
+        let socket = io.sockets().pop().unwrap();
+        assert_eq!(socket.volatile().emit("place", 1).reached, 0);
+        socket.emit("m", "x".repeat(9_000)).unwrap();
+        assert!(socket.emit("m", "x".repeat(2_000)).is_err(), "it waits");
+        for second in 1..=60 {
+            set_now(now() + 1_000_000);
+            Driver::new(&io).handle_timeout(0, Waker::noop());
+            if io.sessions() == 0 {
+                assert!((40..=46).contains(&second), "{second} seconds");
+                break;
+            }
+            let _ = client.read(&text("2"));
+        }
+        assert_eq!(io.sessions(), 0, "pings without reading keep nobody");
+    }
+}
+
+/// Hardening C1, for a websocket that another HTTP server has upgraded.
+#[test]
+fn what_follows_the_handshake_of_another_http_server_waits_too() {
+    let io = server(1);
+    let target = "/socket.io/?EIO=4&transport=websocket";
+    let mut exchange = ours(&io, head(Method::Get, target, &WEBSOCKET));
+    exchange.body(Ok(bytes::Bytes::new()));
+    assert!(matches!(answer(&mut exchange), Some(Answer::Upgrade(_))));
+    let wall = Wall::with_room(usize::MAX);
+    let mut connection = exchange.attach(wall.clone(), BytesMut::new()).unwrap();
+    let mut script = Script::default();
+    let mut poll = || {
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(connection.poll(cx, &mut script).is_pending());
+        String::from_utf8_lossy(&wall.take()).into_owned()
+    };
+    assert_eq!(poll(), "");
+    set_now(now() + 99);
+    assert_eq!(poll(), "");
+    set_now(now() + 1);
+    let open = poll();
+    assert!(open.contains(r#"0{"sid":"#), "{open:?}");
 }

@@ -30,12 +30,19 @@ impl Connection {
         }
         self.rest_sleep = None;
         self.place.link.end_rest();
+        self.write_queue(false);
         Poll::Ready(())
     }
 
     /// Writes the queue when the socket has room, and tells the shard when everything has been
     /// written.
     pub(super) fn drain(&mut self) {
+        self.write_queue(true);
+    }
+
+    /// Writes the queue. If the socket is full, the shard is told, unless it knows: it does not
+    /// know of a link that has only paused.
+    fn write_queue(&mut self, is_known: bool) {
         if self.place.link.take_over().is_none() {
             return;
         }
@@ -44,6 +51,9 @@ impl Connection {
             let progress = turn.batch.with(write);
             match (progress, &self.place.seat) {
                 (Progress::Full, Some(Seat { cell, id, .. })) => cell.block(turn, *id, &self.place.link),
+                (Progress::Stuck, Some(Seat { cell, id, .. })) if !is_known => {
+                    cell.block(turn, *id, &self.place.link);
+                }
                 // The shard still knows that the link is full.
                 (Progress::Full | Progress::Stuck, _) => self.place.link.hand_over(),
                 (Progress::Resting, _) => self.place.link.rest(),
