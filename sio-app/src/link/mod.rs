@@ -50,7 +50,7 @@ use crate::link::traffic::Traffic;
 use crate::lock::{Alarm, Mutex};
 
 use unwritten::{Rest, Unwritten};
-pub(crate) use write::{Pen, REST};
+pub(crate) use write::{Pen, REST, taken};
 
 /// An idle link keeps memory for this many items, as long as it is no websocket.
 const MOST_KEPT: usize = 8;

@@ -1,6 +1,7 @@
 //! Links that write to an outlet in memory.
 
 use bytes::BytesMut;
+use sio_proto::LinkId;
 use sio_proto::http::{Exchange, FixedFields};
 
 use super::write::MAX_PIECES;
@@ -200,7 +201,7 @@ fn what_waits_is_charged_and_given_back() {
     wall.room.store(0, Ordering::Relaxed);
     assert_eq!(full(&mut [item("0123456789")].into_iter()), Progress::Stuck);
     assert_eq!(budget.used(), 10);
-    link.push(Item::Write(Box::new(Write::Abort(sio_proto::LinkId::new(0, 0)))));
+    link.push(Item::Write(Box::new(Write::Abort(LinkId::new(0, 0)))));
     assert_eq!((budget.used(), link.standing()), (0, Standing::Cut));
 }
 
@@ -313,5 +314,52 @@ fn an_answer_leaves_between_its_neighbours() {
         assert_eq!(text.ends_with("helloafter"), after);
         assert!(text.contains("\r\n\r\nhello"));
         assert_eq!(link.take_news().answered, 1);
+    }
+}
+
+/// Frames that leave in one plain write leave as any other writes, wherever the socket is found
+/// full: in the same order, each once, with the same rest in the queue.
+#[test]
+fn several_frames_leave_as_other_writes_do() {
+    let mut scratch = BytesMut::new();
+    let mut frame = |text: &str| Frame::text(&mut scratch, |out| out.extend_from_slice(text.as_bytes()));
+    let frames = [
+        frame("a"),
+        frame("second"),
+        frame(""),
+        frame(&"x".repeat(200)),
+        frame("last"),
+    ];
+    let whole: Vec<u8> = frames.iter().flat_map(|frame| frame.bytes().to_vec()).collect();
+    for large in [false, true] {
+        for room in 0..=whole.len() {
+            let mut outcomes = Vec::new();
+            for at_once in [true, false] {
+                let wall = Wall::with_room(room);
+                let link: Arc<Link> = Arc::new(Link::new(wall.clone(), Arc::default()));
+                let mut writes: Vec<Write> = frames.iter().map(|f| Write::Frame(LinkId(0), f.clone())).collect();
+                if large {
+                    // It is no frame, so all of them take the other way.
+                    writes.push(Write::Bytes(LinkId(0), Bytes::from_static(b"bytes")));
+                }
+                assert!(link.claim(&mut std::iter::empty()).is_some());
+                let mut pen = Pen::default();
+                let progress = match at_once {
+                    true => link.write_several(&mut pen, &mut writes),
+                    false => link.write(&mut pen, &mut taken(&mut writes)),
+                };
+                let (first, queued) = (wall.take(), link.held());
+                link.hand_over();
+                wall.room.store(10_000, Ordering::Relaxed);
+                if progress != Progress::Done {
+                    assert!(link.take_over().is_some());
+                    assert_eq!(link.write(&mut pen, &mut std::iter::empty()), Progress::Done);
+                }
+                outcomes.push((progress, first, queued, wall.take()));
+            }
+            assert_eq!(outcomes[0], outcomes[1], "room for {room}");
+            let all = [&outcomes[0].1[..], &outcomes[0].3[..]].concat();
+            assert_eq!(&all[..whole.len()], &whole[..], "room for {room}");
+        }
     }
 }

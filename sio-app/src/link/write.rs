@@ -55,6 +55,19 @@ impl Pen {
         all
     }
 
+    /// Copies frames together, for one plain write. Returns false if there is something else among
+    /// the writes, or if they are too large.
+    fn gather(&mut self, writes: &[Write]) -> bool {
+        self.flat.clear();
+        writes.iter().all(|write| match write {
+            Write::Frame(_, frame) if self.flat.len() + frame.len() <= FLAT_BYTES => {
+                self.flat.extend_from_slice(frame.bytes());
+                true
+            }
+            _ => false,
+        })
+    }
+
     /// Keeps the memory of an answer that has been written.
     pub(crate) fn keep(&mut self, mut answer: Box<Response>) {
         answer.clear();
@@ -147,6 +160,35 @@ impl<O: Outlet + ?Sized> Link<O> {
             true => Progress::Done,
             false => self.write(pen, &mut std::iter::empty()),
         }
+    }
+
+    /// Writes several things when nothing is queued, and takes them out of the slice. Small frames
+    /// are the usual case: they leave in one plain write.
+    #[inline(never)]
+    pub(crate) fn write_several(&self, pen: &mut Pen, writes: &mut [Write]) -> Progress {
+        let mut written = 0;
+        if pen.gather(writes) {
+            // If this fails, the write below fails in the same way and handles the error.
+            written = self.outlet.try_write(&pen.flat).unwrap_or(0);
+            self.traffic.written(written);
+            if written == pen.flat.len() {
+                return match self.release() {
+                    true => Progress::Done,
+                    false => self.write(pen, &mut std::iter::empty()),
+                };
+            }
+        }
+        let mut behind = written;
+        let mut rest = taken(writes).filter_map(|mut item| {
+            let len = item.bytes().len();
+            if behind >= len && behind > 0 {
+                behind -= len;
+                return None;
+            }
+            item.advance(std::mem::take(&mut behind));
+            Some(item)
+        });
+        self.write_on(pen, &mut rest, written > 0)
     }
 
     /// Whether an answer can be written by [`Link::write_answer`]: it is small, no session wants
@@ -263,7 +305,7 @@ impl<O: Outlet + ?Sized> Link<O> {
     }
 
     /// Releases the link. Returns false if something has been queued meanwhile.
-    #[inline]
+    #[inline(always)]
     fn release(&self) -> bool {
         self.state.lock().release(&self.traffic.waiting)
     }
@@ -440,6 +482,14 @@ fn not_implemented() -> Box<Response> {
         headers: Vec::new(),
         body: Body::Bytes(Bytes::new()),
         exchange: Exchange::CLOSING,
+    })
+}
+
+/// Takes the writes out of the slice.
+pub(crate) fn taken(writes: &mut [Write]) -> impl Iterator<Item = Item> {
+    writes.iter_mut().map(|write| {
+        let id = write.link();
+        std::mem::replace(write, Write::Abort(id)).into()
     })
 }
 

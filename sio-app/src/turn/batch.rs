@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sio_proto::server::{Outputs, Write};
 use sio_proto::{Frame, LinkId};
 
-use crate::link::{Claim, Item, Link, Pen, Progress};
+use crate::link::{Claim, Item, Link, Pen, Progress, taken};
 use crate::trim::trim;
 use crate::turn::links::Links;
 
@@ -112,7 +112,7 @@ impl Batch {
                     }
                     progress
                 }
-                (run, Claim::Clear) => link.write(&mut self.pen, &mut taken(run)),
+                (run, Claim::Clear) => link.write_several(&mut self.pen, run),
                 // The writes are in the queue, behind older ones.
                 (_, Claim::Queued) => link.write(&mut self.pen, &mut std::iter::empty()),
             };
@@ -133,12 +133,4 @@ impl Batch {
     pub(crate) const fn pen(&mut self) -> &mut Pen {
         &mut self.pen
     }
-}
-
-/// Takes the writes out of the slice.
-fn taken(writes: &mut [Write]) -> impl Iterator<Item = Item> {
-    writes.iter_mut().map(|write| {
-        let id = write.link();
-        std::mem::replace(write, Write::Abort(id)).into()
-    })
 }
