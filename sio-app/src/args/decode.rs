@@ -11,6 +11,7 @@ use serde::de::{
     Visitor,
 };
 use serde_json::Error;
+use sio_proto::json::plain_placeholder;
 use sio_proto::socket::Args;
 
 use super::placeholder::BytesVisitor;
@@ -143,6 +144,13 @@ impl<'de> Deserializer<'de> for List<'de> {
             HANDOFF.set(Some(Handoff::Args(args_handed_over(self.0.clone()))));
             return visitor.visit_unit();
         }
+        // Bytes alone are usual.
+        if name == BINARY
+            && let Some(bytes) = plain_bytes(&self.0.json, &self.0.attachments)
+        {
+            HANDOFF.set(Some(Handoff::Bytes(bytes.clone())));
+            return visitor.visit_unit();
+        }
         self.first().deserialize_newtype_struct(name, visitor)
     }
 
@@ -260,6 +268,15 @@ macro_rules! to_json {
     )*};
 }
 
+/// The attachment that stands for this JSON, if it is a placeholder as genuine encoders write it.
+#[inline]
+fn plain_bytes<'a>(json: &str, attachments: &'a [Bytes]) -> Option<&'a Bytes> {
+    match attachments {
+        [] => None,
+        attachments => attachments.get(plain_placeholder(json)?),
+    }
+}
+
 impl<'de> Deserializer<'de> for Arg<'de> {
     type Error = Error;
 
@@ -276,6 +293,9 @@ impl<'de> Deserializer<'de> for Arg<'de> {
                 Data::Json(json) if KEEPS.get() => Data::Json(detached_text(json)),
                 data => data,
             }),
+            BINARY if let Some(bytes) = self.json.and_then(|json| plain_bytes(json, &self.args.attachments)) => {
+                Handoff::Bytes(bytes.clone())
+            }
             _ => {
                 let mut json = serde_json::Deserializer::from_str(self.json.unwrap_or("null"));
                 return match &self.args.attachments[..] {

@@ -21,7 +21,8 @@ use super::{ArgsError, HANDOFF, Handoff, RAW, RAW_ARGS};
 /// `scratch` must be empty, and is left empty.
 pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) -> Result<Args, ArgsError> {
     debug_assert!(scratch.is_empty(), "scratch is handed over empty");
-    let appended = write(value, scratch, None)?;
+    let mut appended = Appended::default();
+    write(value, scratch, None, &mut appended)?;
     if let Some(args) = appended.whole {
         return Ok(args);
     }
@@ -30,8 +31,10 @@ pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) 
 }
 
 /// The parts of written arguments that do not stand in their text.
+#[derive(Default)]
 pub(crate) struct Appended {
     pub(crate) attachments: Vec<Bytes>,
+    /// Values that are passed on unchanged.
     exact: Exact,
     /// Arguments that were given in their final form. Then nothing has been appended.
     pub(crate) whole: Option<Args>,
@@ -62,23 +65,31 @@ impl Appended {
 }
 
 /// Appends the JSON of arguments to `text`, joined by commas. The text of arguments that are passed
-/// on unchanged is copied, if it says all of them and has at most `max` bytes. After an error,
-/// `text` is empty.
+/// on unchanged is copied, if it says all of them and has at most `max` bytes. What does not stand
+/// in the text is put into `appended`, which is empty. After an error, `text` is empty.
 #[inline]
-pub(crate) fn append<T: Serialize + ?Sized>(value: &T, text: &mut BytesMut, max: usize) -> Result<Appended, ArgsError> {
-    write(value, text, Some(max))
+pub(crate) fn append<T: Serialize + ?Sized>(
+    value: &T,
+    text: &mut BytesMut,
+    max: usize,
+    appended: &mut Appended,
+) -> Result<(), ArgsError> {
+    write(value, text, Some(max), appended)
 }
 
 /// Writes arguments. `copies` says up to which length the text of arguments in their final form is
 /// copied, instead of being given back as it is.
 #[inline]
-fn write<T: Serialize + ?Sized>(value: &T, text: &mut BytesMut, copies: Option<usize>) -> Result<Appended, ArgsError> {
+fn write<T: Serialize + ?Sized>(
+    value: &T,
+    text: &mut BytesMut,
+    copies: Option<usize>,
+    appended: &mut Appended,
+) -> Result<(), ArgsError> {
     let page = RefCell::new(Page {
         text,
-        attachments: Vec::new(),
-        exact: Exact::default(),
+        appended,
         argument: 0,
-        whole: None,
     });
     let result = value.serialize(List {
         json: &mut json(&page),
@@ -86,15 +97,9 @@ fn write<T: Serialize + ?Sized>(value: &T, text: &mut BytesMut, copies: Option<u
         is_unit: is_unit::<T>,
         copies,
     });
-    let page = page.into_inner();
-    if let Err(error) = result {
-        page.text.clear();
-        return Err(ArgsError::new(error));
-    }
-    Ok(Appended {
-        attachments: page.attachments,
-        exact: page.exact,
-        whole: page.whole,
+    result.map_err(|error| {
+        page.borrow_mut().text.clear();
+        ArgsError::new(error)
     })
 }
 
@@ -110,13 +115,9 @@ fn is_unit<T: ?Sized>() -> bool {
 /// The arguments that are being written.
 struct Page<'b> {
     text: &'b mut BytesMut,
-    attachments: Vec<Bytes>,
-    /// Values that are passed on unchanged.
-    exact: Exact,
+    appended: &'b mut Appended,
     /// The place of the argument that is being written.
     argument: usize,
-    /// Arguments that were given in their final form.
-    whole: Option<Args>,
 }
 
 type Json<'p, 'b> = serde_json::Serializer<Ink<'p, 'b>, Attach<'p, 'b>>;
@@ -153,11 +154,13 @@ impl Formatter for Attach<'_, '_> {
             _ => Bytes::copy_from_slice(value),
         };
         let number = {
-            let attachments = &mut self.0.borrow_mut().attachments;
+            let attachments = &mut self.0.borrow_mut().appended.attachments;
             attachments.push(attachment);
             attachments.len() - 1
         };
-        write!(writer, "{{\"_placeholder\":true,\"num\":{number}}}")
+        writer.write_all(b"{\"_placeholder\":true,\"num\":")?;
+        self.write_u64(writer, number as u64)?;
+        writer.write_all(b"}")
     }
 }
 
@@ -253,7 +256,7 @@ impl<'s, 'p, 'b> Serializer for List<'s, 'p, 'b> {
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Error> {
         if name == RAW_ARGS {
             let page = &mut *self.page.borrow_mut();
-            page.whole = receive(value, self.copies.map(|max| (&mut *page.text, max)))?;
+            page.appended.whole = receive(value, self.copies.map(|max| (&mut *page.text, max)))?;
             return Ok(());
         }
         One {
@@ -323,7 +326,7 @@ impl<'s, 'p, 'b> Serializer for One<'s, 'p, 'b> {
         {
             if !args.exact.is_empty() {
                 let page = &mut *self.page.borrow_mut();
-                page.exact.append(page.argument, &args.exact);
+                page.appended.exact.append(page.argument, &args.exact);
             }
             if args.attachments.is_empty() {
                 self.page.borrow_mut().text.put_slice(args.json.as_bytes());

@@ -42,7 +42,7 @@ use serde::{Deserialize, Serialize};
 use sio_proto::socket::Args;
 
 pub(crate) use decode::{detached, detached_text, from_args, from_args_to_keep, small};
-pub(crate) use encode::{append, to_args};
+pub(crate) use encode::{Appended, append, to_args};
 pub(crate) use receive::LARGE;
 
 /// The error when arguments cannot be read as the type that a handler asks for.

@@ -202,8 +202,14 @@ mod tests {
     use bytes::Bytes;
     use bytestring::ByteString;
 
-    use super::super::{RawArgs, append, to_args};
+    use super::super::encode::Appended;
+    use super::super::{ArgsError, RawArgs, to_args};
     use super::*;
+
+    fn append<T: Serialize + ?Sized>(value: &T, text: &mut BytesMut, max: usize) -> Result<Appended, ArgsError> {
+        let mut appended = Appended::default();
+        super::super::append(value, text, max, &mut appended).map(|()| appended)
+    }
 
     fn raw(json: &'static str, attachments: &[&'static [u8]]) -> RawArgs {
         RawArgs(Args {

@@ -11,7 +11,7 @@ use sio_proto::recovery::RecordKey;
 use sio_proto::server::{AckRequest, Direct, Encoded, Form, Forms, Message, Policy, SendError};
 use sio_proto::socket::{Args, is_reserved_event};
 
-use crate::args::{LARGE, RawArgs, append, to_args};
+use crate::args::{Appended, LARGE, RawArgs, append, to_args};
 use crate::error::{EmitError, HandlerError};
 use crate::guarded::guarded;
 use crate::runtime::Runtime;
@@ -292,7 +292,8 @@ fn write_directly<A: Serialize + ?Sized>(
     scratch: &mut BytesMut,
 ) -> Result<Option<Args>, EmitError> {
     let max = direct.max_args();
-    let mut appended = append(args, scratch, max)?;
+    let mut appended = Appended::default();
+    append(args, scratch, max, &mut appended)?;
     if let Some(whole) = appended.whole.take() {
         if whole.json.len() > max {
             scratch.clear();

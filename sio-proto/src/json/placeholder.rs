@@ -81,6 +81,52 @@ impl Named {
 ///
 /// The first mistake that is found.
 pub fn named_attachments(json: &str, attachments: usize) -> Result<Named, PlaceholderError> {
+    match named_plainly(json, attachments) {
+        Some(named) => Ok(named),
+        None => named_anywhere(json, attachments),
+    }
+}
+
+/// The text before the number of a placeholder, as genuine encoders write it.
+const PLAIN: &str = r#"{"_placeholder":true,"num":"#;
+
+/// The number of a placeholder, if `json` is nothing else than a placeholder as genuine encoders
+/// write it. Any other text may hold placeholders, too.
+#[inline]
+#[must_use]
+pub fn plain_placeholder(json: &str) -> Option<usize> {
+    let (number, rest) = leading_placeholder(json)?;
+    rest.is_empty().then_some(number)
+}
+
+/// The number of the placeholder at the start of `json`, if it is written as genuine encoders write
+/// it, and what follows.
+#[inline]
+fn leading_placeholder(json: &str) -> Option<(usize, &str)> {
+    let digits = json.strip_prefix(PLAIN)?;
+    let end = digits.bytes().position(|byte| !byte.is_ascii_digit())?;
+    let number = digits.get(..end)?.parse().ok()?;
+    Some((number, digits.get(end..)?.strip_prefix('}')?))
+}
+
+/// Does what [`named_attachments`] does for arguments that are nothing but plain placeholders, which
+/// is usual. Returns `None` for any other text, and if there is a mistake.
+#[inline]
+fn named_plainly(json: &str, attachments: usize) -> Option<Named> {
+    let (mut named, mut rest) = (Named::default(), json);
+    loop {
+        let (number, behind) = leading_placeholder(rest)?;
+        if number >= attachments || !named.insert(number) {
+            return None;
+        }
+        if behind.is_empty() {
+            return Some(named);
+        }
+        rest = behind.strip_prefix(',')?;
+    }
+}
+
+fn named_anywhere(json: &str, attachments: usize) -> Result<Named, PlaceholderError> {
     let mut named = Named::default();
     let mut fault = Ok(());
     each_placeholder(json, |number| {
@@ -319,6 +365,57 @@ mod tests {
             named_attachments(&each(&[1_000]), 1_000),
             Err(PlaceholderError::NotAnAttachment)
         );
+    }
+
+    /// The look at plain placeholders finds what the look at any text finds, or nothing.
+    #[test]
+    fn plain_placeholders_are_found_as_any_others() {
+        let parts = [
+            "",
+            ",",
+            " ",
+            "1",
+            "[",
+            "]",
+            r#"{"_placeholder":true,"num":0}"#,
+            r#"{"_placeholder":true,"num":1}"#,
+            r#"{"_placeholder":true,"num":12}"#,
+            r#"{"_placeholder":true,"num":1.5}"#,
+            r#"{"_placeholder":true,"num":99999999999999999999999}"#,
+            r#"{"num":2,"_placeholder":true}"#,
+            r#"{"_placeholder":true,"num":2,"num":0}"#,
+        ];
+        let mut plain = 0;
+        let is_json = |text: &str| crate::json::validate_elements(text, MAX_DEPTH).is_ok();
+        let mut texts = alloc::vec![alloc::string::String::new()];
+        for _ in 0..5 {
+            let longer = texts
+                .iter()
+                .flat_map(|text| parts.map(|part| alloc::format!("{text}{part}")));
+            texts = longer.collect();
+            texts.sort_unstable();
+            texts.dedup();
+            for text in texts.iter().filter(|text| is_json(text)) {
+                for attachments in [1, 2, 13] {
+                    let found = named_plainly(text, attachments);
+                    plain += usize::from(found.is_some());
+                    if let Some(found) = found {
+                        assert_eq!(Ok(found), named_anywhere(text, attachments), "{text}");
+                    }
+                    if let Some(number) = plain_placeholder(text) {
+                        assert_eq!(
+                            named_anywhere(text, number + 1).map(|n| n.contains(number)),
+                            Ok(true),
+                            "{text}"
+                        );
+                    }
+                }
+            }
+            texts.truncate(4_000);
+        }
+        assert!(plain > 20, "{plain}");
+        assert_eq!(plain_placeholder(parts[6]), Some(0));
+        assert_eq!(plain_placeholder(parts[8]), Some(12));
     }
 
     #[test]
