@@ -27,6 +27,7 @@ mod cluster;
 mod confirms;
 mod credentials;
 mod crossing;
+mod direct_events;
 mod ends;
 mod exchanges;
 mod extractors;

@@ -31,7 +31,7 @@ use bytestring::ByteString;
 use self::engine as bodies;
 use crate::breach::{Breach, BreachKind};
 use crate::engine::{self as format, EngineMessage, Revision};
-use crate::socket::text::Decoded;
+use crate::socket::text::{Decoded, TextEvent};
 use crate::{Config, keep, legacy};
 
 pub use legacy06::Garbled;
@@ -85,6 +85,9 @@ pub enum Inbound {
     /// an attachment, or only the session knows the dialect of the message
     /// (docs/protocol/engine-io.md §3.3).
     Engine(format::Packet),
+    /// An event of Socket.IO in the standard form, with its parts in their one text. It is the
+    /// usual packet. Events that cannot be told in this way are an [`Inbound::Socket`].
+    Event(TextEvent),
     /// A Socket.IO packet.
     Socket(Decoded),
     /// A part of a Socket.IO packet, for [`Config::parser`].
@@ -125,7 +128,10 @@ impl Inbound {
 
     /// Whether a part of it may have to wait for other packets.
     pub(crate) const fn may_wait(&self) -> bool {
-        !matches!(self, Self::Socket(Decoded::Packet(_) | Decoded::Nothing))
+        !matches!(
+            self,
+            Self::Event(_) | Self::Socket(Decoded::Packet(_) | Decoded::Nothing)
+        )
     }
 
     /// A packet of 0.7 to 0.9. A text that is no packet is left out (docs/protocol/legacy-0.9.md
@@ -151,6 +157,7 @@ impl Inbound {
     pub fn kept(mut self) -> Self {
         match &mut self {
             Self::Engine(packet) => packet.keep(),
+            Self::Event(event) => event.keep(),
             Self::Socket(Decoded::Packet(packet)) => packet.keep(),
             Self::Socket(Decoded::Partial(partial)) => partial.keep(),
             Self::Part(message) => message.keep(),
@@ -174,6 +181,7 @@ impl Inbound {
                 text.len()
             }
             Self::Engine(format::Packet::Binary(bytes)) => bytes.len(),
+            Self::Event(event) => event.kept_bytes(),
             Self::Socket(decoded) => decoded.bytes(),
             Self::Part(part) => part.len(),
             Self::Message(text) | Self::Heartbeat(text) => text.len(),
@@ -221,10 +229,10 @@ impl WireDecoder {
     /// Decodes a text message.
     pub fn decode_text(&mut self, text: ByteString, config: &Config, out: &mut Vec<Inbound>) {
         match self.wire {
-            Wire::Engine4 => out.push(bodies::decode_text(&text, Revision::V4, false, config)),
-            Wire::Engine4Raw => out.push(bodies::decode_text(&text, Revision::V4, true, config)),
-            Wire::Engine3 => out.push(bodies::decode_text(&text, Revision::V3, false, config)),
-            Wire::Engine3Raw => out.push(bodies::decode_text(&text, Revision::V3, true, config)),
+            Wire::Engine4 => out.push(bodies::decode_text(text, Revision::V4, false, config)),
+            Wire::Engine4Raw => out.push(bodies::decode_text(text, Revision::V4, true, config)),
+            Wire::Engine3 => out.push(bodies::decode_text(text, Revision::V3, false, config)),
+            Wire::Engine3Raw => out.push(bodies::decode_text(text, Revision::V3, true, config)),
             Wire::Legacy09 => Inbound::legacy09(&text, out),
             Wire::Legacy09Unknown => {}
             Wire::Legacy06(_) => {

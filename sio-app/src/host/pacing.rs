@@ -170,6 +170,9 @@ impl Place {
             return self.give_first(turn, packets);
         }
         let id = *id;
+        if cell.take_events(turn, id, packets) {
+            return self.note_unpaced();
+        }
         let mut paced = None;
         cell.input("packets", turn, |state, now, out| {
             state.shard.handle_packets(now, id, packets, out);
@@ -178,11 +181,17 @@ impl Place {
             }
         });
         match paced {
-            // Nobody has a limit here. A connection begins with one packet if somebody has a limit
-            // elsewhere.
-            None if self.most_packets == 1 => self.most_packets = self.portion(),
-            None => {}
+            None => self.note_unpaced(),
             Some((session, pace)) => self.follow(turn, session, pace),
+        }
+    }
+
+    /// Nobody has a limit here. A connection begins with one packet if somebody has a limit
+    /// elsewhere.
+    #[inline]
+    fn note_unpaced(&mut self) {
+        if self.most_packets == 1 {
+            self.most_packets = self.portion();
         }
     }
 

@@ -133,6 +133,12 @@ impl<M: Letter> State<M> {
         self.queue.len() + self.guests
     }
 
+    /// Whether the turn `owner` handles a mail that arrives with it: nobody else works for the
+    /// socket, and nothing waits.
+    fn is_free_for(&self, owner: Owner) -> bool {
+        (self.owner == 0 || self.owner == owner) && self.queue.is_empty() && self.astray == 0
+    }
+
     /// Takes the first mail of the queue.
     fn pop(&mut self, load: &Load) -> Option<M> {
         let mail = self.queue.pop_front()?;
@@ -169,7 +175,7 @@ impl<M: Letter> Mailbox<M> {
     /// [`Overflow`] if an event would have to wait, and too much waits already.
     pub(crate) fn admit(&self, owner: Owner, mail: M, load: &Load) -> Result<Option<M>, Overflow> {
         let mut state = self.0.lock();
-        if (state.owner == 0 || state.owner == owner) && state.queue.is_empty() && state.astray == 0 {
+        if state.is_free_for(owner) {
             state.owner = owner;
             state.given += 1;
             return Ok(Some(mail));
@@ -179,6 +185,35 @@ impl<M: Letter> Mailbox<M> {
         }
         state.queue.push_back(mail.detached());
         Ok(None)
+    }
+
+    /// Takes several mails that have arrived with the turn `owner`, as [`admit`](Self::admit) does,
+    /// if this turn has to work on them. Otherwise this returns false, and nothing has happened.
+    pub(crate) fn admit_all(&self, owner: Owner, count: u32) -> bool {
+        let mut state = self.0.lock();
+        let admits = state.is_free_for(owner) && count > 0;
+        if admits {
+            state.owner = owner;
+            state.given += count;
+        }
+        admits
+    }
+
+    /// Whether this turn works for the socket.
+    pub(crate) fn is_owned_by(&self, owner: Owner) -> bool {
+        self.0.lock().owner == owner
+    }
+
+    /// Called when the turn `owner` has finished a mail, and has further ones. Returns whether it
+    /// begins the next one now. Otherwise nothing has happened: the mail is [`done`](Self::done),
+    /// and the next one [begins](Self::begin) after it.
+    pub(crate) fn goes_on(&self, owner: Owner) -> bool {
+        let mut state = self.0.lock();
+        let goes_on = state.owner == owner && state.given > 1;
+        if goes_on {
+            state.given -= 1;
+        }
+        goes_on
     }
 
     /// Whether nobody works for the socket, and nothing waits for somebody.

@@ -33,6 +33,7 @@ pub(crate) mod directory;
 pub(crate) mod entering;
 pub(crate) mod entry;
 pub(crate) mod entry_place;
+pub(crate) mod events;
 mod found;
 pub(crate) mod guest;
 pub(crate) mod heard;
@@ -80,12 +81,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use sio_proto::server::{Outputs, Sent};
+use sio_proto::wire::Inbound;
 use sio_proto::{LinkId, Time};
 
 use crate::link::{Link, Progress};
 use crate::runtime::Runtime;
 use crate::trim::trim;
 use crate::turn::batch::Batch;
+use crate::turn::events::Events;
 use crate::turn::load::Load;
 use crate::turn::mailbox::Owner;
 use crate::turn::note::Note;
@@ -201,7 +204,12 @@ pub(crate) struct Turn {
     packets: Cell<usize>,
     /// The number of recipients of broadcasts in this turn.
     recipients: Cell<usize>,
+    /// How many pieces of work have been done, and whether the turn has lasted long enough.
+    done: Cell<u32>,
+    is_over: Cell<bool>,
     work: RefCell<VecDeque<Work>>,
+    /// The memory of a list of events that have been handled.
+    list: Cell<Vec<Inbound>>,
     shards: RefCell<Vec<Arc<ShardCell>>>,
     links: RefCell<Vec<TouchedLink>>,
     /// What has to be logged as soon as no lock is held.
@@ -430,7 +438,10 @@ impl Turn {
             emitted: Cell::new(0),
             packets: Cell::new(0),
             recipients: Cell::new(0),
+            done: Cell::new(0),
+            is_over: Cell::new(false),
             work: RefCell::new(VecDeque::new()),
+            list: Cell::new(Vec::new()),
             shards: RefCell::new(Vec::new()),
             links: RefCell::new(Vec::new()),
             notes: RefCell::new(Vec::new()),
@@ -489,6 +500,24 @@ impl Turn {
         self.work.borrow_mut().push_back(work);
     }
 
+    /// Adds events for one socket. Their list is exchanged for an empty one.
+    pub(crate) fn add_events(&self, socket: Arc<SocketCell>, packets: &mut Vec<Inbound>) {
+        let packets = std::mem::replace(packets, self.list.take());
+        self.add(Work::Events(socket, Events::new(packets)));
+    }
+
+    /// Keeps the memory of a list of events that have been handled.
+    fn keep_list(&self, mut list: Vec<Inbound>) {
+        list.clear();
+        trim(&mut list);
+        self.list.set(list);
+    }
+
+    /// Makes a piece of work the next one.
+    fn put_back(&self, work: Work) {
+        self.work.borrow_mut().push_front(work);
+    }
+
     pub(crate) fn collide(&self, sockets: impl Iterator<Item = Arc<SocketCell>>) {
         self.collided.borrow_mut().extend(sockets);
     }
@@ -510,12 +539,12 @@ impl Turn {
     /// Works, and writes what the work causes, until nothing is left or the turn has lasted long
     /// enough.
     fn work_off(&self, runtime: Runtime) -> Option<Box<Leftover>> {
-        let mut done = 0_u32;
+        self.done.set(0);
+        self.is_over.set(false);
         loop {
             while let Some(work) = self.next_work() {
                 work.perform(self);
-                done = done.wrapping_add(1);
-                if self.is_long(runtime, done) && !self.work.borrow().is_empty() {
+                if self.is_long(runtime) && !self.work.borrow().is_empty() {
                     return Some(self.leave(runtime));
                 }
             }
@@ -525,10 +554,16 @@ impl Turn {
         }
     }
 
-    /// Whether the turn has lasted so long that others come before the rest of its work.
-    fn is_long(&self, runtime: Runtime, done: u32) -> bool {
-        self.recipients.get() >= MOST_RECIPIENTS
-            || done.is_multiple_of(WORK_BETWEEN_LOOKS) && (runtime.now)().saturating_since(self.now.get()) >= PATIENCE
+    /// Called after each piece of work. Returns whether the turn has lasted so long that others
+    /// come before the rest of its work.
+    fn is_long(&self, runtime: Runtime) -> bool {
+        let done = self.done.get().wrapping_add(1);
+        self.done.set(done);
+        let is_late = || (runtime.now)().saturating_since(self.now.get()) >= PATIENCE;
+        if self.recipients.get() >= MOST_RECIPIENTS || done.is_multiple_of(WORK_BETWEEN_LOOKS) && is_late() {
+            self.is_over.set(true);
+        }
+        self.is_over.get()
     }
 
     /// Returns the rest of the turn's work. Emitted messages are written together with those of the

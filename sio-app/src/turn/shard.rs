@@ -1,11 +1,12 @@
 //! A shard behind its lock, and the tables beside it: which link belongs to a [`LinkId`], and which
 //! socket to a [`SocketKey`].
 //!
-//! Everything that happens under the lock is in this file and in [`deliveries`], and is short: no
-//! user code, no encoding, no write to a socket, and never the lock of a second shard. Locks are
-//! taken in this order: recovery, shard, link, mailbox.
+//! Everything that happens under the lock is in this file, in [`deliveries`] and in [`events`], and
+//! is short: no user code, no encoding, no write to a socket, and never the lock of a second shard.
+//! Locks are taken in this order: recovery, shard, link, mailbox.
 
 mod deliveries;
+mod events;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};

@@ -14,17 +14,16 @@ use bytestring::ByteString;
 use sio_proto::server::{AckError, Breach, ConnectionError, Reason, Stranger, TransportKind};
 use sio_proto::socket::Args;
 
-use crate::args::{RawArgs, detached};
+use crate::args::detached;
 use crate::error::HandlerError;
 use crate::guarded::{CatchUnwind, guarded};
 use crate::turn::admit::{Admitted, Stopped, admit};
 use crate::turn::application::{Application, EngineNews, refused};
-use crate::turn::call::{Call, Ending, Failure, HandlerFuture, Owed, Question, Started, StartedMiddleware};
+use crate::turn::call::{Call, Ending, Failure, HandlerFuture, Started, StartedMiddleware};
 use crate::turn::coming;
 use crate::turn::credentials::{concerns, ended_meanwhile};
-use crate::turn::heard::Hearing;
+use crate::turn::events::{Events, event, hand_over};
 use crate::turn::ids;
-use crate::turn::incoming::Incoming;
 use crate::turn::mailbox::{Letter, Mail, Next, args_bytes};
 use crate::turn::note::Named;
 use crate::turn::raw_session::{self, RawSession};
@@ -32,11 +31,13 @@ use crate::turn::refusal::Refusal;
 use crate::turn::room_news::{self, RoomEvent};
 use crate::turn::shard::ShardCell;
 use crate::turn::socket::SocketCell;
-use crate::turn::table::{EventFn, Handlers, SocketFn, Table};
+use crate::turn::table::{SocketFn, Table};
 use crate::turn::{self, Turn, new_owner};
 
 pub(crate) enum Work {
     Connect(Arc<SocketCell>),
+    /// Events that have come together for one socket.
+    Events(Arc<SocketCell>, Events),
     Mail(Arc<SocketCell>, Mail),
     Ack(Arc<SocketCell>, u64, Result<Args, AckError>),
     Engine(Arc<RawSession>, EngineNews),
@@ -66,6 +67,7 @@ impl Work {
     /// Copies the work into memory of its own ([`Mail::detached`]).
     pub(crate) fn detached(self) -> Self {
         match self {
+            Self::Events(socket, events) => Self::Events(socket, events.detached()),
             Self::Mail(socket, mail) => Self::Mail(socket, mail.detached()),
             Self::Ack(socket, id, Ok(args)) => Self::Ack(socket, id, Ok(detached(args))),
             Self::Engine(session, news) => Self::Engine(session, news.detached()),
@@ -77,6 +79,7 @@ impl Work {
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>()
             + match self {
+                Self::Events(_, events) => events.bytes(),
                 Self::Mail(_, mail) => mail.bytes().unwrap_or(0),
                 Self::Ack(_, _, Ok(args)) => args_bytes(args),
                 Self::Engine(_, news) => news.bytes().unwrap_or(0),
@@ -90,13 +93,8 @@ impl Work {
                 let then = connect(turn, &socket);
                 work_off(turn, &socket, then);
             }
-            Self::Mail(socket, mail) => match socket.mailbox.begin(turn.owner(), mail, &socket.load) {
-                Some(mail) => {
-                    let then = deliver(&socket, mail);
-                    work_off(turn, &socket, then);
-                }
-                None => turn::note_load(&socket.load),
-            },
+            Self::Events(socket, events) => events.perform(turn, socket),
+            Self::Mail(socket, mail) => perform_mail(turn, &socket, mail),
             Self::Ack(socket, id, result) => socket.acknowledged(id, result),
             Self::Engine(session, news) => raw_session::tell(turn, &session, news),
             Self::Upgraded(socket, transport) => upgraded(&socket, transport),
@@ -121,9 +119,20 @@ impl Work {
     }
 }
 
+/// Handles a mail, unless another owner of the mailbox has to.
+pub(super) fn perform_mail(turn: &Turn, socket: &Arc<SocketCell>, mail: Mail) {
+    match socket.mailbox.begin(turn.owner(), mail, &socket.load) {
+        Some(mail) => {
+            let then = deliver(socket, mail);
+            work_off(turn, socket, then);
+        }
+        None => turn.note_load(&socket.load),
+    }
+}
+
 /// Called when a mail is done. Handles the next waiting mails, until there is none, or until a
 /// future has to finish first.
-fn work_off(turn: &Turn, socket: &Arc<SocketCell>, mut then: Then) {
+pub(super) fn work_off(turn: &Turn, socket: &Arc<SocketCell>, mut then: Then) {
     while let Then::Next = then {
         match socket.mailbox.done(&socket.load) {
             Next::Mail(mail) => {
@@ -156,21 +165,9 @@ fn deliver(socket: &Arc<SocketCell>, mail: Mail) -> Then {
         return Then::Next;
     };
     match mail {
-        Mail::Event { .. } if socket.is_dismissed() => Then::Next,
-        Mail::Event { .. } if !socket.load.has_room() => {
-            socket.overrun();
-            Then::Next
-        }
         Mail::Event { name, args, ack } => {
-            let hearing = socket.hear(|| name.len() + args_bytes(&args));
-            if hearing == Hearing::Sealed {
-                return Then::Next;
-            }
-            let then = event(socket, table, name, args, ack);
-            if hearing == Hearing::Due {
-                socket.confirm();
-            }
-            then
+            let bytes = name.len() + args_bytes(&args);
+            hand_over(socket, || bytes, || event(socket, table, name, args, ack))
         }
         Mail::Disconnect {
             reason,
@@ -240,139 +237,18 @@ fn socket_handlers(
     several(socket, name, 0, jobs.collect(), parks)
 }
 
-fn event(socket: &Arc<SocketCell>, table: &Table, mut name: ByteString, mut args: Args, ack: Option<u64>) -> Then {
-    if !table.any.is_empty() {
-        let raw = RawArgs(args);
-        for any in &table.any {
-            if let Err(panic) = guarded(|| any(socket, &name, &raw)) {
-                return settle(socket, &name, 0, Err(panic), false);
-            }
-        }
-        args = raw.0;
-    }
-    if !table.filters.is_empty() {
-        match filter(socket, table, name, args, ack) {
-            Ok(passed) => (name, args) = passed,
-            Err(then) => return then,
-        }
-    }
-    let found = table.events.get(&*name);
-    if let Some(Handlers { first, more }) = found
-        && more.is_empty()
-        && !socket.has_own()
-    {
-        return one_handler(socket, table, first, &name, args, ack);
-    }
-    let own = socket.take_own_for(&name);
-    let all = found
-        .into_iter()
-        .flat_map(|found| [&found.first].into_iter().chain(&found.more));
-    let mut all = all.chain(&own);
-    match (all.next(), all.next()) {
-        (None, _) => {
-            if let Some(id) = ack.filter(|_| table.refuses_unknown) {
-                let owed = Owed::new(socket, Question::new(id));
-                fail(socket, &name, *Failure::refused(Refusal::unknown_event(), Some(owed)));
-            }
-            Then::Next
-        }
-        (Some(only), None) => one_handler(socket, table, only, &name, args, ack),
-        (Some(first), Some(second)) => {
-            let all = [first, second].into_iter().chain(all);
-            handlers_of_event(socket, &name, all, args, ack, table.one_at_a_time)
-        }
-    }
-}
-
-/// Starts the only handler of an event.
-#[inline]
-fn one_handler(
-    socket: &Arc<SocketCell>,
-    table: &Table,
-    handler: &EventFn,
-    name: &ByteString,
-    args: Args,
-    ack: Option<u64>,
-) -> Then {
-    let _span =
-        tracing::trace_span!("event", socket = %Named(socket.key), namespace = &*socket.namespace, name = &**name)
-            .entered();
-    let bytes = args_bytes(&args);
-    let call = Call {
-        args,
-        ack: ack.map(Question::new),
-        ..Call::bare(socket, name)
-    };
-    let started = guarded(|| handler(call));
-    settle(socket, name, bytes, started, table.one_at_a_time)
-}
-
-/// Asks the filters of the namespace about an event. Returns the event, as the filters have left
-/// it.
-///
-/// # Errors
-/// If a filter refuses the event or panics. The error says what to do next.
-fn filter(
-    socket: &Arc<SocketCell>,
-    table: &Table,
-    name: ByteString,
-    args: Args,
-    ack: Option<u64>,
-) -> Result<(ByteString, Args), Then> {
-    let mut incoming = Incoming {
-        name,
-        args: RawArgs(args),
-        wants_ack: ack.is_some(),
-    };
-    for filter in &table.filters {
-        let failure = match guarded(|| filter(socket, &mut incoming)) {
-            Ok(Ok(())) => continue,
-            Ok(Err(refusal)) => Failure::refused(refusal, ack.map(|id| Owed::new(socket, Question::new(id)))),
-            Err(panic) => Failure::panicked(panic),
-        };
-        fail(socket, &incoming.name, *failure);
-        return Err(Then::Next);
-    }
-    Ok((incoming.name, incoming.args.0))
-}
-
-/// Starts several handlers of one event. The first acknowledgement of one of them is sent.
-fn handlers_of_event<'a>(
-    socket: &Arc<SocketCell>,
-    name: &ByteString,
-    handlers: impl Iterator<Item = &'a EventFn>,
-    args: Args,
-    ack: Option<u64>,
-    parks: bool,
-) -> Then {
-    let bytes = args_bytes(&args);
-    // The arguments may be stored while a handler waits. They are copied, so that they keep no
-    // buffer of the thread in use.
-    let args = if parks { detached(args) } else { args };
-    let ack = ack.map(Question::of_several);
-    let jobs = handlers.map(|handler| {
-        let (socket, name, args, ack) = (Arc::clone(socket), name.clone(), args.clone(), ack.clone());
-        let handler = EventFn::clone(handler);
-        Box::new(move || {
-            let _span =
-                tracing::trace_span!("event", socket = %Named(socket.key), namespace = &*socket.namespace, name = &*name)
-                    .entered();
-            handler(Call {
-                args,
-                ack,
-                ..Call::bare(&socket, &name)
-            })
-        }) as Job
-    });
-    several(socket, name, bytes, jobs.collect(), parks)
-}
-
 /// One of several handlers, with the values that it is called with.
-type Job = Box<dyn FnOnce() -> Started + Send>;
+pub(super) type Job = Box<dyn FnOnce() -> Started + Send>;
 
 /// Starts several handlers, in their order. With `parks`, a handler starts only when the handler
 /// before it has finished.
-fn several(socket: &Arc<SocketCell>, name: &str, bytes: usize, mut jobs: VecDeque<Job>, parks: bool) -> Then {
+pub(super) fn several(
+    socket: &Arc<SocketCell>,
+    name: &str,
+    bytes: usize,
+    mut jobs: VecDeque<Job>,
+    parks: bool,
+) -> Then {
     while let Some(job) = jobs.pop_front() {
         let first = match guarded(job) {
             Ok(Started::Waiting(future)) if parks && !jobs.is_empty() => future,
@@ -413,7 +289,7 @@ async fn finish(socket: &Arc<SocketCell>, name: &str, future: HandlerFuture) {
 
 /// Handles what a started handler has returned. `bytes` is the size of its arguments. With `parks`,
 /// no other handler of the socket starts until this handler has finished.
-fn settle(
+pub(super) fn settle(
     socket: &Arc<SocketCell>,
     name: &str,
     bytes: usize,
@@ -461,7 +337,7 @@ fn warn_if_slow(socket: &Arc<SocketCell>, event: &str) {
 
 /// Reports that a handler failed, and tells a client that waits for an acknowledgement. Only a
 /// panic disconnects the socket.
-fn fail(socket: &Arc<SocketCell>, name: &str, failure: Failure) {
+pub(super) fn fail(socket: &Arc<SocketCell>, name: &str, failure: Failure) {
     let panicked = matches!(failure.error, HandlerError::Panicked(_));
     if let Some(application) = socket.application() {
         application.failed(socket, name, failure);

@@ -109,7 +109,7 @@ fn leading_placeholder(json: &str) -> Option<(usize, &str)> {
     Some((number, digits.get(end..)?.strip_prefix('}')?))
 }
 
-/// Does what [`named_attachments`] does for arguments that are nothing but plain placeholders, which
+/// Does what [`named_attachments`] does for arguments that are nothing but plain placeholders. This
 /// is usual. Returns `None` for any other text, and if there is a mistake.
 #[inline]
 fn named_plainly(json: &str, attachments: usize) -> Option<Named> {

@@ -248,12 +248,13 @@ impl<'a> At<'a> {
     fn receive(mut self, packet: &mut Inbound) -> Fate<'a> {
         // A whole packet of Socket.IO is the usual case. It stays in its place until its parts are
         // delivered, because each move of a whole packet is a copy of some hundred bytes.
-        if let Inbound::Socket(Decoded::Packet(whole)) = packet
-            && self.session.state != State::Closing
-            && !self.session.reassembly.is_pending()
-        {
+        if self.session.state != State::Closing && !self.session.reassembly.is_pending() {
             let revision = engine_of(&mut self.session.wiring).revision;
-            let heard = self.handle_packet(revision, whole);
+            let heard = match packet {
+                Inbound::Event(event) => self.handle_event(revision, event),
+                Inbound::Socket(Decoded::Packet(whole)) => self.handle_packet(revision, whole),
+                _ => return self.receive_other(packet.take()),
+            };
             return self.heed(heard);
         }
         self.receive_other(packet.take())
@@ -271,6 +272,10 @@ impl<'a> At<'a> {
         let engine = engine_of(&mut self.session.wiring);
         let (revision, raw) = (engine.revision, engine.raw);
         match packet {
+            Inbound::Event(event) => {
+                let heard = self.handle_text(revision, Decoded::Packet(event.to_packet()));
+                self.heed(heard)
+            }
             Inbound::Socket(decoded) => {
                 let heard = self.handle_text(revision, decoded);
                 self.heed(heard)

@@ -177,6 +177,7 @@ impl<'a> At<'a> {
                 self.report(*garbled);
             }
             Inbound::Engine(_)
+            | Inbound::Event(_)
             | Inbound::Socket(_)
             | Inbound::Part(_)
             | Inbound::Legacy09(_)

@@ -18,6 +18,7 @@ mod broadcast;
 mod commands;
 mod crowd;
 mod drain;
+mod events;
 mod inputs;
 mod pacing;
 mod pipelined;

@@ -20,7 +20,7 @@ use crate::breach::{Breach, BreachKind};
 use crate::codec::{self, PacketParser, Parsed};
 use crate::detect::EngineIo;
 use crate::engine::{Dialect, EngineMessage, Packet, PayloadError, Revision, frames, jsonp, payload, payload_v3};
-use crate::socket::text::Decoded;
+use crate::socket::text::{Decoded, Places, TextEvent};
 use crate::{Config, Frame, http, socket};
 
 /// `Content-Type` of polls of text.
@@ -131,7 +131,7 @@ fn broken_payload(error: PayloadError, place: usize) -> Breach {
 }
 
 /// Decodes one text message of a websocket.
-pub(crate) fn decode_text(text: &ByteString, revision: Revision, raw: bool, config: &Config) -> Inbound {
+pub(crate) fn decode_text(text: ByteString, revision: Revision, raw: bool, config: &Config) -> Inbound {
     // Most messages are packets of Socket.IO. Their parts are slices of the whole message.
     if !raw
         && config.parser.is_none()
@@ -140,7 +140,7 @@ pub(crate) fn decode_text(text: &ByteString, revision: Revision, raw: bool, conf
     {
         return decode_standard(text, 1, revision, config);
     }
-    match Packet::decode_text(revision, text) {
+    match Packet::decode_text(revision, &text) {
         Ok(packet) => inbound(packet, revision, raw, config),
         Err(error) => Inbound::Broken(Breach::new(BreachKind::EnginePacket, error)),
     }
@@ -172,20 +172,36 @@ pub(crate) fn decode_socket(text: ByteString, revision: Revision, config: &Confi
     if let Some(parser) = &config.parser {
         return parse(&**parser, EngineMessage::Text(text), revision, config);
     }
-    decode_standard(&text, 0, revision, config)
+    decode_standard(text, 0, revision, config)
 }
 
 /// Decodes a packet of Socket.IO in the standard form, from byte `at` of a text on.
 #[inline]
-fn decode_standard(text: &ByteString, at: usize, revision: Revision, config: &Config) -> Inbound {
+fn decode_standard(text: ByteString, at: usize, revision: Revision, config: &Config) -> Inbound {
     let revision = match revision {
         Revision::V4 => socket::Revision::Five,
         // Nothing distinguishes revision 3 from revision 4, and this decoder reads both.
         Revision::V3 => socket::Revision::Four,
     };
-    match socket::text::decode_at(text, at, revision, socket::Role::Server, &config.packet) {
+    if text.as_bytes().get(at) == Some(&b'2') {
+        return decode_event(text, at, revision, config);
+    }
+    match socket::text::decode_at(&text, at, revision, socket::Role::Server, &config.packet) {
         Ok(decoded) => Inbound::Socket(decoded),
         Err(error) => Inbound::Broken(broken_packet(text.get(at..).unwrap_or_default(), error, config)),
+    }
+}
+
+/// Decodes an event of Socket.IO in the standard form. This is the usual packet.
+#[inline]
+fn decode_event(text: ByteString, at: usize, revision: socket::Revision, config: &Config) -> Inbound {
+    let parts = match socket::text::event_at(&text, at, revision, &config.packet) {
+        Ok(parts) => parts,
+        Err(error) => return Inbound::Broken(broken_packet(text.get(at..).unwrap_or_default(), error, config)),
+    };
+    match Places::of(&parts, &text) {
+        Some(places) => Inbound::Event(TextEvent::new(text, places)),
+        None => Inbound::Socket(Decoded::Packet(parts.packet(&text))),
     }
 }
 

@@ -21,7 +21,7 @@ use super::Revision;
 use super::sockets::encoder;
 use crate::engine::frames;
 use crate::server::{Encoded, Form, SendError};
-use crate::socket::text::{AROUND_ATTACHMENT, bytes_around};
+use crate::socket::text::{AROUND_ATTACHMENT, MAX_PLAIN_NAME, bytes_around, is_plain_name};
 use crate::socket::{Epoch, Offset};
 use crate::websocket::frame::MAX_SERVER_HEADER_BYTES;
 use crate::{Config, Frame};
@@ -70,11 +70,26 @@ impl Direct {
     #[inline]
     pub fn event(form: Form, config: &Config, namespace: &str, name: &str, out: &mut BytesMut) -> Option<Self> {
         let revision = revision_for(form, config)?;
-        out.reserve(bytes_around(namespace) + name.len());
-        out.put_slice(&[0; AT]);
-        out.put_u8(b'4');
-        let name_bytes = encoder(revision).event_head(out, namespace, None, name, 0);
-        out.put_u8(b',');
+        let name_bytes = match namespace == "/" && is_plain_name(name) {
+            // This is the usual case: one copy.
+            true => {
+                let mut head = [0; AT + 6 + MAX_PLAIN_NAME];
+                let end = AT + 4 + name.len();
+                head[AT..AT + 4].copy_from_slice(b"42[\"");
+                head[AT + 4..end].copy_from_slice(name.as_bytes());
+                head[end..end + 2].copy_from_slice(b"\",");
+                out.put_slice(&head[..end + 2]);
+                name.len() + 2
+            }
+            false => {
+                out.reserve(bytes_around(namespace) + name.len());
+                out.put_slice(&[0; AT]);
+                out.put_u8(b'4');
+                let name_bytes = encoder(revision).event_head(out, namespace, None, name, 0);
+                out.put_u8(b',');
+                name_bytes
+            }
+        };
         Some(Self {
             revision,
             is_event: true,

@@ -9,7 +9,7 @@ use super::{revision4, revision5};
 use crate::server::shard::kept_too_much;
 use crate::server::{Breach, BreachKind, EngineMessage, Standing};
 use crate::socket::Packet;
-use crate::socket::text::Decoded;
+use crate::socket::text::{Decoded, TextEvent};
 use crate::{codec, engine};
 
 impl At<'_> {
@@ -71,6 +71,17 @@ impl At<'_> {
         match self.weigh() {
             true => Ok(()),
             false => Err(kept_too_much()),
+        }
+    }
+
+    /// An event with its parts in their text.
+    pub(super) fn handle_event(&mut self, revision: engine::Revision, event: &TextEvent) -> Result<(), Breach> {
+        match self.socket_in(event.namespace()) {
+            Some((socket, Standing::Connected)) => {
+                self.event(socket, event.shared_name(), event.args(), event.id());
+                Ok(())
+            }
+            _ => self.handle_packet(revision, &mut event.to_packet()),
         }
     }
 

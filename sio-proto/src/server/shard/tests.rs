@@ -1,7 +1,10 @@
 use super::*;
 use crate::server::{Cause, Output, Peer, Server};
+use crate::wire::{Wire, WireDecoder};
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use proptest::prelude::*;
 
 /// A server, its time, and all its writes.
 struct World {
@@ -171,4 +174,123 @@ fn a_cursor_stands_at_a_live_session_of_its_generation() {
         assert_eq!(input.at(key, |_: At<'_>| ()), None);
         assert_eq!((shard.sessions(), shard.core.links.get(link)), (0, None));
     });
+}
+
+/// The packets of these texts, as a websocket brings them.
+fn decoded(texts: &[String]) -> Vec<Inbound> {
+    let (config, mut packets) = (Config::default(), Vec::new());
+    let mut decoder = WireDecoder::new(Wire::Engine4, &config);
+    for text in texts {
+        decoder.decode_text(text.as_str().into(), &config, &mut packets);
+    }
+    packets
+}
+
+/// Gives packets to a shard. `takes` says what the caller does with events that go to the user
+/// without a delivery. Returns whether they have, what the user gets, and what the shard knows.
+fn given(world: &mut World, link: LinkId, texts: &[String], takes: Option<bool>) -> (bool, Vec<String>, String) {
+    let (now, mut told) = (world.now, Vec::new());
+    let (taken, known) = world.server.shard(now, |shard, _| {
+        let (mut packets, mut out) = (decoded(texts), Outputs::default());
+        let mut socket = None;
+        let taken = takes.is_some_and(|takes| {
+            shard.take_events(link, &packets, |key| {
+                socket = Some(key);
+                takes
+            })
+        });
+        match taken {
+            true => {
+                for packet in &packets {
+                    let Inbound::Event(event) = packet else {
+                        panic!("{packet:?}")
+                    };
+                    let delivery = Delivery::Event {
+                        socket: socket.expect("it was told"),
+                        name: event.name().into(),
+                        args: event.args(),
+                        ack: event.id(),
+                    };
+                    told.push(format!("{delivery:?}"));
+                }
+            }
+            false => shard.handle_packets(now, link, &mut packets, &mut out),
+        }
+        told.extend(out.deliveries.iter().map(|delivery| format!("{delivery:?}")));
+        for delivery in out.deliveries {
+            if let Delivery::Connect { socket, .. } = delivery {
+                shard.accept(now, socket, &mut Outputs::default());
+            }
+        }
+        (taken, format!("{:?} {:?}", shard.counters(), shard.held()))
+    });
+    world.settle();
+    (taken, told, format!("{known} {}", world.written))
+}
+
+fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).collect()
+}
+
+proptest! {
+    /// A shard that passes events on does the same as a shard that delivers them: the same events
+    /// in the same order for the same sockets, the same counts, and the same answers to everything
+    /// that comes between them and later.
+    #[test]
+    fn events_are_the_same_with_and_without_a_delivery(
+        reads in prop::collection::vec(
+            prop::collection::vec(
+                prop_oneof![
+                    8 => Just(r#"42["e",1]"#),
+                    3 => Just(r#"4217["a","b"]"#),
+                    2 => Just("40/a,"),
+                    3 => Just(r#"42/a,["e"]"#),
+                    1 => Just("41/a,"),
+                    1 => Just("3"),
+                    1 => Just(r#"43["x"]"#),
+                    1 => Just(r#"451-["x",{"_placeholder":true,"num":0}]"#),
+                    1 => Just(r#"42["\u0065"]"#),
+                    1 => Just("42[1,2]"),
+                    1 => Just("41"),
+                    1 => Just("42[null]"),
+                ],
+                0..5,
+            ),
+            0..8,
+        ),
+        refuses: bool,
+    ) {
+        let mut worlds = [World::new(), World::new()];
+        let links = worlds.each_mut().map(|world| {
+            let link = world.send(None, WEBSOCKET);
+            world.send(Some(link), &text("40"));
+            link
+        });
+        for read in reads {
+            let [direct, general] = &mut worlds;
+            let (taken, told, known) = given(direct, links[0], &owned(&read), Some(!refuses));
+            prop_assert!(!(taken && refuses));
+            prop_assert_eq!((false, told, known), given(general, links[1], &owned(&read), None));
+        }
+    }
+}
+
+#[test]
+fn only_events_for_one_connected_socket_are_taken() {
+    let mut world = World::new();
+    let link = world.send(None, WEBSOCKET);
+    assert!(!given(&mut world, link, &owned(&[r#"42["early"]"#]), Some(true)).0);
+
+    let mut world = World::new();
+    let link = world.send(None, WEBSOCKET);
+    world.send(Some(link), &text("40"));
+    world.send(Some(link), &text("40/a,"));
+    let mut takes = |texts: &[&str]| given(&mut world, link, &owned(texts), Some(true)).0;
+    assert!(takes(&[r#"42["e"]"#, r#"4217["e",1]"#, "42[5]"]));
+    assert!(takes(&[r#"42/a,["e"]"#]));
+    assert!(!takes(&[]));
+    assert!(!takes(&[r#"42["e"]"#, r#"42/a,["e"]"#]), "two sockets");
+    assert!(!takes(&[r#"42["e"]"#, "3"]), "another packet");
+    assert!(!takes(&["451-[\"e\"]"]));
+    assert!(!takes(&[r#"42["e"]"#]), "an attachment is awaited");
 }

@@ -25,6 +25,7 @@ use crate::{Config, json};
 pub(super) fn put_packet(line: &mut Line<'_>, packet: &Inbound) {
     match packet {
         Inbound::Engine(packet) => put_engine(line, packet),
+        Inbound::Event(event) => put_socket(line.word("socket"), &event.to_packet()),
         Inbound::Socket(Decoded::Packet(packet)) => put_socket(line.word("socket"), packet),
         Inbound::Socket(Decoded::Partial(Partial { packet, attachments })) => {
             put_socket(line.word("partial").word(attachments), packet);

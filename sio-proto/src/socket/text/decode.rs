@@ -4,8 +4,11 @@
 //! there: ids and counts are digits and nothing else, and the JSON starts directly behind them.
 //! Reserved names are refused in every revision.
 
+use alloc::borrow::Cow;
+
 use bytestring::ByteString;
 
+use super::event::{EventParts, shared_namespace};
 use crate::json::{self, JsonError, PlaceholderError};
 use crate::socket::{Args, Packet, Revision, Role, is_reserved_event};
 
@@ -285,18 +288,23 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn event(mut self, attachments: Option<usize>) -> Result<Decoded, DecodeError> {
+    fn event(self, attachments: Option<usize>) -> Result<Decoded, DecodeError> {
+        let text = self.text;
+        Ok(complete_or_partial(self.event_parts()?.packet(text), attachments))
+    }
+
+    #[inline]
+    fn event_parts(mut self) -> Result<EventParts<'a>, DecodeError> {
         let raw = self.raw_namespace();
-        let namespace = self.namespace(raw)?;
+        let namespace = self.allowed(raw)?;
         let id = self.id()?;
         let array = self.array()?;
-        let packet = Packet::Event {
+        Ok(EventParts {
             namespace,
             name: self.event_name(array.first)?,
             id,
-            args: Args::from(self.text.slice_ref(array.rest)),
-        };
-        Ok(complete_or_partial(packet, attachments))
+            args: array.rest,
+        })
     }
 
     fn ack(mut self, attachments: Option<usize>) -> Result<Decoded, DecodeError> {
@@ -376,12 +384,15 @@ impl<'a> Reader<'a> {
     }
 
     fn namespace(&self, path: &'a str) -> Result<ByteString, DecodeError> {
-        if path == "/" {
-            Ok(ByteString::from_static("/"))
-        } else if path.len() > self.limits.max_namespace_bytes {
-            Err(DecodeError::NamespaceTooLong)
-        } else {
-            Ok(self.text.slice_ref(path))
+        Ok(shared_namespace(self.text, self.allowed(path)?))
+    }
+
+    /// Checks the length of a namespace.
+    #[inline]
+    fn allowed(&self, path: &'a str) -> Result<&'a str, DecodeError> {
+        match path == "/" || path.len() <= self.limits.max_namespace_bytes {
+            true => Ok(path),
+            false => Err(DecodeError::NamespaceTooLong),
         }
     }
 
@@ -411,18 +422,15 @@ impl<'a> Reader<'a> {
 
     /// The text of an event name that is given as JSON. It is a string, or a number from old native
     /// clients.
-    fn event_name(&self, json: &'a str) -> Result<ByteString, DecodeError> {
+    #[inline]
+    fn event_name(&self, json: &'a str) -> Result<Cow<'a, str>, DecodeError> {
         let name = match json.as_bytes().first() {
             // Most names are short, and written without escapes.
             Some(b'"') if json.len() <= SHORT_NAME && !json.as_bytes().contains(&b'\\') => {
-                let name = json.get(1..json.len().saturating_sub(1));
-                self.text.slice_ref(name.unwrap_or_default())
+                Cow::Borrowed(json.get(1..json.len().saturating_sub(1)).unwrap_or_default())
             }
-            Some(b'"') => match json::unescape(json) {
-                alloc::borrow::Cow::Borrowed(name) => self.text.slice_ref(name),
-                alloc::borrow::Cow::Owned(name) => ByteString::from(name),
-            },
-            Some(b'-' | b'0'..=b'9') => self.text.slice_ref(json),
+            Some(b'"') => json::unescape(json),
+            Some(b'-' | b'0'..=b'9') => Cow::Borrowed(json),
             _ => return Err(DecodeError::InvalidPayload),
         };
         if name.len() > self.limits.max_event_name_bytes {
@@ -433,6 +441,25 @@ impl<'a> Reader<'a> {
             Ok(name)
         }
     }
+}
+
+/// Reads an event without attachments, whose type stands at byte `at` of the text.
+#[inline]
+pub(crate) fn event_at<'a>(
+    text: &'a ByteString,
+    at: usize,
+    revision: Revision,
+    limits: &'a Limits,
+) -> Result<EventParts<'a>, DecodeError> {
+    debug_assert_eq!(text.as_bytes().get(at), Some(&b'2'), "the caller looks before");
+    let rest = text.get(at.saturating_add(1)..).ok_or(DecodeError::Empty)?;
+    let packet = Reader {
+        text,
+        rest,
+        revision,
+        limits,
+    };
+    packet.event_parts()
 }
 
 fn complete_or_partial(packet: Packet, attachments: Option<usize>) -> Decoded {

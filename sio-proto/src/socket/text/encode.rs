@@ -237,11 +237,11 @@ const fn estimate(namespace: &str) -> usize {
 }
 
 /// The longest name that is looked at by [`is_plain_name`].
-const MAX_PLAIN_NAME: usize = 28;
+pub(crate) const MAX_PLAIN_NAME: usize = 28;
 
 /// Whether a name is short and in ASCII, and needs no escapes in any revision.
 #[inline]
-fn is_plain_name(name: &str) -> bool {
+pub(crate) fn is_plain_name(name: &str) -> bool {
     let is_plain = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
     name.len() <= MAX_PLAIN_NAME && name.bytes().fold(true, |all, byte| all & is_plain(byte))
 }

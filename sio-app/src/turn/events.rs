@@ -1,0 +1,269 @@
+//! Events of a socket: what has to be so before their handlers start, and which handlers start.
+//!
+//! ```text
+//!   one read ─► Events ─► the mailbox lets this turn work ─► hand_over ─► handlers, one event after the other
+//!                             └── another works for the socket: into its mailbox
+//! ```
+//! What comes with one read is usually nothing but events for one socket. They stay in the list in
+//! which they were read, and no queue has an entry for each of them.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use sio_proto::socket::Args;
+use sio_proto::socket::text::TextEvent;
+use sio_proto::wire::Inbound;
+
+use crate::args::{RawArgs, detached};
+use crate::guarded::guarded;
+use crate::turn::Turn;
+use crate::turn::call::{Call, Failure, Owed, Question};
+use crate::turn::heard::Hearing;
+use crate::turn::incoming::Incoming;
+use crate::turn::mailbox::{Mail, args_bytes};
+use crate::turn::note::Named;
+use crate::turn::refusal::Refusal;
+use crate::turn::socket::SocketCell;
+use crate::turn::table::{EventFn, Handlers, Table};
+use crate::turn::work::{Job, Then, Work, fail, perform_mail, settle, several, work_off};
+
+/// Events for one socket that have come together, in order.
+pub(crate) struct Events {
+    /// The packets of one read. All of them are events.
+    packets: Vec<Inbound>,
+    /// How many of them have been handled.
+    done: usize,
+}
+
+impl Events {
+    pub(super) const fn new(packets: Vec<Inbound>) -> Self {
+        Self { packets, done: 0 }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.done == self.packets.len()
+    }
+
+    fn next(&mut self) -> Option<&TextEvent> {
+        let packet = self.packets.get(self.done)?;
+        self.done += 1;
+        match packet {
+            Inbound::Event(event) => Some(event),
+            _ => {
+                debug_assert!(false, "the shard has looked at each of them");
+                None
+            }
+        }
+    }
+
+    /// Copies the events that are left into memory of their own, because they were read into a
+    /// buffer that others need.
+    pub(super) fn detached(mut self) -> Self {
+        let left = self.packets.drain(self.done..).map(Inbound::kept).collect();
+        Self::new(left)
+    }
+
+    /// Returns how many bytes the events that are left keep.
+    pub(super) fn bytes(&self) -> usize {
+        let left = self.packets.iter().skip(self.done);
+        left.map(|packet| size_of::<Inbound>() + packet.bytes()).sum()
+    }
+
+    /// Handles the events, as many as the turn has time for. The others stay the turn's next work.
+    pub(super) fn perform(mut self, turn: &Turn, socket: Arc<SocketCell>) {
+        let owner = turn.owner();
+        let mut has_begun = false;
+        while let Some(event) = self.next() {
+            if has_begun || socket.mailbox.is_owned_by(owner) {
+                let then = deliver(&socket, event);
+                has_begun = matches!(then, Then::Next) && !self.is_empty() && socket.mailbox.goes_on(owner);
+                if !has_begun {
+                    work_off(turn, &socket, then);
+                }
+            } else {
+                let mail = Mail::Event {
+                    name: event.shared_name(),
+                    args: event.args(),
+                    ack: event.id(),
+                };
+                perform_mail(turn, &socket, mail);
+            }
+            if !self.is_empty() && turn.is_long(socket.runtime()) {
+                return turn.put_back(Work::Events(socket, self));
+            }
+        }
+        turn.keep_list(self.packets);
+    }
+}
+
+/// Starts the handlers of an event.
+fn deliver(socket: &Arc<SocketCell>, event: &TextEvent) -> Then {
+    let Some(table) = socket.table() else {
+        return Then::Next;
+    };
+    let start = || {
+        let is_plain = table.any.is_empty() && table.filters.is_empty() && !socket.has_own();
+        match table.events.get(event.name()) {
+            Some(Handlers { first, more }) if is_plain && more.is_empty() => {
+                one_handler(socket, table, first, event.name(), event.args(), event.id())
+            }
+            _ => self::event(socket, table, event.shared_name(), event.args(), event.id()),
+        }
+    };
+    hand_over(socket, || event.bytes(), start)
+}
+
+/// Starts the handlers of an event of this size, if the socket may still have it, and if there is
+/// room for handlers that have to wait.
+#[inline]
+pub(super) fn hand_over(socket: &Arc<SocketCell>, bytes: impl FnOnce() -> usize, start: impl FnOnce() -> Then) -> Then {
+    if socket.is_dismissed() {
+        return Then::Next;
+    }
+    if !socket.load.has_room() {
+        socket.overrun();
+        return Then::Next;
+    }
+    let hearing = socket.hear(bytes);
+    if hearing == Hearing::Sealed {
+        return Then::Next;
+    }
+    let then = start();
+    if hearing == Hearing::Due {
+        socket.confirm();
+    }
+    then
+}
+
+/// Asks the filters about an event, and starts its handlers.
+pub(super) fn event(
+    socket: &Arc<SocketCell>,
+    table: &Table,
+    mut name: ByteString,
+    mut args: Args,
+    ack: Option<u64>,
+) -> Then {
+    if !table.any.is_empty() {
+        let raw = RawArgs(args);
+        for any in &table.any {
+            if let Err(panic) = guarded(|| any(socket, &name, &raw)) {
+                return settle(socket, &name, 0, Err(panic), false);
+            }
+        }
+        args = raw.0;
+    }
+    if !table.filters.is_empty() {
+        match filter(socket, table, name, args, ack) {
+            Ok(passed) => (name, args) = passed,
+            Err(then) => return then,
+        }
+    }
+    let found = table.events.get(&*name);
+    if let Some(Handlers { first, more }) = found
+        && more.is_empty()
+        && !socket.has_own()
+    {
+        return one_handler(socket, table, first, &name, args, ack);
+    }
+    let own = socket.take_own_for(&name);
+    let all = found
+        .into_iter()
+        .flat_map(|found| [&found.first].into_iter().chain(&found.more));
+    let mut all = all.chain(&own);
+    match (all.next(), all.next()) {
+        (None, _) => {
+            if let Some(id) = ack.filter(|_| table.refuses_unknown) {
+                let owed = Owed::new(socket, Question::new(id));
+                fail(socket, &name, *Failure::refused(Refusal::unknown_event(), Some(owed)));
+            }
+            Then::Next
+        }
+        (Some(only), None) => one_handler(socket, table, only, &name, args, ack),
+        (Some(first), Some(second)) => {
+            let all = [first, second].into_iter().chain(all);
+            handlers_of_event(socket, &name, all, args, ack, table.one_at_a_time)
+        }
+    }
+}
+
+/// Starts the only handler of an event.
+#[inline]
+fn one_handler(
+    socket: &Arc<SocketCell>,
+    table: &Table,
+    handler: &EventFn,
+    name: &str,
+    args: Args,
+    ack: Option<u64>,
+) -> Then {
+    let _span =
+        tracing::trace_span!("event", socket = %Named(socket.key), namespace = &*socket.namespace, name).entered();
+    let bytes = args_bytes(&args);
+    let call = Call {
+        args,
+        ack: ack.map(Question::new),
+        ..Call::bare(socket, name)
+    };
+    let started = guarded(|| handler(call));
+    settle(socket, name, bytes, started, table.one_at_a_time)
+}
+
+/// Asks the filters of the namespace about an event. Returns the event, as the filters have left
+/// it.
+///
+/// # Errors
+/// If a filter refuses the event or panics. The error says what to do next.
+fn filter(
+    socket: &Arc<SocketCell>,
+    table: &Table,
+    name: ByteString,
+    args: Args,
+    ack: Option<u64>,
+) -> Result<(ByteString, Args), Then> {
+    let mut incoming = Incoming {
+        name,
+        args: RawArgs(args),
+        wants_ack: ack.is_some(),
+    };
+    for filter in &table.filters {
+        let failure = match guarded(|| filter(socket, &mut incoming)) {
+            Ok(Ok(())) => continue,
+            Ok(Err(refusal)) => Failure::refused(refusal, ack.map(|id| Owed::new(socket, Question::new(id)))),
+            Err(panic) => Failure::panicked(panic),
+        };
+        fail(socket, &incoming.name, *failure);
+        return Err(Then::Next);
+    }
+    Ok((incoming.name, incoming.args.0))
+}
+
+/// Starts several handlers of one event. The first acknowledgement of one of them is sent.
+fn handlers_of_event<'a>(
+    socket: &Arc<SocketCell>,
+    name: &ByteString,
+    handlers: impl Iterator<Item = &'a EventFn>,
+    args: Args,
+    ack: Option<u64>,
+    parks: bool,
+) -> Then {
+    let bytes = args_bytes(&args);
+    // The arguments may be stored while a handler waits. They are copied, so that they keep no
+    // buffer of the thread in use.
+    let args = if parks { detached(args) } else { args };
+    let ack = ack.map(Question::of_several);
+    let jobs = handlers.map(|handler| {
+        let (socket, name, args, ack) = (Arc::clone(socket), name.clone(), args.clone(), ack.clone());
+        let handler = EventFn::clone(handler);
+        Box::new(move || {
+            let _span =
+                tracing::trace_span!("event", socket = %Named(socket.key), namespace = &*socket.namespace, name = &*name)
+                    .entered();
+            handler(Call {
+                args,
+                ack,
+                ..Call::bare(&socket, &name)
+            })
+        }) as Job
+    });
+    several(socket, name, bytes, jobs.collect(), parks)
+}
