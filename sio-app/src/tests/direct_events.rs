@@ -90,7 +90,20 @@ fn server(options: Options) -> (Io, Log) {
     (io, log)
 }
 
-/// What clients say. What is said most stands here most often.
+/// Events for one socket each. A read of such events goes to the turn directly.
+const EVENTS: [&[&str]; 3] = [
+    &[
+        r#"42/one,["slow",5]"#,
+        r#"42/one,["slow",6]"#,
+        r#"42/one,["echo",7]"#,
+        r#"42/one,3["typed","x",9]"#,
+        r#"42/one,["twice",8]"#,
+    ],
+    &[r#"42/all,["echo",8]"#, r#"42/all,["twice",8]"#, r#"42/all,["slow"]"#],
+    &[r#"42/filtered,["echo",9]"#, r#"42/filtered,1["typed","x",9]"#],
+];
+
+/// What clients say. Events for the main namespace stand in front.
 const SAID: &[&str] = &[
     r#"42["echo",1]"#,
     r#"42["echo",2]"#,
@@ -154,10 +167,18 @@ fn both_ways_do_the_same_with_whatever_comes() {
         let options = || Options::default().shards(1).max_waiting_events(40);
         let ((direct, direct_log), (general, general_log)) = (server(options()), server(options()));
         let mut clients = [Driven::connected(&direct), Driven::connected(&general)];
+        for client in &mut clients {
+            let _ = client.read(&frames(&["40/one,", "40/all,", "40/filtered,"]));
+            let _ = client.written();
+        }
         for round in 0..12 {
-            // In most reads there are events for the main namespace only.
-            let most = if dice.roll(3) > 0 { 9 } else { SAID.len() };
-            let said: Vec<&str> = (0..=dice.roll(8)).map(|_| SAID[dice.roll(most)]).collect();
+            // In most reads there are events for one namespace only.
+            let words = match dice.roll(9) {
+                0..3 => &SAID[..9],
+                space @ 3..6 => EVENTS[space - 3],
+                _ => SAID,
+            };
+            let said: Vec<&str> = (0..=dice.roll(8)).map(|_| words[dice.roll(words.len())]).collect();
             let mixed = [&["3"], &said[..]].concat();
             let ended = [
                 clients[0].read(&frames(&said)) == Poll::Ready(()),
