@@ -3,6 +3,7 @@
 
 mod memory;
 
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
@@ -11,12 +12,16 @@ use sio_app::adapter::{Connection, Runtime, Time};
 use sio_app::{Config, ConfigError, EmitError, HandlerError, Io, Options, Peer};
 
 const RUNTIME: Runtime = Runtime {
-    now: || Time::ZERO,
+    // Time passes with each look at the clock, so that pauses end.
+    now: || {
+        static NOW: AtomicU64 = AtomicU64::new(0);
+        Time::from_micros(NOW.fetch_add(100, Ordering::Relaxed))
+    },
     unix_time: || 784_111_777,
     spawn: std::mem::forget,
     fill: |out| {
-        static NEXT: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(1);
-        out.fill_with(|| NEXT.fetch_add(73, std::sync::atomic::Ordering::Relaxed));
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        out.fill_with(|| NEXT.fetch_add(73, Ordering::Relaxed));
     },
 };
 
@@ -35,9 +40,10 @@ impl Client {
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
         let frame = [&[0x81, 0x80 | packet.len() as u8, 0, 0, 0, 0], packet.as_bytes()].concat();
-        for bytes in [request.into_bytes(), frame] {
+        // What follows the head of the handshake is written after a pause, with the next poll.
+        for bytes in [Some(request.into_bytes()), None, Some(frame)] {
             let cx = &mut Context::from_waker(Waker::noop());
-            let _ = connection.poll(cx, &mut Script(Some(bytes)));
+            let _ = connection.poll(cx, &mut Script(bytes));
         }
         Self {
             _connection: connection,
