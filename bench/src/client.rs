@@ -88,6 +88,9 @@ impl Client {
     pub fn on_websocket(io: &Io, target: &str, packets: &[&str]) -> Self {
         let mut client = Self::new(io);
         client.say(&upgrade(target));
+        // The connection pauses behind the head of its handshake.
+        crate::world::pass(1);
+        client.say(b"");
         for packet in packets {
             client.say(&text(packet));
         }
