@@ -22,6 +22,7 @@
 //! [`Options::shutdown_drain`]: crate::Options::shutdown_drain
 //! [`Options::shutdown_timeout`]: crate::Options::shutdown_timeout
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sio_proto::Time;
@@ -49,7 +50,7 @@ impl Io {
     /// ([`Options::handover`](crate::Options::handover)), they stop at once. An adapter's `serve`
     /// returns when all connections have ended. A second call changes nothing.
     pub fn close(&self) {
-        let inner = &*self.0;
+        let inner = &self.0;
         let shutdown = &inner.shutdown;
         let begins = shutdown
             .phase
@@ -67,17 +68,29 @@ impl Io {
         let now = inner.now();
         let until = now + spread + inner.options.shutdown_timeout;
         shutdown.until.store(until.as_micros(), Ordering::SeqCst);
-        turn::act(inner.runtime(), |turn| {
-            for cell in &inner.shards.cells {
-                let command = Command::Drain {
-                    spread,
-                    patience,
-                    handover,
-                    pause: inner.options.shutdown_pause,
-                };
-                cell.drain(turn, command);
-            }
-        });
+        let server = Arc::downgrade(inner);
+        let drain = move || {
+            let Some(inner) = server.upgrade() else { return };
+            turn::act(inner.runtime(), |turn| {
+                for cell in &inner.shards.cells {
+                    let command = Command::Drain {
+                        spread,
+                        patience,
+                        handover,
+                        pause: inner.options.shutdown_pause,
+                    };
+                    cell.drain(turn, command);
+                }
+            });
+        };
+        #[cfg(feature = "redis")]
+        match &inner.cluster {
+            // The last event that was emitted may wait for the stream of the cluster.
+            Some(cluster) => cluster.behind_all_events(Box::new(drain)),
+            None => drain(),
+        }
+        #[cfg(not(feature = "redis"))]
+        drain();
         if handover {
             // Futures that wait until nothing more is accepted.
             inner.shutdown.wake_waiters();
@@ -138,6 +151,10 @@ impl Inner {
     /// sockets.
     pub(crate) fn clear(&self) {
         let reason = Reason::ServerShuttingDown;
+        #[cfg(feature = "redis")]
+        if let Some(cluster) = &self.cluster {
+            cluster.send_waiting();
+        }
         turn::act(self.runtime(), |turn| {
             for cell in self.shards.cells.iter().filter(|cell| cell.sessions() > 0) {
                 cell.input("shutdown", turn, |state, now, out| {

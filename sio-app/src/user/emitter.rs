@@ -311,14 +311,23 @@ impl Emitter {
     }
 
     /// Makes the chosen sockets leave a room, or several rooms.
+    ///
+    /// In a cluster with recovery over streams, events that this server has emitted to these rooms
+    /// are sent before. If another thread is sending them at this moment, it also does this.
     pub fn leave<M>(self, rooms: impl Rooms<M>) {
-        #[cfg(feature = "redis")]
-        self.send_waiting();
         with_names(rooms, |rooms| {
-            self.each("leave", |to| carry_out(Order::Leave { to: To::All(to), rooms }));
+            #[cfg(feature = "redis")]
+            self.leave_behind_events(rooms);
+            #[cfg(not(feature = "redis"))]
+            self.leave_now(rooms);
             #[cfg(feature = "redis")]
             self.pass_on(|cluster, to| cluster.leave(to, rooms));
         });
+    }
+
+    /// Makes the chosen sockets of this node leave rooms.
+    pub(super) fn leave_now(&self, rooms: &[&str]) {
+        self.each("leave", |to| carry_out(Order::Leave { to: To::All(to), rooms }));
     }
 
     /// Calls a function for each room of the target's namespaces, or only for the rooms that the
@@ -337,24 +346,79 @@ impl Emitter {
         self.end(true);
     }
 
-    /// Sends what waits for the stream of a cluster, before sockets leave that it is for.
-    #[cfg(feature = "redis")]
-    fn send_waiting(&self) {
-        if let Some(application) = self.application.upgrade()
-            && let Some(cluster) = cluster_of(&*application)
-        {
-            cluster.send_waiting();
-        }
-    }
-
     fn end(self, close: bool) {
         #[cfg(feature = "redis")]
-        self.send_waiting();
+        self.end_behind_events(close);
+        #[cfg(not(feature = "redis"))]
+        self.end_now(close);
+        #[cfg(feature = "redis")]
+        self.pass_on(|cluster, to| cluster.disconnect(to, close));
+    }
+
+    /// Ends the chosen sockets of this node.
+    pub(super) fn end_now(&self, close: bool) {
         self.each("disconnect", |to| {
             carry_out(Order::Disconnect { to: To::All(to), close })
         });
-        #[cfg(feature = "redis")]
-        self.pass_on(|cluster, to| cluster.disconnect(to, close));
+    }
+
+    /// Makes the chosen sockets of this node leave rooms, behind the events of this node to which
+    /// these rooms matter.
+    #[cfg(feature = "redis")]
+    fn leave_behind_events(&self, rooms: &[&str]) {
+        let matters = |names: &[ByteString]| names.iter().any(|name| rooms.contains(&&**name));
+        let (here, names): (_, Vec<String>) = (self.clone(), rooms.iter().map(ToString::to_string).collect());
+        let is_behind = self.behind_events(&|to, except| matters(to) || matters(except), move || {
+            with_names(names, |rooms| here.leave_now(rooms));
+        });
+        if !is_behind {
+            self.leave_now(rooms);
+        }
+    }
+
+    /// Ends the chosen sockets of this node, behind the events of this node that may be for them.
+    #[cfg(feature = "redis")]
+    fn end_behind_events(&self, close: bool) {
+        // The rooms of the socket, if only one is chosen.
+        let rooms = self.application.upgrade().and_then(|application| {
+            let [id] = &self.target.rooms[..] else { return None };
+            let socket = Socket(application.shards().find(id)?);
+            let mut rooms = socket.rooms();
+            rooms.push(id.clone());
+            Some(rooms)
+        });
+        let is_for = |to: &[ByteString]| to.is_empty() || to.iter().any(|room| rooms_has(rooms.as_deref(), room));
+        let here = self.clone();
+        if !self.behind_events(&|to, _| is_for(to), move || here.end_now(close)) {
+            self.end_now(close);
+        }
+    }
+
+    /// Does something behind the events of this node in the chosen namespaces that are chosen by
+    /// the rooms that they are for and those that they leave out. Returns false if no event waits
+    /// for a stream here.
+    #[cfg(feature = "redis")]
+    fn behind_events(
+        &self,
+        is_chosen: &dyn Fn(&[ByteString], &[ByteString]) -> bool,
+        act: impl FnOnce() + Send + 'static,
+    ) -> bool {
+        let Some(application) = self.application.upgrade() else {
+            return false;
+        };
+        let Some(cluster) = cluster_of(&*application).filter(|cluster| cluster.follows_stream()) else {
+            return false;
+        };
+        let names = self.many.as_ref().map(|names| names.all());
+        let is_in = |namespace: &str| match &names {
+            None => *self.target.namespace == *namespace,
+            Some(names) => names.iter().any(|name| **name == *namespace),
+        };
+        cluster.behind_events(
+            |namespace, to, except| is_in(namespace) && is_chosen(to, except),
+            Box::new(act),
+        );
+        true
     }
 
     /// Returns the chosen sockets of this node. [`Emitter::fetch_sockets`] asks other nodes, too.
@@ -480,6 +544,12 @@ impl Emitter {
 pub(super) fn cluster_of(application: &dyn Application) -> Option<&Arc<ClusterNode>> {
     let application: &dyn Any = application;
     application.downcast_ref::<Inner>()?.cluster.as_ref()
+}
+
+/// Whether a room is among these, or may be, if they are not known.
+#[cfg(feature = "redis")]
+fn rooms_has(rooms: Option<&[ByteString]>, room: &ByteString) -> bool {
+    rooms.is_none_or(|rooms| rooms.contains(room))
 }
 
 /// Whether an event goes to other nodes. An event that some clients of this node cannot have goes

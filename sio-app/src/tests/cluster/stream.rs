@@ -16,6 +16,8 @@ struct Model {
     read: Vec<Option<usize>>,
     numbers: u64,
     fault: Fault,
+    /// Up to which number each server may read entries now.
+    readable: BTreeMap<usize, usize>,
     /// How many entries were asked for.
     asked: usize,
 }
@@ -75,18 +77,22 @@ impl Servers {
     }
 
     fn up(&self, is_up: bool) {
-        for io in &self.ios {
-            let event = match is_up {
-                true => Event::Up,
-                false => Event::Down {
-                    why: BrokerError::Closed,
-                },
-            };
-            node(io).handle_events(&mut vec![event]);
-        }
+        self.ios.iter().for_each(|io| up(io, is_up));
         if is_up {
             self.settle();
         }
+    }
+
+    /// The server reads what has been written until now and so many entries more, and then nothing
+    /// until it may read again.
+    fn hold(&self, server: usize, more: usize) {
+        let model = &mut *self.model.borrow_mut();
+        model.readable.insert(server, model.entries.len() + more);
+    }
+
+    fn release(&self, server: usize) {
+        self.model.borrow_mut().readable.remove(&server);
+        self.settle();
     }
 
     fn fail(&self, fault: Fault) {
@@ -119,13 +125,15 @@ impl Servers {
         let Some(read) = &mut model.read[server] else {
             return Vec::new();
         };
-        let from = std::mem::replace(read, model.entries.len());
+        let to = model.readable.get(&server).map_or(model.entries.len(), |to| *to);
+        let to = to.max(*read);
+        let from = std::mem::replace(read, to);
         let event = |Entry { id, fields }| Event::Entry {
             stream: "socket.io".into(),
             id,
             fields,
         };
-        model.entries[from..].iter().cloned().map(event).collect()
+        model.entries[from..to].iter().cloned().map(event).collect()
     }
 
     fn handle(&self, from: usize, command: Command) -> Option<Event> {
@@ -214,6 +222,16 @@ impl Servers {
     fn records(&self) -> Vec<(Bytes, Bytes)> {
         self.model.borrow().values.clone().into_iter().collect()
     }
+}
+
+fn up(io: &Io, is_up: bool) {
+    let event = match is_up {
+        true => Event::Up,
+        false => Event::Down {
+            why: BrokerError::Closed,
+        },
+    };
+    node(io).handle_events(&mut vec![event]);
 }
 
 fn numbers(id: &[u8]) -> (u64, u64) {
@@ -525,4 +543,153 @@ fn a_node_without_its_broker_does_not_spin() {
     }
     let next = node(&servers.ios[0]).handle_timeout(Waker::noop()).unwrap();
     assert!(next > sio_proto::Time::from_micros(now()), "{next:?}");
+}
+
+/// Events to a room are sent before its members leave it, all of them, and no others.
+#[test]
+fn events_come_before_the_end_of_what_they_are_for() {
+    let servers = plain();
+    let mut clients = servers.clients();
+    socket(&servers.ios[0]).join(["red", "blue"]).unwrap();
+    servers.ios[0].to("blue").emit("n", 1000);
+    let all: Vec<u64> = (0..300).collect();
+    for number in &all {
+        servers.ios[0].to("red").emit("n", number);
+    }
+    servers.ios[0].to("blue").emit("n", 1001);
+    servers.ios[0].to("blue").leave("green");
+    assert_eq!(heard(&mut clients[0]), (vec![], 0), "this room matters to no event");
+    servers.ios[0].to("blue").leave("red");
+    let expected: Vec<u64> = [1000].into_iter().chain(all).collect();
+    assert_eq!(heard(&mut clients[0]), (expected, 0));
+    assert!(!socket(&servers.ios[0]).rooms().iter().any(|room| **room == *"red"));
+    servers.settle();
+    assert_eq!(heard(&mut clients[0]), (vec![1001], 1), "nothing twice");
+    // The end of a socket that an event is not for.
+    servers.ios[0].to("blue").emit("n", 1);
+    let mut other = join(&servers.ios[0]);
+    let id = told(&mut other).0;
+    servers.ios[0].to(&*id).disconnect();
+    assert_eq!(heard(&mut clients[0]), (vec![], 0));
+    servers.ios[0].to("blue").disconnect();
+    assert_eq!(heard(&mut clients[0]), (vec![1], 0));
+}
+
+/// What others write takes no place in the stream from events of this server.
+#[test]
+fn orders_of_others_send_nothing_early() {
+    let servers = plain();
+    let mut clients = servers.clients();
+    servers.fail(Fault::Refused);
+    servers.ios[1].emit("n", 1);
+    servers.settle();
+    servers.fail(Fault::None);
+    set_now(now() + 500_000);
+    // A fence, an order to leave, and an order to end sockets.
+    let _ = node(&servers.ios[1]).handle_timeout(Waker::noop());
+    servers.ios[1].to("red").leave("red");
+    servers.ios[1].to("blue").disconnect();
+    let before = servers.model.borrow().entries.len();
+    for command in node(&servers.ios[1]).take_commands() {
+        let _ = servers.handle(1, command);
+    }
+    assert_eq!(servers.model.borrow().entries.len() - before, 3);
+    servers.ios[0].emit("n", 2);
+    node(&servers.ios[0]).handle_events(&mut servers.read_on(0));
+    assert_eq!(heard(&mut clients[0]), (vec![], 0));
+    servers.settle();
+    assert_eq!(heard(&mut clients[0]), (vec![2, 1], 2));
+}
+
+/// The last event before the end of a server reaches its sockets, with its place.
+#[test]
+fn a_server_that_closes_sends_what_waits_for_the_stream() {
+    for is_slow in [false, true] {
+        let servers = plain();
+        let mut clients = servers.clients();
+        if is_slow {
+            servers.hold(0, 0);
+        }
+        servers.ios[0].emit("n", 1);
+        servers.ios[0].close();
+        servers.settle();
+        if is_slow {
+            assert_eq!(clients[0].written(), "");
+            servers.pass(250 * MILLISECOND);
+        }
+        servers.pass(MILLISECOND);
+        assert_eq!(heard(&mut clients[0]), (vec![1], usize::from(!is_slow)));
+        assert_eq!(servers.ios[0].sessions(), 0);
+    }
+}
+
+/// As long as an event that was sent without the stream has not been read, other events have
+/// offsets of this server: with the place of an entry, a client would get it again elsewhere.
+#[test]
+fn behind_an_early_event_no_event_has_a_place() {
+    let servers = plain();
+    let mut clients = servers.clients();
+    servers.hold(0, 0);
+    servers.ios[1].emit("n", 1);
+    servers.settle();
+    servers.ios[0].emit("n", 2);
+    servers.settle();
+    servers.pass(250 * MILLISECOND);
+    assert_eq!(heard(&mut clients[0]), (vec![2], 0), "it is early");
+    let first = servers.model.borrow().entries.len() - 1;
+    servers.model.borrow_mut().readable.insert(0, first);
+    servers.settle();
+    assert_eq!(heard(&mut clients[0]), (vec![1], 0), "its place is before that of 2");
+    servers.release(0);
+    servers.ios[1].emit("n", 3);
+    servers.settle();
+    assert_eq!(heard(&mut clients[0]), (vec![3], 1));
+}
+
+/// What the new server has sent early is among what the client has missed.
+#[test]
+fn a_client_that_comes_back_gets_what_was_sent_early() {
+    let servers = plain();
+    let (mut back, ..) = come_back(&servers, || servers.hold(1, 0));
+    servers.ios[1].to("red").emit("n", 7);
+    servers.settle();
+    servers.pass(250 * MILLISECOND);
+    // The fence is read, and the event is not.
+    let fence = servers.model.borrow().read[1].unwrap() + 1;
+    servers.model.borrow_mut().readable.insert(1, fence);
+    servers.settle();
+    servers.release(1);
+    assert_eq!(heard(&mut back).0, [2, 7]);
+    servers.pass(Duration::from_secs(1));
+    assert_eq!(heard(&mut back).0, [0; 0], "once");
+}
+
+/// A server whose Redis comes back does not write the old record of a client that has gone on.
+#[test]
+fn an_old_record_does_not_replace_a_newer_one() {
+    let servers = plain();
+    let (_back, is_back, written) = come_back(&servers, || {
+        up(&servers.ios[0], false);
+        servers.hold(0, 0);
+    });
+    assert!(is_back, "{written}");
+    socket(&servers.ios[1]).leave("red");
+    servers.pass(20 * MILLISECOND);
+    let newest = servers.records();
+    up(&servers.ios[0], true);
+    servers.settle();
+    for _ in 0..2 {
+        servers.pass(20 * MILLISECOND);
+    }
+    assert_eq!(servers.records(), newest);
+    servers.release(0);
+    servers.pass(20 * MILLISECOND);
+    assert_eq!(servers.records(), newest);
+    // What Redis has forgotten is written again.
+    servers.model.borrow_mut().values.clear();
+    up(&servers.ios[1], false);
+    up(&servers.ios[1], true);
+    servers.settle();
+    servers.pass(20 * MILLISECOND);
+    assert_eq!(servers.records().len(), 1);
 }

@@ -27,6 +27,7 @@ use sio_proto::cluster::{Comeback, Emit, NotRestored, Restored, Step};
 use sio_proto::recovery::{NotRecovered, RecordKey, Truncated};
 use sio_proto::socket::Offset;
 
+use super::fences::NOBODY;
 use super::ordering::place_of;
 use super::{Asked, ClusterNode};
 use crate::lock::Mutex;
@@ -43,6 +44,10 @@ pub(super) const TAKEN: &str = "sio:taken";
 
 /// Most clients that wait for the broker at one time. Others are new clients.
 const MOST_WAITING: usize = 4096;
+
+/// How often a client waits for what this node has sent without the stream. What the broker has
+/// taken is read after the second time.
+const MOST_FENCES: usize = 4;
 
 /// The place of one answer.
 pub(super) struct Slot<T>(Mutex<Content<T>>);
@@ -87,10 +92,11 @@ impl<T> Slot<T> {
 }
 
 /// A client that waits is counted.
-struct Counted(Arc<ClusterNode>);
+struct Counted(Arc<ClusterNode>, ByteString);
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        self.0.state.lock().ordering.no_more_coming(&self.1);
         self.0.bringing.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -110,7 +116,9 @@ impl ClusterNode {
             self.bringing.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        let counted = Counted(Arc::clone(self));
+        let namespace = socket.namespace.clone();
+        *self.state.lock().ordering.coming.entry(namespace.clone()).or_default() += 1;
+        let counted = Counted(Arc::clone(self), namespace);
         let (server, socket) = (Arc::downgrade(server), Arc::clone(socket));
         Some(Box::pin(async move {
             let cluster = &counted.0;
@@ -159,15 +167,7 @@ impl ClusterNode {
             return Err(NotRestored::InvalidOffset);
         }
         let id = session.sid.clone();
-        let read = Arc::default();
-        if !self.fence(namespace, id.clone(), &read) {
-            return Err(NotRestored::Broker(BrokerError::Full));
-        }
-        read.take().await?;
-        // What this node has said without the stream would be missing.
-        if self.state.lock().ordering.is_behind(namespace) {
-            return Err(NotRestored::Broker(BrokerError::Closed));
-        }
+        let early_ever = self.catch_up(namespace, &id).await?;
         let away = away_socket(&server.shards, socket, &id).ok_or(NotRestored::Malformed)?;
         set_shared_json(&away, session.data.clone());
         let rooms = session.rooms.iter().filter(|room| !server.shards.is_id(room));
@@ -181,6 +181,11 @@ impl ClusterNode {
         let now = (self.runtime.now)();
         let adopted = recovery.adopt(now, socket, arriving);
         let (key, until) = adopted.ok_or(NotRestored::Malformed)?;
+        if self.state.lock().ordering.unread.early_ever() != early_ever {
+            // Another thread has just sent something without the stream.
+            recovery.take_away(key);
+            return Err(NotRestored::Broker(BrokerError::Closed));
+        }
         let missed = self.read_missed(&mut comeback, until).await;
         let missed = missed.map(|restored| self.encode(server, namespace, restored.missed));
         let is_brought = match missed {
@@ -196,6 +201,28 @@ impl ClusterNode {
         }
         self.put_back(key);
         Ok(true)
+    }
+
+    /// Waits until this node has sent all that was written before, and has read what it has sent
+    /// early: that would be missing. Tells the node that has the socket with this id. Returns how
+    /// many events have been sent early since the start.
+    async fn catch_up(self: &Arc<Self>, namespace: &ByteString, id: &ByteString) -> Result<u64, NotRestored> {
+        let mut fence = id.clone();
+        for _ in 0..MOST_FENCES {
+            let read = Arc::default();
+            if !self.fence(namespace, fence, &read) {
+                return Err(NotRestored::Broker(BrokerError::Full));
+            }
+            read.take().await?;
+            {
+                let unread = &self.state.lock().ordering.unread;
+                if !unread.is_behind(namespace) {
+                    return Ok(unread.early_ever());
+                }
+            }
+            fence = NOBODY.into();
+        }
+        Err(NotRestored::Broker(BrokerError::Closed))
     }
 
     async fn read_missed(self: &Arc<Self>, comeback: &mut Comeback, until: Offset) -> Result<Restored, NotRestored> {

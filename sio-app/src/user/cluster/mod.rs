@@ -20,9 +20,11 @@
 mod answering;
 mod bringing;
 pub(crate) mod counts;
+mod fences;
 mod opening;
 mod ordering;
 pub(crate) mod outbox;
+mod queue;
 mod receiving;
 pub(crate) mod relays;
 mod sending;
@@ -424,7 +426,7 @@ impl ClusterNode {
         }
         if let Some(server) = self.server.get().and_then(Weak::upgrade).filter(|_| is_up) {
             self.write_missing();
-            self.write_all_records(&server);
+            self.renew_records(&server);
         }
     }
 

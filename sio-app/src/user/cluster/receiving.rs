@@ -16,6 +16,7 @@ use crate::user::inner::Inner;
 use crate::user::message::Draft;
 use crate::user::remote_socket::RemoteSocket;
 use crate::user::request::{Request, RequestError};
+use crate::user::rooms::with_names;
 
 impl ClusterNode {
     /// Does what the node delivers. No lock is held.
@@ -154,9 +155,9 @@ pub(super) fn carry_out(server: &Arc<Inner>, namespace: ByteString, order: Order
             here.send_heard(Draft::of_parts(emit.name, emit.args), place);
         }
         Order::Join { to, rooms } => here(server, namespace, to).join(&rooms),
-        Order::Leave { to, rooms } => here(server, namespace, to).leave(&rooms),
-        Order::Disconnect { to, close: true } => here(server, namespace, to).close(),
-        Order::Disconnect { to, close: false } => here(server, namespace, to).disconnect(),
+        // These have their place in the stream, so nothing is sent before them that is behind it.
+        Order::Leave { to, rooms } => with_names(&rooms, |rooms| here(server, namespace, to).leave_now(rooms)),
+        Order::Disconnect { to, close } => here(server, namespace, to).end_now(close),
     }
 }
 

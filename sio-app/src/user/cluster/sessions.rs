@@ -148,11 +148,8 @@ impl ClusterNode {
         });
     }
 
-    /// The broker is back. It may have forgotten everything.
+    /// The broker may have forgotten everything.
     pub(super) fn write_all_records(self: &Arc<Self>, server: &Inner) {
-        if !self.follows_stream() {
-            return;
-        }
         let keys = server.shards.recovery.all_records();
         self.with_state(|state, now| {
             for known in state.sessions.known.values_mut() {
@@ -220,14 +217,14 @@ impl ClusterNode {
                 self.state.lock().sessions.forget(*key);
                 continue;
             };
-            self.write_record(*key, record, window);
+            self.write_record(server, *key, record, window);
         }
         self.with_state(|state, now| {
             state.sessions.due = (!state.sessions.changed.is_empty()).then(|| now + DELAY);
         });
     }
 
-    fn write_record(self: &Arc<Self>, key: RecordKey, record: RecordState, window: Duration) {
+    fn write_record(self: &Arc<Self>, server: &Inner, key: RecordKey, record: RecordState, window: Duration) {
         let RecordState {
             pid,
             socket,
@@ -254,6 +251,11 @@ impl ClusterNode {
             state.sessions.ids.insert((namespace.clone(), id.clone()), key);
             (node.unwrap_or_default(), state.node.record_writer(now), only_if_there)
         };
+        // It may have ended since it was looked at. Who ends it, ends it first and forgets it then.
+        if server.shards.recovery.record_state(key).is_none() {
+            self.state.lock().sessions.forget(key);
+            return;
+        }
         let session = Session {
             rooms: [id.clone()].into_iter().chain(rooms).collect(),
             sid: id,

@@ -34,6 +34,13 @@ pub(super) struct Unread<B, R = RequestId> {
     absent: BTreeSet<u64>,
     /// Those that the sockets of this node have not been sent.
     unsent: BTreeSet<u64>,
+    /// How many of each namespace the sockets of this node have been sent before they were read.
+    early: BTreeMap<ByteString, usize>,
+    /// The namespace of an event that was written and is not kept, and how many had been written to
+    /// the stream then.
+    untracked: Option<(ByteString, u64)>,
+    /// How often an event of any namespace became early.
+    early_ever: u64,
     bytes: usize,
     numbers: u64,
     /// How often something was written to the stream.
@@ -74,6 +81,9 @@ impl<B, R> Default for Unread<B, R> {
             requests: BTreeMap::new(),
             absent: BTreeSet::new(),
             unsent: BTreeSet::new(),
+            early: BTreeMap::new(),
+            untracked: None,
+            early_ever: 0,
             bytes: 0,
             numbers: 0,
             writes: 0,
@@ -87,8 +97,9 @@ impl<B, R: Copy + Ord> Unread<B, R> {
         self.numbers += 1;
         let number = self.numbers;
         self.bytes += event.bytes;
-        if event.body.is_some() {
-            self.unsent.insert(number);
+        match event.body.is_some() {
+            true => drop(self.unsent.insert(number)),
+            false => self.is_sent_early(event.namespace.clone()),
         }
         self.absent.insert(number);
         let kept = Kept {
@@ -122,6 +133,19 @@ impl<B, R: Copy + Ord> Unread<B, R> {
         self.writes
     }
 
+    fn is_sent_early(&mut self, namespace: ByteString) {
+        *self.early.entry(namespace).or_default() += 1;
+        self.early_ever += 1;
+    }
+
+    /// An event was written to the stream and is not kept, because as much waits as may. The
+    /// sockets of this node are sent it now.
+    pub(super) fn wrote_untracked(&mut self, namespace: ByteString) {
+        let writes = self.count_write();
+        self.untracked = Some((namespace, writes));
+        self.early_ever += 1;
+    }
+
     /// The broker has taken an event, or has not, as far as is known. Returns whether there is such
     /// an event.
     pub(super) fn answered(&mut self, request: R, is_stored: bool) -> bool {
@@ -152,6 +176,7 @@ impl<B, R: Copy + Ord> Unread<B, R> {
     /// What the broker has taken and this node has not read has been trimmed away. Returns what of
     /// it the sockets of this node have not been sent, in order.
     pub(super) fn passed(&mut self, writes: u64) -> Vec<B> {
+        self.untracked.take_if(|(_, written)| *written < writes);
         let is_over = |kept: &Kept<B, R>| kept.is_stored && kept.written.as_ref().is_some_and(|it| it.writes < writes);
         let over = self.events.iter().filter(|(_, kept)| is_over(kept));
         let over: Vec<u64> = over.map(|(number, _)| *number).collect();
@@ -197,6 +222,7 @@ impl<B, R: Copy + Ord> Unread<B, R> {
     /// Gives up the events of a namespace that the sockets of this node have been sent. Returns how
     /// many of them were absent.
     pub(super) fn forget(&mut self, namespace: &str) -> u64 {
+        self.untracked.take_if(|(known, _)| **known == *namespace);
         let is_there = |kept: &Kept<B, R>| kept.event.body.is_none() && *kept.event.namespace == *namespace;
         let there = self.events.iter().filter(|(_, kept)| is_there(kept));
         let there: Vec<u64> = there.map(|(number, _)| *number).collect();
@@ -208,8 +234,14 @@ impl<B, R: Copy + Ord> Unread<B, R> {
     /// Removes an event.
     pub(super) fn remove(&mut self, number: u64) -> Option<Event<B>> {
         self.absent.remove(&number);
-        self.unsent.remove(&number);
+        let is_early = !self.unsent.remove(&number);
         let kept = self.events.remove(&number)?;
+        if is_early && let Some(count) = self.early.get_mut(&kept.event.namespace) {
+            *count -= 1;
+            if *count == 0 {
+                self.early.remove(&kept.event.namespace);
+            }
+        }
         if let Some(written) = kept.written {
             self.requests.remove(&written.request);
         }
@@ -220,8 +252,57 @@ impl<B, R: Copy + Ord> Unread<B, R> {
     /// Returns how the events are sent that the sockets of this node have not been sent, in order.
     pub(super) fn take_unsent(&mut self) -> Vec<B> {
         let unsent = std::mem::take(&mut self.unsent);
-        let mut body = |number| self.events.get_mut(&number)?.event.body.take();
-        unsent.into_iter().filter_map(&mut body).collect()
+        unsent.into_iter().filter_map(|number| self.take_body(number)).collect()
+    }
+
+    /// Returns what [`take_unsent`](Self::take_unsent) returns of the events that are chosen and of
+    /// those before them in the same namespaces.
+    pub(super) fn take_unsent_before(&mut self, is_chosen: impl Fn(&Event<B>) -> bool) -> Vec<B> {
+        let mut last = BTreeMap::new();
+        for number in &self.unsent {
+            if let Some(kept) = self.events.get(number).filter(|kept| is_chosen(&kept.event)) {
+                last.insert(kept.event.namespace.clone(), *number);
+            }
+        }
+        let is_before = |number: &u64| {
+            let namespace = self.events.get(number).map(|kept| &kept.event.namespace);
+            namespace
+                .and_then(|namespace| last.get(namespace))
+                .is_some_and(|last| number <= last)
+        };
+        let (before, behind): (BTreeSet<u64>, BTreeSet<u64>) = self.unsent.iter().copied().partition(is_before);
+        self.unsent = behind;
+        before.into_iter().filter_map(|number| self.take_body(number)).collect()
+    }
+
+    fn take_body(&mut self, number: u64) -> Option<B> {
+        let event = &mut self.events.get_mut(&number)?.event;
+        let (body, namespace) = (event.body.take()?, event.namespace.clone());
+        self.is_sent_early(namespace);
+        Some(body)
+    }
+
+    /// The number of the last event.
+    pub(super) const fn last(&self) -> u64 {
+        self.numbers
+    }
+
+    /// Whether the sockets of this node have been sent all events up to this number.
+    pub(super) fn is_sent_up_to(&self, number: u64) -> bool {
+        self.unsent.first().is_none_or(|first| *first > number)
+    }
+
+    /// Whether the sockets of this node have been sent events of a namespace that have not been
+    /// read. Until then, the place of another event says nothing to other nodes: what was sent
+    /// early may stand behind it.
+    pub(super) fn has_early(&self, namespace: &str) -> bool {
+        let is_there = |(known, _): &(ByteString, u64)| **known == *namespace;
+        self.early.contains_key(namespace) || self.untracked.as_ref().is_some_and(is_there)
+    }
+
+    /// How often an event became early.
+    pub(super) const fn early_ever(&self) -> u64 {
+        self.early_ever
     }
 
     /// Whether the order of events is not that of the stream now: something is absent, or has been
@@ -242,13 +323,14 @@ impl<B, R: Copy + Ord> Unread<B, R> {
 
     /// Returns the namespace of the oldest event.
     pub(super) fn namespace(&self) -> Option<&ByteString> {
-        Some(&self.events.first_key_value()?.1.event.namespace)
+        let oldest = self.events.first_key_value().map(|(_, kept)| &kept.event.namespace);
+        oldest.or_else(|| Some(&self.untracked.as_ref()?.0))
     }
 
-    /// Whether something of a namespace is not in the stream.
+    /// Whether something of a namespace is not in the stream, or was sent before it was read there.
     pub(super) fn is_behind(&self, namespace: &str) -> bool {
         let mut absent = self.absent.iter().filter_map(|number| self.events.get(number));
-        absent.any(|kept| *kept.event.namespace == *namespace)
+        self.has_early(namespace) || absent.any(|kept| *kept.event.namespace == *namespace)
     }
 
     /// When the sockets of this node have waited for long enough.
@@ -353,6 +435,31 @@ mod tests {
             (unread.impatient_at(), unread.drop_old(now + SECOND, SECOND)),
             (None, 1)
         );
+    }
+
+    /// What is sent before it is read makes its namespace early until it is read, or is over.
+    #[test]
+    fn what_is_sent_before_it_is_read_is_early() {
+        let (mut unread, now) = (Unread::<u8, u64>::default(), Time::ZERO);
+        let of = |namespace: &'static str, number| Event {
+            namespace: namespace.into(),
+            ..event(now, Some(number))
+        };
+        for number in 1..=3 {
+            unread.put(now, of("/", number), Some(u64::from(number)));
+        }
+        unread.put(now, of("/x", 4), Some(4));
+        assert!(!unread.has_early("/") && !unread.is_behind("/") && unread.is_sent_up_to(0));
+        assert_eq!(unread.take_unsent_before(|event| event.body == Some(2)), [1, 2]);
+        assert!(unread.has_early("/") && unread.is_behind("/") && !unread.has_early("/x"));
+        assert!(unread.is_sent_up_to(2) && !unread.is_sent_up_to(3));
+        assert_eq!((unread.read(1), unread.has_early("/")), (None, true));
+        assert_eq!((unread.read(2), unread.has_early("/")), (None, false));
+        assert_eq!((unread.read(3), unread.is_behind("/")), (Some(3), false));
+        unread.wrote_untracked("/".into());
+        let fence = unread.count_write();
+        assert!(unread.has_early("/") && unread.early_ever() == 3);
+        assert_eq!((unread.passed(fence), unread.has_early("/")), (vec![], false));
     }
 
     /// Nothing is read in a namespace that has ended.
