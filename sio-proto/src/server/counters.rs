@@ -31,7 +31,8 @@ pub struct Counters {
     /// Number of messages to clients of 0.3 to 0.6, and to clients of 0.7 to 0.9 that poll or go on
     /// with another transport, that were written and whose arrival nothing had confirmed when their
     /// connection ended. Some of them have not arrived. They are not sent again
-    /// (docs/protocol/legacy-0.6.md §18).
+    /// (docs/protocol/legacy-0.6.md §18). The number is approximate: packets of the server itself
+    /// that had to be taken back from a connection and were written again may be among them.
     pub unconfirmed: u64,
     /// Number of recipients that did not get a message, because it was volatile or its policy lets
     /// it be dropped.

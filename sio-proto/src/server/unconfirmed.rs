@@ -36,7 +36,9 @@ pub(crate) struct Unconfirmed {
     /// The messages among them that were written behind the last heartbeat.
     behind_heartbeat: u32,
     /// Packets in the queue that are no messages: the session id, heartbeats, receipts.
-    control: u8,
+    control: u32,
+    /// The packets among them that were queued behind the heartbeat in the queue.
+    control_behind: u32,
     /// The last heartbeat.
     heartbeat: Option<Frame>,
     /// The link whose packets have to come back before the session writes on another link.
@@ -79,35 +81,44 @@ pub(crate) enum Verdict {
 impl Unconfirmed {
     /// A packet that is no message was queued: the session id, a receipt.
     pub(crate) const fn note_control(&mut self) {
+        self.note_first_control();
+        self.control_behind = self.control_behind.saturating_add(1);
+    }
+
+    /// A packet that is no message was put in front of the queue.
+    pub(crate) const fn note_first_control(&mut self) {
         self.control = self.control.saturating_add(1);
     }
 
     /// A heartbeat was queued.
     pub(crate) fn note_heartbeat(&mut self, heartbeat: &Frame) {
-        self.control = self.control.saturating_add(1);
+        self.note_first_control();
+        self.control_behind = 0;
         self.heartbeat = Some(heartbeat.clone());
     }
 
     /// The link gets this number of packets, the whole queue. `heartbeat` is the place of the
     /// heartbeat among them, if it is there.
-    fn write(&mut self, packets: usize, heartbeat: Option<usize>) {
-        let control = usize::from(core::mem::take(&mut self.control));
-        let messages = |packets: usize| u32::try_from(packets).unwrap_or(u32::MAX);
-        let all = messages(packets.saturating_sub(control));
+    fn write(&mut self, queued: usize, heartbeat: Option<usize>) {
+        let packets = |packets: usize| u32::try_from(packets).unwrap_or(u32::MAX);
+        let all = packets(queued).saturating_sub(core::mem::take(&mut self.control));
+        let control_behind = core::mem::take(&mut self.control_behind);
         self.written = self.written.saturating_add(all);
         self.behind_heartbeat = match heartbeat {
-            Some(at) => messages(packets - at - 1),
+            Some(at) => packets(queued - at - 1).saturating_sub(control_behind).min(all),
             None => self.behind_heartbeat.saturating_add(all),
         };
     }
 
     /// The last heartbeat was answered.
-    pub(crate) const fn confirm_heartbeat(&mut self) {
-        self.written = self.behind_heartbeat;
+    pub(crate) fn confirm_heartbeat(&mut self) {
+        // Messages that were written behind the heartbeat may have come back since.
+        self.written = self.written.min(self.behind_heartbeat);
     }
 
     /// These packets have come back. A heartbeat among them is dropped, because it belongs to the
-    /// connection that is gone.
+    /// connection that is gone. Other packets that are no messages count as messages here, and again
+    /// when they are written, because nothing marks them.
     pub(super) fn take_back(&mut self, frames: &mut Vec<Frame>) {
         frames.retain(|frame| self.heartbeat.as_ref() != Some(frame));
         let messages = u32::try_from(frames.len()).unwrap_or(u32::MAX);
@@ -168,7 +179,7 @@ impl Unconfirmed {
             "the poll was the verdict on the answer before it"
         );
         // The whole queue was taken, with what is no message.
-        self.control = 0;
+        (self.control, self.control_behind) = (0, 0);
         self.answer = Some(Answer {
             link,
             frames: frames.to_vec(),
@@ -261,5 +272,43 @@ impl Session {
             let at = heartbeat.and_then(|beat| self.outbox.position(beat));
             unconfirmed.write(packets, at);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Packets that are no messages are no messages behind a heartbeat either, and many of them are
+    /// no fewer.
+    #[test]
+    fn packets_of_the_server_are_not_counted() {
+        let mut unconfirmed = Unconfirmed::default();
+        let heartbeat = Frame::text(&mut bytes::BytesMut::new(), |b| b.extend_from_slice(b"2::"));
+        unconfirmed.note_heartbeat(&heartbeat);
+        for _ in 0..300 {
+            unconfirmed.note_control();
+        }
+        unconfirmed.note_first_control();
+        // One in front, a message, the heartbeat, 300, and two messages.
+        unconfirmed.write(305, Some(2));
+        assert_eq!((unconfirmed.written, unconfirmed.behind_heartbeat), (3, 2));
+        unconfirmed.confirm_heartbeat();
+        assert_eq!(unconfirmed.lose_link(), 2);
+    }
+
+    #[test]
+    fn the_answer_to_a_heartbeat_raises_nothing() {
+        let mut unconfirmed = Unconfirmed::default();
+        let heartbeat = Frame::text(&mut bytes::BytesMut::new(), |b| b.extend_from_slice(b"2::"));
+        unconfirmed.note_heartbeat(&heartbeat);
+        unconfirmed.write(3, Some(0));
+        let mut back = alloc::vec![
+            Frame::text(&mut bytes::BytesMut::new(), |b| b.extend_from_slice(b"3:::one")),
+            Frame::text(&mut bytes::BytesMut::new(), |b| b.extend_from_slice(b"3:::two"))
+        ];
+        unconfirmed.take_back(&mut back);
+        unconfirmed.confirm_heartbeat();
+        assert_eq!(unconfirmed.lose_link(), 0);
     }
 }

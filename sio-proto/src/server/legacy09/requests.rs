@@ -452,7 +452,7 @@ impl<'a> At<'a> {
         // A client that falls back to another transport has not received the `1::` on the earlier
         // transport, and waits for it (§10).
         if matches!(before, Phase::Open(other) if other != transport) && session.outbox.front() != Some(&connect) {
-            legacy09.unconfirmed.note_control();
+            legacy09.unconfirmed.note_first_control();
             session.outbox.push_front(connect);
         }
     }
