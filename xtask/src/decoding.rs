@@ -4,7 +4,7 @@
 //! | rule | what it forbids |
 //! |---|---|
 //! | line | a decoding room without the line that denies the lints against panics |
-//! | exceptions | `allow` for one of these lints inside a room, and `expect` without a reason |
+//! | exceptions | `allow` or `warn` for one of these lints inside a room, `expect` for a whole module or without a reason, and all of them for a group of lints |
 //! | map | a list in `ARCHITECTURE.md` that names other rooms than the list below |
 //!
 //! The lints do not know every function that panics, for example `split_at`. The fuzz targets look
@@ -45,6 +45,9 @@ const LINTS: &[&str] = &[
     "clippy::unreachable",
     "clippy::unwrap_used",
 ];
+
+/// The groups of lints that no attribute in a room may lift.
+const GROUPS: &[&str] = &["clippy::all", "clippy::restriction"];
 
 const SOURCES: &str = "sio-proto/src";
 const MAP: &str = "ARCHITECTURE.md";
@@ -90,19 +93,55 @@ fn denies_lints(text: &str) -> bool {
     head.contains(&format!("#![cfg_attr(not(test),deny({}))]", LINTS.join(",")))
 }
 
-/// Says what is wrong with the attributes of a file that name one of the lints.
+/// Says what is wrong with the attributes of a file that lift one of the lints.
 fn exceptions(text: &str) -> impl Iterator<Item = String> {
-    let attributes = text.match_indices("#[").filter_map(|(start, _)| {
+    let starts = text.match_indices('#').map(|(start, _)| start);
+    starts.filter_map(|start| {
         let rest = text.get(start..)?;
-        rest.get(..rest.find("]\n")?)
-    });
-    attributes.filter_map(|attribute| {
-        let lint = LINTS.iter().find(|lint| attribute.contains(**lint))?;
-        if !attribute.starts_with("#[expect(") {
-            return Some(format!("`{lint}` may be expected here, with a reason, and not allowed"));
-        }
-        (!attribute.contains("reason = ")).then(|| format!("`{lint}` is expected without a reason"))
+        let is_attribute = rest.starts_with("#[") || rest.starts_with("#![");
+        exception(&is_attribute.then(|| attribute(rest))?)
     })
+}
+
+/// The attribute that a text begins with, up to the bracket that ends it, without the texts in it.
+fn attribute(text: &str) -> String {
+    let (mut found, mut depth, mut in_text, mut is_escaped) = (String::new(), 0, false, false);
+    for c in text.chars() {
+        if in_text {
+            in_text = c != '"' || is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+            continue;
+        }
+        found.push(c);
+        match c {
+            '"' => in_text = true,
+            '[' => depth += 1,
+            ']' if depth == 1 => break,
+            ']' => depth -= 1,
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Says what is wrong with an attribute, if it lifts one of the lints.
+fn exception(attribute: &str) -> Option<String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let words: Vec<&str> = attribute.split(|c| !is_part(c)).collect();
+    let names = |all: &[&'static str]| all.iter().copied().find(|lint| words.contains(lint));
+    if !["allow", "expect", "warn"].iter().any(|level| words.contains(level)) {
+        return None;
+    }
+    if let Some(group) = names(GROUPS) {
+        return Some(format!("`{group}` may not be lifted here: name one lint"));
+    }
+    let lint = names(LINTS)?;
+    if !attribute.starts_with("#[expect(") {
+        return Some(format!(
+            "`{lint}` may be expected here for one item, with a reason, and not allowed"
+        ));
+    }
+    (!words.contains(&"reason")).then(|| format!("`{lint}` is expected without a reason"))
 }
 
 /// Compares the list of the map with [`ROOMS`].
@@ -164,6 +203,31 @@ mod tests {
             complaints("#[expect(\n    clippy::panic,\n    clippy::indexing_slicing\n)]\nfn f() {}\n"),
             1
         );
+        // For a whole module, under a condition, as a warning, or as a part of a group.
+        for text in [
+            "#![allow(clippy::panic)]\n",
+            "#![expect(clippy::panic, reason = \"proof\")]\n",
+            "#[cfg_attr(unix, allow(clippy::panic))]\nfn f() {}\n",
+            "#[warn(clippy::panic)]\nfn f() {}\n",
+            "#[allow(clippy::restriction)]\nfn f() {}\n",
+            "#[expect(clippy::all, reason = \"proof\")]\nfn f() {}\n",
+            // The attribute ends before the code in its line, and a text in it may have brackets.
+            "#[allow(clippy::panic)] fn f() {}",
+            "#[expect(clippy::panic)] fn f() { g(reason = 1) }\n",
+            "#[expect(clippy::todo, reason = \"a]\\\"b\", clippy::panic, )]\n",
+        ] {
+            let expected = usize::from(!text.contains("todo"));
+            assert_eq!(complaints(text), expected, "{text}");
+        }
+        let line = format!("#![cfg_attr(not(test), deny({}))]\n", LINTS.join(", "));
+        assert_eq!(complaints(&line), 0);
+        assert_eq!(
+            complaints("#[allow(clippy::panic_in_result_fn, clippy::allow_attributes)]\n"),
+            0
+        );
+        let brackets = "#[doc = \"a]\\\"]\"] #[allow(clippy::panic)]\n";
+        assert_eq!(attribute(brackets), "#[doc = \"]");
+        assert_eq!(complaints(brackets), 1);
     }
 
     #[test]
