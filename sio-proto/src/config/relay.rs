@@ -34,8 +34,9 @@ pub struct RelayConfig {
     pub max_waiting_bytes: u32,
     /// Most bytes that wait on a node for all relays together. Default 64 MiB. If there are more,
     /// the client address with the most bytes gives way (for IPv6, 64 bits of an address), and of
-    /// its relays the one with the most bytes is ended. So an address loses nothing to others as
-    /// long as it has no more than this limit divided by the number of addresses with bytes.
+    /// its relays the one with the most bytes is ended. Sizes are compared in units of 1 KiB. So an
+    /// address loses nothing to others as long as it has 1 KiB less than this limit divided by the
+    /// number of addresses with bytes.
     pub max_total_waiting_bytes: usize,
     /// How long the other node may take to say that it has a request. Default 5 s. Then the client
     /// is answered with 503. If the other node is known to be gone, nobody waits: see

@@ -117,8 +117,8 @@ impl Unconfirmed {
     }
 
     /// These packets have come back. A heartbeat among them is dropped, because it belongs to the
-    /// connection that is gone. Other packets that are no messages count as messages here, and again
-    /// when they are written, because nothing marks them.
+    /// connection that is gone. Other packets that are no messages count as messages here, and
+    /// again when they are written, because nothing marks them.
     pub(super) fn take_back(&mut self, frames: &mut Vec<Frame>) {
         frames.retain(|frame| self.heartbeat.as_ref() != Some(frame));
         let messages = u32::try_from(frames.len()).unwrap_or(u32::MAX);

@@ -76,6 +76,8 @@ pub(super) struct Trouble {
     dropped: u64,
     malformed: u64,
     doubted: u64,
+    /// What came from more nodes than may be remembered.
+    forgotten: u64,
     not_stored: u64,
 }
 
@@ -88,17 +90,22 @@ impl Trouble {
             forged,
             stale,
             replayed,
+            forgotten,
             not_stored,
             ..
         } = counts.messages;
-        let relays = match &counts.relays {
-            Some(relays) => relays.unsigned + relays.forged + relays.stale + relays.replayed,
-            None => 0,
+        let (relays, forgotten_relays) = match &counts.relays {
+            Some(relays) => (
+                relays.unsigned + relays.forged + relays.stale + relays.replayed,
+                relays.forgotten,
+            ),
+            None => (0, 0),
         };
         Self {
             dropped: counts.dropped,
             malformed: malformed + misplaced,
             doubted: unsigned + forged + stale + replayed + relays,
+            forgotten: forgotten + forgotten_relays,
             not_stored,
         }
     }
@@ -112,6 +119,7 @@ impl Trouble {
             dropped = self.dropped - before.dropped,
             malformed = self.malformed - before.malformed,
             doubted = self.doubted - before.doubted,
+            forgotten = self.forgotten - before.forgotten,
             not_stored = self.not_stored - before.not_stored,
             "messages between the servers of the cluster were lost or refused"
         );
@@ -173,7 +181,7 @@ impl ClusterCounts {
             ("late", self.messages.late),
             ("refused", self.messages.refused),
             ("incomplete", self.messages.incomplete),
-            ("forgotten", self.messages.forgotten),
+            ("forgotten", self.messages.forgotten + relays.forgotten),
             ("not_stored", self.messages.not_stored),
             ("oversized", self.broker.oversized_entries),
         ];
@@ -227,4 +235,27 @@ fn kinds(way: &str, traffic: &Traffic) -> Vec<(String, u64)> {
     ];
     let labelled = kinds.map(|(kind, count)| (format!("{{direction=\"{way}\",kind=\"{kind}\"}}"), count));
     labelled.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nodes that are too many for the relays are shown where those that are too many for messages
+    /// are.
+    #[test]
+    fn what_was_forgotten_is_shown_and_logged() {
+        let mut counts = ClusterCounts::default();
+        counts.messages.forgotten = 2;
+        let mut relays = RelayCounters::default();
+        relays.forgotten = 3;
+        let trouble = Trouble::of(&counts);
+        counts.relays = Some(relays);
+        assert_eq!(Trouble::of(&counts).forgotten, 5);
+        assert!(Trouble::of(&counts) != trouble && trouble != Trouble::default());
+        let mut text = String::new();
+        counts.write(&mut text);
+        let line = "sio_cluster_lost_total{why=\"forgotten\"} 5\n";
+        assert!(text.contains(line), "{text}");
+    }
 }

@@ -283,14 +283,9 @@ impl ClusterNode {
     /// Puts commands into the outbox. Returns the names of the requests for which there is no room,
     /// and what the caller has to give on ([`ClusterNode::give_on`]).
     fn put(&self, commands: &mut Vec<Command>) -> (Vec<u64>, Option<Vec<Command>>) {
-        let has_link = self.link.get().is_some();
         let mut outbox = self.outbox.lock();
         let refused = outbox.put(commands);
-        let next = match has_link && !outbox.is_leaving() {
-            true => outbox.take(Vec::new()),
-            false => None,
-        };
-        (refused, next)
+        (refused, outbox.begin())
     }
 
     /// Gives commands on to the connections, and what others put into the outbox meanwhile.
@@ -305,7 +300,12 @@ impl ClusterNode {
     /// Says where the connections to the broker are.
     pub(crate) fn set_link(&self, link: Box<dyn Link>) {
         let _ = self.link.set(link);
-        let (_, waiting) = self.put(&mut Vec::new());
+        let waiting = {
+            let mut outbox = self.outbox.lock();
+            // Whoever puts something in behind this gives it on. What was put in before is here.
+            outbox.connect();
+            outbox.begin()
+        };
         self.give_on(waiting);
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Outbox {
     bytes: usize,
     max_bytes: usize,
     dropped: u64,
+    /// Whether the connections have been started. Until then no thread gives commands on.
+    has_link: bool,
     /// Whether a thread gives commands on.
     is_leaving: bool,
     is_over: bool,
@@ -84,8 +86,18 @@ impl Outbox {
         None
     }
 
-    pub(super) const fn is_leaving(&self) -> bool {
-        self.is_leaving
+    /// As [`Outbox::take`], for a thread that would be the one that gives commands on. Returns
+    /// `None` also if another thread does, or if there are no connections yet.
+    pub(super) fn begin(&mut self) -> Option<Vec<Command>> {
+        match self.has_link && !self.is_leaving {
+            true => self.take(Vec::new()),
+            false => None,
+        }
+    }
+
+    /// The connections have been started.
+    pub(super) const fn connect(&mut self) {
+        self.has_link = true;
     }
 
     /// Ends it: nothing is taken over any more.
@@ -150,10 +162,10 @@ mod tests {
         );
         assert_eq!((outbox.dropped(), outbox.commands.len()), (1, 2));
         assert_eq!(outbox.take(Vec::new()).unwrap(), [message(800), subscribe]);
-        assert!(outbox.is_leaving());
+        assert!(outbox.is_leaving);
         let _ = outbox.put(&mut vec![message(800)]);
         assert_eq!(outbox.take(Vec::new()).unwrap().len(), 1);
-        assert!(outbox.take(Vec::new()).is_none() && !outbox.is_leaving());
+        assert!(outbox.take(Vec::new()).is_none() && !outbox.is_leaving);
         outbox.end();
         let question = Command::Request {
             tag: 7,
@@ -165,6 +177,24 @@ mod tests {
             "nobody waits for ever"
         );
         assert!(outbox.take(Vec::new()).is_none());
+    }
+
+    /// What waits for the connections is given on when they start, by one thread at a time.
+    #[test]
+    fn nothing_that_waits_is_left_behind_when_the_connections_start() {
+        let mut outbox = Outbox::new(1000);
+        let _ = outbox.put(&mut vec![message(1)]);
+        assert_eq!(outbox.begin(), None, "there are no connections");
+        outbox.connect();
+        let mut first = outbox.begin().unwrap();
+        assert_eq!(first[..], [message(1)]);
+        first.clear();
+        let _ = outbox.put(&mut vec![message(2)]);
+        assert_eq!(outbox.begin(), None, "the first thread gives it on");
+        assert_eq!(outbox.take(first).unwrap()[..], [message(2)]);
+        assert!(outbox.take(Vec::new()).is_none());
+        let _ = outbox.put(&mut vec![message(3)]);
+        assert_eq!(outbox.begin().unwrap()[..], [message(3)]);
     }
 
     /// An entry of a stream counts as a message does. Its sender waits for the answer, so it is

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sio_proto::broker::Event;
+use sio_proto::broker::{BrokerError, Command, Event};
 use sio_proto::cluster::relay::{
     Final, LineId, NodeName, RelayCounters, RelayDelivery, RelayEnd, RelayOutputs, Relays, Reset,
 };
@@ -167,10 +167,7 @@ impl ClusterNode {
             let mut state = relaying.state.lock_for("relays");
             let result = act(&mut state, now);
             // In the order of the relays, so under their lock.
-            let leaving = match state.out.commands.is_empty() {
-                true => None,
-                false => self.put(&mut state.out.commands).1,
-            };
+            let leaving = self.put_relays(&mut state, now);
             let alarm = self.hurry(state.relays.next_timeout());
             (result, state.due(), alarm, leaving)
         };
@@ -181,6 +178,22 @@ impl ClusterNode {
         due.into_iter()
             .for_each(|(delivery, end)| self.hand_over(delivery, end));
         Some(result)
+    }
+
+    /// Puts the commands of the relays into the outbox. A question for which there is no room is
+    /// answered at once, so that it can be asked again. Returns what the caller has to give on.
+    fn put_relays(&self, state: &mut State, now: Time) -> Option<Vec<Command>> {
+        let State { relays, out, .. } = state;
+        let mut leaving = None;
+        while !out.commands.is_empty() {
+            let (full, next) = self.put(&mut out.commands);
+            leaving = leaving.or(next);
+            for tag in full {
+                let answer = Err(BrokerError::Full);
+                relays.handle_event(now, &Event::Answer { tag, answer }, out);
+            }
+        }
+        leaving
     }
 
     /// Gives a delivery to its end. No lock is held.

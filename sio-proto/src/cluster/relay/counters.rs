@@ -108,7 +108,7 @@ pub struct RelayCounters {
     pub stale: u64,
     /// Signed messages that had come before. They were refused.
     pub replayed: u64,
-    /// Nodes that could not be remembered because of
-    /// [`RelayConfig::max_nodes`](crate::RelayConfig::max_nodes).
+    /// Messages of nodes that could not be remembered because of
+    /// [`RelayConfig::max_nodes`](crate::RelayConfig::max_nodes). They were refused.
     pub forgotten: u64,
 }

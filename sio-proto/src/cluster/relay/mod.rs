@@ -23,7 +23,7 @@
 //! - Each end sends only what the other has allowed, so what waits for one relay is bounded
 //!   ([`RelayConfig::max_waiting_bytes`]), and so is what waits for all. If all together is too
 //!   much, the client address with the most bytes gives way, and of its relays the one with the
-//!   most bytes ends, whichever it is that brings more.
+//!   most bytes ends, in units of 1 KiB, whichever it is that brings more.
 //! - A relay ends exactly once on each node ([`RelayDelivery::Ended`], or the end of the answer):
 //!   at once if its other node or the broker is known to be gone, and at its deadline otherwise.
 //! - A request causes at most one message before the other node has taken it up.

@@ -2,8 +2,9 @@
 //!
 //! There is room for so many bytes in all ([`RelayConfig`](crate::RelayConfig)), and each client
 //! address has its share of it. If there is too much, the address with the most bytes gives way,
-//! and of its relays the one with the most bytes. So an address loses nothing to others as long as
-//! it has no more than the room divided by the number of addresses. Relays whose client has no
+//! and of its relays the one with the most bytes. Sizes are compared in units of 1 KiB. Among equal
+//! ones, any may give way. So an address loses nothing to others as long as it has 1 KiB less than
+//! the room divided by the number of addresses. Relays whose client has no
 //! address that is known share as one address does.
 //!
 //! While bytes wait for a relay, the relay has its places here. They are found by searches, and

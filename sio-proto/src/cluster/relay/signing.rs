@@ -16,7 +16,7 @@ use super::Relays;
 use super::message::{MOST_OVERHEAD, Message, SIGNED};
 use crate::cluster::delivery::Medium;
 use crate::cluster::seal::{self, Doubt, Guard, Old, Signer, TOKEN_BYTES};
-use crate::{ClusterConfig, Entropy, RelayConfig, Secret, Time};
+use crate::{ClusterConfig, Entropy, Secret, Time};
 
 /// What a node of a cluster with a secret needs for its relays.
 pub(super) struct Signing {
@@ -67,8 +67,8 @@ impl Relays {
     /// Returns a message without its signature, or counts why it is not believed. A node without a
     /// secret believes everybody.
     pub(super) fn believe(&mut self, now: Time, channel: &[u8], payload: &Bytes) -> Option<Bytes> {
-        // No node sends more at once, and no signature of more is looked at.
-        if payload.len() > MOST_OVERHEAD + TOKEN_BYTES + RelayConfig::MOST_WAITING as usize {
+        // No other node may send more at once, and no signature of more is looked at.
+        if payload.len() > MOST_OVERHEAD + TOKEN_BYTES + self.config.max_waiting_bytes as usize {
             self.counters.malformed += 1;
             return None;
         }
@@ -99,8 +99,9 @@ impl Relays {
             }
         };
         let moment = signing.signer.milliseconds(now);
-        // All nodes that are remembered, and this one: its words to all come back.
-        let max_senders = self.config.max_nodes.saturating_add(1);
+        // All nodes that are remembered, each of them twice: a node that was started again is a new
+        // sender, and the old one is kept for a while. And this node: its words to all come back.
+        let max_senders = self.config.max_nodes.saturating_mul(2).saturating_add(1);
         match signing
             .guard
             .take(stamp, Medium::Channel, moment, signing.max_age, max_senders)

@@ -157,9 +157,45 @@ fn a_secret_is_brought_in_without_an_interruption() {
 fn what_is_too_large_is_not_verified() {
     let mut world = World::of(2, &config(), secret(1));
     let own = world.nodes[1].relays.own.clone();
-    world.deliver(post(1, &own, alloc::vec![2; (16 << 20) + 200].into()));
+    // The nodes of this test take 20,000 bytes at once.
+    world.deliver(post(1, &own, alloc::vec![2; 20_200].into()));
     let counters = world.counters(1);
     assert_eq!((counters.malformed, counters.forged), (1, 0));
+    world.deliver(post(1, &own, alloc::vec![2; 20_000].into()));
+    let counters = world.counters(1);
+    assert_eq!((counters.malformed, counters.forged), (1, 1));
+    // As many as they take come through.
+    let line = world.open(0, 1, REQUEST).unwrap();
+    world.settle();
+    let there = world.other(line);
+    world.act(1, |relays, now, out| relays.keep(now, there, 0, out));
+    world.act(1, |relays, now, out| relays.take_up(now, there, out));
+    world.settle();
+    let most = alloc::vec![7; 20_000];
+    let sent = world.act(0, |relays, now, out| relays.send(now, line, &most, None, out));
+    assert_eq!(sent, 20_000);
+    world.settle();
+    assert_eq!(world.seen(1, there).bytes.len(), REQUEST.len() + 20_000);
+}
+
+/// A process that is started again is a new sender, and its old name is known for a while. The
+/// nodes may remember just as many others as there are.
+#[test]
+fn a_node_that_was_started_again_is_believed_at_once() {
+    let config = config().max_nodes(2);
+    let mut world = World::of(3, &config, secret(1));
+    world.act(2, |relays, now, out| relays.close(now, out));
+    world.settle();
+    world.restart(2, &config);
+    world.settle();
+    for (from, to) in [(0, 2), (2, 1)] {
+        let line = world.open(from, to, REQUEST).unwrap();
+        world.settle();
+        let LineId::Outgoing(number) = line else { panic!() };
+        let there = LineId::Incoming(world.nodes[from].relays.name, number);
+        assert_eq!(world.seen(to, there).bytes, REQUEST, "{from} to {to}");
+    }
+    assert_eq!(world.counters(0).forgotten, 0);
 }
 
 /// docs/protocol/cluster-redis.md §12. The signature is that of Python's `hmac`.
