@@ -3,6 +3,8 @@
 
 mod client;
 
+use std::time::Duration;
+
 use client::emit;
 use client::script::{OPEN, Script};
 use sio_proto::client::{ClientConfig, SocketId, Transport};
@@ -214,4 +216,18 @@ fn who_connects_again_during_the_goodbye_of_a_handshake_gets_a_new_session() {
     script.answer(200, "", &OPEN.replace("\"s\"", "\"t\""));
     script.answer(200, "", "ok");
     assert!(script.has("Connected {"), "{:?}", script.log);
+}
+
+/// Client C18: a sleep of the machine begins an attempt anew, but not that of a closed client.
+#[test]
+fn a_closed_client_that_waits_for_a_handshake_does_not_come_back_after_a_sleep() {
+    let mut script = polling();
+    script.client.close(script.now);
+    script.client.handle_clock_jump(script.now, Duration::from_secs(60));
+    script.drain();
+    assert_eq!((script.requests.len(), script.open.len()), (1, 1));
+    script.pass(60_000);
+    assert_eq!(script.log.last().unwrap(), "Stopped(Closed)");
+    assert_eq!((script.requests.len(), script.open.len()), (1, 0));
+    assert_eq!(script.client.next_timeout(), None);
 }

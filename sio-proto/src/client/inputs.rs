@@ -80,7 +80,7 @@ impl Client {
         if ahead < self.config.clock_jump {
             return;
         }
-        if matches!(&self.stage, Stage::Session(session) if !session.is_open()) {
+        if matches!(&self.stage, Stage::Session(session) if !session.is_open() && !session.is_closing()) {
             // The network may be another one: the new attempt may upgrade.
             self.no_upgrade_until = Time::ZERO;
             self.begin_anew(now);
