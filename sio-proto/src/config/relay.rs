@@ -55,7 +55,10 @@ pub struct RelayConfig {
     /// is closed, and its client connects again.
     pub max_age: Duration,
     /// Most other nodes that are remembered. Default 1 024. A request that names a session of
-    /// somebody else is compared with each of them, which takes some 50 ns.
+    /// somebody else is compared with each of them, which takes some 50 ns. In a cluster with a
+    /// secret, twice as many signers are remembered, with 8 KiB each. A process that is started
+    /// again is a new node. The old one has said goodbye, or is remembered until it has been silent
+    /// for three times [`RelayConfig::hello_interval`]: leave room for it.
     pub max_nodes: usize,
 }
 
