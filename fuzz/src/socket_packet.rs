@@ -31,7 +31,7 @@ pub fn socket_packet(data: &[u8]) {
             if let Packet::Event { args, .. } | Packet::Ack { args, .. } = &mut packet {
                 args.attachments = vec![Bytes::from_static(b"x"); attachments];
             }
-            write_again(&packet, revision, role, &limits);
+            write_again(&without_unnamed(&packet), revision, role, &limits);
         }
     }
 }
@@ -76,6 +76,21 @@ fn write_again(packet: &Packet, revision: Revision, role: Role, limits: &Limits)
     let mut written = BytesMut::new();
     encoder.packet(&mut written, &again);
     assert_eq!(ascii.as_bytes(), &written[..]);
+}
+
+/// The packet as it is read: attachments that no placeholder names are dropped. Placeholders that do
+/// not fit leave the packet as it is, because it is refused.
+fn without_unnamed(packet: &Packet) -> Packet {
+    let mut packet = packet.clone();
+    if let Packet::Event { args, .. } | Packet::Ack { args, .. } = &mut packet
+        && let Ok(named) = json::named_attachments(&args.json, args.attachments.len())
+    {
+        let last = (0..args.attachments.len()).rev().find(|number| named.contains(*number));
+        args.attachments.truncate(last.map_or(0, |last| last + 1));
+        let unnamed = args.attachments.iter_mut().enumerate();
+        unnamed.filter(|(number, _)| !named.contains(*number)).for_each(|(_, bytes)| *bytes = Bytes::new());
+    }
+    packet
 }
 
 /// Reads a packet back, together with its attachments. Returns `None` if the attachments do not fit

@@ -77,11 +77,12 @@ impl World {
 
     fn new(cursor: &mut Cursor<'_>) -> Self {
         let options = cursor.byte();
-        let mut counter = 0u8;
+        // It must not repeat itself: ids are made of it.
+        let mut counter = 0u64;
         let entropy = move |out: &mut [u8]| {
             for byte in out {
-                counter = counter.wrapping_mul(181).wrapping_add(97);
-                *byte = counter;
+                counter = counter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                *byte = (counter >> 56) as u8;
             }
         };
         let config = config(options).validate().expect("a sensible config");
