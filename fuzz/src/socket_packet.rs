@@ -78,8 +78,8 @@ fn write_again(packet: &Packet, revision: Revision, role: Role, limits: &Limits)
     assert_eq!(ascii.as_bytes(), &written[..]);
 }
 
-/// The packet as it is read: attachments that no placeholder names are dropped. Placeholders that do
-/// not fit leave the packet as it is, because it is refused.
+/// The packet as it is read: attachments that no placeholder names are dropped. Placeholders that
+/// do not fit leave the packet as it is, because it is refused.
 fn without_unnamed(packet: &Packet) -> Packet {
     let mut packet = packet.clone();
     if let Packet::Event { args, .. } | Packet::Ack { args, .. } = &mut packet
