@@ -85,6 +85,11 @@ impl Recovery {
         self.state.lock_for("window").machine.window()
     }
 
+    /// How many bytes may be kept of what clients that come from other servers have missed.
+    pub(crate) fn max_brought_bytes(&self) -> usize {
+        self.state.lock_for("brought").machine.max_brought_bytes()
+    }
+
     /// Whether a client may come back to this namespace.
     pub(crate) fn has_records(&self, namespace: &str) -> bool {
         self.last(namespace).is_some()

@@ -200,6 +200,12 @@ impl Comeback {
         &self.offset
     }
 
+    /// The bytes of what has been read and is for the client, with its names.
+    #[must_use]
+    pub const fn missed_bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Reads what the client has missed, up to this entry. Call it when the record is found.
     pub fn read(&mut self, until: &ByteString) -> Step {
         self.until = until.as_bytes().clone();

@@ -192,6 +192,13 @@ impl<M, D> Recovery<M, D> {
         self.record(key).is_some().then_some((key, Offset { epoch, sequence }))
     }
 
+    /// How many bytes may be kept of what was fetched for all clients
+    /// ([`RecoveryConfig::max_brought_bytes`](crate::RecoveryConfig::max_brought_bytes)).
+    #[must_use]
+    pub const fn max_brought_bytes(&self) -> usize {
+        self.config.max_brought_bytes
+    }
+
     /// Keeps what was fetched from the stream for an adopted record, oldest first: the place of
     /// each message, what it takes in memory, and the message. Without this, a client that has seen
     /// less than what was said before the record was adopted is not recovered. Returns false if

@@ -1,5 +1,7 @@
 //! Servers with recovery over one stream: the order of events, and clients that change the server.
 
+mod records;
+
 use std::collections::BTreeMap;
 
 use sio_proto::broker::Entry;
@@ -18,6 +20,8 @@ struct Model {
     fault: Fault,
     /// Up to which number each server may read entries now.
     readable: BTreeMap<usize, usize>,
+    /// How long it takes to read a part of the stream.
+    slow: Duration,
     /// How many entries were asked for.
     asked: usize,
 }
@@ -51,12 +55,16 @@ impl Drop for Servers {
 
 impl Servers {
     fn new(settings: impl Fn(Cluster) -> Cluster, register: impl Fn(&Io)) -> Self {
+        Self::with_recovery(&RecoveryConfig::default(), settings, register)
+    }
+
+    fn with_recovery(recovery: &RecoveryConfig, settings: impl Fn(Cluster) -> Cluster, register: impl Fn(&Io)) -> Self {
         set_now(0);
         let server = |_| {
             let cluster = settings(Cluster::from_url("redis://127.0.0.1").unwrap());
             let cluster = cluster.kind(ClusterKind::Streams(StreamsConfig::default()));
             let runtime = crate::adapter::Runtime { fill, ..RUNTIME };
-            let recovery = RecoveryConfig::default().window(WINDOW).skip_middlewares(true);
+            let recovery = recovery.clone().window(WINDOW).skip_middlewares(true);
             let options = Options::default().shards(2).cluster(cluster).recovery(recovery);
             let io = Io::new(Config::default(), options, runtime).unwrap();
             register(&io);
@@ -177,6 +185,7 @@ impl Servers {
                 }
             },
             Request::Take { key } => Ok(Answer::Value(model.values.remove(&key))),
+            Request::Delete { .. } if model.fault == Fault::Refused => Err(BrokerError::Closed),
             Request::Delete { key } => Ok(Answer::Count(u64::from(model.values.remove(&key).is_some()))),
             Request::Length { .. } => Ok(Answer::Count(model.entries.len() as u64)),
             Request::Subscribers { .. } => Ok(Answer::Count(2)),
@@ -185,6 +194,7 @@ impl Servers {
                 let part = model.entries.iter().filter(|entry| range.contains(&numbers(&entry.id)));
                 let part: Vec<_> = part.take(count as usize).cloned().collect();
                 model.asked += part.len();
+                set_now(now() + model.slow.as_micros() as u64);
                 Ok(Answer::Entries(part))
             }
         };
@@ -515,21 +525,6 @@ fn a_client_does_not_wait_for_ever() {
     assert_eq!(servers.counts(1).not_restored, 1);
 }
 
-/// What was written for clients that never come back is forgotten.
-#[test]
-fn records_that_end_unused_are_forgotten() {
-    let servers = plain();
-    for _ in 0..10 {
-        drop(join(&servers.ios[0]));
-        servers.pass(20 * MILLISECOND);
-    }
-    assert_eq!(node(&servers.ios[0]).known_records(), 10);
-    for _ in 0..4 {
-        servers.pass(WINDOW);
-    }
-    assert_eq!(node(&servers.ios[0]).known_records(), 0);
-}
-
 /// While Redis is away, the task of the node sleeps.
 #[test]
 fn a_node_without_its_broker_does_not_spin() {
@@ -662,34 +657,4 @@ fn a_client_that_comes_back_gets_what_was_sent_early() {
     assert_eq!(heard(&mut back).0, [2, 7]);
     servers.pass(Duration::from_secs(1));
     assert_eq!(heard(&mut back).0, [0; 0], "once");
-}
-
-/// A server whose Redis comes back does not write the old record of a client that has gone on.
-#[test]
-fn an_old_record_does_not_replace_a_newer_one() {
-    let servers = plain();
-    let (_back, is_back, written) = come_back(&servers, || {
-        up(&servers.ios[0], false);
-        servers.hold(0, 0);
-    });
-    assert!(is_back, "{written}");
-    socket(&servers.ios[1]).leave("red");
-    servers.pass(20 * MILLISECOND);
-    let newest = servers.records();
-    up(&servers.ios[0], true);
-    servers.settle();
-    for _ in 0..2 {
-        servers.pass(20 * MILLISECOND);
-    }
-    assert_eq!(servers.records(), newest);
-    servers.release(0);
-    servers.pass(20 * MILLISECOND);
-    assert_eq!(servers.records(), newest);
-    // What Redis has forgotten is written again.
-    servers.model.borrow_mut().values.clear();
-    up(&servers.ios[1], false);
-    up(&servers.ios[1], true);
-    servers.settle();
-    servers.pass(20 * MILLISECOND);
-    assert_eq!(servers.records().len(), 1);
 }

@@ -21,6 +21,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytestring::ByteString;
+use sio_proto::Time;
 use sio_proto::broker::{Answer, BrokerError, Command, Request};
 use sio_proto::cluster::messages::Session;
 use sio_proto::cluster::{Comeback, Emit, NotRestored, Restored, Step};
@@ -48,6 +49,10 @@ const MOST_WAITING: usize = 4096;
 /// How often a client waits for what this node has sent without the stream. What the broker has
 /// taken is read after the second time.
 const MOST_FENCES: usize = 4;
+
+/// How long a whole comeback may take, in times of
+/// [`ClusterConfig::request_timeout`](sio_proto::ClusterConfig::request_timeout).
+const MOST_TIMEOUTS: u32 = 4;
 
 /// The place of one answer.
 pub(super) struct Slot<T>(Mutex<Content<T>>);
@@ -101,6 +106,25 @@ impl Drop for Counted {
     }
 }
 
+/// Bytes of what one client has missed, of those that are read at one time.
+struct Reserved(Arc<ClusterNode>, usize);
+
+impl Reserved {
+    /// Returns false if all clients together would have more than this.
+    fn grow(&mut self, bytes: usize, most: usize) -> bool {
+        let more = bytes.saturating_sub(self.1);
+        let before = self.0.bringing_bytes.fetch_add(more, Ordering::Relaxed);
+        self.1 += more;
+        before.saturating_add(more) <= most
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.0.bringing_bytes.fetch_sub(self.1, Ordering::Relaxed);
+    }
+}
+
 impl ClusterNode {
     /// Looks for the record of a client, which shows this secret.
     pub(in crate::user) fn bring_back(
@@ -147,14 +171,17 @@ impl ClusterNode {
         let place = offset.and_then(|offset| Offset::parse(offset));
         let shown = offset.filter(|_| place.is_some_and(Offset::is_entry));
         let unix_time = Duration::from_secs((self.runtime.unix_time)());
+        let limit = (self.runtime.now)() + self.settings.config.request_timeout.saturating_mul(MOST_TIMEOUTS);
         let (mut comeback, first) = Comeback::new(&self.settings.config, namespace, pid, shown, unix_time)?;
         let session = match comeback.handle_answer(self.ask_broker(first).await) {
             Step::Found(session) => *session,
             // The broker is away: the client is recovered if it was here.
             Step::NotRestored(NotRestored::Broker(_)) if known.is_some() => return Ok(false),
-            // The record that was written has been taken. Its client is elsewhere, or twice here.
-            Step::NotRestored(NotRestored::UnknownSession) if known.is_some_and(|key| !self.is_written(key)) => {
-                return Ok(false);
+            Step::NotRestored(NotRestored::UnknownSession) => {
+                return match known {
+                    Some(key) if self.is_still_here(server, socket, pid, key).await => Ok(false),
+                    _ => Err(NotRestored::UnknownSession),
+                };
             }
             Step::NotRestored(why) => return Err(why),
             Step::Ask(_) | Step::Restored(_) => return Err(NotRestored::Malformed),
@@ -186,7 +213,11 @@ impl ClusterNode {
             recovery.take_away(key);
             return Err(NotRestored::Broker(BrokerError::Closed));
         }
-        let missed = self.read_missed(&mut comeback, until).await;
+        let mut reserved = Reserved(Arc::clone(self), 0);
+        let most = recovery.max_brought_bytes();
+        let missed = self
+            .read_missed(&mut comeback, until, limit, (&mut reserved, most))
+            .await;
         let missed = missed.map(|restored| self.encode(server, namespace, restored.missed));
         let is_brought = match missed {
             Ok(missed) => recovery
@@ -225,9 +256,47 @@ impl ClusterNode {
         Err(NotRestored::Broker(BrokerError::Closed))
     }
 
-    async fn read_missed(self: &Arc<Self>, comeback: &mut Comeback, until: Offset) -> Result<Restored, NotRestored> {
+    /// Whether the client of a record that was not in the broker may come back to it here. The
+    /// record was never written, or the broker has forgotten it: a node that has taken it over has
+    /// said so in the stream.
+    async fn is_still_here(
+        self: &Arc<Self>,
+        server: &Inner,
+        socket: &SocketCell,
+        pid: &ByteString,
+        key: RecordKey,
+    ) -> bool {
+        if !self.is_written(key) {
+            return true;
+        }
+        let read = Arc::default();
+        if !self.fence(&socket.namespace, NOBODY.into(), &read) || read.take().await.is_err() {
+            return false;
+        }
+        let is_here = server.shards.recovery.find_record(&socket.namespace, pid) == Some(key);
+        if is_here {
+            self.put_back(key);
+        }
+        is_here
+    }
+
+    /// Reads until this place what a client has missed. What all clients that read at one time have
+    /// missed together has this many bytes at most.
+    async fn read_missed(
+        self: &Arc<Self>,
+        comeback: &mut Comeback,
+        until: Offset,
+        limit: Time,
+        (reserved, most): (&mut Reserved, usize),
+    ) -> Result<Restored, NotRestored> {
         let mut step = comeback.read(&until.text());
         loop {
+            if !reserved.grow(comeback.missed_bytes(), most) {
+                return Err(NotRestored::TooMuch);
+            }
+            if (self.runtime.now)() >= limit {
+                return Err(NotRestored::Broker(BrokerError::TimedOut));
+            }
             step = match step {
                 Step::Ask(request) => comeback.handle_answer(self.ask_broker(request).await),
                 Step::Restored(restored) => return Ok(*restored),

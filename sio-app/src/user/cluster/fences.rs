@@ -135,6 +135,7 @@ impl ClusterNode {
             return;
         }
         let recovery = &server.shards.recovery;
+        self.erase_again(recovery.window());
         let keys = recovery.all_records().into_iter();
         let namespace = keys.filter_map(|key| recovery.record_state(key)).next();
         let namespace = namespace.map(|record| record.socket.namespace.clone());

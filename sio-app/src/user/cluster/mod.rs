@@ -98,6 +98,8 @@ pub(crate) struct ClusterNode {
     relaying: Option<Relaying>,
     /// How many clients wait for the broker because they want to come back.
     bringing: AtomicUsize,
+    /// Bytes of what they have missed, as far as it has been read.
+    bringing_bytes: AtomicUsize,
     /// How many clients of other nodes have come back to this one, and how many could not.
     restored: AtomicU64,
     not_restored: AtomicU64,
@@ -107,6 +109,8 @@ pub(crate) struct ClusterNode {
 enum Asked {
     /// To write this record.
     Record(RecordKey),
+    /// To delete the record with this secret.
+    Erased(ByteString),
     /// For a client that wants to come back.
     Comeback(Arc<Slot<Answer>>),
 }
@@ -206,6 +210,7 @@ impl ClusterNode {
             has_joined: AtomicBool::new(false),
             relaying: Relaying::new(settings, key, runtime)?,
             bringing: AtomicUsize::new(0),
+            bringing_bytes: AtomicUsize::new(0),
             restored: AtomicU64::new(0),
             not_restored: AtomicU64::new(0),
             settings: settings.clone(),
@@ -435,6 +440,7 @@ impl ClusterNode {
         match asked {
             Asked::Comeback(slot) => slot.fill(answer),
             Asked::Record(key) => self.record_written(key, &answer),
+            Asked::Erased(pid) => self.record_erased(pid, answer.is_ok()),
         }
     }
 

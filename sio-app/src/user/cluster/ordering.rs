@@ -334,7 +334,8 @@ impl ClusterNode {
                 match (keeps, request) {
                     (true, request) => {
                         unread.put(now, event, request);
-                        if request.is_none() && is_up {
+                        // It may be there since this was looked at: it comes under this lock.
+                        if request.is_none() && self.is_up() {
                             state.ordering.retry.get_or_insert(now + RETRY);
                         }
                     }

@@ -17,10 +17,13 @@ use super::fences::{Fence, NOBODY, Then};
 use super::ordering::{Body, MOST_FOR_OTHERS, place_of};
 use super::receiving::carry_out;
 use super::unread::Event;
+use crate::error::HandlerError;
+use crate::guarded::guarded;
 use crate::turn::entry_place;
 use crate::turn::order::Audience;
 use crate::user::emitter::broadcast;
 use crate::user::inner::Inner;
+use crate::user::socket::Socket;
 
 /// Something that the stream has brought into its place.
 pub(super) enum Ready {
@@ -194,7 +197,10 @@ impl ClusterNode {
             match ready {
                 Ok(ready) => {
                     if let Some(server) = self.server.get().and_then(std::sync::Weak::upgrade) {
-                        self.act(&server, ready);
+                        // A panic keeps nothing of others back.
+                        if let Err(error) = guarded(|| self.act(&server, ready)) {
+                            tracing::error!(%error, "an order of the cluster is not carried out");
+                        }
                     }
                 }
                 Err(is_left) => {
@@ -249,19 +255,21 @@ impl ClusterNode {
     }
 }
 
-/// Sends an event to the sockets of this node. Errors of the event have been told to nobody: the
-/// caller of `emit` has gone on.
+/// Sends an event to the sockets of this node. Its errors are reported: the caller of `emit` has
+/// gone on.
 fn send(server: &Inner, body: Body, place: Option<Offset>) {
     let audience = Audience {
         shards: &server.shards,
         target: &body.target,
         sender: body.sender.as_ref(),
     };
+    let event = body.draft.name().clone();
     let mut sent = server::Sent::default();
     let result = entry_place::with(place, || {
         broadcast(audience, body.draft, false, body.policy.as_ref(), &mut sent)
     });
     if let Err(error) = result {
-        tracing::debug!(%error, "an event is not sent to the sockets of this node");
+        let sender = body.sender.map(Socket);
+        server.report(sender.as_ref(), &event, &HandlerError::Emit(error));
     }
 }

@@ -35,6 +35,10 @@ const PORTION: usize = 256;
 /// How long the node waits before it writes the records again that the broker has not taken.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// How many records are kept in mind that the broker has not deleted. Beyond, the oldest ones stay
+/// there until their time is over.
+const MOST_UNERASED: usize = 16_384;
+
 /// What this node has written.
 #[derive(Default)]
 pub(super) struct Sessions {
@@ -47,6 +51,9 @@ pub(super) struct Sessions {
     /// Records that the broker has not taken, and when they are written again.
     refused: HashSet<RecordKey>,
     retry: Option<Time>,
+    /// The secrets of records that the broker has not deleted, and since when. Each has 64 bytes at
+    /// most.
+    unerased: VecDeque<(Time, ByteString)>,
     /// When all records are written again.
     refresh: Option<Time>,
     /// Records that were too large for other nodes.
@@ -73,6 +80,13 @@ impl Sessions {
             self.changed.push_back(key);
         }
         self.due.get_or_insert(now + DELAY);
+    }
+
+    fn note_unerased(&mut self, now: Time, pid: ByteString) {
+        if self.unerased.len() >= MOST_UNERASED {
+            self.unerased.pop_front();
+        }
+        self.unerased.push_back((now, pid));
     }
 
     pub(super) fn next_timeout(&self) -> Option<Time> {
@@ -111,6 +125,14 @@ impl ClusterNode {
         sessions.known.len()
     }
 
+    /// How many records are to be written, and to be deleted.
+    #[cfg(test)]
+    pub(crate) fn due_records(&self) -> (usize, usize) {
+        let sessions = &self.state.lock().sessions;
+        assert_eq!(sessions.changed.len(), sessions.is_changed.len());
+        (sessions.changed.len(), sessions.unerased.len())
+    }
+
     /// The record of a socket has begun, changed or ended.
     pub(in crate::user) fn record_changed(self: &Arc<Self>, server: &Arc<Inner>, socket: &SocketCell) {
         let Some(key) = socket.record().filter(|_| self.follows_stream()) else {
@@ -121,11 +143,13 @@ impl ClusterNode {
         self.with_state(|state, now| {
             if is_over {
                 // The client that has said goodbye cannot come back.
-                if let Some(pid) = state.sessions.forget(key)
-                    && let Some(request) = forget(&self.settings.config, &pid)
-                {
-                    ask(state, request, None);
+                if let Some(pid) = state.sessions.forget(key) {
+                    self.erase(state, now, pid);
                 }
+                return;
+            }
+            if !self.is_up() {
+                // All records are written when the broker is back.
                 return;
             }
             state.sessions.mark(key, now);
@@ -163,9 +187,10 @@ impl ClusterNode {
     pub(super) fn keep_records(self: &Arc<Self>, server: &Arc<Inner>) {
         let now = (self.runtime.now)();
         let window = server.shards.recovery.window();
-        let (is_due, refreshes) = {
+        let (is_due, refreshes, retries) = {
             let sessions = &mut self.state.lock().sessions;
-            if sessions.retry.is_some_and(|retry| retry <= now) {
+            let retries = sessions.retry.is_some_and(|retry| retry <= now);
+            if retries {
                 sessions.retry = None;
                 let refused = std::mem::take(&mut sessions.refused);
                 refused.into_iter().for_each(|key| sessions.mark(key, now));
@@ -174,8 +199,11 @@ impl ClusterNode {
             if is_over || sessions.refresh.is_none() && !sessions.known.is_empty() {
                 sessions.refresh = Some(now + window);
             }
-            (sessions.due.is_some_and(|due| due <= now), is_over)
+            (sessions.due.is_some_and(|due| due <= now), is_over, retries)
         };
+        if retries && self.is_up() {
+            self.erase_again(window);
+        }
         if refreshes {
             let keys = server.shards.recovery.all_records();
             let is_here = |key: &RecordKey| server.shards.recovery.record_state(*key).is_some_and(|it| !it.is_away);
@@ -197,6 +225,8 @@ impl ClusterNode {
             if !self.is_up() {
                 // All records are written when the broker is back.
                 sessions.due = None;
+                sessions.changed.clear();
+                sessions.is_changed.clear();
                 return;
             }
             let most = sessions.changed.len().min(PORTION);
@@ -268,7 +298,7 @@ impl ClusterNode {
         };
         let time = if is_away { window } else { window.saturating_mul(3) };
         let request = writer.write(session, time, only_if_there);
-        self.with_state(|state, _| {
+        self.with_state(|state, now| {
             // It may have been forgotten meanwhile.
             let (Some(request), Some(known)) = (request, state.sessions.known.get_mut(&key)) else {
                 return;
@@ -276,15 +306,46 @@ impl ClusterNode {
             if matches!(&request, Request::Set { value, .. } if value.len() > self.settings.config.max_message_bytes) {
                 state.sessions.unwritten += 1;
                 // What it was before must not come back.
-                if std::mem::replace(&mut known.is_written, false)
-                    && let Some(request) = forget(&self.settings.config, &known.pid)
-                {
-                    ask(state, request, None);
+                if std::mem::replace(&mut known.is_written, false) {
+                    let pid = known.pid.clone();
+                    self.erase(state, now, pid);
                 }
                 return;
             }
             known.is_asked = true;
-            ask(state, request, Some(key));
+            ask(state, request, Asked::Record(key));
+        });
+    }
+
+    /// Deletes a record in the broker.
+    fn erase(&self, state: &mut State, now: Time, pid: ByteString) {
+        if !self.is_up() {
+            return state.sessions.note_unerased(now, pid);
+        }
+        if let Some(request) = forget(&self.settings.config, &pid) {
+            ask(state, request, Asked::Erased(pid));
+        }
+    }
+
+    /// Deletes what the broker has not deleted, and would not have forgotten by itself.
+    pub(super) fn erase_again(self: &Arc<Self>, window: Duration) {
+        self.with_state(|state, now| {
+            let unerased = std::mem::take(&mut state.sessions.unerased).into_iter();
+            let is_there = |(since, _): &(Time, ByteString)| *since + window.saturating_mul(3) > now;
+            for (_, pid) in unerased.filter(is_there) {
+                self.erase(state, now, pid);
+            }
+        });
+    }
+
+    /// The broker has deleted a record, or has not.
+    pub(super) fn record_erased(self: &Arc<Self>, pid: ByteString, is_erased: bool) {
+        if is_erased {
+            return;
+        }
+        self.with_state(|state, now| {
+            state.sessions.note_unerased(now, pid);
+            state.sessions.retry.get_or_insert(now + RETRY);
         });
     }
 
@@ -314,11 +375,9 @@ impl ClusterNode {
     }
 }
 
-/// Asks the broker, and notes for which record.
-fn ask(state: &mut State, request: Request, key: Option<RecordKey>) {
+/// Asks the broker, and notes for what.
+fn ask(state: &mut State, request: Request, asked: Asked) {
     let tag = state.next_tag();
-    if let Some(key) = key {
-        state.asked.insert(tag, Asked::Record(key));
-    }
+    state.asked.insert(tag, asked);
     state.out.commands.push(Command::Request { tag, request });
 }

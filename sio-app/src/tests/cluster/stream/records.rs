@@ -1,0 +1,175 @@
+//! Records of clients in Redis, and what clients that come back cost.
+
+use super::*;
+
+/// What was written for clients that never come back is forgotten.
+#[test]
+fn records_that_end_unused_are_forgotten() {
+    let servers = plain();
+    for _ in 0..10 {
+        drop(join(&servers.ios[0]));
+        servers.pass(20 * MILLISECOND);
+    }
+    assert_eq!(node(&servers.ios[0]).known_records(), 10);
+    for _ in 0..4 {
+        servers.pass(WINDOW);
+    }
+    assert_eq!(node(&servers.ios[0]).known_records(), 0);
+}
+
+/// A server whose Redis comes back does not write the old record of a client that has gone on.
+#[test]
+fn an_old_record_does_not_replace_a_newer_one() {
+    let servers = plain();
+    let (_back, is_back, written) = come_back(&servers, || {
+        up(&servers.ios[0], false);
+        servers.hold(0, 0);
+    });
+    assert!(is_back, "{written}");
+    socket(&servers.ios[1]).leave("red");
+    servers.pass(20 * MILLISECOND);
+    let newest = servers.records();
+    up(&servers.ios[0], true);
+    servers.settle();
+    for _ in 0..2 {
+        servers.pass(20 * MILLISECOND);
+    }
+    assert_eq!(servers.records(), newest);
+    servers.release(0);
+    servers.pass(20 * MILLISECOND);
+    assert_eq!(servers.records(), newest);
+    // What Redis has forgotten is written again.
+    servers.model.borrow_mut().values.clear();
+    up(&servers.ios[1], false);
+    up(&servers.ios[1], true);
+    servers.settle();
+    servers.pass(20 * MILLISECOND);
+    assert_eq!(servers.records().len(), 1);
+}
+
+/// Redis has forgotten the record of a client, and no server has taken it over.
+#[test]
+fn a_record_that_redis_has_forgotten_is_known_to_its_own_server() {
+    let servers = plain();
+    for is_unknown in [false, true] {
+        let (back, is_back, written) = come_back(&servers, || {});
+        assert!(is_back, "{written}");
+        let mut again = {
+            let mut client = join(&servers.ios[1]);
+            let (id, pid) = told(&mut client);
+            servers.pass(20 * MILLISECOND);
+            drop(client);
+            servers.pass(20 * MILLISECOND);
+            let model = &mut *servers.model.borrow_mut();
+            assert!(model.values.values().count() >= 2);
+            model.values.clear();
+            (id, pid)
+        };
+        if is_unknown {
+            // Nobody has a record with this secret.
+            again.1.replace_range(..1, "_");
+        }
+        let mut client = Driven::new(&servers.ios[1], usize::MAX);
+        let _ = client.read(crate::tests::UPGRADE);
+        let _ = client.read(&text(&format!(r#"40{{"pid":"{}"}}"#, again.1)));
+        servers.settle();
+        let written = client.written();
+        assert_eq!(
+            written.contains(&format!("\"sid\":\"{}\"", again.0)),
+            !is_unknown,
+            "{written}"
+        );
+        drop((client, back));
+        servers.settle();
+        servers.pass(20 * MILLISECOND);
+        assert!(!servers.records().is_empty(), "it is written again");
+    }
+}
+
+/// What Redis has not deleted is deleted later.
+#[test]
+fn a_goodbye_that_redis_has_not_heard_is_repeated() {
+    for is_down in [false, true] {
+        let servers = plain();
+        let mut client = join(&servers.ios[0]);
+        servers.pass(20 * MILLISECOND);
+        assert_eq!(servers.records().len(), 1);
+        match is_down {
+            true => servers.up(false),
+            false => servers.fail(Fault::Refused),
+        }
+        let _ = client.read(&text("41"));
+        servers.settle();
+        assert_eq!((servers.records().len(), node(&servers.ios[0]).due_records().1), (1, 1));
+        servers.fail(Fault::None);
+        match is_down {
+            true => servers.up(true),
+            false => servers.pass(Duration::from_secs(2)),
+        }
+        servers.settle();
+        assert_eq!((servers.records().len(), node(&servers.ios[0]).due_records().1), (0, 0));
+    }
+}
+
+/// While Redis is away, nothing is kept in mind of records that begin: all are written later.
+#[test]
+fn an_outage_marks_no_records() {
+    let servers = plain();
+    servers.up(false);
+    let clients = [(); 10].map(|()| join(&servers.ios[0]));
+    assert_eq!(node(&servers.ios[0]).due_records(), (0, 0));
+    servers.up(true);
+    servers.pass(20 * MILLISECOND);
+    assert_eq!(servers.records().len(), clients.len());
+}
+
+/// What all clients that come back have missed together is bounded while it is read.
+#[test]
+fn clients_that_come_back_share_their_room() {
+    let missed = |servers: &Servers| {
+        for number in 0..100 {
+            servers.ios[0].to("red").emit("n", number);
+        }
+        servers.settle();
+    };
+    for (most, is_back) in [(1 << 20, true), (1000, false)] {
+        let recovery = RecoveryConfig::default().max_brought_bytes(most);
+        let servers = Servers::with_recovery(&recovery, |cluster| cluster, |_| {});
+        let (_client, came, written) = come_back(&servers, || missed(&servers));
+        assert_eq!(came, is_back, "{written}");
+        let asked = servers.model.borrow().asked;
+        assert_eq!(asked > 100, is_back, "{asked} entries were read");
+    }
+}
+
+/// There is one limit for the time that a client waits for all of the stream.
+#[test]
+fn a_client_does_not_wait_for_a_slow_stream() {
+    let servers = plain();
+    let (_client, is_back, written) = come_back(&servers, || {
+        for number in 0..200 {
+            servers.ios[0].to("red").emit("n", number);
+        }
+        servers.settle();
+        servers.model.borrow_mut().slow = Duration::from_secs(8);
+    });
+    assert!(!is_back, "{written}");
+    let asked = servers.model.borrow().asked;
+    assert!((26..=100).contains(&asked), "{asked} entries were read");
+}
+
+/// The caller of `emit` has gone on when an event is found to be too large for the queues.
+#[test]
+fn errors_of_events_that_wait_for_the_stream_are_reported() {
+    let servers = plain();
+    let errors = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = std::sync::Arc::clone(&errors);
+    servers.ios[0].on_error(move |_, event, error| noted.lock().unwrap().push(format!("{event}: {error}")));
+    let mut clients = servers.clients();
+    servers.ios[0].emit("large", "x".repeat(12 << 20));
+    servers.settle();
+    let errors = errors.lock().unwrap();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].starts_with("large: "), "{errors:?}");
+    assert_eq!(heard(&mut clients[0]).0, [0; 0]);
+}
