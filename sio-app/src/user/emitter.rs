@@ -366,6 +366,9 @@ impl Emitter {
     /// these rooms matter.
     #[cfg(feature = "redis")]
     fn leave_behind_events(&self, rooms: &[&str]) {
+        if !self.is_behind_stream() {
+            return self.leave_now(rooms);
+        }
         let matters = |names: &[ByteString]| names.iter().any(|name| rooms.contains(&&**name));
         let (here, names): (_, Vec<String>) = (self.clone(), rooms.iter().map(ToString::to_string).collect());
         let is_behind = self.behind_events(&|to, except| matters(to) || matters(except), move || {
@@ -379,6 +382,9 @@ impl Emitter {
     /// Ends the chosen sockets of this node, behind the events of this node that may be for them.
     #[cfg(feature = "redis")]
     fn end_behind_events(&self, close: bool) {
+        if !self.is_behind_stream() {
+            return self.end_now(close);
+        }
         // The rooms of the socket, if only one is chosen.
         let rooms = self.application.upgrade().and_then(|application| {
             let [id] = &self.target.rooms[..] else { return None };
@@ -392,6 +398,13 @@ impl Emitter {
         if !self.behind_events(&|to, _| is_for(to), move || here.end_now(close)) {
             self.end_now(close);
         }
+    }
+
+    /// Whether events of this node may wait for a stream.
+    #[cfg(feature = "redis")]
+    fn is_behind_stream(&self) -> bool {
+        let application = self.application.upgrade();
+        application.is_some_and(|application| cluster_of(&*application).is_some_and(|cluster| cluster.follows_stream()))
     }
 
     /// Does something behind the events of this node in the chosen namespaces that are chosen by

@@ -135,13 +135,23 @@ impl ClusterNode {
             return;
         }
         let recovery = &server.shards.recovery;
-        self.erase_again(recovery.window());
-        let keys = recovery.all_records().into_iter();
-        let namespace = keys.filter_map(|key| recovery.record_state(key)).next();
-        let namespace = namespace.map(|record| record.socket.namespace.clone());
-        let is_written = match &namespace {
+        // A namespace of a rule may be closed here while clients that are away keep records of it.
+        let (mut has_records, mut open) = (false, None);
+        for record in recovery
+            .all_records()
+            .into_iter()
+            .filter_map(|key| recovery.record_state(key))
+        {
+            has_records = true;
+            let namespace = &record.socket.namespace;
+            if self.state.lock().node.id(namespace).is_some() {
+                open = Some(namespace.clone());
+                break;
+            }
+        }
+        let is_written = match &open {
             Some(namespace) => self.write_fence(namespace, NOBODY.into(), Then::Records),
-            None => true,
+            None => !has_records,
         };
         self.with_state(|state, now| state.ordering.records = (!is_written).then(|| now + RETRY));
     }

@@ -431,6 +431,9 @@ impl ClusterNode {
         }
         if let Some(server) = self.server.get().and_then(Weak::upgrade).filter(|_| is_up) {
             self.write_missing();
+            if self.follows_stream() {
+                self.erase_again(server.shards.recovery.window());
+            }
             self.renew_records(&server);
         }
     }

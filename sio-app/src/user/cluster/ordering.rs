@@ -74,8 +74,8 @@ pub(super) struct Ordering {
     ready_bytes: usize,
     /// Whether a thread does it.
     pub(super) is_draining: bool,
-    /// Whether this thread sends an event of this node.
-    pub(super) is_sending: bool,
+    /// Whom the event of this node is for that this thread sends.
+    pub(super) sending: Option<server::Target>,
     /// Whether a thread has left something for the task.
     pub(super) is_left: bool,
     /// What is done when the sockets of this node have been sent all events up to this number.
@@ -100,10 +100,13 @@ impl Ordering {
     pub(super) fn pop(&mut self) -> Option<Ready> {
         self.part();
         let next = self.ready.pop_front()?;
-        self.is_sending = matches!(next, Ready::Own(..));
-        if let Ready::Own(body, _) = &next {
-            self.ready_bytes -= body.bytes;
-        }
+        self.sending = match &next {
+            Ready::Own(body, _) => {
+                self.ready_bytes -= body.bytes;
+                Some(body.target.clone())
+            }
+            _ => None,
+        };
         Some(next)
     }
 
@@ -118,7 +121,7 @@ impl Ordering {
     }
 
     /// Lets that be done which waits for the events before it, behind them.
-    fn part(&mut self) {
+    pub(super) fn part(&mut self) {
         let unread = &self.unread;
         if let Some((_, act)) = self.parting.take_if(|(last, _)| unread.is_sent_up_to(*last)) {
             self.ready.push_back(Ready::Then(act));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 use sio_proto::cluster::{Order, RequestId};
-use sio_proto::server;
+use sio_proto::server::{self, Target};
 use sio_proto::socket::Offset;
 
 use super::ClusterNode;
@@ -135,8 +135,10 @@ impl ClusterNode {
             let bodies = ordering.unread.take_unsent_before(|event: &Event<Body>| {
                 is_chosen(&event.namespace, &event.to.rooms, &event.to.except)
             });
-            let waits = |ready: &Ready| matches!(ready, Ready::Own(..));
-            let is_free = bodies.is_empty() && !ordering.is_sending && !ordering.ready.iter().any(waits);
+            let matters = |to: &Target| is_chosen(&to.namespace, &to.rooms, &to.except);
+            let waits = |ready: &Ready| matches!(ready, Ready::Own(body, _) if matters(&body.target));
+            let is_sent = !ordering.sending.as_ref().is_some_and(matters);
+            let is_free = bodies.is_empty() && is_sent && !ordering.ready.iter().any(waits);
             bodies.into_iter().for_each(|body| ordering.push_own(body, None));
             match is_free {
                 true => Ok(act),
@@ -177,7 +179,7 @@ impl ClusterNode {
             fn drop(&mut self) {
                 if !self.1 {
                     let ordering = &mut self.0.state.lock().ordering;
-                    (ordering.is_draining, ordering.is_sending) = (false, false);
+                    (ordering.is_draining, ordering.sending) = (false, None);
                 }
             }
         }
@@ -190,7 +192,10 @@ impl ClusterNode {
                 let ordering = &mut self.state.lock().ordering;
                 let ready = if done < most { ordering.pop() } else { None };
                 ordering.is_draining = ready.is_some();
-                ordering.is_sending &= ready.is_some();
+                if ready.is_none() {
+                    ordering.sending = None;
+                    ordering.part();
+                }
                 ordering.is_left = ready.is_none() && !ordering.ready.is_empty();
                 ready.ok_or(ordering.is_left)
             };
