@@ -14,6 +14,7 @@
 //! method that drops handlers or drives the server.
 
 pub use crate::client::network::{Dialing, Network, Resolving, Sleeping, Wire};
+pub use crate::entropy::fill_from_stock;
 pub use crate::host::connection::{Connection, Driven};
 pub use crate::host::driver::Driver;
 pub use crate::host::exchange::{Answer, EndlessBody, Exchange, Exchanged};

@@ -133,6 +133,7 @@ pub mod client;
 #[cfg(feature = "redis")]
 mod redis;
 
+mod entropy;
 mod error;
 mod guarded;
 mod host;

@@ -89,7 +89,7 @@ const APP: House = House {
         Floor {
             name: "ground",
             modules: &[
-                "lock", "runtime", "rated", "readable", "trim", "wildcard", "args", "error", "guarded", "store",
+                "lock", "runtime", "entropy", "rated", "readable", "trim", "wildcard", "args", "error", "guarded", "store",
             ],
             apart: false,
         },

@@ -45,7 +45,7 @@ use std::task::{Context, Poll, Waker};
 
 use mio::{Events, Interest, Token};
 use sio_app::Io;
-use sio_app::adapter::{Connection, Driver, Runtime, Task};
+use sio_app::adapter::{Connection, Driver, Runtime, Task, fill_from_stock};
 
 use inbox::{EntryWaker, Inbox};
 use server::Served;
@@ -56,7 +56,11 @@ pub const RUNTIME: Runtime = Runtime {
     now: clock::now,
     unix_time: clock::unix_time,
     spawn: inbox::spawn,
-    fill: |out| getrandom::fill(out).expect("the operating system gives random bytes"),
+    fill: |out| {
+        fill_from_stock(out, |bytes| {
+            getrandom::fill(bytes).expect("the operating system gives random bytes")
+        });
+    },
 };
 
 /// The poller's token for the inbox. The token of an entry is its slot.
