@@ -295,7 +295,7 @@ impl Options {
     /// ```no_run
     /// # fn options() -> Result<sio_app::Options, sio_app::ClientFilesError> {
     /// use sio_app::{ClientFiles, Options};
-    /// let files = ClientFiles::load("clients/4.8.1")?.version("0.9.17", "clients/0.9.17")?;
+    /// let files = ClientFiles::load("clients/4.8.4")?.version("0.9.17", "clients/0.9.17")?;
     /// Ok(Options::default().client_files(files))
     /// # }
     /// ```

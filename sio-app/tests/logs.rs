@@ -294,7 +294,7 @@ fn scenario(wall: &Wall) -> Vec<String> {
     ids
 }
 
-/// Hardening B18.
+/// Hardening B18, Newcomers D8.
 #[test]
 fn strangers_are_named_at_a_limited_rate() {
     let capture = Capture::default();
@@ -317,4 +317,31 @@ fn strangers_are_named_at_a_limited_rate() {
     for part in ["\"http://evil-0.example\"", "\"chat.example\"", "\"Config::origins\""] {
         assert!(values.contains(part), "{part} {values}");
     }
+}
+
+/// Newcomers D7: a handler that keeps its thread is named in the log, one that is quick is not.
+#[test]
+fn a_handler_that_keeps_its_thread_is_named() {
+    let capture = Capture::default();
+    let subscriber = tracing::Dispatch::new(capture.clone());
+    tracing::dispatcher::with_default(&subscriber, || {
+        let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
+        io.of("/")
+            .on("quick", || NOW.set(NOW.get() + 49_000))
+            .on("sleeps", || NOW.set(NOW.get() + 50_000));
+        let mut client = Connection::new(&io, Peer::default(), Wall::default()).unwrap();
+        read(
+            &mut client,
+            b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        );
+        say(&mut client, "40");
+        say(&mut client, r#"42["quick"]"#);
+        say(&mut client, r#"42["sleeps"]"#);
+    });
+    let (lines, values) = &*capture.0.lock().unwrap();
+    let line = "WARN a handler kept its thread, and others waited: namespace event millis";
+    assert!(lines.contains(line), "{lines:?}");
+    assert!(values.contains("sleeps") && values.contains("50"), "{values}");
+    assert!(!values.contains("49"), "{values}");
 }

@@ -36,7 +36,7 @@
 //! crate stay as they are:
 //!
 //! ```toml
-//! sio-async-std = { version = "0.1", default-features = false, features = ["smol"] }
+//! sio-async-std = { path = "../sio/sio-async-std", default-features = false, features = ["smol"] }
 //! ```
 //! Then replace the functions of async-std that the program itself uses (`async_std::task::sleep`
 //! becomes `smol::Timer::after`, `async_std::net` becomes `smol::net`). This crate serves listeners

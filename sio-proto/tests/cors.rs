@@ -66,8 +66,8 @@ fn none_is_not_the_default() {
     }
 }
 
-/// API: cors: origin by pattern or function. Pages that may read answers may open a session, and no
-/// others may.
+/// Newcomers D8. API: cors: origin by pattern or function. Pages that may read answers may open a
+/// session, and no others may.
 #[test]
 fn origins_by_pattern_and_by_function() {
     let asked = Arc::new(AtomicUsize::new(0));

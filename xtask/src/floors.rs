@@ -89,7 +89,8 @@ const APP: House = House {
         Floor {
             name: "ground",
             modules: &[
-                "lock", "runtime", "entropy", "rated", "readable", "trim", "wildcard", "args", "error", "guarded", "store",
+                "lock", "runtime", "entropy", "rated", "readable", "trim", "wildcard", "args", "error", "guarded",
+                "store",
             ],
             apart: false,
         },
