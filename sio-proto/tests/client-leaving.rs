@@ -1,4 +1,4 @@
-//! A namespace that is left and joined again while answers are on their way.
+//! A namespace that is left, or refused, and joined again.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod client;
@@ -230,4 +230,38 @@ fn a_closed_client_that_waits_for_a_handshake_does_not_come_back_after_a_sleep()
     assert_eq!(script.log.last().unwrap(), "Stopped(Closed)");
     assert_eq!((script.requests.len(), script.open.len()), (1, 0));
     assert_eq!(script.client.next_timeout(), None);
+}
+
+/// A client that was refused, and whose connection ends then, may still be recovered when it
+/// connects again. Its server has gone on counting events, and so has the client.
+#[test]
+fn who_was_refused_in_between_is_recovered_with_the_right_count() {
+    let (mut script, link, chat) = beside();
+    script.tell(link, "40/chat,{\"sid\":\"s\",\"pid\":\"p\",\"sio.confirmed\":0}");
+    script.client.emit(script.now, chat, emit("n", "0")).unwrap();
+    script.drain();
+    script.tell(link, "40/chat,{\"sio.confirmed\":1}");
+    script.client.emit(script.now, chat, emit("n", "1")).unwrap();
+    script.drain();
+    script.cut(link);
+    let link = script.opened();
+    script.tell(link, "40{\"sid\":\"r\",\"pid\":\"q\",\"sio.confirmed\":0}");
+    let shown = "40/chat,{\"pid\":\"p\",\"sio.confirmed\":1}";
+    assert_eq!(told(&mut script).last().unwrap(), shown);
+    script.tell(link, "44/chat,{\"message\":\"not today\"}");
+    script.cut(link);
+    let link = script.opened();
+    script.tell(link, "40{\"sid\":\"r\",\"pid\":\"q\",\"sio.confirmed\":0}");
+    script.client.connect(script.now, chat).unwrap();
+    script.drain();
+    assert_eq!(told(&mut script).last().unwrap(), shown);
+    // The server has had the event that was given up.
+    script.tell(link, "40/chat,{\"sid\":\"s\",\"pid\":\"p\",\"sio.confirmed\":2}");
+    assert!(!script.has("Lost(ParseError)"), "{:?}", script.log);
+    assert!(script.client.is_connected(chat), "{:?}", script.log);
+    script.client.emit(script.now, chat, emit("n", "2")).unwrap();
+    script.drain();
+    assert_eq!(told(&mut script), ["42/chat,[\"n\",2]"]);
+    script.tell(link, "40/chat,{\"sio.confirmed\":3}");
+    assert!(script.client.is_connected(chat), "{:?}", script.log);
 }
