@@ -6,7 +6,6 @@ use std::time::Duration;
 use sio_proto::Time;
 use sio_proto::client::Generation;
 
-use crate::held::Held;
 use crate::violation::Promise;
 use crate::world::{FIRST_NUMBER, NAMESPACES, ROOMS, World, note};
 
@@ -107,17 +106,6 @@ impl World {
                 let words = format_args!("client {client} is told {told}, which is for others");
                 return self.fail(Promise::Admission, words);
             }
-        }
-    }
-
-    /// Promise 7: the work of one input is bounded by its size and by what comes out of it.
-    pub(crate) fn check_work(&mut self, size: usize, before: Held) {
-        let allocations = self.held.allocations - before.allocations;
-        let members = self.members.len();
-        let most = 400 + size * 4 + members * 16;
-        if allocations > most {
-            let words = format_args!("{size} bytes cost {allocations} allocations");
-            self.fail(Promise::Price, words);
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct Seat {
     pub(crate) sid: String,
     /// How many events of the client have been had.
     pub(crate) heard: u64,
+    /// How many of them the client was told on its present connection, at least.
+    pub(crate) told: u64,
     /// Whether the client has asked for confirmations.
     pub(crate) confirms: bool,
 }
@@ -228,6 +230,7 @@ impl World {
                 rooms: BTreeSet::new(),
                 sid,
                 heard: 0,
+                told: 0,
                 confirms: shown.confirmed.is_some(),
             },
         };
@@ -274,6 +277,7 @@ impl World {
         };
         let old = std::mem::replace(&mut seat.socket, socket);
         (seat.serial, seat.confirms) = (serial, shown.confirmed.is_some());
+        seat.told = seat.heard;
         let seat = seat.clone();
         if self.members.get(&old).is_some_and(|member| member.record == Some(key)) {
             note!(self, "c{} takes over from its old connection", seat.client);
@@ -346,7 +350,6 @@ impl World {
 
     /// Counts an event of a client that may come back, and confirms now and then.
     pub(crate) fn count_heard(&mut self, socket: Socket, key: RecordKey) {
-        let now = self.now;
         let Some(comebacks) = &mut self.comebacks else { return };
         let Some(seat) = comebacks.machine.data_mut(key).filter(|seat| seat.socket == socket) else {
             return;
@@ -355,13 +358,12 @@ impl World {
         let (heard, confirms) = (seat.heard, seat.confirms);
         comebacks.machine.set_heard(key, heard);
         if confirms && heard.is_multiple_of(CONFIRM_EVERY) {
-            self.at(socket, |shard, out, key| shard.confirm(now, key, heard, out));
+            self.tell_heard(socket, key);
         }
     }
 
-    /// Confirms what was heard of all clients.
+    /// Confirms what was heard of all clients, if they were not told.
     pub(crate) fn confirm_all(&mut self) {
-        let now = self.now;
         let keys = self
             .members
             .iter()
@@ -373,9 +375,29 @@ impl World {
                 .machine
                 .data(key)
                 .filter(|seat| seat.confirms && seat.socket == socket);
-            if let Some(heard) = seat.map(|seat| seat.heard) {
-                self.at(socket, |shard, out, key| shard.confirm(now, key, heard, out));
+            if seat.is_some_and(|seat| seat.heard != seat.told) {
+                self.tell_heard(socket, key);
             }
+        }
+    }
+
+    /// Tells a client how many of its events have been had. If its queue is full, it is told later.
+    fn tell_heard(&mut self, socket: Socket, key: RecordKey) {
+        let now = self.now;
+        let seat = self
+            .comebacks
+            .as_ref()
+            .and_then(|comebacks| comebacks.machine.data(key));
+        let Some(heard) = seat.map(|seat| seat.heard) else {
+            return;
+        };
+        let told = self.at(socket, |shard, out, key| shard.confirm(now, key, heard, out));
+        let seat = self
+            .comebacks
+            .as_mut()
+            .and_then(|comebacks| comebacks.machine.data_mut(key));
+        if let Some(seat) = seat.filter(|_| told) {
+            seat.told = heard;
         }
     }
 

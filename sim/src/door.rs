@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fastrand::Rng;
 use sio_proto::server::{Admission, LocalQuota, NoRoom, Request, SessionQuota};
 
-use crate::thief::FOREIGN_PAGE;
+use crate::thief::{FOREIGN_PAGE, HOST};
 
 /// The most addresses.
 pub(crate) const MOST_PEERS: usize = 8;
@@ -49,7 +49,8 @@ impl Door {
     }
 
     /// The hook's decision. A page of another site may not open a session, whatever the hook says.
-    /// Neither may a script that says nothing of its page.
+    /// Neither may a script that says nothing of its page, nor a page that uses another name of the
+    /// server.
     pub(crate) fn decide(&self, request: &Request) -> Admission {
         let mut book = self.book();
         let (refuses, drawn) = (book.refuses, book.rng.u32(0..100));
@@ -61,9 +62,11 @@ impl Door {
         let says_nothing = ["origin", "referer"]
             .iter()
             .all(|name| request.http.headers.get(name).is_none());
+        let is_rebound = request.http.headers.get("host") != Some(HOST.as_bytes());
         let is_foreign = request.http.headers.get("origin") == Some(FOREIGN_PAGE) || is_script && says_nothing;
         if let Some(peer) = request.peer.address.and_then(|address| index(address.ip()))
             && !is_foreign
+            && !is_rebound
         {
             book.permits[peer] += 1;
         }

@@ -78,6 +78,7 @@ impl World {
                     }
                 }
             }
+            Kind::Vanish => self.vanish(client),
             _ => {}
         }
         self.trouble(client);

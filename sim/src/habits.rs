@@ -7,7 +7,7 @@ use fastrand::Rng;
 use sio_proto::Time;
 
 use crate::network::Way;
-use crate::thief::{MOST_WIRES, NEVER, frame, request};
+use crate::thief::{HOST, MOST_WIRES, NEVER, frame, request};
 use crate::world::{World, note};
 
 /// The time between two steps.
@@ -15,6 +15,12 @@ const STEP: Duration = Duration::from_millis(300);
 
 /// The most bytes that may be under way to the server on one connection.
 const MOST_UNDER_WAY: usize = 256 << 10;
+
+/// In one of so many steps something long is sent in pieces.
+const TRICKLES_OF: u32 = 20;
+
+/// The most bytes that are sent in pieces: less than the limits of a seed with a thief.
+const LONGEST_TRICKLE: usize = 14_000;
 
 /// See the [module](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +40,8 @@ pub(crate) enum Habit {
     Turnstile,
     /// It moves sessions to websockets while a GET is held.
     Move,
+    /// It sends long heads, bodies and frames, a few bytes at a time.
+    Trickle,
 }
 
 impl Habit {
@@ -45,6 +53,7 @@ impl Habit {
             3 => Self::Multiply,
             4 => Self::Turnstile,
             5 => Self::Move,
+            6 => Self::Trickle,
             _ => Self::Roam,
         }
     }
@@ -87,6 +96,7 @@ impl World {
             Habit::Roam => {}
             Habit::Blind => self.answer_blindly(peer, rng),
             Habit::Move => self.move_in_two_steps(peer, rng),
+            Habit::Trickle => self.trickle(peer, rng),
             Habit::Flood => {
                 let joins = ["40".to_owned()];
                 let pings = frame(0x89, &[b'p'; 125], 125).repeat(160);
@@ -149,6 +159,41 @@ impl World {
                     thief.ids.clear();
                 }
             }
+        }
+    }
+
+    /// Sends something long, in pieces of a few bytes, so that the server has to wait for the rest
+    /// again and again.
+    fn trickle(&mut self, peer: usize, rng: &mut Rng) {
+        if rng.u32(0..TRICKLES_OF) > 0 || self.wires_of(peer).len() >= MOST_WIRES {
+            return;
+        }
+        let length = rng.usize(4_000..LONGEST_TRICKLE);
+        let polling = "/socket.io/?EIO=4&transport=polling";
+        let bytes = match rng.u32(0..3) {
+            0 => {
+                let padding = "p".repeat(length);
+                format!("GET {polling} HTTP/1.1\r\nHost: {HOST}\r\nX-Padding: {padding}\r\n\r\n").into_bytes()
+            }
+            1 => {
+                let id = self.any_id(rng);
+                let body = format!("42[\"e\",\"#8#{peer}#{}\"]", "z".repeat(length));
+                let target = format!("{polling}&sid={id}");
+                request(rng, "POST", &target, Some((body.as_bytes(), body.len())))
+            }
+            _ => {
+                let mut all = request(rng, "GET", "/socket.io/?EIO=4&transport=websocket", None);
+                let event = format!("42[\"e\",\"#8#{peer}#{}\"]", "z".repeat(length));
+                all.extend(frames(&["40".to_owned(), event]));
+                all
+            }
+        };
+        let number = self.open_ghost(peer);
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at(rng.usize(1..9).min(rest.len()));
+            self.write(number, Way::Up, piece);
+            rest = behind;
         }
     }
 

@@ -16,12 +16,14 @@ pub(crate) struct Held {
     pub(crate) allocations: usize,
     /// How many bytes the server has allocated, in all.
     pub(crate) allocated: usize,
+    /// How many steps the server has taken, in all.
+    pub(crate) steps: usize,
 }
 
 impl Held {
     /// Does something for which the server pays.
     pub(crate) fn charge<R>(&mut self, act: impl FnOnce() -> R) -> R {
-        let before = ALLOCATOR.stats();
+        let (before, steps) = (ALLOCATOR.stats(), sio_proto::steps_taken());
         let result = act();
         let after = ALLOCATOR.stats();
         let (taken, given) = (
@@ -31,6 +33,7 @@ impl Held {
         self.bytes += taken as isize - given as isize;
         self.allocations += after.allocations + after.reallocations - before.allocations - before.reallocations;
         self.allocated += taken;
+        self.steps += sio_proto::steps_taken().wrapping_sub(steps);
         result
     }
 }

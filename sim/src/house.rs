@@ -16,6 +16,9 @@ use crate::door::Door;
 /// How many links are flushed at once.
 const FLUSH: usize = 64;
 
+/// A buffer of this size is not too large for a few bytes.
+const SMALL: usize = 1024;
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct House {
@@ -37,6 +40,9 @@ pub(crate) struct House {
 struct Connection {
     conn: Conn,
     rest: BytesMut,
+    /// How much memory `rest` keeps, at most: its capacity does not count what was taken from its
+    /// front.
+    rest_memory: usize,
     /// The shard that knows the connection.
     seat: Option<usize>,
     blocked: Option<Blockage>,
@@ -180,6 +186,7 @@ impl House {
         entry.1 = Some(Connection {
             conn: Conn::new(Arc::clone(&self.config), peer),
             rest: BytesMut::new(),
+            rest_memory: 0,
             seat: None,
             blocked: None,
             outgoing: None,
@@ -195,6 +202,7 @@ impl House {
             outgoing.forget_written(0);
         }
         connection.rest.extend_from_slice(bytes);
+        connection.rest_memory = connection.rest_memory.max(connection.rest.capacity());
         bytes.clear();
         self.advance(now, link);
         self.settle(now);
@@ -204,8 +212,12 @@ impl House {
             self.queue.push_back((0, Output::End(link)));
             self.handle_closed(now, link, Cause::Failed);
         }
-        if let Some(connection) = self.connection(link) {
+        // A large buffer is not kept for a few bytes, and a few bytes are not copied with each
+        // piece.
+        let is_large = |c: &&mut Connection| c.rest_memory > 4 * c.rest.len() + SMALL;
+        if let Some(connection) = self.connection(link).filter(is_large) {
             connection.rest = BytesMut::from(&connection.rest[..]);
+            connection.rest_memory = connection.rest.capacity();
         }
     }
 

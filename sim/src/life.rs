@@ -54,6 +54,11 @@ impl Line {
         self.is_websocket
     }
 
+    /// Whether a request has no answer yet.
+    pub(crate) fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Takes bytes of a connection. Returns the targets of the requests that begin among them, and
     /// whether each is a GET.
     fn read(&mut self, bytes: &[u8]) -> Vec<(bool, String)> {
@@ -88,8 +93,8 @@ impl World {
             return bytes.len();
         };
         wire.given += bytes.len();
-        wire.pending += bytes.len();
-        let (pending, mut twice) = (wire.pending, None);
+        wire.spent.bytes += bytes.len();
+        let (pending, mut twice) = (wire.spent.bytes, None);
         for (is_get, target) in wire.line.read(bytes) {
             wire.line.session = self.server.named(&target);
             wire.line.is_websocket = target.contains("websocket");
@@ -123,16 +128,16 @@ impl World {
         }
     }
 
-    /// Promise 7: a session asks for no more namespaces in a second than it may.
-    pub(crate) fn check_asks(&mut self, socket: Socket) {
-        let (now, most) = (self.now, self.plan.server.max_connects_per_second);
+    /// Promise 7: a session asks for no more namespaces in a second than it may. It may have left
+    /// again in the same read, so the session is that of the delivery.
+    pub(crate) fn check_asks(&mut self, session: Session) {
+        // Old clients are in the namespace `/` without asking, and what they have asked for before
+        // they are let in there waits until then.
+        let waiting = NAMESPACES.len();
+        let (now, most) = (self.now, self.plan.server.max_connects_per_second + waiting);
         let second = now.saturating_since(Time::ZERO).as_secs();
-        let session = self
-            .server
-            .shard(now, socket.shard, |shard, _| shard.session_of(socket.key));
-        let Some(session) = session else { return };
         self.lives.asks.retain(|_, (then, _)| *then == second);
-        let (_, count) = self.lives.asks.entry((socket.shard, session)).or_insert((second, 0));
+        let (_, count) = self.lives.asks.entry(session).or_insert((second, 0));
         *count += 1;
         let count = *count;
         if count > most {
@@ -175,6 +180,8 @@ impl World {
         self.lives.signs.clear();
         self.lives.polls.clear();
         self.lives.gets.clear();
+        // The keys of sessions are used again.
+        self.lives.asks.clear();
         self.peers.iter_mut().for_each(|peer| peer.heard = now);
         self.wires
             .values_mut()

@@ -31,6 +31,7 @@ mod thief;
 mod transcript;
 mod users;
 mod violation;
+mod work;
 mod world;
 
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ use crate::life::Line;
 use crate::model::Member;
 use crate::pipe::Pipe;
 use crate::violation::Promise;
+use crate::work::Spent;
 use crate::world::{World, address, note};
 
 /// How long a GET may be held after its session has moved to a websocket.
@@ -39,8 +40,8 @@ pub(crate) struct Wire {
     pub(crate) stuck: Option<(Time, usize)>,
     /// How many bytes the server was given.
     pub(crate) given: usize,
-    /// How many of them were given since the last output.
-    pub(crate) pending: usize,
+    /// What has been given since the last output, and what it has cost.
+    pub(crate) spent: Spent,
     /// Since when a GET is held on it although its session has moved.
     pub(crate) held: Option<Time>,
     /// Whether the client reads at all.
@@ -79,7 +80,7 @@ impl World {
             line: Line::default(),
             stuck: None,
             given: 0,
-            pending: 0,
+            spent: Spent::default(),
             held: None,
             reads: true,
         };
@@ -104,7 +105,7 @@ impl World {
             line: Line::default(),
             stuck: None,
             given: 0,
-            pending: 0,
+            spent: Spent::default(),
             held: None,
             reads: true,
         };

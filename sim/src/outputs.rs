@@ -9,7 +9,7 @@ use sio_proto::client::{
 };
 use sio_proto::server::{AckError, Auth, BreachKind, Delivery, Generation, Message, Output, Outputs, Reason, Shard};
 use sio_proto::socket::Args;
-use sio_proto::{ByteString, LinkId, SocketKey};
+use sio_proto::{ByteString, LinkId, SessionKey, SocketKey};
 
 use crate::host::Socket;
 use crate::model::{Down, End, Hearing, Member, Wrong};
@@ -29,6 +29,7 @@ enum Told {
     End(LinkId),
     Connect {
         socket: Socket,
+        session: SessionKey,
         namespace: String,
         client: Option<usize>,
         sid: String,
@@ -107,6 +108,7 @@ impl World {
     fn obey_server(&mut self, told: Told) {
         match told {
             Told::Bytes(link, bytes) => {
+                self.written += bytes.len() as u64;
                 if let Some(number) = self.at_server.get(&link).copied() {
                     if bytes.starts_with(b"HTTP/1.1 ") {
                         self.note_answer(number);
@@ -118,12 +120,14 @@ impl World {
             Told::End(link) => self.close_by_server(link),
             Told::Connect {
                 socket,
+                session,
                 namespace,
                 client,
                 sid,
                 auth,
                 generation,
             } => {
+                self.check_asks((socket.shard, session));
                 let namespace = NAMESPACES.iter().position(|name| *name == namespace);
                 let (Some(client), Some(namespace)) = (client, namespace) else {
                     return self.fail(Promise::Conduct, format_args!("somebody else connects"));
@@ -163,7 +167,6 @@ impl World {
         if self.members.insert(socket, member).is_some() {
             return self.fail(Promise::Disconnect, format_args!("{socket:?} connects twice"));
         }
-        self.check_asks(socket);
         if !self.is_calm && self.rng.u32(0..100) < self.plan.refuses_sockets {
             note!(self, "server: c{client} is refused {namespace}");
             let now = self.now;
@@ -575,6 +578,7 @@ fn told(shard: usize, delivery: &Delivery) -> Told {
     match delivery {
         Delivery::Connect {
             socket,
+            session,
             namespace,
             sid,
             auth,
@@ -583,6 +587,7 @@ fn told(shard: usize, delivery: &Delivery) -> Told {
             ..
         } => Told::Connect {
             socket: at(socket),
+            session: *session,
             namespace: namespace.to_string(),
             client: handshake.peer.address.and_then(|address| match address.ip() {
                 std::net::IpAddr::V4(ip) => Some(usize::from(ip.octets()[3]) - 1),

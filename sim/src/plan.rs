@@ -9,10 +9,11 @@ use std::time::Duration;
 use fastrand::Rng;
 use sio_proto::client::{ClientConfig, Generation, Transport};
 use sio_proto::codec::Streaming;
-use sio_proto::{Config, RecoveryConfig};
+use sio_proto::{Config, Hosts, RecoveryConfig};
 
 use crate::habits::Habit;
 use crate::pipe::Traffic;
+use crate::thief::HOST;
 
 /// The path of the streaming codec.
 pub(crate) const STREAMING: &str = "/streaming";
@@ -60,12 +61,14 @@ pub(crate) enum Kind {
     NetworkLost,
     /// A proxy repeats a request.
     Duplicate,
+    /// Everything of a client ends at once.
+    Vanish,
     /// The thief does something.
     Thief,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::ClientEmit,
         Self::ClientAsk,
         Self::ClientBurst,
@@ -87,6 +90,7 @@ impl Kind {
         Self::Restart,
         Self::NetworkLost,
         Self::Duplicate,
+        Self::Vanish,
         Self::Thief,
     ];
 
@@ -102,7 +106,7 @@ impl Kind {
             Self::ClientBurst | Self::ServerBurst | Self::Leave | Self::ClientConnect | Self::Freeze => 4,
             Self::ClientLeave | Self::ServerLeave | Self::HalfOpen | Self::Partition => 2,
             Self::Thief => 30,
-            Self::Wake | Self::Jump | Self::Restart | Self::NetworkLost | Self::Duplicate => 1,
+            Self::Wake | Self::Jump | Self::Restart | Self::NetworkLost | Self::Duplicate | Self::Vanish => 1,
         }
     }
 }
@@ -327,7 +331,12 @@ fn server(rng: &mut Rng) -> Config {
 
 /// Limits that a thief can reach.
 fn against_thieves(server: Config, rng: &mut Rng) -> Config {
+    let hosts = match Hosts::list([HOST]) {
+        Ok(hosts) => hosts,
+        Err(error) => panic!("{HOST}: {error}"),
+    };
     server
+        .hosts(hosts)
         .max_sessions(40usize)
         .max_sessions_per_address(rng.usize(4..12))
         .max_queued_bytes([3_000, 20_000][rng.usize(0..2)])

@@ -18,6 +18,12 @@ use crate::world::{World, note};
 /// The page of another site.
 pub(crate) const FOREIGN_PAGE: &[u8] = b"http://evil.example";
 
+/// The name of the server, and the only one that it answers to if there is a thief.
+pub(crate) const HOST: &str = "sim.example:3000";
+
+/// A name that points at the address of the server, and is not its own.
+const REBOUND_HOST: &str = "rebound.example:3000";
+
 /// The most ids of sessions that it remembers.
 const MOST_IDS: usize = 12;
 
@@ -101,8 +107,12 @@ pub(crate) fn request(rng: &mut Rng, method: &str, target: &str, body: Option<(&
         let (pair, most) = [("&a=b", 1500), ("&", 7800)][rng.usize(0..2)];
         head.push_str(&pair.repeat(rng.usize(1..most)));
     }
-    head.push_str(" HTTP/1.1\r\nHost: sim.example:3000\r\n");
+    head.push_str(" HTTP/1.1\r\n");
+    // A page whose name is rebound to the address of the server has no other origin than its host.
+    let is_rebound = rng.u32(0..10) == 0;
+    head.push_str(&format!("Host: {}\r\n", if is_rebound { REBOUND_HOST } else { HOST }));
     match rng.u32(0..8) {
+        _ if is_rebound => head.push_str(&format!("Origin: http://{REBOUND_HOST}\r\n")),
         0 | 1 => head.push_str(&format!("Origin: {}\r\n", String::from_utf8_lossy(FOREIGN_PAGE))),
         // A page of the same site, which may load scripts.
         2 => head.push_str("Referer: http://sim.example:3000/page\r\n"),
@@ -315,7 +325,8 @@ impl World {
         }
     }
 
-    /// Everything of a thief ends at once. What the server gives back is what it has held for it.
+    /// Everything of a peer ends at once. What the server gives back is what it has held for this
+    /// one peer.
     pub(crate) fn vanish(&mut self, peer: usize) {
         self.settle();
         let (now, before) = (self.now, self.held.bytes);
@@ -325,8 +336,13 @@ impl World {
         let sockets = self.members.iter().filter(|(_, member)| member.client == peer);
         let sockets: Vec<_> = sockets.map(|(socket, _)| *socket).collect();
         for number in numbers {
-            if let Some(link) = self.forget(number).and_then(|wire| wire.at_server) {
-                self.close_at_server(link, 0, Cause::Failed);
+            let Some(wire) = self.forget(number) else { continue };
+            if let Some(link) = wire.at_server {
+                let kept = wire.down.kept_back(now, self.plan.traffic);
+                self.close_at_server(link, kept, Cause::Failed);
+            }
+            if let Some(link) = wire.at_client {
+                self.peers[peer].client.handle_closed(now, link, None);
             }
         }
         for socket in sockets {
@@ -339,12 +355,12 @@ impl World {
         self.settle();
         let freed = before - self.held.bytes;
         let most = sessions * self.most_of_session() + connections + SMALL;
-        note!(self, "thief: vanishes, which gives {freed} bytes back, at most {most}");
+        note!(self, "c{peer} vanishes, which gives {freed} bytes back, at most {most}");
         if freed > most as isize {
-            let words = format_args!("the server has held {freed} bytes for the thief, at most {most}");
+            let words = format_args!("the server has held {freed} bytes for client {peer}, at most {most}");
             self.fail(Promise::Price, words);
         }
-        if let Some(thief) = &mut self.thief {
+        if let Some(thief) = self.thief.as_mut().filter(|thief| thief.peer == peer) {
             thief.ids.clear();
             (thief.session, thief.moving) = (None, None);
         }

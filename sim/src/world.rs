@@ -23,6 +23,7 @@ use crate::plan::{Plan, STREAMING};
 use crate::thief::Thief;
 use crate::transcript::{Mode, Transcript};
 use crate::violation::{Promise, Violation};
+use crate::work::Spent;
 
 /// The namespaces.
 pub(crate) const NAMESPACES: [&str; 2] = ["/", "/a"];
@@ -132,6 +133,8 @@ pub(crate) struct World {
     pub(crate) steps: u64,
     /// How many outputs the server has had.
     pub(crate) outputs: u64,
+    /// How many bytes the server has had for connections.
+    pub(crate) written: u64,
     pub(crate) transcript: Transcript,
     pub(crate) failure: Option<Violation>,
     pub(crate) is_calm: bool,
@@ -206,6 +209,7 @@ impl World {
             faults: 0,
             steps: 0,
             outputs: 0,
+            written: 0,
             transcript: Transcript::new(mode),
             failure: None,
             is_calm: false,
@@ -238,6 +242,12 @@ impl World {
         }
         if self.failure.is_none() {
             self.say_goodbye();
+        }
+        if self.failure.is_none() && self.held.steps == 0 {
+            self.fail(
+                Promise::Conduct,
+                format_args!("no step was counted, so nothing was checked"),
+            );
         }
         Report {
             time: self.now.saturating_since(Time::ZERO),
@@ -314,8 +324,7 @@ impl World {
             }
         }
         if self.server.next_timeout().is_some_and(|time| time <= now) {
-            self.held.charge(|| self.server.handle_timeout(now));
-            self.settle();
+            self.handle_deadlines();
         }
         if let Some(comebacks) = &mut self.comebacks {
             self.held.charge(|| comebacks.handle_timeout(now));
@@ -359,23 +368,28 @@ impl World {
         let now = self.now;
         let size = self.note_arrival(number, link, bytes);
         let outputs = self.outputs;
-        let before = self.held;
         self.door.begin_input();
         let begun = self.effort.begin();
-        self.held.charge(|| {
-            // A caller reads into a large buffer. What is kept of it must not keep the buffer.
+        // A caller reads into a large buffer. What is kept of it must not keep the buffer.
+        let mut buffer = self.held.charge(|| {
             let mut buffer = BytesMut::with_capacity(READ.max(bytes.len()));
             buffer.extend_from_slice(bytes);
+            buffer
+        });
+        let before = self.before(Some(number));
+        self.held.charge(|| {
             self.server.handle_bytes(now, link, &mut buffer);
+            drop(buffer);
         });
         self.check_effort(size, begun);
-        self.check_work(size, before);
         self.check_door();
+        let after = self.held;
         self.settle();
+        self.check_work(number, size, before, after);
         if let Some(wire) = self.wires.get_mut(&number)
             && self.outputs > outputs
         {
-            wire.pending = 0;
+            wire.spent = Spent::behind(bytes.len());
         }
         self.note_sign_of(number);
     }

@@ -359,6 +359,7 @@ impl Conn {
             *turn = Turn::Peer;
         }
         loop {
+            step!();
             match decoder.decode(bytes, &self.config.http) {
                 Ok(Some(http::Event::Continue)) => out.replies.push(Bytes::from_static(http::CONTINUE)),
                 Ok(Some(http::Event::Request(request))) => {
@@ -395,6 +396,7 @@ impl Conn {
             return;
         };
         while !bytes.is_empty() && !out.has_enough() {
+            step!();
             match decoder.decode(bytes) {
                 Ok(None) => return,
                 Ok(Some(websocket::Event::Text(text))) => wire.decode_text(text, &self.config, &mut out.packets),
@@ -437,6 +439,7 @@ impl Conn {
             out.packets.push(Inbound::Digest(digest));
         }
         while !out.has_enough() {
+            step!();
             match hixie.decoder.decode(bytes) {
                 Ok(None) => return,
                 Ok(Some(hixie::Frame::Text(text))) => hixie.packets.decode_text(text, &self.config, &mut out.packets),

@@ -221,6 +221,7 @@ impl<'a> Segments<'a> {
             count: 0,
         };
         for segment in path.split('/') {
+            step!(bulk segment.len());
             if let Some(slot) = segments.first.get_mut(segments.count) {
                 *slot = Some(segment);
             }

@@ -12,6 +12,7 @@ const MAX_COPIED: usize = 64 * 1024;
 
 /// Gives small bytes memory of their own.
 pub(crate) fn bytes(bytes: &mut Bytes) {
+    step!(bulk bytes.len().min(MAX_COPIED));
     if bytes.len() <= MAX_COPIED {
         *bytes = Bytes::copy_from_slice(bytes);
     }
@@ -19,6 +20,7 @@ pub(crate) fn bytes(bytes: &mut Bytes) {
 
 /// Gives a small text memory of its own.
 pub(crate) fn text(text: &mut ByteString) {
+    step!(bulk text.len().min(MAX_COPIED));
     if text.len() <= MAX_COPIED {
         *text = ByteString::from(&**text);
     }

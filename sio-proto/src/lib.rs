@@ -80,6 +80,9 @@
 
 extern crate alloc;
 
+#[macro_use]
+mod steps;
+
 mod arena;
 mod breach;
 mod config;
@@ -129,4 +132,6 @@ pub use frame::Frame;
 pub use hosts::{HostPattern, HostPatternError, Hosts};
 pub use id::{LinkId, SessionKey, Sid, SocketKey, WireId};
 pub use origins::{OriginPattern, OriginPatternError, Origins};
+#[cfg(feature = "steps")]
+pub use steps::steps_taken;
 pub use time::Time;

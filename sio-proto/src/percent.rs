@@ -26,9 +26,11 @@ use memchr::memchr2;
 /// The bytes that `encoded` stands for; `None` if they are equal to `encoded`.
 pub(crate) fn decode(encoded: &[u8]) -> Option<Vec<u8>> {
     let mut at = memchr2(b'%', b'+', encoded)?;
+    step!(bulk encoded.len());
     let mut bytes = Vec::with_capacity(encoded.len());
     let mut rest = encoded;
     loop {
+        step!();
         let (plain, escape) = rest.split_at(at);
         bytes.extend_from_slice(plain);
         let Some((byte, after)) = next(escape) else {
@@ -44,6 +46,7 @@ pub(crate) fn decode(encoded: &[u8]) -> Option<Vec<u8>> {
 pub(crate) fn stands_for(encoded: &[u8], text: &str) -> bool {
     let mut rest = encoded;
     for wanted in text.bytes() {
+        step!();
         match next(rest) {
             Some((byte, after)) if byte == wanted => rest = after,
             _ => return false,

@@ -12,7 +12,7 @@ use crate::programs::{cargo, run as execute};
 use crate::workspace::Workspace;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How many seeds are run if nobody says how many.
@@ -125,18 +125,33 @@ pub(crate) fn check_patches(tree: &Workspace) -> Outcome {
     )))
 }
 
-/// What has become of a planted bug.
+/// A planted bug that is looked for.
 struct Hunt {
     name: String,
-    /// The line that names the seed and the promise by which it was found.
-    found: Option<String>,
+    child: Child,
+    /// What the simulator writes.
+    log: PathBuf,
+    built_in: Duration,
+    begun: Instant,
 }
 
+/// What has become of a planted bug.
+struct Found {
+    name: String,
+    /// The line that names the seed and the promise by which it was found.
+    line: Option<String>,
+}
+
+/// Each patch is built behind the other, because they share what does not differ. Meanwhile the
+/// programs that are built already look for their bugs, one on each processor.
 fn find_planted(tree: &Workspace, seeds: &str, limit: Duration, only: &[String]) -> Outcome {
     let mut patches = patches(tree)?;
     patches.retain(|path| only.is_empty() || only.iter().any(|word| name_of(path).contains(word.as_str())));
     let (copy, target) = (tree.target.join("planted"), tree.target.join("planted-target"));
-    let mut hunts = Vec::new();
+    let hunting = target.join("hunts");
+    fs::create_dir_all(&hunting).when(hunting.display())?;
+    let most = std::thread::available_parallelism().map_or(1, usize::from);
+    let (mut hunts, mut found) = (Vec::new(), Vec::new());
     for patch in &patches {
         let start = Instant::now();
         copy_tree(tree, &copy)?;
@@ -146,32 +161,82 @@ fn find_planted(tree: &Workspace, seeds: &str, limit: Duration, only: &[String])
                 patch.display()
             )));
         }
-        let words = fs::read_to_string(patch).when(patch.display())?;
-        let command = match words.contains("+++ b/sio-app/") {
-            true => application(&copy, &target, seeds),
-            false => {
-                let mut command = Command::new(build_copy(&copy, &target)?);
-                command.args(["--seeds", seeds, "--shrink", "0"]);
-                command
-            }
+        let (name, words) = (name_of(patch), fs::read_to_string(patch).when(patch.display())?);
+        let is_of_application = words.contains("+++ b/sio-app/");
+        let built = match is_of_application {
+            true => build_application(&copy, &target)?,
+            false => build_copy(&copy, &target)?,
         };
-        let found = hunt(command, limit)?;
-        let name = name_of(patch);
-        let shown = found.as_deref().unwrap_or("NOT FOUND");
-        println!("{name:<44} {:>4.0} s  {shown}", start.elapsed().as_secs_f32());
-        hunts.push(Hunt { name, found });
+        // The next build must not replace a program that runs.
+        let program = hunting.join(&name);
+        fs::copy(&built, &program).when(built.display())?;
+        let mut command = Command::new(program);
+        match is_of_application {
+            true => command.env("SIO_APPLICATION_SEEDS", seeds),
+            false => command.args(["--seeds", seeds, "--shrink", "0"]),
+        };
+        while hunts.len() >= most {
+            collect(&mut hunts, &mut found, limit)?;
+        }
+        let log = hunting.join(format!("{name}.log"));
+        let file = fs::File::create(&log).when(log.display())?;
+        let errors = file.try_clone().when(log.display())?;
+        command.stdin(Stdio::null()).stdout(file).stderr(errors);
+        hunts.push(Hunt {
+            child: command.spawn().when(&name)?,
+            name,
+            log,
+            built_in: start.elapsed(),
+            begun: Instant::now(),
+        });
     }
+    while !hunts.is_empty() {
+        collect(&mut hunts, &mut found, limit)?;
+    }
+    found.sort_by(|one: &Found, other| one.name.cmp(&other.name));
     println!("\n| planted bug | promise | seed |\n|---|---|---|");
-    for hunt in &hunts {
-        let (promise, seed) = hunt.found.as_deref().and_then(parts).unwrap_or(("nothing", ""));
-        println!("| {} | {promise} | {seed} |", hunt.name);
+    for Found { name, line } in &found {
+        let (promise, seed) = line.as_deref().and_then(parts).unwrap_or(("nothing", ""));
+        println!("| {name} | {promise} | {seed} |");
     }
-    let found = hunts.iter().filter(|hunt| hunt.found.is_some()).count();
-    println!("{found} of {} planted bugs found", hunts.len());
-    match found == hunts.len() {
+    let all = found.len();
+    let known = found.iter().filter(|found| found.line.is_some()).count();
+    println!("{known} of {all} planted bugs found");
+    match known == all {
         true => Ok(()),
         false => Err(Failure::new("a planted bug was not found")),
     }
+}
+
+/// Waits a moment, and takes out the hunts that have ended, or whose time is over. The first line
+/// of a failure is `seed N: promise N (Name): words`.
+fn collect(hunts: &mut Vec<Hunt>, found: &mut Vec<Found>, limit: Duration) -> Outcome {
+    std::thread::sleep(Duration::from_millis(50));
+    for mut hunt in std::mem::take(hunts) {
+        let is_over = hunt.begun.elapsed() > limit;
+        if hunt.child.try_wait().when(&hunt.name)?.is_none() && !is_over {
+            hunts.push(hunt);
+            continue;
+        }
+        if is_over {
+            hunt.child.kill().when(&hunt.name)?;
+            hunt.child.wait().when(&hunt.name)?;
+        }
+        let text = fs::read(&hunt.log).when(hunt.log.display())?;
+        let text = String::from_utf8_lossy(&text);
+        let line = text.lines().find(|line| line.starts_with("seed "));
+        let line = line.map(|line| line.chars().take(110).collect::<String>());
+        println!(
+            "{:<44} built in {:>3.0} s, run for {:>3.0} s  {}",
+            hunt.name,
+            hunt.built_in.as_secs_f32(),
+            hunt.begun.elapsed().as_secs_f32(),
+            line.as_deref().unwrap_or("NOT FOUND")
+        );
+        let name = hunt.name;
+        found.push(Found { name, line });
+    }
+    Ok(())
 }
 
 /// The promise and the seed of `seed N: promise N (Name): words`.
@@ -180,12 +245,12 @@ fn parts(line: &str) -> Option<(&str, &str)> {
     Some((rest.split_once(':')?.0, seed))
 }
 
-/// The seeds of the application, for a bug of `sio-app`.
-fn application(root: &Path, target: &Path, seeds: &str) -> Command {
+/// Builds the seeds of the application, for a bug of `sio-app`.
+fn build_application(root: &Path, target: &Path) -> Outcome<PathBuf> {
     let mut command = cargo(root);
     command.args([
         "test",
-        "--quiet",
+        "--no-run",
         "--profile",
         "sim",
         "-p",
@@ -193,37 +258,22 @@ fn application(root: &Path, target: &Path, seeds: &str) -> Command {
         "--test",
         "application",
     ]);
-    command.env("SIO_APPLICATION_SEEDS", seeds);
     quicken(&mut command, target);
-    command
+    let built = command.stdin(Stdio::null()).output().when("cargo test")?;
+    // `  Executable tests/application.rs (/target/sim/deps/application-0123456789abcdef)`
+    let words = String::from_utf8_lossy(&built.stderr);
+    let line = words.lines().find(|line| line.trim_start().starts_with("Executable "));
+    let path = line.and_then(|line| Some(line.split_once('(')?.1.trim_end().trim_end_matches(')')));
+    match path.filter(|_| built.status.success()) {
+        Some(path) => Ok(root.join(path)),
+        None => Err(Failure::new(format!(
+            "the seeds of the application are not built:\n{words}"
+        ))),
+    }
 }
 
 fn name_of(patch: &Path) -> String {
     patch.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// Runs a simulator until it finds something, or the time is over. The first line of a failure is
-/// `seed N: promise N (Name): words`.
-fn hunt(mut command: Command, limit: Duration) -> Outcome<Option<String>> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let streams = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = streams.spawn().when(&name)?;
-    let begun = Instant::now();
-    while child.try_wait().when(&name)?.is_none() {
-        if begun.elapsed() > limit {
-            child.kill().when(&name)?;
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let output = child.wait_with_output().when(&name)?;
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
-    let found = text.lines().find(|line| line.starts_with("seed "));
-    Ok(found.map(|line| line.chars().take(110).collect()))
 }
 
 /// Copies the files of git into a folder, without changing files that are equal, so that Cargo

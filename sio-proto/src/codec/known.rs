@@ -242,6 +242,7 @@ impl MessageCodec for Envelope {
         });
         let mut any = false;
         for list in lists {
+            step!(bulk list.len());
             match any {
                 false => out.put_slice(envelope::MESSAGES_BEFORE),
                 true => out.put_u8(b','),

@@ -33,8 +33,10 @@ impl<'a> Parameters<'a> {
     /// more for each key. At this point only the limit on the length of the target has been
     /// checked. Nothing is allocated.
     pub(super) fn of(query: &'a [u8]) -> Self {
+        step!(each query.len());
         let (mut known, mut rest) = (Self::default(), query);
         loop {
+            step!();
             // Names are short. Values may be long.
             let end = rest.iter().position(|byte| matches!(byte, b'=' | b'&'));
             let Some((name, behind)) = rest.split_at_checked(end.unwrap_or(rest.len())) else {

@@ -62,6 +62,7 @@ enum Twice {
 fn decode_twice(text: &str) -> Twice {
     let mut bytes = Vec::with_capacity(text.len());
     for c in text.chars() {
+        step!();
         match u8::try_from(u32::from(c)) {
             Ok(byte) => bytes.push(byte),
             Err(_) => return Twice::NotBytes,

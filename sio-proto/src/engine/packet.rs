@@ -162,6 +162,7 @@ pub fn encode_base64(revision: Revision, bytes: &[u8], out: &mut BytesMut) {
     out.put_slice(base64_prefix(revision));
     let start = out.len();
     let length = base64_len(bytes.len());
+    step!(each length);
     out.resize(start.saturating_add(length), b'=');
     let written = BASE64.encode_slice(bytes, out.get_mut(start..).unwrap_or_default());
     debug_assert_eq!(written, Ok(length), "base64_len is exact");
@@ -196,6 +197,7 @@ const fn base64_len(len: usize) -> usize {
 }
 
 fn decode_base64(text: &str) -> Result<Bytes, DecodeError> {
+    step!(each text.len());
     BASE64
         .decode(text)
         .map(Bytes::from)

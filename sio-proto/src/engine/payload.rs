@@ -83,7 +83,9 @@ impl Iterator for Packets {
             return Some(Err(PayloadError::TooManyPackets));
         };
         self.left = left;
-        let text = match memchr::memchr(SEPARATOR, rest.as_bytes()) {
+        let end = memchr::memchr(SEPARATOR, rest.as_bytes());
+        step!(bulk end.unwrap_or(rest.len()));
+        let text = match end {
             None => rest,
             Some(at) => {
                 // The separator is one byte.

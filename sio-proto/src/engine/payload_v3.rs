@@ -71,6 +71,7 @@ impl TextPackets {
         }
         self.state = State::Going;
         while !self.rest.is_empty() {
+            step!();
             let (length, digits) =
                 lengths::take_decimal(self.rest.as_bytes(), MAX_LENGTH_DIGITS).ok_or(PayloadError::InvalidLength)?;
             let behind = self.rest.get(digits..).and_then(|behind| behind.strip_prefix(':'));
@@ -155,6 +156,7 @@ impl BinaryPackets {
         if length > self.rest.len() {
             return Err(PayloadError::Truncated);
         }
+        step!(bulk length);
         let bytes = self.rest.split_to(length);
         match kind {
             0 => {
@@ -170,6 +172,7 @@ impl BinaryPackets {
     fn take_length(&mut self) -> Result<usize, PayloadError> {
         let mut length = 0usize;
         for (count, &byte) in (1..=MAX_LENGTH_DIGITS + 1).zip(self.rest.iter()) {
+            step!();
             match byte {
                 0..=9 => {
                     length = length

@@ -204,6 +204,7 @@ impl Gathered {
         if count == 0 {
             return;
         }
+        step!(bulk count);
         if self.len() == 0 {
             self.first = bytes.split_to(count).freeze();
             return;
@@ -219,6 +220,7 @@ impl Gathered {
     /// second piece arrives, so that the read buffer of the first piece is released.
     fn keep(&mut self) {
         if !self.first.is_empty() {
+            step!(bulk self.first.len());
             self.joined.extend_from_slice(&core::mem::take(&mut self.first));
         }
     }
@@ -287,6 +289,7 @@ impl ChunkReader {
             }
             let mut used = 0;
             for (count, &byte) in (1..).zip(bytes.iter()) {
+                step!();
                 used = count;
                 self.at = self.step(byte, gathered.len(), limits)?;
                 if matches!(self.at, At::Data { .. } | At::End) {

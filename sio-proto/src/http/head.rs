@@ -116,7 +116,9 @@ impl<S: StartLine> HeadReader<S> {
         let (window, beyond) = self.window(limits);
         let seen = bytes.len().min(window);
         let unseen = bytes.get(self.scanned..seen).unwrap_or_default();
-        let Some(found) = memchr(b'\n', unseen) else {
+        let found = memchr(b'\n', unseen);
+        step!(bulk found.unwrap_or(unseen.len()));
+        let Some(found) = found else {
             self.scanned = self.scanned.max(seen);
             return if bytes.len() < window { Ok(None) } else { Err(beyond) };
         };
@@ -150,6 +152,7 @@ impl<S: StartLine> HeadReader<S> {
         if self.start.is_none() {
             debug_assert_eq!(line.start, 0, "the start line comes first");
             let with_end = bytes.get(..self.line_start).unwrap_or_default();
+            step!(each with_end.len());
             self.start = Some(S::parse(with_end, limits)?);
             self.fields_start = self.line_start;
             return Ok(());

@@ -205,6 +205,7 @@ impl Headers {
         /// Room on the stack for the header lines of nearly every request.
         const USUAL: usize = 32;
         let block = head.get(start..).unwrap_or_default();
+        step!(each block.len());
         let fields = if count <= USUAL {
             parse_fields(&head, block, &mut [httparse::EMPTY_HEADER; USUAL])?
         } else {
@@ -265,6 +266,7 @@ fn explain(block: &[u8], error: httparse::Error) -> HttpError {
 
 /// Whether `token` stands in a comma-separated list, without regard to case.
 pub(crate) fn is_in_list(list: &[u8], token: &str) -> bool {
+    step!(each list.len());
     list.split(|&byte| byte == b',')
         .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
@@ -328,6 +330,7 @@ impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
             Some(Span { start, len })
         };
         for (name, value) in pairs {
+            step!();
             let (Some(name), Some(value)) = (append(name.as_ref().as_bytes()), append(value.as_ref())) else {
                 break; // four gigabytes of header fields
             };

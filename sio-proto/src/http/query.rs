@@ -58,6 +58,7 @@ impl Query {
 }
 
 fn raw_pairs(raw: &str) -> impl Iterator<Item = (&str, &str)> {
+    step!(each raw.len());
     raw.split('&')
         .filter(|piece| !piece.is_empty())
         .take(Query::MAX_PAIRS)

@@ -47,6 +47,7 @@ fn scan_short_strings(text: &str) -> Option<Array<'_>> {
     if bytes.len() > SHORT || bytes.first() != Some(&b'[') {
         return None;
     }
+    step!(bulk bytes.len());
     let first_end = end_of_plain_string(bytes, 1)?;
     let mut end = first_end;
     while bytes.get(end) == Some(&b',') {

@@ -115,6 +115,7 @@ fn leading_placeholder(json: &str) -> Option<(usize, &str)> {
 fn named_plainly(json: &str, attachments: usize) -> Option<Named> {
     let (mut named, mut rest) = (Named::default(), json);
     loop {
+        step!();
         let (number, behind) = leading_placeholder(rest)?;
         if number >= attachments || !named.insert(number) {
             return None;

@@ -69,6 +69,7 @@ impl<'a> Scanner<'a> {
     /// Steps over bytes that have been looked at.
     #[inline(always)]
     fn step(&mut self, bytes: usize) {
+        step!(each bytes);
         self.at = self.at.wrapping_add(bytes);
     }
 

@@ -21,6 +21,7 @@ pub fn unescape(literal: &str) -> Cow<'_, str> {
     };
     // An escape is never shorter than the text that it stands for.
     let mut text = String::with_capacity(body.len());
+    step!(each body.len());
     let (plain, mut rest) = body.split_at(first);
     text.push_str(plain);
     while let Some(escape) = rest.strip_prefix('\\') {
@@ -149,6 +150,7 @@ pub fn write_script_string(out: &mut BytesMut, text: &str) {
 }
 
 fn write_javascript(out: &mut BytesMut, text: &str, mut special: impl FnMut(char) -> bool) {
+    step!(bulk text.len());
     out.reserve(text.len().saturating_add(2));
     out.put_u8(b'"');
     let copy = |out: &mut BytesMut, plain: &str| out.extend_from_slice(plain.as_bytes());
@@ -174,6 +176,7 @@ fn write_javascript(out: &mut BytesMut, text: &str, mut special: impl FnMut(char
 /// no escape.
 fn write_body(out: &mut BytesMut, mut text: &str, copy: impl Fn(&mut BytesMut, &str)) {
     loop {
+        step!();
         let (plain, rest) = text.split_at(plain_run(text.as_bytes()));
         copy(out, plain);
         let Some(&special) = rest.as_bytes().first() else {
@@ -205,6 +208,7 @@ pub fn write_ascii(out: &mut BytesMut, json: &str) {
         out.extend_from_slice(json.as_bytes());
         return;
     }
+    step!(each json.len());
     let mut rest = json;
     while let Some(first) = rest.chars().next() {
         if first.is_ascii() {

@@ -131,6 +131,7 @@ pub fn write_messages<'a>(messages: impl IntoIterator<Item = &'a str>, out: &mut
 pub fn write_array<'a>(messages: impl IntoIterator<Item = &'a str>, out: &mut BytesMut) {
     out.put_u8(b'[');
     for (n, message) in messages.into_iter().enumerate() {
+        step!(bulk message.len());
         debug_assert!(raw_json::is_value(message), "a message is a JSON value");
         if n > 0 {
             out.put_u8(b',');
@@ -168,6 +169,7 @@ pub(crate) fn is_heartbeat(payload: &str) -> bool {
 /// inside strings. It is escaped there, so that no message can end the script. U+2028 and U+2029
 /// are escaped too.
 pub fn write_htmlfile(payload: &str, out: &mut BytesMut) {
+    step!(bulk payload.len());
     out.reserve(payload.len().saturating_add(48));
     out.put_slice(b"<script>parent.s._(");
     let mut rest = payload;

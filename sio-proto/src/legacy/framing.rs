@@ -98,6 +98,7 @@ pub fn decode(payload: &ByteString, max_frames: usize, frames: &mut Vec<Frame>) 
 ///
 /// As [`decode`].
 pub fn decode_jsonp(payload: &ByteString, max_frames: usize, frames: &mut Vec<Frame>) -> Result<(), FramingError> {
+    step!(bulk payload.len());
     if payload.contains("\r\n") {
         // Browsers count in UTF-16, so no reading may use the other unit: a character outside of
         // the BMP could hide the difference that a line break makes.
@@ -121,6 +122,7 @@ fn read(payload: &ByteString, unit: Unit, max_frames: usize, frames: &mut Vec<Fr
     let mut rest = &**payload;
     let mut left = max_frames;
     while !rest.is_empty() {
+        step!();
         left = left.checked_sub(1).ok_or(FramingError::TooManyFrames)?;
         let header = rest.strip_prefix(DELIMITER).ok_or(FramingError::NoDelimiter)?;
         let (length, digits) =

@@ -28,6 +28,7 @@ pub(crate) enum Misfit {
 
 /// The number of UTF-16 code units in `text`.
 pub(crate) fn utf16_len(text: &str) -> usize {
+    step!(bulk text.len());
     if text.is_ascii() {
         return text.len();
     }
@@ -39,11 +40,13 @@ pub(crate) fn utf16_len(text: &str) -> usize {
 
 /// The byte offset in `text` at which `units` units end.
 pub(crate) fn offset(text: &str, units: usize, unit: Unit) -> Result<usize, Misfit> {
+    step!(bulk units.min(text.len()));
     if text.as_bytes().get(..units).ok_or(Misfit::Short)?.is_ascii() {
         return Ok(units);
     }
     let mut left = units;
     for (at, c) in text.char_indices() {
+        step!();
         if left == 0 {
             return Ok(at);
         }

@@ -209,6 +209,7 @@ impl Decoder {
     /// difference that a line break makes.
     fn is_whole(&self, mut rest: &str) -> bool {
         while !rest.is_empty() {
+            step!();
             let Ok(Some(header)) = Header::read(rest, self.max_length) else {
                 return false;
             };
@@ -227,6 +228,7 @@ impl Decoder {
         let mut rest = piece.clone();
         if !self.pending.is_empty() {
             let before = self.pending.len();
+            step!(bulk rest.len());
             self.pending.push_str(&rest);
             let Some(end) = self.measure.advance(&self.pending, self.max_length)? else {
                 return Ok(());
@@ -242,6 +244,7 @@ impl Decoder {
             packets.push(self.measure.finish(&whole, end)?);
         }
         while !rest.is_empty() {
+            step!();
             let Some(end) = self.measure.advance(&rest, self.max_length)? else {
                 self.pending.push_str(&rest);
                 break;
@@ -274,12 +277,14 @@ impl Measure {
             // Nearly all content is ASCII, and ASCII is measured in one step.
             let end = header.start.saturating_add(header.length);
             let content = text.as_bytes().get(header.start..end);
+            step!(bulk content.map_or(0, <[u8]>::len));
             match (content, text.as_bytes().get(end)) {
                 (Some(content), Some(b',')) if content.is_ascii() => return Ok(Some(end)),
                 _ => {}
             }
         }
         for next in text.get(self.bytes..).unwrap_or_default().chars() {
+            step!();
             if next == ',' && (self.units == header.length || self.points == header.length) {
                 return Ok(Some(self.bytes));
             }
@@ -355,6 +360,7 @@ fn message(content: &ByteString) -> Result<Packet, StreamError> {
             });
         }
         let (line, after) = rest.split_once('\n').ok_or(StreamError::InvalidAnnotation)?;
+        step!(bulk line.len());
         if line.is_empty() || line.matches(':').nth(1).is_some() {
             return Err(StreamError::InvalidAnnotation);
         }

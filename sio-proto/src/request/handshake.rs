@@ -237,6 +237,7 @@ impl Handshake {
             http, peer, extension, ..
         } = request;
         let kept = kept_fields(config, &http.headers);
+        step!(bulk http.target.len().saturating_add(kept.bytes));
         let mut text = String::with_capacity(http.target.len().saturating_add(kept.bytes));
         let mut ends = Vec::with_capacity(kept.fields.saturating_mul(2).saturating_add(1));
         text.push_str(&http.target);
@@ -384,6 +385,7 @@ fn kept_fields(config: &Config, headers: &http::Headers) -> Kept {
     };
     for name in wanted.chain([None]).skip(first) {
         for (field, is_kept) in fields.iter().zip(&mut kept.is_kept) {
+            step!();
             let is_meant = name.is_none_or(|name| field.0.eq_ignore_ascii_case(name));
             let with_field = kept.bytes.saturating_add(cost(field));
             if !is_meant || *is_kept || with_field > config.max_handshake_bytes {
@@ -450,6 +452,7 @@ pub(crate) fn query_object(queries: &[&str], without: &[&str]) -> Option<ByteStr
     let mut object = BytesMut::with_capacity(raw.fold(0, usize::saturating_add).saturating_mul(2));
     let mut pairs = pairs.iter().peekable();
     while let Some((key, value)) = pairs.next() {
+        step!(bulk key.len().saturating_add(value.len()));
         if pairs.peek().is_some_and(|(next, _)| next == key) {
             continue;
         }

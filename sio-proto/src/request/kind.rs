@@ -221,6 +221,7 @@ fn head_of(request: &http::Request) -> (RequestHead<'_>, bool) {
     };
     let (mut upgrade, mut versioned, mut key1, mut key2) = (false, false, false, false);
     for (name, value) in request.headers.raw() {
+        step!();
         match name.len() {
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 upgrade = true;

@@ -218,6 +218,7 @@ impl<'a> Said<'a> {
     pub(super) fn of(request: &'a http::Request) -> Self {
         let mut said = Self::default();
         for (name, value) in request.headers.raw() {
+            step!();
             let place = match name.len() {
                 4 if name.eq_ignore_ascii_case(b"host") => {
                     // The decoder refuses a second `Host`. A value that is not text is no name of

@@ -93,6 +93,7 @@ impl Connection {
         if !self.rest.is_empty() && self.rest_memory <= 4 * self.rest.len() + SMALL {
             return None;
         }
+        step!(bulk self.rest.len());
         let small = BytesMut::from(&self.rest[..]);
         self.rest_memory = small.capacity();
         Some(core::mem::replace(&mut self.rest, small))
@@ -206,6 +207,7 @@ impl Server {
             connection.rest_memory = bytes.capacity();
             core::mem::swap(&mut connection.rest, bytes);
         } else {
+            step!(bulk bytes.len());
             connection.rest.extend_from_slice(bytes);
             connection.rest_memory = connection.rest_memory.max(connection.rest.capacity());
             bytes.clear();

@@ -100,6 +100,7 @@ impl Membership {
     /// The one of these sockets that is in the namespace, or has asked for it.
     pub(crate) fn in_namespace(&self, sockets: &[SocketSlot], namespace: &str) -> Option<(SocketSlot, Standing)> {
         sockets.iter().find_map(|slot| {
+            step!();
             let socket = self.sockets.get(*slot)?;
             (**self.namespace_of(socket) == *namespace).then_some((*slot, socket.standing))
         })
@@ -257,6 +258,7 @@ impl Membership {
         let mut found = Vec::new();
         let mut meet = |members: &[Member], wanted: bool| {
             for member in members {
+                step!();
                 if let Some(socket) = sockets.get_mut(member.socket).filter(|s| s.stamp != stamp) {
                     socket.stamp = stamp;
                     if wanted {

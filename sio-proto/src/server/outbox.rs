@@ -185,16 +185,23 @@ impl Outbox {
     }
 
     pub(crate) fn contains(&self, frame: &Frame) -> bool {
-        self.frames().any(|waiting| waiting == frame)
+        self.frames().any(|waiting| {
+            step!();
+            waiting == frame
+        })
     }
 
     /// The place of this packet among those that wait.
     pub(crate) fn position(&self, frame: &Frame) -> Option<usize> {
-        self.frames().position(|waiting| waiting == frame)
+        self.frames().position(|waiting| {
+            step!();
+            waiting == frame
+        })
     }
 
     /// Queues one packet that stays.
     pub(crate) fn push(&mut self, frame: Frame) {
+        step!();
         self.bytes += frame.len();
         match &mut self.tail {
             None => {
@@ -222,6 +229,7 @@ impl Outbox {
 
     /// Queues one packet in front of all others.
     pub(crate) fn push_front(&mut self, frame: Frame) {
+        step!();
         self.bytes += frame.len();
         self.plain.push_front(frame);
     }
@@ -303,6 +311,7 @@ impl Outbox {
     }
 
     fn take(&mut self, number: u64) -> Option<Sorted> {
+        step!();
         let tail = self.tail.as_mut()?;
         let message = tail.remove(number)?;
         self.bytes -= message.bytes;
@@ -325,6 +334,7 @@ impl Outbox {
     pub(crate) fn drain_to(&mut self, mut each: impl FnMut(Frame)) {
         self.bytes = 0;
         while let Some(frame) = self.plain.pop_front() {
+            step!();
             each(frame);
         }
         if let Some(tail) = self.tail.take() {
@@ -364,6 +374,7 @@ impl Outbox {
                     self.plain.push_back(frame);
                 }
             }
+            step!();
             let Some(frame) = self.plain.pop_front() else { break };
             self.bytes -= len;
             room = room.saturating_sub(len);
@@ -375,6 +386,7 @@ impl Outbox {
     pub(crate) fn convert(&mut self, convert: impl Fn(&Frame) -> Option<Frame>) {
         let Self { plain, bytes, tail } = self;
         let mut change = |frame: &mut Frame| {
+            step!(bulk frame.len());
             let Some(converted) = convert(frame) else { return (0, 0) };
             let change = (frame.len(), converted.len());
             *bytes = *bytes - change.0 + change.1;

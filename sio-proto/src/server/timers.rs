@@ -194,6 +194,7 @@ impl Timers {
 
     /// Keeps the entries that are still wanted, in no more memory than they need.
     pub(crate) fn retain(&mut self, is_wanted: impl Fn(&Due) -> bool) {
+        step!(each self.len());
         self.stale = 0;
         for (queue, alarm) in self.queues.iter_mut().zip(QUEUES) {
             queue

@@ -175,6 +175,7 @@ impl Decoder {
     #[inline]
     fn next_event(&mut self, bytes: &mut BytesMut) -> Result<Option<Event>, Error> {
         loop {
+            step!();
             let frame = match self.state {
                 State::Header => match self.begin_frame(bytes)? {
                     Some(frame) => frame,
@@ -273,6 +274,7 @@ impl Decoder {
 
     #[inline]
     fn event(&mut self, opcode: Opcode, payload: Bytes) -> Result<Event, Error> {
+        step!(bulk payload.len());
         match opcode {
             // Text that arrived in pieces was checked in pieces. It is checked once more here,
             // because safe code can make a `ByteString` only by a check of the whole text.
@@ -307,6 +309,7 @@ impl Decoder {
                 // The cut character is a part of what has been seen.
                 let checked = frame.seen.saturating_sub(usize::from(frame.cut));
                 let unchecked = bytes.get(checked..).unwrap_or_default();
+                step!(bulk unchecked.len());
                 // The result is at most 3.
                 frame.cut = utf8::incomplete_tail(unchecked).map_err(|_| Error::InvalidUtf8)? as u8;
             }

@@ -73,6 +73,7 @@ impl Fragments {
 
     /// Appends unmasked bytes of a frame.
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Error> {
+        step!(bulk piece.len());
         match &mut self.body {
             Body::Text(text, validator) => {
                 let (finished, characters) = validator.push(piece).map_err(|_| Error::InvalidUtf8)?;

@@ -268,6 +268,7 @@ pub(crate) fn poll_encoding(
 pub(crate) fn encode_v4(frames: &[Frame], out: &mut BytesMut) {
     let mut writer = payload::Writer::new(out);
     for frame in frames {
+        step!(bulk frame.len());
         match frame.is_binary() {
             false => writer.text_bytes(frame.payload()),
             true => writer.binary(frame.payload()),
@@ -279,6 +280,7 @@ pub(crate) fn encode_v4(frames: &[Frame], out: &mut BytesMut) {
 pub(crate) fn encode_v3(frames: &[Frame], out: &mut BytesMut) {
     let mut writer = payload_v3::TextWriter::new(out);
     for frame in frames {
+        step!(bulk frame.len());
         match text_of(frame) {
             Some(text) => writer.text(text),
             None => writer.binary(frames::data(Revision::V3, frame)),
@@ -290,6 +292,7 @@ pub(crate) fn encode_v3(frames: &[Frame], out: &mut BytesMut) {
 pub(crate) fn encode_v3_doubled(frames: &[Frame], out: &mut BytesMut) {
     let mut writer = payload_v3::TextWriter::new(out);
     for frame in frames {
+        step!(bulk frame.len());
         match text_of(frame) {
             Some(text) => writer.doubled(text),
             None => writer.binary(frames::data(Revision::V3, frame)),
@@ -301,6 +304,7 @@ pub(crate) fn encode_v3_doubled(frames: &[Frame], out: &mut BytesMut) {
 pub(crate) fn encode_v3_binary(frames: &[Frame], out: &mut BytesMut) {
     let mut writer = payload_v3::BinaryWriter::new(out);
     for frame in frames {
+        step!(bulk frame.len());
         match text_of(frame) {
             Some(text) => writer.text(text),
             None => writer.binary(frames::data(Revision::V3, frame)),

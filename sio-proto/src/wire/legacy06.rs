@@ -73,6 +73,7 @@ impl PayloadReader {
             verdict = Err(PayloadError::session(OverLimit::Buffered));
         }
         for received in received {
+            step!();
             inbound(received, config, out);
         }
         if let Err(error) = verdict {

@@ -62,6 +62,7 @@ pub fn decode(payload: &ByteString, max_packets: usize, packets: &mut Vec<ByteSt
     let mut rest = &**payload;
     let mut left = max_packets;
     while !rest.is_empty() {
+        step!();
         left = left.checked_sub(1).ok_or(PayloadError::TooManyPackets)?;
         let header = rest.strip_prefix(MARK).ok_or(PayloadError::NoMark)?;
         let (length, digits) =

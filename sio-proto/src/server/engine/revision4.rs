@@ -102,7 +102,10 @@ impl At<'_> {
         } else if bytes + namespace.len() + query.as_ref().map_or(0, |query| query.len()) > max_bytes {
             self.refused(&namespace, NoEntry::Auth.as_str(), None);
         } else if let queue = &mut engine.rare_mut().queue.0
-            && queue.iter().all(|(waiting, _)| *waiting != namespace)
+            && queue.iter().all(|(waiting, _)| {
+                step!();
+                *waiting != namespace
+            })
         {
             // It is copied, because it may be a slice of a receive buffer.
             let query = query.map(|query| ByteString::from(&*query));

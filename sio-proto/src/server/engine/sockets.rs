@@ -64,6 +64,7 @@ impl<'a> At<'a> {
             return Ok(self);
         }
         for socket in self.session.sockets.clone() {
+            step!();
             let socket = self.core.socket_key(socket);
             self.disconnect_one(socket, reason);
         }
@@ -92,7 +93,10 @@ impl<'a> At<'a> {
             return false;
         };
         let mut left = rare.left.iter();
-        left.any(|(name, at)| *name == *namespace && now.saturating_since(*at) < LATE)
+        left.any(|(name, at)| {
+            step!();
+            *name == *namespace && now.saturating_since(*at) < LATE
+        })
     }
 
     /// Queues a CONNECT, CONNECT_ERROR or DISCONNECT: in the form of the operator's parser if there

@@ -240,6 +240,7 @@ impl<'a> At<'a> {
         let held = core::mem::take(&mut rare.held);
         rare.held_bytes = 0;
         for text in held {
+            step!(bulk text.len());
             // The text was encoded from a packet, so it is a packet.
             let Ok(packet) = Packet::decode(&text) else { continue };
             if namespace_of(&packet).is_some_and(|of| *of == *namespace) {

@@ -63,6 +63,7 @@ impl Membership {
             return false;
         };
         let found = namespaces.get(socket.namespace).rooms.get(name).copied();
+        step!(each socket.rooms.len());
         if found.is_some_and(|room| socket.rooms.iter().any(|(r, _)| *r == room)) {
             return true;
         }
@@ -117,12 +118,14 @@ impl Membership {
         let Some(namespace) = self.sockets.get(slot).map(|socket| socket.namespace) else {
             return;
         };
+        step!();
         while let Some((room, position)) = self.sockets.get_mut(slot).and_then(|socket| socket.rooms.pop()) {
             self.take_member(slot, namespace, room, position);
         }
     }
 
     fn take_member(&mut self, slot: SocketSlot, namespace: NamespaceSlot, room: RoomSlot, position: u32) {
+        step!();
         let key = self.key(slot);
         let Some(entry) = self.rooms.get_mut(room) else { return };
         entry.members.swap_remove(position as usize);

@@ -46,6 +46,7 @@ impl Input<'_> {
         };
         let (mut sent, collisions) = (Sent::default(), &mut self.out.collisions);
         for member in members {
+            step!();
             if let Some(key) = &merges
                 && let Some(waiting) = sessions.get(member.session).and_then(|s| s.outbox.waiting(key))
             {

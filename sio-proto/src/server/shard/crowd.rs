@@ -42,6 +42,7 @@ impl Input<'_> {
         }
         let address = address_of(handshake);
         for _ in 0..=MAX_EVICTED {
+            step!();
             let core = &mut self.shard.core;
             let oldest = match core.quota.enter(address, SESSION_BYTES + handshake.bytes()) {
                 Ok(()) => return true,

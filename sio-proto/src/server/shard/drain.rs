@@ -56,6 +56,7 @@ impl Input<'_> {
     pub(super) fn depart(&mut self) {
         self.relieve();
         while let Some(key) = self.shard.core.departing.pop() {
+            step!();
             self.at(key, |at: At<'_>| at.depart());
         }
         self.shard.forget_stale_deadlines();

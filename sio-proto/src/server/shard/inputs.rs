@@ -39,6 +39,7 @@ impl Input<'_> {
         self.shard.core.counters.packets_in += packets.len() as u64;
         let mut may_wait = false;
         for packet in packets.iter_mut() {
+            step!();
             may_wait |= packet.may_wait();
             // The link is looked up for each packet: a packet may end the session or move it to
             // another link.
@@ -67,6 +68,7 @@ impl Input<'_> {
     /// Everything that is due happens.
     pub(super) fn handle_timeout(&mut self) {
         while let Some(due) = self.shard.core.timers.pop(self.now) {
+            step!();
             match due {
                 Due::Session(key, Alarm::Stalled, _) => _ = self.at(key, |at: At<'_>| at.look_after_blocked()),
                 Due::Session(key, alarm, epoch) => _ = self.at(key, |at: At<'_>| at.alarm_rang(alarm, epoch)),
@@ -82,6 +84,7 @@ impl Input<'_> {
     pub(super) fn flush_ready(&mut self, max: usize) -> bool {
         let (now, out) = (self.now, &mut *self.out);
         for _ in 0..max {
+            step!();
             let core = &mut self.shard.core;
             let Some(slot) = core.ready.pop_front() else {
                 let room = core.ready.capacity();
@@ -147,6 +150,7 @@ impl Input<'_> {
             Command::Broadcast { target, mut message } => self.broadcast(&target, &mut message),
             Command::Join { target, rooms } => {
                 for socket in self.shard.members(&target) {
+                    step!();
                     for room in &rooms {
                         // Nobody is told: the socket has too many rooms, or the name is an id.
                         let _ = self.shard.join_room(socket, room);
@@ -155,6 +159,7 @@ impl Input<'_> {
             }
             Command::Leave { target, rooms } => {
                 for socket in self.shard.members(&target) {
+                    step!();
                     for room in &rooms {
                         self.shard.leave(socket, room);
                     }
@@ -162,6 +167,7 @@ impl Input<'_> {
             }
             Command::Disconnect { target, close } => {
                 for socket in self.shard.members(&target) {
+                    step!();
                     self.disconnect(socket, close, Reason::ServerNamespaceDisconnect);
                 }
             }

@@ -281,6 +281,7 @@ impl<'a, G> At<'a, G> {
     pub(crate) fn end_sockets(&mut self, reason: Reason) {
         self.session.reassembly = Reassembly::new();
         for socket in core::mem::take(&mut self.session.sockets) {
+            step!();
             let socket = self.core.socket_key(socket);
             self.end_socket(socket, reason);
         }

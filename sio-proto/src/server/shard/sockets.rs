@@ -295,6 +295,7 @@ impl<G> At<'_, G> {
         let entry = entry.expect("a rule names a socket of its session");
         let connected = entry.standing == Standing::Connected;
         for id in core::mem::take(&mut entry.acks) {
+            step!();
             self.out.deliveries.push(Delivery::Ack {
                 socket,
                 id,
@@ -317,6 +318,7 @@ impl<G> At<'_, G> {
     pub(super) fn forget_socket(&mut self, socket: SocketKey) {
         let removed = self.core.membership.remove(socket.slot);
         let auth_bytes = removed.map_or(0, |removed| removed.auth_bytes);
+        step!(each self.session.sockets.len());
         self.session.sockets.retain(|s| *s != socket.slot);
         self.session.auth_bytes = self.session.auth_bytes.saturating_sub(auth_bytes);
         // Fewer bytes than before always have room.

@@ -231,6 +231,7 @@ impl Input<'_> {
         }
         let sessions = &self.shard.sessions;
         let waiting = |slot| {
+            step!();
             let session = sessions.get(slot)?;
             let bytes = session.charged + session.held;
             (bytes > 0).then(|| (bytes, sessions.key(slot)))
