@@ -59,6 +59,7 @@ const STEPS: &[Step] = &[
         execute(cargo(&tree.root).args(["build", "--workspace", "--examples", "--bins"]))
     }),
     ("corpus", corpus),
+    ("against", against),
     ("bare-metal", bare_metal),
 ];
 
@@ -104,6 +105,28 @@ fn corpus(tree: &Workspace) -> Outcome {
         return Err(Failure::new("fuzz/Cargo.toml is missing: there is no corpus to replay"));
     }
     execute(cargo(&tree.root).args(["test", "--manifest-path", "fuzz/Cargo.toml"]))
+}
+
+/// Checks the programs that measure servers against each other. They are a workspace of their own.
+/// The load generator and the floor need hardly any dependencies, so they are built and tested; the
+/// other server needs tokio and axum, so only its format is checked.
+fn against(tree: &Workspace) -> Outcome {
+    const MANIFEST: &[&str] = &["--manifest-path", "bench/against/Cargo.toml"];
+    const CHEAP: &[&str] = &["--locked", "-p", "against-load", "-p", "against-floor"];
+    // What this leaves in a common target folder would not fit the main workspace.
+    let folder = tree.target.join("against");
+    let own = |name: &str| {
+        let mut command = cargo(&tree.root);
+        command.arg(name).args(MANIFEST).env("CARGO_TARGET_DIR", &folder);
+        command
+    };
+    execute(own("fmt").args(["--all", "--check"]))?;
+    execute(
+        own("clippy")
+            .args(CHEAP)
+            .args(["--all-targets", "--", "-D", "warnings"]),
+    )?;
+    execute(own("test").args(CHEAP))
 }
 
 /// Builds the core for a target without an operating system, on machines where such a target is
