@@ -66,7 +66,7 @@ use record::{Own, Pid, Record};
 pub use adopting::Adopted;
 pub use audience::{Audience, Recipients};
 pub use change::{Change, SavedNamespace, SavedRecord, SavedStay};
-pub use history::{Entries, History, Ring, Since};
+pub use history::{Entries, History, Older, Ring, Since};
 pub use log::{Entry, Log, LogLimits, Truncated};
 pub use outcome::{Absence, Claimed, Expired, NotRecovered, Room};
 

@@ -132,7 +132,8 @@ fn a_client_comes_back_from_the_stream() {
         let missed: Vec<_> = restored
             .missed
             .iter()
-            .map(|(id, emit)| (id.clone(), emit.name.clone()))
+            .inspect(|missed| assert_eq!(missed.room.as_deref(), Some("r")))
+            .map(|missed| (missed.entry.clone(), missed.emit.name.clone()))
             .collect();
         let expected = (1..=count).filter(|number| number.is_multiple_of(2));
         let expected = expected.map(|number| {
@@ -366,7 +367,7 @@ fn a_signed_entry_that_is_stored_again_is_brought_once() {
     let missed: Vec<_> = restored
         .missed
         .iter()
-        .map(|(id, emit)| (&id[..], &*emit.name))
+        .map(|missed| (&missed.entry[..], &*missed.emit.name))
         .collect();
     assert_eq!(missed, [(&b"100001-0"[..], "e1"), (b"100004-0", "e2")]);
     assert_eq!((reads, restored.position), (2, "100037-0".into()));

@@ -10,6 +10,12 @@
 //! taken in this order: recovery, the table of histories, one history, shard.
 //!
 //! A server in which no namespace asks for histories pays one load of an atomic for each message.
+//!
+//! In a cluster over one stream, the places of events are the ids of their entries, and all servers
+//! have the same events in the same order: an event to a room with a history is sent when it is
+//! read from the stream (`user/cluster/ordering.rs`).
+
+pub(crate) mod stream;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -27,12 +33,14 @@ use crate::lock::Mutex;
 use crate::options::Options;
 use crate::runtime::Runtime;
 use crate::turn;
+use crate::turn::entry_place;
 use crate::turn::numbered::{fan_out, kept_audience};
 use crate::turn::order::{Audience, Stamp, WriteFn};
 use crate::turn::recovery::Last;
 use crate::turn::shard::Aftermath;
 use crate::turn::shards::Shards;
 use crate::turn::table::Names;
+use stream::Stream;
 
 /// All histories of a server.
 pub(crate) struct Histories {
@@ -47,6 +55,7 @@ pub(crate) struct Histories {
     runtime: Runtime,
     rules: RwLock<Arc<[Rule]>>,
     rooms: Mutex<Rooms>,
+    stream: Stream,
 }
 
 /// Which rooms have a history.
@@ -55,6 +64,8 @@ struct Rule {
     namespace: Covered,
     pattern: Box<str>,
     ring: Ring,
+    /// The last entry of the stream when it was added.
+    added: u64,
 }
 
 /// The namespaces that a rule is for.
@@ -124,6 +135,7 @@ impl Histories {
             runtime,
             rules: RwLock::new(Arc::from([])),
             rooms: Mutex::new(Rooms::default()),
+            stream: Stream::default(),
         }
     }
 
@@ -133,6 +145,7 @@ impl Histories {
             namespace,
             pattern: pattern.into(),
             ring,
+            added: self.stream.last.load(Ordering::Relaxed),
         };
         let mut rules = self.rules.write();
         *rules = rules.iter().cloned().chain([rule]).collect();
@@ -144,15 +157,20 @@ impl Histories {
         self.is_used.load(Ordering::Acquire)
     }
 
-    fn ring(&self, namespace: &str, room: &str) -> Option<Ring> {
+    /// Returns the limits of the history of a room, and the entry of the stream up to which
+    /// something may be missing in it if it begins now.
+    fn ring(&self, namespace: &str, room: &str) -> Option<(Ring, u64)> {
         if room.len() > self.max_name_bytes {
             return None;
         }
         let rules = Arc::clone(&self.rules.read());
-        rules
-            .iter()
-            .find(|rule| rule.covers(namespace, room))
-            .map(|rule| rule.ring)
+        let rule = rules.iter().find(|rule| rule.covers(namespace, room))?;
+        let known = match &rule.namespace {
+            Covered::Named(_) => rule.added.max(self.stream.dropped.load(Ordering::Relaxed)),
+            // What was said while the namespace had no members was not kept.
+            Covered::Ruled(_) => self.stream.last.load(Ordering::Relaxed),
+        };
+        Some((rule.ring, known))
     }
 
     /// Whether the room has a history, or gets one with its first event.
@@ -192,12 +210,12 @@ impl Histories {
 
     /// Returns the history of a room, which is made if it does not exist, or `None` if the room has
     /// none.
-    fn of_room(&self, namespace: &ByteString, room: &ByteString) -> Option<Arc<RoomHistory>> {
+    pub(crate) fn of_room(&self, namespace: &ByteString, room: &ByteString) -> Option<Arc<RoomHistory>> {
         let known = self.find(namespace, room);
         known.or_else(|| Some(self.open(namespace, room, self.ring(namespace, room)?)))
     }
 
-    fn open(&self, namespace: &ByteString, room: &ByteString, ring: Ring) -> Arc<RoomHistory> {
+    fn open(&self, namespace: &ByteString, room: &ByteString, (ring, known): (Ring, u64)) -> Arc<RoomHistory> {
         let mut epoch = [0; 4];
         let mut rooms = self.rooms.lock_for("open");
         if let Some(known) = rooms.find(namespace, room) {
@@ -205,17 +223,23 @@ impl Histories {
             return known;
         }
         (self.runtime.fill)(&mut epoch);
+        // The highest epoch is that of the stream.
+        let epoch = u32::from_le_bytes(epoch).min(Offset::STREAM - 1);
+        let history = match self.follows_stream() {
+            true => History::in_stream(epoch, ring, self.stream.last.load(Ordering::Relaxed), known),
+            false => History::new(epoch, ring),
+        };
         let history = Arc::new(RoomHistory {
             namespace: ByteString::from(&**namespace),
             room: ByteString::from(&**room),
             is_touched: AtomicBool::new(true),
             is_gone: AtomicBool::new(false),
             total: Arc::clone(&self.bytes),
-            state: Mutex::new(History::new(u32::from_le_bytes(epoch), ring)),
+            state: Mutex::new(history),
         });
         rooms.add(&history);
         let gone = match rooms.order.len() > self.max_rooms {
-            true => rooms.drop_oldest(),
+            true => self.drop_oldest(&mut rooms),
             false => None,
         };
         drop(rooms);
@@ -223,10 +247,19 @@ impl Histories {
         history
     }
 
+    /// Takes out a history that has not been used for long. If it begins again, it does not know
+    /// what was said before.
+    fn drop_oldest(&self, rooms: &mut Rooms) -> Option<Arc<RoomHistory>> {
+        let gone = rooms.drop_oldest()?;
+        let last = self.stream.last.load(Ordering::Relaxed);
+        self.stream.dropped.fetch_max(last, Ordering::Relaxed);
+        Some(gone)
+    }
+
     /// Drops histories until the others have room. Call it without a lock.
     fn make_room(&self) {
         while self.bytes.load(Ordering::Relaxed) > self.max_bytes {
-            let gone = self.rooms.lock_for("make room").drop_oldest();
+            let gone = self.drop_oldest(&mut self.rooms.lock_for("make room"));
             let Some(gone) = gone else { return };
             // Others may still hold it for a moment, so its events are dropped now.
             gone.clear();
@@ -334,15 +367,19 @@ impl RoomHistory {
         !self.is_gone.load(Ordering::Relaxed)
     }
 
-    fn last(&self) -> Offset {
-        self.state.lock_for("place").last()
+    /// Returns the place of the last event, and that of the next one, which may have an entry in
+    /// the stream.
+    fn places(&self, entry: Option<Offset>) -> (Offset, Offset) {
+        let state = self.state.lock_for("place");
+        (state.last(), state.next(entry))
     }
 
     /// Returns what is behind the last event that a client has seen, at most `most` events.
-    pub(crate) fn part(&self, now: Time, seen: Option<Offset>, most: usize) -> Part {
+    /// The stream of a cluster has been read as `histories` knows.
+    pub(crate) fn part(&self, now: Time, seen: Option<Offset>, histories: &Histories, most: usize) -> Part {
         let mut history = self.state.lock_for("read");
         self.change(&mut history, |history| history.prune(now));
-        let since = history.since(seen);
+        let since = history.since(seen, |place| histories.has_read(&self.namespace, place));
         let events = since.entries.take(most);
         let events = events.map(|entry| (history.place(entry.sequence), entry.at, entry.message.clone()));
         Part {
@@ -361,6 +398,14 @@ impl Drop for RoomHistory {
 }
 
 impl Said {
+    /// An event of the stream with its place, and what it takes.
+    #[cfg(feature = "redis")]
+    pub(crate) fn at(place: Offset, name: ByteString, args: &Args) -> (usize, Self) {
+        let name = ByteString::from(&*name);
+        let args = args.with_offset(place).detached();
+        (name.len() + args.bytes(), Self { name, args })
+    }
+
     /// Copies an event that has its place already.
     fn of(message: &Message) -> Option<(usize, Self)> {
         let name = ByteString::from(&**message.name()?);
@@ -407,12 +452,13 @@ fn try_broadcast_kept(
     };
     let recovery = &to.shards.recovery;
     let last = recovery.last(&to.target.namespace);
-    let place = history.last();
+    let entry = entry_place::current();
+    let (place, next) = history.places(entry);
     let mut message = write(
         forms,
         Stamp {
             recovery: last,
-            history: Some(Last::new(place)),
+            history: Some(Last::new(place).before(next)),
         },
     );
     let mut said = match message.is_volatile() {
@@ -428,7 +474,7 @@ fn try_broadcast_kept(
             }
             let sent = fan_out(to, 0, bytes, turn, &mut after, message);
             if let Some((bytes, said)) = said.take() {
-                history.change(&mut state, |state| state.keep(turn.now(), bytes, said));
+                history.change(&mut state, |state| state.keep(turn.now(), entry, bytes, said));
             }
             Some(sent)
         };

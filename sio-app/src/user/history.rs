@@ -13,6 +13,7 @@ use crate::args::RawArgs;
 use crate::error::{EmitError, RegisterError};
 use crate::turn::comeback::Present;
 use crate::turn::entering::{Entered, join_at};
+use crate::turn::history::stream::LAG;
 use crate::turn::history::{Covered, Part, RoomHistory};
 use crate::turn::order::{Order, To, carry_out};
 use crate::turn::shards::Shards;
@@ -93,6 +94,11 @@ impl Namespace {
     /// zero are a mistake, and the server does not start ([`Io::check`](crate::Io::check)). A room
     /// whose name is too long to be joined has no history. In the namespaces of a rule, a history
     /// begins only while the namespace has members.
+    ///
+    /// In a cluster over one stream (`ClusterKind::Streams`), rooms have the same history on all
+    /// servers, and places count everywhere. Then an event to such a room is sent when it is read
+    /// from the stream, and the result of `emit` counts nobody. A server that starts anew reads the
+    /// tail of the stream, within limits, if the pattern was registered before.
     pub fn history(&self, pattern: &str, ring: Ring) -> Self {
         if let Err(error) = ring.validate() {
             self.io.note_mistake(RegisterError::Ring {
@@ -181,18 +187,20 @@ impl Room {
     #[must_use]
     pub fn since(&self, seen: Option<Offset>) -> RoomSince {
         let now = self.io.now();
-        let Some(history) = self.io.shards.histories.find(&self.namespace, &self.name) else {
+        let histories = &self.io.shards.histories;
+        let Some(history) = histories.find(&self.namespace, &self.name) else {
+            let is_known = |seen| histories.knows(&self.namespace, &self.name, seen);
             return RoomSince {
-                truncated: seen.is_some(),
+                truncated: seen.is_some_and(|seen| !is_known(seen)),
                 events: Vec::new(),
-                at: None,
+                at: seen.filter(|seen| is_known(*seen)),
             };
         };
         let Part {
             truncated,
             events,
             last,
-        } = history.part(now, seen, usize::MAX);
+        } = history.part(now, seen, histories, usize::MAX);
         let events = events.into_iter().map(|(at, sent, said)| HistoryEvent {
             at,
             age: now.saturating_since(sent),
@@ -304,6 +312,7 @@ impl Socket {
             },
             falls: 0,
         };
+        catching.wait_for_stream().await?;
         loop {
             let history = self.ask(|shards| shards.histories.find(&socket.namespace, &catching.room))?;
             if catching.step(history.as_deref()).await? {
@@ -335,12 +344,16 @@ impl Catching<'_> {
     /// Sends a part of what the client has missed. If nothing is left, the socket joins the room,
     /// and true is returned.
     async fn step(&mut self, history: Option<&RoomHistory>) -> Result<bool, ResumeError> {
-        let part = history.map(|history| history.part(self.socket.0.now(), self.seen, PART));
-        // A place in a room where nothing was said is one of a history that is gone.
-        let truncated = match &part {
-            Some(part) => part.truncated,
-            None => self.seen.is_some(),
-        };
+        let (socket, seen) = (&self.socket.0, self.seen);
+        let (part, is_known) = self.socket.ask(|shards| {
+            let histories = &shards.histories;
+            let part = history.map(|history| history.part(socket.now(), seen, histories, PART));
+            // A place in a room where nothing was said is one of a history that is gone, or of a
+            // history of another server.
+            let is_known = seen.is_none_or(|seen| histories.knows(&socket.namespace, &self.room, seen));
+            (part, is_known)
+        })?;
+        let truncated = part.as_ref().map_or(!is_known, |part| part.truncated);
         if truncated {
             self.falls += 1;
             if self.falls > FALLS {
@@ -359,7 +372,7 @@ impl Catching<'_> {
                 .await?;
         }
         let Some(part) = part else {
-            return self.join(None, None).await;
+            return self.join(None, self.seen).await;
         };
         let is_end = part.events.last().is_none_or(|(last, ..)| *last == part.last);
         for (place, _, said) in part.events {
@@ -378,6 +391,20 @@ impl Catching<'_> {
         match is_end {
             true => self.join(history, Some(part.last)).await,
             false => Ok(false),
+        }
+    }
+
+    /// Waits until this server has read the stream of the cluster up to the place that the client
+    /// has seen at another server, or what the stream had before, at most [`LAG`].
+    async fn wait_for_stream(&self) -> Result<(), ResumeError> {
+        let end = self.socket.0.now() + LAG;
+        loop {
+            let now = self.socket.0.now();
+            let is_behind = self.socket.ask(|shards| shards.histories.is_behind(now, self.seen))?;
+            if !is_behind || now >= end {
+                return Ok(());
+            }
+            self.socket.sleep(PAUSE).await;
         }
     }
 

@@ -18,6 +18,7 @@
 mod connections;
 mod emitting;
 mod failures;
+mod histories;
 mod neighbours;
 mod observing;
 mod peers;

@@ -108,6 +108,16 @@ pub enum Request {
         /// How many entries are read at most.
         count: u32,
     },
+    /// Read a part of a stream backwards, the newest entry first. The answer is
+    /// [`Answer::Entries`].
+    RangeBack {
+        /// The key of the stream.
+        stream: Bytes,
+        /// The id of the first entry that is read, the newest; `+` is the last one there is.
+        from: Bytes,
+        /// How many entries are read at most.
+        count: u32,
+    },
     /// Keep a value for a time. The answer is [`Answer::Done`].
     Set {
         /// Its key.

@@ -167,6 +167,11 @@ impl Broker {
                 let parts: &[&[u8]] = &[b"XRANGE", stream, from, to, b"COUNT", count.as_bytes()];
                 connection.ask(now, parts, Expect::Part(id));
             }
+            Request::RangeBack { stream, from, count } => {
+                let count = count.to_string();
+                let parts: &[&[u8]] = &[b"XREVRANGE", stream, from, b"-", b"COUNT", count.as_bytes()];
+                connection.ask(now, parts, Expect::Part(id));
+            }
             Request::Set {
                 key,
                 value,
@@ -289,7 +294,10 @@ impl Broker {
 fn key(request: &Request) -> &[u8] {
     match request {
         Request::Subscribers { channel, .. } => channel,
-        Request::AddEntry { stream, .. } | Request::Range { stream, .. } | Request::Length { stream } => stream,
+        Request::AddEntry { stream, .. }
+        | Request::Range { stream, .. }
+        | Request::RangeBack { stream, .. }
+        | Request::Length { stream } => stream,
         Request::Set { key, .. } | Request::Take { key } | Request::Delete { key } => key,
     }
 }
@@ -299,6 +307,7 @@ pub(super) fn weight(request: &Request) -> usize {
     let more = match request {
         Request::AddEntry { fields, .. } => fields.iter().map(|(name, value)| name.len() + value.len() + 64).sum(),
         Request::Range { from, to, .. } => from.len() + to.len(),
+        Request::RangeBack { from, .. } => from.len(),
         Request::Set { value, .. } => value.len(),
         Request::Subscribers { .. } | Request::Take { .. } | Request::Delete { .. } | Request::Length { .. } => 0,
     };
@@ -309,7 +318,7 @@ pub(super) fn weight(request: &Request) -> usize {
 fn answer(request: &Request, reply: Value) -> Option<Answer> {
     match (request, reply) {
         (Request::AddEntry { .. }, Value::Text(id)) => Some(Answer::Added(id)),
-        (Request::Range { .. }, Value::List(items)) => {
+        (Request::Range { .. } | Request::RangeBack { .. }, Value::List(items)) => {
             let entries: Option<Vec<Entry>> = items.into_iter().map(entry).collect();
             entries.map(Answer::Entries)
         }

@@ -70,7 +70,7 @@ pub struct Comeback {
     session: Option<Session>,
     /// Entries that were read while it is not known whether others before them were trimmed.
     unproven: Option<Vec<Entry>>,
-    missed: Vec<(Bytes, Emit)>,
+    missed: Vec<Missed>,
     /// The senders and numbers of signed entries that were read, at most one for each entry.
     taken: BTreeSet<(u64, u64)>,
     /// Bytes of the entries that were missed.
@@ -98,12 +98,22 @@ pub enum Step {
 pub struct Restored {
     /// What was kept of it.
     pub session: Session,
-    /// What it has missed, the oldest first: the id of each entry, which goes behind the arguments,
-    /// and the event.
-    pub missed: Vec<(Bytes, Emit)>,
+    /// What it has missed, the oldest first.
+    pub missed: Vec<Missed>,
     /// The last entry that was read. What the node hears behind it, it has to send to the client as
     /// to everybody.
     pub position: ByteString,
+}
+
+/// An event that a client has missed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// The id of its entry, which goes behind the arguments.
+    pub entry: Bytes,
+    /// The room that it was for, if it was for one room.
+    pub room: Option<ByteString>,
+    /// The event.
+    pub emit: Emit,
 }
 
 /// Why a client is not recovered.
@@ -306,7 +316,7 @@ impl Comeback {
                 continue;
             }
             // Neither what cannot be read.
-            let Ok(Some(emit)) = filter.missed(entry, &self.limits) else {
+            let Ok(Some((to, emit))) = filter.missed(entry, &self.limits) else {
                 continue;
             };
             let bytes = entry.fields.iter().map(|(name, value)| name.len() + value.len());
@@ -314,7 +324,12 @@ impl Comeback {
             if self.bytes > self.max_bytes {
                 return Err(NotRestored::TooMuch);
             }
-            self.missed.push((entry.id.clone(), emit));
+            let room = match &to.rooms[..] {
+                [room] => Some(room.clone()),
+                _ => None,
+            };
+            let entry = entry.id.clone();
+            self.missed.push(Missed { entry, room, emit });
         }
         if let Some(last) = entries.last() {
             self.position = ByteString::try_from(last.id.clone()).map_err(|_| NotRestored::Malformed)?;

@@ -49,9 +49,10 @@ mod record;
 pub mod relay;
 mod seal;
 mod sending;
+mod tail;
 mod voice;
 
-pub use comeback::{Comeback, NotRestored, Restored, Step};
+pub use comeback::{Comeback, Missed, NotRestored, Restored, Step};
 pub use counters::{Counters, Traffic};
 pub use delivery::{Asker, Delivery, Outcome, RequestEnd, RequestId};
 pub use emitter::{Emitter, NotSent};
@@ -59,4 +60,5 @@ pub use node::{Message, Node, Reader, Unread};
 pub use order::{Emit, Flags, LocalOrder, NodeId, Order, Question, Recipients, RemoteSocket, Target};
 pub use output::Outputs;
 pub use record::{RecordWriter, forget};
+pub use tail::{Tail, TailEnd, TailEvent, TailStep};
 pub use voice::{Voice, Written};

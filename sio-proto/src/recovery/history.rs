@@ -62,10 +62,42 @@ impl Ring {
 /// The messages of one room, oldest first. Each has a place: the epoch of this history, and a
 /// number. A history that begins again has another epoch, so an old place is never taken for a
 /// place in it.
+///
+/// A history may [follow the stream](Self::in_stream) of a broker, as the histories of the same
+/// room on other servers do. Then the places of messages in the stream are the ids of their
+/// entries, the same everywhere.
 #[derive(Debug)]
 pub struct History<M> {
     epoch: u32,
     log: Log<M>,
+    stream: Option<Followed>,
+}
+
+/// What a history knows of the stream that it follows, as numbers of entries.
+#[derive(Debug)]
+struct Followed {
+    /// Everything behind this entry is known.
+    known: u64,
+    /// The last entry whose message stands at its place.
+    entry: u64,
+    /// Behind the first number, up to the second one, messages stand in another order than in the
+    /// stream.
+    late: Option<(u64, u64)>,
+}
+
+/// A message that was said before all that a history has ([`History::prepend`]).
+#[derive(Debug)]
+pub struct Older<M> {
+    /// Its place in the stream.
+    pub place: Offset,
+    /// When it was sent, or the earliest time.
+    pub at: Time,
+    /// When it is too old.
+    pub until: Time,
+    /// What it takes in memory.
+    pub bytes: usize,
+    /// The message.
+    pub message: M,
 }
 
 /// What a client has not seen.
@@ -93,7 +125,22 @@ impl<M> History<M> {
         Self {
             epoch,
             log: Log::new(limits, 0),
+            stream: None,
         }
+    }
+
+    /// An empty history that follows a stream, which has been read up to the number `last`. What
+    /// was said up to the number `known` may be missing.
+    #[must_use]
+    pub fn in_stream(epoch: u32, ring: Ring, last: u64, known: u64) -> Self {
+        let mut history = Self::new(epoch, ring);
+        history.log.advance(last);
+        history.stream = Some(Followed {
+            known,
+            entry: last,
+            late: None,
+        });
+        history
     }
 
     /// The place behind the last message.
@@ -102,26 +149,61 @@ impl<M> History<M> {
         self.place(self.log.last())
     }
 
-    /// The place that the next message will have.
+    /// The place that the next message will have. `entry` is its entry in the stream that the
+    /// history follows, if it has one. If a later entry has been had already, the message gets a
+    /// place as one without an entry.
     #[must_use]
-    pub const fn next(&self) -> Offset {
-        self.place(self.log.last() + 1)
+    pub fn next(&self, entry: Option<Offset>) -> Offset {
+        let next = self.log.last() + 1;
+        let entry = entry.filter(|entry| self.stream.is_some() && entry.is_entry() && entry.sequence >= next);
+        match entry {
+            Some(entry) => entry,
+            // Others know the numbers of entries.
+            None if self.stream.is_some() && Offset::is_entry_number(next) => self.place(next + 1),
+            None => self.place(next),
+        }
     }
 
     /// The place of the message with this number.
     #[must_use]
     pub const fn place(&self, sequence: u64) -> Offset {
-        Offset {
-            epoch: self.epoch,
-            sequence,
-        }
+        let epoch = match self.stream.is_some() && Offset::is_entry_number(sequence) {
+            true => Offset::STREAM,
+            false => self.epoch,
+        };
+        Offset { epoch, sequence }
     }
 
     /// Keeps a message at the [next](History::next) place. `bytes` is what the message takes in
     /// memory. The oldest messages go where there is no room for all.
-    pub fn keep(&mut self, now: Time, bytes: usize, message: M) {
+    pub fn keep(&mut self, now: Time, entry: Option<Offset>, bytes: usize, message: M) {
+        let place = self.next(entry);
+        let entry = entry.filter(|entry| entry.is_entry());
+        if let (Some(entry), Some(stream)) = (entry, &mut self.stream) {
+            if place == entry {
+                stream.entry = entry.sequence;
+            } else {
+                let (from, to) = stream.late.unwrap_or((stream.entry, 0));
+                let from = from.min(entry.sequence.saturating_sub(1));
+                stream.late = Some((from, to.max(entry.sequence).max(self.log.last())));
+            }
+        }
+        self.log.advance(place.sequence.saturating_sub(1));
         self.log.next();
         self.log.keep(now, Audience::default(), bytes, message, drop);
+    }
+
+    /// Keeps what was said in the stream before all that is kept, the newest first. It has been
+    /// read from the stream behind the number `known`. Only what there is room for is kept, the
+    /// newest. Nothing happens if this history has begun later than the stream was read (`begun`):
+    /// then something between may be missing.
+    pub fn prepend(&mut self, now: Time, begun: u64, known: u64, older: impl IntoIterator<Item = Older<M>>) {
+        if let Some(own) = self.stream.as_mut().filter(|own| own.known <= begun) {
+            own.known = known.min(own.known);
+            let older = older.into_iter().filter(|older| older.place.is_entry());
+            let older = older.map(|it| (it.place.sequence, (it.at, it.until), it.bytes, it.message));
+            self.log.prepend(now, older);
+        }
     }
 
     /// Throws away what is too old.
@@ -155,9 +237,17 @@ impl<M> History<M> {
     /// The messages behind the last one that a client has seen. A client that has seen none gets
     /// all. A place that this history has never had is one of an earlier history, so all messages
     /// of this one are new to the client, and others are missing.
+    ///
+    /// `is_read` says of a place in the stream, for a history that follows it, whether this server
+    /// has read the stream up to there, and has sent what stands before it before what stands
+    /// behind it. A place from before this history, or among messages that came in another order,
+    /// is not known either.
     #[must_use]
-    pub fn since(&self, seen: Option<Offset>) -> Since<'_, M> {
-        let is_ours = |seen: &Offset| seen.epoch == self.epoch && seen.sequence <= self.log.last();
+    pub fn since(&self, seen: Option<Offset>, is_read: impl FnOnce(Offset) -> bool) -> Since<'_, M> {
+        let is_ours = |seen: &Offset| match &self.stream {
+            Some(stream) if seen.is_entry() => stream.has(seen.sequence) && is_read(*seen),
+            _ => seen.epoch == self.epoch && seen.sequence <= self.log.last(),
+        };
         let (after, is_known) = match seen {
             None => (0, true),
             Some(seen) if is_ours(&seen) => (seen.sequence, true),
@@ -176,9 +266,19 @@ impl<M> History<M> {
     }
 }
 
+impl Followed {
+    /// Whether everything behind this entry is known, and stands behind it.
+    fn has(&self, entry: u64) -> bool {
+        let is_late = self.late.is_some_and(|(from, to)| entry > from && entry <= to);
+        entry >= self.known && !is_late
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
     use alloc::vec::Vec;
+    use core::ops::RangeInclusive;
 
     use proptest::prelude::*;
 
@@ -245,6 +345,130 @@ mod tests {
         }
     }
 
+    const MILLISECOND: u64 = 1_795_448_768_796;
+
+    fn entry(number: u64) -> Offset {
+        Offset::of_entry(MILLISECOND, number).unwrap()
+    }
+
+    fn older(number: u64) -> Older<u64> {
+        Older {
+            place: entry(number),
+            at: Time::ZERO,
+            until: Time::ZERO + RING.age,
+            bytes: 0,
+            message: number,
+        }
+    }
+
+    fn said(history: &History<u64>, seen: Option<Offset>, read: &RangeInclusive<u64>) -> (bool, Vec<u64>) {
+        let since = history.since(seen, |place| read.contains(&place.sequence));
+        (since.truncated, since.entries.map(|entry| entry.message).collect())
+    }
+
+    /// Two servers read one stream. A client goes from one to the other with its place.
+    #[test]
+    fn a_place_in_the_stream_is_the_same_everywhere() {
+        let begin = |epoch| History::in_stream(epoch, RING, entry(3).sequence, 0);
+        let (mut one, mut two) = (begin(1), begin(2));
+        let read = entry(3).sequence..=entry(9).sequence;
+        for history in [&mut one, &mut two] {
+            for number in [5, 7] {
+                let place = Some(entry(number));
+                assert_eq!(history.next(place), entry(number));
+                history.keep(Time::ZERO, place, 0, number);
+            }
+        }
+        // One has said something without the stream. Only it knows this place.
+        let place = one.next(None);
+        assert!(!place.is_entry() && place.sequence > entry(7).sequence);
+        one.keep(Time::ZERO, None, 0, 70);
+        assert_eq!(said(&two, Some(entry(5)), &read), (false, vec![7]));
+        assert_eq!(said(&one, Some(entry(5)), &read), (false, vec![7, 70]));
+        assert_eq!(said(&two, Some(place), &read), (true, vec![5, 7]));
+        assert_eq!(said(&one, Some(place), &read), (false, vec![]));
+        // An entry of another room, and places from before and behind what was read.
+        assert_eq!(said(&one, Some(entry(8)), &read), (false, vec![]));
+        assert_eq!(said(&two, Some(entry(2)), &read), (true, vec![5, 7]));
+        assert_eq!(said(&two, Some(entry(10)), &read), (true, vec![5, 7]));
+    }
+
+    /// An entry that comes when later numbers are taken has another place here than elsewhere. Who
+    /// shows its place, or one between, is not told that nothing is missing.
+    #[test]
+    fn an_entry_that_comes_late_makes_places_unknown() {
+        let mut history = History::in_stream(1, RING, entry(3).sequence, 0);
+        history.keep(Time::ZERO, Some(entry(5)), 0, 5);
+        history.keep(Time::ZERO, Some(entry(9)), 0, 9);
+        assert!(!history.next(Some(entry(7))).is_entry());
+        history.keep(Time::ZERO, Some(entry(7)), 0, 7);
+        history.keep(Time::ZERO, Some(entry(12)), 0, 12);
+        let read = 0..=u64::MAX;
+        assert_eq!(said(&history, Some(entry(12)), &read), (false, vec![]));
+        for unknown in [7, 8, 9] {
+            assert_eq!(said(&history, Some(entry(unknown)), &read), (true, vec![5, 9, 7, 12]));
+        }
+        assert_eq!(said(&history, Some(entry(5)), &read), (false, vec![9, 7, 12]));
+        let mut history = History::in_stream(1, RING, entry(3).sequence, 0);
+        for number in 0..300 {
+            history.keep(Time::ZERO, None, 0, number);
+        }
+        // The numbers of the next entry are taken.
+        history.keep(Time::ZERO, Some(entry(4)), 0, 4);
+        history.keep(Time::ZERO, Some(entry(5)), 0, 5);
+        assert!(said(&history, Some(entry(3)), &read).0, "most are gone");
+        assert!(said(&history, Some(entry(4)), &read).0);
+        assert_eq!(said(&history, Some(entry(5)), &read), (false, vec![]));
+    }
+
+    /// Numbers between two entries are never taken for those of entries.
+    #[test]
+    fn many_messages_without_an_entry_look_like_no_entry() {
+        let ring = Ring {
+            packets: 2000,
+            bytes: 1 << 20,
+            ..RING
+        };
+        let mut history = History::in_stream(1, ring, entry(3).sequence, 0);
+        for number in 0..1000 {
+            let place = history.next(None);
+            assert!(!place.is_entry());
+            history.keep(Time::ZERO, None, 0, number);
+            assert_eq!(history.last(), place);
+        }
+        assert_eq!(history.len(), 1000);
+    }
+
+    #[test]
+    fn what_the_stream_has_from_before_is_kept_in_front() {
+        let start = entry(8).sequence;
+        let fresh = || {
+            let mut history = History::in_stream(1, RING, start, 0);
+            history.keep(Time::ZERO, Some(entry(9)), 0, 9);
+            history
+        };
+        let read = entry(4).sequence..=entry(9).sequence;
+        let mut history = fresh();
+        history.prepend(Time::ZERO, start, entry(4).sequence, [7, 6, 5].map(older));
+        assert_eq!(said(&history, None, &read), (false, vec![5, 6, 7, 9]));
+        assert_eq!(said(&history, Some(entry(4)), &read), (false, vec![5, 6, 7, 9]));
+        assert!(said(&history, Some(entry(3)), &read).0);
+        // There is room for five. The newest stay, and it is said that others are missing.
+        let mut history = fresh();
+        history.prepend(Time::ZERO, start, 1, [7, 6, 5, 4, 3, 2].map(older));
+        let all = 1..=entry(9).sequence;
+        assert_eq!(said(&history, Some(entry(1)), &all), (true, vec![4, 5, 6, 7, 9]));
+        assert_eq!(said(&history, Some(entry(3)), &all), (false, vec![4, 5, 6, 7, 9]));
+        // A history that has begun behind a gap gets nothing from before it.
+        let mut late = History::in_stream(1, RING, start, start + 1);
+        late.prepend(Time::ZERO, start, 1, [7].map(older));
+        assert_eq!(said(&late, Some(entry(7)), &all), (true, vec![]));
+        // What is too old is not kept.
+        let mut history = fresh();
+        history.prepend(Time::ZERO + RING.age, start, 1, [7].map(older));
+        assert_eq!(said(&history, Some(entry(8)), &all), (false, vec![9]));
+    }
+
     proptest! {
         #[test]
         fn a_history_says_what_the_simplest_one_says(steps in steps()) {
@@ -252,8 +476,9 @@ mod tests {
             for step in steps {
                 let asked = match step {
                     Step::Keep { bytes } => {
-                        prop_assert_eq!(history.next().sequence, naive.all.len() as u64 + 1);
-                        history.keep(now, bytes, naive.all.len());
+                        let next = history.next(None);
+                        prop_assert_eq!(next.sequence, naive.all.len() as u64 + 1);
+                        history.keep(now, None, bytes, naive.all.len());
                         naive.prune(now);
                         naive.all.push((now, bytes));
                         naive.bound();
@@ -268,7 +493,7 @@ mod tests {
                     Step::Since { epoch, sequence } => Some(Offset { epoch, sequence }),
                     Step::All => None,
                 };
-                let since = history.since(asked);
+                let since = history.since(asked, |_| false);
                 let after = asked.map(|seen| if seen.epoch == 7 { seen.sequence as usize } else { usize::MAX });
                 let numbers = since.entries.map(|entry| entry.sequence).collect();
                 prop_assert_eq!((since.truncated, numbers), naive.since(after));

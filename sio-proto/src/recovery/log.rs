@@ -234,6 +234,40 @@ impl<M> Log<M> {
         }
     }
 
+    /// Keeps messages for everybody that are older than all others, the newest first: their
+    /// numbers, when they were sent, when they go, their bytes. Messages for which there is no room
+    /// are thrown away, with all that are older. Nothing happens if messages have been thrown away
+    /// before: then these are older than what is missing.
+    pub(super) fn prepend(&mut self, now: Time, older: impl IntoIterator<Item = (u64, (Time, Time), usize, M)>) {
+        if self.pruned > 0 {
+            return;
+        }
+        for (sequence, (at, until), bytes, message) in older {
+            if self.entries.front().is_some_and(|oldest| oldest.sequence <= sequence) {
+                continue;
+            }
+            let bytes = Self::weigh(bytes, 0);
+            let all = self.bytes.saturating_add(bytes as usize);
+            if all > self.limits.bytes || self.entries.len() >= self.limits.packets || until <= now {
+                self.pruned = sequence;
+                return;
+            }
+            self.bytes = all;
+            self.last = self.last.max(sequence);
+            self.everybody.sequences.push_front(sequence);
+            self.entries.push_front(Entry {
+                sequence,
+                at,
+                until,
+                audience: None,
+                trail: None,
+                more: None,
+                bytes,
+                message,
+            });
+        }
+    }
+
     /// Whether anybody could ask for a message to these rooms.
     #[must_use]
     pub fn is_wanted(&self, audience: &Audience) -> bool {

@@ -63,6 +63,31 @@ impl Offset {
         self.epoch == Self::STREAM
     }
 
+    /// Whether a number in a count that follows a stream is that of an entry. Between two entries
+    /// there is room for other messages.
+    pub(crate) const fn is_entry_number(sequence: u64) -> bool {
+        sequence > 0 && sequence & ((1 << FREE_BITS) - 1) == 0
+    }
+
+    /// The place of the entry that may stand right before this one.
+    #[must_use]
+    pub const fn entry_before(self) -> Self {
+        Self {
+            epoch: self.epoch,
+            sequence: self.sequence.saturating_sub(1 << FREE_BITS),
+        }
+    }
+
+    /// When the entry of a stream was stored, in milliseconds since the beginning of 1970. `None`
+    /// for other places.
+    #[must_use]
+    pub const fn stored_at(self) -> Option<u64> {
+        match self.is_entry() {
+            true => Some(self.entry().0),
+            false => None,
+        }
+    }
+
     const fn entry(self) -> (u64, u64) {
         let entry = self.sequence >> FREE_BITS;
         (entry >> ENTRY_BITS, entry & ((1 << ENTRY_BITS) - 1))
@@ -379,6 +404,9 @@ mod tests {
             let offset = Offset::of_entry(milliseconds, number).unwrap();
             assert_eq!(offset.to_string(), std::format!("{milliseconds}-{number}"));
             assert_eq!(Offset::parse(&offset.to_string()), Some(offset));
+            assert_eq!(offset.stored_at(), Some(milliseconds));
+            let before = offset.entry_before();
+            assert!(before.sequence < offset.sequence);
             let mut last = BytesMut::new();
             offset.write_last(&mut last);
             assert_eq!(&last[..], std::format!(",\"{offset}\"]").as_bytes());

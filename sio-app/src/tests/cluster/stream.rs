@@ -1,5 +1,6 @@
 //! Servers with recovery over one stream: the order of events, and clients that change the server.
 
+mod histories;
 mod records;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ struct Model {
     slow: Duration,
     /// How many entries were asked for.
     asked: usize,
+    /// If set, requests for the tail of the stream wait here.
+    late_tail: Option<Vec<(u64, Request)>>,
 }
 
 /// What becomes of an entry that is written.
@@ -60,16 +63,7 @@ impl Servers {
 
     fn with_recovery(recovery: &RecoveryConfig, settings: impl Fn(Cluster) -> Cluster, register: impl Fn(&Io)) -> Self {
         set_now(0);
-        let server = |_| {
-            let cluster = settings(Cluster::from_url("redis://127.0.0.1").unwrap());
-            let cluster = cluster.kind(ClusterKind::Streams(StreamsConfig::default()));
-            let runtime = crate::adapter::Runtime { fill, ..RUNTIME };
-            let recovery = recovery.clone().window(WINDOW).skip_middlewares(true);
-            let options = Options::default().shards(2).cluster(cluster).recovery(recovery);
-            let io = Io::new(Config::default(), options, runtime).unwrap();
-            register(&io);
-            io
-        };
+        let server = |_| server(recovery, &settings, |options| options, &register);
         let ios: Vec<Io> = (0..2).map(server).collect();
         let read = vec![None; ios.len()];
         let servers = Self {
@@ -82,6 +76,20 @@ impl Servers {
         servers.settle();
         servers.up(true);
         servers
+    }
+
+    /// One more server.
+    fn add(&mut self, register: impl Fn(&Io)) {
+        self.add_with(|options| options, register);
+    }
+
+    fn add_with(&mut self, options: impl Fn(Options) -> Options, register: impl Fn(&Io)) {
+        let recovery = RecoveryConfig::default();
+        self.ios.push(server(&recovery, |cluster| cluster, options, register));
+        self.model.borrow_mut().read.push(None);
+        self.settle();
+        node(&self.ios[self.ios.len() - 1]).handle_events(&mut vec![Event::Up]);
+        self.settle();
     }
 
     fn up(&self, is_up: bool) {
@@ -189,6 +197,20 @@ impl Servers {
             Request::Delete { key } => Ok(Answer::Count(u64::from(model.values.remove(&key).is_some()))),
             Request::Length { .. } => Ok(Answer::Count(model.entries.len() as u64)),
             Request::Subscribers { .. } => Ok(Answer::Count(2)),
+            request @ Request::RangeBack { .. } if model.late_tail.is_some() => {
+                model.late_tail.as_mut().unwrap().push((tag, request));
+                return None;
+            }
+            Request::RangeBack { from, count, .. } => {
+                let part = model
+                    .entries
+                    .iter()
+                    .rev()
+                    .filter(|entry| numbers(&entry.id) <= numbers(&from));
+                let part: Vec<_> = part.take(count as usize).cloned().collect();
+                model.asked += part.len();
+                Ok(Answer::Entries(part))
+            }
             Request::Range { from, to, count, .. } => {
                 let range = numbers(&from)..=numbers(&to);
                 let part = model.entries.iter().filter(|entry| range.contains(&numbers(&entry.id)));
@@ -242,6 +264,22 @@ fn up(io: &Io, is_up: bool) {
         },
     };
     node(io).handle_events(&mut vec![event]);
+}
+
+fn server(
+    recovery: &RecoveryConfig,
+    settings: impl Fn(Cluster) -> Cluster,
+    more: impl Fn(Options) -> Options,
+    register: impl Fn(&Io),
+) -> Io {
+    let cluster = settings(Cluster::from_url("redis://127.0.0.1").unwrap());
+    let cluster = cluster.kind(ClusterKind::Streams(StreamsConfig::default()));
+    let runtime = crate::adapter::Runtime { fill, ..RUNTIME };
+    let recovery = recovery.clone().window(WINDOW).skip_middlewares(true);
+    let options = Options::default().shards(2).cluster(cluster).recovery(recovery);
+    let io = Io::new(Config::default(), more(options), runtime).unwrap();
+    register(&io);
+    io
 }
 
 fn numbers(id: &[u8]) -> (u64, u64) {

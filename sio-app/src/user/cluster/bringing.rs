@@ -24,7 +24,7 @@ use bytestring::ByteString;
 use sio_proto::Time;
 use sio_proto::broker::{Answer, BrokerError, Command, Request};
 use sio_proto::cluster::messages::Session;
-use sio_proto::cluster::{Comeback, Emit, NotRestored, Restored, Step};
+use sio_proto::cluster::{Comeback, Missed, NotRestored, Restored, Step};
 use sio_proto::recovery::{NotRecovered, RecordKey, Truncated};
 use sio_proto::socket::Offset;
 
@@ -310,11 +310,19 @@ impl ClusterNode {
         &self,
         server: &Inner,
         namespace: &ByteString,
-        missed: Vec<(bytes::Bytes, Emit)>,
+        missed: Vec<Missed>,
     ) -> Vec<(Offset, sio_proto::server::Message)> {
-        let encoded = missed.into_iter().filter_map(|(entry, emit)| {
-            let message = Draft::of_parts(emit.name, emit.args).message(namespace, None, None);
-            encode_for_clients(&server.shards, message, place_of(&entry)?)
+        let shards = &server.shards;
+        let has_history = |room: &ByteString| shards.histories.covers(namespace, room) && !shards.is_id(room);
+        let encoded = missed.into_iter().filter_map(|Missed { entry, room, emit }| {
+            let place = place_of(&entry)?;
+            // An event to a room with a history has its place there, too, which is the same.
+            let args = match room.as_ref().is_some_and(has_history) {
+                true => emit.args.with_offset(place),
+                false => emit.args,
+            };
+            let message = Draft::of_parts(emit.name, args).message(namespace, None, None);
+            encode_for_clients(shards, message, place)
         });
         encoded.collect()
     }
@@ -329,7 +337,7 @@ impl ClusterNode {
         self.state.lock().sessions.is_written(key)
     }
 
-    async fn ask_broker(self: &Arc<Self>, request: Request) -> Result<Answer, BrokerError> {
+    pub(super) async fn ask_broker(self: &Arc<Self>, request: Request) -> Result<Answer, BrokerError> {
         let slot = Arc::<Slot<Answer>>::default();
         self.with_state(|state, _| {
             let tag = state.next_tag();

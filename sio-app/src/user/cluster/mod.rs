@@ -29,6 +29,7 @@ mod receiving;
 pub(crate) mod relays;
 mod sending;
 mod sessions;
+mod tail;
 mod unread;
 mod watching;
 
@@ -164,6 +165,8 @@ struct News {
     answers: Vec<(Asked, Result<Answer, BrokerError>)>,
     /// Up to where the stream has been read.
     read: Option<Offset>,
+    /// The stream that is read now, and behind which entry.
+    begun: Option<(Bytes, Bytes)>,
     is_down: bool,
     /// Whether the broker is back, and has not gone again.
     is_up: bool,
@@ -221,6 +224,7 @@ impl ClusterNode {
     pub(super) fn serve(self: &Arc<Self>, server: Weak<Inner>) {
         if let Some(server) = server.upgrade().filter(|_| self.follows_stream()) {
             server.shards.recovery.follow_stream();
+            server.shards.histories.follow_stream((self.runtime.now)());
         }
         let _ = self.server.set(server);
         self.start_relays();
@@ -419,10 +423,14 @@ impl ClusterNode {
         let News {
             answers,
             read,
+            begun,
             is_down,
             is_up,
         } = news;
         answers.into_iter().for_each(|(asked, answer)| self.told(asked, answer));
+        if let (Some((stream, after)), Some(server)) = (begun, self.server.get().and_then(Weak::upgrade)) {
+            self.read_tail(&server, stream, after);
+        }
         if let Some(place) = read {
             self.read_up_to(place);
         }
@@ -483,9 +491,11 @@ impl ClusterNode {
                     continue;
                 }
                 Event::Subscribed { channel, .. } => alarms.extend(opening.opened(channel)),
-                Event::Entry { id: place, .. } | Event::Reading { after: place, .. } => {
-                    news.read = place_of(place).or(news.read);
+                Event::Reading { stream, after } => {
+                    news.begun = Some((stream.clone(), after.clone()));
+                    news.read = place_of(after).or(news.read);
                 }
+                Event::Entry { id: place, .. } => news.read = place_of(place).or(news.read),
                 Event::Answer { .. } | Event::Message { .. } => {}
             }
             node.recognise(event, &mut unread);

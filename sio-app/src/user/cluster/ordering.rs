@@ -1,5 +1,6 @@
-//! The order of the stream: in a namespace with recovery, an event of this node is sent to its own
-//! sockets when it is read from the stream, as the events of others are.
+//! The order of the stream: in a namespace with recovery, or to a room with a history, an event of
+//! this node is sent to its own sockets when it is read from the stream, as the events of others
+//! are.
 //!
 //! ```text
 //!   emit ─► XADD, kept here ── read from the stream ─► sent, with the id of its entry as offset
@@ -22,7 +23,7 @@
 //! What is sent to the sockets of this node, and what others have ordered, passes through one
 //! queue, which one thread at a time works off under no lock (`queue.rs`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, atomic};
 use std::time::Duration;
 
@@ -68,6 +69,9 @@ pub(super) struct Ordering {
     pub(super) asked: Time,
     /// The namespaces of the clients that are about to come from other nodes, and how many.
     pub(super) coming: BTreeMap<ByteString, usize>,
+    /// The namespaces in which the order of this node is not that of the stream, or was not until
+    /// the next event is read there.
+    mixed: BTreeSet<ByteString>,
     /// What is done next, in this order.
     pub(super) ready: VecDeque<Ready>,
     /// Bytes of the own events in it.
@@ -93,8 +97,25 @@ pub(super) struct Body {
 
 impl Ordering {
     pub(super) fn push_own(&mut self, body: Body, place: Option<Offset>) {
+        if place.is_none() {
+            self.mixes(&body.target.namespace);
+        }
         self.ready_bytes += body.bytes;
         self.ready.push_back(Ready::Own(Box::new(body), place));
+    }
+
+    /// An event of a namespace is sent without the stream.
+    fn mixes(&mut self, namespace: &ByteString) {
+        if !self.mixed.contains(namespace) {
+            self.mixed.insert(namespace.clone());
+        }
+    }
+
+    /// No event of a namespace is early, up to this place.
+    pub(super) fn settle(&mut self, namespace: &str, place: Offset) {
+        if let Some(namespace) = self.mixed.take(namespace) {
+            self.ready.push_back(Ready::Settled(namespace, place));
+        }
     }
 
     pub(super) fn pop(&mut self) -> Option<Ready> {
@@ -228,7 +249,11 @@ impl ClusterNode {
             let is_any = self.bringing.load(atomic::Ordering::Relaxed) > 0;
             is_any && self.state.lock().ordering.coming.contains_key(namespace)
         };
-        self.follows_stream() && (to.shards.recovery.has_records(namespace) || is_coming())
+        let has_history = || {
+            let [room] = &to.target.rooms[..] else { return false };
+            to.shards.histories.covers(namespace, room) && !to.shards.is_id(room)
+        };
+        self.follows_stream() && (to.shards.recovery.has_records(namespace) || is_coming() || has_history())
     }
 
     /// Takes an event over, to send it to all nodes and to the sockets of this node. Returns false
@@ -279,8 +304,15 @@ impl ClusterNode {
             let waiting = ordering.unread.take_unsent().into_iter();
             let all = waiting.chain(unsent).chain(direct);
             all.for_each(|body| ordering.push_own(body, None));
+            if !fits {
+                ordering.mixes(&to.target.namespace);
+            }
         }
         self.drain(MOST_FOR_OTHERS);
+        if !fits {
+            // The caller sends it behind all this.
+            to.shards.histories.mix(to.target);
+        }
         fits
     }
 

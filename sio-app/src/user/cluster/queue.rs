@@ -33,6 +33,8 @@ pub(super) enum Ready {
     Others(ByteString, Box<Order>, Entry),
     /// An entry has been read. With a namespace, it was an event there.
     Passed(Option<ByteString>, Offset),
+    /// The early events of a namespace stand before this place in the stream, or at it.
+    Settled(ByteString, Offset),
     /// Somebody who has waited for this goes on.
     Waiter(Arc<Slot<()>>),
     /// What is not in the stream is written. So many writes came before the fence that was read.
@@ -63,6 +65,10 @@ impl ClusterNode {
                 place: place_of(entry),
                 is_early: ordering.unread.has_early(&namespace),
             };
+            if let Some(place) = entry.place.filter(|_| !entry.is_early) {
+                // The event itself stands behind them.
+                ordering.settle(&namespace, place.entry_before());
+            }
             ordering
                 .ready
                 .push_back(Ready::Others(namespace, Box::new(order), entry));
@@ -85,6 +91,10 @@ impl ClusterNode {
             let fence = ordering.fences.remove(&request);
             let over = fence.as_ref().map(|fence| ordering.unread.passed(fence.writes));
             let is_early = ordering.unread.has_early(&namespace);
+            if let Some(place) = place.filter(|_| !is_early) {
+                let is_sent_now = body.is_some();
+                ordering.settle(&namespace, if is_sent_now { place.entry_before() } else { place });
+            }
             if let Some(body) = body {
                 ordering.push_own(body, place.filter(|_| !is_early));
             }
@@ -221,10 +231,19 @@ impl ClusterNode {
     }
 
     fn act(self: &Arc<Self>, server: &Arc<Inner>, ready: Ready) {
-        let recovery = &server.shards.recovery;
+        let (recovery, histories) = (&server.shards.recovery, &server.shards.histories);
         match ready {
-            Ready::Own(body, place) => send(server, *body, place),
-            Ready::Passed(namespace, place) => recovery.passed(namespace.as_deref(), place),
+            Ready::Own(body, place) => {
+                if place.is_none() {
+                    histories.mix(&body.target);
+                }
+                send(server, *body, place);
+            }
+            Ready::Passed(namespace, place) => {
+                recovery.passed(namespace.as_deref(), place);
+                histories.read_up_to(place);
+            }
+            Ready::Settled(namespace, place) => histories.settle(&namespace, place),
             Ready::Others(namespace, order, Entry { place, is_early }) => {
                 if let Order::Disconnect { to, .. } = &*order
                     && let [id] = &to.rooms[..]
@@ -240,6 +259,7 @@ impl ClusterNode {
                 carry_out(server, namespace, *order, place.filter(|_| !is_early));
                 if let Some(place) = place {
                     recovery.passed(Some(&*name).filter(|_| !is_early), place);
+                    histories.read_up_to(place);
                 }
             }
             Ready::Records => self.write_all_records(server),

@@ -119,13 +119,14 @@ pub struct MissedFilter<'a> {
 }
 
 impl MissedFilter<'_> {
-    /// The event of an entry if the client has missed it. It was not missed if it is no broadcast,
-    /// is for others, or was volatile. The caller appends the entry's id to the arguments.
+    /// The event of an entry, and whom it was for, if the client has missed it. It was not missed
+    /// if it is no broadcast, is for others, or was volatile. The caller appends the entry's id to
+    /// the arguments.
     ///
     /// # Errors
     ///
     /// [`Malformed`]. Such an entry is skipped: nobody could have received it.
-    pub fn missed(&self, entry: &Entry, limits: &MessageLimits) -> Result<Option<Emit>, Malformed> {
+    pub fn missed(&self, entry: &Entry, limits: &MessageLimits) -> Result<Option<(Target, Emit)>, Malformed> {
         if !self.is_event_here(entry) {
             return Ok(None);
         }
@@ -136,7 +137,7 @@ impl MissedFilter<'_> {
                 flags,
                 emit,
                 request_id: None,
-            } if !flags.volatile && self.concerns(&to) => Ok(Some(emit)),
+            } if !flags.volatile && self.concerns(&to) => Ok(Some((to, emit))),
             _ => Ok(None),
         }
     }

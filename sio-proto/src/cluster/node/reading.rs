@@ -125,17 +125,26 @@ impl Reader {
     /// asked for its number. `taken` has the sender and number of the entries that this client gets
     /// already, and gets those of this one.
     pub(in crate::cluster) fn believes(&self, stream: &[u8], entry: &Entry, taken: &mut BTreeSet<(u64, u64)>) -> bool {
+        match self.signer_of(stream, entry) {
+            Some(Some(signer)) => taken.insert(signer),
+            believed => believed.is_some(),
+        }
+    }
+
+    /// Returns who has signed an entry of a stream, and its number, if it was stored when it was
+    /// signed. `None` if it is not believed; `Some(None)` if it is believed without a signature.
+    pub(in crate::cluster) fn signer_of(&self, stream: &[u8], entry: &Entry) -> Option<Option<(u64, u64)>> {
         if self.secrets.is_empty() {
-            return true;
+            return Some(None);
         }
         match seal::verify_entry(&self.secrets, stream, &entry.fields) {
             Ok(stamp) => {
                 let stored = seal::milliseconds_of(&entry.id);
                 let is_young = stored.is_some_and(|stored| stored.abs_diff(stamp.milliseconds) <= self.max_age);
-                is_young && taken.insert((stamp.sender, stamp.number))
+                is_young.then_some(Some((stamp.sender, stamp.number)))
             }
-            Err(Doubt::Unsigned) => self.accept_unsigned,
-            Err(Doubt::Forged) => false,
+            Err(Doubt::Unsigned) => self.accept_unsigned.then_some(None),
+            Err(Doubt::Forged) => None,
         }
     }
 
