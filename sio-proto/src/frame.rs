@@ -25,7 +25,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use crate::arena::Arena;
 use crate::keep;
 use crate::websocket::Opcode;
-use crate::websocket::frame::{MAX_SERVER_HEADER_BYTES, header_bytes, prepend_header};
+use crate::websocket::frame::{MAX_SERVER_HEADER_BYTES, prepend_header};
 
 /// The size of the largest frame that a [`SmallFrame`] takes.
 const MAX_SMALL: usize = 68;
@@ -33,13 +33,12 @@ const MAX_SMALL: usize = 68;
 /// An encoded packet: an unmasked websocket frame whose tail is the packet itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
+    /// At least a header.
     bytes: Bytes,
-    head: u8,
-    binary: bool,
 }
 
 // Every packet that waits has one.
-const _: () = assert!(size_of::<Frame>() <= 40);
+const _: () = assert!(size_of::<Frame>() <= 32);
 
 impl Frame {
     /// Encodes a text packet. `write` appends the packet's text to `buffer`, a scratch buffer that
@@ -75,23 +74,14 @@ impl Frame {
         if let Some(header) = bytes.first_chunk_mut() {
             *header = [0x80 | Opcode::Text as u8, len as u8];
         }
-        Self {
-            bytes: bytes.freeze(),
-            head: 2,
-            binary: false,
-        }
+        Self { bytes: bytes.freeze() }
     }
 
     #[inline]
     fn behind_room(buffer: &mut BytesMut, opcode: Opcode) -> Self {
         let mut bytes = buffer.split();
-        let head = header_bytes(bytes.len().saturating_sub(MAX_SERVER_HEADER_BYTES), false);
         prepend_header(&mut bytes, opcode);
-        Self {
-            bytes: bytes.freeze(),
-            head: head as u8,
-            binary: opcode == Opcode::Binary,
-        }
+        Self { bytes: bytes.freeze() }
     }
 
     /// A text packet that is known at compile time and is shorter than 126 bytes. `bytes` begins
@@ -100,8 +90,6 @@ impl Frame {
         assert!(matches!(bytes, [0x81, len @ ..126, payload @ ..] if payload.len() == *len as usize));
         Self {
             bytes: Bytes::from_static(bytes),
-            head: 2,
-            binary: false,
         }
     }
 
@@ -120,11 +108,7 @@ impl Frame {
             keep::bytes(&mut bytes);
             bytes
         });
-        Self {
-            bytes,
-            head: self.head,
-            binary: self.binary,
-        }
+        Self { bytes }
     }
 
     /// A copy in the value itself, if the frame is small enough.
@@ -138,8 +122,6 @@ impl Frame {
         Some(SmallFrame {
             bytes,
             len: self.bytes.len() as u8,
-            head: self.head,
-            binary: self.binary,
         })
     }
 
@@ -157,19 +139,19 @@ impl Frame {
     /// The packet without the websocket header.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
-        self.bytes.get(usize::from(self.head)..).unwrap_or_default()
+        self.bytes.get(head_bytes(&self.bytes)..).unwrap_or_default()
     }
 
     /// The packet without the websocket header. It shares the buffer.
     #[must_use]
     pub fn payload_bytes(&self) -> Bytes {
-        self.bytes.slice(self.head as usize..)
+        self.bytes.slice(head_bytes(&self.bytes).min(self.bytes.len())..)
     }
 
     /// Whether this is a binary frame.
     #[must_use]
-    pub const fn is_binary(&self) -> bool {
-        self.binary
+    pub fn is_binary(&self) -> bool {
+        is_binary(&self.bytes)
     }
 
     /// Length on a websocket, in bytes.
@@ -190,8 +172,22 @@ impl Frame {
 pub(crate) struct SmallFrame {
     bytes: [u8; MAX_SMALL],
     len: u8,
-    head: u8,
-    binary: bool,
+}
+
+/// The length of the header of an unmasked frame (RFC 6455 §5.2).
+#[inline]
+fn head_bytes(frame: &[u8]) -> usize {
+    match frame.get(1) {
+        Some(127) => 10,
+        Some(126) => 4,
+        _ => 2,
+    }
+}
+
+/// Whether the opcode of a frame is that of a binary message (RFC 6455 §5.2).
+#[inline]
+fn is_binary(frame: &[u8]) -> bool {
+    frame.first().is_some_and(|first| first & 0x0f == Opcode::Binary as u8)
 }
 
 impl SmallFrame {
@@ -199,19 +195,17 @@ impl SmallFrame {
     pub(crate) fn frame(&self) -> Frame {
         Frame {
             bytes: Bytes::copy_from_slice(self.bytes.get(..self.len()).unwrap_or_default()),
-            head: self.head,
-            binary: self.binary,
         }
     }
 
     /// The packet without the websocket header.
     pub(crate) fn payload(&self) -> &[u8] {
-        self.bytes.get(usize::from(self.head)..self.len()).unwrap_or_default()
+        self.bytes.get(head_bytes(&self.bytes)..self.len()).unwrap_or_default()
     }
 
     /// Whether this is a binary frame.
-    pub(crate) const fn is_binary(&self) -> bool {
-        self.binary
+    pub(crate) fn is_binary(&self) -> bool {
+        is_binary(&self.bytes)
     }
 
     /// Length on a websocket, in bytes.

@@ -1,6 +1,7 @@
 //! The packets that wait for a client, in order.
 //!
 //! ```text
+//!   first:   frame                      the usual queue: it takes no memory of its own
 //!   plain:   frame frame frame          all that was queued before the first sorted message
 //!   sorted:  3: message  7: message …   the messages behind it, by number; most sessions have none
 //! ```
@@ -10,6 +11,7 @@
 //! message costs a place in a ring, and no more, as long as no such message waits.
 //!
 //! Invariants:
+//! - `first` stands before everything else. If there is no first frame, there are no plain ones.
 //! - `bytes` and `packets` are the sums of both parts, and sorted messages count their key and
 //!   their kept arguments.
 //! - Each key in `keys`, and each number in `droppable`, belongs to a message that waits.
@@ -30,9 +32,6 @@ const PACKET_BYTES: usize = 96;
 /// Memory of a sorted message, in addition: its entries in the trees.
 const SORTED_BYTES: usize = 256;
 
-/// The queue begins with room for this many packets. A queue of the standard library begins with
-/// four, which most sessions never need.
-const FEW_PACKETS: usize = 2;
 /// An empty queue keeps memory for this many packets, until the session rests.
 const MOST_KEPT: usize = 32;
 
@@ -135,12 +134,20 @@ impl Tail {
     }
 }
 
+/// What waits behind the first frame.
+#[derive(Debug, Default)]
+struct More {
+    plain: VecDeque<Frame>,
+    tail: Option<Box<Tail>>,
+}
+
 /// The packets that wait for a client, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    plain: VecDeque<Frame>,
+    first: Option<Frame>,
     bytes: usize,
-    tail: Option<Box<Tail>>,
+    /// Kept when it is empty, until the session rests.
+    more: Option<Box<More>>,
 }
 
 // Every session has one.
@@ -149,19 +156,32 @@ const _: () = assert!(size_of::<Outbox>() <= 48);
 impl Outbox {
     pub(crate) const fn new() -> Self {
         Self {
-            plain: VecDeque::new(),
+            first: None,
             bytes: 0,
-            tail: None,
+            more: None,
         }
     }
 
+    #[inline]
+    fn tail(&self) -> Option<&Tail> {
+        self.more.as_ref()?.tail.as_deref()
+    }
+
+    #[inline]
+    fn tail_mut(&mut self) -> Option<&mut Tail> {
+        self.more.as_mut()?.tail.as_deref_mut()
+    }
+
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.plain.is_empty() && self.tail.is_none()
+        self.first.is_none() && self.tail().is_none()
     }
 
     /// How many packets wait.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.plain.len() + self.tail.as_ref().map_or(0, |tail| tail.packets)
+        let behind = |more: &More| more.plain.len() + more.tail.as_ref().map_or(0, |tail| tail.packets);
+        usize::from(self.first.is_some()) + self.more.as_ref().map_or(0, |more| behind(more))
     }
 
     /// How many bytes wait, and are kept with what waits.
@@ -171,7 +191,7 @@ impl Outbox {
 
     /// How much memory the queue takes, about.
     pub(crate) fn memory(&self) -> usize {
-        let sorted = self.tail.as_ref().map_or(0, |tail| tail.messages.len());
+        let sorted = self.tail().map_or(0, |tail| tail.messages.len());
         self.bytes + self.len() * PACKET_BYTES + sorted * SORTED_BYTES
     }
 
@@ -180,8 +200,9 @@ impl Outbox {
     }
 
     fn frames(&self) -> impl Iterator<Item = &Frame> {
-        let tail = self.tail.iter().flat_map(|tail| tail.messages.values());
-        self.plain.iter().chain(tail.flat_map(Sorted::frames))
+        let plain = self.more.iter().flat_map(|more| &more.plain);
+        let tail = self.tail().into_iter().flat_map(|tail| tail.messages.values());
+        self.first.iter().chain(plain).chain(tail.flat_map(Sorted::frames))
     }
 
     pub(crate) fn contains(&self, frame: &Frame) -> bool {
@@ -200,16 +221,22 @@ impl Outbox {
     }
 
     /// Queues one packet that stays.
+    #[inline]
     pub(crate) fn push(&mut self, frame: Frame) {
         step!();
         self.bytes += frame.len();
-        match &mut self.tail {
-            None => {
-                if self.plain.capacity() == 0 {
-                    self.begin(1);
-                }
-                self.plain.push_back(frame);
-            }
+        if self.is_empty() {
+            self.first = Some(frame);
+        } else {
+            self.push_behind(frame);
+        }
+    }
+
+    /// Queues a packet behind others. Its bytes are counted.
+    fn push_behind(&mut self, frame: Frame) {
+        let more = self.more.get_or_insert_default();
+        match &mut more.tail {
+            None => more.plain.push_back(frame),
             Some(tail) => tail.push(Sorted {
                 bytes: frame.len(),
                 first: frame,
@@ -219,33 +246,27 @@ impl Outbox {
         }
     }
 
-    /// Gives a queue that has no memory room for a few packets, if it now gets no more.
-    #[cold]
-    fn begin(&mut self, packets: usize) {
-        if packets <= FEW_PACKETS {
-            self.plain.reserve_exact(FEW_PACKETS);
-        }
-    }
-
     /// Queues one packet in front of all others.
     pub(crate) fn push_front(&mut self, frame: Frame) {
         step!();
         self.bytes += frame.len();
-        self.plain.push_front(frame);
+        if let Some(second) = self.first.replace(frame) {
+            self.more.get_or_insert_default().plain.push_front(second);
+        }
     }
 
-    /// Queues the frames of a message that stays. They have this many bytes.
-    pub(crate) fn extend<'a>(&mut self, frames: impl Iterator<Item = &'a Frame>, bytes: usize) {
-        match &self.tail {
-            None => {
-                if self.plain.capacity() == 0 {
-                    self.begin(frames.size_hint().0);
-                }
-                self.plain.extend(frames.cloned());
-                self.bytes += bytes;
-            }
-            Some(_) => frames.for_each(|frame| self.push(frame.clone())),
-        }
+    /// Takes out the first packet that is not sorted.
+    fn pop_plain(&mut self) -> Option<Frame> {
+        let first = self.first.take()?;
+        self.first = self.more.as_mut().and_then(|more| more.plain.pop_front());
+        self.bytes -= first.len();
+        Some(first)
+    }
+
+    /// Queues the frames of a message that stays.
+    #[inline]
+    pub(crate) fn extend<'a>(&mut self, frames: impl Iterator<Item = &'a Frame>) {
+        frames.for_each(|frame| self.push(frame.clone()));
     }
 
     /// Queues a message that is sorted.
@@ -257,12 +278,13 @@ impl Outbox {
             hold,
         };
         self.bytes += message.bytes;
-        self.tail.get_or_insert_default().push(message);
+        let more = self.more.get_or_insert_default();
+        more.tail.get_or_insert_default().push(message);
     }
 
     /// The kept arguments of the waiting message with this key.
     pub(crate) fn waiting(&self, key: &Key) -> Option<&Args> {
-        let tail = self.tail.as_ref()?;
+        let tail = self.tail()?;
         match &tail.messages.get(tail.keys.get(key)?)?.hold {
             Hold::Keyed(_, args) => args.as_deref(),
             Hold::Firm | Hold::Droppable => None,
@@ -275,19 +297,19 @@ impl Outbox {
             let message = tail.messages.get(tail.keys.get(key)?)?;
             Some((message.bytes, message.packets()))
         };
-        self.tail.as_ref().and_then(|tail| size(tail)).unwrap_or_default()
+        self.tail().and_then(size).unwrap_or_default()
     }
 
     /// Takes the waiting message with this key out of the queue.
     /// Returns whether there was one.
     pub(crate) fn remove(&mut self, key: &Key) -> bool {
-        let number = self.tail.as_ref().and_then(|tail| tail.keys.get(key).copied());
+        let number = self.tail().and_then(|tail| tail.keys.get(key).copied());
         number.is_some_and(|number| self.take(number).is_some())
     }
 
     /// Takes the key from the waiting message that has it.
     pub(crate) fn release(&mut self, key: &Key) {
-        if let Some(tail) = &mut self.tail
+        if let Some(tail) = self.tail_mut()
             && let Some(number) = tail.keys.remove(key)
             && let Some(message) = tail.messages.get_mut(&number)
         {
@@ -300,23 +322,24 @@ impl Outbox {
 
     /// The bytes and packets of all messages that may be dropped.
     pub(crate) fn droppable(&self) -> (usize, usize) {
-        let tail = self.tail.as_ref();
+        let tail = self.tail();
         tail.map_or((0, 0), |tail| (tail.droppable_bytes, tail.droppable_packets))
     }
 
     /// Drops the oldest message that may be dropped. False if there is none.
     pub(crate) fn drop_oldest(&mut self) -> bool {
-        let oldest = self.tail.as_ref().and_then(|tail| tail.droppable.first().copied());
+        let oldest = self.tail().and_then(|tail| tail.droppable.first().copied());
         oldest.is_some_and(|number| self.take(number).is_some())
     }
 
     fn take(&mut self, number: u64) -> Option<Sorted> {
         step!();
-        let tail = self.tail.as_mut()?;
+        let more = self.more.as_mut()?;
+        let tail = more.tail.as_mut()?;
         let message = tail.remove(number)?;
         self.bytes -= message.bytes;
         if tail.messages.is_empty() {
-            self.tail = None;
+            more.tail = None;
         }
         Some(message)
     }
@@ -324,20 +347,29 @@ impl Outbox {
     /// Takes out all packets.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Frame> {
         self.bytes = 0;
-        let tail = self.tail.take().into_iter();
-        let tail = tail.flat_map(|tail| tail.messages.into_values().flat_map(Sorted::into_frames));
-        self.plain.drain(..).chain(tail)
+        let (plain, tail) = match &mut self.more {
+            Some(more) => (Some(more.plain.drain(..)), more.tail.take()),
+            None => (None, None),
+        };
+        let sorted = tail.into_iter().flat_map(|tail| tail.messages.into_values());
+        let plain = self.first.take().into_iter().chain(plain.into_iter().flatten());
+        plain.chain(sorted.flat_map(Sorted::into_frames))
     }
 
     /// Takes out all packets, for a function. This is the usual way out, and costs least.
     #[inline]
     pub(crate) fn drain_to(&mut self, mut each: impl FnMut(Frame)) {
         self.bytes = 0;
-        while let Some(frame) = self.plain.pop_front() {
+        if let Some(first) = self.first.take() {
+            step!();
+            each(first);
+        }
+        let Some(more) = &mut self.more else { return };
+        while let Some(frame) = more.plain.pop_front() {
             step!();
             each(frame);
         }
-        if let Some(tail) = self.tail.take() {
+        if let Some(tail) = more.tail.take() {
             let messages = tail.messages.into_values();
             messages.flat_map(Sorted::into_frames).for_each(each);
         }
@@ -363,20 +395,22 @@ impl Outbox {
             && let Some(len) = self.front().map(Frame::len)
             && (len <= room || taken.is_empty())
         {
-            if self.plain.is_empty() {
+            if self.first.is_none() {
                 // What is left of the message stays where it is, and is not sorted any more.
-                let number = self.tail.as_ref().and_then(|tail| Some(tail.first()?.0));
+                let number = self.tail().and_then(|tail| Some(tail.first()?.0));
                 let Some(message) = number.and_then(|number| self.take(number)) else {
                     break;
                 };
                 for frame in message.into_frames() {
                     self.bytes += frame.len();
-                    self.plain.push_back(frame);
+                    match &self.first {
+                        None => self.first = Some(frame),
+                        Some(_) => self.more.get_or_insert_default().plain.push_back(frame),
+                    }
                 }
             }
             step!();
-            let Some(frame) = self.plain.pop_front() else { break };
-            self.bytes -= len;
+            let Some(frame) = self.pop_plain() else { break };
             room = room.saturating_sub(len);
             taken.push(frame);
         }
@@ -384,7 +418,7 @@ impl Outbox {
 
     /// Changes frames that wait.
     pub(crate) fn convert(&mut self, convert: impl Fn(&Frame) -> Option<Frame>) {
-        let Self { plain, bytes, tail } = self;
+        let Self { first, bytes, more } = self;
         let mut change = |frame: &mut Frame| {
             step!(bulk frame.len());
             let Some(converted) = convert(frame) else { return (0, 0) };
@@ -393,9 +427,11 @@ impl Outbox {
             *frame = converted;
             change
         };
-        for frame in plain {
-            change(frame);
-        }
+        first.iter_mut().for_each(|frame| _ = change(frame));
+        let Some(More { plain, tail }) = more.as_deref_mut() else {
+            return;
+        };
+        plain.iter_mut().for_each(|frame| _ = change(frame));
         let Some(tail) = tail else { return };
         for message in tail.messages.values_mut() {
             for frame in core::iter::once(&mut message.first).chain(&mut message.more) {
@@ -410,17 +446,21 @@ impl Outbox {
 
     /// Releases the memory that a burst has left in an empty queue, because there are many
     /// sessions, and most are idle.
+    #[inline]
     pub(crate) fn trim(&mut self) {
-        if self.plain.capacity() > MOST_KEPT && self.plain.is_empty() {
-            self.plain = VecDeque::new();
+        if let Some(more) = &self.more
+            && more.plain.capacity() > MOST_KEPT
+        {
+            self.rest();
         }
     }
 
     /// Releases what an empty queue has kept for the next packets. Called about once in the time of
-    /// a heartbeat, so that a client which only answers heartbeats has a queue for a few packets.
+    /// a heartbeat, so that a client which only answers heartbeats has no memory beside its
+    /// session.
     pub(crate) fn rest(&mut self) {
-        if self.plain.capacity() > FEW_PACKETS && self.plain.is_empty() {
-            self.plain = VecDeque::new();
+        if self.is_empty() {
+            self.more = None;
         }
     }
 }
