@@ -16,6 +16,7 @@
 mod connection_error;
 mod handshake;
 mod kind;
+mod packed;
 mod stranger;
 
 use alloc::boxed::Box;
@@ -42,10 +43,13 @@ pub use stranger::{Strangeness, Stranger};
 const LEAST_MESSAGE_BYTES: usize = 2;
 
 /// The parameters of a request that belong to Engine.IO and not to the application.
-const PARAMETERS_3: [&str; 6] = ["EIO", "transport", "sid", "t", "j", "b64"];
+const PARAMETERS_3: &[&str] = &["EIO", "transport", "sid", "t", "j", "b64"];
 
 /// The parameters of a handshake that belong to the protocol and not to the application.
-const PARAMETERS_09: [&str; 3] = ["t", "jsonp", "disconnect"];
+const PARAMETERS_09: &[&str] = &["t", "jsonp", "disconnect"];
+
+/// The parameters of a request whose query is no credentials.
+const NO_PARAMETERS: &[&str] = &[];
 
 /// The application's decision about a request that would open a session (the `allowRequest` of
 /// genuine servers).
@@ -278,12 +282,12 @@ impl Request {
     /// The part of the request that its session keeps. It was [prepared](Self::prepare), or is made
     /// now.
     pub(crate) fn handshake(&self, config: &Config, now: Time) -> Arc<Handshake> {
-        let parameters: &'static [&'static str] = match self.findings.kind {
+        let parameters: &'static &'static [&'static str] = match self.findings.kind {
             Kind::Engine { raw: false, route, .. } if route.version.revision() == Some(engine::Revision::V3) => {
                 &PARAMETERS_3
             }
             Kind::Legacy09(_) => &PARAMETERS_09,
-            Kind::Engine { .. } | Kind::UnknownProtocol | Kind::Legacy06(..) | Kind::Foreign => &[],
+            Kind::Engine { .. } | Kind::UnknownProtocol | Kind::Legacy06(..) | Kind::Foreign => &NO_PARAMETERS,
         };
         let prepared = self.handshake.clone();
         prepared.unwrap_or_else(|| Arc::new(Handshake::new(config, self, now, parameters)))

@@ -102,7 +102,7 @@ impl Said {
         match self {
             Self::Nothing => None,
             Self::Payload(payload) => Some(payload),
-            Self::AtHandshake => handshake.query_object().map(|object| &**object),
+            Self::AtHandshake => handshake.query_object(),
             Self::Later(later) => {
                 let (own, made) = &**later;
                 made.get_or_init(|| Auth::Query(own.clone()).to_json(handshake))

@@ -12,7 +12,8 @@ use core::net::{IpAddr, SocketAddr};
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::Request;
+use super::packed::{NAMES, Packer, TARGETS, Unpacker, VALUES};
+use super::{NO_PARAMETERS, Request};
 use crate::Config;
 use crate::detect::Transport;
 use crate::{Time, http, json};
@@ -174,20 +175,19 @@ impl fmt::Display for TransportKind {
 
 /// The part of a request that its session keeps: the target, and the header fields that fit into
 /// [`Config::max_handshake_bytes`](crate::Config::max_handshake_bytes). They are copied out of the
-/// receive buffer into one allocation, so that an idle session does not keep the buffer alive.
+/// receive buffer into one allocation, so that an idle session does not keep the buffer alive. Names
+/// and values that many requests have take a byte or two there.
 ///
 /// Header fields beyond the limit are left out as a whole, never cut ([`Handshake::left_out`]). The
 /// fields of [`Config::handshake_headers`](crate::Config::handshake_headers) come first, so they
 /// are left out last. The hook that decides about a request sees all fields.
 pub struct Handshake {
-    text: Box<str>,
-    /// Ends of the target, and then of each header's name and value, as offsets into `text`.
-    ends: Box<[u32]>,
     /// The pairs of the query as a JSON object, for clients that have no other way to send
-    /// credentials.
-    query_object: Option<ByteString>,
+    /// credentials, or nothing; the target; and then each header's name and value
+    /// ([`packed`](super::packed)).
+    text: Box<str>,
     /// The keys of the query that belong to the protocol. Empty if the query is not an [`Auth`].
-    parameters: &'static [&'static str],
+    parameters: &'static &'static [&'static str],
     left_out: u32,
     names_page: bool,
     /// The sender.
@@ -203,7 +203,7 @@ pub struct Handshake {
 }
 
 // Every session keeps one.
-const _: () = assert!(size_of::<Handshake>() <= 168);
+const _: () = assert!(size_of::<Handshake>() <= 112);
 
 impl Handshake {
     /// The handshake of a session that was in another process: nothing of its request is known.
@@ -211,9 +211,7 @@ impl Handshake {
     pub fn unknown(issued: Time) -> Self {
         Self {
             text: Box::default(),
-            ends: Box::from([0]),
-            query_object: None,
-            parameters: &[],
+            parameters: &NO_PARAMETERS,
             left_out: 0,
             names_page: false,
             peer: Peer {
@@ -232,26 +230,35 @@ impl Handshake {
     ///
     /// The cost grows with the length of the head, which [`http::Limits`] bound. So call it while
     /// no lock is held.
-    pub(crate) fn new(config: &Config, request: &Request, issued: Time, parameters: &'static [&'static str]) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        request: &Request,
+        issued: Time,
+        parameters: &'static &'static [&'static str],
+    ) -> Self {
         let Request {
             http, peer, extension, ..
         } = request;
+        let target = &*http.target;
+        let query = target.split_once('?').map_or("", |(_, query)| query);
+        let object = match parameters.is_empty() {
+            true => None,
+            false => query_object(&[query], parameters),
+        };
+        let object = object.as_deref().unwrap_or_default();
         let kept = kept_fields(config, &http.headers);
-        step!(bulk http.target.len().saturating_add(kept.bytes));
-        let mut text = String::with_capacity(http.target.len().saturating_add(kept.bytes));
-        let mut ends = Vec::with_capacity(kept.fields.saturating_mul(2).saturating_add(1));
-        text.push_str(&http.target);
-        ends.push(text.len() as u32);
+        step!(bulk target.len().saturating_add(kept.bytes));
+        // `kept.bytes` counts 8 bytes for the two numbers of each field.
+        let texts = object.len().saturating_add(target.len()).saturating_add(kept.bytes);
+        let mut text = Packer::with_capacity(texts.saturating_add(16));
+        text.push(object, &[]);
+        text.push(target, TARGETS);
         for ((name, value), _) in text_fields(&http.headers).zip(&kept.is_kept).filter(|(_, kept)| **kept) {
-            text.push_str(name);
-            ends.push(text.len() as u32);
-            text.push_str(value);
-            ends.push(text.len() as u32);
+            text.push(name, NAMES);
+            text.push(value, VALUES);
         }
-        let mut handshake = Self {
-            text: text.into_boxed_str(),
-            ends: ends.into_boxed_slice(),
-            query_object: None,
+        Self {
+            text: text.finish(),
             parameters,
             left_out: kept.left_out,
             names_page: http.headers.get("origin").is_some(),
@@ -259,20 +266,13 @@ impl Handshake {
             issued,
             unix_time: request.unix_time,
             extension: extension.clone(),
-        };
-        if !parameters.is_empty() {
-            handshake.query_object = query_object(&[handshake.query()], parameters);
         }
-        handshake
     }
 
-    /// Memory that it takes, in bytes.
     /// The bytes that it takes in memory, without the extension.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let object = self.query_object.as_ref().map_or(0, |object| object.len());
-        let kept = self.text.len().saturating_add(size_of_val(&*self.ends));
-        size_of::<Self>().saturating_add(kept).saturating_add(object)
+        size_of::<Self>().saturating_add(self.text.len())
     }
 
     /// How many header fields are left out because they did not fit.
@@ -285,14 +285,14 @@ impl Handshake {
     /// a key is repeated, the last pair counts. `None` if there are no pairs, and for clients that
     /// send credentials with a CONNECT, or not at all: clients of 3.0 and later, and of 0.6.
     #[must_use]
-    pub const fn query_object(&self) -> Option<&ByteString> {
-        self.query_object.as_ref()
+    pub fn query_object(&self) -> Option<&str> {
+        Unpacker(&self.text).next(&[]).filter(|object| !object.is_empty())
     }
 
     /// The request target as it came: path and query.
     #[must_use]
     pub fn target(&self) -> &str {
-        self.part(0, self.ends.first().copied().unwrap_or_default())
+        self.after_object().next(TARGETS).unwrap_or_default()
     }
 
     /// The raw query, without the `?`; empty if there is none.
@@ -332,18 +332,16 @@ impl Handshake {
     /// All headers that are kept, in the order in which they came. Headers whose values are not
     /// UTF-8 are not kept.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        // The first end is that of the target. Behind it stand two ends for each field: that of its
-        // name and that of its value.
-        let (pairs, _) = self.ends.get(1..).unwrap_or_default().as_chunks::<2>();
-        let starts = self.ends.iter().step_by(2);
-        let field =
-            move |(start, [middle, end]): (&u32, &[u32; 2])| (self.part(*start, *middle), self.part(*middle, *end));
-        starts.zip(pairs).map(field)
+        let mut texts = self.after_object();
+        texts.next(TARGETS);
+        core::iter::from_fn(move || Some((texts.next(NAMES)?, texts.next(VALUES)?)))
     }
 
-    /// The text between two ends.
-    fn part(&self, start: u32, end: u32) -> &str {
-        self.text.get(start as usize..end as usize).unwrap_or_default()
+    /// The texts from the target on.
+    fn after_object(&self) -> Unpacker<'_> {
+        let mut texts = Unpacker(&self.text);
+        texts.next(&[]);
+        texts
     }
 }
 
@@ -423,7 +421,7 @@ impl Auth {
         match self {
             Self::None => None,
             Self::Payload(payload) => Some(payload.clone()),
-            Self::Query(own) if own.is_empty() => handshake.query_object.clone(),
+            Self::Query(own) if own.is_empty() => handshake.query_object().map(ByteString::from),
             Self::Query(own) => query_object(&[handshake.query(), own], handshake.parameters),
         }
     }
