@@ -428,8 +428,9 @@ impl<'a> At<'a> {
         let session = &mut *self.session;
         let (state, reassembling) = (session.state, session.reassembly.is_pending());
         if alarm == Alarm::Attachments {
-            session.attachments.disarm();
+            session.rare_mut().attachments.disarm();
         }
+        let attachments = session.rare.as_ref().map_or(Time::ZERO, |rare| rare.attachments.due());
         let engine = engine_of(&mut session.wiring);
         match alarm {
             Alarm::Ping if engine.beat == epoch => {
@@ -461,11 +462,11 @@ impl<'a> At<'a> {
                 }
             }
             Alarm::Close if state == State::Closing => _ = self.forget(),
-            Alarm::Attachments if reassembling && session.attachments.due() <= self.now => {
+            Alarm::Attachments if reassembling && attachments <= self.now => {
                 let breach = Breach::new(BreachKind::Late, "the attachments of a packet have not come in time");
                 let _ = self.close_for(breach);
             }
-            Alarm::Attachments if reassembling => self.arm_attachments(self.session.attachments.due()),
+            Alarm::Attachments if reassembling => self.arm_attachments(attachments),
             Alarm::Ping
             | Alarm::PingTimeout
             | Alarm::Connect
@@ -517,7 +518,7 @@ impl<'a> At<'a> {
     /// A packet waits for its attachments until `due`. One alarm serves all packets of a session.
     /// If it goes off when its packet is complete and a later packet waits, it is armed again.
     fn arm_attachments(&mut self, due: Time) {
-        let attachments = &mut self.session.attachments;
+        let attachments = &mut self.session.rare_mut().attachments;
         attachments.set(due, Alarm::Attachments, self.key, &mut self.core.timers);
     }
 }

@@ -15,7 +15,6 @@ mod rooms;
 mod socket;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use bytestring::ByteString;
@@ -124,13 +123,11 @@ impl Membership {
             standing: Standing::Asked,
             position: 0,
             rooms: Vec::new(),
-            acks: BTreeSet::new(),
             held: false,
             stamp: self.stamp,
             auth_bytes,
             room_bytes: 0,
-            name: None,
-            meter: None,
+            rare: None,
         });
         Some(socket)
     }
@@ -168,7 +165,7 @@ impl Membership {
         let joined = self.join(slot, id, OWN);
         debug_assert!(joined, "nothing bounds the room of a socket's own id");
         if let Some(socket) = self.sockets.get_mut(slot) {
-            socket.name = Some(id.into());
+            socket.rare_mut().name = Some(id.into());
         }
     }
 

@@ -24,6 +24,7 @@ mod counters;
 mod delivery;
 mod engine;
 mod facade;
+mod few;
 mod generation;
 mod heartbeat;
 mod http_answer;

@@ -21,6 +21,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use super::few::Few;
 use super::http_answer::Asker;
 use super::lobby::Place;
 use super::outbox::{Hold, Outbox};
@@ -125,10 +126,6 @@ pub(crate) struct Session {
     pub(crate) link: Option<LinkId>,
     /// How to answer the parked GET.
     pub(crate) parked: Option<Box<Asker>>,
-    /// The address from which the websocket or stream came, in generations before 1.0.
-    pub(crate) holder: Option<Box<IpAddr>>,
-    /// The POST whose body is still coming.
-    pub(crate) post: Option<LinkId>,
     /// Whether frames are changed for this session before they are queued ([`Session::adapt`]).
     /// This is rare.
     pub(crate) adapts: bool,
@@ -143,16 +140,12 @@ pub(crate) struct Session {
     pub(crate) held: usize,
     /// When the peer last took something: a poll was answered, or the link took bytes.
     pub(crate) taken: Time,
-    /// When a blocked link that takes nothing is given up.
-    pub(crate) stall: Deadline,
     pub(crate) heartbeat: Heartbeat,
     /// Sockets of this session, connected or asked.
-    pub(crate) sockets: Vec<SocketSlot>,
+    pub(crate) sockets: Few<SocketSlot>,
     pub(crate) handshake: Arc<Handshake>,
     /// A packet whose attachments have not all arrived.
     pub(crate) reassembly: Reassembly,
-    /// When the attachments of this packet are overdue.
-    pub(crate) attachments: Deadline,
     /// The place in the lobby, if the session is there.
     pub(crate) place: Option<Place>,
     /// Whether the client has done more than open the session.
@@ -165,30 +158,66 @@ pub(crate) struct Session {
     pub(crate) connects: u32,
     /// The second in which CONNECTs are counted, since the start of time.
     pub(crate) connects_in: u32,
-    /// The rule that its client has broken, if any: the rule that ends the session, or otherwise
-    /// the first one.
-    pub(crate) breach: Option<Breach>,
     /// How much the client may send, if there is a limit.
     pub(crate) meter: Option<Box<Meter>>,
     /// Whether nothing was read from the client lately, so that its silence says nothing
     /// ([`Shard::excuse`](super::Shard::excuse)).
     pub(crate) excused: bool,
     pub(crate) wiring: Wiring,
+    /// The parts that few sessions need.
+    pub(crate) rare: Option<Box<Rare>>,
 }
 
 // There are hundreds of thousands of sessions.
-const _: () = assert!(size_of::<Session>() <= 368);
+const _: () = assert!(size_of::<Session>() <= 304);
+
+/// The parts of a session that few sessions need.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    /// The address from which the websocket or stream came, in generations before 1.0.
+    pub(crate) holder: Option<IpAddr>,
+    /// The POST whose body is still coming.
+    pub(crate) post: Option<LinkId>,
+    /// When a blocked link that takes nothing is given up.
+    pub(crate) stall: Deadline,
+    /// When the attachments of the packet in [`Session::reassembly`] are overdue.
+    pub(crate) attachments: Deadline,
+    /// The rule that its client has broken, if any: the rule that ends the session, or otherwise
+    /// the first one.
+    pub(crate) breach: Option<Breach>,
+}
 
 impl Session {
     pub(crate) const fn generation(&self) -> Generation {
         self.form().generation()
     }
 
+    /// The parts that few sessions need.
+    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// The rule that its client has broken, if any ([`Rare::breach`]).
+    pub(crate) fn breach(&self) -> Option<&Breach> {
+        self.rare.as_ref()?.breach.as_ref()
+    }
+
+    /// The POST whose body is still coming.
+    pub(crate) fn post(&self) -> Option<LinkId> {
+        self.rare.as_ref()?.post
+    }
+
+    /// Forgets the POST whose body was coming.
+    pub(crate) fn take_post(&mut self) -> Option<LinkId> {
+        self.rare.as_mut()?.post.take()
+    }
+
     /// Whether the session has a websocket or stream from another place than this peer. A client
     /// older than 1.0 does not use its session in two ways at once, so this peer is somebody else
     /// who knows the id. Between two polls a client may move.
     pub(crate) fn is_held_against(&self, peer: &Peer) -> bool {
-        self.link.is_some() && self.parked.is_none() && self.holder.as_deref() != peer.network().as_ref()
+        let holder = self.rare.as_ref().and_then(|rare| rare.holder);
+        self.link.is_some() && self.parked.is_none() && holder != peer.network()
     }
 
     /// A moment in the form of [`Session::volatile_at`].
@@ -237,7 +266,7 @@ impl Session {
                 self.outbox.push(frame);
             }
         } else {
-            self.outbox.extend(frames, bytes);
+            self.outbox.extend(frames);
         }
         self.recharge(backlog);
         Ok(())
@@ -407,7 +436,7 @@ impl Session {
 
     /// Bytes of the client's data that the session keeps, without the handshake.
     pub(crate) fn kept_bytes(&self) -> usize {
-        let breach = self.breach.as_ref().map_or(0, Breach::bytes);
+        let breach = self.breach().map_or(0, Breach::bytes);
         self.auth_bytes as usize + self.reassembly.pending_bytes() + self.wiring_bytes() + breach
     }
 

@@ -37,7 +37,7 @@ impl<'a> At<'a> {
                 self.fail(Reason::TransportError);
             }
             Role::Post => {
-                self.session.post = None;
+                self.session.take_post();
                 // Nobody can read this answer any more.
                 let links = &self.core.links;
                 let engine = engine_of(&mut self.session.wiring);
@@ -174,7 +174,7 @@ impl<'a> At<'a> {
     fn announce_end(&mut self, reason: Reason) {
         if self.session.state == State::Open && self.session.is_raw() {
             let session = self.key;
-            let breach = self.session.breach.clone();
+            let breach = self.session.breach().cloned();
             self.out.deliveries.push(Delivery::EngineClose {
                 session,
                 reason,

@@ -107,10 +107,10 @@ impl<'a> At<'a> {
 
     /// The head of a POST has come. Two POSTs at a time end the session.
     fn begin_post(self, link: LinkId, request: &Request) {
-        let Some(other) = self.session.post.replace(link) else {
+        let Some(other) = self.session.take_post() else {
+            self.session.rare_mut().post = Some(link);
             return self.core.links.set(link, self.key, Role::Post);
         };
-        self.session.post = None;
         self.core.links.clear(other);
         let refusal = Asker::new(&self.core.config, link, request).closing();
         self.out.writes.push(refusal.answer(400, None, Bytes::new()));
@@ -120,7 +120,7 @@ impl<'a> At<'a> {
 
     pub(super) fn post(self, asker: Asker, arrival: &Arrival<'_>, posted: &mut Posted) {
         let request = arrival.request;
-        match self.session.post.take() {
+        match self.session.take_post() {
             Some(link) if link != asker.link => {
                 self.core.links.clear(link);
                 self.out.writes.push(asker.answer(400, None, Bytes::new()));
@@ -166,7 +166,7 @@ impl<'a> At<'a> {
                 at.session.reassembly.keep();
                 if posted.goes_on() {
                     // As long as the rest waits, the POST counts as one whose body is coming.
-                    at.session.post = Some(asker.link);
+                    at.session.rare_mut().post = Some(asker.link);
                     at.core.links.set(asker.link, at.key, Role::Post);
                     return;
                 }

@@ -80,7 +80,7 @@ impl<'a> At<'a> {
             }
             Inbound::Engine(Packet::Upgrade) => {
                 candidate.switching = true;
-                if self.session.post.is_none() {
+                if self.session.post().is_none() {
                     return self.switch_if_waiting();
                 }
             }

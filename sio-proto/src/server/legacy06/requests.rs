@@ -254,7 +254,7 @@ enum Door {
 impl At<'_> {
     /// Records the address from which the session's websocket or stream has come.
     fn hold(&mut self, arrival: &Arrival<'_>) {
-        self.session.holder = arrival.request.peer.network().map(Box::new);
+        self.session.rare_mut().holder = arrival.request.peer.network();
     }
 
     /// Gives the session a new link, and releases the link that it had.

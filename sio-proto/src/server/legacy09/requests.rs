@@ -270,7 +270,7 @@ impl Arrival<'_> {
         input.at(session, |mut at: At<'_>| {
             let waits = agreed.is_opening();
             at.attach(agreed.link, self.transport, Role::WebSocket);
-            at.session.holder = self.request.peer.network().map(Box::new);
+            at.session.rare_mut().holder = self.request.peer.network();
             at.take_up(agreed);
             if !waits {
                 let _ = at.begin();
@@ -294,7 +294,7 @@ impl Arrival<'_> {
         input.at(session, |mut at: At<'_>| {
             at.attach(link, Transport::Htmlfile, Role::Stream);
             at.session.carriage = Carriage::Stream(Box::new(form));
-            at.session.holder = self.request.peer.network().map(Box::new);
+            at.session.rare_mut().holder = self.request.peer.network();
             let _ = at.begin();
         });
     }

@@ -68,7 +68,7 @@ impl Membership {
             return true;
         }
         // The room of the socket's own id is not one of those that are counted.
-        let (own, own_bytes) = socket.name.as_ref().map_or((0, 0), |name| (1, name.len()));
+        let (own, own_bytes) = socket.name().map_or((0, 0), |name| (1, name.len()));
         let (count, bytes) = (socket.rooms.len() - own, socket.room_bytes as usize - own_bytes);
         if count >= limits.max_rooms || bytes + name.len() > limits.max_bytes {
             return false;

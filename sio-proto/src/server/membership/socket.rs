@@ -48,8 +48,6 @@ pub(crate) struct Socket {
     pub(crate) position: u32,
     /// Rooms, each with the socket's position among its members.
     pub(crate) rooms: Vec<(RoomSlot, u32)>,
-    /// Ids of acknowledgements that the client owes.
-    pub(crate) acks: BTreeSet<u64>,
     /// The user has work under way for it while its session is leaving.
     pub(crate) held: bool,
     /// Mark of the last set operation that met this socket, so that each counts once.
@@ -58,6 +56,18 @@ pub(crate) struct Socket {
     pub(crate) auth_bytes: u32,
     /// Bytes of the names of its rooms.
     pub(crate) room_bytes: u32,
+    /// The parts that few sockets need.
+    pub(crate) rare: Option<Box<Rare>>,
+}
+
+// A session has one for each of its namespaces.
+const _: () = assert!(size_of::<Socket>() <= 80);
+
+/// The parts of a socket that few sockets need.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    /// Ids of acknowledgements that the client owes.
+    pub(crate) acks: BTreeSet<u64>,
     /// The id that it has in place of `sid`: an id from before, or an id of the application. It is
     /// in a room of this name, which does not count among the rooms that it may be in, and which it
     /// does not leave.
@@ -66,13 +76,39 @@ pub(crate) struct Socket {
     pub(crate) meter: Option<Box<Meter>>,
 }
 
-// A session has one for each of its namespaces.
-const _: () = assert!(size_of::<Socket>() <= 120);
-
 impl Socket {
+    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// The id that it has in place of the drawn one ([`Rare::name`]).
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.rare.as_ref()?.name.as_deref()
+    }
+
+    /// How much its client may send to it, if there is a limit.
+    pub(crate) fn meter_mut(&mut self) -> Option<&mut Meter> {
+        self.rare.as_mut()?.meter.as_deref_mut()
+    }
+
+    /// How many acknowledgements the client owes.
+    pub(crate) fn acks(&self) -> usize {
+        self.rare.as_ref().map_or(0, |rare| rare.acks.len())
+    }
+
+    /// Whether the client owes this acknowledgement.
+    pub(crate) fn owes(&self, id: u64) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.acks.contains(&id))
+    }
+
+    /// Forgets an acknowledgement. Returns whether the client owed it.
+    pub(crate) fn settle(&mut self, id: u64) -> bool {
+        self.rare.as_mut().is_some_and(|rare| rare.acks.remove(&id))
+    }
+
     /// Whether it has this id in place of the drawn one.
     pub(crate) fn is_named(&self, id: &str) -> bool {
-        self.name.as_deref() == Some(id)
+        self.name() == Some(id)
     }
 }
 

@@ -54,16 +54,16 @@ impl<G> At<'_, G> {
     #[cold]
     pub(crate) fn tolerated(&mut self, breach: Breach, times: u32) {
         self.core.counters.add_broken(breach.kind(), times.into());
-        if self.session.breach.is_none() {
+        if self.session.breach().is_none() {
             self.tell_breach(breach, false);
         }
     }
 
     fn tell_breach(&mut self, breach: Breach, ends: bool) {
-        let socket = self.session.sockets.first();
-        self.session.breach = Some(breach.clone());
+        let socket = self.session.sockets.first().copied();
+        self.session.rare_mut().breach = Some(breach.clone());
         self.out.deliveries.push(Delivery::Breach {
-            socket: socket.map(|socket| self.core.socket_key(*socket)),
+            socket: socket.map(|socket| self.core.socket_key(socket)),
             session: Some((self.session.generation(), self.session.transport)),
             ends,
             breach,

@@ -98,7 +98,7 @@ impl Shard {
                     .filter(|s| s.standing == Standing::Connected);
                 let target = target.ok_or(SendError::Disconnected)?;
                 let slot = target.session;
-                let is_full = |ack: AckRequest| target.acks.len() >= max_acks || target.acks.contains(&ack.id);
+                let is_full = |ack: AckRequest| target.acks() >= max_acks || target.owes(ack.id);
                 if ack.is_some_and(is_full) {
                     return Err(SendError::Full);
                 }
@@ -113,7 +113,7 @@ impl Shard {
                 if let Some(ack) = ack
                     && let Some(target) = core.membership.get_mut(socket.slot)
                 {
-                    target.acks.insert(ack.id);
+                    target.rare_mut().acks.insert(ack.id);
                     if let Some(timeout) = ack.timeout {
                         core.timers.arm_ack(now + timeout, socket, ack.id);
                     }

@@ -76,7 +76,7 @@ impl At<'_> {
         }
         let Self { core, session, out, .. } = self;
         session.leaving = true;
-        for slot in &session.sockets {
+        for slot in session.sockets.iter() {
             if let Some(socket) = core.membership.get_mut(*slot) {
                 socket.held = true;
             }
@@ -90,7 +90,7 @@ impl At<'_> {
     fn depart(self) {
         let Self { core, session, .. } = &self;
         let mut sockets = session.sockets.iter().filter_map(|socket| core.membership.get(*socket));
-        if session.leaving && session.state == State::Open && sockets.all(|s| !s.held && s.acks.is_empty()) {
+        if session.leaving && session.state == State::Open && sockets.all(|s| !s.held && s.acks() == 0) {
             self.close_for_shutdown();
         }
     }

@@ -44,12 +44,12 @@ impl Shard {
         };
         let mut pace = session.meter.as_mut().map_or(Pace::FREE, |meter| meter.pace(now));
         let mut is_joining = session.sockets.is_empty() && !session.is_raw();
-        for slot in &session.sockets {
+        for slot in session.sockets.iter() {
             let Some(socket) = core.membership.get_mut(*slot) else {
                 continue;
             };
             is_joining |= socket.standing == Standing::Asked;
-            if let Some(meter) = &mut socket.meter {
+            if let Some(meter) = socket.meter_mut() {
                 pace = pace.and(meter.pace(now));
             }
         }
@@ -148,8 +148,8 @@ impl<G> At<'_, G> {
         if core.hasty.iter().any(|(hasty, _)| hasty == key) {
             return false;
         }
-        let own = socket.and_then(|socket| core.membership.get_mut(socket.slot)?.meter.as_mut());
-        let whole = session.meter.as_mut();
+        let own = socket.and_then(|socket| core.membership.get_mut(socket.slot)?.meter_mut());
+        let whole = session.meter.as_deref_mut();
         let meters = whole.into_iter().chain(own);
         for meter in meters {
             let measured = meter.measure(*now, size);

@@ -8,8 +8,9 @@ use super::{
 };
 use crate::id::{SessionSlot, SocketSlot};
 use crate::request::NamedSession;
+use crate::server::few::Few;
 use crate::server::outbox::Outbox;
-use crate::server::{Deadline, Ended, Policy, Request, Wiring};
+use crate::server::{Ended, Policy, Request, Wiring};
 use crate::wire::Reassembly;
 
 /// The sessions of a shard.
@@ -61,30 +62,26 @@ impl Shard {
             awaits_room: false,
             link,
             parked: None,
-            holder: None,
-            post: None,
             adapts: false,
             volatile_at: u32::MAX,
             outbox: Outbox::new(),
             charged: 0,
             held: 0,
             taken: handshake.issued,
-            stall: Deadline::new(Time::ZERO),
             heartbeat: Heartbeat::Answered,
-            sockets: Vec::new(),
+            sockets: Few::default(),
             handshake,
             reassembly: Reassembly::new(),
-            attachments: Deadline::new(Time::ZERO),
             place: None,
             came_back: !transport.is_polling(),
             reserved: 0,
             auth_bytes: 0,
             connects: 0,
             connects_in: 0,
-            breach: None,
             meter,
             excused: false,
             wiring,
+            rare: None,
         };
         self.core.turnover += 1;
         self.core.counters.enter(session.generation(), transport);
@@ -124,7 +121,7 @@ impl Shard {
         let (sessions, membership) = (&self.sessions, &self.core.membership);
         self.core.timers.retain(|due| match due {
             Due::Session(key, ..) | Due::Leave(key, _) => sessions.holds(key.slot, key.generation),
-            Due::Ack(key, id) => membership.find(*key).is_some_and(|socket| socket.acks.contains(id)),
+            Due::Ack(key, id) => membership.find(*key).is_some_and(|socket| socket.owes(*id)),
         });
     }
 }
@@ -280,7 +277,7 @@ impl<'a, G> At<'a, G> {
     /// Tells the user that all sockets of the session are gone. The session itself stays.
     pub(crate) fn end_sockets(&mut self, reason: Reason) {
         self.session.reassembly = Reassembly::new();
-        for socket in core::mem::take(&mut self.session.sockets) {
+        for socket in core::mem::take(&mut self.session.sockets).into_items() {
             step!();
             let socket = self.core.socket_key(socket);
             self.end_socket(socket, reason);
@@ -315,7 +312,7 @@ impl<'a, G> At<'a, G> {
         if session.state == State::Open {
             core.counters.close(reason);
         }
-        for link in session.link.into_iter().chain(session.post) {
+        for link in session.link.into_iter().chain(session.post()) {
             core.links.clear(link);
         }
         self.over()

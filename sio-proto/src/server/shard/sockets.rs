@@ -41,7 +41,7 @@ impl Shard {
             return true;
         }
         if let (Some(socket), Some(sid)) = (socket, Sid::parse(id)) {
-            return socket.sid == sid && socket.name.is_none();
+            return socket.sid == sid && socket.name().is_none();
         }
         let namespace = socket.map(|socket| &**self.core.membership.namespace_of(socket));
         self.find_named(namespace, id) == Some(key)
@@ -76,7 +76,7 @@ impl Core {
         let (shard, slot) = sid.address(&self.key)?;
         let slot = SocketSlot(slot);
         let socket = self.membership.get(slot).filter(|_| shard == self.index)?;
-        let is_it = socket.sid == *sid && socket.name.is_none() && socket.standing == Standing::Connected;
+        let is_it = socket.sid == *sid && socket.name().is_none() && socket.standing == Standing::Connected;
         is_it.then(|| self.membership.key(slot))
     }
 }
@@ -95,7 +95,7 @@ impl Input<'_> {
         if !rate.is_none() {
             let meter = core.meter(rate, self.now);
             if let Some(entry) = core.membership.get_mut(socket.slot) {
-                entry.meter = meter;
+                entry.rare_mut().meter = meter;
             }
         }
         let session = self.shard.sessions.key(session);
@@ -165,7 +165,7 @@ impl Core {
     pub(crate) fn id_of(&self, socket: SocketKey) -> ByteString {
         let socket = self.socket(socket);
         let drawn = || alloc::format!("{}", socket.sid).into();
-        socket.name.as_deref().map_or_else(drawn, ByteString::from)
+        socket.name().map_or_else(drawn, ByteString::from)
     }
 }
 
@@ -251,7 +251,7 @@ impl<G> At<'_, G> {
             return;
         }
         let owed = self.core.membership.get_mut(socket.slot);
-        if owed.is_some_and(|owed| owed.acks.remove(&id)) {
+        if owed.is_some_and(|owed| owed.settle(id)) {
             self.core.timers.note_stale(1);
             self.note_done();
             self.out.deliveries.push(Delivery::Ack {
@@ -265,7 +265,7 @@ impl<G> At<'_, G> {
     /// Nobody waits for an acknowledgement any more.
     pub(super) fn forget_ack(&mut self, socket: SocketKey, id: u64) {
         let owed = self.core.membership.get_mut(socket.slot);
-        if owed.is_some_and(|owed| owed.acks.remove(&id)) {
+        if owed.is_some_and(|owed| owed.settle(id)) {
             self.core.timers.note_stale(1);
             self.note_done();
         }
@@ -274,7 +274,7 @@ impl<G> At<'_, G> {
     /// The time for an acknowledgement is over.
     pub(super) fn give_up_ack(&mut self, socket: SocketKey, id: u64) {
         let owed = self.core.membership.find_mut(socket);
-        if owed.is_some_and(|owed| owed.acks.remove(&id)) {
+        if owed.is_some_and(|owed| owed.settle(id)) {
             self.note_done();
             self.out.deliveries.push(Delivery::Ack {
                 socket,
@@ -294,7 +294,8 @@ impl<G> At<'_, G> {
         let entry = self.core.membership.get_mut(socket.slot);
         let entry = entry.expect("a rule names a socket of its session");
         let connected = entry.standing == Standing::Connected;
-        for id in core::mem::take(&mut entry.acks) {
+        let acks = entry.rare.as_mut().map(|rare| core::mem::take(&mut rare.acks));
+        for id in acks.into_iter().flatten() {
             step!();
             self.out.deliveries.push(Delivery::Ack {
                 socket,
@@ -303,7 +304,7 @@ impl<G> At<'_, G> {
             });
         }
         let rooms = self.core.membership.rooms_of(socket.slot);
-        let breach = self.session.breach.clone();
+        let breach = self.session.breach().cloned();
         self.out.deliveries.push(Delivery::Disconnect {
             socket,
             reason,

@@ -177,7 +177,7 @@ impl Shard {
                 if let Some(socket) = self.core.membership.find(key) {
                     next.socket = Some(key);
                     next.session = Some(self.sessions.key(socket.session));
-                    if socket.acks.contains(&id) {
+                    if socket.owes(id) {
                         next.reason = TimeoutReason::Acknowledgement;
                     }
                 }

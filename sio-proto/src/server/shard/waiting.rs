@@ -48,7 +48,8 @@ impl Shard {
                     session.blocked.add(Blocked::FULL);
                     session.heartbeat.block();
                     let due = now + session.stall_patience(&core.config);
-                    session.stall.set(due, Alarm::Stalled, key, &mut core.timers);
+                    let stall = &mut session.rare_mut().stall;
+                    stall.set(due, Alarm::Stalled, key, &mut core.timers);
                 }
             }
         )
@@ -163,13 +164,13 @@ impl Session {
 impl At<'_> {
     /// The link was blocked some time ago. If it has taken nothing since, it is given up.
     pub(super) fn look_after_blocked(mut self) {
-        self.session.stall.disarm();
+        self.session.rare_mut().stall.disarm();
         if !self.session.blocked.is_full() {
             return;
         }
         let due = self.session.taken + self.session.stall_patience(&self.core.config);
         if due > self.now {
-            let stall = &mut self.session.stall;
+            let stall = &mut self.session.rare_mut().stall;
             stall.set(due, Alarm::Stalled, self.key, &mut self.core.timers);
         } else if self.session.outlives_link() {
             let Some(link) = self.session.link else { return };
