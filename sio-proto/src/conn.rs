@@ -50,20 +50,28 @@ use crate::{Config, http, websocket};
 #[derive(Debug)]
 pub struct Conn {
     state: State,
-    /// The classification of a request whose body is still arriving. Boxed: few bodies come in
-    /// several pieces.
-    begun: Option<Box<Findings>>,
-    peer: Peer,
     config: Arc<Config>,
 }
 
 #[derive(Debug)]
 enum State {
-    Http(http::RequestDecoder, Turn),
+    /// Boxed, because most idle connections are websockets.
+    Http(Box<Http>),
     WebSocket(websocket::Decoder, WireDecoder),
     /// A websocket older than RFC 6455. Boxed, because there are few.
     Hixie(Box<Hixie>),
     Closed,
+}
+
+/// The read side of a connection that is no websocket yet.
+#[derive(Debug)]
+struct Http {
+    decoder: http::RequestDecoder,
+    turn: Turn,
+    /// The classification of a request whose body is still arriving. Boxed: few bodies come in
+    /// several pieces.
+    begun: Option<Box<Findings>>,
+    peer: Peer,
 }
 
 /// Whose turn it is on an HTTP connection.
@@ -95,7 +103,7 @@ struct Hixie {
 }
 
 // Every connection has one.
-const _: () = assert!(size_of::<Conn>() <= 144);
+const _: () = assert!(size_of::<Conn>() <= 88);
 
 /// What the server waits for. The caller limits the time of each stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,9 +209,12 @@ impl Conn {
     #[must_use]
     pub fn new(config: Arc<Config>, peer: Peer) -> Self {
         Self {
-            state: State::Http(http::RequestDecoder::new(), Turn::First),
-            begun: None,
-            peer,
+            state: State::Http(Box::new(Http {
+                decoder: http::RequestDecoder::new(),
+                turn: Turn::First,
+                begun: None,
+                peer,
+            })),
             config,
         }
     }
@@ -216,13 +227,15 @@ impl Conn {
     pub fn handle_bytes(&mut self, bytes: &mut BytesMut, out: &mut Arrivals) {
         match &self.state {
             State::WebSocket(..) => self.read_frames(bytes, out),
-            State::Http(_, Turn::Ours(_)) => {}
-            State::Http(_, Turn::First) => {
-                if self.may_read_http(bytes, out) {
-                    self.read_request(bytes, out);
+            State::Http(http) => match http.turn {
+                Turn::Ours(_) => {}
+                Turn::First => {
+                    if self.may_read_http(bytes, out) {
+                        self.read_request(bytes, out);
+                    }
                 }
-            }
-            State::Http(_, Turn::Peer | Turn::Held) => self.read_request(bytes, out),
+                Turn::Peer | Turn::Held => self.read_request(bytes, out),
+            },
             State::Hixie(_) => self.read_hixie(bytes, out),
             State::Closed => bytes.clear(),
         }
@@ -230,30 +243,32 @@ impl Conn {
 
     /// Whether a request is with the shard, so that further bytes wait.
     #[must_use]
-    pub const fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Http(_, Turn::Ours(_)))
+    pub fn is_waiting(&self) -> bool {
+        matches!(&self.state, State::Http(http) if matches!(http.turn, Turn::Ours(_)))
     }
 
     /// Whether the connection is a websocket with a complete handshake.
     #[must_use]
-    pub const fn is_websocket(&self) -> bool {
+    pub fn is_websocket(&self) -> bool {
         match &self.state {
             State::WebSocket(..) => true,
             State::Hixie(hixie) => hixie.challenge.is_none(),
-            State::Http(..) | State::Closed => false,
+            State::Http(_) | State::Closed => false,
         }
     }
 
     /// What the server waits for. `rest` are the bytes that [`Conn::handle_bytes`] has left.
     #[must_use]
-    pub const fn stage(&self, rest: &[u8]) -> Stage {
+    pub fn stage(&self, rest: &[u8]) -> Stage {
         match &self.state {
-            State::Http(_, Turn::Ours(_)) => Stage::Waiting,
-            State::Http(decoder, Turn::Held) if decoder.is_idle() && rest.is_empty() => Stage::Waiting,
-            State::Http(decoder, _) if decoder.is_reading_body() => Stage::Body,
-            State::Http(decoder, _) if decoder.is_finished() => Stage::Closed,
-            State::Http(decoder, _) if decoder.is_idle() && rest.is_empty() => Stage::Idle,
-            State::Http(..) => Stage::Head,
+            State::Http(http) => match (&http.decoder, http.turn) {
+                (_, Turn::Ours(_)) => Stage::Waiting,
+                (decoder, Turn::Held) if decoder.is_idle() && rest.is_empty() => Stage::Waiting,
+                (decoder, _) if decoder.is_reading_body() => Stage::Body,
+                (decoder, _) if decoder.is_finished() => Stage::Closed,
+                (decoder, _) if decoder.is_idle() && rest.is_empty() => Stage::Idle,
+                _ => Stage::Head,
+            },
             // The last 8 bytes of this handshake stand behind the head.
             State::Hixie(hixie) if hixie.challenge.is_some() => Stage::Head,
             State::Hixie(_) => Stage::WebSocket,
@@ -267,7 +282,7 @@ impl Conn {
     pub const fn missing_bytes(&self) -> usize {
         match &self.state {
             State::WebSocket(decoder, _) => decoder.missing_bytes(),
-            State::Http(..) | State::Hixie(_) | State::Closed => 0,
+            State::Http(_) | State::Hixie(_) | State::Closed => 0,
         }
     }
 
@@ -276,7 +291,7 @@ impl Conn {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         match &self.state {
-            State::Http(decoder, _) => decoder.held_bytes(),
+            State::Http(http) => http.decoder.held_bytes(),
             State::WebSocket(decoder, packets) => decoder.held_bytes().saturating_add(packets.held_bytes()),
             State::Hixie(hixie) => hixie.packets.held_bytes(),
             State::Closed => 0,
@@ -288,20 +303,20 @@ impl Conn {
     /// caller gets it like the first one, and is responsible for the order of the answers. No
     /// request behind the second one is read before [`Conn::handle_answered`]. Returns false if no
     /// request may follow.
-    pub const fn handle_held(&mut self) -> bool {
+    pub fn handle_held(&mut self) -> bool {
         match &mut self.state {
-            State::Http(decoder, turn @ Turn::Ours(None)) if !decoder.is_finished() => {
-                *turn = Turn::Held;
+            State::Http(http) if matches!(http.turn, Turn::Ours(None)) && !http.decoder.is_finished() => {
+                http.turn = Turn::Held;
                 true
             }
-            State::Http(..) | State::WebSocket(..) | State::Hixie(_) | State::Closed => false,
+            State::Http(_) | State::WebSocket(..) | State::Hixie(_) | State::Closed => false,
         }
     }
 
     /// Reports that the request has been answered. The next request may be read.
     pub fn handle_answered(&mut self) {
-        if let State::Http(_, turn) = &mut self.state {
-            *turn = Turn::Peer;
+        if let State::Http(http) = &mut self.state {
+            http.turn = Turn::Peer;
         }
     }
 
@@ -309,8 +324,15 @@ impl Conn {
     /// that the request asked for.
     pub fn handle_upgraded(&mut self, wire: Wire) {
         let packets = WireDecoder::new(wire, &self.config);
-        self.state = match self.state {
-            State::Http(_, Turn::Ours(Some(opening))) => State::Hixie(Box::new(Hixie {
+        let opening = match &self.state {
+            State::Http(http) => match http.turn {
+                Turn::Ours(opening) => opening,
+                Turn::First | Turn::Peer | Turn::Held => None,
+            },
+            State::WebSocket(..) | State::Hixie(_) | State::Closed => None,
+        };
+        self.state = match opening {
+            Some(opening) => State::Hixie(Box::new(Hixie {
                 challenge: match opening {
                     Opening::Hixie75 => None,
                     Opening::Hixie76(challenge) => Some(challenge),
@@ -320,7 +342,7 @@ impl Conn {
                 wire,
                 packets,
             })),
-            _ => State::WebSocket(
+            None => State::WebSocket(
                 websocket::Decoder::new(websocket::Role::Server, self.config.websocket),
                 packets,
             ),
@@ -352,9 +374,15 @@ impl Conn {
     }
 
     fn read_request(&mut self, bytes: &mut BytesMut, out: &mut Arrivals) {
-        let State::Http(decoder, turn) = &mut self.state else {
+        let State::Http(http) = &mut self.state else {
             return;
         };
+        let Http {
+            decoder,
+            turn,
+            begun,
+            peer,
+        } = &mut **http;
         if matches!(turn, Turn::First) && !bytes.is_empty() {
             *turn = Turn::Peer;
         }
@@ -367,17 +395,17 @@ impl Conn {
                     // send it, and a `100 Continue` behind the answer would be wrong.
                     out.replies.clear();
                     *turn = Turn::Ours(Opening::of(&request).and_then(Result::ok));
-                    let request = match self.begun.take() {
-                        Some(findings) => Request::with_findings(*findings, request, self.peer),
-                        None => Request::new(&self.config, request, self.peer),
+                    let request = match begun.take() {
+                        Some(findings) => Request::with_findings(*findings, request, *peer),
+                        None => Request::new(&self.config, request, *peer),
                     };
                     out.request.insert(request).decode_body(&self.config);
                     return;
                 }
                 Ok(None) => {
                     if let Some(head) = decoder.take_started() {
-                        let request = Request::new(&self.config, head, self.peer);
-                        self.begun = Some(Box::new(request.findings()));
+                        let request = Request::new(&self.config, head, *peer);
+                        *begun = Some(Box::new(request.findings()));
                         out.body_started = Some(request);
                     }
                     return;
