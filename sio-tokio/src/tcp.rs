@@ -24,7 +24,7 @@ pub(crate) struct TcpSource(OwnedReadHalf);
 #[cfg(test)]
 const _: () = assert!(size_of::<TcpOutlet>() <= 16);
 #[cfg(test)]
-const _: () = assert!(size_of::<sio_app::adapter::Driven<TcpSource>>() <= 376);
+const _: () = assert!(size_of::<sio_app::adapter::Driven<TcpSource>>() <= 16);
 
 pub(crate) fn split(stream: TcpStream) -> (TcpSource, TcpOutlet) {
     // Packets are small and each is written whole. Nagle's algorithm would only delay them.

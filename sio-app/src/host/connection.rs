@@ -22,7 +22,7 @@ use std::future::Future;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use sio_proto::conn::{Arrivals, Conn, Stage, flash_policy};
@@ -33,6 +33,7 @@ use crate::host::place::Place;
 use crate::link::connections::{UNCOUNTED, in_steps};
 use crate::link::ends::{Outlet, Source};
 use crate::link::{Awaiting, Item, Link, Standing};
+use crate::lock::Alarm;
 use crate::trim::trim;
 use crate::turn::later::Later;
 use crate::turn::{self, Lent, Turn};
@@ -78,7 +79,8 @@ pub struct Connection {
     /// How many of the incomplete bytes have been counted
     /// ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)).
     counted: usize,
-    waker: Option<Waker>,
+    /// The waker that the link was given last.
+    waker: Option<Alarm>,
     /// The number of requests whose answers have not been written: one, or two if the first is a
     /// held GET. There are more only while the socket takes nothing.
     unanswered: u32,
@@ -93,8 +95,9 @@ pub struct Connection {
     /// Work that has been left for the same reason. Nothing is read before this work is done.
     later: Later,
     /// The answers to a request that has overtaken the held GET. They wait until the handlers have
-    /// run.
-    overtaken: Option<Box<[Write]>>,
+    /// run. Boxed, because few requests overtake another.
+    #[expect(clippy::box_collection, reason = "it is smaller in every other connection")]
+    overtaken: Option<Box<Vec<Write>>>,
     /// Whether this connection waits, because its body may be much work and the other connections
     /// have left too much work already.
     waits: bool,
@@ -105,9 +108,9 @@ pub struct Connection {
     rest_sleep: Option<Box<Sleep>>,
 }
 
-// It is the task of an idle client, with the source of its socket.
+// There is one for every idle client.
 #[cfg(test)]
-const _: () = assert!(size_of::<Connection>() <= if cfg!(feature = "redis") { 376 } else { 368 });
+const _: () = assert!(size_of::<Connection>() <= if cfg!(feature = "redis") { 280 } else { 272 });
 
 impl Connection {
     /// Takes up a connection. Returns `None` if a limit of connections is reached, or the server is
@@ -123,7 +126,7 @@ impl Connection {
         if !io.takes_up() {
             return None;
         }
-        let place = Place::new(io, link, &peer, Cause::Failed)?;
+        let place = Place::new(io, link, &peer, true)?;
         io.look_after(&place.link, io.now(), None);
         let mut connection = Self::at(place, Conn::new(Arc::clone(io.config()), peer));
         connection.note_stage(&[]);
@@ -147,7 +150,7 @@ impl Connection {
     /// Takes up a link that is a websocket already. `ahead` are the peer's bytes that were read
     /// together with the request.
     pub(crate) fn upgraded(mut place: Place, wire: Wire, mut ahead: BytesMut) -> Self {
-        place.dropped = Cause::Failed;
+        place.fails_if_dropped = true;
         place.link.rest_if_queued();
         let mut conn = Conn::new(Arc::clone(place.io.config()), Peer::default());
         conn.handle_upgraded(wire);
@@ -169,7 +172,7 @@ impl Connection {
     }
 
     fn at(place: Place, conn: Conn) -> Self {
-        let later = Later::new(Arc::clone(&place.io.kept));
+        let later = Later::default();
         Self {
             conn,
             place,
@@ -208,9 +211,9 @@ impl Connection {
     }
 
     /// Makes the connection's task.
-    pub const fn drive<S: Source + Unpin>(self, source: S) -> Driven<S> {
+    pub fn drive<S: Source + Unpin>(self, source: S) -> Driven<S> {
         Driven {
-            connection: self,
+            connection: Box::new(self),
             source,
         }
     }
@@ -219,8 +222,7 @@ impl Connection {
     /// the socket can be dropped.
     pub fn poll<S: Source>(&mut self, cx: &mut Context<'_>, source: &mut S) -> Poll<()> {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            self.place.link.set_waker(cx.waker());
-            self.waker = Some(cx.waker().clone());
+            self.waker = Some(self.place.link.set_waker(cx.waker()));
         }
         self.steps = 0;
         self.waits = false;
@@ -484,10 +486,10 @@ impl Connection {
         if !nothing {
             let runtime = self.place.io.runtime();
             let (overtaken, leftover) = turn::run_a_while(runtime, |turn| self.handle_in(turn, arrivals));
-            self.later.put(leftover);
+            self.later.put(leftover, &self.place.io.kept);
             self.place.note_lag();
             if overtaken.is_some() || self.overtaken.is_some() {
-                self.overtaken = overtaken.map(Vec::into_boxed_slice);
+                self.overtaken = overtaken.map(Box::new);
                 self.answer_overtaken();
             }
         }
@@ -500,7 +502,7 @@ impl Connection {
             && let Some(answers) = self.overtaken.take()
         {
             turn::run(self.place.io.runtime(), |turn| {
-                self.place.answer_in_order(turn, answers)
+                self.place.answer_in_order(turn, *answers)
             });
         }
     }
@@ -510,7 +512,7 @@ impl Connection {
         let mut overtaken = None;
         let behind = self.unanswered > 0;
         if behind && (arrivals.body_started.is_some() || !arrivals.replies.is_empty() || arrivals.closed.is_some()) {
-            self.place.answer_in_order(turn, Box::default());
+            self.place.answer_in_order(turn, Vec::new());
         }
         if !arrivals.packets.is_empty() {
             self.steps += u32::try_from(arrivals.packets.len() / PACKETS_A_STEP).unwrap_or(u32::MAX / 2);
@@ -629,11 +631,12 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// A connection's task. It is as small as possible, because there is one for every idle client.
+/// A connection's task. It is as small as possible, because there is one for every idle client, and
+/// runtimes give tasks memory in large steps.
 #[derive(Debug)]
 #[must_use = "a connection is driven only while this is polled"]
 pub struct Driven<S> {
-    connection: Connection,
+    connection: Box<Connection>,
     source: S,
 }
 

@@ -19,7 +19,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use sio_proto::http;
-use sio_proto::server::{Cause, Request, Response, Stream, Upgrade};
+use sio_proto::server::{Request, Response, Stream, Upgrade};
 use sio_proto::wire::Wire;
 
 use crate::host::connection::Connection;
@@ -91,9 +91,9 @@ impl Exchange {
         let link = Arc::new(Link::handing_out(Late::default(), Arc::clone(&io.0.tally.traffic)));
         // If a client goes away while it polls, the server can only assume that it has closed its
         // connection.
-        let place = Place::new(&io.0, link.clone(), &request.peer, Cause::Closed)?;
+        let place = Place::new(&io.0, link.clone(), &request.peer, false)?;
         Some(Self {
-            later: Later::new(Arc::clone(&place.io.kept)),
+            later: Later::default(),
             place,
             link,
             request: Some(Box::new(request)),
@@ -151,7 +151,7 @@ impl Exchange {
         let ((), leftover) = turn::run_a_while(place.io.runtime(), |turn| {
             place.handle_request(turn, &mut Some(request))
         });
-        self.later.put(leftover);
+        self.later.put(leftover, &place.io.kept);
         place.note_lag();
         self.count_left();
     }

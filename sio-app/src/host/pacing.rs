@@ -292,7 +292,7 @@ impl Place {
             *pause = None;
         }
         let ((), leftover) = turn::run_a_while(self.io.runtime(), |turn| self.go_on(turn));
-        later.put(leftover);
+        later.put(leftover, &self.io.kept);
         self.note_lag();
         Poll::Ready(())
     }

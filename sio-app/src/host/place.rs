@@ -31,8 +31,9 @@ pub(crate) struct Place {
     pub(crate) link: Arc<Link>,
     number: usize,
     pub(crate) seat: Option<Seat>,
-    /// The cause that the shard is told when this value is dropped.
-    pub(crate) dropped: Cause,
+    /// Whether the shard is told, when this value is dropped, that the link has failed, and not that
+    /// it was closed.
+    pub(crate) fails_if_dropped: bool,
     /// The request that waits for the application's decision.
     asking: Option<Box<Asking>>,
     /// What is not handed over yet.
@@ -48,20 +49,20 @@ pub(crate) struct Seat {
     pub(crate) cell: Arc<ShardCell>,
     pub(crate) id: LinkId,
     /// The link's second id, for requests that overtake the GET which is held on it. It is set when
-    /// the first such request comes.
-    overtaking: Option<LinkId>,
+    /// the first such request comes. Boxed, because few connections have one.
+    overtaking: Option<Box<LinkId>>,
 }
 
 impl Place {
     /// Takes a place. Returns `None` if a limit of connections is reached.
-    pub(crate) fn new(io: &Arc<Inner>, link: Arc<Link>, peer: &Peer, dropped: Cause) -> Option<Self> {
+    pub(crate) fn new(io: &Arc<Inner>, link: Arc<Link>, peer: &Peer, fails_if_dropped: bool) -> Option<Self> {
         let number = io.enter(&link, peer)?;
         Some(Self {
             io: Arc::clone(io),
             link,
             number,
             seat: None,
-            dropped,
+            fails_if_dropped,
             asking: None,
             pacing: None,
             most_packets: match io.paces() {
@@ -226,7 +227,7 @@ impl Place {
             return false;
         };
         let ((), leftover) = turn::run_a_while(self.io.runtime(), |turn| self.dispatch(turn, &mut Some(request)));
-        later.put(leftover);
+        later.put(leftover, &self.io.kept);
         true
     }
 
@@ -338,9 +339,9 @@ impl Place {
                 let Some(request) = arrived.as_mut().filter(overtakes) else {
                     return state.shard.end_poll(now, seat.id, out);
                 };
-                let id = *seat
+                let id = **seat
                     .overtaking
-                    .get_or_insert_with(|| state.links.insert(Arc::clone(link)));
+                    .get_or_insert_with(|| Box::new(state.links.insert(Arc::clone(link))));
                 state.shard.handle_request(now, id, request, out);
                 answers = Some(out.writes.extract_if(.., |write| write.link() == id).collect());
             });
@@ -352,7 +353,7 @@ impl Place {
     }
 
     /// Answers the held GET, if there is one, and then the request that has overtaken it.
-    pub(crate) fn answer_in_order(&self, turn: &Turn, overtaken: Box<[Write]>) {
+    pub(crate) fn answer_in_order(&self, turn: &Turn, overtaken: Vec<Write>) {
         if let Some(Seat { cell, id, .. }) = &self.seat {
             cell.input("end poll", turn, |state, now, out| {
                 state.shard.end_poll(now, *id, out);
@@ -388,7 +389,7 @@ impl Place {
         }) = self.seat.take()
         {
             cell.input("closed", turn, |state, now, out| {
-                if let Some(overtaking) = overtaking {
+                if let Some(overtaking) = overtaking.map(|overtaking| *overtaking) {
                     // A broken rule is reported only once.
                     let cause = match &cause {
                         Cause::Broken(_) => Cause::Failed,
@@ -443,7 +444,10 @@ impl Drop for Place {
         self.link.cut();
         if self.seat.is_some() && !std::thread::panicking() {
             // The task was cancelled. Handlers run in another task, if the runtime still runs one.
-            let cause = self.dropped.clone();
+            let cause = match self.fails_if_dropped {
+                true => Cause::Failed,
+                false => Cause::Closed,
+            };
             let _ = guarded(|| turn::act(self.io.runtime(), |turn| self.leave_seat(turn, cause)));
         }
         self.io.leave(self.number);

@@ -28,20 +28,20 @@
 pub(crate) mod connections;
 pub(crate) mod ends;
 pub(crate) mod pipe;
+mod state;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 pub(crate) mod traffic;
 mod unwritten;
 mod write;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use sio_proto::conn::{Pongs, Stage};
-use sio_proto::server::{Body, Budget, Response, Stream, Upgrade, Write};
+use sio_proto::server::{Body, Response, Stream, Upgrade, Write};
 use sio_proto::wire::Wire;
 use sio_proto::{Frame, Time};
 
@@ -49,7 +49,8 @@ use crate::link::ends::Outlet;
 use crate::link::traffic::Traffic;
 use crate::lock::{Alarm, Mutex};
 
-use unwritten::{Rest, Unwritten};
+use state::State;
+use unwritten::Rest;
 pub(crate) use write::{Pen, REST, taken};
 
 /// An idle link keeps memory for this many items, as long as it is no websocket.
@@ -65,39 +66,6 @@ pub(crate) struct Link<O: ?Sized = dyn Outlet> {
     traffic: Arc<Traffic>,
     outlet: O,
 }
-
-#[derive(Default)]
-struct State {
-    queue: VecDeque<Item>,
-    /// The number of bytes in the queue.
-    queued_bytes: usize,
-    /// How many of these bytes are charged to the budget: all of them while the link is blocked.
-    charged: usize,
-    /// The answer to the latest ping, while the socket is busy or full. It leaves after the queue.
-    pong: Bytes,
-    /// Whether the end is in the queue.
-    ending: bool,
-    /// Whether the socket has taken something since [`Link::is_stalled`] was asked.
-    moved: bool,
-    /// Since when the socket has taken nothing, as far as is known.
-    stalled_since: Option<Time>,
-    phase: Phase,
-    news: News,
-    /// Whether the reading side holds bytes that wait for news.
-    impatient: bool,
-    websocket: bool,
-    /// The link is blocked although the socket has room: the head of a handshake has just left.
-    rests: bool,
-    /// What the peer has to send next. If it is late, the connection is closed (slow loris).
-    awaiting: Option<Awaiting>,
-    waker: Option<Alarm>,
-    /// The packets that were not written when the link was cut.
-    unwritten: Option<Box<Unwritten>>,
-}
-
-// Every connection has one, beside its outlet.
-#[cfg(test)]
-const _: () = assert!(size_of::<State>() <= 176);
 
 /// What the peer has to send, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,87 +223,6 @@ pub(crate) enum Claim {
     Queued,
 }
 
-impl State {
-    fn claim(&mut self) -> Claim {
-        self.phase = Phase::Busy;
-        if self.queue.is_empty() {
-            Claim::Clear
-        } else {
-            Claim::Queued
-        }
-    }
-
-    fn enqueue(&mut self, item: Item) {
-        self.queued_bytes += item.weight();
-        self.ending |= item.is_end();
-        self.queue.push_back(item);
-    }
-
-    /// Takes the next items, for one write.
-    fn take_into(&mut self, taken: &mut VecDeque<Item>, most: usize) {
-        let count = self.queue.len().min(most);
-        for item in self.queue.drain(..count) {
-            self.queued_bytes -= item.weight();
-            taken.push_back(item);
-        }
-        if self.queue.is_empty() && !self.pong.is_empty() {
-            taken.push_back(Item::Bytes(std::mem::take(&mut self.pong)));
-        }
-    }
-
-    /// Ends the work of the writer. Returns false if something has been queued meanwhile.
-    fn release(&mut self, budget: &Budget) -> bool {
-        if !self.queue.is_empty() || !self.pong.is_empty() {
-            return false;
-        }
-        if self.phase == Phase::Busy {
-            self.phase = Phase::Idle;
-        }
-        self.stalled_since = None;
-        // The packets of a websocket usually leave without the queue.
-        if self.queue.capacity() > if self.websocket { 0 } else { MOST_KEPT } {
-            self.queue = VecDeque::new();
-        }
-        self.recharge(budget);
-        true
-    }
-
-    /// Takes the answer out of a queue that holds nothing else.
-    fn take_only_answer(&mut self) -> Option<Box<Response>> {
-        if self.queue.len() != 1 || !self.pong.is_empty() {
-            return None;
-        }
-        match self.queue.pop_front()? {
-            Item::Answer(response) => {
-                self.queued_bytes = 0;
-                Some(response)
-            }
-            other => {
-                self.queue.push_front(other);
-                None
-            }
-        }
-    }
-
-    /// Returns the waker of the reading side, if it waits for news.
-    fn take_impatient(&mut self) -> Option<Alarm> {
-        match std::mem::take(&mut self.impatient) {
-            true => self.waker.clone(),
-            false => None,
-        }
-    }
-
-    /// Tells the budget how many bytes wait.
-    fn recharge(&mut self, budget: &Budget) {
-        let due = if self.phase == Phase::Blocked {
-            self.queued_bytes
-        } else {
-            0
-        };
-        budget.recharge(std::mem::replace(&mut self.charged, due), due);
-    }
-}
-
 /// How a write ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -435,7 +322,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         let mut state = self.state.lock();
         match state.phase {
             Phase::Idle => state.enqueue(Item::Bytes(pongs.take_all())),
-            Phase::Busy | Phase::Blocked => state.pong = pongs.take_latest(),
+            Phase::Busy | Phase::Blocked => state.waiting().pong = pongs.take_latest(),
             Phase::Finished | Phase::Cut => {}
         }
     }
@@ -447,7 +334,7 @@ impl<O: Outlet + ?Sized> Link<O> {
     pub(crate) fn claim(&self, items: &mut dyn Iterator<Item = Item>) -> Option<Claim> {
         let mut state = self.state.lock();
         match state.phase {
-            Phase::Idle if state.queue.is_empty() => return Some(state.claim()),
+            Phase::Idle if state.has_no_queue() => return Some(state.claim()),
             Phase::Idle => {
                 items.for_each(|item| state.enqueue(item));
                 return Some(state.claim());
@@ -468,12 +355,12 @@ impl<O: Outlet + ?Sized> Link<O> {
     /// Makes the caller the writer, if something is queued and no other thread is the writer.
     pub(crate) fn claim_queued(&self) -> Option<Claim> {
         let mut state = self.state.lock();
-        (state.phase == Phase::Idle && !state.queue.is_empty()).then(|| state.claim())
+        (state.phase == Phase::Idle && !state.has_no_queue()).then(|| state.claim())
     }
 
     /// Returns the number of queued bytes.
     pub(crate) fn held(&self) -> usize {
-        self.state.lock().queued_bytes
+        self.state.lock().waiting.as_ref().map_or(0, |waiting| waiting.bytes)
     }
 
     /// Whether the socket has taken nothing for this time. The answer is only as exact as the times
@@ -481,14 +368,18 @@ impl<O: Outlet + ?Sized> Link<O> {
     pub(crate) fn is_stalled(&self, now: Time, patience: Duration) -> bool {
         let mut state = self.state.lock();
         let moved = std::mem::take(&mut state.moved);
-        if state.phase != Phase::Blocked {
-            state.stalled_since = None;
+        let is_blocked = state.phase == Phase::Blocked;
+        let Some(waiting) = &mut state.waiting else {
+            return false;
+        };
+        if !is_blocked {
+            waiting.stalled_since = None;
             return false;
         }
-        match state.stalled_since.filter(|_| !moved) {
+        match waiting.stalled_since.filter(|_| !moved) {
             Some(since) => now.saturating_since(since) >= patience,
             None => {
-                state.stalled_since = Some(now);
+                waiting.stalled_since = Some(now);
                 false
             }
         }
@@ -522,7 +413,7 @@ impl<O: Outlet + ?Sized> Link<O> {
     pub(crate) fn rest_if_queued(&self) {
         let is_idle = {
             let mut state = self.state.lock();
-            if state.queue.is_empty() {
+            if state.has_no_queue() {
                 return;
             }
             state.rests |= matches!(state.phase, Phase::Busy | Phase::Blocked);
@@ -552,7 +443,7 @@ impl<O: Outlet + ?Sized> Link<O> {
     pub(crate) fn cut_if_clear(&self) -> bool {
         let waker = {
             let mut state = self.state.lock();
-            if state.phase != Phase::Idle || !state.queue.is_empty() {
+            if state.phase != Phase::Idle || !state.has_no_queue() {
                 return false;
             }
             state.phase = Phase::Cut;
@@ -575,11 +466,13 @@ impl<O: Outlet + ?Sized> Link<O> {
             if state.phase != Phase::Cut {
                 state.phase = phase;
             }
-            state.queued_bytes = 0;
-            state.pong = Bytes::new();
             state.recharge(&self.traffic.waiting);
-            let queue = std::mem::take(&mut state.queue);
-            state.keep_unwritten(queue, Vec::new());
+            if let Some(waiting) = &mut state.waiting {
+                waiting.bytes = 0;
+                waiting.pong = Bytes::new();
+                let queue = std::mem::take(&mut waiting.queue);
+                state.keep_unwritten(queue, Vec::new());
+            }
             state.waker.clone()
         };
         if let Some(waker) = waker {
@@ -648,7 +541,7 @@ impl<O: Outlet + ?Sized> Link<O> {
     #[cfg(feature = "redis")]
     pub(crate) fn is_clear(&self) -> bool {
         let state = self.state.lock();
-        state.phase == Phase::Idle && state.queue.is_empty()
+        state.phase == Phase::Idle && state.has_no_queue()
     }
 
     /// Wakes the connection's task.
@@ -660,11 +553,13 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
-    /// Sets the waker of the connection's task. The link wakes it when it needs the task.
-    pub(crate) fn set_waker(&self, waker: &Waker) {
-        let waker = Alarm::new(waker);
-        let old = self.state.lock().waker.replace(waker);
+    /// Sets the waker of the connection's task, and returns it as it is kept. The link wakes it
+    /// when it needs the task.
+    pub(crate) fn set_waker(&self, waker: &Waker) -> Alarm {
+        let alarm = Alarm::new(waker);
+        let old = self.state.lock().waker.replace(alarm.clone());
         drop(old);
+        alarm
     }
 
     /// Notes what the peer has to send next, if anything.

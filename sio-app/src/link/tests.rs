@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 use sio_proto::LinkId;
 use sio_proto::http::{Exchange, FixedFields};
+use sio_proto::server::Budget;
 
 use super::write::MAX_PIECES;
 use super::*;
@@ -101,14 +102,14 @@ fn what_a_flood_has_needed_is_given_back() {
     assert!(link.claim(&mut std::iter::empty()).is_some());
     assert_eq!(link.write_queue(&mut Pen::default()), Progress::Done);
     assert_eq!(wall.take().len(), 10_001);
-    let room = link.state.lock().queue.capacity();
+    let room = link.state.lock().waiting().queue.capacity();
     assert!(room <= MOST_KEPT, "{room}");
 
     link.state.lock().websocket = true;
     link.push(item("a"));
     assert!(link.claim(&mut std::iter::empty()).is_some());
     assert_eq!(link.write_queue(&mut Pen::default()), Progress::Done);
-    assert_eq!(link.state.lock().queue.capacity(), 0, "a websocket needs no queue");
+    assert!(link.state.lock().waiting.is_none(), "a websocket needs no queue");
 }
 
 #[test]

@@ -100,20 +100,25 @@ impl Unwritten {
 }
 
 impl State {
+    /// The last item of the queue.
+    fn last(&self) -> Option<&Item> {
+        self.waiting.as_ref()?.queue.back()
+    }
+
     /// Keeps what a cut link could not write. `rest` are the items behind the first ones. If there
     /// is something already, it comes behind both.
     pub(super) fn keep_unwritten(&mut self, first: VecDeque<Item>, rest: Vec<Item>) {
         if self.phase != Phase::Cut || first.is_empty() && rest.is_empty() {
             return;
         }
-        let before = self.unwritten.take();
+        let before = self.waiting().unwritten.take();
         let mut unwritten = Box::<Unwritten>::default();
         first.into_iter().chain(rest).for_each(|item| unwritten.add(item));
         if let Some(before) = before {
             unwritten.frames.extend(before.frames);
             unwritten.has_answer |= before.has_answer;
         }
-        self.unwritten = Some(unwritten);
+        self.waiting().unwritten = Some(unwritten);
     }
 }
 
@@ -134,13 +139,13 @@ impl<O: Outlet + ?Sized> Link<O> {
         let waits = {
             let state = self.state.lock();
             // The answer to a client that says goodbye is written, if the socket takes it.
-            let says_goodbye = matches!(state.queue.back(), None | Some(Item::Bytes(_) | Item::Finish));
+            let says_goodbye = matches!(state.last(), None | Some(Item::Bytes(_) | Item::Finish));
             state.phase == Phase::Blocked && !state.rests || !says_goodbye
         };
         if waits {
             self.cut();
         }
-        let unwritten = self.state.lock().unwritten.take()?;
+        let unwritten = self.state.lock().waiting.as_mut()?.unwritten.take()?;
         (unwritten.has_answer || !unwritten.frames.is_empty()).then_some(unwritten.frames)
     }
 }

@@ -280,25 +280,27 @@ impl<O: Outlet + ?Sized> Link<O> {
             return;
         }
         if let Some(End) = end {
-            dropped = std::mem::take(&mut state.queue);
-            state.queued_bytes = 0;
+            let waiting = state.waiting();
+            dropped = std::mem::take(&mut waiting.queue);
+            waiting.bytes = 0;
             state.enqueue(Item::Finish);
         } else if let Some(item) = items.next() {
             // This happens at most once for the items that the caller brought: when the socket is
             // found full.
-            let later = std::mem::take(&mut state.queue);
+            let later = std::mem::take(&mut state.waiting().queue);
             state.enqueue(item);
             items.for_each(|item| state.enqueue(item));
-            state.queue.extend(later);
+            state.waiting().queue.extend(later);
         }
         pen.handshake = false;
+        let waiting = state.waiting();
         for item in pen.taken.drain(..).rev() {
-            state.queued_bytes += item.weight();
-            state.queue.push_front(item);
+            waiting.bytes += item.weight();
+            waiting.queue.push_front(item);
         }
         while let Some(piece) = pen.pieces.pop_back() {
-            state.queued_bytes += piece.weight();
-            state.queue.push_front(piece);
+            waiting.bytes += piece.weight();
+            waiting.queue.push_front(piece);
         }
         drop(state);
         drop(dropped);

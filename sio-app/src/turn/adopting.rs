@@ -47,9 +47,8 @@ pub(crate) fn away_socket(shards: &Shards, comer: &SocketCell, id: &str) -> Opti
         return None;
     }
     let cell = shards.cells.first()?;
-    let load = cell.loads().session(None);
     let drawn = comer.drawn_id().clone();
-    let socket = SocketCell::away(Arc::clone(cell), load, drawn, comer.namespace.clone());
+    let socket = SocketCell::away(Arc::clone(cell), drawn, comer.namespace.clone());
     socket.set_own_id(SocketId::named(id));
     #[cfg(feature = "redis")]
     socket.set_strange();

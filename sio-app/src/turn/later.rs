@@ -64,55 +64,62 @@ impl Drop for KeptBytes {
 
 /// The work that one connection or request has left. When the connection goes away, a task does the
 /// rest, so that everything that has arrived is handled.
-pub(crate) struct Later {
-    work: Option<Box<Leftover>>,
+#[derive(Default)]
+pub(crate) struct Later(Option<Box<Work>>);
+
+// Every connection has one.
+const _: () = assert!(size_of::<Later>() <= 8);
+
+struct Work {
+    leftover: Box<Leftover>,
     kept: Arc<Kept>,
 }
 
 impl Later {
-    pub(crate) const fn new(kept: Arc<Kept>) -> Self {
-        Self { work: None, kept }
-    }
-
     /// Whether there is nothing to be done.
     pub(crate) const fn is_empty(&self) -> bool {
-        self.work.is_none()
+        self.0.is_none()
     }
 
     /// About how many bytes of a peer's data it keeps.
     pub(crate) fn bytes(&self) -> usize {
-        self.work.as_ref().map_or(0, |work| work.bytes())
+        self.0.as_ref().map_or(0, |work| work.leftover.bytes())
     }
 
-    /// Keeps this work. Nothing must be kept already.
+    /// Keeps this work, and counts it there. Nothing must be kept already.
     #[inline]
-    pub(crate) fn put(&mut self, work: Option<Box<Leftover>>) {
-        debug_assert!(self.work.is_none(), "nothing is begun before the rest is done");
-        if work.is_none() {
-            return;
+    pub(crate) fn put(&mut self, leftover: Option<Box<Leftover>>, kept: &Arc<Kept>) {
+        debug_assert!(self.0.is_none(), "nothing is begun before the rest is done");
+        if let Some(leftover) = leftover {
+            self.keep(leftover, Arc::clone(kept));
         }
-        self.work = work;
-        self.kept.bytes.fetch_add(self.bytes(), Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn keep(&mut self, leftover: Box<Leftover>, kept: Arc<Kept>) {
+        kept.bytes.fetch_add(leftover.bytes(), Ordering::Relaxed);
+        self.0 = Some(Box::new(Work { leftover, kept }));
     }
 
     /// Works for one more turn, if there is something to do.
     pub(crate) fn go_on(&mut self) {
-        if let Some(work) = self.take() {
-            self.put(work.go_on());
+        if let Some(Work { leftover, kept }) = self.take() {
+            self.put(leftover.go_on(), &kept);
         }
     }
 
-    fn take(&mut self) -> Option<Box<Leftover>> {
-        self.kept.bytes.fetch_sub(self.bytes(), Ordering::Relaxed);
-        self.work.take()
+    fn take(&mut self) -> Option<Work> {
+        let work = *self.0.take()?;
+        work.kept.bytes.fetch_sub(work.leftover.bytes(), Ordering::Relaxed);
+        Some(work)
     }
 }
 
 impl Drop for Later {
     fn drop(&mut self) {
-        if let Some(work) = self.take() {
+        if let Some(Work { leftover, .. }) = self.take() {
             // The runtime may be at its end. Then nobody does this work.
-            let _ = guarded(|| work.leave_to_task());
+            let _ = guarded(|| leftover.leave_to_task());
         }
     }
 }

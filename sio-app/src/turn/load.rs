@@ -11,14 +11,17 @@
 //! ```
 //! The limits are checked before a handler is started ([`Load::has_room`]), and again when the
 //! handler has to wait.
+//!
+//! Most clients never make anything wait. So a session has a count of its address only from the
+//! first thing on that waits for it.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use sio_proto::server::network_of;
+use sio_proto::server::{Handshake, network_of};
 
 use crate::lock::Mutex;
 use crate::options::Options;
@@ -83,7 +86,8 @@ pub(crate) struct Loads {
     lagging: AtomicUsize,
     /// Whether any client has a limit of what it may send.
     measures: AtomicBool,
-    /// An address is kept as long as it has sockets, or something is under way for it.
+    /// An address is kept as long as it has sockets for which something has waited, or something is
+    /// under way for it.
     addresses: Mutex<HashMap<IpAddr, Arc<Count>>>,
 }
 
@@ -113,22 +117,43 @@ impl Loads {
         }
     }
 
-    /// Makes the count of a new session.
-    pub(crate) fn session(self: &Arc<Self>, peer: Option<SocketAddr>) -> Arc<Load> {
-        let address = peer.map(|peer| network_of(peer.ip(), self.ipv6_prefix));
-        let counted = address.map(|address| {
-            let mut addresses = self.addresses.lock();
-            let count = Arc::clone(addresses.entry(address).or_default());
-            (address, count)
-        });
+    /// Makes the count of a new session, which this request has opened.
+    pub(crate) fn session(self: &Arc<Self>, handshake: Arc<Handshake>) -> Arc<Load> {
         Arc::new(Load {
             own: Count::default(),
-            address: counted,
+            handshake,
             whole: Arc::clone(self),
             is_awaited: AtomicU32::new(0),
             deciding: AtomicU32::new(0),
             rare: OnceLock::new(),
         })
+    }
+
+    /// Returns the count of an address.
+    fn of_address(&self, address: IpAddr) -> Arc<Count> {
+        Arc::clone(self.addresses.lock().entry(address).or_default())
+    }
+
+    /// Forgets an address if this was the last count of it.
+    fn leave_address(&self, address: IpAddr, count: Arc<Count>) {
+        let mut addresses = self.addresses.lock();
+        drop(count);
+        if addresses
+            .get(&address)
+            .is_some_and(|count| Arc::strong_count(count) == 1)
+        {
+            addresses.remove(&address);
+            let room = addresses.capacity();
+            if room > 1024 && addresses.len() < room / 4 {
+                addresses.shrink_to(room / 2);
+            }
+        }
+    }
+
+    /// Whether so little waits that each address has room, also for its first thing.
+    fn is_roomy(&self) -> bool {
+        let Limits { max_events, max_bytes } = self.address;
+        self.count.events.load(Ordering::Relaxed) < max_events && self.count.bytes.load(Ordering::Relaxed) < max_bytes
     }
 
     /// Notes that clients have limits of what they may send.
@@ -157,7 +182,8 @@ impl Loads {
 /// under way for one of them.
 pub(crate) struct Load {
     own: Count,
-    address: Option<(IpAddr, Arc<Count>)>,
+    /// The request that has opened the session.
+    handshake: Arc<Handshake>,
     whole: Arc<Loads>,
     /// How many connections wait until the handlers have caught up.
     is_awaited: AtomicU32,
@@ -169,7 +195,7 @@ pub(crate) struct Load {
 }
 
 // Every session with a socket has one.
-const _: () = assert!(size_of::<Load>() <= 80);
+const _: () = assert!(size_of::<Load>() <= 56);
 
 /// The bit that says that CONNECTs may wait for middlewares.
 const QUEUED: u32 = 1 << 31;
@@ -183,6 +209,8 @@ struct Rare {
     undecided: Mutex<VecDeque<Arc<SocketCell>>>,
     /// The connections that wait until the handlers have caught up.
     awaiting: Mourners,
+    /// The count of the address, from the first thing on that waits.
+    address: OnceLock<Arc<Count>>,
 }
 
 impl Load {
@@ -190,14 +218,40 @@ impl Load {
         self.rare.get_or_init(Box::default)
     }
 
+    /// Returns the request that has opened the session.
+    pub(crate) fn handshake(&self) -> &Handshake {
+        &self.handshake
+    }
+
+    /// Returns what counts as the address of its client.
+    fn client(&self) -> Option<IpAddr> {
+        let peer = self.handshake.peer.address?;
+        Some(network_of(peer.ip(), self.whole.ipv6_prefix))
+    }
+
     /// Returns the network that counts as the address of its client, as a number. It is zero if the
     /// address is not known.
     pub(crate) fn network(&self) -> u128 {
-        match self.address {
-            Some((IpAddr::V4(address), _)) => address.to_ipv6_mapped().to_bits(),
-            Some((IpAddr::V6(address), _)) => address.to_bits(),
+        match self.client() {
+            Some(IpAddr::V4(address)) => address.to_ipv6_mapped().to_bits(),
+            Some(IpAddr::V6(address)) => address.to_bits(),
             None => 0,
         }
+    }
+
+    /// Returns the count of its address, which begins now if nothing has waited yet. Returns `None`
+    /// if the address is not known.
+    fn address(&self) -> Option<&Count> {
+        if let Some(known) = self.known_address() {
+            return Some(known);
+        }
+        let client = self.client()?;
+        Some(self.rare().address.get_or_init(|| self.whole.of_address(client)))
+    }
+
+    /// Returns the count of its address, if anything has waited.
+    fn known_address(&self) -> Option<&Count> {
+        self.rare.get()?.address.get().map(|count| &**count)
     }
 
     /// Counts something of this size that begins to wait.
@@ -216,15 +270,14 @@ impl Load {
         if !self.own.enter(bytes, *session) {
             return Err(Overflow);
         }
-        if let Some((_, counted)) = &self.address
-            && !counted.enter(bytes, *address)
-        {
+        let counted = self.address();
+        if counted.is_some_and(|counted| !counted.enter(bytes, *address)) {
             self.own.leave(bytes);
             return Err(Overflow);
         }
         if !count.enter(bytes, *whole) {
             self.own.leave(bytes);
-            self.address.iter().for_each(|(_, counted)| counted.leave(bytes));
+            counted.iter().for_each(|counted| counted.leave(bytes));
             return Err(Overflow);
         }
         Ok(())
@@ -232,6 +285,7 @@ impl Load {
 
     /// Counts something of this size, even above the limits.
     pub(crate) fn add(&self, bytes: usize) {
+        let _ = self.address();
         self.counts().for_each(|count| {
             count.add(bytes);
         });
@@ -247,10 +301,7 @@ impl Load {
         let whole = &self.whole;
         self.own.has_room(whole.session)
             && whole.count.has_room(whole.whole)
-            && self
-                .address
-                .as_ref()
-                .is_none_or(|(_, count)| count.has_room(whole.address))
+            && (whole.is_roomy() || self.address().is_none_or(|count| count.has_room(whole.address)))
     }
 
     /// Whether so much waits that nothing more should be read from the client: half of what may
@@ -286,11 +337,7 @@ impl Load {
         let Loads {
             address, whole, count, ..
         } = &*self.whole;
-        is_half(count, *whole)
-            || self
-                .address
-                .as_ref()
-                .is_some_and(|(_, counted)| is_half(counted, *address))
+        is_half(count, *whole) || self.known_address().is_some_and(|counted| is_half(counted, *address))
     }
 
     /// Begins to wait until the handlers have caught up.
@@ -314,8 +361,7 @@ impl Load {
     }
 
     fn counts(&self) -> impl Iterator<Item = &Count> {
-        let address = self.address.iter().map(|(_, count)| &**count);
-        [&self.own, &self.whole.count].into_iter().chain(address)
+        [&self.own, &self.whole.count].into_iter().chain(self.known_address())
     }
 
     /// Asks whether the middleware may decide about a CONNECT now. Returns false if the CONNECT has
@@ -380,7 +426,7 @@ impl Load {
         let options = Options::default()
             .max_waiting_events(limits.max_events)
             .max_waiting_bytes(limits.max_bytes);
-        Arc::new(Loads::new(&options)).session(None)
+        Arc::new(Loads::new(&options)).session(Arc::new(Handshake::unknown(sio_proto::Time::ZERO)))
     }
 
     #[cfg(test)]
@@ -431,16 +477,10 @@ impl Drop for Lagging {
 
 impl Drop for Load {
     fn drop(&mut self) {
-        let Some((address, count)) = self.address.take() else {
-            return;
-        };
-        let mut addresses = self.whole.addresses.lock();
-        drop(count);
-        if addresses
-            .get(&address)
-            .is_some_and(|count| Arc::strong_count(count) == 1)
+        if let Some(count) = self.rare.get_mut().and_then(|rare| rare.address.take())
+            && let Some(client) = self.client()
         {
-            addresses.remove(&address);
+            self.whole.leave_address(client, count);
         }
     }
 }

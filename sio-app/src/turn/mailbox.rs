@@ -91,10 +91,9 @@ impl<M> Default for Mailbox<M> {
     fn default() -> Self {
         Self(Mutex::new(State {
             owner: 0,
+            mails: None,
             given: 0,
             astray: 0,
-            queue: VecDeque::new(),
-            returned: 0,
             guests: 0,
             leaving: false,
         }))
@@ -104,19 +103,37 @@ impl<M> Default for Mailbox<M> {
 struct State<M> {
     /// Zero if nobody works for the socket.
     owner: Owner,
+    /// The mails that wait. Most sockets never have any.
+    mails: Option<Box<Mails<M>>>,
     /// How many mails the owner has and has not finished.
     given: u32,
     /// How many mails are with a turn that is not the owner any more and has not begun them. They
     /// come before everything that has arrived since.
     astray: u32,
+    /// How many things are under way for the socket, apart from its owner: handlers that wait, and
+    /// acknowledgements that they have to send.
+    guests: u32,
+    /// Whether the socket has to leave as soon as nothing is under way.
+    leaving: bool,
+}
+
+// Every socket has one.
+const _: () = assert!(size_of::<Mailbox>() <= if cfg!(debug_assertions) { 48 } else { 40 });
+
+/// The mails that wait for a socket.
+struct Mails<M> {
     queue: VecDeque<M>,
     /// How many mails at the front of the queue had been given out and were returned.
     returned: usize,
-    /// How many things are under way for the socket, apart from its owner: handlers that wait, and
-    /// acknowledgements that they have to send.
-    guests: usize,
-    /// Whether the socket has to leave as soon as nothing is under way.
-    leaving: bool,
+}
+
+impl<M> Default for Mails<M> {
+    fn default() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            returned: 0,
+        }
+    }
 }
 
 /// What follows after a mail.
@@ -129,26 +146,32 @@ pub(crate) enum Next<M = Mail> {
 }
 
 impl<M: Letter> State<M> {
+    /// Returns how many mails wait.
+    fn len(&self) -> usize {
+        self.mails.as_ref().map_or(0, |mails| mails.queue.len())
+    }
+
     fn waiting(&self) -> usize {
-        self.queue.len() + self.guests
+        self.len() + self.guests as usize
     }
 
     /// Whether the turn `owner` handles a mail that arrives with it: nobody else works for the
     /// socket, and nothing waits.
     fn is_free_for(&self, owner: Owner) -> bool {
-        (self.owner == 0 || self.owner == owner) && self.queue.is_empty() && self.astray == 0
+        (self.owner == 0 || self.owner == owner) && self.len() == 0 && self.astray == 0
     }
 
     /// Takes the first mail of the queue.
     fn pop(&mut self, load: &Load) -> Option<M> {
-        let mail = self.queue.pop_front()?;
-        if self.queue.is_empty() && self.queue.capacity() > 32 {
-            self.queue = VecDeque::new();
+        let mails = self.mails.as_mut()?;
+        let mail = mails.queue.pop_front()?;
+        mails.returned = mails.returned.saturating_sub(1);
+        if mails.queue.is_empty() && mails.queue.capacity() > 32 {
+            self.mails = None;
         }
         if let Some(bytes) = mail.bytes() {
             load.leave(bytes);
         }
-        self.returned = self.returned.saturating_sub(1);
         Some(mail)
     }
 
@@ -183,7 +206,7 @@ impl<M: Letter> Mailbox<M> {
         if let Some(bytes) = mail.bytes() {
             load.enter(bytes)?;
         }
-        state.queue.push_back(mail.detached());
+        state.mails.get_or_insert_default().queue.push_back(mail.detached());
         Ok(None)
     }
 
@@ -219,7 +242,7 @@ impl<M: Letter> Mailbox<M> {
     /// Whether nobody works for the socket, and nothing waits for somebody.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.0.lock();
-        state.owner == 0 && state.queue.is_empty() && state.astray == 0
+        state.owner == 0 && state.len() == 0 && state.astray == 0
     }
 
     /// Returns how many things wait.
@@ -239,10 +262,10 @@ impl<M: Letter> Mailbox<M> {
             state.given = std::mem::take(&mut state.astray);
             return Some(mail);
         }
-        let at = state.returned;
         mail.bytes().into_iter().for_each(|bytes| load.add(bytes));
-        state.queue.insert(at, mail.detached());
-        state.returned += 1;
+        let mails = state.mails.get_or_insert_default();
+        mails.queue.insert(mails.returned, mail.detached());
+        mails.returned += 1;
         state.astray -= 1;
         None
     }
@@ -254,7 +277,7 @@ impl<M: Letter> Mailbox<M> {
         if state.given > 0 {
             return Next::Nothing;
         }
-        if state.astray > 0 && state.returned == 0 {
+        if state.astray > 0 && state.mails.as_ref().is_none_or(|mails| mails.returned == 0) {
             state.owner = NOBODY_YET;
             return Next::Nothing;
         }
@@ -293,8 +316,9 @@ impl<M: Letter> Mailbox<M> {
 
     /// Drops the queue, because nobody will take its mails any more.
     pub(crate) fn give_up(&self, load: &Load) {
-        let queue = std::mem::take(&mut self.0.lock().queue);
-        queue.iter().filter_map(M::bytes).for_each(|bytes| load.leave(bytes));
+        let mails = self.0.lock().mails.take();
+        let waiting = mails.iter().flat_map(|mails| &mails.queue);
+        waiting.filter_map(M::bytes).for_each(|bytes| load.leave(bytes));
     }
 
     /// Makes a future the owner, instead of the turn that works.

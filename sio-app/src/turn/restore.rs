@@ -309,9 +309,8 @@ impl Reading {
         let (name, _) = self.names.get(&saved.namespace)?;
         let stays = self.stays.remove(&saved.number)?;
         let shards = place.shards;
-        let load = shards.cells.first()?.loads().session(None);
         let id = SocketId::new(saved.sid);
-        let socket = SocketCell::away(Arc::clone(shards.cells.first()?), load, id.clone(), name.clone());
+        let socket = SocketCell::away(Arc::clone(shards.cells.first()?), id.clone(), name.clone());
         let socket = Arc::new(socket);
         let dates = place.keeper.dates;
         // A client that was there was lost when the process was last alive, at the earliest.

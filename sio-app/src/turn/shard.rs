@@ -498,7 +498,7 @@ impl State {
 
     /// Returns the count of what waits for a session. It includes the session's sockets that have
     /// gone.
-    fn load(&mut self, session: SessionKey, handshake: &Handshake, loads: &Arc<Loads>) -> Arc<Load> {
+    fn load(&mut self, session: SessionKey, handshake: &Arc<Handshake>, loads: &Arc<Loads>) -> Arc<Load> {
         if self.loads.len() <= session.slot() {
             self.loads.resize(session.slot() + 1, None);
         }
@@ -508,7 +508,7 @@ impl State {
             .filter(|(key, _)| *key == session)
             .and_then(|(_, load)| load.upgrade());
         load.unwrap_or_else(|| {
-            let load = loads.session(handshake.peer.address);
+            let load = loads.session(Arc::clone(handshake));
             *known = Some((session, Arc::downgrade(&load)));
             load
         })
@@ -553,6 +553,12 @@ impl State {
             self.sockets.pop();
         }
         trim(&mut self.sockets);
+        // The counts of sessions that have ended.
+        let is_over = |known: &Option<(_, Weak<Load>)>| known.as_ref().is_none_or(|(_, load)| load.strong_count() == 0);
+        while self.loads.last().is_some_and(is_over) {
+            self.loads.pop();
+        }
+        trim(&mut self.loads);
         if let Some(socket) = &forgotten {
             self.forget_expiry(socket);
         }

@@ -41,7 +41,7 @@ use crate::turn::{self, Turn};
 
 pub struct SocketCell {
     pub(crate) cell: Arc<ShardCell>,
-    /// What waits for its session.
+    /// What waits for its session, and the request that has opened the session.
     pub(crate) load: Arc<Load>,
     pub(crate) key: SocketKey,
     pub(crate) form: Form,
@@ -52,10 +52,9 @@ pub struct SocketCell {
     is_final: AtomicBool,
     id: SocketId,
     /// The id by which the client knows itself, if it differs from `id`. It is a secret.
-    wire_id: Option<sio_proto::WireId>,
+    wire_id: Option<Box<sio_proto::WireId>>,
     pub(crate) namespace: ByteString,
     auth: Said,
-    handshake: Arc<Handshake>,
     table: OnceLock<Arc<Table>>,
     pub(crate) mailbox: Mailbox,
     /// What it knows of a client that may come back. Most namespaces have no recovery.
@@ -65,12 +64,12 @@ pub struct SocketCell {
 }
 
 // One exists for each socket, in addition to the shard's own data.
-const _: () = assert!(size_of::<SocketCell>() <= 272);
+const _: () = assert!(size_of::<SocketCell>() <= 200);
 
 /// The `auth` that the client has sent.
 enum Said {
     Nothing,
-    Payload(Box<str>),
+    Payload(Box<Payload>),
     /// Only the query of the handshake.
     AtHandshake,
     /// The query of the handshake and the query of a CONNECT. They are combined only when somebody
@@ -78,12 +77,14 @@ enum Said {
     Later(Box<(ByteString, OnceLock<Option<ByteString>>)>),
 }
 
+struct Payload(Box<str>);
+
 impl Said {
     /// Copies `auth`, because the original is part of a read buffer.
     fn new(auth: Auth) -> Self {
         match auth {
             Auth::None => Self::Nothing,
-            Auth::Payload(payload) => Self::Payload(Box::from(&*payload)),
+            Auth::Payload(payload) => Self::Payload(Box::new(Payload(Box::from(&*payload)))),
             Auth::Query(own) if own.is_empty() => Self::AtHandshake,
             Auth::Query(own) => Self::Later(Box::new((ByteString::from(&*own), OnceLock::new()))),
         }
@@ -93,7 +94,7 @@ impl Said {
     fn bytes(&self) -> usize {
         match self {
             Self::Nothing | Self::AtHandshake => 0,
-            Self::Payload(payload) => payload.len(),
+            Self::Payload(payload) => payload.0.len(),
             Self::Later(later) => later.0.len() + later.1.get().and_then(Option::as_ref).map_or(0, |made| made.len()),
         }
     }
@@ -101,7 +102,7 @@ impl Said {
     fn json<'a>(&'a self, handshake: &'a Handshake) -> Option<&'a str> {
         match self {
             Self::Nothing => None,
-            Self::Payload(payload) => Some(payload),
+            Self::Payload(payload) => Some(&payload.0),
             Self::AtHandshake => handshake.query_object(),
             Self::Later(later) => {
                 let (own, made) = &**later;
@@ -165,7 +166,6 @@ const DISMISSED: u8 = 3;
 const OVERRUN: u8 = 4;
 
 impl SocketCell {
-    #[expect(clippy::too_many_arguments, reason = "all that a shard says of a socket, once")]
     pub(crate) fn new(
         cell: Arc<ShardCell>,
         load: Arc<Load>,
@@ -173,7 +173,6 @@ impl SocketCell {
         (id, wire_id): (SocketId, Option<sio_proto::WireId>),
         namespace: ByteString,
         auth: Auth,
-        handshake: Arc<Handshake>,
         form: Form,
     ) -> Self {
         Self {
@@ -185,10 +184,9 @@ impl SocketCell {
             has_own: AtomicBool::new(false),
             is_final: AtomicBool::new(false),
             id,
-            wire_id,
+            wire_id: wire_id.map(Box::new),
             namespace,
             auth: Said::new(auth),
-            handshake,
             table: OnceLock::new(),
             mailbox: Mailbox::default(),
             seat: OnceLock::new(),
@@ -197,11 +195,11 @@ impl SocketCell {
     }
 
     /// A socket that was in another process, and whose client may come back to this one.
-    pub(crate) fn away(cell: Arc<ShardCell>, load: Arc<Load>, id: SocketId, namespace: ByteString) -> Self {
-        let handshake = Arc::new(Handshake::unknown((cell.runtime.now)()));
+    pub(crate) fn away(cell: Arc<ShardCell>, id: SocketId, namespace: ByteString) -> Self {
+        let load = cell.loads().session(Arc::new(Handshake::unknown((cell.runtime.now)())));
         let ids = (id, None);
         let key = SocketKey::NOWHERE;
-        let away = Self::new(cell, load, key, ids, namespace, Auth::None, handshake, Form::Engine4);
+        let away = Self::new(cell, load, key, ids, namespace, Auth::None, Form::Engine4);
         away.set_gone();
         away
     }
@@ -224,7 +222,7 @@ impl SocketCell {
         // The allocations of its parts, and its places in the tables.
         const PARTS: usize =
             size_of::<SocketCell>() + size_of::<Seat>() + size_of::<Extras>() + size_of::<Load>() + 256;
-        PARTS + self.handshake.bytes() + self.auth.bytes()
+        PARTS + self.handshake().bytes() + self.auth.bytes()
     }
 
     pub(crate) fn runtime(&self) -> Runtime {
@@ -276,12 +274,12 @@ impl SocketCell {
     }
 
     pub(crate) fn handshake(&self) -> &Handshake {
-        &self.handshake
+        self.load.handshake()
     }
 
     /// Returns the `auth` that the client has sent, as JSON.
     pub(crate) fn auth_json(&self) -> Option<&str> {
-        self.auth.json(&self.handshake)
+        self.auth.json(self.handshake())
     }
 
     pub(crate) fn table(&self) -> Option<&Arc<Table>> {

@@ -172,7 +172,6 @@ impl ShardCell {
                     (SocketId::new(sid), wire_id),
                     namespace,
                     auth,
-                    handshake,
                     form,
                 );
                 let inner = Arc::new(inner);
