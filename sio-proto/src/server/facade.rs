@@ -221,7 +221,7 @@ impl Server {
         {
             if let Some(connection) = self.forget(link) {
                 self.queue.push_back(Output::End(link));
-                self.give_back(now, link, connection);
+                self.give_back(now, link, *connection);
             }
             self.shard.handle_closed(now, link, Cause::Failed, &mut self.outputs);
             self.settle(now);
@@ -241,7 +241,7 @@ impl Server {
     /// on the next connection.
     pub fn handle_closed(&mut self, now: Time, link: LinkId, cause: Cause) {
         if let Some(connection) = self.forget(link) {
-            self.give_back(now, link, connection);
+            self.give_back(now, link, *connection);
             self.shard.handle_closed(now, link, cause, &mut self.outputs);
             self.settle(now);
         }
@@ -374,7 +374,7 @@ impl Server {
     }
 
     /// Gives the packets back that the caller has not written completely.
-    fn give_back(&mut self, now: Time, link: LinkId, mut connection: Box<Connection>) {
+    fn give_back(&mut self, now: Time, link: LinkId, mut connection: Connection) {
         if let (Some(outgoing), Some(blocked)) = (&mut connection.outgoing, &connection.blocked) {
             outgoing.forget_written(blocked.held);
             if let Some(frames) = outgoing.take() {
@@ -477,7 +477,7 @@ impl Server {
             && let Some(connection) = self.forget(link)
         {
             self.queue.push_back(Output::End(link));
-            self.give_back(now, link, connection);
+            self.give_back(now, link, *connection);
             self.shard.handle_closed(now, link, cause, &mut self.outputs);
         }
         self.arrivals = arrivals;
@@ -586,7 +586,7 @@ impl Server {
             // are none.
             if connection.outgoing.is_some() || aborts {
                 if aborts {
-                    self.give_back(now, link, connection);
+                    self.give_back(now, link, *connection);
                 }
                 self.shard.handle_closed(now, link, Cause::Failed, &mut self.outputs);
             }

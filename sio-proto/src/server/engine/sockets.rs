@@ -63,7 +63,7 @@ impl<'a> At<'a> {
             self.disconnect_one(socket, reason);
             return Ok(self);
         }
-        for socket in self.session.sockets.to_vec() {
+        for socket in self.session.sockets.clone().into_items() {
             step!();
             let socket = self.core.socket_key(socket);
             self.disconnect_one(socket, reason);
