@@ -12,7 +12,7 @@ use core::net::{IpAddr, SocketAddr};
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::packed::{NAMES, Packer, TARGETS, Unpacker, VALUES};
+use super::packed::{NAMES, NOTHING, Packer, TARGETS, Unpacker, VALUES};
 use super::{NO_PARAMETERS, Request};
 use crate::Config;
 use crate::detect::Transport;
@@ -251,11 +251,11 @@ impl Handshake {
         // `kept.bytes` counts 8 bytes for the two numbers of each field.
         let texts = object.len().saturating_add(target.len()).saturating_add(kept.bytes);
         let mut text = Packer::with_capacity(texts.saturating_add(16));
-        text.push(object, &[]);
-        text.push(target, TARGETS);
+        text.push(object, &NOTHING);
+        text.push(target, &TARGETS);
         for ((name, value), _) in text_fields(&http.headers).zip(&kept.is_kept).filter(|(_, kept)| **kept) {
-            text.push(name, NAMES);
-            text.push(value, VALUES);
+            text.push(name, &NAMES);
+            text.push(value, &VALUES);
         }
         Self {
             text: text.finish(),
@@ -286,13 +286,13 @@ impl Handshake {
     /// send credentials with a CONNECT, or not at all: clients of 3.0 and later, and of 0.6.
     #[must_use]
     pub fn query_object(&self) -> Option<&str> {
-        Unpacker(&self.text).next(&[]).filter(|object| !object.is_empty())
+        Unpacker(&self.text).next(&NOTHING).filter(|object| !object.is_empty())
     }
 
     /// The request target as it came: path and query.
     #[must_use]
     pub fn target(&self) -> &str {
-        self.after_object().next(TARGETS).unwrap_or_default()
+        self.after_object().next(&TARGETS).unwrap_or_default()
     }
 
     /// The raw query, without the `?`; empty if there is none.
@@ -333,14 +333,14 @@ impl Handshake {
     /// UTF-8 are not kept.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut texts = self.after_object();
-        texts.next(TARGETS);
-        core::iter::from_fn(move || Some((texts.next(NAMES)?, texts.next(VALUES)?)))
+        texts.next(&TARGETS);
+        core::iter::from_fn(move || Some((texts.next(&NAMES)?, texts.next(&VALUES)?)))
     }
 
     /// The texts from the target on.
     fn after_object(&self) -> Unpacker<'_> {
         let mut texts = Unpacker(&self.text);
-        texts.next(&[]);
+        texts.next(&NOTHING);
         texts
     }
 }

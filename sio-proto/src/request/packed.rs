@@ -12,8 +12,52 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 
-/// Texts that are known, the shortest first. Texts of one length are in the order of their bytes.
-pub(super) type Known = &'static [&'static str];
+/// Texts that are known.
+pub(super) struct Known {
+    /// The shortest first.
+    texts: &'static [&'static str],
+    /// For each length the place of the first text that is not shorter.
+    from: [u8; LONGEST + 2],
+}
+
+/// The length of the longest known text.
+const LONGEST: usize = 42;
+
+impl Known {
+    /// `texts` are in the order of their lengths.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "the compiler computes this table"
+    )]
+    const fn new(texts: &'static [&'static str]) -> Self {
+        let mut from = [0; LONGEST + 2];
+        let (mut length, mut place) = (0, 0);
+        while length < from.len() {
+            while place < texts.len() && texts[place].len() < length {
+                place += 1;
+            }
+            from[length] = place as u8;
+            length += 1;
+        }
+        assert!(place == texts.len() && place <= u8::MAX as usize);
+        Self { texts, from }
+    }
+
+    /// The place of a text.
+    fn place(&self, text: &str) -> Option<usize> {
+        let (first, behind) = (
+            *self.from.get(text.len())?,
+            *self.from.get(text.len().saturating_add(1))?,
+        );
+        let same_length = self.texts.get(usize::from(first)..usize::from(behind))?;
+        let at = same_length.iter().position(|known| *known == text)?;
+        Some(at.saturating_add(first.into()))
+    }
+}
+
+/// No text is known.
+pub(super) static NOTHING: Known = Known::new(&[]);
 
 /// Bits in a digit.
 const DIGIT: u32 = 6;
@@ -32,11 +76,10 @@ impl Packer {
     }
 
     /// Appends a text.
-    pub(super) fn push(&mut self, text: &str, known: Known) {
-        let order = |other: &&str| (other.len(), *other).cmp(&(text.len(), text));
-        match known.binary_search_by(order) {
-            Ok(place) => self.push_number(place.saturating_mul(2).saturating_add(1)),
-            Err(_) => {
+    pub(super) fn push(&mut self, text: &str, known: &Known) {
+        match known.place(text) {
+            Some(place) => self.push_number(place.saturating_mul(2).saturating_add(1)),
+            None => {
                 self.push_number(text.len().saturating_mul(2));
                 self.0.push_str(text);
             }
@@ -63,10 +106,10 @@ pub(super) struct Unpacker<'a>(pub(super) &'a str);
 
 impl<'a> Unpacker<'a> {
     /// The next text, or `None` behind the last.
-    pub(super) fn next(&mut self, known: Known) -> Option<&'a str> {
+    pub(super) fn next(&mut self, known: &Known) -> Option<&'a str> {
         let number = self.next_number()?;
         if number & 1 == 1 {
-            return known.get(number >> 1).copied();
+            return known.texts.get(number >> 1).copied();
         }
         let (text, rest) = self.0.split_at_checked(number >> 1)?;
         self.0 = rest;
@@ -87,15 +130,15 @@ impl<'a> Unpacker<'a> {
 }
 
 /// Targets of clients that are not asked to add anything.
-pub(super) const TARGETS: Known = &[
+pub(super) static TARGETS: Known = Known::new(&[
     "/socket.io/?EIO=3&transport=polling",
     "/socket.io/?EIO=4&transport=polling",
     "/socket.io/?EIO=3&transport=websocket",
     "/socket.io/?EIO=4&transport=websocket",
-];
+]);
 
 /// Names of header fields, as browsers, other programs and proxies spell them.
-pub(super) const NAMES: Known = &[
+pub(super) static NAMES: Known = Known::new(&[
     "TE",
     "te",
     "DNT",
@@ -169,10 +212,10 @@ pub(super) const NAMES: Known = &[
     "sec-websocket-protocol",
     "Sec-WebSocket-Extensions",
     "sec-websocket-extensions",
-];
+]);
 
 /// Values that header fields of many requests have.
-pub(super) const VALUES: Known = &[
+pub(super) static VALUES: Known = Known::new(&[
     "",
     "0",
     "1",
@@ -217,7 +260,7 @@ pub(super) const VALUES: Known = &[
     "gzip, deflate, br, zstd",
     "text/plain;charset=UTF-8",
     "permessage-deflate; client_max_window_bits",
-];
+]);
 
 #[cfg(test)]
 mod tests {
@@ -225,10 +268,21 @@ mod tests {
     use alloc::vec::Vec;
 
     #[test]
-    fn known_texts_are_in_order() {
-        for known in [TARGETS, NAMES, VALUES] {
-            assert!(known.is_sorted_by_key(|text| (text.len(), *text)), "{known:?}");
-            assert!(known.windows(2).all(|pair| pair[0] != pair[1]));
+    fn each_known_text_has_its_place() {
+        for known in [&TARGETS, &NAMES, &VALUES, &NOTHING] {
+            for (place, text) in known.texts.iter().enumerate() {
+                assert_eq!(known.place(text), Some(place), "{text}");
+            }
+            for text in [
+                "Hos",
+                "Hostess",
+                "x",
+                "13 ",
+                &"x".repeat(LONGEST),
+                &"x".repeat(LONGEST + 1),
+            ] {
+                assert_eq!(known.place(text), None, "{text}");
+            }
         }
     }
 
@@ -238,21 +292,24 @@ mod tests {
         let mut texts: Vec<&str> = [0, 1, 31, 32, 63, 64, 2_047, 2_048, 2_049, 70_000]
             .map(|len| &long[..2 * len])
             .into();
-        texts.extend(NAMES.iter().chain(VALUES).chain(TARGETS));
+        texts.extend(NAMES.texts.iter().chain(VALUES.texts).chain(TARGETS.texts));
         texts.push("HOST");
         let mut packer = Packer::with_capacity(0);
         for text in &texts {
-            packer.push(text, NAMES);
+            packer.push(text, &NAMES);
         }
         let packed = packer.finish();
         let mut unpacker = Unpacker(&packed);
         for text in &texts {
-            assert_eq!(unpacker.next(NAMES), Some(*text));
+            assert_eq!(unpacker.next(&NAMES), Some(*text));
         }
-        assert_eq!(unpacker.next(NAMES), None);
+        assert_eq!(unpacker.next(&NAMES), None);
 
         let mut packer = Packer::with_capacity(0);
-        NAMES.iter().for_each(|name| packer.push(name, NAMES));
-        assert!(packer.finish().len() <= 2 * NAMES.len(), "known texts are numbers");
+        NAMES.texts.iter().for_each(|name| packer.push(name, &NAMES));
+        assert!(
+            packer.finish().len() <= 2 * NAMES.texts.len(),
+            "known texts are numbers"
+        );
     }
 }
