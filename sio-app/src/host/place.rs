@@ -31,8 +31,8 @@ pub(crate) struct Place {
     pub(crate) link: Arc<Link>,
     number: usize,
     pub(crate) seat: Option<Seat>,
-    /// Whether the shard is told, when this value is dropped, that the link has failed, and not that
-    /// it was closed.
+    /// Whether the shard is told that the link has failed when this value is dropped. Otherwise it
+    /// is told that the link was closed.
     pub(crate) fails_if_dropped: bool,
     /// The request that waits for the application's decision.
     asking: Option<Box<Asking>>,

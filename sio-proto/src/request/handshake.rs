@@ -175,8 +175,8 @@ impl fmt::Display for TransportKind {
 
 /// The part of a request that its session keeps: the target, and the header fields that fit into
 /// [`Config::max_handshake_bytes`](crate::Config::max_handshake_bytes). They are copied out of the
-/// receive buffer into one allocation, so that an idle session does not keep the buffer alive. Names
-/// and values that many requests have take a byte or two there.
+/// receive buffer into one allocation, so that an idle session does not keep the buffer alive.
+/// Names and values that many requests have take a byte or two there.
 ///
 /// Header fields beyond the limit are left out as a whole, never cut ([`Handshake::left_out`]). The
 /// fields of [`Config::handshake_headers`](crate::Config::handshake_headers) come first, so they
