@@ -214,14 +214,17 @@ fn collect(hunts: &mut Vec<Hunt>, found: &mut Vec<Found>, limit: Duration) -> Ou
     std::thread::sleep(Duration::from_millis(50));
     for mut hunt in std::mem::take(hunts) {
         let is_over = hunt.begun.elapsed() > limit;
-        if hunt.child.try_wait().when(&hunt.name)?.is_none() && !is_over {
-            hunts.push(hunt);
-            continue;
-        }
-        if is_over {
-            hunt.child.kill().when(&hunt.name)?;
-            hunt.child.wait().when(&hunt.name)?;
-        }
+        let status = match hunt.child.try_wait().when(&hunt.name)? {
+            Some(status) => status,
+            None if is_over => {
+                hunt.child.kill().when(&hunt.name)?;
+                hunt.child.wait().when(&hunt.name)?
+            }
+            None => {
+                hunts.push(hunt);
+                continue;
+            }
+        };
         let text = fs::read(&hunt.log).when(hunt.log.display())?;
         let text = String::from_utf8_lossy(&text);
         let line = text.lines().find(|line| line.starts_with("seed "));
@@ -231,7 +234,8 @@ fn collect(hunts: &mut Vec<Hunt>, found: &mut Vec<Found>, limit: Duration) -> Ou
             hunt.name,
             hunt.built_in.as_secs_f32(),
             hunt.begun.elapsed().as_secs_f32(),
-            line.as_deref().unwrap_or("NOT FOUND")
+            // A simulator that crashes has found nothing, and it is the patch that is wrong.
+            line.clone().unwrap_or_else(|| format!("NOT FOUND, {status}"))
         );
         let name = hunt.name;
         found.push(Found { name, line });
