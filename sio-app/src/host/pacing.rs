@@ -170,7 +170,7 @@ impl Place {
             return self.give_first(turn, packets);
         }
         let id = *id;
-        if cell.take_events(turn, id, packets) {
+        if cell.take_packets(turn, id, packets) {
             return self.note_unpaced();
         }
         let mut paced = None;

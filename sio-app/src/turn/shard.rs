@@ -447,7 +447,7 @@ impl ShardCell {
         let waker = waker.clone();
         let (_old, armed) = {
             let mut state = self.state.lock_for("arm");
-            state.armed = [state.shard.next_timeout(), state.sleeps.next(), state.expiries.next()]
+            state.armed = [state.shard.latest_timeout(), state.sleeps.next(), state.expiries.next()]
                 .into_iter()
                 .flatten()
                 .min();
@@ -569,7 +569,7 @@ impl State {
     pub(super) fn rearm(&mut self) -> Option<Waker> {
         let next = self
             .shard
-            .next_timeout()
+            .latest_timeout()
             .into_iter()
             .chain(self.expiries.next())
             .min()?;

@@ -42,12 +42,12 @@ use crate::detect::EngineIo;
 use crate::engine::{Dialect, Packet, Revision};
 use crate::server::{
     Alarm, Asker, Breach, BreachKind, Delivery, EngineMessage, Heartbeat, Reason, Request, Role, Session, State,
-    TimeoutReason, TransportKind, Wiring, at,
+    TimeoutReason, Timers, TransportKind, Wiring, at,
 };
 use crate::socket::text::Decoded;
 use crate::wire::Inbound;
 use crate::wire::engine as bodies;
-use crate::{Config, Frame, LinkId, Time};
+use crate::{Config, Frame, LinkId, SessionKey, Time};
 
 pub use direct::Direct;
 pub(crate) use sockets::{encode_message, encode_raw};
@@ -226,6 +226,24 @@ fn revision_of(session: &Session) -> Option<Revision> {
     session.wiring.engine().map(Engine::revision)
 }
 
+/// The heartbeat of a session of Engine.IO.
+impl Session {
+    /// The answer to a ping. A ping that has not left cannot have an answer.
+    pub(super) fn hear_pong(&mut self, now: Time, key: SessionKey, timers: &mut Timers) {
+        if self.heartbeat.is_answerable() {
+            self.schedule_heartbeat(now, key, timers);
+        }
+    }
+
+    /// Schedules the next heartbeat after the interval (revision 4).
+    fn schedule_heartbeat(&mut self, now: Time, key: SessionKey, timers: &mut Timers) {
+        self.heartbeat = Heartbeat::Answered;
+        let engine = engine_of(&mut self.wiring);
+        engine.beat = engine.beat.wrapping_add(1);
+        timers.arm(now, Alarm::Ping, key, engine.beat);
+    }
+}
+
 impl At<'_> {
     fn engine(&mut self) -> &mut Engine {
         self.session.wiring.engine_mut()
@@ -363,19 +381,14 @@ impl<'a> At<'a> {
         self.out.deliveries.push(Delivery::EngineMessage { session, message });
     }
 
-    /// The answer to a ping. A ping that has not left cannot have an answer.
+    /// The answer to a ping.
     fn hear_pong(&mut self) {
-        if self.session.heartbeat.is_answerable() {
-            self.next_heartbeat();
-        }
+        self.session.hear_pong(self.now, self.key, &mut self.core.timers);
     }
 
     /// Schedules the next heartbeat after the interval (revision 4).
     fn next_heartbeat(&mut self) {
-        self.session.heartbeat = Heartbeat::Answered;
-        let engine = engine_of(&mut self.session.wiring);
-        engine.beat = engine.beat.wrapping_add(1);
-        self.core.timers.arm(self.now, Alarm::Ping, self.key, engine.beat);
+        self.session.schedule_heartbeat(self.now, self.key, &mut self.core.timers);
     }
 
     /// Sends the next heartbeat now, as if the last one had been answered (revision 4).

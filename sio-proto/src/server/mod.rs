@@ -101,5 +101,5 @@ pub(crate) fn trim<T>(list: &mut alloc::vec::Vec<T>) {
 }
 
 pub(crate) use membership::{NoEntry, Standing};
-pub(crate) use timers::{Alarm, Deadline};
+pub(crate) use timers::{Alarm, Deadline, Timers};
 pub(crate) use unconfirmed::{Unconfirmed, Verdict};

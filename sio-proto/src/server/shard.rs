@@ -303,6 +303,15 @@ impl Shard {
         self.core.timers.next()
     }
 
+    /// Until when a caller may wait with [`Shard::handle_timeout`]: [`Shard::next_timeout`], but a
+    /// heartbeat of the server may be late by up to 1/256 of its interval, and by at most 100 ms.
+    /// So one call serves the heartbeats of many clients, and the caller sleeps longer. Whatever is
+    /// a limit is not late.
+    #[must_use]
+    pub fn latest_timeout(&self) -> Option<Time> {
+        self.core.timers.latest()
+    }
+
     /// Pulls the packets of at most `max` ready links into `out.writes`. The writes of one link
     /// stand together. True if there is more.
     pub fn flush_ready(&mut self, now: Time, max: usize, out: &mut Outputs) -> bool {

@@ -104,6 +104,7 @@ pub(crate) enum Due {
     Leave(SessionKey, bool),
 }
 
+/// Pings stand first.
 const QUEUES: [Alarm; 3] = [Alarm::Ping, Alarm::PingTimeout, Alarm::Connect];
 
 #[derive(Debug)]
@@ -135,10 +136,17 @@ pub(crate) struct Timers {
     heap: BinaryHeap<Reverse<(Time, Entry)>>,
     /// About how many entries are stale.
     stale: usize,
+    /// How late a ping may be, in microseconds.
+    slack: u64,
 }
 
 /// This many stale entries are not removed.
 const FEW: usize = 1024;
+
+/// A heartbeat may be late by this part of its interval, and by no more than [`MAX_SLACK`].
+const SLACK_PART: u32 = 256;
+/// The most that a heartbeat may be late so that it shares a wake-up with others.
+const MAX_SLACK: Duration = Duration::from_millis(100);
 
 impl Timers {
     pub(crate) fn new(ping: Duration, ping_timeout: Duration, connect: Duration) -> Self {
@@ -150,6 +158,7 @@ impl Timers {
             queues,
             heap: BinaryHeap::new(),
             stale: 0,
+            slack: (ping / SLACK_PART).min(MAX_SLACK).as_micros() as u64,
         }
     }
 
@@ -215,6 +224,18 @@ impl Timers {
     pub(crate) fn next(&self) -> Option<Time> {
         let queued = self.queues.iter().filter_map(|q| q.entries.front()).map(|e| e.0);
         queued.chain(self.heap.peek().map(|e| e.0.0)).min()
+    }
+
+    /// The time at which the caller has to come at the latest. It is that of the earliest deadline,
+    /// but pings may be a little late: so one wake-up of a thread serves many of them, and a wake-up
+    /// costs more than a heartbeat. All other deadlines are limits, and not late.
+    pub(crate) fn latest(&self) -> Option<Time> {
+        let [pings, limits @ ..] = &self.queues;
+        let ping = pings.entries.front();
+        let ping = ping.map(|entry| Time::from_micros(entry.0.as_micros().saturating_add(self.slack)));
+        let limits = limits.iter().filter_map(|queue| queue.entries.front()).map(|entry| entry.0);
+        let heap = self.heap.peek().map(|Reverse((at, _))| *at);
+        limits.chain(ping).chain(heap).min()
     }
 
     /// The earliest deadline and its reason. If several are due at one time, the result is the one
@@ -294,6 +315,34 @@ mod tests {
             Some(Due::Session(key(1), Alarm::Ping, 0))
         );
         assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn heartbeats_may_wait_for_one_another_and_limits_may_not() {
+        let key = |slot| SessionKey {
+            slot: SessionSlot(slot),
+            generation: 0,
+        };
+        let seconds = Duration::from_secs;
+        let mut timers = Timers::new(seconds(25), seconds(20), seconds(45));
+        assert_eq!(timers.latest(), None);
+        for (slot, millis) in (0..).zip([0, 40, 97, 98]) {
+            timers.arm(Time::from_millis(millis), Alarm::Ping, key(slot), 0);
+        }
+        assert_eq!(timers.next(), Some(Time::from_millis(25_000)));
+        let latest = timers.latest().unwrap();
+        assert_eq!(latest, Time::from_micros(25_000_000 + 25_000_000 / 256));
+        let together = core::iter::from_fn(|| timers.pop(latest)).count();
+        assert_eq!((together, timers.len()), (3, 1));
+        // What is a limit, and whatever has no queue, has its own time.
+        timers.arm(Time::from_millis(5_000), Alarm::PingTimeout, key(1), 0);
+        assert_eq!(timers.latest(), timers.next());
+        timers.arm_at(Time::from_millis(24_999), Alarm::Absence, key(1), 0);
+        assert_eq!(timers.latest(), Some(Time::from_millis(24_999)));
+        // A long interval makes no heartbeat later than the slack.
+        let mut timers = Timers::new(seconds(3_600), seconds(20), seconds(45));
+        timers.arm(Time::ZERO, Alarm::Ping, key(1), 0);
+        assert_eq!(timers.latest(), Some(Time::from_millis(3_600_100)));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Events that go from a connection to the turn, without the outputs of the shard.
+//! Events that go from a connection to the turn, and answers to pings, without the outputs of the
+//! shard.
 
 use std::sync::Arc;
 
@@ -9,6 +10,36 @@ use super::{ShardCell, State};
 use crate::turn::Turn;
 
 impl ShardCell {
+    /// Does all that follows from the packets of a websocket, if they are nothing but events for one
+    /// socket, or the answer to a ping. The list of packets is empty then. Otherwise this returns
+    /// false, and nothing has happened.
+    #[inline]
+    pub(crate) fn take_packets(&self, turn: &Turn, link: LinkId, packets: &mut Vec<Inbound>) -> bool {
+        match &packets[..] {
+            [Inbound::Event(_), ..] => self.take_events(turn, link, packets),
+            [Inbound::Engine(_)] => self.take_pong(turn, link, packets),
+            _ => false,
+        }
+    }
+
+    /// Gives the answer to a ping to the shard. It has no outputs, so nothing is written for it.
+    #[inline(never)]
+    fn take_pong(&self, turn: &Turn, link: LinkId, packets: &mut Vec<Inbound>) -> bool {
+        let (taken, timer) = {
+            let mut state = self.state.lock_for("pong");
+            let now = state.time(turn);
+            let taken = state.shard.take_pong(now, link, packets);
+            (taken, if taken { state.rearm() } else { None })
+        };
+        if taken {
+            packets.clear();
+        }
+        if let Some(timer) = timer {
+            timer.wake();
+        }
+        taken
+    }
+
     /// Gives packets of a websocket to the turn, if all of them are events for one socket, and
     /// nobody else works for the socket. The list of packets is empty then. Otherwise this returns
     /// false, and nothing has happened.
@@ -16,9 +47,8 @@ impl ShardCell {
     /// Under the lock of the shard, the socket is found and its mailbox is taken. So events of one
     /// socket are handled in the order in which they came, as deliveries are.
     #[inline]
-    pub(crate) fn take_events(&self, turn: &Turn, link: LinkId, packets: &mut Vec<Inbound>) -> bool {
-        // Other packets are not worth a lock of their own.
-        let (Some(Inbound::Event(_)), Ok(count)) = (packets.first(), u32::try_from(packets.len())) else {
+    fn take_events(&self, turn: &Turn, link: LinkId, packets: &mut Vec<Inbound>) -> bool {
+        let Ok(count) = u32::try_from(packets.len()) else {
             return false;
         };
         let mut taken = None;

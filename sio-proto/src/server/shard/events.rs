@@ -1,6 +1,8 @@
-//! Events that go to the user without a [`Delivery`](super::Delivery).
+//! Events that go to the user without a [`Delivery`](super::Delivery), and answers to pings, which
+//! have no outputs.
 
-use super::{LinkId, Role, Shard, SocketKey, Standing, State};
+use super::{LinkId, Role, Session, Shard, SocketKey, Standing, State, Time};
+use crate::engine::Packet;
 use crate::socket::text::TextEvent;
 use crate::wire::Inbound;
 
@@ -27,6 +29,33 @@ impl Shard {
             self.core.counters.packets_in += packets.len() as u64;
         }
         taken
+    }
+
+    /// Takes the only packet of a read, if it is the answer of a websocket to a ping. Such an answer
+    /// delivers nothing and writes nothing: it only moves the next heartbeat. Returns whether it has
+    /// been taken. Otherwise nothing has happened, and the caller calls [`Shard::handle_packets`],
+    /// which has the same effect. This is also so if something else has to be done at the next
+    /// input, if any client has a limit of what it may send, or if a transcript is written.
+    pub fn take_pong(&mut self, now: Time, link: LinkId, packets: &[Inbound]) -> bool {
+        #[cfg(feature = "transcript")]
+        if self.recorder.is_some() {
+            return false;
+        }
+        let ([Inbound::Engine(Packet::Pong(_))], Some((key, Role::WebSocket))) = (packets, self.core.links.get(link))
+        else {
+            return false;
+        };
+        let core = &mut self.core;
+        let is_quiet = core.departing.is_empty() && core.overfull.is_empty() && !core.measures;
+        let takes = |session: &&mut Session| {
+            session.wiring.engine().is_some() && session.state == State::Open && !session.reassembly.is_pending()
+        };
+        let Some(session) = self.sessions.named_mut(key).filter(takes).filter(|_| is_quiet) else {
+            return false;
+        };
+        core.counters.packets_in += 1;
+        session.hear_pong(now, key, &mut core.timers);
+        true
     }
 
     /// The connected socket that all these packets are events for, if there is such a socket.

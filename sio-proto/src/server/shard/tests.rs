@@ -294,3 +294,84 @@ fn only_events_for_one_connected_socket_are_taken() {
     assert!(!takes(&["451-[\"e\"]"]));
     assert!(!takes(&[r#"42["e"]"#]), "an attachment is awaited");
 }
+
+/// What comes to a session with a heartbeat, and how long that takes.
+#[derive(Clone, Debug)]
+enum Beat {
+    Pass(u64),
+    Read(Vec<&'static str>),
+}
+
+proptest! {
+    /// A shard that takes the answers to pings by themselves does the same as a shard that handles
+    /// them as any packets: the same pings and the same end at the same times, and the same counts.
+    #[test]
+    fn pongs_are_the_same_with_and_without_outputs(
+        beats in prop::collection::vec(
+            prop_oneof![
+                3 => (0..26_000u64).prop_map(Beat::Pass),
+                2 => Just(Beat::Pass(25_000)),
+                6 => Just(Beat::Read(vec!["3"])),
+                1 => Just(Beat::Read(vec!["3words"])),
+                1 => Just(Beat::Read(vec!["3", "3"])),
+                1 => Just(Beat::Read(vec!["2"])),
+                1 => Just(Beat::Read(vec!["41"])),
+                1 => Just(Beat::Read(vec![r#"451-["x"]"#])),
+                1 => Just(Beat::Read(vec![r#"42["e"]"#, "3"])),
+            ],
+            0..20,
+        ),
+    ) {
+        let mut worlds = [World::new(), World::new()];
+        let links = worlds.each_mut().map(|world| {
+            let link = world.send(None, WEBSOCKET);
+            world.send(Some(link), &text("40"));
+            link
+        });
+        for beat in beats {
+            let mut known = Vec::new();
+            for (is_direct, (world, link)) in [true, false].into_iter().zip(worlds.iter_mut().zip(links)) {
+                match &beat {
+                    Beat::Pass(millis) => world.pass(*millis),
+                    Beat::Read(texts) => {
+                        let (now, mut packets) = (world.now, decoded(&owned(texts)));
+                        world.server.shard(now, |shard, out| {
+                            if !(is_direct && shard.take_pong(now, link, &packets)) {
+                                shard.handle_packets(now, link, &mut packets, out);
+                            }
+                        });
+                        world.settle();
+                    }
+                }
+                let next = world.server.next_timeout();
+                let counters = world.server.shard(world.now, |shard, _| format!("{:?}", shard.counters()));
+                known.push((next, counters, world.written.clone(), world.alarms()));
+            }
+            prop_assert_eq!(&known[0], &known[1]);
+        }
+    }
+}
+
+#[test]
+fn only_the_answer_to_a_ping_is_taken_by_itself() {
+    let mut world = World::new();
+    let link = world.send(None, WEBSOCKET);
+    world.send(Some(link), &text("40"));
+    let take = |world: &mut World, texts: &[&str]| {
+        let (now, packets) = (world.now, decoded(&owned(texts)));
+        world.server.shard(now, |shard, _| shard.take_pong(now, link, &packets))
+    };
+    world.pass(25_000);
+    assert!(world.written.ends_with("\u{1}2"), "{:?}", world.written);
+    assert!(!take(&mut world, &[]) && !take(&mut world, &["2"]) && !take(&mut world, &["3", "3"]));
+    assert!(take(&mut world, &["3"]));
+    world.pass(24_999);
+    let before = world.written.len();
+    world.pass(1);
+    assert!(world.written.len() > before, "the next ping");
+    world.send(Some(link), &text("451-[\"e\"]"));
+    assert!(!take(&mut world, &["3"]), "an attachment is awaited");
+    let away = LinkId(link.0 + 1);
+    let now = world.now;
+    assert!(!world.server.shard(now, |shard, _| shard.take_pong(now, away, &decoded(&owned(&["3"])))));
+}
