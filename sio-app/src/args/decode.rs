@@ -15,7 +15,7 @@ use sio_proto::json::plain_placeholder;
 use sio_proto::socket::Args;
 
 use super::placeholder::BytesVisitor;
-use super::{ArgsError, BINARY, DATA, Data, HANDOFF, Handoff, RAW, RAW_ARGS, RawArgs};
+use super::{ArgsError, BINARY, DATA, Data, HANDOFF, Handoff, RAW, RAW_ARGS, RawArgs, keep_list};
 
 /// Reads arguments as a type, as the documentation of the parent module says.
 pub(crate) fn from_args<T: DeserializeOwned + 'static>(args: Args) -> Result<T, ArgsError> {
@@ -24,6 +24,7 @@ pub(crate) fn from_args<T: DeserializeOwned + 'static>(args: Args) -> Result<T, 
         *slot = Some(RawArgs(args_handed_over(args)));
     } else {
         slot = Some(T::deserialize(List(&args)).map_err(|error| misfit(error, &args))?);
+        keep_list(args.attachments);
     }
     slot.ok_or_else(|| ArgsError::new(Error::custom("unreachable: one of the two branches has filled it")))
 }

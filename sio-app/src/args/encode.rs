@@ -15,7 +15,7 @@ use sio_proto::socket::{Args, Exact};
 
 use super::placeholder::Renumbered;
 use super::receive::receive;
-use super::{ArgsError, HANDOFF, Handoff, RAW, RAW_ARGS};
+use super::{ArgsError, HANDOFF, Handoff, RAW, RAW_ARGS, spare_list};
 
 /// Writes arguments. The documentation of the parent module says how types become arguments.
 /// `scratch` must be empty, and is left empty.
@@ -155,6 +155,9 @@ impl Formatter for Attach<'_, '_> {
         };
         let number = {
             let attachments = &mut self.0.borrow_mut().appended.attachments;
+            if attachments.capacity() == 0 {
+                *attachments = spare_list();
+            }
             attachments.push(attachment);
             attachments.len() - 1
         };

@@ -45,6 +45,25 @@ pub(crate) use decode::{detached, detached_text, from_args, from_args_to_keep, s
 pub(crate) use encode::{Appended, append, to_args};
 pub(crate) use receive::LARGE;
 
+thread_local!(static SPARE: Cell<Vec<Bytes>> = const { Cell::new(Vec::new()) });
+
+/// A list of more attachments is not kept.
+const MOST_SPARE: usize = 64;
+
+/// Returns an empty list for attachments. It has the memory of a list of this thread that has been
+/// used, if there is one ([`keep_list`]).
+pub(crate) fn spare_list() -> Vec<Bytes> {
+    SPARE.take()
+}
+
+/// Keeps the memory of a list of attachments for the next one of this thread.
+pub(crate) fn keep_list(mut list: Vec<Bytes>) {
+    if (1..=MOST_SPARE).contains(&list.capacity()) {
+        list.clear();
+        SPARE.set(list);
+    }
+}
+
 /// The error when arguments cannot be read as the type that a handler asks for.
 #[derive(thiserror::Error)]
 #[error(transparent)]

@@ -91,7 +91,7 @@ fn server(options: Options) -> (Io, Log) {
 }
 
 /// Events for one socket each. A read of such events goes to the turn directly.
-const EVENTS: [&[&str]; 3] = [
+const EVENTS: [&[&str]; 4] = [
     &[
         r#"42/one,["slow",5]"#,
         r#"42/one,["slow",6]"#,
@@ -101,6 +101,14 @@ const EVENTS: [&[&str]; 3] = [
     ],
     &[r#"42/all,["echo",8]"#, r#"42/all,["twice",8]"#, r#"42/all,["slow"]"#],
     &[r#"42/filtered,["echo",9]"#, r#"42/filtered,1["typed","x",9]"#],
+    &[
+        r#"451-["binary",{"_placeholder":true,"num":0}]"#,
+        r#"451-7["echo",{"deep":[{"num":0,"_placeholder":true}]},8]"#,
+        r#"452-["slow",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]"#,
+        r#"451-["typed",{"_placeholder":true,"num":0}]"#,
+        r#"451-["echo",1]"#,
+        r#"42["echo",1]"#,
+    ],
 ];
 
 /// What clients say. Events for the main namespace stand in front.
@@ -152,8 +160,9 @@ fn frames(packets: &[&str]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for packet in packets {
         bytes.extend(text(packet));
-        if packet.starts_with("451-") {
-            bytes.extend([0x82, 0x82, 0, 0, 0, 0, 1, 2]);
+        let attachments = packet.strip_prefix("45").and_then(|rest| rest[..1].parse().ok());
+        for number in 0..attachments.unwrap_or(0) {
+            bytes.extend([0x82, 0x82, 0, 0, 0, 0, number, 2]);
         }
     }
     bytes
@@ -173,9 +182,9 @@ fn both_ways_do_the_same_with_whatever_comes() {
         }
         for round in 0..12 {
             // In most reads there are events for one namespace only.
-            let words = match dice.roll(9) {
+            let words = match dice.roll(10) {
                 0..3 => &SAID[..9],
-                space @ 3..6 => EVENTS[space - 3],
+                space @ 3..7 => EVENTS[space - 3],
                 _ => SAID,
             };
             let said: Vec<&str> = (0..=dice.roll(8)).map(|_| words[dice.roll(words.len())]).collect();

@@ -10,11 +10,12 @@
 use std::sync::Arc;
 
 use bytestring::ByteString;
+use sio_proto::server::BinaryEvent;
 use sio_proto::socket::Args;
 use sio_proto::socket::text::TextEvent;
 use sio_proto::wire::Inbound;
 
-use crate::args::{RawArgs, detached};
+use crate::args::{RawArgs, detached, spare_list};
 use crate::guarded::guarded;
 use crate::turn::Turn;
 use crate::turn::call::{Call, Failure, Owed, Question};
@@ -29,9 +30,9 @@ use crate::turn::work::{Job, Then, Work, fail, perform_mail, settle, several, wo
 
 /// Events for one socket that have come together, in order.
 pub(crate) struct Events {
-    /// The packets of one read. All of them are events.
+    /// The packets of one read. All of them are events and their attachments.
     packets: Vec<Inbound>,
-    /// How many of them have been handled.
+    /// How many of the packets have been handled.
     done: usize,
 }
 
@@ -44,16 +45,45 @@ impl Events {
         self.done == self.packets.len()
     }
 
-    fn next(&mut self) -> Option<&TextEvent> {
-        let packet = self.packets.get(self.done)?;
-        self.done += 1;
-        match packet {
-            Inbound::Event(event) => Some(event),
-            _ => {
-                debug_assert!(false, "the shard has looked at each of them");
-                None
+    /// Starts the handlers of the next event.
+    #[inline]
+    fn deliver_next(&mut self, socket: &Arc<SocketCell>) -> Then {
+        match self.packets.get(self.done) {
+            Some(Inbound::Event(event)) => {
+                self.done += 1;
+                deliver(socket, event)
             }
+            _ => match self.take_binary() {
+                Some(event) => deliver_binary(socket, event),
+                None => Then::Next,
+            },
         }
+    }
+
+    /// Takes the next event, for the mailbox.
+    #[cold]
+    fn next_mail(&mut self) -> Option<Mail> {
+        if let Some(Inbound::Event(event)) = self.packets.get(self.done) {
+            self.done += 1;
+            return Some(Mail::Event {
+                name: event.shared_name(),
+                args: event.args(),
+                ack: event.id(),
+            });
+        }
+        let BinaryEvent { name, args, id } = self.take_binary()?;
+        Some(Mail::Event { name, args, ack: id })
+    }
+
+    /// Takes the next event, which has attachments.
+    #[inline(never)]
+    fn take_binary(&mut self) -> Option<BinaryEvent> {
+        let packets = self.packets.get_mut(self.done..)?;
+        let taken = BinaryEvent::take(packets, spare_list());
+        debug_assert!(taken.is_some(), "the shard has looked at the packets");
+        let length = taken.as_ref().map_or(packets.len(), |(_, length)| *length);
+        self.done += length;
+        taken.map(|(event, _)| event)
     }
 
     /// Copies the events that are left into memory of their own, because they were read into a
@@ -73,19 +103,14 @@ impl Events {
     pub(super) fn perform(mut self, turn: &Turn, socket: Arc<SocketCell>) {
         let owner = turn.owner();
         let mut has_begun = false;
-        while let Some(event) = self.next() {
+        while !self.is_empty() {
             if has_begun || socket.mailbox.is_owned_by(owner) {
-                let then = deliver(&socket, event);
+                let then = self.deliver_next(&socket);
                 has_begun = matches!(then, Then::Next) && !self.is_empty() && socket.mailbox.goes_on(owner);
                 if !has_begun {
                     work_off(turn, &socket, then);
                 }
-            } else {
-                let mail = Mail::Event {
-                    name: event.shared_name(),
-                    args: event.args(),
-                    ack: event.id(),
-                };
+            } else if let Some(mail) = self.next_mail() {
                 perform_mail(turn, &socket, mail);
             }
             if !self.is_empty() && turn.is_long(socket.runtime()) {
@@ -96,7 +121,17 @@ impl Events {
     }
 }
 
+/// Starts the handlers of an event with attachments.
+fn deliver_binary(socket: &Arc<SocketCell>, BinaryEvent { name, args, id }: BinaryEvent) -> Then {
+    let Some(table) = socket.table() else {
+        return Then::Next;
+    };
+    let bytes = name.len() + args_bytes(&args);
+    hand_over(socket, || bytes, || event(socket, table, name, args, id))
+}
+
 /// Starts the handlers of an event.
+#[inline]
 fn deliver(socket: &Arc<SocketCell>, event: &TextEvent) -> Then {
     let Some(table) = socket.table() else {
         return Then::Next;

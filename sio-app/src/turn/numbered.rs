@@ -7,8 +7,9 @@ use std::task::Waker;
 
 use bytestring::ByteString;
 use sio_proto::recovery::{self, Recipients, RecordKey};
-use sio_proto::server::{Command, Encoded, Message, SendError, Target};
+use sio_proto::server::{Command, Encoded, Kept, Message, SendError, Shard, Target};
 use sio_proto::socket::Offset;
+use sio_proto::{Arena, Frame, Time};
 
 use crate::error::EmitError;
 use crate::turn;
@@ -53,6 +54,38 @@ pub(super) fn send_numbered(
     })
 }
 
+/// An event that has been written in one go, for the client of one socket.
+pub(crate) trait Written {
+    /// Queues it for the client.
+    fn send(&self, shard: &mut Shard, now: Time, to: &SocketCell) -> Result<(), SendError>;
+
+    /// Returns it as it is kept, and the bytes that it takes.
+    fn kept(&self, arena: &mut Arena) -> (Kept, usize);
+}
+
+// The queue and the caller share the memory of the packets.
+impl Written for Frame {
+    #[inline(always)]
+    fn send(&self, shard: &mut Shard, now: Time, to: &SocketCell) -> Result<(), SendError> {
+        shard.emit_text(now, to.key, to.form, self.clone())
+    }
+
+    #[inline(always)]
+    fn kept(&self, arena: &mut Arena) -> (Kept, usize) {
+        self.kept(arena)
+    }
+}
+
+impl Written for Encoded {
+    fn send(&self, shard: &mut Shard, now: Time, to: &SocketCell) -> Result<(), SendError> {
+        shard.emit_encoded(now, to.key, to.form, self.clone())
+    }
+
+    fn kept(&self, arena: &mut Arena) -> (Kept, usize) {
+        self.kept(arena)
+    }
+}
+
 /// Sends an event that has been written in one go, with this offset, to one socket. Returns `None`
 /// if another message has taken the number, or if the socket is gone. Then nothing has been done,
 /// and the caller sends the event as a message.
@@ -61,19 +94,19 @@ pub(crate) fn send_written(
     to: &SocketCell,
     (record, last): (RecordKey, &LastNumber),
     offset: Offset,
-    message: &Encoded,
+    message: &impl Written,
     bytes: usize,
 ) -> Option<Result<(), EmitError>> {
     let recovery = &to.cell.recovery;
     turn::act(to.runtime(), |turn| {
         let (sent, enough) = recovery.if_next(last, offset, |state| {
             let (sent, enough) = to.cell.enqueue("emit", turn, |shard, now| {
-                // The copy shares the memory.
-                let sent = shard.shard.emit_encoded(now, to.key, to.form, message.clone());
+                let sent = message.send(&mut shard.shard, now, to);
                 (sent, shard.unwritten.add(bytes, 1))
             });
             if sent.is_ok() {
-                state.keep_written_for(turn.now(), &to.namespace, (offset, message), (record, last));
+                let kept = |arena: &mut Arena| message.kept(arena);
+                state.keep_written_for(turn.now(), &to.namespace, offset, kept, (record, last));
             }
             (sent, enough)
         })?;

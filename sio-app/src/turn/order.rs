@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 
+use sio_proto::Frame;
 use sio_proto::server::{AckRequest, Command, Encoded, Form, Forms, Message, Reason, Target};
 
 use crate::error::EmitError;
@@ -216,6 +217,19 @@ pub(crate) fn send_encoded(to: &SocketCell, message: Encoded, bytes: usize) -> R
     turn::act(to.runtime(), |turn| {
         let (sent, enough) = to.cell.enqueue("emit", turn, |state, now| {
             let sent = state.shard.emit_encoded(now, to.key, to.form, message);
+            (sent, state.unwritten.add(bytes, 1))
+        });
+        turn.emitted(bytes, enough);
+        Ok(sent?)
+    })
+}
+
+/// Does what [`send_encoded`] does for a message without attachments.
+#[inline]
+pub(crate) fn send_text(to: &SocketCell, packet: Frame, bytes: usize) -> Result<(), EmitError> {
+    turn::act(to.runtime(), |turn| {
+        let (sent, enough) = to.cell.enqueue("emit", turn, |state, now| {
+            let sent = state.shard.emit_text(now, to.key, to.form, packet);
             (sent, state.unwritten.add(bytes, 1))
         });
         turn.emitted(bytes, enough);

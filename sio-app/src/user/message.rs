@@ -11,7 +11,7 @@ use sio_proto::recovery::RecordKey;
 use sio_proto::server::{AckRequest, Direct, Encoded, Form, Forms, Message, Policy, SendError};
 use sio_proto::socket::{Args, is_reserved_event};
 
-use crate::args::{Appended, LARGE, RawArgs, append, to_args};
+use crate::args::{Appended, LARGE, RawArgs, append, keep_list, to_args};
 use crate::error::{EmitError, HandlerError};
 use crate::guarded::guarded;
 use crate::runtime::Runtime;
@@ -19,7 +19,7 @@ use crate::turn;
 use crate::turn::asking::Asking;
 use crate::turn::last_number::LastNumber;
 use crate::turn::numbered::send_written;
-use crate::turn::order::{Order, Stamp, carry_out, send_encoded};
+use crate::turn::order::{Order, Stamp, carry_out, send_encoded, send_text};
 use crate::turn::policy::{self, owned};
 use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
@@ -314,17 +314,36 @@ fn write_directly<A: Serialize + ?Sized>(
     let len = args + attachments.iter().map(Bytes::len).sum::<usize>();
     let finished = |message: Result<Encoded, SendError>| message.map_err(|error| unsendable(socket, error));
     let Some(numbered) = numbered else {
+        if attachments.is_empty() {
+            let packet = direct.finish_text(scratch).map_err(|error| unsendable(socket, error))?;
+            return send_text(socket, packet, len).map(|()| None);
+        }
         send_encoded(socket, finished(direct.finish(attachments, scratch))?, len)?;
+        keep_list(appended.attachments);
         return Ok(None);
     };
     // Writing the arguments may have run code that has sent other messages.
     let offset = numbered.1.last().next();
     let place = (numbered.1.epoch(), offset.sequence);
-    let message = finished(direct.finish_at(place, attachments, scratch))?;
-    match send_written(socket, numbered, offset, &message, len) {
-        Some(sent) => sent.map(|()| None),
+    let (sent, text) = if attachments.is_empty() {
+        let packet = direct
+            .finish_text_at(place, scratch)
+            .map_err(|error| unsendable(socket, error))?;
+        (send_written(socket, numbered, offset, &packet, len), packet)
+    } else {
+        let message = finished(direct.finish_at(place, attachments, scratch))?;
+        (
+            send_written(socket, numbered, offset, &message, len),
+            message.text().clone(),
+        )
+    };
+    match sent {
+        Some(sent) => {
+            keep_list(appended.attachments);
+            sent.map(|()| None)
+        }
         None => {
-            let text = message.text().payload_bytes();
+            let text = text.payload_bytes();
             let args = text.slice_ref(direct.args_in(offset, &text, args));
             Ok(Some(appended.with(args)?))
         }

@@ -388,7 +388,8 @@ impl<'a> At<'a> {
 
     /// Schedules the next heartbeat after the interval (revision 4).
     fn next_heartbeat(&mut self) {
-        self.session.schedule_heartbeat(self.now, self.key, &mut self.core.timers);
+        self.session
+            .schedule_heartbeat(self.now, self.key, &mut self.core.timers);
     }
 
     /// Sends the next heartbeat now, as if the last one had been answered (revision 4).

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::message::{Encoded, Form, Message};
+use super::message::{Encoded, Form, Message, More};
 use crate::Frame;
 use crate::arena::Arena;
 use crate::frame::SmallFrame;
@@ -21,7 +21,34 @@ pub struct Kept {
 #[derive(Clone, Debug)]
 enum Packets {
     Small(SmallFrame),
-    Large(Encoded),
+    Large(Large),
+}
+
+/// A message in the form that takes least room.
+#[derive(Clone, Debug)]
+struct Large {
+    first: Frame,
+    /// The attachments.
+    more: Vec<Frame>,
+}
+
+impl Large {
+    fn frames(&self) -> impl Iterator<Item = &Frame> {
+        core::iter::once(&self.first).chain(&self.more)
+    }
+
+    fn bytes(&self) -> usize {
+        self.frames().map(Frame::len).sum()
+    }
+}
+
+impl From<Encoded> for Large {
+    fn from(Encoded { first, attachments }: Encoded) -> Self {
+        Self {
+            first,
+            more: attachments.into_list(),
+        }
+    }
 }
 
 // A log has one of these for each message, and counts 256 bytes for its entry.
@@ -55,6 +82,28 @@ impl Encoded {
     }
 }
 
+impl Frame {
+    /// The packet of an event without attachments, as it is kept for clients of 4.x
+    /// ([`Encoded::kept`]).
+    #[inline(always)]
+    #[must_use]
+    pub fn kept(&self, arena: &mut Arena) -> (Kept, usize) {
+        let packets = match self.small() {
+            Some(small) => Packets::Small(small),
+            None => Packets::Large(Large {
+                first: self.copied(arena),
+                more: Vec::new(),
+            }),
+        };
+        let kept = Kept {
+            packets,
+            #[cfg(feature = "transcript")]
+            original: alloc::sync::Arc::new(read(&self.clone().into()).unwrap_or_else(blank)),
+        };
+        (kept, self.len())
+    }
+}
+
 impl Packets {
     #[inline(always)]
     fn new(encoded: &Encoded, arena: &mut Arena) -> (Self, usize) {
@@ -64,7 +113,7 @@ impl Packets {
         };
         match small {
             Some(small) => (Self::Small(small), encoded.first.len()),
-            None => (Self::Large(encoded.copied(arena)), encoded.bytes()),
+            None => (Self::Large(encoded.copied(arena).into()), encoded.bytes()),
         }
     }
 }
@@ -94,7 +143,7 @@ impl Kept {
     /// Gives memory back that was taken from this arena, for the next messages.
     #[inline(always)]
     pub fn give_back(self, arena: &mut Arena) {
-        if let Packets::Large(Encoded { first, .. }) = self.packets {
+        if let Packets::Large(Large { first, .. }) = self.packets {
             arena.give_back(first.into_bytes());
         }
     }
@@ -105,13 +154,13 @@ impl Kept {
         if frames.is_empty() {
             return None;
         }
-        let encoded = Encoded {
+        let large = Large {
             first: frames.remove(0),
-            attachments: frames,
+            more: frames,
         };
-        let bytes = encoded.bytes();
+        let bytes = large.bytes();
         let kept = Self {
-            packets: Packets::Large(encoded),
+            packets: Packets::Large(large),
             #[cfg(feature = "transcript")]
             original: alloc::sync::Arc::new(blank()),
         };
@@ -123,9 +172,9 @@ impl Kept {
     pub fn payloads(&self) -> impl Iterator<Item = (&[u8], bool)> {
         let (small, large) = match &self.packets {
             Packets::Small(small) => (Some((small.payload(), small.is_binary())), None),
-            Packets::Large(encoded) => (None, Some(encoded)),
+            Packets::Large(large) => (None, Some(large)),
         };
-        let large = large.into_iter().flat_map(Encoded::frames);
+        let large = large.into_iter().flat_map(Large::frames);
         small
             .into_iter()
             .chain(large.map(|frame| (frame.payload(), frame.is_binary())))
@@ -136,7 +185,7 @@ impl Kept {
     pub fn packets(&self) -> usize {
         match &self.packets {
             Packets::Small(_) => 1,
-            Packets::Large(encoded) => encoded.packets(),
+            Packets::Large(large) => 1 + large.more.len(),
         }
     }
 
@@ -145,7 +194,7 @@ impl Kept {
     pub fn bytes(&self) -> usize {
         match &self.packets {
             Packets::Small(small) => small.len(),
-            Packets::Large(encoded) => encoded.bytes(),
+            Packets::Large(large) => large.bytes(),
         }
     }
 
@@ -156,13 +205,14 @@ impl Kept {
         let encoded = match &self.packets {
             Packets::Small(small) => Encoded {
                 first: small.frame(),
-                attachments: Vec::new(),
+                attachments: More::None,
             },
-            Packets::Large(encoded) => {
-                let mut encoded = encoded.clone();
-                encoded.first.detach();
-                encoded.attachments.iter_mut().for_each(Frame::detach);
-                encoded
+            Packets::Large(large) => {
+                let Large { mut first, mut more } = large.clone();
+                first.detach();
+                more.iter_mut().for_each(Frame::detach);
+                let attachments = more.into();
+                Encoded { first, attachments }
             }
         };
         #[cfg(feature = "transcript")]

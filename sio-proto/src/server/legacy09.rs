@@ -31,8 +31,8 @@ use bytestring::ByteString;
 use crate::detect::Transport;
 use crate::legacy::legacy09::{Body, Packet, Reason as Refusal, handshake};
 use crate::server::{
-    Alarm, Deadline, Encoded, Ended, Heartbeat, Message, Reason, SendError, Session, State, TimeoutReason, Unconfirmed,
-    Wiring, at,
+    Alarm, Deadline, Encoded, Ended, Heartbeat, Message, More, Reason, SendError, Session, State, TimeoutReason,
+    Unconfirmed, Wiring, at,
 };
 use crate::{Config, Frame, SocketKey, Time};
 use bytes::BytesMut;
@@ -429,6 +429,6 @@ pub(crate) fn encode_message(message: &Message, config: &Config, buffer: &mut By
         first: Frame::text(buffer, |b| {
             message::write(message, config.legacy09.line_breaks_as_json, b)
         }),
-        attachments: Vec::new(),
+        attachments: More::None,
     })
 }

@@ -80,6 +80,7 @@
 //! | packets for a namespace that was not joined | end the session | are ignored | wait for the join, up to a limit | |
 
 use alloc::vec::Vec;
+use core::ops::{Deref, DerefMut};
 
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -181,7 +182,79 @@ pub struct Encoded {
     /// The text part.
     pub(crate) first: Frame,
     /// The attachments, in order.
-    pub(crate) attachments: Vec<Frame>,
+    pub(crate) attachments: More,
+}
+
+/// The frames of a message behind its first. Most messages have none, and most others have one, so
+/// these need no list in memory of its own.
+#[derive(Debug, Default)]
+pub(crate) enum More {
+    #[default]
+    None,
+    One(Frame),
+    Many(Vec<Frame>),
+}
+
+impl Deref for More {
+    type Target = [Frame];
+
+    #[inline]
+    fn deref(&self) -> &[Frame] {
+        match self {
+            Self::None => &[],
+            Self::One(frame) => core::slice::from_ref(frame),
+            Self::Many(frames) => frames,
+        }
+    }
+}
+
+impl DerefMut for More {
+    fn deref_mut(&mut self) -> &mut [Frame] {
+        match self {
+            Self::None => &mut [],
+            Self::One(frame) => core::slice::from_mut(frame),
+            Self::Many(frames) => frames,
+        }
+    }
+}
+
+impl Clone for More {
+    #[inline]
+    fn clone(&self) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::One(frame) => Self::One(frame.clone()),
+            Self::Many(frames) => Self::Many(frames.clone()),
+        }
+    }
+}
+
+impl FromIterator<Frame> for More {
+    fn from_iter<I: IntoIterator<Item = Frame>>(frames: I) -> Self {
+        let mut frames = frames.into_iter();
+        match (frames.next(), frames.next()) {
+            (None, _) => Self::None,
+            (Some(one), None) => Self::One(one),
+            (Some(first), Some(second)) => Self::Many([first, second].into_iter().chain(frames).collect()),
+        }
+    }
+}
+
+impl From<Vec<Frame>> for More {
+    fn from(frames: Vec<Frame>) -> Self {
+        frames.into_iter().collect()
+    }
+}
+
+impl More {
+    /// The same frames as a list.
+    pub(crate) fn into_list(self) -> Vec<Frame> {
+        match self {
+            Self::None => Vec::new(),
+            Self::One(frame) => alloc::vec![frame],
+            Self::Many(frames) => frames,
+        }
+    }
 }
 
 /// The state of a message in one form.
@@ -199,11 +272,18 @@ impl Clone for Encoded {
     fn clone(&self) -> Self {
         Self {
             first: self.first.clone(),
-            // Most messages have none.
-            attachments: match self.attachments.is_empty() {
-                true => Vec::new(),
-                false => self.attachments.clone(),
-            },
+            attachments: self.attachments.clone(),
+        }
+    }
+}
+
+impl From<Frame> for Encoded {
+    /// A message without attachments.
+    #[inline]
+    fn from(first: Frame) -> Self {
+        Self {
+            first,
+            attachments: More::None,
         }
     }
 }
@@ -228,7 +308,7 @@ impl Encoded {
     }
 
     pub(crate) fn frames(&self) -> impl Iterator<Item = &Frame> {
-        core::iter::once(&self.first).chain(&self.attachments)
+        core::iter::once(&self.first).chain(&*self.attachments)
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -253,7 +333,7 @@ impl Encoded {
         let first = self.first.copied(arena);
         // Most messages have none.
         let attachments = match self.attachments.is_empty() {
-            true => Vec::new(),
+            true => More::None,
             false => self.attachments.iter().map(|frame| frame.copied(arena)).collect(),
         };
         Self { first, attachments }

@@ -75,7 +75,7 @@ pub use policy::{Collision, Key, Policy, Queued, Sent};
 pub use posted::Posted;
 pub use quota::{LocalQuota, NoRoom, QuotaLimits, SessionQuota, network_of};
 pub use route::{Routed, Router};
-pub use shard::{NextTimeout, Shard, TimeoutReason};
+pub use shard::{BinaryEvent, EventsIn, NextTimeout, Shard, TimeoutReason};
 pub use stream::{Part, Stream, StreamEncoding, StreamForm};
 pub use written::{Then, Written};
 
@@ -87,6 +87,7 @@ pub(crate) use generation::Wiring;
 pub(crate) use heartbeat::Heartbeat;
 pub(crate) use http_answer::{Asker, accept_websocket, asked_headers, header, is_secure, preflight};
 pub(crate) use links::Role;
+pub(crate) use message::More;
 pub(crate) use session::{Blocked, Carriage, Session, State};
 pub(crate) use shard::Core;
 #[cfg(feature = "transcript")]

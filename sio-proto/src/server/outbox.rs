@@ -274,7 +274,7 @@ impl Outbox {
         let message = Sorted {
             bytes: encoded.bytes() + hold.bytes(),
             first: encoded.first,
-            more: encoded.attachments,
+            more: encoded.attachments.into_list(),
             hold,
         };
         self.bytes += message.bytes;

@@ -61,6 +61,7 @@ use crate::socket::Args;
 use crate::wire::Inbound;
 use crate::{Config, Entropy, Frame, Legacy06, LinkId, SessionKey, Sid, SocketKey, Time};
 
+pub use events::{BinaryEvent, EventsIn};
 #[cfg(feature = "transcript")]
 pub(crate) use recording::Script;
 use recording::noted;

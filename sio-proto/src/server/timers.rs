@@ -233,7 +233,10 @@ impl Timers {
         let [pings, limits @ ..] = &self.queues;
         let ping = pings.entries.front();
         let ping = ping.map(|entry| Time::from_micros(entry.0.as_micros().saturating_add(self.slack)));
-        let limits = limits.iter().filter_map(|queue| queue.entries.front()).map(|entry| entry.0);
+        let limits = limits
+            .iter()
+            .filter_map(|queue| queue.entries.front())
+            .map(|entry| entry.0);
         let heap = self.heap.peek().map(|Reverse((at, _))| *at);
         limits.chain(ping).chain(heap).min()
     }

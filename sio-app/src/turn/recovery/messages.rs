@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sio_proto::recovery::{Recipients, RecordKey};
-use sio_proto::server::{Encoded, Kept, Message};
+use sio_proto::server::{Kept, Message};
 use sio_proto::socket::Offset;
 use sio_proto::{Arena, Time};
 
@@ -56,10 +56,11 @@ impl State {
         &mut self,
         now: Time,
         namespace: &str,
-        (offset, message): (Offset, &Encoded),
+        offset: Offset,
+        kept: impl FnOnce(&mut Arena) -> (Kept, usize),
         (record, last): (RecordKey, &LastNumber),
     ) {
-        let kept = |arena: &mut Arena| Some(message.kept(arena));
+        let kept = |arena: &mut Arena| Some(kept(arena));
         if let Some(posted) = self.post_as(now, namespace, offset, Recipients::Record(record), kept) {
             last.set(posted);
         }

@@ -4,6 +4,9 @@
 use std::sync::Arc;
 
 use sio_proto::LinkId;
+use sio_proto::engine::Packet;
+use sio_proto::server::EventsIn;
+use sio_proto::socket::text::Decoded;
 use sio_proto::wire::Inbound;
 
 use super::{ShardCell, State};
@@ -16,8 +19,8 @@ impl ShardCell {
     #[inline]
     pub(crate) fn take_packets(&self, turn: &Turn, link: LinkId, packets: &mut Vec<Inbound>) -> bool {
         match &packets[..] {
-            [Inbound::Event(_), ..] => self.take_events(turn, link, packets),
-            [Inbound::Engine(_)] => self.take_pong(turn, link, packets),
+            [Inbound::Event(_) | Inbound::Socket(Decoded::Partial(_)), ..] => self.take_events(turn, link, packets),
+            [Inbound::Engine(Packet::Pong(_))] => self.take_pong(turn, link, packets),
             _ => false,
         }
     }
@@ -48,18 +51,18 @@ impl ShardCell {
     /// socket are handled in the order in which they came, as deliveries are.
     #[inline]
     fn take_events(&self, turn: &Turn, link: LinkId, packets: &mut Vec<Inbound>) -> bool {
-        let Ok(count) = u32::try_from(packets.len()) else {
+        let Some(events) = EventsIn::of(packets, &self.config.packet) else {
             return false;
         };
         let mut taken = None;
         {
             let mut state = self.state.lock_for("events");
             let State { shard, sockets, .. } = &mut *state;
-            shard.take_events(link, packets, |key| {
+            shard.take_events(link, &events, |key| {
                 let socket = sockets.get(key.slot()).and_then(Option::as_ref);
                 let socket = socket.filter(|socket| socket.key == key);
                 taken = socket
-                    .filter(|socket| socket.mailbox.admit_all(turn.owner(), count))
+                    .filter(|socket| socket.mailbox.admit_all(turn.owner(), events.count()))
                     .map(Arc::clone);
                 taken.is_some()
             });

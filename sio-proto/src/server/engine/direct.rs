@@ -13,8 +13,6 @@
 //! How many attachments there are is known only behind the arguments, but stands before them. So
 //! there is room for this number in front of the head.
 
-use alloc::vec::Vec;
-
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Revision;
@@ -30,6 +28,8 @@ use crate::{Config, Frame};
 const MAX_COUNT_BYTES: usize = 8;
 /// Where the packet begins, if it has no attachments.
 const AT: usize = MAX_SERVER_HEADER_BYTES + MAX_COUNT_BYTES;
+/// Up to this number of bytes, attachments get their memory together.
+const SMALL: usize = 4 * 1024;
 /// The largest number of attachments that fits into the room.
 const MAX_ATTACHMENTS: usize = 9_999_999;
 
@@ -182,9 +182,23 @@ impl Direct {
     /// if the buffer does not hold the head of the packet any more.
     #[inline]
     pub fn finish(self, attachments: &[Bytes], out: &mut BytesMut) -> Result<Encoded, SendError> {
+        if attachments.is_empty() {
+            return self.finish_text(out).map(Encoded::from);
+        }
         self.end_args(attachments, out)?;
         out.put_u8(b']');
-        self.close(attachments, out)
+        self.finish_binary(attachments, out)
+    }
+
+    /// Does what [`Direct::finish`] does for a packet without attachments.
+    ///
+    /// # Errors
+    /// The errors of [`Direct::finish`].
+    #[inline]
+    pub fn finish_text(self, out: &mut BytesMut) -> Result<Frame, SendError> {
+        self.end_args(&[], out)?;
+        out.put_u8(b']');
+        Ok(Frame::of_text_at(out, AT))
     }
 
     /// Does what [`Direct::finish`] does for a client that may come back: it is told where the
@@ -201,16 +215,36 @@ impl Direct {
         attachments: &[Bytes],
         out: &mut BytesMut,
     ) -> Result<Encoded, SendError> {
+        if attachments.is_empty() {
+            return self.finish_text_at((epoch, sequence), out).map(Encoded::from);
+        }
         if !self.carries_offset() {
             return self.finish(attachments, out);
         }
         self.end_args(attachments, out)?;
         epoch.write_last(sequence, out);
-        let encoded = self.close(attachments, out)?;
-        // A packet that would fit without its offset may be too large with it.
-        let bytes = encoded.only().map_or_else(|| encoded.bytes(), Frame::len);
-        match bytes <= self.max_bytes {
+        let encoded = self.finish_binary(attachments, out)?;
+        match encoded.bytes() <= self.max_bytes {
             true => Ok(encoded),
+            false => Err(SendError::TooLarge),
+        }
+    }
+
+    /// Does what [`Direct::finish_at`] does for a packet without attachments.
+    ///
+    /// # Errors
+    /// The errors of [`Direct::finish`].
+    #[inline]
+    pub fn finish_text_at(self, (epoch, sequence): (&Epoch, u64), out: &mut BytesMut) -> Result<Frame, SendError> {
+        if !self.carries_offset() {
+            return self.finish_text(out);
+        }
+        self.end_args(&[], out)?;
+        epoch.write_last(sequence, out);
+        let packet = Frame::of_text_at(out, AT);
+        // A packet that would fit without its offset may be too large with it.
+        match packet.len() <= self.max_bytes {
+            true => Ok(packet),
             false => Err(SendError::TooLarge),
         }
     }
@@ -238,18 +272,6 @@ impl Direct {
             out.truncate(self.args_at - 1);
         }
         Ok(())
-    }
-
-    /// Takes the packet out of the buffer. It has all but its header.
-    #[inline]
-    fn close(&self, attachments: &[Bytes], out: &mut BytesMut) -> Result<Encoded, SendError> {
-        if attachments.is_empty() {
-            return Ok(Encoded {
-                first: Frame::of_text_at(out, AT),
-                attachments: Vec::new(),
-            });
-        }
-        self.finish_binary(attachments, out)
     }
 
     /// The arguments of this length in the text of a packet that [`Direct::finish_at`] has made
@@ -287,6 +309,12 @@ impl Direct {
         }
         put(if self.is_event { b'5' } else { b'6' });
         put(b'4');
+        // The attachments of a small packet stand behind it in one buffer. While nothing of it is
+        // given out yet, the buffer can use its memory again.
+        let bytes: usize = attachments.iter().map(|bytes| bytes.len() + AROUND_ATTACHMENT).sum();
+        if bytes <= SMALL {
+            out.reserve(bytes);
+        }
         let first = Frame::of_text_at(out, at);
         let attachments = attachments.iter();
         let attachments = attachments.map(|bytes| frames::binary_frame(self.revision, bytes, out));
@@ -314,6 +342,7 @@ fn revision_for(form: Form, config: &Config) -> Option<Revision> {
 mod tests {
     use alloc::string::String;
     use alloc::vec;
+    use alloc::vec::Vec;
 
     use bytestring::ByteString;
     use proptest::prelude::*;

@@ -6,7 +6,7 @@ use bytes::{BufMut, BytesMut};
 use super::{At, Fate, LATE, MAX_LEFT, Revision, revision_of, revision4, revision5};
 use crate::codec::{self, PacketError};
 use crate::engine::frames;
-use crate::server::{Encoded, EngineMessage, Message, Reason, SendError, Session, TransportKind, Welcome};
+use crate::server::{Encoded, EngineMessage, Message, More, Reason, SendError, Session, TransportKind, Welcome};
 use crate::socket::Packet;
 use crate::socket::text::Encoder;
 use crate::{Config, Frame, SocketKey, socket};
@@ -155,7 +155,10 @@ pub(crate) fn encode_message(
             _ => SendError::Unsupported,
         })?;
         let first = first.ok_or(SendError::Unsupported)?;
-        return Ok(Encoded { first, attachments });
+        return Ok(Encoded {
+            first,
+            attachments: attachments.into(),
+        });
     }
     let encoder = encoder(revision);
     let name = message.name.as_deref().unwrap_or_default();
@@ -170,9 +173,12 @@ pub(crate) fn encode_message(
         }
     });
     let attachments = message.args.attachments.iter();
-    let attachments = attachments
-        .map(|bytes| frames::binary_frame(revision, bytes, buffer))
-        .collect();
+    let attachments = match attachments.len() {
+        0 => More::None,
+        _ => attachments
+            .map(|bytes| frames::binary_frame(revision, bytes, buffer))
+            .collect(),
+    };
     Ok(Encoded { first, attachments })
 }
 

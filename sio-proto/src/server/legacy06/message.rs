@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 
 use crate::codec::{Codec, PlainEvent, PlainMessage};
-use crate::server::{Encoded, Message, SendError};
+use crate::server::{Encoded, Message, More, SendError};
 use crate::{Config, Frame, json};
 
 /// The most bytes that a known codec puts around a message, and that the event form puts around
@@ -58,7 +58,7 @@ pub(crate) fn encode_message(
     });
     Ok(Encoded {
         first,
-        attachments: Vec::new(),
+        attachments: More::None,
     })
 }
 

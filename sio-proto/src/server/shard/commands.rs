@@ -6,8 +6,8 @@ use bytestring::ByteString;
 
 use super::recording::noted;
 use super::{
-    AckRequest, Command, Encoded, EngineMessage, Form, Member, Message, Outputs, Reason, RoomWatch, SendError,
-    SessionKey, Shard, SocketKey, Standing, State, Target, Time, Welcome, engine,
+    AckRequest, Command, Core, Encoded, EngineMessage, Form, Frame, Member, Message, Outputs, Reason, RoomWatch,
+    SendError, Session, SessionKey, Shard, SocketKey, Standing, State, Target, Time, Welcome, engine,
 };
 
 /// Commands of the user.
@@ -148,21 +148,62 @@ impl Shard {
                 false
             },
             {
-                let Self { core, sessions, .. } = self;
-                let target = core.membership.find(socket);
-                let target = target.filter(|target| target.standing == Standing::Connected);
-                let slot = target.ok_or(SendError::Disconnected)?.session;
-                let session = sessions.get_mut(slot).ok_or(SendError::Disconnected)?;
-                if let Err(error) = core.send_encoded(session, form, message) {
-                    core.counters.note_unsent(error);
-                    return Err(error);
-                }
-                if session.becomes_ready() {
-                    core.ready.push_back(slot);
-                }
-                Ok(())
+                self.enqueue(socket, form, |core, session| {
+                    session.queue_whole(message, &core.config, &mut core.backlog)
+                })
             }
         )
+    }
+
+    /// Does what [`Shard::emit_encoded`] does for a packet without attachments.
+    ///
+    /// # Errors
+    /// The errors of [`Shard::emit_encoded`].
+    pub fn emit_text(&mut self, now: Time, socket: SocketKey, form: Form, packet: Frame) -> Result<(), SendError> {
+        noted!(
+            self,
+            Some(now),
+            None,
+            None,
+            |line, _| {
+                line.emit_encoded(socket, form, &packet.clone().into());
+                false
+            },
+            {
+                self.enqueue(socket, form, |core, session| match session.adapts {
+                    true => session.queue_whole(packet.into(), &core.config, &mut core.backlog),
+                    false => session.queue_one(packet, &core.config, &mut core.backlog),
+                })
+            }
+        )
+    }
+
+    /// Lets `queue` queue something for the client of a socket, if it may have it.
+    #[inline]
+    fn enqueue(
+        &mut self,
+        socket: SocketKey,
+        form: Form,
+        queue: impl FnOnce(&mut Core, &mut Session) -> Result<(), SendError>,
+    ) -> Result<(), SendError> {
+        let Self { core, sessions, .. } = self;
+        let target = core.membership.find(socket);
+        let target = target.filter(|target| target.standing == Standing::Connected);
+        let slot = target.ok_or(SendError::Disconnected)?.session;
+        let session = sessions.get_mut(slot).ok_or(SendError::Disconnected)?;
+        if let Err(error) = core.may_send(session, form) {
+            core.counters.note_unsent(error);
+            return Err(error);
+        }
+        if let Err(error) = queue(core, session) {
+            core.counters.note_queue(session);
+            core.counters.note_unsent(error);
+            return Err(error);
+        }
+        if session.becomes_ready() {
+            core.ready.push_back(slot);
+        }
+        Ok(())
     }
 
     /// Forgets an acknowledgement that the client owes, because nobody waits for it any more. If it

@@ -1,10 +1,134 @@
 //! Events that go to the user without a [`Delivery`](super::Delivery), and answers to pings, which
 //! have no outputs.
 
-use super::{LinkId, Role, Session, Shard, SocketKey, Standing, State, Time};
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::{Args, LinkId, Role, Session, Shard, SocketKey, Standing, State, Time};
 use crate::engine::Packet;
-use crate::socket::text::TextEvent;
+use crate::json::named_attachments;
+use crate::socket;
+use crate::socket::text::{Decoded, Limits, Partial};
 use crate::wire::Inbound;
+
+/// The packets of one read of a websocket, if they are nothing but events for one namespace: events
+/// in one text, and events with all their attachments. Looking needs no lock.
+#[derive(Clone, Copy, Debug)]
+pub struct EventsIn<'a> {
+    packets: &'a [Inbound],
+    namespace: &'a str,
+    count: u32,
+}
+
+impl<'a> EventsIn<'a> {
+    /// Looks at packets. Returns `None` if something else is among them: a part of an event that
+    /// waits for another read, or attachments that are too large, that nothing names, or that are
+    /// named wrongly. [`Shard::handle_packets`] handles whatever comes.
+    #[inline]
+    #[must_use]
+    pub fn of(packets: &'a [Inbound], limits: &Limits) -> Option<Self> {
+        let namespace = namespace_in(packets.first()?)?;
+        if let [Inbound::Event(_)] = packets {
+            // The usual case.
+            return Some(Self {
+                packets,
+                namespace,
+                count: 1,
+            });
+        }
+        let (mut rest, mut count) = (packets, 0u32);
+        while let Some(first) = rest.first() {
+            let length = match first {
+                Inbound::Event(event) if event.namespace() == namespace => 1,
+                Inbound::Socket(Decoded::Partial(partial)) if **partial.packet.namespace() == *namespace => {
+                    length_of(partial, rest, limits)?
+                }
+                _ => return None,
+            };
+            rest = rest.get(length..)?;
+            count = count.checked_add(1)?;
+        }
+        Some(Self {
+            packets,
+            namespace,
+            count,
+        })
+    }
+
+    /// The number of events.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        self.count
+    }
+}
+
+/// The namespace of a packet, if an event begins with it.
+#[inline]
+fn namespace_in(packet: &Inbound) -> Option<&str> {
+    match packet {
+        Inbound::Event(event) => Some(event.namespace()),
+        Inbound::Socket(Decoded::Partial(partial)) => Some(partial.packet.namespace()),
+        _ => None,
+    }
+}
+
+/// How many packets an event with attachments is. `packets` begins with it. `None` if something is
+/// missing, or if there is more to decide than whether it is an event.
+fn length_of(partial: &Partial, packets: &[Inbound], limits: &Limits) -> Option<usize> {
+    let socket::Packet::Event { args, .. } = &partial.packet else {
+        return None;
+    };
+    let count = partial.attachments;
+    let mut bytes = 0usize;
+    for packet in packets.get(1..)?.get(..count)? {
+        let Inbound::Engine(Packet::Binary(attachment)) = packet else {
+            return None;
+        };
+        bytes = bytes.checked_add(attachment.len())?;
+    }
+    if bytes > limits.max_attachment_bytes {
+        return None;
+    }
+    let named = named_attachments(&args.json, count).ok()?;
+    (0..count)
+        .all(|number| named.contains(number))
+        .then(|| count.saturating_add(1))
+}
+
+/// An event with its attachments.
+#[derive(Debug)]
+pub struct BinaryEvent {
+    /// The name.
+    pub name: ByteString,
+    /// The arguments.
+    pub args: Args,
+    /// The number that the sender chose for the acknowledgement it wants.
+    pub id: Option<u64>,
+}
+
+impl BinaryEvent {
+    /// Takes an event with its attachments out of the packets, which begin with it and have been
+    /// looked at ([`EventsIn`]). Also returns how many packets it was. The list of its attachments
+    /// uses the memory of `list`, which is empty. Returns `None` if no such event stands there.
+    pub fn take(packets: &mut [Inbound], mut list: alloc::vec::Vec<Bytes>) -> Option<(Self, usize)> {
+        let (first, rest) = packets.split_first_mut()?;
+        let Inbound::Socket(Decoded::Partial(Partial { packet, attachments })) = first else {
+            return None;
+        };
+        let rest = rest.get_mut(..*attachments)?;
+        let socket::Packet::Event { name, id, mut args, .. } = packet.take() else {
+            return None;
+        };
+        for packet in &mut *rest {
+            match packet.take() {
+                Inbound::Engine(Packet::Binary(bytes)) => list.push(bytes),
+                _ => return None,
+            }
+        }
+        args.attachments = list;
+        Some((Self { name, args, id }, rest.len().saturating_add(1)))
+    }
+}
 
 impl Shard {
     /// Takes packets of a websocket that are nothing but events for one connected socket. This is
@@ -18,15 +142,15 @@ impl Shard {
     /// send, or if a transcript is written.
     ///
     /// The cost is a look at the slots of the link and the session, and one comparison for each
-    /// namespace of the session and for each packet.
-    pub fn take_events(&mut self, link: LinkId, packets: &[Inbound], takes: impl FnOnce(SocketKey) -> bool) -> bool {
+    /// namespace of the session.
+    pub fn take_events(&mut self, link: LinkId, events: &EventsIn<'_>, takes: impl FnOnce(SocketKey) -> bool) -> bool {
         #[cfg(feature = "transcript")]
         if self.recorder.is_some() {
             return false;
         }
-        let taken = self.socket_of_events(link, packets).is_some_and(takes);
+        let taken = self.socket_of_events(link, events).is_some_and(takes);
         if taken {
-            self.core.counters.packets_in += packets.len() as u64;
+            self.core.counters.packets_in += events.packets.len() as u64;
         }
         taken
     }
@@ -58,11 +182,9 @@ impl Shard {
         true
     }
 
-    /// The connected socket that all these packets are events for, if there is such a socket.
+    /// The connected socket that these events are for, if there is such a socket.
     #[inline]
-    fn socket_of_events(&self, link: LinkId, packets: &[Inbound]) -> Option<SocketKey> {
-        let (first, others) = packets.split_first()?;
-        let namespace = event_in(first)?.namespace();
+    fn socket_of_events(&self, link: LinkId, events: &EventsIn<'_>) -> Option<SocketKey> {
         let (key, role) = self.core.links.get(link)?;
         let session = self.sessions.named(key)?;
         let passes_on = role == Role::WebSocket
@@ -70,17 +192,7 @@ impl Shard {
             && session.state == State::Open
             && !session.reassembly.is_pending()
             && !self.core.measures;
-        let (socket, standing) = self.core.membership.in_namespace(&session.sockets, namespace)?;
-        let is_for_it = |packet| event_in(packet).is_some_and(|event| event.namespace() == namespace);
-        let all_pass = passes_on && standing == Standing::Connected && others.iter().all(is_for_it);
-        all_pass.then(|| self.core.membership.key(socket))
-    }
-}
-
-#[inline]
-const fn event_in(packet: &Inbound) -> Option<&TextEvent> {
-    match packet {
-        Inbound::Event(event) => Some(event),
-        _ => None,
+        let (socket, standing) = self.core.membership.in_namespace(&session.sockets, events.namespace)?;
+        (passes_on && standing == Standing::Connected).then(|| self.core.membership.key(socket))
     }
 }

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use super::{
-    At, Blocked, Carriage, Core, Delivery, Due, Encoded, Form, Frame, Heartbeat, LinkId, Message, Permit, Reason,
-    SendError, Session, SessionId, SessionKey, Shard, Sid, Slab, State, Time, TransportKind, legacy06,
+    At, Blocked, Carriage, Core, Delivery, Due, Form, Frame, Heartbeat, LinkId, Message, Permit, Reason, SendError,
+    Session, SessionId, SessionKey, Shard, Sid, Slab, State, Time, TransportKind, legacy06,
 };
 use crate::id::{SessionSlot, SocketSlot};
 use crate::request::NamedSession;
@@ -186,14 +186,9 @@ impl Core {
         Ok(())
     }
 
-    /// Queues a message of one recipient that has no policy and is not volatile.
+    /// Whether a session may have a message in this form that has no policy and is not volatile.
     #[inline]
-    pub(super) fn send_encoded(
-        &mut self,
-        session: &mut Session,
-        form: Form,
-        message: Encoded,
-    ) -> Result<(), SendError> {
+    pub(super) fn may_send(&self, session: &Session, form: Form) -> Result<(), SendError> {
         if session.state != State::Open {
             return Err(SendError::Disconnected);
         }
@@ -203,11 +198,7 @@ impl Core {
         if !session.flows() && self.backlog.is_exceeded() {
             return Err(SendError::Full);
         }
-        let queued = session.queue_whole(message, &self.config, &mut self.backlog);
-        if queued.is_err() {
-            self.counters.note_queue(session);
-        }
-        queued
+        Ok(())
     }
 }
 

@@ -176,12 +176,16 @@ fn a_cursor_stands_at_a_live_session_of_its_generation() {
     });
 }
 
-/// The packets of these texts, as a websocket brings them.
+/// The packets of these messages, as a websocket brings them. A text that begins with `b` stands for
+/// the bytes behind it.
 fn decoded(texts: &[String]) -> Vec<Inbound> {
     let (config, mut packets) = (Config::default(), Vec::new());
     let mut decoder = WireDecoder::new(Wire::Engine4, &config);
     for text in texts {
-        decoder.decode_text(text.as_str().into(), &config, &mut packets);
+        match text.strip_prefix('b') {
+            None => decoder.decode_text(text.as_str().into(), &config, &mut packets),
+            Some(bytes) => decoder.decode_binary(bytes.as_bytes().to_vec().into(), &config, &mut packets),
+        }
     }
     packets
 }
@@ -193,26 +197,38 @@ fn given(world: &mut World, link: LinkId, texts: &[String], takes: Option<bool>)
     let (taken, known) = world.server.shard(now, |shard, _| {
         let (mut packets, mut out) = (decoded(texts), Outputs::default());
         let mut socket = None;
-        let taken = takes.is_some_and(|takes| {
-            shard.take_events(link, &packets, |key| {
+        let events = EventsIn::of(&packets, &shard.config().packet);
+        let taken = takes.zip(events).is_some_and(|(takes, events)| {
+            shard.take_events(link, &events, |key| {
                 socket = Some(key);
                 takes
             })
         });
         match taken {
             true => {
-                for packet in &packets {
-                    let Inbound::Event(event) = packet else {
-                        panic!("{packet:?}")
+                let (mut at, count) = (0, events.unwrap().count());
+                for _ in 0..count {
+                    let (name, args, ack) = match &packets[at] {
+                        Inbound::Event(event) => {
+                            at += 1;
+                            (event.name().into(), event.args(), event.id())
+                        }
+                        _ => {
+                            let (event, length) = BinaryEvent::take(&mut packets[at..], vec![]).unwrap();
+                            at += length;
+                            (event.name, event.args, event.id)
+                        }
                     };
+                    let socket = socket.expect("it was told");
                     let delivery = Delivery::Event {
-                        socket: socket.expect("it was told"),
-                        name: event.name().into(),
-                        args: event.args(),
-                        ack: event.id(),
+                        socket,
+                        name,
+                        args,
+                        ack,
                     };
                     told.push(format!("{delivery:?}"));
                 }
+                assert_eq!(at, packets.len());
             }
             false => shard.handle_packets(now, link, &mut packets, &mut out),
         }
@@ -248,13 +264,18 @@ proptest! {
                     1 => Just("41/a,"),
                     1 => Just("3"),
                     1 => Just(r#"43["x"]"#),
-                    1 => Just(r#"451-["x",{"_placeholder":true,"num":0}]"#),
+                    3 => Just(r#"451-["x",{"_placeholder":true,"num":0}]"#),
+                    1 => Just(r#"452-/a,7["x",{"_placeholder":true,"num":1},[{"num":0,"_placeholder":true}]]"#),
+                    1 => Just(r#"451-["x",{"_placeholder":true,"num":1}]"#),
+                    1 => Just(r#"451-["x"]"#),
+                    1 => Just(r#"461-1[{"_placeholder":true,"num":0}]"#),
+                    6 => Just("b123"),
                     1 => Just(r#"42["\u0065"]"#),
                     1 => Just("42[1,2]"),
                     1 => Just("41"),
                     1 => Just("42[null]"),
                 ],
-                0..5,
+                0..7,
             ),
             0..8,
         ),
@@ -291,8 +312,39 @@ fn only_events_for_one_connected_socket_are_taken() {
     assert!(!takes(&[]));
     assert!(!takes(&[r#"42["e"]"#, r#"42/a,["e"]"#]), "two sockets");
     assert!(!takes(&[r#"42["e"]"#, "3"]), "another packet");
+    const ONE: &str = r#"451-["e",{"_placeholder":true,"num":0}]"#;
+    assert!(takes(&[ONE, "b1", r#"42["e"]"#, ONE, "b"]));
+    assert!(
+        !takes(&[ONE, "b1", r#"451-/a,["e",{"_placeholder":true,"num":0}]"#, "b1"]),
+        "two sockets"
+    );
+    assert!(
+        !takes(&["461-1[{\"_placeholder\":true,\"num\":0}]", "b1"]),
+        "an acknowledgement"
+    );
+    assert!(!takes(&[r#"451-["e"]"#, "b1"]), "an attachment that nothing names");
     assert!(!takes(&["451-[\"e\"]"]));
     assert!(!takes(&[r#"42["e"]"#]), "an attachment is awaited");
+    assert!(!takes(&[ONE, "b1"]), "an attachment is awaited");
+}
+
+#[test]
+fn attachments_that_are_too_large_are_not_taken() {
+    let packets = decoded(&owned(&[
+        r#"452-["e",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#,
+        "b12",
+        "b3",
+    ]));
+    let mut limits = Config::default().packet;
+    assert_eq!(EventsIn::of(&packets, &limits).map(|events| events.count()), Some(1));
+    limits.max_attachment_bytes = 3;
+    assert!(EventsIn::of(&packets, &limits).is_some());
+    limits.max_attachment_bytes = 2;
+    assert!(EventsIn::of(&packets, &limits).is_none());
+    assert!(
+        EventsIn::of(&packets[..2], &Config::default().packet).is_none(),
+        "one is missing"
+    );
 }
 
 /// What comes to a session with a heartbeat, and how long that takes.
@@ -373,5 +425,9 @@ fn only_the_answer_to_a_ping_is_taken_by_itself() {
     assert!(!take(&mut world, &["3"]), "an attachment is awaited");
     let away = LinkId(link.0 + 1);
     let now = world.now;
-    assert!(!world.server.shard(now, |shard, _| shard.take_pong(now, away, &decoded(&owned(&["3"])))));
+    assert!(
+        !world
+            .server
+            .shard(now, |shard, _| shard.take_pong(now, away, &decoded(&owned(&["3"]))))
+    );
 }

@@ -238,7 +238,7 @@ pub(super) fn input(words: &mut Words<'_>, config: &Config) -> Result<Input, Pro
             if frames.is_empty() {
                 return Err(Problem::Invalid("a packet"));
             }
-            let (first, attachments) = (frames.remove(0), frames);
+            let (first, attachments) = (frames.remove(0), frames.into());
             Input::EmitEncoded(socket, form, Encoded { first, attachments })
         }
         "forget-ack" => Input::ForgetAck(words.socket()?, words.number("an id")?),
