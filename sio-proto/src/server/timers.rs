@@ -227,8 +227,8 @@ impl Timers {
     }
 
     /// The time at which the caller has to come at the latest. It is that of the earliest deadline,
-    /// but pings may be a little late: so one wake-up of a thread serves many of them, and a wake-up
-    /// costs more than a heartbeat. All other deadlines are limits, and not late.
+    /// but pings may be a little late: so one wake-up of a thread serves many of them, and a
+    /// wake-up costs more than a heartbeat. All other deadlines are limits, and not late.
     pub(crate) fn latest(&self) -> Option<Time> {
         let [pings, limits @ ..] = &self.queues;
         let ping = pings.entries.front();

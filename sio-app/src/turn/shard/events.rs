@@ -13,9 +13,9 @@ use super::{ShardCell, State};
 use crate::turn::Turn;
 
 impl ShardCell {
-    /// Does all that follows from the packets of a websocket, if they are nothing but events for one
-    /// socket, or the answer to a ping. The list of packets is empty then. Otherwise this returns
-    /// false, and nothing has happened.
+    /// Does all that follows from the packets of a websocket, if they are nothing but events for
+    /// one socket, or the answer to a ping. The list of packets is empty then. Otherwise this
+    /// returns false, and nothing has happened.
     #[inline]
     pub(crate) fn take_packets(&self, turn: &Turn, link: LinkId, packets: &mut Vec<Inbound>) -> bool {
         match &packets[..] {

@@ -155,11 +155,12 @@ impl Shard {
         taken
     }
 
-    /// Takes the only packet of a read, if it is the answer of a websocket to a ping. Such an answer
-    /// delivers nothing and writes nothing: it only moves the next heartbeat. Returns whether it has
-    /// been taken. Otherwise nothing has happened, and the caller calls [`Shard::handle_packets`],
-    /// which has the same effect. This is also so if something else has to be done at the next
-    /// input, if any client has a limit of what it may send, or if a transcript is written.
+    /// Takes the only packet of a read, if it is the answer of a websocket to a ping. Such an
+    /// answer delivers nothing and writes nothing: it only moves the next heartbeat. Returns
+    /// whether it has been taken. Otherwise nothing has happened, and the caller calls
+    /// [`Shard::handle_packets`], which has the same effect. This is also so if something else has
+    /// to be done at the next input, if any client has a limit of what it may send, or if a
+    /// transcript is written.
     pub fn take_pong(&mut self, now: Time, link: LinkId, packets: &[Inbound]) -> bool {
         #[cfg(feature = "transcript")]
         if self.recorder.is_some() {

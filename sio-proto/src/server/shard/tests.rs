@@ -176,8 +176,8 @@ fn a_cursor_stands_at_a_live_session_of_its_generation() {
     });
 }
 
-/// The packets of these messages, as a websocket brings them. A text that begins with `b` stands for
-/// the bytes behind it.
+/// The packets of these messages, as a websocket brings them. A text that begins with `b` stands
+/// for the bytes behind it.
 fn decoded(texts: &[String]) -> Vec<Inbound> {
     let (config, mut packets) = (Config::default(), Vec::new());
     let mut decoder = WireDecoder::new(Wire::Engine4, &config);
