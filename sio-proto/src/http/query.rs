@@ -47,11 +47,13 @@ impl Query {
         raw_pairs(raw).map(|(key, value)| (decode(key), decode(value)))
     }
 
-    /// The value of the last pair with this key.
+    /// The value of the last pair with this key, as [`Query::iter`] shows keys.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Cow<'_, str>> {
+        // A key whose bytes are not UTF-8 has this character, so only such a key costs a copy.
+        let is_replaced = key.contains(char::REPLACEMENT_CHARACTER);
         raw_pairs(&self.raw)
-            .filter(|(other, _)| percent::stands_for(other.as_bytes(), key))
+            .filter(|(other, _)| percent::stands_for(other.as_bytes(), key) || is_replaced && decode(other) == key)
             .last()
             .map(|(_, value)| decode(value))
     }
@@ -137,6 +139,26 @@ mod tests {
         assert_eq!(format!("{query:?}"), r#"["sid", "x", "sid", "sid2"]"#);
     }
 
+    /// A key is found under the text that is shown of it, also if its bytes are not UTF-8.
+    #[test]
+    fn keys_that_are_not_utf8_are_found_as_they_are_shown() {
+        for (raw, key) in [
+            ("%E5=a", "\u{fffd}"),
+            ("%C3%28%FF=a", "\u{fffd}(\u{fffd}"),
+            ("%EF%BF%BD=a", "\u{fffd}"),
+        ] {
+            let query = Query::new(raw);
+            assert_eq!(query.iter().next().unwrap().0, key);
+            assert_eq!(query.get(key).unwrap(), "a", "{raw}");
+        }
+        assert_eq!(
+            Query::new("%E5=a&%FF=b").get("\u{fffd}").unwrap(),
+            "b",
+            "the last one wins"
+        );
+        assert_eq!(Query::new("%E5=a").get("\u{fffd}b"), None);
+    }
+
     #[test]
     fn pairs_are_limited() {
         let query = Query::new("a&".repeat(Query::MAX_PAIRS) + "b=1");
@@ -154,9 +176,14 @@ mod tests {
         }
 
         #[test]
-        fn nothing_makes_it_panic(raw in "[%+=&0-9a-fA-Fé]{0,40}") {
+        fn both_ways_to_read_agree(raw in "[%+=&0-9a-fA-Fé\u{fffd}]{0,40}") {
             let query = Query::new(raw.as_str());
-            let _ = (query.iter().count(), query.get("a"));
+            let pairs: Vec<_> = query.iter().collect();
+            for (key, _) in &pairs {
+                let last = pairs.iter().rev().find(|(other, _)| other == key).map(|(_, value)| value);
+                let got = query.get(key);
+                prop_assert_eq!(got.as_ref(), last);
+            }
         }
     }
 }

@@ -187,7 +187,7 @@ impl Decoder {
 
     /// [`Decoder::decode`] for a piece from a JSONP form. There the browser changes every LF to
     /// CRLF after LEN has been computed, also the LF after an annotation (§9). If the unchanged
-    /// piece does not end on a packet boundary, but the piece with LF instead of CRLF does, the
+    /// piece is not a list of complete packets, but the piece with LF instead of CRLF is one, the
     /// second reading is used. This is tried only if the stream stands on a boundary: every genuine
     /// client sends a complete payload in a form.
     ///
@@ -206,8 +206,10 @@ impl Decoder {
 
     /// Whether `rest` is a list of complete packets as a browser counts them, which is always in
     /// UTF-16. The other unit must not be used: a character outside of the BMP could hide the
-    /// difference that a line break makes.
+    /// difference that a line break makes. A list that [`Decoder::decode`] refuses for another
+    /// reason does not count: no browser has meant it.
     fn is_whole(&self, mut rest: &str) -> bool {
+        let mut left = self.max_packets;
         while !rest.is_empty() {
             step!();
             let Ok(Some(header)) = Header::read(rest, self.max_length) else {
@@ -215,10 +217,14 @@ impl Decoder {
             };
             let content = rest.get(header.start..).unwrap_or_default();
             let end = lengths::offset(content, header.length, Unit::Utf16).ok();
-            let Some(after) = end.and_then(|end| content.get(end..)?.strip_prefix(',')) else {
+            let parts = end.and_then(|end| Some((content.get(..end)?, content.get(end..)?.strip_prefix(',')?)));
+            let (Some((content, after)), Some(fewer)) = (parts, left.checked_sub(1)) else {
                 return false;
             };
-            rest = after;
+            if header.kind == 1 && data_of(content).is_err() {
+                return false;
+            }
+            (rest, left) = (after, fewer);
         }
         true
     }
@@ -349,15 +355,21 @@ impl Header {
 }
 
 fn message(content: &ByteString) -> Result<Packet, StreamError> {
-    let mut rest = &**content;
+    let data = data_of(content)?;
+    let before = content.len().saturating_sub(data.len().saturating_add(1));
+    let annotations = content.get(..before).unwrap_or_default();
+    Ok(Packet::Message {
+        annotations: Annotations(content.slice_ref(annotations)),
+        data: content.slice_ref(data),
+    })
+}
+
+/// The data of a message, which follows the annotations and a colon.
+fn data_of(content: &str) -> Result<&str, StreamError> {
+    let mut rest = content;
     loop {
         if let Some(data) = rest.strip_prefix(':') {
-            let before = content.len().saturating_sub(rest.len());
-            let annotations = content.get(..before).unwrap_or_default();
-            return Ok(Packet::Message {
-                annotations: Annotations(content.slice_ref(annotations)),
-                data: content.slice_ref(data),
-            });
+            return Ok(data);
         }
         let (line, after) = rest.split_once('\n').ok_or(StreamError::InvalidAnnotation)?;
         step!(bulk line.len());
@@ -605,6 +617,24 @@ mod tests {
             decoder.decode_jsonp(&"1:2::a\r\nb,".into(), &mut packets),
             Err(StreamError::MissingComma)
         );
+    }
+
+    /// A text that can be read is not refused because it came in a form: line breaks are repaired
+    /// only if the result can be read.
+    #[test]
+    fn repaired_newlines_never_make_a_good_text_bad() {
+        for wire in [
+            // Without the CR, the annotation would have no name.
+            "1:4:\r\n:😀,",
+            // Without the CR, there would be two packets, and one is allowed.
+            "1:16::😀😀😀😀😀😀😀\r\n,2:1:1,",
+        ] {
+            let (mut plain, mut form) = (Decoder::new(1000, 1), Decoder::new(1000, 1));
+            let (mut expected, mut packets) = (Vec::new(), Vec::new());
+            assert_eq!(plain.decode(&wire.into(), &mut expected), Ok(()), "{wire:?}");
+            assert_eq!(form.decode_jsonp(&wire.into(), &mut packets), Ok(()), "{wire:?}");
+            assert_eq!((packets.len(), packets), (1, expected), "{wire:?}");
+        }
     }
 
     #[test]
