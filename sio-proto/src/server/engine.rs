@@ -407,7 +407,7 @@ impl<'a> At<'a> {
     pub(crate) fn comfort(&mut self) {
         let session = &*self.session;
         let is_websocket = session.transport == TransportKind::WebSocket;
-        if self.engine().revision == Revision::V3 && is_websocket && self.session.outbox.front() != Some(&PONG) {
+        if self.engine().revision == Revision::V3 && is_websocket && !self.session.outbox.has_heartbeat(&PONG) {
             self.push_heartbeat(PONG);
         }
     }
@@ -417,7 +417,7 @@ impl<'a> At<'a> {
     fn hear_ping(&mut self) {
         self.stay_until_silent();
         self.session.outbox.rest();
-        if self.session.outbox.front() != Some(&PONG) {
+        if !self.session.outbox.has_heartbeat(&PONG) {
             self.push_heartbeat(PONG);
         }
     }

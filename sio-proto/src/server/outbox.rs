@@ -255,6 +255,31 @@ impl Outbox {
         }
     }
 
+    /// Queues a heartbeat in front of all other packets, except the packet that opens a session of
+    /// Engine.IO: before it, a client expects nothing else.
+    pub(crate) fn push_heartbeat(&mut self, frame: Frame) {
+        if !self.opens() {
+            return self.push_front(frame);
+        }
+        self.bytes += frame.len();
+        self.more.get_or_insert_default().plain.push_front(frame);
+    }
+
+    /// Whether this heartbeat waits where [`Self::push_heartbeat`] puts it.
+    pub(crate) fn has_heartbeat(&self, frame: &Frame) -> bool {
+        let place = match self.opens() {
+            true => self.more.as_ref().and_then(|more| more.plain.front()),
+            false => self.first.as_ref(),
+        };
+        place == Some(frame)
+    }
+
+    /// Whether the packet that opens a session of Engine.IO still waits.
+    fn opens(&self) -> bool {
+        let opens = |frame: &Frame| !frame.is_binary() && frame.payload().starts_with(b"0");
+        self.first.as_ref().is_some_and(opens)
+    }
+
     /// Takes out the first packet that is not sorted.
     fn pop_plain(&mut self) -> Option<Frame> {
         let first = self.first.take()?;

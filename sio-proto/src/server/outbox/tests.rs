@@ -290,3 +290,26 @@ fn the_queue_becomes_plain_again() {
     assert!(outbox.is_empty() && outbox.tail().is_none());
     assert_eq!((outbox.bytes(), outbox.memory()), (0, 0));
 }
+
+/// A client that has not read the packet that opens its session expects nothing before it.
+#[test]
+fn a_heartbeat_stands_in_front_but_behind_the_packet_that_opens_the_session() {
+    let ping = frame("2");
+    for (waiting, expected) in [
+        (
+            &["0{\"sid\":\"a\"}", "40", "42[\"a\"]"][..],
+            &["0{\"sid\":\"a\"}", "2", "40", "42[\"a\"]"][..],
+        ),
+        (&["0{\"sid\":\"a\"}"], &["0{\"sid\":\"a\"}", "2"]),
+        (&["42[\"a\"]", "0"], &["2", "42[\"a\"]", "0"]),
+        (&[], &["2"]),
+    ] {
+        let mut outbox = Outbox::default();
+        waiting.iter().for_each(|text| outbox.push(frame(text)));
+        assert!(!outbox.has_heartbeat(&ping));
+        outbox.push_heartbeat(ping.clone());
+        assert!(outbox.has_heartbeat(&ping));
+        let left: Vec<Frame> = outbox.drain().collect();
+        assert_eq!(left, expected.iter().map(|text| frame(text)).collect::<Vec<_>>());
+    }
+}

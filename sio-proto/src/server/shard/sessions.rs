@@ -247,7 +247,7 @@ impl<'a, G> At<'a, G> {
     /// Queues a heartbeat in front of what waits. A client that polls takes the queue in parts, and
     /// may be far away: behind many messages, the heartbeat would come too late.
     pub(crate) fn push_heartbeat(&mut self, frame: Frame) {
-        self.session.outbox.push_front(frame);
+        self.session.outbox.push_heartbeat(frame);
         self.note_control();
     }
 
