@@ -1,4 +1,4 @@
-//! Fuzz targets: one plain function per decoder, and one for the whole server.
+//! Fuzz targets: one plain function per decoder, and one for each machine.
 //!
 //! A target takes any bytes, gives them to the code under test, and panics if a rule that must
 //! always hold is broken. So the same function serves a coverage-guided fuzzer (`fuzz_targets/`,
@@ -6,8 +6,8 @@
 //!
 //! The targets assert more than "no panic": `decode(encode(x)) == x`; the result does not depend on
 //! how the bytes are cut; nothing exceeds the limits; the result agrees with another
-//! implementation, if there is one; and the server and the client keep the promises of their
-//! documentation ([`server`], [`client`]).
+//! implementation, if there is one; and the server, the client, both together, and recovery keep the
+//! promises of their documentation ([`server`], [`client`], [`client_server`], [`recovery`]).
 //!
 //! The input of a decoder is the bytes of the wire, so the examples of `docs/protocol/` can be
 //! seeds without a change. The input itself decides how it is cut into pieces ([`pieces`]).
@@ -30,6 +30,7 @@ targets! {
     broker,
     client,
     client_proxy,
+    client_server,
     cluster_messages,
     detect,
     engine_jsonp,
@@ -46,9 +47,11 @@ targets! {
     legacy_streaming,
     legacy_v1,
     msgpack_packet,
+    recovery,
     server,
     socket_packet,
     socket_reassembly,
     websocket_decoder,
     websocket_handshake,
+    websocket_tungstenite,
 }

@@ -77,3 +77,39 @@ fn every_target_is_wired_up() {
         );
     }
 }
+
+/// A fuzzer stops at the first line of a dictionary that it cannot read.
+#[test]
+fn dictionaries_can_be_read() {
+    let mut named = Vec::new();
+    for file in names(&root().join("dictionaries")) {
+        let text = fs::read_to_string(root().join("dictionaries").join(&file)).expect("a readable dictionary");
+        let (head, words) = text.split_once('\n').expect("a line that names targets");
+        named.extend(head.split('`').skip(1).step_by(2).map(str::to_owned));
+        for line in words.lines() {
+            let word = line.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            assert!(word.is_some_and(is_word), "{file}: {line}");
+        }
+    }
+    for name in named {
+        assert!(TARGETS.iter().any(|(target, _)| *target == name), "{name} is no target");
+    }
+}
+
+/// Whether a word has at least one byte, and only the escapes that libFuzzer knows.
+fn is_word(word: &str) -> bool {
+    let mut rest = word;
+    while let Some(first) = rest.chars().next() {
+        let after = &rest[first.len_utf8()..];
+        rest = match first {
+            '\\' => match after.as_bytes() {
+                [b'x', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => &after[3..],
+                [b'\\' | b'"', ..] => &after[1..],
+                _ => return false,
+            },
+            ' '..='~' if first != '"' => after,
+            _ => return false,
+        };
+    }
+    !word.is_empty()
+}
