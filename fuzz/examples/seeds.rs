@@ -4,8 +4,8 @@
 //! ```sh
 //! cargo run --manifest-path fuzz/Cargo.toml --example seeds
 //! ```
-//! The inputs go to `fuzz/target/corpus/TARGET/`, where a fuzzer finds them. They are named by their
-//! content, so the command can be repeated.
+//! The inputs go to `fuzz/target/corpus/TARGET/`, where a fuzzer finds them. They are named by
+//! their content, so the command can be repeated.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,8 +6,8 @@
 //!
 //! The targets assert more than "no panic": `decode(encode(x)) == x`; the result does not depend on
 //! how the bytes are cut; nothing exceeds the limits; the result agrees with another
-//! implementation, if there is one; and the server, the client, both together, and recovery keep the
-//! promises of their documentation ([`server`], [`client`], [`client_server`], [`recovery`]).
+//! implementation, if there is one; and the server, the client, both together, and recovery keep
+//! the promises of their documentation ([`server`], [`client`], [`client_server`], [`recovery`]).
 //!
 //! The input of a decoder is the bytes of the wire, so the examples of `docs/protocol/` can be
 //! seeds without a change. The input itself decides how it is cut into pieces ([`pieces`]).

@@ -1,8 +1,8 @@
-//! Random operations on each machine, without a fuzzer: whatever bytes are drawn, they are a list of
-//! operations, and the models in the targets check what comes out.
+//! Random operations on each machine, without a fuzzer: whatever bytes are drawn, they are a list
+//! of operations, and the models in the targets check what comes out.
 //!
-//! `PROPTEST_CASES` is the number of lists for each machine. A failure prints the shortest list that
-//! still fails: add it to the corpus of the target.
+//! `PROPTEST_CASES` is the number of lists for each machine. A failure prints the shortest list
+//! that still fails: add it to the corpus of the target.
 
 use proptest::prelude::*;
 

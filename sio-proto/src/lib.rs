@@ -85,6 +85,9 @@ mod steps;
 
 mod arena;
 mod breach;
+#[cfg(test)]
+#[path = "../tests/cases/mod.rs"]
+mod cases;
 mod config;
 mod digits;
 mod entropy;

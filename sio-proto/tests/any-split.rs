@@ -1,6 +1,7 @@
 //! The result of a conversation does not depend on how its bytes are cut into reads. Bytes that
 //! stand behind an answer or an upgrade in one read wait for their turn (RFC 9112 §9.3.2).
 
+mod cases;
 mod common;
 
 use common::*;
@@ -89,7 +90,7 @@ fn websocket_talk(end: &[u8], below: bool) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(cases::usually(100))]
 
     #[test]
     fn of_a_websocket(cuts in prop::collection::vec(any::<usize>(), 0..20), end in 0..4usize) {

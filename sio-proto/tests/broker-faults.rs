@@ -2,6 +2,7 @@
 //! within the longest delay and the times that the settings name, each request has been answered
 //! exactly once, and no more has waited than may wait.
 
+mod cases;
 mod redis;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -193,7 +194,7 @@ fn play(mut world: World, piece: usize, steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases::usually(64))]
 
     #[test]
     fn one_server(resp3 in any::<bool>(), piece in prop::sample::select(vec![1, 7, 100_000]), steps in prop::collection::vec(step(), 0..40)) {

@@ -2,6 +2,7 @@
 //! they begin, and what is told of them.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod cases;
 mod client;
 
 use std::time::Duration;
@@ -486,7 +487,7 @@ fn push() -> impl Strategy<Value = Push> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..cases::usually(500) })]
 
     /// Client C26: however the user and the network push, the client has the connections of one
     /// attempt, and every other session of it at the server has ended or hears nothing more.

@@ -1,6 +1,7 @@
 //! A cluster as a property: for any sequence of orders and faults, the nodes keep their promises.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
+mod cases;
 #[path = "cluster/world.rs"]
 mod world;
 
@@ -91,7 +92,7 @@ fn attacked(mut command: Command, at: Option<u8>, moves: bool) -> Command {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases::usually(64))]
 
     /// The naive model: with a broker that is well, every broadcast reaches exactly the sockets
     /// that the target means. With one that is not, nobody gets what is for others, and nobody gets

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
+mod cases;
 mod common;
 
 use std::fmt::Write;
@@ -215,7 +216,7 @@ fn run(steps: &[Step]) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases::usually(200))]
 
     #[test]
     fn twice_the_same(steps in prop::collection::vec(step(), 1..80)) {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
+mod cases;
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -307,7 +308,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(cases::usually(300))]
 
     #[test]
     fn everybody_meant_is_told_once_and_nobody_else(steps in prop::collection::vec(step(), 1..60)) {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
+mod cases;
 mod common;
 
 use std::time::Duration;
@@ -573,7 +574,7 @@ impl Client {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases::usually(200))]
 
     /// Whatever happens before and after the switch, no packet is lost, doubled or out of order in
     /// either direction.

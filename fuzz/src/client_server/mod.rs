@@ -7,8 +7,8 @@
 //!
 //! * all bytes that are given to an end are taken, and neither end takes what the other has written
 //!   for a mistake;
-//! * events arrive in the order in which they were sent, and at most once (an event that is sent again
-//!   until it is acknowledged may arrive twice, and is first heard in order);
+//! * events arrive in the order in which they were sent, and at most once (an event that is sent
+//!   again until it is acknowledged may arrive twice, and is first heard in order);
 //! * an emit of the client ends exactly once; one that was never written was never heard; an
 //!   acknowledgement has the arguments of its own event;
 //! * an acknowledgement that the server asks for ends at most once, and with its own arguments;
@@ -127,7 +127,9 @@ pub fn client_server(data: &[u8]) {
 fn entropy(mut state: u64) -> impl FnMut(&mut [u8]) + Send {
     move |out: &mut [u8]| {
         for byte in out {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             *byte = (state >> 56) as u8;
         }
     }
@@ -172,12 +174,20 @@ impl World {
             .ack_timeout(Duration::from_secs(4))
             .max_silence(is_plain(generation).then_some(Duration::from_millis(2500)))
             .max_queued_bytes(MAX_QUEUED);
-        let mut server = Config::default().ping_interval(second_long).ping_timeout(Duration::from_millis(1500));
+        let mut server = Config::default()
+            .ping_interval(second_long)
+            .ping_timeout(Duration::from_millis(1500));
         server.legacy06 = server.legacy06.mount("/streaming", Streaming);
-        server.legacy06 = server.legacy06.heartbeat_interval(second_long).poll_duration(second_long);
+        server.legacy06 = server
+            .legacy06
+            .heartbeat_interval(second_long)
+            .poll_duration(second_long);
         server.legacy06 = server.legacy06.heartbeat_timeout(Duration::from_millis(2500));
         server.legacy06 = server.legacy06.reconnect_timeout(Duration::from_millis(2500));
-        server.legacy09 = server.legacy09.heartbeat_interval(second_long).poll_duration(second_long);
+        server.legacy09 = server
+            .legacy09
+            .heartbeat_interval(second_long)
+            .poll_duration(second_long);
         server.legacy09 = server.legacy09.heartbeat_timeout(Duration::from_secs(2));
         server.legacy09 = server.legacy09.close_timeout(Duration::from_secs(2));
         if second & 1 != 0 {
@@ -252,7 +262,9 @@ impl World {
             20 => match input.byte() % 8 {
                 0 | 1 => self.client.wake(now),
                 2 | 3 => self.client.network_lost(now),
-                4 => self.client.handle_clock_jump(now, Duration::from_millis(u64::from(input.byte()) * 400)),
+                4 => self
+                    .client
+                    .handle_clock_jump(now, Duration::from_millis(u64::from(input.byte()) * 400)),
                 5 => self.client.clear_pending(self.sockets[0]),
                 6 => {
                     if let Some(emit) = self.emits.keys().nth(usize::from(input.byte())) {
@@ -268,7 +280,8 @@ impl World {
             21 => {
                 if let Some((socket, _)) = input.one_of(&self.peers) {
                     let (socket, close) = (*socket, input.byte() & 1 == 0);
-                    self.server.shard(now, |shard, out| shard.disconnect(now, socket, close, out));
+                    self.server
+                        .shard(now, |shard, out| shard.disconnect(now, socket, close, out));
                 }
             }
             22 => {
@@ -291,7 +304,9 @@ impl World {
     fn pick(&self, input: &mut Cursor<'_>) -> Option<LinkId> {
         let count = self.wires.len();
         let choice = usize::from(input.byte());
-        (count > 0).then(|| choice % count).and_then(|at| self.wires.keys().nth(at).copied())
+        (count > 0)
+            .then(|| choice % count)
+            .and_then(|at| self.wires.keys().nth(at).copied())
     }
 
     /// Lets time pass, and stops at every deadline on the way.
@@ -300,7 +315,9 @@ impl World {
         self.settle();
         for stops in 0.. {
             let next = [self.client.next_timeout(), self.server.next_timeout()];
-            let Some(next) = next.into_iter().flatten().min().filter(|next| *next <= end) else { break };
+            let Some(next) = next.into_iter().flatten().min().filter(|next| *next <= end) else {
+                break;
+            };
             assert!(stops < 64 + millis, "{stops} deadlines in {millis} ms");
             self.now = self.now.max(next);
             self.timeout();
@@ -312,7 +329,10 @@ impl World {
     fn timeout(&mut self) {
         self.client.handle_timeout(self.now);
         let next = self.client.next_timeout();
-        assert!(next.is_none_or(|next| next > self.now), "the time of the client makes progress");
+        assert!(
+            next.is_none_or(|next| next > self.now),
+            "the time of the client makes progress"
+        );
         self.server.handle_timeout(self.now);
         self.take_outputs();
     }
@@ -334,12 +354,15 @@ impl World {
         let sockets: BTreeSet<SocketId> = self.sockets.into();
         let bytes = sockets.iter().map(|socket| {
             let events = self.client.pending(*socket);
-            events.map(|event| event.name.len() + event.args.bytes() + 64).sum::<usize>()
+            events
+                .map(|event| event.name.len() + event.args.bytes() + 64)
+                .sum::<usize>()
         });
         assert!(bytes.sum::<usize>() <= MAX_QUEUED, "the queue is too long");
     }
 
-    /// Faults stop. Then both ends hear each other; and after the client is closed, nothing is left.
+    /// Faults stop. Then both ends hear each other; and after the client is closed, nothing is
+    /// left.
     fn finish(mut self) {
         self.network = Network::Works;
         for link in self.wires.keys().copied().collect::<Vec<_>>() {
@@ -387,10 +410,21 @@ impl World {
         self.take_outputs();
         self.pass(2 * MAX_PASS);
         assert_eq!(self.client.next_timeout(), None, "a closed client wants nothing more");
-        let without_end: Vec<_> = self.emits.keys().filter(|emit| !self.ended.contains_key(emit)).collect();
+        let without_end: Vec<_> = self
+            .emits
+            .keys()
+            .filter(|emit| !self.ended.contains_key(emit))
+            .collect();
         assert!(without_end.is_empty(), "{without_end:?} have no end");
-        assert!(self.wires.values().all(|wire| !wire.at_client), "a closed client has no connections");
-        assert_eq!(self.server.shard(self.now, |shard, _| shard.sessions()), 0, "a session without a client");
+        assert!(
+            self.wires.values().all(|wire| !wire.at_client),
+            "a closed client has no connections"
+        );
+        assert_eq!(
+            self.server.shard(self.now, |shard, _| shard.sessions()),
+            0,
+            "a session without a client"
+        );
         assert!(self.peers.is_empty() && self.asked.is_empty());
         // In which order events were first heard.
         for heard in self.heard.values() {
@@ -407,23 +441,32 @@ impl World {
         self.emitted += 1;
         let emit = Emit::new(self.event_name(), self.args(number, 0));
         // The queue may be full of events that wait for their acknowledgements.
-        let Ok(id) = self.client.emit(self.now, socket, emit) else { return };
+        let Ok(id) = self.client.emit(self.now, socket, emit) else {
+            return;
+        };
         self.emits.insert(id, Emitted { number, namespace: 0 });
         for _ in 0..120 {
-            std::mem::take(&mut self.owed).into_iter().for_each(|owed| self.pay(owed));
+            std::mem::take(&mut self.owed)
+                .into_iter()
+                .for_each(|owed| self.pay(owed));
             self.pass(500);
             if self.ended.contains_key(&id) {
                 break;
             }
         }
-        let heard = self.heard.get(NAMESPACES[0]).is_some_and(|heard| heard.contains(&number));
+        let heard = self
+            .heard
+            .get(NAMESPACES[0])
+            .is_some_and(|heard| heard.contains(&number));
         assert!(heard, "{:?}: {:?}", self.ended.get(&id), self.client);
         let peer = self.peers.iter().rfind(|(_, namespace)| *namespace == NAMESPACES[0]);
         let Some((key, namespace)) = peer.cloned() else { return };
         let number = self.said;
         self.said += 1;
         let mut message = Message::event(namespace, self.event_name().into(), self.args(number, 0), None);
-        let sent = self.server.shard(self.now, |shard, _| shard.emit(self.now, key, &mut message, None));
+        let sent = self
+            .server
+            .shard(self.now, |shard, _| shard.emit(self.now, key, &mut message, None));
         self.pass(1_000);
         let listened = self.listened.get(&socket).is_some_and(|heard| heard.contains(&number));
         assert!(listened || sent.is_err(), "the client does not hear the server");
@@ -437,5 +480,8 @@ fn wire_is_stalled(wires: &BTreeMap<LinkId, Wire>, link: LinkId) -> bool {
 /// The number of an event, which is its first argument.
 fn number_of(args: &Args) -> usize {
     let first = args.json.split(',').next().unwrap_or_default();
-    first.trim_matches('"').parse().unwrap_or_else(|_| panic!("an event without a number: {args:?}"))
+    first
+        .trim_matches('"')
+        .parse()
+        .unwrap_or_else(|_| panic!("an event without a number: {args:?}"))
 }

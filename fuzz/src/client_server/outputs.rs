@@ -28,12 +28,15 @@ impl World {
                 }
                 let stalled = self.network == Network::Stalls;
                 let at_server = (!stalled).then(|| self.server.open(Peer::default()));
-                self.wires.insert(link, Wire {
-                    at_server,
-                    at_client: true,
-                    stalled,
-                    ..Wire::default()
-                });
+                self.wires.insert(
+                    link,
+                    Wire {
+                        at_server,
+                        at_client: true,
+                        stalled,
+                        ..Wire::default()
+                    },
+                );
                 if !stalled {
                     self.client.handle_connected(self.now, link);
                 }
@@ -68,7 +71,10 @@ impl World {
             client::Delivery::Event { socket, args, ack, .. } => {
                 let number = number_of(&args);
                 let before = self.listened.entry(socket).or_default();
-                assert!(before.last().is_none_or(|last| *last < number), "{number} after {before:?}");
+                assert!(
+                    before.last().is_none_or(|last| *last < number),
+                    "{number} after {before:?}"
+                );
                 before.push(number);
                 self.tickets.extend(ack.map(|ticket| (ticket, number)));
             }
@@ -118,14 +124,22 @@ impl World {
         match delivery {
             server::Delivery::Connect { socket, namespace, .. } => {
                 // It may have gone in the same turn. Then the next delivery says so.
-                self.server.shard(self.now, |shard, out| shard.accept(self.now, socket, out));
+                self.server
+                    .shard(self.now, |shard, out| shard.accept(self.now, socket, out));
                 self.peers.push((socket, namespace));
             }
             server::Delivery::Disconnect { socket, .. } => {
-                let at = self.peers.iter().position(|(peer, _)| *peer == socket).expect("nobody goes");
+                let at = self
+                    .peers
+                    .iter()
+                    .position(|(peer, _)| *peer == socket)
+                    .expect("nobody goes");
                 self.peers.remove(at);
                 self.owed.retain(|(peer, ..)| *peer != socket);
-                assert!(self.asked.keys().all(|(peer, _)| *peer != socket), "questions end before their socket does");
+                assert!(
+                    self.asked.keys().all(|(peer, _)| *peer != socket),
+                    "questions end before their socket does"
+                );
             }
             server::Delivery::Event { socket, args, ack, .. } => {
                 let peer = self.peers.iter().find(|(peer, _)| *peer == socket);
@@ -133,19 +147,25 @@ impl World {
                 let number = number_of(&args);
                 assert!(number < self.emitted, "an event that nobody has sent");
                 let heard = self.heard.entry(namespace.clone()).or_default();
-                assert!(self.retries || heard.last().is_none_or(|last| *last < number), "{number} after {heard:?}");
+                assert!(
+                    self.retries || heard.last().is_none_or(|last| *last < number),
+                    "{number} after {heard:?}"
+                );
                 heard.push(number);
                 self.owed.extend(ack.map(|id| (socket, namespace, id, args)));
             }
             server::Delivery::Ack { socket, id, result } => {
-                let number = self.asked.remove(&(socket, id)).expect("an answer to a question that has ended");
+                let number = self
+                    .asked
+                    .remove(&(socket, id))
+                    .expect("an answer to a question that has ended");
                 if let Ok(args) = result {
                     assert_eq!(number_of(&args), number, "an answer to another event");
                 }
             }
             server::Delivery::Breach { breach, .. } => {
-                // An event that crosses the server's goodbye breaks a rule (docs/protocol/socket-io.md
-                // §3.1).
+                // An event that crosses the server's goodbye breaks a rule
+                // (docs/protocol/socket-io.md §3.1).
                 let crosses = breach.text().contains("in which the client is not");
                 assert!(breach.kind() == BreachKind::Late || crosses, "{breach}");
             }

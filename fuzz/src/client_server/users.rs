@@ -56,7 +56,9 @@ impl World {
     }
 
     pub(super) fn server_emit(&mut self, input: &mut Cursor<'_>) {
-        let Some((socket, namespace)) = input.one_of(&self.peers).cloned() else { return };
+        let Some((socket, namespace)) = input.one_of(&self.peers).cloned() else {
+            return;
+        };
         let choice = input.byte();
         let number = self.said;
         self.said += 1;
@@ -69,8 +71,15 @@ impl World {
             }
         });
         let args = self.args(number, choice);
-        let mut message = Message::event(namespace, self.event_name().into(), args, request.map(|request| request.id));
-        let sent = self.server.shard(self.now, |shard, _| shard.emit(self.now, socket, &mut message, request));
+        let mut message = Message::event(
+            namespace,
+            self.event_name().into(),
+            args,
+            request.map(|request| request.id),
+        );
+        let sent = self
+            .server
+            .shard(self.now, |shard, _| shard.emit(self.now, socket, &mut message, request));
         if let (Ok(()), Some(request)) = (sent, request) {
             self.asked.insert((socket, request.id), number);
         }
@@ -93,7 +102,9 @@ impl World {
         };
         let args = self.args(number, choice >> 2);
         let mut message = Message::event(namespace, self.event_name().into(), args, None).volatile(choice & 64 != 0);
-        self.server.shard(self.now, |shard, out| shard.broadcast(self.now, &target, &mut message, out));
+        self.server.shard(self.now, |shard, out| {
+            shard.broadcast(self.now, &target, &mut message, out)
+        });
     }
 
     /// One of the two ends answers one of its questions.
@@ -102,7 +113,9 @@ impl World {
         match choice & 1 {
             0 if !self.tickets.is_empty() => {
                 let (ticket, number) = self.tickets.remove(usize::from(choice >> 1) % self.tickets.len());
-                let _ = self.client.answer(self.now, ticket, ByteString::from(number.to_string()).into());
+                let _ = self
+                    .client
+                    .answer(self.now, ticket, ByteString::from(number.to_string()).into());
             }
             1 if !self.owed.is_empty() => {
                 let owed = self.owed.remove(usize::from(choice >> 1) % self.owed.len());
@@ -114,6 +127,8 @@ impl World {
 
     pub(super) fn pay(&mut self, (socket, namespace, id, args): (SocketKey, ByteString, u64, Args)) {
         let mut answer = Message::ack(namespace, id, args);
-        let _ = self.server.shard(self.now, |shard, _| shard.emit(self.now, socket, &mut answer, None));
+        let _ = self
+            .server
+            .shard(self.now, |shard, _| shard.emit(self.now, socket, &mut answer, None));
     }
 }

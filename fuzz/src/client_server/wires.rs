@@ -10,13 +10,17 @@ use crate::cursor::Cursor;
 impl World {
     /// Up to `most` bytes travel. Returns whether any did, or an end was told.
     pub(super) fn carry(&mut self, link: LinkId, most: usize, up: bool) -> bool {
-        let Some(wire) = self.wires.get_mut(&link).filter(|wire| !wire.stalled) else { return false };
+        let Some(wire) = self.wires.get_mut(&link).filter(|wire| !wire.stalled) else {
+            return false;
+        };
         let queue = if up { &mut wire.to_server } else { &mut wire.to_client };
         let piece: Vec<u8> = queue.drain(..most.min(queue.len())).collect();
         if !up && !piece.is_empty() {
             self.tell_what_is_held(link);
         }
-        let Some(wire) = self.wires.get(&link) else { return false };
+        let Some(wire) = self.wires.get(&link) else {
+            return false;
+        };
         let (at_server, at_client) = (wire.at_server, wire.at_client);
         if !up && wire.ends && wire.to_client.is_empty() {
             self.wires.remove(&link);
@@ -41,7 +45,9 @@ impl World {
 
     /// Tells the server how many bytes of a blocked connection are not written.
     pub(super) fn tell_what_is_held(&mut self, link: LinkId) {
-        let Some(wire) = self.wires.get_mut(&link).filter(|wire| wire.blocked) else { return };
+        let Some(wire) = self.wires.get_mut(&link).filter(|wire| wire.blocked) else {
+            return;
+        };
         let Some(at_server) = wire.at_server else { return };
         match wire.to_client.len() {
             0 => {
@@ -85,7 +91,7 @@ impl World {
                 return;
             }
         }
-        panic!("client and server talk without end");//DBG
+        panic!("client and server talk without end"); //DBG
     }
 
     /// A connection fails: one end notices, or the other, or both.
@@ -127,7 +133,9 @@ impl World {
                 false => self.client.handle_drained(self.now, link),
             },
             (false, blocks) => {
-                let (Some(at_server), held) = (wire.at_server, wire.to_client.len()) else { return };
+                let (Some(at_server), held) = (wire.at_server, wire.to_client.len()) else {
+                    return;
+                };
                 wire.blocked = blocks;
                 match blocks {
                     true => self.server.handle_blocked(self.now, at_server, held),

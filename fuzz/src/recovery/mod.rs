@@ -3,7 +3,8 @@
 //! leave, are lost and come back; messages are sent; time passes; the process ends, with or without
 //! having written its last changes; and all limits can be reached.
 //!
-//! A naive model beside it writes down, for each message, who was to hear it. What must always hold:
+//! A naive model beside it writes down, for each message, who was to hear it. What must always
+//! hold:
 //!
 //! * a client that comes back hears exactly what it has missed, in order, or is told why not; the
 //!   reason is true: a message that is said to be gone is not kept, was sent behind what the client
@@ -14,8 +15,8 @@
 //! * a record that ends is reported once, and only if its time is over or a limit is exceeded; the
 //!   one that ends is the one that was away for longest;
 //! * no offset is given out twice, in no process;
-//! * after a deadline was handled, the next one is in the future; in the end nothing is left, neither
-//!   in memory nor in the store.
+//! * after a deadline was handled, the next one is in the future; in the end nothing is left,
+//!   neither in memory nor in the store.
 
 mod model;
 mod store;
@@ -169,11 +170,16 @@ impl Run {
         if epochs.is_empty() {
             epochs.push((self.epoch, last));
         }
-        self.model.known.push(Known::new(key, pid, sid(number), number, namespace, network, last));
+        self.model
+            .known
+            .push(Known::new(key, pid, sid(number), number, namespace, network, last));
     }
 
     fn last(&self, namespace: usize) -> u64 {
-        self.kept.log(NAMESPACES[namespace]).expect("a namespace with a record").last()
+        self.kept
+            .log(NAMESPACES[namespace])
+            .expect("a namespace with a record")
+            .last()
     }
 
     fn join(&mut self, input: &mut Cursor<'_>) {
@@ -254,7 +260,10 @@ impl Run {
         let namespace = usize::from(input.byte() & 1);
         let (rooms, except, more) = (input.byte(), input.byte(), input.byte());
         let names = |bits: u8| -> Vec<ByteString> {
-            let set = ROOMS.iter().enumerate().filter(|(at, _)| bits & 0x10 == 0 && bits >> at & 1 == 1);
+            let set = ROOMS
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| bits & 0x10 == 0 && bits >> at & 1 == 1);
             set.map(|(_, room)| ByteString::from(*room)).collect()
         };
         let mut audience = Audience {
@@ -262,13 +271,22 @@ impl Run {
             except: names(except),
         };
         // Ids of sockets are rooms, too.
-        let one = self.model.known.get(usize::from(more & 7)).map(|one| ByteString::from(one.sid.to_string()));
+        let one = self
+            .model
+            .known
+            .get(usize::from(more & 7))
+            .map(|one| ByteString::from(one.sid.to_string()));
         match more >> 3 & 3 {
             1 => audience.rooms.extend(one),
             2 => audience.except.extend(one),
             _ => {}
         }
-        self.post(namespace, Recipients::Audience(audience.clone()), &audience, usize::from(more));
+        self.post(
+            namespace,
+            Recipients::Audience(audience.clone()),
+            &audience,
+            usize::from(more),
+        );
     }
 
     fn send_to_one(&mut self, input: &mut Cursor<'_>) {
@@ -288,41 +306,68 @@ impl Run {
             bytes,
         };
         let before = self.kept.log(NAMESPACES[namespace]).map(Log::last);
-        let offset = self.kept.post(self.now, NAMESPACES[namespace], to, |_| Some((said, bytes)), |_, _| {});
+        let offset = self
+            .kept
+            .post(self.now, NAMESPACES[namespace], to, |_| Some((said, bytes)), |_, _| {});
         let (Some(before), Some(offset)) = (before, offset) else {
             assert_eq!((before, offset), (None, None), "a number without a namespace");
             return;
         };
         assert_eq!((offset.epoch, offset.sequence), (self.epoch, before + 1));
         let text = offset.text();
-        assert!(self.given.insert((namespace, text.clone())), "{text} is given out twice");
+        assert!(
+            self.given.insert((namespace, text.clone())),
+            "{text} is given out twice"
+        );
         self.offsets.push((namespace, offset.epoch, offset.sequence, text));
-        self.model.send(namespace, Sent {
-            sequence: offset.sequence,
-            message: said.number,
-            audience: audience.clone(),
-        });
+        self.model.send(
+            namespace,
+            Sent {
+                sequence: offset.sequence,
+                message: said.number,
+                audience: audience.clone(),
+            },
+        );
     }
 
     fn claim(&mut self, input: &mut Cursor<'_>) {
         let Some(at) = self.pick(input) else { return };
         let choice = input.byte();
         let room = match choice >> 5 {
-            0 => Room { bytes: PLENTY, packets: usize::from(choice & 3) },
-            1 => Room { bytes: usize::from(choice & 31) * 100, packets: PLENTY },
-            _ => Room { bytes: PLENTY, packets: PLENTY },
+            0 => Room {
+                bytes: PLENTY,
+                packets: usize::from(choice & 3),
+            },
+            1 => Room {
+                bytes: usize::from(choice & 31) * 100,
+                packets: PLENTY,
+            },
+            _ => Room {
+                bytes: PLENTY,
+                packets: PLENTY,
+            },
         };
         let one = &self.model.known[at];
         let shown = match choice & 3 {
             0 => None,
             // Text of an event that looks like no offset, and one of the future.
-            1 => Some((None, ByteString::from(input.pick(&["", "-", "hello", "1-", "-1", "zzzzzzzz-1", "1-1-1"])))),
+            1 => Some((
+                None,
+                ByteString::from(input.pick(&["", "-", "hello", "1-", "-1", "zzzzzzzz-1", "1-1-1"])),
+            )),
             2 if input.byte() & 7 == 0 => {
                 let sequence = self.last(one.namespace) + 1;
-                Some((Some((self.epoch, sequence)), ByteString::from(text(self.epoch, sequence))))
+                Some((
+                    Some((self.epoch, sequence)),
+                    ByteString::from(text(self.epoch, sequence)),
+                ))
             }
             _ => {
-                let given = self.offsets.iter().filter(|(namespace, ..)| *namespace == one.namespace).rev();
+                let given = self
+                    .offsets
+                    .iter()
+                    .filter(|(namespace, ..)| *namespace == one.namespace)
+                    .rev();
                 let given = given.skip(usize::from(input.byte() % 16)).next();
                 given.map(|(_, epoch, sequence, text)| (Some((*epoch, *sequence)), text.clone()))
             }
@@ -332,7 +377,11 @@ impl Run {
         let text = text.as_deref();
         let (pid, key, namespace) = (one.pid.clone(), one.key, one.namespace);
         assert_eq!(self.kept.find(NAMESPACES[namespace], &pid), Some(key));
-        assert_eq!(self.kept.find(NAMESPACES[1 - namespace], &pid), None, "a secret of another namespace");
+        assert_eq!(
+            self.kept.find(NAMESPACES[1 - namespace], &pid),
+            None,
+            "a secret of another namespace"
+        );
 
         let last = self.last(namespace);
         let expected = self.model.missed(at, place, last);
@@ -362,9 +411,18 @@ impl Run {
             }
             (Err(NotRecovered::Truncated(truncated)), Ok((after, _))) => {
                 let log = self.kept.log(NAMESPACES[namespace]).expect("a namespace with a record");
-                assert!(truncated.pruned > after && truncated.pruned <= last, "{truncated} behind {after}");
-                assert!(log.all().all(|entry| entry.sequence != truncated.pruned), "{truncated} is kept");
-                assert!(self.model.concerns(at, truncated.pruned, after), "{truncated} was for others");
+                assert!(
+                    truncated.pruned > after && truncated.pruned <= last,
+                    "{truncated} behind {after}"
+                );
+                assert!(
+                    log.all().all(|entry| entry.sequence != truncated.pruned),
+                    "{truncated} is kept"
+                );
+                assert!(
+                    self.model.concerns(at, truncated.pruned, after),
+                    "{truncated} was for others"
+                );
             }
             (Err(error), Err(expected)) => assert_eq!(error, expected),
             (verdict, expected) => panic!("{verdict:?}, and not {expected:?}"),
@@ -382,14 +440,20 @@ impl Run {
         let mut over: Vec<u32> = expired.iter().map(|gone| gone.data).collect();
         over.sort_unstable();
         assert_eq!(over, self.model.expire(self.now), "whose time is over");
-        assert!(self.kept.next_timeout().is_none_or(|next| next > self.now), "time makes progress");
+        assert!(
+            self.kept.next_timeout().is_none_or(|next| next > self.now),
+            "time makes progress"
+        );
         for namespace in 0..NAMESPACES.len() {
             let is_known = self.model.known.iter().any(|one| one.namespace == namespace);
             let log = self.kept.log(NAMESPACES[namespace]);
             assert_eq!(log.is_some(), is_known, "a namespace without records goes");
             // Messages of an earlier process, which kept them for longer, hold up newer ones.
             let oldest = log.and_then(|log| log.all().next());
-            assert!(oldest.is_none_or(|oldest| oldest.until > self.now), "a message is too old");
+            assert!(
+                oldest.is_none_or(|oldest| oldest.until > self.now),
+                "a message is too old"
+            );
             if !is_known {
                 self.model.forget(namespace);
             }
@@ -422,7 +486,11 @@ impl Run {
         let until = self.now + self.limits.window;
         self.model.restart(&keys, until, self.limits.max_record_bytes);
         self.pushed_out(expired, false);
-        assert_eq!(self.kept.len(), self.model.known.len(), "each record is kept or has ended");
+        assert_eq!(
+            self.kept.len(),
+            self.model.known.len(),
+            "each record is kept or has ended"
+        );
     }
 
     fn check(&self) {

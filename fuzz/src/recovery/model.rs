@@ -97,15 +97,29 @@ impl Known {
 
     pub(super) fn join(&mut self, room: usize, last: u64) {
         if !self.is_in(room) {
-            self.stays.push(Stay { room, from: last, until: None });
+            self.stays.push(Stay {
+                room,
+                from: last,
+                until: None,
+            });
         }
     }
 
     pub(super) fn leave(&mut self, room: usize, last: u64) {
-        let Some(stay) = self.stays.iter_mut().find(|stay| stay.room == room && stay.until.is_none()) else { return };
+        let Some(stay) = self
+            .stays
+            .iter_mut()
+            .find(|stay| stay.room == room && stay.until.is_none())
+        else {
+            return;
+        };
         stay.until = Some(last);
         if self.stays.iter().filter(|stay| stay.until.is_some()).count() > MAX_ENDED_STAYS {
-            let oldest = self.stays.iter().position(|stay| stay.until.is_some()).expect("there are some");
+            let oldest = self
+                .stays
+                .iter()
+                .position(|stay| stay.until.is_some())
+                .expect("there are some");
             let gone = self.stays.remove(oldest);
             self.forgotten = self.forgotten.max(gone.until.unwrap_or(0));
         }
@@ -118,7 +132,12 @@ impl Known {
 
     fn is_meant(&self, audience: &Audience) -> bool {
         let own = self.sid.to_string();
-        let is_in = |name: &str| ROOMS.iter().position(|room| *room == name).is_some_and(|room| self.is_in(room));
+        let is_in = |name: &str| {
+            ROOMS
+                .iter()
+                .position(|room| *room == name)
+                .is_some_and(|room| self.is_in(room))
+        };
         let is_one = |name: &ByteString| **name == *own || is_in(name);
         (audience.rooms.is_empty() || audience.rooms.iter().any(is_one)) && !audience.except.iter().any(is_one)
     }
@@ -149,7 +168,10 @@ impl Model {
 
     /// How many are away, of one network or of all, and the bytes that are kept for them.
     pub(super) fn away(&self, network: Option<u128>) -> (usize, usize) {
-        let all = self.known.iter().filter(|one| network.is_none_or(|network| one.network == network));
+        let all = self
+            .known
+            .iter()
+            .filter(|one| network.is_none_or(|network| one.network == network));
         let away = all.filter_map(|one| Some(one.away?.1));
         away.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
     }
@@ -157,7 +179,12 @@ impl Model {
     /// Ends those whose time is over.
     pub(super) fn expire(&mut self, now: Time) -> Vec<u32> {
         let is_over = |one: &Known| one.away.is_some_and(|((until, _), _)| until <= now);
-        let over = self.known.iter().filter(|one| is_over(one)).map(|one| one.number).collect();
+        let over = self
+            .known
+            .iter()
+            .filter(|one| is_over(one))
+            .map(|one| one.number)
+            .collect();
         self.known.retain(|one| !is_over(one));
         over
     }
@@ -212,10 +239,15 @@ impl Model {
     /// Whether a message was sent to everybody, or to a room that the client was in after it.
     pub(super) fn concerns(&self, at: usize, sequence: u64, after: u64) -> bool {
         let one = &self.known[at];
-        let Some(sent) = self.sent[one.namespace].iter().find(|sent| sent.sequence == sequence) else { return false };
+        let Some(sent) = self.sent[one.namespace].iter().find(|sent| sent.sequence == sequence) else {
+            return false;
+        };
         let was_in = |name: &ByteString| {
             **name == *one.sid.to_string()
-                || one.stays.iter().any(|stay| *ROOMS[stay.room] == **name && sequence > stay.from.max(after))
+                || one
+                    .stays
+                    .iter()
+                    .any(|stay| *ROOMS[stay.room] == **name && sequence > stay.from.max(after))
         };
         sent.audience.rooms.is_empty() || sent.audience.rooms.iter().any(was_in)
     }
@@ -230,7 +262,10 @@ impl Model {
 
     /// All records have these keys now, and all clients are away.
     pub(super) fn restart(&mut self, keys: &BTreeMap<u32, RecordKey>, until: Time, max_record_bytes: usize) {
-        assert!(self.known.iter().all(|one| keys.contains_key(&one.number)), "a record is lost");
+        assert!(
+            self.known.iter().all(|one| keys.contains_key(&one.number)),
+            "a record is lost"
+        );
         assert_eq!(self.known.len(), keys.len());
         self.known.sort_by_key(|one| one.number);
         for at in 0..self.known.len() {

@@ -54,8 +54,16 @@ impl Store {
             }
             Change::Counted { namespace, last } => drop(self.last.insert(namespace, last)),
             Change::Dropped { namespace, sequence } => drop(self.messages.remove(&(namespace, sequence))),
-            Change::Pruned { namespace, room, sequence: 0 } => drop(self.pruned.remove(&(namespace, room))),
-            Change::Pruned { namespace, room, sequence } => drop(self.pruned.insert((namespace, room), sequence)),
+            Change::Pruned {
+                namespace,
+                room,
+                sequence: 0,
+            } => drop(self.pruned.remove(&(namespace, room))),
+            Change::Pruned {
+                namespace,
+                room,
+                sequence,
+            } => drop(self.pruned.insert((namespace, room), sequence)),
             Change::Record(saved) => drop(self.records.insert(saved.number, saved)),
             Change::RecordGone { record } => drop(self.records.remove(&record)),
             Change::Stay(saved) => drop(self.stays.insert((saved.record, saved.ordinal), saved)),
@@ -101,7 +109,13 @@ impl Store {
         }
         for ((namespace, sequence), row) in &self.messages {
             let place = (name(*namespace), *sequence);
-            kept.restore_message(place, (row.at, row.until), row.audience.clone(), row.message.bytes, row.message);
+            kept.restore_message(
+                place,
+                (row.at, row.until),
+                row.audience.clone(),
+                row.message.bytes,
+                row.message,
+            );
         }
         kept.go_on();
         (kept, keys)

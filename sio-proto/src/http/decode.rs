@@ -481,7 +481,7 @@ pub(super) mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1500))]
+        #![proptest_config(crate::cases::usually(1500))]
 
         /// The module promises that the result does not depend on where the bytes are split, for
         /// good streams and for damaged streams.

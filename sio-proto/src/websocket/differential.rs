@@ -239,7 +239,7 @@ fn wild_stream(role: Role) -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(crate::cases::usually(1000))]
 
     #[test]
     fn a_server_on_wild_frames(stream in wild_stream(Role::Server)) {

@@ -239,7 +239,7 @@ fn of_the_jar(story: &Story) -> (Vec<String>, Vec<Life>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(crate::cases::usually(2000))]
 
     /// Client C25: RFC 6265.
     #[test]

@@ -51,7 +51,7 @@ fn content(from: usize, count: usize) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(crate::cases::usually(96))]
 
     /// Whatever is lost, repeated or restarted: no byte comes twice or behind a gap, nothing waits
     /// beyond the windows, and in the end nothing is left.
