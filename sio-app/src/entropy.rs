@@ -6,25 +6,26 @@ use std::cell::RefCell;
 const DRAWN: usize = 512;
 
 thread_local! {
-    static STOCK: RefCell<Stock> = const { RefCell::new(Stock { bytes: [0; DRAWN], left: 0 }) };
+    static STOCK: RefCell<Stock> = const { RefCell::new(Stock::EMPTY) };
 }
 
-/// Bytes that have been drawn. The last `left` of them have not been given out.
+/// Bytes that `from` has drawn. The last `left` of them have not been given out.
 struct Stock {
     bytes: [u8; DRAWN],
     left: usize,
+    from: Option<fn(&mut [u8])>,
 }
 
 /// Fills `out` with bytes of `draw`, which asks the operating system for unpredictable bytes. This
 /// saves a system call for each id: `draw` is asked for 512 bytes at once, and each thread keeps
 /// those that are not needed yet. A byte is given out once, and nothing of it stays. More than 512
-/// bytes are drawn directly.
+/// bytes are drawn directly, and bytes of another function are never given out.
 ///
-/// A process that is copied by `fork` while a server runs in it must not go on as a server: both
-/// would give out the same bytes.
+/// A process that is copied while a server runs in it (`fork`, or an image of a virtual machine
+/// that is started twice) must not go on as a server: both would give out the same bytes.
 ///
 /// # Panics
-/// If `draw` panics. Then no byte has been given out.
+/// If `draw` panics, or calls this function. Then no byte has been given out.
 pub fn fill_from_stock(out: &mut [u8], draw: fn(&mut [u8])) {
     if STOCK.try_with(|stock| stock.borrow_mut().give(out, draw)) != Ok(true) {
         draw(out);
@@ -32,15 +33,22 @@ pub fn fill_from_stock(out: &mut [u8], draw: fn(&mut [u8])) {
 }
 
 impl Stock {
+    const EMPTY: Self = Self {
+        bytes: [0; DRAWN],
+        left: 0,
+        from: None,
+    };
+
     /// Fills `out`, or returns false, if it is longer than a stock.
     fn give(&mut self, out: &mut [u8], draw: fn(&mut [u8])) -> bool {
         if out.len() > DRAWN {
             return false;
         }
-        if out.len() > self.left {
+        let is_of_another = !self.from.is_some_and(|from| std::ptr::fn_addr_eq(from, draw));
+        if out.len() > self.left || is_of_another {
             self.left = 0;
             draw(&mut self.bytes);
-            self.left = DRAWN;
+            (self.left, self.from) = (DRAWN, Some(draw));
         }
         let from = DRAWN - self.left;
         let given = &mut self.bytes[from..from + out.len()];
@@ -70,13 +78,7 @@ mod tests {
     fn a_byte_is_given_out_once_and_nothing_of_it_stays() {
         let mut expected = Vec::new();
         let mut all = Vec::new();
-        let (mut stock, mut out) = (
-            Stock {
-                bytes: [0; DRAWN],
-                left: 0,
-            },
-            [0; 18],
-        );
+        let (mut stock, mut out) = (Stock::EMPTY, [0; 18]);
         for _ in 0..DRAWN / 18 {
             assert!(stock.give(&mut out, count));
             all.extend_from_slice(&out);
@@ -96,8 +98,8 @@ mod tests {
     #[test]
     fn a_stock_that_could_not_be_drawn_gives_nothing() {
         let mut stock = Stock {
-            bytes: [0; DRAWN],
             left: 7,
+            ..Stock::EMPTY
         };
         let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             stock.give(&mut [0; 18], |_| panic!("the operating system gives no random bytes"))
@@ -105,5 +107,14 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(stock.left, 0);
         assert!(!stock.give(&mut [0; DRAWN + 1], count), "this is drawn directly");
+    }
+
+    #[test]
+    fn bytes_of_another_function_are_not_given_out() {
+        let (mut stock, mut out) = (Stock::EMPTY, [0; 18]);
+        assert!(stock.give(&mut out, |bytes| bytes.fill(7)));
+        assert_eq!(out, [7; 18]);
+        assert!(stock.give(&mut out, |bytes| bytes.fill(9)));
+        assert_eq!(out, [9; 18]);
     }
 }

@@ -1,6 +1,7 @@
 //! socketioxide with the events of the comparison: `against-socketioxide PORT`.
 //!
-//! Its settings are the defaults, on tokio with as many workers as the process may use cores.
+//! Its settings are the defaults, on tokio with one worker (the thread of `main`), as the server
+//! that it is compared with: both have one core.
 
 #![forbid(unsafe_code)]
 
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
         eprintln!("usage: against-socketioxide PORT");
         return ExitCode::from(2);
     };
-    let served = tokio::runtime::Builder::new_multi_thread()
+    let served = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .and_then(|runtime| runtime.block_on(serve(port)));
