@@ -99,6 +99,7 @@ mod percent;
 mod readable;
 mod reason;
 mod request;
+mod shares;
 mod slab;
 mod time;
 

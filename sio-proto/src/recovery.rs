@@ -54,6 +54,7 @@ use bytestring::ByteString;
 use crate::arena::Arena;
 use crate::id::siphash::siphash;
 use crate::id::{PlaceSlot, RecordSlot};
+use crate::shares::Shares;
 use crate::slab::Slab;
 use crate::socket::Offset;
 use crate::{RecoveryConfig, Sid, Time};
@@ -81,7 +82,8 @@ pub struct Recovery<M, D> {
     follows_stream: bool,
     /// What was brought here from elsewhere for records ([`Recovery::bring`]).
     brought: BTreeMap<RecordSlot, Brought<M>>,
-    brought_bytes: usize,
+    /// Whose bytes these are.
+    brought_shares: Shares<u128, RecordSlot>,
     /// When the first of it is dropped, if there is any.
     brought_until: Option<Time>,
     namespaces: Namespaces<M>,
@@ -154,7 +156,7 @@ impl<M, D> Recovery<M, D> {
             epoch: if epoch == Offset::STREAM { epoch - 1 } else { epoch },
             follows_stream: false,
             brought: BTreeMap::new(),
-            brought_bytes: 0,
+            brought_shares: Shares::new(),
             brought_until: None,
             namespaces: Namespaces::new(),
             highest: 0,
@@ -232,6 +234,7 @@ impl<M, D> Recovery<M, D> {
                 room: own,
                 from: start,
                 until: None,
+                since: start,
             }],
             next_stay: 1,
             forgotten: 0,

@@ -315,6 +315,7 @@ fn missed_entries() {
     let filter = MissedFilter {
         namespace: "/",
         rooms: &rooms,
+        since: &[],
     };
     let plain = Flags::default();
     let mut volatile = plain;

@@ -40,7 +40,7 @@ const PROTO: House = House {
             name: "ground",
             modules: &[
                 "time", "entropy", "id", "percent", "digits", "origins", "hosts", "keep", "arena", "reason", "breach",
-                "readable", "slab", "steps",
+                "readable", "slab", "shares", "steps",
             ],
             apart: false,
         },

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use sio_proto::Time;
 use sio_proto::broker::{Command, Counters};
@@ -25,12 +25,13 @@ impl Driver {
         node.set_take_up(relay::take_up);
         let builder = BrokerBuilder::for_cluster(network, node.settings());
         // The node has the handle of the connections, so they do not keep the node.
-        let hears = Arc::downgrade(node);
+        let (hears, takes) = (Arc::downgrade(node), Arc::downgrade(node));
         let listener = move |events: &mut Vec<_>| match hears.upgrade() {
             Some(node) => node.handle_events(events),
             None => events.clear(),
         };
-        match builder.connect_in_batches(listener) {
+        let may_read = move |waker: &Waker| takes.upgrade().is_none_or(|node| node.may_read(waker));
+        match builder.connect_in_batches(listener, may_read) {
             Ok(broker) => {
                 node.set_link(Box::new(broker));
                 (network.runtime.spawn)(Box::pin(keep_time(Arc::clone(node), network)));

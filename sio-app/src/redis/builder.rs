@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::Waker;
 
 use sio_proto::ConfigError;
 use sio_proto::broker::{Broker, BrokerConfig, BrokerConfigError, BrokerUrlError, Event};
@@ -92,18 +93,21 @@ impl BrokerBuilder {
     /// # Errors
     /// [`BrokerBuildError`]. A broker that cannot be reached is no error: that is an event.
     pub fn connect(self, mut listener: impl FnMut(Event) + Send + 'static) -> Result<BrokerHandle, BrokerBuildError> {
-        self.connect_in_batches(move |events| {
+        let listener = move |events: &mut Vec<Event>| {
             for event in events.drain(..) {
                 hear(|| listener(event));
             }
-        })
+        };
+        self.connect_in_batches(listener, |_| true)
     }
 
     /// Begins to connect. `listener` gets all events that have come at once in one list, which it
-    /// has to empty.
+    /// has to empty. `may_read` is asked before each read. If it says no, it wakes the waker when
+    /// more may be read.
     pub(crate) fn connect_in_batches(
         self,
         listener: impl FnMut(&mut Vec<Event>) + Send + 'static,
+        may_read: impl FnMut(&Waker) -> bool + Send + 'static,
     ) -> Result<BrokerHandle, BrokerBuildError> {
         #[cfg(feature = "tls")]
         let tls = match self.config.tls {
@@ -125,7 +129,7 @@ impl BrokerBuilder {
         });
         let driver = Driver::new(
             Arc::clone(&shared),
-            Box::new(listener),
+            (Box::new(listener), Box::new(may_read)),
             #[cfg(feature = "tls")]
             tls,
         );

@@ -32,6 +32,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What gets the events: all that have come at once. It empties the list.
 pub(super) type Listener = Box<dyn FnMut(&mut Vec<Event>) + Send>;
 
+/// Says whether the listener takes more. If not, it wakes the waker later.
+pub(super) type MayRead = Box<dyn FnMut(&Waker) -> bool + Send>;
+
 /// Calls a listener, which may panic.
 pub(super) fn hear(listen: impl FnOnce()) {
     if let Err(error) = guarded(listen) {
@@ -42,6 +45,7 @@ pub(super) fn hear(listen: impl FnOnce()) {
 pub(super) struct Driver {
     shared: Arc<Shared>,
     listener: Listener,
+    may_read: MayRead,
     links: Vec<Link>,
     outputs: VecDeque<Output>,
     /// What the listener gets next.
@@ -56,10 +60,15 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(shared: Arc<Shared>, listener: Listener, #[cfg(feature = "tls")] tls: Option<ClientTls>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        (listener, may_read): (Listener, MayRead),
+        #[cfg(feature = "tls")] tls: Option<ClientTls>,
+    ) -> Self {
         Self {
             shared,
             listener,
+            may_read,
             links: Vec::new(),
             outputs: VecDeque::new(),
             events: Vec::new(),
@@ -152,6 +161,7 @@ impl Driver {
     /// Reads from and writes to all connections. Returns whether some connection has more to do.
     /// What the machine makes of it is not known yet.
     fn poll_links(&mut self, cx: &mut Context<'_>) -> bool {
+        let may_read = (self.may_read)(cx.waker());
         let (shared, spare, mut goes_on) = (&self.shared, &mut self.spare, false);
         for link in &mut self.links {
             let mut told = |link: &mut Link, what: Told| {
@@ -166,7 +176,7 @@ impl Driver {
                     Told::Closed(error) => machine.handle_closed(now, link.id, error.map(|error| error.message)),
                 }
             };
-            goes_on |= link.poll(true, spare, cx, &mut told);
+            goes_on |= link.poll(may_read, spare, cx, &mut told);
         }
         let now = (shared.network.runtime.now)();
         self.links
@@ -266,5 +276,81 @@ impl Drop for Driver {
             Output::Open { .. } | Output::Write { .. } | Output::Close { .. } => None,
         }));
         self.tell();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io;
+    use std::net::SocketAddr;
+
+    use sio_proto::broker::BrokerConfig;
+
+    use super::*;
+    use crate::client::network::{Network, Wire};
+    use crate::link::pipe::Duplex;
+    use crate::redis::BrokerBuilder;
+    use crate::tests::{RUNTIME, now, run_tasks, set_now};
+
+    thread_local! {
+        static READS: Cell<usize> = const { Cell::new(0) };
+        static WRITTEN: Cell<usize> = const { Cell::new(0) };
+        static MAY_READ: Cell<bool> = const { Cell::new(false) };
+    }
+
+    struct Near;
+
+    impl Duplex for Near {
+        fn poll_read(&mut self, _: &mut Context<'_>, _: &mut BytesMut) -> Poll<io::Result<usize>> {
+            READS.set(READS.get() + 1);
+            Poll::Pending
+        }
+
+        fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            WRITTEN.set(WRITTEN.get() + bytes.len());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn network() -> Network {
+        Network {
+            runtime: RUNTIME,
+            can_spawn: || true,
+            connect: |_| Box::pin(async { Ok(Box::new(Near) as Wire) }),
+            resolve: |_, port| Box::pin(async move { Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]) }),
+            sleep: |duration| {
+                let until = now() + duration.as_micros() as u64;
+                Box::pin(std::future::poll_fn(move |_| match now() >= until {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                }))
+            },
+        }
+    }
+
+    /// A listener that takes no more lets the bytes stay with the broker; commands are written.
+    #[test]
+    fn nothing_is_read_that_the_listener_does_not_take() {
+        set_now(1_000_000);
+        let config = BrokerConfig::from_url("redis://127.0.0.1").unwrap();
+        let builder = BrokerBuilder::new(network(), config);
+        let broker = builder.connect_in_batches(Vec::clear, |_| MAY_READ.get()).unwrap();
+        let _ = (0..3).map(|_| run_tasks()).last();
+        assert_eq!(READS.get(), 0);
+        assert!(WRITTEN.get() > 0);
+        MAY_READ.set(true);
+        run_tasks();
+        assert!(READS.get() > 0);
+        broker.close();
+        let _ = (0..3).map(|_| run_tasks()).last();
     }
 }

@@ -25,7 +25,9 @@ const MAX_ID_BYTES: usize = 128;
 pub(crate) struct RecordState {
     pub(crate) pid: ByteString,
     pub(crate) socket: Arc<SocketCell>,
-    pub(crate) rooms: Vec<ByteString>,
+    /// Its rooms, each with the place behind which it is in the room, if it is not there as long as
+    /// the record.
+    pub(crate) rooms: Vec<(ByteString, Option<Offset>)>,
     pub(crate) is_away: bool,
     /// The place from which its client is sent what it has missed if it has seen nothing.
     pub(crate) start: Option<Offset>,
@@ -34,7 +36,7 @@ pub(crate) struct RecordState {
 /// A record of another server.
 pub(crate) struct Arriving {
     pub(crate) pid: ByteString,
-    pub(crate) rooms: Vec<ByteString>,
+    pub(crate) rooms: Vec<(ByteString, Option<Offset>)>,
     pub(crate) start: Option<Offset>,
     /// The socket for the record ([`away_socket`]).
     pub(crate) socket: Arc<SocketCell>,
@@ -84,9 +86,9 @@ impl Recovery {
         self.state.lock_for("window").machine.window()
     }
 
-    /// How many bytes may be kept of what clients that come from other servers have missed.
-    pub(crate) fn max_brought_bytes(&self) -> usize {
-        self.state.lock_for("brought").machine.max_brought_bytes()
+    /// Keeps room for what is being read for an adopted record. Returns false if there is none.
+    pub(crate) fn reserve(&self, now: Time, key: RecordKey, bytes: usize) -> bool {
+        self.with("reserve", |state| state.machine.reserve(now, key, bytes))
     }
 
     /// Whether a client may come back to this namespace.
@@ -118,7 +120,7 @@ impl Recovery {
                 pid,
                 sid: Sid::parse(comer.drawn_id())?,
                 id: id.as_str().into(),
-                rooms: rooms.into_iter().filter(|room| **room != *id).collect(),
+                rooms: rooms.into_iter().filter(|(room, _)| **room != *id).collect(),
                 start,
                 network: comer.load.network(),
                 data: Arc::clone(&socket),
@@ -151,7 +153,7 @@ impl Recovery {
             Some(RecordState {
                 pid: machine.pid(key)?,
                 socket: Arc::clone(socket),
-                rooms: machine.rooms(key),
+                rooms: machine.rooms_since(key),
                 is_away: machine.is_away(key),
                 start: machine.start(key),
             })

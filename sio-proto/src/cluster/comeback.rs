@@ -68,6 +68,8 @@ pub struct Comeback {
     reader: Reader,
     max_bytes: usize,
     session: Option<Session>,
+    /// Behind which entry it is in each of its rooms.
+    since: Vec<Option<(u64, u64)>>,
     /// Entries that were read while it is not known whether others before them were trimmed.
     unproven: Option<Vec<Entry>>,
     missed: Vec<Missed>,
@@ -189,6 +191,7 @@ impl Comeback {
             reader: Reader::new(config),
             max_bytes: config.max_missed_bytes,
             session: None,
+            since: Vec::new(),
             unproven: None,
             missed: Vec::new(),
             taken: BTreeSet::new(),
@@ -241,6 +244,7 @@ impl Comeback {
                     }
                 }
                 self.position = self.offset.clone();
+                self.since = session.places();
                 self.session = Some(session.clone());
                 Ok(Step::Found(Box::new(session)))
             }
@@ -308,6 +312,7 @@ impl Comeback {
         let filter = MissedFilter {
             namespace: &self.namespace,
             rooms: &session.rooms,
+            since: &self.since,
         };
         for entry in entries {
             // What nobody believes, nobody has received, and nothing is received twice. Signatures

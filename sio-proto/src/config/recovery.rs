@@ -44,12 +44,19 @@ pub struct RecoveryConfig {
     pub max_record_bytes: usize,
     /// Most bytes of messages that are fetched from the stream of a cluster for clients that come
     /// back from other servers, for all of them together; each message counts 256 more than it has.
-    /// Default 16 MiB. A client for which there is no room is not recovered, and is told so. What
-    /// was fetched is kept for as long as `window` says, because the client may be cut off again
-    /// before it has been sent everything.
+    /// Default 16 MiB. What was fetched is kept for as long as `window` says, because the client may
+    /// be cut off again before it has been sent everything. If there is no room, the address whose
+    /// clients have the most bytes gives way, and of these the client with the most; sizes are
+    /// compared in units of 1 KiB. A client that gives way is not recovered, and is told so. While
+    /// it is read for, it keeps its bytes until the broker has answered. An address is what
+    /// [`Config::max_sessions_per_address`] takes for one.
+    ///
+    /// [`Config::max_sessions_per_address`]: super::Config::max_sessions_per_address
     pub max_brought_bytes: usize,
     /// Whether a client that is recovered gets in without the middlewares of its namespace. Default
-    /// false, unlike with genuine servers: who was locked out meanwhile stays outside.
+    /// false, unlike with genuine servers: who was locked out meanwhile stays outside. A client
+    /// that comes from another server of a cluster is decided about in any case: what a middleware
+    /// of that server has set with it (data, a deadline) is not here.
     pub skip_middlewares: bool,
     /// Whether the events of clients that ask for it are confirmed, so that clients of this project
     /// send each event exactly once over a recovery (docs/protocol/extensions.md §2). Default true.

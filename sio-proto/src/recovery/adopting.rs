@@ -41,8 +41,9 @@ pub struct Adopted<D> {
     pub sid: Sid,
     /// The id of the socket, which is a room of its own.
     pub id: ByteString,
-    /// Its other rooms.
-    pub rooms: Vec<ByteString>,
+    /// Its other rooms, each with the place behind which the socket is in it
+    /// ([`Recovery::rooms_since`]).
+    pub rooms: Vec<(ByteString, Option<Offset>)>,
     /// The offset from which the client has to be sent what it has missed, if it shows none itself.
     pub start: Option<Offset>,
     /// As [`Opening::network`](super::Opening::network).
@@ -53,11 +54,14 @@ pub struct Adopted<D> {
     pub bytes: usize,
 }
 
-/// What was fetched for one record.
+/// What was fetched for one record, or is being fetched.
 pub(super) struct Brought<M> {
     entries: Vec<Entry<M>>,
     bytes: usize,
+    network: u128,
     until: Time,
+    /// Whether others have needed its room while it was fetched.
+    is_given_up: bool,
 }
 
 impl<M, D> Recovery<M, D> {
@@ -130,7 +134,8 @@ impl<M, D> Recovery<M, D> {
         };
         let secret = foreign_pid.as_deref().map_or(&own_pid.0[..], str::as_bytes);
         let hash = siphash(&self.key, secret);
-        let weight: usize = rooms.iter().chain([&id]).map(Record::<D>::weight).sum();
+        let names = rooms.iter().map(|(room, _)| room);
+        let weight: usize = names.chain([&id]).map(Record::<D>::weight).sum();
         if self.secrets.contains_key(&hash) || weight > self.config.max_record_bytes {
             return None;
         }
@@ -138,20 +143,26 @@ impl<M, D> Recovery<M, D> {
         let place = self.namespaces.at_mut(slot)?;
         place.records += 1;
         let at = place.log.last();
+        let start = start
+            .filter(|start| start.is_entry())
+            .map_or(at, |start| start.sequence.min(at));
         let trail = place.log.watch(&id);
         let mut stays = vec![Stay {
             ordinal: 0,
             room: id.clone(),
             from: at,
             until: None,
+            since: start,
         }];
-        for room in rooms {
+        for (room, since) in rooms {
             place.log.watch(&room);
+            let since = since.filter(|since| since.is_entry());
             stays.push(Stay {
                 ordinal: u32::try_from(stays.len()).unwrap_or(u32::MAX),
                 room,
                 from: at,
                 until: None,
+                since: since.map_or(start, |since| since.sequence.clamp(start, at)),
             });
         }
         let number = self.next_record;
@@ -166,9 +177,7 @@ impl<M, D> Recovery<M, D> {
             namespace,
             place: slot,
             network,
-            start: start
-                .filter(|start| start.is_entry())
-                .map_or(at, |start| start.sequence.min(at)),
+            start,
             own: Own::new(id, trail),
             next_stay: u32::try_from(stays.len()).unwrap_or(u32::MAX),
             stays,
@@ -192,11 +201,23 @@ impl<M, D> Recovery<M, D> {
         self.record(key).is_some().then_some((key, Offset { epoch, sequence }))
     }
 
-    /// How many bytes may be kept of what was fetched for all clients
-    /// ([`RecoveryConfig::max_brought_bytes`](crate::RecoveryConfig::max_brought_bytes)).
-    #[must_use]
-    pub const fn max_brought_bytes(&self) -> usize {
-        self.config.max_brought_bytes
+    /// Keeps room for what is being fetched for an adopted record: so many bytes have come until
+    /// now. Returns false if there is no room
+    /// ([`RecoveryConfig::max_brought_bytes`](crate::RecoveryConfig::max_brought_bytes)); then the
+    /// caller gives the record up. A record whose room others need is asked to give it back at its
+    /// next call.
+    pub fn reserve(&mut self, now: Time, key: RecordKey, bytes: usize) -> bool {
+        let Some(record) = self.record(key).filter(|record| record.lacks) else {
+            return false;
+        };
+        let (network, until) = (record.network, now + self.config.window);
+        let is_given_up = self.brought.get(&key.slot).is_some_and(|brought| brought.is_given_up);
+        if is_given_up || !self.makes_room(key.slot, network, bytes) {
+            return false;
+        }
+        let entries = Vec::new();
+        self.keep_brought(key.slot, network, until, (entries, bytes));
+        true
     }
 
     /// Keeps what was fetched from the stream for an adopted record, oldest first: the place of
@@ -204,28 +225,78 @@ impl<M, D> Recovery<M, D> {
     /// less than what was said before the record was adopted is not recovered. Returns false if
     /// there is no room
     /// ([`RecoveryConfig::max_brought_bytes`](crate::RecoveryConfig::max_brought_bytes)); then
-    /// nothing has changed.
+    /// nothing has changed for this record.
     pub fn bring(&mut self, now: Time, key: RecordKey, messages: Vec<(Offset, usize, M)>) -> bool {
         let until = now + self.config.window;
         let Some(record) = self.record(key) else { return false };
-        let last = record.adopted;
+        let (last, network) = (record.adopted, record.network);
         let entries = messages.into_iter().filter(|(place, ..)| place.sequence <= last);
         let entries =
             entries.map(|(place, bytes, message)| Entry::brought(place.sequence, (now, until), bytes, message));
         let entries: Vec<_> = entries.collect();
         let bytes: usize = entries.iter().map(Entry::bytes).sum();
-        let before = self.brought.get(&key.slot).map_or(0, |before| before.bytes);
-        if (self.brought_bytes - before).saturating_add(bytes) > self.config.max_brought_bytes {
+        let is_given_up = self.brought.get(&key.slot).is_some_and(|brought| brought.is_given_up);
+        if is_given_up || !self.makes_room(key.slot, network, bytes) {
             return false;
         }
-        self.forget_brought(key.slot);
-        self.brought_bytes += bytes;
-        self.brought.insert(key.slot, Brought { entries, bytes, until });
-        self.brought_until.get_or_insert(until);
+        self.keep_brought(key.slot, network, until, (entries, bytes));
         if let Some(record) = self.records.get_mut(key.slot) {
             record.lacks = false;
         }
         true
+    }
+
+    /// Makes room for what a record of this network needs: the network with the most bytes gives
+    /// way, and of its records the one with the most. Returns false if the record has to give way
+    /// itself; then its own bytes are as before.
+    fn makes_room(&mut self, slot: RecordSlot, network: u128, bytes: usize) -> bool {
+        let before = self.brought.get(&slot).map_or(0, |brought| brought.bytes);
+        self.brought_shares.change(network, slot, before, 0);
+        let most = self.config.max_brought_bytes;
+        let mut fits = bytes <= most;
+        while fits && self.brought_shares.bytes().saturating_add(bytes) > most {
+            match self.brought_shares.largest_before(network, bytes) {
+                Some(other) => self.give_up_brought(other),
+                None => fits = false,
+            }
+        }
+        self.brought_shares.change(network, slot, 0, before);
+        fits
+    }
+
+    fn keep_brought(&mut self, slot: RecordSlot, network: u128, until: Time, (entries, bytes): (Vec<Entry<M>>, usize)) {
+        self.forget_brought(slot);
+        self.brought_shares.change(network, slot, 0, bytes);
+        let brought = Brought {
+            entries,
+            bytes,
+            network,
+            until,
+            is_given_up: false,
+        };
+        self.brought.insert(slot, brought);
+        self.brought_until.get_or_insert(until);
+    }
+
+    /// Others need the room of what was brought for a record.
+    fn give_up_brought(&mut self, slot: RecordSlot) {
+        let Some(brought) = self.brought.get_mut(&slot) else {
+            return;
+        };
+        let bytes = core::mem::replace(&mut brought.bytes, 0);
+        self.brought_shares.change(brought.network, slot, bytes, 0);
+        brought.is_given_up = true;
+        let last = brought.entries.last().map_or(0, |entry| entry.sequence);
+        brought.entries = Vec::new();
+        self.not_brought(slot, last);
+    }
+
+    /// What was brought for a record up to this number is there no more: a client that shows an
+    /// offset from before cannot be sent it.
+    fn not_brought(&mut self, slot: RecordSlot, last: u64) {
+        if let Some(record) = self.records.get_mut(slot) {
+            record.forgotten = record.forgotten.max(last);
+        }
     }
 
     /// What was brought for a record behind this number.
@@ -237,7 +308,7 @@ impl<M, D> Recovery<M, D> {
 
     pub(super) fn forget_brought(&mut self, slot: RecordSlot) {
         if let Some(brought) = self.brought.remove(&slot) {
-            self.brought_bytes -= brought.bytes;
+            self.brought_shares.change(brought.network, slot, brought.bytes, 0);
         }
     }
 
@@ -245,23 +316,15 @@ impl<M, D> Recovery<M, D> {
         if self.brought_until.is_none_or(|until| until > now) {
             return;
         }
-        let bytes = &mut self.brought_bytes;
-        let mut records = Vec::new();
-        self.brought.retain(|slot, brought| {
-            let stays = brought.until > now;
-            if !stays {
-                *bytes -= brought.bytes;
-                records.push((*slot, brought.entries.last().map_or(0, |entry| entry.sequence)));
-            }
-            stays
-        });
-        self.brought_until = self.brought.values().map(|brought| brought.until).min();
-        // A client that shows an offset from before cannot be sent these any more.
-        for (slot, last) in records {
-            if let Some(record) = self.records.get_mut(slot) {
-                record.forgotten = record.forgotten.max(last);
-            }
+        let old = self.brought.iter().filter(|(_, brought)| brought.until <= now);
+        let old: Vec<_> = old
+            .map(|(slot, brought)| (*slot, brought.entries.last().map_or(0, |entry| entry.sequence)))
+            .collect();
+        for (slot, last) in old {
+            self.forget_brought(slot);
+            self.not_brought(slot, last);
         }
+        self.brought_until = self.brought.values().map(|brought| brought.until).min();
     }
 
     /// The record whose secret another kind of server has made.
@@ -278,6 +341,28 @@ impl<M, D> Recovery<M, D> {
             slot,
             generation: self.records.generation(slot),
         })
+    }
+
+    /// The rooms of a record's socket, without the room of its own id, each with the place in the
+    /// stream behind which the socket has been a member of it, on whatever server. `None`: as long
+    /// as the record, or the stream has not given this place.
+    #[must_use]
+    pub fn rooms_since(&self, key: RecordKey) -> Vec<(ByteString, Option<Offset>)> {
+        let Some(record) = self.record(key) else {
+            return Vec::new();
+        };
+        let rooms = record.rooms_since().map(|(room, since)| {
+            let place = self.place_of(since).filter(|_| since > record.start);
+            (room.clone(), place)
+        });
+        rooms.collect()
+    }
+
+    /// The entry of the stream at or before this number.
+    fn place_of(&self, sequence: u64) -> Option<Offset> {
+        let epoch = Offset::STREAM;
+        let place = Offset::parse(&Offset { epoch, sequence }.text())?;
+        self.follows_stream.then_some(place)
     }
 
     /// The place from which the client of a record has to be sent what it has missed if it has seen

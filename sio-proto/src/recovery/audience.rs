@@ -42,6 +42,9 @@ pub(super) struct Stay {
     pub(super) room: ByteString,
     pub(super) from: u64,
     pub(super) until: Option<u64>,
+    /// Behind which message the socket has been a member, wherever it was: less than `from` if the
+    /// record has come from another server, whose messages are brought.
+    pub(super) since: u64,
 }
 
 impl Stay {

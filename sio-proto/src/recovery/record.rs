@@ -143,6 +143,21 @@ impl<D> Record<D> {
             .map(|stay| &stay.room)
     }
 
+    /// The same rooms, and behind which message the socket has been in each, wherever it was. For a
+    /// room that it has left and joined again, this is the first time that is remembered: it may
+    /// have missed messages of that time.
+    pub(super) fn rooms_since(&self) -> impl Iterator<Item = (&ByteString, u64)> {
+        let open = self.stays.iter().skip(1).filter(|stay| stay.until.is_none());
+        open.map(|stay| {
+            let before = self
+                .stays
+                .iter()
+                .filter(|other| other.until.is_some() && other.room == stay.room);
+            let since = before.map(|other| other.since).min();
+            (&stay.room, since.map_or(stay.since, |since| since.min(stay.since)))
+        })
+    }
+
     /// What the record takes in memory without what the caller keeps.
     pub(super) const fn own_bytes(&self) -> usize {
         Self::RECORD_BYTES + self.bytes
@@ -160,6 +175,7 @@ impl<D> Record<D> {
             room,
             from: now,
             until: None,
+            since: now,
         });
         self.next_stay += 1;
         self.stays.last()

@@ -356,5 +356,6 @@ fn restored(saved: SavedStay) -> Stay {
         room,
         from,
         until,
+        since: from,
     }
 }

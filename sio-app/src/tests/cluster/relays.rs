@@ -68,6 +68,23 @@ fn ask(world: &World, client: &mut Driven, request: &[u8]) -> String {
     client.written()
 }
 
+/// Lets in a client of this session, whose requests come to this server, and reads its answer.
+/// Returns the connection.
+fn let_in(world: &World, at: usize, sid: &str) -> Driven {
+    let mut client = Driven::new(&world.servers[at], usize::MAX);
+    assert!(ask(world, &mut client, &post(sid, "40")).ends_with("\r\n\r\nok"));
+    assert!(ask(world, &mut client, &get(sid)).contains("40{\"sid\":"));
+    client
+}
+
+/// Two servers, a session on the first one, and its client, whose requests come to the second one.
+fn misled(config: &RelayConfig) -> (Relaying, String, Driven) {
+    let world = world(2, config);
+    let sid = session(&world.servers[0]);
+    let client = let_in(&world, 1, &sid);
+    (world, sid, client)
+}
+
 fn counts(io: &Io) -> crate::RelayCounters {
     io.metrics().cluster.unwrap().relays.unwrap()
 }
@@ -140,11 +157,7 @@ fn a_held_poll_waits_on_the_other_server() {
 
 #[test]
 fn an_upgrade_goes_through_another_server() {
-    let world = world(2, &RelayConfig::default());
-    let sid = session(&world.servers[0]);
-    let mut client = Driven::new(&world.servers[1], usize::MAX);
-    let _ = ask(&world, &mut client, &post(&sid, "40"));
-    let _ = ask(&world, &mut client, &get(&sid));
+    let (world, sid, _client) = misled(&RelayConfig::default());
     let mut socket = Driven::new(&world.servers[1], usize::MAX);
     let upgrade = format!("GET /socket.io/?EIO=4&transport=websocket&sid={sid} {UPGRADE_HEAD}");
     let answer = ask(&world, &mut socket, upgrade.as_bytes());
@@ -196,11 +209,7 @@ fn an_unknown_session_is_refused_where_it_comes() {
 
 #[test]
 fn when_the_server_of_a_session_is_killed_its_clients_begin_again() {
-    let world = world(2, &RelayConfig::default());
-    let sid = session(&world.servers[0]);
-    let mut client = Driven::new(&world.servers[1], usize::MAX);
-    let _ = ask(&world, &mut client, &post(&sid, "40"));
-    let _ = ask(&world, &mut client, &get(&sid));
+    let (world, sid, mut client) = misled(&RelayConfig::default());
     assert_eq!(ask(&world, &mut client, &get(&sid)), "");
     world.redis.borrow_mut().subscriptions[0].clear();
     set_now(now() + 1_500_000);
@@ -219,11 +228,7 @@ fn when_the_server_of_a_session_is_killed_its_clients_begin_again() {
 
 #[test]
 fn without_the_broker_the_client_is_told_at_once() {
-    let world = world(2, &RelayConfig::default());
-    let sid = session(&world.servers[0]);
-    let mut client = Driven::new(&world.servers[1], usize::MAX);
-    let _ = ask(&world, &mut client, &post(&sid, "40"));
-    let _ = ask(&world, &mut client, &get(&sid));
+    let (world, sid, mut client) = misled(&RelayConfig::default());
     assert_eq!(ask(&world, &mut client, &get(&sid)), "");
     let away = || Event::Down {
         why: BrokerError::Closed,
@@ -242,11 +247,7 @@ fn without_the_broker_the_client_is_told_at_once() {
 #[test]
 fn a_slow_client_is_slow_on_the_other_server_too() {
     let config = RelayConfig::default().max_waiting_bytes(20_000_u32);
-    let world = world(2, &config);
-    let sid = session(&world.servers[0]);
-    let mut client = Driven::new(&world.servers[1], usize::MAX);
-    let _ = ask(&world, &mut client, &post(&sid, "40"));
-    let _ = ask(&world, &mut client, &get(&sid));
+    let (world, sid, _client) = misled(&config);
     let large = "x".repeat(400_000);
     world.servers[0].emit("large", &large);
     let mut slow = Driven::new(&world.servers[1], 1_000);
@@ -274,11 +275,7 @@ fn a_slow_client_is_slow_on_the_other_server_too() {
 #[test]
 fn a_large_body_goes_in_parts() {
     let config = RelayConfig::default().max_waiting_bytes(20_000_u32);
-    let world = world(2, &config);
-    let sid = session(&world.servers[0]);
-    let mut client = Driven::new(&world.servers[1], usize::MAX);
-    let _ = ask(&world, &mut client, &post(&sid, "40"));
-    let _ = ask(&world, &mut client, &get(&sid));
+    let (world, sid, mut client) = misled(&config);
     let large = "x".repeat(300_000);
     assert!(ask(&world, &mut client, &post(&sid, &format!("42[\"echo\",\"{large}\"]"))).ends_with("ok"));
     let heard = ask(&world, &mut client, &get(&sid));
@@ -294,11 +291,7 @@ fn a_large_body_goes_in_parts() {
 #[test]
 fn bytes_behind_the_head_come_in_their_order() {
     for leaves in [false, true] {
-        let world = world(2, &RelayConfig::default());
-        let sid = session(&world.servers[0]);
-        let mut client = Driven::new(&world.servers[1], usize::MAX);
-        let _ = ask(&world, &mut client, &post(&sid, "40"));
-        let _ = ask(&world, &mut client, &get(&sid));
+        let (world, sid, _client) = misled(&RelayConfig::default());
         let mut socket = Driven::new(&world.servers[1], usize::MAX);
         let upgrade = format!("GET /socket.io/?EIO=4&transport=websocket&sid={sid} {UPGRADE_HEAD}");
         let parts = [upgrade.as_bytes(), &text("2probe"), &text("5")].concat();
@@ -345,9 +338,7 @@ fn bytes_behind_a_large_head_wait_for_its_rest() {
     };
     let world = relaying(World::with(&config, vec![cluster(), cluster()]));
     let sid = session(&world.servers[0]);
-    let mut client = Driven::new(&world.servers[1], usize::MAX);
-    let _ = ask(&world, &mut client, &post(&sid, "40"));
-    let _ = ask(&world, &mut client, &get(&sid));
+    let _client = let_in(&world, 1, &sid);
     let mut socket = Driven::new(&world.servers[1], usize::MAX);
     let padding = format!("\r\nX-Padding: {}\r\n\r\n", "x".repeat(40_000));
     let head = UPGRADE_HEAD.replace("\r\n\r\n", &padding);
@@ -377,9 +368,7 @@ fn what_is_passed_on_is_signed_with_the_secret() {
     let clusters = vec![cluster().secret(secret), cluster().secret(secret), cluster()];
     let world = relaying(World::each(clusters));
     let sid = session(&world.servers[0]);
-    let mut client = Driven::new(&world.servers[1], usize::MAX);
-    assert!(ask(&world, &mut client, &post(&sid, "40")).ends_with("ok"));
-    assert!(ask(&world, &mut client, &get(&sid)).contains("40{"));
+    let _client = let_in(&world, 1, &sid);
     // The third server has no secret. It is not believed, and answers itself when its time is over.
     let mut stranger = Driven::new(&world.servers[2], usize::MAX);
     assert_eq!(ask(&world, &mut stranger, &post(&sid, "42[\"echo\",1]")), "");
@@ -411,11 +400,7 @@ fn pass_and_sweep(world: &World, duration: Duration) {
 fn the_last_answer_of_a_connection_comes_to_its_end() {
     for reads in [true, false] {
         let config = RelayConfig::default().max_waiting_bytes(20_000_u32);
-        let world = world(2, &config);
-        let sid = session(&world.servers[0]);
-        let mut client = Driven::new(&world.servers[1], usize::MAX);
-        let _ = ask(&world, &mut client, &post(&sid, "40"));
-        let _ = ask(&world, &mut client, &get(&sid));
+        let (world, sid, _client) = misled(&config);
         let large = "x".repeat(60_000);
         world.servers[0].emit("large", &large);
         let mut slow = Driven::new(&world.servers[1], 1_000);

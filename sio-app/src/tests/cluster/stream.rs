@@ -1,5 +1,6 @@
 //! Servers with recovery over one stream: the order of events, and clients that change the server.
 
+mod crowded;
 mod histories;
 mod records;
 
@@ -292,13 +293,19 @@ fn plain() -> Servers {
     Servers::new(|cluster| cluster, |_| {})
 }
 
+/// The numbers of the events `n` in what a client has read.
+fn numbers_of(written: &str) -> Vec<u64> {
+    let events = written.split(r#"["n","#).skip(1);
+    let number = |event: &str| event.split([',', ']']).next().unwrap().parse().unwrap();
+    events.map(number).collect()
+}
+
 /// The numbers of the events `n`, and how many of them have the id of an entry.
 fn heard(client: &mut Driven) -> (Vec<u64>, usize) {
     let written = client.written();
     let events = written.split(r#"["n","#).skip(1);
-    let number = |event: &str| event.split([',', ']']).next().unwrap().parse().unwrap();
-    let numbers: Vec<u64> = events.clone().map(number).collect();
-    (numbers, events.filter(|event| event.contains("784111")).count())
+    let places = events.filter(|event| event.contains("784111")).count();
+    (numbers_of(&written), places)
 }
 
 #[test]

@@ -14,7 +14,9 @@
 //! this node knows. What a client cannot be recovered from is told to the application
 //! ([`Comeback::Lost`](crate::Comeback::Lost)).
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::iter::repeat;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
@@ -43,7 +45,8 @@ use crate::user::shared_data::set_shared_json;
 /// back to another node. Nobody is in it, so genuine nodes end the socket.
 pub(super) const TAKEN: &str = "sio:taken";
 
-/// Most clients that wait for the broker at one time. Others are new clients.
+/// Most clients that wait for the broker at one time. Others are new clients. Each network has its
+/// share ([`Comers`]).
 const MOST_WAITING: usize = 4096;
 
 /// How often a client waits for what this node has sent without the stream. What the broker has
@@ -96,32 +99,51 @@ impl<T> Slot<T> {
     }
 }
 
+/// How many clients wait, and how many of each network.
+#[derive(Default)]
+pub(super) struct Comers {
+    all: usize,
+    networks: BTreeMap<u128, usize>,
+}
+
+impl Comers {
+    /// Counts one more client of a network. Returns false if it may not wait. A network may have as
+    /// many places as are free, and half of all if it is alone: so others find some.
+    fn enter(&mut self, network: u128) -> bool {
+        let free = MOST_WAITING.saturating_sub(self.all);
+        let own = self.networks.get(&network).copied().unwrap_or(0);
+        if own >= free {
+            return false;
+        }
+        self.all += 1;
+        self.networks.insert(network, own + 1);
+        true
+    }
+
+    fn leave(&mut self, network: u128) {
+        if let Some(own) = self.networks.get_mut(&network) {
+            self.all -= 1;
+            *own -= 1;
+            if *own == 0 {
+                self.networks.remove(&network);
+            }
+        }
+    }
+}
+
 /// A client that waits is counted.
-struct Counted(Arc<ClusterNode>, ByteString);
+struct Counted {
+    cluster: Arc<ClusterNode>,
+    namespace: ByteString,
+    network: u128,
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.state.lock().ordering.no_more_coming(&self.1);
-        self.0.bringing.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Bytes of what one client has missed, of those that are read at one time.
-struct Reserved(Arc<ClusterNode>, usize);
-
-impl Reserved {
-    /// Returns false if all clients together would have more than this.
-    fn grow(&mut self, bytes: usize, most: usize) -> bool {
-        let more = bytes.saturating_sub(self.1);
-        let before = self.0.bringing_bytes.fetch_add(more, Ordering::Relaxed);
-        self.1 += more;
-        before.saturating_add(more) <= most
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        self.0.bringing_bytes.fetch_sub(self.1, Ordering::Relaxed);
+        let state = &mut *self.cluster.state.lock();
+        state.ordering.no_more_coming(&self.namespace);
+        state.comers.leave(self.network);
+        self.cluster.bringing.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -136,16 +158,23 @@ impl ClusterNode {
         if !self.follows_stream() || !self.is_up() {
             return None;
         }
-        if self.bringing.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
-            self.bringing.fetch_sub(1, Ordering::Relaxed);
-            return None;
+        let (namespace, network) = (socket.namespace.clone(), socket.load.network());
+        {
+            let state = &mut *self.state.lock();
+            if !state.comers.enter(network) {
+                return None;
+            }
+            *state.ordering.coming.entry(namespace.clone()).or_default() += 1;
         }
-        let namespace = socket.namespace.clone();
-        *self.state.lock().ordering.coming.entry(namespace.clone()).or_default() += 1;
-        let counted = Counted(Arc::clone(self), namespace);
+        self.bringing.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted {
+            cluster: Arc::clone(self),
+            namespace,
+            network,
+        };
         let (server, socket) = (Arc::downgrade(server), Arc::clone(socket));
         Some(Box::pin(async move {
-            let cluster = &counted.0;
+            let cluster = &counted.cluster;
             let server = server.upgrade()?;
             let offset = offset.map(ByteString::from);
             let outcome = cluster.look_for(&server, &socket, &pid.into(), offset.as_ref()).await;
@@ -197,11 +226,13 @@ impl ClusterNode {
         let early_ever = self.catch_up(namespace, &id).await?;
         let away = away_socket(&server.shards, socket, &id).ok_or(NotRestored::Malformed)?;
         set_shared_json(&away, session.data.clone());
-        let rooms = session.rooms.iter().filter(|room| !server.shards.is_id(room));
+        let since = session.since.iter().map(|since| place_of(since.as_bytes()));
+        let rooms = session.rooms.iter().cloned().zip(since.chain(repeat(None)));
+        let rooms = rooms.filter(|(room, _)| !server.shards.is_id(room));
         let arriving = Arriving {
             pid: pid.clone(),
             // Nobody is in the room of another socket's id, whatever a record says.
-            rooms: rooms.cloned().collect(),
+            rooms: rooms.collect(),
             start: place_of(comeback.offset().as_bytes()),
             socket: away,
         };
@@ -213,11 +244,8 @@ impl ClusterNode {
             recovery.take_away(key);
             return Err(NotRestored::Broker(BrokerError::Closed));
         }
-        let mut reserved = Reserved(Arc::clone(self), 0);
-        let most = recovery.max_brought_bytes();
-        let missed = self
-            .read_missed(&mut comeback, until, limit, (&mut reserved, most))
-            .await;
+        let keeps = |bytes| recovery.reserve((self.runtime.now)(), key, bytes);
+        let missed = self.read_missed(&mut comeback, until, limit, keeps).await;
         let missed = missed.map(|restored| self.encode(server, namespace, restored.missed));
         let is_brought = match missed {
             Ok(missed) => recovery
@@ -280,18 +308,18 @@ impl ClusterNode {
         is_here
     }
 
-    /// Reads until this place what a client has missed. What all clients that read at one time have
-    /// missed together has this many bytes at most.
+    /// Reads until this place what a client has missed. `keeps` says whether there is room for so
+    /// many bytes.
     async fn read_missed(
         self: &Arc<Self>,
         comeback: &mut Comeback,
         until: Offset,
         limit: Time,
-        (reserved, most): (&mut Reserved, usize),
+        keeps: impl Fn(usize) -> bool,
     ) -> Result<Restored, NotRestored> {
         let mut step = comeback.read(&until.text());
         loop {
-            if !reserved.grow(comeback.missed_bytes(), most) {
+            if !keeps(comeback.missed_bytes()) {
                 return Err(NotRestored::TooMuch);
             }
             if (self.runtime.now)() >= limit {
@@ -368,4 +396,25 @@ fn reason(why: &NotRestored) -> Option<NotRecovered> {
         NotRestored::TooMuch => NotRecovered::TooMuch { packets: 0, bytes: 0 },
         _ => NotRecovered::Unknown,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_cannot_take_all_places_of_clients_that_come_back() {
+        let mut comers = Comers::default();
+        let took = (0..2 * MOST_WAITING).filter(|_| comers.enter(1)).count();
+        assert_eq!(took, MOST_WAITING / 2);
+        assert!(comers.enter(2));
+        let took = 1 + (0..MOST_WAITING).filter(|_| comers.enter(2)).count();
+        assert_eq!(took, MOST_WAITING / 4);
+        (0..MOST_WAITING / 2).for_each(|_| comers.leave(1));
+        assert!(comers.enter(1) && !comers.networks.is_empty());
+        comers.leave(1);
+        (0..took).for_each(|_| comers.leave(2));
+        comers.leave(2);
+        assert_eq!((comers.all, comers.networks.len()), (0, 0));
+    }
 }

@@ -31,8 +31,8 @@ pub struct ClusterCounts {
     /// Clients that showed the secret of a record, and could not come back: nobody had the record,
     /// what they have missed was not all there, or something could not be read.
     pub not_restored: u64,
-    /// Bytes of messages that wait for the broker, for its answers, or until they are read from the
-    /// stream.
+    /// Bytes of messages that wait for the broker, for its answers, until they are read from the
+    /// stream, or, of other nodes, until they are carried out behind those before them.
     pub waiting_bytes: usize,
     /// The messages of this node and of others.
     pub messages: Counters,
@@ -44,7 +44,7 @@ pub struct ClusterCounts {
 }
 
 impl ClusterNode {
-    pub(in crate::user) fn counts(&self) -> ClusterCounts {
+    pub(crate) fn counts(&self) -> ClusterCounts {
         let nodes = self.nodes();
         let (dropped, waits) = {
             let outbox = self.outbox.lock();
@@ -61,7 +61,7 @@ impl ClusterNode {
             unsent: self.unsent.load(Ordering::Relaxed) + state.sessions.unwritten,
             restored: self.restored.load(Ordering::Relaxed),
             not_restored: self.not_restored.load(Ordering::Relaxed),
-            waiting_bytes: waits + broker.waiting_bytes + state.ordering.bytes(),
+            waiting_bytes: waits + broker.waiting_bytes + state.ordering.all_bytes(),
             messages: *state.node.counters(),
             broker,
             relays,

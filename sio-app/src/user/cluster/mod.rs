@@ -56,7 +56,7 @@ use crate::user::inner::Inner;
 use crate::user::io::Io;
 use crate::user::request::{Request, RequestError};
 
-use bringing::Slot;
+use bringing::{Comers, Slot};
 use counts::Trouble;
 use opening::Opening;
 use ordering::{Ordering as Order, place_of};
@@ -91,6 +91,8 @@ pub(crate) struct ClusterNode {
     /// Orders that could not be sent, because they are too large or their names are the protocol's.
     unsent: AtomicU64,
     is_up: AtomicBool,
+    /// Whether more waits of what others have ordered than may. It changes under the lock.
+    is_crowded: AtomicBool,
     /// The connections to the broker, when they have been started.
     link: OnceLock<Box<dyn Link>>,
     /// Whether the tasks have been started.
@@ -99,8 +101,6 @@ pub(crate) struct ClusterNode {
     relaying: Option<Relaying>,
     /// How many clients wait for the broker because they want to come back.
     bringing: AtomicUsize,
-    /// Bytes of what they have missed, as far as it has been read.
-    bringing_bytes: AtomicUsize,
     /// How many clients of other nodes have come back to this one, and how many could not.
     restored: AtomicU64,
     not_restored: AtomicU64,
@@ -124,6 +124,8 @@ struct State {
     opening: Opening,
     ordering: Order,
     sessions: Sessions,
+    /// The clients that wait because they want to come back.
+    comers: Comers,
     /// What was asked, by the tags of the requests.
     asked: HashMap<u64, Asked>,
     /// How many tags were given.
@@ -201,6 +203,7 @@ impl ClusterNode {
                 opening: Opening::default(),
                 ordering: Order::default(),
                 sessions: Sessions::default(),
+                comers: Comers::default(),
                 asked: HashMap::new(),
                 tags: 0,
             }),
@@ -209,11 +212,11 @@ impl ClusterNode {
             census: AtomicUsize::new(0),
             unsent: AtomicU64::new(0),
             is_up: AtomicBool::new(false),
+            is_crowded: AtomicBool::new(false),
             link: OnceLock::new(),
             has_joined: AtomicBool::new(false),
             relaying: Relaying::new(settings, key, runtime)?,
             bringing: AtomicUsize::new(0),
-            bringing_bytes: AtomicUsize::new(0),
             restored: AtomicU64::new(0),
             not_restored: AtomicU64::new(0),
             settings: settings.clone(),

@@ -36,9 +36,10 @@ use sio_proto::{ClusterKind, Time, server};
 use super::ClusterNode;
 use super::bringing::Slot;
 use super::fences::{Fence, Then};
-use super::queue::{Action, Ready};
+use super::queue::{Action, Entry, Ready};
 use super::sending::{emit_of, target_of};
 use super::unread::{EVENT_BYTES, Event, Unread};
+use crate::lock::Alarm;
 use crate::turn::application::Application;
 use crate::turn::order::Audience;
 use crate::turn::policy::Policy;
@@ -74,8 +75,11 @@ pub(super) struct Ordering {
     mixed: BTreeSet<ByteString>,
     /// What is done next, in this order.
     pub(super) ready: VecDeque<Ready>,
-    /// Bytes of the own events in it.
+    /// Bytes of the own events in it, and of the orders of others.
     ready_bytes: usize,
+    others_bytes: usize,
+    /// Wakes the task that reads, which waits until there is less of others.
+    pub(super) reader: Option<Alarm>,
     /// Whether a thread does it.
     pub(super) is_draining: bool,
     /// Whom the event of this node is for that this thread sends.
@@ -118,6 +122,16 @@ impl Ordering {
         }
     }
 
+    pub(super) fn push_others(&mut self, namespace: ByteString, order: Order, entry: Entry) {
+        self.others_bytes += order_bytes(&order);
+        self.ready.push_back(Ready::Others(namespace, Box::new(order), entry));
+    }
+
+    /// Whether orders of others wait that take more than this.
+    pub(super) const fn is_crowded(&self, max_bytes: usize) -> bool {
+        self.others_bytes > max_bytes
+    }
+
     pub(super) fn pop(&mut self) -> Option<Ready> {
         self.part();
         let next = self.ready.pop_front()?;
@@ -125,6 +139,10 @@ impl Ordering {
             Ready::Own(body, _) => {
                 self.ready_bytes -= body.bytes;
                 Some(body.target.clone())
+            }
+            Ready::Others(_, order, _) => {
+                self.others_bytes -= order_bytes(order);
+                None
             }
             _ => None,
         };
@@ -164,9 +182,14 @@ impl Ordering {
         self.dropped
     }
 
-    /// Bytes of events that wait for the stream, or for their turn behind it.
+    /// Bytes of events of this node that wait for the stream, or for their turn behind it.
     pub(super) const fn bytes(&self) -> usize {
         self.unread.bytes() + self.ready_bytes
+    }
+
+    /// The same, with those of the orders of others.
+    pub(super) const fn all_bytes(&self) -> usize {
+        self.bytes() + self.others_bytes
     }
 
     pub(super) fn next_timeout(&self) -> Option<Time> {
@@ -210,6 +233,22 @@ impl Ordering {
         });
         waiters.collect()
     }
+}
+
+/// What an order takes in memory, while it waits.
+fn order_bytes(order: &Order) -> usize {
+    let names = |names: &[ByteString]| {
+        names
+            .iter()
+            .map(|name| size_of::<ByteString>() + name.len())
+            .sum::<usize>()
+    };
+    let (to, more) = match order {
+        Order::Broadcast { to, emit, .. } => (to, emit.name.len() + emit.args.bytes()),
+        Order::Join { to, rooms } | Order::Leave { to, rooms } => (to, names(rooms)),
+        Order::Disconnect { to, .. } => (to, 0),
+    };
+    EVENT_BYTES + names(&to.rooms) + names(&to.except) + more
 }
 
 pub(super) fn broadcast_of(to: &Target, emit: &Emit) -> Order {

@@ -3,7 +3,8 @@
 //!
 //! A thread of the application does a part of it, and leaves the rest to the task of the node.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic};
+use std::task::Waker;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -14,11 +15,12 @@ use sio_proto::socket::Offset;
 use super::ClusterNode;
 use super::bringing::{Slot, TAKEN};
 use super::fences::{Fence, NOBODY, Then};
-use super::ordering::{Body, MOST_FOR_OTHERS, place_of};
+use super::ordering::{Body, MOST_FOR_OTHERS, Ordering, place_of};
 use super::receiving::carry_out;
 use super::unread::Event;
 use crate::error::HandlerError;
 use crate::guarded::guarded;
+use crate::lock::Alarm;
 use crate::turn::entry_place;
 use crate::turn::order::Audience;
 use crate::user::emitter::broadcast;
@@ -69,11 +71,31 @@ impl ClusterNode {
                 // The event itself stands behind them.
                 ordering.settle(&namespace, place.entry_before());
             }
-            ordering
-                .ready
-                .push_back(Ready::Others(namespace, Box::new(order), entry));
+            ordering.push_others(namespace, order, entry);
+            let is_crowded = ordering.is_crowded(self.settings.broker.max_waiting_bytes);
+            self.is_crowded.store(is_crowded, atomic::Ordering::Relaxed);
         }
         self.drain(usize::MAX);
+    }
+
+    /// Whether the task that has the connections to the broker may read. It may not while another
+    /// thread does what others have ordered and more bytes of it wait than
+    /// [`BrokerConfig::max_waiting_bytes`](sio_proto::broker::BrokerConfig::max_waiting_bytes);
+    /// then the waker is woken when there is room. So what others write waits in the broker.
+    pub(crate) fn may_read(&self, waker: &Waker) -> bool {
+        if !self.is_crowded.load(atomic::Ordering::Relaxed) {
+            return true;
+        }
+        let alarm = Alarm::new(waker);
+        let before = {
+            let ordering = &mut self.state.lock().ordering;
+            if !ordering.is_crowded(self.settings.broker.max_waiting_bytes) {
+                return true;
+            }
+            ordering.reader.replace(alarm)
+        };
+        drop(before);
+        false
     }
 
     /// The stream has been read up to here.
@@ -198,17 +220,19 @@ impl ClusterNode {
         }
         let mut draining = Draining(self, false);
         for done in 0.. {
-            let ready = {
+            let (ready, reader) = {
                 let ordering = &mut self.state.lock().ordering;
                 let ready = if done < most { ordering.pop() } else { None };
+                let reader = self.let_read(ordering);
                 ordering.is_draining = ready.is_some();
                 if ready.is_none() {
                     ordering.sending = None;
                     ordering.part();
                 }
                 ordering.is_left = ready.is_none() && !ordering.ready.is_empty();
-                ready.ok_or(ordering.is_left)
+                (ready.ok_or(ordering.is_left), reader)
             };
+            reader.into_iter().for_each(Alarm::wake);
             match ready {
                 Ok(ready) => {
                     if let Some(server) = self.server.get().and_then(std::sync::Weak::upgrade) {
@@ -228,6 +252,15 @@ impl ClusterNode {
                 }
             }
         }
+    }
+
+    /// Returns what wakes the task that reads, if it waits and there is room again.
+    fn let_read(&self, ordering: &mut Ordering) -> Option<Alarm> {
+        if ordering.is_crowded(self.settings.broker.max_waiting_bytes) {
+            return None;
+        }
+        self.is_crowded.store(false, atomic::Ordering::Relaxed);
+        ordering.reader.take()
     }
 
     fn act(self: &Arc<Self>, server: &Arc<Inner>, ready: Ready) {

@@ -7,7 +7,8 @@
 //! The rules are those of [`sio_proto::cluster::relay::Relays`]. It stands behind a lock of its
 //! own, under which the outbox and the timer of the node may be taken. Each relay has an [`End`]
 //! here, which belongs to the host: a client's connection, or a connection that another node
-//! brings. An end is called under no lock.
+//! brings. An end is called under no lock. Messages are read, and their signatures verified, under
+//! no lock either.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
@@ -16,13 +17,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use sio_proto::broker::{BrokerError, Command, Event};
 use sio_proto::cluster::relay::{
-    Final, LineId, NodeName, RelayCounters, RelayDelivery, RelayEnd, RelayOutputs, Relays, Reset,
+    Final, LineId, NodeName, RelayCounters, RelayDelivery, RelayEnd, RelayMessage, RelayOutputs, RelayReader, Relays,
+    Reset,
 };
 use sio_proto::server::Peer;
 use sio_proto::{ConfigError, Time};
 
 use super::ClusterNode;
-use crate::lock::{Alarm, Mutex};
+use crate::lock::{Alarm, Mutex, assert_none_held};
 use crate::options::Cluster;
 use crate::runtime::Runtime;
 use crate::user::io::Io;
@@ -46,6 +48,8 @@ pub(crate) type TakeUp = fn(&Io, LineId, Peer, Bytes) -> Option<Arc<dyn End>>;
 /// The relays of this node.
 pub(super) struct Relaying {
     state: Mutex<State>,
+    /// What reads messages under no lock.
+    reader: Arc<RelayReader>,
     /// What the names of the channels begin with, so that messages on others cost no lock.
     prefix: Bytes,
     take_up: OnceLock<TakeUp>,
@@ -78,6 +82,7 @@ impl Relaying {
         relays.set_unix_time((runtime.now)(), Duration::from_secs((runtime.unix_time)()));
         Ok(Some(Self {
             prefix: relays.channel_prefix().clone(),
+            reader: Arc::clone(relays.reader()),
             state: Mutex::new(State {
                 relays,
                 out: RelayOutputs::default(),
@@ -85,6 +90,22 @@ impl Relaying {
             }),
             take_up: OnceLock::new(),
         }))
+    }
+
+    /// Whether the relays have to know of an event.
+    fn concerns(&self, event: &Event) -> bool {
+        match event {
+            Event::Message { channel, .. } | Event::Subscribed { channel, .. } => channel.starts_with(&self.prefix),
+            Event::Up | Event::Down { .. } | Event::Answer { .. } => true,
+            Event::Entry { .. } | Event::Reading { .. } => false,
+        }
+    }
+
+    /// Reads the messages among these events. Whoever can publish can make a node compute
+    /// signatures, so no lock is held meanwhile.
+    fn read(&self, events: &[Event]) -> Vec<Option<RelayMessage>> {
+        assert_none_held();
+        events.iter().map(|event| self.reader.read(event)).collect()
     }
 
     pub(super) fn next_timeout(&self) -> Option<Time> {
@@ -257,17 +278,19 @@ impl ClusterNode {
     /// others. Messages of other kinds cost no lock.
     pub(super) fn relays_handle(self: &Arc<Self>, events: &mut Vec<Event>) {
         let Some(relaying) = &self.relaying else { return };
-        let concerns = |event: &Event| match event {
-            Event::Message { channel, .. } | Event::Subscribed { channel, .. } => channel.starts_with(&relaying.prefix),
-            Event::Up | Event::Down { .. } | Event::Answer { .. } => true,
-            Event::Entry { .. } | Event::Reading { .. } => false,
-        };
-        if !events.iter().any(concerns) {
+        if !events.iter().any(|event| relaying.concerns(event)) {
             return;
         }
+        let mut read = relaying.read(events).into_iter();
         self.with_relays(|state, now| {
             let State { relays, out, .. } = state;
-            events.retain(|event| !(concerns(event) && relays.handle_event(now, event, out)));
+            events.retain(|event| match read.next().flatten() {
+                Some(message) => {
+                    relays.handle_message(now, message, out);
+                    false
+                }
+                None => !(relaying.concerns(event) && relays.handle_event(now, event, out)),
+            });
         });
     }
 
@@ -351,5 +374,46 @@ impl ClusterNode {
             state.ends.remove(&line)
         });
         drop(ended);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stranger publishes what looks signed: the lock that all relays share is not held while it
+    /// is found out.
+    #[test]
+    fn signatures_are_verified_without_the_lock() {
+        let settings = Cluster::from_url("redis://127.0.0.1").unwrap();
+        let settings = settings.without_sticky_sessions().secret([7; 32]);
+        let relaying = Relaying::new(&settings, [0; 16], crate::tests::RUNTIME);
+        let relaying = relaying.unwrap().unwrap();
+        let mut forged = vec![2; 60_000];
+        forged[1] = 1;
+        let event = |channel: &Bytes, payload: &[u8]| Event::Message {
+            channel: channel.clone(),
+            payload: Bytes::copy_from_slice(payload),
+            sharded: false,
+        };
+        let events = [
+            event(&relaying.prefix, &forged),
+            event(&relaying.prefix, b"x"),
+            Event::Up,
+        ];
+        let read = std::thread::scope(|scope| {
+            // Another thread has the lock for as long as this one reads.
+            let state = relaying.state.lock();
+            let read = scope.spawn(|| relaying.read(&events)).join();
+            drop(state);
+            read
+        });
+        let mut read = read.unwrap().into_iter();
+        let state = &mut *relaying.state.lock();
+        for message in read.by_ref().flatten() {
+            state.relays.handle_message(Time::ZERO, message, &mut state.out);
+        }
+        let counters = state.relays.counters();
+        assert_eq!((counters.forged, counters.unsigned), (1, 1));
     }
 }

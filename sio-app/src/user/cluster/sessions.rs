@@ -19,6 +19,7 @@ use sio_proto::broker::{Answer, BrokerError, Command, Request};
 use sio_proto::cluster::forget;
 use sio_proto::cluster::messages::Session;
 use sio_proto::recovery::RecordKey;
+use sio_proto::socket::Offset;
 
 use super::{Asked, ClusterNode, State};
 use crate::turn::adopting::RecordState;
@@ -286,12 +287,15 @@ impl ClusterNode {
             self.state.lock().sessions.forget(key);
             return;
         }
+        let (rooms, since): (Vec<_>, Vec<_>) = rooms.into_iter().unzip();
+        let text = |place: Option<Offset>| place.map_or_else(ByteString::new, Offset::text);
         let session = Session {
             rooms: [id.clone()].into_iter().chain(rooms).collect(),
+            since: [None].into_iter().chain(since).map(text).collect(),
             sid: id,
             pid,
             data,
-            offset: start.map_or_else(ByteString::new, |start| start.text()),
+            offset: text(start),
             node,
             namespace,
             ..Session::default()

@@ -25,6 +25,10 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 /// What an event takes besides its bytes.
 pub(super) const EVENT_BYTES: usize = 512;
 
+/// For how many namespaces it is known that an event of theirs was written and is not kept. If
+/// there are more, all namespaces count as such.
+const MOST_UNTRACKED: usize = 1024;
+
 /// The events of this node that have not been read, in their order. `B` is how one is sent to the
 /// sockets of this node, `R` names a request.
 pub(super) struct Unread<B, R = RequestId> {
@@ -36,9 +40,11 @@ pub(super) struct Unread<B, R = RequestId> {
     unsent: BTreeSet<u64>,
     /// How many of each namespace the sockets of this node have been sent before they were read.
     early: BTreeMap<ByteString, usize>,
-    /// The namespace of an event that was written and is not kept, and how many had been written to
-    /// the stream then.
-    untracked: Option<(ByteString, u64)>,
+    /// The namespaces of events that were written and are not kept, and how many had been written
+    /// to the stream when the last one of each was.
+    untracked: BTreeMap<ByteString, u64>,
+    /// The same for all namespaces that have no place there, with the last one of them.
+    untracked_elsewhere: Option<(ByteString, u64)>,
     /// How often an event of any namespace became early.
     early_ever: u64,
     bytes: usize,
@@ -82,7 +88,8 @@ impl<B, R> Default for Unread<B, R> {
             absent: BTreeSet::new(),
             unsent: BTreeSet::new(),
             early: BTreeMap::new(),
-            untracked: None,
+            untracked: BTreeMap::new(),
+            untracked_elsewhere: None,
             early_ever: 0,
             bytes: 0,
             numbers: 0,
@@ -142,8 +149,11 @@ impl<B, R: Copy + Ord> Unread<B, R> {
     /// sockets of this node are sent it now.
     pub(super) fn wrote_untracked(&mut self, namespace: ByteString) {
         let writes = self.count_write();
-        self.untracked = Some((namespace, writes));
         self.early_ever += 1;
+        match self.untracked.len() < MOST_UNTRACKED || self.untracked.contains_key(&namespace) {
+            true => drop(self.untracked.insert(namespace, writes)),
+            false => self.untracked_elsewhere = Some((namespace, writes)),
+        }
     }
 
     /// The broker has taken an event, or has not, as far as is known. Returns whether there is such
@@ -176,7 +186,8 @@ impl<B, R: Copy + Ord> Unread<B, R> {
     /// What the broker has taken and this node has not read has been trimmed away. Returns what of
     /// it the sockets of this node have not been sent, in order.
     pub(super) fn passed(&mut self, writes: u64) -> Vec<B> {
-        self.untracked.take_if(|(_, written)| *written < writes);
+        self.untracked.retain(|_, written| *written >= writes);
+        self.untracked_elsewhere.take_if(|(_, written)| *written < writes);
         let is_over = |kept: &Kept<B, R>| kept.is_stored && kept.written.as_ref().is_some_and(|it| it.writes < writes);
         let over = self.events.iter().filter(|(_, kept)| is_over(kept));
         let over: Vec<u64> = over.map(|(number, _)| *number).collect();
@@ -222,7 +233,12 @@ impl<B, R: Copy + Ord> Unread<B, R> {
     /// Gives up the events of a namespace that the sockets of this node have been sent. Returns how
     /// many of them were absent.
     pub(super) fn forget(&mut self, namespace: &str) -> u64 {
-        self.untracked.take_if(|(known, _)| **known == *namespace);
+        self.untracked.remove(namespace);
+        // The fence for the others is written in another namespace.
+        if let Some((_, writes)) = self.untracked_elsewhere.take_if(|(known, _)| **known == *namespace) {
+            let other = self.untracked.keys().next();
+            self.untracked_elsewhere = other.map(|other| (other.clone(), writes));
+        }
         let is_there = |kept: &Kept<B, R>| kept.event.body.is_none() && *kept.event.namespace == *namespace;
         let there = self.events.iter().filter(|(_, kept)| is_there(kept));
         let there: Vec<u64> = there.map(|(number, _)| *number).collect();
@@ -296,8 +312,8 @@ impl<B, R: Copy + Ord> Unread<B, R> {
     /// read. Until then, the place of another event says nothing to other nodes: what was sent
     /// early may stand behind it.
     pub(super) fn has_early(&self, namespace: &str) -> bool {
-        let is_there = |(known, _): &(ByteString, u64)| **known == *namespace;
-        self.early.contains_key(namespace) || self.untracked.as_ref().is_some_and(is_there)
+        let is_untracked = self.untracked.contains_key(namespace) || self.untracked_elsewhere.is_some();
+        is_untracked || self.early.contains_key(namespace)
     }
 
     /// How often an event became early.
@@ -324,7 +340,9 @@ impl<B, R: Copy + Ord> Unread<B, R> {
     /// Returns the namespace of the oldest event.
     pub(super) fn namespace(&self) -> Option<&ByteString> {
         let oldest = self.events.first_key_value().map(|(_, kept)| &kept.event.namespace);
-        oldest.or_else(|| Some(&self.untracked.as_ref()?.0))
+        let untracked = self.untracked.keys().next();
+        let elsewhere = || self.untracked_elsewhere.as_ref().map(|(namespace, _)| namespace);
+        oldest.or(untracked).or_else(elsewhere)
     }
 
     /// Whether something of a namespace is not in the stream, or was sent before it was read there.
@@ -460,6 +478,36 @@ mod tests {
         let fence = unread.count_write();
         assert!(unread.has_early("/") && unread.early_ever() == 3);
         assert_eq!((unread.passed(fence), unread.has_early("/")), (vec![], false));
+    }
+
+    /// As much waits as may: of each namespace it is known that something was sent early.
+    #[test]
+    fn every_namespace_with_an_untracked_event_is_early() {
+        let (mut unread, now) = (Unread::<u8, u64>::default(), Time::ZERO);
+        for namespace in ["/", "/x", "/y"] {
+            unread.wrote_untracked(namespace.into());
+        }
+        let fence = unread.count_write();
+        unread.wrote_untracked("/x".into());
+        assert!(["/", "/x", "/y"].iter().all(|namespace| unread.has_early(namespace)));
+        assert!(!unread.has_early("/z") && unread.namespace().is_some());
+        unread.passed(fence);
+        assert_eq!(
+            ["/", "/x", "/y"].map(|namespace| unread.is_behind(namespace)),
+            [false, true, false]
+        );
+        unread.forget("/x");
+        assert!(!unread.has_early("/x") && unread.namespace().is_none());
+        // More namespaces than are remembered, of which some are.
+        for number in 0..2 * MOST_UNTRACKED {
+            unread.wrote_untracked(format!("/{number}").into());
+        }
+        assert_eq!(unread.untracked.len(), MOST_UNTRACKED);
+        assert!(unread.has_early("/2047") && unread.has_early("/never"));
+        let fence = unread.count_write();
+        unread.put(now, event(now, Some(1)), Some(1));
+        unread.passed(fence);
+        assert!(!unread.has_early("/2047") && !unread.has_early("/0") && unread.untracked.is_empty());
     }
 
     /// Nothing is read in a namespace that has ended.

@@ -25,6 +25,10 @@ pub struct Session {
     pub pid: ByteString,
     /// Its rooms.
     pub rooms: Vec<ByteString>,
+    /// Behind which entry the socket is in each of its rooms, in their order; an empty text where
+    /// this is not said. What was said to a room before is not for the socket. Empty if nothing is
+    /// said of any room. Genuine nodes neither write it nor look at it.
+    pub since: Vec<ByteString>,
     /// The application's data beside it, a JSON value. An empty text is written as `{}`.
     pub data: ByteString,
     /// The offset from which the client has to be sent what it has missed if it has seen no event
@@ -59,13 +63,17 @@ impl Session {
             ("until", &until),
         ];
         let extra = extra.into_iter().filter(|(_, value)| !value.is_empty());
-        out.object(4 + extra.clone().count() + usize::from(sealing.is_some()));
+        let has_since = self.since.iter().any(|since| !since.is_empty());
+        out.object(4 + extra.clone().count() + usize::from(has_since) + usize::from(sealing.is_some()));
         out.key("sid").text(&self.sid);
         out.key("pid").text(&self.pid);
         out.key("rooms").names(&self.rooms);
         out.key("data").json(&self.data);
         for (name, value) in extra {
             out.key(name).text(value);
+        }
+        if has_since {
+            out.key("since").names(&self.since);
         }
         STANDARD.encode(out.finish_object(sealing)).into()
     }
@@ -88,8 +96,8 @@ impl Session {
     pub(in crate::cluster) fn read(record: &Bytes, limits: &MessageLimits) -> Result<Self, Malformed> {
         let document = Document::read(record, limits)?;
         let mut values = document.values();
-        let names = ["sid", "pid", "rooms", "data", "offset", "node", "nsp", "until"];
-        let [sid, pid, rooms, data, offset, node, namespace, until] = document.root().members(names)?;
+        let names = ["sid", "pid", "rooms", "data", "offset", "node", "nsp", "until", "since"];
+        let [sid, pid, rooms, data, offset, node, namespace, until, since] = document.root().members(names)?;
         let values_of = |value| match value {
             Some(value) => values.text(value),
             None => Ok(ByteString::new()),
@@ -100,12 +108,21 @@ impl Session {
             sid: values.text(sid.ok_or(Malformed::Missing("sid"))?)?,
             pid: values.text(pid.ok_or(Malformed::Missing("pid"))?)?,
             rooms: values.names(rooms)?,
+            since: values.names(since)?,
             data: values.json(data)?,
             offset,
             node,
             namespace,
             until,
         })
+    }
+}
+
+impl Session {
+    /// The entries of [`Session::since`] as numbers. What is none says nothing.
+    #[must_use]
+    pub fn places(&self) -> Vec<Option<(u64, u64)>> {
+        self.since.iter().map(|since| entry_id(since)).collect()
     }
 }
 
@@ -116,6 +133,8 @@ pub struct MissedFilter<'a> {
     pub namespace: &'a str,
     /// The rooms of its socket, including its id.
     pub rooms: &'a [ByteString],
+    /// The numbers of the entries behind which it is in each of them ([`Session::places`]).
+    pub since: &'a [Option<(u64, u64)>],
 }
 
 impl MissedFilter<'_> {
@@ -137,7 +156,7 @@ impl MissedFilter<'_> {
                 flags,
                 emit,
                 request_id: None,
-            } if !flags.volatile && self.concerns(&to) => Ok(Some((to, emit))),
+            } if !flags.volatile && self.concerns(&to, &entry.id) => Ok(Some((to, emit))),
             _ => Ok(None),
         }
     }
@@ -152,8 +171,13 @@ impl MissedFilter<'_> {
             && field("type").is_some_and(|kind| kind == &b"3"[..])
     }
 
-    fn concerns(&self, to: &Target) -> bool {
-        let mine = |room: &ByteString| self.rooms.contains(room);
+    fn concerns(&self, to: &Target, entry: &[u8]) -> bool {
+        let at = core::str::from_utf8(entry).ok().and_then(entry_id);
+        let mine = |room: &ByteString| {
+            let known = self.rooms.iter().position(|known| known == room);
+            let since = |known: usize| self.since.get(known).copied().flatten();
+            known.is_some_and(|known| since(known).is_none_or(|since| at > Some(since)))
+        };
         (to.rooms.is_empty() || to.rooms.iter().any(mine)) && !to.except.iter().any(mine)
     }
 }

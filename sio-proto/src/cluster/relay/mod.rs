@@ -37,7 +37,6 @@ mod line;
 mod message;
 mod receiving;
 mod request;
-mod room;
 mod roster;
 mod sending;
 mod signing;
@@ -47,7 +46,9 @@ mod watching;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use bytes::Bytes;
 
@@ -55,18 +56,19 @@ use super::channels::Channels;
 use crate::broker::{Answer, Command, Event};
 use crate::id::SidKey;
 use crate::request::Peer;
+use crate::shares::Shares;
 use crate::{ClusterConfig, ConfigError, Entropy, RelayConfig, Time};
 
 use addresses::Addresses;
 use line::Line;
 use message::{Body, Message};
-use room::Room;
 use roster::Roster;
 use signing::Signing;
 
 pub use counters::{RelayCounters, RelayEnd, RelayTraffic};
 pub use message::{Final, NodeName, Reset};
 pub use request::encode_request;
+pub use signing::{RelayMessage, RelayReader};
 
 /// The name of a relay on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -146,9 +148,11 @@ pub struct Relays {
     /// When to look at which relay.
     deadlines: BTreeSet<(Time, LineId)>,
     /// Whose bytes wait here.
-    room: Room,
-    /// What signs and verifies messages, if the cluster has a secret.
+    room: Shares<Option<IpAddr>, LineId>,
+    /// What signs messages, if the cluster has a secret.
     signing: Option<Signing>,
+    /// What reads and verifies them.
+    reader: Arc<RelayReader>,
     /// When this node says hello next.
     hello: Time,
     /// When to look at the nodes next.
@@ -180,8 +184,10 @@ impl Relays {
         let signing = Signing::new(cluster, entropy.as_mut());
         let all = Bytes::from(alloc::format!("{}-relay#", cluster.prefix));
         let name = NodeName(name);
+        let own = channel_of(&all, name);
         Ok(Self {
-            own: channel_of(&all, name),
+            reader: Arc::new(RelayReader::new(&config, cluster, (&all, &own))),
+            own,
             all,
             name,
             key,
@@ -195,7 +201,7 @@ impl Relays {
             incoming: BTreeMap::new(),
             next_line: u64::from_be_bytes(number),
             deadlines: BTreeSet::new(),
-            room: Room::default(),
+            room: Shares::new(),
             signing,
             hello: Time::ZERO,
             look: Time::ZERO,
@@ -281,6 +287,13 @@ impl Relays {
         }
     }
 
+    /// What reads the messages of the broker. A caller whose relays stand behind a lock reads them
+    /// without it, and gives them to [`handle_message`](Self::handle_message): signatures take time.
+    #[must_use]
+    pub const fn reader(&self) -> &Arc<RelayReader> {
+        &self.reader
+    }
+
     /// Takes what the broker brings. Returns whether it was for the relays only.
     pub fn handle_event(&mut self, now: Time, event: &Event, out: &mut RelayOutputs) -> bool {
         match event {
@@ -294,12 +307,6 @@ impl Relays {
                 return true;
             }
             Event::Subscribed { channel, .. } => return *channel == self.all,
-            Event::Message { channel, payload, .. } if *channel == self.own || *channel == self.all => {
-                if !self.is_closed {
-                    self.receive(now, channel, payload, out);
-                }
-                return true;
-            }
             Event::Answer { tag, answer } if is_relay_tag(*tag) => {
                 let count = match answer {
                     Ok(Answer::Count(count)) => Some(*count),
@@ -308,9 +315,20 @@ impl Relays {
                 self.probed(now, *tag, count, out);
                 return true;
             }
-            Event::Message { .. } | Event::Entry { .. } | Event::Answer { .. } | Event::Reading { .. } => {}
+            Event::Message { .. } => {
+                let message = self.reader.read(event);
+                return message.map(|message| self.handle_message(now, message, out)).is_some();
+            }
+            Event::Entry { .. } | Event::Answer { .. } | Event::Reading { .. } => {}
         }
         false
+    }
+
+    /// Takes a message that was read by the [reader](Self::reader).
+    pub fn handle_message(&mut self, now: Time, message: RelayMessage, out: &mut RelayOutputs) {
+        if !self.is_closed {
+            self.receive(now, message, out);
+        }
     }
 
     /// Publishes a message. `bytes` of a connection are counted by the caller.

@@ -8,28 +8,25 @@ use super::addresses::network;
 use super::line::{Line, Taken};
 use super::message::{Body, Message, NodeName, Reset};
 use super::roster::Noted;
+use super::signing::RelayMessage;
 use super::{LineId, RelayDelivery, RelayEnd, RelayOutputs, Relays, channel_of};
 use crate::id::SidKey;
 use crate::request::Peer;
 use crate::{RelayConfig, Time};
 
 impl Relays {
-    /// Takes a message that has come on this channel.
-    pub(super) fn receive(&mut self, now: Time, channel: &Bytes, payload: &Bytes, out: &mut RelayOutputs) {
-        let Some(message) = self.believe(now, channel, payload) else {
+    /// Takes a message that was read.
+    pub(super) fn receive(&mut self, now: Time, message: RelayMessage, out: &mut RelayOutputs) {
+        let RelayMessage { is_for_all, content } = message;
+        let Some(message) = self.believe(now, content) else {
             return;
         };
-        let Some(Message {
+        let Message {
             sender,
             line,
             is_answer,
             body,
-        }) = Message::decode(&message)
-        else {
-            self.counters.malformed += 1;
-            return;
-        };
-        let is_for_all = *channel == self.all;
+        } = message;
         if sender == self.name {
             return;
         }

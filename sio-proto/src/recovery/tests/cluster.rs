@@ -42,7 +42,7 @@ impl Server {
 /// What the record of the client looks like in the broker.
 struct Session {
     pid: ByteString,
-    rooms: Vec<ByteString>,
+    rooms: Vec<(ByteString, Option<Offset>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -57,6 +57,8 @@ enum Step {
     Move {
         server: usize,
     },
+    /// The client joins a room, for which it has not been in it.
+    Join,
     /// What is said here only takes a number, too.
     Local {
         server: usize,
@@ -71,6 +73,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (0..3_usize).prop_map(|server| Step::Read { server }),
         2 => (0..3_usize).prop_map(|server| Step::Move { server }),
         1 => (0..3_usize).prop_map(|server| Step::Local { server }),
+        1 => Just(Step::Join),
     ];
     prop::collection::vec(step, 0..120)
 }
@@ -85,13 +88,14 @@ proptest! {
         });
         let mut heard = BTreeMap::<u32, usize>::new();
         let mut seen: Option<Offset> = None;
-        let is_for_it = |audience: &Audience| {
-            let mine = |room: &ByteString| **room == *"red" || **room == *"id";
+        // From which message on the client is in its room.
+        let mut joined = usize::MAX;
+        let is_for_it = |audience: &Audience, number: usize, joined: usize| {
+            let mine = |room: &ByteString| **room == *"red" && number >= joined || **room == *"id";
             (audience.rooms.is_empty() || audience.rooms.iter().any(mine)) && !audience.except.iter().any(mine)
         };
         let begun = servers[0].read;
         let (mut key, pid) = open(&mut servers[0].kept, "/", 1);
-        servers[0].kept.join(key, &"red".into());
         let pid: ByteString = if foreign { "made elsewhere".into() } else { pid };
         let (mut home, mut start) = (0, servers[0].kept.start(key));
         let mut is_moved = false;
@@ -105,11 +109,15 @@ proptest! {
                 Step::Read { server } => {
                     if let Some(number) = servers[server].read(&stream, at(1))
                         && server == home
-                        && is_for_it(&stream[number as usize])
+                        && is_for_it(&stream[number as usize], number as usize, joined)
                     {
                         *heard.entry(number).or_default() += 1;
                         seen = Some(place(number.into()));
                     }
+                }
+                Step::Join => {
+                    servers[home].kept.join(key, &"red".into());
+                    joined = joined.min(servers[home].read);
                 }
                 Step::Local { server } => {
                     servers[server].kept.post(at(1), "/", Recipients::Audience(to(&["nobody"], &[])), |_| None, |_, _| {});
@@ -117,13 +125,17 @@ proptest! {
                 Step::Move { server } => {
                     let old = &mut servers[home].kept;
                     old.lost(at(1), key, 0, &mut vec![]);
-                    let session = Session { pid: pid.clone(), rooms: old.rooms(key) };
+                    let session = Session { pid: pid.clone(), rooms: old.rooms_since(key) };
                     old.expire(key);
-                    // What the client has seen, the server has read before the record is adopted.
+                    let behind = session.rooms.first().map(|(_, since)| since.map_or(0, |since| since.sequence));
+                    // What the client has seen, and what came before it has joined, the server has
+                    // read before the record is adopted.
                     let new = &mut servers[server];
-                    while seen.is_some_and(|seen| place(new.read as u64 - 1).sequence < seen.sequence) {
+                    let least = seen.map_or(0, |seen| seen.sequence).max(behind.unwrap_or(0));
+                    while place(new.read as u64 - 1).sequence < least {
                         new.read(&stream, at(1));
                     }
+                    let behind = behind.unwrap_or(u64::MAX);
                     let adopted = Adopted {
                         namespace: "/".into(),
                         pid: session.pid.clone(),
@@ -138,7 +150,9 @@ proptest! {
                     let (adopted, until) = new.kept.adopt(at(1), adopted, &mut vec![]).expect("it is adopted");
                     let from = seen.or(start);
                     // The stream is read by others meanwhile.
-                    let fetched = stream.iter().enumerate().filter(|(_, audience)| is_for_it(audience));
+                    let is_member = |number: usize| if place(number as u64).sequence > behind { 0 } else { usize::MAX };
+                    let fetched = stream.iter().enumerate();
+                    let fetched = fetched.filter(|(number, audience)| is_for_it(audience, *number, is_member(*number)));
                     let fetched = fetched.map(|(number, _)| (place(number as u64), number as u32));
                     let fetched = fetched.filter(|(place, _)| from.is_none_or(|from| place.sequence > from.sequence));
                     let fetched = fetched.filter(|(place, _)| place.sequence <= until.sequence);
@@ -159,11 +173,11 @@ proptest! {
         }
         prop_assert!(is_moved);
         while let Some(number) = servers[home].read(&stream, at(1)) {
-            if is_for_it(&stream[number as usize]) {
+            if is_for_it(&stream[number as usize], number as usize, joined) {
                 *heard.entry(number).or_default() += 1;
             }
         }
-        let expected = stream.iter().enumerate().skip(begun).filter(|(_, audience)| is_for_it(audience));
+        let expected = stream.iter().enumerate().skip(begun).filter(|(number, audience)| is_for_it(audience, *number, joined));
         let expected: BTreeMap<u32, usize> = expected.map(|(number, _)| (number as u32, 1)).collect();
         prop_assert_eq!(heard, expected);
     }
@@ -187,7 +201,7 @@ fn what_is_brought_has_a_limit_and_an_end() {
         pid: pid.into(),
         sid: sid(1),
         id: "id".into(),
-        rooms: vec!["red".into()],
+        rooms: vec![("red".into(), None)],
         start: Some(place(0)),
         network: 0,
         data: 1,
@@ -231,4 +245,69 @@ fn what_is_brought_has_a_limit_and_an_end() {
     ));
     let (key, _) = kept.adopt(at(11), adopted("q"), &mut vec![]).unwrap();
     assert!(kept.bring(at(11), key, some(3)), "what was dropped does not count");
+}
+
+/// The room of what is brought is shared by addresses, also while it is fetched.
+#[test]
+fn one_address_cannot_fill_the_room_of_what_is_brought() {
+    let config = RecoveryConfig {
+        max_brought_bytes: 100_000,
+        ..config()
+    };
+    let mut kept = Kept::new(config, [1; 16], 7);
+    kept.follow_stream();
+    kept.pass(place(9));
+    let adopt = |kept: &mut Kept, number: u32, network: u128| {
+        let adopted = Adopted {
+            namespace: "/".into(),
+            pid: std::format!("p{number}").into(),
+            sid: sid(number as u8),
+            id: std::format!("id{number}").into(),
+            rooms: vec![],
+            start: Some(place(0)),
+            network,
+            data: number,
+            bytes: 0,
+        };
+        kept.adopt(at(0), adopted, &mut vec![]).unwrap().0
+    };
+    let of_bytes = |bytes: usize| vec![(place(1), bytes - 256, 1)];
+    // One address takes all: its own next client gets nothing.
+    let thieves: Vec<_> = (0..10).map(|number| adopt(&mut kept, number, 1)).collect();
+    for thief in &thieves {
+        assert!(kept.bring(at(0), *thief, of_bytes(10_000)));
+    }
+    let one_more = adopt(&mut kept, 10, 1);
+    assert!(!kept.reserve(at(0), one_more, 10_000) && !kept.bring(at(0), one_more, of_bytes(10_000)));
+    // A client of another address gets its share, step by step.
+    let honest = adopt(&mut kept, 11, 2);
+    for bytes in [0, 10_000, 20_000, 40_000] {
+        assert!(kept.reserve(at(0), honest, bytes), "{bytes}");
+    }
+    assert!(!kept.reserve(at(0), honest, 60_000), "that is more than its share");
+    assert!(kept.bring(at(0), honest, of_bytes(40_000)));
+    let seen = place(0).text();
+    let is_there = |kept: &mut Kept, key| missed(kept, key, Some(&seen)) == Ok(vec![1]);
+    assert!(is_there(&mut kept, honest));
+    let left = thieves.iter().filter(|thief| is_there(&mut kept, **thief)).count();
+    assert_eq!(left, 6, "the others are told that something is missing");
+    // Others need the room of one for whom is read: it is told at its next step.
+    let reader = adopt(&mut kept, 12, 3);
+    assert!(
+        kept.reserve(at(0), reader, 35_000),
+        "some of the first address give way"
+    );
+    let next = adopt(&mut kept, 13, 4);
+    assert!(kept.reserve(at(0), next, 30_000), "the largest gives way");
+    assert!(!is_there(&mut kept, honest));
+    let last = adopt(&mut kept, 14, 5);
+    assert!(kept.reserve(at(0), last, 34_000), "the largest gives way again");
+    assert!(!kept.reserve(at(0), reader, 35_000) && !kept.bring(at(0), reader, of_bytes(300)));
+    assert!(kept.bring(at(0), last, of_bytes(300)) && !kept.reserve(at(0), last, 300));
+    assert!(!kept.reserve(at(0), next, 100_001));
+    // All of it ends with the records.
+    kept.end_all(at(1), &mut vec![]);
+    assert_eq!(kept.brought_shares.bytes(), 0);
+    let key = adopt(&mut kept, 15, 1);
+    assert!(kept.reserve(at(0), key, 100_000));
 }

@@ -173,3 +173,37 @@ fn errors_of_events_that_wait_for_the_stream_are_reported() {
     assert!(errors[0].starts_with("large: "), "{errors:?}");
     assert_eq!(heard(&mut clients[0]).0, [0; 0]);
 }
+
+/// A client that shows an old offset is not sent what was said to a room before it has joined it,
+/// on whatever server, and all that was said to it since.
+#[test]
+fn what_was_said_before_a_client_joins_is_not_for_it() {
+    let servers = plain();
+    let mut client = join(&servers.ios[0]);
+    let (id, pid) = told(&mut client);
+    servers.pass(20 * MILLISECOND);
+    servers.ios[1].emit("n", 1);
+    servers.settle();
+    let written = client.written();
+    let offset = written.rsplit('"').nth(1).unwrap().to_owned();
+    servers.ios[1].to("red").emit("n", 2);
+    servers.settle();
+    socket(&servers.ios[0]).join("red").unwrap();
+    servers.pass(20 * MILLISECOND);
+    drop(client);
+    for number in [3, 4] {
+        servers.ios[number % 2].to("red").emit("n", number);
+        servers.settle();
+    }
+    // It is cut off before it has got anything, and comes back elsewhere, and once more.
+    for at in [1, 0, 1] {
+        let mut back = Driven::new(&servers.ios[at], usize::MAX);
+        let _ = back.read(crate::tests::UPGRADE);
+        let _ = back.read(&text(&format!(r#"40{{"pid":"{pid}","offset":"{offset}"}}"#)));
+        servers.settle();
+        let written = back.written();
+        assert!(written.contains(&format!("\"sid\":\"{id}\"")), "{at}: {written}");
+        assert_eq!(numbers_of(&written), [3, 4], "{at}: {written}");
+        servers.pass(20 * MILLISECOND);
+    }
+}
