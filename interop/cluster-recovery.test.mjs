@@ -134,6 +134,29 @@ describe('recovery across nodes', () => {
     });
   }
 
+  test('what was said to a room before a client joins it is not sent to it', { timeout: 30_000 }, async () => {
+    const wanderer = await Wanderer.at(urls.a);
+    const speaker = await Wanderer.at(urls.b);
+    speaker.socket.emit('castall', 'to all');
+    await wanderer.hears('castall ["to all"]');
+    speaker.socket.emit('roomall', 'late', 'before');
+    // This answer comes behind it, and has no offset.
+    await speaker.ask('join', 'late');
+    speaker.socket.emit('roomall', 'late', 'between');
+    await speaker.hears('roomall ["late","between"]');
+    await sleep(100);
+    await wanderer.ask('join', 'late');
+    await sleep(100);
+    wanderer.cut(urls.b);
+    speaker.socket.emit('roomall', 'late', 'behind');
+    await wanderer.back(2);
+    assert.deepEqual(wanderer.connects, [false, true]);
+    await wanderer.hears('roomall ["late","behind"]');
+    assert.deepEqual(wanderer.heard.filter((line) => line.startsWith('roomall')), ['roomall ["late","behind"]']);
+    wanderer.close();
+    speaker.close();
+  });
+
   test('a client of 2.5 hears everything, and is a new client each time', { timeout: 30_000 }, async () => {
     const ancient = await Wanderer.at(urls.a, old);
     const speaker = await Wanderer.at(urls.node);

@@ -1,6 +1,6 @@
 // A cluster over a Redis of its own: two nodes of ours and a genuine one, with clients of 4.8, 2.5 and 1.7 on each of them,
 // and of 0.9 and 0.6 on ours, which genuine nodes of today cannot serve. Everything goes in every direction: from ours to
-// the genuine node, back, and between ours. In its full form it also tries the sharded adapter, with and without channels
+// the genuine node, back, and between ours. In its full form (`cargo xtask interop cluster`) it also tries the sharded adapter, with and without channels
 // of rooms, on a Redis cluster of three, and the streams adapter. SIO_CLUSTER_KINDS names kinds.
 
 import assert from 'node:assert/strict';
@@ -123,8 +123,14 @@ for (const kind of KINDS.split(',')) {
       }
     });
 
-    test('clients of 0.6 hear each other across nodes', async () => {
+    test('clients of 0.6 hear each other across nodes, and everybody hears them', async () => {
       const [one, two] = of06();
+      for (const [at, person] of of06().entries()) {
+        await person.peer.send(`castall:I am ${at}`);
+        await all(people, (other) => other.hears('message', `castall:I am ${at}`));
+      }
+      await sleep(50);
+      for (const person of people) assert.equal((await person.heard()).filter(([event]) => event === 'message').length, 2, person.name);
       await one.peer.send('cast:hello');
       await two.hears('message', 'cast:hello');
       await two.peer.send('cast:and you');
@@ -155,8 +161,8 @@ for (const kind of KINDS.split(',')) {
 
     test('members of another room are left out, on every node', async () => {
       const away = [people[1], people[3], people[8], ...of09()];
-      const crowd = people.filter((person) => person.generation !== '0.6');
-      await all(crowd, (person) => person.join('crowd'));
+      const crowd = people;
+      await gather('crowd', crowd);
       await all(away, (person) => person.join('away'));
       for (const [at, person] of [people[0], people[4], people[6]].entries()) {
         await person.emit('except', 'crowd', 'away', at);
@@ -233,15 +239,19 @@ for (const kind of KINDS.split(',')) {
     });
 
     test('sockets join and leave from outside', async () => {
-      const inside = [...oneEach(), ...of09()];
-      await all(inside, (person) => person.join('inside'));
+      const inside = [...oneEach(), ...of09(), ...of06()];
+      await gather('inside', inside);
       for (const [at, person] of oneEach().entries()) {
         person.emit('all-join', 'inside', `both ${at}`);
-        for (const other of oneEach()) await until(async () => await size(other, `both ${at}`) === inside.length, `${other.name} sees five in the room`, 10_000);
+        for (const other of oneEach()) await until(async () => await size(other, `both ${at}`) === inside.length, `${other.name} sees seven in the room`, 10_000);
         await person.emit('roomall', `both ${at}`, 'x');
         await all(inside, (other) => other.hears('roomall', `both ${at}`, 'x'));
         person.emit('all-leave', 'inside', `both ${at}`);
         for (const other of oneEach()) await until(async () => await size(other, `both ${at}`) === 0, `${other.name} sees nobody in the room`, 10_000);
+        await person.emit('roomall', `both ${at}`, 'to nobody');
+        await person.emit('roomall', 'inside', `behind ${at}`);
+        await all(inside, (other) => other.hears('roomall', 'inside', `behind ${at}`));
+        for (const other of inside) assert.equal(await other.count('roomall', `both ${at}`, 'to nobody'), 0, other.name);
       }
     });
 

@@ -10,7 +10,7 @@ const require = createRequire(import.meta.url);
 /** The releases that run in node. */
 const MODERN = ['4.8.4', '2.5.0', '1.7.4'];
 
-const EVENTS = ['cast', 'castall', 'room', 'roomall', 'except', 'castlocal', 'sse-heard', 'news'];
+const EVENTS = ['cast', 'castall', 'room', 'roomall', 'except', 'castlocal', 'sse-heard', 'news', 'message'];
 
 /** All bytes as `{bytes: base64}`, whatever a generation makes of them. */
 export function legible(value, attachments = []) {

@@ -1,5 +1,6 @@
 //! `cargo xtask interop [SUITE ...]`: genuine clients against the conformance server and the chat
-//! example. A suite is named by a part of its name, as a word or in the list of `--only`.
+//! example. A suite is named by a part of its name, as a word or in the list of `--only`. Some
+//! suites have a longer form, which `--full` runs; those of clusters also if only they are named.
 //!
 //! Everything happens on the loopback interface. The suites are `interop/*.test.mjs`, run by node's
 //! own test runner. With `--server`, `--chat` and `--probe` they run against other programs that
@@ -84,8 +85,9 @@ struct Options {
 }
 
 pub(crate) fn run(tree: &Workspace, arguments: Arguments) -> Outcome {
-    let options = Options::read(arguments)?;
+    let mut options = Options::read(arguments)?;
     let suites = select(&suites(&home(tree))?, &options.only)?;
+    options.is_full |= is_about_clusters(&options.only);
     install(&home(tree))?;
     // All runtimes are tested, even if one of them fails.
     let failures: Vec<String> = options
@@ -204,6 +206,12 @@ fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime:
 
 fn has_full_form(suite: &str) -> bool {
     FULL_SUITES.contains(&suite) || suite.starts_with(CLUSTER)
+}
+
+/// Whether only suites of clusters are asked for. They are run in their full form then, with all
+/// adapters, because it takes no more than some minutes.
+fn is_about_clusters(only: &[String]) -> bool {
+    !only.is_empty() && only.iter().all(|pattern| pattern.starts_with(CLUSTER))
 }
 
 fn any_of(suites: &[String], list: &[&str]) -> bool {
@@ -392,5 +400,13 @@ mod tests {
         assert_eq!(pick(&[]).ok().unwrap().len(), 3);
         assert_eq!(pick(&["misuse"]).ok().unwrap(), ["misuse-http", "misuse-packets"]);
         assert!(pick(&["nothing"]).is_err());
+    }
+
+    #[test]
+    fn suites_of_clusters_that_are_named_alone_are_full() {
+        let is_full =
+            |only: &[&str]| is_about_clusters(&only.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert!(is_full(&["cluster"]) && is_full(&["cluster-recovery", "cluster-anywhere"]));
+        assert!(!is_full(&[]) && !is_full(&["cors"]) && !is_full(&["cluster", "cors"]));
     }
 }

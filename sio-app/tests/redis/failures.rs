@@ -204,6 +204,37 @@ fn streams_lose_nothing_while_redis_keeps_them() {
     assert_eq!(report.lost, 0);
 }
 
+/// With recovery over streams, also what Redis has not taken is written later: nothing is lost,
+/// also if Redis is killed, as long as it keeps what it has taken.
+#[test]
+#[ignore = "needs redis-server"]
+fn streams_with_recovery_lose_nothing_when_redis_is_killed() {
+    let mut redis = Redis::start(&["appendonly yes", "appendfsync always"]);
+    let world = World::recovered(&url(&redis));
+    let report = world.observe("streams with recovery, kill -9, started again after 1 s", || {
+        redis.kill();
+        sleep(Duration::from_secs(1));
+        redis.start_again();
+        Instant::now()
+    });
+    assert_eq!(report.lost, 0);
+}
+
+/// The same for a Redis that is half open.
+#[test]
+#[ignore = "needs redis-server"]
+fn streams_with_recovery_lose_nothing_when_redis_stands_still() {
+    let redis = Redis::start(&[]);
+    let world = World::recovered(&url(&redis));
+    let report = world.observe("streams with recovery, SIGSTOP for 4 s", || {
+        redis.signal("STOP");
+        sleep(Duration::from_secs(4));
+        redis.signal("CONT");
+        Instant::now()
+    });
+    assert_eq!(report.lost, 0);
+}
+
 #[test]
 #[ignore = "needs redis-server"]
 fn a_slot_moves_to_another_master() {

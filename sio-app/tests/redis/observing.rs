@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use sio_app::{Cluster, ClusterKind, StreamsConfig};
+use sio_app::{Cluster, ClusterKind, Options, RecoveryConfig, StreamsConfig};
 
 use super::connections::config;
 use super::peers::{Hearer, Served};
@@ -54,7 +54,11 @@ pub(super) enum Since {
 
 impl World {
     pub(super) fn start(cluster: impl Fn() -> Cluster) -> Self {
-        let nodes = [(); 2].map(|()| Served::start(cluster(), |_| {}));
+        Self::start_with(&Options::default(), cluster)
+    }
+
+    fn start_with(options: &Options, cluster: impl Fn() -> Cluster) -> Self {
+        let nodes = [(); 2].map(|()| Served::start_with(options.clone(), cluster(), |_| {}));
         let clients = [0, 1].map(|at: usize| Hearer::connect(nodes[at].address));
         Self { nodes, clients }
     }
@@ -66,8 +70,17 @@ impl World {
     }
 
     pub(super) fn streams(url: &str) -> Self {
+        Self::streams_with(&Options::default(), url)
+    }
+
+    /// Clients of these nodes may come back to the other one.
+    pub(super) fn recovered(url: &str) -> Self {
+        Self::streams_with(&Options::default().recovery(RecoveryConfig::default()), url)
+    }
+
+    fn streams_with(options: &Options, url: &str) -> Self {
         let kind = ClusterKind::Streams(StreamsConfig::default());
-        let world = Self::start(|| Cluster::new(config(url)).kind(kind.clone()));
+        let world = Self::start_with(options, || Cluster::new(config(url)).kind(kind.clone()));
         world.until_up();
         // A reader begins at the end of the stream when it is there.
         sleep(Duration::from_millis(500));

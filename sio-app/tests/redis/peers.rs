@@ -32,8 +32,12 @@ impl Stop {
 
 impl Served {
     pub(super) fn start(cluster: Cluster, setup: impl FnOnce(&Io)) -> Self {
+        Self::start_with(Options::default(), cluster, setup)
+    }
+
+    pub(super) fn start_with(options: Options, cluster: Cluster, setup: impl FnOnce(&Io)) -> Self {
         let stop = Stop::default();
-        let options = Options::default()
+        let options = options
             .cluster(cluster)
             .max_connections_per_address(10_000)
             .shutdown_drain(std::time::Duration::ZERO);

@@ -257,11 +257,15 @@ async fn ask_room(io: Io, (room, millis, data): (String, u64, Raw), ack: Ack) {
 }
 
 /// Handles a message without an event name, from a client before 1.0: it is sent back as it came.
-/// In 0.6, a text that starts with `cast:` goes to the other clients of 0.6 instead.
-fn said(socket: Socket, data: Data) {
+/// In 0.6, a text that starts with `cast:` goes to the other clients of 0.6 instead, and one that
+/// starts with `castall:` to everybody.
+fn said(io: Io, socket: Socket, data: Data) {
     match (socket.generation(), &data) {
         (Generation::Legacy06, Data::Text(text)) if text.starts_with("cast:") => {
             socket.to(LEGACY_06).send(data);
+        }
+        (Generation::Legacy06, Data::Text(text)) if text.starts_with("castall:") => {
+            io.send(data);
         }
         (Generation::Legacy06 | Generation::Legacy09, _) => {
             let _ = socket.send(data);
