@@ -539,6 +539,49 @@ fn slots_that_move_take_their_channels_along() {
     assert_eq!(world.broker.counters().waiting_bytes, 0);
 }
 
+/// Messages are under way to a master while their slot moves. A later one does not overtake them,
+/// whether the master says that the slot has moved or the broker learns of it otherwise.
+#[test]
+fn messages_keep_their_order_while_their_slot_moves() {
+    for learns in [false, true] {
+        let mut world = cluster();
+        world.run_millis(100);
+        // The first master owns `bar`, and the third one `foo`.
+        for channel in ["bar", "foo", "hello"] {
+            world.publish(channel, "0", true);
+        }
+        world.run_millis(100);
+        world.set_mood(2, Mood::Frozen);
+        (1..=3).for_each(|number| world.publish("foo", &number.to_string(), true));
+        world.run_millis(1);
+        world.nodes[0].slots = vec![(0, 0)];
+        world.nodes[1].slots = vec![(1, 16382)];
+        world.nodes[2].slots = vec![(16383, 16383)];
+        match learns {
+            true => {
+                // The answer to this makes the broker ask for the slots.
+                world.publish("bar", "0", true);
+                world.run_millis(500);
+                world.publish("foo", "4", true);
+                world.run_millis(100);
+                world.set_mood(2, Mood::Well);
+            }
+            false => {
+                world.set_mood(2, Mood::Well);
+                world.hear_first_line(2);
+                world.publish("foo", "4", true);
+            }
+        }
+        world.run_millis(1000);
+        world.publish("foo", "5", true);
+        world.run_millis(1000);
+        let order: Vec<_> = world.published.iter().filter(|payload| *payload != b"0").collect();
+        assert_eq!(order, [b"1", b"2", b"3", b"4", b"5"], "{learns}");
+        assert!(world.broker.counters().redirects >= 3);
+        assert_eq!(world.broker.counters().waiting_bytes, 0);
+    }
+}
+
 /// Two servers that each say the other one owns the slot.
 #[test]
 fn a_storm_of_redirections_ends() {

@@ -96,6 +96,15 @@ pub(super) enum Expect {
     Watch,
 }
 
+/// How many messages of sharded pub/sub were written to a connection, and answered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sharded {
+    pub(super) written: u64,
+    pub(super) answered: u64,
+    /// Up to which of them there are some whose slot has moved.
+    pub(super) moved: u64,
+}
+
 /// A message whose publication is not certain yet.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
@@ -156,6 +165,7 @@ pub(super) struct Connection {
     pub(super) stage: Stage,
     pub(super) decoder: Decoder,
     pub(super) expects: VecDeque<Expect>,
+    pub(super) sharded: Sharded,
     /// Since when the first answer is waited for.
     asked_at: Option<Time>,
     /// When something was asked or answered last.
@@ -186,6 +196,7 @@ impl Connection {
             stage: Stage::Idle { retry_at: now },
             decoder: decoder(config),
             expects: VecDeque::new(),
+            sharded: Sharded::default(),
             asked_at: None,
             active_at: now,
             unsent: BytesMut::new(),
@@ -217,6 +228,20 @@ impl Connection {
     pub(super) fn has_room(&self) -> bool {
         let unsent = self.large_bytes + self.unsent.len();
         self.is_ready() && !self.blocked && unsent < MAX_UNSENT_BYTES && self.expects.len() < MAX_EXPECTED
+    }
+
+    /// Takes the messages of sharded pub/sub out of the queue whose channels are chosen.
+    pub(super) fn take_waiting(&mut self, is_chosen: impl Fn(&[u8]) -> bool) -> VecDeque<Waiting> {
+        let is_chosen = |waiting: &Waiting| match &waiting.what {
+            What::Publish { sharded, channel, .. } => *sharded && is_chosen(channel),
+            What::Part { .. } => false,
+        };
+        if !self.queue.iter().any(is_chosen) {
+            return VecDeque::new();
+        }
+        let (chosen, others) = core::mem::take(&mut self.queue).into_iter().partition(is_chosen);
+        self.queue = others;
+        chosen
     }
 
     /// Writes a message to a channel.

@@ -12,7 +12,7 @@ use super::channels::Channels;
 use super::cluster::SlotMap;
 use super::command::{Command, Event};
 use super::config::{Address, BrokerConfig, BrokerConfigError};
-use super::connection::{Connection, Expect, Probe, Role, Stage, Waiting};
+use super::connection::{Connection, Expect, Probe, Role, Sharded, Stage, Waiting};
 use super::counters::Counters;
 use super::error::{BrokerError, Refusal};
 use super::flushing::Batches;
@@ -71,6 +71,10 @@ pub struct Broker {
     pub(super) resubscribe_at: Option<Time>,
     pub(super) requests: Requests,
     pub(super) streams: BTreeMap<Bytes, Reading>,
+    /// Slots whose messages were written to a master that does not own them any more, and that has
+    /// not answered all of them: the connection. Later messages of the slot wait, because those
+    /// before them are written again.
+    pub(super) moving: BTreeMap<u16, usize>,
     /// What waits and has no connection to wait for.
     pub(super) unrouted: VecDeque<Waiting>,
     /// What waits, in bytes.
@@ -119,6 +123,7 @@ impl Broker {
             resubscribe_at: None,
             requests: Requests::default(),
             streams: BTreeMap::new(),
+            moving: BTreeMap::new(),
             unrouted: VecDeque::new(),
             held_bytes: 0,
             batches: Batches::default(),
@@ -375,6 +380,8 @@ impl Broker {
         let link = connection.link(at);
         let was_ready = connection.is_ready();
         let expects = core::mem::take(&mut connection.expects);
+        connection.sharded = Sharded::default();
+        self.moving.retain(|_, from| *from != at);
         connection.end(now, &self.config, self.entropy.as_mut());
         let role = connection.role.clone();
         if closes {

@@ -5,11 +5,11 @@ use alloc::collections::VecDeque;
 use bytes::Bytes;
 
 use super::cluster::{Redirect, SlotMap};
-use super::connection::{Expect, Kept, Role, Waiting, What};
+use super::connection::{Expect, Kept, Role, Sharded, Waiting, What};
 use super::error::BrokerError;
 use super::machine::{Broker, MAIN};
 use crate::Time;
-use crate::resp::Value;
+use crate::resp::{Value, slot};
 
 /// What a message costs besides its bytes while it waits.
 const OVERHEAD: usize = 96;
@@ -62,6 +62,8 @@ impl Broker {
             What::Part { request, .. } => return self.dispatch(now, *request),
             What::Publish { sharded: false, .. } => Some(MAIN),
             What::Publish { .. } if !self.is_discovered => None,
+            // What was written before it is written again first.
+            What::Publish { channel, .. } if self.is_moving(channel) => None,
             What::Publish { channel, .. } => match &self.cluster {
                 None => Some(MAIN),
                 // If the owner is not known, any server tells it.
@@ -150,6 +152,7 @@ impl Broker {
             until,
             batch,
         });
+        connection.sharded.written += u64::from(kept.is_some());
         let expect = kept.map_or(Expect::Publish(batch), Expect::Sharded);
         connection.publish(now, name(sharded), &channel, &payload, expect);
     }
@@ -170,6 +173,13 @@ impl Broker {
         let redirect = match reply {
             Value::Error(text) => self.redirect(at, text),
             _ => None,
+        };
+        if let Some(connection) = self.connection(at) {
+            connection.sharded.answered += 1;
+        }
+        let has_moved = match &redirect {
+            Some(Redirect::Moved(slot, _)) => self.slot_moves(*slot, at),
+            _ => false,
         };
         let may_follow = kept.redirects < self.config.max_redirects && kept.until > now;
         match redirect.filter(|_| may_follow) {
@@ -198,6 +208,62 @@ impl Broker {
                 self.held_bytes -= kept.weight;
                 self.published(now, at, kept.batch, reply);
             }
+        }
+        let sharded = self.connection(at).map(|connection| connection.sharded);
+        let is_over = sharded.is_none_or(|sharded| sharded.answered >= sharded.moved);
+        let moving = self.moving.len();
+        if is_over && moving > 0 {
+            self.moving.retain(|_, from| *from != at);
+        }
+        if has_moved || self.moving.len() < moving {
+            self.route_again(now);
+        }
+    }
+
+    /// Whether messages of this channel's slot are on their way to a master that does not own it
+    /// any more.
+    fn is_moving(&self, channel: &[u8]) -> bool {
+        !self.moving.is_empty() && self.moving.contains_key(&slot(channel))
+    }
+
+    /// A master does not own a slot any more. Other messages of the slot may be under way to it:
+    /// later ones wait for their answers. Those that wait for the connection are taken out of its
+    /// queue; returns whether there are some.
+    fn slot_moves(&mut self, moved: u16, at: usize) -> bool {
+        if self.moving.contains_key(&moved) {
+            return false;
+        }
+        let Some(connection) = self.connection(at) else {
+            return false;
+        };
+        let waiting = connection.take_waiting(|channel| slot(channel) == moved);
+        let Sharded { written, answered, .. } = connection.sharded;
+        if written > answered {
+            connection.sharded.moved = written;
+            self.moving.insert(moved, at);
+        }
+        let is_any = !waiting.is_empty();
+        self.unrouted.extend(waiting);
+        is_any
+    }
+
+    /// The slots of the cluster are others: what is on its way to a master that does not own its
+    /// slot any more goes first. The caller routes again what has no connection.
+    pub(super) fn slots_moved(&mut self) {
+        let Some(cluster) = &self.cluster else { return };
+        for (at, connection) in self.connections.iter_mut().enumerate() {
+            let Some(connection) = connection else { continue };
+            let address = connection.address.clone();
+            let is_elsewhere = |channel: &[u8]| cluster.owner(channel).is_some_and(|owner| *owner != address);
+            for expect in &connection.expects {
+                if let Expect::Sharded(Kept { channel, .. }) = expect
+                    && is_elsewhere(channel)
+                {
+                    self.moving.insert(slot(channel), at);
+                    connection.sharded.moved = connection.sharded.written;
+                }
+            }
+            self.unrouted.extend(connection.take_waiting(is_elsewhere));
         }
     }
 

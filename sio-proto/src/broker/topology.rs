@@ -124,6 +124,7 @@ impl Broker {
             self.topology += 1;
         }
         self.cluster = cluster;
+        self.slots_moved();
         self.is_discovered = true;
         self.topology_changed(now);
         true

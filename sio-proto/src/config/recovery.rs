@@ -44,11 +44,11 @@ pub struct RecoveryConfig {
     pub max_record_bytes: usize,
     /// Most bytes of messages that are fetched from the stream of a cluster for clients that come
     /// back from other servers, for all of them together; each message counts 256 more than it has.
-    /// Default 16 MiB. What was fetched is kept for as long as `window` says, because the client may
-    /// be cut off again before it has been sent everything. If there is no room, the address whose
-    /// clients have the most bytes gives way, and of these the client with the most; sizes are
-    /// compared in units of 1 KiB. A client that gives way is not recovered, and is told so. While
-    /// it is read for, it keeps its bytes until the broker has answered. An address is what
+    /// Default 16 MiB. What was fetched is kept for as long as `window` says, because the client
+    /// may be cut off again before it has been sent everything. If there is no room, the address
+    /// whose clients have the most bytes gives way, and of these the client with the most; sizes
+    /// are compared in units of 1 KiB. A client that gives way is not recovered, and is told so.
+    /// While it is read for, it keeps its bytes until the broker has answered. An address is what
     /// [`Config::max_sessions_per_address`] takes for one.
     ///
     /// [`Config::max_sessions_per_address`]: super::Config::max_sessions_per_address

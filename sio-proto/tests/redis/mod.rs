@@ -2,12 +2,16 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a model in tests")]
 
+mod moving;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use sio_proto::broker::{Broker, BrokerConfig, Command, Event, Output};
 use sio_proto::resp::{Decoder, Limits, Value, slot};
 use sio_proto::{Bytes, BytesMut, LinkId, Time};
+
+pub(crate) use moving::cluster;
 
 pub(crate) type Fields = Vec<Vec<u8>>;
 pub(crate) type Stream = Vec<((u64, u64), Fields)>;
@@ -96,6 +100,8 @@ pub(crate) struct World {
     pub(crate) broker: Broker,
     pub(crate) nodes: Vec<Node>,
     pub(crate) events: Vec<Event>,
+    /// What servers have published, in its order.
+    pub(crate) published: Vec<Vec<u8>>,
     conns: BTreeMap<LinkId, Conn>,
     opening: VecDeque<(LinkId, Option<usize>)>,
     to_broker: BTreeMap<LinkId, BytesMut>,
@@ -152,6 +158,7 @@ impl World {
             broker: Broker::new(Time::ZERO, config, Box::new(entropy)).unwrap(),
             nodes,
             events: vec![],
+            published: vec![],
             conns: BTreeMap::new(),
             opening: VecDeque::new(),
             to_broker: BTreeMap::new(),
@@ -535,6 +542,7 @@ impl World {
             }
             "PUBLISH" | "SPUBLISH" => {
                 let key = (parts[1].clone(), name == "SPUBLISH");
+                self.published.push(parts[2].clone());
                 let is_deaf = self.nodes[at].is_deaf;
                 let mut count = 0;
                 for (other, conn) in &self.conns {
@@ -687,14 +695,4 @@ impl World {
             bulk(out, b"id");
         }
     }
-}
-
-/// Three masters of a cluster.
-pub(crate) fn cluster() -> World {
-    let mut nodes = vec![Node::new("a", 1), Node::new("a", 2), Node::new("a", 3)];
-    nodes.iter_mut().for_each(|node| node.in_cluster = true);
-    nodes[0].slots = vec![(0, 5460)];
-    nodes[1].slots = vec![(5461, 10922)];
-    nodes[2].slots = vec![(10923, 16383)];
-    World::new(BrokerConfig::from_url("redis://a:1,a:2,a:3").unwrap(), nodes)
 }

@@ -685,21 +685,3 @@ fn behind_an_early_event_no_event_has_a_place() {
     servers.settle();
     assert_eq!(heard(&mut clients[0]), (vec![3], 1));
 }
-
-/// What the new server has sent early is among what the client has missed.
-#[test]
-fn a_client_that_comes_back_gets_what_was_sent_early() {
-    let servers = plain();
-    let (mut back, ..) = come_back(&servers, || servers.hold(1, 0));
-    servers.ios[1].to("red").emit("n", 7);
-    servers.settle();
-    servers.pass(250 * MILLISECOND);
-    // The fence is read, and the event is not.
-    let fence = servers.model.borrow().read[1].unwrap() + 1;
-    servers.model.borrow_mut().readable.insert(1, fence);
-    servers.settle();
-    servers.release(1);
-    assert_eq!(heard(&mut back).0, [2, 7]);
-    servers.pass(Duration::from_secs(1));
-    assert_eq!(heard(&mut back).0, [0; 0], "once");
-}

@@ -288,7 +288,8 @@ impl Relays {
     }
 
     /// What reads the messages of the broker. A caller whose relays stand behind a lock reads them
-    /// without it, and gives them to [`handle_message`](Self::handle_message): signatures take time.
+    /// without it, because signatures take time, and gives them to
+    /// [`handle_message`](Self::handle_message).
     #[must_use]
     pub const fn reader(&self) -> &Arc<RelayReader> {
         &self.reader

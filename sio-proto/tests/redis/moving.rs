@@ -1,0 +1,32 @@
+//! A Redis cluster of three, and what a test needs while slots move there.
+
+use sio_proto::LinkId;
+use sio_proto::broker::BrokerConfig;
+
+use super::{Node, World};
+
+/// Three masters of a cluster.
+pub(crate) fn cluster() -> World {
+    let mut nodes = vec![Node::new("a", 1), Node::new("a", 2), Node::new("a", 3)];
+    nodes.iter_mut().for_each(|node| node.in_cluster = true);
+    nodes[0].slots = vec![(0, 5460)];
+    nodes[1].slots = vec![(5461, 10922)];
+    nodes[2].slots = vec![(10923, 16383)];
+    World::new(BrokerConfig::from_url("redis://a:1,a:2,a:3").unwrap(), nodes)
+}
+
+impl World {
+    /// Hands over the first line of what a server has said on each of its connections.
+    pub(crate) fn hear_first_line(&mut self, node: usize) {
+        let of_node = |link: &LinkId| self.conns[link].node == node;
+        let said = std::mem::take(&mut self.to_broker).into_iter();
+        let (first, others): (Vec<_>, Vec<_>) = said.partition(|(link, _)| of_node(link));
+        self.to_broker = others.into_iter().collect();
+        for (link, mut said) in first {
+            let end = said.windows(2).position(|end| end == b"\r\n").map_or(0, |at| at + 2);
+            let line = said.split_to(end);
+            self.to_broker.insert(link, said);
+            self.hand_over(link, &line);
+        }
+    }
+}
