@@ -34,7 +34,7 @@ pub(super) struct Line {
     pub(super) due: Time,
     /// The network of the client, if it is known.
     pub(super) address: Option<IpAddr>,
-    /// How many bytes are noted as waiting here ([`Room`](super::room::Room)).
+    /// How many bytes are noted as waiting here ([`Shares`](crate::shares::Shares)).
     pub(super) noted: usize,
     /// Whether this end waits until it may send more.
     pub(super) waits: bool,
