@@ -115,8 +115,9 @@ impl Shard {
     }
 }
 
-/// From this number of members on, their sessions are probably in no cache of the processor.
-const CROWD: usize = 64;
+/// From this number of members on, their sessions are probably not in the nearest caches of the
+/// processor, and it is worth the instructions to read them ahead.
+const CROWD: usize = 512;
 /// The sessions of this many members are read ahead.
 const AHEAD: usize = 16;
 
