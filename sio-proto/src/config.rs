@@ -60,9 +60,9 @@ pub struct Config {
     pub add_trailing_slash: bool,
     /// How often a server pings an Engine.IO 4 client. Default 25 s. If it is too long, dead peers
     /// stay, and proxies cut idle connections. If it is too short, it costs CPU and radio time
-    /// (docs/protocol/engine-io.md §6). A host may let pings be late by up to 1/256 of this time,
-    /// and by at most 100 ms, so that many clients are pinged at once
-    /// ([`Shard::latest_timeout`](crate::server::Shard::latest_timeout)).
+    /// (docs/protocol/engine-io.md §6). A host may let pings be late by up to 1/256 of this time
+    /// or of [`Config::ping_timeout`], and by at most 100 ms, so that many clients are pinged at
+    /// once ([`Shard::latest_timeout`](crate::server::Shard::latest_timeout)).
     pub ping_interval: Duration,
     /// How long an answer to a ping may take. Default 20 s. If it is too short, peers on slow links
     /// are dropped.

@@ -305,9 +305,9 @@ impl Shard {
     }
 
     /// Until when a caller may wait with [`Shard::handle_timeout`]: [`Shard::next_timeout`], but a
-    /// heartbeat of the server may be late by up to 1/256 of its interval, and by at most 100 ms.
-    /// So one call serves the heartbeats of many clients, and the caller sleeps longer. Whatever is
-    /// a limit is not late.
+    /// heartbeat of the server may be late by up to 1/256 of its interval or of the time in which
+    /// it is answered, and by at most 100 ms. So one call serves the heartbeats of many clients,
+    /// and the caller sleeps longer. Whatever is a limit is not late.
     #[must_use]
     pub fn latest_timeout(&self) -> Option<Time> {
         self.core.timers.latest()

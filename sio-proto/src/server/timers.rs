@@ -143,7 +143,9 @@ pub(crate) struct Timers {
 /// This many stale entries are not removed.
 const FEW: usize = 1024;
 
-/// A heartbeat may be late by this part of its interval, and by no more than [`MAX_SLACK`].
+/// A heartbeat may be late by this part of its interval, by no more than the same part of the time
+/// in which it is answered (the client waits for both together), and by no more than
+/// [`MAX_SLACK`].
 const SLACK_PART: u32 = 256;
 /// The most that a heartbeat may be late so that it shares a wake-up with others.
 const MAX_SLACK: Duration = Duration::from_millis(100);
@@ -158,7 +160,7 @@ impl Timers {
             queues,
             heap: BinaryHeap::new(),
             stale: 0,
-            slack: (ping / SLACK_PART).min(MAX_SLACK).as_micros() as u64,
+            slack: (ping.min(ping_timeout) / SLACK_PART).min(MAX_SLACK).as_micros() as u64,
         }
     }
 
@@ -329,12 +331,12 @@ mod tests {
         let seconds = Duration::from_secs;
         let mut timers = Timers::new(seconds(25), seconds(20), seconds(45));
         assert_eq!(timers.latest(), None);
-        for (slot, millis) in (0..).zip([0, 40, 97, 98]) {
+        for (slot, millis) in (0..).zip([0, 40, 78, 79]) {
             timers.arm(Time::from_millis(millis), Alarm::Ping, key(slot), 0);
         }
         assert_eq!(timers.next(), Some(Time::from_millis(25_000)));
         let latest = timers.latest().unwrap();
-        assert_eq!(latest, Time::from_micros(25_000_000 + 25_000_000 / 256));
+        assert_eq!(latest, Time::from_micros(25_000_000 + 20_000_000 / 256));
         let together = core::iter::from_fn(|| timers.pop(latest)).count();
         assert_eq!((together, timers.len()), (3, 1));
         // What is a limit, and whatever has no queue, has its own time.
@@ -342,10 +344,13 @@ mod tests {
         assert_eq!(timers.latest(), timers.next());
         timers.arm_at(Time::from_millis(24_999), Alarm::Absence, key(1), 0);
         assert_eq!(timers.latest(), Some(Time::from_millis(24_999)));
-        // A long interval makes no heartbeat later than the slack.
-        let mut timers = Timers::new(seconds(3_600), seconds(20), seconds(45));
-        timers.arm(Time::ZERO, Alarm::Ping, key(1), 0);
-        assert_eq!(timers.latest(), Some(Time::from_millis(3_600_100)));
+        // A long interval makes no heartbeat later than the slack, and a client that has little
+        // time to wait for it gets it in time.
+        for (timeout, late) in [(seconds(3_600), 100_000), (Duration::from_millis(128), 500)] {
+            let mut timers = Timers::new(seconds(3_600), timeout, seconds(45));
+            timers.arm(Time::ZERO, Alarm::Ping, key(1), 0);
+            assert_eq!(timers.latest(), Some(Time::from_micros(3_600_000_000 + late)));
+        }
     }
 
     #[test]
