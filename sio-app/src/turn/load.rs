@@ -86,8 +86,8 @@ pub(crate) struct Loads {
     lagging: AtomicUsize,
     /// Whether any client has a limit of what it may send.
     measures: AtomicBool,
-    /// An address is kept as long as it has sockets for which something has waited, or something is
-    /// under way for it.
+    /// An address is kept as long as it has sockets for which something has waited or had to be
+    /// asked for while much waited in the whole server, or something is under way for it.
     addresses: Mutex<HashMap<IpAddr, Arc<Count>>>,
 }
 

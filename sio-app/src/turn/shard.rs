@@ -36,6 +36,9 @@ use crate::turn::{self, Turn, Unwritten};
 /// How many links one flush serves before it releases the lock.
 const LINKS_PER_FLUSH: usize = 64;
 
+/// How many places of the table of counts are given back at once.
+const MOST_TRIMMED: usize = 64;
+
 pub(crate) struct ShardCell {
     /// The application that the shard belongs to.
     pub(crate) application: Weak<dyn Application>,
@@ -517,7 +520,8 @@ impl State {
     /// Returns the count of what waits for a session, if it has sockets.
     pub(crate) fn load_of(&self, session: SessionKey) -> Option<Arc<Load>> {
         let (key, load) = self.loads.get(session.slot())?.as_ref()?;
-        load.upgrade().filter(|_| *key == session)
+        // Compared first: the count of another session may end here, and values of its user with it.
+        if *key == session { load.upgrade() } else { None }
     }
 
     /// Takes the sockets whose queues have room again.
@@ -543,6 +547,7 @@ impl State {
             self.raw.pop();
         }
         trim(&mut self.raw);
+        self.trim_loads();
         forgotten
     }
 
@@ -553,16 +558,25 @@ impl State {
             self.sockets.pop();
         }
         trim(&mut self.sockets);
-        // The counts of sessions that have ended.
-        let is_over = |known: &Option<(_, Weak<Load>)>| known.as_ref().is_none_or(|(_, load)| load.strong_count() == 0);
-        while self.loads.last().is_some_and(is_over) {
-            self.loads.pop();
-        }
-        trim(&mut self.loads);
+        self.trim_loads();
         if let Some(socket) = &forgotten {
             self.forget_expiry(socket);
         }
         forgotten
+    }
+
+    /// Gives back some memory of counts whose sessions have ended. It is a limited number each time:
+    /// a client that alone is left of a crowd, and leaves a namespace and joins it again, must not
+    /// make the table shrink and grow by a whole crowd.
+    fn trim_loads(&mut self) {
+        let is_over = |known: &Option<(_, Weak<Load>)>| known.as_ref().is_none_or(|(_, load)| load.strong_count() == 0);
+        for _ in 0..MOST_TRIMMED {
+            if !self.loads.last().is_some_and(is_over) {
+                break;
+            }
+            self.loads.pop();
+        }
+        trim(&mut self.loads);
     }
 
     /// Returns the timer task's waker, if the task has to come earlier than it plans.

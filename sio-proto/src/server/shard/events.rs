@@ -171,10 +171,8 @@ impl Shard {
             return false;
         };
         let core = &mut self.core;
-        let is_quiet = core.departing.is_empty()
-            && core.overfull.is_empty()
-            && !core.measures
-            && core.backlog.excess() == 0;
+        let is_quiet =
+            core.departing.is_empty() && core.overfull.is_empty() && !core.measures && core.backlog.excess() == 0;
         let takes = |session: &&mut Session| {
             session.wiring.engine().is_some() && session.state == State::Open && !session.reassembly.is_pending()
         };
