@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use redis::{Mood, Node, World, bytes, cluster};
+use redis::moving::cluster;
+use redis::{Mood, Node, World, bytes};
 use sio_proto::broker::{BrokerConfig, Command, Event, Request, StreamPosition};
 
 #[derive(Clone, Debug)]

@@ -4,7 +4,8 @@ mod redis;
 
 use std::time::Duration;
 
-use redis::{Mood, Node, World, bytes, cluster};
+use redis::moving::cluster;
+use redis::{Mood, Node, World, bytes};
 use sio_proto::broker::{Answer, BrokerConfig, BrokerError, Command, Event, Refusal, Request, StreamPosition};
 
 fn messages(events: &[Event]) -> Vec<String> {

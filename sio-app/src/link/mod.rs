@@ -408,9 +408,9 @@ impl<O: Outlet + ?Sized> Link<O> {
     }
 
     /// Another HTTP server has given the stream of this link away: it is a websocket now. Begins a
-    /// pause before what is queued. Another thread may be about to write it: then it has
-    /// found that the head of the handshake is still on its way, and the pause begins when it
-    /// leaves the rest to the connection's task.
+    /// pause before what is queued. Another thread may be about to write it: then it has found that
+    /// the head of the handshake is still on its way, and the pause begins when it leaves the rest
+    /// to the connection's task.
     pub(crate) fn rest_if_queued(&self) {
         let is_idle = {
             let mut state = self.state.lock();

@@ -520,7 +520,8 @@ impl State {
     /// Returns the count of what waits for a session, if it has sockets.
     pub(crate) fn load_of(&self, session: SessionKey) -> Option<Arc<Load>> {
         let (key, load) = self.loads.get(session.slot())?.as_ref()?;
-        // Compared first: the count of another session may end here, and values of its user with it.
+        // Compared first: the count of another session may end here, and values of its user with
+        // it.
         if *key == session { load.upgrade() } else { None }
     }
 
@@ -565,9 +566,9 @@ impl State {
         forgotten
     }
 
-    /// Gives back some memory of counts whose sessions have ended. It is a limited number each time:
-    /// a client that alone is left of a crowd, and leaves a namespace and joins it again, must not
-    /// make the table shrink and grow by a whole crowd.
+    /// Gives back some memory of counts whose sessions have ended. It is a limited number each
+    /// time: a client that alone is left of a crowd, and leaves a namespace and joins it again,
+    /// must not make the table shrink and grow by a whole crowd.
     fn trim_loads(&mut self) {
         let is_over = |known: &Option<(_, Weak<Load>)>| known.as_ref().is_none_or(|(_, load)| load.strong_count() == 0);
         for _ in 0..MOST_TRIMMED {

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a model in tests")]
 
-mod moving;
+pub(crate) mod moving;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -10,8 +10,6 @@ use std::time::Duration;
 use sio_proto::broker::{Broker, BrokerConfig, Command, Event, Output};
 use sio_proto::resp::{Decoder, Limits, Value, slot};
 use sio_proto::{Bytes, BytesMut, LinkId, Time};
-
-pub(crate) use moving::cluster;
 
 pub(crate) type Fields = Vec<Vec<u8>>;
 pub(crate) type Stream = Vec<((u64, u64), Fields)>;
