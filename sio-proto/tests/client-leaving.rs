@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use client::emit;
 use client::script::{OPEN, Script};
-use sio_proto::client::{ClientConfig, SocketId, Transport};
+use sio_proto::client::{ClientConfig, Outcome, SocketId, Transport};
 use sio_proto::{ByteString, LinkId};
 
 /// A script with a namespace that stays, so that leaving the other one does not end the session.
 fn beside() -> (Script, LinkId, SocketId) {
     let config = ClientConfig::default().confirm_events(true);
-    let config = config.transports(vec![Transport::WebSocket]);
+    beside_with(config.transports(vec![Transport::WebSocket]))
+}
+
+fn beside_with(config: ClientConfig) -> (Script, LinkId, SocketId) {
     let mut script = Script::new(config);
     let link = script.opened();
     script.tell(link, "40{\"sid\":\"r\",\"pid\":\"q\",\"sio.confirmed\":0}");
@@ -232,36 +235,176 @@ fn a_closed_client_that_waits_for_a_handshake_does_not_come_back_after_a_sleep()
     assert_eq!(script.client.next_timeout(), None);
 }
 
-/// A client that was refused, and whose connection ends then, may still be recovered when it
-/// connects again. Its server has gone on counting events, and so has the client.
+/// The numbers of the events that the client has written since the last call.
+fn written(script: &mut Script) -> Vec<u64> {
+    let number = |text: &String| text.rsplit(',').next()?.trim_end_matches(']').parse().ok();
+    told(script).iter().filter_map(number).collect()
+}
+
+/// A client is cut off, refused when it comes back, loses that connection, and connects again by
+/// hand. Its server has gone on counting events and recovers it, so each event is written exactly
+/// until the server has had it, in order. `had` is how many of the two events the server has had
+/// that were written before the first cut, and `more` how many connections of another namespace
+/// come and end before the client connects. `alone`, the refused namespace is the only one, and the
+/// client closes the connection by itself.
+fn is_refused_and_comes_back(retries: u32, had: u64, alone: bool, more: usize) {
+    let case = format!("retries {retries}, had {had}, alone {alone}, more {more}");
+    let config = ClientConfig::default().confirm_events(true).retries(retries);
+    let config = config.ack_timeout(Duration::from_secs(600));
+    let mut script = Script::new(config.transports(vec![Transport::WebSocket]));
+    let other = "40{\"sid\":\"r\",\"pid\":\"q\",\"sio.confirmed\":0}";
+    let mut link = script.opened();
+    let (place, socket) = match alone {
+        true => ("", script.socket),
+        false => ("/chat,", script.client.socket("/chat").unwrap()),
+    };
+    if !alone {
+        script.tell(link, other);
+        script.client.connect(script.now, socket).unwrap();
+        script.drain();
+    }
+    script.tell(
+        link,
+        &format!("40{place}{{\"sid\":\"s\",\"pid\":\"p\",\"sio.confirmed\":0}}"),
+    );
+    let send = |script: &mut Script, event| {
+        let emit = script.client.emit(script.now, socket, event).unwrap();
+        script.drain();
+        emit
+    };
+    send(&mut script, emit("n", "0"));
+    script.tell(link, &format!("40{place}{{\"sio.confirmed\":1}}"));
+    let plain = send(&mut script, emit("n", "1"));
+    let asks = send(&mut script, emit("n", "2").ack());
+    assert_eq!(written(&mut script), [0, 1, 2], "{case}");
+    script.cut(link);
+    link = script.opened();
+    if !alone {
+        script.tell(link, other);
+    }
+    let shown = format!("40{place}{{\"pid\":\"p\",\"sio.confirmed\":1}}");
+    assert_eq!(*told(&mut script).last().unwrap(), shown, "{case}");
+    script.tell(link, &format!("44{place}{{\"message\":\"not today\"}}"));
+    let later = send(&mut script, emit("n", "3"));
+    script.cut(link);
+    for _ in 0..more {
+        link = script.opened();
+        script.tell(link, other);
+        script.cut(link);
+    }
+    assert_eq!(
+        script.receipts.len(),
+        1,
+        "{case}: nobody knows yet: {:?}",
+        script.receipts
+    );
+    if alone {
+        assert!(script.has("Stopped(NoNamespace)"), "{case}: {:?}", script.log);
+    } else {
+        link = script.opened();
+        script.tell(link, other);
+    }
+    assert_eq!(written(&mut script), [0u64; 0], "{case}");
+    script.client.connect(script.now, socket).unwrap();
+    script.drain();
+    if alone {
+        link = script.opened();
+    }
+    assert_eq!(*told(&mut script).last().unwrap(), shown, "{case}");
+    let heard = 1 + had;
+    script.tell(
+        link,
+        &format!("40{place}{{\"sid\":\"t\",\"pid\":\"p\",\"sio.confirmed\":{heard}}}"),
+    );
+    script.pass(1_000);
+    assert!(script.has("connect Recovered"), "{case}: {:?}", script.log);
+    assert_eq!(written(&mut script), (heard..=3).collect::<Vec<_>>(), "{case}");
+    script.tell(link, &format!("40{place}{{\"sio.confirmed\":4}}"));
+    if had < 2 {
+        script.tell(link, &format!("43{place}1[]"));
+    }
+    assert!(!script.has("Lost(ParseError)"), "{case}: {:?}", script.log);
+    assert!(script.client.is_connected(socket), "{case}: {:?}", script.log);
+    let outcome = |emit| script.receipts.get(&emit);
+    assert_eq!(outcome(plain), Some(&Outcome::Confirmed), "{case}");
+    assert_eq!(outcome(later), Some(&Outcome::Confirmed), "{case}");
+    match had {
+        2 => assert_eq!(outcome(asks), Some(&Outcome::Unanswered), "{case}"),
+        _ => assert!(matches!(outcome(asks), Some(Outcome::Acknowledged(_))), "{case}"),
+    }
+}
+
 #[test]
-fn who_was_refused_in_between_is_recovered_with_the_right_count() {
-    let (mut script, link, chat) = beside();
-    script.tell(link, "40/chat,{\"sid\":\"s\",\"pid\":\"p\",\"sio.confirmed\":0}");
-    script.client.emit(script.now, chat, emit("n", "0")).unwrap();
-    script.drain();
-    script.tell(link, "40/chat,{\"sio.confirmed\":1}");
-    script.client.emit(script.now, chat, emit("n", "1")).unwrap();
-    script.drain();
-    script.cut(link);
-    let link = script.opened();
-    script.tell(link, "40{\"sid\":\"r\",\"pid\":\"q\",\"sio.confirmed\":0}");
-    let shown = "40/chat,{\"pid\":\"p\",\"sio.confirmed\":1}";
-    assert_eq!(told(&mut script).last().unwrap(), shown);
-    script.tell(link, "44/chat,{\"message\":\"not today\"}");
-    script.cut(link);
-    let link = script.opened();
-    script.tell(link, "40{\"sid\":\"r\",\"pid\":\"q\",\"sio.confirmed\":0}");
-    script.client.connect(script.now, chat).unwrap();
-    script.drain();
-    assert_eq!(told(&mut script).last().unwrap(), shown);
-    // The server has had the event that was given up.
-    script.tell(link, "40/chat,{\"sid\":\"s\",\"pid\":\"p\",\"sio.confirmed\":2}");
-    assert!(!script.has("Lost(ParseError)"), "{:?}", script.log);
-    assert!(script.client.is_connected(chat), "{:?}", script.log);
-    script.client.emit(script.now, chat, emit("n", "2")).unwrap();
-    script.drain();
-    assert_eq!(told(&mut script), ["42/chat,[\"n\",2]"]);
-    script.tell(link, "40/chat,{\"sio.confirmed\":3}");
-    assert!(script.client.is_connected(chat), "{:?}", script.log);
+fn r11_who_was_refused_in_between_is_recovered_and_has_each_event_handled_once() {
+    for retries in [0, 1] {
+        for had in 0..=2 {
+            is_refused_and_comes_back(retries, had, true, 0);
+            is_refused_and_comes_back(retries, had, false, 0);
+            is_refused_and_comes_back(retries, had, false, 2);
+        }
+    }
+}
+
+/// A client has stopped, and only one of its namespaces connects again. What the other one has
+/// written waits until that one connects, too, however many connections end before.
+#[test]
+fn r11_who_connects_later_than_another_namespace_loses_nothing() {
+    for (retries, had) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let config = ClientConfig::default().confirm_events(true).reconnection(false);
+        let config = config.retries(retries).transports(vec![Transport::WebSocket]);
+        let (mut script, link, chat) = beside_with(config);
+        script.tell(link, "40/chat,{\"sid\":\"s\",\"pid\":\"p\",\"sio.confirmed\":0}");
+        let sent = script.client.emit(script.now, chat, emit("n", "1")).unwrap();
+        script.drain();
+        assert_eq!(written(&mut script), [1]);
+        script.cut(link);
+        for _ in 0..2 {
+            assert_eq!(script.log.last().unwrap(), "Stopped(ReconnectionOff)");
+            script.client.connect(script.now, script.socket).unwrap();
+            script.drain();
+            let link = script.opened();
+            script.tell(link, "40{\"sid\":\"r\",\"pid\":\"q\",\"sio.confirmed\":0}");
+            script.cut(link);
+        }
+        assert!(script.receipts.is_empty(), "{:?}", script.receipts);
+        script.client.connect(script.now, chat).unwrap();
+        script.drain();
+        let link = script.opened();
+        script.tell(
+            link,
+            &format!("40/chat,{{\"sid\":\"t\",\"pid\":\"p\",\"sio.confirmed\":{had}}}"),
+        );
+        script.pass(1_000);
+        let again: &[u64] = if had == 0 { &[1] } else { &[] };
+        assert_eq!(written(&mut script), again, "retries {retries}, had {had}");
+        script.tell(link, "40/chat,{\"sio.confirmed\":1}");
+        assert_eq!(script.receipts.get(&sent), Some(&Outcome::Confirmed));
+    }
+}
+
+/// After the goodbye of the server there is nothing to be recovered, and nothing is confirmed.
+#[test]
+fn whom_the_server_has_disconnected_begins_anew_with_zero() {
+    for retries in [0, 1] {
+        let config = ClientConfig::default().confirm_events(true).retries(retries);
+        let (mut script, link, chat) = beside_with(config.transports(vec![Transport::WebSocket]));
+        script.tell(link, "40/chat,{\"sid\":\"s\",\"pid\":\"p\",\"sio.confirmed\":0}");
+        script.client.emit(script.now, chat, emit("n", "0")).unwrap();
+        script.drain();
+        script.tell(link, "40/chat,{\"sio.confirmed\":1}");
+        let unknown = script.client.emit(script.now, chat, emit("n", "1")).unwrap();
+        script.drain();
+        script.tell(link, "41/chat,");
+        told(&mut script);
+        script.client.connect(script.now, chat).unwrap();
+        script.drain();
+        assert_eq!(told(&mut script), ["40/chat,{\"sio.confirmed\":0}"]);
+        script.tell(link, "40/chat,{\"sid\":\"t\",\"pid\":\"o\",\"sio.confirmed\":0}");
+        script.pass(1_000);
+        match retries {
+            0 => assert_eq!(script.receipts.get(&unknown), Some(&Outcome::Disconnected)),
+            _ => assert_eq!(written(&mut script), [1], "as a new one"),
+        }
+        assert!(script.client.is_connected(chat), "{:?}", script.log);
+    }
 }

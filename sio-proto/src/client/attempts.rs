@@ -213,7 +213,7 @@ impl Client {
             let mut receipts = Receipts::new();
             let socket = &mut self.sockets[at];
             let was_connected = socket.is_connected();
-            socket.lose(socket.is_active() && socket.pid.is_some(), &mut receipts);
+            socket.lose(&mut receipts);
             if let Some(age) = self.config.max_queue_age {
                 socket.limit_waiting(now, age);
             }

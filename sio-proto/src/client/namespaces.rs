@@ -300,9 +300,9 @@ impl Client {
     fn drop_socket(&mut self, at: usize, reason: DisconnectReason) {
         let mut receipts = Receipts::new();
         let socket = &mut self.sockets[at];
-        socket.lose(false, &mut receipts);
         socket.state = SocketState::Idle;
         (socket.pid, socket.offset) = (None, None);
+        socket.lose(&mut receipts);
         self.report(receipts);
         self.outputs.push_back(Output::Delivery(Delivery::Disconnect {
             socket: SocketId(at as u32),

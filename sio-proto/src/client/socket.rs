@@ -432,11 +432,12 @@ impl Socket {
         }
     }
 
-    /// The connection has ended: acknowledgements will not come, and answers cannot be given. With
-    /// `may_resume`, events that the server confirms wait until it is known whether the client is
-    /// recovered.
-    pub(super) fn lose(&mut self, may_resume: bool, receipts: &mut Receipts) {
-        if !may_resume {
+    /// The connection has ended: acknowledgements will not come, and answers cannot be given. As
+    /// long as the socket has a `pid`, events that the server confirms wait until it is known
+    /// whether the client is recovered. A socket that was refused or has stopped has it, too: its
+    /// server goes on counting, and may recover it at the next `connect()`.
+    pub(super) fn lose(&mut self, receipts: &mut Receipts) {
+        if self.pid.is_none() {
             self.abandon(receipts);
         }
         self.end_heard(receipts);

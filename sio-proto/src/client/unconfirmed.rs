@@ -158,17 +158,6 @@ impl Unconfirmed {
         written.filter_map(event).collect()
     }
 
-    /// Takes all events out. The server may have had them, and says so if it recovers the client.
-    fn give_all_up(&mut self) -> Vec<(Event, Option<u64>)> {
-        let ahead = self.ahead;
-        let events = self.take();
-        self.ahead = ahead;
-        if ahead > 0 {
-            self.written.push_back(Written::Gone(ahead));
-        }
-        events
-    }
-
     /// The ids of the events that may have to be sent again.
     pub(super) fn acks(&self) -> BTreeSet<u64> {
         let ack = |written: &Written| match written {
@@ -229,14 +218,11 @@ impl Socket {
         Ok(())
     }
 
-    /// What was written is not sent again as it was. Events that may come twice wait again; nobody
-    /// knows of the others whether the server has had them. A client that may still be recovered
-    /// goes on counting, because its server does.
+    /// The client is not recovered, so nobody says what the server has had. Events that may come
+    /// twice wait again; nobody knows of the others whether the server has had them.
     pub(super) fn abandon(&mut self, receipts: &mut Receipts) {
-        let unknown = self.unconfirmed.give_all_up();
-        if self.pid.is_none() {
-            self.unconfirmed = Unconfirmed::new();
-        }
+        let unknown = self.unconfirmed.take();
+        self.unconfirmed = Unconfirmed::new();
         let (again, ended): (Vec<_>, Vec<_>) = unknown.into_iter().partition(|(event, _)| event.retries);
         for (event, ack) in ended {
             self.end_unknown(event, ack, receipts);
@@ -302,7 +288,6 @@ impl Socket {
             return self.resume(heard, receipts).err();
         }
         self.abandon(receipts);
-        self.unconfirmed = Unconfirmed::new();
         self.unconfirmed.is_on = heard.is_some();
         self.unconfirmed.confirm(heard.unwrap_or(0)).err()
     }

@@ -1,8 +1,11 @@
 //! A client against servers whose words are written out.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sio_proto::client::{AckTicket, Client, ClientConfig, Delivery, Endpoint, Output, SocketId, Transport};
+use sio_proto::client::{
+    AckTicket, Client, ClientConfig, Delivery, EmitId, Endpoint, Outcome, Output, SocketId, Transport,
+};
 use sio_proto::websocket::{Opcode, encode_message, handshake};
 use sio_proto::{BytesMut, LinkId, Time};
 
@@ -20,6 +23,7 @@ pub struct Script {
     pub log: Vec<String>,
     pub events: Vec<String>,
     pub tickets: Vec<AckTicket>,
+    pub receipts: BTreeMap<EmitId, Outcome>,
 }
 
 impl Script {
@@ -39,6 +43,7 @@ impl Script {
             log: Vec::new(),
             events: Vec::new(),
             tickets: Vec::new(),
+            receipts: BTreeMap::new(),
         };
         script.drain();
         script
@@ -64,6 +69,9 @@ impl Script {
                 Output::Delivery(Delivery::Event { name, args, ack, .. }) => {
                     self.tickets.extend(ack);
                     self.events.push(format!("{name} {}", args.json));
+                }
+                Output::Delivery(Delivery::Receipt { emit, outcome, .. }) => {
+                    assert_eq!(self.receipts.insert(emit, outcome), None, "{emit:?} ends twice");
                 }
                 Output::Delivery(Delivery::Connect { recovery, .. }) => self.log.push(format!("connect {recovery:?}")),
                 Output::Delivery(Delivery::ConnectError { error, .. }) => {
