@@ -1,11 +1,12 @@
-//! What waits for a connection: the user sees it, changes it, and takes it back; and what is
-//! emitted at the moment of a connection goes once.
+//! What waits for a connection: the user sees it, changes it, and takes it back; what is emitted at
+//! the moment of a connection goes once; and what waits to be written again is not given up.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod client;
 
 use std::collections::BTreeSet;
 
+use client::records::Records;
 use client::{Network, World, emit};
 use proptest::prelude::*;
 use sio_proto::client::{ClientConfig, EmitError, EmitId, Generation, NotSent, Offline, Outcome, SocketId, Transport};
@@ -215,5 +216,31 @@ proptest! {
         let ids: BTreeSet<_> = world.asked.iter().map(|(socket, id, _)| (*socket, *id)).collect();
         let events: BTreeSet<_> = world.asked.iter().map(|(socket, _, json)| (*socket, json)).collect();
         prop_assert_eq!((ids.len(), events.len()), (world.asked.len(), world.asked.len()));
+    }
+}
+
+/// Each connection loses its last event, which comes after the next recovery. The server confirms
+/// every event, so there is progress all the time, and none is given up.
+#[test]
+fn r11_events_that_come_late_again_and_again_are_not_given_up() {
+    let mut world = World::new(ClientConfig::default().confirm_events(true), Config::default());
+    world.records = Some(Records::every(1));
+    let socket = world.connect("/");
+    world.pass(100);
+    let mut sent = Vec::new();
+    for number in 0..20 {
+        sent.push(put(&mut world, socket, "n", &number.to_string()));
+        world.drain_client();
+        world.cut();
+        world.pass(10_000);
+        assert_eq!(
+            world.heard.len(),
+            number + 1,
+            "the last one has come late: {:?}",
+            world.heard
+        );
+    }
+    for emit in sent {
+        assert_eq!(world.receipts[&emit], Outcome::Confirmed);
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct Unconfirmed {
     /// How many of `written` are events.
     events: usize,
     /// How often in a row the client was recovered, and the server had had nothing of what was
-    /// written.
+    /// written. An event that is confirmed, on a connection or by a recovery, begins a new row.
     fruitless: u32,
 }
 
@@ -128,6 +128,9 @@ impl Unconfirmed {
         };
         self.confirmed = heard;
         self.ahead -= more;
+        if more > 0 {
+            self.fruitless = 0;
+        }
         let mut events = Vec::new();
         while more > 0 {
             match self.written.pop_front() {
