@@ -58,6 +58,9 @@ impl Down {
 pub(crate) enum End {
     NotSent,
     Had,
+    /// It is not sent again, also if the client is recovered: its time is over, or there was no
+    /// progress.
+    GivenUp,
     Unknown,
 }
 
@@ -68,12 +71,15 @@ pub(crate) struct Up {
     pub(crate) end: Option<End>,
     /// How often the server has heard it.
     pub(crate) heard: u32,
+    /// The life of the socket that has heard it last.
+    pub(crate) life: Option<u64>,
 }
 
 /// What a wire may do with the events of a client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hearing {
-    /// The client sends events again until they are acknowledged.
+    /// The client sends events again until they are acknowledged, or confirmed. What is confirmed
+    /// is repeated only in another life.
     pub(crate) repeats: bool,
     /// The server confirms them, so a life loses nothing.
     pub(crate) confirms: bool,
@@ -100,6 +106,8 @@ pub(crate) struct Place {
     pub(crate) was_told: bool,
     /// Whether the client says that it is connected.
     pub(crate) is_connected: bool,
+    /// How often in a row the client was recovered, and the server has heard nothing.
+    pub(crate) fruitless: u32,
     /// Whether the client has left by itself since the last connect.
     pub(crate) has_left: bool,
     /// The messages that are missing on an old wire.
@@ -183,13 +191,15 @@ impl Place {
         let Some(up) = self.up.get_mut(number) else {
             return Err(Wrong::Stray);
         };
+        self.fruitless = 0;
         up.heard += 1;
         let is_first = up.heard == 1;
+        let is_of_life = up.life.replace(member.life) == Some(member.life);
         if up.end == Some(End::NotSent) {
             return Err(Wrong::Stray);
         }
         if !is_first {
-            return match rules.repeats && !up.is_volatile {
+            return match rules.repeats && !up.is_volatile && !(rules.confirms && is_of_life) {
                 true => Ok(()),
                 false => Err(Wrong::Repeated),
             };
@@ -206,8 +216,12 @@ impl Place {
             && (serial == member.serial || rules.confirms && life == member.life)
             && !rules.is_lossy
         {
-            // An event whose time is over is not sent again on a later connection.
-            let given_up = |up: &Up| up.end == Some(End::Unknown) && rules.confirms;
+            // Who repeats events may give up one of an earlier life that waits in this one.
+            let given_up = |up: &Up| match up.end {
+                Some(End::GivenUp) => rules.confirms,
+                Some(End::Unknown) => rules.confirms && rules.repeats,
+                _ => false,
+            };
             let may_miss = |up: &Up| up.heard > 0 || up.is_volatile || up.end == Some(End::NotSent) || given_up(up);
             if let Some(missing) = (before + 1..number).find(|at| !may_miss(&self.up[*at])) {
                 return Err(Wrong::Gap(missing as u64));

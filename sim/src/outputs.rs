@@ -442,6 +442,10 @@ impl World {
         let place = self.place(client, namespace);
         let was_connected = std::mem::replace(&mut place.is_connected, true);
         place.has_left = false;
+        place.fruitless = match recovery {
+            Recovery::Recovered => place.fruitless + 1,
+            Recovery::New | Recovery::Lost => 0,
+        };
         // Sessions of old wires go on without a word.
         if recovery != Recovery::Recovered && !is_old {
             place.was_told = true;
@@ -534,18 +538,23 @@ impl World {
             );
         };
         let is_doubled = self.peers[client].is_doubled;
-        let up = &mut self.place(client, namespace).up[number];
+        let place = self.place(client, namespace);
+        // The eighth recovery without progress is told after the event that is given up.
+        let is_fruitless = place.fruitless >= 7;
+        let up = &mut place.up[number];
         let end = match outcome {
             Outcome::NotSent(_) => End::NotSent,
             Outcome::Confirmed | Outcome::Acknowledged(_) | Outcome::Unanswered => End::Had,
-            Outcome::Sent | Outcome::TimedOut | Outcome::Disconnected => End::Unknown,
+            Outcome::TimedOut => End::GivenUp,
+            Outcome::Disconnected if is_fruitless => End::GivenUp,
+            Outcome::Sent | Outcome::Disconnected => End::Unknown,
         };
         up.end = Some(end);
         let heard = up.heard;
         let is_wrong = match end {
             End::NotSent => heard > 0,
             End::Had => heard == 0,
-            End::Unknown => false,
+            End::GivenUp | End::Unknown => false,
         };
         let is_other = matches!(outcome, Outcome::Acknowledged(args) if number_in(args) != Some(number as u64));
         if (is_wrong || is_other) && !is_doubled {

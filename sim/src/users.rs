@@ -106,6 +106,7 @@ impl World {
                 is_volatile,
                 end: None,
                 heard: 0,
+                life: None,
             };
             self.place(client, namespace).up.push(up);
             self.settle();
