@@ -104,12 +104,23 @@ pub(crate) struct Said {
     pub(crate) args: Args,
 }
 
+/// What a client has of a history.
+#[derive(Clone, Copy)]
+pub(crate) enum Has {
+    /// It shows the last place that it has seen, perhaps at another server.
+    Seen(Option<Offset>),
+    /// This history has given it everything up to this number.
+    Got(u64),
+}
+
 /// A part of what a client has missed.
 pub(crate) struct Part {
     /// Whether something that the client has not seen is missing.
     pub(crate) truncated: bool,
     /// The events, with their places.
     pub(crate) events: Vec<(Offset, Time, Said)>,
+    /// Whether nothing is behind them.
+    pub(crate) is_end: bool,
     /// The place behind the last event of the history.
     pub(crate) last: Offset,
 }
@@ -252,6 +263,8 @@ impl Histories {
     fn drop_oldest(&self, rooms: &mut Rooms) -> Option<Arc<RoomHistory>> {
         let gone = rooms.drop_oldest()?;
         let last = self.stream.last.load(Ordering::Relaxed);
+        // It may have an entry that counts as read a moment later.
+        let last = last.max(gone.state.lock_for("dropped").last().sequence);
         self.stream.dropped.fetch_max(last, Ordering::Relaxed);
         Some(gone)
     }
@@ -368,23 +381,31 @@ impl RoomHistory {
     }
 
     /// Returns the place of the last event, and that of the next one, which may have an entry in
-    /// the stream.
-    fn places(&self, entry: Option<Offset>) -> (Offset, Offset) {
-        let state = self.state.lock_for("place");
+    /// the stream. One without an entry stands behind all entries that have been read.
+    fn places(&self, entry: Option<Offset>, histories: &Histories) -> (Offset, Offset) {
+        let mut state = self.state.lock_for("place");
+        if entry.is_none() {
+            state.advance(histories.stream.last.load(Ordering::Relaxed));
+        }
         (state.last(), state.next(entry))
     }
 
-    /// Returns what is behind the last event that a client has seen, at most `most` events.
-    /// The stream of a cluster has been read as `histories` knows.
-    pub(crate) fn part(&self, now: Time, seen: Option<Offset>, histories: &Histories, most: usize) -> Part {
+    /// Returns what is behind what a client has, at most `most` events. The stream of a cluster has
+    /// been read as `histories` knows.
+    pub(crate) fn part(&self, now: Time, has: Has, histories: &Histories, most: usize) -> Part {
         let mut history = self.state.lock_for("read");
         self.change(&mut history, |history| history.prune(now));
-        let since = history.since(seen, |place| histories.has_read(&self.namespace, place));
+        let since = match has {
+            Has::Seen(seen) => history.since(seen, |place| histories.has_read(&self.namespace, place)),
+            Has::Got(number) => history.behind(number),
+        };
+        let is_end = since.entries.len() <= most;
         let events = since.entries.take(most);
         let events = events.map(|entry| (history.place(entry.sequence), entry.at, entry.message.clone()));
         Part {
             truncated: since.truncated,
             events: events.collect(),
+            is_end,
             last: history.last(),
         }
     }
@@ -453,7 +474,7 @@ fn try_broadcast_kept(
     let recovery = &to.shards.recovery;
     let last = recovery.last(&to.target.namespace);
     let entry = entry_place::current();
-    let (place, next) = history.places(entry);
+    let (place, next) = history.places(entry, &to.shards.histories);
     let mut message = write(
         forms,
         Stamp {

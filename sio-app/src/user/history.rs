@@ -1,7 +1,7 @@
 //! Histories of rooms, for users: which rooms have one, how a client catches up, and what the
 //! application reads of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -14,7 +14,7 @@ use crate::error::{EmitError, RegisterError};
 use crate::turn::comeback::Present;
 use crate::turn::entering::{Entered, join_at};
 use crate::turn::history::stream::LAG;
-use crate::turn::history::{Covered, Part, RoomHistory};
+use crate::turn::history::{Covered, Has, Part, RoomHistory};
 use crate::turn::order::{Order, To, carry_out};
 use crate::turn::shards::Shards;
 use crate::turn::socket::SocketCell;
@@ -200,7 +200,8 @@ impl Room {
             truncated,
             events,
             last,
-        } = history.part(now, seen, histories, usize::MAX);
+            ..
+        } = history.part(now, Has::Seen(seen), histories, usize::MAX);
         let events = events.into_iter().map(|(at, sent, said)| HistoryEvent {
             at,
             age: now.saturating_since(sent),
@@ -305,6 +306,7 @@ impl Socket {
             socket: self,
             room,
             seen,
+            got: None,
             resumed: Resumed {
                 missed: 0,
                 truncated: false,
@@ -315,7 +317,7 @@ impl Socket {
         catching.wait_for_stream().await?;
         loop {
             let history = self.ask(|shards| shards.histories.find(&socket.namespace, &catching.room))?;
-            if catching.step(history.as_deref()).await? {
+            if catching.step(history.as_ref()).await? {
                 return Ok(catching.resumed);
             }
         }
@@ -336,6 +338,8 @@ struct Catching<'a> {
     socket: &'a Socket,
     room: ByteString,
     seen: Option<Offset>,
+    /// The history that has given it what it has, and the number up to which.
+    got: Option<(Weak<RoomHistory>, u64)>,
     resumed: Resumed,
     falls: usize,
 }
@@ -343,11 +347,11 @@ struct Catching<'a> {
 impl Catching<'_> {
     /// Sends a part of what the client has missed. If nothing is left, the socket joins the room,
     /// and true is returned.
-    async fn step(&mut self, history: Option<&RoomHistory>) -> Result<bool, ResumeError> {
+    async fn step(&mut self, history: Option<&Arc<RoomHistory>>) -> Result<bool, ResumeError> {
         let (socket, seen) = (&self.socket.0, self.seen);
         let (part, is_known) = self.socket.ask(|shards| {
             let histories = &shards.histories;
-            let part = history.map(|history| history.part(socket.now(), seen, histories, PART));
+            let part = history.map(|history| history.part(socket.now(), self.has(history), histories, PART));
             // A place in a room where nothing was said is one of a history that is gone, or of a
             // history of another server.
             let is_known = seen.is_none_or(|seen| histories.knows(&socket.namespace, &self.room, seen));
@@ -371,10 +375,11 @@ impl Catching<'_> {
             self.patiently(MARK, |socket| send_event(socket, "history", &args, None, false))
                 .await?;
         }
-        let Some(part) = part else {
+        let (Some(part), Some(history)) = (part, history) else {
             return self.join(None, self.seen).await;
         };
-        let is_end = part.events.last().is_none_or(|(last, ..)| *last == part.last);
+        let got = part.events.last().map_or(part.last, |(last, ..)| *last);
+        self.got = Some((Arc::downgrade(history), got.sequence));
         for (place, _, said) in part.events {
             let bytes = said.name.len() + said.args.bytes() + FRAMING;
             let sent = self
@@ -388,10 +393,17 @@ impl Catching<'_> {
             }
             self.seen = Some(place);
         }
-        match is_end {
-            true => self.join(history, Some(part.last)).await,
+        match part.is_end {
+            true => self.join(Some(history), Some(part.last)).await,
             false => Ok(false),
         }
+    }
+
+    /// What the client has of a history. What this history has given it is not asked about again as
+    /// a place that it shows: here it is known, whatever is known of the stream.
+    fn has(&self, history: &Arc<RoomHistory>) -> Has {
+        let got = self.got.as_ref().filter(|(of, _)| of.as_ptr() == Arc::as_ptr(history));
+        got.map_or(Has::Seen(self.seen), |(_, number)| Has::Got(*number))
     }
 
     /// Waits until this server has read the stream of the cluster up to the place that the client

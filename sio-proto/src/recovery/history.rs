@@ -149,6 +149,13 @@ impl<M> History<M> {
         self.place(self.log.last())
     }
 
+    /// Messages without an entry get numbers behind this one. For a history that follows a stream
+    /// it is the last entry that was read: who has seen it at another server has not seen what is
+    /// said here now.
+    pub const fn advance(&mut self, last: u64) {
+        self.log.advance(last);
+    }
+
     /// The place that the next message will have. `entry` is its entry in the stream that the
     /// history follows, if it has one. If a later entry has been had already, the message gets a
     /// place as one without an entry.
@@ -248,20 +255,25 @@ impl<M> History<M> {
             Some(stream) if seen.is_entry() => stream.has(seen.sequence) && is_read(*seen),
             _ => seen.epoch == self.epoch && seen.sequence <= self.log.last(),
         };
-        let (after, is_known) = match seen {
-            None => (0, true),
-            Some(seen) if is_ours(&seen) => (seen.sequence, true),
-            Some(_) => (0, false),
-        };
-        match self.log.since(after) {
-            Ok(entries) => Since {
-                truncated: !is_known,
-                entries,
-            },
-            Err(_) => Since {
+        match seen {
+            None => self.behind(0),
+            Some(seen) if is_ours(&seen) => self.behind(seen.sequence),
+            Some(_) => Since {
                 truncated: true,
                 entries: self.log.all(),
             },
+        }
+    }
+
+    /// The messages behind a number of this history, for a client that this history has given all
+    /// messages up to there. [`History::since`] is for places that a client shows: it may have them
+    /// from another server.
+    #[must_use]
+    pub fn behind(&self, number: u64) -> Since<'_, M> {
+        let entries = self.log.since(number);
+        Since {
+            truncated: entries.is_err(),
+            entries: entries.unwrap_or_else(|_| self.log.all()),
         }
     }
 }
@@ -419,6 +431,30 @@ mod tests {
         assert!(said(&history, Some(entry(3)), &read).0, "most are gone");
         assert!(said(&history, Some(entry(4)), &read).0);
         assert_eq!(said(&history, Some(entry(5)), &read), (false, vec![]));
+    }
+
+    /// What a history has given to a client is known, whatever is known of the stream.
+    #[test]
+    fn a_client_goes_on_behind_what_it_was_given() {
+        let mut history = History::in_stream(1, RING, entry(3).sequence, entry(3).sequence);
+        for number in [5, 9, 7] {
+            history.keep(Time::ZERO, Some(entry(number)), 0, number);
+        }
+        let behind = |history: &History<u64>, number| {
+            let since = history.behind(number);
+            (since.truncated, since.entries.map(|entry| entry.message).collect())
+        };
+        assert_eq!(said(&history, Some(entry(9)), &(0..=u64::MAX)), (true, vec![5, 9, 7]));
+        assert_eq!(behind(&history, entry(9).sequence), (false, vec![7]));
+        assert_eq!(behind(&history, 0), (false, vec![5, 9, 7]));
+        // The number of an entry of another room.
+        history.advance(entry(12).sequence);
+        history.keep(Time::ZERO, None, 0, 70);
+        assert!(history.last().sequence > entry(12).sequence && !history.last().is_entry());
+        for number in 13..17 {
+            history.keep(Time::ZERO, Some(entry(number)), 0, number);
+        }
+        assert_eq!(behind(&history, entry(9).sequence), (true, vec![70, 13, 14, 15, 16]));
     }
 
     /// Numbers between two entries are never taken for those of entries.

@@ -94,10 +94,16 @@ fn keep(server: &Inner, begun: Offset, tail: TailEnd, (now, unix_millis): (Time,
         }
         let ago = unix_millis.saturating_sub(place.stored_at().unwrap_or(unix_millis));
         let ago = Duration::from_millis(ago);
-        let Some(left) = age.checked_sub(ago) else { continue };
+        // What is too old is not kept, and the history knows that it is missing: of one event, and
+        // so of all that are older.
+        let left = age.saturating_sub(ago);
+        let older = rooms.entry((namespace, room)).or_default();
+        if older.last().is_some_and(|last| last.until <= now) {
+            continue;
+        }
         let micros = u64::try_from(ago.as_micros()).unwrap_or(u64::MAX);
         let (bytes, message) = Said::at(place, emit.name, &emit.args);
-        rooms.entry((namespace, room)).or_default().push(Older {
+        older.push(Older {
             place,
             at: Time::from_micros(now.as_micros().saturating_sub(micros)),
             until: now + left,

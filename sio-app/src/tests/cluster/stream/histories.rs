@@ -415,6 +415,110 @@ fn a_gap_in_the_stream_ends_histories() {
     assert_eq!(history(&servers.ios[0], Some(place)), (true, vec![]));
 }
 
+/// A client that catches up is given one part after the other. What it was given is no place that
+/// it shows: it goes on also where the order of the stream is not known any more.
+#[test]
+fn a_client_gets_a_long_history_among_early_events_once() {
+    let servers = Servers::new(|cluster| cluster, with_ring(RING_OF_DEFAULT));
+    for number in 0..100 {
+        servers.ios[1].to("h1").emit("n", number);
+    }
+    servers.settle();
+    for number in 100..110 {
+        servers.ios[0].to("h1").emit("n", number);
+        // Events go out before others leave the room, without the stream.
+        servers.ios[0].to("h1").leave("h1");
+        servers.settle();
+    }
+    let said = history(&servers.ios[0], None).1;
+    assert!(
+        history(&servers.ios[0], Some(said[63].0)).0,
+        "nobody may show this place"
+    );
+    let mut clients = servers.clients();
+    let numbers = (0..110).map(|number: usize| number.to_string());
+    let expected: Vec<String> = numbers.chain(["ready".to_owned()]).collect();
+    follow(&mut clients[0], None);
+    assert_eq!(heard_of(&mut clients[0]), expected);
+    follow(&mut clients[0], Some(&said[63].0.to_string()));
+    let heard = heard_of(&mut clients[0]);
+    assert_eq!((&*heard[0], &heard[1..]), ("truncated", &expected[..]));
+}
+
+/// An event without an entry stands behind all that was read: who has seen the last entry of
+/// another room elsewhere has not seen it.
+#[test]
+fn an_early_event_stands_behind_what_was_read() {
+    let servers = of_histories();
+    servers.ios[0].to("h1").emit("n", 1);
+    servers.ios[0].to("h2").emit("n", 1);
+    servers.settle();
+    let seen = servers.ios[1].of("/").room("h2").since(None).at;
+    assert_eq!(history(&servers.ios[0], seen), (false, vec![]));
+    servers.up(false);
+    servers.ios[0].to("h1").emit("n", 2);
+    servers.ios[1].local().to("h1").emit("n", 3);
+    for (io, text) in servers.ios.iter().zip(["2", "3"]) {
+        let (truncated, said) = history(io, seen);
+        assert_eq!((truncated, said.len(), &*said[0].1), (false, 1, text));
+    }
+}
+
+/// A history that is dropped behind its own event knows that this event is missing.
+#[test]
+fn a_history_without_room_for_its_event_is_never_missing_it_silently() {
+    let mut servers = of_histories();
+    let small = |mut options: Options| {
+        options.max_history_bytes = 2000;
+        options
+    };
+    servers.add_with(small, with_histories);
+    servers.ios[0].to("h1").emit("n", 1);
+    servers.settle();
+    let seen = history(&servers.ios[2], None).1[0].0;
+    assert!(!history(&servers.ios[2], Some(seen)).0);
+    servers.ios[0].to("h1").emit("n", "x".repeat(3000));
+    servers.settle();
+    assert_eq!(servers.ios[2].metrics().histories, 0);
+    assert_eq!(history(&servers.ios[2], Some(seen)), (true, vec![]));
+    let last = history(&servers.ios[0], None).1[1].0;
+    assert!(!history(&servers.ios[2], Some(last)).0, "nothing is missing");
+}
+
+/// The tail of the stream is read for the longest age. A room that keeps less knows that older
+/// events are missing.
+#[test]
+fn what_is_too_old_for_one_room_is_never_missing_silently() {
+    let millisecond = 784_111_777_000_u64;
+    for is_all_old in [true, false] {
+        let mut servers = of_histories();
+        servers.ios[0].to("h1").emit("n", 1);
+        servers.ios[0].to("h1").emit("n", 2);
+        servers.settle();
+        if !is_all_old {
+            servers.ios[0].to("h1").emit("n", 3);
+            servers.settle();
+        }
+        for (number, entry) in servers.model.borrow_mut().entries[..2].iter_mut().enumerate() {
+            entry.id = Bytes::from(format!("{}-{number}", millisecond - 600_000));
+        }
+        let minute = Ring {
+            age: Duration::from_secs(60),
+            ..RING
+        };
+        servers.add(|io| {
+            with_ring(minute)(io);
+            io.of("/").history("k*", RING);
+        });
+        let seen = |number| Offset::of_entry(millisecond - 600_000, number);
+        let kept = if is_all_old { 0 } else { 1 };
+        let (truncated, said) = history(&servers.ios[2], seen(0));
+        assert_eq!((truncated, said.len()), (true, kept));
+        let (truncated, said) = history(&servers.ios[2], seen(1));
+        assert_eq!((truncated, said.len()), (false, kept), "it has seen all that is gone");
+    }
+}
+
 /// In a namespace with recovery, a client that comes back to another server as the same socket gets
 /// what was said in its rooms with histories, with its places, and goes on from there anywhere.
 #[test]
