@@ -6,7 +6,7 @@ use std::time::Duration;
 use sio_proto::broker::{Answer, BrokerError, Command, Entry, Request};
 use sio_proto::cluster::messages::{Body, Envelope, Session};
 use sio_proto::cluster::{Comeback, Emit, Emitter, Flags, Node, NotRestored, Order, Step, Target};
-use sio_proto::{ByteString, Bytes, ClusterConfig, ClusterKind, Secret, StreamsConfig, Time};
+use sio_proto::{ByteString, Bytes, BytesMut, ClusterConfig, ClusterKind, Secret, StreamsConfig, Time};
 
 const ROOT: ByteString = ByteString::from_static("/");
 const SECOND: Duration = Duration::from_secs(1);
@@ -109,6 +109,63 @@ fn come_back_with(
         let answer = Answer::Entries(part.cloned().collect());
         step = comeback.handle_answer(Ok(answer));
     }
+}
+
+/// What a client has missed is counted with 256 bytes for each entry, also while it is not proved
+/// that nothing was trimmed, and is no slice of what the broker has said.
+#[test]
+fn what_was_missed_is_counted_and_copied() {
+    let config = ClusterConfig::default().kind(ClusterKind::Streams(StreamsConfig::default()));
+    let session = Session {
+        sid: "sid".into(),
+        pid: "pid".into(),
+        rooms: vec!["sid".into(), "r".into()],
+        offset: "99999-0".into(),
+        ..Session::default()
+    };
+    let Request::Set { value, .. } = saved(&config, &session) else {
+        panic!("a record");
+    };
+    let (mut comeback, _) = Comeback::new(&config, &ROOT, &"pid".into(), None, NOW).unwrap();
+    let found = comeback.handle_answer(Ok(Answer::Value(Some(value))));
+    assert!(matches!(found, Step::Found(_)));
+    comeback.read(&"999999-0".into());
+    let mut chunk = BytesMut::new();
+    let mut entries = stream_of(4);
+    for entry in &entries {
+        chunk.extend_from_slice(&entry.id);
+        for (name, value) in &entry.fields {
+            chunk.extend_from_slice(name);
+            chunk.extend_from_slice(value);
+        }
+    }
+    let mut rest = chunk.freeze();
+    let whole = rest.as_ptr_range();
+    let mut bytes = 0;
+    for (number, entry) in entries.iter_mut().enumerate() {
+        entry.id = rest.split_to(entry.id.len());
+        for (name, value) in &mut entry.fields {
+            *name = rest.split_to(name.len());
+            *value = rest.split_to(value.len());
+            if number % 2 == 0 {
+                bytes += name.len() + value.len();
+            }
+        }
+    }
+    let step = comeback.handle_answer(Ok(Answer::Entries(entries)));
+    assert!(matches!(step, Step::Ask(Request::Length { .. })));
+    assert_eq!(comeback.missed_bytes(), bytes + 3 * 256);
+    let Step::Restored(restored) = comeback.handle_answer(Ok(Answer::Count(5))) else {
+        panic!("it is restored");
+    };
+    assert_eq!(restored.missed.len(), 3);
+    for missed in &restored.missed {
+        let room = missed.room.as_ref().unwrap();
+        for kept in [&missed.entry[..], missed.emit.name.as_bytes(), room.as_bytes()] {
+            assert!(!whole.contains(&kept.as_ptr()));
+        }
+    }
+    assert!(!whole.contains(&restored.position.as_ptr()));
 }
 
 /// docs/protocol/cluster-redis.md §4.3.

@@ -102,8 +102,8 @@ impl BrokerBuilder {
     }
 
     /// Begins to connect. `listener` gets all events that have come at once in one list, which it
-    /// has to empty. `may_read` is asked before each read. If it says no, it wakes the waker when
-    /// more may be read.
+    /// has to empty. `may_read` is asked before each read. If it says no, entries of streams wait
+    /// in the broker, and it wakes the waker when more may be read.
     pub(crate) fn connect_in_batches(
         self,
         listener: impl FnMut(&mut Vec<Event>) + Send + 'static,

@@ -32,7 +32,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What gets the events: all that have come at once. It empties the list.
 pub(super) type Listener = Box<dyn FnMut(&mut Vec<Event>) + Send>;
 
-/// Says whether the listener takes more. If not, it wakes the waker later.
+/// Says whether the listener takes more entries of streams. If not, it wakes the waker later.
 pub(super) type MayRead = Box<dyn FnMut(&Waker) -> bool + Send>;
 
 /// Calls a listener, which may panic.
@@ -46,6 +46,8 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
     listener: Listener,
     may_read: MayRead,
+    /// Whether the listener has said no.
+    holds: bool,
     links: Vec<Link>,
     outputs: VecDeque<Output>,
     /// What the listener gets next.
@@ -69,6 +71,7 @@ impl Driver {
             shared,
             listener,
             may_read,
+            holds: false,
             links: Vec::new(),
             outputs: VecDeque::new(),
             events: Vec::new(),
@@ -161,7 +164,15 @@ impl Driver {
     /// Reads from and writes to all connections. Returns whether some connection has more to do.
     /// What the machine makes of it is not known yet.
     fn poll_links(&mut self, cx: &mut Context<'_>) -> bool {
-        let may_read = (self.may_read)(cx.waker());
+        let holds = !(self.may_read)(cx.waker());
+        if std::mem::replace(&mut self.holds, holds) != holds {
+            let now = self.now();
+            self.shared
+                .core
+                .lock_for("broker pause")
+                .machine
+                .hold_streams(now, holds);
+        }
         let (shared, spare, mut goes_on) = (&self.shared, &mut self.spare, false);
         for link in &mut self.links {
             let mut told = |link: &mut Link, what: Told| {
@@ -176,7 +187,10 @@ impl Driver {
                     Told::Closed(error) => machine.handle_closed(now, link.id, error.map(|error| error.message)),
                 }
             };
-            goes_on |= link.poll(may_read, spare, cx, &mut told);
+            // Only streams bring what the listener does not take. All else is read, so that answers
+            // are not late.
+            let is_held = holds && shared.core.lock_for("broker pause").machine.is_held(link.id);
+            goes_on |= link.poll(!is_held, spare, cx, &mut told);
         }
         let now = (shared.network.runtime.now)();
         self.links
@@ -281,11 +295,13 @@ impl Drop for Driver {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
     use std::io;
     use std::net::SocketAddr;
 
-    use sio_proto::broker::BrokerConfig;
+    use bytes::Bytes;
+    use sio_proto::broker::{BrokerConfig, Command, StreamPosition};
+    use sio_proto::resp::{Decoder, Value};
 
     use super::*;
     use crate::client::network::{Network, Wire};
@@ -294,21 +310,51 @@ mod tests {
     use crate::tests::{RUNTIME, now, run_tasks, set_now};
 
     thread_local! {
-        static READS: Cell<usize> = const { Cell::new(0) };
-        static WRITTEN: Cell<usize> = const { Cell::new(0) };
+        static EVENTS: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
         static MAY_READ: Cell<bool> = const { Cell::new(false) };
     }
 
-    struct Near;
+    /// A server with one entry in each stream, which answers at once.
+    #[derive(Default)]
+    struct Near {
+        asked: BytesMut,
+        said: BytesMut,
+    }
+
+    impl Near {
+        fn answer(&mut self, parts: &[Value]) {
+            let first = parts.first().and_then(Value::text).cloned().unwrap_or_default();
+            let position = parts.last().and_then(Value::text).cloned().unwrap_or_default();
+            self.said.extend_from_slice(match &first[..] {
+                b"HELLO" => b"%0\r\n",
+                b"PING" => b"+PONG\r\n",
+                b"XREVRANGE" => b"*0\r\n",
+                b"TIME" => b"*2\r\n$1\r\n1\r\n$1\r\n0\r\n",
+                b"XREAD" if position == b"9000-0"[..] => b"",
+                b"XREAD" => b"%1\r\n$1\r\ns\r\n*1\r\n*2\r\n$6\r\n9000-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+                b"PUBLISH" => b":1\r\n",
+                _ => b"-ERR unknown command\r\n",
+            });
+        }
+    }
 
     impl Duplex for Near {
-        fn poll_read(&mut self, _: &mut Context<'_>, _: &mut BytesMut) -> Poll<io::Result<usize>> {
-            READS.set(READS.get() + 1);
-            Poll::Pending
+        fn poll_read(&mut self, _: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
+            if self.said.is_empty() {
+                return Poll::Pending;
+            }
+            let said = self.said.split();
+            into.extend_from_slice(&said);
+            Poll::Ready(Ok(said.len()))
         }
 
         fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-            WRITTEN.set(WRITTEN.get() + bytes.len());
+            self.asked.extend_from_slice(bytes);
+            while let Ok(Some(Value::List(parts))) =
+                Decoder::new(sio_proto::resp::Limits::default()).decode(&mut self.asked)
+            {
+                self.answer(&parts);
+            }
             Poll::Ready(Ok(bytes.len()))
         }
 
@@ -325,7 +371,7 @@ mod tests {
         Network {
             runtime: RUNTIME,
             can_spawn: || true,
-            connect: |_| Box::pin(async { Ok(Box::new(Near) as Wire) }),
+            connect: |_| Box::pin(async { Ok(Box::new(Near::default()) as Wire) }),
             resolve: |_, port| Box::pin(async move { Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]) }),
             sleep: |duration| {
                 let until = now() + duration.as_micros() as u64;
@@ -337,24 +383,56 @@ mod tests {
         }
     }
 
-    /// A listener that takes no more lets the bytes stay with the broker; commands are written.
+    fn run() -> Vec<Event> {
+        for _ in 0..4 {
+            let _ = run_tasks();
+        }
+        EVENTS.take()
+    }
+
+    /// A listener that takes no more lets the entries of streams stay with the broker, for as long
+    /// as it likes. All else is read, so nothing is late.
     #[test]
-    fn nothing_is_read_that_the_listener_does_not_take() {
+    fn no_entry_is_read_that_the_listener_does_not_take() {
         set_now(1_000_000);
         let config = BrokerConfig::from_url("redis://127.0.0.1").unwrap();
         let builder = BrokerBuilder::new(network(), config);
-        let broker = builder.connect_in_batches(Vec::clear, |_| MAY_READ.get()).unwrap();
-        for _ in 0..3 {
-            let _ = run_tasks();
+        let take = |events: &mut Vec<Event>| EVENTS.with_borrow_mut(|all| all.append(events));
+        let broker = builder.connect_in_batches(take, |_| MAY_READ.get()).unwrap();
+        let stream = Bytes::from_static(b"s");
+        let after = StreamPosition::End;
+        broker.send(Command::ReadStream { stream, after });
+        let events = run();
+        assert!(
+            matches!(
+                &events[..],
+                [Event::Up, Event::Reading { .. }] | [Event::Reading { .. }, Event::Up]
+            ),
+            "{events:?}"
+        );
+        for _ in 0..60 {
+            set_now(now() + 1_000_000);
+            assert_eq!(run(), []);
         }
-        assert_eq!(READS.get(), 0);
-        assert!(WRITTEN.get() > 0);
+        assert!(broker.counters().is_up);
         MAY_READ.set(true);
-        run_tasks();
-        assert!(READS.get() > 0);
-        broker.close();
-        for _ in 0..3 {
-            let _ = run_tasks();
+        let events = run();
+        assert!(matches!(&events[..], [Event::Entry { .. }]), "{events:?}");
+        MAY_READ.set(false);
+        for _ in 0..60 {
+            set_now(now() + 1_000_000);
+            assert_eq!(run(), []);
         }
+        // The broker has its whole time for an answer, and is late behind it as ever.
+        MAY_READ.set(true);
+        for _ in 0..9 {
+            assert_eq!(run(), []);
+            set_now(now() + 1_000_000);
+        }
+        assert_eq!(run(), []);
+        set_now(now() + 2_000_000);
+        assert!(matches!(&run()[..], [Event::Down { .. }, ..]));
+        broker.close();
+        run();
     }
 }

@@ -101,8 +101,10 @@ pub(super) enum Expect {
 pub(super) struct Sharded {
     pub(super) written: u64,
     pub(super) answered: u64,
-    /// Up to which of them there are some whose slot has moved.
+    /// Up to which of them there are some whose slot has moved; 0 if there are none.
     pub(super) moved: u64,
+    /// Whether messages of such a slot may wait for the connection.
+    pub(super) queue_moves: bool,
 }
 
 /// A message whose publication is not certain yet.
@@ -290,6 +292,19 @@ impl Connection {
             _ => config.answer_timeout,
         };
         Some(self.asked_at? + patience)
+    }
+
+    /// Whether the next answer has entries of a stream.
+    pub(super) fn waits_for_entries(&self) -> bool {
+        matches!(
+            (&self.role, self.expects.front()),
+            (Role::Reader(_), Some(Expect::Entries))
+        )
+    }
+
+    /// From now on, the broker has the whole time for its next answer.
+    pub(super) fn wait_anew(&mut self, now: Time) {
+        self.asked_at = self.asked_at.map(|_| now);
     }
 
     /// When the broker is asked whether it is there.

@@ -1,7 +1,7 @@
 //! The broker as a value: its inputs and outputs, and how connections begin and end.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -72,9 +72,13 @@ pub struct Broker {
     pub(super) requests: Requests,
     pub(super) streams: BTreeMap<Bytes, Reading>,
     /// Slots whose messages were written to a master that does not own them any more, and that has
-    /// not answered all of them: the connection. Later messages of the slot wait, because those
-    /// before them are written again.
-    pub(super) moving: BTreeMap<u16, usize>,
+    /// not answered all of them, each with the connection. Later messages of the slot wait, because
+    /// those before them are written again.
+    pub(super) moving: BTreeSet<(u16, usize)>,
+    /// Whether what has no connection has to be routed again, behind the bytes that are being read.
+    pub(super) routes_again: bool,
+    /// Whether no entries of streams are taken now.
+    pub(super) holds_streams: bool,
     /// What waits and has no connection to wait for.
     pub(super) unrouted: VecDeque<Waiting>,
     /// What waits, in bytes.
@@ -123,7 +127,9 @@ impl Broker {
             resubscribe_at: None,
             requests: Requests::default(),
             streams: BTreeMap::new(),
-            moving: BTreeMap::new(),
+            moving: BTreeSet::new(),
+            routes_again: false,
+            holds_streams: false,
             unrouted: VecDeque::new(),
             held_bytes: 0,
             batches: Batches::default(),
@@ -225,6 +231,8 @@ impl Broker {
             match connection.decoder.decode(bytes) {
                 Ok(Some(reply)) => self.handle_reply(now, at, reply),
                 Ok(None) => {
+                    self.take_moving(at);
+                    self.route_moved(now);
                     self.pump(now, at);
                     self.settle();
                     return;
@@ -238,6 +246,7 @@ impl Broker {
         }
         // The connection has ended, and nothing that came behind counts.
         bytes.clear();
+        self.route_moved(now);
         self.settle();
     }
 
@@ -328,7 +337,7 @@ impl Broker {
         self.connections.get_mut(at)?.as_mut()
     }
 
-    fn find(&self, link: LinkId) -> Option<usize> {
+    pub(super) fn find(&self, link: LinkId) -> Option<usize> {
         let connection = self.connections.get(link.slot())?.as_ref()?;
         (connection.is_open() && connection.link(link.slot()) == link).then_some(link.slot())
     }
@@ -380,8 +389,6 @@ impl Broker {
         let link = connection.link(at);
         let was_ready = connection.is_ready();
         let expects = core::mem::take(&mut connection.expects);
-        connection.sharded = Sharded::default();
-        self.moving.retain(|_, from| *from != at);
         connection.end(now, &self.config, self.entropy.as_mut());
         let role = connection.role.clone();
         if closes {
@@ -402,6 +409,12 @@ impl Broker {
         if role == Role::NodeSubscriber {
             self.want_slots(now);
         }
+        // What has waited for the answers of this connection waits no more.
+        self.has_answered_all(at);
+        if let Some(connection) = self.connection(at) {
+            connection.sharded = Sharded::default();
+        }
+        self.route_moved(now);
         // While the master is known and stands, sentinels are not needed.
         if role != Role::Sentinel || self.master.is_none() {
             self.go_down(why);

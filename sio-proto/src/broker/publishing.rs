@@ -1,11 +1,11 @@
 //! What goes to the broker: which connection it takes, and how it waits for it.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
 use super::cluster::{Redirect, SlotMap};
-use super::connection::{Expect, Kept, Role, Sharded, Waiting, What};
+use super::connection::{Expect, Kept, Role, Waiting, What};
 use super::error::BrokerError;
 use super::machine::{Broker, MAIN};
 use crate::Time;
@@ -177,10 +177,9 @@ impl Broker {
         if let Some(connection) = self.connection(at) {
             connection.sharded.answered += 1;
         }
-        let has_moved = match &redirect {
-            Some(Redirect::Moved(slot, _)) => self.slot_moves(*slot, at),
-            _ => false,
-        };
+        if let Some(Redirect::Moved(slot, _)) = &redirect {
+            self.slot_moves(*slot, at);
+        }
         let may_follow = kept.redirects < self.config.max_redirects && kept.until > now;
         match redirect.filter(|_| may_follow) {
             Some(redirect) => {
@@ -210,41 +209,60 @@ impl Broker {
             }
         }
         let sharded = self.connection(at).map(|connection| connection.sharded);
-        let is_over = sharded.is_none_or(|sharded| sharded.answered >= sharded.moved);
-        let moving = self.moving.len();
-        if is_over && moving > 0 {
-            self.moving.retain(|_, from| *from != at);
-        }
-        if has_moved || self.moving.len() < moving {
-            self.route_again(now);
+        if sharded.is_some_and(|sharded| sharded.moved > 0 && sharded.answered >= sharded.moved) {
+            self.has_answered_all(at);
         }
     }
 
     /// Whether messages of this channel's slot are on their way to a master that does not own it
     /// any more.
     fn is_moving(&self, channel: &[u8]) -> bool {
-        !self.moving.is_empty() && self.moving.contains_key(&slot(channel))
+        is_moving(&self.moving, slot(channel))
     }
 
     /// A master does not own a slot any more. Other messages of the slot may be under way to it:
     /// later ones wait for their answers. Those that wait for the connection are taken out of its
-    /// queue; returns whether there are some.
-    fn slot_moves(&mut self, moved: u16, at: usize) -> bool {
-        if self.moving.contains_key(&moved) {
-            return false;
-        }
-        let Some(connection) = self.connection(at) else {
-            return false;
+    /// queue behind the bytes that are being read, for all slots at once: with one search for each
+    /// slot, the work would be the product of the slots and of what waits.
+    fn slot_moves(&mut self, moved: u16, at: usize) {
+        let Some(Some(connection)) = self.connections.get_mut(at) else {
+            return;
         };
-        let waiting = connection.take_waiting(|channel| slot(channel) == moved);
-        let Sharded { written, answered, .. } = connection.sharded;
-        if written > answered {
-            connection.sharded.moved = written;
-            self.moving.insert(moved, at);
+        if self.moving.insert((moved, at)) {
+            connection.sharded.moved = connection.sharded.written;
+            connection.sharded.queue_moves = true;
         }
-        let is_any = !waiting.is_empty();
-        self.unrouted.extend(waiting);
-        is_any
+    }
+
+    /// Takes out of the queue of a connection what belongs to slots that have moved.
+    pub(super) fn take_moving(&mut self, at: usize) {
+        let Some(Some(connection)) = self.connections.get_mut(at) else {
+            return;
+        };
+        if core::mem::take(&mut connection.sharded.queue_moves) {
+            let moving = &self.moving;
+            self.unrouted
+                .extend(connection.take_waiting(|channel| is_moving(moving, slot(channel))));
+        }
+    }
+
+    /// A master has answered all messages of the slots that it does not own any more, or its
+    /// connection has ended: those behind them may go to their owners.
+    pub(super) fn has_answered_all(&mut self, at: usize) {
+        self.take_moving(at);
+        if let Some(connection) = self.connection(at) {
+            connection.sharded.moved = 0;
+        }
+        let before = self.moving.len();
+        self.moving.retain(|(_, from)| *from != at);
+        self.routes_again |= self.moving.len() < before;
+    }
+
+    /// Routes again what has waited for slots that move, if some have moved.
+    pub(super) fn route_moved(&mut self, now: Time) {
+        if core::mem::take(&mut self.routes_again) && !self.is_stopped() {
+            self.route_again(now);
+        }
     }
 
     /// The slots of the cluster are others: what is on its way to a master that does not own its
@@ -259,7 +277,7 @@ impl Broker {
                 if let Expect::Sharded(Kept { channel, .. }) = expect
                     && is_elsewhere(channel)
                 {
-                    self.moving.insert(slot(channel), at);
+                    self.moving.insert((slot(channel), at));
                     connection.sharded.moved = connection.sharded.written;
                 }
             }
@@ -317,6 +335,11 @@ impl Broker {
 /// The name of the command.
 const fn name(sharded: bool) -> &'static [u8] {
     if sharded { b"SPUBLISH" } else { b"PUBLISH" }
+}
+
+/// Whether a slot moves, away from whatever connection.
+fn is_moving(moving: &BTreeSet<(u16, usize)>, slot: u16) -> bool {
+    moving.range((slot, 0)..=(slot, usize::MAX)).next().is_some()
 }
 
 /// What a message counts for in the waiting bytes.

@@ -112,7 +112,11 @@ impl Broker {
         };
         let cluster = match reply {
             // What is known stays where the server does not say more.
-            Value::Error(text) if BrokerError::refused(text).is_refused_as(Refusal::NotNow) => return true,
+            Value::Error(text) if BrokerError::refused(text).is_refused_as(Refusal::NotNow) => {
+                self.want_slots(now);
+                self.route_again(now);
+                return true;
+            }
             Value::Error(text) if BrokerError::refused(text).is_refused_as(Refusal::Permission) => self.cluster.take(),
             Value::Error(_) => None,
             reply => match SlotMap::read(reply, &from, self.config.max_nodes) {
@@ -150,14 +154,11 @@ impl Broker {
 
     /// Gives up a connection for ever.
     pub(super) fn remove(&mut self, now: Time, at: usize) {
-        let Some(connection) = self.connection(at) else { return };
-        let queue = core::mem::take(&mut connection.queue);
-        let is_open = connection.is_open();
-        if is_open {
+        if self.connection(at).is_some_and(|connection| connection.is_open()) {
             self.lose(now, at, BrokerError::Closed);
         }
-        self.connections[at] = None;
-        for waiting in queue {
+        let removed = self.connections.get_mut(at).and_then(Option::take);
+        for waiting in removed.into_iter().flat_map(|connection| connection.queue) {
             self.unroute(waiting);
         }
     }

@@ -1,10 +1,10 @@
 //! The time: attempts, deadlines, and whether the broker is there and heard.
 
-use super::connection::{Expect, Probe, Role, Stage};
+use super::connection::{Connection, Expect, Probe, Role, Stage};
 use super::error::BrokerError;
 use super::machine::{Broker, MAIN};
-use crate::Time;
 use crate::resp::Value;
+use crate::{LinkId, Time};
 
 impl Broker {
     /// When [`Broker::handle_timeout`] has to be called; `None` if it need not be.
@@ -25,7 +25,7 @@ impl Broker {
             match connection.stage {
                 Stage::Idle { retry_at } => wants(self.destination(at).map(|_| retry_at)),
                 Stage::Dialing { until } | Stage::Greeting { until } => wants(Some(until)),
-                Stage::Ready { .. } => wants(connection.late_at(&self.config)),
+                Stage::Ready { .. } => wants(self.late_at(connection)),
             }
             match connection.probe {
                 Probe::Hears { next: time } | Probe::Sent { until: time } => wants(Some(time)),
@@ -70,6 +70,30 @@ impl Broker {
         self.settle();
     }
 
+    /// Says whether entries of streams are not to be taken now. While they are not, do not read the
+    /// connections for which [`Broker::is_held`] is true: what they bring waits in the broker,
+    /// which is not late meanwhile. Everything else goes on.
+    pub fn hold_streams(&mut self, now: Time, holds: bool) {
+        if self.holds_streams && !holds {
+            let connections = self.connections.iter_mut().flatten();
+            let readers = connections.filter(|connection| connection.waits_for_entries());
+            readers.for_each(|reader| reader.wait_anew(now));
+        }
+        self.holds_streams = holds;
+    }
+
+    /// Whether a connection is not to be read now ([`Broker::hold_streams`]).
+    #[must_use]
+    pub fn is_held(&self, link: LinkId) -> bool {
+        let connection = self.find(link).and_then(|at| self.connections[at].as_ref());
+        self.holds_streams && connection.is_some_and(Connection::waits_for_entries)
+    }
+
+    fn late_at(&self, connection: &Connection) -> Option<Time> {
+        let is_held = self.holds_streams && connection.waits_for_entries();
+        connection.late_at(&self.config).filter(|_| !is_held)
+    }
+
     /// Makes the connections whose time has come.
     pub(super) fn dial_due(&mut self, now: Time) {
         for at in 0..self.connections.len() {
@@ -93,7 +117,8 @@ impl Broker {
             Stage::Idle { .. } | Stage::Dialing { .. } | Stage::Greeting { .. } => return,
             Stage::Ready { .. } => {}
         }
-        if connection.late_at(&self.config).is_some_and(|late| late <= now) {
+        let is_held = self.holds_streams && connection.waits_for_entries();
+        if !is_held && connection.late_at(&self.config).is_some_and(|late| late <= now) {
             return self.lose(now, at, BrokerError::TimedOut);
         }
         if connection.ping_at(&self.config).is_some_and(|due| due <= now) {

@@ -26,7 +26,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::channels::stream;
@@ -44,6 +44,9 @@ const ENTRIES: u32 = 25;
 
 /// How many steps there are at most: for as many entries as genuine nodes keep.
 const MAX_STEPS: u32 = 400;
+
+/// What an entry that was missed counts for besides its bytes, as in the log of recovery.
+const MISSED_BYTES: usize = 256;
 
 /// Most bytes of a private id. Genuine nodes make 20, ours 24.
 const MAX_PID_BYTES: usize = 64;
@@ -70,12 +73,13 @@ pub struct Comeback {
     session: Option<Session>,
     /// Behind which entry it is in each of its rooms.
     since: Vec<Option<(u64, u64)>>,
-    /// Entries that were read while it is not known whether others before them were trimmed.
-    unproven: Option<Vec<Entry>>,
+    /// Set while it is not known whether others before the entries that were read were trimmed:
+    /// whether there may be more behind them.
+    unproven: Option<bool>,
     missed: Vec<Missed>,
     /// The senders and numbers of signed entries that were read, at most one for each entry.
     taken: BTreeSet<(u64, u64)>,
-    /// Bytes of the entries that were missed.
+    /// Bytes of the entries that were missed, and [`MISSED_BYTES`] for each.
     bytes: usize,
     steps: u32,
     /// The last entry that was read.
@@ -213,7 +217,8 @@ impl Comeback {
         &self.offset
     }
 
-    /// The bytes of what has been read and is for the client, with its names.
+    /// The bytes of what has been read and is for the client, with its names, and 256 for each
+    /// entry. Nothing else of what was read is held.
     #[must_use]
     pub const fn missed_bytes(&self) -> usize {
         self.bytes
@@ -249,9 +254,9 @@ impl Comeback {
                 Ok(Step::Found(Box::new(session)))
             }
             Answer::Count(count) if self.unproven.is_some() => {
-                let entries = self.unproven.take().unwrap_or_default();
+                let full = self.unproven.take().unwrap_or_default();
                 match count < self.max_entries {
-                    true => self.take_all(&entries),
+                    true => self.go_on(full),
                     false => Err(NotRestored::Truncated),
                 }
             }
@@ -294,24 +299,25 @@ impl Comeback {
                     // The client has it. A copy of it behind it would be the second one.
                     self.reader.believes(&self.stream, first, &mut self.taken);
                 }
-                self.take_all(rest)
+                let full = self.keep(rest)?;
+                self.go_on(full)
             }
             _ if self.is_shown || self.steps > 1 => Err(NotRestored::Truncated),
             // One entry more than a step has may have come.
             _ => {
-                self.unproven = Some(entries);
+                self.unproven = Some(self.keep(&entries)?);
                 let stream = self.stream.clone();
                 Ok(Step::Ask(Request::Length { stream }))
             }
         }
     }
 
-    fn take_all(&mut self, entries: &[Entry]) -> Result<Step, NotRestored> {
-        let full = entries.len() >= ENTRIES as usize;
-        let session = self.session.take().unwrap_or_default();
+    /// Keeps what is for the client, in memory of its own: an entry that was read is a slice of
+    /// everything that the broker has said with it. Returns whether there may be more entries.
+    fn keep(&mut self, entries: &[Entry]) -> Result<bool, NotRestored> {
         let filter = MissedFilter {
             namespace: &self.namespace,
-            rooms: &session.rooms,
+            rooms: self.session.as_ref().map_or(&[], |session| &session.rooms),
             since: &self.since,
         };
         for entry in entries {
@@ -320,12 +326,13 @@ impl Comeback {
             if !filter.is_event_here(entry) || !self.reader.believes(&self.stream, entry, &mut self.taken) {
                 continue;
             }
+            let entry = own(entry);
             // Neither what cannot be read.
-            let Ok(Some((to, emit))) = filter.missed(entry, &self.limits) else {
+            let Ok(Some((to, emit))) = filter.missed(&entry, &self.limits) else {
                 continue;
             };
             let bytes = entry.fields.iter().map(|(name, value)| name.len() + value.len());
-            self.bytes = self.bytes.saturating_add(bytes.sum());
+            self.bytes = self.bytes.saturating_add(bytes.sum::<usize>() + MISSED_BYTES);
             if self.bytes > self.max_bytes {
                 return Err(NotRestored::TooMuch);
             }
@@ -333,15 +340,21 @@ impl Comeback {
                 [room] => Some(room.clone()),
                 _ => None,
             };
-            let entry = entry.id.clone();
+            let entry = entry.id;
             self.missed.push(Missed { entry, room, emit });
         }
         if let Some(last) = entries.last() {
-            self.position = ByteString::try_from(last.id.clone()).map_err(|_| NotRestored::Malformed)?;
+            let last = core::str::from_utf8(&last.id).map_err(|_| NotRestored::Malformed)?;
+            self.position = last.into();
         }
+        Ok(entries.len() >= ENTRIES as usize)
+    }
+
+    /// Reads on, or ends where nothing is left.
+    fn go_on(&mut self, full: bool) -> Result<Step, NotRestored> {
         if !full {
             return Ok(Step::Restored(Box::new(Restored {
-                session,
+                session: self.session.take().unwrap_or_default(),
                 missed: core::mem::take(&mut self.missed),
                 position: self.position.clone(),
             })));
@@ -349,7 +362,23 @@ impl Comeback {
         if self.steps == MAX_STEPS {
             return Err(NotRestored::TooMuch);
         }
-        self.session = Some(session);
         Ok(self.range())
+    }
+}
+
+/// Copies an entry, with its values in one piece.
+fn own(entry: &Entry) -> Entry {
+    let bytes = entry.fields.iter().map(|(_, value)| value.len());
+    let mut values = BytesMut::with_capacity(bytes.sum());
+    entry
+        .fields
+        .iter()
+        .for_each(|(_, value)| values.extend_from_slice(value));
+    let mut values = values.freeze();
+    let fields = entry.fields.iter();
+    let fields = fields.map(|(name, value)| (name.clone(), values.split_to(value.len())));
+    Entry {
+        id: Bytes::copy_from_slice(&entry.id),
+        fields: fields.collect(),
     }
 }

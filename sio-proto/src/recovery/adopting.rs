@@ -254,13 +254,27 @@ impl<M, D> Recovery<M, D> {
         self.brought_shares.change(network, slot, before, 0);
         let most = self.config.max_brought_bytes;
         let mut fits = bytes <= most;
+        // Nothing is thrown away before it is certain that this makes room.
+        let mut giving_way = Vec::new();
         while fits && self.brought_shares.bytes().saturating_add(bytes) > most {
-            match self.brought_shares.largest_before(network, bytes) {
-                Some(other) => self.give_up_brought(other),
+            let other = self.brought_shares.largest_before(network, bytes);
+            match other.and_then(|other| Some((other, self.brought.get(&other)?))) {
+                Some((other, brought)) => {
+                    self.brought_shares.change(brought.network, other, brought.bytes, 0);
+                    giving_way.push(other);
+                }
                 None => fits = false,
             }
         }
         self.brought_shares.change(network, slot, 0, before);
+        for other in giving_way {
+            if let Some(brought) = self.brought.get(&other) {
+                self.brought_shares.change(brought.network, other, 0, brought.bytes);
+            }
+            if fits {
+                self.give_up_brought(other);
+            }
+        }
         fits
     }
 

@@ -255,7 +255,7 @@ impl<M, D> Recovery<M, D> {
                 .max()
                 .unwrap_or(0)
                 .saturating_add(1),
-            stays: stays.into_iter().map(restored).collect(),
+            stays: stays.into_iter().map(|stay| restored(stay, saved)).collect(),
             forgotten: saved.forgotten,
             spoilt: saved.spoilt,
             heard: saved.heard,
@@ -343,19 +343,26 @@ impl<M, D> Recovery<M, D> {
     }
 }
 
-fn restored(saved: SavedStay) -> Stay {
+/// A store does not know since when the socket of a record that has come from another server is in
+/// its rooms: then it is the beginning of the record. That is too early for some, but a later place
+/// would let other servers leave out what the client has missed.
+fn restored(stay: SavedStay, record: &SavedRecord) -> Stay {
     let SavedStay {
         ordinal,
         room,
         from,
         until,
         ..
-    } = saved;
+    } = stay;
+    let since = match from <= record.forgotten {
+        true => from.min(record.start),
+        false => from,
+    };
     Stay {
         ordinal,
         room,
         from,
         until,
-        since: from,
+        since,
     }
 }

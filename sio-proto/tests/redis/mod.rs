@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a model in tests")]
 
+pub(crate) mod events;
 pub(crate) mod moving;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -283,24 +284,6 @@ impl World {
         }
     }
 
-    /// A subscription ends, as when its slot moves.
-    pub(crate) fn take_away(&mut self, node: usize) {
-        for (link, conn) in &mut self.conns {
-            if conn.node != node {
-                continue;
-            }
-            let out = self.to_broker.entry(*link).or_default();
-            let sharded: Vec<_> = conn.channels.iter().filter(|(_, sharded)| *sharded).cloned().collect();
-            for key in sharded {
-                line(out, ">3");
-                bulk(out, b"sunsubscribe");
-                bulk(out, &key.0);
-                line(out, ":0");
-                conn.channels.remove(&key);
-            }
-        }
-    }
-
     /// A sentinel tells its subscribers.
     pub(crate) fn switch_master(&mut self, sentinel: usize, text: &str) {
         for (link, conn) in &self.conns {
@@ -358,6 +341,10 @@ impl World {
         }
         let said: Vec<_> = std::mem::take(&mut self.to_broker).into_iter().collect();
         for (link, said) in said {
+            if self.broker.is_held(link) {
+                self.to_broker.insert(link, said);
+                continue;
+            }
             acts = true;
             self.hand_over(link, &said);
         }

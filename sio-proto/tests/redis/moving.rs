@@ -3,7 +3,7 @@
 use sio_proto::LinkId;
 use sio_proto::broker::BrokerConfig;
 
-use super::{Node, World};
+use super::{Node, World, bulk, line};
 
 /// Three masters of a cluster.
 pub(crate) fn cluster() -> World {
@@ -27,6 +27,24 @@ impl World {
             let line = said.split_to(end);
             self.to_broker.insert(link, said);
             self.hand_over(link, &line);
+        }
+    }
+
+    /// A subscription ends, as when its slot moves.
+    pub(crate) fn take_away(&mut self, node: usize) {
+        for (link, conn) in &mut self.conns {
+            if conn.node != node {
+                continue;
+            }
+            let out = self.to_broker.entry(*link).or_default();
+            let sharded: Vec<_> = conn.channels.iter().filter(|(_, sharded)| *sharded).cloned().collect();
+            for key in sharded {
+                line(out, ">3");
+                bulk(out, b"sunsubscribe");
+                bulk(out, &key.0);
+                line(out, ":0");
+                conn.channels.remove(&key);
+            }
         }
     }
 }

@@ -45,8 +45,9 @@ use crate::user::shared_data::set_shared_json;
 /// back to another node. Nobody is in it, so genuine nodes end the socket.
 pub(super) const TAKEN: &str = "sio:taken";
 
-/// Most clients that wait for the broker at one time. Others are new clients. Each network has its
-/// share ([`Comers`]).
+/// Most clients that wait for the broker at one time. Others are new clients. One network takes at
+/// most a half of the places, and each further one a half of what is free: thirteen of them
+/// together take all ([`Comers`]).
 const MOST_WAITING: usize = 4096;
 
 /// How often a client waits for what this node has sent without the stream. What the broker has
@@ -108,7 +109,8 @@ pub(super) struct Comers {
 
 impl Comers {
     /// Counts one more client of a network. Returns false if it may not wait. A network may have as
-    /// many places as are free, and half of all if it is alone: so others find some.
+    /// many places as are free, and half of all if it is alone: so others find some, while there
+    /// are few of such networks.
     fn enter(&mut self, network: u128) -> bool {
         let free = MOST_WAITING.saturating_sub(self.all);
         let own = self.networks.get(&network).copied().unwrap_or(0);

@@ -78,8 +78,8 @@ impl ClusterNode {
         self.drain(usize::MAX);
     }
 
-    /// Whether the task that has the connections to the broker may read. It may not while another
-    /// thread does what others have ordered and more bytes of it wait than
+    /// Whether the task that has the connections to the broker may read from streams. It may not
+    /// while another thread does what others have ordered and more bytes of it wait than
     /// [`BrokerConfig::max_waiting_bytes`](sio_proto::broker::BrokerConfig::max_waiting_bytes);
     /// then the waker is woken when there is room. So what others write waits in the broker.
     pub(crate) fn may_read(&self, waker: &Waker) -> bool {

@@ -108,7 +108,8 @@ impl Session {
             sid: values.text(sid.ok_or(Malformed::Missing("sid"))?)?,
             pid: values.text(pid.ok_or(Malformed::Missing("pid"))?)?,
             rooms: values.names(rooms)?,
-            since: values.names(since)?,
+            // The rooms are counted as they are in a record of a genuine node.
+            since: document.values().names(since)?,
             data: values.json(data)?,
             offset,
             node,

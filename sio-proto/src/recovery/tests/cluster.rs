@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
+use super::restart::Saved;
 use super::*;
 use crate::recovery::Adopted;
 
@@ -183,6 +184,56 @@ proptest! {
     }
 }
 
+/// A record that has come from another server is restored from a store, and its client goes on to a
+/// third server: this one is told of no place behind that from which the client may miss something.
+#[test]
+fn a_restored_record_says_nothing_that_is_too_late() {
+    let mut kept = Kept::new(config(), [1; 16], 5);
+    kept.note_changes();
+    kept.follow_stream();
+    kept.pass(place(9));
+    let adopted = Adopted {
+        namespace: "/".into(),
+        pid: open(&mut Kept::new(config(), [2; 16], 6), "/", 1).1,
+        sid: sid(1),
+        id: "id".into(),
+        rooms: vec![("red".into(), None), ("blue".into(), Some(place(3)))],
+        start: Some(place(1)),
+        network: 0,
+        data: 1,
+        bytes: 0,
+    };
+    let pid = adopted.pid.clone();
+    let (key, _) = kept.adopt(at(0), adopted, &mut vec![]).unwrap();
+    assert!(kept.bring(at(0), key, vec![(place(5), 10, 5)]));
+    let read = |kept: &mut Kept, number: u64| {
+        kept.pass(place(number));
+        kept.advance("/", place(number));
+        let to = Recipients::Audience(to(&["nobody"], &[]));
+        kept.post(at(0), "/", to, |_| Some((number as u32, 10)), |_, _| {});
+        kept.advanced("/", place(number));
+    };
+    read(&mut kept, 20);
+    kept.join(key, &"green".into());
+    let rooms: Vec<_> = [("red", None), ("blue", Some(place(3))), ("green", Some(place(20)))]
+        .map(|(room, since)| (ByteString::from(room), since))
+        .into();
+    assert_eq!(kept.rooms_since(key), rooms);
+    let mut saved = Saved::default();
+    saved.follow(&mut kept);
+    let mut next = saved.restart(config(), 7, at(1));
+    next.follow_stream();
+    let key = next.find("/", &pid).expect("it was kept");
+    let restored = next.rooms_since(key);
+    assert_eq!(restored.len(), 3);
+    for ((room, since), (expected, exact)) in restored.iter().zip(&rooms) {
+        assert_eq!(room, expected);
+        let numbers = [since, exact].map(|place| place.map_or(0, |place| place.sequence));
+        assert!(numbers[0] <= numbers[1], "{room}: {numbers:?}");
+    }
+    assert_eq!(restored[2].1, Some(place(20)), "what was joined here is exact");
+}
+
 #[test]
 fn what_is_brought_has_a_limit_and_an_end() {
     let mut kept = Kept::new(
@@ -306,6 +357,17 @@ fn one_address_cannot_fill_the_room_of_what_is_brought() {
     assert!(kept.bring(at(0), last, of_bytes(300)) && !kept.reserve(at(0), last, 300));
     assert!(!kept.reserve(at(0), next, 100_001));
     // All of it ends with the records.
+    kept.end_all(at(1), &mut vec![]);
+    assert_eq!(kept.brought_shares.bytes(), 0);
+    // Nobody gives way to one who finds no room all the same.
+    let many: Vec<_> = (20..26).map(|number| adopt(&mut kept, number, 1)).collect();
+    many.iter()
+        .for_each(|key| assert!(kept.bring(at(0), *key, of_bytes(10_000))));
+    let large = adopt(&mut kept, 26, 2);
+    assert!(kept.bring(at(0), large, of_bytes(40_000)));
+    let none = adopt(&mut kept, 27, 3);
+    assert!(!kept.reserve(at(0), none, 55_000));
+    assert!(many.iter().chain([&large]).all(|key| is_there(&mut kept, *key)));
     kept.end_all(at(1), &mut vec![]);
     assert_eq!(kept.brought_shares.bytes(), 0);
     let key = adopt(&mut kept, 15, 1);

@@ -1,0 +1,259 @@
+//! Stories of a broker and a Redis cluster whose slots move, under a virtual clock.
+
+mod redis;
+
+use redis::events::{answers, ask, messages};
+use redis::moving::cluster;
+use redis::{Mood, World, bytes};
+use sio_proto::broker::{Answer, Request};
+
+#[test]
+fn in_a_cluster_each_channel_is_heard_from_its_owner() {
+    let mut world = cluster();
+    let names: Vec<String> = (0..50).map(|number| format!("room{number}")).collect();
+    names.iter().for_each(|name| world.subscribe(name, true));
+    world.subscribe("plain", false);
+    world.run_millis(100);
+    assert!(world.broker.counters().is_up);
+    for name in &names {
+        world.publish(name, "x", true);
+    }
+    world.publish("plain", "x", false);
+    world.run_millis(100);
+    assert_eq!(messages(&world.take_events()).len(), 51);
+    ask(
+        &mut world,
+        1,
+        Request::Subscribers {
+            channel: bytes("room1"),
+            sharded: true,
+        },
+    );
+    ask(
+        &mut world,
+        2,
+        Request::Subscribers {
+            channel: bytes("plain"),
+            sharded: false,
+        },
+    );
+    ask(
+        &mut world,
+        3,
+        Request::Set {
+            key: bytes("foo"),
+            value: bytes("v"),
+            milliseconds: 9,
+            only_if_there: false,
+        },
+    );
+    ask(&mut world, 4, Request::Take { key: bytes("foo") });
+    world.run_millis(100);
+    // Servers answer in no common order.
+    let mut answers = answers(&world.take_events());
+    answers.sort_by_key(|(tag, _)| *tag);
+    let value = Ok(Answer::Value(Some(bytes("v"))));
+    assert_eq!(
+        answers,
+        [
+            (1, Ok(Answer::Count(1))),
+            (2, Ok(Answer::Count(1))),
+            (3, Ok(Answer::Done)),
+            (4, value),
+        ]
+    );
+    assert_eq!(world.broker.counters().redirects, 0);
+}
+
+#[test]
+fn slots_that_move_take_their_channels_along() {
+    let mut world = cluster();
+    let names: Vec<String> = (0..50).map(|number| format!("room{number}")).collect();
+    names.iter().for_each(|name| world.subscribe(name, true));
+    world.run_millis(100);
+    // All slots of the first master go to the second.
+    world.nodes[0].slots = vec![];
+    world.nodes[1].slots = vec![(0, 10922)];
+    world.take_away(0);
+    for name in &names {
+        world.publish(name, "x", true);
+    }
+    world.run_millis(100);
+    assert!(world.broker.counters().redirects > 0);
+    world.run_millis(3000);
+    assert_eq!(world.subscribed().len(), 50);
+    assert!(world.broker.counters().is_up);
+    world.take_events();
+    let moved = world.broker.counters().redirects;
+    for name in &names {
+        world.publish(name, "y", true);
+    }
+    world.run_millis(100);
+    assert_eq!(messages(&world.take_events()).len(), 50);
+    assert_eq!(world.broker.counters().redirects, moved);
+    assert_eq!(world.broker.counters().waiting_bytes, 0);
+}
+
+/// Messages are under way to a master while their slot moves. A later one does not overtake them,
+/// whether the master says that the slot has moved or the broker learns of it otherwise.
+#[test]
+fn messages_keep_their_order_while_their_slot_moves() {
+    for learns in [false, true] {
+        let mut world = cluster();
+        world.run_millis(100);
+        // The first master owns `bar`, and the third one `foo`.
+        for channel in ["bar", "foo", "hello"] {
+            world.publish(channel, "0", true);
+        }
+        world.run_millis(100);
+        world.set_mood(2, Mood::Frozen);
+        (1..=3).for_each(|number| world.publish("foo", &number.to_string(), true));
+        world.run_millis(1);
+        world.nodes[0].slots = vec![(0, 0)];
+        world.nodes[1].slots = vec![(1, 16382)];
+        world.nodes[2].slots = vec![(16383, 16383)];
+        match learns {
+            true => {
+                // The answer to this makes the broker ask for the slots.
+                world.publish("bar", "0", true);
+                world.run_millis(500);
+                world.publish("foo", "4", true);
+                world.run_millis(100);
+                world.set_mood(2, Mood::Well);
+            }
+            false => {
+                world.set_mood(2, Mood::Well);
+                world.hear_first_line(2);
+                world.publish("foo", "4", true);
+            }
+        }
+        world.run_millis(1000);
+        world.publish("foo", "5", true);
+        world.run_millis(1000);
+        let order: Vec<_> = world.published.iter().filter(|payload| *payload != b"0").collect();
+        assert_eq!(order, [b"1", b"2", b"3", b"4", b"5"], "{learns}");
+        assert!(world.broker.counters().redirects >= 3);
+        assert_eq!(world.broker.counters().waiting_bytes, 0);
+    }
+}
+
+/// The connection to the old master ends before it has answered everything: what has waited for
+/// these answers goes before later messages, also if the slots cannot be asked for now.
+#[test]
+fn messages_keep_their_order_where_the_old_master_goes() {
+    for loads in [false, true] {
+        let mut world = cluster();
+        world.run_millis(100);
+        ["bar", "foo"]
+            .iter()
+            .for_each(|channel| world.publish(channel, "0", true));
+        world.run_millis(100);
+        world.set_mood(2, Mood::Frozen);
+        (1..=3).for_each(|number| world.publish("foo", &number.to_string(), true));
+        world.run_millis(1);
+        world.nodes[1].slots = vec![(5461, 16382)];
+        world.nodes[2].slots = vec![(16383, 16383)];
+        world.set_mood(2, Mood::Well);
+        world.hear_first_line(2);
+        world.publish("foo", "4", true);
+        if loads {
+            world.set_mood(0, Mood::Loading);
+        }
+        world.cut(2, false);
+        world.publish("foo", "5", true);
+        world.run_millis(1000);
+        let order: Vec<_> = world.published.iter().filter(|payload| *payload != b"0").collect();
+        assert_eq!(order, [b"1", b"4", b"5"], "{loads}");
+        assert_eq!(world.broker.counters().waiting_bytes, 0);
+        // What was not answered is asked again.
+        let asked = |world: &World| {
+            let commands = world.nodes[0].commands.iter();
+            commands.filter(|command| *command == "CLUSTER SLOTS").count()
+        };
+        let before = asked(&world);
+        world.set_mood(0, Mood::Well);
+        world.run_millis(1000);
+        assert_eq!(asked(&world) > before, loads);
+    }
+}
+
+/// Both slots of a master move, and one of them a second time, while much waits for it.
+#[test]
+fn messages_keep_their_order_while_many_slots_move() {
+    let mut world = cluster();
+    world.run_millis(100);
+    let names: Vec<_> = (0..200).map(|number| format!("c{number}")).collect();
+    names.iter().for_each(|name| world.publish(name, "begin", true));
+    world.run_millis(100);
+    world.published.clear();
+    (0..3).for_each(|node| world.set_mood(node, Mood::Frozen));
+    for round in 0..200 {
+        for name in &names {
+            world.publish(name, &format!("{name} {round:03}"), true);
+        }
+        if round == 100 {
+            // More has been written than a connection waits for, and the rest waits in its queue.
+            world.run_millis(1);
+            let slots = [vec![(10923, 16383)], vec![(0, 5460)], vec![(5461, 10922)]];
+            world
+                .nodes
+                .iter_mut()
+                .zip(slots)
+                .for_each(|(node, slots)| node.slots = slots);
+        }
+    }
+    world.set_mood(1, Mood::Well);
+    world.run_millis(1);
+    let slots = [vec![(5461, 10922)], vec![(10923, 16383)], vec![(0, 5460)]];
+    world
+        .nodes
+        .iter_mut()
+        .zip(slots)
+        .for_each(|(node, slots)| node.slots = slots);
+    world.set_mood(2, Mood::Well);
+    world.set_mood(0, Mood::Well);
+    for round in 200..220 {
+        for name in &names {
+            world.publish(name, &format!("{name} {round:03}"), true);
+        }
+        world.run_millis(1);
+    }
+    world.run_millis(2000);
+    let mut by_name = std::collections::BTreeMap::<&[u8], Vec<&[u8]>>::new();
+    for payload in &world.published {
+        let name = payload.split(|byte| *byte == b' ').next().unwrap();
+        by_name.entry(name).or_default().push(payload);
+    }
+    assert_eq!(by_name.len(), names.len());
+    for (name, all) in by_name {
+        assert!(all.is_sorted(), "{}", name.escape_ascii());
+        assert_eq!(all.len(), 220, "{}", name.escape_ascii());
+    }
+    assert_eq!(world.broker.counters().waiting_bytes, 0);
+}
+
+/// Two servers that each say the other one owns the slot.
+#[test]
+fn a_storm_of_redirections_ends() {
+    let mut world = cluster();
+    world.run_millis(100);
+    world.nodes[2].moves_to = Some(0);
+    world.nodes[0].moves_to = Some(2);
+    let opened = world.opened;
+    for tag in 0..100 {
+        ask(&mut world, tag, Request::Take { key: bytes("foo") });
+        world.publish("foo", "x", true);
+        world.subscribe(&format!("{{foo}}{tag}"), true);
+    }
+    assert!(world.broker.counters().waiting_bytes > 0);
+    world.run_millis(5000);
+    assert_eq!(answers(&world.take_events()).len(), 100);
+    // Five times each, and the channels once more with each delay.
+    assert!(world.broker.counters().redirects <= 500 + 500 + 500 * 4);
+    assert_eq!(world.broker.counters().waiting_bytes, 0);
+    assert!(world.opened - opened < 10);
+    world.nodes.iter_mut().for_each(|node| node.moves_to = None);
+    world.run_millis(2500);
+    assert_eq!(world.subscribed().len(), 100);
+    assert!(world.broker.counters().is_up);
+}
