@@ -194,6 +194,39 @@ fn an_entry_that_is_too_large_is_left_out() {
     assert_eq!(read(&config, &entries, 0, usize::MAX).0, ["e2", "e0"]);
 }
 
+/// Entries may be so large that the broker's answer cannot be read. Then smaller parts are asked
+/// for, and not for ever.
+#[test]
+fn large_entries_are_read_in_smaller_parts() {
+    for (most, reads) in [(26, 2), (13, 4), (4, 13), (2, 34), (1, 5)] {
+        let entries = stream_of(0..30);
+        let (mut tail, mut request) = Tail::new(&config(), "socket.io".into(), id(29), 0, usize::MAX).unwrap();
+        let mut asked = 0;
+        let end = loop {
+            asked += 1;
+            let Request::RangeBack { from, count, .. } = &request else {
+                panic!("{request:?}");
+            };
+            let part = entries.iter().rev().filter(|entry| entry.id <= *from);
+            let part: Vec<Entry> = part.take(*count as usize).cloned().collect();
+            let answer = match part.len() > most {
+                true => Err(BrokerError::Unreadable("too large".into())),
+                false => Ok(Answer::Entries(part)),
+            };
+            match tail.handle_answer(answer, wants) {
+                Ok(TailStep::Ask(next)) => request = next,
+                end => break end,
+            }
+        };
+        assert_eq!(asked, reads, "{most}");
+        let read = tail.finish().events.len();
+        match most {
+            1 => assert!(end.is_err() && read == 0),
+            _ => assert!(end == Ok(TailStep::Over) && read == 30, "{most}: {end:?} {read}"),
+        }
+    }
+}
+
 /// The broker trims the stream while it is read, errs, answers late or something else.
 #[test]
 fn what_was_read_is_good_when_the_reading_ends_early() {

@@ -279,6 +279,17 @@ impl Histories {
         }
     }
 
+    /// Drops the histories of a namespace that has ended here: what others say there now is not
+    /// heard. Call it without a lock.
+    #[cfg(feature = "redis")]
+    pub(crate) fn end_namespace(&self, namespace: &str) {
+        if self.is_used() {
+            // They are dropped under no lock.
+            let gone = self.rooms.lock_for("end").drop_namespace(namespace);
+            gone.iter().for_each(|gone| gone.clear());
+        }
+    }
+
     /// Throws away what is too old. It is called about once a second, and looks at some histories
     /// each time.
     pub(crate) fn sweep(&self, now: Time) {
@@ -332,6 +343,17 @@ impl Rooms {
         let oldest = self.order.pop_front()?;
         self.forget(&oldest);
         Some(oldest)
+    }
+
+    /// Takes out the histories of a namespace.
+    #[cfg(feature = "redis")]
+    fn drop_namespace(&mut self, namespace: &str) -> Vec<Arc<RoomHistory>> {
+        let gone = self.named.remove(namespace).unwrap_or_default();
+        if !gone.is_empty() {
+            gone.values().for_each(|history| history.end());
+            self.order.retain(|history| history.namespace != *namespace);
+        }
+        gone.into_values().collect()
     }
 
     fn forget(&mut self, history: &RoomHistory) {

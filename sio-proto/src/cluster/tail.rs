@@ -24,8 +24,8 @@ use super::seal::milliseconds_of;
 use crate::ClusterConfig;
 use crate::broker::{Answer, BrokerError, Entry, Request};
 
-/// How many entries one step reads, besides the one that was read last. An entry of ours has up to
-/// a MiB, and an answer of the broker up to 32.
+/// How many entries one step reads at most, besides the one that was read last. If the answer is
+/// too large for the connection to the broker, it is asked again for half as many.
 const ENTRIES: u32 = 25;
 
 /// How many steps there are at most: for as many entries as genuine nodes keep.
@@ -45,6 +45,10 @@ pub struct Tail {
     max_bytes: usize,
     bytes: usize,
     steps: u32,
+    /// How many entries a step reads.
+    count: u32,
+    /// Whether nothing has been read.
+    is_first: bool,
     /// Everything behind this entry has been read.
     position: Bytes,
     /// What is wanted, the newest first. What was stored again later is taken out.
@@ -114,6 +118,8 @@ impl Tail {
             max_bytes,
             bytes: 0,
             steps: 0,
+            count: ENTRIES,
+            is_first: true,
             position: begun,
             events: Vec::new(),
             signed: BTreeMap::new(),
@@ -127,7 +133,7 @@ impl Tail {
         Request::RangeBack {
             stream: self.stream.clone(),
             from: self.position.clone(),
-            count: ENTRIES + 1,
+            count: self.count + 1,
         }
     }
 
@@ -136,21 +142,30 @@ impl Tail {
     ///
     /// # Errors
     ///
-    /// The broker's. Then nothing more is read.
+    /// The broker's. Then nothing more is read. If the answer could not be read
+    /// ([`BrokerError::Unreadable`]), the entries may be large: then a smaller number of them is
+    /// asked for first.
     pub fn handle_answer(
         &mut self,
         answer: Result<Answer, BrokerError>,
         wants: impl Fn(&str, &str) -> bool,
     ) -> Result<TailStep, BrokerError> {
-        let Answer::Entries(entries) = answer? else {
+        let answer = match answer {
+            Err(BrokerError::Unreadable(_)) if self.count > 1 && self.steps < MAX_STEPS => {
+                self.count /= 2;
+                return Ok(TailStep::Ask(self.ask()));
+            }
+            answer => answer?,
+        };
+        let Answer::Entries(entries) = answer else {
             return Err(BrokerError::Unreadable("another answer than entries".into()));
         };
-        let is_first = self.steps == 1;
+        let is_first = core::mem::take(&mut self.is_first);
         if !is_first && entries.first().is_none_or(|first| first.id != self.position) {
             // It was trimmed, and all that is older.
             return Ok(TailStep::Over);
         }
-        let is_last = entries.len() <= ENTRIES as usize || self.steps >= MAX_STEPS;
+        let is_last = entries.len() <= self.count as usize || self.steps >= MAX_STEPS;
         for entry in entries.iter().skip(usize::from(!is_first)) {
             if !self.take(entry, &wants) {
                 return Ok(TailStep::Over);

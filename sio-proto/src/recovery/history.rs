@@ -83,6 +83,8 @@ struct Followed {
     /// Behind the first number, up to the second one, messages stand in another order than in the
     /// stream.
     late: Option<(u64, u64)>,
+    /// Whether messages from before this history are missing that could not be put in front.
+    is_missing: bool,
 }
 
 /// A message that was said before all that a history has ([`History::prepend`]).
@@ -139,6 +141,7 @@ impl<M> History<M> {
             known,
             entry: last,
             late: None,
+            is_missing: false,
         });
         history
     }
@@ -198,18 +201,27 @@ impl<M> History<M> {
         self.log.advance(place.sequence.saturating_sub(1));
         self.log.next();
         self.log.keep(now, Audience::default(), bytes, message, drop);
+        // A place up to there is one of what is gone.
+        if let Some(stream) = &mut self.stream {
+            let gone = self.log.thrown_away();
+            stream.late.take_if(|(_, to)| *to < gone);
+        }
     }
 
     /// Keeps what was said in the stream before all that is kept, the newest first. It has been
     /// read from the stream behind the number `known`. Only what there is room for is kept, the
-    /// newest. Nothing happens if this history has begun later than the stream was read (`begun`):
-    /// then something between may be missing.
+    /// newest. If this history has messages from before the stream was read, nothing can stand in
+    /// front of them: it is left out, and is missing. Nothing happens if this history has begun
+    /// later than the stream was read (`begun`): then something between may be missing.
     pub fn prepend(&mut self, now: Time, begun: u64, known: u64, older: impl IntoIterator<Item = Older<M>>) {
         if let Some(own) = self.stream.as_mut().filter(|own| own.known <= begun) {
             own.known = known.min(own.known);
             let older = older.into_iter().filter(|older| older.place.is_entry());
             let older = older.map(|it| (it.place.sequence, (it.at, it.until), it.bytes, it.message));
-            self.log.prepend(now, older);
+            if self.log.prepend(now, older) {
+                own.known = begun.saturating_add(1);
+                own.is_missing = true;
+            }
         }
     }
 
@@ -256,7 +268,14 @@ impl<M> History<M> {
             _ => seen.epoch == self.epoch && seen.sequence <= self.log.last(),
         };
         match seen {
-            None => self.behind(0),
+            None => {
+                let since = self.behind(0);
+                let is_missing = self.stream.as_ref().is_some_and(|stream| stream.is_missing);
+                Since {
+                    truncated: since.truncated || is_missing,
+                    ..since
+                }
+            }
             Some(seen) if is_ours(&seen) => self.behind(seen.sequence),
             Some(_) => Since {
                 truncated: true,
@@ -455,6 +474,40 @@ mod tests {
             history.keep(Time::ZERO, Some(entry(number)), 0, number);
         }
         assert_eq!(behind(&history, entry(9).sequence), (true, vec![70, 13, 14, 15, 16]));
+    }
+
+    /// Only what is kept can stand in another order.
+    #[test]
+    fn an_entry_that_came_late_is_forgotten_when_it_is_gone() {
+        let mut history = History::in_stream(1, RING, entry(3).sequence, 0);
+        for number in [5, 9, 7, 12, 13, 14, 15] {
+            history.keep(Time::ZERO, Some(entry(number)), 0, number);
+        }
+        let read = 0..=u64::MAX;
+        assert!(said(&history, Some(entry(8)), &read).0);
+        for number in [16, 17, 18, 22, 21] {
+            history.keep(Time::ZERO, Some(entry(number)), 0, number);
+        }
+        assert_eq!(said(&history, Some(entry(17)), &read), (false, vec![18, 22, 21]));
+        for unknown in [8, 9, 12, 21, 22] {
+            assert!(said(&history, Some(entry(unknown)), &read).0, "{unknown}");
+        }
+    }
+
+    /// What cannot stand in front is missing, and this is said.
+    #[test]
+    fn a_history_from_before_the_stream_was_read_has_nothing_in_front() {
+        let (begun, read) = (entry(8).sequence, 0..=u64::MAX);
+        let mut history = History::in_stream(1, RING, 0, 0);
+        history.keep(Time::ZERO, None, 0, 77);
+        let own = history.last();
+        history.prepend(Time::ZERO, begun, entry(4).sequence, [7, 6].map(older));
+        history.keep(Time::ZERO, Some(entry(9)), 0, 9);
+        for unknown in [None, Some(entry(5)), Some(entry(7)), Some(entry(8))] {
+            assert_eq!(said(&history, unknown, &read), (true, vec![77, 9]), "{unknown:?}");
+        }
+        assert_eq!(said(&history, Some(own), &read), (false, vec![9]));
+        assert_eq!(said(&history, Some(entry(9)), &read), (false, vec![]));
     }
 
     /// Numbers between two entries are never taken for those of entries.

@@ -237,20 +237,27 @@ impl<M> Log<M> {
     /// Keeps messages for everybody that are older than all others, the newest first: their
     /// numbers, when they were sent, when they go, their bytes. Messages for which there is no room
     /// are thrown away, with all that are older. Nothing happens if messages have been thrown away
-    /// before: then these are older than what is missing.
-    pub(super) fn prepend(&mut self, now: Time, older: impl IntoIterator<Item = (u64, (Time, Time), usize, M)>) {
+    /// before: then these are older than what is missing. Messages that are not older than the
+    /// oldest one are left out: returns whether there were any.
+    pub(super) fn prepend(
+        &mut self,
+        now: Time,
+        older: impl IntoIterator<Item = (u64, (Time, Time), usize, M)>,
+    ) -> bool {
+        let mut leaves_out = false;
         if self.pruned > 0 {
-            return;
+            return leaves_out;
         }
         for (sequence, (at, until), bytes, message) in older {
             if self.entries.front().is_some_and(|oldest| oldest.sequence <= sequence) {
+                leaves_out = true;
                 continue;
             }
             let bytes = Self::weigh(bytes, 0);
             let all = self.bytes.saturating_add(bytes as usize);
             if all > self.limits.bytes || self.entries.len() >= self.limits.packets || until <= now {
                 self.pruned = sequence;
-                return;
+                return leaves_out;
             }
             self.bytes = all;
             self.last = self.last.max(sequence);
@@ -266,6 +273,12 @@ impl<M> Log<M> {
                 message,
             });
         }
+        leaves_out
+    }
+
+    /// The highest number that was thrown away; 0 for none.
+    pub(super) const fn thrown_away(&self) -> u64 {
+        self.pruned
     }
 
     /// Whether anybody could ask for a message to these rooms.

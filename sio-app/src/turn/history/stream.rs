@@ -216,14 +216,22 @@ impl Histories {
     }
 
     /// An event of this server is now sent to its sockets without the stream, and may be in the
-    /// stream, or will be. It matters if it is for a room with a history.
-    pub(crate) fn mix(&self, target: &Target) {
-        let [room] = &target.rooms[..] else { return };
-        if self.follows_stream() && self.covers(&target.namespace, room) {
+    /// stream, or will be. If it is for a room with a history, it matters, and the last entry that
+    /// was read before is returned.
+    pub(crate) fn mix(&self, target: &Target) -> Option<u64> {
+        let [room] = &target.rooms[..] else { return None };
+        let matters = self.follows_stream() && self.covers(&target.namespace, room);
+        matters.then(|| {
             let last = self.stream.last.load(Ordering::Relaxed);
-            self.stream.mixed.lock().begin(&target.namespace, last);
-            self.stream.is_mixed.store(true, Ordering::Relaxed);
-        }
+            self.mix_from(&target.namespace, last);
+            last
+        })
+    }
+
+    /// Events of a namespace may stand in another order than in the stream, behind this entry.
+    pub(crate) fn mix_from(&self, namespace: &ByteString, last: u64) {
+        self.stream.mixed.lock().begin(namespace, last);
+        self.stream.is_mixed.store(true, Ordering::Relaxed);
     }
 
     /// All events of a namespace that were sent without the stream stand before this place in the

@@ -333,6 +333,9 @@ impl ClusterNode {
             since: now,
             body: waits,
         };
+        // The caller sends an event that does not fit behind all this.
+        let histories = &to.shards.histories;
+        let mixed = if fits { None } else { histories.mix(to.target) };
         let unsent = self.write(event, fits);
         if has_to_wait && unsent.is_none() {
             return true;
@@ -346,12 +349,17 @@ impl ClusterNode {
             if !fits {
                 ordering.mixes(&to.target.namespace);
             }
+            if let Some(last) = mixed {
+                // What ends the order before may be in the queue, and what ends this one comes
+                // behind it.
+                let namespace = &to.target.namespace;
+                let is_last = matches!(ordering.ready.back(), Some(Ready::Mixed(name, _)) if name == namespace);
+                if !is_last {
+                    ordering.ready.push_back(Ready::Mixed(namespace.clone(), last));
+                }
+            }
         }
         self.drain(MOST_FOR_OTHERS);
-        if !fits {
-            // The caller sends it behind all this.
-            to.shards.histories.mix(to.target);
-        }
         fits
     }
 

@@ -35,6 +35,9 @@ pub(super) enum Ready {
     Others(ByteString, Box<Order>, Entry),
     /// An entry has been read. With a namespace, it was an event there.
     Passed(Option<ByteString>, Offset),
+    /// An event of a namespace is sent without the stream when this entry was the last that was
+    /// read.
+    Mixed(ByteString, u64),
     /// The early events of a namespace stand before this place in the stream, or at it.
     Settled(ByteString, Offset),
     /// Somebody who has waited for this goes on.
@@ -276,6 +279,7 @@ impl ClusterNode {
                 recovery.passed(namespace.as_deref(), place);
                 histories.read_up_to(place);
             }
+            Ready::Mixed(namespace, last) => histories.mix_from(&namespace, last),
             Ready::Settled(namespace, place) => histories.settle(&namespace, place),
             Ready::Others(namespace, order, Entry { place, is_early }) => {
                 if let Order::Disconnect { to, .. } = &*order

@@ -17,8 +17,13 @@ use crate::user::inner::Inner;
 impl ClusterNode {
     /// A namespace has begun or ended.
     pub(in crate::user) fn namespace_changed(self: &Arc<Self>, server: &Inner, namespace: &ByteString) {
-        self.with(|node, now, out| {
-            if !server.namespaces.exists(namespace) {
+        let histories = &server.shards.histories;
+        if !server.namespaces.exists(namespace) {
+            histories.end_namespace(namespace);
+        }
+        let is_closed = self.with(|node, now, out| {
+            let is_closed = !server.namespaces.exists(namespace);
+            if is_closed {
                 node.close_namespace(now, namespace, out);
             } else if node.id(namespace).is_none() {
                 node.open_namespace(now, namespace, out);
@@ -27,7 +32,12 @@ impl ClusterNode {
                     node.open_room(namespace, &room, out);
                 }
             }
+            is_closed
         });
+        if is_closed {
+            // A client may have come and gone since.
+            histories.end_namespace(namespace);
+        }
     }
 
     /// A room has got its first member on this node, or has lost its last.

@@ -519,6 +519,94 @@ fn what_is_too_old_for_one_room_is_never_missing_silently() {
     }
 }
 
+/// A history that has begun before the stream was read cannot have in front what the stream had
+/// before. Then it says that something is missing.
+#[test]
+fn an_event_before_the_first_reading_hides_nothing_silently() {
+    let mut servers = of_histories();
+    servers.ios[0].to("h1").emit("n", 1);
+    servers.ios[0].to("h1").emit("n", 2);
+    servers.settle();
+    let said = history(&servers.ios[0], None).1;
+    servers.add(|io| {
+        with_histories(io);
+        io.local().to("h1").emit("n", 77);
+    });
+    for seen in [None, Some(said[0].0), Some(said[1].0)] {
+        let (truncated, own) = history(&servers.ios[2], seen);
+        assert_eq!((truncated, own.len(), &*own[0].1), (true, 1, "77"), "{seen:?}");
+    }
+    servers.ios[0].to("h1").emit("n", 3);
+    servers.settle();
+    let last = history(&servers.ios[0], None).1[2].0;
+    assert_eq!(history(&servers.ios[2], Some(last)), (false, vec![]));
+}
+
+/// While a namespace of a rule has no members at a server, the server does not hear what others say
+/// there. Its histories begin anew.
+#[test]
+fn what_is_said_while_a_namespace_is_closed_is_never_missing_silently() {
+    let servers = Servers::new(
+        |cluster| cluster,
+        |io| {
+            io.of_pattern("/t*").recovery(false).history("h*", RING);
+        },
+    );
+    let mut clients = servers.clients();
+    let say = |client: &mut Driven, packet: &str| {
+        let _ = client.read(&text(packet));
+        servers.pass(20 * MILLISECOND);
+    };
+    let since = |server: usize, seen| {
+        let since = servers.ios[server].of("/t1").room("h1").since(seen);
+        (since.truncated, since.events.len(), since.at)
+    };
+    let emit = |number| {
+        servers.ios[1].of("/t1").to("h1").emit("n", number);
+        servers.settle();
+    };
+    for client in &mut clients {
+        say(client, "40/t1,");
+    }
+    emit(1);
+    let (_, count, seen) = since(0, None);
+    assert_eq!((count, since(0, seen)), (1, (false, 0, seen)));
+    say(&mut clients[0], "41/t1,");
+    assert_eq!(servers.ios[0].metrics().histories, 0);
+    emit(2);
+    say(&mut clients[0], "40/t1,");
+    assert!(since(0, seen).0, "the second event is missing");
+    let (_, _, seen) = since(1, None);
+    emit(3);
+    assert_eq!((since(0, seen).1, since(1, seen).1), (1, 1));
+    assert!(!since(0, since(1, None).2).0);
+}
+
+/// What is beyond the limit of what waits is sent at once. The order is that of the stream again
+/// when the next event of the namespace has been read.
+#[test]
+fn places_are_known_again_behind_an_event_beyond_the_limit() {
+    let servers = Servers::new(
+        |mut cluster| {
+            cluster.broker.max_waiting_bytes = 1024;
+            cluster
+        },
+        with_histories,
+    );
+    servers.ios[0].to("h1").emit("n", 1);
+    servers.settle();
+    servers.ios[0].to("h1").emit("n", "x".repeat(2000));
+    assert_eq!(texts(&servers.ios[0]).len(), 2, "at once");
+    for number in 3..6 {
+        servers.settle();
+        servers.pass(Duration::from_secs(1));
+        servers.ios[1].to("h1").emit("n", number);
+    }
+    servers.settle();
+    let last = history(&servers.ios[1], None).1.last().unwrap().0;
+    assert_eq!(history(&servers.ios[0], Some(last)), (false, vec![]));
+}
+
 /// In a namespace with recovery, a client that comes back to another server as the same socket gets
 /// what was said in its rooms with histories, with its places, and goes on from there anywhere.
 #[test]
