@@ -88,6 +88,7 @@ impl<O: Copy + Ord, I: Copy + Ord> Shares<O, I> {
     }
 
     /// The item that gives way where there is too much.
+    #[cfg(any(feature = "cluster", test))]
     pub(crate) fn largest(&self) -> Option<I> {
         let (_, owner) = self.order.last()?;
         self.largest_of(*owner).map(|(_, item)| item)
