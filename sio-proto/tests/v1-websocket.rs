@@ -228,6 +228,42 @@ fn receipts_that_nobody_fetches_have_an_end() {
     assert_eq!(world.frames(link).len(), 10);
 }
 
+/// A client asks once: what is not answered is waited for without end. (Found by the simulator,
+/// seed 87239.)
+#[test]
+fn a_full_queue_keeps_nobody_out_of_a_namespace() {
+    let mut config = Config::default();
+    config.max_queued_packets = 10;
+    let mut world = World::new(config);
+    let link = join(&mut world);
+    let root = world.last_socket();
+    world.server.handle_blocked(world.now, link, 0);
+    for _ in 0..10 {
+        world.emit(root, "x", "").unwrap();
+    }
+    world.send(link, &text("1::/a"));
+    assert_eq!(world.heard(), ["connect /a {\"k\":\"v\"}"]);
+    world.server.handle_drained(world.now, link);
+    world.settle();
+    assert_eq!(world.frames(link).last().map(String::as_str), Some("1::/a"));
+}
+
+/// Nor is a client that asks again and again, and reads nothing, a way to fill the memory.
+#[test]
+fn connects_whose_answers_nobody_fetches_have_an_end() {
+    let mut config = Config::default();
+    config.max_queued_packets = 10;
+    config.max_connects_per_second = 1_000;
+    let mut world = World::new(config);
+    let link = join(&mut world);
+    world.send(link, &text("1::/a"));
+    world.server.handle_blocked(world.now, link, 0);
+    for _ in 0..500 {
+        world.send(link, &text("1::/a"));
+    }
+    assert_eq!(world.sessions(), 0);
+}
+
 #[test]
 fn the_id_of_a_socket_is_the_sessions() {
     let mut world = World::new(Config::default());

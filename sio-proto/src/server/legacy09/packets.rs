@@ -128,10 +128,10 @@ impl<'a> At<'a> {
 
     /// The client wants to join a namespace. The answer has the endpoint that the client has used,
     /// including its query (docs/protocol/legacy-0.9.md §11).
+    ///
+    /// It is answered even if the queue is full of the user's messages, because a client asks once.
+    /// CONNECTs have a limit per second, and a session whose answers become too many is ended.
     fn connect(&mut self, packet: &Packet, namespace: ByteString, query: &ByteString) {
-        if self.is_full() {
-            return;
-        }
         match self.socket_in(&namespace) {
             // A repeated `1::`. Genuine servers connect the client a second time.
             _ if &*namespace == "/" => {}
