@@ -20,6 +20,7 @@ mod http;
 mod idle;
 mod link;
 mod messages;
+mod operations;
 mod polling;
 mod report;
 mod server;
@@ -41,9 +42,9 @@ fn main() -> ExitCode {
     };
     let result = match options.scenario {
         Scenario::Echo | Scenario::Ack | Scenario::Binary | Scenario::Cast | Scenario::Rooms => traffic::run(&options),
-        Scenario::Connect => connect::run(&options),
-        Scenario::Upgrade => upgrade::run(&options),
-        Scenario::Polling => polling::run(&options),
+        Scenario::Connect => operations::run::<connect::Newcomer>(&options),
+        Scenario::Upgrade => operations::run::<upgrade::Mover>(&options),
+        Scenario::Polling => operations::run::<polling::Poller>(&options),
         Scenario::Idle | Scenario::Heartbeat => idle::run(&options),
     };
     match result {

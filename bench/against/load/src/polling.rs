@@ -3,23 +3,23 @@
 use std::time::Instant;
 
 use mio::event::Event;
+use mio::{Poll, Registry};
 
 use crate::arguments::Options;
 use crate::clock;
 use crate::failure::{Failure, Outcome};
-use crate::histogram::Histogram;
 use crate::http;
 use crate::link::Link;
 use crate::messages;
-use crate::report::Report;
-use crate::turns::{Buffers, Moment, Stopwatch, Turns};
+use crate::operations::Client;
+use crate::turns::Buffers;
 
 /// The connections of a client, and their places behind its number.
 const POLLS: usize = 0;
 const POSTS: usize = 1;
-const LINKS: usize = 2;
 
-struct Client {
+/// A client that polls.
+pub(crate) struct Poller {
     polls: Link,
     posts: Link,
     /// The id of the session, when it is open.
@@ -42,50 +42,16 @@ enum Due {
     Echo(String),
 }
 
-pub(crate) fn run(options: &Options) -> Outcome<String> {
-    let mut turns = Turns::new()?;
-    let mut waits = Histogram::new();
-    let mut count = 0;
-    let mut clients = Vec::new();
-    for id in 0..options.clients {
-        clients.push(Client::begin(options, &turns, id)?);
-    }
-    turns.has_heard();
-    let mut watch = Stopwatch::new(options);
-    let measured = loop {
-        turns.wait()?;
-        for event in &turns.events {
-            let id = event.token().0 / LINKS;
-            let Some(client) = clients.get_mut(id) else { continue };
-            let waited = client
-                .serve(options, event, &mut turns.buffers)
-                .map_err(|failure| Failure::new(format!("client {id}: {failure}")))?;
-            if let Some(sent) = waited {
-                waits.add(clock::now() - sent);
-                count += 1;
-            }
-        }
-        match watch.look()? {
-            Moment::Goes => {}
-            Moment::Begins => {
-                waits.clear();
-                count = 0;
-            }
-            Moment::Ends(measured) => break measured,
-        }
-    };
-    let mut report = Report::new(options);
-    report.operations(count, &measured, &waits);
-    Ok(report.finish())
-}
+impl Client for Poller {
+    const LINKS: usize = 2;
+    const LEAVES: bool = false;
 
-impl Client {
-    fn begin(options: &Options, turns: &Turns, id: usize) -> Outcome<Self> {
-        let mut polls = Link::open(options.port, turns.poll.registry(), id * LINKS + POLLS)?;
+    fn begin(options: &Options, registry: &Registry, token: usize, _proves: bool) -> Outcome<Self> {
+        let mut polls = Link::open(options.port, registry, token + POLLS)?;
         polls.send(&http::get(options.port, None))?;
         Ok(Self {
             polls,
-            posts: Link::open(options.port, turns.poll.registry(), id * LINKS + POSTS)?,
+            posts: Link::open(options.port, registry, token + POSTS)?,
             session: None,
             is_polling: true,
             is_posting: false,
@@ -96,9 +62,14 @@ impl Client {
         })
     }
 
-    /// Returns when the echo that is now here was sent.
-    fn serve(&mut self, options: &Options, event: &Event, buffers: &mut Buffers) -> Outcome<Option<Instant>> {
-        if event.token().0 % LINKS == POSTS {
+    fn serve(
+        &mut self,
+        options: &Options,
+        _poll: &Poll,
+        event: &Event,
+        buffers: &mut Buffers,
+    ) -> Outcome<Option<Instant>> {
+        if event.token().0 % Self::LINKS == POSTS {
             let is_posting = &mut self.is_posting;
             buffers.serve(&mut self.posts, event, |bytes, _| {
                 let Some(answer) = http::response(bytes)? else {
@@ -136,7 +107,10 @@ impl Client {
         }
         self.go_on(options)
     }
+}
 
+impl Poller {
+    /// Sends what is next. Returns when the echo that is now here was sent.
     fn go_on(&mut self, options: &Options) -> Outcome<Option<Instant>> {
         let Some(id) = &self.session else { return Ok(None) };
         let mut done = None;

@@ -4,26 +4,26 @@
 use std::time::Instant;
 
 use mio::event::Event;
+use mio::{Poll, Registry};
 
 use crate::arguments::Options;
 use crate::clock;
 use crate::failure::{Failure, Outcome};
 use crate::frames::{self, Other, TEXT};
 use crate::handshake::Greeting;
-use crate::histogram::Histogram;
 use crate::http;
 use crate::link::Link;
-use crate::report::Report;
-use crate::turns::{Buffers, Moment, Stopwatch, Turns};
+use crate::operations::Client;
+use crate::turns::Buffers;
 
 /// The connections of a client, and their places behind its number.
 const POLLS: usize = 0;
 const POSTS: usize = 1;
 const WEBSOCKET: usize = 2;
-const LINKS: usize = 3;
 
-struct Client {
-    start: Instant,
+/// A client that moves.
+pub(crate) struct Mover {
+    began: Instant,
     polls: Link,
     /// From the first answer on: the connection for the POST, the websocket, and the id.
     session: Option<(Link, Link, String)>,
@@ -54,57 +54,16 @@ enum Stage {
     Ready,
 }
 
-pub(crate) fn run(options: &Options) -> Outcome<String> {
-    let mut turns = Turns::new()?;
-    let mut waits = Histogram::new();
-    let mut count = 0;
-    let mut clients = Vec::new();
-    for id in 0..options.clients {
-        clients.push(Client::begin(options, &turns, id, true)?);
-    }
-    turns.has_heard();
-    let mut watch = Stopwatch::new(options);
-    let mut come = Vec::new();
-    let measured = loop {
-        turns.wait()?;
-        for event in &turns.events {
-            let id = event.token().0 / LINKS;
-            let Some(client) = clients.get_mut(id).filter(|client| client.stage != Stage::Ready) else {
-                continue;
-            };
-            client
-                .serve(options, &turns.poll, event, &mut turns.buffers)
-                .map_err(|failure| Failure::new(format!("a client that comes: {failure}")))?;
-            if client.stage == Stage::Ready {
-                waits.add(clock::now() - client.start);
-                count += 1;
-                come.push(id);
-            }
-        }
-        for id in come.drain(..) {
-            clients[id] = Client::begin(options, &turns, id, !watch.counts())?;
-        }
-        match watch.look()? {
-            Moment::Goes => {}
-            Moment::Begins => {
-                waits.clear();
-                count = 0;
-            }
-            Moment::Ends(measured) => break measured,
-        }
-    };
-    let mut report = Report::new(options);
-    report.operations(count, &measured, &waits);
-    Ok(report.finish())
-}
+impl Client for Mover {
+    const LINKS: usize = 3;
+    const LEAVES: bool = true;
 
-impl Client {
-    fn begin(options: &Options, turns: &Turns, id: usize, proves: bool) -> Outcome<Self> {
-        let start = clock::now();
-        let mut polls = Link::open(options.port, turns.poll.registry(), id * LINKS + POLLS)?;
+    fn begin(options: &Options, registry: &Registry, token: usize, proves: bool) -> Outcome<Self> {
+        let began = clock::now();
+        let mut polls = Link::open(options.port, registry, token + POLLS)?;
         polls.send(&http::get(options.port, None))?;
         Ok(Self {
-            start,
+            began,
             polls,
             session: None,
             is_polling: true,
@@ -112,14 +71,22 @@ impl Client {
             is_connected: false,
             owes_pong: false,
             stage: Stage::Head,
-            // Before it counts, each client also tries an echo over its websocket.
+            // The proof is an echo over the websocket.
             proof: proves.then(Greeting::proof),
         })
     }
 
-    fn serve(&mut self, options: &Options, poll: &mio::Poll, event: &Event, buffers: &mut Buffers) -> Outcome {
-        let token = event.token().0;
-        match (token % LINKS, &mut self.session) {
+    fn serve(
+        &mut self,
+        options: &Options,
+        poll: &Poll,
+        event: &Event,
+        buffers: &mut Buffers,
+    ) -> Outcome<Option<Instant>> {
+        if self.stage == Stage::Ready {
+            return Ok(None);
+        }
+        match (event.token().0 % Self::LINKS, &mut self.session) {
             (POLLS, _) => self.serve_poll(options, poll, event, buffers)?,
             (POSTS, Some((posts, _, _))) => {
                 let is_posted = &mut self.is_posted;
@@ -141,7 +108,7 @@ impl Client {
                 })?;
             }
             // An event of the client that had this number before.
-            _ => return Ok(()),
+            _ => return Ok(None),
         }
         if self.stage == Stage::Probed
             && self.is_posted
@@ -166,10 +133,12 @@ impl Client {
                 Stage::Ready
             };
         }
-        Ok(())
+        Ok((self.stage == Stage::Ready).then_some(self.began))
     }
+}
 
-    fn serve_poll(&mut self, options: &Options, poll: &mio::Poll, event: &Event, buffers: &mut Buffers) -> Outcome {
+impl Mover {
+    fn serve_poll(&mut self, options: &Options, poll: &Poll, event: &Event, buffers: &mut Buffers) -> Outcome {
         let mut opened = None;
         let owes_pong = &mut self.owes_pong;
         let (is_polling, is_connected, knows) = (&mut self.is_polling, &mut self.is_connected, self.session.is_some());
