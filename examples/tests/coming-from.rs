@@ -1,11 +1,15 @@
 //! The code of `docs/api.md`, the page for people who come from JavaScript or from socketioxide.
-//! Here it is compiled, and a test compares it with the page.
+//! Here it is compiled, and a test compares it with the page. `pages` does the same for the blocks
+//! of the other pages.
 #![allow(
     clippy::print_stdout,
     dead_code,
     unused_variables,
     reason = "the code of the page is compiled and not run"
 )]
+
+#[path = "coming-from/pages.rs"]
+mod pages;
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -249,15 +253,16 @@ async fn the_server(io: Server, listener: tokio::net::TcpListener, asked: impl F
     Ok(())
 }
 
+/// What the formatter does not decide: it adds commas and braces.
+fn bare(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_whitespace() && !",{}".contains(*c))
+        .collect()
+}
+
 /// API: all code in the last column of the page compiles.
 #[test]
 fn the_page_shows_what_compiles() {
-    // The formatter adds commas and braces.
-    let bare = |text: &str| {
-        text.chars()
-            .filter(|c| !c.is_whitespace() && !",{}".contains(*c))
-            .collect::<String>()
-    };
     let compiled = bare(include_str!("coming-from.rs"));
     let page = include_str!("../../docs/api.md");
     let mut rows = 0;
