@@ -4,6 +4,18 @@
 //! page then talks to this server as to its own host, because the browser compares names and not
 //! addresses. The `Origin` and the `Host` of its requests agree, and its GETs carry no `Origin` at
 //! all. Only the server can know that the name is not its own.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -189,10 +201,14 @@ fn is_name(name: &str) -> bool {
 
 /// Whether `name` has labels in front of `parent`.
 fn is_below(parent: &str, name: &str) -> bool {
-    let Some(at) = name.len().checked_sub(parent.len()).filter(|at| *at >= 2) else {
+    let Some((above, end)) = name
+        .len()
+        .checked_sub(parent.len())
+        .and_then(|at| name.split_at_checked(at))
+    else {
         return false;
     };
-    name.is_char_boundary(at) && name[at..].eq_ignore_ascii_case(parent) && name[..at].ends_with('.')
+    above.len() >= 2 && above.ends_with('.') && end.eq_ignore_ascii_case(parent)
 }
 
 #[cfg(test)]

@@ -1,5 +1,17 @@
 //! Which pages may open sessions, and how an operator writes this down: `host:port`, with `*` for
 //! any (docs/protocol/legacy-0.6.md §13.1, §14, docs/protocol/legacy-0.9.md §17).
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -215,7 +227,8 @@ fn fits_host(pattern: &str, host: &str) -> bool {
         return pattern.eq_ignore_ascii_case(host);
     };
     let start = host.len().checked_sub(tail.len()).filter(|start| *start > 0);
-    start.is_some_and(|start| host.as_bytes()[start..].eq_ignore_ascii_case(tail.as_bytes()))
+    let end = start.and_then(|start| host.as_bytes().get(start..));
+    end.is_some_and(|end| end.eq_ignore_ascii_case(tail.as_bytes()))
 }
 
 /// An origin taken apart (RFC 6454 §6.2).
@@ -268,7 +281,7 @@ fn is_scheme(text: &str) -> bool {
 /// Host and port of `host[:port]`, where the colons of an IPv6 address stand in brackets.
 pub(crate) fn split_host(text: &str) -> Option<(&str, Option<&str>)> {
     let end = if text.starts_with('[') {
-        text.find(']')? + 1
+        text.find(']')?.saturating_add(1)
     } else {
         text.find(':').unwrap_or(text.len())
     };

@@ -1,4 +1,16 @@
 //! Dates of cookies, in the many ways in which servers write them (RFC 6265 §5.1.1).
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 /// Days from 1 March of the year 0 to 1 January 1970.
 const DAYS_TO_1970: i64 = 719_468;
@@ -8,6 +20,10 @@ const MONTHS: [&[u8; 3]; 12] = [
 ];
 
 /// Reads a date. Returns its seconds since the beginning of 1970, which are negative before it.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "the numbers have at most four digits: they come from `number`"
+)]
 pub(super) fn parse(text: &str) -> Option<i64> {
     let (mut time, mut day, mut month, mut year) = (None, None, None, None);
     for token in text.as_bytes().split(|byte| is_delimiter(*byte)) {
@@ -51,8 +67,7 @@ fn number(token: &[u8], min: usize, max: usize) -> Option<i64> {
     if digits < min || digits > max {
         return None;
     }
-    let value = |value: i64, digit: &u8| value * 10 + i64::from(digit - b'0');
-    Some(token[..digits].iter().fold(0, value))
+    core::str::from_utf8(token.get(..digits)?).ok()?.parse().ok()
 }
 
 /// Reads `h:m:s`, each of one or two digits.
@@ -67,11 +82,15 @@ fn read_time(token: &[u8]) -> Option<[i64; 3]> {
 fn read_month(token: &[u8]) -> Option<i64> {
     let name = token.get(..3)?;
     let at = MONTHS.iter().position(|month| name.eq_ignore_ascii_case(*month))?;
-    Some(at as i64 + 1)
+    i64::try_from(at).ok()?.checked_add(1)
 }
 
 /// Days since the beginning of 1970. The year begins with March here, so that the leap day is its
 /// last.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "the year has at most four digits, month and day are from 1 to 31"
+)]
 const fn days(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 {
         (year, month - 3)

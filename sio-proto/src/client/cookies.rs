@@ -9,6 +9,18 @@
 //! the same response counts, as in a cache (RFC 9111 §4.2.1). This is right even if one of the two
 //! clocks is wrong. Without `Date`, a date before 2000 removes the cookie, which is how servers
 //! remove one, and other dates do not count.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -45,7 +57,9 @@ struct Cookie {
 
 impl Cookie {
     fn bytes(&self) -> usize {
-        self.name.len() + self.value.len() + self.path.len() + self.domain.len() + ENTRY_BYTES
+        [&self.name, &self.value, &self.path, &self.domain]
+            .iter()
+            .fold(ENTRY_BYTES, |bytes, part| bytes.saturating_add(part.len()))
     }
 }
 
@@ -81,23 +95,29 @@ impl CookieJar {
             }
             return;
         }
-        cookie.expires = life.map(|seconds| now + Duration::from_secs(seconds.unsigned_abs()).min(LONGEST));
+        cookie.expires = life.map(|seconds| end(now, seconds.unsigned_abs()));
         if let Some(place) = place {
             // It keeps its place (RFC 6265 §5.3, step 11), if there is room for its new value.
-            let held: usize = self.cookies.iter().map(Cookie::bytes).sum();
-            if held - self.cookies[place].bytes() + cookie.bytes() <= max_bytes {
-                self.cookies[place] = cookie;
-            } else {
+            if let Some(old) = self.cookies.get_mut(place) {
+                *old = cookie;
+            }
+            if self.held() > max_bytes {
                 self.cookies.remove(place);
             }
             return;
         }
         self.cookies
             .retain(|old| old.expires.is_none_or(|expires| now < expires));
-        let held: usize = self.cookies.iter().map(Cookie::bytes).sum();
-        if held + cookie.bytes() <= max_bytes {
+        if self.held().saturating_add(cookie.bytes()) <= max_bytes {
             self.cookies.push(cookie);
         }
+    }
+
+    /// How many bytes the cookies have.
+    fn held(&self) -> usize {
+        self.cookies
+            .iter()
+            .fold(0, |held, cookie| held.saturating_add(cookie.bytes()))
     }
 
     /// The value of `Cookie` for a request, if there is any: long paths first, then in the order in
@@ -125,6 +145,12 @@ impl CookieJar {
     }
 }
 
+/// When a cookie ends that lives for so many seconds.
+#[expect(clippy::arithmetic_side_effects, reason = "a sum of `Time` saturates")]
+fn end(now: Time, seconds: u64) -> Time {
+    now + Duration::from_secs(seconds).min(LONGEST)
+}
+
 /// RFC 6265 §5.1.4.
 fn is_below(path: &str, of: &str) -> bool {
     let rest = path.strip_prefix(of);
@@ -135,7 +161,7 @@ fn is_below(path: &str, of: &str) -> bool {
 fn default_path(of: &str) -> &str {
     match of.rfind('/') {
         None | Some(0) => "/",
-        Some(at) => &of[..at],
+        Some(at) => of.get(..at).unwrap_or("/"),
     }
 }
 

@@ -11,6 +11,18 @@
 //! A signature shows that a holder of the secret has published the message in this place, and when.
 //! A [`Guard`] takes each message of a sender once, and none that is too old. So a message that
 //! somebody publishes again does nothing.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -56,18 +68,22 @@ pub(super) struct Stamp {
 impl Stamp {
     fn bytes(&self) -> [u8; STAMP_BYTES] {
         let mut bytes = [0; STAMP_BYTES];
-        bytes[..8].copy_from_slice(&self.sender.to_be_bytes());
-        bytes[8..16].copy_from_slice(&self.number.to_be_bytes());
-        bytes[16..].copy_from_slice(&self.milliseconds.to_be_bytes());
+        let words = [self.sender, self.number, self.milliseconds];
+        for (place, byte) in bytes.iter_mut().zip(words.iter().flat_map(|word| word.to_be_bytes())) {
+            *place = byte;
+        }
         bytes
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
-        let word = |at: usize| Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+        let mut words = bytes
+            .chunks_exact(8)
+            .map(|word| word.try_into().map(u64::from_be_bytes));
+        let mut word = || words.next()?.ok();
         Some(Self {
-            sender: word(0)?,
-            number: word(8)?,
-            milliseconds: word(16)?,
+            sender: word()?,
+            number: word()?,
+            milliseconds: word()?,
         })
     }
 }
@@ -98,7 +114,7 @@ impl Signer {
     /// The milliseconds since the beginning of 1970.
     pub(super) fn milliseconds(&self, now: Time) -> u64 {
         let (then, time) = self.clock;
-        let time = time + now.saturating_since(then);
+        let time = time.saturating_add(now.saturating_since(then));
         u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
     }
 
@@ -106,7 +122,7 @@ impl Signer {
     pub(super) fn seal(&self, now: Time, secret: Secret) -> Seal {
         let stamp = Stamp {
             sender: self.sender,
-            number: self.number.fetch_add(1, Ordering::Relaxed) + 1,
+            number: self.number.fetch_add(1, Ordering::Relaxed).saturating_add(1),
             milliseconds: self.milliseconds(now),
         };
         Seal { secret, stamp }
@@ -307,12 +323,12 @@ impl Seen {
     fn take(&mut self, number: u64) -> bool {
         if number > self.last {
             // The places of numbers that were left out are free again.
-            let from = (self.last + 1).max(number.saturating_sub(WINDOW - 1));
+            let from = self.last.saturating_add(1).max(number.saturating_sub(WINDOW - 1));
             for free in from..=number {
                 self.mark(free, false);
             }
             self.last = number;
-        } else if self.last - number >= WINDOW {
+        } else if self.last.saturating_sub(number) >= WINDOW {
             return false;
         }
         !self.mark(number, true)
@@ -321,7 +337,9 @@ impl Seen {
     /// Marks a number. Returns how it was marked before.
     fn mark(&mut self, number: u64, come: bool) -> bool {
         let (word, bit) = ((number % WINDOW / 64) as usize, 1 << (number % 64));
-        let word = &mut self.come[word];
+        let Some(word) = self.come.get_mut(word) else {
+            return come;
+        };
         let before = *word & bit != 0;
         *word = if come { *word | bit } else { *word & !bit };
         before

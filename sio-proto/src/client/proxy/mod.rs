@@ -10,6 +10,18 @@
 //!
 //! A proxy is a stranger like a server. Its answers have a limit, [`MAX_REPLY_BYTES`], and every
 //! other answer than "go on" is a [`ProxyError`].
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 mod bypass;
 mod environment;

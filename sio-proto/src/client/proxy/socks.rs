@@ -89,18 +89,20 @@ pub(super) fn put_request(out: &mut BytesMut, host: &str, port: u16) -> Result<(
 pub(super) fn take_answer(bytes: &mut BytesMut) -> Result<Option<()>, ProxyError> {
     check_version(bytes, VERSION)?;
     // A proxy that refuses may leave out the rest.
-    match **bytes {
+    let (kind, first) = match **bytes {
         [_, code, ..] if code != 0 => return Err(ProxyError::Socks(SocksRefusal(code))),
-        [_, _, _, _, _, ..] => {}
+        [_, _, _, kind, first, ..] => (kind, first),
         _ => return Ok(None),
-    }
-    let address = match bytes[3] {
+    };
+    let address = match kind {
         IPV4 => 4,
         IPV6 => 16,
-        NAME => 1 + usize::from(bytes[4]),
+        // The name stands behind its length.
+        NAME => usize::from(first).saturating_add(1),
         other => return Err(ProxyError::AddressType(other)),
     };
-    let len = 4 + address + 2;
+    // Four bytes in front of the address, and the port behind it.
+    let len = address.saturating_add(4 + 2);
     if bytes.len() < len {
         return Ok(None);
     }
@@ -117,7 +119,7 @@ fn check_version(bytes: &BytesMut, version: u8) -> Result<(), ProxyError> {
 
 /// Writes a text of at most 255 bytes behind its length.
 fn put_short(out: &mut BytesMut, text: &str) {
-    let bytes = &text.as_bytes()[..text.len().min(255)];
-    out.put_u8(bytes.len() as u8);
-    out.put_slice(bytes);
+    let len = u8::try_from(text.len()).unwrap_or(u8::MAX);
+    out.put_u8(len);
+    out.extend(text.bytes().take(len.into()));
 }

@@ -112,9 +112,11 @@ impl Tunnel {
     pub fn receive(&mut self, bytes: &mut BytesMut) -> Result<Progress, ProxyError> {
         let before = bytes.len();
         let progress = self.advance(bytes);
-        self.taken += before.saturating_sub(bytes.len());
+        self.taken = self.taken.saturating_add(before.saturating_sub(bytes.len()));
         match progress {
-            Ok(Progress::Wait) if self.taken + bytes.len() > MAX_REPLY_BYTES => self.fail(ProxyError::TooLong),
+            Ok(Progress::Wait) if self.taken.saturating_add(bytes.len()) > MAX_REPLY_BYTES => {
+                self.fail(ProxyError::TooLong)
+            }
             Ok(Progress::Write(_) | Progress::Open) if !bytes.is_empty() => self.fail(ProxyError::Surplus),
             Ok(progress) => Ok(progress),
             Err(error) => self.fail(error),

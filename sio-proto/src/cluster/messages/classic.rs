@@ -8,7 +8,7 @@ use bytestring::ByteString;
 
 use super::opts::{self, Members};
 use super::raw::{Document, Raw, Values};
-use super::writer::{FEW_BYTES, Syntax, Writer, about, is_deep};
+use super::writer::{FEW_BYTES, Syntax, Writer, about, about_names, is_deep, members};
 use super::{EMITTER, Malformed, MessageLimits};
 use crate::cluster::order::{Emit, Flags, Recipients, RemoteSocket, Target};
 use crate::cluster::seal::Sealing;
@@ -76,32 +76,33 @@ pub(in crate::cluster) fn encode_broadcast(
     emit: &Emit,
     sealing: Option<Sealing<'_>>,
 ) -> Bytes {
-    let names = to.rooms.iter().chain(to.except).map(|name| name.len() + 5);
-    let sender = to.sender.map_or(0, |sender| sender.len() + 5);
-    let bytes = about(emit) + namespace.len() + names.sum::<usize>() + sender;
+    let names = to.rooms.iter().chain(to.except).map(|name| &**name).chain(to.sender);
+    let bytes = about(emit)
+        .saturating_add(namespace.len())
+        .saturating_add(about_names(names));
     let mut out = Writer::new(Syntax::MessagePack, bytes);
-    out.array(3 + usize::from(sealing.is_some()));
+    out.array(members(3, [sealing.is_some()]));
     out.text(uid);
     // The fixed parts of `opts::write_packet`: two short texts and their values at once.
     out.packed(b"\x83\xa4type\x02\xa4data");
     out.event(emit);
     out.packed(b"\xa3nsp");
     out.text(namespace);
-    let members = match *uid == EMITTER {
+    let with = match *uid == EMITTER {
         true => Members::Emitter,
         false => Members::WithFlags,
     };
-    match flags == Flags::default() && members == Members::WithFlags {
+    match flags == Flags::default() && with == Members::WithFlags {
         true => {
             out.packed(b"\x83\xa5rooms");
             out.names(to.rooms);
             out.packed(b"\xa6except");
-            out.array(to.except.len() + usize::from(to.sender.is_some()));
+            out.array(members(to.except.len(), [to.sender.is_some()]));
             to.except.iter().for_each(|room| out.text(room));
             to.sender.into_iter().for_each(|sender| out.text(sender));
             out.packed(b"\xa5flags\x80");
         }
-        false => opts::write_value(&mut out, &to.to_target(), flags, members),
+        false => opts::write_value(&mut out, &to.to_target(), flags, with),
     }
     out.finish_array(sealing)
 }
@@ -218,8 +219,8 @@ impl ClassicRequest {
             _ => Syntax::Json,
         };
         let mut out = Writer::new(syntax, FEW_BYTES);
-        let named = usize::from(self.uid.is_some()) + usize::from(self.request_id.is_some());
-        out.object(1 + named + self.body.members() + usize::from(sealing.is_some()));
+        let optional = [self.uid.is_some(), self.request_id.is_some(), sealing.is_some()];
+        out.object(members(1, optional).saturating_add(self.body.members()));
         if let Some(uid) = &self.uid {
             out.key("uid").text(uid);
         }
@@ -401,7 +402,7 @@ impl ClassicResponse {
             _ => Syntax::Json,
         };
         let mut out = Writer::new(syntax, FEW_BYTES);
-        let (kind, members) = match &self.body {
+        let (kind, of_body) = match &self.body {
             ResponseBody::Done => (None, 0),
             ResponseBody::Ids(_) | ResponseBody::Rooms(_) | ResponseBody::Sockets { left_out: 0, .. } => (None, 1),
             ResponseBody::Sockets { .. } => (None, 2),
@@ -409,8 +410,8 @@ impl ClassicResponse {
             ResponseBody::ClientCount(_) => (Some(8), 1),
             ResponseBody::Ack(_) => (Some(9), 1),
         };
-        let named = usize::from(kind.is_some()) + usize::from(self.uid.is_some());
-        out.object(1 + named + members + usize::from(sealing.is_some()));
+        let optional = [kind.is_some(), self.uid.is_some(), sealing.is_some()];
+        out.object(members(1, optional).saturating_add(of_body));
         if let Some(kind) = kind {
             out.key("type").number(kind);
         }

@@ -11,7 +11,7 @@ use bytestring::ByteString;
 use super::classic::{LEFT_OUT, read_sockets, write_left_out, write_sockets};
 use super::opts::{self, Members};
 use super::raw::{Document, Raw, Values, short};
-use super::writer::{FEW_BYTES, Syntax, Writer, about, is_deep};
+use super::writer::{FEW_BYTES, Syntax, Writer, about, about_names, is_deep, members};
 use super::{Malformed, MessageLimits, NUMBER};
 use crate::cluster::order::{Emit, Flags, RemoteSocket, Target};
 use crate::cluster::seal::{self, Sealing};
@@ -164,8 +164,8 @@ impl Body {
     fn about(&self) -> usize {
         match self {
             Self::Broadcast { to, emit, .. } => {
-                let names = to.rooms.iter().chain(&to.except).map(|name| name.len() + 5);
-                about(emit) + names.sum::<usize>()
+                let names = to.rooms.iter().chain(&to.except).map(|name| &**name);
+                about(emit).saturating_add(about_names(names))
             }
             Self::ServerSideEmit { emit, .. } => about(emit),
             _ => FEW_BYTES,
@@ -186,7 +186,7 @@ impl Body {
                 emit,
                 request_id,
             } => {
-                out.object(2 + usize::from(request_id.is_some()));
+                out.object(members(2, [request_id.is_some()]));
                 out.key("packet");
                 opts::write_packet(out, emit, None);
                 if let Some(request) = request_id {
@@ -210,7 +210,7 @@ impl Body {
                 out.key("requestId").text(request_id);
             }
             Self::ServerSideEmit { emit, request_id } => {
-                out.object(1 + usize::from(request_id.is_some()));
+                out.object(members(1, [request_id.is_some()]));
                 if let Some(request) = request_id {
                     out.key("requestId").text(request);
                 }
@@ -221,7 +221,7 @@ impl Body {
                 sockets,
                 left_out,
             } => {
-                out.object(2 + usize::from(*left_out > 0));
+                out.object(members(2, [*left_out > 0]));
                 out.key("requestId").text(request_id);
                 out.key("sockets");
                 write_sockets(out, sockets);
@@ -348,8 +348,8 @@ impl Envelope {
     }
 
     fn encode(&self, syntax: Syntax, sealing: Option<Sealing<'_>>) -> Bytes {
-        let mut out = Writer::new(syntax, self.namespace.len() + self.body.about());
-        out.object(3 + usize::from(self.body.has_data()) + usize::from(sealing.is_some()));
+        let mut out = Writer::new(syntax, self.namespace.len().saturating_add(self.body.about()));
+        out.object(members(3, [self.body.has_data(), sealing.is_some()]));
         out.key("type").number(self.body.number());
         if self.body.has_data() {
             out.key("data");
@@ -423,7 +423,9 @@ impl Envelope {
     /// [`Malformed`]. [`Malformed::Missing`] for an entry without namespace, which genuine nodes
     /// ignore, too.
     pub fn decode_entry(fields: &[(Bytes, Bytes)], limits: &MessageLimits) -> Result<Self, Malformed> {
-        let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let bytes = fields.iter().fold(0usize, |bytes, (name, value)| {
+            bytes.saturating_add(name.len()).saturating_add(value.len())
+        });
         limits.check_length(bytes)?;
         let field = |wanted: &str| {
             let mut found = fields.iter().rev().filter(|(name, _)| name == wanted.as_bytes());

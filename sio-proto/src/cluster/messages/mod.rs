@@ -17,6 +17,18 @@
 //!   an incomplete message may end its process (docs/protocol/cluster-redis.md §9).
 //! - A message that is read is complete and within the limits, or it is [`Malformed`]. Nobody is
 //!   punished for a malformed message, because nobody knows who has published it.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 mod classic;
 mod envelope;

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::Malformed;
 use super::raw::{Raw, Values};
-use super::writer::Writer;
+use super::writer::{Writer, members};
 use crate::cluster::order::{Emit, Flags, Target};
 use crate::socket::is_reserved_event;
 
@@ -38,8 +38,8 @@ pub(super) fn write_value(out: &mut Writer, to: &Target, flags: Flags, members: 
 }
 
 fn write_flags(out: &mut Writer, flags: Flags) {
-    let count = usize::from(flags.volatile) + usize::from(!flags.compress) + usize::from(flags.timeout.is_some());
-    out.key("flags").object(count);
+    let optional = [flags.volatile, !flags.compress, flags.timeout.is_some()];
+    out.key("flags").object(members(0, optional));
     if flags.volatile {
         out.key("volatile").boolean(true);
     }
@@ -75,7 +75,7 @@ pub(super) fn read<'a>(values: &mut Values<'a>, opts: Option<Raw<'a>>) -> Result
 
 /// Writes the packet of a broadcast. `namespace` is its last member, where it has one.
 pub(super) fn write_packet(out: &mut Writer, emit: &Emit, namespace: Option<&str>) {
-    out.object(2 + usize::from(namespace.is_some()));
+    out.object(members(2, [namespace.is_some()]));
     out.key("type").number(2);
     out.key("data").event(emit);
     if let Some(namespace) = namespace {

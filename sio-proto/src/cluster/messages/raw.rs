@@ -106,12 +106,17 @@ impl<'a> Raw<'a> {
     /// or undefined is missing.
     pub(super) fn members<const N: usize>(self, names: [&str; N]) -> Result<[Option<Self>; N], Malformed> {
         let mut found = [None; N];
+        let mut put = |at: usize, value| {
+            if let Some(place) = found.get_mut(at) {
+                *place = value;
+            }
+        };
         match self {
             Raw::Json(text) if text.starts_with('{') => {
                 for (literal, value) in json::members(text) {
                     let name = json::unescape(literal);
                     if let Some(at) = names.iter().position(|wanted| *wanted == name) {
-                        found[at] = Some(Raw::Json(value)).filter(|_| value != "null");
+                        put(at, Some(Raw::Json(value)).filter(|_| value != "null"));
                     }
                 }
             }
@@ -130,7 +135,7 @@ impl<'a> Raw<'a> {
                     if let Some(at) = names.iter().position(|wanted| wanted.as_bytes() == name) {
                         let begins = Reader::new(value).token()?;
                         let missing = begins == Token::Nil || begins.is_undefined();
-                        found[at] = Some(Raw::MessagePack(value)).filter(|_| !missing);
+                        put(at, Some(Raw::MessagePack(value)).filter(|_| !missing));
                     }
                 }
             }
@@ -141,12 +146,11 @@ impl<'a> Raw<'a> {
     /// The first `N` values of an array.
     pub(super) fn elements<const N: usize>(self) -> Result<[Option<Self>; N], Malformed> {
         let mut found = [None; N];
-        let mut next = 0;
+        let mut places = found.iter_mut();
         self.each(|value| {
-            if let Some(place) = found.get_mut(next) {
+            if let Some(place) = places.next() {
                 *place = Some(value);
             }
-            next += 1;
             Ok(())
         })?;
         Ok(found)

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::raw::Document;
-use super::writer::{FEW_BYTES, Syntax, Writer};
+use super::writer::{FEW_BYTES, Syntax, Writer, members};
 use super::{Body, Envelope, Malformed, MessageLimits};
 use crate::broker::Entry;
 use crate::cluster::order::{Emit, Target};
@@ -64,7 +64,8 @@ impl Session {
         ];
         let extra = extra.into_iter().filter(|(_, value)| !value.is_empty());
         let has_since = self.since.iter().any(|since| !since.is_empty());
-        out.object(4 + extra.clone().count() + usize::from(has_since) + usize::from(sealing.is_some()));
+        let texts = extra.clone().count();
+        out.object(members(4, [has_since, sealing.is_some()]).saturating_add(texts));
         out.key("sid").text(&self.sid);
         out.key("pid").text(&self.pid);
         out.key("rooms").names(&self.rooms);

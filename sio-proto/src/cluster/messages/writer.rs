@@ -27,7 +27,21 @@ const DEEP: usize = json::MAX_DEPTH - 8;
 /// About how many bytes an event takes, with what every message has around it.
 pub(super) fn about(emit: &Emit) -> usize {
     let args = emit.args.bytes();
-    128 + emit.name.len() + args + args / 8
+    [128, emit.name.len(), args, args / 8]
+        .into_iter()
+        .fold(0, usize::saturating_add)
+}
+
+/// About how many bytes a list of names takes.
+pub(super) fn about_names<'a>(names: impl Iterator<Item = &'a str>) -> usize {
+    names.fold(0, |bytes, name| bytes.saturating_add(name.len()).saturating_add(5))
+}
+
+/// The number of members of an object: those that it always has, and those of the optional ones
+/// that are there.
+pub(super) fn members<const N: usize>(always: usize, optional: [bool; N]) -> usize {
+    let there = optional.iter().filter(|is_there| **is_there).count();
+    always.saturating_add(there)
 }
 
 /// Whether arguments are nested so deep that a message of JSON around them could not be read.

@@ -6,6 +6,18 @@
 //! ```
 //! A message that is shorter, of another version or of an unknown kind is not read. A message of
 //! version 2 has a signature behind it.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
@@ -60,7 +72,8 @@ impl fmt::Display for NodeName {
                 .iter()
                 .fold(0usize, |number, byte| number << 8 | usize::from(*byte));
             for shift in [18, 12, 6, 0] {
-                fmt::Write::write_char(f, DIGITS[number >> shift & 63] as char)?;
+                let digit = DIGITS.get(number >> shift & 63).copied();
+                fmt::Write::write_char(f, digit.unwrap_or_default().into())?;
             }
         }
         Ok(())
@@ -218,7 +231,7 @@ impl Message {
     /// Leaves room for so many bytes more.
     fn write(&self, version: u8, more: usize) -> BytesMut {
         let bytes = self.body.bytes();
-        let mut out = BytesMut::with_capacity(MOST_OVERHEAD + bytes.len() + more);
+        let mut out = BytesMut::with_capacity(bytes.len().saturating_add(more).saturating_add(MOST_OVERHEAD));
         out.put_u8(version);
         out.put_u8(self.body.kind() | if self.is_answer { ANSWER } else { 0 });
         out.put_slice(&self.sender.0);
@@ -291,7 +304,7 @@ struct Reader<'a>(&'a Bytes, usize);
 impl Reader<'_> {
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let bytes = *self.0.get(self.1..)?.first_chunk()?;
-        self.1 += N;
+        self.1 = self.1.saturating_add(N);
         Some(bytes)
     }
 
