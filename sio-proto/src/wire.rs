@@ -162,8 +162,8 @@ impl Inbound {
             Self::Socket(Decoded::Partial(partial)) => partial.keep(),
             Self::Part(message) => message.keep(),
             Self::Message(text) | Self::Heartbeat(text) | Self::Payload { payload: text, .. } => keep::text(text),
+            Self::Legacy09(packet) => packet.keep(),
             Self::Socket(Decoded::Nothing)
-            | Self::Legacy09(_)
             | Self::Digest(_)
             | Self::Goodbye
             | Self::Garbled(_)
@@ -177,22 +177,14 @@ impl Inbound {
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Engine(format::Packet::Message(text) | format::Packet::Ping(text) | format::Packet::Pong(text)) => {
-                text.len()
-            }
-            Self::Engine(format::Packet::Binary(bytes)) => bytes.len(),
+            Self::Engine(packet) => packet.bytes(),
             Self::Event(event) => event.kept_bytes(),
             Self::Socket(decoded) => decoded.bytes(),
             Self::Part(part) => part.len(),
             Self::Message(text) | Self::Heartbeat(text) => text.len(),
             Self::Payload { payload, .. } => payload.len(),
-            Self::Engine(_)
-            | Self::Legacy09(_)
-            | Self::Digest(_)
-            | Self::Goodbye
-            | Self::Garbled(_)
-            | Self::Broken(_)
-            | Self::LeftOut(..) => 0,
+            Self::Legacy09(packet) => packet.bytes(),
+            Self::Digest(_) | Self::Goodbye | Self::Garbled(_) | Self::Broken(_) | Self::LeftOut(..) => 0,
         }
     }
 }

@@ -36,6 +36,31 @@ fn packets_ahead_of_the_end_of_an_upgrade() {
     }
 }
 
+/// The same packets are bounded in bytes ([`Config::max_payload`]), whatever they are.
+#[test]
+fn bytes_ahead_of_the_end_of_an_upgrade() {
+    for kind in ["42", "0", "2", "3"] {
+        for (bytes, lives) in [(500, true), (501, false)] {
+            let mut world = World::new(Config::default().max_payload(1000));
+            let sid = world.join_polling();
+            let candidate = world.candidate(&sid);
+            world.send(candidate, &text("2probe"));
+            let other = world.open();
+            let head = post(&session(&sid), "42[\"first\"]");
+            world.send(other, &head[..head.len() - 3]);
+            world.send(candidate, &text("5"));
+            let packet = match kind {
+                "42" => format!("42[\"{}\"]", "e".repeat(bytes - 6)),
+                // The digit of Engine.IO is not counted.
+                _ => format!("{kind}{}", "e".repeat(bytes)),
+            };
+            world.send(candidate, &text(&packet));
+            world.send(candidate, &text(&packet));
+            assert_eq!(world.sessions(), usize::from(lives), "{kind} {bytes}");
+        }
+    }
+}
+
 /// Packets of 0.7 to 0.9 for a namespace that is not joined yet are bounded
 /// ([`Legacy09::max_unjoined_packets`]).
 #[test]

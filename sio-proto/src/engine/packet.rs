@@ -91,6 +91,15 @@ impl Packet {
         }
     }
 
+    /// Number of bytes of its text or binary.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Open(text) | Self::Ping(text) | Self::Pong(text) | Self::Message(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+            Self::Close | Self::Upgrade | Self::Noop => 0,
+        }
+    }
+
     /// Reads the text form: a websocket text message, or one packet of a payload.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ use bytestring::ByteString;
 
 use super::raw_json;
 use crate::digits::put_decimal;
-use crate::json;
+use crate::{json, keep};
 
 /// Genuine acknowledgement ids have fewer digits.
 const MAX_ID_DIGITS: usize = 20;
@@ -161,6 +161,36 @@ impl Packet {
             Some((namespace, _)) => namespace,
             None => &self.endpoint,
         }
+    }
+
+    /// Its texts.
+    fn texts(&self) -> impl Iterator<Item = &ByteString> {
+        let (first, second) = match &self.body {
+            Body::Connect(text) | Body::Message(text) | Body::Json(text) => (Some(text), None),
+            Body::Event { name, args } => (Some(name), Some(args)),
+            Body::Ack { id, args } => (Some(id), args.as_ref()),
+            Body::Disconnect | Body::Heartbeat | Body::Error { .. } | Body::Noop => (None, None),
+        };
+        let id = self.id.as_ref().map(|id| &id.digits);
+        [id, Some(&self.endpoint), first, second].into_iter().flatten()
+    }
+
+    /// Number of bytes of its texts.
+    pub(crate) fn bytes(&self) -> usize {
+        self.texts().fold(0, |bytes, text| bytes.saturating_add(text.len()))
+    }
+
+    /// Gives small texts their own memory.
+    pub(crate) fn keep(&mut self) {
+        let (first, second) = match &mut self.body {
+            Body::Connect(text) | Body::Message(text) | Body::Json(text) => (Some(text), None),
+            Body::Event { name, args } => (Some(name), Some(args)),
+            Body::Ack { id, args } => (Some(id), args.as_mut()),
+            Body::Disconnect | Body::Heartbeat | Body::Error { .. } | Body::Noop => (None, None),
+        };
+        let id = self.id.as_mut().map(|id| &mut id.digits);
+        let texts = [id, Some(&mut self.endpoint), first, second];
+        texts.into_iter().flatten().for_each(keep::text);
     }
 
     /// Reads one packet.
