@@ -164,6 +164,7 @@ impl World {
                 stream: name.clone(),
                 max_len: 1,
                 fields: vec![(name.clone(), name)],
+                known_failures: None,
             },
             8 => Request::Range {
                 stream: name.clone(),

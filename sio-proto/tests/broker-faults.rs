@@ -64,6 +64,7 @@ fn request(key: u8, kind: u8) -> Request {
             stream: name,
             max_len: 10,
             fields: vec![(bytes("a"), bytes("b"))],
+            known_failures: None,
         },
         3 => Request::Range {
             stream: name,

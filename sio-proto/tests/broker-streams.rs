@@ -12,6 +12,7 @@ fn add(world: &mut World, value: &str) {
         stream: bytes("s"),
         max_len: 0,
         fields: vec![(bytes("n"), bytes(value))],
+        known_failures: None,
     };
     world.command(Command::Request { tag: 1, request });
 }

@@ -70,6 +70,7 @@ fn requests_are_answered() {
             stream: bytes("s"),
             max_len: 10,
             fields: fields.clone(),
+            known_failures: None,
         },
     );
     ask(
@@ -411,6 +412,7 @@ fn streams_are_held_while_all_else_goes_on() {
                 stream: bytes("s"),
                 max_len: 0,
                 fields,
+                known_failures: None,
             },
         );
         world.run(Duration::from_secs(5));
@@ -456,6 +458,7 @@ fn streams_are_read_without_a_gap() {
                 stream: bytes("s"),
                 max_len: 0,
                 fields,
+                known_failures: None,
             },
         );
     };

@@ -131,6 +131,7 @@ fn messages_requests_and_streams() {
         stream,
         max_len,
         fields: fields.clone(),
+        known_failures: None,
     });
     let Ok(Answer::Added(id)) = added else {
         panic!("{added:?}")

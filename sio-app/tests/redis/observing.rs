@@ -157,11 +157,14 @@ impl World {
             .max();
         let waited = waited.unwrap_or_default();
         assert!(waited < LOCAL, "{what}: local delivery waited for {waited:?}");
-        assert!(
-            far.is_sorted_by(|(one, _), (next, _)| one < next),
-            "{what}: out of order, or twice"
-        );
-        let heard: BTreeSet<u64> = far.iter().map(|(number, _)| *number).collect();
+        let far: Vec<u64> = far.into_iter().map(|(number, _)| number).collect();
+        if let Some(at) = far.windows(2).position(|pair| pair[0] >= pair[1]) {
+            let around = &far[at.saturating_sub(20)..far.len().min(at + 20)];
+            let is_twice = far[..=at].contains(&far[at + 1]);
+            let fault = if is_twice { "twice" } else { "out of order" };
+            panic!("{what}: {} is heard {fault}: {around:?}", far[at + 1]);
+        }
+        let heard: BTreeSet<u64> = far.into_iter().collect();
         let lost: Vec<u64> = all.iter().filter(|number| !heard.contains(number)).copied().collect();
         let failed = match since {
             Since::Start => started,

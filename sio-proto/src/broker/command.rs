@@ -88,6 +88,12 @@ pub enum Request {
         sharded: bool,
     },
     /// Append an entry to a stream. The answer is [`Answer::Added`].
+    ///
+    /// Entries that have to stay in order say how many entries their caller knows to have failed:
+    /// the answers to this request that were errors, whatever the stream. If more have failed, the
+    /// entry is not written and fails with [`BrokerError::NotInOrder`], so that nothing is written
+    /// behind an entry that the caller will write again. Such an entry does not follow a slot of a
+    /// cluster to another master either, because those behind it may be there before it.
     AddEntry {
         /// The key of the stream.
         stream: Bytes,
@@ -95,6 +101,8 @@ pub enum Request {
         max_len: u64,
         /// Names and values, in their order.
         fields: Vec<(Bytes, Bytes)>,
+        /// For an entry in order, how many entries are known to have failed.
+        known_failures: Option<u64>,
     },
     /// Read a part of a stream. The answer is [`Answer::Entries`].
     Range {

@@ -15,6 +15,7 @@ use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use super::abandoned::Identity;
 use super::config::{Address, BrokerConfig};
 use crate::resp::{Decoder, Limits, encode_command, encode_command_before};
 use crate::{Entropy, LinkId, Time};
@@ -61,6 +62,8 @@ pub(super) enum Step {
     Auth,
     Name,
     Select,
+    /// How the server knows the connection.
+    Identity,
     Slots,
     Role,
 }
@@ -70,7 +73,7 @@ pub(super) enum Step {
 pub(super) enum Expect {
     Step(Step),
     Ping,
-    /// The answer of no interest: to `MULTI` and `ASKING`.
+    /// The answer of no interest: to `MULTI`, `ASKING` and `CLIENT KILL`.
     Skip,
     /// To a message of this batch ([`Batches`](super::flushing::Batches)).
     Publish(u64),
@@ -180,6 +183,8 @@ pub(super) struct Connection {
     large_bytes: usize,
     pub(super) blocked: bool,
     pub(super) speaks_resp3: bool,
+    /// How the server knows the connection, if it has said so.
+    pub(super) identity: Option<Identity>,
     /// What waits for this connection, the oldest first.
     pub(super) queue: VecDeque<Waiting>,
     /// The channels whose subscription is not what it should be.
@@ -206,6 +211,7 @@ impl Connection {
             large_bytes: 0,
             blocked: false,
             speaks_resp3: false,
+            identity: None,
             queue: VecDeque::new(),
             changed: VecDeque::new(),
             attempts: 0,
@@ -319,6 +325,7 @@ impl Connection {
         self.decoder = decoder(config);
         self.blocked = false;
         self.speaks_resp3 = false;
+        self.identity = None;
         self.asked_at = None;
     }
 

@@ -35,6 +35,13 @@ pub enum BrokerError {
         /// The words of the broker.
         text: ByteString,
     },
+    /// An entry before this one has failed, and the caller did not know yet
+    /// ([`Request::AddEntry`](super::Request::AddEntry)). The entry was not written.
+    #[error("an entry before this one has failed")]
+    NotInOrder {
+        /// How many entries have failed until now, this one included.
+        failed: u64,
+    },
     /// As many bytes wait for the broker as may wait.
     #[error("too much waits for the broker")]
     Full,

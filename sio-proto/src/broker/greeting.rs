@@ -1,14 +1,16 @@
 //! The first commands of a connection, one after the other.
 //!
 //! ```text
-//!   HELLO 3 [AUTH user password] SETNAME name ──► [SELECT n] ──► [CLUSTER SLOTS] ──► [ROLE] ──► ready
+//!   HELLO 3 [AUTH user password] SETNAME name ──► [SELECT n] ──► [CLIENT INFO] ──► [CLUSTER SLOTS] ──► [ROLE] ──► ready
 //!        └─ unknown ─► [AUTH] ─► CLIENT SETNAME ──┘
 //! ```
-//! `HELLO` is new in Redis 6; a server that does not know it speaks RESP 2. Only the main
-//! connection asks for slots. The role is asked where the server may be a replica.
+//! `HELLO` is new in Redis 6; a server that does not know it speaks RESP 2. Connections that write
+//! ask how the server knows them (`abandoned.rs`). Only the main connection asks for slots. The
+//! role is asked where the server may be a replica.
 
 use alloc::string::ToString;
 
+use super::abandoned::Identity;
 use super::config::Credentials;
 use super::connection::{Expect, Role, Stage, Step};
 use super::error::{BrokerError, Refusal};
@@ -46,6 +48,7 @@ impl Broker {
             (Step::Auth, password, None) => &[b"AUTH", password.unwrap_or_default()],
             (Step::Name, ..) => &[b"CLIENT", b"SETNAME", name.as_bytes()],
             (Step::Select, ..) => &[b"SELECT", database.as_bytes()],
+            (Step::Identity, ..) => &[b"CLIENT", b"INFO"],
             (Step::Slots, ..) => &[b"CLUSTER", b"SLOTS"],
             (Step::Role, ..) => &[b"ROLE"],
         };
@@ -84,6 +87,12 @@ impl Broker {
             // The name is of use for people only.
             Step::Name => self.after_name(at),
             Step::Select => self.after_select(at),
+            Step::Identity => {
+                if let Some(connection) = self.connection(at) {
+                    connection.identity = Identity::read(reply);
+                }
+                self.after_identity(at)
+            }
             Step::Slots => {
                 if !self.learn_slots(now, at, reply) {
                     return self.lose(now, at, BrokerError::unexpected());
@@ -121,6 +130,17 @@ impl Broker {
     }
 
     fn after_select(&self, at: usize) -> Option<Step> {
+        let writes = match &self.connections[at] {
+            Some(connection) => matches!(connection.role, Role::Main | Role::Node),
+            None => false,
+        };
+        match writes {
+            true => Some(Step::Identity),
+            false => self.after_identity(at),
+        }
+    }
+
+    fn after_identity(&self, at: usize) -> Option<Step> {
         match (at == MAIN, self.config.sentinel_master.is_some()) {
             (true, true) => Some(Step::Role),
             (true, false) => Some(Step::Slots),
@@ -133,7 +153,9 @@ impl Broker {
         let Some(connection) = self.connection(at) else { return };
         connection.stage = Stage::Ready { since: now };
         connection.active_at = now;
-        match connection.role.clone() {
+        let role = connection.role.clone();
+        self.end_abandoned(now, at);
+        match role {
             Role::Main => self.main_ready(now),
             Role::Subscriber | Role::NodeSubscriber => self.subscriber_ready(now, at),
             Role::Node => {}

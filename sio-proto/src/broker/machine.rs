@@ -8,6 +8,7 @@ use core::fmt;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
+use super::abandoned::Abandoned;
 use super::channels::Channels;
 use super::cluster::SlotMap;
 use super::command::{Command, Event};
@@ -79,6 +80,10 @@ pub struct Broker {
     pub(super) routes_again: bool,
     /// Whether no entries of streams are taken now.
     pub(super) holds_streams: bool,
+    /// Connections that were given up, and that their servers may still hear.
+    pub(super) abandoned: VecDeque<Abandoned>,
+    /// How many entries of streams have failed.
+    pub(super) failed_entries: u64,
     /// What waits and has no connection to wait for.
     pub(super) unrouted: VecDeque<Waiting>,
     /// What waits, in bytes.
@@ -130,6 +135,8 @@ impl Broker {
             moving: BTreeSet::new(),
             routes_again: false,
             holds_streams: false,
+            abandoned: VecDeque::new(),
+            failed_entries: 0,
             unrouted: VecDeque::new(),
             held_bytes: 0,
             batches: Batches::default(),
@@ -389,6 +396,10 @@ impl Broker {
         let link = connection.link(at);
         let was_ready = connection.is_ready();
         let expects = core::mem::take(&mut connection.expects);
+        self.abandon(at, &expects);
+        let Some(Some(connection)) = self.connections.get_mut(at) else {
+            return;
+        };
         connection.end(now, &self.config, self.entropy.as_mut());
         let role = connection.role.clone();
         if closes {

@@ -18,6 +18,10 @@
 //! - What waits for the broker is bounded in bytes ([`BrokerConfig::max_waiting_bytes`]) and in age
 //!   ([`BrokerConfig::max_waiting_age`]). What is dropped is counted ([`Counters`]).
 //! - A message is published at most once, unless a cluster answers that it has not taken it.
+//! - What was written to a connection that was given up is carried out before what its next
+//!   connection writes, or never, if the server lets a connection be ended (`CLIENT KILL`).
+//! - Entries in order ([`Request::AddEntry`]) are written in their order: behind one that has
+//!   failed, none is written until the caller knows.
 //! - A connection that hears nothing is noticed: a node publishes a message for itself on each
 //!   subscribing connection ([`BrokerConfig::probe_interval`]).
 //! - The server is asked what it can do (`HELLO`, `CLUSTER SLOTS`, `ROLE`), and never what it is
@@ -40,6 +44,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod abandoned;
 mod channels;
 mod cluster;
 mod command;

@@ -63,6 +63,7 @@ impl Broker {
         let weight = weight(&request);
         if !self.has_room(weight) {
             self.counters.failed_requests += 1;
+            self.failed_entries += u64::from(matches!(request, Request::AddEntry { .. }));
             let answer = Err(BrokerError::Full);
             return self.tell(Event::Answer { tag, answer });
         }
@@ -132,6 +133,10 @@ impl Broker {
         let Some(pending) = self.requests.map.get(&id) else {
             return;
         };
+        if known_failures(&pending.request).is_some_and(|known| known != self.failed_entries) {
+            let failed = self.failed_entries + 1;
+            return self.fail_request(id, BrokerError::NotInOrder { failed });
+        }
         let Some(Some(connection)) = self.connections.get_mut(at) else {
             return;
         };
@@ -147,6 +152,7 @@ impl Broker {
                 stream,
                 max_len,
                 fields,
+                known_failures: _,
             } => {
                 let max_len = max_len.to_string();
                 let mut parts: Vec<&[u8]> = alloc::vec![b"XADD", stream];
@@ -245,8 +251,11 @@ impl Broker {
         {
             pending.redirects += 1;
             let asking = matches!(redirect, Redirect::Ask(_));
+            let may_be_late = !asking && known_failures(&pending.request).is_some();
             let what = What::Part { request: id, asking };
-            if let Some(at) = self.follow(now, redirect) {
+            if let Some(at) = self.follow(now, redirect)
+                && !may_be_late
+            {
                 return self.submit(now, at, Waiting { until, weight: 0, what });
             }
         }
@@ -284,6 +293,7 @@ impl Broker {
         };
         self.held_bytes -= pending.weight;
         self.counters.failed_requests += u64::from(answer.is_err());
+        self.failed_entries += u64::from(answer.is_err() && matches!(pending.request, Request::AddEntry { .. }));
         let tag = pending.tag;
         self.tell(Event::Answer { tag, answer });
         self.end_flushes();
@@ -299,6 +309,14 @@ fn key(request: &Request) -> &[u8] {
         | Request::RangeBack { stream, .. }
         | Request::Length { stream } => stream,
         Request::Set { key, .. } | Request::Take { key } | Request::Delete { key } => key,
+    }
+}
+
+/// For an entry in order, how many entries its caller knows to have failed.
+const fn known_failures(request: &Request) -> Option<u64> {
+    match request {
+        Request::AddEntry { known_failures, .. } => *known_failures,
+        _ => None,
     }
 }
 

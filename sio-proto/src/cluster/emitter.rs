@@ -110,7 +110,7 @@ impl Emitter {
         if outgoing.bytes() > self.config.max_message_bytes {
             return Err(NotSent::TooLarge);
         }
-        Ok(outgoing.command(tag))
+        Ok(outgoing.command(tag, None))
     }
 }
 

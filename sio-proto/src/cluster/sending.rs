@@ -36,8 +36,9 @@ impl Outgoing {
         }
     }
 
-    /// The command. An entry is a request, whose answer has the tag.
-    pub(super) fn command(self, tag: u64) -> Command {
+    /// The command. An entry is a request, whose answer has the tag. An entry in order needs the
+    /// number of entries that are known to have failed.
+    pub(super) fn command(self, tag: u64, known_failures: Option<u64>) -> Command {
         match self {
             Self::Channel {
                 channel,
@@ -58,6 +59,7 @@ impl Outgoing {
                     stream,
                     max_len,
                     fields,
+                    known_failures,
                 },
             },
         }

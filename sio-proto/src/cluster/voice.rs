@@ -42,6 +42,20 @@ pub struct Written {
     pub(super) kind: Kind,
     /// The number of the voice that has written it.
     pub(super) number: u64,
+    /// Whether it stays in order.
+    pub(super) is_in_order: bool,
+}
+
+impl Written {
+    /// An entry of a stream then stays in order: it is refused
+    /// ([`BrokerError::NotInOrder`](crate::broker::BrokerError::NotInOrder)) if an entry before it
+    /// has failed and the node does not know yet when it sends this one. For messages on channels,
+    /// this changes nothing.
+    #[must_use]
+    pub const fn in_order(mut self) -> Self {
+        self.is_in_order = true;
+        self
+    }
 }
 
 /// What was written, as far as the node has to know.
@@ -84,6 +98,7 @@ impl Voice {
                 outgoing,
                 kind,
                 number: self.number,
+                is_in_order: false,
             }),
         }
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a model in tests")]
 
 pub(crate) mod events;
+pub(crate) mod late;
 pub(crate) mod moving;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -29,6 +30,8 @@ pub(crate) enum Mood {
 #[derive(Debug, Default)]
 struct Conn {
     node: usize,
+    /// How `CLIENT INFO` names it.
+    id: usize,
     resp3: bool,
     authenticated: bool,
     input: BytesMut,
@@ -102,6 +105,9 @@ pub(crate) struct World {
     /// What servers have published, in its order.
     pub(crate) published: Vec<Vec<u8>>,
     conns: BTreeMap<LinkId, Conn>,
+    /// Connections that the broker has closed while their server stood still: it has their commands
+    /// ([`World::carry_out_late`]).
+    late: BTreeMap<LinkId, Conn>,
     opening: VecDeque<(LinkId, Option<usize>)>,
     to_broker: BTreeMap<LinkId, BytesMut>,
     buffers: BTreeMap<LinkId, BytesMut>,
@@ -159,6 +165,7 @@ impl World {
             events: vec![],
             published: vec![],
             conns: BTreeMap::new(),
+            late: BTreeMap::new(),
             opening: VecDeque::new(),
             to_broker: BTreeMap::new(),
             buffers: BTreeMap::new(),
@@ -317,7 +324,10 @@ impl World {
                     }
                 }
                 Output::Close { link } => {
-                    self.conns.remove(&link);
+                    let closed = self.conns.remove(&link);
+                    if let Some(conn) = closed.filter(|conn| self.nodes[conn.node].mood == Mood::Frozen) {
+                        self.late.insert(link, conn);
+                    }
                     self.to_broker.remove(&link);
                     self.buffers.remove(&link);
                     self.opening.retain(|(opening, _)| *opening != link);
@@ -330,6 +340,7 @@ impl World {
                 Some(node) => {
                     let conn = Conn {
                         node,
+                        id: self.opened,
                         ..Conn::default()
                     };
                     self.conns.insert(link, conn);
@@ -483,7 +494,8 @@ impl World {
                 self.conns.get_mut(&link).unwrap().resp3 = true;
                 line(out, "%1\r\n+proto\r\n:3");
             }
-            "AUTH" | "CLIENT" | "SELECT" => line(out, "+OK"),
+            "CLIENT" => self.client_command(link, at, parts, out),
+            "AUTH" | "SELECT" => line(out, "+OK"),
             "ASKING" => {
                 self.conns.get_mut(&link).unwrap().asking = true;
                 line(out, "+OK");

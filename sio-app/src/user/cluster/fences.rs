@@ -62,7 +62,7 @@ impl ClusterNode {
                 node, out, ordering, ..
             } = state;
             for (number, written) in written {
-                match written.and_then(|written| node.send(now, written, out)) {
+                match written.and_then(|written| node.send(now, written.in_order(), out)) {
                     Ok(Some(request)) => ordering.unread.wrote(now, number, request),
                     // Its namespace has ended, or it can never be written.
                     Ok(None) | Err(_) => {

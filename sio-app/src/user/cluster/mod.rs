@@ -42,7 +42,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytestring::ByteString;
 use sio_proto::broker::{Answer, BrokerError, Command, Event, Request as BrokerRequest};
-use sio_proto::cluster::{Message, Node, NotSent, Outputs, Reader, RequestId, Unread, Voice, Written};
+use sio_proto::cluster::{Delivery, Message, Node, NotSent, Outputs, Reader, RequestId, Unread, Voice, Written};
 use sio_proto::recovery::RecordKey;
 use sio_proto::socket::Offset;
 use sio_proto::{ClusterKind, ConfigError, Time};
@@ -248,6 +248,7 @@ impl ClusterNode {
                 out,
                 opening,
                 asked,
+                ordering,
                 ..
             } = &mut *state;
             let (mut alarms, mut refused, mut leaving) = (Vec::new(), Vec::new(), None);
@@ -259,14 +260,18 @@ impl ClusterNode {
                 for tag in full {
                     match asked.remove(&tag) {
                         Some(asked) => refused.push((asked, Err(BrokerError::Full))),
-                        None => {
-                            let answer = Err(BrokerError::Full);
-                            node.handle_broker(now, Event::Answer { tag, answer }, out);
-                        }
+                        None => node.handle_refused(now, tag, BrokerError::Full, out),
                     }
                 }
             }
             let deliveries = std::mem::take(&mut out.deliveries);
+            // Under the same lock: the node says from now on that it knows of these failures, so
+            // nothing may be written before these events are.
+            for delivery in &deliveries {
+                if let Delivery::Stored { request, entry: Err(_) } = delivery {
+                    ordering.unread.answered(*request, false);
+                }
+            }
             alarms.extend(self.hurry(state.next_timeout()));
             (result, deliveries, refused, alarms, leaving)
         };

@@ -408,7 +408,7 @@ impl ClusterNode {
                 let unread = &mut state.ordering.unread;
                 // What was not written before comes first.
                 let written = written.filter(|_| !unread.has_absent());
-                let request = match written.map(|written| state.node.send(now, written, &mut state.out)) {
+                let request = match written.map(|written| state.node.send(now, written.in_order(), &mut state.out)) {
                     Some(Ok(request)) => request,
                     Some(Err(error)) => return Some((error, event)),
                     None => None,

@@ -207,6 +207,7 @@ mod tests {
                 stream: "s".into(),
                 max_len: 0,
                 fields: vec![("data".into(), vec![0; bytes].into())],
+                known_failures: None,
             },
         };
         let mut outbox = Outbox::new(1000);

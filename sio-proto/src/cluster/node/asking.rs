@@ -58,6 +58,7 @@ impl Node {
             outgoing,
             kind,
             number,
+            is_in_order,
         } = written;
         let sent = &mut self.counters.sent;
         let mut kind_of_tag = tag::ENTRY;
@@ -78,7 +79,8 @@ impl Node {
             }
         }
         let has_ticket = kind_of_tag == tag::ORDER && matches!(outgoing, Outgoing::Entry { .. });
-        let command = self.command(now, &namespace, outgoing, number << 2 | kind_of_tag);
+        let known_failures = is_in_order.then_some(self.failed_entries);
+        let command = self.command(now, &namespace, outgoing, number << 2 | kind_of_tag, known_failures);
         out.commands.push(command);
         Ok(has_ticket.then_some(RequestId(number)))
     }
@@ -110,7 +112,7 @@ impl Node {
             tag: number << 2 | tag::COUNT,
             request: Request::Subscribers { channel, sharded },
         };
-        let question = self.command(now, &namespace, outgoing, number << 2 | tag::ENTRY);
+        let question = self.command(now, &namespace, outgoing, number << 2 | tag::ENTRY, None);
         let is_down = self.is_down;
         match self.instances.get_mut(&namespace) {
             // The answers would come to a channel that is not heard yet.

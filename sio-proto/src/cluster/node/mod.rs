@@ -70,6 +70,8 @@ pub struct Node {
     guard: Guard,
     /// Whether the broker has gone, and has not come back yet.
     is_down: bool,
+    /// How many entries of streams the broker has said to have failed.
+    failed_entries: u64,
 }
 
 /// One namespace of this node.
@@ -126,6 +128,7 @@ impl Node {
             signer: Signer::new(u64::from_be_bytes(sender)),
             guard: Guard::default(),
             is_down: false,
+            failed_entries: 0,
         })
     }
 
@@ -251,7 +254,14 @@ impl Node {
     fn handle_event(&mut self, now: Time, event: Event, out: &mut Outputs) {
         match event {
             Event::Subscribed { channel, .. } => self.subscribed(&channel, out),
-            Event::Answer { tag, answer } => self.answered(now, tag, answer, out),
+            Event::Answer { tag, answer } => {
+                match &answer {
+                    Err(BrokerError::NotInOrder { failed }) => self.failed_entries = *failed,
+                    Err(_) if tag & 3 != tag::COUNT => self.failed_entries += 1,
+                    _ => {}
+                }
+                self.answered(now, tag, answer, out);
+            }
             // Channels and streams are the broker's to restore. Requests have their deadlines.
             Event::Up => self.is_down = false,
             Event::Down { why } => {
@@ -273,6 +283,11 @@ impl Node {
         for (number, _) in held {
             self.end(now, number, Outcome::Broker(why.clone()), out);
         }
+    }
+
+    /// The request with this tag was not given to the broker, for this reason.
+    pub fn handle_refused(&mut self, now: Time, tag: u64, why: BrokerError, out: &mut Outputs) {
+        self.answered(now, tag, Err(why), out);
     }
 
     fn answered(&mut self, now: Time, tag: u64, answer: Result<Answer, BrokerError>, out: &mut Outputs) {
@@ -364,7 +379,7 @@ impl Node {
         let outgoing = voice.sender().entry(streams, body);
         let number = self.requests.number();
         self.counters.sent.heartbeats += 1;
-        let command = self.command(now, namespace, outgoing, number << 2 | tag::ENTRY);
+        let command = self.command(now, namespace, outgoing, number << 2 | tag::ENTRY, None);
         out.commands.push(command);
     }
 
@@ -388,12 +403,19 @@ impl Node {
     }
 
     /// Counts a message, and makes it a command for the broker.
-    fn command(&mut self, now: Time, namespace: &str, outgoing: Outgoing, tag: u64) -> Command {
+    fn command(
+        &mut self,
+        now: Time,
+        namespace: &str,
+        outgoing: Outgoing,
+        tag: u64,
+        known_failures: Option<u64>,
+    ) -> Command {
         self.counters.sent.bytes += outgoing.bytes() as u64;
         if let (Outgoing::Entry { .. }, Some(instance)) = (&outgoing, self.instances.get_mut(namespace)) {
             instance.said = now;
         }
-        outgoing.command(tag)
+        outgoing.command(tag, known_failures)
     }
 
     /// A name that nobody can guess: 6 characters with the classic adapter, otherwise 16 digits.
