@@ -36,6 +36,8 @@ const _: () = assert!(size_of::<Slot>() <= 16);
 #[derive(Debug, Default)]
 pub(crate) struct Links {
     slots: Vec<Slot>,
+    /// How many unused entries may be removed from the end.
+    paid: usize,
 }
 
 impl Links {
@@ -54,6 +56,7 @@ impl Links {
 
     pub(crate) fn set(&mut self, link: LinkId, session: SessionKey, role: Role) {
         if self.slots.len() <= link.slot() {
+            step!(each link.slot() - self.slots.len());
             self.slots.resize(
                 link.slot() + 1,
                 Slot {
@@ -76,9 +79,14 @@ impl Links {
         {
             slot.used = None;
         }
-        // Each entry that is removed was made by one input, so this is constant work for each.
-        while self.slots.last().is_some_and(|last| last.used.is_none()) {
+        // Each entry that is cleared pays for one that is removed. A client whose link has a high
+        // number sets and clears its entry with each poll, and must not make all entries before it
+        // come and go.
+        self.paid = self.slots.len().min(self.paid + 1);
+        while self.paid > 0 && self.slots.last().is_some_and(|last| last.used.is_none()) {
+            step!();
             self.slots.pop();
+            self.paid -= 1;
         }
         let room = self.slots.capacity();
         if room > 1024 && self.slots.len() < room / 4 {
@@ -107,5 +115,42 @@ mod tests {
         assert_eq!(links.get(new), Some((session, Role::WebSocket)));
         links.clear(new);
         assert_eq!(links.get(new), None);
+    }
+
+    /// A poll sets an entry and clears it. It costs the same whatever number its link has.
+    #[test]
+    fn a_link_with_a_high_number_is_not_made_room_for_again() {
+        const HIGHEST: u32 = 100_000;
+        let session = SessionKey {
+            slot: SessionSlot(1),
+            generation: 1,
+        };
+        let mut links = Links::default();
+        let mut made = 0;
+        for poll in 0..1_000 {
+            let before = links.len();
+            let link = LinkId::new(HIGHEST, poll);
+            links.set(link, session, Role::Parked);
+            made += links.len() - before;
+            links.clear(link);
+        }
+        assert!(made < HIGHEST as usize + 2_000, "{made}");
+    }
+
+    /// Hardening A16: a crowd that goes takes its entries along, in whatever order it goes.
+    #[test]
+    fn a_crowd_that_has_gone_leaves_no_entries() {
+        let session = SessionKey {
+            slot: SessionSlot(1),
+            generation: 1,
+        };
+        for step in [1, 7, 4_999] {
+            let mut links = Links::default();
+            let crowd = (0..5_000).map(|at| LinkId::new(at * step % 5_000, 0));
+            crowd.clone().for_each(|link| links.set(link, session, Role::WebSocket));
+            crowd.for_each(|link| links.clear(link));
+            assert_eq!(links.len(), 0);
+            assert!(links.slots.capacity() <= 1024, "{}", links.slots.capacity());
+        }
     }
 }
