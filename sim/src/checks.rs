@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sio_proto::Time;
 use sio_proto::client::Generation;
+use sio_proto::server::Policy;
 
 use crate::violation::Promise;
 use crate::world::{FIRST_NUMBER, NAMESPACES, ROOMS, World, note};
@@ -57,7 +58,7 @@ impl World {
         let sessions = self.server.sum(now, |shard| shard.sessions());
         let timers = self.server.sum(now, |shard| shard.held().timers);
         let sockets = self.server.sum(now, |shard| shard.held().sockets);
-        let members = self.members.len();
+        let members = self.members.len() + self.crowd.len();
         if sockets != members {
             self.fail(
                 Promise::Leftover,
@@ -65,7 +66,7 @@ impl World {
             );
         }
         // Of a crowd that has gone, some deadlines stay until there are many.
-        let few = if self.thief.is_some() { 1024 } else { 64 };
+        let few = if self.thief.is_some() { 1024 } else { 64 } + 4 * self.plan.crowd;
         let most =
             sessions * 8 + members * 4 + few + self.members.values().map(|member| member.asks.len()).sum::<usize>();
         if timers > most {
@@ -79,7 +80,10 @@ impl World {
     /// Promise 7: what the server holds is bounded by the limits of what is there.
     fn check_memory(&mut self) {
         let now = self.now;
-        let sessions = self.server.sum(now, |shard| shard.sessions());
+        let sessions = self
+            .server
+            .sum(now, |shard| shard.sessions())
+            .saturating_sub(self.crowd.len());
         let connections: usize = self.wires.keys().map(|number| self.most_of_connection(*number)).sum();
         let recovery = self.plan.recovery.as_ref();
         let recovery = recovery.map_or(0, |recovery| 2 * recovery.max_total_log_bytes + recovery.max_away_bytes);
@@ -187,6 +191,7 @@ impl World {
         note!(self, "faults stop");
         self.is_calm = true;
         self.door.open();
+        self.scatter();
         if self.thief.is_some() {
             self.vanish(self.users());
         }
@@ -252,7 +257,7 @@ impl World {
         }
         let sockets: Vec<_> = self.members.keys().copied().collect();
         for socket in sockets {
-            self.emit_to(socket, 0, false, false);
+            self.emit_to(socket, 0, (false, Policy::Ordered), false);
         }
         self.settle();
     }

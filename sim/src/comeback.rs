@@ -11,6 +11,7 @@ use sio_proto::{ByteString, Config, Entropy, Sid, Time};
 
 use crate::host::Socket;
 use crate::model::{Audience, Down};
+use crate::orders::Order;
 use crate::plan::Plan;
 use crate::violation::Promise;
 use crate::world::{NAMESPACES, ROOMS, World, entropy, note};
@@ -247,7 +248,9 @@ impl World {
             (member.serial, member.life, member.record) = (serial, life, Some(key));
             member.is_accepted = true;
         }
-        let accepted = self.at(socket, |shard, out, key| shard.accept_as(now, key, &welcome, out));
+        let accepted = self.at(socket, Order::Answer, |shard, out, key| {
+            shard.accept_as(now, key, &welcome, out)
+        });
         if let Some(member) = self.members.get_mut(&socket) {
             member.is_accepted = accepted;
         }
@@ -281,7 +284,8 @@ impl World {
         let seat = seat.clone();
         if self.members.get(&old).is_some_and(|member| member.record == Some(key)) {
             note!(self, "c{} takes over from its old connection", seat.client);
-            self.at(old, |shard, out, old| {
+            let items = self.ending_with(old);
+            self.at(old, Order::End { items }, |shard, out, old| {
                 if let Some(session) = shard.session_of(old) {
                     shard.close_engine(now, session, out);
                 }
@@ -308,7 +312,9 @@ impl World {
             seat.life,
             missed.len()
         );
-        let accepted = self.at(socket, |shard, out, key| shard.accept_as(now, key, &welcome, out));
+        let accepted = self.at(socket, Order::Answer, |shard, out, key| {
+            shard.accept_as(now, key, &welcome, out)
+        });
         if !accepted {
             // Its end is delivered, and the record waits again.
             if let Some(comebacks) = &mut self.comebacks {
@@ -327,7 +333,8 @@ impl World {
     /// Puts a recovered socket into its rooms, and sends what was missed.
     fn replay(&mut self, socket: Socket, rooms: Vec<ByteString>, missed: Vec<Message>) {
         let now = self.now;
-        let failed = self.at(socket, |shard, _, key| {
+        let bytes = missed.iter().map(|message| 100 + message.args().json.len()).sum();
+        let failed = self.at(socket, Order::Emit { bytes }, |shard, _, key| {
             let joined = rooms.iter().map(|room| shard.join(key, room)).find_map(Result::err);
             let mut missed = missed;
             let mut failed = joined;
@@ -340,7 +347,8 @@ impl World {
         if let Some(error) = failed {
             // Another namespace of the session has filled the queue. The client comes back.
             note!(self, "no room for the replay: {error}");
-            self.at(socket, |shard, out, key| {
+            let items = self.ending_with(socket);
+            self.at(socket, Order::End { items }, |shard, out, key| {
                 if let Some(session) = shard.session_of(key) {
                     shard.close_engine(now, session, out);
                 }
@@ -391,7 +399,9 @@ impl World {
         let Some(heard) = seat.map(|seat| seat.heard) else {
             return;
         };
-        let told = self.at(socket, |shard, out, key| shard.confirm(now, key, heard, out));
+        let told = self.at(socket, Order::Answer, |shard, out, key| {
+            shard.confirm(now, key, heard, out)
+        });
         let seat = self
             .comebacks
             .as_mut()

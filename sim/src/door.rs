@@ -83,6 +83,11 @@ impl Door {
         self.book().refuses = 0;
     }
 
+    /// From now on so many of a hundred requests are refused.
+    pub(crate) fn close(&self, refuses: u32) {
+        self.book().refuses = refuses;
+    }
+
     /// A server that is killed takes its sessions along.
     pub(crate) fn forget_sessions(&self) {
         self.book().sessions = [0; MOST_PEERS];

@@ -44,8 +44,19 @@ pub(crate) struct Line {
     /// The session that the last complete line names.
     session: Option<Session>,
     is_websocket: bool,
-    /// The requests that have no answer yet: the sessions of those that ask for packets.
-    waiting: VecDeque<Option<Session>>,
+    /// The requests that have no answer yet.
+    waiting: VecDeque<Waiting>,
+}
+
+/// A request that has no answer yet.
+#[derive(Debug)]
+struct Waiting {
+    /// Its session, if it asks for packets.
+    session: Option<Session>,
+    /// How many bytes it has, with what stands behind it.
+    bytes: usize,
+    /// How many of them came before the present input.
+    before: usize,
 }
 
 impl Line {
@@ -54,14 +65,24 @@ impl Line {
         self.is_websocket
     }
 
-    /// Whether a request has no answer yet.
-    pub(crate) fn waits(&self) -> bool {
-        !self.waiting.is_empty()
+    /// More bytes of the last request have come.
+    fn extend(&mut self, bytes: usize) {
+        if let Some(last) = self.waiting.back_mut() {
+            last.bytes += bytes;
+        }
     }
 
-    /// Takes bytes of a connection. Returns the targets of the requests that begin among them, and
-    /// whether each is a GET.
-    fn read(&mut self, bytes: &[u8]) -> Vec<(bool, String)> {
+    /// The first request is answered. Returns its session, and how many bytes of the next one have
+    /// waited for this, and how many of them had come before the present input.
+    fn answer(&mut self) -> (Option<Session>, (usize, usize)) {
+        let answered = self.waiting.pop_front().and_then(|request| request.session);
+        let next = self.waiting.front();
+        (answered, next.map_or((0, 0), |next| (next.bytes, next.before)))
+    }
+
+    /// Takes bytes of a connection. Returns the targets of the requests that begin among them,
+    /// whether each is a GET, and behind how many of the bytes it begins.
+    fn read(&mut self, bytes: &[u8]) -> Vec<(bool, String, usize)> {
         let mut targets = Vec::new();
         self.bytes.extend_from_slice(bytes);
         loop {
@@ -72,6 +93,7 @@ impl Line {
                 return targets;
             };
             self.bytes.drain(..at);
+            let begins_at = bytes.len().saturating_sub(self.bytes.len());
             let Some(end) = self.bytes.windows(6).position(|part| part == b" HTTP/") else {
                 if self.bytes.len() > LONGEST_LINE {
                     self.bytes.clear();
@@ -80,7 +102,11 @@ impl Line {
             };
             let line: Vec<u8> = self.bytes.drain(..end).collect();
             let target = line.splitn(2, |byte| *byte == b' ').nth(1).unwrap_or_default();
-            targets.push((line.starts_with(b"GET"), String::from_utf8_lossy(target).into_owned()));
+            targets.push((
+                line.starts_with(b"GET"),
+                String::from_utf8_lossy(target).into_owned(),
+                begins_at,
+            ));
         }
     }
 }
@@ -95,13 +121,20 @@ impl World {
         wire.given += bytes.len();
         wire.spent.bytes += bytes.len();
         let (pending, mut twice) = (wire.spent.bytes, None);
-        for (is_get, target) in wire.line.read(bytes) {
+        let mut seen = 0;
+        for (is_get, target, at) in wire.line.read(bytes) {
+            wire.line.extend(at.saturating_sub(seen));
+            seen = seen.max(at);
             wire.line.session = self.server.named(&target);
             wire.line.is_websocket = target.contains("websocket");
             // Until here it was not the session's websocket.
             wire.stuck = wire.stuck.map(|(_, kept)| (self.now, kept));
             let polls = is_get && target.contains("transport=polling");
-            wire.line.waiting.push_back(wire.line.session.filter(|_| polls));
+            wire.line.waiting.push_back(Waiting {
+                session: wire.line.session.filter(|_| polls),
+                bytes: 0,
+                before: 0,
+            });
             if let Some(session) = wire.line.session.filter(|_| is_get) {
                 self.lives.polls.insert(session, self.now);
             }
@@ -109,6 +142,7 @@ impl World {
                 twice = self.lives.gets.insert(session, number).or(twice);
             }
         }
+        wire.line.extend(bytes.len() - seen);
         if twice.is_some() && !self.peers[wire.client].is_doubled {
             let client = wire.client;
             let words = format_args!("client {client} asks for packets while it waits for packets");
@@ -122,9 +156,24 @@ impl World {
 
     /// The server begins to answer a request on a connection.
     pub(crate) fn note_answer(&mut self, number: u64) {
-        let wire = self.wires.get_mut(&number);
-        if let Some(Some(session)) = wire.and_then(|wire| wire.line.waiting.pop_front()) {
+        let Some(wire) = self.wires.get_mut(&number) else {
+            return;
+        };
+        let (answered, released) = wire.line.answer();
+        self.released.0 += released.0;
+        self.released.1 += released.1;
+        if let Some(session) = answered {
             self.lives.gets.remove(&session);
+        }
+    }
+
+    /// An input has been handled: what still waits on its connection waits for something else.
+    pub(crate) fn note_waiting(&mut self, number: u64) {
+        if let Some(wire) = self.wires.get_mut(&number) {
+            wire.line
+                .waiting
+                .iter_mut()
+                .for_each(|request| request.before = request.bytes);
         }
     }
 

@@ -10,6 +10,7 @@ use sio_proto::{BytesMut, LinkId, Time};
 use crate::host::Socket;
 use crate::life::Line;
 use crate::model::Member;
+use crate::orders::Order;
 use crate::pipe::Pipe;
 use crate::violation::Promise;
 use crate::work::Spent;
@@ -182,10 +183,15 @@ impl World {
         };
         match (way, wire.at_client, wire.at_server) {
             (Way::Down, _, Some(link)) if kept > 0 => {
+                let before = self.held.steps;
                 self.held.charge(|| self.server.handle_blocked(now, link, kept));
+                self.note_order(Order::Connection { bytes: 0 }, before);
             }
             (Way::Down, _, Some(link)) if was_blocked => {
+                let before = self.held.steps;
                 self.held.charge(|| self.server.handle_drained(now, link));
+                let bytes = self.most_unread(number);
+                self.note_order(Order::Connection { bytes }, before);
             }
             (Way::Up, Some(link), _) if kept > 0 && !was_blocked => {
                 self.peers[wire.client].client.handle_blocked(now, link);

@@ -11,9 +11,11 @@ use sio_proto::server::{AckError, Auth, BreachKind, Delivery, Generation, Messag
 use sio_proto::socket::Args;
 use sio_proto::{ByteString, LinkId, SessionKey, SocketKey};
 
+use crate::crowd;
 use crate::host::Socket;
 use crate::model::{Down, End, Hearing, Member, Wrong};
 use crate::network::Way;
+use crate::orders::Order;
 use crate::violation::Promise;
 use crate::world::{Asking, NAMESPACES, World, note};
 
@@ -65,11 +67,19 @@ fn speaker_in(args: &Args) -> Option<usize> {
 
 impl World {
     /// Does something with a socket of the server, for which the server pays.
-    pub(crate) fn at<R>(&mut self, socket: Socket, act: impl FnOnce(&mut Shard, &mut Outputs, SocketKey) -> R) -> R {
+    pub(crate) fn at<R>(
+        &mut self,
+        socket: Socket,
+        order: Order,
+        act: impl FnOnce(&mut Shard, &mut Outputs, SocketKey) -> R,
+    ) -> R {
         let (now, Socket { shard, key }) = (self.now, socket);
-        let server = &mut self.server;
-        self.held
-            .charge(|| server.shard(now, shard, |shard, out| act(shard, out, key)))
+        let (server, steps) = (&mut self.server, self.held.steps);
+        let result = self
+            .held
+            .charge(|| server.shard(now, shard, |shard, out| act(shard, out, key)));
+        self.note_order(order, steps);
+        result
     }
 
     /// Takes all outputs, until there are none.
@@ -87,7 +97,7 @@ impl World {
                 self.obey_server(told);
             }
             if !any {
-                return;
+                return self.check_orders();
             }
         }
     }
@@ -115,6 +125,8 @@ impl World {
                     }
                     self.check_reader(number, &bytes);
                     self.write(number, Way::Down, &bytes);
+                } else if self.crowd.has(link) {
+                    self.crowd_reads(link, &bytes);
                 }
             }
             Told::End(link) => self.close_by_server(link),
@@ -127,6 +139,9 @@ impl World {
                 auth,
                 generation,
             } => {
+                if namespace == crowd::NAMESPACE && client.is_none() {
+                    return self.crowd_asks(socket);
+                }
                 self.check_asks((socket.shard, session));
                 let namespace = NAMESPACES.iter().position(|name| *name == namespace);
                 let (Some(client), Some(namespace)) = (client, namespace) else {
@@ -136,6 +151,7 @@ impl World {
             }
             Told::Event(socket, number, speaker, ack) => self.hear(socket, number, speaker, ack),
             Told::Ack(socket, id, result) => self.take_answer(socket, id, result),
+            Told::Disconnect(socket, ..) if self.crowd_loses(socket) => {}
             Told::Disconnect(socket, reason, connected, rooms) => self.lose(socket, reason, connected, &rooms),
             Told::Breach(socket, kind, words) => self.judge_breach(socket, kind, &words),
             Told::Foreign(link) => self.refuse_foreign(link),
@@ -171,7 +187,7 @@ impl World {
             note!(self, "server: c{client} is refused {namespace}");
             let now = self.now;
             // The end of a socket that has gone meanwhile is told next.
-            let is_there = self.at(socket, |shard, out, key| {
+            let is_there = self.at(socket, Order::Answer, |shard, out, key| {
                 let is_there = shard.session_of(key).is_some();
                 shard.refuse(now, key, "not you", None, out);
                 is_there
@@ -200,7 +216,7 @@ impl World {
         let (client, namespace) = (member.client, member.namespace);
         note!(self, "accept c{client} {namespace}");
         self.note_decision(socket);
-        let accepted = self.at(socket, |shard, out, key| shard.accept(now, key, out));
+        let accepted = self.at(socket, Order::Answer, |shard, out, key| shard.accept(now, key, out));
         if let Some(member) = self.members.get_mut(&socket) {
             // The client may have left in the same read: the end of the socket is told next.
             member.is_accepted = accepted;
@@ -266,7 +282,7 @@ impl World {
 
     fn emit_ack(&mut self, socket: Socket, namespace: usize, id: u64, args: &str) {
         let now = self.now;
-        self.at(socket, |shard, _, key| {
+        self.at(socket, Order::Emit { bytes: args.len() }, |shard, _, key| {
             let mut answer = Message::ack(NAMESPACES[namespace].into(), id, ByteString::from(args).into());
             // A client that is gone, or whose queue is full, gets no answer.
             let _ = shard.emit(now, key, &mut answer, None);

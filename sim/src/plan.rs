@@ -18,6 +18,12 @@ use crate::thief::HOST;
 /// The path of the streaming codec.
 pub(crate) const STREAMING: &str = "/streaming";
 
+/// One seed of so many has a crowd.
+const CROWDED_OF: u32 = 40;
+
+/// How many idle sessions a crowd has.
+const CROWD: usize = 400;
+
 /// An operation of a user, or a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -155,6 +161,8 @@ pub(crate) struct Plan {
     pub(crate) answers: u32,
     /// The most bytes of an event's padding.
     pub(crate) padding: usize,
+    /// How many idle sessions there are beside the clients.
+    pub(crate) crowd: usize,
 }
 
 impl Plan {
@@ -197,7 +205,7 @@ impl Plan {
             }
         }
         let ops = rng.usize(20..160).min(less.ops.unwrap_or(usize::MAX));
-        Self {
+        let mut plan = Self {
             seed,
             less: less.clone(),
             server,
@@ -221,14 +229,27 @@ impl Plan {
             slow_accepts: [0, 0, 20][rng.usize(0..3)],
             answers: [50, 100, 100][rng.usize(0..3)],
             padding: [0, 40, 40, 900][rng.usize(0..4)],
+            crowd: 0,
+        };
+        if rng.u32(0..CROWDED_OF) == 0 {
+            plan.gather();
         }
+        plan
+    }
+
+    /// A crowd comes. It would not come again behind a restart, and has room beside a thief.
+    fn gather(&mut self) {
+        self.crowd = CROWD;
+        self.weights.retain(|(kind, _)| *kind != Kind::Restart);
+        let most = self.server.max_sessions + CROWD;
+        self.server = self.server.clone().max_sessions(most);
     }
 
     /// The settings, for a person.
     pub(crate) fn words(&self) -> String {
         let mut words = format!(
             "{} operations, {} shards, thief {:?}, refuses {} % and {} %, {:?}, pauses up to {} ms, padding {}, \
-             slow accepts {} %, answers {} %\n",
+             slow accepts {} %, answers {} %, a crowd of {}\n",
             self.ops,
             self.shards,
             self.thief,
@@ -238,7 +259,8 @@ impl Plan {
             self.pause,
             self.padding,
             self.slow_accepts,
-            self.answers
+            self.answers,
+            self.crowd
         );
         let server = &self.server;
         words.push_str(&format!(

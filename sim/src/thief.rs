@@ -12,6 +12,7 @@ use sio_proto::{LinkId, Time};
 
 use crate::habits::Habit;
 use crate::network::Way;
+use crate::orders::Order;
 use crate::violation::Promise;
 use crate::world::{World, note};
 
@@ -136,6 +137,12 @@ pub(crate) fn request(rng: &mut Rng, method: &str, target: &str, body: Option<(&
     bytes
 }
 
+/// The form of a script, with an event that is full of escapes.
+fn form_of_escapes(peer: usize, rng: &mut Rng) -> String {
+    let escapes = "\\\\n".repeat(rng.usize(1..3_000));
+    format!("d=42[\"e\",\"#8#{peer}#{escapes}\"]")
+}
+
 /// A frame of a websocket. Its mask is zero.
 pub(crate) fn frame(head: u8, payload: &[u8], length: usize) -> Vec<u8> {
     let mut bytes = vec![head];
@@ -249,7 +256,10 @@ impl World {
         let bytes = if is_websocket(&target) || rng.u32(0..3) == 0 {
             request(rng, "GET", &target, None)
         } else {
-            let body = self.packets(peer, rng).join("\u{1e}");
+            let body = match target.ends_with("&j=0") {
+                true => form_of_escapes(peer, rng),
+                false => self.packets(peer, rng).join("\u{1e}"),
+            };
             // Sometimes the body does not come.
             let missing = if rng.u32(0..5) == 0 { rng.usize(1..2000) } else { 0 };
             request(rng, "POST", &target, Some((body.as_bytes(), body.len() + missing)))
@@ -346,7 +356,8 @@ impl World {
             }
         }
         for socket in sockets {
-            self.at(socket, |shard, out, key| {
+            let items = self.ending_with(socket);
+            self.at(socket, Order::End { items }, |shard, out, key| {
                 if let Some(session) = shard.session_of(key) {
                     shard.close_engine(now, session, out);
                 }

@@ -5,14 +5,18 @@ use std::time::Duration;
 use fastrand::Rng;
 use sio_proto::client::{Emit, Offline, SocketId};
 use sio_proto::recovery::{Recipients, RecordKey};
-use sio_proto::server::{AckRequest, Message, SendError, Shard, Target};
+use sio_proto::server::{AckRequest, Key, Message, Policy, SendError, Shard, Target};
 use sio_proto::{ByteString, Bytes};
 
 use crate::host::Socket;
 use crate::model::{Audience, Down, Up};
+use crate::orders::Order;
 use crate::plan::Kind;
 use crate::violation::Promise;
 use crate::world::{NAMESPACES, ROOMS, World, note};
+
+/// The bytes of a message without its padding.
+const SMALL: usize = 40;
 
 /// The largest burst.
 const BURST: usize = 40;
@@ -31,8 +35,14 @@ impl World {
                 self.server_emit(rng, count);
             }
             Kind::ServerAsk => self.server_ask(rng),
-            Kind::Broadcast => self.broadcast(rng),
-            Kind::Join | Kind::Leave => self.change_rooms(rng, kind == Kind::Join),
+            Kind::Broadcast => {
+                self.broadcast(rng);
+                self.tell_crowd(rng);
+            }
+            Kind::Join | Kind::Leave => {
+                self.change_rooms(rng, kind == Kind::Join);
+                self.move_in_crowd(rng);
+            }
             Kind::ClientLeave => self.client_leave(client, rng),
             Kind::ClientConnect => {
                 let now = self.now;
@@ -135,8 +145,14 @@ impl World {
             let is_volatile = rng.u32(0..6) == 0;
             let padding = rng.usize(0..=self.plan.padding);
             let has_bytes = rng.u32(0..8) == 0;
+            // One that waits may be displaced by the next.
+            let policy = match rng.u32(0..12) {
+                0 | 1 => Policy::DropOldest,
+                2 => Policy::Newest(Key::from_text("newest")),
+                _ => Policy::Ordered,
+            };
             if self.members.get(&socket).is_some_and(|member| member.is_accepted) {
-                self.emit_to(socket, padding, is_volatile, has_bytes);
+                self.emit_to(socket, padding, (is_volatile, policy), has_bytes);
             }
         }
     }
@@ -163,16 +179,23 @@ impl World {
     }
 
     /// The server sends one event to one socket.
-    pub(crate) fn emit_to(&mut self, socket: Socket, padding: usize, is_volatile: bool, has_bytes: bool) {
+    pub(crate) fn emit_to(
+        &mut self,
+        socket: Socket,
+        padding: usize,
+        (is_volatile, policy): (bool, Policy),
+        has_bytes: bool,
+    ) {
         let (now, number) = (self.now, self.number());
         let Some(member) = self.members.get(&socket).cloned() else {
             return;
         };
         let is_plain = Self::is_plain(member.generation);
-        let mut held = self.held;
+        let (mut held, steps) = (self.held, self.held.steps);
+        let is_reliable = !is_volatile && policy == Policy::Ordered;
         let (sent, is_kept) = held.charge(|| {
             let message = self.message(member.namespace, number, padding, has_bytes && !is_plain, is_plain);
-            let mut message = message.volatile(is_volatile);
+            let mut message = message.volatile(is_volatile).policy(policy);
             if let Some(comebacks) = &self.comebacks {
                 comebacks.prepare(&self.plan.server, &mut message);
             }
@@ -198,6 +221,8 @@ impl World {
             (sent, kept)
         });
         self.held = held;
+        let bytes = 2 * padding + SMALL;
+        self.note_order(Order::Emit { bytes }, steps);
         note!(
             self,
             "server: {number} to c{} {} {sent:?}",
@@ -212,7 +237,7 @@ impl World {
                     number,
                     life: member.life,
                     serial: member.serial,
-                    is_reliable: !is_volatile,
+                    is_reliable,
                     is_kept,
                 },
             ),
@@ -267,7 +292,7 @@ impl World {
             return;
         };
         let text = format!("\"#{number}#\"");
-        let sent = self.at(socket, |shard, _, key| {
+        let sent = self.at(socket, Order::Emit { bytes: SMALL }, |shard, _, key| {
             let args = ByteString::from(text).into();
             let mut message = Message::event(NAMESPACES[member.namespace].into(), "m".into(), args, Some(id));
             let ack = Some(AckRequest { id, timeout });
@@ -329,7 +354,9 @@ impl World {
         let (now, names) = (self.now, |rooms: &[usize]| {
             rooms.iter().map(|room| ROOMS[*room].into()).collect()
         });
-        let mut held = self.held;
+        let members = self.met_by(audience);
+        let waiting = self.waiting_for(&expected);
+        let (mut held, steps) = (self.held, self.held.steps);
         let (found, is_kept) = held.charge(|| {
             let mut except: Vec<ByteString> = names(&audience.except);
             except.extend(audience.except_sid.as_deref().map(ByteString::from));
@@ -358,6 +385,12 @@ impl World {
             (found, kept)
         });
         self.held = held;
+        let order = Order::Broadcast {
+            bytes: 2 * padding + SMALL,
+            members,
+            waiting,
+        };
+        self.note_order(order, steps);
         self.note_broadcast(number, audience, &expected, found, (is_volatile, is_kept));
     }
 
@@ -432,7 +465,8 @@ impl World {
                 return;
             }
         }
-        let joined = self.at(socket, |shard, _, key| match joins {
+        let rooms = self.members.get(&socket).map_or(0, |member| member.rooms.len());
+        let joined = self.at(socket, Order::Room { rooms }, |shard, _, key| match joins {
             true => shard.join(key, ROOMS[room]),
             false => {
                 shard.leave(key, ROOMS[room]);
@@ -538,7 +572,10 @@ impl World {
             true => self.sockets_beside(socket),
             false => vec![socket],
         };
-        self.at(socket, |shard, out, key| shard.disconnect(now, key, closes, out));
+        let items = self.ending_with(socket);
+        self.at(socket, Order::End { items }, |shard, out, key| {
+            shard.disconnect(now, key, closes, out)
+        });
         self.settle();
         if let Some(socket) = ending.iter().find(|socket| self.members.contains_key(socket)) {
             self.fail(

@@ -12,6 +12,7 @@ use sio_proto::server::{Auth, Generation as ServerGeneration, Peer as PeerAddres
 use sio_proto::{LinkId, Time};
 
 use crate::comeback::Comebacks;
+use crate::crowd::Crowd;
 use crate::door::Door;
 use crate::effort::{Effort, Slow};
 use crate::held::Held;
@@ -19,11 +20,12 @@ use crate::host::{Host, Socket};
 use crate::life::Lives;
 use crate::model::{Members, Place};
 use crate::network::Wire;
+use crate::orders::Paid;
 use crate::plan::{Plan, STREAMING};
 use crate::thief::Thief;
 use crate::transcript::{Mode, Transcript};
 use crate::violation::{Promise, Violation};
-use crate::work::Spent;
+use crate::work::{Account, Spent};
 
 /// The namespaces.
 pub(crate) const NAMESPACES: [&str; 2] = ["/", "/a"];
@@ -118,6 +120,15 @@ pub(crate) struct World {
     pub(crate) held: Held,
     /// What the server holds without any client.
     pub(crate) baseline: isize,
+    /// What the server holds with nobody at all.
+    pub(crate) empty: isize,
+    pub(crate) crowd: Crowd,
+    pub(crate) account: Account,
+    /// Orders whose price is not compared yet.
+    pub(crate) orders: Vec<Paid>,
+    /// How many bytes stood behind requests that were answered, and how many of them had come
+    /// before the input that was handled then.
+    pub(crate) released: (usize, usize),
     pub(crate) peers: Vec<Peer>,
     pub(crate) places: Vec<Place>,
     pub(crate) members: Members,
@@ -195,6 +206,11 @@ impl World {
             effort,
             thief,
             baseline: held.bytes,
+            empty: held.bytes,
+            crowd: Crowd::default(),
+            account: Account::default(),
+            orders: Vec::new(),
+            released: (0, 0),
             held,
             peers,
             places,
@@ -220,6 +236,7 @@ impl World {
 
     /// Runs the whole seed.
     pub(crate) fn run(mut self) -> Report {
+        self.gather();
         for client in 0..self.users() {
             self.connect_all(client);
         }
@@ -376,7 +393,7 @@ impl World {
             buffer.extend_from_slice(bytes);
             buffer
         });
-        let before = self.before(Some(number));
+        let before = self.before();
         self.held.charge(|| {
             self.server.handle_bytes(now, link, &mut buffer);
             drop(buffer);
@@ -391,6 +408,7 @@ impl World {
         {
             wire.spent = Spent::behind(bytes.len());
         }
+        self.note_waiting(number);
         self.note_sign_of(number);
     }
 

@@ -280,6 +280,7 @@ fn is_timestamp(segment: &str) -> bool {
 /// `t`. A client that polls again sends another one, and a browser that repeats a request sends the
 /// same.
 pub(crate) fn stamp_of(target: &str) -> Option<u64> {
+    step!(each target.len());
     let parts = target.split(['/', '?', '&']);
     let mut stamps = parts.map(|part| part.strip_prefix("t=").unwrap_or(part));
     decimal(stamps.find(|stamp| is_timestamp(stamp))?.as_bytes())

@@ -167,7 +167,10 @@ impl<S: Slot, T> Slab<S, T> {
         let chunks = (0..).zip(&self.chunks);
         chunks.flat_map(|(number, chunk)| {
             let places = (0..).zip(&chunk.entries).filter(|(_, entry)| entry.value.is_some());
-            places.map(move |(at, _): (u32, _)| S::new(number * CHUNK as u32 + at))
+            places.map(move |(at, _): (u32, _)| {
+                step!();
+                S::new(number * CHUNK as u32 + at)
+            })
         })
     }
 

@@ -56,6 +56,7 @@ impl MessageCodec for Framing {
 
     fn encode_messages(&self, messages: &[PlainMessage<'_>], out: &mut BytesMut) {
         for message in messages {
+            step!();
             match message.text() {
                 Some(text) if !framing::is_mistakable(&text) && !transports::has_boundary(&text) => {
                     framing::write_text(&text, out);
@@ -110,6 +111,7 @@ impl MessageCodec for Streaming {
 
     fn encode_messages(&self, messages: &[PlainMessage<'_>], out: &mut BytesMut) {
         for message in messages {
+            step!();
             match message.text() {
                 Some(text) if !transports::has_boundary(&text) => streaming::write_text(&text, out),
                 Some(_) | None => streaming::write_json(&transports::without_boundary(message.json()), out),

@@ -313,6 +313,7 @@ impl<'a> PlainEvent<'a> {
         out.put_slice(self.args.as_bytes());
         out.put_u8(b']');
         for (at, bytes) in self.attachments.iter().enumerate() {
+            step!(bulk bytes.len());
             out.put_slice(if at == 0 { b",\"attachments\":[\"" } else { b",\"" });
             out.put_slice(STANDARD.encode(bytes).as_bytes());
             out.put_u8(b'"');

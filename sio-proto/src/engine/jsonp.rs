@@ -45,12 +45,14 @@ pub fn decode_post(body: &Bytes) -> Option<ByteString> {
 /// Undoes the escapes by which the client keeps newlines out of the form: `\n` (two characters)
 /// becomes a newline, and `\\n` (three) becomes the two characters `\n`.
 fn unescape_newlines(text: ByteString) -> ByteString {
+    step!(bulk text.len());
     if memchr::memchr(b'\\', text.as_bytes()).is_none() {
         return text;
     }
     let mut out = String::with_capacity(text.len());
     let mut rest = &*text;
     while let Some((before, escape)) = rest.split_once('\\') {
+        step!(bulk before.len());
         out.push_str(before);
         rest = if let Some(behind) = escape.strip_prefix("\\n") {
             out.push_str("\\n");

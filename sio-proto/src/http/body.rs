@@ -61,6 +61,7 @@ impl<'a> Stated<'a> {
     fn read(headers: &'a Headers) -> Result<Self, HttpError> {
         let mut stated = Self::default();
         for (name, value) in headers.raw() {
+            step!();
             let (slot, repeated) = match name.len() {
                 4 if name.eq_ignore_ascii_case(b"host") => (&mut stated.host, HttpError::RepeatedHost),
                 14 if name.eq_ignore_ascii_case(b"content-length") => {

@@ -237,6 +237,7 @@ fn parse_fields<'a>(head: &'a [u8], block: &'a [u8], room: &mut [httparse::Heade
 /// refused.
 fn explain(block: &[u8], error: httparse::Error) -> HttpError {
     for line in block.split(|&byte| byte == b'\n') {
+        step!(each line.len());
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.contains(&b'\r') {
             return HttpError::BareCr;

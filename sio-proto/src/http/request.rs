@@ -233,6 +233,7 @@ impl Asked {
     fn of(headers: &Headers) -> Self {
         let mut asked = Self::default();
         for (name, value) in headers.raw() {
+            step!();
             match name.len() {
                 7 if name.eq_ignore_ascii_case(b"upgrade") => asked.websocket |= is_in_list(value, "websocket"),
                 10 if name.eq_ignore_ascii_case(b"connection") => {

@@ -111,6 +111,7 @@ impl Opening {
 fn key_number(key: &str) -> Result<u32, HixieError> {
     let mut number = None::<u64>;
     let mut spaces = 0_u64;
+    step!(each key.len());
     for character in key.chars() {
         if let Some(digit) = character.to_digit(10) {
             let so_far = number.unwrap_or(0).checked_mul(10).ok_or(HixieError::InvalidKey)?;

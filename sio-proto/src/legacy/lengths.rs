@@ -66,6 +66,7 @@ pub(crate) fn offset(text: &str, units: usize, unit: Unit) -> Result<usize, Misf
 pub(crate) fn take_decimal(bytes: &[u8], max_digits: usize) -> Option<(usize, usize)> {
     let (mut value, mut digits) = (0_usize, 0_usize);
     for digit in bytes.iter().map_while(|byte| char::from(*byte).to_digit(10)) {
+        step!();
         if digits == max_digits {
             return None;
         }

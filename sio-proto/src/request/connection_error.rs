@@ -74,6 +74,7 @@ fn shortened(text: &[u8]) -> String {
     let mut words = text.split(|byte| *byte == b' ').map(printable);
     let mut all = words.next().unwrap_or_default();
     for word in words {
+        step!(bulk word.len());
         if all.len().saturating_add(word.len()) > 127 {
             all.push_str("...");
             break;

@@ -77,6 +77,7 @@ impl Packer {
 
     /// Appends a text.
     pub(super) fn push(&mut self, text: &str, known: &Known) {
+        step!(bulk text.len());
         match known.place(text) {
             Some(place) => self.push_number(place.saturating_mul(2).saturating_add(1)),
             None => {
@@ -107,6 +108,7 @@ pub(super) struct Unpacker<'a>(pub(super) &'a str);
 impl<'a> Unpacker<'a> {
     /// The next text, or `None` behind the last.
     pub(super) fn next(&mut self, known: &Known) -> Option<&'a str> {
+        step!();
         let number = self.next_number()?;
         if number & 1 == 1 {
             return known.texts.get(number >> 1).copied();

@@ -305,6 +305,7 @@ impl Server {
         self.forget_written();
         self.shard.handle_timeout(now, &mut self.outputs);
         for link in core::mem::take(&mut self.slow) {
+            step!();
             self.go_on_slowly(now, link);
         }
         self.settle(now);
@@ -314,6 +315,7 @@ impl Server {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
         let slowed = self.slow.iter().filter_map(|link| {
+            step!();
             let slot = self.connections.get(link.slot())?;
             let connection = slot
                 .connection
@@ -386,6 +388,7 @@ impl Server {
     /// Forgets the packets that the caller has written: all packets of links that are not blocked.
     fn forget_written(&mut self) {
         for link in core::mem::take(&mut self.outgoing) {
+            step!();
             if let Some(connection) = self.connection(link)
                 && connection.blocked.is_none()
                 && let Some(outgoing) = &mut connection.outgoing
@@ -499,6 +502,7 @@ impl Server {
     /// As [`Server::settle`]. `reading` is the link whose buffer goes back to the caller.
     fn settle_while_reading(&mut self, now: Time, reading: Option<LinkId>) {
         loop {
+            step!();
             self.drain_outputs(now);
             let Some(link) = self.resumed.pop_front() else { return };
             self.advance(now, link);
@@ -519,6 +523,7 @@ impl Server {
             self.outputs.released.clear();
             let mut writes = core::mem::take(&mut self.outputs.writes);
             for write in writes.drain(..) {
+                step!();
                 self.write(now, write);
             }
             if self.outputs.writes.is_empty() {

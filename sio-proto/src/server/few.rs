@@ -37,6 +37,7 @@ impl<T> Few<T> {
                 }
             }
             Self::Many(items) => {
+                step!(each items.len());
                 items.retain(is_kept);
                 if items.len() <= 1 {
                     *self = items.pop().map_or(Self::None, Self::One);

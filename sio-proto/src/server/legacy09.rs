@@ -116,6 +116,7 @@ impl Legacy09 {
     /// Bytes of the client's data that are kept.
     pub(crate) fn kept_bytes(&self) -> usize {
         let Some(rare) = &self.rare else { return 0 };
+        step!(each rare.aliases.len());
         let aliases = rare.aliases.iter().map(|(name, alias)| name.len() + alias.len());
         rare.held_bytes + aliases.sum::<usize>()
     }

@@ -204,7 +204,10 @@ impl Membership {
     pub(crate) fn rooms_in(&self, namespace: &str) -> impl Iterator<Item = (&ByteString, usize)> {
         let namespace = self.namespaces.find(namespace).map(|slot| self.namespaces.get(slot));
         let rooms = namespace.into_iter().flat_map(|namespace| &namespace.rooms);
-        rooms.filter_map(|(name, room)| Some((name, self.rooms.get(*room)?.members.len())))
+        rooms.filter_map(|(name, room)| {
+            step!();
+            Some((name, self.rooms.get(*room)?.members.len()))
+        })
     }
 
     /// The names of the rooms that a socket is in, without the room of its own id.
@@ -212,6 +215,7 @@ impl Membership {
         let Some(socket) = self.sockets.get(slot) else {
             return Vec::new();
         };
+        step!(each socket.rooms.len());
         let rooms = socket.rooms.iter().filter_map(|(room, _)| self.rooms.get(*room));
         let others = rooms.filter(|room| !socket.is_named(&room.name));
         others.map(|room| room.name.clone()).collect()

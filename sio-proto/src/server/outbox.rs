@@ -261,6 +261,7 @@ impl Outbox {
         if !self.opens() {
             return self.push_front(frame);
         }
+        step!();
         self.bytes += frame.len();
         self.more.get_or_insert_default().plain.push_front(frame);
     }
@@ -371,6 +372,7 @@ impl Outbox {
 
     /// Takes out all packets.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Frame> {
+        step!(each self.len());
         self.bytes = 0;
         let (plain, tail) = match &mut self.more {
             Some(more) => (Some(more.plain.drain(..)), more.tail.take()),
@@ -396,7 +398,10 @@ impl Outbox {
         }
         if let Some(tail) = more.tail.take() {
             let messages = tail.messages.into_values();
-            messages.flat_map(Sorted::into_frames).for_each(each);
+            messages.flat_map(Sorted::into_frames).for_each(|frame| {
+                step!();
+                each(frame);
+            });
         }
     }
 

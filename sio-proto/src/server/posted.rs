@@ -44,6 +44,7 @@ impl Posted {
     /// About how many bytes of memory they take.
     #[must_use]
     pub fn bytes(&self) -> usize {
+        step!(each self.packets.len());
         self.packets
             .iter()
             .map(|packet| size_of::<Inbound>() + packet.bytes())

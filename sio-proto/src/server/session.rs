@@ -262,6 +262,7 @@ impl Session {
         }
         if self.adapts {
             for frame in frames {
+                step!(bulk frame.len());
                 let frame = self.adapt(frame);
                 self.outbox.push(frame);
             }
@@ -369,6 +370,7 @@ impl Session {
                 Policy::Behind(key) => self.outbox.release(key),
                 Policy::DropOldest => {
                     while !self.has_space(packets, bytes, config) && self.outbox.drop_oldest() {
+                        step!();
                         backlog.note_displaced(true);
                     }
                 }
@@ -430,6 +432,7 @@ impl Session {
     /// Puts packets in front of those that wait.
     pub(super) fn queue_again(&mut self, frames: Vec<Frame>) {
         for frame in frames.into_iter().rev() {
+            step!();
             self.outbox.push_front(frame);
         }
     }

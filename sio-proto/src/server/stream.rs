@@ -160,6 +160,7 @@ impl Part {
     pub fn encode_each(&self, out: &mut BytesMut, mut each: impl FnMut(&Frame, &mut BytesMut)) {
         let mut chunk = BytesMut::new();
         for frame in &self.frames {
+            step!(bulk frame.len());
             if self.form.chunked {
                 chunk.clear();
                 encode_packet(&self.form.encoding, frame, &mut chunk);
@@ -174,6 +175,7 @@ impl Part {
     /// Appends the packets without HTTP chunks, for callers whose HTTP server makes the chunks.
     pub fn encode_body(&self, out: &mut BytesMut) {
         for frame in &self.frames {
+            step!(bulk frame.len());
             encode_packet(&self.form.encoding, frame, out);
         }
     }

@@ -120,6 +120,7 @@ impl Unconfirmed {
     /// connection that is gone. Other packets that are no messages count as messages here, and
     /// again when they are written, because nothing marks them.
     pub(super) fn take_back(&mut self, frames: &mut Vec<Frame>) {
+        step!(each frames.len());
         frames.retain(|frame| self.heartbeat.as_ref() != Some(frame));
         let messages = u32::try_from(frames.len()).unwrap_or(u32::MAX);
         self.written = self.written.saturating_sub(messages);
@@ -180,6 +181,7 @@ impl Unconfirmed {
         );
         // The whole queue was taken, with what is no message.
         (self.control, self.control_behind) = (0, 0);
+        step!(each frames.len());
         self.answer = Some(Answer {
             link,
             frames: frames.to_vec(),

@@ -58,6 +58,7 @@ impl Args {
         let last = (0..self.attachments.len()).rev().find(|number| named.contains(*number));
         self.attachments.truncate(last.map_or(0, |last| last.saturating_add(1)));
         for (number, attachment) in self.attachments.iter_mut().enumerate() {
+            step!();
             if !named.contains(number) {
                 *attachment = Bytes::new();
             }

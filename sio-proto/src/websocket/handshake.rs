@@ -271,12 +271,14 @@ impl UpgradeResponse<'_> {
 /// (CVE-2021-32640, `docs/protocol/engine-io.md` §11).
 #[must_use]
 pub fn first_protocol(value: &str) -> Option<&str> {
+    step!(bulk value.len());
     let first = items(value).next()?;
     (!first.is_empty() && first.bytes().all(is_token_byte)).then_some(first)
 }
 
 /// Whether a comma-separated list has `token`, in any case.
 fn lists(value: &str, token: &str) -> bool {
+    step!(bulk value.len());
     items(value).any(|item| item.eq_ignore_ascii_case(token))
 }
 

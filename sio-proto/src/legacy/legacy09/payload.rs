@@ -119,6 +119,7 @@ pub fn write<'a>(packets: impl ExactSizeIterator<Item = &'a str>, out: &mut Byte
     let mut mark = [0; 3];
     let mark = MARK.encode_utf8(&mut mark).as_bytes();
     for packet in packets {
+        step!(bulk packet.len());
         out.reserve(packet.len().saturating_add(16));
         if framed {
             out.put_slice(mark);

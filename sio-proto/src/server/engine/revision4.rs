@@ -122,6 +122,7 @@ impl At<'_> {
     /// about them now.
     pub(super) fn ask_queued(&mut self) {
         for (namespace, query) in self.take_queued() {
+            step!();
             self.connect(namespace, query);
         }
     }
@@ -131,6 +132,7 @@ impl At<'_> {
     pub(super) fn refuse_queued(&mut self) {
         if self.socket_in("/").is_none() {
             for (namespace, _) in self.take_queued() {
+                step!();
                 self.refused(&namespace, "Not connected to /", None);
             }
         }

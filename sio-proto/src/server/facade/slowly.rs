@@ -24,10 +24,12 @@ impl Server {
     /// Hands over packets of a websocket, as far as they may come.
     pub(super) fn hand_over(&mut self, now: Time, link: LinkId, mut packets: VecDeque<Inbound>, is_kept: bool) {
         loop {
+            step!();
             let session = self.shard.session_on(link);
             let pace = session.map_or(Pace::FREE, |session| self.shard.pace(now, session));
             if let (Some(session), Some(until)) = (session, pace.until) {
                 if !is_kept {
+                    step!(each packets.len());
                     packets = packets.into_iter().map(Inbound::kept).collect();
                 }
                 return self.slow_down(now, link, session, until, packets, None);
@@ -43,6 +45,7 @@ impl Server {
     /// Hands over the packets of a POST, as far as they may come.
     pub(super) fn hand_over_post(&mut self, now: Time, link: LinkId, mut request: Request, mut posted: Posted) {
         loop {
+            step!();
             let session = self.shard.session_named_by(&request);
             let pace = session.map_or(Pace::FREE, |session| self.shard.pace(now, session));
             if let (Some(session), Some(until)) = (session, pace.until) {

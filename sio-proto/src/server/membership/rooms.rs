@@ -106,6 +106,7 @@ impl Membership {
         let Some(&room) = self.namespaces.get(namespace).rooms.get(name) else {
             return;
         };
+        step!(each socket.rooms.len());
         if let Some(at) = socket.rooms.iter().position(|(r, _)| *r == room) {
             let (_, position) = socket.rooms.swap_remove(at);
             socket.room_bytes -= name.len() as u32;
@@ -132,7 +133,10 @@ impl Membership {
         trim(&mut entry.members);
         if let Some(moved) = entry.members.get(position as usize)
             && let Some(socket) = self.sockets.get_mut(moved.socket)
-            && let Some(place) = socket.rooms.iter_mut().find(|(r, _)| *r == room)
+            && let Some(place) = socket.rooms.iter_mut().find(|(r, _)| {
+                step!();
+                *r == room
+            })
         {
             place.1 = position;
         }

@@ -61,6 +61,7 @@ impl Input<'_> {
     fn evict_late(&mut self) {
         let (now, timeout) = (self.now, self.shard.core.config.crowded_connect_timeout);
         for _ in 0..2 {
+            step!();
             let oldest = self.shard.core.lobby.oldest();
             let is_late = |session: &Session| now.saturating_since(session.handshake.issued) >= timeout;
             match oldest.filter(|key| self.shard.sessions.named(*key).is_some_and(is_late)) {

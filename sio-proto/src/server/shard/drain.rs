@@ -77,6 +77,7 @@ impl At<'_> {
         let Self { core, session, out, .. } = self;
         session.leaving = true;
         for slot in session.sockets.iter() {
+            step!();
             if let Some(socket) = core.membership.get_mut(*slot) {
                 socket.held = true;
             }

@@ -38,6 +38,7 @@ impl<'a> EventsIn<'a> {
         }
         let (mut rest, mut count) = (packets, 0u32);
         while let Some(first) = rest.first() {
+            step!();
             let length = match first {
                 Inbound::Event(event) if event.namespace() == namespace => 1,
                 Inbound::Socket(Decoded::Partial(partial)) if **partial.packet.namespace() == *namespace => {
@@ -81,6 +82,7 @@ fn length_of(partial: &Partial, packets: &[Inbound], limits: &Limits) -> Option<
     let count = partial.attachments;
     let mut bytes = 0usize;
     for packet in packets.get(1..)?.get(..count)? {
+        step!();
         let Inbound::Engine(Packet::Binary(attachment)) = packet else {
             return None;
         };
@@ -120,6 +122,7 @@ impl BinaryEvent {
             return None;
         };
         for packet in &mut *rest {
+            step!();
             match packet.take() {
                 Inbound::Engine(Packet::Binary(bytes)) => list.push(bytes),
                 _ => return None,

@@ -45,6 +45,7 @@ impl Shard {
         let mut pace = session.meter.as_mut().map_or(Pace::FREE, |meter| meter.pace(now));
         let mut is_joining = session.sockets.is_empty() && !session.is_raw();
         for slot in session.sockets.iter() {
+            step!();
             let Some(socket) = core.membership.get_mut(*slot) else {
                 continue;
             };
@@ -145,6 +146,7 @@ impl<G> At<'_, G> {
             now,
             ..
         } = self;
+        step!(each core.hasty.len());
         if core.hasty.iter().any(|(hasty, _)| hasty == key) {
             return false;
         }

@@ -29,6 +29,7 @@ impl Core {
     /// Counts the answers that refuse one request.
     pub(super) fn count_refusals(&mut self, by_application: bool, writes: &[Write]) {
         for write in writes {
+            step!();
             let Write::Response(_, response) = write else { continue };
             if response.status < 400 {
                 continue;

@@ -319,7 +319,6 @@ impl<G> At<'_, G> {
     pub(super) fn forget_socket(&mut self, socket: SocketKey) {
         let removed = self.core.membership.remove(socket.slot);
         let auth_bytes = removed.map_or(0, |removed| removed.auth_bytes);
-        step!(each self.session.sockets.len());
         self.session.sockets.retain(|s| *s != socket.slot);
         self.session.auth_bytes = self.session.auth_bytes.saturating_sub(auth_bytes);
         // Fewer bytes than before always have room.

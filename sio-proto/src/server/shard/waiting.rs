@@ -121,6 +121,7 @@ impl Shard {
     /// [`Shard::handle_blocked`] and [`Shard::handle_drained`].
     pub fn take_roomy(&mut self, sockets: &mut Vec<SocketKey>) {
         for session in self.core.roomy.drain(..) {
+            step!();
             if let Some(session) = self.sessions.named(session) {
                 sockets.extend(session.sockets.iter().map(|slot| self.core.membership.key(*slot)));
             }
@@ -213,6 +214,7 @@ impl Input<'_> {
     /// share, these are also the sessions for which most bytes wait.
     pub(super) fn relieve(&mut self) {
         while let Some(key) = self.shard.core.overfull.pop() {
+            step!();
             self.at(key, |mut at: At<'_>| {
                 if at.session.is_overfull(&at.core.config) {
                     at.broke(Breach::new(
@@ -224,6 +226,7 @@ impl Input<'_> {
             });
         }
         while let Some((key, measured)) = self.shard.core.hasty.pop() {
+            step!();
             self.at(key, |at: At<'_>| at.end_hasty(measured));
         }
         let mut excess = self.shard.core.backlog.excess();
