@@ -57,7 +57,17 @@ struct Waiting {
     bytes: usize,
     /// How many of them came before the present input.
     before: usize,
+    /// Whether its answer is endless, if it is not refused.
+    is_endless: bool,
+    /// Whether an endless answer has begun.
+    streams: bool,
 }
+
+/// The first bytes of an answer that may be endless.
+const OK: &[u8] = b"HTTP/1.1 200";
+
+/// The end of an endless answer.
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 impl Line {
     /// Whether the last request has asked for a websocket.
@@ -72,12 +82,38 @@ impl Line {
         }
     }
 
-    /// The first request is answered. Returns its session, and how many bytes of the next one have
-    /// waited for this, and how many of them had come before the present input.
-    fn answer(&mut self) -> (Option<Session>, (usize, usize)) {
+    /// Reads what is written. If a request is answered, returns its session, and how many bytes of
+    /// the next one have waited for this, and how many of them had come before the present input.
+    fn answer(&mut self, bytes: &[u8]) -> (Option<Session>, (usize, usize)) {
+        if self.waiting.front().is_some_and(|request| request.streams) {
+            // What follows waits until the endless answer has ended.
+            let ends = bytes.starts_with(b"HTTP/1.1 ") || bytes.ends_with(LAST_CHUNK);
+            if !ends {
+                return (None, (0, 0));
+            }
+            self.waiting.pop_front();
+            let released = self.next();
+            let (answered, more) = self.answer(bytes);
+            return (answered, (released.0 + more.0, released.1 + more.1));
+        }
+        if !bytes.starts_with(b"HTTP/1.1 ") {
+            return (None, (0, 0));
+        }
+        if let Some(request) = self.waiting.front_mut().filter(|request| request.is_endless)
+            && bytes.starts_with(OK)
+        {
+            request.streams = true;
+            return (None, (0, 0));
+        }
         let answered = self.waiting.pop_front().and_then(|request| request.session);
+        (answered, self.next())
+    }
+
+    /// How many bytes the first request has that is not answered, and how many of them came before
+    /// the present input.
+    fn next(&self) -> (usize, usize) {
         let next = self.waiting.front();
-        (answered, next.map_or((0, 0), |next| (next.bytes, next.before)))
+        next.map_or((0, 0), |next| (next.bytes, next.before))
     }
 
     /// Takes bytes of a connection. Returns the targets of the requests that begin among them,
@@ -134,6 +170,8 @@ impl World {
                 session: wire.line.session.filter(|_| polls),
                 bytes: 0,
                 before: 0,
+                is_endless: target.contains("htmlfile") || target.contains("xhr-multipart"),
+                streams: false,
             });
             if let Some(session) = wire.line.session.filter(|_| is_get) {
                 self.lives.polls.insert(session, self.now);
@@ -154,12 +192,12 @@ impl World {
         pending
     }
 
-    /// The server begins to answer a request on a connection.
-    pub(crate) fn note_answer(&mut self, number: u64) {
+    /// The server writes on a connection: it may answer a request.
+    pub(crate) fn note_answer(&mut self, number: u64, bytes: &[u8]) {
         let Some(wire) = self.wires.get_mut(&number) else {
             return;
         };
-        let (answered, released) = wire.line.answer();
+        let (answered, released) = wire.line.answer(bytes);
         self.released.0 += released.0;
         self.released.1 += released.1;
         if let Some(session) = answered {

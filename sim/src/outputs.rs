@@ -120,9 +120,7 @@ impl World {
             Told::Bytes(link, bytes) => {
                 self.written += bytes.len() as u64;
                 if let Some(number) = self.at_server.get(&link).copied() {
-                    if bytes.starts_with(b"HTTP/1.1 ") {
-                        self.note_answer(number);
-                    }
+                    self.note_answer(number, &bytes);
                     self.check_reader(number, &bytes);
                     self.write(number, Way::Down, &bytes);
                 } else if self.crowd.has(link) {
