@@ -296,7 +296,7 @@ fn closing(objects: u128) -> u8 {
 #[inline]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
     // Most strings end within a few words. Only longer strings are worth whole blocks.
-    match plain_words(bytes, 0, BLOCK) {
+    match plain_words(bytes, 0, SHORT) {
         Ok(at) => long_plain_run(bytes, at),
         Err(special) => special,
     }
@@ -305,7 +305,7 @@ pub(super) fn plain_run(bytes: &[u8]) -> usize {
 /// Where a string ends that begins at `at` and has no escapes: the place behind its closing quote.
 /// Returns `None` if there is no such string.
 #[inline]
-pub(super) fn end_of_plain_string(bytes: &[u8], at: usize) -> Option<usize> {
+pub(crate) fn end_of_plain_string(bytes: &[u8], at: usize) -> Option<usize> {
     if bytes.get(at) != Some(&b'"') {
         return None;
     }
@@ -316,21 +316,55 @@ pub(super) fn end_of_plain_string(bytes: &[u8], at: usize) -> Option<usize> {
     (bytes.get(end) == Some(&b'"')).then_some(end.wrapping_add(1))
 }
 
-const BLOCK: usize = 64;
+/// In the first so many bytes, a special byte is searched a word at a time.
+const SHORT: usize = 64;
+
+/// The first window of a long search, and the longest.
+const FIRST_WINDOW: usize = 256;
+const LONGEST_WINDOW: usize = 8 * 1024;
 
 /// [`plain_run`] for bytes whose first `at` bytes are known to be plain.
+///
+/// Quotes and backslashes are searched in one window of bytes after the other, and control
+/// characters only in front of what was found. A window is twice as long as the one before it, so
+/// no search reads much more than it steps over, wherever control characters stand.
 #[inline(never)]
 fn long_plain_run(bytes: &[u8], mut at: usize) -> usize {
-    let (blocks, _) = bytes.get(at..).unwrap_or_default().as_chunks::<BLOCK>();
-    let plain = blocks.iter().take_while(|block| is_plain_block(block)).count();
-    at = at.wrapping_add(plain.wrapping_mul(BLOCK));
-    match plain_words(bytes, at, bytes.len()) {
-        Ok(at) => {
-            let rest = bytes.get(at..).unwrap_or_default();
-            at.wrapping_add(rest.iter().take_while(|&&byte| !is_special(byte)).count())
+    let mut length = FIRST_WINDOW;
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let window = rest.get(..length).unwrap_or(rest);
+        step!(bulk window.len());
+        let found = memchr::memchr2(b'"', b'\\', window);
+        let plain = match found {
+            Some(end) => window.get(..end).unwrap_or_default(),
+            None => window,
+        };
+        if has_control(plain) {
+            let control = plain.iter().position(|byte| *byte < 0x20);
+            return at.wrapping_add(control.unwrap_or(plain.len()));
         }
-        Err(special) => special,
+        at = at.wrapping_add(plain.len());
+        if found.is_some() || plain.len() < length {
+            return at;
+        }
+        length = length.wrapping_mul(2).min(LONGEST_WINDOW);
     }
+}
+
+/// Whether a control character is among the bytes. A block has no early exit, so that its loop
+/// becomes vector instructions.
+#[inline]
+fn has_control(bytes: &[u8]) -> bool {
+    let least = |bytes: &[u8]| bytes.iter().fold(u8::MAX, |least, byte| least.min(*byte));
+    let (blocks, rest) = bytes.as_chunks::<64>();
+    let of_blocks = blocks.iter().fold([u8::MAX; 64], |mut least, block| {
+        for (least, byte) in least.iter_mut().zip(block) {
+            *least = (*least).min(*byte);
+        }
+        least
+    });
+    least(&of_blocks).min(least(rest)) < 0x20
 }
 
 /// Steps over whole words from `at` up to `end`. `Err` holds the position of a special byte.
@@ -353,20 +387,16 @@ fn is_special(byte: u8) -> bool {
     (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
-/// The block has no early exit, so that the loop can become vector instructions.
-#[inline]
-fn is_plain_block<const N: usize>(block: &[u8; N]) -> bool {
-    !block.iter().fold(false, |special, &byte| special | is_special(byte))
-}
-
 /// Sets the highest bit of each special byte. Borrows run upwards, so a byte above a special byte
 /// may be marked by mistake. The lowest mark is always right.
 #[inline]
 fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     let below = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word;
-    let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    (below(word, 0x20) | equal(b'"') | equal(b'\\')) & (ONES * 0x80)
+    // With this bit changed, the quote is 0x20 and follows the control characters directly.
+    let low = below(word ^ (ONES * 2), 0x21);
+    let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
+    (low | backslash) & (ONES * 0x80)
 }
 
 #[cfg(test)]

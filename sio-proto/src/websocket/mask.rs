@@ -18,10 +18,18 @@ pub fn apply(payload: &mut [u8], key: [u8; 4]) -> [u8; 4] {
     let pattern = [a, b, c, d, a, b, c, d];
     let word = u64::from_ne_bytes(pattern);
     let length = payload.len();
-    let (words, tail) = payload.as_chunks_mut::<8>();
-    for bytes in words {
-        *bytes = (u64::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
+    let unmask = |words: &mut [[u8; 8]]| {
+        for bytes in words {
+            *bytes = (u64::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
+        }
+    };
+    // A long payload is handled in blocks, which need fewer steps than words.
+    let (blocks, rest) = payload.as_chunks_mut::<64>();
+    for block in blocks {
+        unmask(block.as_chunks_mut().0);
     }
+    let (words, tail) = rest.as_chunks_mut::<8>();
+    unmask(words);
     for (byte, key) in tail.iter_mut().zip(pattern) {
         *byte ^= key;
     }
