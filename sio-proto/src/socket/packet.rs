@@ -266,7 +266,8 @@ pub const RESERVED_EVENTS: [&str; 6] = [
 /// Whether `name` is one of the [`RESERVED_EVENTS`].
 #[must_use]
 pub fn is_reserved_event(name: &str) -> bool {
-    RESERVED_EVENTS.contains(&name)
+    // Most names are shorter than the shortest reserved one.
+    name.len() >= "connect".len() && RESERVED_EVENTS.contains(&name)
 }
 
 #[cfg(test)]

@@ -195,6 +195,9 @@ fn decode_standard(text: ByteString, at: usize, revision: Revision, config: &Con
 /// Decodes an event of Socket.IO in the standard form. This is the usual packet.
 #[inline]
 fn decode_event(text: ByteString, at: usize, revision: socket::Revision, config: &Config) -> Inbound {
+    if let Some(places) = socket::text::short_event_at(&text, at, &config.packet) {
+        return Inbound::Event(TextEvent::new(text, places));
+    }
     let parts = match socket::text::event_at(&text, at, revision, &config.packet) {
         Ok(parts) => parts,
         Err(error) => return Inbound::Broken(broken_packet(text.get(at..).unwrap_or_default(), error, config)),

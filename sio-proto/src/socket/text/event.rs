@@ -63,12 +63,22 @@ pub(super) fn shared_namespace(text: &ByteString, path: &str) -> ByteString {
 
 /// The place of a part in its text, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Span {
+pub(super) struct Span {
     at: u32,
     len: u32,
 }
 
 impl Span {
+    /// The place of a part of a short text.
+    #[inline]
+    pub(super) const fn new(at: usize, len: usize) -> Self {
+        debug_assert!(at <= u32::MAX as usize && len <= u32::MAX as usize);
+        Self {
+            at: at as u32,
+            len: len as u32,
+        }
+    }
+
     /// The place of `part` in `text`. `None` if it is no part of it, or if the place is too large a
     /// number.
     #[inline]
@@ -91,12 +101,12 @@ impl Span {
 }
 
 /// The places of an event's parts.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Places {
-    namespace: Span,
-    name: Span,
-    args: Span,
-    id: Option<u64>,
+    pub(super) namespace: Span,
+    pub(super) name: Span,
+    pub(super) args: Span,
+    pub(super) id: Option<u64>,
 }
 
 impl Places {

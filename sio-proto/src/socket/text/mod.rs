@@ -17,6 +17,7 @@
 mod decode;
 mod encode;
 mod event;
+mod short;
 
 pub use decode::{DecodeError, Decoded, Limits, Partial, decode, stops_at};
 pub(crate) use decode::{decode_at, event_at};
@@ -24,3 +25,4 @@ pub use encode::Encoder;
 pub(crate) use encode::{AROUND_ATTACHMENT, MAX_PLAIN_NAME, bytes_around, is_plain_name};
 pub(crate) use event::Places;
 pub use event::TextEvent;
+pub(crate) use short::short_event_at;

@@ -1,0 +1,210 @@
+//! Short events that hold nothing but strings, found in one pass.
+//!
+//! ```text
+//!   2 /admin, 12 [ "chat" , "hi" , "there" ]
+//! ```
+//! Most events that are small look like this. Their parts are found by position, so no part is cut
+//! out of the text before all of it is known to be an event. Any other event is found by
+//! [`event_at`](super::event_at), which also says what is wrong with a text.
+
+use super::Limits;
+use super::event::{Places, Span};
+use crate::json::end_of_plain_string;
+use crate::socket::is_reserved_event;
+
+/// No longer text is looked at, because a text that is something else is looked at twice.
+const SHORT: usize = 256;
+
+/// An id of more digits may not fit into 64 bits.
+const MAX_DIGITS: usize = 19;
+
+/// The places of the parts of an event, whose type stands at byte `at` of the text. Returns `None`
+/// for a text that is longer, is another event, or breaks a rule or a limit.
+#[inline]
+pub(crate) fn short_event_at(text: &str, at: usize, limits: &Limits) -> Option<Places> {
+    let bytes = text.as_bytes();
+    if bytes.len() > SHORT || limits.max_depth == 0 {
+        return None;
+    }
+    step!(bulk bytes.len());
+    let mut begin = at.wrapping_add(1);
+    let mut namespace = Span::default();
+    let mut id = None;
+    if bytes.get(begin) != Some(&b'[') {
+        namespace = namespace_at(bytes, &mut begin, limits)?;
+        id = id_at(bytes, &mut begin)?;
+        if bytes.get(begin) != Some(&b'[') {
+            return None;
+        }
+    }
+    let name_at = begin.wrapping_add(2);
+    let name_end = end_of_plain_string(bytes, begin.wrapping_add(1))?;
+    let mut end = name_end;
+    while bytes.get(end) == Some(&b',') {
+        end = end_of_plain_string(bytes, end.wrapping_add(1))?;
+    }
+    if bytes.get(end..) != Some(b"]") {
+        return None;
+    }
+    let name = text.get(name_at..name_end.wrapping_sub(1))?;
+    if name.len() > limits.max_event_name_bytes || is_reserved_event(name) {
+        return None;
+    }
+    // The arguments begin behind the comma, if there is one.
+    let args_at = name_end.wrapping_add(1).min(end);
+    Some(Places {
+        namespace,
+        name: Span::new(name_at, name.len()),
+        args: Span::new(args_at, end.wrapping_sub(args_at)),
+        id,
+    })
+}
+
+/// Steps over the namespace and its comma, if there is one. Returns `None` if there is more to
+/// decide.
+fn namespace_at(bytes: &[u8], begin: &mut usize, limits: &Limits) -> Option<Span> {
+    if bytes.get(*begin) != Some(&b'/') {
+        return Some(Span::default());
+    }
+    let len = memchr::memchr(b',', bytes.get(*begin..)?)?;
+    if len > limits.max_namespace_bytes {
+        return None;
+    }
+    let namespace = match len {
+        1 => Span::default(),
+        _ => Span::new(*begin, len),
+    };
+    *begin = begin.wrapping_add(len).wrapping_add(1);
+    Some(namespace)
+}
+
+/// Steps over the id, if there is one. Returns `None` if it may be too large.
+fn id_at(bytes: &[u8], begin: &mut usize) -> Option<Option<u64>> {
+    let mut id = 0u64;
+    let mut digits = 0usize;
+    while let Some(digit @ b'0'..=b'9') = bytes.get(*begin) {
+        digits = digits.wrapping_add(1);
+        if digits > MAX_DIGITS {
+            return None;
+        }
+        // So many digits are less than 2^64.
+        id = id.wrapping_mul(10).wrapping_add(u64::from(digit.wrapping_sub(b'0')));
+        *begin = begin.wrapping_add(1);
+    }
+    Some((digits > 0).then_some(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    use bytestring::ByteString;
+    use proptest::prelude::*;
+
+    use super::super::event_at;
+    use super::*;
+    use crate::socket::Revision;
+
+    /// What is found in one pass is what is found in the general way. Returns whether anything is
+    /// found.
+    fn compare(text: &str, limits: &Limits) -> bool {
+        let Some(found) = short_event_at(text, 0, limits) else {
+            return false;
+        };
+        let shared = ByteString::from(text);
+        let parts = event_at(&shared, 0, Revision::Five, limits);
+        let general = parts.ok().and_then(|parts| Places::of(&parts, &shared));
+        assert_eq!(Some(found), general, "{text}");
+        true
+    }
+
+    #[test]
+    fn short_events_are_found() {
+        for text in [
+            r#"2["chat"]"#,
+            r#"2["chat","hi"]"#,
+            r#"2["","",""]"#,
+            r#"20["grüße","é"]"#,
+            r#"2/admin,["chat","hi"]"#,
+            r#"2/,17["chat","hi"]"#,
+            r#"2/admin,0017["chat","hi"]"#,
+            r#"29999999999999999999["x"]"#,
+        ] {
+            assert!(compare(text, &Limits::default()), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_left_to_the_general_way() {
+        for text in [
+            r#"2["chat",1]"#,
+            r#"2["chat", "hi"]"#,
+            r#"2["chat","hi"] "#,
+            r#"2["chat","hi"],"#,
+            r#"2["chat",]"#,
+            r#"2["ch\u0061t"]"#,
+            r#"2["connect"]"#,
+            r#"2/admin["chat"]"#,
+            r#"2-1["chat"]"#,
+            r#"210000000000000000000["x"]"#,
+            "2[]",
+            "2[",
+            "2",
+            "2[\"a\nb\"]",
+        ] {
+            assert!(!compare(text, &Limits::default()), "{text}");
+        }
+        let long = alloc::format!("2[\"{}\"]", "x".repeat(SHORT - 4));
+        assert!(!compare(&long, &Limits::default()));
+    }
+
+    #[test]
+    fn limits_are_those_of_the_general_way() {
+        let limits = Limits {
+            max_namespace_bytes: 3,
+            max_event_name_bytes: 2,
+            ..Limits::default()
+        };
+        assert!(compare(r#"2/ab,["ab"]"#, &limits));
+        assert!(!compare(r#"2/abc,["ab"]"#, &limits));
+        assert!(!compare(r#"2/ab,["abc"]"#, &limits));
+        let flat = Limits {
+            max_depth: 0,
+            ..Limits::default()
+        };
+        assert!(!compare(r#"2["ab"]"#, &flat));
+    }
+
+    #[test]
+    fn texts_of_few_parts_are_found_in_the_same_way() {
+        let parts = [
+            "[", "]", ",", "\"", "\"a\"", "\"\"", "/", "/a,", "7", "\\", " ", "é", "-",
+        ];
+        let mut texts: Vec<String> = Vec::from([String::from("2")]);
+        for _ in 0..4 {
+            texts = texts
+                .iter()
+                .flat_map(|text| parts.map(|part| alloc::format!("{text}{part}")))
+                .collect();
+            texts.iter().for_each(|text| _ = compare(text, &Limits::default()));
+            texts.retain(|text| text.len() < 7);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_event_of_strings_is_found_in_the_same_way(
+            namespace in "(/[a-zé]{0,5},)?",
+            id in "[0-9]{0,21}",
+            strings in proptest::collection::vec("[ -~é]{0,30}", 1..5),
+        ) {
+            let json = serde_json::to_string(&strings).unwrap_or_default();
+            let is_plain = strings.iter().all(|text| !text.contains(['"', '\\']));
+            let text = alloc::format!("2{namespace}{id}{json}");
+            let found = compare(&text, &Limits::default());
+            let is_usual = is_plain && id.len() <= MAX_DIGITS && text.len() <= SHORT;
+            prop_assert_eq!(found, is_usual && !is_reserved_event(&strings[0]), "{}", text);
+        }
+    }
+}
