@@ -178,8 +178,14 @@ impl Decoder {
             step!();
             let frame = match self.state {
                 State::Header => match self.begin_frame(bytes)? {
-                    Some(frame) => frame,
                     None => return Ok(None),
+                    Some((frame, size)) if !frame.is_fragment() && bytes.len() >= size.saturating_add(frame.length) => {
+                        return self.take_whole(frame, size, bytes).map(Some);
+                    }
+                    Some((frame, size)) => {
+                        bytes.advance(size);
+                        frame
+                    }
                 },
                 State::Payload(frame) => frame,
                 State::Failed(error) => {
@@ -199,7 +205,7 @@ impl Decoder {
                     return Ok(None);
                 }
             } else if bytes.len() >= frame.length {
-                return self.take_whole(frame, bytes).map(Some);
+                return self.take_whole(frame, 0, bytes).map(Some);
             } else {
                 self.wait(frame, bytes)?;
                 return Ok(None);
@@ -207,9 +213,10 @@ impl Decoder {
         }
     }
 
-    /// Reads a header, checks it against the limits and drops it from the buffer.
+    /// Reads a header and checks it against the limits. Also returns its size: it is still in the
+    /// buffer.
     #[inline]
-    fn begin_frame(&mut self, bytes: &mut BytesMut) -> Result<Option<Frame>, Error> {
+    fn begin_frame(&mut self, bytes: &[u8]) -> Result<Option<(Frame, usize)>, Error> {
         let rules = Rules {
             role: self.role,
             allow_rsv1: false,
@@ -230,8 +237,7 @@ impl Decoder {
         if frame.is_fragment() {
             self.count_fragment(&frame)?;
         }
-        bytes.advance(size);
-        Ok(Some(frame))
+        Ok(Some((frame, size)))
     }
 
     /// The length of a frame, if the limits allow the frame.
@@ -259,17 +265,23 @@ impl Decoder {
         message.begin(frame.length, self.limits.max_fragments)
     }
 
-    /// The hot path: the whole payload of a message or control frame is in the buffer.
+    /// The hot path: the whole payload of a message or control frame is in the buffer, behind
+    /// `before` bytes of its header.
     #[inline]
-    fn take_whole(&mut self, frame: Frame, bytes: &mut BytesMut) -> Result<Event, Error> {
+    fn take_whole(&mut self, frame: Frame, before: usize, bytes: &mut BytesMut) -> Result<Event, Error> {
         self.state = State::Header;
+        let end = before.saturating_add(frame.length);
         if frame.length == 0 {
+            bytes.advance(end);
             return self.event(frame.opcode, Bytes::new());
         }
-        if let Some(unseen) = bytes.get_mut(frame.seen..frame.length) {
+        if let Some(unseen) = bytes.get_mut(before.saturating_add(frame.seen)..end) {
             mask::apply(unseen, frame.key);
         }
-        self.event(frame.opcode, bytes.split_to(frame.length).freeze())
+        // Moving the beginning of `Bytes` costs less than moving that of the buffer.
+        let mut payload = bytes.split_to(end).freeze();
+        payload.advance(before);
+        self.event(frame.opcode, payload)
     }
 
     #[inline]
