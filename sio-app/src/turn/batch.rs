@@ -67,9 +67,9 @@ impl Batch {
         packets
     }
 
-    /// Claims the link of the only write.
+    /// Claims the link of the only write, as [`Batch::collect`] does.
     #[inline]
-    fn collect_only(&mut self, links: &Links, id: LinkId, frame: Frame) {
+    pub(super) fn collect_only(&mut self, links: &Links, id: LinkId, frame: Frame) {
         let Some(link) = links.get(id) else {
             // It is dropped when the lock is not held.
             return self.writes.push(Write::Frame(id, frame));

@@ -403,9 +403,18 @@ impl ShardCell {
                     let more = {
                         let mut state = self.state.lock_for("flush");
                         let now = state.time(turn);
-                        let more = state.shard.flush_ready(now, LINKS_PER_FLUSH, out);
+                        let only = match out.writes.is_empty() {
+                            true => state.shard.take_frame(now, out),
+                            false => None,
+                        };
+                        let more = only.is_none() && state.shard.flush_ready(now, LINKS_PER_FLUSH, out);
                         if !more {
                             state.unwritten = Unwritten::default();
+                        }
+                        if let Some((id, frame)) = only {
+                            any = true;
+                            batch.collect_only(&state.links, id, frame);
+                            state.packets_out += 1;
                         }
                         if !out.writes.is_empty() {
                             any = true;

@@ -40,6 +40,15 @@ pub(crate) struct Membership {
 }
 
 /// Sockets.
+/// Whether two names of namespaces are the same. The usual name has one byte, which needs no call.
+#[inline]
+fn is_same_name(one: &str, other: &str) -> bool {
+    match (one.as_bytes(), other.as_bytes()) {
+        ([one], [other]) => one == other,
+        (one, other) => one == other,
+    }
+}
+
 impl Membership {
     pub(crate) const fn new() -> Self {
         Self {
@@ -101,7 +110,7 @@ impl Membership {
         sockets.iter().find_map(|slot| {
             step!();
             let socket = self.sockets.get(*slot)?;
-            (**self.namespace_of(socket) == *namespace).then_some((*slot, socket.standing))
+            is_same_name(self.namespace_of(socket), namespace).then_some((*slot, socket.standing))
         })
     }
 

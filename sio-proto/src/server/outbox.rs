@@ -177,6 +177,13 @@ impl Outbox {
         self.first.is_none() && self.tail().is_none()
     }
 
+    /// Whether exactly one packet waits, and may not be dropped.
+    #[inline]
+    pub(crate) fn has_one(&self) -> bool {
+        let is_empty = |more: &More| more.plain.is_empty() && more.tail.is_none();
+        self.first.is_some() && self.more.as_ref().is_none_or(|more| is_empty(more))
+    }
+
     /// How many packets wait.
     #[inline]
     pub(crate) fn len(&self) -> usize {
@@ -403,6 +410,15 @@ impl Outbox {
                 each(frame);
             });
         }
+    }
+
+    /// Takes out the only packet ([`Outbox::has_one`]).
+    #[inline]
+    pub(crate) fn take_one(&mut self) -> Option<Frame> {
+        step!();
+        debug_assert!(self.has_one(), "the caller has looked");
+        self.bytes = 0;
+        self.first.take()
     }
 
     /// Takes out the first packet.

@@ -313,6 +313,19 @@ impl Shard {
         self.core.timers.latest()
     }
 
+    /// Takes the only packet of the only ready link, if it is a frame. This is the usual case of a
+    /// server that answers, and costs less than outputs. Otherwise nothing has happened, and the
+    /// caller calls [`Shard::flush_ready`], which has the same effect for such a packet. This is
+    /// also so if a transcript is written.
+    #[inline]
+    pub fn take_frame(&mut self, now: Time, out: &mut Outputs) -> Option<(LinkId, Frame)> {
+        #[cfg(feature = "transcript")]
+        if self.recorder.is_some() {
+            return None;
+        }
+        self.input(now, out).take_frame()
+    }
+
     /// Pulls the packets of at most `max` ready links into `out.writes`. The writes of one link
     /// stand together. True if there is more.
     pub fn flush_ready(&mut self, now: Time, max: usize, out: &mut Outputs) -> bool {

@@ -267,7 +267,15 @@ impl Unconfirmed {
 
 impl Session {
     /// The whole queue is about to leave on the session's websocket or stream.
+    #[inline]
     pub(super) fn note_written(&mut self) {
+        if self.wiring.unconfirmed().is_some() {
+            self.note_unconfirmed();
+        }
+    }
+
+    #[inline(never)]
+    fn note_unconfirmed(&mut self) {
         let (queued, packets) = (self.heartbeat == Heartbeat::Queued, self.outbox.len());
         if let Some(unconfirmed) = self.wiring.unconfirmed_mut() {
             let heartbeat = unconfirmed.heartbeat.as_ref().filter(|_| queued);

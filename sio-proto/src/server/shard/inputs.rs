@@ -7,7 +7,11 @@ use super::{
     Admission, Alarm, At, Carriage, Cause, Command, Due, Input, LinkId, Part, Posted, Reason, Request, Role,
     SessionKey, Write,
 };
+use crate::Frame;
 use crate::wire::Inbound;
+
+/// The empty list of ready sessions keeps memory for so many.
+const MOST_READY: usize = 1024;
 
 impl Input<'_> {
     /// A complete request has come.
@@ -80,6 +84,32 @@ impl Input<'_> {
         self.depart();
     }
 
+    /// Takes the only packet of the only ready link, if it is a frame ([`Shard::take_frame`]).
+    #[inline]
+    pub(super) fn take_frame(&mut self) -> Option<(LinkId, Frame)> {
+        let core = &mut self.shard.core;
+        let slot = match core.ready.front() {
+            Some(slot) if core.ready.len() == 1 => *slot,
+            _ => return None,
+        };
+        let session = self.shard.sessions.get_mut(slot)?;
+        let is_usual = session.outbox.has_one()
+            && !session.awaits_room
+            && matches!(session.carriage, Carriage::Frames)
+            && session.flows()
+            && core.ready.capacity() <= MOST_READY;
+        let link = session.link.filter(|_| is_usual)?;
+        step!();
+        core.ready.clear();
+        session.ready = false;
+        core.counters.note_queue(session);
+        session.note_written();
+        let frame = session.outbox.take_one()?;
+        session.outbox.trim();
+        session.note_taken(self.now, &mut core.backlog);
+        Some((link, frame))
+    }
+
     /// Moves the packets of at most `max` links to the outputs. True if there is more.
     pub(super) fn flush_ready(&mut self, max: usize) -> bool {
         let (now, out) = (self.now, &mut *self.out);
@@ -88,7 +118,7 @@ impl Input<'_> {
             let core = &mut self.shard.core;
             let Some(slot) = core.ready.pop_front() else {
                 let room = core.ready.capacity();
-                if room > 1024 {
+                if room > MOST_READY {
                     core.ready.shrink_to(room / 2);
                 }
                 return false;

@@ -437,3 +437,98 @@ fn only_the_answer_to_a_ping_is_taken_by_itself() {
             .shard(now, |shard, _| shard.take_pong(now, away, &decoded(&owned(&["3"]))))
     );
 }
+
+/// What happens to a session whose packets are flushed.
+#[derive(Clone, Debug)]
+enum Sends {
+    Events(u8),
+    Volatile,
+    Ask,
+    AwaitRoom,
+    Heartbeat,
+    Block,
+    Drain,
+    Broadcast,
+}
+
+proptest! {
+    /// A shard whose only frame is taken by itself does the same as a shard that flushes it: the
+    /// same frames, counts and deadlines.
+    #[test]
+    fn a_frame_is_the_same_with_and_without_outputs(
+        all in prop::collection::vec(
+            prop_oneof![
+                6 => (0..3u8).prop_map(Sends::Events),
+                1 => Just(Sends::Volatile),
+                1 => Just(Sends::Ask),
+                1 => Just(Sends::AwaitRoom),
+                1 => Just(Sends::Heartbeat),
+                1 => Just(Sends::Block),
+                2 => Just(Sends::Drain),
+                1 => Just(Sends::Broadcast),
+            ],
+            0..20,
+        ),
+    ) {
+        let mut worlds = [World::new(), World::new()];
+        let links = worlds.each_mut().map(|world| {
+            let link = world.send(None, WEBSOCKET);
+            world.send(Some(link), &text("40"));
+            link
+        });
+        let socket = SocketKey {
+            slot: crate::id::SocketSlot(0),
+            generation: 0,
+        };
+        for (id, sends) in (0..).zip(all) {
+            let mut known = Vec::new();
+            for (takes, (world, link)) in [true, false].into_iter().zip(worlds.iter_mut().zip(links)) {
+                let now = world.now + Duration::from_millis(7);
+                world.now = now;
+                let act = |shard: &mut Shard, out: &mut Outputs| {
+                    let mut event = Message::event("/".into(), "e".into(), Args::default(), None);
+                    let result = match sends {
+                        Sends::Events(count) => {
+                            let emit = |_| shard.emit(now, socket, &mut event, None);
+                            format!("{:?}", (0..count).map(emit).collect::<Vec<_>>())
+                        }
+                        Sends::Volatile => format!("{:?}", shard.emit(now, socket, &mut event.volatile(true), None)),
+                        Sends::Ask => {
+                            let mut ask = Message::event("/".into(), "ask".into(), Args::default(), Some(id));
+                            let ack = Some(AckRequest { id, timeout: None });
+                            format!("{:?}", shard.emit(now, socket, &mut ask, ack))
+                        }
+                        Sends::AwaitRoom => format!("{:?}", shard.await_room(socket, 10)),
+                        Sends::Heartbeat => String::new(),
+                        Sends::Block => format!("{:?}", shard.handle_blocked(now, link, 10)),
+                        Sends::Drain => format!("{:?}", shard.handle_drained(now, link)),
+                        Sends::Broadcast => {
+                            let target = Target {
+                                namespace: "/".into(),
+                                rooms: Vec::new(),
+                                except: Vec::new(),
+                                except_socket: None,
+                            };
+                            let command = Command::Broadcast { target, message: event };
+                            format!("{:?}", shard.handle_command(now, command, out))
+                        }
+                    };
+                    if takes && let Some((link, frame)) = shard.take_frame(now, out) {
+                        out.writes.push(Write::Frame(link, frame));
+                    }
+                    let mut roomy = Vec::new();
+                    shard.take_roomy(&mut roomy);
+                    (result, roomy)
+                };
+                let result = world.server.shard(now, act);
+                world.settle();
+                if let Sends::Heartbeat = sends {
+                    world.pass(25_000);
+                }
+                let ready = world.server.shard(now, |shard, _| (shard.ready_links(), format!("{:?}", shard.counters())));
+                known.push((result.0, ready, world.server.next_timeout(), world.written.clone(), world.alarms()));
+            }
+            prop_assert_eq!(&known[0], &known[1]);
+        }
+    }
+}
