@@ -68,8 +68,8 @@ impl Frame {
             buffer.advance(at.saturating_sub(MAX_SERVER_HEADER_BYTES));
             return Self::behind_room(buffer, Opcode::Text);
         }
-        // A short header is written without a detour, and moving the beginning of `Bytes` costs less
-        // than moving that of the buffer.
+        // A short header is written without a detour. To move the beginning of `Bytes` costs less
+        // than to move that of the buffer.
         let begin = at.saturating_sub(2);
         if let Some(header) = buffer.get_mut(begin..).and_then(|bytes| bytes.first_chunk_mut()) {
             *header = [0x80 | Opcode::Text as u8, len as u8];

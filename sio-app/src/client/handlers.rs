@@ -173,11 +173,7 @@ pub(super) fn tell(shared: &Arc<Shared>, place: &Arc<Place>, news: News) {
 
 fn call_all(socket: &Socket, name: &str, handlers: &[SocketFn], end: Option<&Ending>) {
     for handler in handlers {
-        let call = Call {
-            end,
-            ..Call::bare(socket, name)
-        };
-        let started = guarded(|| handler(&call));
+        let started = guarded(|| handler(&Call::bare(socket, name, end)));
         settle(socket, name, started);
     }
 }
@@ -196,11 +192,7 @@ fn event(socket: &Socket, table: &Table, name: ByteString, args: Args, ack: Opti
             continue;
         }
         is_over |= of_event.is_over();
-        let call = Call {
-            args: args.0.clone(),
-            ack: question.clone(),
-            ..Call::bare(socket, &name)
-        };
+        let call = Call::new(socket, &name, args.0.clone(), question.clone());
         let started = guarded(|| (of_event.handler)(call));
         settle(socket, &name, started);
     }

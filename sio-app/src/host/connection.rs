@@ -372,9 +372,19 @@ impl Connection {
     /// If there are too many, the connection is closed.
     #[inline]
     fn count_received(&mut self) {
-        if !self.has_room() {
+        if !self.keeps_nothing() && !self.has_room() {
             self.make_room();
         }
+    }
+
+    /// Whether the connection keeps no received bytes, and none are counted. This is usual.
+    #[inline]
+    fn keeps_nothing(&self) -> bool {
+        self.counted == 0
+            && self.rest.capacity() == 0
+            && self.later.is_empty()
+            && self.place.keeps_nothing()
+            && self.conn.held_bytes() == 0
     }
 
     #[cold]
@@ -428,9 +438,10 @@ impl Connection {
             }
             self.steps += 1;
             let before = bytes.len();
+            let is_websocket = self.conn.is_websocket();
             ARRIVALS.with(|arrivals| {
                 arrivals.with(|arrivals| {
-                    if !self.conn.is_websocket() {
+                    if !is_websocket {
                         arrivals.date = self.place.io.tally.traffic.date();
                     }
                     arrivals.max_packets = NonZeroUsize::new(self.place.most_packets);
@@ -439,7 +450,7 @@ impl Connection {
                     trim(&mut arrivals.packets);
                 });
             });
-            let news = self.catch_up();
+            let news = !is_websocket && self.catch_up();
             if bytes.len() == before && !news && !self.reads_ahead(bytes) {
                 break;
             }

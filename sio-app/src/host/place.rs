@@ -218,7 +218,13 @@ impl Place {
 
     /// Polls the decision about a request that waits for one. Returns true if the request has gone
     /// on: its turn is over, and may have left work in `later`.
+    #[inline]
     pub(crate) fn poll_decision(&mut self, cx: &mut Context<'_>, later: &mut Later) -> bool {
+        self.asking.is_some() && self.poll_asking(cx, later)
+    }
+
+    #[inline(never)]
+    fn poll_asking(&mut self, cx: &mut Context<'_>, later: &mut Later) -> bool {
         let Some(asking) = &mut self.asking else { return false };
         let Poll::Ready(admission) = asking.poll(&self.io, cx) else {
             return false;
@@ -235,6 +241,16 @@ impl Place {
         let asking = self.asking.take()?;
         self.io.connections.lock().end_asking(self.number);
         Some(asking)
+    }
+
+    /// Whether nothing waits here that counts as received.
+    #[inline]
+    pub(super) const fn keeps_nothing(&self) -> bool {
+        #[cfg(feature = "redis")]
+        if self.passing.is_some() {
+            return false;
+        }
+        self.asking.is_none() && self.pacing.is_none()
     }
 
     /// The memory that a request takes while it waits for a decision, in bytes.

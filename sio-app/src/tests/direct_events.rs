@@ -245,3 +245,32 @@ fn events_that_are_left_for_later_keep_their_order() {
     assert_eq!(all, expected);
     assert_eq!(io.metrics().sessions.packets_in, 102, "with the CONNECT");
 }
+
+/// A handler may let another connection read, if the server runs in a loop of one's own. Events
+/// that come in this way are handled in the same turn, behind the handler.
+#[test]
+fn events_that_are_read_inside_of_a_handler_are_handled() {
+    let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
+    let log = Log::default();
+    let other = Arc::new(Mutex::new(None));
+    let (calls, inner) = (log.clone(), Arc::clone(&other));
+    io.of("/")
+        .on("outer", move |n: u32| {
+            calls.add(format!("outer {n} begins"));
+            let mut other = inner.lock().unwrap();
+            let other: &mut Driven = other.as_mut().unwrap();
+            let _ = other.read(&frames(&[r#"42["inner",1]"#, r#"42["inner",2]"#]));
+            calls.add(format!("outer {n} ends"));
+        })
+        .on("inner", {
+            let calls = log.clone();
+            move |n: u32| calls.add(format!("inner {n}"))
+        });
+    *other.lock().unwrap() = Some(Driven::connected(&io));
+    let mut client = Driven::connected(&io);
+    let _ = client.read(&frames(&[r#"42["outer",1]"#, r#"42["outer",2]"#]));
+    let calls = log.take();
+    assert_eq!(calls.iter().filter(|call| call.starts_with("outer")).count(), 4);
+    let inner: Vec<&String> = calls.iter().filter(|call| call.starts_with("inner")).collect();
+    assert_eq!(inner, ["inner 1", "inner 2", "inner 1", "inner 2"], "{calls:?}");
+}

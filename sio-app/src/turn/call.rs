@@ -43,7 +43,8 @@ pub struct ServerSide;
 pub struct Call<'a, S: Side = ServerSide> {
     pub(crate) socket: &'a S::Socket,
     pub(crate) event: &'a str,
-    pub(crate) args: Args,
+    /// The arguments, until the handler takes them.
+    pub(crate) args: Option<Args>,
     pub(crate) ack: Option<S::Question>,
     /// Notes that the handler may wait, and keeps its arguments meanwhile.
     pub(crate) keeps: bool,
@@ -51,15 +52,28 @@ pub struct Call<'a, S: Side = ServerSide> {
 }
 
 impl<'a, S: Side> Call<'a, S> {
-    /// Makes a call without arguments.
-    pub(crate) fn bare(socket: &'a S::Socket, event: &'a str) -> Self {
+    /// Makes the call of a handler of an event.
+    #[inline]
+    pub(crate) const fn new(socket: &'a S::Socket, event: &'a str, args: Args, ack: Option<S::Question>) -> Self {
         Self {
             socket,
             event,
-            args: Args::default(),
-            ack: None,
+            args: Some(args),
+            ack,
             keeps: false,
             end: None,
+        }
+    }
+
+    /// Makes a call without arguments, of a handler of a connection or of its end.
+    pub(crate) const fn bare(socket: &'a S::Socket, event: &'a str, end: Option<&'a S::End>) -> Self {
+        Self {
+            socket,
+            event,
+            args: None,
+            ack: None,
+            keeps: false,
+            end,
         }
     }
 

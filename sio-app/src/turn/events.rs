@@ -21,7 +21,7 @@ use crate::turn::Turn;
 use crate::turn::call::{Call, Failure, Owed, Question};
 use crate::turn::heard::Hearing;
 use crate::turn::incoming::Incoming;
-use crate::turn::mailbox::{Mail, args_bytes};
+use crate::turn::mailbox::{Mail, Owner, args_bytes};
 use crate::turn::note::Named;
 use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
@@ -45,13 +45,13 @@ impl Events {
         self.done == self.packets.len()
     }
 
-    /// Starts the handlers of the next event.
+    /// Starts the handlers of the next event. `known` are those of the event before it.
     #[inline]
-    fn deliver_next(&mut self, socket: &Arc<SocketCell>) -> Then {
+    fn deliver_next<'a>(&mut self, socket: &'a Arc<SocketCell>, known: &mut Option<Known<'a>>) -> Then {
         match self.packets.get(self.done) {
             Some(Inbound::Event(event)) => {
                 self.done += 1;
-                deliver(socket, event)
+                deliver(socket, event, known)
             }
             _ => match self.take_binary() {
                 Some(event) => deliver_binary(socket, event),
@@ -100,12 +100,26 @@ impl Events {
     }
 
     /// Handles the events, as many as the turn has time for. The others stay the turn's next work.
-    pub(super) fn perform(mut self, turn: &Turn, socket: Arc<SocketCell>) {
+    pub(super) fn perform(self, turn: &Turn, socket: Arc<SocketCell>) {
         let owner = turn.owner();
-        let mut has_begun = false;
+        let has_begun = socket.mailbox.is_owned_by(owner);
+        self.go_on(turn, socket, owner, has_begun);
+    }
+
+    /// Does the same for events that are the first work of the turn. No user code has run since the
+    /// mailbox was taken for them, so the turn still owns it.
+    pub(super) fn perform_first(self, turn: &Turn, socket: Arc<SocketCell>) {
+        let owner = turn.owner();
+        debug_assert!(socket.mailbox.is_owned_by(owner), "nobody else takes a mailbox");
+        self.go_on(turn, socket, owner, true);
+    }
+
+    #[inline]
+    fn go_on(mut self, turn: &Turn, socket: Arc<SocketCell>, owner: Owner, mut has_begun: bool) {
+        let mut known = None;
         while !self.is_empty() {
             if has_begun || socket.mailbox.is_owned_by(owner) {
-                let then = self.deliver_next(&socket);
+                let then = self.deliver_next(&socket, &mut known);
                 has_begun = matches!(then, Then::Next) && !self.is_empty() && socket.mailbox.goes_on(owner);
                 if !has_begun {
                     work_off(turn, &socket, then);
@@ -130,17 +144,25 @@ fn deliver_binary(socket: &Arc<SocketCell>, BinaryEvent { name, args, id }: Bina
     hand_over(socket, || bytes, || event(socket, table, name, args, id))
 }
 
+/// The name of an event, and its handlers. Events that come together often have one name.
+type Known<'a> = (&'a str, &'a Handlers);
+
 /// Starts the handlers of an event.
 #[inline]
-fn deliver(socket: &Arc<SocketCell>, event: &TextEvent) -> Then {
+fn deliver<'a>(socket: &'a Arc<SocketCell>, event: &TextEvent, known: &mut Option<Known<'a>>) -> Then {
     let Some(table) = socket.table() else {
         return Then::Next;
     };
     let start = || {
+        let name = event.name();
+        if known.is_none_or(|(known, _)| known != name) {
+            let found = table.events.get_key_value(name);
+            *known = found.map(|(name, handlers)| (&**name, handlers));
+        }
         let is_plain = table.any.is_empty() && table.filters.is_empty() && !socket.has_own();
-        match table.events.get(event.name()) {
-            Some(Handlers { first, more }) if is_plain && more.is_empty() => {
-                one_handler(socket, table, first, event.name(), event.args(), event.id())
+        match known {
+            Some((_, Handlers { first, more })) if is_plain && more.is_empty() => {
+                one_handler(socket, table, first, name, event.args(), event.id())
             }
             _ => self::event(socket, table, event.shared_name(), event.args(), event.id()),
         }
@@ -234,11 +256,7 @@ fn one_handler(
     let _span =
         tracing::trace_span!("event", socket = %Named(socket.key), namespace = &*socket.namespace, name).entered();
     let bytes = args_bytes(&args);
-    let call = Call {
-        args,
-        ack: ack.map(Question::new),
-        ..Call::bare(socket, name)
-    };
+    let call = Call::new(socket, name, args, ack.map(Question::new));
     let started = guarded(|| handler(call));
     settle(socket, name, bytes, started, table.one_at_a_time)
 }
@@ -293,11 +311,7 @@ fn handlers_of_event<'a>(
             let _span =
                 tracing::trace_span!("event", socket = %Named(socket.key), namespace = &*socket.namespace, name = &*name)
                     .entered();
-            handler(Call {
-                args,
-                ack,
-                ..Call::bare(&socket, &name)
-            })
+            handler(Call::new(&socket, &name, args, ack))
         }) as Job
     });
     several(socket, name, bytes, jobs.collect(), parks)

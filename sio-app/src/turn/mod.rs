@@ -208,6 +208,10 @@ pub(crate) struct Turn {
     done: Cell<u32>,
     is_over: Cell<bool>,
     work: RefCell<VecDeque<Work>>,
+    /// Whether the turn has not begun to work.
+    is_fresh: Cell<bool>,
+    /// Events that came before the turn has begun to work, and before other work.
+    events: Cell<Option<(Arc<SocketCell>, Events)>>,
     /// The memory of a list of events that have been handled.
     list: Cell<Vec<Inbound>>,
     shards: RefCell<Vec<Arc<ShardCell>>>,
@@ -264,6 +268,7 @@ pub(crate) fn run_a_while<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> 
             return (act(turn), None);
         }
         let _ending = turn.begin(runtime);
+        turn.is_fresh.set(true);
         let result = act(turn);
         let leftover = turn.work_off(runtime);
         (result, leftover.map(Leftover::detached))
@@ -441,6 +446,8 @@ impl Turn {
             done: Cell::new(0),
             is_over: Cell::new(false),
             work: RefCell::new(VecDeque::new()),
+            is_fresh: Cell::new(false),
+            events: Cell::new(None),
             list: Cell::new(Vec::new()),
             shards: RefCell::new(Vec::new()),
             links: RefCell::new(Vec::new()),
@@ -472,6 +479,7 @@ impl Turn {
         self.running.set(true);
         self.now.set((runtime.now)());
         self.handled.set(0);
+        self.is_fresh.set(false);
         self.timed.set(self.now.get());
         self.recipients.set(0);
         Ending(self)
@@ -501,9 +509,13 @@ impl Turn {
     }
 
     /// Adds events for one socket. Their list is exchanged for an empty one.
+    #[inline]
     pub(crate) fn add_events(&self, socket: Arc<SocketCell>, packets: &mut Vec<Inbound>) {
-        let packets = std::mem::replace(packets, self.list.take());
-        self.add(Work::Events(socket, Events::new(packets)));
+        let events = Events::new(std::mem::replace(packets, self.list.take()));
+        match self.is_fresh.replace(false) && self.work.borrow().is_empty() {
+            true => self.events.set(Some((socket, events))),
+            false => self.add(Work::Events(socket, events)),
+        }
     }
 
     /// Keeps the memory of a list of events that have been handled.
@@ -536,11 +548,17 @@ impl Turn {
         self.notes.borrow_mut().pop()
     }
 
-    /// Works, and writes what the work causes, until nothing is left or the turn has lasted long
-    /// enough.
+    /// Works, and writes what the work causes, until nothing is left or the turn was long enough.
     fn work_off(&self, runtime: Runtime) -> Option<Box<Leftover>> {
         self.done.set(0);
         self.is_over.set(false);
+        self.is_fresh.set(false);
+        if let Some((socket, events)) = self.events.take() {
+            events.perform_first(self, socket);
+            if self.is_long(runtime) && !self.work.borrow().is_empty() {
+                return Some(self.leave(runtime));
+            }
+        }
         loop {
             while let Some(work) = self.next_work() {
                 work.perform(self);
@@ -673,6 +691,7 @@ impl Drop for Ending<'_> {
             self.0.trim();
         } else {
             self.0.work.take();
+            self.0.events.take();
             self.0.shards.take();
             self.0.links.take();
             self.0.notes.take();

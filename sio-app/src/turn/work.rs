@@ -221,10 +221,7 @@ fn socket_handlers(
     parks: bool,
 ) -> Then {
     let call = move |socket: &Arc<SocketCell>, handler: &SocketFn, end: Option<&Ending>| {
-        handler(&Call {
-            end,
-            ..Call::bare(socket, name)
-        })
+        handler(&Call::bare(socket, name, end))
     };
     if let [handler] = handlers {
         let started = guarded(|| call(socket, handler, end));
@@ -451,7 +448,7 @@ type Decision = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
 async fn ask_all(socket: &Arc<SocketCell>) -> Result<(), Refusal> {
     let Some(table) = socket.table() else { return Ok(()) };
     for middleware in &table.middleware {
-        let started = guarded(|| middleware(&Call::bare(socket, "connect")));
+        let started = guarded(|| middleware(&Call::bare(socket, "connect", None)));
         let decision = match started {
             Ok(Ok(StartedMiddleware::Done(decision))) => Ok(decision),
             Ok(Ok(StartedMiddleware::Waiting(future))) => CatchUnwind(future).await,

@@ -57,7 +57,7 @@ impl<S: Side> Call<'_, S> {
     /// connections have no arguments.
     #[must_use]
     pub fn args(&self) -> RawArgs {
-        RawArgs(self.args.clone())
+        RawArgs(self.args.clone().unwrap_or_default())
     }
 
     /// Whether the client has asked for an acknowledgement.
@@ -75,7 +75,7 @@ impl<S: Side> Call<'_, S> {
     }
 
     pub(crate) fn args_as<A: DeserializeOwned + 'static>(&mut self) -> Result<A, ArgsError> {
-        let args = std::mem::take(&mut self.args);
+        let args = self.args.take().unwrap_or_default();
         match self.keeps {
             true => from_args_to_keep(args),
             false => from_args(args),
