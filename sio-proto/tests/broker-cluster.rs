@@ -177,6 +177,89 @@ fn messages_keep_their_order_where_the_old_master_goes() {
     }
 }
 
+/// What a test of slots that move has published.
+fn order(world: &World) -> Vec<String> {
+    let all = world.published.iter().filter(|payload| *payload != b"0");
+    all.map(|payload| payload.escape_ascii().to_string()).collect()
+}
+
+/// Something else than a message is told first that the slot has moved.
+#[test]
+fn messages_keep_their_order_while_something_else_finds_their_slot() {
+    let mut world = cluster();
+    world.run_millis(100);
+    ["bar", "foo"]
+        .iter()
+        .for_each(|channel| world.publish(channel, "0", true));
+    world.run_millis(100);
+    world.set_mood(2, Mood::Frozen);
+    let (key, value) = (bytes("foo"), bytes("v"));
+    let set = Request::Set {
+        key,
+        value,
+        milliseconds: 9,
+        only_if_there: false,
+    };
+    ask(&mut world, 1, set);
+    (1..=3).for_each(|number| world.publish("foo", &number.to_string(), true));
+    world.run_millis(1);
+    world.nodes[0].slots = vec![(0, 0)];
+    world.nodes[1].slots = vec![(1, 16382)];
+    world.nodes[2].slots = vec![(16383, 16383)];
+    world.set_mood(2, Mood::Well);
+    world.hear_first_line(2);
+    world.publish("foo", "4", true);
+    world.run_millis(100);
+    world.publish("foo", "5", true);
+    world.run_millis(1000);
+    assert_eq!(order(&world), ["1", "2", "3", "4", "5"]);
+    assert_eq!(world.broker.counters().waiting_bytes, 0);
+
+    // All messages wait for a connection to the old master, which is made just now.
+    world.cut(1, false);
+    world.publish("foo", "6", true);
+    world.publish("foo", "7", true);
+    let slots = std::mem::take(&mut world.nodes[1].slots);
+    world.nodes[0].slots = slots;
+    world.nodes[1].mood = Mood::Frozen;
+    world.subscribe("foo", true);
+    world.run_millis(1000);
+    world.publish("foo", "8", true);
+    world.set_mood(1, Mood::Well);
+    world.run_millis(5000);
+    assert_eq!(order(&world)[5..], ["6", "7", "8"]);
+    assert_eq!(world.broker.counters().waiting_bytes, 0);
+}
+
+/// The old master names one new owner for the first message, and another one for the second. The
+/// first new owner is slow.
+#[test]
+fn messages_keep_their_order_while_their_slot_moves_twice() {
+    let mut world = cluster();
+    world.run_millis(100);
+    ["bar", "foo", "hello"]
+        .iter()
+        .for_each(|channel| world.publish(channel, "0", true));
+    world.run_millis(100);
+    world.set_mood(2, Mood::Frozen);
+    (1..=2).for_each(|number| world.publish("foo", &number.to_string(), true));
+    world.run_millis(1);
+    for owner in [0, 1] {
+        (0..3).for_each(|node| world.nodes[node].slots.clear());
+        world.nodes[owner].slots = vec![(0, 16383)];
+        world.answer_one(2);
+    }
+    world.set_mood(0, Mood::Frozen);
+    world.run_millis(10);
+    world.publish("foo", "3", true);
+    world.run_millis(10);
+    world.set_mood(0, Mood::Well);
+    world.set_mood(2, Mood::Well);
+    world.run_millis(1000);
+    assert_eq!(order(&world), ["1", "2", "3"]);
+    assert_eq!(world.broker.counters().waiting_bytes, 0);
+}
+
 /// Both slots of a master move, and one of them a second time, while much waits for it.
 #[test]
 fn messages_keep_their_order_while_many_slots_move() {

@@ -116,7 +116,12 @@ impl SlotMap {
 
     /// The master that owns a key or a channel of sharded pub/sub.
     pub(super) fn owner(&self, key: &[u8]) -> Option<&Address> {
-        let owner = *self.owners.get(usize::from(slot(key)))?;
+        self.owner_of(slot(key))
+    }
+
+    /// The master that owns a slot.
+    pub(super) fn owner_of(&self, slot: u16) -> Option<&Address> {
+        let owner = *self.owners.get(usize::from(slot))?;
         self.masters.get(usize::from(owner))
     }
 

@@ -113,6 +113,8 @@ pub(super) struct Sharded {
 /// A message whose publication is not certain yet.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
+    /// Its number ([`Waiting::number`]).
+    pub(super) number: u64,
     pub(super) channel: Bytes,
     pub(super) payload: Bytes,
     pub(super) redirects: u8,
@@ -126,6 +128,8 @@ pub(super) struct Kept {
 /// Something that waits for its connection.
 #[derive(Debug)]
 pub(super) struct Waiting {
+    /// Later messages have higher numbers.
+    pub(super) number: u64,
     pub(super) until: Time,
     /// What it counts for in the waiting bytes. A request is counted elsewhere.
     pub(super) weight: usize,
@@ -236,6 +240,11 @@ impl Connection {
     pub(super) fn has_room(&self) -> bool {
         let unsent = self.large_bytes + self.unsent.len();
         self.is_ready() && !self.blocked && unsent < MAX_UNSENT_BYTES && self.expects.len() < MAX_EXPECTED
+    }
+
+    /// Whether messages of sharded pub/sub are under way, or wait.
+    pub(super) fn has_sharded(&self) -> bool {
+        self.sharded.answered < self.sharded.written || !self.queue.is_empty()
     }
 
     /// Takes the messages of sharded pub/sub out of the queue whose channels are chosen.

@@ -73,9 +73,12 @@ pub struct Broker {
     pub(super) requests: Requests,
     pub(super) streams: BTreeMap<Bytes, Reading>,
     /// Slots whose messages were written to a master that does not own them any more, and that has
-    /// not answered all of them, each with the connection. Later messages of the slot wait, because
-    /// those before them are written again.
+    /// not answered all of them, each with the connection. All other messages of the slot wait,
+    /// because some of these are written again. So the messages of a slot are on their way to one
+    /// master at a time.
     pub(super) moving: BTreeSet<(u16, usize)>,
+    /// Whether some connection has messages of such a slot in its queue.
+    pub(super) queues_move: bool,
     /// Whether what has no connection has to be routed again, behind the bytes that are being read.
     pub(super) routes_again: bool,
     /// Whether no entries of streams are taken now.
@@ -84,8 +87,11 @@ pub struct Broker {
     pub(super) abandoned: VecDeque<Abandoned>,
     /// How many entries of streams have failed.
     pub(super) failed_entries: u64,
-    /// What waits and has no connection to wait for.
+    /// What waits and has no connection to wait for. It is brought into its order when it is
+    /// routed.
     pub(super) unrouted: VecDeque<Waiting>,
+    /// How much has waited.
+    pub(super) numbers: u64,
     /// What waits, in bytes.
     pub(super) held_bytes: usize,
     /// The messages that are not settled, and the questions when they are.
@@ -133,11 +139,13 @@ impl Broker {
             requests: Requests::default(),
             streams: BTreeMap::new(),
             moving: BTreeSet::new(),
+            queues_move: false,
             routes_again: false,
             holds_streams: false,
             abandoned: VecDeque::new(),
             failed_entries: 0,
             unrouted: VecDeque::new(),
+            numbers: 0,
             held_bytes: 0,
             batches: Batches::default(),
             is_discovered: false,
@@ -238,7 +246,7 @@ impl Broker {
             match connection.decoder.decode(bytes) {
                 Ok(Some(reply)) => self.handle_reply(now, at, reply),
                 Ok(None) => {
-                    self.take_moving(at);
+                    self.take_all_moving();
                     self.route_moved(now);
                     self.pump(now, at);
                     self.settle();
@@ -253,6 +261,7 @@ impl Broker {
         }
         // The connection has ended, and nothing that came behind counts.
         bytes.clear();
+        self.take_all_moving();
         self.route_moved(now);
         self.settle();
     }

@@ -5,7 +5,8 @@ use alloc::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use super::cluster::{Redirect, SlotMap};
-use super::connection::{Expect, Kept, Role, Waiting, What};
+use super::config::Address;
+use super::connection::{Connection, Expect, Kept, Role, Waiting, What};
 use super::error::BrokerError;
 use super::machine::{Broker, MAIN};
 use crate::Time;
@@ -34,7 +35,16 @@ impl Broker {
             batch: self.batches.open(),
         };
         let until = now + self.config.max_waiting_age;
-        self.route(now, Waiting { until, weight, what });
+        let number = self.number();
+        self.route(
+            now,
+            Waiting {
+                number,
+                until,
+                weight,
+                what,
+            },
+        );
     }
 
     /// Writes a message if nothing waits before it. Returns false if it has to wait, or if it is
@@ -79,6 +89,11 @@ impl Broker {
         }
     }
 
+    pub(super) const fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
     /// Keeps something until its connection is known.
     pub(super) fn unroute(&mut self, waiting: Waiting) {
         self.unrouted.push_back(waiting);
@@ -86,7 +101,10 @@ impl Broker {
 
     /// Looks again where everything belongs that had no connection.
     pub(super) fn route_again(&mut self, now: Time) {
-        for waiting in core::mem::take(&mut self.unrouted) {
+        let mut unrouted = core::mem::take(&mut self.unrouted);
+        // What was refused, or was taken out of a queue, stands behind later messages.
+        unrouted.make_contiguous().sort_by_key(|waiting| waiting.number);
+        for waiting in unrouted {
             self.route(now, waiting);
         }
     }
@@ -121,7 +139,7 @@ impl Broker {
     }
 
     fn write(&mut self, now: Time, at: usize, waiting: Waiting) {
-        let until = waiting.until;
+        let (number, until) = (waiting.number, waiting.until);
         let (channel, payload, sharded, redirects, asking, batch) = match waiting.what {
             What::Part { request, asking } => return self.write_request(now, at, request, asking),
             What::Publish {
@@ -145,6 +163,7 @@ impl Broker {
             connection.ask(now, &[b"ASKING"], Expect::Skip);
         }
         let kept = may_move.then(|| Kept {
+            number,
             channel: channel.clone(),
             payload: payload.clone(),
             redirects,
@@ -180,6 +199,7 @@ impl Broker {
         if let Some(Redirect::Moved(slot, _)) = &redirect {
             self.slot_moves(*slot, at);
         }
+        let is_moved = matches!(redirect, Some(Redirect::Moved(..)));
         let may_follow = kept.redirects < self.config.max_redirects && kept.until > now;
         match redirect.filter(|_| may_follow) {
             Some(redirect) => {
@@ -188,18 +208,20 @@ impl Broker {
                     payload: kept.payload,
                     sharded: true,
                     redirects: kept.redirects + 1,
-                    asking: matches!(redirect, Redirect::Ask(_)),
+                    asking: !is_moved,
                     batch: kept.batch,
                 };
                 let waiting = Waiting {
+                    number: kept.number,
                     until: kept.until,
                     weight: kept.weight,
                     what,
                 };
                 // It was counted, and is counted again when it is written again.
                 self.counters.published -= 1;
-                match self.follow(now, redirect) {
+                match self.follow(now, redirect).filter(|_| !is_moved) {
                     Some(at) => self.submit(now, at, waiting),
+                    // They go to the owner in their order when this master has answered all.
                     None => self.unroute(waiting),
                 }
             }
@@ -221,7 +243,7 @@ impl Broker {
     }
 
     /// A master does not own a slot any more. Other messages of the slot may be under way to it:
-    /// later ones wait for their answers. Those that wait for the connection are taken out of its
+    /// all others wait for their answers. Those that wait for the connection are taken out of its
     /// queue behind the bytes that are being read, for all slots at once: with one search for each
     /// slot, the work would be the product of the slots and of what waits.
     fn slot_moves(&mut self, moved: u16, at: usize) {
@@ -231,6 +253,45 @@ impl Broker {
         if self.moving.insert((moved, at)) {
             connection.sharded.moved = connection.sharded.written;
             connection.sharded.queue_moves = true;
+            self.queues_move = true;
+        }
+    }
+
+    /// Somebody has learned who owns a slot. Messages of the slot may be under way to the master
+    /// that was taken for the owner.
+    fn owner_changes(&mut self, slot: u16, to: &Address) {
+        let before = self.cluster.as_ref().and_then(|cluster| cluster.owner_of(slot));
+        let at = match before {
+            Some(before) if before == to => None,
+            Some(before) => {
+                let is_it = |known: &Connection| known.role == Role::Node && known.address == *before;
+                self.each().find(|(_, known)| is_it(known)).map(|(at, _)| at)
+            }
+            None => Some(MAIN),
+        };
+        if let Some(at) = at
+            && let Some(Some(connection)) = self.connections.get(at)
+            && connection.has_sharded()
+        {
+            self.slot_moves(slot, at);
+        }
+    }
+
+    /// Takes out of the queues of all connections what belongs to slots that have moved.
+    pub(super) fn take_all_moving(&mut self) {
+        if !core::mem::take(&mut self.queues_move) {
+            return;
+        }
+        for at in 0..self.connections.len() {
+            let sharded = self.connection(at).map(|connection| connection.sharded);
+            let Some(sharded) = sharded.filter(|sharded| sharded.queue_moves) else {
+                continue;
+            };
+            match sharded.answered >= sharded.moved {
+                // They have all waited in the queue.
+                true => self.has_answered_all(at),
+                false => self.take_moving(at),
+            }
         }
     }
 
@@ -295,6 +356,7 @@ impl Broker {
         self.counters.redirects += 1;
         let address = match redirect {
             Redirect::Moved(slot, address) => {
+                self.owner_changes(slot, &address);
                 // A user that may not ask for the slots learns of the cluster here.
                 let cluster = self.cluster.get_or_insert_with(SlotMap::unknown);
                 cluster.correct(slot, address.clone(), self.config.max_nodes);

@@ -96,7 +96,13 @@ impl Broker {
                 asking: false,
             };
             let until = pending.until;
-            return self.unroute(Waiting { until, weight: 0, what });
+            let number = self.number();
+            return self.unroute(Waiting {
+                number,
+                until,
+                weight: 0,
+                what,
+            });
         }
         let masters: Vec<_> = match (&self.cluster, &pending.request) {
             (None, _) => Vec::new(),
@@ -124,7 +130,17 @@ impl Broker {
                 request: id,
                 asking: false,
             };
-            self.submit(now, at, Waiting { until, weight: 0, what });
+            let number = self.number();
+            self.submit(
+                now,
+                at,
+                Waiting {
+                    number,
+                    until,
+                    weight: 0,
+                    what,
+                },
+            );
         }
     }
 
@@ -256,7 +272,14 @@ impl Broker {
             if let Some(at) = self.follow(now, redirect)
                 && !may_be_late
             {
-                return self.submit(now, at, Waiting { until, weight: 0, what });
+                let number = self.number();
+                let waiting = Waiting {
+                    number,
+                    until,
+                    weight: 0,
+                    what,
+                };
+                return self.submit(now, at, waiting);
             }
         }
         let error = BrokerError::refused(text);

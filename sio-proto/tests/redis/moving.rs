@@ -2,6 +2,7 @@
 
 use sio_proto::LinkId;
 use sio_proto::broker::BrokerConfig;
+use sio_proto::resp::{Decoder, Limits, Value};
 
 use super::{Node, World, bulk, line};
 
@@ -27,6 +28,22 @@ impl World {
             let line = said.split_to(end);
             self.to_broker.insert(link, said);
             self.hand_over(link, &line);
+        }
+    }
+
+    /// A server that stands still carries out one command of each connection.
+    pub(crate) fn answer_one(&mut self, node: usize) {
+        let of_node = self.conns.iter().filter(|(_, conn)| conn.node == node);
+        let links: Vec<LinkId> = of_node.map(|(link, _)| *link).collect();
+        for link in links {
+            let conn = self.conns.get_mut(&link).unwrap();
+            let Ok(Some(Value::List(parts))) = Decoder::new(Limits::default()).decode(&mut conn.input) else {
+                continue;
+            };
+            let parts: Vec<Vec<u8>> = parts.iter().map(|part| part.text().unwrap().to_vec()).collect();
+            let mut out = self.to_broker.remove(&link).unwrap_or_default();
+            self.answer(link, &parts, &mut out);
+            self.to_broker.insert(link, out);
         }
     }
 
