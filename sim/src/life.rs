@@ -57,6 +57,9 @@ struct Waiting {
     bytes: usize,
     /// How many of them came before the present input.
     before: usize,
+    /// How many of them came in the input in which it began. Those behind may already belong to a
+    /// request whose line is not complete.
+    first: usize,
     /// Whether its answer is endless, if it is not refused.
     is_endless: bool,
     /// Whether an endless answer has begun.
@@ -91,8 +94,7 @@ impl Line {
             if !ends {
                 return (None, (0, 0));
             }
-            self.waiting.pop_front();
-            let released = self.next();
+            let (_, released) = self.next();
             let (answered, more) = self.answer(bytes);
             return (answered, (released.0 + more.0, released.1 + more.1));
         }
@@ -105,15 +107,21 @@ impl Line {
             request.streams = true;
             return (None, (0, 0));
         }
-        let answered = self.waiting.pop_front().and_then(|request| request.session);
-        (answered, self.next())
+        self.next()
     }
 
-    /// How many bytes the first request has that is not answered, and how many of them came before
-    /// the present input.
-    fn next(&self) -> (usize, usize) {
-        let next = self.waiting.front();
-        next.map_or((0, 0), |next| (next.bytes, next.before))
+    /// Takes the first request. Returns its session, how many bytes behind it may be read now, and
+    /// how many of them came before the present input.
+    fn next(&mut self) -> (Option<Session>, (usize, usize)) {
+        let Some(taken) = self.waiting.pop_front() else {
+            return (None, (0, 0));
+        };
+        let (behind, before) = match taken.before {
+            0 => (0, 0),
+            _ => (taken.bytes - taken.first, taken.before - taken.first),
+        };
+        let next = self.waiting.front().map_or((0, 0), |next| (next.bytes, next.before));
+        (taken.session, (behind + next.0, before + next.1))
     }
 
     /// Takes bytes of a connection. Returns the targets of the requests that begin among them,
@@ -170,6 +178,7 @@ impl World {
                 session: wire.line.session.filter(|_| polls),
                 bytes: 0,
                 before: 0,
+                first: 0,
                 is_endless: target.contains("htmlfile") || target.contains("xhr-multipart"),
                 streams: false,
             });
@@ -208,10 +217,12 @@ impl World {
     /// An input has been handled: what still waits on its connection waits for something else.
     pub(crate) fn note_waiting(&mut self, number: u64) {
         if let Some(wire) = self.wires.get_mut(&number) {
-            wire.line
-                .waiting
-                .iter_mut()
-                .for_each(|request| request.before = request.bytes);
+            for request in &mut wire.line.waiting {
+                if request.before == 0 {
+                    request.first = request.bytes;
+                }
+                request.before = request.bytes;
+            }
         }
     }
 
