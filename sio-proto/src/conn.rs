@@ -42,7 +42,7 @@ use crate::breach::{Breach, BreachKind};
 use crate::legacy::flash_policy::{self, Sniff};
 use crate::legacy::hixie::{self, Challenge, Opening};
 use crate::legacy::legacy09::NOT_HANDSHAKEN;
-use crate::request::{Cause, Findings, Peer, Request};
+use crate::request::{Cause, Findings, NamedSession, Peer, Request};
 use crate::wire::{Inbound, Wire, WireDecoder};
 use crate::{Config, http, websocket};
 
@@ -71,7 +71,18 @@ struct Http {
     /// The classification of a request whose body is still arriving. Boxed: few bodies come in
     /// several pieces.
     begun: Option<Box<Findings>>,
+    /// What is known of the requests whose head the decoder remembers.
+    known: Option<Box<Known>>,
     peer: Peer,
+}
+
+/// What is known of a request by its head.
+#[derive(Debug)]
+struct Known {
+    /// The decoder's number of the head.
+    head: u32,
+    findings: Findings,
+    named: Option<NamedSession>,
 }
 
 /// Whose turn it is on an HTTP connection.
@@ -213,6 +224,7 @@ impl Conn {
                 decoder: http::RequestDecoder::new(),
                 turn: Turn::First,
                 begun: None,
+                known: None,
                 peer,
             })),
             config,
@@ -313,6 +325,17 @@ impl Conn {
         }
     }
 
+    /// Remembers the session that a [routed](crate::server::Router::route) request names, for the
+    /// next request with the same head. It need not be called. `request` is the one that came last.
+    pub fn handle_routed(&mut self, request: &Request) {
+        if let State::Http(http) = &mut self.state
+            && let Some(known) = &mut http.known
+            && http.decoder.remembered() == Some(known.head)
+        {
+            known.named = request.named;
+        }
+    }
+
     /// Reports that the request has been answered. The next request may be read.
     pub fn handle_answered(&mut self) {
         if let State::Http(http) = &mut self.state {
@@ -381,6 +404,7 @@ impl Conn {
             decoder,
             turn,
             begun,
+            known,
             peer,
         } = &mut **http;
         if matches!(turn, Turn::First) && !bytes.is_empty() {
@@ -395,9 +419,25 @@ impl Conn {
                     // send it, and a `100 Continue` behind the answer would be wrong.
                     out.replies.clear();
                     *turn = Turn::Ours(Opening::of(&request).and_then(Result::ok));
-                    let request = match begun.take() {
-                        Some(findings) => Request::with_findings(*findings, request, *peer),
-                        None => Request::new(&self.config, request, *peer),
+                    let begun = begun.take();
+                    // A rule of the application may decide otherwise next time, so it is asked.
+                    let head = decoder.remembered().filter(|_| self.config.cors.is_none());
+                    let request = match (known.as_deref(), begun, head) {
+                        (Some(known), None, Some(head)) if known.head == head => {
+                            let mut request = Request::with_findings(known.findings, request, *peer);
+                            request.named = known.named;
+                            request
+                        }
+                        (_, begun, head) => {
+                            let request = match begun {
+                                Some(findings) => Request::with_findings(*findings, request, *peer),
+                                None => Request::new(&self.config, request, *peer),
+                            };
+                            if let Some(head) = head {
+                                note(known, head, request.findings());
+                            }
+                            request
+                        }
                     };
                     out.request.insert(request).decode_body(&self.config);
                     return;
@@ -518,4 +558,17 @@ pub fn flash_policy(config: &Config) -> Bytes {
     let mut out = BytesMut::new();
     flash_policy::write_policy(config.flash_policy.iter().map(|origin| &**origin), &mut out);
     out.freeze()
+}
+
+/// Notes what is known of the requests with this head.
+fn note(known: &mut Option<Box<Known>>, head: u32, findings: Findings) {
+    let new = Known {
+        head,
+        findings,
+        named: None,
+    };
+    match known {
+        Some(place) => **place = new,
+        None => *known = Some(Box::new(new)),
+    }
 }

@@ -573,6 +573,9 @@ impl Connection {
             self.place.handle_request(turn, request);
             None
         };
+        if let Some(request) = request {
+            self.conn.handle_routed(request);
+        }
         // It holds a part of the thread's read buffer.
         *request = None;
         overtaken

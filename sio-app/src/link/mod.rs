@@ -28,6 +28,7 @@
 pub(crate) mod connections;
 pub(crate) mod ends;
 pub(crate) mod pipe;
+mod spare;
 mod state;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
@@ -52,9 +53,6 @@ use crate::lock::{Alarm, Mutex};
 use state::State;
 use unwritten::Rest;
 pub(crate) use write::{Pen, REST, taken};
-
-/// An idle link keeps memory for this many items, as long as it is no websocket.
-const MOST_KEPT: usize = 8;
 
 /// The write side of one connection. The outlet is in the same allocation.
 pub(crate) struct Link<O: ?Sized = dyn Outlet> {
@@ -116,6 +114,8 @@ pub(crate) enum Item {
     Packets(Box<Rest>),
     /// An answer that has not been encoded as bytes yet.
     Answer(Box<Response>),
+    /// The answer to a handshake that has not been encoded as bytes yet.
+    Upgrade(Box<Upgrade>),
     /// Another write that has not been encoded as bytes yet.
     Write(Box<Write>),
     /// The end of an answer whose bytes another node has written.
@@ -131,7 +131,7 @@ impl Item {
             Self::Frame(frame) => frame.bytes(),
             Self::Bytes(bytes) => bytes,
             Self::Packets(rest) => &rest.bytes,
-            Self::Answer(_) | Self::Write(_) | Self::Finish => &[],
+            Self::Answer(_) | Self::Upgrade(_) | Self::Write(_) | Self::Finish => &[],
             #[cfg(feature = "redis")]
             Self::Answered => &[],
         }
@@ -144,7 +144,7 @@ impl Item {
             Self::Frame(frame) => frame.bytes().len(),
             Self::Bytes(bytes) => bytes.len(),
             Self::Packets(rest) => rest.bytes.len(),
-            Self::Finish => 0,
+            Self::Upgrade(_) | Self::Finish => 0,
             #[cfg(feature = "redis")]
             Self::Answered => 0,
             Self::Answer(response) => match &response.body {
@@ -181,7 +181,7 @@ impl Item {
                 | Write::Stream(..)
                 | Write::Part(..) => false,
             },
-            Self::Frame(_) | Self::Bytes(_) | Self::Packets(_) | Self::Answer(_) => false,
+            Self::Frame(_) | Self::Bytes(_) | Self::Packets(_) | Self::Answer(_) | Self::Upgrade(_) => false,
             #[cfg(feature = "redis")]
             Self::Answered => false,
         }
@@ -197,7 +197,7 @@ impl Item {
         match self {
             Self::Bytes(bytes) => bytes.advance(written),
             Self::Packets(rest) => rest.advance(written),
-            Self::Frame(_) | Self::Answer(_) | Self::Write(_) | Self::Finish => {}
+            Self::Frame(_) | Self::Answer(_) | Self::Upgrade(_) | Self::Write(_) | Self::Finish => {}
             #[cfg(feature = "redis")]
             Self::Answered => {}
         }
@@ -209,6 +209,7 @@ impl From<Write> for Item {
         match write {
             Write::Frame(_, frame) => Self::Frame(frame),
             Write::Response(_, response) => Self::Answer(response),
+            Write::Upgrade(_, upgrade) => Self::Upgrade(upgrade),
             other => Self::Write(Box::new(other)),
         }
     }

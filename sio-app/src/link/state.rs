@@ -7,12 +7,12 @@ use sio_proto::Time;
 use sio_proto::server::{Budget, Response};
 
 use super::unwritten::Unwritten;
-use super::{Awaiting, Claim, Item, MOST_KEPT, News, Phase};
+use super::{Awaiting, Claim, Item, News, Phase, spare};
 use crate::lock::Alarm;
 
 #[derive(Default)]
 pub(super) struct State {
-    /// What waits. An idle websocket has none.
+    /// What waits. An idle link has none.
     pub(super) waiting: Option<Box<Waiting>>,
     /// Whether the end is in the queue.
     pub(super) ending: bool,
@@ -58,7 +58,7 @@ impl State {
     }
 
     pub(super) fn waiting(&mut self) -> &mut Waiting {
-        self.waiting.get_or_insert_default()
+        self.waiting.get_or_insert_with(spare::take)
     }
 
     pub(super) fn claim(&mut self) -> Claim {
@@ -91,20 +91,30 @@ impl State {
     }
 
     /// Ends the work of the writer. Returns false if something has been queued meanwhile.
+    #[inline]
     pub(super) fn release(&mut self, budget: &Budget) -> bool {
+        if self.waiting.is_some() && !self.put_queue_away(budget) {
+            return false;
+        }
+        if self.phase == Phase::Busy {
+            self.phase = Phase::Idle;
+        }
+        true
+    }
+
+    /// Gives up the memory of a queue, which a packet of a websocket usually does not need. Returns
+    /// false if something is in it.
+    #[inline(never)]
+    fn put_queue_away(&mut self, budget: &Budget) -> bool {
         if let Some(waiting) = &mut self.waiting {
             if !waiting.queue.is_empty() || !waiting.pong.is_empty() {
                 return false;
             }
             waiting.stalled_since = None;
             budget.recharge(std::mem::take(&mut waiting.charged), 0);
-            // The packets of a websocket usually leave without the queue.
-            if (self.websocket || waiting.queue.capacity() > MOST_KEPT) && waiting.unwritten.is_none() {
-                self.waiting = None;
+            if let Some(waiting) = self.waiting.take_if(|waiting| waiting.unwritten.is_none()) {
+                spare::keep(waiting);
             }
-        }
-        if self.phase == Phase::Busy {
-            self.phase = Phase::Idle;
         }
         true
     }

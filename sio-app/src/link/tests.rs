@@ -95,21 +95,29 @@ fn what_comes_while_another_writes_is_written_by_it() {
 fn what_a_flood_has_needed_is_given_back() {
     let wall = Wall::with_room(1 << 20);
     let link = Link::new(wall.clone(), Arc::default());
-    link.push(item("a"));
-    for _ in 0..10_000 {
-        link.push(item("a"));
-    }
-    assert!(link.claim(&mut std::iter::empty()).is_some());
-    assert_eq!(link.write_queue(&mut Pen::default()), Progress::Done);
-    assert_eq!(wall.take().len(), 10_001);
-    let room = link.state.lock().waiting().queue.capacity();
-    assert!(room <= MOST_KEPT, "{room}");
+    let write = || {
+        assert!(link.claim(&mut std::iter::empty()).is_some());
+        assert_eq!(link.write_queue(&mut Pen::default()), Progress::Done);
+        assert!(link.state.lock().waiting.is_none(), "an idle link needs no queue");
+        wall.take().len()
+    };
+    (0..10_000).for_each(|_| link.push(item("a")));
+    assert_eq!(write(), 10_000);
+    assert_eq!(spare::count(), 0, "the queue of a flood is not kept");
 
-    link.state.lock().websocket = true;
     link.push(item("a"));
-    assert!(link.claim(&mut std::iter::empty()).is_some());
-    assert_eq!(link.write_queue(&mut Pen::default()), Progress::Done);
-    assert!(link.state.lock().waiting.is_none(), "a websocket needs no queue");
+    assert_eq!((write(), spare::count()), (1, 1));
+    link.push(item("b"));
+    assert_eq!(spare::count(), 0, "the queue is used again");
+    assert_eq!((write(), spare::count()), (1, 1));
+
+    let links: Vec<_> = (0..20).map(|_| Link::new(wall.clone(), Arc::default())).collect();
+    links.iter().for_each(|link| link.push(item("c")));
+    for link in &links {
+        assert!(link.claim(&mut std::iter::empty()).is_some());
+        assert_eq!(link.write_queue(&mut Pen::default()), Progress::Done);
+    }
+    assert!(spare::count() < 20, "a thread keeps few");
 }
 
 #[test]

@@ -92,7 +92,7 @@ impl Unwritten {
                     self.frames.extend(part.frames);
                 }
             }
-            Item::Bytes(_) | Item::Finish => {}
+            Item::Bytes(_) | Item::Upgrade(_) | Item::Finish => {}
             #[cfg(feature = "redis")]
             Item::Answered => {}
         }

@@ -320,6 +320,7 @@ impl<O: Outlet + ?Sized> Link<O> {
             #[cfg(feature = "redis")]
             Item::Answered => self.tell(|state| state.news.answered += 1),
             Item::Answer(response) => return self.encode(pen, Write::Response(LinkId(0), response)),
+            Item::Upgrade(upgrade) => return self.encode(pen, Write::Upgrade(LinkId(0), upgrade)),
             Item::Write(write) => return self.encode(pen, *write),
         }
         None

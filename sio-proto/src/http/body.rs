@@ -15,6 +15,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::error::{BodyTooLarge, HttpError};
 use super::headers::{Headers, is_host, is_token_byte, is_value_byte};
+use super::known::Name;
 use super::limits::Limits;
 
 /// How the end of a body is found (RFC 9112 §6.3).
@@ -59,6 +60,20 @@ struct Stated<'a> {
 
 impl<'a> Stated<'a> {
     fn read(headers: &'a Headers) -> Result<Self, HttpError> {
+        let names = [Name::Host, Name::ContentLength, Name::TransferEncoding];
+        match names.into_iter().all(|name| headers.comes_once_at_most(name)) {
+            true => Ok(Self {
+                host: headers.known(Name::Host),
+                length: headers.known(Name::ContentLength),
+                coding: headers.known(Name::TransferEncoding),
+            }),
+            false => Self::walk(headers),
+        }
+    }
+
+    /// Finds out which field is repeated, if one is.
+    #[cold]
+    fn walk(headers: &'a Headers) -> Result<Self, HttpError> {
         let mut stated = Self::default();
         for (name, value) in headers.raw() {
             step!();

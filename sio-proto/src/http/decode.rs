@@ -22,7 +22,9 @@ use bytestring::ByteString;
 use super::body::{BodyReader, Framing};
 use super::error::{BodyTooLarge, HttpError};
 use super::head::{Head, HeadReader, RequestLine};
+use super::known::Name;
 use super::limits::Limits;
+use super::memo::Memo;
 use super::method::Method;
 use super::request::Request;
 
@@ -47,6 +49,14 @@ pub enum Event {
 #[derive(Debug, Default)]
 pub struct RequestDecoder {
     state: State,
+    /// The last head, if it is remembered.
+    memo: Option<Box<Memo>>,
+    /// How many heads have been remembered. The number tells them apart.
+    memos: u32,
+    /// Whether the last request has the head that is remembered.
+    is_remembered: bool,
+    /// Whether a request has come.
+    begun: bool,
 }
 
 #[derive(Debug)]
@@ -62,7 +72,7 @@ enum State {
 }
 
 /// Every connection has one decoder, also while it is idle.
-const _: () = assert!(size_of::<RequestDecoder>() <= 80);
+const _: () = assert!(size_of::<RequestDecoder>() <= 96);
 
 impl Default for State {
     fn default() -> Self {
@@ -110,11 +120,22 @@ impl RequestDecoder {
     /// The peer broke HTTP or a limit. Every later call returns the same error.
     pub fn decode(&mut self, bytes: &mut BytesMut, limits: &Limits) -> Result<Option<Event>, HttpError> {
         let outcome = match &mut self.state {
-            State::Head(reader) => match reader.read(bytes, limits) {
-                Ok(None) => return Ok(None),
-                Ok(Some(head)) => self.begin(head, bytes, limits),
-                Err(error) => Err(error),
-            },
+            State::Head(reader) => {
+                if let Some(memo) = &self.memo
+                    && reader.is_fresh()
+                    && memo.fits(bytes)
+                    && let Some((request, framing)) = memo.take(bytes)
+                {
+                    self.is_remembered = true;
+                    self.read_body(request, framing, bytes, limits)
+                } else {
+                    match reader.read(bytes, limits) {
+                        Ok(None) => return Ok(None),
+                        Ok(Some(head)) => self.begin(head, bytes, limits),
+                        Err(error) => Err(error),
+                    }
+                }
+            }
             State::Body(pending) => match pending.body.read(bytes, limits).transpose() {
                 None => return Ok(None),
                 Some(body) => {
@@ -177,7 +198,8 @@ impl RequestDecoder {
         bytes: &mut BytesMut,
         limits: &Limits,
     ) -> Result<Option<Event>, HttpError> {
-        let RequestLine {
+        self.is_remembered = false;
+        let line @ RequestLine {
             method,
             target,
             version_minor,
@@ -194,7 +216,40 @@ impl RequestDecoder {
         if !request.target.starts_with('/') {
             request.take_origin_form();
             check_form(&request)?;
+        } else if self.begun && head.bytes.len() <= limits.max_remembered_head_bytes && request.keep_alive() {
+            self.remember(&head.bytes, line, &request, framing);
         }
+        self.begun = true;
+        self.read_body(request, framing, bytes, limits)
+    }
+
+    /// Remembers a head for the next request.
+    fn remember(&mut self, head: &[u8], line: RequestLine, request: &Request, framing: Framing) {
+        let memory = self.memo.as_mut().map(|memo| memo.take_memory()).unwrap_or_default();
+        let memo = Memo::new(head, line, request, framing, memory);
+        match &mut self.memo {
+            Some(place) => **place = memo,
+            None => self.memo = Some(Box::new(memo)),
+        }
+        self.memos = self.memos.wrapping_add(1);
+        self.is_remembered = true;
+    }
+
+    /// The number of the head of the last request, if it is remembered. The same number stands for
+    /// the same head, apart from the value of `t` in its target.
+    pub(crate) fn remembered(&self) -> Option<u32> {
+        self.is_remembered.then_some(self.memos)
+    }
+
+    /// The head is known: the body follows.
+    fn read_body(
+        &mut self,
+        mut request: Request,
+        framing: Framing,
+        bytes: &mut BytesMut,
+        limits: &Limits,
+    ) -> Result<Option<Event>, HttpError> {
+        let version_minor = request.version_minor;
         let mut body = match BodyReader::new(framing, limits) {
             Ok(body) if body.is_empty() => return Ok(Some(self.complete(request))),
             Ok(body) => body,
@@ -203,7 +258,8 @@ impl RequestDecoder {
                 return Ok(Some(self.complete(request)));
             }
         };
-        if version_minor >= 1 && request.headers.has_token("expect", "100-continue") {
+        let expects = request.headers.known(Name::Expect).is_some();
+        if expects && version_minor >= 1 && request.headers.has_token("expect", "100-continue") {
             self.wait(&request, body);
             return Ok(Some(Event::Continue));
         }

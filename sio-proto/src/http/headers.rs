@@ -19,6 +19,7 @@ use core::ops::Range;
 use bytes::{Bytes, BytesMut};
 
 use super::error::HttpError;
+use super::known::{Asked, Name, Place, Places};
 
 /// A part of a head, as offsets. 32 bits are enough, because the limit of a head is smaller.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,7 +39,7 @@ impl Span {
         }
     }
 
-    fn range(self) -> Range<usize> {
+    pub(super) fn range(self) -> Range<usize> {
         let start = self.start as usize;
         start..start.saturating_add(self.len as usize)
     }
@@ -112,13 +113,30 @@ impl Fields {
 pub struct Headers {
     head: Bytes,
     fields: Fields,
+    places: Places,
+    asked: Asked,
 }
 
 impl Headers {
+    /// `places` are those of the fields.
+    fn new(head: Bytes, fields: Fields, places: Places) -> Self {
+        let mut headers = Self {
+            head,
+            fields,
+            places,
+            asked: Asked::default(),
+        };
+        headers.asked = Asked::of(&headers);
+        headers
+    }
+
     /// The value of the first field of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.get_all(name).next()
+        match Name::of(name.as_bytes()) {
+            Some(known) => self.known(known),
+            None => self.get_all(name).next(),
+        }
     }
 
     /// The value of the first field of this name as text. U+FFFD stands for bytes that are not
@@ -133,9 +151,43 @@ impl Headers {
 
     /// The values of all fields of this name.
     pub fn get_all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        self.raw()
+        let place = Name::of(name.as_bytes()).map_or(Place::Somewhere, |known| self.places.of(known));
+        self.raw_at(place)
             .filter(move |(other, _)| other.eq_ignore_ascii_case(name.as_bytes()))
             .map(|(_, value)| value)
+    }
+
+    /// The value of the first field of this name.
+    #[inline]
+    pub(crate) fn known(&self, name: Name) -> Option<&[u8]> {
+        match self.places.of(name) {
+            Place::Absent => None,
+            Place::At(at) => self.fields.as_slice().get(at).map(|field| field.value.of(&self.head)),
+            Place::Somewhere => self.first_known(name),
+        }
+    }
+
+    #[cold]
+    fn first_known(&self, name: Name) -> Option<&[u8]> {
+        self.all_known(name).next()
+    }
+
+    /// The values of all fields of this name.
+    pub(super) fn all_known(&self, name: Name) -> impl Iterator<Item = &[u8]> {
+        self.raw_at(self.places.of(name))
+            .filter(move |(other, _)| Name::of(other) == Some(name))
+            .map(|(_, value)| value)
+    }
+
+    /// Whether the field is absent, or known to come once.
+    #[inline]
+    pub(crate) fn comes_once_at_most(&self, name: Name) -> bool {
+        self.places.of(name) != Place::Somewhere
+    }
+
+    /// What the fields `Connection` and `Upgrade` ask for.
+    pub(crate) const fn asked(&self) -> Asked {
+        self.asked
     }
 
     /// Whether `token` stands in the comma-separated lists of the fields of this name, without
@@ -151,7 +203,10 @@ impl Headers {
         let place = Span::locate(&self.head, value);
         let is_name = |field: &&mut Field| field.name.of(&self.head).eq_ignore_ascii_case(name.as_bytes());
         match self.fields.as_mut_slice().iter_mut().find(is_name) {
-            Some(field) if place.of(&self.head) == value => field.value = place,
+            Some(field) if place.of(&self.head) == value => {
+                field.value = place;
+                self.asked = Asked::of(self);
+            }
             _ => {
                 let others = self.iter().filter(|(other, _)| !other.eq_ignore_ascii_case(name));
                 *self = core::iter::once((name, value)).chain(others).collect();
@@ -163,6 +218,34 @@ impl Headers {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.raw()
             .map(|(name, value)| (core::str::from_utf8(name).unwrap_or_default(), value))
+    }
+
+    /// The fields without the bytes that they stand in.
+    pub(super) fn without_head(&self) -> Self {
+        self.with_head(Bytes::new())
+    }
+
+    /// The same fields in another head, which has them at the same places, with the same values.
+    pub(super) fn with_head(&self, head: Bytes) -> Self {
+        Self {
+            head,
+            fields: self.fields.clone(),
+            places: self.places,
+            asked: self.asked,
+        }
+    }
+
+    /// All names and values, in order, of the fields whose values are UTF-8.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        // Nearly all heads are UTF-8, and one look at all of it costs less than one at each part.
+        let whole = core::str::from_utf8(&self.head).ok();
+        self.fields.as_slice().iter().filter_map(move |field| match whole {
+            Some(whole) => Some((whole.get(field.name.range())?, whole.get(field.value.range())?)),
+            None => {
+                let name = core::str::from_utf8(field.name.of(&self.head)).ok()?;
+                Some((name, core::str::from_utf8(field.value.of(&self.head)).ok()?))
+            }
+        })
     }
 
     /// Memory that the fields take, in bytes, including the head that they came in.
@@ -193,8 +276,19 @@ impl Headers {
 
     /// All names and values, in order, as bytes.
     pub(crate) fn raw(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.fields
-            .as_slice()
+        self.raw_at(Place::Somewhere)
+    }
+
+    /// The names and values at a place.
+    fn raw_at(&self, place: Place) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let all = self.fields.as_slice();
+        let there = match place {
+            Place::Absent => None,
+            Place::At(at) => all.get(at..at.saturating_add(1)),
+            Place::Somewhere => Some(all),
+        };
+        there
+            .unwrap_or_default()
             .iter()
             .map(|field| (field.name.of(&self.head), field.value.of(&self.head)))
     }
@@ -206,27 +300,32 @@ impl Headers {
         const USUAL: usize = 32;
         let block = head.get(start..).unwrap_or_default();
         step!(each block.len());
-        let fields = if count <= USUAL {
+        let (fields, places) = if count <= USUAL {
             parse_fields(&head, block, &mut [httparse::EMPTY_HEADER; USUAL])?
         } else {
             parse_fields(&head, block, &mut vec![httparse::EMPTY_HEADER; count])?
         };
         debug_assert_eq!(fields.as_slice().len(), count, "one field a line");
-        Ok(Self { head, fields })
+        Ok(Self::new(head, fields, places))
     }
 }
 
-fn parse_fields<'a>(head: &'a [u8], block: &'a [u8], room: &mut [httparse::Header<'a>]) -> Result<Fields, HttpError> {
+fn parse_fields<'a>(
+    head: &'a [u8],
+    block: &'a [u8],
+    room: &mut [httparse::Header<'a>],
+) -> Result<(Fields, Places), HttpError> {
     match httparse::parse_headers(block, room) {
         Ok(httparse::Status::Complete((_, parsed))) => {
-            let mut fields = Fields::default();
-            for header in parsed {
+            let (mut fields, mut places) = (Fields::default(), Places::default());
+            for (at, header) in parsed.iter().enumerate() {
+                places.note(at, header.name.as_bytes());
                 fields.push(Field {
                     name: Span::locate(head, header.name.as_bytes()),
                     value: Span::locate(head, header.value),
                 });
             }
-            Ok(fields)
+            Ok((fields, places))
         }
         Ok(httparse::Status::Partial) => Err(HttpError::InvalidHeaderName),
         Err(error) => Err(explain(block, error)),
@@ -266,7 +365,7 @@ fn explain(block: &[u8], error: httparse::Error) -> HttpError {
 }
 
 /// Whether `token` stands in a comma-separated list, without regard to case.
-pub(crate) fn is_in_list(list: &[u8], token: &str) -> bool {
+fn is_in_list(list: &[u8], token: &str) -> bool {
     step!(each list.len());
     list.split(|&byte| byte == b',')
         .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
@@ -322,7 +421,7 @@ impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
     /// Takes names and values as they are; nothing is checked.
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
         let mut head = BytesMut::new();
-        let mut fields = Fields::default();
+        let (mut fields, mut places) = (Fields::default(), Places::default());
         let mut append = |part: &[u8]| -> Option<Span> {
             let start = u32::try_from(head.len()).ok()?;
             let len = u32::try_from(part.len()).ok()?;
@@ -330,17 +429,15 @@ impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
             head.extend_from_slice(part);
             Some(Span { start, len })
         };
-        for (name, value) in pairs {
+        for (at, (named, value)) in pairs.into_iter().enumerate() {
             step!();
-            let (Some(name), Some(value)) = (append(name.as_ref().as_bytes()), append(value.as_ref())) else {
+            let (Some(name), Some(value)) = (append(named.as_ref().as_bytes()), append(value.as_ref())) else {
                 break; // four gigabytes of header fields
             };
+            places.note(at, named.as_ref().as_bytes());
             fields.push(Field { name, value });
         }
-        Self {
-            head: Bytes::copy_from_slice(&head),
-            fields,
-        }
+        Self::new(Bytes::copy_from_slice(&head), fields, places)
     }
 }
 

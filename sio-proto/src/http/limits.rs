@@ -2,8 +2,9 @@
 
 /// Limits of one message. Sizes are bytes on the wire.
 ///
-/// A decoder holds at most one head and one body at a time. So a connection costs at most
-/// `max_head_bytes` and `max_body_bytes`, and twice as much while a buffer grows.
+/// A decoder holds at most one head and one body at a time, and remembers one head. So a connection
+/// costs at most `max_head_bytes`, `max_body_bytes` and `max_remembered_head_bytes`, and twice as
+/// much while a buffer grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -29,6 +30,11 @@ pub struct Limits {
     /// Extensions and trailers of one chunked body together. Default: 8 KiB. They are discarded, so
     /// this limit bounds work and not memory.
     pub max_chunk_extra_bytes: usize,
+    /// The head of the last request that is remembered for each connection, from its second request
+    /// on until the connection ends or becomes a websocket. A client that polls sends the same head
+    /// each time, and a head that is remembered is not parsed again. Default: 2 KiB. Heads that are
+    /// larger are not remembered. 0 remembers none.
+    pub max_remembered_head_bytes: usize,
 }
 
 impl Default for Limits {
@@ -46,6 +52,7 @@ impl Limits {
         max_body_bytes: 1_000_000,
         max_chunks: 10_000,
         max_chunk_extra_bytes: 8 * 1024,
+        max_remembered_head_bytes: 2 * 1024,
     };
 
     /// Sets [`max_head_bytes`](Self::max_head_bytes).
@@ -87,6 +94,13 @@ impl Limits {
     #[must_use]
     pub const fn max_chunk_extra_bytes(mut self, bytes: usize) -> Self {
         self.max_chunk_extra_bytes = bytes;
+        self
+    }
+
+    /// Sets [`max_remembered_head_bytes`](Self::max_remembered_head_bytes).
+    #[must_use]
+    pub const fn max_remembered_head_bytes(mut self, bytes: usize) -> Self {
+        self.max_remembered_head_bytes = bytes;
         self
     }
 }

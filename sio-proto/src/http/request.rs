@@ -6,7 +6,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::error::BodyTooLarge;
-use super::headers::{Headers, is_host, is_in_list};
+use super::headers::{Headers, is_host};
+use super::known::Name;
 use super::method::Method;
 use super::query::Query;
 
@@ -86,25 +87,27 @@ impl Request {
     /// large, and after a websocket upgrade, accepted or refused.
     #[must_use]
     pub fn keep_alive(&self) -> bool {
-        let asked = Asked::of(&self.headers);
-        let is_upgrade = self.method == Method::Get && self.version_minor == 1 && asked.upgrade && asked.websocket;
-        self.body.is_ok() && asked.keeps_alive(self.version_minor) && !is_upgrade
+        self.body.is_ok() && keeps_alive(self.version_minor, &self.headers) && !self.is_upgrade("websocket")
     }
 
     /// Whether the request asks to switch to `protocol`: it is a `GET` of HTTP/1.1 with
     /// `Connection: Upgrade` and `Upgrade: protocol`, both compared without regard to case.
     #[must_use]
     pub fn is_upgrade(&self, protocol: &str) -> bool {
+        let asked = self.headers.asked();
         self.method == Method::Get
             && self.version_minor == 1
-            && self.headers.has_token("upgrade", protocol)
-            && self.headers.has_token("connection", "upgrade")
+            && asked.upgrade
+            && match protocol {
+                "websocket" => asked.websocket,
+                other => self.headers.has_token("upgrade", other),
+            }
     }
 
     /// Whether `Content-Type` names this media type, with any parameters behind it.
     #[must_use]
     pub fn is_content_type(&self, media_type: &str) -> bool {
-        self.headers.get("content-type").is_some_and(|value| {
+        self.headers.known(Name::ContentType).is_some_and(|value| {
             let value = value.trim_ascii_start();
             value.split_at_checked(media_type.len()).is_some_and(|(name, rest)| {
                 name.eq_ignore_ascii_case(media_type.as_bytes()) && matches!(rest.trim_ascii_start(), [] | [b';', ..])
@@ -219,43 +222,9 @@ impl fmt::Debug for Request {
     }
 }
 
-/// What the fields `Connection` and `Upgrade` ask for. One walk finds all of it, because each
-/// request is asked.
-#[derive(Default)]
-struct Asked {
-    close: bool,
-    keep_alive: bool,
-    upgrade: bool,
-    websocket: bool,
-}
-
-impl Asked {
-    fn of(headers: &Headers) -> Self {
-        let mut asked = Self::default();
-        for (name, value) in headers.raw() {
-            step!();
-            match name.len() {
-                7 if name.eq_ignore_ascii_case(b"upgrade") => asked.websocket |= is_in_list(value, "websocket"),
-                10 if name.eq_ignore_ascii_case(b"connection") => {
-                    asked.close |= is_in_list(value, "close");
-                    asked.keep_alive |= is_in_list(value, "keep-alive");
-                    asked.upgrade |= is_in_list(value, "upgrade");
-                }
-                _ => {}
-            }
-        }
-        asked
-    }
-
-    /// Whether the connection stays open. `close` wins over `keep-alive`.
-    const fn keeps_alive(&self, version_minor: u8) -> bool {
-        !self.close && (version_minor >= 1 || self.keep_alive)
-    }
-}
-
 /// Whether a message with these header fields leaves the connection open.
 pub(super) fn keeps_alive(version_minor: u8, headers: &Headers) -> bool {
-    Asked::of(headers).keeps_alive(version_minor)
+    headers.asked().keeps_alive(version_minor)
 }
 
 #[cfg(test)]

@@ -72,9 +72,7 @@ impl Eq for Sid {}
 
 impl fmt::Display for Sid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.base64()
-            .iter()
-            .try_for_each(|&b| fmt::Write::write_char(f, b as char))
+        f.write_str(core::str::from_utf8(&self.base64()).unwrap_or_default())
     }
 }
 

@@ -15,7 +15,7 @@ use bytes::{Buf, BufMut, BytesMut};
 use bytestring::ByteString;
 use md5::{Digest as _, Md5};
 
-use crate::http;
+use crate::http::{self, Name};
 
 /// The bytes that follow the head of a hixie-76 request.
 pub const BODY_LEN: usize = 8;
@@ -94,14 +94,14 @@ impl Opening {
     /// [`HixieError::InvalidKey`].
     #[must_use]
     pub fn of(request: &http::Request) -> Option<Result<Self, HixieError>> {
-        let key = |name| request.headers.get(name).map(core::str::from_utf8);
-        if !request.is_upgrade("websocket") || key("sec-websocket-key").is_some() {
+        let key = |name| request.headers.known(name).map(core::str::from_utf8);
+        if !request.is_upgrade("websocket") || request.headers.known(Name::SecWebSocketKey).is_some() {
             return None;
         }
-        match (key("sec-websocket-key1"), key("sec-websocket-key2")) {
+        match (key(Name::SecWebSocketKey1), key(Name::SecWebSocketKey2)) {
             (Some(Ok(key1)), Some(Ok(key2))) => Some(Challenge::new(key1, key2).map(Self::Hixie76)),
             (Some(_), Some(_)) => Some(Err(HixieError::InvalidKey)),
-            _ if key("sec-websocket-version").is_some() => None,
+            _ if key(Name::SecWebSocketVersion).is_some() => None,
             _ => Some(Ok(Self::Hixie75)),
         }
     }

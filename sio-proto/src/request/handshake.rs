@@ -247,21 +247,22 @@ impl Handshake {
         };
         let object = object.as_deref().unwrap_or_default();
         let kept = kept_fields(config, &http.headers);
-        step!(bulk target.len().saturating_add(kept.bytes));
-        // `kept.bytes` counts 8 bytes for the two numbers of each field.
-        let texts = object.len().saturating_add(target.len()).saturating_add(kept.bytes);
-        let mut text = Packer::with_capacity(texts.saturating_add(16));
+        step!(bulk target.len());
+        let mut text = Packer::new();
         text.push(object, &NOTHING);
         text.push(target, &TARGETS);
-        for ((name, value), _) in text_fields(&http.headers).zip(&kept.is_kept).filter(|(_, kept)| **kept) {
-            text.push(name, &NAMES);
-            text.push(value, &VALUES);
+        for (at, (name, value)) in http.headers.texts().enumerate() {
+            if kept.has(at) {
+                step!(bulk name.len().saturating_add(value.len()));
+                text.push(name, &NAMES);
+                text.push(value, &VALUES);
+            }
         }
         Self {
             text: text.finish(),
             parameters,
             left_out: kept.left_out,
-            names_page: http.headers.get("origin").is_some(),
+            names_page: http.headers.known(http::Name::Origin).is_some(),
             peer: *peer,
             issued,
             unix_time: request.unix_time,
@@ -345,57 +346,58 @@ impl Handshake {
     }
 }
 
-/// The fields whose values are text.
-fn text_fields(headers: &http::Headers) -> impl Iterator<Item = (&str, &str)> {
-    headers
-        .iter()
-        .filter_map(|(name, value)| Some((name, core::str::from_utf8(value).ok()?)))
+/// The fields that a session keeps, of those whose values are text.
+#[derive(Default)]
+struct Kept {
+    /// For each of them whether it is kept. `None` if all are.
+    is_kept: Option<Vec<bool>>,
+    left_out: u32,
 }
 
-/// The fields that a session keeps.
-struct Kept {
-    is_kept: Vec<bool>,
-    fields: usize,
-    bytes: usize,
-    left_out: u32,
+impl Kept {
+    fn has(&self, at: usize) -> bool {
+        self.is_kept
+            .as_ref()
+            .is_none_or(|is_kept| is_kept.get(at) == Some(&true))
+    }
 }
 
 /// Chooses the fields that fit: first the fields that the config names, in its order, then the
 /// others in their order.
 fn kept_fields(config: &Config, headers: &http::Headers) -> Kept {
-    let fields: Vec<_> = text_fields(headers).collect();
-    let cost = |(name, value): &(&str, &str)| {
+    let cost = |(name, value): (&str, &str)| {
+        step!();
         let ends = size_of::<[u32; 2]>();
         name.len().saturating_add(value.len()).saturating_add(ends)
     };
-    let mut kept = Kept {
-        is_kept: alloc::vec![false; fields.len()],
-        fields: 0,
-        bytes: 0,
-        left_out: 0,
-    };
-    let all = fields.iter().map(cost).fold(0, usize::saturating_add);
+    let all = headers.texts().map(cost).fold(0, usize::saturating_add);
+    match all <= config.max_handshake_bytes {
+        // The usual case: the order of the config does not matter.
+        true => Kept::default(),
+        false => chosen_fields(config, &headers.texts().collect::<Vec<_>>(), cost),
+    }
+}
+
+/// Chooses among fields of which not all fit.
+#[cold]
+fn chosen_fields(config: &Config, fields: &[(&str, &str)], cost: impl Fn((&str, &str)) -> usize) -> Kept {
+    let (mut is_kept, mut bytes) = (alloc::vec![false; fields.len()], 0_usize);
     let wanted = config.handshake_headers.iter().map(|name| Some(&**name));
-    // The usual case: everything fits, so the order of the config does not matter.
-    let first = match all <= config.max_handshake_bytes {
-        true => config.handshake_headers.len(),
-        false => 0,
-    };
-    for name in wanted.chain([None]).skip(first) {
-        for (field, is_kept) in fields.iter().zip(&mut kept.is_kept) {
-            step!();
+    for name in wanted.chain([None]) {
+        for (field, is_kept) in fields.iter().zip(&mut is_kept) {
             let is_meant = name.is_none_or(|name| field.0.eq_ignore_ascii_case(name));
-            let with_field = kept.bytes.saturating_add(cost(field));
+            let with_field = bytes.saturating_add(cost(*field));
             if !is_meant || *is_kept || with_field > config.max_handshake_bytes {
                 continue;
             }
             *is_kept = true;
-            kept.fields = kept.fields.saturating_add(1);
-            kept.bytes = with_field;
+            bytes = with_field;
         }
     }
-    kept.left_out = fields.len().saturating_sub(kept.fields) as u32;
-    kept
+    Kept {
+        left_out: is_kept.iter().filter(|is_kept| !**is_kept).count() as u32,
+        is_kept: Some(is_kept),
+    }
 }
 
 /// The credentials of a client that asks for a namespace.

@@ -9,6 +9,7 @@ use super::stranger::{Page, Reach, Strangeness, Verdicts};
 use crate::detect::{
     Detector, EngineIo, EngineTransport, Exchange, Legacy06, Legacy09, Part, RequestHead, Route, Transport,
 };
+use crate::http::Name;
 use crate::{Config, http};
 
 /// The kind of a request. It borrows nothing: it names texts by their position in the target.
@@ -39,7 +40,7 @@ impl Kind {
     /// transport. A path below the prefix whose query has a `transport` is also an Engine.IO
     /// request, because genuine servers only test the prefix (docs/protocol/engine-io.md §1).
     ///
-    /// The cost is one walk over the header fields, one over the query, and a few over the path. At
+    /// The cost is one walk over the query and a few over the path. At
     /// this point only [`http::Limits`] have been checked. Nothing is allocated.
     pub(crate) fn of(config: &Config, request: &http::Request) -> Self {
         match Self::on_our_paths(config, request) {
@@ -219,24 +220,12 @@ fn head_of(request: &http::Request) -> (RequestHead<'_>, bool) {
         target: &request.target,
         ..RequestHead::default()
     };
-    let (mut upgrade, mut versioned, mut key1, mut key2) = (false, false, false, false);
-    for (name, value) in request.headers.raw() {
-        step!();
-        match name.len() {
-            7 if name.eq_ignore_ascii_case(b"upgrade") => {
-                upgrade = true;
-                head.upgrade |= http::is_in_list(value, "websocket");
-            }
-            17 if name.eq_ignore_ascii_case(b"sec-websocket-key") => head.websocket_key = true,
-            18 if name.eq_ignore_ascii_case(b"sec-websocket-key1") => key1 = true,
-            18 if name.eq_ignore_ascii_case(b"sec-websocket-key2") => key2 = true,
-            21 if !versioned && name.eq_ignore_ascii_case(b"sec-websocket-version") => {
-                versioned = true;
-                head.websocket_version = core::str::from_utf8(value).ok();
-            }
-            _ => {}
-        }
-    }
-    head.websocket_key_pair = head.upgrade && key1 && key2;
-    (head, upgrade)
+    let (headers, has) = (&request.headers, |name| request.headers.known(name).is_some());
+    head.upgrade = headers.asked().websocket;
+    head.websocket_key = has(Name::SecWebSocketKey);
+    head.websocket_version = headers
+        .known(Name::SecWebSocketVersion)
+        .and_then(|value| core::str::from_utf8(value).ok());
+    head.websocket_key_pair = head.upgrade && has(Name::SecWebSocketKey1) && has(Name::SecWebSocketKey2);
+    (head, has(Name::Upgrade))
 }

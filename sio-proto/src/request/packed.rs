@@ -10,7 +10,7 @@
 //! set. So digits are ASCII, and the whole is a text.
 
 use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::vec::Vec;
 
 /// Texts that are known.
 pub(super) struct Known {
@@ -66,13 +66,25 @@ const MORE: u8 = 1 << DIGIT;
 /// A number has at most this many digits.
 const MOST_DIGITS: u32 = usize::BITS.div_ceil(DIGIT);
 
+/// Up to this number of bytes, texts are put together without memory of their own.
+const FEW: usize = 512;
+
 /// Appends texts to one text.
-pub(super) struct Packer(String);
+pub(super) struct Packer {
+    few: [u8; FEW],
+    /// How many bytes of `few` are used.
+    used: usize,
+    /// All bytes, if they are more than `few` can hold.
+    many: Vec<u8>,
+}
 
 impl Packer {
-    /// `bytes` is the memory that the texts need at most, beside a few bytes for each.
-    pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self(String::with_capacity(bytes))
+    pub(super) const fn new() -> Self {
+        Self {
+            few: [0; FEW],
+            used: 0,
+            many: Vec::new(),
+        }
     }
 
     /// Appends a text.
@@ -82,21 +94,46 @@ impl Packer {
             Some(place) => self.push_number(place.saturating_mul(2).saturating_add(1)),
             None => {
                 self.push_number(text.len().saturating_mul(2));
-                self.0.push_str(text);
+                self.put(text.as_bytes());
             }
         }
     }
 
     fn push_number(&mut self, mut number: usize) {
         while number >= usize::from(MORE) {
-            self.0.push(char::from(number as u8 & (MORE - 1) | MORE));
+            self.put(&[number as u8 & (MORE - 1) | MORE]);
             number >>= DIGIT;
         }
-        self.0.push(char::from(number as u8));
+        self.put(&[number as u8]);
     }
 
+    fn put(&mut self, bytes: &[u8]) {
+        let end = self.used.saturating_add(bytes.len());
+        match self.few.get_mut(self.used..end) {
+            Some(room) if self.many.is_empty() => {
+                room.copy_from_slice(bytes);
+                self.used = end;
+            }
+            _ => self.put_behind_many(bytes),
+        }
+    }
+
+    #[cold]
+    fn put_behind_many(&mut self, bytes: &[u8]) {
+        if self.many.is_empty() {
+            self.many
+                .extend_from_slice(self.few.get(..self.used).unwrap_or_default());
+        }
+        self.many.extend_from_slice(bytes);
+    }
+
+    /// The whole, in memory that is exactly as large as needed.
     pub(super) fn finish(self) -> Box<str> {
-        self.0.into_boxed_str()
+        let all = match self.many.is_empty() {
+            true => self.few.get(..self.used).unwrap_or_default(),
+            false => &self.many,
+        };
+        Box::from(core::str::from_utf8(all).unwrap_or_default()) // texts, and digits that are ASCII
     }
 }
 
@@ -296,7 +333,7 @@ mod tests {
             .into();
         texts.extend(NAMES.texts.iter().chain(VALUES.texts).chain(TARGETS.texts));
         texts.push("HOST");
-        let mut packer = Packer::with_capacity(0);
+        let mut packer = Packer::new();
         for text in &texts {
             packer.push(text, &NAMES);
         }
@@ -307,7 +344,17 @@ mod tests {
         }
         assert_eq!(unpacker.next(&NAMES), None);
 
-        let mut packer = Packer::with_capacity(0);
+        for len in FEW - 10..FEW + 10 {
+            let (mut packer, text) = (Packer::new(), "x".repeat(len));
+            packer.push(&text, &NOTHING);
+            packer.push("end", &NOTHING);
+            let packed = packer.finish();
+            let mut unpacker = Unpacker(&packed);
+            assert_eq!(unpacker.next(&NOTHING), Some(&*text), "{len} bytes");
+            assert_eq!(unpacker.next(&NOTHING), Some("end"), "behind {len} bytes");
+        }
+
+        let mut packer = Packer::new();
         NAMES.texts.iter().for_each(|name| packer.push(name, &NAMES));
         assert!(
             packer.finish().len() <= 2 * NAMES.texts.len(),

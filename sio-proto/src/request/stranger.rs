@@ -6,8 +6,8 @@
 //!                        └── no ──► a script? ── no ──► passes: no other page can read the answer
 //!                                      └── yes ──► Referer, Sec-Fetch-Site: do they name an allowed page?
 //! ```
-//! One walk over the header fields finds all fields that matter. If all pages and all hosts are
-//! allowed, no field is looked at.
+//! The places of the fields that matter are known since the head was read. If all pages and all
+//! hosts are allowed, no field is looked at.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -15,6 +15,7 @@ use core::fmt;
 
 use super::Peer;
 use crate::hosts::Host;
+use crate::http::Name;
 use crate::origins::{MAX_ORIGIN_BYTES, Parts};
 use crate::{Config, Hosts, Origins, http};
 
@@ -115,7 +116,7 @@ impl<'a> Page<'a> {
 
 /// The value of `Origin`, if it can be repeated in an answer.
 pub(crate) fn origin(request: &http::Request) -> Option<&str> {
-    let value = request.headers.get("origin")?;
+    let value = request.headers.known(Name::Origin)?;
     core::str::from_utf8(value)
         .ok()
         .filter(|origin| origin.len() <= MAX_ORIGIN_BYTES)
@@ -155,9 +156,9 @@ impl Verdicts {
         script: Some(Strangeness::Origin),
     };
 
-    /// The cost is one walk over the header fields, and a comparison with each pattern of the
-    /// config. At this point only [`http::Limits`] have been checked. `page` belongs to the same
-    /// request.
+    /// The cost is a comparison with each pattern of the config, and one walk over the header
+    /// fields if one of those that matter stands there twice. At this point only [`http::Limits`]
+    /// have been checked. `page` belongs to the same request.
     pub(crate) fn of(config: &Config, request: &http::Request, peer: &Peer, page: Page<'_>) -> Self {
         let both = |why| Self {
             closed: why,
@@ -216,14 +217,32 @@ pub(super) struct Said<'a> {
 
 impl<'a> Said<'a> {
     pub(super) fn of(request: &'a http::Request) -> Self {
+        let headers = &request.headers;
+        let names = [Name::Host, Name::Origin, Name::Referer, Name::SecFetchSite];
+        // The older name of `Origin` is rare, and both may stand there.
+        let is_plain = headers.known(Name::SecWebSocketOrigin).is_none();
+        if !is_plain || !names.into_iter().all(|name| headers.comes_once_at_most(name)) {
+            return Self::walk(request);
+        }
+        Self {
+            host: headers.known(Name::Host).map(host_text),
+            origin: headers.known(Name::Origin),
+            referer: headers.known(Name::Referer),
+            fetch_site: headers.known(Name::SecFetchSite),
+            is_ambiguous: false,
+        }
+    }
+
+    /// Reads fields of which one may stand there twice.
+    #[cold]
+    fn walk(request: &'a http::Request) -> Self {
         let mut said = Self::default();
         for (name, value) in request.headers.raw() {
             step!();
             let place = match name.len() {
                 4 if name.eq_ignore_ascii_case(b"host") => {
-                    // The decoder refuses a second `Host`. A value that is not text is no name of
-                    // ours.
-                    said.host = Some(core::str::from_utf8(value).unwrap_or("?"));
+                    // The decoder refuses a second `Host`.
+                    said.host = Some(host_text(value));
                     continue;
                 }
                 6 if name.eq_ignore_ascii_case(b"origin") => &mut said.origin,
@@ -279,6 +298,11 @@ impl<'a> Said<'a> {
             }
         }
     }
+}
+
+/// A value of `Host` as text. One that is not text is no name of ours.
+fn host_text(value: &[u8]) -> &str {
+    core::str::from_utf8(value).unwrap_or("?")
 }
 
 const fn refused(allowed: bool) -> Option<Strangeness> {

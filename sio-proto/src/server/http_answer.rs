@@ -15,7 +15,7 @@ use bytestring::ByteString;
 use super::output::{Body, Outputs, Response};
 use super::{PollEncoding, Request, Stream, StreamForm, Write};
 use crate::config::CorsOrigins;
-use crate::http::FixedFields;
+use crate::http::{FixedFields, Name};
 use crate::request::origin;
 use crate::{Config, Cors, Frame, LinkId, Origins, http, websocket};
 
@@ -224,6 +224,14 @@ pub(crate) fn header<'a>(request: &'a http::Request, name: &str) -> Option<&'a s
         .and_then(|value| core::str::from_utf8(value).ok())
 }
 
+/// The value of a header that the server asks for, as text, as [`header`] finds it.
+fn known(request: &http::Request, name: Name) -> Option<&str> {
+    request
+        .headers
+        .known(name)
+        .and_then(|value| core::str::from_utf8(value).ok())
+}
+
 /// Whether any page of another origin may read answers.
 fn has_cors(config: &Config) -> bool {
     match (&config.cors, &config.origins) {
@@ -315,17 +323,17 @@ pub(crate) fn accept_websocket(mut asker: Asker, request: &http::Request) -> Res
     let upgrade = websocket::UpgradeRequest {
         method: request.method.name().unwrap_or(""),
         http_minor: request.version_minor,
-        upgrade: header(request, "upgrade"),
-        connection: header(request, "connection"),
-        key: header(request, "sec-websocket-key"),
-        version: header(request, "sec-websocket-version"),
+        upgrade: known(request, Name::Upgrade),
+        connection: known(request, Name::Connection),
+        key: known(request, Name::SecWebSocketKey),
+        version: known(request, Name::SecWebSocketVersion),
     };
     match upgrade.accept() {
         Ok(accept) => {
             // If the page offered subprotocols and none is chosen, browsers fail the connection.
             // Genuine servers choose the first one.
             if let Some(protocol) =
-                header(request, "sec-websocket-protocol").and_then(websocket::handshake::first_protocol)
+                known(request, Name::SecWebSocketProtocol).and_then(websocket::handshake::first_protocol)
             {
                 asker.header("Sec-WebSocket-Protocol", ByteString::from(protocol));
             }

@@ -279,7 +279,7 @@ pub fn first_protocol(value: &str) -> Option<&str> {
 /// Whether a comma-separated list has `token`, in any case.
 fn lists(value: &str, token: &str) -> bool {
     step!(bulk value.len());
-    items(value).any(|item| item.eq_ignore_ascii_case(token))
+    value.eq_ignore_ascii_case(token) || items(value).any(|item| item.eq_ignore_ascii_case(token))
 }
 
 fn items(value: &str) -> impl Iterator<Item = &str> {

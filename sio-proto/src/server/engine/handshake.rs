@@ -7,11 +7,13 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytestring::ByteString;
 
 use super::{Arrival, At, Engine, Rare, Revision, longest_silence, revision_of};
 use crate::detect::{EngineTransport, EngineVersion};
+use crate::digits::put_decimal;
 use crate::request::Refusing;
 use crate::server::{
     Admitted, Alarm, Asker, Delivery, Denied, Input, Posted, Role, Session, Shard, Strangeness, TransportKind, Upgrade,
@@ -162,7 +164,7 @@ impl<'a> Arrival<'a> {
         } = self;
         let transport = self.transport(&shard.core.config)?;
         let has_control = |value: &[u8]| value.iter().any(|&b| b < 0x20 && b != b'\t' || b == 0x7f);
-        if request.http.headers.get("origin").is_some_and(has_control) {
+        if request.http.headers.known(http::Name::Origin).is_some_and(has_control) {
             return Err(Refusal::BadRequest);
         }
         if route.sid.is_some() {
@@ -376,16 +378,17 @@ impl At<'_> {
         Frame::text(buffer, |b| {
             b.put_slice(b"0{\"sid\":\"");
             b.put_slice(&sid);
-            let rest = format!(
-                "\",\"upgrades\":[{}],\"pingInterval\":{},\"pingTimeout\":{}",
-                if can_upgrade { "\"websocket\"" } else { "" },
-                config.ping_interval.as_millis(),
-                config.ping_timeout.as_millis(),
-            );
-            b.put_slice(rest.as_bytes());
+            b.put_slice(match can_upgrade {
+                true => b"\",\"upgrades\":[\"websocket\"],\"pingInterval\":",
+                false => b"\",\"upgrades\":[],\"pingInterval\":",
+            });
+            put_decimal(millis(config.ping_interval), b);
+            b.put_slice(b",\"pingTimeout\":");
+            put_decimal(millis(config.ping_timeout), b);
             // Clients of revision 3 do not know this field.
             if revision == Revision::V4 {
-                b.put_slice(format!(",\"maxPayload\":{}", config.max_payload).as_bytes());
+                b.put_slice(b",\"maxPayload\":");
+                put_decimal(config.max_payload as u64, b);
             }
             b.put_u8(b'}');
         })
@@ -399,6 +402,11 @@ impl At<'_> {
         let id = core::str::from_utf8(&id).unwrap_or_default();
         Some(cookie.write(id, is_secure(config, arrival.request)).into())
     }
+}
+
+/// A time in milliseconds. One that 64 bits cannot count is longer than any process lives.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The revision of a request for a session. Genuine servers treat everything except `EIO=4` as

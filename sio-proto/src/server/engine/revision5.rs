@@ -5,6 +5,7 @@
 //! Packets for a namespace that the server has just made the client leave are late, not wrong, and
 //! are dropped.
 
+use alloc::string::String;
 use core::fmt::Write as _;
 
 use bytes::{BufMut, BytesMut};
@@ -65,43 +66,47 @@ impl At<'_> {
 /// The CONNECT that tells the client that it is in the namespace. With a `pid` the client may come
 /// back (docs/protocol/socket-io.md §6).
 pub(crate) fn connected(namespace: ByteString, id: &str, welcome: &Welcome) -> Packet {
-    let mut payload = BytesMut::with_capacity(64);
-    payload.put_slice(b"{\"sid\":\"");
-    payload.put_slice(id.as_bytes());
-    if let Some(pid) = &welcome.pid {
-        payload.put_slice(b"\",\"pid\":\"");
-        payload.put_slice(pid.as_bytes());
+    const SID: &str = "{\"sid\":\"";
+    const PID: &str = "\",\"pid\":\"";
+    let pid = welcome.pid.as_deref();
+    let pid_bytes = pid.map_or(0, |pid| PID.len() + pid.len());
+    // Exactly as large as needed, because `Bytes` would have to note what is left over.
+    let mut payload = String::with_capacity(SID.len() + id.len() + pid_bytes + "\"}".len());
+    payload.push_str(SID);
+    payload.push_str(id);
+    if let Some(pid) = pid {
+        payload.push_str(PID);
+        payload.push_str(pid);
     }
-    payload.put_slice(b"\"");
+    payload.push('"');
     if let Some(heard) = welcome.confirmed {
-        payload.put_slice(b",");
+        payload.push(',');
         put_confirmed(&mut payload, heard);
     }
-    payload.put_slice(b"}");
+    payload.push('}');
     Packet::Connect {
         namespace,
         query: None,
-        payload: ByteString::try_from(payload.freeze()).ok(),
+        payload: Some(payload.into()),
     }
 }
 
 /// The CONNECT without an id that confirms events, for clients that have asked for it
 /// (docs/protocol/extensions.md §2).
 pub(crate) fn confirmation(namespace: ByteString, heard: u64) -> Packet {
-    let mut payload = BytesMut::with_capacity(40);
-    payload.put_slice(b"{");
+    let mut payload = String::with_capacity(40);
+    payload.push('{');
     put_confirmed(&mut payload, heard);
-    payload.put_slice(b"}");
+    payload.push('}');
     Packet::Connect {
         namespace,
         query: None,
-        payload: ByteString::try_from(payload.freeze()).ok(),
+        payload: Some(payload.into()),
     }
 }
 
-fn put_confirmed(out: &mut BytesMut, heard: u64) {
-    out.put_slice(b"\"sio.confirmed\":");
-    let _ = write!(out, "{heard}");
+fn put_confirmed(out: &mut String, heard: u64) {
+    let _ = write!(out, "\"sio.confirmed\":{heard}");
 }
 
 /// The payload of the CONNECT_ERROR.

@@ -18,10 +18,16 @@ impl<'a> At<'a> {
         engine.joined = true;
         let revision = engine.revision;
         let namespace = self.core.namespace_of(socket);
-        self.push_packet(&match revision {
-            Revision::V4 => revision5::connected(namespace, &self.core.id_of(socket), welcome),
+        let packet = match revision {
+            Revision::V4 => {
+                let socket = self.core.socket(socket);
+                let drawn = socket.sid.base64();
+                let drawn = || core::str::from_utf8(&drawn).unwrap_or_default();
+                revision5::connected(namespace, socket.name().unwrap_or_else(drawn), welcome)
+            }
             Revision::V3 => revision4::connected(namespace),
-        });
+        };
+        self.push_packet(&packet);
         if revision == Revision::V3 {
             self.ask_queued();
         }

@@ -151,7 +151,7 @@ impl Core {
         self.membership.key(slot)
     }
 
-    fn socket(&self, socket: SocketKey) -> &Socket {
+    pub(crate) fn socket(&self, socket: SocketKey) -> &Socket {
         let socket = self.membership.get(socket.slot);
         socket.expect("a rule names a socket of its session")
     }
@@ -159,13 +159,6 @@ impl Core {
     /// The name of the namespace that a socket is in.
     pub(crate) fn namespace_of(&self, socket: SocketKey) -> ByteString {
         self.membership.namespace_of(self.socket(socket)).clone()
-    }
-
-    /// The public id of a socket.
-    pub(crate) fn id_of(&self, socket: SocketKey) -> ByteString {
-        let socket = self.socket(socket);
-        let drawn = || alloc::format!("{}", socket.sid).into();
-        socket.name().map_or_else(drawn, ByteString::from)
     }
 }
 

@@ -165,6 +165,7 @@ settings! {
     "http.max_headers" http.max_headers;
     "http.max_chunks" http.max_chunks;
     "http.max_chunk_extra_bytes" http.max_chunk_extra_bytes;
+    "http.max_remembered_head_bytes" http.max_remembered_head_bytes;
     "websocket.max_fragments" websocket.max_fragments;
     "packet.max_attachments" packet.max_attachments;
     "packet.max_attachment_bytes" packet.max_attachment_bytes;
