@@ -146,6 +146,86 @@ fn an_entry_in_order_is_not_written_behind_one_that_has_failed() {
     assert_eq!(entries(&world, 0), [5, 1, 2, 3, 4]);
 }
 
+/// The connection that ends the old one is given up itself before it is heard.
+#[test]
+fn a_connection_is_ended_by_the_first_one_that_is_answered() {
+    let mut world = World::single();
+    world.run_millis(10);
+    world.set_mood(0, Mood::Frozen);
+    world.publish("c", "1", false);
+    world.run(LONG);
+    // The server answers the greeting of the next connection, and stands still again.
+    (0..3).for_each(|_| {
+        world.answer_one(0);
+        world.run_millis(1);
+    });
+    assert!(kills(&world).is_empty(), "it is on its way");
+    world.publish("c", "2", false);
+    world.run(LONG);
+    world.set_mood(0, Mood::Well);
+    world.publish("c", "3", false);
+    world.run_millis(1000);
+    world.carry_out_late();
+    assert_eq!(world.published, [b"3"]);
+    assert_eq!(kills(&world).len(), 2);
+}
+
+/// What waits stands before what was refused.
+#[test]
+fn an_entry_that_waits_is_written_although_a_later_one_was_refused() {
+    let mut config = sio_proto::broker::BrokerConfig::from_url("redis://a:1").unwrap();
+    config.max_waiting_bytes = 2000;
+    let mut world = World::new(config, vec![redis::Node::new("a", 1)]);
+    // The connection does not stand yet.
+    add(&mut world, 1, Some(0));
+    let large = Request::AddEntry {
+        stream: bytes("s"),
+        max_len: 0,
+        fields: vec![(bytes("n"), vec![b'x'; 2000].into())],
+        known_failures: Some(0),
+    };
+    ask(&mut world, 2, large);
+    add(&mut world, 3, Some(0));
+    add(&mut world, 4, Some(2));
+    world.run_millis(10);
+    let refused = BrokerError::NotInOrder { failed: 2 };
+    let told = failures(&mut world);
+    // What was refused is told before the server has answered.
+    let expected = [(2, Some(BrokerError::Full)), (3, Some(refused)), (1, None), (4, None)];
+    assert_eq!(told, expected);
+    assert_eq!(entries(&world, 0), [1, 4]);
+}
+
+/// The owner is learned from `CLUSTER SLOTS` while entries are on their way to the old one.
+#[test]
+fn an_entry_in_order_does_not_overtake_those_on_their_way_elsewhere() {
+    let mut world = cluster();
+    add(&mut world, 1, Some(0));
+    world.run_millis(100);
+    let from = (0..3).find(|node| entries(&world, *node) == [1]).unwrap();
+    let to = (from + 1) % 3;
+    failures(&mut world);
+    world.set_mood(from, Mood::Frozen);
+    add(&mut world, 2, Some(0));
+    world.run_millis(1);
+    let slots = std::mem::take(&mut world.nodes[from].slots);
+    let stream = std::mem::take(&mut world.nodes[from].streams);
+    world.nodes[to].slots.extend(slots);
+    world.nodes[to].streams = stream;
+    // A message for another slot of the same master is told, so the slots are asked for.
+    world.cut(to, false);
+    world.run_millis(1000);
+    add(&mut world, 3, Some(0));
+    world.run_millis(100);
+    let told = failures(&mut world);
+    world.set_mood(from, Mood::Well);
+    world.run_millis(100);
+    let behind = failures(&mut world);
+    let stored = entries(&world, to);
+    assert!(stored.is_sorted(), "{stored:?} {told:?} {behind:?}");
+    assert!(!stored.contains(&3) || stored.contains(&2), "{stored:?}");
+}
+
 /// Also where too much waits.
 #[test]
 fn an_entry_in_order_is_not_written_behind_one_for_which_there_is_no_room() {

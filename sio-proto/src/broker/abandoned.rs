@@ -8,7 +8,8 @@
 //!
 //! A connection is known by its id and its address as the server sees them (`CLIENT INFO`, new in
 //! Redis 6.2). The id alone would not do: a server that was started again begins to count again. A
-//! server that does not know these commands, or a user that may not use them, goes without.
+//! server that does not know these commands, or a user that may not use them, goes without. So does
+//! the main connection of a cluster that goes on with another server: that one cannot end it.
 
 use alloc::collections::VecDeque;
 
@@ -73,11 +74,16 @@ impl Broker {
             return;
         }
         let (role, server) = (connection.role.clone(), connection.address.clone());
-        // There is one for each connection, and some for servers that have left the cluster.
+        self.remember_abandoned(Abandoned { role, server, identity });
+    }
+
+    /// A connection is ended when its server stands again.
+    pub(super) fn remember_abandoned(&mut self, old: Abandoned) {
+        // There are few for each connection, and some for servers that have left the cluster.
         if self.abandoned.len() > self.config.max_nodes {
             self.abandoned.pop_front();
         }
-        self.abandoned.push_back(Abandoned { role, server, identity });
+        self.abandoned.push_back(old);
     }
 
     /// A connection stands: before anything else, it ends those before it.
@@ -85,13 +91,15 @@ impl Broker {
         let Some(Some(connection)) = self.connections.get_mut(at) else {
             return;
         };
-        self.abandoned.retain(|old| {
+        for old in core::mem::take(&mut self.abandoned) {
             if old.role != connection.role || old.server != connection.address {
-                return true;
+                self.abandoned.push_back(old);
+                continue;
             }
-            let Identity { id, address } = &old.identity;
-            connection.ask(now, &[b"CLIENT", b"KILL", b"ID", id, b"ADDR", address], Expect::Skip);
-            false
-        });
+            let Identity { id, address } = old.identity.clone();
+            let parts: &[&[u8]] = &[b"CLIENT", b"KILL", b"ID", &id, b"ADDR", &address];
+            // If this connection is given up as well, nobody knows whether the old one has ended.
+            connection.ask(now, parts, Expect::Kill(old));
+        }
     }
 }

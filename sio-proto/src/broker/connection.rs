@@ -15,7 +15,7 @@ use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::abandoned::Identity;
+use super::abandoned::{Abandoned, Identity};
 use super::config::{Address, BrokerConfig};
 use crate::resp::{Decoder, Limits, encode_command, encode_command_before};
 use crate::{Entropy, LinkId, Time};
@@ -73,8 +73,10 @@ pub(super) enum Step {
 pub(super) enum Expect {
     Step(Step),
     Ping,
-    /// The answer of no interest: to `MULTI`, `ASKING` and `CLIENT KILL`.
+    /// The answer of no interest: to `MULTI` and `ASKING`.
     Skip,
+    /// To `CLIENT KILL` for this connection.
+    Kill(Abandoned),
     /// To a message of this batch ([`Batches`](super::flushing::Batches)).
     Publish(u64),
     /// To a message of sharded pub/sub. It is kept, because its slot may have moved.

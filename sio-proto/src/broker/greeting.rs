@@ -62,7 +62,8 @@ impl Broker {
             _ => None,
         };
         if let Some(error) = &error
-            && (Self::is_fatal(error) || matches!(step, Step::Auth | Step::Select))
+            // A server that is busy need not say how it knows a connection.
+            && (Self::is_fatal(error) && step != Step::Identity || matches!(step, Step::Auth | Step::Select))
         {
             return self.lose(now, at, error.clone());
         }

@@ -87,6 +87,11 @@ pub struct Broker {
     pub(super) abandoned: VecDeque<Abandoned>,
     /// How many entries of streams have failed.
     pub(super) failed_entries: u64,
+    /// How many of them were not taken over, because there was no room.
+    pub(super) refused_entries: u64,
+    /// How many entries in order are not answered, and the connection that has all of them. If
+    /// there is none, some were sent on to another master.
+    pub(super) in_order: (usize, Option<usize>),
     /// What waits and has no connection to wait for. It is brought into its order when it is
     /// routed.
     pub(super) unrouted: VecDeque<Waiting>,
@@ -144,6 +149,8 @@ impl Broker {
             holds_streams: false,
             abandoned: VecDeque::new(),
             failed_entries: 0,
+            refused_entries: 0,
+            in_order: (0, None),
             unrouted: VecDeque::new(),
             numbers: 0,
             held_bytes: 0,
@@ -455,6 +462,7 @@ impl Broker {
                     self.settled(kept.batch);
                 }
                 Expect::Part(request) => self.fail_request(request, why.clone()),
+                Expect::Kill(old) => self.remember_abandoned(old),
                 Expect::Step(_)
                 | Expect::Ping
                 | Expect::Skip

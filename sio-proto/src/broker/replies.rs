@@ -104,7 +104,7 @@ impl Broker {
             (Expect::LastEntry, reply) => self.stream_answered(now, at, true, reply),
             (Expect::Entries, reply) => self.stream_answered(now, at, false, reply),
             (Expect::Master, reply) => self.master_answered(now, at, &reply),
-            (Expect::Ping | Expect::Skip, _) => {}
+            (Expect::Ping | Expect::Skip | Expect::Kill(_), _) => {}
             // A user that may not listen for itself is not watched. The pings are left.
             (Expect::ProbeSubscribe | Expect::Watch | Expect::Leave(_), Value::Error(_)) => {}
             (

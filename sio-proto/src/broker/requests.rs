@@ -31,6 +31,10 @@ struct Pending {
     redirects: u8,
     /// Why the transaction will not be done.
     error: Option<Bytes>,
+    /// [`Broker::refused_entries`] when it was taken over: later ones stand behind it.
+    refused_entries: u64,
+    /// Whether it counts in [`Broker::in_order`].
+    is_counted: bool,
 }
 
 /// The requests that are not answered, in their order.
@@ -63,7 +67,9 @@ impl Broker {
         let weight = weight(&request);
         if !self.has_room(weight) {
             self.counters.failed_requests += 1;
-            self.failed_entries += u64::from(matches!(request, Request::AddEntry { .. }));
+            let is_entry = u64::from(matches!(request, Request::AddEntry { .. }));
+            self.failed_entries += is_entry;
+            self.refused_entries += is_entry;
             let answer = Err(BrokerError::Full);
             return self.tell(Event::Answer { tag, answer });
         }
@@ -80,6 +86,8 @@ impl Broker {
             topology: 0,
             redirects: 0,
             error: None,
+            refused_entries: self.refused_entries,
+            is_counted: false,
         };
         self.requests.map.insert(id, pending);
         self.dispatch(now, id);
@@ -125,6 +133,11 @@ impl Broker {
             (pending.parts, pending.sum) = (parts.len(), 0);
             pending.topology = self.topology;
         }
+        if let [at] = &parts[..]
+            && !self.keeps_order(id, *at)
+        {
+            return self.fail_unordered(id);
+        }
         for at in parts {
             let what = What::Part {
                 request: id,
@@ -149,9 +162,9 @@ impl Broker {
         let Some(pending) = self.requests.map.get(&id) else {
             return;
         };
-        if known_failures(&pending.request).is_some_and(|known| known != self.failed_entries) {
-            let failed = self.failed_entries + 1;
-            return self.fail_request(id, BrokerError::NotInOrder { failed });
+        let behind = self.refused_entries - pending.refused_entries;
+        if known_failures(&pending.request).is_some_and(|known| known + behind != self.failed_entries) {
+            return self.fail_unordered(id);
         }
         let Some(Some(connection)) = self.connections.get_mut(at) else {
             return;
@@ -269,9 +282,11 @@ impl Broker {
             let asking = matches!(redirect, Redirect::Ask(_));
             let may_be_late = !asking && known_failures(&pending.request).is_some();
             let what = What::Part { request: id, asking };
-            if let Some(at) = self.follow(now, redirect)
+            if let Some(to) = self.follow(now, redirect)
                 && !may_be_late
             {
+                self.is_sent_on(id, to);
+                let at = to;
                 let number = self.number();
                 let waiting = Waiting {
                     number,
@@ -287,6 +302,38 @@ impl Broker {
             self.suspect_master(now, at);
         }
         self.fail_request(id, error);
+    }
+
+    /// Whether an entry may go to this connection: one in order may not if some before it are not
+    /// answered and have gone elsewhere.
+    fn keeps_order(&mut self, id: u64, at: usize) -> bool {
+        let Some(pending) = self.requests.map.get_mut(&id) else {
+            return true;
+        };
+        if known_failures(&pending.request).is_none() {
+            return true;
+        }
+        let (count, place) = self.in_order;
+        let others = count - usize::from(pending.is_counted);
+        if others > 0 && place != Some(at) {
+            return false;
+        }
+        self.in_order = (others + 1, Some(at));
+        pending.is_counted = true;
+        true
+    }
+
+    /// An entry goes to another master while its slot moves.
+    fn is_sent_on(&mut self, id: u64, to: usize) {
+        if self.requests.map.get(&id).is_some_and(|pending| pending.is_counted) {
+            let (count, _) = self.in_order;
+            self.in_order = (count, (count == 1).then_some(to));
+        }
+    }
+
+    fn fail_unordered(&mut self, id: u64) {
+        let failed = self.failed_entries + 1;
+        self.fail_request(id, BrokerError::NotInOrder { failed });
     }
 
     pub(super) fn fail_request(&mut self, id: u64, error: BrokerError) {
@@ -315,6 +362,7 @@ impl Broker {
             return;
         };
         self.held_bytes -= pending.weight;
+        self.in_order.0 -= usize::from(pending.is_counted);
         self.counters.failed_requests += u64::from(answer.is_err());
         self.failed_entries += u64::from(answer.is_err() && matches!(pending.request, Request::AddEntry { .. }));
         let tag = pending.tag;
