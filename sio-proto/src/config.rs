@@ -191,10 +191,14 @@ pub struct Config {
     /// Most bytes that all sessions together keep of the data that their clients have sent:
     /// handshakes ([`Config::max_handshake_bytes`]), `auth` ([`Config::max_auth_bytes`]), CONNECTs
     /// that wait, packets whose attachments have not come, packets ahead of an upgrade, packets for
-    /// namespaces that are not joined yet, and 1 KiB for each session itself. Default 2 GiB less
-    /// one byte. Beyond it, handshakes are answered with 503, and a session that would keep more
-    /// ends. The bytes are counted in steps of 64 KiB for each session. If it is too small,
-    /// sessions that have done nothing wrong are ended when many large messages are under way.
+    /// namespaces that are not joined yet, and 1 KiB for each session itself. Not counted: what the
+    /// server makes of a CONNECT beside its `auth`, up to about 2 KiB for each socket with the name
+    /// of its namespace, also while nobody has decided about it. Its limits are
+    /// [`Config::max_namespaces_per_session`], [`Config::max_connects_per_second`] and
+    /// [`Config::max_namespaces`]. Default 2 GiB less one byte. Beyond it, handshakes are answered
+    /// with 503, and a session that would keep more ends. The bytes are counted in steps of 64 KiB
+    /// for each session. If it is too small, sessions that have done nothing wrong are ended when
+    /// many large messages are under way.
     pub max_kept_bytes: usize,
     /// Most such bytes for all sessions of clients at one address. Default 24 MiB, which is enough
     /// for ten thousand handshakes with heads of 2 KB. Behind a proxy, raise it like

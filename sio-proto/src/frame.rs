@@ -27,6 +27,20 @@ use crate::keep;
 use crate::websocket::Opcode;
 use crate::websocket::frame::{MAX_SERVER_HEADER_BYTES, prepend_header};
 
+/// A scratch buffer from which more than this is taken at once is given away with it. A small frame
+/// that is written behind a large one would otherwise keep the memory of both for as long as it
+/// waits, and count only its own bytes.
+const MAX_SHARED: usize = 8 * 1024;
+
+/// Takes out of a scratch buffer what is written in it. The buffer is empty then.
+#[inline]
+pub(crate) fn take_written(buffer: &mut BytesMut) -> BytesMut {
+    match buffer.len() > MAX_SHARED {
+        true => core::mem::take(buffer),
+        false => buffer.split(),
+    }
+}
+
 /// The size of the largest frame that a [`SmallFrame`] takes.
 const MAX_SMALL: usize = 68;
 
@@ -81,7 +95,7 @@ impl Frame {
 
     #[inline]
     fn behind_room(buffer: &mut BytesMut, opcode: Opcode) -> Self {
-        let mut bytes = buffer.split();
+        let mut bytes = take_written(buffer);
         prepend_header(&mut bytes, opcode);
         Self { bytes: bytes.freeze() }
     }
@@ -236,6 +250,32 @@ mod tests {
                 let Some(small) = small else { continue };
                 assert_eq!((small.frame(), small.len()), (frame.clone(), frame.len()));
                 assert_eq!((small.payload(), small.is_binary()), (frame.payload(), binary));
+            }
+        }
+    }
+
+    /// A small frame that waits must not keep the memory of a large frame that was written before
+    /// it, whether that one is still there or not.
+    #[test]
+    fn a_small_frame_keeps_no_memory_of_a_large_one() {
+        let mut scratch = BytesMut::new();
+        let write = |scratch: &mut BytesMut, len, shown: bool| match shown {
+            false => Frame::text(scratch, |b| b.put_bytes(b'x', len)),
+            true => {
+                scratch.put_bytes(b'x', MAX_SERVER_HEADER_BYTES + len);
+                Frame::of_text_at(scratch, MAX_SERVER_HEADER_BYTES)
+            }
+        };
+        for shown in [false, true] {
+            for len in [MAX_SHARED, 2 * MAX_SHARED + 1, 1_000_000] {
+                let large = write(&mut scratch, len, shown);
+                assert!(scratch.capacity() <= MAX_SHARED, "{}", scratch.capacity());
+                drop(large);
+                // All that is left is used again here.
+                scratch.reserve(1);
+                assert!(scratch.capacity() <= 3 * MAX_SHARED, "{}", scratch.capacity());
+                let small = write(&mut scratch, 10, shown);
+                assert!(scratch.capacity() + small.len() <= 3 * MAX_SHARED);
             }
         }
     }

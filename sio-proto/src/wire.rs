@@ -31,8 +31,9 @@ use bytestring::ByteString;
 use self::engine as bodies;
 use crate::breach::{Breach, BreachKind};
 use crate::engine::{self as format, EngineMessage, Revision};
+use crate::keep::Source;
 use crate::socket::text::{Decoded, TextEvent};
-use crate::{Config, keep, legacy};
+use crate::{Config, legacy};
 
 pub use legacy06::Garbled;
 pub use poll::PollEncoding;
@@ -154,15 +155,21 @@ impl Inbound {
 
     /// Prepares a packet that has to wait: it must not keep its read buffer alive.
     #[must_use]
-    pub fn kept(mut self) -> Self {
+    pub fn kept(self) -> Self {
+        self.kept_from(Source::Read)
+    }
+
+    /// Prepares a packet that has to wait. What it was read into says up to which size its parts
+    /// are copied.
+    pub(crate) fn kept_from(mut self, from: Source) -> Self {
         match &mut self {
-            Self::Engine(packet) => packet.keep(),
-            Self::Event(event) => event.keep(),
-            Self::Socket(Decoded::Packet(packet)) => packet.keep(),
-            Self::Socket(Decoded::Partial(partial)) => partial.keep(),
-            Self::Part(message) => message.keep(),
-            Self::Message(text) | Self::Heartbeat(text) | Self::Payload { payload: text, .. } => keep::text(text),
-            Self::Legacy09(packet) => packet.keep(),
+            Self::Engine(packet) => packet.keep(from),
+            Self::Event(event) => event.keep_from(from),
+            Self::Socket(Decoded::Packet(packet)) => packet.keep(from),
+            Self::Socket(Decoded::Partial(partial)) => partial.keep(from),
+            Self::Part(message) => message.keep(from),
+            Self::Message(text) | Self::Heartbeat(text) | Self::Payload { payload: text, .. } => from.keep_text(text),
+            Self::Legacy09(packet) => packet.keep(from),
             Self::Socket(Decoded::Nothing)
             | Self::Digest(_)
             | Self::Goodbye
@@ -173,7 +180,7 @@ impl Inbound {
         self
     }
 
-    /// Bytes of everything that the client wrote in it.
+    /// About how many bytes of memory it takes beside itself.
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {
@@ -183,8 +190,10 @@ impl Inbound {
             Self::Part(part) => part.len(),
             Self::Message(text) | Self::Heartbeat(text) => text.len(),
             Self::Payload { payload, .. } => payload.len(),
-            Self::Legacy09(packet) => packet.bytes(),
-            Self::Digest(_) | Self::Goodbye | Self::Garbled(_) | Self::Broken(_) | Self::LeftOut(..) => 0,
+            Self::Legacy09(packet) => packet.memory(),
+            Self::Garbled(_) => size_of::<Garbled>(),
+            Self::Broken(breach) | Self::LeftOut(breach, _) => breach.bytes(),
+            Self::Digest(_) | Self::Goodbye => 0,
         }
     }
 }

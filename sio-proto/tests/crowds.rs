@@ -282,6 +282,57 @@ fn connects_that_wait_weigh() {
     assert_eq!(world.frames(link), ["44/b,\"Too much auth\""]);
 }
 
+/// Hardening A14: CONNECTs that wait for `/` count for their address. What does not fit is refused,
+/// and the session goes on.
+#[test]
+fn connects_that_wait_weigh_for_their_address() {
+    let mut world = World::new(Config::default().max_kept_bytes_per_address(150_000));
+    world.accepts = false;
+    let query = "x".repeat(8_000);
+    let links = [(); 3].map(|()| {
+        let link = from(&mut world, "192.0.2.1");
+        world.send(link, &upgrade("/socket.io/?EIO=3&transport=websocket"));
+        world.frames(link);
+        for name in 'a'..='g' {
+            world.send(link, &text(&format!("40/{name}?{query},")));
+        }
+        (link, world.frames(link))
+    });
+    assert_eq!(links[0].1, [""; 0]);
+    assert_eq!(links[1].1, [""; 0]);
+    // All up to 4 KiB are free for each session.
+    let refused: Vec<_> = ('a'..='g').map(|name| format!("44/{name},\"Too much auth\"")).collect();
+    assert_eq!(links[2].1, refused);
+    // A session that ends makes room.
+    world.cut(links[0].0, sio_proto::server::Cause::Closed);
+    world.send(links[2].0, &text(&format!("40/a?{query},")));
+    assert_eq!(world.frames(links[2].0), [""; 0]);
+}
+
+/// Hardening A14: packets of 0.9 for a namespace that is joined count no more for their address.
+#[test]
+fn packets_that_are_delivered_weigh_no_more() {
+    let mut world = World::new(Config::default().max_kept_bytes_per_address(400_000));
+    let large = format!("5::/a:{{\"name\":\"n\",\"args\":[\"{}\"]}}", "x".repeat(50_000));
+    for _ in 0..5 {
+        let link = from(&mut world, "192.0.2.1");
+        world.send(link, &get("/socket.io/1/"));
+        let id = body(&world.received(link)).split(':').next().unwrap().to_owned();
+        let link = from(&mut world, "192.0.2.1");
+        world.send(link, &upgrade(&format!("/socket.io/1/websocket/{id}")));
+        assert_eq!(world.frames(link), ["1::"]);
+        world.heard();
+        for _ in 0..4 {
+            world.send(link, &text(&large));
+        }
+        world.send(link, &text("1::/a"));
+        assert_eq!(world.frames(link), ["1::/a"]);
+        let events = world.heard().iter().filter(|line| line.starts_with("event n")).count();
+        assert_eq!(events, 4);
+    }
+    assert_eq!(world.sessions(), 5);
+}
+
 /// Hardening A14: the packets ahead of the end of a POST are together as large as one message, not
 /// each of them.
 #[test]

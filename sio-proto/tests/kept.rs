@@ -4,6 +4,9 @@
 use sio_proto::wire::{Inbound, Wire, WireDecoder};
 use sio_proto::{ByteString, Bytes, Config};
 
+/// What a packet of 0.7 to 0.9 takes without its texts. Each text takes 16 bytes more.
+const PACKET: usize = size_of::<sio_proto::legacy::legacy09::Packet>();
+
 /// What a decoder makes of a text that is a small part of a read buffer, and the buffer.
 fn read(wire: Wire, text: &str) -> (Vec<Inbound>, Bytes) {
     // A buffer of its own for each, which is `is_unique` when nothing else shares it.
@@ -34,17 +37,17 @@ fn a_packet_that_waits_is_counted_and_keeps_no_buffer() {
         (Wire::Engine4, "41/n,".into(), 2),
         (Wire::Engine4, format!("431[\"{long}\"]"), 303),
         (Wire::Engine3, format!("40/n?{long}"), 302),
-        (Wire::Legacy09, format!("0::/{long}"), 301),
-        (Wire::Legacy09, format!("1::/n:?{long}"), 303),
-        (Wire::Legacy09, format!("3:7+:/n:{long}"), 303),
-        (Wire::Legacy09, format!("4::/n:\"{long}\""), 304),
+        (Wire::Legacy09, format!("0::/{long}"), PACKET + 301 + 16),
+        (Wire::Legacy09, format!("1::/n:?{long}"), PACKET + 303 + 2 * 16),
+        (Wire::Legacy09, format!("3:7+:/n:{long}"), PACKET + 303 + 3 * 16),
+        (Wire::Legacy09, format!("4::/n:\"{long}\""), PACKET + 304 + 2 * 16),
         (
             Wire::Legacy09,
             format!("5:7+::{{\"name\":\"e\",\"args\":[\"{long}\"]}}"),
-            306,
+            PACKET + 306 + 3 * 16,
         ),
-        (Wire::Legacy09, format!("6:::7+[\"{long}\"]"), 305),
-        (Wire::Legacy09, "8::".into(), 0),
+        (Wire::Legacy09, format!("6:::7+[\"{long}\"]"), PACKET + 305 + 2 * 16),
+        (Wire::Legacy09, "8::".into(), PACKET),
         (Wire::Legacy06(0), format!("~m~300~m~{long}"), 302),
     ] {
         let (packets, buffer) = read(wire, &text);
@@ -61,6 +64,18 @@ fn a_packet_that_waits_is_counted_and_keeps_no_buffer() {
         assert!(buffer.is_unique(), "{text} keeps its buffer");
         assert_eq!(format!("{kept:?}"), before, "{text}");
         assert_eq!((counted, kept.bytes()), (bytes, bytes), "{text}");
+    }
+}
+
+/// What is left out counts the text that says why.
+#[test]
+fn what_is_left_out_is_counted() {
+    for text in ["garbage", "4:::{bad"] {
+        let (packets, _) = read(Wire::Legacy09, text);
+        let [Inbound::LeftOut(breach, 1)] = &packets[..] else {
+            panic!("{packets:?}");
+        };
+        assert!(packets[0].bytes() >= breach.text().len() + 16, "{text}");
     }
 }
 

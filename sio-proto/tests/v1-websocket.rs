@@ -76,6 +76,41 @@ fn a_captured_conversation() {
     assert_eq!(world.sessions(), 0);
 }
 
+/// An endpoint that is longer than a namespace with its query may be is repeated in no answer: an
+/// answer of 14 bytes and an answer of a megabyte would be one packet in a queue.
+#[test]
+fn an_endpoint_without_end_is_not_repeated() {
+    let mut world = World::new(Config::default());
+    let link = join(&mut world);
+    world.send(link, &text("1::/a"));
+    assert_eq!(world.frames(link), ["1::/a"]);
+    let long = "x".repeat(512 + 8 * 1024 + 1);
+    for packet in [
+        format!("3:1:/{long}:x"),
+        format!("3:1:{long}:x"),
+        format!("3:1:/a?{long}:x"),
+        format!("3:1:?{long}:x"),
+        format!("1::/{long}"),
+        format!("1::/a?{long}"),
+        format!("1:1:/a?{long}"),
+        format!("1::/b?{long}"),
+    ] {
+        world.send(link, &text(&packet));
+        assert_eq!(world.frames(link), [""; 0], "{}", &packet[..8]);
+    }
+    assert!(
+        world.breaches[0].contains("endpoint longer than any"),
+        "{:?}",
+        world.breaches
+    );
+    // The longest that may be.
+    let query = "q".repeat(512 + 8 * 1024 - 3);
+    world.send(link, &text(&format!("3:7:/a?{query}:x")));
+    assert_eq!(world.frames(link), [format!("6::/a?{query}:7")]);
+    world.send(link, &text("3:8::x"));
+    assert_eq!(world.frames(link), ["6:::8"]);
+}
+
 #[test]
 fn an_unknown_session_is_told_so_on_the_websocket() {
     let mut world = World::new(Config::default());

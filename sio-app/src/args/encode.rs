@@ -17,6 +17,19 @@ use super::placeholder::Renumbered;
 use super::receive::receive;
 use super::{ArgsError, HANDOFF, Handoff, RAW, RAW_ARGS, spare_list};
 
+/// The size of the pieces of memory that messages are written into. A message that waits for a slow
+/// client keeps its piece, so the pieces are small. Larger messages get pieces of their own.
+pub(crate) const SCRATCH_BYTES: usize = 8 * 1024;
+
+/// Takes out of a scratch buffer what is written in it. The buffer is empty then. A piece of memory
+/// in which much was written is given away whole: a small message behind it would keep all of it.
+pub(crate) fn take_written(scratch: &mut BytesMut) -> Bytes {
+    match scratch.len() > SCRATCH_BYTES {
+        true => std::mem::take(scratch).freeze(),
+        false => scratch.split().freeze(),
+    }
+}
+
 /// Writes arguments. The documentation of the parent module says how types become arguments.
 /// `scratch` must be empty, and is left empty.
 pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) -> Result<Args, ArgsError> {
@@ -27,7 +40,7 @@ pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) 
         return Ok(args);
     }
     appended.check(scratch)?;
-    appended.with(scratch.split().freeze())
+    appended.with(take_written(scratch))
 }
 
 /// The parts of written arguments that do not stand in their text.

@@ -42,7 +42,7 @@ use serde::{Deserialize, Serialize};
 use sio_proto::socket::Args;
 
 pub(crate) use decode::{detached, detached_text, from_args, from_args_to_keep, small};
-pub(crate) use encode::{Appended, append, to_args};
+pub(crate) use encode::{Appended, SCRATCH_BYTES, append, take_written, to_args};
 pub(crate) use receive::LARGE;
 
 thread_local!(static SPARE: Cell<Vec<Bytes>> = const { Cell::new(Vec::new()) });

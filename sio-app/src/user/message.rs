@@ -11,7 +11,7 @@ use sio_proto::recovery::RecordKey;
 use sio_proto::server::{AckRequest, Direct, Encoded, Form, Forms, Message, Policy, SendError};
 use sio_proto::socket::{Args, is_reserved_event};
 
-use crate::args::{Appended, LARGE, RawArgs, append, keep_list, to_args};
+use crate::args::{Appended, LARGE, RawArgs, SCRATCH_BYTES, append, keep_list, take_written, to_args};
 use crate::error::{EmitError, HandlerError};
 use crate::guarded::guarded;
 use crate::runtime::Runtime;
@@ -28,10 +28,6 @@ use crate::turn::table::{OutgoingFn, Table};
 use crate::user::emitter::cluster_of;
 use crate::user::merging::send_by;
 
-/// The size of the pieces of memory that messages are written into. A message that waits for a slow
-/// client keeps its piece, so the pieces are small. Larger messages get pieces of their own.
-const SCRATCH_BYTES: usize = 8 * 1024;
-
 thread_local!(static SCRATCH: Cell<Option<BytesMut>> = const { Cell::new(None) });
 
 /// Lends this thread's buffer for writing, empty. It is taken out of its place meanwhile, because
@@ -44,7 +40,8 @@ pub(crate) fn with_scratch<R>(write: impl FnOnce(&mut BytesMut) -> R) -> R {
     let result = write(&mut scratch);
     scratch.clear();
     if scratch.capacity() > SCRATCH_BYTES {
-        // What is left of a large buffer would be kept as a whole by each small message in it.
+        // What is left of a large buffer would be kept as a whole by each small message in it. Of
+        // what was taken out, only small pieces leave the rest here (`take_written`).
         scratch = BytesMut::new();
     }
     SCRATCH.with(|lent| lent.set(Some(scratch)));
@@ -66,7 +63,7 @@ impl Draft {
             return Err(EmitError::Reserved(name.to_owned()));
         }
         scratch.extend_from_slice(name.as_bytes());
-        let name = ByteString::try_from(scratch.split().freeze()).unwrap_or_default();
+        let name = ByteString::try_from(take_written(scratch)).unwrap_or_default();
         Ok(Self {
             name,
             args: to_args(args, scratch)?,
@@ -539,5 +536,29 @@ mod tests {
             assert_eq!(large.len(), 1_000_000);
         });
         with_scratch(|scratch| assert!(scratch.capacity() <= SCRATCH_BYTES, "{}", scratch.capacity()));
+    }
+
+    /// Arguments of any size leave no large piece of memory to the messages behind them, whether
+    /// much or little of it is left, and whether they are still there or not.
+    #[test]
+    fn large_arguments_leave_no_memory_behind_them() {
+        for kilobytes in [9, 15, 1_000, 1_023, 1_024] {
+            let numbers = vec![1; kilobytes * 512];
+            with_scratch(|scratch| {
+                let args = to_args(&[&numbers], scratch).unwrap();
+                assert!(args.json.len() > kilobytes * 1_000);
+                drop(args);
+                scratch.reserve(SCRATCH_BYTES);
+                let room = scratch.capacity();
+                assert!(room <= SCRATCH_BYTES, "{room} behind {kilobytes} kB");
+            });
+            with_scratch(|scratch| {
+                let name = "n".repeat(kilobytes * 1_024);
+                drop(Draft::new(&name, &1, scratch).unwrap());
+                scratch.reserve(SCRATCH_BYTES);
+                let room = scratch.capacity();
+                assert!(room <= SCRATCH_BYTES, "{room} behind {kilobytes} kB");
+            });
+        }
     }
 }

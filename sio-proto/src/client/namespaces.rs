@@ -14,6 +14,7 @@ use super::session::{End, Heard, Instead, MAX_REFUSAL_BYTES};
 use super::socket::{Early, Receipts, SocketState};
 use crate::codec::{self, Parsed};
 use crate::engine::{EngineMessage, Revision};
+use crate::keep::Source;
 use crate::socket::{self, Args, Packet, Role};
 use crate::{Time, json};
 
@@ -66,7 +67,7 @@ impl Client {
                 Err(error) => Err(text(&error)),
             },
         };
-        self.reassembly.keep();
+        self.reassembly.keep(Source::Read);
         packet
     }
 
@@ -323,7 +324,7 @@ impl Client {
         if socket.early_bytes > self.config.max_early_bytes {
             return self.break_off(now, "too many events before the namespace was connected");
         }
-        packet.keep();
+        packet.keep(Source::Read);
         let may_answer = !socket.was_left;
         socket.early.push(Early { packet, may_answer });
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::keep;
+use crate::keep::Source;
 
 /// A message of Engine.IO. It belongs to a raw session, or it goes to or comes from a
 /// [`PacketParser`](crate::codec::PacketParser).
@@ -31,11 +31,11 @@ impl EngineMessage {
         self.len() == 0
     }
 
-    /// Gives a small message its own memory.
-    pub(crate) fn keep(&mut self) {
+    /// Gives the message its own memory, if it is to be copied.
+    pub(crate) fn keep(&mut self, from: Source) {
         match self {
-            Self::Text(text) => keep::text(text),
-            Self::Binary(bytes) => keep::bytes(bytes),
+            Self::Text(text) => from.keep_text(text),
+            Self::Binary(bytes) => from.keep_bytes(bytes),
         }
     }
 }

@@ -19,7 +19,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
-use crate::keep;
+use crate::keep::Source;
 
 /// Standard alphabet. We write padding, and also read text without it, because old clients leave it
 /// out.
@@ -82,11 +82,11 @@ pub enum DecodeError {
 }
 
 impl Packet {
-    /// Gives a small text or binary its own memory.
-    pub(crate) fn keep(&mut self) {
+    /// Gives its text or binary its own memory, if it is to be copied.
+    pub(crate) fn keep(&mut self, from: Source) {
         match self {
-            Self::Open(text) | Self::Ping(text) | Self::Pong(text) | Self::Message(text) => keep::text(text),
-            Self::Binary(bytes) => keep::bytes(bytes),
+            Self::Open(text) | Self::Ping(text) | Self::Pong(text) | Self::Message(text) => from.keep_text(text),
+            Self::Binary(bytes) => from.keep_bytes(bytes),
             Self::Close | Self::Upgrade | Self::Noop => {}
         }
     }

@@ -30,10 +30,14 @@ use bytestring::ByteString;
 
 use super::raw_json;
 use crate::digits::put_decimal;
-use crate::{json, keep};
+use crate::json;
+use crate::keep::Source;
 
 /// Genuine acknowledgement ids have fewer digits.
 const MAX_ID_DIGITS: usize = 20;
+
+/// What the allocator takes for a text, in addition to its bytes, about.
+const TEXT_BYTES: usize = 16;
 
 /// One packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,8 +184,15 @@ impl Packet {
         self.texts().fold(0, |bytes, text| bytes.saturating_add(text.len()))
     }
 
-    /// Gives small texts their own memory.
-    pub(crate) fn keep(&mut self) {
+    /// About how much memory it takes in a box, with texts that have memory of their own.
+    pub(crate) fn memory(&self) -> usize {
+        let texts = self.texts().filter(|text| !text.is_empty());
+        let texts = texts.map(|text| text.len().saturating_add(TEXT_BYTES));
+        texts.fold(size_of::<Self>(), usize::saturating_add)
+    }
+
+    /// Gives its texts their own memory, as far as they are copied.
+    pub(crate) fn keep(&mut self, from: Source) {
         let (first, second) = match &mut self.body {
             Body::Connect(text) | Body::Message(text) | Body::Json(text) => (Some(text), None),
             Body::Event { name, args } => (Some(name), Some(args)),
@@ -190,7 +201,7 @@ impl Packet {
         };
         let id = self.id.as_mut().map(|id| &mut id.digits);
         let texts = [id, Some(&mut self.endpoint), first, second];
-        texts.into_iter().flatten().for_each(keep::text);
+        texts.into_iter().flatten().for_each(|text| from.keep_text(text));
     }
 
     /// Reads one packet.

@@ -28,7 +28,7 @@ use crate::socket::Args;
 
 /// Memory of a packet that waits, without its bytes: a place in the queue, and the head of its
 /// buffer.
-const PACKET_BYTES: usize = 96;
+pub(super) const PACKET_BYTES: usize = 96;
 /// Memory of a sorted message, in addition: its entries in the trees.
 const SORTED_BYTES: usize = 256;
 

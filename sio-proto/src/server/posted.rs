@@ -5,6 +5,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use crate::keep::Source;
 use crate::wire::Inbound;
 
 /// The packets of a POST that have not been handled.
@@ -51,13 +52,17 @@ impl Posted {
             .sum()
     }
 
-    /// Prepares the packets to wait: they must not keep a read buffer alive.
+    /// Prepares the packets to wait: they must not keep the body of the POST alive.
     #[must_use]
     pub fn kept(self) -> Self {
         match self.is_kept {
             true => self,
             false => Self {
-                packets: self.packets.into_iter().map(Inbound::kept).collect(),
+                packets: self
+                    .packets
+                    .into_iter()
+                    .map(|packet| packet.kept_from(Source::Body))
+                    .collect(),
                 is_kept: true,
                 ..self
             },
@@ -121,13 +126,41 @@ impl Posted {
 
     pub(super) fn extend(&mut self, packets: Vec<Inbound>) {
         self.packets.extend(packets);
+        self.is_kept = false;
     }
 
     pub(super) fn replace(&mut self, packets: Vec<Inbound>) {
         self.packets = packets.into();
+        self.is_kept = false;
     }
 
     pub(super) fn drop_rest(&mut self) {
         self.packets = VecDeque::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use bytestring::ByteString;
+
+    use super::*;
+
+    /// Packets that wait keep nothing of the body alive, whatever their size is and whenever they
+    /// have come.
+    #[test]
+    fn packets_that_wait_keep_no_body() {
+        let whole = Bytes::from(alloc::vec![b'x'; 1_000_000]);
+        let packet = |len| Inbound::Message(ByteString::try_from(whole.slice(..len)).unwrap());
+        let mut posted = Posted::new(alloc::vec![packet(10), packet(100_000)]).kept();
+        assert!(whole.is_unique());
+        posted.extend(alloc::vec![packet(20)]);
+        posted = posted.kept();
+        assert!(whole.is_unique());
+        assert_eq!(posted.count(), 3);
+        posted.replace(alloc::vec![packet(200_000)]);
+        posted = posted.kept();
+        assert!(whole.is_unique());
+        assert_eq!(posted.count(), 1);
     }
 }

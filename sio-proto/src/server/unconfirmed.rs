@@ -25,6 +25,7 @@
 
 use alloc::vec::Vec;
 
+use super::outbox::PACKET_BYTES;
 use super::{Heartbeat, Session};
 use crate::{Frame, LinkId};
 
@@ -191,10 +192,12 @@ impl Unconfirmed {
         });
     }
 
-    /// Bytes of the kept answer.
+    /// How much memory the kept answer takes, about: as much as its packets took in the queue.
     pub(crate) fn answer_bytes(&self) -> usize {
         let answer = self.answer.as_ref();
-        answer.map_or(0, |answer| answer.frames.iter().map(Frame::len).sum())
+        answer.map_or(0, |answer| {
+            answer.frames.iter().map(|frame| frame.len() + PACKET_BYTES).sum()
+        })
     }
 
     /// The client has sent another request on this connection, and so has read the answer on it.
@@ -305,6 +308,19 @@ mod tests {
         assert_eq!((unconfirmed.written, unconfirmed.behind_heartbeat), (3, 2));
         unconfirmed.confirm_heartbeat();
         assert_eq!(unconfirmed.lose_link(), 2);
+    }
+
+    /// Packets that have left the queue, and are kept, count as they did in it.
+    #[test]
+    fn a_kept_answer_counts_what_its_packets_take() {
+        let frames = alloc::vec![Frame::from_static(b"\x81\x012"); 100];
+        let mut outbox = super::super::outbox::Outbox::new();
+        outbox.extend(frames.iter());
+        let mut unconfirmed = Unconfirmed::default();
+        unconfirmed.keep(LinkId::new(0, 1), true, &frames);
+        assert_eq!(unconfirmed.answer_bytes(), outbox.memory());
+        unconfirmed.forget_answer();
+        assert_eq!(unconfirmed.answer_bytes(), 0);
     }
 
     #[test]

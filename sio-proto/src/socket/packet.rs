@@ -10,7 +10,7 @@ use bytestring::ByteString;
 
 use super::Exact;
 use crate::json::{Elements, PlaceholderError, elements, named_attachments};
-use crate::keep;
+use crate::keep::Source;
 
 /// The arguments of an event or acknowledgement, as raw JSON.
 ///
@@ -88,10 +88,10 @@ impl Args {
         }
     }
 
-    /// Gives small parts their own memory.
-    pub(crate) fn keep(&mut self) {
-        keep::text(&mut self.json);
-        self.attachments.iter_mut().for_each(keep::bytes);
+    /// Gives the parts their own memory, as far as they are copied.
+    pub(crate) fn keep(&mut self, from: Source) {
+        from.keep_text(&mut self.json);
+        self.attachments.iter_mut().for_each(|bytes| from.keep_bytes(bytes));
         if !self.exact.is_empty() {
             self.exact = self.exact.detached();
         }
@@ -195,29 +195,30 @@ impl Packet {
         }
     }
 
-    /// Gives small parts their own memory.
-    pub(crate) fn keep(&mut self) {
+    /// Gives the parts their own memory, as far as they are copied.
+    pub(crate) fn keep(&mut self, from: Source) {
+        let text = |text: &mut ByteString| from.keep_text(text);
         match self {
             Self::Connect {
                 namespace,
                 query,
                 payload,
             } => {
-                keep::text(namespace);
-                query.iter_mut().chain(payload).for_each(keep::text);
+                text(namespace);
+                query.iter_mut().chain(payload).for_each(text);
             }
-            Self::Disconnect { namespace } => keep::text(namespace),
+            Self::Disconnect { namespace } => text(namespace),
             Self::Event {
                 namespace, name, args, ..
             } => {
-                [namespace, name].into_iter().for_each(keep::text);
-                args.keep();
+                [namespace, name].into_iter().for_each(text);
+                args.keep(from);
             }
             Self::Ack { namespace, args, .. } => {
-                keep::text(namespace);
-                args.keep();
+                text(namespace);
+                args.keep(from);
             }
-            Self::ConnectError { namespace, payload } => [namespace, payload].into_iter().for_each(keep::text),
+            Self::ConnectError { namespace, payload } => [namespace, payload].into_iter().for_each(text),
         }
     }
 

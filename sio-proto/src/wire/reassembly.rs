@@ -22,7 +22,7 @@ use bytestring::ByteString;
 
 use crate::codec::{PacketError, PacketParser};
 use crate::engine::EngineMessage;
-use crate::keep;
+use crate::keep::Source;
 use crate::socket::text::{DecodeError, Decoded, Limits, Partial, decode};
 use crate::socket::{Packet, Revision, Role};
 
@@ -59,25 +59,28 @@ impl Reassembly {
     }
 
     /// Called at the end of an input. The parts that are still awaited may never come, so the parts
-    /// that are here must not keep their read buffers alive.
-    pub(crate) fn keep(&mut self) {
+    /// that are here must not keep alive what they have been read into.
+    pub(crate) fn keep(&mut self, from: Source) {
         let Some(pending) = &mut self.pending else { return };
         let kept = pending.kept;
         pending.kept = match &mut pending.what {
             Awaited::Attachments(partial) => {
                 if kept == 0 {
-                    partial.packet.keep();
+                    partial.packet.keep(from);
                 }
                 let attachments = partial.packet.args_mut().map(|args| &mut args.attachments[..]);
                 let attachments = attachments.unwrap_or_default();
                 // The first of the kept parts is the packet itself.
                 if let Some(kept) = kept.checked_sub(1) {
-                    attachments.iter_mut().skip(kept).for_each(keep::bytes);
+                    attachments
+                        .iter_mut()
+                        .skip(kept)
+                        .for_each(|bytes| from.keep_bytes(bytes));
                 }
                 attachments.len().saturating_add(1)
             }
             Awaited::Parts(parts) => {
-                parts.iter_mut().skip(kept).for_each(EngineMessage::keep);
+                parts.iter_mut().skip(kept).for_each(|part| part.keep(from));
                 parts.len()
             }
         };
@@ -93,7 +96,12 @@ impl Reassembly {
     pub(crate) fn pending_bytes(&self) -> usize {
         let Some(pending) = &self.pending else { return 0 };
         let head = match &pending.what {
-            Awaited::Attachments(partial) => partial.packet.args().map_or(0, |args| args.json.len()),
+            Awaited::Attachments(partial) => {
+                // The attachments are counted in `bytes`.
+                let args = partial.packet.args();
+                let attachments = args.map_or(0, |args| args.attachments.iter().map(Bytes::len).sum());
+                partial.packet.bytes().saturating_sub(attachments)
+            }
             Awaited::Parts(_) => 0,
         };
         pending.bytes.saturating_add(head)
@@ -419,6 +427,52 @@ mod tests {
             panic!("{packets:?}");
         };
         assert_eq!(args.attachments.concat(), b"0123456789");
+    }
+
+    /// Parts that came in the body of a request keep nothing else of it alive, whatever their size
+    /// is. A large part of a read buffer is most of it.
+    #[test]
+    fn what_waits_keeps_no_body() {
+        let limits = Limits::default();
+        for (from, large, shared) in [
+            (Source::Body, 100_000, false),
+            (Source::Body, 100, false),
+            (Source::Read, 100_000, true),
+            (Source::Read, 100, false),
+        ] {
+            let mut text = alloc::format!("52-[\"m\",\"{}\"]", "x".repeat(large)).into_bytes();
+            text.extend_from_slice(&[b'y'; 1_000_000]);
+            let whole = Bytes::from(text);
+            let mut reassembly = Reassembly::new();
+            let text = ByteString::try_from(whole.slice(..large + 11)).unwrap();
+            reassembly
+                .handle_text(text, Revision::Five, Role::Server, &limits)
+                .unwrap();
+            reassembly.keep(from);
+            assert_eq!(!whole.is_unique(), shared, "{from:?} {large}: the text");
+            let whole = Bytes::from(alloc::vec![7; 1_000_000]);
+            let attachment = whole.slice(..large);
+            reassembly.handle_binary(attachment, &limits).unwrap();
+            reassembly.keep(from);
+            assert_eq!(!whole.is_unique(), shared, "{from:?} {large}: the attachment");
+        }
+    }
+
+    /// All that waits is counted: the namespace, the name, the arguments and the attachments.
+    #[test]
+    fn what_waits_is_counted() {
+        let mut reassembly = Reassembly::new();
+        assert_eq!(reassembly.pending_bytes(), 0);
+        let text = ByteString::from_static("52-/space,[\"name\",12345]");
+        let limits = Limits::default();
+        reassembly
+            .handle_text(text, Revision::Five, Role::Server, &limits)
+            .unwrap();
+        assert_eq!(reassembly.pending_bytes(), 6 + 4 + 5);
+        reassembly
+            .handle_binary(Bytes::from_static(b"1234567"), &limits)
+            .unwrap();
+        assert_eq!(reassembly.pending_bytes(), 6 + 4 + 5 + 7);
     }
 
     #[test]

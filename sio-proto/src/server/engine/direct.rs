@@ -18,6 +18,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::Revision;
 use super::sockets::encoder;
 use crate::engine::frames;
+use crate::frame::take_written;
 use crate::server::{Encoded, Form, SendError};
 use crate::socket::text::{AROUND_ATTACHMENT, MAX_PLAIN_NAME, bytes_around, is_plain_name};
 use crate::socket::{Epoch, Offset};
@@ -167,7 +168,7 @@ impl Direct {
     #[must_use]
     pub fn give_up(self, out: &mut BytesMut) -> Bytes {
         // All that is written is split off, because the buffer keeps what is behind it.
-        let written = out.split().freeze();
+        let written = take_written(out).freeze();
         match self.args_at <= written.len() {
             true => written.slice(self.args_at..),
             false => Bytes::new(),

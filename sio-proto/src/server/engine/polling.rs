@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::handshake::{Purpose, Refusal};
 use super::{Arrival, At, Fate, NOOP, Revision, bodies, engine_of};
+use crate::keep::Source;
 use crate::server::{Asker, Body, Breach, BreachKind, Input, Posted, Reason, Request, Response, Role, State, Write};
 use crate::wire::engine::PostForm;
 use crate::{Frame, LinkId, http};
@@ -163,7 +164,7 @@ impl<'a> At<'a> {
             .try_fold(self, |at, mut packet| at.receive(&mut packet))
         {
             Ok(mut at) => {
-                at.session.reassembly.keep();
+                at.session.reassembly.keep(Source::Body);
                 if posted.goes_on() {
                     // As long as the rest waits, the POST counts as one whose body is coming.
                     at.session.rare_mut().post = Some(asker.link);

@@ -110,6 +110,10 @@ impl At<'_> {
             // It is copied, because it may be a slice of a receive buffer.
             let query = query.map(|query| ByteString::from(&*query));
             queue.push((ByteString::from(&*namespace), query));
+            if !self.weigh() {
+                self.engine().rare_mut().queue.0.pop();
+                self.refused(&namespace, NoEntry::Auth.as_str(), None);
+            }
         }
     }
 
@@ -124,6 +128,8 @@ impl At<'_> {
         for (namespace, query) in self.take_queued() {
             step!();
             self.connect(namespace, query);
+            // It does not wait any more. Fewer bytes than before always have room.
+            let _ = self.weigh();
         }
     }
 
@@ -135,6 +141,8 @@ impl At<'_> {
                 step!();
                 self.refused(&namespace, "Not connected to /", None);
             }
+            // Fewer bytes than before always have room.
+            let _ = self.weigh();
         }
     }
 

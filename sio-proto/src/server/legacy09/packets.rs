@@ -51,6 +51,12 @@ impl<'a> At<'a> {
             }
             return Ok(self);
         }
+        let limits = &self.core.config.packet;
+        if packet.endpoint.len() > limits.max_namespace_bytes.saturating_add(limits.max_query_bytes) {
+            // Answers would repeat it.
+            let breach = Breach::new(BreachKind::Namespace, "an endpoint longer than any namespace and query");
+            return Ok(self.after(breach, 1));
+        }
         // A client that asks for acknowledgements and does not fetch them gets no more of them.
         if let Some(id) = packet.id.as_ref().filter(|id| !id.by_application)
             && !self.is_full()
@@ -220,17 +226,20 @@ impl<'a> At<'a> {
         let config = &self.core.config;
         let (max_packets, max_bytes) = (config.legacy09.max_unjoined_packets, config.max_payload);
         let rare = self.legacy09().rare.get_or_insert_default();
+        let too_much = || Breach::new(BreachKind::Limit, "too much for namespaces that have not been joined");
+        // The packet is at least as long as its texts. So nothing is encoded in vain.
+        if rare.held.len() >= max_packets || rare.held_bytes + packet.bytes() > max_bytes {
+            return Err(too_much());
+        }
         let mut text = BytesMut::new();
         packet.encode(&mut text);
-        if rare.held.len() >= max_packets || rare.held_bytes + text.len() > max_bytes {
-            return Err(Breach::new(
-                BreachKind::Limit,
-                "too much for namespaces that have not been joined",
-            ));
+        if rare.held_bytes + text.len() > max_bytes {
+            return Err(too_much());
         }
         rare.held_bytes += text.len();
-        // The frame was encoded as text.
-        rare.held.extend(ByteString::try_from(text.freeze()).ok());
+        // It was encoded as text. The copy has no more memory than the text needs.
+        let text = core::str::from_utf8(&text).ok();
+        rare.held.extend(text.map(ByteString::from));
         Ok(())
     }
 
@@ -251,6 +260,8 @@ impl<'a> At<'a> {
                 rare.held.push(text);
             }
         }
+        // Fewer bytes than before always have room.
+        let _ = self.weigh();
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     SessionKey, Write,
 };
 use crate::Frame;
+use crate::keep::Source;
 use crate::wire::Inbound;
 
 /// The empty list of ready sessions keeps memory for so many.
@@ -51,7 +52,7 @@ impl Input<'_> {
         }
         packets.clear();
         if may_wait {
-            self.at_link(link, |at, _| at.session.reassembly.keep());
+            self.at_link(link, |at, _| at.session.reassembly.keep(Source::Read));
         }
         self.depart();
     }

@@ -83,9 +83,9 @@ pub struct Partial {
 }
 
 impl Partial {
-    /// Gives small parts their own memory.
-    pub(crate) fn keep(&mut self) {
-        self.packet.keep();
+    /// Gives the parts their own memory, as far as they are copied.
+    pub(crate) fn keep(&mut self, from: crate::keep::Source) {
+        self.packet.keep(from);
     }
 
     /// The packet, still without its attachments.

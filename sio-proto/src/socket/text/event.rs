@@ -12,7 +12,7 @@ use alloc::borrow::Cow;
 
 use bytestring::ByteString;
 
-use crate::keep;
+use crate::keep::Source;
 use crate::socket::{Args, Packet};
 
 /// An event without attachments, whose name is written without escapes. Its JSON is checked.
@@ -208,7 +208,12 @@ impl TextEvent {
 
     /// Gives a small event memory of its own, so that it does not keep its read buffer alive.
     pub fn keep(&mut self) {
-        keep::text(&mut self.text);
+        self.keep_from(Source::Read);
+    }
+
+    /// Gives the event memory of its own, if it is to be copied.
+    pub(crate) fn keep_from(&mut self, from: Source) {
+        from.keep_text(&mut self.text);
     }
 
     /// Number of bytes of memory that it keeps, if it has memory of its own.
