@@ -549,6 +549,77 @@ fn attempts_end() {
     assert!(world.client.is_connected(socket));
 }
 
+/// Client C28: delays begin with the shortest again when a connection has been open, when the user
+/// connects again, and when the machine has slept.
+#[test]
+fn delays_begin_again() {
+    let (mut world, socket) = connected(ClientConfig::default().reconnection_attempts(Some(4)));
+    for _ in 0..2 {
+        world.attempts.clear();
+        world.network = Network::Refuses;
+        world.cut();
+        world.pass(4_500);
+        assert_eq!(delays(&world), [2000], "{:?}", world.log);
+        world.network = Network::Works;
+        world.pass(5_000);
+        assert!(world.client.is_connected(socket));
+    }
+    world.network = Network::Refuses;
+    world.cut();
+    world.pass(10_000);
+    world.attempts.clear();
+    world.now = world.now + Duration::from_secs(3600);
+    world.client.handle_timeout(world.now);
+    world.settle();
+    world.pass(4_000);
+    assert_eq!(delays(&world), [1000, 2000], "after a sleep: {:?}", world.log);
+    world.pass(60_000);
+    assert!(world.has("Stopped(AttemptsExhausted)"));
+    world.attempts.clear();
+    world.client.connect(world.now, socket).unwrap();
+    world.pass(60_000);
+    assert_eq!(
+        delays(&world),
+        [1000, 2000, 4000, 5000],
+        "after a stop: {:?}",
+        world.log
+    );
+}
+
+/// Client C2: who was let in since is asked again when the server refuses.
+#[test]
+fn a_refusal_that_was_got_over_does_not_count() {
+    let mut world = world(ClientConfig::default().provider(true));
+    world.network = Network::Answers(401);
+    world.auto_provide = false;
+    let socket = world.connect("/");
+    world.pass(100);
+    world
+        .client
+        .provide(world.now, world.questions[0].id, Default::default())
+        .unwrap();
+    world.pass(5_000);
+    assert_eq!(
+        world.questions.len(),
+        2,
+        "refused, and asked once more: {:?}",
+        world.log
+    );
+    world.network = Network::Works;
+    world
+        .client
+        .provide(world.now, world.questions[1].id, Default::default())
+        .unwrap();
+    world.pass(1_000);
+    assert!(world.client.is_connected(socket), "{:?}", world.log);
+    world.network = Network::Answers(401);
+    world.auto_provide = true;
+    world.cut();
+    world.pass(60_000);
+    assert_eq!(world.questions.len(), 4, "{:?}", world.log);
+    assert!(world.has("Stopped(Refused"), "{:?}", world.log);
+}
+
 #[test]
 fn an_attempt_has_a_time() {
     let mut world = world(ClientConfig::default().reconnection(false));

@@ -379,3 +379,83 @@ fn room_is_told_once() {
     story.world.disconnect(socket, true);
     assert_eq!(story.world.shard(|shard, _| shard.await_room(socket, 0)), None);
 }
+
+/// The packets of one message are counted one by one.
+#[test]
+fn a_message_of_several_packets_is_counted_as_such() {
+    for policy in [Policy::Ordered, Policy::DropOldest, Policy::Newest(key("a"))] {
+        let emit = |story: &mut Story, attachments: usize, policy: &Policy| {
+            let mut args = args("{\"_placeholder\":true,\"num\":0},{\"_placeholder\":true,\"num\":1}");
+            args.attachments = vec![Bytes::from_static(b"b"); attachments];
+            let (now, socket) = (story.world.now, story.socket);
+            let message = Message::event("/".into(), "m".into(), args, None);
+            let mut message = message.policy(policy.clone());
+            story
+                .world
+                .shard(|shard, _| shard.emit(now, socket, &mut message, None))
+        };
+        let mut story = Story::new("4.x websocket", |config| most_packets(config, 2));
+        assert_eq!(emit(&mut story, 2, &policy), Err(SendError::TooLarge), "{policy:?}");
+        let mut story = Story::new("4.x websocket", |config| most_packets(config, 3));
+        assert_eq!(emit(&mut story, 2, &policy), Ok(()), "{policy:?}");
+        assert_eq!(story.queued().packets, 3);
+        assert_eq!(story.emit(1, Policy::Ordered), Err(SendError::Full));
+        let mut story = Story::new("4.x websocket", |config| most_packets(config, 4));
+        story.emit(1, Policy::Ordered).unwrap();
+        assert_eq!(emit(&mut story, 2, &policy), Ok(()), "{policy:?}");
+    }
+}
+
+/// A queue that is exactly half full has room.
+#[test]
+fn half_a_queue_is_room() {
+    let mut story = Story::new("4.x websocket", |config| config.max_queued_packets = 10);
+    let socket = story.socket;
+    let roomy = |story: &mut Story| story.world.shard(|shard, _| shard.await_room(socket, 0)).unwrap();
+    for number in 0..5 {
+        story.emit(number, Policy::Ordered).unwrap();
+    }
+    assert!(roomy(&mut story));
+    story.emit(5, Policy::Ordered).unwrap();
+    assert!(!roomy(&mut story));
+    story.take();
+    for (held, is_room) in [(1 << 19, true), ((1 << 19) + 1, false)] {
+        story.stall(held);
+        assert_eq!(roomy(&mut story), is_room, "{held}");
+    }
+}
+
+/// Who asks whether a message of so many bytes has room gets the answer of the limit. What is
+/// larger than the whole queue waits for nothing.
+#[test]
+fn room_for_a_message_is_exact() {
+    let mut story = Story::new("4.x websocket", |config| config.max_queued_bytes = 1_000);
+    let socket = story.socket;
+    let has_room =
+        |story: &mut Story, bytes: usize| story.world.shard(|shard, _| shard.await_room(socket, bytes)).unwrap();
+    assert!(has_room(&mut story, 1_000) && has_room(&mut story, 1_001));
+    story.emit(1, Policy::Ordered).unwrap();
+    let left = 1_000 - story.queued().bytes;
+    for (bytes, expected) in [(left, true), (left + 1, false), (1_000, false), (1_001, true)] {
+        assert_eq!(has_room(&mut story, bytes), expected, "{bytes}");
+    }
+}
+
+/// Messages that gave way to others are counted.
+#[test]
+fn what_gives_way_is_counted() {
+    for (policy, given_way) in [
+        (Policy::DropOldest, 6),
+        (Policy::Newest(key("a")), 8),
+        (Policy::Merge(key("a")), 8),
+        (Policy::Behind(key("a")), 0),
+    ] {
+        let mut story = Story::new("4.x websocket", |config| most_packets(config, 4));
+        story.emit(0, Policy::Ordered).unwrap();
+        for number in 1..10 {
+            let _ = story.emit(number, policy.clone());
+        }
+        let displaced = story.world.shard(|shard, _| shard.counters().displaced);
+        assert_eq!(displaced, given_way, "{policy:?}");
+    }
+}

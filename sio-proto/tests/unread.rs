@@ -413,3 +413,79 @@ fn closing_sessions_do_not_fill_the_table() {
     assert_eq!(world.sessions(), 3);
     world.assert_works(bystander, socket);
 }
+
+/// Hardening A8: a slow reader that has taken something has as much time again, and no more. Why it
+/// was ended is told.
+#[test]
+fn a_slow_reader_that_stops_is_gone() {
+    let (mut world, link, _) = joined(|_| ());
+    block(&mut world, link, 1_000);
+    world.pass(44_000);
+    block(&mut world, link, 900);
+    world.pass(44_999);
+    assert_eq!((world.heard(), world.sessions()), (vec![], 1));
+    world.pass(1);
+    assert_eq!(world.heard(), ["disconnect ping timeout"]);
+    assert_eq!(world.ended, [link]);
+    let [breach] = &world.breaches[..] else {
+        panic!("one breach: {:?}", world.breaches);
+    };
+    assert!(breach.contains("taken in time"), "{breach}");
+    assert_eq!(world.server.shard(world.now, |shard, _| shard.budget().used()), 0);
+}
+
+/// Hardening A8: a message counts in the budget of all queues in whatever way it is sent, and who
+/// is ended because of it is told why.
+#[test]
+fn every_way_to_send_counts_in_the_budget() {
+    use sio_proto::server::{Command, Key, Message, Policy, Target};
+    let used = |world: &mut World| world.server.shard(world.now, |shard, _| shard.budget().used());
+    let message = || {
+        let json = format!("\"{}\"", "x".repeat(1_000));
+        Message::event("/".into(), "m".into(), sio_proto::ByteString::from(json).into(), None)
+    };
+    let policies = [
+        Policy::Ordered,
+        Policy::Refuse,
+        Policy::DropOldest,
+        Policy::Behind(Key::new("/", "m", "k").unwrap()),
+    ];
+    for policy in policies {
+        for is_broadcast in [false, true] {
+            let (mut world, link, socket) = joined(|config| config.max_total_queued_bytes = 10_000);
+            block(&mut world, link, 0);
+            let mut before = 0;
+            while before < 7_500 {
+                let (now, mut message) = (world.now, message().policy(policy.clone()));
+                world.shard(|shard, out| match is_broadcast {
+                    false => shard.emit(now, socket, &mut message, None).unwrap(),
+                    true => {
+                        let target = Target {
+                            namespace: "/".into(),
+                            ..Target::default()
+                        };
+                        shard.handle_command(now, Command::Broadcast { target, message }, out);
+                    }
+                });
+                let after = used(&mut world);
+                assert!(after >= before + 1_000, "{policy:?}: {before}, then {after}");
+                before = after;
+            }
+            assert_eq!(world.heard(), [""; 0], "{policy:?}");
+            for _ in 0..4 {
+                let (now, mut message) = (world.now, message().policy(policy.clone()));
+                // One of them is too much, and those behind it are refused.
+                let _ = world.shard(|shard, _| shard.emit(now, socket, &mut message, None));
+            }
+            world.pass(1);
+            world.send(link, &text("3"));
+            assert_eq!(world.heard(), ["disconnect forced server close"], "{policy:?}");
+            assert!(
+                world.breaches[0].contains("waits for all clients together"),
+                "{:?}",
+                world.breaches
+            );
+            assert_eq!(used(&mut world), 0, "{policy:?}");
+        }
+    }
+}

@@ -164,7 +164,6 @@ impl Client {
             self.tried = 1;
             self.last_error = Some(end.error);
             self.outputs.push_back(Output::State(State::Lost(end.reason)));
-            self.backoff.reset();
             self.try_again(now, end.retry_after);
         } else {
             self.fail_attempt(now, end.error, end.retry_after);

@@ -352,12 +352,17 @@ mod tests {
             ("*-1\r\n", Value::Null),
             ("_\r\n", Value::Null),
             ("#t\r\n", Value::Boolean(true)),
+            ("#f\r\n", Value::Boolean(false)),
             (",1.25\r\n", Value::Double(1.25)),
             (",-inf\r\n", Value::Double(f64::NEG_INFINITY)),
             ("(12345678901234567890123\r\n", text("12345678901234567890123")),
             ("!6\r\nERR no\r\n", error),
             ("=6\r\ntxt:ab\r\n", text("ab")),
             ("*0\r\n", Value::List(vec![])),
+            ("~0\r\n", Value::List(vec![])),
+            ("%0\r\n", Value::Map(vec![])),
+            (">0\r\n", Value::Push(vec![])),
+            ("|0\r\n_\r\n", Value::Null),
             (
                 "~2\r\n:1\r\n*1\r\n+a\r\n",
                 Value::List(vec![Value::Integer(1), Value::List(vec![text("a")])]),
@@ -391,6 +396,9 @@ mod tests {
             (",x\r\n", E::Number),
         ] {
             assert_eq!(one(bytes.as_bytes()), Err(error), "{bytes:?}");
+        }
+        for bytes in [b":\xff\r\n", b",\xff\r\n", b"$\xff\r\n", b"*\xff\r\n"] {
+            assert_eq!(one(bytes), Err(E::Number), "{}", bytes.escape_ascii());
         }
     }
 

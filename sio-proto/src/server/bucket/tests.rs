@@ -143,3 +143,23 @@ fn who_is_disconnected_never_waits() {
     assert_eq!(results, [Measured::Fits, Measured::Fits, Measured::TooFast]);
     assert_eq!(meter.pace(START), Pace::FREE);
 }
+
+/// After a long rest the bucket is full and not more than full, whatever is asked first.
+#[test]
+fn a_rest_fills_the_bucket_and_no_more() {
+    let rate = Rate {
+        per_second: 1,
+        burst: 10,
+    };
+    let rested = START + Duration::from_secs(100);
+    let mut bucket = Bucket::new(rate, START);
+    bucket.take(START, 10);
+    let mut other = bucket;
+    bucket.take(rested, 4);
+    assert_eq!(bucket.tokens(rested), 6);
+    assert_eq!(
+        other.wait(START + Duration::from_millis(400)),
+        Duration::from_millis(600)
+    );
+    assert_eq!(other.wait(rested), Duration::ZERO);
+}

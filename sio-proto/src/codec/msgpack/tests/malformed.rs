@@ -361,3 +361,67 @@ fn auth_weighs_before_it_is_rewritten() {
     ));
     assert_eq!(read(connect(101)).unwrap_err(), DecodeError::AuthTooLong.into());
 }
+
+/// A packet that is cut anywhere is refused, with every type of value in it.
+#[test]
+fn every_packet_without_its_end_is_refused() {
+    let in_event = [
+        "c0",
+        "c3",
+        "7f",
+        "e0",
+        "cc80",
+        "cd8000",
+        "ce80000000",
+        "cf8000000000000000",
+        "d080",
+        "d18000",
+        "d280000000",
+        "d38000000000000000",
+        "ca3fc00000",
+        "cb3ff8000000000000",
+        "a161",
+        "d90161",
+        "da000161",
+        "db0000000161",
+        "c40107",
+        "c5000107",
+        "c60000000107",
+        "9101",
+        "dc000101",
+        "dd0000000101",
+        "81a16101",
+        "de0001a16101",
+        "df00000001a16101",
+        "d40000",
+        "d5000000",
+        "d6ff00000000",
+        "d7ff0000000000000000",
+        "d80000000000000000000000000000000000",
+        "c70100aa",
+        "c8000100aa",
+        "c90000000100aa",
+    ];
+    let packets = in_event.map(|value| ["83a47479706502a36e7370a12fa46461746192a165", value]);
+    let others = [
+        "83a47479706500a36e7370a12fa46461746181a16101",
+        "83a47479706501a36e7370a22f61a2696405",
+        "84a47479706503a36e7370a12fa2696405a4646174619101",
+        "83a47479706504a36e7370a12fa464617461a178",
+    ];
+    for packet in packets
+        .map(|parts| parts.concat())
+        .into_iter()
+        .chain(others.map(Into::into))
+    {
+        let whole = hex(&packet);
+        if let Err(error) = read(&whole) {
+            // Some extensions have no JSON. They are refused for this reason.
+            assert_ne!(error, Truncated.into(), "{packet}");
+        }
+        for end in 0..whole.len() {
+            let error = read(&whole.slice(..end)).unwrap_err();
+            assert_eq!(error, Truncated.into(), "{packet}, cut at {end}");
+        }
+    }
+}
