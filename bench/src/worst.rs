@@ -6,6 +6,7 @@
 //! and we pay more. Limits that would refuse an input early are raised, because they must not be
 //! what keeps the work small. The example `worst` measures times.
 
+mod cluster;
 mod formats;
 mod json;
 mod legacy;
@@ -38,7 +39,14 @@ impl Worst {
 /// Returns all kinds of inputs.
 #[must_use]
 pub fn inputs() -> Vec<Worst> {
-    [json::INPUTS, formats::INPUTS, legacy::INPUTS, server::INPUTS].concat()
+    [
+        json::INPUTS,
+        formats::INPUTS,
+        legacy::INPUTS,
+        cluster::INPUTS,
+        server::INPUTS,
+    ]
+    .concat()
 }
 
 /// An input, and the function that reads it.

@@ -128,8 +128,8 @@ fn a_websocket() {
     assert_eq!((line.conn.held_bytes(), line.conn.missing_bytes()), (0, 0));
 }
 
-/// The last 8 bytes of a handshake of hixie-76 stand behind its head (draft-hixie-thewebsocketprotocol-76
-/// §5.2).
+/// The last 8 bytes of a handshake of hixie-76 stand behind its head
+/// (draft-hixie-thewebsocketprotocol-76 §5.2).
 #[test]
 fn a_websocket_of_2010() {
     let mut line = Line::new();

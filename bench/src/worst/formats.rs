@@ -64,14 +64,16 @@ pub(super) const INPUTS: &[Worst] = &[
     }),
     Worst::new("http/responses", |bytes| {
         let (text, times) = repeated("", "HTTP/1.1 204 a\r\n\r\n", "", bytes);
-        reading(text.into_bytes(), times, |said: Vec<u8>| {
-            let (mut bytes, mut decoder) = (BytesMut::from(&said[..]), ResponseDecoder::new());
-            let mut responses = 0;
-            while let Ok(Some(_)) = decoder.decode(Method::Get, &mut bytes, &limits()) {
-                responses += 1;
-            }
-            responses
-        })
+        reading(text.into_bytes(), times, |said: Vec<u8>| responses(said, usize::MAX))
+    }),
+    Worst::new("http/response-fields", |bytes| {
+        let (text, _) = repeated("HTTP/1.1 204 a\r\n", "a:\r\n", "\r\n", bytes);
+        reading(text.into_bytes(), 1, |said: Vec<u8>| responses(said, usize::MAX))
+    }),
+    Worst::new("http/response-chunks-in-one-byte-reads", |bytes| {
+        let head = "HTTP/1.1 200 a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let (text, _) = repeated(head, "1\r\na\r\n", "0\r\n\r\n", bytes);
+        reading(text.into_bytes(), 1, |said: Vec<u8>| responses(said, 1))
     }),
     Worst::new("query/pairs", |bytes| {
         let (text, _) = repeated("/socket.io/?", "%45%49=%41&", "EIO=4", bytes);
@@ -96,6 +98,11 @@ pub(super) const INPUTS: &[Worst] = &[
             count(bytes, &frame),
             |said: Vec<u8>| events(said, usize::MAX),
         )
+    }),
+    Worst::new("websocket/empty-frames-of-a-server", |bytes| {
+        reading([0x81, 0].repeat(bytes / 2), bytes / 2, |said: Vec<u8>| {
+            events_for(websocket::Role::Client, said, usize::MAX)
+        })
     }),
     Worst::new("websocket/pings", |bytes| {
         let frame = masked(true, 9, b"a");
@@ -196,6 +203,9 @@ pub(super) const INPUTS: &[Worst] = &[
     Worst::new("socket/namespace", |bytes| {
         packet(repeated("2/", "a", ",[\"a\"]", bytes).0)
     }),
+    Worst::new("socket/acknowledgement", |bytes| {
+        packet(repeated("37[", "1,", "1]", bytes).0)
+    }),
     Worst::new("socket/attachments", |bytes| {
         let (mut placeholders, mut times) = (String::new(), 0);
         while placeholders.len() < bytes {
@@ -288,13 +298,28 @@ fn requests(said: Vec<u8>, most: usize) -> usize {
     })
 }
 
-/// How many messages and pings are read.
+/// How many responses are read.
+fn responses(said: Vec<u8>, most: usize) -> usize {
+    let mut decoder = ResponseDecoder::new();
+    in_pieces(&said, most, |bytes| {
+        match decoder.decode(Method::Get, bytes, &limits()) {
+            Ok(response) => ControlFlow::Continue(response.is_some()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    })
+}
+
+/// How many messages and pings a server reads.
 fn events(said: Vec<u8>, most: usize) -> usize {
+    events_for(websocket::Role::Server, said, most)
+}
+
+fn events_for(role: websocket::Role, said: Vec<u8>, most: usize) -> usize {
     let limits = websocket::Limits::default()
         .max_frame_bytes(MANY)
         .max_message_bytes(MANY)
         .max_fragments(u32::MAX);
-    let mut decoder = Decoder::new(websocket::Role::Server, limits);
+    let mut decoder = Decoder::new(role, limits);
     in_pieces(&said, most, |bytes| match decoder.decode(bytes) {
         Ok(Some(Event::Text(_) | Event::Binary(_) | Event::Ping(_))) => ControlFlow::Continue(true),
         Ok(None) => ControlFlow::Continue(false),
