@@ -66,7 +66,7 @@ impl World {
             );
         }
         // Of a crowd that has gone, some deadlines stay until there are many.
-        let few = if self.thief.is_some() { 1024 } else { 64 } + 4 * self.plan.crowd;
+        let few = if self.thief.is_some() { 1024 } else { 64 } + 8 * self.plan.crowd;
         let most =
             sessions * 8 + members * 4 + few + self.members.values().map(|member| member.asks.len()).sum::<usize>();
         if timers > most {
