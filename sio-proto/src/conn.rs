@@ -326,11 +326,12 @@ impl Conn {
     }
 
     /// Remembers the session that a [routed](crate::server::Router::route) request names, for the
-    /// next request with the same head. It need not be called. `request` is the one that came last.
+    /// next request with the same head. It need not be called. A request that came before the last
+    /// one, with another head, is not remembered.
     pub fn handle_routed(&mut self, request: &Request) {
         if let State::Http(http) = &mut self.state
             && let Some(known) = &mut http.known
-            && http.decoder.remembered() == Some(known.head)
+            && request.head == Some(known.head)
         {
             known.named = request.named;
         }
@@ -421,8 +422,9 @@ impl Conn {
                     *turn = Turn::Ours(Opening::of(&request).and_then(Result::ok));
                     let begun = begun.take();
                     // A rule of the application may decide otherwise next time, so it is asked.
+                    // Lists are read again, too.
                     let head = decoder.remembered().filter(|_| self.config.cors.is_none());
-                    let request = match (known.as_deref(), begun, head) {
+                    let mut request = match (known.as_deref(), begun, head) {
                         (Some(known), None, Some(head)) if known.head == head => {
                             let mut request = Request::with_findings(known.findings, request, *peer);
                             request.named = known.named;
@@ -439,6 +441,7 @@ impl Conn {
                             request
                         }
                     };
+                    request.head = head;
                     out.request.insert(request).decode_body(&self.config);
                     return;
                 }

@@ -108,6 +108,8 @@ pub struct Request {
     handshake: Option<Arc<Handshake>>,
     /// The session that the request names, once the router has read the id.
     pub(crate) named: Option<NamedSession>,
+    /// The number of its head, if its connection remembers it.
+    pub(crate) head: Option<u32>,
 
     findings: Findings,
 }
@@ -137,6 +139,7 @@ impl Request {
             packets: Vec::new(),
             handshake: None,
             named: None,
+            head: None,
             findings,
         }
     }

@@ -28,6 +28,14 @@ fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\n\r\n")
 }
 
+/// Everything that the `Debug` of a request shows, but the number of its head.
+fn shown(request: &Request) -> String {
+    let text = format!("{request:?}");
+    let (before, rest) = text.split_once(", head: ").unwrap();
+    let (_, behind) = rest.split_once(", findings: ").unwrap();
+    format!("{before}, {behind}")
+}
+
 /// Whatever is remembered, a request is what it is on a connection of its own. This is compared
 /// with everything that its `Debug` shows, which includes the classification.
 #[test]
@@ -51,10 +59,29 @@ fn a_repeated_head_is_classified_as_the_first() {
             let mut request = read(&mut conn, &get(target));
             let place = router.route(&mut request);
             assert_eq!(place, router.route(&mut expected), "{target}, {round}");
-            assert_eq!(format!("{request:?}"), format!("{expected:?}"), "{target}, {round}");
+            assert_eq!(shown(&request), shown(&expected), "{target}, {round}");
             conn.handle_routed(&request);
         }
     }
+}
+
+/// A request that is routed late, behind another, leaves its session to no other head.
+#[test]
+fn a_request_that_is_routed_late_gives_its_session_to_no_other() {
+    let config = Arc::new(Config::default());
+    let router = Router::new(&config, KEY, 4);
+    let mut conn = Conn::new(Arc::clone(&config), Peer::default());
+    let target = |last| format!("/socket.io/?EIO=4&transport=polling&t=a&sid=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA{last}");
+    let (a, b) = (get(&target('A')), get(&target('B')));
+    read(&mut conn, &a);
+    let mut late = read(&mut conn, &a);
+    read(&mut conn, &b);
+    router.route(&mut late);
+    conn.handle_routed(&late);
+    let mut request = read(&mut conn, &b);
+    let mut expected = read(&mut Conn::new(Arc::clone(&config), Peer::default()), &b);
+    assert_eq!(router.route(&mut request), router.route(&mut expected));
+    assert_eq!(shown(&request), shown(&expected));
 }
 
 /// The session that a request names is not read again, and is never that of another request.

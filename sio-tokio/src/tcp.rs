@@ -44,7 +44,9 @@ impl TcpOutlet {
 impl Drop for TcpOutlet {
     /// The end of a connection closes its socket, and the system then sends the end of the stream
     /// behind the last bytes. tokio would also shut the socket down before, which is one more
-    /// system call for each connection, and changes nothing for the peer.
+    /// system call for each connection, and changes nothing for the peer of a socket that this
+    /// process has once. A duplicate of it (`try_clone`, a process that was forked) keeps the
+    /// connection until it is closed, too.
     fn drop(&mut self) {
         if let Some(half) = self.0.take() {
             half.forget();

@@ -113,7 +113,8 @@ impl RequestDecoder {
     /// After a websocket upgrade, all further bytes stay in the buffer for the next decoder. After
     /// the last request of a connection (`Connection: close`, or a body that was too large), all
     /// further bytes are dropped. So the caller may go on reading until the peer has seen the
-    /// answer.
+    /// answer. The limits have to be the same each time: a head that is remembered is not compared
+    /// with them again.
     ///
     /// # Errors
     ///
@@ -216,7 +217,7 @@ impl RequestDecoder {
         if !request.target.starts_with('/') {
             request.take_origin_form();
             check_form(&request)?;
-        } else if self.begun && head.bytes.len() <= limits.max_remembered_head_bytes && request.keep_alive() {
+        } else if self.begun && request.headers.bytes() <= limits.max_remembered_head_bytes && request.keep_alive() {
             self.remember(&head.bytes, line, &request, framing);
         }
         self.begun = true;

@@ -32,8 +32,9 @@ pub struct Limits {
     pub max_chunk_extra_bytes: usize,
     /// The head of the last request that is remembered for each connection, from its second request
     /// on until the connection ends or becomes a websocket. A client that polls sends the same head
-    /// each time, and a head that is remembered is not parsed again. Default: 2 KiB. Heads that are
-    /// larger are not remembered. 0 remembers none.
+    /// each time, and a head that is remembered is not parsed again. Default: 2 KiB, in which each
+    /// header field counts 16 bytes beside its text. Heads that are larger are not remembered. 0
+    /// remembers none.
     pub max_remembered_head_bytes: usize,
 }
 

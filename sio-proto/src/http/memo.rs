@@ -8,6 +8,7 @@
 //! caches away, changes (docs/protocol/engine-io.md §1). So such a head is compared and not parsed.
 //! The outcome is that of the parser: everything that it would find out stands at the same places.
 
+use core::fmt;
 use core::ops::Range;
 
 use alloc::vec::Vec;
@@ -20,7 +21,6 @@ use super::headers::{Headers, is_token_byte};
 use super::request::Request;
 
 /// A head, and what was found in it.
-#[derive(Debug)]
 pub(super) struct Memo {
     head: Vec<u8>,
     /// Where the value of `t` stands.
@@ -79,9 +79,13 @@ impl Memo {
     }
 
     /// Takes the head off the front of `bytes`, which [fit](Self::fits).
+    ///
+    /// `None` takes nothing off. It is for a target that is no text, and a head with such a target
+    /// does not fit.
     pub(super) fn take(&self, bytes: &mut BytesMut) -> Option<(Request, Framing)> {
+        core::str::from_utf8(bytes.get(self.target.clone())?).ok()?;
         let head = bytes.split_to(self.head.len()).freeze();
-        let target = head.slice_ref(head.get(self.target.clone())?);
+        let target = head.slice(self.target.clone());
         let request = Request {
             method: self.line.method,
             target: ByteString::try_from(target).ok()?,
@@ -90,6 +94,16 @@ impl Memo {
             body: Ok(bytes::Bytes::new()),
         };
         Some((request, self.framing))
+    }
+}
+
+/// It shows no byte of the head: cookies, tokens and ids of sessions do not belong in a log.
+impl fmt::Debug for Memo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memo")
+            .field("bytes", &self.head.len())
+            .field("framing", &self.framing)
+            .finish_non_exhaustive()
     }
 }
 
@@ -198,9 +212,31 @@ mod tests {
     fn larger_heads_are_not_remembered() {
         let (head, limits) = (get("x"), Limits::default());
         let stream = head.repeat(4);
-        for (most, repeated) in [(0, 0), (head.len() - 1, 0), (head.len(), 2)] {
+        // Where the two fields stand takes 16 bytes each.
+        let bytes = head.len() + 32;
+        for (most, repeated) in [(0, 0), (head.len(), 0), (bytes - 1, 0), (bytes, 2)] {
             let (events, found) = read(stream.as_bytes(), &limits.max_remembered_head_bytes(most));
             assert_eq!((events.len(), found), (4, repeated), "{most} bytes");
+        }
+        // Many short fields are a small head, and much to remember.
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "a:\r\n".repeat(99));
+        for (most, repeated) in [(head.len() + 1_600 - 1, 0), (head.len() + 1_600, 2)] {
+            let (events, found) = read(head.repeat(4).as_bytes(), &limits.max_remembered_head_bytes(most));
+            assert_eq!((events.len(), found), (4, repeated), "{most} bytes");
+        }
+    }
+
+    #[test]
+    fn a_remembered_head_is_not_shown() {
+        let mut decoder = RequestDecoder::new();
+        let mut bytes = BytesMut::from(get("sid=secret").repeat(2).as_bytes());
+        for _ in 0..2 {
+            assert!(matches!(decoder.decode(&mut bytes, &Limits::default()), Ok(Some(_))));
+        }
+        assert!(decoder.remembered().is_some());
+        let shown = format!("{decoder:?}");
+        for secret in ["secret", "b=c", "[71, 69, 84"] {
+            assert!(!shown.contains(secret), "{shown}");
         }
     }
 
