@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use super::placeholder::end_of_placeholder;
 use super::scan::{Scanner, end_of_plain_string};
 use super::{JsonError, MAX_DEPTH};
 
@@ -28,30 +29,35 @@ pub struct Array<'a> {
 /// the left.
 #[inline]
 pub fn scan_array(text: &str, max_depth: usize) -> Result<Array<'_>, JsonError> {
-    // The arguments of many events are a few short strings.
-    match scan_short_strings(text) {
-        Some(array) if max_depth > 0 => Ok(array),
-        _ => scan_any_array(text, max_depth),
+    // The arguments of many events are a few short strings, or attachments.
+    match scan_short(text, max_depth) {
+        Some(array) => Ok(array),
+        None => scan_any_array(text, max_depth),
     }
 }
 
-/// A longer array is not scanned by [`scan_short_strings`], so no text is scanned twice that is
-/// longer than this.
+/// A longer array is not scanned by [`scan_short`], so no text is scanned twice that is longer than
+/// this.
 const SHORT: usize = 256;
 
-/// Finds the parts of a short array that holds nothing but strings without escapes, and no
-/// whitespace. Returns `None` for any other text.
+/// Finds the parts of a short array that holds a string, and behind it nothing but strings and
+/// placeholders. The strings have no escapes, and there is no whitespace. Returns `None` for any
+/// other text.
 #[inline]
-fn scan_short_strings(text: &str) -> Option<Array<'_>> {
+fn scan_short(text: &str, max_depth: usize) -> Option<Array<'_>> {
     let bytes = text.as_bytes();
-    if bytes.len() > SHORT || bytes.first() != Some(&b'[') {
+    if bytes.len() > SHORT || bytes.first() != Some(&b'[') || max_depth == 0 {
         return None;
     }
     step!(bulk bytes.len());
     let first_end = end_of_plain_string(bytes, 1)?;
     let mut end = first_end;
     while bytes.get(end) == Some(&b',') {
-        end = end_of_plain_string(bytes, end.wrapping_add(1))?;
+        let at = end.wrapping_add(1);
+        end = match bytes.get(at) {
+            Some(b'{') if max_depth > 1 => end_of_placeholder(bytes, at)?,
+            _ => end_of_plain_string(bytes, at)?,
+        };
     }
     if bytes.get(end..) != Some(b"]") {
         return None;
@@ -172,9 +178,9 @@ mod tests {
     use alloc::string::String;
     use alloc::vec::Vec;
 
-    /// The scan of short strings finds what the scan of any array finds, or nothing.
+    /// The scan of short arrays finds what the scan of any array finds, or nothing.
     #[test]
-    fn short_strings_are_scanned_as_any_array() {
+    fn short_arrays_are_scanned_as_any_array() {
         let parts = [
             "",
             "a",
@@ -191,6 +197,9 @@ mod tests {
             "\"12345678\"",
             "1",
             "é",
+            r#"{"_placeholder":true,"num":0}"#,
+            r#"{"_placeholder":true,"num":10"#,
+            r#"{"_placeholder":true,"num":01}"#,
         ];
         let mut texts: Vec<String> = Vec::from([String::new()]);
         for _ in 0..4 {
@@ -202,18 +211,23 @@ mod tests {
                     alloc::format!("[{text}"),
                     alloc::format!("[\"m\",{text}]"),
                 ] {
-                    let general = scan_any_array(&whole, 1);
-                    if let Some(found) = scan_short_strings(&whole) {
-                        assert_eq!(Ok(found), general, "{whole}");
+                    for depth in 1..3 {
+                        let general = scan_any_array(&whole, depth);
+                        if let Some(found) = scan_short(&whole, depth) {
+                            assert_eq!(Ok(found), general, "{whole}");
+                        }
+                        assert_eq!(scan_array(&whole, depth), general, "{whole}");
                     }
-                    assert_eq!(scan_array(&whole, 1), general, "{whole}");
                 }
             }
         }
         let exact = alloc::format!("[\"{}\"]", "x".repeat(SHORT - 4));
-        assert!(scan_short_strings(&exact).is_some());
-        assert!(scan_short_strings(&exact.replacen('x', "xx", 1)).is_none());
+        assert!(scan_short(&exact, 1).is_some());
+        assert!(scan_short(&exact.replacen('x', "xx", 1), 1).is_none());
         assert_eq!(scan_array("[\"m\"]", 0), Err(JsonError::TooDeep));
+        let binary = r#"["m",{"_placeholder":true,"num":0},"x",{"_placeholder":true,"num":17}]"#;
+        assert!(scan_short(binary, 2).is_some());
+        assert!(scan_short(binary, 1).is_none());
     }
 
     #[test]

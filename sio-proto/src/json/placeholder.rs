@@ -109,6 +109,21 @@ fn leading_placeholder(json: &str) -> Option<(usize, &str)> {
     Some((number, digits.get(end..)?.strip_prefix('}')?))
 }
 
+/// Where a placeholder ends that begins at `at`, if it is valid JSON, and written as genuine
+/// encoders write it.
+#[inline]
+pub(super) fn end_of_placeholder(text: &[u8], at: usize) -> Option<usize> {
+    let digits_at = at.wrapping_add(PLAIN.len());
+    if text.get(at..digits_at) != Some(PLAIN.as_bytes()) {
+        return None;
+    }
+    let digits = text.get(digits_at..)?;
+    let len = digits.iter().position(|byte| !byte.is_ascii_digit())?;
+    let is_number = len == 1 || len > 1 && digits.first() != Some(&b'0');
+    let end = digits_at.wrapping_add(len);
+    (is_number && text.get(end) == Some(&b'}')).then_some(end.wrapping_add(1))
+}
+
 /// Does what [`named_attachments`] does for arguments that are nothing but plain placeholders. This
 /// is usual. Returns `None` for any other text, and if there is a mistake.
 #[inline]

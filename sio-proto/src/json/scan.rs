@@ -511,6 +511,30 @@ mod tests {
         }
     }
 
+    /// A long search has windows. Whatever stands first is found, and nothing behind it.
+    #[test]
+    fn a_special_byte_is_found_in_every_window() {
+        let mut bytes = alloc::vec![b'a'; 40_000];
+        assert_eq!(plain_run(&bytes), bytes.len());
+        let ends = [1, 3, 7, 15, 31].map(|windows| SHORT + windows * FIRST_WINDOW);
+        let last = [bytes.len() - 1, bytes.len()];
+        for at in ends.into_iter().chain(last).flat_map(|end| end - 1..end + 2) {
+            for special in [b'"', b'\\', 0, 0x1f] {
+                let Some(place) = bytes.get_mut(at) else { continue };
+                *place = special;
+                let other = if special < 0x20 { b'"' } else { 0 };
+                for behind in [at + 1, at + 100, at + 9_000] {
+                    let kept = bytes.get_mut(behind).map(|byte| core::mem::replace(byte, other));
+                    assert_eq!(plain_run(&bytes), at, "{special} in front of {behind}");
+                    if let (Some(byte), Some(kept)) = (bytes.get_mut(behind), kept) {
+                        *byte = kept;
+                    }
+                }
+                bytes[at] = b'a';
+            }
+        }
+    }
+
     /// JSON texts, most of them valid: values of every kind, with whitespace between the tokens.
     fn json_text() -> impl Strategy<Value = String> {
         let space = prop_oneof![8 => Just(""), 1 => Just(" "), 1 => Just("\t\r\n")];

@@ -483,7 +483,11 @@ proptest! {
         for (id, sends) in (0..).zip(all) {
             let mut known = Vec::new();
             for (takes, (world, link)) in [true, false].into_iter().zip(worlds.iter_mut().zip(links)) {
-                let now = world.now + Duration::from_millis(7);
+                let passed = match sends {
+                    Sends::Heartbeat => 25_000,
+                    _ => 7,
+                };
+                let now = world.now + Duration::from_millis(passed);
                 world.now = now;
                 let act = |shard: &mut Shard, out: &mut Outputs| {
                     let mut event = Message::event("/".into(), "e".into(), Args::default(), None);
@@ -499,7 +503,7 @@ proptest! {
                             format!("{:?}", shard.emit(now, socket, &mut ask, ack))
                         }
                         Sends::AwaitRoom => format!("{:?}", shard.await_room(socket, 10)),
-                        Sends::Heartbeat => String::new(),
+                        Sends::Heartbeat => format!("{:?}", shard.handle_timeout(now, out)),
                         Sends::Block => format!("{:?}", shard.handle_blocked(now, link, 10)),
                         Sends::Drain => format!("{:?}", shard.handle_drained(now, link)),
                         Sends::Broadcast => {
@@ -522,10 +526,12 @@ proptest! {
                 };
                 let result = world.server.shard(now, act);
                 world.settle();
-                if let Sends::Heartbeat = sends {
-                    world.pass(25_000);
-                }
-                let ready = world.server.shard(now, |shard, _| (shard.ready_links(), format!("{:?}", shard.counters())));
+                let ready = world.server.shard(now, |shard, _| {
+                    let session = shard.core.membership.find(socket).map(|member| member.session);
+                    let session = session.and_then(|slot| shard.sessions.get(slot));
+                    let taken = session.map(|session| (session.taken, session.ready));
+                    (shard.ready_links(), taken, format!("{:?}", shard.counters()))
+                });
                 known.push((result.0, ready, world.server.next_timeout(), world.written.clone(), world.alarms()));
             }
             prop_assert_eq!(&known[0], &known[1]);
