@@ -274,3 +274,36 @@ fn events_that_are_read_inside_of_a_handler_are_handled() {
     let inner: Vec<&String> = calls.iter().filter(|call| call.starts_with("inner")).collect();
     assert_eq!(inner, ["inner 1", "inner 2", "inner 1", "inner 2"], "{calls:?}");
 }
+
+/// The same in a handler that begins because the one before it has ended: its socket still handles
+/// one event after the other.
+#[test]
+fn events_that_are_read_when_the_next_handler_begins_wait_for_it() {
+    let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
+    let log = Log::default();
+    let own = Arc::new(Mutex::new(None));
+    let (calls, inner) = (log.clone(), Arc::clone(&own));
+    io.of("/").one_at_a_time().on("x", move |n: u32| {
+        calls.add(format!("{n} begins"));
+        if n == 2 {
+            let mut own = inner.lock().unwrap();
+            let own: &mut Driven = own.as_mut().unwrap();
+            let _ = own.read(&frames(&[r#"42["x",3]"#, r#"42["x",4]"#]));
+        }
+        let calls = calls.clone();
+        async move {
+            once_pending().await;
+            calls.add(format!("{n} ends"));
+        }
+    });
+    *own.lock().unwrap() = Some(Driven::connected(&io));
+    let read = frames(&[r#"42["x",1]"#, r#"42["x",2]"#]);
+    let _ = own.lock().unwrap().as_mut().unwrap().read(&read);
+    for _ in 0..20 {
+        run_tasks();
+    }
+    let expected: Vec<String> = (1..=4)
+        .flat_map(|n| [format!("{n} begins"), format!("{n} ends")])
+        .collect();
+    assert_eq!(log.take(), expected);
+}

@@ -106,8 +106,8 @@ impl Events {
         self.go_on(turn, socket, owner, has_begun);
     }
 
-    /// Does the same for events that are the first work of the turn. No user code has run since the
-    /// mailbox was taken for them, so the turn still owns it.
+    /// Does the same for events that are the first work of the turn. No handler of this socket has
+    /// run since the mailbox was taken for them, so the turn still owns it.
     pub(super) fn perform_first(self, turn: &Turn, socket: Arc<SocketCell>) {
         let owner = turn.owner();
         debug_assert!(socket.mailbox.is_owned_by(owner), "nobody else takes a mailbox");

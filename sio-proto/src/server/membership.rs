@@ -39,7 +39,6 @@ pub(crate) struct Membership {
     stamp: u32,
 }
 
-/// Sockets.
 /// Whether two names of namespaces are the same. The usual name has one byte, which needs no call.
 #[inline]
 fn is_same_name(one: &str, other: &str) -> bool {
@@ -49,6 +48,7 @@ fn is_same_name(one: &str, other: &str) -> bool {
     }
 }
 
+/// Sockets.
 impl Membership {
     pub(crate) const fn new() -> Self {
         Self {

@@ -317,6 +317,7 @@ impl Shard {
     /// server that answers, and costs less than outputs. Otherwise nothing has happened, and the
     /// caller calls [`Shard::flush_ready`], which has the same effect for such a packet. This is
     /// also so if a transcript is written.
+    #[must_use = "the frame has to be written"]
     #[inline]
     pub fn take_frame(&mut self, now: Time, out: &mut Outputs) -> Option<(LinkId, Frame)> {
         #[cfg(feature = "transcript")]
