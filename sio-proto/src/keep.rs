@@ -52,6 +52,7 @@ pub(crate) fn bytes(bytes: &mut Bytes) {
 }
 
 /// Gives a small text memory of its own.
+#[cfg(feature = "cluster")]
 pub(crate) fn text(text: &mut ByteString) {
     Source::Read.keep_text(text);
 }

@@ -196,36 +196,6 @@ fn an_entry_that_waits_is_written_although_a_later_one_was_refused() {
     assert_eq!(entries(&world, 0), [1, 4]);
 }
 
-/// The owner is learned from `CLUSTER SLOTS` while entries are on their way to the old one.
-#[test]
-fn an_entry_in_order_does_not_overtake_those_on_their_way_elsewhere() {
-    let mut world = cluster();
-    add(&mut world, 1, Some(0));
-    world.run_millis(100);
-    let from = (0..3).find(|node| entries(&world, *node) == [1]).unwrap();
-    let to = (from + 1) % 3;
-    failures(&mut world);
-    world.set_mood(from, Mood::Frozen);
-    add(&mut world, 2, Some(0));
-    world.run_millis(1);
-    let slots = std::mem::take(&mut world.nodes[from].slots);
-    let stream = std::mem::take(&mut world.nodes[from].streams);
-    world.nodes[to].slots.extend(slots);
-    world.nodes[to].streams = stream;
-    // A message for another slot of the same master is told, so the slots are asked for.
-    world.cut(to, false);
-    world.run_millis(1000);
-    add(&mut world, 3, Some(0));
-    world.run_millis(100);
-    let told = failures(&mut world);
-    world.set_mood(from, Mood::Well);
-    world.run_millis(100);
-    let behind = failures(&mut world);
-    let stored = entries(&world, to);
-    assert!(stored.is_sorted(), "{stored:?} {told:?} {behind:?}");
-    assert!(!stored.contains(&3) || stored.contains(&2), "{stored:?}");
-}
-
 /// Also where too much waits.
 #[test]
 fn an_entry_in_order_is_not_written_behind_one_for_which_there_is_no_room() {

@@ -518,11 +518,6 @@ impl Turn {
         }
     }
 
-    /// Events that come now are not the first work of the turn.
-    fn is_no_longer_fresh(&self) {
-        self.is_fresh.set(false);
-    }
-
     /// Keeps the memory of a list of events that have been handled.
     fn keep_list(&self, mut list: Vec<Inbound>) {
         list.clear();

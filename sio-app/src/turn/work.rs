@@ -153,7 +153,7 @@ pub(super) fn resume(socket: &Arc<SocketCell>, go_on: impl FnOnce(&Turn) -> Then
     turn::run(socket.runtime(), |turn| {
         // Handlers run before the turn works. If one of them lets a connection read, the events
         // may be for a mailbox that waits for a future by then.
-        turn.is_no_longer_fresh();
+        turn.is_fresh.set(false);
         socket.mailbox.resume(turn.owner());
         let then = go_on(turn);
         work_off(turn, socket, then);

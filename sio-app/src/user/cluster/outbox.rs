@@ -48,12 +48,16 @@ impl Outbox {
         }
     }
 
-    /// Takes over commands. Returns the names of the requests for which there is no room.
+    /// Takes over commands. Returns the names of the requests for which there is no room. Behind an
+    /// entry in order that is refused, no other one is taken over: it will be written again.
     pub(super) fn put(&mut self, commands: &mut Vec<Command>) -> Vec<u64> {
-        let mut refused = Vec::new();
+        let (mut refused, mut has_gap) = (Vec::new(), false);
         for command in commands.drain(..) {
             let bytes = bytes_of(&command);
-            if bytes > 0 && self.bytes + bytes > self.max_bytes || self.is_over {
+            let is_in_order = is_in_order(&command);
+            let is_full = bytes > 0 && self.bytes + bytes > self.max_bytes;
+            if is_full || has_gap && is_in_order || self.is_over {
+                has_gap |= is_in_order;
                 match command {
                     Command::Request { tag, .. } => refused.push(tag),
                     _ => self.dropped += u64::from(bytes > 0),
@@ -113,6 +117,20 @@ impl Outbox {
     pub(super) const fn dropped(&self) -> u64 {
         self.dropped
     }
+}
+
+/// Whether a command writes an entry that stays in order.
+const fn is_in_order(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Request {
+            request: Request::AddEntry {
+                known_failures: Some(_),
+                ..
+            },
+            ..
+        }
+    )
 }
 
 /// Returns the bytes of a message that is published or stored, with its place.
@@ -210,6 +228,31 @@ mod tests {
                 known_failures: None,
             },
         };
+        let mut outbox = Outbox::new(1000);
+        let in_order = |command| match command {
+            Command::Request {
+                tag,
+                request:
+                    Request::AddEntry {
+                        stream,
+                        max_len,
+                        fields,
+                        ..
+                    },
+            } => Command::Request {
+                tag,
+                request: Request::AddEntry {
+                    stream,
+                    max_len,
+                    fields,
+                    known_failures: Some(0),
+                },
+            },
+            other => other,
+        };
+        let mut all = vec![in_order(entry(1, 2000)), in_order(entry(2, 1)), entry(3, 1)];
+        assert_eq!(outbox.put(&mut all), [1, 2], "the second one stands behind the first");
+        assert!(outbox.put(&mut vec![in_order(entry(1, 1))]).is_empty());
         let mut outbox = Outbox::new(1000);
         assert_eq!(outbox.put(&mut vec![entry(1, 600), entry(2, 600)]), [2]);
         assert!(outbox.bytes > 600);
