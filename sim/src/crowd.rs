@@ -99,7 +99,7 @@ impl World {
         self.crowd.leaves = true;
         for link in std::mem::take(&mut self.crowd.links) {
             let before = self.held.steps;
-            self.close_at_server(link, 0, Cause::Closed);
+            self.close_at_server(link, None, Cause::Closed);
             self.note_order(Order::End { items: 4 }, before);
             self.settle();
         }

@@ -115,6 +115,7 @@ impl World {
         let touched = wire.client;
         (wire.is_dead, wire.is_cut) = (true, true);
         let kept = wire.down.kept_back(now, traffic);
+        let kept = (kept > 0 || wire.down.blocked).then_some(kept);
         let up = wire.up.cut(now, traffic, &mut self.rng);
         let down = wire.down.cut(now, traffic, &mut self.rng);
         let (client, at_client, at_server) = (wire.client, wire.at_client, wire.at_server);

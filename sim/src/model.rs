@@ -94,6 +94,9 @@ pub(crate) struct Place {
     pub(crate) down: VecDeque<Down>,
     /// All numbers that were sent to the client.
     pub(crate) sent: BTreeSet<u64>,
+    /// What may have given way to later messages in a queue, and is kept for a client that comes
+    /// back: it may arrive behind them, once (docs/flow-control.md).
+    pub(crate) displaced: BTreeSet<u64>,
     /// What the client has sent, by number.
     pub(crate) up: Vec<Up>,
     /// The socket and the life of the last event that the server has heard, and its number.
@@ -149,6 +152,9 @@ impl Place {
         let whole = || newest(&mut all().filter(is_whole)).filter(|_| is_lossy);
         let found = at.or_else(whole).or_else(|| newest(&mut all()));
         let Some(at) = found else {
+            if self.displaced.remove(&number) {
+                return Ok(());
+            }
             return Err(match self.sent.contains(&number) {
                 true => Wrong::Repeated,
                 false => Wrong::Stray,
@@ -161,6 +167,9 @@ impl Place {
             return Ok(());
         }
         let found = self.down[at];
+        let gives_way = |down: &&Down| !down.is_reliable && down.is_kept;
+        let displaced = self.down.iter().take(at).filter(gives_way);
+        self.displaced.extend(displaced.map(|down| down.number));
         let skipped = self.down.drain(..=at).take(at);
         let missing = skipped.filter(|down| down.is_missing_before(&found));
         let missing: Vec<u64> = missing.map(|down| down.number).collect();

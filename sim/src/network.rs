@@ -261,7 +261,7 @@ impl World {
                     let ending = self.sockets_on(number);
                     self.forget(number);
                     if let Some(link) = at_server {
-                        self.close_at_server(link, 0, Cause::Closed);
+                        self.close_at_server(link, None, Cause::Closed);
                     }
                     return self.check_ended(&ending);
                 }
@@ -338,11 +338,12 @@ impl World {
         }
     }
 
-    /// Tells the server that a connection is gone. `kept` bytes could not be written.
-    pub(crate) fn close_at_server(&mut self, link: LinkId, kept: usize, cause: Cause) {
+    /// Tells the server that a connection is gone. If it could not be written to, `kept` bytes were
+    /// not written: it may be less than what the server has heard last.
+    pub(crate) fn close_at_server(&mut self, link: LinkId, kept: Option<usize>, cause: Cause) {
         let now = self.now;
         self.held.charge(|| {
-            if kept > 0 {
+            if let Some(kept) = kept {
                 self.server.handle_blocked(now, link, kept);
             }
             self.server.handle_closed(now, link, cause);

@@ -349,7 +349,7 @@ impl World {
             let Some(wire) = self.forget(number) else { continue };
             if let Some(link) = wire.at_server {
                 let kept = wire.down.kept_back(now, self.plan.traffic);
-                self.close_at_server(link, kept, Cause::Failed);
+                self.close_at_server(link, (kept > 0).then_some(kept), Cause::Failed);
             }
             if let Some(link) = wire.at_client {
                 self.peers[peer].client.handle_closed(now, link, None);
@@ -409,6 +409,6 @@ impl World {
         if let Some(number) = number {
             self.forget(number);
         }
-        self.close_at_server(link, 0, Cause::Closed);
+        self.close_at_server(link, None, Cause::Closed);
     }
 }
