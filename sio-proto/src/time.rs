@@ -59,8 +59,8 @@ impl Sub<Duration> for Time {
     }
 }
 
-/// Whole microseconds, at most as many as there are numbers for. `Duration::as_micros` has 128 bits,
-/// which cost three times as much.
+/// Whole microseconds, at most as many as there are numbers for. `Duration::as_micros` has 128
+/// bits, which cost more.
 const fn micros_of(duration: Duration) -> u64 {
     let seconds = duration.as_secs().saturating_mul(1_000_000);
     seconds.saturating_add(duration.subsec_micros() as u64)
