@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::task::Waker;
 
 use sio_proto::ConfigError;
@@ -125,7 +124,6 @@ impl BrokerBuilder {
         let runtime = self.network.runtime;
         let machine = Broker::new((runtime.now)(), self.config, Box::new(runtime.fill))?;
         let shared = Arc::new(Shared {
-            is_commanded: AtomicBool::new(true),
             core: Mutex::new(Core { machine, alarm: None }),
             network: self.network,
         });

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -193,11 +192,9 @@ impl Driver {
             let is_held = holds && shared.core.lock_for("broker pause").machine.is_held(link.id);
             goes_on |= link.poll(!is_held, spare, cx, &mut told);
         }
-        if self.links.iter().any(|link| link.is_over() || link.closing.is_some()) {
-            let now = (shared.network.runtime.now)();
-            self.links
-                .retain(|link| !link.is_over() && link.closing.is_none_or(|until| now < until));
-        }
+        let now = (shared.network.runtime.now)();
+        self.links
+            .retain(|link| !link.is_over() && link.closing.is_none_or(|until| now < until));
         goes_on
     }
 
@@ -251,9 +248,7 @@ impl Future for Driver {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         this.set_alarm(cx);
-        if this.shared.is_commanded.swap(false, Ordering::AcqRel) {
-            let _ = this.look(false);
-        }
+        let _ = this.look(false);
         for _ in 0..ROUNDS {
             this.act();
             let goes_on = this.poll_links(cx);
