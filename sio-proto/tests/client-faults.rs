@@ -277,6 +277,12 @@ impl Story {
         self.check();
     }
 
+    /// Whether the server has ended the namespace since the user last wanted it.
+    fn is_left(&self) -> bool {
+        let mut since = self.world.log[self.said_at..].iter();
+        since.any(|line| line.ends_with("io server disconnect"))
+    }
+
     /// Whether the client has to be told to connect, because nothing says that it should.
     fn has_to_be_told(&self) -> bool {
         let log = &self.world.log;
@@ -284,11 +290,7 @@ impl Story {
         // A namespace that the server refuses or ends is not wanted any more. An attempt that has
         // failed is told as an error, too, right behind its end.
         let is_refused = |at: usize| log[at].starts_with("connect_error") && !log[at - 1].starts_with("Failed");
-        !self.wants
-            || since
-                .clone()
-                .any(|at| log[at].starts_with("Stopped") || log[at].ends_with("io server disconnect"))
-            || since.any(is_refused)
+        !self.wants || self.is_left() || since.clone().any(|at| log[at].starts_with("Stopped")) || since.any(is_refused)
     }
 
     fn check(&mut self) {
@@ -372,8 +374,9 @@ fn run(config: ClientConfig, seed: u64, ops: &[Op]) {
         while left > 0 && !story.world.client.is_connected(socket) {
             story.act(&Op::Pass(100));
             left -= 1;
-            // The attempt that was under way may have been the last one.
-            if gives_up && story.has_to_be_told() {
+            // The attempt that was under way may have been the last one, and the server's
+            // DISCONNECT may have been under way, too.
+            if story.is_left() || gives_up && story.has_to_be_told() {
                 story.act(&Op::Connect);
                 (left, told) = (rounds, told + 1);
                 assert!(told < 10, "{:?}", story.world.log);
