@@ -51,6 +51,7 @@ targets! {
     server,
     socket_packet,
     socket_reassembly,
+    url,
     websocket_decoder,
     websocket_handshake,
     websocket_tungstenite,

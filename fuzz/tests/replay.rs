@@ -1,4 +1,8 @@
-//! Replays every file of every corpus through its target, on stable Rust.
+//! Replays every file of every corpus, and what is in recorded traffic, through its target, on
+//! stable Rust.
+
+#[path = "../examples/seeds/recordings.rs"]
+mod recordings;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,10 +41,29 @@ fn corpora_pass() {
         assert!(!files.is_empty(), "{target} has no seeds");
         for file in files {
             let data = fs::read(corpus.join(&file)).expect("a readable seed");
-            if let Err(cause) = std::panic::catch_unwind(|| run(&data)) {
-                eprintln!("seed corpus/{target}/{file}");
-                std::panic::resume_unwind(cause);
-            }
+            replay(run, &data, || format!("corpus/{target}/{file}"));
+        }
+    }
+}
+
+/// Runs an input, and says which one it was if it fails.
+fn replay(run: &fn(&[u8]), data: &[u8], name: impl Fn() -> String) {
+    if let Err(cause) = std::panic::catch_unwind(|| run(data)) {
+        eprintln!("seed {}", name());
+        std::panic::resume_unwind(cause);
+    }
+}
+
+#[test]
+fn recordings_pass() {
+    let (inputs, _) = recordings::read().expect("recordings that can be read");
+    for (target, inputs) in &inputs {
+        let (_, run) = TARGETS
+            .iter()
+            .find(|(name, _)| name == target)
+            .unwrap_or_else(|| panic!("{target} is no target"));
+        for input in inputs {
+            replay(run, input, || format!("{target} {}", input.escape_ascii()));
         }
     }
 }

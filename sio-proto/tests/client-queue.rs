@@ -2,6 +2,7 @@
 //! the moment of a connection goes once; and what waits to be written again is not given up.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod cases;
 mod client;
 
 use std::collections::BTreeSet;
@@ -159,7 +160,7 @@ fn fault() -> impl Strategy<Value = Fault> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..cases::usually(500) })]
 
     /// Client C11: events that are emitted while a connection is told go out once for each
     /// connection: n emits have n distinct ids at the server, whatever is cut, and none is lost.

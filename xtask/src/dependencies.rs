@@ -20,8 +20,14 @@ const FEATURE: &str = "# Feature ";
 /// The adapter that has no tokio, with each of its runtimes. It is not checked with all features,
 /// because both runtimes together are no sensible choice.
 const WITHOUT_TOKIO: &[&[&str]] = &[
-    &["-p", "sio-async-std", "--features", "tls"],
-    &["-p", "sio-async-std", "--no-default-features", "--features", "smol,tls"],
+    &["-p", "sio-async-std", "--features", "redis,tls"],
+    &[
+        "-p",
+        "sio-async-std",
+        "--no-default-features",
+        "--features",
+        "redis,smol,tls",
+    ],
 ];
 
 pub(crate) fn run(tree: &Workspace) -> Outcome {

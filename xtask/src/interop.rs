@@ -241,7 +241,12 @@ fn test(lanes: &mut [Lane], suites: &[String], is_full: bool) -> Outcome {
     });
     let results = lock(results);
     let counts: Counts = results.iter().flatten().sum();
-    println!("interop: {counts:?}");
+    let failed = results.iter().filter(|result| result.is_err()).count();
+    println!(
+        "interop: {} suites of {} failed; the others: {counts:?}",
+        failed,
+        results.len()
+    );
     let failures: Vec<&str> = results
         .iter()
         .filter_map(|result| result.as_ref().err().map(String::as_str))

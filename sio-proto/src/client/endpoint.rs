@@ -155,7 +155,8 @@ pub(super) fn authority(text: &str) -> Result<(&str, Option<u16>), UrlError> {
     let (host, port) = match text[after_brackets..].rfind(':') {
         Some(colon) => {
             let (host, port) = text.split_at(after_brackets + colon);
-            let port = port[1..].parse().ok().filter(|port| *port != 0);
+            let digits = Some(&port[1..]).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+            let port = digits.and_then(|digits| digits.parse().ok()).filter(|port| *port != 0);
             (host, Some(port.ok_or(UrlError::Port)?))
         }
         None => (text, None),
@@ -204,6 +205,7 @@ mod tests {
             ("http://[::1%]", UrlError::Host),
             ("http://a:0", UrlError::Port),
             ("http://a:65536", UrlError::Port),
+            ("http://a:+80", UrlError::Port),
             ("http://a?x=1", UrlError::Extra),
             ("http://u@a", UrlError::Extra),
         ] {

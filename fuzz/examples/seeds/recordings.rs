@@ -1,22 +1,15 @@
-//! Makes inputs for the decoders out of recorded traffic: every request, answer, body, message and
-//! frame of `sio-proto/tests/captures` becomes an input of the targets that read such bytes.
-//!
-//! ```sh
-//! cargo run --manifest-path fuzz/Cargo.toml --example seeds
-//! ```
-//! The inputs go to `fuzz/target/corpus/TARGET/`, where a fuzzer finds them. They are named by
-//! their content, so the command can be repeated.
-#![forbid(unsafe_code)]
+//! The inputs that are in recorded traffic: every request, answer, body, message and frame of
+//! `sio-proto/tests/captures` is an input of the targets that read such bytes, and so is every
+//! message between nodes, by itself and as Redis would bring it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::{fs, io};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
-use sio_fuzz::pieces::hash;
 use sio_proto::http::{Event, Limits, Method, RequestDecoder, ResponseDecoder};
 use sio_proto::websocket::{CloseCode, Opcode, encode_close, encode_message};
 
@@ -24,8 +17,14 @@ use sio_proto::websocket::{CloseCode, Opcode, encode_close, encode_message};
 const MAX_BYTES: usize = 4096;
 
 /// The inputs of each target.
+pub(crate) type Inputs = BTreeMap<&'static str, BTreeSet<Vec<u8>>>;
+
 #[derive(Default)]
-struct Seeds(BTreeMap<&'static str, BTreeSet<Vec<u8>>>);
+struct Seeds {
+    inputs: Inputs,
+    /// How many inputs were found in the recording that is read, those included that are known.
+    found: usize,
+}
 
 /// The conversation of one link.
 #[derive(Default)]
@@ -51,38 +50,42 @@ enum Wire {
     Envelope,
 }
 
-fn main() -> io::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+/// The inputs of each target, and how many recordings they are from.
+///
+/// # Errors
+///
+/// If a recording cannot be read, or has no input for anybody.
+pub(crate) fn read() -> io::Result<(Inputs, usize)> {
     let mut seeds = Seeds::default();
     let mut files = Vec::new();
     for folder in ["", "cluster"] {
-        let entries = fs::read_dir(root.join("../sio-proto/tests/captures").join(folder))?;
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../sio-proto/tests/captures")
+            .join(folder);
+        let entries = fs::read_dir(folder)?;
         files.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));
     }
     files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
     files.sort();
     for file in &files {
         let capture: Value = serde_json::from_str(&fs::read_to_string(file)?).map_err(io::Error::other)?;
-        seeds.read(&capture);
-    }
-    let mut count = 0;
-    for (target, inputs) in &seeds.0 {
-        let folder: PathBuf = root.join("target/corpus").join(target);
-        fs::create_dir_all(&folder)?;
-        for input in inputs {
-            fs::write(folder.join(format!("{:016x}", hash(input))), input)?;
+        seeds.found = 0;
+        match capture.as_array() {
+            Some(lines) => seeds.read_cluster(lines),
+            None => seeds.read(&capture),
         }
-        count += inputs.len();
-        println!("{target}: {}", inputs.len());
+        if seeds.found == 0 {
+            return Err(io::Error::other(format!("nothing was read from {}", file.display())));
+        }
     }
-    println!("{count} inputs from {} recordings", files.len());
-    Ok(())
+    Ok((seeds.inputs, files.len()))
 }
 
 impl Seeds {
     fn add(&mut self, target: &'static str, input: &[u8]) {
         if !input.is_empty() && input.len() <= MAX_BYTES {
-            self.0.entry(target).or_default().insert(input.to_vec());
+            self.found += 1;
+            self.inputs.entry(target).or_default().insert(input.to_vec());
         }
     }
 
@@ -111,6 +114,48 @@ impl Seeds {
             }
         }
         talks.into_values().for_each(|talk| self.take(&talk, wire, is_msgpack));
+    }
+
+    /// What nodes wrote to Redis. Redis brings a message to its subscribers, and an entry to those
+    /// who ask for the stream.
+    fn read_cluster(&mut self, lines: &[Value]) {
+        for line in lines {
+            let words: Vec<Vec<u8>> = line["command"].as_array().into_iter().flatten().map(word).collect();
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            match words[..] {
+                [b"PUBLISH", channel, message] => self.publication(b"message", channel, message),
+                [b"SPUBLISH", channel, message] => self.publication(b"smessage", channel, message),
+                // XADD stream MAXLEN ~ number * field value ...
+                [b"XADD", stream, _, _, _, _, ref fields @ ..] => self.entry(stream, fields),
+                _ => {}
+            }
+        }
+    }
+
+    fn publication(&mut self, kind: &[u8], channel: &[u8], message: &[u8]) {
+        self.add("cluster_messages", message);
+        let mut push = BytesMut::from(">3\r\n");
+        [kind, channel, message].iter().for_each(|part| bulk(part, &mut push));
+        self.add("broker", &push);
+    }
+
+    fn entry(&mut self, stream: &[u8], fields: &[&[u8]]) {
+        let value = |name: &[u8]| {
+            let pair = fields.chunks(2).find(|pair| pair[0] == name)?;
+            pair.get(1).copied()
+        };
+        // The target's first byte is the type, and the others are the data.
+        let kind = value(b"type").and_then(|kind| std::str::from_utf8(kind).ok()?.parse::<u8>().ok());
+        if let (Some(kind), Some(data)) = (kind, value(b"data")) {
+            self.add("cluster_messages", &[&[kind], data].concat());
+        }
+        let mut reply = BytesMut::from("%1\r\n");
+        bulk(stream, &mut reply);
+        reply.extend_from_slice(b"*1\r\n*2\r\n");
+        bulk(b"1700000000000-0", &mut reply);
+        reply.extend_from_slice(format!("*{}\r\n", fields.len()).as_bytes());
+        fields.iter().for_each(|part| bulk(part, &mut reply));
+        self.add("broker", &reply);
     }
 
     fn take(&mut self, talk: &Talk, wire: Wire, is_msgpack: bool) {
@@ -194,6 +239,23 @@ impl Seeds {
             self.add(name, bytes);
         }
     }
+}
+
+/// A word of a recorded command: a text, or bytes as base64.
+fn word(value: &Value) -> Vec<u8> {
+    match value {
+        Value::String(text) => text.clone().into_bytes(),
+        other => STANDARD
+            .decode(other["base64"].as_str().unwrap_or_default())
+            .unwrap_or_default(),
+    }
+}
+
+/// Writes a string as Redis does.
+fn bulk(part: &[u8], out: &mut BytesMut) {
+    out.extend_from_slice(format!("${}\r\n", part.len()).as_bytes());
+    out.extend_from_slice(part);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Socket.IO packets as lines: text as it is, binary behind a `b`.
