@@ -60,7 +60,7 @@ impl Host {
                 shard.share_budget(Arc::clone(&budget));
                 shard
             });
-            Machine::Several(Box::new(House::new(shards.collect(), key, decide)))
+            Machine::Several(Box::new(House::new(shards.collect(), key, decide, plan.takes_frames)))
         };
         Self {
             machine,

@@ -19,6 +19,9 @@ const FLUSH: usize = 64;
 /// A buffer of this size is not too large for a few bytes.
 const SMALL: usize = 1024;
 
+/// The most entries for which a list keeps its memory until the next input.
+const MOST_KEPT: usize = 512;
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct House {
@@ -29,11 +32,13 @@ pub(crate) struct House {
     door: Door,
     /// The shard that gets the next new session.
     next: usize,
-    connections: Vec<(u32, Option<Connection>)>,
+    connections: Vec<(u32, Option<Box<Connection>>)>,
     free: Vec<u32>,
     queue: VecDeque<(usize, Output)>,
     /// Connections that may be read again, and have bytes to read.
     resumed: VecDeque<LinkId>,
+    /// Whether a frame that waits alone is taken by itself.
+    takes_frames: bool,
 }
 
 #[derive(Debug)]
@@ -133,7 +138,7 @@ pub(crate) fn was_dropped() -> bool {
 }
 
 impl House {
-    pub(crate) fn new(shards: Vec<Shard>, key: [u8; 16], door: Door) -> Self {
+    pub(crate) fn new(shards: Vec<Shard>, key: [u8; 16], door: Door, takes_frames: bool) -> Self {
         WORKS.set(false);
         DROPPED.set(false);
         let config = Arc::clone(shards[0].config());
@@ -148,6 +153,7 @@ impl House {
             free: Vec::new(),
             queue: VecDeque::new(),
             resumed: VecDeque::new(),
+            takes_frames,
         }
     }
 
@@ -183,14 +189,14 @@ impl House {
             (self.connections.len() - 1) as u32
         });
         let entry = &mut self.connections[slot as usize];
-        entry.1 = Some(Connection {
+        entry.1 = Some(Box::new(Connection {
             conn: Conn::new(Arc::clone(&self.config), peer),
             rest: BytesMut::new(),
             rest_memory: 0,
             seat: None,
             blocked: None,
             outgoing: None,
-        });
+        }));
         LinkId::new(slot, entry.0)
     }
 
@@ -291,15 +297,22 @@ impl House {
     }
 
     pub(crate) fn poll_output(&mut self) -> Option<(usize, Output)> {
-        self.queue.pop_front()
+        let output = self.queue.pop_front();
+        if output.is_none() && self.queue.capacity() > MOST_KEPT {
+            self.queue = VecDeque::new();
+            for (_, out) in &mut self.shards {
+                out.deliveries.shrink_to(MOST_KEPT);
+            }
+        }
+        output
     }
 
     fn connection(&mut self, link: LinkId) -> Option<&mut Connection> {
         let entry = self.connections.get_mut(link.slot())?;
-        entry.1.as_mut().filter(|_| entry.0 == link.generation())
+        entry.1.as_deref_mut().filter(|_| entry.0 == link.generation())
     }
 
-    fn forget(&mut self, link: LinkId) -> Option<Connection> {
+    fn forget(&mut self, link: LinkId) -> Option<Box<Connection>> {
         let entry = self.connections.get_mut(link.slot())?;
         if entry.0 != link.generation() {
             return None;
@@ -315,7 +328,7 @@ impl House {
 
     /// Tells the shard of a connection that the connection is gone. Packets that have not left come
     /// back to their session before.
-    fn tell_closed(&mut self, now: Time, link: LinkId, mut connection: Connection, cause: Cause) {
+    fn tell_closed(&mut self, now: Time, link: LinkId, mut connection: Box<Connection>, cause: Cause) {
         let Some(seat) = connection.seat else { return };
         if let (Some(outgoing), Some(blocked)) = (&mut connection.outgoing, &connection.blocked) {
             outgoing.forget_written(blocked.held);
@@ -442,7 +455,15 @@ impl House {
         while std::mem::take(&mut more) {
             for index in 0..self.shards.len() {
                 let (shard, out) = &mut self.shards[index];
-                more |= shard.flush_ready(now, FLUSH, out);
+                // The usual case of an application, which otherwise flushes.
+                let only = match self.takes_frames && out.writes.is_empty() {
+                    true => shard.take_frame(now, out),
+                    false => None,
+                };
+                match only {
+                    Some((link, frame)) => out.writes.push(Write::Frame(link, frame)),
+                    None => more |= shard.flush_ready(now, FLUSH, out),
+                }
                 more |= !out.deliveries.is_empty() || !out.writes.is_empty();
                 let deliveries = out.deliveries.drain(..);
                 self.queue

@@ -19,9 +19,6 @@ use crate::world::{NAMESPACES, READ, World};
 /// what it still has to write.
 const CONTROL: usize = 20 << 10;
 
-/// The longest line of a request that is read.
-const LONGEST_LINE: usize = 2048;
-
 /// A session of one of the shards.
 pub(crate) type Session = (usize, SessionKey);
 
@@ -41,6 +38,8 @@ pub(crate) struct Lives {
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     bytes: Vec<u8>,
+    /// How many of these bytes have been searched for the end of the line.
+    searched: usize,
     /// The session that the last complete line names.
     session: Option<Session>,
     is_websocket: bool,
@@ -120,30 +119,43 @@ impl Line {
             0 => (0, 0),
             _ => (taken.bytes - taken.first, taken.before - taken.first),
         };
-        let next = self.waiting.front().map_or((0, 0), |next| (next.bytes, next.before));
+        let next = match self.waiting.front() {
+            Some(next) => (next.bytes, next.before),
+            // A request whose line is not complete may stand behind the last one.
+            None if taken.before == 0 && self.searched > 0 => (self.bytes.len(), 0),
+            None => (0, 0),
+        };
         (taken.session, (behind + next.0, before + next.1))
     }
 
-    /// Takes bytes of a connection. Returns the targets of the requests that begin among them,
-    /// whether each is a GET, and behind how many of the bytes it begins.
-    fn read(&mut self, bytes: &[u8]) -> Vec<(bool, String, usize)> {
+    /// Takes bytes of a connection, whose lines have at most `longest` bytes. Returns the targets
+    /// of the requests whose lines end among them, whether each is a GET, and behind how many of
+    /// the bytes it begins.
+    fn read(&mut self, bytes: &[u8], longest: usize) -> Vec<(bool, String, usize)> {
         let mut targets = Vec::new();
         self.bytes.extend_from_slice(bytes);
         loop {
-            let begins = |part: &[u8]| part == b"GET /" || part == b"POST ";
-            let Some(at) = self.bytes.windows(5).position(begins) else {
-                let keep = self.bytes.len().min(4);
-                self.bytes.drain(..self.bytes.len() - keep);
-                return targets;
-            };
-            self.bytes.drain(..at);
+            if self.searched == 0 {
+                let begins = |part: &[u8]| part == b"GET /" || part == b"POST ";
+                let Some(at) = self.bytes.windows(5).position(begins) else {
+                    let keep = self.bytes.len().min(4);
+                    self.bytes.drain(..self.bytes.len() - keep);
+                    return targets;
+                };
+                self.bytes.drain(..at);
+            }
             let begins_at = bytes.len().saturating_sub(self.bytes.len());
-            let Some(end) = self.bytes.windows(6).position(|part| part == b" HTTP/") else {
-                if self.bytes.len() > LONGEST_LINE {
+            let from = self.searched.saturating_sub(5);
+            let ends = self.bytes[from..].windows(6).position(|part| part == b" HTTP/");
+            let Some(end) = ends.map(|end| from + end) else {
+                self.searched = self.bytes.len();
+                if self.bytes.len() > longest {
                     self.bytes.clear();
+                    self.searched = 0;
                 }
                 return targets;
             };
+            self.searched = 0;
             let line: Vec<u8> = self.bytes.drain(..end).collect();
             let target = line.splitn(2, |byte| *byte == b' ').nth(1).unwrap_or_default();
             targets.push((
@@ -159,6 +171,8 @@ impl World {
     /// Bytes of a client arrive at the server. Returns how many bytes of the same input there are
     /// by now.
     pub(crate) fn note_arrival(&mut self, number: u64, link: LinkId, bytes: &[u8]) -> usize {
+        // The server refuses a longer line.
+        let longest = self.plan.server.http.max_head_bytes;
         let Some(wire) = self.wires.get_mut(&number) else {
             return bytes.len();
         };
@@ -166,7 +180,7 @@ impl World {
         wire.spent.bytes += bytes.len();
         let (pending, mut twice) = (wire.spent.bytes, None);
         let mut seen = 0;
-        for (is_get, target, at) in wire.line.read(bytes) {
+        for (is_get, target, at) in wire.line.read(bytes, longest) {
             wire.line.extend(at.saturating_sub(seen));
             seen = seen.max(at);
             wire.line.session = self.server.named(&target);

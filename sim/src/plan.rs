@@ -147,6 +147,8 @@ pub(crate) struct Plan {
     pub(crate) traffic: Traffic,
     /// How many shards the server has.
     pub(crate) shards: usize,
+    /// Whether several shards give a frame that waits alone out by itself.
+    pub(crate) takes_frames: bool,
     /// What a thief does, if there is one.
     pub(crate) thief: Option<Habit>,
     /// Whether a proxy on the way does not know websockets: what asks for one gets no answer.
@@ -230,10 +232,12 @@ impl Plan {
             answers: [50, 100, 100][rng.usize(0..3)],
             padding: [0, 40, 40, 900][rng.usize(0..4)],
             crowd: 0,
+            takes_frames: false,
         };
         if rng.u32(0..CROWDED_OF) == 0 {
             plan.gather();
         }
+        plan.takes_frames = rng.bool();
         plan
     }
 
@@ -248,10 +252,11 @@ impl Plan {
     /// The settings, for a person.
     pub(crate) fn words(&self) -> String {
         let mut words = format!(
-            "{} operations, {} shards, thief {:?}, refuses {} % and {} %, {:?}, pauses up to {} ms, padding {}, \
+            "{} operations, {} shards, takes frames {}, thief {:?}, refuses {} % and {} %, {:?}, pauses up to {} ms, padding {}, \
              slow accepts {} %, answers {} %, a crowd of {}\n",
             self.ops,
             self.shards,
+            self.takes_frames,
             self.thief,
             self.refuses,
             self.refuses_sockets,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use sio_proto::client::{Emit, Offline, SocketId};
 use sio_proto::recovery::{Recipients, RecordKey};
-use sio_proto::server::{AckRequest, Key, Message, Policy, SendError, Shard, Target};
-use sio_proto::{ByteString, Bytes};
+use sio_proto::server::{AckRequest, Forms, Key, Message, Policy, SendError, Shard, Target};
+use sio_proto::{ByteString, Bytes, BytesMut};
 
 use crate::host::Socket;
 use crate::model::{Audience, Down, Up};
@@ -153,6 +153,9 @@ impl World {
             };
             if self.members.get(&socket).is_some_and(|member| member.is_accepted) {
                 self.emit_to(socket, padding, (is_volatile, policy), has_bytes);
+                // A caller takes the outputs after each command, and so the server hears what
+                // cannot be written.
+                self.settle();
             }
         }
     }
@@ -370,6 +373,15 @@ impl World {
             let mut message = message.volatile(is_volatile);
             if let Some(comebacks) = &self.comebacks {
                 comebacks.prepare(&self.plan.server, &mut message);
+            }
+            // It is encoded once, and not in each shard, as the documentation of `Message` says.
+            let mut forms = Forms::default();
+            for index in 0..self.server.shards() {
+                forms = forms.union(self.server.shard(now, index, |shard, _| shard.forms_in_use()));
+            }
+            for form in forms.iter() {
+                // A message that has no such form reaches no client of it.
+                let _ = message.encode(form, &self.plan.server, &mut BytesMut::new());
             }
             let mut found = Vec::new();
             for index in 0..self.server.shards() {

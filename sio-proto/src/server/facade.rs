@@ -2,6 +2,8 @@
 
 mod outgoing;
 mod slowly;
+#[cfg(test)]
+mod tests;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -27,13 +29,17 @@ const FLUSH: usize = 64;
 /// A buffer of this size is not too large for a few bytes.
 const SMALL: usize = 1024;
 
+/// The most entries for which a list keeps its memory until the next input.
+const MOST_KEPT: usize = 512;
+
 /// A server for one thread and no runtime.
 ///
 /// The loop around it is always the same. Accept a connection and call [`open`](Self::open). Read
 /// bytes and call [`handle_bytes`](Self::handle_bytes). Wait no longer than
 /// [`next_timeout`](Self::next_timeout), and then call [`handle_timeout`](Self::handle_timeout).
-/// After each of these calls, take [`poll_output`](Self::poll_output) until it is `None`. Commands
-/// of the user go to [`shard`](Self::shard).
+/// Commands of the user go to [`shard`](Self::shard). After each of these calls, and after each
+/// command, take [`poll_output`](Self::poll_output) until it is `None`. Bytes that are not taken
+/// count for no client's queue: the server cannot know that they still have to be written.
 #[derive(Debug)]
 pub struct Server {
     shard: Shard,
@@ -344,7 +350,21 @@ impl Server {
 
     /// The next action for the caller; `None` if there is none.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.queue.pop_front()
+        let output = self.queue.pop_front();
+        if output.is_none() && self.queue.capacity() > MOST_KEPT {
+            self.trim();
+        }
+        output
+    }
+
+    /// Gives back the memory that one input with very many outputs has needed: there may never be
+    /// another such input. Every other list of outputs has been as long as the queue at most.
+    #[cold]
+    fn trim(&mut self) {
+        self.queue = VecDeque::new();
+        let Outputs { deliveries, writes, .. } = &mut self.outputs;
+        deliveries.shrink_to(MOST_KEPT);
+        writes.shrink_to(MOST_KEPT);
     }
 
     /// The shard, for questions.
@@ -476,6 +496,9 @@ impl Server {
         }
         arrivals.replies.clear();
         arrivals.pongs.clear();
+        if arrivals.packets.capacity() > MOST_KEPT {
+            arrivals.packets = Vec::new();
+        }
         if let Some(cause) = arrivals.closed.take()
             && let Some(connection) = self.forget(link)
         {
