@@ -13,6 +13,8 @@
 //! profiles cannot be compared.
 
 mod callgrind;
+#[cfg(test)]
+mod pages;
 mod table;
 mod worst;
 

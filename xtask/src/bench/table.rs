@@ -19,7 +19,7 @@ const HEAD: &str = "\
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Counts {
     name: String,
-    instructions: f64,
+    pub(super) instructions: f64,
     allocations: f64,
 }
 
@@ -108,7 +108,7 @@ impl Table {
         })
     }
 
-    fn row(&self, name: &str) -> Option<&Counts> {
+    pub(super) fn row(&self, name: &str) -> Option<&Counts> {
         self.rows.iter().find(|row| row.name == name)
     }
 
