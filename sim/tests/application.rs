@@ -219,6 +219,15 @@ impl World {
         }
     }
 
+    /// A client asks for the namespace with the slow middleware and leaves it, again and again, each
+    /// time in a read of its own: in one read it would be gone before anybody is asked.
+    fn come_and_go(&mut self, client: usize) {
+        for _ in 0..self.rng.usize(1..8) {
+            self.say(client, frame("40/slow,"));
+            self.say(client, frame("41/slow,"));
+        }
+    }
+
     fn step(&mut self) {
         let client = self.rng.usize(0..self.clients.len());
         match self.rng.u32(0..12) {
@@ -258,6 +267,7 @@ impl World {
                     let _ = driver.handle_timeout(shard, Waker::noop());
                 }
             }
+            10 => self.come_and_go(client),
             _ => {}
         }
         run_tasks();
