@@ -219,8 +219,8 @@ impl World {
         }
     }
 
-    /// A client asks for the namespace with the slow middleware and leaves it, again and again, each
-    /// time in a read of its own: in one read it would be gone before anybody is asked.
+    /// A client asks for the namespace with the slow middleware and leaves it, again and again, and
+    /// each time in a read of its own: in one read it would be gone before anybody is asked.
     fn come_and_go(&mut self, client: usize) {
         for _ in 0..self.rng.usize(1..8) {
             self.say(client, frame("40/slow,"));
