@@ -10,9 +10,14 @@
 //! - `sio-proto/tests/heartbeat.rs::blind`              a test: file, `::`, function
 //! - `interop/acks.test.mjs::no answer`                 or the name of a test with genuine clients
 //! - `xtask hostile unread-pings`                       or a case of `cargo xtask hostile`
+//! - `xtask hostile frames/rsv2`                        or a row of its table
 //! ```
 //!
 //! The list after `Held by:` ends where the next heading begins.
+//!
+//! The advisories that `docs/protocol` names are checked too: see [`advisories`].
+
+mod advisories;
 
 use crate::failure::{Failure, Outcome, While};
 use crate::hostile;
@@ -70,8 +75,10 @@ pub(crate) fn run(tree: &Workspace) -> Outcome {
         }
         count += rows.len();
     }
+    let (found, known) = advisories::complaints(tree, &mut sources)?;
+    complaints.extend(found);
     if complaints.is_empty() {
-        println!("{count} rows are held by tests that exist");
+        println!("{count} rows are held by tests that exist, and {known} advisories have a test or a reason");
         return Ok(());
     }
     Err(Failure::new(format!(

@@ -2,13 +2,22 @@
 
 mod answers;
 mod connections;
+mod crossing;
+mod frames;
 mod handlers;
 mod kept;
 mod messages;
+mod packets;
+mod requests;
+mod rules;
+mod scripts;
 mod sessions;
 mod unread;
 
+pub(super) use messages::join_msgpack;
+
 use super::Case;
+use super::rows::{self, Row};
 use std::time::Duration;
 
 /// Sessions of the conformance server end 2.5 s after their last heartbeat. Sessions of 0.9 end
@@ -31,6 +40,22 @@ const fn case(
         options: &[],
         settle,
         attack,
+        rows: &[],
+        advisories: &[],
+    }
+}
+
+/// A case that plays a table of malformed input.
+const fn table(row: &'static str, name: &'static str, what: &'static str, rows: &'static [Row]) -> Case {
+    Case {
+        name,
+        row,
+        what,
+        options: &[],
+        settle: LATER,
+        attack: rows::attack,
+        rows,
+        advisories: &[],
     }
 }
 
@@ -50,6 +75,8 @@ const fn guarded(
         options: &["--guarded"],
         settle,
         attack,
+        rows: &[],
+        advisories: &[],
     }
 }
 
@@ -348,4 +375,144 @@ pub(super) const CASES: &[Case] = &[
         SOON,
         connections::passing,
     ),
+    table(
+        "A20",
+        "oversize",
+        "heads, bodies and chunks that are too large",
+        requests::OVERSIZE,
+    ),
+    table(
+        "A20",
+        "smuggling",
+        "requests that can be read in two ways, with a request behind them",
+        requests::SMUGGLING,
+    ),
+    table(
+        "A20",
+        "routes",
+        "requests that no client sends, and header fields in them",
+        requests::ROUTES,
+    ),
+    table(
+        "A20",
+        "frames",
+        "frames of websockets that are forbidden or too large",
+        frames::VIOLATIONS,
+    ),
+    table("A20", "fragments", "frames that are unusual and right", frames::UNUSUAL),
+    table(
+        "A20",
+        "packets",
+        "packets of 1.x to 4.x that no client sends",
+        packets::PACKETS,
+    ),
+    table(
+        "A20",
+        "engine",
+        "packets and payloads of Engine.IO, and packets before CONNECT",
+        packets::ENGINE,
+    ),
+    table("A20", "packets-09", "the same of 0.7 to 0.9", packets::COLONS),
+    table("A20", "packets-06", "the same of 0.6", packets::TILDES),
+    table(
+        "A20",
+        "packets-msgpack",
+        "the same in MessagePack",
+        packets::MESSAGE_PACK,
+    ),
+    case(
+        "A4",
+        "stolen-ids",
+        "public and secret ids of clients of 1.x to 4.x, used from another address",
+        SOON,
+        crossing::stolen_ids,
+    ),
+    case(
+        "A4",
+        "guessed-ids",
+        "ids that differ from a known one in one character",
+        LATER,
+        crossing::guessed_ids,
+    )
+    .from(&["CVE-2017-16031"]),
+    guarded(
+        "A6",
+        "foreign-origins",
+        "pages of other sites that ask for this server by its right name",
+        SOON,
+        answers::foreign_origins,
+    )
+    .from(&["CVE-2020-28481"]),
+    case(
+        "A6",
+        "script-callbacks",
+        "names of callbacks that are scripts",
+        LATER,
+        scripts::callbacks,
+    ),
+    case(
+        "A6",
+        "script-messages",
+        "messages that end the script in which they are answered",
+        LATER,
+        scripts::messages,
+    ),
+    guarded(
+        "A9",
+        "values",
+        "values that ask the server when they are dropped",
+        SOON,
+        rules::values,
+    ),
+    case(
+        "A16",
+        "answered-questions",
+        "questions of the server that are answered",
+        SOON,
+        rules::questions,
+    ),
+    guarded(
+        "A18",
+        "locked-names",
+        "names under a pattern that refuses, used by the application itself",
+        LATER,
+        rules::locked,
+    ),
+    case(
+        "A20",
+        "second-requests",
+        "a second GET or POST on a session",
+        LATER,
+        crossing::second_requests,
+    ),
+    case(
+        "A20",
+        "second-websockets",
+        "a second websocket on a session",
+        SOON,
+        crossing::second_websockets,
+    ),
+    case(
+        "A20",
+        "endless-upgrades",
+        "sessions in an upgrade that never ends",
+        SOON,
+        crossing::endless_upgrades,
+    ),
+    case(
+        "A20",
+        "aborted-upgrades",
+        "upgrades whose connection is reset",
+        SOON,
+        crossing::aborted_upgrades,
+    )
+    .from(&["CVE-2022-41940"]),
+    case(
+        "A20",
+        "early-frames",
+        "a forbidden frame in the write of the handshake",
+        SOON,
+        crossing::early_frames,
+    )
+    .from(&["CVE-2022-21676"]),
 ];

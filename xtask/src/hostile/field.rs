@@ -1,6 +1,7 @@
 //! One case: it has its own server, the attack on it, and the result.
 
 use super::peer::Peer;
+use super::rows::Row;
 use super::watch::{HOME, Watch};
 use super::{Case, clients};
 use crate::failure::{Outcome, While};
@@ -22,6 +23,18 @@ pub(super) const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 /// The most bytes by which the server's memory may grow.
 const MOST_GROWTH: u64 = 64 << 20;
 
+/// The most bytes by which the server's memory may be larger when everybody has gone. The allocator
+/// keeps some of what an attack has used. If it keeps more than this, the attack is played once
+/// more: it must find room in what was kept.
+const MOST_LEFT: u64 = 20 << 20;
+
+/// The most bytes by which the memory that is left may be larger after the second time. What is
+/// lost for each session is lost again then.
+const MOST_LOST: u64 = 6 << 20;
+
+/// The longest time until the server's memory is within this bound.
+const GIVING_BACK: Duration = Duration::from_secs(3);
+
 /// The longest time that an echo of the bystander may take.
 const SLOWEST_ECHO: Duration = Duration::from_millis(250);
 
@@ -40,12 +53,15 @@ pub(super) struct Stage {
     /// Whether the attacks have the sizes with which the faults were found, instead of the smaller
     /// sizes that show them.
     pub(super) is_full: bool,
+    /// The rows of tables to play, as `CASE/ROW`. None means all.
+    pub(super) only: Vec<String>,
 }
 
 /// The values that an attack gets.
 pub(super) struct Field {
     pub(super) port: u16,
     is_full: bool,
+    rows: Vec<&'static Row>,
     said: AtomicU64,
     findings: Mutex<Vec<String>>,
 }
@@ -54,6 +70,8 @@ pub(super) struct Field {
 pub(super) struct Report {
     pub(super) said: u64,
     pub(super) growth: u64,
+    /// How many bytes more than before are left when everybody has gone.
+    pub(super) left: u64,
     pub(super) worst_echo: Duration,
     pub(super) worst_entry: Duration,
     pub(super) processor: f64,
@@ -62,6 +80,8 @@ pub(super) struct Report {
     /// alone can be the reason.
     pub(super) wrong: Vec<String>,
     pub(super) slow: Vec<String>,
+    /// What took too long at the first time, if the case was run once more.
+    pub(super) once: Vec<String>,
 }
 
 impl Field {
@@ -73,6 +93,20 @@ impl Field {
     /// Returns one of the two sizes.
     pub(super) const fn size(&self, short: usize, full: usize) -> usize {
         if self.is_full { full } else { short }
+    }
+
+    /// Returns how many sessions of one kind get an input of this number of bytes.
+    pub(super) const fn times(&self, bytes: usize) -> usize {
+        match bytes {
+            0..10_000 => self.size(10, 100),
+            10_000..200_000 => self.size(5, 50),
+            _ => self.size(2, 10),
+        }
+    }
+
+    /// Returns the rows of the case's table that are played.
+    pub(super) fn rows(&self) -> &[&'static Row] {
+        &self.rows
     }
 
     /// Returns how long an attack that needs time goes on.
@@ -104,7 +138,10 @@ pub(super) fn judge(stage: &Stage, case: &Case) -> Outcome<Report> {
     let report = attempt(stage, case)?;
     if report.wrong.is_empty() && !report.slow.is_empty() {
         println!("{}: {}; once more", case.name, report.slow.join("; "));
-        return attempt(stage, case);
+        return Ok(Report {
+            once: report.slow,
+            ..attempt(stage, case)?
+        });
     }
     Ok(report)
 }
@@ -121,21 +158,37 @@ fn attempt(stage: &Stage, case: &Case) -> Outcome<Report> {
     let field = Field {
         port,
         is_full: stage.is_full,
+        rows: case.chosen(&stage.only),
         said: AtomicU64::new(0),
         findings: Mutex::default(),
     };
     let mut wrong = Vec::new();
-    if let Err(why) = (case.attack)(&field) {
-        wrong.push(format!("the attack could not be carried out: {why}"));
-    }
-    let settling = Instant::now();
-    let settled = settle(&field, process, descriptors, case.settle);
-    if server.assert_alive().is_err() {
-        wrong.push("the server has ended".to_owned());
-    } else if let Err(left) = settled {
-        wrong.push(left);
-    }
-    let settled = settling.elapsed();
+    let mut left = 0;
+    let settled = loop {
+        if let Err(why) = (case.attack)(&field) {
+            wrong.push(format!("the attack could not be carried out: {why}"));
+        }
+        let settling = Instant::now();
+        let settled = settle(&field, process, descriptors, case.settle);
+        if server.assert_alive().is_err() {
+            wrong.push("the server has ended".to_owned());
+        } else if let Err(left) = settled {
+            wrong.push(left);
+        }
+        let settled = settling.elapsed();
+        let first = left;
+        left = memory_left(process, before);
+        if first > 0 && left > first + MOST_LOST {
+            wrong.push(format!(
+                "{} MiB of memory are left, and {} MiB after a second time",
+                first >> 20,
+                left >> 20
+            ));
+        }
+        if first > 0 || left <= MOST_LEFT || !wrong.is_empty() {
+            break settled;
+        }
+    };
     let growth = peak_bytes(process).map_or(0, |peak| peak.saturating_sub(before));
     let processor = processor_seconds(process).map_or(0.0, |now| now - used);
     let seen = watch.end()?;
@@ -163,12 +216,14 @@ fn attempt(stage: &Stage, case: &Case) -> Outcome<Report> {
     Ok(Report {
         said: field.said.into_inner(),
         growth,
+        left,
         worst_echo: seen.worst_echo,
         worst_entry: seen.worst_entry,
         processor,
         settled,
         wrong,
         slow,
+        once: Vec::new(),
     })
 }
 
@@ -189,6 +244,20 @@ fn settle(field: &Field, process: u32, descriptors: usize, limit: Duration) -> R
             ));
         }
         thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Waits until the server has given back the memory that an attack has used. Returns how many bytes
+/// more than before it has then.
+fn memory_left(process: u32, before: u64) -> u64 {
+    let end = Instant::now() + GIVING_BACK;
+    loop {
+        // A server that has ended has no memory. The case fails for that already.
+        let left = resident_bytes(process).map_or(0, |now| now.saturating_sub(before));
+        if left <= MOST_LEFT || Instant::now() > end {
+            return left;
+        }
+        thread::sleep(Duration::from_millis(100));
     }
 }
 

@@ -34,6 +34,17 @@ pub(crate) enum Poured {
     Closed,
 }
 
+/// How a server has ended a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// With a Close frame, and the code in it.
+    Closed(Option<u16>),
+    /// Without a Close frame.
+    Cut,
+    /// It has not: this message came.
+    Heard(String),
+}
+
 impl Peer {
     /// Connects from this address. With a small receive window, a peer that reads nothing soon
     /// blocks the server.
@@ -97,7 +108,7 @@ impl Peer {
         Poured::All
     }
 
-    /// Reads once. Returns zero at the end of the connection.
+    /// Reads once. Returns zero at the end of the connection, also if the server has reset it.
     pub(crate) fn read(&mut self) -> Outcome<usize> {
         let mut buffer = [0; 65_536];
         loop {
@@ -107,6 +118,7 @@ impl Peer {
                     return Ok(read);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(0),
                 Err(error) if is_late(&error) => return Err(Failure::new("heard nothing in time")),
                 Err(error) => return Err(error).when("reading"),
             }
@@ -211,6 +223,40 @@ impl Peer {
                 (wire::PING, _) => self.say(wire::frame(0xa, &payload))?,
                 (0x8, _) => return Err(Failure::new("the server has closed the websocket")),
                 _ => {}
+            }
+        }
+    }
+
+    /// Reads to the end of the websocket, but at most to a message with this text in it. Other
+    /// messages are skipped, and heartbeats are not answered.
+    pub(crate) fn ending(&mut self, unwanted: &str) -> Outcome<Ending> {
+        loop {
+            match self.take_frame()? {
+                None if self.read()? == 0 => return Ok(Ending::Cut),
+                None => {}
+                Some((0x8, code)) => {
+                    let code = code.first_chunk().map(|code| u16::from_be_bytes(*code));
+                    return Ok(Ending::Closed(code));
+                }
+                Some((_, payload)) => {
+                    let text = String::from_utf8_lossy(&payload);
+                    if text.contains(unwanted) {
+                        return Ok(Ending::Heard(text.into_owned()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads to the end of the connection. Returns what came, or `None` if the server keeps the
+    /// connection open.
+    pub(crate) fn rest(&mut self) -> Option<Vec<u8>> {
+        loop {
+            match self.read() {
+                // A connection that is reset has ended, too.
+                Ok(0) => return Some(std::mem::take(&mut self.heard)),
+                Ok(_) if self.heard.len() <= MAX_HEARD => {}
+                Ok(_) | Err(_) => return None,
             }
         }
     }

@@ -25,6 +25,27 @@ pub(crate) fn post(target: &str, body: &str) -> String {
     )
 }
 
+/// Makes a POST of a form with one field, as pages before 1.0 send it.
+pub(crate) fn post_form(target: &str, name: &str, value: &str) -> String {
+    let escaped: String = value
+        .bytes()
+        .map(|byte| match byte {
+            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'~' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect();
+    let body = format!("{name}={escaped}");
+    format!(
+        "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Makes a frame of 0.6.
+pub(crate) fn framed06(text: &str) -> String {
+    format!("~m~{}~m~{text}", text.encode_utf16().count())
+}
+
 /// Makes the request for a websocket, with these header lines.
 pub(crate) fn upgrade_with(target: &str, headers: &str) -> String {
     format!(
@@ -55,6 +76,13 @@ pub(crate) fn frame_head(opcode: u8, length: usize) -> Vec<u8> {
     }
     head.extend_from_slice(&[0; 4]);
     head
+}
+
+/// Makes a frame with any first byte: FIN, the reserved bits and the opcode.
+pub(crate) fn frame_with(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+    let mut frame = frame(0, payload);
+    frame[0] = first;
+    frame
 }
 
 /// Makes a whole frame.

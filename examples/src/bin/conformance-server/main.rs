@@ -12,8 +12,8 @@
 //! By default the program serves pages of any origin, and any number of connections from one
 //! address, because the clients of tests are all on one machine. `--guarded` keeps the default
 //! rules for origins and the default limits per address, so that tests can try them. It also
-//! refuses requests that have the header `X-Refuse`. `cargo xtask hostile` uses it to try the
-//! rules.
+//! refuses requests that have the header `X-Refuse`, and adds the rules and values of
+//! [`guarded`]. `cargo xtask hostile` uses it to try them.
 //!
 //! `--handover` makes the program listen so that the next one can listen on the same ports before
 //! this one has gone. If a service manager has opened listening sockets for the program, it uses
@@ -36,6 +36,7 @@
 
 mod bench;
 mod everybody;
+mod guarded;
 mod handlers;
 mod on_async_std;
 mod on_axum;
@@ -54,7 +55,7 @@ use std::time::Duration;
 use options::{Mode, Options, Runtime};
 use sio_app::adapter::handover;
 use sio_app::codec::{Envelope, MessagePack, Streaming};
-use sio_app::{ClusterKind, Config, Cors, Generations, Handover, HttpRequest, Io, Origins, RecoveryConfig};
+use sio_app::{ClusterKind, Config, Cors, Generations, Handover, Io, Origins, RecoveryConfig};
 use sio_store::Disk;
 
 /// How long the next program waits for the store of the old one.
@@ -117,7 +118,7 @@ fn parts(options: &Options) -> io::Result<Vec<Part>> {
                         counted.add(io);
                         stats::serve(io, &counted);
                         if is_guarded {
-                            io.allow_request(guard);
+                            guarded::register(io);
                         }
                     }),
                 }
@@ -154,14 +155,6 @@ fn parts(options: &Options) -> io::Result<Vec<Part>> {
             vec![part]
         }
     })
-}
-
-/// The application's rule: it refuses a request that has the header `X-Refuse`.
-fn guard(request: &HttpRequest<'_>) -> Result<(), String> {
-    match request.header("x-refuse") {
-        Some(_) => Err("refused".to_owned()),
-        None => Ok(()),
-    }
 }
 
 /// Returns the settings of the process.

@@ -22,7 +22,7 @@ usage: conformance-server [--runtime NAME] --port P [OPTIONS]
 --recovery            with --bench: clients may come back as the same socket
 --guarded             limits by address and origins as sio has them by default, where any page
                       and any number of connections is served otherwise; and a hook that refuses
-                      requests with a header field X-Refuse
+                      requests with a header field X-Refuse; namespaces /locked-* that refuse all
 --store DIR           what port P+2 keeps to recover clients stands in this directory, for the next
                       process
 --window MS           how long port P+2 waits for a client that has lost its connection; 10000 is

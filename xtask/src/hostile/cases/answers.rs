@@ -109,6 +109,28 @@ pub(super) fn foreign_hosts(field: &Field) -> Outcome {
     Ok(())
 }
 
+/// Pages of other sites. Their browsers send the right name of this server, and their own.
+pub(super) fn foreign_origins(field: &Field) -> Outcome {
+    let port = field.port;
+    for origin in [
+        "http://attacker.example".to_owned(),
+        format!("http://attacker.example:{port}"),
+        format!("http://localhost.attacker.example:{port}"),
+        format!("http://attacker.example/localhost:{port}"),
+        "null".to_owned(),
+        "file://".to_owned(),
+    ] {
+        let headers = format!("Host: localhost:{port}\r\nOrigin: {origin}\r\nCookie: io=1\r\n");
+        for target in OPENING {
+            assert_no_session(field, ATTACKER, &wire::get_with(target, &headers))?;
+        }
+        for target in UPGRADES {
+            assert_no_session(field, ATTACKER, &wire::upgrade_with(target, &headers))?;
+        }
+    }
+    Ok(())
+}
+
 /// Sends a request on a new connection, and compares the sessions before and after it.
 fn assert_no_session(field: &Field, from: Ipv4Addr, request: &str) -> Outcome {
     let line = request.lines().next().unwrap_or_default();

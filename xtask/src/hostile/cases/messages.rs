@@ -136,7 +136,7 @@ pub(super) fn placeholders_msgpack(field: &Field) -> Outcome {
 }
 
 /// Opens a websocket and joins the main namespace, on the port whose parser is MessagePack.
-pub(super) fn join_msgpack(port: u16) -> Outcome<Peer> {
+pub(in crate::hostile) fn join_msgpack(port: u16) -> Outcome<Peer> {
     let mut peer = clients::open4(ATTACKER, port, None)?;
     peer.say(wire::frame(wire::BINARY, b"\x82\xa4type\x00\xa3nsp\xa1/"))?;
     peer.message()?;
