@@ -66,6 +66,7 @@ describe('recovery across nodes', () => {
   const endings = [];
   let redis;
   let ours;
+  let genuine;
   let urls;
 
   const start = async () => {
@@ -77,7 +78,7 @@ describe('recovery across nodes', () => {
     redis = await Redis.start((end) => endings.push(end), ['--appendonly', 'yes', '--appendfsync', 'always']);
     ours = [await start(), await start()];
     const port = await freePorts(1);
-    const genuine = spawn(process.execPath, [genuineNode, String(port), 'streams', String(redis.port), 'recovery'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    genuine = spawn(process.execPath, [genuineNode, String(port), 'streams', String(redis.port), 'recovery'], { stdio: ['ignore', 'pipe', 'inherit'] });
     endings.push(() => genuine.kill('SIGKILL'));
     let printed = '';
     genuine.stdout.on('data', (text) => { printed += text; });
@@ -87,50 +88,76 @@ describe('recovery across nodes', () => {
 
   after(async () => { for (const end of endings.reverse()) await end(); });
 
-  const pairs = [['a', 'b'], ['b', 'a'], ['a', 'node'], ['node', 'a'], ['a', 'a']];
-  for (const [from, to] of pairs) {
-    test(`a client goes from ${from} to ${to}`, { timeout: 30_000 }, async () => {
+  // From where, to where, and where to then.
+  const ways = [['a', 'b', 'node'], ['b', 'a', 'b'], ['a', 'node', 'b'], ['node', 'a', 'node'], ['a', 'a', 'b'], ['b', 'node', 'a'], ['node', 'b', 'a']];
+  for (const [from, to, then] of ways) {
+    test(`a client goes from ${from} to ${to}, then to ${then}`, { timeout: 40_000 }, async () => {
       const wanderer = await Wanderer.at(urls[from]);
-      const speaker = await Wanderer.at(urls.b);
+      // One who speaks at a node of ours, and one at the genuine node.
+      const speakers = [await Wanderer.at(urls.b), await Wanderer.at(urls.node)];
       const room = `red-${from}-${to}`;
       await wanderer.ask('join', room);
-      await speaker.ask('join', room);
       const { id } = await wanderer.ask('whoami');
-      speaker.socket.emit('roomall', room, 'first');
-      await wanderer.hears(`roomall ["${room}","first"]`);
+      await wanderer.ask('share', { of: room });
+      for (const [by, speaker] of speakers.entries()) {
+        await speaker.ask('join', room);
+        speaker.socket.emit('roomall', room, `first of ${by}`);
+        await wanderer.hears(`roomall ["${room}","first of ${by}"]`);
+      }
       wanderer.socket.emit('echo', 'own');
       await wanderer.hears('echo ["own"]');
       wanderer.socket.emit('later', 100, 'kept');
       await sleep(50);
       wanderer.cut(urls[to]);
-      speaker.socket.emit('roomall', room, 'one');
-      speaker.socket.emit('roomall', `${room}-other`, 'not for it');
-      speaker.socket.emit('room', room, Buffer.from([1, 2, 255]));
-      speaker.socket.emit('castall', { two: 2 });
+      for (const [by, { socket }] of speakers.entries()) {
+        socket.emit('roomall', room, `one of ${by}`);
+        socket.emit('roomall', `${room}-other`, 'not for it');
+        socket.emit('room', room, Buffer.from([by, 2, 255]));
+        socket.emit('castall', { deep: [Buffer.from([by, 3, 254])], two: `of ${by}` });
+      }
       await wanderer.back(2);
       assert.deepEqual(wanderer.connects, [false, true]);
       const who = await wanderer.ask('whoami');
       assert.equal(who.id, id);
       assert.ok(who.rooms.includes(room), JSON.stringify(who.rooms));
-      speaker.socket.emit('roomall', room, 'live');
-      await wanderer.hears(`roomall ["${room}","live"]`);
-      const counts = (line) => wanderer.heard.filter((one) => one === line).length;
-      for (const line of [`roomall ["${room}","one"]`, `room ["${room}","0102ff"]`, 'castall [{"two":2}]', 'later ["kept"]', `roomall ["${room}","live"]`]) {
-        assert.equal(counts(line), 1, `${line}: ${JSON.stringify(wanderer.heard)}`);
+      const [own] = await wanderer.ask('fetch', id);
+      assert.deepEqual([own.id, own.data], [id, { of: room }], 'its data comes with it');
+      for (const [by, { socket }] of speakers.entries()) {
+        socket.emit('roomall', room, `live of ${by}`);
+        await wanderer.hears(`roomall ["${room}","live of ${by}"]`);
       }
-      const order = ['"one"', '0102ff', '{"two":2}', '"live"'].map((text) => wanderer.heard.findIndex((line) => line.includes(text)));
-      assert.deepEqual(order, [...order].sort((x, y) => x - y));
-      assert.ok(!wanderer.heard.some((line) => line.includes('not for it')));
+      const counts = (line) => wanderer.heard.filter((one) => one === line).length;
+      const linesOf = (by) => [
+        `roomall ["${room}","first of ${by}"]`, `roomall ["${room}","one of ${by}"]`, `room ["${room}","0${by}02ff"]`,
+        `castall [{"deep":["0${by}03fe"],"two":"of ${by}"}]`, `roomall ["${room}","live of ${by}"]`,
+      ];
+      // Each once, and in the order of its speaker.
+      const hasAll = (linesBy) => {
+        for (const line of ['later ["kept"]', ...linesBy.flat()]) assert.equal(counts(line), 1, `${line}: ${JSON.stringify(wanderer.heard)}`);
+        for (const lines of linesBy) {
+          const order = lines.map((line) => wanderer.heard.indexOf(line));
+          assert.deepEqual(order, [...order].sort((x, y) => x - y), JSON.stringify(wanderer.heard));
+        }
+        assert.ok(!wanderer.heard.some((line) => line.includes('not for it')));
+      };
+      hasAll([linesOf(0), linesOf(1)]);
       // Once more, with the offset of the other node.
-      wanderer.cut(urls.b);
-      speaker.socket.emit('roomall', room, 'again');
+      wanderer.cut(urls[then]);
+      for (const [by, { socket }] of speakers.entries()) {
+        socket.emit('roomall', room, `again of ${by}`);
+        socket.emit('room', room, Buffer.from([by, 4, 253]));
+      }
       await wanderer.back(3);
       assert.deepEqual(wanderer.connects, [false, true, true]);
-      await wanderer.hears(`roomall ["${room}","again"]`);
-      assert.equal(counts(`roomall ["${room}","again"]`), 1);
-      assert.equal(counts(`roomall ["${room}","live"]`), 1);
+      assert.equal((await wanderer.ask('whoami')).id, id);
+      for (const [by, { socket }] of speakers.entries()) {
+        socket.emit('roomall', room, `last of ${by}`);
+        await wanderer.hears(`roomall ["${room}","last of ${by}"]`);
+      }
+      const andThen = (by) => [`roomall ["${room}","again of ${by}"]`, `room ["${room}","0${by}04fd"]`, `roomall ["${room}","last of ${by}"]`];
+      hasAll([[...linesOf(0), ...andThen(0)], [...linesOf(1), ...andThen(1)]]);
       wanderer.close();
-      speaker.close();
+      speakers.forEach((speaker) => speaker.close());
     });
   }
 
@@ -216,6 +243,44 @@ describe('recovery across nodes', () => {
       assert.equal(person.heard.filter((line) => line.includes('while away')).length, 1);
     }
     [here, beside, there].forEach((person) => person.close());
+  });
+
+  test('a genuine node is killed: ours go on, and who had left it before comes back with everything', { timeout: 40_000 }, async () => {
+    const [gone, on] = [await Wanderer.at(urls.node), await Wanderer.at(urls.node)];
+    const [speaker, beside] = [await Wanderer.at(urls.a), await Wanderer.at(urls.b)];
+    const everybody = [gone, on, speaker, beside];
+    for (const one of everybody) await one.ask('join', 'killed');
+    const { id } = await gone.ask('whoami');
+    speaker.socket.emit('roomall', 'killed', 'before');
+    for (const one of everybody) await one.hears('roomall ["killed","before"]');
+    // A genuine node writes the record of a client when its connection ends, and only then.
+    gone.socket.io.reconnectionDelayMax(1500);
+    gone.socket.io.reconnectionDelay(1500);
+    gone.cut(urls.b);
+    await until(async () => (await redis.cli('exists', `sio:session:${gone.socket._pid}`)).includes('1'), 'its record');
+    on.socket.emit('roomall', 'killed', Buffer.from([7]));
+    await beside.hears('roomall ["killed","07"]');
+    on.socket.io.uri = urls.a;
+    genuine.kill('SIGKILL');
+    const begun = Date.now();
+    speaker.socket.emit('roomall', 'killed', 'meanwhile');
+    await beside.hears('roomall ["killed","meanwhile"]');
+    assert.ok(Date.now() - begun < 2000, `it took ${Date.now() - begun} ms`);
+    await gone.back(2);
+    await on.back(2);
+    assert.deepEqual([gone.connects, on.connects], [[false, true], [false, false]]);
+    assert.equal((await gone.ask('whoami')).id, id);
+    for (const line of ['["killed","07"]', '["killed","meanwhile"]']) {
+      await gone.hears(`roomall ${line}`);
+      assert.equal(gone.heard.filter((one) => one === `roomall ${line}`).length, 1, JSON.stringify(gone.heard));
+    }
+    // A request ends, with the sockets of our nodes, whether the dead node is still counted or not.
+    const list = await speaker.ask('fetch', null);
+    for (const one of everybody) {
+      const own = (await one.ask('whoami')).id;
+      assert.ok(list.some((found) => found.id === own), `${own} in ${JSON.stringify(list.map((found) => found.id))}`);
+    }
+    everybody.forEach((one) => one.close());
   });
 
   test('a node is killed: its clients come back to another', { timeout: 30_000 }, async () => {

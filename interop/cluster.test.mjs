@@ -255,23 +255,64 @@ for (const kind of KINDS.split(',')) {
       }
     });
 
-    test('everybody sees the sockets of all nodes', async () => {
+    test('everybody sees the sockets of all nodes, with their rooms, data and handshakes', async () => {
+      // Clients of 0.6 cannot say what is to be seen of them: they have what every socket of ours has.
+      const telling = people.filter(({ generation }) => generation !== '0.6');
+      for (const person of telling) assert.deepEqual(await person.ask('share', { deep: [1.5, null, 'é😀'], of: person.name }), ['ok']);
       const seen = [];
       for (const person of oneEach()) {
         const [list, silent] = await person.ask('fetch', null);
         assert.equal(list.length, people.length, `${person.name}: ${JSON.stringify(list)}`);
         assert.equal(silent, undefined);
-        seen.push(list.map(({ id, rooms }) => ({ id, rooms })));
+        seen.push(list);
       }
-      // The same sockets, in the same rooms, whoever asks.
+      // The same sockets, with the same rooms, data and handshakes, whoever asks.
       assert.deepEqual(seen[1], seen[0]);
       assert.deepEqual(seen[2], seen[0]);
       const { socket } = people[0];
       const own = seen[2].find(({ id }) => id === socket.id);
       assert.deepEqual(own.rooms, [socket.id, 'blue', 'crowd', 'inside'].sort());
-      const [list] = await people[6].ask('fetch', null);
-      for (const { fields } of list) {
-        for (const field of ['address', 'auth', 'headers', 'issued', 'query', 'secure', 'time', 'url', 'xdomain']) assert.ok(fields.includes(field), `${field} in ${fields}`);
+      const data = telling.map(({ name }) => ({ deep: [1.5, null, 'é😀'], of: name }));
+      assert.deepEqual(sorted(seen[0].map((one) => one.data)), sorted([...data, ...of06().map(() => ({}))]));
+      const local = ['127.0.0.1', '::ffff:127.0.0.1'];
+      for (const { handshake } of seen[0]) {
+        for (const field of ['address', 'auth', 'headers', 'issued', 'query', 'secure', 'time', 'url', 'xdomain']) assert.ok(field in handshake, `${field} in ${JSON.stringify(handshake)}`);
+        assert.ok(local.includes(handshake.address), handshake.address);
+        assert.ok(Math.abs(Date.now() - handshake.issued) < 300_000, `${handshake.issued}`);
+        assert.ok(bases.some((base) => base.endsWith(handshake.headers.host)), JSON.stringify(handshake.headers));
+        assert.ok(handshake.url.startsWith('/socket.io/'), handshake.url);
+      }
+      // The releases on each of the three nodes: 4.8 says EIO=4 in its query, 2.5 and 1.7 say EIO=3.
+      const versions = seen[0].map(({ handshake }) => handshake.query.EIO);
+      for (const [version, count] of [['4', 3], ['3', 6]]) assert.equal(versions.filter((one) => one === version).length, count, `${versions}`);
+    });
+
+    test('a socket that was found is spoken to, moved and ended wherever it is', async () => {
+      for (const [at, person] of oneEach().entries()) {
+        const guests = await all(bases, (base, number) => ModernPerson.connected('4.8.4', base, `guest of node ${number}`));
+        for (const [number, guest] of guests.entries()) {
+          const { id } = guest.socket;
+          const x = { bytes: BYTES, from: at, to: number };
+          person.emit('emit-to', id, x);
+          await guest.hears('news', x);
+          for (const other of [...guests, ...people]) assert.equal(await other.count('news', x), Number(other === guest), other.name);
+          const room = `found by ${at} on ${number}`;
+          person.emit('join-of', id, room);
+          for (const other of oneEach()) await until(async () => (await ids(other, room)).join() === id, `${other.name} sees it in the room`, 10_000);
+          person.emit('leave-of', id, room);
+          for (const other of oneEach()) await until(async () => await size(other, room) === 0, `${other.name} sees nobody in the room`, 10_000);
+          // In turn, its socket in this namespace is ended, or its whole connection.
+          const tenant = guest.socket.io.socket('/tenant-1');
+          await until(() => tenant.connected, `${guest.name} is in two namespaces`, 10_000);
+          const closes = (at + number) % 2 === 0;
+          person.emit('end-of', id, closes);
+          await until(() => guest.ended, `${person.name} ends ${guest.name}`, 10_000);
+          if (closes) await until(() => !tenant.connected, `${person.name} closes the connection of ${guest.name}`, 10_000);
+          await sleep(20);
+          assert.equal(tenant.connected, !closes, guest.name);
+          assert.equal(guests.filter(({ ended }) => ended).length, number + 1, 'the others stay');
+          tenant.disconnect();
+        }
       }
     });
 
@@ -334,16 +375,23 @@ for (const kind of KINDS.split(',')) {
       }
     });
 
-    test('emitters without a server reach everybody', async () => {
+    test('emitters without a server reach everybody whom they mean, once, and nobody else', async () => {
       const outside = [people[2], people[5], people[7]];
+      const away = [people[1], people[3], people[8], ...of09()];
+      const isIn = (person) => !outside.includes(person);
+      const isHere = (person) => !away.includes(person);
+      const CHOSEN = [
+        [{}, 'to all', () => true],
+        [{ to: 'blue' }, 'to blue', isIn],
+        [{ except: 'away' }, 'to those who are not away', isHere],
+        [{ to: 'blue', except: 'away', volatile: true }, 'to blue without away', (person) => isIn(person) && isHere(person)],
+      ];
       for (const emitter of emitters) {
         const x = [emitter.name, { deep: [BYTES] }, null];
-        await emitter.emit({}, 'news', ...x);
-        await all(people, (person) => person.hears('news', ...x));
-        await emitter.emit({ to: 'blue', except: 'away', volatile: true }, 'news', `${emitter.name} to blue`);
-        const away = [people[1], people[3], people[8], ...of09()];
-        const members = people.filter((person) => !outside.includes(person) && !away.includes(person));
-        await all(members, (person) => person.hears('news', `${emitter.name} to blue`));
+        for (const [where, words, hears] of CHOSEN) {
+          await emitter.emit(where, 'news', ...x, words);
+          await all(people.filter(hears), (person) => person.hears('news', ...x, words));
+        }
         const room = `green of ${emitter.name}`;
         const inBlue = people.length - outside.length;
         await emitter.join({ to: 'blue' }, room);
@@ -359,8 +407,16 @@ for (const kind of KINDS.split(',')) {
           await until(() => guests.every(({ ended }) => ended), `${emitter.name} ends the guests`, 10_000);
         }
       }
-      for (const person of outside) assert.equal(await person.count('news', `${emitters[0].name} to blue`), 0, person.name);
-      for (const person of people) assert.equal((await person.heard()).filter(([event, name]) => event === 'news' && name === emitters[0].name).length, 1, person.name);
+      await sleep(50);
+      for (const { name } of emitters) {
+        for (const person of people) {
+          const heard = (await person.heard()).filter(([event, first]) => event === 'news' && first === name).map((words) => words.at(-1));
+          for (const [, words, hears] of CHOSEN) {
+            assert.equal(heard.filter((one) => one === words).length, Number(hears(person)), `${person.name} hears ${name}: ${words}`);
+          }
+        }
+        for (const person of oneEach()) assert.equal(await person.count('sse-heard', [name, { deep: [BYTES] }, null]), 1, person.name);
+      }
     });
 
     if (kind === 'classic') test('a node that is silent is waited for, and counted', async () => {

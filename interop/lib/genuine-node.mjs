@@ -42,7 +42,8 @@ tenants.on('connection', (socket) => {
 // The adapter of a namespace hears others from the moment on at which it exists.
 io.of('/tenant-1');
 io.on('connection', (socket) => {
-  socket.data = { from: 'node' };
+  // One that comes back has its data.
+  if (!socket.recovered) socket.data = { from: 'node' };
   socket.on('whoami', (ack) => ack({ id: socket.id, recovered: socket.recovered, rooms: [...socket.rooms].sort() }));
   socket.on('join', async (room, ack) => { await socket.join(room); ack('ok'); });
   socket.on('leave', async (room, ack) => { await socket.leave(room); ack('ok'); });
@@ -60,9 +61,16 @@ io.on('connection', (socket) => {
   socket.on('sse', (x) => io.serverSideEmit('sse', x));
   socket.on('fetch', async (room, ack) => {
     const sockets = await (room ? io.in(room) : io).fetchSockets();
-    const list = sockets.map(({ id, rooms, data, handshake }) => ({ id, rooms: [...rooms].sort(), data, fields: Object.keys(handshake).sort() }));
+    const list = sockets.map(({ id, rooms, data, handshake }) => ({ id, rooms: [...rooms].sort(), data, handshake }));
     ack(list.sort((one, other) => (one.id < other.id ? -1 : 1)));
   });
+  socket.on('share', (x, ack) => { socket.data = x; ack('ok'); });
+  // A socket, wherever it is.
+  const remote = async (id) => (await io.in(id).fetchSockets())[0];
+  socket.on('emit-to', async (id, x) => (await remote(id))?.emit('news', x));
+  socket.on('join-of', async (id, room) => (await remote(id))?.join(room));
+  socket.on('leave-of', async (id, room) => (await remote(id))?.leave(room));
+  socket.on('end-of', async (id, close) => (await remote(id))?.disconnect(close));
   socket.on('sse-ask', async (x, ack) => {
     const answers = await io.serverSideEmitWithAck('sse-ask', x).catch((error) => error.responses ?? []);
     ack({ answers: answers.sort((one, other) => one.node - other.node), missing: 0 });

@@ -1,7 +1,7 @@
 //! The events about all nodes of a cluster. Without a cluster there is this node alone.
 
 use serde_json::{Value, json};
-use sio_app::{Ack, Emitter, Io, Namespace, Raw, RawArgs, ServerSideEvent};
+use sio_app::{Ack, Emitter, Io, Namespace, Raw, RawArgs, RemoteSocket, ServerSideEvent, Socket};
 use sio_examples::{JsonArg, JsonArgs};
 
 pub(crate) fn register(root: &Namespace, io: &Io) {
@@ -16,6 +16,23 @@ pub(crate) fn register(root: &Namespace, io: &Io) {
             io.to(room).except(without).emit("except", data);
         })
         .on("all-disconnect", |io: Io, room: String| io.to(room).disconnect())
+        .on("share", |socket: Socket, data: Value, ack: Ack| {
+            if socket.set_shared_data(data).is_ok() {
+                ack.send("ok");
+            }
+        })
+        .on("emit-to", |io: Io, (id, data): (String, Raw)| {
+            remote(io, id, move |to| to.emit("news", data))
+        })
+        .on("join-of", |io: Io, (id, room): (String, String)| {
+            remote(io, id, move |to| to.join(room))
+        })
+        .on("leave-of", |io: Io, (id, room): (String, String)| {
+            remote(io, id, move |to| to.leave(room))
+        })
+        .on("end-of", |io: Io, (id, close): (String, bool)| {
+            remote(io, id, move |to| if close { to.close() } else { to.disconnect() })
+        })
         .on("castlocal", |io: Io, data: Raw| {
             io.local().emit("castlocal", data);
         })
@@ -43,13 +60,30 @@ async fn fetch(io: Io, room: Option<String>, ack: Ack) {
     for socket in &found.sockets {
         let mut rooms: Vec<&str> = socket.rooms().iter().map(|room| &**room).collect();
         rooms.sort_unstable();
-        sockets.push(json!({ "id": socket.id(), "rooms": rooms }));
+        sockets.push(json!({
+            "id": socket.id(),
+            "rooms": rooms,
+            "data": json_of(socket.data_json()),
+            "handshake": json_of(socket.handshake_json()),
+        }));
     }
     sockets.sort_by_key(|socket| socket["id"].to_string());
     match found.is_complete() {
         true => ack.send((sockets,)),
         false => ack.send((sockets, found.silent)),
     }
+}
+
+/// Finds this socket, wherever it is, and does this with it.
+async fn remote(io: Io, id: String, act: impl FnOnce(&RemoteSocket)) {
+    if let [socket] = &io.to(id).fetch_sockets().await.sockets[..] {
+        act(socket);
+    }
+}
+
+/// What is no JSON is seen as such.
+fn json_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| json!({ "error": error.to_string(), "text": text }))
 }
 
 async fn ask_servers(io: Io, args: RawArgs, ack: Ack) {
