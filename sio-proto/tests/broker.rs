@@ -172,6 +172,55 @@ fn a_deaf_subscriber_is_noticed() {
     assert_eq!(world.broker.counters().deaf, 1);
 }
 
+/// An operator sees how long the broker takes: for its own messages of this node, and for what
+/// waits for it.
+#[test]
+fn how_long_the_broker_takes_is_counted() {
+    let mut world = World::single();
+    world.subscribe("one", false);
+    world.run_millis(10);
+    assert_eq!(world.broker.counters().waiting_since, None);
+    // The first probe is due after ten seconds. The server takes 300 ms for it.
+    world.run_millis(9_900);
+    assert_eq!(world.broker.counters().probe_round_trip, Duration::ZERO);
+    world.set_mood(0, Mood::Frozen);
+    world.run_millis(400);
+    world.set_mood(0, Mood::Well);
+    world.run_millis(1);
+    let trip = world.broker.counters().probe_round_trip.as_millis();
+    assert!((300..=400).contains(&trip), "{trip}");
+    assert_eq!(world.broker.counters().waiting_since, None);
+    // A message waits for its answer.
+    world.set_mood(0, Mood::Frozen);
+    let since = world.now;
+    world.publish("one", "a", false);
+    world.run_millis(1_000);
+    world.publish("one", "b", false);
+    world.run_millis(1_000);
+    assert_eq!(world.broker.counters().waiting_since, Some(since));
+    world.set_mood(0, Mood::Well);
+    world.run_millis(10);
+    assert_eq!(world.broker.counters().waiting_since, None);
+    // A message waits for a connection, until it is dropped.
+    world.set_mood(0, Mood::Gone);
+    world.run_millis(10);
+    let since = world.now;
+    world.publish("one", "c", false);
+    world.run_millis(3_000);
+    world.publish("one", "d", false);
+    world.run_millis(1_900);
+    assert_eq!(world.broker.counters().waiting_since, Some(since));
+    world.run_millis(200);
+    let counters = world.broker.counters();
+    assert!(
+        counters.waiting_since > Some(since),
+        "the first one is dropped: {counters:?}"
+    );
+    assert_eq!(counters.dropped_late, 1);
+    world.run_millis(4_000);
+    assert_eq!(world.broker.counters().waiting_since, None);
+}
+
 #[test]
 fn a_user_that_may_not_probe_is_still_served() {
     let mut world = World::single();

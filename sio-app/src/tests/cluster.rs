@@ -1,5 +1,6 @@
 //! Several servers in one process, joined by a broker in memory.
 
+mod observed;
 mod relays;
 mod stream;
 
@@ -335,7 +336,7 @@ fn sockets_join_leave_and_end_from_outside() {
 #[test]
 fn all_servers_say_which_sockets_they_have() {
     for world in both_kinds() {
-        let _clients = clients(&world);
+        let mut clients = clients(&world);
         let everybody: Vec<Socket> = world.servers.iter().map(socket).collect();
         everybody[2].set_shared_data(("a", 1)).unwrap();
         everybody[2].join("room").unwrap();
@@ -358,16 +359,40 @@ fn all_servers_say_which_sockets_they_have() {
         assert!(remote.handshake_json().contains(r#""url":"/socket.io/?EIO=4"#));
         assert_eq!(remote.local(), None);
         // What is said of it goes to its server.
+        remote.emit("news", 1);
+        world.settle();
+        assert_eq!(heard(&mut clients), [false, false, true]);
         remote.join("other");
         world.settle();
         assert_eq!(everybody[2].rooms().len(), 3);
+        remote.leave(["other", "never joined"]);
+        world.settle();
+        assert_eq!(everybody[2].rooms().len(), 2);
+        let rooms: Vec<usize> = everybody[..2].iter().map(|socket| socket.rooms().len()).collect();
+        assert_eq!(rooms, [1, 1], "nobody else is moved");
+        // Its session stays, for its other namespaces.
         remote.disconnect();
         world.settle();
+        run_tasks();
         assert!(!everybody[2].is_connected());
+        assert_eq!(world.servers[2].sessions(), 1);
         let mut fetching = pin!(world.servers[0].to("room").fetch_sockets());
         let _ = poll(fetching.as_mut());
         world.settle();
         assert!(matches!(poll(fetching.as_mut()), Poll::Ready(found) if found.sockets.is_empty()));
+        // The whole connection of another one is closed.
+        let mut fetching = pin!(world.servers[0].to(everybody[1].id()).fetch_sockets());
+        let _ = poll(fetching.as_mut());
+        world.settle();
+        let Poll::Ready(found) = poll(fetching.as_mut()) else {
+            panic!("no answer")
+        };
+        assert_eq!(found.sockets.len(), 1);
+        found.sockets[0].close();
+        world.settle();
+        run_tasks();
+        assert_eq!(world.servers[1].sessions(), 0);
+        assert!(everybody[0].is_connected() && !everybody[1].is_connected());
     }
 }
 

@@ -116,10 +116,28 @@ impl Metrics {
     /// | `sio_pauses_total` | `why`: `lagging`, `throttled` |
     /// | `sio_histories`, `sio_history_bytes` | |
     /// | `sio_handler_errors_total`, `sio_handler_panics_total` | |
-    /// | with a cluster: `sio_cluster_nodes`, `sio_cluster_up`, `sio_cluster_requests`, `sio_cluster_channels`, `sio_cluster_connections`, `sio_cluster_waiting_bytes`, `sio_cluster_stream_lag_milliseconds` | |
-    /// | `sio_cluster_messages_total`, `sio_cluster_bytes_total` | `direction`: `in`, `out`; `kind`: `broadcasts`, `orders`, `server_side_emits`, `questions`, `answers`, `heartbeats` |
-    /// | `sio_cluster_lost_total` | `why`: `dropped`, `unsent`, `unconfirmed`, `refused_by_broker`, `failed_requests`, `refused_subscriptions`, `malformed`, `misplaced`, `unsigned`, `forged`, `stale`, `replayed`, `late`, `refused`, `incomplete`, `forgotten`, `not_stored` |
+    ///
+    /// With a cluster, besides. `out` is what goes to other nodes, `in` what comes from them:
+    ///
+    /// | name | labels |
+    /// |---|---|
+    /// | `sio_cluster_nodes`, `sio_cluster_up`, `sio_cluster_requests`, `sio_cluster_channels`, `sio_cluster_connections` | |
+    /// | `sio_cluster_waiting_bytes`, `sio_cluster_oldest_waiting_milliseconds` | |
+    /// | `sio_cluster_probe_round_trip_microseconds`, `sio_cluster_stream_lag_milliseconds` | |
+    /// | `sio_cluster_messages_total` | `direction`: `in`, `out`; `kind`: `broadcasts`, `orders`, `server_side_emits`, `questions`, `answers`, `heartbeats` |
+    /// | `sio_cluster_bytes_total` | `direction`: `in`, `out` |
+    /// | `sio_cluster_lost_total` | `why`: `dropped`, `unsent`, `unconfirmed`, `refused_by_broker`, `failed_requests`, `refused_subscriptions`, `malformed`, `misplaced`, `unsigned`, `forged`, `stale`, `replayed`, `late`, `refused`, `incomplete`, `forgotten`, `not_stored`, `oversized` |
     /// | `sio_cluster_reconnects_total`, `sio_cluster_deaf_total`, `sio_cluster_silent_total` | |
+    /// | `sio_cluster_restored_total`, `sio_cluster_not_restored_total` | |
+    ///
+    /// With `Cluster::without_sticky_sessions`, besides. `out` are requests that have come here, of
+    /// sessions that are on other nodes:
+    ///
+    /// | name | labels |
+    /// |---|---|
+    /// | `sio_cluster_relays`, `sio_cluster_relays_total`, `sio_cluster_relay_messages_total`, `sio_cluster_relay_bytes_total` | `direction`: `in`, `out` |
+    /// | `sio_cluster_relays_ended_total` | `direction`: `in`, `out`; `why`: `answered`, `client`, `owner`, `gone`, `no_broker`, `silent`, `broken`, `no_room`, `too_old` |
+    /// | `sio_cluster_relay_nodes`, `sio_cluster_relay_waiting_bytes`, `sio_cluster_relay_malformed_total` | |
     #[must_use]
     pub fn to_prometheus(&self) -> String {
         let mut text = String::new();
@@ -256,6 +274,9 @@ impl Io {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "redis")]
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
     use crate::tests::{Driven, server, text};
     use crate::{Config, Generation, Options, Socket, TransportKind};
@@ -313,6 +334,80 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }
+    }
+
+    /// A row of the documented table: its names, and the names of its labels, with all values where
+    /// they are listed.
+    #[cfg(feature = "redis")]
+    fn documented(line: &str) -> Option<(Vec<&str>, Labels)> {
+        let mut cells = line.trim().strip_prefix("/// | `sio_")?.split(" | ");
+        let names = cells.next()?.split(", `");
+        let names = names.map(|name| name.trim_start_matches("sio_").trim_end_matches('`'));
+        let words = |text: &str| -> Vec<String> {
+            let words = text.split('`').skip(1).step_by(2);
+            words.map(str::to_owned).collect()
+        };
+        let labels = cells.next().unwrap_or_default().split("; ").flat_map(|clause| {
+            match (clause.split_once(": "), clause.split_once(", in the words of")) {
+                (Some((name, values)), None) => vec![(words(name).remove(0), words(values).into_iter().collect())],
+                (_, Some((name, _))) => vec![(words(name).remove(0), BTreeSet::new())],
+                (None, None) => words(clause).into_iter().map(|name| (name, BTreeSet::new())).collect(),
+            }
+        });
+        Some((names.collect(), labels.collect()))
+    }
+
+    #[cfg(feature = "redis")]
+    type Labels = BTreeMap<String, BTreeSet<String>>;
+
+    /// What is documented of names, labels and values is what is written, and all of it.
+    #[cfg(feature = "redis")]
+    #[test]
+    fn the_table_of_names_is_what_is_written() {
+        let cluster = crate::Cluster::from_url("redis://127.0.0.1").unwrap();
+        let options = Options::default().cluster(cluster.without_sticky_sessions());
+        let io = Io::new(Config::default(), options, crate::tests::RUNTIME).unwrap();
+        let _client = Driven::connected(&io);
+        let mut written: BTreeMap<String, Labels> = BTreeMap::new();
+        let mut kinds: BTreeMap<String, String> = BTreeMap::new();
+        for line in io.metrics().to_prometheus().lines() {
+            if let Some(kind) = line.strip_prefix("# TYPE sio_") {
+                let (name, kind) = kind.split_once(' ').unwrap();
+                assert_eq!(
+                    kinds.insert(name.to_owned(), kind.to_owned()),
+                    None,
+                    "{name} comes once"
+                );
+                assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+                written.entry(name.to_owned()).or_default();
+                continue;
+            }
+            let (name, _) = line.strip_prefix("sio_").unwrap().rsplit_once(' ').unwrap();
+            let (name, labels) = name.split_once('{').unwrap_or((name, "}"));
+            let known = written.get_mut(name).expect("its type comes before it");
+            for label in labels
+                .trim_end_matches('}')
+                .split(',')
+                .filter(|label| !label.is_empty())
+            {
+                let (name, value) = label.split_once('=').unwrap();
+                let values = known.entry(name.to_owned()).or_default();
+                values.insert(value.trim_matches('"').to_owned());
+            }
+        }
+        let mut listed = BTreeSet::new();
+        for (names, labels) in include_str!("metrics.rs").lines().filter_map(documented) {
+            for name in names {
+                assert!(listed.insert(name.to_owned()), "{name} is listed once");
+                let found = written.get(name).unwrap_or_else(|| panic!("{name} is not written"));
+                assert!(found.keys().eq(labels.keys()), "{name}: {found:?}, {labels:?}");
+                for (label, values) in labels.iter().filter(|(_, values)| !values.is_empty()) {
+                    assert_eq!(found[label], *values, "{name}, {label}");
+                }
+            }
+        }
+        let all: BTreeSet<String> = written.into_keys().collect();
+        assert_eq!(listed, all);
     }
 
     #[test]

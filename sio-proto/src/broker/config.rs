@@ -74,6 +74,10 @@ pub struct BrokerConfig {
     /// The most bytes that wait for the broker, or for its answers: messages, requests, and what is
     /// kept of a message until the broker has taken it. A message beyond is dropped, and a request
     /// is answered at once with [`BrokerError::Full`](super::BrokerError::Full). Default 16 MiB.
+    ///
+    /// A server of `sio-app` has three more stores with this limit each: for what waits until the
+    /// connections have been started, for its own events in the order of a stream, and for what
+    /// others have ordered over a stream. So it may keep four times as much.
     pub max_waiting_bytes: usize,
     /// How long a message may wait for the broker. A broadcast that arrives minutes late is worse
     /// than a lost one, so older messages are dropped. Default 5 s.

@@ -178,7 +178,7 @@ pub(super) struct Connection {
     pub(super) expects: VecDeque<Expect>,
     pub(super) sharded: Sharded,
     /// Since when the first answer is waited for.
-    asked_at: Option<Time>,
+    pub(super) asked_at: Option<Time>,
     /// When something was asked or answered last.
     pub(super) active_at: Time,
     /// Bytes that the adapter takes next.
@@ -197,6 +197,8 @@ pub(super) struct Connection {
     pub(super) changed: VecDeque<(Bytes, bool)>,
     pub(super) attempts: u32,
     pub(super) probe: Probe,
+    /// When the last probe was ordered.
+    pub(super) probed_at: Time,
     pub(super) probe_channel: Bytes,
 }
 
@@ -222,6 +224,7 @@ impl Connection {
             changed: VecDeque::new(),
             attempts: 0,
             probe: Probe::Off,
+            probed_at: Time::default(),
             probe_channel: Bytes::new(),
         }
     }

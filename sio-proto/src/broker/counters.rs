@@ -1,5 +1,9 @@
 //! What the connections to a broker have done, for operators.
 
+use core::time::Duration;
+
+use crate::Time;
+
 /// Counts since the start, and the present state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -40,6 +44,15 @@ pub struct Counters {
     pub refused_subscriptions: u64,
     /// Bytes that wait now.
     pub waiting_bytes: usize,
+    /// Since when the oldest message waits that could not be written yet, or since when the broker
+    /// owes the next answer on a connection, whichever is earlier. A read of a stream that waits
+    /// for entries does not count. `None` if nothing waits.
+    pub waiting_since: Option<Time>,
+    /// How long the last probe took: a message of this node to itself, from the order to publish
+    /// it until the subscribing connection heard it
+    /// ([`BrokerConfig::probe_interval`](super::BrokerConfig::probe_interval)). Zero before the
+    /// first one.
+    pub probe_round_trip: Duration,
     /// Channels that are wanted now.
     pub channels: usize,
     /// Connections that can be used now.

@@ -328,6 +328,7 @@ impl Broker {
     pub fn counters(&self) -> Counters {
         Counters {
             waiting_bytes: self.held_bytes,
+            waiting_since: self.waiting_since(),
             channels: self.channels.wanted,
             connections: self.each().filter(|(_, connection)| connection.is_ready()).count(),
             is_up: self.is_up,

@@ -368,6 +368,26 @@ impl Broker {
         self.node(now, Role::Node, &address)
     }
 
+    /// Since when the oldest message or answer waits ([`Counters::waiting_since`]).
+    ///
+    /// [`Counters::waiting_since`]: super::Counters::waiting_since
+    pub(super) fn waiting_since(&self) -> Option<Time> {
+        let age = self.config.max_waiting_age.as_micros() as u64;
+        let begun = |until: Time| Time::from_micros(until.as_micros().saturating_sub(age));
+        // Messages wait equally long, so the first one of a queue is its oldest.
+        let first = |queue: &VecDeque<Waiting>| {
+            let mut messages = queue
+                .iter()
+                .filter(|waiting| matches!(waiting.what, What::Publish { .. }));
+            messages.next().map(|waiting| begun(waiting.until))
+        };
+        let connections = self.each().map(|(_, connection)| {
+            let answer = connection.asked_at.filter(|_| !connection.waits_for_entries());
+            first(&connection.queue).into_iter().chain(answer).min()
+        });
+        connections.flatten().chain(first(&self.unrouted)).min()
+    }
+
     /// Drops what has waited for too long.
     pub(super) fn drop_all_late(&mut self, now: Time) {
         for at in 0..self.connections.len() {

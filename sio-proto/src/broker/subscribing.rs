@@ -275,6 +275,9 @@ impl Broker {
             return;
         }
         if !sharded && channel == connection.probe_channel {
+            if let Probe::Asked { .. } | Probe::Sent { .. } = connection.probe {
+                self.counters.probe_round_trip = now.saturating_since(connection.probed_at);
+            }
             if connection.probe != Probe::Off {
                 connection.probe = Probe::Hears { next };
             }

@@ -153,6 +153,7 @@ impl Broker {
         }
         if let Some(hearer) = self.connection(of) {
             hearer.probe = probe;
+            hearer.probed_at = now;
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use sio_proto::broker;
 use sio_proto::cluster::relay::{RelayCounters, RelayEnd};
@@ -34,6 +35,10 @@ pub struct ClusterCounts {
     /// Bytes of messages that wait for the broker, for its answers, until they are read from the
     /// stream, or, of other nodes, until they are carried out behind those before them.
     pub waiting_bytes: usize,
+    /// How long the oldest of what waits has waited: a message that is not written, an answer of
+    /// the broker, or an event of this node that it has not read from the stream. Zero if nothing
+    /// waits.
+    pub oldest_waiting: Duration,
     /// The messages of this node and of others.
     pub messages: Counters,
     /// The connections to the broker.
@@ -52,7 +57,10 @@ impl ClusterNode {
         };
         let broker = self.link.get().map(|link| link.counters()).unwrap_or_default();
         let relays = self.relaying.as_ref().map(Relaying::counters);
+        let now = (self.runtime.now)();
         let state = self.state.lock();
+        let oldest = [broker.waiting_since, state.ordering.unread.since()];
+        let oldest = oldest.into_iter().flatten().min();
         ClusterCounts {
             nodes,
             is_up: self.is_up(),
@@ -62,6 +70,7 @@ impl ClusterNode {
             restored: self.restored.load(Ordering::Relaxed),
             not_restored: self.not_restored.load(Ordering::Relaxed),
             waiting_bytes: waits + broker.waiting_bytes + state.ordering.all_bytes(),
+            oldest_waiting: oldest.map_or(Duration::ZERO, |since| now.saturating_since(since)),
             messages: *state.node.counters(),
             broker,
             relays,
@@ -70,15 +79,24 @@ impl ClusterNode {
 }
 
 /// What an operator is told about once, when it has begun or grown: messages that were lost or not
-/// believed.
+/// believed, and what the broker or other nodes have refused or not answered.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Trouble {
     dropped: u64,
+    unsent: u64,
+    unconfirmed: u64,
+    refused_by_broker: u64,
+    refused_subscriptions: u64,
+    failed_requests: u64,
     malformed: u64,
     doubted: u64,
+    /// Answers that were refused.
+    refused: u64,
     /// What came from more nodes than may be remembered.
     forgotten: u64,
     not_stored: u64,
+    oversized: u64,
+    incomplete: u64,
 }
 
 impl Trouble {
@@ -90,23 +108,34 @@ impl Trouble {
             forged,
             stale,
             replayed,
+            refused,
+            incomplete,
             forgotten,
             not_stored,
             ..
         } = counts.messages;
-        let (relays, forgotten_relays) = match &counts.relays {
+        let (malformed_relays, doubted_relays, forgotten_relays) = match &counts.relays {
             Some(relays) => (
+                relays.malformed,
                 relays.unsigned + relays.forged + relays.stale + relays.replayed,
                 relays.forgotten,
             ),
-            None => (0, 0),
+            None => (0, 0, 0),
         };
         Self {
             dropped: counts.dropped,
-            malformed: malformed + misplaced,
-            doubted: unsigned + forged + stale + replayed + relays,
+            unsent: counts.unsent,
+            unconfirmed: counts.broker.unconfirmed,
+            refused_by_broker: counts.broker.refused,
+            refused_subscriptions: counts.broker.refused_subscriptions,
+            failed_requests: counts.broker.failed_requests,
+            malformed: malformed + misplaced + malformed_relays,
+            doubted: unsigned + forged + stale + replayed + doubted_relays,
+            refused,
             forgotten: forgotten + forgotten_relays,
             not_stored,
+            oversized: counts.broker.oversized_entries,
+            incomplete,
         }
     }
 
@@ -117,11 +146,19 @@ impl Trouble {
         }
         tracing::warn!(
             dropped = self.dropped - before.dropped,
+            unsent = self.unsent - before.unsent,
+            unconfirmed = self.unconfirmed - before.unconfirmed,
+            refused_by_broker = self.refused_by_broker - before.refused_by_broker,
+            refused_subscriptions = self.refused_subscriptions - before.refused_subscriptions,
+            failed_requests = self.failed_requests - before.failed_requests,
             malformed = self.malformed - before.malformed,
             doubted = self.doubted - before.doubted,
+            refused = self.refused - before.refused,
             forgotten = self.forgotten - before.forgotten,
             not_stored = self.not_stored - before.not_stored,
-            "messages between the servers of the cluster were lost or refused"
+            oversized = self.oversized - before.oversized,
+            incomplete = self.incomplete - before.incomplete,
+            "messages between the servers of the cluster were lost or refused, or requests have failed"
         );
     }
 }
@@ -147,6 +184,10 @@ impl ClusterCounts {
             &plain(self.broker.connections as u64),
         );
         table("sio_cluster_waiting_bytes", "gauge", &plain(self.waiting_bytes as u64));
+        let oldest = self.oldest_waiting.as_millis() as u64;
+        table("sio_cluster_oldest_waiting_milliseconds", "gauge", &plain(oldest));
+        let trip = self.broker.probe_round_trip.as_micros() as u64;
+        table("sio_cluster_probe_round_trip_microseconds", "gauge", &plain(trip));
         let lag = self.messages.stream_lag_millis;
         table("sio_cluster_stream_lag_milliseconds", "gauge", &plain(lag));
         table("sio_cluster_silent_total", "counter", &plain(self.messages.silent));
@@ -257,5 +298,53 @@ mod tests {
         counts.write(&mut text);
         let line = "sio_cluster_lost_total{why=\"forgotten\"} 5\n";
         assert!(text.contains(line), "{text}");
+    }
+
+    /// Whatever grows among the losses in the metrics is trouble, which is logged. Answers that are
+    /// too late are not: they have come, and their request has ended with others.
+    #[test]
+    fn each_loss_in_the_metrics_is_logged() {
+        type Lose = fn(&mut ClusterCounts);
+        let losses: [(&str, Lose); 18] = [
+            ("dropped", |counts| counts.dropped = 1),
+            ("unsent", |counts| counts.unsent = 1),
+            ("unconfirmed", |counts| counts.broker.unconfirmed = 1),
+            ("refused_by_broker", |counts| counts.broker.refused = 1),
+            ("failed_requests", |counts| counts.broker.failed_requests = 1),
+            ("refused_subscriptions", |counts| {
+                counts.broker.refused_subscriptions = 1
+            }),
+            ("malformed", |counts| counts.messages.malformed = 1),
+            ("misplaced", |counts| counts.messages.misplaced = 1),
+            ("unsigned", |counts| counts.messages.unsigned = 1),
+            ("forged", |counts| counts.messages.forged = 1),
+            ("stale", |counts| counts.messages.stale = 1),
+            ("replayed", |counts| counts.messages.replayed = 1),
+            ("late", |counts| counts.messages.late = 1),
+            ("refused", |counts| counts.messages.refused = 1),
+            ("incomplete", |counts| counts.messages.incomplete = 1),
+            ("forgotten", |counts| counts.messages.forgotten = 1),
+            ("not_stored", |counts| counts.messages.not_stored = 1),
+            ("oversized", |counts| counts.broker.oversized_entries = 1),
+        ];
+        let mut text = String::new();
+        ClusterCounts::default().write(&mut text);
+        let shown = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("sio_cluster_lost_total{why=\""));
+        let shown: Vec<&str> = shown.filter_map(|line| line.split('"').next()).collect();
+        assert_eq!(shown, losses.map(|(why, _)| why));
+        for (why, lose) in losses {
+            let mut counts = ClusterCounts::default();
+            lose(&mut counts);
+            let mut text = String::new();
+            counts.write(&mut text);
+            assert!(
+                text.contains(&format!("sio_cluster_lost_total{{why=\"{why}\"}} 1\n")),
+                "{text}"
+            );
+            let is_logged = Trouble::of(&counts) != Trouble::default();
+            assert_eq!(is_logged, why != "late", "{why}");
+        }
     }
 }

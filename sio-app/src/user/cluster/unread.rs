@@ -99,6 +99,11 @@ impl<B, R> Default for Unread<B, R> {
 }
 
 impl<B, R: Copy + Ord> Unread<B, R> {
+    /// When the oldest event was emitted.
+    pub(super) fn since(&self) -> Option<Time> {
+        self.events.values().next().map(|kept| kept.event.since)
+    }
+
     /// Takes over an event. Without the name of the request that writes it, it is absent.
     pub(super) fn put(&mut self, now: Time, event: Event<B>, request: Option<R>) {
         self.numbers += 1;
