@@ -19,6 +19,7 @@ mod connections;
 mod emitting;
 mod failures;
 mod histories;
+mod leaks;
 mod neighbours;
 mod observing;
 mod peers;
