@@ -353,6 +353,18 @@ impl<O: Outlet + ?Sized> Link<O> {
         None
     }
 
+    /// Makes the caller the writer, if the link is idle and nothing is queued. Then it does what
+    /// [`Link::claim`] does. Otherwise nothing has happened.
+    #[inline]
+    pub(crate) fn claim_idle(&self) -> bool {
+        let mut state = self.state.lock();
+        let is_idle = state.phase == Phase::Idle && state.has_no_queue();
+        if is_idle {
+            state.phase = Phase::Busy;
+        }
+        is_idle
+    }
+
     /// Makes the caller the writer, if something is queued and no other thread is the writer.
     pub(crate) fn claim_queued(&self) -> Option<Claim> {
         let mut state = self.state.lock();

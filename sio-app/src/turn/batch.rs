@@ -12,8 +12,9 @@ use crate::turn::links::Links;
 /// The writes that one flush takes out of the shard, on their way to the links.
 #[derive(Default)]
 pub(crate) struct Batch {
-    /// The only write, if it is a frame for an idle link. This is the usual case.
-    only: Option<(Arc<Link>, LinkId, Frame)>,
+    /// Frames for idle links that have been claimed for them, and nothing else goes to these links.
+    /// This is the usual case. A frame without a link is dropped.
+    frames: Vec<(Option<Arc<Link>>, LinkId, Frame)>,
     writes: Vec<Write>,
     groups: Vec<Group>,
     pen: Pen,
@@ -30,14 +31,11 @@ impl Batch {
     /// Claims the links of the writes, in order. The writes of one link stand together. This runs
     /// under the shard's lock. Returns how many packets the writes have.
     pub(super) fn collect(&mut self, links: &Links, out: &mut Outputs) -> usize {
-        debug_assert!(
-            self.writes.is_empty() && self.only.is_none(),
-            "what was taken out before has been written"
-        );
+        debug_assert!(self.writes.is_empty(), "what was taken out before has been written");
         if let [Write::Frame(..)] = &out.writes[..]
             && let Some(Write::Frame(id, frame)) = out.writes.pop()
         {
-            self.collect_only(links, id, frame);
+            self.collect_frame(links, id, frame);
             return 1;
         }
         std::mem::swap(&mut self.writes, &mut out.writes);
@@ -67,34 +65,45 @@ impl Batch {
         packets
     }
 
-    /// Claims the link of the only write, as [`Batch::collect`] does.
+    /// Claims the link of a frame, as [`Batch::collect`] does. It is the only write for this link.
     #[inline]
-    pub(super) fn collect_only(&mut self, links: &Links, id: LinkId, frame: Frame) {
-        let Some(link) = links.get(id) else {
+    pub(super) fn collect_frame(&mut self, links: &Links, id: LinkId, frame: Frame) {
+        match links.get(id) {
+            Some(link) if link.claim_idle() => self.frames.push((Some(Arc::clone(link)), id, frame)),
+            Some(link) => self.collect_for_busy(link, id, frame),
             // It is dropped when the lock is not held.
-            return self.writes.push(Write::Frame(id, frame));
-        };
+            None => self.frames.push((None, id, frame)),
+        }
+    }
+
+    /// Does the same for a link to which something else goes before the frame.
+    #[cold]
+    fn collect_for_busy(&mut self, link: &Arc<Link>, id: LinkId, frame: Frame) {
         let mut frame = Some(frame);
         let claim = link.claim(&mut std::iter::from_fn(|| frame.take().map(Item::Frame)));
-        match claim {
-            Some(Claim::Clear) => self.only = frame.map(|frame| (Arc::clone(link), id, frame)),
-            Some(claim @ Claim::Queued) => self.groups.push(Group {
+        match (claim, frame) {
+            // It has become idle since the caller looked.
+            (Some(Claim::Clear), Some(frame)) => self.frames.push((Some(Arc::clone(link)), id, frame)),
+            (Some(claim), _) => self.groups.push(Group {
                 link: Some((Arc::clone(link), claim)),
                 id,
                 count: 0,
             }),
-            None => {}
+            (None, _) => {}
         }
     }
 
     pub(super) fn write(&mut self, block: impl Fn(LinkId, &Link)) {
-        if let Some((link, id, frame)) = self.only.take() {
+        for (link, id, frame) in self.frames.drain(..) {
+            let Some(link) = link else { continue };
             match link.write_frame(&mut self.pen, &frame) {
                 Progress::Done => {}
                 Progress::Full | Progress::Stuck => block(id, &link),
                 Progress::Resting => link.rest(),
             }
-            return;
+        }
+        if self.groups.is_empty() {
+            return self.writes.clear();
         }
         let mut rest = &mut self.writes[..];
         for Group { link, id, count } in self.groups.drain(..) {

@@ -403,18 +403,20 @@ impl ShardCell {
                     let more = {
                         let mut state = self.state.lock_for("flush");
                         let now = state.time(turn);
-                        let only = match out.writes.is_empty() {
-                            true => state.shard.take_frame(now, out),
-                            false => None,
-                        };
-                        let more = only.is_none() && state.shard.flush_ready(now, LINKS_PER_FLUSH, out);
+                        let mut left = LINKS_PER_FLUSH;
+                        if out.writes.is_empty() {
+                            let State { shard, links, .. } = &mut *state;
+                            let taken = shard.take_frames(now, left, out, |id, frame| {
+                                batch.collect_frame(links, id, frame);
+                            });
+                            any = taken > 0;
+                            left -= taken;
+                            state.packets_out += taken as u64;
+                        }
+                        let is_more = state.shard.ready_links() > 0;
+                        let more = is_more && (left == 0 || state.shard.flush_ready(now, left, out));
                         if !more {
                             state.unwritten = Unwritten::default();
-                        }
-                        if let Some((id, frame)) = only {
-                            any = true;
-                            batch.collect_only(&state.links, id, frame);
-                            state.packets_out += 1;
                         }
                         if !out.writes.is_empty() {
                             any = true;

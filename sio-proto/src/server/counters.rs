@@ -185,6 +185,17 @@ impl Counters {
         self.most_queued_bytes = self.most_queued_bytes.max(session.outbox.bytes());
     }
 
+    /// Does what [`Counters::note_queue`] does for a session for which one packet waits.
+    #[inline]
+    pub(crate) const fn note_one(&mut self, bytes: usize) {
+        if self.most_queued_packets == 0 {
+            self.most_queued_packets = 1;
+        }
+        if self.most_queued_bytes < bytes {
+            self.most_queued_bytes = bytes;
+        }
+    }
+
     /// Whether there are sessions of this generation.
     pub(crate) fn is_present(&self, generation: Generation) -> bool {
         self.counts[generation as usize].iter().any(|count| count.current > 0)

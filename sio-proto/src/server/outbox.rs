@@ -228,7 +228,7 @@ impl Outbox {
     }
 
     /// Queues one packet that stays.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, frame: Frame) {
         step!();
         self.bytes += frame.len();
@@ -240,6 +240,7 @@ impl Outbox {
     }
 
     /// Queues a packet behind others. Its bytes are counted.
+    #[inline(never)]
     fn push_behind(&mut self, frame: Frame) {
         let more = self.more.get_or_insert_default();
         match &mut more.tail {

@@ -305,7 +305,7 @@ impl Session {
     }
 
     /// Whether a message of this size has room behind what waits.
-    #[inline]
+    #[inline(always)]
     fn has_space(&self, packets: usize, bytes: usize, config: &Config) -> bool {
         self.outbox.len() + packets <= self.max_packets(config)
             && self.outbox.bytes() + self.held + bytes <= config.max_queued_bytes
@@ -403,7 +403,16 @@ impl Session {
     }
 
     /// Tells the budget how many bytes wait. Bytes that leave when the turn ends do not count.
+    #[inline]
     pub(crate) fn recharge(&mut self, backlog: &mut Backlog) {
+        // This is usual, and nothing changes.
+        let owes_nothing = self.charged == 0 && self.flows() && self.wiring.unconfirmed().is_none();
+        if !owes_nothing {
+            self.recharge_waiting(backlog);
+        }
+    }
+
+    fn recharge_waiting(&mut self, backlog: &mut Backlog) {
         let waiting = match self.flows() {
             true => 0,
             false => self.outbox.memory(),

@@ -313,18 +313,19 @@ impl Shard {
         self.core.timers.latest()
     }
 
-    /// Takes the only packet of the only ready link, if it is a frame. This is the usual case of a
-    /// server that answers, and costs less than outputs. Otherwise nothing has happened, and the
-    /// caller calls [`Shard::flush_ready`], which has the same effect for such a packet. This is
-    /// also so if a transcript is written.
-    #[must_use = "the frame has to be written"]
+    /// Takes the packets of the first ready links, as long as only one packet waits for a link, and
+    /// it is a frame. This is the usual case of an answer and of a broadcast, and costs less than
+    /// outputs. At most `max` packets are taken, and `each` is called with each of them. Returns
+    /// how many there were. Then the caller calls [`Shard::flush_ready`] for the links that are
+    /// still ready. It has the same effect for such packets. Nothing is taken if a transcript is
+    /// written.
     #[inline]
-    pub fn take_frame(&mut self, now: Time, out: &mut Outputs) -> Option<(LinkId, Frame)> {
+    pub fn take_frames(&mut self, now: Time, max: usize, out: &mut Outputs, each: impl FnMut(LinkId, Frame)) -> usize {
         #[cfg(feature = "transcript")]
         if self.recorder.is_some() {
-            return None;
+            return 0;
         }
-        self.input(now, out).take_frame()
+        self.input(now, out).take_frames(max, each)
     }
 
     /// Pulls the packets of at most `max` ready links into `out.writes`. The writes of one link

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{
-    Admission, Alarm, At, Carriage, Cause, Command, Due, Input, LinkId, Part, Posted, Reason, Request, Role,
+    Admission, Alarm, At, Carriage, Cause, Command, Core, Due, Input, LinkId, Part, Posted, Reason, Request, Role,
     SessionKey, Write,
 };
 use crate::Frame;
@@ -13,6 +13,17 @@ use crate::wire::Inbound;
 
 /// The empty list of ready sessions keeps memory for so many.
 const MOST_READY: usize = 1024;
+
+impl Core {
+    /// Gives back memory of the empty list of ready sessions, if it is much.
+    #[inline]
+    fn trim_ready(&mut self) {
+        let room = self.ready.capacity();
+        if room > MOST_READY {
+            self.ready.shrink_to(room / 2);
+        }
+    }
+}
 
 impl Input<'_> {
     /// A complete request has come.
@@ -85,30 +96,42 @@ impl Input<'_> {
         self.depart();
     }
 
-    /// Takes the only packet of the only ready link, if it is a frame ([`Shard::take_frame`]).
+    /// Takes the only packets of the first ready links, as long as each is a frame
+    /// ([`Shard::take_frames`]).
     #[inline]
-    pub(super) fn take_frame(&mut self) -> Option<(LinkId, Frame)> {
+    pub(super) fn take_frames(&mut self, max: usize, mut each: impl FnMut(LinkId, Frame)) -> usize {
         let core = &mut self.shard.core;
-        let slot = match core.ready.front() {
-            Some(slot) if core.ready.len() == 1 => *slot,
-            _ => return None,
-        };
-        let session = self.shard.sessions.get_mut(slot)?;
-        let is_usual = session.outbox.has_one()
-            && !session.awaits_room
-            && matches!(session.carriage, Carriage::Frames)
-            && session.flows()
-            && core.ready.capacity() <= MOST_READY;
-        let link = session.link.filter(|_| is_usual)?;
-        step!();
-        core.ready.clear();
-        session.ready = false;
-        core.counters.note_queue(session);
-        session.note_written();
-        let frame = session.outbox.take_one()?;
-        session.outbox.trim();
-        session.note_taken(self.now, &mut core.backlog);
-        Some((link, frame))
+        let mut taken = 0;
+        while taken < max
+            && let Some(slot) = core.ready.front()
+        {
+            let Some(session) = self.shard.sessions.get_mut(*slot) else {
+                break;
+            };
+            let is_usual = session.outbox.has_one()
+                && !session.awaits_room
+                && matches!(session.carriage, Carriage::Frames)
+                && !session.blocked.is_blocked();
+            let Some(link) = session.link.filter(|_| is_usual) else {
+                break;
+            };
+            step!();
+            core.ready.pop_front();
+            session.ready = false;
+            core.counters.note_one(session.outbox.bytes());
+            session.note_written();
+            let Some(frame) = session.outbox.take_one() else {
+                break;
+            };
+            session.outbox.trim();
+            session.note_taken(self.now, &mut core.backlog);
+            each(link, frame);
+            taken += 1;
+        }
+        if core.ready.is_empty() {
+            core.trim_ready();
+        }
+        taken
     }
 
     /// Moves the packets of at most `max` links to the outputs. True if there is more.
@@ -118,10 +141,7 @@ impl Input<'_> {
             step!();
             let core = &mut self.shard.core;
             let Some(slot) = core.ready.pop_front() else {
-                let room = core.ready.capacity();
-                if room > MOST_READY {
-                    core.ready.shrink_to(room / 2);
-                }
+                core.trim_ready();
                 return false;
             };
             let Some(session) = self.shard.sessions.get_mut(slot) else {

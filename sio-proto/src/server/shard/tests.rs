@@ -452,12 +452,12 @@ enum Sends {
 }
 
 proptest! {
-    /// A shard whose only frame is taken by itself does the same as a shard that flushes it: the
+    /// A shard whose frames are taken by themselves does the same as a shard that flushes them: the
     /// same frames, counts and deadlines.
     #[test]
     fn a_frame_is_the_same_with_and_without_outputs(
         all in prop::collection::vec(
-            prop_oneof![
+            (prop_oneof![
                 6 => (0..3u8).prop_map(Sends::Events),
                 1 => Just(Sends::Volatile),
                 1 => Just(Sends::Ask),
@@ -465,24 +465,27 @@ proptest! {
                 1 => Just(Sends::Heartbeat),
                 1 => Just(Sends::Block),
                 2 => Just(Sends::Drain),
-                1 => Just(Sends::Broadcast),
-            ],
+                3 => Just(Sends::Broadcast),
+            ], 0..3usize, 0..5usize),
             0..20,
         ),
     ) {
         let mut worlds = [World::new(), World::new()];
         let links = worlds.each_mut().map(|world| {
-            let link = world.send(None, WEBSOCKET);
-            world.send(Some(link), &text("40"));
-            link
+            [(); 3].map(|()| {
+                let link = world.send(None, WEBSOCKET);
+                world.send(Some(link), &text("40"));
+                link
+            })
         });
-        let socket = SocketKey {
-            slot: crate::id::SocketSlot(0),
-            generation: 0,
-        };
-        for (id, sends) in (0..).zip(all) {
+        for (id, (sends, client, most)) in (0..).zip(all) {
             let mut known = Vec::new();
-            for (takes, (world, link)) in [true, false].into_iter().zip(worlds.iter_mut().zip(links)) {
+            let socket = SocketKey {
+                slot: crate::id::SocketSlot(client as u32),
+                generation: 0,
+            };
+            for (takes, (world, links)) in [true, false].into_iter().zip(worlds.iter_mut().zip(links)) {
+                let link = links[client];
                 let passed = match sends {
                     Sends::Heartbeat => 25_000,
                     _ => 7,
@@ -517,8 +520,11 @@ proptest! {
                             format!("{:?}", shard.handle_command(now, command, out))
                         }
                     };
-                    if takes && let Some((link, frame)) = shard.take_frame(now, out) {
-                        out.writes.push(Write::Frame(link, frame));
+                    if takes {
+                        let mut frames = Vec::new();
+                        let count = shard.take_frames(now, most, out, |link, frame| frames.push((link, frame)));
+                        assert!(count <= most && count == frames.len());
+                        out.writes.extend(frames.into_iter().map(|(link, frame)| Write::Frame(link, frame)));
                     }
                     let mut roomy = Vec::new();
                     shard.take_roomy(&mut roomy);

@@ -151,6 +151,7 @@ impl Shard {
 
 impl Session {
     /// The link has taken the outbox.
+    #[inline]
     pub(super) fn note_taken(&mut self, now: Time, backlog: &mut Backlog) {
         self.taken = now;
         if self.outbox.is_empty() || !self.outbox.contains(&engine::PING) {
