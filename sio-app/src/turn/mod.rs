@@ -560,15 +560,19 @@ impl Turn {
             }
         }
         loop {
-            while let Some(work) = self.next_work() {
+            while let Some(work) = { self.work.borrow_mut().pop_front() } {
                 work.perform(self);
                 if self.is_long(runtime) && !self.work.borrow().is_empty() {
                     return Some(self.leave(runtime));
                 }
             }
-            if !self.write_out() {
+            let has_output = !self.shards.borrow().is_empty() || !self.links.borrow().is_empty();
+            if !has_output {
+                self.emitted.set(0);
+                self.packets.set(0);
                 return None;
             }
+            self.write_out();
         }
     }
 
@@ -597,10 +601,6 @@ impl Turn {
             emitted: self.emitted.get(),
             packets: self.packets.get(),
         })
-    }
-
-    fn next_work(&self) -> Option<Work> {
-        self.work.borrow_mut().pop_front()
     }
 
     /// Notes an emitted message of this size. `enough` says that its shard has enough to write.

@@ -101,6 +101,21 @@ struct Frame {
     cut: u8,
 }
 
+/// A whole message in a short frame, which stands in the buffer behind its header.
+struct Short {
+    key: [u8; 4],
+    length: usize,
+    opcode: Opcode,
+}
+
+/// The first byte of a whole text message, and of a whole binary message.
+const SHORT_TEXT: u8 = 0x80 | Opcode::Text as u8;
+const SHORT_BINARY: u8 = 0x80 | Opcode::Binary as u8;
+/// The bit of a mask, in the second byte of a header.
+const MASKED: u8 = 0x80;
+/// The size of the header of a short frame with its key.
+const SHORT_HEADER: usize = 6;
+
 impl Frame {
     /// Whether this is a part of a message in several frames.
     const fn is_fragment(&self) -> bool {
@@ -176,6 +191,9 @@ impl Decoder {
     fn next_event(&mut self, bytes: &mut BytesMut) -> Result<Option<Event>, Error> {
         loop {
             step!();
+            if let Some(short) = self.short_frame(bytes) {
+                return self.take_short(&short, bytes).map(Some);
+            }
             let frame = match self.state {
                 State::Header => match self.begin_frame(bytes)? {
                     None => return Ok(None),
@@ -263,6 +281,49 @@ impl Decoder {
             .message
             .get_or_insert_with(|| Box::new(Fragments::new(frame.opcode)));
         message.begin(frame.length, self.limits.max_fragments)
+    }
+
+    /// The frame at the start of the buffer, if it is what frames of a client usually are: a whole
+    /// message of 1 to 125 bytes that has come completely and is within the limits. `None` for any
+    /// other frame, and if a frame has begun. [`Decoder::begin_frame`] would read it in the same
+    /// way.
+    #[inline]
+    fn short_frame(&self, bytes: &[u8]) -> Option<Short> {
+        let &[first, second, a, b, c, d, ref payload @ ..] = bytes else {
+            return None;
+        };
+        let opcode = match first {
+            SHORT_TEXT => Opcode::Text,
+            SHORT_BINARY => Opcode::Binary,
+            _ => return None,
+        };
+        // Without the bit of a mask, it is more than the longest length.
+        let length = second.wrapping_sub(MASKED);
+        if !matches!(length, 1..=125) || !matches!(self.state, State::Header) || self.role != Role::Server {
+            return None;
+        }
+        let length = usize::from(length);
+        let is_allowed = self.message.is_none()
+            && length <= payload.len()
+            && length <= self.limits.max_frame_bytes
+            && length <= self.limits.max_message_bytes;
+        is_allowed.then_some(Short {
+            key: [a, b, c, d],
+            length,
+            opcode,
+        })
+    }
+
+    /// Takes the message of a short frame out of the buffer.
+    #[inline]
+    fn take_short(&mut self, short: &Short, bytes: &mut BytesMut) -> Result<Event, Error> {
+        let end = SHORT_HEADER.saturating_add(short.length);
+        if let Some(payload) = bytes.get_mut(SHORT_HEADER..end) {
+            mask::apply(payload, short.key);
+        }
+        let mut payload = bytes.split_to(end).freeze();
+        payload.advance(SHORT_HEADER);
+        self.event(short.opcode, payload)
     }
 
     /// The hot path: the whole payload of a message or control frame is in the buffer, behind
@@ -612,9 +673,10 @@ pub(super) mod tests {
 
         #[test]
         fn any_split_gives_the_same(stream in prop_oneof![damaged(None), damaged(Some(KEY)), prop::collection::vec(any::<u8>(), 0..64)],
-            server: bool, cuts in prop::collection::vec(1..20usize, 0..60)) {
+            server: bool, most in prop_oneof![Just(70_000usize), 0..130usize], most_in_frame in prop_oneof![Just(70_000usize), 0..130usize],
+            cuts in prop::collection::vec(1..20usize, 0..60)) {
             let decoder = || {
-                let limits = Limits::default().max_message_bytes(70_000).max_fragments(4);
+                let limits = Limits::default().max_message_bytes(most).max_frame_bytes(most_in_frame).max_fragments(4);
                 Decoder::new(if server { Role::Server } else { Role::Client }, limits)
             };
             let whole = decode_all(decoder(), &stream, []);

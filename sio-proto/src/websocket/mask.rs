@@ -14,9 +14,8 @@ pub fn apply(payload: &mut [u8], key: [u8; 4]) -> [u8; 4] {
     if key == [0; 4] {
         return key;
     }
-    let [a, b, c, d] = key;
-    let pattern = [a, b, c, d, a, b, c, d];
-    let word = u64::from_ne_bytes(pattern);
+    let half = u64::from(u32::from_ne_bytes(key));
+    let word = half | half << 32;
     let length = payload.len();
     let unmask = |words: &mut [[u8; 8]]| {
         for bytes in words {
@@ -24,13 +23,17 @@ pub fn apply(payload: &mut [u8], key: [u8; 4]) -> [u8; 4] {
         }
     };
     // A long payload is handled in blocks, which need fewer steps than words.
-    let (blocks, rest) = payload.as_chunks_mut::<64>();
+    let (blocks, rest) = payload.as_chunks_mut::<128>();
+    for block in blocks {
+        unmask(block.as_chunks_mut().0);
+    }
+    let (blocks, rest) = rest.as_chunks_mut::<64>();
     for block in blocks {
         unmask(block.as_chunks_mut().0);
     }
     let (words, tail) = rest.as_chunks_mut::<8>();
     unmask(words);
-    for (byte, key) in tail.iter_mut().zip(pattern) {
+    for (byte, key) in tail.iter_mut().zip(word.to_ne_bytes()) {
         *byte ^= key;
     }
     turn(key, length)
