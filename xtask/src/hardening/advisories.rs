@@ -50,10 +50,8 @@ fn complaint(id: &str, list: &str, played: &[(&str, String)], sources: &mut Sour
         return Some("has a line that has not three cells".to_owned());
     };
     if held.strip_prefix(REASON).is_some_and(|reason| !reason.is_empty()) {
-        return match played.iter().find(|(known, _)| *known == id) {
-            Some((_, case)) => Some(format!("does not apply, but `xtask hostile {case}` plays it")),
-            None => None,
-        };
+        let played = played.iter().find(|(known, _)| *known == id);
+        return played.map(|(_, case)| format!("does not apply, but `xtask hostile {case}` plays it"));
     }
     let holders: Vec<String> = names_in(held).collect();
     if holders.is_empty() {

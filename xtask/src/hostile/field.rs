@@ -26,11 +26,11 @@ const MOST_GROWTH: u64 = 64 << 20;
 /// The most bytes by which the server's memory may be larger when everybody has gone. The allocator
 /// keeps some of what an attack has used. If it keeps more than this, the attack is played once
 /// more: it must find room in what was kept.
-const MOST_LEFT: u64 = 20 << 20;
+const MOST_LEFT: u64 = 32 << 20;
 
 /// The most bytes by which the memory that is left may be larger after the second time. What is
-/// lost for each session is lost again then.
-const MOST_LOST: u64 = 6 << 20;
+/// lost is lost again then; what the allocator keeps differs by a few MiB from time to time.
+const MOST_LOST: u64 = 12 << 20;
 
 /// The longest time until the server's memory is within this bound.
 const GIVING_BACK: Duration = Duration::from_secs(3);
@@ -98,8 +98,8 @@ impl Field {
     /// Returns how many sessions of one kind get an input of this number of bytes.
     pub(super) const fn times(&self, bytes: usize) -> usize {
         match bytes {
-            0..10_000 => self.size(10, 100),
-            10_000..200_000 => self.size(5, 50),
+            0..10_000 => self.size(6, 100),
+            10_000..200_000 => self.size(3, 50),
             _ => self.size(2, 10),
         }
     }

@@ -156,7 +156,7 @@ pub(super) fn stolen_ids(field: &Field) -> Outcome {
     // The thief asks for all sockets, as a program may let everybody do.
     let mut thief = clients::join4(THIEF, field.port, None)?;
     thief.say(wire::text("421[\"fetch\",null]"))?;
-    let public: Vec<String> = quoted(&thief.message_with("431[")?, "id").collect();
+    let public: Vec<String> = quoted(&thief.message_with("431[")?, "id");
     if public.len() < 5 {
         return Err(Failure::new(format!("too few sockets: {public:?}")));
     }
@@ -223,13 +223,12 @@ fn attempt(field: &Field, id: &str, request: &str) -> Outcome {
 }
 
 /// Returns the values of this key in JSON.
-fn quoted(json: &str, key: &str) -> impl Iterator<Item = String> {
+fn quoted(json: &str, key: &str) -> Vec<String> {
     let beginning = format!("\"{key}\":\"");
-    let rest = json.split(&*beginning).skip(1);
-    let found: Vec<String> = rest
+    let values = json.split(&*beginning).skip(1);
+    values
         .filter_map(|rest| rest.split('"').next().map(str::to_owned))
-        .collect();
-    found.into_iter()
+        .collect()
 }
 
 /// Ids that differ from one that is known in a single character.
@@ -243,9 +242,9 @@ pub(super) fn guessed_ids(field: &Field) -> Outcome {
             let guess = String::from_utf8_lossy(&guess).into_owned();
             let requests = thefts(&guess);
             let chosen = [place % requests.len(), (place + 7) % requests.len()];
-            for number in 0..requests.len() {
+            for (number, request) in requests.iter().enumerate() {
                 if field.size(0, 1) == 1 || chosen.contains(&number) {
-                    attempt(field, &guess, &requests[number])?;
+                    attempt(field, &guess, request)?;
                 }
             }
         }
@@ -313,7 +312,6 @@ pub(super) fn early_frames(field: &Field) -> Outcome {
     for target in [
         "/socket.io/?EIO=4&transport=websocket",
         "/socket.io/?EIO=3&transport=websocket",
-        "/socket.io/websocket",
     ] {
         for _ in 0..field.times(0) {
             let mut peer = Peer::connect(ATTACKER, field.port, None)?;

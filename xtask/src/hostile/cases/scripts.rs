@@ -12,8 +12,13 @@ use crate::hostile::wire;
 /// Each character in it may end a string or a line of JavaScript.
 const SCRIPT: &str = "'\u{2028}\u{2029}</script><script>alert(1)</script>";
 
+pub(super) fn all(field: &Field) -> Outcome {
+    callbacks(field)?;
+    messages(field)
+}
+
 /// Names of callbacks that are more than a number.
-pub(super) fn callbacks(field: &Field) -> Outcome {
+fn callbacks(field: &Field) -> Outcome {
     for evil in [
         "1);alert(2);(",
         "alert(2)",
@@ -52,7 +57,7 @@ pub(super) fn callbacks(field: &Field) -> Outcome {
 }
 
 /// Messages that end a script, or a string in it, come back in answers to JSONP.
-pub(super) fn messages(field: &Field) -> Outcome {
+fn messages(field: &Field) -> Outcome {
     for _ in 0..field.times(0) {
         let packet = format!("42[\"echo\",\"{SCRIPT}\"]");
         let packet = format!("{}:{packet}", packet.encode_utf16().count());
