@@ -25,6 +25,9 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(6);
 const LATER: Duration = Duration::from_secs(15);
 
+/// How many MiB the allocator keeps after most attacks.
+const KEPT: u64 = 16;
+
 /// A case on the conformance server with its usual options.
 const fn case(
     row: &'static str,
@@ -43,6 +46,7 @@ const fn case(
         tables: &[],
         without: None,
         advisories: &[],
+        kept: KEPT,
     }
 }
 
@@ -58,6 +62,7 @@ const fn tables(name: &'static str, what: &'static str, tables: &'static [&'stat
         tables,
         without: None,
         advisories: &[],
+        kept: KEPT,
     }
 }
 
@@ -80,6 +85,7 @@ const fn guarded(
         tables: &[],
         without: None,
         advisories: &[],
+        kept: KEPT,
     }
 }
 
@@ -132,7 +138,8 @@ pub(super) const CASES: &[Case] = &[
         "the same in POSTs, and no GET",
         SOON,
         unread::polled_replies,
-    ),
+    )
+    .keeping(56),
     case(
         "A2",
         "unread-responses",
@@ -209,35 +216,40 @@ pub(super) const CASES: &[Case] = &[
         "handshakes of one address whose heads are large",
         SOON,
         sessions::large_handshakes,
-    ),
+    )
+    .keeping(32),
     guarded(
         "A7",
         "handshakes-09",
         "handshakes of 0.9 of one address, pipelined",
         LATER,
         sessions::handshakes_09,
-    ),
+    )
+    .keeping(32),
     case(
         "A8",
         "blind-pongs",
         "websockets that answer heartbeats without reading them",
         SOON,
         unread::blind_pongs,
-    ),
+    )
+    .keeping(56),
     case(
         "A8",
         "blind-posts",
         "polling sessions that only POST",
         SOON,
         unread::blind_posts,
-    ),
+    )
+    .keeping(32),
     case(
         "A8",
         "blind-heartbeats-09",
         "the same on websockets of 0.9",
         LATER,
         unread::blind_09,
-    ),
+    )
+    .keeping(56),
     case(
         "A8",
         "blind-heartbeats-06",
@@ -258,14 +270,16 @@ pub(super) const CASES: &[Case] = &[
         "handlers that wait for sockets that have gone",
         LATER,
         handlers::gone,
-    ),
+    )
+    .keeping(32),
     case(
         "A15",
         "casts",
         "few bytes that are sent on to hundreds",
         SOON,
         handlers::casts,
-    ),
+    )
+    .keeping(32),
     case(
         "A11",
         "missing-bodies",

@@ -23,11 +23,6 @@ pub(super) const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 /// The most bytes by which the server's memory may grow.
 const MOST_GROWTH: u64 = 64 << 20;
 
-/// The most bytes by which the server's memory may be larger when everybody has gone. The allocator
-/// keeps some of what an attack has used. If it keeps more than this, the attack is played once
-/// more: it must find room in what was kept.
-const MOST_LEFT: u64 = 32 << 20;
-
 /// The most bytes by which the memory that is left may be larger after the second time. What is
 /// lost is lost again then; what the allocator keeps differs by a few MiB from time to time.
 const MOST_LOST: u64 = 12 << 20;
@@ -177,7 +172,7 @@ fn attempt(stage: &Stage, case: &Case) -> Outcome<Report> {
         }
         let settled = settling.elapsed();
         let first = left;
-        left = memory_left(process, before);
+        left = memory_left(process, before, case.kept << 20);
         if first > 0 && left > first + MOST_LOST {
             wrong.push(format!(
                 "{} MiB of memory are left, and {} MiB after a second time",
@@ -185,7 +180,7 @@ fn attempt(stage: &Stage, case: &Case) -> Outcome<Report> {
                 left >> 20
             ));
         }
-        if first > 0 || left <= MOST_LEFT || !wrong.is_empty() {
+        if first > 0 || left <= case.kept << 20 || !wrong.is_empty() {
             break settled;
         }
     };
@@ -247,14 +242,14 @@ fn settle(field: &Field, process: u32, descriptors: usize, limit: Duration) -> R
     }
 }
 
-/// Waits until the server has given back the memory that an attack has used. Returns how many bytes
-/// more than before it has then.
-fn memory_left(process: u32, before: u64) -> u64 {
+/// Waits until the server has given back the memory that an attack has used, but for these bytes.
+/// Returns how many bytes more than before it has then.
+fn memory_left(process: u32, before: u64, most: u64) -> u64 {
     let end = Instant::now() + GIVING_BACK;
     loop {
         // A server that has ended has no memory. The case fails for that already.
         let left = resident_bytes(process).map_or(0, |now| now.saturating_sub(before));
-        if left <= MOST_LEFT || Instant::now() > end {
+        if left <= most || Instant::now() > end {
             return left;
         }
         thread::sleep(Duration::from_millis(100));
