@@ -82,9 +82,16 @@ impl World {
 
     /// Carries commands and events until nothing happens any more.
     fn settle(&self) {
+        self.settle_with(|| {
+            run_tasks();
+        });
+    }
+
+    /// Does what [`World::settle`] does, with tasks that are run by this function.
+    fn settle_with(&self, mut run: impl FnMut()) {
         loop {
             let mut is_quiet = true;
-            run_tasks();
+            run();
             for (number, io) in self.servers.iter().enumerate() {
                 let commands = node(io).take_commands();
                 for command in commands {

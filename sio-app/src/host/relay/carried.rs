@@ -27,6 +27,8 @@ struct Carried {
     cluster: Arc<ClusterNode>,
     line: LineId,
     inbox: Arc<Inbox>,
+    /// The waker that the inbox was given last.
+    waker: Option<Waker>,
     pipe: PipeSource,
     /// Bytes of the answer that the other server does not take yet.
     leaving: Bytes,
@@ -46,6 +48,8 @@ struct Arrived {
     /// all is read, this is without memory.
     bytes: BytesMut,
     end: Option<Cause>,
+    /// Wakes the task by whatever comes, also while the connection reads nothing: a connection
+    /// whose answers wait for room does not, and the room comes here.
     alarm: Option<Alarm>,
 }
 
@@ -62,6 +66,7 @@ pub(crate) fn take_up(io: &Io, line: LineId, peer: Peer, bytes: Bytes) -> Option
         cluster,
         line,
         inbox,
+        waker: None,
         pipe,
         leaving: Bytes::new(),
         has_begun: false,
@@ -76,19 +81,31 @@ impl Inbox {
         let alarm = {
             let mut arrived = self.0.lock();
             change(&mut arrived);
-            arrived.alarm.take()
+            arrived.alarm.clone()
         };
         if let Some(alarm) = alarm {
             alarm.wake();
         }
     }
 
+    /// Says who is woken from now on.
+    fn set_waker(&self, waker: &Waker) {
+        let alarm = Alarm::new(waker);
+        let before = self.0.lock().alarm.replace(alarm);
+        // A waker is dropped under no lock.
+        drop(before);
+    }
+
+    fn has_ended(&self) -> bool {
+        self.0.lock().end.is_some()
+    }
+
     fn waiting(&self) -> usize {
         self.0.lock().bytes.len()
     }
 
-    fn poll_read(&self, waker: &Waker, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
-        let alarm = Alarm::new(waker);
+    /// Reads what has come. What comes next wakes the task in any case.
+    fn poll_read(&self, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
         let mut arrived = self.0.lock();
         let read = arrived.bytes.len().min(buffer.capacity() - buffer.len());
         if read > 0 {
@@ -100,15 +117,10 @@ impl Inbox {
             return Poll::Ready(Ok(read));
         }
         match &arrived.end {
-            Some(Cause::Closed) => return Poll::Ready(Ok(0)),
-            Some(_) => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-            None => {}
+            Some(Cause::Closed) => Poll::Ready(Ok(0)),
+            Some(_) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            None => Poll::Pending,
         }
-        let before = arrived.alarm.replace(alarm);
-        drop(arrived);
-        // A waker is dropped under no lock.
-        drop(before);
-        Poll::Pending
     }
 }
 
@@ -135,12 +147,16 @@ impl End for Inbox {
 struct Socket<'a>(&'a Inbox, &'a mut PipeSource);
 
 impl Source for Socket<'_> {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
-        self.0.poll_read(cx.waker(), buffer)
+    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+        self.0.poll_read(buffer)
     }
 
+    /// A full pipe is never emptied when the relay has ended.
     fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.1.poll_writable(cx)
+        match self.1.poll_writable(cx) {
+            Poll::Pending if self.0.has_ended() => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            poll => poll,
+        }
     }
 }
 
@@ -196,6 +212,10 @@ impl Future for Carried {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
+        if !this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            this.inbox.set_waker(cx.waker());
+            this.waker = Some(cx.waker().clone());
+        }
         for _ in 0..ROUNDS {
             let is_over = {
                 let mut socket = Socket(&this.inbox, &mut this.pipe);
@@ -233,6 +253,7 @@ impl Drop for Carried {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::ends::Outlet;
 
     /// The buffer of the broker's connection is not held, and small messages take no room of their
     /// own.
@@ -249,11 +270,29 @@ mod tests {
         let mut buffer = BytesMut::with_capacity(600);
         for (count, left) in [(600, 400), (400, 0)] {
             buffer.clear();
-            let read = inbox.poll_read(Waker::noop(), &mut buffer);
+            let read = inbox.poll_read(&mut buffer);
             assert!(matches!(read, Poll::Ready(Ok(read)) if read == count), "{read:?}");
             assert_eq!((buffer.len(), inbox.waiting()), (count, left));
         }
-        assert!(inbox.poll_read(Waker::noop(), &mut buffer).is_pending());
+        assert!(inbox.poll_read(&mut buffer).is_pending());
         assert_eq!(inbox.0.lock().bytes.capacity(), 0);
+    }
+
+    /// Nobody empties the pipe of a relay that has ended, so a connection that waits for room and
+    /// reads nothing meanwhile ends.
+    #[test]
+    fn a_full_pipe_breaks_when_the_relay_has_ended() {
+        let (inbox, (mut pipe, outlet)) = (Inbox::default(), pipe());
+        while outlet.try_write(&[0; 1024]).is_ok() {}
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Socket(&inbox, &mut pipe).poll_writable(&mut cx).is_pending());
+        inbox.end(RelayEnd::ByClient, Some(Reset::Closed));
+        let writable = Socket(&inbox, &mut pipe).poll_writable(&mut cx);
+        assert!(matches!(writable, Poll::Ready(Err(_))), "{writable:?}");
+        let _ = pipe.take_bytes(&cx);
+        assert!(matches!(
+            Socket(&inbox, &mut pipe).poll_writable(&mut cx),
+            Poll::Ready(Ok(()))
+        ));
     }
 }

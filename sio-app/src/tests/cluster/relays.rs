@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::RelayConfig;
+use crate::tests::Counted;
 use sio_proto::cluster::relay::RelayEnd;
 
 /// The rest of a websocket's handshake, behind its target.
@@ -284,6 +285,43 @@ fn a_large_body_goes_in_parts() {
         counts(&world.servers[0]).waiting_bytes + counts(&world.servers[1]).waiting_bytes,
         0
     );
+}
+
+/// A task is polled only when it is woken. The answer to a large message waits for room at the other
+/// server, and nothing is read from the connection meanwhile, because much was read since an answer
+/// could leave. The room wakes its task all the same.
+#[test]
+fn an_answer_that_waits_for_room_leaves_when_there_is_some() {
+    let (world, sid, _client) = misled(&RelayConfig::default());
+    let mut socket = Driven::new(&world.servers[1], usize::MAX);
+    let upgrade = format!("GET /socket.io/?EIO=4&transport=websocket&sid={sid} {UPGRADE_HEAD}");
+    assert!(ask(&world, &mut socket, upgrade.as_bytes()).starts_with("HTTP/1.1 101"));
+    assert!(ask(&world, &mut socket, &text("2probe")).ends_with("3probe"));
+    assert_eq!(ask(&world, &mut socket, &text("5")), "");
+    let counted = Counted::default();
+    let waker = counted.waker();
+    crate::tests::run_tasks_with(&waker);
+    let mut run_woken = || {
+        while counted.take() > 0 {
+            crate::tests::run_tasks_with(&waker);
+        }
+    };
+    for size in (140_000..300_000).step_by(10_000) {
+        let large = format!("42[\"echo\",\"{}\"]", "x".repeat(size));
+        let mut frame = vec![0x81, 0xff];
+        frame.extend_from_slice(&(large.len() as u64).to_be_bytes());
+        frame.extend_from_slice(&[0; 4]);
+        frame.extend_from_slice(large.as_bytes());
+        let _ = socket.read(&frame);
+        let mut heard = String::new();
+        for _ in 0..20 {
+            world.settle_with(&mut run_woken);
+            let _ = socket.poll();
+            heard.push_str(&socket.written());
+        }
+        assert!(heard.ends_with(&large), "{size}: {}", heard.len());
+    }
+    assert_eq!(counts(&world.servers[0]).waiting_bytes, 0);
 }
 
 /// What a client sends right behind the head of its websocket comes to the other server in one
