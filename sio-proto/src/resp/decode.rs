@@ -5,7 +5,6 @@ use core::mem::size_of;
 use core::str;
 
 use bytes::{Buf, Bytes, BytesMut};
-use memchr::memmem;
 
 use super::Value;
 
@@ -182,49 +181,62 @@ impl Decoder {
     }
 
     fn step(&mut self, input: &mut BytesMut) -> Result<Step, DecodeError> {
+        if input.is_empty() {
+            return Ok(Step::Wait);
+        }
         if let Some(bulk) = self.bulk {
             return self.bulk(bulk, input);
         }
         let Some(end) = self.line_end(input)? else {
             return Ok(Step::Wait);
         };
-        let mut line = take(input, end)?;
-        self.charge(line.len())?;
-        let Some(&kind) = line.first() else {
+        self.charge(end)?;
+        let line = input.get(..end).unwrap_or_default();
+        let Some((&kind, line)) = line.split_first() else {
             return Err(DecodeError::UnknownType(b'\r'));
         };
-        line.advance(1);
-        let value = match kind {
-            b'+' | b'(' => Value::Text(line),
-            b'-' => Value::Error(line),
-            b':' => Value::Integer(integer(&line)?),
-            b'_' => Value::Null,
-            b'#' => Value::Boolean(match &line[..] {
+        let step = match kind {
+            b'+' | b'(' | b'-' => {
+                let mut text = take(input, end)?;
+                text.advance(1);
+                return Ok(Step::Value(match kind {
+                    b'-' => Value::Error(text),
+                    _ => Value::Text(text),
+                }));
+            }
+            b':' => Step::Value(Value::Integer(integer(line)?)),
+            b'_' => Step::Value(Value::Null),
+            b'#' => Step::Value(Value::Boolean(match line {
                 b"t" => true,
                 b"f" => false,
                 _ => return Err(DecodeError::Value),
-            }),
-            b',' => Value::Double(double(&line)?),
-            b'$' | b'!' | b'=' => return self.begin_bulk(kind, &line),
-            b'*' | b'~' => return self.begin(Kind::List, 1, &line),
-            b'%' => return self.begin(Kind::Map, 2, &line),
-            b'|' => return self.begin(Kind::Attribute, 2, &line),
-            b'>' => return self.begin(Kind::Push, 1, &line),
+            })),
+            b',' => Step::Value(Value::Double(double(line)?)),
+            b'$' | b'!' | b'=' => self.begin_bulk(kind, line)?,
+            b'*' | b'~' => self.begin(Kind::List, 1, line)?,
+            b'%' => self.begin(Kind::Map, 2, line)?,
+            b'|' => self.begin(Kind::Attribute, 2, line)?,
+            b'>' => self.begin(Kind::Push, 1, line)?,
             other => return Err(DecodeError::UnknownType(other)),
         };
-        Ok(Step::Value(value))
+        // Only strings need the bytes of their line, and a slice of the buffer costs an allocation.
+        input.advance(end.saturating_add(LINE_END.len()));
+        Ok(step)
     }
 
     /// Where the first line ends, if it does.
     fn line_end(&mut self, input: &[u8]) -> Result<Option<usize>, DecodeError> {
-        let from = self.searched.min(input.len());
-        if let Some(at) = memmem::find(input.get(from..).unwrap_or_default(), b"\r\n") {
-            self.searched = 0;
+        let mut from = self.searched.min(input.len());
+        while let Some(at) = memchr::memchr(b'\r', input.get(from..).unwrap_or_default()) {
             let end = from.saturating_add(at);
-            return match end > MAX_LINE_BYTES {
-                true => Err(DecodeError::End),
-                false => Ok(Some(end)),
-            };
+            from = end.saturating_add(1);
+            if input.get(from) == Some(&b'\n') {
+                self.searched = 0;
+                return match end > MAX_LINE_BYTES {
+                    true => Err(DecodeError::End),
+                    false => Ok(Some(end)),
+                };
+            }
         }
         if input.len() > MAX_LINE_BYTES + 1 {
             return Err(DecodeError::End);
