@@ -46,8 +46,7 @@ impl Add<Duration> for Time {
 
     /// Saturates at the end of time.
     fn add(self, duration: Duration) -> Self {
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(micros))
+        Self(self.0.saturating_add(micros_of(duration)))
     }
 }
 
@@ -56,9 +55,15 @@ impl Sub<Duration> for Time {
 
     /// Saturates at the start.
     fn sub(self, duration: Duration) -> Self {
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_sub(micros))
+        Self(self.0.saturating_sub(micros_of(duration)))
     }
+}
+
+/// Whole microseconds, at most as many as there are numbers for. `Duration::as_micros` has 128
+/// bits, which cost more.
+const fn micros_of(duration: Duration) -> u64 {
+    let seconds = duration.as_secs().saturating_mul(1_000_000);
+    seconds.saturating_add(duration.subsec_micros() as u64)
 }
 
 impl fmt::Display for Time {
