@@ -25,6 +25,7 @@ impl Broker {
             match connection.stage {
                 Stage::Idle { retry_at } => wants(self.destination(at).map(|_| retry_at)),
                 Stage::Dialing { until } | Stage::Greeting { until } => wants(Some(until)),
+                Stage::Ready { .. } if connection.expects.is_empty() => wants(connection.ping_at(&self.config)),
                 Stage::Ready { .. } => wants(self.late_at(connection)),
             }
             match connection.probe {
@@ -32,7 +33,6 @@ impl Broker {
                 Probe::Off | Probe::Asked { .. } => {}
             }
             wants(connection.queue.front().map(|waiting| waiting.until));
-            wants(connection.ping_at(&self.config));
         }
         wants(self.requests.next_timeout());
         wants(self.batches.next_timeout());
