@@ -287,9 +287,9 @@ fn a_large_body_goes_in_parts() {
     );
 }
 
-/// A task is polled only when it is woken. The answer to a large message waits for room at the other
-/// server, and nothing is read from the connection meanwhile, because much was read since an answer
-/// could leave. The room wakes its task all the same.
+/// A task is polled only when it is woken. The answer to a large message waits for room at the
+/// other server, and nothing is read from the connection meanwhile, because much was read since an
+/// answer could leave. The room wakes its task all the same.
 #[test]
 fn an_answer_that_waits_for_room_leaves_when_there_is_some() {
     let (world, sid, _client) = misled(&RelayConfig::default());
