@@ -350,11 +350,11 @@ impl Server {
 
     /// The next action for the caller; `None` if there is none.
     pub fn poll_output(&mut self) -> Option<Output> {
-        let output = self.queue.pop_front();
-        if output.is_none() && self.queue.capacity() > MOST_KEPT {
+        // Asked before: an output that is looked at on its way is copied.
+        if self.queue.is_empty() && self.queue.capacity() > MOST_KEPT {
             self.trim();
         }
-        output
+        self.queue.pop_front()
     }
 
     /// Gives back the memory that one input with very many outputs has needed: there may never be
