@@ -15,6 +15,8 @@ use crate::door::Door;
 
 /// How many links are flushed at once.
 const FLUSH: usize = 64;
+/// How many lone frames are taken at once, fewer than a broadcast has.
+const TAKEN: usize = 3;
 
 /// A buffer of this size is not too large for a few bytes.
 const SMALL: usize = 1024;
@@ -455,15 +457,13 @@ impl House {
         while std::mem::take(&mut more) {
             for index in 0..self.shards.len() {
                 let (shard, out) = &mut self.shards[index];
-                // The usual case of an application, which otherwise flushes.
-                let only = match self.takes_frames && out.writes.is_empty() {
-                    true => shard.take_frame(now, out),
-                    false => None,
-                };
-                match only {
-                    Some((link, frame)) => out.writes.push(Write::Frame(link, frame)),
-                    None => more |= shard.flush_ready(now, FLUSH, out),
+                // An application takes lone frames first, and flushes what else is ready.
+                if self.takes_frames && out.writes.is_empty() {
+                    let mut taken = Vec::new();
+                    shard.take_frames(now, TAKEN, out, |link, frame| taken.push(Write::Frame(link, frame)));
+                    out.writes = taken;
                 }
+                more |= shard.flush_ready(now, FLUSH, out);
                 more |= !out.deliveries.is_empty() || !out.writes.is_empty();
                 let deliveries = out.deliveries.drain(..);
                 self.queue

@@ -317,8 +317,8 @@ impl Shard {
     /// it is a frame. This is the usual case of an answer and of a broadcast, and costs less than
     /// outputs. At most `max` packets are taken, and `each` is called with each of them. Returns
     /// how many there were. Then the caller calls [`Shard::flush_ready`] for the links that are
-    /// still ready. It has the same effect for such packets. Nothing is taken if a transcript is
-    /// written.
+    /// still ready. It has the same effect for such packets. What is in `out.writes` is older than
+    /// these packets: write it first. Nothing is taken if a transcript is written.
     #[inline]
     pub fn take_frames(&mut self, now: Time, max: usize, out: &mut Outputs, each: impl FnMut(LinkId, Frame)) -> usize {
         #[cfg(feature = "transcript")]
