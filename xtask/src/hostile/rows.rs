@@ -85,16 +85,30 @@ pub(crate) fn attack(field: &Field) -> Outcome {
     Ok(())
 }
 
+/// The most sessions that are open at one time. More would wait for longer than a heartbeat, on a
+/// busy machine.
+const AT_ONCE: usize = 10;
+
 /// Plays a row on sessions of one kind.
 fn play(field: &Field, row: &Row, wire: Wire, end: End) -> Outcome {
     let input = Input::new(row.say);
+    let mut left = field.times(input.weight());
+    while left > 0 {
+        let count = left.min(AT_ONCE);
+        play_at_once(field, &input, wire, end, count)?;
+        left -= count;
+    }
+    Ok(())
+}
+
+fn play_at_once(field: &Field, input: &Input, wire: Wire, end: End, count: usize) -> Outcome {
     let mut sessions = Vec::new();
-    for _ in 0..field.times(input.weight()) {
+    for _ in 0..count {
         sessions.push(Session::open(field, wire)?);
     }
     let mut requests = Vec::new();
     for session in &mut sessions {
-        match &input {
+        match input {
             // The server may end the session at the first of several packets.
             Input::Packets(parts) => drop(session.send(parts)),
             Input::Frames(bytes) => drop(session.peer.say(bytes)),

@@ -61,7 +61,7 @@ pub(super) fn values(field: &Field) -> Outcome {
     witness.say(wire::text("421[\"join\",\"looks-back\"]"))?;
     witness.message_with("431")?;
     let keep = Part::Text("42[\"keep\"]".to_owned());
-    let mut left = 0_u32;
+    let (mut left, mut heard) = (0, 0);
     for wire in [Wire::WebSocket4, Wire::Polling4, Wire::WebSocket3, Wire::Polling3] {
         for number in 0..field.times(0) {
             let mut session = Session::open(field, wire)?;
@@ -75,10 +75,16 @@ pub(super) fn values(field: &Field) -> Outcome {
                 end => drop(session.send(&[Part::Text(end.to_owned())])),
             }
             left += 2;
+            // The witness has heartbeats of its own to answer.
+            for message in witness.waiting_messages()? {
+                heard += u32::from(message.starts_with(b"42[\"gone\""));
+                if message == b"2" {
+                    witness.say(wire::text("3"))?;
+                }
+            }
         }
     }
     // Sessions that poll end when their heartbeat is not answered.
-    let mut heard = 0;
     while heard < left {
         match witness.message_with("42[\"gone\"") {
             Ok(_) => heard += 1,
