@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::Waker;
 
 use sio_proto::ConfigError;
@@ -124,6 +125,7 @@ impl BrokerBuilder {
         let runtime = self.network.runtime;
         let machine = Broker::new((runtime.now)(), self.config, Box::new(runtime.fill))?;
         let shared = Arc::new(Shared {
+            is_commanded: AtomicBool::new(false),
             core: Mutex::new(Core { machine, alarm: None }),
             network: self.network,
         });

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -55,6 +56,10 @@ pub(super) struct Driver {
     /// The memory that is read into, as long as no connection waits for the rest of a reply.
     spare: BytesMut,
     timer: Option<(Time, Sleeping)>,
+    /// Whether the machine may tell something new, or want to be called at another time.
+    is_changed: bool,
+    /// When the machine wants to be called, unless it has changed.
+    next: Option<Time>,
     alarm: Option<Waker>,
     is_over: bool,
     #[cfg(feature = "tls")]
@@ -77,6 +82,8 @@ impl Driver {
             events: Vec::new(),
             spare: BytesMut::new(),
             timer: None,
+            is_changed: true,
+            next: None,
             alarm: None,
             is_over: false,
             #[cfg(feature = "tls")]
@@ -90,8 +97,15 @@ impl Driver {
 
     /// Takes what the machine tells. If there is nothing and the caller has nothing to do either,
     /// the machine gets the time, if it waits for it. Returns when the machine wants to be called.
+    /// Without a reason, it is not looked at.
     fn look(&mut self, is_idle: bool) -> Option<Time> {
+        // Whoever gives a command sets the flag behind it, and wakes the task behind that.
+        self.is_changed |= self.shared.is_commanded.swap(false, Ordering::AcqRel);
         let now = self.now();
+        if !self.is_changed && self.next.is_none_or(|time| time > now) {
+            return self.next;
+        }
+        self.is_changed = true;
         let mut core = self.shared.core.lock_for("broker outputs");
         let machine = &mut core.machine;
         self.outputs.extend(std::iter::from_fn(|| machine.poll_output()));
@@ -99,13 +113,14 @@ impl Driver {
         if !is_idle || !self.outputs.is_empty() {
             return None;
         }
-        let next = machine.next_timeout();
-        if next.is_none_or(|time| time > now) {
-            return next;
+        self.next = machine.next_timeout();
+        if self.next.is_some_and(|time| time <= now) {
+            machine.handle_timeout(now);
+            self.outputs.extend(std::iter::from_fn(|| machine.poll_output()));
+            self.next = machine.next_timeout();
         }
-        machine.handle_timeout(now);
-        self.outputs.extend(std::iter::from_fn(|| machine.poll_output()));
-        machine.next_timeout()
+        self.is_changed = false;
+        self.next
     }
 
     /// Acts on what the machine has told.
@@ -167,6 +182,7 @@ impl Driver {
         let holds = !(self.may_read)(cx.waker());
         if std::mem::replace(&mut self.holds, holds) != holds {
             let now = self.now();
+            self.is_changed = true;
             self.shared
                 .core
                 .lock_for("broker pause")
@@ -174,8 +190,10 @@ impl Driver {
                 .hold_streams(now, holds);
         }
         let (shared, spare, mut goes_on) = (&self.shared, &mut self.spare, false);
+        let is_changed = &mut self.is_changed;
         for link in &mut self.links {
             let mut told = |link: &mut Link, what: Told| {
+                *is_changed = true;
                 let now = (shared.network.runtime.now)();
                 let mut core = shared.core.lock_for("broker connection");
                 let machine = &mut core.machine;
@@ -192,9 +210,11 @@ impl Driver {
             let is_held = holds && shared.core.lock_for("broker pause").machine.is_held(link.id);
             goes_on |= link.poll(!is_held, spare, cx, &mut told);
         }
-        let now = (shared.network.runtime.now)();
-        self.links
-            .retain(|link| !link.is_over() && link.closing.is_none_or(|until| now < until));
+        if self.links.iter().any(|link| link.is_over() || link.closing.is_some()) {
+            let now = (shared.network.runtime.now)();
+            self.links
+                .retain(|link| !link.is_over() && link.closing.is_none_or(|until| now < until));
+        }
         goes_on
     }
 

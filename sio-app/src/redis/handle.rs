@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sio_proto::Time;
 use sio_proto::broker::{Broker, BrokerError, Command, Counters};
@@ -18,6 +19,8 @@ pub(super) struct Core {
 
 pub(super) struct Shared {
     pub(super) core: Mutex<Core>,
+    /// Whether the machine was given a command since the task has last asked this.
+    pub(super) is_commanded: AtomicBool,
     pub(super) network: Network,
 }
 
@@ -29,6 +32,7 @@ impl Shared {
             let mut core = self.core.lock_for("broker command");
             (change(&mut core.machine, now), core.alarm.clone())
         };
+        self.is_commanded.store(true, Ordering::Release);
         if let Some(alarm) = alarm {
             alarm.wake();
         }
