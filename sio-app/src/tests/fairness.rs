@@ -168,6 +168,46 @@ fn what_many_turns_have_emitted_does_not_wait_for_the_last_of_them() {
     }
 }
 
+/// A handler may poll another connection, which has work left. The work of its own turn is not lost
+/// by that, and neither is what it has emitted before.
+#[test]
+fn a_handler_that_polls_a_connection_loses_nothing() {
+    let (io, heard) = slow_server();
+    let mut other = Driven::connected(&io);
+    other.script.reads = vec![events(0..50)];
+    let polled = other
+        .connection
+        .poll(&mut Context::from_waker(Waker::noop()), &mut other.script);
+    assert!(polled.is_pending());
+    assert!(heard.load(Ordering::Relaxed) < 50, "work is left");
+    let (other, poked) = (std::sync::Mutex::new(other), Arc::new(AtomicUsize::new(0)));
+    let counting = Arc::clone(&poked);
+    io.of("/").on("poke", move |socket: Socket, n: usize| {
+        assert_eq!(counting.fetch_add(1, Ordering::Relaxed), n, "in order");
+        socket.emit("poked", n).unwrap();
+        if n == 1 {
+            let mut other = other.lock().unwrap();
+            let (_, most) = turns(&mut other, &heard);
+            assert!((1..=16).contains(&most), "{most}");
+            assert_eq!(heard.load(Ordering::Relaxed), 50);
+        }
+        socket.emit("went on", n).unwrap();
+    });
+    let mut client = Driven::connected(&io);
+    let poke = |n| text(&format!(r#"42["poke",{n}]"#));
+    let _ = client.read(&(0..10).flat_map(poke).collect::<Vec<u8>>());
+    let written = client.written();
+    assert_eq!(poked.load(Ordering::Relaxed), 10);
+    for n in 0..10 {
+        assert_eq!(written.matches(&format!(r#"42["poked",{n}]"#)).count(), 1, "{written}");
+        assert_eq!(
+            written.matches(&format!(r#"42["went on",{n}]"#)).count(),
+            1,
+            "{written}"
+        );
+    }
+}
+
 /// Hardening A14: work that is kept for later counts like received bytes. Work for which there is
 /// no room is done at once.
 #[test]

@@ -43,6 +43,7 @@ pub(crate) mod incoming;
 pub(crate) mod keeper;
 pub(crate) mod last_number;
 pub(crate) mod later;
+mod leftover;
 pub(crate) mod links;
 pub(crate) mod load;
 pub(crate) mod mailbox;
@@ -74,10 +75,8 @@ pub(crate) mod work;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::Poll;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sio_proto::server::{Outputs, Sent};
@@ -89,6 +88,7 @@ use crate::runtime::Runtime;
 use crate::trim::trim;
 use crate::turn::batch::Batch;
 use crate::turn::events::Events;
+pub(crate) use crate::turn::leftover::Leftover;
 use crate::turn::load::Load;
 use crate::turn::mailbox::Owner;
 use crate::turn::note::Note;
@@ -132,30 +132,6 @@ const PACKETS_BETWEEN_WRITES: usize = 256 * 1024;
 
 /// The most entries that a thread keeps allocated in a list from turn to turn.
 const MOST_SCRATCH: usize = 4096;
-
-/// The most bytes of work that tasks may keep for turns. Work above this limit is done at once: the
-/// work of a payload is several times as large as the payload, and the client that has sent it may
-/// be gone.
-const MOST_LEFT_TO_TASKS: usize = 8 * 1024 * 1024;
-
-/// How many bytes of work tasks keep now.
-static LEFT_TO_TASKS: AtomicUsize = AtomicUsize::new(0);
-
-/// A part of these bytes. They are counted until this value is dropped.
-struct LeftToTask(usize);
-
-impl LeftToTask {
-    fn new(bytes: usize) -> Self {
-        LEFT_TO_TASKS.fetch_add(bytes, Ordering::Relaxed);
-        Self(bytes)
-    }
-}
-
-impl Drop for LeftToTask {
-    fn drop(&mut self) {
-        LEFT_TO_TASKS.fetch_sub(self.0, Ordering::Relaxed);
-    }
-}
 
 /// The number for the next thread, starting with one. It is the high half of an [`Owner`], so that
 /// threads can choose the low half without asking each other.
@@ -290,84 +266,6 @@ pub(crate) fn act<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
         }
         result
     })
-}
-
-/// Work that a turn has left. It is done with the turn's owner number, which still owns the
-/// mailboxes that the work is for. Events that arrive for these sockets meanwhile wait in the
-/// mailboxes. It is boxed, because it is large and almost no turn leaves any.
-pub(crate) struct Leftover {
-    runtime: Runtime,
-    owner: Owner,
-    work: VecDeque<Work>,
-    bytes: usize,
-    shards: Vec<Arc<ShardCell>>,
-    links: Vec<TouchedLink>,
-    emitted: usize,
-    packets: usize,
-}
-
-impl Leftover {
-    /// Copies the work into memory of its own, because its turn has read it into a buffer that
-    /// others need.
-    fn detached(mut self: Box<Self>) -> Box<Self> {
-        // The pieces are copied in place, because there may be thousands of them.
-        for _ in 0..self.work.len() {
-            if let Some(work) = self.work.pop_front() {
-                self.work.push_back(work.detached());
-            }
-        }
-        self.bytes = self.work.iter().map(Work::bytes).sum();
-        self
-    }
-
-    /// About how many bytes of a peer's data it keeps.
-    pub(crate) const fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Works for one more turn. Returns the work that is still left.
-    pub(crate) fn go_on(self: Box<Self>) -> Option<Box<Self>> {
-        let bytes = self.bytes;
-        TURN.with(|turn| {
-            let _ending = turn.begin(self.runtime);
-            turn.owner.set(self.owner);
-            turn.work.replace(self.work);
-            turn.shards.replace(self.shards);
-            turn.links.replace(self.links);
-            turn.emitted.set(self.emitted);
-            turn.packets.set(self.packets);
-            let mut left = turn.work_off(self.runtime)?;
-            left.bytes = bytes;
-            Some(left)
-        })
-    }
-
-    /// Leaves the work to a task, up to the limit of what tasks may keep. Work above the limit is
-    /// done now.
-    pub(crate) fn leave_to_task(self: Box<Self>) {
-        let mut leftover = Some(self);
-        while let Some(left) = leftover {
-            if LEFT_TO_TASKS.load(Ordering::Relaxed) + left.bytes() <= MOST_LEFT_TO_TASKS {
-                return left.finish();
-            }
-            leftover = left.go_on();
-        }
-    }
-
-    /// Leaves the work to a task, which also lets others have their turn.
-    pub(crate) fn finish(self: Box<Self>) {
-        let (runtime, counted) = (self.runtime, LeftToTask::new(self.bytes));
-        let mut left = Some(self);
-        (runtime.spawn)(Box::pin(poll_fn(move |cx| {
-            let _ = &counted;
-            left = left.take().and_then(Self::go_on);
-            if left.is_none() {
-                return Poll::Ready(());
-            }
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        })));
-    }
 }
 
 /// Called when a handler has returned or has to wait. Returns how long it kept its thread, if this
