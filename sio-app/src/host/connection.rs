@@ -30,7 +30,7 @@ use sio_proto::server::{Cause, Peer, Write};
 use sio_proto::wire::Wire;
 
 use crate::host::place::Place;
-use crate::link::connections::{UNCOUNTED, in_steps};
+use crate::link::connections::{STEP, UNCOUNTED, in_steps};
 use crate::link::ends::{Outlet, Source};
 use crate::link::{Awaiting, Item, Link, Standing};
 use crate::lock::Alarm;
@@ -77,8 +77,9 @@ pub struct Connection {
     /// The incomplete bytes that have been read.
     rest: BytesMut,
     /// How many of the incomplete bytes have been counted
-    /// ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)).
-    counted: usize,
+    /// ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)), in steps of
+    /// [`STEP`].
+    counted: u32,
     /// The waker that the link was given last.
     waker: Option<Alarm>,
     /// The number of requests whose answers have not been written: one, or two if the first is a
@@ -87,7 +88,7 @@ pub struct Connection {
     /// The stage that the link was told last.
     stage: Stage,
     /// How many bytes have been read since the socket was found full.
-    read_blocked: usize,
+    read_blocked: u32,
     /// The steps that have been done since the task was polled.
     steps: u32,
     /// Whether bytes have not been handled yet, because other connections had to have their turn.
@@ -110,7 +111,7 @@ pub struct Connection {
 
 // There is one for every idle client.
 #[cfg(test)]
-const _: () = assert!(size_of::<Connection>() <= if cfg!(feature = "redis") { 280 } else { 272 });
+const _: () = assert!(size_of::<Connection>() <= if cfg!(feature = "redis") { 264 } else { 256 });
 
 impl Connection {
     /// Takes up a connection. Returns `None` if a limit of connections is reached, or the server is
@@ -265,7 +266,8 @@ impl Connection {
                     }
                     Poll::Pending => {
                         self.limit_end();
-                        if self.read_blocked >= self.place.io.config().max_blocked_bytes {
+                        if self.read_blocked as usize >= self.place.io.config().max_blocked_bytes.min(u32::MAX as usize)
+                        {
                             // The peer does not read, so nothing more is read from it. If the
                             // connection breaks, the write side notices.
                             return Poll::Pending;
@@ -336,7 +338,7 @@ impl Connection {
         }
         if let Poll::Ready(Ok(bytes @ 1..)) = read {
             self.place.io.tally.traffic.read(bytes);
-            self.read_blocked += bytes;
+            self.note_read(bytes);
             self.steps += 1;
             if self.lingering {
                 buffer.clear();
@@ -377,6 +379,13 @@ impl Connection {
         }
     }
 
+    /// Notes that this number of bytes has been read.
+    #[inline]
+    fn note_read(&mut self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.read_blocked = self.read_blocked.saturating_add(bytes);
+    }
+
     /// Whether the connection keeps no received bytes, and none are counted. This is usual.
     #[inline]
     fn keeps_nothing(&self) -> bool {
@@ -407,13 +416,14 @@ impl Connection {
     fn has_room(&mut self) -> bool {
         let received = self.rest.capacity() + self.conn.held_bytes() + self.later.bytes();
         let received = received + self.place.asking_bytes() + self.place.pacing_bytes() + self.place.passing_bytes();
-        if received <= self.counted + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
+        let before = self.counted as usize * STEP;
+        if received <= before + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
             return true;
         }
         let counted = in_steps(received);
         let has_room = self.place.receive(counted);
         if has_room {
-            self.counted = counted;
+            self.counted = (counted / STEP) as u32;
         }
         has_room
     }

@@ -29,7 +29,7 @@ use crate::user::inner::Inner;
 pub(crate) struct Place {
     pub(crate) io: Arc<Inner>,
     pub(crate) link: Arc<Link>,
-    number: usize,
+    number: u32,
     pub(crate) seat: Option<Seat>,
     /// Whether the shard is told that the link has failed when this value is dropped. Otherwise it
     /// is told that the link was closed.
@@ -56,7 +56,7 @@ pub(crate) struct Seat {
 impl Place {
     /// Takes a place. Returns `None` if a limit of connections is reached.
     pub(crate) fn new(io: &Arc<Inner>, link: Arc<Link>, peer: &Peer, fails_if_dropped: bool) -> Option<Self> {
-        let number = io.enter(&link, peer)?;
+        let number = io.enter(&link, peer)? as u32;
         Some(Self {
             io: Arc::clone(io),
             link,
@@ -204,8 +204,12 @@ impl Place {
         let request = match Asking::begin(&self.io, hook, request, turn.now()) {
             Asked::Decided(request) => request,
             Asked::Waits(asking) => {
-                let may_wait =
-                    self.asking.is_none() && self.io.connections.lock().begin_asking(self.number, &self.io.options);
+                let may_wait = self.asking.is_none()
+                    && self
+                        .io
+                        .connections
+                        .lock()
+                        .begin_asking(self.number as usize, &self.io.options);
                 if may_wait {
                     self.asking = Some(asking);
                     return;
@@ -239,7 +243,7 @@ impl Place {
 
     fn stop_asking(&mut self) -> Option<Box<Asking>> {
         let asking = self.asking.take()?;
-        self.io.connections.lock().end_asking(self.number);
+        self.io.connections.lock().end_asking(self.number as usize);
         Some(asking)
     }
 
@@ -385,7 +389,7 @@ impl Place {
         let Inner {
             connections, options, ..
         } = &*self.io;
-        connections.lock().receive(self.number, bytes, options)
+        connections.lock().receive(self.number as usize, bytes, options)
     }
 
     /// Tells the shard that the link is gone.
@@ -466,7 +470,7 @@ impl Drop for Place {
             };
             let _ = guarded(|| turn::act(self.io.runtime(), |turn| self.leave_seat(turn, cause)));
         }
-        self.io.leave(self.number);
+        self.io.leave(self.number as usize);
     }
 }
 

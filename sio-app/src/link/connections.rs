@@ -16,7 +16,7 @@ use crate::trim::trim;
 pub(crate) const UNCOUNTED: usize = 4 * 1024;
 
 /// Received bytes are counted in steps of this size.
-const STEP: usize = 32 * 1024;
+pub(crate) const STEP: usize = 32 * 1024;
 
 /// Returns what is counted for this number of bytes. Small messages count nothing, so they need no
 /// access to the shared count.
@@ -36,7 +36,9 @@ pub(crate) struct Connections {
     slots: Vec<Option<Entry>>,
     free: BTreeSet<usize>,
     count: usize,
-    by_address: HashMap<IpAddr, Share>,
+    by_address: HashMap<IpAddr, u32>,
+    /// What else the connections of an address use. Most addresses use nothing else.
+    shares: HashMap<IpAddr, Share>,
     /// The incomplete bytes that all connections together have received.
     received: usize,
     /// How many requests wait for the application's decision.
@@ -59,10 +61,9 @@ struct Entry {
 #[cfg(test)]
 const _: () = assert!(size_of::<Entry>() <= 48);
 
-/// What the connections of one address use.
-#[derive(Clone, Copy, Default)]
+/// What the connections of one address use, in addition to their number.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Share {
-    count: usize,
     received: usize,
     asking: usize,
 }
@@ -98,12 +99,11 @@ impl Connections {
         }
         let address = peer.map(|peer| network_of(peer.ip(), options.ipv6_prefix));
         if let Some(address) = address {
-            let mut share = self.by_address.get(&address).copied().unwrap_or_default();
-            if share.count >= options.max_connections_per_address {
+            let count = self.by_address.get(&address).copied().unwrap_or_default();
+            if count as usize >= options.max_connections_per_address {
                 return Err(Excess::Address);
             }
-            share.count += 1;
-            self.by_address.insert(address, share);
+            self.by_address.insert(address, count + 1);
         }
         self.count += 1;
         let entry = Some(Entry {
@@ -127,6 +127,7 @@ impl Connections {
     /// Removes a connection from its slot.
     pub(crate) fn leave(&mut self, slot: usize) {
         self.end_asking(slot);
+        self.forget_received(slot);
         let Some(entry) = self.slots.get_mut(slot).and_then(Option::take) else {
             return;
         };
@@ -137,19 +138,45 @@ impl Connections {
         }
         trim(&mut self.slots);
         self.count -= 1;
-        self.received -= entry.received;
         if let Some(address) = entry.address
-            && let Some(share) = self.by_address.get_mut(&address)
+            && let Some(count) = self.by_address.get_mut(&address)
         {
-            share.count -= 1;
-            share.received -= entry.received;
-            if share.count == 0 {
+            *count -= 1;
+            if *count == 0 {
                 self.by_address.remove(&address);
-                let room = self.by_address.capacity();
-                if room > 1024 && self.by_address.len() < room / 4 {
-                    self.by_address.shrink_to(room / 2);
-                }
+                trim_map(&mut self.by_address);
             }
+        }
+    }
+
+    /// Returns what the connections of an address use, in addition to their number.
+    fn share(&self, address: IpAddr) -> Share {
+        self.shares.get(&address).copied().unwrap_or_default()
+    }
+
+    /// Sets what the connections of an address use. Nothing is kept for an address that uses
+    /// nothing.
+    fn set_share(&mut self, address: IpAddr, share: Share) {
+        if share != Share::default() {
+            self.shares.insert(address, share);
+        } else if self.shares.remove(&address).is_some() {
+            trim_map(&mut self.shares);
+        }
+    }
+
+    /// Takes back what has been counted for the bytes that a connection has received.
+    fn forget_received(&mut self, slot: usize) {
+        let Some(Some(entry)) = self.slots.get_mut(slot) else {
+            return;
+        };
+        let (received, address) = (std::mem::take(&mut entry.received), entry.address);
+        self.received -= received;
+        if received > 0
+            && let Some(address) = address
+        {
+            let mut share = self.share(address);
+            share.received -= received;
+            self.set_share(address, share);
         }
     }
 
@@ -157,22 +184,27 @@ impl Connections {
     /// is no room for them; then nothing is changed.
     #[must_use]
     pub(crate) fn receive(&mut self, slot: usize, bytes: usize, options: &Options) -> bool {
-        let Some(Some(entry)) = self.slots.get_mut(slot) else {
+        let Some(Some(entry)) = self.slots.get(slot) else {
             return false;
         };
-        let others = self.received - entry.received;
-        let share = entry.address.and_then(|address| self.by_address.get_mut(&address));
-        let neighbours = share.as_ref().map_or(0, |share| share.received - entry.received);
-        let is_more = bytes > entry.received;
+        let (before, address) = (entry.received, entry.address);
+        let others = self.received - before;
+        let share = address.map(|address| (address, self.share(address)));
+        let neighbours = share.map_or(0, |(_, share)| share.received - before);
+        let is_more = bytes > before;
         if is_more
             && (others + bytes > options.max_receiving_bytes
                 || share.is_some() && neighbours + bytes > options.max_receiving_bytes_per_address)
         {
             return false;
         }
-        (self.received, entry.received) = (others + bytes, bytes);
-        if let Some(share) = share {
+        self.received = others + bytes;
+        if let Some(Some(entry)) = self.slots.get_mut(slot) {
+            entry.received = bytes;
+        }
+        if let Some((address, mut share)) = share {
             share.received = neighbours + bytes;
+            self.set_share(address, share);
         }
         true
     }
@@ -181,21 +213,24 @@ impl Connections {
     /// if too many requests wait; then nothing is changed.
     #[must_use]
     pub(crate) fn begin_asking(&mut self, slot: usize, options: &Options) -> bool {
-        let Some(Some(entry)) = self.slots.get_mut(slot) else {
+        let Some(Some(entry)) = self.slots.get(slot) else {
             return false;
         };
-        let share = entry.address.and_then(|address| self.by_address.get_mut(&address));
-        let of_address = share.as_ref().map_or(0, |share| share.asking);
+        let share = entry.address.map(|address| (address, self.share(address)));
+        let of_address = share.map_or(0, |(_, share)| share.asking);
         if entry.asks
             || self.asking >= options.max_waiting_requests
             || share.is_some() && of_address >= options.max_waiting_requests_per_address
         {
             return false;
         }
-        entry.asks = true;
+        if let Some(Some(entry)) = self.slots.get_mut(slot) {
+            entry.asks = true;
+        }
         self.asking += 1;
-        if let Some(share) = share {
+        if let Some((address, mut share)) = share {
             share.asking += 1;
+            self.set_share(address, share);
         }
         true
     }
@@ -209,8 +244,10 @@ impl Connections {
             return;
         }
         self.asking -= 1;
-        if let Some(share) = entry.address.and_then(|address| self.by_address.get_mut(&address)) {
+        if let Some(address) = entry.address {
+            let mut share = self.share(address);
             share.asking -= 1;
+            self.set_share(address, share);
         }
     }
 
@@ -232,6 +269,14 @@ impl Connections {
             .flatten()
             .filter_map(|entry| entry.link.upgrade())
             .collect()
+    }
+}
+
+/// Gives back memory of a map that has become much smaller.
+fn trim_map<V>(map: &mut HashMap<IpAddr, V>) {
+    let room = map.capacity();
+    if room > 1024 && map.len() < room / 4 {
+        map.shrink_to(room / 2);
     }
 }
 
@@ -362,6 +407,7 @@ mod tests {
         assert!(connections.receive(a, 40, &options));
         [a, b, d].into_iter().for_each(|slot| connections.leave(slot));
         assert_eq!((connections.received, connections.by_address.len()), (0, 0));
+        assert!(connections.shares.is_empty());
     }
 
     /// API: allowRequest: the number of requests that wait for a decision is limited, in total and
@@ -382,7 +428,7 @@ mod tests {
         assert!(connections.begin_asking(c, &options) && !connections.begin_asking(e, &options));
         [a, b, c, d].into_iter().for_each(|slot| connections.leave(slot));
         assert_eq!((connections.asking, connections.by_address.len()), (0, 0));
-        assert!(connections.begin_asking(e, &options));
+        assert!(connections.shares.is_empty() && connections.begin_asking(e, &options));
     }
 
     /// Hardening A16: the memory that a crowd needed is given back.

@@ -137,6 +137,7 @@ struct Interrupted<'a> {
     done: u32,
     is_over: bool,
     is_fresh: bool,
+    lags: bool,
     work: VecDeque<Work>,
     events: Option<(Arc<SocketCell>, Events)>,
     shards: Vec<Arc<ShardCell>>,
@@ -159,6 +160,7 @@ impl Turn {
             done: self.done.get(),
             is_over: self.is_over.get(),
             is_fresh: self.is_fresh.get(),
+            lags: self.lags.take(),
             work: self.work.take(),
             events: self.events.take(),
             shards: self.shards.take(),
@@ -181,6 +183,7 @@ impl Drop for Interrupted<'_> {
         turn.done.set(self.done);
         turn.is_over.set(self.is_over);
         turn.is_fresh.set(self.is_fresh);
+        turn.lags.set(turn.lags.get() || self.lags);
         turn.events.set(self.events.take());
         // A turn that has ended leaves nothing here.
         drop(turn.work.replace(std::mem::take(&mut self.work)));

@@ -61,6 +61,7 @@ pub(crate) mod refusal;
 pub(crate) mod restore;
 pub(crate) mod room_news;
 pub(crate) mod rows;
+mod said;
 pub(crate) mod server_side;
 pub(crate) mod shard;
 pub(crate) mod shards;

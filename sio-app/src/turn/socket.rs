@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
 use bytestring::ByteString;
+use once_cell::race::OnceBox;
 use sio_proto::recovery::{Absence, RecordKey};
 use sio_proto::server::{self, Auth, Form, Handshake};
 use sio_proto::socket::Args;
@@ -33,6 +34,7 @@ use crate::turn::order::{Order, To, carry_out};
 use crate::turn::own::Own;
 use crate::turn::recovery::Last;
 use crate::turn::restore::Frozen;
+use crate::turn::said::Client;
 use crate::turn::shard::ShardCell;
 use crate::turn::socket_id::SocketId;
 use crate::turn::table::{EventFn, Table};
@@ -51,67 +53,19 @@ pub struct SocketCell {
     /// Whether the socket has ended by a goodbye, so that its client is not waited for.
     is_final: AtomicBool,
     id: SocketId,
-    /// The id by which the client knows itself, if it differs from `id`. It is a secret.
-    wire_id: Option<Box<sio_proto::WireId>>,
     pub(crate) namespace: ByteString,
-    auth: Said,
+    /// What the client has said and knows. Most clients of 4.x say nothing and know the public id.
+    client: Option<Box<Client>>,
     table: OnceLock<Arc<Table>>,
     pub(crate) mailbox: Mailbox,
     /// What it knows of a client that may come back. Most namespaces have no recovery.
-    seat: OnceLock<Box<Seat>>,
+    seat: OnceBox<Seat>,
     /// The parts that most sockets never need.
-    extras: OnceLock<Box<Extras>>,
+    extras: OnceBox<Extras>,
 }
 
 // One exists for each socket, in addition to the shard's own data.
-const _: () = assert!(size_of::<SocketCell>() <= 200);
-
-/// The `auth` that the client has sent.
-enum Said {
-    Nothing,
-    Payload(Box<Payload>),
-    /// Only the query of the handshake.
-    AtHandshake,
-    /// The query of the handshake and the query of a CONNECT. They are combined only when somebody
-    /// asks, because clients may send CONNECTs as often as they like.
-    Later(Box<(ByteString, OnceLock<Option<ByteString>>)>),
-}
-
-struct Payload(Box<str>);
-
-impl Said {
-    /// Copies `auth`, because the original is part of a read buffer.
-    fn new(auth: Auth) -> Self {
-        match auth {
-            Auth::None => Self::Nothing,
-            Auth::Payload(payload) => Self::Payload(Box::new(Payload(Box::from(&*payload)))),
-            Auth::Query(own) if own.is_empty() => Self::AtHandshake,
-            Auth::Query(own) => Self::Later(Box::new((ByteString::from(&*own), OnceLock::new()))),
-        }
-    }
-
-    /// Returns how many bytes it keeps in addition to the handshake.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Nothing | Self::AtHandshake => 0,
-            Self::Payload(payload) => payload.0.len(),
-            Self::Later(later) => later.0.len() + later.1.get().and_then(Option::as_ref).map_or(0, |made| made.len()),
-        }
-    }
-
-    fn json<'a>(&'a self, handshake: &'a Handshake) -> Option<&'a str> {
-        match self {
-            Self::Nothing => None,
-            Self::Payload(payload) => Some(&payload.0),
-            Self::AtHandshake => handshake.query_object(),
-            Self::Later(later) => {
-                let (own, made) = &**later;
-                made.get_or_init(|| Auth::Query(own.clone()).to_json(handshake))
-                    .as_deref()
-            }
-        }
-    }
-}
+const _: () = assert!(size_of::<SocketCell>() <= 168);
 
 struct Extras {
     /// The id that the application has made for the socket.
@@ -184,13 +138,12 @@ impl SocketCell {
             has_own: AtomicBool::new(false),
             is_final: AtomicBool::new(false),
             id,
-            wire_id: wire_id.map(Box::new),
             namespace,
-            auth: Said::new(auth),
+            client: Client::new(wire_id, auth),
             table: OnceLock::new(),
             mailbox: Mailbox::default(),
-            seat: OnceLock::new(),
-            extras: OnceLock::new(),
+            seat: OnceBox::new(),
+            extras: OnceBox::new(),
         }
     }
 
@@ -222,7 +175,7 @@ impl SocketCell {
         // The allocations of its parts, and its places in the tables.
         const PARTS: usize =
             size_of::<SocketCell>() + size_of::<Seat>() + size_of::<Extras>() + size_of::<Load>() + 256;
-        PARTS + self.handshake().bytes() + self.auth.bytes()
+        PARTS + self.handshake().bytes() + self.auth_bytes()
     }
 
     pub(crate) fn runtime(&self) -> Runtime {
@@ -270,7 +223,8 @@ impl SocketCell {
     /// Returns the id by which the client knows itself, if it differs from the public id. It is a
     /// secret.
     pub(crate) fn reveal_wire_id(&self) -> Option<String> {
-        self.wire_id.as_ref().map(|id| id.reveal(&self.namespace))
+        let id = self.client.as_ref()?.wire_id.as_ref()?;
+        Some(id.reveal(&self.namespace))
     }
 
     pub(crate) fn handshake(&self) -> &Handshake {
@@ -279,7 +233,7 @@ impl SocketCell {
 
     /// Returns the `auth` that the client has sent, as JSON.
     pub(crate) fn auth_json(&self) -> Option<&str> {
-        self.auth.json(self.handshake())
+        self.client.as_ref()?.auth.json(self.handshake())
     }
 
     pub(crate) fn table(&self) -> Option<&Arc<Table>> {
@@ -291,7 +245,7 @@ impl SocketCell {
     }
 
     pub(super) fn seat(&self) -> Option<&Seat> {
-        self.seat.get().map(|seat| &**seat)
+        self.seat.get()
     }
 
     pub(super) fn set_seat(&self, seat: Seat) {
@@ -439,7 +393,7 @@ impl SocketCell {
 
     /// Returns how many bytes its `auth` takes in memory.
     pub(crate) fn auth_bytes(&self) -> usize {
-        self.auth.bytes()
+        self.client.as_ref().map_or(0, |client| client.auth.bytes())
     }
 
     /// Whether its namespace has not decided about it yet.

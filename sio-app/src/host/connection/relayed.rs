@@ -74,7 +74,7 @@ impl Connection {
         let read = source.poll_read(cx, &mut buffer);
         if let Poll::Ready(Ok(bytes @ 1..)) = read {
             self.place.io.tally.traffic.read(bytes);
-            self.read_blocked += bytes;
+            self.note_read(bytes);
             self.steps += 1;
             if self.lingering {
                 buffer.clear();
