@@ -99,7 +99,7 @@ impl Driver {
     /// the machine gets the time, if it waits for it. Returns when the machine wants to be called.
     /// Without a reason, it is not looked at.
     fn look(&mut self, is_idle: bool) -> Option<Time> {
-        // Whoever gives a command sets the flag behind it, and wakes the task behind that.
+        // Whoever gives a command sets the flag behind it, and wakes the task behind both.
         self.is_changed |= self.shared.is_commanded.swap(false, Ordering::AcqRel);
         let now = self.now();
         if !self.is_changed && self.next.is_none_or(|time| time > now) {
@@ -121,6 +121,16 @@ impl Driver {
         }
         self.is_changed = false;
         self.next
+    }
+
+    /// Gives the machine the time, if it waits for it, also if there is always something to do.
+    fn keep_deadlines(&mut self) {
+        let now = self.now();
+        let mut core = self.shared.core.lock_for("broker deadlines");
+        if core.machine.next_timeout().is_some_and(|time| time <= now) {
+            core.machine.handle_timeout(now);
+        }
+        self.is_changed = true;
     }
 
     /// Acts on what the machine has told.
@@ -283,8 +293,7 @@ impl Future for Driver {
                 return Poll::Pending;
             }
         }
-        // So deadlines are kept also if there is always something to do.
-        let _ = this.look(true);
+        this.keep_deadlines();
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -30,9 +30,12 @@ impl Shared {
         let now = (self.network.runtime.now)();
         let (result, alarm) = {
             let mut core = self.core.lock_for("broker command");
-            (change(&mut core.machine, now), core.alarm.clone())
+            let result = change(&mut core.machine, now);
+            // Under the lock: a task whose waker changes now sees the flag, or leaves its new waker
+            // here.
+            self.is_commanded.store(true, Ordering::Release);
+            (result, core.alarm.clone())
         };
-        self.is_commanded.store(true, Ordering::Release);
         if let Some(alarm) = alarm {
             alarm.wake();
         }
