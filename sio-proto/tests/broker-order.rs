@@ -90,6 +90,31 @@ fn a_user_that_may_not_end_connections_is_served() {
     assert!(world.broker.counters().is_up && kills(&world).is_empty());
 }
 
+/// A server that is busy with a script does not end the old connection. It is asked again by the
+/// connection behind the next one.
+#[test]
+fn a_server_that_is_too_busy_to_end_a_connection_is_asked_again() {
+    let mut world = World::single();
+    world.run_millis(10);
+    world.set_mood(0, Mood::Frozen);
+    world.publish("c", "1", false);
+    world.run(LONG);
+    world.nodes[0].is_busy = true;
+    world.set_mood(0, Mood::Well);
+    world.run(LONG);
+    assert_eq!(kills(&world).len(), 1, "it was refused");
+    world.nodes[0].is_busy = false;
+    world.cut(0, false);
+    world.run(LONG);
+    assert_eq!(kills(&world), ["CLIENT KILL ID 1 ADDR 10.0.0.1:1"; 2]);
+    world.carry_out_late();
+    assert!(world.published.is_empty(), "{:?}", world.published);
+    // It has ended.
+    world.cut(0, false);
+    world.run(LONG);
+    assert_eq!(kills(&world).len(), 2);
+}
+
 /// Only a connection with commands that were not answered is ended at the server, once.
 #[test]
 fn a_connection_that_owes_nothing_is_left_alone() {

@@ -9,7 +9,9 @@
 //! A connection is known by its id and its address as the server sees them (`CLIENT INFO`, new in
 //! Redis 6.2). The id alone would not do: a server that was started again begins to count again. A
 //! server that does not know these commands, or a user that may not use them, goes without. So does
-//! the main connection of a cluster that goes on with another server: that one cannot end it.
+//! the main connection of a cluster that goes on with another server: that one cannot end it. A
+//! server that is busy with a script refuses for now; then the connection behind the next one ends
+//! the old one.
 
 use alloc::collections::VecDeque;
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::connection::{Expect, Probe};
-use super::error::BrokerError;
+use super::error::{BrokerError, Refusal};
 use super::machine::{Broker, SENTINEL};
 use crate::Time;
 use crate::resp::Value;
@@ -104,6 +104,10 @@ impl Broker {
             (Expect::LastEntry, reply) => self.stream_answered(now, at, true, reply),
             (Expect::Entries, reply) => self.stream_answered(now, at, false, reply),
             (Expect::Master, reply) => self.master_answered(now, at, &reply),
+            // The server has not ended it, so the next connection tries again.
+            (Expect::Kill(old), Value::Error(text)) if BrokerError::refused(&text).is_refused_as(Refusal::NotNow) => {
+                self.remember_abandoned(old);
+            }
             (Expect::Ping | Expect::Skip | Expect::Kill(_), _) => {}
             // A user that may not listen for itself is not watched. The pings are left.
             (Expect::ProbeSubscribe | Expect::Watch | Expect::Leave(_), Value::Error(_)) => {}

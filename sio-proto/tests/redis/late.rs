@@ -23,6 +23,7 @@ impl World {
                 let id = self.conns[&link].id;
                 bulk(out, format!("id={id} addr=10.0.0.1:{id} laddr=a:1 name=sio").as_bytes());
             }
+            b"KILL" if self.nodes[at].is_busy => line(out, "-BUSY Redis is busy running a script."),
             b"KILL" => {
                 let [id, address] = [3, 5].map(|at| String::from_utf8_lossy(&parts[at]).into_owned());
                 let before = self.late.len();

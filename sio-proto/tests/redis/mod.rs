@@ -66,6 +66,8 @@ pub(crate) struct Node {
     pub(crate) is_master: bool,
     /// Messages are counted and not delivered.
     pub(crate) is_deaf: bool,
+    /// A script runs, so it ends no connections.
+    pub(crate) is_busy: bool,
     /// The first words of commands that are refused with `NOPERM`.
     pub(crate) forbidden: Vec<&'static str>,
     pub(crate) streams: BTreeMap<Vec<u8>, Stream>,
@@ -88,6 +90,7 @@ impl Node {
             knows_hello: true,
             is_master: true,
             is_deaf: false,
+            is_busy: false,
             forbidden: vec![],
             streams: BTreeMap::new(),
             values: BTreeMap::new(),
