@@ -167,7 +167,9 @@ impl World {
                 // An event that crosses the server's goodbye breaks a rule
                 // (docs/protocol/socket-io.md §3.1).
                 let crosses = breach.text().contains("in which the client is not");
-                assert!(breach.kind() == BreachKind::Late || crosses, "{breach}");
+                // The user connects and leaves again and again while no time passes.
+                let hurries = breach.text().starts_with("more CONNECTs than a second");
+                assert!(breach.kind() == BreachKind::Late || crosses || hurries, "{breach}");
             }
             server::Delivery::Garbled { .. } => panic!("what the client has written cannot be read"),
             _ => {}
