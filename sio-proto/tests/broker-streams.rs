@@ -4,7 +4,8 @@ mod redis;
 
 use std::time::Duration;
 
-use redis::{Node, World, bytes};
+use redis::moving::cluster;
+use redis::{Mood, Node, World, bytes};
 use sio_proto::broker::{BrokerConfig, Command, Event, Request, StreamPosition};
 
 fn add(world: &mut World, value: &str) {
@@ -26,8 +27,12 @@ fn read(world: &mut World) -> Vec<String> {
 }
 
 fn read_stream(world: &mut World) {
+    read_stream_named(world, "s");
+}
+
+fn read_stream_named(world: &mut World, stream: &str) {
     world.command(Command::ReadStream {
-        stream: bytes("s"),
+        stream: bytes(stream),
         after: StreamPosition::End,
     });
 }
@@ -138,5 +143,44 @@ fn large_entries_cost_few_connections() {
         assert_eq!(read(&mut world).len() as u64, entries);
         let opened = world.opened - before;
         assert!(opened <= 16, "{opened} connections for entries of {bytes_each} bytes");
+    }
+}
+
+/// A user that may not ask for the slots learns from the answers who owns a stream, as for messages
+/// and requests. The sequence is one that the property of faults has found: the first master is
+/// gone, the second one does not tell the slots, and the third one owns the stream. The connection
+/// to the second one stays for ever, so nothing else would tell the broker that it is in a cluster.
+#[test]
+fn a_user_who_may_not_ask_for_slots_reads_from_the_owner() {
+    for is_allowed_later in [false, true] {
+        let mut world = cluster();
+        world.nodes[1].forbidden = vec!["CLUSTER"];
+        world.set_mood(0, Mood::Gone);
+        // Slot 15891.
+        assert_eq!(world.nodes[2].slots, [(10923, 16383)]);
+        read_stream_named(&mut world, "stream");
+        world.subscribe("room0", false);
+        world.run_millis(72);
+        world.set_mood(0, Mood::Well);
+        if is_allowed_later {
+            world.nodes[1].forbidden.clear();
+        }
+        world.run(Duration::from_secs(26));
+        let counters = world.broker.counters();
+        assert!(counters.is_up, "{counters:?}");
+        let opened = world.opened;
+        world.command(Command::Request {
+            tag: 1,
+            request: Request::AddEntry {
+                stream: bytes("stream"),
+                max_len: 0,
+                fields: vec![(bytes("n"), bytes("new"))],
+                known_failures: None,
+            },
+        });
+        world.run(Duration::from_secs(60));
+        assert_eq!(read(&mut world), ["new"]);
+        // One connection for the requests to the owner.
+        assert!(world.opened <= opened + 3, "{} {opened}", world.opened);
     }
 }

@@ -353,8 +353,14 @@ impl Broker {
 
     /// Returns the connection to which a redirection leads.
     pub(super) fn follow(&mut self, now: Time, redirect: Redirect) -> Option<usize> {
+        let address = self.learn_redirect(now, redirect);
+        self.node(now, Role::Node, &address)
+    }
+
+    /// Takes over what a redirection says about its slot, and returns the server that it names.
+    pub(super) fn learn_redirect(&mut self, now: Time, redirect: Redirect) -> Address {
         self.counters.redirects += 1;
-        let address = match redirect {
+        match redirect {
             Redirect::Moved(slot, address) => {
                 self.owner_changes(slot, &address);
                 // A user that may not ask for the slots learns of the cluster here.
@@ -364,8 +370,7 @@ impl Broker {
                 address
             }
             Redirect::Ask(address) => address,
-        };
-        self.node(now, Role::Node, &address)
+        }
     }
 
     /// Since when the oldest message or answer waits ([`Counters::waiting_since`]).

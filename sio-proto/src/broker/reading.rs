@@ -180,6 +180,11 @@ impl Broker {
                 reading.last = Last::Forbidden;
                 return self.reader_ready(now, at, &stream);
             }
+            // The next connection goes to the owner of the stream, also where the slots cannot be
+            // asked for. It has a delay, so servers that send it to each other cost little.
+            if let Some(redirect) = self.redirect(at, &text) {
+                self.learn_redirect(now, redirect);
+            }
             self.want_slots(now);
             return self.lose(now, at, BrokerError::refused(&text));
         }
