@@ -354,6 +354,33 @@ fn a_channel_that_is_left_and_wanted_again_is_heard() {
     assert_eq!(subscribed(&world.take_events()), ["c"]);
 }
 
+/// A channel of sharded pub/sub and another one may have the same name. That the server ends the
+/// first is not the answer to the command that leaves the second.
+#[test]
+fn a_channel_that_is_taken_away_is_heard_again_beside_one_of_its_name() {
+    for (knows_hello, is_read_first) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut node = Node::new("a", 1);
+        node.knows_hello = knows_hello;
+        let mut world = World::new(BrokerConfig::from_url("redis://a:1").unwrap(), vec![node]);
+        world.subscribe("room", false);
+        world.subscribe("room", true);
+        world.run_millis(10);
+        world.take_away(0);
+        if is_read_first {
+            world.run_millis(0);
+            world.take_away(0);
+        }
+        let channel = bytes("room");
+        world.command(Command::Unsubscribe {
+            channel,
+            sharded: false,
+        });
+        world.run(Duration::from_secs(30));
+        assert_eq!(world.subscribed(), [("room".to_owned(), true)]);
+        assert!(world.broker.counters().is_up);
+    }
+}
+
 #[test]
 fn requests_end_at_their_deadline() {
     let mut world = World::single();

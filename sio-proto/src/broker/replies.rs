@@ -56,7 +56,9 @@ impl Broker {
     fn unsubscribed(&mut self, now: Time, at: usize, channel: Bytes, sharded: bool) {
         let Some(connection) = self.connection(at) else { return };
         let is_asked = match connection.expects.front() {
-            Some(Expect::Unsubscribe(asked, _) | Expect::Leave(asked)) => *asked == channel,
+            // A channel of sharded pub/sub and one that is not may have the same name.
+            Some(Expect::Unsubscribe(asked, kind)) => *asked == channel && *kind == sharded,
+            Some(Expect::Leave(asked)) => *asked == channel && sharded,
             _ => false,
         };
         if !is_asked {
