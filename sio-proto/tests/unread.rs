@@ -395,6 +395,70 @@ fn a_closing_session_does_not_outlive_its_heartbeat() {
     assert_eq!(world.sessions(), 0);
 }
 
+/// A client that fetches the rest of a long goodbye is alive, and gets all of it, although a
+/// closing session hears neither pings nor pongs. It has the time of a ping's answer between two
+/// fetches, and `close_timeout` in all.
+#[test]
+fn a_client_that_fetches_a_long_goodbye_gets_all_of_it() {
+    let config = || {
+        Config::default()
+            .ping_interval(Duration::from_millis(300))
+            .ping_timeout(Duration::from_millis(200))
+            .close_timeout(Duration::from_millis(1000))
+            .max_packets_per_poll(1)
+    };
+    let closing = |url: &str, joining: &str| {
+        let mut world = World::new(config());
+        let sid = sid(&world.ask(&get(url)));
+        let poll = format!("{url}&sid={sid}");
+        if !joining.is_empty() {
+            assert_eq!(body(&world.ask(&post(&poll, joining))), "ok");
+        }
+        world.ask(&get(&poll));
+        world.pass(150);
+        let socket = world.last_socket();
+        for number in 0..20 {
+            world.emit(socket, "a", &number.to_string()).unwrap();
+        }
+        world.disconnect(socket, true);
+        (world, poll)
+    };
+    for (url, joining) in [(POLLING, "40"), ("/socket.io/?EIO=3&transport=polling", "")] {
+        // The goodbye has 21 packets and the close. A fetch comes each 40 ms, and nothing else.
+        let (mut world, poll) = closing(url, joining);
+        let mut got = String::new();
+        for _ in 0..22 {
+            world.pass(40);
+            got += body(&world.ask(&get(&poll)));
+        }
+        for number in 0..20 {
+            assert!(got.contains(&format!("42[\"a\",{number}]")), "{url} {number}: {got}");
+        }
+        assert!(got.contains("41") && got.ends_with('1'), "{url}: {got}");
+        assert_eq!(world.sessions(), 0, "{url}");
+        // Who stops has a ping's timeout.
+        let (mut world, poll) = closing(url, joining);
+        for _ in 0..10 {
+            world.pass(40);
+            world.ask(&get(&poll));
+        }
+        world.pass(199);
+        assert_eq!(world.sessions(), 1, "{url}");
+        world.pass(1);
+        assert_eq!(world.sessions(), 0, "{url}");
+        // Who fetches for ever, and slowly, has `close_timeout`.
+        let (mut world, poll) = closing(url, joining);
+        for _ in 0..7 {
+            world.pass(140);
+            assert_eq!(status(&world.ask(&get(&poll))), 200, "{url}");
+        }
+        world.pass(19);
+        assert_eq!(world.sessions(), 1, "{url}");
+        world.pass(1);
+        assert_eq!(world.sessions(), 0, "{url}");
+    }
+}
+
 /// Hardening A17: when there is no room, sessions that only wait for a last poll are ended first.
 #[test]
 fn closing_sessions_do_not_fill_the_table() {

@@ -19,8 +19,9 @@
 //! Invariants: at most one GET is parked. At most one POST has a body that is still arriving. There
 //! is a candidate only while the transport is polling. The session's heartbeat says whether a ping
 //! is outstanding, and its deadline survives the upgrade. In revision 3 exactly one alarm is armed
-//! for `silent_until` or for an earlier time. A session that is closing is not pinged, and does not
-//! live longer than the deadline that a ping would have.
+//! for `silent_until` or for an earlier time. A session that is closing is not pinged, and its
+//! pings are not heard. It does not live longer than the deadline that a ping would have, unless
+//! its client fetches what is left: then it has the time of an answer from each fetch to the next.
 
 mod closing;
 mod direct;
@@ -501,15 +502,17 @@ impl<'a> At<'a> {
         let (absent, taken) = (session.link.is_none(), session.taken);
         let ping_deadline = session.heartbeat_deadline(self.now, config.ping_timeout);
         let taken_deadline = taken + longest_silence(config);
+        let ping_timeout = config.ping_timeout;
         let engine = self.engine();
         let revision = engine.revision;
         let due = match revision {
+            // The heartbeat would have ended the session now. A client that fetches what is left is
+            // alive, and comes again. `Alarm::Close` ends the session at the latest.
+            _ if !is_open => Some(taken + ping_timeout),
             // A client that pings and never fetches its packets does not read.
             Revision::V3 if absent => Some(engine.silent_until.min(taken_deadline)),
             Revision::V3 => Some(engine.silent_until),
-            Revision::V4 if is_open => ping_deadline,
-            // The session was not pinged, but the ping would have ended it now.
-            Revision::V4 => Some(self.now),
+            Revision::V4 => ping_deadline,
         };
         match due {
             None => {}

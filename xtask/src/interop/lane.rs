@@ -2,7 +2,7 @@
 //! run at the same time and share nothing.
 
 use super::home;
-use super::report::Counts;
+use super::report::{Counts, failing};
 use crate::failure::{Failure, Outcome, While};
 use crate::programs::{line, missing};
 use crate::runtimes::Runtime;
@@ -131,10 +131,10 @@ impl Lane {
             let _ = child.wait();
         }
         let said = fs::read(&said).when(said.display())?;
+        let said = String::from_utf8_lossy(&said);
         println!(
-            "$ {}\n{}-- {suite}: {:.1} s",
+            "$ {}\n{said}-- {suite}: {:.1} s",
             line(&node),
-            String::from_utf8_lossy(&said),
             start.elapsed().as_secs_f64()
         );
         let Some(status) = status else {
@@ -144,7 +144,8 @@ impl Lane {
         if status.success() && counts.all_passed() {
             Ok(counts)
         } else {
-            Err(Failure::new(format!("ended with {status}: {counts:?}")))
+            let failing = failing(&said);
+            Err(Failure::new(format!("ended with {status}: {counts:?}\n{failing}")))
         }
     }
 

@@ -39,6 +39,18 @@ impl Counts {
     }
 }
 
+/// What node's reporter for people says of the tests that failed, with their errors: the end of its
+/// text, at most `MOST` bytes of it. Empty if no test has failed.
+pub(super) fn failing(said: &str) -> &str {
+    const MOST: usize = 8 * 1024;
+    let failing = said.rfind("failing tests:").map_or("", |start| &said[start..]);
+    let mut most = failing.len().min(MOST);
+    while !failing.is_char_boundary(most) {
+        most -= 1;
+    }
+    failing[..most].trim_end()
+}
+
 impl<'a> Sum<&'a Self> for Counts {
     fn sum<I: Iterator<Item = &'a Self>>(counts: I) -> Self {
         counts.fold(Self::default(), |sum, next| Self {
@@ -79,6 +91,15 @@ mod tests {
             .all_passed()
         );
         assert!(!Counts::read("").all_passed());
+    }
+
+    #[test]
+    fn the_tests_that_failed_and_nothing_before_them() {
+        assert_eq!(failing("✔ a\nℹ fail 0\n"), "");
+        let said = "✖ a\n  failing tests: no\nℹ fail 1\n\n✖ failing tests:\n\n✖ a\n  Error: é\n";
+        assert_eq!(failing(said), "failing tests:\n\n✖ a\n  Error: é");
+        let long = format!("failing tests: {}", "é".repeat(10_000));
+        assert!(failing(&long).len() <= 8 * 1024);
     }
 
     #[test]
