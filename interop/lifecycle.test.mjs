@@ -91,4 +91,4 @@ const suite = (client, transports) => {
 
 // These tests mostly wait, so a few clients run at the same time. They all begin at once, and one program runs them: with
 // more of them, it is busy for longer than a heartbeat may take on a slow machine.
-describe('lifecycle', { concurrency: 4 }, () => eachClient(suite, { concurrency: true }));
+describe('lifecycle', { concurrency: 3 }, () => eachClient(suite, { concurrency: true }));
