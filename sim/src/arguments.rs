@@ -6,7 +6,7 @@ use crate::plan::{Kind, Less};
 
 const USAGE: &str = "\
 usage: sio-sim [--from SEED] [--seeds N] [--stop-after N] [--trace 1] [--shrink 0]
-               [--clients N] [--ops N] [--skip N,N-N] [--without KIND,KIND]";
+               [--promise N] [--clients N] [--ops N] [--skip N,N-N] [--without KIND,KIND]";
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -17,6 +17,9 @@ pub(crate) struct Arguments {
     pub(crate) seeds: u64,
     /// After so many failures no more seeds are run.
     pub(crate) stop_after: usize,
+    /// The search ends with the first failure of this promise. Of all others, only the first one is
+    /// named.
+    pub(crate) promise: Option<u8>,
     /// Whether the whole transcript is printed.
     pub(crate) traces: bool,
     /// Whether failures are made shorter.
@@ -31,6 +34,7 @@ impl Arguments {
             from: 0,
             seeds: 100,
             stop_after: 1,
+            promise: None,
             traces: false,
             shrinks: true,
             less: Less::default(),
@@ -42,6 +46,10 @@ impl Arguments {
                 "--from" => arguments.from = number()?,
                 "--seeds" => arguments.seeds = number()?,
                 "--stop-after" => arguments.stop_after = number()? as usize,
+                "--promise" => {
+                    arguments.promise =
+                        Some(u8::try_from(number()?).map_err(|error| format!("{name} {value}: {error}"))?);
+                }
                 "--trace" => arguments.traces = number()? > 0,
                 "--shrink" => arguments.shrinks = number()? > 0,
                 "--clients" => arguments.less.clients = Some(number()? as usize),

@@ -81,8 +81,17 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         (time, faults, steps) = (time + report.time, faults + report.faults, steps + report.steps);
         if let Some(failure) = report.failure {
             violations += 1;
+            if arguments
+                .promise
+                .is_some_and(|promise| promise != failure.promise as u8)
+            {
+                if violations == 1 {
+                    println!("\nseed {seed}: {failure}");
+                }
+                continue;
+            }
             explain(seed, arguments, &failure);
-            if violations >= arguments.stop_after {
+            if violations >= arguments.stop_after || arguments.promise.is_some() {
                 break;
             }
         } else if arguments.traces {

@@ -9,6 +9,7 @@ const SWITCHES: &[&str] = &[
     "--full",
     "--list",
     "--planted",
+    "--quick",
     "--screenshot",
     "--where",
     "--worst",

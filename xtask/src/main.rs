@@ -12,7 +12,7 @@
 //! cargo xtask leaks   --client                          our client, which loses its server 10,000 times
 //! cargo xtask bench   [--only ROWS] [--accept] [--where] [--worst]
 //!                                                       instructions and allocations of operations, compared with a table
-//! cargo xtask sim     [--seeds N] [--from N] [--planted [--only NAMES] [--limit SECONDS]]
+//! cargo xtask sim     [--seeds N] [--from N] [--planted [--only NAMES] [--limit SECONDS] [--quick]]
 //!                                                       server and clients over a network that fails, from seeds
 //! cargo xtask replay  FILE                              runs a transcript again, and compares
 //! cargo xtask interop [SUITE ...] [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
@@ -68,7 +68,7 @@ usage: cargo xtask check   [--only STEPS] [--skip STEPS]
        cargo xtask leaks   [--full] [--cycles N] [--seed N] [--runtime NAMES] [--server PROGRAM]
        cargo xtask leaks   --client
        cargo xtask bench   [--only ROWS] [--accept] [--where] [--worst]
-       cargo xtask sim     [--seeds N] [--from N] [--planted [--only NAMES] [--limit SECONDS]]
+       cargo xtask sim     [--seeds N] [--from N] [--planted [--only NAMES] [--limit SECONDS] [--quick]]
        cargo xtask replay  FILE
        cargo xtask interop [SUITE ...] [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
                            [--full] [--lanes N] [--server PROGRAM] [--chat PROGRAM] [--probe PROGRAM]";

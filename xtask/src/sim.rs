@@ -4,7 +4,7 @@
 //! assertions and is built in seconds. So this program does not depend on `sio-proto`.
 //!
 //! With `--planted`, each patch in `sim/planted` is applied to a copy of the tree, one at a time,
-//! and the simulator has to find the bug that it plants.
+//! and the simulator has to find the bug that it plants, by the promise that the patch names.
 
 use crate::arguments::Arguments;
 use crate::failure::{Failure, Outcome, While};
@@ -26,10 +26,22 @@ const LIMIT: Duration = Duration::from_secs(600);
 
 const PATCHES: &str = "sim/planted";
 
+/// The bug that the quick form looks for, and in how many seeds. It is broken in the first one.
+const QUICK: (&str, &str) = ("06-", "100");
+
+/// How much the simulator of a planted bug is optimized. The quick form looks at few seeds, so it
+/// is not: its build takes most of the time.
+const LEVELS: (&str, &str) = ("1", "0");
+
+/// The line of a patch that names the promise which has to catch its bug, as the simulator prints
+/// it: `promise: 9 (Upgrade)`. It stands in front of the patch, where it is not part of it.
+const PROMISE: &str = "promise: ";
+
 /// The arguments that are passed on to the simulator.
 const PASSED_ON: &[&str] = &[
     "--from",
     "--stop-after",
+    "--promise",
     "--trace",
     "--shrink",
     "--clients",
@@ -39,8 +51,9 @@ const PASSED_ON: &[&str] = &[
 ];
 
 pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
-    let only = arguments.take_list("--only");
+    let mut only = arguments.take_list("--only");
     let planted = arguments.take("--planted").is_some();
+    let is_quick = arguments.take("--quick").is_some();
     let seeds = arguments.take("--seeds");
     let limit = match arguments.take("--limit") {
         Some(seconds) => Duration::from_secs(seconds.parse().when("--limit")?),
@@ -54,7 +67,14 @@ pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
     }
     arguments.finish()?;
     if planted {
-        return find_planted(tree, seeds.as_deref().unwrap_or(MOST_SEEDS), limit, &only);
+        let (most, level) = match is_quick {
+            true => (QUICK.1, LEVELS.1),
+            false => (MOST_SEEDS, LEVELS.0),
+        };
+        if is_quick && only.is_empty() {
+            only.push(QUICK.0.to_owned());
+        }
+        return find_planted(tree, seeds.as_deref().unwrap_or(most), limit, &only, level);
     }
     let program = build(&tree.root, &tree.target)?;
     let seeds = seeds.unwrap_or_else(|| SEEDS.to_owned());
@@ -71,19 +91,19 @@ fn build(root: &Path, target: &Path) -> Outcome<PathBuf> {
 
 /// Builds the simulator of a copy of the tree. Only a line has changed since the last build, so it
 /// is built anew in parts, and with few optimizations.
-fn build_copy(root: &Path, target: &Path) -> Outcome<PathBuf> {
+fn build_copy(root: &Path, target: &Path, level: &str) -> Outcome<PathBuf> {
     let mut command = cargo(root);
     command.args(["build", "--quiet", "--profile", "sim", "-p", "sio-sim"]);
-    quicken(&mut command, target);
+    quicken(&mut command, target, level);
     execute(&mut command)?;
     Ok(target.join("sim").join("sio-sim"))
 }
 
-fn quicken(command: &mut Command, target: &Path) {
+fn quicken(command: &mut Command, target: &Path, level: &str) {
     command.env("CARGO_TARGET_DIR", target);
     command.env("CARGO_PROFILE_SIM_INCREMENTAL", "true");
     command.env("CARGO_PROFILE_SIM_CODEGEN_UNITS", "64");
-    command.env("CARGO_PROFILE_SIM_OPT_LEVEL", "1");
+    command.env("CARGO_PROFILE_SIM_OPT_LEVEL", level);
 }
 
 /// All patches, by their names.
@@ -105,15 +125,33 @@ fn applying(patch: &Path, root: &Path) -> Command {
     command
 }
 
-/// Checks that all patches still fit the tree, without changing it.
+/// The number and the name of the promise that has to catch the bug of a patch.
+fn promise_of(patch: &str) -> Option<(u8, &str)> {
+    let promise = patch.lines().next()?.strip_prefix(PROMISE)?;
+    let (number, name) = promise.strip_suffix(')')?.split_once(" (")?;
+    let is_name = !name.is_empty() && name.chars().all(char::is_alphabetic);
+    Some((number.parse().ok().filter(|_| is_name)?, promise))
+}
+
+/// Checks that all patches still fit the tree, without changing it, and name their promise.
 pub(crate) fn check_patches(tree: &Workspace) -> Outcome {
     let patches = patches(tree)?;
-    let mut bad = Vec::new();
+    let (mut bad, mut nameless) = (Vec::new(), Vec::new());
     for patch in &patches {
         let tried = applying(patch, &tree.root).arg("--dry-run").output().when("patch")?;
         if !tried.status.success() {
             bad.push(name_of(patch));
         }
+        if promise_of(&fs::read_to_string(patch).when(patch.display())?).is_none() {
+            nameless.push(name_of(patch));
+        }
+    }
+    if !nameless.is_empty() {
+        return Err(Failure::new(format!(
+            "the first line of these patches of {PATCHES} does not name the promise that has to catch the bug, as in \
+             `{PROMISE}9 (Upgrade)`: {}",
+            nameless.join(", ")
+        )));
     }
     if bad.is_empty() && !patches.is_empty() {
         println!("{} patches fit the tree", patches.len());
@@ -128,6 +166,8 @@ pub(crate) fn check_patches(tree: &Workspace) -> Outcome {
 /// A planted bug that is looked for.
 struct Hunt {
     name: String,
+    /// The promise that has to catch it.
+    promise: String,
     child: Child,
     /// What the simulator writes.
     log: PathBuf,
@@ -138,13 +178,35 @@ struct Hunt {
 /// What has become of a planted bug.
 struct Found {
     name: String,
-    /// The line that names the seed and the promise by which it was found.
-    line: Option<String>,
+    /// The promise that has to catch it.
+    promise: String,
+    /// The promises and seeds by which it was found: the first one, and the first one of its
+    /// promise if this is another.
+    by: Vec<(String, String)>,
+}
+
+impl Found {
+    /// The seed at which the promise that has to catch the bug was broken.
+    fn seed(&self) -> Option<&str> {
+        let found = self.by.iter().find(|(promise, _)| *promise == self.promise);
+        found.map(|(_, seed)| seed.as_str())
+    }
+
+    /// A row of the table.
+    fn row(&self) -> String {
+        let (name, promise) = (&self.name, &self.promise);
+        match (self.seed(), self.by.first()) {
+            (Some(seed), Some((first, _))) if first == promise => format!("| {name} | {promise} | {seed} | |"),
+            (Some(seed), Some((first, at))) => format!("| {name} | {promise} | {seed} | {first}: {at} |"),
+            (_, Some((other, at))) => format!("| {name} | not {promise} | | CAUGHT BY ANOTHER, {other}: {at} |"),
+            (_, None) => format!("| {name} | not {promise} | | NOT FOUND |"),
+        }
+    }
 }
 
 /// Each patch is built behind the other, because they share what does not differ. Meanwhile the
 /// programs that are built already look for their bugs, one on each processor.
-fn find_planted(tree: &Workspace, seeds: &str, limit: Duration, only: &[String]) -> Outcome {
+fn find_planted(tree: &Workspace, seeds: &str, limit: Duration, only: &[String], level: &str) -> Outcome {
     let mut patches = patches(tree)?;
     patches.retain(|path| only.is_empty() || only.iter().any(|word| name_of(path).contains(word.as_str())));
     let (copy, target) = (tree.target.join("planted"), tree.target.join("planted-target"));
@@ -162,10 +224,13 @@ fn find_planted(tree: &Workspace, seeds: &str, limit: Duration, only: &[String])
             )));
         }
         let (name, words) = (name_of(patch), fs::read_to_string(patch).when(patch.display())?);
+        let Some((number, promise)) = promise_of(&words) else {
+            return Err(Failure::new(format!("{name} does not name its promise")));
+        };
         let is_of_application = words.contains("+++ b/sio-app/");
         let built = match is_of_application {
-            true => build_application(&copy, &target)?,
-            false => build_copy(&copy, &target)?,
+            true => build_application(&copy, &target, level)?,
+            false => build_copy(&copy, &target, level)?,
         };
         // The next build must not replace a program that runs.
         let program = hunting.join(&name);
@@ -173,7 +238,7 @@ fn find_planted(tree: &Workspace, seeds: &str, limit: Duration, only: &[String])
         let mut command = Command::new(program);
         match is_of_application {
             true => command.env("SIO_APPLICATION_SEEDS", seeds),
-            false => command.args(["--seeds", seeds, "--shrink", "0"]),
+            false => command.args(["--seeds", seeds, "--shrink", "0", "--promise", &number.to_string()]),
         };
         while hunts.len() >= most {
             collect(&mut hunts, &mut found, limit)?;
@@ -185,6 +250,7 @@ fn find_planted(tree: &Workspace, seeds: &str, limit: Duration, only: &[String])
         hunts.push(Hunt {
             child: command.spawn().when(&name)?,
             name,
+            promise: promise.to_owned(),
             log,
             built_in: start.elapsed(),
             begun: Instant::now(),
@@ -194,17 +260,20 @@ fn find_planted(tree: &Workspace, seeds: &str, limit: Duration, only: &[String])
         collect(&mut hunts, &mut found, limit)?;
     }
     found.sort_by(|one: &Found, other| one.name.cmp(&other.name));
-    println!("\n| planted bug | promise | seed |\n|---|---|---|");
-    for Found { name, line } in &found {
-        let (promise, seed) = line.as_deref().and_then(parts).unwrap_or(("nothing", ""));
-        println!("| {name} | {promise} | {seed} |");
-    }
+    println!("\n| planted bug | promise | seed | found before by |\n|---|---|---|---|");
+    found.iter().for_each(|found| println!("{}", found.row()));
     let all = found.len();
-    let known = found.iter().filter(|found| found.line.is_some()).count();
-    println!("{known} of {all} planted bugs found");
-    match known == all {
+    let caught = found.iter().filter(|found| found.seed().is_some()).count();
+    let others = found
+        .iter()
+        .filter(|found| found.seed().is_none() && !found.by.is_empty());
+    let others = others.count();
+    println!("{caught} of {all} planted bugs found by their promise, {others} by another one only");
+    match caught == all && all > 0 {
         true => Ok(()),
-        false => Err(Failure::new("a planted bug was not found")),
+        false => Err(Failure::new(
+            "a planted bug was not found by the promise that it has to break",
+        )),
     }
 }
 
@@ -227,18 +296,28 @@ fn collect(hunts: &mut Vec<Hunt>, found: &mut Vec<Found>, limit: Duration) -> Ou
         };
         let text = fs::read(&hunt.log).when(hunt.log.display())?;
         let text = String::from_utf8_lossy(&text);
-        let line = text.lines().find(|line| line.starts_with("seed "));
-        let line = line.map(|line| line.chars().take(110).collect::<String>());
+        let lines = text.lines().filter(|line| line.starts_with("seed "));
+        let by = lines.clone().filter_map(parts);
+        let by = by.map(|(promise, seed)| (promise.to_owned(), seed.to_owned()));
+        let words = lines.map(|line| line.chars().take(110).collect::<String>());
+        let words = words.collect::<Vec<_>>().join("; ");
         println!(
             "{:<44} built in {:>3.0} s, run for {:>3.0} s  {}",
             hunt.name,
             hunt.built_in.as_secs_f32(),
             hunt.begun.elapsed().as_secs_f32(),
             // A simulator that crashes has found nothing, and it is the patch that is wrong.
-            line.clone().unwrap_or_else(|| format!("NOT FOUND, {status}"))
+            if words.is_empty() {
+                format!("NOT FOUND, {status}")
+            } else {
+                words
+            }
         );
-        let name = hunt.name;
-        found.push(Found { name, line });
+        found.push(Found {
+            name: hunt.name,
+            promise: hunt.promise,
+            by: by.collect(),
+        });
     }
     Ok(())
 }
@@ -250,7 +329,7 @@ fn parts(line: &str) -> Option<(&str, &str)> {
 }
 
 /// Builds the seeds of the application, for a bug of `sio-app`.
-fn build_application(root: &Path, target: &Path) -> Outcome<PathBuf> {
+fn build_application(root: &Path, target: &Path, level: &str) -> Outcome<PathBuf> {
     let mut command = cargo(root);
     command.args([
         "test",
@@ -262,7 +341,7 @@ fn build_application(root: &Path, target: &Path) -> Outcome<PathBuf> {
         "--test",
         "application",
     ]);
-    quicken(&mut command, target);
+    quicken(&mut command, target, level);
     let built = command.stdin(Stdio::null()).output().when("cargo test")?;
     // `  Executable tests/application.rs (/target/sim/deps/application-0123456789abcdef)`
     let words = String::from_utf8_lossy(&built.stderr);
@@ -295,4 +374,47 @@ fn copy_tree(tree: &Workspace, copy: &Path) -> Outcome {
         fs::write(&to, bytes).when(to.display())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_names_its_promise_in_its_first_line() {
+        let patch = "promise: 12 (Admission)\n--- a/x.rs\n+++ b/x.rs\n";
+        assert_eq!(promise_of(patch), Some((12, "12 (Admission)")));
+        for wrong in [
+            "--- a/x.rs\npromise: 12 (Admission)\n",
+            "promise: 12\n",
+            "promise: 12 ()\n",
+            "promise: 300 (Admission)\n",
+            "promise: Admission (12)\n",
+            "",
+        ] {
+            assert_eq!(promise_of(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_its_own_promise_catches_a_bug() {
+        let found = |by: &[&str]| Found {
+            name: "a".to_owned(),
+            promise: "9 (Upgrade)".to_owned(),
+            by: by
+                .iter()
+                .filter_map(|line| parts(line))
+                .map(|(promise, seed)| (promise.to_owned(), seed.to_owned()))
+                .collect(),
+        };
+        let (own, other) = ("seed 7: promise 9 (Upgrade): words", "seed 3: promise 3 (Acknowledgement): words");
+        assert_eq!(found(&[own]).seed(), Some("7"));
+        assert_eq!(found(&[own]).row(), "| a | 9 (Upgrade) | 7 | |");
+        assert_eq!(found(&[other, own]).seed(), Some("7"));
+        assert_eq!(found(&[other, own]).row(), "| a | 9 (Upgrade) | 7 | 3 (Acknowledgement): 3 |");
+        assert_eq!(found(&[other]).seed(), None);
+        assert!(found(&[other]).row().contains("CAUGHT BY ANOTHER"));
+        assert_eq!(found(&[]).seed(), None);
+        assert!(found(&[]).row().contains("NOT FOUND"));
+    }
 }
