@@ -17,11 +17,17 @@ use std::path::{Path, PathBuf};
 
 /// The modules of `sio-proto` that read what peers send, with everything below them.
 const ROOMS: &[&str] = &[
+    "broker/cluster",
+    "broker/reading",
+    "broker/topology",
     "client/cookie_date",
     "client/cookies",
     "client/proxy",
+    "client/session",
     "cluster/messages",
+    "cluster/node/reading",
     "cluster/relay/message",
+    "cluster/relay/request",
     "cluster/seal",
     "codec",
     "conn",

@@ -1,4 +1,16 @@
 //! The masters of a cluster, and which of them owns which slot.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -97,8 +109,9 @@ impl SlotMap {
         let at = match self.masters.iter().position(|known| *known == master) {
             Some(at) => at,
             None if self.masters.len() < max_nodes => {
+                let at = self.masters.len();
                 self.masters.push(master);
-                self.masters.len() - 1
+                at
             }
             None => return None,
         };

@@ -1,4 +1,16 @@
 //! Streams: each is read by a connection of its own, because reading waits for the next entry.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -45,7 +57,7 @@ impl Broker {
         if self.streams.contains_key(&stream) {
             return;
         }
-        let Some(address) = self.connections[MAIN].as_ref().map(|main| main.address.clone()) else {
+        let Some(address) = self.connection(MAIN).map(|main| main.address.clone()) else {
             return;
         };
         let at = self.add(now, Role::Reader(stream.clone()), address);
@@ -73,7 +85,9 @@ impl Broker {
             let link = connection.link(reading.at);
             self.outputs.push_back(super::Output::Close { link });
         }
-        self.connections[reading.at] = None;
+        if let Some(place) = self.connections.get_mut(reading.at) {
+            *place = None;
+        }
     }
 
     pub(super) fn reader_ready(&mut self, now: Time, at: usize, stream: &Bytes) {
@@ -214,7 +228,7 @@ impl Broker {
             }
         }
         for entry in entries {
-            self.counters.entries += 1;
+            self.counters.entries = self.counters.entries.saturating_add(1);
             self.tell(Event::Entry {
                 stream: stream.clone(),
                 id: entry.id,
@@ -247,7 +261,7 @@ impl Broker {
                     return;
                 }
                 reading.position = StreamPosition::After(Bytes::copy_from_slice(id));
-                self.counters.oversized_entries += 1;
+                self.counters.oversized_entries = self.counters.oversized_entries.saturating_add(1);
             }
         }
     }

@@ -1,4 +1,16 @@
 //! Which servers the broker has, and which connection leads where.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use core::str;
 
@@ -14,18 +26,18 @@ impl Broker {
     /// Where a connection is to be made; `None` if this is not known yet.
     pub(super) fn destination(&self, at: usize) -> Option<Address> {
         let connection = self.connections.get(at)?.as_ref()?;
-        let main = || Some(self.connections[MAIN].as_ref()?.address.clone());
+        let main = || Some(self.connections.get(MAIN)?.as_ref()?.address.clone());
         match &connection.role {
             Role::Main if self.config.sentinel_master.is_some() => self.master.clone(),
             Role::Main => {
                 let masters = self.cluster.as_ref().map_or(&[][..], SlotMap::masters);
                 let servers = self.config.servers.iter().chain(masters);
-                let count = self.config.servers.len() + masters.len();
-                servers.cycle().nth(self.server_at % count).cloned()
+                let count = self.config.servers.len().saturating_add(masters.len());
+                servers.cycle().nth(self.server_at.checked_rem(count)?).cloned()
             }
             Role::Sentinel => {
                 let servers = &self.config.servers;
-                servers.get(self.sentinel_at % servers.len()).cloned()
+                servers.get(self.sentinel_at.checked_rem(servers.len())?).cloned()
             }
             Role::Node | Role::NodeSubscriber => Some(connection.address.clone()),
             // Somebody who only publishes has no such connection.
@@ -51,7 +63,7 @@ impl Broker {
     /// Ends the connections that belong to another server by now.
     fn move_followers(&mut self, now: Time) {
         for at in SUBSCRIBER..self.connections.len() {
-            let Some(connection) = &self.connections[at] else {
+            let Some(Some(connection)) = self.connections.get(at) else {
                 continue;
             };
             let follows = match connection.role {
@@ -107,7 +119,7 @@ impl Broker {
 
     /// Takes over the answer to `CLUSTER SLOTS`. Returns false if it cannot be read.
     pub(super) fn learn_slots(&mut self, now: Time, at: usize, reply: &Value) -> bool {
-        let Some(from) = self.connections[at].as_ref().map(|known| known.address.clone()) else {
+        let Some(from) = self.connection(at).map(|known| known.address.clone()) else {
             return true;
         };
         let cluster = match reply {
@@ -125,7 +137,7 @@ impl Broker {
             },
         };
         if cluster.as_ref().map(SlotMap::masters) != self.cluster.as_ref().map(SlotMap::masters) {
-            self.topology += 1;
+            self.topology = self.topology.wrapping_add(1);
         }
         self.cluster = cluster;
         self.slots_moved();
@@ -137,7 +149,7 @@ impl Broker {
     /// Other servers are there: what belongs to them goes there.
     pub(super) fn topology_changed(&mut self, now: Time) {
         for at in SUBSCRIBER..self.connections.len() {
-            let Some(connection) = &self.connections[at] else {
+            let Some(Some(connection)) = self.connections.get(at) else {
                 continue;
             };
             let masters = self.cluster.as_ref().map_or(&[][..], SlotMap::masters);

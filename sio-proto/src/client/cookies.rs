@@ -146,7 +146,6 @@ impl CookieJar {
 }
 
 /// When a cookie ends that lives for so many seconds.
-#[expect(clippy::arithmetic_side_effects, reason = "a sum of `Time` saturates")]
 fn end(now: Time, seconds: u64) -> Time {
     now + Duration::from_secs(seconds).min(LONGEST)
 }

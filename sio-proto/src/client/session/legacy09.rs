@@ -179,7 +179,7 @@ impl Session {
             },
         };
         let packed = packed(&ack);
-        self.older.receipt_bytes += packed.len();
+        self.older.receipt_bytes = self.older.receipt_bytes.saturating_add(packed.len());
         if self.older.receipt_bytes > cx.config.max_answer_bytes {
             return self.break_off("the server asks, and does not read the answers", cx);
         }
@@ -265,7 +265,7 @@ pub(in crate::client) fn encode_legacy09(packet: &socket::Packet) -> Option<Pack
             name,
             id,
             args,
-        } => values::event(namespace, name, id.map(|id| id + 1), args, false),
+        } => values::event(namespace, name, id.map(|id| id.saturating_add(1)), args, false),
         socket::Packet::Ack { namespace, id, args } => values::answer(namespace, *id, args),
         socket::Packet::ConnectError { .. } => return None,
     };

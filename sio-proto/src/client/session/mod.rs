@@ -9,6 +9,18 @@
 //! A session owns its lines, and closes all of them when it ends: nothing survives it. It holds at
 //! most one batch of packets for the transport. Everything else waits in the queues of the sockets,
 //! where the user can look at it.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 mod ends;
 mod legacy06;
@@ -305,7 +317,7 @@ impl Session {
         if self.closing.is_some() {
             return;
         }
-        self.outgoing_bytes += packed.len();
+        self.outgoing_bytes = self.outgoing_bytes.saturating_add(packed.len());
         self.outgoing.push_back(packed);
     }
 
@@ -313,7 +325,7 @@ impl Session {
     /// many events the heartbeat would come too late.
     fn send_first(&mut self, packed: Packed) {
         if self.closing.is_none() {
-            self.outgoing_bytes += packed.len();
+            self.outgoing_bytes = self.outgoing_bytes.saturating_add(packed.len());
             self.outgoing.push_front(packed);
         }
     }
@@ -346,7 +358,7 @@ impl Session {
 
     fn take_outgoing(&mut self) -> Option<Packed> {
         let packed = self.outgoing.pop_front()?;
-        self.outgoing_bytes -= packed.len();
+        self.outgoing_bytes = self.outgoing_bytes.saturating_sub(packed.len());
         Some(packed)
     }
 
@@ -363,15 +375,16 @@ impl Session {
     /// A new connection to the server.
     fn add_line(&mut self, purpose: Purpose, cx: &mut Context<'_>) -> usize {
         let link = LinkId(*cx.next_link);
-        *cx.next_link += 1;
+        *cx.next_link = cx.next_link.wrapping_add(1);
         cx.outputs.push_back(Output::Connect {
             link,
             host: self.opening.endpoint.host.clone(),
             port: self.opening.endpoint.port,
             tls: self.opening.endpoint.tls,
         });
+        let at = self.lines.len();
         self.lines.push(Line::new(link, purpose));
-        self.lines.len() - 1
+        at
     }
 
     fn close_lines(&mut self, cx: &mut Context<'_>, which: impl Fn(&Line) -> bool) {

@@ -13,12 +13,16 @@ use crate::engine::{Packet, PayloadError, Revision, payload, payload_v3};
 use crate::http::{Method, Response};
 use crate::legacy::legacy09::handshake;
 
-/// How much base64 and separators add to a packet, at most.
+/// How many bytes a packet has with its base64 and separators, at most.
 fn posted_len(packed: &Packed) -> usize {
     match packed {
-        Packed::Text(text) => text.len() + 12,
-        Packed::Binary(bytes) => bytes.len().div_ceil(3) * 4 + 16,
+        Packed::Text(text) => text.len().saturating_add(12),
+        Packed::Binary(bytes) => base64_len(bytes).saturating_add(16),
     }
+}
+
+fn base64_len(bytes: &[u8]) -> usize {
+    bytes.len().div_ceil(3).saturating_mul(4)
 }
 
 impl Session {
@@ -33,7 +37,7 @@ impl Session {
         match (self.transport, self.revision(), packed) {
             _ if self.paused => packed.len(),
             (Transport::WebSocket, ..) | (_, Revision::V4, Packed::Text(_)) => packed.len(),
-            (Transport::Polling, Revision::V4, Packed::Binary(bytes)) => 1 + bytes.len().div_ceil(3) * 4,
+            (Transport::Polling, Revision::V4, Packed::Binary(bytes)) => base64_len(bytes).saturating_add(1),
             (Transport::Polling, Revision::V3, _) => posted_len(packed),
         }
     }
@@ -57,14 +61,14 @@ impl Session {
     }
 
     fn put_packets(&mut self, revision: Revision, body: &mut BytesMut, cx: &Context<'_>) {
-        let (mut size, mut count) = (0, 0);
+        let (mut size, mut count) = (0usize, 0usize);
         while let Some(packed) = self.outgoing.front() {
-            size += posted_len(packed);
+            size = size.saturating_add(posted_len(packed));
             let is_first = count == 0;
             if !is_first && (size > self.max_payload || count == cx.config.max_packets_per_post) {
                 break;
             }
-            count += 1;
+            count = count.saturating_add(1);
             if let Some(packed) = self.take_outgoing() {
                 put_packet(body, revision, is_first, &packed);
             }
@@ -159,7 +163,7 @@ impl Session {
         if self.redirects >= cx.config.max_redirects {
             return false;
         }
-        self.redirects += 1;
+        self.redirects = self.redirects.saturating_add(1);
         self.opening.endpoint = endpoint;
         self.close_lines(cx, |_| true);
         self.poll(cx);

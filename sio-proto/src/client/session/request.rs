@@ -233,6 +233,6 @@ pub(super) fn timestamp(cx: &mut Context<'_>) -> String {
     let mut random = [0; 13];
     cx.entropy.fill(&mut random);
     // A number with 13 digits is a time of this century.
-    let digits = random.iter().map(|byte| char::from(b'0' + byte % 10));
+    let digits = random.iter().map(|byte| char::from(b'0'.saturating_add(byte % 10)));
     core::iter::once('1').chain(digits.skip(1)).collect()
 }

@@ -191,12 +191,13 @@ impl Session {
     }
 
     fn write_frame(&mut self, purpose: Purpose, opcode: Opcode, payload: &[u8], cx: &mut Context<'_>) {
-        let Some(at) = self.lines.iter().position(|line| line.purpose == purpose) else {
+        let mut lines = self.lines.iter().enumerate();
+        let Some((at, line)) = lines.find(|(_, line)| line.purpose == purpose) else {
             return;
         };
         // A server that pings and does not read gets no more pongs: they would pile up. And none
         // follows a Close (RFC 6455 §5.5.1).
-        if opcode == Opcode::Pong && (self.lines[at].blocked || self.closing.is_some()) {
+        if opcode == Opcode::Pong && (line.blocked || self.closing.is_some()) {
             return;
         }
         let mut bytes = BytesMut::new();

@@ -1,4 +1,16 @@
 //! From what the broker brings to messages: which of it concerns this node, and what it says.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -277,7 +289,10 @@ impl Reader {
 }
 
 fn entry_bytes(fields: &[(Bytes, Bytes)]) -> usize {
-    fields.iter().map(|(name, value)| name.len() + value.len()).sum()
+    let bytes = fields
+        .iter()
+        .map(|(name, value)| name.len().saturating_add(value.len()));
+    bytes.fold(0, usize::saturating_add)
 }
 
 impl Node {
@@ -291,7 +306,7 @@ impl Node {
                 for place in places {
                     match self.instances.get(&place.namespace) {
                         Some(instance) if instance.is_own(&self.config.kind, &payload) => {
-                            self.counters.echoes += 1;
+                            self.counters.echoes = self.counters.echoes.saturating_add(1);
                         }
                         Some(_) => unread.push(Unread(What::Message {
                             place: place.clone(),
@@ -315,7 +330,7 @@ impl Node {
                 if field(b"uid").is_none_or(|uid| uid != instance.id.0.as_bytes()) {
                     return unread.push(Unread(What::Entry { stream, id, fields }));
                 }
-                self.counters.echoes += 1;
+                self.counters.echoes = self.counters.echoes.saturating_add(1);
                 let number =
                     field(NUMBER.as_bytes()).and_then(|number| core::str::from_utf8(number).ok()?.parse().ok());
                 if let (Some(number), Some(namespace)) = (number, namespace.map(ByteString::from)) {

@@ -1,4 +1,16 @@
 //! A request as the bytes that are passed on.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use bytes::{BufMut, BytesMut};
 
@@ -18,12 +30,10 @@ pub fn encode_request(request: &Request, out: &mut BytesMut) -> bool {
     else {
         return false;
     };
-    let fields: usize = request
-        .headers
-        .iter()
-        .map(|(name, value)| name.len() + value.len() + 4)
-        .sum();
-    out.reserve(method.len() + request.target.len() + fields + body.len() + 64);
+    let fields = request.headers.iter();
+    let lengths = fields.flat_map(|(name, value)| [name.len(), value.len(), 4]);
+    let lengths = lengths.chain([method.len(), request.target.len(), body.len(), 64]);
+    out.reserve(lengths.fold(0, usize::saturating_add));
     out.put_slice(method.as_bytes());
     out.put_u8(b' ');
     out.put_slice(request.target.as_bytes());
