@@ -407,11 +407,17 @@ mod tests {
                 .map(|(promise, seed)| (promise.to_owned(), seed.to_owned()))
                 .collect(),
         };
-        let (own, other) = ("seed 7: promise 9 (Upgrade): words", "seed 3: promise 3 (Acknowledgement): words");
+        let (own, other) = (
+            "seed 7: promise 9 (Upgrade): words",
+            "seed 3: promise 3 (Acknowledgement): words",
+        );
         assert_eq!(found(&[own]).seed(), Some("7"));
         assert_eq!(found(&[own]).row(), "| a | 9 (Upgrade) | 7 | |");
         assert_eq!(found(&[other, own]).seed(), Some("7"));
-        assert_eq!(found(&[other, own]).row(), "| a | 9 (Upgrade) | 7 | 3 (Acknowledgement): 3 |");
+        assert_eq!(
+            found(&[other, own]).row(),
+            "| a | 9 (Upgrade) | 7 | 3 (Acknowledgement): 3 |"
+        );
         assert_eq!(found(&[other]).seed(), None);
         assert!(found(&[other]).row().contains("CAUGHT BY ANOTHER"));
         assert_eq!(found(&[]).seed(), None);

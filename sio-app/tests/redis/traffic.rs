@@ -3,7 +3,7 @@
 //! ended), and how many bytes it has written (`INFO`). What the nodes count themselves has to fit.
 //! Redis 7.0 does not count the bytes of one connection.
 
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use sio_app::{Cluster, ClusterKind, ShardedMode, Socket};
@@ -73,15 +73,16 @@ fn measure(kind: &ClusterKind, spread: usize) -> Read {
         socket.send(Message::text(event)).unwrap();
         socket
     };
-    let mut members: Vec<Vec<_>> = nodes
-        .iter()
-        .enumerate()
-        .map(|(at, node)| {
-            (0..ROOMS / NODES * MEMBERS)
-                .map(|number| join(node, at, number))
-                .collect()
-        })
-        .collect();
+    // A thousand handshakes, one behind the other, would take longer than all the rest.
+    let mut members: Vec<Vec<_>> = thread::scope(|scope| {
+        let join = &join;
+        let dial_all = |(at, node)| {
+            let dial_one = move |number| join(node, at, number);
+            scope.spawn(move || (0..ROOMS / NODES * MEMBERS).map(dial_one).collect())
+        };
+        let dialling: Vec<_> = nodes.iter().enumerate().map(dial_all).collect();
+        dialling.into_iter().map(|node| node.join().expect("clients")).collect()
+    });
     let counts = |nodes: &[Served]| -> Vec<_> {
         let counts = nodes.iter().map(|node| node.io.metrics().cluster.expect("a cluster"));
         counts.collect()
