@@ -5,7 +5,7 @@ mod redis;
 use redis::events::{answers, ask, messages};
 use redis::moving::cluster;
 use redis::{Mood, World, bytes};
-use sio_proto::broker::{Answer, Request};
+use sio_proto::broker::{Answer, Output, Request};
 
 #[test]
 fn in_a_cluster_each_channel_is_heard_from_its_owner() {
@@ -175,6 +175,41 @@ fn messages_keep_their_order_where_the_old_master_goes() {
         world.run_millis(1000);
         assert_eq!(asked(&world) > before, loads);
     }
+}
+
+/// What has waited for the answers of a master leaves when its connection ends, and does not wait
+/// for something else to happen.
+#[test]
+fn what_waited_for_the_old_master_leaves_when_its_connection_ends() {
+    let mut world = cluster();
+    world.run_millis(100);
+    ["bar", "foo"]
+        .iter()
+        .for_each(|channel| world.publish(channel, "0", true));
+    world.run_millis(100);
+    world.set_mood(2, Mood::Frozen);
+    (1..=3).for_each(|number| world.publish("foo", &number.to_string(), true));
+    world.run_millis(1);
+    world.nodes[1].slots = vec![(5461, 16382)];
+    world.nodes[2].slots = vec![(16383, 16383)];
+    world.answer_one(2);
+    world.run_millis(1);
+    world.publish("foo", "4", true);
+    world.run_millis(1);
+    assert_eq!(order(&world), [""; 0], "the others are not answered");
+    world.cut(2, false);
+    let outputs = std::iter::from_fn(|| world.broker.poll_output());
+    let written: Vec<String> = outputs
+        .filter_map(|output| match output {
+            Output::Write { bytes, .. } => Some(bytes.escape_ascii().to_string()),
+            _ => None,
+        })
+        .collect();
+    let expected = ["1", "4"].map(|payload| format!(r"$8\r\nSPUBLISH\r\n$3\r\nfoo\r\n$1\r\n{payload}\r\n"));
+    assert!(
+        written.iter().any(|bytes| bytes.ends_with(&expected.join("*3\\r\\n"))),
+        "{written:?}"
+    );
 }
 
 /// What a test of slots that move has published.

@@ -533,3 +533,57 @@ fn an_emitter_is_heard_by_all_nodes() {
         }
     }
 }
+
+/// A message to a channel is the same message for both ways to send it, and counts the same. What
+/// is more than such a message is not sent on the short way, and counts nothing.
+#[test]
+fn what_is_published_is_what_would_be_sent() {
+    let events = LocalOrder::ServerSideEmit(emit("e"));
+    let leaves = Order::Disconnect { to: all(), close: true };
+    let question = Question::Sockets { to: all() };
+    let orders = [
+        (LocalOrder::CarryOut(broadcast("e", Target::room("r"))), true),
+        (LocalOrder::CarryOut(leaves), true),
+        (events, true),
+        (
+            LocalOrder::Ask {
+                question,
+                timeout: None,
+            },
+            false,
+        ),
+    ];
+    for config in kinds() {
+        let is_stream = matches!(config.kind, ClusterKind::Streams(_));
+        let node = || {
+            let mut node = Node::new(config.clone(), Box::new(|out: &mut [u8]| out.fill(7))).unwrap();
+            node.open_namespace(Time::ZERO, &ROOT, &mut Outputs::default());
+            node
+        };
+        for (order, is_message) in orders.clone() {
+            let (mut long, mut short, mut out) = (node(), node(), Outputs::default());
+            let write = |node: &mut Node| {
+                let voice = match is_message {
+                    true => node.voice(Time::ZERO, &ROOT).unwrap(),
+                    false => node.asking_voice(Time::ZERO, &ROOT, &mut Outputs::default()).unwrap(),
+                };
+                voice.write(order.clone()).unwrap()
+            };
+            let (first, second) = (write(&mut long), write(&mut short));
+            let before = *short.counters();
+            let is_publication = second.is_publication();
+            let published = short.publish(second);
+            assert_eq!(published.is_some(), is_publication);
+            let Some(published) = published else {
+                assert!(is_stream || !is_message, "{order:?}");
+                assert_eq!(*short.counters(), before);
+                continue;
+            };
+            assert!(is_message, "{order:?}");
+            assert_eq!(long.send(Time::ZERO, first, &mut out).unwrap(), None);
+            assert_eq!(out.commands, [published]);
+            assert_eq!(short.counters(), long.counters());
+            assert!(short.counters().sent.bytes > 0);
+        }
+    }
+}

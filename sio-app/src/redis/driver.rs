@@ -9,10 +9,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use sio_proto::Time;
 use sio_proto::broker::{Address, Event, Output};
+use sio_proto::{LinkId, Time};
 
 use super::handle::Shared;
+use super::line::Line;
 use crate::client::dial::dial;
 use crate::client::link::{Link, Told};
 use crate::client::network::{Dialing, Sleeping};
@@ -49,7 +50,7 @@ pub(super) struct Driver {
     may_read: MayRead,
     /// Whether the listener has said no.
     holds: bool,
-    links: Vec<Link>,
+    links: Vec<Line>,
     outputs: VecDeque<Output>,
     /// What the listener gets next.
     events: Vec<Event>,
@@ -139,17 +140,20 @@ impl Driver {
             match output {
                 Output::Open { link, address, tls } => {
                     let dialing = self.dial(address, tls);
-                    self.links.push(Link::new(link, dialing));
+                    let task = self.alarm.as_ref().unwrap_or(Waker::noop());
+                    self.links.push(Line::new(Link::new(link, dialing), task));
                 }
                 Output::Write { link, bytes } => {
-                    if let Some(link) = self.links.iter_mut().find(|known| known.id == link) {
-                        link.write(bytes);
+                    if let Some(line) = self.line(link) {
+                        line.link.write(bytes);
+                        line.set();
                     }
                 }
                 Output::Close { link } => {
                     let until = self.now() + CLOSE_TIMEOUT;
-                    if let Some(link) = self.links.iter_mut().find(|known| known.id == link) {
-                        link.close(until);
+                    if let Some(line) = self.line(link) {
+                        line.link.close(until);
+                        line.set();
                     }
                 }
                 Output::Event(event) => {
@@ -159,6 +163,10 @@ impl Driver {
             }
         }
         self.tell();
+    }
+
+    fn line(&mut self, link: LinkId) -> Option<&mut Line> {
+        self.links.iter_mut().find(|known| known.link.id == link)
     }
 
     /// Gives all events to the listener.
@@ -186,9 +194,9 @@ impl Driver {
         dialing
     }
 
-    /// Reads from and writes to all connections. Returns whether some connection has more to do.
-    /// What the machine makes of it is not known yet.
-    fn poll_links(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Reads from and writes to the connections that have something to do. Returns whether some
+    /// connection has more to do. What the machine makes of it is not known yet.
+    fn poll_links(&mut self, cx: &Context<'_>) -> bool {
         let holds = !(self.may_read)(cx.waker());
         if std::mem::replace(&mut self.holds, holds) != holds {
             let now = self.now();
@@ -198,10 +206,15 @@ impl Driver {
                 .lock_for("broker pause")
                 .machine
                 .hold_streams(now, holds);
+            // What came for a connection that was not read has been forgotten.
+            self.links.iter().for_each(Line::set);
         }
         let (shared, spare, mut goes_on) = (&self.shared, &mut self.spare, false);
         let is_changed = &mut self.is_changed;
-        for link in &mut self.links {
+        for line in &mut self.links {
+            if !line.take() {
+                continue;
+            }
             let mut told = |link: &mut Link, what: Told| {
                 *is_changed = true;
                 let now = (shared.network.runtime.now)();
@@ -217,20 +230,25 @@ impl Driver {
             };
             // Only streams bring what the listener does not take. All else is read, so that answers
             // are not late.
-            let is_held = holds && shared.core.lock_for("broker pause").machine.is_held(link.id);
-            goes_on |= link.poll(!is_held, spare, cx, &mut told);
+            let is_held = holds && shared.core.lock_for("broker pause").machine.is_held(line.link.id);
+            let mut cx = Context::from_waker(&line.waker);
+            if line.link.poll(!is_held, spare, &mut cx, &mut told) {
+                line.set();
+                goes_on = true;
+            }
         }
-        if self.links.iter().any(|link| link.is_over() || link.closing.is_some()) {
+        let has_ended = |Line { link, .. }: &Line| link.is_over() || link.closing.is_some();
+        if self.links.iter().any(has_ended) {
             let now = (shared.network.runtime.now)();
             self.links
-                .retain(|link| !link.is_over() && link.closing.is_none_or(|until| now < until));
+                .retain(|Line { link, .. }| !link.is_over() && link.closing.is_none_or(|until| now < until));
         }
         goes_on
     }
 
     /// Waits until this time. Returns true if it has come.
     fn poll_timer(&mut self, time: Option<Time>, cx: &mut Context<'_>) -> bool {
-        let closing = self.links.iter().filter_map(|link| link.closing);
+        let closing = self.links.iter().filter_map(|line| line.link.closing);
         let Some(time) = closing.chain(time).min() else {
             self.timer = None;
             return false;
@@ -256,6 +274,7 @@ impl Driver {
         let alarm = Alarm::new(cx.waker());
         let old = self.shared.core.lock_for("broker alarm").alarm.replace(alarm);
         drop(old);
+        self.links.iter_mut().for_each(|line| line.set_task(cx.waker()));
     }
 }
 

@@ -16,6 +16,7 @@ mod builder;
 mod driver;
 mod emitter;
 mod handle;
+mod line;
 mod losses;
 mod recipients;
 

@@ -280,10 +280,12 @@ impl Connection {
     }
 
     /// Takes the bytes that have been put together, in their order.
-    pub(super) fn take_unsent(&mut self) -> impl Iterator<Item = Bytes> {
+    pub(super) fn take_unsent(&mut self, mut take: impl FnMut(Bytes)) {
         self.large_bytes = 0;
-        let last = (!self.unsent.is_empty()).then(|| self.unsent.split().freeze());
-        core::mem::take(&mut self.pieces).into_iter().chain(last)
+        core::mem::take(&mut self.pieces).into_iter().for_each(&mut take);
+        if !self.unsent.is_empty() {
+            take(self.unsent.split().freeze());
+        }
     }
 
     pub(super) fn ask(&mut self, now: Time, parts: &[&[u8]], expect: Expect) {

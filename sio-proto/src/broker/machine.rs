@@ -79,6 +79,9 @@ pub struct Broker {
     pub(super) moving: BTreeSet<(u16, usize)>,
     /// Whether some connection has messages of such a slot in its queue.
     pub(super) queues_move: bool,
+    /// Whether an input has come since the connections were last asked for bytes to write. Only
+    /// inputs put bytes together, or let bytes leave that wait.
+    pub(super) may_write: bool,
     /// Whether what has no connection has to be routed again, behind the bytes that are being read.
     pub(super) routes_again: bool,
     /// Whether no entries of streams are taken now.
@@ -145,6 +148,7 @@ impl Broker {
             streams: BTreeMap::new(),
             moving: BTreeSet::new(),
             queues_move: false,
+            may_write: true,
             routes_again: false,
             holds_streams: false,
             abandoned: VecDeque::new(),
@@ -180,6 +184,7 @@ impl Broker {
 
     /// A command of the node.
     pub fn handle_command(&mut self, now: Time, command: Command) {
+        self.may_write = true;
         if self.is_stopped {
             if let Command::Request { tag, .. } | Command::Flush { tag } = command {
                 self.counters.failed_requests += 1;
@@ -227,6 +232,7 @@ impl Broker {
 
     /// A connection stands, with TLS if it was asked for.
     pub fn handle_connected(&mut self, now: Time, link: LinkId) {
+        self.may_write = true;
         let Some(at) = self.find(link) else { return };
         if let Some(connection) = self.connection(at)
             && let Stage::Dialing { until } = connection.stage
@@ -239,6 +245,7 @@ impl Broker {
     /// A connection has ended, or could not be made. `why` is the reason that a person can read, if
     /// it is not just the end.
     pub fn handle_closed(&mut self, now: Time, link: LinkId, why: Option<ByteString>) {
+        self.may_write = true;
         let Some(at) = self.find(link) else { return };
         let why = why.map_or(BrokerError::Closed, BrokerError::Unreachable);
         self.end(now, at, why, false);
@@ -248,6 +255,7 @@ impl Broker {
     /// Bytes have come. What is left in the buffer belongs to a reply that is not complete: the
     /// next bytes go behind it.
     pub fn handle_bytes(&mut self, now: Time, link: LinkId, bytes: &mut BytesMut) {
+        self.may_write = true;
         while let Some(at) = self.find(link) {
             let Some(connection) = self.connection(at) else { return };
             match connection.decoder.decode(bytes) {
@@ -285,6 +293,7 @@ impl Broker {
 
     /// The connection has written everything.
     pub fn handle_drained(&mut self, now: Time, link: LinkId) {
+        self.may_write = true;
         let Some(at) = self.find(link) else { return };
         if let Some(connection) = self.connection(at) {
             connection.blocked = false;
@@ -317,7 +326,7 @@ impl Broker {
 
     /// What has to be done next.
     pub fn poll_output(&mut self) -> Option<Output> {
-        if self.outputs.is_empty() {
+        if self.outputs.is_empty() && core::mem::take(&mut self.may_write) {
             self.flush();
         }
         self.outputs.pop_front()
@@ -342,8 +351,7 @@ impl Broker {
             let Some(connection) = connection else { continue };
             if !connection.unsent.is_empty() && !connection.blocked {
                 let link = connection.link(at);
-                let written = connection.take_unsent();
-                self.outputs.extend(written.map(|bytes| Output::Write { link, bytes }));
+                connection.take_unsent(|bytes| self.outputs.push_back(Output::Write { link, bytes }));
             }
         }
     }

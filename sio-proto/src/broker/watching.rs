@@ -49,6 +49,7 @@ impl Broker {
         if self.is_stopped() {
             return;
         }
+        self.may_write = true;
         for at in 0..self.connections.len() {
             self.watch(now, at);
         }

@@ -1,6 +1,8 @@
 //! The names of channels and streams (docs/protocol/cluster-redis.md §1, §3, §4).
 
-use bytes::{Bytes, BytesMut};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::{ClusterConfig, ClusterKind, ShardedMode, StreamsConfig};
@@ -81,15 +83,16 @@ impl Channels<'_> {
     fn join(self, part: &str, namespace: &str, last: Option<&str>) -> Bytes {
         let prefix = &self.0.prefix;
         let last_len = last.map_or(0, |last| last.len() + 1);
-        let mut name = BytesMut::with_capacity(prefix.len() + part.len() + namespace.len() + 2 + last_len);
+        // It becomes `Bytes` without a copy, because it has no room left.
+        let mut name = Vec::with_capacity(prefix.len() + part.len() + namespace.len() + 2 + last_len);
         for piece in [prefix, part, "#", namespace, "#"] {
             name.extend_from_slice(piece.as_bytes());
         }
         if let Some(last) = last {
             name.extend_from_slice(last.as_bytes());
-            name.extend_from_slice(b"#");
+            name.push(b'#');
         }
-        name.freeze()
+        name.into()
     }
 }
 

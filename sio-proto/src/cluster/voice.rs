@@ -47,6 +47,14 @@ pub struct Written {
 }
 
 impl Written {
+    /// Whether it is no more than a message to a channel: an order, an event for servers or an
+    /// answer, and neither a question nor an entry of a stream.
+    /// [`Node::publish`](super::Node::publish) sends it.
+    #[must_use]
+    pub const fn is_publication(&self) -> bool {
+        matches!(self.outgoing, Outgoing::Channel { .. }) && !matches!(self.kind, Kind::Question { .. })
+    }
+
     /// An entry of a stream then stays in order: it is refused
     /// ([`BrokerError::NotInOrder`](crate::broker::BrokerError::NotInOrder)) if an entry before it
     /// has failed and the node does not know yet when it sends this one. For messages on channels,

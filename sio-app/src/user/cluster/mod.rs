@@ -294,7 +294,20 @@ impl ClusterNode {
 
     /// Sends a message that was written.
     fn send(self: &Arc<Self>, written: Written) -> Result<Option<RequestId>, NotSent> {
-        self.with(|node, now, out| node.send(now, written, out))
+        if !written.is_publication() {
+            return self.with(|node, now, out| node.send(now, written, out));
+        }
+        // Nothing else of the node changes, so there is nothing else to do for it.
+        let leaving = {
+            let mut state = self.state.lock_for("cluster publication");
+            let message = state.node.publish(written);
+            // In the order of the node, so under its lock.
+            let mut outbox = self.outbox.lock();
+            message.into_iter().for_each(|message| outbox.put_message(message));
+            outbox.begin()
+        };
+        self.give_on(leaving);
+        Ok(None)
     }
 
     /// Puts commands into the outbox. Returns the names of the requests for which there is no room,

@@ -70,6 +70,17 @@ impl Outbox {
         refused
     }
 
+    /// Takes over a message to a channel, as [`Outbox::put`] does.
+    pub(super) fn put_message(&mut self, message: Command) {
+        let bytes = bytes_of(&message);
+        if self.bytes + bytes > self.max_bytes || self.is_over {
+            self.dropped += 1;
+            return;
+        }
+        self.bytes += bytes;
+        self.commands.push(message);
+    }
+
     /// Returns how many bytes of messages wait here.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
@@ -194,6 +205,22 @@ mod tests {
             [7],
             "nobody waits for ever"
         );
+        assert!(outbox.take(Vec::new()).is_none());
+    }
+
+    /// The way of a single message has the same limit.
+    #[test]
+    fn a_single_message_beyond_the_limit_is_dropped_and_counted() {
+        let mut outbox = Outbox::new(1200);
+        outbox.put_message(message(800));
+        outbox.put_message(message(800));
+        outbox.put_message(message(1));
+        assert_eq!((outbox.dropped(), outbox.commands.len()), (1, 2));
+        assert_eq!(outbox.bytes(), 2 * (size_of::<Command>() + 1) + 801);
+        assert_eq!(outbox.take(Vec::new()).unwrap(), [message(800), message(1)]);
+        outbox.end();
+        outbox.put_message(message(1));
+        assert_eq!(outbox.dropped(), 2);
         assert!(outbox.take(Vec::new()).is_none());
     }
 

@@ -60,29 +60,54 @@ impl Node {
             number,
             is_in_order,
         } = written;
-        let sent = &mut self.counters.sent;
-        let mut kind_of_tag = tag::ENTRY;
-        match kind {
-            Kind::Broadcast => {
-                sent.broadcasts += 1;
-                kind_of_tag = tag::ORDER;
-            }
-            Kind::Order => {
-                sent.orders += 1;
-                kind_of_tag = tag::ORDER;
-            }
-            Kind::ServerSideEmit => sent.server_side_emits += 1,
-            Kind::Answer => sent.answers += 1,
-            Kind::Question { name, wants, timeout } => {
-                let question = (name, wants, timeout);
-                return self.ask(now, namespace, outgoing, question, out).map(Some);
-            }
+        let is_order = matches!(kind, Kind::Broadcast | Kind::Order);
+        if let Some(question) = self.count_sent(kind) {
+            return self.ask(now, namespace, outgoing, question, out).map(Some);
         }
-        let has_ticket = kind_of_tag == tag::ORDER && matches!(outgoing, Outgoing::Entry { .. });
+        let has_ticket = is_order && matches!(outgoing, Outgoing::Entry { .. });
+        let kind_of_tag = if is_order { tag::ORDER } else { tag::ENTRY };
         let known_failures = is_in_order.then_some(self.failed_entries);
         let command = self.command(now, &namespace, outgoing, number << 2 | kind_of_tag, known_failures);
         out.commands.push(command);
         Ok(has_ticket.then_some(RequestId(number)))
+    }
+
+    /// Sends a message that is a publication ([`Written::is_publication`]). It is what
+    /// [`send`](Self::send) does, and changes nothing of the node but its counts. Returns `None` if
+    /// the message is no publication; then nothing was sent.
+    pub fn publish(&mut self, written: Written) -> Option<Command> {
+        let Outgoing::Channel {
+            channel,
+            payload,
+            sharded,
+        } = written.outgoing
+        else {
+            return None;
+        };
+        if matches!(written.kind, Kind::Question { .. }) {
+            return None;
+        }
+        let _ = self.count_sent(written.kind);
+        self.counters.sent.bytes += payload.len() as u64;
+        Some(Command::Publish {
+            channel,
+            payload,
+            sharded,
+        })
+    }
+
+    /// Counts a message, without its bytes. Returns what a question asks, which counts when it is
+    /// asked.
+    fn count_sent(&mut self, kind: Kind) -> Option<(ByteString, Asked, Option<Duration>)> {
+        let sent = &mut self.counters.sent;
+        match kind {
+            Kind::Broadcast => sent.broadcasts += 1,
+            Kind::Order => sent.orders += 1,
+            Kind::ServerSideEmit => sent.server_side_emits += 1,
+            Kind::Answer => sent.answers += 1,
+            Kind::Question { name, wants, timeout } => return Some((name, wants, timeout)),
+        }
+        None
     }
 
     fn ask(

@@ -1,0 +1,73 @@
+//! The connections of a broker's task, each with a waker of its own. So a turn of the task polls
+//! only those that have something to do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Wake, Waker};
+
+use crate::client::link::Link;
+
+/// Whether a connection has something to do, and the task that then has to run.
+struct Flag {
+    is_set: AtomicBool,
+    task: Waker,
+}
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // Before the task is woken, so that it sees the flag in its next turn. If it runs at this
+        // moment and has seen the flag already, it has one turn more.
+        self.is_set.store(true, Ordering::Release);
+        self.task.wake_by_ref();
+    }
+}
+
+/// A connection that is polled when it has something to do: it was woken, there are bytes to write,
+/// or it was not polled to its end.
+pub(super) struct Line {
+    pub(super) link: Link,
+    flag: Arc<Flag>,
+    /// Sets the flag, and wakes the task.
+    pub(super) waker: Waker,
+}
+
+impl Line {
+    /// A connection that nobody has polled.
+    pub(super) fn new(link: Link, task: &Waker) -> Self {
+        let flag = Arc::new(Flag {
+            is_set: AtomicBool::new(true),
+            task: task.clone(),
+        });
+        let waker = Waker::from(Arc::clone(&flag));
+        Self { link, flag, waker }
+    }
+
+    /// Wakes another task from now on. The connection is polled once more: until then, who has been
+    /// given the old waker wakes the old task.
+    pub(super) fn set_task(&mut self, task: &Waker) {
+        let flag = Arc::new(Flag {
+            is_set: AtomicBool::new(true),
+            task: task.clone(),
+        });
+        self.waker = Waker::from(Arc::clone(&flag));
+        self.flag = flag;
+    }
+
+    /// Has the connection polled in the next turn. The caller is the task, which has this turn
+    /// before it sleeps.
+    pub(super) fn set(&self) {
+        self.flag.is_set.store(true, Ordering::Release);
+    }
+
+    /// Takes the flag, before the connection is polled: what comes from then on sets it again.
+    pub(super) fn take(&self) -> bool {
+        self.flag.is_set.load(Ordering::Relaxed) && self.flag.is_set.swap(false, Ordering::AcqRel)
+    }
+}
+
+#[cfg(test)]
+mod tests;
