@@ -1,6 +1,7 @@
 //! The arguments after the command: `--name value`, `--name`, and words.
 
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, While};
+use std::num::NonZero;
 
 /// Flags that take no value.
 const SWITCHES: &[&str] = &[
@@ -52,6 +53,14 @@ impl Arguments {
             .filter(|part| !part.is_empty())
             .map(str::to_owned)
             .collect()
+    }
+
+    /// Takes `--lanes`: how many parts of the work are done at once. One, if it was not given.
+    pub(crate) fn take_lanes(&mut self) -> Outcome<usize> {
+        match self.take("--lanes") {
+            Some(number) => Ok(number.parse::<NonZero<usize>>().when("--lanes")?.get()),
+            None => Ok(1),
+        }
     }
 
     /// Takes the words.
@@ -112,6 +121,14 @@ mod tests {
         assert_eq!(arguments.take_list("--only"), ["a"]);
         assert_eq!(arguments.take("--full").as_deref(), Some(""));
         assert!(arguments.finish().is_ok());
+    }
+
+    #[test]
+    fn lanes_are_one_or_more() {
+        assert_eq!(parse("").ok().unwrap().take_lanes().ok(), Some(1));
+        assert_eq!(parse("--lanes 3").ok().unwrap().take_lanes().ok(), Some(3));
+        assert!(parse("--lanes 0").ok().unwrap().take_lanes().is_err());
+        assert!(parse("--lanes many").ok().unwrap().take_lanes().is_err());
     }
 
     #[test]

@@ -13,7 +13,8 @@
 //!
 //! Some cases also check one answer, for example a refusal. The short form sends just enough to
 //! show a fault. `--full` sends the amounts with which the faults were found. All loops are limited
-//! in number and in time.
+//! in number and in time. With `--lanes`, several cases run at once: most of them wait most of the
+//! time.
 
 mod cases;
 pub(crate) mod clients;
@@ -26,13 +27,15 @@ pub(crate) mod wire;
 
 use crate::arguments::{Arguments, assert_known};
 use crate::failure::{Failure, Outcome, While};
+use crate::interop::lock;
 use crate::runtimes;
 use crate::workspace::Workspace;
 use cases::CASES;
 use field::{Field, Report, Stage, judge};
 use rows::Row;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use std::{fs, iter};
+use std::{fs, iter, thread};
 
 /// One attack.
 struct Case {
@@ -119,6 +122,7 @@ pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
     let runtimes = runtimes::chosen(&arguments.take_list("--runtime"))?;
     let named = arguments.take("--server");
     let (is_full, is_list) = (arguments.take("--full").is_some(), arguments.take("--list").is_some());
+    let lanes = arguments.take_lanes()?;
     arguments.finish()?;
     let names: Vec<String> = CASES.iter().flat_map(Case::names).collect();
     let known: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -134,7 +138,6 @@ pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
     }
     let named = named.map(|path| fs::canonicalize(&path).when(path)).transpose()?;
     let mut table = Vec::new();
-    let mut failures = Vec::new();
     for runtime in runtimes {
         let stage = Stage {
             program: match &named {
@@ -146,20 +149,18 @@ pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
             is_full,
             only: only.clone(),
         };
-        for case in CASES {
-            let left_out = case.without.filter(|(name, _)| *name == runtime.name);
-            if let Some((name, why)) = left_out {
-                println!("{} is left out on {name}: {why}", case.name);
-            } else if case.is_in(&only) {
-                let began = Instant::now();
-                let (line, failure) = line(&stage, case);
-                println!("{line}  [{:.1} s]", began.elapsed().as_secs_f32());
-                table.push(line);
-                failures.extend(failure);
+        let mut cases = Vec::new();
+        for case in CASES.iter().filter(|case| case.is_in(&only)) {
+            match case.without.filter(|(name, _)| *name == runtime.name) {
+                Some((name, why)) => println!("{} is left out on {name}: {why}", case.name),
+                None => cases.push(case),
             }
         }
+        table.extend(play(&stage, &cases, lanes));
     }
-    println!("\n{HEAD}\n{}", table.join("\n"));
+    let lines: Vec<&str> = table.iter().map(|(line, _)| line.as_str()).collect();
+    println!("\n{HEAD}\n{}", lines.join("\n"));
+    let failures: Vec<&str> = table.iter().filter_map(|(_, failure)| failure.as_deref()).collect();
     if failures.is_empty() {
         return Ok(());
     }
@@ -168,6 +169,32 @@ pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
         failures.join("\n"),
         failures.len()
     )))
+}
+
+/// Runs the cases, so many at once. Each lane takes the next case when it has ended one. Returns
+/// the lines of the table in the order of the cases.
+fn play(stage: &Stage, cases: &[&Case], lanes: usize) -> Vec<(String, Option<String>)> {
+    let (waiting, played) = (&Mutex::new(cases.iter().enumerate()), &Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for number in 1..=lanes {
+            let stage = Stage {
+                logs: stage.logs.join(format!("lane-{number}")),
+                ..stage.clone()
+            };
+            scope.spawn(move || {
+                let next = || lock(waiting).next();
+                while let Some((place, case)) = next() {
+                    let began = Instant::now();
+                    let line = line(&stage, case);
+                    println!("{}  [{:.1} s]", line.0, began.elapsed().as_secs_f32());
+                    lock(played).push((place, line));
+                }
+            });
+        }
+    });
+    let mut played = std::mem::take(&mut *lock(played));
+    played.sort_by_key(|(place, _)| *place);
+    played.into_iter().map(|(_, line)| line).collect()
 }
 
 const HEAD: &str = "\

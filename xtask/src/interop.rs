@@ -19,7 +19,6 @@ use crate::workspace::Workspace;
 use lane::{Environment, Lane, Programs};
 use report::Counts;
 use std::fs;
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -257,7 +256,7 @@ fn test(lanes: &mut [Lane], suites: &[String], is_full: bool) -> Outcome {
     Err(Failure::new(format!("{}\n{counts:?}", failures.join("\n"))))
 }
 
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -274,10 +273,7 @@ impl Options {
             server: arguments.take("--server").map(absolute).transpose()?,
             chat: arguments.take("--chat").map(absolute).transpose()?,
             probe: arguments.take("--probe").map(absolute).transpose()?,
-            lanes: match arguments.take("--lanes") {
-                Some(number) => number.parse::<NonZero<usize>>().when("--lanes")?.get(),
-                None => 1,
-            },
+            lanes: arguments.take_lanes()?,
         };
         arguments.finish()?;
         Ok(options)

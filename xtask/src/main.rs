@@ -5,7 +5,7 @@
 //! cargo xtask clients [--only VERSIONS]                 genuine browser clients into clients/
 //! cargo xtask operate [--only RUNS] [--full] [--runtime NAMES] [--server PROGRAM]
 //!                                                       shutdown, want of descriptors, clients that do not read
-//! cargo xtask hostile [--only CASES] [--list] [--full] [--runtime NAMES] [--server PROGRAM]
+//! cargo xtask hostile [--only CASES] [--list] [--full] [--lanes N] [--runtime NAMES] [--server PROGRAM]
 //!                                                       attacks, and what the server may lose by each
 //! cargo xtask leaks   [--full] [--cycles N] [--seed N] [--runtime NAMES] [--server PROGRAM]
 //!                                                       clients that come and go in every way, and what is left of them
@@ -64,7 +64,7 @@ const USAGE: &str = "\
 usage: cargo xtask check   [--only STEPS] [--skip STEPS]
        cargo xtask clients [--only VERSIONS]
        cargo xtask operate [--only RUNS] [--full] [--runtime NAMES] [--server PROGRAM]
-       cargo xtask hostile [--only CASES] [--list] [--full] [--runtime NAMES] [--server PROGRAM]
+       cargo xtask hostile [--only CASES] [--list] [--full] [--lanes N] [--runtime NAMES] [--server PROGRAM]
        cargo xtask leaks   [--full] [--cycles N] [--seed N] [--runtime NAMES] [--server PROGRAM]
        cargo xtask leaks   --client
        cargo xtask bench   [--only ROWS] [--accept] [--where] [--worst]

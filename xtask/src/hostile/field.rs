@@ -5,6 +5,7 @@ use super::rows::Row;
 use super::watch::{HOME, Watch};
 use super::{Case, clients};
 use crate::failure::{Outcome, While};
+use crate::interop::lock;
 use crate::process::{forget_peak, open_descriptors, peak_bytes, processor_seconds, resident_bytes};
 use crate::runtimes::Runtime;
 use crate::server::{Server, free_ports};
@@ -40,7 +41,11 @@ const SLOWEST_ENTRY: Duration = Duration::from_secs(2);
 /// itself, which is just being closed.
 const SPARE_DESCRIPTORS: usize = 1;
 
+/// Only one lane at a time chooses ports and starts a server on them.
+static STARTING: Mutex<()> = Mutex::new(());
+
 /// The server to attack, and the size of the attacks.
+#[derive(Clone)]
 pub(super) struct Stage {
     pub(super) program: PathBuf,
     pub(super) logs: PathBuf,
@@ -260,6 +265,7 @@ impl Stage {
     /// Starts a server for the case, with a memory limit. If it needs more, the server ends, and
     /// the machine survives.
     fn start(&self, case: &Case) -> Outcome<(Server, u16)> {
+        let _starting = lock(&STARTING);
         let port = free_ports(3)?;
         let mut command = Command::new("sh");
         command
