@@ -336,7 +336,8 @@ fn bytes_in_the_callers_hands_are_in_the_budget() {
     assert_eq!((used(&mut world), world.sessions()), (0, 0));
 }
 
-/// Hardening A17: a session that is closing is gone when its heartbeat would have ended it.
+/// Hardening A17: a session that is closing is gone when its heartbeat would have ended it, if its
+/// client fetches nothing.
 #[test]
 fn a_closing_session_does_not_outlive_its_heartbeat() {
     let config = || {
@@ -457,6 +458,41 @@ fn a_client_that_fetches_a_long_goodbye_gets_all_of_it() {
         world.pass(1);
         assert_eq!(world.sessions(), 0, "{url}");
     }
+}
+
+/// Hardening A17, for clients that ping (revision 3): the ping that came last counts as before, and
+/// an answer to a GET that was parked before the goodbye is no sign of life.
+#[test]
+fn a_goodbye_ends_no_session_early_and_lets_no_dead_client_stay() {
+    let open = || {
+        let mut world = World::new(Config::default());
+        let url = "/socket.io/?EIO=3&transport=polling";
+        let poll = format!("{url}&sid={}", sid(&world.ask(&get(url))));
+        world.ask(&get(&poll));
+        (world, poll)
+    };
+    // A ping at 24 s, a goodbye at 30 s, and the next GET at 47 s, because the answer was large.
+    let (mut world, poll) = open();
+    world.pass(24_000);
+    assert_eq!(body(&world.ask(&post(&poll, "1:2"))), "ok");
+    world.ask(&get(&poll));
+    world.pass(6_000);
+    let socket = world.last_socket();
+    world.emit(socket, "a", "1").unwrap();
+    world.disconnect(socket, true);
+    world.pass(17_000);
+    assert!(body(&world.ask(&get(&poll))).contains("42[\"a\",1]"));
+    // A client that is gone: its GET waits, and its last ping was the beginning.
+    let (mut world, poll) = open();
+    let parked = world.open();
+    world.send(parked, &get(&poll));
+    world.pass(44_000);
+    let socket = world.last_socket();
+    world.disconnect(socket, true);
+    world.pass(999);
+    assert_eq!(world.sessions(), 1);
+    world.pass(1);
+    assert_eq!(world.sessions(), 0);
 }
 
 /// Hardening A17: when there is no room, sessions that only wait for a last poll are ended first.

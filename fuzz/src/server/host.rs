@@ -184,7 +184,7 @@ impl Stepwise {
             }
         }
         self.shard.handle_packets(now, link, &mut arrivals.packets, &mut self.out);
-        self.write_all();
+        self.write_all(now);
         if self.connections.contains_key(&link) {
             if !arrivals.pongs.is_empty() {
                 self.queue.push_back(Output::Bytes(link, arrivals.pongs.take_all()));
@@ -201,41 +201,47 @@ impl Stepwise {
 
     fn settle(&mut self, now: Time) {
         loop {
-            self.write_all();
+            self.write_all(now);
             let Some(link) = self.resumed.pop_front() else { return };
             self.advance(now, link);
         }
     }
 
-    fn write_all(&mut self) {
-        self.queue.extend(self.out.deliveries.drain(..).map(Output::Delivery));
-        self.out.released.clear();
-        for write in self.out.writes.drain(..) {
-            let link = write.link();
-            let Some((conn, _)) = self.connections.get_mut(&link) else {
-                continue;
-            };
-            let Written { head, body, then } = write.encode(&mut BytesMut::new(), None);
-            for bytes in [head, body].into_iter().filter(|bytes| !bytes.is_empty()) {
-                self.queue.push_back(Output::Bytes(link, bytes));
+    /// Writes what the shard has to say. A link that ends is reported as closed, as by every host:
+    /// a session may wait for it.
+    fn write_all(&mut self, now: Time) {
+        while !self.out.writes.is_empty() || !self.out.deliveries.is_empty() {
+            self.queue.extend(self.out.deliveries.drain(..).map(Output::Delivery));
+            self.out.released.clear();
+            for write in std::mem::take(&mut self.out.writes) {
+                self.write(now, write);
             }
-            let goes_on = match then {
-                Then::GoesOn => true,
-                Then::Answered => {
-                    conn.handle_answered();
-                    self.resumed.push_back(link);
-                    true
-                }
-                Then::Upgraded(wire) => {
-                    conn.handle_upgraded(wire);
-                    self.resumed.push_back(link);
-                    true
-                }
-                Then::Ends | Then::Aborts => false,
-            };
-            if !goes_on {
+        }
+    }
+
+    fn write(&mut self, now: Time, write: Write) {
+        let link = write.link();
+        let Some((conn, _)) = self.connections.get_mut(&link) else {
+            return;
+        };
+        let Written { head, body, then } = write.encode(&mut BytesMut::new(), None);
+        for bytes in [head, body].into_iter().filter(|bytes| !bytes.is_empty()) {
+            self.queue.push_back(Output::Bytes(link, bytes));
+        }
+        match then {
+            Then::GoesOn => {}
+            Then::Answered => {
+                conn.handle_answered();
+                self.resumed.push_back(link);
+            }
+            Then::Upgraded(wire) => {
+                conn.handle_upgraded(wire);
+                self.resumed.push_back(link);
+            }
+            Then::Ends | Then::Aborts => {
                 self.connections.remove(&link);
                 self.queue.push_back(Output::End(link));
+                self.shard.handle_closed(now, link, Cause::Closed, &mut self.out);
             }
         }
     }

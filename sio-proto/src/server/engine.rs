@@ -502,13 +502,14 @@ impl<'a> At<'a> {
         let (absent, taken) = (session.link.is_none(), session.taken);
         let ping_deadline = session.heartbeat_deadline(self.now, config.ping_timeout);
         let taken_deadline = taken + longest_silence(config);
-        let ping_timeout = config.ping_timeout;
+        let read_until = taken + config.ping_timeout;
         let engine = self.engine();
         let revision = engine.revision;
         let due = match revision {
-            // The heartbeat would have ended the session now. A client that fetches what is left is
-            // alive, and comes again. `Alarm::Close` ends the session at the latest.
-            _ if !is_open => Some(taken + ping_timeout),
+            // A client that fetches what is left is alive, and comes again. `Alarm::Close` ends the
+            // session at the latest.
+            Revision::V3 if !is_open => Some(read_until.max(engine.silent_until.min(taken_deadline))),
+            Revision::V4 if !is_open => Some(read_until),
             // A client that pings and never fetches its packets does not read.
             Revision::V3 if absent => Some(engine.silent_until.min(taken_deadline)),
             Revision::V3 => Some(engine.silent_until),

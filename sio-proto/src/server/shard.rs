@@ -254,6 +254,10 @@ impl Shard {
 
     /// `link` is gone. Links that no session uses are ignored. If a rule was broken on such a link,
     /// the shard counts it and reports it for the log.
+    ///
+    /// Call it also for a link that the shard has ended (by [`Write::Close`], [`Write::Abort`] or
+    /// another one after which the link ends): a session of 0.6 that was taken over waits for the
+    /// end of its former link ([`Shard::handle_returned`]).
     pub fn handle_closed(&mut self, now: Time, link: LinkId, cause: Cause, out: &mut Outputs) {
         noted!(
             self,

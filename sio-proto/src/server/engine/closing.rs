@@ -145,7 +145,6 @@ impl<'a> At<'a> {
         if !self.session.outbox.is_empty()
             && let Some(asker) = self.take_parked()
         {
-            self.session.taken = self.now;
             self.answer_poll(asker, Vec::new());
             return Ok(self);
         }

@@ -43,6 +43,7 @@ impl<'a> At<'a> {
                 self.push_control(NOOP);
                 return Err(self.close_parked());
             }
+            self.session.taken = self.now;
             return self.finish_closing();
         }
         self.mark_ready();
