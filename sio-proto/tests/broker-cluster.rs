@@ -2,6 +2,8 @@
 
 mod redis;
 
+use std::time::Duration;
+
 use redis::events::{answers, ask, messages};
 use redis::moving::cluster;
 use redis::{Mood, World, bytes};
@@ -177,10 +179,9 @@ fn messages_keep_their_order_where_the_old_master_goes() {
     }
 }
 
-/// What has waited for the answers of a master leaves when its connection ends, and does not wait
-/// for something else to happen.
-#[test]
-fn what_waited_for_the_old_master_leaves_when_its_connection_ends() {
+/// Messages that have waited for the answers of a master, and those that are written when its
+/// connection ends after so long, without the broker having been given the time.
+fn waited_for_the_old_master(seconds: u64) -> (World, Vec<String>) {
     let mut world = cluster();
     world.run_millis(100);
     ["bar", "foo"]
@@ -197,19 +198,36 @@ fn what_waited_for_the_old_master_leaves_when_its_connection_ends() {
     world.publish("foo", "4", true);
     world.run_millis(1);
     assert_eq!(order(&world), [""; 0], "the others are not answered");
+    world.now = world.now + Duration::from_secs(seconds);
     world.cut(2, false);
     let outputs = std::iter::from_fn(|| world.broker.poll_output());
-    let written: Vec<String> = outputs
-        .filter_map(|output| match output {
-            Output::Write { bytes, .. } => Some(bytes.escape_ascii().to_string()),
-            _ => None,
-        })
-        .collect();
+    let written = outputs.filter_map(|output| match output {
+        Output::Write { bytes, .. } => Some(bytes.escape_ascii().to_string()),
+        _ => None,
+    });
+    let written = written.collect();
+    (world, written)
+}
+
+/// What has waited for the answers of a master leaves when its connection ends, and does not wait
+/// for something else to happen.
+#[test]
+fn what_waited_for_the_old_master_leaves_when_its_connection_ends() {
+    let (_, written) = waited_for_the_old_master(0);
     let expected = ["1", "4"].map(|payload| format!(r"$8\r\nSPUBLISH\r\n$3\r\nfoo\r\n$1\r\n{payload}\r\n"));
     assert!(
         written.iter().any(|bytes| bytes.ends_with(&expected.join("*3\\r\\n"))),
         "{written:?}"
     );
+}
+
+/// What is late by then is dropped.
+#[test]
+fn what_waited_too_long_for_the_old_master_is_dropped() {
+    let (world, written) = waited_for_the_old_master(6);
+    assert!(!written.iter().any(|bytes| bytes.contains("SPUBLISH")), "{written:?}");
+    let counters = world.broker.counters();
+    assert_eq!((counters.dropped_late, counters.waiting_bytes), (2, 0));
 }
 
 /// What a test of slots that move has published.

@@ -219,6 +219,17 @@ fn how_long_the_broker_takes_is_counted() {
     assert_eq!(counters.dropped_late, 1);
     world.run_millis(4_000);
     assert_eq!(world.broker.counters().waiting_since, None);
+    // So does a request, also behind a message that came later.
+    let since = world.now;
+    let (channel, sharded) = (bytes("one"), false);
+    let request = Request::Subscribers { channel, sharded };
+    world.command(Command::Request { tag: 1, request });
+    world.run_millis(1_000);
+    world.publish("one", "e", false);
+    world.run_millis(1_000);
+    assert_eq!(world.broker.counters().waiting_since, Some(since));
+    world.run_millis(9_000);
+    assert_eq!(world.broker.counters().waiting_since, None);
 }
 
 #[test]

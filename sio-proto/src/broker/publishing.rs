@@ -1,6 +1,7 @@
 //! What goes to the broker: which connection it takes, and how it waits for it.
 
 use alloc::collections::{BTreeSet, VecDeque};
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -109,8 +110,11 @@ impl Broker {
         }
     }
 
-    /// Writes something, or lets it wait for its connection.
+    /// Writes something, or lets it wait for its connection. What is late by now is dropped.
     pub(super) fn submit(&mut self, now: Time, at: usize, waiting: Waiting) {
+        if waiting.until < now {
+            return self.drop_late(&waiting);
+        }
         let Some(connection) = self.connection(at) else {
             return self.unroute(waiting);
         };
@@ -373,12 +377,15 @@ impl Broker {
         }
     }
 
-    /// Since when the oldest message or answer waits ([`Counters::waiting_since`]).
+    /// Since when the oldest message, request or answer waits ([`Counters::waiting_since`]).
     ///
     /// [`Counters::waiting_since`]: super::Counters::waiting_since
     pub(super) fn waiting_since(&self) -> Option<Time> {
-        let age = self.config.max_waiting_age.as_micros() as u64;
-        let begun = |until: Time| Time::from_micros(until.as_micros().saturating_sub(age));
+        let before = |until: Time, age: Duration| {
+            let age = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
+            Time::from_micros(until.as_micros().saturating_sub(age))
+        };
+        let begun = |until: Time| before(until, self.config.max_waiting_age);
         // Messages wait equally long, so the first one of a queue is its oldest.
         let first = |queue: &VecDeque<Waiting>| {
             let mut messages = queue
@@ -390,7 +397,10 @@ impl Broker {
             let answer = connection.asked_at.filter(|_| !connection.waits_for_entries());
             first(&connection.queue).into_iter().chain(answer).min()
         });
-        connections.flatten().chain(first(&self.unrouted)).min()
+        // Requests, too, wherever they are. Those of a queue may have been answered.
+        let request = self.requests.next_timeout();
+        let request = request.map(|until| before(until, self.config.request_timeout));
+        connections.flatten().chain(first(&self.unrouted)).chain(request).min()
     }
 
     /// Drops what has waited for too long.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sio_proto::broker::{BrokerError, Event};
+use sio_proto::broker::{BrokerError, Command, Event, Refusal};
 
 use super::{World, classic, clients, node};
 
@@ -114,4 +114,39 @@ fn what_is_lost_is_logged_in_one_line_every_ten_seconds() {
         world.pass(Duration::from_secs(12));
         assert_eq!(log.take(), ["unsent=1"]);
     });
+}
+
+/// A broker that forbids to count the nodes is asked once for each of its connections, so the log
+/// does not tell of it again and again. The nodes that were heard are counted then.
+#[test]
+fn a_broker_that_forbids_to_count_is_asked_once() {
+    let world = classic(2);
+    let _clients = clients(&world);
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.servers[0].nodes(), 2);
+    let cluster = node(&world.servers[0]);
+    let mut asked = Vec::new();
+    let mut look = || {
+        crate::tests::set_now(crate::tests::now() + 2_000_000);
+        let _ = cluster.handle_timeout(std::task::Waker::noop());
+        let commands = cluster.take_commands();
+        for command in commands {
+            let Command::Request { tag, .. } = command else {
+                panic!("{command:?}")
+            };
+            let answer = Err(BrokerError::Refused {
+                kind: Refusal::Permission,
+                text: "NOPERM this user has no permissions to run the 'pubsub|numsub' command".into(),
+            });
+            cluster.handle_events(&mut vec![Event::Answer { tag, answer }]);
+            asked.push(tag);
+        }
+        asked.len()
+    };
+    let counts: Vec<usize> = (0..5).map(|_| look()).collect();
+    assert_eq!(counts, [1; 5]);
+    assert_eq!(world.servers[0].nodes(), 1, "no other one was heard");
+    cluster.handle_events(&mut vec![Event::Up]);
+    let counts: Vec<usize> = (0..5).map(|_| look()).collect();
+    assert_eq!(counts, [2; 5], "its rights may be others by now");
 }

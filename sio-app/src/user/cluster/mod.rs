@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use sio_proto::broker::{Answer, BrokerError, Command, Event, Request as BrokerRequest};
+use sio_proto::broker::{Answer, BrokerError, Command, Event, Refusal, Request as BrokerRequest};
 use sio_proto::cluster::{Delivery, Message, Node, NotSent, Outputs, Reader, RequestId, Unread, Voice, Written};
 use sio_proto::recovery::RecordKey;
 use sio_proto::socket::Offset;
@@ -88,6 +88,8 @@ pub(crate) struct ClusterNode {
     timer: Mutex<Timer>,
     /// How many nodes were counted last, or zero.
     census: AtomicUsize,
+    /// Whether the broker has forbidden to count them, since its connections were made.
+    may_not_count: AtomicBool,
     /// Orders that could not be sent, because they are too large or their names are the protocol's.
     unsent: AtomicU64,
     is_up: AtomicBool,
@@ -210,6 +212,7 @@ impl ClusterNode {
             outbox: Mutex::new(Outbox::new(settings.broker.max_waiting_bytes)),
             timer: Mutex::default(),
             census: AtomicUsize::new(0),
+            may_not_count: AtomicBool::new(false),
             unsent: AtomicU64::new(0),
             is_up: AtomicBool::new(false),
             is_crowded: AtomicBool::new(false),
@@ -488,6 +491,7 @@ impl ClusterNode {
             match &event {
                 Event::Up => {
                     self.is_up.store(true, Ordering::Relaxed);
+                    self.may_not_count.store(false, Ordering::Relaxed);
                     news.is_up = true;
                 }
                 Event::Down { .. } => {
@@ -499,10 +503,7 @@ impl ClusterNode {
                     tag: CENSUS_TAG,
                     answer,
                 } => {
-                    if let Ok(Answer::Count(count)) = answer {
-                        let count = usize::try_from(*count).unwrap_or(usize::MAX).max(1);
-                        self.census.store(count, Ordering::Relaxed);
-                    }
+                    self.counted(answer);
                     continue;
                 }
                 Event::Answer { tag, answer } if *tag >= OWN_TAG => {
@@ -553,7 +554,7 @@ impl ClusterNode {
             let unix_time = Duration::from_secs((self.runtime.unix_time)());
             state.node.set_unix_time(now, unix_time);
             state.node.handle_timeout(now, &mut state.out);
-            if asks && self.is_up() {
+            if asks && self.is_up() && !self.may_not_count.load(Ordering::Relaxed) {
                 state.out.commands.push(self.census_command());
             }
         });
@@ -589,6 +590,22 @@ impl ClusterNode {
             std::mem::replace(known, (trouble, now + TROUBLE)).0
         };
         trouble.log_since(before);
+    }
+
+    /// The broker has counted the nodes, or has not. Where it is forbidden, it is not asked again
+    /// until its connections are made anew, and the nodes that were heard are counted.
+    fn counted(&self, answer: &Result<Answer, BrokerError>) {
+        match answer {
+            Ok(Answer::Count(count)) => {
+                let count = usize::try_from(*count).unwrap_or(usize::MAX).max(1);
+                self.census.store(count, Ordering::Relaxed);
+            }
+            Err(error) if error.is_refused_as(Refusal::Permission) => {
+                self.may_not_count.store(true, Ordering::Relaxed);
+                self.census.store(0, Ordering::Relaxed);
+            }
+            _ => {}
+        }
     }
 
     /// Asks how many nodes hear `/`.
