@@ -13,7 +13,7 @@ use sio_proto::broker::{Address, Event, Output};
 use sio_proto::{LinkId, Time};
 
 use super::handle::Shared;
-use super::line::Line;
+use super::line::{Line, see_flags};
 use crate::client::dial::dial;
 use crate::client::link::{Link, Told};
 use crate::client::network::{Dialing, Sleeping};
@@ -211,6 +211,7 @@ impl Driver {
         }
         let (shared, spare, mut goes_on) = (&self.shared, &mut self.spare, false);
         let is_changed = &mut self.is_changed;
+        see_flags();
         for line in &mut self.links {
             if !line.take() {
                 continue;

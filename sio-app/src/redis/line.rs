@@ -1,8 +1,14 @@
 //! The connections of a broker's task, each with a waker of its own. So a turn of the task polls
 //! only those that have something to do.
+//!
+//! An executor need not let a task see what was stored before a wake-up of the task, if it had been
+//! woken already (tokio does so since 1.47.2). So both sides have a fence: whoever wakes, between
+//! the flag and the wake-up, and the task, between the beginning of its turn and the flags
+//! ([`see_flags`]). Then either the turn sees the flag, or the wake-up comes behind its beginning
+//! and causes another turn.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::task::{Wake, Waker};
 
 use crate::client::link::Link;
@@ -22,8 +28,15 @@ impl Wake for Flag {
         // Before the task is woken, so that it sees the flag in its next turn. If it runs at this
         // moment and has seen the flag already, it has one turn more.
         self.is_set.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
         self.task.wake_by_ref();
     }
+}
+
+/// Has this turn see all flags whose wake-ups came before it. It is called once in each turn, before
+/// flags are taken.
+pub(super) fn see_flags() {
+    fence(Ordering::SeqCst);
 }
 
 /// A connection that is polled when it has something to do: it was woken, there are bytes to write,
