@@ -33,8 +33,8 @@ impl Wake for Flag {
     }
 }
 
-/// Has this turn see all flags whose wake-ups came before it. It is called once in each turn, before
-/// flags are taken.
+/// Has this turn see all flags whose wake-ups came before it. It is called once in each turn,
+/// before flags are taken.
 pub(super) fn see_flags() {
     fence(Ordering::SeqCst);
 }

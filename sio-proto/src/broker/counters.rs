@@ -44,9 +44,9 @@ pub struct Counters {
     pub refused_subscriptions: u64,
     /// Bytes that wait now.
     pub waiting_bytes: usize,
-    /// Since when the oldest message waits that could not be written yet, or the oldest request that
-    /// is not answered, or since when the broker owes the next answer on a connection, whichever is
-    /// earliest. A read of a stream that waits
+    /// Since when the oldest message waits that could not be written yet, or the oldest request
+    /// that is not answered, or since when the broker owes the next answer on a connection,
+    /// whichever is earliest. A read of a stream that waits
     /// for entries does not count. `None` if nothing waits.
     pub waiting_since: Option<Time>,
     /// How long the last probe took: a message of this node to itself, from the order to publish
