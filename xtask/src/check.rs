@@ -4,7 +4,7 @@ use crate::arguments::{Arguments, assert_known};
 use crate::failure::{Failure, Outcome};
 use crate::programs::{cargo, output, run as execute};
 use crate::workspace::Workspace;
-use crate::{dependencies, floors, hardening, sim, tidy};
+use crate::{dependencies, floors, hardening, mutants, sim, tidy};
 use std::process::Command;
 use std::time::Instant;
 
@@ -60,6 +60,7 @@ const STEPS: &[Step] = &[
     }),
     ("corpus", corpus),
     ("against", against),
+    ("mutants", mutants::check),
     ("bare-metal", bare_metal),
 ];
 

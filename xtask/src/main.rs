@@ -14,6 +14,8 @@
 //!                                                       instructions and allocations of operations, compared with a table
 //! cargo xtask sim     [--seeds N] [--from N] [--planted [--only NAMES] [--limit SECONDS] [--quick]]
 //!                                                       server and clients over a network that fails, from seeds
+//! cargo xtask mutants [--only FILES] [--limit SECONDS] [--from N] [--jobs N]
+//!                                                       small changes of the core, and whether a test notices
 //! cargo xtask replay  FILE                              runs a transcript again, and compares
 //! cargo xtask interop [SUITE ...] [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
 //!                     [--full] [--lanes N] [--server PROGRAM] [--chat PROGRAM] [--probe PROGRAM]
@@ -44,6 +46,7 @@ mod hardening;
 mod hostile;
 mod interop;
 mod leaks;
+mod mutants;
 mod operate;
 mod process;
 mod programs;
@@ -69,6 +72,7 @@ usage: cargo xtask check   [--only STEPS] [--skip STEPS]
        cargo xtask leaks   --client
        cargo xtask bench   [--only ROWS] [--accept] [--where] [--worst]
        cargo xtask sim     [--seeds N] [--from N] [--planted [--only NAMES] [--limit SECONDS] [--quick]]
+       cargo xtask mutants [--only FILES] [--limit SECONDS] [--from N] [--jobs N]
        cargo xtask replay  FILE
        cargo xtask interop [SUITE ...] [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
                            [--full] [--lanes N] [--server PROGRAM] [--chat PROGRAM] [--probe PROGRAM]";
@@ -96,6 +100,7 @@ fn run(mut words: impl Iterator<Item = String>) -> Outcome {
         "hostile" => hostile::run(&Workspace::find()?, arguments),
         "bench" => bench::run(&Workspace::find()?, arguments),
         "sim" => sim::run(&Workspace::find()?, arguments),
+        "mutants" => mutants::run(&Workspace::find()?, arguments),
         "leaks" => leaks::run(&Workspace::find()?, arguments),
         "interop" => interop::run(&Workspace::find()?, arguments),
         _ => Err(Failure::new(USAGE)),

@@ -53,10 +53,10 @@ const IMPURE: &[&str] = &[
     "getrandom::",
 ];
 
-/// Names of modules and folders that may look at the clock or draw randomness. The examples and
-/// this program are the outside world. The others are the adapters' modules for the clock and for
-/// randomness, and code that measures or tests.
-const IMPURE_PLACES: &[&str] = &["clock", "entropy", "tests", "benches", "xtask", "examples"];
+/// Names of modules and folders that may look at the clock or draw randomness. The examples, this
+/// program and the one that runs mutants are the outside world. The others are the adapters'
+/// modules for the clock and for randomness, and code that measures or tests.
+const IMPURE_PLACES: &[&str] = &["clock", "entropy", "tests", "benches", "xtask", "mutants", "examples"];
 
 const CODE: &[&str] = &["rs", "mjs", "js"];
 const SOURCE: &[&str] = &["rs", "mjs", "js", "css", "html", "sh"];

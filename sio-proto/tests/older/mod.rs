@@ -6,7 +6,7 @@
     reason = "each story uses a part, and none is a library"
 )]
 
-use crate::common::*;
+use super::common::*;
 use sio_proto::server::{AckRequest, Command, Delivery, Message, SendError, Target};
 use sio_proto::socket::Args;
 use sio_proto::{ByteString, LinkId, SocketKey};
