@@ -53,7 +53,7 @@ fn rewrite_all(
         let rewritten = rewrite(file, &text, next, left_out).when(file)?;
         next = rewritten.next;
         if chosen.contains(file) {
-            write(&places.copy.join(SOURCES).join(file), rewritten.text.as_bytes())?;
+            write(&places.copy.join(SOURCES).join(file), rewritten.text().as_bytes())?;
             mutants.extend(rewritten.mutants);
         }
     }

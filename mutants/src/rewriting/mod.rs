@@ -52,7 +52,7 @@ pub(crate) struct Mutant {
 
 /// A file with its mutants.
 pub(crate) struct Rewritten {
-    pub(crate) text: String,
+    contents: syn::File,
     pub(crate) mutants: Vec<Mutant>,
     /// The number after the last one of this file. The mutants that are left out have numbers too,
     /// so that a number stands for the same mutant whatever is left out.
@@ -71,10 +71,17 @@ pub(crate) fn rewrite(file: &str, text: &str, first: u32, left_out: &BTreeSet<u3
     };
     rewriter.visit_file_mut(&mut parsed);
     Ok(Rewritten {
-        text: prettyplease::unparse(&parsed),
+        contents: parsed,
         mutants: rewriter.mutants,
         next: rewriter.next,
     })
+}
+
+impl Rewritten {
+    /// What the file has to contain.
+    pub(crate) fn text(&self) -> String {
+        prettyplease::unparse(&self.contents)
+    }
 }
 
 struct Rewriter<'a> {

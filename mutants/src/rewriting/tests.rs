@@ -8,7 +8,10 @@ fn rewritten(text: &str) -> (String, Vec<String>) {
     assert_eq!(done.next as usize, done.mutants.len() + 1);
     let numbers = done.mutants.iter().map(|mutant| mutant.number);
     assert!(numbers.eq(1..done.next));
-    (done.text, done.mutants.into_iter().map(|mutant| mutant.what).collect())
+    (
+        done.text(),
+        done.mutants.into_iter().map(|mutant| mutant.what).collect(),
+    )
 }
 
 /// The same file as the rewriting has to write it.
@@ -179,7 +182,7 @@ fn a_mutant_that_is_left_out_keeps_its_number() {
     let done = rewrite("a.rs", "fn f() -> Time { g(a < 2, !b) }", 7, &BTreeSet::from([8])).unwrap();
     let after =
         written("fn f() -> Time { g((if m!(7u32) { (a) <= (2) } else { a < 2 }), (if m!(9u32) { b } else { !b })) }");
-    assert_eq!((done.text, done.next), (after, 10));
+    assert_eq!((done.text(), done.next), (after, 10));
     let numbers: Vec<u32> = done.mutants.iter().map(|mutant| mutant.number).collect();
     assert_eq!(numbers, [7, 9]);
 }
