@@ -13,8 +13,8 @@ use std::process::{Command, Stdio};
 /// before. The compiler looks at types first, and at lifetimes only if the types are right.
 const MOST_ROUNDS: usize = 20;
 
-/// What the tests use is optimized. They themselves are not: all mutants of all files make a package
-/// that takes long to build.
+/// What the tests use is optimized. They themselves are not: all mutants of all files make a
+/// package that takes long to build.
 const PROFILE: &[&str] = &[
     "--config",
     "profile.dev.debug=false",

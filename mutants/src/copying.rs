@@ -17,7 +17,9 @@ pub(crate) const SOURCES: &str = "sio-proto/src";
 const CHOSEN: &str = include_str!("../chosen.rs");
 
 /// Copies the package, and adds to it what the mutants need. A file that has not changed is left as
-/// it is. The files of `rewritten`, relative to the sources, are not written: the rewriting does it.
+/// it is. The files of `rewritten`, relative to the sources, are not written, because the rewriting
+/// writes them.
+///
 /// Returns a number that stands for everything that belongs to the copy.
 pub(crate) fn copy(repository: &Path, copy: &Path, rewritten: &[String]) -> Outcome<u64> {
     let files = files(repository)?;
@@ -105,7 +107,8 @@ fn one_program(tests: &[String]) -> String {
     format!("//! All tests in one program.\n\n{}", modules.collect::<String>())
 }
 
-/// Removes the files of an earlier copy that the repository has no more, and that nobody added here.
+/// Removes the files of an earlier copy that the repository has no more. The files that were added
+/// here stay.
 fn remove_others(folder: &Path, package: &Path, files: &[PathBuf]) -> Outcome {
     let added = [package.join("src/mutant.rs"), package.join("tests/all.rs")];
     for entry in fs::read_dir(folder).when(folder.display())? {

@@ -94,7 +94,8 @@ struct Rewriter<'a> {
 }
 
 impl Rewriter<'_> {
-    /// Adds a mutant. Returns the call that asks whether it is chosen, or nothing if it is left out.
+    /// Adds a mutant. Returns the call that asks whether it is chosen, or nothing if it is left
+    /// out.
     fn add(&mut self, line: usize, what: String) -> Option<Expr> {
         let number = self.next;
         self.next += 1;
