@@ -7,7 +7,8 @@ use std::time::Duration;
 use redis::events::{answers, ask, messages};
 use redis::moving::cluster;
 use redis::{Mood, World, bytes};
-use sio_proto::broker::{Answer, Output, Request};
+use sio_proto::broker::{Answer, Command, Output, Request};
+use sio_proto::resp::slot;
 
 #[test]
 fn in_a_cluster_each_channel_is_heard_from_its_owner() {
@@ -392,4 +393,40 @@ fn a_storm_of_redirections_ends() {
     world.run_millis(2500);
     assert_eq!(world.subscribed().len(), 100);
     assert!(world.broker.counters().is_up);
+}
+
+/// A slot has moved, so the old master has ended the subscription, and refuses the command that
+/// leaves the channel with `MOVED`. That is no reason to lose the connection, on which others are
+/// heard.
+#[test]
+fn a_channel_that_is_left_while_its_slot_moves_costs_no_connection() {
+    for (waits, gap) in [(false, 0), (true, 0), (false, 1), (true, 1)] {
+        let mut world = cluster();
+        // The third master owns `foo` and `zoo`.
+        for channel in ["foo", "zoo", "plain"] {
+            world.subscribe(channel, channel != "plain");
+        }
+        world.run_millis(100);
+        let (opened, slot) = (world.opened, slot(b"foo"));
+        assert_ne!(slot, sio_proto::resp::slot(b"zoo"));
+        world.nodes[2].slots = vec![(10923, slot - 1), (slot + 1, 16383)];
+        world.nodes[0].slots.push((slot, slot));
+        world.end_subscription(2, "foo");
+        if waits {
+            // Something else is asked behind it.
+            world.subscribe("zoo2", true);
+        }
+        let (channel, sharded) = (bytes("foo"), true);
+        world.command(Command::Unsubscribe { channel, sharded });
+        world.run_millis(gap);
+        world.subscribe("zoo3", true);
+        world.run(Duration::from_secs(60));
+        assert_eq!(world.broker.counters().reconnects, 0, "{waits} {gap}");
+        assert!(world.opened <= opened + 4, "{waits} {gap}");
+        assert!(world.broker.counters().is_up);
+        world.take_events();
+        world.publish("zoo", "x", true);
+        world.run_millis(100);
+        assert_eq!(messages(&world.take_events()).len(), 1);
+    }
 }

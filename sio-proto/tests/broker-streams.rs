@@ -152,9 +152,13 @@ fn large_entries_cost_few_connections() {
 /// to the second one stays for ever, so nothing else would tell the broker that it is in a cluster.
 #[test]
 fn a_user_who_may_not_ask_for_slots_reads_from_the_owner() {
-    for is_allowed_later in [false, true] {
+    for (is_known, is_allowed_later) in [(true, false), (true, true), (false, false)] {
         let mut world = cluster();
-        world.nodes[1].forbidden = vec!["CLUSTER"];
+        match is_known {
+            true => world.nodes[1].forbidden = vec!["CLUSTER"],
+            // Before there were users, commands were forbidden by another name.
+            false => world.nodes[1].renamed = vec!["CLUSTER"],
+        }
         world.set_mood(0, Mood::Gone);
         // Slot 15891.
         assert_eq!(world.nodes[2].slots, [(10923, 16383)]);

@@ -37,6 +37,23 @@ const LEVELS: (&str, &str) = ("1", "0");
 /// it: `promise: 9 (Upgrade)`. It stands in front of the patch, where it is not part of it.
 const PROMISE: &str = "promise: ";
 
+/// The promises of the simulator, by their numbers (`sim/src/violation.rs`).
+const PROMISES: &[&str] = &[
+    "Order",
+    "Recovery",
+    "Acknowledgement",
+    "Broadcast",
+    "Disconnect",
+    "Leftover",
+    "Price",
+    "Heartbeat",
+    "Upgrade",
+    "Liveness",
+    "Conduct",
+    "Admission",
+    "Release",
+];
+
 /// The arguments that are passed on to the simulator.
 const PASSED_ON: &[&str] = &[
     "--from",
@@ -129,8 +146,9 @@ fn applying(patch: &Path, root: &Path) -> Command {
 fn promise_of(patch: &str) -> Option<(u8, &str)> {
     let promise = patch.lines().next()?.strip_prefix(PROMISE)?;
     let (number, name) = promise.strip_suffix(')')?.split_once(" (")?;
-    let is_name = !name.is_empty() && name.chars().all(char::is_alphabetic);
-    Some((number.parse().ok().filter(|_| is_name)?, promise))
+    let number: u8 = number.parse().ok()?;
+    let known = PROMISES.get(usize::from(number).checked_sub(1)?)?;
+    (*known == name).then_some((number, promise))
 }
 
 /// Checks that all patches still fit the tree, without changing it, and name their promise.
@@ -237,7 +255,10 @@ fn find_planted(tree: &Workspace, seeds: &str, limit: Duration, only: &[String],
         fs::copy(&built, &program).when(built.display())?;
         let mut command = Command::new(program);
         match is_of_application {
-            true => command.env("SIO_APPLICATION_SEEDS", seeds),
+            true => command
+                .args(["--nocapture"])
+                .env("SIO_APPLICATION_SEEDS", seeds)
+                .env("SIO_APPLICATION_PROMISE", number.to_string()),
             false => command.args(["--seeds", seeds, "--shrink", "0", "--promise", &number.to_string()]),
         };
         while hunts.len() >= most {
@@ -389,6 +410,9 @@ mod tests {
             "promise: 12\n",
             "promise: 12 ()\n",
             "promise: 300 (Admission)\n",
+            "promise: 0 (Admission)\n",
+            "promise: 14 (Admission)\n",
+            "promise: 9 (Heartbeat)\n",
             "promise: Admission (12)\n",
             "",
         ] {

@@ -23,6 +23,9 @@ use crate::{Entropy, LinkId, Time};
 /// How many answers one connection may wait for.
 const MAX_EXPECTED: usize = 16 * 1024;
 
+/// How many slots are remembered whose channels were ended ([`Connection::has_ended`]): 2 KiB.
+const MAX_ENDED: usize = 1024;
+
 /// A message of so many bytes is handed over as it is. A smaller one is copied behind those before
 /// it, so that all of them leave in one write.
 const LARGE_BYTES: usize = 16 * 1024;
@@ -196,6 +199,9 @@ pub(super) struct Connection {
     /// The channels whose subscription is not what it should be.
     pub(super) changed: VecDeque<(Bytes, bool)>,
     pub(super) attempts: u32,
+    /// The slots of channels whose end took the place of the answer to the command that leaves
+    /// them, if no later command is answered yet ([`Connection::has_ended`]).
+    ended: VecDeque<u16>,
     pub(super) probe: Probe,
     /// When the last probe was ordered.
     pub(super) probed_at: Time,
@@ -223,6 +229,7 @@ impl Connection {
             queue: VecDeque::new(),
             changed: VecDeque::new(),
             attempts: 0,
+            ended: VecDeque::new(),
             probe: Probe::Off,
             probed_at: Time::default(),
             probe_channel: Bytes::new(),
@@ -301,10 +308,38 @@ impl Connection {
 
     /// Takes the expectation that an answer fulfils.
     pub(super) fn answered(&mut self, now: Time) -> Option<Expect> {
+        self.ended.clear();
+        self.take_expected(now)
+    }
+
+    /// As [`Connection::answered`], where this may not be the answer ([`Connection::has_ended`]).
+    pub(super) fn take_expected(&mut self, now: Time) -> Option<Expect> {
         let expect = self.expects.pop_front()?;
         self.asked_at = (!self.expects.is_empty()).then_some(now);
         self.active_at = now;
         Some(expect)
+    }
+
+    /// The server has said that a channel of sharded pub/sub is left, while the answer to the
+    /// command that leaves it was waited for. It may have ended the channel before it has read the
+    /// command, because the slot has moved. Then this was not the answer, and `MOVED` comes too.
+    pub(super) fn has_ended(&mut self, slot: u16) {
+        if self.ended.len() >= MAX_ENDED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(slot);
+    }
+
+    /// Whether `MOVED` for this slot belongs to a command that was taken for answered. Servers
+    /// answer in order, so no such answer for a slot before it comes any more.
+    pub(super) fn is_of_ended(&mut self, moved: u16) -> bool {
+        let found = self.ended.iter().position(|slot| *slot == moved);
+        found.is_some_and(|at| self.ended.drain(..=at).next().is_some())
+    }
+
+    /// Whether such an answer may come.
+    pub(super) fn has_any_ended(&self) -> bool {
+        !self.ended.is_empty()
     }
 
     /// When the broker is late with an answer.
@@ -360,6 +395,7 @@ impl Connection {
         self.pieces = Vec::new();
         self.large_bytes = 0;
         self.changed.clear();
+        self.ended.clear();
         self.probe = Probe::Off;
     }
 

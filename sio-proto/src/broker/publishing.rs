@@ -357,24 +357,24 @@ impl Broker {
 
     /// Returns the connection to which a redirection leads.
     pub(super) fn follow(&mut self, now: Time, redirect: Redirect) -> Option<usize> {
-        let address = self.learn_redirect(now, redirect);
-        self.node(now, Role::Node, &address)
-    }
-
-    /// Takes over what a redirection says about its slot, and returns the server that it names.
-    pub(super) fn learn_redirect(&mut self, now: Time, redirect: Redirect) -> Address {
         self.counters.redirects += 1;
-        match redirect {
+        let address = match redirect {
             Redirect::Moved(slot, address) => {
-                self.owner_changes(slot, &address);
-                // A user that may not ask for the slots learns of the cluster here.
-                let cluster = self.cluster.get_or_insert_with(SlotMap::unknown);
-                cluster.correct(slot, address.clone(), self.config.max_nodes);
-                self.want_slots(now);
+                self.learn_owner(now, slot, &address);
                 address
             }
             Redirect::Ask(address) => address,
-        }
+        };
+        self.node(now, Role::Node, &address)
+    }
+
+    /// Takes over what a server has said about one slot.
+    pub(super) fn learn_owner(&mut self, now: Time, slot: u16, owner: &Address) {
+        self.owner_changes(slot, owner);
+        // A user that may not ask for the slots learns of the cluster here.
+        let cluster = self.cluster.get_or_insert_with(SlotMap::unknown);
+        cluster.correct(slot, owner.clone(), self.config.max_nodes);
+        self.want_slots(now);
     }
 
     /// Since when the oldest message, request or answer waits ([`Counters::waiting_since`]).

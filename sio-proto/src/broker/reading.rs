@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::cluster::Redirect;
 use super::command::{Event, StreamPosition};
 use super::connection::{Expect, Role};
 use super::error::{BrokerError, Refusal};
@@ -196,8 +197,8 @@ impl Broker {
             }
             // The next connection goes to the owner of the stream, also where the slots cannot be
             // asked for. It has a delay, so servers that send it to each other cost little.
-            if let Some(redirect) = self.redirect(at, &text) {
-                self.learn_redirect(now, redirect);
+            if let Some(Redirect::Moved(slot, owner)) = self.redirect(at, &text) {
+                self.learn_owner(now, slot, &owner);
             }
             self.want_slots(now);
             return self.lose(now, at, BrokerError::refused(&text));

@@ -4,11 +4,12 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::cluster::Redirect;
 use super::connection::{Expect, Probe};
 use super::error::{BrokerError, Refusal};
 use super::machine::{Broker, SENTINEL};
 use crate::Time;
-use crate::resp::Value;
+use crate::resp::{Value, slot};
 
 impl Broker {
     pub(super) fn handle_reply(&mut self, now: Time, at: usize, reply: Value) {
@@ -64,12 +65,33 @@ impl Broker {
         if !is_asked {
             return self.subscription_taken(now, at, &(channel, sharded));
         }
-        if let Some(Expect::Unsubscribe(asked, sharded)) = connection.answered(now) {
+        let answered = connection.take_expected(now);
+        if sharded {
+            connection.has_ended(slot(&channel));
+        }
+        if let Some(Expect::Unsubscribe(asked, sharded)) = answered {
             self.subscription_answered(at, &(asked, sharded));
         }
     }
 
+    /// Whether an error is the answer to the command that leaves a channel which the server had
+    /// ended before ([`Connection::has_ended`](super::connection::Connection::has_ended)).
+    fn is_of_ended(&mut self, at: usize, error: &[u8]) -> bool {
+        if !self.connection(at).is_some_and(|connection| connection.has_any_ended()) {
+            return false;
+        }
+        match self.redirect(at, error) {
+            Some(Redirect::Moved(slot, _)) => self.connection(at).is_some_and(|known| known.is_of_ended(slot)),
+            Some(Redirect::Ask(_)) | None => false,
+        }
+    }
+
     fn handle_answer(&mut self, now: Time, at: usize, reply: Value) {
+        if let Value::Error(text) = &reply
+            && self.is_of_ended(at, text)
+        {
+            return;
+        }
         let Some(connection) = self.connection(at) else { return };
         let Some(expect) = connection.answered(now) else {
             return self.lose(now, at, BrokerError::unexpected());

@@ -123,13 +123,19 @@ impl Broker {
             return true;
         };
         let cluster = match reply {
-            // What is known stays where the server does not say more.
+            // What is known stays where the server does not say more: the user may not ask, the
+            // command has another name, or the answers to other commands have told of the cluster.
             Value::Error(text) if BrokerError::refused(text).is_refused_as(Refusal::NotNow) => {
                 self.want_slots(now);
                 self.route_again(now);
                 return true;
             }
-            Value::Error(text) if BrokerError::refused(text).is_refused_as(Refusal::Permission) => self.cluster.take(),
+            Value::Error(text) if !is_no_cluster(text) => {
+                self.slots_moved();
+                self.is_discovered = true;
+                self.topology_changed(now);
+                return true;
+            }
             Value::Error(_) => None,
             reply => match SlotMap::read(reply, &from, self.config.max_nodes) {
                 Some(map) => Some(map),
@@ -260,6 +266,11 @@ impl Broker {
         self.retry_now(now, MAIN);
         self.dial_due(now);
     }
+}
+
+/// Whether a server says that it belongs to no cluster.
+fn is_no_cluster(error: &[u8]) -> bool {
+    memchr::memmem::find(error, b"cluster support disabled").is_some()
 }
 
 fn address(host: &Value, port: &Value) -> Option<Address> {

@@ -70,6 +70,8 @@ pub(crate) struct Node {
     pub(crate) is_busy: bool,
     /// The first words of commands that are refused with `NOPERM`.
     pub(crate) forbidden: Vec<&'static str>,
+    /// The first words of commands that have another name on this server.
+    pub(crate) renamed: Vec<&'static str>,
     pub(crate) streams: BTreeMap<Vec<u8>, Stream>,
     pub(crate) values: BTreeMap<Vec<u8>, Vec<u8>>,
     /// For a sentinel: who the master is.
@@ -92,6 +94,7 @@ impl Node {
             is_deaf: false,
             is_busy: false,
             forbidden: vec![],
+            renamed: vec![],
             streams: BTreeMap::new(),
             values: BTreeMap::new(),
             master: None,
@@ -457,11 +460,18 @@ impl World {
                 );
             }
         }
+        if self.nodes[at].renamed.contains(&name.as_str()) {
+            return line(
+                out,
+                &format!("-ERR unknown command `{name}`, with args beginning with: "),
+            );
+        }
         if self.nodes[at].forbidden.contains(&name.as_str()) {
             return line(out, "-NOPERM this user has no permissions to do this");
         }
         let of_key = [
             "SSUBSCRIBE",
+            "SUNSUBSCRIBE",
             "SPUBLISH",
             "XADD",
             "XRANGE",
@@ -675,24 +685,6 @@ impl World {
             bulk(out, &read.stream);
             entries(out, &found);
             conn.read = None;
-        }
-    }
-
-    fn slots(&self, at: usize, out: &mut BytesMut) {
-        if !self.nodes[at].in_cluster {
-            return line(out, "-ERR This instance has cluster support disabled");
-        }
-        let ranges = self
-            .nodes
-            .iter()
-            .flat_map(|node| node.slots.iter().map(move |range| (node, range)));
-        let ranges: Vec<_> = ranges.collect();
-        line(out, &format!("*{}", ranges.len()));
-        for (node, (from, to)) in ranges {
-            line(out, &format!("*3\r\n:{from}\r\n:{to}\r\n*3"));
-            bulk(out, node.host.as_bytes());
-            line(out, &format!(":{}", node.port));
-            bulk(out, b"id");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A Redis cluster of three, and what a test needs while slots move there.
 
-use sio_proto::LinkId;
 use sio_proto::broker::BrokerConfig;
 use sio_proto::resp::{Decoder, Limits, Value};
+use sio_proto::{BytesMut, LinkId};
 
 use super::{Node, World, bulk, line};
 
@@ -47,14 +47,28 @@ impl World {
         }
     }
 
-    /// A subscription ends, as when its slot moves.
+    /// All subscriptions of a server end, as when its slots move.
     pub(crate) fn take_away(&mut self, node: usize) {
+        self.end_subscriptions(node, |_| true);
+    }
+
+    /// One subscription ends, as when its slot moves.
+    pub(crate) fn end_subscription(&mut self, node: usize, channel: &str) {
+        self.end_subscriptions(node, |name| name == channel.as_bytes());
+    }
+
+    fn end_subscriptions(&mut self, node: usize, ends: impl Fn(&[u8]) -> bool) {
         for (link, conn) in &mut self.conns {
             if conn.node != node {
                 continue;
             }
             let out = self.to_broker.entry(*link).or_default();
-            let sharded: Vec<_> = conn.channels.iter().filter(|(_, sharded)| *sharded).cloned().collect();
+            let sharded: Vec<_> = conn
+                .channels
+                .iter()
+                .filter(|(name, sharded)| *sharded && ends(name))
+                .cloned()
+                .collect();
             for key in sharded {
                 line(out, ">3");
                 bulk(out, b"sunsubscribe");
@@ -62,6 +76,25 @@ impl World {
                 line(out, ":0");
                 conn.channels.remove(&key);
             }
+        }
+    }
+
+    /// Answers `CLUSTER SLOTS`.
+    pub(super) fn slots(&self, at: usize, out: &mut BytesMut) {
+        if !self.nodes[at].in_cluster {
+            return line(out, "-ERR This instance has cluster support disabled");
+        }
+        let ranges = self
+            .nodes
+            .iter()
+            .flat_map(|node| node.slots.iter().map(move |range| (node, range)));
+        let ranges: Vec<_> = ranges.collect();
+        line(out, &format!("*{}", ranges.len()));
+        for (node, (from, to)) in ranges {
+            line(out, &format!("*3\r\n:{from}\r\n:{to}\r\n*3"));
+            bulk(out, node.host.as_bytes());
+            line(out, &format!(":{}", node.port));
+            bulk(out, b"id");
         }
     }
 }

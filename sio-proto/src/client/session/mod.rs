@@ -358,6 +358,7 @@ impl Session {
 
     fn take_outgoing(&mut self) -> Option<Packed> {
         let packed = self.outgoing.pop_front()?;
+        debug_assert!(self.outgoing_bytes >= packed.len(), "each packet was counted");
         self.outgoing_bytes = self.outgoing_bytes.saturating_sub(packed.len());
         Some(packed)
     }
