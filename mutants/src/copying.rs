@@ -10,6 +10,9 @@ use std::process::Command;
 /// What the copy needs of the repository.
 const NEEDED: &[&str] = &["Cargo.lock", "Cargo.toml", "sio-proto"];
 
+/// What decides which mutants there are, and their numbers.
+const REWRITING: &str = "mutants/src/rewriting";
+
 /// The sources of the library, in the repository and in the copy.
 pub(crate) const SOURCES: &str = "sio-proto/src";
 
@@ -20,9 +23,9 @@ const CHOSEN: &str = include_str!("../chosen.rs");
 /// it is. The files of `rewritten`, relative to the sources, are not written, because the rewriting
 /// writes them.
 ///
-/// Returns a number that stands for everything that belongs to the copy.
+/// Returns a number that stands for everything that belongs to the copy, and for the rewriting.
 pub(crate) fn copy(repository: &Path, copy: &Path, rewritten: &[String]) -> Outcome<u64> {
-    let files = files(repository)?;
+    let files = files(repository, NEEDED)?;
     let (mut tests, mut contents) = (Vec::new(), DefaultHasher::new());
     for file in &files {
         let from = repository.join(file);
@@ -45,6 +48,10 @@ pub(crate) fn copy(repository: &Path, copy: &Path, rewritten: &[String]) -> Outc
     write(&copy.join(SOURCES).join("mutant.rs"), CHOSEN.as_bytes())?;
     write(&copy.join("sio-proto/tests/all.rs"), one_program(&tests).as_bytes())?;
     remove_others(&copy.join("sio-proto"), &copy.join("sio-proto"), &files)?;
+    for file in self::files(repository, &[REWRITING])? {
+        let from = repository.join(&file);
+        (file, fs::read(&from).when(from.display())?).hash(&mut contents);
+    }
     Ok(contents.finish())
 }
 
@@ -59,13 +66,13 @@ pub(crate) fn write(file: &Path, bytes: &[u8]) -> Outcome {
     fs::write(file, bytes).when(file.display())
 }
 
-/// Returns the files that are in git or are about to be, relative to the repository.
-fn files(repository: &Path) -> Outcome<Vec<PathBuf>> {
+/// Returns the files of these that are in git or are about to be, relative to the repository.
+fn files(repository: &Path, wanted: &[&str]) -> Outcome<Vec<PathBuf>> {
     let list = ["ls-files", "--cached", "--others", "--exclude-standard", "-z", "--"];
     let output = Command::new("git")
         .current_dir(repository)
         .args(list)
-        .args(NEEDED)
+        .args(wanted)
         .output();
     let output = output.when("git")?;
     if !output.status.success() {
