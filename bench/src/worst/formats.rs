@@ -234,7 +234,7 @@ pub(super) const INPUTS: &[Worst] = &[
         message(bytes as u32 / 6, &[0xd6, 0xff, 0, 0, 0, 0], &[])
     }),
     Worst::new("msgpack/escapes", |bytes| {
-        let text = [&[0xda, 0xff, 0xff][..], &[1; 65_535]].concat();
+        let text = [&[0xda, 0x0f, 0xff][..], &[1; 4095]].concat();
         message((bytes / text.len()) as u32, &text, &[])
     }),
     Worst::new("resp/values", |bytes| {

@@ -36,6 +36,7 @@ pub enum Field {
 /// browsers. A value that needs no decoding shares the body's buffer.
 #[must_use]
 pub fn field(body: &Bytes, name: &str) -> Field {
+    step!(each body.len());
     let mut found = body.split(|&b| b == b'&').filter_map(|pair| {
         let mut halves = pair.splitn(2, |&b| b == b'=');
         (halves.next()? == name.as_bytes()).then(|| halves.next().unwrap_or_default())

@@ -246,6 +246,7 @@ impl Decoder {
         if let Some(done) = self.done {
             return done.map(|()| None);
         }
+        step!();
         let result = self.take(buffer);
         match result {
             Ok(Some(Frame::Close)) => self.done = Some(Ok(())),
@@ -275,6 +276,7 @@ impl Decoder {
         let end = found.map(|at| from.saturating_add(at));
         // The text stands behind one byte.
         let length = end.unwrap_or(buffer.len()).saturating_sub(1);
+        step!(bulk length.saturating_sub(from));
         if length > self.max_frame_bytes {
             return Err(HixieError::TooLong);
         }

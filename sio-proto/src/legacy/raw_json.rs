@@ -70,6 +70,7 @@ fn split_value(text: &str) -> Option<(&str, &str)> {
     let mut values = Deserializer::from_str(text).into_iter::<IgnoredAny>();
     values.next()?.ok()?;
     let (value, after) = text.split_at_checked(values.byte_offset())?;
+    step!(each value.len().saturating_add(1));
     Some((value, skip(after)))
 }
 

@@ -127,6 +127,7 @@ impl Decoder {
     /// connection has to be closed.
     pub fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Value>, DecodeError> {
         loop {
+            step!();
             let value = match self.step(input)? {
                 Step::Wait => return Ok(None),
                 Step::Begun => continue,
@@ -228,6 +229,7 @@ impl Decoder {
     fn line_end(&mut self, input: &[u8]) -> Result<Option<usize>, DecodeError> {
         let mut from = self.searched.min(input.len());
         while let Some(at) = memchr::memchr(b'\r', input.get(from..).unwrap_or_default()) {
+            step!(bulk at);
             let end = from.saturating_add(at);
             from = end.saturating_add(1);
             if input.get(from) == Some(&b'\n') {
@@ -241,6 +243,7 @@ impl Decoder {
         if input.len() > MAX_LINE_BYTES + 1 {
             return Err(DecodeError::End);
         }
+        step!(bulk input.len().saturating_sub(from));
         // The last byte may be the first half of the end.
         self.searched = input.len().saturating_sub(1);
         Ok(None)

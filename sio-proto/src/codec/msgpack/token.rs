@@ -91,6 +91,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn token(&mut self) -> Result<Token<'a>, MessagePackError> {
+        step!();
         let [first] = self.array()?;
         Ok(match Marker::from_u8(first) {
             Marker::Null => Token::Nil,

@@ -379,6 +379,7 @@ impl<'a> Reader<'a> {
         let (raw, behind) = end
             .and_then(|comma| self.rest.split_at_checked(comma))
             .unwrap_or((self.rest, ""));
+        step!(bulk raw.len());
         self.rest = behind.get(1..).unwrap_or_default(); // without the comma
         raw
     }
