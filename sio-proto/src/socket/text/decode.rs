@@ -16,8 +16,7 @@ use crate::socket::{Args, Packet, Revision, Role, is_reserved_event};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Number of attachments of one packet. Default 10, as everywhere in the ecosystem. A packet
-    /// with more is refused.
+    /// Number of attachments of one packet. Default 10, as everywhere else. More are refused.
     pub max_attachments: usize,
     /// Bytes of all attachments of one packet. Default 10 000 000, which is ten messages of
     /// Engine.IO's default size.
