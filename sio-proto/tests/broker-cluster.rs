@@ -430,3 +430,74 @@ fn a_channel_that_is_left_while_its_slot_moves_costs_no_connection() {
         assert_eq!(messages(&world.take_events()).len(), 1);
     }
 }
+
+/// The answer to a command that leaves a channel has come, and then the slot moves. `MOVED` for the
+/// next subscription to the channel belongs to that subscription.
+#[test]
+fn a_channel_that_comes_back_while_its_slot_moves_follows_it() {
+    for gap in [0, 1, 100, 3000] {
+        let mut world = cluster();
+        for channel in ["foo", "zoo"] {
+            world.subscribe(channel, true);
+        }
+        world.run_millis(100);
+        let slot = slot(b"foo");
+        let (channel, sharded) = (bytes("foo"), true);
+        world.command(Command::Unsubscribe { channel, sharded });
+        world.run_millis(10);
+        world.nodes[2].slots = vec![(10923, slot - 1), (slot + 1, 16383)];
+        world.nodes[0].slots.push((slot, slot));
+        world.run_millis(gap);
+        world.subscribe("foo", true);
+        world.run(Duration::from_secs(60));
+        assert_eq!(world.broker.counters().reconnects, 0, "{gap}");
+        for channel in ["foo", "zoo"] {
+            world.take_events();
+            world.publish(channel, "x", true);
+            world.run_millis(100);
+            assert_eq!(messages(&world.take_events()).len(), 1, "{gap} {channel}");
+        }
+    }
+}
+
+/// Where nobody may ask for the slots, a master that does not come back has its slots elsewhere
+/// after a while: they are learned anew.
+#[test]
+fn a_master_is_replaced_where_the_slots_cannot_be_asked_for() {
+    for is_renamed in [false, true] {
+        let mut world = cluster();
+        for node in &mut world.nodes {
+            match is_renamed {
+                true => node.renamed = vec!["CLUSTER"],
+                false => node.forbidden = vec!["CLUSTER"],
+            }
+        }
+        for channel in ["foo", "zoo", "plain"] {
+            world.subscribe(channel, channel != "plain");
+        }
+        world.run(Duration::from_secs(10));
+        world.publish("foo", "x", true);
+        world.run_millis(200);
+        assert_eq!(messages(&world.take_events()).len(), 1, "{is_renamed}");
+        // The third master owned both.
+        world.set_mood(2, Mood::Gone);
+        world.run(Duration::from_secs(15));
+        let slots = std::mem::take(&mut world.nodes[2].slots);
+        world.nodes[0].slots.extend(slots);
+        world.run(Duration::from_secs(40));
+        assert!(
+            world.broker.counters().is_up,
+            "{is_renamed}: {:?}",
+            world.broker.counters()
+        );
+        let opened = world.opened;
+        for channel in ["foo", "zoo", "plain"] {
+            world.take_events();
+            world.publish(channel, "x", channel != "plain");
+            world.run_millis(200);
+            assert_eq!(messages(&world.take_events()).len(), 1, "{is_renamed} {channel}");
+        }
+        world.run(Duration::from_secs(60));
+        assert!(world.opened <= opened + 2, "{is_renamed}: it is quiet");
+    }
+}

@@ -17,11 +17,14 @@ use bytes::{Bytes, BytesMut};
 
 use super::abandoned::{Abandoned, Identity};
 use super::config::{Address, BrokerConfig};
-use crate::resp::{Decoder, Limits, encode_command, encode_command_before};
+use crate::resp::{Decoder, Limits, encode_command, encode_command_before, slot};
 use crate::{Entropy, LinkId, Time};
 
 /// How many answers one connection may wait for.
 const MAX_EXPECTED: usize = 16 * 1024;
+
+/// After so many attempts in a row, a master does not come back at its address.
+const MASTER_ATTEMPTS: u32 = 3;
 
 /// How many slots are remembered whose channels were ended ([`Connection::has_ended`]): 2 KiB.
 const MAX_ENDED: usize = 1024;
@@ -240,6 +243,12 @@ impl Connection {
         matches!(self.stage, Stage::Ready { .. })
     }
 
+    /// Whether it goes to a master of a cluster, and several attempts to connect have failed.
+    pub(super) const fn has_lost_its_master(&self) -> bool {
+        let goes_to_master = matches!(self.role, Role::Node | Role::NodeSubscriber | Role::Reader(_));
+        goes_to_master && !self.is_ready() && self.attempts >= MASTER_ATTEMPTS
+    }
+
     pub(super) const fn is_open(&self) -> bool {
         !matches!(self.stage, Stage::Idle { .. })
     }
@@ -335,6 +344,16 @@ impl Connection {
     pub(super) fn is_of_ended(&mut self, moved: u16) -> bool {
         let found = self.ended.iter().position(|slot| *slot == moved);
         found.is_some_and(|at| self.ended.drain(..=at).next().is_some())
+    }
+
+    /// Whether the next answer belongs to a command about a channel of this slot.
+    pub(super) fn expects_channel_of(&self, moved: u16) -> bool {
+        match self.expects.front() {
+            Some(Expect::Subscribe(channel, true) | Expect::Unsubscribe(channel, true) | Expect::Leave(channel)) => {
+                slot(channel) == moved
+            }
+            _ => false,
+        }
     }
 
     /// Whether such an answer may come.

@@ -438,9 +438,8 @@ impl Broker {
         match role {
             Role::Subscriber | Role::NodeSubscriber => self.channels.lose(at),
             Role::Main => self.main_lost(now, was_ready),
-            Role::Node => self.want_slots(now),
+            Role::Node | Role::Reader(_) => self.want_slots(now),
             Role::Sentinel => self.sentinel_at = self.sentinel_at.wrapping_add(1),
-            Role::Reader(_) => {}
         }
         if role == Role::NodeSubscriber {
             self.want_slots(now);

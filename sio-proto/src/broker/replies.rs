@@ -74,26 +74,34 @@ impl Broker {
         }
     }
 
-    /// Whether an error is the answer to the command that leaves a channel which the server had
-    /// ended before ([`Connection::has_ended`](super::connection::Connection::has_ended)).
-    fn is_of_ended(&mut self, at: usize, error: &[u8]) -> bool {
-        if !self.connection(at).is_some_and(|connection| connection.has_any_ended()) {
-            return false;
-        }
-        match self.redirect(at, error) {
-            Some(Redirect::Moved(slot, _)) => self.connection(at).is_some_and(|known| known.is_of_ended(slot)),
-            Some(Redirect::Ask(_)) | None => false,
+    /// Takes what an answer belongs to. `None` if it belongs to the command that leaves a channel
+    /// which the server had ended before
+    /// ([`Connection::has_ended`](super::connection::Connection::has_ended)).
+    ///
+    /// All commands about channels of a slot that has moved have the same answer. So the first of
+    /// these answers goes to the first command that is still expected, and the one that is left
+    /// over belongs to no command any more.
+    fn expectation(&mut self, now: Time, at: usize, reply: &Value) -> Option<Option<Expect>> {
+        let may_be_of_ended = self.connection(at)?.has_any_ended();
+        let moved = match reply {
+            Value::Error(text) if may_be_of_ended => self.redirect(at, text),
+            _ => None,
+        };
+        let connection = self.connection(at)?;
+        match moved {
+            Some(Redirect::Moved(slot, _)) if connection.expects_channel_of(slot) => {
+                Some(connection.take_expected(now))
+            }
+            Some(Redirect::Moved(slot, _)) if connection.is_of_ended(slot) => None,
+            _ => Some(connection.answered(now)),
         }
     }
 
     fn handle_answer(&mut self, now: Time, at: usize, reply: Value) {
-        if let Value::Error(text) = &reply
-            && self.is_of_ended(at, text)
-        {
+        let Some(expect) = self.expectation(now, at, &reply) else {
             return;
-        }
-        let Some(connection) = self.connection(at) else { return };
-        let Some(expect) = connection.answered(now) else {
+        };
+        let Some(expect) = expect else {
             return self.lose(now, at, BrokerError::unexpected());
         };
         if let Value::Error(text) = &reply {

@@ -122,15 +122,18 @@ impl Broker {
         let Some(from) = self.connection(at).map(|known| known.address.clone()) else {
             return true;
         };
+        let is_master_gone = self.each().any(|(_, known)| known.has_lost_its_master());
         let cluster = match reply {
             // What is known stays where the server does not say more: the user may not ask, the
             // command has another name, or the answers to other commands have told of the cluster.
+            // If a master does not come back, all of it is learned again, because nothing else
+            // would tell who has its slots now.
             Value::Error(text) if BrokerError::refused(text).is_refused_as(Refusal::NotNow) => {
                 self.want_slots(now);
                 self.route_again(now);
                 return true;
             }
-            Value::Error(text) if !is_no_cluster(text) => {
+            Value::Error(text) if !is_no_cluster(text) && !is_master_gone => {
                 self.slots_moved();
                 self.is_discovered = true;
                 self.topology_changed(now);

@@ -120,6 +120,17 @@ fn what_is_lost_is_logged_in_one_line_every_ten_seconds() {
 /// does not tell of it again and again. The nodes that were heard are counted then.
 #[test]
 fn a_broker_that_forbids_to_count_is_asked_once() {
+    forbids(
+        Refusal::Permission,
+        "NOPERM this user has no permissions to run the 'pubsub|numsub' command",
+    );
+    forbids(
+        Refusal::Other,
+        "ERR unknown command 'PUBSUB', with args beginning with: ",
+    );
+}
+
+fn forbids(kind: Refusal, text: &str) {
     let world = classic(2);
     let _clients = clients(&world);
     world.pass(Duration::from_secs(2));
@@ -135,8 +146,8 @@ fn a_broker_that_forbids_to_count_is_asked_once() {
                 panic!("{command:?}")
             };
             let answer = Err(BrokerError::Refused {
-                kind: Refusal::Permission,
-                text: "NOPERM this user has no permissions to run the 'pubsub|numsub' command".into(),
+                kind,
+                text: text.into(),
             });
             cluster.handle_events(&mut vec![Event::Answer { tag, answer }]);
             asked.push(tag);

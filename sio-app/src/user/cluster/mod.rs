@@ -600,7 +600,8 @@ impl ClusterNode {
                 let count = usize::try_from(*count).unwrap_or(usize::MAX).max(1);
                 self.census.store(count, Ordering::Relaxed);
             }
-            Err(error) if error.is_refused_as(Refusal::Permission) => {
+            // Forbidden, or called by another name.
+            Err(error) if error.is_refused_as(Refusal::Permission) || error.is_refused_as(Refusal::Other) => {
                 self.may_not_count.store(true, Ordering::Relaxed);
                 self.census.store(0, Ordering::Relaxed);
             }
