@@ -23,6 +23,7 @@ mod attributes;
 mod building;
 mod child;
 mod copying;
+#[path = "../../xtask/src/failure.rs"]
 mod failure;
 mod judging;
 mod machines;
