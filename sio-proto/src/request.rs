@@ -311,5 +311,7 @@ impl Request {
             Kind::Legacy06(codec, route) => wire::legacy06::decode_body(config, codec, &route, &body),
             Kind::UnknownProtocol | Kind::Foreign => Vec::new(),
         };
+        let length = self.http.body.as_ref().map_or(0, |body| body.len());
+        Inbound::part(&mut self.packets, length);
     }
 }

@@ -31,7 +31,7 @@ use bytestring::ByteString;
 use self::engine as bodies;
 use crate::breach::{Breach, BreachKind};
 use crate::engine::{self as format, EngineMessage, Revision};
-use crate::keep::Source;
+use crate::keep::{Source, is_small_part};
 use crate::socket::text::{Decoded, TextEvent};
 use crate::{Config, legacy};
 
@@ -125,6 +125,17 @@ impl Inbound {
     /// Takes the packet out of its place.
     pub(crate) const fn take(&mut self) -> Self {
         core::mem::replace(self, Self::Goodbye)
+    }
+
+    /// Gives each large packet that is a small part of a body of this size memory of its own
+    /// ([`is_small_part`]).
+    pub(crate) fn part(packets: &mut [Self], body: usize) {
+        for packet in packets {
+            step!();
+            if is_small_part(packet.bytes(), body) {
+                *packet = packet.take().kept_from(Source::Body);
+            }
+        }
     }
 
     /// Whether a part of it may have to wait for other packets.

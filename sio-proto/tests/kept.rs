@@ -1,8 +1,13 @@
 //! Packets that have to wait: how many bytes they count, and that they keep no read buffer alive.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
+mod common;
+
+use sio_proto::http;
+use sio_proto::server::{Admission, Delivery, Outputs, Peer, Request, Shard, Write};
+use sio_proto::websocket::{Decoder, Event, Limits, Role};
 use sio_proto::wire::{Inbound, Wire, WireDecoder};
-use sio_proto::{ByteString, Bytes, Config};
+use sio_proto::{ByteString, Bytes, BytesMut, Config, LinkId, Time};
 
 /// What a packet of 0.7 to 0.9 takes without its texts. Each text takes 16 bytes more.
 const PACKET: usize = size_of::<sio_proto::legacy::legacy09::Packet>();
@@ -79,6 +84,76 @@ fn what_is_left_out_is_counted() {
     }
 }
 
+/// A large packet that is a small part of a body does not keep the body, even before it waits:
+/// those who keep its parts later know nothing of the body.
+#[test]
+fn a_large_packet_keeps_no_larger_body() {
+    let config = Config::default();
+    for (size, others, shares) in [
+        (100_000, 0, true),
+        (100_000, 90_000, true),
+        (100_000, 150_000, false),
+        (100_000, 800_000, false),
+    ] {
+        let packet = |name: &str, len: usize| format!(r#"42["{name}","{}"]"#, "x".repeat(len));
+        let body = [packet("a", size), packet("b", others)].join("\u{1e}");
+        let body = Bytes::from(body);
+        let http = http::Request {
+            method: http::Method::Post,
+            target: "/socket.io/?EIO=4&transport=polling&sid=x".into(),
+            version_minor: 1,
+            headers: http::Headers::from_iter([("host", "localhost")]),
+            body: Ok(body.clone()),
+        };
+        let mut request = Request::new(&config, http, Peer::default());
+        request.decode_body(&config);
+        let packets = request.take_packets();
+        assert_eq!(packets.len(), 2);
+        let [Inbound::Event(first), _] = &packets[..] else {
+            panic!("{} packets", packets.len());
+        };
+        let args = first.args();
+        assert_eq!(args.json.len(), size + 2);
+        drop((packets, request));
+        assert_eq!(!body.is_unique(), shares, "{others} bytes of others");
+    }
+}
+
+/// A value that waits behind a large one, in the same read buffer, does not keep the memory of
+/// both.
+#[test]
+fn a_large_message_keeps_no_larger_read_buffer() {
+    for (before, size, shares) in [
+        (0, 70_000, [false, true]), // nothing keeps nothing
+        (1_000, 70_000, [true, false]),
+        (1_000_000, 70_000, [true, false]),
+        (70_000, 1_000_000, [false, false]),
+        (70_000, 40_000, [true, true]),
+    ] {
+        let message = |len: usize| {
+            let mut frame = match len {
+                ..126 => vec![0x82, 0x80 | len as u8],
+                126..65_536 => [&[0x82, 0x80 | 126][..], &(len as u16).to_be_bytes()].concat(),
+                _ => [&[0x82, 0x80 | 127][..], &(len as u64).to_be_bytes()].concat(),
+            };
+            frame.resize(frame.len() + 4 + len, 0);
+            frame
+        };
+        let mut bytes = BytesMut::from(&[message(before), message(size), message(10)].concat()[..]);
+        let mut limits = Limits::default();
+        (limits.max_message_bytes, limits.max_frame_bytes) = (1_000_000, 1_000_000);
+        let whole = bytes.as_ptr_range();
+        let mut decoder = Decoder::new(Role::Server, limits);
+        let mut is_shared = |len: usize| match decoder.decode(&mut bytes).unwrap() {
+            Some(Event::Binary(data)) if data.len() == len => whole.contains(&data.as_ptr()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([is_shared(before), is_shared(size)], shares, "{size} behind {before}");
+        assert!(decoder.decode(&mut bytes).unwrap().is_some());
+        assert!(bytes.is_empty());
+    }
+}
+
 /// The parts of a packet with attachments, and binary messages.
 #[test]
 fn parts_that_wait_keep_no_buffer() {
@@ -96,4 +171,54 @@ fn parts_that_wait_keep_no_buffer() {
         assert!(buffer.is_unique(), "{wire:?}");
         assert_eq!(kept[0].bytes(), bytes, "{wire:?}");
     }
+}
+
+/// A request may name another form than its session has. Then its body is decoded a second time,
+/// and the same holds.
+#[test]
+fn a_body_that_is_decoded_again_is_not_kept_either() {
+    let counter = std::cell::Cell::new(0u8);
+    let entropy = move |out: &mut [u8]| out.fill_with(|| counter.replace(counter.get().wrapping_add(97)));
+    let mut shard = Shard::new(Config::default(), 0, [7; 16], Box::new(entropy)).unwrap();
+    let mut out = Outputs::default();
+    let mut links = 0..;
+    let mut send = |out: &mut Outputs, method, target: &str, body: Bytes| {
+        let config = shard.config().clone();
+        let http = http::Request {
+            method,
+            target: target.into(),
+            version_minor: 1,
+            headers: http::Headers::from_iter([("host", "localhost"), ("origin", "http://localhost")]),
+            body: Ok(body),
+        };
+        let mut request = Request::new(&config, http, Peer::default());
+        request.decode_body(&config);
+        let mut request = request.admission(Admission::Allowed);
+        let link = LinkId::new(links.next().unwrap(), 0);
+        shard.handle_request(Time::ZERO, link, &mut request, out);
+        for delivery in &out.deliveries {
+            if let Delivery::Connect { socket, .. } = delivery {
+                shard.accept(Time::ZERO, *socket, &mut Outputs::default());
+            }
+        }
+        shard.flush_ready(Time::ZERO, 10, out);
+        match out.writes.drain(..).next() {
+            Some(Write::Response(_, mut answer)) => answer.take_body(&mut BytesMut::new()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let open = "/socket.io/?EIO=4&transport=polling";
+    let opened = send(&mut out, http::Method::Get, open, Bytes::new());
+    let session = format!("{open}&sid={}", common::sid(std::str::from_utf8(&opened).unwrap()));
+    send(&mut out, http::Method::Post, &session, "40".into());
+    out.deliveries.clear();
+    let body = Bytes::from(format!(
+        "42[\"a\",\"{}\"]\u{1e}42[\"b\",\"{}\"]",
+        "x".repeat(100_000),
+        "y".repeat(800_000)
+    ));
+    send(&mut out, http::Method::Post, &format!("{session}&j=0"), body.clone());
+    out.deliveries.truncate(1);
+    assert!(matches!(out.deliveries[..], [Delivery::Event { .. }]));
+    assert!(body.is_unique());
 }

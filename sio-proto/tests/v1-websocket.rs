@@ -309,3 +309,38 @@ fn the_id_of_a_socket_is_the_sessions() {
     world.broadcast(&[&id], "message", "\"you\"");
     assert_eq!(world.frames(link), ["3:::you"]);
 }
+
+/// Packets for a namespace that were sent ahead wait for its decision. When the client is refused,
+/// they are gone.
+#[test]
+fn packets_for_a_refused_namespace_are_dropped() {
+    let mut world = World::new(Config::default());
+    let link = join(&mut world);
+    let say = |world: &mut World, packet: &str| world.send(link, &text(packet));
+    world.accepts = false;
+    for accepts in [false, true] {
+        say(&mut world, "5::/admin:{\"name\":\"ahead\"}");
+        say(&mut world, "5::/chat:{\"name\":\"other\"}");
+        say(&mut world, "1::/admin");
+        let admin = world.last_socket();
+        match accepts {
+            false => world.refuse(admin, "forbidden", None),
+            true => world.accept(admin),
+        }
+        let heard = world.heard();
+        assert_eq!(
+            heard.iter().filter(|line| line.contains("ahead")).count(),
+            usize::from(accepts),
+            "{heard:?}"
+        );
+    }
+    say(&mut world, "1::/chat");
+    let chat = world.last_socket();
+    world.accept(chat);
+    let heard = world.heard();
+    assert_eq!(
+        heard.iter().filter(|line| line.contains("other")).count(),
+        2,
+        "{heard:?}"
+    );
+}

@@ -208,6 +208,30 @@ fn a_handler_that_polls_a_connection_loses_nothing() {
     }
 }
 
+/// A handler may poll a connection on which events have come. They are handled in a turn of their
+/// own, before the handler goes on, and the events of its own turn come after it.
+#[test]
+fn a_handler_that_polls_a_connection_waits_for_its_events() {
+    let (io, heard) = slow_server();
+    let mut other = Driven::connected(&io);
+    other.script.reads = vec![events(0..3)];
+    let (other, poked) = (std::sync::Mutex::new(other), Arc::new(AtomicUsize::new(0)));
+    let counting = Arc::clone(&poked);
+    io.of("/").on("poke", move |socket: Socket, n: usize| {
+        if n == 0 {
+            let _ = turns(&mut other.lock().unwrap(), &heard);
+            assert_eq!(heard.load(Ordering::Relaxed), 3, "before the handler goes on");
+        }
+        assert_eq!(counting.fetch_add(1, Ordering::Relaxed), n, "in order");
+        socket.emit("went on", n).unwrap();
+    });
+    let mut client = Driven::connected(&io);
+    let poke = |n| text(&format!(r#"42["poke",{n}]"#));
+    let _ = client.read(&(0..4).flat_map(poke).collect::<Vec<u8>>());
+    assert_eq!(poked.load(Ordering::Relaxed), 4);
+    assert_eq!(client.written().matches(r#"42["went on","#).count(), 4);
+}
+
 /// Hardening A14: work that is kept for later counts like received bytes. Work for which there is
 /// no room is done at once.
 #[test]

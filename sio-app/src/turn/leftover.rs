@@ -125,7 +125,7 @@ impl Leftover {
 
 /// The state of a turn that another one interrupts on its thread. The turn goes on when this value
 /// is dropped.
-struct Interrupted<'a> {
+pub(super) struct Interrupted<'a> {
     turn: &'a Turn,
     now: Time,
     owner: Owner,
@@ -147,7 +147,7 @@ struct Interrupted<'a> {
 impl Turn {
     /// Takes out the state of the running turn, if there is one, so that another turn can run
     /// meanwhile.
-    fn interrupt(&self) -> Option<Interrupted<'_>> {
+    pub(super) fn interrupt(&self) -> Option<Interrupted<'_>> {
         self.running.get().then(|| Interrupted {
             turn: self,
             now: self.now.get(),

@@ -228,8 +228,12 @@ struct TouchedLink {
 }
 
 /// Runs `act` in a turn whose handlers run directly on this thread. It is for bytes and deadlines
-/// that an adapter brings. Work that takes longer than a turn may last goes on in another task.
+/// that an adapter brings. Work that takes longer than a turn may last goes on in another task. If
+/// a turn is running, `act` is a part of it.
 pub(crate) fn run<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
+    if TURN.with(|turn| turn.running.get()) {
+        return TURN.with(act);
+    }
     let (result, leftover) = run_a_while(runtime, act);
     if let Some(leftover) = leftover {
         leftover.leave_to_task();
@@ -238,18 +242,30 @@ pub(crate) fn run<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
 }
 
 /// Runs `act` as [`run`] does, for a caller that does the rest of the work itself, and brings
-/// nothing more before the rest is done.
+/// nothing more before the rest is done. If a handler asks for this, because it polls a connection
+/// itself, its turn is interrupted, as by [`Leftover::go_on`].
 pub(crate) fn run_a_while<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> (R, Option<Box<Leftover>>) {
-    TURN.with(|turn| {
-        if turn.running.get() {
-            return (act(turn), None);
-        }
-        let _ending = turn.begin(runtime);
-        turn.is_fresh.set(true);
-        let result = act(turn);
-        let leftover = turn.work_off(runtime);
-        (result, leftover.map(Leftover::detached))
+    TURN.with(|turn| match turn.running.get() {
+        false => begin_a_while(turn, runtime, act),
+        true => interrupt_a_while(turn, runtime, act),
     })
+}
+
+#[inline(always)]
+fn begin_a_while<R>(turn: &Turn, runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> (R, Option<Box<Leftover>>) {
+    let _ending = turn.begin(runtime);
+    turn.is_fresh.set(true);
+    let result = act(turn);
+    let leftover = turn.work_off(runtime);
+    (result, leftover.map(Leftover::detached))
+}
+
+/// It stands apart, because hardly any turn is interrupted.
+#[cold]
+#[inline(never)]
+fn interrupt_a_while<R>(turn: &Turn, runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> (R, Option<Box<Leftover>>) {
+    let _outer = turn.interrupt();
+    begin_a_while(turn, runtime, act)
 }
 
 /// Runs `act` in the present turn of this thread. If there is none, it runs in a new turn that

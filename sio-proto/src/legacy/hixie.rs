@@ -16,6 +16,7 @@ use bytestring::ByteString;
 use md5::{Digest as _, Md5};
 
 use crate::http::{self, Name};
+use crate::keep;
 
 /// The bytes that follow the head of a hixie-76 request.
 pub const BODY_LEN: usize = 8;
@@ -220,6 +221,8 @@ pub struct Decoder {
     /// How many bytes at the start of the buffer are known to hold no end of a frame. So a frame
     /// that arrives in many pieces is searched only once.
     scanned: usize,
+    /// Whether other texts stood in the buffer in front of the next one.
+    is_behind: bool,
     done: Option<Result<(), HixieError>>,
 }
 
@@ -230,6 +233,7 @@ impl Decoder {
         Self {
             max_frame_bytes,
             scanned: 0,
+            is_behind: false,
             done: None,
         }
     }
@@ -288,7 +292,7 @@ impl Decoder {
         let mut text = buffer.split_to(end).freeze();
         text.advance(1);
         buffer.advance(1);
-        ByteString::try_from(text)
+        ByteString::try_from(keep::parted(text, &mut self.is_behind, buffer))
             .map(|text| Some(Frame::Text(text)))
             .map_err(|_| HixieError::InvalidUtf8)
     }

@@ -81,6 +81,10 @@ pub(super) struct Rare {
     pub(super) held_bytes: usize,
 }
 
+/// Memory of a packet in [`Rare::held`], without its text: its place in the list, which may have
+/// twice as many places as are in use, and what the allocator adds.
+const HELD_BYTES: usize = 2 * size_of::<ByteString>() + 16;
+
 impl Legacy09 {
     /// Whether the client knows the session and may use it.
     pub(crate) fn is_handshaken(&self) -> bool {
@@ -118,7 +122,7 @@ impl Legacy09 {
         let Some(rare) = &self.rare else { return 0 };
         step!(each rare.aliases.len());
         let aliases = rare.aliases.iter().map(|(name, alias)| name.len() + alias.len());
-        rare.held_bytes + aliases.sum::<usize>()
+        rare.held_bytes + rare.held.len() * HELD_BYTES + aliases.sum::<usize>()
     }
 
     /// A session whose handshake waits. The handshake is answered with this script, if the answer
@@ -174,6 +178,9 @@ impl At<'_> {
     }
 }
 
+/// The heartbeat, `2::` (docs/protocol/legacy-0.9.md §7).
+const HEARTBEAT: Frame = Frame::from_static(b"\x81\x032::");
+
 // ---- time -----------------------------------------------------------------------------------------------------------
 
 impl At<'_> {
@@ -190,9 +197,8 @@ impl At<'_> {
     fn beat(&mut self, number: u32) {
         self.session.heartbeat = Heartbeat::Queued;
         self.session.outbox.rest();
-        let frame = Frame::text(&mut self.core.buffer, |b| Packet::new(Body::Heartbeat).encode(b));
-        self.legacy09().unconfirmed.note_heartbeat(&frame);
-        self.push_control(frame);
+        self.legacy09().unconfirmed.note_heartbeat(&HEARTBEAT);
+        self.push_control(HEARTBEAT);
         let due = self.now + self.core.config.legacy09.heartbeat_timeout;
         self.core.timers.arm_at(due, Alarm::PingTimeout, self.key, number);
     }
@@ -305,6 +311,7 @@ impl<'a> At<'a> {
     fn refuse_namespace(&mut self, namespace: &str) {
         let endpoint = self.known_as(namespace);
         self.forget_alias(namespace);
+        drop(self.take_held(namespace));
         let body = Body::Error {
             reason: Some(Refusal::Unauthorized),
             reconnect: false,

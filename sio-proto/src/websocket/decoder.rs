@@ -32,6 +32,7 @@ use super::fragments::Fragments;
 use super::frame::{Header, Opcode, Role, Rules};
 use super::limits::Limits;
 use super::{mask, utf8};
+use crate::keep;
 
 /// A message or a control frame of the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub struct Decoder {
     message: Option<Box<Fragments>>,
     limits: Limits,
     role: Role,
+    /// Whether other messages stood in the buffer in front of the next one.
+    is_behind: bool,
 }
 
 // Every connection has one decoder.
@@ -137,6 +140,7 @@ impl Decoder {
             message: None,
             limits,
             role,
+            is_behind: false,
         }
     }
 
@@ -323,6 +327,7 @@ impl Decoder {
         }
         let mut payload = bytes.split_to(end).freeze();
         payload.advance(SHORT_HEADER);
+        self.is_behind = !bytes.is_empty();
         self.event(short.opcode, payload)
     }
 
@@ -342,6 +347,7 @@ impl Decoder {
         // Moving the beginning of `Bytes` costs less than moving that of the buffer.
         let mut payload = bytes.split_to(end).freeze();
         payload.advance(before);
+        let payload = keep::parted(payload, &mut self.is_behind, bytes);
         self.event(frame.opcode, payload)
     }
 

@@ -21,7 +21,7 @@ use crate::breach::{Breach, BreachKind};
 use crate::codec::{Codec, Envelope, Framing, MessageCodec, MessageDecoder, PayloadError, Received, Streaming};
 use crate::detect::{Legacy06, Transport};
 use crate::legacy::transports::read_data_form;
-use crate::{Config, Frame, json};
+use crate::{Config, Frame, json, keep};
 
 /// Why a payload was not read to its end, and the wire that it may belong to.
 #[derive(Debug)]
@@ -72,8 +72,11 @@ impl PayloadReader {
         if self.decoder.buffered_bytes() > limits.max_buffered_bytes {
             verdict = Err(PayloadError::session(OverLimit::Buffered));
         }
-        for received in received {
+        for mut received in received {
             step!();
+            if let Received::Json(value) = &mut received {
+                keep::part_of(payload.len(), value);
+            }
             inbound(received, config, out);
         }
         if let Err(error) = verdict {

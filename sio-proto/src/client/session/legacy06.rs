@@ -23,6 +23,7 @@ use crate::client::protocol::Protocol;
 use crate::codec::{MessageCodec, PlainMessage};
 use crate::http::Method;
 use crate::json;
+use crate::keep;
 use crate::legacy::{framing, streaming};
 use crate::socket::{self, Args};
 
@@ -79,7 +80,10 @@ impl Session {
     fn handle_frames(&mut self, text: &ByteString, cx: &mut Context<'_>) {
         let mut frames = Vec::new();
         let verdict = framing::decode(text, cx.config.max_packets_per_payload, &mut frames);
-        for frame in frames {
+        for mut frame in frames {
+            if let framing::Frame::Text(part) | framing::Frame::Json(part) = &mut frame {
+                keep::part_of(text.len(), part);
+            }
             self.handle_plain(
                 match frame {
                     // The first frame is the id, whatever it holds.

@@ -18,6 +18,7 @@ use crate::client::config::{ClientConfig, Transport};
 use crate::client::event::{DisconnectReason, ErrorClass};
 use crate::client::line::Purpose;
 use crate::json;
+use crate::keep;
 use crate::legacy::legacy09::handshake::Handshake;
 use crate::legacy::legacy09::payload::{self, PayloadError};
 use crate::legacy::legacy09::{Body, Id, Packet, Reason, values};
@@ -95,9 +96,10 @@ impl Session {
         }
         let mut texts = Vec::new();
         let verdict = payload::decode(text, cx.config.max_packets_per_payload, &mut texts);
-        for text in &texts {
+        for part in &mut texts {
+            keep::part_of(text.len(), part);
             // What is no packet is left out (docs/protocol/legacy-0.9.md §13).
-            if let Ok(packet) = Packet::decode(text)
+            if let Ok(packet) = Packet::decode(part)
                 && !self.ended
             {
                 self.handle_packet09(packet, cx);

@@ -11,6 +11,7 @@ use crate::client::line::Purpose;
 use crate::client::protocol::Protocol;
 use crate::engine::{Packet, PayloadError, Revision, payload, payload_v3};
 use crate::http::{Method, Response};
+use crate::keep::{Source, is_small_part};
 use crate::legacy::legacy09::handshake;
 
 /// How many bytes a packet has with its base64 and separators, at most.
@@ -195,7 +196,7 @@ impl Session {
 
     fn handle_engine_poll(&mut self, revision: Revision, response: &Response, cx: &mut Context<'_>) {
         let body = response.body.clone();
-        let max = cx.config.max_packets_per_payload;
+        let (length, max) = (body.len(), cx.config.max_packets_per_payload);
         let is_binary = response
             .headers
             .text("content-type")
@@ -205,7 +206,7 @@ impl Session {
                 let mut packets = payload_v3::decode_binary(body, self.dialect, max);
                 while let Some(packet) = packets.next() {
                     self.dialect = packets.dialect();
-                    if !self.take_packet(packet, cx) {
+                    if !self.take_packet(packet, length, cx) {
                         return;
                     }
                 }
@@ -225,7 +226,7 @@ impl Session {
                 }
                 if revision == Revision::V4 {
                     for packet in payload::decode(text, max) {
-                        if !self.take_packet(packet, cx) {
+                        if !self.take_packet(packet, length, cx) {
                             return;
                         }
                     }
@@ -233,7 +234,7 @@ impl Session {
                     let mut packets = payload_v3::decode_text(text, self.dialect, max);
                     while let Some(packet) = packets.next() {
                         self.dialect = packets.dialect();
-                        if !self.take_packet(packet, cx) {
+                        if !self.take_packet(packet, length, cx) {
                             return;
                         }
                     }
@@ -242,10 +243,15 @@ impl Session {
         }
     }
 
-    /// Whether the next packet may be read.
-    fn take_packet(&mut self, packet: Result<Packet, PayloadError>, cx: &mut Context<'_>) -> bool {
+    /// Takes a packet of a body of this length. Returns whether the next one may be read.
+    fn take_packet(&mut self, packet: Result<Packet, PayloadError>, length: usize, cx: &mut Context<'_>) -> bool {
         match packet {
-            Ok(packet) => self.handle_packet(packet, cx),
+            Ok(mut packet) => {
+                if is_small_part(packet.bytes(), length) {
+                    packet.keep(Source::Body);
+                }
+                self.handle_packet(packet, cx);
+            }
             Err(error) => self.break_off(&alloc::format!("{error}"), cx),
         }
         !self.ended

@@ -43,9 +43,21 @@ pub(crate) fn endpoint(namespace: &str) -> &str {
 pub(crate) fn namespace_of(packet: &Packet) -> Option<ByteString> {
     match packet.namespace() {
         "" => Some(ByteString::from_static(ROOT)),
-        name if name.starts_with('/') && name.len() > 1 && !name.contains(',') => Some(packet.endpoint.slice_ref(name)),
-        _ => None,
+        name => is_namespace(name).then(|| packet.endpoint.slice_ref(name)),
     }
+}
+
+/// The namespace of a packet in the form of a text. Nothing behind the endpoint is read.
+pub(crate) fn namespace_in(text: &str) -> Option<&str> {
+    let endpoint = text.split(':').nth(2)?;
+    match endpoint.split_once('?').map_or(endpoint, |(name, _)| name) {
+        "" => Some(ROOT),
+        name => is_namespace(name).then_some(name),
+    }
+}
+
+fn is_namespace(name: &str) -> bool {
+    name.starts_with('/') && name.len() > 1 && !name.contains(',')
 }
 
 /// The packet of an event. With an id, its sender wants an acknowledgement.

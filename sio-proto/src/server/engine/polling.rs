@@ -8,6 +8,7 @@ use super::handshake::{Purpose, Refusal};
 use super::{Arrival, At, Fate, NOOP, Revision, bodies, engine_of};
 use crate::keep::Source;
 use crate::server::{Asker, Body, Breach, BreachKind, Input, Posted, Reason, Request, Response, Role, State, Write};
+use crate::wire::Inbound;
 use crate::wire::engine::PostForm;
 use crate::{Frame, LinkId, http};
 
@@ -156,7 +157,8 @@ impl<'a> At<'a> {
             jsonp: engine.jsonp().is_some(),
         };
         if posted.begins() && form != bodies::post_form(&arrival.route) {
-            let packets = bodies::decode_post(&self.core.config, &request.http, engine.raw, form, body.clone());
+            let mut packets = bodies::decode_post(&self.core.config, &request.http, engine.raw, form, body.clone());
+            Inbound::part(&mut packets, body.len());
             posted.replace(packets);
         }
         match posted

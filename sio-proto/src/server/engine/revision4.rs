@@ -35,13 +35,17 @@ const ENCODER: Encoder = Encoder::new(Revision::Four);
 #[derive(Debug, Default)]
 pub(crate) struct Queue(Vec<(ByteString, Option<ByteString>)>);
 
+/// Memory of a CONNECT that waits, without its texts: its place in the queue, which may have twice
+/// as many places as are in use, and what the allocator adds to two texts.
+const ENTRY_BYTES: usize = 2 * size_of::<(ByteString, Option<ByteString>)>() + 32;
+
 impl Queue {
     /// Memory that they take, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let queries = |query: &Option<ByteString>| query.as_ref().map_or(0, |query| query.len());
         self.0
             .iter()
-            .map(|(namespace, query)| namespace.len() + queries(query))
+            .map(|(namespace, query)| namespace.len() + queries(query) + ENTRY_BYTES)
             .sum()
     }
 }

@@ -13,11 +13,13 @@
 //! Packets for a namespace that the client has not joined are kept until it has, up to a limit:
 //! after a reconnect, genuine clients send their buffered packets before they join.
 
+use alloc::vec::Vec;
+
 use bytes::BytesMut;
 use bytestring::ByteString;
 
 use super::{At, Farewell, Fate, Legacy09, legacy09_of};
-use crate::legacy::legacy09::values::{self, endpoint, namespace_of};
+use crate::legacy::legacy09::values::{self, endpoint, namespace_in, namespace_of};
 use crate::legacy::legacy09::{Body, Id, Packet};
 use crate::server::shard::kept_too_much;
 use crate::server::{Auth, Breach, BreachKind, Reason, Standing, State};
@@ -245,23 +247,30 @@ impl<'a> At<'a> {
 
     /// Delivers the packets that were kept for a namespace that has been joined.
     pub(super) fn release(&mut self, namespace: &str, socket: SocketKey) {
-        let Some(rare) = &mut self.legacy09().rare else { return };
-        let held = core::mem::take(&mut rare.held);
-        rare.held_bytes = 0;
-        for text in held {
+        for text in self.take_held(namespace) {
             step!(bulk text.len());
             // The text was encoded from a packet, so it is a packet.
-            let Ok(packet) = Packet::decode(&text) else { continue };
-            if namespace_of(&packet).is_some_and(|of| *of == *namespace) {
+            if let Ok(packet) = Packet::decode(&text) {
                 self.deliver_or_note(socket, &packet);
-            } else {
-                let rare = self.legacy09().rare.get_or_insert_default();
-                rare.held_bytes += text.len();
-                rare.held.push(text);
             }
         }
-        // Fewer bytes than before always have room.
-        let _ = self.weigh();
+    }
+
+    /// Takes out the packets that were kept for a namespace. They are not decoded: this is also how
+    /// they are dropped if the client may not join it.
+    pub(super) fn take_held(&mut self, namespace: &str) -> Vec<ByteString> {
+        let Some(rare) = &mut self.legacy09().rare else {
+            return Vec::new();
+        };
+        step!(each rare.held.len());
+        let is_for = |text: &mut ByteString| namespace_in(text).is_some_and(|of| of == namespace);
+        let taken: Vec<ByteString> = rare.held.extract_if(.., is_for).collect();
+        if !taken.is_empty() {
+            rare.held_bytes = rare.held.iter().map(|text| text.len()).sum();
+            // Fewer bytes than before always have room.
+            let _ = self.weigh();
+        }
+        taken
     }
 }
 
