@@ -61,6 +61,19 @@ pub(crate) fn part_of(body: usize, text: &mut ByteString) {
     }
 }
 
+/// A part of a text. It shares the memory of the text, unless it is so small a part of it
+/// ([`is_small_part`]): there may be much in the text that nobody asks for.
+#[inline]
+pub(crate) fn slice_of(text: &ByteString, part: &str) -> ByteString {
+    match is_small_part(part.len(), text.len()) {
+        true => {
+            step!(bulk part.len());
+            ByteString::from(part)
+        }
+        false => text.slice_ref(part),
+    }
+}
+
 /// A message that has just been taken out of a read buffer, and `rest`, which stands behind it.
 /// `is_behind` says whether other messages stood in front of it, and is then true for the next one.
 /// If the message is so large that nobody copies it when it has to wait, and the buffer is or may

@@ -4,13 +4,15 @@
 mod common;
 
 use sio_proto::http;
+use sio_proto::legacy::legacy09;
 use sio_proto::server::{Admission, Delivery, Outputs, Peer, Request, Shard, Write};
+use sio_proto::socket::{Packet, text::Decoded};
 use sio_proto::websocket::{Decoder, Event, Limits, Role};
 use sio_proto::wire::{Inbound, Wire, WireDecoder};
 use sio_proto::{ByteString, Bytes, BytesMut, Config, LinkId, Time};
 
 /// What a packet of 0.7 to 0.9 takes without its texts. Each text takes 16 bytes more.
-const PACKET: usize = size_of::<sio_proto::legacy::legacy09::Packet>();
+const PACKET: usize = size_of::<legacy09::Packet>();
 
 /// What a decoder makes of a text that is a small part of a read buffer, and the buffer.
 fn read(wire: Wire, text: &str) -> (Vec<Inbound>, Bytes) {
@@ -119,12 +121,56 @@ fn a_large_packet_keeps_no_larger_body() {
     }
 }
 
+/// A packet may be mostly something that nobody asks for. Then its arguments do not keep it.
+#[test]
+fn arguments_keep_no_much_larger_packet() {
+    let value = format!("\"{}\"", "x".repeat(70_000));
+    for (space, shares) in [(1_000, true), (60_000, true), (80_000, false), (800_000, false)] {
+        let space = " ".repeat(space);
+        for (wire, text) in [
+            (Wire::Engine4, format!(r#"42["a",{space}{value}]"#)),
+            (Wire::Engine4, format!(r#"42["a",{value}]{space}"#)),
+            (Wire::Engine4, format!(r#"42["\u0061",{space}{value}]"#)),
+            (Wire::Engine4, format!("431[{space}{value}]")),
+            (Wire::Engine3, format!(r#"42["a",{space}{value}]"#)),
+            (
+                Wire::Legacy09,
+                format!(r#"5:::{{"x":"{space}","name":"a","args":[{value}]}}"#),
+            ),
+        ] {
+            let buffer = Bytes::from(text.clone());
+            let text = ByteString::try_from(buffer.clone()).unwrap();
+            let config = Config::default();
+            let mut packets = Vec::new();
+            WireDecoder::new(wire, &config).decode_text(text, &config, &mut packets);
+            let args = match packets.pop() {
+                Some(Inbound::Event(event)) => event.args().json,
+                Some(Inbound::Socket(Decoded::Packet(Packet::Event { args, .. } | Packet::Ack { args, .. }))) => {
+                    args.json
+                }
+                Some(Inbound::Legacy09(packet)) => match packet.body {
+                    legacy09::Body::Event { args, .. } => args,
+                    other => panic!("{other:?}"),
+                },
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(args.trim_matches(['[', ']']), value);
+            assert_eq!(
+                !buffer.is_unique(),
+                shares,
+                "{wire:?}, {} of {}",
+                args.len(),
+                buffer.len()
+            );
+        }
+    }
+}
+
 /// A value that waits behind a large one, in the same read buffer, does not keep the memory of
 /// both.
 #[test]
 fn a_large_message_keeps_no_larger_read_buffer() {
     for (before, size, shares) in [
-        (0, 70_000, [false, true]), // nothing keeps nothing
         (1_000, 70_000, [true, false]),
         (1_000_000, 70_000, [true, false]),
         (70_000, 1_000_000, [false, false]),
@@ -151,6 +197,29 @@ fn a_large_message_keeps_no_larger_read_buffer() {
         assert_eq!([is_shared(before), is_shared(size)], shares, "{size} behind {before}");
         assert!(decoder.decode(&mut bytes).unwrap().is_some());
         assert!(bytes.is_empty());
+    }
+}
+
+/// A message counts as one behind others also if these were fragments or empty.
+#[test]
+fn what_stands_behind_fragments_is_parted() {
+    let fragment = |first: u8, len: usize| {
+        let mut frame = [&[first, 0x80 | 127][..], &(len as u64).to_be_bytes()].concat();
+        frame.resize(frame.len() + 4 + len, 0);
+        frame
+    };
+    let empty = [0x82, 0x80, 0, 0, 0, 0].to_vec();
+    let fragments = [fragment(0x02, 200_000), fragment(0x80, 200_000)].concat();
+    for (before, shares) in [(Vec::new(), true), (empty, false), (fragments, false)] {
+        let mut bytes = BytesMut::from(&[before, fragment(0x82, 70_000)].concat()[..]);
+        let whole = bytes.as_ptr_range();
+        let mut decoder = Decoder::new(Role::Server, Limits::default());
+        let mut last = Bytes::new();
+        while let Some(Event::Binary(data)) = decoder.decode(&mut bytes).unwrap() {
+            last = data;
+        }
+        assert_eq!(last.len(), 70_000);
+        assert_eq!(whole.contains(&last.as_ptr()), shares);
     }
 }
 

@@ -170,6 +170,10 @@ impl Clients {
 
     /// Reads a payload of the 0.6 family. The path of `target` says which codec it has.
     pub(super) fn receive_plain(&mut self, target: &str, payload: &ByteString) -> usize {
+        // A script of a page that may not load it (docs/protocol/legacy-0.6.md §7): no payload.
+        if *payload == "alert('Cross domain security restrictions not met');" {
+            return 0;
+        }
         if target.starts_with("/streaming/") {
             self.receive_streaming(payload)
         } else if target.starts_with("/envelope/") {
@@ -205,10 +209,6 @@ impl Clients {
     }
 
     fn receive_tilde(&mut self, payload: &ByteString) -> usize {
-        // A script of a page that may not load it (docs/protocol/legacy-0.6.md §7): no payload.
-        if *payload == "alert('Cross domain security restrictions not met');" {
-            return 0;
-        }
         let mut frames = Vec::new();
         assert_eq!(framing::decode(payload, MANY, &mut frames), Ok(()));
         // The first frame of a session is its id. It comes alone in its answer, unless the session

@@ -221,6 +221,9 @@ impl Connection {
 
     /// Does everything that can be done now. The result is ready when the connection has ended and
     /// the socket can be dropped.
+    ///
+    /// Handlers of the connection's client run inside this call. So it must not be made under a
+    /// lock that they take.
     pub fn poll<S: Source>(&mut self, cx: &mut Context<'_>, source: &mut S) -> Poll<()> {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.waker = Some(self.place.link.set_waker(cx.waker()));

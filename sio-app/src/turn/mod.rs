@@ -9,8 +9,9 @@
 //!
 //! Messages that handlers emit while their turn runs are only queued, so that all of them leave in
 //! one write for each link at the end of the turn. An emit from anywhere else is a turn of its own:
-//! it is written at once. Handlers never run inside a call of the user. In a turn, they run after
-//! the handler that made the call; elsewhere, they run in another task.
+//! it is written at once. Handlers do not run inside a call of the user: in a turn, they run after
+//! the handler that made the call, and elsewhere in another task. The exception is a handler that
+//! polls a connection itself: the handlers of that connection run inside this call.
 //!
 //! A turn that lasts too long stops between two pieces of work and leaves the rest ([`Leftover`])
 //! to its connection, which reads nothing before the rest is done, or to a task.

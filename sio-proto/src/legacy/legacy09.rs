@@ -31,7 +31,7 @@ use bytestring::ByteString;
 use super::raw_json;
 use crate::digits::put_decimal;
 use crate::json;
-use crate::keep::Source;
+use crate::keep::{self, Source};
 
 /// Genuine acknowledgement ids have fewer digits.
 const MAX_ID_DIGITS: usize = 20;
@@ -371,7 +371,7 @@ fn decode_event(data: &ByteString) -> Result<Body, DecodeError> {
     };
     let args = match args {
         None | Some("null") => ByteString::from_static("[]"),
-        Some(array) if array.starts_with('[') => data.slice_ref(array),
+        Some(array) if array.starts_with('[') => keep::slice_of(data, array),
         // A value that is not an array becomes a single argument.
         Some(value) => alloc::format!("[{value}]").into(),
     };
@@ -391,7 +391,7 @@ fn decode_ack(data: &ByteString) -> Result<Body, DecodeError> {
     }
     Ok(Body::Ack {
         id: data.slice_ref(id),
-        args: args.map(|args| data.slice_ref(args)),
+        args: args.map(|args| keep::slice_of(data, args)),
     })
 }
 

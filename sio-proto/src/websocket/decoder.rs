@@ -11,8 +11,9 @@
 //!
 //! Invariants:
 //! - A message that came in one frame is a slice of the caller's buffer. It is unmasked and checked
-//!   in place and is never copied. A frame whose bytes arrive in pieces is a slice too: it grows at
-//!   the front of the buffer, which the caller passes again.
+//!   in place. A frame whose bytes arrive in pieces is a slice too: it grows at the front of the
+//!   buffer, which the caller passes again. Only a large message beside others is copied, or what
+//!   stands behind it ([`keep::parted`]).
 //! - Fragments are appended to one buffer that grows with the bytes that have arrived. Each byte is
 //!   copied once (amortised).
 //! - A byte is unmasked once. If a byte makes the connection fail, the call that brought the byte
@@ -70,7 +71,8 @@ pub struct Decoder {
     message: Option<Box<Fragments>>,
     limits: Limits,
     role: Role,
-    /// Whether other messages stood in the buffer in front of the next one.
+    /// Whether other messages stood in the buffer in front of the next one. If the caller has moved
+    /// the rest of the buffer since then, none does, and a large message is copied for nothing.
     is_behind: bool,
 }
 
@@ -339,6 +341,7 @@ impl Decoder {
         let end = before.saturating_add(frame.length);
         if frame.length == 0 {
             bytes.advance(end);
+            self.is_behind = !bytes.is_empty();
             return self.event(frame.opcode, Bytes::new());
         }
         if let Some(unseen) = bytes.get_mut(before.saturating_add(frame.seen)..end) {
@@ -411,6 +414,7 @@ impl Decoder {
             message.push(piece)?;
         }
         bytes.advance(length);
+        self.is_behind = !bytes.is_empty();
         frame.seen = frame.seen.saturating_add(length);
         if frame.seen < frame.length {
             self.state = State::Payload(frame);

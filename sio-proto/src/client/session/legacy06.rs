@@ -110,7 +110,10 @@ impl Session {
             .get_or_insert_with(|| streaming::Decoder::new(bytes, packets));
         let mut packets = Vec::new();
         let verdict = decoder.decode(piece, &mut packets);
-        for packet in packets {
+        for mut packet in packets {
+            if let streaming::Packet::Message { data, .. } = &mut packet {
+                keep::part_of(piece.len(), data);
+            }
             self.handle_plain(
                 match packet {
                     streaming::Packet::Handshake(sid) if !self.opened => Plain::Sid(sid),

@@ -42,10 +42,15 @@ const ENTRY_BYTES: usize = 2 * size_of::<(ByteString, Option<ByteString>)>() + 3
 impl Queue {
     /// Memory that they take, in bytes.
     pub(crate) fn bytes(&self) -> usize {
+        self.texts().saturating_add(self.0.len().saturating_mul(ENTRY_BYTES))
+    }
+
+    /// Bytes of their texts.
+    fn texts(&self) -> usize {
         let queries = |query: &Option<ByteString>| query.as_ref().map_or(0, |query| query.len());
         self.0
             .iter()
-            .map(|(namespace, query)| namespace.len() + queries(query) + ENTRY_BYTES)
+            .map(|(namespace, query)| namespace.len() + queries(query))
             .sum()
     }
 }
@@ -96,7 +101,7 @@ impl At<'_> {
         let (waiting, bytes) = engine
             .rare
             .as_ref()
-            .map_or((0, 0), |rare| (rare.queue.0.len(), rare.queue.bytes()));
+            .map_or((0, 0), |rare| (rare.queue.0.len(), rare.queue.texts()));
         if engine.joined || &*namespace == "/" {
             self.ask_or_refuse(&namespace, query);
         } else if !deciding {

@@ -266,6 +266,7 @@ impl<'a> At<'a> {
         let is_for = |text: &mut ByteString| namespace_in(text).is_some_and(|of| of == namespace);
         let taken: Vec<ByteString> = rare.held.extract_if(.., is_for).collect();
         if !taken.is_empty() {
+            rare.held.shrink_to_fit();
             rare.held_bytes = rare.held.iter().map(|text| text.len()).sum();
             // Fewer bytes than before always have room.
             let _ = self.weigh();

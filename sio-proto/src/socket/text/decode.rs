@@ -320,7 +320,7 @@ impl<'a> Reader<'a> {
                 Some(_) => Err(DecodeError::MissingId),
             };
         };
-        let args = Args::from(self.text.slice_ref(array.elements));
+        let args = Args::from(crate::keep::slice_of(self.text, array.elements));
         Ok(complete_or_partial(Packet::Ack { namespace, id, args }, attachments))
     }
 

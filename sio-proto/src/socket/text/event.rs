@@ -12,7 +12,7 @@ use alloc::borrow::Cow;
 
 use bytestring::ByteString;
 
-use crate::keep::Source;
+use crate::keep::{self, Source};
 use crate::socket::{Args, Packet};
 
 /// An event without attachments, whose name is written without escapes. Its JSON is checked.
@@ -48,7 +48,7 @@ impl EventParts<'_> {
                 Cow::Owned(name) => ByteString::from(name),
             },
             id: self.id,
-            args: Args::from(text.slice_ref(self.args)),
+            args: Args::from(keep::slice_of(text, self.args)),
         }
     }
 }
@@ -172,11 +172,12 @@ impl TextEvent {
         self.id
     }
 
-    /// The arguments. They share the memory of the text.
+    /// The arguments. They share the memory of the text, unless they are large and less than half
+    /// of it.
     #[inline]
     #[must_use]
     pub fn args(&self) -> Args {
-        Args::from(self.text.slice_ref(self.args.of_text(&self.text)))
+        Args::from(keep::slice_of(&self.text, self.args.of_text(&self.text)))
     }
 
     /// The name, in memory that it shares with the text.
