@@ -15,6 +15,7 @@ use tokio::time::sleep;
 #[cfg(feature = "redis")]
 use crate::connect::NETWORK;
 use crate::stream::Stream;
+use crate::tcp::SendsAtOnce;
 use crate::{background, clock, entropy, tcp};
 
 /// A Socket.IO server on tokio.
@@ -160,9 +161,11 @@ impl Server {
         take_up: impl Fn(&Io, Peer, O) -> Option<Connection> + Send + 'static,
     ) -> Serve {
         let server = self.clone();
+        let mut sends_at_once = SendsAtOnce::of(&listener);
         let accept = move |cx: &mut Context<'_>| {
             server.tick();
             let (stream, address) = ready!(listener.poll_accept(cx))?;
+            sends_at_once.accepted(&stream);
             let peer = Peer {
                 address: Some(address),
                 secure,
@@ -180,6 +183,7 @@ impl Server {
     pub async fn serve_tcp(&self, connection: TcpStream) {
         let address = connection.peer_addr().ok();
         self.tick();
+        tcp::send_at_once(&connection);
         let (source, outlet) = tcp::split(connection);
         if let Some(connection) = Connection::new(self.io(), Peer { address, secure: false }, outlet) {
             connection.drive(source).await;

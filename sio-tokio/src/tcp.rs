@@ -11,8 +11,8 @@ use bytes::BytesMut;
 use sio_app::adapter::{Outlet, Source};
 use socket2::SockRef;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
 
 /// The end that is written to. It is there until the outlet is dropped.
 pub(crate) struct TcpOutlet(Option<OwnedWriteHalf>);
@@ -26,13 +26,47 @@ const _: () = assert!(size_of::<TcpOutlet>() <= 16);
 #[cfg(test)]
 const _: () = assert!(size_of::<sio_app::adapter::Driven<TcpSource>>() <= 16);
 
+/// Splits a socket, which [sends at once](send_at_once).
 pub(crate) fn split(stream: TcpStream) -> (TcpSource, TcpOutlet) {
-    // Packets are small and each is written whole. Nagle's algorithm would only delay them.
+    let (read, write) = stream.into_split();
+    (TcpSource(read), TcpOutlet(Some(write)))
+}
+
+/// Switches off Nagle's algorithm. Packets are small and each is written whole, so it would only
+/// delay them.
+pub(crate) fn send_at_once(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
-    let (read, write) = stream.into_split();
-    (TcpSource(read), TcpOutlet(Some(write)))
+}
+
+/// Makes the sockets that a listener accepts [send at once](send_at_once).
+///
+/// On Linux and the BSDs, they inherit this from the listener, which saves a system call for each.
+/// No standard says so. So sockets are asked until one says that it has it. Those behind it in the
+/// listener's queue were made later, and have it too.
+pub(crate) struct SendsAtOnce {
+    is_inherited: bool,
+}
+
+impl SendsAtOnce {
+    pub(crate) fn of(listener: &TcpListener) -> Self {
+        if let Err(error) = SockRef::from(listener).set_tcp_nodelay(true) {
+            tracing::debug!(%error, "no TCP_NODELAY on a listener");
+        }
+        Self { is_inherited: false }
+    }
+
+    /// Called for each socket, in the order in which they are accepted.
+    pub(crate) fn accepted(&mut self, stream: &TcpStream) {
+        if self.is_inherited {
+            return;
+        }
+        match stream.nodelay() {
+            Ok(true) => self.is_inherited = true,
+            Ok(false) | Err(_) => send_at_once(stream),
+        }
+    }
 }
 
 impl TcpOutlet {
@@ -89,7 +123,6 @@ mod tests {
     use std::io::Read;
     use std::net::TcpStream as Peer;
     use std::time::Duration;
-    use tokio::net::TcpListener;
 
     async fn connected() -> (Peer, (TcpSource, TcpOutlet)) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -141,5 +174,24 @@ mod tests {
         let mut buffer = BytesMut::with_capacity(8);
         let read = std::future::poll_fn(|cx| source.poll_read(cx, &mut buffer)).await;
         assert_eq!((read.unwrap(), &*buffer), (4, &b"late"[..]));
+    }
+
+    /// Also sockets that came before the listener was told. Behind the first that has inherited
+    /// the option, none is asked.
+    #[tokio::test]
+    async fn accepted_sockets_send_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let _early = Peer::connect(address).unwrap();
+        let mut option = SendsAtOnce::of(&listener);
+        let _late = [Peer::connect(address).unwrap(), Peer::connect(address).unwrap()];
+        for round in 0..3 {
+            let (stream, _) = listener.accept().await.unwrap();
+            option.accepted(&stream);
+            assert!(stream.nodelay().unwrap(), "{round}");
+            if cfg!(target_os = "linux") {
+                assert_eq!(option.is_inherited, round > 0, "{round}");
+            }
+        }
     }
 }

@@ -174,8 +174,9 @@ impl Headers {
 
     /// The values of all fields of this name.
     pub(super) fn all_known(&self, name: Name) -> impl Iterator<Item = &[u8]> {
-        self.raw_at(self.places.of(name))
-            .filter(move |(other, _)| Name::of(other) == Some(name))
+        let place = self.places.of(name);
+        self.raw_at(place)
+            .filter(move |(other, _)| place != Place::Somewhere || Name::of(other) == Some(name))
             .map(|(_, value)| value)
     }
 

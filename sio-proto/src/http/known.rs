@@ -112,8 +112,7 @@ impl Asked {
         let mut asked = Self::default();
         for value in headers.all_known(Name::Connection) {
             step!(each value.len());
-            for item in value.split(|&byte| byte == b',') {
-                let item = item.trim_ascii();
+            for item in items(value) {
                 match item.len() {
                     5 => asked.close |= item.eq_ignore_ascii_case(b"close"),
                     7 => asked.upgrade |= item.eq_ignore_ascii_case(b"upgrade"),
@@ -124,9 +123,7 @@ impl Asked {
         }
         for value in headers.all_known(Name::Upgrade) {
             step!(each value.len());
-            asked.websocket |= value
-                .split(|&byte| byte == b',')
-                .any(|item| item.trim_ascii().eq_ignore_ascii_case(b"websocket"));
+            asked.websocket |= items(value).any(|item| item.eq_ignore_ascii_case(b"websocket"));
         }
         asked
     }
@@ -135,6 +132,20 @@ impl Asked {
     pub(super) const fn keeps_alive(self, version_minor: u8) -> bool {
         !self.close && (version_minor >= 1 || self.keep_alive)
     }
+}
+
+/// The items of a comma-separated list, without the white space around them.
+fn items(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(list);
+    core::iter::from_fn(move || {
+        let list = rest?;
+        let (item, others) = match memchr::memchr(b',', list) {
+            Some(at) => (list.get(..at)?, list.get(at.saturating_add(1)..)),
+            None => (list, None),
+        };
+        rest = others;
+        Some(item.trim_ascii())
+    })
 }
 
 #[cfg(test)]

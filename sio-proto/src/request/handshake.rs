@@ -365,6 +365,10 @@ impl Kept {
 /// Chooses the fields that fit: first the fields that the config names, in its order, then the
 /// others in their order.
 fn kept_fields(config: &Config, headers: &http::Headers) -> Kept {
+    // No field takes more here than there.
+    if headers.bytes() <= config.max_handshake_bytes {
+        return Kept::default();
+    }
     let cost = |(name, value): (&str, &str)| {
         step!();
         let ends = size_of::<[u32; 2]>();
@@ -372,7 +376,6 @@ fn kept_fields(config: &Config, headers: &http::Headers) -> Kept {
     };
     let all = headers.texts().map(cost).fold(0, usize::saturating_add);
     match all <= config.max_handshake_bytes {
-        // The usual case: the order of the config does not matter.
         true => Kept::default(),
         false => chosen_fields(config, &headers.texts().collect::<Vec<_>>(), cost),
     }

@@ -51,7 +51,11 @@ impl Known {
             *self.from.get(text.len().saturating_add(1))?,
         );
         let same_length = self.texts.get(usize::from(first)..usize::from(behind))?;
-        let at = same_length.iter().position(|known| *known == text)?;
+        // Most texts that are not meant differ in the first byte.
+        let start = text.as_bytes().first();
+        let at = same_length
+            .iter()
+            .position(|known| known.as_bytes().first() == start && *known == text)?;
         Some(at.saturating_add(first.into()))
     }
 }

@@ -36,7 +36,9 @@ fn attach(exchange: Exchange, upgraded: Upgraded) {
 }
 
 fn attach_tcp(exchange: Exchange, socket: TokioIo<TcpStream>, ahead: bytes::Bytes) {
-    let (source, outlet) = tcp::split(socket.into_inner());
+    let stream = socket.into_inner();
+    tcp::send_at_once(&stream);
+    let (source, outlet) = tcp::split(stream);
     drive(exchange, source, outlet, BytesMut::from(ahead));
 }
 
