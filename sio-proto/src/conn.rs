@@ -269,6 +269,16 @@ impl Conn {
         }
     }
 
+    /// The wire of the connection's websocket. `None` if it is none, or its handshake is not
+    /// complete.
+    #[must_use]
+    pub const fn wire(&self) -> Option<Wire> {
+        match &self.state {
+            State::WebSocket(_, packets) => Some(packets.wire()),
+            State::Hixie(_) | State::Http(_) | State::Closed => None,
+        }
+    }
+
     /// What the server waits for. `rest` are the bytes that [`Conn::handle_bytes`] has left.
     #[must_use]
     pub fn stage(&self, rest: &[u8]) -> Stage {

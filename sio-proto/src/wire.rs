@@ -64,6 +64,21 @@ pub enum Wire {
 }
 
 impl Wire {
+    /// Whether packets may be written together with the head of the handshake.
+    ///
+    /// Clients of Engine.IO 4 listen before they have read the head: genuine servers write head and
+    /// open packet one directly behind the other, and these clients often read both at once
+    /// (docs/protocol/engine-io.md §5). Older clients, and the official suite of Engine.IO 3, may
+    /// begin to listen when the websocket is open. What they read together with the head is then
+    /// lost for them.
+    #[must_use]
+    pub const fn may_follow_head(self) -> bool {
+        match self {
+            Self::Engine4 | Self::Engine4Raw => true,
+            Self::Engine3 | Self::Engine3Raw | Self::Legacy09 | Self::Legacy09Unknown | Self::Legacy06(_) => false,
+        }
+    }
+
     /// Whether its sessions live on without their websocket.
     pub(crate) const fn outlives_connection(self) -> bool {
         match self {
@@ -236,6 +251,12 @@ impl WireDecoder {
             | Wire::Legacy09Unknown => None,
         };
         Self { wire, reader }
+    }
+
+    /// The wire whose messages it decodes.
+    #[must_use]
+    pub(crate) const fn wire(&self) -> Wire {
+        self.wire
     }
 
     /// Decodes a text message.

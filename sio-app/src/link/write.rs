@@ -20,13 +20,14 @@ const FLAT_BYTES: usize = 16 * 1024;
 /// The most pieces of one vectored write.
 pub(super) const MAX_PIECES: usize = 64;
 
-/// The shortest pause between the head of a websocket's handshake and what follows it. An adapter
-/// whose timers are coarse makes it longer.
+/// The shortest pause between the head of a websocket's handshake and what follows it, for clients
+/// older than Engine.IO 4. An adapter whose timers are coarse makes it longer.
 ///
-/// Some clients begin to listen only when they have read the head of the handshake. If they read a
-/// packet together with the head, they lose the packet. Two writes without a pause are often read
-/// as one. So what follows stays in the queue, as if the socket were full, and the connection's
-/// task writes it after the pause. No thread waits.
+/// Some of these clients begin to listen only when they have read the head of the handshake. If
+/// they read a packet together with the head, they lose the packet. Two writes without a pause are
+/// often read as one. So what follows stays in the queue, as if the socket were full, and the
+/// connection's task writes it after the pause. No thread waits. Clients of Engine.IO 4 get head
+/// and packets in one write ([`Wire::may_follow_head`](sio_proto::wire::Wire::may_follow_head)).
 pub(crate) const REST: Duration = Duration::from_micros(100);
 
 /// The working memory for the writes of one thread.
@@ -42,7 +43,8 @@ pub(crate) struct Pen {
     body: BytesMut,
     /// The memory of an answer that has been written, for the next one.
     spare: Option<Box<Response>>,
-    /// Whether the last piece is the head of a handshake. Then the next bytes need another write.
+    /// Whether the last piece is the head of a handshake, with a pause behind it ([`REST`]). Then
+    /// the next bytes need another write.
     handshake: bool,
 }
 
@@ -361,7 +363,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                     state.news.upgraded = Some(wire);
                     state.websocket = complete;
                 });
-                pen.handshake = true;
+                pen.handshake = !wire.may_follow_head();
             }
             Then::Ends => return Some(End),
             Then::Aborts => {

@@ -1,4 +1,5 @@
-//! The pause between the head of a websocket's handshake and the first packet.
+//! What stands between the head of a websocket's handshake and the first packet: a pause, or for
+//! clients of Engine.IO 4 nothing.
 
 use super::*;
 use crate::adapter::Driver;
@@ -11,8 +12,12 @@ const OLDER: &[u8] =
 
 /// Reads the handshake, and polls once: the clock stands still.
 fn knock(io: &Io) -> Driven {
+    knock_with(io, OLDER)
+}
+
+fn knock_with(io: &Io, handshake: &[u8]) -> Driven {
     let mut client = Driven::new(io, usize::MAX);
-    client.script.reads.push(OLDER.to_vec());
+    client.script.reads.push(handshake.to_vec());
     poll(&mut client);
     client
 }
@@ -67,6 +72,63 @@ fn what_follows_a_handshake_waits_for_a_moment_and_keeps_its_order() {
     assert!(client.written().ends_with(r#"42["news",4]"#));
 }
 
+/// A client of Engine.IO 4 listens before it has read the head. Head and open packet are one write,
+/// no timer is set, and what the client says is answered at once.
+#[test]
+fn clients_of_engine_io_4_get_head_and_open_packet_in_one_write() {
+    let config = Config::default().engine_path("/engine.io");
+    let io = Io::new(config, Options::default().shards(1), RUNTIME).unwrap();
+    io.of("/").on_connect(|socket: Socket| {
+        let _ = socket.emit("welcome", 1);
+    });
+    let raw = String::from_utf8_lossy(UPGRADE).replace("/socket.io/", "/engine.io/");
+    for handshake in [UPGRADE, raw.as_bytes()] {
+        let mut client = knock_with(&io, handshake);
+        assert_eq!(client.calls(), 1);
+        let written = client.written();
+        let behind = written.find("\r\n\r\n").map(|end| &written[end + 4..]);
+        assert!(written.starts_with("HTTP/1.1 101 "), "{written}");
+        assert!(
+            behind.is_some_and(|packet| packet.contains(r#"0{"sid":""#)),
+            "{written}"
+        );
+        let next = Driver::new(&io).handle_timeout(0, Waker::noop());
+        assert!(next.is_none_or(|next| next.as_micros() > now() + 100), "{next:?}");
+    }
+    let mut client = knock_with(&io, UPGRADE);
+    let _ = client.written();
+    client.script.reads.push(text("40"));
+    poll(&mut client);
+    let written = client.written();
+    assert!(
+        written.contains(r#"40{"sid":""#) && written.ends_with(r#"42["welcome",1]"#),
+        "{written}"
+    );
+}
+
+/// The socket takes a part of the head only. The rest follows in its order when there is room.
+#[test]
+fn a_head_that_leaves_in_parts_is_followed_by_the_open_packet() {
+    let whole = { knock_with(&server(1), UPGRADE) }.wall.take();
+    let end = String::from_utf8_lossy(&whole).find("\r\n\r\n").unwrap() + 4;
+    for room in [1, end - 1, end, end + 1] {
+        let io = server(1);
+        let mut client = Driven::new(&io, room);
+        client.script.full = true;
+        client.script.reads.push(UPGRADE.to_vec());
+        poll(&mut client);
+        let mut written = client.wall.take();
+        assert_eq!(written.len(), room);
+        client.wall.room.store(usize::MAX, Ordering::Relaxed);
+        client.script.full = false;
+        poll(&mut client);
+        written.extend(client.wall.take());
+        assert_eq!(written.len(), whole.len());
+        let packet = String::from_utf8_lossy(&written[end..]);
+        assert!(packet.contains(r#"0{"sid":""#) && packet.ends_with('}'), "{packet}");
+    }
+}
+
 /// The task of the deadlines comes for the pause, and a connection that ends meanwhile leaves
 /// nothing behind.
 #[test]
@@ -117,26 +179,31 @@ fn a_socket_that_is_full_behind_the_head_is_known_to_be_full() {
     }
 }
 
-/// Hardening C1, for a websocket that another HTTP server has upgraded.
+/// Hardening C1, for a websocket that another HTTP server has upgraded. A client of Engine.IO 4
+/// needs no pause there either.
 #[test]
 fn what_follows_the_handshake_of_another_http_server_waits_too() {
-    let io = server(1);
-    let target = "/socket.io/?EIO=4&transport=websocket";
-    let mut exchange = ours(&io, head(Method::Get, target, &WEBSOCKET));
-    exchange.body(Ok(bytes::Bytes::new()));
-    assert!(matches!(answer(&mut exchange), Some(Answer::Upgrade(_))));
-    let wall = Wall::with_room(usize::MAX);
-    let mut connection = exchange.attach(wall.clone(), BytesMut::new()).unwrap();
-    let mut script = Script::default();
-    let mut poll = || {
-        let cx = &mut Context::from_waker(Waker::noop());
-        assert!(connection.poll(cx, &mut script).is_pending());
-        String::from_utf8_lossy(&wall.take()).into_owned()
-    };
-    assert_eq!(poll(), "");
-    set_now(now() + 99);
-    assert_eq!(poll(), "");
-    set_now(now() + 1);
-    let open = poll();
-    assert!(open.contains(r#"0{"sid":"#), "{open:?}");
+    for (revision, has_pause) in [("3", true), ("4", false)] {
+        let io = server(1);
+        let target = format!("/socket.io/?EIO={revision}&transport=websocket");
+        let mut exchange = ours(&io, head(Method::Get, &target, &WEBSOCKET));
+        exchange.body(Ok(bytes::Bytes::new()));
+        assert!(matches!(answer(&mut exchange), Some(Answer::Upgrade(_))));
+        let wall = Wall::with_room(usize::MAX);
+        let mut connection = exchange.attach(wall.clone(), BytesMut::new()).unwrap();
+        let mut script = Script::default();
+        let mut poll = || {
+            let cx = &mut Context::from_waker(Waker::noop());
+            assert!(connection.poll(cx, &mut script).is_pending());
+            String::from_utf8_lossy(&wall.take()).into_owned()
+        };
+        if has_pause {
+            assert_eq!(poll(), "");
+            set_now(now() + 99);
+            assert_eq!(poll(), "");
+            set_now(now() + 1);
+        }
+        let open = poll();
+        assert!(open.contains(r#"0{"sid":"#), "{revision}: {open:?}");
+    }
 }

@@ -53,8 +53,8 @@
 //! answer it with [`Server::respond`](crate::server::Server::respond), at once or later.
 //!
 //! The head of a websocket's handshake and the first packet are two outputs. Write them separately,
-//! and give the peer a moment between them: some clients begin to listen when the websocket is
-//! open, and lose bytes that they read together with the head.
+//! and give the peer a moment between them: some clients before Engine.IO 4 begin to listen when
+//! the websocket is open, and lose bytes that they read together with the head.
 //!
 //! Answers have no `Date` until [`Server::set_date`](crate::server::Server::set_date) sets one,
 //! because a value has no calendar. A program with a clock calls it each second (RFC 9110 §6.6.1).

@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use sio_proto::wire::Wire;
+
 use super::Connection;
 use crate::host::place::Seat;
 #[cfg(test)]
@@ -22,9 +24,10 @@ impl Connection {
     }
 
     /// Waits for the end of the pause behind the head of a handshake. A connection without a
-    /// session has no clock to wait for, and needs no pause.
+    /// session has no clock to wait for, and needs no pause. Nor do clients of Engine.IO 4.
     pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(Seat { cell, .. }) = &self.place.seat {
+        let is_short = self.conn.wire().is_some_and(Wire::may_follow_head);
+        if let (false, Some(Seat { cell, .. })) = (is_short, &self.place.seat) {
             let begin = || Box::new(Sleep::new(Arc::clone(cell), cell.now() + REST));
             ready!(Pin::new(self.rest_sleep.get_or_insert_with(begin)).poll(cx));
         }

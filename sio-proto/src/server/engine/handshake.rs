@@ -275,7 +275,7 @@ impl<'a> Arrival<'a> {
         if route.transport == EngineTransport::Polling {
             // Genuine servers accept the websocket and close it at once (docs/protocol/engine-io.md
             // §4.5).
-            let wire = Wire::Engine4Raw;
+            let wire = wire(revision, true);
             let upgrade = Upgrade { accept, headers, wire };
             input.out.writes.push(Write::Upgrade(link, Box::new(upgrade)));
             input.out.writes.push(Write::Close(link, None));
