@@ -16,6 +16,7 @@
 //!                                                       server and clients over a network that fails, from seeds
 //! cargo xtask mutants [--only FILES] [--limit SECONDS] [--from N] [--jobs N]
 //!                                                       small changes of the core, and whether a test notices
+//! cargo xtask coverage                                  which regions of the core its tests reach, by rooms
 //! cargo xtask replay  FILE                              runs a transcript again, and compares
 //! cargo xtask interop [SUITE ...] [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
 //!                     [--full] [--lanes N] [--server PROGRAM] [--chat PROGRAM] [--probe PROGRAM]
@@ -38,6 +39,7 @@ mod arguments;
 mod bench;
 mod check;
 mod clients;
+mod coverage;
 mod decoding;
 mod dependencies;
 mod failure;
@@ -73,6 +75,7 @@ usage: cargo xtask check   [--only STEPS] [--skip STEPS]
        cargo xtask bench   [--only ROWS] [--accept] [--where] [--worst]
        cargo xtask sim     [--seeds N] [--from N] [--planted [--only NAMES] [--limit SECONDS] [--quick]]
        cargo xtask mutants [--only FILES] [--limit SECONDS] [--from N] [--jobs N]
+       cargo xtask coverage
        cargo xtask replay  FILE
        cargo xtask interop [SUITE ...] [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
                            [--full] [--lanes N] [--server PROGRAM] [--chat PROGRAM] [--probe PROGRAM]";
@@ -100,6 +103,7 @@ fn run(mut words: impl Iterator<Item = String>) -> Outcome {
         "hostile" => hostile::run(&Workspace::find()?, arguments),
         "bench" => bench::run(&Workspace::find()?, arguments),
         "sim" => sim::run(&Workspace::find()?, arguments),
+        "coverage" => coverage::run(&Workspace::find()?, arguments),
         "mutants" => mutants::run(&Workspace::find()?, arguments),
         "leaks" => leaks::run(&Workspace::find()?, arguments),
         "interop" => interop::run(&Workspace::find()?, arguments),

@@ -181,12 +181,24 @@ pub(crate) fn check_patches(tree: &Workspace) -> Outcome {
     )))
 }
 
+/// A simulator that runs. It ends at the latest when nobody waits for it any more, also if the
+/// search ends early because another bug cannot be built.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already, or ends now.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A planted bug that is looked for.
 struct Hunt {
     name: String,
     /// The promise that has to catch it.
     promise: String,
-    child: Child,
+    child: Running,
     /// What the simulator writes.
     log: PathBuf,
     built_in: Duration,
@@ -269,7 +281,7 @@ fn find_planted(tree: &Workspace, seeds: &str, limit: Duration, only: &[String],
         let errors = file.try_clone().when(log.display())?;
         command.stdin(Stdio::null()).stdout(file).stderr(errors);
         hunts.push(Hunt {
-            child: command.spawn().when(&name)?,
+            child: Running(command.spawn().when(&name)?),
             name,
             promise: promise.to_owned(),
             log,
@@ -304,11 +316,11 @@ fn collect(hunts: &mut Vec<Hunt>, found: &mut Vec<Found>, limit: Duration) -> Ou
     std::thread::sleep(Duration::from_millis(50));
     for mut hunt in std::mem::take(hunts) {
         let is_over = hunt.begun.elapsed() > limit;
-        let status = match hunt.child.try_wait().when(&hunt.name)? {
+        let status = match hunt.child.0.try_wait().when(&hunt.name)? {
             Some(status) => status,
             None if is_over => {
-                hunt.child.kill().when(&hunt.name)?;
-                hunt.child.wait().when(&hunt.name)?
+                hunt.child.0.kill().when(&hunt.name)?;
+                hunt.child.0.wait().when(&hunt.name)?
             }
             None => {
                 hunts.push(hunt);
@@ -418,6 +430,16 @@ mod tests {
         ] {
             assert_eq!(promise_of(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_simulator_ends_with_the_search_for_it() {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let process = PathBuf::from(format!("/proc/{}", child.id()));
+        let running = Running(child);
+        assert!(process.exists());
+        drop(running);
+        assert!(!process.exists());
     }
 
     #[test]
