@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use sio_proto::BytesMut;
 use sio_proto::Time;
 use sio_proto::server::Cause;
 
 use crate::comeback::Comebacks;
 use crate::host::Host;
+use crate::payer::Deed;
 use crate::plan::Kind;
 use crate::world::{World, note};
 
@@ -66,7 +66,8 @@ impl World {
             Kind::Restart => self.restart(),
             Kind::NetworkLost => {
                 let now = self.now;
-                self.peers[client].client.network_lost(now);
+                let payer = &mut self.peers[client].payer;
+                payer.act(Deed::Other(0), |client| client.network_lost(now));
             }
             Kind::Duplicate => {
                 let request = self.peers[client].request.1.clone();
@@ -130,9 +131,8 @@ impl World {
             self.give_server(number, link, &up);
         }
         if let Some(link) = at_client.filter(|_| !down.is_empty()) {
-            let mut buffer = BytesMut::from(&down[..]);
             self.peers[client].heard = now;
-            self.peers[client].client.handle_bytes(now, link, &mut buffer);
+            self.peers[client].payer.handle_bytes(now, link, &down);
         }
         self.settle();
         let Some(wire) = self.wires.get_mut(&number) else {
@@ -143,7 +143,7 @@ impl World {
         if let Some(link) = at_client {
             wire.at_client = None;
             self.at_client.remove(&(client, link));
-            self.peers[client].client.handle_closed(now, link, None);
+            self.peers[client].payer.handle_closed(now, link);
         }
         if let Some(link) = at_server {
             self.note_sign_of(number);
@@ -203,7 +203,7 @@ impl World {
         for number in numbers {
             let Some(wire) = self.forget(number) else { continue };
             if let Some(link) = wire.at_client {
-                self.peers[wire.client].client.handle_closed(now, link, None);
+                self.peers[wire.client].payer.handle_closed(now, link);
             }
         }
         (0..self.peers.len()).for_each(|client| self.trouble(client));

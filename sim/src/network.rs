@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use sio_proto::client::{Generation, Transport};
 use sio_proto::server::{Cause, Generation as ServerGeneration, TransportKind};
-use sio_proto::{BytesMut, LinkId, Time};
+use sio_proto::{LinkId, Time};
 
 use crate::host::Socket;
 use crate::life::Line;
 use crate::model::Member;
 use crate::orders::Order;
+use crate::payer::Deed;
 use crate::pipe::Pipe;
 use crate::violation::Promise;
 use crate::work::Spent;
@@ -194,10 +195,12 @@ impl World {
                 self.note_order(Order::Connection { bytes }, before);
             }
             (Way::Up, Some(link), _) if kept > 0 && !was_blocked => {
-                self.peers[wire.client].client.handle_blocked(now, link);
+                let payer = &mut self.peers[wire.client].payer;
+                payer.act(Deed::Other(0), |client| client.handle_blocked(now, link));
             }
             (Way::Up, Some(link), _) if kept == 0 && was_blocked => {
-                self.peers[wire.client].client.handle_drained(now, link);
+                let payer = &mut self.peers[wire.client].payer;
+                payer.act(Deed::Other(0), |client| client.handle_drained(now, link));
             }
             _ => {}
         }
@@ -234,7 +237,9 @@ impl World {
         let at_server = self.held.charge(|| self.server.open(address(client)));
         wire.at_server = Some(at_server);
         self.at_server.insert(at_server, number);
-        self.peers[client].client.handle_connected(self.now, link);
+        let now = self.now;
+        let payer = &mut self.peers[client].payer;
+        payer.act(Deed::Other(0), |client| client.handle_connected(now, link));
     }
 
     fn carry_up(&mut self, number: u64) {
@@ -281,9 +286,8 @@ impl World {
             match (bytes, wire.at_client) {
                 (Some(bytes), Some(link)) => {
                     note!(self, "c{client} < w{number} {}", Short(&bytes));
-                    let mut buffer = BytesMut::from(&bytes[..]);
                     self.peers[client].heard = now;
-                    self.peers[client].client.handle_bytes(now, link, &mut buffer);
+                    self.peers[client].payer.handle_bytes(now, link, &bytes);
                     self.tell_room(number, Way::Down);
                     self.settle();
                 }
@@ -298,7 +302,7 @@ impl World {
                     note!(self, "c{client} < w{number} ends");
                     self.forget(number);
                     if let Some(link) = at_client {
-                        self.peers[client].client.handle_closed(now, link, None);
+                        self.peers[client].payer.handle_closed(now, link);
                     }
                     return self.settle();
                 }
@@ -341,13 +345,16 @@ impl World {
     /// Tells the server that a connection is gone. If it could not be written to, `kept` bytes were
     /// not written: it may be less than what the server has heard last.
     pub(crate) fn close_at_server(&mut self, link: LinkId, kept: Option<usize>, cause: Cause) {
-        let now = self.now;
+        let (now, items) = (self.now, self.ending_on(link));
+        let before = self.held.steps;
         self.held.charge(|| {
             if let Some(kept) = kept {
                 self.server.handle_blocked(now, link, kept);
             }
             self.server.handle_closed(now, link, cause);
         });
+        let kept = kept.unwrap_or_default();
+        self.note_order(Order::Closed { items, kept }, before);
     }
 
     /// The sockets whose session has this connection as its websocket, and ends with it.

@@ -2,6 +2,8 @@
 //! Each kind of order has a bound of its own (promise 7, `docs/simulator.md`). It grows with the
 //! bytes that are sent and with those who are reached, and not with those who are there.
 
+use sio_proto::LinkId;
+
 use crate::host::Socket;
 use crate::model::Audience;
 use crate::violation::Promise;
@@ -39,6 +41,9 @@ pub(crate) enum Order {
     Room { rooms: usize },
     /// A socket or its session ends, and so much with it: sockets, rooms, questions and packets.
     End { items: usize },
+    /// A connection is gone, and with it so much: sockets, rooms, questions and packets. So many
+    /// bytes were not written.
+    Closed { items: usize, kept: usize },
     /// A connection can or cannot be written to. So many bytes of it may have waited.
     Connection { bytes: usize },
 }
@@ -57,6 +62,7 @@ impl Order {
                 } => STEPS_OF_MESSAGE_BYTE * bytes + STEPS_OF_MEMBER * members + STEPS_OF_END * waiting,
                 Self::Room { rooms } => STEPS_OF_MEMBER * rooms,
                 Self::End { items } => STEPS_OF_END * items,
+                Self::Closed { items, kept } => STEPS_OF_END * items + kept,
                 Self::Connection { bytes } => STEPS_OF_BYTE * bytes,
             }
     }
@@ -116,6 +122,27 @@ impl World {
         let beside = self.members.values().filter(|member| Some(member.client) == client);
         let items = beside.map(|member| 1 + member.rooms.len() + member.asks.len());
         packets.map_or(0, |queued| queued.packets) + items.sum::<usize>()
+    }
+
+    /// What may end with a connection: the sockets of its session, their rooms and questions, and
+    /// the packets that wait.
+    pub(crate) fn ending_on(&mut self, link: LinkId) -> usize {
+        let now = self.now;
+        let Some((shard, session)) = self.server.session_on(now, link) else {
+            return 0;
+        };
+        let Self { members, server, .. } = self;
+        let (mut items, mut packets) = (0, 0);
+        for (socket, member) in members.iter().filter(|(socket, _)| socket.shard == shard) {
+            let (of, queued) = server.shard(now, shard, |shard, _| {
+                (shard.session_of(socket.key), shard.queued(socket.key))
+            });
+            if of == Some(session) {
+                items += 1 + member.rooms.len() + member.asks.len();
+                packets = queued.map_or(0, |queued| queued.packets);
+            }
+        }
+        items + packets
     }
 
     /// How many members the rooms of a broadcast have, each counted as often as it is met.

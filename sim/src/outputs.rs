@@ -16,6 +16,7 @@ use crate::host::Socket;
 use crate::model::{Down, End, Hearing, Member, Wrong};
 use crate::network::Way;
 use crate::orders::Order;
+use crate::payer::Deed;
 use crate::violation::Promise;
 use crate::world::{Asking, NAMESPACES, World, note};
 
@@ -24,6 +25,9 @@ const AFTER_UPGRADE: Duration = Duration::from_secs(2);
 
 /// How many messages may wait for a client until its heartbeat may be late.
 const LONG_QUEUE: usize = 12;
+
+/// The most bytes of an answer of a client.
+const SMALL: usize = 40;
 
 /// A delivery of the server, without any memory of the server.
 enum Told {
@@ -87,10 +91,12 @@ impl World {
         loop {
             let mut any = false;
             for client in 0..self.peers.len() {
-                while let Some(output) = self.peers[client].client.poll_output() {
+                while let Some(mut output) = self.peers[client].payer.poll_output() {
                     any = true;
-                    self.obey_client(client, output);
+                    self.obey_client(client, &mut output);
+                    self.peers[client].payer.drop_output(output);
                 }
+                self.check_client(client);
             }
             while let Some(told) = self.take_output() {
                 any = true;
@@ -384,25 +390,27 @@ impl World {
         }
     }
 
-    fn obey_client(&mut self, client: usize, output: ClientOutput) {
+    fn obey_client(&mut self, client: usize, output: &mut ClientOutput) {
         match output {
-            ClientOutput::Connect { link, .. } => self.open(client, link),
+            ClientOutput::Connect { link, .. } => self.open(client, *link),
             ClientOutput::Bytes(link, bytes) => {
-                self.remember_request(client, link, &bytes);
-                if let Some(number) = self.at_client.get(&(client, link)).copied() {
-                    self.swallow(client, number, &bytes);
-                    self.write(number, Way::Up, &bytes);
+                self.remember_request(client, *link, bytes);
+                if let Some(number) = self.at_client.get(&(client, *link)).copied() {
+                    self.swallow(client, number, bytes);
+                    self.write(number, Way::Up, bytes);
                 }
             }
-            ClientOutput::Close(link) => self.close_by_client(client, link),
+            ClientOutput::Close(link) => self.close_by_client(client, *link),
             ClientOutput::CredentialsWanted(question) => {
-                let (now, client) = (self.now, &mut self.peers[client].client);
+                let (now, payer) = (self.now, &mut self.peers[client].payer);
                 // A command may have made the question obsolete before it was read.
-                let _ = client.provide(now, question.id, Credentials::default());
+                let _ = payer.act(Deed::Other(0), |client| {
+                    client.provide(now, question.id, Credentials::default())
+                });
             }
             ClientOutput::State(state) => {
                 note!(self, "c{client}: {state:?}");
-                if state == State::Upgraded {
+                if *state == State::Upgraded {
                     self.peers[client].upgraded = Some(self.now);
                 }
             }
@@ -423,23 +431,23 @@ impl World {
         }
     }
 
-    fn obey_delivery(&mut self, client: usize, delivery: ClientDelivery) {
+    fn obey_delivery(&mut self, client: usize, delivery: &mut ClientDelivery) {
         match delivery {
-            ClientDelivery::Connect { socket, recovery, .. } => self.client_connects(client, socket, recovery),
-            ClientDelivery::Disconnect { socket, reason } => self.client_disconnects(client, socket, reason),
+            ClientDelivery::Connect { socket, recovery, .. } => self.client_connects(client, *socket, *recovery),
+            ClientDelivery::Disconnect { socket, reason } => self.client_disconnects(client, *socket, *reason),
             ClientDelivery::ConnectError { error, .. } => {
                 note!(self, "c{client}: connect error {error}");
                 self.judge_peace(client, format_args!("{error}"));
             }
             ClientDelivery::Event { socket, args, ack, .. } => {
-                let number = number_in(&args);
-                if let (Some(ticket), Some(number)) = (ack, number) {
+                let number = number_in(args);
+                if let (Some(ticket), Some(number)) = (ack.take(), number) {
                     self.peers[client].tickets.push((ticket, number));
                 }
-                self.arrive(client, socket, number);
+                self.arrive(client, *socket, number);
                 self.answer_some(client);
             }
-            ClientDelivery::Receipt { emit, outcome } => self.end_emit(client, emit, &outcome),
+            ClientDelivery::Receipt { emit, outcome } => self.end_emit(client, *emit, outcome),
             _ => {}
         }
     }
@@ -535,9 +543,11 @@ impl World {
         let peer = &mut self.peers[client];
         while let Some((ticket, number)) = peer.tickets.pop() {
             if self.rng.u32(0..100) < answers {
-                let args = ByteString::from(format!("\"#{number}#\"")).into();
                 // The connection of the question may be gone.
-                let _ = peer.client.answer(now, ticket, args);
+                let _ = peer.payer.act(Deed::Other(SMALL), |client| {
+                    let args = ByteString::from(format!("\"#{number}#\"")).into();
+                    client.answer(now, ticket, args)
+                });
             }
         }
     }

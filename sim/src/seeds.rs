@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::arguments::{Arguments, words};
 use crate::effort::{AGAIN, Effort};
 use crate::plan::{Less, Plan};
+use crate::rogue::besiege;
 use crate::shrink::shrink;
 use crate::transcript::Mode;
 use crate::violation::{Promise, Violation};
@@ -38,7 +39,13 @@ pub(crate) fn run_one(seed: u64, less: &Less, mode: Mode) -> Report {
 
 /// Runs one seed. A panic is a failure like any other.
 fn run_once(seed: u64, less: &Less, mode: Mode, is_exact: bool) -> Report {
-    let run = || World::new(Plan::draw(seed, less), mode, Effort::new(is_exact)).run();
+    let run = || {
+        let report = World::new(Plan::draw(seed, less), mode, Effort::new(is_exact)).run();
+        match report.failure {
+            Some(_) => report,
+            None => report.and(besiege(seed, less, mode)),
+        }
+    };
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(report) => report,
         Err(payload) => {

@@ -352,7 +352,7 @@ impl World {
                 self.close_at_server(link, (kept > 0).then_some(kept), Cause::Failed);
             }
             if let Some(link) = wire.at_client {
-                self.peers[peer].client.handle_closed(now, link, None);
+                self.peers[peer].payer.handle_closed(now, link);
             }
         }
         for socket in sockets {

@@ -11,6 +11,7 @@ use sio_proto::{ByteString, Bytes, BytesMut};
 use crate::host::Socket;
 use crate::model::{Audience, Down, Up};
 use crate::orders::Order;
+use crate::payer::Deed;
 use crate::plan::Kind;
 use crate::violation::Promise;
 use crate::world::{NAMESPACES, ROOMS, World, note};
@@ -47,13 +48,15 @@ impl World {
             Kind::ClientConnect => {
                 let now = self.now;
                 for socket in self.sockets_of(client, rng) {
-                    let _ = self.peers[client].client.connect(now, socket);
+                    let payer = &mut self.peers[client].payer;
+                    let _ = payer.act(Deed::Other(0), |client| client.connect(now, socket));
                 }
             }
             Kind::ServerLeave => self.server_leave(rng),
             Kind::Wake => {
                 let now = self.now;
-                self.peers[client].client.wake(now);
+                let payer = &mut self.peers[client].payer;
+                payer.act(Deed::Other(0), |client| client.wake(now));
                 self.trouble(client);
             }
             Kind::Thief => self.steal(rng),
@@ -75,7 +78,8 @@ impl World {
     fn client_leave(&mut self, client: usize, rng: &mut Rng) {
         let now = self.now;
         for socket in self.sockets_of(client, rng) {
-            let _ = self.peers[client].client.disconnect(now, socket);
+            let payer = &mut self.peers[client].payer;
+            let _ = payer.leave(|client| client.disconnect(now, socket));
         }
         for namespace in 0..NAMESPACES.len() {
             // A client that leaves while it connects was never told that it is connected.
@@ -92,24 +96,28 @@ impl World {
         let padding = rng.usize(0..=self.plan.padding);
         let (asks, is_volatile) = (asks && !self.peers[client].is_plain(), rng.u32(0..8) == 0);
         let has_bytes = !self.peers[client].is_old() && rng.u32(0..8) == 0;
-        let text = format!("\"#{number}#{client}#{}\"", "x".repeat(padding));
-        let mut emit = match (self.peers[client].is_plain(), has_bytes) {
-            (true, _) => Emit::new("message", ByteString::from(text).into()),
-            (false, false) => Emit::new("e", ByteString::from(text).into()),
-            (false, true) => {
-                let json = format!("{text},{{\"_placeholder\":true,\"num\":0}}");
-                let mut emit = Emit::new("e", ByteString::from(json).into());
-                emit.args.attachments = vec![Bytes::from(vec![7; padding])];
-                emit
-            }
-        };
-        emit.ack = asks;
-        if is_volatile {
-            emit = emit.offline(Offline::Volatile);
-        }
         let peer = &mut self.peers[client];
-        let socket = peer.sockets[namespace];
-        if let Ok(emit) = peer.client.emit(now, socket, emit) {
+        let (socket, is_plain) = (peer.sockets[namespace], peer.is_plain());
+        let emitted = peer.payer.act(Deed::Other(2 * padding + SMALL), |machine| {
+            let text = format!("\"#{number}#{client}#{}\"", "x".repeat(padding));
+            let mut emit = match (is_plain, has_bytes) {
+                (true, _) => Emit::new("message", ByteString::from(text).into()),
+                (false, false) => Emit::new("e", ByteString::from(text).into()),
+                (false, true) => {
+                    let json = format!("{text},{{\"_placeholder\":true,\"num\":0}}");
+                    let mut emit = Emit::new("e", ByteString::from(json).into());
+                    emit.args.attachments = vec![Bytes::from(vec![7; padding])];
+                    emit
+                }
+            };
+            emit.ack = asks;
+            if is_volatile {
+                emit = emit.offline(Offline::Volatile);
+            }
+            machine.emit(now, socket, emit)
+        });
+        if let Ok(emit) = emitted {
+            peer.payer.note_emit();
             peer.emits.insert(emit, (namespace, number));
             note!(self, "c{client}: sends {number} in {namespace}");
             let up = Up {

@@ -171,6 +171,13 @@ impl World {
         }
     }
 
+    /// What was done with a client has had its price.
+    pub(crate) fn check_client(&mut self, client: usize) {
+        if let Some(fault) = self.peers[client].payer.take_fault() {
+            self.fail(Promise::Price, format_args!("{fault}"));
+        }
+    }
+
     /// The most bytes of a connection that the server may not have looked at yet, because it could
     /// not write.
     pub(crate) fn most_unread(&self, number: u64) -> usize {

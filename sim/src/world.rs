@@ -21,7 +21,9 @@ use crate::life::Lives;
 use crate::model::{Members, Place};
 use crate::network::Wire;
 use crate::orders::Paid;
+use crate::payer::{Deed, Payer};
 use crate::plan::{Plan, STREAMING};
+use crate::rogue::Siege;
 use crate::thief::Thief;
 use crate::transcript::{Mode, Transcript};
 use crate::violation::{Promise, Violation};
@@ -57,7 +59,7 @@ pub(crate) use note;
 /// A client, and what is known of it.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    pub(crate) client: Client,
+    pub(crate) payer: Payer,
     pub(crate) config: ClientConfig,
     pub(crate) sockets: Vec<SocketId>,
     /// The namespace and the number of each event.
@@ -164,6 +166,21 @@ pub(crate) struct Report {
     pub(crate) lines: Vec<String>,
     /// The inputs that took too long.
     pub(crate) slow: Vec<Slow>,
+}
+
+impl Report {
+    /// The client of the seed had a server that says what it likes, too.
+    pub(crate) fn and(mut self, siege: Siege) -> Self {
+        self.time += siege.time;
+        self.steps += siege.steps;
+        self.hash ^= siege.hash;
+        if siege.failure.is_some() {
+            self.lines.clear();
+        }
+        self.lines.extend(siege.lines);
+        self.failure = siege.failure;
+        self
+    }
 }
 
 /// Random numbers for a machine.
@@ -307,7 +324,7 @@ impl World {
 
     /// When something happens next.
     fn next(&self) -> Option<Time> {
-        let clients = self.peers.iter().filter_map(|peer| peer.client.next_timeout());
+        let clients = self.peers.iter().filter_map(|peer| peer.payer.client().next_timeout());
         let asking = self.asking.iter().map(|asking| asking.at);
         let wires = self.wires.values().filter_map(|wire| self.next_of(wire));
         let others = [
@@ -334,9 +351,9 @@ impl World {
             self.carry(wire);
         }
         for at in 0..self.peers.len() {
-            let client = &mut self.peers[at].client;
-            if client.next_timeout().is_some_and(|time| time <= now) {
-                client.handle_timeout(now);
+            let payer = &mut self.peers[at].payer;
+            if payer.client().next_timeout().is_some_and(|time| time <= now) {
+                payer.handle_timeout(now);
                 self.settle();
             }
         }
@@ -417,7 +434,7 @@ impl World {
         let now = self.now;
         let peer = &mut self.peers[client];
         for socket in &peer.sockets {
-            let connected = peer.client.connect(now, *socket);
+            let connected = peer.payer.act(Deed::Other(0), |client| client.connect(now, *socket));
             debug_assert!(connected.is_ok());
         }
     }
@@ -437,13 +454,16 @@ fn peer(seed: u64, at: usize, config: &ClientConfig) -> Peer {
         endpoint = endpoint.with_path(STREAMING);
     }
     let random = Box::new(entropy(seed ^ (at as u64 + 1) << 32));
-    let mut client = match Client::new(endpoint, config.clone(), random) {
-        Ok(client) => client,
-        Err(error) => panic!("seed {seed} draws settings of no use: {error}"),
-    };
-    let sockets = NAMESPACES.iter().filter_map(|name| client.socket(name).ok()).collect();
+    let mut payer = Payer::new(config, NAMESPACES.len(), || {
+        match Client::new(endpoint, config.clone(), random) {
+            Ok(client) => client,
+            Err(error) => panic!("seed {seed} draws settings of no use: {error}"),
+        }
+    });
+    let make = |name: &&str| payer.act(Deed::Other(0), |client| client.socket(name).ok());
+    let sockets = NAMESPACES.iter().filter_map(make).collect();
     Peer {
-        client,
+        payer,
         config: config.clone(),
         sockets,
         emits: BTreeMap::new(),

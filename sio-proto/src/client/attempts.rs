@@ -122,6 +122,7 @@ impl Client {
         self.outputs
             .push_back(Output::State(State::Connected { generation, transport }));
         for at in 0..self.sockets.len() {
+            step!();
             self.sockets[at].was_answered = false;
             if self.sockets[at].state == SocketState::Wanted {
                 self.send_connect(at);
@@ -209,6 +210,7 @@ impl Client {
 
     fn disconnect_sockets(&mut self, now: Time, end: &End) {
         for at in 0..self.sockets.len() {
+            step!();
             let mut receipts = Receipts::new();
             let socket = &mut self.sockets[at];
             let was_connected = socket.is_connected();

@@ -75,6 +75,7 @@ impl CookieJar {
     pub(super) fn store(&mut self, now: Time, headers: &Headers, from: &Endpoint, max_bytes: usize) {
         let mut date = None;
         for line in headers.get_all("set-cookie") {
+            step!(bulk line.len());
             let Some(found) = core::str::from_utf8(line).ok().and_then(|line| parse(line, from)) else {
                 continue;
             };
@@ -88,6 +89,7 @@ impl CookieJar {
         let mut cookie = found.cookie;
         let is_same =
             |old: &Cookie| (&old.name, &old.path, &old.domain) == (&cookie.name, &cookie.path, &cookie.domain);
+        step!(each self.cookies.len());
         let place = self.cookies.iter().position(is_same);
         if life.is_some_and(|seconds| seconds <= 0) {
             if let Some(place) = place {
@@ -115,6 +117,7 @@ impl CookieJar {
 
     /// How many bytes the cookies have.
     fn held(&self) -> usize {
+        step!(each self.cookies.len());
         self.cookies
             .iter()
             .fold(0, |held, cookie| held.saturating_add(cookie.bytes()))
@@ -130,10 +133,12 @@ impl CookieJar {
                 && is_below(path, &cookie.path)
                 && !is_given(&cookie.name)
         };
+        step!(each self.cookies.len());
         let mut cookies: Vec<&Cookie> = self.cookies.iter().filter(fits).collect();
         cookies.sort_by_key(|cookie| core::cmp::Reverse(cookie.path.len()));
         let mut value = String::new();
         for cookie in cookies {
+            step!();
             if !value.is_empty() {
                 value.push_str("; ");
             }

@@ -12,7 +12,7 @@ use super::event::{AckTicket, EmitId, NotSent, Outcome, SocketId};
 use super::manager::{Client, Stage};
 use super::protocol::{Feature, Protocol};
 use super::session::{self, Packed};
-use super::socket::{Entry, Event, Receipts, bytes_of_answer, bytes_of_event};
+use super::socket::{Answer, Event, Receipts, bytes_of_answer, bytes_of_event};
 use crate::engine::Revision;
 use crate::socket::text::Encoder;
 use crate::socket::{self, Args, Packet, is_reserved_event};
@@ -128,6 +128,7 @@ impl Client {
             buffered: !is_connected,
             deadline: deadline.map(|deadline| now + deadline),
         };
+        step!(each self.sockets.len());
         let held: usize = self.sockets.iter().map(|socket| socket.held_bytes).sum();
         let held = held + unsent;
         let waits = !is_writable || held > 0;
@@ -144,7 +145,7 @@ impl Client {
             self.sockets[at].remove(NotSent::Replaced, &mut receipts, |event| event.key == key);
         }
         let id = event.emit;
-        self.sockets[at].push(Entry::Event(event));
+        self.sockets[at].push(event);
         self.report(receipts);
         self.settle(now);
         Ok(id)
@@ -170,6 +171,7 @@ impl Client {
 
     fn answer_if_connected(&mut self, now: Time, ticket: AckTicket, args: Args) -> bool {
         let number = self.number();
+        step!(each self.sockets.len());
         let waiting: usize = self.sockets.iter().map(|socket| socket.answer_bytes).sum();
         let Some(socket) = self.sockets.get_mut(ticket.socket.0 as usize) else {
             return false;
@@ -184,7 +186,7 @@ impl Client {
             return false;
         }
         let id = ticket.id;
-        socket.push(Entry::Answer { number, id, args });
+        socket.push_answer(Answer { number, id, args });
         self.settle(now);
         true
     }
@@ -278,6 +280,7 @@ impl Client {
     }
 
     fn next_socket(&self, now: Time) -> Option<usize> {
+        step!(each self.sockets.len());
         let may_drain = self.may_drain(now);
         let connected = self
             .sockets
@@ -328,7 +331,10 @@ impl Client {
 
     fn send(&mut self, packed: Vec<Packed>) {
         if let Stage::Session(session) = &mut self.stage {
-            packed.into_iter().for_each(|packed| session.send(packed));
+            for packed in packed {
+                step!(bulk packed.len());
+                session.send(packed);
+            }
         }
     }
 

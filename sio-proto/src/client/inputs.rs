@@ -119,6 +119,7 @@ impl Client {
                 .flatten()
                 .min_by_key(|(time, _)| *time)
         };
+        step!(each self.sockets.len());
         let sockets = self.sockets.iter().filter_map(of_socket);
         sockets.chain(stage).min_by_key(|(time, _)| *time)
     }
@@ -133,6 +134,7 @@ impl Client {
 
     fn expire_sockets(&mut self, now: Time) {
         for at in 0..self.sockets.len() {
+            step!();
             let mut receipts = Receipts::new();
             self.sockets[at].expire(now, &self.config, &mut receipts);
             self.report(receipts);

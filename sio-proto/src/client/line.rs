@@ -126,11 +126,13 @@ impl Line {
         match self.input.is_empty() {
             true => self.input = bytes.split(),
             false => {
+                step!(bulk bytes.len());
                 self.input.extend_from_slice(bytes);
                 bytes.clear();
             }
         }
         while let Some(arrival) = self.next(config) {
+            step!();
             let is_last = matches!(arrival, Arrival::Broken(_) | Arrival::Close | Arrival::NotOpened(..));
             out.push(arrival);
             if is_last {

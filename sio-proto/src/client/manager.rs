@@ -15,7 +15,7 @@ use super::endpoint::Endpoint;
 use super::event::{
     ClientError, Credentials, Delivery, DisconnectReason, ErrorClass, Output, SocketId, State, StopReason,
 };
-use super::outputs::Outputs;
+use super::outputs::{MOST_KEPT, Outputs};
 use super::protocol::{Feature, Protocol};
 use super::session::{Context, End, Heard, Resume, Session};
 use super::socket::{Receipts, Socket, SocketState};
@@ -398,10 +398,12 @@ impl Client {
     pub(super) fn settle(&mut self, now: Time) {
         loop {
             while let Some(heard) = self.heard.pop_front() {
+                step!();
                 self.hear(now, heard);
             }
             self.flush(now);
             if self.heard.is_empty() {
+                self.heard.shrink_to(MOST_KEPT);
                 break;
             }
         }

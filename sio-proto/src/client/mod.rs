@@ -101,6 +101,7 @@
 mod attempts;
 mod backoff;
 mod config;
+mod confirmed;
 mod cookie_date;
 mod cookies;
 mod emit;

@@ -7,6 +7,7 @@ use bytestring::ByteString;
 use serde::Deserialize;
 
 use super::config::{Generation, OnRefused};
+use super::confirmed::Confirmed;
 use super::event::{AckTicket, ClientError, Delivery, DisconnectReason, ErrorClass, Output, Recovery, SocketId};
 use super::manager::{Client, Stage};
 use super::protocol::Protocol;
@@ -24,7 +25,7 @@ struct Welcome {
     sid: Option<String>,
     pid: Option<String>,
     #[serde(default, rename = "sio.confirmed")]
-    confirmed: serde_json::Value,
+    confirmed: Confirmed,
 }
 
 /// The message that socket.io-client has for this case.
@@ -74,12 +75,14 @@ impl Client {
     pub(super) fn break_off(&mut self, now: Time, message: &str) {
         let end = End::new(DisconnectReason::ParseError, ErrorClass::Protocol, message);
         self.with_session(now, |session, cx| session.end(end, cx));
+        step!(each self.heard.len());
         // What stands behind the broken packet is not heard: a recovery would leave the packet out.
         self.heard.retain(|heard| matches!(heard, Heard::Ended(_)));
     }
 
     pub(super) fn handle_packet(&mut self, now: Time, packet: Packet) {
         let namespace = packet.namespace();
+        step!(each self.sockets.len());
         let Some(at) = self.sockets.iter().position(|socket| socket.namespace == *namespace) else {
             return; // genuine clients ignore other namespaces, too
         };
@@ -104,10 +107,11 @@ impl Client {
 
     fn handle_connect(&mut self, now: Time, at: usize, payload: Option<ByteString>) {
         let Stage::Session(session) = &self.stage else { return };
+        step!(bulk payload.as_ref().map_or(0, |payload| payload.len()));
         let welcome = payload
             .as_deref()
             .and_then(|payload| serde_json::from_str::<Welcome>(payload).ok());
-        let confirmed = welcome.as_ref().and_then(|welcome| welcome.confirmed.as_u64());
+        let confirmed = welcome.as_ref().and_then(|welcome| welcome.confirmed.events());
         if self.sockets[at].is_connected() && self.sockets[at].unconfirmed.is_on() {
             if let Some(heard) = confirmed {
                 self.handle_confirmation(now, at, heard);
@@ -115,7 +119,7 @@ impl Client {
             return;
         }
         // It was on its way when the user left, and answers no CONNECT.
-        let is_confirmation = |welcome: &Welcome| welcome.sid.is_none() && !welcome.confirmed.is_null();
+        let is_confirmation = |welcome: &Welcome| welcome.sid.is_none() && welcome.confirmed != Confirmed::Nothing;
         if self.config.confirm_events && welcome.as_ref().is_some_and(is_confirmation) {
             return;
         }
@@ -183,6 +187,7 @@ impl Client {
         let socket = &mut self.sockets[at];
         socket.early_bytes = 0;
         for Early { packet, may_answer } in core::mem::take(&mut socket.early) {
+            step!();
             self.deliver(at, packet, may_answer);
         }
         self.outputs.push_back(Output::Delivery(Delivery::Connect {
@@ -278,6 +283,7 @@ impl Client {
     /// The server has ended the session, and no namespace comes back by itself.
     pub(super) fn dismissed(&mut self, now: Time) {
         for at in 0..self.sockets.len() {
+            step!();
             match self.sockets[at].state {
                 SocketState::Connected => self.drop_socket(at, DisconnectReason::Server),
                 SocketState::Idle => {}
@@ -379,6 +385,7 @@ fn refusal_of(payload: &ByteString, protocol: Protocol) -> ClientError {
             "the server refused the namespace, and its reason is too long",
         );
     }
+    step!(bulk payload.len());
     let mut error = ClientError::new(ErrorClass::Refused, "");
     match serde_json::from_str::<serde_json::Value>(payload) {
         Ok(serde_json::Value::String(message)) => {

@@ -4,6 +4,10 @@ use alloc::collections::VecDeque;
 
 use super::event::Output;
 
+/// How many entries the lists of a client may keep that are empty: what one large input has needed
+/// is given back.
+pub(super) const MOST_KEPT: usize = 64;
+
 /// A queue that knows how many bytes of it are for the network. A caller that does not take them
 /// makes them wait here: they count for
 /// [`ClientConfig::max_queued_bytes`](super::ClientConfig::max_queued_bytes).
@@ -27,7 +31,10 @@ impl Outputs {
     }
 
     pub(super) fn pop_front(&mut self) -> Option<Output> {
-        let output = self.queue.pop_front()?;
+        let Some(output) = self.queue.pop_front() else {
+            self.queue.shrink_to(MOST_KEPT);
+            return None;
+        };
         self.bytes -= weight(&output);
         Some(output)
     }
@@ -46,5 +53,21 @@ const fn weight(output: &Output) -> usize {
     match output {
         Output::Bytes(_, bytes) => size_of::<Output>() + bytes.len(),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::State;
+
+    /// One large input makes no client large for ever.
+    #[test]
+    fn a_list_gives_back_what_one_large_input_has_needed() {
+        let mut outputs = Outputs::new();
+        outputs.extend((0..10_000).map(|attempt| Output::State(State::Connecting(attempt))));
+        assert!(outputs.queue.capacity() >= 10_000);
+        while outputs.pop_front().is_some() {}
+        assert!(outputs.queue.capacity() < 2 * MOST_KEPT, "{}", outputs.queue.capacity());
     }
 }

@@ -75,24 +75,19 @@ pub(super) fn bytes_of_answer(args: &Args) -> usize {
     args.bytes() + ENTRY_BYTES
 }
 
+/// The answer to an event of the server.
 #[derive(Debug)]
-pub(super) enum Entry {
-    Event(Event),
-    /// The answer to an event of the server.
-    Answer {
-        number: u64,
-        id: u64,
-        args: Args,
-    },
+pub(super) struct Answer {
+    pub(super) number: u64,
+    pub(super) id: u64,
+    pub(super) args: Args,
 }
 
-impl Entry {
-    pub(super) const fn number(&self) -> u64 {
-        match self {
-            Self::Event(event) => event.emit.0,
-            Self::Answer { number, .. } => *number,
-        }
-    }
+/// What is written next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Next {
+    Event,
+    Answer,
 }
 
 /// An event that was written and waits for its acknowledgement.
@@ -150,8 +145,15 @@ pub(super) struct Socket {
     pub(super) offset: Option<ByteString>,
     pub(super) early: Vec<Early>,
     pub(super) early_bytes: usize,
-    pub(super) queue: VecDeque<Entry>,
+    /// Events that wait, in the order of their numbers.
+    pub(super) queue: VecDeque<Event>,
+    /// Answers that wait. They are written between the events, in the order of their numbers, and
+    /// do not wait for an event that has to wait: the server may wait for an answer before it
+    /// acknowledges.
+    answers: VecDeque<Answer>,
     pub(super) in_flight: BTreeMap<u64, InFlight>,
+    /// How many of them may have to be sent again.
+    repeatable: usize,
     pub(super) deadlines: BTreeSet<(Time, EmitId)>,
     next_ack: u64,
     pub(super) unconfirmed: Unconfirmed,
@@ -182,7 +184,9 @@ impl Socket {
             early: Vec::new(),
             early_bytes: 0,
             queue: VecDeque::new(),
+            answers: VecDeque::new(),
             in_flight: BTreeMap::new(),
+            repeatable: 0,
             deadlines: BTreeSet::new(),
             next_ack: 0,
             unconfirmed: Unconfirmed::new(),
@@ -201,8 +205,8 @@ impl Socket {
 
     /// How many emits wait for an acknowledgement, or will.
     fn unacknowledged(&self) -> usize {
-        let asks = |entry: &&Entry| matches!(entry, Entry::Event(event) if self.asks(event));
-        self.in_flight.len() + self.queue.iter().filter(asks).count()
+        step!(each self.queue.len());
+        self.in_flight.len() + self.queue.iter().filter(|event| self.asks(event)).count()
     }
 
     /// Whether so many emits wait for an acknowledgement, or will. The queue is looked through only
@@ -212,104 +216,88 @@ impl Socket {
     }
 
     pub(super) fn pending(&self) -> impl Iterator<Item = Pending<'_>> {
-        self.queue.iter().filter_map(|entry| match entry {
-            Entry::Event(event) => Some(Pending {
-                emit: event.emit,
-                name: &event.name,
-                args: &event.args,
-                since: event.since,
-            }),
-            Entry::Answer { .. } => None,
+        self.queue.iter().map(|event| Pending {
+            emit: event.emit,
+            name: &event.name,
+            args: &event.args,
+            since: event.since,
         })
     }
 
-    pub(super) fn push(&mut self, entry: Entry) {
-        match &entry {
-            Entry::Event(event) => {
-                self.held_bytes += event.bytes();
-                self.deadlines.extend(event.deadline.map(|time| (time, event.emit)));
-            }
-            Entry::Answer { args, .. } => self.answer_bytes += bytes_of_answer(args),
-        }
-        self.queue.push_back(entry);
+    pub(super) fn push(&mut self, event: Event) {
+        self.held_bytes += event.bytes();
+        self.deadlines.extend(event.deadline.map(|time| (time, event.emit)));
+        self.queue.push_back(event);
+    }
+
+    pub(super) fn push_answer(&mut self, answer: Answer) {
+        self.answer_bytes += bytes_of_answer(&answer.args);
+        self.answers.push_back(answer);
+    }
+
+    fn drop_answers(&mut self) {
+        step!(each self.answers.len());
+        self.answers = VecDeque::new();
+        self.answer_bytes = 0;
     }
 
     /// The bytes of the events with this key that wait.
     pub(super) fn bytes_of_key(&self, key: &ByteString) -> usize {
-        let bytes = |entry: &Entry| match entry {
-            Entry::Event(event) if event.key.as_ref() == Some(key) => event.bytes(),
-            _ => 0,
-        };
-        self.queue.iter().map(bytes).sum()
+        let has_key = |event: &&Event| event.key.as_ref() == Some(key);
+        step!(each self.queue.len());
+        self.queue.iter().filter(has_key).map(Event::bytes).sum()
     }
 
     /// Takes events out of the queue, and reports them.
     pub(super) fn remove(&mut self, why: NotSent, receipts: &mut Receipts, which: impl Fn(&Event) -> bool) {
         let (deadlines, held_bytes) = (&mut self.deadlines, &mut self.held_bytes);
-        self.queue.retain(|entry| match entry {
-            Entry::Event(event) if which(event) => {
+        step!(each self.queue.len());
+        self.queue.retain(|event| {
+            let goes = which(event);
+            if goes {
                 *held_bytes -= event.bytes();
                 if let Some(deadline) = event.deadline {
                     deadlines.remove(&(deadline, event.emit));
                 }
                 receipts.push((event.emit, event.outcome_unless_written(why)));
-                false
             }
-            _ => true,
+            !goes
         });
     }
 
     /// An event that waits and was never written.
     pub(super) fn unwritten(&self, emit: EmitId) -> Option<&Event> {
-        self.queue.iter().find_map(|entry| match entry {
-            Entry::Event(event) if event.emit == emit && !event.was_written => Some(event),
-            Entry::Event(_) | Entry::Answer { .. } => None,
-        })
+        let is_it = |event: &&Event| event.emit == emit && !event.was_written;
+        self.queue.iter().find(is_it)
     }
 
     /// Gives an event that waits another name and other arguments.
     pub(super) fn replace(&mut self, emit: EmitId, name: ByteString, args: Args) {
-        for entry in &mut self.queue {
-            if let Entry::Event(event) = entry
-                && event.emit == emit
-            {
-                self.held_bytes -= event.bytes();
-                (event.name, event.args) = (name, args);
-                self.held_bytes += event.bytes();
-                return;
-            }
+        if let Some(event) = self.queue.iter_mut().find(|event| event.emit == emit) {
+            self.held_bytes -= event.bytes();
+            (event.name, event.args) = (name, args);
+            self.held_bytes += event.bytes();
         }
     }
 
-    /// The place in the queue of what may be written now, and its number in the order of all
-    /// namespaces.
-    fn next_place(&self, config: &ClientConfig, may_drain: bool) -> Option<(usize, u64)> {
-        let is_full = || self.in_flight.values().filter(|sent| sent.again.is_some()).count() >= config.retry_window;
-        let stalls = match self.queue.front()? {
-            Entry::Event(event) => {
-                event.buffered && !may_drain
-                    || event.retries && is_full()
-                    || self.unconfirmed.is_full(config.max_unconfirmed)
-            }
-            Entry::Answer { .. } => false,
+    /// What may be written now, and its number in the order of all namespaces.
+    fn next(&self, config: &ClientConfig, may_drain: bool) -> Option<(u64, Next)> {
+        let stalls = |event: &&Event| {
+            event.buffered && !may_drain
+                || event.retries && self.repeatable >= config.retry_window
+                || self.unconfirmed.is_full(config.max_unconfirmed)
         };
-        let place = match stalls {
-            false => 0,
-            // The server may wait for an answer before it acknowledges.
-            true => self
-                .queue
-                .iter()
-                .position(|entry| matches!(entry, Entry::Answer { .. }))?,
-        };
-        Some((place, self.queue.get(place)?.number()))
+        let event = self.queue.front().filter(|event| !stalls(event));
+        let event = event.map(|event| (event.emit.0, Next::Event));
+        let answer = self.answers.front().map(|answer| (answer.number, Next::Answer));
+        event.into_iter().chain(answer).min()
     }
 
     /// The event that may be written now, if an event is next.
     pub(super) fn next_event(&self, config: &ClientConfig, may_drain: bool) -> Option<&Event> {
-        let (place, _) = self.next_place(config, may_drain)?;
-        match self.queue.get(place)? {
-            Entry::Event(event) => Some(event),
-            Entry::Answer { .. } => None,
+        match self.next(config, may_drain)? {
+            (_, Next::Event) => self.queue.front(),
+            (_, Next::Answer) => None,
         }
     }
 
@@ -324,12 +312,12 @@ impl Socket {
     }
 
     pub(super) fn next_number(&self, config: &ClientConfig, may_drain: bool) -> Option<u64> {
-        self.next_place(config, may_drain).map(|(_, number)| number)
+        self.next(config, may_drain).map(|(number, _)| number)
     }
 
     /// Whether the next event only waits for its turn.
     pub(super) fn waits_to_drain(&self) -> bool {
-        matches!(self.queue.front(), Some(Entry::Event(event)) if event.buffered)
+        self.queue.front().is_some_and(|event| event.buffered)
     }
 
     /// Takes the next entry as messages of the transport, which `encode` makes of a packet. Also
@@ -344,10 +332,10 @@ impl Socket {
         encode: impl FnOnce(&Packet) -> Vec<Packed>,
         receipts: &mut Receipts,
     ) -> Option<Option<(Vec<Packed>, bool)>> {
-        let (place, _) = self.next_place(config, may_drain)?;
-        let event = match self.queue.remove(place)? {
-            Entry::Event(event) => event,
-            Entry::Answer { id, args, .. } => {
+        let event = match self.next(config, may_drain)? {
+            (_, Next::Event) => self.queue.pop_front()?,
+            (_, Next::Answer) => {
+                let Answer { id, args, .. } = self.answers.pop_front()?;
                 self.answer_bytes -= bytes_of_answer(&args);
                 let namespace = self.namespace.clone();
                 return Some(Some((encode(&Packet::Ack { namespace, id, args }), false)));
@@ -419,13 +407,21 @@ impl Socket {
             again,
             is_heard: false,
         };
+        self.repeatable += usize::from(sent.again.is_some());
         self.in_flight.insert(id, sent);
+    }
+
+    /// An event does not wait for its acknowledgement any more.
+    pub(super) fn take_in_flight(&mut self, id: u64) -> Option<InFlight> {
+        let sent = self.in_flight.remove(&id)?;
+        self.deadlines.remove(&(sent.deadline, sent.emit));
+        self.repeatable -= usize::from(sent.again.is_some());
+        Some(sent)
     }
 
     /// The server has answered an event. An unknown id is that of an event that has ended.
     pub(super) fn acknowledge(&mut self, id: u64, args: Args, receipts: &mut Receipts) {
-        if let Some(sent) = self.in_flight.remove(&id) {
-            self.deadlines.remove(&(sent.deadline, sent.emit));
+        if let Some(sent) = self.take_in_flight(id) {
             self.held_bytes -= sent.again.as_ref().map_or(0, Event::bytes);
             receipts.push((sent.emit, Outcome::Acknowledged(args)));
             self.give_up(id);
@@ -445,12 +441,10 @@ impl Socket {
         self.was_left = false;
         self.early.clear();
         self.early_bytes = 0;
-        self.queue.retain(|entry| matches!(entry, Entry::Event(_)));
-        self.answer_bytes = 0;
-        for entry in &mut self.queue {
-            if let Entry::Event(event) = entry {
-                event.buffered = true;
-            }
+        self.drop_answers();
+        for event in &mut self.queue {
+            step!();
+            event.buffered = true;
         }
         let kept = self.unconfirmed.acks();
         let ended = |sent: &InFlight| Some((sent.emit, Outcome::Disconnected));
@@ -465,17 +459,17 @@ impl Socket {
         end: impl Fn(&InFlight) -> Option<(EmitId, Outcome)>,
         receipts: &mut Receipts,
     ) {
+        step!(each self.in_flight.len());
         let ids: Vec<u64> = self.in_flight.keys().copied().filter(|id| which(*id)).collect();
         for id in ids.into_iter().rev() {
-            let Some(mut sent) = self.in_flight.remove(&id) else {
+            let Some(mut sent) = self.take_in_flight(id) else {
                 continue;
             };
-            self.deadlines.remove(&(sent.deadline, sent.emit));
             match sent.again.take() {
                 Some(mut event) => {
                     event.tries = event.tries.saturating_sub(1);
                     event.deadline = None;
-                    self.queue.push_front(Entry::Event(event));
+                    self.queue.push_front(event);
                 }
                 None => receipts.extend(end(&sent)),
             }
@@ -486,13 +480,16 @@ impl Socket {
     pub(super) fn end(&mut self, receipts: &mut Receipts) {
         self.abandon(receipts);
         self.end_heard(receipts);
+        self.repeatable = 0;
         for sent in core::mem::take(&mut self.in_flight).into_values() {
+            step!();
             self.deadlines.remove(&(sent.deadline, sent.emit));
             self.held_bytes -= sent.again.as_ref().map_or(0, Event::bytes);
             receipts.push((sent.emit, Outcome::Disconnected));
         }
-        self.queue.retain(|entry| matches!(entry, Entry::Event(_)));
+        self.drop_answers();
         self.remove(NotSent::Closed, receipts, |_| true);
+        self.queue = VecDeque::new();
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
@@ -505,6 +502,7 @@ impl Socket {
             return;
         }
         let is_due = |event: &Event| event.deadline.is_some_and(|deadline| deadline <= now);
+        step!(each self.in_flight.len());
         self.remove(NotSent::Expired, receipts, is_due);
         self.expire_unconfirmed(now, receipts);
         let due: Vec<u64> = self
@@ -517,8 +515,7 @@ impl Socket {
         for id in due {
             let is_over = |sent: &InFlight| sent.again.as_ref().is_none_or(|event| event.tries > config.retries);
             if self.in_flight.get(&id).is_some_and(is_over) {
-                if let Some(sent) = self.in_flight.remove(&id) {
-                    self.deadlines.remove(&(sent.deadline, sent.emit));
+                if let Some(sent) = self.take_in_flight(id) {
                     self.held_bytes -= sent.again.as_ref().map_or(0, Event::bytes);
                     receipts.push((sent.emit, Outcome::TimedOut));
                     self.give_up(id);

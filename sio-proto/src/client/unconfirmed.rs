@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::event::{Outcome, Recovery};
-use super::socket::{Entry, Event, Receipts, Socket};
+use super::socket::{Event, Receipts, Socket};
 use crate::Time;
 
 /// So often in a row a client is recovered without the server having had the next event. Then this
@@ -104,6 +104,7 @@ impl Unconfirmed {
     /// confirms.
     fn give_up(&mut self, is_it: impl Fn(&Event, Option<u64>) -> bool) -> Option<Event> {
         let is_it = |written: &Written| matches!(written, Written::Event(event, ack) if is_it(event, *ack));
+        step!(each self.written.len());
         let at = self.written.iter().position(is_it)?;
         let Some(Written::Event(event, _)) = self.written.remove(at) else {
             return None;
@@ -114,6 +115,31 @@ impl Unconfirmed {
             _ => self.written.insert(at, Written::Gone(1)),
         }
         Some(event)
+    }
+
+    /// All events for which `is_it` returns true are not sent again, whatever the server confirms.
+    fn give_up_all(&mut self, is_it: impl Fn(&Event, Option<u64>) -> bool) -> Vec<Event> {
+        let mut given_up = Vec::new();
+        for written in core::mem::take(&mut self.written) {
+            step!();
+            let count = match written {
+                Written::Event(event, ack) if is_it(&event, ack) => {
+                    self.events -= 1;
+                    given_up.push(event);
+                    1
+                }
+                Written::Gone(count) => count,
+                event @ Written::Event(..) => {
+                    self.written.push_back(event);
+                    continue;
+                }
+            };
+            match self.written.back_mut() {
+                Some(Written::Gone(before)) => *before += count,
+                _ => self.written.push_back(Written::Gone(count)),
+            }
+        }
+        given_up
     }
 
     /// The server has had so many events. Returns those of them that were kept.
@@ -133,6 +159,7 @@ impl Unconfirmed {
         }
         let mut events = Vec::new();
         while more > 0 {
+            step!();
             match self.written.pop_front() {
                 None => break,
                 Some(Written::Event(event, ack)) => {
@@ -153,6 +180,7 @@ impl Unconfirmed {
     /// Takes all events out. The next one that is written follows the last confirmed one.
     fn take(&mut self) -> Vec<(Event, Option<u64>)> {
         (self.ahead, self.events) = (0, 0);
+        step!(each self.written.len());
         let written = core::mem::take(&mut self.written).into_iter();
         let event = |written| match written {
             Written::Event(event, ack) => Some((event, ack)),
@@ -167,6 +195,7 @@ impl Unconfirmed {
             Written::Event(_, ack) => *ack,
             Written::Gone(_) => None,
         };
+        step!(each self.written.len());
         self.written.iter().filter_map(ack).collect()
     }
 }
@@ -253,11 +282,8 @@ impl Socket {
             Written::Event(event, None) => Some(event),
             _ => None,
         });
-        let queued = self.queue.iter_mut().filter_map(|entry| match entry {
-            Entry::Event(event) => Some(event),
-            Entry::Answer { .. } => None,
-        });
-        for event in written.chain(queued).filter(|event| event.deadline.is_none()) {
+        for event in written.chain(&mut self.queue).filter(|event| event.deadline.is_none()) {
+            step!();
             event.deadline = Some(now + age);
             self.deadlines.insert((now + age, event.emit));
         }
@@ -267,7 +293,7 @@ impl Socket {
     pub(super) fn expire_unconfirmed(&mut self, now: Time, receipts: &mut Receipts) {
         let is_late =
             |event: &Event, ack: Option<u64>| ack.is_none() && event.deadline.is_some_and(|deadline| deadline <= now);
-        while let Some(event) = self.unconfirmed.give_up(is_late) {
+        for event in self.unconfirmed.give_up_all(is_late) {
             self.end_unknown(event, None, receipts);
         }
     }
@@ -308,7 +334,7 @@ impl Socket {
         event.deadline = deadline.filter(|_| !event.retries);
         event.buffered = true;
         event.was_written = may_be_had;
-        self.queue_first(Entry::Event(event));
+        self.queue_first(event);
     }
 
     /// An event that waits for its confirmation is not sent again.
@@ -327,11 +353,11 @@ impl Socket {
 
     /// Ends the events that the server has had, and whose answers do not come any more.
     pub(super) fn end_heard(&mut self, receipts: &mut Receipts) {
+        step!(each self.in_flight.len());
         let heard = self.in_flight.iter().filter(|(_, sent)| sent.is_heard);
         let heard: Vec<u64> = heard.map(|(id, _)| *id).collect();
         for id in heard {
-            if let Some(sent) = self.in_flight.remove(&id) {
-                self.deadlines.remove(&(sent.deadline, sent.emit));
+            if let Some(sent) = self.take_in_flight(id) {
                 receipts.push((sent.emit, Outcome::Unanswered));
             }
         }
@@ -339,16 +365,12 @@ impl Socket {
 
     /// Forgets that an event waits for its acknowledgement. Returns until when it has waited.
     fn forget_in_flight(&mut self, id: u64) -> Option<Time> {
-        let sent = self.in_flight.remove(&id)?;
-        self.deadlines.remove(&(sent.deadline, sent.emit));
-        Some(sent.deadline)
+        self.take_in_flight(id).map(|sent| sent.deadline)
     }
 
-    /// Puts an entry to the front of the queue. Its bytes are counted already.
-    fn queue_first(&mut self, entry: Entry) {
-        if let Entry::Event(event) = &entry {
-            self.deadlines.extend(event.deadline.map(|time| (time, event.emit)));
-        }
-        self.queue.push_front(entry);
+    /// Puts an event to the front of the queue. Its bytes are counted already.
+    fn queue_first(&mut self, event: Event) {
+        self.deadlines.extend(event.deadline.map(|time| (time, event.emit)));
+        self.queue.push_front(event);
     }
 }

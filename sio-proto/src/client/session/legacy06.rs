@@ -81,6 +81,7 @@ impl Session {
         let mut frames = Vec::new();
         let verdict = framing::decode(text, cx.config.max_packets_per_payload, &mut frames);
         for mut frame in frames {
+            step!();
             if let framing::Frame::Text(part) | framing::Frame::Json(part) = &mut frame {
                 keep::part_of(text.len(), part);
             }
@@ -111,6 +112,7 @@ impl Session {
         let mut packets = Vec::new();
         let verdict = decoder.decode(piece, &mut packets);
         for mut packet in packets {
+            step!();
             if let streaming::Packet::Message { data, .. } = &mut packet {
                 keep::part_of(piece.len(), data);
             }
@@ -244,6 +246,7 @@ impl Session {
     pub(super) fn put_form(&mut self, body: &mut BytesMut) {
         let mut payload = BytesMut::new();
         while let Some(Packed::Text(text)) = self.take_outgoing() {
+            step!(bulk text.len());
             payload.extend_from_slice(&text);
         }
         payload.extend_from_slice(&self.older.echo.take().unwrap_or_default());

@@ -97,6 +97,7 @@ impl Session {
         let mut texts = Vec::new();
         let verdict = payload::decode(text, cx.config.max_packets_per_payload, &mut texts);
         for part in &mut texts {
+            step!();
             keep::part_of(text.len(), part);
             // What is no packet is left out (docs/protocol/legacy-0.9.md §13).
             if let Ok(packet) = Packet::decode(part)
@@ -193,6 +194,7 @@ impl Session {
     pub(super) fn put_payload09(&mut self, body: &mut BytesMut) {
         let mut texts = Vec::new();
         while let Some(Packed::Text(text)) = self.take_outgoing() {
+            step!(bulk text.len());
             texts.push(text);
         }
         texts.extend(self.older.echo.take());

@@ -129,7 +129,7 @@ pub(super) enum Packed {
 }
 
 impl Packed {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::Text(bytes) | Self::Binary(bytes) => bytes.len(),
         }
@@ -440,6 +440,7 @@ impl Session {
             self.wake_expires = None;
         }
         for arrival in arrivals {
+            step!();
             // The purpose is read anew: a probe becomes the websocket between two arrivals.
             let Some(line) = self.lines.iter().find(|line| line.link == link) else {
                 return;

@@ -78,6 +78,7 @@ impl Session {
     /// (docs/protocol/extensions.md §1).
     pub(super) fn note_stay_away(&mut self, text: &str, cx: &Context<'_>) {
         let words = text.strip_prefix('6').filter(|words| !words.is_empty());
+        step!(bulk words.map_or(0, str::len));
         let away: Option<StayAway> = words.and_then(|words| serde_json::from_str(words).ok());
         if let Some(away) = away {
             self.stay_away = Some(Duration::from_millis(away.after).min(cx.config.max_retry_after));
@@ -88,6 +89,7 @@ impl Session {
         if data.len() > MAX_OPEN_BYTES {
             return self.break_off("the open packet is too long", cx);
         }
+        step!(bulk data.len());
         let open: Open = match serde_json::from_str(data) {
             Ok(open) => open,
             Err(_) => return self.break_off("invalid open packet", cx),

@@ -64,6 +64,7 @@ impl Session {
     fn put_packets(&mut self, revision: Revision, body: &mut BytesMut, cx: &Context<'_>) {
         let (mut size, mut count) = (0usize, 0usize);
         while let Some(packed) = self.outgoing.front() {
+            step!(bulk packed.len());
             size = size.saturating_add(posted_len(packed));
             let is_first = count == 0;
             if !is_first && (size > self.max_payload || count == cx.config.max_packets_per_post) {
@@ -196,6 +197,7 @@ impl Session {
 
     fn handle_engine_poll(&mut self, revision: Revision, response: &Response, cx: &mut Context<'_>) {
         let body = response.body.clone();
+        step!(bulk body.len());
         let (length, max) = (body.len(), cx.config.max_packets_per_payload);
         let is_binary = response
             .headers
@@ -245,6 +247,7 @@ impl Session {
 
     /// Takes a packet of a body of this length. Returns whether the next one may be read.
     fn take_packet(&mut self, packet: Result<Packet, PayloadError>, length: usize, cx: &mut Context<'_>) -> bool {
+        step!();
         match packet {
             Ok(mut packet) => {
                 if is_small_part(packet.bytes(), length) {
@@ -261,6 +264,7 @@ impl Session {
 /// The protocol in whose form the answer to a handshake is, if it is another one: `97:0{…}`,
 /// `0{…}`, or the words of servers before 1.0.
 fn speaks_other(revision: Revision, body: &str) -> Option<Protocol> {
+    step!(bulk body.len());
     let after_length = body.trim_start_matches(|c: char| c.is_ascii_digit());
     match revision {
         Revision::V4 if after_length.starts_with(":0{") => Some(Protocol::Engine(Revision::V3)),

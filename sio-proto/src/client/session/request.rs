@@ -120,6 +120,7 @@ impl Session {
             408 | 425 | 429 | 500.. => ErrorClass::Unreachable,
             _ => ErrorClass::Protocol,
         };
+        step!(bulk response.body.len());
         let is_short = response.body.len() <= MAX_REFUSAL_BYTES;
         let said: Option<Refusal> = Some(&response.body)
             .filter(|_| is_short)
@@ -194,6 +195,7 @@ pub(super) const fn is_redirect(status: u16) -> bool {
 
 /// The pairs in the `Cookie` fields among header fields.
 fn cookie_fields(headers: &[(String, String)]) -> Vec<&str> {
+    step!(each headers.len());
     let fields = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("cookie"));
     let pairs = fields.flat_map(|(_, value)| value.split(';'));
     pairs.map(str::trim).filter(|pair| !pair.is_empty()).collect()
@@ -219,6 +221,7 @@ fn put_parameter(target: &mut String, key: &str, value: &str) {
 /// Percent-encoding of everything but the unreserved characters (RFC 3986 §2.3).
 pub(in crate::client) fn put_encoded(out: &mut String, text: &str) {
     for byte in text.bytes() {
+        step!();
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {

@@ -171,6 +171,7 @@ impl Session {
         };
         let mut bytes = BytesMut::new();
         while let Some(packed) = self.take_outgoing() {
+            step!(bulk packed.len());
             match packed {
                 Packed::Text(text) => Line::put_message(&mut bytes, Opcode::Text, &text, cx.entropy),
                 Packed::Binary(data) if self.revision() == Revision::V4 => {
