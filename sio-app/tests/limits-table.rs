@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use sio_app::{Config, Options, RecoveryConfig, RelayConfig};
-use sio_proto::ClusterConfig;
+use sio_app::{Config, Options, RecoveryConfig};
 use sio_proto::broker::BrokerConfig;
 use sio_proto::client::ClientConfig;
+use sio_proto::{ClusterConfig, RelayConfig};
 
 const PAGE: &str = include_str!("../../SECURITY.md");
 
@@ -39,9 +39,10 @@ fn limits(root: &str, text: &str) -> BTreeMap<String, String> {
     limits
 }
 
-/// Reads a default as people write it: `65 536`, `16 KiB, and more`, `60 s`, `none`.
+/// Reads a default as people write it: `65 536`, `16 KiB, and more`, `60 s`, `none`,
+/// `100 each`.
 fn default_of(text: &str) -> String {
-    let text = text.split(',').next().unwrap_or_default();
+    let text = text.split(',').next().unwrap_or_default().trim_end_matches(" each");
     if text == "none" {
         return "None".to_owned();
     }
