@@ -39,6 +39,7 @@ use core::num::NonZeroUsize;
 use bytes::{Bytes, BytesMut};
 
 use crate::breach::{Breach, BreachKind};
+use crate::json::Controls;
 use crate::legacy::flash_policy::{self, Sniff};
 use crate::legacy::hixie::{self, Challenge, Opening};
 use crate::legacy::legacy09::NOT_HANDSHAKEN;
@@ -480,7 +481,13 @@ impl Conn {
             step!();
             match decoder.decode(bytes) {
                 Ok(None) => return,
-                Ok(Some(websocket::Event::Text(text))) => wire.decode_text(text, &self.config, &mut out.packets),
+                Ok(Some(websocket::Event::Text(text))) => {
+                    let controls = match decoder.is_plain() {
+                        true => Controls::Absent,
+                        false => Controls::Unknown,
+                    };
+                    wire.decode_text_knowing(text, controls, &self.config, &mut out.packets);
+                }
                 Ok(Some(websocket::Event::Binary(data))) => wire.decode_binary(data, &self.config, &mut out.packets),
                 Ok(Some(websocket::Event::Ping(data))) => out.pongs.push(&data),
                 Ok(Some(websocket::Event::Pong(_))) => {}

@@ -31,6 +31,7 @@ use bytestring::ByteString;
 use self::engine as bodies;
 use crate::breach::{Breach, BreachKind};
 use crate::engine::{self as format, EngineMessage, Revision};
+use crate::json::Controls;
 use crate::keep::{Source, is_small_part};
 use crate::socket::text::{Decoded, TextEvent};
 use crate::{Config, legacy};
@@ -261,11 +262,22 @@ impl WireDecoder {
 
     /// Decodes a text message.
     pub fn decode_text(&mut self, text: ByteString, config: &Config, out: &mut Vec<Inbound>) {
+        self.decode_text_knowing(text, Controls::Unknown, config, out);
+    }
+
+    /// Does what [`WireDecoder::decode_text`] does for a text of which something is known.
+    pub(crate) fn decode_text_knowing(
+        &mut self,
+        text: ByteString,
+        controls: Controls,
+        config: &Config,
+        out: &mut Vec<Inbound>,
+    ) {
         match self.wire {
-            Wire::Engine4 => out.push(bodies::decode_text(text, Revision::V4, false, config)),
-            Wire::Engine4Raw => out.push(bodies::decode_text(text, Revision::V4, true, config)),
-            Wire::Engine3 => out.push(bodies::decode_text(text, Revision::V3, false, config)),
-            Wire::Engine3Raw => out.push(bodies::decode_text(text, Revision::V3, true, config)),
+            Wire::Engine4 => out.push(bodies::decode_text(text, Revision::V4, false, controls, config)),
+            Wire::Engine4Raw => out.push(bodies::decode_text(text, Revision::V4, true, controls, config)),
+            Wire::Engine3 => out.push(bodies::decode_text(text, Revision::V3, false, controls, config)),
+            Wire::Engine3Raw => out.push(bodies::decode_text(text, Revision::V3, true, controls, config)),
             Wire::Legacy09 => Inbound::legacy09(&text, out),
             Wire::Legacy09Unknown => {}
             Wire::Legacy06(_) => {

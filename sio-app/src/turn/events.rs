@@ -48,7 +48,7 @@ impl Events {
     /// Starts the handlers of the next event. `known` are those of the event before it.
     #[inline]
     fn deliver_next<'a>(&mut self, socket: &'a Arc<SocketCell>, known: &mut Option<Known<'a>>) -> Then {
-        match self.packets.get(self.done) {
+        match self.packets.get_mut(self.done) {
             Some(Inbound::Event(event)) => {
                 self.done += 1;
                 deliver(socket, event, known)
@@ -117,22 +117,40 @@ impl Events {
     #[inline]
     fn go_on(mut self, turn: &Turn, socket: Arc<SocketCell>, owner: Owner, mut has_begun: bool) {
         let mut known = None;
+        // How many events have been handled that the mailbox does not know to be finished.
+        let mut unnoted = 0;
         while !self.is_empty() {
             if has_begun || socket.mailbox.is_owned_by(owner) {
                 let then = self.deliver_next(&socket, &mut known);
-                has_begun = matches!(then, Then::Next) && !self.is_empty() && socket.mailbox.goes_on(owner);
+                has_begun = matches!(then, Then::Next) && !self.is_empty();
+                if has_begun && !waits_for_handlers(&socket) {
+                    unnoted += 1;
+                } else {
+                    // Where handlers wait for one another, the mailbox knows of each event.
+                    debug_assert!(unnoted == 0 || !waits_for_handlers(&socket));
+                    has_begun = has_begun && socket.mailbox.goes_on(owner);
+                }
                 if !has_begun {
+                    socket.mailbox.note_finished(owner, std::mem::take(&mut unnoted));
                     work_off(turn, &socket, then);
                 }
             } else if let Some(mail) = self.next_mail() {
                 perform_mail(turn, &socket, mail);
             }
             if !self.is_empty() && turn.is_long(socket.runtime()) {
+                socket.mailbox.note_finished(owner, unnoted);
                 return turn.put_back(Work::Events(socket, self));
             }
         }
         turn.keep_list(self.packets);
     }
+}
+
+/// Whether a handler of the socket may take over its mailbox. If none does, a turn that works for
+/// the socket goes on to work for it, and tells the mailbox once what it has finished.
+#[inline]
+fn waits_for_handlers(socket: &SocketCell) -> bool {
+    socket.table().is_none_or(|table| table.one_at_a_time)
 }
 
 /// Starts the handlers of an event with attachments.
@@ -147,12 +165,13 @@ fn deliver_binary(socket: &Arc<SocketCell>, BinaryEvent { name, args, id }: Bina
 /// The name of an event, and its handlers. Events that come together often have one name.
 type Known<'a> = (&'a str, &'a Handlers);
 
-/// Starts the handlers of an event.
+/// Starts the handlers of an event, and takes its arguments out of it.
 #[inline]
-fn deliver<'a>(socket: &'a Arc<SocketCell>, event: &TextEvent, known: &mut Option<Known<'a>>) -> Then {
+fn deliver<'a>(socket: &'a Arc<SocketCell>, event: &mut TextEvent, known: &mut Option<Known<'a>>) -> Then {
     let Some(table) = socket.table() else {
         return Then::Next;
     };
+    let bytes = event.bytes();
     let start = || {
         let name = event.name();
         if known.is_none_or(|(known, _)| known != name) {
@@ -160,14 +179,14 @@ fn deliver<'a>(socket: &'a Arc<SocketCell>, event: &TextEvent, known: &mut Optio
             *known = found.map(|(name, handlers)| (&**name, handlers));
         }
         let is_plain = table.any.is_empty() && table.filters.is_empty() && !socket.has_own();
-        match known {
-            Some((_, Handlers { first, more })) if is_plain && more.is_empty() => {
-                one_handler(socket, table, first, name, event.args(), event.id())
+        match *known {
+            Some((name, Handlers { first, more })) if is_plain && more.is_empty() => {
+                one_handler(socket, table, first, name, event.take_args(), event.id())
             }
             _ => self::event(socket, table, event.shared_name(), event.args(), event.id()),
         }
     };
-    hand_over(socket, || event.bytes(), start)
+    hand_over(socket, || bytes, start)
 }
 
 /// Starts the handlers of an event of this size, if the socket may still have it, and if there is

@@ -239,6 +239,18 @@ impl<M: Letter> Mailbox<M> {
         goes_on
     }
 
+    /// Notes that the turn `owner` has finished this number of mails since the mailbox was told
+    /// last, and that the last of those that it was given is not among them. The turn has been the
+    /// owner all the time.
+    #[inline]
+    pub(crate) fn note_finished(&self, owner: Owner, count: u32) {
+        if count > 0 {
+            let mut state = self.0.lock();
+            debug_assert_eq!(state.owner, owner, "nobody takes a mailbox from a turn");
+            state.given -= count;
+        }
+    }
+
     /// Whether nobody works for the socket, and nothing waits for somebody.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.0.lock();

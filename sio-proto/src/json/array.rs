@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::placeholder::end_of_placeholder;
-use super::scan::{Scanner, end_of_plain_string};
+use super::scan::{Controls, Scanner, end_of_plain_string};
 use super::{JsonError, MAX_DEPTH};
 
 /// The parts of a JSON array. All three are slices of the text of the array, without whitespace
@@ -29,10 +29,16 @@ pub struct Array<'a> {
 /// the left.
 #[inline]
 pub fn scan_array(text: &str, max_depth: usize) -> Result<Array<'_>, JsonError> {
+    scan_array_knowing(text, max_depth, Controls::Unknown)
+}
+
+/// Does what [`scan_array`] does for a text of which something is known.
+#[inline]
+pub(crate) fn scan_array_knowing(text: &str, max_depth: usize, controls: Controls) -> Result<Array<'_>, JsonError> {
     // The arguments of many events are a few short strings, or attachments.
     match scan_short(text, max_depth) {
         Some(array) => Ok(array),
-        None => scan_any_array(text, max_depth),
+        None => scan_any_array(text, max_depth, controls),
     }
 }
 
@@ -71,8 +77,8 @@ fn scan_short(text: &str, max_depth: usize) -> Option<Array<'_>> {
 }
 
 #[inline(never)]
-fn scan_any_array(text: &str, max_depth: usize) -> Result<Array<'_>, JsonError> {
-    let mut scanner = Scanner::new(text);
+fn scan_any_array(text: &str, max_depth: usize, controls: Controls) -> Result<Array<'_>, JsonError> {
+    let mut scanner = Scanner::knowing(text, controls);
     scanner.expect(b'[')?;
     let Some(max_depth) = max_depth.min(MAX_DEPTH).checked_sub(1) else {
         return Err(JsonError::TooDeep);
@@ -178,6 +184,8 @@ mod tests {
     use alloc::string::String;
     use alloc::vec::Vec;
 
+    use proptest::prelude::*;
+
     /// The scan of short arrays finds what the scan of any array finds, or nothing.
     #[test]
     fn short_arrays_are_scanned_as_any_array() {
@@ -212,7 +220,7 @@ mod tests {
                     alloc::format!("[\"m\",{text}]"),
                 ] {
                     for depth in 1..3 {
-                        let general = scan_any_array(&whole, depth);
+                        let general = scan_any_array(&whole, depth, Controls::Unknown);
                         if let Some(found) = scan_short(&whole, depth) {
                             assert_eq!(Ok(found), general, "{whole}");
                         }
@@ -228,6 +236,26 @@ mod tests {
         let binary = r#"["m",{"_placeholder":true,"num":0},"x",{"_placeholder":true,"num":17}]"#;
         assert!(scan_short(binary, 2).is_some());
         assert!(scan_short(binary, 1).is_none());
+    }
+
+    proptest! {
+        /// A text that is known to have no control characters is scanned as any other.
+        #[test]
+        fn what_is_known_changes_nothing(
+            strings in proptest::collection::vec(("[ -~é]{0,9}", 0..120usize), 0..4),
+            damage in proptest::option::of((any::<proptest::sample::Index>(), "[ -~é]?")),
+        ) {
+            let strings: Vec<String> = strings.into_iter().map(|(text, times)| text.repeat(times)).collect();
+            let mut text = serde_json::to_string(&strings).unwrap();
+            if let Some((index, other)) = damage {
+                let place = index.index(text.len());
+                if text.is_char_boundary(place) && text.is_char_boundary(place + 1) {
+                    text.replace_range(place..=place, &other);
+                }
+            }
+            let general = scan_any_array(&text, MAX_DEPTH, Controls::Unknown);
+            prop_assert_eq!(scan_any_array(&text, MAX_DEPTH, Controls::Absent), general);
+        }
     }
 
     #[test]

@@ -43,13 +43,29 @@ pub fn stops_at(text: &str, max_depth: usize) -> usize {
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
+    controls: Controls,
+}
+
+/// What is known of the control characters (below U+0020) in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Controls {
+    /// Nothing.
+    Unknown,
+    /// There are none.
+    Absent,
 }
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(text: &'a str) -> Self {
+        Self::knowing(text, Controls::Unknown)
+    }
+
+    /// A scanner of a text of which something is known.
+    pub(super) fn knowing(text: &'a str, controls: Controls) -> Self {
         Self {
             bytes: text.as_bytes(),
             at: 0,
+            controls,
         }
     }
 
@@ -171,7 +187,7 @@ impl<'a> Scanner<'a> {
         debug_assert_eq!(self.peek(), Some(b'"'));
         self.step(1);
         loop {
-            self.step(plain_run(self.rest()));
+            self.step(run_of_string(self.rest(), self.controls));
             match self.peek() {
                 Some(b'"') => {
                     self.step(1);
@@ -295,9 +311,15 @@ fn closing(objects: u128) -> u8 {
 /// The number of bytes before the first quote, backslash or control character.
 #[inline]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
+    run_of_string(bytes, Controls::Unknown)
+}
+
+/// [`plain_run`] for bytes of which something is known.
+#[inline]
+fn run_of_string(bytes: &[u8], controls: Controls) -> usize {
     // Most strings end within a few words. Only longer strings are worth whole blocks.
     match plain_words(bytes, 0, SHORT) {
-        Ok(at) => long_plain_run(bytes, at),
+        Ok(at) => long_plain_run(bytes, at, controls),
         Err(special) => special,
     }
 }
@@ -326,10 +348,11 @@ const LONGEST_WINDOW: usize = 8 * 1024;
 /// [`plain_run`] for bytes whose first `at` bytes are known to be plain.
 ///
 /// Quotes and backslashes are searched in one window of bytes after the other, and control
-/// characters only in front of what was found. A window is twice as long as the one before it, so
-/// no search reads much more than it steps over, wherever control characters stand.
+/// characters only in front of what was found, unless there are none. A window is twice as long as
+/// the one before it, so no search reads much more than it steps over, wherever control characters
+/// stand.
 #[inline(never)]
-fn long_plain_run(bytes: &[u8], mut at: usize) -> usize {
+fn long_plain_run(bytes: &[u8], mut at: usize, controls: Controls) -> usize {
     let mut length = FIRST_WINDOW;
     loop {
         let rest = bytes.get(at..).unwrap_or_default();
@@ -340,7 +363,9 @@ fn long_plain_run(bytes: &[u8], mut at: usize) -> usize {
             Some(end) => window.get(..end).unwrap_or_default(),
             None => window,
         };
-        if has_control(plain) {
+        if controls == Controls::Absent {
+            debug_assert!(!has_control(plain), "the text was said to have none");
+        } else if has_control(plain) {
             let control = plain.iter().position(|byte| *byte < 0x20);
             return at.wrapping_add(control.unwrap_or(plain.len()));
         }
@@ -505,6 +530,9 @@ mod tests {
                 for at in 0..length {
                     let plain = core::mem::replace(&mut bytes[at], special);
                     assert_eq!(plain_run(&bytes), at, "{special} in {length}");
+                    if special >= 0x20 {
+                        assert_eq!(run_of_string(&bytes, Controls::Absent), at, "{special} in {length}");
+                    }
                     bytes[at] = plain;
                 }
             }

@@ -74,6 +74,8 @@ pub struct Decoder {
     /// Whether other messages stood in the buffer in front of the next one. If the caller has moved
     /// the rest of the buffer since then, none does, and a large message is copied for nothing.
     is_behind: bool,
+    /// Whether the last message is known to have no control character.
+    is_plain: bool,
 }
 
 // Every connection has one decoder.
@@ -104,7 +106,13 @@ struct Frame {
     fin: bool,
     /// How many of the last handled bytes begin a character that is not complete.
     cut: u8,
+    /// Whether the handled bytes are known to have no control character.
+    is_plain: bool,
 }
+
+/// From this length on, it is worth knowing whether a text has control characters: they are
+/// searched in windows of a string, which are not shorter.
+pub(super) const LONG: usize = 256;
 
 /// A whole message in a short frame, which stands in the buffer behind its header.
 struct Short {
@@ -127,6 +135,16 @@ impl Frame {
         matches!(self.opcode, Opcode::Continuation) || !self.fin
     }
 
+    /// Unmasks the next bytes of a message in one frame.
+    #[inline]
+    fn unmask(&mut self, bytes: &mut [u8]) {
+        if self.is_plain {
+            (self.key, self.is_plain) = mask::apply_looking(bytes, self.key);
+        } else {
+            self.key = mask::apply(bytes, self.key);
+        }
+    }
+
     /// How many bytes of the payload have not been handled.
     const fn left(&self) -> usize {
         self.length.saturating_sub(self.seen)
@@ -143,7 +161,15 @@ impl Decoder {
             limits,
             role,
             is_behind: false,
+            is_plain: false,
         }
+    }
+
+    /// Whether the message that was decoded last is known to have no control character (a byte
+    /// below 0x20). This is known of long texts from clients that came in one frame.
+    #[inline]
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.is_plain
     }
 
     /// How many bytes are kept of a message in several frames.
@@ -257,6 +283,7 @@ impl Decoder {
             opcode: header.opcode,
             fin: header.fin,
             cut: 0,
+            is_plain: header.opcode == Opcode::Text && length >= LONG,
         };
         if frame.is_fragment() {
             self.count_fragment(&frame)?;
@@ -330,23 +357,26 @@ impl Decoder {
         let mut payload = bytes.split_to(end).freeze();
         payload.advance(SHORT_HEADER);
         self.is_behind = !bytes.is_empty();
+        self.is_plain = false;
         self.event(short.opcode, payload)
     }
 
     /// The hot path: the whole payload of a message or control frame is in the buffer, behind
     /// `before` bytes of its header.
     #[inline]
-    fn take_whole(&mut self, frame: Frame, before: usize, bytes: &mut BytesMut) -> Result<Event, Error> {
+    fn take_whole(&mut self, mut frame: Frame, before: usize, bytes: &mut BytesMut) -> Result<Event, Error> {
         self.state = State::Header;
         let end = before.saturating_add(frame.length);
         if frame.length == 0 {
+            self.is_plain = false;
             bytes.advance(end);
             self.is_behind = !bytes.is_empty();
             return self.event(frame.opcode, Bytes::new());
         }
         if let Some(unseen) = bytes.get_mut(before.saturating_add(frame.seen)..end) {
-            mask::apply(unseen, frame.key);
+            frame.unmask(unseen);
         }
+        self.is_plain = frame.is_plain;
         // Moving the beginning of `Bytes` costs less than moving that of the buffer.
         let mut payload = bytes.split_to(end).freeze();
         payload.advance(before);
@@ -385,7 +415,7 @@ impl Decoder {
                 "the bytes left by the last call were not passed again"
             );
             if let Some(new) = bytes.get_mut(frame.seen..) {
-                frame.key = mask::apply(new, frame.key);
+                frame.unmask(new);
             }
             if frame.opcode == Opcode::Text {
                 // The cut character is a part of what has been seen.
@@ -424,6 +454,7 @@ impl Decoder {
         if !frame.fin {
             return Ok(None);
         }
+        self.is_plain = false;
         self.message.take().map(|message| message.finish()).transpose()
     }
 }
@@ -432,8 +463,6 @@ impl Decoder {
 pub(super) mod tests {
     use alloc::vec;
     use alloc::vec::Vec;
-
-    use proptest::prelude::*;
 
     use super::super::encoder::encode_frame;
     use super::*;
@@ -609,91 +638,6 @@ pub(super) mod tests {
             assert_eq!(decoder.decode(&mut bytes), Ok(None));
             assert!(bytes.is_empty());
             bytes.extend_from_slice(b"\x81\x01a");
-        }
-    }
-
-    /// Messages and control frames. The numbers are the lengths of all fragments of a message
-    /// except the last.
-    pub(in super::super) fn messages() -> impl Strategy<Value = Vec<(Event, Vec<usize>)>> {
-        let data = prop_oneof![
-            "\\PC{0,40}".prop_map(|text| Event::Text(text.into())),
-            prop::collection::vec(any::<u8>(), 0..140).prop_map(|data| Event::Binary(data.into())),
-            (120..132usize, any::<u8>()).prop_map(|(length, byte)| Event::Binary(vec![byte; length].into())),
-            prop_oneof![65_530..65_540usize].prop_map(|length| Event::Text("x".repeat(length).into())),
-            prop::collection::vec(any::<u8>(), 0..=125).prop_map(|data| Event::Ping(data.into())),
-            prop::collection::vec(any::<u8>(), 0..=125).prop_map(|data| Event::Pong(data.into())),
-        ];
-        prop::collection::vec((data, prop::collection::vec(0..30usize, 0..4)), 0..6)
-    }
-
-    pub(in super::super) fn encode(messages: &[(Event, Vec<usize>)], key: Option<[u8; 4]>) -> BytesMut {
-        let mut out = BytesMut::new();
-        for (event, cuts) in messages {
-            let (mut opcode, payload) = match event {
-                Event::Text(text) => (Opcode::Text, text.as_bytes()),
-                Event::Binary(data) => (Opcode::Binary, data),
-                Event::Ping(data) => (Opcode::Ping, data),
-                Event::Pong(data) => (Opcode::Pong, data),
-                Event::Close(_) => unreachable!("not generated"),
-            };
-            let mut rest = &payload[..];
-            let cuts = if opcode.is_control() { &[][..] } else { cuts };
-            for cut in cuts {
-                let (piece, after) = rest.split_at(rest.len().min(*cut));
-                encode_frame(&mut out, opcode, false, piece, key);
-                (opcode, rest) = (Opcode::Continuation, after);
-            }
-            encode_frame(&mut out, opcode, true, rest, key);
-        }
-        out
-    }
-
-    /// Bytes that are nearly a stream of frames: some bytes are overwritten, and the end may be cut
-    /// off.
-    pub(in super::super) fn damaged(key: Option<[u8; 4]>) -> impl Strategy<Value = Vec<u8>> {
-        let damage = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
-        (messages(), damage, prop::option::of(any::<prop::sample::Index>())).prop_map(move |(messages, damage, end)| {
-            let mut stream = encode(&messages, key).to_vec();
-            if stream.is_empty() {
-                return stream;
-            }
-            for (index, byte) in damage {
-                let index = index.index(stream.len());
-                stream[index] = byte;
-            }
-            if let Some(end) = end {
-                stream.truncate(end.index(stream.len()));
-            }
-            stream
-        })
-    }
-
-    pub(in super::super) fn key_for(role: Role) -> Option<[u8; 4]> {
-        (role == Role::Server).then_some(KEY)
-    }
-
-    proptest! {
-        #[test]
-        fn what_was_encoded_is_decoded(messages in messages(), server: bool, cuts in prop::collection::vec(1..40usize, 0..40)) {
-            let role = if server { Role::Server } else { Role::Client };
-            let stream = encode(&messages, key_for(role));
-            let events = messages.into_iter().map(|(event, _)| event).collect::<Vec<_>>();
-            prop_assert_eq!(decode_all(Decoder::new(role, Limits::default()), &stream, cuts), (events, Ok(())));
-        }
-
-        #[test]
-        fn any_split_gives_the_same(stream in prop_oneof![damaged(None), damaged(Some(KEY)), prop::collection::vec(any::<u8>(), 0..64)],
-            server: bool, most in prop_oneof![Just(70_000usize), 0..130usize], most_in_frame in prop_oneof![Just(70_000usize), 0..130usize],
-            cuts in prop::collection::vec(1..20usize, 0..60)) {
-            let decoder = || {
-                let limits = Limits::default().max_message_bytes(most).max_frame_bytes(most_in_frame).max_fragments(4);
-                Decoder::new(if server { Role::Server } else { Role::Client }, limits)
-            };
-            let whole = decode_all(decoder(), &stream, []);
-            prop_assert_eq!(&decode_all(decoder(), &stream, cuts), &whole);
-            if stream.len() < 1000 {
-                prop_assert_eq!(&decode_all(decoder(), &stream, vec![1; stream.len()]), &whole);
-            }
         }
     }
 }

@@ -21,7 +21,8 @@ use proptest::prelude::*;
 use tungstenite::protocol::{Role as TheirRole, WebSocket, WebSocketConfig};
 use tungstenite::{Error as TheirError, Message, error::ProtocolError};
 
-use super::decoder::tests::{KEY, damaged, decode_all};
+use super::decoder::tests::{KEY, decode_all};
+use super::splits::damaged;
 use super::*;
 
 const MAX_FRAME_BYTES: usize = 66_000;

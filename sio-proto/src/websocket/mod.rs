@@ -42,6 +42,8 @@ pub mod utf8;
 mod autobahn;
 #[cfg(test)]
 mod differential;
+#[cfg(test)]
+mod splits;
 
 pub use close::{CloseCode, CloseFrame};
 pub use decoder::{Decoder, Event};

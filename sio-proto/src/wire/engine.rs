@@ -20,6 +20,7 @@ use crate::breach::{Breach, BreachKind};
 use crate::codec::{self, PacketParser, Parsed};
 use crate::detect::EngineIo;
 use crate::engine::{Dialect, EngineMessage, Packet, PayloadError, Revision, frames, jsonp, payload, payload_v3};
+use crate::json::Controls;
 use crate::socket::text::{Decoded, Places, TextEvent};
 use crate::{Config, Frame, http, socket};
 
@@ -130,15 +131,21 @@ fn broken_payload(error: PayloadError, place: usize) -> Breach {
     Breach::new(kind, format_args!("{error}, in packet {place} of a body"))
 }
 
-/// Decodes one text message of a websocket.
-pub(crate) fn decode_text(text: ByteString, revision: Revision, raw: bool, config: &Config) -> Inbound {
+/// Decodes one text message of a websocket. `controls` says what is known of the text.
+pub(crate) fn decode_text(
+    text: ByteString,
+    revision: Revision,
+    raw: bool,
+    controls: Controls,
+    config: &Config,
+) -> Inbound {
     // Most messages are packets of Socket.IO. Their parts are slices of the whole message.
     if !raw
         && config.parser.is_none()
         && text.as_bytes().first() == Some(&b'4')
         && (revision == Revision::V4 || text.is_ascii())
     {
-        return decode_standard(text, 1, revision, config);
+        return decode_standard(text, 1, revision, controls, config);
     }
     match Packet::decode_text(revision, &text) {
         Ok(packet) => inbound(packet, revision, raw, config),
@@ -172,19 +179,19 @@ pub(crate) fn decode_socket(text: ByteString, revision: Revision, config: &Confi
     if let Some(parser) = &config.parser {
         return parse(&**parser, EngineMessage::Text(text), revision, config);
     }
-    decode_standard(text, 0, revision, config)
+    decode_standard(text, 0, revision, Controls::Unknown, config)
 }
 
 /// Decodes a packet of Socket.IO in the standard form, from byte `at` of a text on.
 #[inline]
-fn decode_standard(text: ByteString, at: usize, revision: Revision, config: &Config) -> Inbound {
+fn decode_standard(text: ByteString, at: usize, revision: Revision, controls: Controls, config: &Config) -> Inbound {
     let revision = match revision {
         Revision::V4 => socket::Revision::Five,
         // Nothing distinguishes revision 3 from revision 4, and this decoder reads both.
         Revision::V3 => socket::Revision::Four,
     };
     if text.as_bytes().get(at) == Some(&b'2') {
-        return decode_event(text, at, revision, config);
+        return decode_event(text, at, revision, controls, config);
     }
     match socket::text::decode_at(&text, at, revision, socket::Role::Server, &config.packet) {
         Ok(decoded) => Inbound::Socket(decoded),
@@ -194,11 +201,17 @@ fn decode_standard(text: ByteString, at: usize, revision: Revision, config: &Con
 
 /// Decodes an event of Socket.IO in the standard form. This is the usual packet.
 #[inline]
-fn decode_event(text: ByteString, at: usize, revision: socket::Revision, config: &Config) -> Inbound {
+fn decode_event(
+    text: ByteString,
+    at: usize,
+    revision: socket::Revision,
+    controls: Controls,
+    config: &Config,
+) -> Inbound {
     if let Some(places) = socket::text::short_event_at(&text, at, &config.packet) {
         return Inbound::Event(TextEvent::new(text, places));
     }
-    let parts = match socket::text::event_at(&text, at, revision, &config.packet) {
+    let parts = match socket::text::event_at(&text, at, revision, controls, &config.packet) {
         Ok(parts) => parts,
         Err(error) => return Inbound::Broken(broken_packet(text.get(at..).unwrap_or_default(), error, config)),
     };

@@ -8,8 +8,9 @@ use alloc::borrow::Cow;
 
 use bytestring::ByteString;
 
+use super::Partial;
 use super::event::{EventParts, shared_namespace};
-use crate::json::{self, JsonError, PlaceholderError};
+use crate::json::{self, Controls, JsonError, PlaceholderError};
 use crate::socket::{Args, Packet, Revision, Role, is_reserved_event};
 
 /// The limits of one packet.
@@ -71,32 +72,6 @@ impl Decoded {
             Self::Packet(packet) | Self::Partial(Partial { packet, .. }) => packet.bytes(),
             Self::Nothing => 0,
         }
-    }
-}
-
-/// A packet that waits for its attachments; [`Reassembly`](crate::wire::Reassembly) joins them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partial {
-    pub(crate) packet: Packet,
-    pub(crate) attachments: usize,
-}
-
-impl Partial {
-    /// Gives the parts their own memory, as far as they are copied.
-    pub(crate) fn keep(&mut self, from: crate::keep::Source) {
-        self.packet.keep(from);
-    }
-
-    /// The packet, still without its attachments.
-    #[must_use]
-    pub fn packet(&self) -> &Packet {
-        &self.packet
-    }
-
-    /// How many binary messages have to follow; at least one.
-    #[must_use]
-    pub fn attachments(&self) -> usize {
-        self.attachments
     }
 }
 
@@ -200,6 +175,7 @@ pub(crate) fn decode_at(
         text,
         revision,
         limits,
+        controls: Controls::Unknown,
     };
     match kind {
         b'0' => packet.connect().map(Decoded::Packet),
@@ -239,6 +215,7 @@ struct Reader<'a> {
     rest: &'a str,
     revision: Revision,
     limits: &'a Limits,
+    controls: Controls,
 }
 
 impl<'a> Reader<'a> {
@@ -411,7 +388,11 @@ impl<'a> Reader<'a> {
         if !self.rest.starts_with('[') {
             return Err(DecodeError::InvalidPayload);
         }
-        Ok(json::scan_array(self.rest, self.limits.max_depth)?)
+        Ok(json::scan_array_knowing(
+            self.rest,
+            self.limits.max_depth,
+            self.controls,
+        )?)
     }
 
     /// Reads the rest as one JSON value.
@@ -443,12 +424,14 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Reads an event without attachments, whose type stands at byte `at` of the text.
+/// Reads an event without attachments, whose type stands at byte `at` of the text. `controls` says
+/// what is known of the text.
 #[inline]
 pub(crate) fn event_at<'a>(
     text: &'a ByteString,
     at: usize,
     revision: Revision,
+    controls: Controls,
     limits: &'a Limits,
 ) -> Result<EventParts<'a>, DecodeError> {
     debug_assert_eq!(text.as_bytes().get(at), Some(&b'2'), "the caller looks before");
@@ -458,6 +441,7 @@ pub(crate) fn event_at<'a>(
         rest,
         revision,
         limits,
+        controls,
     };
     packet.event_parts()
 }

@@ -9,11 +9,16 @@
 //! at once needs no such shares: it keeps its text, and gives out its parts when somebody asks.
 
 use alloc::borrow::Cow;
+use core::mem;
 
+use bytes::Buf;
 use bytestring::ByteString;
 
 use crate::keep::{self, Source};
 use crate::socket::{Args, Packet};
+
+/// Up to this number of bytes, a text is checked once more rather than shared.
+const SHORT: usize = 128;
 
 /// An event without attachments, whose name is written without escapes. Its JSON is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,6 +185,29 @@ impl TextEvent {
         Args::from(keep::slice_of(&self.text, self.args.of_text(&self.text)))
     }
 
+    /// Takes the arguments out of the event, for a caller that needs nothing else of it any more.
+    /// The name and the arguments may be empty afterwards. A share of the text's memory is moved
+    /// and not counted again, which costs less for a short text.
+    #[inline]
+    #[must_use]
+    pub fn take_args(&mut self) -> Args {
+        // The text is checked once more.
+        if self.text.len() > SHORT {
+            return self.args();
+        }
+        let mut text = mem::take(&mut self.text).into_bytes();
+        let at = self.args.at as usize;
+        text.truncate(at.saturating_add(self.args.len as usize));
+        text.advance(at.min(text.len()));
+        match ByteString::try_from(text) {
+            Ok(json) => Args::from(json),
+            Err(_) => {
+                debug_assert!(false, "a part of a text is text");
+                Args::default()
+            }
+        }
+    }
+
     /// The name, in memory that it shares with the text.
     #[must_use]
     pub fn shared_name(&self) -> ByteString {
@@ -231,13 +259,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::json::Controls;
     use crate::socket::text::{Decoded, Limits, decode, event_at};
     use crate::socket::{Revision, Role};
 
     fn event(text: &str) -> Option<TextEvent> {
         let text = ByteString::from(text);
         let limits = Limits::default();
-        let parts = event_at(&text, 0, Revision::Five, &limits).ok()?;
+        let parts = event_at(&text, 0, Revision::Five, Controls::Unknown, &limits).ok()?;
         let places = Places::of(&parts, &text)?;
         Some(TextEvent::new(text, places))
     }
@@ -272,6 +301,7 @@ mod tests {
         let mut kept = event.clone();
         kept.keep();
         assert_eq!(kept, event);
+        assert_eq!(kept.take_args(), event.args());
         true
     }
 

@@ -17,12 +17,14 @@
 mod decode;
 mod encode;
 mod event;
+mod partial;
 mod short;
 
-pub use decode::{DecodeError, Decoded, Limits, Partial, decode, stops_at};
+pub use decode::{DecodeError, Decoded, Limits, decode, stops_at};
 pub(crate) use decode::{decode_at, event_at};
 pub use encode::Encoder;
 pub(crate) use encode::{AROUND_ATTACHMENT, MAX_PLAIN_NAME, bytes_around, is_plain_name};
 pub(crate) use event::Places;
 pub use event::TextEvent;
+pub use partial::Partial;
 pub(crate) use short::short_event_at;

@@ -104,6 +104,7 @@ mod tests {
 
     use super::super::event_at;
     use super::*;
+    use crate::json::Controls;
     use crate::socket::Revision;
 
     /// What is found in one pass is what is found in the general way. Returns whether anything is
@@ -113,7 +114,7 @@ mod tests {
             return false;
         };
         let shared = ByteString::from(text);
-        let parts = event_at(&shared, 0, Revision::Five, limits);
+        let parts = event_at(&shared, 0, Revision::Five, Controls::Unknown, limits);
         let general = parts.ok().and_then(|parts| Places::of(&parts, &shared));
         assert_eq!(Some(found), general, "{text}");
         true
