@@ -61,7 +61,11 @@ impl OnWebsocket {
     fn connect(&self) -> Client {
         let mut client = Client::new(&self.io);
         client.say(&self.handshake);
-        if !self.connect.is_empty() {
+        if self.connect.is_empty() {
+            // An older client: the connection pauses behind the head of its handshake.
+            pass(1);
+            client.say(b"");
+        } else {
             client.say(&self.connect);
         }
         client
@@ -152,6 +156,8 @@ impl Case for Handshaken {
             self.first = Some(client);
         } else {
             client.say(&self.upgrade);
+            pass(1);
+            client.say(b"");
             self.second = Some(client);
         }
     }

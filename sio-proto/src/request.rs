@@ -128,6 +128,7 @@ impl Request {
     }
 
     /// A request whose head was classified when its body began.
+    #[inline(always)]
     pub(crate) const fn with_findings(findings: Findings, http: http::Request, peer: Peer) -> Self {
         Self {
             http,
