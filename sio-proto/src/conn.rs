@@ -273,10 +273,11 @@ impl Conn {
     /// The wire of the connection's websocket. `None` if it is none, or its handshake is not
     /// complete.
     #[must_use]
-    pub const fn wire(&self) -> Option<Wire> {
+    pub fn wire(&self) -> Option<Wire> {
         match &self.state {
             State::WebSocket(_, packets) => Some(packets.wire()),
-            State::Hixie(_) | State::Http(_) | State::Closed => None,
+            State::Hixie(hixie) => hixie.challenge.is_none().then_some(hixie.wire),
+            State::Http(_) | State::Closed => None,
         }
     }
 

@@ -44,7 +44,11 @@ pub(crate) fn send_at_once(stream: &TcpStream) {
 ///
 /// On Linux and the BSDs, they inherit this from the listener, which saves a system call for each.
 /// No standard says so. So sockets are asked until one says that it has it. Those behind it in the
-/// listener's queue were made later, and have it too.
+/// listener's queue were usually made later, and have it too. This is the best that can be done
+/// without asking each: a socket that was made before the listener was told may come behind one
+/// that was made after, and Linux may move sockets here from the queue of another listener that is
+/// closed (`tcp_migrate_req`). Such a socket loses nothing, but some packets may wait for an
+/// acknowledgement.
 pub(crate) struct SendsAtOnce {
     is_inherited: bool,
 }

@@ -54,7 +54,10 @@
 //!
 //! The head of a websocket's handshake and the first packet are two outputs. Write them separately,
 //! and give the peer a moment between them: some clients before Engine.IO 4 begin to listen when
-//! the websocket is open, and lose bytes that they read together with the head.
+//! the websocket is open, and lose bytes that they read together with the head. The pause does no
+//! harm to the others. A program that uses [`Conn`](crate::conn::Conn) and
+//! [`Shard`](crate::server::Shard) itself can leave it out where
+//! [`Wire::may_follow_head`](crate::wire::Wire::may_follow_head) says so.
 //!
 //! Answers have no `Date` until [`Server::set_date`](crate::server::Server::set_date) sets one,
 //! because a value has no calendar. A program with a clock calls it each second (RFC 9110 §6.6.1).
