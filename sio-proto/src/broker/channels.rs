@@ -116,3 +116,72 @@ impl Channels {
         self.heard -= lost;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+
+    use super::super::{Broker, BrokerConfig, Command, Output};
+    use crate::{LinkId, Time};
+
+    /// The last connection that is to be opened.
+    fn opened(broker: &mut Broker) -> Option<LinkId> {
+        let outputs = core::iter::from_fn(|| broker.poll_output());
+        let links = outputs.filter_map(|output| match output {
+            Output::Open { link, .. } => Some(link),
+            _ => None,
+        });
+        links.last()
+    }
+
+    fn say(broker: &mut Broker, link: LinkId, said: &str) {
+        broker.handle_bytes(Time::ZERO, link, &mut said.into());
+    }
+
+    /// Names come and go for as long as a node runs, so each is forgotten.
+    #[test]
+    fn channels_that_nobody_wants_are_forgotten() {
+        let entropy = |out: &mut [u8]| out.fill(0);
+        let config = BrokerConfig::default();
+        let mut broker = Broker::new(Time::ZERO, config, Box::new(entropy)).expect("the defaults");
+        let want = |broker: &mut Broker, wanted| {
+            let (channel, sharded) = ("c".into(), false);
+            let command = match wanted {
+                true => Command::Subscribe { channel, sharded },
+                false => Command::Unsubscribe { channel, sharded },
+            };
+            broker.handle_command(Time::ZERO, command);
+        };
+        // Nothing is told to the server yet.
+        want(&mut broker, true);
+        assert_eq!(broker.channels.map.len(), 1);
+        want(&mut broker, false);
+        assert!(broker.channels.map.is_empty());
+
+        want(&mut broker, true);
+        let main = opened(&mut broker).expect("a main connection");
+        broker.handle_connected(Time::ZERO, main);
+        say(
+            &mut broker,
+            main,
+            "%0\r\n-ERR no\r\n-ERR This instance has cluster support disabled\r\n",
+        );
+        broker.handle_timeout(Time::ZERO);
+        let hears = opened(&mut broker).expect("a subscribing connection");
+        broker.handle_connected(Time::ZERO, hears);
+        say(&mut broker, hears, "%0\r\n");
+        say(&mut broker, hears, "-NOPERM\r\n>3\r\n+subscribe\r\n+c\r\n:1\r\n");
+        assert!(broker.counters().is_up);
+        want(&mut broker, false);
+        assert_eq!(broker.channels.map.len(), 1, "the server is told");
+        say(&mut broker, hears, ">3\r\n+unsubscribe\r\n+c\r\n:0\r\n");
+        assert!(broker.channels.map.is_empty());
+
+        // The connection ends before the server has answered.
+        want(&mut broker, true);
+        want(&mut broker, false);
+        assert_eq!(broker.channels.map.len(), 1);
+        broker.handle_closed(Time::ZERO, hears, None);
+        assert!(broker.channels.map.is_empty());
+    }
+}

@@ -185,8 +185,8 @@ pub(super) struct Connection {
     pub(super) sharded: Sharded,
     /// Since when the first answer is waited for.
     pub(super) asked_at: Option<Time>,
-    /// When something was asked or answered last.
-    pub(super) active_at: Time,
+    /// When something was answered last.
+    active_at: Time,
     /// Bytes that the adapter takes next.
     pub(super) unsent: BytesMut,
     /// What stands in front of it: large messages, and what was put together before them.
@@ -312,7 +312,6 @@ impl Connection {
     fn expect(&mut self, now: Time, expect: Expect) {
         self.expects.push_back(expect);
         self.asked_at.get_or_insert(now);
-        self.active_at = now;
     }
 
     /// Takes the expectation that an answer fulfils.
@@ -395,8 +394,6 @@ impl Connection {
         self.decoder = decoder(config);
         self.blocked = false;
         self.speaks_resp3 = false;
-        self.identity = None;
-        self.asked_at = None;
     }
 
     /// Ends the TCP connection, and says how long to wait before the next one.
@@ -439,4 +436,68 @@ fn delay(attempts: u32, config: &BrokerConfig, entropy: &mut dyn Entropy) -> Dur
     entropy.fill(&mut random);
     let left_out = u64::from_le_bytes(random) % (micros / 2 + 1);
     Duration::from_micros(micros - left_out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection() -> Connection {
+        let server = Address {
+            host: "a".into(),
+            port: 1,
+        };
+        Connection::new(Time::ZERO, Role::NodeSubscriber, server, &BrokerConfig::default())
+    }
+
+    /// What a server has ended is remembered in its order and up to a limit, until another answer
+    /// has come.
+    #[test]
+    fn channels_that_were_ended_are_remembered_up_to_a_limit() {
+        let mut of = connection();
+        (0..1024).for_each(|slot| of.has_ended(slot));
+        assert!(!of.is_of_ended(1024));
+        assert!(of.is_of_ended(0), "the first one is still known");
+        assert!(of.is_of_ended(2) && !of.is_of_ended(1), "those before it are over");
+        (0..5000).for_each(|slot| of.has_ended(slot));
+        assert_eq!(of.ended.len(), MAX_ENDED);
+        assert!(of.is_of_ended(4999) && !of.has_any_ended());
+        of.has_ended(1);
+        of.ask(Time::ZERO, &[b"PING"], Expect::Ping);
+        assert!(of.answered(Time::ZERO).is_some() && !of.has_any_ended());
+    }
+
+    /// Delays double up to their maximum. Up to a half of each is left out at random.
+    #[test]
+    fn delays_double_and_are_shortened_at_random() {
+        let config = BrokerConfig::default();
+        for (attempts, millis) in [(0, 100), (1, 200), (4, 1600), (5, 2000), (u32::MAX, 2000)] {
+            let whole = Duration::from_millis(millis);
+            let with = |random: u64| {
+                let mut fill = |out: &mut [u8]| out.copy_from_slice(&random.to_le_bytes());
+                delay(attempts, &config, &mut fill)
+            };
+            let micros = millis * 1000;
+            assert_eq!(with(0), whole);
+            assert_eq!(with(micros / 2), whole / 2);
+            assert_eq!(with(micros / 2 + 1), whole);
+        }
+    }
+
+    /// A connection that has stood for long begins again with the shortest delay; one that ends at
+    /// once does not.
+    #[test]
+    fn delays_begin_again_behind_a_connection_that_has_stood() {
+        let config = BrokerConfig::default();
+        let mut whole = |out: &mut [u8]| out.fill(0);
+        for (stands, delay) in [(1999, 1600), (2000, 100), (60_000, 100)] {
+            let mut of = connection();
+            of.attempts = 4;
+            of.stage = Stage::Ready { since: Time::ZERO };
+            let now = Time::from_millis(stands);
+            of.end(now, &config, &mut whole);
+            let retry_at = now + Duration::from_millis(delay);
+            assert_eq!(of.stage, Stage::Idle { retry_at }, "{stands}");
+        }
+    }
 }

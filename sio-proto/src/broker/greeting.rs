@@ -149,11 +149,11 @@ impl Broker {
         }
     }
 
-    /// The connection can be used.
+    /// The connection can be used. What waits for it is written behind the bytes that are being
+    /// read.
     fn greeted(&mut self, now: Time, at: usize) {
         let Some(connection) = self.connection(at) else { return };
         connection.stage = Stage::Ready { since: now };
-        connection.active_at = now;
         let role = connection.role.clone();
         self.end_abandoned(now, at);
         match role {
@@ -163,6 +163,5 @@ impl Broker {
             Role::Reader(stream) => self.reader_ready(now, at, &stream),
             Role::Sentinel => self.ask_for_master(now, at),
         }
-        self.pump(now, at);
     }
 }

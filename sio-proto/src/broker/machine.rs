@@ -118,6 +118,7 @@ pub struct Broker {
     pub(super) master: Option<Address>,
     pub(super) counters: Counters,
     is_up: bool,
+    /// Whether [`Event::Down`] was told, since the start.
     is_down_told: bool,
     is_stopped: bool,
 }
@@ -524,7 +525,6 @@ impl Broker {
             .all(|(_, connection)| connection.is_ready() || !is_needed(connection));
         if is_there {
             self.is_up = true;
-            self.is_down_told = false;
             self.tell(Event::Up);
         }
     }

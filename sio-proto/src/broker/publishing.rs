@@ -373,7 +373,11 @@ impl Broker {
         self.owner_changes(slot, owner);
         // A user that may not ask for the slots learns of the cluster here.
         let cluster = self.cluster.get_or_insert_with(SlotMap::unknown);
+        let before = cluster.masters().len();
         cluster.correct(slot, owner.clone(), self.config.max_nodes);
+        if cluster.masters().len() != before {
+            self.topology = self.topology.wrapping_add(1);
+        }
         self.want_slots(now);
     }
 

@@ -200,7 +200,6 @@ impl Broker {
             if let Some(Redirect::Moved(slot, owner)) = self.redirect(at, &text) {
                 self.learn_owner(now, slot, &owner);
             }
-            self.want_slots(now);
             return self.lose(now, at, BrokerError::refused(&text));
         }
         let entries = match is_last {
@@ -298,5 +297,20 @@ fn entries(value: Value) -> Option<Vec<super::Entry>> {
     match value {
         Value::List(items) => items.into_iter().map(entry).collect(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_entries_are_told_from_other_texts() {
+        for id in ["0-0", "1700000000000-12"] {
+            assert!(is_entry_id(id.as_bytes()), "{id}");
+        }
+        for other in ["", "-", "1", "1-", "-1", "a-1", "1a-1", "1-a", "1-1a", "1-2-3", "s"] {
+            assert!(!is_entry_id(other.as_bytes()), "{other}");
+        }
     }
 }

@@ -5,16 +5,16 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::cluster::Redirect;
-use super::connection::{Expect, Probe};
+use super::connection::{Expect, Probe, Role};
 use super::error::{BrokerError, Refusal};
-use super::machine::{Broker, SENTINEL};
+use super::machine::Broker;
 use crate::Time;
 use crate::resp::{Value, slot};
 
 impl Broker {
     pub(super) fn handle_reply(&mut self, now: Time, at: usize, reply: Value) {
         let Some(connection) = self.connection(at) else { return };
-        let subscribes = connection.hears() || at == SENTINEL;
+        let subscribes = connection.hears() || connection.role == Role::Sentinel;
         match reply {
             Value::Push(items) => self.handle_push(now, at, items),
             // In RESP 2, they are told apart by their first word.

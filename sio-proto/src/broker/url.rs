@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn urls_name_servers_and_users() {
-        let read = |url| BrokerConfig::from_url(url).expect(url);
+        let read = |url: &str| BrokerConfig::from_url(url).expect(url);
         let config = read("redis://localhost");
         assert_eq!(
             (servers(&config)[0].as_str(), config.database, config.tls),
@@ -200,6 +200,15 @@ mod tests {
         let config = read("redis+sentinel://a:1,b/main/2");
         assert_eq!(servers(&config), ["a:1", "b:26379"]);
         assert_eq!((config.sentinel_master.as_deref(), config.database), (Some("main"), 2));
+        assert!(!config.tls);
+        let config = read("rediss+sentinel://a/main");
+        assert_eq!((config.sentinel_master.as_deref(), config.tls), (Some("main"), true));
+        let hosts = |count| alloc::format!("redis://{}", ["a"].repeat(count).join(","));
+        assert_eq!(read(&hosts(MAX_HOSTS)).servers.len(), MAX_HOSTS);
+        assert_eq!(
+            BrokerConfig::from_url(&hosts(MAX_HOSTS + 1)).map(|_| ()),
+            Err(BrokerUrlError::Host)
+        );
     }
 
     #[test]

@@ -4,13 +4,14 @@
 
 pub(crate) mod events;
 pub(crate) mod late;
+pub(crate) mod links;
 pub(crate) mod moving;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use sio_proto::broker::{Broker, BrokerConfig, Command, Event, Output};
-use sio_proto::resp::{Decoder, Limits, Value, slot};
+use sio_proto::resp::{Decoder, Limits, slot};
 use sio_proto::{Bytes, BytesMut, LinkId, Time};
 
 pub(crate) type Fields = Vec<Vec<u8>>;
@@ -35,6 +36,7 @@ struct Conn {
     resp3: bool,
     authenticated: bool,
     input: BytesMut,
+    decoder: Option<Decoder>,
     channels: BTreeSet<(Vec<u8>, bool)>,
     multi: Option<Vec<Vec<Vec<u8>>>>,
     aborted: Option<String>,
@@ -49,6 +51,16 @@ struct Read {
     after: (u64, u64),
     until: Time,
     count: usize,
+}
+
+impl Conn {
+    /// The next command, if it has come completely.
+    fn next_command(&mut self) -> Option<Vec<Vec<u8>>> {
+        let decoder = self.decoder.get_or_insert_with(|| Decoder::new(Limits::default()));
+        let command = decoder.decode(&mut self.input).unwrap()?;
+        let parts = command.items().unwrap().iter();
+        Some(parts.map(|part| part.text().unwrap().to_vec()).collect())
+    }
 }
 
 #[derive(Debug)]
@@ -72,6 +84,8 @@ pub(crate) struct Node {
     pub(crate) forbidden: Vec<&'static str>,
     /// The first words of commands that have another name on this server.
     pub(crate) renamed: Vec<&'static str>,
+    /// Commands that begin so are answered with this error, unless they were asked for (`ASKING`).
+    pub(crate) errors: Vec<(&'static str, String)>,
     pub(crate) streams: BTreeMap<Vec<u8>, Stream>,
     pub(crate) values: BTreeMap<Vec<u8>, Vec<u8>>,
     /// For a sentinel: who the master is.
@@ -95,6 +109,7 @@ impl Node {
             is_busy: false,
             forbidden: vec![],
             renamed: vec![],
+            errors: vec![],
             streams: BTreeMap::new(),
             values: BTreeMap::new(),
             master: None,
@@ -247,36 +262,6 @@ impl World {
         all
     }
 
-    /// The connections to this server end.
-    pub(crate) fn cut(&mut self, node: usize, only_subscribers: bool) {
-        let links = self
-            .conns
-            .iter()
-            .filter(|(_, conn)| conn.node == node && (!only_subscribers || !conn.channels.is_empty()));
-        let links: Vec<LinkId> = links.map(|(link, _)| *link).collect();
-        for link in links {
-            self.close(link);
-        }
-    }
-
-    fn close(&mut self, link: LinkId) {
-        self.conns.remove(&link);
-        self.to_broker.remove(&link);
-        self.buffers.remove(&link);
-        self.broker.handle_closed(self.now, link, None);
-    }
-
-    /// One connection ends behind so many bytes of what its server has said.
-    pub(crate) fn cut_one(&mut self, which: usize, behind: usize) {
-        let Some(link) = self.conns.keys().nth(which % self.conns.len().max(1)).copied() else {
-            return;
-        };
-        let mut said = self.to_broker.remove(&link).unwrap_or_default();
-        said.truncate(behind % (said.len() + 1));
-        self.hand_over(link, &said);
-        self.close(link);
-    }
-
     /// A server starts again: it has forgotten its connections.
     pub(crate) fn set_mood(&mut self, node: usize, mood: Mood) {
         if mood == Mood::Gone {
@@ -394,10 +379,7 @@ impl World {
             if self.nodes[conn.node].mood == Mood::Frozen {
                 return;
             }
-            let Ok(Some(Value::List(parts))) = Decoder::new(Limits::default()).decode(&mut conn.input) else {
-                return;
-            };
-            let parts: Vec<Vec<u8>> = parts.iter().map(|part| part.text().unwrap().to_vec()).collect();
+            let Some(parts) = conn.next_command() else { return };
             let mut out = self.to_broker.remove(&link).unwrap_or_default();
             self.answer(link, &parts, &mut out);
             if !out.is_empty() {
@@ -432,7 +414,7 @@ impl World {
             .map(|part| String::from_utf8_lossy(part))
             .collect::<Vec<_>>()
             .join(" ");
-        self.nodes[at].commands.push(shown);
+        self.nodes[at].commands.push(shown.clone());
         if self.nodes[at].mood == Mood::Loading {
             return line(out, "-LOADING Redis is loading the dataset in memory");
         }
@@ -469,6 +451,10 @@ impl World {
         if self.nodes[at].forbidden.contains(&name.as_str()) {
             return line(out, "-NOPERM this user has no permissions to do this");
         }
+        let mut errors = self.nodes[at].errors.iter().filter(|_| !asking);
+        if let Some((_, error)) = errors.find(|(begin, _)| shown.starts_with(begin)) {
+            return line(out, &format!("-{error}"));
+        }
         let of_key = [
             "SSUBSCRIBE",
             "SUNSUBSCRIBE",
@@ -479,6 +465,7 @@ impl World {
             "SET",
             "GET",
             "DEL",
+            "XLEN",
         ];
         let key = match name.as_str() {
             "XREAD" => parts.get(6),
@@ -526,6 +513,9 @@ impl World {
                     "*1\r\n$5\r\nslave"
                 },
             ),
+            "SENTINEL" if !resp3 && !self.conns[&link].channels.is_empty() => {
+                line(out, "-ERR Can't execute 'sentinel': only (P|S)SUBSCRIBE are allowed");
+            }
             "SENTINEL" => match &self.nodes[at].master {
                 Some((host, port)) => {
                     line(out, "*2");
@@ -609,8 +599,9 @@ impl World {
                 };
                 let mut found: Vec<_> = all.into_iter().filter(|(id, _)| *id > from).collect();
                 if name == "XREVRANGE" {
+                    let count = String::from_utf8_lossy(&parts[5]).parse().unwrap();
                     found.reverse();
-                    found.truncate(1);
+                    found.truncate(count);
                 }
                 entries(out, &found);
             }
@@ -629,6 +620,7 @@ impl World {
                     out.extend_from_slice(&said);
                 }
             }
+            "SET" if parts.len() > 5 && !self.nodes[at].values.contains_key(&parts[1]) => line(out, "$-1"),
             "SET" => {
                 self.nodes[at].values.insert(parts[1].clone(), parts[2].clone());
                 line(out, "+OK");

@@ -1,7 +1,6 @@
 //! A Redis cluster of three, and what a test needs while slots move there.
 
 use sio_proto::broker::BrokerConfig;
-use sio_proto::resp::{Decoder, Limits, Value};
 use sio_proto::{BytesMut, LinkId};
 
 use super::{Node, World, bulk, line};
@@ -37,10 +36,7 @@ impl World {
         let links: Vec<LinkId> = of_node.map(|(link, _)| *link).collect();
         for link in links {
             let conn = self.conns.get_mut(&link).unwrap();
-            let Ok(Some(Value::List(parts))) = Decoder::new(Limits::default()).decode(&mut conn.input) else {
-                continue;
-            };
-            let parts: Vec<Vec<u8>> = parts.iter().map(|part| part.text().unwrap().to_vec()).collect();
+            let Some(parts) = conn.next_command() else { continue };
             let mut out = self.to_broker.remove(&link).unwrap_or_default();
             self.answer(link, &parts, &mut out);
             self.to_broker.insert(link, out);
