@@ -14,7 +14,7 @@ use sio_proto::broker::{
 use sio_proto::{Bytes, LinkId};
 
 fn config() -> BrokerConfig {
-    BrokerConfig::from_url("redis://a:1").unwrap()
+    BrokerConfig::from_url("redis://a:1").expect("a URL")
 }
 
 fn with(change: impl FnOnce(&mut Node)) -> World {
@@ -471,7 +471,7 @@ fn a_greeting_goes_on_without_what_is_not_needed() {
 
     let mut node = Node::new("a", 1);
     node.errors = vec![("SELECT", "ERR DB index is out of range".to_owned())];
-    let mut world = World::new(BrokerConfig::from_url("redis://a:1/99").unwrap(), vec![node]);
+    let mut world = World::new(BrokerConfig::from_url("redis://a:1/99").expect("a URL"), vec![node]);
     world.publish("c", "1", false);
     world.run_millis(1000);
     assert!(is_down_for(&world.take_events(), Refusal::Other));
@@ -516,7 +516,7 @@ impl Hand {
     fn ready() -> Self {
         let entropy = |out: &mut [u8]| out.fill(0);
         let mut hand = Self {
-            broker: Broker::new(sio_proto::Time::ZERO, config(), Box::new(entropy)).unwrap(),
+            broker: Broker::new(sio_proto::Time::ZERO, config(), Box::new(entropy)).expect("the defaults"),
             links: vec![],
             written: vec![],
             closed: vec![],

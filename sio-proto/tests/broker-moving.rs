@@ -29,7 +29,7 @@ fn move_slot(world: &mut World, key: &str, from: usize, to: usize) {
 fn of_second() -> String {
     let names = (0..).map(|number| format!("k{number}"));
     let is_there = |name: &String| (5461..=10922).contains(&slot(name.as_bytes()));
-    names.into_iter().find(is_there).unwrap()
+    names.into_iter().find(is_there).expect("a name of each slot")
 }
 
 /// A message makes the broker ask for all slots, because its own one has moved.

@@ -277,3 +277,42 @@ fn an_entry_in_order_does_not_follow_its_slot() {
     assert_eq!(failures(&mut world), [(2, None), (3, None), (4, None)]);
     assert_eq!(entries(&world, to), [1, 2, 3, 4]);
 }
+
+/// A server that cannot end a connection is not asked for the same one again.
+#[test]
+fn a_server_that_cannot_end_a_connection_is_asked_once() {
+    let mut world = World::single();
+    world.nodes[0].errors = vec![("CLIENT KILL", "ERR unknown subcommand 'KILL'".to_owned())];
+    give_up(
+        &mut world,
+        |world, number| world.publish("c", &number.to_string(), false),
+        4,
+    );
+    assert_eq!(kills(&world).len(), 1);
+    world.cut(0, false);
+    world.run(LONG);
+    assert!(world.broker.counters().is_up);
+    assert_eq!(kills(&world).len(), 1);
+}
+
+/// A server that is always too busy to end connections does not make a node remember more and more
+/// of them.
+#[test]
+fn few_connections_that_were_given_up_are_remembered() {
+    let config = sio_proto::broker::BrokerConfig::from_url("redis://a:1").unwrap();
+    let mut world = World::new(config.max_nodes(1), vec![redis::Node::new("a", 1)]);
+    world.nodes[0].is_busy = true;
+    for _ in 0..5 {
+        world.set_mood(0, Mood::Well);
+        world.run(LONG);
+        assert!(world.broker.counters().is_up);
+        world.set_mood(0, Mood::Frozen);
+        world.publish("c", "1", false);
+        world.run(LONG);
+    }
+    let before = kills(&world).len();
+    world.nodes[0].is_busy = false;
+    world.set_mood(0, Mood::Well);
+    world.run(LONG);
+    assert_eq!(kills(&world).len() - before, 2);
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::moving::cluster;
 use redis::{Mood, Node, World, bytes};
-use sio_proto::broker::{BrokerConfig, Command, Event, Request, StreamPosition};
+use sio_proto::broker::{BrokerConfig, Command, Event, Refusal, Request, StreamPosition};
 
 fn add(world: &mut World, value: &str) {
     let request = Request::AddEntry {
@@ -116,6 +116,7 @@ fn a_last_entry_that_is_too_large_keeps_nobody_from_beginning() {
     add(&mut world, &"x".repeat(5000));
     world.run_millis(10);
     read_stream(&mut world);
+    world.run(Duration::from_secs(60));
     add(&mut world, "behind");
     world.run(Duration::from_secs(60));
     assert_eq!(read(&mut world), ["behind"]);
@@ -187,4 +188,91 @@ fn a_user_who_may_not_ask_for_slots_reads_from_the_owner() {
         // One connection for the requests to the owner.
         assert!(world.opened <= opened + 3, "{} {opened}", world.opened);
     }
+}
+
+fn reads(world: &World, begin: &str) -> usize {
+    let commands = world.nodes[0].commands.iter();
+    commands.filter(|command| command.starts_with(begin)).count()
+}
+
+/// A server that speaks RESP 2 answers with lists. Entries are counted, and the connection is
+/// closed when the stream is read no more.
+#[test]
+fn a_stream_of_an_older_server_is_read() {
+    for knows_hello in [false, true] {
+        let mut node = Node::new("a", 1);
+        node.knows_hello = knows_hello;
+        let mut world = World::new(BrokerConfig::from_url("redis://a:1").unwrap(), vec![node]);
+        world.run_millis(10);
+        read_stream(&mut world);
+        world.run_millis(10);
+        ["1", "2"].iter().for_each(|value| add(&mut world, value));
+        world.run(Duration::from_secs(20));
+        assert_eq!(read(&mut world), ["1", "2"], "{knows_hello}");
+        let counters = world.broker.counters();
+        assert_eq!((counters.entries, counters.reconnects), (2, 0));
+        assert_eq!(world.links(0, false).len(), 2);
+        world.command(Command::StopStream { stream: bytes("s") });
+        world.run_millis(0);
+        assert_eq!(world.links(0, false).len(), 1);
+    }
+}
+
+/// Who may not read has no stream, and asks again with the delays of its attempts.
+#[test]
+fn a_user_who_may_not_read_is_told() {
+    for forbidden in [vec!["XREAD"], vec!["TIME", "XREVRANGE"]] {
+        let mut node = Node::new("a", 1);
+        node.forbidden = forbidden;
+        let mut world = World::new(BrokerConfig::from_url("redis://a:1").unwrap(), vec![node]);
+        world.run_millis(10);
+        world.take_events();
+        read_stream(&mut world);
+        world.run(Duration::from_secs(10));
+        let is_told = |event: &Event| matches!(event, Event::Down { why } if why.is_refused_as(Refusal::Permission));
+        assert!(world.take_events().iter().any(is_told));
+        assert!(world.opened < 20, "{}", world.opened);
+    }
+}
+
+/// After 16 reads that went well, one entry more is read at once.
+#[test]
+fn fewer_entries_are_read_at_once_and_then_more_again() {
+    let config = BrokerConfig::from_url("redis://a:1").unwrap().max_reply_bytes(4000);
+    let mut world = World::new(config, vec![Node::new("a", 1)]);
+    let of = |(id, len): (u64, usize)| ((1, id), vec![b"n".to_vec(), vec![b'x'; len]]);
+    let large = (0..6).map(|id| (id, 1200)).chain((6..100).map(|id| (id, 1)));
+    world.nodes[0].streams.insert(b"s".to_vec(), large.map(of).collect());
+    world.command(Command::ReadStream {
+        stream: bytes("s"),
+        after: StreamPosition::After(bytes("0-0")),
+    });
+    world.run(Duration::from_secs(10));
+    assert_eq!(read(&mut world).len(), 100);
+    let counts = [100, 50, 25, 12, 6, 1, 2].map(|count| reads(&world, &format!("XREAD COUNT {count} ")));
+    assert_eq!(counts, [1, 1, 1, 1, 1, 16, 16]);
+}
+
+/// Entries are not taken for a long time. From then on, the server has its whole time again, and a
+/// server that says nothing is noticed. To say so again changes nothing.
+#[test]
+fn a_reader_that_was_held_has_its_time() {
+    let second = Duration::from_secs(1);
+    let mut config = BrokerConfig::from_url("redis://a:1").unwrap();
+    config = config.answer_timeout(second).stream_block(second);
+    let mut world = World::new(config.ping_interval(60 * second), vec![Node::new("a", 1)]);
+    world.run_millis(10);
+    read_stream(&mut world);
+    world.run_millis(10);
+    world.broker.hold_streams(world.now, true);
+    world.set_mood(0, Mood::Frozen);
+    world.run(20 * second);
+    assert!(world.broker.counters().is_up);
+    world.broker.hold_streams(world.now, false);
+    assert_eq!(world.broker.next_timeout(), Some(world.now + 2 * second));
+    world.run_millis(1500);
+    world.broker.hold_streams(world.now, false);
+    assert!(world.broker.counters().is_up);
+    world.run_millis(500);
+    assert!(!world.broker.counters().is_up);
 }
