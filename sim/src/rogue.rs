@@ -24,7 +24,7 @@ use crate::payer::{Deed, Payer};
 use crate::plan::{Less, STREAMING};
 use crate::transcript::{Mode, Transcript};
 use crate::violation::{Promise, Violation};
-use crate::world::{NAMESPACES, entropy};
+use crate::world::{NAMESPACES, READ, entropy};
 
 /// How many things are done with one client, at most.
 const MOST_OPS: usize = 120;
@@ -33,7 +33,10 @@ const MOST_OPS: usize = 120;
 const MOST_WAKES: usize = 1_000;
 
 /// The most questions that the user has not answered yet.
-const MOST_TICKETS: usize = 200;
+const MOST_TICKETS: usize = 1_000;
+
+/// How many bytes an answer of the user has.
+const ANSWER: usize = 100;
 
 /// What a closed client may hold: its settings, its empty tables and lists, and the last refusal.
 const LEFT: isize = 160 << 10;
@@ -87,6 +90,7 @@ struct Link {
     /// The key of a request for a websocket.
     key: Option<String>,
     is_websocket: bool,
+    is_post: bool,
     is_full: bool,
 }
 
@@ -280,7 +284,9 @@ impl Rogue {
             }
             7 => {
                 if let Some(at) = self.any_link(rng) {
-                    self.fill(at, rng.bool());
+                    // Who reads no answers does not begin to.
+                    let is_full = rng.bool() || self.habit == Habit::Ask;
+                    self.fill(at, is_full);
                 }
             }
             _ => {
@@ -335,8 +341,9 @@ impl Rogue {
         let now = self.now;
         while let Some(ticket) = self.tickets.pop() {
             // The connection of the question may be gone.
-            let _ = self.payer.act(Deed::Other(8), |client| {
-                client.answer(now, ticket, ByteString::from("1").into())
+            let _ = self.payer.act(Deed::Other(ANSWER), |client| {
+                let args = ByteString::from(format!("\"{}\"", "y".repeat(ANSWER)));
+                client.answer(now, ticket, args.into())
             });
             self.settle();
         }
@@ -378,6 +385,7 @@ impl Rogue {
                         asked: None,
                         key: None,
                         is_websocket: false,
+                        is_post: false,
                         is_full: false,
                     });
                     self.payer
@@ -425,13 +433,15 @@ impl Rogue {
         }
         let text = String::from_utf8_lossy(bytes);
         link.asked = text.split(' ').nth(1).map(str::to_owned);
+        link.is_post = bytes.starts_with(b"POST ");
         let key = text.split("Sec-WebSocket-Key: ").nth(1);
         link.key = key.and_then(|rest| rest.lines().next()).map(str::to_owned);
     }
 
     /// Gives bytes to the client, in so many pieces.
     fn give(&mut self, link: LinkId, bytes: &[u8], pieces: usize) {
-        let (now, size) = (self.now, bytes.len().div_ceil(pieces.max(1)).max(1));
+        // A caller reads no more at once.
+        let (now, size) = (self.now, bytes.len().div_ceil(pieces.max(1)).clamp(1, READ));
         let begin = String::from_utf8_lossy(&bytes[..bytes.len().min(120)]).into_owned();
         self.note(format_args!(
             "{link:?} gets {} bytes in {pieces}: {begin:?}",

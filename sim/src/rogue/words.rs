@@ -39,7 +39,14 @@ impl Rogue {
             (_, 0) => rng.usize(2..9),
             _ => 1,
         };
+        if self.habit == Habit::Ask && link.is_post && rng.u32(0..20) > 0 {
+            // It reads nothing, so it does not answer either.
+            return;
+        }
         if link.is_websocket {
+            if self.habit == Habit::Ask {
+                self.fill(at, true);
+            }
             let bytes = self.frames(rng);
             return self.give(id, &bytes, pieces);
         }
