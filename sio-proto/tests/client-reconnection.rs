@@ -489,6 +489,7 @@ fn settings_are_checked() {
     let zero = |config: ClientConfig| config.validate().unwrap_err();
     let config = ClientConfig::default;
     assert!(config().validate().is_ok());
+    assert_eq!(config().max_cookie_bytes, 16 * 1024);
     for (refused, name) in [
         (
             zero(config().max_attempts_per_minute(0usize)),

@@ -80,9 +80,7 @@ impl Client {
             credentials,
             resume: self.resume.clone(),
         };
-        self.was_open = false;
         self.reassembly = Reassembly::new();
-        self.stage = Stage::Idle;
         let mut cx = super::session::Context {
             now,
             config: &self.config,
@@ -102,7 +100,6 @@ impl Client {
         let end = End::new(DisconnectReason::TransportClose, error.class, &error.message);
         self.with_session(now, |session, cx| session.end(end, cx));
         self.heard.clear();
-        self.stage = Stage::Idle;
         self.last_error = Some(error.clone());
         self.outputs.push_back(Output::State(State::Failed(error)));
         self.backoff.reset();
@@ -162,7 +159,6 @@ impl Client {
             return self.begin(now);
         }
         if was_open {
-            self.tried = 1;
             self.last_error = Some(end.error);
             self.outputs.push_back(Output::State(State::Lost(end.reason)));
             self.try_again(now, end.retry_after);
@@ -233,7 +229,6 @@ impl Client {
 
     /// An attempt has failed before the session was open.
     pub(super) fn fail_attempt(&mut self, now: Time, error: ClientError, retry_after: Option<Duration>) {
-        self.stage = Stage::Idle;
         self.last_error = Some(error.clone());
         self.outputs.push_back(Output::State(State::Failed(error.clone())));
         if error.class == ErrorClass::Refused && self.config.on_refused != OnRefused::Retry {
@@ -275,10 +270,12 @@ impl Client {
         self.wait(now + delay.max(retry_after.unwrap_or_default()));
     }
 
-    /// The client does nothing more until it is told to connect.
+    /// The client does nothing more until it is told to connect. Then it begins from nothing.
     pub(super) fn stop(&mut self, reason: StopReason) {
         self.stage = Stage::Idle;
         self.resume = None;
+        self.tried = 1;
+        self.refusals = 0;
         self.backoff.reset();
         for socket in &mut self.sockets {
             socket.state = SocketState::Idle;

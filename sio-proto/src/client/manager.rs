@@ -45,7 +45,7 @@ pub struct Client {
     /// How often the handshake was refused in a row.
     pub(super) refusals: u32,
     pub(super) protocol: Protocol,
-    /// How many protocols were tried since the last connection, or since the client last waited.
+    /// How many protocols were tried since the client last waited or was stopped.
     pub(super) tried: usize,
     /// The session to which the next connection goes back.
     pub(super) resume: Option<Resume>,
@@ -237,11 +237,7 @@ impl Client {
             place.state = SocketState::Wanted;
             place.refusals = 0;
             match &self.stage {
-                Stage::Idle => {
-                    self.refusals = 0;
-                    self.backoff.reset();
-                    self.begin(now);
-                }
+                Stage::Idle => self.begin(now),
                 Stage::Session(session) if session.is_open() && !session.is_closing() => self.join(now, at),
                 Stage::Session(_) | Stage::Asking { .. } | Stage::Waiting(_) => {}
             }

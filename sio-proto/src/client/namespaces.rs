@@ -124,16 +124,14 @@ impl Client {
             return;
         }
         let socket = &mut self.sockets[at];
-        let due = socket.due.take();
+        let was_left = socket.due.take().is_some_and(|due| due.is_left);
         let was_answered = core::mem::replace(&mut socket.was_answered, true);
-        let was_left = due.as_ref().is_some_and(|due| due.is_left);
-        let is_unasked = due.is_none() && !was_answered && socket.namespace == "/";
         match socket.state {
             _ if was_left => return self.connect_anew(now, at),
             SocketState::Connecting => {}
-            // The user has left while the CONNECT was on its way. A server that connects a
-            // namespace again and again, and does not read, must not make goodbyes pile up.
-            SocketState::Idle if due.is_some() || is_unasked => {
+            // A server of Engine.IO 3 connects `/` without being asked, once. A server that does so
+            // again and again, and does not read, must not make goodbyes pile up.
+            SocketState::Idle if !was_answered && socket.namespace == "/" => {
                 let namespace = socket.namespace.clone();
                 return self.send_packet(&Packet::Disconnect { namespace });
             }
@@ -163,8 +161,7 @@ impl Client {
             _ => (session.sid.as_str().into(), None),
         };
         let recovery = match (&socket.pid, &pid) {
-            (None, None) if self.protocol.resumes() => session.recovery(),
-            (None, _) => Recovery::New,
+            (None, _) => session.recovery(),
             (Some(held), Some(pid)) if held == pid => Recovery::Recovered,
             (Some(_), _) => Recovery::Lost,
         };

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sio_proto::client::{
-    AckTicket, Client, ClientConfig, Delivery, EmitId, Endpoint, Outcome, Output, SocketId, Transport,
+    AckTicket, Client, ClientConfig, ClientError, Delivery, Emit, EmitError, EmitId, Endpoint, Outcome, Output,
+    Question, SocketId, Transport,
 };
 use sio_proto::websocket::{Opcode, encode_message, handshake};
 use sio_proto::{BytesMut, LinkId, Time};
@@ -24,11 +25,27 @@ pub struct Script {
     pub events: Vec<String>,
     pub tickets: Vec<AckTicket>,
     pub receipts: BTreeMap<EmitId, Outcome>,
+    /// The connections that were asked for: port, and whether it is encrypted.
+    pub connects: Vec<(u16, bool)>,
+    /// New connections are not made yet.
+    pub holds: bool,
+    /// What was written that is no request, with its connection.
+    pub frames: Vec<(LinkId, Vec<u8>)>,
+    pub questions: Vec<Question>,
+    /// The ids that namespaces have got.
+    pub sids: Vec<String>,
+    /// Why namespaces could not connect.
+    pub errors: Vec<ClientError>,
 }
 
 impl Script {
     pub fn new(config: ClientConfig) -> Self {
-        let endpoint = Endpoint::parse("http://localhost:3000").unwrap();
+        Self::at("http://localhost:3000", config)
+    }
+
+    /// A script of a client of another endpoint.
+    pub fn at(url: &str, config: ClientConfig) -> Self {
+        let endpoint = Endpoint::parse(url).unwrap();
         let config = config.randomization_factor(0.0);
         let mut client = Client::new(endpoint, config, Box::new(super::seeded(3))).unwrap();
         let socket = client.socket("/").unwrap();
@@ -44,6 +61,12 @@ impl Script {
             events: Vec::new(),
             tickets: Vec::new(),
             receipts: BTreeMap::new(),
+            connects: Vec::new(),
+            holds: false,
+            frames: Vec::new(),
+            questions: Vec::new(),
+            sids: Vec::new(),
+            errors: Vec::new(),
         };
         script.drain();
         script
@@ -56,14 +79,20 @@ impl Script {
     pub fn drain(&mut self) {
         while let Some(output) = self.client.poll_output() {
             match output {
-                Output::Connect { link, .. } => {
+                Output::Connect { link, port, tls, .. } => {
                     self.open.push(link);
-                    self.client.handle_connected(self.now, link);
+                    self.connects.push((port, tls));
+                    if !self.holds {
+                        self.client.handle_connected(self.now, link);
+                    }
                 }
                 Output::Bytes(link, bytes) if bytes.starts_with(b"GET") || bytes.starts_with(b"POST") => {
                     self.requests.push((link, String::from_utf8(bytes.to_vec()).unwrap()));
                 }
-                Output::Bytes(_, bytes) => self.messages.extend(unmasked(&bytes)),
+                Output::Bytes(link, bytes) => {
+                    self.messages.extend(unmasked(&bytes));
+                    self.frames.push((link, bytes.to_vec()));
+                }
                 Output::Close(link) => self.open.retain(|open| *open != link),
                 Output::State(state) => self.log.push(format!("{state:?}")),
                 Output::Delivery(Delivery::Event { name, args, ack, .. }) => {
@@ -73,9 +102,14 @@ impl Script {
                 Output::Delivery(Delivery::Receipt { emit, outcome, .. }) => {
                     assert_eq!(self.receipts.insert(emit, outcome), None, "{emit:?} ends twice");
                 }
-                Output::Delivery(Delivery::Connect { recovery, .. }) => self.log.push(format!("connect {recovery:?}")),
+                Output::CredentialsWanted(question) => self.questions.push(question),
+                Output::Delivery(Delivery::Connect { sid, recovery, .. }) => {
+                    self.sids.push(sid.to_string());
+                    self.log.push(format!("connect {recovery:?}"));
+                }
                 Output::Delivery(Delivery::ConnectError { error, .. }) => {
-                    self.log.push(format!("connect_error {error}"))
+                    self.log.push(format!("connect_error {error}"));
+                    self.errors.push(error);
                 }
                 Output::Delivery(Delivery::Disconnect { reason, .. }) => self.log.push(format!("disconnect {reason}")),
                 _ => {}
@@ -88,15 +122,62 @@ impl Script {
         self.drain();
     }
 
+    /// Answers the last request.
     pub fn answer(&mut self, status: u16, headers: &str, body: &str) {
-        let (link, _) = *self.requests.last().map(|(link, text)| (link, text)).as_ref().unwrap();
-        let (link, length) = (*link, body.len());
+        let link = self.requests.last().unwrap().0;
+        self.answer_on(link, status, headers, body);
+    }
+
+    /// Answers the request that is under way on a connection.
+    pub fn answer_on(&mut self, link: LinkId, status: u16, headers: &str, body: &str) {
+        let length = body.len();
         let response = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n{headers}\r\n{body}");
         self.say(link, response.as_bytes());
     }
 
+    /// The last request whose text has this part, and its connection.
+    pub fn last(&self, part: &str) -> (LinkId, String) {
+        let request = self.requests.iter().rfind(|(_, text)| text.contains(part));
+        request.unwrap_or_else(|| panic!("{part}: {:?}", self.requests)).clone()
+    }
+
+    /// How many requests have this part.
+    pub fn count(&self, part: &str) -> usize {
+        self.requests.iter().filter(|(_, text)| text.contains(part)).count()
+    }
+
+    pub fn join(&mut self, namespace: &str) -> SocketId {
+        let socket = self.client.socket(namespace).unwrap();
+        self.client.connect(self.now, socket).unwrap();
+        self.drain();
+        socket
+    }
+
+    pub fn leave(&mut self, socket: SocketId) {
+        self.client.disconnect(self.now, socket).unwrap();
+        self.drain();
+    }
+
+    pub fn emit(&mut self, socket: SocketId, emit: Emit) -> Result<EmitId, EmitError> {
+        let emitted = self.client.emit(self.now, socket, emit);
+        self.drain();
+        emitted
+    }
+
+    /// The connection fails, or ends, and no time passes.
+    pub fn close(&mut self, link: LinkId) {
+        self.client.handle_closed(self.now, link, None);
+        self.open.retain(|open| *open != link);
+        self.drain();
+    }
+
     /// Opens the websocket of the last request.
     pub fn upgrade(&mut self) -> LinkId {
+        self.upgrade_with("")
+    }
+
+    /// Does so with more header fields.
+    pub fn upgrade_with(&mut self, headers: &str) -> LinkId {
         let (link, request) = self.requests.last().unwrap().clone();
         let key = request
             .lines()
@@ -105,7 +186,7 @@ impl Script {
         let accept = handshake::accept_key(key);
         let accept = core::str::from_utf8(&accept).unwrap();
         let head = format!(
-            "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+            "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{headers}\r\n"
         );
         self.say(link, head.as_bytes());
         link
@@ -136,19 +217,28 @@ impl Script {
         self.drain();
     }
 
+    /// What was logged since the last call.
+    pub fn news(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.log)
+    }
+
     pub fn has(&self, text: &str) -> bool {
         self.log.iter().any(|line| line.contains(text))
     }
 }
 
-/// The text messages in short masked frames.
+/// The text messages in masked frames of less than 64 KiB.
 fn unmasked(mut bytes: &[u8]) -> Vec<String> {
     let mut messages = Vec::new();
-    while let [_, length, a, b, c, d, rest @ ..] = bytes {
-        let (length, mask) = (usize::from(length & 127), [*a, *b, *c, *d]);
-        if length > 125 || rest.len() < length {
+    loop {
+        let (length, rest) = match bytes {
+            [_, 254, high, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+            [_, length, rest @ ..] if *length < 254 => (usize::from(length & 127), rest),
+            _ => break,
+        };
+        let Some((mask, rest)) = rest.split_at_checked(4).filter(|(_, rest)| rest.len() >= length) else {
             break;
-        }
+        };
         let text: Vec<u8> = rest[..length]
             .iter()
             .zip(mask.iter().cycle())

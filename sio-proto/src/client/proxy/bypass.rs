@@ -57,12 +57,8 @@ fn is_below(host: &str, name: &str) -> bool {
 
 fn is_in(address: IpAddr, block: IpAddr, bits: u32) -> bool {
     match (address, block) {
-        (IpAddr::V4(address), IpAddr::V4(block)) if bits <= 32 => {
-            (address.to_bits() ^ block.to_bits()).leading_zeros() >= bits
-        }
-        (IpAddr::V6(address), IpAddr::V6(block)) if bits <= 128 => {
-            (address.to_bits() ^ block.to_bits()).leading_zeros() >= bits
-        }
+        (IpAddr::V4(address), IpAddr::V4(block)) => (address.to_bits() ^ block.to_bits()).leading_zeros() >= bits,
+        (IpAddr::V6(address), IpAddr::V6(block)) => (address.to_bits() ^ block.to_bits()).leading_zeros() >= bits,
         _ => false,
     }
 }
