@@ -49,6 +49,7 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     proptest! {
@@ -65,6 +66,24 @@ mod tests {
                 prop_assert!(delay <= (nominal * (1.0 + factor)).min(5000.0), "{delay}");
             }
         }
+    }
+
+    /// Client C28: the random numbers make delays shorter and longer, and not two alike.
+    #[test]
+    fn jitter_goes_both_ways() {
+        let mut delays: Vec<u128> = (0..20u64)
+            .map(|step| {
+                let random = u64::MAX / 20 * step;
+                let mut entropy = |out: &mut [u8]| out.copy_from_slice(&random.to_le_bytes());
+                let delay = Backoff::default().next(&ClientConfig::default(), &mut entropy);
+                delay.as_millis()
+            })
+            .collect();
+        let longer = delays.iter().filter(|delay| **delay > 1000).count();
+        assert!((8..=10).contains(&longer), "{delays:?}");
+        delays.sort_unstable();
+        delays.dedup();
+        assert_eq!(delays.len(), 20);
     }
 
     #[test]

@@ -368,6 +368,8 @@ mod tests {
             // Without the server's date, only a date of long ago counts.
             ("; Expires=Fri, 27 Nov 2026 12:00:10 GMT", None, None),
             ("; Expires=Thu, 01 Jan 1970 00:00:00 GMT", None, Some(0)),
+            ("; Expires=Fri, 31 Dec 1999 23:59:59 GMT", None, Some(0)),
+            ("; Expires=Sat, 01 Jan 2000 00:00:00 GMT", None, None),
             ("; Expires=Thu, 01 Jan 1970 00:00:00 GMT", Some("now"), Some(0)),
         ] {
             let mut jar = CookieJar::default();
@@ -383,6 +385,29 @@ mod tests {
                 Some(life) => assert!(lives(life - 1) && !lives(life), "{attributes}"),
             }
         }
+    }
+
+    /// Cookies fill the jar to its last byte. One that is over makes room, and one whose new value
+    /// does not fit is gone.
+    #[test]
+    fn a_full_jar_has_room_when_a_cookie_is_over() {
+        let endpoint = Endpoint::parse("http://a.example").unwrap();
+        let mut jar = CookieJar::default();
+        let mut put = |seconds: u64, line: &str| {
+            let now = Time::ZERO + Duration::from_secs(seconds);
+            let found = parse(line, &endpoint).unwrap();
+            // 64 bytes, the name and the path are 66.
+            jar.put(now, found, None, 2 * 66 + 4);
+            jar.header(now, "/", false, |_| false).unwrap_or_default()
+        };
+        assert_eq!(put(0, "a=11; Path=/; Max-Age=10"), "a=11");
+        assert_eq!(put(0, "b=222; Path=/"), "a=11", "one byte too many");
+        assert_eq!(put(0, "b=22; Path=/"), "a=11; b=22");
+        assert_eq!(put(0, "b=33; Path=/"), "a=11; b=33");
+        assert_eq!(put(0, "c=1; Path=/"), "a=11; b=33");
+        assert_eq!(put(9, "c=1; Path=/"), "a=11; b=33");
+        assert_eq!(put(10, "c=1; Path=/"), "b=33; c=1");
+        assert_eq!(put(10, "b=4444; Path=/"), "c=1");
     }
 
     /// RFC 6265 §5.1.3: which `Domain` a server may name.

@@ -203,6 +203,7 @@ mod tests {
             ("http://[a]", UrlError::Host),
             ("http://[::1]x", UrlError::Host),
             ("http://[::1%]", UrlError::Host),
+            ("http://[::1%a|]", UrlError::Host),
             ("http://a:0", UrlError::Port),
             ("http://a:65536", UrlError::Port),
             ("http://a:+80", UrlError::Port),
@@ -214,6 +215,21 @@ mod tests {
         let six = Endpoint::parse("https://[::1]:8443").unwrap();
         assert_eq!((six.host(), six.port()), ("[::1]", 8443));
         assert_eq!(six.authority(), "[::1]:8443");
+        for url in [
+            "http://[::]",
+            "https://[fe80::1%eth0]",
+            "http://a",
+            "https://a:443",
+            "https://a:80",
+        ] {
+            let endpoint = Endpoint::parse(url).unwrap();
+            let shown = url.strip_suffix(":443").unwrap_or(url);
+            assert_eq!(
+                endpoint.to_string(),
+                format!("{shown}/socket.io/"),
+                "without the default port"
+            );
+        }
     }
 
     #[test]
@@ -242,11 +258,14 @@ mod tests {
             "http://a:81/",
             "https://a:444/",
             "https://a:80/",
+            "http://a:443/",
         ] {
             assert_eq!(plain.redirected(refused), None, "{refused}");
         }
         for refused in ["http://a/", "http://a:443/", "https://a:444/"] {
             assert_eq!(secure.redirected(refused), None, "{refused}");
         }
+        let other = Endpoint::parse("https://a:80").unwrap();
+        assert_eq!(other.redirected("https://a/"), None, "another port of TLS");
     }
 }

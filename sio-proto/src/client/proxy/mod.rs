@@ -240,6 +240,8 @@ mod tests {
         }
         let long = format!("{}:x@p", "u".repeat(256));
         assert_eq!(Proxy::parse(&long), Err(ProxyUrlError::Login));
+        let longest = format!("{}:x@p", "u".repeat(255));
+        assert!(Proxy::parse(&longest).is_ok());
     }
 
     #[test]

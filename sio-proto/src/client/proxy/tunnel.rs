@@ -292,9 +292,33 @@ mod tests {
         assert_eq!(said[1], b"\x05\x01\x00\x01\x01\x02\x03\x04\x01\xbb");
         let six = [b"\x05\x00\x00\x04", &[7; 16][..], b"\x00\x01"].concat();
         let said = talk("socks5://p", "::1", &[b"\x05\x00", &six]).unwrap();
-        assert_eq!(said[1][..4], *b"\x05\x01\x00\x04");
+        let asked = [b"\x05\x01\x00\x04", &[0; 15][..], b"\x01\x01\xbb"].concat();
+        assert_eq!(said[1], asked);
+        let longest = "x".repeat(255);
+        let said = talk("socks5h://p", &longest, &[b"\x05\x00", ok]).unwrap();
+        assert_eq!(said[1].len(), 4 + 1 + 255 + 2);
         let named = [b"\x05\x00\x00\x03\xff", &[b'x'; 255][..], b"\x00\x01"].concat();
         assert!(talk("socks5h://p", "a", &[b"\x05\x00", &named]).is_ok());
+    }
+
+    /// A caller may ask again: nothing changes any more.
+    #[test]
+    fn the_end_of_a_tunnel_is_kept() {
+        let proxy = Proxy::parse("http://me:pw@p").unwrap();
+        for (answer, end) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", Ok(Progress::Open)),
+            ("HTTP/1.1 403 Forbidden\r\n\r\n", Err(ProxyError::Status(403))),
+        ] {
+            let (mut tunnel, _) = Tunnel::begin(&proxy, "a", 443).unwrap();
+            assert_eq!(tunnel.receive(&mut BytesMut::from(answer)), end);
+            assert_eq!(tunnel.receive(&mut BytesMut::new()), end);
+            assert_eq!(tunnel.receive(&mut BytesMut::new()), end);
+            assert!(
+                tunnel.login.is_none() || end.is_err(),
+                "an open tunnel keeps no password"
+            );
+            assert_eq!(tunnel.receive_end(), end.err().unwrap_or(ProxyError::Cut));
+        }
     }
 
     #[test]
