@@ -185,15 +185,20 @@ impl TextEvent {
         Args::from(keep::slice_of(&self.text, self.args.of_text(&self.text)))
     }
 
-    /// Takes the arguments out of the event, for a caller that needs nothing else of it any more.
-    /// The name and the arguments may be empty afterwards. A share of the text's memory is moved
-    /// and not counted again, which costs less for a short text.
+    /// Takes the arguments out of the event. Afterwards only [`TextEvent::id`] and
+    /// [`TextEvent::bytes`] say what they did: the namespace, the name and the arguments may be
+    /// empty. A share of the text's memory is moved and not counted again, which costs less for a
+    /// short text.
     #[inline]
     #[must_use]
     pub fn take_args(&mut self) -> Args {
         // The text is checked once more.
         if self.text.len() > SHORT {
             return self.args();
+        }
+        // Nothing keeps nothing.
+        if self.args.len == 0 {
+            return Args::default();
         }
         let mut text = mem::take(&mut self.text).into_bytes();
         let at = self.args.at as usize;
@@ -321,6 +326,21 @@ mod tests {
         }
         for text in [r#"2["\u0061"]"#, r#"2["connect"]"#, "2[]", "2", r#"2["a""#, "2[null]"] {
             assert!(!compare(text), "{text}");
+        }
+    }
+
+    /// An event without arguments gives out nothing that keeps its read buffer.
+    #[test]
+    fn no_arguments_keep_no_memory() {
+        for (text, shares) in [(r#"2["x"]"#, false), (r#"2["x",1]"#, true)] {
+            let buffer = bytes::Bytes::from(String::from(text));
+            let text = ByteString::try_from(buffer.clone()).unwrap();
+            let parts = event_at(&text, 0, Revision::Five, &Limits::default(), Controls::Unknown)
+                .ok()
+                .unwrap();
+            let places = Places::of(&parts, &text).unwrap();
+            let args = TextEvent::new(text, places).take_args();
+            assert_eq!(!buffer.is_unique(), shares, "{args:?}");
         }
     }
 
