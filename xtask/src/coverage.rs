@@ -98,8 +98,7 @@ pub(crate) fn run(tree: &Workspace, arguments: Arguments) -> Outcome {
     if counts.is_empty() {
         return Err(Failure::new("no region was counted"));
     }
-    print_table(&tree.root.join(SOURCES), &counts);
-    Ok(())
+    print_table(&tree.root.join(SOURCES), &counts)
 }
 
 /// The tools of the LLVM that rustc has.
@@ -286,11 +285,16 @@ fn tenths(reached: usize, all: usize) -> usize {
     reached * 1000 / all.max(1)
 }
 
-fn print_table(sources: &Path, counts: &BTreeMap<Region, u64>) {
+fn print_table(sources: &Path, counts: &BTreeMap<Region, u64>) -> Outcome {
     println!("\n| room | regions reached | | if less than 95 % |\n|---|---|---|---|");
     let percent = |tenths: usize| format!("{}.{} %", tenths / 10, tenths % 10);
     for room in ROOMS {
         let (reached, all) = sum(sources, counts, room);
+        if all == 0 {
+            return Err(Failure::new(format!(
+                "no region of the room `{room}` was counted: is it still there?"
+            )));
+        }
         let part = tenths(reached, all);
         let reason = if part < AIM { "needs a reason" } else { "" };
         println!("| `{room}` | {reached} of {all} | {} | {reason} |", percent(part));
@@ -298,6 +302,7 @@ fn print_table(sources: &Path, counts: &BTreeMap<Region, u64>) {
     let (reached, all) = sum(sources, counts, "");
     let part = percent(tenths(reached, all));
     println!("\nAll of `sio-proto`: {reached} of {all} regions, {part}.");
+    Ok(())
 }
 
 #[cfg(test)]

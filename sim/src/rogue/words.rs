@@ -310,7 +310,7 @@ impl Rogue {
                         .map(|at| format!("{{\"_placeholder\":true,\"num\":{at}}}"))
                         .collect();
                     said.push(Said::Text(format!("459-{of}[\"e\",{}]", places.join(","))));
-                    said.push(Said::Bytes(vec![7; size]));
+                    said.extend((0..rng.usize(1..9)).map(|_| Said::Bytes(vec![7; size])));
                     if times > 1 {
                         break;
                     }

@@ -91,7 +91,7 @@ impl Client {
     /// namespace connects if the user wants this by now.
     pub(super) fn connect_anew(&mut self, now: Time, at: usize) {
         let socket = &mut self.sockets[at];
-        socket.early.clear();
+        socket.early = Vec::new();
         socket.early_bytes = 0;
         // The server may have sent something before it reads that the client leaves.
         socket.was_left = true;

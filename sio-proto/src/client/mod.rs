@@ -101,7 +101,6 @@
 mod attempts;
 mod backoff;
 mod config;
-mod confirmed;
 mod cookie_date;
 mod cookies;
 mod emit;
@@ -122,6 +121,7 @@ mod sizes;
 mod socket;
 mod timeout;
 mod unconfirmed;
+mod welcome;
 
 pub use config::{ClientConfig, ClientConfigError, Generation, OnRefused, Transport};
 pub use emit::{Emit, Offline, Pending};

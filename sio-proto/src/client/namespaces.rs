@@ -2,31 +2,22 @@
 //! acknowledgements arrive (docs/protocol/socket-io.md §3 to §6).
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use bytestring::ByteString;
-use serde::Deserialize;
 
 use super::config::{Generation, OnRefused};
-use super::confirmed::Confirmed;
 use super::event::{AckTicket, ClientError, Delivery, DisconnectReason, ErrorClass, Output, Recovery, SocketId};
 use super::manager::{Client, Stage};
 use super::protocol::Protocol;
 use super::session::{End, Heard, Instead, MAX_REFUSAL_BYTES};
 use super::socket::{Early, Receipts, SocketState};
+use super::welcome::{Confirmed, Welcome};
 use crate::codec::{self, Parsed};
 use crate::engine::{EngineMessage, Revision};
 use crate::keep::Source;
 use crate::socket::{self, Args, Packet, Role};
 use crate::{Time, json};
-
-/// The payload of a CONNECT from a server of revision 5.
-#[derive(Deserialize)]
-struct Welcome {
-    sid: Option<String>,
-    pid: Option<String>,
-    #[serde(default, rename = "sio.confirmed")]
-    confirmed: Confirmed,
-}
 
 /// The message that socket.io-client has for this case.
 const OLD_SERVER: &str = "It seems you are trying to reach a Socket.IO server in v2.x with a v3.x client, but they are \
@@ -107,10 +98,7 @@ impl Client {
 
     fn handle_connect(&mut self, now: Time, at: usize, payload: Option<ByteString>) {
         let Stage::Session(session) = &self.stage else { return };
-        step!(bulk payload.as_ref().map_or(0, |payload| payload.len()));
-        let welcome = payload
-            .as_deref()
-            .and_then(|payload| serde_json::from_str::<Welcome>(payload).ok());
+        let welcome = payload.as_deref().and_then(Welcome::read);
         let confirmed = welcome.as_ref().and_then(|welcome| welcome.confirmed.events());
         if self.sockets[at].is_connected() && self.sockets[at].unconfirmed.is_on() {
             if let Some(heard) = confirmed {
@@ -249,7 +237,7 @@ impl Client {
     pub(super) fn refuse(&mut self, at: usize, error: ClientError) {
         let socket = &mut self.sockets[at];
         socket.state = SocketState::Idle;
-        socket.early.clear();
+        socket.early = Vec::new();
         socket.early_bytes = 0;
         self.outputs.push_back(Output::Delivery(Delivery::ConnectError {
             socket: SocketId(at as u32),

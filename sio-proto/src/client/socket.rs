@@ -439,7 +439,7 @@ impl Socket {
         self.end_heard(receipts);
         self.due = None;
         self.was_left = false;
-        self.early.clear();
+        self.early = Vec::new();
         self.early_bytes = 0;
         self.drop_answers();
         for event in &mut self.queue {

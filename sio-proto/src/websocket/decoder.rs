@@ -13,7 +13,7 @@
 //! - A message that came in one frame is a slice of the caller's buffer. It is unmasked and checked
 //!   in place. A frame whose bytes arrive in pieces is a slice too: it grows at the front of the
 //!   buffer, which the caller passes again. Only a large message beside others is copied, or what
-//!   stands behind it ([`keep::parted`]).
+//!   stands behind it (`keep.rs`).
 //! - Fragments are appended to one buffer that grows with the bytes that have arrived. Each byte is
 //!   copied once (amortised).
 //! - A byte is unmasked once. If a byte makes the connection fail, the call that brought the byte

@@ -72,6 +72,9 @@ impl Session {
     pub(super) fn say_goodbye(&mut self, until: Time, cx: &mut Context<'_>) {
         self.close_lines(cx, |line| line.purpose == Purpose::Probe);
         self.paused = false;
+        self.upgrade_expires = None;
+        self.upgrade_again = None;
+        self.wake_expires = None;
         let goodbye: &[u8] = match (self.protocol, self.transport) {
             (Protocol::Engine(_), Transport::Polling) => b"1",
             (Protocol::Legacy09, _) => b"0::",

@@ -52,7 +52,8 @@ impl Session {
         let pause = cx.config.upgrade_pause.max(cx.config.upgrade_timeout);
         self.upgrade_again = Some(cx.now + pause);
         cx.heard.push_back(Heard::UpgradeFailed);
-        if core::mem::replace(&mut self.paused, false) {
+        let was_paused = core::mem::replace(&mut self.paused, false);
+        if was_paused && self.closing.is_none() {
             if self.is_idle(Purpose::Get) {
                 self.poll(cx);
             }

@@ -335,7 +335,8 @@ mod tests {
         for (text, shares) in [(r#"2["x"]"#, false), (r#"2["x",1]"#, true)] {
             let buffer = bytes::Bytes::from(String::from(text));
             let text = ByteString::try_from(buffer.clone()).unwrap();
-            let parts = event_at(&text, 0, Revision::Five, &Limits::default(), Controls::Unknown)
+            let limits = Limits::default();
+            let parts = event_at(&text, 0, Revision::Five, Controls::Unknown, &limits)
                 .ok()
                 .unwrap();
             let places = Places::of(&parts, &text).unwrap();
