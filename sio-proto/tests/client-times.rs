@@ -92,7 +92,10 @@ fn each_generation_is_tried_again() {
         let mut script = Script::new(config);
         for _ in 0..3 {
             for _ in 0..3 {
-                script.answer(400, "", "");
+                // A server of Engine.IO says this when it is asked as one of 0.9.
+                let unknown = "{\"code\":0,\"message\":\"Transport unknown\"}";
+                let is_old = script.requests.last().unwrap().1.starts_with("GET /socket.io/1/");
+                script.answer(400, "", if is_old { unknown } else { "" });
             }
             let last = script.news().pop().unwrap();
             match reconnection {
@@ -157,6 +160,28 @@ fn not_every_failure_means_another_generation() {
         "{:?}",
         script.log
     );
+}
+
+/// A server of 2.x opens the websocket of a client of 4.x, and is known by its first packet. This
+/// holds also where the client has come to 4.x by an answer to its handshake of 0.9.
+#[test]
+fn an_old_server_is_met_in_any_round() {
+    let auto = websocket().generation(Generation::Auto);
+    let mut script = Script::new(auto);
+    for _ in 0..3 {
+        script.answer(404, "", "");
+    }
+    script.pass(6000);
+    assert!(script.requests.last().unwrap().1.starts_with("GET /socket.io/1/"));
+    script.answer(404, "", "");
+    assert!(
+        script.requests.last().unwrap().1.contains("EIO=4"),
+        "{:?}",
+        script.requests
+    );
+    let link = script.opened();
+    script.tell(link, "40");
+    assert!(script.requests.last().unwrap().1.contains("EIO=3"), "{:?}", script.log);
 }
 
 /// With `remember_upgrade`, the client begins with websocket if the last one worked.

@@ -72,6 +72,8 @@ fn address(host: &str, port: u16, from: &Address) -> Option<Address> {
 pub(super) struct SlotMap {
     masters: Vec<Address>,
     owners: Vec<u16>,
+    /// Whether it is the answer to `CLUSTER SLOTS`, and no list of single redirections.
+    pub(super) is_whole: bool,
 }
 
 impl SlotMap {
@@ -80,13 +82,17 @@ impl SlotMap {
         Self {
             masters: Vec::new(),
             owners: vec![NOBODY; usize::from(SLOTS)],
+            is_whole: false,
         }
     }
 
     /// Reads the answer to `CLUSTER SLOTS`: `[[from, to, [host, port, ..], replicas..], ..]`.
     /// Returns `None` if it is malformed or names too many servers.
     pub(super) fn read(answer: &Value, from: &Address, max_nodes: usize) -> Option<Self> {
-        let mut map = Self::unknown();
+        let mut map = Self {
+            is_whole: true,
+            ..Self::unknown()
+        };
         for range in answer.items()? {
             let [first, last, master, ..] = range.items()? else {
                 return None;

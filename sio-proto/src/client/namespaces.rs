@@ -197,7 +197,8 @@ impl Client {
 
     /// A CONNECT without an id: only servers of 1.x and 2.x send it.
     fn meet_old_server(&mut self, now: Time, at: usize) {
-        if self.config.generation == Generation::Auto && self.tried == 1 {
+        let has_another = self.tried < Protocol::candidates(&self.config).len();
+        if self.config.generation == Generation::Auto && has_another {
             let end = End::new(DisconnectReason::ParseError, ErrorClass::Protocol, OLD_SERVER);
             let instead = Some(Instead::This(Protocol::Engine(Revision::V3)));
             self.with_session(now, |session, cx| session.end(End { instead, ..end }, cx));

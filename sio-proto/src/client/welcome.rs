@@ -33,7 +33,8 @@ struct Members<C> {
 }
 
 impl Welcome {
-    /// Reads the payload. `None` if it is no object, or a member has another type.
+    /// Reads the payload. `None` if it is no object (or list of these three), or a member has
+    /// another type.
     pub(super) fn read(payload: &str) -> Option<Self> {
         step!(bulk payload.len());
         if let Ok(Members { sid, pid, confirmed }) = serde_json::from_str::<Members<Number>>(payload) {
