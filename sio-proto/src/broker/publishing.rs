@@ -375,8 +375,8 @@ impl Broker {
         let cluster = self.cluster.get_or_insert_with(SlotMap::unknown);
         let before = cluster.masters().len();
         cluster.correct(slot, owner.clone(), self.config.max_nodes);
-        // Where the slots may not be asked for, nobody is subscribed at the masters that redirections
-        // name, and whoever counts subscribers has to stay at the first one.
+        // Where the slots may not be asked for, nobody is subscribed at the masters that
+        // redirections name, and whoever counts subscribers has to stay at the first one.
         if cluster.is_whole && cluster.masters().len() != before {
             self.topology = self.topology.wrapping_add(1);
         }

@@ -141,8 +141,8 @@ impl Session {
             },
             ToString::to_string,
         );
-        // "Unsupported protocol version", or an answer that is none of Engine.IO. To the handshake of
-        // 0.9, a server of Engine.IO says "Transport unknown" (docs/protocol/engine-io.md §4.5).
+        // "Unsupported protocol version", or an answer that is none of Engine.IO. To the handshake
+        // of 0.9, a server of Engine.IO says "Transport unknown" (docs/protocol/engine-io.md §4.5).
         let is_other = code == Some(0) && self.protocol == Protocol::Legacy09;
         let is_strange = matches!(response.status, 400 | 404) && (is_other || matches!(code, None | Some(5)));
         // A server of today answers this to the handshake of 0.9, too.
