@@ -7,10 +7,23 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Returns a command for the Cargo that runs this program, in this directory.
+///
+/// `cargo run` describes the package that it runs in the environment. Cargo builds `ring`, and all that uses it, again when
+/// this description changes, so the command does not pass it on.
 pub(crate) fn cargo(directory: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(directory);
+    for (name, _) in std::env::vars_os() {
+        if describes_a_package(&name.to_string_lossy()) {
+            command.env_remove(&name);
+        }
+    }
     command
+}
+
+/// Whether this variable of the environment says which package Cargo runs.
+fn describes_a_package(name: &str) -> bool {
+    name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_")
 }
 
 /// Builds programs of the examples, in release mode.
@@ -76,5 +89,22 @@ pub(crate) fn missing(command: &Command, error: &std::io::Error) -> Failure {
     match error.kind() {
         ErrorKind::NotFound => Failure::new(format!("`{name}` is not installed, and this needs it")),
         _ => Failure::new(format!("`{name}` could not be started: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+
+    #[test]
+    fn what_cargo_says_of_this_package_is_not_passed_on() {
+        // Cargo sets both for a test, as it does for a program.
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some() && std::env::var_os("CARGO_PKG_NAME").is_some());
+        let command = cargo(Path::new("."));
+        for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {
+            assert!(command.get_envs().any(|set| set == (OsStr::new(name), None)), "{name}");
+        }
+        assert!(!describes_a_package("CARGO_TARGET_DIR") && !describes_a_package("CARGO_PROFILE_RELEASE_LTO"));
     }
 }
