@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 
 /// Returns a command for the Cargo that runs this program, in this directory.
 ///
-/// `cargo run` describes the package that it runs in the environment. Cargo builds `ring`, and all that uses it, again when
-/// this description changes, so the command does not pass it on.
+/// `cargo run` describes the package that it runs in the environment. Cargo builds `ring`, and all
+/// that uses it, again when this description changes, so the command does not pass it on.
 pub(crate) fn cargo(directory: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(directory);
