@@ -322,7 +322,7 @@ impl<'a> Transcoder<'a> {
         while let Some(left) = open.left.checked_sub(1) {
             open.left = left;
             let key = match open.map {
-                true => Some(self.reader.token()?),
+                true => Some(self.key()?),
                 false => None,
             };
             let mut ahead = self.reader.clone();
@@ -337,16 +337,24 @@ impl<'a> Transcoder<'a> {
             }
             match key {
                 None => {}
-                Some(Token::Text(key)) => {
-                    self.text(key)?;
+                Some(key) => {
+                    json::write_string(&mut self.out, key);
                     self.out.put_u8(b':');
-                    self.lookalike |= key == b"_placeholder" && value == Token::Bool(true);
+                    self.lookalike |= key == "_placeholder" && value == Token::Bool(true);
                 }
-                Some(_) => return Err(Key),
             }
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// The next key of a map. It is checked even if its value is undefined: the map may be passed
+    /// on to other clients as it came.
+    fn key(&mut self) -> Result<&'a str, MessagePackError> {
+        match self.reader.token()? {
+            Token::Text(key) => core::str::from_utf8(key).map_err(|_| InvalidUtf8),
+            _ => Err(Key),
+        }
     }
 
     fn text(&mut self, text: &[u8]) -> Result<(), MessagePackError> {

@@ -135,6 +135,13 @@ fn malformed_input() {
         ("83a47479706502a36e7370a12fa46461746192a16d810102", Key.into()),
         ("83a47479706502a36e7370a12fa46461746192a16d81c0c0", Key.into()),
         ("83a47479706502a36e7370a12fa46461746192a16d81c40161c0", Key.into()),
+        // The keys of values that are undefined are keys, too.
+        ("83a47479706502a36e7370a12fa46461746192a16d8191d4000001", Key.into()),
+        ("83a47479706502a36e7370a12fa46461746192a16d81c0d40000", Key.into()),
+        (
+            "83a47479706502a36e7370a12fa46461746192a16d81a1ffd40000",
+            InvalidUtf8.into(),
+        ),
         // text
         ("83a47479706502a36e7370a12fa46461746192a16da1ff", InvalidUtf8.into()),
         ("83a47479706502a36e7370a12fa46461746192a16da3eda080", InvalidUtf8.into()),
