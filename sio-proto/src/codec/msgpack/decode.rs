@@ -239,6 +239,8 @@ impl<'a> Transcoder<'a> {
             // Old native clients use a number as a name. The name is the text that JSON would have.
             number @ (Token::Unsigned(_) | Token::Negative(_) | Token::Float(_)) => {
                 self.scalar(number)?;
+                // A name has no exact form.
+                self.inexact = false;
                 Ok(ByteString::try_from(self.out.split().freeze()).unwrap_or_default())
             }
             _ => Err(DecodeError::InvalidPayload.into()),

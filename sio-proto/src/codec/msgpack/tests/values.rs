@@ -217,3 +217,10 @@ fn bytes_in_a_payload() {
         assert_eq!(read.map(|_| ()), expected);
     }
 }
+
+/// A name that JSON cannot express says nothing about the argument behind it.
+#[test]
+fn a_name_has_no_exact_form() {
+    let packet = decoded(&hex("83a47479706502a36e7370a12fa46461746192ca7f800010a173"));
+    assert_eq!(packet, event("/", None, "null", args("\"s\"", &[])));
+}
