@@ -62,7 +62,7 @@ use adopting::Brought;
 use audience::Stay;
 use away::Away;
 use namespaces::Namespaces;
-use record::{Own, Pid, Record};
+use record::{Own, Pid, Record, is_same};
 
 pub use adopting::Adopted;
 pub use audience::{Audience, Recipients};
@@ -303,7 +303,7 @@ impl<M, D> Recovery<M, D> {
         };
         let slot = *self.secrets.get(&siphash(&self.key, &shown.0))?;
         let record = self.records.get(slot)?;
-        (record.pid.is(&shown) && *record.namespace == *namespace).then(|| RecordKey {
+        (is_same(&record.pid.0, &shown.0) && *record.namespace == *namespace).then(|| RecordKey {
             slot,
             generation: self.records.generation(slot),
         })
@@ -395,11 +395,11 @@ impl<M, D> Recovery<M, D> {
         if record.rooms().any(|known| known == room) {
             return;
         }
-        let number = record.number;
+        let (number, is_saved) = (record.number, record.is_saved());
         match record.join(room.clone(), place.log.last(), max) {
             Some(stay) => {
                 place.log.watch(room);
-                if let Some(changes) = &mut self.changes {
+                if let Some(changes) = self.changes.as_mut().filter(|_| is_saved) {
                     changes.push(Change::Stay(stay.saved(number)));
                 }
             }
@@ -421,18 +421,18 @@ impl<M, D> Recovery<M, D> {
         let Some(place) = self.namespaces.at_mut(record.place) else {
             return;
         };
-        let number = record.number;
+        let (number, is_saved) = (record.number, record.is_saved());
         let Some(stay) = record.leave(room, place.log.last()) else {
             return;
         };
-        if let Some(changes) = &mut self.changes {
+        if let Some(changes) = self.changes.as_mut().filter(|_| is_saved) {
             changes.push(Change::Stay(stay.saved(number)));
         }
         let Some(forgotten) = record.forget_a_stay() else {
             return;
         };
         place.log.unwatch(&forgotten.room);
-        if let Some(changes) = &mut self.changes {
+        if let Some(changes) = self.changes.as_mut().filter(|_| is_saved) {
             changes.push(Change::StayGone {
                 record: number,
                 ordinal: forgotten.ordinal,

@@ -20,7 +20,7 @@ use bytestring::ByteString;
 use super::audience::Stay;
 use super::log::Entry;
 use super::outcome::Expired;
-use super::record::{Own, Pid, Record};
+use super::record::{Own, Pid, Record, is_same};
 use super::{RecordKey, Recovery};
 use crate::id::RecordSlot;
 use crate::id::siphash::siphash;
@@ -349,9 +349,8 @@ impl<M, D> Recovery<M, D> {
         let slot = *self.secrets.get(&siphash(&self.key, pid.as_bytes()))?;
         let record = self.records.get(slot)?;
         let known = record.foreign_pid.as_deref()?;
-        let bytes = known.bytes().zip(pid.bytes());
-        let differs = bytes.fold(known.len() ^ pid.len(), |differs, (a, b)| differs | usize::from(a ^ b));
-        (differs == 0 && *record.namespace == *namespace).then(|| RecordKey {
+        let is_same = is_same(known.as_bytes(), pid.as_bytes());
+        (is_same && *record.namespace == *namespace).then(|| RecordKey {
             slot,
             generation: self.records.generation(slot),
         })

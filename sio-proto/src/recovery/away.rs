@@ -29,6 +29,12 @@ impl Away {
         self.all.len()
     }
 
+    /// How many networks have clients that are away.
+    #[cfg(test)]
+    pub(super) fn networks(&self) -> usize {
+        self.networks.len()
+    }
+
     pub(super) fn len_of(&self, network: u128) -> usize {
         self.networks.get(&network).map_or(0, BTreeSet::len)
     }

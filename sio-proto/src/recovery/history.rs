@@ -193,9 +193,10 @@ impl<M> History<M> {
             if place == entry {
                 stream.entry = entry.sequence;
             } else {
-                let (from, to) = stream.late.unwrap_or((stream.entry, 0));
+                // Its number is taken, so it is one of those up to the last one.
+                let from = stream.late.map_or(stream.entry, |(from, _)| from);
                 let from = from.min(entry.sequence.saturating_sub(1));
-                stream.late = Some((from, to.max(entry.sequence).max(self.log.last())));
+                stream.late = Some((from, self.log.last()));
             }
         }
         self.log.advance(place.sequence.saturating_sub(1));
@@ -485,6 +486,8 @@ mod tests {
         }
         let read = 0..=u64::MAX;
         assert!(said(&history, Some(entry(8)), &read).0);
+        // Behind 9 stands 7, and a client that has seen 9 elsewhere has had it.
+        assert!(said(&history, Some(entry(9)), &read).0);
         for number in [16, 17, 18, 22, 21] {
             history.keep(Time::ZERO, Some(entry(number)), 0, number);
         }
@@ -556,6 +559,84 @@ mod tests {
         let mut history = fresh();
         history.prepend(Time::ZERO + RING.age, start, 1, [7].map(older));
         assert_eq!(said(&history, Some(entry(8)), &all), (false, vec![9]));
+        assert_eq!(said(&history, None, &all), (true, vec![9]));
+    }
+
+    /// What is read of the stream makes places known from which nothing was known before.
+    #[test]
+    fn what_was_read_makes_places_known() {
+        let (start, all) = (entry(8).sequence, 0..=u64::MAX);
+        let begin = || History::in_stream(1, RING, start, start);
+        let mut history = begin();
+        assert!(said(&history, Some(entry(5)), &all).0 && !said(&history, Some(entry(8)), &all).0);
+        history.prepend(Time::ZERO, start, entry(4).sequence, [7, 6].map(older));
+        assert_eq!(said(&history, Some(entry(4)), &all), (false, vec![6, 7]));
+        assert_eq!(said(&history, Some(entry(6)), &all), (false, vec![7]));
+        assert!(said(&history, Some(entry(3)), &all).0);
+        assert_eq!((history.len(), history.is_empty(), history.bytes()), (2, false, 512));
+        // What there is room for is exact, and nothing comes twice.
+        let mut history = begin();
+        let sized = |number: u64, bytes: usize| Older {
+            bytes: bytes - 256,
+            ..older(number)
+        };
+        let half = RING.bytes / 2;
+        history.prepend(Time::ZERO, start, 1, [sized(7, half), sized(6, half), sized(5, 256)]);
+        assert_eq!(
+            (said(&history, None, &all), history.bytes()),
+            ((true, vec![6, 7]), RING.bytes)
+        );
+        let mut history = begin();
+        history.keep(Time::ZERO, Some(entry(9)), 0, 9);
+        history.prepend(Time::ZERO, start, 1, [9, 7].map(older));
+        assert_eq!(said(&history, None, &all), (true, vec![7, 9]));
+        // The next message stands behind what was read, also if nothing was kept before.
+        let mut history = History::in_stream(1, RING, 0, 0);
+        history.prepend(Time::ZERO, 0, 0, [7].map(older));
+        assert!(history.next(None).sequence > entry(7).sequence);
+        history.clear();
+        assert_eq!((history.len(), history.is_empty(), history.bytes()), (0, true, 0));
+        assert_eq!(said(&history, None, &all), (true, vec![]));
+    }
+
+    #[test]
+    fn an_entry_has_its_number_if_nothing_else_has() {
+        let mut history = History::in_stream(1, RING, entry(5).sequence - 1, 0);
+        assert_eq!(history.next(Some(entry(5))), entry(5));
+        history.keep(Time::ZERO, Some(entry(5)), 0, 5);
+        assert!(!history.next(Some(entry(5))).is_entry());
+        // Without a stream, entries say nothing.
+        let mut alone = History::new(7, RING);
+        alone.keep(Time::ZERO, Some(entry(5)), 0, 5);
+        assert_eq!(alone.last(), Offset { epoch: 7, sequence: 1 });
+        // Up to the last number that was taken, messages may stand in another order.
+        let ring = Ring {
+            packets: 2_000,
+            bytes: 1 << 20,
+            ..RING
+        };
+        let mut history = History::in_stream(1, ring, entry(3).sequence, 0);
+        for number in 0..300 {
+            history.keep(Time::ZERO, None, 0, number);
+        }
+        history.keep(Time::ZERO, Some(entry(4)), 0, 4);
+        let read = 0..=u64::MAX;
+        let (truncated, messages) = said(&history, Some(entry(3)), &read);
+        assert_eq!((truncated, messages.len()), (false, 301));
+        assert!(said(&history, Some(entry(4)), &read).0);
+    }
+
+    #[test]
+    fn a_ring_without_room_is_refused() {
+        assert_eq!(RING.validate(), Ok(()));
+        let age = Duration::ZERO;
+        for (ring, name) in [
+            (Ring { bytes: 0, ..RING }, "ring.bytes"),
+            (Ring { packets: 0, ..RING }, "ring.packets"),
+            (Ring { age, ..RING }, "ring.age"),
+        ] {
+            assert_eq!(ring.validate(), Err(ConfigError::ZeroLimit(name)));
+        }
     }
 
     proptest! {

@@ -601,6 +601,13 @@ impl<M> Log<M> {
         self.give_back(self.bytes);
     }
 
+    /// How many trails of rooms there are.
+    #[cfg(test)]
+    pub(super) fn trails(&self) -> usize {
+        debug_assert_eq!(self.rooms.len(), self.trails.len());
+        self.trails.len()
+    }
+
     /// The message of this number, if it is kept.
     pub(super) fn get(&self, sequence: u64) -> Option<&Entry<M>> {
         let at = self.entries.binary_search_by_key(&sequence, |entry| entry.sequence);

@@ -34,15 +34,13 @@ impl Pid {
         URL_SAFE_NO_PAD.decode_slice(pid, &mut bytes).ok()?;
         Some(Self(bytes))
     }
+}
 
-    /// Whether two are equal, in a time that does not tell where they differ.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        self.0
-            .iter()
-            .zip(&other.0)
-            .fold(0, |different, (a, b)| different | (a ^ b))
-            == 0
-    }
+/// Whether two secrets are equal, in a time that does not tell where they differ.
+pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let bytes = one.iter().zip(other);
+    let differs = bytes.fold(one.len() ^ other.len(), |differs, (a, b)| differs | usize::from(a ^ b));
+    differs == 0
 }
 
 /// A socket with its rooms, there or away.
@@ -117,6 +115,12 @@ impl<D> Record<D> {
             Some(pid) => pid.as_bytes(),
             None => &self.pid.0,
         }
+    }
+
+    /// Whether a store has it. A store has no place for the secrets of other servers, and forgets
+    /// whose messages were written by another parser.
+    pub(super) const fn is_saved(&self) -> bool {
+        self.foreign_pid.is_none() && !self.is_foreign
     }
 
     /// Until when the client is waited for; `None` while it is there.
@@ -200,5 +204,19 @@ impl<D> Record<D> {
         self.bytes -= Self::weight(&stay.room);
         self.forgotten = self.forgotten.max(stay.until.unwrap_or_default());
         Some(stay)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_same;
+
+    /// The hash by which a secret is found may be that of another one.
+    #[test]
+    fn secrets_are_equal_in_all_bytes() {
+        assert!(is_same(b"", b"") && is_same(b"abc", b"abc"));
+        for other in ["", "ab", "abcd", "xbc", "axc", "abx", "xyz"] {
+            assert!(!is_same(b"abc", other.as_bytes()), "{other}");
+        }
     }
 }

@@ -61,6 +61,9 @@ pub(super) fn note_losses<M>(changes: Option<&mut Vec<Change>>, place: &mut Name
 
 /// Notes that a record is not kept any more.
 pub(super) fn note_end<D>(changes: &mut Vec<Change>, record: &Record<D>) {
+    if !record.is_saved() {
+        return;
+    }
     let number = record.number;
     changes.extend(record.stays.iter().map(|stay| Change::StayGone {
         record: number,
@@ -105,7 +108,7 @@ impl<M, D> Recovery<M, D> {
     }
 
     pub(super) fn note_stays(&mut self, key: RecordKey) {
-        let record = self.records.get(key.slot);
+        let record = self.records.get(key.slot).filter(|record| record.is_saved());
         if let (Some(changes), Some(record)) = (&mut self.changes, record) {
             changes.extend(record.stays.iter().map(|stay| Change::Stay(stay.saved(record.number))));
         }
@@ -118,8 +121,7 @@ impl<M, D> Recovery<M, D> {
     }
 
     fn saved_record(&self, record: &Record<D>) -> Option<SavedRecord> {
-        // A store has no place for the secrets of other servers.
-        if record.foreign_pid.is_some() {
+        if !record.is_saved() {
             return None;
         }
         Some(SavedRecord {
@@ -179,7 +181,7 @@ impl<M, D> Recovery<M, D> {
     /// The records that a store has.
     fn owned(&self) -> impl Iterator<Item = &Record<D>> {
         let records = self.records.slots().filter_map(|slot| self.records.get(slot));
-        records.filter(|record| !record.is_foreign && record.foreign_pid.is_none())
+        records.filter(|record| record.is_saved())
     }
 }
 
@@ -283,10 +285,10 @@ impl<M, D> Recovery<M, D> {
         let Some(record) = self.records.find_mut(key.slot, key.generation) else {
             return;
         };
-        record.is_foreign = true;
         if let Some(changes) = &mut self.changes {
             note_end(changes, record);
         }
+        record.is_foreign = true;
     }
 
     /// Messages to a room, or to everybody, that are not kept up to this number.

@@ -13,7 +13,10 @@ use proptest::prelude::*;
 use super::*;
 
 mod cluster;
+mod records;
 mod restart;
+mod store;
+mod stream;
 
 const PLENTY: Room = Room {
     bytes: usize::MAX,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 
 /// What a store knows: rows, as it was told them.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Saved {
     namespaces: BTreeMap<u32, SavedNamespace>,
     last: BTreeMap<u32, u64>,
@@ -73,6 +73,31 @@ impl Saved {
         }
     }
 
+    /// What a store has that is told everything at once.
+    pub(super) fn of_snapshot(kept: &Kept) -> Self {
+        let mut saved = Self::default();
+        kept.snapshot(|change| {
+            let is_idle = matches!(change, Change::Pruned { sequence: 0, .. });
+            assert!(!is_idle, "{change:?} says nothing");
+            saved.apply(change);
+        });
+        for (namespace, entry) in kept.messages() {
+            let row = (entry.at, entry.until, entry.audience().clone(), entry.message);
+            saved.messages.insert((namespace, entry.sequence), row);
+        }
+        saved
+    }
+
+    /// The last number of each namespace: that of its newest message, if none is noted.
+    pub(super) fn counted(&self) -> Vec<u64> {
+        let counted = self.namespaces.keys().map(|namespace| {
+            let messages = self.messages.range((*namespace, 0)..=(*namespace, u64::MAX));
+            let newest = messages.map(|((_, number), _)| *number).max();
+            newest.max(self.last.get(namespace).copied()).unwrap_or(0)
+        });
+        counted.collect()
+    }
+
     /// Whether nothing is kept.
     pub(super) fn is_empty(&self) -> bool {
         self.namespaces.is_empty() && self.records.is_empty() && self.stays.is_empty() && self.messages.is_empty()
@@ -105,6 +130,14 @@ impl Saved {
         }
         kept.go_on();
         kept
+    }
+}
+
+impl PartialEq for Saved {
+    /// Whether the same is kept, apart from [`Saved::counted`].
+    fn eq(&self, other: &Self) -> bool {
+        (&self.namespaces, &self.pruned, &self.records) == (&other.namespaces, &other.pruned, &other.records)
+            && (&self.stays, &self.messages) == (&other.stays, &other.messages)
     }
 }
 

@@ -1,0 +1,186 @@
+//! Numbers that a stream gives, and records that come from another server.
+
+use alloc::sync::Arc;
+
+use super::*;
+use crate::recovery::Adopted;
+
+fn place(number: u64) -> Offset {
+    Offset::of_entry(1_700_000_000_000 + number, 0).unwrap()
+}
+
+/// A server that follows a stream, of which it has read entry 0.
+fn server(config: RecoveryConfig) -> Kept {
+    let mut kept = Kept::new(config, [1; 16], 5);
+    kept.follow_stream();
+    kept.pass(place(0));
+    kept
+}
+
+/// Reads an entry, which is for everybody. Returns the number of its message.
+fn read(kept: &mut Kept, number: u64) -> u64 {
+    kept.pass(place(number));
+    kept.advance("/", place(number));
+    let all = Recipients::Audience(Audience::default());
+    let offset = kept.post(at(0), "/", all, |_| Some((number as u32, 10)), |_, _| {});
+    kept.advanced("/", place(number));
+    offset.expect("somebody may come back").sequence
+}
+
+fn adopted(pid: &str, number: u8) -> Adopted<u32> {
+    Adopted {
+        namespace: "/".into(),
+        pid: pid.into(),
+        sid: sid(number),
+        id: std::format!("id{number}").into(),
+        rooms: vec![],
+        start: Some(place(0)),
+        network: u128::from(number),
+        data: number.into(),
+        bytes: 0,
+    }
+}
+
+/// The number of a message is that of its entry, whatever was said before, and the last one is
+/// that of an entry also if nothing was kept.
+#[test]
+fn a_message_has_the_number_of_its_entry() {
+    let mut kept = server(config());
+    let (key, _) = open(&mut kept, "/", 1);
+    assert_eq!((kept.current("/"), kept.start(key)), (Some(place(0)), Some(place(0))));
+    assert_eq!(read(&mut kept, 3), place(3).sequence);
+    assert_eq!(kept.current("/"), Some(place(3)));
+    // What is said here only has a number between two entries.
+    let offset = send(&mut kept, at(0), to(&["nobody"], &[]), 1);
+    assert_eq!(kept.current("/").map(Offset::text), Some(offset));
+    assert_eq!(read(&mut kept, 5), place(5).sequence);
+    // An entry of another kind.
+    kept.advanced("/", place(7));
+    assert_eq!(kept.current("/"), Some(place(7)));
+    // An entry that comes late does not take a number back.
+    kept.advanced("/", place(6));
+    assert_eq!(kept.current("/"), Some(place(7)));
+    // A client has had what it has said to have, also if it shows less.
+    let shown = |number| Some(place(number).text());
+    assert_eq!(missed(&mut kept, key, shown(3).as_deref()), Ok(vec![5]));
+    assert_eq!(missed(&mut kept, key, shown(0).as_deref()), Ok(vec![5]));
+    assert_eq!(
+        missed(&mut kept, key, Some("zz-9999999999999999999")),
+        Ok(vec![5]),
+        "of another process"
+    );
+    // Before anything was read, no place is that of an entry.
+    let mut early = Kept::new(config(), [1; 16], 5);
+    early.follow_stream();
+    let (key, _) = open(&mut early, "/", 1);
+    assert_eq!(
+        (early.start(key), early.current("/").map(Offset::text)),
+        (None, Some("5-0".into()))
+    );
+    // Without a stream, there are no places.
+    let mut alone = Kept::new(config(), [1; 16], 5);
+    open(&mut alone, "/", 1);
+    alone.advanced("/", place(3));
+    let (key, _) = open(&mut alone, "/", 2);
+    assert_eq!(alone.start(key), None);
+}
+
+/// A record that was adopted waits for its client as any other does, and needs nothing brought if
+/// its client has seen all.
+#[test]
+fn an_adopted_record_waits_for_its_client() {
+    let limits = RecoveryConfig {
+        max_record_bytes: 64 + 3,
+        ..config()
+    };
+    let mut kept = server(limits);
+    let long = "p".repeat(64);
+    let (key, until) = kept
+        .adopt(at(0), adopted(&long, 1), &mut vec![])
+        .expect("it fits to the byte");
+    assert_eq!((kept.find("/", &long), until), (Some(key), place(0)));
+    assert_eq!((kept.away(), kept.next_timeout()), (1, Some(at(10))));
+    assert_eq!(missed(&mut kept, key, Some(&until.text())), Ok(vec![]));
+    let (second, _) = kept.adopt(at(1), adopted("q", 2), &mut vec![]).unwrap();
+    assert!(kept.is_away(second) && !kept.is_away(key));
+    let mut expired = vec![];
+    kept.handle_timeout(at(11), &mut expired);
+    assert_eq!(expired.iter().map(|gone| gone.data).collect::<Vec<_>>(), [2]);
+    let mut large = adopted("r", 3);
+    large.id = "id 3".into();
+    assert!(kept.adopt(at(11), large, &mut vec![]).is_none());
+}
+
+/// Where a room was joined again, the first time that is remembered counts: its messages may have
+/// been missed.
+#[test]
+fn a_room_that_was_joined_again_counts_from_the_first_time() {
+    let mut kept = server(config());
+    let (key, _) = open(&mut kept, "/", 1);
+    for (number, room, joins) in [
+        (2, "blue", true),
+        (3, "red", true),
+        (4, "red", false),
+        (5, "blue", false),
+        (6, "red", true),
+        (7, "green", true),
+    ] {
+        read(&mut kept, number);
+        match joins {
+            true => kept.join(key, &room.into()),
+            false => kept.leave(key, room),
+        }
+    }
+    let since = [("red", 3), ("green", 7)].map(|(room, number)| (ByteString::from(room), Some(place(number))));
+    assert_eq!(kept.rooms_since(key), since);
+}
+
+/// What was brought goes at its time, and the next time is that of the next one.
+#[test]
+fn what_was_brought_for_several_goes_one_after_the_other() {
+    let mut kept = server(config());
+    let keys = [1, 2].map(|number| {
+        let pid = std::format!("p{number}");
+        let (key, until) = kept.adopt(at(20), adopted(&pid, number), &mut vec![]).unwrap();
+        assert!(kept.reserve(at(20), key, 1));
+        assert_eq!(kept.next_timeout(), Some(at(30)));
+        assert!(kept.claim(key, Some(&until.text()), PLENTY).is_ok());
+        key
+    });
+    for (key, second) in keys.into_iter().zip([20, 25]) {
+        assert!(kept.bring(at(second), key, vec![(place(0), 10, 7)]));
+    }
+    for second in [30, 35] {
+        assert_eq!(kept.next_timeout(), Some(at(second)));
+        kept.handle_timeout(at(second), &mut vec![]);
+    }
+    assert_eq!(kept.next_timeout(), None);
+}
+
+/// Who gives way gives the memory, and its client is told that something is missing.
+#[test]
+fn what_gives_way_is_dropped_and_is_said_to_be_missing() {
+    let limits = RecoveryConfig {
+        max_brought_bytes: 100_000,
+        ..config()
+    };
+    let mut kept = Recovery::<Arc<()>, u32>::new(limits, [1; 16], 5);
+    kept.follow_stream();
+    kept.pass(place(9));
+    let (first, _) = kept.adopt(at(0), adopted("p", 1), &mut vec![]).unwrap();
+    let (second, _) = kept.adopt(at(0), adopted("q", 2), &mut vec![]).unwrap();
+    let message = Arc::new(());
+    assert!(kept.bring(at(0), first, vec![(place(3), 90_000, Arc::clone(&message))]));
+    assert_eq!(kept.check(first, None, PLENTY).map(|missed| missed.len()), Ok(1));
+    assert!(kept.reserve(at(0), second, 40_000));
+    assert_eq!(Arc::strong_count(&message), 1);
+    let gone = Truncated {
+        pruned: place(3).sequence,
+    };
+    assert_eq!(
+        kept.check(first, None, PLENTY).err(),
+        Some(NotRecovered::Truncated(gone))
+    );
+    let seen = place(3).text();
+    assert!(kept.check(first, Some(&seen), PLENTY).is_ok());
+}
