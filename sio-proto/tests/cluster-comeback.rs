@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sio_proto::broker::{Answer, BrokerError, Command, Entry, Request};
 use sio_proto::cluster::messages::{Body, Envelope, Session};
-use sio_proto::cluster::{Comeback, Emit, Emitter, Flags, Node, NotRestored, Order, Step, Target};
+use sio_proto::cluster::{Comeback, Emit, Emitter, Flags, Node, NotRestored, Order, Step, Target, forget};
 use sio_proto::{ByteString, Bytes, BytesMut, ClusterConfig, ClusterKind, Secret, StreamsConfig, Time};
 
 const ROOT: ByteString = ByteString::from_static("/");
@@ -327,6 +327,134 @@ fn nothing_is_brought_from_before_the_record() {
         };
         assert_eq!(restored.missed.len(), missed, "{shown}");
     }
+}
+
+/// An offset that a client shows is one of an entry, even if its record begins there. Where a
+/// record begins there need be no entry: then the stream must have lost none.
+#[test]
+fn the_offset_of_a_client_is_there_and_that_of_a_record_need_not_be() {
+    let config = ClusterConfig::default().kind(ClusterKind::Streams(StreamsConfig::default().max_entries(40)));
+    let begun = |offset: &'static str| Session {
+        offset: offset.into(),
+        ..session()
+    };
+    let missed = |entries: &[Entry], offset, shown: Option<&'static str>| match come_back_with(
+        &config,
+        entries,
+        &begun(offset),
+        shown.map(ByteString::from),
+    )
+    .0
+    {
+        Step::Restored(restored) => Ok(restored.missed.len()),
+        Step::NotRestored(why) => Err(why),
+        step => panic!("{step:?}"),
+    };
+    let entries = stream_of(39);
+    let later = &entries[11..];
+    assert_eq!(missed(later, "100010-0", Some("100010-0")), Err(NotRestored::Truncated));
+    assert_eq!(missed(later, "100010-0", None), Ok(14));
+    assert_eq!(
+        missed(later, "100010-5", Some("100010-0")),
+        Ok(14),
+        "what is older counts as nothing"
+    );
+    assert_eq!(missed(later, "100010-5", Some("100010-7")), Err(NotRestored::Truncated));
+    // A stream that is full may have lost something.
+    assert_eq!(missed(&entries[1..], "100000-0", None), Ok(19));
+    assert_eq!(
+        missed(&stream_of(40)[1..], "100000-0", None),
+        Err(NotRestored::Truncated)
+    );
+    // Between two reads nothing may be lost, whatever the client has shown.
+    let record = begun("100000-0").encode();
+    let (mut comeback, _) = Comeback::new(&config, &ROOT, &"pid".into(), None, NOW).unwrap();
+    comeback.handle_answer(Ok(Answer::Value(Some(record))));
+    comeback.read(&"999999-0".into());
+    let first = comeback.handle_answer(Ok(Answer::Entries(entries[..26].to_vec())));
+    assert!(matches!(first, Step::Ask(Request::Range { .. })), "{first:?}");
+    let second = comeback.handle_answer(Ok(Answer::Entries(entries[27..].to_vec())));
+    assert_eq!(second, Step::NotRestored(NotRestored::Truncated));
+}
+
+/// What was said in a room before the client was in it was not for it.
+#[test]
+fn a_room_counts_from_the_entry_behind_which_the_client_was_in_it() {
+    let config = ClusterConfig::default().kind(ClusterKind::Streams(StreamsConfig::default()));
+    for (since, missed) in [("100010-0", 20), ("100009-7", 21), ("nothing", 25)] {
+        let joined = Session {
+            since: vec!["".into(), since.into()],
+            ..session()
+        };
+        let Step::Restored(restored) = come_back(&config, &stream_of(50), &joined).0 else {
+            panic!("{since}");
+        };
+        assert_eq!(restored.missed.len(), missed, "{since}");
+    }
+}
+
+/// How much may have been missed is exact.
+#[test]
+fn what_was_missed_may_be_as_large_as_the_limit() {
+    let config = ClusterConfig::default().kind(ClusterKind::Streams(StreamsConfig::default()));
+    let entries = stream_of(20);
+    let missed = entries.iter().skip(2).step_by(2);
+    let bytes = missed.map(|entry| {
+        let fields = entry.fields.iter().map(|(name, value)| name.len() + value.len());
+        fields.sum::<usize>() + 256
+    });
+    let bytes = bytes.sum::<usize>();
+    for (most, fits) in [(bytes, true), (bytes - 1, false)] {
+        let (step, _) = come_back(&config.clone().max_missed_bytes(most), &entries, &session());
+        assert_eq!(matches!(step, Step::Restored(_)), fits, "{step:?}");
+    }
+}
+
+/// A record is for its client in its namespace, a private id has its length, and an answer is the
+/// one to the last question.
+#[test]
+fn what_belongs_to_somebody_else_is_refused() {
+    let config = ClusterConfig::default().kind(ClusterKind::Streams(StreamsConfig::default()));
+    let begin = |pid: &str| Comeback::new(&config, &ROOT, &pid.into(), Some(&"100000-0".into()), NOW);
+    for (length, may) in [(0, false), (64, true), (65, false)] {
+        assert_eq!(
+            begin(&"p".repeat(length)).err(),
+            (!may).then_some(NotRestored::UnknownSession)
+        );
+    }
+    for (pid, namespace, is_its) in [
+        ("pid", "", true),
+        ("pid", "/", true),
+        ("pid", "/admin", false),
+        ("other", "", false),
+        ("other", "/admin", false),
+    ] {
+        let (pid, namespace) = (pid.into(), namespace.into());
+        let record = Session {
+            pid,
+            namespace,
+            ..session()
+        };
+        let (mut comeback, _) = begin("pid").unwrap();
+        match comeback.handle_answer(Ok(Answer::Value(Some(record.encode())))) {
+            Step::Found(_) => assert!(is_its, "{record:?}"),
+            step => assert!(!is_its && step == Step::NotRestored(NotRestored::Malformed), "{step:?}"),
+        }
+    }
+    let is_refused = |step: Step| matches!(step, Step::NotRestored(NotRestored::Broker(BrokerError::Unreadable(_))));
+    let record = || Ok(Answer::Value(Some(session().encode())));
+    for early in [Answer::Entries(stream_of(1)), Answer::Count(1)] {
+        let (mut comeback, _) = begin("pid").unwrap();
+        assert!(is_refused(comeback.handle_answer(Ok(early))));
+    }
+    for late in [record(), Ok(Answer::Count(1))] {
+        let (mut comeback, _) = begin("pid").unwrap();
+        assert!(matches!(comeback.handle_answer(record()), Step::Found(_)));
+        assert!(is_refused(comeback.handle_answer(late)));
+    }
+    let key = Bytes::from_static(b"sio:session:pid");
+    assert_eq!(forget(&config, "pid"), Some(Request::Delete { key }));
+    assert_eq!(forget(&ClusterConfig::default(), "pid"), None);
 }
 
 /// With a secret, a record counts for its key and for its time, and only if a node with the secret

@@ -289,6 +289,146 @@ fn limits_are_kept() {
     ));
 }
 
+/// Entries of streams, records and names are bounded to the byte, too.
+#[test]
+fn limits_are_kept_to_the_byte() {
+    let entry = Envelope {
+        uid: "u".into(),
+        namespace: "/".into(),
+        body: Body::Disconnect {
+            to: Target::room("r"),
+            close: true,
+        },
+    };
+    let fields = entry.encode_entry();
+    let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let limits_of = |bytes| MessageLimits::from(&ClusterConfig::default().max_message_bytes(bytes));
+    assert_eq!(Envelope::decode_entry(&fields, &limits_of(bytes)), Ok(entry));
+    assert_eq!(
+        Envelope::decode_entry(&fields, &limits_of(bytes - 1)),
+        Err(Malformed::TooLarge)
+    );
+    let session = Session {
+        sid: "s".into(),
+        pid: "p".into(),
+        rooms: vec!["s".into(), "r".into()],
+        data: "{}".into(),
+        since: vec!["".into(), "7-1".into()],
+        ..Session::default()
+    };
+    let record = session.encode();
+    assert_eq!(Session::decode(&record, &limits_of(record.len())), Ok(session.clone()));
+    assert_eq!(
+        Session::decode(&record, &limits_of(record.len() - 1)),
+        Err(Malformed::TooLarge)
+    );
+    assert_eq!(session.places(), [None, Some((7, 1))]);
+    let plain = Session {
+        since: vec!["".into(); 2],
+        ..session
+    };
+    let short = STANDARD.decode(plain.encode()).unwrap();
+    assert!(
+        !short.windows(5).any(|part| part == b"since"),
+        "what says nothing is left out"
+    );
+    for (length, is_read) in [(64, true), (65, false)] {
+        let request = format!(r#"{{"type":1,"requestId":"{}"}}"#, "x".repeat(length));
+        assert_eq!(ClassicRequest::decode(&request.into(), &limits()).is_ok(), is_read);
+    }
+}
+
+/// Other implementations write numbers and what is missing in other ways.
+#[test]
+fn values_that_javascript_writes_in_several_ways() {
+    let request = |bytes: &'static [u8]| ClassicRequest::decode(&Bytes::from_static(bytes), &limits());
+    let with_type = |number: f64| {
+        let mut bytes = b"\x82\xa4type\xcb".to_vec();
+        bytes.extend_from_slice(&number.to_be_bytes());
+        bytes.extend_from_slice(b"\xa9requestId\xa1r");
+        ClassicRequest::decode(&bytes.into(), &limits()).map(|request| request.body)
+    };
+    assert_eq!(with_type(0.0), Ok(RequestBody::Sockets(vec![])));
+    assert_eq!(with_type(1.0), Ok(RequestBody::AllRooms));
+    for number in [-1.0, 1.5, 1e300, f64::NAN] {
+        assert_eq!(with_type(number), Err(Malformed::Missing("type")), "{number}");
+    }
+    // `null` and `undefined` are as good as nothing.
+    for missing in [&b"\xc0"[..], b"\xd4\x00\x00"] {
+        let bytes = [
+            &b"\x93\xa1a\x82\xa4type\x02\xa4data\x91\xa1e\x82\xa5rooms"[..],
+            missing,
+            b"\xa6except",
+            missing,
+        ];
+        let broadcast = Broadcast::decode(&bytes.concat().into(), &limits()).unwrap();
+        assert_eq!(broadcast.to, Target::default());
+    }
+    let join = request(b"\x83\xa4type\x02\xa4opts\x81\xa5rooms\x91\x07\xa5rooms\x92\xff\xa1a");
+    let Ok(RequestBody::Join { to, rooms }) = join.map(|request| request.body) else {
+        panic!("a join");
+    };
+    assert_eq!((to.rooms, rooms), (vec!["7".into()], vec!["-1".into(), "a".into()]));
+    for name in ["true", "null", "[]", "{}"] {
+        let json = format!(r#"{{"type":2,"opts":{{"rooms":[{name}]}},"rooms":["a"]}}"#);
+        let refused = ClassicRequest::decode(&json.into(), &limits()).unwrap_err();
+        assert_eq!(refused, Malformed::NoText, "{name}");
+    }
+}
+
+/// Bytes and deep arguments need MessagePack, and everything else is JSON, however long it is. The
+/// classic adapter writes bytes for servers as `JSON.stringify` writes a `Buffer`.
+#[test]
+fn arguments_have_the_syntax_that_they_need() {
+    let bytes = || {
+        let mut args = Args::from(ByteString::from_static(
+            r#"[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#,
+        ));
+        args.attachments = vec![Bytes::from_static(b"\x01\x02\xff"), Bytes::new()];
+        args
+    };
+    let deep = || Args::from(ByteString::from("[".repeat(125) + &"]".repeat(125)));
+    let long = || Args::from(ByteString::from("[".to_owned() + &"[],".repeat(200) + "1]"));
+    for (value, is_json) in [(bytes(), false), (deep(), false), (long(), true)] {
+        let (name, request_id) = (ByteString::from_static("e"), ByteString::from_static("r"));
+        let emit = Emit {
+            name,
+            args: value.clone(),
+        };
+        let bodies = [
+            Body::ServerSideAnswer {
+                request_id: request_id.clone(),
+                value: value.clone(),
+            },
+            Body::Ack { request_id, value },
+            Body::ServerSideEmit { emit, request_id: None },
+        ];
+        for body in bodies {
+            let envelope = Envelope {
+                uid: "u".into(),
+                namespace: "/".into(),
+                body,
+            };
+            let message = envelope.encode_sharded();
+            assert_eq!(message[0] == b'{', is_json, "{envelope:?}");
+            let read = Envelope::decode(&message, &limits()).unwrap();
+            assert_eq!(read.encode_sharded(), message);
+            let entry = Envelope::decode_entry(&envelope.encode_entry(), &limits()).unwrap();
+            assert_eq!(entry.encode_sharded(), message);
+        }
+    }
+    let event = ClassicRequest {
+        uid: None,
+        request_id: None,
+        body: RequestBody::ServerSideEmit(Emit {
+            name: "e".into(),
+            args: bytes(),
+        }),
+    };
+    let expected = r#"{"type":6,"data":["e",[{"type":"Buffer","data":[1,2,255]},{"type":"Buffer","data":[]}]]}"#;
+    assert_eq!(event.encode(), expected.as_bytes());
+}
+
 /// docs/protocol/cluster-redis.md §4.3: which entries a client has missed.
 #[test]
 fn missed_entries() {
@@ -324,15 +464,30 @@ fn missed_entries() {
         rooms: vec![],
         except: vec!["a".into()],
     };
+    let two = Target {
+        rooms: vec!["b".into(), "a".into()],
+        except: vec![],
+    };
     for (entry, missed) in [
         (entry("/", Target::default(), plain), true),
         (entry("/", Target::room("a"), plain), true),
         (entry("/", Target::room("b"), plain), false),
+        (entry("/", two, plain), true),
         (entry("/", except, plain), false),
         (entry("/x", Target::default(), plain), false),
         (entry("/", Target::default(), volatile), false),
     ] {
         assert_eq!(filter.missed(&entry, &limits()).unwrap().is_some(), missed, "{entry:?}");
+    }
+    // Before it was in a room, nothing was missed there.
+    for (since, missed) in [((4, 9), true), ((5, 0), false), ((6, 0), false)] {
+        let since = [None, Some(since)];
+        let filter = MissedFilter {
+            since: &since,
+            ..filter
+        };
+        let entry = entry("/", Target::room("a"), plain);
+        assert_eq!(filter.missed(&entry, &limits()).unwrap().is_some(), missed, "{since:?}");
     }
     for id in ["1795448768796-0", "0-0", "18446744073709551615-18446744073709551615"] {
         assert!(is_entry_id(id), "{id}");

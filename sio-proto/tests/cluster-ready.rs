@@ -5,8 +5,8 @@
 mod world;
 
 use sio_proto::broker::{Answer, BrokerError, Command, Event, Request};
-use sio_proto::cluster::{Delivery, LocalOrder, Node, Outcome, Outputs, Question, RequestId};
-use sio_proto::{ByteString, ClusterConfig, ClusterKind, StreamsConfig, Time};
+use sio_proto::cluster::{Delivery, LocalOrder, Node, NotSent, Outcome, Outputs, Question, RequestId};
+use sio_proto::{ByteString, ClusterConfig, ClusterKind, ShardedMode, StreamsConfig, Time};
 use world::{ROOT, SECOND, all, hear_all};
 
 fn node() -> Node {
@@ -192,4 +192,91 @@ fn a_namespace_is_ready_whose_channel_a_room_has() {
     node.open_namespace(now, &"/a#x".into(), &mut out);
     let namespace = "/a#x".into();
     assert_eq!(hear_all(&mut node, &mut out), [Delivery::Ready { namespace }]);
+}
+
+/// Ends the question that was asked last: nobody else is there.
+fn end(node: &mut Node, now: Time, out: &mut Outputs) {
+    hear_all(node, out);
+    let (tag, answer) = (count_tag(&out.commands).unwrap(), Ok(Answer::Count(1)));
+    out.commands.clear();
+    node.handle_broker(now, Event::Answer { tag, answer }, out);
+    assert!(matches!(out.deliveries.pop(), Some(Delivery::Ended { .. })));
+}
+
+/// As many namespaces are open for questions only as there may be questions, and each is so for one
+/// time of a question behind the last one. What the application opens, or what is closed, is none
+/// of them.
+#[test]
+fn namespaces_for_questions_are_bounded() {
+    let few = ClusterConfig::default().max_requests(2);
+    let mut node = Node::new(few, Box::new(|out: &mut [u8]| out.fill(1))).unwrap();
+    let (mut now, mut out) = (Time::ZERO, Outputs::default());
+    let question = |node: &mut Node, namespace: &str, now, out: &mut Outputs| {
+        let order = LocalOrder::Ask {
+            question: Question::Sockets { to: all() },
+            timeout: None,
+        };
+        node.handle_local(now, &namespace.into(), order, out).map(|_| ())
+    };
+    for round in 0..3 {
+        for name in ["/a", "/b"] {
+            assert_eq!(question(&mut node, &format!("{name}{round}"), now, &mut out), Ok(()));
+            end(&mut node, now, &mut out);
+        }
+        let refused = question(&mut node, "/c", now, &mut out);
+        assert_eq!(refused, Err(NotSent::TooManyRequests));
+        // Nothing is asked any more, but more may be.
+        assert_eq!(node.next_timeout(), Some(now + 5 * SECOND));
+        now = now + 5 * SECOND;
+        node.handle_timeout(now, &mut out);
+        assert_eq!(node.next_timeout(), None);
+        out.commands.clear();
+    }
+    for name in ["/d", "/e", "/f", "/g"] {
+        assert_eq!(question(&mut node, name, now, &mut out), Ok(()), "{name}");
+        end(&mut node, now, &mut out);
+        node.open_namespace(now, &name.into(), &mut out);
+        out.deliveries.clear();
+    }
+    // A question may have more time than others. Its namespace is open until it has ended.
+    let order = LocalOrder::Ask {
+        question: Question::Sockets { to: all() },
+        timeout: Some(12 * SECOND),
+    };
+    node.handle_local(now, &"/h".into(), order, &mut out).unwrap();
+    let mut times = vec![];
+    while let Some(next) = node.next_timeout() {
+        times.push(next.saturating_since(now).as_secs());
+        assert!(times.len() < 9, "a timeout is done: {times:?}");
+        node.handle_timeout(next, &mut out);
+    }
+    assert_eq!(times, [5, 10, 12, 15]);
+    assert!(matches!(&out.deliveries[..], [Delivery::Ended { end, .. }] if end.outcome == Outcome::Deadline));
+}
+
+/// A room whose name is that of this node has the channel of its answers.
+#[test]
+fn a_room_with_the_name_of_the_node_takes_no_answers_away() {
+    let mode = ShardedMode::Dynamic;
+    let config = ClusterConfig::default().kind(ClusterKind::Sharded { mode });
+    let mut node = Node::new(config, Box::new(|out: &mut [u8]| out.fill(1))).unwrap();
+    let mut out = Outputs::default();
+    node.open_namespace(Time::ZERO, &ROOT, &mut out);
+    let own = node.id("/").unwrap().as_text().clone();
+    out.commands.clear();
+    for room in [&*own, "r"] {
+        node.open_room(&ROOT, room, &mut out);
+        node.close_room(&ROOT, room, &mut out);
+    }
+    let (channel, sharded) = (node.room_channel("/", "r").unwrap(), true);
+    assert_eq!(channel, &b"socket.io#/#r#"[..]);
+    let of_room = [
+        Command::Subscribe {
+            channel: channel.clone(),
+            sharded,
+        },
+        Command::Unsubscribe { channel, sharded },
+    ];
+    assert_eq!(out.commands, of_room);
+    assert_eq!(node.room_channel("/", &"x".repeat(20)), None, "as a socket's id");
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sio_proto::broker::{Command, Event, Request};
 use sio_proto::cluster::{Counters, Delivery, Emitter, Flags, LocalOrder, Outcome, Outputs, Question, Target};
-use sio_proto::{ByteString, Bytes, ClusterConfig, ClusterKind, Secret};
+use sio_proto::{ByteString, Bytes, ClusterConfig, ClusterKind, Secret, StreamsConfig};
 use world::{EPOCH, ROOT, SECOND, World, all, broadcast, emit, kinds};
 
 const OURS: [u8; 32] = [7; 32];
@@ -364,4 +364,60 @@ fn an_own_order_is_known_by_its_number() {
         );
     }
     assert_eq!(doubts(&world, 0), [0, 2, 0, 0]);
+}
+
+/// Each part of an entry is signed with its length, so that no byte moves from one to the next.
+#[test]
+fn the_parts_of_an_entry_are_signed_each_by_itself() {
+    let streams = ClusterKind::Streams(StreamsConfig::default());
+    let config = signed(ClusterConfig::default().kind(streams));
+    let mut world = two([&config, &config]);
+    world.said.clear();
+    world.order(0, broadcast("e", all()));
+    world.run(SECOND);
+    let before = doubts(&world, 1);
+    let mut command = world.said[0].clone();
+    if let Command::Request {
+        request: Request::AddEntry { fields, .. },
+        ..
+    } = &mut command
+    {
+        // No node looks at this field but the one that has written it.
+        let known = [&b"uid"[..], b"nsp", b"type", b"data", b"sig"];
+        let mut others = fields.iter_mut().filter(|(name, _)| !known.contains(&&name[..]));
+        let (name, value) = others.next().unwrap();
+        (*name, *value) = ([&name[..], &value[..]].concat().into(), Bytes::new());
+    }
+    world.publish(command);
+    world.run(SECOND);
+    let [unsigned, forged, stale, replayed] = before;
+    assert_eq!(doubts(&world, 1), [unsigned, forged + 1, stale, replayed]);
+    assert_eq!(events(&world, 1), 1);
+}
+
+/// What is too large is not verified; what is just as large as it may be is.
+#[test]
+fn a_signed_message_may_be_as_large_as_the_limit() {
+    for config in kinds() {
+        let config = signed(config);
+        let mut world = two([&config, &config]);
+        world.said.clear();
+        world.order(0, broadcast("e", all()));
+        world.run(SECOND);
+        let bytes = match &world.said[0] {
+            Command::Publish { payload, .. } => payload.len(),
+            Command::Request {
+                request: Request::AddEntry { fields, .. },
+                ..
+            } => fields.iter().map(|(name, value)| name.len() + value.len()).sum(),
+            other => panic!("{other:?}"),
+        };
+        for (most, heard) in [(bytes, 1), (bytes - 1, 0)] {
+            let small = config.clone().max_message_bytes(most);
+            let mut world = two([&config, &small]);
+            world.order(0, broadcast("e", all()));
+            world.run(SECOND);
+            assert_eq!((events(&world, 1), doubts(&world, 1)), (heard, [0; 4]), "{config:?}");
+        }
+    }
 }

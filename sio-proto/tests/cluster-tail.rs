@@ -103,7 +103,11 @@ fn the_tail_is_bounded_in_steps_bytes_and_time() {
     let (read_names, behind, reads) = read(&config(), &entries, 0, usize::MAX);
     assert_eq!((read_names.len(), reads), (10_001, 400));
     assert_eq!((read_names, behind), (names(1_999..12_000), id(1_999)));
+}
 
+/// How much is wanted is exact, and so is how old it may be.
+#[test]
+fn the_tail_is_as_large_as_its_limits() {
     let entries = stream_of(0..100);
     let one = 512 + id(0).len() + "/".len() + "h".len() + "e10".len() + "1".len();
     assert_eq!(read(&config(), &entries, 0, 30 * one).0, names(70..100));
@@ -119,6 +123,31 @@ fn the_tail_is_bounded_in_steps_bytes_and_time() {
         (names(40..100), id(39), 3)
     );
     assert_eq!(read(&config(), &entries, u64::MAX, usize::MAX), (vec![], id(99), 1));
+}
+
+/// Each read costs a step, also if nothing in it is wanted or if it cannot be read.
+#[test]
+fn the_steps_are_bounded_whatever_they_bring() {
+    let fields = || vec![(Bytes::from_static(b"type"), Bytes::from_static(b"6"))];
+    let others = |from: u64| {
+        let ids = (from.saturating_sub(25)..=from).rev();
+        ids.map(|number| Entry {
+            id: id(number),
+            fields: fields(),
+        })
+        .collect()
+    };
+    for last in [Ok(()), Err(BrokerError::Unreadable("too large".into()))] {
+        let mut from = 100_000;
+        let (mut tail, _) = Tail::new(&config(), "socket.io".into(), id(from), 0, usize::MAX).unwrap();
+        for _ in 1..400 {
+            let step = tail.handle_answer(Ok(Answer::Entries(others(from))), wants).unwrap();
+            assert!(matches!(step, TailStep::Ask(_)), "{step:?}");
+            from -= 25;
+        }
+        let answer = last.clone().map(|()| Answer::Entries(others(from)));
+        assert_eq!(tail.handle_answer(answer, wants), last.map(|()| TailStep::Over));
+    }
 }
 
 /// What is for others, was volatile, asks for an acknowledgement, or is no event, is not wanted.
@@ -306,6 +335,7 @@ fn forged_entries_are_left_out() {
     };
     let (ours, theirs) = (secret(7), secret(8));
     let [a, b, c] = ["a", "b", "c"].map(|name| signed(&ours, name));
+    let (a_again, b_again) = (a.clone(), b.clone());
     let mut changed = a.clone();
     for (name, value) in &mut changed {
         if name == "data" {
@@ -360,7 +390,20 @@ fn forged_entries_are_left_out() {
     let expected = [(7, "c"), (2, "b"), (1, "a")].map(|(number, name)| (id(number), name.to_owned()));
     assert_eq!(order(&entries, &ours), expected);
     assert_eq!(order(&entries, &theirs), [(id(5), "d".to_owned())]);
-    let patient = ours.accept_unsigned(true);
+    // What gives way to its first copy takes no room.
+    let all = |max_bytes| {
+        let (mut tail, _) = Tail::new(&ours, "socket.io".into(), id(3), 0, max_bytes).unwrap();
+        let stored = [(3, &b_again), (2, &b_again), (1, &a_again)];
+        let entries = stored.map(|(number, fields)| Entry {
+            id: id(number),
+            fields: (*fields).clone(),
+        });
+        tail.handle_answer(Ok(Answer::Entries(entries.into())), wants).unwrap();
+        tail.finish().events.len()
+    };
+    let one = 512 + id(0).len() + "/".len() + "h".len() + "a".len();
+    assert_eq!((all(2 * one), all(2 * one - 1)), (2, 1));
+    let patient = ours.clone().accept_unsigned(true);
     assert_eq!(order(&entries, &patient).len(), 4, "and the unsigned one");
     assert_eq!(
         order(&entries, &config()).len(),

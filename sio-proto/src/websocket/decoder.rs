@@ -504,6 +504,20 @@ pub(super) mod tests {
         Event::Text(ByteString::from_static(text))
     }
 
+    /// The beginning of a message takes no memory when nothing more can come.
+    #[test]
+    fn a_decoder_that_has_ended_holds_nothing() {
+        for end in [&b"\x88\x00"[..], b"\xff\x00"] {
+            let mut decoder = client();
+            let mut bytes = BytesMut::from(&b"\x01\x03Hel"[..]);
+            assert_eq!(decoder.decode(&mut bytes), Ok(None));
+            assert!(decoder.held_bytes() > 0);
+            bytes.extend_from_slice(end);
+            assert_ne!(decoder.decode(&mut bytes), Ok(None));
+            assert_eq!(decoder.held_bytes(), 0);
+        }
+    }
+
     #[test]
     fn rfc_6455_section_5_7() {
         let hello = Bytes::from_static(b"Hello");

@@ -484,3 +484,36 @@ fn count(traffic: &mut Traffic, bytes: usize, kind: impl FnOnce(&mut Traffic) ->
     traffic.bytes += bytes as u64;
     *kind(traffic) += 1;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StreamsConfig;
+    use crate::cluster::messages::Envelope;
+
+    /// What a namespace needs ends with it, and what other nodes need ends with them.
+    #[test]
+    fn what_has_ended_is_kept_nowhere() {
+        let config = ClusterConfig::default().kind(ClusterKind::Streams(StreamsConfig::default()));
+        let mut node = Node::new(config, Box::new(|out: &mut [u8]| out.fill(1))).unwrap();
+        let (now, mut out) = (Time::ZERO, Outputs::default());
+        let root = ByteString::from_static("/");
+        let hear = |node: &mut Node, out: &mut Outputs| {
+            let (uid, namespace) = (ByteString::from_static("old"), root.clone());
+            let body = Body::InitialHeartbeat;
+            let fields = Envelope { uid, namespace, body }.encode_entry();
+            let (stream, id) = (Bytes::from_static(b"socket.io"), Bytes::from_static(b"1-0"));
+            node.handle_broker(now, Event::Entry { stream, id, fields }, out);
+        };
+        node.open_namespace(now, &root, &mut out);
+        hear(&mut node, &mut out);
+        assert_eq!(node.beating.len(), 1);
+        let later = now + node.config.heartbeat_timeout;
+        node.handle_timeout(later, &mut out);
+        assert!(node.beating.is_empty());
+        hear(&mut node, &mut out);
+        node.close_namespace(now, &root, &mut out);
+        assert!(node.instances.is_empty() && node.channels.is_empty() && node.streams.is_empty());
+        assert!(node.beating.is_empty() && node.guests.is_empty());
+    }
+}

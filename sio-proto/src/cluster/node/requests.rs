@@ -184,3 +184,22 @@ impl Requests {
         of.map(|(number, _)| *number).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_has_ended_is_kept_nowhere() {
+        let (mut requests, deadline) = (Requests::default(), Time::from_millis(1));
+        let (namespace, name) = (ByteString::from_static("/"), ByteString::from_static("r"));
+        let number = requests.number();
+        requests.open(number, namespace, name, Asked::Values, deadline, BTreeSet::new());
+        assert_eq!(
+            (requests.of("/"), requests.due(deadline)),
+            (alloc::vec![number], Some(number))
+        );
+        assert!(requests.close(number).is_some() && requests.close(number).is_none());
+        assert!(requests.pending.is_empty() && requests.names.is_empty() && requests.deadlines.is_empty());
+    }
+}

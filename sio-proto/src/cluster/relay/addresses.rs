@@ -143,6 +143,63 @@ mod tests {
         assert!(!addresses.enter(now, v6(3), &config), "one subscriber");
     }
 
+    /// What has come in a time comes once.
+    #[test]
+    fn tokens_do_not_come_twice() {
+        let config = RelayConfig::default().max_requests_per_second(1_u32);
+        let mut addresses = Addresses::default();
+        for (millis, may) in [
+            (0, true),
+            (0, true),
+            (0, false),
+            (1_000, true),
+            (1_100, false),
+            (1_999, false),
+            (2_000, true),
+        ] {
+            assert_eq!(
+                addresses.enter(Time::from_millis(millis), address(1), &config),
+                may,
+                "{millis}"
+            );
+        }
+    }
+
+    /// Whoever comes when there is no room is refused, and who is known already is not. An address
+    /// is forgotten when it is as good as new, and not before.
+    #[test]
+    fn an_address_is_remembered_as_long_as_it_matters() {
+        let config = RelayConfig::default()
+            .max_addresses(10_usize)
+            .max_relays_per_address(2_usize)
+            .max_requests_per_second(1_u32);
+        let (mut addresses, now) = (Addresses::default(), Time::ZERO);
+        let busy = address(0);
+        for number in (0..10).rev() {
+            assert!(addresses.enter(now, address(number), &config));
+        }
+        assert!(!addresses.enter(now, address(10), &config) && addresses.enter(now, busy, &config));
+        (1..10).for_each(|number| addresses.leave(address(number)));
+        assert!(
+            !addresses.enter(now, address(10), &config),
+            "nine have used what they may"
+        );
+        for number in (0..100).rev() {
+            let now = Time::from_millis(3_000 * (101 - u64::from(number)));
+            let new = address(10 + number);
+            assert!(addresses.enter(now, new, &config), "{number}");
+            addresses.leave(new);
+            assert!(addresses.enter(now, new, &config));
+            addresses.leave(new);
+            // Who asks and goes again and again has not more for it.
+            assert!(addresses.enter(now, address(1_000), &config) && addresses.enter(now, address(1_000), &config));
+            (0..2).for_each(|_| addresses.leave(address(1_000)));
+            assert!(addresses.enter(now, None, &config) && !addresses.enter(now, new, &config));
+            assert!(!addresses.enter(now, busy, &config), "it has two");
+        }
+        assert!(addresses.count() <= 5, "{}", addresses.count());
+    }
+
     /// What strangers can make a node remember is bounded, and goes again.
     #[test]
     fn addresses_are_bounded_and_forgotten() {

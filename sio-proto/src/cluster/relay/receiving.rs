@@ -98,10 +98,7 @@ impl Relays {
         match noted {
             Noted::Full => self.counters.forgotten += 1,
             Noted::Contradiction => self.counters.malformed += 1,
-            Noted::New => {
-                self.look = self.look.min(now + self.config.hello_interval);
-                self.greet(now, sender, out);
-            }
+            Noted::New => self.greet(now, sender, out),
             Noted::Known if asks => self.greet(now, sender, out),
             Noted::Known => {}
         }

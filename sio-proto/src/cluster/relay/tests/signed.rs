@@ -223,3 +223,12 @@ fn a_signature_has_its_place() {
         .collect();
     assert_eq!(mac, "c4cf96dd51dcc466e75b6bdbe65dea3835766bccae1d2fa06344c61e8aaac658");
 }
+
+/// Whoever knows the secret can sign under many names. Only so many are known at once.
+#[test]
+fn as_many_signers_are_known_as_there_may_be() {
+    let world = World::of(6, &config().max_nodes(1), secret(1));
+    let counters = world.counters(0);
+    assert_eq!((counters.nodes, counters.replayed, counters.stale), (1, 0, 0));
+    assert!(counters.forgotten >= 4, "{counters:?}");
+}
