@@ -12,8 +12,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use common::*;
 use older::*;
-use sio_proto::server::{Delivery, Generation, Peer, SendError, Server};
-use sio_proto::{Bytes, Config, LinkId, SocketKey};
+use sio_proto::http;
+use sio_proto::server::{
+    Admission, Delivery, Generation, Outputs, Peer, Request, Routed, Router, SendError, Server, Shard, Write,
+};
+use sio_proto::{Bytes, Config, LinkId, SocketKey, Time};
 
 const ENGINE3: &str = "/socket.io/?EIO=3&transport=polling";
 const HANDSHAKE09: &str = "/socket.io/1/?t=1";
@@ -388,4 +391,81 @@ fn a_client_is_at_home_in_its_network() {
     let answer = ask_from(&mut world, "[::ffff:192.0.2.1]:1", &upgrade(&target));
     assert!(!answer.contains(NOT_HANDSHAKEN));
     assert!(Bytes::from(answer).starts_with(b"HTTP/1.1 101"));
+}
+
+/// The shard of a socket or session is known by each of its ids. An id of a shard that this server
+/// does not have, or of another server, leads to no shard.
+#[test]
+fn an_id_names_a_shard_that_there_is() {
+    let config = Config::default();
+    let shard = |index| {
+        let mut random = 0u8;
+        let random = move |out: &mut [u8]| {
+            random = random.wrapping_add(97);
+            out.fill(random);
+        };
+        Shard::new(config.clone(), index, [7; 16], Box::new(random)).unwrap()
+    };
+    let asking = |target: &str| {
+        let http = http::Request {
+            method: http::Method::Get,
+            target: target.into(),
+            version_minor: 1,
+            headers: [("host", "localhost")].into_iter().collect(),
+            body: Ok(Bytes::new()),
+        };
+        Request::new(&config, http, Peer::default()).admission(Admission::Allowed)
+    };
+    for (index, shards, is_there) in [(0, 1, true), (1, 2, true), (2, 3, true), (2, 2, false), (1, 1, false)] {
+        let (mut shard, mut out) = (shard(index), Outputs::default());
+        let target = "/socket.io/?EIO=3&transport=polling";
+        shard.handle_request(Time::ZERO, LinkId::new(0, 0), &mut asking(target), &mut out);
+        let [Delivery::Connect { sid, wire_id, .. }] = &out.deliveries[..] else {
+            panic!("{:?}", out.deliveries)
+        };
+        let secret = wire_id.unwrap().reveal("/");
+        let router = Router::new(&config, [7; 16], shards);
+        let there = is_there.then_some(usize::from(index));
+        assert_eq!(router.shard_of(&sid.to_string()), there);
+        assert_eq!(router.shard_of(&secret), there);
+        let mut request = asking(&format!("{target}&sid={secret}"));
+        let routed = there.map_or(Routed::New, Routed::Session);
+        assert_eq!(router.route(&mut request), routed);
+        assert_eq!(router.foreign_id(&mut request), (!is_there).then_some(&*secret));
+        let other = Router::new(&config, [8; 16], shards);
+        assert_eq!(other.shard_of(&secret), None, "another server has written it");
+    }
+    let router = Router::new(&config.clone().engine_path("/engine.io"), [7; 16], 1);
+    for (target, concerns) in [
+        ("/socket.io/?EIO=4", true),
+        ("http://localhost/socket.io/1/", true),
+        ("/engine.io/?EIO=4", true),
+        ("/", false),
+        ("/socket.io.js", false),
+    ] {
+        assert_eq!(router.concerns(target), concerns, "{target}");
+    }
+    assert_eq!(router.shard_of("no id"), None);
+}
+
+/// A request that belongs to no generation is the application's. A shard that gets it nevertheless
+/// answers it.
+#[test]
+fn a_shard_does_not_know_other_requests() {
+    let config = Config::default();
+    let mut shard = Shard::new(config.clone(), 0, [7; 16], Box::new(|out: &mut [u8]| out.fill(7))).unwrap();
+    let http = http::Request {
+        method: http::Method::Get,
+        target: "/elsewhere".into(),
+        version_minor: 1,
+        headers: [("host", "localhost")].into_iter().collect(),
+        body: Ok(Bytes::new()),
+    };
+    let (link, mut out) = (LinkId::new(0, 0), Outputs::default());
+    let mut request = Request::new(&config, http, Peer::default());
+    shard.handle_request(Time::ZERO, link, &mut request, &mut out);
+    let [Write::Response(to, response)] = &out.writes[..] else {
+        panic!("{:?}", out.writes)
+    };
+    assert_eq!((*to, response.status), (link, 404));
 }

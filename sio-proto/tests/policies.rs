@@ -6,8 +6,8 @@ mod common;
 mod older;
 
 use common::*;
-use sio_proto::server::{Command, Key, Message, Policy, Queued, SendError, Sent, Target};
-use sio_proto::{Bytes, Config, LinkId, SocketKey};
+use sio_proto::server::{Command, Direct, Form, Key, Message, Policy, Queued, SendError, Sent, Target};
+use sio_proto::{Bytes, BytesMut, Config, LinkId, SocketKey};
 
 /// A client that polls at a URL, or has a websocket.
 enum Client {
@@ -368,6 +368,11 @@ fn room_is_told_once() {
     story.take();
     assert_eq!(roomy(&mut story), [socket]);
     assert_eq!(roomy(&mut story), []);
+    // Nobody has asked since.
+    story.stall(0);
+    story.emit(6, Policy::Ordered).unwrap();
+    story.take();
+    assert_eq!(roomy(&mut story), []);
     // The bytes that a link holds count, too.
     story.stall(900_000);
     assert_eq!(story.queued().bytes, 900_000);
@@ -458,4 +463,103 @@ fn what_gives_way_is_counted() {
         let displaced = story.world.shard(|shard, _| shard.counters().displaced);
         assert_eq!(displaced, given_way, "{policy:?}");
     }
+}
+
+/// A queue takes messages up to its limit of bytes, and not a byte more, in whatever way they are
+/// sent. What its link holds counts.
+#[test]
+fn room_in_bytes_is_exact() {
+    let key = |number: u32| key(&format!("{number}"));
+    let policies: [&dyn Fn(u32) -> Policy; 5] = [
+        &|_| Policy::Ordered,
+        &|_| Policy::DropOldest,
+        &|number| Policy::Newest(key(number)),
+        &|number| Policy::Merge(key(number)),
+        &|number| Policy::Behind(key(number)),
+    ];
+    for policy in policies {
+        let mut story = Story::new("4.x websocket", |_| ());
+        story.emit(1, policy(1)).unwrap();
+        let size = story.queued().bytes;
+        for missing in [0, 1] {
+            let mut story = Story::new("4.x websocket", |config| config.max_queued_bytes = 1_000);
+            story.stall(1_000 - 2 * size + missing);
+            assert_eq!(story.emit(1, policy(1)), Ok(()));
+            let second = story.emit(2, policy(2));
+            let expected = match (missing, policy(2)) {
+                // The first one gives way, if it has to.
+                (0, _) | (_, Policy::DropOldest) => Ok(()),
+                _ => Err(SendError::Full),
+            };
+            assert_eq!(
+                (second, story.queued().packets),
+                (expected, 2 - missing),
+                "{:?}",
+                policy(2)
+            );
+        }
+    }
+}
+
+/// A message that was written in one go takes the same room, and is written for a client that reads
+/// no binary messages as any other.
+#[test]
+fn a_message_written_in_one_go_is_a_message() {
+    let emit = |world: &mut World, socket: SocketKey, form: Form, attachments: &[Bytes]| {
+        let config = world.shard(|shard, _| shard.config().clone());
+        let mut buffer = BytesMut::new();
+        let direct = Direct::event(form, &config, "/", "m", &mut buffer).unwrap();
+        let places = (0..attachments.len()).map(|n| format!(",{{\"_placeholder\":true,\"num\":{n}}}"));
+        buffer.extend_from_slice(format!("1{}", places.collect::<String>()).as_bytes());
+        let encoded = direct.finish(attachments, &mut buffer).unwrap();
+        let now = world.now;
+        world.shard(|shard, _| shard.emit_encoded(now, socket, form, encoded))
+    };
+    let two = [Bytes::from_static(b"a"), Bytes::from_static(b"b")];
+    for (room, waiting, sent) in [
+        (3, 0, Ok(())),
+        (3, 1, Err(SendError::Full)),
+        (2, 0, Err(SendError::TooLarge)),
+    ] {
+        let mut story = Story::new("4.x websocket", |config| config.max_queued_packets = room);
+        for number in 0..waiting {
+            story.emit(number, Policy::Ordered).unwrap();
+        }
+        let socket = story.socket;
+        assert_eq!(
+            emit(&mut story.world, socket, Form::Engine4, &two),
+            sent,
+            "{room} {waiting}"
+        );
+        assert_eq!(
+            emit(&mut story.world, socket, Form::Engine3, &two),
+            Err(SendError::Unsupported)
+        );
+    }
+    let mut world = World::new(Config::default());
+    let link = world.open();
+    world.send(link, &upgrade("/socket.io/?EIO=3&transport=websocket&b64=1"));
+    world.frames(link);
+    let socket = world.last_socket();
+    assert_eq!(emit(&mut world, socket, Form::Engine3, &two[..1]), Ok(()));
+    let expected = ["451-[\"m\",1,{\"_placeholder\":true,\"num\":0}]", "b4YQ=="];
+    assert_eq!(world.frames(link), expected);
+    assert_eq!(emit(&mut world, socket, Form::Engine3, &[]), Ok(()));
+    assert_eq!(world.frames(link), ["42[\"m\",1]"]);
+}
+
+/// A session stands once in the list of those that are flushed, however much is sent to it.
+#[test]
+fn a_session_is_ready_once() {
+    let mut world = World::new(Config::default());
+    world.join();
+    let (now, socket) = (world.now, world.last_socket());
+    world.shard(|shard, _| {
+        for number in 0..10 {
+            shard
+                .emit(now, socket, &mut message(number, Policy::Ordered), None)
+                .unwrap();
+        }
+        assert_eq!(shard.ready_links(), 1);
+    });
 }

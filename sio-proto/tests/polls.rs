@@ -222,3 +222,34 @@ fn a_post_behind_a_held_get_is_heard_at_once() {
     assert_eq!(answers.matches("\r\n\r\n6").count(), 2, "{answers}");
     assert!(answers.ends_with("\r\n\r\nok"), "{answers}");
 }
+
+/// Hardening B15, for clients older than 1.0: the GET that is held is answered before the request
+/// behind it.
+#[test]
+fn a_request_behind_a_held_get_of_an_old_client_is_heard_at_once() {
+    let mut world = World::new(Config::default());
+    let answer = world.reply(&get("/socket.io/1/"));
+    let target = format!("/socket.io/1/xhr-polling/{}", answer.text().split(':').next().unwrap());
+    assert_eq!(world.reply(&get(&target)).text(), "1::");
+    let link = world.park(&get(&target));
+    world.heard();
+    world.send(link, &post(&target, "3:::hello"));
+    assert_eq!(world.heard(), ["event message \"hello\""]);
+    let answers = world.received(link);
+    let (first, second) = answers.rsplit_once("HTTP/1.1").unwrap();
+    assert_eq!((body(first), body(second)), ("8::", "1"), "{answers}");
+
+    let id = world.reply(&get("/socket.io/xhr-polling//1")).text()["~m~39~m~".len()..].to_string();
+    let link = world.park(&get(&format!("/socket.io/xhr-polling/{id}/2")));
+    world.heard();
+    let form = older::post_bytes(
+        &format!("/socket.io/xhr-polling/{id}/send"),
+        "application/x-www-form-urlencoded",
+        b"data=~m~5~m~hello",
+    );
+    world.send(link, &form);
+    assert_eq!(world.heard(), ["event message \"hello\""]);
+    let answers = world.received(link);
+    let (first, second) = answers.rsplit_once("HTTP/1.1").unwrap();
+    assert_eq!((status(first), body(first), body(second)), (200, "", "ok"), "{answers}");
+}

@@ -346,3 +346,84 @@ fn limits_that_make_no_sense_are_refused() {
             .is_ok()
     );
 }
+
+/// Clients that wait for different times each go on in their own time, and none of them is
+/// forgotten.
+#[test]
+fn each_throttled_client_goes_on_in_its_own_time() {
+    let mut world = World::new(Config::default().session_rate(RateLimit::NONE.events(10, 5)));
+    let mut links = Vec::new();
+    for _ in 0..3 {
+        let link = world.join();
+        world.deliveries.clear();
+        let events: Vec<u8> = (0..10)
+            .flat_map(|number| text(&format!(r#"42["n",{number}]"#)))
+            .collect();
+        world.send(link, &events);
+        links.push((link, world.last_socket()));
+        world.pass(30);
+    }
+    let mut heard = vec![5; 3];
+    world.deliveries.clear();
+    for _ in 0..60 {
+        world.pass(10);
+        for delivery in world.deliveries.drain(..) {
+            if let Delivery::Event { socket, args, .. } = delivery {
+                let at = links.iter().position(|(_, its)| *its == socket).unwrap();
+                assert_eq!(args.json, heard[at].to_string());
+                heard[at] += 1;
+            }
+        }
+        let [first, .., last] = heard[..] else { panic!() };
+        assert!(first - last <= 1, "{heard:?}");
+    }
+    assert_eq!(heard, [10; 3]);
+    assert!(links.iter().all(|(link, _)| world.server.wants_bytes(*link)));
+}
+
+/// A client that may not send more still gets what is sent to it.
+#[test]
+fn a_throttled_client_is_answered_its_polls() {
+    let limit = RateLimit::NONE.events(1, 1);
+    let mut story = Story::new("4.x polling", Config::default().session_rate(limit));
+    let post = story.send(0..20);
+    assert!(story.is_throttled(post));
+    let Way::Post(target) = &story.way else { panic!() };
+    let socket = story.world.last_socket();
+    story.world.emit(socket, "news", "1").unwrap();
+    assert_eq!(story.world.reply(&get(target)).text(), "42[\"news\",1]");
+}
+
+/// The packets of a POST are read once, however many parts they come in, also if the request names
+/// another form than its session has.
+#[test]
+fn a_post_in_parts_is_read_once() {
+    let limit = RateLimit::NONE.events(10, 5);
+    let mut story = Story::new("4.x polling", Config::default().session_rate(limit));
+    if let Way::Post(target) = &mut story.way {
+        target.push_str("&j=0");
+    }
+    let link = story.send(0..15);
+    let mut came = story.came();
+    story.world.pass(2_000);
+    came.extend(story.came());
+    assert_eq!(came, numbers(0..15));
+    assert!(story.world.received(link).starts_with("HTTP/1.1 200"));
+}
+
+/// A POST that is refused is answered once, and its packets are nobody's.
+#[test]
+fn a_post_that_is_refused_is_answered_once() {
+    let limit = RateLimit::NONE.events(10, 5);
+    let mut story = Story::new("4.x polling", Config::default().session_rate(limit));
+    let Way::Post(target) = &story.way else { panic!() };
+    // The head of a POST, and then a second one beside it.
+    let first = story.world.open();
+    let request = post(target, "4");
+    story.world.send(first, &request[..request.len() - 1]);
+    let link = story.send(0..15);
+    let answer = story.world.received(link);
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+    assert_eq!((story.came(), story.world.sessions()), (vec![], 0));
+}

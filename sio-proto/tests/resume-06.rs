@@ -6,8 +6,9 @@
 mod common;
 
 use common::*;
-use sio_proto::server::Cause;
-use sio_proto::{Config, LinkId};
+use sio_proto::server::{Cause, Queued};
+use sio_proto::websocket::{Opcode, encode_message};
+use sio_proto::{BytesMut, Config, LinkId};
 
 const OPEN: &str = "/socket.io/xhr-polling//1795447966090";
 
@@ -284,4 +285,190 @@ fn at_most_one_answer_is_in_doubt() {
     }
     world.pass(30_000);
     assert_eq!(unconfirmed(&mut world), 3, "the session has ended");
+}
+
+fn ping(data: &[u8]) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    encode_message(&mut out, Opcode::Ping, data, Some([1, 2, 3, 4]));
+    out.to_vec()
+}
+
+fn queued(world: &mut World) -> Queued {
+    let socket = world.last_socket();
+    world.shard(|shard, _| shard.queued(socket)).unwrap()
+}
+
+/// The answer to a ping is no packet of the session. If only this answer was not written, all
+/// messages before it were.
+#[test]
+fn a_pong_that_was_not_written_repeats_no_message() {
+    for is_read in [true, false] {
+        let mut world = World::new(Config::default());
+        let (link, id) = open_websocket(&mut world);
+        if !is_read {
+            // The answer waits until the link takes bytes again.
+            world.block(link, 1);
+            world.send(link, &ping(b"a"));
+            world.server.handle_drained(world.now, link);
+            world.settle();
+            assert_eq!(world.frames(link), ["pong b\"a\""]);
+        }
+        message(&mut world, "\"one\"");
+        world.send(link, &ping(b"b"));
+        assert_eq!(world.frames(link), [frame("one"), "pong b\"b\"".into()]);
+        message(&mut world, "\"two\"");
+        world.send(link, &ping(b"c"));
+        assert_eq!(world.frames(link), [frame("two"), "pong b\"c\"".into()]);
+        let pong = 3;
+        world.block(link, frame("two").len() + 2 + pong);
+        world.block(link, pong);
+        world.cut(link, Cause::Failed);
+        let link = come_back(&mut world, &id);
+        assert_eq!(world.frames(link), [""; 0]);
+        assert_eq!(unconfirmed(&mut world), 2);
+    }
+}
+
+/// A connection that is ended because its client breaks a rule, or sends too much while it reads
+/// nothing, loses no message either.
+#[test]
+fn who_breaks_a_rule_may_come_back_for_what_was_not_written() {
+    let mut config = Config::default().max_payload(1_000);
+    config.max_blocked_bytes = 100;
+    let beginning = |config: &Config| {
+        let mut world = World::new(config.clone());
+        let (link, id) = open_websocket(&mut world);
+        message(&mut world, "\"one\"");
+        message(&mut world, "\"two\"");
+        world.frames(link);
+        world.block(link, frame("two").len() + 2);
+        (world, link, id)
+    };
+    let ending = |mut world: World, link, id: &str| {
+        assert_eq!(world.ended, [link]);
+        let link = come_back(&mut world, id);
+        assert_eq!(world.frames(link), [frame("two")]);
+    };
+    let (mut world, link, id) = beginning(&config);
+    world.send(link, &[0xff; 10]);
+    ending(world, link, &id);
+    // Nothing is read any more, and as much may wait as one request may have.
+    let (mut world, link, id) = beginning(&config);
+    let http = world.shard(|shard, _| shard.config().http);
+    let most = http.max_head_bytes + http.max_body_bytes;
+    let beats = text("~m~1~m~a").repeat(20);
+    world.send(link, &beats);
+    assert!(!world.server.wants_bytes(link));
+    world.send(link, &vec![0; most]);
+    assert_eq!(world.ended, []);
+    world.send(link, &[0]);
+    ending(world, link, &id);
+}
+
+/// Streams, and websockets older than RFC 6455, lose nothing either: it is known which bytes belong
+/// to which message.
+#[test]
+fn what_was_not_written_on_a_stream_is_sent_again() {
+    let old = ["Upgrade: WebSocket", "Connection: Upgrade", "Origin: http://localhost"];
+    for (open, around) in [
+        (request("GET", "/socket.io/websocket", &old, ""), "\0|\u{fffd}"),
+        (
+            get("/socket.io/xhr-multipart/"),
+            "Content-Type: text/plain\n\n|\n--socketio\n",
+        ),
+    ] {
+        let mut world = World::new(Config::default());
+        let link = world.open();
+        world.send(link, &open);
+        let opening = world.received(link);
+        let id = opening.split("~m~39~m~").nth(1).unwrap()[..39].to_string();
+        for text in ["one", "two", "three"] {
+            message(&mut world, &format!("\"{text}\""));
+        }
+        let (before, behind) = around.split_once('|').unwrap();
+        let whole = |text: &str| format!("{before}{}{behind}", frame(text));
+        let expected: String = ["one", "two", "three"].iter().map(|text| whole(text)).collect();
+        let received = world.received(link);
+        assert_eq!(received, expected);
+        // The character that stands for the last byte of hixie has three bytes.
+        let last = whole("three").len() - if behind == "\u{fffd}" { 2 } else { 0 };
+        world.block(link, last + 1);
+        world.cut(link, Cause::Failed);
+        let link = come_back(&mut world, &id);
+        assert_eq!(world.frames(link), ["two", "three"].map(frame), "{open:?}");
+        assert_eq!(unconfirmed(&mut world), 1);
+    }
+}
+
+/// A client whose next poll comes before the end of its last one, which was not written completely,
+/// gets the answer again. One that has got all of it does not.
+#[test]
+fn a_client_that_is_faster_than_the_end_of_its_poll_gets_all() {
+    for is_drained in [false, true] {
+        let mut world = World::new(Config::default());
+        let id = open(&mut world);
+        let first = poll_at(&mut world, &id, 1_795_447_966_104);
+        message(&mut world, "\"one\"");
+        assert_eq!(body(&world.received(first)), frame("one"));
+        world.block(first, 1);
+        if is_drained {
+            world.server.handle_drained(world.now, first);
+            world.settle();
+        }
+        let next = poll_at(&mut world, &id, 1_795_447_966_105);
+        assert_eq!(world.ended, if is_drained { vec![] } else { vec![first] });
+        message(&mut world, "\"two\"");
+        let expected = match is_drained {
+            true => frame("two"),
+            false => frame("one"),
+        };
+        assert_eq!(body(&world.received(next)), expected);
+    }
+}
+
+/// What comes back waits as before: its session counts it in its queue, and does not count it as
+/// not confirmed.
+#[test]
+fn what_has_come_back_waits_in_the_queue() {
+    let mut world = World::new(Config::default().max_queued_bytes(1_000));
+    let id = open(&mut world);
+    let parked = poll_at(&mut world, &id, 1_795_447_966_104);
+    message(&mut world, "\"one\"");
+    world.received(parked);
+    world.block(parked, 1);
+    world.cut(parked, Cause::Failed);
+    assert_eq!(queued(&mut world).packets, 1);
+    // What a lost connection has held does not take room in the queue any more.
+    let link = come_back(&mut world, &id);
+    assert_eq!(world.frames(link), [frame("one")]);
+    world.block(link, 900);
+    assert_eq!(queued(&mut world).bytes, 900);
+    world.cut(link, Cause::Failed);
+    let queue = queued(&mut world);
+    assert!(queue.bytes <= 100, "{queue:?}");
+    let large = format!("\"{}\"", "x".repeat(800));
+    message(&mut world, &large);
+    // A session that ends counts what nobody has confirmed, and not what has not left.
+    let link = come_back(&mut world, &id);
+    let before = unconfirmed(&mut world);
+    assert!(world.frames(link).iter().any(|text| text.len() > 800));
+    message(&mut world, "\"last\"");
+    world.disconnect(world.last_socket(), true);
+    assert_eq!(unconfirmed(&mut world), before + 3);
+}
+
+/// A client that uses a connection again has read the answer on it, also if another answer has come
+/// meanwhile.
+#[test]
+fn a_connection_that_is_used_again_has_no_doubts() {
+    let mut world = World::new(Config::default());
+    let id = open(&mut world);
+    let target = |stamp: u64| get(&format!("/socket.io/xhr-polling/{id}/{stamp}"));
+    let (first, second) = (world.open(), world.open());
+    for (link, stamp) in [(first, 1), (second, 2), (first, 3), (second, 4), (first, 5)] {
+        world.send(link, &target(1_795_447_966_104 + stamp));
+        message(&mut world, "\"text\"");
+        assert_eq!(body(&world.received(link)), frame("text"));
+        assert_eq!(unconfirmed(&mut world), 0, "{stamp}");
+    }
 }

@@ -4,15 +4,16 @@
 //! writes them anew. Read the difference before you commit it.
 
 mod common;
+mod stories;
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use common::*;
 use sio_proto::server::transcript::{Detail, Limits, Problem, RecorderOptions, ReplayError, Replayed, replay};
-use sio_proto::server::{AckRequest, Budget, Cause, Command, LocalQuota, QuotaLimits};
-use sio_proto::{Config, LinkId};
+use sio_proto::server::{Budget, Cause, LocalQuota, QuotaLimits, Shard};
+use sio_proto::{Config, Cookie};
+use stories::{STORIES, Story};
 
 fn recorded(config: Config, detail: Detail) -> World {
     let mut world = World::new(config);
@@ -24,143 +25,6 @@ fn recorded(config: Config, detail: Detail) -> World {
 fn taken(world: &mut World) -> String {
     world.shard(|shard, _| shard.take_transcript())
 }
-
-fn websocket_at(world: &mut World, target: &str) -> LinkId {
-    let link = world.open();
-    world.send(link, &upgrade(target));
-    link
-}
-
-/// Clients of 4.x: a websocket; a poll that is upgraded; events, acknowledgements, attachments,
-/// rooms, a refusal, a broken packet, and the end of the server.
-fn engine4(world: &mut World) {
-    let link = world.join();
-    let socket = world.last_socket();
-    world.send(link, &text("42[\"greet\",\"hi \u{202e}there\"]"));
-    world.send(link, &text("421[\"sum\",1,2]"));
-    world.send(link, &text("451-[\"file\",{\"_placeholder\":true,\"num\":0}]"));
-    world.send(link, &binary(b"\x00\x01\xff"));
-    let timeout = Some(Duration::from_secs(1));
-    let ack = Some(AckRequest { id: 9, timeout });
-    world
-        .emit_in("/", socket, "ask", "{\"a\":\"\u{e9}\"}", ack)
-        .expect("room");
-    world.send(link, &text("439[true]"));
-    world.shard(|shard, _| shard.join(socket, "lobby")).expect("room");
-    let sid = world.join_polling();
-    world.broadcast(&["lobby"], "news", "1");
-    let candidate = world.candidate(&sid);
-    world.send(candidate, &text("2probe"));
-    world.send(candidate, &text("5"));
-    world.pass(25_000);
-    world.send(candidate, &text("3"));
-    world.server.handle_blocked(world.now, link, 100);
-    world.pass(1_000);
-    world.server.handle_drained(world.now, link);
-    world.accepts = false;
-    world.send(link, &text("40/admin,{\"token\":\"a very secret one\"}"));
-    let admin = world.last_socket();
-    let now = world.now;
-    world.shard(|shard, out| shard.refuse(now, admin, "no", Some("{\"why\":1}"), out));
-    world.shard(|shard, _| shard.leave(socket, "lobby"));
-    world.send(candidate, &text("4x"));
-    let (spread, patience) = (Duration::from_millis(500), Duration::from_secs(1));
-    world.command(Command::Drain {
-        spread,
-        patience,
-        handover: false,
-        pause: None,
-    });
-    world.pass(2_000);
-    world.cut(link, Cause::Closed);
-}
-
-/// Clients of 1.x and 2.x, over both transports.
-fn engine3(world: &mut World) {
-    let link = websocket_at(world, "/socket.io/?EIO=3&transport=websocket&b64=1&token=secret");
-    world.send(link, &text("2"));
-    world.send(link, &text("42[\"chat\",\"\u{20ac}\"]"));
-    world.send(link, &text("40/news?of=today"));
-    let socket = world.last_socket();
-    world.emit_in("/news", socket, "hello", "[1]", None).expect("room");
-    let polling = world.ask(&get("/socket.io/?EIO=3&transport=polling&t=1"));
-    assert!(polling.contains("200 OK"));
-    world.pass(90_000);
-}
-
-/// Clients of 0.7 to 0.9.
-fn legacy09(world: &mut World) {
-    let answer = world.ask(&get("/socket.io/1/?t=1"));
-    let id = body(&answer).split(':').next().expect("an id").to_owned();
-    let link = websocket_at(world, &format!("/socket.io/1/websocket/{id}"));
-    world.send(link, &text("5:1+::{\"name\":\"greet\",\"args\":[\"hi\"]}"));
-    world.send(link, &text("1::/chat?a=b"));
-    world.send(link, &text("9"));
-    let socket = world.last_socket();
-    world.emit_in("/chat", socket, "news", "\"x\"", None).expect("room");
-    world.pass(26_000);
-    world.send(link, &text("2::"));
-    world.disconnect(socket, true);
-
-    let answer = world.ask(&get("/socket.io/1/?t=2"));
-    let id = body(&answer).split(':').next().expect("an id").to_owned();
-    let poll = format!("/socket.io/1/xhr-polling/{id}");
-    assert!(world.ask(&get(&poll)).ends_with("1::"));
-    world.ask(&post(&poll, "3:::hello"));
-    world.pass(80_000);
-}
-
-/// Clients of 0.6, and a client that uses another wire.
-fn legacy06(world: &mut World) {
-    let link = websocket_at(world, "/socket.io/websocket");
-    world.send(link, &text("~m~5~m~hello"));
-    world.send(link, &text("~m~10~m~~j~{\"a\":1}"));
-    world.send(link, &text("1:6::hello,"));
-    let socket = world.last_socket();
-    world.emit(socket, "message", "\"hi\"").expect("room");
-    world.pass(10_000);
-    world.send(link, &text("~m~4~m~~h~1"));
-    world.pass(30_000);
-    let poll = world.open();
-    world.send(poll, &get("/socket.io/xhr-polling//1"));
-    world.pass(60_000);
-}
-
-/// Sessions of raw Engine.IO.
-fn raw(world: &mut World) {
-    let link = websocket_at(world, "/engine.io/?EIO=4&transport=websocket");
-    world.send(link, &text("4hello"));
-    world.send(link, &binary(&[1, 2]));
-    let session = world
-        .shard(|shard, _| shard.next_timeout_reason())
-        .and_then(|next| next.session);
-    let session = session.expect("a session that is to be pinged");
-    let message = sio_proto::server::EngineMessage::Text("yes".into());
-    world
-        .shard(|shard, _| shard.send_engine(session, message))
-        .expect("room");
-    let now = world.now;
-    world.shard(|shard, out| shard.close_engine(now, session, out));
-}
-
-type Story = fn(&mut World);
-
-fn raw_config() -> Config {
-    let mut config = Config::default();
-    config.engine_path = Some("/engine.io".into());
-    config.ping_interval = Duration::from_millis(1_500);
-    config
-}
-
-type Settings = fn() -> Config;
-
-const STORIES: [(&str, Settings, Story); 5] = [
-    ("engine4", Config::default, engine4),
-    ("engine3", Config::default, engine3),
-    ("legacy09", Config::default, legacy09),
-    ("legacy06", Config::default, legacy06),
-    ("raw", raw_config, raw),
-];
 
 fn file(name: &str) -> PathBuf {
     [
@@ -315,6 +179,12 @@ fn a_malformed_transcript_is_an_error_with_its_line() {
         ("sio-transcript 1 full\n".into(), 2, "the line of the shard is missing"),
         ("sio-transcript 1 full\nshard 0 07 0\n".into(), 2, "the key is expected"),
         (head.replacen("07 0\n", "07 3\n", 1), 2, "cannot be replayed"),
+        (head.replacen("07 0\n", "07 0 0\n", 1), 2, "too long by some words"),
+        (
+            good.replacen("full", "long", 1),
+            1,
+            "this is no transcript of version 1",
+        ),
         (with("set max_payload many\n"), 3, "the value of a setting is expected"),
         (with("set colour blue\n"), 3, "the name of a setting is expected"),
         (with("set parser \"Some(Mine)\"\n"), 3, "written with another `parser`"),
@@ -329,7 +199,41 @@ fn a_malformed_transcript_is_an_error_with_its_line() {
         (with("0.000000 < frame\n"), 3, "a line of this kind cannot stand here"),
         (with("0.000000 > dance\n"), 3, "an input is expected"),
         (with("0.000000 > timeout now\n"), 3, "too long by some words"),
+        (
+            with("0.000000 > timeout\n0.000000 * drawn 00 00\n"),
+            4,
+            "too long by some words",
+        ),
+        (with("0.000000 > join 0.0 \"lobby\"now\n"), 3, "a room is expected"),
+        (
+            with("0.000000 > disconnect 0.0 both\n"),
+            3,
+            "session or namespace is expected",
+        ),
+        (with("0.000000 > refuse 0.0 \"no\" -1\n"), 3, "data is missing"),
+        (with("0.000000 > broadcast \"/\" 500 \"a\"\n"), 3, "rooms is expected"),
+        (with("0.000000 > drained 1000000.0\n"), 3, "a link is expected"),
+        (
+            with("0.000000 > packets 0.0\n0.000000 + socket disconnect \"/a,b\"\n"),
+            4,
+            "a namespace is expected",
+        ),
+        (
+            with("0.000000 > packets 0.0\n0.000000 + socket disconnect \"a\"\n"),
+            4,
+            "a namespace is expected",
+        ),
+        (
+            with("0.000000 > packets 0.0\n0.000000 + json \"{\"\n"),
+            4,
+            "a JSON value is expected",
+        ),
         (with("0.000000 > accept 0\n"), 3, "a socket is expected"),
+        (
+            with("0.000000 > accept 0.0 - - rate 1 0 0 0 throttle\n"),
+            3,
+            "the config makes no sense",
+        ),
         (with("0.000000 > blocked 4000000000.0 1\n"), 3, "a link is expected"),
         (with("0.000000 > join 0.0 lobby\n"), 3, "a room is missing"),
         (with("0.000000 > join 0.0 \"lob\n"), 3, "a room is expected"),
@@ -392,7 +296,8 @@ fn a_damaged_transcript_does_no_harm() {
     for (name, ..) in STORIES {
         let good = committed(name);
         let lines: Vec<&str> = good.lines().collect();
-        for round in 0..400 {
+        // A long story costs more for each round.
+        for round in 0..400.min(24_000 / lines.len()) {
             let at = 2 + draw(lines.len() - 2);
             let mut damaged: Vec<String> = lines.iter().map(ToString::to_string).collect();
             match round % 4 {
@@ -452,6 +357,73 @@ fn a_reader_takes_no_more_than_it_may() {
     };
     assert_eq!(read(Limits::default().max_bytes(100)), Problem::TooLarge);
     assert_eq!(read(Limits::default().max_line_bytes(100)), Problem::LineTooLong);
+    let longest = good.lines().map(str::len).max().expect("it has lines");
+    assert_eq!(read(Limits::default().max_bytes(good.len() - 1)), Problem::TooLarge);
+    assert_eq!(
+        read(Limits::default().max_line_bytes(longest - 1)),
+        Problem::LineTooLong
+    );
+    let exact = Limits::default().max_bytes(good.len()).max_line_bytes(longest);
+    assert!(replay(&good, Config::default(), &exact).is_ok());
+}
+
+/// A replay takes its settings from the transcript, except for those that no text can hold: these
+/// have to be the same.
+#[test]
+fn a_replay_has_the_settings_of_its_transcript() {
+    let replayed = |text: &str, base: Config| match replay(text, base, &Limits::default()) {
+        Ok(_) => None,
+        Err(ReplayError::Unreadable(error)) => Some(error.problem),
+        Err(ReplayError::Differs(difference)) => panic!("{difference}"),
+    };
+    let with_cookie = || {
+        let mut config = Config::default();
+        config.cookie = Some(Cookie::default());
+        config
+    };
+    let mut world = recorded(with_cookie(), Detail::Full);
+    world.join_polling();
+    let text = taken(&mut world);
+    let other = Some(Problem::OtherSetting("cookie"));
+    assert_eq!(replayed(&text, with_cookie()), None);
+    assert_eq!(
+        replayed(&text, with_cookie().max_payload(7)),
+        None,
+        "it says nothing else"
+    );
+    assert_eq!(replayed(&text, Config::default()), other);
+    assert_eq!(replayed(&committed("raw"), with_cookie()), other);
+    // They are compared as well.
+    let head = text.lines().take(2).map(|line| format!("{line}\n"));
+    let strange = format!("{}set max_payload 07\n", head.collect::<String>());
+    let Err(ReplayError::Differs(difference)) = replay(&strange, Config::default(), &Limits::default()) else {
+        panic!("it was written in another way");
+    };
+    assert_eq!(
+        (difference.line, difference.found.as_deref()),
+        (3, Some("set max_payload 7"))
+    );
+}
+
+/// A line that is missing is a difference, and is told with the lines before it.
+#[test]
+fn a_missing_output_is_a_difference() {
+    let good = committed("engine4");
+    let lines: Vec<&str> = good.lines().collect();
+    // The last line of its input.
+    let pairs = lines.windows(2);
+    let ends = |pair: &[&str]| pair[0].contains(" < ") && pair[1].contains(" > ");
+    let last = pairs.enumerate().rev().find_map(|(at, pair)| ends(pair).then_some(at));
+    let last = last.expect("an input ends with an output");
+    let without = [&lines[..last], &lines[last + 1..]].concat().join("\n");
+    let Err(ReplayError::Differs(difference)) = replayed(&without) else {
+        panic!("{:?}", replayed(&without));
+    };
+    assert_eq!(
+        (difference.line, difference.found.as_deref()),
+        (last + 1, Some(lines[last]))
+    );
+    assert_eq!(difference.before, lines[last - 12..last]);
 }
 
 /// Text that is not taken is bounded, and the transcript says what is missing.
@@ -476,6 +448,15 @@ fn text_that_nobody_takes_has_an_end() {
         Err(ReplayError::Unreadable(error)) => assert_eq!(error.problem, Problem::Lost),
         other => panic!("{other:?}"),
     }
+    // The lines of one input may take twice the room. If they take more, it is left out.
+    world.send(link, &chat.repeat(30));
+    assert_eq!(taken(&mut world).matches(" + socket event ").count(), 30);
+    world.send(link, &chat.repeat(1_000));
+    let rest = taken(&mut world);
+    assert!(
+        rest.ends_with("0.000000 ! lost 1\n") && !rest.contains(" > packets "),
+        "{rest}"
+    );
     world.shard(|shard, _| shard.end_transcript());
     world.send(link, &chat);
     assert_eq!(taken(&mut world), "");
@@ -503,9 +484,18 @@ fn a_shared_quota_and_budget_are_replayed() {
     assert!(world.emit(socket, "news", "1").is_err());
     other.recharge(20_000, 0);
     world.emit(socket, "news", "1").expect("room again");
+    // Another shard shares the budget for some time.
+    let random = Box::new(|out: &mut [u8]| out.fill(7));
+    let mut shard = Shard::new(config, 1, [7; 16], random).expect("the config of the first shard");
+    shard.share_budget(other);
+    world.emit(socket, "news", "2").expect("room");
+    drop(shard);
+    world.emit(socket, "news", "3").expect("room");
     let text = taken(&mut world);
     for fact in [" * quota ", " * budget 20230 1", "= Full"] {
         assert!(text.contains(fact), "{fact}: {text}");
     }
+    let shares = |line: &str| line.contains(" * budget ") && line.ends_with(" 2");
+    assert!(text.lines().any(shares), "two shards: {text}");
     replayed(&text).unwrap_or_else(|error| panic!("{error}"));
 }

@@ -69,6 +69,14 @@ fn a_blocked_link_is_not_read_from() {
     assert!(world.server.wants_bytes(link));
     assert_eq!(heard + world.heard().len(), 1_000, "nothing is lost");
     world.assert_works(link, socket);
+    // What waits for the rest of its frame has not been read.
+    block(&mut world, link, 100);
+    let large = text(&format!("42[\"m\",\"{}\"]", "x".repeat(900)));
+    world.send(link, &large[..800]);
+    assert!(world.server.wants_bytes(link));
+    world.send(link, &large[800..]);
+    assert_eq!(world.heard().len(), 1);
+    drain(&mut world, link);
 
     block(&mut world, link, 100);
     let mut sent = 0;
@@ -111,6 +119,51 @@ fn answers_of_the_protocol_are_counted() {
     }
     assert!(asked <= 10_000, "{asked} answers wait, and nobody fetches them");
     world.assert_works(bystander, socket);
+}
+
+/// Hardening A2: packets of the protocol may take an eighth of the queue in addition to the
+/// messages, and a little more if the queue is small. With one packet or byte more the session
+/// ends. Here a client of 0.9 joins again and again, and fetches no answer.
+#[test]
+fn answers_of_the_protocol_have_an_eighth() {
+    let long = format!("1::/{}", "x".repeat(106));
+    let bytes = 16_000 + 2_000 + 16 * 1_024;
+    for (joining, most) in [("1::/a", 80 + 10 + 64), (&*long, bytes / (2 + long.len()))] {
+        for too_many in [false, true] {
+            let mut config = Config::default().max_connects_per_second(10_000);
+            match joining {
+                "1::/a" => config.legacy09.max_pending_messages = 80,
+                _ => config.max_queued_bytes = 16_000,
+            }
+            let mut world = World::new(config);
+            let answer = world.ask(&get("/socket.io/1/"));
+            let target = format!("/socket.io/1/xhr-polling/{}", body(&answer).split(':').next().unwrap());
+            world.ask(&post(&target, joining));
+            assert!(world.ask(&get(&target)).ends_with(joining));
+            let framed = format!("\u{fffd}{}\u{fffd}{joining}", joining.len());
+            world.ask(&post(&target, &framed.repeat(most + usize::from(too_many))));
+            assert_eq!(world.sessions(), usize::from(!too_many), "{joining}");
+            let ends = "limit, ends: the client causes answers and does not fetch them";
+            assert_eq!(world.breaches, if too_many { vec![ends] } else { vec![] });
+        }
+    }
+}
+
+/// Bytes that a link holds fill the queue of a session, up to its limit and not a byte further:
+/// then a CONNECT, whose answer needs room, is refused.
+#[test]
+fn a_queue_is_full_at_its_limit() {
+    for (held, is_full) in [(999, false), (1_000, true)] {
+        let (mut world, link, _) = joined(|c| c.max_queued_bytes = 1_000);
+        block(&mut world, link, held);
+        world.send(link, &text("40/other,"));
+        assert_eq!(
+            world.breaches.len(),
+            usize::from(is_full),
+            "{held}: {:?}",
+            world.breaches
+        );
+    }
 }
 
 /// Hardening A8: an unsolicited `3` does not keep a session alive if its client reads nothing.
@@ -329,6 +382,12 @@ fn bytes_in_the_callers_hands_are_in_the_budget() {
     assert_eq!(used(&mut world), 500);
     block(&mut world, link, 400);
     assert_eq!(used(&mut world), 400);
+    drain(&mut world, link);
+    assert_eq!(used(&mut world), 0);
+    // So do those that wait in the session.
+    block(&mut world, link, 300);
+    world.emit(world.last_socket(), "m", "1").unwrap();
+    assert!(used(&mut world) > 300);
     drain(&mut world, link);
     assert_eq!(used(&mut world), 0);
     block(&mut world, link, 300);

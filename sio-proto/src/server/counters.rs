@@ -256,8 +256,10 @@ mod tests {
             counters.refuse(Refused::Full);
             counters.add_broken(BreachKind::Late, 2);
             counters.most_queued_packets = packets;
+            counters.most_queued_bytes = 100 * packets;
             counters.packets_in = 7;
             counters.unconfirmed = 3;
+            (counters.dropped, counters.displaced, counters.unsent) = (1, 4, 5);
             sum.add(&counters);
         }
         let count = sum.get(Generation::Engine4, TransportKind::Polling);
@@ -265,6 +267,7 @@ mod tests {
         assert_eq!(sum.unconfirmed, 6);
         assert_eq!((sum.closed(Reason::PingTimeout), sum.refused(Refused::Full)), (2, 2));
         assert_eq!(sum.broken(BreachKind::Late), 4);
-        assert_eq!(sum.most_queued_packets, 3);
+        assert_eq!((sum.most_queued_packets, sum.most_queued_bytes), (3, 300));
+        assert_eq!((sum.dropped, sum.displaced, sum.unsent), (2, 8, 10));
     }
 }

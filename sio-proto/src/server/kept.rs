@@ -262,3 +262,97 @@ fn read(encoded: &Encoded) -> Option<Message> {
     args.attachments = encoded.attachments.iter().map(Frame::payload_bytes).collect();
     Some(Message::event(namespace, name, args, None).offset(offset))
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use bytes::{Bytes, BytesMut};
+
+    use super::*;
+    use crate::Config;
+    use crate::socket::{Args, Epoch};
+
+    /// An event with so many bytes of text, and these attachments, encoded for clients of 4.x.
+    fn event(text: usize, attachments: &[Bytes]) -> Message {
+        let places = (0..attachments.len()).map(|n| alloc::format!(",{{\"_placeholder\":true,\"num\":{n}}}"));
+        let args = Args {
+            json: alloc::format!("\"{}\"{}", "x".repeat(text), places.collect::<alloc::string::String>()).into(),
+            attachments: attachments.to_vec(),
+            ..Args::default()
+        };
+        let message = Message::event("/".into(), "news".into(), args, None);
+        let mut message = message.offset(Some(Epoch::new(7).offset(3)));
+        message
+            .encode(Form::Engine4, &Config::default(), &mut BytesMut::new())
+            .expect("it fits");
+        message
+    }
+
+    fn frames(message: &Message) -> Vec<Frame> {
+        let encoded = message.made(Form::Engine4).expect("encoded before");
+        encoded.frames().cloned().collect()
+    }
+
+    fn payloads(kept: &Kept) -> Vec<(Vec<u8>, bool)> {
+        kept.payloads()
+            .map(|(bytes, is_binary)| (bytes.to_vec(), is_binary))
+            .collect()
+    }
+
+    /// Small or large, with attachments or without, from a message, its packets or its frames: a
+    /// client that comes back gets the packets that the others got.
+    #[test]
+    fn what_is_kept_is_what_was_sent() {
+        let large = Bytes::from(vec![1; 300]);
+        for (text, attachments) in [(1, &[][..]), (400, &[]), (1, &[Bytes::from_static(b"a"), large])] {
+            let message = event(text, attachments);
+            let sent = frames(&message);
+            let bytes: usize = sent.iter().map(Frame::len).sum();
+            let expected: Vec<_> = sent
+                .iter()
+                .map(|frame| (frame.payload().to_vec(), frame.is_binary()))
+                .collect();
+            let mut arena = Arena::default();
+            let encoded = message.made(Form::Engine4).expect("encoded before");
+            let mut all = vec![
+                message.kept(&mut arena).expect("encoded before"),
+                encoded.kept(&mut arena),
+                Kept::of_frames(sent.clone()).expect("there is a frame"),
+            ];
+            if let [only] = &sent[..] {
+                all.push(only.kept(&mut arena));
+            }
+            for (kept, counted) in all {
+                assert_eq!((counted, kept.bytes(), kept.packets()), (bytes, bytes, sent.len()));
+                assert_eq!(payloads(&kept), expected);
+                let again = kept.message();
+                assert_eq!((frames(&again), again.packets()), (sent.clone(), sent.len()));
+                let own = frames(&again);
+                drop(again);
+                // A queue may hold it for long, and must not hold the memory of others with it.
+                assert!(own.iter().all(|frame| frame.bytes().is_unique()));
+            }
+        }
+        assert!(Kept::of_frames(Vec::new()).is_none());
+        let message = Message::event("/".into(), "news".into(), Args::default(), None);
+        assert!(message.kept(&mut Arena::default()).is_none(), "nobody has encoded it");
+        assert_eq!(message.packets(), 0);
+    }
+
+    /// A transcript of a client that comes back has the message as it was before it was encoded.
+    #[cfg(feature = "transcript")]
+    #[test]
+    fn a_transcript_has_the_event() {
+        let message = event(1, &[Bytes::from_static(b"a")]);
+        let encoded = message.made(Form::Engine4).expect("encoded before");
+        for (kept, _) in [
+            message.kept(&mut Arena::default()).expect("encoded before"),
+            encoded.kept(&mut Arena::default()),
+        ] {
+            let again = kept.message();
+            assert_eq!((again.name(), again.args()), (message.name(), message.args()));
+            assert_eq!(again.shown_offset(), message.shown_offset());
+        }
+    }
+}

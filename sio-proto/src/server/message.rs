@@ -621,6 +621,53 @@ mod tests {
     use super::*;
     use alloc::vec;
 
+    /// Clients of 4.x keep the offset of an event that asks for no acknowledgement. Nobody else is
+    /// told one.
+    #[test]
+    fn an_offset_is_for_those_who_keep_it() {
+        let epoch = crate::socket::Epoch::new(7);
+        let (first, second) = (epoch.offset(1), epoch.offset(2));
+        let arguments = |message: &Message, keeps_offsets| match message.packet(keeps_offsets) {
+            Packet::Event { args, .. } | Packet::Ack { args, .. } => args.len(),
+            _ => 0,
+        };
+        let event = |id| Message::event("/".into(), "a".into(), Args::default(), id).offset(Some(first));
+        assert_eq!((arguments(&event(None), true), arguments(&event(None), false)), (1, 0));
+        assert_eq!(
+            (arguments(&event(Some(1)), true), arguments(&event(Some(1)), false)),
+            (0, 0)
+        );
+        // If it changes, the message is written anew for those who get it.
+        let mut message = event(None);
+        let encoded = |message: &mut Message, form| {
+            let encoded = message.encoded(form, &Config::default(), &mut BytesMut::new());
+            encoded.expect("it fits").text().clone()
+        };
+        let older = encoded(&mut message, Form::Engine3);
+        let before = encoded(&mut message, Form::Engine4);
+        message.set_offset(Some(first));
+        assert_eq!(message.packets(), 1, "nothing has changed");
+        message.set_offset(Some(second));
+        assert_eq!((message.packets(), message.shown_offset()), (0, Some(second)));
+        assert_ne!(encoded(&mut message, Form::Engine4), before);
+        assert_eq!(encoded(&mut message, Form::Engine3), older);
+    }
+
+    /// A message fits if an empty queue has room for its packets and their bytes, and not by one
+    /// byte or packet more.
+    #[test]
+    fn a_message_fits_into_an_empty_queue() {
+        let frame = Frame::text(&mut BytesMut::new(), |b| b.extend_from_slice(b"12345678"));
+        let encoded = Encoded {
+            first: frame.clone(),
+            attachments: More::from(vec![frame.clone(), frame]),
+        };
+        for (packets, bytes, fits) in [(3, 30, true), (2, 30, false), (3, 29, false), (2, 29, false)] {
+            let config = Config::default().max_queued_packets(packets).max_queued_bytes(bytes);
+            assert_eq!(encoded.fits(&config), fits, "{packets} packets, {bytes} bytes");
+        }
+    }
+
     #[test]
     fn a_set_of_forms_has_what_was_put_in() {
         let all = [

@@ -104,3 +104,26 @@ pub(crate) fn trim<T>(list: &mut alloc::vec::Vec<T>) {
 pub(crate) use membership::{NoEntry, Standing};
 pub(crate) use timers::{Alarm, Deadline, Timers};
 pub(crate) use unconfirmed::{Unconfirmed, Verdict};
+
+#[cfg(test)]
+mod tests {
+    use super::trim;
+
+    /// A list gives its memory back while it shrinks, in a few large steps: each step copies what
+    /// is left.
+    #[test]
+    fn a_list_that_shrinks_is_trimmed_in_few_steps() {
+        let mut list: alloc::vec::Vec<u8> = alloc::vec![0; 10_000];
+        let (mut room, mut steps) = (list.capacity(), 0);
+        while list.pop().is_some() {
+            trim(&mut list);
+            steps += usize::from(list.capacity() != room);
+            room = list.capacity();
+        }
+        assert!(room <= 64, "{room}");
+        assert!((2..20).contains(&steps), "{steps}");
+        let mut few: alloc::vec::Vec<u8> = alloc::vec::Vec::with_capacity(64);
+        trim(&mut few);
+        assert_eq!(few.capacity(), 64, "so few are not worth a step");
+    }
+}

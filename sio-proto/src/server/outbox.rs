@@ -14,7 +14,9 @@
 //! - `first` stands before everything else. If there is no first frame, there are no plain ones.
 //! - `bytes` and `packets` are the sums of both parts, and sorted messages count their key and
 //!   their kept arguments.
-//! - Each key in `keys`, and each number in `droppable`, belongs to a message that waits.
+//! - Each key in `keys`, and each number in `droppable`, belongs to a message that waits. A key
+//!   belongs to one message: who queues another one with the same key takes the message out, or the
+//!   key from it, before.
 //! - A message of which a part has left is not sorted any more.
 
 use alloc::boxed::Box;
@@ -118,12 +120,7 @@ impl Tail {
                 self.droppable_bytes -= message.bytes;
                 self.droppable_packets -= message.packets();
             }
-            // Another message may have taken the key over.
-            Hold::Keyed(key, _) => {
-                if self.keys.get(key) == Some(&number) {
-                    self.keys.remove(key);
-                }
-            }
+            Hold::Keyed(key, _) => _ = self.keys.remove(key),
         }
         Some(message)
     }

@@ -400,6 +400,94 @@ mod tests {
         }
     }
 
+    fn frame(text: &str) -> Frame {
+        Frame::text(&mut BytesMut::new(), |b| b.extend_from_slice(text.as_bytes()))
+    }
+
+    /// The packets of a poll are put together in either way, whatever is in the scratch buffer.
+    #[test]
+    fn the_packets_of_a_poll_are_a_body() {
+        let poll = || Response {
+            body: Body::Packets(alloc::vec![frame("42[1]"), frame("42[23]")], PollEncoding::Engine4),
+            ..response(Vec::new(), "")
+        };
+        assert_eq!(poll().body_bytes(), 7 + 8);
+        assert_eq!(response(Vec::new(), "hello").body_bytes(), 5);
+        let (mut whole, mut scratch) = (BytesMut::new(), BytesMut::from("what was there"));
+        assert!(poll().encode_whole(&mut whole, &mut scratch, None));
+        let mut head = BytesMut::new();
+        let (body, _) = poll().encode(&mut head, None);
+        assert_eq!(body, "42[1]\u{1e}42[23]");
+        head.extend_from_slice(&body);
+        assert_eq!(whole, head);
+    }
+
+    /// What a write carries for the counters of an operator.
+    #[test]
+    fn a_write_carries_packets() {
+        let link = LinkId::new(0, 0);
+        let frames = || alloc::vec![frame("a"), frame("b"), frame("c")];
+        let poll = Response {
+            body: Body::Packets(frames(), PollEncoding::Engine4),
+            ..response(Vec::new(), "")
+        };
+        let form = StreamForm {
+            encoding: super::super::StreamEncoding::Htmlfile09,
+            chunked: true,
+            keep_alive: true,
+        };
+        let part = Part { frames: frames(), form };
+        for (write, packets) in [
+            (Write::Frame(link, frame("a")), 1),
+            (Write::Response(link, Box::new(poll)), 3),
+            (Write::Response(link, Box::new(response(Vec::new(), "ok"))), 0),
+            (Write::Part(link, Box::new(part)), 3),
+            (Write::Close(link, None), 0),
+            (Write::Abort(link), 0),
+        ] {
+            assert_eq!(write.packets(), packets, "{write:?}");
+        }
+    }
+
+    /// The memory of answers is used again, and what was in them is dropped: two answers at most,
+    /// and no long list.
+    #[test]
+    fn the_memory_of_answers_is_used_again() {
+        let mut outputs = Outputs::default();
+        let poll = |packets| {
+            let frames = (0..packets).map(|_| frame("a")).collect();
+            let headers = alloc::vec![("a", ByteString::from_static("b"))];
+            Box::new(Response {
+                body: Body::Packets(frames, PollEncoding::Engine4),
+                ..response(headers, "")
+            })
+        };
+        outputs.recycle(poll(3));
+        let list = outputs.frames();
+        assert!(list.is_empty() && list.capacity() >= 3);
+        assert!(outputs.spare[0].headers.is_empty());
+        outputs.recycle(poll(MOST_SPARE_FRAMES + 1));
+        assert_eq!(outputs.frames().capacity(), 0, "a long list is not kept");
+        outputs.recycle(poll(MOST_SPARE_FRAMES));
+        assert!(outputs.frames().capacity() >= MOST_SPARE_FRAMES);
+        assert_eq!(outputs.spare.len(), MOST_SPARE);
+        let places: Vec<*const Response> = outputs.spare.iter().map(|place| &raw const **place).collect();
+        for expected in places.iter().rev() {
+            outputs.respond(LinkId::new(0, 0), response(Vec::new(), "ok"));
+            let Some(Write::Response(_, written)) = outputs.writes.pop() else {
+                panic!("an answer was written")
+            };
+            assert_eq!(&raw const *written, *expected);
+        }
+        let body = Bytes::from(alloc::vec![0; 10]);
+        let mut answer = Response {
+            body: Body::Bytes(body.clone()),
+            ..response(Vec::new(), "")
+        };
+        answer.clear();
+        assert!(body.is_unique(), "the body is dropped");
+    }
+
     #[test]
     fn a_value_that_must_not_be_written_becomes_a_500() {
         let bad = |name, value| response(alloc::vec![(name, ByteString::from_static(value))], "secret");
@@ -420,6 +508,35 @@ mod tests {
             let mut head = BytesMut::new();
             assert_eq!(response.encode(&mut head, None), (Bytes::new(), false));
             assert_eq!(head, expected);
+        }
+        // So does the beginning of a websocket, and of a stream.
+        let headers = || alloc::vec![("a", ByteString::from_static("b\r\nc: d"))];
+        let upgrade = Upgrade {
+            accept: [b'a'; 28],
+            headers: headers(),
+            wire: Wire::Engine4,
+        };
+        let stream = Stream {
+            fixed: &FIXED,
+            headers: headers(),
+            form: StreamForm {
+                encoding: super::super::StreamEncoding::Htmlfile09,
+                chunked: true,
+                keep_alive: true,
+            },
+            exchange: http::Exchange {
+                is_head: false,
+                version_minor: 1,
+                keep_alive: true,
+            },
+        };
+        for goes_on in [
+            |upgrade: &Upgrade, _: &Stream, out: &mut BytesMut| upgrade.encode(out, None),
+            |_: &Upgrade, stream: &Stream, out: &mut BytesMut| stream.encode(out, None),
+        ] {
+            let mut out = BytesMut::new();
+            assert!(!goes_on(&upgrade, &stream, &mut out));
+            assert!(out.starts_with(b"HTTP/1.1 500 "), "{out:?}");
         }
     }
 }

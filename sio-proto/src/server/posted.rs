@@ -146,6 +146,15 @@ mod tests {
 
     use super::*;
 
+    /// What waits is counted: its texts, and the places of its packets.
+    #[test]
+    fn packets_that_wait_have_a_size() {
+        let packet = |text: &'static str| Inbound::Message(ByteString::from_static(text));
+        let posted = Posted::new(alloc::vec![packet("four"), packet("sixsix")]);
+        assert_eq!(posted.bytes(), 2 * size_of::<Inbound>() + 10);
+        assert_eq!(Posted::new(Vec::new()).bytes(), 0);
+    }
+
     /// Packets that wait keep nothing of the body alive, whatever their size is and whenever they
     /// have come.
     #[test]

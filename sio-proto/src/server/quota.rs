@@ -252,6 +252,18 @@ mod tests {
     }
 
     #[test]
+    fn three_quarters_are_a_crowd() {
+        for (sessions, bytes) in [(3, 10), (1, 75)] {
+            let mut quota = quota(|limits| (limits.max_sessions, limits.max_kept_bytes) = (4, 100));
+            for _ in 0..sessions {
+                assert!(!quota.is_crowded());
+                assert_eq!(quota.enter(None, bytes), Ok(()));
+            }
+            assert!(quota.is_crowded(), "{sessions} sessions of {bytes} bytes");
+        }
+    }
+
+    #[test]
     fn number_and_bytes_are_bounded_in_total_and_by_network() {
         let mut quota = quota(|limits| {
             (limits.max_sessions, limits.max_sessions_per_address) = (3, 2);

@@ -200,3 +200,43 @@ fn encode_packet(encoding: &StreamEncoding, frame: &Frame, out: &mut BytesMut) {
         StreamEncoding::Hixie76 | StreamEncoding::Hixie75 => hixie::write_text(text, out),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+
+    use super::*;
+
+    /// A part with chunks is the part without chunks in chunks of one packet each, whoever writes
+    /// it: so a caller knows which bytes belong to which packet.
+    #[test]
+    fn each_packet_is_a_chunk_of_its_own() {
+        let frame = |text: &str| Frame::text(&mut BytesMut::new(), |b| b.extend_from_slice(text.as_bytes()));
+        let form = StreamForm {
+            encoding: StreamEncoding::Htmlfile09,
+            chunked: true,
+            keep_alive: true,
+        };
+        let part = Part {
+            frames: alloc::vec![frame("one"), frame("two")],
+            form,
+        };
+        let (mut body, mut whole, mut expected) = (BytesMut::new(), BytesMut::new(), BytesMut::new());
+        part.encode_body(&mut body);
+        part.encode(&mut whole);
+        let second = body.windows(4).rposition(|at| at == b"<scr").expect("two scripts");
+        assert!(
+            second > 0 && body[..second].windows(3).any(|at| at == b"one"),
+            "{body:?}"
+        );
+        http::encode_chunk(&mut expected, &body[..second]);
+        let first = expected.len();
+        http::encode_chunk(&mut expected, &body[second..]);
+        assert_eq!(whole, expected);
+        let (mut ends, mut out) = (Vec::new(), BytesMut::new());
+        part.encode_each(&mut out, |frame, out| ends.push((frame.clone(), out.len())));
+        assert_eq!(ends, [(frame("one"), first), (frame("two"), whole.len())]);
+        let write = crate::server::Write::Part(crate::LinkId::new(0, 0), Box::new(part));
+        assert_eq!(write.encode(&mut BytesMut::new(), None).head, whole);
+    }
+}

@@ -353,6 +353,75 @@ mod tests {
         }
     }
 
+    fn session(slot: u32) -> SessionKey {
+        SessionKey {
+            slot: SessionSlot(slot),
+            generation: 0,
+        }
+    }
+
+    /// Hardening A16: entries that nobody wants any more are removed when they may be more than
+    /// half, and their memory is given back. The others stay.
+    #[test]
+    fn stale_entries_are_removed_when_they_are_most() {
+        let ms = Duration::from_millis;
+        let mut timers = Timers::new(ms(25), ms(20), ms(45));
+        let many = 2 * FEW as u32;
+        for slot in 0..many {
+            timers.arm(Time::ZERO, Alarm::Connect, session(slot), 7);
+            timers.arm_at(Time::from_millis(30), Alarm::Noop, session(slot), 7);
+        }
+        let half = timers.len() / 2;
+        timers.note_stale(half);
+        assert!(!timers.are_mostly_stale(), "half is not more than half");
+        timers.note_stale(1);
+        assert!(timers.are_mostly_stale());
+        timers.retain(|due| matches!(due, Due::Session(key, _, 7) if key.slot.0 < 3));
+        assert_eq!(timers.len(), 6);
+        assert!(timers.heap.capacity() < 64 && timers.queues[2].entries.capacity() < 64);
+        // What is stale is counted anew.
+        timers.note_stale(FEW);
+        assert!(!timers.are_mostly_stale(), "these are few");
+        let due: alloc::vec::Vec<Due> = core::iter::from_fn(|| timers.pop(Time::from_millis(45))).collect();
+        for alarm in [Alarm::Connect, Alarm::Noop] {
+            let of_alarm = due
+                .iter()
+                .filter(|due| matches!(due, Due::Session(_, rings, 7) if *rings == alarm));
+            assert_eq!(of_alarm.count(), 3, "{alarm:?}");
+        }
+    }
+
+    /// Hardening A16: the memory of many entries is given back while they go off, in a few large
+    /// steps: each step copies what is left.
+    #[test]
+    fn entries_that_have_gone_off_leave_little_memory_in_few_steps() {
+        let ms = Duration::from_millis;
+        let mut timers = Timers::new(ms(25), ms(20), ms(45));
+        let many = 20 * FEW as u32;
+        for slot in 0..many {
+            timers.arm(Time::ZERO, Alarm::Ping, session(slot), 0);
+            timers.arm_at(Time::from_millis(30), Alarm::Noop, session(slot), 0);
+        }
+        let room = |timers: &Timers| [timers.queues[0].entries.capacity(), timers.heap.capacity()];
+        let (mut before, mut steps) = (room(&timers), 0);
+        while timers.pop(Time::from_millis(30)).is_some() {
+            let after = room(&timers);
+            steps += usize::from(after != before);
+            before = after;
+        }
+        assert!(before.iter().all(|room| *room <= 2 * FEW), "{before:?}");
+        assert!((2..20).contains(&steps), "{steps}");
+        // The room of a few is not worth a step.
+        let mut timers = Timers::new(ms(25), ms(20), ms(45));
+        for slot in 0..FEW as u32 / 2 {
+            timers.arm(Time::ZERO, Alarm::Ping, session(slot), 0);
+            timers.arm_at(Time::from_millis(30), Alarm::Noop, session(slot), 0);
+        }
+        let before = room(&timers);
+        while timers.pop(Time::from_millis(30)).is_some() {}
+        assert_eq!(room(&timers), before);
+    }
+
     #[test]
     fn a_deadline_that_moves_has_one_alarm_at_a_time() {
         let session = SessionKey {
@@ -367,6 +436,12 @@ mod tests {
             deadline.set(at(later), Alarm::Absence, session, &mut timers);
         }
         assert_eq!((timers.len(), deadline.due()), (1, at(999)));
+        // Nor has one that is set again to the time of its alarm.
+        for _ in 0..10 {
+            deadline.set(at(10), Alarm::Absence, session, &mut timers);
+        }
+        deadline.set(at(999), Alarm::Absence, session, &mut timers);
+        assert_eq!(timers.len(), 1);
         // The alarm finds the deadline moved, and is armed again.
         assert_eq!(timers.pop(at(10)), Some(Due::Session(session, Alarm::Absence, 0)));
         assert!(!deadline.is_watched_after(at(10)));

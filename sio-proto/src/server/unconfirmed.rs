@@ -310,6 +310,19 @@ mod tests {
         assert_eq!(unconfirmed.lose_link(), 2);
     }
 
+    /// What is no message, and was queued before a heartbeat, does not count behind it.
+    #[test]
+    fn packets_before_a_heartbeat_are_not_behind_it() {
+        let mut unconfirmed = Unconfirmed::default();
+        let heartbeat = Frame::text(&mut bytes::BytesMut::new(), |b| b.extend_from_slice(b"2::"));
+        unconfirmed.note_control();
+        unconfirmed.note_heartbeat(&heartbeat);
+        // The session id, the heartbeat, and a message.
+        unconfirmed.write(3, Some(1));
+        unconfirmed.confirm_heartbeat();
+        assert_eq!(unconfirmed.lose_link(), 1);
+    }
+
     /// Packets that have left the queue, and are kept, count as they did in it.
     #[test]
     fn a_kept_answer_counts_what_its_packets_take() {

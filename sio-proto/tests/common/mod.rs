@@ -289,7 +289,10 @@ impl World {
             .filter(|delivery| {
                 let beside = matches!(
                     delivery,
-                    Delivery::Stranger(_) | Delivery::Upgraded { .. } | Delivery::EngineUpgraded { .. }
+                    Delivery::Stranger(_)
+                        | Delivery::ConnectionError(_)
+                        | Delivery::Upgraded { .. }
+                        | Delivery::EngineUpgraded { .. }
                 );
                 !beside
             })

@@ -50,6 +50,11 @@ impl Outgoing {
         written
     }
 
+    /// The caller has got this many bytes that are no packets.
+    pub(super) const fn note_others(&mut self, bytes: usize) {
+        self.given += bytes as u64;
+    }
+
     /// Forgets the packets that have been written completely, if the caller holds this many bytes.
     pub(super) fn forget_written(&mut self, held: usize) {
         let written = self.given - (held as u64).min(self.given);
@@ -61,6 +66,12 @@ impl Outgoing {
     pub(super) fn take(&mut self) -> Option<Vec<Frame>> {
         let has_any = !self.packets.is_empty();
         has_any.then(|| self.packets.drain(..).filter_map(|(_, frame)| frame).collect())
+    }
+
+    /// For how many packets there is memory.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.packets.capacity()
     }
 
     /// The caller has written all bytes.

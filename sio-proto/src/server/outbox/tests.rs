@@ -233,6 +233,8 @@ fn compare(outbox: &Outbox, model: &Model) {
     });
     let sum = sizes.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1));
     assert_eq!(outbox.droppable(), sum);
+    let keyed = model.messages.iter().filter(|message| message.key.is_some());
+    assert_eq!(outbox.tail().map_or(0, |tail| tail.keys.len()), keyed.count(), "keys");
     for key in 0..4 {
         let kept = model.position(key).and_then(|at| model.messages[at].key.clone()?.1);
         assert_eq!(outbox.waiting(&named(key)).map(|args| args.json.to_string()), kept);
@@ -291,6 +293,40 @@ fn the_queue_becomes_plain_again() {
     assert_eq!((outbox.bytes(), outbox.memory()), (0, 0));
 }
 
+/// The next message begins, and its key with it. The message before it keeps its place, and counts
+/// without its key and its arguments.
+#[test]
+fn a_key_is_taken_from_the_message_before() {
+    let mut outbox = Outbox::new();
+    for text in ["a", "b"] {
+        outbox.release(&named(1));
+        outbox.push_sorted(encoded(&[text.into()]), Hold::Keyed(named(1), Some(args(text).into())));
+    }
+    let (first, second) = (frame("a").len(), outbox.size_of(&named(1)));
+    assert_eq!(outbox.bytes(), first + second.0);
+    assert_eq!(take_up_to(&mut outbox, 1, 100), ["a"]);
+    assert_eq!(outbox.size_of(&named(1)), second, "the key belongs to the second");
+    assert!(outbox.remove(&named(1)) && outbox.is_empty());
+    assert_eq!(outbox.bytes(), 0);
+}
+
+/// The shortest way out: of the only packet.
+#[test]
+fn the_only_packet_leaves_nothing() {
+    let mut outbox = Outbox::new();
+    assert!(!outbox.has_one());
+    for _ in 0..3 {
+        outbox.push(frame("a"));
+        assert!(outbox.has_one());
+        assert_eq!(outbox.take_one(), Some(frame("a")));
+        assert_eq!((outbox.len(), outbox.bytes(), outbox.has_one()), (0, 0, false));
+    }
+    outbox.push_sorted(encoded(&["a".into()]), Hold::Droppable);
+    assert!(!outbox.has_one(), "it may be dropped");
+    outbox.push(frame("b"));
+    assert!(!outbox.has_one());
+}
+
 /// A client that has not read the packet that opens its session expects nothing before it.
 #[test]
 fn a_heartbeat_stands_in_front_but_behind_the_packet_that_opens_the_session() {
@@ -307,7 +343,9 @@ fn a_heartbeat_stands_in_front_but_behind_the_packet_that_opens_the_session() {
         let mut outbox = Outbox::default();
         waiting.iter().for_each(|text| outbox.push(frame(text)));
         assert!(!outbox.has_heartbeat(&ping));
+        let before = outbox.bytes();
         outbox.push_heartbeat(ping.clone());
+        assert_eq!(outbox.bytes(), before + ping.len());
         assert!(outbox.has_heartbeat(&ping));
         let left: Vec<Frame> = outbox.drain().collect();
         assert_eq!(left, expected.iter().map(|text| frame(text)).collect::<Vec<_>>());

@@ -240,3 +240,40 @@ fn escape(text: &mut String, bytes: &[u8]) {
         put(text, format_args!("\\x{byte:02x}"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The payload as a short transcript shows it.
+    fn short(payload: &str) -> String {
+        let mut text = String::new();
+        Line::of_head(&mut text, Detail::Short, "").payload(payload.as_bytes());
+        text
+    }
+
+    #[test]
+    fn a_short_text_ends_between_two_characters() {
+        let words = "a b c d e f g h i j k l m n o p ";
+        for (begin, character, shown) in [(32, "é", 32), (31, "é", 31), (30, "é", 32), (29, "\u{1f600}", 29)] {
+            let whole = alloc::format!("{}{character} and more", &words[..begin]);
+            let left = whole.len() - shown;
+            assert_eq!(short(&whole), alloc::format!(" \"{}\"…+{left}", &whole[..shown]));
+        }
+        let whole = &words[..32];
+        assert_eq!(short(whole), alloc::format!(" \"{whole}\""), "as long as it may be");
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_shown() {
+        let run = "abcdefghijklmno";
+        assert_eq!(short(&run[..14]), " \"abcdefghijklmn\"");
+        assert_eq!(short(run), " \"…\"");
+        assert_eq!(short(&alloc::format!("a {run} b")), " \"a … b\"");
+        // Also if only its beginning would be shown.
+        assert_eq!(
+            short(&alloc::format!("{}{run}", &"a b c d e f g h i j k l m n o"[..20])),
+            " \"a b c d e f g h i j …\"…+3"
+        );
+    }
+}

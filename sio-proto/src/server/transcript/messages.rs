@@ -280,3 +280,37 @@ pub(super) fn reason(words: &mut Words<'_>) -> Result<Reason, Problem> {
         .collect();
     known.first().copied().ok_or(Problem::Invalid("a reason"))
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+
+    use bytes::Bytes;
+
+    use super::super::Detail;
+    use super::*;
+
+    /// Arguments that JSON does not express exactly are read as they were written, in order.
+    #[test]
+    fn exact_arguments_are_read_back() {
+        let mut exact = Exact::default();
+        for place in [0, 2] {
+            exact.insert(place, Some(Bytes::from_static(b"\xd4\0\0")));
+        }
+        let written = Args {
+            json: "null,1,null".into(),
+            attachments: Vec::new(),
+            exact,
+        };
+        let mut text = String::new();
+        put_args(&mut Line::of_head(&mut text, Detail::Full, "args"), &written);
+        let rest = text.strip_prefix("args ").unwrap_or_default();
+        let mut words = Words::new(rest);
+        assert_eq!((args(&mut words), words.end()), (Ok(written), Ok(())));
+        for (places, is_right) in [("0 2", true), ("2 0", false), ("2 2", false)] {
+            let (first, second) = places.split_once(' ').unwrap_or_default();
+            let text = alloc::format!("\"null,1,null\" 0 2 {first} \"a\" {second} \"b\"");
+            assert_eq!(args(&mut Words::new(&text)).is_ok(), is_right, "{places}");
+        }
+    }
+}

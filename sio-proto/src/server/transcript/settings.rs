@@ -293,6 +293,7 @@ mod tests {
         config.engine_path = Some("/engine \"io\"".into());
         config.flash_policy = alloc::vec!["a:1".into(), "b".into()];
         config.generations.legacy06 = false;
+        config.path = "/other.io".into();
         config.behind_tls = true;
         config.legacy09.max_pending_messages = 3;
         let mut lines = String::new();
@@ -307,6 +308,6 @@ mod tests {
             read_setting(&mut read, &mut Words::new(rest)).unwrap();
         }
         assert_eq!(format!("{read:?}"), format!("{config:?}"));
-        assert_eq!(lines.lines().count(), 7, "{lines}");
+        assert_eq!(lines.lines().count(), 8, "{lines}");
     }
 }

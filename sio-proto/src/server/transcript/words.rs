@@ -164,7 +164,8 @@ impl<'a> Words<'a> {
             _ => return Err(Problem::Invalid(what)),
         };
         match (seconds, micros) {
-            (Ok(seconds), Ok(micros)) if micros < 1_000_000 => Ok(Duration::new(seconds, micros * 1_000)),
+            // Six digits, so less than a second.
+            (Ok(seconds), Ok(micros)) => Ok(Duration::new(seconds, micros * 1_000)),
             _ => Err(Problem::Invalid(what)),
         }
     }
