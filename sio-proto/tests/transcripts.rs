@@ -1,6 +1,6 @@
 //! A server's transcript is written, read by people, and run again.
 //!
-//! The transcripts in `tests/transcripts` come from the stories here. `SIO_WRITE_TRANSCRIPTS=1`
+//! The transcripts in `tests/transcripts` come from `stories`. `SIO_WRITE_TRANSCRIPTS=1`
 //! writes them anew. Read the difference before you commit it.
 
 mod common;
