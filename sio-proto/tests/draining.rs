@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::*;
 use sio_proto::Config;
-use sio_proto::server::{AckRequest, Command};
+use sio_proto::server::{AckRequest, Command, Target};
 
 fn drain(world: &mut World, spread: u64, patience: u64) {
     world.command(Command::Drain {
@@ -269,4 +269,110 @@ fn clients_are_told_how_long_to_stay_away() {
         let refused = world.ask(&get("/socket.io/?EIO=4&transport=polling"));
         assert_eq!((status(&refused), header(&refused, "retry-after")), (503, Some("3")));
     }
+}
+
+/// A client in two namespaces, of which nothing is released yet.
+fn in_two_namespaces() -> World {
+    let mut world = World::new(Config::default());
+    world.releases = false;
+    let link = world.join();
+    world.send(link, &text("40/a,"));
+    world.frames(link);
+    world.heard();
+    world
+}
+
+fn release(world: &mut World, at: usize) {
+    let (now, socket) = (world.now, world.sockets[at]);
+    world.shard(|shard, out| shard.release(now, socket, out));
+}
+
+/// The session of a client waits for each of its sockets, and for what the client owes as well as
+/// for what the user does.
+#[test]
+fn every_piece_of_work_is_waited_for() {
+    let mut world = in_two_namespaces();
+    let ack = AckRequest { id: 1, timeout: None };
+    world.emit_in("/", world.sockets[0], "ask", "1", Some(ack)).unwrap();
+    drain(&mut world, 0, 3_000);
+    assert_eq!(world.heard(), ["leaving", "leaving"]);
+    release(&mut world, 0);
+    let now = world.now;
+    let forgets = world.sockets[0];
+    assert_eq!(world.sessions(), 1, "the answer, and the other namespace");
+    world.shard(|shard, out| shard.forget_ack(now, forgets, 1, out));
+    assert_eq!(world.sessions(), 1, "the other namespace");
+    // A second command tells nobody a second time.
+    drain(&mut world, 0, 3_000);
+    assert_eq!(world.heard(), [""; 0]);
+    release(&mut world, 1);
+    assert_eq!(world.sessions(), 0);
+}
+
+/// Nobody waits for an acknowledgement that the user has given up, and nobody gets it.
+#[test]
+fn a_question_that_was_given_up_is_not_waited_for() {
+    for drains in [false, true] {
+        let mut world = World::new(Config::default());
+        let link = world.join();
+        let socket = world.last_socket();
+        let timeout = Some(Duration::from_secs(1));
+        let ack = AckRequest { id: 7, timeout };
+        world.emit_in("/", socket, "ask", "1", Some(ack)).unwrap();
+        world.heard();
+        let now = world.now;
+        if drains {
+            drain(&mut world, 0, 3_000);
+            assert_eq!(world.heard(), ["leaving"]);
+            world.shard(|shard, out| shard.forget_ack(now, socket, 7, out));
+            assert_eq!(world.sessions(), 0);
+        } else {
+            world.shard(|shard, out| shard.forget_ack(now, socket, 7, out));
+            world.send(link, &text("437[]"));
+            world.pass(1_000);
+            assert_eq!(world.heard(), [""; 0]);
+        }
+    }
+}
+
+/// A socket that is refused or disconnected while its session leaves was the last to wait for.
+#[test]
+fn a_socket_that_goes_is_not_waited_for() {
+    let mut world = World::new(Config::default());
+    world.releases = false;
+    let link = world.join();
+    world.accepts = false;
+    world.send(link, &text("40/a,"));
+    drain(&mut world, 0, 3_000);
+    release(&mut world, 0);
+    assert_eq!(world.sessions(), 1);
+    world.refuse(world.sockets[1], "no", None);
+    assert_eq!(world.sessions(), 0);
+
+    let mut world = in_two_namespaces();
+    drain(&mut world, 0, 3_000);
+    release(&mut world, 0);
+    assert_eq!(world.sessions(), 1);
+    let target = Target {
+        namespace: "/a".into(),
+        ..Target::default()
+    };
+    world.command(Command::Disconnect { target, close: false });
+    assert_eq!(world.sessions(), 0);
+}
+
+/// While sessions leave one by one, the work of a session whose time has not come does not end it.
+#[test]
+fn a_session_whose_time_has_not_come_stays() {
+    let mut world = World::new(Config::default());
+    let link = world.join();
+    let socket = world.last_socket();
+    let ack = AckRequest { id: 1, timeout: None };
+    world.emit_in("/", socket, "ask", "1", Some(ack)).unwrap();
+    drain(&mut world, 1_000_000_000, 3_000);
+    world.heard();
+    world.send(link, &text("431[]"));
+    assert_eq!(world.heard(), ["ack 1 "]);
+    assert_eq!(world.sessions(), 1);
+    world.assert_works(link, socket);
 }

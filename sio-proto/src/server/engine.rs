@@ -355,13 +355,10 @@ impl<'a> At<'a> {
             | Inbound::Heartbeat(_)
             | Inbound::Goodbye
             | Inbound::Payload { .. }
-            | Inbound::Garbled(_) => Ok(self),
+            | Inbound::Garbled(_)
+            | Inbound::LeftOut(..) => Ok(self),
             Inbound::Broken(breach) if breach.kind() == BreachKind::SocketPacket => self.close_for(breach),
             Inbound::Broken(breach) => Err(self.fail_for(Reason::ParseError, breach)),
-            Inbound::LeftOut(breach, times) => {
-                self.tolerated(breach, times);
-                Ok(self)
-            }
         }
     }
 

@@ -30,7 +30,7 @@ use bytestring::ByteString;
 
 use crate::codec::Heartbeats;
 use crate::server::{
-    Alarm, Breach, BreachKind, Carriage, Deadline, Delivery, Ended, Heartbeat, Reason, Session, Standing, State,
+    Alarm, Breach, BreachKind, Carriage, Deadline, Delivery, Ended, Heartbeat, Reason, Session, Standing,
     TimeoutReason, Unconfirmed, Wiring, Write, at,
 };
 use crate::socket::Args;
@@ -231,11 +231,7 @@ impl<'a> At<'a> {
             Alarm::PingTimeout if legacy06.beat == epoch && flows => match answer_due {
                 None => {}
                 Some(due) if due > self.now => self.core.timers.arm_at(due, Alarm::PingTimeout, self.key, epoch),
-                Some(_) if self.is_excused() => {
-                    self.next_heartbeat();
-                    let beat = self.legacy06().beat;
-                    self.beat(beat);
-                }
+                Some(_) if self.is_excused() => self.beat_again(),
                 Some(_) => _ = self.close(Reason::PingTimeout),
             },
             // An alarm that was armed before the deadline moved. The alarm that counts is still to
@@ -261,6 +257,14 @@ impl<'a> At<'a> {
             | Alarm::Stalled
             | Alarm::Attachments => {}
         }
+    }
+
+    /// Sends the next heartbeat now, as if the last one had been answered.
+    fn beat_again(&mut self) {
+        let legacy06 = legacy06_of(&mut self.session.wiring);
+        legacy06.beat = legacy06.beat.wrapping_add(1);
+        let number = legacy06.beat;
+        self.beat(number);
     }
 
     /// A heartbeat of this number is due.
@@ -355,10 +359,7 @@ impl<'a> At<'a> {
     /// Ends the session. Queued packets leave if there is a way, followed by the goodbye if the
     /// codec has one.
     pub(crate) fn close(mut self, reason: Reason) -> Ended<'a> {
-        self.end_sockets(reason);
         let Self { core, session, out, .. } = &mut self;
-        session.state = State::Closing;
-        core.counters.close(reason);
         let legacy06 = legacy06_of(&mut session.wiring);
         let (codec, script) = (core.config.legacy06.codec_at(legacy06.codec), legacy06.script);
         if session.link.is_some() {

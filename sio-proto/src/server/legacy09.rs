@@ -193,6 +193,14 @@ impl At<'_> {
         self.core.timers.arm_at(at, Alarm::Ping, self.key, legacy09.beat);
     }
 
+    /// Sends the next heartbeat now, as if the last one had been answered.
+    fn beat_again(&mut self) {
+        let legacy09 = legacy09_of(&mut self.session.wiring);
+        legacy09.beat = legacy09.beat.wrapping_add(1);
+        let number = legacy09.beat;
+        self.beat(number);
+    }
+
     /// A heartbeat of this number is due.
     fn beat(&mut self, number: u32) {
         self.session.heartbeat = Heartbeat::Queued;
@@ -222,11 +230,7 @@ impl At<'_> {
             Alarm::PingTimeout if legacy09.beat == epoch && flows => match answer_due {
                 None => {}
                 Some(due) if due > self.now => self.core.timers.arm_at(due, Alarm::PingTimeout, self.key, epoch),
-                Some(_) if self.is_excused() => {
-                    self.next_heartbeat();
-                    let beat = self.legacy09().beat;
-                    self.beat(beat);
-                }
+                Some(_) if self.is_excused() => self.beat_again(),
                 Some(_) => _ = self.finish(Reason::PingTimeout, Farewell::Nothing),
             },
             // An alarm that was armed before the deadline moved. The alarm that counts is still to

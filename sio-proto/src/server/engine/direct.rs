@@ -490,6 +490,10 @@ mod tests {
                     direct.finish(attachments, &mut out).map(|_| ()),
                     Err(SendError::Unsupported)
                 );
+                assert_eq!(
+                    direct.finish_at((&Epoch::new(7), 1), attachments, &mut out).map(|_| ()),
+                    Err(SendError::Unsupported)
+                );
             }
         }
     }

@@ -293,7 +293,6 @@ impl<'a> Arrival<'a> {
             let wire = wire(revision, raw);
             let upgrade = Upgrade { accept, headers, wire };
             at.out.writes.push(Write::Upgrade(link, Box::new(upgrade)));
-            at.mark_ready();
         });
     }
 

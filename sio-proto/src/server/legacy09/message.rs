@@ -55,6 +55,7 @@ pub(super) fn write(message: &Message, line_breaks_as_json: bool, out: &mut Byte
 mod tests {
     use super::*;
     use crate::socket::Args;
+    use alloc::format;
     use alloc::string::String;
     use alloc::vec;
     use bytes::Bytes;
@@ -95,6 +96,52 @@ mod tests {
             "5:3+::{\"name\":\"message\",\"args\":[1,2]}"
         );
         assert_eq!(event("/", "tobi", "", Some(4)), "5:4+::{\"name\":\"tobi\"}");
+    }
+
+    /// The smallest queue into which a message fits, by the estimate.
+    fn least(message: &Message) -> usize {
+        let (mut low, mut high) = (0, 1 << 24);
+        while low < high {
+            let middle = (low + high) / 2;
+            match fits(message, middle) {
+                true => high = middle,
+                false => low = middle + 1,
+            }
+        }
+        low
+    }
+
+    /// The estimate allows no message that is larger when it is written, and refuses none that has
+    /// 64 bytes to spare.
+    #[test]
+    fn the_estimate_is_never_too_small_and_rarely_too_large() {
+        let long = "x".repeat(3_000);
+        let quotes = "\"".repeat(300);
+        let breaks = "\u{2028}".repeat(100);
+        let placeholder = |number: usize| format!("{{\"_placeholder\":true,\"num\":{number}}}");
+        for (name, json, attachments) in [
+            ("news", format!("\"{long}\""), vec![]),
+            ("message", format!("{{\"a\":\"{long}\"}}"), vec![]),
+            (&*long, String::from("1"), vec![]),
+            (&*quotes, String::from("1"), vec![]),
+            ("news", format!("\"{breaks}\""), vec![]),
+            // Nothing stands for it, because there are no bytes.
+            ("news", vec![placeholder(0); 50].join(","), vec![]),
+            ("news", placeholder(0), vec![3_000]),
+            ("news", vec![placeholder(1); 50].join(","), vec![0, 1_000]),
+        ] {
+            let mut args = Args::from(ByteString::from(json));
+            args.attachments = attachments.iter().map(|len| Bytes::from(vec![7; *len])).collect();
+            let message = Message::event("/chat".into(), name.into(), args, Some(1_000_000));
+            let mut out = BytesMut::new();
+            write(&message, true, &mut out);
+            let (least, written) = (least(&message), out.len());
+            let name = &name[..name.len().min(10)];
+            assert!(least >= written, "{name}: {least} is less than {written}");
+            // A placeholder is replaced, and has about 30 bytes.
+            let replaced = 32 * out.windows(8).filter(|window| window == b"\"base64\"").count();
+            assert!(least <= written + 64 + replaced, "{name}: {least} for {written}");
+        }
     }
 
     fn args(json: &'static str) -> Args {

@@ -39,7 +39,6 @@ impl<'a> At<'a> {
                     false => Ok(self),
                 };
             }
-            Inbound::Broken(breach) => return Ok(self.after(breach, 1)),
             Inbound::LeftOut(breach, times) => return Ok(self.after(breach, times)),
             _ => return Ok(self),
         };

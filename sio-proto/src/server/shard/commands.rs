@@ -46,7 +46,9 @@ impl Shard {
                 false
             },
             {
-                self.input(now, out).refuse(socket, message, data);
+                let mut input = self.input(now, out);
+                input.refuse(socket, message, data);
+                input.depart();
             }
         )
     }
@@ -219,9 +221,9 @@ impl Shard {
                 false
             },
             {
-                self.input(now, out)
-                    .at_session_of(socket, |mut at| at.forget_ack(socket, id));
-                self.forget_stale_deadlines();
+                let mut input = self.input(now, out);
+                input.at_session_of(socket, |mut at| at.forget_ack(socket, id));
+                input.depart();
             }
         )
     }

@@ -130,10 +130,7 @@ impl Input<'_> {
     }
 
     pub(super) fn disconnect(&mut self, socket: SocketKey, close: bool, reason: Reason) {
-        self.at_session_of(socket, |mut at| {
-            at.note_done();
-            at.disconnect_socket(socket, close, reason);
-        });
+        self.at_session_of(socket, |at| at.disconnect_socket(socket, close, reason));
     }
 
     /// Lets a rule work on the session of a socket. Nothing happens if the socket is gone.
