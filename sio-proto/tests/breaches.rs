@@ -6,7 +6,7 @@ mod common;
 
 use common::*;
 use sio_proto::codec::Streaming;
-use sio_proto::server::{BreachKind, Delivery};
+use sio_proto::server::{BreachKind, Delivery, SendError};
 use sio_proto::{Config, LinkId};
 
 use Client::*;
@@ -457,4 +457,64 @@ fn what_is_no_http_is_counted_without_a_session() {
     let told = world.breaches.clone();
     assert_eq!(told, ["http, ends: invalid request target"]);
     assert_eq!(world.shard(|shard, _| shard.counters().broken(BreachKind::Http)), 1);
+}
+
+/// A packet out of place ends a candidate, and the session goes on. The report names the rule, and
+/// it is counted.
+#[test]
+fn a_candidate_breaks_rules_of_its_own() {
+    for (packet, kind, expected) in [
+        (
+            "42[\"early\"]",
+            BreachKind::Transport,
+            "transport, goes on: a packet out of place during an upgrade",
+        ),
+        (
+            "9",
+            BreachKind::EnginePacket,
+            "engine_packet, goes on: unknown packet type 0x39",
+        ),
+    ] {
+        let mut world = World::new(Config::default());
+        let sid = world.join_polling();
+        let candidate = world.candidate(&sid);
+        world.send(candidate, &text(packet));
+        assert_eq!(world.breaches, [expected]);
+        let count = world.shard(|shard, _| shard.counters().broken(kind));
+        assert_eq!((count, world.ended.clone(), world.sessions()), (1, vec![candidate], 1));
+    }
+}
+
+/// A client whose queue a broadcast fills is ended, and the operator learns why, and how long the
+/// queue was.
+#[test]
+fn a_queue_that_is_full_is_told_and_counted() {
+    let mut world = World::new(Config::default().max_queued_packets(20));
+    let link = world.join();
+    world.server.handle_blocked(world.now, link, 0);
+    for _ in 0..21 {
+        world.broadcast(&[], "news", "1");
+    }
+    assert_eq!(
+        world.breaches,
+        ["limit, ends: the client does not take what is sent, and its queue is full"]
+    );
+    let seen = world.shard(|shard, _| {
+        let counters = shard.counters();
+        (counters.most_queued_packets, counters.broken(BreachKind::Limit))
+    });
+    assert_eq!((seen, world.sessions()), ((20, 1), 0));
+
+    // What is sent to one client is refused, and nobody is ended.
+    let mut world = World::new(Config::default().max_queued_packets(20));
+    let link = world.join();
+    let socket = world.last_socket();
+    world.server.handle_blocked(world.now, link, 0);
+    for _ in 0..20 {
+        world.emit(socket, "news", "1").unwrap();
+    }
+    let most = |world: &mut World| world.shard(|shard, _| shard.counters().most_queued_packets);
+    assert!(most(&mut world) < 20, "it is counted when it leaves or is too long");
+    assert_eq!(world.emit(socket, "news", "1"), Err(SendError::Full));
+    assert_eq!((most(&mut world), world.sessions()), (20, 1));
 }

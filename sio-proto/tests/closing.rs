@@ -5,7 +5,8 @@ mod common;
 
 use common::*;
 use sio_proto::server::{Cause, Command, Reason, Target};
-use sio_proto::{ByteString, Config};
+use sio_proto::{ByteString, Config, LinkId};
+use std::time::Duration;
 
 fn everybody() -> Target {
     Target {
@@ -378,4 +379,175 @@ fn nothing_leaks() {
     }
     world.pass(200_000);
     assert_nothing_left(&mut world, None);
+}
+
+/// What each end of a session counts, for an operator: each session once, with its reason.
+#[test]
+fn every_end_is_counted_once_with_its_reason() {
+    const ENGINE3: &str = "/socket.io/?EIO=3&transport=polling";
+    // A way in, which returns the id, if there is one, and the websocket or the poll that is held.
+    type Way = fn(&mut World) -> (String, Option<LinkId>);
+    let websocket: Way = |world| (String::new(), Some(world.join()));
+    let polling: Way = |world| (world.join_polling(), None);
+    let parked: Way = |world| {
+        let sid = world.join_polling();
+        let poll = world.poll(&sid);
+        (sid, Some(poll))
+    };
+    let engine3: Way = |world| (sid(&world.ask(&get(ENGINE3))), None);
+    let nine: Way = |world| {
+        let answer = world.ask(&get("/socket.io/1/"));
+        let id = body(&answer).split(':').next().expect("an id").to_owned();
+        world.ask(&get(&format!("/socket.io/1/xhr-polling/{id}")));
+        (id, None)
+    };
+    let nine_websocket: Way = |world| {
+        let answer = world.ask(&get("/socket.io/1/"));
+        let id = body(&answer).split(':').next().expect("an id").to_owned();
+        let link = world.open();
+        world.send(link, &upgrade(&format!("/socket.io/1/websocket/{id}")));
+        (id, Some(link))
+    };
+    let six: Way = |world| {
+        let answer = world.ask(&get("/socket.io/xhr-polling//1"));
+        (body(&answer).rsplit('~').next().expect("an id").to_owned(), None)
+    };
+    let six_websocket: Way = |world| {
+        let link = world.open();
+        world.send(link, &upgrade("/socket.io/websocket"));
+        (String::new(), Some(link))
+    };
+    // What ends the session: the client, the server, or time.
+    type End = fn(&mut World, &str, Option<LinkId>);
+    let cut: End = |world, _, link| world.cut(link.expect("a link"), Cause::Failed);
+    let close: End = |world, _, link| world.cut(link.expect("a link"), Cause::Closed);
+    let disconnect: End = |world, _, _| world.disconnect(world.last_socket(), true);
+    let shutdown: End = |world, _, _| {
+        world.command(Command::Shutdown {
+            reason: Reason::ServerShuttingDown,
+        });
+    };
+    let goodbye: End = |world, sid, _| _ = world.push(sid, "1");
+    let goodbye3: End = |world, sid, _| _ = world.ask(&post(&format!("{ENGINE3}&sid={sid}"), "1:1"));
+    let goodbye09: End = |world, sid, _| _ = world.ask(&get(&format!("/socket.io/1/xhr-polling/{sid}/?disconnect=1")));
+    let silence: End = |_, _, _| {};
+    for (at, (way, end, reason)) in [
+        (websocket, close, Reason::TransportClose),
+        (websocket, cut, Reason::TransportError),
+        (websocket, disconnect, Reason::ServerNamespaceDisconnect),
+        (websocket, shutdown, Reason::ServerShuttingDown),
+        (websocket, silence, Reason::PingTimeout),
+        (polling, disconnect, Reason::ServerNamespaceDisconnect),
+        (polling, goodbye, Reason::TransportClose),
+        (polling, silence, Reason::PingTimeout),
+        (parked, goodbye, Reason::TransportClose),
+        (parked, shutdown, Reason::ServerShuttingDown),
+        (parked, cut, Reason::TransportError),
+        (engine3, goodbye3, Reason::TransportClose),
+        (engine3, silence, Reason::PingTimeout),
+        (nine, disconnect, Reason::ServerNamespaceDisconnect),
+        (nine, goodbye09, Reason::TransportClose),
+        (nine, silence, Reason::PingTimeout),
+        (nine_websocket, close, Reason::TransportClose),
+        (nine_websocket, disconnect, Reason::ServerNamespaceDisconnect),
+        (six, disconnect, Reason::ServerNamespaceDisconnect),
+        (six, silence, Reason::PingTimeout),
+        (six_websocket, shutdown, Reason::ServerShuttingDown),
+        (six_websocket, disconnect, Reason::ServerNamespaceDisconnect),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut world = World::new(Config::default());
+        let (sid, link) = way(&mut world);
+        let closed = |world: &mut World| {
+            let counts = world.shard(|shard, _| Reason::ALL.map(|reason| shard.counters().closed(reason)));
+            let counts = Reason::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0);
+            counts.collect::<Vec<_>>()
+        };
+        assert_eq!(closed(&mut world), [], "row {at}");
+        end(&mut world, &sid, link);
+        // Until its client has been told, or cannot be told any more.
+        world.pass(1_000_000);
+        assert_eq!(world.sessions(), 0, "row {at}");
+        assert_eq!(closed(&mut world), [(reason, 1)], "row {at}");
+    }
+}
+
+/// A raw session learns of the goodbye of its client, also while no poll is held.
+#[test]
+fn a_raw_session_hears_the_goodbye() {
+    let mut world = World::new(Config::default().engine_path("/engine.io"));
+    let target = "/engine.io/?EIO=4&transport=polling";
+    let target = format!("{target}&sid={}", sid(&world.ask(&get(target))));
+    world.heard();
+    let link = world.open();
+    world.send(link, &post(&target, "1"));
+    assert_eq!(world.heard(), ["close transport close"]);
+    world.pass(1_000);
+    assert_eq!(world.heard(), [""; 0], "once");
+    assert_nothing_left(&mut world, None);
+}
+
+/// A session that is closed while its client moves to a websocket, and that nobody fetches, takes
+/// the websocket along. So does one whose client says goodbye.
+#[test]
+fn a_candidate_ends_with_its_session() {
+    for goodbye in [false, true] {
+        let mut config = Config::default();
+        config.upgrade_timeout = Duration::from_secs(3_600);
+        let mut world = World::new(config);
+        let sid = world.join_polling();
+        let candidate = world.candidate(&sid);
+        world.send(candidate, &text("2probe"));
+        if goodbye {
+            let link = world.open();
+            world.send(link, &post(&session(&sid), "1"));
+            assert_eq!(world.ended, [candidate]);
+        } else {
+            world.fetch(&sid);
+            world.disconnect(world.last_socket(), true);
+            world.pass(100_000);
+            assert_eq!(world.sessions(), 0);
+            assert_eq!(world.ended, [candidate]);
+        }
+    }
+}
+
+/// A client that does not know yet that its session has ended breaks no rule: neither by what it
+/// sends, nor by what it does not send any more.
+#[test]
+fn a_closed_session_breaks_no_rule() {
+    let mut world = World::new(Config::default());
+    let sid = world.join_polling();
+    world.push(&sid, "451-[\"m\",{\"_placeholder\":true,\"num\":0}]");
+    world.disconnect(world.last_socket(), true);
+    world.heard();
+    assert_eq!(status(&world.push(&sid, "42[\"late\"]")), 200);
+    assert_eq!(status(&world.push(&sid, "40/other,")), 200);
+    world.pass(100_000);
+    assert_eq!((world.heard(), &*world.breaches), (vec![], &[] as &[String]));
+}
+
+/// Attachments have their time for each packet, also for a packet that comes after the time of an
+/// earlier one.
+#[test]
+fn every_packet_waits_for_its_own_attachments() {
+    let mut config = Config::default();
+    config.attachment_timeout = Duration::from_secs(3);
+    let mut world = World::new(config);
+    let link = world.join();
+    let part = text("451-[\"m\",{\"_placeholder\":true,\"num\":0}]");
+    world.send(link, &part);
+    world.send(link, &binary(b"x"));
+    world.pass(5_000);
+    world.send(link, &part);
+    world.pass(2_999);
+    assert_eq!(world.sessions(), 1);
+    world.pass(1);
+    assert_eq!(world.sessions(), 0);
+    assert_eq!(
+        world.breaches,
+        ["late, ends: the attachments of a packet have not come in time"]
+    );
 }

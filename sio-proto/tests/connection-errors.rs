@@ -7,9 +7,10 @@ mod common;
 use common::*;
 use sio_proto::http::{Headers, Method, ResponseHeaders};
 use sio_proto::server::{
-    Admission, Cause, ConnectionError, Delivery, Outputs, Peer, Request, Shard, TransportKind, Write,
+    Admission, Cause, Command, ConnectionError, Delivery, Outputs, Peer, Reason, Refused, Request, Shard,
+    TransportKind, Write,
 };
-use sio_proto::{ByteString, Config, LinkId, Time, http};
+use sio_proto::{ByteString, Config, LinkId, Origins, Time, http};
 
 fn told(world: &mut World) -> Vec<ConnectionError> {
     let deliveries = std::mem::take(&mut world.deliveries);
@@ -109,6 +110,20 @@ fn strangers_and_crowds_are_told_and_nothing_else() {
         (error.status, error.code, &*error.message),
         (503, None, "Service Unavailable")
     );
+    // The generations before 1.0 have no texts of their own. What the operator may have to change
+    // is told all the same, and a request that makes no sense is told as well.
+    for (target, status, context) in [
+        ("/socket.io/1/", 403, true),
+        ("/socket.io/xhr-polling//1", 401, true),
+        ("/socket.io/xhr-polling/1/2/3/4/5", 400, false),
+    ] {
+        let page = if context { evil[0] } else { "Origin: http://localhost" };
+        let answer = world.ask(&request("GET", target, &[page], ""));
+        let error = told(&mut world).pop().unwrap();
+        assert_eq!((common::status(&answer), error.status), (status, status), "{target}");
+        let expected = context.then_some("this origin is not one of Config::origins");
+        assert_eq!(error.context, expected, "{target}");
+    }
     world.shard(|shard, _| shard.tell_connection_errors(false));
     world.ask(&get("/socket.io/?EIO=4&transport=tin"));
     assert_eq!(told(&mut world), []);
@@ -267,5 +282,72 @@ fn the_applications_headers_are_on_every_answer() {
             })
             .sum();
         assert_eq!(count, 1, "{target}: {:?}", out.writes);
+    }
+}
+
+/// Each refused request is counted once, by its reason.
+#[test]
+fn refused_requests_are_counted_by_their_reasons() {
+    let mut world = World::new(Config::default().max_sessions(1).origins(Origins::SameHost));
+    world
+        .server
+        .allow_request(|request| match request.http.target.contains("bad") {
+            true => Admission::Refused("not you".into()),
+            false => Admission::Allowed,
+        });
+    let seen = |world: &mut World| world.shard(|shard, _| Refused::ALL.map(|why| shard.counters().refused(why)));
+    let (here, evil) = ("Origin: http://localhost", "Origin: http://evil.example");
+    let script = "/socket.io/?EIO=3&transport=polling&j=0";
+    let page = "Referer: http://localhost/page";
+    let opened = world.ask(&request("GET", script, &[page], ""));
+    let id = sid(&opened.replace('\\', ""));
+    // It fetches its `40`, so that it is not ended to make room.
+    world.ask(&request("GET", &format!("{script}&sid={id}"), &[page], ""));
+    let bare = format!("/socket.io/?EIO=3&transport=polling&sid={id}");
+    assert_eq!(seen(&mut world), [0; 5]);
+    let mut expected = [0; 5];
+    for (target, line, why) in [
+        ("/socket.io/?EIO=4&transport=tin", here, Refused::BadRequest),
+        ("/socket.io/xhr-polling/1/2/3/4/5", here, Refused::BadRequest),
+        (POLLING, evil, Refused::Forbidden),
+        ("/socket.io/xhr-polling//1", evil, Refused::Forbidden),
+        ("/socket.io/1/", evil, Refused::Forbidden),
+        ("/socket.io/?EIO=4&transport=polling&bad", evil, Refused::Forbidden),
+        // Only the session shows that the answer would be a script.
+        (&*bare, "Accept: */*", Refused::Forbidden),
+        ("/socket.io/?EIO=4&transport=polling&bad", here, Refused::Application),
+        ("/socket.io/1/?bad", here, Refused::Application),
+        ("/socket.io/xhr-polling//1?bad", here, Refused::Application),
+        (POLLING, here, Refused::Full),
+        ("/socket.io/1/", here, Refused::Full),
+    ] {
+        let refused = world.ask(&request("GET", target, &[line], ""));
+        assert!(status(&refused) >= 400, "{target} {line}: {refused}");
+        expected[why as usize] += 1;
+        assert_eq!(seen(&mut world), expected, "{target} {line}");
+    }
+    world.command(Command::Shutdown {
+        reason: Reason::ServerShuttingDown,
+    });
+    world.ask(&request("GET", POLLING, &[here], ""));
+    expected[Refused::ShuttingDown as usize] += 1;
+    assert_eq!(seen(&mut world), expected);
+}
+
+/// A namespace that is not let in because the server has no room for its name leaves no session of
+/// an old client behind, whose handshake is the question for it.
+#[test]
+fn a_handshake_that_cannot_ask_leaves_no_session() {
+    for (target, refused) in [("/socket.io/1/", 503), ("/socket.io/xhr-polling//1", 200)] {
+        let mut world = World::new(Config::default().max_namespaces(1));
+        let link = world.open();
+        world.send(link, WEBSOCKET);
+        world.send(link, &text("40/a,"));
+        world.heard();
+        let answer = world.ask(&get(target));
+        assert_eq!(status(&answer), refused, "{target}: {answer}");
+        assert_eq!(world.heard(), [""; 0], "{target}: nobody is asked");
+        world.pass(40_000);
+        assert_eq!(world.sessions(), 1, "{target}");
     }
 }

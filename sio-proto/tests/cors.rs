@@ -113,3 +113,21 @@ fn preflights_may_be_the_applications() {
         "a preflight of 0.9 is the server's"
     );
 }
+
+/// A browser asks before a POST of 0.9 with fields of its own. The answer names the methods, and
+/// repeats the fields.
+#[test]
+fn a_preflight_of_0_9_allows_what_it_asks_for() {
+    let mut world = World::new(Config::default());
+    let page = "Origin: http://localhost";
+    let answer = world.reply(&request("OPTIONS", "/socket.io/1/", &[page, ASKS[0], ASKS[1]], ""));
+    assert_eq!(answer.status, 200);
+    for (name, value) in [
+        ("Access-Control-Allow-Origin", "http://localhost"),
+        ("Access-Control-Allow-Credentials", "true"),
+        ("Access-Control-Allow-Methods", "POST, GET"),
+        ("Access-Control-Allow-Headers", "x-a"),
+    ] {
+        assert_eq!(answer.header(name), Some(value), "{name}");
+    }
+}

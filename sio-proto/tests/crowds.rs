@@ -3,10 +3,12 @@
 
 mod common;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
 
 use common::*;
-use sio_proto::server::{Delivery, Handshake, LocalQuota, NoRoom, Peer, QuotaLimits, SendError, SessionQuota};
+use sio_proto::server::transcript::{Detail, Limits, RecorderOptions, replay};
+use sio_proto::server::{Cause, Delivery, Handshake, LocalQuota, NoRoom, Peer, QuotaLimits, SendError, SessionQuota};
 use sio_proto::{Config, LinkId};
 
 /// A link from this address.
@@ -72,7 +74,7 @@ fn sessions_that_have_joined_stay() {
     // There is no room in total, so the session that has joined nothing is ended.
     joined(&mut world, "192.0.2.1");
     assert_eq!(polling(&mut world, "192.0.2.2"), 503);
-    world.cut(links[0], sio_proto::server::Cause::Closed);
+    world.cut(links[0], Cause::Closed);
     assert_eq!(polling(&mut world, "2001:db8::3"), 200, "there is room again");
     assert_eq!(world.sessions(), 3);
 }
@@ -304,7 +306,7 @@ fn connects_that_wait_weigh_for_their_address() {
     let refused: Vec<_> = ('a'..='g').map(|name| format!("44/{name},\"Too much auth\"")).collect();
     assert_eq!(links[2].1, refused);
     // A session that ends makes room.
-    world.cut(links[0].0, sio_proto::server::Cause::Closed);
+    world.cut(links[0].0, Cause::Closed);
     world.send(links[2].0, &text(&format!("40/a?{query},")));
     assert_eq!(world.frames(links[2].0), [""; 0]);
 }
@@ -396,35 +398,46 @@ fn packets_of_one_payload_are_counted() {
     assert_eq!(world.sessions(), 0);
 }
 
+/// A quota that shards share.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<LocalQuota>>);
+
+impl Shared {
+    fn new(config: &Config) -> Self {
+        Self(Arc::new(Mutex::new(LocalQuota::new(QuotaLimits::new(config)))))
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.lock().unwrap().taken().1
+    }
+}
+
+impl SessionQuota for Shared {
+    fn enter(&mut self, address: Option<IpAddr>, bytes: usize) -> Result<(), NoRoom> {
+        self.0.lock().unwrap().enter(address, bytes)
+    }
+    fn grow(&mut self, address: Option<IpAddr>, bytes: usize) -> Result<(), NoRoom> {
+        self.0.lock().unwrap().grow(address, bytes)
+    }
+    fn shrink(&mut self, address: Option<IpAddr>, bytes: usize) {
+        self.0.lock().unwrap().shrink(address, bytes);
+    }
+    fn leave(&mut self, address: Option<IpAddr>, bytes: usize) {
+        self.0.lock().unwrap().leave(address, bytes);
+    }
+    fn is_crowded(&self) -> bool {
+        self.0.lock().unwrap().is_crowded()
+    }
+    fn network(&self, address: IpAddr) -> IpAddr {
+        self.0.lock().unwrap().network(address)
+    }
+}
+
 /// Several shards share one quota.
 #[test]
 fn shards_share_a_quota() {
-    #[derive(Clone)]
-    struct Shared(std::sync::Arc<std::sync::Mutex<LocalQuota>>);
-    impl SessionQuota for Shared {
-        fn enter(&mut self, address: Option<std::net::IpAddr>, bytes: usize) -> Result<(), NoRoom> {
-            self.0.lock().unwrap().enter(address, bytes)
-        }
-        fn grow(&mut self, address: Option<std::net::IpAddr>, bytes: usize) -> Result<(), NoRoom> {
-            self.0.lock().unwrap().grow(address, bytes)
-        }
-        fn shrink(&mut self, address: Option<std::net::IpAddr>, bytes: usize) {
-            self.0.lock().unwrap().shrink(address, bytes);
-        }
-        fn leave(&mut self, address: Option<std::net::IpAddr>, bytes: usize) {
-            self.0.lock().unwrap().leave(address, bytes);
-        }
-        fn is_crowded(&self) -> bool {
-            self.0.lock().unwrap().is_crowded()
-        }
-        fn network(&self, address: std::net::IpAddr) -> std::net::IpAddr {
-            self.0.lock().unwrap().network(address)
-        }
-    }
     let config = Config::default().max_sessions_per_address(3);
-    let shared = Shared(std::sync::Arc::new(std::sync::Mutex::new(LocalQuota::new(
-        QuotaLimits::new(&config),
-    ))));
+    let shared = Shared::new(&config);
     let mut worlds = [World::new(config.clone()), World::new(config)];
     for world in &mut worlds {
         world.shard(|shard, _| shard.share_quota(Box::new(shared.clone())));
@@ -433,7 +446,7 @@ fn shards_share_a_quota() {
     joined(&mut worlds[0], "192.0.2.1");
     let last = joined(&mut worlds[1], "192.0.2.1");
     assert_eq!(polling(&mut worlds[0], "192.0.2.1"), 503);
-    worlds[1].cut(last, sio_proto::server::Cause::Closed);
+    worlds[1].cut(last, Cause::Closed);
     assert_eq!(polling(&mut worlds[0], "192.0.2.1"), 200);
     assert_eq!(shared.0.lock().unwrap().taken().0, 3);
     for world in &mut worlds {
@@ -448,4 +461,215 @@ fn shards_share_a_quota() {
         world.pass(100_000);
     }
     assert_eq!(shared.0.lock().unwrap().taken(), (0, 0), "all is given back");
+}
+
+/// A session that has joined a namespace, and whose client has come back, is never ended to make
+/// room, however it has come.
+#[test]
+fn whoever_has_joined_stays_by_every_road() {
+    let room = || World::new(Config::default().max_sessions(1));
+    let is_full = |world: &mut World| polling(world, "192.0.2.9") == 503;
+
+    // Its first request after the handshake is the upgrade.
+    let mut world = room();
+    let sid = sid(&world.ask(&get(POLLING)));
+    let link = world.candidate(&sid);
+    for packet in ["2probe", "5", "40"] {
+        world.send(link, &text(packet));
+    }
+    assert!(is_full(&mut world), "it has moved to a websocket");
+
+    // It polls in the wire of 0.6, and in that of 0.9.
+    let mut world = room();
+    let answer = world.ask(&get("/socket.io/xhr-polling//1"));
+    let id = body(&answer).rsplit('~').next().unwrap().to_owned();
+    let poll = world.open();
+    world.send(poll, &get(&format!("/socket.io/xhr-polling/{id}/2")));
+    assert!(is_full(&mut world), "0.6");
+    let mut world = room();
+    let answer = world.ask(&get("/socket.io/1/"));
+    let id = body(&answer).split(':').next().unwrap().to_owned();
+    world.ask(&get(&format!("/socket.io/1/xhr-polling/{id}")));
+    assert!(is_full(&mut world), "0.9");
+
+    // The application has not decided about another namespace yet.
+    let mut world = room();
+    world.accepts = false;
+    let link = world.open();
+    world.send(link, WEBSOCKET);
+    world.send(link, &text("40"));
+    world.send(link, &text("40/a,"));
+    let (now, first) = (world.now, world.sockets[0]);
+    world.shard(|shard, out| shard.accept(now, first, out));
+    assert!(is_full(&mut world), "one of two namespaces");
+}
+
+/// A session that has ended, and only waits until its client is told, makes room. So does a
+/// handshake of 0.9 that waits for the application: it is answered.
+#[test]
+fn sessions_of_0_9_that_want_nothing_make_room() {
+    let mut world = World::new(Config::default().max_sessions(1));
+    let answer = world.ask(&get("/socket.io/1/"));
+    let id = body(&answer).split(':').next().unwrap().to_owned();
+    world.ask(&get(&format!("/socket.io/1/xhr-polling/{id}")));
+    assert_eq!(polling(&mut world, "192.0.2.9"), 503);
+    let socket = world.last_socket();
+    world.disconnect(socket, true);
+    assert_eq!(world.sessions(), 1, "its next poll would tell it");
+    assert_eq!(polling(&mut world, "192.0.2.9"), 200);
+
+    let mut world = World::new(Config::default().max_sessions(1));
+    world.accepts = false;
+    let asking = world.open();
+    world.send(asking, &get("/socket.io/1/"));
+    assert_eq!(polling(&mut world, "192.0.2.9"), 200);
+    assert_eq!(status(&world.received(asking)), 503);
+}
+
+/// Only in a crowd, clients that take their time are ended early.
+#[test]
+fn without_a_crowd_nobody_is_hurried() {
+    let mut world = World::new(Config::default().max_sessions(8));
+    assert_eq!(polling(&mut world, "192.0.2.1"), 200);
+    world.pass(10_000);
+    assert_eq!(polling(&mut world, "192.0.2.2"), 200);
+    assert_eq!(world.sessions(), 2);
+}
+
+/// What a session keeps is counted in full, in steps of 64 KiB, and given back when it is not kept
+/// any more.
+#[test]
+fn what_is_kept_is_counted_in_full_and_given_back() {
+    const STEP: usize = 64 * 1024;
+    let config = Config::default().max_auth_bytes(1_000_000);
+    let shared = Shared::new(&config);
+    let mut world = World::new(config);
+    world.shard(|shard, _| shard.share_quota(Box::new(shared.clone())));
+    let link = joined(&mut world, "192.0.2.1");
+    let before = shared.bytes();
+    world.heard();
+
+    world.send(
+        link,
+        &text("452-[\"m\",{\"_placeholder\":true,\"num\":0},{\"_placeholder\":true,\"num\":1}]"),
+    );
+    world.send(link, &binary(&[0; 600_000]));
+    assert_eq!(shared.bytes() - before, 10 * STEP);
+    world.send(link, &binary(b"x"));
+    assert_eq!(world.heard().len(), 1);
+    assert_eq!(shared.bytes(), before, "the packet has been delivered");
+
+    let auth = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
+    world.send(link, &text(&format!("40/a,{}", auth(300_000))));
+    assert_eq!(shared.bytes() - before, 5 * STEP);
+    world.send(link, &text(&format!("40/b,{}", auth(200_000))));
+    assert_eq!(shared.bytes() - before, 8 * STEP);
+    world.send(link, &text("41/a,"));
+    assert_eq!(shared.bytes() - before, 4 * STEP);
+    world.cut(link, Cause::Closed);
+    assert_eq!(shared.bytes(), 0);
+}
+
+/// Credentials that were refused do not count: neither those for which there is no room, nor those
+/// for a namespace too many. The limit is exact.
+#[test]
+fn refused_credentials_weigh_nothing() {
+    let auth = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
+    let ask = |world: &mut World, link, name: &str, bytes| {
+        world.send(link, &text(&format!("40/{name},{}", auth(bytes))));
+        world.frames(link).join(" ").contains("sid")
+    };
+    let mut world = World::new(Config::default().max_auth_bytes(1_000).max_namespaces(2));
+    let other = joined(&mut world, "192.0.2.1");
+    let link = joined(&mut world, "192.0.2.2");
+    world.send(other, &text("40/taken,"));
+    assert!(!ask(&mut world, link, "a", 600), "the server has two namespaces");
+    world.send(other, &text("41/taken,"));
+    assert!(ask(&mut world, link, "a", 600));
+    world.send(link, &text("41/a,"));
+    assert!(!ask(&mut world, link, "a", 1_001));
+    assert!(ask(&mut world, link, "a", 1_000), "to the byte");
+
+    let config = Config::default()
+        .max_auth_bytes(150_000)
+        .max_kept_bytes_per_address(100_000);
+    let mut world = World::new(config);
+    let link = joined(&mut world, "192.0.2.1");
+    assert!(ask(&mut world, link, "a", 50_000));
+    assert!(!ask(&mut world, link, "b", 60_000), "the address has no room");
+    assert!(ask(&mut world, link, "c", 10_000), "what was refused is not kept");
+}
+
+/// Clients of 2.x: CONNECTs wait for `/` up to the number of namespaces and the bytes of
+/// credentials that a session may have. What was refused meanwhile is not asked later.
+#[test]
+fn connects_wait_up_to_the_limit_and_not_beyond() {
+    let waiting = |config: Config| {
+        let mut world = World::new(config);
+        world.accepts = false;
+        let link = from(&mut world, "192.0.2.1");
+        world.send(link, &upgrade("/socket.io/?EIO=3&transport=websocket"));
+        world.frames(link);
+        (world, link)
+    };
+    let (mut world, link) = waiting(Config::default().max_namespaces_per_session(2));
+    for name in ["a", "b", "c"] {
+        world.send(link, &text(&format!("40/{name}")));
+    }
+    assert_eq!(world.frames(link), ["44/c,\"Too many namespaces\""]);
+
+    let (mut world, link) = waiting(Config::default().max_auth_bytes(1_000));
+    world.send(link, &text(&format!("40/a?{},", "x".repeat(998))));
+    assert_eq!(world.frames(link), [""; 0], "the name and the query have 1000 bytes");
+
+    let (mut world, link) = waiting(Config::default().max_kept_bytes_per_address(50_000));
+    let query = "x".repeat(8_000);
+    for name in ["a", "b"] {
+        world.send(link, &text(&format!("40/{name}?{query},")));
+    }
+    let refused = world.frames(link);
+    assert!(!refused.is_empty(), "the address has no room");
+    world.heard();
+    let (now, main) = (world.now, world.sockets[0]);
+    world.shard(|shard, out| shard.accept(now, main, out));
+    let asked = world.heard().len();
+    assert_eq!(asked + refused.len(), 2, "{refused:?}");
+}
+
+/// A transcript holds what the shared quota said, and its replay hears the same, although nobody
+/// else has sessions there. A second transcript holds nothing of the time between.
+#[test]
+fn transcripts_hold_their_own_time_and_no_other() {
+    let config = Config::default().max_sessions(2);
+    let mut world = World::new(config.clone());
+    let mut quota = Shared::new(&config);
+    let shared = quota.clone();
+    let start = |world: &mut World| {
+        world.shard(|shard, _| shard.start_transcript(RecorderOptions::default().detail(Detail::Full)));
+    };
+    let end = |world: &mut World| world.shard(|shard, _| shard.end_transcript());
+    start(&mut world);
+    world.shard(|shard, _| shard.share_quota(Box::new(shared)));
+    for _ in 0..2 {
+        quota.enter(None, 1_000).unwrap();
+    }
+    assert_eq!(status(&world.ask(&get(POLLING))), 503);
+    let first = end(&mut world);
+    replay(&first, config, &Limits::default()).unwrap_or_else(|error| panic!("{error}\n{first}"));
+
+    quota.leave(None, 1_000);
+    let link = world.join();
+    world.cut(link, Cause::Closed);
+    start(&mut world);
+    let link = world.join();
+    world.cut(link, Cause::Closed);
+    let second = end(&mut world);
+    // In the first input: whether there is a crowd, the room (`ro` or `co`), and an id's bytes.
+    let facts: Vec<&str> = second.lines().filter(|line| line.contains(" * ")).take(2).collect();
+    assert_eq!(facts.len(), 2, "{second}");
+    let drawn = facts.iter().find(|line| line.contains(" * drawn ")).unwrap();
+    let hex = drawn.rsplit(' ').next().unwrap();
+    assert!(hex.len() <= 2 * 16, "{drawn}");
+    let asked = facts.iter().find(|line| line.contains(" * quota ")).unwrap();
+    assert!(asked.ends_with(" 726f") || asked.ends_with(" 636f"), "{asked}");
 }

@@ -6,8 +6,9 @@ mod older;
 
 use common::*;
 use older::*;
-use sio_proto::Config;
 use sio_proto::engine::Dialect;
+use sio_proto::server::{Admission, Delivery, Peer, Request};
+use sio_proto::{Bytes, Config, http};
 
 const HANDSHAKE: &str = "/socket.io/?EIO=3&transport=polling";
 const TEXT: &str = "text/plain;charset=UTF-8";
@@ -486,4 +487,38 @@ fn a_pong_leaves_before_the_messages_that_wait() {
     assert_eq!(world.reply(&get(&target)).text(), "1:3", "one answer is enough");
     assert_eq!(world.reply(&get(&target)).text(), "9:42[\"m\",0]");
     assert_eq!(world.reply(&get(&target)).text(), "9:42[\"m\",1]");
+}
+
+/// With `engine3_connect_at_once`, the first answer has the CONNECT too, if the application has let
+/// the client in meanwhile. A raw session does not wait for anybody.
+#[test]
+fn the_first_answer_may_have_the_connect() {
+    let mut config = Config::default().engine_path("/engine.io");
+    config.engine3_connect_at_once = true;
+    for (path, has_connect) in [("/socket.io", true), ("/engine.io", false)] {
+        let mut world = World::new(config.clone());
+        let (now, link) = (world.now, world.open());
+        world.shard(|shard, out| {
+            let http = http::Request {
+                method: http::Method::Get,
+                target: format!("{path}/?EIO=3&transport=polling").into(),
+                version_minor: 1,
+                headers: http::Headers::from_iter([("host", "localhost")]),
+                body: Ok(Bytes::new()),
+            };
+            let mut request = Request::new(shard.config(), http, Peer::default()).admission(Admission::Allowed);
+            shard.handle_request(now, link, &mut request, out);
+            let asked = out.deliveries.iter().find_map(|delivery| match delivery {
+                Delivery::Connect { socket, .. } => Some(*socket),
+                _ => None,
+            });
+            if let Some(socket) = asked {
+                shard.accept(now, socket, out);
+            }
+            assert_eq!(asked.is_some(), has_connect);
+        });
+        let answer = world.received(link);
+        assert!(body(&answer).contains("\"sid\""), "{answer}");
+        assert_eq!(body(&answer).ends_with("2:40"), has_connect, "{answer}");
+    }
 }

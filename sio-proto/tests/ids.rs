@@ -14,7 +14,7 @@ use common::*;
 use older::*;
 use sio_proto::http;
 use sio_proto::server::{
-    Admission, Delivery, Generation, Outputs, Peer, Request, Routed, Router, SendError, Server, Shard, Write,
+    Admission, Delivery, Generation, Outputs, Peer, Request, Routed, Router, SendError, Server, Shard, Welcome, Write,
 };
 use sio_proto::{Bytes, Config, LinkId, SocketKey, Time};
 
@@ -361,8 +361,23 @@ fn a_live_websocket_of_06_is_not_taken_over_from_elsewhere() {
             world.tell("/", socket, "message", args("\"still\""), None).unwrap();
             assert!(String::from_utf8_lossy(&world.bytes(link)).contains("still"));
         }
-        // A client that has lost its websocket comes back by its id, from any address.
-        world.cut(link, sio_proto::server::Cause::Failed);
+        // A client that has lost its websocket, and does not know that its server does not know it,
+        // comes back from its address, by a websocket and then by a stream.
+        for path in ["websocket", "xhr-multipart", "websocket"] {
+            let next = from(&mut world, "192.0.2.1:5000");
+            match path {
+                "websocket" => world.send(next, &upgrade(&at(&format!("{path}/{id}")))),
+                stream => world.send(next, &get(&at(&format!("{stream}/{id}")))),
+            }
+            world.tell("/", socket, "message", args("\"here\""), None).unwrap();
+            assert!(world.received(next).contains("here"), "{opened}, {path}");
+            let answer = ask_from(&mut world, ELSEWHERE, &get(&at(&format!("xhr-polling/{id}/1"))));
+            assert_eq!(status(&answer), 400, "{opened}, {path}");
+        }
+        // When it has lost its websocket, it comes back by its id, from any address.
+        let last = from(&mut world, HOME);
+        world.send(last, &upgrade(&at(&format!("websocket/{id}"))));
+        world.cut(last, sio_proto::server::Cause::Failed);
         let back = from(&mut world, ELSEWHERE);
         world.send(back, &upgrade(&at(&format!("websocket/{id}"))));
         world.tell("/", socket, "message", args("\"again\""), None).unwrap();
@@ -468,4 +483,112 @@ fn a_shard_does_not_know_other_requests() {
         panic!("{:?}", out.writes)
     };
     assert_eq!((*to, response.status), (link, 404));
+}
+
+/// An id names one socket for all time. When the socket has gone, the id finds nobody, also if
+/// another socket has its place in the table. The same if the socket has got another id.
+#[test]
+fn an_id_is_never_that_of_another() {
+    let mut world = World::new(Config::default());
+    let mut gone: Vec<String> = Vec::new();
+    for _ in 0..3 {
+        let link = world.join();
+        let client = last_client(&mut world, String::new());
+        assert_eq!(world.shard(|shard, _| shard.find(&client.id)), Some(client.socket));
+        for id in &gone {
+            assert_eq!(world.shard(|shard, _| shard.find(id)), None);
+            assert_eq!(
+                world.shard(|shard, _| shard.join(client.socket, id)),
+                Err(SendError::Reserved)
+            );
+            world.broadcast(&[id], "for another", "1");
+        }
+        assert_eq!(world.received(link), "");
+        world.cut(link, sio_proto::server::Cause::Closed);
+        gone.push(client.id);
+    }
+
+    world.accepts = false;
+    let link = world.open();
+    world.send(link, WEBSOCKET);
+    world.send(link, &text("40"));
+    let client = last_client(&mut world, String::new());
+    let find = |world: &mut World| world.shard(|shard, _| shard.find(&client.id));
+    assert_eq!(find(&mut world), None, "it is not connected yet");
+    let welcome = Welcome {
+        id: Some("ann".into()),
+        ..Welcome::default()
+    };
+    let now = world.now;
+    world.shard(|shard, out| shard.accept_as(now, client.socket, &welcome, out));
+    assert_eq!(find(&mut world), None, "it has another id");
+    assert!(world.received(link).contains("\"sid\":\"ann\""));
+    world.broadcast(&["ann"], "hi", "1");
+    assert_eq!(world.frames(link), ["42[\"hi\",1]"]);
+}
+
+/// A page of another site cannot use a session, whatever it knows, and does not even learn whether
+/// there is one.
+#[test]
+fn a_foreign_page_cannot_use_a_session() {
+    let mut world = World::new(Config::default());
+    let evil = ["Origin: http://evil.example"];
+    let clients = ALL.map(|open| open(&mut world));
+    world.heard();
+    for (client, event) in clients
+        .iter()
+        .zip(["42[\"evil\"]", "10:42[\"evil\"]", "3:::evil", "data=~m~4~m~evil"])
+    {
+        let at = |id: &str| match client.generation {
+            Generation::Engine4 => session(id),
+            Generation::Engine3 => format!("{ENGINE3}&sid={id}"),
+            Generation::Legacy09 => format!("/socket.io/1/xhr-polling/{id}"),
+            _ => format!("/socket.io/xhr-polling/{id}/send"),
+        };
+        for (method, sent) in [("GET", ""), ("POST", event)] {
+            let known = world.ask(&request(method, &at(&client.secret), &evil, sent));
+            assert!(matches!(status(&known), 401 | 403), "{}: {known}", client.generation);
+            let unknown = at(&client.secret.chars().rev().collect::<String>());
+            let unknown = world.ask(&request(method, &unknown, &evil, sent));
+            assert_eq!(known, unknown, "{}", client.generation);
+        }
+    }
+    assert_eq!((world.heard(), world.sessions()), (vec![], 4));
+}
+
+/// A control character in an `Origin` is no origin, whoever has read the head. A tab, and whatever
+/// is printed, is judged as an origin.
+#[test]
+fn an_origin_has_no_control_characters() {
+    let mut world = World::new(Config::default());
+    for (origin, malformed) in [
+        ("http://localhost\u{1f}", true),
+        ("\u{1}http://localhost", true),
+        ("http://localhost\u{7f}", true),
+        ("http://local host", false),
+        ("http://local\thost", false),
+        ("http://localhost~", false),
+    ] {
+        let head = http::Request {
+            method: http::Method::Get,
+            target: POLLING.into(),
+            version_minor: 1,
+            headers: http::Headers::from_iter([("host", "localhost"), ("origin", origin)]),
+            body: Ok(Bytes::new()),
+        };
+        let (now, link) = (world.now, world.open());
+        world.shard(|shard, out| {
+            let mut request = Request::new(shard.config(), head, Peer::default()).admission(Admission::Allowed);
+            shard.handle_request(now, link, &mut request, out);
+        });
+        let answer = world.received(link);
+        let expected = if malformed {
+            (400, "Bad request")
+        } else {
+            (403, "Forbidden")
+        };
+        assert_eq!(status(&answer), expected.0, "{origin:?}");
+        assert!(body(&answer).contains(expected.1), "{origin:?}: {answer}");
+    }
+    assert_eq!(world.sessions(), 0);
 }

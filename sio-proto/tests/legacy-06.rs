@@ -498,6 +498,7 @@ fn which_pages_may() {
     assert_eq!(header(&answer, "Access-Control-Allow-Credentials"), None);
     let answer = world.ask(&request("OPTIONS", OPEN, &[good], ""));
     assert_eq!(header(&answer, "Access-Control-Allow-Methods"), Some("POST, GET"));
+    assert_eq!(header(&answer, "Access-Control-Allow-Credentials"), Some("true"));
 
     let any = [
         Config::default().origins(Origins::Any),

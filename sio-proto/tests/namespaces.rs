@@ -546,3 +546,23 @@ fn sockets_of_a_session_are_strangers() {
         ]
     );
 }
+
+/// What is under way for a namespace that the server has closed is late, and no fault, for the last
+/// eight of them.
+#[test]
+fn the_last_namespaces_that_were_closed_are_remembered() {
+    for (first, ends) in [(1, false), (0, true)] {
+        let mut world = World::new(Config::default());
+        let link = world.join();
+        for number in 0..9 {
+            world.send(link, &text(&format!("40/{number},")));
+            world.disconnect(world.last_socket(), false);
+        }
+        world.heard();
+        for number in first..9 {
+            world.send(link, &text(&format!("42/{number},[\"late\"]")));
+        }
+        assert_eq!(world.heard().is_empty(), !ends, "from {first} on");
+        assert_eq!(world.sessions(), usize::from(!ends));
+    }
+}

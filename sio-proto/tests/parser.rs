@@ -7,9 +7,9 @@ mod common;
 use bytes::Bytes;
 use common::*;
 use sio_proto::codec::{Messages, PacketError, PacketParser, Parsed, messages};
-use sio_proto::server::{EngineMessage, SendError};
+use sio_proto::server::{EngineMessage, Message, Peer, SendError};
 use sio_proto::socket::text::{Decoded, Encoder, Limits, decode};
-use sio_proto::socket::{Args, Packet, Revision, Role};
+use sio_proto::socket::{Args, Offset, Packet, Revision, Role};
 use sio_proto::{ByteString, BytesMut, Config};
 
 /// Writes `N|` and the packet in the standard form, then its N attachments, each in a binary
@@ -191,7 +191,7 @@ fn older_engine() {
         attachments: vec![Bytes::from_static(&[9])],
         ..Default::default()
     };
-    let mut message = sio_proto::server::Message::event("/".into(), "back".into(), args, None);
+    let mut message = Message::event("/".into(), "back".into(), args, None);
     let now = world.now;
     world
         .shard(|shard, _| shard.emit(now, socket, &mut message, None))
@@ -302,7 +302,7 @@ fn what_a_parser_cannot_say() {
     let mut world = world();
     let link = joined(&mut world);
     let socket = world.last_socket();
-    let mut message = sio_proto::server::Message::event("/".into(), "m".into(), three, None);
+    let mut message = Message::event("/".into(), "m".into(), three, None);
     let now = world.now;
     let sent = world.shard(|shard, _| shard.emit(now, socket, &mut message, None));
     assert_eq!(sent, Err(SendError::Unsupported));
@@ -398,4 +398,58 @@ fn a_broken_rule_of_a_parser_is_told_in_its_words() {
         .collect();
     let unpacked: Vec<_> = unpacked.iter().map(|(sent, told)| (*sent, &**told)).collect();
     assert_eq!((&found[..], &unpacked[..]), (counted, packed));
+}
+
+/// Parts that wait for the rest of their packet count for their address, and when the packet is
+/// complete they do not.
+#[test]
+fn parts_weigh_while_they_wait() {
+    let config = Config::default().parser(Counted).max_kept_bytes_per_address(500_000);
+    let mut world = World::new(config);
+    let peer = || Peer {
+        address: Some("192.0.2.1:1".parse().unwrap()),
+        ..Peer::default()
+    };
+    let mut links = Vec::new();
+    for _ in 0..4 {
+        let link = world.server.open(peer());
+        world.send(link, WEBSOCKET);
+        world.send(link, &text("40|0"));
+        links.push(link);
+    }
+    world.heard();
+    // Each packet has room alone, and no two of them at the same time.
+    for link in &links {
+        world.send(*link, &[text("42|2[\"m\"]"), binary(&[7; 200_000])].concat());
+        world.send(*link, &binary(b"x"));
+        assert_eq!(world.heard().len(), 1, "the event has come");
+    }
+    assert_eq!(world.sessions(), 4);
+    for link in &links[..2] {
+        world.send(*link, &[text("42|2[\"m\"]"), binary(&[7; 200_000])].concat());
+    }
+    assert_eq!(world.sessions(), 3, "they wait at the same time");
+}
+
+/// An event for clients that may come back has its offset in every form. Clients before 3.0 cannot
+/// come back, and do not get it.
+#[test]
+fn the_offset_is_for_those_who_read_it() {
+    let mut world = world();
+    let new = joined(&mut world);
+    let old = world.open();
+    world.send(old, &upgrade("/socket.io/?EIO=3&transport=websocket"));
+    world.frames(old);
+    let offset = Some(Offset { epoch: 7, sequence: 9 });
+    let args = Args::from(ByteString::from("1"));
+    let mut message = Message::event("/".into(), "say".into(), args, None).offset(offset);
+    let (now, sockets) = (world.now, world.sockets.clone());
+    world.shard(|shard, _| {
+        for socket in sockets {
+            shard.emit(now, socket, &mut message, None).unwrap();
+        }
+    });
+    let [new, old] = [new, old].map(|link| world.frames(link).concat());
+    assert!(new.starts_with("40|2[\"say\",1,\"") && new.len() > old.len(), "{new}");
+    assert_eq!(old, "40|2[\"say\",1]");
 }

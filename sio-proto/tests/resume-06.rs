@@ -85,6 +85,7 @@ fn a_client_that_is_faster_than_the_end_of_its_websocket_gets_all_in_order() {
     let newer = come_back(&mut world, &id);
     assert_eq!(world.ended, [link], "the old one is cut");
     assert_eq!(world.frames(newer), ["two", "three"].map(frame));
+    assert_eq!(unconfirmed(&mut world), 1, "the first message");
     // A poll takes the packets over in the same way.
     world.block(newer, frame("three").len() + 2);
     message(&mut world, "\"four\"");
@@ -239,13 +240,18 @@ fn a_kept_answer_gives_way_when_memory_is_short() {
         assert_eq!(status(&world.received(parked)), 200);
     }
     assert!(world.shard(|shard, _| shard.budget().used() > 5_000));
-    world.pass(1);
+    // The next input forgets an answer, and ends nobody.
+    let third = open(&mut world);
+    assert_eq!((world.sessions(), unconfirmed(&mut world)), (3, 1));
+    assert!(world.shard(|shard, _| shard.budget().used() <= 5_000));
+    let parked = poll_at(&mut world, &third, 1_795_447_966_104);
+    assert_eq!(world.received(parked), "");
     let parked = poll_at(&mut world, &first, 1_795_447_966_105);
     world.emit(sockets[0], "message", "\"hi\"").unwrap();
     assert_eq!(body(&world.received(parked)), frame("hi"));
     assert_eq!(
         (world.sessions(), world.shard(|shard, _| shard.budget().used() <= 5_000)),
-        (2, true)
+        (3, true)
     );
 }
 
@@ -471,4 +477,110 @@ fn a_connection_that_is_used_again_has_no_doubts() {
         assert_eq!(body(&world.received(link)), frame("text"));
         assert_eq!(unconfirmed(&mut world), 0, "{stamp}");
     }
+}
+
+fn used(world: &mut World) -> usize {
+    world.shard(|shard, _| shard.budget().used())
+}
+
+/// A kept answer is memory only until the client shows that it has read it, on the same connection
+/// or on another one.
+#[test]
+fn an_answer_that_was_read_is_not_kept() {
+    for on_the_same in [true, false] {
+        let mut world = World::new(Config::default());
+        let id = open(&mut world);
+        let link = poll_at(&mut world, &id, 1_795_447_966_104);
+        message(&mut world, "\"one\"");
+        assert_eq!(body(&world.received(link)), frame("one"));
+        assert!(used(&mut world) > 0);
+        let next = match on_the_same {
+            true => link,
+            false => world.open(),
+        };
+        world.send(next, &get(&format!("/socket.io/xhr-polling/{id}/1795447966105")));
+        assert_eq!((used(&mut world), unconfirmed(&mut world)), (0, 0), "{on_the_same}");
+    }
+}
+
+/// A client comes back by a websocket, and its poll was not answered completely. It need not wait
+/// until the connection of the poll ends: the server ends it, and what was in the answer comes
+/// first. The same in the wire of 0.9.
+#[test]
+fn what_a_poll_did_not_take_comes_by_the_websocket() {
+    let mut world = World::new(Config::default());
+    let id = open(&mut world);
+    let parked = poll_at(&mut world, &id, 1_795_447_966_104);
+    message(&mut world, "\"one\"");
+    assert_eq!(body(&world.received(parked)), frame("one"));
+    world.block(parked, 1);
+    let link = come_back(&mut world, &id);
+    message(&mut world, "\"two\"");
+    assert_eq!(world.frames(link), ["one", "two"].map(frame));
+    assert_eq!(world.ended, [parked], "half an answer may not be completed later");
+    assert_eq!((world.sessions(), unconfirmed(&mut world)), (1, 0));
+
+    let mut world = World::new(Config::default());
+    let answer = world.ask(&get("/socket.io/1/"));
+    let id = body(&answer).split(':').next().unwrap().to_owned();
+    let poll = format!("/socket.io/1/xhr-polling/{id}?t=1");
+    assert!(world.ask(&get(&poll)).ends_with("1::"));
+    let parked = world.open();
+    world.send(parked, &get(&poll));
+    message(&mut world, "\"one\"");
+    assert_eq!(body(&world.received(parked)), "3:::one");
+    world.block(parked, 1);
+    let link = world.open();
+    world.send(link, &upgrade(&format!("/socket.io/1/websocket/{id}")));
+    message(&mut world, "\"two\"");
+    assert_eq!(world.frames(link), ["1::", "3:::one", "3:::two"]);
+    assert_eq!(world.ended, [parked]);
+    assert_eq!((world.sessions(), unconfirmed(&mut world)), (1, 0));
+}
+
+/// If the kernel has taken all of the answer after all, it is not sent again.
+#[test]
+fn an_answer_that_was_written_late_is_written_once() {
+    let mut world = World::new(Config::default());
+    let id = open(&mut world);
+    let parked = poll_at(&mut world, &id, 1_795_447_966_104);
+    message(&mut world, "\"one\"");
+    assert_eq!(body(&world.received(parked)), frame("one"));
+    world.block(parked, 1);
+    world.server.handle_drained(world.now, parked);
+    world.settle();
+    let link = come_back(&mut world, &id);
+    message(&mut world, "\"two\"");
+    assert_eq!(world.frames(link), [frame("two")]);
+    assert_eq!(world.ended, [] as [LinkId; 0]);
+}
+
+/// A connection that has served its poll says nothing about its client any more: its end does not
+/// lengthen the wait for it.
+#[test]
+fn the_end_of_an_answered_connection_lengthens_nothing() {
+    let mut world = World::new(Config::default());
+    let id = open(&mut world);
+    let parked = poll_at(&mut world, &id, 1_795_447_966_104);
+    world.pass(20_000);
+    assert_eq!(body(&world.received(parked)), "", "nothing for 20 s");
+    world.pass(5_000);
+    world.cut(parked, Cause::Closed);
+    world.pass(4_999);
+    assert_eq!(world.sessions(), 1);
+    world.pass(1);
+    assert_eq!(world.sessions(), 0);
+}
+
+/// Bytes that a lost link held take no room from what waits for the next one.
+#[test]
+fn a_lost_link_holds_nothing() {
+    let mut world = World::new(Config::default().max_queued_bytes(1_000));
+    let (link, id) = open_websocket(&mut world);
+    world.block(link, 900);
+    world.cut(link, Cause::Failed);
+    let text = "x".repeat(300);
+    message(&mut world, &format!("\"{text}\""));
+    let link = come_back(&mut world, &id);
+    assert_eq!(world.frames(link).last(), Some(&frame(&text)));
 }

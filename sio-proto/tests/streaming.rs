@@ -10,7 +10,7 @@ mod older;
 use common::*;
 use older::*;
 use sio_proto::codec::Streaming;
-use sio_proto::server::{Cause, Reason};
+use sio_proto::server::{Cause, Peer, Reason};
 use sio_proto::{Config, LinkId};
 
 fn config() -> Config {
@@ -437,4 +437,36 @@ fn a_mount_serves_nothing_else() {
             );
         }
     }
+}
+
+/// What a session keeps of an unfinished message counts for its address. What has no room ends the
+/// session, and the POST says so.
+#[test]
+fn what_is_held_back_counts_for_its_address() {
+    let mut config = config().max_kept_bytes_per_address(100_000);
+    config.legacy06.max_buffered_bytes = 400_000;
+    let mut world = World::new(config);
+    let peer = || Peer {
+        address: Some("192.0.2.1:1".parse().unwrap()),
+        ..Peer::default()
+    };
+    let ask = |world: &mut World, request: &[u8]| {
+        let link = world.server.open(peer());
+        world.send(link, request);
+        world.received(link)
+    };
+    let answer = ask(&mut world, &get("/streaming/xhr-polling//1795447966090"));
+    let id = id_of(body(&answer));
+    world.heard();
+    let target = format!("/streaming/xhr-polling/{id}/send");
+    let piece = "x".repeat(60_000);
+    let first = ask(&mut world, &post(&target, &format!("data=1:300000::{piece}")));
+    assert_eq!((status(&first), world.sessions()), (200, 1));
+    let second = ask(&mut world, &post(&target, &format!("data={piece}")));
+    assert_eq!((status(&second), world.sessions()), (413, 0));
+    assert_eq!(
+        world.breaches,
+        ["limit, ends: more is kept of what the client has sent than its address has room for"]
+    );
+    assert_eq!(world.heard(), ["disconnect forced close"]);
 }

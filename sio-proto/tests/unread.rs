@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use sio_proto::server::{Cause, SendError};
+use sio_proto::server::{Budget, Cause, SendError};
 use sio_proto::{Config, LinkId, SocketKey};
 use std::time::Duration;
 
@@ -647,4 +647,35 @@ fn every_way_to_send_counts_in_the_budget() {
             assert_eq!(used(&mut world), 0, "{policy:?}");
         }
     }
+}
+
+/// What a link held when it ended counts for nobody afterwards. So when others have filled the
+/// budget, a shard of which little waits gives nothing up.
+#[test]
+fn what_gone_links_held_ends_nobody_else() {
+    let mut world = World::new(Config::default());
+    let budget = std::sync::Arc::new(Budget::new(10_000));
+    let others = std::sync::Arc::clone(&budget);
+    world.shard(|shard, _| shard.share_budget(budget));
+    let (idle, socket) = world.bystander();
+    for _ in 0..20 {
+        let link = world.join();
+        block(&mut world, link, 900);
+        world.cut(link, Cause::Failed);
+    }
+    block(&mut world, idle, 0);
+    world.emit(socket, "m", "1").unwrap();
+    others.recharge(0, 20_000);
+    world.join();
+    assert_eq!(world.sessions(), 2);
+    // The bytes that a link holds count for it as what waits.
+    let (held, _) = world.bystander();
+    block(&mut world, held, 12_000);
+    world.join();
+    assert_eq!((world.sessions(), world.ended.last()), (3, Some(&held)));
+    let kinds = world.breaches.last().map(String::as_str);
+    assert_eq!(
+        kinds,
+        Some("limit, ends: too much waits for all clients together, and most of it for this one")
+    );
 }

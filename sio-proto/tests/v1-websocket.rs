@@ -6,7 +6,7 @@ mod older;
 
 use common::*;
 use older::*;
-use sio_proto::server::{Cause, Command, Reason};
+use sio_proto::server::{Cause, Command, Message, Peer, Reason, SendError};
 use sio_proto::{Bytes, Config, LinkId};
 
 fn handshake(world: &mut World) -> String {
@@ -297,6 +297,10 @@ fn connects_whose_answers_nobody_fetches_have_an_end() {
         world.send(link, &text("1::/a"));
     }
     assert_eq!(world.sessions(), 0);
+    assert_eq!(
+        world.breaches,
+        ["limit, ends: the client causes answers and does not fetch them"]
+    );
 }
 
 #[test]
@@ -343,4 +347,223 @@ fn packets_for_a_refused_namespace_are_dropped() {
         2,
         "{heard:?}"
     );
+}
+
+/// A client knows a namespace by the endpoint with which it has joined it last. What it was before
+/// is forgotten, however it has left: by itself, by the server, or because it was refused.
+#[test]
+fn an_endpoint_is_that_of_the_last_join() {
+    let mut world = World::new(Config::default());
+    let link = join(&mut world);
+    let say = |world: &mut World, packet: &str| {
+        world.send(link, &text(packet));
+        world.frames(link)
+    };
+    // This one stays all the time.
+    assert_eq!(say(&mut world, "1::/b?x=2"), ["1::/b?x=2"]);
+    for way in ["leaves", "is disconnected", "is refused"] {
+        world.accepts = way != "is refused";
+        let asked = say(&mut world, "1::/a?x=1");
+        let socket = world.last_socket();
+        match way {
+            "leaves" => {
+                assert_eq!(asked, ["1::/a?x=1"]);
+                assert_eq!(say(&mut world, "0::/a?x=1"), [""; 0]);
+            }
+            "is disconnected" => {
+                world.disconnect(socket, false);
+                assert_eq!(world.frames(link), ["0::/a?x=1"]);
+            }
+            _ => {
+                world.refuse(socket, "no", None);
+                assert_eq!(world.frames(link), ["7::/a?x=1:2"]);
+            }
+        }
+        world.accepts = true;
+        assert_eq!(say(&mut world, "1::/a"), ["1::/a"], "{way}");
+        world.cast("/a", &[], "n", args(""));
+        world.cast("/b", &[], "n", args(""));
+        assert_eq!(
+            world.frames(link),
+            ["5::/a:{\"name\":\"n\"}", "5::/b?x=2:{\"name\":\"n\"}"],
+            "{way}"
+        );
+        say(&mut world, "0::/a");
+    }
+}
+
+/// The limits of the names of namespaces, of their queries, and of the names of events are exact. A
+/// client that asks for more is refused, and its words are not repeated.
+#[test]
+fn names_and_queries_have_exact_limits() {
+    let mut config = Config::default();
+    config.packet.max_namespace_bytes = 12;
+    config.packet.max_query_bytes = 5;
+    config.packet.max_event_name_bytes = 5;
+    let mut world = World::new(config);
+    let link = join(&mut world);
+    for (packet, answer) in [
+        ("1::/long-enough", "1::/long-enough"),
+        ("1::/longer-is-no", "7::/longer-is-no:2"),
+        ("1::/a:?a=123", "1::/a"),
+        ("1::/b:?a=1234", "7::/b:2"),
+        ("1::/long-enoug?a", "7::/long-enoug:2"),
+    ] {
+        world.send(link, &text(packet));
+        assert_eq!(world.frames(link), [answer], "{packet}");
+    }
+    world.heard();
+    world.send(link, &text("5:::{\"name\":\"12345\"}"));
+    assert_eq!((world.heard().len(), world.breaches.len()), (1, 0));
+    world.send(link, &text("5:::{\"name\":\"123456\"}"));
+    assert_eq!((world.heard().len(), world.breaches.len()), (0, 1));
+}
+
+/// A transport that is switched off is not served, although the client has a session.
+#[test]
+fn a_transport_that_is_off_is_refused_in_a_session_too() {
+    for (polling, websocket) in [(false, true), (true, false)] {
+        let mut config = Config::default();
+        (config.transports.polling, config.transports.websocket) = (polling, websocket);
+        let mut world = World::new(config);
+        let id = handshake(&mut world);
+        let at = |transport: &str| format!("/socket.io/1/{transport}/{id}");
+        world.heard();
+        let (good, bad) = match websocket {
+            true => (upgrade(&at("websocket")), get(&at("xhr-polling"))),
+            false => (get(&at("xhr-polling")), upgrade(&at("websocket"))),
+        };
+        assert_eq!(world.reply(&bad).status, 400);
+        let said = world.reply(&post(&at("xhr-polling"), "3:::hi")).status;
+        assert_eq!(said, if polling { 200 } else { 400 });
+        assert_eq!(world.heard().len(), usize::from(polling));
+        let link = world.open();
+        world.send(link, &good);
+        assert!(world.received(link).contains("1::"));
+    }
+}
+
+/// The count of messages that were perhaps lost is a count of messages. Receipts, and the packet
+/// that tells a client again that it is connected, are none.
+#[test]
+fn what_is_no_message_is_not_counted_as_lost() {
+    let mut world = World::new(Config::default());
+    let id = handshake(&mut world);
+    let socket = world.last_socket();
+    let (mut link, polling) = (world.open(), format!("/socket.io/1/xhr-polling/{id}?t=1"));
+    world.send(link, &upgrade(&format!("/socket.io/1/websocket/{id}")));
+    for expected in [1, 2] {
+        world.send(link, &text("3:1::hi"));
+        world.emit(socket, "one", "").unwrap();
+        assert!(world.frames(link).len() >= 3);
+        assert_eq!(world.reply(&get(&polling)).text(), "1::");
+        let unconfirmed = world.shard(|shard, _| shard.counters().unconfirmed);
+        assert_eq!(unconfirmed, expected);
+        link = world.open();
+        world.send(link, &upgrade(&format!("/socket.io/1/websocket/{id}")));
+    }
+}
+
+/// The client has given up a websocket that takes nothing. What waits for it comes by the next
+/// transport.
+#[test]
+fn a_blocked_websocket_does_not_block_what_follows() {
+    let mut world = World::new(Config::default());
+    let id = handshake(&mut world);
+    let socket = world.last_socket();
+    let link = world.open();
+    world.send(link, &upgrade(&format!("/socket.io/1/websocket/{id}")));
+    assert_eq!(world.frames(link), ["1::"]);
+    world.emit(socket, "one", "").unwrap();
+    world.frames(link);
+    world.block(link, 3);
+    world.emit(socket, "two", "").unwrap();
+    let answer = world.reply(&get(&format!("/socket.io/1/xhr-polling/{id}")));
+    assert!(answer.text().contains("two"), "{answer:?}");
+    assert_eq!(world.ended, [link]);
+}
+
+/// Between two polls the client is not there: a volatile message is dropped, what has to wait
+/// counts in the budget, and the client may come from another address. So it is also if the poll
+/// has ended without an answer.
+#[test]
+fn a_poll_that_was_lost_leaves_no_way() {
+    let mut world = World::new(Config::default());
+    let id = handshake(&mut world);
+    let socket = world.last_socket();
+    let polling = format!("/socket.io/1/xhr-polling/{id}");
+    assert_eq!(world.reply(&get(&polling)).text(), "1::");
+    let poll = world.park(&get(&polling));
+    world.cut(poll, Cause::Failed);
+    let event = |name: &'static str| Message::event("/".into(), name.into(), args(""), None);
+    let now = world.now;
+    let sent = world.shard(|shard, _| shard.emit(now, socket, &mut event("fast").volatile(true), None));
+    assert_eq!(sent, Err(SendError::Dropped));
+    let before = world.shard(|shard, _| shard.budget().used());
+    world.emit(socket, "slow", "").unwrap();
+    assert!(world.shard(|shard, _| shard.budget().used()) > before);
+    let elsewhere = world.server.open(Peer {
+        address: Some("192.0.2.7:1".parse().unwrap()),
+        ..Peer::default()
+    });
+    world.send(elsewhere, &get(&polling));
+    assert!(world.received(elsewhere).contains("slow"));
+}
+
+/// Packets for namespaces that have not been joined are few, count for their address, and are
+/// refused with a report.
+#[test]
+fn packets_ahead_of_a_namespace_have_limits() {
+    let mut config = Config::default();
+    config.legacy09.max_unjoined_packets = 2;
+    let mut world = World::new(config);
+    let link = join(&mut world);
+    for _ in 0..3 {
+        world.send(link, &text("3::/a:hi"));
+    }
+    assert_eq!(
+        world.breaches,
+        ["limit, goes on: too much for namespaces that have not been joined"]
+    );
+
+    let mut world = World::new(Config::default().max_kept_bytes_per_address(100_000));
+    let address = Some("192.0.2.7:1".parse().unwrap());
+    let peer = || Peer {
+        address,
+        ..Peer::default()
+    };
+    let link = world.server.open(peer());
+    world.send(link, &get("/socket.io/1/"));
+    let id = body(&world.received(link)).split(':').next().unwrap().to_owned();
+    let link = world.server.open(peer());
+    world.send(link, &upgrade(&format!("/socket.io/1/websocket/{id}")));
+    let large = format!("3::/a:{}", "x".repeat(50_000));
+    world.send(link, &text(&large));
+    assert_eq!(world.sessions(), 1);
+    world.send(link, &text(&large));
+    assert_eq!(world.sessions(), 0);
+    assert_eq!(
+        world.breaches,
+        ["limit, ends: more is kept of what the client has sent than its address has room for"]
+    );
+}
+
+/// A POST behind a GET that is held, on the same connection: the GET is answered first, with a noop
+/// if there is nothing for the client.
+#[test]
+fn a_post_behind_a_held_poll_ends_the_poll() {
+    let mut world = World::new(Config::default());
+    let id = handshake(&mut world);
+    let socket = world.last_socket();
+    let polling = format!("/socket.io/1/xhr-polling/{id}");
+    assert_eq!(world.reply(&get(&polling)).text(), "1::");
+    let link = world.park(&get(&polling));
+    world.heard();
+    world.send(link, &post(&polling, "3:::hi"));
+    assert_eq!(world.heard(), ["event message \"hi\""]);
+    let answers = world.received(link);
+    let bodies: Vec<_> = answers.split("HTTP/1.1 200").skip(1).map(body).collect();
+    assert_eq!(bodies, ["8::", "1"]);
+    world.emit(socket, "one", "").unwrap();
+    assert_eq!(world.reply(&get(&polling)).text(), "5:::{\"name\":\"one\"}");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::*;
 use sio_proto::Config;
-use sio_proto::server::{AckRequest, Command, TimeoutReason};
+use sio_proto::server::{AckRequest, Cause, Command, TimeoutReason};
 
 /// The next reason, its time since the start, and the session that it is about.
 fn next(world: &World) -> (TimeoutReason, u64, String) {
@@ -256,6 +256,141 @@ fn polls_and_absences_of_0_6() {
     world.send(poll, &get(&format!("/socket.io/xhr-polling/{id}/2")));
     let seen = reasons_until(&mut world, |world| !world.received(poll).is_empty());
     assert_eq!(seen.last(), Some(&TimeoutReason::Poll), "{seen:?}");
+}
+
+/// An alarm is not taken back when its reason has gone. It says so.
+#[test]
+fn what_has_gone_is_no_reason() {
+    // A ping has been answered, and the next one is out.
+    let mut config = Config::default();
+    config.ping_interval = Duration::from_secs(5);
+    config.connect_timeout = Duration::from_secs(3_600);
+    let mut world = World::new(config);
+    let link = world.join();
+    world.pass(6_000);
+    world.send(link, &text("3"));
+    world.pass(6_000);
+    expect(&world, TimeoutReason::Nothing, 25_000);
+
+    // The candidate is gone.
+    let mut world = World::new(Config::default());
+    let sid = world.join_polling();
+    let candidate = world.candidate(&sid);
+    world.pass(1_000);
+    world.cut(candidate, Cause::Closed);
+    expect(&world, TimeoutReason::Nothing, 10_000);
+
+    // The link takes bytes again.
+    let mut config = Config::default();
+    config.ping_interval = Duration::from_secs(30);
+    config.ping_timeout = Duration::from_secs(1);
+    config.connect_timeout = Duration::from_secs(3_600);
+    let mut world = World::new(config);
+    let link = world.join();
+    world.pass(500);
+    world.server.handle_blocked(world.now, link, 100);
+    world.server.handle_drained(world.now, link);
+    world.pass(29_500);
+    world.send(link, &text("3"));
+    world.pass(1_000);
+    expect(&world, TimeoutReason::Nothing, 31_500);
+
+    // The session leaves already.
+    let mut world = World::new(Config::default());
+    world.join();
+    world.releases = false;
+    for spread in [0, 10] {
+        world.command(Command::Drain {
+            spread: Duration::from_secs(spread),
+            patience: Duration::from_secs(100),
+            handover: false,
+            pause: None,
+        });
+    }
+    let (reason, at, _) = next(&world);
+    assert!(at <= 10_000, "the second command has armed it: {at}");
+    assert_eq!(reason, TimeoutReason::Nothing);
+}
+
+/// The last bytes of a handshake of hixie-76, whose keys are in the test of its reason.
+const HIXIE_76: &[u8] = b"^n:ds[4U";
+
+fn hixie_76(target: &str) -> Vec<u8> {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\
+         Origin: http://localhost\r\nSec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\n\
+         Sec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// The same in the generations before 1.0.
+#[test]
+fn what_has_gone_is_no_reason_before_1_0_either() {
+    let slow = || {
+        let mut config = Config::default();
+        config.upgrade_timeout = Duration::from_secs(1);
+        config.legacy06.heartbeat_interval = Duration::from_secs(5);
+        config.legacy06.heartbeat_timeout = Duration::from_secs(30);
+        config.legacy06.reconnect_timeout = Duration::from_secs(40);
+        config.legacy06.poll_duration = Duration::from_secs(20);
+        config.legacy09.heartbeat_interval = Duration::from_secs(5);
+        config.legacy09.heartbeat_timeout = Duration::from_secs(30);
+        config
+    };
+    // The handshake is complete.
+    let mut world = World::new(slow());
+    let path = handshake09(&mut world, "websocket");
+    for target in ["/socket.io/websocket", &path] {
+        let mut world = World::new(slow());
+        let target = match target == path {
+            true => handshake09(&mut world, "websocket"),
+            false => target.to_owned(),
+        };
+        let link = world.open();
+        world.send(link, &hixie_76(&target));
+        assert_eq!(next(&world).0, TimeoutReason::WebSocketOpening, "{target}");
+        world.send(link, HIXIE_76);
+        expect(&world, TimeoutReason::Nothing, 1_000);
+    }
+
+    // A heartbeat has been answered, and the next one is out.
+    for (target, answer) in [("/socket.io/websocket", "~m~4~m~~h~1"), (&*path, "2::")] {
+        let mut world = World::new(slow());
+        let target = match target == path {
+            true => handshake09(&mut world, "websocket"),
+            false => target.to_owned(),
+        };
+        let link = open_websocket(&mut world, &target);
+        world.pass(6_000);
+        world.send(link, &text(answer));
+        world.pass(28_900);
+        expect(&world, TimeoutReason::Nothing, 35_000);
+    }
+
+    // The websocket has gone, and its heartbeat with it.
+    let mut world = World::new(slow());
+    let link = open_websocket(&mut world, "/socket.io/websocket");
+    world.pass(1_000);
+    world.cut(link, Cause::Failed);
+    expect(&world, TimeoutReason::Nothing, 5_000);
+    let mut world = World::new(slow());
+    let path = handshake09(&mut world, "websocket");
+    open_websocket(&mut world, &path);
+    world.pass(1_000);
+    assert!(
+        world
+            .ask(&get(&path.replace("websocket", "xhr-polling")))
+            .ends_with("1::")
+    );
+    expect(&world, TimeoutReason::Nothing, 5_000);
+
+    // A client on a websocket is not absent.
+    let mut config = slow();
+    config.legacy06.heartbeat_interval = Duration::from_secs(100);
+    let mut world = World::new(config);
+    open_websocket(&mut world, "/socket.io/websocket");
+    expect(&world, TimeoutReason::Nothing, 20_000);
 }
 
 /// The table of the reasons is complete, and each reason has its own words.
