@@ -421,3 +421,19 @@ fn a_signed_message_may_be_as_large_as_the_limit() {
         }
     }
 }
+
+/// Of more signers than may be remembered, nothing is carried out, and this is counted.
+#[test]
+fn as_many_signers_are_known_as_there_may_be() {
+    for config in kinds() {
+        let mut world = World::new(&signed(config.max_nodes(1)), 4, 11);
+        world.connect(0, "s0");
+        world.run(SECOND);
+        for at in [1, 2, 3, 3] {
+            world.order(at, broadcast("e", all()));
+            world.run(SECOND);
+        }
+        assert_eq!((events(&world, 0), doubts(&world, 0)), (2, [0; 4]));
+        assert_eq!(world.machines[0].node.counters().forgotten, 3);
+    }
+}
