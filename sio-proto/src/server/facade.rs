@@ -299,7 +299,7 @@ impl Server {
                 self.resumed.push_back(link);
             }
             if !blocked.pong.is_empty() {
-                self.queue.push_back(Output::Bytes(link, blocked.pong));
+                self.put(link, blocked.pong);
             }
         }
         self.shard.handle_drained(now, link);
@@ -405,6 +405,15 @@ impl Server {
         }
     }
 
+    /// Gives the caller bytes that are no packets of a session. They count, so that it is known
+    /// which of the packets before them are written.
+    fn put(&mut self, link: LinkId, bytes: Bytes) {
+        if let Some(outgoing) = self.connection(link).and_then(|it| it.outgoing.as_mut()) {
+            outgoing.note_others(bytes.len());
+        }
+        self.queue.push_back(Output::Bytes(link, bytes));
+    }
+
     /// Forgets the packets that the caller has written: all packets of links that are not blocked.
     fn forget_written(&mut self) {
         for link in core::mem::take(&mut self.outgoing) {
@@ -489,10 +498,11 @@ impl Server {
         self.drain_outputs(now);
         if self.connection(link).is_some() {
             if !arrivals.pongs.is_empty() {
-                self.queue.push_back(Output::Bytes(link, arrivals.pongs.take_all()));
+                self.put(link, arrivals.pongs.take_all());
             }
-            let replies = arrivals.replies.drain(..);
-            self.queue.extend(replies.map(|bytes| Output::Bytes(link, bytes)));
+            for reply in arrivals.replies.drain(..) {
+                self.put(link, reply);
+            }
         }
         arrivals.replies.clear();
         arrivals.pongs.clear();

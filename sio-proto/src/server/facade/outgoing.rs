@@ -50,6 +50,11 @@ impl Outgoing {
         written
     }
 
+    /// The caller has got this many bytes that are no packets.
+    pub(super) const fn note_others(&mut self, bytes: usize) {
+        self.given += bytes as u64;
+    }
+
     /// Forgets the packets that have been written completely, if the caller holds this many bytes.
     pub(super) fn forget_written(&mut self, held: usize) {
         let written = self.given - (held as u64).min(self.given);
