@@ -335,6 +335,25 @@ fn a_pong_that_was_not_written_repeats_no_message() {
     }
 }
 
+/// The same, where the ping comes with the request that resumes the session: the messages leave
+/// between the two.
+#[test]
+fn a_pong_behind_what_a_resumed_session_gets_repeats_nothing() {
+    let mut world = World::new(Config::default());
+    let (link, id) = open_websocket(&mut world);
+    world.cut(link, Cause::Failed);
+    message(&mut world, "\"one\"");
+    let link = world.open();
+    world.send(
+        link,
+        &[upgrade(&format!("/socket.io/websocket/{id}")), ping(b"b")].concat(),
+    );
+    world.block(link, 3);
+    world.cut(link, Cause::Failed);
+    let link = come_back(&mut world, &id);
+    assert_eq!(world.frames(link), [""; 0]);
+}
+
 /// A connection that is ended because its client breaks a rule, or sends too much while it reads
 /// nothing, loses no message either.
 #[test]

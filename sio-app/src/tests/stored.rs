@@ -295,6 +295,31 @@ fn check_damaged(disk: &Arc<Memory>, key: &[u8], wrong: &[u8]) {
     assert_eq!(disk.len(), before, "what is damaged is left as it is");
 }
 
+/// A record that gets the number of one that is not there is in none of its rooms.
+#[test]
+fn rooms_without_their_record_are_removed() {
+    let disk = Arc::new(Memory::default());
+    let store = Faulty::of(&disk);
+    let io = stored(1, settings(), &store);
+    let client = Client::new(&io);
+    io.socket(&client.sid).unwrap().join(["a", "b"]).unwrap();
+    kill(io, &store);
+    let keys = |kind: u8| {
+        let mut keys = Vec::new();
+        let read = disk.read(&mut |key, _| {
+            keys.extend((key[0] == kind).then(|| key.to_vec()));
+            Ok(())
+        });
+        read.map(|()| keys).unwrap()
+    };
+    let (records, stays) = (keys(4), keys(3));
+    assert_eq!((records.len(), stays.is_empty()), (1, false));
+    let gone = |key| Row { key, value: None };
+    disk.write(&records.into_iter().map(gone).collect::<Vec<_>>()).unwrap();
+    let io = stored(1, settings(), &Faulty::of(&disk));
+    assert_eq!((io.recoverable(), keys(3).len()), (0, 0));
+}
+
 /// Recovery R7: messages that were lost with a store are not missing without a word.
 #[test]
 fn a_store_that_is_older_than_its_clients_recovers_none_of_them() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 use sio_proto::Time;
-use sio_proto::recovery::{RecordKey, SavedNamespace, SavedRecord, SavedStay};
+use sio_proto::recovery::{Change, RecordKey, SavedNamespace, SavedRecord, SavedStay};
 use sio_proto::server::Kept;
 
 use crate::guarded::guarded;
@@ -102,7 +102,14 @@ impl Recovery {
             }
         }
         keeper.begin(shards.key, now);
-        let useless = reading.useless;
+        let mut useless = reading.useless;
+        // Rooms of a record that is not there. The next record with its number is not in them.
+        for (record, stays) in reading.stays {
+            useless.extend(stays.iter().map(|stay| {
+                let ordinal = stay.ordinal;
+                Noted::Change(Change::StayGone { record, ordinal }).row(keeper.dates)
+            }));
+        }
         attempt(|| keeper.store().write(&useless))?;
         keeper.settle(now);
         Ok(())

@@ -91,10 +91,11 @@ impl<M, D> Recovery<M, D> {
         Some(self.namespaces.get(namespace)?.number)
     }
 
-    /// The number of a record in a store.
+    /// The number of a record in a store. `None` if the record is not kept there: what belongs to
+    /// it must not be written, because nothing would remove it.
     #[must_use]
     pub fn record_number(&self, key: RecordKey) -> Option<u64> {
-        Some(self.record(key)?.number)
+        Some(self.record(key).filter(|record| record.is_saved())?.number)
     }
 
     pub(super) fn note_record(&mut self, key: RecordKey) {

@@ -134,6 +134,7 @@ fn a_store_is_told_nothing_of_a_record_that_it_cannot_keep() {
     let (key, _) = kept
         .adopt(at(0), adopted("made elsewhere".into()), &mut vec![])
         .unwrap();
+    assert_eq!(kept.record_number(key), None, "nothing of it may be written");
     kept.join(key, &"blue".into());
     kept.leave(key, "red");
     for number in 0..20 {
@@ -148,6 +149,7 @@ fn a_store_is_told_nothing_of_a_record_that_it_cannot_keep() {
     assert_eq!(changes(&mut kept), [""; 0]);
     // One that is given up is not written again, whatever becomes of it.
     kept.disown(own);
+    assert_eq!(kept.record_number(own), None);
     changes(&mut kept);
     kept.set_heard(own, 7);
     kept.lost(at(2), own, 0, &mut vec![]);
