@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 mod common;
+mod older;
 
 use common::*;
 use sio_proto::server::{Cause, Queued};
@@ -502,23 +503,39 @@ fn used(world: &mut World) -> usize {
     world.shard(|shard, _| shard.budget().used())
 }
 
-/// A kept answer is memory only until the client shows that it has read it, on the same connection
-/// or on another one.
+/// A kept answer is memory only until the client shows that it has read it: by another poll on the
+/// same connection or on another one, or by a POST on the same connection.
 #[test]
 fn an_answer_that_was_read_is_not_kept() {
-    for on_the_same in [true, false] {
+    enum Sign {
+        PollHere,
+        PollElsewhere,
+        PostHere,
+    }
+    for sign in [Sign::PollHere, Sign::PollElsewhere, Sign::PostHere] {
         let mut world = World::new(Config::default());
         let id = open(&mut world);
         let link = poll_at(&mut world, &id, 1_795_447_966_104);
         message(&mut world, "\"one\"");
         assert_eq!(body(&world.received(link)), frame("one"));
         assert!(used(&mut world) > 0);
-        let next = match on_the_same {
-            true => link,
-            false => world.open(),
-        };
-        world.send(next, &get(&format!("/socket.io/xhr-polling/{id}/1795447966105")));
-        assert_eq!((used(&mut world), unconfirmed(&mut world)), (0, 0), "{on_the_same}");
+        let poll = get(&format!("/socket.io/xhr-polling/{id}/1795447966105"));
+        match sign {
+            Sign::PollHere => world.send(link, &poll),
+            Sign::PollElsewhere => {
+                let other = world.open();
+                world.send(other, &poll);
+            }
+            Sign::PostHere => {
+                let target = format!("/socket.io/xhr-polling/{id}/send");
+                let form = format!("data={}", frame("two"));
+                world.send(
+                    link,
+                    &older::post_bytes(&target, "application/x-www-form-urlencoded", form.as_bytes()),
+                );
+            }
+        }
+        assert_eq!((used(&mut world), unconfirmed(&mut world)), (0, 0));
     }
 }
 

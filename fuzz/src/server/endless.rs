@@ -178,6 +178,11 @@ impl OldWebSocket {
         }
     }
 
+    /// Whether the client has not sent all of the handshake.
+    pub(super) const fn owes_keys(&self) -> bool {
+        self.unsent_keys > 0
+    }
+
     /// Notes the bytes that are about to be sent after the head of the handshake.
     pub(super) fn send(&mut self, bytes: &[u8]) {
         let keys = self.unsent_keys.min(bytes.len());

@@ -78,6 +78,12 @@ impl Peer {
         matches!(self.stream, Stream::WebSocket(..) | Stream::OldWebSocket(..))
     }
 
+    /// Whether the server still waits for the last bytes of a websocket's handshake. So it waits for
+    /// a head, and how long a head may take is decided by whoever drives the server.
+    pub(super) fn owes_keys(&self) -> bool {
+        matches!(&self.stream, Stream::OldWebSocket(websocket) if websocket.owes_keys())
+    }
+
     /// Whether it is a websocket of 2010.
     pub(super) const fn is_old_websocket(&self) -> bool {
         matches!(self.stream, Stream::OldWebSocket(..))

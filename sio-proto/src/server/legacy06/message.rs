@@ -12,9 +12,10 @@ use crate::codec::{Codec, PlainEvent, PlainMessage};
 use crate::server::{Encoded, Message, More, SendError};
 use crate::{Config, Frame, json};
 
-/// The most bytes that a known codec puts around a message, and that the event form puts around
-/// name and arguments.
-const AROUND_MESSAGE: usize = 48;
+/// The most bytes that a known codec puts around a message, with what the event form puts around
+/// name, arguments and attachments: 35 bytes for the form, and up to 29 for the frame of a codec,
+/// whose length has up to 20 digits.
+const AROUND_MESSAGE: usize = 64;
 
 /// Whether the encoded message fits into `max` bytes, including its frame. Nothing is written to
 /// find this out.
