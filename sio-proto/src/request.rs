@@ -206,10 +206,12 @@ impl Request {
     }
 
     /// How many packets its body has, or may have: a piece of a stream of 0.6 is read by its
-    /// session, and counts as the most messages that it can hold.
+    /// session, and counts as the most messages that it can hold. A body of Engine.IO without
+    /// packets counts as one packet: the session may have another form than the request names.
     #[must_use]
     pub fn packets(&self) -> usize {
         match self.packets.last() {
+            None => usize::from(self.is_engine_post()),
             Some(Inbound::Payload { payload, .. }) => {
                 let most = payload.len() / LEAST_MESSAGE_BYTES;
                 self.packets.len().saturating_add(most)
@@ -226,6 +228,13 @@ impl Request {
             Kind::Legacy06(_, route) => route.session,
             Kind::Legacy09(_) | Kind::UnknownProtocol | Kind::Foreign => None,
         }
+    }
+
+    /// Whether it is a POST of Engine.IO with a body.
+    fn is_engine_post(&self) -> bool {
+        matches!(self.findings.kind, Kind::Engine { .. })
+            && self.http.method == http::Method::Post
+            && self.http.body.as_ref().is_ok_and(|body| !body.is_empty())
     }
 
     /// Whether it belongs to no generation.

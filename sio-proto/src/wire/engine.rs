@@ -48,7 +48,14 @@ pub(crate) fn decode_body(
     route: &EngineIo,
     body: Bytes,
 ) -> Vec<Inbound> {
-    decode_post(config, request, raw, post_form(route), body)
+    decode_post(
+        config,
+        request,
+        raw,
+        post_form(route),
+        body,
+        config.max_packets_per_payload,
+    )
 }
 
 pub(crate) fn post_form(route: &EngineIo) -> PostForm {
@@ -58,20 +65,21 @@ pub(crate) fn post_form(route: &EngineIo) -> PostForm {
     }
 }
 
-/// Decodes the body of a POST.
+/// Decodes the body of a POST that may have this number of packets.
 pub(crate) fn decode_post(
     config: &Config,
     request: &http::Request,
     raw: bool,
     form: PostForm,
     body: Bytes,
+    max_packets: usize,
 ) -> Vec<Inbound> {
     let binary = request.is_content_type(BINARY);
     match form.revision {
         // Refused as a whole (docs/protocol/engine-io.md §4.4).
         Revision::V4 if binary => Vec::new(),
         Revision::V3 if binary && !form.jsonp => {
-            let packets = payload_v3::decode_binary(body, Dialect::Plain, config.max_packets_per_payload);
+            let packets = payload_v3::decode_binary(body, Dialect::Plain, max_packets);
             collect(packets, form.revision, raw, config)
         }
         revision => {
@@ -89,14 +97,9 @@ pub(crate) fn decode_post(
                 },
             };
             match revision {
-                Revision::V4 => collect(
-                    payload::decode(text, config.max_packets_per_payload),
-                    revision,
-                    raw,
-                    config,
-                ),
+                Revision::V4 => collect(payload::decode(text, max_packets), revision, raw, config),
                 Revision::V3 => collect(
-                    payload_v3::decode_text(text, Dialect::Plain, config.max_packets_per_payload),
+                    payload_v3::decode_text(text, Dialect::Plain, max_packets),
                     revision,
                     raw,
                     config,

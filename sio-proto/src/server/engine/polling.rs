@@ -12,6 +12,10 @@ use crate::wire::Inbound;
 use crate::wire::engine::PostForm;
 use crate::{Frame, LinkId, http};
 
+/// How many packets a POST may have whose query names another form than its session has. No client
+/// that is known sends such a POST.
+const MOST_DECODED_AGAIN: usize = 256;
+
 impl<'a> At<'a> {
     /// A GET fetches the queued packets.
     pub(super) fn poll(mut self, asker: Asker) -> Fate<'a> {
@@ -151,13 +155,16 @@ impl<'a> At<'a> {
             return;
         }
         // The form comes from the handshake. If a request names another form, its decoded packets
-        // are not used.
+        // are not used. Nobody has counted the others, and they are decoded under the lock of the
+        // shard, so they have to be few.
         let form = PostForm {
             revision: engine.revision,
             jsonp: engine.jsonp().is_some(),
         };
         if posted.begins() && form != bodies::post_form(&arrival.route) {
-            let mut packets = bodies::decode_post(&self.core.config, &request.http, engine.raw, form, body.clone());
+            let config = &self.core.config;
+            let most = config.max_packets_per_payload.min(MOST_DECODED_AGAIN);
+            let mut packets = bodies::decode_post(config, &request.http, engine.raw, form, body.clone(), most);
             Inbound::part(&mut packets, body.len());
             posted.replace(packets);
         }
