@@ -591,6 +591,22 @@ fn an_answer_that_was_written_late_is_written_once() {
     assert_eq!(world.ended, [] as [LinkId; 0]);
 }
 
+/// A link that takes no more has taken an answer of which no byte waits. So the answer is not sent
+/// again.
+#[test]
+fn an_answer_of_which_nothing_waits_was_written() {
+    let mut world = World::new(Config::default());
+    let id = open(&mut world);
+    let parked = poll_at(&mut world, &id, 1_795_447_966_104);
+    message(&mut world, "\"one\"");
+    assert_eq!(body(&world.received(parked)), frame("one"));
+    world.block(parked, 0);
+    let next = poll_at(&mut world, &id, 1_795_447_966_105);
+    message(&mut world, "\"two\"");
+    assert_eq!(body(&world.received(next)), frame("two"));
+    assert_eq!(world.ended, [] as [LinkId; 0]);
+}
+
 /// A connection that has served its poll says nothing about its client any more: its end does not
 /// lengthen the wait for it.
 #[test]

@@ -34,7 +34,7 @@ impl Shard {
                 false
             },
             {
-                self.note_answer_blocked(link, true);
+                self.note_answer_blocked(link, held > 0);
                 let core = &mut self.core;
                 if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
                     && let Some(session) = self.sessions.named_mut(key)
