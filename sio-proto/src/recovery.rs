@@ -223,6 +223,7 @@ impl<M, D> Recovery<M, D> {
             foreign_pid: None,
             adopted: 0,
             lacks: false,
+            is_strange: false,
             sid,
             namespace,
             place: slot,

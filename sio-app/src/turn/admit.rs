@@ -160,6 +160,7 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
         match (seat.record(), admitted.accepted, before) {
             (None, ..) => {}
             (Some(key), true, before) => {
+                state.machine.let_in(key);
                 state.note_socket(key, socket);
                 admitted.before = before.filter(|_| confirmed.is_some());
             }

@@ -5,6 +5,7 @@
 //!   advance ─► numbers follow the stream        adopt ─► AWAY here, from number I on the log has all
 //!                                               bring ─► what was said between its offset and I
 //!                                               claim ─► brought, then logged: nothing twice
+//!                                               let_in ─► a store has it from now on
 //! ```
 //! All servers of a cluster read one stream in one order, and the number of a message is made of
 //! the id of its entry. So the offset that a client was given by another server is a number here,
@@ -108,6 +109,10 @@ impl<M, D> Recovery<M, D> {
     /// before it: what lies between the client's offset and this number has to be brought
     /// ([`bring`](Self::bring)). `None` if the record cannot be kept: its secret is too long or
     /// known already, or its rooms take too many bytes.
+    ///
+    /// A store is not told of the record before its client is let in ([`let_in`](Self::let_in)): a
+    /// process that took it over from the store would not know that nobody here has decided about
+    /// the client. If the process ends before, it is as if the record had not come here.
     pub fn adopt(
         &mut self,
         now: Time,
@@ -173,6 +178,7 @@ impl<M, D> Recovery<M, D> {
             foreign_pid,
             adopted: at,
             lacks: true,
+            is_strange: true,
             sid,
             namespace,
             place: slot,
@@ -193,12 +199,22 @@ impl<M, D> Recovery<M, D> {
         let (slot, generation) = self.records.insert(record);
         self.secrets.insert(hash, slot);
         let key = RecordKey { slot, generation };
-        self.note_record(key);
-        self.note_stays(key);
         self.lost(now, key, bytes, expired);
         let sequence = at;
         let epoch = Offset::STREAM;
         self.record(key).is_some().then_some((key, Offset { epoch, sequence }))
+    }
+
+    /// The client of an adopted record has come back ([`claim`](Self::claim)) and has been let in.
+    /// From now on a store is told of the record. Nothing happens for any other record. A caller
+    /// without a store need not call this.
+    pub fn let_in(&mut self, key: RecordKey) {
+        let record = self.record_mut(key).filter(|record| record.is_strange);
+        if let Some(record) = record {
+            record.is_strange = false;
+            self.note_record(key);
+            self.note_stays(key);
+        }
     }
 
     /// Keeps room for what is being fetched for an adopted record: so many bytes have come until

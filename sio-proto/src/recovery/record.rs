@@ -55,6 +55,8 @@ pub(super) struct Record<D> {
     pub(super) adopted: u64,
     /// Whether what was said before that has still to be brought.
     pub(super) lacks: bool,
+    /// Whether it came here from another server, and its client has not been let in here since.
+    pub(super) is_strange: bool,
     pub(super) sid: Sid,
     pub(super) namespace: ByteString,
     /// Where its namespace stands, which stays there while the record is there.
@@ -117,10 +119,10 @@ impl<D> Record<D> {
         }
     }
 
-    /// Whether a store has it. A store has no place for the secrets of other servers, and forgets
-    /// whose messages were written by another parser.
+    /// Whether a store has it. A store has no place for the secrets of other servers, forgets whose
+    /// messages were written by another parser, and does not know whom this server has let in.
     pub(super) const fn is_saved(&self) -> bool {
-        self.foreign_pid.is_none() && !self.is_foreign
+        self.foreign_pid.is_none() && !self.is_foreign && !self.is_strange
     }
 
     /// Until when the client is waited for; `None` while it is there.

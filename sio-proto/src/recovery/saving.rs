@@ -245,6 +245,7 @@ impl<M, D> Recovery<M, D> {
             foreign_pid: None,
             adopted: 0,
             lacks: false,
+            is_strange: false,
             sid: saved.sid,
             namespace: namespace.into(),
             place: slot,

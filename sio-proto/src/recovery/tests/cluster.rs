@@ -215,6 +215,7 @@ fn a_restored_record_says_nothing_that_is_too_late() {
     };
     read(&mut kept, 20);
     kept.join(key, &"green".into());
+    kept.let_in(key);
     let rooms: Vec<_> = [("red", None), ("blue", Some(place(3))), ("green", Some(place(20)))]
         .map(|(room, since)| (ByteString::from(room), since))
         .into();

@@ -118,7 +118,7 @@ fn a_store_forgets_a_room_that_nobody_asks_for() {
 fn a_store_is_told_nothing_of_a_record_that_it_cannot_keep() {
     let mut kept = Kept::new(config(), [1; 16], 5);
     kept.note_changes();
-    let (own, pid) = open(&mut kept, "/", 1);
+    let (own, _) = open(&mut kept, "/", 1);
     changes(&mut kept);
     let adopted = |pid: ByteString| Adopted {
         namespace: "/".into(),
@@ -134,6 +134,7 @@ fn a_store_is_told_nothing_of_a_record_that_it_cannot_keep() {
     let (key, _) = kept
         .adopt(at(0), adopted("made elsewhere".into()), &mut vec![])
         .unwrap();
+    kept.let_in(key);
     assert_eq!(kept.record_number(key), None, "nothing of it may be written");
     kept.join(key, &"blue".into());
     kept.leave(key, "red");
@@ -155,15 +156,57 @@ fn a_store_is_told_nothing_of_a_record_that_it_cannot_keep() {
     kept.lost(at(2), own, 0, &mut vec![]);
     kept.close(own);
     assert_eq!(changes(&mut kept), [""; 0]);
-    // A secret of a server of ours has its place.
-    kept.adopt(at(3), adopted(pid), &mut vec![]).unwrap();
-    assert_eq!(
-        changes(&mut kept)
-            .iter()
-            .filter(|change| change.starts_with("stay"))
-            .count(),
-        2
-    );
+}
+
+/// A store does not know whom this server has let in. So it is told of a record that has come from
+/// another server when its client is let in, and of all of it, whether the client was cut off and
+/// has come back or not.
+#[test]
+fn a_store_is_told_of_a_record_of_another_server_when_its_client_is_let_in() {
+    for is_let_in in [true, false] {
+        let mut kept = Kept::new(config(), [1; 16], 5);
+        kept.note_changes();
+        open(&mut kept, "/", 1);
+        send(&mut kept, at(0), to(&[], &[]), 1);
+        changes(&mut kept);
+        let adopted = Adopted {
+            namespace: "/".into(),
+            pid: open(&mut Kept::new(config(), [2; 16], 6), "/", 2).1,
+            sid: sid(2),
+            id: "id".into(),
+            rooms: vec![("red".into(), None)],
+            start: None,
+            network: 0,
+            data: 2,
+            bytes: 0,
+        };
+        let (key, _) = kept.adopt(at(0), adopted, &mut vec![]).unwrap();
+        assert!(kept.bring(at(0), key, vec![]));
+        kept.join(key, &"blue".into());
+        kept.set_heard(key, 3);
+        // It is claimed, and the connection is cut before the client is let in.
+        assert_eq!(missed(&mut kept, key, None), Ok(vec![]));
+        kept.lost(at(1), key, 0, &mut vec![]);
+        assert_eq!(missed(&mut kept, key, None), Ok(vec![]));
+        assert_eq!((changes(&mut kept), kept.record_number(key)), (vec![], None));
+        assert_eq!(kept.records().count(), 1);
+        if is_let_in {
+            kept.let_in(key);
+            let told = [
+                "record 1 from 1, 1 forgotten, 3 heard, away None",
+                "stay 0 1..None",
+                "stay 1 1..None",
+                "stay 2 1..None",
+            ];
+            assert_eq!(changes(&mut kept), told);
+            assert_eq!((kept.record_number(key), kept.records().count()), (Some(1), 2));
+            kept.let_in(key);
+            assert_eq!(changes(&mut kept), [""; 0], "once");
+        }
+        kept.lost(at(2), key, 0, &mut vec![]);
+        kept.expire(key);
+        assert_eq!(changes(&mut kept).contains(&"no record 1".into()), is_let_in);
+    }
 }
 
 /// Everything at once is what all changes are together. What no store has a place for is no part of
@@ -199,6 +242,7 @@ fn a_snapshot_says_what_all_changes_have_said() {
         bytes: 0,
     };
     let (foreign, _) = kept.adopt(at(1), adopted, &mut vec![]).unwrap();
+    kept.let_in(foreign);
     kept.take_changes().for_each(drop);
     let others = kept.records().map(|(number, data)| (number, *data));
     assert_eq!(others.collect::<Vec<_>>(), [(0, 1), (1, 2)]);

@@ -225,3 +225,76 @@ fn a_client_that_comes_back_gets_what_was_sent_early() {
     servers.pass(Duration::from_secs(1));
     assert_eq!(heard(&mut back).0, [0; 0], "once");
 }
+
+/// Recovery R9: a client comes from another server, and a middleware refuses it here, or its
+/// connection is cut before it is let in. Then the process is killed, and Redis is away. The store
+/// knows nothing of the client, so nobody is recovered whom no middleware here has let in. A client
+/// that was let in is recovered, with its id and its rooms.
+#[test]
+fn r9_a_store_does_not_know_a_client_that_was_not_let_in() {
+    use crate::store::{Memory, Store};
+    use crate::tests::stored::{Faulty, kill};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    for what in ["let in", "refused", "cut"] {
+        let mut servers = plain();
+        let disk = Arc::new(Memory::default());
+        let store = Faulty::of(&disk);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let register = |io: &Io| {
+            let asked = Arc::clone(&asked);
+            io.of("/").with(move |_: Socket| {
+                asked.fetch_add(1, Ordering::Relaxed);
+                if what == "refused" { Err("no") } else { Ok(()) }
+            });
+        };
+        let with = |store: &Arc<Faulty>| {
+            let store = Arc::clone(store);
+            move |options: Options| options.store(Arc::clone(&store) as Arc<dyn Store>)
+        };
+        servers.add_with(with(&store), |_| {});
+        let mut client = join(&servers.ios[0]);
+        let (id, pid) = told(&mut client);
+        servers.ios[0].sockets()[0].join("red").unwrap();
+        let mut witness = join(&servers.ios[2]);
+        register(&servers.ios[2]);
+        servers.pass(20 * MILLISECOND);
+        servers.ios[1].to("red").emit("n", 1);
+        servers.settle();
+        let last = |client: &mut Driven| client.written().rsplit('"').nth(1).unwrap().to_owned();
+        let show = |offset: String| text(&format!(r#"40{{"pid":"{pid}","offset":"{offset}"}}"#));
+        let offset = last(&mut client);
+        drop(client);
+        servers.settle();
+        let mut back = Driven::new(&servers.ios[2], usize::MAX);
+        let _ = back.read(crate::tests::UPGRADE);
+        crate::turn::admit::CUT.set(what == "cut");
+        let _ = back.read(&show(offset));
+        servers.settle();
+        assert_eq!(back.written().contains(&id), what == "let in");
+        assert_eq!((servers.counts(2).restored, asked.load(Ordering::Relaxed)), (1, 1));
+        servers.pass(20 * MILLISECOND);
+        // Something is said behind this, and the client says that it has it.
+        servers.ios[1].emit("n", 2);
+        servers.settle();
+        let offset = last(&mut witness);
+
+        servers.model.borrow_mut().read.pop();
+        kill(servers.ios.pop().unwrap(), &store);
+        let recovery = RecoveryConfig::default();
+        let io = server(&recovery, |cluster| cluster, with(&Faulty::of(&disk)), register);
+        let mut again = Driven::new(&io, usize::MAX);
+        let _ = again.read(crate::tests::UPGRADE);
+        let _ = again.read(&show(offset));
+        run_tasks();
+        let written = again.written();
+        let is_known = written.contains(&format!("\"sid\":\"{id}\""));
+        assert_eq!(is_known, what == "let in", "{what}: {written}");
+        assert_eq!(asked.load(Ordering::Relaxed) == 1, is_known, "{what}: {written}");
+        if is_known {
+            let socket = io.socket(&id).unwrap();
+            assert!(socket.recovered() && socket.rooms().iter().any(|room| **room == *"red"));
+        }
+    }
+}
