@@ -49,6 +49,7 @@ mod resumes;
 mod rooms;
 mod several;
 mod stored;
+mod stored_values;
 mod surveys;
 mod volatile;
 

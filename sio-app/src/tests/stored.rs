@@ -23,6 +23,8 @@ pub(super) struct Faulty {
     inner: Arc<Memory>,
     /// The process has been killed: nothing more reaches the store.
     killed: AtomicBool,
+    /// It is killed behind the next rows that are written.
+    pub(super) killed_next: AtomicBool,
     /// Nothing works.
     pub(super) failing: AtomicBool,
     /// Nothing can be written.
@@ -65,7 +67,11 @@ impl Store for Faulty {
     fn write(&self, rows: &[Row]) -> Result<(), StoreError> {
         match self.full.load(Ordering::Relaxed) {
             true => Err(StoreError::Failed("no space left".into())),
-            false => self.act(|inner| inner.write(rows)),
+            false => self.act(|inner| {
+                inner.write(rows)?;
+                Self::set(&self.killed, self.killed_next.load(Ordering::Relaxed));
+                Ok(())
+            }),
         }
     }
 

@@ -108,6 +108,7 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
     (socket.runtime().fill)(&mut random);
     let (mut after, mut gone) = (Aftermath::default(), Gone::default());
     let old = seat.take_old();
+    let mut values = recovery.encode_values(socket);
     let admitted = recovery.with("accept", |state| {
         // A connection that is gone must not take the place of one that has come after it.
         if socket.is_gone() {
@@ -162,6 +163,7 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
             (Some(key), true, before) => {
                 state.machine.let_in(key);
                 state.note_socket(key, socket);
+                state.note_values(key, socket, &mut values);
                 admitted.before = before.filter(|_| confirmed.is_some());
             }
             // The connection was cut meanwhile.
@@ -178,7 +180,7 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
     gone.tell();
     if admitted.accepted {
         recovery.count(seat.outcome(), seat.absence());
-        recovery.note_values_of(socket);
+        recovery.note_late_values(socket, values);
         socket.tell_record();
     }
     admitted

@@ -13,6 +13,7 @@
 //! of date, and writes everything again after a while.
 
 use std::any::TypeId;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -44,6 +45,9 @@ pub(super) struct Keeper {
     rows: AtomicU64,
     failures: AtomicU64,
     codecs: Mutex<Vec<ValueCodec>>,
+    /// The names of the values that were in the store at the start. The application may not name
+    /// their types any more.
+    found_names: OnceLock<BTreeSet<String>>,
     /// How packets are written, as a hash.
     print: u64,
     /// The key with which ids are made.
@@ -60,7 +64,9 @@ struct Queue {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Working,
-    Refilling,
+    Refilling {
+        emptied: bool,
+    },
     /// `emptied` says whether the store is empty. Until it is, another process could take its
     /// contents for what is kept.
     Failed {
@@ -96,6 +102,7 @@ impl Keeper {
             rows: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             codecs: Mutex::default(),
+            found_names: OnceLock::new(),
             print,
             id_key: OnceLock::new(),
             warnings: Rated::new("the store of recovery failed"),
@@ -174,10 +181,14 @@ impl Keeper {
 
     fn write(&self, noted: &[Noted]) -> Result<(), StoreError> {
         let codecs = self.codecs();
+        let is_named = |name: &&str| codecs.iter().any(|codec| codec.name == *name);
         let mut rows: Vec<Row> = Vec::with_capacity(noted.len());
+        let found = self.found_names.get();
         for noted in noted {
             rows.push(noted.row(self.dates));
-            noted.rows_below(codecs.iter().map(|codec| codec.name), &mut rows);
+            let named = codecs.iter().map(|codec| codec.name);
+            let found = found.into_iter().flatten().map(String::as_str);
+            noted.rows_below(named.chain(found.filter(|name| !is_named(name))), &mut rows);
         }
         attempt(|| self.store.write(&rows))?;
         self.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
@@ -188,17 +199,22 @@ impl Keeper {
     fn fail(&self, now: Time) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let emptied = attempt(|| self.store.clear()).is_ok();
+        let retry = now + RETRY;
+        self.stop(Mode::Failed { retry, emptied });
+    }
+
+    /// Takes nothing more, and forgets what waits. A store that was closed stays closed.
+    fn stop(&self, mode: Mode) {
         let mut queue = self.queue.lock_for("store queue");
         if queue.mode != Mode::Closed {
-            queue.mode = Mode::Failed {
-                retry: now + RETRY,
-                emptied,
-            };
+            queue.mode = mode;
         }
-        queue.noted = Vec::new();
+        let noted = std::mem::take(&mut queue.noted);
         queue.bytes = 0;
         self.written
             .store(self.pushed.load(Ordering::Acquire), Ordering::Release);
+        drop(queue);
+        drop(noted);
     }
 
     fn warn(&self, now: Time, result: Result<(), StoreError>) {
@@ -222,24 +238,44 @@ impl Keeper {
             return;
         }
         let writing = self.writing.lock_for("store");
+        // Another thread may have filled it meanwhile.
+        if !self.report().stale {
+            return;
+        }
         let cleared = attempt(|| self.store.clear()).is_ok();
-        if let Mode::Failed { emptied, .. } = &mut self.queue.lock_for("store queue").mode {
+        if let Mode::Failed { emptied, .. } | Mode::Refilling { emptied } = &mut self.queue.lock_for("store queue").mode
+        {
             *emptied |= cleared;
         }
         drop(writing);
     }
 
-    /// Writes everything again. `everything` is called under no lock of this value but that of the
-    /// store; it returns all that is kept, and what happens from then on is pushed.
-    pub(super) fn refill(&self, now: Time, everything: impl FnOnce(&mut dyn FnMut()) -> Vec<Noted>) {
-        let writing = self.writing.lock_for("store");
-        let mut noted = everything(&mut || self.queue.lock_for("store queue").mode = Mode::Refilling);
+    /// Begins to fill a store again that has failed: what is pushed from now on waits until
+    /// everything is written ([`Keeper::refill`]). The caller holds the lock of recovery. Returns
+    /// false if somebody else fills it, or if the store was given back.
+    pub(super) fn begin_refill(&self) -> bool {
+        let mode = &mut self.queue.lock_for("store queue").mode;
+        let Mode::Failed { emptied, .. } = *mode else {
+            return false;
+        };
+        *mode = Mode::Refilling { emptied };
+        true
+    }
+
+    /// Writes everything, in one batch: all that was kept when the refill began, with the values of
+    /// the application.
+    pub(super) fn refill(&self, now: Time, mut noted: Vec<Noted>) {
         noted.extend(self.head(now));
+        let writing = self.writing.lock_for("store");
+        let is_refilling = |mode: Mode| matches!(mode, Mode::Refilling { .. });
+        if !is_refilling(self.queue.lock_for("store queue").mode) {
+            return;
+        }
         let result = attempt(|| self.store.clear()).and_then(|()| self.write(&noted));
         match &result {
             Ok(()) => {
                 let mut queue = self.queue.lock_for("store queue");
-                if queue.mode == Mode::Refilling {
+                if is_refilling(queue.mode) {
                     queue.mode = Mode::Working;
                 }
             }
@@ -252,7 +288,7 @@ impl Keeper {
 
     /// Leaves the store as it is, and goes on in memory for good.
     pub(super) fn abandon(&self) {
-        self.queue.lock_for("store queue").mode = Mode::Closed;
+        self.stop(Mode::Closed);
     }
 
     /// Writes what waits, and gives the store back.
@@ -271,7 +307,10 @@ impl Keeper {
         let queue = self.queue.lock_for("store queue");
         StoreReport {
             complete: queue.mode == Mode::Working,
-            stale: matches!(queue.mode, Mode::Failed { emptied: false, .. }),
+            stale: matches!(
+                queue.mode,
+                Mode::Failed { emptied: false, .. } | Mode::Refilling { emptied: false }
+            ),
             failures: self.failures.load(Ordering::Relaxed),
             rows: self.rows.load(Ordering::Relaxed),
             waiting_bytes: queue.bytes,
@@ -298,6 +337,11 @@ impl Keeper {
         let mut codecs = self.codecs.lock();
         codecs.retain(|known| known.name != codec.name && known.kind != codec.kind);
         codecs.push(codec);
+    }
+
+    /// Remembers under which names there are values in the store.
+    pub(super) fn remember_names(&self, names: BTreeSet<String>) {
+        let _ = self.found_names.set(names);
     }
 
     pub(super) fn codecs(&self) -> Vec<ValueCodec> {

@@ -70,6 +70,7 @@ pub(crate) mod sleeps;
 pub(crate) mod socket;
 pub(crate) mod socket_id;
 pub(crate) mod states;
+mod stored_values;
 pub(crate) mod survey;
 pub(crate) mod table;
 pub(crate) mod values;

@@ -256,7 +256,10 @@ pub(super) fn leave_recorded(socket: &Arc<SocketCell>, record: RecordKey, room: 
             socket.cell.input_held("leave", turn, &mut after, |shard, _, _| {
                 shard.shard.leave(socket.key, room);
             });
-            state.leave(record, room);
+            // If the client has come back with another socket, that one stays in its rooms.
+            if state.belongs_to(record, socket) {
+                state.leave(record, room);
+            }
         });
         after.finish(turn, &socket.cell);
     });

@@ -529,7 +529,7 @@ impl State {
     /// Ends the record of a socket that is gone for good, or waits for its client. Nothing happens
     /// if the client has come back with another socket.
     pub(super) fn end(&mut self, now: Time, key: RecordKey, socket: &Arc<SocketCell>, gone: &mut Gone) {
-        if !self.machine.data(key).is_some_and(|known| Arc::ptr_eq(known, socket)) {
+        if !self.belongs_to(key, socket) {
             return;
         }
         match socket.is_final() {
@@ -552,10 +552,17 @@ impl State {
         self.machine.heard(key).max(socket.heard_count().unwrap_or(0))
     }
 
+    /// Whether a record belongs to this socket, connected or away. It does not if its client has
+    /// come back with another socket.
+    pub(super) fn belongs_to(&self, key: RecordKey, socket: &SocketCell) -> bool {
+        let known = self.machine.data(key);
+        known.is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), socket))
+    }
+
     /// Notes how many events of a client have been had, unless it has come back with another
     /// socket.
-    fn note_heard(&mut self, key: RecordKey, socket: &Arc<SocketCell>, count: u64) {
-        if self.machine.data(key).is_some_and(|known| Arc::ptr_eq(known, socket)) {
+    fn note_heard(&mut self, key: RecordKey, socket: &SocketCell, count: u64) {
+        if self.belongs_to(key, socket) {
             self.machine.set_heard(key, count);
         }
     }

@@ -1,6 +1,5 @@
 //! What a process takes over from a store, and what it writes so that the next one can.
 
-use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,20 +8,15 @@ use sio_proto::Time;
 use sio_proto::recovery::{Change, RecordKey, SavedNamespace, SavedRecord, SavedStay};
 use sio_proto::server::Kept;
 
-use crate::guarded::guarded;
 use crate::store::{Row, Store, StoreError, StoreReport};
 use crate::turn::found::Found;
-use crate::turn::keeper::{Keeper, ValueCodec, attempt};
+use crate::turn::keeper::{Keeper, attempt};
 use crate::turn::recovery::{Recovery, State};
 use crate::turn::rows::{HEAD, Noted};
 use crate::turn::shards::Shards;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
-
-/// The values that the application has kept with a socket of another process, by their names. They
-/// are read when somebody needs them, because the application names their types only after the
-/// server has been made.
-pub(super) struct Frozen(pub(super) Vec<(String, Vec<u8>)>);
+use crate::turn::stored_values::{Frozen, all_values};
 
 /// Returns the key with which the ids in a store were made.
 pub(super) fn id_key(store: &Arc<dyn Store>) -> Option<[u8; 16]> {
@@ -94,6 +88,8 @@ impl Recovery {
             keeper.abandon();
             return Err(error);
         }
+        let names = reading.values.values().flatten().map(|(name, _)| name.clone());
+        keeper.remember_names(names.collect());
         for (record, values) in reading.values {
             if let Some((_, socket)) = reading.sockets.get(&record)
                 && let Some(known) = socket.data(true)
@@ -129,84 +125,35 @@ impl Recovery {
     }
 
     fn refill(&self, keeper: &Keeper, now: Time) {
-        let mut sockets = Vec::new();
-        let mut noted = Vec::new();
-        keeper.refill(now, |begin| {
-            self.with("refill", |state| {
-                state.everything(&mut noted);
-                sockets.extend(
-                    state
-                        .machine
-                        .records()
-                        .map(|(record, socket)| (record, Arc::clone(socket))),
-                );
-                begin();
-            });
-            noted
+        let (mut noted, mut sockets) = (Vec::new(), Vec::new());
+        let begins = self.with("refill", |state| {
+            let begins = keeper.begin_refill();
+            if begins {
+                state.everything(&mut noted, &mut sockets);
+            }
+            begins
         });
-        // The values of the application are written by code of the user, under no lock.
+        if !begins {
+            return;
+        }
+        // Values are encoded by code of the user, under no lock. What changes meanwhile waits in
+        // the queue, and is written behind all this.
+        let codecs = keeper.codecs();
         for (record, socket) in sockets {
-            self.note_values(record, &socket);
+            noted.extend(all_values(record, &socket, &codecs));
         }
-        keeper.settle(now);
-    }
-
-    /// Notes the values of the application that are kept with a socket.
-    pub(super) fn note_values(&self, record: u64, socket: &SocketCell) {
-        let Some(keeper) = &self.keeper else { return };
-        for codec in keeper.codecs() {
-            self.note_value(keeper, record, socket, &codec);
-        }
-    }
-
-    fn note_value(&self, keeper: &Keeper, record: u64, socket: &SocketCell, codec: &ValueCodec) {
-        let value = socket.data(false).and_then(|values| values.find(codec.kind));
-        let json = value.and_then(|value| guarded(|| (codec.encode)(&value)).ok().flatten());
-        let json = json.filter(|json| json.len() <= MAX_VALUE_BYTES);
-        let name = codec.name;
-        keeper.push([Noted::Value { record, name, json }].into_iter());
-    }
-
-    /// Notes that a value of the application has changed.
-    pub(crate) fn value_changed(&self, socket: &SocketCell, kind: TypeId) {
-        let Some(keeper) = &self.keeper else { return };
-        let codec = keeper.codec(kind);
-        if let (Some(codec), Some(record)) = (codec, self.number_of(socket)) {
-            self.note_value(keeper, record, socket, &codec);
-            keeper.settle(socket.now());
-        }
+        keeper.refill(now, noted);
     }
 
     /// Notes that the end of a socket's credentials has changed.
     pub(super) fn socket_changed(&self, socket: &SocketCell) {
         if let (Some(keeper), Some(key)) = (&self.keeper, socket.record()) {
-            self.with("deadline", |state| state.note_socket(key, socket));
+            self.with("deadline", |state| {
+                if state.belongs_to(key, socket) {
+                    state.note_socket(key, socket);
+                }
+            });
             keeper.settle(socket.now());
-        }
-    }
-
-    /// Notes the values that a socket has when its record begins.
-    pub(super) fn note_values_of(&self, socket: &SocketCell) {
-        if self.keeper.as_ref().is_some_and(|keeper| !keeper.codecs().is_empty())
-            && let Some(record) = self.number_of(socket)
-        {
-            self.note_values(record, socket);
-        }
-    }
-
-    fn number_of(&self, socket: &SocketCell) -> Option<u64> {
-        let key: RecordKey = socket.record()?;
-        self.with("value", |state| state.machine.record_number(key))
-    }
-
-    pub(super) fn codecs(&self) -> Vec<ValueCodec> {
-        self.keeper.as_ref().map_or_else(Vec::new, Keeper::codecs)
-    }
-
-    /// Adds a type of values that are kept in the store.
-    pub(crate) fn add_codec(&self, codec: ValueCodec) {
-        if let Some(keeper) = &self.keeper {
-            keeper.add_codec(codec);
         }
     }
 
@@ -216,17 +163,17 @@ impl Recovery {
     }
 }
 
-/// The most bytes of one value of the application that are kept in a store.
-const MAX_VALUE_BYTES: usize = 64 * 1024;
-
 impl State {
-    /// Everything that a store has to know, without the application's values.
-    fn everything(&self, noted: &mut Vec<Noted>) {
+    /// Everything that a store has to know, without the application's values. Those belong to the
+    /// sockets, each with the number of its record.
+    fn everything(&self, noted: &mut Vec<Noted>, sockets: &mut Vec<(u64, Arc<SocketCell>)>) {
         self.machine.snapshot(|change| noted.push(Noted::Change(change)));
         let messages = self.machine.messages();
         noted.extend(messages.map(|(namespace, entry)| Noted::message(namespace, entry)));
-        let records = self.machine.records();
-        noted.extend(records.map(|(record, socket)| Noted::socket(record, socket)));
+        for (record, socket) in self.machine.records() {
+            noted.push(Noted::socket(record, socket));
+            sockets.push((record, Arc::clone(socket)));
+        }
     }
 }
 

@@ -19,6 +19,8 @@
 //!
 //! A change of this format needs a new number ([`FORMAT`]).
 
+use std::borrow::Cow;
+
 use bytes::BytesMut;
 use bytestring::ByteString;
 use sio_proto::recovery::{Audience, Change, Entry, SavedNamespace, SavedRecord};
@@ -75,7 +77,7 @@ pub(super) enum Noted {
     /// A value of the application. `None` removes it.
     Value {
         record: u64,
-        name: &'static str,
+        name: Cow<'static, str>,
         json: Option<Vec<u8>>,
     },
     /// When the credentials of a socket end, and the id that the application has made for it. If it

@@ -4,7 +4,6 @@
 //! Users hold it by handles. Its locks: while one of them is held, no other is taken. The lock of
 //! the entry is taken under the shard's lock.
 
-use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use std::sync::{Arc, OnceLock};
@@ -17,7 +16,6 @@ use sio_proto::socket::Args;
 use sio_proto::{SocketKey, Time};
 
 use crate::error::{EmitError, HandlerError};
-use crate::guarded::guarded;
 use crate::lock::Mutex;
 use crate::runtime::Runtime;
 use crate::turn::ack_slot::AckSlot;
@@ -33,7 +31,6 @@ use crate::turn::mourners::Mourners;
 use crate::turn::order::{Order, To, carry_out};
 use crate::turn::own::Own;
 use crate::turn::recovery::Last;
-use crate::turn::restore::Frozen;
 use crate::turn::said::Client;
 use crate::turn::shard::ShardCell;
 use crate::turn::socket_id::SocketId;
@@ -289,26 +286,6 @@ impl SocketCell {
             self.extras().data.take_over(&extras.data);
             self.extras().expiry.set(extras.expiry.get());
         }
-    }
-
-    /// Reads the values that the application has kept with a socket of another process.
-    pub(super) fn thaw(&self) {
-        let Some(values) = self.data(false) else { return };
-        let Some(frozen) = values.find(TypeId::of::<Frozen>()) else {
-            return;
-        };
-        let Some(Frozen(frozen)) = frozen.downcast_ref::<Frozen>() else {
-            return;
-        };
-        for codec in self.cell.recovery.codecs() {
-            let json = frozen.iter().find(|(name, _)| name == codec.name);
-            let value = json.and_then(|(_, json)| guarded(|| (codec.decode)(json)).ok().flatten());
-            if let Some(value) = value {
-                let _ = values.replace(value, |known| known.is_none());
-            }
-        }
-        // Who comes at the same time finds either these or the values.
-        drop(values.take(TypeId::of::<Frozen>()));
     }
 
     /// Whether the socket has ended by a goodbye.

@@ -44,6 +44,21 @@ impl Values {
         position(&values, kind).and_then(|at| values.get(at)).cloned()
     }
 
+    /// Returns all values.
+    pub(super) fn all(&self) -> Vec<Value> {
+        self.0.lock().clone()
+    }
+
+    /// Whether `value` is still what is kept of this type. `None` means that nothing is.
+    pub(super) fn is_still(&self, kind: TypeId, value: Option<&Value>) -> bool {
+        let values = self.0.lock();
+        let now = position(&values, kind).and_then(|at| values.get(at));
+        match (now, value) {
+            (Some(now), Some(value)) => std::ptr::addr_eq(Arc::as_ptr(now), Arc::as_ptr(value)),
+            (now, value) => now.is_none() && value.is_none(),
+        }
+    }
+
     /// Takes the value of this type out.
     pub(crate) fn take(&self, kind: TypeId) -> Option<Value> {
         let mut values = self.0.lock();

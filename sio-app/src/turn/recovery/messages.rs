@@ -115,9 +115,14 @@ impl State {
         if self.is_stored
             && let Some(record) = self.machine.record_number(key)
         {
-            self.take_changes();
-            self.noted.push(Noted::socket(record, socket));
+            self.note(Noted::socket(record, socket));
         }
+    }
+
+    /// Notes something for the store, behind what has changed before.
+    pub(in crate::turn) fn note(&mut self, noted: Noted) {
+        self.take_changes();
+        self.noted.push(noted);
     }
 
     /// Notes what has changed in the machine.
