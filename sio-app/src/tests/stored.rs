@@ -297,6 +297,7 @@ fn check_damaged(disk: &Arc<Memory>, key: &[u8], wrong: &[u8]) {
     let before = disk.len();
     let io = stored(1, settings(), &Faulty::of(disk));
     assert!(matches!(io.check(), Err(RegisterError::Store(_))));
+    assert_eq!(io.recoverable(), 0, "nothing has been taken over");
     Driver::new(&io).clear();
     assert_eq!(disk.len(), before, "what is damaged is left as it is");
 }
@@ -324,6 +325,45 @@ fn rooms_without_their_record_are_removed() {
     disk.write(&records.into_iter().map(gone).collect::<Vec<_>>()).unwrap();
     let io = stored(1, settings(), &Faulty::of(&disk));
     assert_eq!((io.recoverable(), keys(3).len()), (0, 0));
+}
+
+/// Recovery F16: a store that can be read and not written is a store that has failed. The server
+/// begins with what was read, and fills the store when it can.
+#[test]
+fn f16_a_store_that_cannot_be_cleaned_at_the_start_is_filled_again() {
+    let disk = Arc::new(Memory::default());
+    let store = Faulty::of(&disk);
+    let io = stored(1, settings(), &store);
+    let pid = Client::new(&io).cut();
+    io.emit("news", 1);
+    kill(io, &store);
+    // A row that belongs to nothing, as it was written by this process.
+    let (mut key, mut value) = ([vec![5], 77_u64.to_be_bytes().to_vec()].concat(), b"7".to_vec());
+    key.extend_from_slice(b"number");
+    value.extend_from_slice(&crate::turn::rows::check(&key, &value).to_be_bytes());
+    let value = Some(value);
+    disk.write(&[Row {
+        key: key.clone(),
+        value,
+    }])
+    .unwrap();
+    let store = Faulty::of(&disk);
+    Faulty::set(&store.full, true);
+    let io = stored(1, settings(), &store);
+    io.check().expect("a server starts");
+    let report = io.store().unwrap();
+    assert_eq!((report.complete, report.stale, report.failures), (false, false, 1));
+    assert!(disk.is_empty(), "what is out of date is gone");
+    let back = Client::back(&io, &pid, None);
+    assert_eq!(sent(&back.first), [r#"42["news",1"#], "from memory");
+    let pid = back.cut();
+    Faulty::set(&store.full, false);
+    pass(&io, 6_000);
+    assert!(io.store().unwrap().complete);
+    kill(io, &store);
+    assert_eq!(disk.get(&key).unwrap(), None);
+    let io = stored(1, settings(), &Faulty::of(&disk));
+    assert!(io.socket(&Client::back(&io, &pid, None).sid).unwrap().recovered());
 }
 
 /// Recovery R7: messages that were lost with a store are not missing without a word.

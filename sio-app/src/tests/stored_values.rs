@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::store::{Memory, Store};
+use crate::store::{Memory, Row, Store};
 use crate::tests::recovery::{Client, settings};
 use crate::tests::stored::{Faulty, kill, stored};
 use crate::tests::{pass, run_tasks};
@@ -265,4 +265,28 @@ fn values_of_records_that_end_while_they_are_read_are_removed() {
     assert_eq!((io.recoverable(), rows(&disk).len()), (1, 1));
     kill(io, &store);
     assert_eq!(next(&disk, &pids[2]), Some(3));
+}
+
+/// Two rows have one secret, which only a damaged store has. The rooms of the one that is left out
+/// go with it.
+#[test]
+fn rooms_of_a_record_that_is_left_out_are_removed() {
+    let (disk, store, io) = world();
+    let client = Client::new(&io);
+    io.socket(&client.sid).unwrap().join(["a", "b"]).unwrap();
+    kill(io, &store);
+    let stays = of_kind(&disk, 3);
+    assert_eq!(stays.len(), 3);
+    for (mut key, mut value) in of_kind(&disk, 4).into_iter().chain(stays) {
+        key[8] += 7;
+        let check = crate::turn::rows::check(&key, &value);
+        value.extend_from_slice(&check.to_be_bytes());
+        let value = Some(value);
+        disk.write(&[Row { key, value }]).unwrap();
+    }
+    let io = scoring(&Faulty::of(&disk));
+    assert_eq!(
+        (io.recoverable(), of_kind(&disk, 4).len(), of_kind(&disk, 3).len()),
+        (1, 1, 3)
+    );
 }

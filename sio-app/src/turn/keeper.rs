@@ -286,6 +286,21 @@ impl Keeper {
         self.settle(now);
     }
 
+    /// Removes rows that belong to nothing, which were found when the store was read. If the store
+    /// does not take this, it has failed, as in any other write.
+    pub(super) fn remove(&self, now: Time, useless: &[Row]) {
+        if useless.is_empty() {
+            return;
+        }
+        let writing = self.writing.lock_for("store");
+        let result = attempt(|| self.store.write(useless));
+        if result.is_err() {
+            self.fail(now);
+        }
+        drop(writing);
+        self.warn(now, result);
+    }
+
     /// Leaves the store as it is, and goes on in memory for good.
     pub(super) fn abandon(&self) {
         self.stop(Mode::Closed);

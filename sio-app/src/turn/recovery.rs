@@ -348,8 +348,14 @@ impl Recovery {
             self.note_heard(&heard);
             keeper.close(now);
         }
+        self.forget_all(now);
+    }
+
+    /// Drops all records in memory. Nobody is told.
+    pub(super) fn forget_all(&self, now: Time) {
         let mut gone = Gone::default();
         self.with("clear", |state| {
+            gone.expired.append(&mut state.overdue);
             state.machine.end_all(now, &mut gone.expired);
             state.ids.clear();
         });

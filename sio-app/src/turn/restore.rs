@@ -60,7 +60,8 @@ struct Place<'a> {
 }
 
 impl Recovery {
-    /// Takes over what the store has.
+    /// Takes over what the store has. Rows that belong to nothing are removed. If this cannot be
+    /// written, the store has failed, as in any other write.
     ///
     /// # Errors
     /// If the store cannot be read. Then nothing has been taken over, and nothing will be written.
@@ -86,6 +87,7 @@ impl Recovery {
         });
         if let Err(error) = read {
             keeper.abandon();
+            self.forget_all(now);
             return Err(error);
         }
         let names = reading.values.values().flatten().map(|(name, _)| name.clone());
@@ -106,7 +108,7 @@ impl Recovery {
                 Noted::Change(Change::StayGone { record, ordinal }).row(keeper.dates)
             }));
         }
-        attempt(|| keeper.store().write(&useless))?;
+        keeper.remove(now, &useless);
         keeper.settle(now);
         Ok(())
     }
@@ -261,7 +263,8 @@ impl Reading {
 
     fn record(&mut self, place: &Place<'_>, state: &mut State, saved: &SavedRecord, until: u64) -> Option<()> {
         let (name, _) = self.names.get(&saved.namespace)?;
-        let stays = self.stays.remove(&saved.number)?;
+        // Where the record is not taken over, its rooms are useless, too.
+        let stays = self.stays.get(&saved.number)?.clone();
         let shards = place.shards;
         let id = SocketId::new(saved.sid);
         let socket = SocketCell::away(Arc::clone(shards.cells.first()?), id.clone(), name.clone());
@@ -276,6 +279,7 @@ impl Reading {
         let kept = (Arc::clone(&socket), socket.away_bytes());
         let overdue = &mut state.overdue;
         let key = state.machine.restore_record(name, saved, until, stays, kept, overdue)?;
+        self.stays.remove(&saved.number);
         if self.is_foreign {
             state.machine.disown(key);
         }

@@ -327,7 +327,7 @@ fn put_names(value: &mut Vec<u8>, names: &[ByteString]) {
 }
 
 /// FNV-1a: each step is reversible, so one wrong byte is always noticed.
-pub(super) fn check(key: &[u8], value: &[u8]) -> u64 {
+pub(crate) fn check(key: &[u8], value: &[u8]) -> u64 {
     let bytes = key.iter().chain(value);
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
