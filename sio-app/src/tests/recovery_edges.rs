@@ -234,6 +234,45 @@ fn a_revocation_reads_the_data_of_the_last_process() {
     assert!(!io.socket(&seven.sid).unwrap().recovered());
 }
 
+/// Recovery R6: a revocation sees the rooms of sockets that are known from the store only, and what
+/// it does to them reaches the store.
+#[test]
+fn r6_a_socket_of_the_last_process_knows_its_record() {
+    let disk = Arc::new(Memory::default());
+    let store = Faulty::of(&disk);
+    let io = stored(1, settings(), &store);
+    let clients = ["red", "blue", "blue"].map(|room| {
+        let client = Client::new(&io);
+        io.socket(&client.sid).unwrap().join(room).unwrap();
+        client
+    });
+    kill(io, &store);
+    let store = Faulty::of(&disk);
+    let io = stored(2, settings(), &store);
+    let (blue, red) = (clients[1].sid.clone(), clients[0].sid.clone());
+    let ended = io.revoke(move |socket: &Socket| {
+        let sid = &*socket.id();
+        if *sid == *blue {
+            socket.expires_in(Duration::from_secs(7));
+            socket.set_data(5_u32);
+            socket.leave("blue");
+            socket.emit("news", 1).unwrap();
+        }
+        *sid == *red && socket.rooms().iter().any(|room| **room == *"red")
+    });
+    assert_eq!((ended, io.recoverable()), (1, 2));
+    kill(io, &store);
+    let io = stored(1, settings(), &Faulty::of(&disk));
+    let [red, blue, other] = clients.map(|client| (Client::back(&io, &client.pid, None), client.sid));
+    assert_ne!(red.0.sid, red.1);
+    assert_eq!((&blue.0.sid, &other.0.sid), (&blue.1, &other.1));
+    let [socket, other] = [blue.1, other.1].map(|sid| io.socket(&sid).unwrap());
+    assert!(socket.expires().unwrap() <= Duration::from_secs(7) && other.expires().is_none());
+    assert_eq!(socket.data::<u32>().as_deref(), Some(&5));
+    assert_eq!((socket.rooms().len(), other.rooms().len()), (1, 2));
+    assert_eq!(sent(&blue.0.first), [r#"42["news",1"#]);
+}
+
 /// An id of the application is that of the socket in the next process, too, and messages to it are
 /// replayed.
 #[test]

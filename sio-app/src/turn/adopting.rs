@@ -128,6 +128,7 @@ impl Recovery {
             };
             let adopted = state.machine.adopt(now, adopted, &mut gone.expired)?;
             state.ids.pass_on(&id, &socket);
+            state.seat_away(adopted.0, &socket);
             Some(adopted)
         });
         gone.tell();

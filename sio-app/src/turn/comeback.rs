@@ -224,6 +224,15 @@ impl State {
         seat.is_some_and(|seat| seat.recognition() > former.recognition)
     }
 
+    /// Lets a socket know its record that stands for a client of another process or server.
+    pub(super) fn seat_away(&mut self, key: RecordKey, socket: &SocketCell) {
+        if let Some(last) = self.last_of(&socket.namespace) {
+            let seat = Seat::default();
+            seat.set_record(key, last);
+            socket.set_seat(seat);
+        }
+    }
+
     /// Gives a record back to the socket that had it before, because the socket that has claimed it
     /// is not let in. The client is waited for.
     pub(super) fn give_back(&mut self, now: Time, former: &Former, old: &Arc<SocketCell>, gone: &mut Gone) {

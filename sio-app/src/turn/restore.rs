@@ -83,6 +83,9 @@ impl Recovery {
             });
             reading.begin(state);
             state.machine.go_on();
+            for (key, socket) in reading.sockets.values() {
+                state.seat_away(*key, socket);
+            }
             read
         });
         if let Err(error) = read {
