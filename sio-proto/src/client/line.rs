@@ -67,8 +67,17 @@ pub(super) struct Line {
     pub(super) asked: Option<Method>,
     pub(super) idle_since: Time,
     unsent: BytesMut,
+    /// Bytes of a message that is not complete.
     input: BytesMut,
+    /// How much memory `input` keeps, at most. Nobody knows how large the buffer of a caller is.
+    input_memory: usize,
+    /// How many bytes were taken from the front of `input`. Its capacity does not count them, and
+    /// they are kept when it grows.
+    input_taken: usize,
 }
+
+/// A buffer of this size is not too large for a few bytes.
+const SMALL: usize = 1024;
 
 impl Line {
     pub(super) fn new(link: LinkId, purpose: Purpose) -> Self {
@@ -85,13 +94,16 @@ impl Line {
             idle_since: Time::ZERO,
             unsent: BytesMut::new(),
             input: BytesMut::new(),
+            input_memory: 0,
+            input_taken: 0,
         }
     }
 
     /// The connection stands. Returns the bytes that have waited for it.
     pub(super) fn connected(&mut self) -> Bytes {
         self.connected = true;
-        self.unsent.split().freeze()
+        // Nothing waits here any more, so no buffer is kept.
+        core::mem::take(&mut self.unsent).freeze()
     }
 
     /// Bytes for the server: returned if they can be written now.
@@ -106,6 +118,18 @@ impl Line {
     /// Whether the connection stood.
     pub(super) const fn is_connected(&self) -> bool {
         self.connected
+    }
+
+    /// How much memory it keeps of a message that is not complete.
+    #[cfg(test)]
+    pub(super) const fn input_memory(&self) -> usize {
+        self.input_memory
+    }
+
+    /// How much memory it keeps for what has left.
+    #[cfg(test)]
+    pub(super) fn unsent_memory(&self) -> usize {
+        self.unsent.capacity()
     }
 
     /// Whether the line is an open websocket.
@@ -124,13 +148,16 @@ impl Line {
     /// Reads bytes of the server.
     pub(super) fn receive(&mut self, bytes: &mut BytesMut, config: &ClientConfig, out: &mut Vec<Arrival>) {
         match self.input.is_empty() {
-            true => self.input = bytes.split(),
+            true => (self.input, self.input_memory) = (bytes.split(), usize::MAX),
             false => {
                 step!(bulk bytes.len());
                 self.input.extend_from_slice(bytes);
+                let memory = self.input.capacity().saturating_add(self.input_taken);
+                self.input_memory = self.input_memory.max(memory);
                 bytes.clear();
             }
         }
+        let before = self.input.len();
         while let Some(arrival) = self.next(config) {
             step!();
             let is_last = matches!(arrival, Arrival::Broken(_) | Arrival::Close | Arrival::NotOpened(..));
@@ -139,8 +166,19 @@ impl Line {
                 self.stage = Stage::Ended;
             }
         }
-        if self.input.is_empty() {
-            self.input = BytesMut::new(); // an idle line owns no buffer
+        let taken = before.saturating_sub(self.input.len());
+        self.input_taken = self.input_taken.saturating_add(taken);
+        self.part_from_buffer();
+    }
+
+    /// What is left does not keep the buffer of the caller, or a buffer of the line that is large
+    /// for it: the server would pay a byte, and we a buffer. An idle line owns none.
+    fn part_from_buffer(&mut self) {
+        let most = self.input.len().saturating_mul(4).saturating_add(SMALL);
+        if self.input.is_empty() || self.input_memory > most {
+            step!(bulk self.input.len());
+            self.input = BytesMut::from(&*self.input);
+            (self.input_memory, self.input_taken) = (self.input.capacity(), 0);
         }
     }
 

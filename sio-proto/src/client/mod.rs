@@ -111,6 +111,8 @@ mod inputs;
 mod joining;
 mod line;
 mod manager;
+#[cfg(test)]
+mod memory;
 mod namespaces;
 mod outputs;
 mod protocol;

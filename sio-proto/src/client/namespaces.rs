@@ -363,7 +363,7 @@ fn offset_of(args: &Args) -> Option<ByteString> {
 }
 
 /// What a CONNECT_ERROR says.
-fn refusal_of(payload: &ByteString, protocol: Protocol) -> ClientError {
+pub(super) fn refusal_of(payload: &ByteString, protocol: Protocol) -> ClientError {
     // Values take many times the bytes of their text.
     if payload.len() > MAX_REFUSAL_BYTES {
         return ClientError::new(
@@ -372,21 +372,23 @@ fn refusal_of(payload: &ByteString, protocol: Protocol) -> ClientError {
         );
     }
     step!(bulk payload.len());
+    // The client may keep it until the next attempt, and the read buffer must not stay with it.
+    let whole = || Some(ByteString::from(&**payload));
     let mut error = ClientError::new(ErrorClass::Refused, "");
     match serde_json::from_str::<serde_json::Value>(payload) {
         Ok(serde_json::Value::String(message)) => {
             error.message = message.into();
-            error.data = (protocol == Protocol::Engine(Revision::V3)).then(|| payload.clone());
+            error.data = whole().filter(|_| protocol == Protocol::Engine(Revision::V3));
         }
         Ok(serde_json::Value::Object(object)) => {
             let message = object.get("message").and_then(|message| message.as_str());
             error.message = message.unwrap_or_default().into();
             error.data = match protocol {
-                Protocol::Engine(Revision::V3) => Some(payload.clone()),
+                Protocol::Engine(Revision::V3) => whole(),
                 _ => object.get("data").map(|data| alloc::format!("{data}").into()),
             };
         }
-        _ => error.data = Some(payload.clone()),
+        _ => error.data = whole(),
     }
     error
 }

@@ -225,7 +225,7 @@ impl ResponseDecoder {
         } else {
             Framing::of_response(version_minor, &head.headers)?
         };
-        let response = Response {
+        let mut response = Response {
             status,
             reason: ByteString::try_from(reason).unwrap_or_default(),
             version_minor,
@@ -237,6 +237,10 @@ impl ResponseDecoder {
         match body.read(bytes, limits)? {
             Some(body) => Ok(Some(self.complete(response, body))),
             None => {
+                // A peer can make this last long, so the head is copied and the read buffer is
+                // released.
+                response.reason = ByteString::from(&*response.reason);
+                response.headers = response.headers.compact();
                 self.state = State::Body(Box::new(Pending { response, body }));
                 Ok(None)
             }

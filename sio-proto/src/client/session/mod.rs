@@ -363,6 +363,18 @@ impl Session {
         Some(packed)
     }
 
+    /// How much memory its lines keep of messages that are not complete.
+    #[cfg(test)]
+    pub(super) fn input_memory(&self) -> usize {
+        self.lines.iter().map(Line::input_memory).sum()
+    }
+
+    /// How much memory its lines keep for what has left.
+    #[cfg(test)]
+    pub(super) fn unsent_memory(&self) -> usize {
+        self.lines.iter().map(Line::unsent_memory).sum()
+    }
+
     // Lines.
 
     fn line(&self, purpose: Purpose) -> Option<&Line> {

@@ -150,7 +150,8 @@ impl Session {
         let instead = is_strange && !self.opened && is_handshake;
         let data = said
             .as_ref()
-            .and_then(|_| ByteString::try_from(response.body.clone()).ok());
+            // The client keeps it, and the read buffer must not stay with it.
+            .and_then(|_| core::str::from_utf8(&response.body).ok().map(ByteString::from));
         End {
             reason: DisconnectReason::TransportError,
             error: ClientError {
