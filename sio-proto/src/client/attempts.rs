@@ -10,6 +10,7 @@ use super::event::{
     ClientError, Credentials, Delivery, DisconnectReason, ErrorClass, Output, Question, SocketId, State, StopReason,
 };
 use super::manager::{Client, Stage};
+use super::outputs::give_back;
 use super::protocol::Protocol;
 use super::session::{End, Instead, Opening, Session};
 use super::socket::{Receipts, SocketState};
@@ -28,6 +29,7 @@ impl Client {
         while self.recent.front().is_some_and(|start| *start + MINUTE <= now) {
             self.recent.pop_front();
         }
+        give_back(&mut self.recent);
         let next_free = self.recent.front().map(|start| *start + MINUTE);
         if self.recent.len() >= self.config.max_attempts_per_minute
             && let Some(until) = next_free

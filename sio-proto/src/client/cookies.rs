@@ -94,6 +94,7 @@ impl CookieJar {
         if life.is_some_and(|seconds| seconds <= 0) {
             if let Some(place) = place {
                 self.cookies.remove(place);
+                self.give_back();
             }
             return;
         }
@@ -110,8 +111,16 @@ impl CookieJar {
         }
         self.cookies
             .retain(|old| old.expires.is_none_or(|expires| now < expires));
+        self.give_back();
         if self.held().saturating_add(cookie.bytes()) <= max_bytes {
             self.cookies.push(cookie);
+        }
+    }
+
+    /// Gives back the memory of a list that is much longer than what is in it.
+    fn give_back(&mut self) {
+        if self.cookies.len() < self.cookies.capacity() / 4 {
+            self.cookies.shrink_to(self.cookies.len().saturating_mul(2));
         }
     }
 

@@ -15,7 +15,7 @@ use super::endpoint::Endpoint;
 use super::event::{
     ClientError, Credentials, Delivery, DisconnectReason, ErrorClass, Output, SocketId, State, StopReason,
 };
-use super::outputs::{MOST_KEPT, Outputs};
+use super::outputs::{Outputs, give_back};
 use super::protocol::{Feature, Protocol};
 use super::session::{Context, End, Heard, Resume, Session};
 use super::socket::{Receipts, Socket, SocketState};
@@ -399,7 +399,7 @@ impl Client {
             }
             self.flush(now);
             if self.heard.is_empty() {
-                self.heard.shrink_to(MOST_KEPT);
+                give_back(&mut self.heard);
                 break;
             }
         }

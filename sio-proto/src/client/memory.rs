@@ -13,7 +13,7 @@ use super::manager::Stage;
 use super::namespaces::refusal_of;
 use super::protocol::Protocol;
 use super::session::Session;
-use super::{Client, ClientConfig, Endpoint, Output, SocketId, State, Transport};
+use super::{Client, ClientConfig, Emit, Endpoint, Output, SocketId, State, Transport};
 use crate::engine::Revision;
 use crate::websocket::{Opcode, encode_message, handshake};
 use crate::{LinkId, Time};
@@ -121,6 +121,10 @@ impl Scene {
     }
 }
 
+fn event(text: &str) -> Emit {
+    Emit::new("e", ByteString::from(format!("\"{text}\"")).into())
+}
+
 #[test]
 fn half_an_answer_keeps_no_read_buffer() {
     for part in [
@@ -202,4 +206,19 @@ fn the_words_of_a_refusal_keep_no_read_buffer() {
             assert!(read.is_unique(), "{error:?}");
         }
     }
+}
+
+#[test]
+fn a_queue_gives_back_what_a_time_without_a_connection_has_needed() {
+    let mut scene = Scene::on(Transport::WebSocket);
+    for _ in 0..5_000 {
+        scene.client.emit(Time::ZERO, scene.socket, event("x")).unwrap();
+    }
+    scene.upgrade();
+    scene.tell(OPEN);
+    scene.tell("40{\"sid\":\"a\"}");
+    let queue = &scene.client.sockets[0].queue;
+    assert!(queue.is_empty() && queue.capacity() <= 128, "{}", queue.capacity());
+    let outgoing = scene.session().outgoing_room();
+    assert!(outgoing <= 128, "{outgoing}");
 }

@@ -4,9 +4,17 @@ use alloc::collections::VecDeque;
 
 use super::event::Output;
 
-/// How many entries the lists of a client may keep that are empty: what one large input has needed
-/// is given back.
-pub(super) const MOST_KEPT: usize = 64;
+/// How many entries a list of a client may always have room for.
+const MOST_KEPT: usize = 64;
+
+/// Gives back the memory of a list that is much longer than what is in it: what one large input, or
+/// one long time without a connection, has needed. Call it when something was taken out. A list
+/// that shrinks has lost more entries than are moved.
+pub(super) fn give_back<T>(list: &mut VecDeque<T>) {
+    if list.capacity() > MOST_KEPT && list.len() < list.capacity() / 4 {
+        list.shrink_to(MOST_KEPT.max(2 * list.len()));
+    }
+}
 
 /// A queue that knows how many bytes of it are for the network. A caller that does not take them
 /// makes them wait here: they count for
@@ -32,7 +40,7 @@ impl Outputs {
 
     pub(super) fn pop_front(&mut self) -> Option<Output> {
         let Some(output) = self.queue.pop_front() else {
-            self.queue.shrink_to(MOST_KEPT);
+            give_back(&mut self.queue);
             return None;
         };
         self.bytes -= weight(&output);

@@ -18,6 +18,7 @@ use super::config::ClientConfig;
 use super::emit::Pending;
 use super::event::{EmitId, NotSent, Outcome};
 use super::joining::Due;
+use super::outputs::give_back;
 use super::protocol::Protocol;
 use super::session::Packed;
 use super::unconfirmed::Unconfirmed;
@@ -263,6 +264,7 @@ impl Socket {
             }
             !goes
         });
+        give_back(&mut self.queue);
     }
 
     /// An event that waits and was never written.
@@ -333,9 +335,14 @@ impl Socket {
         receipts: &mut Receipts,
     ) -> Option<Option<(Vec<Packed>, bool)>> {
         let event = match self.next(config, may_drain)? {
-            (_, Next::Event) => self.queue.pop_front()?,
+            (_, Next::Event) => {
+                let event = self.queue.pop_front()?;
+                give_back(&mut self.queue);
+                event
+            }
             (_, Next::Answer) => {
                 let Answer { id, args, .. } = self.answers.pop_front()?;
+                give_back(&mut self.answers);
                 self.answer_bytes -= bytes_of_answer(&args);
                 let namespace = self.namespace.clone();
                 return Some(Some((encode(&Packet::Ack { namespace, id, args }), false)));

@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::event::{Outcome, Recovery};
+use super::outputs::give_back;
 use super::socket::{Event, Receipts, Socket};
 use crate::Time;
 
@@ -174,6 +175,7 @@ impl Unconfirmed {
                 Some(Written::Gone(count)) => more -= count,
             }
         }
+        give_back(&mut self.written);
         Ok(events)
     }
 

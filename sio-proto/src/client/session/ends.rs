@@ -1,5 +1,7 @@
 //! How a session ends: failures, the goodbye, and the times after which it is over.
 
+use alloc::collections::VecDeque;
+
 use bytes::Bytes;
 
 use super::{Context, End, Heard, Instead, Packed, Session};
@@ -36,7 +38,7 @@ impl Session {
         end.retry_after = end.retry_after.or(self.stay_away);
         if !core::mem::replace(&mut self.ended, true) {
             self.close_lines(cx, |_| true);
-            self.outgoing.clear();
+            self.outgoing = VecDeque::new();
             cx.heard.push_back(Heard::Ended(end));
         }
     }

@@ -46,7 +46,7 @@ use super::cookies::CookieJar;
 use super::endpoint::Endpoint;
 use super::event::{ClientError, Credentials, DisconnectReason, ErrorClass, Output};
 use super::line::{Arrival, Line, Purpose};
-use super::outputs::Outputs;
+use super::outputs::{Outputs, give_back};
 use crate::client::protocol::Protocol;
 use crate::engine::{Dialect, EngineMessage, Revision};
 use crate::legacy::streaming::Decoder;
@@ -360,7 +360,14 @@ impl Session {
         let packed = self.outgoing.pop_front()?;
         debug_assert!(self.outgoing_bytes >= packed.len(), "each packet was counted");
         self.outgoing_bytes = self.outgoing_bytes.saturating_sub(packed.len());
+        give_back(&mut self.outgoing);
         Some(packed)
+    }
+
+    /// For how many packets there is room.
+    #[cfg(test)]
+    pub(super) fn outgoing_room(&self) -> usize {
+        self.outgoing.capacity()
     }
 
     /// How much memory its lines keep of messages that are not complete.
