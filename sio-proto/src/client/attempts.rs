@@ -6,6 +6,7 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use super::config::{OnRefused, Transport};
+use super::cookies::CookieJar;
 use super::event::{
     ClientError, Credentials, Delivery, DisconnectReason, ErrorClass, Output, Question, SocketId, State, StopReason,
 };
@@ -281,6 +282,11 @@ impl Client {
         self.backoff.reset();
         for socket in &mut self.sockets {
             socket.state = SocketState::Idle;
+        }
+        if self.closed {
+            // Nothing follows that could need them.
+            (self.jar, self.last_error) = (CookieJar::default(), None);
+            self.recent = VecDeque::new();
         }
         self.outputs.push_back(Output::State(State::Stopped(reason)));
     }

@@ -124,6 +124,11 @@ impl CookieJar {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.cookies.is_empty()
+    }
+
     /// How many bytes the cookies have.
     fn held(&self) -> usize {
         step!(each self.cookies.len());

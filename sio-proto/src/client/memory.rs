@@ -13,7 +13,7 @@ use super::manager::Stage;
 use super::namespaces::refusal_of;
 use super::protocol::Protocol;
 use super::session::Session;
-use super::{Client, ClientConfig, Emit, Endpoint, Output, SocketId, State, Transport};
+use super::{Client, ClientConfig, Emit, Endpoint, Output, SocketId, State, StopReason, Transport};
 use crate::engine::Revision;
 use crate::websocket::{Opcode, encode_message, handshake};
 use crate::{LinkId, Time};
@@ -221,4 +221,24 @@ fn a_queue_gives_back_what_a_time_without_a_connection_has_needed() {
     assert!(queue.is_empty() && queue.capacity() <= 128, "{}", queue.capacity());
     let outgoing = scene.session().outgoing_room();
     assert!(outgoing <= 128, "{outgoing}");
+}
+
+#[test]
+fn a_closed_client_keeps_no_cookies() {
+    let mut scene = Scene::on(Transport::Polling);
+    let (body, length) = (OPEN, OPEN.len());
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nSet-Cookie: a=b\r\n\r\n");
+    scene.say(format!("{head}{body}").as_bytes());
+    assert!(!scene.client.jar.is_empty());
+    scene.client.close(Time::ZERO);
+    scene.drain();
+    assert!(scene.written.contains("Cookie: a=b"), "the goodbye has them");
+    for _ in 0..3 {
+        if let Some(time) = scene.client.next_timeout() {
+            scene.client.handle_timeout(time);
+            scene.drain();
+        }
+    }
+    assert_eq!(scene.states.last(), Some(&State::Stopped(StopReason::Closed)));
+    assert!(scene.client.jar.is_empty());
 }
