@@ -278,13 +278,13 @@ fn namespaces_of_0_9_are_left() {
 /// and not over a long life.
 #[test]
 fn acknowledgements_of_messages_are_limited_while_they_wait() {
-    let (mut script, link) = nine(config(Generation::V0_9, WEBSOCKET).max_answer_bytes(50usize));
+    let (mut script, link) = nine(config(Generation::V0_9, WEBSOCKET).max_answer_bytes(1_000usize));
     for number in 0..20 {
         script.tell(link, &format!("3:{number}::hi"));
     }
     assert_eq!(told(&mut script).len(), 20);
     assert!(!script.has("Lost"), "{:?}", script.log);
-    // `6:::21` has six bytes.
+    // `6:::21` has six bytes, and its place takes some hundred: eight of them fit.
     script.client.handle_blocked(script.now, link);
     for number in 21..29 {
         script.tell(link, &format!("3:{number}::hi"));

@@ -13,7 +13,7 @@ use super::manager::Stage;
 use super::namespaces::refusal_of;
 use super::protocol::Protocol;
 use super::session::Session;
-use super::{Client, ClientConfig, Emit, Endpoint, Output, SocketId, State, StopReason, Transport};
+use super::{Client, ClientConfig, Emit, Endpoint, Generation, Output, SocketId, State, StopReason, Transport};
 use crate::engine::Revision;
 use crate::websocket::{Opcode, encode_message, handshake};
 use crate::{LinkId, Time};
@@ -241,4 +241,26 @@ fn a_closed_client_keeps_no_cookies() {
     }
     assert_eq!(scene.states.last(), Some(&State::Stopped(StopReason::Closed)));
     assert!(scene.client.jar.is_empty());
+}
+
+/// Each message of 0.9 with an id is acknowledged by the client itself. What the server does not
+/// read is counted with the place that it takes.
+#[test]
+fn receipts_of_09_count_what_they_take() {
+    let config = ClientConfig::default()
+        .generation(Generation::V0_9)
+        .max_answer_bytes(10_000usize);
+    let mut scene = Scene::new(config.transports(vec![Transport::WebSocket]));
+    let (body, length) = ("s:60:60:websocket", 17);
+    scene.say(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes());
+    scene.upgrade();
+    scene.tell("1::");
+    scene.client.handle_blocked(Time::ZERO, scene.link);
+    let mut times = 0;
+    while matches!(&scene.client.stage, Stage::Session(session) if session.is_open()) {
+        scene.tell("3:1::x");
+        times += 1;
+        assert!(times < 200, "{times} receipts wait");
+    }
+    assert!(times > 20);
 }

@@ -30,6 +30,10 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 const HEARTBEAT: &[u8] = b"2::";
 
+/// What an acknowledgement takes besides its bytes: its place in the list, which may have twice as
+/// many places as are in use, and the head of its buffer.
+const RECEIPT_BYTES: usize = 2 * size_of::<Packed>() + 32;
+
 impl Session {
     pub(super) fn target09(&self, transport: Transport, cx: &mut Context<'_>) -> String {
         let base = self.opening.endpoint.path.trim_end_matches('/');
@@ -182,7 +186,8 @@ impl Session {
             },
         };
         let packed = packed(&ack);
-        self.older.receipt_bytes = self.older.receipt_bytes.saturating_add(packed.len());
+        let bytes = packed.len().saturating_add(RECEIPT_BYTES);
+        self.older.receipt_bytes = self.older.receipt_bytes.saturating_add(bytes);
         if self.older.receipt_bytes > cx.config.max_answer_bytes {
             return self.break_off("the server asks, and does not read the answers", cx);
         }

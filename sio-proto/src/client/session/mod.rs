@@ -161,7 +161,7 @@ struct Older {
     echo: Option<Bytes>,
     /// The last heartbeat, on wires whose sessions outlive their connections.
     last_heartbeat: Option<Bytes>,
-    /// Bytes of acknowledgements that nobody but the session has given, since the last write.
+    /// The memory of acknowledgements that nobody but the session has given, since the last write.
     receipt_bytes: usize,
     /// The decoder of one connection's stream.
     stream: Option<Decoder>,
