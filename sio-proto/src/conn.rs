@@ -39,6 +39,7 @@ use core::num::NonZeroUsize;
 use bytes::{Bytes, BytesMut};
 
 use crate::breach::{Breach, BreachKind};
+use crate::frame::take_written;
 use crate::json::Controls;
 use crate::legacy::flash_policy::{self, Sniff};
 use crate::legacy::hixie::{self, Challenge, Opening};
@@ -168,6 +169,9 @@ impl Arrivals {
     }
 }
 
+/// The pongs that are forgotten leave a buffer of this size at most.
+const MOST_KEPT: usize = 8 * 1024;
+
 /// Pongs for the pings of one call, in order.
 ///
 /// While the connection takes bytes, write all of them, as most peers expect. While it does not,
@@ -192,7 +196,8 @@ impl Pongs {
     #[must_use]
     pub fn take_all(&mut self) -> Bytes {
         self.latest = 0;
-        self.frames.split().freeze()
+        // The buffer that many pings have needed goes with them.
+        take_written(&mut self.frames).freeze()
     }
 
     /// Takes the latest pong, in its own memory. The earlier pongs are not sent.
@@ -200,14 +205,17 @@ impl Pongs {
     pub fn take_latest(&mut self) -> Bytes {
         let start = core::mem::take(&mut self.latest);
         let latest = Bytes::copy_from_slice(self.frames.get(start..).unwrap_or_default());
-        self.frames.clear();
+        self.clear();
         latest
     }
 
     /// Forgets them.
     pub fn clear(&mut self) {
         self.latest = 0;
-        self.frames.clear();
+        match self.frames.capacity() > MOST_KEPT {
+            true => self.frames = BytesMut::new(),
+            false => self.frames.clear(),
+        }
     }
 
     fn push(&mut self, data: &[u8]) {
@@ -591,5 +599,31 @@ fn note(known: &mut Option<Box<Known>>, head: u32, findings: Findings) {
     match known {
         Some(place) => **place = new,
         None => *known = Some(Box::new(new)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The list of pongs is used again for all connections of a thread.
+    #[test]
+    fn many_pings_leave_no_large_buffer() {
+        let forget: [fn(&mut Pongs); 3] = [
+            |pongs| drop(pongs.take_all()),
+            |pongs| drop(pongs.take_latest()),
+            Pongs::clear,
+        ];
+        for forget in forget {
+            let mut pongs = Pongs::default();
+            for _ in 0..1_000 {
+                pongs.push(&[b'p'; 125]);
+            }
+            forget(&mut pongs);
+            assert!(pongs.is_empty());
+            assert!(pongs.frames.capacity() <= MOST_KEPT, "{}", pongs.frames.capacity());
+            pongs.push(b"p");
+            assert_eq!(pongs.take_latest(), &b"\x8a\x01p"[..]);
+        }
     }
 }
