@@ -432,7 +432,8 @@ impl Outbox {
         debug_assert!(taken.is_empty(), "the list is handed over empty");
         if self.len() <= packets && self.bytes <= bytes {
             taken.reserve(self.len());
-            return self.drain_to(|frame| taken.push(frame));
+            self.drain_to(|frame| taken.push(frame));
+            return self.trim();
         }
         let mut room = bytes;
         while taken.len() < packets
@@ -458,6 +459,7 @@ impl Outbox {
             room = room.saturating_sub(len);
             taken.push(frame);
         }
+        self.trim();
     }
 
     /// Changes frames that wait.

@@ -277,6 +277,20 @@ fn what_a_burst_has_needed_is_given_back() {
     }
 }
 
+/// Also a poll that empties the queue gives back what a burst has needed, whether it brings all of
+/// the burst or the rest.
+#[test]
+fn a_poll_that_empties_the_queue_gives_back_what_a_burst_has_needed() {
+    for most in [10_000, 30] {
+        let mut outbox = Outbox::new();
+        (0..1_000).for_each(|_| outbox.push(frame("a")));
+        while !outbox.is_empty() {
+            outbox.take_up_to(most, usize::MAX, &mut Vec::new());
+        }
+        assert!(outbox.more.is_none(), "{most}");
+    }
+}
+
 /// A queue from which all sorted messages have gone is plain again, so that it costs no more.
 #[test]
 fn the_queue_becomes_plain_again() {

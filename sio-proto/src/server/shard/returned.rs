@@ -164,6 +164,7 @@ impl<G> At<'_, G> {
             return Vec::new();
         }
         let frames: Vec<Frame> = self.session.outbox.drain().collect();
+        self.session.outbox.trim();
         if let Some(unconfirmed) = self.session.wiring.unconfirmed_mut()
             && !frames.is_empty()
         {
