@@ -33,9 +33,6 @@ const LONGER: usize = 10;
 /// again, each of 128 KiB at most.
 const LEFT: isize = (64 << 10) + 4 * (128 << 10);
 
-/// What a server may hold beside its sessions and connections: its tables, and its buffers.
-const TABLES: usize = 512 << 10;
-
 /// After this time nothing may be left of clients that have gone.
 const GONE: Duration = Duration::from_secs(40);
 
@@ -43,7 +40,7 @@ impl World {
     /// What is looked at after each step.
     pub(crate) fn check(&mut self) {
         self.check_sockets();
-        self.check_memory();
+        self.check_shares();
         self.check_rooms();
         self.check_clients();
         self.check_dead();
@@ -72,24 +69,6 @@ impl World {
                 Promise::Leftover,
                 format_args!("{timers} deadlines for {sessions} sessions"),
             );
-        }
-    }
-
-    /// Promise 7: what the server holds is bounded by the limits of what is there.
-    fn check_memory(&mut self) {
-        let now = self.now;
-        let sessions = self
-            .server
-            .sum(now, |shard| shard.sessions())
-            .saturating_sub(self.crowd.len());
-        let connections: usize = self.wires.keys().map(|number| self.most_of_connection(*number)).sum();
-        let recovery = self.plan.recovery.as_ref();
-        let recovery = recovery.map_or(0, |recovery| 2 * recovery.max_total_log_bytes + recovery.max_away_bytes);
-        let most = TABLES + sessions * self.most_of_session() + connections + recovery;
-        let holds = self.held.bytes - self.baseline;
-        if holds > most as isize {
-            let words = format_args!("the server holds {holds} bytes for {sessions} sessions, at most {most}");
-            self.fail(Promise::Price, words);
         }
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use sio_proto::http::{self, Method};
 use sio_proto::server::{
-    Budget, Cause, LocalQuota, Output, Outputs, Peer, QuotaLimits, Request, Routed, Router, Server, Shard,
+    Budget, Cause, LocalQuota, Output, Outputs, Peer, QuotaLimits, Request, Routed, Router, Server, SessionHolding,
+    Shard,
 };
 use sio_proto::{Bytes, BytesMut, Config, LinkId, SocketKey, Time};
 
@@ -73,6 +74,32 @@ impl Host {
         match &self.machine {
             Machine::One(_) => 1,
             Machine::Several(house) => house.shards(),
+        }
+    }
+
+    /// Tells what each session holds.
+    pub(crate) fn holding_of_sessions(&self, mut tell: impl FnMut(Session, SessionHolding)) {
+        match &self.machine {
+            Machine::One(server) => server.holding_of_sessions(|key, holding| tell((0, key), holding)),
+            Machine::Several(house) => house.holding_of_sessions(tell),
+        }
+    }
+
+    /// Tells the memory of what is arriving on each connection, and of all that it holds.
+    pub(crate) fn holding_of_connections(&self, mut tell: impl FnMut(LinkId, usize, usize)) {
+        match &self.machine {
+            Machine::One(server) => server.holding_of_each(|link, holding| {
+                tell(link, holding.arriving.most_memory(), holding.most_memory());
+            }),
+            Machine::Several(house) => house.holding_of_connections(tell),
+        }
+    }
+
+    /// The memory of what the server holds for nobody: tables, lists and buffers.
+    pub(crate) fn holding_of_nobody(&self) -> usize {
+        match &self.machine {
+            Machine::One(server) => server.holding_of_nobody().most_memory(),
+            Machine::Several(house) => house.holding_of_nobody(),
         }
     }
 

@@ -7,11 +7,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use sio_proto::conn::{Arrivals, Conn};
-use sio_proto::server::{Cause, Output, Outputs, Peer, Request, Routed, Router, Sent, Shard, Then, Write, Written};
+use sio_proto::server::{
+    Cause, Output, Outputs, Peer, Request, Routed, Router, Sent, SessionHolding, Shard, Then, Write, Written,
+};
 use sio_proto::wire::Wire;
 use sio_proto::{Bytes, BytesMut, Config, Frame, LinkId, Time};
 
 use crate::door::Door;
+use crate::life::Session;
 
 /// How many links are flushed at once.
 const FLUSH: usize = 64;
@@ -102,6 +105,12 @@ impl Outgoing {
         written
     }
 
+    fn memory(&self) -> usize {
+        let frames = self.packets.iter().filter_map(|(_, frame)| frame.as_ref());
+        let frames = frames.map(|frame| 2 * frame.len() + 64).sum::<usize>();
+        self.packets.capacity() * size_of::<(u64, Option<Frame>)>() + frames
+    }
+
     fn forget_written(&mut self, held: usize) {
         let written = self.given - (held as u64).min(self.given);
         let count = self.packets.partition_point(|(end, _)| *end <= written);
@@ -161,6 +170,38 @@ impl House {
 
     pub(crate) fn shards(&self) -> usize {
         self.shards.len()
+    }
+
+    /// Tells what each session holds, and which shard it is in.
+    pub(crate) fn holding_of_sessions(&self, mut tell: impl FnMut(Session, SessionHolding)) {
+        for (index, (shard, _)) in self.shards.iter().enumerate() {
+            shard.holding_of_each(|key, holding| tell((index, key), holding));
+        }
+    }
+
+    /// Tells what may arrive on each connection and waits for it to be complete, and the memory of
+    /// all that a connection holds.
+    pub(crate) fn holding_of_connections(&self, mut tell: impl FnMut(LinkId, usize, usize)) {
+        for (slot, (generation, connection)) in (0..).zip(&self.connections) {
+            let Some(connection) = connection else { continue };
+            let arriving = connection.rest_memory + connection.conn.holding().most_memory();
+            let pong = connection.blocked.as_ref().map_or(0, |blocked| blocked.pong.len());
+            let outgoing = connection.outgoing.as_ref().map_or(0, Outgoing::memory);
+            let leaving = 2 * pong + outgoing;
+            let all = arriving + leaving + size_of::<Connection>();
+            tell(LinkId::new(slot, *generation), arriving, all);
+        }
+    }
+
+    /// The memory of its tables, lists and buffers, and of those of its shards.
+    pub(crate) fn holding_of_nobody(&self) -> usize {
+        let shards = self.shards.iter();
+        let shards = shards.map(|(shard, out)| shard.holding_of_nobody().most_memory() + out.holding().most_memory());
+        shards.sum::<usize>()
+            + self.connections.capacity() * size_of::<(u32, Option<Box<Connection>>)>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.queue.capacity() * size_of::<(usize, Output)>()
+            + self.resumed.capacity() * size_of::<LinkId>()
     }
 
     /// The shard that knows a connection.

@@ -30,6 +30,7 @@ mod pipe;
 mod plan;
 mod rogue;
 mod seeds;
+mod shares;
 mod shrink;
 mod thief;
 mod transcript;

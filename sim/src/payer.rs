@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use sio_proto::client::{Client, ClientConfig, Delivery, Generation, Output};
+use sio_proto::client::{Client, ClientConfig, ClientHolding, Delivery, Output};
 use sio_proto::{BytesMut, LinkId, Time};
 
 use crate::held::Held;
@@ -63,19 +63,26 @@ const LONGEST_REFUSAL: usize = 64 << 10;
 /// The most bytes that are encoded for a connection that is about to be opened.
 const MOST_AHEAD: usize = 64 << 10;
 
-/// What a client holds beside what its settings limit: its tables, the lists that it uses again and
-/// again, the head of a response, ids, and the text of the last refusal.
-const SMALL: usize = 256 << 10;
+/// What nobody has named among what a client holds: heads of shared buffers, and small things.
+const NAMELESS: usize = 2 << 10;
 
-/// The head of a response and what belongs to it.
+/// The head of an answer, and of a request.
 const HEAD: usize = 16 << 10;
 
-/// How many bytes of memory each byte of a queue may take: a small event costs many times the bytes
-/// that it counts.
-const MEMORY_OF_QUEUED: usize = 8;
+/// What an event or an answer counts beside its bytes.
+const ENTRY: usize = 64;
 
-/// The memory of an event that waits for its acknowledgement, beside its bytes.
-const MEMORY_OF_ASKING: usize = 512;
+/// What an event that came too early counts beside its bytes, at least.
+const EARLY: usize = 100;
+
+/// The most bytes that a session takes from its queues at a time.
+const BATCH: usize = 64 << 10;
+
+/// The longest id, and the longest offset.
+const ID: usize = 512;
+
+/// The session itself, and the lists that are empty between two inputs.
+const OTHERS: usize = 64 << 10;
 
 /// Something that is done with a client.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +92,8 @@ pub(crate) enum Deed {
     /// Time is over, a connection begins, ends, is full or is not full any more, or the user wants
     /// something. A message has so many bytes.
     Other(usize),
+    /// The user leaves, and what waits is encoded first.
+    Leave(usize),
 }
 
 /// What was done since the client last had nothing more to say.
@@ -124,6 +133,10 @@ pub(crate) struct Payer {
     config: ClientConfig,
     namespaces: usize,
     held: Held,
+    /// What the client holds when it is made: its settings.
+    empty: isize,
+    /// The largest event or answer of the user.
+    largest: usize,
     bill: Bill,
     spent: BTreeMap<LinkId, Spent>,
     /// The connections that the client has.
@@ -149,7 +162,9 @@ impl Payer {
             client,
             config: config.clone(),
             namespaces,
+            empty: held.bytes,
             held,
+            largest: 0,
             bill: Bill::default(),
             spent: BTreeMap::new(),
             links: 0,
@@ -163,9 +178,9 @@ impl Payer {
         &self.client
     }
 
-    /// How many bytes the client holds.
-    pub(crate) const fn holds(&self) -> isize {
-        self.held.bytes
+    /// How many bytes the client holds beside its settings.
+    pub(crate) const fn holds_beside_settings(&self) -> isize {
+        self.held.bytes - self.empty
     }
 
     /// How many emits have no end.
@@ -180,6 +195,9 @@ impl Payer {
 
     /// Does something with the client, which pays for it.
     pub(crate) fn act<R>(&mut self, deed: Deed, act: impl FnOnce(&mut Client) -> R) -> R {
+        if let Deed::Other(bytes) = deed {
+            self.largest = self.largest.max(bytes + ENTRY);
+        }
         let before = self.held;
         let client = &mut self.client;
         let result = self.held.charge(|| act(client));
@@ -218,7 +236,7 @@ impl Payer {
 
     /// The user leaves, or closes the client: what waits is encoded first.
     pub(crate) fn leave<R>(&mut self, act: impl FnOnce(&mut Client) -> R) -> R {
-        self.act(Deed::Other(self.most_ahead()), act)
+        self.act(Deed::Leave(self.most_ahead()), act)
     }
 
     /// The most bytes that are encoded before they can be written.
@@ -294,7 +312,7 @@ impl Payer {
                     due.memory += before.memory;
                     more += before.pieces;
                 }
-                Deed::Other(bytes) => due.bytes += bytes,
+                Deed::Other(bytes) | Deed::Leave(bytes) => due.bytes += bytes,
             }
         }
         let ahead = bill.opened * self.most_ahead();
@@ -339,33 +357,69 @@ impl Payer {
         }
     }
 
-    /// What the client holds never exceeds its limits.
+    /// What the client holds never exceeds its limits, and each byte of it has a name.
     fn check_memory(&mut self) {
-        let most = self.most() as isize;
-        let holds = self.held.bytes;
-        if holds > most && self.fault.is_none() {
-            self.fault = Some(format!("a client holds {holds} bytes, at most {most}"));
+        if self.fault.is_some() {
+            return;
         }
+        let holding = self.client.holding();
+        self.fault = self.too_much(&holding).or_else(|| self.nameless(&holding));
     }
 
-    /// The most that the client may hold.
-    fn most(&self) -> usize {
+    /// Whether the client holds more than what it says.
+    fn nameless(&self, holding: &ClientHolding) -> Option<String> {
+        let named: usize = holding.parts().iter().map(|(_, part)| part.most_memory()).sum();
+        let (most, holds) = ((named + NAMELESS) as isize, self.holds_beside_settings());
+        (holds > most).then(|| format!("a client holds {holds} bytes, and says what {most} are for: {holding:?}"))
+    }
+
+    /// Whether a part of what the client holds is more than its limits allow.
+    fn too_much(&self, holding: &ClientHolding) -> Option<String> {
         let config = &self.config;
+        let spaces = self.namespaces;
         let message = config.max_body_bytes.max(config.max_message_bytes);
-        // A buffer may be twice as long as what is in it.
-        let arriving = self.links * (READ + 2 * (HEAD + message));
-        // A packet that waits for its attachments, or events for their CONNECT. The last one is
-        // looked at when it is there.
-        let waiting = config.packet.max_attachment_bytes + message;
-        let early = self.namespaces * (2 * config.max_early_bytes + message);
-        // One answer is taken, however large it is.
-        let queued = MEMORY_OF_QUEUED * (config.max_queued_bytes + config.max_answer_bytes);
-        let asking = self.namespaces * config.max_in_flight.min(self.emits) * MEMORY_OF_ASKING;
-        let old = match config.generation {
-            Generation::Streaming => 2 * message,
-            _ => 0,
-        };
-        SMALL + arriving + waiting + early + queued + asking + old + 4 * config.max_cookie_bytes
+        // An event that does not have to wait is taken, however large it is, and so is one answer.
+        let most_queued = config.max_queued_bytes.max(self.largest);
+        let most_answers = config.max_answer_bytes.max(self.largest);
+        let packet = config.packet.max_attachment_bytes.min(message) + message;
+        // What a namespace had to write when its user left it, what the session has taken, what it
+        // says by itself, and the request that waits for its connection.
+        let leaving = 2 * (BATCH + most_queued + 2 * most_answers + HEAD);
+        // What each thing counts beside its bytes, and the most of it.
+        let parts = [
+            (ENTRY, most_queued),
+            (1, spaces * config.max_in_flight),
+            (ENTRY, most_answers),
+            (EARLY, spaces * config.max_early_bytes),
+            (0, packet),
+            (0, self.links * 2 * (message + HEAD)),
+            (0, leaving),
+            (ENTRY, config.max_cookie_bytes),
+            (0, 2 * LONGEST_REFUSAL + spaces * 5 * ID + 4 * HEAD),
+            (0, 0),
+        ];
+        for ((entry, most), (name, part)) in parts.into_iter().zip(holding.parts()) {
+            let counts = part.bytes + entry * part.count;
+            if counts > most {
+                return Some(format!("a client holds {counts} bytes of {name}, at most {most}"));
+            }
+            if part.idle > 0 {
+                let (idle, count) = (part.idle, part.count);
+                return Some(format!(
+                    "lists of a client have room for {idle} {name} too many: there are {count}"
+                ));
+            }
+        }
+        // What is not complete is in buffers that may be as long again as what they have.
+        let arriving = holding.arriving.lists;
+        let most = self.links * 2 * (message + HEAD);
+        if arriving > most {
+            return Some(format!(
+                "a client holds {arriving} bytes of what arrives, at most {most}"
+            ));
+        }
+        let others = holding.others.lists;
+        (others > OTHERS).then(|| format!("the lists of a client take {others} bytes, at most {OTHERS}"))
     }
 
     /// What was too dear, if anything was. It is told once.

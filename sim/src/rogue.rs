@@ -38,8 +38,8 @@ const MOST_TICKETS: usize = 1_000;
 /// How many bytes an answer of the user has.
 const ANSWER: usize = 100;
 
-/// What a closed client may hold: its settings, its empty tables and lists, and the last refusal.
-const LEFT: isize = 160 << 10;
+/// What a closed client may hold beside its settings: its tables, and lists that are empty.
+const LEFT: isize = 32 << 10;
 
 /// What such a server does again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -467,7 +467,7 @@ impl Rogue {
             };
             self.advance(time.max(self.now));
         }
-        let holds = self.payer.holds();
+        let holds = self.payer.holds_beside_settings();
         if holds > LEFT {
             self.fail(
                 Promise::Price,

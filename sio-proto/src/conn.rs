@@ -40,6 +40,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::breach::{Breach, BreachKind};
 use crate::frame::take_written;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::json::Controls;
 use crate::legacy::flash_policy::{self, Sniff};
 use crate::legacy::hixie::{self, Challenge, Opening};
@@ -163,6 +165,14 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
+    /// The memory of its lists.
+    #[cfg(feature = "steps")]
+    pub fn holding(&self) -> Holding {
+        Holding::list::<Inbound>(self.packets.capacity())
+            .and(Holding::list::<Bytes>(self.replies.capacity()))
+            .and(Holding::memory(self.pongs.frames.capacity()))
+    }
+
     /// Whether no further frame has to be decoded now.
     fn has_enough(&self) -> bool {
         self.max_packets.is_some_and(|max| self.packets.len() >= max.get())
@@ -315,6 +325,26 @@ impl Conn {
         match &self.state {
             State::WebSocket(decoder, _) => decoder.missing_bytes(),
             State::Http(_) | State::Hixie(_) | State::Closed => 0,
+        }
+    }
+
+    /// What it keeps of a request or a message that is not complete, of the last head, and of its
+    /// state.
+    #[cfg(feature = "steps")]
+    pub fn holding(&self) -> Holding {
+        match &self.state {
+            State::Http(http) => {
+                let begun = http.begun.as_ref().map_or(0, |_| size_of::<Findings>());
+                let known = http.known.as_ref().map_or(0, |_| size_of::<Known>());
+                let boxes = size_of::<Http>().saturating_add(begun).saturating_add(known);
+                http.decoder.holding().and(Holding::memory(boxes))
+            }
+            State::WebSocket(decoder, packets) => Holding::memory(decoder.held_bytes()).with([packets.held_bytes()]),
+            State::Hixie(hixie) => {
+                let held = hixie.packets.held_bytes();
+                Holding::memory(size_of::<Hixie>()).with([held])
+            }
+            State::Closed => Holding::default(),
         }
     }
 

@@ -92,6 +92,8 @@ mod config;
 mod digits;
 mod entropy;
 mod frame;
+#[cfg(feature = "steps")]
+mod holding;
 mod hosts;
 mod id;
 mod origins;
@@ -133,6 +135,8 @@ pub use config::{
 };
 pub use entropy::Entropy;
 pub use frame::Frame;
+#[cfg(feature = "steps")]
+pub use holding::Holding;
 pub use hosts::{HostPattern, HostPatternError, Hosts};
 pub use id::{LinkId, SessionKey, Sid, SocketKey, WireId};
 pub use origins::{OriginPattern, OriginPatternError, Origins};

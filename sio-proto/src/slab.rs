@@ -15,6 +15,8 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::id::Slot;
 
 /// Slots in a chunk.
@@ -172,6 +174,18 @@ impl<S: Slot, T> Slab<S, T> {
                 S::new(number * CHUNK as u32 + at)
             })
         })
+    }
+
+    /// The memory of its chunks.
+    #[cfg(feature = "steps")]
+    pub(crate) fn holding(&self) -> Holding {
+        let chunks = self
+            .chunks
+            .iter()
+            .map(|chunk| Holding::list::<Entry<T>>(chunk.entries.capacity()));
+        Holding::list::<Chunk<T>>(self.chunks.capacity())
+            .and(Holding::tree::<u32>(self.vacant.len()))
+            .with_all(chunks)
     }
 
     /// For how many values there is memory.

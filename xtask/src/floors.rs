@@ -40,7 +40,7 @@ const PROTO: House = House {
             name: "ground",
             modules: &[
                 "time", "entropy", "id", "percent", "digits", "origins", "hosts", "keep", "arena", "reason", "breach",
-                "readable", "slab", "shares", "steps",
+                "readable", "slab", "shares", "steps", "holding",
             ],
             apart: false,
         },

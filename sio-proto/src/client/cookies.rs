@@ -31,6 +31,8 @@ use core::time::Duration;
 use super::cookie_date;
 use super::endpoint::Endpoint;
 use crate::Time;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::http::Headers;
 
 /// What a cookie costs besides its texts.
@@ -122,6 +124,12 @@ impl CookieJar {
         if self.cookies.len() < self.cookies.capacity() / 4 {
             self.cookies.shrink_to(self.cookies.len().saturating_mul(2));
         }
+    }
+
+    #[cfg(feature = "steps")]
+    pub(super) fn holding(&self) -> Holding {
+        let texts = |cookie: &Cookie| cookie.bytes().saturating_sub(ENTRY_BYTES);
+        Holding::shrinking::<Cookie>(self.cookies.capacity(), self.cookies.len()).with(self.cookies.iter().map(texts))
     }
 
     #[cfg(test)]

@@ -34,6 +34,16 @@ enum WrittenConnect {
     OfSession(Packet),
 }
 
+#[cfg(feature = "steps")]
+impl Due {
+    pub(super) fn bytes(&self) -> usize {
+        match &self.written {
+            WrittenConnect::Packet(packet) | WrittenConnect::OfSession(packet) => packet.bytes(),
+            WrittenConnect::Nothing => 0,
+        }
+    }
+}
+
 impl Client {
     /// Sends CONNECT for a namespace on the open connection, perhaps after a question.
     pub(super) fn join(&mut self, now: Time, at: usize) {

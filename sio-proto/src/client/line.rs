@@ -14,6 +14,8 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::config::ClientConfig;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::http::{Headers, Method, Response, ResponseDecoder};
 use crate::websocket::{Decoder, Event, Opcode, Role, encode_close, encode_message, handshake};
 use crate::{Entropy, LinkId, Time};
@@ -126,8 +128,19 @@ impl Line {
         self.input_memory
     }
 
+    /// What it keeps of an answer or a message that is not complete.
+    #[cfg(feature = "steps")]
+    pub(super) fn arriving(&self) -> Holding {
+        let (decoder, key) = match &self.stage {
+            Stage::Http { decoder, key } => (decoder.holding(), key.as_ref().map_or(0, String::len)),
+            Stage::WebSocket(decoder) => (Holding::memory(decoder.held_bytes()), 0),
+            Stage::Ended => (Holding::default(), 0),
+        };
+        decoder.and(Holding::memory(self.input_memory)).with([key])
+    }
+
     /// How much memory it keeps for what has left.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "steps"))]
     pub(super) fn unsent_memory(&self) -> usize {
         self.unsent.capacity()
     }

@@ -107,6 +107,8 @@ mod emit;
 mod emits;
 mod endpoint;
 mod event;
+#[cfg(feature = "steps")]
+mod holding;
 mod inputs;
 mod joining;
 mod line;
@@ -133,6 +135,8 @@ pub use event::{
     AckTicket, ClientError, Credentials, Delivery, DisconnectReason, EmitId, ErrorClass, NotSent, Outcome, Output,
     Question, Recovery, SocketId, State, StopReason,
 };
+#[cfg(feature = "steps")]
+pub use holding::ClientHolding;
 pub use manager::{Client, CommandError};
 pub use protocol::Feature;
 pub use reading::Reading;

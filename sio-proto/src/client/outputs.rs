@@ -3,6 +3,8 @@
 use alloc::collections::VecDeque;
 
 use super::event::Output;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 
 /// How many entries a list of a client may always have room for.
 const MOST_KEPT: usize = 64;
@@ -49,6 +51,11 @@ impl Outputs {
 
     pub(super) fn extend(&mut self, outputs: impl IntoIterator<Item = Output>) {
         outputs.into_iter().for_each(|output| self.push_back(output));
+    }
+
+    #[cfg(feature = "steps")]
+    pub(super) fn holding(&self) -> Holding {
+        Holding::shrinking::<Output>(self.queue.capacity(), self.queue.len()).with(self.queue.iter().map(weight))
     }
 
     /// The memory of what is for the network and was not taken yet.

@@ -23,6 +23,8 @@ use super::protocol::Protocol;
 use super::session::Packed;
 use super::unconfirmed::Unconfirmed;
 use crate::Time;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::socket::{Args, Packet};
 
 /// What an event costs besides its bytes.
@@ -97,7 +99,7 @@ pub(super) struct InFlight {
     pub(super) emit: EmitId,
     pub(super) deadline: Time,
     /// The whole event, if it may have to be sent again.
-    again: Option<Event>,
+    pub(super) again: Option<Event>,
     /// Whether the server has confirmed that it has had the event.
     pub(super) is_heard: bool,
 }
@@ -194,6 +196,12 @@ impl Socket {
             held_bytes: 0,
             answer_bytes: 0,
         }
+    }
+
+    #[cfg(feature = "steps")]
+    pub(super) fn waiting_answers(&self) -> Holding {
+        let answers = self.answers.iter().map(|answer| answer.args.holding(0));
+        Holding::shrinking::<Answer>(self.answers.capacity(), self.answers.len()).with_all(answers)
     }
 
     pub(super) fn is_active(&self) -> bool {

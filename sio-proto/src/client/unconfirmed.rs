@@ -19,6 +19,8 @@ use super::event::{Outcome, Recovery};
 use super::outputs::give_back;
 use super::socket::{Event, Receipts, Socket};
 use crate::Time;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 
 /// So often in a row a client is recovered without the server having had the next event. Then this
 /// event is given up: it may be one that the server never takes, because it is too large for it.
@@ -68,6 +70,16 @@ impl Unconfirmed {
             events: 0,
             fruitless: 0,
         }
+    }
+
+    #[cfg(feature = "steps")]
+    pub(super) fn holding(&self) -> Holding {
+        let event = |written: &Written| match written {
+            Written::Event(event, _) => Some(event.holding()),
+            Written::Gone(_) => None,
+        };
+        Holding::shrinking::<Written>(self.written.capacity(), self.written.len())
+            .with_all(self.written.iter().filter_map(event))
     }
 
     /// Whether events are kept until the server has confirmed them.

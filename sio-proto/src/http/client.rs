@@ -19,6 +19,8 @@ use super::limits::Limits;
 use super::method::Method;
 use super::request::keeps_alive;
 use super::status::is_bodiless;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 
 /// Writes a request of HTTP/1.1. A request with a body has a `Content-Length`, even if it is 0. A
 /// request without a body has none.
@@ -130,6 +132,23 @@ impl ResponseDecoder {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What is kept of a response whose body is not complete.
+    #[cfg(feature = "steps")]
+    pub(crate) fn holding(&self) -> Holding {
+        match &self.state {
+            State::Body(pending) => {
+                let head = pending
+                    .response
+                    .headers
+                    .bytes()
+                    .saturating_add(pending.response.reason.len());
+                let body = Holding::memory(pending.body.held_bytes().saturating_add(size_of::<Pending>()));
+                body.with([head])
+            }
+            State::Head(_) | State::Over | State::Upgraded | State::Failed(_) => Holding::default(),
+        }
     }
 
     /// Takes the next response off the front of `bytes`. The response answers a request of method

@@ -27,6 +27,8 @@ use super::limits::Limits;
 use super::memo::Memo;
 use super::method::Method;
 use super::request::Request;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 
 /// The result of a [`RequestDecoder`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +95,17 @@ impl RequestDecoder {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What is kept of a request whose body is not complete, and of the head that is remembered.
+    #[cfg(feature = "steps")]
+    pub(crate) fn holding(&self) -> Holding {
+        let memo = self.memo.as_ref().map_or_else(Holding::default, |memo| memo.holding());
+        let pending = match &self.state {
+            State::Body(pending) => Holding::memory(size_of_val(&**pending)),
+            State::Head(_) | State::Over | State::Upgraded | State::Failed(_) => Holding::default(),
+        };
+        memo.and(pending).with([self.held_bytes()])
     }
 
     /// How many bytes are kept of a request whose body is not complete.

@@ -19,6 +19,8 @@ use super::body::Framing;
 use super::head::RequestLine;
 use super::headers::{Headers, is_token_byte};
 use super::request::Request;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 
 /// A head, and what was found in it.
 pub(super) struct Memo {
@@ -52,6 +54,12 @@ impl Memo {
             headers: request.headers.without_head(),
             framing,
         }
+    }
+
+    #[cfg(feature = "steps")]
+    pub(super) fn holding(&self) -> Holding {
+        let memory = self.head.capacity().saturating_add(size_of::<Self>());
+        Holding::memory(memory).with([self.headers.bytes()])
     }
 
     /// Takes the memory of its head.

@@ -41,6 +41,8 @@ use bytestring::ByteString;
 
 use crate::detect::EngineIo;
 use crate::engine::{Dialect, Packet, Revision};
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::server::{
     Alarm, Asker, Breach, BreachKind, Delivery, EngineMessage, Heartbeat, Reason, Request, Role, Session, State,
     TimeoutReason, Timers, TransportKind, Wiring, at,
@@ -173,6 +175,29 @@ impl Engine {
             | Alarm::Stalled
             | Alarm::Absence => TimeoutReason::Nothing,
         }
+    }
+
+    /// What it keeps of what has come, and of a request that waits for an answer.
+    #[cfg(feature = "steps")]
+    pub(crate) fn holding(&self) -> (Holding, Holding) {
+        let candidate = self.candidate.as_ref().map_or_else(Holding::default, |candidate| {
+            let held = candidate.held.iter().map(Inbound::bytes);
+            let list = Holding::list::<Inbound>(candidate.held.capacity());
+            list.and(Holding::memory(size_of::<Candidate>())).with(held)
+        });
+        let rare = self.rare.as_ref().map_or_else(Holding::default, |rare| {
+            let left = Holding::list::<(ByteString, Time)>(rare.left.capacity());
+            let texts = rare.left.iter().map(|(name, _)| name.len());
+            let jsonp = rare.jsonp.as_ref().map(|index| index.len());
+            left.with(texts.chain(jsonp))
+                .and(rare.queue.holding())
+                .and(Holding::memory(size_of::<Rare>()))
+        });
+        let farewell = self
+            .farewell
+            .as_ref()
+            .map_or_else(Holding::default, |asker| asker.holding());
+        (candidate.and(rare), farewell)
     }
 
     /// Bytes of the client's data that are kept.

@@ -1,5 +1,7 @@
 //! Bytes in, bytes out: a shard with its connections, for callers with their own event loop.
 
+#[cfg(feature = "steps")]
+mod holding;
 mod outgoing;
 mod slowly;
 #[cfg(test)]

@@ -17,6 +17,8 @@ use super::{
     Unconfirmed, Welcome, Write, engine, legacy06, legacy09,
 };
 use crate::engine::{Revision, frames};
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::request::{Kind, Request};
 use crate::wire::Inbound;
 use crate::{Config, Frame, LinkId, SocketKey, Time, WireId};
@@ -91,6 +93,16 @@ impl Wiring {
             Self::Engine(_) => None,
             Self::Legacy09(legacy09) => Some(&legacy09.unconfirmed),
             Self::Legacy06(legacy06) => Some(&legacy06.unconfirmed),
+        }
+    }
+
+    /// What it keeps of what has come, and of requests that wait for an answer.
+    #[cfg(feature = "steps")]
+    pub(super) fn holding(&self) -> (Holding, Holding) {
+        match self {
+            Self::Engine(engine) => engine.holding(),
+            Self::Legacy09(legacy09) => (legacy09.holding(), Holding::default()),
+            Self::Legacy06(legacy06) => (Holding::thing(legacy06.kept_bytes()), Holding::default()),
         }
     }
 

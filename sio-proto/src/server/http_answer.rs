@@ -15,6 +15,8 @@ use bytestring::ByteString;
 use super::output::{Body, Outputs, Response};
 use super::{PollEncoding, Request, Stream, StreamForm, Write};
 use crate::config::CorsOrigins;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::http::{FixedFields, Name};
 use crate::request::origin;
 use crate::{Config, Cors, Frame, LinkId, Origins, http, websocket};
@@ -63,6 +65,13 @@ pub(crate) struct Asker {
 const _: () = assert!(size_of::<Asker>() <= 48);
 
 impl Asker {
+    #[cfg(feature = "steps")]
+    pub(crate) fn holding(&self) -> Holding {
+        Holding::list::<(&'static str, ByteString)>(self.headers.capacity())
+            .and(Holding::memory(size_of::<Self>()))
+            .with(self.headers.iter().map(|(_, value)| value.len()))
+    }
+
     /// For a request whose answers carry the CORS headers of the config.
     pub(crate) fn new(config: &Config, link: LinkId, request: &Request) -> Self {
         let (fixed, headers) = cors_headers(config, request);

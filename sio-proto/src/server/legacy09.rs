@@ -29,6 +29,8 @@ use alloc::vec::Vec;
 use bytestring::ByteString;
 
 use crate::detect::Transport;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::legacy::legacy09::{Body, Packet, Reason as Refusal, handshake};
 use crate::server::{
     Alarm, Deadline, Encoded, Ended, Heartbeat, Message, More, Reason, SendError, Session, State, TimeoutReason,
@@ -115,6 +117,19 @@ impl Legacy09 {
             | Alarm::Attachments
             | Alarm::Stalled => TimeoutReason::Nothing,
         }
+    }
+
+    #[cfg(feature = "steps")]
+    pub(super) fn holding(&self) -> Holding {
+        let Some(rare) = &self.rare else {
+            return Holding::default();
+        };
+        let aliases = rare.aliases.iter().map(|(name, alias)| name.len() + alias.len());
+        Holding::list::<(ByteString, ByteString)>(rare.aliases.capacity())
+            .and(Holding::list::<ByteString>(rare.held.capacity()))
+            .and(Holding::memory(size_of::<Rare>()))
+            .with(aliases)
+            .with(rare.held.iter().map(|text| text.len()))
     }
 
     /// Bytes of the client's data that are kept.

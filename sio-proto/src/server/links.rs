@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::{LinkId, SessionKey};
 
 /// How a session uses a link.
@@ -41,6 +43,11 @@ pub(crate) struct Links {
 }
 
 impl Links {
+    #[cfg(feature = "steps")]
+    pub(crate) const fn holding(&self) -> Holding {
+        Holding::list::<Slot>(self.slots.capacity())
+    }
+
     /// For how many entries there is at least memory.
     #[cfg(test)]
     pub(crate) const fn len(&self) -> usize {

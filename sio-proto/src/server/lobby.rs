@@ -10,6 +10,8 @@ use core::net::IpAddr;
 use core::num::NonZeroU64;
 
 use crate::SessionKey;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 
 /// A session's place in the lobby. A later place is greater.
 pub(crate) type Place = NonZeroU64;
@@ -29,6 +31,12 @@ impl Lobby {
             by_age: BTreeMap::new(),
             by_network: BTreeSet::new(),
         }
+    }
+
+    #[cfg(feature = "steps")]
+    pub(crate) fn holding(&self) -> Holding {
+        let by_age = Holding::tree::<(Place, SessionKey)>(self.by_age.len());
+        by_age.and(Holding::tree::<(IpAddr, Place)>(self.by_network.len()))
     }
 
     /// Adds a session.

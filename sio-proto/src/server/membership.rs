@@ -20,6 +20,8 @@ use alloc::vec::Vec;
 use bytestring::ByteString;
 
 use super::{Target, trim};
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::id::{RoomSlot, SessionSlot, SocketSlot};
 use crate::slab::Slab;
 use crate::{Sid, SocketKey};
@@ -63,6 +65,32 @@ impl Membership {
     #[cfg(test)]
     pub(crate) fn room(&self) -> usize {
         self.sockets.room()
+    }
+
+    /// What a socket holds beside its place.
+    #[cfg(feature = "steps")]
+    pub(crate) fn holding_of(&self, slot: SocketSlot) -> Holding {
+        let Some(socket) = self.sockets.get(slot) else {
+            return Holding::default();
+        };
+        let rare = socket.rare.as_ref().map_or_else(Holding::default, |rare| {
+            Holding::tree::<u64>(rare.acks.len())
+                .and(Holding::memory(size_of_val(&**rare)))
+                .with(rare.name.as_ref().map(|name| name.len()))
+        });
+        rare.and(Holding::list::<(RoomSlot, u32)>(socket.rooms.capacity()))
+    }
+
+    /// The tables of sockets, namespaces and rooms, with their members.
+    #[cfg(feature = "steps")]
+    pub(crate) fn holding(&self) -> Holding {
+        let rooms = self.rooms.slots().filter_map(|slot| self.rooms.get(slot));
+        let rooms = rooms.map(|room| Holding::list::<Member>(room.members.capacity()).with([room.name.len()]));
+        self.sockets
+            .holding()
+            .and(self.rooms.holding())
+            .and(self.namespaces.holding())
+            .with_all(rooms)
     }
 
     /// The slot of the next socket that enters.

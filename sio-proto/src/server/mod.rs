@@ -27,6 +27,8 @@ mod facade;
 mod few;
 mod generation;
 mod heartbeat;
+#[cfg(feature = "steps")]
+mod holding;
 mod http_answer;
 mod kept;
 pub(crate) mod legacy06;
@@ -66,6 +68,8 @@ pub use counters::{Count, Counters, Held, Refused};
 pub use delivery::{AckError, Delivery};
 pub use engine::Direct;
 pub use facade::{Output, Server};
+#[cfg(feature = "steps")]
+pub use holding::{ConnectionHolding, SessionHolding};
 pub use http_answer::unavailable;
 pub use kept::Kept;
 pub use membership::RoomWatch;

@@ -26,6 +26,8 @@ use alloc::vec::Vec;
 use super::Encoded;
 use super::policy::Key;
 use crate::Frame;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::socket::Args;
 
 /// Memory of a packet that waits, without its bytes: a place in the queue, and the head of its
@@ -203,7 +205,30 @@ impl Outbox {
         self.frames().next()
     }
 
-    fn frames(&self) -> impl Iterator<Item = &Frame> {
+    /// What waits, and the memory around it.
+    #[cfg(feature = "steps")]
+    pub(crate) fn holding(&self) -> Holding {
+        let list = self.more.as_ref().map_or_else(Holding::default, |more| {
+            Holding::list::<Frame>(more.plain.capacity()).and(Holding::memory(size_of::<More>()))
+        });
+        let tail = self.tail().map_or_else(Holding::default, |tail| {
+            let holds = tail.messages.values().map(|message| message.hold.bytes());
+            Holding::tree::<(u64, Sorted)>(tail.messages.len())
+                .and(Holding::tree::<(Key, u64)>(tail.keys.len()))
+                .and(Holding::tree::<u64>(tail.droppable.len()))
+                .and(Holding::memory(size_of::<Tail>()))
+                .with(holds)
+        });
+        let frames = self.frames().map(Frame::len);
+        // The holds are things for themselves, and no packets.
+        let count = self.frames().count();
+        Holding {
+            count,
+            ..list.and(tail).with(frames)
+        }
+    }
+
+    pub(crate) fn frames(&self) -> impl Iterator<Item = &Frame> {
         let plain = self.more.iter().flat_map(|more| &more.plain);
         let tail = self.tail().into_iter().flat_map(|tail| tail.messages.values());
         self.first.iter().chain(plain).chain(tail.flat_map(Sorted::frames))

@@ -7,6 +7,8 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::{Collision, Delivery, Extension, Part, PollEncoding, Sent, Stream, StreamForm};
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::http;
 use crate::http::FixedFields;
 use crate::wire::Wire;
@@ -43,6 +45,22 @@ const MOST_SPARE: usize = 2;
 const MOST_SPARE_FRAMES: usize = 64;
 
 impl Outputs {
+    /// The memory of its lists.
+    #[cfg(feature = "steps")]
+    pub fn holding(&self) -> Holding {
+        let spare = self.spare.iter().map(|response| match &response.body {
+            Body::Packets(frames, _) => Holding::list::<Frame>(frames.capacity()),
+            Body::Bytes(bytes) => Holding::thing(bytes.len()),
+        });
+        Holding::list::<Write>(self.writes.capacity())
+            .and(Holding::list::<Delivery>(self.deliveries.capacity()))
+            .and(Holding::list::<Extension>(self.released.capacity()))
+            .and(Holding::list::<Collision>(self.collisions.capacity()))
+            .and(Holding::list::<Frame>(self.spare_frames.capacity()))
+            .and(Holding::memory(MOST_SPARE * size_of::<Response>()))
+            .with_all(spare)
+    }
+
     /// Takes the memory of an answer that has been written, so that the next answer to a poll or a
     /// POST allocates nothing. What the answer holds is dropped now, so call this under no lock, or
     /// call [`Response::clear`] before.

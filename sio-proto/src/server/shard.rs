@@ -19,6 +19,8 @@ mod commands;
 mod crowd;
 mod drain;
 mod events;
+#[cfg(feature = "steps")]
+mod holding;
 mod inputs;
 mod pacing;
 mod pipelined;

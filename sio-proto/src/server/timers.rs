@@ -15,6 +15,8 @@ use alloc::collections::{BinaryHeap, VecDeque};
 use core::cmp::Reverse;
 use core::time::Duration;
 
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::{SessionKey, SocketKey, Time};
 
 /// Why a session has to be woken.
@@ -215,6 +217,13 @@ impl Timers {
         }
         self.heap.retain(|Reverse((_, entry))| is_wanted(&entry.due()));
         self.heap.shrink_to(2 * self.heap.len());
+    }
+
+    #[cfg(feature = "steps")]
+    pub(crate) fn holding(&self) -> Holding {
+        let queues = self.queues.iter();
+        let queues = queues.map(|queue| Holding::list::<(Time, SessionKey, u32)>(queue.entries.capacity()));
+        Holding::list::<Reverse<(Time, Entry)>>(self.heap.capacity()).with_all(queues)
     }
 
     /// How many entries there are, including stale ones.

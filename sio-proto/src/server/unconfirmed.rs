@@ -27,6 +27,8 @@ use alloc::vec::Vec;
 
 use super::outbox::PACKET_BYTES;
 use super::{Heartbeat, Session};
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::{Frame, LinkId};
 
 /// What a session has written since the last confirmation.
@@ -190,6 +192,15 @@ impl Unconfirmed {
             has_ended: false,
             is_blocked: false,
         });
+    }
+
+    /// What is kept.
+    #[cfg(feature = "steps")]
+    pub(crate) fn holding(&self) -> Holding {
+        let answer = self.answer.as_ref().map_or_else(Holding::default, |answer| {
+            Holding::list::<Frame>(answer.frames.capacity()).with(answer.frames.iter().map(Frame::len))
+        });
+        answer.and(Holding::memory(size_of::<Self>()))
     }
 
     /// How much memory the kept answer takes, about: as much as its packets took in the queue.

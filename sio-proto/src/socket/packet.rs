@@ -9,6 +9,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::Exact;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::json::{Elements, PlaceholderError, elements, named_attachments};
 use crate::keep::Source;
 
@@ -72,6 +74,15 @@ impl Args {
         let attachments = self.attachments.iter().map(Bytes::len);
         let around = self.json.len().saturating_add(self.exact.bytes());
         attachments.fold(around, usize::saturating_add)
+    }
+
+    /// One thing, with these arguments and so many bytes beside them.
+    #[cfg(feature = "steps")]
+    pub(crate) fn holding(&self, more: usize) -> Holding {
+        let attachments = &self.attachments;
+        Holding::list::<Bytes>(attachments.capacity())
+            .and(Holding::heads(attachments.len()))
+            .with([self.bytes().saturating_add(more)])
     }
 
     /// A copy in its own memory, which does not keep the read buffers alive.
@@ -233,6 +244,13 @@ impl Packet {
             Self::ConnectError { payload, .. } => payload.len(),
         };
         self.namespace().len().saturating_add(content)
+    }
+
+    #[cfg(feature = "steps")]
+    pub(crate) fn holding(&self) -> Holding {
+        let args = self.args();
+        let around = self.bytes().saturating_sub(args.map_or(0, Args::bytes));
+        args.map_or_else(|| Holding::thing(around), |args| args.holding(around))
     }
 
     /// The arguments of an event or an acknowledgement.

@@ -22,6 +22,8 @@ use bytestring::ByteString;
 
 use crate::codec::{PacketError, PacketParser};
 use crate::engine::EngineMessage;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::keep::Source;
 use crate::socket::text::{DecodeError, Decoded, Limits, Partial, decode};
 use crate::socket::{Packet, Revision, Role};
@@ -56,6 +58,28 @@ impl Reassembly {
     #[must_use]
     pub const fn new() -> Self {
         Self { pending: None }
+    }
+
+    /// What is kept of a packet that is not complete.
+    #[cfg(feature = "steps")]
+    pub(crate) fn holding(&self) -> Holding {
+        let Some(pending) = &self.pending else {
+            return Holding::default();
+        };
+        let around = Holding::memory(size_of::<Pending>());
+        match &pending.what {
+            Awaited::Attachments(partial) => {
+                let attachments = partial.packet.args().map(|args| &args.attachments);
+                let lengths = attachments.into_iter().flatten().map(Bytes::len);
+                let own = partial.packet.bytes().saturating_sub(lengths.clone().sum());
+                let room = attachments.map_or(0, Vec::capacity);
+                around.and(Holding::list::<Bytes>(room)).with([own]).with(lengths)
+            }
+            Awaited::Parts(parts) => {
+                let list = Holding::list::<EngineMessage>(parts.capacity());
+                around.and(list).with(parts.iter().map(EngineMessage::len))
+            }
+        }
     }
 
     /// Called at the end of an input. The parts that are still awaited may never come, so the parts

@@ -23,6 +23,8 @@
 )]
 
 mod ends;
+#[cfg(feature = "steps")]
+mod holding;
 mod legacy06;
 mod legacy09;
 mod packets;

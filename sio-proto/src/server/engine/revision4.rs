@@ -24,6 +24,8 @@ use bytestring::ByteString;
 use super::At;
 use super::messages::{misplaced, too_many_connects};
 use crate::SocketKey;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::json;
 use crate::server::{Auth, Breach, Message, NoEntry, Reason, Standing};
 use crate::socket::text::Encoder;
@@ -40,6 +42,14 @@ pub(crate) struct Queue(Vec<(ByteString, Option<ByteString>)>);
 const ENTRY_BYTES: usize = 2 * size_of::<(ByteString, Option<ByteString>)>() + 32;
 
 impl Queue {
+    #[cfg(feature = "steps")]
+    pub(super) fn holding(&self) -> Holding {
+        let text = |(name, query): &(ByteString, Option<ByteString>)| {
+            name.len() + query.as_ref().map_or(0, |query| query.len())
+        };
+        Holding::list::<(ByteString, Option<ByteString>)>(self.0.capacity()).with(self.0.iter().map(text))
+    }
+
     /// Memory that they take, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.texts().saturating_add(self.0.len().saturating_mul(ENTRY_BYTES))

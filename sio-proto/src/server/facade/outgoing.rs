@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 
 use super::{Then, Write, Written};
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::{Frame, http};
 
 /// The packets that the caller may not have written yet.
@@ -66,6 +68,14 @@ impl Outgoing {
     pub(super) fn take(&mut self) -> Option<Vec<Frame>> {
         let has_any = !self.packets.is_empty();
         has_any.then(|| self.packets.drain(..).filter_map(|(_, frame)| frame).collect())
+    }
+
+    #[cfg(feature = "steps")]
+    pub(super) fn holding(&self) -> Holding {
+        let frames = self.packets.iter().filter_map(|(_, frame)| frame.as_ref());
+        Holding::list::<(u64, Option<Frame>)>(self.packets.capacity())
+            .and(Holding::memory(size_of::<Self>()))
+            .with(frames.map(Frame::len))
     }
 
     /// For how many packets there is memory.

@@ -1,6 +1,8 @@
 //! Namespaces that have sockets in this shard.
 
 use crate::SocketKey;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::id::{NamespaceSlot, RoomSlot};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -34,6 +36,22 @@ impl Namespaces {
             slab: Slab::new(),
             watch: None,
         }
+    }
+
+    #[cfg(feature = "steps")]
+    pub(crate) fn holding(&self) -> Holding {
+        let namespaces = self
+            .slab
+            .slots()
+            .filter_map(|slot| self.slab.get(slot))
+            .map(|namespace| {
+                Holding::list::<Member>(namespace.members.capacity())
+                    .and(Holding::tree::<(ByteString, RoomSlot)>(namespace.rooms.len()))
+                    .with([namespace.name.len()])
+            });
+        Holding::tree::<(ByteString, NamespaceSlot)>(self.by_name.len())
+            .and(self.slab.holding())
+            .with_all(namespaces)
     }
 
     /// How many namespaces there are.

@@ -1,0 +1,134 @@
+//! Who holds the memory of the server (promise 7): after each step, what each session and each
+//! connection holds is compared with its limits, and what all of them hold together with what the
+//! allocator says. So each byte has an owner, or is one of the few that nobody has to own.
+//!
+//! The owners tell themselves what they hold, and count it anew each time
+//! (`sio_proto::Holding`): no counter of the product is read, except for the size of a read buffer.
+//! An owner that holds more than it says makes the sum too small, and one that says all that it
+//! holds is compared with its limits.
+
+use sio_proto::server::SessionHolding;
+use sio_proto::{Config, Holding};
+
+use crate::violation::Promise;
+use crate::world::World;
+
+/// What a session may hold beside what its settings limit.
+const SMALL: usize = 8 << 10;
+
+/// What a connection may hold beside what its settings limit, with the head that it remembers.
+const SMALL_CONNECTION: usize = 8 << 10;
+
+/// What nobody owns: buffers that the frames in them still share, and what is smaller than that.
+const NAMELESS: usize = 32 << 10;
+
+/// A frame may share a buffer of this size with others that are gone.
+const SHARED: usize = 8 << 10;
+
+/// How many packets of the protocol itself may wait in addition to an eighth of the queue, and how
+/// many bytes of them.
+const CONTROL: (usize, usize) = (64, 16 << 10);
+
+/// For how many packets a queue that is empty may have room.
+const ROOM: usize = 32;
+
+/// How many bytes each byte of the target of a handshake may take: the pairs of the query are kept
+/// as JSON, too.
+const TARGET: usize = 3;
+
+/// How much more than its settings allow a session holds.
+fn excess(holding: &SessionHolding, config: &Config) -> Option<String> {
+    let (bytes, messages) = (config.max_queued_bytes, config.max_queued_packets);
+    // A client of an old wire that is away has a limit of its own.
+    let away = config
+        .legacy09
+        .max_pending_messages
+        .max(config.legacy06.max_pending_messages);
+    let packets = messages.max(away);
+    let control = (packets + packets / 8 + CONTROL.0, bytes + bytes / 8 + CONTROL.1);
+    let queues = [
+        ("messages that wait", holding.messages, (messages, bytes)),
+        ("packets that wait", holding.queue, control),
+        ("packets of the last answer", holding.answer, control),
+    ];
+    for (what, Holding { count, bytes, .. }, (most, most_bytes)) in queues {
+        if count > most || bytes > most_bytes {
+            let words = format!("a session holds {count} {what}, {bytes} bytes, at most {most} and {most_bytes}");
+            return Some(words);
+        }
+    }
+    let Holding { count, room, .. } = holding.queue;
+    // A queue gives its memory back when it is empty.
+    let most = if count == 0 { ROOM } else { ROOM + 2 * control.0 };
+    if room > most {
+        let words = format!("a session has room for {room} packets, at most {most}: it has {count}");
+        return Some(words);
+    }
+    let arriving = 2 * (config.max_payload + config.max_auth_bytes);
+    let handshake = config.max_handshake_bytes + TARGET * config.http.max_target_bytes;
+    let memory = [
+        ("of what has come", holding.arriving.most_memory(), arriving),
+        ("of its handshake", holding.handshake.bytes, handshake),
+        ("beside that", holding.others.most_memory(), 0),
+    ];
+    memory.into_iter().find_map(|(what, has, limit)| {
+        let most = limit + SMALL;
+        (has > most).then(|| format!("a session holds {has} bytes {what}, at most {most}"))
+    })
+}
+
+impl World {
+    /// Promise 7: nobody holds more than its limits allow, and each byte has an owner.
+    pub(crate) fn check_shares(&mut self) {
+        let (config, mut excess_of, mut sum) = (&self.plan.server, None, 0);
+        self.server.holding_of_sessions(|key, holding| {
+            let shared = if holding.queue.count + holding.answer.count > 0 {
+                SHARED
+            } else {
+                0
+            };
+            sum += holding.most_memory() + shared;
+            if excess_of.is_none() {
+                excess_of = excess(&holding, config).map(|words| format!("{key:?}: {words}"));
+            }
+        });
+        let mut arriving = Vec::new();
+        self.server.holding_of_connections(|link, bytes, all| {
+            sum += all;
+            arriving.push((link, bytes));
+        });
+        let connections = arriving.len();
+        for (link, bytes) in arriving {
+            let Some(number) = self.at_server.get(&link) else {
+                continue;
+            };
+            let most = self.most_of_arriving(*number);
+            if bytes > most && excess_of.is_none() {
+                excess_of = Some(format!(
+                    "a connection holds {bytes} bytes of what has come, at most {most}"
+                ));
+            }
+        }
+        if let Some(words) = excess_of {
+            return self.fail(Promise::Price, format_args!("{words}"));
+        }
+        let nobody = self.server.holding_of_nobody();
+        let recovery = self.plan.recovery.as_ref();
+        let recovery = recovery.map_or(0, |recovery| 2 * recovery.max_total_log_bytes + recovery.max_away_bytes);
+        let (most, holds) = (sum + nobody + recovery + NAMELESS, self.held.bytes - self.empty);
+        if holds > most as isize {
+            let words = format_args!(
+                "the server holds {holds} bytes, and {most} have an owner: {sum} of sessions and {connections} \
+                 connections, {nobody} of tables"
+            );
+            self.fail(Promise::Price, words);
+        }
+    }
+
+    /// The most bytes of what has come on a connection and is not complete.
+    fn most_of_arriving(&self, number: u64) -> usize {
+        let config = &self.plan.server;
+        let given = self.wires.get(&number).map_or(0, |wire| wire.given);
+        SMALL_CONNECTION + (4 * given).min(4 * (config.max_payload + config.http.max_head_bytes))
+    }
+}
