@@ -45,6 +45,7 @@ mod policies;
 mod polls;
 mod recovery;
 mod recovery_edges;
+mod refills;
 mod resumes;
 mod rooms;
 mod several;

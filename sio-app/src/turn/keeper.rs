@@ -1,16 +1,19 @@
 //! What waits for the store of recovery, and how it gets there.
 //!
 //! ```text
-//!   WORKING ── write fails, or too much waits ─► FAILED ── some seconds later ─► REFILLING ─► WORKING
-//!                                                   ▲                                │
-//!                                                   └──────── write fails ───────────┘
+//!   WORKING ── write fails, or too much waits ─► FAILED ── some seconds later ─► REFILLING
+//!      ▲                                           ▲                                 │
+//!      │                                           │         everything is collected │
+//!      └───── written ◄── FILLING ── write fails ──┘                                 │
+//!                            ▲───────────────────────────────────────────────────────┘
 //! ```
 //! Changes are pushed under the lock of recovery, in their order. They are written by the first
 //! turn that is about to write to its clients ([`Keeper::settle`]), in one batch with the changes
 //! of all other turns. So an emit pays for an entry of a list, and a turn pays for one write.
 //!
 //! An error never stops the server: it goes on in memory, empties the store, whose contents are out
-//! of date, and writes everything again after a while.
+//! of date, and writes everything again after a while. While everything is collected, nobody waits.
+//! What changes meanwhile is in the same batch, so the store is never full and out of date.
 
 use std::any::TypeId;
 use std::collections::BTreeSet;
@@ -64,7 +67,12 @@ struct Queue {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Working,
+    /// What is kept is collected for the store.
     Refilling {
+        emptied: bool,
+    },
+    /// What was collected is being written. Others wait for this, as for any write.
+    Filling {
         emptied: bool,
     },
     /// `emptied` says whether the store is empty. Until it is, another process could take its
@@ -74,6 +82,24 @@ enum Mode {
         emptied: bool,
     },
     Closed,
+}
+
+impl Mode {
+    /// Whether the contents of the store are out of date.
+    const fn is_stale(self) -> bool {
+        match self {
+            Self::Refilling { emptied } | Self::Filling { emptied } | Self::Failed { emptied, .. } => !emptied,
+            Self::Working | Self::Closed => false,
+        }
+    }
+
+    /// Notes that the store is empty.
+    const fn note_emptied(&mut self) {
+        match self {
+            Self::Refilling { emptied } | Self::Filling { emptied } | Self::Failed { emptied, .. } => *emptied = true,
+            Self::Working | Self::Closed => {}
+        }
+    }
 }
 
 /// How values of one type are written and read.
@@ -149,8 +175,9 @@ impl Keeper {
 
     #[cold]
     fn write_waiting(&self, now: Time) {
-        // A store that is being filled again does not hold up anybody.
-        if self.queue.lock_for("store queue").mode != Mode::Working {
+        // What is collected for a store does not hold up anybody.
+        let mode = self.queue.lock_for("store queue").mode;
+        if matches!(mode, Mode::Refilling { .. } | Mode::Failed { .. }) {
             return;
         }
         let target = self.pushed.load(Ordering::Acquire);
@@ -167,16 +194,21 @@ impl Keeper {
             let target = self.pushed.load(Ordering::Acquire);
             (std::mem::take(&mut queue.noted), bytes, target)
         };
-        let result = match bytes > self.max_bytes {
-            true => Err(StoreError::Slow),
-            false => self.write(&noted),
-        };
+        let result = self.check(bytes).and_then(|()| self.write(&noted));
         match &result {
             Ok(()) => self.written.store(target, Ordering::Release),
             Err(_) => self.fail(now),
         }
         drop(writing);
         self.warn(now, result);
+    }
+
+    /// Checks whether so many bytes may have waited.
+    const fn check(&self, bytes: usize) -> Result<(), StoreError> {
+        match bytes > self.max_bytes {
+            true => Err(StoreError::Slow),
+            false => Ok(()),
+        }
     }
 
     fn write(&self, noted: &[Noted]) -> Result<(), StoreError> {
@@ -192,6 +224,13 @@ impl Keeper {
         }
         attempt(|| self.store.write(&rows))?;
         self.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Empties the store. The caller holds the lock of the store.
+    fn clear(&self) -> Result<(), StoreError> {
+        attempt(|| self.store.clear())?;
+        self.queue.lock_for("store queue").mode.note_emptied();
         Ok(())
     }
 
@@ -242,11 +281,8 @@ impl Keeper {
         if !self.report().stale {
             return;
         }
-        let cleared = attempt(|| self.store.clear()).is_ok();
-        if let Mode::Failed { emptied, .. } | Mode::Refilling { emptied } = &mut self.queue.lock_for("store queue").mode
-        {
-            *emptied |= cleared;
-        }
+        // If this fails, it is tried again.
+        let _ = self.clear();
         drop(writing);
     }
 
@@ -263,27 +299,32 @@ impl Keeper {
     }
 
     /// Writes everything, in one batch: all that was kept when the refill began, with the values of
-    /// the application.
+    /// the application, and what has changed since.
     pub(super) fn refill(&self, now: Time, mut noted: Vec<Noted>) {
         noted.extend(self.head(now));
         let writing = self.writing.lock_for("store");
-        let is_refilling = |mode: Mode| matches!(mode, Mode::Refilling { .. });
-        if !is_refilling(self.queue.lock_for("store queue").mode) {
-            return;
-        }
-        let result = attempt(|| self.store.clear()).and_then(|()| self.write(&noted));
+        let (bytes, target) = {
+            let mut queue = self.queue.lock_for("store queue");
+            let Mode::Refilling { emptied } = queue.mode else {
+                return;
+            };
+            queue.mode = Mode::Filling { emptied };
+            noted.append(&mut queue.noted);
+            (std::mem::take(&mut queue.bytes), self.pushed.load(Ordering::Acquire))
+        };
+        let result = self
+            .check(bytes)
+            .and_then(|()| self.clear())
+            .and_then(|()| self.write(&noted));
         match &result {
             Ok(()) => {
-                let mut queue = self.queue.lock_for("store queue");
-                if is_refilling(queue.mode) {
-                    queue.mode = Mode::Working;
-                }
+                self.queue.lock_for("store queue").mode = Mode::Working;
+                self.written.store(target, Ordering::Release);
             }
             Err(_) => self.fail(now),
         }
         drop(writing);
         self.warn(now, result);
-        self.settle(now);
     }
 
     /// Removes rows that belong to nothing, which were found when the store was read. If the store
@@ -306,26 +347,38 @@ impl Keeper {
         self.stop(Mode::Closed);
     }
 
-    /// Writes what waits, and gives the store back.
+    /// Writes what waits, and gives the store back. Whoever has pushed something before waits for
+    /// this.
     pub(super) fn close(&self, now: Time) {
-        self.settle(now);
         let writing = self.writing.lock_for("store");
-        self.queue.lock_for("store queue").mode = Mode::Closed;
+        let (mode, noted, bytes, target) = {
+            let mut queue = self.queue.lock_for("store queue");
+            let mode = std::mem::replace(&mut queue.mode, Mode::Closed);
+            let bytes = std::mem::take(&mut queue.bytes);
+            let target = self.pushed.load(Ordering::Acquire);
+            (mode, std::mem::take(&mut queue.noted), bytes, target)
+        };
+        let result = match mode {
+            Mode::Working if !noted.is_empty() => self.check(bytes).and_then(|()| self.write(&noted)),
+            _ => Ok(()),
+        };
+        match &result {
+            Ok(()) => self.written.store(target, Ordering::Release),
+            Err(_) => self.fail(now),
+        }
         let _ = attempt(|| {
             self.store.close();
             Ok(())
         });
         drop(writing);
+        self.warn(now, result);
     }
 
     pub(super) fn report(&self) -> StoreReport {
         let queue = self.queue.lock_for("store queue");
         StoreReport {
             complete: queue.mode == Mode::Working,
-            stale: matches!(
-                queue.mode,
-                Mode::Failed { emptied: false, .. } | Mode::Refilling { emptied: false }
-            ),
+            stale: queue.mode.is_stale(),
             failures: self.failures.load(Ordering::Relaxed),
             rows: self.rows.load(Ordering::Relaxed),
             waiting_bytes: queue.bytes,

@@ -1,0 +1,75 @@
+//! A store that has failed is filled again: what happens meanwhile, and what the next process
+//! finds.
+
+use std::sync::Arc;
+
+use crate::store::{Memory, Store};
+use crate::tests::recovery::{Client, sent, settings};
+use crate::tests::stored::{DATED, Faulty, kill};
+use crate::tests::stored_values::{Score, behind, scoring, world};
+use crate::tests::{pass, run_tasks};
+use crate::{Config, Io, Options};
+
+/// Has the store of a server fail once.
+fn fail(io: &Io, store: &Faulty) {
+    Faulty::set(&store.failing, true);
+    io.emit("news", 1);
+    Faulty::set(&store.failing, false);
+    assert!(!io.store().unwrap().complete);
+}
+
+/// While the values for the store are encoded, clients are served. What they are told is in the
+/// batch that fills the store: a process that is killed behind this batch leaves no store that
+/// looks complete, and knows less than the clients.
+#[test]
+fn f16_what_is_said_while_a_store_is_filled_is_in_the_same_batch() {
+    let (disk, store, io) = world();
+    let mut client = Client::new(&io);
+    io.socket(&client.sid).unwrap().set_data(Score(1));
+    let leaving = Client::new(&io);
+    let socket = io.socket(&leaving.sid).unwrap();
+    let away = Client::new(&io).cut();
+    fail(&io, &store);
+    assert_eq!(client.packets().len(), 1);
+    let thread = io.clone();
+    behind(move || {
+        thread.emit("news", 2);
+        socket.disconnect();
+        run_tasks();
+    });
+    Faulty::set(&store.killed_next, true);
+    pass(&io, 6_000);
+    assert_eq!(client.packets().len(), 1, "everybody is served");
+    kill(io, &store);
+    let io = scoring(&Faulty::of(&disk));
+    assert_eq!(io.recoverable(), 2, "a goodbye is final");
+    let back = Client::back(&io, &away, None);
+    assert_eq!(sent(&back.first), [r#"42["news",1"#, r#"42["news",2"#]);
+}
+
+/// The limit [`Options::max_store_queue_bytes`] while a store is filled: what was said is not all
+/// there, so the store is no good, and is filled another time.
+#[test]
+fn f16_more_than_may_wait_while_a_store_is_filled_is_an_error() {
+    let disk = Arc::new(Memory::default());
+    let store = Faulty::of(&disk);
+    let options = Options::default().shards(1).recovery(settings());
+    let options = options.store(Arc::clone(&store) as Arc<dyn Store>);
+    let io = Io::new(Config::default(), options.max_store_queue_bytes(20_000), DATED).unwrap();
+    io.keep_data::<Score>("score");
+    let client = Client::new(&io);
+    io.socket(&client.sid).unwrap().set_data(Score(1));
+    fail(&io, &store);
+    let thread = io.clone();
+    behind(move || {
+        thread.emit("news", "x".repeat(30_000));
+    });
+    Faulty::set(&store.killed_next, true);
+    pass(&io, 6_000);
+    let report = io.store().unwrap();
+    assert_eq!((report.complete, report.stale, report.failures), (false, false, 2));
+    assert!(disk.is_empty(), "what is out of date is gone");
+    Faulty::set(&store.killed_next, false);
+    pass(&io, 6_000);
+    assert!(io.store().unwrap().complete);
+}
