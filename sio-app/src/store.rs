@@ -98,8 +98,9 @@ pub struct StoreReport {
     /// error this is false until everything has been written again.
     pub complete: bool,
     /// Whether the store has failed, and has contents that are out of date and could not be removed
-    /// ([`Store::clear`]). It is tried again about once a second. If the process is killed
-    /// meanwhile, the store must not be given to the next one.
+    /// ([`Store::clear`]). It is tried again about once a second, and at the end of the server. If
+    /// the process is killed meanwhile, or if this is still true after the end of the server, the
+    /// store must not be given to the next process.
     pub stale: bool,
     /// How often the store has failed.
     pub failures: u64,

@@ -1,12 +1,13 @@
 //! A store that has failed is filled again: what happens meanwhile, and what the next process
 //! finds.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
+use crate::adapter::Driver;
 use crate::store::{Memory, Store};
 use crate::tests::recovery::{Client, sent, settings};
 use crate::tests::stored::{DATED, Faulty, kill};
-use crate::tests::stored_values::{Score, behind, scoring, world};
+use crate::tests::stored_values::{Score, behind, next, scoring, world};
 use crate::tests::{pass, run_tasks};
 use crate::{Config, Io, Options};
 
@@ -72,4 +73,91 @@ fn f16_more_than_may_wait_while_a_store_is_filled_is_an_error() {
     Faulty::set(&store.killed_next, false);
     pass(&io, 6_000);
     assert!(io.store().unwrap().complete);
+}
+
+/// Ends a server as its host does.
+fn end(io: &Io) {
+    io.close();
+    run_tasks();
+    Driver::new(io).clear();
+}
+
+/// A server ends while its store has failed. The store is tried a last time, whenever it would have
+/// been its turn, and has everything if it works again.
+#[test]
+fn f16_a_server_that_ends_tries_a_failed_store_a_last_time() {
+    let (disk, store, io) = world();
+    let client = Client::new(&io);
+    io.socket(&client.sid).unwrap().set_data(Score(1));
+    let away = Client::new(&io).cut();
+    fail(&io, &store);
+    end(&io);
+    assert_eq!(next(&disk, &client.pid), Some(1));
+    let io = scoring(&Faulty::of(&disk));
+    let back = Client::back(&io, &away, None);
+    assert_eq!(sent(&back.first), [r#"42["news",1"#]);
+}
+
+/// A server ends while its store is filled again by another thread. The end does not wait for the
+/// values to be encoded, and the other thread writes nothing behind it.
+#[test]
+fn f16_a_server_that_ends_while_its_store_is_filled_leaves_everything() {
+    let (disk, store, io) = world();
+    let client = Client::new(&io);
+    let socket = io.socket(&client.sid).unwrap();
+    socket.set_data(Score(1));
+    let away = Client::new(&io).cut();
+    fail(&io, &store);
+    let (thread, on_disk) = (io.clone(), Arc::clone(&disk));
+    let (found, rows) = mpsc::channel();
+    behind(move || {
+        socket.set_data(Score(2));
+        thread.emit("news", 2);
+        end(&thread);
+        found.send(on_disk.len()).unwrap();
+    });
+    pass(&io, 6_000);
+    assert_eq!(rows.recv(), Ok(disk.len()), "nothing is written after the end");
+    assert_eq!(next(&disk, &client.pid), Some(2));
+    let io = scoring(&Faulty::of(&disk));
+    let back = Client::back(&io, &away, None);
+    assert_eq!(sent(&back.first), [r#"42["news",1"#, r#"42["news",2"#]);
+}
+
+/// A server ends with a store that does not work. The store is emptied at least. If this does not
+/// work either, the report says so also after the end.
+#[test]
+fn f16_a_server_that_ends_says_whether_its_store_is_out_of_date() {
+    for can_empty in [true, false] {
+        let (disk, store, io) = world();
+        let pid = Client::new(&io).cut();
+        Faulty::set(&store.failing, true);
+        io.emit("news", 1);
+        assert!(io.store().unwrap().stale && !disk.is_empty());
+        Faulty::set(&store.full, can_empty);
+        Faulty::set(&store.failing, !can_empty);
+        end(&io);
+        let report = io.store().unwrap();
+        assert_eq!((report.complete, report.stale), (false, !can_empty));
+        assert_eq!(disk.is_empty(), can_empty);
+        // Nothing touches the store behind the end.
+        Faulty::set(&store.failing, false);
+        pass(&io, 1_000);
+        end(&io);
+        let report = io.store().unwrap();
+        assert_eq!((report.stale, disk.is_empty()), (!can_empty, can_empty));
+        if can_empty {
+            let io = scoring(&Faulty::of(&disk));
+            let back = Client::back(&io, &pid, None);
+            assert!(!io.socket(&back.sid).unwrap().recovered());
+        }
+    }
+    // It fails only at the end.
+    let (disk, store, io) = world();
+    let client = Client::new(&io);
+    io.socket(&client.sid).unwrap().set_data(Score(1));
+    Faulty::set(&store.full, true);
+    end(&io);
+    let report = io.store().unwrap();
+    assert_eq!((report.complete, report.stale, disk.is_empty()), (false, false, true));
 }

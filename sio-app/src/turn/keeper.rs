@@ -62,13 +62,16 @@ struct Queue {
     noted: Vec<Noted>,
     bytes: usize,
     mode: Mode,
+    /// How many refills have begun.
+    refills: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Working,
-    /// What is kept is collected for the store.
+    /// What is kept is collected for the store, by the refill with this number.
     Refilling {
+        number: u64,
         emptied: bool,
     },
     /// What was collected is being written. Others wait for this, as for any write.
@@ -81,23 +84,25 @@ enum Mode {
         retry: Time,
         emptied: bool,
     },
-    Closed,
+    Closed {
+        emptied: bool,
+    },
 }
 
 impl Mode {
     /// Whether the contents of the store are out of date.
-    const fn is_stale(self) -> bool {
-        match self {
-            Self::Refilling { emptied } | Self::Filling { emptied } | Self::Failed { emptied, .. } => !emptied,
-            Self::Working | Self::Closed => false,
-        }
+    const fn is_stale(mut self) -> bool {
+        matches!(self.emptied(), Some(false))
     }
 
-    /// Notes that the store is empty.
-    const fn note_emptied(&mut self) {
+    /// Whether the store is empty, if what it had was out of date.
+    const fn emptied(&mut self) -> Option<&mut bool> {
         match self {
-            Self::Refilling { emptied } | Self::Filling { emptied } | Self::Failed { emptied, .. } => *emptied = true,
-            Self::Working | Self::Closed => {}
+            Self::Working => None,
+            Self::Refilling { emptied, .. }
+            | Self::Filling { emptied }
+            | Self::Failed { emptied, .. }
+            | Self::Closed { emptied } => Some(emptied),
         }
     }
 }
@@ -121,6 +126,7 @@ impl Keeper {
                 noted: Vec::new(),
                 bytes: 0,
                 mode: Mode::Working,
+                refills: 0,
             }),
             writing: Mutex::new(()),
             pushed: AtomicU64::new(0),
@@ -148,7 +154,7 @@ impl Keeper {
     pub(super) fn push(&self, noted: impl Iterator<Item = Noted>) {
         let mut queue = self.queue.lock_for("store queue");
         let before = queue.noted.len();
-        if matches!(queue.mode, Mode::Failed { .. } | Mode::Closed) {
+        if matches!(queue.mode, Mode::Failed { .. } | Mode::Closed { .. }) {
             noted.for_each(drop);
             return;
         }
@@ -230,7 +236,9 @@ impl Keeper {
     /// Empties the store. The caller holds the lock of the store.
     fn clear(&self) -> Result<(), StoreError> {
         attempt(|| self.store.clear())?;
-        self.queue.lock_for("store queue").mode.note_emptied();
+        if let Some(emptied) = self.queue.lock_for("store queue").mode.emptied() {
+            *emptied = true;
+        }
         Ok(())
     }
 
@@ -242,12 +250,10 @@ impl Keeper {
         self.stop(Mode::Failed { retry, emptied });
     }
 
-    /// Takes nothing more, and forgets what waits. A store that was closed stays closed.
+    /// Takes nothing more, and forgets what waits.
     fn stop(&self, mode: Mode) {
         let mut queue = self.queue.lock_for("store queue");
-        if queue.mode != Mode::Closed {
-            queue.mode = mode;
-        }
+        queue.mode = mode;
         let noted = std::mem::take(&mut queue.noted);
         queue.bytes = 0;
         self.written
@@ -273,12 +279,17 @@ impl Keeper {
     /// the process must not be killed: the next one would recover clients, and know nothing of what
     /// they have missed since. Call it about once a second.
     pub(super) fn empty(&self) {
-        if !self.report().stale {
+        // A store that was given back may belong to another process.
+        let is_due = || {
+            let mode = self.queue.lock_for("store queue").mode;
+            mode.is_stale() && !matches!(mode, Mode::Closed { .. })
+        };
+        if !is_due() {
             return;
         }
         let writing = self.writing.lock_for("store");
         // Another thread may have filled it meanwhile.
-        if !self.report().stale {
+        if !is_due() {
             return;
         }
         // If this fails, it is tried again.
@@ -288,27 +299,39 @@ impl Keeper {
 
     /// Begins to fill a store again that has failed: what is pushed from now on waits until
     /// everything is written ([`Keeper::refill`]). The caller holds the lock of recovery. Returns
-    /// false if somebody else fills it, or if the store was given back.
-    pub(super) fn begin_refill(&self) -> bool {
-        let mode = &mut self.queue.lock_for("store queue").mode;
-        let Mode::Failed { emptied, .. } = *mode else {
-            return false;
+    /// the number of the refill, or `None` if somebody else fills the store, or if it was given
+    /// back. The end of the server does not wait for a refill whose values are still being encoded:
+    /// with `is_last`, the new one takes its place.
+    pub(super) fn begin_refill(&self, is_last: bool) -> Option<u64> {
+        let (number, noted) = {
+            let mut queue = self.queue.lock_for("store queue");
+            let emptied = match queue.mode {
+                Mode::Failed { emptied, .. } => emptied,
+                Mode::Refilling { emptied, .. } if is_last => emptied,
+                _ => return None,
+            };
+            queue.refills += 1;
+            let number = queue.refills;
+            queue.mode = Mode::Refilling { number, emptied };
+            queue.bytes = 0;
+            // The new refill contains this.
+            (number, std::mem::take(&mut queue.noted))
         };
-        *mode = Mode::Refilling { emptied };
-        true
+        drop(noted);
+        Some(number)
     }
 
     /// Writes everything, in one batch: all that was kept when the refill began, with the values of
     /// the application, and what has changed since.
-    pub(super) fn refill(&self, now: Time, mut noted: Vec<Noted>) {
+    pub(super) fn refill(&self, now: Time, number: u64, mut noted: Vec<Noted>) {
         noted.extend(self.head(now));
         let writing = self.writing.lock_for("store");
         let (bytes, target) = {
             let mut queue = self.queue.lock_for("store queue");
-            let Mode::Refilling { emptied } = queue.mode else {
-                return;
-            };
-            queue.mode = Mode::Filling { emptied };
+            match queue.mode {
+                Mode::Refilling { number: last, emptied } if last == number => queue.mode = Mode::Filling { emptied },
+                _ => return,
+            }
             noted.append(&mut queue.noted);
             (std::mem::take(&mut queue.bytes), self.pushed.load(Ordering::Acquire))
         };
@@ -344,28 +367,35 @@ impl Keeper {
 
     /// Leaves the store as it is, and goes on in memory for good.
     pub(super) fn abandon(&self) {
-        self.stop(Mode::Closed);
+        self.stop(Mode::Closed { emptied: true });
     }
 
-    /// Writes what waits, and gives the store back. Whoever has pushed something before waits for
-    /// this.
+    /// Writes what waits, and gives the store back. If the store has failed, it is emptied, unless
+    /// this does not work. Whoever has pushed something before waits for this.
     pub(super) fn close(&self, now: Time) {
         let writing = self.writing.lock_for("store");
-        let (mode, noted, bytes, target) = {
+        let (before, noted, bytes) = {
             let mut queue = self.queue.lock_for("store queue");
-            let mode = std::mem::replace(&mut queue.mode, Mode::Closed);
+            let before = queue.mode;
+            let emptied = !before.is_stale();
+            queue.mode = Mode::Closed { emptied };
             let bytes = std::mem::take(&mut queue.bytes);
-            let target = self.pushed.load(Ordering::Acquire);
-            (mode, std::mem::take(&mut queue.noted), bytes, target)
+            (before, std::mem::take(&mut queue.noted), bytes)
         };
-        let result = match mode {
-            Mode::Working if !noted.is_empty() => self.check(bytes).and_then(|()| self.write(&noted)),
-            _ => Ok(()),
+        let result = match before == Mode::Working && !noted.is_empty() {
+            true => self.check(bytes).and_then(|()| self.write(&noted)),
+            false => Ok(()),
         };
-        match &result {
-            Ok(()) => self.written.store(target, Ordering::Release),
-            Err(_) => self.fail(now),
+        if result.is_err() {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+            self.stop(Mode::Closed { emptied: false });
         }
+        // A store that was given back before may belong to another process.
+        if self.report().stale && !matches!(before, Mode::Closed { .. }) {
+            let _ = self.clear();
+        }
+        self.written
+            .store(self.pushed.load(Ordering::Acquire), Ordering::Release);
         let _ = attempt(|| {
             self.store.close();
             Ok(())

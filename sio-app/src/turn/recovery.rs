@@ -339,14 +339,14 @@ impl Recovery {
     /// Drops all records. Nobody is told, because this is the end of the server. A store keeps
     /// them, for the next process.
     pub(crate) fn clear(&self, now: Time) {
-        if let Some(keeper) = &self.keeper {
+        if self.keeper.is_some() {
             // Handlers may have begun since their clients were told last.
             let sockets = self.sockets(&self.keys()).into_iter();
             let heard: Vec<_> = sockets
                 .filter_map(|(_, socket)| socket.heard_count().map(|count| (socket, count)))
                 .collect();
             self.note_heard(&heard);
-            keeper.close(now);
+            self.close_store(now);
         }
         self.forget_all(now);
     }

@@ -122,32 +122,41 @@ impl Recovery {
         let Some(keeper) = &self.keeper else { return };
         keeper.empty();
         if keeper.wants_refill(now) {
-            self.refill(keeper, now);
+            self.refill(now, false);
         } else if self.is_used() {
             keeper.push([Noted::Alive(now)].into_iter());
         }
         keeper.settle(now);
     }
 
-    fn refill(&self, keeper: &Keeper, now: Time) {
+    /// Fills a store again that has failed. `is_last` says that this is the end of the server.
+    fn refill(&self, now: Time, is_last: bool) {
+        let Some(keeper) = &self.keeper else { return };
         let (mut noted, mut sockets) = (Vec::new(), Vec::new());
-        let begins = self.with("refill", |state| {
-            let begins = keeper.begin_refill();
-            if begins {
-                state.everything(&mut noted, &mut sockets);
-            }
-            begins
+        let number = self.with("refill", |state| {
+            let number = keeper.begin_refill(is_last)?;
+            state.everything(&mut noted, &mut sockets);
+            Some(number)
         });
-        if !begins {
-            return;
-        }
+        let Some(number) = number else { return };
         // Values are encoded by code of the user, under no lock. What changes meanwhile waits in
-        // the queue, and is written behind all this.
+        // the queue, and is written behind all this, in the same batch.
         let codecs = keeper.codecs();
         for (record, socket) in sockets {
             noted.extend(all_values(record, &socket, &codecs));
         }
-        keeper.refill(now, noted);
+        keeper.refill(now, number, noted);
+    }
+
+    /// Gives the store back. A store that has failed is tried a last time, so that the next process
+    /// finds everything if the store works again.
+    pub(super) fn close_store(&self, now: Time) {
+        let Some(keeper) = &self.keeper else { return };
+        keeper.settle(now);
+        if !keeper.report().complete {
+            self.refill(now, true);
+        }
+        keeper.close(now);
     }
 
     /// Notes that the end of a socket's credentials has changed.
