@@ -131,6 +131,33 @@ fn r7_messages_of_another_parser_are_not_sent() {
     assert_eq!(io.recoverable(), 1);
 }
 
+/// Recovery F6, R7: the process with another parser is killed as soon as it has written to the
+/// store. The one with the earlier parser, which comes back, does not recover a client whose
+/// messages have been removed.
+#[test]
+fn r7_messages_of_another_parser_are_not_removed_without_a_word() {
+    let disk = Arc::new(Memory::default());
+    let serve = |config: Config, is_killed: bool| {
+        let store = Faulty::of(&disk);
+        Faulty::set(&store.killed_next, is_killed);
+        let inner: Arc<dyn Store> = Arc::clone(&store) as _;
+        let options = Options::default().shards(1).recovery(settings()).store(inner);
+        (Io::new(config, options, DATED).unwrap(), store)
+    };
+    let (io, store) = serve(config(), false);
+    let pid = Client::new(&io).cut();
+    io.emit("news", 1);
+    kill(io, &store);
+    let (io, store) = serve(config().parser(Shouting), true);
+    kill(io, &store);
+    let (io, _) = serve(config(), false);
+    let back = Client::back(&io, &pid, None);
+    assert_eq!(
+        io.socket(&back.sid).unwrap().recovery(),
+        Comeback::Lost(NotRecovered::Unknown)
+    );
+}
+
 /// Recovery F16, R7: the store does not take a message, and the process is killed before the store
 /// is good again. Nobody is recovered without this message.
 #[test]

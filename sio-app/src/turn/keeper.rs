@@ -175,12 +175,13 @@ impl Keeper {
     #[inline]
     pub(super) fn settle(&self, now: Time) {
         if self.written.load(Ordering::Acquire) < self.pushed.load(Ordering::Acquire) {
-            self.write_waiting(now);
+            self.write_waiting(now, Vec::new());
         }
     }
 
+    /// Writes what waits behind these rows, in one batch.
     #[cold]
-    fn write_waiting(&self, now: Time) {
+    fn write_waiting(&self, now: Time, rows: Vec<Row>) {
         // What is collected for a store does not hold up anybody.
         let mode = self.queue.lock_for("store queue").mode;
         if matches!(mode, Mode::Refilling { .. } | Mode::Failed { .. }) {
@@ -200,7 +201,7 @@ impl Keeper {
             let target = self.pushed.load(Ordering::Acquire);
             (std::mem::take(&mut queue.noted), bytes, target)
         };
-        let result = self.check(bytes).and_then(|()| self.write(&noted));
+        let result = self.check(bytes).and_then(|()| self.write(rows, &noted));
         match &result {
             Ok(()) => self.written.store(target, Ordering::Release),
             Err(_) => self.fail(now),
@@ -217,10 +218,11 @@ impl Keeper {
         }
     }
 
-    fn write(&self, noted: &[Noted]) -> Result<(), StoreError> {
+    /// Writes `noted` behind these rows, in one batch.
+    fn write(&self, mut rows: Vec<Row>, noted: &[Noted]) -> Result<(), StoreError> {
         let codecs = self.codecs();
         let is_named = |name: &&str| codecs.iter().any(|codec| codec.name == *name);
-        let mut rows: Vec<Row> = Vec::with_capacity(noted.len());
+        rows.reserve(noted.len());
         let found = self.found_names.get();
         for noted in noted {
             rows.push(noted.row(self.dates));
@@ -338,28 +340,13 @@ impl Keeper {
         let result = self
             .check(bytes)
             .and_then(|()| self.clear())
-            .and_then(|()| self.write(&noted));
+            .and_then(|()| self.write(Vec::new(), &noted));
         match &result {
             Ok(()) => {
                 self.queue.lock_for("store queue").mode = Mode::Working;
                 self.written.store(target, Ordering::Release);
             }
             Err(_) => self.fail(now),
-        }
-        drop(writing);
-        self.warn(now, result);
-    }
-
-    /// Removes rows that belong to nothing, which were found when the store was read. If the store
-    /// does not take this, it has failed, as in any other write.
-    pub(super) fn remove(&self, now: Time, useless: &[Row]) {
-        if useless.is_empty() {
-            return;
-        }
-        let writing = self.writing.lock_for("store");
-        let result = attempt(|| self.store.write(useless));
-        if result.is_err() {
-            self.fail(now);
         }
         drop(writing);
         self.warn(now, result);
@@ -383,7 +370,7 @@ impl Keeper {
             (before, std::mem::take(&mut queue.noted), bytes)
         };
         let result = match before == Mode::Working && !noted.is_empty() {
-            true => self.check(bytes).and_then(|()| self.write(&noted)),
+            true => self.check(bytes).and_then(|()| self.write(Vec::new(), &noted)),
             false => Ok(()),
         };
         if result.is_err() {
@@ -415,10 +402,14 @@ impl Keeper {
         }
     }
 
-    /// Notes what each process has to know first.
-    pub(super) fn begin(&self, id_key: [u8; 16], now: Time) {
+    /// Writes what each process has to know first, with what has changed while the store was read,
+    /// and without the rows that were found to belong to nothing. It is one batch: the packets of
+    /// another parser do not go before the store says that their clients have lost them. If the
+    /// store does not take this, it has failed, as in any other write.
+    pub(super) fn begin(&self, id_key: [u8; 16], useless: Vec<Row>, now: Time) {
         let _ = self.id_key.set(id_key);
         self.push(self.head(now));
+        self.write_waiting(now, useless);
     }
 
     fn head(&self, now: Time) -> impl Iterator<Item = Noted> + use<> {

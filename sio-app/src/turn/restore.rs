@@ -102,7 +102,6 @@ impl Recovery {
                 let _ = known.replace(Arc::new(Frozen(values)), |_| true);
             }
         }
-        keeper.begin(shards.key, now);
         let mut useless = reading.useless;
         // Rooms of a record that is not there. The next record with its number is not in them.
         for (record, stays) in reading.stays {
@@ -111,8 +110,7 @@ impl Recovery {
                 Noted::Change(Change::StayGone { record, ordinal }).row(keeper.dates)
             }));
         }
-        keeper.remove(now, &useless);
-        keeper.settle(now);
+        keeper.begin(shards.key, useless, now);
         Ok(())
     }
 
