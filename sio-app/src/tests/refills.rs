@@ -1,15 +1,39 @@
 //! A store that has failed is filled again: what happens meanwhile, and what the next process
 //! finds.
 
+use std::cell::Cell;
 use std::sync::{Arc, mpsc};
+
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::adapter::Driver;
 use crate::store::{Memory, Store};
 use crate::tests::recovery::{Client, sent, settings};
 use crate::tests::stored::{DATED, Faulty, kill};
-use crate::tests::stored_values::{Score, behind, next, scoring, world};
+use crate::tests::stored_values::{Score, behind, next, rows, scoring, world};
 use crate::tests::{pass, run_tasks};
-use crate::{Config, Io, Options};
+use crate::{Config, Io, Options, Socket};
+
+/// A value that another thread takes out while it is encoded, and whose end is a mistake.
+#[derive(Deserialize)]
+struct Bomb(u32);
+
+impl Serialize for Bomb {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Some(socket) = TAKEN.take() {
+            drop(socket.take_data::<Self>());
+        }
+        serializer.serialize_u32(self.0)
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert_ne!(self.0, 7, "as if the application had a mistake");
+    }
+}
+
+thread_local!(static TAKEN: Cell<Option<Socket>> = const { Cell::new(None) });
 
 /// Has the store of a server fail once.
 fn fail(io: &Io, store: &Faulty) {
@@ -160,4 +184,25 @@ fn f16_a_server_that_ends_says_whether_its_store_is_out_of_date() {
     end(&io);
     let report = io.store().unwrap();
     assert_eq!((report.complete, report.stale, disk.is_empty()), (false, false, true));
+}
+
+/// While a store is filled again, a value of the application is dropped by the thread that fills
+/// it, and this panics. The store is filled, and the thread goes on.
+#[test]
+fn f16_a_value_whose_drop_panics_does_not_stop_a_refill() {
+    let (disk, store, io) = world();
+    io.keep_data::<Bomb>("bomb");
+    let client = Client::new(&io);
+    let socket = io.socket(&client.sid).unwrap();
+    socket.set_data(Score(1));
+    socket.set_data(Bomb(7));
+    let other = Client::new(&io);
+    io.socket(&other.sid).unwrap().set_data(Score(2));
+    fail(&io, &store);
+    TAKEN.set(Some(socket));
+    pass(&io, 6_000);
+    assert!(io.store().unwrap().complete);
+    assert_eq!(rows(&disk), [b"1", b"2"]);
+    kill(io, &store);
+    assert_eq!(next(&disk, &client.pid), Some(1));
 }

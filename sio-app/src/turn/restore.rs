@@ -8,6 +8,7 @@ use sio_proto::Time;
 use sio_proto::recovery::{Change, RecordKey, SavedNamespace, SavedRecord, SavedStay};
 use sio_proto::server::Kept;
 
+use crate::guarded::guarded;
 use crate::store::{Row, Store, StoreError, StoreReport};
 use crate::turn::found::Found;
 use crate::turn::keeper::{Keeper, attempt};
@@ -141,7 +142,12 @@ impl Recovery {
         // the queue, and is written behind all this, in the same batch.
         let codecs = keeper.codecs();
         for (record, socket) in sockets {
-            noted.extend(all_values(record, &socket, &codecs));
+            // A value that was taken from its socket meanwhile is dropped here. If this panics, its
+            // row has been noted, and a later one that removes it waits.
+            let _ = guarded(|| {
+                all_values(record, &socket, &codecs, &mut noted);
+                drop(socket);
+            });
         }
         keeper.refill(now, number, noted);
     }

@@ -137,11 +137,10 @@ impl Recovery {
     }
 }
 
-/// Returns the rows of all values of a socket, for a store that has none of them. What has not been
+/// Notes the rows of all values of a socket, for a store that has none of them. What has not been
 /// read since another process has written it is written as it is.
-pub(super) fn all_values(record: u64, socket: &SocketCell, codecs: &[ValueCodec]) -> Vec<Noted> {
+pub(super) fn all_values(record: u64, socket: &SocketCell, codecs: &[ValueCodec], noted: &mut Vec<Noted>) {
     let values = socket.data(false).map(Values::all).unwrap_or_default();
-    let mut noted = Vec::new();
     let mut is_read = Vec::new();
     for codec in codecs {
         let Some(value) = values.iter().find(|value| (***value).type_id() == codec.kind) else {
@@ -162,7 +161,6 @@ pub(super) fn all_values(record: u64, socket: &SocketCell, codecs: &[ValueCodec]
             noted.push(Noted::Value { record, name, json });
         }
     }
-    noted
 }
 
 impl SocketCell {
