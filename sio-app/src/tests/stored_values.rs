@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::{Arc, mpsc};
 
 use serde::ser::Error as _;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::store::{Memory, Row, Store};
 use crate::tests::recovery::{Client, settings};
@@ -225,6 +225,91 @@ fn f16_a_refill_keeps_the_values_of_clients_that_are_away() {
     let socket = io.socket(&back.sid).unwrap();
     assert_eq!(socket.data::<Score>().as_deref(), Some(&Score(5)));
     assert_eq!(socket.data::<u32>().as_deref(), Some(&105));
+}
+
+/// A value of another type under the same name.
+#[derive(Serialize, Deserialize)]
+struct Word(String);
+
+/// Recovery F16: a client comes back to a process that cannot read its value, because the type is
+/// not named, or is another one. The value stays in the store, also if the store is filled again,
+/// until the application sets another one.
+#[test]
+fn f16_a_value_that_cannot_be_read_stays_for_the_next_process() {
+    for (is_named, sets) in [(false, false), (true, false), (true, true)] {
+        let (disk, store, io) = world();
+        let client = Client::new(&io);
+        let socket = io.socket(&client.sid).unwrap();
+        socket.set_data(Score(5));
+        socket.set_data(105_u32);
+        let pid = client.cut();
+        kill(io, &store);
+        let store = Faulty::of(&disk);
+        let io = stored(1, settings(), &store);
+        if is_named {
+            io.keep_data::<Word>("score");
+        }
+        // A function sees what can be read, and the client comes back.
+        assert_eq!(io.revoke(|socket| socket.data::<u32>().is_none()), 0);
+        let back = Client::back(&io, &pid, None);
+        let socket = io.socket(&back.sid).unwrap();
+        assert_eq!(socket.data::<u32>().as_deref(), Some(&105));
+        assert_eq!(rows(&disk), [&b"105"[..], b"5"]);
+        if sets {
+            socket.set_data(Word("six".to_owned()));
+            drop(socket.take_data::<Word>());
+        }
+        Faulty::set(&store.failing, true);
+        io.emit("news", 1);
+        Faulty::set(&store.failing, false);
+        pass(&io, 6_000);
+        assert!(io.store().unwrap().complete);
+        kill(io, &store);
+        assert_eq!(next(&disk, &pid), (!sets).then_some(5));
+    }
+}
+
+/// A value whose decoding lasts: other threads do something meanwhile.
+#[derive(Serialize)]
+struct Slow(u32);
+
+impl<'de> Deserialize<'de> for Slow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if let Some(act) = BEHIND.take() {
+            act();
+        }
+        u32::deserialize(deserializer).map(Self)
+    }
+}
+
+/// Two threads read what another process has kept at one time. When one is done, the application
+/// takes a value out. The slower one does not bring it back.
+#[test]
+fn a_value_that_was_taken_out_is_not_read_again_by_a_slower_thread() {
+    let (disk, store, io) = world();
+    io.keep_data::<Slow>("slow");
+    let client = Client::new(&io);
+    io.socket(&client.sid).unwrap().set_data(Slow(5));
+    io.socket(&client.sid).unwrap().set_data(105_u32);
+    let pid = client.cut();
+    kill(io, &store);
+    let io = scoring(&Faulty::of(&disk));
+    io.keep_data::<Slow>("slow");
+    let (other, (taken, seen)) = (io.clone(), mpsc::channel());
+    behind(move || {
+        other.revoke(move |socket| {
+            let _ = taken.send(socket.take_data::<Slow>().map(|value| value.0));
+            false
+        });
+    });
+    io.revoke(|socket| {
+        assert!(socket.data::<Slow>().is_none());
+        assert_eq!(socket.data::<u32>().as_deref(), Some(&105));
+        false
+    });
+    assert_eq!(seen.try_recv(), Ok(Some(5)));
+    let back = Client::back(&io, &pid, None);
+    assert!(io.socket(&back.sid).unwrap().data::<Slow>().is_none());
 }
 
 /// The values are in the batch that fills the store: a process that is killed behind it has lost

@@ -11,6 +11,7 @@
 //! another one writes nothing.
 
 use std::any::TypeId;
+use std::sync::Arc;
 
 use sio_proto::recovery::RecordKey;
 
@@ -29,6 +30,17 @@ const MAX_VALUE_BYTES: usize = 64 * 1024;
 /// server has been made.
 pub(super) struct Frozen(pub(super) Vec<(String, Vec<u8>)>);
 
+impl Frozen {
+    /// The names and values of such a value.
+    fn rows(value: &Value) -> &[(String, Vec<u8>)] {
+        value.downcast_ref().map_or(&[], |Self(rows)| rows)
+    }
+
+    fn value(rows: Vec<(String, Vec<u8>)>) -> Option<Value> {
+        (!rows.is_empty()).then(|| Arc::new(Self(rows)) as Value)
+    }
+}
+
 /// A value of a socket, as it was when it was encoded.
 pub(super) struct EncodedValue {
     codec: ValueCodec,
@@ -41,8 +53,17 @@ pub(super) struct EncodedValue {
 impl EncodedValue {
     fn new(socket: &SocketCell, codec: ValueCodec) -> Self {
         let value = socket.data(false).and_then(|values| values.find(codec.kind));
+        let json = match &value {
+            Some(value) => encode(&codec, value),
+            // What cannot be read stays as it is.
+            None => socket.frozen().and_then(|(_, frozen)| {
+                let rows = Frozen::rows(&frozen).iter();
+                let mut named = rows.filter(|(name, _)| name == codec.name);
+                Some(named.next()?.1.clone())
+            }),
+        };
         Self {
-            json: value.as_ref().and_then(|value| encode(&codec, value)),
+            json,
             codec,
             value,
             is_noted: false,
@@ -108,6 +129,7 @@ impl Recovery {
         if let (Some(keeper), Some(key)) = (&self.keeper, socket.record())
             && let Some(codec) = keeper.codec(kind)
         {
+            socket.forget_frozen(codec.name);
             self.note_value(key, socket, codec);
             keeper.settle(socket.now());
         }
@@ -154,8 +176,7 @@ pub(super) fn all_values(record: u64, socket: &SocketCell, codecs: &[ValueCodec]
             json: Some(json),
         }));
     }
-    let frozen = values.iter().find_map(|value| value.downcast_ref::<Frozen>());
-    for (name, json) in frozen.map_or(&[][..], |Frozen(frozen)| frozen) {
+    for (name, json) in values.iter().flat_map(Frozen::rows) {
         if !is_read.contains(&&**name) {
             let (name, json) = (name.clone().into(), Some(json.clone()));
             noted.push(Noted::Value { record, name, json });
@@ -164,23 +185,43 @@ pub(super) fn all_values(record: u64, socket: &SocketCell, codecs: &[ValueCodec]
 }
 
 impl SocketCell {
-    /// Reads the values that the application has kept with a socket of another process.
+    /// The values of another process that have not been read yet.
+    fn frozen(&self) -> Option<(&Values, Value)> {
+        let values = self.data(false)?;
+        Some((values, values.find(TypeId::of::<Frozen>())?))
+    }
+
+    /// Reads the values that the application has kept with a socket of another process. Those that
+    /// cannot be read stay as they are: their types may be named later, or by the next process. Of
+    /// several threads that do this at one time, one puts all of the values in their place, in one
+    /// step. So what the application takes out then does not come again.
     pub(super) fn thaw(&self) {
-        let Some(values) = self.data(false) else { return };
-        let Some(frozen) = values.find(TypeId::of::<Frozen>()) else {
-            return;
-        };
-        let Some(Frozen(frozen)) = frozen.downcast_ref::<Frozen>() else {
-            return;
-        };
-        for codec in self.cell.recovery.codecs() {
-            let json = frozen.iter().find(|(name, _)| name == codec.name);
-            let value = json.and_then(|(_, json)| guarded(|| (codec.decode)(json)).ok().flatten());
-            if let Some(value) = value {
-                let _ = values.replace(value, |known| known.is_none());
+        while let Some((values, old)) = self.frozen() {
+            let codecs = self.cell.recovery.codecs();
+            let (mut read, mut rest) = (Vec::new(), Vec::new());
+            for (name, json) in Frozen::rows(&old) {
+                let codec = codecs.iter().find(|codec| codec.name == name);
+                let value = codec.and_then(|codec| guarded(|| (codec.decode)(json)).ok().flatten());
+                match value {
+                    Some(value) => read.push(value),
+                    None => rest.push((name.clone(), json.clone())),
+                }
+            }
+            if read.is_empty() || values.exchange(&old, Frozen::value(rest), read).is_ok() {
+                return;
             }
         }
-        // Who comes at the same time finds either these or the values.
-        drop(values.take(TypeId::of::<Frozen>()));
+    }
+
+    /// Forgets what another process has kept under this name, because the application has another
+    /// value now.
+    fn forget_frozen(&self, name: &str) {
+        while let Some((values, old)) = self.frozen() {
+            let rows = Frozen::rows(&old);
+            let rest: Vec<_> = rows.iter().filter(|(known, _)| known != name).cloned().collect();
+            if rest.len() == rows.len() || values.exchange(&old, Frozen::value(rest), Vec::new()).is_ok() {
+                return;
+            }
+        }
     }
 }

@@ -65,6 +65,31 @@ impl Values {
         position(&values, kind).map(|at| values.swap_remove(at))
     }
 
+    /// Replaces a value by others, if it is still there. Of these, one is kept if there is none of
+    /// its type, and `rest` has the type of the value. Returns what is not kept any more.
+    ///
+    /// # Errors
+    /// What should be kept, if the value is not there any more.
+    pub(super) fn exchange(
+        &self,
+        old: &Value,
+        rest: Option<Value>,
+        others: Vec<Value>,
+    ) -> Result<Vec<Value>, (Option<Value>, Vec<Value>)> {
+        let mut values = self.0.lock();
+        let is_old = |value: &Value| std::ptr::addr_eq(Arc::as_ptr(value), Arc::as_ptr(old));
+        let Some(at) = values.iter().position(is_old) else {
+            return Err((rest, others));
+        };
+        let mut left = vec![values.swap_remove(at)];
+        for value in rest.into_iter().chain(others) {
+            let known = position(&values, (*value).type_id());
+            let place = if known.is_none() { &mut *values } else { &mut left };
+            place.push(value);
+        }
+        Ok(left)
+    }
+
     /// Takes over the values of a socket that was here before. `self` is new, and has none yet.
     pub(super) fn take_over(&self, before: &Self) {
         let values = before.0.lock().clone();
