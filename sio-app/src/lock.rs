@@ -16,6 +16,7 @@ mod watch;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 use std::task::Waker;
 
 use parking_lot::MutexGuard;
@@ -96,6 +97,22 @@ impl<T> DerefMut for Locked<'_, T> {
 pub(crate) fn assert_none_held() {
     #[cfg(debug_assertions)]
     assert_eq!(watch::held(), 0, "user code under a lock");
+}
+
+impl<T> Mutex<T> {
+    /// Waits for whoever holds the lock. Call this when something was seen that the holder has done
+    /// under another lock: all that it does under this one is seen afterwards. If nobody holds the
+    /// lock any more, this is one load of an atomic. The caller holds no lock.
+    #[inline]
+    pub(crate) fn pass(&self, name: &'static str) {
+        assert_none_held();
+        let is_held = self.0.is_locked();
+        // Together with the release of the lock: if it is free now, what was done under it is seen.
+        fence(Ordering::Acquire);
+        if is_held {
+            drop(self.lock_for(name));
+        }
+    }
 }
 
 /// A waker that is kept behind a lock and woken by many threads. Cloning it under the lock runs no

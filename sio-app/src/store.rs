@@ -9,7 +9,10 @@
 //!   emit, join, end of a connection ─► changes wait, in memory ─► end of the turn: write ─► sockets
 //! ```
 //! The changes of a turn are written in one batch, before anything of the turn leaves the process.
-//! So a client never has a message that the store does not have.
+//! So a client has no message that the store does not have. There is one exception: what is queued
+//! for a connection that another thread writes to at this moment, or whose socket is full, may
+//! leave while the store is being written. If the process is killed in this moment, the client is
+//! told that it is not recovered.
 
 use std::collections::BTreeMap;
 use std::error::Error;

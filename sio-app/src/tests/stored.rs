@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::adapter::{Driver, Runtime};
 use crate::store::{Each, Memory, Row, Store, StoreError};
-use crate::tests::recovery::{Client, DRAWING, parts, sent, settings};
-use crate::tests::{now, pass, run_tasks};
+use crate::tests::recovery::{Client, DRAWING, packets, parts, sent, settings};
+use crate::tests::stored_values::of_kind;
+use crate::tests::{Driven, UPGRADE, now, pass, run_tasks, text};
+use crate::turn::recovery::BEFORE_NOTED;
 use crate::{Comeback, Config, Io, NotRecovered, Options, RecoveryConfig, RegisterError, check_store};
 
 /// A runtime whose clock of dates goes with its time.
@@ -412,4 +415,73 @@ fn a_store_is_empty_when_everybody_is_gone() {
     pass(&io, 11_000);
     assert_eq!(io.recoverable(), 0);
     assert_eq!(disk.len(), begins);
+}
+
+/// Has another thread do something when this one has queued something for a client, and has not
+/// noted it for the store yet. It says how many rows of a kind it finds behind that.
+#[expect(clippy::disallowed_methods, reason = "somebody has to come while the lock is held")]
+fn meanwhile(io: &Io, disk: &Arc<Memory>, kind: u8, act: impl FnOnce(&Io) + Send + 'static) -> mpsc::Receiver<usize> {
+    let (io, disk) = (io.clone(), Arc::clone(disk));
+    let (found, rows) = mpsc::channel();
+    let (done, waits) = mpsc::channel();
+    BEFORE_NOTED.set(Some(Box::new(move || {
+        std::thread::spawn(move || {
+            act(&io);
+            found.send(of_kind(&disk, kind).len()).unwrap();
+            let _ = done.send(());
+        });
+        // It has to wait for this step, so it is not done in time.
+        let _ = waits.recv_timeout(Duration::from_millis(100));
+    })));
+    rows
+}
+
+/// Recovery F7: one thread lets a client in, or sends an event, and another thread writes it out
+/// before the first one is done. The client hears nothing that is not in the store.
+#[test]
+fn f7_a_thread_that_writes_out_a_step_of_another_one_waits_for_its_end() {
+    let disk = Arc::new(Memory::default());
+    let store = Faulty::of(&disk);
+    let io = stored(1, settings(), &store);
+    let write_out = |io: &Io| {
+        let _ = Driver::new(io).handle_timeout(0, Waker::noop());
+    };
+    let mut driven = Driven::new(&io, usize::MAX);
+    let _ = driven.read(UPGRADE);
+    drop(driven.written());
+    let records = meanwhile(&io, &disk, 4, write_out);
+    let _ = driven.read(&text("40"));
+    assert_eq!(records.recv(), Ok(1));
+    assert!(packets(&mut driven)[0].starts_with("40{"), "the client is told");
+    let messages = meanwhile(&io, &disk, 7, write_out);
+    io.emit("news", 1);
+    assert_eq!(messages.recv(), Ok(1));
+    assert_eq!(sent(&packets(&mut driven)), [r#"42["news",1"#]);
+}
+
+/// Recovery F7: the same for a client that polls, whose request is brought by the other thread.
+#[test]
+fn f7_a_poll_that_takes_what_another_thread_sends_waits_for_its_end() {
+    let disk = Arc::new(Memory::default());
+    let store = Faulty::of(&disk);
+    let io = stored(1, settings(), &store);
+    let mut client = Driven::new(&io, usize::MAX);
+    let target = "/socket.io/?EIO=4&transport=polling";
+    let _ = client.read(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+    let id = client.written().split('"').nth(3).unwrap().to_owned();
+    let target = format!("{target}&sid={id}");
+    let post = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n40");
+    let _ = client.read(post.as_bytes());
+    let get = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let _ = client.read(get.as_bytes());
+    assert!(client.written().contains("40{"));
+    let (said, answer) = mpsc::channel();
+    let messages = meanwhile(&io, &disk, 7, move |io| {
+        let mut client = Driven::new(io, usize::MAX);
+        let _ = client.read(get.as_bytes());
+        said.send(client.written()).unwrap();
+    });
+    io.emit("news", 1);
+    assert_eq!(messages.recv(), Ok(1));
+    assert!(answer.recv().unwrap().contains(r#"42["news",1"#));
 }

@@ -544,6 +544,11 @@ impl Turn {
         }
     }
 
+    /// Whether a link has something queued that this turn writes.
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.links.borrow().is_empty()
+    }
+
     /// Notes that a link has something queued.
     pub(crate) fn touch_link(&self, link: &Arc<Link>, seat: Option<(&Arc<ShardCell>, LinkId)>) {
         let seat = seat.map(|(shard, id)| (Arc::clone(shard), id));

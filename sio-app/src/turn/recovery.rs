@@ -201,15 +201,26 @@ impl Recovery {
     fn note(&self, state: &mut State) {
         if let Some(keeper) = &self.keeper {
             state.take_changes();
+            #[cfg(test)]
+            if !state.noted.is_empty()
+                && let Some(act) = BEFORE_NOTED.take()
+            {
+                act();
+            }
             keeper.push(state.noted.drain(..));
         }
     }
 
     /// Writes to the store what has changed, before anybody outside can see it. Call it while no
-    /// lock is held.
+    /// lock is held. `writes` says whether something has been taken out of a shard and is about to
+    /// be written. It may belong to a step of another thread that goes on: the step is waited for,
+    /// because what it changes is noted at its end.
     #[inline]
-    pub(crate) fn settle(&self, now: Time) {
+    pub(crate) fn settle(&self, now: Time, writes: impl FnOnce() -> bool) {
         if let Some(keeper) = &self.keeper {
+            if writes() {
+                self.state.pass("flush");
+            }
             keeper.settle(now);
         }
     }
@@ -422,6 +433,13 @@ impl Recovery {
         self.room
     }
 }
+
+#[cfg(test)]
+thread_local!(
+    /// What a test wants other threads to do when a step of this one has queued something for
+    /// clients, and is about to note it for the store.
+    pub(crate) static BEFORE_NOTED: std::cell::Cell<Option<Box<dyn FnOnce()>>> = const { std::cell::Cell::new(None) }
+);
 
 /// Encodes a message whose number has been taken by another. It stands apart, because it is rare.
 #[cold]

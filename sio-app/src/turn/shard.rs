@@ -429,7 +429,7 @@ impl ShardCell {
                         more
                     };
                     // What a client gets is in the store before.
-                    self.recovery.settle(turn.now());
+                    self.recovery.settle(turn.now(), || any || turn.has_queued());
                     if any {
                         batch.write(|id, link| self.block(turn, id, link));
                     }
