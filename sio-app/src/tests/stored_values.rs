@@ -158,6 +158,51 @@ fn a_record_is_never_in_the_store_without_its_values() {
     assert_eq!(next(&disk, &client.pid), Some(5));
 }
 
+/// A value is replaced by another thread while its client is let in. The store has the earlier one
+/// in one step with the record, and then the later one.
+#[test]
+fn a_value_that_is_replaced_at_the_beginning_of_a_record_is_not_missing() {
+    let (disk, store, io) = world();
+    let (thread, on_disk) = (io.clone(), Arc::clone(&disk));
+    let (found, values) = mpsc::channel();
+    io.of("/").with(move |socket: Socket| {
+        socket.set_data(Score(5));
+        let (thread, on_disk, found) = (thread.clone(), Arc::clone(&on_disk), found.clone());
+        let later = move || {
+            // Another thread brings what waits to the store, and to the clients.
+            std::thread::scope(|scope| {
+                scope.spawn(|| thread.emit("news", 1));
+            });
+            found.send((of_kind(&on_disk, 4).len(), rows(&on_disk))).unwrap();
+        };
+        let replace = move || socket.set_data(Score(6));
+        MANY.set(vec![Box::new(later), Box::new(replace)]);
+        Ok::<(), &'static str>(())
+    });
+    let client = Client::new(&io);
+    assert_eq!(values.try_iter().collect::<Vec<_>>(), [(1, vec![b"5".to_vec()])]);
+    assert_eq!(rows(&disk), [b"6"]);
+    kill(io, &store);
+    assert_eq!(next(&disk, &client.pid), Some(6));
+}
+
+/// A type is named again under another name. When its client is gone, nothing is left under the
+/// earlier one.
+#[test]
+fn values_under_an_earlier_name_of_a_type_go_with_their_record() {
+    let (disk, _store, io) = world();
+    let client = Client::new(&io);
+    let socket = io.socket(&client.sid).unwrap();
+    socket.set_data(Score(5));
+    io.keep_data::<Score>("points");
+    socket.set_data(Score(6));
+    assert_eq!(rows(&disk), [b"6", b"5"]);
+    socket.disconnect();
+    run_tasks();
+    pass(&io, 1_000);
+    assert_eq!(rows(&disk).len(), 0);
+}
+
 /// The client has come back while its old connection still stands. What handlers of the old socket
 /// do to its values is not written for the new one.
 #[test]

@@ -16,6 +16,7 @@
 //! What changes meanwhile is in the same batch, so the store is never full and out of date.
 
 use std::any::TypeId;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,9 +49,9 @@ pub(super) struct Keeper {
     rows: AtomicU64,
     failures: AtomicU64,
     codecs: Mutex<Vec<ValueCodec>>,
-    /// The names of the values that were in the store at the start. The application may not name
-    /// their types any more.
-    found_names: OnceLock<BTreeSet<String>>,
+    /// The names of the values that were in the store at the start, and the names that types had
+    /// before they were named again. Rows under them go with their records.
+    old_names: Mutex<BTreeSet<Cow<'static, str>>>,
     /// How packets are written, as a hash.
     print: u64,
     /// The key with which ids are made.
@@ -134,7 +135,7 @@ impl Keeper {
             rows: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             codecs: Mutex::default(),
-            found_names: OnceLock::new(),
+            old_names: Mutex::default(),
             print,
             id_key: OnceLock::new(),
             warnings: Rated::new("the store of recovery failed"),
@@ -223,13 +224,14 @@ impl Keeper {
         let codecs = self.codecs();
         let is_named = |name: &&str| codecs.iter().any(|codec| codec.name == *name);
         rows.reserve(noted.len());
-        let found = self.found_names.get();
+        let old_names = self.old_names.lock();
         for noted in noted {
             rows.push(noted.row(self.dates));
             let named = codecs.iter().map(|codec| codec.name);
-            let found = found.into_iter().flatten().map(String::as_str);
-            noted.rows_below(named.chain(found.filter(|name| !is_named(name))), &mut rows);
+            let old = old_names.iter().map(|name| &**name);
+            noted.rows_below(named.chain(old.filter(|name| !is_named(name))), &mut rows);
         }
+        drop(old_names);
         attempt(|| self.store.write(&rows))?;
         self.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
         Ok(())
@@ -424,13 +426,16 @@ impl Keeper {
     /// Adds a type of values that are kept.
     pub(super) fn add_codec(&self, codec: ValueCodec) {
         let mut codecs = self.codecs.lock();
+        // A record that ends at this moment finds the earlier name in one of the two places.
+        let earlier = codecs.iter().find(|known| known.kind == codec.kind);
+        self.remember_names(earlier.map(|known| Cow::Borrowed(known.name)));
         codecs.retain(|known| known.name != codec.name && known.kind != codec.kind);
         codecs.push(codec);
     }
 
-    /// Remembers under which names there are values in the store.
-    pub(super) fn remember_names(&self, names: BTreeSet<String>) {
-        let _ = self.found_names.set(names);
+    /// Remembers names under which there are values in the store, although no type has them.
+    pub(super) fn remember_names(&self, names: impl IntoIterator<Item = Cow<'static, str>>) {
+        self.old_names.lock().extend(names);
     }
 
     pub(super) fn codecs(&self) -> Vec<ValueCodec> {

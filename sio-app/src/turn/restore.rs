@@ -94,8 +94,8 @@ impl Recovery {
             self.forget_all(now);
             return Err(error);
         }
-        let names = reading.values.values().flatten().map(|(name, _)| name.clone());
-        keeper.remember_names(names.collect());
+        let names = reading.values.values().flatten();
+        keeper.remember_names(names.map(|(name, _)| name.clone().into()));
         for (record, values) in reading.values {
             if let Some((_, socket)) = reading.sockets.get(&record)
                 && let Some(known) = socket.data(true)

@@ -101,10 +101,17 @@ impl State {
         }
     }
 
-    /// Notes the values that a socket has when its record begins, or goes on with it.
+    /// Notes the values that a socket has when its record begins, or goes on with it. A value that
+    /// was replaced after it had been encoded is noted, too, so that the record is never without a
+    /// value. The new one comes behind it ([`Recovery::note_late_values`]): no other thread can
+    /// have noted it, because the socket has its record only since this step.
     pub(super) fn note_values(&mut self, key: RecordKey, socket: &SocketCell, values: &mut [EncodedValue]) {
         for encoded in values {
             self.note_value(key, socket, encoded);
+            if let Some(record) = self.machine.record_number(key).filter(|_| !encoded.is_noted) {
+                let (name, json) = (encoded.codec.name.into(), encoded.json.take());
+                self.note(Noted::Value { record, name, json });
+            }
         }
     }
 }
