@@ -207,7 +207,8 @@ pub struct Options {
     pub store: Option<Arc<dyn Store>>,
     /// How many bytes may wait for the store. Default 16 MiB. When there are more, the store counts
     /// as failed: the server goes on in memory, and fills the store again some seconds later. If it
-    /// is too low, bursts of messages make this happen.
+    /// is too low, bursts of messages make this happen. While the store is filled again, all that
+    /// is said while the values of the application are encoded has to fit.
     pub max_store_queue_bytes: usize,
     /// Most rooms with a history ([`Namespace::history`](crate::Namespace::history)). Default
     /// 10,000. When there are more, the history of a room that has not been used for long goes;

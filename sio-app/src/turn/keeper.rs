@@ -202,7 +202,7 @@ impl Keeper {
             let target = self.pushed.load(Ordering::Acquire);
             (std::mem::take(&mut queue.noted), bytes, target)
         };
-        let result = self.check(bytes).and_then(|()| self.write(rows, &noted));
+        let result = self.check(bytes).and_then(|()| self.write(rows, noted));
         match &result {
             Ok(()) => self.written.store(target, Ordering::Release),
             Err(_) => self.fail(now),
@@ -219,17 +219,18 @@ impl Keeper {
         }
     }
 
-    /// Writes `noted` behind these rows, in one batch.
-    fn write(&self, mut rows: Vec<Row>, noted: &[Noted]) -> Result<(), StoreError> {
+    /// Writes `noted` behind these rows, in one batch. What has become a row is given back at once,
+    /// because a batch that fills the store is as large as all that is kept.
+    fn write(&self, mut rows: Vec<Row>, noted: Vec<Noted>) -> Result<(), StoreError> {
         let codecs = self.codecs();
         let is_named = |name: &&str| codecs.iter().any(|codec| codec.name == *name);
         rows.reserve(noted.len());
         let old_names = self.old_names.lock();
         for noted in noted {
-            rows.push(noted.row(self.dates));
             let named = codecs.iter().map(|codec| codec.name);
             let old = old_names.iter().map(|name| &**name);
             noted.rows_below(named.chain(old.filter(|name| !is_named(name))), &mut rows);
+            rows.push(noted.row(self.dates));
         }
         drop(old_names);
         attempt(|| self.store.write(&rows))?;
@@ -342,7 +343,7 @@ impl Keeper {
         let result = self
             .check(bytes)
             .and_then(|()| self.clear())
-            .and_then(|()| self.write(Vec::new(), &noted));
+            .and_then(|()| self.write(Vec::new(), noted));
         match &result {
             Ok(()) => {
                 self.queue.lock_for("store queue").mode = Mode::Working;
@@ -372,7 +373,7 @@ impl Keeper {
             (before, std::mem::take(&mut queue.noted), bytes)
         };
         let result = match before == Mode::Working && !noted.is_empty() {
-            true => self.check(bytes).and_then(|()| self.write(Vec::new(), &noted)),
+            true => self.check(bytes).and_then(|()| self.write(Vec::new(), noted)),
             false => Ok(()),
         };
         if result.is_err() {

@@ -151,8 +151,8 @@ impl Noted {
         own + size_of::<Self>()
     }
 
-    /// The row that is written.
-    pub(super) fn row(&self, dates: Dates) -> Row {
+    /// The row that is written. A value of the application is not copied for it.
+    pub(super) fn row(self, dates: Dates) -> Row {
         let mut key = Vec::with_capacity(16);
         let mut value = Vec::new();
         let mut is_gone = false;
@@ -160,7 +160,7 @@ impl Noted {
             Self::Head(Head { id_key, print }) => {
                 key.extend_from_slice(HEAD);
                 value.extend_from_slice(&FORMAT.to_be_bytes());
-                value.extend_from_slice(id_key);
+                value.extend_from_slice(&id_key);
                 value.extend_from_slice(&print.to_be_bytes());
             }
             Self::Socket { record, expires, id } => {
@@ -173,15 +173,15 @@ impl Noted {
             }
             Self::Alive(now) => {
                 key.extend_from_slice(b"\0a");
-                value.extend_from_slice(&dates.date(*now).to_be_bytes());
+                value.extend_from_slice(&dates.date(now).to_be_bytes());
             }
-            Self::Change(change) => is_gone = !write_change(change, dates, &mut key, &mut value),
+            Self::Change(change) => is_gone = !write_change(&change, dates, &mut key, &mut value),
             Self::Value { record, name, json } => {
                 key.push(5);
                 key.extend_from_slice(&record.to_be_bytes());
                 key.extend_from_slice(name.as_bytes());
                 match json {
-                    Some(json) => value.extend_from_slice(json),
+                    Some(json) => value = json,
                     None => is_gone = true,
                 }
             }
@@ -193,9 +193,9 @@ impl Noted {
                 audience,
                 message,
             } => {
-                message_key(&mut key, *namespace, *sequence);
-                value.extend_from_slice(&dates.date(*at).to_be_bytes());
-                value.extend_from_slice(&dates.date(*until).to_be_bytes());
+                message_key(&mut key, namespace, sequence);
+                value.extend_from_slice(&dates.date(at).to_be_bytes());
+                value.extend_from_slice(&dates.date(until).to_be_bytes());
                 put_names(&mut value, &audience.rooms);
                 put_names(&mut value, &audience.except);
                 for (payload, is_binary) in message.payloads() {
