@@ -78,8 +78,8 @@ impl Peer {
         matches!(self.stream, Stream::WebSocket(..) | Stream::OldWebSocket(..))
     }
 
-    /// Whether the server still waits for the last bytes of a websocket's handshake. So it waits for
-    /// a head, and how long a head may take is decided by whoever drives the server.
+    /// Whether the last bytes of a websocket's handshake have not come. Until then it is a head.
+    /// Whoever drives the server decides how long a head may take.
     pub(super) fn owes_keys(&self) -> bool {
         matches!(&self.stream, Stream::OldWebSocket(websocket) if websocket.owes_keys())
     }
