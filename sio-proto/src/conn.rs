@@ -61,7 +61,7 @@ pub struct Conn {
 enum State {
     /// Boxed, because most idle connections are websockets.
     Http(Box<Http>),
-    WebSocket(websocket::Decoder, WireDecoder),
+    WebSocket(websocket::Reader, WireDecoder),
     /// A websocket older than RFC 6455. Boxed, because there are few.
     Hixie(Box<Hixie>),
     Closed,
@@ -118,7 +118,7 @@ struct Hixie {
 }
 
 // Every connection has one.
-const _: () = assert!(size_of::<Conn>() <= 88);
+const _: () = assert!(size_of::<Conn>() <= 64);
 
 /// What the server waits for. The caller limits the time of each stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -417,7 +417,7 @@ impl Conn {
                 packets,
             })),
             None => State::WebSocket(
-                websocket::Decoder::new(websocket::Role::Server, self.config.websocket),
+                websocket::Reader::new(websocket::Role::Server, &self.config.websocket),
                 packets,
             ),
         };
@@ -518,7 +518,7 @@ impl Conn {
         };
         while !bytes.is_empty() && !out.has_enough() {
             step!();
-            match decoder.decode(bytes) {
+            match decoder.decode(bytes, websocket::Role::Server, &self.config.websocket) {
                 Ok(None) => return,
                 Ok(Some(websocket::Event::Text(text))) => {
                     let controls = match decoder.is_plain() {

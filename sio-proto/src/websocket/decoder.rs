@@ -66,20 +66,76 @@ pub enum Event {
 /// ```
 #[derive(Debug)]
 pub struct Decoder {
+    pub(super) reader: Reader,
+    limits: Limits,
+    role: Role,
+}
+
+impl Decoder {
+    /// A decoder for a connection whose handshake is over.
+    #[must_use]
+    pub const fn new(role: Role, limits: Limits) -> Self {
+        Self {
+            reader: Reader::new(role, &limits),
+            limits,
+            role,
+        }
+    }
+
+    #[cfg(feature = "steps")]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.reader.held_bytes()
+    }
+
+    /// Takes the next event out of `bytes`.
+    ///
+    /// Call it until it returns `None`: then `bytes` is empty or ends in an incomplete frame. The
+    /// bytes that are left must be passed again unchanged, with the next bytes appended. An empty
+    /// buffer need not be kept.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake of the peer. Each later call returns the same error.
+    #[inline]
+    pub fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<Event>, Error> {
+        self.reader.decode(bytes, self.role, &self.limits)
+    }
+
+    /// How many more bytes the frame that has begun needs; 0 between frames.
+    ///
+    /// Use it as a hint for the size of the next read. It is a number that the peer declared,
+    /// within [`Limits`]: do not allocate all of it before it arrives.
+    #[must_use]
+    pub const fn missing_bytes(&self) -> usize {
+        self.reader.missing_bytes()
+    }
+
+    /// Whether the peer's Close has been delivered.
+    #[must_use]
+    pub const fn is_ended(&self) -> bool {
+        matches!(self.reader.state, State::Ended)
+    }
+}
+
+/// A decoder whose caller knows the role and the limits, and passes the same ones in each call: a
+/// server has them once for all its connections.
+#[derive(Debug)]
+pub(crate) struct Reader {
     state: State,
     /// The fragmented message that is open.
     message: Option<Box<Fragments>>,
-    limits: Limits,
-    role: Role,
     /// Whether other messages stood in the buffer in front of the next one. If the caller has moved
     /// the rest of the buffer since then, none does, and a large message is copied for nothing.
     is_behind: bool,
     /// Whether the last message is known to have no control character.
     is_plain: bool,
+    /// The longest message that is read as a [`Short`] one: 125 bytes, unless the limits allow
+    /// less. Zero for a client, to which frames come without a mask.
+    longest_short: u8,
 }
 
-// Every connection has one decoder.
-const _: () = assert!(size_of::<Decoder>() <= 64);
+// Every connection has one.
+const _: () = assert!(size_of::<Reader>() <= 40);
 
 #[derive(Clone, Copy, Debug)]
 enum State {
@@ -151,17 +207,25 @@ impl Frame {
     }
 }
 
-impl Decoder {
+impl Reader {
     /// A decoder for a connection whose handshake is over.
-    #[must_use]
-    pub const fn new(role: Role, limits: Limits) -> Self {
+    pub(crate) const fn new(role: Role, limits: &Limits) -> Self {
+        let mut longest_short = match role {
+            Role::Server => 125,
+            Role::Client => 0,
+        };
+        if limits.max_frame_bytes < longest_short {
+            longest_short = limits.max_frame_bytes;
+        }
+        if limits.max_message_bytes < longest_short {
+            longest_short = limits.max_message_bytes;
+        }
         Self {
             state: State::Header,
             message: None,
-            limits,
-            role,
             is_behind: false,
             is_plain: false,
+            longest_short: longest_short as u8,
         }
     }
 
@@ -177,40 +241,22 @@ impl Decoder {
         self.message.as_ref().map_or(0, |message| message.held_bytes())
     }
 
-    /// Takes the next event out of `bytes`.
-    ///
-    /// Call it until it returns `None`: then `bytes` is empty or ends in an incomplete frame. The
-    /// bytes that are left must be passed again unchanged, with the next bytes appended. An empty
-    /// buffer need not be kept.
-    ///
-    /// # Errors
-    ///
-    /// The first mistake of the peer. Each later call returns the same error.
+    /// Does what [`Decoder::decode`] does.
     #[inline]
-    pub fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<Event>, Error> {
-        let result = self.next_event(bytes);
+    pub(crate) fn decode(&mut self, bytes: &mut BytesMut, role: Role, limits: &Limits) -> Result<Option<Event>, Error> {
+        let result = self.next_event(bytes, role, limits);
         if let Err(error) = &result {
             self.fail(*error);
         }
         result
     }
 
-    /// How many more bytes the frame that has begun needs; 0 between frames.
-    ///
-    /// Use it as a hint for the size of the next read. It is a number that the peer declared,
-    /// within [`Limits`]: do not allocate all of it before it arrives.
-    #[must_use]
-    pub const fn missing_bytes(&self) -> usize {
+    /// How many more bytes the frame that has begun needs ([`Decoder::missing_bytes`]).
+    pub(crate) const fn missing_bytes(&self) -> usize {
         match &self.state {
             State::Payload(frame) => frame.left(),
             State::Header | State::Ended | State::Failed(_) => 0,
         }
-    }
-
-    /// Whether the peer's Close has been delivered.
-    #[must_use]
-    pub const fn is_ended(&self) -> bool {
-        matches!(self.state, State::Ended)
     }
 
     #[cold]
@@ -220,14 +266,14 @@ impl Decoder {
     }
 
     #[inline]
-    fn next_event(&mut self, bytes: &mut BytesMut) -> Result<Option<Event>, Error> {
+    fn next_event(&mut self, bytes: &mut BytesMut, role: Role, limits: &Limits) -> Result<Option<Event>, Error> {
         loop {
             step!();
             if let Some(short) = self.short_frame(bytes) {
                 return self.take_short(&short, bytes).map(Some);
             }
             let frame = match self.state {
-                State::Header => match self.begin_frame(bytes)? {
+                State::Header => match self.begin_frame(bytes, role, limits)? {
                     None => return Ok(None),
                     Some((frame, size)) if !frame.is_fragment() && bytes.len() >= size.saturating_add(frame.length) => {
                         return self.take_whole(frame, size, bytes).map(Some);
@@ -266,16 +312,16 @@ impl Decoder {
     /// Reads a header and checks it against the limits. Also returns its size: it is still in the
     /// buffer.
     #[inline]
-    fn begin_frame(&mut self, bytes: &[u8]) -> Result<Option<(Frame, usize)>, Error> {
+    fn begin_frame(&mut self, bytes: &[u8], role: Role, limits: &Limits) -> Result<Option<(Frame, usize)>, Error> {
         let rules = Rules {
-            role: self.role,
+            role,
             allow_rsv1: false,
             in_message: self.message.is_some(),
         };
         let Some((header, size)) = Header::parse(bytes, rules)? else {
             return Ok(None);
         };
-        let length = self.admit(&header)?;
+        let length = self.admit(&header, limits)?;
         let frame = Frame {
             length,
             seen: 0,
@@ -286,39 +332,39 @@ impl Decoder {
             is_plain: header.opcode == Opcode::Text && length >= LONG,
         };
         if frame.is_fragment() {
-            self.count_fragment(&frame)?;
+            self.count_fragment(&frame, limits)?;
         }
         Ok(Some((frame, size)))
     }
 
     /// The length of a frame, if the limits allow the frame.
     #[inline]
-    fn admit(&self, header: &Header) -> Result<usize, Error> {
+    fn admit(&self, header: &Header, limits: &Limits) -> Result<usize, Error> {
         let length = usize::try_from(header.length).map_err(|_| Error::FrameTooBig)?;
         if header.opcode.is_control() {
             return Ok(length);
         }
-        if length > self.limits.max_frame_bytes {
+        if length > limits.max_frame_bytes {
             return Err(Error::FrameTooBig);
         }
         let before = self.message.as_ref().map_or(0, |message| message.length());
-        if length > self.limits.max_message_bytes.saturating_sub(before) {
+        if length > limits.max_message_bytes.saturating_sub(before) {
             return Err(Error::MessageTooBig);
         }
         Ok(length)
     }
 
     /// Opens a fragmented message, or counts one more frame of the one that is open.
-    fn count_fragment(&mut self, frame: &Frame) -> Result<(), Error> {
+    fn count_fragment(&mut self, frame: &Frame, limits: &Limits) -> Result<(), Error> {
         let message = self
             .message
             .get_or_insert_with(|| Box::new(Fragments::new(frame.opcode)));
-        message.begin(frame.length, self.limits.max_fragments)
+        message.begin(frame.length, limits.max_fragments)
     }
 
     /// The frame at the start of the buffer, if it is what frames of a client usually are: a whole
     /// message of 1 to 125 bytes that has come completely and is within the limits. `None` for any
-    /// other frame, and if a frame has begun. [`Decoder::begin_frame`] would read it in the same
+    /// other frame, and if a frame has begun. [`Reader::begin_frame`] would read it in the same
     /// way.
     #[inline]
     fn short_frame(&self, bytes: &[u8]) -> Option<Short> {
@@ -332,14 +378,11 @@ impl Decoder {
         };
         // Without the bit of a mask, it is more than the longest length.
         let length = second.wrapping_sub(MASKED);
-        if !matches!(length, 1..=125) || !matches!(self.state, State::Header) || self.role != Role::Server {
+        if length == 0 || length > self.longest_short || !matches!(self.state, State::Header) {
             return None;
         }
         let length = usize::from(length);
-        let is_allowed = self.message.is_none()
-            && length <= payload.len()
-            && length <= self.limits.max_frame_bytes
-            && length <= self.limits.max_message_bytes;
+        let is_allowed = self.message.is_none() && length <= payload.len();
         is_allowed.then_some(Short {
             key: [a, b, c, d],
             length,
@@ -511,10 +554,10 @@ pub(super) mod tests {
             let mut decoder = client();
             let mut bytes = BytesMut::from(&b"\x01\x03Hel"[..]);
             assert_eq!(decoder.decode(&mut bytes), Ok(None));
-            assert!(decoder.held_bytes() > 0);
+            assert!(decoder.reader.held_bytes() > 0);
             bytes.extend_from_slice(end);
             assert_ne!(decoder.decode(&mut bytes), Ok(None));
-            assert_eq!(decoder.held_bytes(), 0);
+            assert_eq!(decoder.reader.held_bytes(), 0);
         }
     }
 

@@ -46,6 +46,7 @@ mod differential;
 mod splits;
 
 pub use close::{CloseCode, CloseFrame};
+pub(crate) use decoder::Reader;
 pub use decoder::{Decoder, Event};
 pub use encoder::{encode_close, encode_frame, encode_message};
 pub use error::Error;

@@ -108,7 +108,7 @@ proptest! {
             rest = after;
             while let Some(event) = decoder.decode(&mut bytes).unwrap() {
                 let Event::Text(text) = event else { panic!("{event:?}") };
-                decoded.push((text.as_bytes().to_vec(), decoder.is_plain()));
+                decoded.push((text.as_bytes().to_vec(), decoder.reader.is_plain()));
             }
         }
         prop_assert_eq!(decoded, expected);
