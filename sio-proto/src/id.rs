@@ -71,6 +71,33 @@ impl LinkId {
     }
 }
 
+/// A link or none, in no more memory than a link.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MaybeLink(LinkId);
+
+impl MaybeLink {
+    /// No machine can know a link of this name: its table would need an entry for each lower slot.
+    pub(crate) const NONE: Self = Self(LinkId(u64::MAX));
+
+    pub(crate) const fn new(link: Option<LinkId>) -> Self {
+        match link {
+            Some(link) => Self(link),
+            None => Self::NONE,
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn get(self) -> Option<LinkId> {
+        if self.0.0 == u64::MAX { None } else { Some(self.0) }
+    }
+}
+
+impl fmt::Debug for MaybeLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
 /// Address of a session inside one shard: slot and generation. A key whose session has ended is
 /// recognised as stale. It never finds another session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

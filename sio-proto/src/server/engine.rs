@@ -101,22 +101,22 @@ pub(crate) struct Engine {
     silent_until: Time,
     /// The client has said goodbye while no GET was parked.
     leaving: bool,
-    /// The POST with the goodbye. A GET that was sent before the POST may be handled after it,
-    /// because they come on two connections. The answer to the GET must not depend on which of them
-    /// is read first. So the POST is answered when the GET has come, or after
-    /// [`Config::crossing_timeout`](crate::Config::crossing_timeout). Until then the client does
-    /// not know their order.
-    farewell: Option<Box<Asker>>,
 }
 
-// It is the largest part of a session that depends on its generation.
-const _: () = assert!(size_of::<Engine>() <= 56);
+// Nearly every session has one.
+const _: () = assert!(size_of::<Wiring>() <= 40);
 
 /// The parts of the state that few sessions have.
 #[derive(Debug, Default)]
 struct Rare {
     /// The index of a session that polls by JSONP.
     jsonp: Option<Box<str>>,
+    /// The POST with the goodbye. A GET that was sent before the POST may be handled after it,
+    /// because they come on two connections. The answer to the GET must not depend on which of them
+    /// is read first. So the POST is answered when the GET has come, or after
+    /// [`Config::crossing_timeout`](crate::Config::crossing_timeout). Until then the client does
+    /// not know their order.
+    farewell: Option<Box<Asker>>,
     /// Namespaces that the server has made the client leave, and when.
     left: Vec<(ByteString, Time)>,
     /// CONNECTs of a client of Socket.IO 1 or 2 that wait for `/`.
@@ -131,6 +131,11 @@ impl Engine {
     /// The index of a session that polls by JSONP.
     fn jsonp(&self) -> Option<&str> {
         self.rare.as_ref()?.jsonp.as_deref()
+    }
+
+    /// Whether the answer to the POST with the goodbye waits.
+    fn has_farewell(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.farewell.is_some())
     }
 
     pub(crate) const fn revision(&self) -> Revision {
@@ -193,10 +198,8 @@ impl Engine {
                 .and(rare.queue.holding())
                 .and(Holding::memory(size_of::<Rare>()))
         });
-        let farewell = self
-            .farewell
-            .as_ref()
-            .map_or_else(Holding::default, |asker| asker.holding());
+        let farewell = self.rare.as_ref().and_then(|rare| rare.farewell.as_ref());
+        let farewell = farewell.map_or_else(Holding::default, |asker| asker.holding());
         (candidate.and(rare), farewell)
     }
 
@@ -521,7 +524,7 @@ impl<'a> At<'a> {
     fn judge_silence(mut self, epoch: u32) {
         let (session, config) = (&*self.session, &self.core.config);
         let is_open = session.state == State::Open;
-        let (absent, taken) = (session.link.is_none(), session.taken);
+        let (absent, taken) = (session.link().is_none(), session.taken);
         let ping_deadline = session.heartbeat_deadline(self.now, config.ping_timeout);
         let taken_deadline = taken + longest_silence(config);
         let read_until = taken + config.ping_timeout;

@@ -4,6 +4,7 @@
 //! [`Wiring`] is the part of a session that belongs to its generation. The revision of an Engine.IO
 //! session, 3 or 4, is inside its variant, because both revisions share one folder.
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
 use bytes::BytesMut;
@@ -13,8 +14,8 @@ use super::engine::{Engine, longest_silence};
 use super::legacy06::Legacy06;
 use super::legacy09::Legacy09;
 use super::{
-    Alarm, Asker, At, Cause, Encoded, Form, Input, Message, Posted, Reason, Role, SendError, Session, TimeoutReason,
-    Unconfirmed, Welcome, Write, engine, legacy06, legacy09,
+    Alarm, Asker, At, Cause, Encoded, Form, Input, Message, Posted, Reason, Role, SendError, Session, StreamForm,
+    TimeoutReason, Unconfirmed, Welcome, Write, engine, legacy06, legacy09,
 };
 use crate::engine::{Revision, frames};
 #[cfg(feature = "steps")]
@@ -28,10 +29,11 @@ use crate::{Config, Frame, LinkId, SocketKey, Time, WireId};
 pub(crate) enum Wiring {
     /// Engine.IO, revision 3 or 4.
     Engine(Engine),
-    /// The `/1/` wire.
-    Legacy09(Legacy09),
-    /// The plain-message wire.
-    Legacy06(Legacy06),
+    /// The `/1/` wire. Boxed, because it is larger than the part of Engine.IO, and few sessions
+    /// have it.
+    Legacy09(Box<Legacy09>),
+    /// The plain-message wire. Boxed for the same reason.
+    Legacy06(Box<Legacy06>),
 }
 
 /// A generation, named by the type of its part of a session.
@@ -47,7 +49,7 @@ impl OfGeneration for Any {
 }
 
 macro_rules! generations {
-    ($($generation:ident $part:ident $part_mut:ident)*) => {
+    ($($generation:ident $part:ident $part_mut:ident $make:expr;)*) => {
         $(
             impl OfGeneration for $generation {
                 fn is(wiring: &Wiring) -> bool {
@@ -57,7 +59,7 @@ macro_rules! generations {
 
             impl From<$generation> for Wiring {
                 fn from(part: $generation) -> Self {
-                    Self::$generation(part)
+                    Self::$generation($make(part))
                 }
             }
         )*
@@ -106,6 +108,47 @@ impl Wiring {
         }
     }
 
+    /// The memory that it has beside the session, without what is unconfirmed.
+    #[cfg(feature = "steps")]
+    pub(super) fn memory(&self) -> usize {
+        let part = match self {
+            Self::Engine(_) => return 0,
+            Self::Legacy09(part) => size_of_val(&**part),
+            Self::Legacy06(part) => size_of_val(&**part),
+        };
+        part - size_of::<Unconfirmed>() + self.stream().map_or(0, size_of_val)
+    }
+
+    /// The form in which the session's packets are written. It never changes.
+    pub(super) const fn form(&self) -> Form {
+        match self {
+            Self::Engine(engine) => match engine.revision() {
+                Revision::V4 => Form::Engine4,
+                Revision::V3 => Form::Engine3,
+            },
+            Self::Legacy09(_) => Form::Legacy09,
+            Self::Legacy06(legacy06) => Form::Plain(legacy06.codec),
+        }
+    }
+
+    /// The form of the packets on the session's stream, if its link is a stream. Engine.IO has no
+    /// streams.
+    pub(super) fn stream(&self) -> Option<&StreamForm> {
+        match self {
+            Self::Engine(_) => None,
+            Self::Legacy09(legacy09) => legacy09.stream.as_deref(),
+            Self::Legacy06(legacy06) => legacy06.stream.as_deref(),
+        }
+    }
+
+    pub(super) fn set_stream(&mut self, form: Option<StreamForm>) {
+        match self {
+            Self::Engine(_) => debug_assert!(form.is_none(), "Engine.IO has no streams"),
+            Self::Legacy09(legacy09) => legacy09.stream = form.map(Box::new),
+            Self::Legacy06(legacy06) => legacy06.stream = form.map(Box::new),
+        }
+    }
+
     /// Does what [`Wiring::unconfirmed`] does, to change it.
     pub(super) fn unconfirmed_mut(&mut self) -> Option<&mut Unconfirmed> {
         match self {
@@ -117,25 +160,13 @@ impl Wiring {
 }
 
 generations! {
-    Engine engine engine_mut
-    Legacy09 legacy09 legacy09_mut
-    Legacy06 legacy06 legacy06_mut
+    Engine engine engine_mut core::convert::identity;
+    Legacy09 legacy09 legacy09_mut Box::new;
+    Legacy06 legacy06 legacy06_mut Box::new;
 }
 
 /// Facts about one session.
 impl Session {
-    /// The form in which its packets are written.
-    pub(crate) const fn form(&self) -> Form {
-        match &self.wiring {
-            Wiring::Engine(engine) => match engine.revision() {
-                Revision::V4 => Form::Engine4,
-                Revision::V3 => Form::Engine3,
-            },
-            Wiring::Legacy09(_) => Form::Legacy09,
-            Wiring::Legacy06(legacy06) => Form::Plain(legacy06.codec),
-        }
-    }
-
     /// Why one of its alarms goes off at this time.
     pub(super) fn wiring_timeout_reason(&self, at: Time, alarm: Alarm, epoch: u32) -> TimeoutReason {
         match &self.wiring {
@@ -192,10 +223,10 @@ impl Session {
 
     /// The most packets that may be queued.
     pub(super) fn max_packets(&self, config: &Config) -> usize {
-        match &self.wiring {
-            Wiring::Engine(_) => config.max_queued_packets,
-            Wiring::Legacy09(_) => legacy09::max_packets(self, config),
-            Wiring::Legacy06(_) => legacy06::max_packets(self, config),
+        match self.form() {
+            Form::Engine4 | Form::Engine3 => config.max_queued_packets,
+            Form::Legacy09 => legacy09::max_packets(self, config),
+            Form::Plain(_) => legacy06::max_packets(self, config),
         }
     }
 

@@ -25,43 +25,44 @@ pub(crate) enum Heartbeat {
     Answered,
     /// The heartbeat waits in the outbox, so nobody can have read it.
     Queued,
-    /// The link got the heartbeat at this time.
-    Given(Time),
+    /// The link got the heartbeat, at [`Session::heartbeat_at`].
+    Given,
     /// The link was blocked after it got the heartbeat: a part of the heartbeat may wait there.
     Stuck,
-    /// The heartbeat left at this time.
-    Left(Time),
+    /// The heartbeat left, at [`Session::heartbeat_at`].
+    Left,
 }
 
 impl Heartbeat {
     /// Whether an answer may belong to this heartbeat.
     pub(crate) const fn is_answerable(self) -> bool {
-        matches!(self, Self::Given(_) | Self::Stuck | Self::Left(_))
-    }
-
-    /// The outbox was emptied: the link has the heartbeat.
-    pub(crate) const fn give(&mut self, now: Time) {
-        if matches!(self, Self::Queued) {
-            *self = Self::Given(now);
-        }
+        matches!(self, Self::Given | Self::Stuck | Self::Left)
     }
 
     /// The link is blocked.
     pub(crate) const fn block(&mut self) {
-        if matches!(self, Self::Given(_)) {
+        if matches!(self, Self::Given) {
             *self = Self::Stuck;
-        }
-    }
-
-    /// All bytes that the link was given have left.
-    pub(crate) const fn drain(&mut self, now: Time) {
-        if matches!(self, Self::Stuck) {
-            *self = Self::Left(now);
         }
     }
 }
 
 impl Session {
+    /// The outbox was emptied: the link has the heartbeat.
+    #[inline]
+    pub(crate) fn give_heartbeat(&mut self, now: Time) {
+        if self.heartbeat == Heartbeat::Queued {
+            (self.heartbeat, self.heartbeat_at) = (Heartbeat::Given, now);
+        }
+    }
+
+    /// All bytes that the link was given have left.
+    pub(crate) fn drain_heartbeat(&mut self, now: Time) {
+        if self.heartbeat == Heartbeat::Stuck {
+            (self.heartbeat, self.heartbeat_at) = (Heartbeat::Left, now);
+        }
+    }
+
     /// Until when the outstanding heartbeat may be answered; `None` if there is none.
     ///
     /// A heartbeat that cannot leave is checked again after the timeout. Between two polls, the
@@ -69,7 +70,7 @@ impl Session {
     pub(crate) fn heartbeat_deadline(&self, now: Time, timeout: Duration) -> Option<Time> {
         match self.heartbeat {
             Heartbeat::Answered => None,
-            Heartbeat::Given(at) | Heartbeat::Left(at) => Some(at + timeout),
+            Heartbeat::Given | Heartbeat::Left => Some(self.heartbeat_at + timeout),
             Heartbeat::Queued | Heartbeat::Stuck if self.blocked.is_blocked() => Some(now + timeout),
             Heartbeat::Queued | Heartbeat::Stuck => Some(self.taken + timeout),
         }

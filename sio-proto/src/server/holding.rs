@@ -84,7 +84,7 @@ impl Session {
             answer: unconfirmed.map_or_else(Holding::default, |unconfirmed| unconfirmed.holding()),
             arriving: arriving.and(self.reassembly.holding()),
             handshake: Holding::thing(self.handshake.bytes()).and(asker).and(parked),
-            others: Holding::memory(size_of::<Self>() + rare)
+            others: Holding::memory(size_of::<Self>() + self.wiring.memory() + rare)
                 .with(breach)
                 .and(Holding::list::<crate::id::SocketSlot>(2 * self.sockets.len())),
         }

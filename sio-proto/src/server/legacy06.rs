@@ -30,7 +30,7 @@ use bytestring::ByteString;
 
 use crate::codec::Heartbeats;
 use crate::server::{
-    Alarm, Breach, BreachKind, Carriage, Deadline, Delivery, Ended, Heartbeat, Reason, Session, Standing,
+    Alarm, Breach, BreachKind, Carriage, Deadline, Delivery, Ended, Heartbeat, Reason, Session, Standing, StreamForm,
     TimeoutReason, Unconfirmed, Wiring, Write, at,
 };
 use crate::socket::Args;
@@ -63,18 +63,17 @@ pub(crate) struct Legacy06 {
     beat: u32,
     /// When a held poll is answered without messages, or an absent client is given up.
     deadline: Deadline,
-    pub(crate) unconfirmed: Box<Unconfirmed>,
+    pub(crate) unconfirmed: Unconfirmed,
+    /// How packets are written on the link, if it is a stream.
+    pub(super) stream: Option<Box<StreamForm>>,
 }
-
-// It is no larger than the part of a session of Engine.IO.
-const _: () = assert!(size_of::<Legacy06>() <= 56);
 
 impl Legacy06 {
     /// Why an alarm of this session goes off at this time. The conditions are those of
     /// [`At::alarm_rang`].
     pub(super) fn timeout_reason(&self, session: &Session, at: Time, alarm: Alarm, epoch: u32) -> TimeoutReason {
         let parked = session.parked.is_some();
-        let flows = session.link.is_some() && !parked;
+        let flows = session.link().is_some() && !parked;
         match alarm {
             Alarm::Upgrade if session.is_opening(epoch) => TimeoutReason::WebSocketOpening,
             Alarm::Ping if self.beat == epoch && flows => TimeoutReason::Ping,
@@ -119,7 +118,7 @@ fn legacy06_of(wiring: &mut Wiring) -> &mut Legacy06 {
 
 /// The most packets that may be queued. A client that is away gets less room.
 pub(crate) const fn max_packets(session: &Session, config: &Config) -> usize {
-    if session.link.is_some() {
+    if session.link().is_some() {
         config.max_queued_packets
     } else {
         config.legacy06.max_pending_messages
@@ -221,7 +220,7 @@ impl<'a> At<'a> {
 
     pub(crate) fn alarm_rang(mut self, alarm: Alarm, epoch: u32) {
         let session = &mut *self.session;
-        let flows = session.link.is_some() && session.parked.is_none();
+        let flows = session.link().is_some() && session.parked.is_none();
         let timeout = self.core.config.legacy06.heartbeat_timeout;
         let answer_due = session.heartbeat_deadline(self.now, timeout);
         let legacy06 = legacy06_of(&mut session.wiring);
@@ -290,7 +289,7 @@ impl<'a> At<'a> {
     /// The handshake of a websocket has taken too long: the websocket is treated as lost.
     fn give_up_opening(self, epoch: u32) {
         if self.session.is_opening(epoch)
-            && let Some(link) = self.session.link
+            && let Some(link) = self.session.link()
         {
             self.out.writes.push(Write::Abort(link));
             self.core.links.clear(link);
@@ -333,7 +332,7 @@ impl<'a> At<'a> {
     /// The user has refused: there is no session.
     pub(crate) fn refused(self) -> Ended<'a> {
         if let Some(asker) = self.session.parked.take() {
-            self.session.link = None;
+            self.session.set_link(None);
             self.core.links.clear(asker.link);
             let answer = asker.answer(401, Some("text/plain"), "unauthorized");
             self.out.writes.push(answer);
@@ -346,7 +345,8 @@ impl<'a> At<'a> {
     pub(crate) fn link_closed(mut self) {
         self.count_lost_link();
         let session = &mut *self.session;
-        (session.link, session.parked) = (None, None);
+        session.set_link(None);
+        session.parked = None;
         session.unblock(&mut self.core.backlog);
         session.heartbeat = Heartbeat::Answered;
         if self.legacy06().announced {
@@ -362,14 +362,14 @@ impl<'a> At<'a> {
         let Self { core, session, out, .. } = &mut self;
         let legacy06 = legacy06_of(&mut session.wiring);
         let (codec, script) = (core.config.legacy06.codec_at(legacy06.codec), legacy06.script);
-        if session.link.is_some() {
+        if session.link().is_some() {
             let goodbye = Frame::text(&mut core.buffer, |b| codec.encode_goodbye(b));
             if !goodbye.payload().is_empty() {
                 session.outbox.push(goodbye);
             }
-            match (session.parked.take(), &session.carriage) {
+            match (session.parked.take(), session.carriage) {
                 // The stream has not begun.
-                (Some(asker), Carriage::Stream(_)) => out.writes.push(asker.answer(503, None, Bytes::new())),
+                (Some(asker), Carriage::Stream) => out.writes.push(asker.answer(503, None, Bytes::new())),
                 (Some(asker), Carriage::Poll | Carriage::Frames) => {
                     answer(*asker, codec, script, session.outbox.drain().collect(), out);
                 }

@@ -33,8 +33,8 @@ use crate::detect::Transport;
 use crate::holding::Holding;
 use crate::legacy::legacy09::{Body, Packet, Reason as Refusal, handshake};
 use crate::server::{
-    Alarm, Deadline, Encoded, Ended, Heartbeat, Message, More, Reason, SendError, Session, State, TimeoutReason,
-    Unconfirmed, Wiring, at,
+    Alarm, Deadline, Encoded, Ended, Heartbeat, Message, More, Reason, SendError, Session, State, StreamForm,
+    TimeoutReason, Unconfirmed, Wiring, at,
 };
 use crate::{Config, Frame, SocketKey, Time};
 use bytes::BytesMut;
@@ -55,12 +55,11 @@ pub(crate) struct Legacy09 {
     pub(super) script: Option<u64>,
     /// When a poll is answered, or a client is given up.
     deadline: Deadline,
-    pub(crate) unconfirmed: Box<Unconfirmed>,
+    pub(crate) unconfirmed: Unconfirmed,
+    /// How packets are written on the link, if it is a stream.
+    pub(super) stream: Option<Box<StreamForm>>,
     pub(super) rare: Option<Box<Rare>>,
 }
-
-// It is no larger than the part of a session of Engine.IO.
-const _: () = assert!(size_of::<Legacy09>() <= 56);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -97,7 +96,7 @@ impl Legacy09 {
     /// [`At::alarm_rang`].
     pub(super) fn timeout_reason(&self, session: &Session, at: Time, alarm: Alarm, epoch: u32) -> TimeoutReason {
         let parked = session.parked.is_some();
-        let flows = session.link.is_some() && !parked;
+        let flows = session.link().is_some() && !parked;
         match alarm {
             Alarm::Upgrade if session.is_opening(epoch) => TimeoutReason::WebSocketOpening,
             Alarm::Ping if self.beat == epoch && flows => TimeoutReason::Ping,
@@ -148,7 +147,8 @@ impl Legacy09 {
             beat: 0,
             script,
             deadline: Deadline::new(now),
-            unconfirmed: Box::default(),
+            unconfirmed: Unconfirmed::default(),
+            stream: None,
             rare: None,
         }
     }
@@ -161,7 +161,7 @@ fn legacy09_of(wiring: &mut Wiring) -> &mut Legacy09 {
 
 /// The most packets that may be queued. A client that is away gets less room.
 pub(crate) const fn max_packets(session: &Session, config: &Config) -> usize {
-    if session.link.is_some() {
+    if session.link().is_some() {
         config.max_queued_packets
     } else {
         config.legacy09.max_pending_messages
@@ -228,7 +228,7 @@ impl At<'_> {
 
     pub(crate) fn alarm_rang(mut self, alarm: Alarm, epoch: u32) {
         let session = &mut *self.session;
-        let flows = session.link.is_some() && session.parked.is_none();
+        let flows = session.link().is_some() && session.parked.is_none();
         let timeout = self.core.config.legacy09.heartbeat_timeout;
         let answer_due = session.heartbeat_deadline(self.now, timeout);
         let legacy09 = legacy09_of(&mut session.wiring);
@@ -355,7 +355,7 @@ impl<'a> At<'a> {
     /// a poll, only the poll is lost.
     pub(crate) fn link_closed(mut self, reason: Reason) {
         let polling = self.session.parked.take().is_some();
-        self.session.link = None;
+        self.session.set_link(None);
         self.session.unblock(&mut self.core.backlog);
         if polling && self.is_handshaken() {
             self.set_deadline(self.now + self.core.config.legacy09.close_timeout);
@@ -389,13 +389,13 @@ impl<'a> At<'a> {
         if !self.is_handshaken() {
             return Err(self.refuse_handshake(500, handshake::ERROR));
         }
-        if self.session.link.is_none() && reason.is_dismissal() {
+        if self.session.link().is_none() && reason.is_dismissal() {
             // The next poll tells the client, if it comes before the session would have ended
             // without a poll.
             self.push(&Packet::new(Body::Disconnect));
             return Ok(self);
         }
-        if self.session.link.is_none() && self.core.is_draining() {
+        if self.session.link().is_none() && self.core.is_draining() {
             // The next poll tells this too, if it comes soon.
             self.say_come_back();
             let soon = self.now + self.core.close_patience();

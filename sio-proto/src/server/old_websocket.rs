@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::legacy::hixie::{Answer, Opening};
 use crate::server::{
-    Alarm, Asker, At, Blocked, Carriage, Hixie, Outputs, Request, Session, StreamEncoding, StreamForm, Upgrade, Write,
+    Alarm, Asker, At, Blocked, Hixie, Outputs, Request, Session, StreamEncoding, StreamForm, Upgrade, Write,
     accept_websocket, header, is_secure,
 };
 use crate::wire::Wire;
@@ -123,7 +123,7 @@ impl<G> At<'_, G> {
     /// The session uses this websocket from now on.
     pub(crate) fn take_up(&mut self, agreed: Agreed) {
         if let Some(form) = agreed.form {
-            self.session.carriage = Carriage::Stream(Box::new(form));
+            self.session.set_stream(Some(form));
         }
         if agreed.is_opening {
             self.session.blocked.add(Blocked::OPENING);
@@ -135,7 +135,7 @@ impl<G> At<'_, G> {
 
     /// The 8 bytes have come. True if the websocket has waited for them and is open now.
     pub(crate) fn complete(&mut self, digest: [u8; 16]) -> bool {
-        let Some(link) = self.session.link.filter(|_| self.session.blocked.is_opening()) else {
+        let Some(link) = self.session.link().filter(|_| self.session.blocked.is_opening()) else {
             return false;
         };
         self.session.blocked.remove(Blocked::OPENING);
@@ -149,7 +149,7 @@ impl Session {
     /// Whether this alarm belongs to the session's link, and the link still waits for the end of
     /// its handshake.
     pub(crate) fn is_opening(&self, epoch: u32) -> bool {
-        self.blocked.is_opening() && self.link.is_some_and(|link| epoch_of(link) == epoch)
+        self.blocked.is_opening() && self.link().is_some_and(|link| epoch_of(link) == epoch)
     }
 }
 

@@ -26,10 +26,10 @@ use super::http_answer::Asker;
 use super::lobby::Place;
 use super::outbox::{Hold, Outbox};
 use super::{
-    Backlog, Breach, Deadline, Encoded, Generation, Handshake, Heartbeat, Message, Meter, Outputs, Part, Peer, Policy,
-    Queued, SendError, StreamForm, TransportKind, Unconfirmed, Wiring, Write,
+    Backlog, Breach, Deadline, Encoded, Form, Generation, Handshake, Heartbeat, Message, Meter, Outputs, Part, Peer,
+    Policy, Queued, SendError, StreamForm, TransportKind, Unconfirmed, Wiring, Write,
 };
-use crate::id::{SessionId, SocketSlot};
+use crate::id::{MaybeLink, SessionId, SocketSlot};
 use crate::wire::Reassembly;
 use crate::{Config, Frame, LinkId, Time};
 
@@ -51,14 +51,14 @@ pub(crate) enum State {
 }
 
 /// The form in which packets leave on the session's link.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Carriage {
     /// In the answer to a poll.
     Poll,
     /// As frames of RFC 6455.
     Frames,
-    /// In the form that the link makes of them. Boxed, because few sessions have a stream.
-    Stream(Box<StreamForm>),
+    /// In the form that the link makes of them ([`Session::stream`]).
+    Stream,
 }
 
 impl Carriage {
@@ -106,6 +106,41 @@ impl Blocked {
     }
 }
 
+/// What is known of a session's client, in one byte.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Marks(u8);
+
+impl Marks {
+    const CAME_BACK: u8 = 1;
+    const EXCUSED: u8 = 2;
+
+    const fn new(came_back: bool) -> Self {
+        Self(if came_back { Self::CAME_BACK } else { 0 })
+    }
+
+    /// Whether the client has done more than open the session.
+    pub(crate) const fn came_back(self) -> bool {
+        self.0 & Self::CAME_BACK != 0
+    }
+
+    pub(crate) const fn set_came_back(&mut self) {
+        self.0 |= Self::CAME_BACK;
+    }
+
+    /// Nothing was read from the client lately, so that its silence says nothing
+    /// ([`Shard::excuse`](super::Shard::excuse)).
+    pub(crate) const fn excuse(&mut self) {
+        self.0 |= Self::EXCUSED;
+    }
+
+    /// Whether the client is excused. It is not any more then.
+    pub(crate) const fn take_excuse(&mut self) -> bool {
+        let excused = self.0 & Self::EXCUSED != 0;
+        self.0 &= !Self::EXCUSED;
+        excused
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Session {
     /// The secret that makes a request one of this session.
@@ -122,8 +157,8 @@ pub(crate) struct Session {
     pub(crate) ready: bool,
     /// Whether somebody waits until the queue has room.
     pub(crate) awaits_room: bool,
-    /// The websocket, the stream, or the parked GET.
-    pub(crate) link: Option<LinkId>,
+    /// The websocket, the stream, or the parked GET ([`Session::link`]).
+    link: MaybeLink,
     /// How to answer the parked GET.
     pub(crate) parked: Option<Box<Asker>>,
     /// Whether frames are changed for this session before they are queued ([`Session::adapt`]).
@@ -141,6 +176,8 @@ pub(crate) struct Session {
     /// When the peer last took something: a poll was answered, or the link took bytes.
     pub(crate) taken: Time,
     pub(crate) heartbeat: Heartbeat,
+    /// When the heartbeat was given to the link, or left. It counts in these states only.
+    pub(super) heartbeat_at: Time,
     /// Sockets of this session, connected or asked.
     pub(crate) sockets: Few<SocketSlot>,
     pub(crate) handshake: Arc<Handshake>,
@@ -148,8 +185,6 @@ pub(crate) struct Session {
     pub(crate) reassembly: Reassembly,
     /// The place in the lobby, if the session is there.
     pub(crate) place: Option<Place>,
-    /// Whether the client has done more than open the session.
-    pub(crate) came_back: bool,
     /// Bytes that the quota has counted, in addition to those of the session and its handshake.
     pub(crate) reserved: u32,
     /// Bytes of credentials that are kept for its sockets.
@@ -160,16 +195,16 @@ pub(crate) struct Session {
     pub(crate) connects_in: u32,
     /// How much the client may send, if there is a limit.
     pub(crate) meter: Option<Box<Meter>>,
-    /// Whether nothing was read from the client lately, so that its silence says nothing
-    /// ([`Shard::excuse`](super::Shard::excuse)).
-    pub(crate) excused: bool,
+    pub(crate) marks: Marks,
     pub(crate) wiring: Wiring,
+    /// The form of the wiring. It never changes, and each message asks for it.
+    form: Form,
     /// The parts that few sessions need.
     pub(crate) rare: Option<Box<Rare>>,
 }
 
 // There are hundreds of thousands of sessions.
-const _: () = assert!(size_of::<Session>() <= 304);
+const _: () = assert!(size_of::<Session>() <= 248);
 
 /// The parts of a session that few sessions need.
 #[derive(Debug, Default)]
@@ -188,6 +223,90 @@ pub(crate) struct Rare {
 }
 
 impl Session {
+    /// A session that has just been opened.
+    pub(crate) fn new(
+        id: SessionId,
+        transport: TransportKind,
+        link: Option<LinkId>,
+        handshake: Arc<Handshake>,
+        meter: Option<Box<Meter>>,
+        wiring: Wiring,
+    ) -> Self {
+        Self {
+            id,
+            state: State::Open,
+            transport,
+            carriage: Carriage::of(transport),
+            leaving: false,
+            blocked: Blocked::NO,
+            ready: false,
+            awaits_room: false,
+            link: MaybeLink::new(link),
+            parked: None,
+            adapts: false,
+            volatile_at: u32::MAX,
+            outbox: Outbox::new(),
+            charged: 0,
+            held: 0,
+            taken: handshake.issued,
+            heartbeat: Heartbeat::Answered,
+            heartbeat_at: Time::ZERO,
+            sockets: Few::default(),
+            handshake,
+            reassembly: Reassembly::new(),
+            place: None,
+            reserved: 0,
+            auth_bytes: 0,
+            connects: 0,
+            connects_in: 0,
+            meter,
+            marks: Marks::new(!transport.is_polling()),
+            form: wiring.form(),
+            wiring,
+            rare: None,
+        }
+    }
+
+    /// The websocket, the stream, or the parked GET.
+    #[inline]
+    pub(crate) const fn link(&self) -> Option<LinkId> {
+        self.link.get()
+    }
+
+    pub(crate) const fn set_link(&mut self, link: Option<LinkId>) {
+        self.link = MaybeLink::new(link);
+    }
+
+    pub(crate) const fn take_link(&mut self) -> Option<LinkId> {
+        core::mem::replace(&mut self.link, MaybeLink::NONE).get()
+    }
+
+    /// Makes its link a stream in this form, or none.
+    pub(crate) fn set_stream(&mut self, form: Option<StreamForm>) {
+        self.carriage = match form {
+            Some(_) => Carriage::Stream,
+            None => Carriage::of(self.transport),
+        };
+        self.wiring.set_stream(form);
+    }
+
+    /// The form of the packets on its stream, if its link is a stream.
+    pub(crate) fn stream(&self) -> Option<&StreamForm> {
+        self.wiring.stream()
+    }
+
+    /// The form in which its packets are written.
+    #[inline]
+    pub(crate) const fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Whether something may be unconfirmed in its generation ([`Wiring::unconfirmed`]).
+    #[inline]
+    pub(super) const fn is_legacy(&self) -> bool {
+        matches!(self.form, Form::Legacy09 | Form::Plain(_))
+    }
+
     pub(crate) const fn generation(&self) -> Generation {
         self.form().generation()
     }
@@ -217,7 +336,7 @@ impl Session {
     /// who knows the id. Between two polls a client may move.
     pub(crate) fn is_held_against(&self, peer: &Peer) -> bool {
         let holder = self.rare.as_ref().and_then(|rare| rare.holder);
-        self.link.is_some() && self.parked.is_none() && holder != peer.network()
+        self.link().is_some() && self.parked.is_none() && holder != peer.network()
     }
 
     /// A moment in the form of [`Session::volatile_at`].
@@ -229,13 +348,13 @@ impl Session {
     /// the same moment counts as not yet left, even if the link has taken it
     /// (docs/protocol/socket-io.md §7: a websocket with a write in progress).
     pub(crate) fn is_writable(&self, moment: Time) -> bool {
-        let idle = self.link.is_some() && !self.blocked.is_blocked() && self.outbox.is_empty();
+        let idle = self.link().is_some() && !self.blocked.is_blocked() && self.outbox.is_empty();
         idle && self.volatile_at != Self::volatile_moment(moment)
     }
 
     /// Whether queued packets leave when the turn ends.
     pub(crate) const fn flows(&self) -> bool {
-        self.link.is_some() && !self.blocked.is_blocked()
+        self.link().is_some() && !self.blocked.is_blocked()
     }
 
     /// Whether the session has packets and a way for them, and does not stand in the ready list
@@ -406,7 +525,7 @@ impl Session {
     #[inline]
     pub(crate) fn recharge(&mut self, backlog: &mut Backlog) {
         // This is usual, and nothing changes.
-        let owes_nothing = self.charged == 0 && self.flows() && self.wiring.unconfirmed().is_none();
+        let owes_nothing = self.charged == 0 && self.flows() && !self.is_legacy();
         if !owes_nothing {
             self.recharge_waiting(backlog);
         }
@@ -467,25 +586,25 @@ impl Session {
 
     /// The write that ends the session's link in the regular way, if the link is not a poll.
     pub(crate) fn farewell(&self, link: LinkId) -> Write {
-        match &self.carriage {
+        match self.stream() {
             // Nothing can be written on it yet.
-            Carriage::Stream(_) if self.blocked.is_opening() => Write::Abort(link),
-            Carriage::Stream(form) => Write::StreamEnd(link, form.clone()),
-            Carriage::Poll | Carriage::Frames => Write::Close(link, None),
+            Some(_) if self.blocked.is_opening() => Write::Abort(link),
+            Some(form) => Write::StreamEnd(link, Box::new(form.clone())),
+            None => Write::Close(link, None),
         }
     }
 
     /// Ends the session's link, if it is not a poll, after the queued packets.
     pub(crate) fn end_link(&mut self, out: &mut Outputs) {
-        let Some(link) = self.link else { return };
+        let Some(link) = self.link() else { return };
         let frames: Vec<Frame> = self.outbox.drain().collect();
-        match &self.carriage {
-            Carriage::Stream(_) if frames.is_empty() || self.blocked.is_opening() => {}
-            Carriage::Stream(form) => {
-                let form = (**form).clone();
+        match self.stream() {
+            Some(_) if frames.is_empty() || self.blocked.is_opening() => {}
+            Some(form) => {
+                let form = form.clone();
                 out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
             }
-            Carriage::Poll | Carriage::Frames => out
+            None => out
                 .writes
                 .extend(frames.into_iter().map(|frame| Write::Frame(link, frame))),
         }

@@ -51,9 +51,9 @@ use super::quota::{LocalQuota, QuotaLimits};
 use super::timers::{Due, Timers};
 use super::{
     AckError, AckRequest, Admission, Alarm, Asker, At, Auth, Backlog, Blocked, Breach, BreachKind, Budget, Carriage,
-    Cause, Command, Counters, Delivery, Encoded, EngineMessage, Form, Forms, Handshake, Heartbeat, Held, Input, Key,
-    Measured, Message, Outputs, Part, Permit, Policy, Posted, Queued, Reason, Refused, Request, RoomWatch, SendError,
-    Session, SessionQuota, State, Target, TransportKind, Write, engine, legacy06,
+    Cause, Command, Counters, Delivery, Encoded, EngineMessage, Form, Forms, Handshake, Held, Input, Key, Measured,
+    Message, Outputs, Part, Permit, Policy, Posted, Queued, Reason, Refused, Request, RoomWatch, SendError, Session,
+    SessionQuota, State, Target, TransportKind, Write, engine, legacy06,
 };
 use crate::config::ConfigError;
 use crate::id::SessionSlot;

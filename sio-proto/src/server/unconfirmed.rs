@@ -283,7 +283,7 @@ impl Session {
     /// The whole queue is about to leave on the session's websocket or stream.
     #[inline]
     pub(super) fn note_written(&mut self) {
-        if self.wiring.unconfirmed().is_some() {
+        if self.is_legacy() {
             self.note_unconfirmed();
         }
     }

@@ -13,7 +13,7 @@ impl Engine {
     /// The pending answer to the goodbye of a session that is forgotten now, and the link that
     /// waits for it.
     pub(crate) fn farewell_answer(&mut self) -> Option<(LinkId, Write)> {
-        let asker = self.farewell.take()?;
+        let asker = self.rare.as_mut()?.farewell.take()?;
         let link = asker.link;
         Some((link, Write::Response(link, Box::new(taken(*asker)))))
     }
@@ -32,7 +32,7 @@ impl<'a> At<'a> {
                 }
             }
             Role::Parked => {
-                self.session.link = None;
+                self.session.set_link(None);
                 self.session.parked = None;
                 self.fail(Reason::TransportError);
             }
@@ -41,13 +41,15 @@ impl<'a> At<'a> {
                 // Nobody can read this answer any more.
                 let links = &self.core.links;
                 let engine = engine_of(&mut self.session.wiring);
-                engine.farewell.take_if(|asker| links.get(asker.link).is_none());
+                if let Some(rare) = &mut engine.rare {
+                    rare.farewell.take_if(|asker| links.get(asker.link).is_none());
+                }
                 self.fail(Reason::TransportError);
             }
             // Engine.IO has no streams.
             Role::Answered | Role::Replaced => {}
             Role::WebSocket | Role::Stream => {
-                self.session.link = None;
+                self.session.set_link(None);
                 self.fail(cause.into());
             }
         }
@@ -61,7 +63,7 @@ impl<'a> At<'a> {
         if let Some(asker) = self.take_parked() {
             self.answer_poll(asker, alloc::vec![CLOSE]);
         }
-        if let Some(link) = self.session.link {
+        if let Some(link) = self.session.link() {
             self.out.writes.push(Write::Close(link, None));
         }
         self.end(reason)
@@ -104,11 +106,11 @@ impl<'a> At<'a> {
     /// cannot come any more. Returns the asker if there is nothing to wait for.
     pub(super) fn wait_with_farewell(&mut self, asker: Asker) -> Option<Asker> {
         let engine = engine_of(&mut self.session.wiring);
-        if !engine.leaving || engine.farewell.is_some() {
+        if !engine.leaving || engine.has_farewell() {
             return Some(asker);
         }
         self.core.links.set(asker.link, self.key, Role::Post);
-        engine.farewell = Some(Box::new(asker));
+        engine.rare_mut().farewell = Some(Box::new(asker));
         self.core
             .timers
             .arm_at(self.now + self.core.config.crossing_timeout, Alarm::Close, self.key, 0);
@@ -125,7 +127,7 @@ impl<'a> At<'a> {
         }
         self.session.state = State::Closing;
         self.core.counters.close(reason);
-        let has_link = self.session.link.is_some();
+        let has_link = self.session.link().is_some();
         self.enter_lobby();
         let at = match has_link {
             true => self.finish_closing()?,
@@ -148,7 +150,7 @@ impl<'a> At<'a> {
             self.answer_poll(asker, Vec::new());
             return Ok(self);
         }
-        if let Some(link) = self.session.link.filter(|_| self.session.parked.is_none()) {
+        if let Some(link) = self.session.link().filter(|_| self.session.parked.is_none()) {
             let last = self.core.stay_away();
             let frames = self.session.outbox.drain().chain(last);
             let writes = &mut self.out.writes;

@@ -320,7 +320,6 @@ impl<'a> Arrival<'a> {
             rare,
             silent_until: input.now + longest_silence(config),
             leaving: false,
-            farewell: None,
         }
     }
 }

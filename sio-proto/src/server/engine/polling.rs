@@ -25,7 +25,7 @@ impl<'a> At<'a> {
             return Err(self.fail_for(Reason::TransportError, breach));
         }
         let engine = engine_of(&mut self.session.wiring);
-        if engine.farewell.is_some() {
+        if engine.has_farewell() {
             // The GET was under way before the client knew that its goodbye had been accepted.
             self.answer_packets(asker, alloc::vec![NOOP]);
             return Err(self.fail(Reason::TransportClose));
@@ -38,7 +38,7 @@ impl<'a> At<'a> {
         }
         engine.polled_late = engine.candidate.as_ref().is_some_and(|candidate| candidate.probed);
         self.core.links.set(asker.link, self.key, Role::Parked);
-        self.session.link = Some(asker.link);
+        self.session.set_link(Some(asker.link));
         self.session.parked = Some(asker.park(&mut self.core.spare_asker));
         if self.session.state == State::Closing {
             // A GET that fetches the close gets a noop before it, as from genuine servers
@@ -59,7 +59,7 @@ impl<'a> At<'a> {
     /// Takes the parked GET, if there is one.
     pub(super) fn take_parked(&mut self) -> Option<Asker> {
         let asker = Asker::unpark(self.session.parked.take()?, &mut self.core.spare_asker);
-        self.session.link = None;
+        self.session.set_link(None);
         self.core.links.clear(asker.link);
         Some(asker)
     }

@@ -129,7 +129,7 @@ impl<'a> At<'a> {
         self.end_parked();
         self.core.links.set(candidate.link, self.key, Role::WebSocket);
         self.set_transport(TransportKind::WebSocket);
-        self.session.link = Some(candidate.link);
+        self.session.set_link(Some(candidate.link));
         self.set_base64(candidate.base64);
         self.stay_until_silent();
         if self.session.state == State::Closing {

@@ -19,8 +19,8 @@ use crate::request::origin;
 use crate::server::old_websocket::{Agreed, agree};
 use crate::server::shard::kept_too_much;
 use crate::server::{
-    Admitted, Asker, Auth, Breach, BreachKind, Carriage, Core, Delivery, Denied, Input, Outputs, Peer, PollEncoding,
-    Posted, Reason, Request, Role, Session, StreamEncoding, StreamForm,
+    Admitted, Asker, Auth, Breach, BreachKind, Core, Delivery, Denied, Input, Outputs, Peer, PollEncoding, Posted,
+    Reason, Request, Role, Session, StreamEncoding, StreamForm,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Frame, LinkId, SessionKey, http};
@@ -156,7 +156,7 @@ impl Arrival<'_> {
                     at.judge_answer(&self.request.http.target);
                     at.session.parked = Some(Box::new(asker));
                     if let Some(form) = self.form(at.core) {
-                        at.session.carriage = Carriage::Stream(Box::new(form));
+                        at.session.set_stream(Some(form));
                     }
                 }
                 Door::WebSocket(agreed) => at.take_up(agreed),
@@ -265,12 +265,12 @@ impl At<'_> {
         }
         self.set_transport(transport.into());
         self.core.links.set(link, self.key, role);
-        self.session.link = Some(link);
+        self.session.set_link(Some(link));
     }
 
     /// Takes the session's transport away in the regular way.
     fn detach(&mut self) {
-        if let Some(link) = self.session.link.take() {
+        if let Some(link) = self.session.take_link() {
             self.core.links.clear(link);
             match self.session.parked.take() {
                 Some(asker) => {
@@ -301,7 +301,7 @@ impl At<'_> {
         self.attach(asker.link, arrival.route.transport, Role::Stream);
         self.hold(arrival);
         if let Some(form) = arrival.form(self.core) {
-            self.session.carriage = Carriage::Stream(Box::new(form.clone()));
+            self.session.set_stream(Some(form.clone()));
             self.out.writes.push(asker.stream(form));
         }
         self.mark_ready();
@@ -310,11 +310,11 @@ impl At<'_> {
 
     /// The user has accepted: if the session was opened by a stream, the stream begins now.
     pub(super) fn begin_stream(&mut self) {
-        if let Carriage::Stream(form) = &self.session.carriage
+        if let Some(form) = self.session.stream().cloned()
             && let Some(asker) = self.session.parked.take()
         {
             self.core.links.set(asker.link, self.key, Role::Stream);
-            self.out.writes.push(asker.stream((**form).clone()));
+            self.out.writes.push(asker.stream(form));
         }
     }
 }
@@ -349,7 +349,7 @@ impl At<'_> {
         } else {
             self.take_answer(&asker)
         };
-        self.session.link = None;
+        self.session.set_link(None);
         let legacy06 = legacy06_of(&mut self.session.wiring);
         let (codec, script) = (self.core.config.legacy06.codec_at(legacy06.codec), legacy06.script);
         answer(*asker, codec, script, frames, self.out);

@@ -16,8 +16,8 @@ use crate::legacy::transports::{Family, JSONP_CONTENT_TYPE, write_jsonp as write
 use crate::request::origin;
 use crate::server::old_websocket::{Agreed, agree};
 use crate::server::{
-    Asker, Auth, Breach, BreachKind, Carriage, Core, Delivery, Denied, Input, Outputs, Part, PollEncoding, Posted,
-    Reason, Request, Role, State, StreamEncoding, StreamForm, TransportKind, Write, asked_headers,
+    Asker, Auth, Breach, BreachKind, Core, Delivery, Denied, Input, Outputs, Part, PollEncoding, Posted, Reason,
+    Request, Role, State, StreamEncoding, StreamForm, TransportKind, Write, asked_headers,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, SessionKey, http};
@@ -293,7 +293,7 @@ impl Arrival<'_> {
         };
         input.at(session, |mut at: At<'_>| {
             at.attach(link, Transport::Htmlfile, Role::Stream);
-            at.session.carriage = Carriage::Stream(Box::new(form));
+            at.session.set_stream(Some(form));
             at.session.rare_mut().holder = self.request.peer.network();
             let _ = at.begin();
         });
@@ -446,7 +446,7 @@ impl<'a> At<'a> {
         self.set_transport(transport.into());
         self.core.links.set(link, self.key, role);
         let session = &mut *self.session;
-        session.link = Some(link);
+        session.set_link(Some(link));
         let legacy09 = legacy09_of(&mut session.wiring);
         let before = core::mem::replace(&mut legacy09.phase, Phase::Open(transport));
         // A client that falls back to another transport has not received the `1::` on the earlier
@@ -462,7 +462,7 @@ impl<'a> At<'a> {
             let noop = Frame::text(&mut self.core.buffer, |b| Packet::new(Body::Noop).encode(b));
             answer(asker, script, alloc::vec![noop], self.out);
         }
-        if let Some(link) = self.session.link.take() {
+        if let Some(link) = self.session.take_link() {
             self.core.links.clear(link);
             self.replace(link);
         }
@@ -472,7 +472,7 @@ impl<'a> At<'a> {
     /// Takes the parked request, if there is one, and the index of its script.
     pub(super) fn take_parked(&mut self) -> Option<(Asker, Option<u64>)> {
         let asker = self.session.parked.take()?;
-        self.session.link = None;
+        self.session.set_link(None);
         self.core.links.clear(asker.link);
         Some((*asker, self.legacy09().script))
     }

@@ -131,7 +131,7 @@ fn look_ahead(sessions: &Slab<SessionSlot, Session>, members: &[Member]) {
             // These are in the cache lines that a recipient needs.
             seen ^= (session.state == State::Open)
                 & session.outbox.is_empty()
-                & session.link.is_some()
+                & session.link().is_some()
                 & (session.charged == session.held)
                 & (session.form() == Form::Engine4);
         }

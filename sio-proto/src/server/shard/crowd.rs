@@ -77,7 +77,7 @@ impl<G> At<'_, G> {
     /// called for every request.
     pub(crate) fn came_back(&mut self) {
         if self.session.place.is_some() {
-            self.session.came_back = true;
+            self.session.marks.set_came_back();
             self.leave_lobby();
         }
     }
@@ -87,7 +87,7 @@ impl<G> At<'_, G> {
         let Self { core, session, .. } = self;
         let membership = &core.membership;
         let is_connected = |socket: &SocketSlot| matches!(membership.get(*socket), Some(socket) if socket.standing == Standing::Connected);
-        if session.came_back
+        if session.marks.came_back()
             && session.state == State::Open
             && (session.is_raw() || session.sockets.iter().any(is_connected))
             && let Some(place) = session.place.take()

@@ -112,7 +112,7 @@ impl Input<'_> {
                 && !session.awaits_room
                 && matches!(session.carriage, Carriage::Frames)
                 && !session.blocked.is_blocked();
-            let Some(link) = session.link.filter(|_| is_usual) else {
+            let Some(link) = session.link().filter(|_| is_usual) else {
                 break;
             };
             step!();
@@ -154,21 +154,24 @@ impl Input<'_> {
                 continue;
             }
             core.counters.note_queue(session);
-            let Some(link) = session.link.filter(|_| session.flows()) else {
+            let Some(link) = session.link().filter(|_| session.flows()) else {
                 continue;
             };
             if session.carriage != Carriage::Poll {
                 session.note_written();
             }
-            match &session.carriage {
+            match session.carriage {
                 Carriage::Frames => {
                     session
                         .outbox
                         .drain_to(|frame| out.writes.push(Write::Frame(link, frame)));
                     session.outbox.trim();
                 }
-                Carriage::Stream(form) => {
-                    let form = (**form).clone();
+                Carriage::Stream => {
+                    let Some(form) = session.stream().cloned() else {
+                        debug_assert!(false, "a stream has a form");
+                        continue;
+                    };
                     let frames = session.outbox.drain().collect();
                     session.outbox.trim();
                     out.writes.push(Write::Part(link, Box::new(Part { frames, form })));

@@ -110,7 +110,7 @@ impl Shard {
             {
                 let mut input = self.input(now, out);
                 input.at(session, |at: At<'_>| {
-                    at.session.excused = true;
+                    at.session.marks.excuse();
                     at.comfort();
                 });
                 input.depart();
@@ -167,7 +167,7 @@ impl<G> At<'_, G> {
     /// This is asked when the time for the answer is over. The next one has to be answered, unless
     /// reading still pauses.
     pub(crate) const fn is_excused(&mut self) -> bool {
-        core::mem::replace(&mut self.session.excused, false)
+        self.session.marks.take_excuse()
     }
 }
 

@@ -3,13 +3,11 @@
 use alloc::vec::Vec;
 
 use super::{
-    At, Blocked, Carriage, Core, Delivery, Due, Form, Frame, Heartbeat, LinkId, Message, Permit, Reason, SendError,
-    Session, SessionId, SessionKey, Shard, Sid, Slab, State, Time, TransportKind, legacy06,
+    At, Core, Delivery, Due, Form, Frame, LinkId, Message, Permit, Reason, SendError, Session, SessionId, SessionKey,
+    Shard, Sid, Slab, State, Time, TransportKind, legacy06,
 };
 use crate::id::{SessionSlot, SocketSlot};
 use crate::request::NamedSession;
-use crate::server::few::Few;
-use crate::server::outbox::Outbox;
 use crate::server::{Ended, Policy, Request, Wiring};
 use crate::wire::Reassembly;
 
@@ -51,38 +49,7 @@ impl Shard {
         let handshake = permit.into_handshake();
         let meter = self.core.meter(self.core.config.session_rate, handshake.issued);
         let id = self.core.new_session_id(self.sessions.vacant().0);
-        let session = Session {
-            id,
-            state: State::Open,
-            transport,
-            carriage: Carriage::of(transport),
-            leaving: false,
-            blocked: Blocked::NO,
-            ready: false,
-            awaits_room: false,
-            link,
-            parked: None,
-            adapts: false,
-            volatile_at: u32::MAX,
-            outbox: Outbox::new(),
-            charged: 0,
-            held: 0,
-            taken: handshake.issued,
-            heartbeat: Heartbeat::Answered,
-            sockets: Few::default(),
-            handshake,
-            reassembly: Reassembly::new(),
-            place: None,
-            came_back: !transport.is_polling(),
-            reserved: 0,
-            auth_bytes: 0,
-            connects: 0,
-            connects_in: 0,
-            meter,
-            excused: false,
-            wiring,
-            rare: None,
-        };
+        let session = Session::new(id, transport, link, handshake, meter, wiring);
         self.core.turnover += 1;
         self.core.counters.enter(session.generation(), transport);
         if let Form::Plain(codec) = session.form() {
@@ -206,8 +173,8 @@ impl Core {
 impl<'a, G> At<'a, G> {
     /// Moves the session to another transport, with the usual carriage of this transport.
     pub(crate) fn set_transport(&mut self, transport: TransportKind) {
-        self.session.carriage = Carriage::of(transport);
         let before = core::mem::replace(&mut self.session.transport, transport);
+        self.session.set_stream(None);
         if before != transport {
             let generation = self.session.generation();
             self.core.counters.leave(generation, before);
@@ -303,7 +270,7 @@ impl<'a, G> At<'a, G> {
         if session.state == State::Open {
             core.counters.close(reason);
         }
-        for link in session.link.into_iter().chain(session.post()) {
+        for link in session.link().into_iter().chain(session.post()) {
             core.links.clear(link);
         }
         self.over()

@@ -74,7 +74,7 @@ impl Shard {
                 {
                     session.blocked.remove(Blocked::FULL);
                     session.hold(0, &mut core.backlog);
-                    session.heartbeat.drain(now);
+                    session.drain_heartbeat(now);
                     session.taken = now;
                     core.note_room(key, session);
                     if session.becomes_ready() {
@@ -155,7 +155,7 @@ impl Session {
     pub(super) fn note_taken(&mut self, now: Time, backlog: &mut Backlog) {
         self.taken = now;
         if self.outbox.is_empty() || !self.outbox.contains(&engine::PING) {
-            self.heartbeat.give(now);
+            self.give_heartbeat(now);
         }
         if self.charged > 0 {
             self.recharge(backlog);
@@ -175,7 +175,7 @@ impl At<'_> {
             let stall = &mut self.session.rare_mut().stall;
             stall.set(due, Alarm::Stalled, self.key, &mut self.core.timers);
         } else if self.session.outlives_link() {
-            let Some(link) = self.session.link else { return };
+            let Some(link) = self.session.link() else { return };
             self.core.links.clear(link);
             self.reclaim(link);
             self.link_closed(Role::Stream, link, Cause::Failed);
@@ -192,7 +192,7 @@ impl At<'_> {
     fn abort_link(&mut self) {
         let Self { core, session, out, .. } = self;
         if session.parked.is_none()
-            && let Some(link) = session.link.take()
+            && let Some(link) = session.take_link()
         {
             session.unblock(&mut core.backlog);
             core.links.clear(link);
