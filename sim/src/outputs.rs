@@ -622,7 +622,7 @@ fn told(shard: usize, delivery: &Delivery) -> Told {
             socket: at(socket),
             session: *session,
             namespace: namespace.to_string(),
-            client: handshake.peer.address.and_then(|address| match address.ip() {
+            client: handshake.peer().address.and_then(|address| match address.ip() {
                 std::net::IpAddr::V4(ip) => Some(usize::from(ip.octets()[3]) - 1),
                 std::net::IpAddr::V6(_) => None,
             }),

@@ -96,7 +96,7 @@ impl Alive {
     }
 
     fn enter(&self, socket: &Socket) -> Guard {
-        let session = match socket.handshake().peer.address.map(|address| address.ip()) {
+        let session = match socket.handshake().peer().address.map(|address| address.ip()) {
             Some(IpAddr::V4(ip)) => ip.to_bits(),
             _ => panic!("each client has an address"),
         };

@@ -17,6 +17,7 @@ mod connection_error;
 mod handshake;
 mod kind;
 mod packed;
+mod packed_address;
 mod stranger;
 
 use alloc::boxed::Box;
@@ -33,6 +34,7 @@ use crate::{Config, Time, detect, engine, http};
 
 pub use connection_error::ConnectionError;
 pub(crate) use connection_error::Refusing;
+use handshake::Parameters;
 pub use handshake::{Auth, Extension, Generation, Handshake, Peer, TransportKind};
 pub(crate) use kind::{Findings, Kind};
 pub(crate) use stranger::origin;
@@ -41,15 +43,6 @@ pub use stranger::{Strangeness, Stranger};
 /// The fewest bytes of a message in a stream of 0.6. The shortest frame has 7 bytes, and other
 /// codecs may be shorter.
 const LEAST_MESSAGE_BYTES: usize = 2;
-
-/// The parameters of a request that belong to Engine.IO and not to the application.
-const PARAMETERS_3: &[&str] = &["EIO", "transport", "sid", "t", "j", "b64"];
-
-/// The parameters of a handshake that belong to the protocol and not to the application.
-const PARAMETERS_09: &[&str] = &["t", "jsonp", "disconnect"];
-
-/// The parameters of a request whose query is no credentials.
-const NO_PARAMETERS: &[&str] = &[];
 
 /// The application's decision about a request that would open a session (the `allowRequest` of
 /// genuine servers).
@@ -295,12 +288,12 @@ impl Request {
     /// The part of the request that its session keeps. It was [prepared](Self::prepare), or is made
     /// now.
     pub(crate) fn handshake(&self, config: &Config, now: Time) -> Arc<Handshake> {
-        let parameters: &'static &'static [&'static str] = match self.findings.kind {
+        let parameters = match self.findings.kind {
             Kind::Engine { raw: false, route, .. } if route.version.revision() == Some(engine::Revision::V3) => {
-                &PARAMETERS_3
+                Parameters::Engine3
             }
-            Kind::Legacy09(_) => &PARAMETERS_09,
-            Kind::Engine { .. } | Kind::UnknownProtocol | Kind::Legacy06(..) | Kind::Foreign => &NO_PARAMETERS,
+            Kind::Legacy09(_) => Parameters::Legacy09,
+            Kind::Engine { .. } | Kind::UnknownProtocol | Kind::Legacy06(..) | Kind::Foreign => Parameters::All,
         };
         let prepared = self.handshake.clone();
         prepared.unwrap_or_else(|| Arc::new(Handshake::new(config, self, now, parameters)))

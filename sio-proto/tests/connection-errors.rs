@@ -238,7 +238,7 @@ fn the_handshake_says_what_javascript_says() {
                 ("flag", "")
             ]
         );
-        assert_eq!(handshake.unix_time, Some(784_111_777));
+        assert_eq!(handshake.unix_time(), Some(784_111_777));
         assert_eq!(handshake.xdomain(), xdomain);
     }
 }

@@ -278,7 +278,7 @@ async fn handlers_see_what_the_applications_middleware_found_out() {
     });
     io.of("/").on("who", |socket: Socket, ack: Ack| {
         let handshake = socket.handshake();
-        let peer = handshake.peer;
+        let peer = handshake.peer();
         assert_eq!(handshake.header("x-user"), Some("alice"));
         assert!(handshake.target().starts_with("/socket.io/?EIO=4"));
         let user = socket.extension::<User>().map(|user| user.0);
@@ -522,7 +522,7 @@ async fn hyper_alone_over_any_stream() {
         secure: true,
     };
     io.of("/").on_connect(|socket: Socket| {
-        let peer = socket.handshake().peer;
+        let peer = socket.handshake().peer();
         socket.emit("peer", (peer.address.map(|a| a.port()), peer.secure))
     });
     let service = SocketIoService::new(&io);

@@ -54,7 +54,7 @@ fn register(io: &Io) {
     io.of("/")
         .on("echo", |socket: Socket, args: RawArgs| socket.emit("echo", args))
         .on("secure", |socket: Socket, ack: Ack| {
-            ack.send(socket.handshake().peer.secure)
+            ack.send(socket.handshake().peer().secure)
         });
 }
 

@@ -221,7 +221,7 @@ fn raw_sessions_have_numbers() {
 fn the_handshake_has_its_date() {
     let io = server(1);
     let _client = Driven::connected(&io);
-    assert_eq!(io.sockets()[0].handshake().unix_time, Some(784_111_777));
+    assert_eq!(io.sockets()[0].handshake().unix_time(), Some(784_111_777));
 }
 
 /// API: cors: origin by function: a panic means no.

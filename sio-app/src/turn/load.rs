@@ -225,7 +225,7 @@ impl Load {
 
     /// Returns what counts as the address of its client.
     fn client(&self) -> Option<IpAddr> {
-        let peer = self.handshake.peer.address?;
+        let peer = self.handshake.peer().address?;
         Some(network_of(peer.ip(), self.whole.ipv6_prefix))
     }
 

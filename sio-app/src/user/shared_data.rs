@@ -78,16 +78,16 @@ struct Written<'a> {
 /// contains the headers of the request, and what the client has sent as `auth`.
 pub(super) fn handshake_json(socket: &Arc<SocketCell>) -> ByteString {
     let handshake = socket.handshake();
-    let unix_time = handshake.unix_time.unwrap_or(0);
+    let unix_time = handshake.unix_time().unwrap_or(0);
     let written = Written {
         headers: headers(handshake),
         time: javascript_date(unix_time),
         address: handshake
-            .peer
+            .peer()
             .address
             .map_or_else(String::new, |peer| peer.ip().to_string()),
         xdomain: handshake.xdomain(),
-        secure: handshake.peer.secure,
+        secure: handshake.peer().secure,
         issued: unix_time.saturating_mul(1000),
         url: handshake.target(),
         query: handshake.query_pairs().collect(),

@@ -52,7 +52,7 @@ fn telling(io: &Io) {
         let handshake = socket.handshake();
         let shown = (handshake.header("authorization"), handshake.header("cookie"));
         assert_eq!(shown, (Some(TOKEN), Some("lb=1; safe=2; own=3")));
-        assert!(handshake.peer.secure);
+        assert!(handshake.peer().secure);
         ack.send(a + b);
     });
 }

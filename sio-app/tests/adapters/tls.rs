@@ -239,7 +239,7 @@ fn echo(io: &Io) {
     io.of("/")
         .on("echo", |socket: Socket, args: RawArgs| socket.emit("echo", args))
         .on("secure", |socket: Socket, ack: Ack| {
-            ack.send(socket.handshake().peer.secure)
+            ack.send(socket.handshake().peer().secure)
         })
         .on("flood", |socket: Socket| {
             let text = "f".repeat(50_000);

@@ -12,8 +12,8 @@ use core::net::{IpAddr, SocketAddr};
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
+use super::Request;
 use super::packed::{NAMES, NOTHING, Packer, TARGETS, Unpacker, VALUES};
-use super::{NO_PARAMETERS, Request};
 use crate::Config;
 use crate::detect::Transport;
 use crate::{Time, http, json};
@@ -173,6 +173,28 @@ impl fmt::Display for TransportKind {
     }
 }
 
+/// The part of a query that belongs to the protocol and not to the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parameters {
+    /// All of it: the query is no credentials.
+    All,
+    /// The parameters of Engine.IO 3.
+    Engine3,
+    /// The parameters of a handshake of 0.7 to 0.9.
+    Legacy09,
+}
+
+impl Parameters {
+    /// The keys that belong to the protocol. Empty if no key is the application's.
+    const fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::All => &[],
+            Self::Engine3 => &["EIO", "transport", "sid", "t", "j", "b64"],
+            Self::Legacy09 => &["t", "jsonp", "disconnect"],
+        }
+    }
+}
+
 /// The part of a request that its session keeps: the target, and the header fields that fit into
 /// [`Config::max_handshake_bytes`](crate::Config::max_handshake_bytes). They are copied out of the
 /// receive buffer into one allocation, so that an idle session does not keep the buffer alive.
@@ -182,28 +204,29 @@ impl fmt::Display for TransportKind {
 /// fields of [`Config::handshake_headers`](crate::Config::handshake_headers) come first, so they
 /// are left out last. The hook that decides about a request sees all fields.
 pub struct Handshake {
-    /// The pairs of the query as a JSON object, for clients that have no other way to send
-    /// credentials, or nothing; the target; and then each header's name and value
+    /// The sender's address; the pairs of the query as a JSON object, for clients that have no
+    /// other way to send credentials, or nothing; the target; and then each header's name and value
     /// ([`packed`](super::packed)).
     text: Box<str>,
-    /// The keys of the query that belong to the protocol. Empty if the query is not an [`Auth`].
-    parameters: &'static &'static [&'static str],
     left_out: u32,
+    /// Which keys of the query are not an [`Auth`].
+    parameters: Parameters,
     names_page: bool,
-    /// The sender.
-    pub peer: Peer,
+    is_secure: bool,
+    has_address: bool,
+    /// [`Handshake::unix_time`], or [`NEVER`].
+    unix_time: u64,
     /// The time when the request came.
     pub issued: Time,
-    /// The time when the request came, in seconds since the beginning of the year 1970, without
-    /// leap seconds, if the caller has set it ([`Request::unix_time`]): JavaScript's
-    /// `handshake.time`.
-    pub unix_time: Option<u64>,
     /// The value of the caller that came with the request.
     pub extension: Option<Extension>,
 }
 
 // Every session keeps one.
-const _: () = assert!(size_of::<Handshake>() <= 112);
+const _: () = assert!(size_of::<Handshake>() <= 56);
+
+/// No time of a request is known.
+const NEVER: u64 = u64::MAX;
 
 impl Handshake {
     /// The handshake of a session that was in another process: nothing of its request is known.
@@ -211,44 +234,37 @@ impl Handshake {
     pub fn unknown(issued: Time) -> Self {
         Self {
             text: Box::default(),
-            parameters: &NO_PARAMETERS,
             left_out: 0,
+            parameters: Parameters::All,
             names_page: false,
-            peer: Peer {
-                address: None,
-                secure: false,
-            },
+            is_secure: false,
+            has_address: false,
+            unix_time: NEVER,
             issued,
-            unix_time: None,
             extension: None,
         }
     }
 
-    /// Copies the part of `request` that is kept. `parameters` are the keys of the query that
-    /// belong to the protocol. The other keys become the [object](Self::query_object), unless
-    /// `parameters` is empty.
+    /// Copies the part of `request` that is kept. The keys of the query that do not belong to the
+    /// protocol become the [object](Self::query_object).
     ///
     /// The cost grows with the length of the head, which [`http::Limits`] bound. So call it while
     /// no lock is held.
-    pub(crate) fn new(
-        config: &Config,
-        request: &Request,
-        issued: Time,
-        parameters: &'static &'static [&'static str],
-    ) -> Self {
+    pub(super) fn new(config: &Config, request: &Request, issued: Time, parameters: Parameters) -> Self {
         let Request {
             http, peer, extension, ..
         } = request;
         let target = &*http.target;
         let query = target.split_once('?').map_or("", |(_, query)| query);
-        let object = match parameters.is_empty() {
-            true => None,
-            false => query_object(&[query], parameters),
+        let object = match parameters {
+            Parameters::All => None,
+            Parameters::Engine3 | Parameters::Legacy09 => query_object(&[query], parameters.keys()),
         };
         let object = object.as_deref().unwrap_or_default();
         let kept = kept_fields(config, &http.headers);
         step!(bulk target.len());
         let mut text = Packer::new();
+        text.push_address(peer.address);
         text.push(object, &NOTHING);
         text.push(target, &TARGETS);
         for (at, (name, value)) in http.headers.texts().enumerate() {
@@ -260,12 +276,13 @@ impl Handshake {
         }
         Self {
             text: text.finish(),
-            parameters,
             left_out: kept.left_out,
+            parameters,
             names_page: http.headers.known(http::Name::Origin).is_some(),
-            peer: *peer,
+            is_secure: peer.secure,
+            has_address: peer.address.is_some(),
+            unix_time: request.unix_time.unwrap_or(NEVER),
             issued,
-            unix_time: request.unix_time,
             extension: extension.clone(),
         }
     }
@@ -274,6 +291,28 @@ impl Handshake {
     #[must_use]
     pub fn bytes(&self) -> usize {
         size_of::<Self>().saturating_add(self.text.len())
+    }
+
+    /// The sender.
+    #[inline]
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        Peer {
+            address: if self.has_address { self.address() } else { None },
+            secure: self.is_secure,
+        }
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        Unpacker(&self.text).next_address()
+    }
+
+    /// The time when the request came, in seconds since the beginning of the year 1970, without
+    /// leap seconds, if the caller has set it ([`Request::unix_time`]): JavaScript's
+    /// `handshake.time`.
+    #[must_use]
+    pub fn unix_time(&self) -> Option<u64> {
+        Some(self.unix_time).filter(|time| *time != NEVER)
     }
 
     /// How many header fields are left out because they did not fit.
@@ -287,7 +326,7 @@ impl Handshake {
     /// send credentials with a CONNECT, or not at all: clients of 3.0 and later, and of 0.6.
     #[must_use]
     pub fn query_object(&self) -> Option<&str> {
-        Unpacker(&self.text).next(&NOTHING).filter(|object| !object.is_empty())
+        self.after_address().next(&NOTHING).filter(|object| !object.is_empty())
     }
 
     /// The request target as it came: path and query.
@@ -338,9 +377,16 @@ impl Handshake {
         core::iter::from_fn(move || Some((texts.next(&NAMES)?, texts.next(&VALUES)?)))
     }
 
+    /// The texts from the object on.
+    fn after_address(&self) -> Unpacker<'_> {
+        let mut texts = Unpacker(&self.text);
+        texts.next(&NOTHING);
+        texts
+    }
+
     /// The texts from the target on.
     fn after_object(&self) -> Unpacker<'_> {
-        let mut texts = Unpacker(&self.text);
+        let mut texts = self.after_address();
         texts.next(&NOTHING);
         texts
     }
@@ -427,7 +473,7 @@ impl Auth {
             Self::None => None,
             Self::Payload(payload) => Some(payload.clone()),
             Self::Query(own) if own.is_empty() => handshake.query_object().map(ByteString::from),
-            Self::Query(own) => query_object(&[handshake.query(), own], handshake.parameters),
+            Self::Query(own) => query_object(&[handshake.query(), own], handshake.parameters.keys()),
         }
     }
 
@@ -475,7 +521,7 @@ impl fmt::Debug for Handshake {
         let path = self.target().split('?').next().unwrap_or_default();
         f.debug_struct("Handshake")
             .field("path", &http::Shown(path))
-            .field("peer", &self.peer)
+            .field("peer", &self.peer())
             .finish_non_exhaustive()
     }
 }

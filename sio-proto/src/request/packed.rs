@@ -64,7 +64,7 @@ impl Known {
 pub(super) static NOTHING: Known = Known::new(&[]);
 
 /// Bits in a digit.
-const DIGIT: u32 = 6;
+pub(super) const DIGIT: u32 = 6;
 /// The bit of a digit that is not the last.
 const MORE: u8 = 1 << DIGIT;
 /// A number has at most this many digits.
@@ -97,9 +97,22 @@ impl Packer {
         match known.place(text) {
             Some(place) => self.push_number(place.saturating_mul(2).saturating_add(1)),
             None => {
-                self.push_number(text.len().saturating_mul(2));
+                self.push_length(text.len());
                 self.put(text.as_bytes());
             }
+        }
+    }
+
+    /// Announces a text of this length, of which the caller appends the bytes.
+    pub(super) fn push_length(&mut self, length: usize) {
+        self.push_number(length.saturating_mul(2));
+    }
+
+    /// Appends the lowest digits of a number, the lowest first.
+    pub(super) fn push_digits(&mut self, mut number: u128, digits: usize) {
+        for _ in 0..digits {
+            self.put(&[number as u8 & (MORE - 1)]);
+            number >>= DIGIT;
         }
     }
 

@@ -131,7 +131,7 @@ async fn people(State(io): State<Server>) -> Json<Vec<Person>> {
     let person = |socket: &Socket| Person {
         name: socket.extension::<User>().map(|user| user.name.to_string()),
         generation: socket.generation().as_str(),
-        address: socket.handshake().peer.address,
+        address: socket.handshake().peer().address,
     };
     Json(sockets.iter().map(person).collect())
 }

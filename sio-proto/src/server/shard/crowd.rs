@@ -159,5 +159,5 @@ impl Core {
 }
 
 fn address_of(handshake: &Handshake) -> Option<IpAddr> {
-    handshake.peer.address.map(|address| address.ip())
+    handshake.peer().address.map(|address| address.ip())
 }
