@@ -125,12 +125,6 @@ impl Alarm {
         Self(Arc::new(waker.clone()))
     }
 
-    /// Whether it wakes the same task as this waker.
-    #[inline]
-    pub(crate) fn will_wake(&self, waker: &Waker) -> bool {
-        self.0.will_wake(waker)
-    }
-
     pub(crate) fn wake(self) {
         self.0.wake_by_ref();
     }

@@ -33,7 +33,6 @@ use crate::host::place::Place;
 use crate::link::connections::{STEP, UNCOUNTED, in_steps};
 use crate::link::ends::{Outlet, Source};
 use crate::link::{Awaiting, Item, Link, Standing};
-use crate::lock::Alarm;
 use crate::trim::trim;
 use crate::turn::later::Later;
 use crate::turn::{self, Lent, Turn};
@@ -80,8 +79,6 @@ pub struct Connection {
     /// ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)), in steps of
     /// [`STEP`].
     counted: u32,
-    /// The waker that the link was given last.
-    waker: Option<Alarm>,
     /// The number of requests whose answers have not been written: one, or two if the first is a
     /// held GET. There are more only while the socket takes nothing.
     unanswered: u32,
@@ -111,7 +108,7 @@ pub struct Connection {
 
 // There is one for every idle client.
 #[cfg(test)]
-const _: () = assert!(size_of::<Connection>() <= if cfg!(feature = "redis") { 264 } else { 256 });
+const _: () = assert!(size_of::<Connection>() <= if cfg!(feature = "redis") { 232 } else { 224 });
 
 impl Connection {
     /// Takes up a connection. Returns `None` if a limit of connections is reached, or the server is
@@ -179,7 +176,6 @@ impl Connection {
             place,
             rest: BytesMut::new(),
             counted: 0,
-            waker: None,
             unanswered: 0,
             stage: Stage::Waiting,
             read_blocked: 0,
@@ -225,9 +221,6 @@ impl Connection {
     /// Handlers of the connection's client run inside this call. So it must not be made under a
     /// lock that they take.
     pub fn poll<S: Source>(&mut self, cx: &mut Context<'_>, source: &mut S) -> Poll<()> {
-        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            self.waker = Some(self.place.link.set_waker(cx.waker()));
-        }
         self.steps = 0;
         self.waits = false;
         if !self.later.is_empty() {
@@ -247,7 +240,7 @@ impl Connection {
                 self.count_received();
                 continue;
             }
-            match self.place.link.standing() {
+            match self.place.link.standing_for(cx.waker()) {
                 Standing::Open => self.read_blocked = 0,
                 Standing::Resting => {
                     if self.poll_rest(cx).is_ready() {

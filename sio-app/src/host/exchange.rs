@@ -15,7 +15,7 @@
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use sio_proto::http;
@@ -59,7 +59,6 @@ pub struct Exchange {
     /// Work that waits while others have their turn.
     later: Later,
     goes_on: Option<GoesOn>,
-    waker: Option<Waker>,
 }
 
 /// What follows an answer.
@@ -100,7 +99,6 @@ impl Exchange {
             waiting: None,
             received: 0,
             goes_on: None,
-            waker: None,
         })
     }
 
@@ -187,10 +185,7 @@ impl Exchange {
 
     /// Waits for the answer. There is only one.
     pub fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
-        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            self.link.set_waker(cx.waker());
-            self.waker = Some(cx.waker().clone());
-        }
+        self.link.standing_for(cx.waker());
         self.place.poll_decision(cx, &mut self.later);
         let mut goes_on = self.go_on();
         if self.later.is_empty() && self.place.is_paced() && self.place.poll_pace(cx, &mut self.later).is_ready() {
@@ -200,7 +195,7 @@ impl Exchange {
         if goes_on {
             cx.waker().wake_by_ref();
         }
-        match self.link.take_news().answer {
+        match self.link.take_news().answer.map(|answer| *answer) {
             Some(HandedOut::Response(response)) => Poll::Ready(Answer::Response(response)),
             Some(HandedOut::Upgrade(upgrade)) => {
                 self.goes_on = Some(GoesOn::Frames(upgrade.wire));

@@ -48,7 +48,7 @@ use sio_proto::{Frame, Time};
 
 use crate::link::ends::Outlet;
 use crate::link::traffic::Traffic;
-use crate::lock::{Alarm, Mutex};
+use crate::lock::Mutex;
 
 use state::State;
 use unwritten::Rest;
@@ -93,8 +93,8 @@ pub(crate) struct News {
     pub(crate) answered: u32,
     /// Set if the answer was an upgrade.
     pub(crate) upgraded: Option<Wire>,
-    /// The answer itself, if it is handed out.
-    pub(crate) answer: Option<HandedOut>,
+    /// The answer itself, if it is handed out. Boxed, because few links hand answers out.
+    pub(crate) answer: Option<Box<HandedOut>>,
 }
 
 /// An answer that another HTTP server writes.
@@ -310,7 +310,7 @@ impl<O: Outlet + ?Sized> Link<O> {
             if blocked {
                 state.recharge(&self.traffic.waiting);
             }
-            if stuck { state.waker.clone() } else { None }
+            if stuck { state.waker.take() } else { None }
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -407,7 +407,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                 state.phase = Phase::Blocked;
                 state.recharge(&self.traffic.waiting);
             }
-            state.waker.clone()
+            state.waker.take()
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -462,7 +462,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                 return false;
             }
             state.phase = Phase::Cut;
-            state.waker.clone()
+            state.waker.take()
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -488,7 +488,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                 let queue = std::mem::take(&mut waiting.queue);
                 state.keep_unwritten(queue, Vec::new());
             }
-            state.waker.clone()
+            state.waker.take()
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -496,14 +496,21 @@ impl<O: Outlet + ?Sized> Link<O> {
     }
 
     pub(crate) fn standing(&self) -> Standing {
-        let state = self.state.lock();
-        match state.phase {
-            Phase::Idle | Phase::Busy => Standing::Open,
-            Phase::Blocked if state.rests => Standing::Resting,
-            Phase::Blocked => Standing::Blocked,
-            Phase::Finished => Standing::Finished,
-            Phase::Cut => Standing::Cut,
+        self.state.lock().standing()
+    }
+
+    /// Returns the state of the write side, and makes sure that the link wakes this task when it
+    /// needs it. A wake takes the waker out of the link. So a task has to call this each time it is
+    /// polled, before it goes to sleep.
+    #[inline]
+    pub(crate) fn standing_for(&self, waker: &Waker) -> Standing {
+        {
+            let state = self.state.lock();
+            if state.wakes(waker) {
+                return state.standing();
+            }
         }
+        self.set_waker(waker)
     }
 
     pub(crate) fn take_news(&self) -> News {
@@ -527,7 +534,7 @@ impl<O: Outlet + ?Sized> Link<O> {
             state.impatient = true;
             match state.news.answered {
                 0 => None,
-                _ => state.waker.clone(),
+                _ => state.waker.take(),
             }
         };
         if let Some(waker) = waker {
@@ -562,28 +569,31 @@ impl<O: Outlet + ?Sized> Link<O> {
     /// Wakes the connection's task.
     #[cfg(feature = "redis")]
     pub(crate) fn wake(&self) {
-        let waker = { self.state.lock().waker.clone() };
+        let waker = { self.state.lock().waker.take() };
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    /// Sets the waker of the connection's task, and returns it as it is kept. The link wakes it
-    /// when it needs the task.
-    pub(crate) fn set_waker(&self, waker: &Waker) -> Alarm {
-        let alarm = Alarm::new(waker);
-        let old = self.state.lock().waker.replace(alarm.clone());
+    /// Sets the waker of the connection's task. It is cloned and dropped without the lock.
+    #[inline(never)]
+    fn set_waker(&self, waker: &Waker) -> Standing {
+        let waker = waker.clone();
+        let (old, standing) = {
+            let mut state = self.state.lock();
+            (state.waker.replace(waker), state.standing())
+        };
         drop(old);
-        alarm
+        standing
     }
 
     /// Notes what the peer has to send next, if anything.
     pub(crate) fn set_awaiting(&self, awaiting: Option<Awaiting>) {
-        self.state.lock().awaiting = awaiting;
+        self.state.lock().set_awaiting(awaiting);
     }
 
     pub(crate) fn awaiting(&self) -> Option<Awaiting> {
-        self.state.lock().awaiting
+        self.state.lock().awaiting()
     }
 
     /// Whether the queue contains the end of the connection.

@@ -1,14 +1,15 @@
 //! The state of a link: who writes, and what waits.
 
 use std::collections::VecDeque;
+use std::task::Waker;
 
 use bytes::Bytes;
 use sio_proto::Time;
+use sio_proto::conn::Stage;
 use sio_proto::server::{Budget, Response};
 
 use super::unwritten::Unwritten;
-use super::{Awaiting, Claim, Item, News, Phase, spare};
-use crate::lock::Alarm;
+use super::{Awaiting, Claim, Item, News, Phase, Standing, spare};
 
 #[derive(Default)]
 pub(super) struct State {
@@ -26,8 +27,12 @@ pub(super) struct State {
     /// The link is blocked although the socket has room: the head of a handshake has just left.
     pub(super) rests: bool,
     /// What the peer has to send next. If it is late, the connection is closed (slow loris).
-    pub(super) awaiting: Option<Awaiting>,
-    pub(super) waker: Option<Alarm>,
+    awaited: Option<Stage>,
+    /// Until when it has to come. It counts only with a stage.
+    awaited_until: Time,
+    /// Wakes the connection's task. Who wakes it takes it out, so that nothing of the runtime runs
+    /// under the lock. The task sets it again when it runs.
+    pub(super) waker: Option<Waker>,
 }
 
 /// What waits for the socket.
@@ -48,9 +53,35 @@ pub(super) struct Waiting {
 
 // Every connection has one, beside its outlet.
 #[cfg(test)]
-const _: () = assert!(size_of::<State>() <= 64);
+const _: () = assert!(size_of::<State>() <= 56);
 
 impl State {
+    pub(super) fn standing(&self) -> Standing {
+        match self.phase {
+            Phase::Idle | Phase::Busy => Standing::Open,
+            Phase::Blocked if self.rests => Standing::Resting,
+            Phase::Blocked => Standing::Blocked,
+            Phase::Finished => Standing::Finished,
+            Phase::Cut => Standing::Cut,
+        }
+    }
+
+    /// Whether it is this task that would be woken. The wakers are only compared.
+    #[inline]
+    pub(super) fn wakes(&self, waker: &Waker) -> bool {
+        self.waker.as_ref().is_some_and(|known| known.will_wake(waker))
+    }
+
+    pub(super) fn set_awaiting(&mut self, awaiting: Option<Awaiting>) {
+        self.awaited = awaiting.map(|awaiting| awaiting.stage);
+        self.awaited_until = awaiting.map_or(Time::ZERO, |awaiting| awaiting.until);
+    }
+
+    pub(super) fn awaiting(&self) -> Option<Awaiting> {
+        let until = self.awaited_until;
+        self.awaited.map(|stage| Awaiting { stage, until })
+    }
+
     /// Whether the queue is empty. A pong may wait beside it.
     #[inline]
     pub(super) fn has_no_queue(&self) -> bool {
@@ -137,10 +168,10 @@ impl State {
         }
     }
 
-    /// Returns the waker of the reading side, if it waits for news.
-    pub(super) fn take_impatient(&mut self) -> Option<Alarm> {
+    /// Takes the waker of the reading side, if it waits for news.
+    pub(super) fn take_impatient(&mut self) -> Option<Waker> {
         match std::mem::take(&mut self.impatient) {
-            true => self.waker.clone(),
+            true => self.waker.take(),
             false => None,
         }
     }

@@ -125,7 +125,7 @@ fn a_full_socket_keeps_the_rest_in_order() {
     let wall = Wall::with_room(4);
     let link: Arc<Link> = Arc::new(Link::new(wall.clone(), Arc::default()));
     let bell = Arc::new(Bell::default());
-    link.set_waker(&bell.clone().into());
+    link.standing_for(&bell.clone().into());
     let mut items = [item("abc"), item("def"), Item::Finish].into_iter();
     assert!(link.claim(&mut items).is_some());
     assert_eq!(link.write(&mut Pen::default(), &mut items), Progress::Full);
@@ -145,6 +145,31 @@ fn a_full_socket_keeps_the_rest_in_order() {
     link.push(item("x"));
     assert!(link.claim(&mut [item("x")].into_iter()).is_none());
     assert!(link.claim_queued().is_none());
+}
+
+/// A wake takes the waker out, so that nothing of the runtime is cloned under the lock. A task that
+/// runs gives it back, and a task that another one has followed is not woken any more.
+#[test]
+fn a_task_that_was_woken_is_woken_again_when_it_has_run() {
+    let link = Link::new(Wall::with_room(4), Arc::default());
+    let bells: [Arc<Bell>; 2] = Default::default();
+    let rings = || bells.each_ref().map(|bell| bell.0.load(Ordering::Relaxed));
+    let [first, second] = bells.each_ref().map(|bell| Waker::from(Arc::clone(bell)));
+    link.rest();
+    assert_eq!(link.standing_for(&first), Standing::Open);
+    link.wake_by_answer();
+    assert_eq!(rings(), [0, 0], "there is no answer yet");
+    for round in 1..4 {
+        link.standing_for(&first);
+        link.hand_over();
+        link.hand_over();
+        assert_eq!(rings(), [round, 0], "a task that has not run since is not woken twice");
+    }
+    link.standing_for(&first);
+    link.standing_for(&second);
+    link.cut();
+    assert_eq!(rings(), [3, 1]);
+    assert_eq!(link.standing_for(&second), Standing::Cut);
 }
 
 #[test]

@@ -382,11 +382,11 @@ impl<O: Outlet + ?Sized> Link<O> {
         match write {
             Write::Response(_, response) => {
                 // The end of the link wakes the task that waits for the answer.
-                self.state.lock().news.answer = Some(HandedOut::Response(response));
+                self.state.lock().news.answer = Some(Box::new(HandedOut::Response(response)));
                 Ok(Some(End))
             }
             Write::Hixie(..) => {
-                self.state.lock().news.answer = Some(HandedOut::Response(not_implemented()));
+                self.state.lock().news.answer = Some(Box::new(HandedOut::Response(not_implemented())));
                 Ok(Some(End))
             }
             Write::Upgrade(_, upgrade) => {
@@ -411,10 +411,11 @@ impl<O: Outlet + ?Sized> Link<O> {
 
     /// Hands out an answer. The writes that follow it wait until the link has an outlet.
     fn hand_out(&self, answer: HandedOut) {
+        let answer = Box::new(answer);
         let waker = {
             let mut state = self.state.lock();
             state.news.answer = Some(answer);
-            state.waker.clone()
+            state.waker.take()
         };
         if let Some(waker) = waker {
             waker.wake();
