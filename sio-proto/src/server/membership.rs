@@ -138,7 +138,7 @@ impl Membership {
         sockets.iter().find_map(|slot| {
             step!();
             let socket = self.sockets.get(*slot)?;
-            is_same_name(self.namespace_of(socket), namespace).then_some((*slot, socket.standing))
+            is_same_name(self.namespace_of(socket), namespace).then_some((*slot, socket.standing()))
         })
     }
 
@@ -153,19 +153,8 @@ impl Membership {
         max_namespaces: usize,
     ) -> Option<SocketSlot> {
         let namespace = self.namespaces.enter(namespace, max_namespaces)?;
-        let (socket, _) = self.sockets.insert(Socket {
-            sid,
-            session,
-            namespace,
-            standing: Standing::Asked,
-            position: 0,
-            rooms: Vec::new(),
-            held: false,
-            stamp: self.stamp,
-            auth_bytes,
-            room_bytes: 0,
-            rare: None,
-        });
+        let socket = Socket::new(sid, session, namespace, self.stamp, auth_bytes);
+        let (socket, _) = self.sockets.insert(socket);
         Some(socket)
     }
 
@@ -177,11 +166,11 @@ impl Membership {
             return None;
         }
         let socket = self.sockets.get_mut(key.slot)?;
-        if socket.standing != Standing::Asked {
+        if socket.standing() != Standing::Asked {
             return None;
         }
         let members = &mut namespaces.get_mut(socket.namespace).members;
-        socket.standing = Standing::Connected;
+        socket.set_connected();
         socket.position = members.len() as u32;
         members.push(Member {
             socket: key.slot,
@@ -210,7 +199,7 @@ impl Membership {
     pub(crate) fn remove(&mut self, slot: SocketSlot) -> Option<Socket> {
         self.leave_all(slot);
         let socket = self.sockets.remove(slot)?;
-        if socket.standing == Standing::Connected {
+        if socket.standing() == Standing::Connected {
             let members = &mut self.namespaces.get_mut(socket.namespace).members;
             members.swap_remove(socket.position as usize);
             trim(members);

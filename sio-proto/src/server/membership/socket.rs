@@ -37,19 +37,27 @@ impl NoEntry {
     }
 }
 
+/// The standing of a socket, and whether the user has work under way for it while its session is
+/// leaving.
+#[derive(Clone, Copy, Debug)]
+struct Marks(u8);
+
+impl Marks {
+    const CONNECTED: u8 = 1;
+    const HELD: u8 = 2;
+}
+
 #[derive(Debug)]
 pub(crate) struct Socket {
     /// Its public id. It is drawn on its own, so it reveals nothing about the session's secret.
     pub(crate) sid: Sid,
     pub(crate) session: SessionSlot,
     pub(crate) namespace: NamespaceSlot,
-    pub(crate) standing: Standing,
+    marks: Marks,
     /// Position among the namespace's members, once connected.
     pub(crate) position: u32,
     /// Rooms, each with the socket's position among its members.
     pub(crate) rooms: Vec<(RoomSlot, u32)>,
-    /// The user has work under way for it while its session is leaving.
-    pub(crate) held: bool,
     /// Mark of the last set operation that met this socket, so that each counts once.
     pub(crate) stamp: u32,
     /// Bytes of the client's credentials that are kept.
@@ -61,7 +69,7 @@ pub(crate) struct Socket {
 }
 
 // A session has one for each of its namespaces.
-const _: () = assert!(size_of::<Socket>() <= 80);
+const _: () = assert!(size_of::<Socket>() <= 72);
 
 /// The parts of a socket that few sockets need.
 #[derive(Debug, Default)]
@@ -77,6 +85,53 @@ pub(crate) struct Rare {
 }
 
 impl Socket {
+    /// A socket that asks for its namespace.
+    pub(crate) const fn new(
+        sid: Sid,
+        session: SessionSlot,
+        namespace: NamespaceSlot,
+        stamp: u32,
+        auth_bytes: u32,
+    ) -> Self {
+        Self {
+            sid,
+            session,
+            namespace,
+            marks: Marks(0),
+            position: 0,
+            rooms: Vec::new(),
+            stamp,
+            auth_bytes,
+            room_bytes: 0,
+            rare: None,
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn standing(&self) -> Standing {
+        match self.marks.0 & Marks::CONNECTED {
+            0 => Standing::Asked,
+            _ => Standing::Connected,
+        }
+    }
+
+    /// The socket becomes a member.
+    pub(crate) const fn set_connected(&mut self) {
+        self.marks.0 |= Marks::CONNECTED;
+    }
+
+    /// Whether the user has work under way for it while its session is leaving.
+    pub(crate) const fn is_held(&self) -> bool {
+        self.marks.0 & Marks::HELD != 0
+    }
+
+    pub(crate) const fn set_held(&mut self, held: bool) {
+        match held {
+            true => self.marks.0 |= Marks::HELD,
+            false => self.marks.0 &= !Marks::HELD,
+        }
+    }
+
     pub(crate) fn rare_mut(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }

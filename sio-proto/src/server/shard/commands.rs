@@ -97,7 +97,7 @@ impl Shard {
                 let target = core
                     .membership
                     .find(socket)
-                    .filter(|s| s.standing == Standing::Connected);
+                    .filter(|s| s.standing() == Standing::Connected);
                 let target = target.ok_or(SendError::Disconnected)?;
                 let slot = target.session;
                 let is_full = |ack: AckRequest| target.acks() >= max_acks || target.owes(ack.id);
@@ -190,7 +190,7 @@ impl Shard {
     ) -> Result<(), SendError> {
         let Self { core, sessions, .. } = self;
         let target = core.membership.find(socket);
-        let target = target.filter(|target| target.standing == Standing::Connected);
+        let target = target.filter(|target| target.standing() == Standing::Connected);
         let slot = target.ok_or(SendError::Disconnected)?.session;
         let session = sessions.get_mut(slot).ok_or(SendError::Disconnected)?;
         if let Err(error) = core.may_send(session, form) {
@@ -315,7 +315,7 @@ impl Shard {
                 let membership = &self.core.membership;
                 membership
                     .find(socket)
-                    .filter(|s| s.standing == Standing::Connected)
+                    .filter(|s| s.standing() == Standing::Connected)
                     .ok_or(SendError::Disconnected)?;
                 self.join_room(socket, room)
             }

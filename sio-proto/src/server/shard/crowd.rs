@@ -86,7 +86,7 @@ impl<G> At<'_, G> {
     pub(super) fn leave_lobby(&mut self) {
         let Self { core, session, .. } = self;
         let membership = &core.membership;
-        let is_connected = |socket: &SocketSlot| matches!(membership.get(*socket), Some(socket) if socket.standing == Standing::Connected);
+        let is_connected = |socket: &SocketSlot| matches!(membership.get(*socket), Some(socket) if socket.standing() == Standing::Connected);
         if session.marks.came_back()
             && session.state == State::Open
             && (session.is_raw() || session.sockets.iter().any(is_connected))

@@ -43,7 +43,7 @@ impl Input<'_> {
     pub(super) fn release(&mut self, socket: SocketKey) {
         self.at_session_of(socket, |at| {
             if let Some(socket) = at.core.membership.find_mut(socket) {
-                socket.held = false;
+                socket.set_held(false);
             }
             at.core.departing.push(at.key);
         });
@@ -79,7 +79,7 @@ impl At<'_> {
         for slot in session.sockets.iter() {
             step!();
             if let Some(socket) = core.membership.get_mut(*slot) {
-                socket.held = true;
+                socket.set_held(true);
             }
             let socket = core.membership.key(*slot);
             out.deliveries.push(Delivery::Leaving { socket });
@@ -91,7 +91,7 @@ impl At<'_> {
     fn depart(self) {
         let Self { core, session, .. } = &self;
         let mut sockets = session.sockets.iter().filter_map(|socket| core.membership.get(*socket));
-        if session.leaving && session.state == State::Open && sockets.all(|s| !s.held && s.acks() == 0) {
+        if session.leaving && session.state == State::Open && sockets.all(|s| !s.is_held() && s.acks() == 0) {
             self.close_for_shutdown();
         }
     }

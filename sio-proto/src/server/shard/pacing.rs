@@ -49,7 +49,7 @@ impl Shard {
             let Some(socket) = core.membership.get_mut(*slot) else {
                 continue;
             };
-            is_joining |= socket.standing == Standing::Asked;
+            is_joining |= socket.standing() == Standing::Asked;
             if let Some(meter) = socket.meter_mut() {
                 pace = pace.and(meter.pace(now));
             }

@@ -76,7 +76,7 @@ impl Core {
         let (shard, slot) = sid.address(&self.key)?;
         let slot = SocketSlot(slot);
         let socket = self.membership.get(slot).filter(|_| shard == self.index)?;
-        let is_it = socket.sid == *sid && socket.name().is_none() && socket.standing == Standing::Connected;
+        let is_it = socket.sid == *sid && socket.name().is_none() && socket.standing() == Standing::Connected;
         is_it.then(|| self.membership.key(slot))
     }
 }
@@ -108,7 +108,7 @@ impl Input<'_> {
     }
 
     pub(super) fn confirm(&mut self, socket: SocketKey, heard: u64) -> bool {
-        let connected = |socket: &&Socket| socket.standing == Standing::Connected;
+        let connected = |socket: &&Socket| socket.standing() == Standing::Connected;
         let mut told = false;
         if self.shard.core.membership.find(socket).filter(connected).is_some() {
             self.at_session_of(socket, |at| told = at.tell_confirmed(socket, heard));
@@ -117,7 +117,7 @@ impl Input<'_> {
     }
 
     pub(super) fn refuse(&mut self, socket: SocketKey, message: &str, data: Option<&str>) {
-        let asked = |socket: &&Socket| socket.standing == Standing::Asked;
+        let asked = |socket: &&Socket| socket.standing() == Standing::Asked;
         if self.shard.core.membership.find(socket).filter(asked).is_none() {
             return;
         }
@@ -283,7 +283,7 @@ impl<G> At<'_, G> {
     pub(super) fn end_socket(&mut self, socket: SocketKey, reason: Reason) {
         let entry = self.core.membership.get_mut(socket.slot);
         let entry = entry.expect("a rule names a socket of its session");
-        let connected = entry.standing == Standing::Connected;
+        let connected = entry.standing() == Standing::Connected;
         let acks = entry.rare.as_mut().map(|rare| core::mem::take(&mut rare.acks));
         for id in acks.into_iter().flatten() {
             step!();
