@@ -158,7 +158,7 @@ impl Echo {
     fn deliver(&mut self, now: Time, delivery: Delivery) {
         match delivery {
             Delivery::Connect { socket, namespace, .. } => self.server.shard(now, |shard, out| {
-                if namespace == "/" {
+                if *namespace == "/" {
                     shard.accept(now, socket, out);
                 } else {
                     shard.refuse(now, socket, "Invalid namespace", None, out);

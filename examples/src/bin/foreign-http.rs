@@ -222,7 +222,7 @@ impl State {
     fn deliver(&mut self, now: Time, delivery: Delivery) {
         match delivery {
             Delivery::Connect { socket, namespace, .. } => {
-                self.namespaces.insert(socket, namespace);
+                self.namespaces.insert(socket, ByteString::clone(&namespace));
                 self.shard.accept(now, socket, &mut self.outputs);
             }
             Delivery::Event {

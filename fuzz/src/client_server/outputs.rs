@@ -126,7 +126,7 @@ impl World {
                 // It may have gone in the same turn. Then the next delivery says so.
                 self.server
                     .shard(self.now, |shard, out| shard.accept(self.now, socket, out));
-                self.peers.push((socket, namespace));
+                self.peers.push((socket, sio_proto::ByteString::clone(&namespace)));
             }
             server::Delivery::Disconnect { socket, .. } => {
                 let at = self

@@ -50,7 +50,7 @@ impl Model {
                 assert!(!self.gone.contains(&socket), "a key is given out twice");
                 let asked = Socket {
                     sid,
-                    namespace,
+                    namespace: ByteString::clone(&namespace),
                     connected: false,
                     rooms: BTreeSet::new(),
                     acks: BTreeSet::new(),

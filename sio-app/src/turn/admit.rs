@@ -78,7 +78,10 @@ fn enter(
     if !state.shard.accept_as(now, socket.key, welcome, out) {
         return Admitted::default();
     }
-    let begins = table.names.as_ref().is_some_and(|names| names.enter(&socket.namespace));
+    let begins = table
+        .names
+        .as_ref()
+        .is_some_and(|names| names.enter(socket.namespace()));
     let mut entry = socket.let_in(table);
     state.keep_expiry(socket);
     let failed = then(state, &mut entry).err();
@@ -138,7 +141,7 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
                 }
                 let opened = state.open(socket, random);
                 let pid = opened.and_then(|(key, pid)| {
-                    seat.set_record(key, state.last_of(&socket.namespace)?);
+                    seat.set_record(key, state.last_of(socket.namespace())?);
                     Some(pid)
                 });
                 (pid, Vec::new(), Vec::new(), None)
@@ -197,7 +200,7 @@ fn reclaim(
     let former = seat.former()?;
     match state.claim(former, socket.cell.recovery.room(), socket) {
         Ok((returned, old)) => {
-            if let Some(last) = state.last_of(&socket.namespace) {
+            if let Some(last) = state.last_of(socket.namespace()) {
                 seat.set_record(former.key, last);
             }
             socket.follow_expiry_of(&old, seat.old_expiry());

@@ -50,7 +50,7 @@ pub(crate) fn away_socket(shards: &Shards, comer: &SocketCell, id: &str) -> Opti
     }
     let cell = shards.cells.first()?;
     let drawn = comer.drawn_id().clone();
-    let socket = SocketCell::away(Arc::clone(cell), drawn, comer.namespace.clone());
+    let socket = SocketCell::away(Arc::clone(cell), drawn, comer.shared_namespace());
     socket.set_own_id(SocketId::named(id));
     #[cfg(feature = "redis")]
     socket.set_strange();
@@ -107,7 +107,7 @@ impl Recovery {
         } = arriving;
         let mut gone = Gone::default();
         let adopted = self.with("adopt", |state| {
-            if let Some(known) = state.machine.find(&socket.namespace, &pid) {
+            if let Some(known) = state.machine.find(socket.namespace(), &pid) {
                 state.take_away(known, &mut gone);
             }
             let id = socket.id().clone();
@@ -116,7 +116,7 @@ impl Recovery {
                 return None;
             }
             let adopted = Adopted {
-                namespace: socket.namespace.clone(),
+                namespace: socket.namespace().clone(),
                 pid,
                 sid: Sid::parse(comer.drawn_id())?,
                 id: id.as_str().into(),

@@ -226,7 +226,7 @@ impl State {
 
     /// Lets a socket know its record that stands for a client of another process or server.
     pub(super) fn seat_away(&mut self, key: RecordKey, socket: &SocketCell) {
-        if let Some(last) = self.last_of(&socket.namespace) {
+        if let Some(last) = self.last_of(socket.namespace()) {
             let seat = Seat::default();
             seat.set_record(key, last);
             socket.set_seat(seat);
@@ -283,7 +283,7 @@ pub(super) fn recognise(socket: &Arc<SocketCell>, table: &Table, lost: Option<No
         };
         let recognised = match lost {
             Some(why) => Err((why, None)),
-            None => recovery.recognise(socket.now(), &socket.namespace, shown, &mut seat.absence),
+            None => recovery.recognise(socket.now(), socket.namespace(), shown, &mut seat.absence),
         };
         match recognised {
             Ok((former, old)) => {

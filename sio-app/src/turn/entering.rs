@@ -53,7 +53,7 @@ pub(crate) fn join_at(
             }
             None => {
                 let histories = &shards.histories;
-                let entered = histories.without(&socket.namespace, room, || {
+                let entered = histories.without(socket.namespace(), room, || {
                     enter(turn, &mut after, socket, room, mark, records)
                 });
                 entered.unwrap_or(Ok(Entered::Behind))
@@ -63,7 +63,7 @@ pub(crate) fn join_at(
             None => step(mark, None),
             Some(_) => {
                 let recovery = &socket.cell.recovery;
-                let last = |state: &turn::recovery::State| state.last(&socket.namespace);
+                let last = |state: &turn::recovery::State| state.last(socket.namespace());
                 recovery.numbered(last, mark, &socket.cell.config, |state, mark| step(mark, Some(state)))
             }
         };

@@ -273,7 +273,7 @@ fn one_handler(
     ack: Option<u64>,
 ) -> Then {
     let _span =
-        tracing::trace_span!("event", socket = %Named(socket.key), namespace = &*socket.namespace, name).entered();
+        tracing::trace_span!("event", socket = %Named(socket.key), namespace = &**socket.namespace(), name).entered();
     let bytes = args_bytes(&args);
     let call = Call::new(socket, name, args, ack.map(Question::new));
     let started = guarded(|| handler(call));
@@ -328,7 +328,7 @@ fn handlers_of_event<'a>(
         let handler = EventFn::clone(handler);
         Box::new(move || {
             let _span =
-                tracing::trace_span!("event", socket = %Named(socket.key), namespace = &*socket.namespace, name = &*name)
+                tracing::trace_span!("event", socket = %Named(socket.key), namespace = &**socket.namespace(), name = &*name)
                     .entered();
             handler(Call::new(&socket, &name, args, ack))
         }) as Job

@@ -47,7 +47,7 @@ impl Ids {
     /// Gives an id to a socket, unless another socket of its namespace has the id.
     fn reserve(&self, id: &SocketId, socket: &Arc<SocketCell>) -> bool {
         self.with("reserve an id", |taken| {
-            let place = (id.clone(), socket.namespace.clone());
+            let place = (id.clone(), socket.namespace().clone());
             let is_free = !taken.contains_key(&place);
             if is_free {
                 taken.insert(place, Arc::downgrade(socket));
@@ -59,7 +59,7 @@ impl Ids {
     /// Gives the id of an earlier socket to the socket with which its client has come back.
     pub(super) fn pass_on(&self, id: &SocketId, socket: &Arc<SocketCell>) {
         self.with("pass an id on", |taken| {
-            taken.insert((id.clone(), socket.namespace.clone()), Arc::downgrade(socket));
+            taken.insert((id.clone(), socket.namespace().clone()), Arc::downgrade(socket));
         });
     }
 
@@ -69,7 +69,7 @@ impl Ids {
             return;
         }
         self.with("release an id", |taken| {
-            let place = (socket.id().clone(), socket.namespace.clone());
+            let place = (socket.id().clone(), socket.namespace().clone());
             if taken
                 .get(&place)
                 .is_some_and(|known| known.as_ptr() == Arc::as_ptr(socket))

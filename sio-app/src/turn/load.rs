@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+use once_cell::race::OnceBox;
 use sio_proto::server::{Handshake, network_of};
 
 use crate::lock::Mutex;
@@ -125,7 +126,7 @@ impl Loads {
             whole: Arc::clone(self),
             is_awaited: AtomicU32::new(0),
             deciding: AtomicU32::new(0),
-            rare: OnceLock::new(),
+            rare: OnceBox::new(),
         })
     }
 
@@ -191,11 +192,11 @@ pub(crate) struct Load {
     /// changes only under the lock of the queue.
     deciding: AtomicU32,
     /// The parts that few sessions have.
-    rare: OnceLock<Box<Rare>>,
+    rare: OnceBox<Rare>,
 }
 
 // Every session with a socket has one.
-const _: () = assert!(size_of::<Load>() <= 56);
+const _: () = assert!(size_of::<Load>() <= 48);
 
 /// The bit that says that CONNECTs may wait for middlewares.
 const QUEUED: u32 = 1 << 31;
@@ -210,7 +211,23 @@ struct Rare {
     /// The connections that wait until the handlers have caught up.
     awaiting: Mourners,
     /// The count of the address, from the first thing on that waits.
-    address: OnceLock<Arc<Count>>,
+    address: OnceLock<AddressCount>,
+}
+
+/// The count of an address, for one session. With the last one the address is forgotten.
+struct AddressCount {
+    whole: Arc<Loads>,
+    address: IpAddr,
+    /// It is there until this value is dropped.
+    count: Option<Arc<Count>>,
+}
+
+impl Drop for AddressCount {
+    fn drop(&mut self) {
+        if let Some(count) = self.count.take() {
+            self.whole.leave_address(self.address, count);
+        }
+    }
 }
 
 impl Load {
@@ -245,13 +262,18 @@ impl Load {
         if let Some(known) = self.known_address() {
             return Some(known);
         }
-        let client = self.client()?;
-        Some(self.rare().address.get_or_init(|| self.whole.of_address(client)))
+        let address = self.client()?;
+        let begin = || AddressCount {
+            whole: Arc::clone(&self.whole),
+            address,
+            count: Some(self.whole.of_address(address)),
+        };
+        self.rare().address.get_or_init(begin).count.as_deref()
     }
 
     /// Returns the count of its address, if anything has waited.
     fn known_address(&self) -> Option<&Count> {
-        self.rare.get()?.address.get().map(|count| &**count)
+        self.rare.get()?.address.get()?.count.as_deref()
     }
 
     /// Counts something of this size that begins to wait.
@@ -471,16 +493,6 @@ impl Drop for Lagging {
         self.load.whole.lagging.fetch_sub(1, Ordering::Relaxed);
         if let Some(number) = self.number {
             self.load.rare().awaiting.forget(number);
-        }
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        if let Some(count) = self.rare.get_mut().and_then(|rare| rare.address.take())
-            && let Some(client) = self.client()
-        {
-            self.whole.leave_address(client, count);
         }
     }
 }

@@ -93,9 +93,7 @@ impl<M> Default for Mailbox<M> {
             owner: 0,
             mails: None,
             given: 0,
-            astray: 0,
-            guests: 0,
-            leaving: false,
+            guests: Guests(0),
         }))
     }
 }
@@ -107,24 +105,38 @@ struct State<M> {
     mails: Option<Box<Mails<M>>>,
     /// How many mails the owner has and has not finished.
     given: u32,
-    /// How many mails are with a turn that is not the owner any more and has not begun them. They
-    /// come before everything that has arrived since.
-    astray: u32,
-    /// How many things are under way for the socket, apart from its owner: handlers that wait, and
-    /// acknowledgements that they have to send.
-    guests: u32,
-    /// Whether the socket has to leave as soon as nothing is under way.
-    leaving: bool,
+    guests: Guests,
+}
+
+/// How many things are under way for the socket, apart from its owner: handlers that wait, and
+/// acknowledgements that they have to send. The highest bit says whether the socket has to leave as
+/// soon as nothing is under way.
+#[derive(Clone, Copy)]
+struct Guests(u32);
+
+impl Guests {
+    const LEAVING: u32 = 1 << 31;
+
+    const fn count(self) -> u32 {
+        self.0 & !Self::LEAVING
+    }
+
+    const fn is_leaving(self) -> bool {
+        self.0 & Self::LEAVING != 0
+    }
 }
 
 // Every socket has one.
-const _: () = assert!(size_of::<Mailbox>() <= if cfg!(debug_assertions) { 48 } else { 40 });
+const _: () = assert!(size_of::<Mailbox>() <= if cfg!(debug_assertions) { 40 } else { 32 });
 
 /// The mails that wait for a socket.
 struct Mails<M> {
     queue: VecDeque<M>,
     /// How many mails at the front of the queue had been given out and were returned.
     returned: usize,
+    /// How many mails are with a turn that is not the owner any more and has not begun them. They
+    /// come before everything that has arrived since.
+    astray: u32,
 }
 
 impl<M> Default for Mails<M> {
@@ -132,6 +144,7 @@ impl<M> Default for Mails<M> {
         Self {
             queue: VecDeque::new(),
             returned: 0,
+            astray: 0,
         }
     }
 }
@@ -152,13 +165,20 @@ impl<M: Letter> State<M> {
     }
 
     fn waiting(&self) -> usize {
-        self.len() + self.guests as usize
+        self.len() + self.guests.count() as usize
+    }
+
+    /// Whether no mail waits, or will be returned.
+    #[inline]
+    fn has_no_mail(&self) -> bool {
+        let is_empty = |mails: &Mails<M>| mails.queue.is_empty() && mails.astray == 0;
+        self.mails.as_ref().is_none_or(|mails| is_empty(mails))
     }
 
     /// Whether the turn `owner` handles a mail that arrives with it: nobody else works for the
     /// socket, and nothing waits.
     fn is_free_for(&self, owner: Owner) -> bool {
-        (self.owner == 0 || self.owner == owner) && self.len() == 0 && self.astray == 0
+        (self.owner == 0 || self.owner == owner) && self.has_no_mail()
     }
 
     /// Takes the first mail of the queue.
@@ -166,7 +186,7 @@ impl<M: Letter> State<M> {
         let mails = self.mails.as_mut()?;
         let mail = mails.queue.pop_front()?;
         mails.returned = mails.returned.saturating_sub(1);
-        if mails.queue.is_empty() && mails.queue.capacity() > 32 {
+        if mails.queue.is_empty() && mails.queue.capacity() > 32 && mails.astray == 0 {
             self.mails = None;
         }
         if let Some(bytes) = mail.bytes() {
@@ -177,8 +197,10 @@ impl<M: Letter> State<M> {
 
     /// Whether the socket has to leave now. This returns true only once.
     fn leaves(&mut self) -> bool {
-        let leaves = self.leaving && self.owner == 0 && self.guests == 0;
-        self.leaving &= !leaves;
+        let leaves = self.owner == 0 && self.guests.is_leaving() && self.guests.count() == 0;
+        if leaves {
+            self.guests = Guests(0);
+        }
         leaves
     }
 }
@@ -254,7 +276,7 @@ impl<M: Letter> Mailbox<M> {
     /// Whether nobody works for the socket, and nothing waits for somebody.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.0.lock();
-        state.owner == 0 && state.len() == 0 && state.astray == 0
+        state.owner == 0 && state.has_no_mail()
     }
 
     /// Returns how many things wait.
@@ -271,14 +293,17 @@ impl<M: Letter> Mailbox<M> {
         }
         if state.owner == NOBODY_YET {
             state.owner = owner;
-            state.given = std::mem::take(&mut state.astray);
+            state.given = state
+                .mails
+                .as_mut()
+                .map_or(0, |mails| std::mem::take(&mut mails.astray));
             return Some(mail);
         }
         mail.bytes().into_iter().for_each(|bytes| load.add(bytes));
         let mails = state.mails.get_or_insert_default();
         mails.queue.insert(mails.returned, mail.detached());
         mails.returned += 1;
-        state.astray -= 1;
+        mails.astray -= 1;
         None
     }
 
@@ -289,7 +314,8 @@ impl<M: Letter> Mailbox<M> {
         if state.given > 0 {
             return Next::Nothing;
         }
-        if state.astray > 0 && state.mails.as_ref().is_none_or(|mails| mails.returned == 0) {
+        let is_next_astray = |mails: &Mails<M>| mails.astray > 0 && mails.returned == 0;
+        if state.mails.as_ref().is_some_and(|mails| is_next_astray(mails)) {
             state.owner = NOBODY_YET;
             return Next::Nothing;
         }
@@ -305,7 +331,7 @@ impl<M: Letter> Mailbox<M> {
     /// now.
     pub(crate) fn enter(&self) -> usize {
         let mut state = self.0.lock();
-        state.guests += 1;
+        state.guests.0 += 1;
         state.waiting()
     }
 
@@ -313,7 +339,7 @@ impl<M: Letter> Mailbox<M> {
     #[must_use]
     pub(crate) fn exit(&self) -> bool {
         let mut state = self.0.lock();
-        state.guests -= 1;
+        state.guests.0 -= 1;
         state.leaves()
     }
 
@@ -322,7 +348,7 @@ impl<M: Letter> Mailbox<M> {
     #[must_use]
     pub(crate) fn leave(&self) -> bool {
         let mut state = self.0.lock();
-        state.leaving = true;
+        state.guests.0 |= Guests::LEAVING;
         state.leaves()
     }
 
@@ -337,8 +363,10 @@ impl<M: Letter> Mailbox<M> {
     pub(crate) fn park(&self, future: Owner) {
         let mut state = self.0.lock();
         state.owner = future;
-        state.astray += state.given - 1;
-        state.given = 1;
+        let astray = std::mem::replace(&mut state.given, 1) - 1;
+        if astray > 0 {
+            state.mails.get_or_insert_default().astray += astray;
+        }
     }
 
     /// Makes a turn the owner, instead of the future.

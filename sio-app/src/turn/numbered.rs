@@ -106,7 +106,7 @@ pub(crate) fn send_written(
             });
             if sent.is_ok() {
                 let kept = |arena: &mut Arena| message.kept(arena);
-                state.keep_written_for(turn.now(), &to.namespace, offset, kept, (record, last));
+                state.keep_written_for(turn.now(), to.namespace(), offset, kept, (record, last));
             }
             (sent, enough)
         })?;

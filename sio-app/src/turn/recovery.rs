@@ -481,13 +481,13 @@ impl State {
     /// Begins a record for a socket that is about to be let in. Returns the secret for its client.
     pub(super) fn open(&mut self, socket: &Arc<SocketCell>, random: [u8; 18]) -> Option<(RecordKey, ByteString)> {
         let opening = Opening {
-            namespace: socket.namespace.clone(),
+            namespace: socket.namespace().clone(),
             sid: Sid::parse(socket.drawn_id())?,
             network: socket.load.network(),
             random,
             data: Arc::clone(socket),
         };
-        if self.machine.is_empty() || self.machine.current(&socket.namespace).is_none() {
+        if self.machine.is_empty() || self.machine.current(socket.namespace()).is_none() {
             // The shard of the socket is not locked yet, so the next message there sees this.
             self.begun.fetch_add(1, Ordering::Release);
         }

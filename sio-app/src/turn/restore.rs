@@ -37,11 +37,14 @@ pub fn check_store(store: &dyn Store) -> Result<(), StoreError> {
     attempt(|| store.read(&mut |key, value| Found::read(key, value).map(|_| ())))
 }
 
+/// The epochs of a namespace, with their last numbers.
+type Epochs = Vec<(u32, u64)>;
+
 /// What has been read of a store so far.
 #[derive(Default)]
 struct Reading {
     alive: Option<u64>,
-    names: BTreeMap<u32, (ByteString, Vec<(u32, u64)>)>,
+    names: BTreeMap<u32, (Arc<ByteString>, Epochs)>,
     last: BTreeMap<u32, u64>,
     stays: BTreeMap<u64, Vec<SavedStay>>,
     sockets: BTreeMap<u64, (RecordKey, Arc<SocketCell>)>,
@@ -202,7 +205,7 @@ impl Reading {
             Found::Head(head) => self.is_foreign = !place.keeper.can_send(head),
             Found::Alive(date) => self.alive = Some(date),
             Found::Namespace(saved) => {
-                self.names.insert(saved.number, (saved.name, saved.epochs));
+                self.names.insert(saved.number, (Arc::new(saved.name), saved.epochs));
             }
             Found::Counted { namespace, last } => {
                 self.names.get(&namespace)?;
@@ -269,7 +272,7 @@ impl Reading {
         for (number, (name, epochs)) in &self.names {
             let saved = SavedNamespace {
                 number: *number,
-                name: name.clone(),
+                name: ByteString::clone(name),
                 epochs: epochs.clone(),
             };
             let last = self.last.get(number).copied().unwrap_or(0);
@@ -283,7 +286,7 @@ impl Reading {
         let stays = self.stays.get(&saved.number)?.clone();
         let shards = place.shards;
         let id = SocketId::new(saved.sid);
-        let socket = SocketCell::away(Arc::clone(shards.cells.first()?), id.clone(), name.clone());
+        let socket = SocketCell::away(Arc::clone(shards.cells.first()?), id.clone(), Arc::clone(name));
         let socket = Arc::new(socket);
         let dates = place.keeper.dates;
         // A client that was there was lost when the process was last alive, at the earliest.

@@ -563,6 +563,15 @@ impl State {
         forgotten
     }
 
+    /// Puts a new socket into the table.
+    fn remember(&mut self, socket: &Arc<SocketCell>) {
+        let slot = socket.key.slot();
+        if self.sockets.len() <= slot {
+            self.sockets.resize(slot + 1, None);
+        }
+        self.sockets[slot] = Some(Arc::clone(socket));
+    }
+
     /// Takes a socket out of the table, if it is still in it.
     pub(crate) fn forget(&mut self, key: SocketKey) -> Option<Arc<SocketCell>> {
         let forgotten = self.sockets.get_mut(key.slot())?.take_if(|socket| socket.key == key);

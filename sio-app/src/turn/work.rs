@@ -190,7 +190,7 @@ fn disconnected(
 ) -> Then {
     tracing::debug!(
         socket = %Named(socket.key),
-        namespace = &*socket.namespace,
+        namespace = &**socket.namespace(),
         reason = ending.reason.as_str(),
         why = ending.breach.as_ref().map(Breach::text),
         "disconnected"
@@ -331,7 +331,7 @@ fn warn_if_slow(socket: &Arc<SocketCell>, event: &str) {
         // A client chooses the names of events that no handler is for.
         let is_ours = event == "middleware" || socket.table().is_none_or(|table| table.knows(event));
         let event = if is_ours { event } else { "(any)" };
-        socket.cell.warn_of_slowness(&socket.namespace, event, took);
+        socket.cell.warn_of_slowness(socket.namespace(), event, took);
     }
 }
 
@@ -505,7 +505,7 @@ pub(super) fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Th
     }
     tracing::debug!(
         socket = %Named(socket.key),
-        namespace = &*socket.namespace,
+        namespace = &**socket.namespace(),
         generation = socket.form.generation().as_str(),
         "connected"
     );
@@ -552,7 +552,7 @@ fn begin(socket: &Arc<SocketCell>, table: &Table, begins: bool, is_revoked: bool
 }
 
 fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {
-    tracing::debug!(socket = %Named(socket.key), namespace = &*socket.namespace, "refused");
+    tracing::debug!(socket = %Named(socket.key), namespace = &**socket.namespace(), "refused");
     socket.cell.recovery.ids.release(socket);
     socket.turn_away();
     socket.cell.input("refuse", turn, |state, now, out| {

@@ -79,7 +79,7 @@ impl Application for Inner {
         if let Some(hook) = self.hooks.namespace()
             && let Some(application) = socket.application()
         {
-            hook(application, &socket.namespace);
+            hook(application, socket.namespace());
         }
     }
 
@@ -89,7 +89,7 @@ impl Application for Inner {
         // A namespace of a rule begins and ends with its members.
         let is_ruled = socket.table().is_some_and(|table| table.names.is_some());
         if is_ruled {
-            cluster.namespace_changed(self, &socket.namespace);
+            cluster.namespace_changed(self, socket.namespace());
         }
         cluster.socket_changed(self, socket);
     }

@@ -109,13 +109,13 @@ impl Emitter {
     pub(crate) fn from_socket(socket: &Socket) -> Self {
         Self {
             sender: Some(socket.clone()),
-            ..Self::new(socket.0.cell.application.clone(), socket.0.namespace.clone())
+            ..Self::new(socket.0.cell.application.clone(), socket.0.namespace().clone())
         }
     }
 
     /// Starts with one socket.
     pub(crate) fn to_one(socket: &Arc<SocketCell>) -> Self {
-        let all = Self::new(socket.cell.application.clone(), socket.namespace.clone());
+        let all = Self::new(socket.cell.application.clone(), socket.namespace().clone());
         all.to(socket.id().as_str())
     }
 

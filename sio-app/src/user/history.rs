@@ -289,7 +289,7 @@ impl Socket {
             return Err(EmitError::Disconnected.into());
         }
         let (is_id, has_history) = self.ask(|shards| {
-            let has_history = shards.histories.covers(&socket.namespace, &room);
+            let has_history = shards.histories.covers(socket.namespace(), &room);
             (shards.is_id(&room), has_history)
         })?;
         if is_id {
@@ -316,7 +316,7 @@ impl Socket {
         };
         catching.wait_for_stream().await?;
         loop {
-            let history = self.ask(|shards| shards.histories.find(&socket.namespace, &catching.room))?;
+            let history = self.ask(|shards| shards.histories.find(socket.namespace(), &catching.room))?;
             if catching.step(history.as_ref()).await? {
                 return Ok(catching.resumed);
             }
@@ -354,7 +354,7 @@ impl Catching<'_> {
             let part = history.map(|history| history.part(socket.now(), self.has(history), histories, PART));
             // A place in a room where nothing was said is one of a history that is gone, or of a
             // history of another server.
-            let is_known = seen.is_none_or(|seen| histories.knows(&socket.namespace, &self.room, seen));
+            let is_known = seen.is_none_or(|seen| histories.knows(socket.namespace(), &self.room, seen));
             (part, is_known)
         })?;
         let truncated = part.as_ref().map_or(!is_known, |part| part.truncated);

@@ -87,7 +87,7 @@ impl Socket {
         {
             let late = self.sleep(MOST_HEARING);
             cluster
-                .hear_room(&server, &self.0.namespace, &room.as_ref().into(), late)
+                .hear_room(&server, self.0.namespace(), &room.as_ref().into(), late)
                 .await;
         }
         Ok(())

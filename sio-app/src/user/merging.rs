@@ -27,7 +27,7 @@ thread_local!(static NESTED: Cell<usize> = const { Cell::new(0) });
 
 /// Sends an event to one socket by a policy.
 pub(crate) fn send_by(socket: &Arc<SocketCell>, draft: Draft, policy: &Policy) -> Result<(), EmitError> {
-    let in_core = policy.in_core(&socket.namespace, draft.name(), draft.args())?;
+    let in_core = policy.in_core(socket.namespace(), draft.name(), draft.args())?;
     // A message that a client has missed is sent to it again as it was, so nothing is put together
     // for clients that may come back. Before the socket is let in, nothing waits.
     let is_counted = socket.is_asking() || socket.record().is_some();
@@ -88,7 +88,7 @@ pub(crate) fn send_merged(
         let bytes = merged.len();
         let mut message = merged
             .by(server::Policy::Merge(key.clone()))
-            .message(&socket.namespace, None, None);
+            .message(socket.namespace(), None, None);
         if let Err(error) = message.encode(socket.form, &socket.cell.config, &mut BytesMut::new()) {
             report(socket, draft, &HandlerError::Emit(error.into()));
             break;

@@ -265,7 +265,7 @@ fn send_in_one_go<A: Serialize + ?Sized>(
     if is_reserved_event(name) {
         return Err(EmitError::Reserved(name.to_owned()));
     }
-    let Some(direct) = Direct::event(socket.form, &socket.cell.config, &socket.namespace, name, scratch) else {
+    let Some(direct) = Direct::event(socket.form, &socket.cell.config, socket.namespace(), name, scratch) else {
         let draft = Draft::new(name, args, scratch)?;
         return send_draft(socket, draft, None, false, scratch);
     };
@@ -399,7 +399,7 @@ pub(crate) fn send_draft(
 ) -> Result<(), EmitError> {
     let len = draft.len();
     let message = draft.message(
-        &socket.namespace,
+        socket.namespace(),
         ack.map(|ack| ack.id),
         volatile.then(|| socket.runtime()),
     );
@@ -412,7 +412,13 @@ pub(crate) fn send_again(socket: &SocketCell, name: ByteString, args: Args) -> R
     let draft = Draft { name, args, policy };
     with_scratch(|scratch| {
         let len = draft.len();
-        send(socket, draft.message(&socket.namespace, None, None), len, None, scratch)
+        send(
+            socket,
+            draft.message(socket.namespace(), None, None),
+            len,
+            None,
+            scratch,
+        )
     })
 }
 
@@ -421,7 +427,7 @@ pub(crate) fn prepared<A: Serialize>(socket: &SocketCell, name: &str, args: &A) 
     with_scratch(|scratch| {
         let draft = Draft::new(name, args, scratch)?;
         let len = draft.len();
-        let mut message = draft.message(&socket.namespace, None, None);
+        let mut message = draft.message(socket.namespace(), None, None);
         message.encode(socket.form, &socket.cell.config, scratch)?;
         Ok((message, len))
     })
@@ -431,7 +437,7 @@ pub(crate) fn prepared<A: Serialize>(socket: &SocketCell, name: &str, args: &A) 
 pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketCell, id: u64, args: &A) -> Result<(), EmitError> {
     with_scratch(|scratch| {
         let direct = match socket.is_asking() {
-            false => Direct::ack(socket.form, &socket.cell.config, &socket.namespace, id, scratch),
+            false => Direct::ack(socket.form, &socket.cell.config, socket.namespace(), id, scratch),
             true => None,
         };
         let args = match direct {
@@ -444,7 +450,7 @@ pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketCell, id: u64, args
         let len = args.bytes();
         send(
             socket,
-            Message::ack(socket.namespace.clone(), id, args),
+            Message::ack(socket.namespace().clone(), id, args),
             len,
             None,
             scratch,

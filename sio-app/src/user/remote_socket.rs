@@ -35,7 +35,7 @@ impl RemoteSocket {
         let cell = &socket.0;
         Self {
             application: cell.cell.application.clone(),
-            namespace: cell.namespace.clone(),
+            namespace: cell.namespace().clone(),
             id: cell.id().as_str().into(),
             rooms: socket.rooms(),
             handshake: handshake_json(cell),
@@ -120,7 +120,7 @@ impl RemoteSocket {
     pub fn local(&self) -> Option<Socket> {
         let application = self.application.upgrade()?;
         let cell = application.shards().find(&self.id)?;
-        (cell.namespace == self.namespace).then_some(Socket(cell))
+        (*cell.namespace() == self.namespace).then_some(Socket(cell))
     }
 }
 

@@ -100,7 +100,7 @@ impl Socket {
 
     /// Chooses all sockets of the namespace, including this one.
     pub fn all(&self) -> Emitter {
-        Emitter::new(self.0.cell.application.clone(), self.0.namespace.clone())
+        Emitter::new(self.0.cell.application.clone(), self.0.namespace().clone())
     }
 
     /// Chooses this socket, unless its transport is busy.

@@ -64,7 +64,7 @@ impl Socket {
     /// Returns the name of the namespace, which starts with `/`.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        &self.0.namespace
+        self.0.namespace()
     }
 
     /// Returns the request that opened the session: headers, query, address.

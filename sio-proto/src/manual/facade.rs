@@ -85,7 +85,7 @@
 //! while let Some(output) = server.poll_output() {
 //!     match output {
 //!         Output::Delivery(Delivery::Connect { socket, namespace, .. }) => server.shard(now, |shard, out| {
-//!             if namespace == "/" {
+//!             if *namespace == "/" {
 //!                 shard.accept(now, socket, out);
 //!                 let _ = shard.join(socket, "lobby");
 //!             } else {

@@ -28,8 +28,9 @@ pub enum Delivery {
         sid: Sid,
         /// The id by which the client knows itself, if it is not `sid`. It is a secret.
         wire_id: Option<WireId>,
-        /// The namespace that the client asks for. It starts with `/`.
-        namespace: ByteString,
+        /// The namespace that the client asks for. It starts with `/`. All sockets of a namespace
+        /// share the text, as long as the shard has any.
+        namespace: Arc<ByteString>,
         /// The client's credentials. For generations without `auth` these are the queries.
         auth: Auth,
         /// The request that opened the session.

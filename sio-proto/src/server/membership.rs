@@ -15,6 +15,7 @@ mod rooms;
 mod socket;
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytestring::ByteString;
@@ -129,7 +130,7 @@ impl Membership {
     }
 
     /// The name of the namespace that a socket is in, or has asked for.
-    pub(crate) fn namespace_of(&self, socket: &Socket) -> &ByteString {
+    pub(crate) fn namespace_of(&self, socket: &Socket) -> &Arc<ByteString> {
         &self.namespaces.get(socket.namespace).name
     }
 

@@ -416,7 +416,7 @@ impl World {
                 }) => {
                     self.auths.push(format!("{auth:?}"));
                     let now = self.now;
-                    match self.refuses.get(&*namespace).cloned() {
+                    match self.refuses.get(&**namespace).cloned() {
                         Some(text) => self.server.shard(now, |shard, out| {
                             shard.refuse(now, socket, &text, Some("{\"code\":1}"), out)
                         }),

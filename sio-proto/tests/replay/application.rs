@@ -43,7 +43,7 @@ fn join(stage: &mut Stage, cue: &Cue<'_>, namespaces: &[&str]) -> Option<SocketK
     let Cue::Delivery(Delivery::Connect { socket, namespace, .. }) = cue else {
         return None;
     };
-    if namespaces.contains(&&**namespace) {
+    if namespaces.contains(&&***namespace) {
         stage.accept(*socket, namespace);
         return Some(*socket);
     }
@@ -115,7 +115,7 @@ fn demo(stage: &mut Stage, cue: Cue<'_>) {
         ..
     }) = &cue
     {
-        let more = match (&**namespace, auth.to_json(handshake).as_deref()) {
+        let more = match (&***namespace, auth.to_json(handshake).as_deref()) {
             ("/", _) => "",
             ("/admin", Some(r#"{"token":"t0ken"}"#)) => r#","auth":"t0ken""#,
             ("/denied", _) => return stage.refuse(*socket, "Not authorized", Some(r#"{"code":"E1"}"#)),
@@ -308,7 +308,7 @@ fn features(stage: &mut Stage, cue: Cue<'_>) {
 /// here they are written as JSON.
 fn msgpack(stage: &mut Stage, cue: Cue<'_>) {
     if let Cue::Delivery(Delivery::Connect { socket, namespace, .. }) = &cue {
-        match &**namespace {
+        match &***namespace {
             "/no" => return stage.refuse(*socket, "nope", Some(r#"{"c":1}"#)),
             "/" | "/a" => {}
             _ => return stage.refuse(*socket, "Invalid namespace", None),

@@ -176,10 +176,7 @@ impl ShardCell {
                 );
                 let inner = Arc::new(inner);
                 inner.mailbox.open(turn.owner());
-                if state.sockets.len() <= socket.slot() {
-                    state.sockets.resize(socket.slot() + 1, None);
-                }
-                state.sockets[socket.slot()] = Some(Arc::clone(&inner));
+                state.remember(&inner);
                 turn.add(Work::Connect(inner));
             }
             Delivery::Disconnect {
@@ -198,7 +195,7 @@ impl ShardCell {
                     false => inner.set_gone(),
                 }
                 if connected && let Some(names) = inner.table().and_then(|table| table.names.as_ref()) {
-                    names.leave(&inner.namespace);
+                    names.leave(inner.namespace());
                 }
                 let mail = Mail::Disconnect {
                     reason,

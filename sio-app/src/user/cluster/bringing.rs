@@ -160,7 +160,7 @@ impl ClusterNode {
         if !self.follows_stream() || !self.is_up() {
             return None;
         }
-        let (namespace, network) = (socket.namespace.clone(), socket.load.network());
+        let (namespace, network) = (socket.namespace().clone(), socket.load.network());
         {
             let state = &mut *self.state.lock();
             if !state.comers.enter(network) {
@@ -194,7 +194,7 @@ impl ClusterNode {
         pid: &ByteString,
         offset: Option<&ByteString>,
     ) -> Result<bool, NotRestored> {
-        let namespace = &socket.namespace;
+        let namespace = socket.namespace();
         let recovery = &server.shards.recovery;
         let known = recovery.find_record(namespace, pid);
         // An offset of this process says nothing to others, and a text of the application nothing
@@ -300,10 +300,10 @@ impl ClusterNode {
             return true;
         }
         let read = Arc::default();
-        if !self.fence(&socket.namespace, NOBODY.into(), &read) || read.take().await.is_err() {
+        if !self.fence(socket.namespace(), NOBODY.into(), &read) || read.take().await.is_err() {
             return false;
         }
-        let is_here = server.shards.recovery.find_record(&socket.namespace, pid) == Some(key);
+        let is_here = server.shards.recovery.find_record(socket.namespace(), pid) == Some(key);
         if is_here {
             self.put_back(key);
         }

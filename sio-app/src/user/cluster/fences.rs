@@ -143,7 +143,7 @@ impl ClusterNode {
             .filter_map(|key| recovery.record_state(key))
         {
             has_records = true;
-            let namespace = &record.socket.namespace;
+            let namespace = record.socket.namespace();
             if self.state.lock().node.id(namespace).is_some() {
                 open = Some(namespace.clone());
                 break;

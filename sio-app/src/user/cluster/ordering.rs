@@ -376,7 +376,7 @@ impl ClusterNode {
             return false;
         }
         let target = server::Target {
-            namespace: socket.namespace.clone(),
+            namespace: socket.namespace().clone(),
             rooms: vec![socket.id().as_str().into()],
             except: Vec::new(),
             except_socket: None,
@@ -386,7 +386,7 @@ impl ClusterNode {
             target: &target,
             sender: None,
         };
-        let own = application.policy(&socket.namespace, draft.name());
+        let own = application.policy(socket.namespace(), draft.name());
         self.broadcast_in_order(to, draft, policy.or(own.as_ref()))
     }
 

@@ -264,7 +264,7 @@ impl ClusterNode {
             start,
         } = record;
         let id = ByteString::from(socket.id().as_str());
-        let namespace = socket.namespace.clone();
+        let namespace = socket.namespace().clone();
         let data = Socket(socket).shared_data_json();
         let now = (self.runtime.now)();
         let (node, writer, only_if_there) = {

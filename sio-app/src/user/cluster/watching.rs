@@ -50,7 +50,7 @@ impl ClusterNode {
 
     /// A socket has been let in or has gone. Other nodes send to its id.
     pub(in crate::user) fn socket_changed(self: &Arc<Self>, server: &Inner, socket: &SocketCell) {
-        let (namespace, id) = (&socket.namespace, socket.id());
+        let (namespace, id) = (socket.namespace(), socket.id());
         self.with(|node, _, out| match server.shards.find(id).is_some() {
             true => node.open_room(namespace, id, out),
             false => node.close_room(namespace, id, out),

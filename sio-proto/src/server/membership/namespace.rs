@@ -6,7 +6,9 @@ use crate::holding::Holding;
 use crate::id::{NamespaceSlot, RoomSlot};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::borrow::Borrow;
 
 use bytestring::ByteString;
 
@@ -15,16 +17,27 @@ use super::{Member, RoomWatch, Slab};
 /// A namespace with its connected members and the rooms in it.
 #[derive(Debug)]
 pub(crate) struct Namespace {
-    pub(crate) name: ByteString,
+    /// Shared with what callers keep of its sockets.
+    pub(crate) name: Arc<ByteString>,
     pub(crate) members: Vec<Member>,
     pub(crate) rooms: BTreeMap<ByteString, RoomSlot>,
     /// Sockets that are connected or have asked. When none is left, the namespace is forgotten.
     pub(crate) sockets: u32,
 }
 
+/// The name of a namespace, in the order of its text.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Name(Arc<ByteString>);
+
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 /// All namespaces of a shard, by name and by slot.
 pub(crate) struct Namespaces {
-    by_name: BTreeMap<ByteString, NamespaceSlot>,
+    by_name: BTreeMap<Name, NamespaceSlot>,
     slab: Slab<NamespaceSlot, Namespace>,
     watch: Option<Box<dyn RoomWatch>>,
 }
@@ -47,9 +60,10 @@ impl Namespaces {
             .map(|namespace| {
                 Holding::list::<Member>(namespace.members.capacity())
                     .and(Holding::tree::<(ByteString, RoomSlot)>(namespace.rooms.len()))
+                    .and(Holding::memory(size_of::<[usize; 2]>() + size_of::<ByteString>()))
                     .with([namespace.name.len()])
             });
-        Holding::tree::<(ByteString, NamespaceSlot)>(self.by_name.len())
+        Holding::tree::<(Name, NamespaceSlot)>(self.by_name.len())
             .and(self.slab.holding())
             .with_all(namespaces)
     }
@@ -124,15 +138,15 @@ impl Namespaces {
         }
         // The name may be a slice of a receive buffer, which must not be kept as long as a
         // namespace.
-        let name = ByteString::from(&**name);
+        let name = Arc::new(ByteString::from(&**name));
         let namespace = Namespace {
-            name: name.clone(),
+            name: Arc::clone(&name),
             members: Vec::new(),
             rooms: BTreeMap::new(),
             sockets: 1,
         };
         let (slot, _) = self.slab.insert(namespace);
-        self.by_name.insert(name, slot);
+        self.by_name.insert(Name(name), slot);
         Some(slot)
     }
 
@@ -143,7 +157,7 @@ impl Namespaces {
         if namespace.sockets == 0 {
             debug_assert!(namespace.members.is_empty() && namespace.rooms.is_empty());
             let namespace = self.slab.remove(slot).expect("looked at above");
-            self.by_name.remove(&namespace.name);
+            self.by_name.remove::<str>(&namespace.name);
         }
     }
 }

@@ -57,7 +57,7 @@ type Told = BTreeMap<(String, String), Vec<SocketKey>>;
 
 /// A watch that records rooms like the directory of an adapter, and their members.
 #[derive(Clone, Default)]
-struct Watched(std::sync::Arc<std::sync::Mutex<Told>>);
+struct Watched(Arc<std::sync::Mutex<Told>>);
 
 impl RoomWatch for Watched {
     fn begins(&mut self, namespace: &str, room: &str) {

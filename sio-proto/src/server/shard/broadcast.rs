@@ -101,7 +101,7 @@ impl Shard {
         let key = self.find_named(Some(namespace), room)?;
         let membership = &self.core.membership;
         let socket = membership.find(key)?;
-        (**membership.namespace_of(socket) == *namespace).then_some(Member {
+        (***membership.namespace_of(socket) == *namespace).then_some(Member {
             socket: key.slot,
             session: socket.session,
         })

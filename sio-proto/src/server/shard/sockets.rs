@@ -43,7 +43,7 @@ impl Shard {
         if let (Some(socket), Some(sid)) = (socket, Sid::parse(id)) {
             return socket.sid == sid && socket.name().is_none();
         }
-        let namespace = socket.map(|socket| &**self.core.membership.namespace_of(socket));
+        let namespace = socket.map(|socket| &***self.core.membership.namespace_of(socket));
         self.find_named(namespace, id) == Some(key)
     }
 
@@ -155,7 +155,7 @@ impl Core {
 
     /// The name of the namespace that a socket is in.
     pub(crate) fn namespace_of(&self, socket: SocketKey) -> ByteString {
-        self.membership.namespace_of(self.socket(socket)).clone()
+        ByteString::clone(self.membership.namespace_of(self.socket(socket)))
     }
 }
 
@@ -200,7 +200,7 @@ impl<G> At<'_, G> {
             session: *key,
             sid,
             wire_id: session.wire_id(),
-            namespace: core.namespace_of(socket),
+            namespace: Arc::clone(core.membership.namespace_of(core.socket(socket))),
             auth,
             handshake: Arc::clone(&session.handshake),
             generation: form.generation(),
