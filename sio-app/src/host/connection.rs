@@ -30,6 +30,7 @@ use sio_proto::server::{Cause, Peer, Write};
 use sio_proto::wire::Wire;
 
 use crate::host::place::Place;
+use crate::host::remains::Remains;
 use crate::link::connections::{STEP, UNCOUNTED, in_steps};
 use crate::link::ends::{Outlet, Source};
 use crate::link::{Awaiting, Item, Link, Standing};
@@ -37,7 +38,6 @@ use crate::trim::trim;
 use crate::turn::later::Later;
 use crate::turn::{self, Lent, Turn};
 use crate::user::io::Io;
-use crate::user::sleep::Sleep;
 
 /// The size of the thread's read buffer. A message of 64 KiB fits into it with all its framing.
 const READ_BYTES: usize = 128 * 1024;
@@ -74,7 +74,7 @@ pub struct Connection {
     conn: Conn,
     place: Place,
     /// The incomplete bytes that have been read.
-    rest: BytesMut,
+    rest: Remains,
     /// How many of the incomplete bytes have been counted
     /// ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)), in steps of
     /// [`STEP`].
@@ -92,23 +92,16 @@ pub struct Connection {
     has_more: bool,
     /// Work that has been left for the same reason. Nothing is read before this work is done.
     later: Later,
-    /// The answers to a request that has overtaken the held GET. They wait until the handlers have
-    /// run. Boxed, because few requests overtake another.
-    #[expect(clippy::box_collection, reason = "it is smaller in every other connection")]
-    overtaken: Option<Box<Vec<Write>>>,
     /// Whether this connection waits, because its body may be much work and the other connections
     /// have left too much work already.
     waits: bool,
     /// Whether the last bytes wait for the socket. They have a deadline.
     ending: bool,
     lingering: bool,
-    /// The pause behind the head of a handshake.
-    rest_sleep: Option<Box<Sleep>>,
 }
 
 // There is one for every idle client.
-#[cfg(test)]
-const _: () = assert!(size_of::<Connection>() <= if cfg!(feature = "redis") { 232 } else { 224 });
+const _: () = assert!(size_of::<Connection>() <= 168);
 
 impl Connection {
     /// Takes up a connection. Returns `None` if a limit of connections is reached, or the server is
@@ -157,7 +150,7 @@ impl Connection {
         if !ahead.is_empty() {
             // The buffer belongs to the other server and is large, so the bytes are copied into a
             // small one.
-            connection.rest = trimmed(ahead);
+            connection.rest.keep(trimmed(ahead));
         }
         connection.count_received();
         connection
@@ -174,7 +167,7 @@ impl Connection {
         Self {
             conn,
             place,
-            rest: BytesMut::new(),
+            rest: Remains::default(),
             counted: 0,
             unanswered: 0,
             stage: Stage::Waiting,
@@ -182,11 +175,9 @@ impl Connection {
             steps: 0,
             has_more: false,
             later,
-            overtaken: None,
             waits: false,
             ending: false,
             lingering: false,
-            rest_sleep: None,
         }
     }
 
@@ -319,7 +310,7 @@ impl Connection {
         let mut buffer = if shared {
             READ.take().unwrap_or_default()
         } else {
-            std::mem::take(&mut self.rest)
+            self.rest.take()
         };
         if shared {
             make_whole(&mut buffer);
@@ -344,12 +335,12 @@ impl Connection {
         }
         if shared {
             if !buffer.is_empty() {
-                self.rest = BytesMut::from(&buffer[..]);
+                self.rest.keep(BytesMut::from(&buffer[..]));
                 buffer.clear();
             }
             READ.with(|read| read.set(Some(buffer)));
         } else if !buffer.is_empty() {
-            self.rest = trimmed(buffer);
+            self.rest.keep(trimmed(buffer));
         }
         self.count_received();
         match read {
@@ -426,10 +417,10 @@ impl Connection {
 
     fn process_rest(&mut self) {
         self.has_more = false;
-        let mut rest = std::mem::take(&mut self.rest);
+        let mut rest = self.rest.take();
         self.process(&mut rest);
         if !rest.is_empty() {
-            self.rest = trimmed(rest);
+            self.rest.keep(trimmed(rest));
         }
         self.count_received();
     }
@@ -450,7 +441,7 @@ impl Connection {
                     if !is_websocket {
                         arrivals.date = self.place.io.tally.traffic.date();
                     }
-                    arrivals.max_packets = NonZeroUsize::new(self.place.most_packets);
+                    arrivals.max_packets = NonZeroUsize::new(self.place.most_packets());
                     self.conn.handle_bytes(bytes, arrivals);
                     self.handle(arrivals);
                     trim(&mut arrivals.packets);
@@ -505,8 +496,8 @@ impl Connection {
             let (overtaken, leftover) = turn::run_a_while(runtime, |turn| self.handle_in(turn, arrivals));
             self.later.put(leftover, &self.place.io.kept);
             self.place.note_lag();
-            if overtaken.is_some() || self.overtaken.is_some() {
-                self.overtaken = overtaken.map(Box::new);
+            if overtaken.is_some() {
+                self.place.aside.parts().overtaken = overtaken;
                 self.answer_overtaken();
             }
         }
@@ -516,10 +507,10 @@ impl Connection {
     /// there are any.
     fn answer_overtaken(&mut self) {
         if self.later.is_empty()
-            && let Some(answers) = self.overtaken.take()
+            && let Some(answers) = self.place.aside.take(|aside| aside.overtaken.take())
         {
             turn::run(self.place.io.runtime(), |turn| {
-                self.place.answer_in_order(turn, *answers)
+                self.place.answer_in_order(turn, answers)
             });
         }
     }
@@ -630,7 +621,7 @@ impl Connection {
     fn begin_to_linger(&mut self) {
         if !self.lingering {
             self.lingering = true;
-            self.rest = BytesMut::new();
+            self.rest = Remains::default();
             self.has_more = false;
             self.place.end(Cause::Closed);
             match self.place.link.is_relayed() {

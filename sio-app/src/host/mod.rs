@@ -1,6 +1,7 @@
 //! The functions for adapters: connections, requests of other HTTP servers, listeners, and the
 //! tasks that watch the time.
 
+pub(crate) mod aside;
 pub(crate) mod asking;
 pub(crate) mod background;
 #[cfg(feature = "redis")]
@@ -15,4 +16,5 @@ mod patience;
 pub(crate) mod place;
 #[cfg(feature = "redis")]
 pub(crate) mod relay;
+mod remains;
 pub(crate) mod serve;

@@ -151,13 +151,31 @@ impl Pacing {
 
 impl Place {
     /// Whether nothing is read from the connection for now.
-    pub(crate) const fn is_paced(&self) -> bool {
-        self.pacing.is_some()
+    #[inline]
+    pub(crate) fn is_paced(&self) -> bool {
+        self.pacing().is_some()
+    }
+
+    #[inline]
+    fn pacing(&self) -> Option<&Pacing> {
+        self.aside.get()?.pacing.as_deref()
+    }
+
+    fn pacing_mut(&mut self) -> Option<&mut Pacing> {
+        self.aside.get_mut()?.pacing.as_deref_mut()
+    }
+
+    fn set_pacing(&mut self, pacing: Pacing) {
+        self.aside.parts().pacing = Some(Box::new(pacing));
+    }
+
+    fn take_pacing(&mut self) -> Option<Box<Pacing>> {
+        self.aside.take(|aside| aside.pacing.take())
     }
 
     /// The memory that is taken by what is not handed over yet, in bytes.
     pub(crate) fn pacing_bytes(&self) -> usize {
-        self.pacing.as_ref().map_or(0, |pacing| pacing.bytes.count())
+        self.pacing().map_or(0, |pacing| pacing.bytes.count())
     }
 
     /// Gives packets of a websocket to their shard, as far as they may come now.
@@ -166,7 +184,7 @@ impl Place {
         let Some(Seat { cell, id, .. }) = &self.seat else {
             return packets.clear();
         };
-        if packets.len() > self.most_packets.max(1) {
+        if packets.len() > self.most_packets().max(1) {
             return self.give_first(turn, packets);
         }
         let id = *id;
@@ -190,15 +208,15 @@ impl Place {
     /// elsewhere.
     #[inline]
     fn note_unpaced(&mut self) {
-        if self.most_packets == 1 {
-            self.most_packets = self.portion();
+        if self.most_packets() == 1 {
+            self.set_most_packets(self.portion());
         }
     }
 
     /// Gives as many packets to the shard as may come now. The others wait.
     #[cold]
     fn give_first(&mut self, turn: &Turn, packets: &mut Vec<Inbound>) {
-        let rest = packets.drain(self.most_packets.max(1)..).map(Inbound::kept).collect();
+        let rest = packets.drain(self.most_packets().max(1)..).map(Inbound::kept).collect();
         let held = Held::Packets(rest);
         let bytes = KeptBytes::new(&self.io.kept, held.bytes());
         self.give_packets(turn, packets);
@@ -208,21 +226,21 @@ impl Place {
     /// Goes on at the pace of a client that has a limit. The connection pauses if its client may
     /// send nothing now.
     fn follow(&mut self, turn: &Turn, session: SessionKey, pace: Pace) {
-        self.most_packets = pace.packets.min(self.portion());
+        self.set_most_packets(pace.packets.min(self.portion()));
         let (Some(until), Some(Seat { cell, .. })) = (pace.until, &self.seat) else {
             return;
         };
         let pause = self.pause(turn, cell, session, Why::Throttled(until));
         let mut pacing = Pacing::new(Held::Nothing, KeptBytes::new(&self.io.kept, 0));
         pacing.pause = Some(pause);
-        self.pacing = Some(Box::new(pacing));
+        self.set_pacing(pacing);
     }
 
     /// Keeps what waits, behind a pause that may have begun.
     fn hold(&mut self, held: Held, bytes: KeptBytes) {
         let mut pacing = Pacing::new(held, bytes);
-        pacing.pause = self.pacing.take().and_then(|pacing| pacing.pause);
-        self.pacing = Some(Box::new(pacing));
+        pacing.pause = self.take_pacing().and_then(|pacing| pacing.pause);
+        self.set_pacing(pacing);
     }
 
     /// Whether a POST for an existing session is handed over in portions.
@@ -239,9 +257,9 @@ impl Place {
         let request = Box::new(request);
         let held = Held::Post { shard, request, posted };
         let bytes = KeptBytes::new(&self.io.kept, held.bytes());
-        self.pacing = Some(Box::new(Pacing::new(held, bytes)));
+        self.set_pacing(Pacing::new(held, bytes));
         self.go_on(turn);
-        if let Some(pacing) = self.pacing.as_mut() {
+        if let Some(pacing) = self.pacing_mut() {
             pacing.keep();
         }
     }
@@ -267,14 +285,13 @@ impl Place {
         let Some((session, load)) = found.filter(|(_, load)| load.lags()) else {
             return;
         };
-        if self.pacing.as_ref().is_some_and(|pacing| pacing.pause.is_some()) {
+        if self.pacing().is_some_and(|pacing| pacing.pause.is_some()) {
             return;
         }
         let why = Why::Lagging(Load::lag(&load));
         let pause = turn::run(cell.runtime, |turn| self.pause(turn, &cell, session, why));
-        let pacing = self
-            .pacing
-            .get_or_insert_with(|| Box::new(Pacing::new(Held::Nothing, KeptBytes::new(&self.io.kept, 0))));
+        let begin = || Box::new(Pacing::new(Held::Nothing, KeptBytes::new(&self.io.kept, 0)));
+        let pacing = self.aside.parts().pacing.get_or_insert_with(begin);
         pacing.pause = Some(pause);
     }
 
@@ -285,7 +302,7 @@ impl Place {
             pause: pause @ Some(_),
             is_impatient,
             ..
-        }) = self.pacing.as_deref_mut()
+        }) = self.pacing_mut()
             && let Some(waiting) = pause
         {
             *is_impatient = std::task::ready!(waiting.poll(cx));
@@ -299,7 +316,7 @@ impl Place {
 
     /// Hands over the next portion, unless a pause begins.
     fn go_on(&mut self, turn: &Turn) {
-        let Some(pacing) = self.pacing.take() else { return };
+        let Some(pacing) = self.take_pacing() else { return };
         let Pacing {
             held,
             bytes,
@@ -309,7 +326,7 @@ impl Place {
         match held {
             Held::Nothing => {}
             Held::Packets(mut packets) => {
-                let portion = self.most_packets.clamp(1, packets.len().max(1));
+                let portion = self.most_packets().clamp(1, packets.len().max(1));
                 let mut now: Vec<Inbound> = packets.drain(..portion.min(packets.len())).collect();
                 self.give_packets(turn, &mut now);
                 if !packets.is_empty() {
@@ -320,7 +337,7 @@ impl Place {
                 if let Some((held, pause)) = self.go_on_with_post(turn, shard, request, posted, is_impatient) {
                     let mut pacing = Pacing::new(held, bytes);
                     pacing.pause = pause;
-                    self.pacing = Some(Box::new(pacing));
+                    self.set_pacing(pacing);
                 }
             }
         }

@@ -15,8 +15,8 @@ use sio_proto::cluster::relay::RelayEnd;
 use sio_proto::server::{Admission, Breach, Cause, Outputs, Peer, Request, Routed, Write};
 
 use crate::guarded::guarded;
+use crate::host::aside::{Aside, Parts};
 use crate::host::asking::{Asked, Asking};
-use crate::host::pacing::Pacing;
 #[cfg(feature = "redis")]
 use crate::host::relay::{Passed, Passing};
 use crate::link::Link;
@@ -34,44 +34,43 @@ pub(crate) struct Place {
     /// Whether the shard is told that the link has failed when this value is dropped. Otherwise it
     /// is told that the link was closed.
     pub(crate) fails_if_dropped: bool,
-    /// The request that waits for the application's decision.
-    asking: Option<Box<Asking>>,
-    /// What is not handed over yet.
-    pub(super) pacing: Option<Box<Pacing>>,
+    pub(super) aside: Aside,
     /// How many packets of a websocket are handed over next.
-    pub(super) most_packets: usize,
-    /// The request that another node answers.
-    #[cfg(feature = "redis")]
-    passing: Option<Box<Passing>>,
+    most_packets: u32,
 }
 
 pub(crate) struct Seat {
     pub(crate) cell: Arc<ShardCell>,
     pub(crate) id: LinkId,
-    /// The link's second id, for requests that overtake the GET which is held on it. It is set when
-    /// the first such request comes. Boxed, because few connections have one.
-    overtaking: Option<Box<LinkId>>,
 }
 
 impl Place {
     /// Takes a place. Returns `None` if a limit of connections is reached.
     pub(crate) fn new(io: &Arc<Inner>, link: Arc<Link>, peer: &Peer, fails_if_dropped: bool) -> Option<Self> {
         let number = io.enter(&link, peer)? as u32;
-        Some(Self {
+        let mut place = Self {
             io: Arc::clone(io),
             link,
             number,
             seat: None,
             fails_if_dropped,
-            asking: None,
-            pacing: None,
-            most_packets: match io.paces() {
-                true => 1,
-                false => (io.options.max_waiting_events / 4).max(1),
-            },
-            #[cfg(feature = "redis")]
-            passing: None,
-        })
+            aside: Aside::default(),
+            most_packets: 1,
+        };
+        if !io.paces() {
+            place.set_most_packets(place.portion());
+        }
+        Some(place)
+    }
+
+    /// How many packets of a websocket are handed over next.
+    #[inline]
+    pub(super) const fn most_packets(&self) -> usize {
+        self.most_packets as usize
+    }
+
+    pub(super) fn set_most_packets(&mut self, packets: usize) {
+        self.most_packets = u32::try_from(packets).unwrap_or(u32::MAX);
     }
 
     /// Gives a complete request to its shard, or to the application if it is not for Socket.IO.
@@ -89,12 +88,12 @@ impl Place {
     /// node does nothing more for it.
     #[cfg(feature = "redis")]
     fn pass_request(&mut self, turn: &Turn, arrived: &mut Option<Request>) -> bool {
-        if self.passing.is_some() {
+        if self.is_passing() {
             return false;
         }
         match Passing::begin(&self.io, &self.link, arrived) {
             Passed::Not => return false,
-            Passed::On(passing) => self.passing = Some(passing),
+            Passed::On(passing) => self.aside.parts().passing = Some(passing),
             Passed::Refused => {
                 if let Some(request) = arrived.take() {
                     self.answer_unavailable(turn, &request);
@@ -115,17 +114,23 @@ impl Place {
     /// Whether a request was passed on to another node.
     #[cfg(feature = "redis")]
     #[inline]
-    pub(super) const fn is_passing(&self) -> bool {
-        self.passing.is_some()
+    pub(super) fn is_passing(&self) -> bool {
+        self.passing().is_some()
+    }
+
+    #[cfg(feature = "redis")]
+    #[inline]
+    fn passing(&self) -> Option<&Passing> {
+        self.aside.get()?.passing.as_deref()
     }
 
     /// Answers the request that was passed on, if the other node will not. Returns true if it has.
     #[cfg(feature = "redis")]
     pub(super) fn answer_failed_relay(&mut self) -> bool {
-        let Some(why) = self.passing.as_ref().and_then(|passing| passing.failed()) else {
+        let Some(why) = self.passing().and_then(Passing::failed) else {
             return false;
         };
-        let passing = self.passing.take();
+        let passing = self.aside.take(|aside| aside.passing.take());
         let Some(request) = passing.and_then(|mut passing| passing.take_request()) else {
             return false;
         };
@@ -140,20 +145,20 @@ impl Place {
     /// Whether what the client sends goes to another node as it is.
     #[cfg(feature = "redis")]
     pub(super) fn is_tunnel(&self) -> bool {
-        self.passing.as_ref().is_some_and(|passing| passing.is_tunnel())
+        self.passing().is_some_and(Passing::is_tunnel)
     }
 
     /// Sends bytes to the other node, and removes them. Returns false if it takes no more now.
     #[cfg(feature = "redis")]
     pub(super) fn pass_on(&self, bytes: &mut BytesMut) -> bool {
-        let passing = self.passing.as_ref();
-        passing.is_none_or(|passing| (bytes.is_empty() || passing.send(bytes)) && passing.has_room())
+        self.passing()
+            .is_none_or(|passing| (bytes.is_empty() || passing.send(bytes)) && passing.has_room())
     }
 
     /// The client has read what waited for it.
     pub(super) fn note_drained(&self) {
         #[cfg(feature = "redis")]
-        if let Some(passing) = &self.passing {
+        if let Some(passing) = self.passing() {
             passing.drained();
         }
     }
@@ -162,15 +167,13 @@ impl Place {
     /// front of it, the answer of the GET is not its own.
     pub(super) fn note_all_answered(&mut self) {
         #[cfg(feature = "redis")]
-        {
-            self.passing = None;
-        }
+        drop(self.aside.take(|aside| aside.passing.take()));
     }
 
     /// The memory of the request that is passed on, in bytes.
     pub(super) fn passing_bytes(&self) -> usize {
         #[cfg(feature = "redis")]
-        return self.passing.as_ref().map_or(0, |passing| passing.bytes());
+        return self.passing().map_or(0, Passing::bytes);
         #[cfg(not(feature = "redis"))]
         0
     }
@@ -204,14 +207,14 @@ impl Place {
         let request = match Asking::begin(&self.io, hook, request, turn.now()) {
             Asked::Decided(request) => request,
             Asked::Waits(asking) => {
-                let may_wait = self.asking.is_none()
+                let may_wait = self.asking().is_none()
                     && self
                         .io
                         .connections
                         .lock()
                         .begin_asking(self.number as usize, &self.io.options);
                 if may_wait {
-                    self.asking = Some(asking);
+                    self.aside.parts().asking = Some(asking);
                     return;
                 }
                 asking.refuse(&self.io)
@@ -224,12 +227,18 @@ impl Place {
     /// on: its turn is over, and may have left work in `later`.
     #[inline]
     pub(crate) fn poll_decision(&mut self, cx: &mut Context<'_>, later: &mut Later) -> bool {
-        self.asking.is_some() && self.poll_asking(cx, later)
+        self.asking().is_some() && self.poll_asking(cx, later)
+    }
+
+    #[inline]
+    fn asking(&self) -> Option<&Asking> {
+        self.aside.get()?.asking.as_deref()
     }
 
     #[inline(never)]
     fn poll_asking(&mut self, cx: &mut Context<'_>, later: &mut Later) -> bool {
-        let Some(asking) = &mut self.asking else { return false };
+        let asking = self.aside.get_mut().and_then(|aside| aside.asking.as_deref_mut());
+        let Some(asking) = asking else { return false };
         let Poll::Ready(admission) = asking.poll(&self.io, cx) else {
             return false;
         };
@@ -242,24 +251,20 @@ impl Place {
     }
 
     fn stop_asking(&mut self) -> Option<Box<Asking>> {
-        let asking = self.asking.take()?;
+        let asking = self.aside.take(|aside| aside.asking.take())?;
         self.io.connections.lock().end_asking(self.number as usize);
         Some(asking)
     }
 
     /// Whether nothing waits here that counts as received.
     #[inline]
-    pub(super) const fn keeps_nothing(&self) -> bool {
-        #[cfg(feature = "redis")]
-        if self.passing.is_some() {
-            return false;
-        }
-        self.asking.is_none() && self.pacing.is_none()
+    pub(super) fn keeps_nothing(&self) -> bool {
+        self.aside.get().is_none_or(Parts::counts_nothing)
     }
 
     /// The memory that a request takes while it waits for a decision, in bytes.
     pub(crate) fn asking_bytes(&self) -> usize {
-        self.asking.as_ref().map_or(0, |asking| asking.bytes())
+        self.asking().map_or(0, Asking::bytes)
     }
 
     fn dispatch(&mut self, turn: &Turn, arrived: &mut Option<Request>) {
@@ -332,7 +337,6 @@ impl Place {
             self.seat = Some(Seat {
                 cell: Arc::clone(cell),
                 id,
-                overtaking: None,
             });
         }
     }
@@ -351,7 +355,10 @@ impl Place {
         }
         let mut answers = None;
         if let Self {
-            link, seat: Some(seat), ..
+            link,
+            seat: Some(seat),
+            aside,
+            ..
         } = self
         {
             seat.cell.input("pipelined request", turn, |state, now, out| {
@@ -359,9 +366,8 @@ impl Place {
                 let Some(request) = arrived.as_mut().filter(overtakes) else {
                     return state.shard.end_poll(now, seat.id, out);
                 };
-                let id = **seat
-                    .overtaking
-                    .get_or_insert_with(|| Box::new(state.links.insert(Arc::clone(link))));
+                let overtaking = &mut aside.parts().overtaking;
+                let id = *overtaking.get_or_insert_with(|| state.links.insert(Arc::clone(link)));
                 state.shard.handle_request(now, id, request, out);
                 answers = Some(out.writes.extract_if(.., |write| write.link() == id).collect());
             });
@@ -404,12 +410,10 @@ impl Place {
         if has_ended {
             link.await_writer();
         }
-        if let Some(Seat {
-            cell, id, overtaking, ..
-        }) = self.seat.take()
-        {
+        let overtaking = self.aside.take(|aside| aside.overtaking.take());
+        if let Some(Seat { cell, id }) = self.seat.take() {
             cell.input("closed", turn, |state, now, out| {
-                if let Some(overtaking) = overtaking.map(|overtaking| *overtaking) {
+                if let Some(overtaking) = overtaking {
                     // A broken rule is reported only once.
                     let cause = match &cause {
                         Cause::Broken(_) => Cause::Failed,
@@ -447,10 +451,10 @@ impl Place {
     /// Gives up the seat when the link has ended while its task runs.
     pub(crate) fn end(&mut self, cause: Cause) {
         let asking = self.stop_asking();
-        let pacing = self.pacing.take();
+        let pacing = self.aside.take(|aside| aside.pacing.take());
         drop((asking, pacing));
         #[cfg(feature = "redis")]
-        if let Some(mut passing) = self.passing.take() {
+        if let Some(mut passing) = self.aside.take(|aside| aside.passing.take()) {
             passing.ends(&cause);
         }
         if self.seat.is_some() {

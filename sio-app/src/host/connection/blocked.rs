@@ -28,10 +28,11 @@ impl Connection {
     pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_short = self.conn.wire().is_some_and(Wire::may_follow_head);
         if let (false, Some(Seat { cell, .. })) = (is_short, &self.place.seat) {
-            let begin = || Box::new(Sleep::new(Arc::clone(cell), cell.now() + REST));
-            ready!(Pin::new(self.rest_sleep.get_or_insert_with(begin)).poll(cx));
+            let begin = || Sleep::new(Arc::clone(cell), cell.now() + REST);
+            let rest = self.place.aside.parts().rest.get_or_insert_with(begin);
+            ready!(Pin::new(rest).poll(cx));
         }
-        self.rest_sleep = None;
+        drop(self.place.aside.take(|aside| aside.rest.take()));
         self.place.link.end_rest();
         self.write_queue(false);
         Poll::Ready(())

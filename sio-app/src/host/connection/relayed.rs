@@ -66,7 +66,10 @@ impl Connection {
     /// Reads once on a connection whose bytes go to another node, if that node takes some. Returns
     /// false at the end of the connection.
     fn pass_on<S: Source>(&mut self, cx: &mut Context<'_>, source: &mut S) -> Poll<bool> {
-        if !self.place.pass_on(&mut self.rest) {
+        let mut rest = self.rest.take();
+        let goes_on = self.place.pass_on(&mut rest);
+        self.rest.keep(rest);
+        if !goes_on {
             return Poll::Pending;
         }
         let mut buffer = READ.take().unwrap_or_default();
@@ -80,7 +83,7 @@ impl Connection {
                 buffer.clear();
             }
             if !self.place.pass_on(&mut buffer) {
-                self.rest = BytesMut::from(&buffer[..]);
+                self.rest.keep(BytesMut::from(&buffer[..]));
                 buffer.clear();
             }
         }
