@@ -12,7 +12,7 @@ const _: () = assert!(size_of::<Remains>() <= 8);
 impl Remains {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.0.as_ref().is_none_or(|bytes| bytes.is_empty())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -25,18 +25,22 @@ impl Remains {
         self.0.as_ref().map_or(0, |bytes| bytes.capacity())
     }
 
-    /// Takes the bytes out. What is left of them comes back by [`Remains::keep`].
+    /// Takes the bytes out. What is left of them comes back by [`Remains::keep`]. Until then their
+    /// place stays, so that a large message costs one place and not one for each of its pieces.
     pub(super) fn take(&mut self) -> BytesMut {
-        self.0.take().map_or_else(BytesMut::new, |bytes| *bytes)
+        self.0
+            .as_mut()
+            .map_or_else(BytesMut::new, |bytes| std::mem::take(&mut **bytes))
     }
 
     /// Keeps these bytes, and no others. If there are none, no memory is kept.
     #[inline]
     pub(super) fn keep(&mut self, bytes: BytesMut) {
-        self.0 = match bytes.is_empty() {
-            true => None,
-            false => Some(Box::new(bytes)),
-        };
+        match &mut self.0 {
+            place if bytes.is_empty() => *place = None,
+            Some(place) => **place = bytes,
+            place => *place = Some(Box::new(bytes)),
+        }
     }
 }
 
