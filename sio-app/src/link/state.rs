@@ -31,7 +31,7 @@ pub(super) struct State {
     /// Until when it has to come. It counts only with a stage.
     awaited_until: Time,
     /// Wakes the connection's task. Who wakes it takes it out, so that nothing of the runtime runs
-    /// under the lock. The task sets it again when it runs.
+    /// under the lock of the link. The task sets it again when it runs.
     pub(super) waker: Option<Waker>,
 }
 
