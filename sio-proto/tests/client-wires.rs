@@ -278,13 +278,13 @@ fn namespaces_of_0_9_are_left() {
 /// and not over a long life.
 #[test]
 fn acknowledgements_of_messages_are_limited_while_they_wait() {
-    let (mut script, link) = nine(config(Generation::V0_9, WEBSOCKET).max_answer_bytes(1_000usize));
+    let (mut script, link) = nine(config(Generation::V0_9, WEBSOCKET).max_answer_bytes(56usize));
     for number in 0..20 {
         script.tell(link, &format!("3:{number}::hi"));
     }
     assert_eq!(told(&mut script).len(), 20);
     assert!(!script.has("Lost"), "{:?}", script.log);
-    // `6:::21` has six bytes, and its place takes some hundred: eight of them fit.
+    // `6:::21` has six bytes, and its end is one more: eight of them fit.
     script.client.handle_blocked(script.now, link);
     for number in 21..29 {
         script.tell(link, &format!("3:{number}::hi"));
@@ -292,6 +292,39 @@ fn acknowledgements_of_messages_are_limited_while_they_wait() {
     assert!(!script.has("Lost"), "{:?}", script.log);
     script.tell(link, "3:30::hi");
     assert!(script.has("Lost(ParseError)"), "{:?}", script.log);
+}
+
+/// One answer to a poll may ask for very many acknowledgements: the server can read none of them
+/// before it has written its answer. All of them leave, with what the user says meanwhile.
+#[test]
+fn one_answer_asks_for_many_acknowledgements() {
+    const MESSAGES: usize = 9_000;
+    let mut script = Script::new(config(Generation::V0_9, POLLING));
+    script.answer(200, "", "s1:15:25:xhr-polling");
+    script.answer(200, "", "1::");
+    let packets = (1..=MESSAGES).map(|number| format!("3:{number}::x"));
+    let body: String = packets
+        .map(|packet| format!("\u{fffd}{}\u{fffd}{packet}", packet.len()))
+        .collect();
+    let (link, _) = script.last("GET ");
+    script.answer_on(link, 200, "", &body);
+    assert!(!script.has("Lost"), "{:?}", script.log);
+    assert_eq!(script.events.len(), MESSAGES);
+    script.emit(script.socket, emit("e", "1")).unwrap();
+
+    let (link, first) = script.last("POST ");
+    assert!(first.ends_with("\r\n\r\n6:::1"), "{first}");
+    script.answer_on(link, 200, "", "1");
+    assert_eq!(script.count("POST "), 2);
+    let (link, second) = script.last("POST ");
+    let (_, body) = second.split_once("\r\n\r\n").unwrap();
+    let told: Vec<&str> = body.split('\u{fffd}').skip(2).step_by(2).collect();
+    let receipts: Vec<String> = (2..=MESSAGES).map(|number| format!("6:::{number}")).collect();
+    assert_eq!(told, receipts);
+    script.answer_on(link, 200, "", "1");
+    let (_, third) = script.last("POST ");
+    assert!(third.contains("5:::{"), "{third}");
+    assert_eq!(script.count("POST "), 3);
 }
 
 /// How long a server may be silent: on 0.9 it says so, and on 0.6 the client knows.

@@ -186,7 +186,9 @@ pub struct ClientConfig {
     pub max_queued_bytes: usize,
     /// Most bytes of answers to events of the server that wait because the server does not read.
     /// Default 1 000 000. Beyond it, the connection ends. On 0.9, it is also the limit of the
-    /// acknowledgements that the client sends by itself.
+    /// acknowledgements that the client sends by itself, with one byte more for each (`6:::1234`
+    /// counts 9). It is meant for those that one answer to a poll can ask for: by default they are
+    /// some 100 000, unless the namespace has a long name.
     pub max_answer_bytes: usize,
     /// How long an event may wait for a connection. Default none: for ever, as in JavaScript, also
     /// while the client has stopped. An event that was written and is not confirmed

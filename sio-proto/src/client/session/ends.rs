@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::receipts::Receipts;
 use super::{Context, End, Heard, Instead, Packed, Session};
 use crate::client::config::{ClientConfig, Transport};
 use crate::client::event::{DisconnectReason, ErrorClass};
@@ -39,6 +40,7 @@ impl Session {
         if !core::mem::replace(&mut self.ended, true) {
             self.close_lines(cx, |_| true);
             self.outgoing = VecDeque::new();
+            self.older.receipts = Receipts::default();
             cx.heard.push_back(Heard::Ended(end));
         }
     }
@@ -88,7 +90,7 @@ impl Session {
         }
         self.begin_closing(until);
         self.pump(cx);
-        if self.transport == Transport::Polling && self.outgoing.is_empty() && self.is_idle(Purpose::Post) {
+        if self.transport == Transport::Polling && self.has_no_packets() && self.is_idle(Purpose::Post) {
             return self.end_closed(cx); // 0.6 has no goodbye
         }
         if self.transport == Transport::WebSocket {

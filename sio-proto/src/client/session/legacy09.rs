@@ -6,6 +6,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::mem::take;
 use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -29,10 +30,6 @@ use crate::socket::{self, is_reserved_event};
 const DAY: Duration = Duration::from_secs(86_400);
 
 const HEARTBEAT: &[u8] = b"2::";
-
-/// What an acknowledgement takes besides its bytes: its place in the list, which may have twice as
-/// many places as are in use, and the head of its buffer.
-const RECEIPT_BYTES: usize = 2 * size_of::<Packed>() + 32;
 
 impl Session {
     pub(super) fn target09(&self, transport: Transport, cx: &mut Context<'_>) -> String {
@@ -185,25 +182,32 @@ impl Session {
                 args: None,
             },
         };
-        let packed = packed(&ack);
-        let bytes = packed.len().saturating_add(RECEIPT_BYTES);
-        self.older.receipt_bytes = self.older.receipt_bytes.saturating_add(bytes);
-        if self.older.receipt_bytes > cx.config.max_answer_bytes {
+        // Nothing follows the goodbye.
+        if self.closing.is_some() {
+            return;
+        }
+        let mut text = BytesMut::new();
+        ack.encode(&mut text);
+        if !self.older.receipts.push(&text, cx.config.max_answer_bytes) {
             return self.break_off("the server asks, and does not read the answers", cx);
         }
-        self.send(packed);
         self.pump(cx);
     }
 
     /// Writes everything that waits as one payload.
     pub(super) fn put_payload09(&mut self, body: &mut BytesMut) {
-        let mut texts = Vec::new();
-        while let Some(Packed::Text(text)) = self.take_outgoing() {
-            step!(bulk text.len());
-            texts.push(text);
+        let receipts = take(&mut self.older.receipts);
+        let count = receipts.count().saturating_add(self.outgoing.len());
+        let is_framed = count.saturating_add(self.older.echo.iter().count()) > 1;
+        for text in receipts.iter() {
+            payload::put(text_of(text), is_framed, body);
         }
-        texts.extend(self.older.echo.take());
-        payload::write(texts.iter().map(text_of), body);
+        while let Some(Packed::Text(text)) = self.take_outgoing() {
+            payload::put(text_of(&text), is_framed, body);
+        }
+        if let Some(echo) = self.older.echo.take() {
+            payload::put(text_of(&echo), is_framed, body);
+        }
     }
 }
 

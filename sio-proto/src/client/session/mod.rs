@@ -29,6 +29,7 @@ mod legacy06;
 mod legacy09;
 mod packets;
 mod polling;
+mod receipts;
 mod request;
 mod websocket;
 
@@ -43,6 +44,7 @@ use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use self::receipts::Receipts;
 use super::config::{ClientConfig, Transport};
 use super::cookies::CookieJar;
 use super::endpoint::Endpoint;
@@ -163,8 +165,8 @@ struct Older {
     echo: Option<Bytes>,
     /// The last heartbeat, on wires whose sessions outlive their connections.
     last_heartbeat: Option<Bytes>,
-    /// The memory of acknowledgements that nobody but the session has given, since the last write.
-    receipt_bytes: usize,
+    /// Acknowledgements that nobody but the session gives, and that could not leave yet.
+    receipts: Receipts,
     /// The decoder of one connection's stream.
     stream: Option<Decoder>,
     /// The server is asked whether it knows the session.
@@ -334,7 +336,7 @@ impl Session {
 
     /// Writes what the transport can take. Returns whether anything was written.
     pub(super) fn pump(&mut self, cx: &mut Context<'_>) -> bool {
-        let has_nothing = self.outgoing.is_empty() && self.older.echo.is_none();
+        let has_nothing = self.has_no_packets() && self.older.echo.is_none();
         if has_nothing || !self.opened || self.ended || self.paused {
             return false;
         }
@@ -347,7 +349,6 @@ impl Session {
         };
         if wrote {
             self.pong_waits = false;
-            self.older.receipt_bytes = 0;
         }
         wrote
     }
@@ -356,6 +357,11 @@ impl Session {
     fn begin_closing(&mut self, until: Time) {
         self.closing = Some(until);
         self.older.echo = None;
+    }
+
+    /// Whether no packet waits for the transport.
+    fn has_no_packets(&self) -> bool {
+        self.outgoing.is_empty() && self.older.receipts.is_empty()
     }
 
     fn take_outgoing(&mut self) -> Option<Packed> {
@@ -370,6 +376,12 @@ impl Session {
     #[cfg(test)]
     pub(super) fn outgoing_room(&self) -> usize {
         self.outgoing.capacity()
+    }
+
+    /// How much memory the acknowledgements take that the session gives by itself.
+    #[cfg(test)]
+    pub(super) const fn receipt_memory(&self) -> usize {
+        self.older.receipts.memory()
     }
 
     /// How much memory its lines keep of messages that are not complete.

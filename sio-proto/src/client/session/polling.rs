@@ -1,6 +1,6 @@
 //! HTTP long polling: one GET that waits, and one POST at a time (docs/protocol/engine-io.md §4).
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use bytestring::ByteString;
 
 use super::request::{is_redirect, retry_after};
@@ -145,7 +145,7 @@ impl Session {
         }
         match purpose {
             Purpose::Get => self.handle_poll(&response, cx),
-            _ if self.closing.is_some() && self.outgoing.is_empty() => self.end_closed(cx),
+            _ if self.closing.is_some() && self.has_no_packets() => self.end_closed(cx),
             _ => {
                 self.pump(cx);
             }
@@ -295,6 +295,6 @@ fn put_packet(body: &mut BytesMut, revision: Revision, is_first: bool, packed: &
 }
 
 /// The text of a packet, which was made of text.
-pub(super) fn text_of(bytes: &Bytes) -> &str {
+pub(super) fn text_of(bytes: &[u8]) -> &str {
     core::str::from_utf8(bytes).unwrap_or_default()
 }

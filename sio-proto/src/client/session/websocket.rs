@@ -170,6 +170,12 @@ impl Session {
             return false;
         };
         let mut bytes = BytesMut::new();
+        let receipts = core::mem::take(&mut self.older.receipts);
+        for text in receipts.iter() {
+            step!(bulk text.len());
+            Line::put_message(&mut bytes, Opcode::Text, text, cx.entropy);
+        }
+        drop(receipts);
         while let Some(packed) = self.take_outgoing() {
             step!(bulk packed.len());
             match packed {

@@ -115,19 +115,24 @@ pub fn decode_jsonp(
 
 /// Appends the payload of `packets`, each in its text form.
 pub fn write<'a>(packets: impl ExactSizeIterator<Item = &'a str>, out: &mut BytesMut) {
-    let framed = packets.len() > 1;
-    let mut mark = [0; 3];
-    let mark = MARK.encode_utf8(&mut mark).as_bytes();
+    let is_framed = packets.len() > 1;
     for packet in packets {
-        step!(bulk packet.len());
-        out.reserve(packet.len().saturating_add(16));
-        if framed {
-            out.put_slice(mark);
-            put_decimal(lengths::utf16_len(packet) as u64, out);
-            out.put_slice(mark);
-        }
-        out.put_slice(packet.as_bytes());
+        put(packet, is_framed, out);
     }
+}
+
+/// Appends one packet of a payload. A packet that is not alone is framed.
+pub(crate) fn put(packet: &str, is_framed: bool, out: &mut BytesMut) {
+    step!(bulk packet.len());
+    out.reserve(packet.len().saturating_add(16));
+    if is_framed {
+        let mut mark = [0; 3];
+        let mark = MARK.encode_utf8(&mut mark).as_bytes();
+        out.put_slice(mark);
+        put_decimal(lengths::utf16_len(packet) as u64, out);
+        out.put_slice(mark);
+    }
+    out.put_slice(packet.as_bytes());
 }
 
 #[cfg(test)]
