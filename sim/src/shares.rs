@@ -20,7 +20,7 @@ const SMALL: usize = 8 << 10;
 const SMALL_CONNECTION: usize = 8 << 10;
 
 /// What nobody owns: buffers that the frames in them still share, and what is smaller than that.
-const NAMELESS: usize = 32 << 10;
+const NAMELESS: usize = 16 << 10;
 
 /// A frame may share a buffer of this size with others that are gone.
 const SHARED: usize = 8 << 10;
@@ -113,13 +113,13 @@ impl World {
             return self.fail(Promise::Price, format_args!("{words}"));
         }
         let nobody = self.server.holding_of_nobody();
-        let recovery = self.plan.recovery.as_ref();
-        let recovery = recovery.map_or(0, |recovery| 2 * recovery.max_total_log_bytes + recovery.max_away_bytes);
+        let recovery = self.comebacks.as_ref();
+        let recovery = recovery.map_or(0, |comebacks| comebacks.machine.holding().most_memory());
         let (most, holds) = (sum + nobody + recovery + NAMELESS, self.held.bytes - self.empty);
         if holds > most as isize {
             let words = format_args!(
                 "the server holds {holds} bytes, and {most} have an owner: {sum} of sessions and {connections} \
-                 connections, {nobody} of tables"
+                 connections, {nobody} of tables, {recovery} of recovery"
             );
             self.fail(Promise::Price, words);
         }

@@ -40,6 +40,14 @@ impl Arena {
         self.next = kept / 16;
     }
 
+    /// The most memory that it keeps: the present piece, one that is free, and the oldest piece,
+    /// some of whose frames are gone.
+    #[cfg(feature = "steps")]
+    pub(crate) fn most_memory(&self) -> usize {
+        let size = self.next.clamp(SMALLEST_PIECE, LARGEST_PIECE);
+        self.piece.capacity() + self.spare.capacity() + 2 * size
+    }
+
     /// A copy of these bytes, or `None` if they are so large that they should have memory of their
     /// own.
     #[inline(always)]

@@ -34,6 +34,8 @@ mod audience;
 mod away;
 mod change;
 mod history;
+#[cfg(feature = "steps")]
+mod holding;
 mod log;
 mod namespaces;
 mod outcome;

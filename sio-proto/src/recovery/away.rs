@@ -3,6 +3,8 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::Time;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::id::RecordSlot;
 
 /// When the time of a record is over, and how many went away before it: some are over at one time.
@@ -23,6 +25,18 @@ impl Away {
             networks: BTreeMap::new(),
             count: 0,
         }
+    }
+
+    /// The tables.
+    #[cfg(feature = "steps")]
+    pub(super) fn holding(&self) -> Holding {
+        let networks = self.networks.values();
+        let networks = networks.map(|own| Holding::tree::<(Turn, RecordSlot)>(own.len()));
+        Holding::tree::<(Turn, RecordSlot)>(self.all.len())
+            .and(Holding::tree::<(u128, BTreeSet<(Turn, RecordSlot)>)>(
+                self.networks.len(),
+            ))
+            .with_all(networks)
     }
 
     pub(super) fn len(&self) -> usize {

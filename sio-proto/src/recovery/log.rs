@@ -22,6 +22,8 @@ use bytestring::ByteString;
 
 use super::audience::{Audience, Stay};
 use crate::Time;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::id::TrailSlot;
 use crate::slab::Slab;
 
@@ -212,6 +214,29 @@ impl<M> Log<M> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// What the entries and the trails hold.
+    #[cfg(feature = "steps")]
+    pub(super) fn holding(&self) -> Holding {
+        let entries = self.entries.iter().map(|entry| {
+            let more = entry.more.as_ref().map_or(0, |more| more.capacity());
+            // The place in the list is counted by the list.
+            let bytes = entry.bytes().saturating_sub(Self::ENTRY_BYTES);
+            Holding::memory(bytes)
+                .and(Holding::heads(1))
+                .and(Holding::list::<TrailKey>(more))
+        });
+        let trails = self.trails.slots().filter_map(|slot| self.trails.get(slot));
+        let trails = trails.chain([&self.everybody]);
+        let trails = trails.map(|trail| Holding::list::<u64>(trail.sequences.capacity()).with([trail.room.len()]));
+        let losses = self.losses.as_ref().map_or(0, Vec::capacity);
+        Holding::list::<Entry<M>>(self.entries.capacity())
+            .and(self.trails.holding())
+            .and(Holding::tree::<(ByteString, TrailKey)>(self.rooms.len()))
+            .and(Holding::list::<Loss>(losses))
+            .with_all(entries)
+            .with_all(trails)
     }
 
     /// How many bytes are kept, as [`LogLimits::bytes`] counts them.

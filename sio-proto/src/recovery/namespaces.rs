@@ -5,6 +5,8 @@ use alloc::collections::BTreeMap;
 use bytestring::ByteString;
 
 use super::Namespace;
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
 use crate::id::PlaceSlot;
 use crate::slab::Slab;
 
@@ -27,6 +29,12 @@ impl<M> Namespaces<M> {
     pub(super) fn len(&self) -> usize {
         debug_assert_eq!(self.names.len(), self.places.len());
         self.names.len()
+    }
+
+    /// The tables.
+    #[cfg(feature = "steps")]
+    pub(super) fn holding(&self) -> Holding {
+        Holding::tree::<(ByteString, PlaceSlot)>(self.names.len()).and(self.places.holding())
     }
 
     /// The place of the namespace with this name.

@@ -1,0 +1,34 @@
+//! What recovery holds, for the simulator (feature `steps`). See [`Holding`].
+
+use super::Recovery;
+use super::audience::Stay;
+use crate::holding::Holding;
+use crate::id::RecordSlot;
+
+impl<M, D> Recovery<M, D> {
+    /// What the logs, the records and the tables hold. Each message has the bytes that its caller
+    /// has weighed, and what the caller keeps with a record is not in it.
+    pub fn holding(&self) -> Holding {
+        let namespaces = self.namespaces.iter().map(|(name, namespace)| {
+            let epochs = Holding::list::<(u32, u64)>(namespace.epochs.capacity());
+            let arena = Holding::memory(namespace.arena.most_memory());
+            namespace.log.holding().and(epochs).and(arena).with([name.len()])
+        });
+        let records = self.records.slots().filter_map(|slot| self.records.get(slot));
+        let records = records.map(|record| {
+            let secret = record.foreign_pid.as_ref().map(|secret| secret.len());
+            Holding::list::<Stay>(record.stays.capacity())
+                .with(record.stays.iter().map(|stay| stay.room.len()))
+                .with([record.own.bytes, record.namespace.len()])
+                .with(secret)
+        });
+        let numbers = Holding::tree::<(u64, RecordSlot)>(self.secrets.len());
+        self.namespaces
+            .holding()
+            .and(self.records.holding())
+            .and(self.away.holding())
+            .and(numbers)
+            .with_all(namespaces)
+            .with_all(records)
+    }
+}
