@@ -186,6 +186,7 @@ impl World {
             ..
         } = self;
         door.forget_sessions();
+        self.peak = 0;
         self.held.charge(|| {
             *server = Host::new(plan, restarts, door);
             if !has_store {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use sio_proto::http::{self, Method};
 use sio_proto::server::{
-    Budget, Cause, LocalQuota, Output, Outputs, Peer, QuotaLimits, Request, Routed, Router, Server, SessionHolding,
-    Shard,
+    Budget, Cause, CommonHolding, LocalQuota, Output, Outputs, Peer, QuotaLimits, Request, Routed, Router, Server,
+    SessionHolding, Shard,
 };
 use sio_proto::{Bytes, BytesMut, Config, LinkId, SocketKey, Time};
 
@@ -20,6 +20,19 @@ use crate::world::entropy;
 pub(crate) struct Socket {
     pub(crate) shard: usize,
     pub(crate) key: SocketKey,
+}
+
+/// The memory of what a connection holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    /// What has come and is not complete.
+    pub(crate) arriving: usize,
+    /// What may not come yet.
+    pub(crate) slowed: usize,
+    /// What may have to be sent on another connection.
+    pub(crate) leaving: usize,
+    /// All of it, with the connection itself.
+    pub(crate) all: usize,
 }
 
 /// See the [module](self).
@@ -85,20 +98,26 @@ impl Host {
         }
     }
 
-    /// Tells the memory of what is arriving on each connection, and of all that it holds.
-    pub(crate) fn holding_of_connections(&self, mut tell: impl FnMut(LinkId, usize, usize)) {
+    /// Tells the memory of what each connection holds.
+    pub(crate) fn holding_of_connections(&self, mut tell: impl FnMut(LinkId, Share)) {
         match &self.machine {
             Machine::One(server) => server.holding_of_each(|link, holding| {
-                tell(link, holding.arriving.most_memory(), holding.most_memory());
+                let share = Share {
+                    arriving: holding.arriving.most_memory(),
+                    slowed: holding.slowed.most_memory(),
+                    leaving: holding.leaving.most_memory(),
+                    all: holding.most_memory(),
+                };
+                tell(link, share);
             }),
             Machine::Several(house) => house.holding_of_connections(tell),
         }
     }
 
-    /// The memory of what the server holds for nobody: tables, lists and buffers.
-    pub(crate) fn holding_of_nobody(&self) -> usize {
+    /// What the server holds for nobody: tables, lists and buffers.
+    pub(crate) fn holding_of_nobody(&self) -> CommonHolding {
         match &self.machine {
-            Machine::One(server) => server.holding_of_nobody().most_memory(),
+            Machine::One(server) => server.holding_of_nobody(),
             Machine::Several(house) => house.holding_of_nobody(),
         }
     }

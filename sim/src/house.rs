@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use sio_proto::conn::{Arrivals, Conn};
 use sio_proto::server::{
-    Cause, Output, Outputs, Peer, Request, Routed, Router, Sent, SessionHolding, Shard, Then, Write, Written,
+    Cause, CommonHolding, Output, Outputs, Peer, Request, Routed, Router, Sent, SessionHolding, Shard, Then, Write,
+    Written,
 };
 use sio_proto::wire::Wire;
 use sio_proto::{Bytes, BytesMut, Config, Frame, LinkId, Time};
 
 use crate::door::Door;
+use crate::host::Share;
 use crate::life::Session;
 
 /// How many links are flushed at once.
@@ -179,9 +181,8 @@ impl House {
         }
     }
 
-    /// Tells what may arrive on each connection and waits for it to be complete, and the memory of
-    /// all that a connection holds.
-    pub(crate) fn holding_of_connections(&self, mut tell: impl FnMut(LinkId, usize, usize)) {
+    /// Tells the memory of what each connection holds.
+    pub(crate) fn holding_of_connections(&self, mut tell: impl FnMut(LinkId, Share)) {
         for (slot, (generation, connection)) in (0..).zip(&self.connections) {
             let Some(connection) = connection else { continue };
             let arriving = connection.rest_memory + connection.conn.holding().most_memory();
@@ -189,19 +190,32 @@ impl House {
             let outgoing = connection.outgoing.as_ref().map_or(0, Outgoing::memory);
             let leaving = 2 * pong + outgoing;
             let all = arriving + leaving + size_of::<Connection>();
-            tell(LinkId::new(slot, *generation), arriving, all);
+            let share = Share {
+                arriving,
+                slowed: 0,
+                leaving,
+                all,
+            };
+            tell(LinkId::new(slot, *generation), share);
         }
     }
 
-    /// The memory of its tables, lists and buffers, and of those of its shards.
-    pub(crate) fn holding_of_nobody(&self) -> usize {
+    /// What its tables, lists and buffers hold, and those of its shards.
+    pub(crate) fn holding_of_nobody(&self) -> CommonHolding {
         let shards = self.shards.iter();
-        let shards = shards.map(|(shard, out)| shard.holding_of_nobody().most_memory() + out.holding().most_memory());
-        shards.sum::<usize>()
-            + self.connections.capacity() * size_of::<(u32, Option<Box<Connection>>)>()
+        let shards = shards.fold(CommonHolding::default(), |all, (shard, out)| {
+            let mut held = shard.holding_of_nobody();
+            held.outputs = out.holding();
+            all.and(held)
+        });
+        let tables = self.connections.capacity() * size_of::<(u32, Option<Box<Connection>>)>()
             + self.free.capacity() * size_of::<u32>()
-            + self.queue.capacity() * size_of::<(usize, Output)>()
-            + self.resumed.capacity() * size_of::<LinkId>()
+            + self.resumed.capacity() * size_of::<LinkId>();
+        let outputs = self.queue.capacity() * size_of::<(usize, Output)>();
+        let mut all = shards;
+        all.tables.lists += tables;
+        all.outputs.lists += outputs;
+        all
     }
 
     /// The shard that knows a connection.

@@ -357,7 +357,10 @@ fn server(rng: &mut Rng) -> Config {
 }
 
 /// Limits that a thief can reach.
-fn against_thieves(server: Config, rng: &mut Rng) -> Config {
+fn against_thieves(mut server: Config, rng: &mut Rng) -> Config {
+    // Of a client of an old wire that is away wait no more messages than of others.
+    server.legacy09 = server.legacy09.max_pending_messages(40usize);
+    server.legacy06 = server.legacy06.max_pending_messages(40usize);
     let hosts = match Hosts::list([HOST]) {
         Ok(hosts) => hosts,
         Err(error) => panic!("{HOST}: {error}"),

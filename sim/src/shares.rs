@@ -27,14 +27,37 @@ const SHARED: usize = 8 << 10;
 
 /// How many packets of the protocol itself may wait in addition to an eighth of the queue, and how
 /// many bytes of them.
-const CONTROL: (usize, usize) = (64, 16 << 10);
+const CONTROL: (usize, usize) = (16, 4 << 10);
+
+/// How many bytes of packets may leave on a connection beside a full queue.
+const LEAVING: usize = 40 << 10;
+
+/// What a packet may take beside its bytes.
+const PACKET: usize = 192;
 
 /// For how many packets a queue that is empty may have room.
 const ROOM: usize = 32;
 
+/// What the tables of a server may hold, and how much more for each session, connection and socket
+/// that there has been at one time.
+const TABLES: (usize, usize) = (32 << 10, 1 << 10);
+
+/// What the lists of outputs, the lists of what has arrived, and the buffers of a server may hold
+/// between two inputs.
+const OUTPUTS: usize = 256 << 10;
+const ARRIVALS: usize = 96 << 10;
+const BUFFERS: usize = 16 << 10;
+
 /// How many bytes each byte of the target of a handshake may take: the pairs of the query are kept
 /// as JSON, too.
 const TARGET: usize = 3;
+
+/// The most bytes of packets that may have to be sent on another connection: a queue may have left,
+/// and nobody knows yet what of it was written.
+fn leaving(config: &Config) -> usize {
+    let (packets, bytes) = (config.max_queued_packets, config.max_queued_bytes);
+    LEAVING + 2 * (bytes + bytes / 8) + PACKET * (packets + packets / 8)
+}
 
 /// How much more than its settings allow a session holds.
 fn excess(holding: &SessionHolding, config: &Config) -> Option<String> {
@@ -44,7 +67,11 @@ fn excess(holding: &SessionHolding, config: &Config) -> Option<String> {
         .legacy09
         .max_pending_messages
         .max(config.legacy06.max_pending_messages);
-    let packets = messages.max(away);
+    let packets = if holding.is_engine {
+        messages
+    } else {
+        messages.max(away)
+    };
     let control = (packets + packets / 8 + CONTROL.0, bytes + bytes / 8 + CONTROL.1);
     let queues = [
         ("messages that wait", holding.messages, (messages, bytes)),
@@ -68,7 +95,7 @@ fn excess(holding: &SessionHolding, config: &Config) -> Option<String> {
     let handshake = config.max_handshake_bytes + TARGET * config.http.max_target_bytes;
     let memory = [
         ("of what has come", holding.arriving.most_memory(), arriving),
-        ("of its handshake", holding.handshake.bytes, handshake),
+        ("of its handshake", holding.handshake.most_memory(), handshake),
         ("beside that", holding.others.most_memory(), 0),
     ];
     memory.into_iter().find_map(|(what, has, limit)| {
@@ -81,38 +108,63 @@ impl World {
     /// Promise 7: nobody holds more than its limits allow, and each byte has an owner.
     pub(crate) fn check_shares(&mut self) {
         let (config, mut excess_of, mut sum) = (&self.plan.server, None, 0);
+        let mut sessions = 0;
         self.server.holding_of_sessions(|key, holding| {
             let shared = if holding.queue.count + holding.answer.count > 0 {
                 SHARED
             } else {
                 0
             };
+            sessions += 1;
             sum += holding.most_memory() + shared;
             if excess_of.is_none() {
                 excess_of = excess(&holding, config).map(|words| format!("{key:?}: {words}"));
             }
         });
-        let mut arriving = Vec::new();
-        self.server.holding_of_connections(|link, bytes, all| {
-            sum += all;
-            arriving.push((link, bytes));
+        let mut shares = Vec::new();
+        self.server.holding_of_connections(|link, share| {
+            sum += share.all;
+            shares.push((link, share));
         });
-        let connections = arriving.len();
-        for (link, bytes) in arriving {
-            let Some(number) = self.at_server.get(&link) else {
-                continue;
-            };
-            let most = self.most_of_arriving(*number);
-            if bytes > most && excess_of.is_none() {
-                excess_of = Some(format!(
-                    "a connection holds {bytes} bytes of what has come, at most {most}"
-                ));
+        let connections = shares.len();
+        for (link, share) in shares {
+            let number = self.at_server.get(&link);
+            let arriving = number.map_or(usize::MAX, |number| self.most_of_arriving(*number));
+            let parts = [
+                ("has come", share.arriving, arriving),
+                ("may not come yet", share.slowed, 0),
+                ("leaves", share.leaving, leaving(config)),
+            ];
+            for (what, bytes, most) in parts {
+                if bytes > most && excess_of.is_none() {
+                    excess_of = Some(format!(
+                        "a connection holds {bytes} bytes of what {what}, at most {most}"
+                    ));
+                }
             }
         }
         if let Some(words) = excess_of {
             return self.fail(Promise::Price, format_args!("{words}"));
         }
         let nobody = self.server.holding_of_nobody();
+        let things = sessions + connections + self.members.len() + self.crowd.len();
+        self.peak = self.peak.max(things);
+        let parts = [
+            ("tables", nobody.tables, TABLES.0 + TABLES.1 * self.peak),
+            ("lists of outputs", nobody.outputs, OUTPUTS),
+            ("lists of what arrives", nobody.arrivals, ARRIVALS),
+            ("buffers", nobody.buffers, BUFFERS),
+        ];
+        for (what, holding, most) in parts {
+            let holds = holding.most_memory();
+            if holds > most {
+                return self.fail(
+                    Promise::Price,
+                    format_args!("the {what} of the server hold {holds} bytes, at most {most}"),
+                );
+            }
+        }
+        let nobody = nobody.most_memory();
         let recovery = self.comebacks.as_ref();
         let recovery = recovery.map_or(0, |comebacks| comebacks.machine.holding().most_memory());
         let (most, holds) = (sum + nobody + recovery + NAMELESS, self.held.bytes - self.empty);

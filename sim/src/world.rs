@@ -124,6 +124,8 @@ pub(crate) struct World {
     pub(crate) baseline: isize,
     /// What the server holds with nobody at all.
     pub(crate) empty: isize,
+    /// The most sessions, connections and sockets that this server has had at one time.
+    pub(crate) peak: usize,
     pub(crate) crowd: Crowd,
     pub(crate) account: Account,
     /// Orders whose price is not compared yet.
@@ -224,6 +226,7 @@ impl World {
             thief,
             baseline: held.bytes,
             empty: held.bytes,
+            peak: 0,
             crowd: Crowd::default(),
             account: Account::default(),
             orders: Vec::new(),

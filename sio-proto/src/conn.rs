@@ -168,9 +168,7 @@ impl Arrivals {
     /// The memory of its lists.
     #[cfg(feature = "steps")]
     pub fn holding(&self) -> Holding {
-        Holding::list::<Inbound>(self.packets.capacity())
-            .and(Holding::list::<Bytes>(self.replies.capacity()))
-            .and(Holding::memory(self.pongs.frames.capacity()))
+        Holding::list::<Inbound>(self.packets.capacity()).and(Holding::list::<Bytes>(self.replies.capacity()))
     }
 
     /// Whether no further frame has to be decoded now.
@@ -196,6 +194,12 @@ pub struct Pongs {
 }
 
 impl Pongs {
+    /// The memory of their buffer.
+    #[cfg(feature = "steps")]
+    pub fn holding(&self) -> Holding {
+        Holding::memory(self.frames.capacity())
+    }
+
     /// Whether there was no ping.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -8,6 +8,8 @@ use crate::holding::Holding;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionHolding {
+    /// Whether it speaks Engine.IO.
+    pub is_engine: bool,
     /// The packets that wait for its client.
     pub queue: Holding,
     /// Those among them that are messages of the application, as far as this can be seen: on the
@@ -58,6 +60,42 @@ impl ConnectionHolding {
     }
 }
 
+/// What a server holds for nobody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommonHolding {
+    /// The tables of sessions, sockets, rooms, namespaces, links and deadlines.
+    pub tables: Holding,
+    /// The lists of outputs.
+    pub outputs: Holding,
+    /// The lists of what has arrived.
+    pub arrivals: Holding,
+    /// The buffers in which packets and the answers to pings are encoded.
+    pub buffers: Holding,
+}
+
+impl CommonHolding {
+    /// Both together.
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            tables: self.tables.and(other.tables),
+            outputs: self.outputs.and(other.outputs),
+            arrivals: self.arrivals.and(other.arrivals),
+            buffers: self.buffers.and(other.buffers),
+        }
+    }
+
+    /// The most memory that this can be.
+    #[must_use]
+    pub const fn most_memory(&self) -> usize {
+        let parts = self.tables.and(self.outputs).and(self.arrivals);
+        parts.and(self.buffers).most_memory()
+    }
+}
+
+/// What a text takes beside its bytes.
+const TEXT_HEAD: usize = 16;
+
 /// The first bytes of messages of Engine.IO: events and acknowledgements.
 const MESSAGES: [&[u8]; 4] = [b"42", b"43", b"45", b"46"];
 
@@ -79,12 +117,16 @@ impl Session {
         let rare = self.rare.as_ref().map_or(0, |_| size_of::<super::session::Rare>());
         let breach = self.breach().map(super::Breach::bytes);
         SessionHolding {
+            is_engine: self.wiring.engine().is_some(),
             queue: self.outbox.holding(),
             messages: Holding::default().with(messages.map(Frame::len)),
             answer: unconfirmed.map_or_else(Holding::default, |unconfirmed| unconfirmed.holding()),
             arriving: arriving.and(self.reassembly.holding()),
-            handshake: Holding::thing(self.handshake.bytes()).and(asker).and(parked),
-            others: Holding::memory(size_of::<Self>() + self.wiring.memory() + rare)
+            handshake: Holding::memory(self.handshake.bytes() + TEXT_HEAD)
+                .and(asker)
+                .and(parked),
+            // The session itself stands in a table.
+            others: Holding::memory(self.wiring.memory() + rare)
                 .with(breach)
                 .and(Holding::list::<crate::id::SocketSlot>(2 * self.sockets.len())),
         }

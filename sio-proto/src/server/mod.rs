@@ -69,7 +69,7 @@ pub use delivery::{AckError, Delivery};
 pub use engine::Direct;
 pub use facade::{Output, Server};
 #[cfg(feature = "steps")]
-pub use holding::{ConnectionHolding, SessionHolding};
+pub use holding::{CommonHolding, ConnectionHolding, SessionHolding};
 pub use http_answer::unavailable;
 pub use kept::Kept;
 pub use membership::RoomWatch;

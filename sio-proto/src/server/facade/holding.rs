@@ -3,7 +3,7 @@
 
 use super::{Connection, Output, Server, Slot};
 use crate::holding::Holding;
-use crate::server::holding::{ConnectionHolding, SessionHolding};
+use crate::server::holding::{CommonHolding, ConnectionHolding, SessionHolding};
 use crate::wire::Inbound;
 use crate::{LinkId, SessionKey};
 
@@ -46,16 +46,19 @@ impl Server {
 
     /// What the server and its shard hold for nobody: tables, and the lists and buffers that are
     /// used again.
-    pub fn holding_of_nobody(&self) -> Holding {
+    pub fn holding_of_nobody(&self) -> CommonHolding {
         let links = [self.resumed.capacity(), self.slow.capacity(), self.outgoing.capacity()];
-        self.as_shard()
-            .holding_of_nobody()
-            .and(self.outputs.holding())
-            .and(self.arrivals.holding())
-            .and(Holding::list::<Slot>(self.connections.capacity()))
-            .and(Holding::list::<u32>(self.free.capacity()))
-            .and(Holding::list::<Output>(self.queue.capacity()))
-            .and(Holding::memory(self.scratch.capacity()))
-            .with_all(links.map(Holding::list::<LinkId>))
+        let own = CommonHolding {
+            tables: Holding::list::<Slot>(self.connections.capacity())
+                .and(Holding::list::<u32>(self.free.capacity()))
+                .with_all(links.map(Holding::list::<LinkId>)),
+            outputs: self
+                .outputs
+                .holding()
+                .and(Holding::list::<Output>(self.queue.capacity())),
+            arrivals: self.arrivals.holding(),
+            buffers: Holding::memory(self.scratch.capacity()).and(self.arrivals.pongs.holding()),
+        };
+        self.as_shard().holding_of_nobody().and(own)
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{SessionKey, Shard};
 use crate::holding::Holding;
-use crate::server::holding::SessionHolding;
+use crate::server::holding::{CommonHolding, SessionHolding};
 
 impl Shard {
     /// Tells what each session holds. Messages, rooms and lists are shared: each session that has a
@@ -26,11 +26,12 @@ impl Shard {
     }
 
     /// What the shard holds for nobody: its tables, and the lists and buffers that it uses again.
-    pub fn holding_of_nobody(&self) -> Holding {
+    pub fn holding_of_nobody(&self) -> CommonHolding {
         let core = &self.core;
         let lists = [&core.departing, &core.overfull, &core.roomy];
         let lists = lists.map(|list| Holding::list::<SessionKey>(list.capacity()));
-        self.sessions
+        let tables = self
+            .sessions
             .holding()
             .and(core.links.holding())
             .and(core.timers.holding())
@@ -38,7 +39,11 @@ impl Shard {
             .and(core.membership.holding())
             .and(Holding::list::<super::SessionSlot>(core.ready.capacity()))
             .and(Holding::list::<(SessionKey, super::Measured)>(core.hasty.capacity()))
-            .and(Holding::memory(core.buffer.capacity()))
-            .with_all(lists)
+            .with_all(lists);
+        CommonHolding {
+            tables,
+            buffers: Holding::memory(core.buffer.capacity()),
+            ..CommonHolding::default()
+        }
     }
 }
