@@ -75,9 +75,6 @@ const ENTRY: usize = 64;
 /// What an event that came too early counts beside its bytes, at least.
 const EARLY: usize = 100;
 
-/// The most bytes that a session takes from its queues at a time.
-const BATCH: usize = 64 << 10;
-
 /// The longest id, and the longest offset.
 const ID: usize = 512;
 
@@ -382,9 +379,9 @@ impl Payer {
         let most_queued = config.max_queued_bytes.max(self.largest);
         let most_answers = config.max_answer_bytes.max(self.largest);
         let packet = config.packet.max_attachment_bytes.min(message) + message;
-        // What a namespace had to write when its user left it, what the session has taken, what it
-        // says by itself, and the request that waits for its connection.
-        let leaving = 2 * (BATCH + most_queued + 2 * most_answers + HEAD);
+        // What the session has taken of its user's, or its namespaces have when their user leaves
+        // them, and what it says by itself.
+        let leaving = most_queued + most_answers + HEAD;
         // What each thing counts beside its bytes, and the most of it.
         let parts = [
             (ENTRY, most_queued),
@@ -393,7 +390,8 @@ impl Payer {
             (EARLY, spaces * config.max_early_bytes),
             (0, packet),
             (0, self.links * 2 * (message + HEAD)),
-            (0, leaving),
+            (ENTRY, leaving),
+            (0, 0),
             (ENTRY, config.max_cookie_bytes),
             (0, 2 * LONGEST_REFUSAL + spaces * 5 * ID + 4 * HEAD),
             (0, 0),
@@ -417,6 +415,17 @@ impl Payer {
             return Some(format!(
                 "a client holds {arriving} bytes of what arrives, at most {most}"
             ));
+        }
+        // Places, and the requests that wait for their connections.
+        let (places, most) = (holding.leaving.lists, 3 * leaving);
+        if places > most {
+            return Some(format!(
+                "a client holds {places} bytes around what leaves, at most {most}"
+            ));
+        }
+        let (receipts, most) = (holding.receipts.lists, config.max_answer_bytes);
+        if receipts > most {
+            return Some(format!("a client holds {receipts} bytes of receipts, at most {most}"));
         }
         let others = holding.others.lists;
         (others > OTHERS).then(|| format!("the lists of a client take {others} bytes, at most {OTHERS}"))

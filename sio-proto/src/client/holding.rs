@@ -24,6 +24,8 @@ pub struct ClientHolding {
     pub arriving: Holding,
     /// Packets for the transport, and bytes for a connection that does not stand yet.
     pub leaving: Holding,
+    /// Acknowledgements of 0.9 that the client gives by itself.
+    pub receipts: Holding,
     /// Cookies.
     pub cookies: Holding,
     /// Names of namespaces, ids, credentials, and what the server has said when it refused the
@@ -35,7 +37,7 @@ pub struct ClientHolding {
 
 impl ClientHolding {
     /// All parts, with their names.
-    pub const fn parts(&self) -> [(&'static str, Holding); 10] {
+    pub const fn parts(&self) -> [(&'static str, Holding); 11] {
         [
             ("events", self.events),
             ("asking", self.asking),
@@ -44,6 +46,7 @@ impl ClientHolding {
             ("attachments", self.attachments),
             ("arriving", self.arriving),
             ("leaving", self.leaving),
+            ("receipts", self.receipts),
             ("cookies", self.cookies),
             ("texts", self.texts),
             ("others", self.others),

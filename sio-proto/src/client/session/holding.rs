@@ -12,7 +12,7 @@ impl Session {
         all.arriving = all.arriving.with(stream);
         all.leaving = Holding::shrinking::<Packed>(self.outgoing.capacity(), self.outgoing.len())
             .with(self.outgoing.iter().map(Packed::len));
-        all.leaving = all.leaving.and(Holding::memory(self.older.receipts.memory()));
+        all.receipts = Holding::memory(self.older.receipts.memory());
         for line in &self.lines {
             all.arriving = all.arriving.and(line.arriving());
             all.leaving = all.leaving.and(Holding::memory(line.unsent_memory()));
