@@ -177,7 +177,7 @@ fn settings(rng: &mut Rng) -> ClientConfig {
         .max_packets_per_payload(5_000usize)
         .max_early_bytes(2_000usize)
         .max_answer_bytes(2_000usize)
-        .max_cookie_bytes(500usize)
+        .max_cookie_bytes(if most > 8_000 { 20_000usize } else { 500 })
         .max_queued_bytes([3_000, 20_000][rng.usize(0..2)])
         .max_in_flight(64usize)
         .packet(limits);
@@ -186,7 +186,7 @@ fn settings(rng: &mut Rng) -> ClientConfig {
         config = config.retries(2u32).retry_window(rng.usize(1..4));
     }
     if generation == Generation::Four && rng.bool() {
-        config = config.confirm_events(true).max_unconfirmed(rng.usize(2..64));
+        config = config.confirm_events(true).max_unconfirmed(rng.usize(2..400));
     }
     if rng.u32(0..4) == 0 {
         config = config.max_queue_age(Some(Duration::from_secs(3)));

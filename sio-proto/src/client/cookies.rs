@@ -65,6 +65,10 @@ impl Cookie {
     }
 }
 
+/// For so many cookies there may always be room: a server that removes its only cookie and sets it
+/// again costs no list each time.
+const MOST_KEPT: usize = 8;
+
 /// The cookies, in the order in which they came.
 #[derive(Debug, Default)]
 pub(super) struct CookieJar {
@@ -108,6 +112,7 @@ impl CookieJar {
             }
             if self.held() > max_bytes {
                 self.cookies.remove(place);
+                self.give_back();
             }
             return;
         }
@@ -121,8 +126,9 @@ impl CookieJar {
 
     /// Gives back the memory of a list that is much longer than what is in it.
     fn give_back(&mut self) {
-        if self.cookies.len() < self.cookies.capacity() / 4 {
-            self.cookies.shrink_to(self.cookies.len().saturating_mul(2));
+        if self.cookies.capacity() > MOST_KEPT && self.cookies.len() < self.cookies.capacity() / 4 {
+            self.cookies
+                .shrink_to(MOST_KEPT.max(self.cookies.len().saturating_mul(2)));
         }
     }
 
@@ -287,6 +293,8 @@ mod against_cookie_store;
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use super::*;
 
     fn jar(lines: &[&str], max: usize) -> CookieJar {
@@ -346,6 +354,28 @@ mod tests {
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         store(&mut jar, "http://a.example", None, &many, limit);
         assert_eq!(jar.cookies.len(), 2);
+    }
+
+    /// Also the places of cookies whose new values do not fit. A few places stay.
+    #[test]
+    fn a_jar_gives_its_places_back() {
+        let lines = |value: &str| {
+            let line = |number| format!("{number}={value}; Path=/");
+            (0..200).map(line).collect::<Vec<_>>()
+        };
+        let limit = 200 * (ENTRY_BYTES + 10);
+        let (small, large) = (lines("1"), lines(&"1".repeat(limit)));
+        let of = |lines: &[String]| {
+            let lines: Vec<&str> = lines.iter().map(|line| &**line).collect();
+            let mut jar = jar(&lines, limit);
+            jar.cookies.shrink_to_fit();
+            jar
+        };
+        let mut jar = of(&small);
+        assert_eq!(jar.cookies.len(), 200);
+        let large: Vec<&str> = large.iter().map(|line| &**line).collect();
+        store(&mut jar, "http://a.example", None, &large, limit);
+        assert_eq!((jar.cookies.len(), jar.cookies.capacity()), (0, MOST_KEPT));
     }
 
     #[test]

@@ -243,6 +243,29 @@ fn a_closed_client_keeps_no_cookies() {
     assert!(scene.client.jar.is_empty());
 }
 
+/// What is acknowledged has not to be confirmed, and is not sent again.
+#[test]
+fn events_that_are_acknowledged_and_never_confirmed_keep_no_places() {
+    let config = ClientConfig::default().confirm_events(true);
+    let mut scene = Scene::new(config.transports(vec![Transport::WebSocket]));
+    scene.upgrade();
+    scene.tell(OPEN);
+    scene.tell("40{\"sid\":\"a\",\"pid\":\"p\",\"sio.confirmed\":0}");
+    assert!(scene.client.is_connected(scene.socket));
+    for _ in 0..1_000 {
+        let mut event = event("x");
+        event.ack = true;
+        scene.client.emit(Time::ZERO, scene.socket, event).unwrap();
+        scene.drain();
+    }
+    assert!(scene.client.sockets[0].unconfirmed.room() >= 1_000);
+    for id in 0..1_000 {
+        scene.tell(&format!("43{id}[]"));
+    }
+    let room = scene.client.sockets[0].unconfirmed.room();
+    assert!(room <= 64, "{room}");
+}
+
 /// Each message of 0.9 with an id is acknowledged by the client itself. What the server does not
 /// read takes no more memory than the limit, however short each acknowledgement is.
 #[test]

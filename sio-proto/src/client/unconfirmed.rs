@@ -97,6 +97,12 @@ impl Unconfirmed {
         self.is_on && self.events >= max
     }
 
+    /// For how many events there is room.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.written.capacity()
+    }
+
     /// Notes an event that is written.
     pub(super) fn push(&mut self, event: Event, ack: Option<u64>) {
         self.ahead += 1;
@@ -127,6 +133,7 @@ impl Unconfirmed {
             Some(Written::Gone(count)) => *count += 1,
             _ => self.written.insert(at, Written::Gone(1)),
         }
+        give_back(&mut self.written);
         Some(event)
     }
 
