@@ -264,8 +264,11 @@ impl House {
         if let (None, Some(outgoing)) = (&connection.blocked, &mut connection.outgoing) {
             outgoing.forget_written(0);
         }
+        let taken = connection.rest_memory.saturating_sub(connection.rest.capacity());
         connection.rest.extend_from_slice(bytes);
-        connection.rest_memory = connection.rest_memory.max(connection.rest.capacity());
+        if connection.rest.capacity() > connection.rest_memory {
+            connection.rest_memory = connection.rest.capacity() + taken;
+        }
         bytes.clear();
         self.advance(now, link);
         self.settle(now);

@@ -83,7 +83,7 @@ struct Connection {
     conn: Conn,
     /// Bytes that have arrived and cannot be used yet.
     rest: BytesMut,
-    /// How much memory `rest` keeps, at least. Its capacity does not count what was taken from its
+    /// How much memory `rest` keeps, at most. Its capacity does not count what was taken from its
     /// front.
     rest_memory: usize,
     /// What waits until the client may send it, if anything does.
@@ -95,6 +95,16 @@ struct Connection {
 }
 
 impl Connection {
+    /// Adds bytes behind those that cannot be used yet.
+    fn add_rest(&mut self, bytes: &[u8]) {
+        let taken = self.rest_memory.saturating_sub(self.rest.capacity());
+        self.rest.extend_from_slice(bytes);
+        // A buffer that has grown has kept what was taken from its front.
+        if self.rest.capacity() > self.rest_memory {
+            self.rest_memory = self.rest.capacity().saturating_add(taken);
+        }
+    }
+
     /// Takes the buffer of `rest` away if nothing is left in it, or if it is large for what is
     /// left: a peer would pay a byte, and we a buffer.
     fn take_large(&mut self) -> Option<BytesMut> {
@@ -216,8 +226,7 @@ impl Server {
             core::mem::swap(&mut connection.rest, bytes);
         } else {
             step!(bulk bytes.len());
-            connection.rest.extend_from_slice(bytes);
-            connection.rest_memory = connection.rest_memory.max(connection.rest.capacity());
+            connection.add_rest(bytes);
             bytes.clear();
         }
         self.advance(now, link);

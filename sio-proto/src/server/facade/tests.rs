@@ -236,3 +236,25 @@ fn lists_give_back_what_one_large_input_has_needed() {
     let after = rooms(&server);
     assert!(after.iter().all(|room| *room <= MOST_KEPT), "{after:?}");
 }
+
+/// A buffer that grows keeps what was taken from its front. So does its count.
+#[test]
+fn a_buffer_that_grows_counts_what_was_taken_from_its_front() {
+    let mut connection = Connection {
+        conn: Conn::new(Arc::new(Config::default()), Peer::default()),
+        rest: BytesMut::with_capacity(64_000),
+        rest_memory: 64_000,
+        slowed: None,
+        blocked: None,
+        outgoing: None,
+    };
+    connection.add_rest(&[b'x'; 64_000]);
+    assert_eq!(connection.rest_memory, 64_000);
+    bytes::Buf::advance(&mut connection.rest, 20_000);
+    connection.add_rest(&[b'x'; 10_000]);
+    let (memory, capacity) = (connection.rest_memory, connection.rest.capacity());
+    assert_eq!(memory, capacity + 20_000);
+    // Where nothing grows, nothing is counted.
+    connection.add_rest(b"x");
+    assert_eq!((connection.rest_memory, connection.rest.capacity()), (memory, capacity));
+}
