@@ -3,7 +3,8 @@
 //! allocator says. So each byte has an owner, or is one of the few that nobody has to own.
 //!
 //! The owners tell themselves what they hold, and count it anew each time
-//! (`sio_proto::Holding`): no counter of the product is read, except for the size of a read buffer.
+//! (`sio_proto::Holding`): no counter is read that the product adds to and takes from, except for
+//! the size of a read buffer and the weights of what recovery keeps.
 //! An owner that holds more than it says makes the sum too small, and one that says all that it
 //! holds is compared with its limits.
 

@@ -376,6 +376,8 @@ impl Rogue {
                 4 => format!("4::{of}:{}", wide(20)),
                 5 => format!("6::{of}:{}", rng.u64(0..64)),
                 6 if self.habit == Habit::Turn => ["0::/a", "1::/a", "7::/a:0", "0::"][rng.usize(0..4)].to_owned(),
+                // The client acknowledges each by itself.
+                _ if self.habit == Habit::Ask => format!("3:{number}:{of}:"),
                 _ => format!("3::{of}:{padding}"),
             }));
         }
