@@ -1,9 +1,11 @@
 //! What a client, a session or a connection holds, as the holder itself tells it (feature `steps`).
 //!
 //! It is for the simulator (`docs/simulator.md`), which compares it with the limits of the holder,
-//! and the sum of all holders with what the allocator says. Nothing here reads the counters of the
-//! product, which are what is to be checked: everything is counted anew. Only how large a read
-//! buffer is, its connection has noted, and nobody else can know.
+//! and the sum of all holders with what the allocator says. Nothing here reads the counters that
+//! the product adds to and takes from, which are what is to be checked: everything is counted anew.
+//! Only how large a read buffer is, its connection has noted, and what a kept message weighs, its
+//! entry. How many bytes one packet, handshake or cookie has, its own function says, which the
+//! limits use, too.
 
 /// A part of what somebody holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

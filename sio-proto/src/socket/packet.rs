@@ -76,13 +76,18 @@ impl Args {
         attachments.fold(around, usize::saturating_add)
     }
 
-    /// One thing, with these arguments and so many bytes beside them.
+    /// One thing, with these arguments and so many bytes beside them. The lengths are added up
+    /// here, because [`Args::bytes`] is what the limits ask.
     #[cfg(feature = "steps")]
     pub(crate) fn holding(&self, more: usize) -> Holding {
         let attachments = &self.attachments;
+        let attached = attachments.iter().map(Bytes::len).sum::<usize>();
+        let bytes = attached
+            .saturating_add(self.json.len())
+            .saturating_add(self.exact.bytes());
         Holding::list::<Bytes>(attachments.capacity())
             .and(Holding::heads(attachments.len()))
-            .with([self.bytes().saturating_add(more)])
+            .with([bytes.saturating_add(more)])
     }
 
     /// A copy in its own memory, which does not keep the read buffers alive.
