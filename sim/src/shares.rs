@@ -21,7 +21,7 @@ const SMALL: usize = 8 << 10;
 const SMALL_CONNECTION: usize = 8 << 10;
 
 /// What nobody owns: buffers that the frames in them still share, and what is smaller than that.
-const NAMELESS: usize = 16 << 10;
+const NAMELESS: usize = 24 << 10;
 
 /// A frame may share a buffer of this size with others that are gone.
 const SHARED: usize = 8 << 10;
@@ -31,7 +31,7 @@ const SHARED: usize = 8 << 10;
 const CONTROL: (usize, usize) = (16, 4 << 10);
 
 /// How many bytes of packets may leave on a connection beside a full queue.
-const LEAVING: usize = 40 << 10;
+const LEAVING: usize = 128 << 10;
 
 /// What a packet may take beside its bytes.
 const PACKET: usize = 192;
@@ -47,7 +47,7 @@ const TABLES: (usize, usize) = (32 << 10, 1 << 10);
 /// between two inputs.
 const OUTPUTS: usize = 256 << 10;
 const ARRIVALS: usize = 96 << 10;
-const BUFFERS: usize = 16 << 10;
+const BUFFERS: usize = 32 << 10;
 
 /// How many bytes each byte of the target of a handshake may take: the pairs of the query are kept
 /// as JSON, too.
