@@ -42,6 +42,8 @@ pub(crate) struct Wire {
     pub(crate) stuck: Option<(Time, usize)>,
     /// How many bytes the server was given.
     pub(crate) given: usize,
+    /// How many bytes of the server are, or were a few steps ago, under way.
+    pub(crate) under_way: usize,
     /// What has been given since the last output, and what it has cost.
     pub(crate) spent: Spent,
     /// Since when a GET is held on it although its session has moved.
@@ -82,6 +84,7 @@ impl World {
             line: Line::default(),
             stuck: None,
             given: 0,
+            under_way: 0,
             spent: Spent::default(),
             held: None,
             reads: true,
@@ -107,6 +110,7 @@ impl World {
             line: Line::default(),
             stuck: None,
             given: 0,
+            under_way: 0,
             spent: Spent::default(),
             held: None,
             reads: true,

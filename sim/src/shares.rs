@@ -30,8 +30,12 @@ const SHARED: usize = 8 << 10;
 /// many bytes of them.
 const CONTROL: (usize, usize) = (16, 4 << 10);
 
-/// How many bytes of packets may leave on a connection beside a full queue.
-const LEAVING: usize = 128 << 10;
+/// How many bytes of packets may leave on a connection beside a full queue and what is under way.
+const LEAVING: usize = 40 << 10;
+
+/// How many bytes may be under way on a connection that swallows everything: what is said to it in
+/// one go.
+const SWALLOWED: usize = 32 << 10;
 
 /// What a packet may take beside its bytes.
 const PACKET: usize = 192;
@@ -54,10 +58,11 @@ const BUFFERS: usize = 32 << 10;
 const TARGET: usize = 3;
 
 /// The most bytes of packets that may have to be sent on another connection: a queue may have left,
-/// and nobody knows yet what of it was written.
-fn leaving(config: &Config) -> usize {
+/// and nobody knows yet what of it was written. The places of those that are `under_way` may take
+/// more than their bytes.
+fn leaving(config: &Config, under_way: usize) -> usize {
     let (packets, bytes) = (config.max_queued_packets, config.max_queued_bytes);
-    LEAVING + 2 * (bytes + bytes / 8) + PACKET * (packets + packets / 8)
+    LEAVING + 4 * under_way + 2 * (bytes + bytes / 8) + PACKET * (packets + packets / 8)
 }
 
 /// How much more than its settings allow a session holds.
@@ -131,10 +136,18 @@ impl World {
         for (link, share) in shares {
             let number = self.at_server.get(&link);
             let arriving = number.map_or(usize::MAX, |number| self.most_of_arriving(*number));
+            let wire = number.and_then(|number| self.wires.get_mut(number));
+            let wire = wire.filter(|wire| !wire.is_dead && !wire.is_cut);
+            let under_way = wire.map_or(SWALLOWED, |wire| {
+                // What has arrived is forgotten with the next input of the server.
+                let recently = wire.under_way - wire.under_way / 16;
+                wire.under_way = wire.down.under_way().max(recently);
+                wire.under_way
+            });
             let parts = [
                 ("has come", share.arriving, arriving),
                 ("may not come yet", share.slowed, 0),
-                ("leaves", share.leaving, leaving(config)),
+                ("leaves", share.leaving, leaving(config, under_way)),
             ];
             for (what, bytes, most) in parts {
                 if bytes > most && excess_of.is_none() {
