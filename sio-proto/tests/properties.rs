@@ -68,6 +68,10 @@ const TEXTS: &[(&str, Rewrite)] = &[
     ("payload of 0.9", |text| {
         let mut packets = Vec::new();
         legacy09::payload::decode(text, MAX, &mut packets).ok()?;
+        // A packet begins with a digit. What begins with the mark is none, and cannot stand alone.
+        if packets.iter().any(|packet| packet.starts_with('\u{fffd}')) {
+            return None;
+        }
         Some(written(|out| {
             legacy09::payload::write(packets.iter().map(|packet| &**packet), out)
         }))
