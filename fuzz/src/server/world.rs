@@ -653,6 +653,7 @@ fn config(options: u8) -> Config {
     config.max_rooms_per_socket = 2;
     config.max_pending_acks = 4;
     config.legacy06.max_pending_messages = 8;
+    config.legacy09.max_pending_messages = 8;
     config.legacy06.max_buffered_bytes = 64;
     config.legacy06.max_messages_per_payload = 4;
     config.legacy06 = config.legacy06.mount("/streaming", Streaming).mount("/envelope", Envelope);
