@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sio_app::client::{
@@ -265,8 +265,10 @@ fn each_handshake_shows_new_credentials() {
                 assert_eq!(heard(&told), format!("h{number} session=c{number} q{number}"));
                 assert_eq!(heard(&told), number.to_string());
                 eventually(|| root.is_connected());
-                relay.cut();
-                eventually(|| !root.is_connected() || asked.lock().unwrap().len() > number);
+                relay.cut_until(|| {
+                    let has_noticed = !root.is_connected() || asked.lock().unwrap().len() > number;
+                    has_noticed.then_some(())
+                });
             }
             let asked = asked.lock().unwrap();
             assert_eq!(asked[..3], [(0, false), (1, true), (1, true)]);
@@ -320,7 +322,10 @@ fn what_waits_is_edited_and_what_connects_is_sent_once() {
                 root.emit_with_ack::<()>("count", 99).await.unwrap();
                 assert_eq!(heard(&told), 99);
                 eventually(|| root.pending().is_empty());
-                relay.cut();
+                relay.cut_until(|| {
+                    let has_noticed = !root.is_connected() || *connections.lock().unwrap() > round + 1;
+                    has_noticed.then_some(())
+                });
             }
         });
     }
@@ -355,6 +360,24 @@ impl Relay {
     pub(super) fn cut(&self) {
         for stream in self.streams.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Cuts connections until the client has noticed. A session that polls, or that moves to
+    /// websocket, has no poll under way for a moment. It survives a cut in this moment: it polls
+    /// again, on a new connection.
+    pub(super) fn cut_until<T>(&self, mut noticed: impl FnMut() -> Option<T>) -> T {
+        let (mut cuts, mut last) = (0, Instant::now());
+        loop {
+            if let Some(what) = noticed() {
+                return what;
+            }
+            if cuts == 0 || last.elapsed() > PATIENCE / 20 {
+                assert!(cuts < 20, "the client notices that its connections are cut");
+                self.cut();
+                (cuts, last) = (cuts + 1, Instant::now());
+            }
+            std::thread::yield_now();
         }
     }
 }
@@ -395,11 +418,8 @@ fn a_client_comes_back_after_a_cut() {
             root.connect().unwrap();
             for round in 0..3 {
                 let _: f64 = root.emit_with_ack("sum", (1, 2)).await.unwrap();
-                // A session that is about to move to websocket has no poll under way for a moment.
-                // It survives a cut in this moment: it polls again.
                 eventually(|| client.transport() == last);
-                relay.cut();
-                let reason = heard(&lost);
+                let reason = relay.cut_until(|| lost.try_recv().ok());
                 let by_cut = [DisconnectReason::TransportClose, DisconnectReason::TransportError];
                 assert!(by_cut.contains(&reason), "{reason:?}");
                 assert!(matches!(
@@ -499,7 +519,7 @@ fn every_acknowledgement_ends() {
         assert!(matches!(ack, Err(AckError::TimedOut)), "{ack:?}");
         let ack = root.emit_with_ack::<()>("never", ());
         eventually(|| root.pending().is_empty());
-        relay.cut();
+        relay.cut_until(|| (!root.is_connected()).then_some(()));
         let ack = ack.await;
         assert!(matches!(ack, Err(AckError::Disconnected)), "{ack:?}");
         let ack = root.emit_with_ack::<()>("connect", ()).await;
