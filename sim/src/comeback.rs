@@ -248,7 +248,8 @@ impl World {
             (member.serial, member.life, member.record) = (serial, life, Some(key));
             member.is_accepted = true;
         }
-        let accepted = self.at(socket, Order::Answer, |shard, out, key| {
+        let answer = self.answer_to(socket);
+        let accepted = self.at(socket, answer, |shard, out, key| {
             shard.accept_as(now, key, &welcome, out)
         });
         if let Some(member) = self.members.get_mut(&socket) {
@@ -312,7 +313,8 @@ impl World {
             seat.life,
             missed.len()
         );
-        let accepted = self.at(socket, Order::Answer, |shard, out, key| {
+        let answer = self.answer_to(socket);
+        let accepted = self.at(socket, answer, |shard, out, key| {
             shard.accept_as(now, key, &welcome, out)
         });
         if !accepted {
@@ -399,9 +401,8 @@ impl World {
         let Some(heard) = seat.map(|seat| seat.heard) else {
             return;
         };
-        let told = self.at(socket, Order::Answer, |shard, out, key| {
-            shard.confirm(now, key, heard, out)
-        });
+        let answer = self.answer_to(socket);
+        let told = self.at(socket, answer, |shard, out, key| shard.confirm(now, key, heard, out));
         let seat = self
             .comebacks
             .as_mut()

@@ -138,7 +138,8 @@ impl World {
     pub(crate) fn crowd_asks(&mut self, socket: Socket) {
         let now = self.now;
         let room = format!("own{}", self.crowd.len());
-        let joined = self.at(socket, Order::Answer, |shard, out, key| {
+        let answer = self.answer_to(socket);
+        let joined = self.at(socket, answer, |shard, out, key| {
             shard.accept(now, key, out);
             shard.join(key, &room).and_then(|()| shard.join(key, ROOMS[0]))
         });

@@ -27,8 +27,9 @@ const STEPS_OF_END: usize = 8;
 /// What an order is about.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Order {
-    /// A socket is let in, refused, or told what was had.
-    Answer,
+    /// A socket is let in, refused, or told what was had. So many bytes have come for its session
+    /// that could not be handled before: events of 0.9 wait until their namespace is let in.
+    Answer { waiting: usize },
     /// A message of so many bytes to one socket.
     Emit { bytes: usize },
     /// A message of so many bytes to rooms with so many members. So many packets wait for them.
@@ -53,7 +54,7 @@ impl Order {
     const fn most(self) -> usize {
         STEPS_OF_ORDER
             + match self {
-                Self::Answer => 0,
+                Self::Answer { waiting } => STEPS_OF_BYTE * waiting,
                 Self::Emit { bytes } => STEPS_OF_MESSAGE_BYTE * bytes,
                 Self::Broadcast {
                     bytes,
@@ -110,6 +111,20 @@ impl World {
                 );
             }
         }
+    }
+
+    /// An answer to a socket, with what has come for its session and waits.
+    pub(crate) fn answer_to(&mut self, socket: Socket) -> Order {
+        let mut waiting = 0;
+        self.server.shard(self.now, socket.shard, |shard, _| {
+            let session = shard.session_of(socket.key);
+            shard.holding_of_each(|key, holding| {
+                if Some(key) == session {
+                    waiting = holding.arriving.bytes;
+                }
+            });
+        });
+        Order::Answer { waiting }
     }
 
     /// What ends with a socket, or with its whole session: sockets, rooms, questions and packets.

@@ -191,7 +191,8 @@ impl World {
             note!(self, "server: c{client} is refused {namespace}");
             let now = self.now;
             // The end of a socket that has gone meanwhile is told next.
-            let is_there = self.at(socket, Order::Answer, |shard, out, key| {
+            let answer = self.answer_to(socket);
+            let is_there = self.at(socket, answer, |shard, out, key| {
                 let is_there = shard.session_of(key).is_some();
                 shard.refuse(now, key, "not you", None, out);
                 is_there
@@ -220,7 +221,8 @@ impl World {
         let (client, namespace) = (member.client, member.namespace);
         note!(self, "accept c{client} {namespace}");
         self.note_decision(socket);
-        let accepted = self.at(socket, Order::Answer, |shard, out, key| shard.accept(now, key, out));
+        let answer = self.answer_to(socket);
+        let accepted = self.at(socket, answer, |shard, out, key| shard.accept(now, key, out));
         if let Some(member) = self.members.get_mut(&socket) {
             // The client may have left in the same read: the end of the socket is told next.
             member.is_accepted = accepted;
