@@ -21,6 +21,9 @@ pub(crate) const STREAMING: &str = "/streaming";
 /// One seed of so many has a crowd.
 const CROWDED_OF: u32 = 40;
 
+/// In one seed of so many, clients have to send more than their requests can carry.
+const POURING_OF: u32 = 30;
+
 /// How many idle sessions a crowd has.
 const CROWD: usize = 400;
 
@@ -238,7 +241,32 @@ impl Plan {
             plan.gather();
         }
         plan.takes_frames = rng.bool();
+        if rng.u32(0..POURING_OF) == 0 && plan.thief.is_none() {
+            plan.pour();
+        }
         plan
+    }
+
+    /// Clients that poll send much more than one request may carry, on a slow network on which
+    /// nothing fails: what they have to say takes longer than a server waits for a pong.
+    fn pour(&mut self) {
+        for client in &mut self.clients {
+            let config = client.clone().generation(Generation::Four).max_silence(None);
+            *client = config
+                .transports(vec![Transport::Polling])
+                .max_queued_bytes(1usize << 20)
+                .drain_per_second(100_000u32);
+        }
+        (self.traffic.latency, self.traffic.holds, self.padding) = (150, 0, 900);
+        self.traffic.window = self.traffic.window.max(4_000);
+        self.server = self
+            .server
+            .clone()
+            .ping_timeout(Duration::from_millis(1_200))
+            .max_payload(4_000usize);
+        self.weights.retain(|(kind, _)| !kind.is_fault());
+        self.weights.push((Kind::ClientBurst, 30));
+        self.pause = 300;
     }
 
     /// A crowd comes. It would not come again behind a restart, and has room beside a thief.
