@@ -17,7 +17,8 @@ pub struct Limits {
     /// small, clients that put a token into their query are refused.
     pub max_target_bytes: usize,
     /// Number of header fields. Default: 100, because proxies add some dozens. Each field costs 16
-    /// bytes beside the head. If it is too small, clients behind such proxies are refused.
+    /// bytes beside the head. If it is too small, clients behind such proxies are refused. A `Host`
+    /// that only the target names (RFC 9112 §3.2.2) is not counted.
     pub max_headers: usize,
     /// The body, after chunks are taken apart. Default: 1 000 000, Engine.IO's `maxHttpBufferSize`.
     /// A body of exactly this size is accepted.
