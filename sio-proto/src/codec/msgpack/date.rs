@@ -1,9 +1,7 @@
 //! Dates as JavaScript writes them into JSON: `Date.prototype.toJSON`, ECMAScript's date time
 //! string format.
 
-use core::fmt::Write as _;
-
-use bytes::BytesMut;
+use bytes::{BufMut as _, BytesMut};
 
 /// The greatest distance of a JavaScript date from 1970, in milliseconds.
 const MAX_MILLISECONDS: i64 = 8_640_000_000_000_000;
@@ -18,19 +16,32 @@ pub(super) fn write(out: &mut BytesMut, milliseconds: Option<i64>) {
     let (year, month, day) = civil(milliseconds.div_euclid(DAY));
     let time = milliseconds.rem_euclid(DAY);
     let (hour, minute, second) = (time / 3_600_000, time / 60_000 % 60, time / 1000 % 60);
+    out.put_u8(b'"');
     // A year that does not have four digits is written with a sign and six digits.
-    let written = match year {
-        0..=9999 => write!(out, "\"{year:04}"),
-        _ => write!(out, "\"{year:+07}"),
-    };
-    let written = written.and_then(|()| {
-        let milliseconds = time % 1000;
-        write!(
-            out,
-            "-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milliseconds:03}Z\""
-        )
-    });
-    debug_assert!(written.is_ok(), "a buffer that grows takes everything");
+    if !(0..=9999).contains(&year) {
+        out.put_u8(if year < 0 { b'-' } else { b'+' });
+        put::<2>(out, year.abs() / 10_000);
+    }
+    put::<4>(out, year.abs() % 10_000);
+    for (before, number) in [(b'-', month), (b'-', day), (b'T', hour), (b':', minute), (b':', second)] {
+        out.put_u8(before);
+        put::<2>(out, number);
+    }
+    out.put_u8(b'.');
+    put::<3>(out, time % 1000);
+    out.put_slice(b"Z\"");
+}
+
+/// Writes the last `N` digits of a number. `core::fmt` is slower, and a message can hold some hundred
+/// thousand dates.
+fn put<const N: usize>(out: &mut BytesMut, mut number: i64) {
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        // The digits are the bytes from 0x30 to 0x39, so the last four bits are the number.
+        *digit |= (number % 10) as u8;
+        number /= 10;
+    }
+    out.put_slice(&digits);
 }
 
 /// Year, month and day of the proleptic Gregorian calendar, for a number of days after 1970-01-01.

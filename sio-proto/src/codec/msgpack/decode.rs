@@ -284,8 +284,9 @@ impl<'a> Transcoder<'a> {
     fn value(&mut self, max_depth: usize) -> Result<(), MessagePackError> {
         let mut open = [Open::default(); MAX_DEPTH];
         let mut depth = 0_usize;
+        let mut token = self.reader.token()?;
         loop {
-            let (left, map) = match self.reader.token()? {
+            let (left, map) = match token {
                 Token::Array(left) => (Some(left), false),
                 Token::Map(left) => (Some(left), true),
                 scalar => {
@@ -309,7 +310,8 @@ impl<'a> Transcoder<'a> {
                 let Some((around, innermost)) = around.and_then(|at| Some((at, open.get_mut(at)?))) else {
                     return Ok(());
                 };
-                if self.goes_on(innermost)? {
+                if let Some(next) = self.next_in(innermost)? {
+                    token = next;
                     break;
                 }
                 self.out.put_u8(if innermost.map { b'}' } else { b']' });
@@ -318,36 +320,31 @@ impl<'a> Transcoder<'a> {
         }
     }
 
-    /// Whether the innermost array or map has a next value. Writes the text before this value. Like
-    /// `JSON.stringify`, it leaves out members of a map that are undefined.
-    fn goes_on(&mut self, open: &mut Open) -> Result<bool, MessagePackError> {
+    /// The beginning of the next value of the innermost array or map, if it has one. Writes the text
+    /// before this value. Like `JSON.stringify`, it leaves out members of a map that are undefined.
+    fn next_in(&mut self, open: &mut Open) -> Result<Option<Token<'a>>, MessagePackError> {
         while let Some(left) = open.left.checked_sub(1) {
             open.left = left;
             let key = match open.map {
                 true => Some(self.key()?),
                 false => None,
             };
-            let mut ahead = self.reader.clone();
-            let value = ahead.token()?;
+            let value = self.reader.token()?;
             if key.is_some() && value.is_undefined() {
                 self.inexact = true;
-                self.reader = ahead;
                 continue;
             }
             if core::mem::replace(&mut open.begun, true) {
                 self.out.put_u8(b',');
             }
-            match key {
-                None => {}
-                Some(key) => {
-                    json::write_string(&mut self.out, key);
-                    self.out.put_u8(b':');
-                    self.lookalike |= key == "_placeholder" && value == Token::Bool(true);
-                }
+            if let Some(key) = key {
+                json::write_string(&mut self.out, key);
+                self.out.put_u8(b':');
+                self.lookalike |= key == "_placeholder" && value == Token::Bool(true);
             }
-            return Ok(true);
+            return Ok(Some(value));
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// The next key of a map. It is checked even if its value is undefined: the map may be passed
