@@ -85,6 +85,49 @@ fn ids_of_a_server_are_short() {
     );
 }
 
+/// Client C27: ids, and the offset of the last event, have up to 256 bytes.
+#[test]
+fn ids_have_up_to_256_bytes() {
+    for (sid, pid, offset, comes_back) in [(256, 256, 254, true), (256, 257, 254, false), (256, 256, 255, false)] {
+        let mut script = Script::websocket();
+        let link = script.opened();
+        let (sid, pid, offset) = ("s".repeat(sid), "p".repeat(pid), "o".repeat(offset));
+        script.tell(link, &format!("40{{\"sid\":\"{sid}\",\"pid\":\"{pid}\"}}"));
+        assert_eq!(script.sids, [sid]);
+        script.tell(link, &format!("42[\"e\",\"{offset}\"]"));
+        script.cut(link);
+        script.opened();
+        let connect = script.messages.last().unwrap();
+        let has_both = connect.contains(&pid) && connect.contains(&offset);
+        assert_eq!(has_both, comes_back, "{connect}");
+    }
+    let mut script = Script::websocket();
+    let link = script.opened();
+    script.tell(link, &format!("40{{\"sid\":\"{}\"}}", "s".repeat(257)));
+    assert!(
+        script.has("connect_error the id of the socket is too long"),
+        "{:?}",
+        script.log
+    );
+}
+
+/// What a server says about a refusal is read up to 64 KiB.
+#[test]
+fn refusals_are_read_up_to_64_kib() {
+    const MOST: usize = 64 * 1024;
+    let refusal = |bytes: usize| format!("{{\"message\":\"{}\"}}", "x".repeat(bytes - "{\"message\":\"\"}".len()));
+    for (bytes, is_read) in [(MOST, true), (MOST + 1, false)] {
+        let mut script = Script::websocket();
+        let link = script.opened();
+        script.tell(link, &format!("44{}", refusal(bytes)));
+        assert_eq!(script.errors[0].message.starts_with("xxx"), is_read);
+
+        let mut script = Script::new(polling());
+        script.answer(403, "", &refusal(bytes));
+        assert_eq!(script.has("message: \"xxx"), is_read, "{bytes}");
+    }
+}
+
 /// A list in an open packet or in a refusal would take many times its bytes.
 #[test]
 fn what_is_read_into_values_is_short() {

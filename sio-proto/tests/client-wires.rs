@@ -529,3 +529,59 @@ fn a_namespace_of_engine_io_3_may_come_back_with_its_query() {
     script.tell(link, "40/chat?t=1,");
     assert!(script.client.is_connected(chat), "{:?}", script.log);
 }
+
+/// docs/protocol/engine-io.md §3.3: what one poll has shown about the encoding of text holds for the
+/// polls behind it.
+#[test]
+fn the_dialect_of_one_poll_is_that_of_the_next() {
+    let text = |packet: &str| format!("{}:{packet}", packet.encode_utf16().count()).into_bytes();
+    let binary = |packet: &str| {
+        let digits = packet.len().to_string().bytes().map(|digit| digit - b'0').collect();
+        [vec![0], digits, vec![255], packet.as_bytes().to_vec()].concat()
+    };
+    type Encode<'a> = &'a dyn Fn(&str) -> Vec<u8>;
+    let ways: [(&str, Encode<'_>); 2] = [
+        ("text/plain; charset=UTF-8", &text),
+        ("application/octet-stream", &binary),
+    ];
+    for (kind, encode) in ways {
+        // The first text says that it was encoded once, or twice, or nothing.
+        for (first, heard) in [("€", ["m \"€\"", "m \"Ã©\""]), ("e", ["m \"e\"", "m \"é\""])] {
+            let mut script = Script::new(config(Generation::Two, POLLING));
+            script.answer(200, "", &format!("{}:{OPEN}", OPEN.len()));
+            for packet in [
+                "40".to_owned(),
+                format!("42[\"m\",\"{first}\"]"),
+                "42[\"m\",\"Ã©\"]".to_owned(),
+            ] {
+                let body = encode(&packet);
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+                    body.len()
+                );
+                let (link, _) = script.last("GET ");
+                script.say(link, &[head.as_bytes(), &body].concat());
+            }
+            assert_eq!(script.events, heard, "{kind}: {:?}", script.log);
+        }
+    }
+}
+
+/// A client that looks for the generation of a server has found it with the handshake of 0.9: the
+/// server that refuses the websocket behind it is asked again later, as one of 0.9.
+#[test]
+fn a_refused_websocket_of_0_9_is_no_other_generation() {
+    let mut script = Script::new(config(Generation::Auto, WEBSOCKET));
+    for _ in 0..2 {
+        script.answer(400, "", "");
+    }
+    // The second attempt begins with what the first has found.
+    for attempt in 1..=2 {
+        assert!(script.requests.last().unwrap().1.starts_with("GET /socket.io/1/?t="));
+        script.answer(200, "", "s1:15:25:websocket");
+        assert_eq!(script.count("websocket/s1"), attempt);
+        script.answer(400, "", "");
+        assert!(script.log.last().unwrap().contains("Waiting"), "{:?}", script.log);
+        script.pass(10_000);
+    }
+}
