@@ -121,6 +121,22 @@ fn every_limit_is_in_the_table_with_its_default() {
     assert_eq!(faults(PAGE), Vec::<String>::new());
 }
 
+/// Behind a proxy, all clients have one address: the pages name every limit that counts by it.
+#[test]
+fn the_page_for_proxies_has_every_limit_by_address() {
+    let page = include_str!("../../docs/proxy.md");
+    let section = PAGE.split("## Behind a proxy").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let mut by_address = 0;
+    for name in written(PAGE).into_keys().filter(|name| name.ends_with("_per_address")) {
+        let name = name.rsplit('.').next().unwrap();
+        assert!(page.contains(name), "docs/proxy.md has no {name}");
+        assert!(section.contains(name), "SECURITY.md has no {name} for proxies");
+        by_address += 1;
+    }
+    assert_eq!(by_address, 9);
+}
+
 /// The row of `packet` is right.
 #[test]
 fn a_client_has_the_limits_of_packets_of_a_server() {

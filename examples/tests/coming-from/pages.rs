@@ -191,8 +191,15 @@ fn proxy() -> Outcome {
     let config = Config::default()
         .hosts(Hosts::list(["chat.example", "localhost"])?) // public names; localhost for health checks
         .behind_tls(true) // if the proxy removes TLS, and all clients use TLS
-        .max_sessions_per_address(100_000); // all clients have the proxy's address: limit them at the proxy
-    let options = Options::default().max_connections_per_address(100_000);
+        // All clients have the proxy's address: limit them at the proxy.
+        .max_sessions_per_address(100_000)
+        .max_kept_bytes_per_address(240 << 20);
+    let options = Options::default()
+        .max_connections_per_address(100_000)
+        .max_receiving_bytes_per_address(512 << 20)
+        .max_waiting_events_per_address(1_000_000)
+        .max_waiting_bytes_per_address(256 << 20)
+        .max_waiting_requests_per_address(4_096);
     Ok(())
 }
 

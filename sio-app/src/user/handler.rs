@@ -90,7 +90,6 @@
 //! | the arguments do not fit the handler, which is not called | goes on | is the error | gets [`HandlerError::Args`](crate::HandlerError::Args) |
 //! | an extractor fails, so that the handler is not called | goes on | is the error | gets [`HandlerError::Extract`](crate::HandlerError::Extract) |
 //! | the value of the acknowledgement cannot be written as JSON, or is too large | goes on | is the error `Internal server error` | gets [`HandlerError::Emit`](crate::HandlerError::Emit) |
-//! | there is no handler for the event | goes on | is not answered | gets nothing |
 //! | a middleware panics, or the function of [`Io::of_fn`](crate::Io::of_fn) | is refused with `Internal server error` | | gets [`HandlerError::Panicked`](crate::HandlerError::Panicked) |
 //!
 //! The application gets the error in [`Namespace::on_error`](crate::Namespace::on_error) or
