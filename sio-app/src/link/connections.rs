@@ -1,8 +1,10 @@
 //! All connections: which address they come from, how many there may be, and when to check them.
 
 use std::cmp::Ordering;
+use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Weak};
 
 use sio_proto::Time;
@@ -36,7 +38,7 @@ pub(crate) struct Connections {
     slots: Vec<Option<Entry>>,
     free: BTreeSet<usize>,
     count: usize,
-    by_address: HashMap<IpAddr, u32>,
+    by_address: Counts,
     /// What else the connections of an address use. Most addresses use nothing else.
     shares: HashMap<IpAddr, Share>,
     /// The incomplete bytes that all connections together have received.
@@ -98,12 +100,11 @@ impl Connections {
             return Err(Excess::Total);
         }
         let address = peer.map(|peer| network_of(peer.ip(), options.ipv6_prefix));
-        if let Some(address) = address {
-            let count = self.by_address.get(&address).copied().unwrap_or_default();
-            if count as usize >= options.max_connections_per_address {
-                return Err(Excess::Address);
-            }
-            self.by_address.insert(address, count + 1);
+        let max = options.max_connections_per_address;
+        if let Some(address) = address
+            && !self.by_address.enter(address, max)
+        {
+            return Err(Excess::Address);
         }
         self.count += 1;
         let entry = Some(Entry {
@@ -138,14 +139,8 @@ impl Connections {
         }
         trim(&mut self.slots);
         self.count -= 1;
-        if let Some(address) = entry.address
-            && let Some(count) = self.by_address.get_mut(&address)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.by_address.remove(&address);
-                trim_map(&mut self.by_address);
-            }
+        if let Some(address) = entry.address {
+            self.by_address.leave(address);
         }
     }
 
@@ -272,8 +267,56 @@ impl Connections {
     }
 }
 
+/// How many connections each address has. A crowd often comes from as many addresses as it has
+/// clients, so each version has its own map, in which an entry is as small as it can be.
+#[derive(Default)]
+struct Counts {
+    version_4: HashMap<Ipv4Addr, u32>,
+    version_6: HashMap<Ipv6Addr, u32>,
+}
+
+impl Counts {
+    /// Counts one more connection, unless the address has `max`.
+    fn enter(&mut self, address: IpAddr, max: usize) -> bool {
+        fn enter<A: Hash + Eq>(counts: &mut HashMap<A, u32>, address: A, max: usize) -> bool {
+            let count = counts.get(&address).copied().unwrap_or_default();
+            let has_room = (count as usize) < max;
+            if has_room {
+                counts.insert(address, count + 1);
+            }
+            has_room
+        }
+        match address {
+            IpAddr::V4(address) => enter(&mut self.version_4, address, max),
+            IpAddr::V6(address) => enter(&mut self.version_6, address, max),
+        }
+    }
+
+    fn leave(&mut self, address: IpAddr) {
+        fn leave<A: Hash + Eq>(counts: &mut HashMap<A, u32>, address: A) {
+            let MapEntry::Occupied(mut count) = counts.entry(address) else {
+                return;
+            };
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+                trim_map(counts);
+            }
+        }
+        match address {
+            IpAddr::V4(address) => leave(&mut self.version_4, address),
+            IpAddr::V6(address) => leave(&mut self.version_6, address),
+        }
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.version_4.len() + self.version_6.len()
+    }
+}
+
 /// Gives back memory of a map that has become much smaller.
-fn trim_map<V>(map: &mut HashMap<IpAddr, V>) {
+fn trim_map<A: Hash + Eq, V>(map: &mut HashMap<A, V>) {
     let room = map.capacity();
     if room > 1024 && map.len() < room / 4 {
         map.shrink_to(room / 2);
@@ -385,7 +428,7 @@ mod tests {
 
         let none = Options::default().max_connections_per_address(0);
         assert_eq!(connections.enter(&link, peer("::1"), &none), Err(Excess::Address));
-        assert!(connections.by_address.is_empty());
+        assert_eq!(connections.by_address.len(), 0);
     }
 
     /// Hardening A14: incomplete bytes count, in total and by address.
@@ -438,7 +481,7 @@ mod tests {
         let mut connections = Connections::default();
         let link = link();
         let enter = |connections: &mut Connections, number: u32| {
-            let address = std::net::Ipv4Addr::from_bits(number);
+            let address = Ipv4Addr::from_bits(number);
             connections
                 .enter(&link, Some(SocketAddr::new(address.into(), 1)), &options)
                 .unwrap()
@@ -447,11 +490,8 @@ mod tests {
         let crowd: Vec<_> = (1..20_000).map(|number| enter(&mut connections, number)).collect();
         crowd.into_iter().for_each(|slot| connections.leave(slot));
         assert!(connections.slots.capacity() <= 2048, "{}", connections.slots.capacity());
-        assert!(
-            connections.by_address.capacity() <= 4096,
-            "{}",
-            connections.by_address.capacity()
-        );
+        let room = connections.by_address.version_4.capacity();
+        assert!(room <= 4096, "{room}");
         assert_eq!((connections.free.len(), connections.count()), (0, 1));
         connections.leave(stays);
         connections.leave(stays);

@@ -14,7 +14,7 @@
 //! the session ends. So nothing is kept for an address without sessions.
 
 use alloc::collections::BTreeMap;
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::Config;
 
@@ -98,7 +98,7 @@ impl QuotaLimits {
 pub struct LocalQuota {
     limits: QuotaLimits,
     total: Share,
-    by_network: BTreeMap<IpAddr, Share>,
+    by_network: ByNetwork,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,6 +127,75 @@ impl Share {
     }
 }
 
+/// The shares of the networks. A crowd often comes from as many networks as it has clients, so each
+/// version has its own map, in which an entry is as small as it can be.
+#[derive(Debug)]
+struct ByNetwork {
+    version_4: BTreeMap<Ipv4Addr, Packed>,
+    version_6: BTreeMap<Ipv6Addr, Packed>,
+}
+
+/// A [`Share`] in little room: the sessions, and the lower and the upper half of the bytes.
+#[derive(Clone, Copy, Debug)]
+struct Packed([u32; 3]);
+
+// Every network with sessions has one.
+const _: () = assert!(size_of::<(Ipv4Addr, Packed)>() <= 16 && size_of::<(Ipv6Addr, Packed)>() <= 28);
+
+impl Packed {
+    /// More sessions than there are numbers of this size find no memory.
+    fn new(share: Share) -> Self {
+        let bytes = share.bytes as u64;
+        let sessions = u32::try_from(share.sessions).unwrap_or(u32::MAX);
+        Self([sessions, bytes as u32, (bytes >> u32::BITS) as u32])
+    }
+
+    const fn share(self) -> Share {
+        let [sessions, low, high] = self.0;
+        Share {
+            sessions: sessions as usize,
+            bytes: ((high as u64) << u32::BITS | low as u64) as usize,
+        }
+    }
+}
+
+impl ByNetwork {
+    const fn new() -> Self {
+        Self {
+            version_4: BTreeMap::new(),
+            version_6: BTreeMap::new(),
+        }
+    }
+
+    fn get(&self, network: IpAddr) -> Option<Share> {
+        let packed = match network {
+            IpAddr::V4(network) => self.version_4.get(&network),
+            IpAddr::V6(network) => self.version_6.get(&network),
+        };
+        packed.copied().map(Packed::share)
+    }
+
+    fn set(&mut self, network: IpAddr, share: Share) {
+        let packed = Packed::new(share);
+        match network {
+            IpAddr::V4(network) => _ = self.version_4.insert(network, packed),
+            IpAddr::V6(network) => _ = self.version_6.insert(network, packed),
+        }
+    }
+
+    fn remove(&mut self, network: IpAddr) {
+        match network {
+            IpAddr::V4(network) => _ = self.version_4.remove(&network),
+            IpAddr::V6(network) => _ = self.version_6.remove(&network),
+        }
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.version_4.len() + self.version_6.len()
+    }
+}
+
 impl LocalQuota {
     /// A quota that is not used yet.
     #[must_use]
@@ -134,7 +203,7 @@ impl LocalQuota {
         Self {
             limits,
             total: Share { sessions: 0, bytes: 0 },
-            by_network: BTreeMap::new(),
+            by_network: ByNetwork::new(),
         }
     }
 
@@ -154,13 +223,13 @@ impl LocalQuota {
         }
         if let Some(address) = address {
             let network = network_of(address, limits.ipv6_prefix);
-            let mut share = self.by_network.get(&network).copied().unwrap_or_default();
+            let mut share = self.by_network.get(network).unwrap_or_default();
             let (max_sessions, max_bytes) = (limits.max_sessions_per_address, limits.max_kept_bytes_per_address);
             if !share.has_room(sessions, bytes, max_sessions, max_bytes) {
                 return Err(NoRoom::Address);
             }
             share.add(sessions, bytes);
-            self.by_network.insert(network, share);
+            self.by_network.set(network, share);
         }
         self.total.add(sessions, bytes);
         Ok(())
@@ -170,10 +239,11 @@ impl LocalQuota {
         self.total.take(sessions, bytes);
         let Some(address) = address else { return };
         let network = network_of(address, self.limits.ipv6_prefix);
-        if let Some(share) = self.by_network.get_mut(&network) {
+        if let Some(mut share) = self.by_network.get(network) {
             share.take(sessions, bytes);
-            if share.sessions == 0 {
-                self.by_network.remove(&network);
+            match share.sessions {
+                0 => self.by_network.remove(network),
+                _ => self.by_network.set(network, share),
             }
         }
     }
@@ -248,6 +318,14 @@ mod tests {
         ] {
             let counted = network_of(address.parse().unwrap(), prefix);
             assert_eq!(counted, expected.parse::<IpAddr>().unwrap(), "{address}/{prefix}");
+        }
+    }
+
+    #[test]
+    fn a_packed_share_is_the_same_share() {
+        for bytes in [0, 1, u32::MAX as usize, (u32::MAX as usize).wrapping_add(1), usize::MAX] {
+            let share = Share { sessions: 7, bytes };
+            assert_eq!(Packed::new(share).share(), share);
         }
     }
 
