@@ -13,6 +13,7 @@
     )
 )]
 
+mod companion;
 mod connection_error;
 mod handshake;
 mod kind;
@@ -32,6 +33,7 @@ use crate::reason::Reason;
 use crate::wire::{self, Inbound};
 use crate::{Config, Time, detect, engine, http};
 
+pub use companion::{Companion, Tally};
 pub use connection_error::ConnectionError;
 pub(crate) use connection_error::Refusing;
 use handshake::Parameters;

@@ -280,15 +280,17 @@ impl Place {
         let cell = Arc::clone(cell);
         let found = cell.ask("lag", |state| {
             let session = state.shard.session_on(*id)?;
-            Some((session, state.load_of(session)?))
+            Some((session, Arc::clone(state.shard.handshake(session)?)))
         });
-        let Some((session, load)) = found.filter(|(_, load)| load.lags()) else {
+        let Some((session, handshake)) = found else { return };
+        let load = Load::new(&handshake, cell.loads());
+        if !load.lags() {
             return;
-        };
+        }
         if self.pacing().is_some_and(|pacing| pacing.pause.is_some()) {
             return;
         }
-        let why = Why::Lagging(Load::lag(&load));
+        let why = Why::Lagging(load.lag());
         let pause = turn::run(cell.runtime, |turn| self.pause(turn, &cell, session, why));
         let begin = || Box::new(Pacing::new(Held::Nothing, KeptBytes::new(&self.io.kept, 0)));
         let pacing = self.aside.parts().pacing.get_or_insert_with(begin);
@@ -354,17 +356,18 @@ impl Place {
         is_impatient: bool,
     ) -> Option<(Held, Option<Pause>)> {
         let cell = self.io.shards.cells.get(shard).map(Arc::clone)?;
-        let (session, pace, load) = cell.ask("pace", |state| {
+        let (session, pace, handshake) = cell.ask("pace", |state| {
             let now = turn.now();
             let session = state.shard.session_named_by(&request);
             let pace = session.map_or(Pace::FREE, |session| state.shard.pace(now, session));
-            let load = session.and_then(|session| state.load_of(session));
-            (session, pace, load)
+            let handshake = session.and_then(|session| state.shard.handshake(session)).cloned();
+            (session, pace, handshake)
         });
+        let load = handshake.as_ref().map(|handshake| Load::new(handshake, cell.loads()));
         let lags = load.filter(|load| !is_impatient && load.lags());
         let why = match (pace.until, lags) {
             (Some(until), _) => Some(Why::Throttled(until)),
-            (None, Some(load)) => Some(Why::Lagging(Load::lag(&load))),
+            (None, Some(load)) => Some(Why::Lagging(load.lag())),
             (None, None) => None,
         };
         if let (Some(session), Some(why)) = (session, why) {

@@ -122,7 +122,7 @@ impl Recovery {
                 id: id.as_str().into(),
                 rooms: rooms.into_iter().filter(|(room, _)| **room != *id).collect(),
                 start,
-                network: comer.load.network(),
+                network: comer.load().network(),
                 data: Arc::clone(&socket),
                 bytes: socket.away_bytes(),
             };

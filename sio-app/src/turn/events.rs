@@ -196,7 +196,7 @@ pub(super) fn hand_over(socket: &Arc<SocketCell>, bytes: impl FnOnce() -> usize,
     if socket.is_dismissed() {
         return Then::Next;
     }
-    if !socket.load.has_room() {
+    if !socket.load().has_room() {
         socket.overrun();
         return Then::Next;
     }

@@ -26,8 +26,8 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         let Self { socket, bytes } = self;
-        socket.load.leave(*bytes);
-        socket.load.note_done();
+        socket.load().leave(*bytes);
+        socket.load().note_done();
         if socket.mailbox.exit() {
             turn::act(socket.runtime(), |turn| socket.leave(turn));
         }

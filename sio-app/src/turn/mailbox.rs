@@ -182,7 +182,7 @@ impl<M: Letter> State<M> {
     }
 
     /// Takes the first mail of the queue.
-    fn pop(&mut self, load: &Load) -> Option<M> {
+    fn pop(&mut self, load: Load<'_>) -> Option<M> {
         let mails = self.mails.as_mut()?;
         let mail = mails.queue.pop_front()?;
         mails.returned = mails.returned.saturating_sub(1);
@@ -218,7 +218,7 @@ impl<M: Letter> Mailbox<M> {
     ///
     /// # Errors
     /// [`Overflow`] if an event would have to wait, and too much waits already.
-    pub(crate) fn admit(&self, owner: Owner, mail: M, load: &Load) -> Result<Option<M>, Overflow> {
+    pub(crate) fn admit(&self, owner: Owner, mail: M, load: Load<'_>) -> Result<Option<M>, Overflow> {
         let mut state = self.0.lock();
         if state.is_free_for(owner) {
             state.owner = owner;
@@ -286,7 +286,7 @@ impl<M: Letter> Mailbox<M> {
 
     /// Called when the turn `owner` begins a mail that it was given. Returns the mail, unless a
     /// future has taken over the mailbox meanwhile and the new owner still works.
-    pub(crate) fn begin(&self, owner: Owner, mail: M, load: &Load) -> Option<M> {
+    pub(crate) fn begin(&self, owner: Owner, mail: M, load: Load<'_>) -> Option<M> {
         let mut state = self.0.lock();
         if state.owner == owner {
             return Some(mail);
@@ -308,7 +308,7 @@ impl<M: Letter> Mailbox<M> {
     }
 
     /// Called when the owner has finished a mail. Returns what follows.
-    pub(crate) fn done(&self, load: &Load) -> Next<M> {
+    pub(crate) fn done(&self, load: Load<'_>) -> Next<M> {
         let mut state = self.0.lock();
         state.given -= 1;
         if state.given > 0 {
@@ -353,7 +353,7 @@ impl<M: Letter> Mailbox<M> {
     }
 
     /// Drops the queue, because nobody will take its mails any more.
-    pub(crate) fn give_up(&self, load: &Load) {
+    pub(crate) fn give_up(&self, load: Load<'_>) {
         let mails = self.0.lock().mails.take();
         let waiting = mails.iter().flat_map(|mails| &mails.queue);
         waiting.filter_map(M::bytes).for_each(|bytes| load.leave(bytes));
@@ -380,16 +380,15 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    use crate::turn::load::Limits;
-    use std::sync::Arc;
+    use crate::turn::load::{Limits, Lone};
 
     const LIMITS: Limits = Limits {
         max_events: 4096,
         max_bytes: 1 << 20,
     };
 
-    fn load() -> Arc<Load> {
-        Load::of(LIMITS)
+    fn lone() -> Lone {
+        Lone::new(LIMITS)
     }
 
     fn event(name: &'static str) -> Mail {
@@ -400,7 +399,7 @@ mod tests {
         }
     }
 
-    fn next(mailbox: &Mailbox, load: &Load) -> Option<String> {
+    fn next(mailbox: &Mailbox, load: Load<'_>) -> Option<String> {
         match mailbox.done(load) {
             Next::Mail(mail) => Some(name(mail)),
             Next::Nothing => None,
@@ -417,141 +416,147 @@ mod tests {
 
     #[test]
     fn one_turn_gets_its_own_mails_at_once() {
-        let (mailbox, load) = (Mailbox::default(), load());
+        let (mailbox, lone) = (Mailbox::default(), lone());
+        let load = lone.load();
         for round in ["a", "b", "c"] {
-            assert_eq!(name(mailbox.admit(7, event(round), &load).unwrap().unwrap()), round);
+            assert_eq!(name(mailbox.admit(7, event(round), load).unwrap().unwrap()), round);
         }
-        assert_eq!(next(&mailbox, &load), None);
-        assert_eq!(next(&mailbox, &load), None);
-        assert_eq!(next(&mailbox, &load), None);
-        assert!(mailbox.admit(8, event("d"), &load).unwrap().is_some());
+        assert_eq!(next(&mailbox, load), None);
+        assert_eq!(next(&mailbox, load), None);
+        assert_eq!(next(&mailbox, load), None);
+        assert!(mailbox.admit(8, event("d"), load).unwrap().is_some());
     }
 
     #[test]
     fn another_turns_mail_waits_for_the_first() {
-        let (mailbox, load) = (Mailbox::default(), load());
-        assert!(mailbox.admit(1, event("a"), &load).unwrap().is_some());
-        assert!(mailbox.admit(2, event("b"), &load).unwrap().is_none());
+        let (mailbox, lone) = (Mailbox::default(), lone());
+        let load = lone.load();
+        assert!(mailbox.admit(1, event("a"), load).unwrap().is_some());
+        assert!(mailbox.admit(2, event("b"), load).unwrap().is_none());
         // A mail goes behind those that wait, even if it arrives with the owner.
-        assert!(mailbox.admit(1, event("c"), &load).unwrap().is_none());
-        assert_eq!(next(&mailbox, &load).unwrap(), "b");
-        assert_eq!(next(&mailbox, &load).unwrap(), "c");
-        assert_eq!(next(&mailbox, &load), None);
-        assert!(mailbox.admit(2, event("d"), &load).unwrap().is_some());
+        assert!(mailbox.admit(1, event("c"), load).unwrap().is_none());
+        assert_eq!(next(&mailbox, load).unwrap(), "b");
+        assert_eq!(next(&mailbox, load).unwrap(), "c");
+        assert_eq!(next(&mailbox, load), None);
+        assert!(mailbox.admit(2, event("d"), load).unwrap().is_some());
     }
 
     #[test]
     fn what_was_given_before_a_park_comes_before_what_arrived_after() {
-        let (mailbox, load) = (Mailbox::default(), load());
+        let (mailbox, lone) = (Mailbox::default(), lone());
+        let load = lone.load();
         mailbox.open(1);
-        let given = ["a", "b"].map(|n| mailbox.admit(1, event(n), &load).unwrap().unwrap());
+        let given = ["a", "b"].map(|n| mailbox.admit(1, event(n), load).unwrap().unwrap());
         mailbox.park(99);
-        assert!(mailbox.admit(2, event("c"), &load).unwrap().is_none());
+        assert!(mailbox.admit(2, event("c"), load).unwrap().is_none());
         for mail in given {
-            assert!(mailbox.begin(1, mail, &load).is_none());
+            assert!(mailbox.begin(1, mail, load).is_none());
         }
         mailbox.resume(3);
         for expected in ["a", "b", "c"] {
-            assert_eq!(next(&mailbox, &load).unwrap(), expected);
+            assert_eq!(next(&mailbox, load).unwrap(), expected);
         }
-        assert_eq!(next(&mailbox, &load), None);
+        assert_eq!(next(&mailbox, load), None);
     }
 
     /// Notes something under way, as a guest of the socket does.
-    fn enter(mailbox: &Mailbox, load: &Load, bytes: usize) {
+    fn enter(mailbox: &Mailbox, load: Load<'_>, bytes: usize) {
         mailbox.enter();
         load.enter(bytes).unwrap();
     }
 
-    fn exit(mailbox: &Mailbox, load: &Load, bytes: usize) -> bool {
+    fn exit(mailbox: &Mailbox, load: Load<'_>, bytes: usize) -> bool {
         load.leave(bytes);
         mailbox.exit()
     }
 
     #[test]
     fn a_future_that_ends_before_its_turn_goes_on_leaves_the_rest_to_it() {
-        let (mailbox, load) = (Mailbox::default(), load());
+        let (mailbox, lone) = (Mailbox::default(), lone());
+        let load = lone.load();
         mailbox.open(1);
-        assert_eq!(next(&mailbox, &load), None);
-        let given = ["a", "b", "c"].map(|n| mailbox.admit(1, event(n), &load).unwrap().unwrap());
+        assert_eq!(next(&mailbox, load), None);
+        let given = ["a", "b", "c"].map(|n| mailbox.admit(1, event(n), load).unwrap().unwrap());
         let [a, b, c] = given;
-        assert!(mailbox.begin(1, a, &load).is_some());
+        assert!(mailbox.begin(1, a, load).is_some());
         mailbox.park(99);
         // Another thread resumes the mailbox, and finishes before the turn begins its second mail.
         mailbox.resume(2);
         assert!(
-            mailbox.admit(2, event("d"), &load).unwrap().is_none(),
+            mailbox.admit(2, event("d"), load).unwrap().is_none(),
             "behind the others"
         );
-        assert_eq!(next(&mailbox, &load), None);
-        assert!(mailbox.admit(3, event("e"), &load).unwrap().is_none());
-        assert_eq!(name(mailbox.begin(1, b, &load).unwrap()), "b");
-        assert_eq!(next(&mailbox, &load), None);
-        assert_eq!(name(mailbox.begin(1, c, &load).unwrap()), "c");
-        assert_eq!(next(&mailbox, &load).unwrap(), "d");
-        assert_eq!(next(&mailbox, &load).unwrap(), "e");
-        assert_eq!(next(&mailbox, &load), None);
-        assert!(mailbox.admit(4, event("f"), &load).unwrap().is_some());
+        assert_eq!(next(&mailbox, load), None);
+        assert!(mailbox.admit(3, event("e"), load).unwrap().is_none());
+        assert_eq!(name(mailbox.begin(1, b, load).unwrap()), "b");
+        assert_eq!(next(&mailbox, load), None);
+        assert_eq!(name(mailbox.begin(1, c, load).unwrap()), "c");
+        assert_eq!(next(&mailbox, load).unwrap(), "d");
+        assert_eq!(next(&mailbox, load).unwrap(), "e");
+        assert_eq!(next(&mailbox, load), None);
+        assert!(mailbox.admit(4, event("f"), load).unwrap().is_some());
         assert_eq!(load.waiting(), (0, 0));
     }
 
     #[test]
     fn events_are_bounded_by_number_together_with_what_is_under_way() {
-        let (mailbox, load) = (
+        let (mailbox, lone) = (
             Mailbox::default(),
-            Load::of(Limits {
+            Lone::new(Limits {
                 max_events: 5,
                 ..LIMITS
             }),
         );
+        let load = lone.load();
         mailbox.open(1);
         for _ in 0..3 {
-            assert!(mailbox.admit(2, event("x"), &load).unwrap().is_none());
+            assert!(mailbox.admit(2, event("x"), load).unwrap().is_none());
         }
         for _ in 0..2 {
-            enter(&mailbox, &load, 0);
+            enter(&mailbox, load, 0);
         }
         assert_eq!((mailbox.waiting(), load.has_room()), (5, false));
-        assert_eq!(mailbox.admit(2, event("x"), &load).unwrap_err(), Overflow);
+        assert_eq!(mailbox.admit(2, event("x"), load).unwrap_err(), Overflow);
         let gone = Mail::Disconnect {
             reason: Reason::ForcedClose,
             breach: None,
             connected: true,
             rooms: Vec::new(),
         };
-        assert!(mailbox.admit(2, gone, &load).unwrap().is_none(), "the end is no event");
+        assert!(mailbox.admit(2, gone, load).unwrap().is_none(), "the end is no event");
         assert_eq!(load.enter(0), Err(Overflow));
         for _ in 0..2 {
-            assert!(!exit(&mailbox, &load, 0));
+            assert!(!exit(&mailbox, load, 0));
         }
-        assert_eq!(next(&mailbox, &load).unwrap(), "x");
+        assert_eq!(next(&mailbox, load).unwrap(), "x");
         assert!(
-            mailbox.admit(2, event("x"), &load).unwrap().is_none(),
+            mailbox.admit(2, event("x"), load).unwrap().is_none(),
             "there is room again"
         );
-        while next(&mailbox, &load).is_some() {}
+        while next(&mailbox, load).is_some() {}
         assert_eq!(load.waiting(), (0, 0));
     }
 
     #[test]
     fn events_are_bounded_by_their_bytes() {
-        let (mailbox, load) = (
+        let (mailbox, lone) = (
             Mailbox::default(),
-            Load::of(Limits {
+            Lone::new(Limits {
                 max_bytes: 10,
                 ..LIMITS
             }),
         );
+        let load = lone.load();
         mailbox.open(1);
         assert!(
             mailbox
-                .admit(2, event("the first may be as large as it wants"), &load)
+                .admit(2, event("the first may be as large as it wants"), load)
                 .unwrap()
                 .is_none()
         );
-        assert_eq!(mailbox.admit(2, event(""), &load).unwrap_err(), Overflow);
-        assert!(next(&mailbox, &load).is_some());
-        enter(&mailbox, &load, 4);
+        assert_eq!(mailbox.admit(2, event(""), load).unwrap_err(), Overflow);
+        assert!(next(&mailbox, load).is_some());
+        enter(&mailbox, load, 4);
         let with_attachments = Mail::Event {
             name: "n".into(),
             args: Args {
@@ -562,19 +567,20 @@ mod tests {
             ack: None,
         };
         assert!(
-            mailbox.admit(2, with_attachments, &load).unwrap().is_none(),
+            mailbox.admit(2, with_attachments, load).unwrap().is_none(),
             "ten bytes together"
         );
-        assert_eq!(mailbox.admit(2, event("x"), &load).unwrap_err(), Overflow);
-        assert!(!exit(&mailbox, &load, 4));
-        assert!(mailbox.admit(2, event("four"), &load).unwrap().is_none());
-        mailbox.give_up(&load);
+        assert_eq!(mailbox.admit(2, event("x"), load).unwrap_err(), Overflow);
+        assert!(!exit(&mailbox, load, 4));
+        assert!(mailbox.admit(2, event("four"), load).unwrap().is_none());
+        mailbox.give_up(load);
         assert_eq!((mailbox.waiting(), load.waiting()), (0, (0, 0)));
     }
 
     #[test]
     fn what_waits_keeps_no_buffer_that_it_was_read_into() {
-        let (mailbox, load) = (Mailbox::default(), load());
+        let (mailbox, lone) = (Mailbox::default(), lone());
+        let load = lone.load();
         mailbox.open(1);
         let buffer = Bytes::from(vec![b'7'; 128 * 1024]);
         let part = |range: std::ops::Range<usize>| ByteString::try_from(buffer.slice(range)).unwrap();
@@ -587,9 +593,9 @@ mod tests {
             },
             ack: None,
         };
-        assert!(mailbox.admit(2, mail, &load).unwrap().is_none());
+        assert!(mailbox.admit(2, mail, load).unwrap().is_none());
         assert!(buffer.is_unique(), "nobody else has a part of it");
-        let Next::Mail(Mail::Event { name, args, .. }) = mailbox.done(&load) else {
+        let Next::Mail(Mail::Event { name, args, .. }) = mailbox.done(load) else {
             panic!("it is there")
         };
         assert_eq!((&*name, &*args.json, args.attachments[0].len()), ("777", "7", 90));
@@ -597,21 +603,22 @@ mod tests {
 
     #[test]
     fn a_socket_leaves_when_nothing_is_under_way() {
-        let (mailbox, load) = (Mailbox::default(), load());
+        let (mailbox, lone) = (Mailbox::default(), lone());
+        let load = lone.load();
         assert!(mailbox.leave(), "nothing is");
         mailbox.open(1);
         assert!(!mailbox.leave());
-        enter(&mailbox, &load, 0);
-        assert!(mailbox.admit(2, event("a"), &load).unwrap().is_none());
-        assert_eq!(next(&mailbox, &load).unwrap(), "a");
-        assert_eq!(next(&mailbox, &load), None, "there is a guest");
-        assert!(exit(&mailbox, &load, 0));
+        enter(&mailbox, load, 0);
+        assert!(mailbox.admit(2, event("a"), load).unwrap().is_none());
+        assert_eq!(next(&mailbox, load).unwrap(), "a");
+        assert_eq!(next(&mailbox, load), None, "there is a guest");
+        assert!(exit(&mailbox, load, 0));
         // The mailbox has told the socket to leave once, and does not tell it again.
-        enter(&mailbox, &load, 0);
-        assert!(!exit(&mailbox, &load, 0));
+        enter(&mailbox, load, 0);
+        assert!(!exit(&mailbox, load, 0));
 
         mailbox.open(3);
         assert!(!mailbox.leave());
-        assert_eq!(next(&mailbox, &load).unwrap(), "leave");
+        assert_eq!(next(&mailbox, load).unwrap(), "leave");
     }
 }

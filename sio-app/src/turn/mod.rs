@@ -329,7 +329,7 @@ pub(crate) fn moment(runtime: Runtime) -> Option<Time> {
 
 /// Notes that something waits for the handlers of a session. If it is much, the connection that has
 /// this turn reads nothing more.
-pub(crate) fn note_load(load: &Load) {
+pub(crate) fn note_load(load: Load<'_>) {
     TURN.with(|turn| turn.note_load(load));
 }
 
@@ -415,7 +415,7 @@ impl Turn {
     }
 
     /// Does what [`note_load`] does.
-    pub(crate) fn note_load(&self, load: &Load) {
+    pub(crate) fn note_load(&self, load: Load<'_>) {
         if load.lags() {
             self.lags.set(true);
         }

@@ -26,15 +26,13 @@ pub(crate) struct RawSession {
     pub(crate) values: Values,
     /// The order of what is told of the session.
     pub(super) mailbox: Mailbox<EngineNews>,
-    /// What waits for the session.
-    pub(super) load: Arc<Load>,
 }
 
 // Every raw session has one.
-const _: () = assert!(size_of::<RawSession>() <= 168);
+const _: () = assert!(size_of::<RawSession>() <= 160);
 
 impl RawSession {
-    pub(crate) fn new(cell: Arc<ShardCell>, load: Arc<Load>, session: SessionKey, handshake: Arc<Handshake>) -> Self {
+    pub(crate) fn new(cell: Arc<ShardCell>, session: SessionKey, handshake: Arc<Handshake>) -> Self {
         Self {
             cell,
             session,
@@ -42,8 +40,12 @@ impl RawSession {
             handshake,
             values: Values::default(),
             mailbox: Mailbox::default(),
-            load,
         }
+    }
+
+    /// Returns what waits for the session.
+    pub(super) fn load(&self) -> Load<'_> {
+        Load::new(&self.handshake, self.cell.loads())
     }
 
     /// Ends the session.
@@ -54,17 +56,17 @@ impl RawSession {
 
 impl Drop for RawSession {
     fn drop(&mut self) {
-        self.mailbox.give_up(&self.load);
+        self.mailbox.give_up(self.load());
     }
 }
 
 /// Tells the user what has happened to a raw session, in order: first this, and then what has
 /// arrived on other threads meanwhile.
 pub(super) fn tell(turn: &Turn, session: &Arc<RawSession>, news: EngineNews) {
-    let mut next = session.mailbox.begin(turn.owner(), news, &session.load);
+    let mut next = session.mailbox.begin(turn.owner(), news, session.load());
     while let Some(news) = next {
         tell_one(session, news);
-        next = match session.mailbox.done(&session.load) {
+        next = match session.mailbox.done(session.load()) {
             Next::Mail(news) => Some(news),
             Next::Nothing | Next::Leave => None,
         };

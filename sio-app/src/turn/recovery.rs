@@ -483,7 +483,7 @@ impl State {
         let opening = Opening {
             namespace: socket.namespace().clone(),
             sid: Sid::parse(socket.drawn_id())?,
-            network: socket.load.network(),
+            network: socket.load().network(),
             random,
             data: Arc::clone(socket),
         };

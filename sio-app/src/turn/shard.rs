@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
-use sio_proto::server::{Breach, BreachKind, Command, Extension, Forms, Handshake, Outputs, Shard};
+use sio_proto::server::{Breach, BreachKind, Command, Extension, Forms, Outputs, Shard};
 use sio_proto::{Config, LinkId, SessionKey, SocketKey, Time};
 
 use crate::guarded::guarded;
@@ -24,7 +24,7 @@ use crate::trim::trim;
 use crate::turn::application::Application;
 use crate::turn::credentials::Expiries;
 use crate::turn::links::Links;
-use crate::turn::load::{Load, Loads};
+use crate::turn::load::Loads;
 use crate::turn::raw_session::RawSession;
 use crate::turn::recovery::Recovery;
 use crate::turn::room_news::RoomNotes;
@@ -35,9 +35,6 @@ use crate::turn::{self, Turn, Unwritten};
 
 /// How many links one flush serves before it releases the lock.
 const LINKS_PER_FLUSH: usize = 64;
-
-/// How many places of the table of counts are given back at once.
-const MOST_TRIMMED: usize = 64;
 
 pub(crate) struct ShardCell {
     /// The application that the shard belongs to.
@@ -67,8 +64,6 @@ pub(crate) struct State {
     pub(super) sockets: Vec<Option<Arc<SocketCell>>>,
     /// The raw sessions, by their slots.
     raw: Vec<Option<Arc<RawSession>>>,
-    /// The count of what waits for each session with sockets, by the session's slot.
-    loads: Vec<Option<(SessionKey, Weak<Load>)>>,
     pub(crate) packets_out: u64,
     pub(crate) unwritten: Unwritten,
     pub(super) sleeps: Sleeps,
@@ -150,7 +145,6 @@ impl ShardCell {
             links: Links::default(),
             sockets: Vec::new(),
             raw: Vec::new(),
-            loads: Vec::new(),
             packets_out: 0,
             unwritten: Unwritten::default(),
             sleeps: Sleeps::default(),
@@ -510,32 +504,6 @@ impl State {
             .filter(|socket| socket.key == key)
     }
 
-    /// Returns the count of what waits for a session. It includes the session's sockets that have
-    /// gone.
-    fn load(&mut self, session: SessionKey, handshake: &Arc<Handshake>, loads: &Arc<Loads>) -> Arc<Load> {
-        if self.loads.len() <= session.slot() {
-            self.loads.resize(session.slot() + 1, None);
-        }
-        let known = &mut self.loads[session.slot()];
-        let load = known
-            .as_ref()
-            .filter(|(key, _)| *key == session)
-            .and_then(|(_, load)| load.upgrade());
-        load.unwrap_or_else(|| {
-            let load = loads.session(Arc::clone(handshake));
-            *known = Some((session, Arc::downgrade(&load)));
-            load
-        })
-    }
-
-    /// Returns the count of what waits for a session, if it has sockets.
-    pub(crate) fn load_of(&self, session: SessionKey) -> Option<Arc<Load>> {
-        let (key, load) = self.loads.get(session.slot())?.as_ref()?;
-        // Compared first: the count of another session may end here, and values of its user with
-        // it.
-        if *key == session { load.upgrade() } else { None }
-    }
-
     /// Takes the sockets whose queues have room again.
     fn take_roomy(&mut self) -> Vec<Arc<SocketCell>> {
         let mut keys = Vec::new();
@@ -559,7 +527,6 @@ impl State {
             self.raw.pop();
         }
         trim(&mut self.raw);
-        self.trim_loads();
         forgotten
     }
 
@@ -579,25 +546,10 @@ impl State {
             self.sockets.pop();
         }
         trim(&mut self.sockets);
-        self.trim_loads();
         if let Some(socket) = &forgotten {
             self.forget_expiry(socket);
         }
         forgotten
-    }
-
-    /// Gives back some memory of counts whose sessions have ended. It is a limited number each
-    /// time: a client that alone is left of a crowd, and leaves a namespace and joins it again,
-    /// must not make the table shrink and grow by a whole crowd.
-    fn trim_loads(&mut self) {
-        let is_over = |known: &Option<(_, Weak<Load>)>| known.as_ref().is_none_or(|(_, load)| load.strong_count() == 0);
-        for _ in 0..MOST_TRIMMED {
-            if !self.loads.last().is_some_and(is_over) {
-                break;
-            }
-            self.loads.pop();
-        }
-        trim(&mut self.loads);
     }
 
     /// Returns the timer task's waker, if the task has to come earlier than it plans.

@@ -40,8 +40,9 @@ use crate::turn::{self, Turn};
 
 pub struct SocketCell {
     pub(crate) cell: Arc<ShardCell>,
-    /// What waits for its session, and the request that has opened the session.
-    pub(crate) load: Arc<Load>,
+    /// The request that has opened its session. What waits for the session is kept with it
+    /// ([`SocketCell::load`]).
+    handshake: Arc<Handshake>,
     pub(crate) key: SocketKey,
     pub(crate) form: Form,
     standing: AtomicU8,
@@ -120,7 +121,7 @@ const OVERRUN: u8 = 4;
 impl SocketCell {
     pub(crate) fn new(
         cell: Arc<ShardCell>,
-        load: Arc<Load>,
+        handshake: Arc<Handshake>,
         key: SocketKey,
         (id, wire_id): (SocketId, Option<sio_proto::WireId>),
         namespace: Arc<ByteString>,
@@ -129,7 +130,7 @@ impl SocketCell {
     ) -> Self {
         Self {
             cell,
-            load,
+            handshake,
             key,
             form,
             standing: AtomicU8::new(ASKING),
@@ -147,10 +148,10 @@ impl SocketCell {
 
     /// A socket that was in another process, and whose client may come back to this one.
     pub(crate) fn away(cell: Arc<ShardCell>, id: SocketId, namespace: Arc<ByteString>) -> Self {
-        let load = cell.loads().session(Arc::new(Handshake::unknown((cell.runtime.now)())));
+        let handshake = Arc::new(Handshake::unknown((cell.runtime.now)()));
         let ids = (id, None);
         let key = SocketKey::NOWHERE;
-        let away = Self::new(cell, load, key, ids, namespace, Auth::None, Form::Engine4);
+        let away = Self::new(cell, handshake, key, ids, namespace, Auth::None, Form::Engine4);
         away.set_gone();
         away
     }
@@ -171,8 +172,7 @@ impl SocketCell {
     /// Returns what it takes in memory while its client is away, without values of the application.
     pub(super) fn away_bytes(&self) -> usize {
         // The allocations of its parts, and its places in the tables.
-        const PARTS: usize =
-            size_of::<SocketCell>() + size_of::<Seat>() + size_of::<Extras>() + size_of::<Load>() + 256;
+        const PARTS: usize = size_of::<SocketCell>() + size_of::<Seat>() + size_of::<Extras>() + 304;
         PARTS + self.handshake().bytes() + self.auth_bytes()
     }
 
@@ -237,7 +237,13 @@ impl SocketCell {
     }
 
     pub(crate) fn handshake(&self) -> &Handshake {
-        self.load.handshake()
+        &self.handshake
+    }
+
+    /// Returns what waits for its session.
+    #[inline]
+    pub(crate) fn load(&self) -> Load<'_> {
+        Load::new(&self.handshake, self.cell.loads())
     }
 
     /// Returns the `auth` that the client has sent, as JSON.
@@ -571,12 +577,13 @@ impl SocketCell {
     /// is dropped. If too much is under way, the session is closed.
     pub(crate) fn guest(self: &Arc<Self>, bytes: usize) -> Guest {
         self.cell.note_waiting(self.mailbox.enter());
-        if let Err(Overflow) = self.load.enter(bytes) {
+        let load = self.load();
+        if let Err(Overflow) = load.enter(bytes) {
             // It exists already, so it is counted nevertheless.
-            self.load.add(bytes);
+            load.add(bytes);
             self.overrun();
         }
-        turn::note_load(&self.load);
+        turn::note_load(load);
         let socket = Arc::clone(self);
         Guest::new(socket, bytes)
     }
@@ -633,6 +640,6 @@ impl SocketCell {
 
 impl Drop for SocketCell {
     fn drop(&mut self) {
-        self.mailbox.give_up(&self.load);
+        self.mailbox.give_up(self.load());
     }
 }

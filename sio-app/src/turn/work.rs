@@ -107,7 +107,7 @@ impl Work {
             }
             Self::Gone(socket) => {
                 socket.note_end();
-                if socket.load.withdraw(&socket) {
+                if socket.load().withdraw(&socket) {
                     socket.mailbox.resume(turn.owner());
                     work_off(turn, &socket, Then::Next);
                 }
@@ -121,12 +121,12 @@ impl Work {
 
 /// Handles a mail, unless another owner of the mailbox has to.
 pub(super) fn perform_mail(turn: &Turn, socket: &Arc<SocketCell>, mail: Mail) {
-    match socket.mailbox.begin(turn.owner(), mail, &socket.load) {
+    match socket.mailbox.begin(turn.owner(), mail, socket.load()) {
         Some(mail) => {
             let then = deliver(socket, mail);
             work_off(turn, socket, then);
         }
-        None => turn.note_load(&socket.load),
+        None => turn.note_load(socket.load()),
     }
 }
 
@@ -134,9 +134,9 @@ pub(super) fn perform_mail(turn: &Turn, socket: &Arc<SocketCell>, mail: Mail) {
 /// future has to finish first.
 pub(super) fn work_off(turn: &Turn, socket: &Arc<SocketCell>, mut then: Then) {
     while let Then::Next = then {
-        match socket.mailbox.done(&socket.load) {
+        match socket.mailbox.done(socket.load()) {
             Next::Mail(mail) => {
-                socket.load.note_done();
+                socket.load().note_done();
                 then = deliver(socket, mail);
             }
             Next::Nothing => return socket.wake_heir(),
@@ -365,7 +365,7 @@ fn connect(turn: &Turn, socket: &Arc<SocketCell>) -> Then {
     let Some(application) = socket.application() else {
         return Then::Next;
     };
-    if !socket.load.has_room() {
+    if !socket.load().has_room() {
         socket.overrun();
         return Then::Next;
     }
@@ -387,7 +387,7 @@ pub(super) fn ask(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then 
     if table.middleware.is_empty() {
         return accept(turn, socket, table);
     }
-    if !socket.load.may_decide(socket) {
+    if !socket.load().may_decide(socket) {
         socket.mailbox.park(new_owner());
         return Then::Parked;
     }
@@ -399,7 +399,7 @@ struct Deciding(Arc<SocketCell>);
 
 impl Drop for Deciding {
     fn drop(&mut self) {
-        if let Some(next) = self.0.load.decided() {
+        if let Some(next) = self.0.load().decided() {
             // The runtime may be at its end and drop all waiting futures.
             let _ = guarded(|| turn::act(self.0.runtime(), |turn| turn.add(Work::Decide(next))));
         }

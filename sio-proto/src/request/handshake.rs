@@ -8,11 +8,14 @@ use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
+use core::sync::atomic::AtomicU32;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
+use once_cell::race::OnceBox;
 
 use super::Request;
+use super::companion::Companion;
 use super::packed::{NAMES, NOTHING, Packer, TARGETS, Unpacker, VALUES};
 use crate::Config;
 use crate::detect::Transport;
@@ -204,29 +207,27 @@ impl Parameters {
 /// fields of [`Config::handshake_headers`](crate::Config::handshake_headers) come first, so they
 /// are left out last. The hook that decides about a request sees all fields.
 pub struct Handshake {
-    /// The sender's address; the pairs of the query as a JSON object, for clients that have no
-    /// other way to send credentials, or nothing; the target; and then each header's name and value
-    /// ([`packed`](super::packed)).
+    /// The sender's address; [`Handshake::left_out`] and [`Handshake::unix_time`]; the pairs of the
+    /// query as a JSON object, for clients that have no other way to send credentials, or nothing;
+    /// the target; and then each header's name and value ([`packed`](super::packed)).
     text: Box<str>,
-    left_out: u32,
     /// Which keys of the query are not an [`Auth`].
     parameters: Parameters,
     names_page: bool,
     is_secure: bool,
     has_address: bool,
-    /// [`Handshake::unix_time`], or [`NEVER`].
-    unix_time: u64,
     /// The time when the request came.
     pub issued: Time,
     /// The value of the caller that came with the request.
     pub extension: Option<Extension>,
+    /// What the caller counts and keeps for the session ([`Handshake::companion`]).
+    companion: OnceBox<Companion>,
+    /// A number that the caller keeps for the session. At first it is zero.
+    pub number: AtomicU32,
 }
 
 // Every session keeps one.
 const _: () = assert!(size_of::<Handshake>() <= 56);
-
-/// No time of a request is known.
-const NEVER: u64 = u64::MAX;
 
 impl Handshake {
     /// The handshake of a session that was in another process: nothing of its request is known.
@@ -234,14 +235,14 @@ impl Handshake {
     pub fn unknown(issued: Time) -> Self {
         Self {
             text: Box::default(),
-            left_out: 0,
             parameters: Parameters::All,
             names_page: false,
             is_secure: false,
             has_address: false,
-            unix_time: NEVER,
             issued,
             extension: None,
+            companion: OnceBox::new(),
+            number: AtomicU32::new(0),
         }
     }
 
@@ -265,6 +266,8 @@ impl Handshake {
         step!(bulk target.len());
         let mut text = Packer::new();
         text.push_address(peer.address);
+        text.push_number(kept.left_out as usize);
+        text.push_optional(request.unix_time);
         text.push(object, &NOTHING);
         text.push(target, &TARGETS);
         for (at, (name, value)) in http.headers.texts().enumerate() {
@@ -276,21 +279,35 @@ impl Handshake {
         }
         Self {
             text: text.finish(),
-            left_out: kept.left_out,
             parameters,
             names_page: http.headers.known(http::Name::Origin).is_some(),
             is_secure: peer.secure,
             has_address: peer.address.is_some(),
-            unix_time: request.unix_time.unwrap_or(NEVER),
             issued,
             extension: extension.clone(),
+            companion: OnceBox::new(),
+            number: AtomicU32::new(0),
         }
     }
 
-    /// The bytes that it takes in memory, without the extension.
+    /// The bytes that it takes in memory, without the extension and what the companion holds.
     #[must_use]
     pub fn bytes(&self) -> usize {
         size_of::<Self>().saturating_add(self.text.len())
+    }
+
+    /// What the caller counts and keeps for the session, if there is something.
+    #[inline]
+    #[must_use]
+    pub fn companion(&self) -> Option<&Companion> {
+        self.companion.get()
+    }
+
+    /// What the caller counts and keeps for the session. If there is nothing yet, it is made now.
+    /// If two threads make it at one time, one of the two is dropped.
+    #[inline]
+    pub fn companion_or(&self, make: impl FnOnce() -> Companion) -> &Companion {
+        self.companion.get_or_init(|| Box::new(make()))
     }
 
     /// The sender.
@@ -312,13 +329,15 @@ impl Handshake {
     /// `handshake.time`.
     #[must_use]
     pub fn unix_time(&self) -> Option<u64> {
-        Some(self.unix_time).filter(|time| *time != NEVER)
+        let mut texts = self.after_address();
+        texts.next_number();
+        texts.next_optional()
     }
 
     /// How many header fields are left out because they did not fit.
     #[must_use]
-    pub const fn left_out(&self) -> usize {
-        self.left_out as usize
+    pub fn left_out(&self) -> usize {
+        self.after_address().next_number().unwrap_or_default()
     }
 
     /// The pairs of the query as one JSON object, without the keys that belong to the protocol. If
@@ -326,7 +345,7 @@ impl Handshake {
     /// send credentials with a CONNECT, or not at all: clients of 3.0 and later, and of 0.6.
     #[must_use]
     pub fn query_object(&self) -> Option<&str> {
-        self.after_address().next(&NOTHING).filter(|object| !object.is_empty())
+        self.after_numbers().next(&NOTHING).filter(|object| !object.is_empty())
     }
 
     /// The request target as it came: path and query.
@@ -377,16 +396,24 @@ impl Handshake {
         core::iter::from_fn(move || Some((texts.next(&NAMES)?, texts.next(&VALUES)?)))
     }
 
-    /// The texts from the object on.
+    /// The texts from the numbers on.
     fn after_address(&self) -> Unpacker<'_> {
         let mut texts = Unpacker(&self.text);
         texts.next(&NOTHING);
         texts
     }
 
+    /// The texts from the object on.
+    fn after_numbers(&self) -> Unpacker<'_> {
+        let mut texts = self.after_address();
+        texts.next_number();
+        texts.next(&NOTHING);
+        texts
+    }
+
     /// The texts from the target on.
     fn after_object(&self) -> Unpacker<'_> {
-        let mut texts = self.after_address();
+        let mut texts = self.after_numbers();
         texts.next(&NOTHING);
         texts
     }

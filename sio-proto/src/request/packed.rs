@@ -64,7 +64,7 @@ impl Known {
 pub(super) static NOTHING: Known = Known::new(&[]);
 
 /// Bits in a digit.
-pub(super) const DIGIT: u32 = 6;
+const DIGIT: u32 = 6;
 /// The bit of a digit that is not the last.
 const MORE: u8 = 1 << DIGIT;
 /// A number has at most this many digits.
@@ -116,7 +116,18 @@ impl Packer {
         }
     }
 
-    fn push_number(&mut self, mut number: usize) {
+    /// Appends a number of 64 bits, or that there is none.
+    pub(super) fn push_optional(&mut self, number: Option<u64>) {
+        let digits = number.map_or(0, |number| {
+            let bits = u64::BITS.saturating_sub(number.leading_zeros());
+            bits.div_ceil(DIGIT).max(1) as usize
+        });
+        self.push_length(digits);
+        self.push_digits(number.unwrap_or_default().into(), digits);
+    }
+
+    /// Appends a number.
+    pub(super) fn push_number(&mut self, mut number: usize) {
         while number >= usize::from(MORE) {
             self.put(&[number as u8 & (MORE - 1) | MORE]);
             number >>= DIGIT;
@@ -172,7 +183,14 @@ impl<'a> Unpacker<'a> {
         Some(text)
     }
 
-    fn next_number(&mut self) -> Option<usize> {
+    /// The next text, which is a number of 64 bits or nothing.
+    pub(super) fn next_optional(&mut self) -> Option<u64> {
+        let digits = self.next(&NOTHING)?;
+        (!digits.is_empty()).then(|| number_of(digits.as_bytes()) as u64)
+    }
+
+    /// The next number.
+    pub(super) fn next_number(&mut self) -> Option<usize> {
         let mut number = 0;
         for (digit, byte) in (0..MOST_DIGITS).zip(self.0.bytes()) {
             number |= usize::from(byte & (MORE - 1)) << digit.wrapping_mul(DIGIT);
@@ -183,6 +201,12 @@ impl<'a> Unpacker<'a> {
         }
         None
     }
+}
+
+/// The number with these digits.
+pub(super) fn number_of(digits: &[u8]) -> u128 {
+    let number = |number, digit: &u8| number << DIGIT | u128::from(*digit);
+    digits.iter().rev().fold(0, number)
 }
 
 /// Targets of clients that are not asked to add anything.
@@ -340,6 +364,23 @@ mod tests {
                 assert_eq!(known.place(text), None, "{text}");
             }
         }
+    }
+
+    #[test]
+    fn numbers_come_out_as_they_were() {
+        let numbers = [None, Some(0), Some(63), Some(64), Some(1_800_000_000), Some(u64::MAX)];
+        let mut packer = Packer::new();
+        for number in numbers {
+            packer.push_optional(number);
+            packer.push_number(number.unwrap_or_default() as u32 as usize);
+        }
+        let packed = packer.finish();
+        let mut unpacker = Unpacker(&packed);
+        for number in numbers {
+            assert_eq!(unpacker.next_optional(), number);
+            assert_eq!(unpacker.next_number(), Some(number.unwrap_or_default() as u32 as usize));
+        }
+        assert_eq!(unpacker.next_optional(), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use super::packed::{DIGIT, NOTHING, Packer, Unpacker};
+use super::packed::{NOTHING, Packer, Unpacker, number_of};
 
 /// How many digits the parts of an address have.
 const V4: usize = 8;
@@ -65,12 +65,6 @@ impl Unpacker<'_> {
         let (flow, scope) = (more as u32, (more >> FLOW_BITS) as u32);
         Some(SocketAddrV6::new(ip, number_of(port) as u16, flow, scope).into())
     }
-}
-
-/// The number with these digits.
-fn number_of(digits: &[u8]) -> u128 {
-    let number = |number, digit: &u8| number << DIGIT | u128::from(*digit);
-    digits.iter().rev().fold(0, number)
 }
 
 #[cfg(test)]

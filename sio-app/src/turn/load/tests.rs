@@ -11,8 +11,13 @@ fn with(options: Options) -> Io {
 }
 
 fn counts(io: &Io) -> (usize, usize) {
-    let Count { events, bytes } = &io.0.shards.cells[0].loads().count;
-    (events.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed))
+    let Tally { things, bytes } = &io.0.shards.cells[0].loads().count;
+    (things.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed))
+}
+
+/// Returns how many CONNECTs of the session of a socket wait for middlewares.
+fn undecided(socket: &Arc<SocketCell>) -> usize {
+    Rest::of(socket.load().begin()).unwrap().undecided.lock().len()
 }
 
 /// Sends these packets `times` times on one connection. Returns the highest number of futures.
@@ -39,14 +44,14 @@ fn a_session_that_comes_and_goes_keeps_few_middlewares() {
     assert_eq!(most_tasks(&mut client, &["40/slow,", "41/slow,"], 100), 8);
     assert_eq!(counts(&io).0, 8);
     // A socket that has gone does not wait for its turn.
-    let load = Arc::clone(&io.sockets()[0].0.load);
-    assert_eq!(load.rare().undecided.lock().len(), 0);
+    let socket = Arc::clone(&io.sockets()[0].0);
+    assert_eq!(undecided(&socket), 0);
     let _ = client.read(&text("40/slow,"));
-    assert_eq!(load.rare().undecided.lock().len(), 1);
+    assert_eq!(undecided(&socket), 1);
     assert!(!client.written().contains("44/slow"));
     drop(client);
     run_tasks();
-    assert_eq!(load.rare().undecided.lock().len(), 0);
+    assert_eq!(undecided(&socket), 0);
     assert_eq!(counts(&io).0, 8, "JavaScript runs them on");
     crate::tests::drop_tasks();
     assert_eq!(counts(&io).0, 0);
@@ -89,9 +94,24 @@ fn a_connect_that_is_decided_at_once_takes_no_memory() {
         let _ = client.read(&text(&format!("40/n{n},")));
     }
     assert_eq!(client.written().matches("40/n").count(), 4);
-    let load = Arc::clone(&io.sockets()[0].0.load);
-    assert!(load.rare.get().is_none());
-    assert_eq!(load.deciding.load(Ordering::Relaxed), 0);
+    let socket = Arc::clone(&io.sockets()[0].0);
+    assert!(socket.load().own().is_none());
+    assert_eq!(socket.handshake().number.load(Ordering::Relaxed), 0);
+}
+
+/// A session keeps a count only from the first thing on that waits.
+#[test]
+fn a_session_for_which_nothing_has_waited_has_no_count() {
+    let io = server(1);
+    io.of("/").on("now", |_: Socket| ()).on("later", once_pending);
+    let mut client = Driven::connected(&io);
+    let socket = Arc::clone(&io.sockets()[0].0);
+    let _ = client.read(&text(r#"42["now"]"#).repeat(3));
+    assert!(socket.load().own().is_none());
+    let _ = client.read(&text(r#"42["later"]"#));
+    assert_eq!(socket.load().waiting().0, 1);
+    while run_tasks() > 0 {}
+    assert_eq!(socket.load().waiting(), (0, 0));
 }
 
 /// Hardening A10.

@@ -21,7 +21,7 @@ use crate::turn::work::Work;
 /// Gives news of a raw session to the turn, or to the mailbox if another turn works for the
 /// session.
 fn tell_raw(turn: &Turn, raw: &Arc<RawSession>, news: EngineNews, verdicts: &mut Verdicts) {
-    match raw.mailbox.admit(turn.owner(), news, &raw.load) {
+    match raw.mailbox.admit(turn.owner(), news, raw.load()) {
         Ok(Some(news)) => turn.add(Work::Engine(Arc::clone(raw), news)),
         Ok(None) => {}
         Err(Overflow) if verdicts.flooded.contains(&raw.session) => {}
@@ -117,11 +117,11 @@ impl ShardCell {
         let Some(inner) = state.socket(socket) else {
             return Ok(());
         };
-        match inner.mailbox.admit(turn.owner(), event, &inner.load) {
+        match inner.mailbox.admit(turn.owner(), event, inner.load()) {
             Ok(Some(mail)) => turn.add(Work::Mail(Arc::clone(inner), mail)),
             Ok(None) => {
                 self.note_waiting(inner.mailbox.waiting());
-                turn.note_load(&inner.load);
+                turn.note_load(inner.load());
             }
             Err(Overflow) => {
                 // What comes behind a lost event must not be handled either.
@@ -154,7 +154,7 @@ impl ShardCell {
             }
             Delivery::Connect {
                 socket,
-                session,
+                session: _,
                 sid,
                 wire_id,
                 namespace,
@@ -164,10 +164,9 @@ impl ShardCell {
                 transport: _,
                 form,
             } => {
-                let load = state.load(session, &handshake, &self.loads);
                 let inner = SocketCell::new(
                     Arc::clone(self),
-                    load,
+                    handshake,
                     socket,
                     (SocketId::new(sid), wire_id),
                     namespace,
@@ -203,7 +202,7 @@ impl ShardCell {
                     connected,
                     rooms,
                 };
-                let given = inner.mailbox.admit(turn.owner(), mail, &inner.load);
+                let given = inner.mailbox.admit(turn.owner(), mail, inner.load());
                 turn.add(Work::Gone(Arc::clone(&inner)));
                 match given {
                     Ok(Some(mail)) => turn.add(Work::Mail(inner, mail)),
@@ -230,8 +229,7 @@ impl ShardCell {
                 turn.note(Note::Garbled(socket, codec, garbled));
             }
             Delivery::EngineOpen { session, handshake } => {
-                let load = state.load(session, &handshake, &self.loads);
-                let raw = Arc::new(RawSession::new(Arc::clone(self), load, session, handshake));
+                let raw = Arc::new(RawSession::new(Arc::clone(self), session, handshake));
                 raw.mailbox.open(turn.owner());
                 if state.raw.len() <= session.slot() {
                     state.raw.resize(session.slot() + 1, None);

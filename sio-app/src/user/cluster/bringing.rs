@@ -160,7 +160,7 @@ impl ClusterNode {
         if !self.follows_stream() || !self.is_up() {
             return None;
         }
-        let (namespace, network) = (socket.namespace().clone(), socket.load.network());
+        let (namespace, network) = (socket.namespace().clone(), socket.load().network());
         {
             let state = &mut *self.state.lock();
             if !state.comers.enter(network) {

@@ -2,13 +2,14 @@
 //! it may hand over. The caller keeps what has to wait, and reads nothing more meanwhile.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use super::recording::noted;
 use super::{
     At, Breach, BreachKind, Core, LinkId, Outputs, Reason, Request, SessionKey, Shard, SocketKey, Standing, Time,
 };
 use crate::RateLimit;
-use crate::server::{Measured, Meter, Pace, Posted};
+use crate::server::{Handshake, Measured, Meter, Pace, Posted};
 
 /// The pace of clients.
 impl Shard {
@@ -33,6 +34,12 @@ impl Shard {
     pub fn session_named_by(&self, request: &Request) -> Option<SessionKey> {
         request.session_part()?;
         self.requested_session(request).map(|(key, _)| key)
+    }
+
+    /// The part of its request that a session keeps, if there is such a session.
+    #[must_use]
+    pub fn handshake(&self, session: SessionKey) -> Option<&Arc<Handshake>> {
+        self.sessions.named(session).map(|session| &session.handshake)
     }
 
     /// How much the client of a session may send now. Hand over no more packets than this, and then
