@@ -4,6 +4,12 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Deref;
 
+#[cfg(feature = "steps")]
+use crate::holding::Holding;
+
+/// A list with several items has room for this many at least.
+const FEWEST: usize = 4;
+
 /// A list that usually has one item.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Few<T> {
@@ -19,7 +25,11 @@ impl<T> Few<T> {
     pub(crate) fn push(&mut self, item: T) {
         *self = match core::mem::take(self) {
             Self::None => Self::One(item),
-            Self::One(first) => Self::Many(Box::new(Vec::from([first, item]))),
+            Self::One(first) => {
+                let mut items = Vec::with_capacity(FEWEST);
+                items.extend([first, item]);
+                Self::Many(Box::new(items))
+            }
             Self::Many(mut items) => {
                 items.push(item);
                 Self::Many(items)
@@ -39,10 +49,63 @@ impl<T> Few<T> {
             Self::Many(items) => {
                 step!(each items.len());
                 items.retain(is_kept);
-                if items.len() <= 1 {
-                    *self = items.pop().map_or(Self::None, Self::One);
-                }
+                self.settle();
             }
+        }
+    }
+
+    /// Takes the last item out.
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        match self {
+            Self::Many(items) => {
+                let item = items.pop();
+                self.settle();
+                item
+            }
+            Self::None | Self::One(_) => match core::mem::take(self) {
+                Self::One(item) => Some(item),
+                Self::None | Self::Many(_) => None,
+            },
+        }
+    }
+
+    /// Takes an item out, and puts the last one into its place. `None` if there is no such item.
+    pub(crate) fn swap_remove(&mut self, at: usize) -> Option<T> {
+        match self {
+            Self::Many(items) if at < items.len() => {
+                let item = items.swap_remove(at);
+                self.settle();
+                Some(item)
+            }
+            Self::One(_) if at == 0 => self.pop(),
+            Self::None | Self::One(_) | Self::Many(_) => None,
+        }
+    }
+
+    /// The items, to change them.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        match self {
+            Self::None => [].iter_mut(),
+            Self::One(item) => core::slice::from_mut(item).iter_mut(),
+            Self::Many(items) => items.iter_mut(),
+        }
+    }
+
+    /// One item needs no memory.
+    fn settle(&mut self) {
+        if let Self::Many(items) = self
+            && items.len() <= 1
+        {
+            *self = items.pop().map_or(Self::None, Self::One);
+        }
+    }
+
+    /// What it holds beside its place.
+    #[cfg(feature = "steps")]
+    pub(crate) fn holding(&self) -> Holding {
+        match self {
+            Self::None | Self::One(_) => Holding::default(),
+            Self::Many(items) => Holding::list::<T>(items.capacity()).and(Holding::memory(size_of::<Vec<T>>())),
         }
     }
 
@@ -91,6 +154,24 @@ mod tests {
                 list.len() > 1 || !matches!(few, Few::Many(_)),
                 "one item needs no memory"
             );
+        }
+        for at in 0..3 {
+            (few, list) = (Few::default(), Vec::new());
+            for item in 0..4 {
+                few.push(item);
+                list.push(item);
+            }
+            while at < list.len() {
+                assert_eq!(few.swap_remove(at), Some(list.swap_remove(at)));
+                few.iter_mut().chain(&mut list).for_each(|item| *item += 10);
+                assert_eq!(few[..], list[..]);
+            }
+            assert_eq!(few.swap_remove(at), None);
+            while let Some(item) = list.pop() {
+                assert_eq!(few.pop(), Some(item));
+                assert!(list.len() > 1 || !matches!(few, Few::Many(_)));
+            }
+            assert_eq!(few.pop(), None);
         }
         few.push(7);
         few.retain(|_| true);

@@ -79,7 +79,7 @@ impl Membership {
                 .and(Holding::memory(size_of_val(&**rare)))
                 .with(rare.name.as_ref().map(|name| name.len()))
         });
-        rare.and(Holding::list::<(RoomSlot, u32)>(socket.rooms.capacity()))
+        rare.and(socket.rooms.holding())
     }
 
     /// The tables of sockets, namespaces and rooms, with their members.

@@ -107,8 +107,9 @@ impl Membership {
             return;
         };
         step!(each socket.rooms.len());
-        if let Some(at) = socket.rooms.iter().position(|(r, _)| *r == room) {
-            let (_, position) = socket.rooms.swap_remove(at);
+        if let Some(at) = socket.rooms.iter().position(|(r, _)| *r == room)
+            && let Some((_, position)) = socket.rooms.swap_remove(at)
+        {
             socket.room_bytes -= name.len() as u32;
             self.take_member(slot, namespace, room, position);
         }

@@ -2,11 +2,11 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
-use alloc::vec::Vec;
 
 use crate::Sid;
 use crate::id::{NamespaceSlot, RoomSlot, SessionSlot, SocketSlot};
 use crate::server::Meter;
+use crate::server::few::Few;
 
 /// The relation of a socket to its namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +56,8 @@ pub(crate) struct Socket {
     marks: Marks,
     /// Position among the namespace's members, once connected.
     pub(crate) position: u32,
-    /// Rooms, each with the socket's position among its members.
-    pub(crate) rooms: Vec<(RoomSlot, u32)>,
+    /// Rooms, each with the socket's position among its members. Many sockets have none or one.
+    pub(crate) rooms: Few<(RoomSlot, u32)>,
     /// Mark of the last set operation that met this socket, so that each counts once.
     pub(crate) stamp: u32,
     /// Bytes of the client's credentials that are kept.
@@ -69,7 +69,7 @@ pub(crate) struct Socket {
 }
 
 // A session has one for each of its namespaces.
-const _: () = assert!(size_of::<Socket>() <= 72);
+const _: () = assert!(size_of::<Socket>() <= 64);
 
 /// The parts of a socket that few sockets need.
 #[derive(Debug, Default)]
@@ -99,7 +99,7 @@ impl Socket {
             namespace,
             marks: Marks(0),
             position: 0,
-            rooms: Vec::new(),
+            rooms: Few::None,
             stamp,
             auth_bytes,
             room_bytes: 0,
