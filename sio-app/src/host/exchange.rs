@@ -195,7 +195,7 @@ impl Exchange {
         if goes_on {
             cx.waker().wake_by_ref();
         }
-        match self.link.take_news().answer.map(|answer| *answer) {
+        match self.link.take_answer().map(|answer| *answer) {
             Some(HandedOut::Response(response)) => Poll::Ready(Answer::Response(response)),
             Some(HandedOut::Upgrade(upgrade)) => {
                 self.goes_on = Some(GoesOn::Frames(upgrade.wire));

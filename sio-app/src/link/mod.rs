@@ -65,6 +65,9 @@ pub(crate) struct Link<O: ?Sized = dyn Outlet> {
     outlet: O,
 }
 
+// Every connection has one. An outlet of tokio has the size of two pointers.
+const _: () = assert!(size_of::<Link<[usize; 2]>>() <= if cfg!(debug_assertions) { 96 } else { 88 });
+
 /// What the peer has to send, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Awaiting {
@@ -93,8 +96,6 @@ pub(crate) struct News {
     pub(crate) answered: u32,
     /// Set if the answer was an upgrade.
     pub(crate) upgraded: Option<Wire>,
-    /// The answer itself, if it is handed out. Boxed, because few links hand answers out.
-    pub(crate) answer: Option<Box<HandedOut>>,
 }
 
 /// An answer that another HTTP server writes.
@@ -515,6 +516,13 @@ impl<O: Outlet + ?Sized> Link<O> {
 
     pub(crate) fn take_news(&self) -> News {
         std::mem::take(&mut self.state.lock().news)
+    }
+
+    /// Takes the answer that was handed out, if there is one, and forgets all other news.
+    pub(crate) fn take_answer(&self) -> Option<Box<HandedOut>> {
+        let mut state = self.state.lock();
+        state.news = News::default();
+        state.waiting.as_mut()?.answer.take()
     }
 
     /// Asks for a wake of the connection's task by the next news. Returns true if there is news

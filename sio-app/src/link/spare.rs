@@ -25,7 +25,7 @@ pub(super) fn take() -> Box<Waiting> {
 
 /// Keeps the memory of a queue in which nothing waits.
 pub(super) fn keep(mut waiting: Box<Waiting>) {
-    let is_empty = waiting.queue.is_empty() && waiting.pong.is_empty() && waiting.unwritten.is_none();
+    let is_empty = waiting.queue.is_empty() && waiting.pong.is_empty() && waiting.holds_nothing();
     debug_assert!(is_empty && waiting.charged == 0 && waiting.stalled_since.is_none());
     if !is_empty || waiting.queue.capacity() > MOST_KEPT {
         return;

@@ -9,7 +9,7 @@ use sio_proto::conn::Stage;
 use sio_proto::server::{Budget, Response};
 
 use super::unwritten::Unwritten;
-use super::{Awaiting, Claim, Item, News, Phase, Standing, spare};
+use super::{Awaiting, Claim, HandedOut, Item, News, Phase, Standing, spare};
 
 #[derive(Default)]
 pub(super) struct State {
@@ -49,11 +49,19 @@ pub(super) struct Waiting {
     pub(super) stalled_since: Option<Time>,
     /// The packets that were not written when the link was cut.
     pub(super) unwritten: Option<Box<Unwritten>>,
+    /// The answer that was handed out and waits for the other server. Few links hand answers out.
+    pub(super) answer: Option<Box<HandedOut>>,
 }
 
 // Every connection has one, beside its outlet.
-#[cfg(test)]
-const _: () = assert!(size_of::<State>() <= 56);
+const _: () = assert!(size_of::<State>() <= 48);
+
+impl Waiting {
+    /// Whether there is nothing in it beside the queue.
+    pub(super) const fn holds_nothing(&self) -> bool {
+        self.unwritten.is_none() && self.answer.is_none()
+    }
+}
 
 impl State {
     pub(super) fn standing(&self) -> Standing {
@@ -143,7 +151,7 @@ impl State {
             }
             waiting.stalled_since = None;
             budget.recharge(std::mem::take(&mut waiting.charged), 0);
-            if let Some(waiting) = self.waiting.take_if(|waiting| waiting.unwritten.is_none()) {
+            if let Some(waiting) = self.waiting.take_if(|waiting| waiting.holds_nothing()) {
                 spare::keep(waiting);
             }
         }

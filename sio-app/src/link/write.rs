@@ -382,11 +382,11 @@ impl<O: Outlet + ?Sized> Link<O> {
         match write {
             Write::Response(_, response) => {
                 // The end of the link wakes the task that waits for the answer.
-                self.state.lock().news.answer = Some(Box::new(HandedOut::Response(response)));
+                self.state.lock().waiting().answer = Some(Box::new(HandedOut::Response(response)));
                 Ok(Some(End))
             }
             Write::Hixie(..) => {
-                self.state.lock().news.answer = Some(Box::new(HandedOut::Response(not_implemented())));
+                self.state.lock().waiting().answer = Some(Box::new(HandedOut::Response(not_implemented())));
                 Ok(Some(End))
             }
             Write::Upgrade(_, upgrade) => {
@@ -414,7 +414,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         let answer = Box::new(answer);
         let waker = {
             let mut state = self.state.lock();
-            state.news.answer = Some(answer);
+            state.waiting().answer = Some(answer);
             state.waker.take()
         };
         if let Some(waker) = waker {
