@@ -8,6 +8,7 @@ use crate::host::asking::Asking;
 use crate::host::pacing::Pacing;
 #[cfg(feature = "redis")]
 use crate::host::relay::Passing;
+use crate::turn::later::Later;
 use crate::user::sleep::Sleep;
 
 #[derive(Default)]
@@ -33,11 +34,17 @@ pub(crate) struct Parts {
     pub(super) overtaken: Option<Vec<Write>>,
     /// The pause behind the head of a handshake.
     pub(super) rest: Option<Sleep>,
+    /// Work that has been left, because other connections had to have their turn.
+    pub(super) later: Later,
 }
 
 impl Parts {
     const fn is_empty(&self) -> bool {
-        self.counts_nothing() && self.overtaking.is_none() && self.overtaken.is_none() && self.rest.is_none()
+        self.counts_nothing()
+            && self.overtaking.is_none()
+            && self.overtaken.is_none()
+            && self.rest.is_none()
+            && self.later.is_empty()
     }
 
     /// Whether nothing is among them that counts as received.
@@ -66,14 +73,17 @@ impl Aside {
         self.0.get_or_insert_default()
     }
 
+    /// Gives the memory back if nothing is in it.
+    pub(super) fn tidy(&mut self) {
+        self.0.take_if(|parts| parts.is_empty());
+    }
+
     /// Takes something out. If it was the last, the memory is given back.
     #[inline]
     pub(super) fn take<T>(&mut self, take: impl FnOnce(&mut Parts) -> Option<T>) -> Option<T> {
         let parts = self.0.as_mut()?;
         let taken = take(parts);
-        if parts.is_empty() {
-            self.0 = None;
-        }
+        self.tidy();
         taken
     }
 }

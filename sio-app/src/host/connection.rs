@@ -35,7 +35,6 @@ use crate::link::connections::{STEP, UNCOUNTED, in_steps};
 use crate::link::ends::{Outlet, Source};
 use crate::link::{Awaiting, Item, Link, Standing};
 use crate::trim::trim;
-use crate::turn::later::Later;
 use crate::turn::{self, Lent, Turn};
 use crate::user::io::Io;
 
@@ -90,8 +89,6 @@ pub struct Connection {
     steps: u32,
     /// Whether bytes have not been handled yet, because other connections had to have their turn.
     has_more: bool,
-    /// Work that has been left for the same reason. Nothing is read before this work is done.
-    later: Later,
     /// Whether this connection waits, because its body may be much work and the other connections
     /// have left too much work already.
     waits: bool,
@@ -101,7 +98,7 @@ pub struct Connection {
 }
 
 // There is one for every idle client.
-const _: () = assert!(size_of::<Connection>() <= 168);
+const _: () = assert!(size_of::<Connection>() <= 152);
 
 impl Connection {
     /// Takes up a connection. Returns `None` if a limit of connections is reached, or the server is
@@ -141,7 +138,7 @@ impl Connection {
     /// Takes up a link that is a websocket already. `ahead` are the peer's bytes that were read
     /// together with the request.
     pub(crate) fn upgraded(mut place: Place, wire: Wire, mut ahead: BytesMut) -> Self {
-        place.fails_if_dropped = true;
+        place.fail_if_dropped();
         place.link.rest_if_queued();
         let mut conn = Conn::new(Arc::clone(place.io.config()), Peer::default());
         conn.handle_upgraded(wire);
@@ -163,7 +160,6 @@ impl Connection {
     }
 
     fn at(place: Place, conn: Conn) -> Self {
-        let later = Later::default();
         Self {
             conn,
             place,
@@ -174,7 +170,6 @@ impl Connection {
             read_blocked: 0,
             steps: 0,
             has_more: false,
-            later,
             waits: false,
             ending: false,
             lingering: false,
@@ -188,8 +183,8 @@ impl Connection {
     }
 
     /// Whether the other connections of the thread have their turn before this one goes on.
-    const fn has_had_its_turn(&self) -> bool {
-        self.steps >= STEPS_A_POLL || !self.later.is_empty() || self.waits
+    fn has_had_its_turn(&self) -> bool {
+        self.steps >= STEPS_A_POLL || self.place.has_left() || self.waits
     }
 
     /// Whether the arriving body is not decoded yet, because a decoded body is many times as large.
@@ -214,10 +209,10 @@ impl Connection {
     pub fn poll<S: Source>(&mut self, cx: &mut Context<'_>, source: &mut S) -> Poll<()> {
         self.steps = 0;
         self.waits = false;
-        if !self.later.is_empty() {
-            self.later.go_on();
+        if self.place.has_left() {
+            self.place.go_on_with_left();
             self.place.note_lag();
-            if self.later.is_empty() {
+            if !self.place.has_left() {
                 self.answer_overtaken();
                 self.count_received();
             }
@@ -227,7 +222,7 @@ impl Connection {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if self.place.poll_decision(cx, &mut self.later) {
+            if self.place.poll_decision(cx) {
                 self.count_received();
                 continue;
             }
@@ -268,7 +263,7 @@ impl Connection {
                 }
             }
             if self.place.is_paced() {
-                if self.place.poll_pace(cx, &mut self.later).is_pending() {
+                if self.place.poll_pace(cx).is_pending() {
                     return Poll::Pending;
                 }
                 self.steps += 1;
@@ -378,7 +373,7 @@ impl Connection {
     fn keeps_nothing(&self) -> bool {
         self.counted == 0
             && self.rest.capacity() == 0
-            && self.later.is_empty()
+            && !self.place.has_left()
             && self.place.keeps_nothing()
             && self.conn.held_bytes() == 0
     }
@@ -387,8 +382,8 @@ impl Connection {
     fn make_room(&mut self) {
         // The work of a payload is several times as large as the payload. There is no room to keep
         // this work for later, so all of it is done now.
-        while !self.later.is_empty() {
-            self.later.go_on();
+        while self.place.has_left() {
+            self.place.go_on_with_left();
         }
         self.answer_overtaken();
         if !self.has_room() {
@@ -401,7 +396,7 @@ impl Connection {
     /// them.
     #[inline]
     fn has_room(&mut self) -> bool {
-        let received = self.rest.capacity() + self.conn.held_bytes() + self.later.bytes();
+        let received = self.rest.capacity() + self.conn.held_bytes() + self.place.left_bytes();
         let received = received + self.place.asking_bytes() + self.place.pacing_bytes() + self.place.passing_bytes();
         let before = self.counted as usize * STEP;
         if received <= before + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
@@ -494,7 +489,7 @@ impl Connection {
         if !nothing {
             let runtime = self.place.io.runtime();
             let (overtaken, leftover) = turn::run_a_while(runtime, |turn| self.handle_in(turn, arrivals));
-            self.later.put(leftover, &self.place.io.kept);
+            self.place.leave_work(leftover);
             self.place.note_lag();
             if overtaken.is_some() {
                 self.place.aside.parts().overtaken = overtaken;
@@ -506,7 +501,7 @@ impl Connection {
     /// Answers the held GET when the handlers have run: with the packets that they have sent, if
     /// there are any.
     fn answer_overtaken(&mut self) {
-        if self.later.is_empty()
+        if !self.place.has_left()
             && let Some(answers) = self.place.aside.take(|aside| aside.overtaken.take())
         {
             turn::run(self.place.io.runtime(), |turn| {

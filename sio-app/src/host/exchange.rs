@@ -29,7 +29,6 @@ use crate::link::ends::Outlet;
 use crate::link::pipe::{PipeSource, pipe};
 use crate::link::{HandedOut, Link, Standing};
 use crate::turn;
-use crate::turn::later::Later;
 use crate::user::io::Io;
 
 /// The result of [`Driver::exchange`](super::driver::Driver::exchange).
@@ -56,8 +55,6 @@ pub struct Exchange {
     waiting: Option<Box<Request>>,
     /// How many bytes of the body have been counted.
     received: usize,
-    /// Work that waits while others have their turn.
-    later: Later,
     goes_on: Option<GoesOn>,
 }
 
@@ -92,7 +89,6 @@ impl Exchange {
         // connection.
         let place = Place::new(&io.0, link.clone(), &request.peer, false)?;
         Some(Self {
-            later: Later::default(),
             place,
             link,
             request: Some(Box::new(request)),
@@ -149,7 +145,7 @@ impl Exchange {
         let ((), leftover) = turn::run_a_while(place.io.runtime(), |turn| {
             place.handle_request(turn, &mut Some(request))
         });
-        self.later.put(leftover, &place.io.kept);
+        place.leave_work(leftover);
         place.note_lag();
         self.count_left();
     }
@@ -157,21 +153,21 @@ impl Exchange {
     /// Counts what waits. Work for which there is no room is done now. If there is no room for
     /// packets that wait, the request is ended.
     fn count_left(&mut self) {
-        while !self.place.receive(self.later.bytes() + self.place.pacing_bytes()) {
-            if self.later.is_empty() {
+        while !self.place.receive(self.place.left_bytes() + self.place.pacing_bytes()) {
+            if !self.place.has_left() {
                 self.place.io.warn_of_crowd();
                 return self.link.cut();
             }
-            self.later.go_on();
+            self.place.go_on_with_left();
         }
     }
 
     /// Goes on with the work that was left. Returns true if others have their turn before the rest
     /// of it.
     fn go_on(&mut self) -> bool {
-        if !self.later.is_empty() {
-            self.later.go_on();
-            if self.later.is_empty() {
+        if self.place.has_left() {
+            self.place.go_on_with_left();
+            if !self.place.has_left() {
                 let _ = self.place.receive(0);
             }
         }
@@ -180,15 +176,15 @@ impl Exchange {
         if let Some(request) = self.waiting.take_if(|request| !kept.delays(size(request))) {
             self.handle(*request);
         }
-        !self.later.is_empty() || self.waiting.is_some()
+        self.place.has_left() || self.waiting.is_some()
     }
 
     /// Waits for the answer. There is only one.
     pub fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
         self.link.standing_for(cx.waker());
-        self.place.poll_decision(cx, &mut self.later);
+        self.place.poll_decision(cx);
         let mut goes_on = self.go_on();
-        if self.later.is_empty() && self.place.is_paced() && self.place.poll_pace(cx, &mut self.later).is_ready() {
+        if !self.place.has_left() && self.place.is_paced() && self.place.poll_pace(cx).is_ready() {
             self.count_left();
             goes_on = true;
         }
@@ -216,20 +212,23 @@ impl Exchange {
     ///
     /// Packets for the client that have waited in its session leave now.
     #[must_use]
-    pub fn attach(self, outlet: impl Outlet, ahead: BytesMut) -> Option<Connection> {
+    pub fn attach(mut self, outlet: impl Outlet, ahead: BytesMut) -> Option<Connection> {
         let Some(GoesOn::Frames(wire)) = self.goes_on else {
             return None;
         };
         let _ = self.link.outlet().0.set(Box::new(outlet));
+        // A task does the work that is left.
+        let _left = self.place.take_left();
         Some(Connection::upgraded(self.place, wire, ahead))
     }
 
     /// Returns the body, after [`Answer::Stream`]. Returns `None` after any other answer.
     #[must_use]
-    pub fn into_body(self) -> Option<EndlessBody> {
+    pub fn into_body(mut self) -> Option<EndlessBody> {
         let Some(GoesOn::Body) = self.goes_on else { return None };
         let (source, outlet) = pipe();
         let _ = self.link.outlet().0.set(Box::new(outlet));
+        let _left = self.place.take_left();
         let connection = Connection::streaming(self.place);
         Some(EndlessBody { connection, source })
     }

@@ -29,7 +29,7 @@ use sio_proto::wire::Inbound;
 use sio_proto::{LinkId, SessionKey, Time};
 
 use crate::host::place::{Place, Seat};
-use crate::turn::later::{KeptBytes, Later};
+use crate::turn::later::KeptBytes;
 use crate::turn::load::{Lagging, Load};
 use crate::turn::shard::ShardCell;
 use crate::turn::{self, Turn};
@@ -298,8 +298,8 @@ impl Place {
     }
 
     /// Waits until the next portion may be handed over, and hands it over. The result is ready when
-    /// something has been done. `later` must be empty, and may get work.
-    pub(crate) fn poll_pace(&mut self, cx: &mut Context<'_>, later: &mut Later) -> Poll<()> {
+    /// something has been done. No work must have been left, and some may be left then.
+    pub(crate) fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(Pacing {
             pause: pause @ Some(_),
             is_impatient,
@@ -311,7 +311,7 @@ impl Place {
             *pause = None;
         }
         let ((), leftover) = turn::run_a_while(self.io.runtime(), |turn| self.go_on(turn));
-        later.put(leftover, &self.io.kept);
+        self.leave_work(leftover);
         self.note_lag();
         Poll::Ready(())
     }

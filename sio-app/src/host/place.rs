@@ -22,22 +22,27 @@ use crate::host::relay::{Passed, Passing};
 use crate::link::Link;
 use crate::turn::later::Later;
 use crate::turn::shard::{ShardCell, State};
-use crate::turn::{self, Turn};
+use crate::turn::{self, Leftover, Turn};
 use crate::user::hooks::{AllowLaterFn, Allows};
 use crate::user::inner::Inner;
 
 pub(crate) struct Place {
     pub(crate) io: Arc<Inner>,
     pub(crate) link: Arc<Link>,
+    /// The slot among the connections, and [`FAILS_IF_DROPPED`].
     number: u32,
-    pub(crate) seat: Option<Seat>,
-    /// Whether the shard is told that the link has failed when this value is dropped. Otherwise it
-    /// is told that the link was closed.
-    pub(crate) fails_if_dropped: bool,
-    pub(super) aside: Aside,
     /// How many packets of a websocket are handed over next.
     most_packets: u32,
+    pub(crate) seat: Option<Seat>,
+    pub(super) aside: Aside,
 }
+
+// Every connection has one.
+const _: () = assert!(size_of::<Place>() <= 56);
+
+/// The bit of [`Place::number`] which says that the shard is told that the link has failed when the
+/// place is dropped. Otherwise it is told that the link was closed.
+const FAILS_IF_DROPPED: u32 = 1 << 31;
 
 pub(crate) struct Seat {
     pub(crate) cell: Arc<ShardCell>,
@@ -52,15 +57,61 @@ impl Place {
             io: Arc::clone(io),
             link,
             number,
-            seat: None,
-            fails_if_dropped,
-            aside: Aside::default(),
             most_packets: 1,
+            seat: None,
+            aside: Aside::default(),
         };
+        if fails_if_dropped {
+            place.fail_if_dropped();
+        }
         if !io.paces() {
             place.set_most_packets(place.portion());
         }
         Some(place)
+    }
+
+    /// The shard shall be told that the link has failed when this value is dropped.
+    pub(super) const fn fail_if_dropped(&mut self) {
+        self.number |= FAILS_IF_DROPPED;
+    }
+
+    /// The slot among the connections.
+    #[inline]
+    const fn slot(&self) -> usize {
+        (self.number & !FAILS_IF_DROPPED) as usize
+    }
+
+    /// Whether work has been left. Nothing else is done before this work is done.
+    #[inline]
+    pub(super) fn has_left(&self) -> bool {
+        self.aside.get().is_some_and(|aside| !aside.later.is_empty())
+    }
+
+    /// About how many bytes of the peer's data the work keeps that has been left.
+    #[inline]
+    pub(super) fn left_bytes(&self) -> usize {
+        self.aside.get().map_or(0, |aside| aside.later.bytes())
+    }
+
+    /// Leaves this work, if there is any.
+    #[inline]
+    pub(super) fn leave_work(&mut self, leftover: Option<Box<Leftover>>) {
+        if leftover.is_some() {
+            self.aside.parts().later.put(leftover, &self.io.kept);
+        }
+    }
+
+    /// Takes out the work that has been left. A task does it when the result is dropped.
+    pub(super) fn take_left(&mut self) -> Option<Later> {
+        self.aside.take(|aside| Some(std::mem::take(&mut aside.later)))
+    }
+
+    /// Goes on with the work that has been left, for one more turn.
+    pub(super) fn go_on_with_left(&mut self) {
+        if let Some(aside) = self.aside.get_mut() {
+            aside.later.go_on();
+            self.aside.tidy();
+        }
     }
 
     /// How many packets of a websocket are handed over next.
@@ -207,12 +258,8 @@ impl Place {
         let request = match Asking::begin(&self.io, hook, request, turn.now()) {
             Asked::Decided(request) => request,
             Asked::Waits(asking) => {
-                let may_wait = self.asking().is_none()
-                    && self
-                        .io
-                        .connections
-                        .lock()
-                        .begin_asking(self.number as usize, &self.io.options);
+                let may_wait =
+                    self.asking().is_none() && self.io.connections.lock().begin_asking(self.slot(), &self.io.options);
                 if may_wait {
                     self.aside.parts().asking = Some(asking);
                     return;
@@ -224,10 +271,10 @@ impl Place {
     }
 
     /// Polls the decision about a request that waits for one. Returns true if the request has gone
-    /// on: its turn is over, and may have left work in `later`.
+    /// on: its turn is over, and may have left work.
     #[inline]
-    pub(crate) fn poll_decision(&mut self, cx: &mut Context<'_>, later: &mut Later) -> bool {
-        self.asking().is_some() && self.poll_asking(cx, later)
+    pub(crate) fn poll_decision(&mut self, cx: &mut Context<'_>) -> bool {
+        self.asking().is_some() && self.poll_asking(cx)
     }
 
     #[inline]
@@ -236,7 +283,7 @@ impl Place {
     }
 
     #[inline(never)]
-    fn poll_asking(&mut self, cx: &mut Context<'_>, later: &mut Later) -> bool {
+    fn poll_asking(&mut self, cx: &mut Context<'_>) -> bool {
         let asking = self.aside.get_mut().and_then(|aside| aside.asking.as_deref_mut());
         let Some(asking) = asking else { return false };
         let Poll::Ready(admission) = asking.poll(&self.io, cx) else {
@@ -246,13 +293,13 @@ impl Place {
             return false;
         };
         let ((), leftover) = turn::run_a_while(self.io.runtime(), |turn| self.dispatch(turn, &mut Some(request)));
-        later.put(leftover, &self.io.kept);
+        self.leave_work(leftover);
         true
     }
 
     fn stop_asking(&mut self) -> Option<Box<Asking>> {
         let asking = self.aside.take(|aside| aside.asking.take())?;
-        self.io.connections.lock().end_asking(self.number as usize);
+        self.io.connections.lock().end_asking(self.slot());
         Some(asking)
     }
 
@@ -395,7 +442,7 @@ impl Place {
         let Inner {
             connections, options, ..
         } = &*self.io;
-        connections.lock().receive(self.number as usize, bytes, options)
+        connections.lock().receive(self.slot(), bytes, options)
     }
 
     /// Tells the shard that the link is gone.
@@ -468,13 +515,13 @@ impl Drop for Place {
         self.link.cut();
         if self.seat.is_some() && !std::thread::panicking() {
             // The task was cancelled. Handlers run in another task, if the runtime still runs one.
-            let cause = match self.fails_if_dropped {
-                true => Cause::Failed,
-                false => Cause::Closed,
+            let cause = match self.number & FAILS_IF_DROPPED {
+                0 => Cause::Closed,
+                _ => Cause::Failed,
             };
             let _ = guarded(|| turn::act(self.io.runtime(), |turn| self.leave_seat(turn, cause)));
         }
-        self.io.leave(self.number as usize);
+        self.io.leave(self.slot());
     }
 }
 
