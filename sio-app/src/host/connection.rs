@@ -115,7 +115,7 @@ impl Connection {
             return None;
         }
         let place = Place::new(io, link, &peer, true)?;
-        io.look_after(&place.link, io.now(), None);
+        io.look_after(place.slot(), io.now(), None);
         let mut connection = Self::at(place, Conn::new(Arc::clone(io.config()), peer));
         connection.note_stage(&[]);
         Some(connection)
@@ -621,8 +621,8 @@ impl Connection {
             self.place.end(Cause::Closed);
             match self.place.link.is_relayed() {
                 // Its last bytes are not with the client yet. The relay ends when they are.
-                true => self.place.io.end_soon(&self.place.link),
-                false => self.place.io.linger(&self.place.link),
+                true => self.place.io.end_soon(self.place.slot()),
+                false => self.place.io.linger(self.place.slot()),
             }
         }
     }

@@ -22,16 +22,16 @@ impl Inner {
         self.shards.recovery.sweep(self.runtime(), now);
         self.shards.histories.sweep(now);
         loop {
-            let Some((link, then)) = ({ self.deadlines.lock().pop(now) }) else {
+            let Some((link, slot, then)) = ({ self.connections.lock().pop_deadline(now) }) else {
                 return;
             };
             match (then, link.awaiting()) {
                 // The session checks a websocket itself.
                 (Then::Look, _) if link.is_websocket() => {}
                 (Then::Look, _) if link.is_stalled(now, self.options.write_timeout) => link.cut(),
-                (Then::Look, None) => self.look_after(&link, now, None),
+                (Then::Look, None) => self.look_after(slot, now, None),
                 (Then::Look, Some(awaiting)) if awaiting.until > now => {
-                    self.look_after(&link, now, Some(awaiting.until));
+                    self.look_after(slot, now, Some(awaiting.until));
                 }
                 (Then::Look, Some(awaiting)) if awaiting.stage == Stage::Body => {
                     self.refuse_late_body(&link);
@@ -55,9 +55,9 @@ impl Inner {
         }
     }
 
-    /// Sets the time of the next check of a connection: when its peer will be late, and in any case
-    /// before any deadline that may begin from now on can pass.
-    pub(crate) fn look_after(&self, link: &Arc<Link>, now: Time, late: Option<Time>) {
+    /// Sets the time of the next check of the connection in a slot: when its peer will be late, and
+    /// in any case before any deadline that may begin from now on can pass.
+    pub(crate) fn look_after(&self, slot: usize, now: Time, late: Option<Time>) {
         let Options {
             idle_timeout,
             head_timeout,
@@ -66,23 +66,23 @@ impl Inner {
         } = self.options;
         let soonest = now + idle_timeout.min(head_timeout).min(body_timeout);
         let at = late.map_or(soonest, |late| late.min(soonest));
-        self.deadlines.lock().add(at, link, Then::Look);
+        self.connections.lock().add_deadline(at, slot, Then::Look);
     }
 
     /// Gives the peer a short time to close its side, after a connection's last byte has been
     /// written.
-    pub(crate) fn linger(&self, link: &Arc<Link>) {
-        self.cut_after(link, self.options.linger_timeout);
+    pub(crate) fn linger(&self, slot: usize) {
+        self.cut_after(slot, self.options.linger_timeout);
     }
 
     /// Sets a deadline for a connection that ends when its peer has read the last bytes. The peer
     /// has as much time as for a next request.
-    pub(crate) fn end_soon(&self, link: &Arc<Link>) {
-        self.cut_after(link, self.options.idle_timeout);
+    pub(crate) fn end_soon(&self, slot: usize) {
+        self.cut_after(slot, self.options.idle_timeout);
     }
 
-    fn cut_after(&self, link: &Arc<Link>, patience: Duration) {
+    fn cut_after(&self, slot: usize, patience: Duration) {
         let at = self.now() + patience;
-        self.deadlines.lock().add(at, link, Then::Cut);
+        self.connections.lock().add_deadline(at, slot, Then::Cut);
     }
 }

@@ -77,7 +77,7 @@ impl Place {
 
     /// The slot among the connections.
     #[inline]
-    const fn slot(&self) -> usize {
+    pub(super) const fn slot(&self) -> usize {
         (self.number & !FAILS_IF_DROPPED) as usize
     }
 

@@ -48,10 +48,13 @@ pub(crate) struct Connections {
     total: u64,
     /// How many connections were refused, by reason.
     refused: [u64; 2],
+    deadlines: Deadlines,
 }
 
 struct Entry {
     link: Weak<Link>,
+    /// The number of the connection. No earlier connection in the slot has had it for a long time.
+    number: u32,
     address: Option<IpAddr>,
     /// The bytes of an incomplete request or message that the connection has received.
     received: usize,
@@ -69,6 +72,9 @@ struct Share {
     received: usize,
     asking: usize,
 }
+
+/// How many numbers of connections there are.
+const NUMBERS: u32 = 1 << 31;
 
 /// Why a connection was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +115,7 @@ impl Connections {
         self.count += 1;
         let entry = Some(Entry {
             link: Arc::downgrade(link),
+            number: self.total as u32 % NUMBERS,
             address,
             received: 0,
             asks: false,
@@ -325,18 +332,19 @@ fn trim_map<A: Hash + Eq, V>(map: &mut HashMap<A, V>) {
 
 /// The times at which connections are checked, the earliest first. Each connection has at most one
 /// entry for a check, and one for its end.
-#[derive(Default)]
-pub(crate) struct Deadlines(BinaryHeap<Deadline>);
+type Deadlines = BinaryHeap<Deadline>;
 
 struct Deadline {
     at: Time,
-    link: Weak<Link>,
-    then: Then,
+    /// The slot of the connection.
+    slot: u32,
+    /// Twice the number of the connection, and one more for [`Then::Cut`]. So a deadline does not
+    /// keep the memory of a link that has gone.
+    number_and_then: u32,
 }
 
 // A connection has up to two.
-#[cfg(test)]
-const _: () = assert!(size_of::<Deadline>() <= 32);
+const _: () = assert!(size_of::<Deadline>() <= 16);
 
 /// What happens at a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -347,22 +355,42 @@ pub(crate) enum Then {
     Cut,
 }
 
-impl Deadlines {
-    pub(crate) fn add(&mut self, at: Time, link: &Arc<Link>, then: Then) {
-        let link = Arc::downgrade(link);
-        self.0.push(Deadline { at, link, then });
+impl Deadline {
+    const fn then(&self) -> Then {
+        match self.number_and_then & 1 {
+            0 => Then::Look,
+            _ => Then::Cut,
+        }
+    }
+}
+
+impl Connections {
+    /// Adds a deadline of the connection in this slot.
+    pub(crate) fn add_deadline(&mut self, at: Time, slot: usize, then: Then) {
+        if let Some(Some(entry)) = self.slots.get(slot) {
+            self.deadlines.push(Deadline {
+                at,
+                slot: slot as u32,
+                number_and_then: entry.number << 1 | u32::from(then == Then::Cut),
+            });
+        }
     }
 
-    /// Takes out one deadline that has passed, if its connection still exists.
-    pub(crate) fn pop(&mut self, now: Time) -> Option<(Arc<Link>, Then)> {
-        while self.0.peek().is_some_and(|deadline| deadline.at <= now) {
-            let Deadline { link, then, .. } = self.0.pop()?;
-            let room = self.0.capacity();
-            if room > 1024 && self.0.len() < room / 4 {
-                self.0.shrink_to(room / 2);
+    /// Takes out one deadline that has passed, if its connection still exists. Returns the link and
+    /// the slot of the connection.
+    pub(crate) fn pop_deadline(&mut self, now: Time) -> Option<(Arc<Link>, usize, Then)> {
+        while self.deadlines.peek().is_some_and(|deadline| deadline.at <= now) {
+            let deadline = self.deadlines.pop()?;
+            let room = self.deadlines.capacity();
+            if room > 1024 && self.deadlines.len() < room / 4 {
+                self.deadlines.shrink_to(room / 2);
             }
-            if let Some(link) = link.upgrade() {
-                return Some((link, then));
+            let slot = deadline.slot as usize;
+            if let Some(Some(entry)) = self.slots.get(slot)
+                && entry.number == deadline.number_and_then >> 1
+                && let Some(link) = entry.link.upgrade()
+            {
+                return Some((link, slot, deadline.then()));
             }
         }
         None
@@ -497,24 +525,37 @@ mod tests {
         connections.leave(stays);
         assert_eq!((connections.slots.len(), connections.count()), (0, 0));
 
-        let mut deadlines = Deadlines::default();
-        (0..20_000).for_each(|millis| deadlines.add(Time::from_millis(millis), &link, Then::Look));
-        while deadlines.pop(Time::from_millis(20_000)).is_some() {}
-        assert!(deadlines.0.capacity() <= 2048, "{}", deadlines.0.capacity());
+        let slot = enter(&mut connections, 0);
+        (0..20_000).for_each(|millis| connections.add_deadline(Time::from_millis(millis), slot, Then::Look));
+        while connections.pop_deadline(Time::from_millis(20_000)).is_some() {}
+        let room = connections.deadlines.capacity();
+        assert!(room <= 2048, "{room}");
     }
 
     #[test]
     fn deadlines_come_in_their_order_and_only_to_those_who_are_left() {
-        let (links, gone) = ([link(), link(), link()], link());
-        let mut deadlines = Deadlines::default();
-        for (millis, link) in [(30, &links[2]), (10, &links[0]), (15, &gone), (20, &links[1])] {
-            deadlines.add(Time::from_millis(millis), link, Then::Cut);
+        let options = Options::default();
+        let mut connections = Connections::default();
+        let links = [link(), link(), link(), link()];
+        let slots = [0, 1, 2, 3].map(|at| connections.enter(&links[at], None, &options).unwrap());
+        for (millis, at) in [(30, 2), (10, 0), (15, 3), (20, 1)] {
+            connections.add_deadline(Time::from_millis(millis), slots[at], Then::Cut);
         }
-        drop(gone);
-        assert!(deadlines.pop(Time::from_millis(9)).is_none());
-        for link in &links[..2] {
-            assert!(Arc::ptr_eq(&deadlines.pop(Time::from_millis(20)).unwrap().0, link));
+        connections.leave(slots[3]);
+        // A connection in the same slot is another one.
+        assert_eq!(connections.enter(&links[3], None, &options), Ok(slots[3]));
+        connections.add_deadline(Time::from_millis(17), slots[3], Then::Look);
+        assert!(connections.pop_deadline(Time::from_millis(9)).is_none());
+        for (at, then) in [(0, Then::Cut), (3, Then::Look), (1, Then::Cut)] {
+            let (link, slot, found) = connections.pop_deadline(Time::from_millis(20)).unwrap();
+            assert!(Arc::ptr_eq(&link, &links[at]));
+            assert_eq!((slot, found), (slots[at], then));
         }
-        assert!(deadlines.pop(Time::from_millis(20)).is_none());
+        assert!(connections.pop_deadline(Time::from_millis(20)).is_none());
+        connections.add_deadline(Time::ZERO, slots[3] + 1, Then::Look);
+        assert!(
+            connections.pop_deadline(Time::from_millis(20)).is_none(),
+            "nobody is there"
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use sio_proto::{Config, Time};
 
-use crate::link::connections::{Connections, Deadlines};
+use crate::link::connections::Connections;
 use crate::lock::Mutex;
 use crate::options::Options;
 use crate::rated::Warnings;
@@ -29,7 +29,6 @@ pub(crate) struct Inner {
     pub(crate) hooks: Hooks,
     /// All connections, so that a shutdown can end those that do not end by themselves.
     pub(crate) connections: Mutex<Connections>,
-    pub(crate) deadlines: Mutex<Deadlines>,
     pub(crate) shutdown: Shutdown,
     pub(crate) tally: Tally,
     /// Bytes of work that connections have left for later.

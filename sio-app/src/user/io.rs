@@ -73,7 +73,6 @@ impl Io {
                 namespaces: Namespaces::default(),
                 hooks: Hooks::default(),
                 connections: Mutex::default(),
-                deadlines: Mutex::default(),
                 shutdown: Shutdown::new(options.shards),
                 tally: Tally::new(budget, runtime),
                 kept: Arc::new(Kept::new(options.max_left_bytes)),

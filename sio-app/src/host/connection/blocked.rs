@@ -82,7 +82,7 @@ impl Connection {
     pub(super) fn limit_end(&mut self) {
         if !self.ending && self.place.link.is_ending() {
             self.ending = true;
-            self.place.io.end_soon(&self.place.link);
+            self.place.io.end_soon(self.place.slot());
         }
     }
 }
