@@ -48,7 +48,7 @@ const READ_SLICE: usize = 4 * 1024;
 /// How many steps a connection does before other connections have their turn: a request is one
 /// step, and [`PACKETS_A_STEP`] packets are one. So if one peer sends much ahead, the other
 /// connections of its thread wait only a moment.
-const STEPS_A_POLL: u32 = 32;
+const STEPS_A_POLL: u16 = 32;
 
 /// This many packets of a websocket count as one step.
 const PACKETS_A_STEP: usize = 64;
@@ -81,24 +81,46 @@ pub struct Connection {
     /// The number of requests whose answers have not been written: one, or two if the first is a
     /// held GET. There are more only while the socket takes nothing.
     unanswered: u32,
-    /// The stage that the link was told last.
-    stage: Stage,
     /// How many bytes have been read since the socket was found full.
     read_blocked: u32,
     /// The steps that have been done since the task was polled.
-    steps: u32,
-    /// Whether bytes have not been handled yet, because other connections had to have their turn.
-    has_more: bool,
-    /// Whether this connection waits, because its body may be much work and the other connections
-    /// have left too much work already.
-    waits: bool,
-    /// Whether the last bytes wait for the socket. They have a deadline.
-    ending: bool,
-    lingering: bool,
+    steps: u16,
+    /// The stage that the link was told last.
+    stage: Stage,
+    marks: Marks,
 }
 
-// There is one for every idle client.
-const _: () = assert!(size_of::<Connection>() <= 152);
+// There is one for every idle client. A task of tokio has 104 bytes beside its future, and memory
+// in steps of 128. So the connection fits into the second step, together with a pointer.
+const _: () = assert!(size_of::<Connection>() <= 144);
+
+/// What is true of a connection at this moment.
+#[derive(Clone, Copy, Default)]
+struct Marks(u8);
+
+impl Marks {
+    /// Bytes have not been handled yet, because other connections had to have their turn.
+    const HAS_MORE: u8 = 1;
+    /// This connection waits, because its body may be much work and the other connections have left
+    /// too much work already.
+    const WAITS: u8 = 2;
+    /// The last bytes wait for the socket. They have a deadline.
+    const ENDING: u8 = 4;
+    const LINGERING: u8 = 8;
+
+    #[inline]
+    const fn has(self, mark: u8) -> bool {
+        self.0 & mark != 0
+    }
+
+    #[inline]
+    const fn set(&mut self, mark: u8, is_set: bool) {
+        match is_set {
+            true => self.0 |= mark,
+            false => self.0 &= !mark,
+        }
+    }
+}
 
 impl Connection {
     /// Takes up a connection. Returns `None` if a limit of connections is reached, or the server is
@@ -166,13 +188,10 @@ impl Connection {
             rest: Remains::default(),
             counted: 0,
             unanswered: 0,
-            stage: Stage::Waiting,
             read_blocked: 0,
             steps: 0,
-            has_more: false,
-            waits: false,
-            ending: false,
-            lingering: false,
+            stage: Stage::Waiting,
+            marks: Marks::default(),
         }
     }
 
@@ -184,19 +203,20 @@ impl Connection {
 
     /// Whether the other connections of the thread have their turn before this one goes on.
     fn has_had_its_turn(&self) -> bool {
-        self.steps >= STEPS_A_POLL || self.place.has_left() || self.waits
+        self.steps >= STEPS_A_POLL || self.place.has_left() || self.marks.has(Marks::WAITS)
     }
 
     /// Whether the arriving body is not decoded yet, because a decoded body is many times as large.
     fn must_wait(&mut self) -> bool {
-        self.waits = self.place.io.kept.delays(self.conn.held_bytes());
-        self.waits
+        let waits = self.place.io.kept.delays(self.conn.held_bytes());
+        self.marks.set(Marks::WAITS, waits);
+        waits
     }
 
     /// Makes the connection's task.
     pub fn drive<S: Source + Unpin>(self, source: S) -> Driven<S> {
         Driven {
-            connection: Box::new(self),
+            connection: self,
             source,
         }
     }
@@ -208,7 +228,7 @@ impl Connection {
     /// lock that they take.
     pub fn poll<S: Source>(&mut self, cx: &mut Context<'_>, source: &mut S) -> Poll<()> {
         self.steps = 0;
-        self.waits = false;
+        self.marks.set(Marks::WAITS, false);
         if self.place.has_left() {
             self.place.go_on_with_left();
             self.place.note_lag();
@@ -276,7 +296,7 @@ impl Connection {
                 Some(Poll::Ready(true)) => continue,
                 Some(end) => return end.map(drop),
             }
-            if self.catch_up() || self.has_more {
+            if self.catch_up() || self.marks.has(Marks::HAS_MORE) {
                 self.process_rest();
                 continue;
             }
@@ -322,7 +342,7 @@ impl Connection {
             self.place.io.tally.traffic.read(bytes);
             self.note_read(bytes);
             self.steps += 1;
-            if self.lingering {
+            if self.marks.has(Marks::LINGERING) {
                 buffer.clear();
             } else {
                 self.process(&mut buffer);
@@ -411,7 +431,7 @@ impl Connection {
     }
 
     fn process_rest(&mut self) {
-        self.has_more = false;
+        self.marks.set(Marks::HAS_MORE, false);
         let mut rest = self.rest.take();
         self.process(&mut rest);
         if !rest.is_empty() {
@@ -425,7 +445,7 @@ impl Connection {
     fn process(&mut self, bytes: &mut BytesMut) {
         while !bytes.is_empty() {
             if self.has_had_its_turn() || self.must_wait() || self.place.is_paced() {
-                self.has_more = true;
+                self.marks.set(Marks::HAS_MORE, true);
                 break;
             }
             self.steps += 1;
@@ -518,7 +538,7 @@ impl Connection {
             self.place.answer_in_order(turn, Vec::new());
         }
         if !arrivals.packets.is_empty() {
-            self.steps += u32::try_from(arrivals.packets.len() / PACKETS_A_STEP).unwrap_or(u32::MAX / 2);
+            self.steps += u16::try_from(arrivals.packets.len() / PACKETS_A_STEP).unwrap_or(u16::MAX / 2);
             self.place.give_packets(turn, &mut arrivals.packets);
         }
         arrivals.packets.clear();
@@ -614,10 +634,10 @@ impl Connection {
     /// Called when the last byte has been written. If the peer is still sending, closing at once
     /// could destroy the last bytes on their way. So the peer gets a moment.
     fn begin_to_linger(&mut self) {
-        if !self.lingering {
-            self.lingering = true;
+        if !self.marks.has(Marks::LINGERING) {
+            self.marks.set(Marks::LINGERING, true);
             self.rest = Remains::default();
-            self.has_more = false;
+            self.marks.set(Marks::HAS_MORE, false);
             self.place.end(Cause::Closed);
             match self.place.link.is_relayed() {
                 // Its last bytes are not with the client yet. The relay ends when they are.
@@ -637,12 +657,12 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// A connection's task. It is as small as possible, because there is one for every idle client, and
-/// runtimes give tasks memory in large steps.
+/// A connection's task. It is small, because there is one for every idle client, and runtimes give
+/// tasks memory in large steps.
 #[derive(Debug)]
 #[must_use = "a connection is driven only while this is polled"]
 pub struct Driven<S> {
-    connection: Box<Connection>,
+    connection: Connection,
     source: S,
 }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use sio_proto::wire::Wire;
 
-use super::Connection;
+use super::{Connection, Marks};
 use crate::host::place::Seat;
 #[cfg(test)]
 use crate::link::Standing;
@@ -80,8 +80,8 @@ impl Connection {
     /// Sets a deadline for the end of a connection whose socket is full, so that no peer can keep
     /// it by not reading.
     pub(super) fn limit_end(&mut self) {
-        if !self.ending && self.place.link.is_ending() {
-            self.ending = true;
+        if !self.marks.has(Marks::ENDING) && self.place.link.is_ending() {
+            self.marks.set(Marks::ENDING, true);
             self.place.io.end_soon(self.place.slot());
         }
     }

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use sio_proto::conn::Stage;
 use sio_proto::server::{Cause, Peer};
 
-use super::{Connection, READ, make_whole};
+use super::{Connection, Marks, READ, make_whole};
 use crate::link::ends::{Outlet, Source};
 use crate::link::{Link, Standing};
 use crate::user::io::Io;
@@ -79,7 +79,7 @@ impl Connection {
             self.place.io.tally.traffic.read(bytes);
             self.note_read(bytes);
             self.steps += 1;
-            if self.lingering {
+            if self.marks.has(Marks::LINGERING) {
                 buffer.clear();
             }
             if !self.place.pass_on(&mut buffer) {
