@@ -13,6 +13,7 @@
 //! and a large message needs no more reads than necessary.
 
 mod blocked;
+mod marks;
 #[cfg(feature = "redis")]
 mod relayed;
 
@@ -37,6 +38,8 @@ use crate::link::{Awaiting, Item, Link, Standing};
 use crate::trim::trim;
 use crate::turn::{self, Lent, Turn};
 use crate::user::io::Io;
+
+use marks::Marks;
 
 /// The size of the thread's read buffer. A message of 64 KiB fits into it with all its framing.
 const READ_BYTES: usize = 128 * 1024;
@@ -83,7 +86,8 @@ pub struct Connection {
     unanswered: u32,
     /// How many bytes have been read since the socket was found full.
     read_blocked: u32,
-    /// The steps that have been done since the task was polled.
+    /// The steps that have been done since the task was polled. They are not fewer than
+    /// [`STEPS_A_POLL`] if the other connections have to have their turn for another reason.
     steps: u16,
     /// The stage that the link was told last.
     stage: Stage,
@@ -93,34 +97,6 @@ pub struct Connection {
 // There is one for every idle client. A task of tokio has 104 bytes beside its future, and memory
 // in steps of 128. So the connection fits into the second step, together with a pointer.
 const _: () = assert!(size_of::<Connection>() <= 144);
-
-/// What is true of a connection at this moment.
-#[derive(Clone, Copy, Default)]
-struct Marks(u8);
-
-impl Marks {
-    /// Bytes have not been handled yet, because other connections had to have their turn.
-    const HAS_MORE: u8 = 1;
-    /// This connection waits, because its body may be much work and the other connections have left
-    /// too much work already.
-    const WAITS: u8 = 2;
-    /// The last bytes wait for the socket. They have a deadline.
-    const ENDING: u8 = 4;
-    const LINGERING: u8 = 8;
-
-    #[inline]
-    const fn has(self, mark: u8) -> bool {
-        self.0 & mark != 0
-    }
-
-    #[inline]
-    const fn set(&mut self, mark: u8, is_set: bool) {
-        match is_set {
-            true => self.0 |= mark,
-            false => self.0 &= !mark,
-        }
-    }
-}
 
 impl Connection {
     /// Takes up a connection. Returns `None` if a limit of connections is reached, or the server is
@@ -202,14 +178,29 @@ impl Connection {
     }
 
     /// Whether the other connections of the thread have their turn before this one goes on.
-    fn has_had_its_turn(&self) -> bool {
-        self.steps >= STEPS_A_POLL || self.place.has_left() || self.marks.has(Marks::WAITS)
+    const fn has_had_its_turn(&self) -> bool {
+        self.steps >= STEPS_A_POLL
     }
 
-    /// Whether the arriving body is not decoded yet, because a decoded body is many times as large.
+    /// The other connections of the thread have their turn now.
+    fn end_turn(&mut self) {
+        self.steps = self.steps.max(STEPS_A_POLL);
+    }
+
+    /// Ends the turn if work has been left.
+    fn note_left(&mut self) {
+        if self.place.has_left() {
+            self.end_turn();
+        }
+    }
+
+    /// Whether the arriving body is not decoded yet, because a decoded body is many times as large
+    /// and the other connections have left too much work already.
     fn must_wait(&mut self) -> bool {
         let waits = self.place.io.kept.delays(self.conn.held_bytes());
-        self.marks.set(Marks::WAITS, waits);
+        if waits {
+            self.end_turn();
+        }
         waits
     }
 
@@ -228,10 +219,10 @@ impl Connection {
     /// lock that they take.
     pub fn poll<S: Source>(&mut self, cx: &mut Context<'_>, source: &mut S) -> Poll<()> {
         self.steps = 0;
-        self.marks.set(Marks::WAITS, false);
         if self.place.has_left() {
             self.place.go_on_with_left();
             self.place.note_lag();
+            self.note_left();
             if !self.place.has_left() {
                 self.answer_overtaken();
                 self.count_received();
@@ -243,6 +234,7 @@ impl Connection {
                 return Poll::Pending;
             }
             if self.place.poll_decision(cx) {
+                self.note_left();
                 self.count_received();
                 continue;
             }
@@ -287,6 +279,7 @@ impl Connection {
                     return Poll::Pending;
                 }
                 self.steps += 1;
+                self.note_left();
                 self.count_received();
                 continue;
             }
@@ -509,7 +502,10 @@ impl Connection {
         if !nothing {
             let runtime = self.place.io.runtime();
             let (overtaken, leftover) = turn::run_a_while(runtime, |turn| self.handle_in(turn, arrivals));
-            self.place.leave_work(leftover);
+            if leftover.is_some() {
+                self.place.leave_work(leftover);
+                self.end_turn();
+            }
             self.place.note_lag();
             if overtaken.is_some() {
                 self.place.aside.parts().overtaken = overtaken;
