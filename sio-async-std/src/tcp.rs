@@ -30,7 +30,7 @@ pub(crate) struct TcpSource {
 #[cfg(test)]
 const _: () = assert!(size_of::<TcpOutlet>() <= 8);
 #[cfg(test)]
-const _: () = assert!(size_of::<sio_app::adapter::Driven<TcpSource>>() <= 24);
+const _: () = assert!(size_of::<sio_app::adapter::Driven<TcpSource>>() <= 160);
 
 pub(crate) fn split(socket: Arc<Async<TcpStream>>) -> (TcpSource, TcpOutlet) {
     // Packets are small and each is written whole. Nagle's algorithm would only delay them.

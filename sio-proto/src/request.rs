@@ -33,7 +33,7 @@ use crate::reason::Reason;
 use crate::wire::{self, Inbound};
 use crate::{Config, Time, detect, engine, http};
 
-pub use companion::{Companion, Tally};
+pub use companion::{Companion, HostSide, Tally};
 pub use connection_error::ConnectionError;
 pub(crate) use connection_error::Refusing;
 use handshake::Parameters;

@@ -185,9 +185,11 @@ impl Server {
         self.tick();
         tcp::send_at_once(&connection);
         let (source, outlet) = tcp::split(connection);
-        if let Some(connection) = Connection::new(self.io(), Peer { address, secure: false }, outlet) {
-            connection.drive(source).await;
-        }
+        let connection = Connection::new(self.io(), Peer { address, secure: false }, outlet);
+        let Some(driven) = connection.map(|connection| connection.drive(source)) else {
+            return;
+        };
+        driven.await;
     }
 
     /// Serves one connection over a stream of your own: TLS, a Unix socket, a pipe. `peer` is what
@@ -205,9 +207,11 @@ impl Server {
     pub async fn serve_stream(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send, peer: Peer) {
         self.tick();
         let (source, outlet) = Piped::split(Stream(stream));
-        if let Some(connection) = Connection::new(self.io(), peer, outlet) {
-            connection.drive(source).await;
-        }
+        let connection = Connection::new(self.io(), peer, outlet);
+        let Some(driven) = connection.map(|connection| connection.drive(source)) else {
+            return;
+        };
+        driven.await;
     }
 
     /// Shuts down a server that is mounted in another HTTP server: calls [`Io::close`], and then

@@ -112,8 +112,8 @@ impl Connection {
         if !io.takes_up() {
             return None;
         }
-        let place = Place::new(io, link, &peer, true)?;
-        io.look_after(place.slot(), io.now(), None);
+        let place = Place::new(io, Arc::clone(&link), &peer, true)?;
+        io.look_after(&link, place.slot(), io.now(), None);
         let mut connection = Self::at(place, Conn::new(Arc::clone(io.config()), peer));
         connection.note_stage(&[]);
         Some(connection)
@@ -534,7 +534,8 @@ impl Connection {
             self.place.answer_in_order(turn, Vec::new());
         }
         if !arrivals.packets.is_empty() {
-            self.steps += u16::try_from(arrivals.packets.len() / PACKETS_A_STEP).unwrap_or(u16::MAX / 2);
+            let steps = u16::try_from(arrivals.packets.len() / PACKETS_A_STEP).unwrap_or(u16::MAX);
+            self.steps = self.steps.saturating_add(steps);
             self.place.give_packets(turn, &mut arrivals.packets);
         }
         arrivals.packets.clear();

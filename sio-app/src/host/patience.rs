@@ -22,16 +22,19 @@ impl Inner {
         self.shards.recovery.sweep(self.runtime(), now);
         self.shards.histories.sweep(now);
         loop {
-            let Some((link, slot, then)) = ({ self.connections.lock().pop_deadline(now) }) else {
-                return;
+            let due = self.connections.lock().pop_deadline(now);
+            let (link, slot, then) = match due {
+                None => return,
+                Some(None) => continue,
+                Some(Some(due)) => due,
             };
             match (then, link.awaiting()) {
                 // The session checks a websocket itself.
                 (Then::Look, _) if link.is_websocket() => {}
                 (Then::Look, _) if link.is_stalled(now, self.options.write_timeout) => link.cut(),
-                (Then::Look, None) => self.look_after(slot, now, None),
+                (Then::Look, None) => self.look_after(&link, slot, now, None),
                 (Then::Look, Some(awaiting)) if awaiting.until > now => {
-                    self.look_after(slot, now, Some(awaiting.until));
+                    self.look_after(&link, slot, now, Some(awaiting.until));
                 }
                 (Then::Look, Some(awaiting)) if awaiting.stage == Stage::Body => {
                     self.refuse_late_body(&link);
@@ -57,7 +60,7 @@ impl Inner {
 
     /// Sets the time of the next check of the connection in a slot: when its peer will be late, and
     /// in any case before any deadline that may begin from now on can pass.
-    pub(crate) fn look_after(&self, slot: usize, now: Time, late: Option<Time>) {
+    pub(crate) fn look_after(&self, link: &Arc<Link>, slot: usize, now: Time, late: Option<Time>) {
         let Options {
             idle_timeout,
             head_timeout,
@@ -66,7 +69,7 @@ impl Inner {
         } = self.options;
         let soonest = now + idle_timeout.min(head_timeout).min(body_timeout);
         let at = late.map_or(soonest, |late| late.min(soonest));
-        self.connections.lock().add_deadline(at, slot, Then::Look);
+        self.connections.lock().add_look(at, slot, link);
     }
 
     /// Gives the peer a short time to close its side, after a connection's last byte has been

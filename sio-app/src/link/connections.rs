@@ -346,6 +346,9 @@ struct Deadline {
 // A connection has up to two.
 const _: () = assert!(size_of::<Deadline>() <= 16);
 
+/// How many deadlines of connections that have gone are taken out in one hold of the lock.
+const MOST_STALE: usize = 64;
+
 /// What happens at a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Then {
@@ -376,10 +379,23 @@ impl Connections {
         }
     }
 
+    /// Adds a check of the connection in this slot, if it is still that of the link.
+    pub(crate) fn add_look(&mut self, at: Time, slot: usize, link: &Arc<Link>) {
+        let entry = self.slots.get(slot).and_then(Option::as_ref);
+        if entry.is_some_and(|entry| core::ptr::eq(entry.link.as_ptr(), Arc::as_ptr(link))) {
+            self.add_deadline(at, slot, Then::Look);
+        }
+    }
+
     /// Takes out one deadline that has passed, if its connection still exists. Returns the link and
-    /// the slot of the connection.
-    pub(crate) fn pop_deadline(&mut self, now: Time) -> Option<(Arc<Link>, usize, Then)> {
-        while self.deadlines.peek().is_some_and(|deadline| deadline.at <= now) {
+    /// the slot of the connection. Deadlines of connections that have gone are taken out on the way,
+    /// as many as a short hold of the lock allows; then the answer is `Some(None)`, and the caller
+    /// asks again.
+    pub(crate) fn pop_deadline(&mut self, now: Time) -> Option<Option<(Arc<Link>, usize, Then)>> {
+        for _ in 0..MOST_STALE {
+            if self.deadlines.peek().is_none_or(|deadline| deadline.at > now) {
+                return None;
+            }
             let deadline = self.deadlines.pop()?;
             let room = self.deadlines.capacity();
             if room > 1024 && self.deadlines.len() < room / 4 {
@@ -390,10 +406,10 @@ impl Connections {
                 && entry.number == deadline.number_and_then >> 1
                 && let Some(link) = entry.link.upgrade()
             {
-                return Some((link, slot, deadline.then()));
+                return Some(Some((link, slot, deadline.then())));
             }
         }
-        None
+        Some(None)
     }
 }
 
@@ -547,7 +563,7 @@ mod tests {
         connections.add_deadline(Time::from_millis(17), slots[3], Then::Look);
         assert!(connections.pop_deadline(Time::from_millis(9)).is_none());
         for (at, then) in [(0, Then::Cut), (3, Then::Look), (1, Then::Cut)] {
-            let (link, slot, found) = connections.pop_deadline(Time::from_millis(20)).unwrap();
+            let (link, slot, found) = connections.pop_deadline(Time::from_millis(20)).unwrap().unwrap();
             assert!(Arc::ptr_eq(&link, &links[at]));
             assert_eq!((slot, found), (slots[at], then));
         }
@@ -557,5 +573,43 @@ mod tests {
             connections.pop_deadline(Time::from_millis(20)).is_none(),
             "nobody is there"
         );
+    }
+
+    /// A check that is set anew is not that of the connection that has the slot by now.
+    #[test]
+    fn a_check_is_set_only_for_its_own_connection() {
+        let options = Options::default();
+        let mut connections = Connections::default();
+        let (gone, here) = (link(), link());
+        let slot = connections.enter(&gone, None, &options).unwrap();
+        connections.leave(slot);
+        assert_eq!(connections.enter(&here, None, &options), Ok(slot));
+        connections.add_look(Time::ZERO, slot, &gone);
+        assert!(connections.pop_deadline(Time::ZERO).is_none());
+        connections.add_look(Time::ZERO, slot, &here);
+        assert!(connections.pop_deadline(Time::ZERO).flatten().is_some());
+    }
+
+    /// Deadlines of a crowd that has gone are taken out in parts: others wait for the lock.
+    #[test]
+    fn deadlines_of_those_who_have_gone_are_taken_out_in_parts() {
+        let options = Options::default();
+        let mut connections = Connections::default();
+        let (gone, here) = (link(), link());
+        let slots = [&gone, &here].map(|link| connections.enter(link, None, &options).unwrap());
+        (0..1_000).for_each(|_| connections.add_deadline(Time::ZERO, slots[0], Then::Look));
+        connections.add_deadline(Time::from_millis(1), slots[1], Then::Look);
+        connections.leave(slots[0]);
+        let mut holds = 0;
+        let found = loop {
+            let before = connections.deadlines.len();
+            let found = connections.pop_deadline(Time::from_millis(1)).unwrap();
+            assert!(before - connections.deadlines.len() <= MOST_STALE);
+            match found {
+                Some(found) => break found,
+                None => holds += 1,
+            }
+        };
+        assert!(Arc::ptr_eq(&found.0, &here) && holds > 10, "{holds}");
     }
 }

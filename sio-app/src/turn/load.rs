@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use sio_proto::server::{Companion, Handshake, Tally, network_of};
+use sio_proto::server::{Companion, Handshake, HostSide, Tally, network_of};
 
 use crate::lock::Mutex;
 use crate::options::Options;
@@ -201,7 +201,7 @@ impl Rest {
     }
 }
 
-/// The bit of the number of middlewares that run ([`Handshake::number`]) which says that CONNECTs
+/// The bit of the number of middlewares that run ([`HostSide::number`]) which says that CONNECTs
 /// may wait for middlewares. While it is set, the number changes only under the lock of the queue.
 const QUEUED: u32 = 1 << 31;
 
@@ -226,13 +226,13 @@ impl<'a> Load<'a> {
     /// Returns the counts of the session, if anything has waited.
     #[inline]
     fn own(self) -> Option<&'a Companion> {
-        self.handshake.companion()
+        HostSide::of(self.handshake).companion()
     }
 
     /// Returns the counts of the session, which begin now if nothing has waited yet.
     #[inline]
     fn begin(self) -> &'a Companion {
-        self.handshake.companion_or(|| self.first())
+        HostSide::of(self.handshake).companion_or(|| self.first())
     }
 
     #[cold]
@@ -400,7 +400,7 @@ impl<'a> Load<'a> {
     pub(crate) fn may_decide(self, socket: &Arc<SocketCell>) -> bool {
         // With the bit, the number is above each maximum.
         let one_more = |running| (running < self.whole.max_deciding).then_some(running + 1);
-        let deciding = &self.handshake.number;
+        let deciding = HostSide::of(self.handshake).number();
         let begin = || deciding.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
         if begin().is_ok() {
             return true;
@@ -428,7 +428,7 @@ impl<'a> Load<'a> {
     /// Notes that a middleware has decided. Returns the next waiting socket.
     pub(crate) fn decided(self) -> Option<Arc<SocketCell>> {
         let one_less = |running: u32| (running & QUEUED == 0).then(|| running.saturating_sub(1));
-        let deciding = &self.handshake.number;
+        let deciding = HostSide::of(self.handshake).number();
         let end = || deciding.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
         if end().is_ok() {
             return None;

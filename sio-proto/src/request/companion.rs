@@ -9,6 +9,8 @@ use core::any::Any;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicUsize};
 
+use super::handshake::Handshake;
+
 /// A number of things, and of their bytes.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -44,6 +46,42 @@ impl Companion {
             number: AtomicU32::new(0),
             value,
         }
+    }
+}
+
+/// What the host of a session keeps beside its request: who drives a [`Shard`](crate::server::Shard)
+/// may use it, and nobody else. An application that gets a request finds nothing of it there. Who
+/// keeps a handle of a request also keeps what is counted for its session.
+#[derive(Clone, Copy, Debug)]
+pub struct HostSide<'a>(&'a Handshake);
+
+impl<'a> HostSide<'a> {
+    /// What is kept beside this request.
+    #[inline]
+    #[must_use]
+    pub const fn of(handshake: &'a Handshake) -> Self {
+        Self(handshake)
+    }
+
+    /// A number that the host keeps for the session. At first it is zero.
+    #[inline]
+    #[must_use]
+    pub const fn number(self) -> &'a AtomicU32 {
+        &self.0.number
+    }
+
+    /// What the host counts and keeps for the session, if there is something.
+    #[inline]
+    #[must_use]
+    pub fn companion(self) -> Option<&'a Companion> {
+        self.0.companion.get()
+    }
+
+    /// What the host counts and keeps for the session. If there is nothing yet, it is made now. If
+    /// two threads make it at one time, one of the two is dropped.
+    #[inline]
+    pub fn companion_or(self, make: impl FnOnce() -> Companion) -> &'a Companion {
+        self.0.companion.get_or_init(|| Box::new(make()))
     }
 }
 

@@ -220,10 +220,10 @@ pub struct Handshake {
     pub issued: Time,
     /// The value of the caller that came with the request.
     pub extension: Option<Extension>,
-    /// What the caller counts and keeps for the session ([`Handshake::companion`]).
-    companion: OnceBox<Companion>,
-    /// A number that the caller keeps for the session. At first it is zero.
-    pub number: AtomicU32,
+    /// What the host counts and keeps for the session ([`HostSide`](super::HostSide)).
+    pub(super) companion: OnceBox<Companion>,
+    /// A number that the host keeps for the session. At first it is zero.
+    pub(super) number: AtomicU32,
 }
 
 // Every session keeps one.
@@ -294,20 +294,6 @@ impl Handshake {
     #[must_use]
     pub fn bytes(&self) -> usize {
         size_of::<Self>().saturating_add(self.text.len())
-    }
-
-    /// What the caller counts and keeps for the session, if there is something.
-    #[inline]
-    #[must_use]
-    pub fn companion(&self) -> Option<&Companion> {
-        self.companion.get()
-    }
-
-    /// What the caller counts and keeps for the session. If there is nothing yet, it is made now.
-    /// If two threads make it at one time, one of the two is dropped.
-    #[inline]
-    pub fn companion_or(&self, make: impl FnOnce() -> Companion) -> &Companion {
-        self.companion.get_or_init(|| Box::new(make()))
     }
 
     /// The sender.

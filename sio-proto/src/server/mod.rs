@@ -57,8 +57,8 @@ pub use crate::breach::{Breach, BreachKind};
 pub use crate::engine::EngineMessage;
 pub use crate::reason::Reason;
 pub use crate::request::{
-    Admission, Auth, Cause, Companion, ConnectionError, Extension, Generation, Handshake, Peer, Request, Strangeness,
-    Stranger, Tally, TransportKind,
+    Admission, Auth, Cause, Companion, ConnectionError, Extension, Generation, Handshake, HostSide, Peer, Request,
+    Strangeness, Stranger, Tally, TransportKind,
 };
 pub use crate::wire::{Garbled, PollEncoding};
 pub use bucket::Pace;

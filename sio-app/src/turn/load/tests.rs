@@ -96,7 +96,7 @@ fn a_connect_that_is_decided_at_once_takes_no_memory() {
     assert_eq!(client.written().matches("40/n").count(), 4);
     let socket = Arc::clone(&io.sockets()[0].0);
     assert!(socket.load().own().is_none());
-    assert_eq!(socket.handshake().number.load(Ordering::Relaxed), 0);
+    assert_eq!(HostSide::of(socket.handshake()).number().load(Ordering::Relaxed), 0);
 }
 
 /// A session keeps a count only from the first thing on that waits.
