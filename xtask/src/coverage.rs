@@ -7,6 +7,7 @@
 //! whichever type has reached it. Tests do not count.
 
 use crate::arguments::Arguments;
+use crate::decoding::ROOMS;
 use crate::failure::{Failure, Outcome, While};
 use crate::programs::{cargo, output, run as execute};
 use crate::workspace::Workspace;
@@ -18,35 +19,8 @@ use std::process::{Command, Stdio};
 
 const SOURCES: &str = "sio-proto/src";
 
-/// The page with the table of rooms, which has the reasons.
+/// The page with the table of the rooms that decode, which has the reasons.
 const PAGE: &str = "docs/PROOF.md";
-
-/// The rooms that decode, for which docs/PROOF.md has a row.
-const ROOMS: &[&str] = &[
-    "engine",
-    "socket",
-    "codec",
-    "legacy",
-    "http",
-    "websocket",
-    "json",
-    "detect",
-    "request",
-    "frame",
-    "wire",
-    "conn",
-    "resp",
-    "id",
-    "digits",
-    "percent",
-    "hosts",
-    "origins",
-    "cluster/messages",
-    "cluster/seal",
-    "client/proxy",
-    "client/cookies",
-    "client/cookie_date",
-];
 
 /// How much of its regions a room that decodes has to reach, in tenths of a percent. The page has a
 /// reason for each that does not.

@@ -12,6 +12,18 @@
 //! the main connection of a cluster that goes on with another server: that one cannot end it. A
 //! server that is busy with a script refuses for now; then the connection behind the next one ends
 //! the old one.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use alloc::collections::VecDeque;
 

@@ -7,6 +7,18 @@
 //! `HELLO` is new in Redis 6; a server that does not know it speaks RESP 2. Connections that write
 //! ask how the server knows them (`abandoned.rs`). Only the main connection asks for slots. The
 //! role is asked where the server may be a replica.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use alloc::string::ToString;
 
@@ -24,9 +36,13 @@ impl Broker {
         self.ask_step(now, at, Step::Hello);
     }
 
+    fn role(&self, at: usize) -> Option<&Role> {
+        let connection = self.connections.get(at)?.as_ref()?;
+        Some(&connection.role)
+    }
+
     fn credentials(&self, at: usize) -> Option<Credentials> {
-        let is_sentinel = matches!(&self.connections[at], Some(connection) if connection.role == Role::Sentinel);
-        match is_sentinel {
+        match self.role(at) == Some(&Role::Sentinel) {
             true => self.config.sentinel_credentials.clone(),
             false => self.config.credentials.clone(),
         }
@@ -120,10 +136,7 @@ impl Broker {
     }
 
     fn after_name(&self, at: usize) -> Option<Step> {
-        let selects = match &self.connections[at] {
-            Some(connection) => matches!(connection.role, Role::Main | Role::Reader(_)),
-            None => false,
-        };
+        let selects = matches!(self.role(at), Some(Role::Main | Role::Reader(_)));
         match selects && self.config.database > 0 {
             true => Some(Step::Select),
             false => self.after_select(at),
@@ -131,10 +144,7 @@ impl Broker {
     }
 
     fn after_select(&self, at: usize) -> Option<Step> {
-        let writes = match &self.connections[at] {
-            Some(connection) => matches!(connection.role, Role::Main | Role::Node),
-            None => false,
-        };
+        let writes = matches!(self.role(at), Some(Role::Main | Role::Node));
         match writes {
             true => Some(Step::Identity),
             false => self.after_identity(at),

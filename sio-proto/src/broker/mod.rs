@@ -45,6 +45,7 @@
 //! ```
 
 mod abandoned;
+mod answers;
 mod channels;
 mod cluster;
 mod command;

@@ -17,12 +17,12 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::answers::entry;
 use super::cluster::Redirect;
 use super::command::{Event, StreamPosition};
 use super::connection::{Expect, Role};
 use super::error::{BrokerError, Refusal};
 use super::machine::{Broker, MAIN};
-use super::requests::entry;
 use crate::Time;
 use crate::resp::{DecodeError, Value};
 

@@ -1,4 +1,16 @@
 //! What a server says: answers, in the order of the commands, and what it says without being asked.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use alloc::vec::Vec;
 

@@ -1,5 +1,17 @@
 //! Where the server is. The path of HTTP and the namespace are different things: an [`Endpoint`]
 //! has the first, and a socket has the second.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -151,11 +163,10 @@ fn is_address(text: &str) -> bool {
 
 /// Reads `host[:port]`. An IPv6 address has its brackets.
 pub(super) fn authority(text: &str) -> Result<(&str, Option<u16>), UrlError> {
-    let after_brackets = text.rfind(']').map_or(0, |at| at + 1);
-    let (host, port) = match text[after_brackets..].rfind(':') {
-        Some(colon) => {
-            let (host, port) = text.split_at(after_brackets + colon);
-            let digits = Some(&port[1..]).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    // The colons of an IPv6 address stand in its brackets.
+    let (host, port) = match text.rsplit_once(':').filter(|(_, port)| !port.contains(']')) {
+        Some((host, digits)) => {
+            let digits = Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
             let port = digits.and_then(|digits| digits.parse().ok()).filter(|port| *port != 0);
             (host, Some(port.ok_or(UrlError::Port)?))
         }

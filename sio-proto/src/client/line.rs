@@ -6,6 +6,18 @@
 //!
 //! A line knows nothing of sessions. It holds the bytes of an incomplete message, which its limits
 //! bound, and the first request until the connection stands.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -10,9 +10,9 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::manager::Stage;
-use super::namespaces::refusal_of;
 use super::protocol::Protocol;
 use super::session::Session;
+use super::welcome::refusal_of;
 use super::{Client, ClientConfig, Emit, Endpoint, Generation, Output, SocketId, State, StopReason, Transport};
 use crate::engine::Revision;
 use crate::websocket::{Opcode, encode_message, handshake};

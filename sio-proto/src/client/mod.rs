@@ -90,6 +90,7 @@
 //! | `reading` | from which connections a caller has to read although its user has enough events |
 //! | `outputs` | what the caller has to do next |
 //! | `socket` | the state of one namespace |
+//! | `welcome` | what a server says of a namespace, as text |
 //! | `sizes` | packets that are larger than the server takes |
 //! | `session/` | one session of any generation: transports, heartbeat, upgrade |
 //! | `protocol` | what the generations can say |

@@ -10,14 +10,14 @@ use super::config::{Generation, OnRefused};
 use super::event::{AckTicket, ClientError, Delivery, DisconnectReason, ErrorClass, Output, Recovery, SocketId};
 use super::manager::{Client, Stage};
 use super::protocol::Protocol;
-use super::session::{End, Heard, Instead, MAX_REFUSAL_BYTES};
+use super::session::{End, Heard, Instead};
 use super::socket::{Early, Receipts, SocketState};
-use super::welcome::{Confirmed, Welcome};
+use super::welcome::{Confirmed, MAX_ID_BYTES, Welcome, offset_of, refusal_of};
+use crate::Time;
 use crate::codec::{self, Parsed};
 use crate::engine::{EngineMessage, Revision};
 use crate::keep::Source;
-use crate::socket::{self, Args, Packet, Role};
-use crate::{Time, json};
+use crate::socket::{self, Packet, Role};
 
 /// The message that socket.io-client has for this case.
 const OLD_SERVER: &str = "It seems you are trying to reach a Socket.IO server in v2.x with a v3.x client, but they are \
@@ -346,49 +346,4 @@ impl Client {
             ack,
         }));
     }
-}
-
-/// The longest id of a socket, and the longest `pid` and offset that are kept. The last two are
-/// sent back in each CONNECT.
-const MAX_ID_BYTES: usize = 256;
-
-/// The last argument, if it is a string (docs/protocol/socket-io.md §6).
-fn offset_of(args: &Args) -> Option<ByteString> {
-    if !args.json.ends_with('"') {
-        return None;
-    }
-    let last = args.iter().last()?;
-    let is_offset = last.starts_with('"') && last.len() <= MAX_ID_BYTES;
-    is_offset.then(|| ByteString::from(&*json::unescape(last)))
-}
-
-/// What a CONNECT_ERROR says.
-pub(super) fn refusal_of(payload: &ByteString, protocol: Protocol) -> ClientError {
-    // Values take many times the bytes of their text.
-    if payload.len() > MAX_REFUSAL_BYTES {
-        return ClientError::new(
-            ErrorClass::Refused,
-            "the server refused the namespace, and its reason is too long",
-        );
-    }
-    step!(bulk payload.len());
-    // The client may keep it until the next attempt, and the read buffer must not stay with it.
-    let whole = || Some(ByteString::from(&**payload));
-    let mut error = ClientError::new(ErrorClass::Refused, "");
-    match serde_json::from_str::<serde_json::Value>(payload) {
-        Ok(serde_json::Value::String(message)) => {
-            error.message = message.into();
-            error.data = whole().filter(|_| protocol == Protocol::Engine(Revision::V3));
-        }
-        Ok(serde_json::Value::Object(object)) => {
-            let message = object.get("message").and_then(|message| message.as_str());
-            error.message = message.unwrap_or_default().into();
-            error.data = match protocol {
-                Protocol::Engine(Revision::V3) => whole(),
-                _ => object.get("data").map(|data| alloc::format!("{data}").into()),
-            };
-        }
-        _ => error.data = whole(),
-    }
-    error
 }

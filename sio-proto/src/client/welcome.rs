@@ -1,10 +1,31 @@
-//! The payload of a CONNECT from a server of revision 5.
+//! What a server says of a namespace, as text: the payload of a CONNECT from a server of revision
+//! 5, that of a CONNECT_ERROR, and the offset behind the arguments of an event.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use alloc::string::String;
 
+use bytestring::ByteString;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Number;
+
+use super::event::{ClientError, ErrorClass};
+use super::protocol::Protocol;
+use super::session::MAX_REFUSAL_BYTES;
+use crate::engine::Revision;
+use crate::json;
+use crate::socket::Args;
 
 /// What a server says when it lets a client in, or confirms events.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,6 +82,51 @@ impl Confirmed {
             Self::Nothing | Self::Other => None,
         }
     }
+}
+
+/// The longest id of a socket, and the longest `pid` and offset that are kept. The last two are
+/// sent back in each CONNECT.
+pub(super) const MAX_ID_BYTES: usize = 256;
+
+/// The last argument, if it is a string (docs/protocol/socket-io.md §6).
+pub(super) fn offset_of(args: &Args) -> Option<ByteString> {
+    if !args.json.ends_with('"') {
+        return None;
+    }
+    let last = args.iter().last()?;
+    let is_offset = last.starts_with('"') && last.len() <= MAX_ID_BYTES;
+    is_offset.then(|| ByteString::from(&*json::unescape(last)))
+}
+
+/// What a CONNECT_ERROR says.
+pub(super) fn refusal_of(payload: &ByteString, protocol: Protocol) -> ClientError {
+    // Values take many times the bytes of their text.
+    if payload.len() > MAX_REFUSAL_BYTES {
+        return ClientError::new(
+            ErrorClass::Refused,
+            "the server refused the namespace, and its reason is too long",
+        );
+    }
+    step!(bulk payload.len());
+    // The client may keep it until the next attempt, and the read buffer must not stay with it.
+    let whole = || Some(ByteString::from(&**payload));
+    let mut error = ClientError::new(ErrorClass::Refused, "");
+    match serde_json::from_str::<serde_json::Value>(payload) {
+        Ok(serde_json::Value::String(message)) => {
+            error.message = message.into();
+            error.data = whole().filter(|_| protocol == Protocol::Engine(Revision::V3));
+        }
+        Ok(serde_json::Value::Object(object)) => {
+            let message = object.get("message").and_then(|message| message.as_str());
+            error.message = message.unwrap_or_default().into();
+            error.data = match protocol {
+                Protocol::Engine(Revision::V3) => whole(),
+                _ => object.get("data").map(|data| alloc::format!("{data}").into()),
+            };
+        }
+        _ => error.data = whole(),
+    }
+    error
 }
 
 #[cfg(test)]
