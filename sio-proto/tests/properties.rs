@@ -1,24 +1,21 @@
-//! Properties that all wires share: what is read has one spelling when it is written, ids are exact
-//! or refused, attachments keep their order and their bytes, and scripts that carry a payload do
-//! nothing else.
+//! Properties that all wires share: ids are exact or refused, attachments keep their order and
+//! their bytes, and scripts that carry a payload do nothing else.
 //!
-//! The other properties stand beside the code that they are about. `PROPTEST_CASES` is the number
-//! of cases of all of them; docs/PROOF.md has the list.
+//! That what is read has one spelling is in `spellings.rs`. The other properties stand beside the
+//! code that they are about. `PROPTEST_CASES` is the number of cases of all of them; docs/PROOF.md
+//! has the list.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 use proptest::prelude::*;
-use sio_proto::engine::payload_v3::{self, BinaryWriter, TextWriter};
-use sio_proto::engine::{self, Dialect, jsonp, payload};
+use sio_proto::engine::jsonp;
 use sio_proto::legacy::transports::{
     Family, without_boundary, write_htmlfile, write_jsonp, write_jsonp_error, write_multipart,
 };
-use sio_proto::legacy::{envelope, framing, legacy09, streaming};
+use sio_proto::legacy::{envelope, legacy09};
 use sio_proto::socket::text::{Decoded, Encoder, Limits, decode};
-use sio_proto::socket::{Args, Offset, Packet, Revision, Role};
+use sio_proto::socket::{Args, Packet, Revision, Role};
 use sio_proto::wire::Reassembly;
-use sio_proto::{ByteString, Bytes, BytesMut, Sid};
-
-const MAX: usize = 64;
+use sio_proto::{ByteString, Bytes, BytesMut};
 
 fn written(write: impl FnOnce(&mut BytesMut)) -> ByteString {
     let mut out = BytesMut::new();
@@ -26,207 +23,7 @@ fn written(write: impl FnOnce(&mut BytesMut)) -> ByteString {
     ByteString::try_from(out).unwrap()
 }
 
-/// A way to read a payload, and to write what was read: `None` if it is refused.
-type Rewrite = fn(&ByteString) -> Option<ByteString>;
-
-/// Every wire that is text.
-const TEXTS: &[(&str, Rewrite)] = &[
-    ("packet of Engine.IO 3", |text| {
-        engine_packet(engine::Revision::V3, text)
-    }),
-    ("packet of Engine.IO 4", |text| {
-        engine_packet(engine::Revision::V4, text)
-    }),
-    ("payload of Engine.IO 4", |text| {
-        let packets: Result<Vec<_>, _> = payload::decode(text.clone(), MAX).collect();
-        let packets = packets.ok()?;
-        Some(written(|out| {
-            let mut writer = payload::Writer::new(out);
-            packets.iter().for_each(|packet| writer.packet(packet));
-        }))
-    }),
-    ("text payload of Engine.IO 3", |text| {
-        let packets: Result<Vec<_>, _> = payload_v3::decode_text(text.clone(), Dialect::Plain, MAX).collect();
-        let packets = packets.ok()?;
-        Some(written(|out| {
-            let mut writer = TextWriter::new(out);
-            for packet in &packets {
-                match packet {
-                    engine::Packet::Binary(bytes) => writer.binary(bytes),
-                    packet => writer.text(&written(|out| packet.encode_text(engine::Revision::V3, out))),
-                }
-            }
-        }))
-    }),
-    ("packet of 1.x", |text| socket_packet(Revision::Three, text)),
-    ("packet of 2.x", |text| socket_packet(Revision::Four, text)),
-    ("packet of 3.x and 4.x", |text| socket_packet(Revision::Five, text)),
-    ("packet of 0.9", |text| {
-        let packet = legacy09::Packet::decode(text).ok()?;
-        Some(written(|out| packet.encode(out)))
-    }),
-    ("payload of 0.9", |text| {
-        let mut packets = Vec::new();
-        legacy09::payload::decode(text, MAX, &mut packets).ok()?;
-        // A packet begins with a digit. What begins with the mark is none, and cannot stand alone.
-        if packets.iter().any(|packet| packet.starts_with('\u{fffd}')) {
-            return None;
-        }
-        Some(written(|out| {
-            legacy09::payload::write(packets.iter().map(|packet| &**packet), out)
-        }))
-    }),
-    ("payload of 0.6", |text| {
-        let mut frames = Vec::new();
-        framing::decode(text, MAX, &mut frames).ok()?;
-        Some(written(|out| frames.iter().for_each(|frame| frame.encode(out))))
-    }),
-    ("payload of 0.3", |text| {
-        let mut messages = Vec::new();
-        envelope::decode_from_client(text, MAX, &mut messages).ok()?;
-        Some(written(|out| {
-            envelope::write_array(messages.iter().map(|message| &**message), out)
-        }))
-    }),
-    ("stream of 2011", |text| {
-        let (mut decoder, mut packets) = (streaming::Decoder::new(1000, MAX), Vec::new());
-        decoder
-            .decode(text, &mut packets)
-            .ok()
-            .filter(|()| decoder.is_at_boundary())?;
-        Some(written(|out| packets.iter().for_each(|packet| packet.encode(out))))
-    }),
-    ("offset", |text| Some(Offset::parse(text)?.text())),
-    ("id", |text| Some(ByteString::from(Sid::parse(text)?.to_string()))),
-];
-
-fn engine_packet(revision: engine::Revision, text: &ByteString) -> Option<ByteString> {
-    let packet = engine::Packet::decode_text(revision, text).ok()?;
-    Some(written(|out| packet.encode_text(revision, out)))
-}
-
-fn socket_packet(revision: Revision, text: &ByteString) -> Option<ByteString> {
-    match decode(text, revision, Role::Server, &Limits::default()).ok()? {
-        Decoded::Packet(packet) => Some(written(|out| Encoder::new(revision).ascii(false).packet(out, &packet))),
-        Decoded::Nothing | Decoded::Partial(_) => None,
-    }
-}
-
-/// A text that is nearly a packet or a payload of some wire.
-fn nearly_a_payload() -> impl Strategy<Value = String> {
-    let pieces = prop::sample::select(
-        &[
-            "0",
-            "1",
-            "2",
-            "3",
-            "4",
-            "5",
-            "6",
-            "7",
-            "8",
-            "b",
-            "b4",
-            "4",
-            "42",
-            "43",
-            "45",
-            "AAE=",
-            "-",
-            "/",
-            "/a,",
-            ",",
-            "?a=b,",
-            "[\"e\"]",
-            "[\"e\",1]",
-            "{\"a\":1}",
-            "[",
-            "]",
-            "null",
-            "\"x\"",
-            "é",
-            "😀",
-            "♥",
-            "\u{1e}",
-            "1:",
-            "2:",
-            "3:",
-            "5:",
-            ":",
-            "::",
-            ":::",
-            "~m~",
-            "~m~1~m~",
-            "~m~4~m~~j~1",
-            "~h~1",
-            "~j~",
-            "\u{fffd}",
-            "\u{fffd}3\u{fffd}",
-            "1::",
-            "3:::x",
-            "5:1+::{\"name\":\"e\"}",
-            "6:::1+[1]",
-            "1:2::x,",
-            "1:4:j\n:1",
-            "2:1:1,",
-            "0:0:,",
-            "\n",
-            "\r\n",
-            "{}",
-            "[\"a\",\"b\"]",
-            "a",
-            " ",
-            "\\",
-            "\"",
-            "+",
-            "7:::1+0",
-            "0a-1",
-            "zik0zj-9",
-        ][..],
-    );
-    prop::collection::vec(pieces, 0..7).prop_map(|pieces| pieces.concat())
-}
-
 proptest! {
-    /// What was read and written once is read, and is written again in the same way.
-    #[test]
-    fn what_is_written_has_one_spelling(
-        text in prop_oneof![4 => nearly_a_payload(), 1 => any::<String>(), 1 => "[A-Za-z0-9_-]{20}"],
-    ) {
-        let text = ByteString::from(text);
-        for (wire, rewrite) in TEXTS {
-            let Some(first) = rewrite(&text) else { continue };
-            // An empty payload is written for no packets, and is none itself.
-            if first.is_empty() {
-                continue;
-            }
-            let second = rewrite(&first);
-            prop_assert_eq!(second.as_ref(), Some(&first), "{} {:?}", wire, text);
-        }
-    }
-
-    #[test]
-    fn a_binary_payload_of_engine_3_has_one_spelling(
-        bytes in prop::collection::vec(prop_oneof![4 => 0..10u8, 2 => Just(0xff), 1 => any::<u8>()], 0..24),
-    ) {
-        let rewrite = |bytes: Bytes| -> Option<Bytes> {
-            let packets: Result<Vec<_>, _> = payload_v3::decode_binary(bytes, Dialect::Plain, MAX).collect();
-            let packets = packets.ok()?;
-            let mut out = BytesMut::new();
-            let mut writer = BinaryWriter::new(&mut out);
-            for packet in &packets {
-                match packet {
-                    engine::Packet::Binary(bytes) => writer.binary(bytes),
-                    packet => writer.text(&written(|out| packet.encode_text(engine::Revision::V3, out))),
-                }
-            }
-            Some(out.freeze())
-        };
-        if let Some(first) = rewrite(Bytes::from(bytes)).filter(|first| !first.is_empty()) {
-            prop_assert_eq!(rewrite(first.clone()), Some(first));
-        }
-    }
-
     /// An id is the number that stands there, or the packet is refused: 2^53 is no border.
     #[test]
     fn ids_are_exact_or_refused(digits in "[0-9]{1,25}", kind in prop::sample::select(&["2", "3"][..])) {
