@@ -3,10 +3,14 @@
 
 mod cases;
 mod common;
+mod older;
 
 use common::*;
+use older::*;
 use proptest::prelude::*;
-use sio_proto::{Config, LinkId};
+use sio_proto::codec::Streaming;
+use sio_proto::engine::payload_v3::BinaryWriter;
+use sio_proto::{BytesMut, Config, LinkId};
 
 /// Everything that the client and the application received.
 #[derive(Debug, PartialEq, Eq)]
@@ -192,6 +196,92 @@ proptest! {
         let expected = if good { ["3probe", "42[\"queued\"]"] } else { ["3probe", "close"] };
         prop_assert_eq!(frames, expected);
         prop_assert_eq!(seen.heard.len(), usize::from(good));
+    }
+
+    #[test]
+    fn of_engine_io_3(cuts in prop::collection::vec(any::<usize>(), 0..20), websocket in any::<bool>()) {
+        let seen = assert_same(&cuts, || {
+            let mut world = World::new(Config::default());
+            let attached = "451-[\"b\",{\"_placeholder\":true,\"num\":0}]";
+            let link = world.open();
+            if websocket {
+                world.send(link, &upgrade("/socket.io/?EIO=3&transport=websocket"));
+                world.received(link);
+                world.heard();
+                let rest = fragments("421[\"ö\",\"😀\"]", 3, false);
+                let talk = [text("42[\"a\",1]"), text("2"), text(attached), binary(b"\x04\x01\x02"), rest, text("1")];
+                return (world, link, talk.concat());
+            }
+            let polling = "/socket.io/?EIO=3&transport=polling&b64=1";
+            let target = format!("{polling}&sid={}", sid(&world.ask(&get(polling))));
+            world.heard();
+            let mut payload = BytesMut::new();
+            let mut writer = BinaryWriter::new(&mut payload);
+            writer.text("42[\"a\",1]");
+            writer.text(attached);
+            writer.binary(&[1, 2]);
+            let bytes = [
+                post_bytes(&target, "application/octet-stream", &payload),
+                post_bytes(&target, "text/plain;charset=UTF-8", "1:213:421[\"ö\",\"😀\"]1:1".as_bytes()),
+            ];
+            (world, link, bytes.concat())
+        });
+        prop_assert_eq!(&seen.heard[0], "event a 1");
+        prop_assert!(seen.heard[1].starts_with("event b {\"_placeholder\":true,\"num\":0} b\"\\x01\\x02\""), "{:?}", seen.heard);
+        prop_assert_eq!(&seen.heard[2], "event ö \"😀\" #1");
+        prop_assert_eq!((seen.heard.len(), seen.sessions), (3 + usize::from(!websocket), 1), "{:?}", seen.heard);
+    }
+
+    #[test]
+    fn of_0_9(cuts in prop::collection::vec(any::<usize>(), 0..20), websocket in any::<bool>()) {
+        let seen = assert_same(&cuts, || {
+            let mut world = World::new(Config::default());
+            let answer = world.ask(&get("/socket.io/1/"));
+            let id = body(&answer).split(':').next().unwrap().to_owned();
+            let (link, framed) = (world.open(), "\u{fffd}6\u{fffd}3:::😀\u{fffd}5\u{fffd}3:::b\u{fffd}3\u{fffd}2::");
+            let event = "5:2+::{\"name\":\"e\",\"args\":[\"é\"]}";
+            if websocket {
+                world.send(link, &upgrade(&format!("/socket.io/1/websocket/{id}")));
+                world.received(link);
+                world.heard();
+                let talk = [text("3:1::hi"), text(event), fragments("4:::{\"a\":[1]}", 3, false), text("3:::😀"), text("3:::b"), text("0::")];
+                return (world, link, talk.concat());
+            }
+            let target = format!("/socket.io/1/xhr-polling/{id}");
+            world.ask(&get(&target));
+            world.heard();
+            let bytes = [post(&target, "3:1::hi"), post(&target, event), post(&target, "4:::{\"a\":[1]}"), post(&target, framed)];
+            (world, link, bytes.concat())
+        });
+        let events: Vec<&String> = seen.heard.iter().filter(|line| line.starts_with("event ")).collect();
+        prop_assert_eq!(events.len(), 5, "{:?}", seen.heard);
+        prop_assert!(events[0].starts_with("event message \"hi\""));
+        prop_assert_eq!(events[1], "event e \"é\" #2");
+        prop_assert_eq!(events[3], "event message \"😀\"");
+        prop_assert_eq!(seen.sessions, usize::from(!websocket));
+    }
+
+    /// Packets of this wire may be cut between messages, too.
+    #[test]
+    fn of_the_streaming_codec(cuts in prop::collection::vec(any::<usize>(), 0..20), websocket in any::<bool>()) {
+        let seen = assert_same(&cuts, || {
+            let mut config = Config::default();
+            config.legacy06 = config.legacy06.mount("/streaming", Streaming);
+            let mut world = World::new(config);
+            let link = world.open();
+            world.send(link, &upgrade("/streaming/websocket"));
+            let id = world.frames(link)[0].split(':').nth(2).unwrap().trim_end_matches(',').to_owned();
+            world.heard();
+            if websocket {
+                let bytes = [text("1:6::hello,1:4"), text(":j\n:1,2:1:7,"), fragments("1:5::hé😀,", 2, false), text("0:0:,")];
+                return (world, link, bytes.concat());
+            }
+            let link = world.open();
+            let target = format!("/streaming/xhr-polling/{id}/send");
+            let bytes = ["data=1:6::hello,1:4", "data=:j%0A:1,2:1:7,", "data=1:5::h%C3%A9%F0%9F%98%80,"];
+            (world, link, bytes.map(|body| post(&target, body)).concat())
+        });
+        prop_assert_eq!(&seen.heard[..3], ["event message \"hello\"", "event message 1", "event message \"hé😀\""]);
     }
 
     #[test]
