@@ -1,6 +1,6 @@
 //! The rows of a store as they are read: the opposite of [`rows`](crate::turn::rows).
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use bytestring::ByteString;
 use sio_proto::recovery::{Audience, SavedNamespace, SavedRecord, SavedStay};
 use sio_proto::{Frame, Sid};
@@ -9,7 +9,11 @@ use crate::store::StoreError;
 use crate::turn::rows::{FORMAT, HEAD, Head, check};
 use crate::turn::socket_id::SocketId;
 
+#[cfg(test)]
+mod tests;
+
 /// A row as it was read.
+#[cfg_attr(test, derive(Clone, Debug, PartialEq))]
 pub(super) enum Found {
     Head(Head),
     Alive(u64),
@@ -125,7 +129,7 @@ fn read_row(key: &mut Input<'_>, value: &mut Input<'_>) -> Option<Found> {
                 network: u128::from_be_bytes(value.array()?),
                 start: value.long()?,
                 forgotten: value.long()?,
-                spoilt: value.byte()? != 0,
+                spoilt: value.flag()?,
                 heard: value.long()?,
                 away_until: None,
             };
@@ -138,11 +142,12 @@ fn read_row(key: &mut Input<'_>, value: &mut Input<'_>) -> Option<Found> {
         },
         6 => Found::Pruned {
             namespace: key.int()?,
-            room: match key.byte()? {
-                0 => None,
-                _ => Some(key.rest()?),
+            room: match key.flag()? {
+                false => None,
+                true => Some(key.rest()?),
             },
-            sequence: value.long()?,
+            // A number of zero is no row.
+            sequence: Some(value.long()?).filter(|sequence| *sequence > 0)?,
         },
         7 => read_message(key, value)?,
         8 => read_socket(key, value)?,
@@ -165,13 +170,13 @@ fn read_message(key: &mut Input<'_>, value: &mut Input<'_>) -> Option<Found> {
 }
 
 fn read_socket(key: &mut Input<'_>, value: &mut Input<'_>) -> Option<Found> {
-    Some(Found::Socket {
-        record: key.long()?,
-        expires: Some(value.long()?).filter(|date| *date < u64::MAX),
-        id: Some(value.rest()?)
-            .filter(|id| !id.is_empty())
-            .map(|id| SocketId::named(&id)),
-    })
+    let record = key.long()?;
+    let expires = Some(value.long()?).filter(|date| *date < u64::MAX);
+    let id = Some(value.rest()?)
+        .filter(|id| !id.is_empty())
+        .map(|id| SocketId::named(&id));
+    // A socket without both has no row.
+    (expires.is_some() || id.is_some()).then_some(Found::Socket { record, expires, id })
 }
 
 /// Bytes that are read from the front.
@@ -186,6 +191,14 @@ impl Input<'_> {
 
     fn byte(&mut self) -> Option<u8> {
         self.array().map(|[byte]| byte)
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        match self.byte()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
     }
 
     fn int(&mut self) -> Option<u32> {
@@ -224,12 +237,16 @@ impl Input<'_> {
     fn frames(&mut self) -> Option<Vec<Frame>> {
         let mut frames = Vec::new();
         while !self.0.is_empty() {
-            let is_binary = self.byte()? != 0;
-            let payload = Bytes::copy_from_slice(self.bytes()?);
+            let is_binary = self.flag()?;
+            let payload = self.bytes()?;
             let mut scratch = BytesMut::with_capacity(payload.len() + 16);
             frames.push(match is_binary {
-                true => Frame::binary(&mut scratch, |out| out.extend_from_slice(&payload)),
-                false => Frame::text(&mut scratch, |out| out.extend_from_slice(&payload)),
+                true => Frame::binary(&mut scratch, |out| out.extend_from_slice(payload)),
+                // A websocket that gets a text which is not UTF-8 has to close.
+                false => {
+                    std::str::from_utf8(payload).ok()?;
+                    Frame::text(&mut scratch, |out| out.extend_from_slice(payload))
+                }
             });
         }
         (!frames.is_empty()).then_some(frames)
