@@ -1,9 +1,10 @@
 //! Confirmed events (docs/protocol/extensions.md §2): a client and a server that recovers it agree
 //! on what the server has had, whatever happens to their connections.
 //!
-//! `SIO_CLIENT_CASES` is ten times the number of sequences.
+//! `PROPTEST_CASES` is the number of sequences, or `SIO_CLIENT_CASES` ten times it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod cases;
 mod client;
 
 use std::collections::BTreeMap;
@@ -468,13 +469,14 @@ fn run(bits: u8, seed: u64, ops: &[Op]) {
     story.check_receipts();
 }
 
+/// A tenth of the sequences of `client-faults`, unless `PROPTEST_CASES` says how many.
 fn cases() -> u32 {
     let given = std::env::var("SIO_CLIENT_CASES").ok();
     given.and_then(|cases| cases.parse().ok()).unwrap_or(10_000) / 10
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..cases::usually(cases()) })]
 
     /// Recovery R11: whatever is cut, the server handles each event once and in order, and the user
     /// is told what has become of it.

@@ -1,11 +1,13 @@
 //! Reconnection as a property: for any sequence of faults and commands, a client keeps its
 //! promises.
 //!
-//! `SIO_CLIENT_CASES` is the number of sequences, 10,000 by default. A failure prints the shortest
-//! sequence, and the command that makes all sequences of the run again. Its seed is
-//! `PROPTEST_RNG_SEED`, which `.ci/run` sets, or a random number.
+//! `PROPTEST_CASES` is the number of sequences, or `SIO_CLIENT_CASES`; by default there are 10,000,
+//! and a quarter of them before 1.0. A failure prints the shortest sequence, and the command that
+//! makes all sequences of the run again. Its seed is `PROPTEST_RNG_SEED`, which `.ci/run` sets, or
+//! a random number.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
+mod cases;
 mod client;
 
 use std::hash::{BuildHasher, RandomState};
@@ -408,6 +410,7 @@ fn run(config: ClientConfig, seed: u64, ops: &[Op]) {
     }
 }
 
+/// So many sequences, unless `PROPTEST_CASES` says how many.
 fn cases() -> u32 {
     let given = std::env::var("SIO_CLIENT_CASES").ok();
     given.map_or(10_000, |cases| cases.parse().expect("SIO_CLIENT_CASES is a number"))
@@ -417,8 +420,7 @@ fn cases() -> u32 {
 fn config(test: &str, cases: u32) -> ProptestConfig {
     let config = ProptestConfig {
         failure_persistence: None,
-        cases,
-        ..ProptestConfig::default()
+        ..cases::usually(cases)
     };
     let seed = match config.rng_seed {
         RngSeed::Fixed(seed) => seed,
@@ -426,9 +428,9 @@ fn config(test: &str, cases: u32) -> ProptestConfig {
     };
     // The output of a test is only shown if it fails.
     println!("to make these sequences again:");
-    let all = self::cases();
+    let all = config.cases;
     println!(
-        "PROPTEST_RNG_SEED={seed} SIO_CLIENT_CASES={all} cargo test -p sio-proto --test client-faults -- --exact {test}"
+        "PROPTEST_RNG_SEED={seed} PROPTEST_CASES={all} cargo test -p sio-proto --test client-faults -- --exact {test}"
     );
     ProptestConfig {
         rng_seed: RngSeed::Fixed(seed),

@@ -443,6 +443,7 @@ fn run(way: Way, seed: u64, gentle: bool) -> Story {
     story
 }
 
+// A case is a long story: `PROPTEST_CASES` does not make more of them.
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2, failure_persistence: None, max_shrink_iters: 0, ..ProptestConfig::default() })]
 

@@ -142,8 +142,21 @@ fn another_file_and_another_format_are_refused_or_set_aside() {
     assert!(rows(&set_aside()).is_empty());
 }
 
+/// A case opens a file three times, so there are few, unless `PROPTEST_CASES` says how many.
+fn config() -> ProptestConfig {
+    let given = ProptestConfig::default();
+    ProptestConfig {
+        cases: if std::env::var_os("PROPTEST_CASES").is_some() {
+            given.cases
+        } else {
+            16
+        },
+        ..given
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(config())]
 
     /// A file with a wrong byte, or without its end, is refused, or has exactly the rows that were
     /// written. Set aside, it is no obstacle.

@@ -229,8 +229,21 @@ fn explain_all(input: &[u8]) {
     }
 }
 
+/// So many cases, unless `PROPTEST_CASES` says how many.
+fn config() -> ProptestConfig {
+    let given = ProptestConfig::default();
+    ProptestConfig {
+        cases: if std::env::var_os("PROPTEST_CASES").is_some() {
+            given.cases
+        } else {
+            300
+        },
+        ..given
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(config())]
 
     /// No bytes make the tool panic, as whatever form they are read, and every place is in them.
     #[test]
