@@ -86,6 +86,45 @@ fn what_waits_is_edited_before_it_goes() {
     );
 }
 
+/// Client C10: on polling, an event leaves the queue with the POST that it stands in. What has not
+/// left can be seen and removed, no receipt says that it was sent, and a connection that is cut
+/// takes one POST with it.
+#[test]
+fn an_event_waits_until_its_post_begins() {
+    for large in [false, true] {
+        let config = ClientConfig::default().transports(vec![Transport::Polling]);
+        let max = if large { 2_000 } else { 1_000_000 };
+        let server = Config::default().max_payload(max);
+        let mut world = World::new(config.randomization_factor(0.0), server);
+        let socket = world.connect("/");
+        world.settle();
+        // 16 of the small ones are one POST, and six of the large ones.
+        let (size, most) = if large { (300, 6) } else { (1, 16) };
+        let text = format!("\"{}\"", "x".repeat(size));
+        let ids: Vec<_> = (0..100).map(|_| put(&mut world, socket, "e", &text)).collect();
+        let mut sent = 0;
+        for _ in 0..60 {
+            world.drain_client();
+            let more = world.receipts.len() - sent;
+            assert!(more <= most, "{more} events leave at once");
+            sent += more;
+            assert_eq!(world.client.pending(socket).count(), 100 - sent);
+            if sent > 40 {
+                break;
+            }
+            world.step();
+        }
+        assert!(world.receipts.values().all(|outcome| *outcome == Outcome::Sent));
+        assert!(sent > 40 && sent < 100, "{sent}");
+        assert!(world.client.remove_pending(ids[99]));
+        world.cut();
+        world.pass(10_000);
+        let heard = world.heard.len();
+        assert!(heard >= 99 - most, "{heard} of 99 events have come");
+        assert!(!world.has("BREACH"), "{:?}", world.log);
+    }
+}
+
 /// Client C10: an edit is checked as an emit is, and changes nothing if it is refused.
 #[test]
 fn an_edit_is_checked() {

@@ -92,7 +92,7 @@ impl Client {
             return Err(EmitError::TooManyInFlight);
         }
         let is_stalled = place.unconfirmed.is_full(self.config.max_unconfirmed);
-        let has_room = matches!(&self.stage, Stage::Session(session) if session.has_room());
+        let has_room = matches!(&self.stage, Stage::Session(session) if session.has_room(&self.config));
         // What the caller has not taken to the network yet waits, too.
         let unsent = self.outputs.bytes();
         let is_writable = is_connected && has_room && !is_stalled && unsent < self.config.max_queued_bytes;
@@ -268,9 +268,11 @@ impl Client {
     pub(super) fn flush(&mut self, now: Time) {
         self.drain_at = self.drain_at.filter(|time| now < *time);
         loop {
-            while matches!(&self.stage, Stage::Session(session) if session.has_room()) {
+            while matches!(&self.stage, Stage::Session(session) if session.has_room(&self.config)) {
                 let Some(at) = self.next_socket(now) else { break };
-                self.take_from(now, at);
+                if !self.take_from(now, at, false) {
+                    break;
+                }
             }
             let wrote = self.with_session(now, |session, cx| session.pump(cx));
             if wrote != Some(true) {
@@ -295,14 +297,21 @@ impl Client {
         self.drain_at.is_none_or(|time| time <= now)
     }
 
-    fn take_from(&mut self, now: Time, at: usize) -> bool {
+    /// Takes the next entry of a namespace, if it leaves with what waits already or if `anyway` is
+    /// set. Returns whether there was one.
+    fn take_from(&mut self, now: Time, at: usize, anyway: bool) -> bool {
         let may_drain = self.may_drain(now);
         if self.refuse_too_large(at, may_drain) {
             return true;
         }
         let mut receipts = Receipts::new();
         let (config, protocol, buffer) = (&self.config, self.protocol, &mut self.buffer);
-        let encode = |packet: &Packet| encode(protocol, config, buffer, packet);
+        let stage = &self.stage;
+        let encode = |packet: &Packet| {
+            let packed = encode(protocol, config, buffer, packet);
+            let leaves = anyway || matches!(stage, Stage::Session(session) if session.fits(&packed, config));
+            leaves.then_some(packed)
+        };
         let taken = self.sockets[at].take(now, config, protocol, may_drain, encode, &mut receipts);
         self.report(receipts);
         let Some(taken) = taken else { return false };
@@ -320,7 +329,7 @@ impl Client {
 
     /// Writes all that a namespace may still write, because it is about to leave.
     pub(super) fn flush_socket(&mut self, now: Time, at: usize) {
-        while self.take_from(now, at) {}
+        while self.take_from(now, at, true) {}
     }
 
     /// Gives a packet to the session. A packet that the parser cannot write is left out.

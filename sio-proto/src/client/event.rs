@@ -308,7 +308,9 @@ pub enum Delivery {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// It was written to a connection. Only for emits without acknowledgement, where the server
-    /// does not confirm events.
+    /// does not confirm events. On polling, it stands in a POST that has left; attachments for
+    /// which this POST has no room follow with the next one. What leaves ahead of the goodbye of
+    /// [`Client::disconnect`](super::Client::disconnect) may need several POSTs.
     Sent,
     /// The server has had it, and has begun to handle it. Only for emits without acknowledgement,
     /// with [`ClientConfig::confirm_events`](super::ClientConfig::confirm_events).

@@ -331,41 +331,52 @@ impl Socket {
     }
 
     /// Takes the next entry as messages of the transport, which `encode` makes of a packet. Also
-    /// returns whether it had waited for a connection. An event that the protocol cannot carry or
-    /// that `encode` makes nothing of ends here, and counts nowhere.
+    /// returns whether it had waited for a connection. An entry for which `encode` returns `None`
+    /// goes on waiting. An event that the protocol cannot carry or that `encode` makes no messages
+    /// of ends here, and counts nowhere.
     pub(super) fn take(
         &mut self,
         now: Time,
         config: &ClientConfig,
         protocol: Protocol,
         may_drain: bool,
-        encode: impl FnOnce(&Packet) -> Vec<Packed>,
+        encode: impl FnOnce(&Packet) -> Option<Vec<Packed>>,
         receipts: &mut Receipts,
     ) -> Option<Option<(Vec<Packed>, bool)>> {
-        let event = match self.next(config, may_drain)? {
+        let packed = match self.next(config, may_drain)? {
             (_, Next::Event) => {
-                let event = self.queue.pop_front()?;
-                give_back(&mut self.queue);
-                event
+                let event = self.queue.front()?;
+                let fits = protocol.check_args(&event.args).is_ok();
+                match fits {
+                    true => encode(&self.draft(&event.name, &event.args, self.asks(event)))?,
+                    false => Vec::new(),
+                }
             }
             (_, Next::Answer) => {
-                let Answer { id, args, .. } = self.answers.pop_front()?;
+                let Answer { id, args, .. } = self.answers.front()?;
+                let (namespace, args) = (self.namespace.clone(), args.clone());
+                let bytes = bytes_of_answer(&args);
+                let packed = encode(&Packet::Ack {
+                    namespace,
+                    id: *id,
+                    args,
+                })?;
+                self.answers.pop_front();
                 give_back(&mut self.answers);
-                self.answer_bytes -= bytes_of_answer(&args);
-                let namespace = self.namespace.clone();
-                return Some(Some((encode(&Packet::Ack { namespace, id, args }), false)));
+                self.answer_bytes -= bytes;
+                return Some(Some((packed, false)));
             }
         };
-        let fits = protocol.check_args(&event.args).is_ok();
-        let packed = fits.then(|| encode(&self.draft(&event.name, &event.args, self.asks(&event))));
-        let Some(packed) = packed.filter(|packed| !packed.is_empty()) else {
+        let event = self.queue.pop_front()?;
+        give_back(&mut self.queue);
+        if packed.is_empty() {
             self.held_bytes -= event.bytes();
             if let Some(deadline) = event.deadline {
                 self.deadlines.remove(&(deadline, event.emit));
             }
             receipts.push((event.emit, event.outcome_unless_written(NotSent::Unsupported)));
             return Some(None);
-        };
+        }
         let buffered = event.buffered;
         self.note_written(now, config, event, receipts);
         Some(Some((packed, buffered)))

@@ -196,6 +196,8 @@ pub(super) struct Session {
     lines: Vec<Line>,
     outgoing: VecDeque<Packed>,
     outgoing_bytes: usize,
+    /// What they have in the body of a POST, at most.
+    outgoing_posted: usize,
     /// A pong waits already. One is enough.
     pong_waits: bool,
     /// No GET and no POST may begin: the session is about to move to websocket.
@@ -234,6 +236,7 @@ impl Session {
             lines: Vec::new(),
             outgoing: VecDeque::new(),
             outgoing_bytes: 0,
+            outgoing_posted: 0,
             pong_waits: false,
             paused: false,
             expires: cx.now + cx.config.connect_timeout,
@@ -311,25 +314,51 @@ impl Session {
     }
 
     /// Whether another packet may be taken from the queues now.
-    pub(super) fn has_room(&self) -> bool {
-        self.is_writable() && self.outgoing_bytes < BATCH.min(self.max_payload)
+    pub(super) fn has_room(&self, config: &ClientConfig) -> bool {
+        let is_full = self.is_posted_in_parts() && self.outgoing.len() >= config.max_packets_per_post;
+        self.is_writable() && !is_full && self.outgoing_bytes < BATCH.min(self.max_payload)
+    }
+
+    /// Whether these packets of one event leave with what waits already. On polling, one POST takes
+    /// a part only, and what does not leave with it stays in its queue: there the user can look at
+    /// it, and there it waits for the next connection if this one is lost.
+    pub(super) fn fits(&self, packets: &[Packed], config: &ClientConfig) -> bool {
+        if !self.is_posted_in_parts() || self.outgoing.is_empty() {
+            return true;
+        }
+        let posted = packets.iter().map(polling::posted_len);
+        let posted = posted.fold(self.outgoing_posted, usize::saturating_add);
+        let count = self.outgoing.len().saturating_add(packets.len());
+        posted <= self.max_payload && count <= config.max_packets_per_post
+    }
+
+    /// Whether one POST takes no more than the server accepts. Before 1.0, it takes everything.
+    const fn is_posted_in_parts(&self) -> bool {
+        matches!(
+            (self.transport, self.protocol),
+            (Transport::Polling, Protocol::Engine(_))
+        )
     }
 
     /// Puts a packet behind all others. Nothing is written before [`Session::pump`]. Nothing
     /// follows the goodbye.
     pub(super) fn send(&mut self, packed: Packed) {
-        if self.closing.is_some() {
-            return;
+        if self.closing.is_none() {
+            self.count_outgoing(&packed);
+            self.outgoing.push_back(packed);
         }
+    }
+
+    fn count_outgoing(&mut self, packed: &Packed) {
         self.outgoing_bytes = self.outgoing_bytes.saturating_add(packed.len());
-        self.outgoing.push_back(packed);
+        self.outgoing_posted = self.outgoing_posted.saturating_add(polling::posted_len(packed));
     }
 
     /// Puts a heartbeat in front of all others: on polling, what waits leaves in parts, and behind
     /// many events the heartbeat would come too late.
     fn send_first(&mut self, packed: Packed) {
         if self.closing.is_none() {
-            self.outgoing_bytes = self.outgoing_bytes.saturating_add(packed.len());
+            self.count_outgoing(&packed);
             self.outgoing.push_front(packed);
         }
     }
@@ -368,6 +397,7 @@ impl Session {
         let packed = self.outgoing.pop_front()?;
         debug_assert!(self.outgoing_bytes >= packed.len(), "each packet was counted");
         self.outgoing_bytes = self.outgoing_bytes.saturating_sub(packed.len());
+        self.outgoing_posted = self.outgoing_posted.saturating_sub(polling::posted_len(&packed));
         give_back(&mut self.outgoing);
         Some(packed)
     }

@@ -15,7 +15,7 @@ use crate::keep::{Source, is_small_part};
 use crate::legacy::legacy09::handshake;
 
 /// How many bytes a packet has with its base64 and separators, at most.
-fn posted_len(packed: &Packed) -> usize {
+pub(super) fn posted_len(packed: &Packed) -> usize {
     match packed {
         Packed::Text(text) => text.len().saturating_add(12),
         Packed::Binary(bytes) => base64_len(bytes).saturating_add(16),
