@@ -393,6 +393,7 @@ impl Drop for Driver {
         for slot in waiting.into_values() {
             slot.fill(Outcome::Disconnected);
         }
+        shared.note_end();
         let watchers = std::mem::take(&mut *shared.watchers.lock());
         watchers
             .iter()

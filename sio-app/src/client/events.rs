@@ -141,7 +141,9 @@ pub struct Events {
 impl Events {
     pub(super) fn new(alive: &Arc<Alive>, inboxes: &Mutex<Vec<Weak<Inbox>>>) -> Self {
         let inbox = Arc::<Inbox>::default();
-        inboxes.lock().push(Arc::downgrade(&inbox));
+        if !alive.0.register(inboxes, &inbox) {
+            inbox.end();
+        }
         Self {
             inbox,
             alive: Arc::clone(alive),
@@ -295,12 +297,11 @@ impl Changes {
 pub struct ConnectionStates(Arc<Changes>);
 
 impl ConnectionStates {
-    pub(super) fn new(watchers: &Mutex<Vec<Weak<Changes>>>) -> Self {
+    pub(super) fn new(shared: &Shared) -> Self {
         let changes = Arc::<Changes>::default();
-        let mut watchers = watchers.lock();
-        watchers.retain(|watcher| watcher.strong_count() > 0);
-        watchers.push(Arc::downgrade(&changes));
-        drop(watchers);
+        if !shared.register(&shared.watchers, &changes) {
+            changes.end();
+        }
         Self(changes)
     }
 

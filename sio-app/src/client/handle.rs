@@ -67,7 +67,7 @@ impl Client {
     /// Returns the states of the connection from now on, as a stream.
     #[must_use]
     pub fn states(&self) -> ConnectionStates {
-        ConnectionStates::new(&self.0.0.watchers)
+        ConnectionStates::new(&self.0.0)
     }
 }
 

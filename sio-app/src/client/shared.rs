@@ -9,7 +9,7 @@
 //! handlers and streams see them in their order. No handler runs under a lock.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use bytestring::ByteString;
@@ -60,6 +60,9 @@ pub(super) struct Shared {
     tls: OnceLock<super::tls::ClientTls>,
     pub(super) places: Mutex<Vec<Arc<Place>>>,
     pub(super) watchers: Mutex<Vec<Weak<Changes>>>,
+    /// The client's task has ended, so nobody ends a stream that is made now. Set before the lists
+    /// of streams are locked for the last time, and read under their locks.
+    ended: AtomicBool,
     warnings: Warnings,
     /// The first thing that could not be registered.
     pub(super) mistake: Mutex<Option<RegisterError>>,
@@ -122,6 +125,7 @@ impl Alive {
             tls: parts.tls.map_or_else(OnceLock::new, OnceLock::from),
             places: Mutex::default(),
             watchers: Mutex::default(),
+            ended: AtomicBool::new(false),
             warnings: Warnings::new(),
             mistake: Mutex::default(),
             alive: OnceLock::new(),
@@ -196,6 +200,25 @@ impl Shared {
     /// Whether as many handlers wait as may.
     pub(super) fn has_enough_handlers(&self) -> bool {
         self.waiting_handlers.load(Ordering::Relaxed) >= self.max_waiting_handlers
+    }
+
+    /// Notes that the client's task ends: it ends all streams that are in the lists behind this
+    /// call.
+    pub(super) fn note_end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Adds a stream to its list. Returns false if the client's task has ended: then the stream
+    /// has to be ended here.
+    #[must_use]
+    pub(super) fn register<T>(&self, list: &Mutex<Vec<Weak<T>>>, stream: &Arc<T>) -> bool {
+        let mut list = list.lock();
+        let goes_on = !self.ended.load(Ordering::Relaxed);
+        if goes_on {
+            list.retain(|other| other.strong_count() > 0);
+            list.push(Arc::downgrade(stream));
+        }
+        goes_on
     }
 
     /// Reports an error of a handler to the application, or to the log if there is no function for

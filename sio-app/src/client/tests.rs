@@ -444,6 +444,31 @@ fn a_runtime_may_end_in_every_state() {
     }
 }
 
+/// Client C19: a stream that is made after the client has ended has ended, too, also that of a
+/// namespace that nobody has used before.
+#[test]
+fn a_stream_that_is_made_too_late_has_ended() {
+    for closes in [true, false] {
+        let client = connected();
+        if closes {
+            client.close();
+            pass(2000);
+            pass(2000);
+            assert_eq!(run_tasks(), 0);
+        } else {
+            crate::tests::drop_tasks();
+        }
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let state = client.states().poll_next_state(&mut cx);
+        assert!(matches!(state, Poll::Ready(None)), "{closes}");
+        for name in ["/", "/another"] {
+            let mut events = client.of(name).unwrap().events();
+            assert!(matches!(events.poll_next_event(&mut cx), Poll::Ready(None)), "{name}");
+        }
+        reset();
+    }
+}
+
 /// Client C19: the last handle may be dropped by a handler of the client itself, which runs in its
 /// task.
 #[test]
