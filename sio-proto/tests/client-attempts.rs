@@ -121,6 +121,27 @@ fn each_attempt_shows_its_own_credentials() {
     }
 }
 
+/// Client C1: what was provided for an attempt is the `auth` of all namespaces that connect with
+/// it, also of one that was made after the provider had answered.
+#[test]
+fn a_namespace_that_is_made_during_an_attempt_has_its_credentials() {
+    for transports in [POLLING, WEBSOCKET] {
+        let config = ClientConfig::default().transports(transports.to_vec()).provider(true);
+        let mut world = world(config);
+        world.connect("/");
+        world.drain_client();
+        assert_eq!(world.questions.len(), 1);
+        let late = world.client.socket("/late").unwrap();
+        world.client.set_auth(late, Some("{\"own\":1}".into())).unwrap();
+        world.client.connect(world.now, late).unwrap();
+        world.settle();
+        assert!(world.client.is_connected(late), "{:?}", world.log);
+        assert_eq!((world.questions.len(), world.auths.len()), (1, 2));
+        let shows = |auth: &String| auth.contains("\\\"n\\\":1");
+        assert!(world.auths.iter().all(shows), "{:?}", world.auths);
+    }
+}
+
 /// Client C1: a cookie that the user gives takes the place of the server's cookie with this name,
 /// and one of the credentials takes the place of one of the settings. Servers read the first one
 /// only, so an old value must not stand before a new one.

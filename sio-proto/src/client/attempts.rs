@@ -10,7 +10,7 @@ use super::cookies::CookieJar;
 use super::event::{
     ClientError, Credentials, Delivery, DisconnectReason, ErrorClass, Output, Question, SocketId, State, StopReason,
 };
-use super::manager::{Client, Stage};
+use super::manager::{Client, Stage, auth_for};
 use super::outputs::give_back;
 use super::protocol::Protocol;
 use super::session::{End, Instead, Opening, Session};
@@ -125,6 +125,10 @@ impl Client {
             step!();
             self.sockets[at].was_answered = false;
             if self.sockets[at].state == SocketState::Wanted {
+                // The namespace may have been made when its credentials had been provided already.
+                if let Stage::Session(session) = &self.stage {
+                    self.sockets[at].provided = auth_for(at, session.credentials());
+                }
                 self.send_connect(at);
             }
         }

@@ -431,7 +431,7 @@ impl Client {
     }
 }
 
-fn auth_for(at: usize, credentials: &Credentials) -> Option<ByteString> {
+pub(super) fn auth_for(at: usize, credentials: &Credentials) -> Option<ByteString> {
     let own = Some(SocketId(at as u32));
     let entry = |wanted| credentials.auth.iter().find(move |(socket, _)| *socket == wanted);
     entry(own).or_else(|| entry(None)).map(|(_, auth)| auth.clone())

@@ -290,6 +290,11 @@ impl Session {
         self.opened && !self.ended
     }
 
+    /// The credentials of the attempt.
+    pub(super) const fn credentials(&self) -> &Credentials {
+        &self.opening.credentials
+    }
+
     /// Ends the pause behind a failed upgrade for a session that is not open yet. Generations
     /// without upgrades have chosen their first transport already.
     pub(super) const fn end_upgrade_pause(&mut self) {
