@@ -125,6 +125,46 @@ fn an_event_waits_until_its_post_begins() {
     }
 }
 
+/// Client C8: a volatile event does not wait behind events that wait, for their turn or for an
+/// acknowledgement, and so never for another connection.
+#[test]
+fn a_volatile_event_waits_behind_nothing() {
+    for drains in [false, true] {
+        let config = ClientConfig::default().transports(vec![Transport::WebSocket]);
+        let config = match drains {
+            true => config.drain_per_second(1u32),
+            false => config.retries(1u32),
+        };
+        let (mut world, socket) = offline(config);
+        world.answers = false;
+        let ids = [1, 2, 3].map(|number| put(&mut world, socket, "e", &number.to_string()));
+        world.network = Network::Works;
+        for _ in 0..1000 {
+            world.pass(10);
+            if world.client.is_connected(socket) {
+                break;
+            }
+        }
+        assert!(world.client.is_connected(socket) && world.client.pending(socket).count() > 0);
+        let volatile = emit("v", "1").offline(Offline::Volatile);
+        let volatile = world.client.emit(world.now, socket, volatile).unwrap();
+        world.cut();
+        world.answers = true;
+        world.pass(20_000);
+        assert_eq!(world.receipts[&volatile], Outcome::NotSent(NotSent::Volatile));
+        assert!(!world.heard.iter().any(|(name, _)| name == "v"), "{:?}", world.heard);
+        assert!(
+            ids.iter().all(|id| world.receipts.contains_key(id)),
+            "the others have left"
+        );
+        // Nothing waits now.
+        let volatile = emit("v", "1").offline(Offline::Volatile);
+        world.client.emit(world.now, socket, volatile).unwrap();
+        world.settle();
+        assert!(world.heard.iter().any(|(name, _)| name == "v"));
+    }
+}
+
 /// Client C10: an edit is checked as an emit is, and changes nothing if it is refused.
 #[test]
 fn an_edit_is_checked() {

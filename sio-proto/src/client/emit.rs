@@ -18,7 +18,8 @@ pub enum Offline {
     Newest(ByteString),
     /// [`Client::emit`](super::Client::emit) returns an error if the namespace is not connected.
     Reject,
-    /// It is dropped if the transport cannot take it now.
+    /// It is dropped if the transport cannot take it now, or if earlier events of its namespace
+    /// wait.
     Volatile,
 }
 

@@ -97,7 +97,9 @@ impl Client {
         let unsent = self.outputs.bytes();
         let is_writable = is_connected && has_room && !is_stalled && unsent < self.config.max_queued_bytes;
         let mut receipts = Receipts::new();
-        if is_volatile && !is_writable {
+        // Behind events that wait, it would wait, too, perhaps for the next connection.
+        let leaves_now = is_writable && place.queue.is_empty();
+        if is_volatile && !leaves_now {
             let id = EmitId(self.number());
             receipts.push((id, Outcome::NotSent(NotSent::Volatile)));
             self.report(receipts);

@@ -333,7 +333,8 @@ pub enum Outcome {
 /// Why an emit was never written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NotSent {
-    /// It was volatile, and could not be written at once.
+    /// It was volatile, and could not be written at once: the transport was not free, or earlier
+    /// events of its namespace waited.
     #[error("it was volatile, and could not be written at once")]
     Volatile,
     /// It waited for longer than [`max_queue_age`](super::ClientConfig::max_queue_age), or for
