@@ -6,6 +6,7 @@ mod cases;
 mod client;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use client::records::Records;
 use client::{Network, World, emit};
@@ -162,6 +163,46 @@ fn a_volatile_event_waits_behind_nothing() {
         world.client.emit(world.now, socket, volatile).unwrap();
         world.settle();
         assert!(world.heard.iter().any(|(name, _)| name == "v"));
+    }
+}
+
+/// Client C13: an event that is sent again ends by its age also in a namespace that was left, by
+/// the user or by the server, and nothing else ends it there.
+#[test]
+fn a_repeated_event_of_a_namespace_that_was_left_grows_old() {
+    for by_server in [false, true] {
+        for age in [None, Some(Duration::from_secs(5))] {
+            let config = ClientConfig::default().transports(vec![Transport::WebSocket]);
+            let config = config.retries(1u32).max_queue_age(age);
+            let mut world = World::new(config, Config::default());
+            world.answers = false;
+            let socket = world.connect("/");
+            world.settle();
+            // The connection goes on.
+            world.connect("/other");
+            world.settle();
+            let event = world.client.emit(world.now, socket, emit("e", "1").ack()).unwrap();
+            world.settle();
+            assert_eq!(world.heard.len(), 1);
+            let (now, at_server) = (world.now, world.sockets[0]);
+            match by_server {
+                true => world
+                    .server
+                    .shard(now, |shard, out| shard.disconnect(now, at_server, false, out)),
+                false => world.client.disconnect(now, socket).unwrap(),
+            }
+            world.pass(4000);
+            assert!(!world.client.is_connected(socket));
+            assert_eq!(world.receipts.get(&event), None);
+            world.pass(100_000);
+            let end = age.map(|_| Outcome::Disconnected);
+            assert_eq!(world.receipts.get(&event), end.as_ref());
+            world.client.connect(world.now, socket).unwrap();
+            world.answers = true;
+            world.settle();
+            let answered = matches!(world.receipts[&event], Outcome::Acknowledged(_));
+            assert_eq!(answered, age.is_none(), "{:?}", world.receipts);
+        }
     }
 }
 

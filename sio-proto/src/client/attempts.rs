@@ -218,12 +218,10 @@ impl Client {
             let socket = &mut self.sockets[at];
             let was_connected = socket.is_connected();
             socket.lose(&mut receipts);
-            if let Some(age) = self.config.max_queue_age {
-                socket.limit_waiting(now, age);
-            }
             if socket.is_active() {
                 socket.state = SocketState::Wanted;
             }
+            self.limit_waiting(now, at);
             self.report(receipts);
             if was_connected {
                 self.outputs.push_back(Output::Delivery(Delivery::Disconnect {
@@ -231,6 +229,14 @@ impl Client {
                     reason: end.reason,
                 }));
             }
+        }
+    }
+
+    /// A namespace is not connected any more. What waits for its next connection waits no longer
+    /// than events may.
+    pub(super) fn limit_waiting(&mut self, now: Time, at: usize) {
+        if let Some(age) = self.config.max_queue_age {
+            self.sockets[at].limit_waiting(now, age);
         }
     }
 

@@ -166,6 +166,8 @@ pub struct ClientConfig {
     pub ack_timeout: Duration,
     /// How often an event that is not acknowledged is sent again. Default 0: events are sent once,
     /// and need no acknowledgement. With 1 or more, each event that is not volatile asks for one.
+    /// Such an event waits while its namespace is not connected, and
+    /// [`ClientConfig::max_queue_age`] says for how long.
     pub retries: u32,
     /// How many events may wait for their acknowledgement if [`ClientConfig::retries`] is not 0.
     /// Default 1. If one has to be sent again, all unacknowledged events behind it are, too, so the
@@ -192,8 +194,9 @@ pub struct ClientConfig {
     pub max_answer_bytes: usize,
     /// How long an event may wait for a connection. Default none: for ever, as in JavaScript, also
     /// while the client has stopped. An event that was written and is not confirmed
-    /// ([`ClientConfig::confirm_events`]) waits from the loss of its connection on, and then ends
-    /// as [`Outcome::Disconnected`](super::Outcome::Disconnected).
+    /// ([`ClientConfig::confirm_events`]), or that is sent again ([`ClientConfig::retries`]), waits
+    /// from the loss of its connection on, or from the moment in which its namespace was left, and
+    /// then ends as [`Outcome::Disconnected`](super::Outcome::Disconnected).
     pub max_queue_age: Option<Duration>,
     /// How many events per second leave the queue after a connection is back. Default 0: all at
     /// once.

@@ -295,7 +295,10 @@ pub enum Delivery {
     /// [`ClientConfig::max_queue_age`](super::ClientConfig::max_queue_age), or by
     /// [`Client::close`](super::Client::close). What was written ends by
     /// [`Client::disconnect`](super::Client::disconnect), too, and what was never written by
-    /// [`Client::clear_pending`](super::Client::clear_pending).
+    /// [`Client::clear_pending`](super::Client::clear_pending). With
+    /// [`ClientConfig::retries`](super::ClientConfig::retries), what was written and not
+    /// acknowledged waits with what was never written, and the time of an acknowledgement is that
+    /// of one try: it ends nothing that waits.
     Receipt {
         /// The emit.
         emit: EmitId,

@@ -248,8 +248,9 @@ impl Client {
 
     /// Leaves a namespace. The connection is closed with the last one, if
     /// [`ClientConfig::close_with_last`] is set. What waits in the queue goes on waiting. What was
-    /// written and is not confirmed ends as
-    /// [`Outcome::Disconnected`](super::Outcome::Disconnected).
+    /// written and is not acknowledged or confirmed ends as
+    /// [`Outcome::Disconnected`](super::Outcome::Disconnected), unless it is sent again
+    /// ([`ClientConfig::retries`]): then it goes on waiting, too.
     ///
     /// # Errors
     ///

@@ -89,7 +89,7 @@ impl Client {
                 self.report(receipts);
             }
             Packet::Disconnect { .. } if self.sockets[at].is_connected() => {
-                self.drop_socket(at, DisconnectReason::Server);
+                self.drop_socket(now, at, DisconnectReason::Server);
                 self.close_if_unused(now);
             }
             Packet::Event { .. } | Packet::Ack { .. } | Packet::Disconnect { .. } => {}
@@ -252,7 +252,7 @@ impl Client {
             self.flush_socket(now, at);
             let namespace = self.sockets[at].namespace.clone();
             self.send_packet(&Packet::Disconnect { namespace });
-            self.drop_socket(at, DisconnectReason::Client);
+            self.drop_socket(now, at, DisconnectReason::Client);
             self.sockets[at].was_left = true;
         }
         let mut receipts = Receipts::new();
@@ -263,6 +263,7 @@ impl Client {
             due.is_left = true;
         }
         socket.abandon(&mut receipts);
+        self.limit_waiting(now, at);
         self.report(receipts);
     }
 
@@ -271,7 +272,7 @@ impl Client {
         for at in 0..self.sockets.len() {
             step!();
             match self.sockets[at].state {
-                SocketState::Connected => self.drop_socket(at, DisconnectReason::Server),
+                SocketState::Connected => self.drop_socket(now, at, DisconnectReason::Server),
                 SocketState::Idle => {}
                 SocketState::Wanted | SocketState::Asking { .. } | SocketState::Connecting => {
                     self.refuse(
@@ -290,12 +291,13 @@ impl Client {
     }
 
     /// The namespace is disconnected, and does not come back by itself.
-    fn drop_socket(&mut self, at: usize, reason: DisconnectReason) {
+    fn drop_socket(&mut self, now: Time, at: usize, reason: DisconnectReason) {
         let mut receipts = Receipts::new();
         let socket = &mut self.sockets[at];
         socket.state = SocketState::Idle;
         (socket.pid, socket.offset) = (None, None);
         socket.lose(&mut receipts);
+        self.limit_waiting(now, at);
         self.report(receipts);
         self.outputs.push_back(Output::Delivery(Delivery::Disconnect {
             socket: SocketId(at as u32),
