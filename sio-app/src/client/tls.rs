@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -140,6 +140,7 @@ impl ClientTls {
             wire,
             tls,
             cipher: BytesMut::new(),
+            writer: None,
         }))
     }
 }
@@ -228,6 +229,8 @@ struct TlsWire {
     tls: ClientConnection,
     /// Bytes that have been read and not decrypted.
     cipher: BytesMut,
+    /// Who wants to write, and waits for the end of the handshake, which only reading brings.
+    writer: Option<Waker>,
 }
 
 /// A connection, with the trait through which rustls writes.
@@ -289,6 +292,11 @@ impl TlsWire {
         let read = self.tls.read_tls(&mut rest)?;
         self.cipher.advance(read);
         self.tls.process_new_packets().map_err(invalid)?;
+        if !self.tls.is_handshaking()
+            && let Some(writer) = self.writer.take()
+        {
+            writer.wake();
+        }
         Ok(())
     }
 }
@@ -338,6 +346,7 @@ impl Duplex for TlsWire {
             }
             ready!(self.poll_send(cx))?;
             if self.tls.is_handshaking() {
+                self.writer = Some(cx.waker().clone());
                 return Poll::Pending; // reading goes on with the handshake
             }
         }
@@ -351,5 +360,133 @@ impl Duplex for TlsWire {
         self.tls.send_close_notify();
         ready!(self.poll_send(cx))?;
         self.wire.poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::{ServerConfig, ServerConnection};
+
+    use super::*;
+    use crate::lock::Mutex;
+
+    /// Whether the task of the client was woken since it was asked.
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Both directions of a connection, and who waits for bytes of the server.
+    #[derive(Default)]
+    struct Cable {
+        to_server: Vec<u8>,
+        to_client: Vec<u8>,
+        reader: Option<Waker>,
+    }
+
+    #[derive(Clone, Default)]
+    struct Near(Arc<Mutex<Cable>>);
+
+    impl Duplex for Near {
+        fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+            let mut cable = self.0.lock();
+            if cable.to_client.is_empty() {
+                cable.reader = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            buffer.extend_from_slice(&cable.to_client);
+            let read = std::mem::take(&mut cable.to_client).len();
+            Poll::Ready(Ok(read))
+        }
+
+        fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.0.lock().to_server.extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// A server that says nothing behind its handshake, and the hash of its certificate.
+    fn server() -> (ServerConnection, [u8; 32]) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        config.send_tls13_tickets = 0;
+        let hash = ClientTls::hash(made.cert.der());
+        (ServerConnection::new(Arc::new(config)).unwrap(), hash)
+    }
+
+    /// Lets the server read and answer. Returns how many bytes of the client it has understood.
+    fn serve(server: &mut ServerConnection, cable: &Mutex<Cable>) -> usize {
+        let bytes = std::mem::take(&mut cable.lock().to_server);
+        let (mut rest, mut heard, mut text) = (&bytes[..], 0, [0; 4096]);
+        while !rest.is_empty() {
+            server.read_tls(&mut rest).unwrap();
+            server.process_new_packets().unwrap();
+            while let Ok(read) = server.reader().read(&mut text) {
+                heard += read;
+            }
+        }
+        let mut answer = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut answer).unwrap();
+        }
+        if !answer.is_empty() {
+            let mut cable = cable.lock();
+            cable.to_client.extend(answer);
+            let reader = cable.reader.take();
+            drop(cable);
+            reader.into_iter().for_each(Waker::wake);
+        }
+        heard
+    }
+
+    /// A request that is larger than what waits for a handshake leaves when the handshake is over,
+    /// also if the server says nothing more.
+    #[test]
+    fn a_large_request_leaves_behind_the_handshake() {
+        let (mut server, hash) = server();
+        let near = Near::default();
+        let tls = ClientTls::pinned([hash]).unwrap();
+        let mut wire = tls.wrap("localhost", Box::new(near.clone())).unwrap();
+        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        let request = vec![b'x'; 4 * HELD_BYTES];
+        let (mut rest, mut heard) = (&request[..], 0);
+        // Nobody polls the connection unless it has woken its task.
+        while woken.0.swap(false, Ordering::Relaxed) {
+            while !rest.is_empty() {
+                match wire.poll_write(&mut cx, rest) {
+                    Poll::Ready(written) => rest = &rest[written.unwrap()..],
+                    Poll::Pending => break,
+                }
+            }
+            let mut buffer = BytesMut::with_capacity(1024);
+            assert!(wire.poll_read(&mut cx, &mut buffer).is_pending());
+            heard += serve(&mut server, &near.0);
+        }
+        assert_eq!((rest.len(), heard), (0, request.len()));
     }
 }
