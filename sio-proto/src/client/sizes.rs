@@ -52,13 +52,12 @@ impl Client {
         if !self.may_be_too_large(at, &event.name, &event.args) {
             return false;
         }
-        let emit = event.emit;
         let packet = self.sockets[at].draft(&event.name, &event.args, event.wants_ack || event.retries);
         if self.check_packet(&packet).is_ok() {
             return false;
         }
         let mut receipts = Receipts::new();
-        self.sockets[at].remove(NotSent::TooLarge, &mut receipts, |event| event.emit == emit);
+        self.sockets[at].remove_first(NotSent::TooLarge, &mut receipts);
         self.report(receipts);
         true
     }

@@ -275,6 +275,16 @@ impl Socket {
         give_back(&mut self.queue);
     }
 
+    /// Takes the first event out of the queue, and reports it.
+    pub(super) fn remove_first(&mut self, why: NotSent, receipts: &mut Receipts) {
+        let Some(event) = self.queue.pop_front() else { return };
+        step!();
+        give_back(&mut self.queue);
+        self.held_bytes -= event.bytes();
+        self.forget_age(&event);
+        receipts.push((event.emit, event.outcome_unless_written(why)));
+    }
+
     /// An event that waits and was never written.
     pub(super) fn unwritten(&self, emit: EmitId) -> Option<&Event> {
         let is_it = |event: &&Event| event.emit == emit && !event.was_written;
@@ -367,16 +377,12 @@ impl Socket {
                 return Some(Some((packed, false)));
             }
         };
-        let event = self.queue.pop_front()?;
-        give_back(&mut self.queue);
         if packed.is_empty() {
-            self.held_bytes -= event.bytes();
-            if let Some(deadline) = event.deadline {
-                self.deadlines.remove(&(deadline, event.emit));
-            }
-            receipts.push((event.emit, event.outcome_unless_written(NotSent::Unsupported)));
+            self.remove_first(NotSent::Unsupported, receipts);
             return Some(None);
         }
+        let event = self.queue.pop_front()?;
+        give_back(&mut self.queue);
         let buffered = event.buffered;
         self.note_written(now, config, event, receipts);
         Some(Some((packed, buffered)))
@@ -528,15 +534,23 @@ impl Socket {
             return;
         }
         let is_due = |event: &Event| event.deadline.is_some_and(|deadline| deadline <= now);
+        // Mostly the oldest events are due first.
+        while self.queue.front().is_some_and(is_due) {
+            self.remove_first(NotSent::Expired, receipts);
+        }
         step!(each self.in_flight.len());
-        self.remove(NotSent::Expired, receipts, is_due);
-        self.expire_unconfirmed(now, receipts);
         let due: Vec<u64> = self
             .in_flight
             .iter()
             .filter(|(_, sent)| sent.deadline <= now)
             .map(|(id, _)| *id)
             .collect();
+        // The rest of the queue is looked through only if a deadline is due that is nobody else's.
+        let all_due = self.deadlines.range(..=(now, EmitId(u64::MAX))).take(due.len() + 1);
+        if all_due.count() > due.len() {
+            self.remove(NotSent::Expired, receipts, is_due);
+            self.expire_unconfirmed(now, receipts);
+        }
         let mut first_again = None;
         for id in due {
             let is_over = |sent: &InFlight| sent.again.as_ref().is_none_or(|event| event.tries > config.retries);

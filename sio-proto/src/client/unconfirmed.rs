@@ -320,7 +320,7 @@ impl Socket {
     }
 
     /// Forgets until when an event waits that asks for no acknowledgement.
-    fn forget_age(&mut self, event: &Event) {
+    pub(super) fn forget_age(&mut self, event: &Event) {
         if let Some(deadline) = event.deadline {
             self.deadlines.remove(&(deadline, event.emit));
         }
