@@ -3,9 +3,10 @@
 
 mod client;
 
-use client::script::Script;
+use client::script::{OPEN, Script};
 use sio_proto::client::{
-    ClientConfig, Delivery, Emit, EmitError, NotSent, Offline, Outcome, Output, SocketId, Transport,
+    ClientConfig, ClientError, Delivery, Emit, EmitError, ErrorClass, NotSent, Offline, Outcome, Output, SocketId,
+    Transport,
 };
 use sio_proto::websocket::{Opcode, encode_message};
 use sio_proto::{ByteString, BytesMut, LinkId};
@@ -322,4 +323,29 @@ fn a_question_is_open_until_its_time_is_over() {
     assert!(script.client.asks(asked[0]));
     script.client.close(script.now);
     assert!(!script.client.asks(asked[0]));
+}
+
+/// An answer without a length ends with its connection. If the connection has failed, as one with
+/// TLS does that ends without a goodbye, the body may have been cut, and does not count. The status
+/// of a refusal does.
+#[test]
+fn an_answer_that_was_cut_is_no_answer() {
+    for (fails, status) in [(false, 200), (true, 200), (false, 401), (true, 401)] {
+        let mut script = Script::new(polling());
+        let (link, _) = script.requests.last().unwrap().clone();
+        let answer = format!("HTTP/1.1 {status} X\r\nConnection: close\r\n\r\n{OPEN}");
+        script.say(link, answer.as_bytes());
+        let error = ClientError {
+            class: ErrorClass::Unreachable,
+            status: None,
+            message: "unexpected end of file".into(),
+            data: None,
+        };
+        script.client.handle_closed(script.now, link, fails.then_some(error));
+        script.drain();
+        let is_cut = fails && status == 200;
+        assert_eq!(script.has("unexpected end of file"), is_cut, "{:?}", script.log);
+        assert_eq!(script.has("Connected"), !fails && status == 200, "{:?}", script.log);
+        assert_eq!(script.has("Stopped(Refused"), status == 401, "{:?}", script.log);
+    }
 }

@@ -29,7 +29,9 @@ impl Client {
         self.settle(now);
     }
 
-    /// The connection has ended, or could not be made: then `fault` says why.
+    /// The connection has ended. If it has failed, or could not be made, `fault` says why: then the
+    /// body of an answer that ends with its connection is not complete. With TLS, an end without a
+    /// goodbye is a failure.
     pub fn handle_closed(&mut self, now: Time, link: LinkId, fault: Option<ClientError>) {
         self.notice_jump(now);
         self.with_session(now, |session, cx| session.handle_closed(link, fault, cx));

@@ -207,12 +207,17 @@ impl Line {
         }
     }
 
-    /// The connection has ended. Returns the response that ends with it.
-    pub(super) fn receive_end(&mut self, config: &ClientConfig) -> Option<Arrival> {
+    /// The connection has ended. Returns the response that ends with it. If the connection has
+    /// failed, the end of the body may be missing: then the response counts only if its status
+    /// says all that matters.
+    pub(super) fn receive_end(&mut self, failed: bool, config: &ClientConfig) -> Option<Arrival> {
         let Stage::Http { decoder, key } = &mut self.stage else {
             return None;
         };
         let response = decoder.decode_end(&self.input).ok().flatten()?;
+        if failed && response.status == 200 {
+            return None;
+        }
         self.asked.take()?;
         Some(match key.take() {
             None => Arrival::Response(response),

@@ -523,7 +523,7 @@ impl Session {
             return;
         };
         let mut line = self.lines.swap_remove(at);
-        if let Some(last) = line.receive_end(cx.config) {
+        if let Some(last) = line.receive_end(fault.is_some(), cx.config) {
             return self.arrive(line.purpose, last, cx);
         }
         let error = fault.unwrap_or_else(|| ClientError::new(ErrorClass::Unreachable, "the connection was closed"));
