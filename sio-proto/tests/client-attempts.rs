@@ -11,7 +11,7 @@ use client::script::{OPEN, Script};
 use client::{Network, World, emit};
 use proptest::prelude::*;
 use sio_proto::Config;
-use sio_proto::client::{ClientConfig, Credentials, ErrorClass, Generation, Outcome, State, Transport};
+use sio_proto::client::{Client, ClientConfig, Credentials, ErrorClass, Generation, Outcome, State, Transport};
 
 const POLLING: &[Transport] = &[Transport::Polling];
 const WEBSOCKET: &[Transport] = &[Transport::WebSocket];
@@ -118,6 +118,59 @@ fn each_attempt_shows_its_own_credentials() {
             .map(|(auth, token)| auth.contains(token))
             .collect();
         assert_eq!(auths, [true, true], "{:?}", world.auths);
+    }
+}
+
+/// Client C1: what `Debug` shows of a client and its settings may stand in a log: it has no header
+/// fields, parameters, cookies, `auth`, ids and arguments.
+#[test]
+fn nothing_secret_is_shown() {
+    let hush = |name: &str| (name.to_owned(), "hush".to_owned());
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        let config = ClientConfig::default()
+            .transports(vec![transport])
+            .headers(vec![hush("Authorization")])
+            .query(vec![hush("token")])
+            .provider(true);
+        let shown = format!("{config:?}");
+        assert!(shown.contains("Authorization") && shown.contains("token"), "{shown}");
+        assert!(shown.contains("max_idle: 4s") && !shown.contains("hush"), "{shown}");
+        let mut script = Script::new(config);
+        script.holds = true;
+        let socket = script.socket;
+        script.client.set_auth(socket, Some("{\"a\":\"hush\"}".into())).unwrap();
+        let credentials = Credentials {
+            headers: vec![hush("Cookie")],
+            query: vec![hush("key")],
+            auth: vec![(None, "{\"b\":\"hush\"}".into())],
+        };
+        let check = |client: &Client| {
+            let shown = format!("{client:?} {client:#?}");
+            assert!(shown.contains("Socket {") && !shown.contains("hush"), "{shown}");
+        };
+        check(&script.client);
+        let question = script.questions[0].id;
+        script.client.provide(script.now, question, credentials).unwrap();
+        script.drain();
+        script.emit(socket, emit("hush", "\"hush\"")).unwrap();
+        // The first request waits for its connection.
+        check(&script.client);
+        let link = script.open[0];
+        script.client.handle_connected(script.now, link);
+        script.drain();
+        let open = OPEN.replace("\"s\"", "\"hush\"");
+        match transport {
+            Transport::Polling => script.answer(200, "Set-Cookie: hush=hush\r\n", &open),
+            Transport::WebSocket => {
+                script.upgrade();
+                script.tell(link, &open);
+                script.tell(link, "40{\"sid\":\"hush\",\"pid\":\"hush\"}");
+            }
+        }
+        script.emit(socket, emit("hush", "\"hush\"").ack()).unwrap();
+        check(&script.client);
+        script.close(link);
+        check(&script.client);
     }
 }
 

@@ -91,8 +91,8 @@ pub enum OnRefused {
 }
 
 /// Settings of a client. This is plain data: build it with [`ClientConfig::default`] and the
-/// chainable setters, or set fields.
-#[derive(Clone, Debug)]
+/// chainable setters, or set fields. `Debug` shows no values of header fields and of the query.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct ClientConfig {
     /// The transports, in order: the first one opens. Default polling, then websocket.

@@ -87,18 +87,6 @@ pub struct Credentials {
     pub auth: Vec<(Option<SocketId>, ByteString)>,
 }
 
-impl fmt::Debug for Credentials {
-    /// Shows no values: they are secrets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = |pairs: &[(String, String)]| pairs.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-        f.debug_struct("Credentials")
-            .field("headers", &names(&self.headers))
-            .field("query", &names(&self.query))
-            .field("auth", &self.auth.len())
-            .finish()
-    }
-}
-
 /// The state of the connection.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

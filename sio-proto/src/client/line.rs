@@ -69,7 +69,6 @@ enum Stage {
     Ended,
 }
 
-#[derive(Debug)]
 pub(super) struct Line {
     pub(super) link: LinkId,
     pub(super) purpose: Purpose,

@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::fmt;
 
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -97,16 +96,6 @@ pub enum CommandError {
 }
 
 crate::readable::says_why!(CommandError);
-
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("endpoint", &self.endpoint)
-            .field("stage", &self.stage)
-            .field("sockets", &self.sockets)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Checks that a text is a JSON object.
 pub(super) fn check_auth(auth: &ByteString) -> Result<(), CommandError> {

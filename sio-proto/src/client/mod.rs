@@ -91,6 +91,7 @@
 //! | `outputs` | what the caller has to do next |
 //! | `socket` | the state of one namespace |
 //! | `welcome` | what a server says of a namespace, as text |
+//! | `shown` | what `Debug` shows of a client and its settings |
 //! | `sizes` | packets that are larger than the server takes |
 //! | `session/` | one session of any generation: transports, heartbeat, upgrade |
 //! | `protocol` | what the generations can say |
@@ -122,6 +123,7 @@ mod protocol;
 pub mod proxy;
 mod reading;
 mod session;
+mod shown;
 mod sizes;
 mod socket;
 mod timeout;

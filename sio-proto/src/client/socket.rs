@@ -125,7 +125,6 @@ pub(super) struct Early {
     pub(super) may_answer: bool,
 }
 
-#[derive(Debug)]
 pub(super) struct Socket {
     pub(super) namespace: ByteString,
     pub(super) auth: Option<ByteString>,

@@ -177,7 +177,6 @@ struct Older {
     fell_back: bool,
 }
 
-#[derive(Debug)]
 pub(super) struct Session {
     pub(super) protocol: Protocol,
     pub(super) transport: Transport,
