@@ -27,6 +27,7 @@ use super::shared::Shared;
 use crate::args::detached;
 use crate::guarded::guarded;
 use crate::lock::Alarm;
+use crate::trim::trim_queue;
 
 /// How often the task goes round before other tasks have their turn.
 const ROUNDS: usize = 32;
@@ -117,6 +118,7 @@ impl Driver {
                 _ => {}
             }
         }
+        trim_queue(&mut self.outputs);
         self.tell_news() || acts
     }
 
@@ -130,6 +132,7 @@ impl Driver {
                 break;
             }
             let Some((id, news)) = self.news.pop_front() else { break };
+            trim_queue(&mut self.news);
             self.news_bytes -= news.bytes();
             if waits {
                 continue;
@@ -405,5 +408,51 @@ impl Drop for Driver {
             // Handlers may hold the client.
             place.handlers.change(|table| *table = Default::default());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use bytestring::ByteString;
+
+    use super::super::socket::Socket;
+    use super::super::tests::client_with;
+    use super::*;
+
+    /// A namespace, and a driver of its client.
+    fn driver(max_waiting_handlers: usize) -> (Socket, Driver) {
+        let client = client_with(|builder| builder.max_waiting_handlers(max_waiting_handlers));
+        let root = client.of("/").unwrap();
+        let driver = Driver::new(Arc::clone(root.shared()));
+        (root, driver)
+    }
+
+    fn event(root: &Socket, json: &Bytes) -> Delivery {
+        Delivery::Event {
+            socket: root.place().id,
+            name: "e".into(),
+            args: ByteString::try_from(json.clone()).unwrap().into(),
+            ack: None,
+        }
+    }
+
+    /// One large answer makes no client large for ever.
+    #[test]
+    fn queues_give_back_what_one_large_answer_has_needed() {
+        let (root, mut driver) = driver(1024);
+        let mut events = root.events();
+        let json = Bytes::from_static(b"1");
+        for _ in 0..10_000 {
+            driver.outputs.push_back(Output::Delivery(event(&root, &json)));
+        }
+        driver.act();
+        assert!(driver.outputs.capacity() <= 128, "{}", driver.outputs.capacity());
+        assert!(driver.news.capacity() <= 128, "{}", driver.news.capacity());
+        let inbox = root.place().inboxes().remove(0);
+        assert!(inbox.room() >= 10_000);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        while events.poll_next_event(&mut cx).is_ready() {}
+        assert!(inbox.room() <= 128, "{}", inbox.room());
     }
 }

@@ -15,6 +15,7 @@ use super::ack::Ack;
 use super::shared::{Alive, Shared};
 use crate::args::{ArgsError, RawArgs, from_args_to_keep};
 use crate::lock::Mutex;
+use crate::trim::trim_queue;
 
 /// The most states that a stream of states keeps. Older ones are left out.
 const MAX_STATES: usize = 64;
@@ -83,6 +84,12 @@ impl Inbox {
         self.0.lock().bytes
     }
 
+    /// For how many events there is room.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.0.lock().events.capacity()
+    }
+
     pub(super) fn push(&self, event: Event) {
         let waker = {
             let mut queue = self.0.lock();
@@ -113,6 +120,7 @@ impl Inbox {
         let was_full = queue.bytes >= max;
         if let Some(event) = queue.events.pop_front() {
             queue.bytes -= event.bytes();
+            trim_queue(&mut queue.events);
             drop(queue);
             return Poll::Ready(Some((event, was_full)));
         }

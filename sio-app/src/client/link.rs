@@ -10,6 +10,7 @@ use sio_proto::{LinkId, Time};
 
 use super::network::{Dialing, Wire};
 use super::through;
+use crate::trim::trim_queue;
 
 /// How many bytes one read takes.
 const READ_BYTES: usize = 16 * 1024;
@@ -163,6 +164,7 @@ impl Link {
                     front.advance(written);
                     if front.is_empty() {
                         self.out.pop_front();
+                        trim_queue(&mut self.out);
                     }
                 }
                 Poll::Ready(Err(error)) => return self.end(Some(fault(&error)), told),
@@ -196,7 +198,7 @@ impl Link {
 
     fn end(&mut self, error: Option<ClientError>, told: &mut impl FnMut(&mut Self, Told)) {
         self.stage = Stage::Ended;
-        self.out.clear();
+        self.out = VecDeque::new();
         if self.closing.is_none() {
             told(self, Told::Closed(error));
         }
@@ -217,5 +219,48 @@ fn fault(error: &io::Error) -> ClientError {
         status: None,
         message: error.to_string().into(),
         data: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::pipe::Duplex;
+
+    /// A connection that takes everything, and brings nothing.
+    struct Sink;
+
+    impl Duplex for Sink {
+        fn poll_read(&mut self, _: &mut Context<'_>, _: &mut BytesMut) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_connection_gives_back_what_many_writes_have_needed() {
+        let dialing = Box::pin(std::future::ready(Ok(Box::new(Sink) as Wire)));
+        let mut link = Link::new(LinkId(0), dialing);
+        for _ in 0..10_000 {
+            link.write(Bytes::from_static(b"x"));
+        }
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        while link.poll(true, &mut BytesMut::new(), &mut cx, &mut |_, _| {}) {}
+        assert!(
+            link.out.is_empty() && link.out.capacity() <= 128,
+            "{}",
+            link.out.capacity()
+        );
     }
 }

@@ -131,10 +131,15 @@ fn network() -> Network {
 
 /// A polling client whose delays have no jitter. Both clocks stand at the beginning.
 fn client() -> Client {
+    client_with(|builder| builder)
+}
+
+/// Such a client with more settings.
+pub(super) fn client_with(change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
     set_now(1_000_000);
     let builder = ClientBuilder::new(network(), "http://server.example").no_proxy();
     let builder = builder.transports([Transport::Polling]);
-    builder
+    change(builder)
         .config(|config| config.randomization_factor(0.0))
         .connect()
         .unwrap()
