@@ -364,7 +364,9 @@ impl ClientBuilder {
 
     /// Sets how many `async` handlers may wait at once. Default 1024; 0 is an error. Beyond it,
     /// further events wait until one has finished, up to [`ClientBuilder::max_inbox_bytes`]. Only
-    /// the handlers of one event may together exceed the number.
+    /// the handlers of one event may together exceed the number. Of several failures to connect
+    /// that come meanwhile, the handlers of a namespace
+    /// ([`Socket::on_connect_error`](super::Socket::on_connect_error)) are told the last one.
     pub fn max_waiting_handlers(mut self, max: usize) -> Self {
         self.max_waiting_handlers = max;
         self

@@ -42,6 +42,9 @@ pub(super) struct Driver {
     /// What the handlers have to be told. It waits while as many handlers wait as may.
     news: VecDeque<(SocketId, News)>,
     news_bytes: usize,
+    /// How many of the first news have waited for a handler to finish. They share no memory with
+    /// what was read.
+    news_waiting: usize,
     /// The questions that the provider of credentials has not answered.
     asked: Vec<(u64, Providing)>,
     clocks: Clocks,
@@ -61,6 +64,7 @@ impl Driver {
             outputs: VecDeque::new(),
             news: VecDeque::new(),
             news_bytes: 0,
+            news_waiting: 0,
             asked: Vec::new(),
             timer: None,
             reads_at: None,
@@ -129,9 +133,11 @@ impl Driver {
             let waits = matches!(news, News::Event { .. }) && self.shared.has_enough_handlers();
             // Handlers that never finish must not keep a client that has closed.
             if waits && !self.is_closed {
+                self.let_news_wait();
                 break;
             }
             let Some((id, news)) = self.news.pop_front() else { break };
+            self.news_waiting = self.news_waiting.saturating_sub(1);
             trim_queue(&mut self.news);
             self.news_bytes -= news.bytes();
             if waits {
@@ -147,6 +153,30 @@ impl Driver {
             tell(&self.shared, &place, news);
         }
         tells
+    }
+
+    /// All news wait, perhaps for long. They must not keep the buffers that they were read into.
+    fn let_news_wait(&mut self) {
+        for (_, news) in self.news.iter_mut().skip(self.news_waiting) {
+            news.detach();
+        }
+        self.news_waiting = self.news.len();
+    }
+
+    /// Of the failures to connect that wait behind an event, each namespace is told the last one:
+    /// a server that refuses a client again and again must not make them pile up.
+    fn replace_failure(&mut self, id: SocketId, news: &mut News) -> bool {
+        if self.news_waiting == 0 || !matches!(news, News::Failed(_)) {
+            return false;
+        }
+        let last = self.news.iter_mut().rev().find(|(other, _)| *other == id);
+        let Some((_, before @ News::Failed(_))) = last else {
+            return false;
+        };
+        self.news_bytes -= before.bytes();
+        self.news_bytes += news.bytes();
+        std::mem::swap(before, news);
+        true
     }
 
     /// Connects to the server, through a proxy if there is one.
@@ -229,9 +259,8 @@ impl Driver {
             _ => return,
         };
         let (id, mut news) = news;
-        if self.shared.has_enough_handlers() {
-            // It may wait for long. It must not keep the buffer that it was read into.
-            news.detach();
+        if self.replace_failure(id, &mut news) {
+            return;
         }
         self.news_bytes += news.bytes();
         self.news.push_back((id, news));
@@ -435,6 +464,73 @@ mod tests {
             args: ByteString::try_from(json.clone()).unwrap().into(),
             ack: None,
         }
+    }
+
+    fn failure(root: &Socket, text: &str) -> Delivery {
+        Delivery::ConnectError {
+            socket: root.place().id,
+            error: machine::ClientError {
+                class: machine::ErrorClass::Unreachable,
+                status: None,
+                message: text.into(),
+                data: Some(text.into()),
+            },
+        }
+    }
+
+    /// What waits for a handler to finish shares no memory with what was read, also if it has come
+    /// together with the event of this handler.
+    #[test]
+    fn news_that_wait_keep_no_read_buffer() {
+        let (root, mut driver) = driver(1);
+        root.on("e", std::future::pending::<()>);
+        let read = Bytes::from(vec![b'1'; 1000]);
+        for _ in 0..3 {
+            let part = event(&root, &read.slice(..10));
+            driver.outputs.push_back(Output::Delivery(part));
+        }
+        driver.act();
+        assert_eq!(driver.news.len(), 2);
+        assert!(read.is_unique());
+        driver.deliver(event(&root, &read.slice(..10)));
+        driver.act();
+        assert_eq!(driver.news.len(), 3);
+        assert!(read.is_unique());
+    }
+
+    /// Failures that wait behind an event do not pile up, and count with their texts.
+    #[test]
+    fn the_last_failure_waits() {
+        let (root, mut driver) = driver(1);
+        let failed = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let told = Arc::clone(&failed);
+        root.on("e", std::future::pending::<()>)
+            .on_connect_error(move |error: machine::ClientError| told.lock().unwrap().push(error.message.to_string()));
+        // Nothing waits, so each is told.
+        for text in ["one", "two"] {
+            driver.outputs.push_back(Output::Delivery(failure(&root, text)));
+        }
+        driver.act();
+        assert_eq!(failed.lock().unwrap().drain(..).collect::<Vec<_>>(), ["one", "two"]);
+        let json = Bytes::from_static(b"1");
+        for _ in 0..2 {
+            driver.outputs.push_back(Output::Delivery(event(&root, &json)));
+        }
+        driver.act();
+        let before = driver.news_bytes;
+        for round in 0..1000 {
+            let text = format!("{round}{}", "x".repeat(1000));
+            driver.outputs.push_back(Output::Delivery(failure(&root, &text)));
+            driver.act();
+        }
+        assert_eq!(driver.news.len(), 2, "an event and a failure");
+        let bytes = driver.news_bytes - before;
+        assert!((2000..3000).contains(&bytes), "{bytes}");
+        // The event is left out when the client has closed, and the failure is told.
+        driver.is_closed = true;
+        driver.act();
+        assert_eq!((driver.news.len(), driver.news_bytes), (0, 0));
+        assert!(failed.lock().unwrap().len() == 1 && failed.lock().unwrap()[0].starts_with("999x"));
     }
 
     /// One large answer makes no client large for ever.

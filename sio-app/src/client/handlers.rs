@@ -138,7 +138,9 @@ impl News {
     pub(super) fn bytes(&self) -> usize {
         let own = match self {
             Self::Event { name, args, .. } => name.len() + args.bytes(),
-            Self::Connected(..) | Self::Failed(_) | Self::Disconnected(_) => 0,
+            Self::Failed(error) => error.message.len() + error.data.as_ref().map_or(0, |data| data.len()),
+            Self::Connected(sid, _) => sid.len(),
+            Self::Disconnected(_) => 0,
         };
         own + ENTRY_BYTES
     }
