@@ -174,6 +174,45 @@ fn nothing_secret_is_shown() {
     }
 }
 
+/// A transport that hangs does not keep the next one of the list from being tried, if all of them
+/// are.
+#[test]
+fn a_transport_that_hangs_is_followed_by_the_next() {
+    let part = |transport: &Transport| format!("transport={transport}");
+    for all in [false, true] {
+        for order in [
+            [Transport::Polling, Transport::WebSocket],
+            [Transport::WebSocket, Transport::Polling],
+        ] {
+            let config = ClientConfig::default().transports(order.to_vec());
+            let mut script = Script::new(config.try_all_transports(all));
+            script.pass(9_999);
+            assert_eq!(script.count(&part(&order[1])), 0);
+            script.pass(1);
+            assert_eq!(script.count(&part(&order[1])), usize::from(all));
+            if !all {
+                continue;
+            }
+            match order[1] {
+                Transport::WebSocket => _ = script.opened(),
+                Transport::Polling => script.answer(200, "", OPEN),
+            }
+            assert!(script.has(&format!("transport: {:?}", order[1])), "{:?}", script.log);
+            script.pass(11_000);
+            assert!(!script.has("Lost") && !script.has("Failed"), "{:?}", script.log);
+        }
+    }
+    // One that opens in time has no deadline any more.
+    let mut script = Script::new(ClientConfig::default().try_all_transports(true).upgrade(false));
+    script.answer(200, "", OPEN);
+    script.pass(15_000);
+    assert!(
+        !script.has("Lost") && script.count("transport=websocket") == 0,
+        "{:?}",
+        script.log
+    );
+}
+
 /// Client C1: what was provided for an attempt is the `auth` of all namespaces that connect with
 /// it, also of one that was made after the provider had answered.
 #[test]

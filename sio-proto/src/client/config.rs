@@ -102,7 +102,9 @@ pub struct ClientConfig {
     pub upgrade: bool,
     /// Whether a connection begins with websocket if the last websocket worked. Default false.
     pub remember_upgrade: bool,
-    /// Whether the next transport of the list is tried if one cannot open. Default false.
+    /// Whether the next transport of the list is tried if one cannot open, or has not opened within
+    /// [`ClientConfig::upgrade_timeout`]. Default false. All of them together have
+    /// [`ClientConfig::connect_timeout`].
     pub try_all_transports: bool,
     /// The generation of the server. Default [`Generation::Four`].
     pub generation: Generation,
@@ -120,7 +122,9 @@ pub struct ClientConfig {
     /// [`Output::CredentialsWanted`](super::Output::CredentialsWanted). Default 20 s.
     pub connect_timeout: Duration,
     /// Time for an upgrade, from the probe's connection to packet `5`. In generations without
-    /// upgrades, it is the time for the websocket to open before polling is tried. Default 10 s.
+    /// upgrades, it is the time for the websocket to open before polling is tried; and with
+    /// [`ClientConfig::try_all_transports`], the time for each transport that another one follows.
+    /// Default 10 s.
     pub upgrade_timeout: Duration,
     /// Time after a failed upgrade until the next one is tried, on the open connection or on a
     /// later one. [`Client::wake`](super::Client::wake) ends it, because the network may be another

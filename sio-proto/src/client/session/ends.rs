@@ -172,7 +172,7 @@ impl Session {
             };
             return self.end(End::new(reason, ErrorClass::Unreachable, message), cx);
         }
-        if is_due(self.upgrade_expires) && self.may_fall_back() {
+        if is_due(self.upgrade_expires) && self.has_another(cx.config) {
             let end = End::new(DisconnectReason::TransportClose, ErrorClass::Unreachable, "timeout");
             return self.fail(end, cx);
         }

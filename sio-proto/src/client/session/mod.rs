@@ -260,8 +260,8 @@ impl Session {
         if self.protocol == Protocol::Legacy09 && self.sid.is_empty() {
             return self.poll(cx);
         }
-        let falls_back = self.may_fall_back();
-        self.upgrade_expires = falls_back.then(|| cx.now + cx.config.upgrade_timeout);
+        let has_another = self.has_another(cx.config);
+        self.upgrade_expires = has_another.then(|| cx.now + cx.config.upgrade_timeout);
         match self.transport {
             Transport::Polling if self.older.resuming => self.ask_for_session(cx),
             Transport::Polling => self.poll(cx),
@@ -283,6 +283,12 @@ impl Session {
         let is_shaken = self.protocol != Protocol::Legacy09 || !self.sid.is_empty();
         let is_first = self.opening.may_upgrade && self.transport == Transport::WebSocket && !self.opened;
         !self.protocol.has_upgrade() && is_shaken && is_first && !self.opening.transports.is_empty()
+    }
+
+    /// Whether another transport follows if the present one does not open.
+    fn has_another(&self, config: &ClientConfig) -> bool {
+        let tries_all = config.try_all_transports && !self.opened && !self.opening.transports.is_empty();
+        tries_all || self.may_fall_back()
     }
 
     pub(super) const fn is_open(&self) -> bool {

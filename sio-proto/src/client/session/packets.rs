@@ -103,6 +103,7 @@ impl Session {
         let max_payload = open.max_payload.filter(|max| *max > 0);
         self.max_payload = max_payload.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
         self.opened = true;
+        self.upgrade_expires = None;
         if let Some(until) = self.closing.take() {
             // The client was closed while the answer was on its way.
             return self.say_goodbye(until, cx);
