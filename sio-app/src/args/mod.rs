@@ -184,6 +184,10 @@ impl From<Raw> for RawArgs {
 /// [`Bytes`] and every other type that `serde` treats as bytes work, too, but are copied. Bytes
 /// that are not copied may share the buffer of 128 KiB that they were read into. To keep a few
 /// bytes for a long time, use [`Bytes`]. An `async` handler gets copies of small values.
+///
+/// What [`Bytes::from_owner`] was made of is dropped as soon as nobody needs the bytes, perhaps
+/// under a lock of the server or client that sends them. Its `Drop` must not use either of them,
+/// and must not wait. If it has to, send a copy.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Binary(pub Bytes);
 
