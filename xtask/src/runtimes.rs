@@ -105,9 +105,10 @@ pub(crate) fn chosen(names: &[String]) -> Outcome<Vec<&'static Runtime>> {
 }
 
 impl Runtime {
-    /// Builds the conformance server for this runtime.
+    /// Builds the conformance server for this runtime. It counts the bytes that it has from its
+    /// allocator: what it has of the system is never given back to the last byte.
     pub(crate) fn build_server(&self, tree: &Workspace) -> Outcome<PathBuf> {
-        let built = self.build(tree, SERVER)?;
+        let built = self.build(tree, SERVER, &["counted-memory"])?;
         let Some(feature) = self.built_in else {
             return Ok(built);
         };
@@ -123,14 +124,16 @@ impl Runtime {
 
     /// Builds our client for this runtime.
     pub(crate) fn build_probe(&self, tree: &Workspace) -> Outcome<PathBuf> {
-        self.build(tree, PROBE)
+        self.build(tree, PROBE, &[])
     }
 
-    fn build(&self, tree: &Workspace, program: &str) -> Outcome<PathBuf> {
+    fn build(&self, tree: &Workspace, program: &str, features: &[&str]) -> Outcome<PathBuf> {
+        let named = [self.built_in.as_slice(), features].concat().join(",");
+        let chosen = ["--features", &named];
         let Some(feature) = self.built_in else {
-            return build(tree, program, &[]);
+            return build(tree, program, if named.is_empty() { &[] } else { &chosen });
         };
-        let built = build(tree, program, &["--no-default-features", "--features", feature])?;
+        let built = build(tree, program, &["--no-default-features", chosen[0], chosen[1]])?;
         // The next build would replace the program.
         let kept = built.with_file_name(format!("{program}-{feature}"));
         fs::copy(&built, &kept).when(kept.display())?;

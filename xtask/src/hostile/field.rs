@@ -1,19 +1,21 @@
 //! One case: it has its own server, the attack on it, and the result.
 
+use super::memory::{self, Memory, Verdict};
 use super::peer::Peer;
+use super::rest::{Rest, settle};
 use super::rows::Row;
 use super::watch::{HOME, Watch};
 use super::{Case, clients};
 use crate::failure::{Outcome, While};
 use crate::interop::lock;
-use crate::process::{forget_peak, open_descriptors, peak_bytes, processor_seconds, resident_bytes};
+use crate::process::{forget_peak, peak_bytes, processor_seconds};
 use crate::runtimes::Runtime;
 use crate::server::{Server, free_ports};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,22 +26,11 @@ pub(super) const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 /// The most bytes by which the server's memory may grow.
 const MOST_GROWTH: u64 = 64 << 20;
 
-/// The most bytes by which the memory that is left may be larger after the second time. What is
-/// lost is lost again then; what the allocator keeps differs by a few MiB from time to time.
-const MOST_LOST: u64 = 12 << 20;
-
-/// The longest time until the server's memory is within this bound.
-const GIVING_BACK: Duration = Duration::from_secs(3);
-
 /// The longest time that an echo of the bystander may take.
 const SLOWEST_ECHO: Duration = Duration::from_millis(250);
 
 /// The longest time from a newcomer's connection to its first echo.
 const SLOWEST_ENTRY: Duration = Duration::from_secs(2);
-
-/// How many more descriptors than before may be open. One may be the connection of the question
-/// itself, which is just being closed.
-const SPARE_DESCRIPTORS: usize = 1;
 
 /// Only one lane at a time chooses ports and starts a server on them.
 static STARTING: Mutex<()> = Mutex::new(());
@@ -64,14 +55,16 @@ pub(super) struct Field {
     rows: Vec<&'static Row>,
     said: AtomicU64,
     findings: Mutex<Vec<String>>,
+    /// Whoever has it keeps newcomers away.
+    door: Arc<Mutex<()>>,
 }
 
 /// The result of a case.
 pub(super) struct Report {
     pub(super) said: u64,
     pub(super) growth: u64,
-    /// How many bytes more than before are left when everybody has gone.
-    pub(super) left: u64,
+    /// What is left when everybody has gone, after each time that the attack was played.
+    pub(super) left: Vec<Memory>,
     pub(super) worst_echo: Duration,
     pub(super) worst_entry: Duration,
     pub(super) processor: f64,
@@ -121,9 +114,12 @@ impl Field {
 
     /// Notes what is wrong.
     pub(super) fn finding(&self, words: impl Into<String>) {
-        if let Ok(mut findings) = self.findings.lock() {
-            findings.push(words.into());
-        }
+        lock(&self.findings).push(words.into());
+    }
+
+    /// Keeps newcomers away for as long as the result is held. Waits for one that is there.
+    pub(super) fn without_newcomers(&self) -> MutexGuard<'_, ()> {
+        lock(&self.door)
     }
 
     /// Returns the number of sessions, as the server says.
@@ -152,8 +148,12 @@ fn attempt(stage: &Stage, case: &Case) -> Outcome<Report> {
     let watch = Watch::start(port, process)?;
     // Now the server is warm, and the watch has seen how fast the machine is without an attack.
     thread::sleep(Duration::from_millis(500));
-    let descriptors = open_descriptors(process)?;
-    let (before, used) = (resident_bytes(process)?, processor_seconds(process)?);
+    let door = watch.door();
+    let first = {
+        let _alone = lock(&door);
+        Rest::first(port, process)?
+    };
+    let (before, used) = (Memory::read(port, process)?, processor_seconds(process)?);
     forget_peak(process)?;
     let field = Field {
         port,
@@ -161,39 +161,46 @@ fn attempt(stage: &Stage, case: &Case) -> Outcome<Report> {
         rows: case.chosen(&stage.only),
         said: AtomicU64::new(0),
         findings: Mutex::default(),
+        door,
     };
-    let mut wrong = Vec::new();
-    let mut left = 0;
+    let (mut wrong, mut left) = (Vec::new(), Vec::new());
     let settled = loop {
         if let Err(why) = (case.attack)(&field) {
             wrong.push(format!("the attack could not be carried out: {why}"));
         }
         let settling = Instant::now();
-        let settled = settle(&field, process, descriptors, case.settle);
+        let settled = {
+            let _alone = field.without_newcomers();
+            settle(&field, process, &first, case.settle)
+        };
         if server.assert_alive().is_err() {
             wrong.push("the server has ended".to_owned());
         } else if let Err(left) = settled {
             wrong.push(left);
         }
         let settled = settling.elapsed();
-        let first = left;
-        left = memory_left(process, before, case.kept << 20);
-        if first > 0 && left > first + MOST_LOST {
-            wrong.push(format!(
-                "{} MiB of memory are left, and {} MiB after a second time",
-                first >> 20,
-                left >> 20
-            ));
+        match Memory::left(port, process, before, case.kept << 20) {
+            Ok(memory) => left.push(memory),
+            Err(why) => wrong.push(format!("the memory that is left is not known: {why}")),
         }
-        if first > 0 || left <= case.kept << 20 || !wrong.is_empty() {
+        if !wrong.is_empty() {
             break settled;
         }
+        match memory::judge(&left, case.kept << 20) {
+            Verdict::Again => {}
+            Verdict::Held => break settled,
+            Verdict::Lost(words) => {
+                wrong.push(words);
+                break settled;
+            }
+        }
     };
-    let growth = peak_bytes(process).map_or(0, |peak| peak.saturating_sub(before));
-    let processor = processor_seconds(process).map_or(0.0, |now| now - used);
+    let growth = peak_bytes(process).map(|peak| peak.saturating_sub(before.resident));
+    let growth = known(&mut wrong, "peak of memory", growth);
+    let processor = known(&mut wrong, "processor time", processor_seconds(process)) - used;
     let seen = watch.end()?;
     wrong.extend(seen.complaints);
-    wrong.extend(field.findings.into_inner().unwrap_or_default());
+    wrong.append(&mut lock(&field.findings));
     if growth > MOST_GROWTH {
         wrong.push(format!("memory grew by {} MiB", growth >> 20));
     }
@@ -227,38 +234,12 @@ fn attempt(stage: &Stage, case: &Case) -> Outcome<Report> {
     })
 }
 
-/// Waits until only the bystander, and perhaps a newcomer, is left.
-fn settle(field: &Field, process: u32, descriptors: usize, limit: Duration) -> Result<(), String> {
-    let end = Instant::now() + limit;
-    loop {
-        let sessions = field.sessions().map_err(|why| format!("/__stats: {why}"))?;
-        let open = open_descriptors(process).map_err(|why| why.to_string())?;
-        let (most_sessions, most_open) = (2, descriptors + SPARE_DESCRIPTORS + 1);
-        if sessions <= most_sessions && open <= most_open {
-            return Ok(());
-        }
-        if Instant::now() > end {
-            return Err(format!(
-                "{sessions} sessions and {open} descriptors are left after {} s, and there were {descriptors} descriptors before",
-                limit.as_secs()
-            ));
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// Waits until the server has given back the memory that an attack has used, but for these bytes.
-/// Returns how many bytes more than before it has then.
-fn memory_left(process: u32, before: u64, most: u64) -> u64 {
-    let end = Instant::now() + GIVING_BACK;
-    loop {
-        // A server that has ended has no memory. The case fails for that already.
-        let left = resident_bytes(process).map_or(0, |now| now.saturating_sub(before));
-        if left <= most || Instant::now() > end {
-            return left;
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
+/// Returns a reading. One that has failed is wrong, and not a small number.
+fn known<T: Default>(wrong: &mut Vec<String>, what: &str, reading: Outcome<T>) -> T {
+    reading.unwrap_or_else(|why| {
+        wrong.push(format!("the {what} is not known: {why}"));
+        T::default()
+    })
 }
 
 impl Stage {

@@ -3,11 +3,12 @@
 
 use super::clients;
 use crate::failure::{Failure, Outcome};
+use crate::interop::lock;
 use crate::process::resident_bytes;
 use std::net::Ipv4Addr;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,8 @@ pub(super) struct Seen {
 /// Threads that watch until they are asked to end.
 pub(super) struct Watch {
     stop: Arc<AtomicBool>,
+    /// Whoever has it keeps newcomers away. A newcomer has it from its connection to its end.
+    door: Arc<Mutex<()>>,
     bystander: JoinHandle<Seen>,
     newcomers: JoinHandle<Seen>,
     memory: JoinHandle<Option<String>>,
@@ -48,15 +51,23 @@ impl Watch {
     pub(super) fn start(port: u16, process: u32) -> Outcome<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (echoing, coming, weighing) = (Arc::clone(&stop), Arc::clone(&stop), Arc::clone(&stop));
+        let door = Arc::default();
+        let entrance = Arc::clone(&door);
         let mut peer = clients::join4(HOME, port, None)?;
         clients::echo(&mut peer, 0)?;
         let before = resident_bytes(process)?;
         Ok(Self {
             bystander: thread::spawn(move || bystander(peer, &echoing)),
-            newcomers: thread::spawn(move || newcomers(port, &coming)),
+            newcomers: thread::spawn(move || newcomers(port, &entrance, &coming)),
             memory: thread::spawn(move || weigh(process, before, &weighing)),
             stop,
+            door,
         })
+    }
+
+    /// Returns what keeps newcomers away while it is locked.
+    pub(super) fn door(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.door)
     }
 
     /// Ends the watch, and returns what it saw.
@@ -89,9 +100,10 @@ fn bystander(mut peer: super::peer::Peer, stop: &AtomicBool) -> Seen {
     seen
 }
 
-fn newcomers(port: u16, stop: &AtomicBool) -> Seen {
+fn newcomers(port: u16, door: &Mutex<()>, stop: &AtomicBool) -> Seen {
     let mut seen = Seen::default();
     while !stop.load(Ordering::Relaxed) {
+        let inside = lock(door);
         let came = Instant::now();
         let entered = clients::join4(HOME, port, None).and_then(|mut peer| clients::echo(&mut peer, 0));
         seen.worst_entry = seen.worst_entry.max(came.elapsed());
@@ -100,6 +112,7 @@ fn newcomers(port: u16, stop: &AtomicBool) -> Seen {
             return seen;
         }
         seen.newcomers += 1;
+        drop(inside);
         thread::sleep(NEWCOMER_PAUSE);
     }
     seen
@@ -109,7 +122,10 @@ fn newcomers(port: u16, stop: &AtomicBool) -> Seen {
 /// a complaint.
 fn weigh(process: u32, before: u64, stop: &AtomicBool) -> Option<String> {
     while !stop.load(Ordering::Relaxed) {
-        let grown = resident_bytes(process).ok()?.saturating_sub(before);
+        let grown = match resident_bytes(process) {
+            Ok(now) => now.saturating_sub(before),
+            Err(why) => return Some(format!("the memory could not be watched: {why}")),
+        };
         if grown > DEADLY_BYTES {
             let _ = Command::new("sh")
                 .args(["-c", "kill -KILL \"$1\"", "sh", &process.to_string()])

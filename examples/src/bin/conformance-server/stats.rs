@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use sio_app::{HttpRequest, HttpResponse, Io, Method, Metrics};
+use sio_app::{Count, HttpRequest, HttpResponse, Io, Method, Metrics};
 
 /// The servers of this process.
 #[derive(Default)]
@@ -79,12 +79,21 @@ impl Counted {
     }
 
     /// Counts the present sessions by generation and transport.
-    fn by_kind(&self) -> BTreeMap<String, u32> {
+    fn by_kind(&self) -> BTreeMap<String, u64> {
+        self.kinds(|count| u64::from(count.current))
+    }
+
+    /// Counts the sessions that have been opened, by generation and transport.
+    fn opened(&self) -> BTreeMap<String, u64> {
+        self.kinds(|count| count.total)
+    }
+
+    fn kinds(&self, number: fn(Count) -> u64) -> BTreeMap<String, u64> {
         let mut kinds = BTreeMap::new();
         let servers = self.0.lock().map(|servers| servers.clone()).unwrap_or_default();
         for server in &servers {
             for (generation, transport, count) in server.metrics().sessions.iter() {
-                *kinds.entry(format!("{generation} {transport}")).or_default() += count.current;
+                *kinds.entry(format!("{generation} {transport}")).or_default() += number(count);
             }
         }
         kinds
@@ -104,8 +113,10 @@ pub(crate) fn serve(io: &Io, counted: &Arc<Counted>) {
             "server": concat!("sio ", env!("CARGO_PKG_VERSION")),
             "pid": std::process::id(),
             "rss": resident_bytes(),
+            "heap": heap_bytes(),
             "sessions": counted.sessions(),
             "by_kind": counted.by_kind(),
+            "opened": counted.opened(),
             "unconfirmed": counted.unconfirmed(),
             "held": counted.held(),
             "recovery": counted.recovery(),
@@ -114,6 +125,24 @@ pub(crate) fn serve(io: &Io, counted: &Arc<Counted>) {
         });
         HttpResponse::json(&stats)
     });
+}
+
+/// The allocator of the system, which also counts.
+#[cfg(feature = "counted-memory")]
+#[global_allocator]
+static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
+
+/// Returns how many bytes this process has from the allocator now.
+#[cfg(feature = "counted-memory")]
+fn heap_bytes() -> Option<usize> {
+    let stats = ALLOCATOR.stats();
+    Some(stats.bytes_allocated.saturating_sub(stats.bytes_deallocated))
+}
+
+/// This program was built without the feature `counted-memory`, so nobody counts.
+#[cfg(not(feature = "counted-memory"))]
+const fn heap_bytes() -> Option<usize> {
+    None
 }
 
 /// Returns the resident set size of this process in bytes, or 0 if the system does not say it.

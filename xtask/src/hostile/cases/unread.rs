@@ -201,7 +201,7 @@ pub(super) fn blind_posts(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Whether only the bystander, and perhaps a newcomer, have sessions.
+/// Whether only the bystander has a session. A newcomer has one now and then, but not always.
 fn is_alone(field: &Field) -> Outcome<bool> {
-    Ok(field.sessions()? <= 2)
+    Ok(field.sessions()? == 1)
 }
