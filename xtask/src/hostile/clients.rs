@@ -82,11 +82,14 @@ pub(crate) fn sessions(from: Ipv4Addr, port: u16) -> Outcome<u64> {
         .ok_or_else(|| Failure::new(format!("no sessions in {stats}")))
 }
 
-/// Returns the number of open sessions by generation and transport, such as `4.x websocket`.
-pub(crate) fn session_kinds(from: Ipv4Addr, port: u16) -> Outcome<BTreeMap<String, u64>> {
+/// Returns how many sessions have been opened, by generation and transport, such as `4.x
+/// websocket`.
+pub(crate) fn opened(from: Ipv4Addr, port: u16) -> Outcome<BTreeMap<String, u64>> {
     let stats = stats(from, port)?;
-    let kinds = stats["by_kind"].as_object().into_iter().flatten();
+    let kinds = stats["opened"].as_object();
+    let kinds = kinds.ok_or_else(|| Failure::new(format!("no opened in {stats}")))?;
     Ok(kinds
+        .iter()
         .filter_map(|(kind, count)| Some((kind.clone(), count.as_u64()?)))
         .collect())
 }

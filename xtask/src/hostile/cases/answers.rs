@@ -1,9 +1,11 @@
 //! Attacks that need only one right request. The answer shows whether they succeed.
 
+use super::scripts::leave09;
 use crate::failure::Outcome;
 use crate::hostile::clients;
 use crate::hostile::field::{ATTACKER, Field};
 use crate::hostile::peer::Peer;
+use crate::hostile::session::status;
 use crate::hostile::wire;
 use std::net::Ipv4Addr;
 
@@ -54,23 +56,38 @@ const UPGRADES: &[&str] = &[
     "/envelope/websocket",
 ];
 
-/// Requests that the hook refuses must not open a session on any route.
+/// Requests that the hook refuses must not open a session on any route. Without the word that it
+/// refuses, each of them opens one.
 pub(super) fn refused_routes(field: &Field) -> Outcome {
-    let requests = OPENING
-        .iter()
-        .flat_map(|target| {
-            let post = format!("POST {target} HTTP/1.1\r\n{REFUSED}Content-Length: 2\r\n\r\n40");
-            [wire::get_with(target, REFUSED), post]
-        })
-        .chain(UPGRADES.iter().map(|target| wire::upgrade_with(target, REFUSED)));
-    for request in requests {
-        assert_no_session(field, ATTACKER, &request)?;
+    for target in OPENING {
+        let post = |headers: &str| format!("POST {target} HTTP/1.1\r\n{headers}Content-Length: 2\r\n\r\n40");
+        assert_refused(field, &wire::get_with(target, REFUSED))?;
+        assert_refused(field, &post(REFUSED))?;
+        let own = own_page(field);
+        assert_opened(field, target, &wire::get_with(target, &own))?;
+        // Only 0.7 to 0.9 are opened by a POST, too.
+        if generation(target) == "0.7-0.9" {
+            assert_opened(field, target, &post(&own))?;
+        }
+    }
+    for target in UPGRADES {
+        assert_refused(field, &wire::upgrade_with(target, REFUSED))?;
+        assert_opened(field, target, &wire::upgrade_with(target, &own_page(field)))?;
     }
     Ok(())
 }
 
-/// Scripts of a page on another site. The page tells the browser not to send a referrer.
+/// The header fields of a page of this server.
+fn own_page(field: &Field) -> String {
+    let host = format!("localhost:{}", field.port);
+    format!("Host: {host}\r\nOrigin: http://{host}\r\n")
+}
+
+/// Scripts of a page on another site. The page tells the browser not to send a referrer. A page of
+/// this server does not.
 pub(super) fn silent_scripts(field: &Field) -> Outcome {
+    let host = format!("localhost:{}", field.port);
+    let referred = format!("Host: {host}\r\nReferer: http://{host}/page\r\n");
     for target in [
         "/socket.io/?EIO=3&transport=polling&j=0",
         "/socket.io/?EIO=2&transport=polling&j=0",
@@ -79,37 +96,48 @@ pub(super) fn silent_scripts(field: &Field) -> Outcome {
         "/socket.io/jsonp-polling//1234567890123/0",
         "/streaming/jsonp-polling//1234567890123/0",
     ] {
-        assert_no_session(field, ATTACKER, &wire::get(target))?;
+        assert_refused(field, &wire::get(target))?;
+        assert_opened(field, target, &wire::get_with(target, &referred))?;
     }
-    // A script of another page must not read a session that the server's own page has opened.
+    // A script of another page must not read a session that the server's own page has opened. The
+    // own page does read it.
     let mut peer = field.connect()?;
     let (_, opened) = peer.ask(wire::get("/socket.io/1/"))?;
-    if let Some(session) = opened.split(':').next() {
-        let (head, body) = peer.ask(wire::get(&format!("/socket.io/1/jsonp-polling/{session}?t=1&i=0")))?;
-        if head.starts_with("HTTP/1.1 200") && body.contains("1::") {
-            field.finding("a silent script reads a session of 0.9");
+    let session = opened.split(':').next().unwrap_or_default();
+    let target = format!("/socket.io/1/jsonp-polling/{session}?t=1&i=0");
+    for (headers, is_read) in [("Host: localhost\r\n", false), (&*referred, true)] {
+        let (head, body) = peer.ask(wire::get_with(&target, headers))?;
+        if (head.starts_with("HTTP/1.1 200") && body.contains("1::")) != is_read {
+            field.finding(format!("a script with {headers:?} was answered {head:?} {body:?}"));
         }
     }
-    Ok(())
+    leave09(&mut peer, session)
 }
 
-/// A page of `attacker.example`, a name that has been changed to point to this server.
+/// A page of `attacker.example`, a name that has been changed to point to this server. The same
+/// requests of a page that has the right name are let in.
 pub(super) fn foreign_hosts(field: &Field) -> Outcome {
     let host = format!("attacker.example:{}", field.port);
     let headers = format!("Host: {host}\r\nOrigin: http://{host}\r\n");
     let silent = format!("Host: {host}\r\n");
     for target in OPENING {
-        assert_no_session(field, ATTACKER, &wire::get_with(target, &headers))?;
+        assert_refused(field, &wire::get_with(target, &headers))?;
         // A browser sends no Origin with a GET of the same origin.
-        assert_no_session(field, ATTACKER, &wire::get_with(target, &silent))?;
+        assert_refused(field, &wire::get_with(target, &silent))?;
+        assert_opened(field, target, &wire::get_with(target, &own_page(field)))?;
+        if !is_script(target) {
+            assert_opened(field, target, &wire::get(target))?;
+        }
     }
     for target in UPGRADES {
-        assert_no_session(field, ATTACKER, &wire::upgrade_with(target, &headers))?;
+        assert_refused(field, &wire::upgrade_with(target, &headers))?;
+        assert_opened(field, target, &wire::upgrade_with(target, &own_page(field)))?;
     }
     Ok(())
 }
 
-/// Pages of other sites. Their browsers send the right name of this server, and their own.
+/// Pages of other sites. Their browsers send the right name of this server, and their own. Pages of
+/// this server are let in.
 pub(super) fn foreign_origins(field: &Field) -> Outcome {
     let port = field.port;
     for origin in [
@@ -122,36 +150,86 @@ pub(super) fn foreign_origins(field: &Field) -> Outcome {
     ] {
         let headers = format!("Host: localhost:{port}\r\nOrigin: {origin}\r\nCookie: io=1\r\n");
         for target in OPENING {
-            assert_no_session(field, ATTACKER, &wire::get_with(target, &headers))?;
+            assert_refused(field, &wire::get_with(target, &headers))?;
         }
         for target in UPGRADES {
-            assert_no_session(field, ATTACKER, &wire::upgrade_with(target, &headers))?;
+            assert_refused(field, &wire::upgrade_with(target, &headers))?;
         }
+    }
+    let own = format!("{}Cookie: io=1\r\n", own_page(field));
+    for target in OPENING {
+        assert_opened(field, target, &wire::get_with(target, &own))?;
+    }
+    for target in UPGRADES {
+        assert_opened(field, target, &wire::upgrade_with(target, &own))?;
     }
     Ok(())
 }
 
-/// Sends a request on a new connection, and compares the sessions before and after it.
-fn assert_no_session(field: &Field, from: Ipv4Addr, request: &str) -> Outcome {
-    let line = request.lines().next().unwrap_or_default();
-    let before = clients::session_kinds(from, field.port)?;
-    let mut peer = Peer::connect(from, field.port, None)?;
-    peer.say(request)?;
-    let status = peer.status();
-    field.count(&peer);
-    let after = clients::session_kinds(from, field.port)?;
-    let opened = after
-        .iter()
-        // The bystander and the newcomers have sessions of this kind. For the attacker, the status
-        // of the answer tells.
-        .filter(|(kind, _)| *kind != "4.x websocket")
-        .find(|(kind, count)| before.get(*kind) < Some(count));
-    if let Some((kind, _)) = opened {
-        field.finding(format!("`{line}` opened a session of {kind}"));
-    } else if line.contains("EIO=4&transport=websocket") && status == "101" {
-        field.finding(format!("`{line}` opened a websocket"));
+/// Whether only a script or a frame of a page asks for this target, so that it has to say which
+/// page it is of.
+fn is_script(target: &str) -> bool {
+    ["j=0", "jsonp", "htmlfile"].iter().any(|part| target.contains(part))
+}
+
+/// Returns the generation of the session that this target opens, as `/__stats` names it.
+fn generation(target: &str) -> &'static str {
+    match target {
+        target if target.contains("EIO=4") => "4.x",
+        target if target.contains("EIO=") => "1.x-2.x",
+        target if target.starts_with("/socket.io/1") => "0.7-0.9",
+        _ => "0.6",
+    }
+}
+
+/// Sends a request that must open no session.
+fn assert_refused(field: &Field, request: &str) -> Outcome {
+    let (head, kinds) = open(field, request)?;
+    if !kinds.is_empty() || status(&head) == "101" {
+        field.finding(format!("{} opened {kinds:?}: {head:?}", title(request)));
     }
     Ok(())
+}
+
+/// Sends a request that opens one session. Without this, a refusal might have any other reason.
+fn assert_opened(field: &Field, target: &str, request: &str) -> Outcome {
+    let (head, kinds) = open(field, request)?;
+    if !matches!(&kinds[..], [kind] if kind.starts_with(generation(target))) {
+        field.finding(format!("{} opened {kinds:?}: {head:?}", title(request)));
+    }
+    Ok(())
+}
+
+/// Names a request in a sentence.
+fn title(request: &str) -> String {
+    let lines: Vec<&str> = request.lines().take_while(|line| !line.is_empty()).collect();
+    format!("`{}`", lines.join(" | "))
+}
+
+/// Sends a request on a new connection. Returns the head of the answer, and the kinds of sessions
+/// that have been opened meanwhile. Nobody else opens one.
+fn open(field: &Field, request: &str) -> Outcome<(String, Vec<String>)> {
+    let _alone = field.without_newcomers();
+    let before = clients::opened(ATTACKER, field.port)?;
+    let mut peer = field.connect()?;
+    peer.say(request)?;
+    let (head, body) = peer.response().unwrap_or_default();
+    let after = clients::opened(ATTACKER, field.port)?;
+    let kinds: Vec<String> = after
+        .into_iter()
+        .filter(|(kind, count)| *count > before.get(kind).copied().unwrap_or(0))
+        .map(|(kind, _)| kind)
+        .collect();
+    if kinds.iter().any(|kind| kind.starts_with("0.7-0.9")) {
+        // It would stay for long.
+        let sid = body
+            .split(['(', '"', ':'])
+            .find(|part| part.len() > 20)
+            .unwrap_or_default();
+        leave09(&mut peer, sid)?;
+    }
+    field.count(&peer);
+    Ok((head, kinds))
 }
 
 /// An attacker knows the session ids of two open websockets, and connects from another address.

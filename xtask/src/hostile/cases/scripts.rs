@@ -92,7 +92,7 @@ fn messages(field: &Field) -> Outcome {
 }
 
 /// Ends a session of 0.9.
-fn leave09(peer: &mut Peer, sid: &str) -> Outcome {
+pub(super) fn leave09(peer: &mut Peer, sid: &str) -> Outcome {
     peer.ask(wire::get(&format!("/socket.io/1/xhr-polling/{sid}?disconnect=1")))
         .map(|_| ())
 }
