@@ -4,6 +4,7 @@ use super::memory::{self, Memory, Verdict};
 use super::peer::Peer;
 use super::rest::{Rest, settle};
 use super::rows::Row;
+use super::session::status;
 use super::watch::{HOME, Watch};
 use super::{Case, clients};
 use crate::failure::{Outcome, While};
@@ -115,6 +116,21 @@ impl Field {
     /// Notes what is wrong.
     pub(super) fn finding(&self, words: impl Into<String>) {
         lock(&self.findings).push(words.into());
+    }
+
+    /// Notes that there was less of the attack than there has to be. A server that does not know an
+    /// event, or that ends the connection at once, has not been attacked.
+    pub(super) fn assert_least(&self, what: &str, count: u64, least: u64) {
+        if count < least {
+            self.finding(format!("{count} {what}, and at least {least} are the attack"));
+        }
+    }
+
+    /// Notes an answer that has another status than this one.
+    pub(super) fn assert_status(&self, what: &str, head: &str, wanted: &str) {
+        if status(head) != wanted {
+            self.finding(format!("{what} was answered {head:?}"));
+        }
     }
 
     /// Keeps newcomers away for as long as the result is held. Waits for one that is there.

@@ -16,6 +16,9 @@ const WRITE_PATIENCE: Duration = Duration::from_millis(500);
 /// The most bytes that a peer keeps. No frame or response for a peer is longer.
 const MAX_HEARD: usize = 32 << 20;
 
+/// The most bytes in which texts are counted. Counting more would take longer than the attack.
+const MAX_COUNTED: usize = 1 << 20;
+
 /// A connection, and the bytes that have been read from it and not been used.
 pub(crate) struct Peer {
     stream: TcpStream,
@@ -146,6 +149,30 @@ impl Peer {
         }
         let _ = self.stream.set_read_timeout(Some(PATIENCE));
         is_ended
+    }
+
+    /// Reads for this time, or to the end of the connection, and counts how often each of these
+    /// texts comes in the first MiB.
+    pub(crate) fn tally<const N: usize>(&mut self, limit: Duration, texts: [&str; N]) -> [u64; N] {
+        let end = Instant::now() + limit;
+        let mut buffer = vec![0; 65_536];
+        let mut tally = Tally::new(texts);
+        tally.count(&std::mem::take(&mut self.heard));
+        let mut left = MAX_COUNTED;
+        let _ = self.stream.set_read_timeout(Some(Duration::from_millis(50)));
+        while Instant::now() < end {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => {
+                    tally.count(&buffer[..read.min(left)]);
+                    left -= read.min(left);
+                }
+                Err(error) if is_late(&error) => {}
+                Err(_) => break,
+            }
+        }
+        let _ = self.stream.set_read_timeout(Some(PATIENCE));
+        tally.counts
     }
 
     /// Cuts the connection: the server gets RST.
@@ -282,6 +309,24 @@ impl Peer {
         Ok(messages)
     }
 
+    /// Sends a ping, and waits for its pong. Messages before it are skipped.
+    pub(crate) fn ping(&mut self) -> Outcome {
+        self.say(wire::frame(wire::PING, "ping"))?;
+        loop {
+            match self.take_frame()? {
+                None => self.hear_more("a pong")?,
+                Some((0xa, payload)) if payload == b"ping" => return Ok(()),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Sends a message, and waits for one that begins so.
+    pub(crate) fn answer(&mut self, message: &[u8], beginning: &str) -> Outcome<String> {
+        self.say(message)?;
+        self.message_with(beginning)
+    }
+
     /// Reads messages until one has this beginning.
     pub(crate) fn message_with(&mut self, beginning: &str) -> Outcome<String> {
         loop {
@@ -327,6 +372,47 @@ impl Peer {
     }
 }
 
+/// Counts texts in bytes that come in pieces.
+struct Tally<'a, const N: usize> {
+    texts: [&'a str; N],
+    counts: [u64; N],
+    /// The last bytes of the pieces before, fewer than the longest text has.
+    rest: Vec<u8>,
+}
+
+impl<'a, const N: usize> Tally<'a, N> {
+    const fn new(texts: [&'a str; N]) -> Self {
+        Self {
+            texts,
+            counts: [0; N],
+            rest: Vec::new(),
+        }
+    }
+
+    fn count(&mut self, piece: &[u8]) {
+        let before = self.rest.len();
+        self.rest.extend_from_slice(piece);
+        for (text, count) in self.texts.iter().zip(&mut self.counts) {
+            // What ends in the bytes before was counted with them.
+            let start = (before + 1).saturating_sub(text.len());
+            *count += occurrences(&self.rest[start..], text.as_bytes());
+        }
+        let longest = self.texts.iter().map(|text| text.len()).max().unwrap_or(0);
+        let kept = self.rest.len().min(longest.saturating_sub(1));
+        self.rest.drain(..self.rest.len() - kept);
+    }
+}
+
+/// Counts how often a text is in these bytes. Two of them have no byte in common.
+fn occurrences(bytes: &[u8], text: &[u8]) -> u64 {
+    let (mut rest, mut count) = (bytes, 0);
+    while let Some(place) = find(rest, text) {
+        rest = &rest[place + text.len()..];
+        count += 1;
+    }
+    count
+}
+
 /// Returns the value of a header field in a head. The case of the name does not matter.
 pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| {
@@ -341,4 +427,19 @@ fn is_late(error: &std::io::Error) -> bool {
 
 fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
     bytes.windows(part.len()).position(|window| window == part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_counted_wherever_the_bytes_are_cut() {
+        let bytes = b"HTTP/1.1 200 OK, HTTP/1.1 503, 40{, HTTP/1.1 200 OK";
+        for size in 1..bytes.len() {
+            let mut tally = Tally::new(["HTTP/1.1 200", "HTTP/1.1 5", "40{", "none"]);
+            bytes.chunks(size).for_each(|piece| tally.count(piece));
+            assert_eq!(tally.counts, [2, 1, 1, 0], "{size}");
+        }
+    }
 }

@@ -7,6 +7,9 @@ use crate::hostile::wire;
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// The least bytes of parts whose end does not come. A server that reads them has room for 32 MiB.
+const LEAST: u64 = 100_000_000;
+
 /// Each connection sends one byte of a head now and then.
 pub(super) fn half_heads(field: &Field) -> Outcome {
     let mut peers = Vec::new();
@@ -47,7 +50,7 @@ pub(super) fn half_bodies(field: &Field) -> Outcome {
     let target = clients::open_polling(&mut polling, 4, "")?;
     let targets = [&*target, "/socket.io/?EIO=4&transport=polling&sid=none", "/elsewhere"];
     let body = "4".repeat(980_000);
-    let mut peers = Vec::new();
+    let (mut peers, mut said) = (Vec::new(), 0);
     for number in 0..field.size(300, 900) {
         let target = targets[number % targets.len()];
         let head = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 990000\r\n\r\n");
@@ -55,9 +58,11 @@ pub(super) fn half_bodies(field: &Field) -> Outcome {
         // The server may refuse it.
         let _ = peer.say(head);
         peer.pour(body.as_bytes(), body.len() as u64, Duration::from_secs(1));
+        said += peer.said();
         field.count(&peer);
         peers.push(peer);
     }
+    field.assert_least("bytes of bodies", said, LEAST);
     thread::sleep(Duration::from_millis(500));
     Ok(())
 }
@@ -72,14 +77,16 @@ pub(super) fn half_messages(field: &Field) -> Outcome {
     let mut next = wire::frame(0, "4".repeat(9000));
     next[0] &= 0x7f;
     let fragments = [first, wire::repeat(&next, 100)].concat();
-    let mut peers = Vec::new();
+    let (mut peers, mut said) = (Vec::new(), 0);
     for number in 0..field.size(300, 900) {
         let mut peer = clients::join4(ATTACKER, field.port, None)?;
         let message = if number % 2 == 0 { &whole } else { &fragments };
         peer.pour(message, message.len() as u64, Duration::from_secs(1));
+        said += peer.said();
         field.count(&peer);
         peers.push(peer);
     }
+    field.assert_least("bytes of messages", said, LEAST);
     thread::sleep(Duration::from_millis(500));
     Ok(())
 }
@@ -96,12 +103,15 @@ pub(super) fn idle(field: &Field) -> Outcome {
 /// Each client opens a websocket, is let in, and drops the connection.
 pub(super) fn passing(field: &Field) -> Outcome {
     let end = Instant::now() + field.time();
+    let mut passed = 0;
     for _ in 0..field.size(5000, 20_000) {
         if Instant::now() > end {
             break;
         }
         let peer = clients::join4(ATTACKER, field.port, None)?;
+        passed += 1;
         field.count(&peer);
     }
+    field.assert_least("clients", passed, 500);
     Ok(())
 }

@@ -5,8 +5,6 @@ use crate::hostile::clients;
 use crate::hostile::field::{ATTACKER, Field};
 use crate::hostile::peer::Peer;
 use crate::hostile::wire;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -25,31 +23,32 @@ pub(super) fn placeholders_15000(field: &Field) -> Outcome {
     placeholders(field, 15_000)
 }
 
-/// One sender, and recipients of 4.x, 2.x and 0.9. The recipients read everything, and must still
-/// be connected afterwards.
+/// One sender, and recipients of 4.x, 2.x and 0.9. A packet whose placeholders are right reaches
+/// them. Each of the others ends its sender, and the recipients must still be there afterwards.
 fn placeholders(field: &Field, count: usize) -> Outcome {
-    let recipients = [
-        Recipient::start("4.x", clients::join4(ATTACKER, field.port, None)?, "42[\"echo\"]")?,
-        Recipient::start("2.x", clients::join3(ATTACKER, field.port, None)?, "42[\"echo\"]")?,
-        Recipient::start(
-            "0.9",
-            clients::join09(ATTACKER, field.port, None)?,
-            r#"5:::{"name":"echo"}"#,
-        )?,
+    let port = field.port;
+    let question = format!(r#"42["echo","{END}"]"#);
+    let question09 = format!(r#"5:::{{"name":"echo","args":["{END}"]}}"#);
+    let mut recipients = [
+        Recipient::start("4.x", clients::join4(ATTACKER, port, None)?, &question)?,
+        Recipient::start("2.x", clients::join3(ATTACKER, port, None)?, &question)?,
+        Recipient::start("0.9", clients::join09(ATTACKER, port, None)?, &question09)?,
     ];
-    let mut sender = clients::join4(ATTACKER, field.port, None)?;
+    let mut sender = clients::join4(ATTACKER, port, None)?;
     for event in ["cast", "castall", "echo"] {
+        sender.say(wire::text(&wire::placeholders(event, 1)))?;
+        sender.say(wire::frame(wire::BINARY, "right"))?;
         let packet = wire::text(&wire::placeholders(event, count));
         let attachment = wire::frame(wire::BINARY, vec![0; MEGABYTE - 1000]);
-        // The server may end the sender. Then another sender takes its place.
         let said = sender.say(packet).and_then(|()| sender.say(attachment));
-        let ended = said.is_err() || sender.drain(Duration::from_millis(300));
-        if ended {
-            field.count(&sender);
-            sender = clients::join4(ATTACKER, field.port, None)?;
+        if said.is_ok() && !sender.drain(Duration::from_secs(2)) {
+            field.finding(format!("a sender of {count} placeholders goes on after {event}"));
         }
+        field.count(&sender);
+        // Another sender takes its place.
+        sender = clients::join4(ATTACKER, port, None)?;
+        recipients.iter_mut().try_for_each(Recipient::beat)?;
     }
-    field.count(&sender);
     for recipient in recipients {
         if let Err(why) = recipient.end() {
             field.finding(why.to_string());
@@ -58,47 +57,58 @@ fn placeholders(field: &Field, count: usize) -> Outcome {
     Ok(())
 }
 
+/// The text in the last echo of a recipient.
+const END: &str = "this is the end";
+
 /// A client that reads everything in its own thread, and must still get an answer at the end.
 struct Recipient {
     kind: &'static str,
-    question: &'static str,
+    question: Vec<u8>,
     writer: Peer,
-    stop: Arc<AtomicBool>,
-    reading: JoinHandle<bool>,
+    /// Reads up to the answer. Returns how many casts came before it.
+    reading: JoinHandle<Outcome<u32>>,
 }
 
 impl Recipient {
-    fn start(kind: &'static str, writer: Peer, question: &'static str) -> Outcome<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (mut reader, asked) = (writer.reader()?, Arc::clone(&stop));
-        // The thread returns whether the connection has ended.
+    fn start(kind: &'static str, writer: Peer, question: &str) -> Outcome<Self> {
+        let mut reader = writer.reader()?;
         let reading = thread::spawn(move || {
-            let mut is_ended = false;
-            while !is_ended && !asked.load(Ordering::Relaxed) {
-                is_ended = reader.drain(Duration::from_millis(100));
+            let mut casts = 0;
+            loop {
+                let message = reader.message()?;
+                let text = String::from_utf8_lossy(&message);
+                match &*text {
+                    "2::" => reader.say(wire::text("2::"))?,
+                    text if text.contains(END) => return Ok(casts),
+                    text => casts += u32::from(text.contains("\"cast\"") || text.contains("\"castall\"")),
+                }
             }
-            is_ended
         });
         Ok(Self {
             kind,
-            question,
+            question: wire::text(question),
             writer,
-            stop,
             reading,
         })
     }
 
-    fn end(mut self) -> Outcome {
-        // This gives the server time for what it still writes.
-        thread::sleep(Duration::from_millis(500));
-        let asked = self.writer.say(wire::text(self.question));
-        thread::sleep(Duration::from_millis(100));
-        self.stop.store(true, Ordering::Relaxed);
-        let is_ended = self.reading.join().unwrap_or(true);
-        if is_ended || asked.is_err() {
-            return Err(Failure::new(format!("a recipient of {} was disconnected", self.kind)));
+    /// Sends the heartbeat of clients that have to send it by themselves.
+    fn beat(&mut self) -> Outcome {
+        match self.kind {
+            "2.x" => self.writer.say(wire::text("2")),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    fn end(mut self) -> Outcome {
+        let kind = self.kind;
+        let lost = |why| Failure::new(format!("a recipient of {kind} was disconnected: {why}"));
+        self.writer.say(&self.question).map_err(lost)?;
+        let read = self.reading.join().map_err(|_| Failure::new("a reader has panicked"))?;
+        match read.map_err(lost)? {
+            2 => Ok(()),
+            casts => Err(Failure::new(format!("{casts} casts instead of 2 came to {kind}"))),
+        }
     }
 }
 
@@ -126,9 +136,19 @@ pub(super) fn placeholders_msgpack(field: &Field) -> Outcome {
             field.count(&sender);
             sender = join_msgpack(port)?;
         }
-        if recipient.drain(Duration::from_millis(300)) {
-            field.finding("a recipient that speaks MessagePack was disconnected");
-            break;
+        thread::sleep(Duration::from_millis(300));
+    }
+    // Heartbeats that have come meanwhile are answered on the way to the echo.
+    let echo = [b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92\xa4echo\xaf", END.as_bytes()].concat();
+    recipient.say(wire::frame(wire::BINARY, echo))?;
+    loop {
+        match recipient.message() {
+            Ok(message) if String::from_utf8_lossy(&message).contains(END) => break,
+            Ok(_) => {}
+            Err(why) => {
+                field.finding(format!("a recipient that speaks MessagePack was disconnected: {why}"));
+                break;
+            }
         }
     }
     field.count(&sender);

@@ -1,5 +1,5 @@
-//! Rules and values of an application, on the server of `--guarded`: attacks try to switch the rules
-//! off, and to let the values get stuck.
+//! Rules and values of an application, on the server of `--guarded`: attacks try to switch the
+//! rules off, and to let the values get stuck.
 
 use crate::failure::Outcome;
 use crate::hostile::clients;
@@ -33,8 +33,11 @@ pub(super) fn locked(field: &Field) -> Outcome {
                 true => format!("5:::{{\"name\":\"address\",\"args\":[\"{name}\"]}}"),
                 false => format!("42[\"address\",\"{name}\"]"),
             };
-            peer.say(wire::text(&connect))?;
-            peer.message_with(&refused)?;
+            let answer = peer.answer(&wire::text(&connect), &refused)?;
+            // Otherwise it may be refused because nobody serves the name.
+            if refused.starts_with('4') && !answer.contains("\"locked\"") {
+                field.finding(format!("{name} is not refused by its rule: {answer:?}"));
+            }
             peer.say(wire::text(&address))?;
             peer.say(wire::text(&connect))?;
             let answer = loop {
@@ -105,6 +108,7 @@ pub(super) fn questions(field: &Field) -> Outcome {
     for _ in 0..4 {
         peers.push(clients::join4(ATTACKER, field.port, None)?);
     }
+    let mut answered = 0;
     for _ in 0..field.size(500, 5000) {
         for peer in &mut peers {
             for _ in 0..10 {
@@ -116,10 +120,17 @@ pub(super) fn questions(field: &Field) -> Outcome {
                 let id: String = asked[2..].chars().take_while(char::is_ascii_digit).collect();
                 if !id.is_empty() {
                     peer.say(wire::text(&format!("43{id}[1]")))?;
+                    answered += 1;
                 }
             }
         }
     }
+    // A part of the messages that were read are the server's answers to these answers.
+    field.assert_least(
+        "questions that were answered",
+        answered,
+        field.size(5000, 50_000) as u64,
+    );
     let timers = clients::stats(ATTACKER, field.port)?["held"]["timers"].as_u64();
     // Each session has a few timers of its own.
     if timers.is_none_or(|timers| timers > 60) {
