@@ -13,7 +13,8 @@
 //! - `xtask hostile frames/rsv2`                        or a row of its table
 //! ```
 //!
-//! The list after `Held by:` ends where the next heading begins.
+//! The list after `Held by:` ends where the next heading begins. Each case of `cargo xtask hostile`
+//! is in the list of the row that it tries.
 //!
 //! The advisories that `docs/protocol` names are checked too: see [`advisories`].
 
@@ -28,12 +29,13 @@ use std::path::Path;
 
 /// The pages, and the letters of their rows.
 const LISTS: [(&str, &[char]); 4] = [
-    ("docs/hardening.md", &['A', 'B', 'C', 'D']),
+    (HARDENING, &['A', 'B', 'C', 'D']),
     ("docs/guarantees.md", &['G']),
     (RECOVERY, &['F', 'R']),
     (CLIENT, &['C']),
 ];
 
+const HARDENING: &str = "docs/hardening.md";
 const RECOVERY: &str = "docs/recovery.md";
 const CLIENT: &str = "docs/client.md";
 
@@ -75,6 +77,8 @@ pub(crate) fn run(tree: &Workspace) -> Outcome {
         }
         count += rows.len();
     }
+    let text = fs::read_to_string(tree.root.join(HARDENING)).when(HARDENING)?;
+    complaints.extend(cases_without_row(&rows(&text, &['A']), hostile::cases()));
     let (found, known) = advisories::complaints(tree, &mut sources)?;
     complaints.extend(found);
     if complaints.is_empty() {
@@ -86,6 +90,19 @@ pub(crate) fn run(tree: &Workspace) -> Outcome {
         complaints.join("\n"),
         complaints.len()
     )))
+}
+
+/// Returns what is wrong with cases that the row which they try does not name.
+fn cases_without_row<'a>(rows: &[Row], cases: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<String> {
+    let is_named = |number: &str, case: &str| {
+        let holder = format!("xtask hostile {case}");
+        let mut named = rows.iter().filter(|row| row.number == number);
+        named.any(|row| row.holders.iter().flatten().any(|known| *known == holder))
+    };
+    cases
+        .filter(|(number, case)| !is_named(number, case))
+        .map(|(number, case)| format!("{HARDENING}: {number} does not name `xtask hostile {case}`"))
+        .collect()
 }
 
 fn rows(text: &str, letters: &[char]) -> Vec<Row> {
@@ -247,6 +264,15 @@ mod tests {
                 ("B17".to_owned(), 24, None),
             ]
         );
+    }
+
+    #[test]
+    fn a_case_is_named_by_the_row_that_it_tries() {
+        let rows = rows("### A1 First\n\nHeld by:\n\n- `xtask hostile one`\n", &['A']);
+        let complaints = |number, case| cases_without_row(&rows, [(number, case)].into_iter()).len();
+        assert_eq!(complaints("A1", "one"), 0);
+        assert_eq!(complaints("A1", "two"), 1);
+        assert_eq!(complaints("A2", "one"), 1);
     }
 
     #[test]

@@ -112,6 +112,11 @@ pub(crate) fn is_case(name: &str) -> bool {
     CASES.iter().any(|case| case.names().any(|known| known == name))
 }
 
+/// Returns the number of the row that each case tries, and the name of the case.
+pub(crate) fn cases() -> impl Iterator<Item = (&'static str, &'static str)> {
+    CASES.iter().map(|case| (case.row, case.name))
+}
+
 /// Returns the advisories that cases and their rows name, each with the name of the case or row.
 pub(crate) fn advisories() -> impl Iterator<Item = (&'static str, String)> {
     CASES.iter().flat_map(|case| {

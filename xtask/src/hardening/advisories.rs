@@ -7,6 +7,9 @@
 //! ```
 //!
 //! An attack has to name the advisory in its own table, and each advisory of an attack has a line.
+//!
+//! A line of a table in `docs/protocol` that says that a server crashed or leaked, and has no id,
+//! has a line in the table of faults without one. Its first cell is that of the page.
 
 use super::{Sources, complaint_about, names_in};
 use crate::failure::{Failure, Outcome, While};
@@ -21,22 +24,39 @@ const REASON: &str = "Does not apply: ";
 
 /// Returns what is wrong, and how many advisories are known.
 pub(super) fn complaints(tree: &Workspace, sources: &mut Sources<'_>) -> Outcome<(Vec<String>, usize)> {
-    let mut wanted = BTreeSet::new();
+    let (mut wanted, mut nameless) = (BTreeSet::new(), BTreeSet::new());
     for entry in fs::read_dir(tree.root.join(NAMED_IN)).when(NAMED_IN)? {
         let path = entry.when(NAMED_IN)?.path();
         let text = fs::read_to_string(&path).when(path.display())?;
         wanted.extend(ids_in(&text).map(str::to_owned));
+        nameless.extend(nameless_in(&text).map(str::to_owned));
     }
-    if wanted.is_empty() {
+    if wanted.is_empty() || nameless.is_empty() {
         return Err(Failure::new(format!("no page of {NAMED_IN} names an advisory")));
     }
     let played: Vec<(&str, String)> = hostile::advisories().collect();
     wanted.extend(played.iter().map(|(id, _)| (*id).to_owned()));
     let list = fs::read_to_string(tree.root.join(LIST)).when(LIST)?;
-    let complaints = wanted
-        .iter()
-        .filter_map(|id| complaint(id, &list, &played, sources).map(|words| format!("{LIST}: {id} {words}")));
-    Ok((complaints.collect(), wanted.len()))
+    let mut complaints = Vec::new();
+    for id in &wanted {
+        let found = complaint(id, &list, &played, sources);
+        complaints.extend(found.map(|words| format!("{LIST}: {id} {words}")));
+    }
+    for fault in &nameless {
+        let found = complaint(fault, &list, &[], sources);
+        complaints.extend(found.map(|words| format!("{LIST}: {fault} {words}")));
+    }
+    Ok((complaints, wanted.len() + nameless.len()))
+}
+
+/// Returns the first cells of the lines of tables that tell a crash or a leak, and name no
+/// advisory.
+fn nameless_in(text: &str) -> impl Iterator<Item = &str> {
+    let tells = |line: &&str| ["crash", "leaked"].iter().any(|word| line.contains(word));
+    let lines = text.lines().filter(|line| line.starts_with('|')).filter(tells);
+    lines
+        .filter(|line| ids_in(line).next().is_none())
+        .filter_map(|line| line.split('|').nth(1).map(str::trim))
 }
 
 /// Returns what is wrong with the line of an advisory.
@@ -61,8 +81,10 @@ fn complaint(id: &str, list: &str, played: &[(&str, String)], sources: &mut Sour
         let found = complaint_about(holder, sources);
         found.or_else(|| {
             let case = holder.strip_prefix("xtask hostile ")?;
+            // What has no id is named by no attack.
+            let has_id = ids_in(id).next().is_some();
             let is_named = played.iter().any(|(known, name)| *known == id && name == case);
-            (!is_named).then(|| "which does not name the advisory".to_owned())
+            (has_id && !is_named).then(|| "which does not name the advisory".to_owned())
         })
     });
     if let Some(words) = wrong {
@@ -110,6 +132,21 @@ mod tests {
                 "CVE-2020-36049"
             ]
         );
+    }
+
+    #[test]
+    fn a_crash_without_an_id_is_named_by_its_cell() {
+        let text = "| `x` | y |\n| never completed (6.6.8) | leaked reader |\n| one CVE-2022-21676 | crash |\n\
+                    | `2[]` | close | **crash** |\nit crashed";
+        let found: Vec<&str> = nameless_in(text).collect();
+        assert_eq!(found, ["never completed (6.6.8)", "`2[]`"]);
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut sources = Sources::new(root);
+        let mut judge = |held: &str| complaint("`2[]`", &format!("| `2[]` | x | {held} |"), &[], &mut sources);
+        assert_eq!(judge("`xtask hostile packets/event-empty`"), None);
+        assert!(judge("`xtask hostile packets/none`").is_some());
+        assert!(judge("nothing").is_some());
+        assert!(complaint("`3[]`", "| `2[]` | x | Does not apply: y |", &[], &mut sources).is_some());
     }
 
     #[test]

@@ -471,6 +471,20 @@ pub(super) const CASES: &[Case] = &[
         rules::questions,
     ),
     guarded(
+        "A16",
+        "starred-names",
+        "names that nearly match a pattern with many stars",
+        LATER,
+        rules::starred,
+    ),
+    case(
+        "A16",
+        "varying-answers",
+        "pages that may read answers and pages that may not, behind one cache",
+        LATER,
+        answers::varying,
+    ),
+    guarded(
         "A18",
         "locked-names",
         "names under a pattern that refuses, used by the application itself",

@@ -82,8 +82,7 @@ pub(crate) fn sessions(from: Ipv4Addr, port: u16) -> Outcome<u64> {
         .ok_or_else(|| Failure::new(format!("no sessions in {stats}")))
 }
 
-/// Returns how many sessions have been opened, by generation and transport, such as `4.x
-/// websocket`.
+/// Returns how many sessions have been opened, by generation and transport (`4.x websocket`).
 pub(crate) fn opened(from: Ipv4Addr, port: u16) -> Outcome<BTreeMap<String, u64>> {
     let stats = stats(from, port)?;
     let kinds = stats["opened"].as_object();

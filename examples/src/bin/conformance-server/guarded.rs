@@ -8,6 +8,9 @@ pub(crate) fn register(io: &Io) {
     io.allow_request(guard);
     io.of_pattern("/locked-*")
         .with(|_: Socket| Err::<(), _>(Refusal::new("locked")));
+    // Whoever tries all places of the stars does not come to an end with one long name.
+    io.of_pattern("/starred-*a*a*a*a*b")
+        .with(|_: Socket| Err::<(), _>(Refusal::new("starred")));
     let root = io.of("/");
     // An application that sends to a namespace by its name does not make it.
     root.on("address", |io: Io, name: String| {

@@ -4,7 +4,7 @@ use super::scripts::leave09;
 use crate::failure::Outcome;
 use crate::hostile::clients;
 use crate::hostile::field::{ATTACKER, Field};
-use crate::hostile::peer::Peer;
+use crate::hostile::peer::{Peer, header};
 use crate::hostile::session::status;
 use crate::hostile::wire;
 use std::net::Ipv4Addr;
@@ -182,6 +182,39 @@ fn generation(target: &str) -> &'static str {
     }
 }
 
+/// Pages of a site that may read answers, and of one that may not. A cache between them must be
+/// told that the answers differ, or it gives the answer of one page to the other. Before 1.0 every
+/// page that may connect may read, and on this server all may.
+pub(super) fn varying(field: &Field) -> Outcome {
+    let (good, evil) = ("http://good.example", "http://evil.example");
+    let mut named = 0;
+    for target in OPENING {
+        for origin in [good, evil] {
+            let request = wire::get_with(target, &format!("Host: localhost\r\nOrigin: {origin}\r\n"));
+            let (head, _) = open(field, &request)?;
+            let reader = header(&head, "access-control-allow-origin");
+            let may_read = origin == good || generation(target).starts_with("0.");
+            if reader.is_some_and(|reader| reader != origin || !may_read) {
+                field.finding(format!("{} may be read by {reader:?}", title(&request)));
+            }
+            // A page loads a frame without reading it. Its answer is the same for all pages.
+            if !target.contains("htmlfile") && !varies_by_origin(&head) {
+                field.finding(format!("{} does not vary by Origin: {head:?}", title(&request)));
+            }
+            named += u64::from(reader == Some(good));
+        }
+    }
+    field.assert_least("answers that name the page that may read them", named, 20);
+    Ok(())
+}
+
+/// Whether the answer says that it depends on the page that asks.
+fn varies_by_origin(head: &str) -> bool {
+    let fields = head.lines().filter_map(|line| line.split_once(':'));
+    let mut vary = fields.filter(|(name, _)| name.eq_ignore_ascii_case("vary"));
+    vary.any(|(_, value)| value.split(',').any(|name| name.trim().eq_ignore_ascii_case("origin")))
+}
+
 /// Sends a request that must open no session.
 fn assert_refused(field: &Field, request: &str) -> Outcome {
     let (head, kinds) = open(field, request)?;
@@ -301,4 +334,27 @@ pub(super) fn frames_in_texts(field: &Field) -> Outcome {
     }
     field.count(&peer);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_varies_by_origin_if_it_says_so() {
+        for head in ["HTTP/1.1 200 OK\r\nVary: Origin", "x\r\nvary: Accept, origin\r\ny: 1"] {
+            assert!(varies_by_origin(head), "{head}");
+        }
+        for head in ["HTTP/1.1 200 OK", "x\r\nVary: Accept", "x\r\nOrigin: vary"] {
+            assert!(!varies_by_origin(head), "{head}");
+        }
+    }
+
+    #[test]
+    fn targets_name_their_generation() {
+        assert_eq!(generation("/socket.io/?EIO=4&transport=polling"), "4.x");
+        assert_eq!(generation("/socket.io/?EIO=2&transport=flashsocket"), "1.x-2.x");
+        assert_eq!(generation("/socket.io/1"), "0.7-0.9");
+        assert_eq!(generation("/streaming/websocket"), "0.6");
+    }
 }

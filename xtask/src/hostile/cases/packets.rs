@@ -342,6 +342,7 @@ pub(super) const COLONS: &[Row] = &[
     colon("event-without-name", &["5:::{\"args\":[1]}"]),
     colon("event-number", &["5:::{\"name\":5}"]),
     colon("event-disconnect", &["5:::{\"name\":\"disconnect\"}"]),
+    colon("event-error", &["5:::{\"name\":\"error\",\"args\":[1]}"]),
     colon("event-inherited", &["5:::{\"name\":\"__proto__\"}"]),
     colon("event-elsewhere", &["5::/nowhere:{\"name\":\"echo\"}"]),
     colon("json-half", &["4:::{\"a\":"]),

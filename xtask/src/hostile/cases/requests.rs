@@ -53,6 +53,12 @@ fn chunked(target: &str, chunks: &str) -> Vec<u8> {
     format!("{head}{chunks}{HIDDEN}").into_bytes()
 }
 
+/// A POST of a form to a session of 0.9, as JSONP sends it. Its field should be a string of JSON.
+fn form09(target: &str, data: &str) -> Vec<u8> {
+    let target = target.replace("xhr-polling", "jsonp-polling");
+    wire::post_form(&format!("{target}?t=1&i=0"), "d", data).into_bytes()
+}
+
 fn get(target: &str) -> Vec<u8> {
     wire::get(target).into_bytes()
 }
@@ -298,6 +304,21 @@ pub(super) const ROUTES: &[Row] = &[
         &[],
         &[(&[Wire::Polling09], End::Refused)],
         |target| wire::upgrade(&format!("{}?disconnect=1", target.replace("xhr-polling", "websocket"))).into_bytes(),
+    ),
+    lonely("jsonp-without-digits-06", &[], KEPT_400, |_| {
+        get("/socket.io/jsonp-polling/")
+    }),
+    lonely(
+        "form-not-a-string-09",
+        &[],
+        &[(&[Wire::Polling09], End::Answer(200))],
+        |target| form09(target, "{\"a\":[1]}"),
+    ),
+    lonely(
+        "form-empty-09",
+        &[],
+        &[(&[Wire::Polling09], End::Answer(200))],
+        |target| form09(target, ""),
     ),
     lonely("injected-session", &[], KEPT_400, |_| {
         get(&format!("{HANDSHAKE}&sid=x%0d%0aX-Injected:%201%0d%0a%0d%0a"))

@@ -57,6 +57,35 @@ pub(super) fn locked(field: &Field) -> Outcome {
     Ok(())
 }
 
+/// Names that nearly match a pattern with five stars, as long as a name may be. Whoever tries all
+/// places of the stars needs seconds for one of them.
+pub(super) fn starred(field: &Field) -> Outcome {
+    let long = "a".repeat(490);
+    let mut asked = 0;
+    for _ in 0..field.size(20, 200) {
+        let mut peer = clients::join4(ATTACKER, field.port, None)?;
+        // A name that matches is refused by the pattern's rule.
+        let answer = peer.answer(&wire::text("40/starred-xaxaxaxaxb,"), "44/starred-x")?;
+        if !answer.contains("\"starred\"") {
+            field.finding(format!("the pattern does not match: {answer:?}"));
+        }
+        let names: Vec<u8> = (0..100)
+            .flat_map(|number| wire::text(&format!("40/starred-{long}{number},")))
+            .collect();
+        peer.say(names)?;
+        for _ in 0..100 {
+            let answer = peer.message_with("44/starred-a")?;
+            if answer.contains("\"starred\"") {
+                field.finding("the pattern matches a name that does not end as it does");
+            }
+            asked += 1;
+        }
+        field.count(&peer);
+    }
+    field.assert_least("names that were refused", asked, field.size(2000, 20_000) as u64);
+    Ok(())
+}
+
 /// Sockets keep a value that asks the server, and sends a message, when it is dropped. They leave
 /// in every way that there is.
 pub(super) fn values(field: &Field) -> Outcome {
