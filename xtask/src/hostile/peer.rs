@@ -239,7 +239,12 @@ impl Peer {
     /// Reads the payload of the server's next text or binary message, and answers pings of
     /// Engine.IO 4 that come before it.
     pub(crate) fn message(&mut self) -> Outcome<Vec<u8>> {
-        loop {
+        self.message_until(Instant::now() + PATIENCE)
+    }
+
+    /// As above, until then: a server that sends heartbeats is never silent for long.
+    fn message_until(&mut self, end: Instant) -> Outcome<Vec<u8>> {
+        while Instant::now() < end {
             let Some((opcode, payload)) = self.take_frame()? else {
                 self.hear_more("a message")?;
                 continue;
@@ -252,6 +257,7 @@ impl Peer {
                 _ => {}
             }
         }
+        Err(Failure::new("heard no message in time"))
     }
 
     /// Reads to the end of the websocket, but at most to a message with this text in it. Other
@@ -329,8 +335,9 @@ impl Peer {
 
     /// Reads messages until one has this beginning.
     pub(crate) fn message_with(&mut self, beginning: &str) -> Outcome<String> {
+        let end = Instant::now() + PATIENCE;
         loop {
-            let message = self.message()?;
+            let message = self.message_until(end)?;
             if message.starts_with(beginning.as_bytes()) {
                 return Ok(String::from_utf8_lossy(&message).into_owned());
             }

@@ -34,8 +34,12 @@ pub(super) fn middlewares(field: &Field) -> Outcome {
     }
     let mut joined = 0;
     for peer in &mut peers {
-        joined += u64::from(peer.message_with("40{").is_ok());
         field.count(peer);
+        // The next one would not be answered, either.
+        if peer.message_with("40{").is_err() {
+            break;
+        }
+        joined += 1;
     }
     field.assert_least("sessions that are let in at the end", joined, peers.len() as u64 / 2);
     Ok(())

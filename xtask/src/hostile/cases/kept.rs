@@ -128,8 +128,12 @@ pub(super) fn rooms(field: &Field) -> Outcome {
             number += 1;
             peer.say(wire::text(&format!("42{place}[\"join\",\"{number}{long}\"]")))?;
         }
-        joined += u64::from(peer.message_with("43249[\"ok\"]").is_ok());
         field.count(&peer);
+        // The next one would not be answered, either.
+        if peer.message_with("43249[\"ok\"]").is_err() {
+            break;
+        }
+        joined += 1;
         peers.push(peer);
     }
     field.assert_least("sockets in 250 rooms each", joined, field.size(40, 400) as u64);
@@ -170,8 +174,11 @@ pub(super) fn auth(field: &Field) -> Outcome {
     let mut joined = 0;
     for peer in &mut waiting {
         let answer = peer.message().unwrap_or_default();
-        joined += u64::from(answer.windows(4).any(|part| part == b"\xa3sid"));
         field.count(peer);
+        if !answer.windows(4).any(|part| part == b"\xa3sid") {
+            break;
+        }
+        joined += 1;
     }
     field.assert_least("sessions with 60 KB of auth", joined, waiting.len() as u64);
     // An ordinary client is still let in.
