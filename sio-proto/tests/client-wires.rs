@@ -530,8 +530,8 @@ fn a_namespace_of_engine_io_3_may_come_back_with_its_query() {
     assert!(script.client.is_connected(chat), "{:?}", script.log);
 }
 
-/// docs/protocol/engine-io.md §3.3: what one poll has shown about the encoding of text holds for the
-/// polls behind it.
+/// docs/protocol/engine-io.md §3.3: what one poll has shown about the encoding of text holds for
+/// the polls behind it.
 #[test]
 fn the_dialect_of_one_poll_is_that_of_the_next() {
     let text = |packet: &str| format!("{}:{packet}", packet.encode_utf16().count()).into_bytes();

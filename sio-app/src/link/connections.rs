@@ -388,9 +388,9 @@ impl Connections {
     }
 
     /// Takes out one deadline that has passed, if its connection still exists. Returns the link and
-    /// the slot of the connection. Deadlines of connections that have gone are taken out on the way,
-    /// as many as a short hold of the lock allows; then the answer is `Some(None)`, and the caller
-    /// asks again.
+    /// the slot of the connection. Deadlines of connections that have gone are taken out on the
+    /// way, as many as a short hold of the lock allows; then the answer is `Some(None)`, and the
+    /// caller asks again.
     pub(crate) fn pop_deadline(&mut self, now: Time) -> Option<Option<(Arc<Link>, usize, Then)>> {
         for _ in 0..MOST_STALE {
             if self.deadlines.peek().is_none_or(|deadline| deadline.at > now) {

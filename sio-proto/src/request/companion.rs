@@ -49,9 +49,10 @@ impl Companion {
     }
 }
 
-/// What the host of a session keeps beside its request: who drives a [`Shard`](crate::server::Shard)
-/// may use it, and nobody else. An application that gets a request finds nothing of it there. Who
-/// keeps a handle of a request also keeps what is counted for its session.
+/// What the host of a session keeps beside its request: who drives a
+/// [`Shard`](crate::server::Shard) may use it, and nobody else. An application that gets a request
+/// finds nothing of it there. Who keeps a handle of a request also keeps what is counted for its
+/// session.
 #[derive(Clone, Copy, Debug)]
 pub struct HostSide<'a>(&'a Handshake);
 

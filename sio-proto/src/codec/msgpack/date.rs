@@ -32,8 +32,8 @@ pub(super) fn write(out: &mut BytesMut, milliseconds: Option<i64>) {
     out.put_slice(b"Z\"");
 }
 
-/// Writes the last `N` digits of a number. `core::fmt` is slower, and a message can hold some hundred
-/// thousand dates.
+/// Writes the last `N` digits of a number. `core::fmt` is slower, and a message can hold some
+/// hundred thousand dates.
 fn put<const N: usize>(out: &mut BytesMut, mut number: i64) {
     let mut digits = [b'0'; N];
     for digit in digits.iter_mut().rev() {

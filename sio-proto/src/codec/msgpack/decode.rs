@@ -320,8 +320,9 @@ impl<'a> Transcoder<'a> {
         }
     }
 
-    /// The beginning of the next value of the innermost array or map, if it has one. Writes the text
-    /// before this value. Like `JSON.stringify`, it leaves out members of a map that are undefined.
+    /// The beginning of the next value of the innermost array or map, if it has one. Writes the
+    /// text before this value. Like `JSON.stringify`, it leaves out members of a map that are
+    /// undefined.
     fn next_in(&mut self, open: &mut Open) -> Result<Option<Token<'a>>, MessagePackError> {
         while let Some(left) = open.left.checked_sub(1) {
             open.left = left;
