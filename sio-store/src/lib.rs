@@ -13,7 +13,8 @@
 //! ```
 //! The directory has one file of [redb](https://docs.rs/redb), an embedded store that is one file,
 //! has no threads of its own, reports every error, and leaves the syncing to us. One process at a
-//! time can have the store open.
+//! time can have the store open. It holds the lock of a second file, `recovery.lock`, which is
+//! empty and stays. Do not remove it while a process runs.
 //!
 //! # What is safe, and when
 //!
@@ -55,6 +56,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -62,11 +64,14 @@ use std::time::Duration;
 use sio_app::check_store;
 pub use sio_app::store::StoreError;
 use sio_app::store::{Each, Row, Store};
-use table::Table;
+use table::{Lock, Table};
 use worker::Worker;
 
 /// The name of the file in the directory.
 const FILE: &str = "recovery.redb";
+
+/// The name of the file whose lock says that a process has the store.
+const LOCK: &str = "recovery.lock";
 
 /// How often a store that another process has open is tried again.
 const RETRY: Duration = Duration::from_millis(20);
@@ -171,28 +176,35 @@ impl Disk {
     /// directory or the file cannot be read or written.
     pub fn open(self) -> Result<DiskStore, StoreError> {
         fs::create_dir_all(&self.directory).map_err(failed)?;
-        let mut opened = self.try_open();
         let mut left = self.wait;
-        while matches!(opened, Err(StoreError::Locked)) && !left.is_zero() {
+        loop {
+            let opened = self.try_open();
+            if !matches!(opened, Err(StoreError::Locked)) || left.is_zero() {
+                return opened;
+            }
             let pause = left.min(RETRY);
             pause_for(pause);
             left -= pause;
-            opened = self.try_open();
         }
-        match (opened, self.damaged) {
+    }
+
+    fn try_open(&self) -> Result<DiskStore, StoreError> {
+        // It is held over everything that is done with the files.
+        let lock = Lock::take(&self.directory.join(LOCK))?;
+        match (self.open_file(&lock), self.damaged) {
             (Err(error @ (StoreError::Damaged(_) | StoreError::Foreign(_))), Damaged::SetAside) => {
                 let path = self.path();
                 let aside = path.with_extension("redb.damaged");
                 tracing::error!(error = %error, aside = %aside.display(), "the store of recovery begins anew");
                 fs::rename(&path, &aside).map_err(failed)?;
-                self.try_open()
+                self.open_file(&lock)
             }
             (opened, _) => opened,
         }
     }
 
-    fn try_open(&self) -> Result<DiskStore, StoreError> {
-        let table = Table::open(self.path(), self.sync, self.cache_bytes)?;
+    fn open_file(&self, lock: &Arc<Lock>) -> Result<DiskStore, StoreError> {
+        let table = Table::open(self.path(), lock, self.sync, self.cache_bytes)?;
         let worker = Worker::new(table, self.timeout).map_err(failed)?;
         let store = DiskStore {
             path: self.path(),

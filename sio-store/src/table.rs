@@ -5,8 +5,9 @@ use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use redb::backends::InMemoryBackend;
+use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{Builder, Database, DatabaseError, ReadableTable, StorageBackend, StorageError, TableDefinition};
 use sio_app::store::{Each, Row, StoreError};
 
@@ -15,9 +16,23 @@ use crate::{Sync, failed};
 
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("recovery");
 
+/// The lock of a directory, in a file of its own that stays. The file of the table cannot be the
+/// lock: it goes when the store has failed, while the process goes on.
+pub(crate) struct Lock(#[expect(dead_code, reason = "it is held")] FileBackend);
+
+impl Lock {
+    /// Takes the lock, which has this path.
+    pub(crate) fn take(path: &Path) -> Result<Arc<Self>, StoreError> {
+        let file = open_or_make(path).map_err(failed)?;
+        Ok(Arc::new(Self(FileBackend::new(file).map_err(of_database)?)))
+    }
+}
+
 /// The table. It is closed when nothing more is to be written.
 pub(crate) struct Table {
     path: PathBuf,
+    /// No other process has the table, also while there is no file. It is held until the end.
+    lock: Option<Arc<Lock>>,
     sync: Sync,
     cache_bytes: usize,
     state: State,
@@ -33,9 +48,10 @@ enum State {
 impl Table {
     /// Opens the file, which is made if there is none, and checks all of its pages. A file that is
     /// out of date is removed first.
-    pub(crate) fn open(path: PathBuf, sync: Sync, cache_bytes: usize) -> Result<Self, StoreError> {
+    pub(crate) fn open(path: PathBuf, lock: &Arc<Lock>, sync: Sync, cache_bytes: usize) -> Result<Self, StoreError> {
         let mut table = Self {
             path,
+            lock: Some(Arc::clone(lock)),
             sync,
             cache_bytes,
             state: State::Closed,
@@ -53,16 +69,12 @@ impl Table {
         Ok(table)
     }
 
-    /// Opens the file and takes its lock.
+    /// Opens the file and takes its lock, which is the only one that earlier versions know.
     fn open_file(&self) -> Result<Backend, StoreError> {
-        let mut options = fs::OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&self.path).map_err(failed)?;
+        let file = open_or_make(&self.path).map_err(failed)?;
         let same = file.try_clone().map_err(failed)?;
         let backend = Backend::new(file, self.sync).map_err(of_database)?;
-        // The process that had the lock may have removed the file meanwhile.
+        // A process of an earlier version may have removed the file meanwhile.
         match is_at(&same, &self.path) {
             true => Ok(backend),
             false => Err(StoreError::Locked),
@@ -139,7 +151,7 @@ impl Table {
         if matches!(self.state, State::Closed) {
             return Ok(());
         }
-        self.close();
+        self.close_file();
         if let Err(error) = remove(&self.path) {
             // Perhaps a new file can be made where the old one cannot be removed.
             let _ = fs::write(mark_of(&self.path), []);
@@ -150,7 +162,13 @@ impl Table {
         remove(&mark_of(&self.path)).map_err(failed)
     }
 
+    /// Closes the file, and gives the table to the next process.
     pub(crate) fn close(&mut self) {
+        self.close_file();
+        self.lock = None;
+    }
+
+    fn close_file(&mut self) {
         let old = std::mem::replace(&mut self.state, State::Closed);
         // Closing writes, and what it says of errors is of no use any more.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(old)));
@@ -160,6 +178,15 @@ impl Table {
 /// The file that says that a table is out of date and could not be removed.
 pub(crate) fn mark_of(path: &Path) -> PathBuf {
     path.with_extension("stale")
+}
+
+/// Opens a file that only its owner can read.
+fn open_or_make(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 fn remove(path: &Path) -> io::Result<()> {

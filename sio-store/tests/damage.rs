@@ -233,3 +233,28 @@ fn a_store_that_is_in_use_is_waited_for() {
     old.close();
     assert_eq!(next.join().unwrap().unwrap(), 2);
 }
+
+/// Recovery F16: a process whose store has failed, and was emptied, still has the store: the next
+/// process waits for it, and its file is not removed by this one.
+#[test]
+fn f16_a_store_that_has_failed_is_in_use_until_it_is_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let old = open(directory.path()).unwrap();
+    old.write(&[row(2, 1, 7)]).unwrap();
+    old.clear().unwrap();
+    assert!(!old.path().exists());
+    assert!(matches!(open(directory.path()), Err(StoreError::Locked)));
+    // It is filled again, and fails again.
+    old.write(&[row(2, 1, 7)]).unwrap();
+    old.clear().unwrap();
+    assert!(matches!(open(directory.path()), Err(StoreError::Locked)));
+    old.close();
+    let next = open(directory.path()).unwrap();
+    next.write(&[row(2, 2, 14)]).unwrap();
+    // What the old process does behind its end touches nothing of the next one.
+    let _ = old.clear();
+    drop(old);
+    assert!(next.path().exists());
+    drop(next);
+    assert_eq!(rows(&open(directory.path()).unwrap()).len(), 1);
+}
