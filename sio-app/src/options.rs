@@ -205,10 +205,12 @@ pub struct Options {
     /// on disk. Each turn writes what it has changed before it writes to its clients, so a slow
     /// store makes everything slow.
     pub store: Option<Arc<dyn Store>>,
-    /// How many bytes may wait for the store. Default 16 MiB. When there are more, the store counts
-    /// as failed: the server goes on in memory, and fills the store again some seconds later. If it
-    /// is too low, bursts of messages make this happen. While the store is filled again, all that
-    /// is said while the values of the application are encoded has to fit.
+    /// How many bytes may wait for the store. Default 16 MiB. What comes when there are more makes
+    /// the store count as failed: the server goes on in memory, and fills the store again some
+    /// seconds later. If it is too low, bursts of messages make this happen. While the store is
+    /// filled again, all that is said while the values of the application are encoded has to fit.
+    /// One step counts as a half of this at most, however large it is: one message, or the end of
+    /// all records whose clients were waited for up to this moment. So three such steps may wait.
     pub max_store_queue_bytes: usize,
     /// Most rooms with a history ([`Namespace::history`](crate::Namespace::history)). Default
     /// 10,000. When there are more, the history of a room that has not been used for long goes;

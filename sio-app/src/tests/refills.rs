@@ -87,7 +87,9 @@ fn f16_more_than_may_wait_while_a_store_is_filled_is_an_error() {
     fail(&io, &store);
     let thread = io.clone();
     behind(move || {
-        thread.emit("news", "x".repeat(30_000));
+        for _ in 0..4 {
+            thread.emit("news", "x".repeat(30_000));
+        }
     });
     Faulty::set(&store.killed_next, true);
     pass(&io, 6_000);

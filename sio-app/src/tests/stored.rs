@@ -12,7 +12,7 @@ use crate::tests::recovery::{Client, DRAWING, packets, parts, sent, settings};
 use crate::tests::stored_values::of_kind;
 use crate::tests::{Driven, UPGRADE, now, pass, run_tasks, text};
 use crate::turn::recovery::BEFORE_NOTED;
-use crate::{Comeback, Config, Io, NotRecovered, Options, RecoveryConfig, RegisterError, check_store};
+use crate::{Comeback, Config, Io, NotRecovered, Options, RecoveryConfig, RegisterError, Socket, check_store};
 
 /// A runtime whose clock of dates goes with its time.
 pub(super) const DATED: Runtime = Runtime {
@@ -235,22 +235,61 @@ fn a_store_that_fails_is_filled_again() {
     }
 }
 
+/// A server whose store has little room for what waits.
+fn narrow(settings: RecoveryConfig, disk: &Arc<Memory>) -> Io {
+    let store: Arc<dyn Store> = Arc::clone(disk) as _;
+    let options = Options::default().shards(1).recovery(settings).store(store);
+    let config = Config::default().ping_interval(Duration::from_secs(3600));
+    Io::new(config, options.max_store_queue_bytes(20_000), DATED).unwrap()
+}
+
 /// The limit [`Options::max_store_queue_bytes`].
 #[test]
 fn more_than_may_wait_for_the_store_is_an_error_of_the_store() {
     let disk = Arc::new(Memory::default());
-    let store: Arc<dyn Store> = Arc::clone(&disk) as _;
-    let options = Options::default().shards(1).recovery(settings()).store(store);
-    let io = Io::new(Config::default(), options.max_store_queue_bytes(20_000), DATED).unwrap();
-    let client = Client::new(&io);
-    io.emit("news", 1);
+    let io = narrow(settings(), &disk);
+    io.of("/").on("go", |socket: Socket, count: u32| {
+        (0..count).for_each(|_| drop(socket.emit("news", "x".repeat(30_000))));
+    });
+    let mut client = Client::new(&io);
+    // One message that is larger is no sign of a slow store.
+    let _ = client.driven.read(&text(r#"42["go",1]"#));
     assert!(io.store().unwrap().complete);
-    io.emit("news", "x".repeat(30_000));
-    io.emit("news", 2);
+    let _ = client.driven.read(&text(r#"42["go",4]"#));
     let report = io.store().unwrap();
     assert_eq!((report.complete, report.failures, report.waiting_bytes), (false, 1, 0));
     assert!(disk.is_empty(), "what is out of date is gone");
-    assert!(client.driven.wall.take().len() > 30_000, "the client has everything");
+    assert!(client.driven.wall.take().len() > 150_000, "the client has everything");
+}
+
+/// The records of many clients end in one step, as after a kill from which nobody comes back. This
+/// is no error of the store.
+#[test]
+fn f16_many_records_that_end_at_once_are_no_error_of_the_store() {
+    let disk = Arc::new(Memory::default());
+    let io = narrow(settings(), &disk);
+    let leave = |io: &Io| {
+        for _ in 0..100 {
+            let client = Client::new(io);
+            io.socket(&client.sid).unwrap().join(["a", "b", "c", "d"]).unwrap();
+            client.cut();
+            assert!(io.store().unwrap().complete);
+        }
+        assert!(disk.len() > 600);
+    };
+    leave(&io);
+    let _here = Client::new(&io);
+    pass(&io, 11_000);
+    let check = |io: &Io| {
+        let report = io.store().unwrap();
+        assert_eq!((report.complete, report.failures, io.recoverable()), (true, 0, 1));
+        assert!(disk.len() < 60);
+    };
+    check(&io);
+    // And when a process begins that waits for fewer clients.
+    leave(&io);
+    Driver::new(&io).clear();
+    check(&narrow(settings().max_away(1), &disk));
 }
 
 /// Whatever is wrong with a store, a server either does not start, or it knows what was written.

@@ -62,9 +62,28 @@ pub(super) struct Keeper {
 struct Queue {
     noted: Vec<Noted>,
     bytes: usize,
+    /// What counts of this for the limit.
+    weight: usize,
+    /// Whether something was left out, because too much had waited already.
+    is_cut: bool,
     mode: Mode,
     /// How many refills have begun.
     refills: u64,
+}
+
+impl Queue {
+    /// Takes what waits, and says whether it is all.
+    ///
+    /// # Errors
+    /// [`StoreError::Slow`] if something was left out.
+    fn take(&mut self) -> (Vec<Noted>, Result<(), StoreError>) {
+        (self.bytes, self.weight) = (0, 0);
+        let is_whole = match std::mem::take(&mut self.is_cut) {
+            true => Err(StoreError::Slow),
+            false => Ok(()),
+        };
+        (std::mem::take(&mut self.noted), is_whole)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -126,6 +145,8 @@ impl Keeper {
             queue: Mutex::new(Queue {
                 noted: Vec::new(),
                 bytes: 0,
+                weight: 0,
+                is_cut: false,
                 mode: Mode::Working,
                 refills: 0,
             }),
@@ -151,7 +172,12 @@ impl Keeper {
         &self.store
     }
 
-    /// Notes changes. The caller holds the lock of recovery, so they are in order.
+    /// Notes the changes of one step. The caller holds the lock of recovery, so they are in order.
+    ///
+    /// A step may be larger than the limit, as when many clients are not waited for any more, and
+    /// their records end in one step. It is as large as what it changes, of which memory has as
+    /// much, and says nothing of how fast the store is. So it counts as a half of the limit at
+    /// most: what other threads do before it is written has room beside it.
     pub(super) fn push(&self, noted: impl Iterator<Item = Noted>) {
         let mut queue = self.queue.lock_for("store queue");
         let before = queue.noted.len();
@@ -159,13 +185,15 @@ impl Keeper {
             noted.for_each(drop);
             return;
         }
+        if queue.weight > self.max_bytes {
+            // The store is too slow, and is given up at the next write. No more has to wait for it.
+            queue.is_cut |= noted.count() > 0;
+            return;
+        }
         queue.noted.extend(noted);
         let bytes: usize = queue.noted.iter().skip(before).map(Noted::bytes).sum();
         queue.bytes = queue.bytes.saturating_add(bytes);
-        // The store is too slow, and is given up at the next write. No more has to wait for it.
-        if queue.bytes > self.max_bytes {
-            queue.noted.truncate(before);
-        }
+        queue.weight = queue.weight.saturating_add(bytes.min(self.max_bytes / 2));
         if bytes > 0 {
             self.pushed.fetch_add(1, Ordering::Release);
         }
@@ -193,30 +221,20 @@ impl Keeper {
         if self.written.load(Ordering::Acquire) >= target {
             return;
         }
-        let (noted, bytes, target) = {
+        let ((noted, is_whole), target) = {
             let mut queue = self.queue.lock_for("store queue");
             if queue.mode != Mode::Working {
                 return;
             }
-            let bytes = std::mem::take(&mut queue.bytes);
-            let target = self.pushed.load(Ordering::Acquire);
-            (std::mem::take(&mut queue.noted), bytes, target)
+            (queue.take(), self.pushed.load(Ordering::Acquire))
         };
-        let result = self.check(bytes).and_then(|()| self.write(rows, noted));
+        let result = is_whole.and_then(|()| self.write(rows, noted));
         match &result {
             Ok(()) => self.written.store(target, Ordering::Release),
             Err(_) => self.fail(now),
         }
         drop(writing);
         self.warn(now, result);
-    }
-
-    /// Checks whether so many bytes may have waited.
-    const fn check(&self, bytes: usize) -> Result<(), StoreError> {
-        match bytes > self.max_bytes {
-            true => Err(StoreError::Slow),
-            false => Ok(()),
-        }
     }
 
     /// Writes `noted` behind these rows, in one batch. What has become a row is given back at once,
@@ -259,8 +277,7 @@ impl Keeper {
     fn stop(&self, mode: Mode) {
         let mut queue = self.queue.lock_for("store queue");
         queue.mode = mode;
-        let noted = std::mem::take(&mut queue.noted);
-        queue.bytes = 0;
+        let (noted, _) = queue.take();
         self.written
             .store(self.pushed.load(Ordering::Acquire), Ordering::Release);
         drop(queue);
@@ -318,9 +335,8 @@ impl Keeper {
             queue.refills += 1;
             let number = queue.refills;
             queue.mode = Mode::Refilling { number, emptied };
-            queue.bytes = 0;
             // The new refill contains this.
-            (number, std::mem::take(&mut queue.noted))
+            (number, queue.take().0)
         };
         drop(noted);
         Some(number)
@@ -331,17 +347,17 @@ impl Keeper {
     pub(super) fn refill(&self, now: Time, number: u64, mut noted: Vec<Noted>) {
         noted.extend(self.head(now));
         let writing = self.writing.lock_for("store");
-        let (bytes, target) = {
+        let (is_whole, target) = {
             let mut queue = self.queue.lock_for("store queue");
             match queue.mode {
                 Mode::Refilling { number: last, emptied } if last == number => queue.mode = Mode::Filling { emptied },
                 _ => return,
             }
-            noted.append(&mut queue.noted);
-            (std::mem::take(&mut queue.bytes), self.pushed.load(Ordering::Acquire))
+            let (mut later, is_whole) = queue.take();
+            noted.append(&mut later);
+            (is_whole, self.pushed.load(Ordering::Acquire))
         };
-        let result = self
-            .check(bytes)
+        let result = is_whole
             .and_then(|()| self.clear())
             .and_then(|()| self.write(Vec::new(), noted));
         match &result {
@@ -364,16 +380,15 @@ impl Keeper {
     /// this does not work. Whoever has pushed something before waits for this.
     pub(super) fn close(&self, now: Time) {
         let writing = self.writing.lock_for("store");
-        let (before, noted, bytes) = {
+        let (before, (noted, is_whole)) = {
             let mut queue = self.queue.lock_for("store queue");
             let before = queue.mode;
             let emptied = !before.is_stale();
             queue.mode = Mode::Closed { emptied };
-            let bytes = std::mem::take(&mut queue.bytes);
-            (before, std::mem::take(&mut queue.noted), bytes)
+            (before, queue.take())
         };
         let result = match before == Mode::Working && !noted.is_empty() {
-            true => self.check(bytes).and_then(|()| self.write(Vec::new(), noted)),
+            true => is_whole.and_then(|()| self.write(Vec::new(), noted)),
             false => Ok(()),
         };
         if result.is_err() {
