@@ -272,6 +272,40 @@ fn r11_what_was_confirmed_survives_the_process() {
     );
 }
 
+/// Recovery R11: an event that waits behind a handler when its process ends in a regular way is
+/// handled by the next process, and only there.
+#[test]
+fn r11_what_waits_at_the_end_of_a_process_is_handled_by_the_next() {
+    let disk = Arc::new(Memory::default());
+    let slow = |io: &Io, list: &Heard| {
+        io.of("/").one_at_a_time();
+        let list = Arc::clone(list);
+        io.of("/").on("n", move |_: Socket, number: u32| {
+            list.lock().unwrap().push(number);
+            once_pending()
+        });
+    };
+    let list = Heard::default();
+    let io = stored(1, settings(), &Faulty::of(&disk));
+    slow(&io, &list);
+    let mut client = asking(&io);
+    send(&mut client, 0..3);
+    assert_eq!(heard(&list), [0], "the others wait");
+    crate::adapter::Driver::new(&io).clear();
+    for _ in 0..10 {
+        run_tasks();
+    }
+    let io = stored(1, settings(), &Faulty::of(&disk));
+    slow(&io, &list);
+    let (mut client, had) = back(&io, &client.pid, 0);
+    assert_eq!(had, 1);
+    send(&mut client, 1..3);
+    for _ in 0..10 {
+        run_tasks();
+    }
+    assert_eq!(heard(&list), [0, 1, 2]);
+}
+
 /// A middleware that decides about clients with `slow` in their `auth` when the door is open.
 fn door(io: &Io) -> Arc<std::sync::atomic::AtomicBool> {
     use std::sync::atomic::{AtomicBool, Ordering};

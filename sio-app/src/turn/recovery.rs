@@ -351,10 +351,11 @@ impl Recovery {
     /// them, for the next process.
     pub(crate) fn clear(&self, now: Time) {
         if self.keeper.is_some() {
-            // Handlers may have begun since their clients were told last.
+            // Handlers may have begun since their clients were told last. What has not begun is for
+            // the next process: it learns of nothing that begins later.
             let sockets = self.sockets(&self.keys()).into_iter();
             let heard: Vec<_> = sockets
-                .filter_map(|(_, socket)| socket.heard_count().map(|count| (socket, count)))
+                .filter_map(|(_, socket)| socket.seal_heard().map(|count| (socket, count)))
                 .collect();
             self.note_heard(&heard);
             self.close_store(now);
