@@ -10,6 +10,7 @@ use sio_proto::server::EngineMessage;
 use sio_proto::socket::text::{Decoded, Limits, decode};
 use sio_proto::socket::{Packet, Revision, Role};
 
+use crate::adapter::Driver;
 use crate::codec::{Messages, PacketError, PacketParser, Parsed};
 use crate::store::{Memory, Store};
 use crate::tests::pass;
@@ -239,6 +240,39 @@ fn r9_the_end_of_credentials_survives_the_process() {
     );
     let back = Client::back(&io, &extended.pid, None);
     assert!(io.socket(&back.sid).unwrap().recovered());
+}
+
+/// Recovery R9: the end of a socket is in the store when the caller goes on, also if the disconnect
+/// handler has not run yet. A process that follows recovers no client that was told to go.
+#[test]
+fn r9_who_was_told_to_go_is_unknown_to_the_next_process() {
+    for how in ["revoked while away", "revoked", "disconnected", "expired", "goodbye"] {
+        let disk = Arc::new(Memory::default());
+        let store = Faulty::of(&disk);
+        let io = stored(1, settings(), &store);
+        let mut client = Client::new(&io);
+        let socket = io.socket(&client.sid).unwrap();
+        let pid = client.pid.clone();
+        match how {
+            "revoked while away" => {
+                client.cut();
+                assert_eq!(io.revoke(|_| true), 1);
+            }
+            "revoked" => assert_eq!(io.revoke(|_| true), 1),
+            "disconnected" => socket.disconnect(),
+            "expired" => {
+                socket.expires_in(Duration::from_millis(1));
+                crate::tests::set_now(crate::tests::now() + 2_000);
+                let _ = Driver::new(&io).handle_timeout(0, std::task::Waker::noop());
+            }
+            _ => drop(client.driven.read(&crate::tests::text("41"))),
+        }
+        kill(io, &store);
+        let io = stored(1, settings(), &Faulty::of(&disk));
+        assert_eq!(io.recoverable(), 0, "{how}");
+        let back = Client::back(&io, &pid, None);
+        assert!(!io.socket(&back.sid).unwrap().recovered(), "{how}");
+    }
 }
 
 /// A revocation sees the data of sockets that are known from the store only.

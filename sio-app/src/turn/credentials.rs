@@ -246,6 +246,8 @@ impl Shards {
                 }
             }
         }
+        // No later process recovers them.
+        self.recovery.settle((self.runtime.now)(), || false);
         ended
     }
 }

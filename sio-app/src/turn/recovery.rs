@@ -329,6 +329,17 @@ impl Recovery {
         socket.tell_record();
     }
 
+    /// Ends the record of a socket that is gone for good. A store has to know this before the
+    /// client and the caller do. What else the end of a socket needs is done later
+    /// ([`Self::ended`]).
+    pub(super) fn part(&self, socket: &Arc<SocketCell>) {
+        let mut gone = Gone::default();
+        if let Some(key) = socket.record() {
+            self.with("part", |state| state.end(socket.now(), key, socket, &mut gone));
+        }
+        gone.tell();
+    }
+
     /// Ends the records that nobody has come back to. Call it about once a second.
     pub(crate) fn sweep(self: &Arc<Self>, runtime: Runtime, now: Time) {
         self.confirm_untold(runtime);
@@ -358,6 +369,11 @@ impl Recovery {
                 .filter_map(|(_, socket)| socket.seal_heard().map(|count| (socket, count)))
                 .collect();
             self.note_heard(&heard);
+            // Their ends may still be under way on other threads.
+            let sockets = self.sockets(&self.keys()).into_iter().map(|(_, socket)| socket);
+            sockets
+                .filter(|socket| socket.is_final())
+                .for_each(|socket| self.part(&socket));
             self.close_store(now);
         }
         self.forget_all(now);

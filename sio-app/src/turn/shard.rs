@@ -62,6 +62,9 @@ pub(crate) struct State {
     pub(crate) shard: Shard,
     pub(crate) links: Links,
     pub(super) sockets: Vec<Option<Arc<SocketCell>>>,
+    /// Sockets that are gone for good, and whose records a store has. The records end before
+    /// anything more is written to clients ([`ShardCell::flush`]).
+    parted: Vec<Arc<SocketCell>>,
     /// The raw sessions, by their slots.
     raw: Vec<Option<Arc<RawSession>>>,
     pub(crate) packets_out: u64,
@@ -144,6 +147,7 @@ impl ShardCell {
             shard,
             links: Links::default(),
             sockets: Vec::new(),
+            parted: Vec::new(),
             raw: Vec::new(),
             packets_out: 0,
             unwritten: Unwritten::default(),
@@ -393,7 +397,7 @@ impl ShardCell {
                     if let Some(answer) = batch.pen().take_spare() {
                         out.recycle(answer);
                     }
-                    let (mut roomy, mut any) = (Vec::new(), false);
+                    let (mut roomy, mut parted, mut any) = (Vec::new(), Vec::new(), false);
                     let more = {
                         let mut state = self.state.lock_for("flush");
                         let now = state.time(turn);
@@ -420,8 +424,16 @@ impl ShardCell {
                         if state.shard.has_roomy() {
                             roomy = state.take_roomy();
                         }
+                        if !state.parted.is_empty() {
+                            parted = std::mem::take(&mut state.parted);
+                        }
                         more
                     };
+                    for socket in parted {
+                        self.recovery.part(&socket);
+                        // It may be the last handle, and its data belongs to the user.
+                        turn.add(Work::Release(socket));
+                    }
                     // What a client gets is in the store before.
                     self.recovery.settle(turn.now(), || any || turn.has_queued());
                     if any {
@@ -472,14 +484,14 @@ impl ShardCell {
     /// Drops all sockets, so that nothing refers to the server any more, and ends all sleeps,
     /// because nobody watches the time any more.
     pub(crate) fn clear(&self) {
-        let (sockets, raw, sleepers) = {
+        let (sockets, parted, raw, sleepers) = {
             let mut state = self.state.lock_for("clear");
             let (sockets, raw) = (std::mem::take(&mut state.sockets), std::mem::take(&mut state.raw));
             state.expiries = Expiries::default();
-            (sockets, raw, state.sleeps.end())
+            (sockets, std::mem::take(&mut state.parted), raw, state.sleeps.end())
         };
         sockets.iter().flatten().for_each(|socket| socket.drop_own());
-        drop((sockets, raw));
+        drop((sockets, parted, raw));
         sleepers.into_iter().for_each(Waker::wake);
     }
 }

@@ -188,6 +188,9 @@ impl ShardCell {
                 let Some(inner) = state.forget(socket) else { return };
                 if reason == Reason::ClientNamespaceDisconnect || reason.is_dismissal() {
                     inner.set_final();
+                    if self.recovery.keeper.is_some() && inner.record().is_some() {
+                        state.parted.push(Arc::clone(&inner));
+                    }
                 }
                 match reason.is_dismissal() {
                     true => inner.dismiss(),
