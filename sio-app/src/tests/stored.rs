@@ -198,6 +198,24 @@ fn time_that_passes_between_two_processes_counts() {
     assert_eq!(Client::back(&io, &late.pid, None).sid, late.sid);
 }
 
+/// Recovery R2: a server has had no clients for a long time, and is killed a moment after the first
+/// one has come. This client was there until then.
+#[test]
+fn r2_the_first_client_after_a_quiet_time_survives_a_kill() {
+    let disk = Arc::new(Memory::default());
+    let store = Faulty::of(&disk);
+    let io = stored(1, settings(), &store);
+    for _ in 0..60 {
+        pass(&io, 1_000);
+    }
+    let client = Client::new(&io);
+    kill(io, &store);
+    crate::tests::set_now(now() + 1_000_000);
+    let io = stored(1, settings(), &Faulty::of(&disk));
+    pass(&io, 1_000);
+    assert_eq!(Client::back(&io, &client.pid, None).sid, client.sid);
+}
+
 /// Recovery F16: an error of the store costs nobody anything, and the store is good again later.
 #[test]
 fn a_store_that_fails_is_filled_again() {

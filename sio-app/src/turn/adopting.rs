@@ -107,6 +107,7 @@ impl Recovery {
         } = arriving;
         let mut gone = Gone::default();
         let adopted = self.with("adopt", |state| {
+            state.note_first(now);
             if let Some(known) = state.machine.find(socket.namespace(), &pid) {
                 state.take_away(known, &mut gone);
             }

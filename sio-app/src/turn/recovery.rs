@@ -495,6 +495,14 @@ impl State {
         Some(self.lasts.open(namespace, last, self.machine.epoch()))
     }
 
+    /// The first record is about to begin. Without records, a store does not hear once a second
+    /// that the process is alive, and a client that is here counts as lost when it last heard this.
+    pub(super) fn note_first(&mut self, now: Time) {
+        if self.is_stored && self.machine.is_empty() {
+            self.note(Noted::Alive(now));
+        }
+    }
+
     /// Begins a record for a socket that is about to be let in. Returns the secret for its client.
     pub(super) fn open(&mut self, socket: &Arc<SocketCell>, random: [u8; 18]) -> Option<(RecordKey, ByteString)> {
         let opening = Opening {
@@ -504,6 +512,7 @@ impl State {
             random,
             data: Arc::clone(socket),
         };
+        self.note_first(socket.now());
         if self.machine.is_empty() || self.machine.current(socket.namespace()).is_none() {
             // The shard of the socket is not locked yet, so the next message there sees this.
             self.begun.fetch_add(1, Ordering::Release);
