@@ -97,7 +97,7 @@ fn f16_more_than_may_wait_while_a_store_is_filled_is_an_error() {
     assert_eq!((report.complete, report.stale, report.failures), (false, false, 2));
     assert!(disk.is_empty(), "what is out of date is gone");
     Faulty::set(&store.killed_next, false);
-    pass(&io, 6_000);
+    pass(&io, 11_000);
     assert!(io.store().unwrap().complete);
 }
 

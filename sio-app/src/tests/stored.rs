@@ -241,7 +241,7 @@ fn a_store_that_fails_is_filled_again() {
         assert_eq!(io.store().unwrap().failures, 2);
         Faulty::set(fault, false);
         io.socket(&back.sid).unwrap().join("late").unwrap();
-        pass(&io, 6_000);
+        pass(&io, 11_000);
         assert!(io.store().unwrap().complete);
         io.to("late").emit("news", 5);
         kill(io, &store);
@@ -251,6 +251,39 @@ fn a_store_that_fails_is_filled_again() {
         assert_eq!((&again.sid, sent(&again.first)), (&back.sid, vec![r#"42["news",5"#]));
         assert_eq!(io.socket(&again.sid).unwrap().rooms().len(), 2);
     }
+}
+
+/// Recovery F16: clients wait for each try to fill a store again, so a store that goes on failing
+/// is tried less and less often. One that has worked for a while is tried soon.
+#[test]
+fn f16_a_store_that_goes_on_failing_is_tried_less_often() {
+    let disk = Arc::new(Memory::default());
+    let store = Faulty::of(&disk);
+    let io = stored(1, settings(), &store);
+    let _client = Client::new(&io);
+    let failures = |seconds: u32| {
+        let before = io.store().unwrap().failures;
+        (0..seconds).for_each(|_| pass(&io, 1_000));
+        io.store().unwrap().failures - before
+    };
+    let again = || {
+        Faulty::set(&store.failing, true);
+        io.emit("news", 1);
+        // After 5, 15, 35, 75, 155 and 315 seconds, and then each 320 seconds.
+        assert_eq!((failures(6), failures(154), failures(160)), (1, 4, 1));
+        assert_eq!(failures(960), 3);
+        Faulty::set(&store.failing, false);
+        assert_eq!(failures(320), 0);
+        assert!(io.store().unwrap().complete);
+    };
+    again();
+    // It fails at once when it is filled: this is no success.
+    Faulty::set(&store.failing, true);
+    io.emit("news", 1);
+    assert_eq!((failures(310), failures(20)), (0, 1));
+    Faulty::set(&store.failing, false);
+    assert_eq!(failures(700), 0);
+    again();
 }
 
 /// A server whose store has little room for what waits.

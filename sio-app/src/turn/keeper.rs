@@ -32,8 +32,10 @@ use crate::store::{Row, Store, StoreError, StoreReport};
 use crate::turn::rows::{Dates, Head, Noted};
 use crate::turn::values::Value;
 
-/// How long the server goes on in memory before it tries the store again.
+/// How long the server goes on in memory before it tries the store again, for the first time, and
+/// at most. Clients wait for each try, for as long as the store takes to fail.
 const RETRY: Duration = Duration::from_secs(5);
+const MOST_RETRY: Duration = Duration::from_secs(320);
 
 pub(super) struct Keeper {
     store: Arc<dyn Store>,
@@ -69,6 +71,9 @@ struct Queue {
     mode: Mode,
     /// How many refills have begun.
     refills: u64,
+    /// How long the last failure was waited for, and since when the store works, if it does.
+    pause: Duration,
+    works_since: Option<Time>,
 }
 
 impl Queue {
@@ -83,6 +88,17 @@ impl Queue {
             false => Ok(()),
         };
         (std::mem::take(&mut self.noted), is_whole)
+    }
+
+    /// Returns how long a store that fails now is left alone: twice as long as the last time,
+    /// unless it has worked for longer than that.
+    fn next_pause(&mut self, now: Time) -> Duration {
+        let worked = self.works_since.take().map(|since| now.saturating_since(since));
+        self.pause = match worked.is_some_and(|worked| worked >= self.pause) {
+            true => RETRY,
+            false => self.pause.saturating_mul(2).min(MOST_RETRY),
+        };
+        self.pause
     }
 }
 
@@ -149,6 +165,8 @@ impl Keeper {
                 is_cut: false,
                 mode: Mode::Working,
                 refills: 0,
+                pause: Duration::ZERO,
+                works_since: Some(Time::ZERO),
             }),
             writing: Mutex::new(()),
             pushed: AtomicU64::new(0),
@@ -269,7 +287,7 @@ impl Keeper {
     fn fail(&self, now: Time) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let emptied = attempt(|| self.store.clear()).is_ok();
-        let retry = now + RETRY;
+        let retry = now + self.queue.lock_for("store queue").next_pause(now);
         self.stop(Mode::Failed { retry, emptied });
     }
 
@@ -362,7 +380,9 @@ impl Keeper {
             .and_then(|()| self.write(Vec::new(), noted));
         match &result {
             Ok(()) => {
-                self.queue.lock_for("store queue").mode = Mode::Working;
+                let mut queue = self.queue.lock_for("store queue");
+                (queue.mode, queue.works_since) = (Mode::Working, Some(now));
+                drop(queue);
                 self.written.store(target, Ordering::Release);
             }
             Err(_) => self.fail(now),
