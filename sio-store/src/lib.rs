@@ -49,6 +49,7 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod mark;
 mod table;
 mod worker;
 
@@ -57,10 +58,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use mark::Mark;
 use sio_app::check_store;
 pub use sio_app::store::StoreError;
 use sio_app::store::{Each, Row, Store};
@@ -205,11 +206,12 @@ impl Disk {
 
     fn open_file(&self, lock: &Arc<Lock>) -> Result<DiskStore, StoreError> {
         let table = Table::open(self.path(), lock, self.sync, self.cache_bytes)?;
+        let mark = Arc::clone(table.mark());
         let worker = Worker::new(table, self.timeout).map_err(failed)?;
         let store = DiskStore {
             path: self.path(),
             worker,
-            is_marked: AtomicBool::new(false),
+            mark,
         };
         check_store(&store)?;
         Ok(store)
@@ -224,8 +226,7 @@ impl Disk {
 pub struct DiskStore {
     path: PathBuf,
     worker: Worker,
-    /// Whether the file has been marked as out of date while the thread hangs.
-    is_marked: AtomicBool,
+    mark: Arc<Mark>,
 }
 
 impl DiskStore {
@@ -254,12 +255,10 @@ impl Store for DiskStore {
         let cleared = self.worker.run(Table::clear);
         // The thread hangs in a write, and empties the file when it is back. If the process is
         // killed before, the next one has to know. Making a file may hang, too.
-        if matches!(cleared, Err(StoreError::Slow)) && !self.is_marked.swap(true, Ordering::Relaxed) {
-            let mark = table::mark_of(&self.path);
-            let write = move || drop(fs::write(mark, []));
-            let _ = thread::Builder::new().name("sio-store-mark".to_owned()).spawn(write);
-        } else if cleared.is_ok() {
-            self.is_marked.store(false, Ordering::Relaxed);
+        if matches!(cleared, Err(StoreError::Slow))
+            && let Some(set) = self.mark.set_later()
+        {
+            let _ = thread::Builder::new().name("sio-store-mark".to_owned()).spawn(set);
         }
         cleared
     }

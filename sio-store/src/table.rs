@@ -12,6 +12,7 @@ use redb::{Builder, Database, DatabaseError, ReadableTable, StorageBackend, Stor
 use sio_app::store::{Each, Row, StoreError};
 
 use crate::backend::Backend;
+use crate::mark::Mark;
 use crate::{Sync, failed};
 
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("recovery");
@@ -31,6 +32,7 @@ impl Lock {
 /// The table. It is closed when nothing more is to be written.
 pub(crate) struct Table {
     path: PathBuf,
+    mark: Arc<Mark>,
     /// No other process has the table, also while there is no file. It is held until the end.
     lock: Option<Arc<Lock>>,
     sync: Sync,
@@ -50,6 +52,7 @@ impl Table {
     /// out of date is removed first.
     pub(crate) fn open(path: PathBuf, lock: &Arc<Lock>, sync: Sync, cache_bytes: usize) -> Result<Self, StoreError> {
         let mut table = Self {
+            mark: Arc::new(Mark::of(&path)),
             path,
             lock: Some(Arc::clone(lock)),
             sync,
@@ -57,7 +60,7 @@ impl Table {
             state: State::Closed,
         };
         let mut backend = table.open_file()?;
-        if mark_of(&table.path).try_exists().map_err(failed)? {
+        if table.mark.is_set().map_err(failed)? {
             tracing::error!(path = %table.path.display(), "the store of recovery is out of date, and begins anew");
             drop(backend);
             table.state = State::Empty;
@@ -154,12 +157,16 @@ impl Table {
         self.close_file();
         if let Err(error) = remove(&self.path) {
             // Perhaps a new file can be made where the old one cannot be removed.
-            let _ = fs::write(mark_of(&self.path), []);
+            self.mark.set();
             self.state = State::Empty;
             return Err(failed(error));
         }
         self.state = State::Empty;
-        remove(&mark_of(&self.path)).map_err(failed)
+        self.mark.unset().map_err(failed)
+    }
+
+    pub(crate) const fn mark(&self) -> &Arc<Mark> {
+        &self.mark
     }
 
     /// Closes the file, and gives the table to the next process.
@@ -175,11 +182,6 @@ impl Table {
     }
 }
 
-/// The file that says that a table is out of date and could not be removed.
-pub(crate) fn mark_of(path: &Path) -> PathBuf {
-    path.with_extension("stale")
-}
-
 /// Opens a file that only its owner can read.
 fn open_or_make(path: &Path) -> io::Result<fs::File> {
     let mut options = fs::OpenOptions::new();
@@ -189,7 +191,7 @@ fn open_or_make(path: &Path) -> io::Result<fs::File> {
     options.open(path)
 }
 
-fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
