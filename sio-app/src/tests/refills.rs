@@ -188,6 +188,24 @@ fn f16_a_server_that_ends_says_whether_its_store_is_out_of_date() {
     assert_eq!((report.complete, report.stale, disk.is_empty()), (false, false, true));
 }
 
+/// A middleware has given a socket a value that another thread takes out while the socket is let
+/// in, and whose drop panics. The socket is let in all the same, and its handler is called.
+#[test]
+fn a_value_whose_drop_panics_keeps_nobody_out() {
+    let (_disk, _store, io) = world();
+    io.keep_data::<Bomb>("bomb");
+    io.of("/").with(|socket: Socket| {
+        socket.set_data(Bomb(7));
+        TAKEN.set(Some(socket));
+        Ok::<(), &'static str>(())
+    });
+    let (told, connected) = mpsc::channel();
+    io.of("/").on_connect(move |_: Socket| told.send(()).unwrap());
+    let client = Client::new(&io);
+    assert!(TAKEN.take().is_none() && io.socket(&client.sid).unwrap().data::<Bomb>().is_none());
+    assert_eq!(connected.try_iter().count(), 1);
+}
+
 /// While a store is filled again, a value of the application is dropped by the thread that fills
 /// it, and this panics. The store is filled, and the thread goes on.
 #[test]

@@ -198,6 +198,28 @@ fn time_that_passes_between_two_processes_counts() {
     assert_eq!(Client::back(&io, &late.pid, None).sid, late.sid);
 }
 
+/// The clock of the machine is set back while no process runs. Nobody is waited for, and nothing is
+/// kept, for longer than the window.
+#[test]
+fn a_clock_that_is_set_back_makes_no_window_longer() {
+    let disk = Arc::new(Memory::default());
+    let store = Faulty::of(&disk);
+    crate::tests::set_now(3_600_000_000);
+    let io = stored(1, settings(), &store);
+    let (away, here) = (Client::new(&io).cut(), Client::new(&io));
+    io.emit("news", 1);
+    kill(io, &store);
+    crate::tests::set_now(1_000_000);
+    let store = Faulty::of(&disk);
+    let io = stored(1, settings(), &store);
+    assert_eq!(io.recoverable(), 2);
+    pass(&io, 9_000);
+    assert_eq!(sent(&Client::back(&io, &away, None).first), [r#"42["news",1"#]);
+    pass(&io, 2_000);
+    assert_eq!(io.recoverable(), 1);
+    assert_ne!(Client::back(&io, &here.pid, None).sid, here.sid);
+}
+
 /// Recovery R2: a server has had no clients for a long time, and is killed a moment after the first
 /// one has come. This client was there until then.
 #[test]

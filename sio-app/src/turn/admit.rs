@@ -14,6 +14,7 @@ use crate::turn::heard::Heard;
 use crate::turn::recovery::{self, Gone, Returned};
 use crate::turn::shard::{Aftermath, State};
 use crate::turn::socket::SocketCell;
+use crate::turn::stored_values::EncodedValue;
 use crate::turn::table::Table;
 
 /// What has become of a socket that was to be let in.
@@ -185,6 +186,8 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
         recovery.count(seat.outcome(), seat.absence());
         recovery.note_late_values(socket, values);
         socket.tell_record();
+    } else {
+        values.into_iter().for_each(EncodedValue::let_go);
     }
     admitted
 }

@@ -240,7 +240,9 @@ impl Reading {
                 self.begin(state);
                 let (name, _) = self.names.get(&namespace).filter(|_| !self.is_foreign)?;
                 let dates = place.keeper.dates;
-                let times = (dates.time(at), dates.time(until));
+                // The clock of dates may have been set back since.
+                let end = place.now + state.machine.window();
+                let times = (dates.time(at).min(place.now), dates.time(until).min(end));
                 let (message, bytes) = Kept::of_frames(frames)?;
                 state
                     .machine
@@ -290,11 +292,15 @@ impl Reading {
         let socket = Arc::new(socket);
         let dates = place.keeper.dates;
         // A client that was there was lost when the process was last alive, at the earliest.
+        let window = u64::try_from(state.machine.window().as_millis()).unwrap_or(u64::MAX);
+        let end = place.now + state.machine.window();
         let until = match (until, self.alive) {
-            (0, None) => place.now + state.machine.window(),
-            (0, Some(alive)) => dates.time(alive + state.machine.window().as_millis() as u64),
+            (0, None) => end,
+            (0, Some(alive)) => dates.time(alive.saturating_add(window)),
             (until, _) => dates.time(until),
         };
+        // The clock of dates may have been set back since.
+        let until = until.min(end);
         let kept = (Arc::clone(&socket), socket.away_bytes());
         let overdue = &mut state.overdue;
         let key = state.machine.restore_record(name, saved, until, stays, kept, overdue)?;

@@ -142,10 +142,19 @@ impl Noted {
 
     /// About what it takes while it waits.
     pub(super) fn bytes(&self) -> usize {
+        let of_names = |names: &[ByteString]| names.iter().map(|name| name.len() + size_of::<ByteString>()).sum();
         let own = match self {
-            Self::Message { message, .. } => message.bytes(),
+            Self::Message { message, audience, .. } => {
+                let names: usize = [&audience.rooms, &audience.except]
+                    .map(|names| of_names(names))
+                    .iter()
+                    .sum();
+                message.bytes() + names
+            }
             Self::Value { json, .. } => json.as_ref().map_or(0, Vec::len),
             Self::Change(Change::Stay(stay)) => stay.room.len(),
+            Self::Change(Change::Pruned { room, .. }) => room.as_ref().map_or(0, |room| room.len()),
+            Self::Change(Change::Namespace(saved)) => saved.name.len() + saved.epochs.len() * size_of::<(u32, u64)>(),
             Self::Change(_) | Self::Alive(_) | Self::Head(_) | Self::Socket { .. } => 0,
         };
         own + size_of::<Self>()

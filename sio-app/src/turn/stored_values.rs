@@ -70,6 +70,12 @@ impl EncodedValue {
         }
     }
 
+    /// Drops the value. It may be the last handle of a value that another thread has replaced, so
+    /// code of the user runs here, which may panic.
+    pub(super) fn let_go(self) {
+        let _ = guarded(|| drop(self));
+    }
+
     /// Whether the socket has no other value by now.
     fn is_current(&self, socket: &SocketCell) -> bool {
         let (kind, value) = (self.codec.kind, self.value.as_ref());
@@ -125,9 +131,12 @@ impl Recovery {
 
     /// Notes those of the values that have changed since they were encoded.
     pub(super) fn note_late_values(&self, socket: &SocketCell, values: Vec<EncodedValue>) {
-        let Some(key) = socket.record() else { return };
-        for late in values.into_iter().filter(|encoded| !encoded.is_noted) {
-            self.note_value(key, socket, late.codec);
+        for encoded in values {
+            let late = (!encoded.is_noted).then(|| encoded.codec.clone());
+            encoded.let_go();
+            if let (Some(key), Some(codec)) = (socket.record(), late) {
+                self.note_value(key, socket, codec);
+            }
         }
     }
 
@@ -148,7 +157,9 @@ impl Recovery {
         loop {
             let mut encoded = EncodedValue::new(socket, codec.clone());
             self.with("value", |state| state.note_value(key, socket, &mut encoded));
-            if encoded.is_noted {
+            let is_noted = encoded.is_noted;
+            encoded.let_go();
+            if is_noted {
                 return;
             }
         }
