@@ -64,7 +64,7 @@ use adopting::Brought;
 use audience::Stay;
 use away::Away;
 use namespaces::Namespaces;
-use record::{Own, Pid, Record, is_same};
+use record::{Own, Past, Pid, Record, is_same};
 
 pub use adopting::Adopted;
 pub use audience::{Audience, Recipients};
@@ -224,6 +224,7 @@ impl<M, D> Recovery<M, D> {
             pid: Pid(random),
             foreign_pid: None,
             adopted: 0,
+            past: Past::Here,
             lacks: false,
             is_strange: false,
             sid,
@@ -560,11 +561,10 @@ impl<M, D> Recovery<M, D> {
         self.note_record(key);
         let record = self.record(key).ok_or(NotRecovered::Unknown)?;
         let place = self.namespaces.at(record.place).ok_or(NotRecovered::Unknown)?;
-        let logged = sequences.into_iter().filter_map(|sequence| place.log.get(sequence));
         Ok(Claimed {
             sid: record.sid,
             rooms: record.rooms().cloned().collect(),
-            missed: self.brought(slot, seen).chain(logged).collect(),
+            missed: self.with_brought(slot, seen, &place.log, &sequences),
         })
     }
 
@@ -577,10 +577,9 @@ impl<M, D> Recovery<M, D> {
     pub fn check(&self, key: RecordKey, offset: Option<&str>, room: Room) -> Result<Vec<&Entry<M>>, NotRecovered> {
         let record = self.record(key).ok_or(NotRecovered::Unknown)?;
         let place = self.namespaces.at(record.place).ok_or(NotRecovered::Unknown)?;
-        let sequences = self.missed(key, offset, room)?.into_iter();
-        let logged = sequences.filter_map(|sequence| place.log.get(sequence));
+        let sequences = self.missed(key, offset, room)?;
         let seen = self.seen(key, offset)?;
-        Ok(self.brought(key.slot, seen).chain(logged).collect())
+        Ok(self.with_brought(key.slot, seen, &place.log, &sequences))
     }
 
     /// How long the client of a record was away, and how much was said meanwhile, by what it shows.
@@ -610,6 +609,11 @@ impl<M, D> Recovery<M, D> {
             return Err(NotRecovered::Rooms);
         }
         let after = self.seen(key, offset)?;
+        if self.is_behind(key) {
+            // What the stream had while no process was here is in no log.
+            let pruned = place.log.last();
+            return Err(NotRecovered::Truncated(Truncated { pruned }));
+        }
         if record.forgotten > after {
             let pruned = record.forgotten;
             return Err(NotRecovered::Truncated(Truncated { pruned }));
@@ -619,7 +623,10 @@ impl<M, D> Recovery<M, D> {
             return Err(NotRecovered::Truncated(Truncated { pruned }));
         }
         // What was said before the record came here was brought here.
-        let missed = place.log.missed(after.max(record.adopted), &record.stays)?;
+        let missed = match record.past {
+            Past::Reread => self.beside_brought(key.slot, after, place.log.missed(after, &record.stays)?)?,
+            Past::Here | Past::Stored => place.log.missed(after.max(record.adopted), &record.stays)?,
+        };
         let all = || self.brought(key.slot, after).chain(missed.iter().copied());
         let bytes = all().map(Entry::bytes).sum();
         let packets = all().count();

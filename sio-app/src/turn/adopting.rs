@@ -42,6 +42,15 @@ pub(crate) struct Arriving {
     pub(crate) socket: Arc<SocketCell>,
 }
 
+/// A record of the last process, whose client is coming back.
+pub(crate) struct Reread {
+    pub(crate) socket: Arc<SocketCell>,
+    /// The rooms, as in [`RecordState`], with that of the socket's id.
+    pub(crate) rooms: Vec<(ByteString, Option<Offset>)>,
+    /// The place up to which has to be brought what the client has missed.
+    pub(crate) until: Offset,
+}
+
 /// Makes the socket for the record of a client that is coming back with `comer`. `None` if its id
 /// cannot be that of a socket, or is that of another socket.
 pub(crate) fn away_socket(shards: &Shards, comer: &SocketCell, id: &str) -> Option<Arc<SocketCell>> {
@@ -96,8 +105,37 @@ impl Recovery {
         self.last(namespace).is_some()
     }
 
+    /// Whether the stream has gone on without this record, which a store has kept
+    /// ([`sio_proto::recovery::Recovery::is_behind`]).
+    pub(crate) fn is_behind(&self, key: RecordKey) -> bool {
+        self.state.lock_for("behind").machine.is_behind(key)
+    }
+
+    /// Finds such a record by the id of its socket.
+    #[cfg(feature = "redis")]
+    pub(crate) fn find_behind(&self, namespace: &ByteString, id: &str) -> Option<RecordKey> {
+        let key = self.ids.holder(namespace, id)?.record()?;
+        self.is_behind(key).then_some(key)
+    }
+
+    /// The client of such a record is coming back, and no other server has had it since.
+    pub(crate) fn reread(&self, key: RecordKey) -> Option<Reread> {
+        self.with("reread", |state| {
+            let machine = &mut state.machine;
+            let socket = machine.data(key).filter(|socket| !socket.is_final()).cloned()?;
+            let until = machine.reread(key)?;
+            let own = (socket.id().as_str().into(), None);
+            Some(Reread {
+                rooms: [own].into_iter().chain(machine.rooms_since(key)).collect(),
+                socket,
+                until,
+            })
+        })
+    }
+
     /// Takes over a record. Returns its name, and the place up to which has to be brought what its
-    /// client has missed. What was kept here under the same secret ends.
+    /// client has missed. What was kept here under the same secret ends, without a word to the
+    /// application: its client is coming back.
     pub(crate) fn adopt(&self, now: Time, comer: &SocketCell, arriving: Arriving) -> Option<(RecordKey, Offset)> {
         let Arriving {
             pid,
@@ -105,11 +143,11 @@ impl Recovery {
             start,
             socket,
         } = arriving;
-        let mut gone = Gone::default();
+        let (mut gone, mut before) = (Gone::default(), Gone::default());
         let adopted = self.with("adopt", |state| {
             state.note_first(now);
             if let Some(known) = state.machine.find(socket.namespace(), &pid) {
-                state.take_away(known, &mut gone);
+                state.take_away(known, &mut before);
             }
             let id = socket.id().clone();
             // Another client that is waited for has it: the record lies.
@@ -133,6 +171,10 @@ impl Recovery {
             Some(adopted)
         });
         gone.tell();
+        match adopted {
+            Some(_) => drop(before),
+            None => before.tell(),
+        }
         adopted
     }
 
@@ -147,11 +189,15 @@ impl Recovery {
         self.with("bring", |state| state.machine.bring(now, key, kept))
     }
 
-    /// What other servers have to know of a record, if it is kept.
+    /// What other servers have to know of a record, if it is kept. They are told nothing of a
+    /// record that is behind: what they have of it is as new, or newer.
     pub(crate) fn record_state(&self, key: RecordKey) -> Option<RecordState> {
         self.with("record", |state| {
             let machine = &state.machine;
             let socket = machine.data(key).filter(|socket| !socket.is_final())?;
+            if machine.is_behind(key) {
+                return None;
+            }
             Some(RecordState {
                 pid: machine.pid(key)?,
                 socket: Arc::clone(socket),

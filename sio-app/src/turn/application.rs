@@ -76,6 +76,11 @@ pub(crate) trait Application: Any + Send + Sync {
     #[cfg(feature = "redis")]
     fn record_changed(&self, socket: &Arc<SocketCell>);
 
+    /// Reports that the record with this secret was revoked. An earlier process has written it for
+    /// other servers, and this one has not.
+    #[cfg(feature = "redis")]
+    fn record_revoked(&self, pid: bytestring::ByteString);
+
     /// Reports an event of a room. It is called only if the application has asked for such events,
     /// or, for the first and the last member of a room, in a cluster.
     fn room(&self, event: &RoomEvent);

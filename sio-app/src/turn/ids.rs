@@ -114,6 +114,14 @@ impl Ids {
         sockets.find(|socket| socket.is_connected())
     }
 
+    /// Returns the socket of a namespace that has this id, connected or away.
+    #[cfg(feature = "redis")]
+    pub(super) fn holder(&self, namespace: &ByteString, id: &str) -> Option<Arc<SocketCell>> {
+        let place = (SocketId::named(id), namespace.clone());
+        let known = self.taken.lock_for("holder").get(&place).cloned();
+        known.as_ref().and_then(Weak::upgrade)
+    }
+
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.taken.lock().len()

@@ -431,10 +431,16 @@ impl Recovery {
     /// present socket of the record, if it is another one or is still connected.
     pub(super) fn revoke(&self, key: RecordKey, socket: &Arc<SocketCell>) -> Option<Arc<SocketCell>> {
         let mut gone = Gone::default();
+        #[cfg(feature = "redis")]
+        let mut behind = None;
         let left = self.with("revoke", |state| {
             let present = state.machine.data(key)?;
             if !Arc::ptr_eq(present, socket) || !state.machine.is_away(key) {
                 return Some(Arc::clone(present));
+            }
+            #[cfg(feature = "redis")]
+            if state.machine.is_behind(key) {
+                behind = state.machine.pid(key);
             }
             // A client that comes back at this moment finds that it is too late.
             socket.set_final();
@@ -443,6 +449,10 @@ impl Recovery {
         });
         gone.tell();
         socket.tell_record();
+        #[cfg(feature = "redis")]
+        if let (Some(pid), Some(application)) = (behind, socket.application()) {
+            application.record_revoked(pid);
+        }
         left
     }
 

@@ -32,7 +32,7 @@ pub(crate) struct Shards {
     pub(crate) news: Arc<RoomNews>,
     pub(crate) recovery: Arc<Recovery>,
     /// The key with which ids are made.
-    pub(super) key: [u8; 16],
+    pub(crate) key: [u8; 16],
     /// The broadcasts that wait for acknowledgements.
     pub(crate) surveys: Arc<Surveys>,
     pub(crate) histories: Histories,

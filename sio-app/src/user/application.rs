@@ -111,6 +111,13 @@ impl Application for Inner {
         }
     }
 
+    #[cfg(feature = "redis")]
+    fn record_revoked(&self, pid: bytestring::ByteString) {
+        if let Some(cluster) = self.cluster.as_ref().filter(|cluster| cluster.follows_stream()) {
+            cluster.forget_record(pid);
+        }
+    }
+
     fn room(&self, event: &RoomEvent) {
         #[cfg(feature = "redis")]
         if let Some(cluster) = &self.cluster

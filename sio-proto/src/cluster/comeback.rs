@@ -37,6 +37,7 @@ use super::record::{key, streams};
 use super::seal::Doubt;
 use crate::ClusterConfig;
 use crate::broker::{Answer, BrokerError, Entry, Request};
+use crate::socket::Offset;
 
 /// How many entries one step reads, besides the one that was read last. An entry of ours has up to
 /// a MiB, and an answer of the broker up to 32.
@@ -215,6 +216,20 @@ impl Comeback {
     #[must_use]
     pub const fn offset(&self) -> &ByteString {
         &self.offset
+    }
+
+    /// The client is in these rooms, each with the entry behind which it is in it, and not in those
+    /// of its record, which is older. Call it when the record is found.
+    pub fn set_rooms(&mut self, rooms: impl IntoIterator<Item = (ByteString, Option<Offset>)>) {
+        let places = |(room, since): (ByteString, Option<Offset>)| {
+            let since = since.and_then(|since| entry_id(&since.text()));
+            (room, since)
+        };
+        let (rooms, since) = rooms.into_iter().map(places).unzip();
+        self.since = since;
+        if let Some(session) = &mut self.session {
+            session.rooms = rooms;
+        }
     }
 
     /// The bytes of what has been read and is for the client, with its names, and 256 for each

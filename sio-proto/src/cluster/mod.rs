@@ -59,6 +59,6 @@ pub use emitter::{Emitter, NotSent};
 pub use node::{Message, Node, Reader, Unread};
 pub use order::{Emit, Flags, LocalOrder, NodeId, Order, Question, Recipients, RemoteSocket, Target};
 pub use output::Outputs;
-pub use record::{RecordWriter, forget};
+pub use record::{RecordWriter, forget, home};
 pub use tail::{Tail, TailEnd, TailEvent, TailStep};
 pub use voice::{Voice, Written};

@@ -8,11 +8,13 @@ use alloc::sync::Arc;
 use core::time::Duration;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::delivery::Medium;
 use super::messages::Session;
 use super::seal::{Seal, Sealing};
 use crate::broker::Request;
+use crate::id::siphash::siphash;
 use crate::{ClusterConfig, ClusterKind, StreamsConfig};
 
 /// Writes one record ([`Node::record_writer`](super::Node::record_writer)). It needs no node, so
@@ -46,6 +48,14 @@ impl RecordWriter {
             only_if_there,
         })
     }
+}
+
+/// The name under which a server writes records ([`Session::node`]). It is made of the key of the
+/// server's ids, and tells nothing about it. A store keeps this key, so the next process recognises
+/// what the one before it has written.
+#[must_use]
+pub fn home(key: &[u8; 16]) -> ByteString {
+    ByteString::from(alloc::format!("{:016x}", siphash(key, b"sio home")))
 }
 
 /// The request that forgets a client that does not come back. With another adapter than the streams

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   advance ─► numbers follow the stream        adopt ─► AWAY here, from number I on the log has all
+//!                                               reread ─► the same, for a record of a store
 //!                                               bring ─► what was said between its offset and I
 //!                                               claim ─► brought, then logged: nothing twice
 //!                                               let_in ─► a store has it from now on
@@ -19,9 +20,9 @@ use alloc::vec::Vec;
 use bytestring::ByteString;
 
 use super::audience::Stay;
-use super::log::Entry;
+use super::log::{Entry, Log, Truncated};
 use super::outcome::Expired;
-use super::record::{Own, Pid, Record, is_same};
+use super::record::{Own, Past, Pid, Record, is_same};
 use super::{RecordKey, Recovery};
 use crate::id::RecordSlot;
 use crate::id::siphash::siphash;
@@ -177,6 +178,7 @@ impl<M, D> Recovery<M, D> {
             pid: own_pid,
             foreign_pid,
             adopted: at,
+            past: Past::Here,
             lacks: true,
             is_strange: true,
             sid,
@@ -215,6 +217,31 @@ impl<M, D> Recovery<M, D> {
             self.note_record(key);
             self.note_stays(key);
         }
+    }
+
+    /// Whether an earlier process has kept this record, and the stream has not been read again for
+    /// it: the stream has gone on while no process was here, so nobody knows what its client has
+    /// missed. Until it has been read ([`reread`](Self::reread)), the client is not recovered
+    /// ([`NotRecovered::Truncated`](super::NotRecovered::Truncated)).
+    #[must_use]
+    pub fn is_behind(&self, key: RecordKey) -> bool {
+        self.follows_stream && self.record(key).is_some_and(|record| record.past == Past::Stored)
+    }
+
+    /// The client of a record that [is behind](Self::is_behind) is coming back, and no other server
+    /// has had it since. Returns the number of the last message: what lies between the client's
+    /// offset and this number has to be brought ([`bring`](Self::bring)), as for an adopted record.
+    /// `None` for any other record.
+    pub fn reread(&mut self, key: RecordKey) -> Option<Offset> {
+        if !self.is_behind(key) {
+            return None;
+        }
+        let place = self.record(key)?.place;
+        let sequence = self.namespaces.at(place)?.log.last();
+        let record = self.record_mut(key)?;
+        (record.adopted, record.lacks) = (sequence, true);
+        let epoch = Offset::STREAM;
+        Some(Offset { epoch, sequence })
     }
 
     /// Keeps room for what is being fetched for an adopted record: so many bytes have come until
@@ -258,6 +285,9 @@ impl<M, D> Recovery<M, D> {
         self.keep_brought(key.slot, network, until, (entries, bytes));
         if let Some(record) = self.records.get_mut(key.slot) {
             record.lacks = false;
+            if record.past == Past::Stored {
+                record.past = Past::Reread;
+            }
         }
         true
     }
@@ -334,6 +364,40 @@ impl<M, D> Recovery<M, D> {
         let brought = self.brought.get(&slot).into_iter();
         let entries = brought.flat_map(|brought| &brought.entries);
         entries.filter(move |entry| entry.sequence > after)
+    }
+
+    /// What was brought for a record behind this number, and these messages of the log, in order.
+    pub(super) fn with_brought<'a>(
+        &'a self,
+        slot: RecordSlot,
+        after: u64,
+        log: &'a Log<M>,
+        logged: &[u64],
+    ) -> Vec<&'a Entry<M>> {
+        let logged = logged.iter().filter_map(|sequence| log.get(*sequence));
+        let mut missed: Vec<_> = self.brought(slot, after).chain(logged).collect();
+        missed.sort_by_key(|entry| entry.sequence);
+        missed
+    }
+
+    /// Leaves out of what the log has for a record that was read again what was brought for it,
+    /// too. The log has what was said to rooms that the socket has left since. What was said
+    /// without the stream may stand elsewhere in it: nobody knows, so it cannot be sent.
+    pub(super) fn beside_brought<'a>(
+        &self,
+        slot: RecordSlot,
+        after: u64,
+        mut logged: Vec<&'a Entry<M>>,
+    ) -> Result<Vec<&'a Entry<M>>, Truncated> {
+        let adopted = self.records.get(slot).map_or(0, |record| record.adopted);
+        let mut before = logged.iter().take_while(|entry| entry.sequence <= adopted);
+        if let Some(entry) = before.find(|entry| !Offset::is_entry_number(entry.sequence)) {
+            let pruned = entry.sequence;
+            return Err(Truncated { pruned });
+        }
+        let brought: Vec<u64> = self.brought(slot, after).map(|entry| entry.sequence).collect();
+        logged.retain(|entry| brought.binary_search(&entry.sequence).is_err());
+        Ok(logged)
     }
 
     pub(super) fn forget_brought(&mut self, slot: RecordSlot) {

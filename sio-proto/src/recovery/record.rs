@@ -43,6 +43,17 @@ pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
     differs == 0
 }
 
+/// Where what was said before is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Past {
+    /// Here, since the record has begun or has come here.
+    Here,
+    /// In a store, by an earlier process. If there is a stream, it has gone on meanwhile.
+    Stored,
+    /// The same, and what the stream had meanwhile was brought here, up to the number `adopted`.
+    Reread,
+}
+
 /// A socket with its rooms, there or away.
 pub(super) struct Record<D> {
     /// Its number in a store.
@@ -50,9 +61,10 @@ pub(super) struct Record<D> {
     pub(super) pid: Pid,
     /// The secret, if another kind of server has made it.
     pub(super) foreign_pid: Option<Box<str>>,
-    /// The number of the last message before the record came here from another server; 0 if it has
-    /// begun here.
+    /// The number of the last message before the record came here from another server, or before
+    /// the stream was read again for it; 0 if it has begun here.
     pub(super) adopted: u64,
+    pub(super) past: Past,
     /// Whether what was said before that has still to be brought.
     pub(super) lacks: bool,
     /// Whether it came here from another server, and its client has not been let in here since.

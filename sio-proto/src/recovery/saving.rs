@@ -10,7 +10,7 @@ use bytestring::ByteString;
 use super::audience::{Audience, Stay};
 use super::change::{Change, SavedNamespace, SavedRecord, SavedStay};
 use super::log::{Log, Loss};
-use super::record::{Own, Pid, Record};
+use super::record::{Own, Past, Pid, Record};
 use super::{Expired, Namespace, RecordKey, Recovery};
 use crate::Time;
 use crate::id::PlaceSlot;
@@ -132,8 +132,12 @@ impl<M, D> Recovery<M, D> {
             sid: record.sid,
             network: record.network,
             start: record.start,
-            // A store does not keep what was brought here.
-            forgotten: record.forgotten.max(record.adopted),
+            // A store does not keep what was brought here. If it has kept the record before, the
+            // next process reads the stream again, too.
+            forgotten: match record.past {
+                Past::Here => record.forgotten.max(record.adopted),
+                Past::Stored | Past::Reread => record.forgotten,
+            },
             spoilt: record.spoilt,
             heard: record.heard,
             away_until: record.away_until(),
@@ -244,6 +248,7 @@ impl<M, D> Recovery<M, D> {
             pid: Pid(saved.secret),
             foreign_pid: None,
             adopted: 0,
+            past: Past::Stored,
             lacks: false,
             is_strange: false,
             sid: saved.sid,

@@ -3,6 +3,7 @@
 mod crowded;
 mod histories;
 mod records;
+mod restarts;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -46,6 +47,8 @@ enum Fault {
     Unanswered,
     /// It is gone before anybody has read it.
     Trimmed,
+    /// Nothing is answered in time, records included.
+    Silent,
 }
 
 const WINDOW: Duration = Duration::from_secs(60);
@@ -192,7 +195,7 @@ impl Servers {
                 let answer = match model.fault {
                     _ if !is_in_order => Err(BrokerError::NotInOrder { failed }),
                     Fault::None | Fault::Trimmed => Ok(Answer::Added(id)),
-                    Fault::Refused | Fault::Unanswered => Err(BrokerError::Closed),
+                    Fault::Refused | Fault::Unanswered | Fault::Silent => Err(BrokerError::Closed),
                 };
                 if let (Some(late), Err(_)) = (&mut model.late_failures, &answer) {
                     late.push(Event::Answer { tag, answer });
@@ -212,6 +215,7 @@ impl Servers {
                     Ok(Answer::Done)
                 }
             },
+            Request::Take { .. } if model.fault == Fault::Silent => Err(BrokerError::TimedOut),
             Request::Take { key } => Ok(Answer::Value(model.values.remove(&key))),
             Request::Delete { .. } if model.fault == Fault::Refused => Err(BrokerError::Closed),
             Request::Delete { key } => Ok(Answer::Count(u64::from(model.values.remove(&key).is_some()))),

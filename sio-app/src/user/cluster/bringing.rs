@@ -3,6 +3,8 @@
 //! ```text
 //!   CONNECT with pid ─► record taken out of the broker (GET, DEL)
 //!       own, and unchanged ─► the record and the log of this node are right
+//!       of the last process ─► the record of the store is right, and an entry "taken" is written
+//!                             and read again ─► XRANGE offset … I ─► goes on as at home
 //!       of another node    ─► an entry "taken" is written to the stream, and read again
 //!                             ─► record adopted at place I ─► XRANGE offset … I ─► goes on as at home
 //! ```
@@ -11,8 +13,10 @@
 //! have seen elsewhere is sent to it again.
 //!
 //! Other clients do not wait meanwhile. If the broker is away, the client is recovered from what
-//! this node knows. What a client cannot be recovered from is told to the application
-//! ([`Comeback::Lost`](crate::Comeback::Lost)).
+//! this node knows. A record that an earlier process has kept in a store is not enough for this: it
+//! knows neither what the stream had while no process was here, nor whether the client has been to
+//! another node. So it is as good as none, until the broker has said more. What a client cannot be
+//! recovered from is told to the application ([`Comeback::Lost`](crate::Comeback::Lost)).
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -26,7 +30,7 @@ use bytestring::ByteString;
 use sio_proto::Time;
 use sio_proto::broker::{Answer, BrokerError, Command, Request};
 use sio_proto::cluster::messages::Session;
-use sio_proto::cluster::{Comeback, Missed, NotRestored, Restored, Step};
+use sio_proto::cluster::{Comeback, Missed, NotRestored, Restored, Step, home};
 use sio_proto::recovery::{NotRecovered, RecordKey, Truncated};
 use sio_proto::socket::Offset;
 
@@ -157,8 +161,15 @@ impl ClusterNode {
         socket: &Arc<SocketCell>,
         (pid, offset): (String, Option<String>),
     ) -> Option<Bringing> {
-        if !self.follows_stream() || !self.is_up() {
+        if !self.follows_stream() {
             return None;
+        }
+        if !self.is_up() {
+            // Only the broker can help a client of the last process. It is waited for, because
+            // clients may be faster than the first connection to it.
+            let recovery = &server.shards.recovery;
+            let known = recovery.find_record(socket.namespace(), &pid);
+            known.filter(|key| recovery.is_behind(*key))?;
         }
         let (namespace, network) = (socket.namespace().clone(), socket.load().network());
         {
@@ -197,6 +208,9 @@ impl ClusterNode {
         let namespace = socket.namespace();
         let recovery = &server.shards.recovery;
         let known = recovery.find_record(namespace, pid);
+        // What an earlier process has kept in a store is not enough by itself.
+        let stored = known.filter(|key| recovery.is_behind(*key));
+        let is_here = known.is_some() && stored.is_none();
         // An offset of this process says nothing to others, and a text of the application nothing
         // to anybody.
         let place = offset.and_then(|offset| Offset::parse(offset));
@@ -207,17 +221,18 @@ impl ClusterNode {
         let session = match comeback.handle_answer(self.ask_broker(first).await) {
             Step::Found(session) => *session,
             // The broker is away: the client is recovered if it was here.
-            Step::NotRestored(NotRestored::Broker(_)) if known.is_some() => return Ok(false),
+            Step::NotRestored(NotRestored::Broker(_)) if is_here => return Ok(false),
             Step::NotRestored(NotRestored::UnknownSession) => {
                 return match known {
-                    Some(key) if self.is_still_here(server, socket, pid, key).await => Ok(false),
+                    Some(key) if is_here && self.is_still_here(server, socket, pid, key).await => Ok(false),
                     _ => Err(NotRestored::UnknownSession),
                 };
             }
             Step::NotRestored(why) => return Err(why),
             Step::Ask(_) | Step::Restored(_) => return Err(NotRestored::Malformed),
         };
-        if let Some(key) = known.filter(|_| self.is_own(namespace, &session)) {
+        let is_own = session.node == home(&server.shards.key);
+        if let Some(key) = known.filter(|_| is_own && is_here) {
             self.put_back(key);
             return Ok(false);
         }
@@ -226,21 +241,21 @@ impl ClusterNode {
         }
         let id = session.sid.clone();
         let early_ever = self.catch_up(namespace, &id).await?;
-        let away = away_socket(&server.shards, socket, &id).ok_or(NotRestored::Malformed)?;
-        set_shared_json(&away, session.data.clone());
-        let since = session.since.iter().map(|since| place_of(since.as_bytes()));
-        let rooms = session.rooms.iter().cloned().zip(since.chain(repeat(None)));
-        let rooms = rooms.filter(|(room, _)| !server.shards.is_id(room));
-        let arriving = Arriving {
-            pid: pid.clone(),
-            // Nobody is in the room of another socket's id, whatever a record says.
-            rooms: rooms.collect(),
-            start: place_of(comeback.offset().as_bytes()),
-            socket: away,
-        };
         let now = (self.runtime.now)();
-        let adopted = recovery.adopt(now, socket, arriving);
-        let (key, until) = adopted.ok_or(NotRestored::Malformed)?;
+        let found = match stored.filter(|_| is_own) {
+            Some(key) => recovery.reread(key).map(|reread| {
+                // This is in no store. The rooms of the store are newer.
+                set_shared_json(&reread.socket, session.data.clone());
+                comeback.set_rooms(reread.rooms);
+                (key, reread.until)
+            }),
+            None => {
+                let start = place_of(comeback.offset().as_bytes());
+                let arriving = arriving(server, socket, pid, &session, start);
+                arriving.and_then(|arriving| recovery.adopt(now, socket, arriving))
+            }
+        };
+        let (key, until) = found.ok_or(NotRestored::Malformed)?;
         if self.state.lock().ordering.unread.early_ever() != early_ever {
             // Another thread has just sent something without the stream.
             recovery.take_away(key);
@@ -357,12 +372,6 @@ impl ClusterNode {
         encoded.collect()
     }
 
-    fn is_own(&self, namespace: &str, session: &Session) -> bool {
-        let state = self.state.lock();
-        let own = state.node.id(namespace);
-        own.is_some_and(|own| *own.as_text() == session.node)
-    }
-
     fn is_written(&self, key: RecordKey) -> bool {
         self.state.lock().sessions.is_written(key)
     }
@@ -388,6 +397,29 @@ impl ClusterNode {
         };
         count.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// The record of another node. `start` is the place from which its client is sent what it has
+/// missed.
+fn arriving(
+    server: &Inner,
+    comer: &SocketCell,
+    pid: &ByteString,
+    session: &Session,
+    start: Option<Offset>,
+) -> Option<Arriving> {
+    let away = away_socket(&server.shards, comer, &session.sid)?;
+    set_shared_json(&away, session.data.clone());
+    let since = session.since.iter().map(|since| place_of(since.as_bytes()));
+    let rooms = session.rooms.iter().cloned().zip(since.chain(repeat(None)));
+    // Nobody is in the room of another socket's id, whatever a record says.
+    let rooms = rooms.filter(|(room, _)| !server.shards.is_id(room));
+    Some(Arriving {
+        pid: pid.clone(),
+        rooms: rooms.collect(),
+        start,
+        socket: away,
+    })
 }
 
 /// Why the application is told that a client cannot come back.

@@ -309,6 +309,7 @@ impl ClusterNode {
     /// A client that was here has come back to another node.
     fn let_go(self: &Arc<Self>, server: &Inner, namespace: &ByteString, id: &ByteString) {
         let key = self.state.lock().sessions.find(namespace, id);
+        let key = key.or_else(|| server.shards.recovery.find_behind(namespace, id));
         if let Some(key) = key {
             // In this order: a record that is known, and is not kept any more, is not written.
             server.shards.recovery.take_away(key);

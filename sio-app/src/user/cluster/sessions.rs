@@ -16,8 +16,8 @@ use std::time::Duration;
 use bytestring::ByteString;
 use sio_proto::Time;
 use sio_proto::broker::{Answer, BrokerError, Command, Request};
-use sio_proto::cluster::forget;
 use sio_proto::cluster::messages::Session;
+use sio_proto::cluster::{forget, home};
 use sio_proto::recovery::RecordKey;
 use sio_proto::socket::Offset;
 
@@ -163,6 +163,11 @@ impl ClusterNode {
         }
     }
 
+    /// Deletes the record with this secret, which this process has not written.
+    pub(in crate::user) fn forget_record(self: &Arc<Self>, pid: ByteString) {
+        self.with_state(|state, now| self.erase(state, now, pid));
+    }
+
     /// Makes the broker have a record that was taken out.
     pub(super) fn put_back(self: &Arc<Self>, key: RecordKey) {
         self.with_state(|state, now| {
@@ -267,9 +272,8 @@ impl ClusterNode {
         let namespace = socket.namespace().clone();
         let data = Socket(socket).shared_data_json();
         let now = (self.runtime.now)();
-        let (node, writer, only_if_there) = {
+        let (writer, only_if_there) = {
             let mut state = self.state.lock();
-            let node = state.node.id(&namespace).map(|node| node.as_text().clone());
             let known = state.sessions.known.entry(key).or_insert_with(|| Known {
                 namespace: namespace.clone(),
                 pid: pid.clone(),
@@ -280,7 +284,7 @@ impl ClusterNode {
             });
             let only_if_there = known.is_written;
             state.sessions.ids.insert((namespace.clone(), id.clone()), key);
-            (node.unwrap_or_default(), state.node.record_writer(now), only_if_there)
+            (state.node.record_writer(now), only_if_there)
         };
         // It may have ended since it was looked at. Who ends it, ends it first and forgets it then.
         if server.shards.recovery.record_state(key).is_none() {
@@ -296,7 +300,7 @@ impl ClusterNode {
             pid,
             data,
             offset: text(start),
-            node,
+            node: home(&server.shards.key),
             namespace,
             ..Session::default()
         };

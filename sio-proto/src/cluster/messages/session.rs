@@ -34,7 +34,8 @@ pub struct Session {
     /// The offset from which the client has to be sent what it has missed if it has seen no event
     /// yet; empty if there is none. Genuine nodes neither write it nor look at it.
     pub offset: ByteString,
-    /// The node that has written the record; empty for a genuine node.
+    /// The server that has written the record ([`home`](crate::cluster::home)); empty for a genuine
+    /// node.
     pub node: ByteString,
     /// The namespace of its socket; empty for a genuine node, which does not write it.
     pub namespace: ByteString,

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 
+use super::restart::Saved;
 use super::*;
 use crate::recovery::Adopted;
 
@@ -39,6 +40,69 @@ fn adopted(pid: &str, number: u8) -> Adopted<u32> {
         data: number.into(),
         bytes: 0,
     }
+}
+
+/// A process takes over a record from a store, while the stream has gone on without it. The client
+/// is recovered only if the stream has been read again, and has each message once.
+#[test]
+fn a_record_of_a_store_is_behind_its_stream_until_it_is_read_again() {
+    let mut kept = server(config());
+    kept.note_changes();
+    let (_, pid) = open(&mut kept, "/", 1);
+    read(&mut kept, 1);
+    read(&mut kept, 2);
+    let mut saved = Saved::default();
+    saved.follow(&mut kept);
+    let next = || {
+        let mut kept = saved.restart(config(), 6, at(0));
+        kept.follow_stream();
+        let key = kept.find("/", &pid).unwrap();
+        // What was entry 3 is read by nobody here.
+        read(&mut kept, 4);
+        (kept, key)
+    };
+    let (shown, last) = (place(1).text(), place(4).text());
+    let lost = |kept: &mut Kept, key, shown: &str| {
+        assert!(kept.is_behind(key));
+        let lost = missed(kept, key, Some(shown));
+        assert!(matches!(lost, Err(NotRecovered::Truncated(_))), "{lost:?}");
+    };
+    let (mut kept, key) = next();
+    for shown in [&shown, &last] {
+        lost(&mut kept, key, shown);
+    }
+    assert_eq!(kept.reread(key), Some(place(4)));
+    // Nothing was brought yet.
+    lost(&mut kept, key, &last);
+    let brought = |numbers: &[u64]| numbers.iter().map(|n| (place(*n), 10, *n as u32)).collect();
+    assert!(kept.reserve(at(0), key, 10));
+    assert!(kept.bring(at(0), key, brought(&[2, 3, 4])));
+    read(&mut kept, 5);
+    assert!(!kept.is_behind(key) && kept.reread(key).is_none());
+    assert_eq!(missed(&mut kept, key, Some(&shown)), Ok(vec![2, 3, 4, 5]));
+    // The process after that reads the stream again, from the same place.
+    kept.lost(at(0), key, 0, &mut vec![]);
+    let mut again = Saved::of_snapshot(&kept).restart(config(), 7, at(0));
+    again.follow_stream();
+    let key = again.find("/", &pid).unwrap();
+    lost(&mut again, key, &shown);
+    again.reread(key).unwrap();
+    // The log of the store has what is not brought.
+    assert!(again.bring(at(0), key, brought(&[3, 5])));
+    assert_eq!(missed(&mut again, key, Some(&shown)), Ok(vec![2, 3, 4, 5]));
+    // What was said without the stream is not in it.
+    let (mut kept, key) = next();
+    send(&mut kept, at(0), to(&[], &[]), 9);
+    read(&mut kept, 5);
+    assert_eq!(kept.reread(key), Some(place(5)));
+    assert!(kept.bring(at(0), key, brought(&[2, 3, 4, 5])));
+    let lost = missed(&mut kept, key, Some(&shown));
+    assert!(matches!(lost, Err(NotRecovered::Truncated(_))), "{lost:?}");
+    assert_eq!(missed(&mut kept, key, Some(&place(5).text())), Ok(vec![]));
+    // Without a stream nothing is missing, and there is nothing to read.
+    let mut alone = saved.restart(config(), 8, at(0));
+    let key = alone.find("/", &pid).unwrap();
+    assert!(!alone.is_behind(key) && alone.reread(key).is_none());
 }
 
 /// The number of a message is that of its entry, whatever was said before, and the last one is

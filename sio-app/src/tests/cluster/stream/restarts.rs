@@ -1,0 +1,286 @@
+//! A server with a store ends, and the next process takes over what it has kept, while other
+//! servers of its cluster go on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::NotRecovered;
+use crate::store::{Memory, Store};
+use crate::tests::stored::{Faulty, kill};
+
+/// Two servers without a store, and one with a store, which is killed and follows itself.
+struct Restarts {
+    servers: Servers,
+    disk: Arc<Memory>,
+    store: Arc<Faulty>,
+    /// How many clients the middleware of the last process was asked about.
+    asked: Arc<AtomicUsize>,
+    /// How many records have ended unused in the last process.
+    expired: Arc<AtomicUsize>,
+}
+
+/// The place of the server with the store.
+const STORED: usize = 2;
+
+/// What a client knows when it was cut.
+struct Cut {
+    id: String,
+    pid: String,
+    offset: String,
+}
+
+impl Restarts {
+    fn new() -> Self {
+        let disk = Arc::new(Memory::default());
+        let mut all = Self {
+            servers: plain(),
+            store: Faulty::of(&disk),
+            disk,
+            asked: Arc::default(),
+            expired: Arc::default(),
+        };
+        all.begin(true);
+        all
+    }
+
+    /// Begins a process with the store. `is_up` says whether Redis answers it.
+    fn begin(&mut self, is_up: bool) {
+        self.store = Faulty::of(&self.disk);
+        let (store, asked, expired) = (
+            Arc::clone(&self.store),
+            Arc::<AtomicUsize>::default(),
+            Arc::<AtomicUsize>::default(),
+        );
+        (self.asked, self.expired) = (Arc::clone(&asked), Arc::clone(&expired));
+        let recovery = RecoveryConfig::default();
+        let with = |options: Options| options.store(Arc::clone(&store) as Arc<dyn Store>);
+        let io = server(
+            &recovery,
+            |cluster| cluster,
+            with,
+            |io| {
+                io.keep_data::<u32>("number");
+                let (asked, expired) = (Arc::clone(&asked), Arc::clone(&expired));
+                io.of("/").with(move |_: Socket| {
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    Ok::<_, crate::Refusal>(())
+                });
+                io.on_expired(move |_| {
+                    expired.fetch_add(1, Ordering::Relaxed);
+                });
+                io.of("/").on("hear", |_: Socket| ());
+            },
+        );
+        self.servers.ios.push(io);
+        self.servers.model.borrow_mut().read.push(None);
+        self.servers.settle();
+        if is_up {
+            up(&self.servers.ios[STORED], true);
+            self.servers.settle();
+        }
+        self.servers.pass(20 * MILLISECOND);
+    }
+
+    fn kill(&mut self) {
+        self.servers.model.borrow_mut().read.pop();
+        kill(self.servers.ios.pop().unwrap(), &self.store);
+    }
+
+    fn say(&self, room: &str, number: u64) {
+        self.servers.ios[0].to(room.to_owned()).emit("n", number);
+        self.servers.settle();
+    }
+
+    /// A client that is in a room, has a value, a deadline and shared data, was confirmed two
+    /// events, and has got the first event. It is cut when the process is killed.
+    fn client_is_killed(&mut self) -> Cut {
+        let io = &self.servers.ios[STORED];
+        let mut client = Driven::new(io, usize::MAX);
+        let _ = client.read(crate::tests::UPGRADE);
+        let _ = client.read(&text(r#"40{"sio.confirmed":0}"#));
+        let (id, pid) = told(&mut client);
+        let socket = io.socket(&id).unwrap();
+        socket.join("red").unwrap();
+        socket.set_data(7_u32);
+        socket.expires_in(Duration::from_secs(50));
+        socket.set_shared_data("shared").unwrap();
+        for _ in 0..2 {
+            let _ = client.read(&text(r#"42["hear"]"#));
+        }
+        self.servers.pass(Duration::from_secs(1));
+        self.say("red", 1);
+        let offset = client.written().rsplit('"').nth(1).unwrap().to_owned();
+        self.servers.pass(Duration::from_secs(1));
+        self.kill();
+        drop(client);
+        run_tasks();
+        Cut { id, pid, offset }
+    }
+
+    /// The client comes back. Returns it with what it has read, and whether it is the same socket.
+    fn back(&self, server: usize, cut: &Cut) -> (Driven, String, bool) {
+        let mut back = Driven::new(&self.servers.ios[server], usize::MAX);
+        let _ = back.read(crate::tests::UPGRADE);
+        let Cut { id, pid, offset } = cut;
+        let confirmed = if server == STORED { r#","sio.confirmed":2"# } else { "" };
+        let _ = back.read(&text(&format!(r#"40{{"pid":"{pid}","offset":"{offset}"{confirmed}}}"#)));
+        self.servers.settle();
+        let written = back.written();
+        let is_back = written.contains(&format!("\"sid\":\"{id}\""));
+        self.servers.pass(20 * MILLISECOND);
+        (back, written, is_back)
+    }
+
+    fn counts(&self) -> (usize, usize) {
+        (self.asked.load(Ordering::Relaxed), self.expired.load(Ordering::Relaxed))
+    }
+}
+
+/// Recovery R7: a client of a server that was killed comes back to the next process, with all that
+/// the store has kept. What other servers have said while no process was here is read from the
+/// stream, and the client hears everything once.
+#[test]
+fn r7_a_client_hears_what_was_said_while_no_process_was_here() {
+    let mut all = Restarts::new();
+    let mut cut = all.client_is_killed();
+    // And once more, by a client that has not been back in between.
+    for round in 0..2 {
+        all.say("red", 2 + 10 * round);
+        all.say("blue", 3 + 10 * round);
+        let before = all.servers.records();
+        all.begin(true);
+        all.say("red", 4 + 10 * round);
+        assert_eq!(all.servers.records(), before, "the next process has said nothing yet");
+        let (mut back, written, is_back) = all.back(STORED, &cut);
+        assert!(is_back, "{written}");
+        assert_eq!(numbers_of(&written), [2 + 10 * round, 4 + 10 * round], "{written}");
+        all.say("red", 5 + 10 * round);
+        assert_eq!(numbers_of(&back.written()), [5 + 10 * round]);
+        let socket = all.servers.ios[STORED].socket(&cut.id).unwrap();
+        assert!(matches!(socket.recovery(), Comeback::Recovered { missed: 2 }));
+        assert_eq!(socket.data::<u32>().as_deref(), Some(&7));
+        assert_eq!(socket.shared_data_json(), "\"shared\"");
+        assert!(socket.expires().is_some() && socket.rooms().iter().any(|room| **room == *"red"));
+        assert_eq!(all.counts(), (0, 0), "no middleware is asked, and nobody has expired");
+        assert_eq!(all.servers.records().len(), 1);
+        all.say("red", 6 + 10 * round);
+        cut.offset = back.written().rsplit('"').nth(1).unwrap().to_owned();
+        all.kill();
+        drop(back);
+        run_tasks();
+    }
+}
+
+/// Recovery R7: nobody can say what was said while no process was here, or whether the client has
+/// been to another server meanwhile. The client is told that it is not recovered.
+#[test]
+fn r7_without_redis_a_client_of_the_last_process_is_not_recovered() {
+    for what in ["not there yet", "silent", "empty"] {
+        let mut all = Restarts::new();
+        let cut = all.client_is_killed();
+        all.say("red", 2);
+        all.begin(what != "not there yet");
+        match what {
+            "empty" => all.servers.model.borrow_mut().values.clear(),
+            _ => all.servers.fail(Fault::Silent),
+        }
+        let (_back, written, is_back) = all.back(STORED, &cut);
+        assert!(!is_back && numbers_of(&written).is_empty(), "{what}: {written}");
+        let socket = &all.servers.ios[STORED].sockets()[0];
+        let why = socket.recovery();
+        assert!(
+            matches!(why, Comeback::Lost(NotRecovered::Truncated(_) | NotRecovered::Unknown)),
+            "{what}: {why:?}"
+        );
+        assert_eq!(all.counts().0, 1, "a middleware is asked");
+    }
+}
+
+/// A client that is faster than the first connection to Redis waits for it.
+#[test]
+fn a_client_of_the_last_process_waits_for_redis() {
+    let mut all = Restarts::new();
+    let cut = all.client_is_killed();
+    all.say("red", 2);
+    all.begin(false);
+    let (_back, written, is_back) = all.back(STORED, &cut);
+    assert!(is_back, "{written}");
+    assert_eq!(numbers_of(&written), [2]);
+    up(&all.servers.ios[STORED], true);
+    all.servers.settle();
+    all.servers.pass(20 * MILLISECOND);
+    assert_eq!(all.servers.records().len(), 1);
+}
+
+/// The client has gone to another server while no process was here. The next process writes nothing
+/// over its record, also when Redis is back again, and takes the client over as any other server
+/// does.
+#[test]
+fn a_record_of_another_server_is_not_written_over_by_the_next_process() {
+    let mut all = Restarts::new();
+    let mut cut = all.client_is_killed();
+    let (mut there, written, is_there) = all.back(1, &cut);
+    assert!(is_there, "{written}");
+    all.servers.ios[1].socket(&cut.id).unwrap().leave("red");
+    all.servers.pass(20 * MILLISECOND);
+    let newest = all.servers.records();
+    all.begin(true);
+    for is_up in [false, true] {
+        up(&all.servers.ios[STORED], is_up);
+        all.servers.settle();
+        all.servers.pass(20 * MILLISECOND);
+    }
+    assert_eq!(all.servers.records(), newest);
+    all.servers.ios[0].emit("n", 8);
+    all.servers.settle();
+    cut.offset = there.written().rsplit('"').nth(1).unwrap().to_owned();
+    drop(there);
+    all.servers.settle();
+    all.say("red", 9);
+    // The events of the client are counted anew on the other server.
+    let Cut { id, pid, offset } = &cut;
+    let mut back = Driven::new(&all.servers.ios[STORED], usize::MAX);
+    let _ = back.read(crate::tests::UPGRADE);
+    let _ = back.read(&text(&format!(r#"40{{"pid":"{pid}","offset":"{offset}"}}"#)));
+    all.servers.settle();
+    let written = back.written();
+    assert!(written.contains(&format!("\"sid\":\"{id}\"")), "{written}");
+    assert!(numbers_of(&written).is_empty(), "it has left the room: {written}");
+    let socket = all.servers.ios[STORED].socket(id).unwrap();
+    assert_eq!(
+        (socket.rooms().len(), socket.shared_data_json()),
+        (1, "\"shared\"".into())
+    );
+    assert_eq!(all.counts(), (1, 0), "a middleware is asked, and nobody has expired");
+}
+
+/// The client goes to another server when the next process is here. The next process lets it go,
+/// although it has never written its record.
+#[test]
+fn the_next_process_lets_a_client_go() {
+    let mut all = Restarts::new();
+    let cut = all.client_is_killed();
+    all.begin(true);
+    assert_eq!(all.servers.ios[STORED].recoverable(), 1);
+    let (_there, written, is_there) = all.back(1, &cut);
+    assert!(is_there, "{written}");
+    assert_eq!(all.servers.ios[STORED].recoverable(), 0);
+}
+
+/// Recovery R9: the next process revokes a client that is away, whose record another process has
+/// written. No other server recovers it.
+#[test]
+fn r9_the_next_process_revokes_for_all_servers() {
+    let mut all = Restarts::new();
+    let cut = all.client_is_killed();
+    all.begin(true);
+    assert_eq!(all.servers.records().len(), 1);
+    assert_eq!(all.servers.ios[STORED].revoke(|_| true), 1);
+    all.servers.settle();
+    assert!(all.servers.records().is_empty());
+    for server in [1, STORED] {
+        let (_back, written, is_back) = all.back(server, &cut);
+        assert!(!is_back, "{written}");
+    }
+}
