@@ -255,6 +255,9 @@ impl World {
         if let Some(member) = self.members.get_mut(&socket) {
             member.is_accepted = accepted;
         }
+        if accepted {
+            self.note_joined(socket);
+        }
     }
 
     /// The client gets its old socket back.
@@ -324,6 +327,7 @@ impl World {
             }
             return Ok(());
         }
+        self.note_joined(socket);
         if let Some(member) = self.members.get_mut(&socket) {
             (member.serial, member.life, member.record) = (serial, seat.life, Some(key));
             (member.is_accepted, member.rooms, member.sid) = (true, seat.rooms, seat.sid);

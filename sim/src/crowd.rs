@@ -123,6 +123,7 @@ impl World {
         });
         let after = self.held;
         self.check_work(0, bytes.len(), before, after);
+        self.note_sign(link, None);
     }
 
     /// Bytes leave for somebody of the crowd, who answers heartbeats.
@@ -146,6 +147,7 @@ impl World {
         if joined.is_err() {
             self.fail(Promise::Conduct, format_args!("one of a crowd cannot join: {joined:?}"));
         }
+        self.note_joined(socket);
         self.crowd.sockets.insert(socket, room);
     }
 

@@ -10,6 +10,7 @@ use crate::comeback::Comebacks;
 use crate::host::Host;
 use crate::payer::Deed;
 use crate::plan::Kind;
+use crate::terms::Terms;
 use crate::world::{World, note};
 
 impl World {
@@ -209,6 +210,8 @@ impl World {
         }
         (0..self.peers.len()).for_each(|client| self.trouble(client));
         self.forget_signs();
+        // The keys of sessions are used again.
+        self.terms = Terms::default();
     }
 
     /// Faults stop: dead connections are found to be dead, and everything flows.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use sio_proto::server::{Generation, TransportKind};
+use sio_proto::server::Generation;
 use sio_proto::{LinkId, SessionKey, Time};
 
 use crate::host::Socket;
@@ -25,9 +25,9 @@ pub(crate) type Session = (usize, SessionKey);
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub(crate) struct Lives {
-    signs: BTreeMap<Session, Time>,
+    pub(crate) signs: BTreeMap<Session, Time>,
     /// When the client of each session last came for packets.
-    polls: BTreeMap<Session, Time>,
+    pub(crate) polls: BTreeMap<Session, Time>,
     /// The connection on which a client waits for packets of its session.
     gets: BTreeMap<Session, u64>,
     /// How many namespaces each session has asked for in a second, and which second this is.
@@ -304,15 +304,11 @@ impl World {
     pub(crate) fn check_dead(&mut self) {
         let now = self.now;
         let sockets: Vec<_> = self.members.keys().copied().collect();
-        let (mut signs, mut came) = (BTreeMap::new(), BTreeMap::new());
         for socket in sockets {
-            let (session, transport, queued) = self.server.shard(now, socket.shard, |shard, _| {
-                (
-                    shard.session_of(socket.key),
-                    shard.transport(socket.key),
-                    shard.queued(socket.key).unwrap_or_default(),
-                )
-            });
+            let queued = self
+                .server
+                .shard(now, socket.shard, |shard, _| shard.queued(socket.key));
+            let queued = queued.unwrap_or_default();
             let is_thief = self
                 .members
                 .get(&socket)
@@ -324,40 +320,8 @@ impl World {
                 let words = format_args!("{bytes} bytes wait for the client of {socket:?}, at most {most}");
                 return self.fail(Promise::Price, words);
             }
-            let Some(session) = session.map(|key| (socket.shard, key)) else {
-                continue;
-            };
-            let sign = self.lives.signs.get(&session).copied().unwrap_or(now);
-            signs.insert(session, sign);
-            let poll = self.lives.polls.get(&session).copied().unwrap_or(now);
-            came.insert(session, poll);
-            let Some(member) = self.members.get(&socket) else {
-                continue;
-            };
-            let polls = transport == Some(TransportKind::Polling);
-            let (most, silence) = (
-                self.longest_silence(member.generation, polls),
-                now.saturating_since(sign),
-            );
-            if silence > most {
-                let client = member.client;
-                let words =
-                    format_args!("the server keeps client {client}, which is silent for {silence:?}, at most {most:?}");
-                return self.fail(Promise::Heartbeat, words);
-            }
-            // A client that answers blindly, and takes nothing. Its last poll may have got the ping
-            // that it has answered last.
-            let is_engine = matches!(member.generation, Generation::Engine3 | Generation::Engine4);
-            let (absence, most) = (now.saturating_since(poll), most * 2);
-            if polls && is_engine && absence > most {
-                let client = member.client;
-                let words = format_args!(
-                    "the server keeps client {client}, which has not polled for {absence:?}, at most {most:?}"
-                );
-                return self.fail(Promise::Heartbeat, words);
-            }
         }
-        (self.lives.signs, self.lives.polls) = (signs, came);
+        self.check_terms();
         self.check_stuck();
         for client in 0..self.users() {
             let is_told = |namespace: &usize| self.places[client * NAMESPACES.len() + namespace].is_connected;
@@ -405,7 +369,7 @@ impl World {
     }
 
     /// How long a session may outlive the last sign of its client.
-    fn longest_silence(&self, generation: Generation, polls: bool) -> Duration {
+    pub(crate) fn longest_silence(&self, generation: Generation, polls: bool) -> Duration {
         let config = &self.plan.server;
         let (old, older) = (&config.legacy09, &config.legacy06);
         match generation {

@@ -32,6 +32,7 @@ mod rogue;
 mod seeds;
 mod shares;
 mod shrink;
+mod terms;
 mod thief;
 mod transcript;
 mod users;

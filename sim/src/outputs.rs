@@ -227,6 +227,9 @@ impl World {
             // The client may have left in the same read: the end of the socket is told next.
             member.is_accepted = accepted;
         }
+        if accepted {
+            self.note_joined(socket);
+        }
     }
 
     /// The server has heard an event.

@@ -11,6 +11,7 @@
 use sio_proto::server::SessionHolding;
 use sio_proto::{Config, Holding};
 
+use crate::terms::Seen;
 use crate::violation::Promise;
 use crate::world::World;
 
@@ -114,7 +115,8 @@ impl World {
     /// Promise 7: nobody holds more than its limits allow, and each byte has an owner.
     pub(crate) fn check_shares(&mut self) {
         let (config, mut excess_of, mut sum) = (&self.plan.server, None, 0);
-        let mut sessions = 0;
+        let (mut sessions, mut seen) = (0, std::mem::take(&mut self.terms.seen));
+        seen.clear();
         self.server.holding_of_sessions(|key, holding| {
             let shared = if holding.queue.count + holding.answer.count > 0 {
                 SHARED
@@ -122,11 +124,13 @@ impl World {
                 0
             };
             sessions += 1;
+            seen.push((key, Seen::new(&holding)));
             sum += holding.most_memory() + shared;
             if excess_of.is_none() {
                 excess_of = excess(&holding, config).map(|words| format!("{key:?}: {words}"));
             }
         });
+        self.terms.seen = seen;
         let mut shares = Vec::new();
         self.server.holding_of_connections(|link, share| {
             sum += share.all;

@@ -24,6 +24,7 @@ use crate::orders::Paid;
 use crate::payer::{Deed, Payer};
 use crate::plan::{Plan, STREAMING};
 use crate::rogue::Siege;
+use crate::terms::Terms;
 use crate::thief::Thief;
 use crate::transcript::{Mode, Transcript};
 use crate::violation::{Promise, Violation};
@@ -116,6 +117,8 @@ pub(crate) struct World {
     pub(crate) door: Door,
     /// When the server and the clients last heard of each other.
     pub(crate) lives: Lives,
+    /// How long sessions are what they are.
+    pub(crate) terms: Terms,
     /// How long inputs may take.
     pub(crate) effort: Effort,
     pub(crate) thief: Option<Thief>,
@@ -222,6 +225,7 @@ impl World {
             server,
             door,
             lives: Lives::default(),
+            terms: Terms::default(),
             effort,
             thief,
             baseline: held.bytes,

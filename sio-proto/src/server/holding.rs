@@ -1,15 +1,21 @@
 //! What sessions and connections hold, for the simulator (feature `steps`). See [`Holding`].
 
-use super::Session;
+use super::{Generation, Session, State};
 use crate::Frame;
 use crate::holding::Holding;
 
 /// What a session holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionHolding {
     /// Whether it speaks Engine.IO.
     pub is_engine: bool,
+    /// The generation of its wire.
+    pub generation: Generation,
+    /// Whether it polls.
+    pub polls: bool,
+    /// Whether its user was told that it is over.
+    pub is_closing: bool,
     /// The packets that wait for its client.
     pub queue: Holding,
     /// Those among them that are messages of the application, as far as this can be seen: on the
@@ -118,6 +124,9 @@ impl Session {
         let breach = self.breach().map(super::Breach::bytes);
         SessionHolding {
             is_engine: self.wiring.engine().is_some(),
+            generation: self.generation(),
+            polls: self.transport.is_polling(),
+            is_closing: self.state == State::Closing,
             queue: self.outbox.holding(),
             messages: Holding::default().with(messages.map(Frame::len)),
             answer: unconfirmed.map_or_else(Holding::default, |unconfirmed| unconfirmed.holding()),

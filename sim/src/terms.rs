@@ -1,0 +1,153 @@
+//! How long each session may be what it is (promises 6 and 8): silent, absent, without a namespace,
+//! or closing. All sessions of all shards are looked at, also those that no socket belongs to: a
+//! session that has never joined, was refused, has left all namespaces, or is closing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sio_proto::Time;
+use sio_proto::server::{Generation, SessionHolding};
+
+use crate::host::Socket;
+use crate::life::Session;
+use crate::violation::Promise;
+use crate::world::World;
+
+/// What a session says of itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    generation: Generation,
+    polls: bool,
+    is_closing: bool,
+}
+
+impl Seen {
+    pub(crate) const fn new(holding: &SessionHolding) -> Self {
+        Self {
+            generation: holding.generation,
+            polls: holding.polls,
+            is_closing: holding.is_closing,
+        }
+    }
+
+    const fn is_engine(self) -> bool {
+        matches!(self.generation, Generation::Engine3 | Generation::Engine4)
+    }
+}
+
+/// What is known of a session.
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    begun: Time,
+    /// Since when it is closing.
+    closing: Option<Time>,
+    /// Whether a socket of it was ever let in.
+    has_joined: bool,
+}
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(crate) struct Terms {
+    /// What the sessions said after the last step.
+    pub(crate) seen: Vec<(Session, Seen)>,
+    terms: BTreeMap<Session, Term>,
+}
+
+impl World {
+    /// A socket is let in.
+    pub(crate) fn note_joined(&mut self, socket: Socket) {
+        let now = self.now;
+        let session = self
+            .server
+            .shard(now, socket.shard, |shard, _| shard.session_of(socket.key));
+        if let Some(key) = session {
+            let new = Term {
+                begun: now,
+                closing: None,
+                has_joined: true,
+            };
+            self.terms.terms.entry((socket.shard, key)).or_insert(new).has_joined = true;
+        }
+    }
+
+    /// Promises 6 and 8: no session is longer silent, absent, without a namespace, or closing than
+    /// it may be.
+    pub(crate) fn check_terms(&mut self) {
+        let now = self.now;
+        let (mut signs, mut polls, mut terms) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let seen = std::mem::take(&mut self.terms.seen);
+        for (session, seen) in &seen {
+            let heard = |times: &BTreeMap<Session, Time>| times.get(session).copied().unwrap_or(now);
+            signs.insert(*session, heard(&self.lives.signs));
+            polls.insert(*session, heard(&self.lives.polls));
+            let mut term = self.terms.terms.get(session).copied().unwrap_or(Term {
+                begun: now,
+                closing: None,
+                has_joined: false,
+            });
+            if seen.is_closing {
+                term.closing.get_or_insert(now);
+            }
+            terms.insert(*session, term);
+        }
+        (self.lives.signs, self.lives.polls, self.terms.terms) = (signs, polls, terms);
+        // What is due now is done next.
+        if self.server.next_timeout().is_some_and(|due| due <= now) {
+            return;
+        }
+        for (session, seen) in seen {
+            let late = self.overdue(session, seen);
+            if let Some((promise, what, time, most)) = late {
+                let owner = match self.owner_of(session) {
+                    Some(client) => format!("client {client}"),
+                    None => format!("a session without a socket of {:?}", seen.generation),
+                };
+                let words = format_args!("the server keeps {owner}, which {what} {time:?}, at most {most:?}");
+                return self.fail(promise, words);
+            }
+        }
+    }
+
+    /// What of a session has lasted too long.
+    fn overdue(&self, session: Session, seen: Seen) -> Option<(Promise, &'static str, Duration, Duration)> {
+        let (config, now) = (&self.plan.server, self.now);
+        let since = |time: Time| now.saturating_since(time);
+        let term = self.terms.terms.get(&session)?;
+        let patience = self.longest_silence(seen.generation, seen.polls);
+        let silence = since(*self.lives.signs.get(&session)?);
+        if silence > patience {
+            return Some((Promise::Heartbeat, "is silent for", silence, patience));
+        }
+        // A client that answers blindly, and takes nothing. Its last poll may have got the ping
+        // that it has answered last.
+        let (absence, most) = (since(*self.lives.polls.get(&session)?), patience * 2);
+        if seen.polls && seen.is_engine() && absence > most {
+            return Some((Promise::Heartbeat, "has not polled for", absence, most));
+        }
+        if let Some(closing) = term.closing {
+            let old = &config.legacy09;
+            let most = match seen.generation {
+                // It waits for its next poll as long as it would if it were not closing.
+                Generation::Legacy09 => old.close_timeout.max(old.open_timeout),
+                _ => config.close_timeout,
+            };
+            let time = since(closing);
+            return (time > most).then_some((Promise::Leftover, "is closing for", time, most));
+        }
+        let (age, most) = (since(term.begun), config.connect_timeout);
+        let is_late = seen.is_engine() && !term.has_joined && age > most;
+        is_late.then_some((Promise::Leftover, "has joined nothing for", age, most))
+    }
+
+    /// The client whose socket belongs to a session.
+    fn owner_of(&mut self, session: Session) -> Option<usize> {
+        let now = self.now;
+        let Self { members, server, .. } = self;
+        let here = members.iter().filter(|(socket, _)| socket.shard == session.0);
+        let mut here = here.filter(|(socket, _)| {
+            let of = server.shard(now, session.0, |shard, _| shard.session_of(socket.key));
+            of == Some(session.1)
+        });
+        here.next().map(|(_, member)| member.client)
+    }
+}
