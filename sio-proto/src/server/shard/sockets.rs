@@ -287,6 +287,7 @@ impl<G> At<'_, G> {
         let acks = entry.rare.as_mut().map(|rare| core::mem::take(&mut rare.acks));
         for id in acks.into_iter().flatten() {
             step!();
+            self.core.timers.note_stale(1);
             self.out.deliveries.push(Delivery::Ack {
                 socket,
                 id,

@@ -91,6 +91,33 @@ fn deadlines_of_answered_questions_go() {
     }
 }
 
+/// Hardening A16: when a socket is gone, the deadlines of its open questions are removed, and do not
+/// stay until their time.
+#[test]
+fn deadlines_of_open_questions_go_with_their_socket() {
+    let mut world = World::new();
+    let link = world.send(None, WEBSOCKET);
+    for round in 0..200 {
+        world.send(Some(link), &text("40"));
+        let socket = SocketKey {
+            slot: crate::id::SocketSlot(0),
+            generation: round,
+        };
+        for id in 0..100 {
+            let timeout = Some(Duration::from_secs(3_600));
+            let ask = |shard: &mut Shard, _: &mut Outputs| {
+                let mut message = Message::event("/".into(), "ask".into(), Args::default(), Some(id));
+                shard.emit(Time::ZERO, socket, &mut message, Some(AckRequest { id, timeout }))
+            };
+            assert_eq!(world.server.shard(world.now, ask), Ok(()), "{round}");
+        }
+        world.settle();
+        world.send(Some(link), &text("41"));
+        world.pass(100);
+        assert!(world.alarms() <= 2_100, "{round}: {}", world.alarms());
+    }
+}
+
 /// Hardening A16: handshakes that come and go leave nothing: no sessions, no deadlines and no
 /// links.
 #[test]
