@@ -42,6 +42,7 @@ impl World {
         self.check_sockets();
         self.check_shares();
         self.check_rooms();
+        self.check_guests();
         self.check_clients();
         self.check_dead();
         self.check_held();
@@ -53,7 +54,7 @@ impl World {
         let sessions = self.server.sum(now, |shard| shard.sessions());
         let timers = self.server.sum(now, |shard| shard.held().timers);
         let sockets = self.server.sum(now, |shard| shard.held().sockets);
-        let members = self.members.len() + self.crowd.len();
+        let members = self.members.len() + self.crowd.len() + self.names.len();
         if sockets != members {
             self.fail(
                 Promise::Leftover,
@@ -61,7 +62,15 @@ impl World {
             );
         }
         // Of a crowd that has gone, some deadlines stay until there are many.
+        let straits = self.plan.straits.unwrap_or_default();
         let few = if self.thief.is_some() { 1024 } else { 64 } + 8 * self.plan.crowd;
+        // So do those of questions that were answered.
+        let few = few
+            + if straits.questions.is_some() {
+                1024 * self.plan.shards
+            } else {
+                0
+            };
         let most =
             sessions * 8 + members * 4 + few + self.members.values().map(|member| member.asks.len()).sum::<usize>();
         if timers > most {

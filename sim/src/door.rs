@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fastrand::Rng;
-use sio_proto::server::{Admission, LocalQuota, NoRoom, Request, SessionQuota};
+use sio_proto::server::{Admission, LocalQuota, NoRoom, QuotaLimits, Request, SessionQuota};
 
 use crate::thief::{FOREIGN_PAGE, HOST};
 
@@ -27,6 +27,10 @@ struct Book {
     sessions: [usize; MOST_PEERS],
     /// An address that has opened a session without permission.
     intruder: Option<usize>,
+    /// Whether there were too many sessions for one more during this input.
+    was_full: bool,
+    /// Whether a session found no room because of their number, and none has found room since.
+    is_turned_away: bool,
 }
 
 /// See the [module](self).
@@ -41,6 +45,8 @@ impl Door {
             permits: [0; MOST_PEERS],
             sessions: [0; MOST_PEERS],
             intruder: None,
+            was_full: false,
+            is_turned_away: false,
         })))
     }
 
@@ -75,7 +81,24 @@ impl Door {
 
     /// A new input begins: what was allowed before is used up.
     pub(crate) fn begin_input(&self) {
-        self.book().permits = [0; MOST_PEERS];
+        let mut book = self.book();
+        book.permits = [0; MOST_PEERS];
+        (book.was_full, book.is_turned_away) = (false, false);
+    }
+
+    /// Whether there were too many sessions for one more during this input.
+    pub(crate) fn was_full(&self) -> bool {
+        self.book().was_full
+    }
+
+    /// Whether the server has no room for the session that came last, because there are too many.
+    pub(crate) fn is_turned_away(&self) -> bool {
+        self.book().is_turned_away
+    }
+
+    fn is_full(&self, in_total: bool) {
+        let mut book = self.book();
+        (book.was_full, book.is_turned_away) = (true, in_total);
     }
 
     /// From now on nobody is refused.
@@ -105,6 +128,7 @@ impl Door {
 
     fn enters(&self, address: Option<IpAddr>) {
         let mut book = self.book();
+        book.is_turned_away = false;
         let Some(peer) = address.and_then(index) else { return };
         book.sessions[peer] += 1;
         match book.permits[peer].checked_sub(1) {
@@ -133,13 +157,16 @@ pub(crate) fn index(address: IpAddr) -> Option<usize> {
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
     quota: Arc<Mutex<LocalQuota>>,
+    /// How many sessions there may be.
+    most: usize,
     door: Door,
 }
 
 impl Watched {
-    pub(crate) fn new(quota: LocalQuota, door: &Door) -> Self {
+    pub(crate) fn new(limits: QuotaLimits, door: &Door) -> Self {
         Self {
-            quota: Arc::new(Mutex::new(quota)),
+            most: limits.max_sessions,
+            quota: Arc::new(Mutex::new(LocalQuota::new(limits))),
             door: door.clone(),
         }
     }
@@ -151,7 +178,12 @@ impl Watched {
 
 impl SessionQuota for Watched {
     fn enter(&mut self, address: Option<IpAddr>, bytes: usize) -> Result<(), NoRoom> {
-        self.quota().enter(address, bytes)?;
+        let entered = self.quota().enter(address, bytes);
+        if let Err(why) = entered {
+            let is_by_number = self.quota().taken().0 >= self.most;
+            self.door.is_full(why == NoRoom::Total && is_by_number);
+            return Err(why);
+        }
         self.door.enters(address);
         Ok(())
     }

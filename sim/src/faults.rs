@@ -8,6 +8,7 @@ use sio_proto::server::Cause;
 
 use crate::comeback::Comebacks;
 use crate::host::Host;
+use crate::names::Names;
 use crate::payer::Deed;
 use crate::plan::Kind;
 use crate::terms::Terms;
@@ -212,6 +213,7 @@ impl World {
         self.forget_signs();
         // The keys of sessions are used again.
         self.terms = Terms::default();
+        self.names = Names::default();
     }
 
     /// Faults stop: dead connections are found to be dead, and everything flows.

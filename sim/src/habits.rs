@@ -60,7 +60,7 @@ impl Habit {
 }
 
 /// The packets of a websocket, each in a frame.
-fn frames(packets: &[String]) -> Vec<u8> {
+pub(crate) fn frames(packets: &[String]) -> Vec<u8> {
     let framed = packets
         .iter()
         .flat_map(|packet| frame(0x81, packet.as_bytes(), packet.len()));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use sio_proto::http::{self, Method};
 use sio_proto::server::{
-    Budget, Cause, CommonHolding, LocalQuota, Output, Outputs, Peer, QuotaLimits, Request, Routed, Router, Server,
-    SessionHolding, Shard,
+    Budget, Cause, CommonHolding, Output, Outputs, Peer, QuotaLimits, Request, Routed, Router, Server, SessionHolding,
+    Shard,
 };
 use sio_proto::{Bytes, BytesMut, Config, LinkId, SocketKey, Time};
 
@@ -56,7 +56,7 @@ impl Host {
         let seed = plan.seed ^ restarts << 40;
         let mut key = [0; 16];
         entropy(seed ^ 0x5ec_2e7)(&mut key);
-        let quota = Watched::new(LocalQuota::new(QuotaLimits::new(&plan.server)), door);
+        let quota = Watched::new(QuotaLimits::new(&plan.server), door);
         let decide = door.clone();
         let machine = if plan.shards == 1 {
             let server = Server::new(plan.server.clone(), key, Box::new(entropy(seed ^ 0xd1ce)));

@@ -43,6 +43,8 @@ pub(crate) struct Line {
     /// The session that the last complete line names.
     session: Option<Session>,
     is_websocket: bool,
+    /// How many POSTs have begun.
+    posts: usize,
     /// The requests that have no answer yet.
     waiting: VecDeque<Waiting>,
 }
@@ -75,6 +77,11 @@ impl Line {
     /// Whether the last request has asked for a websocket.
     pub(crate) const fn is_websocket(&self) -> bool {
         self.is_websocket
+    }
+
+    /// How many POSTs have begun.
+    pub(crate) const fn posts(&self) -> usize {
+        self.posts
     }
 
     /// More bytes of the last request have come.
@@ -179,11 +186,13 @@ impl World {
         wire.given += bytes.len();
         wire.spent.bytes += bytes.len();
         let (pending, mut twice) = (wire.spent.bytes, None);
-        let mut seen = 0;
+        let (mut seen, mut named) = (0, Vec::new());
         for (is_get, target, at) in wire.line.read(bytes, longest) {
             wire.line.extend(at.saturating_sub(seen));
             seen = seen.max(at);
             wire.line.session = self.server.named(&target);
+            named.extend(wire.line.session);
+            wire.line.posts += usize::from(!is_get);
             wire.line.is_websocket = target.contains("websocket");
             // Until here it was not the session's websocket.
             wire.stuck = wire.stuck.map(|(_, kept)| (self.now, kept));
@@ -204,14 +213,14 @@ impl World {
             }
         }
         wire.line.extend(bytes.len() - seen);
-        if twice.is_some() && !self.peers[wire.client].is_doubled {
-            let client = wire.client;
+        let (here, client) = (wire.line.session, wire.client);
+        named.into_iter().for_each(|session| self.note_back(session));
+        if twice.is_some() && !self.peers[client].is_doubled {
             let words = format_args!("client {client} asks for packets while it waits for packets");
             self.fail(Promise::Conduct, words);
             return pending;
         }
-        let named = wire.line.session;
-        self.note_sign(link, named);
+        self.note_sign(link, here);
         pending
     }
 

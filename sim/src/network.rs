@@ -50,6 +50,10 @@ pub(crate) struct Wire {
     pub(crate) held: Option<Time>,
     /// Whether the client reads at all.
     pub(crate) reads: bool,
+    /// How many events have come with its input.
+    pub(crate) heard: usize,
+    /// How many answers to probes have left on it.
+    pub(crate) probes: usize,
 }
 
 impl Wire {
@@ -88,6 +92,8 @@ impl World {
             spent: Spent::default(),
             held: None,
             reads: true,
+            heard: 0,
+            probes: 0,
         };
         (wire.up.frozen, wire.down.frozen) = (cut_off, cut_off);
         self.at_client.insert((client, link), number);
@@ -114,6 +120,8 @@ impl World {
             spent: Spent::default(),
             held: None,
             reads: true,
+            heard: 0,
+            probes: 0,
         };
         self.at_server.insert(link, number);
         self.wires.insert(number, wire);

@@ -46,7 +46,10 @@ enum Told {
     /// An event that names an attachment more than once.
     Multiplied(Socket),
     Ack(Socket, u64, Result<Option<u64>, AckError>),
-    Disconnect(Socket, Reason, bool, BTreeSet<String>),
+    /// A socket is gone, for this reason, because of a breach or not, and whether it was connected.
+    Disconnect(Socket, Reason, bool, bool, BTreeSet<String>),
+    /// An event that names a room, which its client wants to join or to leave.
+    Moves(Socket, bool, String),
     Breach(Option<Socket>, BreachKind, String),
     Foreign(LinkId),
     Nothing,
@@ -128,6 +131,7 @@ impl World {
                 if let Some(number) = self.at_server.get(&link).copied() {
                     self.note_answer(number, &bytes);
                     self.check_reader(number, &bytes);
+                    self.check_probes(number, &bytes);
                     self.write(number, Way::Down, &bytes);
                 } else if self.crowd.has(link) {
                     self.crowd_reads(link, &bytes);
@@ -147,16 +151,40 @@ impl World {
                     return self.crowd_asks(socket);
                 }
                 self.check_asks((socket.shard, session));
+                let shown = if let Auth::Payload(payload) = &auth {
+                    payload.len()
+                } else {
+                    0
+                };
+                self.note_credentials(socket, (socket.shard, session), shown);
+                if self.enter_named(socket, (socket.shard, session), &namespace) {
+                    return;
+                }
                 let namespace = NAMESPACES.iter().position(|name| *name == namespace);
                 let (Some(client), Some(namespace)) = (client, namespace) else {
                     return self.fail(Promise::Conduct, format_args!("somebody else connects"));
                 };
                 self.ask(socket, (client, namespace, sid, generation), auth);
             }
-            Told::Event(socket, number, speaker, ack) => self.hear(socket, number, speaker, ack),
+            Told::Event(socket, number, speaker, ack) => {
+                self.heard += 1;
+                if !self.names.has(socket) {
+                    self.hear(socket, number, speaker, ack);
+                }
+            }
+            Told::Moves(socket, joins, room) => {
+                self.heard += 1;
+                self.move_guest(socket, joins, &room);
+            }
             Told::Ack(socket, id, result) => self.take_answer(socket, id, result),
             Told::Disconnect(socket, ..) if self.crowd_loses(socket) => {}
-            Told::Disconnect(socket, reason, connected, rooms) => self.lose(socket, reason, connected, &rooms),
+            Told::Disconnect(socket, reason, is_breach, connected, rooms) => {
+                if !self.lose_guest(socket, &rooms) {
+                    self.check_evicted(socket, reason, is_breach);
+                    self.lose(socket, reason, connected, &rooms);
+                }
+                self.forget_credentials(socket);
+            }
             Told::Breach(socket, kind, words) => self.judge_breach(socket, kind, &words),
             Told::Foreign(link) => self.refuse_foreign(link),
             Told::Multiplied(socket) => self.fail(
@@ -198,6 +226,7 @@ impl World {
                 is_there
             });
             if is_there {
+                self.forget_credentials(socket);
                 self.members.remove(&socket);
             }
         } else if self.rng.u32(0..100) < self.plan.slow_accepts {
@@ -639,6 +668,9 @@ fn told(shard: usize, delivery: &Delivery) -> Told {
             generation: *generation,
         },
         Delivery::Event { socket, args, .. } if names(args) > args.attachments.len() => Told::Multiplied(at(socket)),
+        Delivery::Event { socket, name, args, .. } if matches!(&**name, "join" | "leave") => {
+            Told::Moves(at(socket), &**name == "join", args.json.trim_matches('"').to_owned())
+        }
         Delivery::Event { socket, args, ack, .. } => Told::Event(at(socket), number_in(args), speaker_in(args), *ack),
         Delivery::Ack { socket, id, result } => {
             Told::Ack(at(socket), *id, result.as_ref().map(number_in).map_err(|error| *error))
@@ -648,10 +680,11 @@ fn told(shard: usize, delivery: &Delivery) -> Told {
             reason,
             connected,
             rooms,
-            ..
+            breach,
         } => Told::Disconnect(
             at(socket),
             *reason,
+            breach.is_some(),
             *connected,
             rooms.iter().map(ToString::to_string).collect(),
         ),

@@ -13,6 +13,7 @@ use sio_proto::{Config, Hosts, RecoveryConfig};
 
 use crate::habits::Habit;
 use crate::pipe::Traffic;
+use crate::straits::Straits;
 use crate::thief::HOST;
 
 /// The path of the streaming codec.
@@ -168,6 +169,10 @@ pub(crate) struct Plan {
     pub(crate) padding: usize,
     /// How many idle sessions there are beside the clients.
     pub(crate) crowd: usize,
+    /// Whether the clients have more to say than their requests can carry.
+    pub(crate) pours: bool,
+    /// What a seed with narrow limits has.
+    pub(crate) straits: Option<Straits>,
 }
 
 impl Plan {
@@ -236,6 +241,8 @@ impl Plan {
             padding: [0, 40, 40, 900][rng.usize(0..4)],
             crowd: 0,
             takes_frames: false,
+            pours: false,
+            straits: None,
         };
         if rng.u32(0..CROWDED_OF) == 0 {
             plan.gather();
@@ -244,12 +251,19 @@ impl Plan {
         if rng.u32(0..POURING_OF) == 0 && plan.thief.is_none() {
             plan.pour();
         }
+        plan.narrow();
         plan
+    }
+
+    /// Something is done often.
+    pub(crate) fn often(&mut self, kind: Kind) {
+        self.weights.push((kind, Kind::Thief.weight()));
     }
 
     /// Clients that poll send much more than one request may carry, on a slow network on which
     /// nothing fails: what they have to say takes longer than a server waits for a pong.
     fn pour(&mut self) {
+        self.pours = true;
         for client in &mut self.clients {
             let config = client.clone().generation(Generation::Four).max_silence(None);
             *client = config
@@ -281,7 +295,7 @@ impl Plan {
     pub(crate) fn words(&self) -> String {
         let mut words = format!(
             "{} operations, {} shards, takes frames {}, thief {:?}, refuses {} % and {} %, {:?}, pauses up to {} ms, padding {}, \
-             slow accepts {} %, answers {} %, a crowd of {}\n",
+             slow accepts {} %, answers {} %, a crowd of {}, straits {:?}\n",
             self.ops,
             self.shards,
             self.takes_frames,
@@ -293,7 +307,8 @@ impl Plan {
             self.padding,
             self.slow_accepts,
             self.answers,
-            self.crowd
+            self.crowd,
+            self.straits
         );
         let server = &self.server;
         words.push_str(&format!(
@@ -385,7 +400,7 @@ fn server(rng: &mut Rng) -> Config {
 }
 
 /// Limits that a thief can reach.
-fn against_thieves(mut server: Config, rng: &mut Rng) -> Config {
+pub(crate) fn against_thieves(mut server: Config, rng: &mut Rng) -> Config {
     // Of a client of an old wire that is away wait no more messages than of others.
     server.legacy09 = server.legacy09.max_pending_messages(40usize);
     server.legacy06 = server.legacy06.max_pending_messages(40usize);

@@ -11,6 +11,7 @@
 use sio_proto::server::SessionHolding;
 use sio_proto::{Config, Holding};
 
+use crate::straits::Burden;
 use crate::terms::Seen;
 use crate::violation::Promise;
 use crate::world::World;
@@ -48,6 +49,11 @@ const ROOM: usize = 32;
 /// that there has been at one time.
 const TABLES: (usize, usize) = (32 << 10, 1 << 10);
 
+/// What a question that has no answer may take, and the deadlines that there may be for each
+/// question which one client may be asked, in bytes: some stay until there are many.
+const QUESTION: usize = 160;
+const DEADLINES: usize = 1 << 10;
+
 /// What the lists of outputs, the lists of what has arrived, and the buffers of a server may hold
 /// between two inputs.
 const OUTPUTS: usize = 256 << 10;
@@ -66,8 +72,8 @@ fn leaving(config: &Config, under_way: usize) -> usize {
     LEAVING + 4 * under_way + 2 * (bytes + bytes / 8) + PACKET * (packets + packets / 8)
 }
 
-/// How much more than its settings allow a session holds.
-fn excess(holding: &SessionHolding, config: &Config) -> Option<String> {
+/// How much more than its settings allow a session holds. It owes so many answers at most.
+fn excess(holding: &SessionHolding, config: &Config, asks: usize) -> Option<String> {
     let (bytes, messages) = (config.max_queued_bytes, config.max_queued_packets);
     // A client of an old wire that is away has a limit of its own.
     let away = config
@@ -91,6 +97,12 @@ fn excess(holding: &SessionHolding, config: &Config) -> Option<String> {
             return Some(words);
         }
     }
+    let (ahead, most) = (holding.ahead, config.max_upgrade_packets);
+    if ahead > most {
+        return Some(format!(
+            "a session holds {ahead} packets until it has moved, at most {most}"
+        ));
+    }
     let Holding { count, room, .. } = holding.queue;
     // A queue gives its memory back when it is empty.
     let most = if count == 0 { ROOM } else { ROOM + 2 * control.0 };
@@ -103,7 +115,7 @@ fn excess(holding: &SessionHolding, config: &Config) -> Option<String> {
     let memory = [
         ("of what has come", holding.arriving.most_memory(), arriving),
         ("of its handshake", holding.handshake.most_memory(), handshake),
-        ("beside that", holding.others.most_memory(), 0),
+        ("beside that", holding.others.most_memory(), QUESTION * asks),
     ];
     memory.into_iter().find_map(|(what, has, limit)| {
         let most = limit + SMALL;
@@ -115,6 +127,7 @@ impl World {
     /// Promise 7: nobody holds more than its limits allow, and each byte has an owner.
     pub(crate) fn check_shares(&mut self) {
         let (config, mut excess_of, mut sum) = (&self.plan.server, None, 0);
+        let (mut burden, asks) = (Burden::default(), self.most_asked());
         let (mut sessions, mut seen) = (0, std::mem::take(&mut self.terms.seen));
         seen.clear();
         self.server.holding_of_sessions(|key, holding| {
@@ -125,9 +138,10 @@ impl World {
             };
             sessions += 1;
             seen.push((key, Seen::new(&holding)));
+            burden.add(&holding);
             sum += holding.most_memory() + shared;
             if excess_of.is_none() {
-                excess_of = excess(&holding, config).map(|words| format!("{key:?}: {words}"));
+                excess_of = excess(&holding, config, asks).map(|words| format!("{key:?}: {words}"));
             }
         });
         self.terms.seen = seen;
@@ -164,12 +178,17 @@ impl World {
         if let Some(words) = excess_of {
             return self.fail(Promise::Price, format_args!("{words}"));
         }
+        self.check_burden(&burden);
         let nobody = self.server.holding_of_nobody();
-        let things = sessions + connections + self.members.len() + self.crowd.len();
+        let things = sessions + connections + self.members.len() + self.crowd.len() + self.names.len();
         self.peak = self.peak.max(things);
         let parts = [
-            ("tables", nobody.tables, TABLES.0 + TABLES.1 * self.peak),
-            ("lists of outputs", nobody.outputs, OUTPUTS),
+            (
+                "tables",
+                nobody.tables,
+                TABLES.0 + TABLES.1 * self.peak + DEADLINES * asks,
+            ),
+            ("lists of outputs", nobody.outputs, OUTPUTS + DEADLINES * asks),
             ("lists of what arrives", nobody.arrivals, ARRIVALS),
             ("buffers", nobody.buffers, BUFFERS),
         ];

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sio_proto::Time;
-use sio_proto::server::{Generation, SessionHolding};
+use sio_proto::server::{Generation, Reason, SessionHolding};
 
 use crate::host::Socket;
 use crate::life::Session;
@@ -43,6 +43,8 @@ struct Term {
     closing: Option<Time>,
     /// Whether a socket of it was ever let in.
     has_joined: bool,
+    /// Whether its client has done more than open it.
+    came_back: bool,
 }
 
 /// See the [module](self).
@@ -54,6 +56,13 @@ pub(crate) struct Terms {
 }
 
 impl World {
+    /// A request names a session: its client has come back.
+    pub(crate) fn note_back(&mut self, session: Session) {
+        if let Some(term) = self.terms.terms.get_mut(&session) {
+            term.came_back = true;
+        }
+    }
+
     /// A socket is let in.
     pub(crate) fn note_joined(&mut self, socket: Socket) {
         let now = self.now;
@@ -65,6 +74,7 @@ impl World {
                 begun: now,
                 closing: None,
                 has_joined: true,
+                came_back: false,
             };
             self.terms.terms.entry((socket.shard, key)).or_insert(new).has_joined = true;
         }
@@ -84,7 +94,9 @@ impl World {
                 begun: now,
                 closing: None,
                 has_joined: false,
+                came_back: false,
             });
+            term.came_back |= !seen.polls;
             if seen.is_closing {
                 term.closing.get_or_insert(now);
             }
@@ -149,5 +161,42 @@ impl World {
             of == Some(session.1)
         });
         here.next().map(|(_, member)| member.client)
+    }
+
+    /// Promise 12: who has joined, and has come back, is not ended to make room for another.
+    pub(crate) fn check_evicted(&mut self, socket: Socket, reason: Reason, is_breach: bool) {
+        let Some(member) = self.members.get(&socket) else {
+            return;
+        };
+        let term = self
+            .names
+            .session_of(socket)
+            .and_then(|session| self.terms.terms.get(&session));
+        let (client, is_here) = (
+            member.client,
+            term.is_some_and(|term| term.has_joined && term.came_back),
+        );
+        let is_made_room = self.door.was_full() && self.giving.is_some_and(|giving| giving != client);
+        if reason == Reason::ForcedServerClose && !is_breach && is_made_room && is_here && member.is_accepted {
+            let words = format_args!("client {client} has joined, and is ended to make room for another");
+            self.fail(Promise::Admission, words);
+        }
+    }
+
+    /// Promise 12: nobody is turned away while there is a session that has joined nothing. Each
+    /// shard only looks among its own sessions.
+    pub(crate) fn check_turned_away(&mut self) {
+        if !self.door.is_turned_away() || self.plan.shards > 1 {
+            return;
+        }
+        let (mut idle, terms) = (0, &self.terms.terms);
+        self.server.holding_of_sessions(|session, holding| {
+            let has_joined = terms.get(&session).is_some_and(|term| term.has_joined);
+            idle += usize::from(holding.is_closing || !has_joined);
+        });
+        if idle > 0 {
+            let words = format_args!("a client finds no room, and {idle} sessions have joined nothing");
+            self.fail(Promise::Admission, words);
+        }
     }
 }

@@ -166,6 +166,9 @@ impl World {
         };
         let wires: Vec<u64> = self.wires_of(peer);
         let wire = wires.get(rng.usize(0..1 << 16) % wires.len().max(1)).copied();
+        if self.plan.straits.is_some() && rng.bool() {
+            return self.press(peer, rng);
+        }
         let follows = self.thief.as_ref().is_some_and(|thief| thief.habit != Habit::Roam);
         if follows && rng.u32(0..12) > 0 {
             return self.follow_habit(rng);
@@ -344,7 +347,10 @@ impl World {
         let numbers = self.wires_of(peer);
         let connections: usize = numbers.iter().map(|number| self.most_of_connection(*number)).sum();
         let sockets = self.members.iter().filter(|(_, member)| member.client == peer);
-        let sockets: Vec<_> = sockets.map(|(socket, _)| *socket).collect();
+        let mut sockets: Vec<_> = sockets.map(|(socket, _)| *socket).collect();
+        if self.thief.as_ref().is_some_and(|thief| thief.peer == peer) {
+            sockets.extend(self.guests());
+        }
         for number in numbers {
             let Some(wire) = self.forget(number) else { continue };
             if let Some(link) = wire.at_server {

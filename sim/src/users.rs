@@ -35,7 +35,10 @@ impl World {
                 let count = rng.usize(2..BURST);
                 self.server_emit(rng, count);
             }
-            Kind::ServerAsk => self.server_ask(rng),
+            Kind::ServerAsk => {
+                self.server_ask(rng);
+                self.ask_much(rng);
+            }
             Kind::Broadcast => {
                 self.broadcast(rng);
                 self.tell_crowd(rng);
@@ -132,7 +135,7 @@ impl World {
     }
 
     /// A socket that is accepted, if there is one.
-    fn any_socket(&self, rng: &mut Rng) -> Option<Socket> {
+    pub(crate) fn any_socket(&self, rng: &mut Rng) -> Option<Socket> {
         let accepted = self.members.iter().filter(|(_, member)| member.is_accepted);
         let sockets: Vec<Socket> = accepted.map(|(socket, _)| *socket).collect();
         let at = rng.usize(0..1 << 16);
@@ -169,7 +172,14 @@ impl World {
     }
 
     /// An event of the server.
-    fn message(&self, namespace: usize, number: u64, padding: usize, has_bytes: bool, is_plain: bool) -> Message {
+    pub(crate) fn message(
+        &self,
+        namespace: usize,
+        number: u64,
+        padding: usize,
+        has_bytes: bool,
+        is_plain: bool,
+    ) -> Message {
         let text = match (is_plain, number % 4) {
             // To an old client, a text that looks like a heartbeat or like JSON has to stay a text.
             (true, 0) => format!("\"~h~#{number}#{}\"", "y".repeat(padding)),
@@ -296,9 +306,15 @@ impl World {
     }
 
     fn server_ask(&mut self, rng: &mut Rng) {
-        let (now, number, id) = (self.now, self.number(), self.number());
+        let names = (self.number(), self.number());
         let timeout = rng.bool().then_some(Duration::from_millis(rng.u64(100..3000)));
         let Some(socket) = self.any_socket(rng) else { return };
+        self.ask_socket(socket, timeout, names);
+    }
+
+    /// The server asks one socket. The message and the question have these numbers.
+    pub(crate) fn ask_socket(&mut self, socket: Socket, timeout: Option<Duration>, (number, id): (u64, u64)) {
+        let now = self.now;
         let Some(member) = self.members.get(&socket).cloned() else {
             return;
         };
@@ -319,6 +335,11 @@ impl World {
             Ok(()) => {
                 if let Some(member) = self.members.get_mut(&socket) {
                     member.asks.insert(id, (number, timeout.map(|timeout| now + timeout)));
+                    let (owes, most) = (member.asks.len(), self.plan.server.max_pending_acks);
+                    if owes > most {
+                        let words = format_args!("{socket:?} owes {owes} answers, at most {most}");
+                        self.fail(Promise::Price, words);
+                    }
                 }
                 self.note_sent(
                     member.client,
@@ -342,6 +363,9 @@ impl World {
     }
 
     fn broadcast(&mut self, rng: &mut Rng) {
+        if self.plan.straits.is_some_and(|straits| straits.oversizes) && rng.u32(0..3) == 0 {
+            return self.broadcast_too_much();
+        }
         let rooms = (0..ROOMS.len()).filter(|_| rng.u32(0..3) == 0).collect();
         let except = (0..ROOMS.len()).filter(|_| rng.u32(0..6) == 0).collect();
         let namespace = rng.usize(0..NAMESPACES.len());

@@ -36,6 +36,10 @@ const MEMORY_OF_MORE: usize = 1 << 10;
 /// How many bytes of memory each byte of an input, or each byte that leaves, may take.
 const MEMORY_OF_BYTE: usize = 64;
 
+/// How many bytes of memory each question may take that one client may be asked, in a seed that asks
+/// many at once.
+const MEMORY_OF_QUESTION: usize = 512;
+
 /// How many steps each session and each deadline of the server may take when deadlines are over.
 const STEPS_OF_DEADLINE: usize = 32;
 
@@ -163,7 +167,9 @@ impl World {
             // What was saved is spent once.
             wire.spent.steps = wire.spent.steps.min(most);
         }
-        let most = MEMORY_OF_PIECE + MEMORY_OF_MORE * others + MEMORY_OF_BYTE * (size + written + released);
+        // The list of deadlines is made shorter in one go.
+        let asked = MEMORY_OF_QUESTION * self.most_asked();
+        let most = asked + MEMORY_OF_PIECE + MEMORY_OF_MORE * others + MEMORY_OF_BYTE * (size + written + released);
         if spent.memory > most {
             let Spent { pieces, memory, .. } = spent;
             let words = format_args!("{size} bytes in {pieces} pieces take {memory} bytes of memory, at most {most}");

@@ -19,6 +19,7 @@ use crate::held::Held;
 use crate::host::{Host, Socket};
 use crate::life::Lives;
 use crate::model::{Members, Place};
+use crate::names::Names;
 use crate::network::Wire;
 use crate::orders::Paid;
 use crate::payer::{Deed, Payer};
@@ -119,6 +120,10 @@ pub(crate) struct World {
     pub(crate) lives: Lives,
     /// How long sessions are what they are.
     pub(crate) terms: Terms,
+    /// The namespaces and rooms that a thief has named.
+    pub(crate) names: Names,
+    /// The client whose bytes the server handles now.
+    pub(crate) giving: Option<usize>,
     /// How long inputs may take.
     pub(crate) effort: Effort,
     pub(crate) thief: Option<Thief>,
@@ -149,6 +154,8 @@ pub(crate) struct World {
     pub(crate) restarts: u64,
     pub(crate) faults: u64,
     pub(crate) steps: u64,
+    /// How many events the server has heard.
+    pub(crate) heard: usize,
     /// How many outputs the server has had.
     pub(crate) outputs: u64,
     /// How many bytes the server has had for connections.
@@ -226,6 +233,8 @@ impl World {
             door,
             lives: Lives::default(),
             terms: Terms::default(),
+            names: Names::default(),
+            giving: None,
             effort,
             thief,
             baseline: held.bytes,
@@ -248,6 +257,7 @@ impl World {
             restarts: 0,
             faults: 0,
             steps: 0,
+            heard: 0,
             outputs: 0,
             written: 0,
             transcript: Transcript::new(mode),
@@ -409,6 +419,8 @@ impl World {
         let now = self.now;
         let size = self.note_arrival(number, link, bytes);
         let outputs = self.outputs;
+        self.giving = self.wires.get(&number).map(|wire| wire.client);
+        let heard = self.heard;
         self.door.begin_input();
         let begun = self.effort.begin();
         // A caller reads into a large buffer. What is kept of it must not keep the buffer.
@@ -426,6 +438,12 @@ impl World {
         self.check_door();
         let after = self.held;
         self.settle();
+        self.giving = None;
+        if let Some(wire) = self.wires.get_mut(&number) {
+            wire.heard += self.heard - heard;
+        }
+        self.check_posted(number);
+        self.check_turned_away();
         self.check_work(number, size, before, after);
         if let Some(wire) = self.wires.get_mut(&number)
             && self.outputs > outputs

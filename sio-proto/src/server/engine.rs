@@ -203,6 +203,12 @@ impl Engine {
         (candidate.and(rare), farewell)
     }
 
+    /// How many packets wait until the session has moved to a websocket.
+    #[cfg(feature = "steps")]
+    pub(crate) fn ahead(&self) -> usize {
+        self.candidate.as_ref().map_or(0, |candidate| candidate.held.len())
+    }
+
     /// Bytes of the client's data that are kept.
     pub(crate) fn kept_bytes(&self) -> usize {
         let held = self.candidate.as_ref().map_or(0, |candidate| candidate.held_bytes);

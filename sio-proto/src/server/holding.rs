@@ -1,5 +1,7 @@
 //! What sessions and connections hold, for the simulator (feature `steps`). See [`Holding`].
 
+use core::net::IpAddr;
+
 use super::{Generation, Session, State};
 use crate::Frame;
 use crate::holding::Holding;
@@ -12,6 +14,10 @@ pub struct SessionHolding {
     pub is_engine: bool,
     /// The generation of its wire.
     pub generation: Generation,
+    /// The address of its client, if it has one.
+    pub address: Option<IpAddr>,
+    /// Packets that wait until it has moved to a websocket.
+    pub ahead: usize,
     /// Whether it polls.
     pub polls: bool,
     /// Whether its user was told that it is over.
@@ -125,6 +131,8 @@ impl Session {
         SessionHolding {
             is_engine: self.wiring.engine().is_some(),
             generation: self.generation(),
+            address: self.handshake.peer().address.map(|address| address.ip()),
+            ahead: self.wiring.engine().map_or(0, super::engine::Engine::ahead),
             polls: self.transport.is_polling(),
             is_closing: self.state == State::Closing,
             queue: self.outbox.holding(),
