@@ -4,7 +4,10 @@
 //! assertions and is built in seconds. So this program does not depend on `sio-proto`.
 //!
 //! With `--planted`, each patch in `sim/planted` is applied to a copy of the tree, one at a time,
-//! and the simulator has to find the bug that it plants, by the promise that the patch names.
+//! and the simulator has to find the bug that it plants, by the promise that the patch names. The
+//! seed that has found it has to hold without the patch.
+
+mod quick;
 
 use crate::arguments::Arguments;
 use crate::failure::{Failure, Outcome, While};
@@ -26,8 +29,8 @@ const LIMIT: Duration = Duration::from_secs(600);
 
 const PATCHES: &str = "sim/planted";
 
-/// The bug that the quick form looks for, and in how many seeds. It is broken in the first one.
-const QUICK: (&str, &str) = ("06-", "100");
+/// In how many seeds the quick form looks for a bug, and for how long.
+const QUICK: (&str, Duration) = ("200", Duration::from_secs(60));
 
 /// How much the simulator of a planted bug is optimized. The quick form looks at few seeds, so it
 /// is not: its build takes most of the time.
@@ -74,6 +77,7 @@ pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
     let seeds = arguments.take("--seeds");
     let limit = match arguments.take("--limit") {
         Some(seconds) => Duration::from_secs(seconds.parse().when("--limit")?),
+        None if is_quick => QUICK.1,
         None => LIMIT,
     };
     let mut words = Vec::new();
@@ -85,11 +89,11 @@ pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
     arguments.finish()?;
     if planted {
         let (most, level) = match is_quick {
-            true => (QUICK.1, LEVELS.1),
+            true => (QUICK.0, LEVELS.1),
             false => (MOST_SEEDS, LEVELS.0),
         };
         if is_quick && only.is_empty() {
-            only.push(QUICK.0.to_owned());
+            only.extend(quick::choose(tree, &patches(tree)?)?);
         }
         return find_planted(tree, seeds.as_deref().unwrap_or(most), limit, &only, level);
     }
@@ -198,6 +202,7 @@ struct Hunt {
     name: String,
     /// The promise that has to catch it.
     promise: String,
+    is_of_application: bool,
     child: Running,
     /// What the simulator writes.
     log: PathBuf,
@@ -213,6 +218,10 @@ struct Found {
     /// The promises and seeds by which it was found: the first one, and the first one of its
     /// promise if this is another.
     by: Vec<(String, String)>,
+    /// Whether it is a bug of `sio-app`.
+    is_of_application: bool,
+    /// Whether its seed also breaks a promise without the patch, so that nothing is found by it.
+    breaks_without: bool,
 }
 
 impl Found {
@@ -222,9 +231,17 @@ impl Found {
         found.map(|(_, seed)| seed.as_str())
     }
 
+    /// Whether the bug was found by its promise, with a seed that holds without it.
+    fn is_caught(&self) -> bool {
+        self.seed().is_some() && !self.breaks_without
+    }
+
     /// A row of the table.
     fn row(&self) -> String {
         let (name, promise) = (&self.name, &self.promise);
+        if let Some(seed) = self.seed().filter(|_| self.breaks_without) {
+            return format!("| {name} | not {promise} | {seed} | ALSO BROKEN WITHOUT THE PATCH |");
+        }
         match (self.seed(), self.by.first()) {
             (Some(seed), Some((first, _))) if first == promise => format!("| {name} | {promise} | {seed} | |"),
             (Some(seed), Some((first, at))) => format!("| {name} | {promise} | {seed} | {first}: {at} |"),
@@ -284,6 +301,7 @@ fn find_planted(tree: &Workspace, seeds: &str, limit: Duration, only: &[String],
             child: Running(command.spawn().when(&name)?),
             name,
             promise: promise.to_owned(),
+            is_of_application,
             log,
             built_in: start.elapsed(),
             begun: Instant::now(),
@@ -292,11 +310,13 @@ fn find_planted(tree: &Workspace, seeds: &str, limit: Duration, only: &[String],
     while !hunts.is_empty() {
         collect(&mut hunts, &mut found, limit)?;
     }
+    copy_tree(tree, &copy)?;
+    look_without(&copy, &target, level, &mut found)?;
     found.sort_by(|one: &Found, other| one.name.cmp(&other.name));
     println!("\n| planted bug | promise | seed | found before by |\n|---|---|---|---|");
     found.iter().for_each(|found| println!("{}", found.row()));
     let all = found.len();
-    let caught = found.iter().filter(|found| found.seed().is_some()).count();
+    let caught = found.iter().filter(|found| found.is_caught()).count();
     let others = found
         .iter()
         .filter(|found| found.seed().is_none() && !found.by.is_empty());
@@ -308,6 +328,37 @@ fn find_planted(tree: &Workspace, seeds: &str, limit: Duration, only: &[String],
             "a planted bug was not found by the promise that it has to break",
         )),
     }
+}
+
+/// Runs the seeds that have found bugs once more, without any patch. A seed that breaks a promise
+/// there, too, has found nothing.
+fn look_without(copy: &Path, target: &Path, level: &str, found: &mut [Found]) -> Outcome {
+    for is_of_application in [false, true] {
+        let these = found
+            .iter_mut()
+            .filter(|found| found.is_of_application == is_of_application);
+        let mut these = these.filter(|found| found.seed().is_some()).peekable();
+        if these.peek().is_none() {
+            continue;
+        }
+        let program = match is_of_application {
+            true => build_application(copy, target, level)?,
+            false => build_copy(copy, target, level)?,
+        };
+        for found in these {
+            let seed = found.seed().unwrap_or_default().to_owned();
+            let mut command = Command::new(&program);
+            match is_of_application {
+                true => command
+                    .env("SIO_APPLICATION_FROM", seed)
+                    .env("SIO_APPLICATION_SEEDS", "1"),
+                false => command.args(["--from", &seed, "--seeds", "1", "--shrink", "0"]),
+            };
+            let ran = command.stdin(Stdio::null()).output().when(program.display())?;
+            found.breaks_without = !ran.status.success();
+        }
+    }
+    Ok(())
 }
 
 /// Waits a moment, and takes out the hunts that have ended, or whose time is over. The first line
@@ -350,6 +401,8 @@ fn collect(hunts: &mut Vec<Hunt>, found: &mut Vec<Found>, limit: Duration) -> Ou
             name: hunt.name,
             promise: hunt.promise,
             by: by.collect(),
+            is_of_application: hunt.is_of_application,
+            breaks_without: false,
         });
     }
     Ok(())
@@ -452,6 +505,8 @@ mod tests {
                 .filter_map(|line| parts(line))
                 .map(|(promise, seed)| (promise.to_owned(), seed.to_owned()))
                 .collect(),
+            is_of_application: false,
+            breaks_without: false,
         };
         let (own, other) = (
             "seed 7: promise 9 (Upgrade): words",
@@ -459,6 +514,10 @@ mod tests {
         );
         assert_eq!(found(&[own]).seed(), Some("7"));
         assert_eq!(found(&[own]).row(), "| a | 9 (Upgrade) | 7 | |");
+        let mut broken = found(&[own]);
+        assert!(broken.is_caught());
+        broken.breaks_without = true;
+        assert!(!broken.is_caught() && broken.row().contains("ALSO BROKEN WITHOUT"));
         assert_eq!(found(&[other, own]).seed(), Some("7"));
         assert_eq!(
             found(&[other, own]).row(),
