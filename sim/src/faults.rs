@@ -12,7 +12,8 @@ use crate::names::Names;
 use crate::payer::Deed;
 use crate::plan::Kind;
 use crate::terms::Terms;
-use crate::world::{World, note};
+use crate::violation::Promise;
+use crate::world::{NAMESPACES, World, note};
 
 impl World {
     /// Makes something go wrong.
@@ -75,6 +76,7 @@ impl World {
                 let request = self.peers[client].request.1.clone();
                 if !request.is_empty() && !request.windows(9).any(|part| part == b"Upgrade: ") {
                     self.peers[client].is_doubled = true;
+                    self.note_copies(client, &request);
                     let number = self.open_raw(client, &request);
                     if let Some(wire) = self.wires.get_mut(&number) {
                         wire.up.finish(self.now + Duration::from_secs(2));
@@ -85,6 +87,39 @@ impl World {
             _ => {}
         }
         self.trouble(client);
+    }
+
+    /// A proxy repeats a request: each event in it may be heard once more. In forms, a `#` is
+    /// written in another way.
+    fn note_copies(&mut self, client: usize, request: &[u8]) {
+        let text = String::from_utf8_lossy(request).replace("%23", "#");
+        let parts: Vec<&str> = text.split('#').collect();
+        let own = client.to_string();
+        for pair in parts.windows(2).filter(|pair| pair[1] == own) {
+            let Ok(number) = pair[0].parse::<usize>() else { continue };
+            // The request does not say in which of the namespaces it is.
+            for namespace in 0..NAMESPACES.len() {
+                if let Some(up) = self.place(client, namespace).up.get_mut(number) {
+                    up.copies += 1;
+                }
+            }
+        }
+    }
+
+    /// Promise 1: whatever a proxy repeats, an event is heard once for each request that has
+    /// carried it.
+    pub(crate) fn check_copies(&mut self, client: usize, namespace: usize, number: usize) {
+        let Some(up) = self.place(client, namespace).up.get(number) else {
+            return;
+        };
+        let (heard, copies) = (up.heard, up.copies);
+        if heard > 1 + copies {
+            let words = format_args!(
+                "the server hears {number} of client {client} {heard} times, and {copies} requests with it were \
+                 repeated"
+            );
+            self.fail(Promise::Order, words);
+        }
     }
 
     /// A fault has touched a client.

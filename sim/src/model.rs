@@ -71,6 +71,8 @@ pub(crate) struct Up {
     pub(crate) end: Option<End>,
     /// How often the server has heard it.
     pub(crate) heard: u32,
+    /// How many requests that a proxy has repeated have carried it.
+    pub(crate) copies: u32,
     /// The life of the socket that has heard it last.
     pub(crate) life: Option<u64>,
 }

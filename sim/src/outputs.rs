@@ -310,6 +310,9 @@ impl World {
                 format_args!("the server hears {number} of client {client}: {wrong:?}"),
             );
         }
+        if is_doubled && !rules.repeats && !confirms {
+            self.check_copies(client, namespace, number as usize);
+        }
         if let Some(id) = ack
             && (self.is_calm || self.rng.u32(0..100) < self.plan.answers)
         {

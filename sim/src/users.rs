@@ -127,6 +127,7 @@ impl World {
                 is_volatile,
                 end: None,
                 heard: 0,
+                copies: 0,
                 life: None,
             };
             self.place(client, namespace).up.push(up);
