@@ -13,7 +13,7 @@ use crate::habits::{Habit, frames};
 use crate::network::Way;
 use crate::orders::Order;
 use crate::plan::{Kind, Plan, against_thieves};
-use crate::thief::{MOST_WIRES, frame, request};
+use crate::thief::{ID, MOST_WIRES, frame, request};
 use crate::violation::Promise;
 use crate::world::{NAMESPACES, World, note};
 
@@ -26,8 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How many questions the server asks at once, if it asks many.
 const QUESTIONS: usize = 250;
 
-/// The most bytes that wait for all together, and for one, if these are few.
+/// The most bytes that wait for one client, if some messages are larger.
 const WAITING: usize = 20_000;
+
+/// The most bytes that wait for all clients together, if these are few.
+const BUDGET: usize = 2_000;
 
 /// The most bytes that are kept for one address, and for all, if these are few. They are counted in
 /// steps of 64 KiB.
@@ -39,11 +42,14 @@ const UNCOUNTED: usize = 4 << 10;
 /// The most packets of one POST. A client of the simulator never has so many.
 const POSTED: usize = 1_000;
 
+/// On so many connections a thief leaves a large attachment.
+const HOARD: usize = 8;
+
 /// An attachment of a thief that wants the server to keep much.
 const ATTACHMENT: usize = 15_000;
 
 /// What the protocol itself may queue for a session beside messages.
-const CONTROL: usize = 2_000;
+const CONTROL: usize = 200;
 
 /// What opens a session.
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
@@ -77,15 +83,17 @@ impl Plan {
             questions: (rng.u32(0..3) == 0).then_some(QUESTIONS),
             oversizes,
             // Who holds most is ended with the next input, whatever it is.
-            has_budget: rng.bool() && self.recovery.is_none() && !self.pours && !oversizes,
+            has_budget: rng.bool() && self.recovery.is_none() && !self.pours && !oversizes && is_alone,
             keeps_little: rng.bool() && self.thief.is_some() && is_alone,
         };
         let mut server = self.server.clone();
-        if straits.oversizes || straits.has_budget {
+        if straits.oversizes {
             server.max_queued_bytes = server.max_queued_bytes.min(WAITING);
         }
         if straits.has_budget {
-            server.max_total_queued_bytes = WAITING;
+            server.max_total_queued_bytes = BUDGET;
+            self.often(Kind::ServerBurst);
+            self.often(Kind::Partition);
         }
         if straits.keeps_little {
             server = server
@@ -93,7 +101,7 @@ impl Plan {
                 .max_kept_bytes(KEPT.1)
                 .max_sessions_per_address(12usize);
         }
-        if rng.bool() && self.thief.is_some() && is_alone {
+        if rng.bool() && self.thief.is_some() && is_alone && !straits.keeps_little {
             server = server.max_sessions(2 * users + 3);
         }
         if rng.bool() && is_alone {
@@ -129,8 +137,8 @@ impl Plan {
 /// What the sessions of an address keep, and what waits for all.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Burden {
+    /// Without what each session may keep uncounted.
     kept: [usize; door::MOST_PEERS],
-    sessions: [usize; door::MOST_PEERS],
     waiting: usize,
     all: usize,
 }
@@ -140,15 +148,14 @@ impl Burden {
         self.all += 1;
         self.waiting += holding.queue.bytes;
         if let Some(peer) = holding.address.and_then(door::index) {
-            self.sessions[peer] += 1;
-            self.kept[peer] += holding.arriving.bytes;
+            self.kept[peer] += holding.arriving.bytes.saturating_sub(UNCOUNTED);
         }
     }
 
     /// How much more than it may be it is.
     fn excess(&self, straits: Straits, config: &Config) -> Option<String> {
         for (peer, kept) in self.kept.iter().enumerate().filter(|_| straits.keeps_little) {
-            let most = config.max_kept_bytes_per_address + UNCOUNTED * self.sessions[peer];
+            let most = config.max_kept_bytes_per_address;
             if *kept > most {
                 return Some(format!("{kept} bytes are kept for client {peer}, at most {most}"));
             }
@@ -281,6 +288,9 @@ impl World {
     /// The thief wants more than a narrow limit allows.
     pub(crate) fn press(&mut self, peer: usize, rng: &mut Rng) {
         let (kind, id) = (rng.u32(0..12), self.any_id(rng));
+        // A secret is longer than the id of a socket.
+        let mut ids = self.thief.iter().flat_map(|thief| &thief.ids);
+        let id = ids.rfind(|id| id.len() > ID).cloned().unwrap_or(id);
         note!(self, "thief: presses {kind}");
         let use_of = |transport: &str| format!("/socket.io/?EIO=4&transport={transport}&sid={id}");
         match kind {
@@ -301,7 +311,8 @@ impl World {
                 self.open_for_thief(peer, &all);
             }
             2 => {
-                let body = vec!["42[\"e\"]"; rng.usize(900..1_600)].join("\u{1e}");
+                // Each packet costs some hundred bytes of memory, so they are not the smallest.
+                let body = vec!["42[\"e\",1234]"; rng.usize(900..1_150)].join("\u{1e}");
                 let post = request(rng, "POST", &use_of("polling"), Some((body.as_bytes(), body.len())));
                 self.open_for_thief(peer, &post);
             }
@@ -310,16 +321,37 @@ impl World {
                 let all = request(rng, "GET", POLLING, None).repeat(rng.usize(2..14));
                 self.open_for_thief(peer, &all);
             }
-            5 | 6 => {
-                let place = |at: usize| format!("{{\"_placeholder\":true,\"num\":{at}}}");
-                let event = format!("452-[\"e\",\"#9#{peer}#\",{},{}]", place(0), place(1));
-                let mut all = request(rng, "GET", "/socket.io/?EIO=4&transport=websocket", None);
-                all.extend(frames(&["40".to_owned(), event]));
-                all.extend(frame(0x82, &vec![7; ATTACHMENT], ATTACHMENT));
-                self.open_for_thief(peer, &all);
-            }
+            5 | 6 => self.hoard_much(peer, rng),
             _ => self.name_something(peer, rng),
         }
+    }
+
+    /// On all websockets on which it has joined, the thief leaves a large attachment, behind which
+    /// another one does not come. If these are few, it joins on more.
+    fn hoard_much(&mut self, peer: usize, rng: &mut Rng) {
+        let now = self.now;
+        let joined = self.members.iter().filter(|(_, member)| member.client == peer);
+        let sessions: Vec<_> = joined
+            .filter_map(|(socket, _)| self.names.session_of(*socket))
+            .collect();
+        let mut open = Vec::new();
+        for number in self.wires_of(peer) {
+            let link = self.wires.get(&number).and_then(|wire| wire.at_server);
+            let session = link.and_then(|link| self.server.session_on(now, link));
+            if session.is_some_and(|session| sessions.contains(&session)) {
+                open.push(number);
+            }
+        }
+        if open.len() < HOARD {
+            let mut all = request(rng, "GET", "/socket.io/?EIO=4&transport=websocket", None);
+            all.extend(frames(&["40".to_owned()]));
+            (open.len()..HOARD).for_each(|_| self.open_for_thief(peer, &all));
+        }
+        let place = |at: usize| format!("{{\"_placeholder\":true,\"num\":{at}}}");
+        let event = format!("452-[\"e\",\"#9#{peer}#\",{},{}]", place(0), place(1));
+        let mut all = frames(&[event]);
+        all.extend(frame(0x82, &vec![7; ATTACHMENT], ATTACHMENT));
+        open.into_iter().for_each(|number| self.write(number, Way::Up, &all));
     }
 
     /// The thief opens a connection, unless it has many.

@@ -32,7 +32,7 @@ const MOST_IDS: usize = 12;
 pub(crate) const MOST_WIRES: usize = 24;
 
 /// The length of the ids of sessions of Engine.IO.
-const ID: usize = 20;
+pub(crate) const ID: usize = 20;
 
 /// What a session keeps beside what its settings limit.
 const SMALL: usize = 8 << 10;

@@ -36,8 +36,8 @@ const MEMORY_OF_MORE: usize = 1 << 10;
 /// How many bytes of memory each byte of an input, or each byte that leaves, may take.
 const MEMORY_OF_BYTE: usize = 64;
 
-/// How many bytes of memory each question may take that one client may be asked, in a seed that asks
-/// many at once.
+/// How many bytes of memory each question may take that one client may be asked, in a seed that
+/// asks many at once.
 const MEMORY_OF_QUESTION: usize = 512;
 
 /// How many steps each session and each deadline of the server may take when deadlines are over.

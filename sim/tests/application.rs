@@ -7,8 +7,9 @@
 //! - 12: nobody is let in whom a middleware refuses, whatever else is registered;
 //! - 6: when all clients have gone, and all futures have ended, none is left.
 //!
-//! `SIO_APPLICATION_SEEDS=N` runs more seeds, from `SIO_APPLICATION_FROM` on. With `SIO_APPLICATION_PROMISE=N`, only promise N ends
-//! the run, and of all others the first one that is broken is named.
+//! `SIO_APPLICATION_SEEDS=N` runs more seeds, from `SIO_APPLICATION_FROM` on. With
+//! `SIO_APPLICATION_PROMISE=N`, only promise N ends the run, and of all others the first one that
+//! is broken is named.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::cell::{Cell, RefCell};

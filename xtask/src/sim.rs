@@ -30,7 +30,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 const PATCHES: &str = "sim/planted";
 
 /// In how many seeds the quick form looks for a bug, and for how long.
-const QUICK: (&str, Duration) = ("200", Duration::from_secs(60));
+const QUICK: (&str, Duration) = ("200", Duration::from_secs(120));
 
 /// How much the simulator of a planted bug is optimized. The quick form looks at few seeds, so it
 /// is not: its build takes most of the time.

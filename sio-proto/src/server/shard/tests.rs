@@ -91,8 +91,8 @@ fn deadlines_of_answered_questions_go() {
     }
 }
 
-/// Hardening A16: when a socket is gone, the deadlines of its open questions are removed, and do not
-/// stay until their time.
+/// Hardening A16: when a socket is gone, the deadlines of its open questions are removed, and do
+/// not stay until their time.
 #[test]
 fn deadlines_of_open_questions_go_with_their_socket() {
     let mut world = World::new();
