@@ -1,7 +1,11 @@
 //! The shard behind hyper and tungstenite, as a client sees it: polling, websocket and the upgrade
 //! between them, with both revisions of Engine.IO.
 
-#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "what is not a test here is part of one, and tests may block"
+)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -227,7 +231,7 @@ fn what_is_wrong_is_answered_and_who_is_gone_is_gone() {
     drop(program.send("GET", &target, ""));
     // When the client of a poll has gone, its session ends sooner or later.
     let gone = (0..1000).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
         program.post(&target, "3").0 == 400
     });
     assert!(gone, "the session lives on");
