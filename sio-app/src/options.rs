@@ -70,10 +70,11 @@ pub struct Options {
     /// sent. A lower limit costs clients that pipeline large requests a round trip.
     pub max_pipelined_bytes: usize,
     /// How many bytes of decoded events may wait for later turns. Above this limit no further large
-    /// bodies (over 64 KiB) are decoded, because a decoded body is many times as large. Default 8
-    /// MiB. If it is too low, the thousands of events of one client delay the large bodies of
-    /// others. If it is too high, clients that send thousands of events in each body can fill the
-    /// memory.
+    /// bodies (over 64 KiB) are decoded, because a decoded body is many times as large. They wait
+    /// for [`Config::longest_pause`](crate::Config::longest_pause) at most. What waits because its
+    /// client is too fast or its handlers lag does not count here, but as received. Default 8 MiB.
+    /// If it is too low, the thousands of events of one client delay the large bodies of others. If
+    /// it is too high, clients that send thousands of events in each body can fill the memory.
     pub max_left_bytes: usize,
     /// The most bytes of incomplete requests and websocket messages that all connections together
     /// may have received: heads, bodies, frames, messages in several frames. Default 512 MiB. A

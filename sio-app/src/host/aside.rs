@@ -5,6 +5,7 @@ use sio_proto::LinkId;
 use sio_proto::server::Write;
 
 use crate::host::asking::Asking;
+use crate::host::delay::Delay;
 use crate::host::pacing::Pacing;
 #[cfg(feature = "redis")]
 use crate::host::relay::Passing;
@@ -23,6 +24,8 @@ pub(crate) struct Parts {
     pub(super) asking: Option<Box<Asking>>,
     /// What is not handed over yet.
     pub(super) pacing: Option<Box<Pacing>>,
+    /// A large message that waits for room before it is decoded.
+    pub(super) delay: Option<Box<Delay>>,
     /// The request that another node answers.
     #[cfg(feature = "redis")]
     pub(super) passing: Option<Box<Passing>>,
@@ -41,10 +44,16 @@ pub(crate) struct Parts {
 impl Parts {
     const fn is_empty(&self) -> bool {
         self.counts_nothing()
+            && self.delay.is_none()
             && self.overtaking.is_none()
             && self.overtaken.is_none()
             && self.rest.is_none()
             && self.later.is_empty()
+    }
+
+    /// Whether something is among them for which the connection is not read.
+    pub(super) fn hold_back(&self) -> bool {
+        self.pacing.is_some() || self.delay.as_ref().is_some_and(|delay| delay.waits())
     }
 
     /// Whether nothing is among them that counts as received.

@@ -194,16 +194,6 @@ impl Connection {
         }
     }
 
-    /// Whether the arriving body is not decoded yet, because a decoded body is many times as large
-    /// and the other connections have left too much work already.
-    fn must_wait(&mut self) -> bool {
-        let waits = self.place.io.kept.delays(self.conn.held_bytes());
-        if waits {
-            self.end_turn();
-        }
-        waits
-    }
-
     /// Makes the connection's task.
     pub fn drive<S: Source + Unpin>(self, source: S) -> Driven<S> {
         Driven {
@@ -274,8 +264,8 @@ impl Connection {
                     return Poll::Ready(());
                 }
             }
-            if self.place.is_paced() {
-                if self.place.poll_pace(cx).is_pending() {
+            if self.place.is_held_back() {
+                if self.place.poll_held_back(cx).is_pending() {
                     return Poll::Pending;
                 }
                 self.steps += 1;
@@ -437,7 +427,7 @@ impl Connection {
     /// been answered.
     fn process(&mut self, bytes: &mut BytesMut) {
         while !bytes.is_empty() {
-            if self.has_had_its_turn() || self.must_wait() || self.place.is_paced() {
+            if self.has_had_its_turn() || self.place.must_wait(self.conn.held_bytes()) {
                 self.marks.set(Marks::HAS_MORE, true);
                 break;
             }

@@ -133,7 +133,7 @@ impl Exchange {
         let Some(mut request) = self.request.take() else { return };
         let size = body.as_ref().map_or(0, Bytes::len);
         request.http.body = body;
-        match self.place.io.kept.delays(size) {
+        match self.place.must_wait(size) {
             true => self.waiting = Some(request),
             false => self.handle(*request),
         }
@@ -162,28 +162,32 @@ impl Exchange {
         }
     }
 
-    /// Goes on with the work that was left. Returns true if others have their turn before the rest
-    /// of it.
-    fn go_on(&mut self) -> bool {
+    /// Goes on with the work that was left, or with the body that has waited. Returns true if
+    /// others have their turn before the rest of the work.
+    fn go_on(&mut self, cx: &mut Context<'_>) -> bool {
         if self.place.has_left() {
             self.place.go_on_with_left();
             if !self.place.has_left() {
                 let _ = self.place.receive(0);
             }
         }
-        let kept = &self.place.io.kept;
-        let size = |request: &Request| request.http.body.as_ref().map_or(0, Bytes::len);
-        if let Some(request) = self.waiting.take_if(|request| !kept.delays(size(request))) {
-            self.handle(*request);
+        if let Some(request) = self.waiting.take() {
+            match self.place.poll_delay(cx) {
+                Some(Poll::Pending) => self.waiting = Some(request),
+                Some(Poll::Ready(())) | None => {
+                    self.place.end_delay();
+                    self.handle(*request);
+                }
+            }
         }
-        self.place.has_left() || self.waiting.is_some()
+        self.place.has_left()
     }
 
     /// Waits for the answer. There is only one.
     pub fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
         self.link.standing_for(cx.waker());
         self.place.poll_decision(cx);
-        let mut goes_on = self.go_on();
+        let mut goes_on = self.go_on(cx);
         if !self.place.has_left() && self.place.is_paced() && self.place.poll_pace(cx).is_ready() {
             self.count_left();
             goes_on = true;

@@ -7,6 +7,7 @@ pub(crate) mod background;
 #[cfg(feature = "redis")]
 mod cluster;
 pub(crate) mod connection;
+mod delay;
 pub(crate) mod driver;
 pub(crate) mod exchange;
 #[cfg(feature = "handover")]

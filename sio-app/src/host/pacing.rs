@@ -29,7 +29,6 @@ use sio_proto::wire::Inbound;
 use sio_proto::{LinkId, SessionKey, Time};
 
 use crate::host::place::{Place, Seat};
-use crate::turn::later::KeptBytes;
 use crate::turn::load::{Lagging, Load};
 use crate::turn::shard::ShardCell;
 use crate::turn::{self, Turn};
@@ -38,9 +37,10 @@ use crate::user::sleep::Sleep;
 /// What a connection does not hand over yet.
 pub(super) struct Pacing {
     held: Held,
-    /// The memory that it takes. It is not counted again for each portion, because there may be
-    /// thousands of portions.
-    bytes: KeptBytes,
+    /// The memory that it takes, in bytes. It counts as received, and not as work that is left: how
+    /// long it is kept depends on one client, so nobody else may wait for it. It is not counted
+    /// again for each portion, because there may be thousands of portions.
+    bytes: usize,
     pause: Option<Pause>,
     /// Whether the next portion is handed over although the handlers lag.
     is_impatient: bool,
@@ -139,7 +139,7 @@ impl Held {
 }
 
 impl Pacing {
-    const fn new(held: Held, bytes: KeptBytes) -> Self {
+    const fn new(held: Held, bytes: usize) -> Self {
         Self {
             held,
             bytes,
@@ -150,7 +150,7 @@ impl Pacing {
 }
 
 impl Place {
-    /// Whether nothing is read from the connection for now.
+    /// Whether something is not handed over yet, or the connection pauses.
     #[inline]
     pub(crate) fn is_paced(&self) -> bool {
         self.pacing().is_some()
@@ -175,7 +175,7 @@ impl Place {
 
     /// The memory that is taken by what is not handed over yet, in bytes.
     pub(crate) fn pacing_bytes(&self) -> usize {
-        self.pacing().map_or(0, |pacing| pacing.bytes.count())
+        self.pacing().map_or(0, |pacing| pacing.bytes)
     }
 
     /// Gives packets of a websocket to their shard, as far as they may come now.
@@ -218,7 +218,7 @@ impl Place {
     fn give_first(&mut self, turn: &Turn, packets: &mut Vec<Inbound>) {
         let rest = packets.drain(self.most_packets().max(1)..).map(Inbound::kept).collect();
         let held = Held::Packets(rest);
-        let bytes = KeptBytes::new(&self.io.kept, held.bytes());
+        let bytes = held.bytes();
         self.give_packets(turn, packets);
         self.hold(held, bytes);
     }
@@ -231,13 +231,13 @@ impl Place {
             return;
         };
         let pause = self.pause(turn, cell, session, Why::Throttled(until));
-        let mut pacing = Pacing::new(Held::Nothing, KeptBytes::new(&self.io.kept, 0));
+        let mut pacing = Pacing::new(Held::Nothing, 0);
         pacing.pause = Some(pause);
         self.set_pacing(pacing);
     }
 
     /// Keeps what waits, behind a pause that may have begun.
-    fn hold(&mut self, held: Held, bytes: KeptBytes) {
+    fn hold(&mut self, held: Held, bytes: usize) {
         let mut pacing = Pacing::new(held, bytes);
         pacing.pause = self.take_pacing().and_then(|pacing| pacing.pause);
         self.set_pacing(pacing);
@@ -256,7 +256,7 @@ impl Place {
         let posted = Posted::new(request.take_packets());
         let request = Box::new(request);
         let held = Held::Post { shard, request, posted };
-        let bytes = KeptBytes::new(&self.io.kept, held.bytes());
+        let bytes = held.bytes();
         self.set_pacing(Pacing::new(held, bytes));
         self.go_on(turn);
         if let Some(pacing) = self.pacing_mut() {
@@ -292,7 +292,7 @@ impl Place {
         }
         let why = Why::Lagging(load.lag());
         let pause = turn::run(cell.runtime, |turn| self.pause(turn, &cell, session, why));
-        let begin = || Box::new(Pacing::new(Held::Nothing, KeptBytes::new(&self.io.kept, 0)));
+        let begin = || Box::new(Pacing::new(Held::Nothing, 0));
         let pacing = self.aside.parts().pacing.get_or_insert_with(begin);
         pacing.pause = Some(pause);
     }

@@ -500,6 +500,7 @@ impl Place {
         let asking = self.stop_asking();
         let pacing = self.aside.take(|aside| aside.pacing.take());
         drop((asking, pacing));
+        self.end_delay();
         #[cfg(feature = "redis")]
         if let Some(mut passing) = self.aside.take(|aside| aside.passing.take()) {
             passing.ends(&cause);

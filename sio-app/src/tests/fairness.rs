@@ -324,7 +324,8 @@ fn a_large_body_waits_until_there_is_less_work() {
         for _ in 0..3 {
             let mut cx = Context::from_waker(&waker);
             assert!(client.connection.poll(&mut cx, &mut client.script).is_pending());
-            assert_eq!(counted.take(), 1, "it asks for another turn");
+            // The last one sleeps until there is less work.
+            assert_eq!(counted.take(), usize::from(n < 2), "it asks for another turn");
         }
     }
     assert!((1..100).contains(&heard(0)) && (1..100).contains(&heard(1)));
@@ -338,6 +339,60 @@ fn a_large_body_waits_until_there_is_less_work() {
     assert_eq!([heard(0), heard(1), heard(2)], [60_000, 60_000, 60_001]);
     for client in &mut clients {
         assert!(client.written().ends_with("ok"));
+    }
+}
+
+/// Hardening A14: who waits for the work of others sleeps meanwhile, and is woken when the work is
+/// done. There is a limit: others may leave new work all the time.
+#[test]
+fn a_large_body_that_waits_takes_no_turns_and_does_not_wait_for_ever() {
+    for (mounted, is_done) in [(false, true), (true, true), (false, false), (true, false)] {
+        let options = Options::default().shards(1).max_left_bytes(0);
+        let io = Io::new(Config::default(), options, RUNTIME).unwrap();
+        io.of("/").on("e", || ()).on("x", |_: usize| set_now(now() + 1_000));
+        let mut busy = Driven::connected(&io);
+        busy.script.reads = vec![events(0..100)];
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(busy.connection.poll(cx, &mut busy.script).is_pending());
+
+        let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
+        let target = format!(
+            "/socket.io/?EIO=4&transport=polling&sid={}",
+            open.split('"').nth(3).unwrap()
+        );
+        assert_eq!(fetch(&io, Method::Post, &target, "40").1, "ok");
+        let body = format!(r#"42["e","{}"]"#, "x".repeat(300_000));
+        let mut poll: Box<dyn FnMut(&mut Context<'_>) -> bool> = if mounted {
+            let mut exchange = ours(&io, head(Method::Post, &target, &[("host", "x")]));
+            exchange.body(Ok(body.into()));
+            Box::new(move |cx| exchange.poll_answer(cx).is_ready())
+        } else {
+            let mut client = Driven::new(&io, usize::MAX);
+            let length = body.len();
+            let request = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}");
+            client.script.reads = request.as_bytes().chunks(100_000).map(<[u8]>::to_vec).collect();
+            Box::new(move |cx| {
+                assert!(client.connection.poll(cx, &mut client.script).is_pending());
+                client.written().ends_with("ok")
+            })
+        };
+        let counted = Counted::default();
+        let waker = counted.waker();
+        for _ in 0..3 {
+            assert!(!poll(&mut Context::from_waker(&waker)));
+            assert_eq!(counted.take(), 0, "mounted: {mounted}");
+        }
+        if is_done {
+            let _ = busy.poll();
+        } else {
+            set_now(now() + Config::default().longest_pause().as_micros() as u64);
+            Driver::new(&io).handle_timeout(0, Waker::noop());
+        }
+        assert_eq!(counted.take(), 1, "mounted: {mounted}, done: {is_done}");
+        assert!(
+            poll(&mut Context::from_waker(&waker)),
+            "mounted: {mounted}, done: {is_done}"
+        );
     }
 }
 

@@ -335,3 +335,39 @@ fn a_namespace_has_a_rate_of_its_own_and_its_end_has_a_reason() {
     slow.io.of("/wrong").rate(RateLimit::NONE.events(0, 1));
     assert!(slow.io.check().is_err(), "a rate of zero is a mistake");
 }
+
+/// What a client that pauses has sent counts as received. It is no work that the large bodies of
+/// others wait for.
+#[test]
+fn large_bodies_do_not_wait_for_a_client_that_pauses() {
+    let config = Config::default().session_rate(RateLimit::NONE.events(10, 5));
+    let options = Options::default().shards(1).max_left_bytes(10_000);
+    let io = Io::new(config, options, RUNTIME).unwrap();
+    io.of("/").on("e", || ());
+    let post = |body: &str| {
+        let (target, length) = (polling(&io), body.len());
+        format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}")
+    };
+    let mut hasty = Driven::new(&io, usize::MAX);
+    let _ = hasty.read(post(&[r#"42["e"]"#; 1_000].join("\u{1e}")).as_bytes());
+    assert!(hasty.connection.is_paced());
+    let large = format!(r#"42["e","{}"]"#, "x".repeat(200_000));
+
+    let mut neighbour = Driven::new(&io, usize::MAX);
+    let request = post(&large).into_bytes();
+    let (first, rest) = request.split_at(100_000);
+    neighbour.script.reads = vec![first.into(), rest.into()];
+    let counted = Counted::default();
+    for _ in 0..10 {
+        let _ = neighbour
+            .connection
+            .poll(&mut Context::from_waker(&counted.waker()), &mut neighbour.script);
+    }
+    assert!(neighbour.written().ends_with("ok"));
+    assert_eq!(counted.take(), 0, "it asks for no further turn");
+
+    let mut mounted = ours(&io, head(Method::Post, &polling(&io), &[("host", "x")]));
+    mounted.body(Ok(large.into()));
+    assert_eq!(reply(&mut mounted), (200, "ok".into()));
+    assert!(hasty.connection.is_paced());
+}

@@ -1,12 +1,13 @@
-//! The futures that wait for the end of a socket.
+//! The futures that wait for one thing: for the end of a socket, for handlers that lag, or for room
+//! for more work.
 
 use std::collections::BTreeMap;
 use std::task::Waker;
 
 use crate::lock::Mutex;
 
-/// The futures that wait for the end of a socket. Each has one entry, which is removed together
-/// with the future.
+/// The futures that wait for one thing. Each has one entry, which is removed together with the
+/// future.
 #[derive(Debug, Default)]
 pub(crate) struct Mourners(Mutex<Waiting>);
 
@@ -35,7 +36,15 @@ impl Mourners {
         drop(waker);
     }
 
-    /// Wakes all futures, because the socket is gone.
+    /// Wakes the future that has waited longest. It adds itself again if it has to wait on.
+    pub(crate) fn wake_first(&self) {
+        let first = self.0.lock().wakers.pop_first();
+        if let Some((_, waker)) = first {
+            waker.wake();
+        }
+    }
+
+    /// Wakes all futures, because what they wait for has happened.
     pub(crate) fn wake(&self) {
         let wakers = std::mem::take(&mut self.0.lock().wakers);
         wakers.into_values().for_each(Waker::wake);
