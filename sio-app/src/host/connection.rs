@@ -402,7 +402,7 @@ impl Connection {
         let received = self.rest.capacity() + self.conn.held_bytes() + self.place.left_bytes();
         let received = received + self.place.asking_bytes() + self.place.pacing_bytes() + self.place.passing_bytes();
         let before = self.counted as usize * STEP;
-        if received <= before + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
+        if received <= before + UNCOUNTED && (self.counted == 0 || 4 * in_steps(received) > before) {
             return true;
         }
         let counted = in_steps(received);

@@ -37,10 +37,9 @@ use crate::user::sleep::Sleep;
 /// What a connection does not hand over yet.
 pub(super) struct Pacing {
     held: Held,
-    /// The memory that it takes, in bytes. It counts as received, and not as work that is left: how
-    /// long it is kept depends on one client, so nobody else may wait for it. It is not counted
-    /// again for each portion, because there may be thousands of portions.
-    bytes: usize,
+    /// The memory that it takes. It counts as received, and not as work that is left: how
+    /// long it is kept depends on one client, so nobody else may wait for it.
+    size: Size,
     pause: Option<Pause>,
     /// Whether the next portion is handed over although the handlers lag.
     is_impatient: bool,
@@ -55,6 +54,32 @@ enum Held {
         request: Box<Request>,
         posted: Posted,
     },
+}
+
+/// The memory that packets take, in bytes, and their number when it was counted. There may be
+/// thousands of portions, so it is counted again only when half of the packets have gone.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    bytes: usize,
+    packets: usize,
+}
+
+impl Size {
+    fn of(held: &Held) -> Self {
+        Self {
+            bytes: held.bytes(),
+            packets: held.packets(),
+        }
+    }
+
+    /// The size of what is left. A packet of 0.6 may have become many.
+    fn of_rest(self, held: &Held) -> Self {
+        let packets = held.packets();
+        match packets <= self.packets / 2 || packets > self.packets {
+            true => Self::of(held),
+            false => self,
+        }
+    }
 }
 
 /// Why nothing is handed over, and for how long.
@@ -126,6 +151,14 @@ impl Pause {
 }
 
 impl Held {
+    fn packets(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Packets(packets) => packets.len(),
+            Self::Post { posted, .. } => posted.count(),
+        }
+    }
+
     /// The memory that it takes, in bytes.
     fn bytes(&self) -> usize {
         match self {
@@ -139,10 +172,10 @@ impl Held {
 }
 
 impl Pacing {
-    const fn new(held: Held, bytes: usize) -> Self {
+    const fn new(held: Held, size: Size) -> Self {
         Self {
             held,
-            bytes,
+            size,
             pause: None,
             is_impatient: false,
         }
@@ -175,7 +208,7 @@ impl Place {
 
     /// The memory that is taken by what is not handed over yet, in bytes.
     pub(crate) fn pacing_bytes(&self) -> usize {
-        self.pacing().map_or(0, |pacing| pacing.bytes)
+        self.pacing().map_or(0, |pacing| pacing.size.bytes)
     }
 
     /// Gives packets of a websocket to their shard, as far as they may come now.
@@ -218,9 +251,9 @@ impl Place {
     fn give_first(&mut self, turn: &Turn, packets: &mut Vec<Inbound>) {
         let rest = packets.drain(self.most_packets().max(1)..).map(Inbound::kept).collect();
         let held = Held::Packets(rest);
-        let bytes = held.bytes();
+        let size = Size::of(&held);
         self.give_packets(turn, packets);
-        self.hold(held, bytes);
+        self.hold(held, size);
     }
 
     /// Goes on at the pace of a client that has a limit. The connection pauses if its client may
@@ -231,14 +264,14 @@ impl Place {
             return;
         };
         let pause = self.pause(turn, cell, session, Why::Throttled(until));
-        let mut pacing = Pacing::new(Held::Nothing, 0);
+        let mut pacing = Pacing::new(Held::Nothing, Size::default());
         pacing.pause = Some(pause);
         self.set_pacing(pacing);
     }
 
     /// Keeps what waits, behind a pause that may have begun.
-    fn hold(&mut self, held: Held, bytes: usize) {
-        let mut pacing = Pacing::new(held, bytes);
+    fn hold(&mut self, held: Held, size: Size) {
+        let mut pacing = Pacing::new(held, size);
         pacing.pause = self.take_pacing().and_then(|pacing| pacing.pause);
         self.set_pacing(pacing);
     }
@@ -256,8 +289,8 @@ impl Place {
         let posted = Posted::new(request.take_packets());
         let request = Box::new(request);
         let held = Held::Post { shard, request, posted };
-        let bytes = held.bytes();
-        self.set_pacing(Pacing::new(held, bytes));
+        let size = Size::of(&held);
+        self.set_pacing(Pacing::new(held, size));
         self.go_on(turn);
         if let Some(pacing) = self.pacing_mut() {
             pacing.keep();
@@ -292,7 +325,7 @@ impl Place {
         }
         let why = Why::Lagging(load.lag());
         let pause = turn::run(cell.runtime, |turn| self.pause(turn, &cell, session, why));
-        let begin = || Box::new(Pacing::new(Held::Nothing, 0));
+        let begin = || Box::new(Pacing::new(Held::Nothing, Size::default()));
         let pacing = self.aside.parts().pacing.get_or_insert_with(begin);
         pacing.pause = Some(pause);
     }
@@ -321,7 +354,7 @@ impl Place {
         let Some(pacing) = self.take_pacing() else { return };
         let Pacing {
             held,
-            bytes,
+            size,
             is_impatient,
             ..
         } = *pacing;
@@ -331,13 +364,19 @@ impl Place {
                 let portion = self.most_packets().clamp(1, packets.len().max(1));
                 let mut now: Vec<Inbound> = packets.drain(..portion.min(packets.len())).collect();
                 self.give_packets(turn, &mut now);
+                if packets.len() <= packets.capacity() / 2 {
+                    packets.shrink_to_fit();
+                }
                 if !packets.is_empty() {
-                    self.hold(Held::Packets(packets), bytes);
+                    let held = Held::Packets(packets);
+                    let size = size.of_rest(&held);
+                    self.hold(held, size);
                 }
             }
             Held::Post { shard, request, posted } => {
                 if let Some((held, pause)) = self.go_on_with_post(turn, shard, request, posted, is_impatient) {
-                    let mut pacing = Pacing::new(held, bytes);
+                    let size = size.of_rest(&held);
+                    let mut pacing = Pacing::new(held, size);
                     pacing.pause = pause;
                     self.set_pacing(pacing);
                 }

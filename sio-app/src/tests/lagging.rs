@@ -371,3 +371,40 @@ fn large_bodies_do_not_wait_for_a_client_that_pauses() {
     assert_eq!(reply(&mut mounted), (200, "ok".into()));
     assert!(hasty.connection.is_paced());
 }
+
+/// What waits for its portion counts less when portions have been handed over.
+#[test]
+fn what_has_been_handed_over_counts_no_longer() {
+    let body = [r#"42["e"]"#; 4_000].join("\u{1e}");
+    let places = 4_000 * size_of::<sio_proto::wire::Inbound>();
+    for mounted in [true, false] {
+        let config = Config::default().session_rate(RateLimit::NONE.events(1_000, 100));
+        let options = Options::default().shards(1).max_receiving_bytes(2 * places);
+        let io = Io::new(config, options, RUNTIME).unwrap();
+        io.of("/").on("e", || ());
+        let mut poll: Box<dyn FnMut() -> bool> = match mounted {
+            true => {
+                let mut post = ours(&io, head(Method::Post, &polling(&io), &[("host", "x")]));
+                post.body(Ok(body.clone().into()));
+                Box::new(move || post.poll_answer(&mut Context::from_waker(Waker::noop())).is_pending())
+            }
+            false => {
+                let (target, length) = (polling(&io), body.len());
+                let mut post = Driven::new(&io, usize::MAX);
+                let _ = post.read(
+                    format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes(),
+                );
+                Box::new(move || post.poll().is_pending() && post.connection.is_paced())
+            }
+        };
+        assert!(poll());
+        let mut other = ours(&io, head(Method::Post, &polling(&io), &[("host", "x")]));
+        assert!(!other.receive(places + places / 2), "mounted: {mounted}");
+        for _ in 0..36 {
+            set_now(now() + 100_000);
+            Driver::new(&io).handle_timeout(0, Waker::noop());
+            assert!(poll(), "there is more");
+        }
+        assert!(other.receive(places + places / 2), "mounted: {mounted}");
+    }
+}

@@ -105,7 +105,12 @@ impl Posted {
         if self.packets.len() <= self.max {
             return core::mem::take(&mut self.packets).into();
         }
-        self.packets.drain(..self.max).collect()
+        let packets = self.packets.drain(..self.max).collect();
+        if self.packets.len() <= self.packets.capacity() / 2 {
+            step!(bulk self.packets.len() * size_of::<Inbound>());
+            self.packets.shrink_to_fit();
+        }
+        packets
     }
 
     pub(super) fn first(&self) -> Option<&Inbound> {
@@ -153,6 +158,19 @@ mod tests {
         let posted = Posted::new(alloc::vec![packet("four"), packet("sixsix")]);
         assert_eq!(posted.bytes(), 2 * size_of::<Inbound>() + 10);
         assert_eq!(Posted::new(Vec::new()).bytes(), 0);
+    }
+
+    /// The places of packets that have gone are given back while the others wait.
+    #[test]
+    fn packets_that_wait_take_no_more_places_than_twice_their_number() {
+        let packet = |_| Inbound::Message(ByteString::from_static("x"));
+        let mut posted = Posted::new((0..1_000).map(packet).collect());
+        while posted.goes_on() {
+            posted.begin_part(7);
+            assert!(!posted.next().is_empty());
+            let (count, places) = (posted.packets.len(), posted.packets.capacity());
+            assert!(places <= 2 * count.max(1), "{count} in {places}");
+        }
     }
 
     /// Packets that wait keep nothing of the body alive, whatever their size is and whenever they
