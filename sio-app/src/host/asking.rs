@@ -77,14 +77,18 @@ impl Asking {
         }
         // There is at least one shard.
         let deadline = Sleep::new(Arc::clone(&io.shards.cells[0]), now + io.options.allow_request_timeout);
+        // A handshake has no use for a body.
+        if let Ok(body) = &mut request.http.body {
+            body.clear();
+        }
+        drop(request.take_packets());
         // A waiting request must not keep a read buffer, so it is copied.
         request.http = request.http.compact();
-        let body = request.http.body.as_ref().map_or(0, bytes::Bytes::len);
         Asked::Waits(Box::new(Self {
             request,
             decision: Guarded(Some(decision)),
             deadline,
-            bytes: bytes + body,
+            bytes,
         }))
     }
 

@@ -150,10 +150,11 @@ impl Exchange {
         self.count_left();
     }
 
-    /// Counts what waits. Work for which there is no room is done now. If there is no room for
-    /// packets that wait, the request is ended.
+    /// Counts what waits. Work for which there is no room is done now. If there is no room for a
+    /// request that waits for a decision, or for packets that wait, the request is ended.
     fn count_left(&mut self) {
-        while !self.place.receive(self.place.left_bytes() + self.place.pacing_bytes()) {
+        let bytes = |place: &Place| place.left_bytes() + place.pacing_bytes() + place.asking_bytes();
+        while !self.place.receive(bytes(&self.place)) {
             if !self.place.has_left() {
                 self.place.io.warn_of_crowd();
                 return self.link.cut();
@@ -168,7 +169,7 @@ impl Exchange {
         if self.place.has_left() {
             self.place.go_on_with_left();
             if !self.place.has_left() {
-                let _ = self.place.receive(0);
+                self.count_left();
             }
         }
         if let Some(request) = self.waiting.take() {
@@ -186,7 +187,9 @@ impl Exchange {
     /// Waits for the answer. There is only one.
     pub fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
         self.link.standing_for(cx.waker());
-        self.place.poll_decision(cx);
+        if self.place.poll_decision(cx) {
+            self.count_left();
+        }
         let mut goes_on = self.go_on(cx);
         if !self.place.has_left() && self.place.is_paced() && self.place.poll_pace(cx).is_ready() {
             self.count_left();

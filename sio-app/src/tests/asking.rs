@@ -221,3 +221,47 @@ fn what_waits_is_counted() {
     let _ = first.poll();
     assert!(first.written().starts_with("HTTP/1.1 200 "));
 }
+
+/// Hardening A14: a request that waits for its decision counts as received, also inside another
+/// HTTP server. Its body does not wait: a handshake has no use for one.
+#[test]
+fn a_request_that_waits_is_counted_and_keeps_no_body() {
+    let (io, gate) = guarded_server(Options::default().max_receiving_bytes(32 * 1024 + 5_000));
+    let long = "x".repeat(7_000);
+    let post = || {
+        let headers = [("host", "x"), ("x-long", &*long)];
+        let mut exchange = ours(&io, head(Method::Post, "/socket.io/1/", &headers));
+        let body = bytes::Bytes::from(vec![b'x'; 15_000]);
+        assert!(exchange.receive(body.len()));
+        exchange.body(Ok(body.clone()));
+        assert!(body.is_unique(), "it is gone");
+        exchange
+    };
+    let mut first = post();
+    assert!(answer(&mut first).is_none());
+    let mut other = ours(&io, head(Method::Post, "/socket.io/1/", &[("host", "x")]));
+    assert!(!other.receive(15_000), "its head counts");
+    gate.decide(Ok(()));
+    assert_eq!(reply(&mut first).0, 200);
+    assert!(other.receive(15_000), "nothing waits any more");
+    drop((first, other));
+
+    *gate.decision.lock().unwrap() = None;
+    let mut exchanges: Vec<_> = (0..5)
+        .map(|_| {
+            let headers = [("host", "x"), ("x-long", &*long)];
+            let mut exchange = ours(&io, head(Method::Get, "/socket.io/1/", &headers));
+            exchange.body(Ok(bytes::Bytes::new()));
+            exchange
+        })
+        .collect();
+    assert!(exchanges.iter_mut().all(|exchange| answer(exchange).is_none()));
+    let mut last = ours(
+        &io,
+        head(Method::Get, "/socket.io/1/", &[("host", "x"), ("x-long", &*long)]),
+    );
+    last.body(Ok(bytes::Bytes::new()));
+    assert!(matches!(answer(&mut last), Some(Answer::Aborted)), "there is no room");
+    gate.decide(Ok(()));
+    assert!(exchanges.iter_mut().all(|exchange| reply(exchange).0 == 200));
+}
