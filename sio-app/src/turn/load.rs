@@ -26,6 +26,7 @@ use sio_proto::server::{Companion, Handshake, HostSide, Tally, network_of};
 
 use crate::lock::Mutex;
 use crate::options::Options;
+use crate::turn;
 use crate::turn::mourners::Mourners;
 use crate::turn::socket::SocketCell;
 
@@ -396,7 +397,9 @@ impl<'a> Load<'a> {
     }
 
     /// Asks whether the middleware may decide about a CONNECT now. Returns false if the CONNECT has
-    /// to wait for others of its session; then [`Load::decided`] returns it later.
+    /// to wait for others of its session; then [`Load::decided`] returns it later. The mailbox of
+    /// the socket is parked before another thread can find the socket here: that thread may go on
+    /// with it at once, and be done with it before this returns.
     pub(crate) fn may_decide(self, socket: &Arc<SocketCell>) -> bool {
         // With the bit, the number is above each maximum.
         let one_more = |running| (running < self.whole.max_deciding).then_some(running + 1);
@@ -416,6 +419,7 @@ impl<'a> Load<'a> {
         let queue = |running| (running >= self.whole.max_deciding).then_some(running | QUEUED);
         loop {
             if deciding.fetch_update(Ordering::SeqCst, Ordering::SeqCst, queue).is_ok() {
+                socket.mailbox.park(turn::new_owner());
                 undecided.push_back(Arc::clone(socket));
                 return false;
             }

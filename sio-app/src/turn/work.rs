@@ -388,7 +388,6 @@ pub(super) fn ask(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then 
         return accept(turn, socket, table);
     }
     if !socket.load().may_decide(socket) {
-        socket.mailbox.park(new_owner());
         return Then::Parked;
     }
     decide(turn, socket, Deciding(Arc::clone(socket)))

@@ -30,6 +30,25 @@ fn most_tasks(client: &mut Driven, packets: &[&str], times: usize) -> usize {
     })
 }
 
+/// Another thread takes a waiting socket as soon as a middleware of its session is done. From then
+/// on, the turn that has put it there must not change its mailbox any more.
+#[test]
+fn a_connect_that_waits_is_parked_before_another_thread_can_take_it() {
+    let io = with(Options::default().max_waiting_middlewares(1));
+    let _client = Driven::connected(&io);
+    let socket = Arc::clone(&io.sockets()[0].0);
+    let load = socket.load();
+    assert!(load.may_decide(&socket));
+    let turn = turn::new_owner();
+    socket.mailbox.open(turn);
+    assert!(!load.may_decide(&socket));
+    assert!(!socket.mailbox.is_owned_by(turn), "nobody's turn works for it");
+    assert!(load.decided().is_some_and(|next| Arc::ptr_eq(&next, &socket)));
+    socket.mailbox.resume(turn);
+    let _ = socket.mailbox.done(load);
+    assert!(socket.mailbox.is_idle());
+}
+
 /// Hardening A10.
 #[test]
 fn a_session_that_comes_and_goes_keeps_few_middlewares() {
