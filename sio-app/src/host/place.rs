@@ -19,7 +19,7 @@ use crate::host::aside::{Aside, Parts};
 use crate::host::asking::{Asked, Asking};
 #[cfg(feature = "redis")]
 use crate::host::relay::{Passed, Passing};
-use crate::link::Link;
+use crate::link::{Link, wake};
 use crate::turn::later::Later;
 use crate::turn::shard::{ShardCell, State};
 use crate::turn::{self, Leftover, Turn};
@@ -459,6 +459,7 @@ impl Place {
         }
         let overtaking = self.aside.take(|aside| aside.overtaking.take());
         if let Some(Seat { cell, id }) = self.seat.take() {
+            let mut waker = None;
             cell.input("closed", turn, |state, now, out| {
                 if let Some(overtaking) = overtaking {
                     // A broken rule is reported only once.
@@ -471,13 +472,14 @@ impl Place {
                 }
                 if has_ended
                     && state.shard.takes_back(id)
-                    && let Some(frames) = link.take_unwritten()
+                    && let Some(frames) = link.take_unwritten(&mut waker)
                 {
                     state.shard.handle_returned(now, id, frames);
                 }
                 state.shard.handle_closed(now, id, cause, out);
                 state.links.remove(id);
             });
+            wake(waker);
         } else if let Cause::Broken(breach) = cause {
             self.note_breach(&breach);
         }

@@ -48,7 +48,7 @@ use sio_proto::{Frame, Time};
 
 use crate::link::ends::Outlet;
 use crate::link::traffic::Traffic;
-use crate::lock::Mutex;
+use crate::lock::{Mutex, assert_none_held};
 
 use state::State;
 use unwritten::Rest;
@@ -67,6 +67,16 @@ pub(crate) struct Link<O: ?Sized = dyn Outlet> {
 
 // Every connection has one. An outlet of tokio has the size of two pointers.
 const _: () = assert!(size_of::<Link<[usize; 2]>>() <= if cfg!(debug_assertions) { 96 } else { 88 });
+
+/// Wakes the task of a connection, if there is something to wake. This runs code of the runtime, so
+/// the caller holds no lock.
+#[inline]
+pub(crate) fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        assert_none_held();
+        waker.wake();
+    }
+}
 
 /// What the peer has to send, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -291,31 +301,33 @@ impl<O: Outlet> Link<O> {
 }
 
 impl<O: Outlet + ?Sized> Link<O> {
-    /// Queues an item. It leaves before everything that is taken from the shard later. If the item
-    /// came from the shard, call this under the shard's lock.
+    /// Queues an item. It leaves before everything that is taken from the shard later.
     pub(crate) fn push(&self, item: Item) {
-        let waker = {
-            let mut state = self.state.lock();
-            if matches!(state.phase, Phase::Finished | Phase::Cut) {
-                return;
-            }
-            let blocked = state.phase == Phase::Blocked;
-            if blocked && matches!(&item, Item::Write(write) if matches!(**write, Write::Abort(_))) {
-                // Nobody wants the queued items any more.
-                drop(state);
-                return self.cut();
-            }
-            // The connection's task sets a deadline, so that the end does not wait for ever.
-            let stuck = blocked && item.is_end();
-            state.enqueue(item);
-            if blocked {
-                state.recharge(&self.traffic.waiting);
-            }
-            if stuck { state.waker.take() } else { None }
-        };
-        if let Some(waker) = waker {
-            waker.wake();
+        wake(self.push_held(item));
+    }
+
+    /// Queues an item as [`Link::push`] does, for a caller that holds a lock: an item that came
+    /// from the shard is queued under the shard's lock. The caller wakes the result when it holds
+    /// none.
+    #[must_use]
+    pub(crate) fn push_held(&self, item: Item) -> Option<Waker> {
+        let mut state = self.state.lock();
+        if matches!(state.phase, Phase::Finished | Phase::Cut) {
+            return None;
         }
+        let blocked = state.phase == Phase::Blocked;
+        if blocked && matches!(&item, Item::Write(write) if matches!(**write, Write::Abort(_))) {
+            // Nobody wants the queued items any more.
+            drop(state);
+            return self.end_held(Phase::Cut);
+        }
+        // The connection's task sets a deadline, so that the end does not wait for ever.
+        let stuck = blocked && item.is_end();
+        state.enqueue(item);
+        if blocked {
+            state.recharge(&self.traffic.waiting);
+        }
+        if stuck { state.waker.take() } else { None }
     }
 
     /// Queues the answers to pings, as [`Link::push`] does. If nothing waits, all of them leave.
@@ -410,9 +422,7 @@ impl<O: Outlet + ?Sized> Link<O> {
             }
             state.waker.take()
         };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
     }
 
     /// Leaves the rest to the connection's task, which writes it after a pause.
@@ -465,9 +475,7 @@ impl<O: Outlet + ?Sized> Link<O> {
             state.phase = Phase::Cut;
             state.waker.take()
         };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
         true
     }
 
@@ -477,23 +485,25 @@ impl<O: Outlet + ?Sized> Link<O> {
     }
 
     fn end(&self, phase: Phase) {
-        let waker = {
-            let mut state = self.state.lock();
-            if state.phase != Phase::Cut {
-                state.phase = phase;
-            }
-            state.recharge(&self.traffic.waiting);
-            if let Some(waiting) = &mut state.waiting {
-                waiting.bytes = 0;
-                waiting.pong = Bytes::new();
-                let queue = std::mem::take(&mut waiting.queue);
-                state.keep_unwritten(queue, Vec::new());
-            }
-            state.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
+        wake(self.end_held(phase));
+    }
+
+    /// Ends the link, for a caller that holds a lock. The caller wakes the result when it holds
+    /// none.
+    #[must_use]
+    fn end_held(&self, phase: Phase) -> Option<Waker> {
+        let mut state = self.state.lock();
+        if state.phase != Phase::Cut {
+            state.phase = phase;
         }
+        state.recharge(&self.traffic.waiting);
+        if let Some(waiting) = &mut state.waiting {
+            waiting.bytes = 0;
+            waiting.pong = Bytes::new();
+            let queue = std::mem::take(&mut waiting.queue);
+            state.keep_unwritten(queue, Vec::new());
+        }
+        state.waker.take()
     }
 
     pub(crate) fn standing(&self) -> Standing {
@@ -545,9 +555,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                 _ => state.waker.take(),
             }
         };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
     }
 
     pub(crate) fn is_websocket(&self) -> bool {
@@ -578,9 +586,7 @@ impl<O: Outlet + ?Sized> Link<O> {
     #[cfg(feature = "redis")]
     pub(crate) fn wake(&self) {
         let waker = { self.state.lock().waker.take() };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
     }
 
     /// Sets the waker of the connection's task. It is cloned and dropped without the lock.

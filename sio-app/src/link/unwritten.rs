@@ -2,6 +2,7 @@
 //! packets on the next one.
 
 use std::collections::VecDeque;
+use std::task::Waker;
 use std::thread;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -134,8 +135,9 @@ impl<O: Outlet + ?Sized> Link<O> {
     }
 
     /// Ends a link on which something waits. Returns the packets that have not been written
-    /// completely, if there are any. An answer to a poll has no packets here.
-    pub(crate) fn take_unwritten(&self) -> Option<Vec<Frame>> {
+    /// completely, if there are any. An answer to a poll has no packets here. The caller may hold a
+    /// lock, and wakes `waker` when it holds none.
+    pub(crate) fn take_unwritten(&self, waker: &mut Option<Waker>) -> Option<Vec<Frame>> {
         let waits = {
             let state = self.state.lock();
             // The answer to a client that says goodbye is written, if the socket takes it.
@@ -143,7 +145,7 @@ impl<O: Outlet + ?Sized> Link<O> {
             state.phase == Phase::Blocked && !state.rests || !says_goodbye
         };
         if waits {
-            self.cut();
+            *waker = self.end_held(Phase::Cut);
         }
         let unwritten = self.state.lock().waiting.as_mut()?.unwritten.take()?;
         (unwritten.has_answer || !unwritten.frames.is_empty()).then_some(unwritten.frames)

@@ -10,7 +10,7 @@ use sio_proto::server::{Body, Response, Then, Write, Written};
 use sio_proto::{Frame, LinkId};
 
 use super::ends::Outlet;
-use super::{HandedOut, Item, Link, Phase, Progress, Rest, State};
+use super::{HandedOut, Item, Link, Phase, Progress, Rest, State, wake};
 
 /// Up to this number of bytes, several pieces are copied together for one plain write. Above it
 /// they are written as a vector. Copying so few bytes costs less than the kernel's work for some
@@ -240,9 +240,7 @@ impl<O: Outlet + ?Sized> Link<O> {
             state.news.answered += 1;
             (is_done && state.release(&self.traffic.waiting), state.take_impatient())
         };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
         released
     }
 
@@ -417,9 +415,7 @@ impl<O: Outlet + ?Sized> Link<O> {
             state.waiting().answer = Some(answer);
             state.waker.take()
         };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
     }
 
     fn tell(&self, tell: impl FnOnce(&mut State)) {
@@ -428,9 +424,7 @@ impl<O: Outlet + ?Sized> Link<O> {
             tell(&mut state);
             state.take_impatient()
         };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
     }
 
     /// Writes the pieces. Returns an error of the kind `WouldBlock` if some are left.

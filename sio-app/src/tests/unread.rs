@@ -159,3 +159,44 @@ fn who_never_reads_does_not_keep_a_connection_that_is_over() {
     pass(&io, 500);
     assert!(client.poll().is_ready());
 }
+
+/// A waker that is code of a runtime: it must be woken under no lock.
+struct Runtimes(AtomicUsize);
+
+impl Wake for Runtimes {
+    fn wake(self: Arc<Self>) {
+        crate::lock::assert_none_held();
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A session ends while its connection is full: by its deadline, by the application, or because of
+/// a broken rule.
+#[test]
+fn the_task_of_a_full_connection_is_woken_under_no_lock() {
+    for how in ["deadline", "application", "broken"] {
+        let io = server(1);
+        let mut client = blocked(&io);
+        let woken = Arc::new(Runtimes(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&woken));
+        let cx = &mut Context::from_waker(&waker);
+        assert!(client.connection.poll(cx, &mut client.script).is_pending());
+        match how {
+            "deadline" => {
+                while io.sessions() > 0
+                    && let Some(next) = Driver::new(&io).handle_timeout(0, Waker::noop())
+                {
+                    set_now(next.as_micros());
+                }
+            }
+            "application" => io.sockets()[0].close(),
+            _ => {
+                client.script.reads.push(text("9"));
+                let _ = client.connection.poll(cx, &mut client.script);
+            }
+        }
+        run_tasks();
+        assert_eq!(io.sessions(), 0, "{how}");
+        assert!(woken.0.load(Ordering::Relaxed) > 0, "{how}");
+    }
+}

@@ -1,15 +1,17 @@
-//! What a shard has for the log. The shard notes it under its lock, and it is logged without the
-//! lock.
+//! What a shard has for the log, and whom it wakes. The shard notes it under its lock, and it is
+//! done without the lock.
 
 use std::fmt;
+use std::task::Waker;
 use std::time::Duration;
 
 use sio_proto::SocketKey;
 use sio_proto::server::{Breach, Garbled, Generation, Stranger, TransportKind};
 
+use crate::link::wake;
 use crate::turn::shard::ShardCell;
 
-/// Something that has to be logged.
+/// Something that has to be logged, or somebody who has to be woken.
 pub(crate) enum Note {
     /// A request was answered with this status.
     Refused(u16),
@@ -24,6 +26,8 @@ pub(crate) enum Note {
     },
     /// A payload of this socket cannot be read by this codec.
     Garbled(SocketKey, &'static str, Garbled),
+    /// The task of a connection has to learn that its link ends.
+    Wake(Waker),
 }
 
 /// A socket's name in logs: its slot in its shard, and how often the slot has been used. Unlike the
@@ -68,10 +72,11 @@ impl ShardCell {
         });
     }
 
-    /// Logs a note. No lock is held here, because a subscriber of the log may call back into the
-    /// server.
+    /// Logs a note, or wakes its task. No lock is held here, because a subscriber of the log, or a
+    /// waker, may call back into the server.
     pub(crate) fn tell(&self, note: Note) {
         match note {
+            Note::Wake(waker) => wake(Some(waker)),
             Note::Refused(status) => tracing::debug!(status, "request refused"),
             Note::Overflow(socket) => self.warn_of_overflow(socket),
             Note::Broken {

@@ -1,5 +1,6 @@
 //! What an input of a shard has put out: writes go to the links, and deliveries to the mailboxes of
-//! the sockets or to the turn. All of this runs under the lock of the shard.
+//! the sockets or to the turn. All of this runs under the lock of the shard, so what it has to wake
+//! or to log is noted, and done when the lock is free.
 
 use std::sync::Arc;
 
@@ -68,7 +69,9 @@ impl ShardCell {
                 turn.note(Note::Refused(response.status));
             }
             if let Some(link) = state.links.get(id) {
-                link.push(write.into());
+                if let Some(waker) = link.push_held(write.into()) {
+                    turn.note(Note::Wake(waker));
+                }
                 turn.touch_link(link, Some((self, id)));
             }
         }
