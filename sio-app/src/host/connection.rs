@@ -145,7 +145,7 @@ impl Connection {
         if !ahead.is_empty() {
             // The buffer belongs to the other server and is large, so the bytes are copied into a
             // small one.
-            connection.rest.keep(trimmed(ahead));
+            connection.rest.keep_copy(&ahead);
         }
         connection.count_received();
         connection
@@ -175,6 +175,12 @@ impl Connection {
     #[cfg(test)]
     pub(crate) fn is_paced(&self) -> bool {
         self.place.is_paced()
+    }
+
+    /// Whether the buffer of its incomplete bytes has room for so many.
+    #[cfg(test)]
+    pub(crate) fn keeps_room(&mut self, bytes: usize) -> bool {
+        self.rest.has_room(bytes)
     }
 
     /// Whether the other connections of the thread have their turn before this one goes on.
@@ -314,6 +320,7 @@ impl Connection {
             make_whole(&mut buffer);
         } else {
             buffer.reserve(self.conn.missing_bytes().clamp(READ_SLICE, READ_BYTES));
+            self.rest.note_growth(&buffer);
         }
         let read = source.poll_read(cx, &mut buffer);
         if shared && read.is_pending() {
@@ -333,12 +340,12 @@ impl Connection {
         }
         if shared {
             if !buffer.is_empty() {
-                self.rest.keep(BytesMut::from(&buffer[..]));
+                self.rest.keep_copy(&buffer);
                 buffer.clear();
             }
             READ.with(|read| read.set(Some(buffer)));
         } else if !buffer.is_empty() {
-            self.rest.keep(trimmed(buffer));
+            self.rest.keep(buffer);
         }
         self.count_received();
         match read {
@@ -375,7 +382,7 @@ impl Connection {
     #[inline]
     fn keeps_nothing(&self) -> bool {
         self.counted == 0
-            && self.rest.capacity() == 0
+            && self.rest.is_empty()
             && !self.place.has_left()
             && self.place.keeps_nothing()
             && self.conn.held_bytes() == 0
@@ -399,7 +406,7 @@ impl Connection {
     /// them.
     #[inline]
     fn has_room(&mut self) -> bool {
-        let received = self.rest.capacity() + self.conn.held_bytes() + self.place.left_bytes();
+        let received = self.rest.memory() + self.conn.held_bytes() + self.place.left_bytes();
         let received = received + self.place.asking_bytes() + self.place.pacing_bytes() + self.place.passing_bytes();
         let before = self.counted as usize * STEP;
         if received <= before + UNCOUNTED && (self.counted == 0 || 4 * in_steps(received) > before) {
@@ -418,7 +425,7 @@ impl Connection {
         let mut rest = self.rest.take();
         self.process(&mut rest);
         if !rest.is_empty() {
-            self.rest.keep(trimmed(rest));
+            self.rest.keep(rest);
         }
         self.count_received();
     }
@@ -670,14 +677,5 @@ fn make_whole(buffer: &mut BytesMut) {
         && buffer.capacity() < READ_BYTES / 4
     {
         *buffer = BytesMut::with_capacity(READ_BYTES);
-    }
-}
-
-/// Returns the rest of a buffer, in no more memory than it needs.
-fn trimmed(buffer: BytesMut) -> BytesMut {
-    if buffer.capacity() > 4 * buffer.len() + READ_SLICE {
-        BytesMut::from(&buffer[..])
-    } else {
-        buffer
     }
 }

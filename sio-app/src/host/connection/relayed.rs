@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
 use sio_proto::conn::Stage;
 use sio_proto::server::{Cause, Peer};
 
@@ -83,7 +82,7 @@ impl Connection {
                 buffer.clear();
             }
             if !self.place.pass_on(&mut buffer) {
-                self.rest.keep(BytesMut::from(&buffer[..]));
+                self.rest.keep_copy(&buffer);
                 buffer.clear();
             }
         }

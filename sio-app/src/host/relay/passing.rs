@@ -40,11 +40,22 @@ struct State {
     line: Option<LineId>,
     /// The part of the request that the other server has not taken yet.
     rest: Bytes,
+    /// The memory that the rest keeps: that of the whole request.
+    memory: usize,
     /// Whether a thread has taken the rest out, to send some of it.
     is_sending: bool,
     /// Whether the answer has begun.
     has_answer: bool,
     failed: Option<RelayEnd>,
+}
+
+impl State {
+    fn bytes(&self) -> usize {
+        match self.rest.is_empty() && !self.is_sending {
+            true => 0,
+            false => self.memory,
+        }
+    }
 }
 
 /// What has become of a request that was to be passed on.
@@ -87,6 +98,7 @@ impl Passing {
         {
             let mut state = to.state.lock();
             state.line = Some(line);
+            state.memory = bytes.capacity();
             // A request that has gone needs no memory any more.
             state.rest = match sent == bytes.len() {
                 true => Bytes::new(),
@@ -116,9 +128,9 @@ impl Passing {
         self.is_tunnel
     }
 
-    /// The bytes of the request that wait here.
+    /// The memory of the request of which a part waits here, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.to.state.lock().rest.len()
+        self.to.state.lock().bytes()
     }
 
     /// Why there will be no answer, if the relay has failed.
@@ -276,6 +288,7 @@ mod tests {
     fn state(rest: &'static [u8]) -> Mutex<State> {
         Mutex::new(State {
             rest: Bytes::from_static(rest),
+            memory: rest.len(),
             ..State::default()
         })
     }
@@ -297,6 +310,7 @@ mod tests {
         send_rest(&state, send, || room.get() > 0);
         assert_eq!((calls.get(), &state.lock().rest[..]), (2, &b"f"[..]));
         assert!(!has_sent_all(&state), "what comes behind the request has to wait");
+        assert_eq!(state.lock().bytes(), 6, "the last byte keeps the memory of all");
         // When there is room, the rest goes, and nothing is kept.
         let send = |bytes: &[u8]| {
             assert!(!has_sent_all(&state), "nothing overtakes what is just being sent");
@@ -304,6 +318,7 @@ mod tests {
         };
         send_rest(&state, send, || panic!("nothing is left"));
         assert!(state.lock().rest.is_empty() && has_sent_all(&state));
+        assert_eq!(state.lock().bytes(), 0);
     }
 
     /// A relay that has ended takes nothing.
