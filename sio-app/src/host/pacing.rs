@@ -276,11 +276,10 @@ impl Place {
         self.set_pacing(pacing);
     }
 
-    /// Whether a POST for an existing session is handed over in portions.
-    pub(super) fn must_pace(&self, shard: usize, request: &Request) -> bool {
+    /// Whether a POST for an existing session of this shard is handed over in portions.
+    pub(super) fn must_pace(&self, cell: &ShardCell, request: &Request) -> bool {
         let packets = request.packets();
-        let loads = self.io.shards.cells.get(shard).map(|cell| cell.loads());
-        packets > 0 && (packets > self.portion() || loads.is_some_and(|loads| loads.paces()))
+        packets > 0 && (packets > self.portion() || cell.loads().paces())
     }
 
     /// Takes up a POST that is handed over in portions. The first portion follows at once, if it

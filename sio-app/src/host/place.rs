@@ -316,8 +316,12 @@ impl Place {
 
     fn dispatch(&mut self, turn: &Turn, arrived: &mut Option<Request>) {
         let Some(request) = arrived.as_mut() else { return };
+        let paces = |shard: usize, request: &Request| {
+            let cell = self.io.shards.cells.get(shard);
+            cell.is_some_and(|cell| self.must_pace(cell, request))
+        };
         let shard = match self.io.shards.router.route(request) {
-            Routed::Session(shard) if self.must_pace(shard, request) => {
+            Routed::Session(shard) if paces(shard, request) => {
                 if let Some(request) = arrived.take() {
                     self.pace(turn, shard, request);
                 }
@@ -396,10 +400,17 @@ impl Place {
 
     /// Handles a complete request that has come behind a held GET. If it may overtake the GET, this
     /// returns the writes for the time when the GET has been answered ([`Place::answer_in_order`]).
+    ///
+    /// A POST that is handed over in portions does not overtake: its client may have to wait, and
+    /// the GET does not wait with it.
     pub(crate) fn handle_behind(&mut self, turn: &Turn, arrived: &mut Option<Request>) -> Option<Vec<Write>> {
         if let Some(request) = arrived {
             self.io.add_headers(request);
         }
+        let paced = match (&self.seat, &*arrived) {
+            (Some(seat), Some(request)) => self.must_pace(&seat.cell, request),
+            _ => false,
+        };
         let mut answers = None;
         if let Self {
             link,
@@ -409,7 +420,7 @@ impl Place {
         } = self
         {
             seat.cell.input("pipelined request", turn, |state, now, out| {
-                let overtakes = |request: &&mut Request| state.shard.may_overtake(seat.id, request);
+                let overtakes = |request: &&mut Request| !paced && state.shard.may_overtake(seat.id, request);
                 let Some(request) = arrived.as_mut().filter(overtakes) else {
                     return state.shard.end_poll(now, seat.id, out);
                 };

@@ -233,6 +233,51 @@ fn posts_wait_for_handlers_that_lag() {
     }
 }
 
+/// A POST behind a held GET has no way around the limits: the GET is answered, and the POST waits
+/// as any other.
+#[test]
+fn a_post_behind_a_held_get_waits_too() {
+    let limit = RateLimit::NONE.events(10, 5);
+    for config in [Config::default(), Config::default().session_rate(limit)] {
+        let is_throttled = config.session_rate == limit;
+        let slow = Slow::new(true, config);
+        let target = polling(&slow.io);
+        fetch(&slow.io, Method::Get, &target, "");
+        if is_throttled {
+            slow.free.store(usize::MAX / 2, Ordering::Relaxed);
+        }
+        let packets: Vec<String> = (0..100).map(|n| format!(r#"42["slow",{n}]"#)).collect();
+        let body = packets.join("\u{1e}");
+        let mut client = Driven::new(&slow.io, usize::MAX);
+        let requests = format!(
+            "GET {target} HTTP/1.1\r\nHost: x\r\n\r\nPOST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let _ = client.read(requests.as_bytes());
+        let written = client.written();
+        assert!(written.ends_with("\r\n\r\n6"), "the GET is answered: {written}");
+        run_tasks();
+        if is_throttled {
+            assert_eq!(slow.seen().len(), 5, "the burst");
+        }
+        for _ in 0..500 {
+            match is_throttled {
+                true => {
+                    set_now(now() + 50_000);
+                    Driver::new(&slow.io).handle_timeout(0, Waker::noop());
+                    run_tasks();
+                }
+                false => slow.finish(1),
+            }
+            let _ = client.poll();
+        }
+        assert_eq!(slow.seen(), (0..100).collect::<Vec<_>>());
+        assert!(client.written().ends_with("ok"));
+        assert_eq!(slow.io.sessions(), 1);
+        assert!(slow.io.metrics().most_waiting_events <= MOST);
+    }
+}
+
 /// Handlers that never finish do not keep a client for ever: after some pauses it ends at the
 /// limit.
 #[test]
