@@ -442,3 +442,76 @@ fn a_post_that_is_refused_is_answered_once() {
     assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
     assert_eq!((story.came(), story.world.sessions()), (vec![], 0));
 }
+
+/// A client that has used up its tokens posts again: the POST waits before its first packet.
+fn with_a_waiting_post() -> (Story, LinkId) {
+    let limit = RateLimit::NONE.events(10, 5);
+    let mut story = Story::new("4.x polling", Config::default().session_rate(limit));
+    story.send(0..5);
+    assert_eq!(story.came(), numbers(0..5), "the burst");
+    let link = story.send(5..10);
+    assert!(story.is_throttled(link));
+    assert_eq!(story.came(), numbers(0..0));
+    (story, link)
+}
+
+#[test]
+fn an_upgrade_waits_for_a_post_that_waits() {
+    let (mut story, post) = with_a_waiting_post();
+    let Way::Post(target) = &story.way else { panic!() };
+    let websocket = story.world.open();
+    let target = target.replace("transport=polling", "transport=websocket");
+    story.world.send(websocket, &upgrade(&target));
+    story.world.send(websocket, &text("2probe"));
+    story.world.send(websocket, &text("5"));
+    story.world.send(websocket, &text(r#"42["n",10]"#));
+    assert_eq!(story.came(), numbers(0..0), "nothing overtakes the POST");
+    story.world.pass(2_000);
+    assert!(story.world.received(post).starts_with("HTTP/1.1 200"));
+    assert_eq!(story.came(), numbers(5..11));
+    assert_eq!(story.world.sessions(), 1);
+}
+
+#[test]
+fn a_second_post_beside_one_that_waits_breaks_the_protocol() {
+    let (mut story, first) = with_a_waiting_post();
+    let second = story.send(10..15);
+    let answer = story.world.received(second);
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+    assert!(story.world.ended.contains(&first));
+    story.world.pass(5_000);
+    assert_eq!((story.came(), story.world.sessions()), (vec![], 0));
+    assert_eq!(
+        story.world.breaches,
+        ["transport, ends: a second POST while the body of another is coming"]
+    );
+}
+
+/// The packets of a POST are lost with its connection. So the session ends, as it does when some of
+/// them have come.
+#[test]
+fn the_end_of_a_post_that_waits_ends_its_session() {
+    let (mut story, post) = with_a_waiting_post();
+    story.world.cut(post, sio_proto::server::Cause::Failed);
+    assert_eq!(story.world.sessions(), 0);
+}
+
+/// A POST that waits is the same one as the one whose head came first.
+#[test]
+fn a_post_in_pieces_may_wait() {
+    let (mut story, link) = with_a_waiting_post();
+    story.world.pass(500);
+    assert_eq!(story.came(), numbers(5..10));
+    assert!(story.world.received(link).starts_with("HTTP/1.1 200"));
+    let Way::Post(target) = &story.way else { panic!() };
+    let request = post(target, r#"42["n",10]"#);
+    let (head, rest) = request.split_at(request.len() - 5);
+    let link = story.world.open();
+    story.world.send(link, head);
+    story.world.send(link, rest);
+    assert!(story.is_throttled(link));
+    story.world.pass(500);
+    assert_eq!(story.came(), [10]);
+    assert!(story.world.received(link).starts_with("HTTP/1.1 200"));
+}

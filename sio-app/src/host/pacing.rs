@@ -409,6 +409,9 @@ impl Place {
             (None, None) => None,
         };
         if let (Some(session), Some(why)) = (session, why) {
+            if posted.begins() && !self.note_waiting_post(turn, shard, &request) {
+                return None;
+            }
             let pause = self.pause(turn, &cell, session, why);
             return Some((Held::Post { shard, request, posted }, Some(pause)));
         }
@@ -425,6 +428,16 @@ impl Place {
             request.http.body = Ok(Bytes::new());
         }
         Some((Held::Post { shard, request, posted }, None))
+    }
+
+    /// Tells the shard of a POST that waits before its first portion. Returns false if the POST is
+    /// refused.
+    fn note_waiting_post(&mut self, turn: &Turn, shard: usize, request: &Request) -> bool {
+        let mut waits = false;
+        self.input(turn, shard, |state, now, id, out| {
+            waits = state.shard.handle_waiting_post(now, id, request, out);
+        });
+        waits
     }
 
     fn pause(&self, turn: &Turn, cell: &Arc<ShardCell>, session: SessionKey, why: Why) -> Pause {

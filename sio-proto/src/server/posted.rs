@@ -84,8 +84,9 @@ impl Posted {
         }
     }
 
-    /// Whether this is the first part.
-    pub(super) const fn begins(&self) -> bool {
+    /// Whether no part has been handled.
+    #[must_use]
+    pub const fn begins(&self) -> bool {
         !self.begun
     }
 

@@ -112,9 +112,10 @@ impl<'a> At<'a> {
         asker.answer_packets_in(self.out, content_type, frames, encoding);
     }
 
-    /// The head of a POST has come. Two POSTs at a time end the session.
+    /// The head of a POST has come, or a POST waits before its first packet. Two POSTs at a time
+    /// end the session.
     fn begin_post(self, link: LinkId, request: &Request) {
-        let Some(other) = self.session.take_post() else {
+        let Some(other) = self.session.take_post().filter(|other| *other != link) else {
             self.session.rare_mut().post = Some(link);
             return self.core.links.set(link, self.key, Role::Post);
         };

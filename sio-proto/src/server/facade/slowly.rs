@@ -13,7 +13,8 @@ use crate::{LinkId, SessionKey, Time};
 impl Server {
     /// How many packets of a websocket are decoded at once, if its client has a limit.
     pub(super) fn pace(&mut self, now: Time, link: LinkId) -> Option<NonZeroUsize> {
-        if !self.shard.measures() {
+        // A POST whose body is coming has a session, too. It is paced when it is complete.
+        if !self.shard.measures() || !self.connection(link)?.conn.is_websocket() {
             return None;
         }
         let session = self.shard.session_on(link)?;
@@ -50,6 +51,10 @@ impl Server {
             let pace = session.map_or(Pace::FREE, |session| self.shard.pace(now, session));
             if let (Some(session), Some(until)) = (session, pace.until) {
                 request.http = request.http.compact();
+                let Self { shard, outputs, .. } = self;
+                if posted.begins() && !shard.handle_waiting_post(now, link, &request, outputs) {
+                    return;
+                }
                 let post = Some((request, posted.kept()));
                 return self.slow_down(now, link, session, until, VecDeque::new(), post);
             }

@@ -73,7 +73,8 @@ impl Shard {
     /// [`Request::take_packets`] has returned.
     ///
     /// As long as packets are left, the POST counts as one whose body is still coming: its session
-    /// ends with its link, and a second POST beside it breaks the protocol.
+    /// ends with its link, and a second POST beside it breaks the protocol. If the POST has to wait
+    /// before its first part, call [`Shard::handle_waiting_post`].
     pub fn handle_part(
         &mut self,
         now: Time,
@@ -98,6 +99,15 @@ impl Shard {
                 posted.goes_on()
             }
         )
+    }
+
+    /// Notes that a POST waits before its first part ([`Posted::begins`]). It counts as one whose
+    /// body is still coming, so that nothing which its client sends later overtakes it. Returns
+    /// false if the POST is refused. Then it is answered, and nothing more is handed over.
+    #[must_use]
+    pub fn handle_waiting_post(&mut self, now: Time, link: LinkId, request: &Request, out: &mut Outputs) -> bool {
+        self.handle_body_started(now, link, request, out);
+        self.session_named_by(request).is_some()
     }
 
     /// Notes that nothing is read from the client of a session for now, because it may not send
