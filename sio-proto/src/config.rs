@@ -191,7 +191,8 @@ pub struct Config {
     /// Most bytes that all sessions together keep of the data that their clients have sent:
     /// handshakes ([`Config::max_handshake_bytes`]), `auth` ([`Config::max_auth_bytes`]), CONNECTs
     /// that wait, packets whose attachments have not come, packets ahead of an upgrade, packets for
-    /// namespaces that are not joined yet, and 1 KiB for each session itself. Not counted: what the
+    /// namespaces that are not joined yet, the tokens of a namespace with a limit
+    /// ([`Config::socket_rate`]), and 1 KiB for each session itself. Not counted: what the
     /// server makes of a CONNECT beside its `auth`, up to about 2 KiB for each socket with the name
     /// of its namespace, also while nobody has decided about it. Its limits are
     /// [`Config::max_namespaces_per_session`], [`Config::max_connects_per_second`] and
@@ -270,9 +271,12 @@ pub struct Config {
     pub session_rate: RateLimit,
     /// How fast a client may send in one namespace. Default: as fast as it wants. The caller can
     /// set another limit for each socket that it lets in
-    /// ([`Welcome::rate`](crate::server::Welcome::rate)).
+    /// ([`Welcome::rate`](crate::server::Welcome::rate)). A client that leaves a namespace and
+    /// joins it again has the tokens that it had there.
     pub socket_rate: RateLimit,
-    /// Most namespaces one session may be in at once. Default 32.
+    /// Most namespaces one session may be in at once. A namespace with a limit
+    /// ([`Config::socket_rate`]) that it has left counts until all tokens are there again. Default
+    /// 32.
     pub max_namespaces_per_session: usize,
     /// Most namespaces that exist at once in one shard. Default 65 536. Empty ones are forgotten.
     pub max_namespaces: usize,

@@ -515,3 +515,82 @@ fn a_post_in_pieces_may_wait() {
     assert_eq!(story.came(), [10]);
     assert!(story.world.received(link).starts_with("HTTP/1.1 200"));
 }
+
+/// A client that has joined `/room`, with a limit for each socket, and its link.
+fn in_a_room(limit: RateLimit) -> (World, LinkId) {
+    let mut config = Config::default().socket_rate(limit);
+    config.max_namespaces_per_session = 3;
+    let mut world = World::new(config);
+    let link = world.open();
+    world.send(link, WEBSOCKET);
+    world.send(link, &text("40/room,"));
+    world.heard();
+    (world, link)
+}
+
+/// The client sends these packets at once. Returns how many events come of them.
+fn events_of(world: &mut World, link: LinkId, packets: &[&str]) -> usize {
+    let sent: Vec<u8> = packets.iter().flat_map(|packet| text(packet)).collect();
+    world.send(link, &sent);
+    let heard = world.heard();
+    heard.iter().filter(|line| line.starts_with("event")).count()
+}
+
+const LEAVE_AND_JOIN: [&str; 2] = ["41/room,", "40/room,"];
+const EVENT: &str = r#"42/room,["n"]"#;
+
+/// Who leaves a namespace and joins it again has the tokens that it had there.
+#[test]
+fn leaving_a_namespace_brings_no_tokens() {
+    let (mut world, link) = in_a_room(RateLimit::NONE.events(10, 5));
+    assert_eq!(events_of(&mut world, link, &[EVENT; 4]), 4);
+    for _ in 0..5 {
+        assert_eq!(events_of(&mut world, link, &LEAVE_AND_JOIN), 0);
+    }
+    assert_eq!(events_of(&mut world, link, &[EVENT; 4]), 1);
+    assert!(!world.server.wants_bytes(link));
+    world.pass(1_000);
+    assert_eq!(world.heard().len(), 3, "it goes on at its rate");
+    // The server may also be the one that ends the socket.
+    let socket = world.last_socket();
+    world.disconnect(socket, false);
+    world.heard();
+    assert_eq!(events_of(&mut world, link, &["40/room,"]), 0);
+    world.pass(10_000);
+    assert_eq!(events_of(&mut world, link, &LEAVE_AND_JOIN), 0);
+    assert_eq!(
+        events_of(&mut world, link, &[EVENT; 6]),
+        5,
+        "all tokens are there again"
+    );
+}
+
+#[test]
+fn leaving_a_namespace_is_no_way_around_its_end() {
+    let (mut world, link) = in_a_room(RateLimit::NONE.events(10, 5).excess(Excess::Disconnect));
+    assert_eq!(events_of(&mut world, link, &[EVENT; 5]), 5);
+    assert_eq!(events_of(&mut world, link, &LEAVE_AND_JOIN), 0);
+    assert_eq!(events_of(&mut world, link, &[EVENT]), 0);
+    assert_eq!(world.breaches, ["rate, ends: the client sends faster than it may"]);
+}
+
+/// What is kept of namespaces that a client has left has a limit: each counts as one in which the
+/// client is, until all of its tokens are there again.
+#[test]
+fn a_namespace_that_was_left_counts_until_its_tokens_are_there() {
+    let (mut world, link) = in_a_room(RateLimit::NONE.events(10, 5));
+    for name in ["/a", "/b"] {
+        assert_eq!(events_of(&mut world, link, &[&format!("40{name},")]), 0);
+        let packets = [format!(r#"42{name},["n"]"#), format!("41{name},")];
+        assert_eq!(events_of(&mut world, link, &packets.each_ref().map(String::as_str)), 1);
+    }
+    world.frames(link);
+    assert_eq!(events_of(&mut world, link, &["40/c,"]), 0);
+    assert_eq!(world.frames(link), [r#"44/c,{"message":"Too many namespaces"}"#]);
+    // A namespace that it has left does not count beside itself, and no namespace counts for ever.
+    assert_eq!(events_of(&mut world, link, &["40/a,"]), 0);
+    assert_eq!(events_of(&mut world, link, &[r#"42/a,["n"]"#, "41/a,"]), 1);
+    world.pass(1_000);
+    assert_eq!(events_of(&mut world, link, &["40/c,"]), 0);
+    assert_eq!(events_of(&mut world, link, &[r#"42/c,["n"]"#]), 1);
+}

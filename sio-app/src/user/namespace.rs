@@ -374,7 +374,8 @@ impl Namespace {
 
     /// Limits how fast a client may send in this namespace, instead of
     /// [`Config::socket_rate`](crate::Config::socket_rate). It counts for sockets that are let in
-    /// later. [`Config::session_rate`](crate::Config::session_rate) counts, too.
+    /// later. A client that leaves the namespace and joins it again has the tokens that it had
+    /// before. [`Config::session_rate`](crate::Config::session_rate) counts, too.
     ///
     /// ```
     /// # use sio_app::{Excess, Io, RateLimit};

@@ -48,6 +48,18 @@ impl Bucket {
         self.level = self.level.saturating_add(come).min(millionths(self.rate.burst));
     }
 
+    /// How much is missing until it is full, in millionths of a token.
+    fn missing(&mut self, now: Time) -> i64 {
+        self.fill(now);
+        millionths(self.rate.burst).saturating_sub(self.level)
+    }
+
+    /// Takes what is missing in another bucket.
+    fn spend(&mut self, missing: i64) {
+        let burst = millionths(self.rate.burst);
+        self.level = self.level.saturating_sub(missing).max(-burst);
+    }
+
     /// How many whole tokens there are.
     pub(crate) fn tokens(&mut self, now: Time) -> u64 {
         self.fill(now);
@@ -128,6 +140,26 @@ impl Meter {
             limit,
             events: limit.events.map(|rate| Bucket::new(rate, now)),
             bytes: limit.bytes.map(|rate| Bucket::new(rate, now)),
+        }
+    }
+
+    /// Whether nothing is missing.
+    pub(crate) fn is_full(&mut self, now: Time) -> bool {
+        let buckets = [&mut self.events, &mut self.bytes].into_iter().flatten();
+        buckets.map(|bucket| bucket.missing(now)).all(|missing| missing == 0)
+    }
+
+    /// Spends what its client has spent by an earlier meter, and has not got back. Its limit may
+    /// have been another one.
+    pub(crate) fn follow(&mut self, earlier: &mut Self, now: Time) {
+        let pairs = [
+            (&mut self.events, &mut earlier.events),
+            (&mut self.bytes, &mut earlier.bytes),
+        ];
+        for pair in pairs {
+            if let (Some(bucket), Some(earlier)) = pair {
+                bucket.spend(earlier.missing(now));
+            }
         }
     }
 

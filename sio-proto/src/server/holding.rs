@@ -126,7 +126,9 @@ impl Session {
             .as_ref()
             .map_or_else(Holding::default, |asker| asker.holding());
         let unconfirmed = self.wiring.unconfirmed();
-        let rare = self.rare.as_ref().map_or(0, |_| size_of::<super::session::Rare>());
+        let rare = self.rare.as_ref().map_or_else(Holding::default, |rare| {
+            Holding::memory(size_of_val(&**rare)).and(rare.spent.holding())
+        });
         let breach = self.breach().map(super::Breach::bytes);
         SessionHolding {
             is_engine: self.wiring.engine().is_some(),
@@ -143,7 +145,8 @@ impl Session {
                 .and(asker)
                 .and(parked),
             // The session itself stands in a table.
-            others: Holding::memory(self.wiring.memory() + rare)
+            others: Holding::memory(self.wiring.memory())
+                .and(rare)
                 .with(breach)
                 .and(Holding::list::<crate::id::SocketSlot>(2 * self.sockets.len())),
         }

@@ -77,6 +77,9 @@ impl Membership {
         let rare = socket.rare.as_ref().map_or_else(Holding::default, |rare| {
             Holding::tree::<u64>(rare.acks.len())
                 .and(Holding::memory(size_of_val(&**rare)))
+                .and(Holding::memory(
+                    rare.meter.as_ref().map_or(0, |meter| size_of_val(&**meter)),
+                ))
                 .with(rare.name.as_ref().map(|name| name.len()))
         });
         rare.and(socket.rooms.holding())

@@ -46,6 +46,7 @@ mod quota;
 mod route;
 mod session;
 mod shard;
+mod spent;
 mod stream;
 mod timers;
 #[cfg(feature = "transcript")]
@@ -96,6 +97,7 @@ pub(crate) use session::{Blocked, Carriage, Session, State};
 pub(crate) use shard::Core;
 #[cfg(feature = "transcript")]
 pub(crate) use shard::Script;
+pub(crate) use spent::Spent;
 /// Releases the memory of a list that has become much shorter after a crowd. The work is constant
 /// for each element that was removed.
 pub(crate) fn trim<T>(list: &mut alloc::vec::Vec<T>) {

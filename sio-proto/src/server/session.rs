@@ -27,7 +27,7 @@ use super::lobby::Place;
 use super::outbox::{Hold, Outbox};
 use super::{
     Backlog, Breach, Deadline, Encoded, Form, Generation, Handshake, Heartbeat, Message, Meter, Outputs, Part, Peer,
-    Policy, Queued, SendError, StreamForm, TransportKind, Unconfirmed, Wiring, Write,
+    Policy, Queued, SendError, Spent, StreamForm, TransportKind, Unconfirmed, Wiring, Write,
 };
 use crate::id::{MaybeLink, SessionId, SocketSlot};
 use crate::wire::Reassembly;
@@ -220,6 +220,8 @@ pub(crate) struct Rare {
     /// The rule that its client has broken, if any: the rule that ends the session, or otherwise
     /// the first one.
     pub(crate) breach: Option<Breach>,
+    /// What its client has spent in namespaces that it has left.
+    pub(crate) spent: Spent,
 }
 
 impl Session {
@@ -567,8 +569,10 @@ impl Session {
 
     /// Bytes of the client's data that the session keeps, without the handshake.
     pub(crate) fn kept_bytes(&self) -> usize {
-        let breach = self.breach().map_or(0, Breach::bytes);
-        self.auth_bytes as usize + self.reassembly.pending_bytes() + self.wiring_bytes() + breach
+        let rare = self.rare.as_ref().map_or(0, |rare| {
+            rare.breach.as_ref().map_or(0, Breach::bytes) + rare.spent.bytes()
+        });
+        self.auth_bytes as usize + self.reassembly.pending_bytes() + self.wiring_bytes() + rare
     }
 
     /// Whether a limit of the queue is reached.

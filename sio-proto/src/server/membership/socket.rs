@@ -146,6 +146,11 @@ impl Socket {
         self.rare.as_mut()?.meter.as_deref_mut()
     }
 
+    /// Takes the limit out of it, if there is one.
+    pub(crate) fn take_meter(&mut self) -> Option<Box<Meter>> {
+        self.rare.as_mut()?.meter.take()
+    }
+
     /// How many acknowledgements the client owes.
     pub(crate) fn acks(&self) -> usize {
         self.rare.as_ref().map_or(0, |rare| rare.acks.len())

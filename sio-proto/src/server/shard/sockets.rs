@@ -1,17 +1,19 @@
 //! Sockets: they ask, are accepted or refused, send events, and leave. The folders of the
 //! generations have the rules of each generation.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use bytestring::ByteString;
 
 use super::{
     AckError, Args, At, Auth, Core, Delivery, Input, NoEntry, Reason, SendError, SessionKey, Shard, Sid, SocketKey,
-    Standing,
+    Standing, kept_too_much,
 };
+use crate::RateLimit;
 use crate::id::{SocketSlot, derived_from, is_an_id};
-use crate::server::Welcome;
 use crate::server::membership::{RoomLimits, Socket};
+use crate::server::{Meter, Welcome};
 
 /// Sockets by their ids, and their rooms.
 impl Shard {
@@ -90,16 +92,14 @@ impl Input<'_> {
         if let Some(id) = &welcome.id {
             self.shard.core.membership.rename(socket.slot, id);
         }
-        let core = &mut self.shard.core;
-        let rate = welcome.rate.unwrap_or(core.config.socket_rate);
-        if !rate.is_none() {
-            let meter = core.meter(rate, self.now);
-            if let Some(entry) = core.membership.get_mut(socket.slot) {
-                entry.rare_mut().meter = meter;
-            }
-        }
         let session = self.shard.sessions.key(session);
         let found = self.at(session, |mut at: At<'_>| {
+            let rate = welcome.rate.unwrap_or(at.core.config.socket_rate);
+            if !rate.is_none() && !at.limit(socket, rate) {
+                at.broke(kept_too_much());
+                at.close(Reason::ForcedClose);
+                return;
+            }
             at.leave_lobby();
             at.tell_accepted(socket, welcome);
         });
@@ -169,10 +169,44 @@ impl<G> At<'_, G> {
         Some((membership.key(socket), standing))
     }
 
+    /// Limits what the client may send to a socket. If it has been in the namespace before, it has
+    /// the tokens that it had there. False if there is no room to note them when it leaves.
+    #[cold]
+    fn limit(&mut self, socket: SocketKey, rate: RateLimit) -> bool {
+        let Self { core, session, now, .. } = self;
+        let Some(mut meter) = core.meter(rate, *now) else {
+            return true;
+        };
+        let namespace = Arc::clone(core.membership.namespace_of(core.socket(socket)));
+        if let Some(mut earlier) = session.rare_mut().spent.enter(&namespace) {
+            meter.follow(&mut earlier, *now);
+        }
+        if let Some(entry) = core.membership.get_mut(socket.slot) {
+            entry.rare_mut().meter = Some(meter);
+        }
+        self.weigh()
+    }
+
+    /// Keeps the meter of a socket that leaves its namespace.
+    #[cold]
+    fn keep_meter(&mut self, socket: SocketKey, meter: Box<Meter>) {
+        let Self { core, session, now, .. } = self;
+        let namespace = Arc::clone(core.membership.namespace_of(core.socket(socket)));
+        session.rare_mut().spent.leave(*now, namespace, meter);
+    }
+
+    /// In how many namespaces the session is. Those that it has left count as well, as long as a
+    /// meter of them is kept. `namespace`, which it is not in, does not count.
+    fn namespaces_beside(&mut self, namespace: &ByteString) -> usize {
+        let rare = self.session.rare.as_mut();
+        let left = rare.map_or(0, |rare| rare.spent.beside(self.now, namespace));
+        self.session.sockets.len() + left
+    }
+
     /// The session asks to join a namespace that it is not in. Limits are checked first: nothing is
     /// made for a CONNECT that is refused.
     pub(crate) fn ask(&mut self, namespace: &ByteString, auth: Auth) -> Result<(), NoEntry> {
-        if self.session.sockets.len() >= self.core.config.max_namespaces_per_session {
+        if self.namespaces_beside(namespace) >= self.core.config.max_namespaces_per_session {
             return Err(NoEntry::Namespaces);
         }
         let auth_bytes = u32::try_from(auth.bytes()).unwrap_or(u32::MAX);
@@ -308,6 +342,10 @@ impl<G> At<'_, G> {
 
     /// Takes a socket out of rooms, namespace and session.
     pub(super) fn forget_socket(&mut self, socket: SocketKey) {
+        let entry = self.core.membership.get_mut(socket.slot);
+        if let Some(meter) = entry.and_then(Socket::take_meter) {
+            self.keep_meter(socket, meter);
+        }
         let removed = self.core.membership.remove(socket.slot);
         let auth_bytes = removed.map_or(0, |removed| removed.auth_bytes);
         self.session.sockets.retain(|s| *s != socket.slot);
