@@ -594,3 +594,18 @@ fn a_namespace_that_was_left_counts_until_its_tokens_are_there() {
     assert_eq!(events_of(&mut world, link, &["40/c,"]), 0);
     assert_eq!(events_of(&mut world, link, &[r#"42/c,["n"]"#]), 1);
 }
+
+/// Each packet that comes counts once, however many parts its POST comes in.
+#[test]
+fn the_packets_of_a_post_in_parts_are_counted_once() {
+    for generation in ["4.x polling", "2.x polling", "0.9 polling", "0.6 polling"] {
+        let limit = RateLimit::NONE.events(10, 5);
+        let mut story = Story::new(generation, Config::default().session_rate(limit));
+        let count = |story: &mut Story| story.world.shard(|shard, _| shard.counters().packets_in);
+        let before = count(&mut story);
+        story.send(0..20);
+        story.world.pass(5_000);
+        assert_eq!(story.came(), numbers(0..20), "{generation}");
+        assert_eq!(count(&mut story) - before, 20, "{generation}");
+    }
+}

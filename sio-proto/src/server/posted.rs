@@ -20,6 +20,8 @@ pub struct Posted {
     is_taken: bool,
     /// Whether the packets have been prepared to wait.
     is_kept: bool,
+    /// How many of the packets that have come no part has counted.
+    uncounted: usize,
 }
 
 impl Posted {
@@ -27,6 +29,7 @@ impl Posted {
     #[must_use]
     pub fn new(packets: Vec<Inbound>) -> Self {
         Self {
+            uncounted: packets.len(),
             packets: packets.into(),
             max: usize::MAX,
             begun: false,
@@ -93,6 +96,14 @@ impl Posted {
     /// Whether there are packets for another part.
     pub(super) fn goes_on(&self) -> bool {
         !self.packets.is_empty()
+    }
+
+    /// How many of the packets that have come are counted with the present part. A packet that
+    /// stands for several was counted when it came.
+    pub(super) fn count_part(&mut self) -> usize {
+        let counted = self.uncounted.min(self.max);
+        self.uncounted -= counted;
+        counted
     }
 
     /// All packets belong to the present part.

@@ -42,7 +42,7 @@ impl Input<'_> {
         }
         let core = &mut self.shard.core;
         core.links.clear(link);
-        core.counters.packets_in += posted.count() as u64;
+        core.counters.packets_in += posted.count_part() as u64;
         self.dispatch_request(link, request, posted);
         posted.end_part();
         self.shard.core.count_refusals(refused, &self.out.writes[written..]);
