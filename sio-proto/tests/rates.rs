@@ -595,6 +595,33 @@ fn a_namespace_that_was_left_counts_until_its_tokens_are_there() {
     assert_eq!(events_of(&mut world, link, &[r#"42/c,["n"]"#]), 1);
 }
 
+/// A packet that makes a whole POST a bad one does not hurry those before it.
+#[test]
+fn a_bad_post_is_throttled_too() {
+    let mut config = Config::default().session_rate(RateLimit::NONE.events(10, 5));
+    config.legacy06 = config.legacy06.mount("/streaming", sio_proto::codec::Streaming);
+    let mut world = World::new(config);
+    let answer = world.ask(&get("/streaming/xhr-polling//1"));
+    let id = body(&answer).strip_prefix("3:39:").unwrap().trim_end_matches(',');
+    let target = format!("/streaming/xhr-polling/{id}/send");
+    world.heard();
+    let link = world.open();
+    let form = format!("data={}x:", "1:2::a,".repeat(20));
+    world.send(
+        link,
+        &older::post_bytes(&target, "application/x-www-form-urlencoded", form.as_bytes()),
+    );
+    assert_eq!(world.heard().len(), 5, "the burst");
+    assert_eq!(world.received(link), "");
+    world.pass(1_000);
+    assert_eq!(world.heard().len(), 10);
+    world.pass(1_000);
+    assert!(world.received(link).starts_with("HTTP/1.1 400"));
+    let heard = world.heard();
+    assert_eq!(heard.len(), 6, "{heard:?}");
+    assert_eq!((heard[5].as_str(), world.sessions()), ("disconnect parse error", 0));
+}
+
 /// Each packet that comes counts once, however many parts its POST comes in.
 #[test]
 fn the_packets_of_a_post_in_parts_are_counted_once() {

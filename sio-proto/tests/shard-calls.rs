@@ -362,7 +362,7 @@ fn a_post_in_parts_is_answered_once() {
     // A session of the streaming wire: goodbye, and an error that costs it.
     for (body, status, parts, heard) in [
         ("1:2::a,0:0:,1:2::b,", 200, 2, "disconnect client namespace disconnect"),
-        ("1:2::a,1:2::b,x!", 400, 1, "disconnect parse error"),
+        ("1:2::a,1:2::b,x!", 400, 3, "disconnect parse error"),
     ] {
         let answer = world.ask(&get("/streaming/xhr-polling//1"));
         let id = common::body(&answer).split("3:39:").nth(1).unwrap()[..39].to_owned();

@@ -22,6 +22,8 @@ pub struct Posted {
     is_kept: bool,
     /// How many of the packets that have come no part has counted.
     uncounted: usize,
+    /// Whether one of the packets makes the whole POST a bad one.
+    is_bad: bool,
 }
 
 impl Posted {
@@ -35,6 +37,7 @@ impl Posted {
             begun: false,
             is_taken: false,
             is_kept: false,
+            is_bad: false,
         }
     }
 
@@ -106,9 +109,13 @@ impl Posted {
         counted
     }
 
-    /// All packets belong to the present part.
-    pub(super) const fn hurry(&mut self) {
-        self.max = usize::MAX;
+    /// One of the packets makes the whole POST a bad one: its answer says so.
+    pub(super) const fn set_bad(&mut self) {
+        self.is_bad = true;
+    }
+
+    pub(super) const fn is_bad(&self) -> bool {
+        self.is_bad
     }
 
     /// Takes the packets of this part.

@@ -373,14 +373,10 @@ impl At<'_> {
             Inbound::Garbled(garbled) => garbled.error.is_fatal(),
             _ => false,
         };
-        let verdict = match posted.begins() && posted.any(breaks) {
-            true => {
-                // The answer depends on all of them.
-                posted.hurry();
-                400
-            }
-            false => 200,
-        };
+        // The answer depends on all of them, also if they come in parts.
+        if posted.begins() && posted.any(breaks) {
+            posted.set_bad();
+        }
         let out = match posted.next().into_iter().try_fold(self, At::receive) {
             Ok(_) if posted.goes_on() => return,
             Ok(at) => at.out,
@@ -389,9 +385,9 @@ impl At<'_> {
                 ended.out
             }
         };
-        out.writes.push(match verdict {
-            200 => asker.answer(200, Some("text/plain"), "ok"),
-            verdict => asker.answer(verdict, None, Bytes::new()),
+        out.writes.push(match posted.is_bad() {
+            false => asker.answer(200, Some("text/plain"), "ok"),
+            true => asker.answer(400, None, Bytes::new()),
         });
     }
 }
