@@ -4,7 +4,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::{Excess, RateLimit};
+use crate::{EngineMessage, EngineSocket, Excess, RateLimit};
 
 const MOST: usize = 40;
 
@@ -488,4 +488,102 @@ fn what_has_been_handed_over_counts_no_longer() {
         }
         assert!(other.receive(places + places / 2), "mounted: {mounted}");
     }
+}
+
+/// A raw session whose handler polls another connection of its client when it is told `go`. What
+/// comes there waits for this handler.
+struct RawStory {
+    io: Io,
+    /// The target of its polls.
+    target: String,
+    other: Arc<Mutex<Option<Driven>>>,
+    /// How often the other connection was woken.
+    woken: Counted,
+    /// How many messages have been handled.
+    heard: Arc<AtomicUsize>,
+}
+
+impl RawStory {
+    fn new() -> Self {
+        let options = Options::default().shards(1).max_waiting_events(MOST);
+        let io = Io::new(Config::default().engine_path("/engine.io"), options, RUNTIME).unwrap();
+        let (other, heard) = (Arc::<Mutex<Option<Driven>>>::default(), Arc::<AtomicUsize>::default());
+        let (polled, woken, count) = (Arc::clone(&other), Counted::default(), Arc::clone(&heard));
+        let wakes = woken.clone();
+        io.on_engine(move |_: &EngineSocket, message: EngineMessage| {
+            count.fetch_add(1, Ordering::Relaxed);
+            let told = matches!(message, EngineMessage::Text(text) if text == "go");
+            if told && let Some(client) = &mut *polled.lock().unwrap() {
+                let waker = wakes.waker();
+                loop {
+                    let _ = client
+                        .connection
+                        .poll(&mut Context::from_waker(&waker), &mut client.script);
+                    if wakes.take() == 0 {
+                        break;
+                    }
+                }
+            }
+        });
+        let target = "/engine.io/?EIO=4&transport=polling";
+        let (_, open) = fetch(&io, Method::Get, target, "");
+        let target = format!("{target}&sid={}", open.split('"').nth(3).unwrap());
+        Self {
+            io,
+            target,
+            other,
+            woken,
+            heard,
+        }
+    }
+
+    /// Tells the handler to poll this connection. Returns the connection.
+    fn go(&self, client: Driven) -> Driven {
+        *self.other.lock().unwrap() = Some(client);
+        assert_eq!(fetch(&self.io, Method::Post, &self.target, "4go").1, "ok");
+        self.other.lock().unwrap().take().unwrap()
+    }
+}
+
+/// What waits for the handler of a raw session counts, as that of any other.
+#[test]
+fn a_raw_session_whose_handler_lags_is_not_read() {
+    let story = RawStory::new();
+    let mut client = Driven::new(&story.io, usize::MAX);
+    let target = story.target.replace("polling", "websocket");
+    let upgrade = String::from_utf8(UPGRADE.to_vec()).unwrap();
+    let upgrade = upgrade.replace("/socket.io/?EIO=4&transport=websocket", &target);
+    let _ = client.read(upgrade.as_bytes());
+    let _ = client.read(&text("2probe"));
+    client.script.reads = vec![text("5")];
+    client.script.reads.extend((0..50).map(|_| text("4x").repeat(5)));
+    let mut client = story.go(client);
+    let unread = client.script.reads.len();
+    assert!(
+        (44..50).contains(&unread),
+        "{unread}: half of the bound and one read have been read"
+    );
+    assert_eq!(story.io.metrics().lagging_pauses_total, 1);
+    let _ = client.poll();
+    assert_eq!((story.heard.load(Ordering::Relaxed), story.io.sessions()), (251, 1));
+}
+
+/// Who waits for the handler of a raw session goes on when it has caught up.
+#[test]
+fn who_waits_for_a_raw_session_is_woken() {
+    let story = RawStory::new();
+    let mut client = Driven::new(&story.io, usize::MAX);
+    let body = ["4x"; 100].join("\u{1e}");
+    let (target, length) = (&story.target, body.len());
+    let request = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}");
+    client.script.reads = vec![request.into()];
+    let mut client = story.go(client);
+    assert!(
+        (20..100).contains(&story.heard.load(Ordering::Relaxed)),
+        "it has paused"
+    );
+    assert!(story.woken.take() > 0);
+    let _ = client.poll();
+    assert!(client.written().ends_with("ok"));
+    assert_eq!((story.heard.load(Ordering::Relaxed), story.io.sessions()), (101, 1));
 }

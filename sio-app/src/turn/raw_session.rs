@@ -64,10 +64,16 @@ impl Drop for RawSession {
 /// arrived on other threads meanwhile.
 pub(super) fn tell(turn: &Turn, session: &Arc<RawSession>, news: EngineNews) {
     let mut next = session.mailbox.begin(turn.owner(), news, session.load());
+    if next.is_none() {
+        turn.note_load(session.load());
+    }
     while let Some(news) = next {
         tell_one(session, news);
         next = match session.mailbox.done(session.load()) {
-            Next::Mail(news) => Some(news),
+            Next::Mail(news) => {
+                session.load().note_done();
+                Some(news)
+            }
             Next::Nothing | Next::Leave => None,
         };
     }

@@ -24,7 +24,7 @@ use crate::turn::work::Work;
 fn tell_raw(turn: &Turn, raw: &Arc<RawSession>, news: EngineNews, verdicts: &mut Verdicts) {
     match raw.mailbox.admit(turn.owner(), news, raw.load()) {
         Ok(Some(news)) => turn.add(Work::Engine(Arc::clone(raw), news)),
-        Ok(None) => {}
+        Ok(None) => turn.note_load(raw.load()),
         Err(Overflow) if verdicts.flooded.contains(&raw.session) => {}
         Err(Overflow) => verdicts.flooded.push(raw.session),
     }
