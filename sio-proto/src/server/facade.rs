@@ -8,7 +8,7 @@ mod slowly;
 mod tests;
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -54,8 +54,9 @@ pub struct Server {
     queue: VecDeque<Output>,
     /// Connections that may be read again, and have bytes to read.
     resumed: VecDeque<LinkId>,
-    /// Connections whose clients have sent more than they may.
-    slow: Vec<LinkId>,
+    /// Connections whose clients have sent more than they may, by the time at which they go on
+    /// ([`Slowed::until`]).
+    slow: BTreeSet<(Time, LinkId)>,
     /// Connections that have got packets which could be sent on another connection.
     outgoing: Vec<LinkId>,
     decide: Decide,
@@ -172,7 +173,7 @@ impl Server {
             arrivals: Arrivals::default(),
             queue: VecDeque::new(),
             resumed: VecDeque::new(),
-            slow: Vec::new(),
+            slow: BTreeSet::new(),
             outgoing: Vec::new(),
             decide: Decide(Box::new(|_| Admission::Allowed)),
             date: None,
@@ -321,26 +322,15 @@ impl Server {
     pub fn handle_timeout(&mut self, now: Time) {
         self.forget_written();
         self.shard.handle_timeout(now, &mut self.outputs);
-        for link in core::mem::take(&mut self.slow) {
-            step!();
-            self.go_on_slowly(now, link);
-        }
+        self.go_on_slowly(now);
         self.settle(now);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has to be called next.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
-        let slowed = self.slow.iter().filter_map(|link| {
-            step!();
-            let slot = self.connections.get(link.slot())?;
-            let connection = slot
-                .connection
-                .as_ref()
-                .filter(|_| slot.generation == link.generation())?;
-            Some(connection.slowed.as_ref()?.until)
-        });
-        slowed.chain(self.shard.next_timeout()).min()
+        let slowed = self.slow.first().map(|(until, _)| *until);
+        slowed.into_iter().chain(self.shard.next_timeout()).min()
     }
 
     /// Gives the shard a command. Its results come out of [`poll_output`](Self::poll_output).
@@ -400,6 +390,9 @@ impl Server {
         let connection = slot.connection.take()?;
         if let Some(blocked) = &connection.blocked {
             self.shard.budget().recharge(blocked.held, 0);
+        }
+        if let Some(slowed) = &connection.slowed {
+            self.slow.remove(&(slowed.until, link));
         }
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(link.slot() as u32);

@@ -5,7 +5,7 @@ use super::{Connection, Output, Server, Slot};
 use crate::holding::Holding;
 use crate::server::holding::{CommonHolding, ConnectionHolding, SessionHolding};
 use crate::wire::Inbound;
-use crate::{LinkId, SessionKey};
+use crate::{LinkId, SessionKey, Time};
 
 impl Connection {
     fn holding(&self) -> ConnectionHolding {
@@ -47,10 +47,11 @@ impl Server {
     /// What the server and its shard hold for nobody: tables, and the lists and buffers that are
     /// used again.
     pub fn holding_of_nobody(&self) -> CommonHolding {
-        let links = [self.resumed.capacity(), self.slow.capacity(), self.outgoing.capacity()];
+        let links = [self.resumed.capacity(), self.outgoing.capacity()];
         let own = CommonHolding {
             tables: Holding::list::<Slot>(self.connections.capacity())
                 .and(Holding::list::<u32>(self.free.capacity()))
+                .and(Holding::tree::<(Time, LinkId)>(self.slow.len()))
                 .with_all(links.map(Holding::list::<LinkId>)),
             outputs: self
                 .outputs

@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::num::NonZeroUsize;
 
 use super::{Request, Server, Slowed};
@@ -50,11 +51,11 @@ impl Server {
             let session = self.shard.session_named_by(&request);
             let pace = session.map_or(Pace::FREE, |session| self.shard.pace(now, session));
             if let (Some(session), Some(until)) = (session, pace.until) {
-                request.http = request.http.compact();
                 let Self { shard, outputs, .. } = self;
                 if posted.begins() && !shard.handle_waiting_post(now, link, &request, outputs) {
                     return;
                 }
+                request.http = request.http.compact();
                 let post = Some((request, posted.kept()));
                 return self.slow_down(now, link, session, until, VecDeque::new(), post);
             }
@@ -80,21 +81,28 @@ impl Server {
         let until = until.min(now + self.config.longest_pause());
         if let Some(connection) = self.connection(link) {
             connection.slowed = Some(Box::new(Slowed { until, packets, post }));
-            self.slow.push(link);
+            self.slow.insert((until, link));
         }
     }
 
-    /// Goes on with what has waited, if its time has come.
-    pub(super) fn go_on_slowly(&mut self, now: Time, link: LinkId) {
-        let Some(connection) = self.connection(link) else {
+    /// Goes on with what has waited, where its time has come.
+    pub(super) fn go_on_slowly(&mut self, now: Time) {
+        let is_due = |(until, _): &&(Time, LinkId)| *until <= now;
+        // What has to wait again waits for a later time, or for the next call.
+        let due: Vec<_> = self.slow.iter().take_while(is_due).copied().collect();
+        for slow @ (_, link) in due {
+            step!();
+            // Its connection may have gone meanwhile.
+            if self.slow.remove(&slow) {
+                self.go_on_with(now, link);
+            }
+        }
+    }
+
+    fn go_on_with(&mut self, now: Time, link: LinkId) {
+        let Some(slowed) = self.connection(link).and_then(|connection| connection.slowed.take()) else {
             return;
         };
-        let Some(slowed) = connection.slowed.take() else { return };
-        if slowed.until > now {
-            connection.slowed = Some(slowed);
-            self.slow.push(link);
-            return;
-        }
         let Slowed { packets, post, .. } = *slowed;
         match post {
             Some((request, posted)) => self.hand_over_post(now, link, request, posted),

@@ -237,6 +237,20 @@ fn lists_give_back_what_one_large_input_has_needed() {
     assert!(after.iter().all(|room| *room <= MOST_KEPT), "{after:?}");
 }
 
+/// A client that goes while it may not send is forgotten at once, and costs nobody a look.
+#[test]
+fn a_slow_client_that_is_gone_is_forgotten() {
+    let mut server = server(Config::default().session_rate(RateLimit::NONE.events(1, 1)));
+    for _ in 0..10 {
+        let (link, _) = joined(&mut server);
+        send(&mut server, link, &frame(b"42[\"a\"]").repeat(3));
+        assert_eq!(server.slow.len(), 1);
+        server.handle_closed(Time::ZERO, link, Cause::Failed);
+        take(&mut server);
+        assert_eq!(server.slow.len(), 0);
+    }
+}
+
 /// A buffer that grows keeps what was taken from its front. So does its count.
 #[test]
 fn a_buffer_that_grows_counts_what_was_taken_from_its_front() {
