@@ -595,6 +595,28 @@ fn a_namespace_that_was_left_counts_until_its_tokens_are_there() {
     assert_eq!(events_of(&mut world, link, &[r#"42/c,["n"]"#]), 1);
 }
 
+/// What is kept of limits counts among the bytes that sessions keep, when a socket is let in.
+#[test]
+fn the_meters_of_namespaces_count_as_kept() {
+    let mut config = Config::default().socket_rate(RateLimit::NONE.events(10, 5));
+    config.max_kept_bytes = 20_000;
+    let mut world = World::new(config);
+    let link = world.open();
+    world.send(link, WEBSOCKET);
+    let mut joined = 0;
+    while world.sessions() > 0 {
+        joined += 1;
+        world.send(link, &text(&format!("40/{joined:0120},")));
+        assert!(joined < 32, "it ends");
+    }
+    // More than 4 KiB.
+    assert!(joined > 10, "{joined}");
+    let why = "more is kept of what the client has sent than its address has room for";
+    assert_eq!(world.breaches, [format!("limit, ends: {why}")]);
+    let last = world.heard().pop();
+    assert_eq!(last.as_deref(), Some("disconnect forced close"));
+}
+
 /// A packet that makes a whole POST a bad one does not hurry those before it.
 #[test]
 fn a_bad_post_is_throttled_too() {
