@@ -163,13 +163,6 @@ impl<'a> Reader<'a> {
             *budget = budget.checked_sub(1).ok_or(TooManyElements)?;
             // At most 2^33 for each byte of the message.
             open = left;
-            // A message can hold a million values of one byte, so these are told from the rest
-            // first.
-            if let Some((0..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff, rest)) = self.rest.split_first() {
-                step!();
-                self.rest = rest;
-                continue;
-            }
             match self.token()? {
                 Token::Array(len) => open = open.saturating_add(len.into()),
                 Token::Map(len) => open = open.saturating_add(u64::from(len) << 1),
