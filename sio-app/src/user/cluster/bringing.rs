@@ -232,7 +232,7 @@ impl ClusterNode {
             Step::Ask(_) | Step::Restored(_) => return Err(NotRestored::Malformed),
         };
         let is_own = session.node == home(&server.shards.key);
-        if let Some(key) = known.filter(|_| is_own && is_here) {
+        if let Some(key) = known.filter(|key| is_own && is_here && self.has_heard_all(*key)) {
             self.put_back(key);
             return Ok(false);
         }

@@ -73,6 +73,10 @@ struct Known {
     is_asked: bool,
     /// Whether it has changed since.
     is_stale: bool,
+    /// The id that this node had in the namespace when the client was last seen here. A namespace
+    /// of a rule is left by the node when its last socket goes, and what others say there until
+    /// the next one comes is not heard. Then the node has another id.
+    heard_as: Option<ByteString>,
 }
 
 impl Sessions {
@@ -166,6 +170,17 @@ impl ClusterNode {
     /// Deletes the record with this secret, which this process has not written.
     pub(in crate::user) fn forget_record(self: &Arc<Self>, pid: ByteString) {
         self.with_state(|state, now| self.erase(state, now, pid));
+    }
+
+    /// Whether this node has heard all that was said in the namespace of a record since the client
+    /// was last seen here.
+    pub(super) fn has_heard_all(&self, key: RecordKey) -> bool {
+        let state = self.state.lock();
+        let known = state.sessions.known.get(&key);
+        known.is_some_and(|known| {
+            let here = state.node.id(&known.namespace).map(|here| here.as_text());
+            here.is_some() && known.heard_as.as_ref() == here
+        })
     }
 
     /// Makes the broker have a record that was taken out.
@@ -273,7 +288,7 @@ impl ClusterNode {
         let data = Socket(socket).shared_data_json();
         let now = (self.runtime.now)();
         let (writer, only_if_there) = {
-            let mut state = self.state.lock();
+            let state = &mut *self.state.lock();
             let known = state.sessions.known.entry(key).or_insert_with(|| Known {
                 namespace: namespace.clone(),
                 pid: pid.clone(),
@@ -281,7 +296,12 @@ impl ClusterNode {
                 is_written: false,
                 is_asked: false,
                 is_stale: false,
+                heard_as: None,
             });
+            if !is_away {
+                let here = state.node.id(&namespace);
+                known.heard_as = here.map(|here| here.as_text().clone());
+            }
             let only_if_there = known.is_written;
             state.sessions.ids.insert((namespace.clone(), id.clone()), key);
             (state.node.record_writer(now), only_if_there)

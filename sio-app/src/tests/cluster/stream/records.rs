@@ -208,6 +208,48 @@ fn what_was_said_before_a_client_joins_is_not_for_it() {
     }
 }
 
+/// While a namespace of a rule has no members at a server, the server does not hear what others say
+/// there. A client that comes back to its own server gets it from the stream.
+#[test]
+fn a_client_gets_what_its_server_has_not_heard_while_the_namespace_was_closed() {
+    let servers = Servers::new(|cluster| cluster, |io| drop(io.of_pattern("/t*")));
+    let open = |server: usize, packet: &str| {
+        let mut client = Driven::new(&servers.ios[server], usize::MAX);
+        let _ = client.read(crate::tests::UPGRADE);
+        let _ = client.read(&text(packet));
+        servers.pass(20 * MILLISECOND);
+        client
+    };
+    let say = |number| {
+        servers.ios[1].of("/t1").emit("n", number);
+        servers.settle();
+    };
+    for is_closed in [false, true] {
+        let _other = open(1, "40/t1,");
+        let stays = (!is_closed).then(|| open(0, "40/t1,"));
+        let mut client = open(0, "40/t1,");
+        say(1);
+        let written = client.written();
+        let part = |name: &str| {
+            let at = written.find(name).unwrap_or_else(|| panic!("{written}")) + name.len();
+            written[at..].split('"').next().unwrap()
+        };
+        let (id, pid, offset) = (part("40/t1,{\"sid\":\""), part("\"pid\":\""), part("[\"n\",1,\""));
+        drop(client);
+        servers.settle();
+        servers.pass(20 * MILLISECOND);
+        say(2);
+        // It opens the namespace again.
+        let _newer = open(0, "40/t1,");
+        say(3);
+        let mut back = open(0, &format!(r#"40/t1,{{"pid":"{pid}","offset":"{offset}"}}"#));
+        let written = back.written();
+        assert!(written.contains(&format!("\"sid\":\"{id}\"")), "{is_closed}: {written}");
+        assert_eq!(numbers_of(&written), [2, 3], "{is_closed}");
+        drop(stays);
+    }
+}
+
 /// What the new server has sent early is among what the client has missed.
 #[test]
 fn a_client_that_comes_back_gets_what_was_sent_early() {
