@@ -37,7 +37,9 @@ pub(crate) fn copy(repository: &Path, copy: &Path, rewritten: &[String]) -> Outc
         if file == &Path::new(SOURCES).join("lib.rs") {
             bytes.extend_from_slice(b"\nmod mutant;\n");
         }
-        if file.parent() == Some(Path::new("sio-proto/tests")) && file.extension().is_some_and(|end| end == "rs") {
+        let is_test =
+            file.parent() == Some(Path::new("sio-proto/tests")) && file.extension().is_some_and(|end| end == "rs");
+        if is_test && !needs_others(&bytes) {
             tests.extend(file.file_stem().map(|name| name.to_string_lossy().into_owned()));
         }
         let is_rewritten = |file: &Path| rewritten.iter().any(|name| Path::new(SOURCES).join(name) == file);
@@ -53,6 +55,11 @@ pub(crate) fn copy(repository: &Path, copy: &Path, rewritten: &[String]) -> Outc
         (file, fs::read(&from).when(from.display())?).hash(&mut contents);
     }
     Ok(contents.finish())
+}
+
+/// Whether a test has modules of another package, which the copy has not.
+fn needs_others(test: &[u8]) -> bool {
+    String::from_utf8_lossy(test).contains("#[path = \"../../")
 }
 
 /// Writes a file unless it is like this already: Cargo builds again what was written.
@@ -140,6 +147,12 @@ mod tests {
         let expected = "[workspace]\nmembers = [\"sio-proto\"]\nresolver = \"3\"\n\n[profile.dev]\n";
         assert_eq!(workspace(manifest).unwrap(), expected);
         assert!(workspace("[workspace]\nmembers = [\n    \"a\",\n]\n").is_err());
+    }
+
+    #[test]
+    fn a_test_with_modules_of_another_package_is_left_out() {
+        assert!(needs_others(b"#[path = \"../../fuzz/src/cursor.rs\"]\nmod cursor;\n"));
+        assert!(!needs_others(b"#[path = \"common/mod.rs\"]\nmod common;\n"));
     }
 
     #[test]
