@@ -32,9 +32,13 @@ const WAITING: usize = 20_000;
 /// The most bytes that wait for all clients together, if these are few.
 const BUDGET: usize = 2_000;
 
-/// The most bytes that are kept for one address, and for all, if these are few. They are counted in
-/// steps of 64 KiB.
-const KEPT: (usize, usize) = (70_000, 250_000);
+/// The most bytes that are kept for one address, if these are few. They are counted in steps of
+/// 64 KiB.
+const KEPT: usize = 70_000;
+
+/// The most bytes that are kept for all, if these are few: one session may have such a step, and
+/// there is room for the heads of all others.
+const KEPT_FOR_ALL: usize = 100_000;
 
 /// How many bytes of a session may be kept without being counted.
 const UNCOUNTED: usize = 4 << 10;
@@ -47,6 +51,9 @@ const HOARD: usize = 8;
 
 /// An attachment of a thief that wants the server to keep much.
 const ATTACHMENT: usize = 15_000;
+
+/// An attachment where little may be kept: two of these are more.
+const LARGE_ATTACHMENT: usize = 60_000;
 
 /// What the protocol itself may queue for a session beside messages.
 const CONTROL: usize = 200;
@@ -65,6 +72,10 @@ pub(crate) struct Straits {
     has_budget: bool,
     /// Whether few bytes may be kept for one address.
     keeps_little: bool,
+    /// Whether few bytes may be kept for all addresses together.
+    keeps_little_for_all: bool,
+    /// Whether the thief tries to send more packets in a POST than it may.
+    posts_much: bool,
 }
 
 impl Plan {
@@ -79,12 +90,15 @@ impl Plan {
         }
         let oversizes = rng.bool() && self.recovery.is_none() && !self.pours;
         let (users, is_alone) = (self.clients.len(), self.crowd == 0);
-        let straits = Straits {
+        let mut more = Rng::with_seed(self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x57a1);
+        let mut straits = Straits {
             questions: (rng.u32(0..3) == 0).then_some(QUESTIONS),
             oversizes,
             // Who holds most is ended with the next input, whatever it is.
             has_budget: rng.bool() && self.recovery.is_none() && !self.pours && !oversizes && is_alone,
             keeps_little: rng.bool() && self.thief.is_some() && is_alone,
+            keeps_little_for_all: false,
+            posts_much: more.u32(0..4) == 0 && self.thief.is_some(),
         };
         let mut server = self.server.clone();
         if straits.oversizes {
@@ -97,12 +111,20 @@ impl Plan {
         }
         if straits.keeps_little {
             server = server
-                .max_kept_bytes_per_address(KEPT.0)
-                .max_kept_bytes(KEPT.1)
+                .max_kept_bytes_per_address(KEPT)
                 .max_sessions_per_address(12usize);
         }
         if rng.bool() && self.thief.is_some() && is_alone && !straits.keeps_little {
             server = server.max_sessions(2 * users + 3);
+        } else if self.thief.is_some() && is_alone && !straits.keeps_little {
+            // What clients say has to be less than a session may keep without being counted.
+            straits.keeps_little_for_all = more.bool() && self.padding < 900;
+        }
+        if straits.keeps_little_for_all {
+            server = server.max_kept_bytes(KEPT_FOR_ALL);
+        }
+        if straits.hoards() {
+            server.max_payload = server.max_payload.max(LARGE_ATTACHMENT + 2_000);
         }
         if rng.bool() && is_alone {
             server = server.max_namespaces(rng.usize(3..6));
@@ -134,11 +156,19 @@ impl Plan {
     }
 }
 
+impl Straits {
+    /// Whether the thief wants the server to keep more than it may.
+    const fn hoards(self) -> bool {
+        self.keeps_little || self.keeps_little_for_all
+    }
+}
+
 /// What the sessions of an address keep, and what waits for all.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Burden {
     /// Without what each session may keep uncounted.
     kept: [usize; door::MOST_PEERS],
+    kept_for_all: usize,
     waiting: usize,
     all: usize,
 }
@@ -147,8 +177,10 @@ impl Burden {
     pub(crate) fn add(&mut self, holding: &SessionHolding) {
         self.all += 1;
         self.waiting += holding.queue.bytes;
+        let kept = holding.arriving.bytes.saturating_sub(UNCOUNTED);
+        self.kept_for_all += kept;
         if let Some(peer) = holding.address.and_then(door::index) {
-            self.kept[peer] += holding.arriving.bytes.saturating_sub(UNCOUNTED);
+            self.kept[peer] += kept;
         }
     }
 
@@ -160,7 +192,8 @@ impl Burden {
                 return Some(format!("{kept} bytes are kept for client {peer}, at most {most}"));
             }
         }
-        None
+        let (kept, most) = (self.kept_for_all, config.max_kept_bytes);
+        (kept > most).then(|| format!("{kept} bytes are kept for all clients together, at most {most}"))
     }
 }
 
@@ -287,6 +320,13 @@ impl World {
 
     /// The thief wants more than a narrow limit allows.
     pub(crate) fn press(&mut self, peer: usize, rng: &mut Rng) {
+        let straits = self.plan.straits.unwrap_or_default();
+        if straits.hoards() && rng.u32(0..4) == 0 {
+            return self.hoard_at_once(peer, rng);
+        }
+        if straits.posts_much && rng.bool() {
+            return self.post_much(peer, rng);
+        }
         let (kind, id) = (rng.u32(0..12), self.any_id(rng));
         // A secret is longer than the id of a socket.
         let mut ids = self.thief.iter().flat_map(|thief| &thief.ids);
@@ -352,6 +392,47 @@ impl World {
         let mut all = frames(&[event]);
         all.extend(frame(0x82, &vec![7; ATTACHMENT], ATTACHMENT));
         open.into_iter().for_each(|number| self.write(number, Way::Up, &all));
+    }
+
+    /// On some new websockets the thief joins and leaves a large attachment, behind which another
+    /// one does not come. It takes three steps on each, because it has to have joined before.
+    fn hoard_at_once(&mut self, peer: usize, rng: &mut Rng) {
+        if self.wires_of(peer).len() + 3 > MOST_WIRES {
+            return self.vanish(peer);
+        }
+        let place = |at: usize| format!("{{\"_placeholder\":true,\"num\":{at}}}");
+        let event = format!("452-[\"e\",\"#9#{peer}#\",{},{}]", place(0), place(1));
+        let mut begins = frames(&[event]);
+        begins.extend(frame(0x82, &vec![7; LARGE_ATTACHMENT], LARGE_ATTACHMENT));
+        for _ in 0..3 {
+            let opening = request(rng, "GET", "/socket.io/?EIO=4&transport=websocket", None);
+            let number = self.open_raw(peer, &opening);
+            self.write(number, Way::Up, &frames(&["40".to_owned()]));
+            self.write(number, Way::Up, &begins);
+        }
+    }
+
+    /// The thief opens a session that polls, joins, and then sends more packets in one POST than it
+    /// may, each with a step of its own.
+    fn post_much(&mut self, peer: usize, rng: &mut Rng) {
+        let opening = request(rng, "GET", POLLING, None);
+        let Some(thief) = &mut self.thief else { return };
+        let joined = thief.session.take();
+        let known = thief.ids.iter().rfind(|id| id.len() > ID).cloned();
+        let Some(id) = joined.clone().or(known) else {
+            return self.open_for_thief(peer, &opening);
+        };
+        thief.ids.clear();
+        let target = format!("{POLLING}&sid={id}");
+        if joined.is_none() {
+            thief.session = Some(id);
+            let joins = request(rng, "POST", &target, Some((b"40", 2)));
+            return self.open_for_thief(peer, &joins);
+        }
+        // Each packet costs some hundred bytes of memory, so they are not the smallest.
+        let body = vec!["42[\"e\",1234]"; rng.usize(POSTED + 50..POSTED + 150)].join("\u{1e}");
+        let post = request(rng, "POST", &target, Some((body.as_bytes(), body.len())));
+        self.open_for_thief(peer, &post);
     }
 
     /// The thief opens a connection, unless it has many.
