@@ -159,3 +159,43 @@ fn a_link_that_closes_before_its_turn_is_passed_over() {
     assert_eq!(told, [links[0], links[2]]);
     assert_eq!(bare.shard.sessions(), 2);
 }
+
+/// A client of 0.6 leaves its websocket, of which packets have to come back, for a poll. Until they
+/// are back, the poll is answered without messages after its time, like any other. Then it is over:
+/// the end of its connection does not end the next poll, which gets the packets.
+#[test]
+fn a_poll_that_is_answered_before_packets_have_come_back_is_over() {
+    let mut bare = Bare::new();
+    let websocket = bare.request(&upgrade("/socket.io/websocket"));
+    while bare.flush(10) {}
+    let written = bare.written();
+    let (_, first) = written.last().unwrap();
+    let id = first.strip_prefix("~m~39~m~").unwrap().to_owned();
+    bare.broadcast();
+    while bare.flush(10) {}
+    let writes = std::mem::take(&mut bare.out.writes);
+    let frames: Vec<_> = writes
+        .into_iter()
+        .map(|write| match write {
+            Write::Frame(link, frame) if link == websocket => frame,
+            other => panic!("{other:?} instead of the message"),
+        })
+        .collect();
+    let text = String::from_utf8_lossy(frames[0].payload()).into_owned();
+    bare.shard
+        .handle_blocked(Time::ZERO, websocket, frames[0].payload().len());
+    let poll = |stamp: u32| get(&format!("/socket.io/xhr-polling/{id}/{stamp}"));
+    let answered = bare.request(&poll(1));
+    while bare.flush(10) {}
+    assert_eq!(bare.written(), [(websocket, "abort".to_owned())]);
+    let later = Time::ZERO + Config::default().legacy06.poll_duration;
+    bare.shard.handle_timeout(later, &mut bare.out);
+    while bare.shard.flush_ready(later, 10, &mut bare.out) {}
+    assert_eq!(bare.written(), [(answered, String::new())]);
+    let next = bare.request(&poll(2));
+    bare.shard.handle_closed(later, answered, Cause::Closed, &mut bare.out);
+    bare.shard.handle_returned(later, websocket, frames);
+    bare.shard.handle_closed(later, websocket, Cause::Failed, &mut bare.out);
+    while bare.shard.flush_ready(later, 10, &mut bare.out) {}
+    assert_eq!(bare.written(), [(next, text)]);
+}

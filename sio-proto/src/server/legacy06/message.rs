@@ -71,3 +71,75 @@ pub(crate) const fn check(message: &Message) -> Result<(), SendError> {
         Err(SendError::Unsupported)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{Envelope, Framing, Streaming};
+    use crate::socket::Args;
+    use alloc::format;
+    use alloc::string::String;
+    use alloc::vec;
+    use bytes::Bytes;
+    use bytestring::ByteString;
+
+    /// The smallest queue into which a message fits, by the estimate.
+    fn least(message: &Message) -> usize {
+        let (mut low, mut high) = (0, 1 << 24);
+        while low < high {
+            let middle = (low + high) / 2;
+            match fits(message, middle) {
+                true => high = middle,
+                false => low = middle + 1,
+            }
+        }
+        low
+    }
+
+    /// The estimate allows no message that is larger when it is written, whichever codec writes it,
+    /// and refuses none that has 64 bytes to spare for each of its values.
+    #[test]
+    fn the_estimate_is_never_too_small_and_rarely_too_large() {
+        let long = "x".repeat(3_000);
+        let quotes = "\"".repeat(300);
+        for (name, json, attachments) in [
+            ("message", format!("\"{long}\""), vec![]),
+            ("message", format!("{{\"a\":\"{long}\"}}"), vec![]),
+            ("message", String::new(), vec![]),
+            ("message", vec!["1"; 1_000].join(","), vec![]),
+            ("message", format!("1,\"{long}\",\"~h~1\""), vec![]),
+            (
+                "message",
+                String::from("{\"_placeholder\":true,\"num\":0}"),
+                vec![3_000],
+            ),
+            ("news", format!("\"{long}\""), vec![]),
+            (&*long, String::from("1"), vec![]),
+            (&*quotes, String::from("1"), vec![]),
+            ("news", String::from("1,2"), vec![0, 1, 1_000]),
+            ("news", String::from("1,2"), vec![2; 100]),
+        ] {
+            let values = match name == "message" && attachments.is_empty() {
+                true => json.split(',').count(),
+                false => 1,
+            };
+            let mut args = Args::from(ByteString::from(json));
+            args.attachments = attachments.iter().map(|len| Bytes::from(vec![7; *len])).collect();
+            let message = Message::event("/".into(), name.into(), args, None);
+            let least = least(&message);
+            let mut longest = 0;
+            for codec in [Codec::new(Framing), Codec::new(Streaming), Codec::new(Envelope)] {
+                let mut config = Config::default();
+                config.max_queued_bytes = least;
+                let written = encode_message(&message, &codec, &config, &mut BytesMut::new()).unwrap();
+                longest = longest.max(written.first.payload().len());
+                config.max_queued_bytes = least - 1;
+                let refused = encode_message(&message, &codec, &config, &mut BytesMut::new());
+                assert!(matches!(refused, Err(SendError::TooLarge)));
+            }
+            let name = &name[..name.len().min(10)];
+            assert!(least >= longest, "{name}: {least} is less than {longest}");
+            assert!(least <= longest + 64 * (values + 1), "{name}: {least} for {longest}");
+        }
+    }
+}
