@@ -4,8 +4,8 @@
 //! Each input is counted at two lengths, of which one is twice the other. Linear work takes twice
 //! as many instructions. A little more is allowed, because tables and buffers grow in steps.
 //!
-//! The aim is 20 ms for 1 MiB, which are 19 ns for a byte. Times depend on the machine, so the bound
-//! of each input is a number of instructions for each byte (`bench/worst.txt`).
+//! The aim is 20 ms for 1 MiB, which are 19 ns for a byte. Times depend on the machine, so the
+//! bound of each input is a number of instructions for each byte (`bench/worst.txt`).
 //! `docs/performance.md` says what they are in time.
 
 use super::{at_once, callgrind};
