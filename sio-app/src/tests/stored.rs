@@ -170,6 +170,39 @@ fn a_server_that_ends_leaves_its_clients_to_the_next() {
     assert_eq!(back.sid, client.sid);
 }
 
+/// An older process has written the rooms of a client whose record it could not keep. The next one
+/// removes them, so that the client that gets the number of this record later is not in them.
+#[test]
+fn rooms_without_a_record_are_those_of_nobody() {
+    const STAY: u8 = 3;
+    const RECORD: u8 = 4;
+    let disk = Arc::new(Memory::default());
+    let store = Faulty::of(&disk);
+    let io = stored(1, settings(), &store);
+    let client = Client::new(&io);
+    io.socket(&client.sid).unwrap().join("a").unwrap();
+    kill(io, &store);
+    let records = of_kind(&disk, RECORD).into_iter();
+    let records: Vec<Row> = records.map(|(key, _)| Row { key, value: None }).collect();
+    assert_eq!((records.len(), of_kind(&disk, STAY).len()), (1, 2));
+    disk.write(&records).unwrap();
+
+    let store = Faulty::of(&disk);
+    let io = stored(1, settings(), &store);
+    assert_eq!((io.recoverable(), of_kind(&disk, STAY).len()), (0, 0));
+    let client = Client::new(&io);
+    let numbers: Vec<_> = of_kind(&disk, RECORD).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(numbers, [records[0].key.clone()], "it has the number of the other one");
+    kill(io, &store);
+
+    let store = Faulty::of(&disk);
+    let io = stored(1, settings(), &store);
+    let back = Client::back(&io, &client.pid, None);
+    let socket = io.socket(&back.sid).unwrap();
+    assert!(socket.recovered());
+    assert_eq!(socket.rooms().len(), 1, "the room of its id");
+}
+
 /// Recovery R10, F12: time goes on while no process runs, and those whose time is over are
 /// reported.
 #[test]
