@@ -9,6 +9,8 @@
     dead_code,
     missing_docs,
     unreachable_pub,
+    clippy::all,
+    clippy::needless_collect,
     clippy::unwrap_used,
     reason = "the targets are modules of another package, which has its own rules for them"
 )]
