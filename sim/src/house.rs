@@ -519,6 +519,9 @@ impl House {
                 if self.takes_frames && out.writes.is_empty() {
                     let mut taken = Vec::new();
                     shard.take_frames(now, TAKEN, out, |link, frame| taken.push(Write::Frame(link, frame)));
+                    if let Some((link, pair)) = shard.take_pair(now, out) {
+                        taken.extend(pair.map(|frame| Write::Frame(link, frame)));
+                    }
                     out.writes = taken;
                 }
                 more |= shard.flush_ready(now, FLUSH, out);

@@ -33,7 +33,7 @@ use crate::breach::{Breach, BreachKind};
 use crate::engine::{self as format, EngineMessage, Revision};
 use crate::json::Controls;
 use crate::keep::{Source, is_small_part};
-use crate::socket::text::{Decoded, TextEvent};
+use crate::socket::text::{Decoded, PartialEvent, TextEvent};
 use crate::{Config, legacy};
 
 pub use legacy06::Garbled;
@@ -105,6 +105,10 @@ pub enum Inbound {
     /// An event of Socket.IO in the standard form, with its parts in their one text. It is the
     /// usual packet. Events that cannot be told in this way are an [`Inbound::Socket`].
     Event(TextEvent),
+    /// An event of Socket.IO in the standard form whose attachments follow, with its parts in their
+    /// one text. Most events with attachments are small enough to be told in this way; others are
+    /// an [`Inbound::Socket`].
+    Partial(PartialEvent),
     /// A Socket.IO packet.
     Socket(Decoded),
     /// A part of a Socket.IO packet, for [`Config::parser`].
@@ -192,6 +196,7 @@ impl Inbound {
         match &mut self {
             Self::Engine(packet) => packet.keep(from),
             Self::Event(event) => event.keep_from(from),
+            Self::Partial(event) => event.keep_from(from),
             Self::Socket(Decoded::Packet(packet)) => packet.keep(from),
             Self::Socket(Decoded::Partial(partial)) => partial.keep(from),
             Self::Part(message) => message.keep(from),
@@ -213,6 +218,7 @@ impl Inbound {
         match self {
             Self::Engine(packet) => packet.bytes(),
             Self::Event(event) => event.kept_bytes(),
+            Self::Partial(event) => event.event().kept_bytes(),
             Self::Socket(decoded) => decoded.bytes(),
             Self::Part(part) => part.len(),
             Self::Message(text) | Self::Heartbeat(text) => text.len(),

@@ -15,18 +15,25 @@ use sio_proto::json::plain_placeholder;
 use sio_proto::socket::Args;
 
 use super::placeholder::BytesVisitor;
-use super::{ArgsError, BINARY, DATA, Data, HANDOFF, Handoff, RAW, RAW_ARGS, RawArgs, keep_list};
+use super::{ArgsError, BINARY, Binary, DATA, Data, HANDOFF, Handoff, RAW, RAW_ARGS, RawArgs, keep_list};
 
 /// Reads arguments as a type, as the documentation of the parent module says.
-pub(crate) fn from_args<T: DeserializeOwned + 'static>(args: Args) -> Result<T, ArgsError> {
+pub(crate) fn from_args<T: DeserializeOwned + 'static>(mut args: Args) -> Result<T, ArgsError> {
     let mut slot: Option<T> = None;
     if let Some(slot) = (&mut slot as &mut dyn Any).downcast_mut::<Option<RawArgs>>() {
         *slot = Some(RawArgs(args_handed_over(args)));
+    } else if let Some(slot) = (&mut slot as &mut dyn Any).downcast_mut::<Option<Binary>>()
+        && let Some(place) = plain_placeholder(&args.json)
+        && place < args.attachments.len()
+    {
+        // Bytes alone are usual. Nothing else needs them, so they are moved.
+        *slot = Some(Binary(handed_over(args.attachments.swap_remove(place))));
+        keep_list(args.attachments);
     } else {
         slot = Some(T::deserialize(List(&args)).map_err(|error| misfit(error, &args))?);
         keep_list(args.attachments);
     }
-    slot.ok_or_else(|| ArgsError::new(Error::custom("unreachable: one of the two branches has filled it")))
+    slot.ok_or_else(|| ArgsError::new(Error::custom("unreachable: one of the branches has filled it")))
 }
 
 /// Makes the error for arguments that do not fit. If the arguments contain bytes, the error names
@@ -143,13 +150,6 @@ impl<'de> Deserializer<'de> for List<'de> {
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
         if name == RAW_ARGS {
             HANDOFF.set(Some(Handoff::Args(args_handed_over(self.0.clone()))));
-            return visitor.visit_unit();
-        }
-        // Bytes alone are usual.
-        if name == BINARY
-            && let Some(bytes) = plain_bytes(&self.0.json, &self.0.attachments)
-        {
-            HANDOFF.set(Some(Handoff::Bytes(bytes.clone())));
             return visitor.visit_unit();
         }
         self.first().deserialize_newtype_struct(name, visitor)

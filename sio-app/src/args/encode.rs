@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::ser::{Error as _, SerializeTuple, Serializer};
 use serde_json::Error;
 use serde_json::ser::Formatter;
-use sio_proto::json::named_attachments;
+use sio_proto::json::{ONLY_PLACEHOLDER, named_attachments};
 use sio_proto::socket::{Args, Exact};
 
 use super::placeholder::Renumbered;
@@ -58,7 +58,7 @@ impl Appended {
     /// placeholder. In arguments with bytes, the receiving clients would treat it as a placeholder:
     /// they would replace each copy of it by the bytes of another value, or end their connections.
     pub(crate) fn check(&self, text: &[u8]) -> Result<(), ArgsError> {
-        if self.attachments.is_empty() {
+        if self.attachments.is_empty() || self.attachments.len() == 1 && text == ONLY_PLACEHOLDER.as_bytes() {
             return Ok(());
         }
         let json = std::str::from_utf8(text).map_err(|e| ArgsError::new(Error::custom(e)))?;
@@ -174,6 +174,9 @@ impl Formatter for Attach<'_, '_> {
             attachments.push(attachment);
             attachments.len() - 1
         };
+        if number == 0 {
+            return writer.write_all(ONLY_PLACEHOLDER.as_bytes());
+        }
         writer.write_all(b"{\"_placeholder\":true,\"num\":")?;
         self.write_u64(writer, number as u64)?;
         writer.write_all(b"}")

@@ -397,3 +397,42 @@ fn several_frames_leave_as_other_writes_do() {
         }
     }
 }
+
+/// So do two frames that leave as a pair, in one plain write or, if they are large, as a vector.
+#[test]
+fn a_pair_leaves_as_other_writes_do() {
+    let mut scratch = BytesMut::new();
+    let mut frame = |text: &str| Frame::text(&mut scratch, |out| out.extend_from_slice(text.as_bytes()));
+    let pairs = [
+        [frame("first"), frame("second")],
+        [frame(""), frame("")],
+        [frame("small"), frame(&"x".repeat(20_000))],
+    ];
+    for pair in pairs {
+        let whole: Vec<u8> = pair.iter().flat_map(|frame| frame.bytes().to_vec()).collect();
+        for room in (0..=whole.len()).filter(|room| room % 997 < 20 || whole.len() - room < 3) {
+            let mut outcomes = Vec::new();
+            for is_pair in [true, false] {
+                let wall = Wall::with_room(room);
+                let link: Arc<Link> = Arc::new(Link::new(wall.clone(), Arc::default()));
+                assert!(link.claim_idle());
+                let mut pen = Pen::default();
+                let progress = match is_pair {
+                    true => link.write_pair(&mut pen, pair.clone()),
+                    false => link.write(&mut pen, &mut pair.clone().into_iter().map(Item::Frame)),
+                };
+                let (first, queued) = (wall.take(), link.held());
+                link.hand_over();
+                wall.room.store(100_000, Ordering::Relaxed);
+                if progress != Progress::Done {
+                    assert!(link.take_over().is_some());
+                    assert_eq!(link.write(&mut pen, &mut std::iter::empty()), Progress::Done);
+                }
+                outcomes.push((progress, first, queued, wall.take()));
+            }
+            assert_eq!(outcomes[0], outcomes[1], "room for {room}");
+            let all = [&outcomes[0].1[..], &outcomes[0].3[..]].concat();
+            assert_eq!(all, whole, "room for {room}");
+        }
+    }
+}

@@ -180,8 +180,36 @@ impl<O: Outlet + ?Sized> Link<O> {
                 };
             }
         }
+        self.write_rest(pen, taken(writes), written)
+    }
+
+    /// Writes two frames when nothing is queued, as [`Link::write_several`] does.
+    #[inline]
+    pub(crate) fn write_pair(&self, pen: &mut Pen, pair: [Frame; 2]) -> Progress {
+        let [first, second] = &pair;
+        let mut written = 0;
+        if first.len() + second.len() <= FLAT_BYTES {
+            pen.flat.clear();
+            pen.flat.extend_from_slice(first.bytes());
+            pen.flat.extend_from_slice(second.bytes());
+            // If this fails, the write below fails in the same way and handles the error.
+            written = self.outlet.try_write(&pen.flat).unwrap_or(0);
+            self.traffic.written(written);
+            if written == pen.flat.len() {
+                return match self.release() {
+                    true => Progress::Done,
+                    false => self.write(pen, &mut std::iter::empty()),
+                };
+            }
+        }
+        self.write_rest(pen, pair.into_iter().map(Item::Frame), written)
+    }
+
+    /// Writes the rest of these items, of which so many bytes have left.
+    #[inline(never)]
+    fn write_rest(&self, pen: &mut Pen, items: impl Iterator<Item = Item>, written: usize) -> Progress {
         let mut behind = written;
-        let mut rest = taken(writes).filter_map(|mut item| {
+        let mut rest = items.filter_map(|mut item| {
             let len = item.bytes().len();
             if behind >= len && behind > 0 {
                 behind -= len;

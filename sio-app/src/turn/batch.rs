@@ -15,6 +15,8 @@ pub(crate) struct Batch {
     /// Frames for idle links that have been claimed for them, and nothing else goes to these links.
     /// This is the usual case. A frame without a link is dropped.
     frames: Vec<(Option<Arc<Link>>, LinkId, Frame)>,
+    /// Two frames of this kind, as a message with one attachment has.
+    pair: Option<(Option<Arc<Link>>, LinkId, [Frame; 2])>,
     writes: Vec<Write>,
     groups: Vec<Group>,
     pen: Pen,
@@ -76,6 +78,34 @@ impl Batch {
         }
     }
 
+    /// Does the same for two frames, which are the only writes for this link. There is at most one
+    /// pair in a flush.
+    #[inline(never)]
+    pub(super) fn collect_pair(&mut self, links: &Links, id: LinkId, pair: [Frame; 2]) {
+        debug_assert!(self.pair.is_none(), "what was taken out before has been written");
+        match links.get(id) {
+            Some(link) if link.claim_idle() => self.pair = Some((Some(Arc::clone(link)), id, pair)),
+            Some(link) => {
+                let mut pair = pair.into_iter();
+                let claim = link.claim(&mut pair.by_ref().map(Item::Frame));
+                match (claim, pair.next(), pair.next()) {
+                    // It has become idle since the caller looked.
+                    (Some(Claim::Clear), Some(first), Some(second)) => {
+                        self.pair = Some((Some(Arc::clone(link)), id, [first, second]));
+                    }
+                    (Some(claim), ..) => self.groups.push(Group {
+                        link: Some((Arc::clone(link), claim)),
+                        id,
+                        count: 0,
+                    }),
+                    (None, ..) => {}
+                }
+            }
+            // They are dropped when the lock is not held.
+            None => self.pair = Some((None, id, pair)),
+        }
+    }
+
     /// Does the same for a link to which something else goes before the frame.
     #[cold]
     fn collect_for_busy(&mut self, link: &Arc<Link>, id: LinkId, frame: Frame) {
@@ -101,6 +131,10 @@ impl Batch {
                 Progress::Full | Progress::Stuck => block(id, &link),
                 Progress::Resting => link.rest(),
             }
+        }
+        // Most flushes have none, and taking it out moves much.
+        if self.pair.is_some() {
+            self.write_pair(&block);
         }
         if self.groups.is_empty() {
             return self.writes.clear();
@@ -136,6 +170,19 @@ impl Batch {
         // large.
         trim(&mut self.writes);
         trim(&mut self.groups);
+    }
+
+    /// Writes the two frames that have been collected as a pair.
+    #[inline(never)]
+    fn write_pair(&mut self, block: &impl Fn(LinkId, &Link)) {
+        let Some((Some(link), id, pair)) = self.pair.take() else {
+            return;
+        };
+        match link.write_pair(&mut self.pen, pair) {
+            Progress::Done => {}
+            Progress::Full | Progress::Stuck => block(id, &link),
+            Progress::Resting => link.rest(),
+        }
     }
 
     /// Returns the working memory, for writes outside of a flush.

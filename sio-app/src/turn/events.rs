@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use sio_proto::server::BinaryEvent;
 use sio_proto::socket::Args;
@@ -51,13 +52,29 @@ impl Events {
         match self.packets.get_mut(self.done) {
             Some(Inbound::Event(event)) => {
                 self.done += 1;
-                deliver(socket, event, known)
+                let bytes = event.bytes();
+                deliver(socket, event, bytes, known, |args| args)
             }
+            Some(Inbound::Partial(_)) => self.deliver_partial(socket, known),
             _ => match self.take_binary() {
                 Some(event) => deliver_binary(socket, event),
                 None => Then::Next,
             },
         }
+    }
+
+    /// Starts the handlers of the next event, which has attachments, and its parts in its text.
+    #[inline(never)]
+    fn deliver_partial<'a>(&mut self, socket: &'a Arc<SocketCell>, known: &mut Option<Known<'a>>) -> Then {
+        let packets = self.packets.get_mut(self.done..).unwrap_or_default();
+        let Some((event, attachments)) = BinaryEvent::split(packets, spare_list()) else {
+            debug_assert!(false, "the shard has looked at the packets");
+            self.done = self.packets.len();
+            return Then::Next;
+        };
+        self.done += 1 + attachments.len();
+        let bytes = event.bytes() + attachments.iter().map(Bytes::len).sum::<usize>();
+        deliver(socket, event, bytes, known, |args| Args { attachments, ..args })
     }
 
     /// Takes the next event, for the mailbox.
@@ -165,13 +182,19 @@ fn deliver_binary(socket: &Arc<SocketCell>, BinaryEvent { name, args, id }: Bina
 /// The name of an event, and its handlers. Events that come together often have one name.
 type Known<'a> = (&'a str, &'a Handlers);
 
-/// Starts the handlers of an event, and takes its arguments out of it.
+/// Starts the handlers of an event of this size, and takes its arguments out of it. `complete` adds
+/// to the arguments what does not stand in the text.
 #[inline]
-fn deliver<'a>(socket: &'a Arc<SocketCell>, event: &mut TextEvent, known: &mut Option<Known<'a>>) -> Then {
+fn deliver<'a>(
+    socket: &'a Arc<SocketCell>,
+    event: &mut TextEvent,
+    bytes: usize,
+    known: &mut Option<Known<'a>>,
+    complete: impl FnOnce(Args) -> Args,
+) -> Then {
     let Some(table) = socket.table() else {
         return Then::Next;
     };
-    let bytes = event.bytes();
     let start = || {
         let name = event.name();
         if known.is_none_or(|(known, _)| known != name) {
@@ -181,9 +204,9 @@ fn deliver<'a>(socket: &'a Arc<SocketCell>, event: &mut TextEvent, known: &mut O
         let is_plain = table.any.is_empty() && table.filters.is_empty() && !socket.has_own();
         match *known {
             Some((name, Handlers { first, more })) if is_plain && more.is_empty() => {
-                one_handler(socket, table, first, name, event.take_args(), event.id())
+                one_handler(socket, table, first, name, complete(event.take_args()), event.id())
             }
-            _ => self::event(socket, table, event.shared_name(), event.args(), event.id()),
+            _ => self::event(socket, table, event.shared_name(), complete(event.args()), event.id()),
         }
     };
     hand_over(socket, || bytes, start)

@@ -411,7 +411,17 @@ impl ShardCell {
                             left -= taken;
                             state.packets_out += taken as u64;
                         }
-                        let is_more = state.shard.ready_links() > 0;
+                        let mut is_more = state.shard.ready_links() > 0;
+                        if is_more
+                            && out.writes.is_empty()
+                            && let Some((id, pair)) = state.shard.take_pair(now, out)
+                        {
+                            batch.collect_pair(&state.links, id, pair);
+                            any = true;
+                            left = left.saturating_sub(1);
+                            state.packets_out += 2;
+                            is_more = state.shard.ready_links() > 0;
+                        }
                         let more = is_more && (left == 0 || state.shard.flush_ready(now, left, out));
                         if !more {
                             state.unwritten = Unwritten::default();

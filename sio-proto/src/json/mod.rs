@@ -46,15 +46,17 @@ mod tokens;
 pub(crate) use array::scan_array_knowing;
 pub use array::{Array, Elements, elements, scan_array, validate_elements};
 pub use object::{Members, members};
-pub use placeholder::{Named, PlaceholderError, named_attachments, plain_placeholder, replace_placeholders};
+pub use placeholder::{
+    Named, ONLY_PLACEHOLDER, PlaceholderError, named_attachments, plain_placeholder, replace_placeholders,
+};
 pub(crate) use scan::Controls;
 pub(crate) use scan::end_of_plain_string;
 pub use scan::{stops_at, validate};
 pub use string::{unescape, write_ascii, write_ascii_string, write_js_string, write_script_string, write_string};
 
-pub(crate) use placeholder::each_placeholder;
 #[cfg(feature = "msgpack")]
 pub(crate) use placeholder::leading_number;
+pub(crate) use placeholder::{each_placeholder, short_placeholder};
 pub(crate) use string::{ascii_len, ascii_string_len, string, string_len};
 #[cfg(feature = "msgpack")]
 pub(crate) use tokens::{Token, tokens};

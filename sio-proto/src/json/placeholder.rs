@@ -82,7 +82,7 @@ impl Named {
 /// The first mistake that is found.
 pub fn named_attachments(json: &str, attachments: usize) -> Result<Named, PlaceholderError> {
     // This is usual, and one comparison.
-    if json == ONLY && attachments > 0 {
+    if json == ONLY_PLACEHOLDER && attachments > 0 {
         return Ok(Named {
             low: 1,
             high: Vec::new(),
@@ -94,8 +94,9 @@ pub fn named_attachments(json: &str, attachments: usize) -> Result<Named, Placeh
     }
 }
 
-/// The only argument of a packet with one attachment, as genuine encoders write it.
-const ONLY: &str = r#"{"_placeholder":true,"num":0}"#;
+/// The placeholder of the first attachment, as genuine encoders write it. It is the only argument of
+/// most packets with attachments.
+pub const ONLY_PLACEHOLDER: &str = r#"{"_placeholder":true,"num":0}"#;
 
 /// The text before the number of a placeholder, as genuine encoders write it.
 const PLAIN: &str = r#"{"_placeholder":true,"num":"#;
@@ -105,6 +106,10 @@ const PLAIN: &str = r#"{"_placeholder":true,"num":"#;
 #[inline]
 #[must_use]
 pub fn plain_placeholder(json: &str) -> Option<usize> {
+    // This is usual, and one comparison.
+    if json == ONLY_PLACEHOLDER {
+        return Some(0);
+    }
     let (number, rest) = leading_placeholder(json)?;
     rest.is_empty().then_some(number)
 }
@@ -132,6 +137,24 @@ pub(super) fn end_of_placeholder(text: &[u8], at: usize) -> Option<usize> {
     let is_number = len == 1 || len > 1 && digits.first() != Some(&b'0');
     let end = digits_at.wrapping_add(len);
     (is_number && text.get(end) == Some(&b'}')).then_some(end.wrapping_add(1))
+}
+
+/// The number of a placeholder that begins at `at`, if it is written as genuine encoders write it,
+/// with one digit, and where it ends.
+#[inline]
+pub(crate) fn short_placeholder(text: &[u8], at: usize) -> Option<(u32, usize)> {
+    let (plain, behind) = text.get(at..)?.split_first_chunk()?;
+    let &[digit @ b'0'..=b'9', b'}', ..] = behind else {
+        return None;
+    };
+    const BEFORE: &[u8; 27] = match PLAIN.as_bytes().first_chunk() {
+        Some(plain) => plain,
+        None => &[0; 27],
+    };
+    (plain == BEFORE).then_some((
+        u32::from(digit.wrapping_sub(b'0')),
+        at.wrapping_add(ONLY_PLACEHOLDER.len()),
+    ))
 }
 
 /// Does what [`named_attachments`] does for arguments that are nothing but plain placeholders. This

@@ -329,6 +329,10 @@ impl<'a> At<'a> {
                 let heard = self.handle_text(revision, Decoded::Packet(event.to_packet()));
                 self.heed(heard)
             }
+            Inbound::Partial(event) => {
+                let heard = self.handle_text(revision, Decoded::Partial(event.to_partial()));
+                self.heed(heard)
+            }
             Inbound::Socket(decoded) => {
                 let heard = self.handle_text(revision, decoded);
                 self.heed(heard)

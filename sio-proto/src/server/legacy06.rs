@@ -177,6 +177,7 @@ impl<'a> At<'a> {
             }
             Inbound::Engine(_)
             | Inbound::Event(_)
+            | Inbound::Partial(_)
             | Inbound::Socket(_)
             | Inbound::Part(_)
             | Inbound::Legacy09(_)

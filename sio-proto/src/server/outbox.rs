@@ -183,6 +183,13 @@ impl Outbox {
         self.first.is_some() && self.more.as_ref().is_none_or(|more| is_empty(more))
     }
 
+    /// Whether exactly two packets wait, and none of them may be dropped.
+    #[inline]
+    pub(crate) fn has_two(&self) -> bool {
+        let is_one = |more: &More| more.plain.len() == 1 && more.tail.is_none();
+        self.first.is_some() && self.more.as_ref().is_some_and(|more| is_one(more))
+    }
+
     /// How many packets wait.
     #[inline]
     pub(crate) fn len(&self) -> usize {
@@ -442,6 +449,15 @@ impl Outbox {
         debug_assert!(self.has_one(), "the caller has looked");
         self.bytes = 0;
         self.first.take()
+    }
+
+    /// Takes out the only two packets ([`Outbox::has_two`]).
+    #[inline]
+    pub(crate) fn take_two(&mut self) -> Option<[Frame; 2]> {
+        step!(each 2);
+        debug_assert!(self.has_two(), "the caller has looked");
+        self.bytes = 0;
+        Some([self.first.take()?, self.more.as_mut()?.plain.pop_front()?])
     }
 
     /// Takes out the first packet.

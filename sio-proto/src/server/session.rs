@@ -26,8 +26,8 @@ use super::http_answer::Asker;
 use super::lobby::Place;
 use super::outbox::{Hold, Outbox};
 use super::{
-    Backlog, Breach, Deadline, Encoded, Form, Generation, Handshake, Heartbeat, Message, Meter, Outputs, Part, Peer,
-    Policy, Queued, SendError, Spent, StreamForm, TransportKind, Unconfirmed, Wiring, Write,
+    Backlog, Breach, Deadline, Encoded, Form, Generation, Handshake, Heartbeat, Message, Meter, More, Outputs, Part,
+    Peer, Policy, Queued, SendError, Spent, StreamForm, TransportKind, Unconfirmed, Wiring, Write,
 };
 use crate::id::{MaybeLink, SessionId, SocketSlot};
 use crate::wire::Reassembly;
@@ -377,10 +377,7 @@ impl Session {
         config: &Config,
         backlog: &mut Backlog,
     ) -> Result<(), SendError> {
-        if !self.has_space(packets, bytes, config) {
-            let never = packets > self.max_packets(config) || bytes > config.max_queued_bytes;
-            return Err(if never { SendError::TooLarge } else { SendError::Full });
-        }
+        self.may_queue(packets, bytes, config)?;
         if self.adapts {
             for frame in frames {
                 step!(bulk frame.len());
@@ -402,11 +399,32 @@ impl Session {
         config: &Config,
         backlog: &mut Backlog,
     ) -> Result<(), SendError> {
-        if self.adapts || encoded.only().is_none() {
-            let (packets, bytes) = (encoded.packets(), encoded.bytes());
+        if !self.adapts && encoded.only().is_some() {
+            return self.queue_one(encoded.first, config, backlog);
+        }
+        let (packets, bytes) = (encoded.packets(), encoded.bytes());
+        if self.adapts {
             return self.queue(encoded.frames(), packets, bytes, config, backlog);
         }
-        self.queue_one(encoded.first, config, backlog)
+        self.may_queue(packets, bytes, config)?;
+        let Encoded { first, attachments } = encoded;
+        self.outbox.push(first);
+        match attachments {
+            More::None => {}
+            More::One(second) => self.outbox.push(second),
+            More::Many(frames) => frames.into_iter().for_each(|frame| self.outbox.push(frame)),
+        }
+        self.recharge(backlog);
+        Ok(())
+    }
+
+    /// Checks whether a message of this size has room behind what waits.
+    fn may_queue(&self, packets: usize, bytes: usize, config: &Config) -> Result<(), SendError> {
+        if self.has_space(packets, bytes, config) {
+            return Ok(());
+        }
+        let never = packets > self.max_packets(config) || bytes > config.max_queued_bytes;
+        Err(if never { SendError::TooLarge } else { SendError::Full })
     }
 
     /// Queues the only packet of a message, for a session that gets it unchanged. This is the usual

@@ -334,6 +334,18 @@ impl Shard {
         self.input(now, out).take_frames(max, each)
     }
 
+    /// Takes the packets of the first ready link, if two wait for it, and each is a frame, as after
+    /// a message with one attachment. It does for them what [`Shard::take_frames`] does for one
+    /// packet.
+    #[inline]
+    pub fn take_pair(&mut self, now: Time, out: &mut Outputs) -> Option<(LinkId, [Frame; 2])> {
+        #[cfg(feature = "transcript")]
+        if self.recorder.is_some() {
+            return None;
+        }
+        self.input(now, out).take_pair()
+    }
+
     /// Pulls the packets of at most `max` ready links into `out.writes`. The writes of one link
     /// stand together. True if there is more.
     pub fn flush_ready(&mut self, now: Time, max: usize, out: &mut Outputs) -> bool {

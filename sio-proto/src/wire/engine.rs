@@ -21,7 +21,7 @@ use crate::codec::{self, PacketParser, Parsed};
 use crate::detect::EngineIo;
 use crate::engine::{Dialect, EngineMessage, Packet, PayloadError, Revision, frames, jsonp, payload, payload_v3};
 use crate::json::Controls;
-use crate::socket::text::{Decoded, Places, TextEvent};
+use crate::socket::text::{Decoded, PartialEvent, Places, TextEvent};
 use crate::{Config, Frame, http, socket};
 
 /// `Content-Type` of polls of text.
@@ -195,6 +195,17 @@ fn decode_standard(text: ByteString, at: usize, revision: Revision, controls: Co
     };
     if text.as_bytes().get(at) == Some(&b'2') {
         return decode_event(text, at, revision, controls, config);
+    }
+    decode_other(text, at, revision, config)
+}
+
+/// Decodes a packet of Socket.IO in the standard form that is no event without attachments.
+#[inline]
+fn decode_other(text: ByteString, at: usize, revision: socket::Revision, config: &Config) -> Inbound {
+    if text.as_bytes().get(at) == Some(&b'5')
+        && let Some((places, announced)) = socket::text::short_partial_at(&text, at, &config.packet)
+    {
+        return Inbound::Partial(PartialEvent::new(TextEvent::new(text, places), announced));
     }
     match socket::text::decode_at(&text, at, revision, socket::Role::Server, &config.packet) {
         Ok(decoded) => Inbound::Socket(decoded),

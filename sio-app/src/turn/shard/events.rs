@@ -19,7 +19,10 @@ impl ShardCell {
     #[inline]
     pub(crate) fn take_packets(&self, turn: &Turn, link: LinkId, packets: &mut Vec<Inbound>) -> bool {
         match &packets[..] {
-            [Inbound::Event(_) | Inbound::Socket(Decoded::Partial(_)), ..] => self.take_events(turn, link, packets),
+            [
+                Inbound::Event(_) | Inbound::Partial(_) | Inbound::Socket(Decoded::Partial(_)),
+                ..,
+            ] => self.take_events(turn, link, packets),
             [Inbound::Engine(Packet::Pong(_))] => self.take_pong(turn, link, packets),
             _ => false,
         }

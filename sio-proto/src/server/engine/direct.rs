@@ -19,7 +19,7 @@ use super::Revision;
 use super::sockets::encoder;
 use crate::engine::frames;
 use crate::frame::take_written;
-use crate::server::{Encoded, Form, SendError};
+use crate::server::{Encoded, Form, More, SendError};
 use crate::socket::text::{AROUND_ATTACHMENT, MAX_PLAIN_NAME, bytes_around, is_plain_name};
 use crate::socket::{Epoch, Offset};
 use crate::websocket::frame::MAX_SERVER_HEADER_BYTES;
@@ -317,12 +317,13 @@ impl Direct {
             out.reserve(bytes);
         }
         let first = Frame::of_text_at(out, at);
-        let attachments = attachments.iter();
-        let attachments = attachments.map(|bytes| frames::binary_frame(self.revision, bytes, out));
-        Ok(Encoded {
-            attachments: attachments.collect(),
-            first,
-        })
+        let mut frame = |bytes: &Bytes| frames::binary_frame(self.revision, bytes, out);
+        let attachments = match attachments {
+            // This is usual.
+            [only] => More::One(frame(only)),
+            several => several.iter().map(frame).collect(),
+        };
+        Ok(Encoded { attachments, first })
     }
 }
 

@@ -203,6 +203,11 @@ fn step(outbox: &mut Outbox, model: &mut Model, op: &Op) {
             assert_eq!(outbox.drop_oldest(), oldest.is_some());
             oldest.map(|at| model.messages.remove(at));
         }
+        Op::TakeAll if outbox.has_two() => {
+            let taken = outbox.take_two().expect("there are two");
+            assert_eq!(read(&taken), model.packets());
+            model.messages.clear();
+        }
         Op::TakeAll => {
             assert_eq!(read(&outbox.drain().collect::<Vec<_>>()), model.packets());
             model.messages.clear();
@@ -225,6 +230,7 @@ fn compare(outbox: &Outbox, model: &Model) {
     assert_eq!(read(&waiting), packets);
     assert_eq!((outbox.len(), outbox.bytes()), (packets.len(), model.bytes()));
     assert_eq!(outbox.is_empty(), packets.is_empty());
+    assert_eq!(outbox.has_two(), packets.len() == 2 && outbox.tail().is_none());
     assert_eq!(outbox.front(), waiting.first());
     let droppable = model.messages.iter().filter(|message| message.droppable);
     let sizes = droppable.map(|message| {

@@ -1,6 +1,8 @@
 //! Events that go to the user without a [`Delivery`](super::Delivery), and answers to pings, which
 //! have no outputs.
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 
@@ -8,7 +10,7 @@ use super::{Args, LinkId, Role, Session, Shard, SocketKey, Standing, State, Time
 use crate::engine::Packet;
 use crate::json::named_attachments;
 use crate::socket;
-use crate::socket::text::{Decoded, Limits, Partial};
+use crate::socket::text::{Decoded, Limits, Partial, PartialEvent, TextEvent};
 use crate::wire::Inbound;
 
 /// The packets of one read of a websocket, if they are nothing but events for one namespace: events
@@ -41,6 +43,9 @@ impl<'a> EventsIn<'a> {
             step!();
             let length = match first {
                 Inbound::Event(event) if event.namespace() == namespace => 1,
+                Inbound::Partial(event) if event.event().namespace() == namespace => {
+                    length_of_event(event, rest, limits)?
+                }
                 Inbound::Socket(Decoded::Partial(partial)) if **partial.packet.namespace() == *namespace => {
                     length_of(partial, rest, limits)?
                 }
@@ -68,6 +73,7 @@ impl<'a> EventsIn<'a> {
 fn namespace_in(packet: &Inbound) -> Option<&str> {
     match packet {
         Inbound::Event(event) => Some(event.namespace()),
+        Inbound::Partial(event) => Some(event.event().namespace()),
         Inbound::Socket(Decoded::Partial(partial)) => Some(partial.packet.namespace()),
         _ => None,
     }
@@ -80,6 +86,21 @@ fn length_of(partial: &Partial, packets: &[Inbound], limits: &Limits) -> Option<
         return None;
     };
     let count = partial.attachments;
+    let length = length_with(count, packets, limits)?;
+    names_each(&args.json, count).then_some(length)
+}
+
+/// Does what [`length_of`] does for an event with its parts in their text.
+#[inline]
+fn length_of_event(event: &PartialEvent, packets: &[Inbound], limits: &Limits) -> Option<usize> {
+    let count = event.attachments();
+    let length = length_with(count, packets, limits)?;
+    (event.names_each() || names_each(event.event().args_json(), count)).then_some(length)
+}
+
+/// How many packets an event with so many attachments is, if these have come and are not too large.
+#[inline]
+fn length_with(count: usize, packets: &[Inbound], limits: &Limits) -> Option<usize> {
     let mut bytes = 0usize;
     for packet in packets.get(1..)?.get(..count)? {
         step!();
@@ -88,13 +109,12 @@ fn length_of(partial: &Partial, packets: &[Inbound], limits: &Limits) -> Option<
         };
         bytes = bytes.checked_add(attachment.len())?;
     }
-    if bytes > limits.max_attachment_bytes {
-        return None;
-    }
-    let named = named_attachments(&args.json, count).ok()?;
-    (0..count)
-        .all(|number| named.contains(number))
-        .then(|| count.saturating_add(1))
+    (bytes <= limits.max_attachment_bytes).then(|| count.saturating_add(1))
+}
+
+/// Whether the placeholders name each attachment once, and nothing else.
+fn names_each(json: &str, count: usize) -> bool {
+    named_attachments(json, count).is_ok_and(|named| (0..count).all(|number| named.contains(number)))
 }
 
 /// An event with its attachments.
@@ -112,25 +132,47 @@ impl BinaryEvent {
     /// Takes an event with its attachments out of the packets, which begin with it and have been
     /// looked at ([`EventsIn`]). Also returns how many packets it was. The list of its attachments
     /// uses the memory of `list`, which is empty. Returns `None` if no such event stands there.
-    pub fn take(packets: &mut [Inbound], mut list: alloc::vec::Vec<Bytes>) -> Option<(Self, usize)> {
+    pub fn take(packets: &mut [Inbound], list: Vec<Bytes>) -> Option<(Self, usize)> {
         let (first, rest) = packets.split_first_mut()?;
-        let Inbound::Socket(Decoded::Partial(Partial { packet, attachments })) = first else {
-            return None;
-        };
-        let rest = rest.get_mut(..*attachments)?;
-        let socket::Packet::Event { name, id, mut args, .. } = packet.take() else {
-            return None;
-        };
-        for packet in &mut *rest {
-            step!();
-            match packet.take() {
-                Inbound::Engine(Packet::Binary(bytes)) => list.push(bytes),
-                _ => return None,
+        let (name, mut args, id, count) = match first {
+            Inbound::Partial(partial) => {
+                let event = partial.event();
+                (event.shared_name(), event.args(), event.id(), partial.attachments())
             }
-        }
-        args.attachments = list;
-        Some((Self { name, args, id }, rest.len().saturating_add(1)))
+            Inbound::Socket(Decoded::Partial(Partial { packet, attachments })) => match packet.take() {
+                socket::Packet::Event { name, id, args, .. } => (name, args, id, *attachments),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        args.attachments = take_attachments(rest, count, list)?;
+        Some((Self { name, args, id }, count.saturating_add(1)))
     }
+
+    /// The event with attachments that the packets begin with, which have been looked at
+    /// ([`EventsIn`]), if its parts are in their text, and its attachments, which are taken out of
+    /// the packets. It does what [`BinaryEvent::take`] does, and leaves the event where it is.
+    #[inline]
+    pub fn split(packets: &mut [Inbound], list: Vec<Bytes>) -> Option<(&mut TextEvent, Vec<Bytes>)> {
+        let (Inbound::Partial(partial), rest) = packets.split_first_mut()? else {
+            return None;
+        };
+        let attachments = take_attachments(rest, partial.attachments(), list)?;
+        Some((partial.event_mut(), attachments))
+    }
+}
+
+/// Takes so many attachments out of packets.
+#[inline]
+fn take_attachments(packets: &mut [Inbound], count: usize, mut list: Vec<Bytes>) -> Option<Vec<Bytes>> {
+    for packet in packets.get_mut(..count)? {
+        step!();
+        let Inbound::Engine(Packet::Binary(bytes)) = packet else {
+            return None;
+        };
+        list.push(core::mem::take(bytes));
+    }
+    Some(list)
 }
 
 impl Shard {

@@ -134,6 +134,29 @@ impl Input<'_> {
         taken
     }
 
+    /// Takes the packets of the first ready link, if there are two, and each is a frame
+    /// ([`Shard::take_pair`]).
+    #[inline]
+    pub(super) fn take_pair(&mut self) -> Option<(LinkId, [Frame; 2])> {
+        let core = &mut self.shard.core;
+        let session = self.shard.sessions.get_mut(*core.ready.front()?)?;
+        let is_usual =
+            !session.awaits_room && matches!(session.carriage, Carriage::Frames) && !session.blocked.is_blocked();
+        let link = session.link().filter(|_| is_usual && session.outbox.has_two())?;
+        step!();
+        core.ready.pop_front();
+        session.ready = false;
+        core.counters.note_queue(session);
+        session.note_written();
+        let pair = session.outbox.take_two()?;
+        session.outbox.trim();
+        session.note_taken(self.now, &mut core.backlog);
+        if core.ready.is_empty() {
+            core.trim_ready();
+        }
+        Some((link, pair))
+    }
+
     /// Moves the packets of at most `max` links to the outputs. True if there is more.
     pub(super) fn flush_ready(&mut self, max: usize) -> bool {
         let (now, out) = (self.now, &mut *self.out);

@@ -1,5 +1,7 @@
 use super::*;
+use crate::engine::Packet;
 use crate::server::{Cause, Output, Peer, Server};
+use crate::socket::text::Decoded;
 use crate::wire::{Wire, WireDecoder};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -240,6 +242,14 @@ fn given(world: &mut World, link: LinkId, texts: &[String], takes: Option<bool>)
                             at += 1;
                             (event.name().into(), event.args(), event.id())
                         }
+                        Inbound::Partial(_) if at % 2 == 0 => {
+                            let (event, attachments) = BinaryEvent::split(&mut packets[at..], vec![]).unwrap();
+                            at += 1 + attachments.len();
+                            let (name, id) = (event.name().into(), event.id());
+                            let mut args = event.take_args();
+                            args.attachments = attachments;
+                            (name, args, id)
+                        }
                         _ => {
                             let (event, length) = BinaryEvent::take(&mut packets[at..], vec![]).unwrap();
                             at += length;
@@ -298,6 +308,11 @@ proptest! {
                     1 => Just(r#"43["x"]"#),
                     3 => Just(r#"451-["x",{"_placeholder":true,"num":0}]"#),
                     1 => Just(r#"452-/a,7["x",{"_placeholder":true,"num":1},[{"num":0,"_placeholder":true}]]"#),
+                    2 => Just(r#"452-/a,7["x","y",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#),
+                    1 => Just(r#"452-["x",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]"#),
+                    1 => Just(r#"452-["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]"#),
+                    1 => Just(r#"451-["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#),
+                    1 => Just(r#"452-["x",{"_placeholder":true,"num":0}]"#),
                     1 => Just(r#"451-["x",{"_placeholder":true,"num":1}]"#),
                     1 => Just(r#"451-["x"]"#),
                     1 => Just(r#"461-1[{"_placeholder":true,"num":0}]"#),
@@ -465,6 +480,55 @@ fn only_the_answer_to_a_ping_is_taken_by_itself() {
     );
 }
 
+/// What comes is taken with its parts in its text, if it is short and its placeholders are plain.
+#[test]
+fn most_events_with_attachments_keep_their_text() {
+    let plain = r#"451-["e",{"_placeholder":true,"num":0}]"#;
+    let unusual = r#"451-["e",{"num":0,"_placeholder":true}]"#;
+    let packets = decoded(&owned(&[plain, "b1", unusual, "b1"]));
+    assert!(matches!(
+        packets[..],
+        [
+            Inbound::Partial(_),
+            Inbound::Engine(Packet::Binary(_)),
+            Inbound::Socket(Decoded::Partial(_)),
+            Inbound::Engine(Packet::Binary(_)),
+        ]
+    ));
+    let events = EventsIn::of(&packets, &Config::default().packet);
+    assert_eq!(events.map(|events| events.count()), Some(2));
+}
+
+/// Two frames leave together, if nothing else waits for their link.
+#[test]
+fn two_frames_for_one_link_are_a_pair() {
+    let mut world = World::new();
+    let link = world.send(None, WEBSOCKET);
+    world.send(Some(link), &text("40"));
+    let socket = SocketKey {
+        slot: crate::id::SocketSlot(0),
+        generation: 0,
+    };
+    let now = world.now;
+    world.server.shard(now, |shard, out| {
+        for count in 0..4 {
+            let mut event = Message::event("/".into(), "e".into(), Args::default(), None);
+            (0..count).for_each(|_| shard.emit(now, socket, &mut event, None).unwrap());
+            let pair = shard.take_pair(now, out);
+            assert_eq!(pair.is_some(), count == 2, "{count}");
+            if let Some((to, [first, second])) = pair {
+                assert_eq!(
+                    (to, first.payload(), second.payload()),
+                    (link, &b"42[\"e\"]"[..], &b"42[\"e\"]"[..])
+                );
+                assert_eq!(shard.ready_links(), 0);
+            }
+            while shard.flush_ready(now, 10, out) {}
+            out.writes.clear();
+        }
+    });
+}
+
 /// What happens to a session whose packets are flushed.
 #[derive(Clone, Debug)]
 enum Sends {
@@ -479,8 +543,8 @@ enum Sends {
 }
 
 proptest! {
-    /// A shard whose frames are taken by themselves does the same as a shard that flushes them: the
-    /// same frames, counts and deadlines.
+    /// A shard whose frames are taken by themselves, alone or in pairs, does the same as a shard that
+    /// flushes them: the same frames, counts and deadlines.
     #[test]
     fn a_frame_is_the_same_with_and_without_outputs(
         all in prop::collection::vec(
@@ -552,6 +616,12 @@ proptest! {
                         let count = shard.take_frames(now, most, out, |link, frame| frames.push((link, frame)));
                         assert!(count <= most && count == frames.len());
                         out.writes.extend(frames.into_iter().map(|(link, frame)| Write::Frame(link, frame)));
+                        for _ in count..most {
+                            let Some((link, pair)) = shard.take_pair(now, out) else {
+                                break;
+                            };
+                            out.writes.extend(pair.map(|frame| Write::Frame(link, frame)));
+                        }
                     }
                     let mut roomy = Vec::new();
                     shard.take_roomy(&mut roomy);

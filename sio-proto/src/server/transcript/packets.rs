@@ -26,6 +26,10 @@ pub(super) fn put_packet(line: &mut Line<'_>, packet: &Inbound) {
     match packet {
         Inbound::Engine(packet) => put_engine(line, packet),
         Inbound::Event(event) => put_socket(line.word("socket"), &event.to_packet()),
+        Inbound::Partial(event) => {
+            let Partial { packet, attachments } = event.to_partial();
+            put_socket(line.word("partial").word(attachments), &packet);
+        }
         Inbound::Socket(Decoded::Packet(packet)) => put_socket(line.word("socket"), packet),
         Inbound::Socket(Decoded::Partial(Partial { packet, attachments })) => {
             put_socket(line.word("partial").word(attachments), packet);

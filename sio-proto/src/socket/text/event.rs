@@ -182,7 +182,13 @@ impl TextEvent {
     #[inline]
     #[must_use]
     pub fn args(&self) -> Args {
-        Args::from(keep::slice_of(&self.text, self.args.of_text(&self.text)))
+        Args::from(keep::slice_of(&self.text, self.args_json()))
+    }
+
+    /// The JSON of the arguments.
+    #[inline]
+    pub(crate) fn args_json(&self) -> &str {
+        self.args.of_text(&self.text)
     }
 
     /// Takes the arguments out of the event. Afterwards only [`TextEvent::id`] and

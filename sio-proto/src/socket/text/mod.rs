@@ -26,5 +26,5 @@ pub use encode::Encoder;
 pub(crate) use encode::{AROUND_ATTACHMENT, MAX_PLAIN_NAME, bytes_around, is_plain_name};
 pub(crate) use event::Places;
 pub use event::TextEvent;
-pub use partial::Partial;
-pub(crate) use short::short_event_at;
+pub use partial::{Partial, PartialEvent};
+pub(crate) use short::{short_event_at, short_partial_at};

@@ -1,15 +1,18 @@
-//! Short events that hold nothing but strings, found in one pass.
+//! Short events that hold nothing but strings and attachments, found in one pass.
 //!
 //! ```text
 //!   2 /admin, 12 [ "chat" , "hi" , "there" ]
+//!   5 1- /admin, 12 [ "chat" , "hi" , {"_placeholder":true,"num":0} ]
 //! ```
 //! Most events that are small look like this. Their parts are found by position, so no part is cut
 //! out of the text before all of it is known to be an event. Any other event is found by
-//! [`event_at`](super::event_at), which also says what is wrong with a text.
+//! [`event_at`](super::event_at) and [`decode_at`](super::decode_at), which also say what is wrong
+//! with a text.
 
 use super::Limits;
 use super::event::{Places, Span};
-use crate::json::end_of_plain_string;
+use super::partial::Announced;
+use crate::json::{end_of_plain_string, short_placeholder};
 use crate::socket::is_reserved_event;
 
 /// No longer text is looked at, because a text that is something else is looked at twice.
@@ -60,6 +63,75 @@ pub(crate) fn short_event_at(text: &str, at: usize, limits: &Limits) -> Option<P
     })
 }
 
+/// Does what [`short_event_at`] does for an event with attachments, whose placeholders are plain
+/// and have one digit. Also returns what the event says of its attachments.
+#[inline]
+pub(crate) fn short_partial_at(text: &str, at: usize, limits: &Limits) -> Option<(Places, Announced)> {
+    let bytes = text.as_bytes();
+    if bytes.len() > SHORT || limits.max_depth <= 1 {
+        return None;
+    }
+    step!(bulk bytes.len());
+    let mut begin = at.wrapping_add(1);
+    let attachments = attachments_at(bytes, &mut begin, limits)?;
+    let mut namespace = Span::default();
+    let mut id = None;
+    if bytes.get(begin) != Some(&b'[') {
+        namespace = namespace_at(bytes, &mut begin, limits)?;
+        id = id_at(bytes, &mut begin)?;
+        if bytes.get(begin) != Some(&b'[') {
+            return None;
+        }
+    }
+    let name_at = begin.wrapping_add(2);
+    let name_end = end_of_plain_string(bytes, begin.wrapping_add(1))?;
+    let mut end = name_end;
+    // How many placeholders there are, as long as each has its place as its number.
+    let mut placeholders = Some(0u32);
+    while bytes.get(end) == Some(&b',') {
+        let at = end.wrapping_add(1);
+        if let Some((number, behind)) = short_placeholder(bytes, at) {
+            placeholders = placeholders.filter(|place| *place == number);
+            placeholders = placeholders.map(|place| place.wrapping_add(1));
+            end = behind;
+        } else {
+            end = end_of_plain_string(bytes, at)?;
+        }
+    }
+    if bytes.get(end..) != Some(b"]") {
+        return None;
+    }
+    let name = text.get(name_at..name_end.wrapping_sub(1))?;
+    if name.len() > limits.max_event_name_bytes || is_reserved_event(name) {
+        return None;
+    }
+    let args_at = name_end.wrapping_add(1).min(end);
+    let places = Places {
+        namespace,
+        name: Span::new(name_at, name.len()),
+        args: Span::new(args_at, end.wrapping_sub(args_at)),
+        id,
+    };
+    let announced = Announced {
+        attachments,
+        names_each: placeholders == Some(attachments),
+    };
+    Some((places, announced))
+}
+
+/// Steps over the number of attachments and its hyphen. Returns `None` if there is more to decide.
+#[inline]
+fn attachments_at(bytes: &[u8], begin: &mut usize, limits: &Limits) -> Option<u32> {
+    let number = bytes.get(*begin).map(|digit| digit.wrapping_sub(b'0'));
+    let number = number.filter(|number| (1..=9).contains(number))?;
+    *begin = begin.wrapping_add(1);
+    if bytes.get(*begin) != Some(&b'-') || usize::from(number) > limits.max_attachments {
+        return None;
+    }
+    *begin = begin.wrapping_add(1);
+    Some(u32::from(number))
+}
+
 /// Steps over the namespace and its comma, if there is one. Returns `None` if there is more to
 /// decide.
 fn namespace_at(bytes: &[u8], begin: &mut usize, limits: &Limits) -> Option<Span> {
@@ -102,10 +174,10 @@ mod tests {
     use bytestring::ByteString;
     use proptest::prelude::*;
 
-    use super::super::event_at;
+    use super::super::{Decoded, PartialEvent, TextEvent, decode, event_at};
     use super::*;
-    use crate::json::Controls;
-    use crate::socket::Revision;
+    use crate::json::{Controls, named_attachments};
+    use crate::socket::{Revision, Role};
 
     /// What is found in one pass is what is found in the general way. Returns whether anything is
     /// found.
@@ -177,6 +249,113 @@ mod tests {
         assert!(!compare(r#"2["ab"]"#, &flat));
     }
 
+    /// The same for an event with attachments, in each revision.
+    fn compare_partial(text: &str, limits: &Limits) -> bool {
+        let Some((places, announced)) = short_partial_at(text, 0, limits) else {
+            return false;
+        };
+        let shared = ByteString::from(text);
+        let event = PartialEvent::new(TextEvent::new(shared.clone(), places), announced);
+        for revision in [Revision::Three, Revision::Four, Revision::Five] {
+            let general = decode(&shared, revision, Role::Server, limits);
+            assert_eq!(general, Ok(Decoded::Partial(event.to_partial())), "{text}");
+        }
+        let count = event.attachments();
+        let named = named_attachments(&event.event().args().json, count);
+        let names_each = named.is_ok_and(|named| (0..count).all(|number| named.contains(number)));
+        assert!(names_each || !event.names_each(), "{text}");
+        true
+    }
+
+    #[test]
+    fn short_events_with_attachments_are_found() {
+        for (text, names_each) in [
+            (r#"51-["bin",{"_placeholder":true,"num":0}]"#, true),
+            (
+                r#"52-/admin,17["bin","x",{"_placeholder":true,"num":0},"",{"_placeholder":true,"num":1},"y"]"#,
+                true,
+            ),
+            // These are events, and whoever joins their attachments has more to look at.
+            (
+                r#"52-["bin",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]"#,
+                false,
+            ),
+            (
+                r#"51-["bin",{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]"#,
+                false,
+            ),
+            (
+                r#"51-["bin",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#,
+                false,
+            ),
+            (r#"51-["bin",{"_placeholder":true,"num":1}]"#, false),
+            (r#"52-["bin",{"_placeholder":true,"num":0}]"#, false),
+            (r#"51-["bin"]"#, false),
+            (r#"51-["bin","{_"]"#.trim_end_matches("\\u005f\"]"), false),
+        ] {
+            assert!(compare_partial(text, &Limits::default()), "{text}");
+            let found = short_partial_at(text, 0, &Limits::default());
+            assert_eq!(
+                found.map(|(_, announced)| announced.names_each),
+                Some(names_each),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn any_other_text_with_attachments_is_left_to_the_general_way() {
+        for text in [
+            "5",
+            "51",
+            "51-",
+            "51-[",
+            "51-[]",
+            r#"5["bin",{"_placeholder":true,"num":0}]"#,
+            r#"50-["bin"]"#,
+            r#"501-["bin",{"_placeholder":true,"num":0}]"#,
+            r#"510-["bin",{"_placeholder":true,"num":0}]"#,
+            r#"5-1-["bin",{"_placeholder":true,"num":0}]"#,
+            r#"51-["connect",{"_placeholder":true,"num":0}]"#,
+            r#"51-["bin",{"num":0,"_placeholder":true}]"#,
+            r#"51-["bin",{"_placeholder":true,"num":10}]"#,
+            r#"51-["bin",{"_placeholder":true,"num":-1}]"#,
+            r#"51-["bin",{"_placeholder":true,"num":0},1]"#,
+            r#"51-["bin",{"_placeholder":true,"num":0}"#,
+            r#"51-["bin",{"_placeholder":true,"num":0},]"#,
+            r#"51-["bin",{"_placeholder":true,"num":0}]]"#,
+            r#"51-["bin",[{"_placeholder":true,"num":0}]]"#,
+            r#"51- ["bin",{"_placeholder":true,"num":0}]"#,
+            r#"51-[{"_placeholder":true,"num":0},"bin"]"#,
+        ] {
+            assert!(!compare_partial(text, &Limits::default()), "{text}");
+        }
+        let long = alloc::format!("51-[\"{}\"]", "x".repeat(SHORT - 6));
+        assert!(!compare_partial(&long, &Limits::default()));
+    }
+
+    #[test]
+    fn limits_of_attachments_are_those_of_the_general_way() {
+        let limits = Limits {
+            max_attachments: 2,
+            max_namespace_bytes: 3,
+            max_event_name_bytes: 2,
+            ..Limits::default()
+        };
+        assert!(compare_partial(r#"52-/ab,["ab"]"#, &limits));
+        for text in [r#"53-/ab,["ab"]"#, r#"52-/abc,["ab"]"#, r#"52-/ab,["abc"]"#] {
+            assert!(!compare_partial(text, &limits), "{text}");
+        }
+        for max_depth in [0, 1, 2] {
+            let limits = Limits {
+                max_depth,
+                ..Limits::default()
+            };
+            let found = compare_partial(r#"51-["ab",{"_placeholder":true,"num":0}]"#, &limits);
+            assert_eq!(found, max_depth == 2);
+        }
+    }
+
     #[test]
     fn texts_of_few_parts_are_found_in_the_same_way() {
         let parts = [
@@ -191,6 +370,46 @@ mod tests {
             texts.iter().for_each(|text| _ = compare(text, &Limits::default()));
             texts.retain(|text| text.len() < 7);
         }
+    }
+
+    #[test]
+    fn texts_of_few_parts_with_attachments_are_found_in_the_same_way() {
+        let parts = [
+            "[",
+            "]",
+            ",",
+            "1-",
+            "\"a\"",
+            "[\"a\"",
+            "/a,",
+            "2",
+            ",{\"_placeholder\":true,\"num\":0}",
+            ",{\"_placeholder\":true,\"num\":1}",
+            ",{\"_placeholder\":true,\"num\":",
+            "}",
+        ];
+        let mut texts: Vec<String> = Vec::from([String::from("5")]);
+        let (mut found, mut named) = (0, 0);
+        for _ in 0..5 {
+            texts = texts
+                .iter()
+                .flat_map(|text| parts.map(|part| alloc::format!("{text}{part}")))
+                .collect();
+            for text in &texts {
+                found += usize::from(compare_partial(text, &Limits::default()));
+                let announced = short_partial_at(text, 0, &Limits::default());
+                named += usize::from(announced.is_some_and(|(_, announced)| announced.names_each));
+            }
+            // Nothing is found behind these beginnings.
+            texts.retain(|text| {
+                ["51-", "52-", "51", "52", "5"]
+                    .iter()
+                    .any(|begin| text.starts_with(begin))
+            });
+            texts.retain(|text| !text.contains(",,") && !text.contains("]]") && !text.starts_with("5["));
+            texts.truncate(20_000);
+        }
+        assert!(found > 20 && named > 2, "{found} {named}");
     }
 
     proptest! {
