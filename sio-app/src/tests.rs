@@ -281,9 +281,12 @@ impl Driven {
 
 /// A masked text frame, as clients send it; the mask is zero.
 pub(crate) fn text(packet: &str) -> Vec<u8> {
-    let mut frame = vec![0x81, 0x80 | packet.len() as u8, 0, 0, 0, 0];
-    frame.extend_from_slice(packet.as_bytes());
-    frame
+    let [high, low] = u16::try_from(packet.len()).unwrap().to_be_bytes();
+    let head = match packet.len() {
+        ..126 => vec![0x81, 0x80 | low],
+        _ => vec![0x81, 0x80 | 126, high, low],
+    };
+    [&head[..], &[0; 4], packet.as_bytes()].concat()
 }
 
 pub(crate) fn server(shards: usize) -> Io {

@@ -94,8 +94,8 @@ pub fn named_attachments(json: &str, attachments: usize) -> Result<Named, Placeh
     }
 }
 
-/// The placeholder of the first attachment, as genuine encoders write it. It is the only argument of
-/// most packets with attachments.
+/// The placeholder of the first attachment, as genuine encoders write it. Most packets with
+/// attachments have no other argument.
 pub const ONLY_PLACEHOLDER: &str = r#"{"_placeholder":true,"num":0}"#;
 
 /// The text before the number of a placeholder, as genuine encoders write it.

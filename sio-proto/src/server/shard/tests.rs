@@ -543,8 +543,8 @@ enum Sends {
 }
 
 proptest! {
-    /// A shard whose frames are taken by themselves, alone or in pairs, does the same as a shard that
-    /// flushes them: the same frames, counts and deadlines.
+    /// A shard whose frames are taken by themselves, one or two for a link, does the same as a
+    /// shard that flushes them: the same frames, counts and deadlines.
     #[test]
     fn a_frame_is_the_same_with_and_without_outputs(
         all in prop::collection::vec(
