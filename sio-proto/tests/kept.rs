@@ -226,11 +226,17 @@ fn what_stands_behind_fragments_is_parted() {
 /// The parts of a packet with attachments, and binary messages.
 #[test]
 fn parts_that_wait_keep_no_buffer() {
-    let (packets, buffer) = read(Wire::Engine4, "451-[\"name\",{\"_placeholder\":true,\"num\":0}]");
-    let kept: Vec<_> = packets.into_iter().map(Inbound::kept).collect();
-    assert!(buffer.is_unique());
-    // The namespace, the name, and the placeholder.
-    assert_eq!(kept[0].bytes(), 1 + 4 + 29);
+    for (placeholder, bytes) in [
+        // A usual event keeps its whole text.
+        (r#"{"_placeholder":true,"num":0}"#, 42),
+        // The namespace, the name, and the placeholder.
+        (r#"{"num":0,"_placeholder":true}"#, 1 + 4 + 29),
+    ] {
+        let (packets, buffer) = read(Wire::Engine4, &format!(r#"451-["name",{placeholder}]"#));
+        let kept: Vec<_> = packets.into_iter().map(Inbound::kept).collect();
+        assert!(buffer.is_unique());
+        assert_eq!(kept[0].bytes(), bytes);
+    }
     for (wire, bytes) in [(Wire::Engine4, 100), (Wire::Engine3, 99), (Wire::Engine4Raw, 100)] {
         let buffer = Bytes::from(vec![4; 1000]);
         let config = Config::default();
