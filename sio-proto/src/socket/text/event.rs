@@ -20,7 +20,8 @@ use crate::socket::{Args, Packet};
 /// Up to this number of bytes, a text is checked once more rather than shared.
 const SHORT: usize = 128;
 
-/// An event without attachments, whose name is written without escapes. Its JSON is checked.
+/// An event whose name is written without escapes. Its JSON is checked. Its attachments, if it has
+/// any, are kept elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextEvent {
     text: ByteString,
