@@ -82,6 +82,8 @@ pub struct Recovery<M, D> {
     epoch: u32,
     /// Whether messages have the places that a stream gives them ([`Offset::STREAM`]).
     follows_stream: bool,
+    /// Whether other servers speak in the same namespaces.
+    hears_others: bool,
     /// What was brought here from elsewhere for records ([`Recovery::bring`]).
     brought: BTreeMap<RecordSlot, Brought<M>>,
     /// Whose bytes these are.
@@ -157,6 +159,7 @@ impl<M, D> Recovery<M, D> {
             key,
             epoch: if epoch == Offset::STREAM { epoch - 1 } else { epoch },
             follows_stream: false,
+            hears_others: false,
             brought: BTreeMap::new(),
             brought_shares: Shares::new(),
             brought_until: None,
@@ -330,6 +333,14 @@ impl<M, D> Recovery<M, D> {
             .map_or_else(Vec::new, |record| record.rooms().cloned().collect())
     }
 
+    /// Whether the socket of some record is in this room, there or away. The id of a socket is a
+    /// room, too.
+    #[must_use]
+    pub fn has_member(&self, namespace: &str, room: &str) -> bool {
+        let place = self.namespaces.get(namespace);
+        place.is_some_and(|place| place.log.has_member(room))
+    }
+
     /// The keys of all records.
     #[must_use]
     pub fn keys(&self) -> Vec<RecordKey> {
@@ -429,6 +440,7 @@ impl<M, D> Recovery<M, D> {
         let Some(stay) = record.leave(room, place.log.last()) else {
             return;
         };
+        place.log.leave(room);
         if let Some(changes) = self.changes.as_mut().filter(|_| is_saved) {
             changes.push(Change::Stay(stay.saved(number)));
         }
@@ -520,6 +532,9 @@ impl<M, D> Recovery<M, D> {
         }
         if let Some(place) = self.namespaces.at_mut(record.place) {
             for stay in &record.stays {
+                if stay.until.is_none() {
+                    place.log.leave(&stay.room);
+                }
                 place.log.unwatch(&stay.room);
             }
             place.records -= 1;
@@ -610,7 +625,7 @@ impl<M, D> Recovery<M, D> {
         }
         let after = self.seen(key, offset)?;
         if self.is_behind(key) {
-            // What the stream had while no process was here is in no log.
+            // What others have said while no process was here is in no log.
             let pruned = place.log.last();
             return Err(NotRecovered::Truncated(Truncated { pruned }));
         }

@@ -36,7 +36,10 @@ impl Driver {
                 node.set_link(Box::new(broker));
                 (network.runtime.spawn)(Box::pin(keep_time(Arc::clone(node), network)));
             }
-            Err(error) => tracing::error!(%error, "the broker of the cluster cannot be used"),
+            Err(error) => {
+                node.be_alone();
+                tracing::error!(%error, "the broker of the cluster cannot be used");
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Several servers in one process, joined by a broker in memory.
 
+mod away;
 mod observed;
 mod relays;
 mod stream;
@@ -58,11 +59,15 @@ impl World {
     }
 
     fn with(config: &Config, clusters: Vec<Cluster>) -> Self {
+        Self::with_options(config, clusters, |options| options)
+    }
+
+    fn with_options(config: &Config, clusters: Vec<Cluster>, more: impl Fn(Options) -> Options) -> Self {
         set_now(0);
         let server = |cluster: Cluster| {
             let runtime = crate::adapter::Runtime { fill, ..RUNTIME };
             let options = Options::default().shards(2).cluster(cluster);
-            Io::new(config.clone(), options, runtime).unwrap()
+            Io::new(config.clone(), more(options), runtime).unwrap()
         };
         let servers: Vec<Io> = clusters.into_iter().map(server).collect();
         let redis = Redis {

@@ -67,7 +67,13 @@ pub(crate) fn away_socket(shards: &Shards, comer: &SocketCell, id: &str) -> Opti
 }
 
 impl Recovery {
-    /// From now on a stream gives messages their places. Call it before there is any record.
+    /// Other servers speak in the same namespaces
+    /// ([`sio_proto::recovery::Recovery::hear_others`]). Call it before any client comes.
+    pub(crate) fn hear_others(&self) {
+        self.with("others", |state| state.machine.hear_others());
+    }
+
+    /// From now on a stream gives messages their places. Call it before any client comes.
     pub(crate) fn follow_stream(&self) {
         self.in_stream.store(true, Ordering::Relaxed);
         self.with("stream", |state| state.machine.follow_stream());
@@ -105,7 +111,13 @@ impl Recovery {
         self.last(namespace).is_some()
     }
 
-    /// Whether the stream has gone on without this record, which a store has kept
+    /// Whether the client of a record is in a room, connected or away.
+    #[cfg(feature = "redis")]
+    pub(crate) fn has_member(&self, namespace: &str, room: &str) -> bool {
+        self.is_used() && self.state.lock_for("member").machine.has_member(namespace, room)
+    }
+
+    /// Whether other servers have gone on without this record, which a store has kept
     /// ([`sio_proto::recovery::Recovery::is_behind`]).
     pub(crate) fn is_behind(&self, key: RecordKey) -> bool {
         self.state.lock_for("behind").machine.is_behind(key)

@@ -67,9 +67,18 @@ pub(super) struct Brought<M> {
 }
 
 impl<M, D> Recovery<M, D> {
-    /// From now on a stream gives messages their places. Call it before there is any record.
+    /// Other servers speak in the same namespaces, and nobody keeps for this process what they have
+    /// said before it began. Call it before any client comes.
+    pub const fn hear_others(&mut self) {
+        self.hears_others = true;
+    }
+
+    /// From now on a stream gives messages their places: other servers speak there
+    /// ([`hear_others`](Self::hear_others)), and what they have said can be read again. Call it
+    /// before any client comes.
     pub const fn follow_stream(&mut self) {
         self.follows_stream = true;
+        self.hear_others();
     }
 
     /// The epoch of messages that no stream has given a place.
@@ -219,21 +228,22 @@ impl<M, D> Recovery<M, D> {
         }
     }
 
-    /// Whether an earlier process has kept this record, and the stream has not been read again for
-    /// it: the stream has gone on while no process was here, so nobody knows what its client has
-    /// missed. Until it has been read ([`reread`](Self::reread)), the client is not recovered
-    /// ([`NotRecovered::Truncated`](super::NotRecovered::Truncated)).
+    /// Whether an earlier process has kept this record, and other servers may have spoken while no
+    /// process was here, so nobody knows what its client has missed. Until the stream has been read
+    /// again ([`reread`](Self::reread)), the client is not recovered
+    /// ([`NotRecovered::Truncated`](super::NotRecovered::Truncated)); without a stream, it never
+    /// is.
     #[must_use]
     pub fn is_behind(&self, key: RecordKey) -> bool {
-        self.follows_stream && self.record(key).is_some_and(|record| record.past == Past::Stored)
+        self.hears_others && self.record(key).is_some_and(|record| record.past == Past::Stored)
     }
 
     /// The client of a record that [is behind](Self::is_behind) is coming back, and no other server
     /// has had it since. Returns the number of the last message: what lies between the client's
     /// offset and this number has to be brought ([`bring`](Self::bring)), as for an adopted record.
-    /// `None` for any other record.
+    /// `None` for any other record, and without a stream.
     pub fn reread(&mut self, key: RecordKey) -> Option<Offset> {
-        if !self.is_behind(key) {
+        if !self.follows_stream || !self.is_behind(key) {
             return None;
         }
         let place = self.record(key)?.place;

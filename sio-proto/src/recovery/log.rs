@@ -86,6 +86,8 @@ struct Trail {
     pruned: u64,
     /// How many stays of sockets refer to the room.
     watchers: u32,
+    /// How many of these stays go on.
+    members: u32,
 }
 
 /// Part of what was asked for has been thrown away.
@@ -173,6 +175,7 @@ impl<M> Log<M> {
                 sequences: VecDeque::new(),
                 pruned: 0,
                 watchers: 0,
+                members: 0,
             },
             trails: Slab::new(),
             rooms: BTreeMap::new(),
@@ -504,11 +507,13 @@ impl<M> Log<M> {
             && let Some(trail) = key.find(&mut self.trails)
         {
             trail.watchers += 1;
+            trail.members += 1;
             return key;
         }
         let (slot, generation) = self.trails.insert(Trail {
             room: room.clone(),
             watchers: 1,
+            members: 1,
             ..Trail::default()
         });
         let key = TrailKey { slot, generation };
@@ -521,8 +526,22 @@ impl<M> Log<M> {
         self.rooms.get(room).copied()
     }
 
-    /// The opposite of [`Log::watch`]. When nobody watches a room, nobody asks for what was sent to
-    /// it: whoever joins later was no member at the time.
+    /// One who watches this room is not in it any more.
+    pub(super) fn leave(&mut self, room: &str) {
+        if let Some(trail) = self.rooms.get(room).and_then(|key| key.find(&mut self.trails)) {
+            trail.members = trail.members.saturating_sub(1);
+        }
+    }
+
+    /// Whether somebody who watches this room is in it.
+    pub(super) fn has_member(&self, room: &str) -> bool {
+        let key = self.rooms.get(room);
+        let trail = key.and_then(|key| self.trails.find(key.slot, key.generation));
+        trail.is_some_and(|trail| trail.members > 0)
+    }
+
+    /// The opposite of [`Log::watch`], for one who is not in the room any more. When nobody watches
+    /// a room, nobody asks for what was sent to it: whoever joins later was no member at the time.
     pub(super) fn unwatch(&mut self, room: &str) {
         let Some(key) = self.rooms.get(room).copied() else {
             return;

@@ -48,9 +48,10 @@ pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
 pub(super) enum Past {
     /// Here, since the record has begun or has come here.
     Here,
-    /// In a store, by an earlier process. If there is a stream, it has gone on meanwhile.
+    /// In a store, by an earlier process. If there are other servers, they have gone on meanwhile.
     Stored,
-    /// The same, and what the stream had meanwhile was brought here, up to the number `adopted`.
+    /// The same, and what the stream of these servers had meanwhile was brought here, up to the
+    /// number `adopted`.
     Reread,
 }
 

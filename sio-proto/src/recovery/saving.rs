@@ -241,6 +241,8 @@ impl<M, D> Recovery<M, D> {
         let place = self.namespaces.at_mut(slot)?;
         place.records += 1;
         let trails: Vec<_> = stays.iter().map(|stay| place.log.watch(&stay.room)).collect();
+        let ended = stays.iter().filter(|stay| stay.until.is_some());
+        ended.for_each(|stay| place.log.leave(&stay.room));
         let own = Own::new(stays.first()?.room.clone(), *trails.first()?);
         let weights = stays.iter().skip(1).map(|stay| Record::<D>::weight(&stay.room));
         let record = Record {

@@ -166,7 +166,11 @@ impl ClusterNode {
         }
         if !self.is_up() {
             // Only the broker can help a client of the last process. It is waited for, because
-            // clients may be faster than the first connection to it.
+            // clients may be faster than the first connection to it. Where nobody connects, nobody
+            // answers.
+            if !self.is_linked() {
+                return None;
+            }
             let recovery = &server.shards.recovery;
             let known = recovery.find_record(socket.namespace(), &pid);
             known.filter(|key| recovery.is_behind(*key))?;
@@ -240,6 +244,9 @@ impl ClusterNode {
             return Err(NotRestored::InvalidOffset);
         }
         let id = session.sid.clone();
+        // Nobody may be there yet, if only a rule knows the namespace. From now on this node hears
+        // it, as long as the client is coming or its record is here.
+        self.namespace_changed(server, namespace);
         let early_ever = self.catch_up(namespace, &id).await?;
         let now = (self.runtime.now)();
         let found = match stored.filter(|_| is_own) {

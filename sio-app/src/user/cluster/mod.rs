@@ -14,8 +14,8 @@
 //! in their order.
 //!
 //! Order of locks: the lock of the node and that of its relays are taken under no other lock. Under
-//! them, the outbox, the timer, the registry, the room news and, to find a socket, a shard may be
-//! taken.
+//! them, the outbox, the timer, the registry, the room news, the lock of recovery and, to find a
+//! socket, a shard may be taken.
 
 mod answering;
 mod bringing;
@@ -63,6 +63,7 @@ use ordering::{Ordering as Order, place_of};
 use outbox::{Link, Outbox};
 use relays::Relaying;
 use sessions::Sessions;
+use watching::Awaited;
 
 /// How often the nodes are counted ([`Io::nodes`](crate::Io::nodes)).
 const CENSUS: Duration = Duration::from_secs(2);
@@ -99,6 +100,8 @@ pub(crate) struct ClusterNode {
     link: OnceLock<Box<dyn Link>>,
     /// Whether the tasks have been started.
     has_joined: AtomicBool,
+    /// Whether there are no connections to the broker, and never will be.
+    is_alone: AtomicBool,
     /// The requests whose sessions are on other nodes, if they are passed on.
     relaying: Option<Relaying>,
     /// How many clients wait for the broker because they want to come back.
@@ -126,6 +129,7 @@ struct State {
     opening: Opening,
     ordering: Order,
     sessions: Sessions,
+    awaited: Awaited,
     /// The clients that wait because they want to come back.
     comers: Comers,
     /// What was asked, by the tags of the requests.
@@ -205,6 +209,7 @@ impl ClusterNode {
                 opening: Opening::default(),
                 ordering: Order::default(),
                 sessions: Sessions::default(),
+                awaited: Awaited::default(),
                 comers: Comers::default(),
                 asked: HashMap::new(),
                 tags: 0,
@@ -218,6 +223,7 @@ impl ClusterNode {
             is_crowded: AtomicBool::new(false),
             link: OnceLock::new(),
             has_joined: AtomicBool::new(false),
+            is_alone: AtomicBool::new(false),
             relaying: Relaying::new(settings, key, runtime)?,
             bringing: AtomicUsize::new(0),
             restored: AtomicU64::new(0),
@@ -228,9 +234,12 @@ impl ClusterNode {
 
     /// Says whose node it is.
     pub(super) fn serve(self: &Arc<Self>, server: Weak<Inner>) {
-        if let Some(server) = server.upgrade().filter(|_| self.follows_stream()) {
-            server.shards.recovery.follow_stream();
-            server.shards.histories.follow_stream((self.runtime.now)());
+        if let Some(server) = server.upgrade() {
+            server.shards.recovery.hear_others();
+            if self.follows_stream() {
+                server.shards.recovery.follow_stream();
+                server.shards.histories.follow_stream((self.runtime.now)());
+            }
         }
         let _ = self.server.set(server);
         self.start_relays();
@@ -342,6 +351,17 @@ impl ClusterNode {
         self.give_on(waiting);
     }
 
+    /// The connections to the broker cannot be made, whatever happens.
+    pub(crate) fn be_alone(&self) {
+        self.is_alone.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there are connections to the broker, or they are being made. Only they answer
+    /// requests, and only with them somebody watches the time of the node.
+    fn is_linked(&self) -> bool {
+        self.has_joined.load(Ordering::Relaxed) && !self.is_alone.load(Ordering::Relaxed)
+    }
+
     /// Returns what wakes the task that watches the time, if it would come too late.
     fn hurry(&self, next: Option<Time>) -> Option<Alarm> {
         let next = next?;
@@ -377,7 +397,8 @@ impl ClusterNode {
 
     /// Ends the node: it hears nothing more, its requests end, and nothing more is sent.
     pub(super) fn close(self: &Arc<Self>, server: &Inner) {
-        for namespace in server.namespaces.existing() {
+        let awaited = self.state.lock().awaited.take_namespaces();
+        for namespace in server.namespaces.existing().into_iter().chain(awaited) {
             self.with(|node, now, out| node.close_namespace(now, &namespace, out));
         }
         self.close_relays();
@@ -560,6 +581,9 @@ impl ClusterNode {
         });
         self.relays_handle_timeout();
         if asks {
+            if let Some(server) = self.server.get().and_then(Weak::upgrade) {
+                self.look_for_awaited(&server);
+            }
             self.log_trouble();
         }
         let alarm = Alarm::new(waker);

@@ -74,8 +74,8 @@ struct Known {
     /// Whether it has changed since.
     is_stale: bool,
     /// The id that this node had in the namespace when the client was last seen here. A namespace
-    /// of a rule is left by the node when its last socket goes, and what others say there until
-    /// the next one comes is not heard. Then the node has another id.
+    /// of a rule is left by the node when nobody is there and nobody is waited for, and what others
+    /// say there until the next one comes is not heard. Then the node has another id.
     heard_as: Option<ByteString>,
 }
 

@@ -105,6 +105,31 @@ fn a_record_of_a_store_is_behind_its_stream_until_it_is_read_again() {
     assert!(!alone.is_behind(key) && alone.reread(key).is_none());
 }
 
+/// Where other servers speak and nobody keeps what they say, a record of a store is good for
+/// nothing: its client is told so, whatever it shows.
+#[test]
+fn without_a_stream_nobody_knows_what_others_have_said_meanwhile() {
+    let mut kept = Kept::new(config(), [1; 16], 5);
+    kept.note_changes();
+    kept.hear_others();
+    let (_, pid) = open(&mut kept, "/", 1);
+    let shown = send(&mut kept, at(0), to(&[], &[]), 1);
+    let mut saved = Saved::default();
+    saved.follow(&mut kept);
+    let mut next = saved.restart(config(), 6, at(0));
+    next.hear_others();
+    let key = next.find("/", &pid).unwrap();
+    assert!(next.is_behind(key) && next.reread(key).is_none());
+    for shown in [None, Some(&*shown)] {
+        let lost = missed(&mut next, key, shown);
+        assert!(matches!(lost, Err(NotRecovered::Truncated(_))), "{lost:?}");
+    }
+    // A client of this process misses nothing.
+    let (key, _) = open(&mut next, "/", 2);
+    send(&mut next, at(0), to(&[], &[]), 2);
+    assert_eq!(missed(&mut next, key, None), Ok(vec![2]));
+}
+
 /// The number of a message is that of its entry, whatever was said before, and the last one is
 /// that of an entry also if nothing was kept.
 #[test]

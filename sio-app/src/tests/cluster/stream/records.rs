@@ -208,10 +208,10 @@ fn what_was_said_before_a_client_joins_is_not_for_it() {
     }
 }
 
-/// While a namespace of a rule has no members at a server, the server does not hear what others say
-/// there. A client that comes back to its own server gets it from the stream.
+/// While a namespace of a rule has no members at a server, a client that comes back to its own
+/// server gets what others have said there.
 #[test]
-fn a_client_gets_what_its_server_has_not_heard_while_the_namespace_was_closed() {
+fn a_client_gets_what_others_have_said_while_nobody_was_in_its_namespace() {
     let servers = Servers::new(|cluster| cluster, |io| drop(io.of_pattern("/t*")));
     let open = |server: usize, packet: &str| {
         let mut client = Driven::new(&servers.ios[server], usize::MAX);

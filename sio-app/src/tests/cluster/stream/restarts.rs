@@ -1,8 +1,8 @@
 //! A server with a store ends, and the next process takes over what it has kept, while other
 //! servers of its cluster go on.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::NotRecovered;
@@ -16,8 +16,10 @@ struct Restarts {
     store: Arc<Faulty>,
     /// How many clients the middleware of the last process was asked about.
     asked: Arc<AtomicUsize>,
-    /// How many records have ended unused in the last process.
-    expired: Arc<AtomicUsize>,
+    /// The values of the records that have ended unused in the last process.
+    expired: Arc<Mutex<Vec<Option<u32>>>>,
+    /// Whether the next process makes connections to Redis.
+    joins: bool,
 }
 
 /// The place of the server with the store.
@@ -34,11 +36,12 @@ impl Restarts {
     fn new() -> Self {
         let disk = Arc::new(Memory::default());
         let mut all = Self {
-            servers: plain(),
+            servers: Servers::new(|cluster| cluster, |io| drop(io.of_pattern("/t*"))),
             store: Faulty::of(&disk),
             disk,
             asked: Arc::default(),
             expired: Arc::default(),
+            joins: true,
         };
         all.begin(true);
         all
@@ -50,7 +53,7 @@ impl Restarts {
         let (store, asked, expired) = (
             Arc::clone(&self.store),
             Arc::<AtomicUsize>::default(),
-            Arc::<AtomicUsize>::default(),
+            Arc::<Mutex<Vec<Option<u32>>>>::default(),
         );
         (self.asked, self.expired) = (Arc::clone(&asked), Arc::clone(&expired));
         let recovery = RecoveryConfig::default();
@@ -66,12 +69,17 @@ impl Restarts {
                     asked.fetch_add(1, Ordering::Relaxed);
                     Ok::<_, crate::Refusal>(())
                 });
-                io.on_expired(move |_| {
-                    expired.fetch_add(1, Ordering::Relaxed);
+                io.on_expired(move |socket| {
+                    let value = socket.data::<u32>().as_deref().copied();
+                    expired.lock().unwrap().push(value);
                 });
+                drop(io.of_pattern("/t*"));
                 io.of("/").on("hear", |_: Socket| ());
             },
         );
+        if self.joins {
+            let _ = io.cluster_to_join();
+        }
         self.servers.ios.push(io);
         self.servers.model.borrow_mut().read.push(None);
         self.servers.settle();
@@ -133,7 +141,19 @@ impl Restarts {
     }
 
     fn counts(&self) -> (usize, usize) {
-        (self.asked.load(Ordering::Relaxed), self.expired.load(Ordering::Relaxed))
+        (self.asked.load(Ordering::Relaxed), self.expired.lock().unwrap().len())
+    }
+
+    /// A client with this CONNECT. Returns it with what it has read.
+    fn connect(&self, server: usize, packet: &str) -> (Driven, String) {
+        let mut client = Driven::new(&self.servers.ios[server], usize::MAX);
+        let _ = client.read(crate::tests::UPGRADE);
+        let _ = client.written();
+        let _ = client.read(&text(packet));
+        self.servers.settle();
+        let written = client.written();
+        self.servers.pass(20 * MILLISECOND);
+        (client, written)
     }
 }
 
@@ -282,5 +302,65 @@ fn r9_the_next_process_revokes_for_all_servers() {
     for server in [1, STORED] {
         let (_back, written, is_back) = all.back(server, &cut);
         assert!(!is_back, "{written}");
+    }
+}
+
+/// A server that has no connections to Redis, and makes none, lets a client of the last process in
+/// as a new one. Nobody would answer it, whatever time passes.
+#[test]
+fn a_client_does_not_wait_for_a_redis_to_which_nobody_connects() {
+    for joins in [false, true] {
+        let mut all = Restarts::new();
+        let cut = all.client_is_killed();
+        all.joins = joins;
+        all.begin(false);
+        if joins {
+            node(&all.servers.ios[STORED]).be_alone();
+        }
+        let (_back, written, is_back) = all.back(STORED, &cut);
+        assert!(written.contains("40{\"sid\"") && !is_back, "{joins}: {written}");
+        let why = all.servers.ios[STORED].sockets()[0].recovery();
+        assert!(matches!(why, Comeback::Lost(NotRecovered::Truncated(_))), "{why:?}");
+    }
+}
+
+/// A namespace that only a rule knows is heard before anybody is there, when somebody comes back to
+/// it: to the next process, and to a server on which it has never been.
+#[test]
+fn a_client_comes_back_to_a_namespace_of_a_rule_in_which_nobody_is() {
+    for server in [STORED, 1] {
+        let mut all = Restarts::new();
+        let _other = all.connect(0, "40/t1,");
+        let say = |all: &Restarts, number: u64| {
+            all.servers.ios[0].of("/t1").emit("n", number);
+            all.servers.settle();
+        };
+        let (mut client, written) = all.connect(STORED, "40/t1,");
+        let part = |written: &str, name: &str| {
+            let at = written.find(name).unwrap_or_else(|| panic!("{written}")) + name.len();
+            written[at..].split('"').next().unwrap().to_owned()
+        };
+        let (id, pid) = (part(&written, "40/t1,{\"sid\":\""), part(&written, "\"pid\":\""));
+        say(&all, 1);
+        let offset = part(&client.written(), "[\"n\",1,\"");
+        all.servers.pass(Duration::from_secs(1));
+        all.kill();
+        drop(client);
+        run_tasks();
+        say(&all, 2);
+        all.begin(true);
+        say(&all, 3);
+        let (mut back, written) = all.connect(server, &format!(r#"40/t1,{{"pid":"{pid}","offset":"{offset}"}}"#));
+        assert!(written.contains(&format!("\"sid\":\"{id}\"")), "{server}: {written}");
+        assert_eq!(numbers_of(&written), [2, 3], "{server}");
+        say(&all, 4);
+        assert_eq!(numbers_of(&back.written()), [4], "{server}");
+        // It is away once more, and hears what is said meanwhile.
+        drop(back);
+        all.servers.settle();
+        all.servers.pass(Duration::from_secs(4));
+        say(&all, 5);
+        let (_back, written) = all.connect(server, &format!(r#"40/t1,{{"pid":"{pid}","offset":"{offset}"}}"#));
+        assert_eq!(numbers_of(&written), [2, 3, 4, 5], "{server}");
     }
 }
