@@ -215,6 +215,7 @@ impl<M, D> Recovery<M, D> {
             return None;
         }
         let slot = self.begin_namespace(&namespace);
+        self.begin_behind_entries(slot);
         let place = self.namespaces.at_mut(slot)?;
         place.records += 1;
         let start = place.log.last();

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sio_proto::broker::{Answer, BrokerError, Command, Entry, Request};
-use sio_proto::cluster::messages::{Body, Envelope, Session};
+use sio_proto::cluster::messages::{Body, Envelope, MessageLimits, MissedFilter, Session};
 use sio_proto::cluster::{Comeback, Emit, Emitter, Flags, Node, NotRestored, Order, Step, Target, forget};
 use sio_proto::{ByteString, Bytes, BytesMut, ClusterConfig, ClusterKind, Secret, StreamsConfig, Time};
 
@@ -166,6 +166,29 @@ fn what_was_missed_is_counted_and_copied() {
         }
     }
     assert!(!whole.contains(&restored.position.as_ptr()));
+}
+
+/// A room may be there several times, each with its beginning and its end.
+#[test]
+fn what_was_said_in_a_room_between_two_stays_was_not_missed() {
+    let rooms = ["sid", "r", "r"].map(ByteString::from_static);
+    let entry = &stream_of(2)[2];
+    let limits = MessageLimits::from(&ClusterConfig::default());
+    for (left, since, missed) in [
+        (Some((100_002, 0)), Some((100_003, 0)), true),
+        (Some((100_001, 0)), Some((100_002, 0)), false),
+        (Some((100_001, 0)), Some((100_001, 9)), true),
+        (Some((100_001, 0)), None, true),
+    ] {
+        let filter = MissedFilter {
+            namespace: "/",
+            rooms: &rooms,
+            since: &[None, Some((100_000, 0)), since],
+            left: &[None, left],
+        };
+        let is_missed = filter.missed(entry, &limits).unwrap().is_some();
+        assert_eq!(is_missed, missed, "{left:?} {since:?}");
+    }
 }
 
 /// docs/protocol/cluster-redis.md §4.3.

@@ -456,6 +456,7 @@ fn missed_entries() {
         namespace: "/",
         rooms: &rooms,
         since: &[],
+        left: &[],
     };
     let plain = Flags::default();
     let mut volatile = plain;

@@ -45,10 +45,21 @@ pub(crate) struct Arriving {
 /// A record of the last process, whose client is coming back.
 pub(crate) struct Reread {
     pub(crate) socket: Arc<SocketCell>,
-    /// The rooms, as in [`RecordState`], with that of the socket's id.
-    pub(crate) rooms: Vec<(ByteString, Option<Offset>)>,
+    /// The rooms in which it was, with that of its id ([`sio_proto::recovery::Recovery::stays`]).
+    pub(crate) stays: Vec<(ByteString, Option<Offset>, Option<Offset>)>,
+    /// The place up to which nothing has to be brought, if it is behind the offset of the client.
+    pub(crate) kept: Option<Offset>,
     /// The place up to which has to be brought what the client has missed.
     pub(crate) until: Offset,
+}
+
+/// A record that was taken over.
+pub(crate) struct Adoption {
+    pub(crate) key: RecordKey,
+    /// The place up to which has to be brought what its client has missed.
+    pub(crate) until: Offset,
+    /// What was kept here under the same secret, until the client is certain to come back.
+    pub(crate) before: Gone,
 }
 
 /// Makes the socket for the record of a client that is coming back with `comer`. `None` if its id
@@ -131,24 +142,23 @@ impl Recovery {
     }
 
     /// The client of such a record is coming back, and no other server has had it since.
-    pub(crate) fn reread(&self, key: RecordKey) -> Option<Reread> {
+    pub(crate) fn reread(&self, key: RecordKey, offset: Option<&str>) -> Option<Reread> {
         self.with("reread", |state| {
             let machine = &mut state.machine;
             let socket = machine.data(key).filter(|socket| !socket.is_final()).cloned()?;
             let until = machine.reread(key)?;
-            let own = (socket.id().as_str().into(), None);
             Some(Reread {
-                rooms: [own].into_iter().chain(machine.rooms_since(key)).collect(),
+                stays: machine.stays(key),
+                kept: machine.kept_until(key, offset),
                 socket,
                 until,
             })
         })
     }
 
-    /// Takes over a record. Returns its name, and the place up to which has to be brought what its
-    /// client has missed. What was kept here under the same secret ends, without a word to the
-    /// application: its client is coming back.
-    pub(crate) fn adopt(&self, now: Time, comer: &SocketCell, arriving: Arriving) -> Option<(RecordKey, Offset)> {
+    /// Takes over a record. What was kept here under the same secret ends. The application is told
+    /// of this only if the client does not come back to the new record ([`Self::take_back`]).
+    pub(crate) fn adopt(&self, now: Time, comer: &SocketCell, arriving: Arriving) -> Option<Adoption> {
         let Arriving {
             pid,
             rooms,
@@ -184,10 +194,24 @@ impl Recovery {
         });
         gone.tell();
         match adopted {
-            Some(_) => drop(before),
-            None => before.tell(),
+            Some((key, until)) => Some(Adoption { key, until, before }),
+            None => {
+                before.tell();
+                None
+            }
         }
-        adopted
+    }
+
+    /// Ends a record because what its client has missed cannot be brought. `before` is what was
+    /// kept for the client before: the application knows that socket, and no other one.
+    pub(crate) fn take_back(&self, key: RecordKey, before: Gone) {
+        if before.expired.is_empty() {
+            return self.take_away(key);
+        }
+        let mut gone = Gone::default();
+        self.with("take back", |state| state.take_away(key, &mut gone));
+        drop(gone);
+        before.tell();
     }
 
     /// Keeps what the client of an adopted record has missed. Returns false if there is no room.

@@ -74,6 +74,8 @@ pub struct Comeback {
     session: Option<Session>,
     /// Behind which entry it is in each of its rooms.
     since: Vec<Option<(u64, u64)>>,
+    /// Up to which entry it was in each of them, if it has left it.
+    left: Vec<Option<(u64, u64)>>,
     /// Set while it is not known whether others before the entries that were read were trimmed:
     /// whether there may be more behind them.
     unproven: Option<bool>,
@@ -197,6 +199,7 @@ impl Comeback {
             max_bytes: config.max_missed_bytes,
             session: None,
             since: Vec::new(),
+            left: Vec::new(),
             unproven: None,
             missed: Vec::new(),
             taken: BTreeSet::new(),
@@ -218,17 +221,29 @@ impl Comeback {
         &self.offset
     }
 
-    /// The client is in these rooms, each with the entry behind which it is in it, and not in those
-    /// of its record, which is older. Call it when the record is found.
-    pub fn set_rooms(&mut self, rooms: impl IntoIterator<Item = (ByteString, Option<Offset>)>) {
-        let places = |(room, since): (ByteString, Option<Offset>)| {
-            let since = since.and_then(|since| entry_id(&since.text()));
-            (room, since)
-        };
-        let (rooms, since) = rooms.into_iter().map(places).unzip();
-        self.since = since;
+    /// The client was in these rooms, and not in those of its record, which is older: each with the
+    /// entry behind which it was in it, and the last entry before it has left it. A room may be
+    /// there several times. Call it when the record is found.
+    pub fn set_stays(&mut self, stays: impl IntoIterator<Item = (ByteString, Option<Offset>, Option<Offset>)>) {
+        let place = |place: Option<Offset>| place.and_then(|place| entry_id(&place.text()));
+        let mut rooms = Vec::new();
+        (self.since, self.left) = (Vec::new(), Vec::new());
+        for (room, since, left) in stays {
+            rooms.push(room);
+            self.since.push(place(since));
+            self.left.push(place(left));
+        }
         if let Some(session) = &mut self.session {
             session.rooms = rooms;
+        }
+    }
+
+    /// What was said up to this entry is known without the stream, so it is not read. Call it when
+    /// the record is found. The entry need not be there any more if nothing was ever trimmed.
+    pub fn skip_to(&mut self, entry: Offset) {
+        let entry = entry.text();
+        if entry_id(&self.position) < entry_id(&entry) {
+            (self.position, self.is_shown) = (entry, false);
         }
     }
 
@@ -334,6 +349,7 @@ impl Comeback {
             namespace: &self.namespace,
             rooms: self.session.as_ref().map_or(&[], |session| &session.rooms),
             since: &self.since,
+            left: &self.left,
         };
         for entry in entries {
             // What nobody believes, nobody has received, and nothing is received twice. Signatures

@@ -20,12 +20,14 @@ use alloc::vec::Vec;
 use bytestring::ByteString;
 
 use super::audience::Stay;
+use super::change::Change;
 use super::log::{Entry, Log, Truncated};
 use super::outcome::Expired;
 use super::record::{Own, Past, Pid, Record, is_same};
+use super::saving::MAX_EPOCHS;
 use super::{RecordKey, Recovery};
-use crate::id::RecordSlot;
 use crate::id::siphash::siphash;
+use crate::id::{PlaceSlot, RecordSlot};
 use crate::socket::Offset;
 use crate::{Sid, Time};
 
@@ -106,11 +108,34 @@ impl<M, D> Recovery<M, D> {
     /// The entry has its number in the namespace, with or without a message that is kept. Later
     /// messages without a number of their own carry its offset.
     pub fn advanced(&mut self, namespace: &str, entry: Offset) {
-        if let Some(place) = self.namespaces.get_mut(namespace).filter(|_| entry.is_entry()) {
-            place.log.advance(entry.sequence);
-            if place.log.last() == entry.sequence {
-                place.entry = entry.sequence;
-            }
+        if let Some(slot) = self.namespaces.find(namespace).filter(|_| entry.is_entry()) {
+            self.advance_to(slot, entry.sequence);
+        }
+    }
+
+    /// All entries up to this one have been read. A store learns of it, because clients may be
+    /// shown its place: what the next process says has to stand behind it.
+    fn advance_to(&mut self, slot: PlaceSlot, entry: u64) {
+        let Some(place) = self.namespaces.at_mut(slot) else {
+            return;
+        };
+        let before = place.log.last();
+        place.log.advance(entry);
+        let last = place.log.last();
+        if last == entry {
+            place.entry = entry;
+        }
+        if let Some(changes) = self.changes.as_mut().filter(|_| last > before) {
+            let namespace = place.number;
+            changes.push(Change::Counted { namespace, last });
+        }
+    }
+
+    /// A record is about to begin: it begins behind all entries that have been read, also if none
+    /// of them was for its namespace.
+    pub(super) fn begin_behind_entries(&mut self, slot: PlaceSlot) {
+        if self.follows_stream && Offset::is_entry_number(self.highest) {
+            self.advance_to(slot, self.highest);
         }
     }
 
@@ -252,6 +277,33 @@ impl<M, D> Recovery<M, D> {
         (record.adopted, record.lacks) = (sequence, true);
         let epoch = Offset::STREAM;
         Some(Offset { epoch, sequence })
+    }
+
+    /// The last entry of the stream that need not be read again for a record that
+    /// [is behind](Self::is_behind) and whose client shows this offset: the log of the earlier
+    /// process has everything up to there. `None` if all behind the offset has to be read.
+    #[must_use]
+    pub fn kept_until(&self, key: RecordKey, offset: Option<&str>) -> Option<Offset> {
+        let record = self.record(key).filter(|record| record.past == Past::Stored)?;
+        let place = self.namespaces.at(record.place)?;
+        let after = self.seen(key, offset).ok()?;
+        // Before the record came here from another server, the log was not for it.
+        let came = record.stays.first()?.from;
+        if after < came {
+            return None;
+        }
+        // The process in which the client was here last, or an earlier one, has ended at this
+        // number. What was said between two processes is in no log. If the first processes are
+        // forgotten, nobody knows whether this one is among them.
+        let begins = record.start.max(came);
+        let are_all_known = place.epochs.len() < MAX_EPOCHS;
+        let is_known = place
+            .epochs
+            .first()
+            .is_some_and(|(_, first)| are_all_known || *first < begins);
+        let mut ends = place.epochs.iter().skip(1).map(|(_, first)| *first);
+        let end = ends.find(|end| *end >= begins).filter(|end| is_known && *end > after)?;
+        self.place_of(end)
     }
 
     /// Keeps room for what is being fetched for an adopted record: so many bytes have come until
@@ -459,6 +511,26 @@ impl<M, D> Recovery<M, D> {
             (room.clone(), place)
         });
         rooms.collect()
+    }
+
+    /// The rooms in which a record's socket was, with that of its own id: each with the place in
+    /// the stream behind which it was a member, as in [`rooms_since`](Self::rooms_since), and the
+    /// last place at which it was one, if it has left the room. A room may be there several times.
+    #[must_use]
+    pub fn stays(&self, key: RecordKey) -> Vec<(ByteString, Option<Offset>, Option<Offset>)> {
+        let Some(record) = self.record(key) else {
+            return Vec::new();
+        };
+        let stays = record.stays.iter().filter_map(|stay| {
+            let since = self.place_of(stay.since).filter(|_| stay.since > record.start);
+            let until = match stay.until {
+                // What ended before the first place of a stream has none.
+                Some(until) => Some(self.place_of(until)?),
+                None => None,
+            };
+            Some((stay.room.clone(), since, until))
+        });
+        stays.collect()
     }
 
     /// The entry of the stream at or before this number.

@@ -18,7 +18,7 @@ use crate::id::siphash::siphash;
 
 /// How many processes before this one are known by their epochs. A client shows an offset of the
 /// process in which it was last connected, and is waited for during one window.
-const MAX_EPOCHS: usize = 64;
+pub(super) const MAX_EPOCHS: usize = 64;
 
 impl Stay {
     pub(super) fn saved(&self, record: u64) -> SavedStay {
@@ -132,12 +132,7 @@ impl<M, D> Recovery<M, D> {
             sid: record.sid,
             network: record.network,
             start: record.start,
-            // A store does not keep what was brought here. If it has kept the record before, the
-            // next process reads the stream again, too.
-            forgotten: match record.past {
-                Past::Here => record.forgotten.max(record.adopted),
-                Past::Stored | Past::Reread => record.forgotten,
-            },
+            forgotten: record.forgotten,
             spoilt: record.spoilt,
             heard: record.heard,
             away_until: record.away_until(),
@@ -244,14 +239,17 @@ impl<M, D> Recovery<M, D> {
         let ended = stays.iter().filter(|stay| stay.until.is_some());
         ended.for_each(|stay| place.log.leave(&stay.room));
         let own = Own::new(stays.first()?.room.clone(), *trails.first()?);
+        // A store does not keep what was brought from elsewhere. That lies between what the client
+        // has seen and the number at which its record has come here.
+        let (came, lacks) = came_here(&stays, saved);
         let weights = stays.iter().skip(1).map(|stay| Record::<D>::weight(&stay.room));
         let record = Record {
             number: saved.number,
             pid: Pid(saved.secret),
             foreign_pid: None,
-            adopted: 0,
+            adopted: if lacks { came } else { 0 },
             past: Past::Stored,
-            lacks: false,
+            lacks,
             is_strange: false,
             sid: saved.sid,
             namespace: namespace.into(),
@@ -266,7 +264,7 @@ impl<M, D> Recovery<M, D> {
                 .max()
                 .unwrap_or(0)
                 .saturating_add(1),
-            stays: stays.into_iter().map(|stay| restored(stay, saved)).collect(),
+            stays: stays.into_iter().map(|stay| restored(stay, came, saved)).collect(),
             forgotten: saved.forgotten,
             spoilt: saved.spoilt,
             heard: saved.heard,
@@ -354,10 +352,17 @@ impl<M, D> Recovery<M, D> {
     }
 }
 
+/// The number at which a record has begun here or has come here, and whether its client may have
+/// been sent what was said elsewhere before.
+fn came_here(stays: &[SavedStay], record: &SavedRecord) -> (u64, bool) {
+    let came = stays.first().map_or(0, |own| own.from);
+    (came, came > record.start)
+}
+
 /// A store does not know since when the socket of a record that has come from another server is in
 /// its rooms: then it is the beginning of the record. That is too early for some, but a later place
 /// would let other servers leave out what the client has missed.
-fn restored(stay: SavedStay, record: &SavedRecord) -> Stay {
+fn restored(stay: SavedStay, came: u64, record: &SavedRecord) -> Stay {
     let SavedStay {
         ordinal,
         room,
@@ -365,7 +370,7 @@ fn restored(stay: SavedStay, record: &SavedRecord) -> Stay {
         until,
         ..
     } = stay;
-    let since = match from <= record.forgotten {
+    let since = match from <= record.forgotten.max(came) {
         true => from.min(record.start),
         false => from,
     };

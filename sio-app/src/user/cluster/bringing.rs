@@ -38,8 +38,9 @@ use super::fences::NOBODY;
 use super::ordering::place_of;
 use super::{Asked, ClusterNode};
 use crate::lock::Mutex;
-use crate::turn::adopting::{Arriving, away_socket, encode_for_clients};
+use crate::turn::adopting::{Adoption, Arriving, away_socket, encode_for_clients};
 use crate::turn::application::Bringing;
+use crate::turn::recovery::Gone;
 use crate::turn::socket::SocketCell;
 use crate::user::inner::Inner;
 use crate::user::message::Draft;
@@ -250,11 +251,13 @@ impl ClusterNode {
         let early_ever = self.catch_up(namespace, &id).await?;
         let now = (self.runtime.now)();
         let found = match stored.filter(|_| is_own) {
-            Some(key) => recovery.reread(key).map(|reread| {
+            Some(key) => recovery.reread(key, shown.map(|shown| &**shown)).map(|reread| {
                 // This is in no store. The rooms of the store are newer.
                 set_shared_json(&reread.socket, session.data.clone());
-                comeback.set_rooms(reread.rooms);
-                (key, reread.until)
+                comeback.set_stays(reread.stays);
+                reread.kept.into_iter().for_each(|kept| comeback.skip_to(kept));
+                let (until, before) = (reread.until, Gone::default());
+                Adoption { key, until, before }
             }),
             None => {
                 let start = place_of(comeback.offset().as_bytes());
@@ -262,10 +265,10 @@ impl ClusterNode {
                 arriving.and_then(|arriving| recovery.adopt(now, socket, arriving))
             }
         };
-        let (key, until) = found.ok_or(NotRestored::Malformed)?;
+        let Adoption { key, until, before } = found.ok_or(NotRestored::Malformed)?;
         if self.state.lock().ordering.unread.early_ever() != early_ever {
             // Another thread has just sent something without the stream.
-            recovery.take_away(key);
+            recovery.take_back(key, before);
             return Err(NotRestored::Broker(BrokerError::Closed));
         }
         let keeps = |bytes| recovery.reserve((self.runtime.now)(), key, bytes);
@@ -279,9 +282,10 @@ impl ClusterNode {
             Err(why) => Err(why),
         };
         if let Err(why) = is_brought {
-            recovery.take_away(key);
+            recovery.take_back(key, before);
             return Err(why);
         }
+        drop(before);
         self.put_back(key);
         Ok(true)
     }

@@ -138,6 +138,8 @@ pub struct MissedFilter<'a> {
     pub rooms: &'a [ByteString],
     /// The numbers of the entries behind which it is in each of them ([`Session::places`]).
     pub since: &'a [Option<(u64, u64)>],
+    /// The numbers of the last entries before it has left them, where it has.
+    pub left: &'a [Option<(u64, u64)>],
 }
 
 impl MissedFilter<'_> {
@@ -176,10 +178,14 @@ impl MissedFilter<'_> {
 
     fn concerns(&self, to: &Target, entry: &[u8]) -> bool {
         let at = core::str::from_utf8(entry).ok().and_then(entry_id);
+        let place = |places: &[Option<(u64, u64)>], number: usize| places.get(number).copied().flatten();
+        let was_in = |number: usize| {
+            place(self.since, number).is_none_or(|since| at > Some(since))
+                && place(self.left, number).is_none_or(|left| at <= Some(left))
+        };
         let mine = |room: &ByteString| {
-            let known = self.rooms.iter().position(|known| known == room);
-            let since = |known: usize| self.since.get(known).copied().flatten();
-            known.is_some_and(|known| since(known).is_none_or(|since| at > Some(since)))
+            let mut known = self.rooms.iter().enumerate();
+            known.any(|(number, known)| known == room && was_in(number))
         };
         (to.rooms.is_empty() || to.rooms.iter().any(mine)) && !to.except.iter().any(mine)
     }

@@ -193,7 +193,7 @@ fn a_store_is_told_of_a_record_of_another_server_when_its_client_is_let_in() {
         if is_let_in {
             kept.let_in(key);
             let told = [
-                "record 1 from 1, 1 forgotten, 3 heard, away None",
+                "record 1 from 1, 0 forgotten, 3 heard, away None",
                 "stay 0 1..None",
                 "stay 1 1..None",
                 "stay 2 1..None",

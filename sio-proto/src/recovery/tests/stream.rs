@@ -119,7 +119,7 @@ fn without_a_stream_nobody_knows_what_others_have_said_meanwhile() {
     let mut next = saved.restart(config(), 6, at(0));
     next.hear_others();
     let key = next.find("/", &pid).unwrap();
-    assert!(next.is_behind(key) && next.reread(key).is_none());
+    assert!(next.is_behind(key) && next.reread(key).is_none() && next.kept_until(key, None).is_none());
     for shown in [None, Some(&*shown)] {
         let lost = missed(&mut next, key, shown);
         assert!(matches!(lost, Err(NotRecovered::Truncated(_))), "{lost:?}");
@@ -128,6 +128,165 @@ fn without_a_stream_nobody_knows_what_others_have_said_meanwhile() {
     let (key, _) = open(&mut next, "/", 2);
     send(&mut next, at(0), to(&[], &[]), 2);
     assert_eq!(missed(&mut next, key, None), Ok(vec![2]));
+}
+
+/// A store knows the last number that a client may have been shown, also if nothing was kept under
+/// it. What the next process says stands behind it. Otherwise the client would seem to have it.
+#[test]
+fn what_a_process_says_stands_behind_all_that_the_last_one_has_read() {
+    let mut kept = server(config());
+    kept.note_changes();
+    let (key, pid) = open(&mut kept, "/", 1);
+    read(&mut kept, 1);
+    // An entry of another kind. A volatile message that follows carries its place.
+    kept.pass(place(5));
+    kept.advanced("/", place(5));
+    let shown = kept.current("/").unwrap().text();
+    assert_eq!(shown, place(5).text());
+    kept.join(key, &"red".into());
+    let mut saved = Saved::default();
+    saved.follow(&mut kept);
+    let mut next = saved.restart(config(), 6, at(0));
+    next.follow_stream();
+    let key = next.find("/", &pid).unwrap();
+    // The broker is not there yet.
+    send(&mut next, at(0), to(&["red"], &[]), 9);
+    assert!(next.log("/").unwrap().last() > place(5).sequence);
+    pass_by(&mut next, 6);
+    next.reread(key).unwrap();
+    assert!(next.bring(at(0), key, vec![]));
+    let lost = missed(&mut next, key, Some(&shown));
+    assert!(matches!(lost, Err(NotRecovered::Truncated(_))), "{lost:?}");
+}
+
+/// Reads an entry that is no message.
+fn pass_by(kept: &mut Kept, number: u64) {
+    kept.pass(place(number));
+    kept.advanced("/", place(number));
+}
+
+/// A record begins behind all that has been read, also if nothing of it was for its namespace.
+#[test]
+fn a_record_begins_behind_the_entries_of_other_namespaces() {
+    let mut kept = server(config());
+    kept.note_changes();
+    let (first, _) = open(&mut kept, "/", 1);
+    kept.pass(place(7));
+    let (second, _) = open(&mut kept, "/", 2);
+    assert_eq!(kept.start(first), Some(place(0)));
+    assert_eq!(
+        (kept.start(second), kept.current("/")),
+        (Some(place(7)), Some(place(7)))
+    );
+    let mut saved = Saved::default();
+    saved.follow(&mut kept);
+    assert_eq!(saved.counted(), [place(7).sequence]);
+}
+
+/// A client has come here from another server, has heard nothing since, and the process ends. The
+/// next one reads the stream again from what the client has seen, before it came here.
+#[test]
+fn a_client_that_moved_here_and_heard_nothing_survives_the_process() {
+    let mut kept = server(config());
+    kept.note_changes();
+    open(&mut kept, "/", 1);
+    for number in [1, 2, 3] {
+        read(&mut kept, number);
+    }
+    let pid = open(&mut Kept::new(config(), [2; 16], 6), "/", 2).1;
+    let (key, until) = kept.adopt(at(0), adopted(&pid, 2), &mut vec![]).unwrap();
+    assert_eq!(until, place(3));
+    let brought = |numbers: &[u64]| numbers.iter().map(|n| (place(*n), 10, *n as u32)).collect();
+    assert!(kept.bring(at(0), key, brought(&[2, 3])));
+    let shown = place(1).text();
+    assert_eq!(missed(&mut kept, key, Some(&shown)), Ok(vec![2, 3]));
+    kept.let_in(key);
+    let mut saved = Saved::default();
+    saved.follow(&mut kept);
+    let mut next = saved.restart(config(), 7, at(0));
+    next.follow_stream();
+    let key = next.find("/", &pid).unwrap();
+    pass_by(&mut next, 6);
+    assert_eq!(next.kept_until(key, Some(&shown)), None, "the log was not for it");
+    assert_eq!(next.kept_until(key, Some(&place(3).text())), None);
+    assert_eq!(next.reread(key), Some(place(6)));
+    assert!(next.bring(at(0), key, brought(&[2, 3, 5])));
+    assert_eq!(missed(&mut next, key, Some(&shown)), Ok(vec![2, 3, 5]));
+    // A process that is alone has not what was brought.
+    let mut alone = saved.restart(config(), 8, at(0));
+    let key = alone.find("/", &pid).unwrap();
+    let lost = missed(&mut alone, key, Some(&shown));
+    assert!(matches!(lost, Err(NotRecovered::Truncated(_))), "{lost:?}");
+}
+
+/// What a process has heard while a client was its own is in the log of the next ones. What was
+/// said between two processes is not, also if a third one follows.
+#[test]
+fn only_what_no_log_has_is_read_again() {
+    let mut first = server(config());
+    first.note_changes();
+    let (_, oldest) = open(&mut first, "/", 1);
+    read(&mut first, 1);
+    let (_, pid) = open(&mut first, "/", 2);
+    read(&mut first, 2);
+    read(&mut first, 3);
+    let mut saved = Saved::default();
+    saved.follow(&mut first);
+    let kept_until = |kept: &mut Kept, shown: Option<u64>| {
+        let key = kept.find("/", &pid).unwrap();
+        let shown = shown.map(|number| place(number).text());
+        kept.kept_until(key, shown.as_deref())
+    };
+    let mut next = saved.restart(config(), 6, at(0));
+    next.follow_stream();
+    let key = next.find("/", &oldest).unwrap();
+    assert_eq!(next.kept_until(key, Some(&place(1).text())), Some(place(3)));
+    for (shown, until) in [(None, Some(3)), (Some(1), Some(3)), (Some(2), Some(3)), (Some(3), None)] {
+        assert_eq!(kept_until(&mut next, shown), until.map(place), "{shown:?}");
+    }
+    // Entry 4 was said before this process. The client does not come to it.
+    read(&mut next, 5);
+    let mut saved = Saved::default();
+    let key = next.find("/", &pid).unwrap();
+    assert!(next.is_behind(key));
+    saved.follow(&mut next);
+    let mut last = Saved::of_snapshot(&next).restart(config(), 7, at(0));
+    last.follow_stream();
+    assert_eq!(kept_until(&mut last, Some(2)), Some(place(3)), "and not 5");
+    pass_by(&mut last, 6);
+    let key = last.find("/", &pid).unwrap();
+    last.reread(key).unwrap();
+    let brought = [4, 5].map(|number: u64| (place(number), 10, number as u32));
+    assert!(last.bring(at(0), key, brought.into()));
+    assert_eq!(missed(&mut last, key, Some(&place(1).text())), Ok(vec![2, 3, 4, 5]));
+}
+
+/// The stays of a record are those of its socket, one by one, so that nothing is read for it that
+/// was said in a room while it was not there.
+#[test]
+fn the_stays_of_a_record_have_their_ends() {
+    let mut kept = server(config());
+    let (key, _) = open(&mut kept, "/", 1);
+    for (number, joins) in [(2, true), (4, false), (6, true)] {
+        read(&mut kept, number);
+        match joins {
+            true => kept.join(key, &"red".into()),
+            false => kept.leave(key, "red"),
+        }
+    }
+    let own = ByteString::from(sid(1).to_string());
+    let red = ByteString::from("red");
+    let stays = [
+        (own, None, None),
+        (red.clone(), Some(place(2)), Some(place(4))),
+        (red, Some(place(6)), None),
+    ];
+    assert_eq!(kept.stays(key), stays);
+    assert!(kept.has_member("/", "red") && !kept.has_member("/x", "red"));
+    kept.leave(key, "red");
+    assert!(!kept.has_member("/", "red") && kept.has_member("/", &sid(1).to_string()));
+    kept.close(key);
+    assert!(!kept.has_member("/", &sid(1).to_string()));
 }
 
 /// The number of a message is that of its entry, whatever was said before, and the last one is

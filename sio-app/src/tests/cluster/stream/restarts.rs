@@ -103,6 +103,11 @@ impl Restarts {
     /// A client that is in a room, has a value, a deadline and shared data, was confirmed two
     /// events, and has got the first event. It is cut when the process is killed.
     fn client_is_killed(&mut self) -> Cut {
+        self.client_is_killed_after(|_| ())
+    }
+
+    /// The same. This happens when the client has got the event.
+    fn client_is_killed_after(&mut self, act: impl FnOnce(&Self)) -> Cut {
         let io = &self.servers.ios[STORED];
         let mut client = Driven::new(io, usize::MAX);
         let _ = client.read(crate::tests::UPGRADE);
@@ -119,6 +124,7 @@ impl Restarts {
         self.servers.pass(Duration::from_secs(1));
         self.say("red", 1);
         let offset = client.written().rsplit('"').nth(1).unwrap().to_owned();
+        act(self);
         self.servers.pass(Duration::from_secs(1));
         self.kill();
         drop(client);
@@ -142,6 +148,13 @@ impl Restarts {
 
     fn counts(&self) -> (usize, usize) {
         (self.asked.load(Ordering::Relaxed), self.expired.lock().unwrap().len())
+    }
+
+    /// The stream has lost this entry.
+    fn trim(&self, place: &str) {
+        let mut model = self.servers.model.borrow_mut();
+        let entry = model.entries.iter_mut().find(|entry| entry.id == place.as_bytes());
+        entry.unwrap().id = "784111776000-1".into();
     }
 
     /// A client with this CONNECT. Returns it with what it has read.
@@ -363,4 +376,71 @@ fn a_client_comes_back_to_a_namespace_of_a_rule_in_which_nobody_is() {
         let (_back, written) = all.connect(server, &format!(r#"40/t1,{{"pid":"{pid}","offset":"{offset}"}}"#));
         assert_eq!(numbers_of(&written), [2, 3, 4, 5], "{server}");
     }
+}
+
+/// What the last process has heard is in its log and is not read again. So a client that was quiet
+/// for long costs little, and is recovered although the stream has lost its offset.
+#[test]
+fn what_the_log_has_is_not_read_from_the_stream_again() {
+    let mut all = Restarts::new();
+    let cut = all.client_is_killed_after(|all| {
+        all.say("red", 2);
+        (0..60).for_each(|number| all.say("blue", number));
+        all.say("red", 3);
+    });
+    all.trim(&cut.offset);
+    all.say("red", 4);
+    all.begin(true);
+    let before = all.servers.model.borrow().asked;
+    let (_back, written, is_back) = all.back(STORED, &cut);
+    assert!(is_back, "{written}");
+    assert_eq!(numbers_of(&written), [2, 3, 4]);
+    let asked = all.servers.model.borrow().asked - before;
+    assert!(asked < 10, "{asked}");
+}
+
+/// A client has moved here from another server and has heard nothing since. The next process reads
+/// what it has missed from the stream, from its offset on.
+#[test]
+fn a_client_that_moved_here_comes_back_to_the_next_process() {
+    let mut all = Restarts::new();
+    let mut client = join(&all.servers.ios[1]);
+    let (id, pid) = told(&mut client);
+    all.servers.ios[1].socket(&id).unwrap().join("red").unwrap();
+    all.servers.pass(20 * MILLISECOND);
+    all.say("red", 1);
+    let offset = client.written().rsplit('"').nth(1).unwrap().to_owned();
+    drop(client);
+    all.servers.settle();
+    all.say("red", 2);
+    let packet = format!(r#"40{{"pid":"{pid}","offset":"{offset}"}}"#);
+    let (client, written) = all.connect(STORED, &packet);
+    assert_eq!(numbers_of(&written), [2], "{written}");
+    all.kill();
+    drop(client);
+    run_tasks();
+    all.say("red", 3);
+    all.begin(true);
+    let (_back, written) = all.connect(STORED, &packet);
+    assert!(written.contains(&format!("\"sid\":\"{id}\"")), "{written}");
+    assert_eq!(numbers_of(&written), [2, 3], "{written}");
+}
+
+/// A client has been to another server, and what it has missed cannot be read. The application is
+/// told of the socket that it knows, with its values.
+#[test]
+fn the_socket_of_the_store_is_reported_if_reading_fails() {
+    let mut all = Restarts::new();
+    let mut cut = all.client_is_killed();
+    let (mut there, written, is_there) = all.back(1, &cut);
+    assert!(is_there, "{written}");
+    all.say("red", 2);
+    cut.offset = there.written().rsplit('"').nth(1).unwrap().to_owned();
+    drop(there);
+    all.servers.settle();
+    all.begin(true);
+    all.trim(&cut.offset);
+    let (_back, written, is_back) = all.back(STORED, &cut);
+    assert!(!is_back, "{written}");
+    assert_eq!(*all.expired.lock().unwrap(), [Some(7)]);
 }
