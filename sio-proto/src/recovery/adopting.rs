@@ -132,9 +132,14 @@ impl<M, D> Recovery<M, D> {
     }
 
     /// A record is about to begin: it begins behind all entries that have been read, also if none
-    /// of them was for its namespace.
+    /// of them was for its namespace. But if something was said here without the stream, nobody
+    /// knows here whether the stream will bring it: then the place of an entry would stand for what
+    /// comes behind it.
     pub(super) fn begin_behind_entries(&mut self, slot: PlaceSlot) {
-        if self.follows_stream && Offset::is_entry_number(self.highest) {
+        let Some(place) = self.namespaces.at(slot) else { return };
+        let (last, first) = (place.log.last(), place.epochs.last().map(|(_, first)| *first));
+        let is_in_order = place.entry == last || first == Some(last);
+        if self.follows_stream && is_in_order && Offset::is_entry_number(self.highest) {
             self.advance_to(slot, self.highest);
         }
     }
@@ -281,28 +286,30 @@ impl<M, D> Recovery<M, D> {
 
     /// The last entry of the stream that need not be read again for a record that
     /// [is behind](Self::is_behind) and whose client shows this offset: the log of the earlier
-    /// process has everything up to there. `None` if all behind the offset has to be read.
+    /// process, in which the record has begun or has come here, has everything up to there. `None`
+    /// if all behind the offset has to be read.
     #[must_use]
     pub fn kept_until(&self, key: RecordKey, offset: Option<&str>) -> Option<Offset> {
         let record = self.record(key).filter(|record| record.past == Past::Stored)?;
         let place = self.namespaces.at(record.place)?;
         let after = self.seen(key, offset).ok()?;
-        // Before the record came here from another server, the log was not for it.
+        // Before the record came here from another server, the log was not for it. Where it has
+        // not come behind an entry, entries may have come that nobody here has read.
         let came = record.stays.first()?.from;
-        if after < came {
+        if after < came || !Offset::is_entry_number(came) {
             return None;
         }
-        // The process in which the client was here last, or an earlier one, has ended at this
-        // number. What was said between two processes is in no log. If the first processes are
+        // The process in which the record has come here, or an earlier one, has ended at this
+        // number. What was said between two processes is in no log, also if the client has been to
+        // a later one: what was brought to it there is in no store. If the first processes are
         // forgotten, nobody knows whether this one is among them.
-        let begins = record.start.max(came);
         let are_all_known = place.epochs.len() < MAX_EPOCHS;
         let is_known = place
             .epochs
             .first()
-            .is_some_and(|(_, first)| are_all_known || *first < begins);
+            .is_some_and(|(_, first)| are_all_known || *first < came);
         let mut ends = place.epochs.iter().skip(1).map(|(_, first)| *first);
-        let end = ends.find(|end| *end >= begins).filter(|end| is_known && *end > after)?;
+        let end = ends.find(|end| *end >= came).filter(|end| is_known && *end > after)?;
         self.place_of(end)
     }
 

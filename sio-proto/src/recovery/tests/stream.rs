@@ -261,6 +261,88 @@ fn only_what_no_log_has_is_read_again() {
     assert_eq!(missed(&mut last, key, Some(&place(1).text())), Ok(vec![2, 3, 4, 5]));
 }
 
+/// What was brought to a client is in no store, whatever the client has shown meanwhile: the next
+/// process reads it again. Only the end of the process in which the client began is no gap.
+#[test]
+fn what_was_brought_to_a_client_is_read_again_by_the_next_process() {
+    let mut first = server(config());
+    first.note_changes();
+    let (_, pid) = open(&mut first, "/", 1);
+    (1..=12).for_each(|number| _ = read(&mut first, number));
+    let mut saved = Saved::default();
+    saved.follow(&mut first);
+    for comebacks in [&[8, 16][..], &[8], &[12], &[16], &[30]] {
+        // Entries 13 to 20 are read by nobody here.
+        let mut second = saved.restart(config(), 6, at(0));
+        second.follow_stream();
+        second.note_changes();
+        read(&mut second, 21);
+        let key = second.find("/", &pid).unwrap();
+        second.reread(key).unwrap();
+        let brought = (9..=21).map(|number: u64| (place(number), 10, number as u32));
+        assert!(second.bring(at(0), key, brought.collect()));
+        (22..=30).for_each(|number| _ = read(&mut second, number));
+        for shown in comebacks {
+            assert!(second.claim(key, Some(&place(*shown).text()), PLENTY).is_ok());
+            second.lost(at(0), key, 0, &mut vec![]);
+        }
+        let mut third = Saved::of_snapshot(&second).restart(config(), 7, at(0));
+        third.follow_stream();
+        let key = third.find("/", &pid).unwrap();
+        for shown in [8, 12, 16, 20, 21, 30] {
+            let seen = shown.max(*comebacks.last().unwrap());
+            let until = Some(place(12)).filter(|_| seen < 12);
+            let kept = third.kept_until(key, Some(&place(shown).text()));
+            assert_eq!(kept, until, "{comebacks:?} {shown}");
+        }
+    }
+}
+
+/// Until the first entry is read, nobody here knows what the stream has: the log of a client that
+/// began before is not believed to be without a gap.
+#[test]
+fn the_log_of_a_client_that_began_before_the_first_entry_is_not_enough() {
+    let mut kept = Kept::new(config(), [1; 16], 5);
+    kept.follow_stream();
+    kept.note_changes();
+    let (_, early) = open(&mut kept, "/", 1);
+    // Entry 20 is read by nobody here.
+    read(&mut kept, 21);
+    let (_, late) = open(&mut kept, "/", 2);
+    read(&mut kept, 22);
+    let mut saved = Saved::default();
+    saved.follow(&mut kept);
+    let mut next = saved.restart(config(), 6, at(0));
+    next.follow_stream();
+    for (pid, until) in [(early, None), (late, Some(place(22)))] {
+        let key = next.find("/", &pid).unwrap();
+        assert_eq!(next.kept_until(key, None), until);
+    }
+}
+
+/// While something that was said without the stream may still come from it, no client gets the
+/// place of an entry, which stands for all before it: elsewhere, it would get that once more.
+#[test]
+fn a_new_client_does_not_end_the_offsets_of_this_process() {
+    let mut kept = server(config());
+    let (first, _) = open(&mut kept, "/", 1);
+    read(&mut kept, 5);
+    let shown = send(&mut kept, at(0), to(&[], &[]), 6);
+    // An entry of another namespace.
+    kept.pass(place(9));
+    let (second, _) = open(&mut kept, "/", 2);
+    assert_eq!(kept.current("/").map(Offset::text), Some(shown.clone()));
+    assert_eq!(missed(&mut kept, first, Some(&shown)), Ok(vec![]));
+    // Its message comes from the stream.
+    kept.pass(place(12));
+    kept.advanced("/", place(12));
+    let (third, _) = open(&mut kept, "/", 3);
+    kept.pass(place(13));
+    let (fourth, _) = open(&mut kept, "/", 4);
+    let starts = [second, third, fourth].map(|key| kept.start(key));
+    assert_eq!(starts, [None, Some(place(12)), Some(place(13))]);
+}
+
 /// The stays of a record are those of its socket, one by one, so that nothing is read for it that
 /// was said in a room while it was not there.
 #[test]
