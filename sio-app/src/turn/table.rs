@@ -4,6 +4,8 @@
 //! parameters (a handle of the socket, arguments as types): the functions in the table do, and they
 //! come from the floor above.
 
+#[cfg(feature = "redis")]
+use std::collections::BTreeSet;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -156,13 +158,18 @@ fn take_place<T: Clone>(whole: &mut Vec<T>, above: &[T]) {
 /// The namespaces of a rule that have members, with the number of members. Clients choose these
 /// names. Each name is kept as long as the namespace has members.
 #[derive(Debug, Default)]
-pub(crate) struct Names(Mutex<BTreeMap<ByteString, usize>>);
+pub(crate) struct Names {
+    members: Mutex<BTreeMap<ByteString, usize>>,
+    /// The namespaces that have or had members and that this node of a cluster hears.
+    #[cfg(feature = "redis")]
+    heard: Mutex<BTreeSet<ByteString>>,
+}
 
 impl Names {
     /// Counts a socket that has been let in. Call it under the lock of the socket's shard, like
     /// [`Self::leave`]. Returns true for the first socket of the namespace.
     pub(crate) fn enter(&self, name: &ByteString) -> bool {
-        let mut names = self.0.lock();
+        let mut names = self.members.lock();
         let members = names.entry(name.clone()).or_default();
         *members += 1;
         *members == 1
@@ -170,7 +177,7 @@ impl Names {
 
     /// Stops counting a socket that has gone.
     pub(crate) fn leave(&self, name: &ByteString) {
-        let mut names = self.0.lock();
+        let mut names = self.members.lock();
         if let Some(members) = names.get_mut(name) {
             *members -= 1;
             if *members == 0 {
@@ -181,10 +188,31 @@ impl Names {
 
     /// Whether the namespace of this name has members.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.lock().contains_key(name)
+        self.members.lock().contains_key(name)
     }
 
     pub(crate) fn all(&self) -> Vec<ByteString> {
-        self.0.lock().keys().cloned().collect()
+        self.members.lock().keys().cloned().collect()
+    }
+
+    /// This node hears the namespace of this name, which has members. It is kept in mind until the
+    /// node hears it no longer ([`Self::forget`]), also when they have gone.
+    #[cfg(feature = "redis")]
+    pub(crate) fn remember(&self, name: &ByteString) {
+        let mut heard = self.heard.lock();
+        if !heard.contains(name) {
+            heard.insert(name.clone());
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn forget(&self, name: &str) {
+        self.heard.lock().remove(name);
+    }
+
+    /// Whether this node hears the namespace of this name, which has had members.
+    #[cfg(feature = "redis")]
+    pub(crate) fn had(&self, name: &str) -> bool {
+        self.heard.lock().contains(name)
     }
 }

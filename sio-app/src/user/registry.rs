@@ -337,18 +337,39 @@ impl Namespaces {
         })
     }
 
+    /// This node of a cluster hears the namespace with this name, or does so no longer. It may hear
+    /// it longer than it has members.
+    #[cfg(feature = "redis")]
+    pub(crate) fn note_heard(&self, name: &ByteString, is_heard: bool) {
+        let registered = self.registered.read();
+        for rule in registered.rules.iter() {
+            let names = &rule.behaviour.names;
+            match is_heard {
+                true if names.has(name) => names.remember(name),
+                true => {}
+                false => names.forget(name),
+            }
+        }
+    }
+
     /// Returns the handlers of an event that a server has sent to the servers of the namespace with
     /// this name: those of the name, or else those of the rule through which the namespace has
-    /// members.
+    /// members. A namespace that is heard only for clients that may come back has none: then it is
+    /// the rule through which it had them, or else the first pattern that covers it.
     #[cfg(feature = "redis")]
     pub(crate) fn server_side(&self, name: &str, event: &str) -> Vec<ServerSideFn> {
         let (named, rules) = {
             let registered = self.registered.read();
             (registered.named.get(name).cloned(), Arc::clone(&registered.rules))
         };
+        let asked = named.as_ref().map_or(rules.len(), |named| named.rules_before);
         let own = named.and_then(|named| named.table().server_side.get(event).cloned());
+        let covers = |rule: &&Rule| rule.pattern.as_ref().is_some_and(|pattern| fits(pattern, name));
         let ruled = || {
-            let rule = rules.iter().find(|rule| rule.behaviour.names.has(name))?;
+            let has = rules.iter().find(|rule| rule.behaviour.names.has(name));
+            let had = || rules.iter().find(|rule| rule.behaviour.names.had(name));
+            let covered = || rules.iter().take(asked).find(covers);
+            let rule = has.or_else(had).or_else(covered)?;
             rule.behaviour.table().server_side.get(event).cloned()
         };
         own.or_else(ruled).unwrap_or_default()

@@ -111,6 +111,41 @@ fn a_namespace_is_heard_as_long_as_somebody_may_come_back_to_it() {
     assert!(!hears());
 }
 
+/// A server that hears a namespace of a rule only for clients that are away counts among those that
+/// are asked there. So it answers, whatever the rule is: nobody waits for it in vain.
+#[test]
+fn a_server_answers_in_a_namespace_to_which_somebody_may_come_back() {
+    for is_function in [false, true] {
+        let cluster = || Cluster::from_url("redis://127.0.0.1").unwrap();
+        let world = World::with_options(&Config::default(), vec![cluster(), cluster()], recovery);
+        for io in &world.servers {
+            let rule = match is_function {
+                true => io.of_fn(|name, _| name.starts_with("/t")),
+                false => io.of_pattern("/t*"),
+            };
+            rule.on_server_side("ask", |event: ServerSideEvent| event.answer(7).unwrap());
+        }
+        let ask = || {
+            let mut asking = pin!(world.servers[1].of("/t1").server_side_emit_with_ack::<u8>("ask", ()));
+            let _ = poll(asking.as_mut());
+            world.settle();
+            match poll(asking.as_mut()) {
+                Poll::Ready(Ok(said)) => (said.answers, said.silent),
+                _ => panic!("nobody answers"),
+            }
+        };
+        let client = Client::with(&world.servers[0], "40/t1,");
+        world.settle();
+        assert_eq!(ask(), (vec![7], 0));
+        client.cut();
+        world.settle();
+        world.pass(Duration::from_secs(4));
+        assert_eq!(ask(), (vec![7], 0), "{is_function}");
+        expire(&world);
+        assert_eq!(ask(), (vec![], 0), "nobody is there any more");
+    }
+}
+
 /// Recovery R7: without a stream, nobody can say what other servers have said while no process was
 /// here. A client of the last process is told that it is not recovered.
 #[test]

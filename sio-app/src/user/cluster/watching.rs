@@ -64,6 +64,7 @@ impl ClusterNode {
             let is_awaited = !exists
                 && (state.ordering.coming.contains_key(namespace) || server.shards.recovery.has_records(namespace));
             state.awaited.note_namespace(namespace, is_awaited);
+            server.namespaces.note_heard(namespace, exists || is_awaited);
             let State { node, out, .. } = state;
             if !exists && !is_awaited {
                 node.close_namespace(now, namespace, out);

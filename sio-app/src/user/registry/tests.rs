@@ -249,3 +249,19 @@ fn rules_are_asked_in_their_order_and_only_by_clients() {
         "the main namespace is nobody's but its own"
     );
 }
+
+/// Without members, the rule of a namespace is the first pattern that covers it, if it stands before
+/// what is registered for the name.
+#[cfg(feature = "redis")]
+#[test]
+fn servers_are_answered_through_the_pattern_that_covers_the_name() {
+    let io = server(1);
+    io.of("/t-first").create();
+    io.of_fn(|_, _| panic!("only clients ask")).on_server_side("ask", |_| ());
+    io.of_pattern("/t-*").on_server_side("ask", |_| ());
+    io.of("/t-last").create();
+    let handlers = |name: &str| io.0.namespaces.server_side(name, "ask").len();
+    let known = ["/t-1", "/t-last", "/t-first", "/x"].map(handlers);
+    assert_eq!(known, [1, 1, 0, 0]);
+    assert_eq!(io.0.namespaces.server_side("/t-1", "tell").len(), 0);
+}
