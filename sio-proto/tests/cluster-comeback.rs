@@ -6,6 +6,7 @@ use std::time::Duration;
 use sio_proto::broker::{Answer, BrokerError, Command, Entry, Request};
 use sio_proto::cluster::messages::{Body, Envelope, MessageLimits, MissedFilter, Session};
 use sio_proto::cluster::{Comeback, Emit, Emitter, Flags, Node, NotRestored, Order, Step, Target, forget};
+use sio_proto::socket::Offset;
 use sio_proto::{ByteString, Bytes, BytesMut, ClusterConfig, ClusterKind, Secret, StreamsConfig, Time};
 
 const ROOT: ByteString = ByteString::from_static("/");
@@ -398,6 +399,58 @@ fn the_offset_of_a_client_is_there_and_that_of_a_record_need_not_be() {
     assert!(matches!(first, Step::Ask(Request::Range { .. })), "{first:?}");
     let second = comeback.handle_answer(Ok(Answer::Entries(entries[27..].to_vec())));
     assert_eq!(second, Step::NotRestored(NotRestored::Truncated));
+}
+
+/// What is known without the stream is not read. If the stream does not have the place behind it,
+/// its length says nothing of what it has lost: the offset that a client has shown has to be there.
+#[test]
+fn a_stream_without_the_place_is_read_from_the_offset_of_the_client() {
+    let config = ClusterConfig::default().kind(ClusterKind::Streams(StreamsConfig::default().max_entries(99)));
+    let place = Offset {
+        epoch: Offset::STREAM,
+        sequence: 100_010 << 22,
+    };
+    assert_eq!(&*place.text(), "100010-0");
+    let whole = stream_of(39);
+    let without = |numbers: &[usize]| {
+        let entries = whole.iter().enumerate();
+        let kept = entries.filter(|(number, _)| !numbers.contains(number));
+        kept.map(|(_, entry)| entry.clone()).collect::<Vec<_>>()
+    };
+    let truncated = Err(NotRestored::Truncated);
+    for (shown, entries, expected) in [
+        (Some("100002-0"), whole.clone(), Ok(14)),
+        (Some("100002-0"), without(&[0, 1, 2]), Ok(14)),
+        (Some("100002-0"), without(&[10]), Ok(17)),
+        (Some("100002-0"), without(&[2, 10]), truncated.clone()),
+        (Some("100002-0"), whole[30..].to_vec(), truncated.clone()),
+        (Some("100020-0"), without(&[10]), Ok(9)),
+        (None, whole[30..].to_vec(), Ok(5)),
+    ] {
+        let record = Session {
+            offset: "100002-0".into(),
+            ..session()
+        };
+        let shown = shown.map(ByteString::from_static);
+        let (mut comeback, _) = Comeback::new(&config, &ROOT, &"pid".into(), shown.as_ref(), NOW).unwrap();
+        comeback.handle_answer(Ok(Answer::Value(Some(record.encode()))));
+        comeback.skip_to(place);
+        let mut step = comeback.read(&"999999-0".into());
+        let restored = loop {
+            let answer = match step {
+                Step::Ask(Request::Length { .. }) => Answer::Count(entries.len() as u64),
+                Step::Ask(Request::Range { from, count, .. }) => {
+                    let part = entries.iter().filter(|entry| entry.id >= from).take(count as usize);
+                    Answer::Entries(part.cloned().collect())
+                }
+                Step::Restored(restored) => break Ok(restored.missed.len()),
+                Step::NotRestored(why) => break Err(why),
+                step @ (Step::Ask(_) | Step::Found(_)) => panic!("{step:?}"),
+            };
+            step = comeback.handle_answer(Ok(answer));
+        };
+        assert_eq!(restored, expected, "{shown:?} {}", entries.len());
+    }
 }
 
 /// What was said in a room before the client was in it was not for it.

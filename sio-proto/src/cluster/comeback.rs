@@ -64,6 +64,8 @@ pub struct Comeback {
     offset: ByteString,
     /// Whether the client has shown the offset.
     is_shown: bool,
+    /// The offset that the client has shown, if something behind it is left out.
+    skipped: Option<ByteString>,
     stream: Bytes,
     max_entries: u64,
     /// The last entry that is read.
@@ -191,6 +193,7 @@ impl Comeback {
             pid: pid.clone(),
             offset: offset.cloned().unwrap_or_default(),
             is_shown: offset.is_some(),
+            skipped: None,
             max_entries: streams.max_entries,
             until: Bytes::from_static(b"+"),
             stream: stream(streams, namespace),
@@ -239,11 +242,13 @@ impl Comeback {
     }
 
     /// What was said up to this entry is known without the stream, so it is not read. Call it when
-    /// the record is found. The entry need not be there any more if nothing was ever trimmed.
+    /// the record is found. If the stream does not have the entry, it is read from the client's
+    /// offset on, as without this call.
     pub fn skip_to(&mut self, entry: Offset) {
         let entry = entry.text();
         if entry_id(&self.position) < entry_id(&entry) {
-            (self.position, self.is_shown) = (entry, false);
+            let shown = core::mem::replace(&mut self.position, entry);
+            self.skipped = Some(shown).filter(|_| core::mem::take(&mut self.is_shown));
         }
     }
 
@@ -331,6 +336,11 @@ impl Comeback {
                 }
                 let full = self.keep(rest)?;
                 self.go_on(full)
+            }
+            _ if self.steps == 1 && self.skipped.is_some() => {
+                self.position = self.skipped.take().unwrap_or_default();
+                (self.is_shown, self.steps) = (true, 0);
+                Ok(self.range())
             }
             _ if self.is_shown || self.steps > 1 => Err(NotRestored::Truncated),
             // One entry more than a step has may have come.

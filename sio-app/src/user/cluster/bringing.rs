@@ -387,14 +387,21 @@ impl ClusterNode {
         self.state.lock().sessions.is_written(key)
     }
 
-    pub(super) async fn ask_broker(self: &Arc<Self>, request: Request) -> Result<Answer, BrokerError> {
+    pub(crate) async fn ask_broker(self: &Arc<Self>, request: Request) -> Result<Answer, BrokerError> {
         let slot = Arc::<Slot<Answer>>::default();
-        self.with_state(|state, _| {
+        let is_asked = self.with_state(|state, _| {
+            if self.is_alone() {
+                return false;
+            }
             let tag = state.next_tag();
             state.asked.insert(tag, Asked::Comeback(Arc::clone(&slot)));
             state.out.commands.push(Command::Request { tag, request });
+            true
         });
-        slot.take().await
+        match is_asked {
+            true => slot.take().await,
+            false => Err(BrokerError::Stopped),
+        }
     }
 
     fn count_restored(&self, outcome: &Result<bool, NotRestored>) {

@@ -354,12 +354,29 @@ impl ClusterNode {
     /// The connections to the broker cannot be made, whatever happens.
     pub(crate) fn be_alone(&self) {
         self.is_alone.store(true, Ordering::Relaxed);
+        // Whoever asks behind this sees it under the lock.
+        let asked = std::mem::take(&mut self.state.lock_for("cluster alone").asked);
+        Self::answer_all_stopped(asked);
+    }
+
+    /// Whether requests to the broker can never be answered.
+    pub(super) fn is_alone(&self) -> bool {
+        self.is_alone.load(Ordering::Relaxed)
+    }
+
+    /// Tells those who wait for an answer of the broker that there will be none.
+    fn answer_all_stopped(asked: HashMap<u64, Asked>) {
+        for asked in asked.into_values() {
+            if let Asked::Comeback(slot) = asked {
+                slot.fill(Err(BrokerError::Stopped));
+            }
+        }
     }
 
     /// Whether there are connections to the broker, or they are being made. Only they answer
     /// requests, and only with them somebody watches the time of the node.
     fn is_linked(&self) -> bool {
-        self.has_joined.load(Ordering::Relaxed) && !self.is_alone.load(Ordering::Relaxed)
+        self.has_joined.load(Ordering::Relaxed) && !self.is_alone()
     }
 
     /// Returns what wakes the task that watches the time, if it would come too late.
@@ -413,11 +430,7 @@ impl ClusterNode {
             (std::mem::take(&mut state.asked), state.ordering.end())
         };
         waiters.iter().for_each(|slot| slot.fill(Err(BrokerError::Stopped)));
-        for asked in asked.into_values() {
-            if let Asked::Comeback(slot) = asked {
-                slot.fill(Err(BrokerError::Stopped));
-            }
-        }
+        Self::answer_all_stopped(asked);
         if let Some(link) = self.link.get() {
             link.close();
         }

@@ -257,7 +257,8 @@ fn rules_are_asked_in_their_order_and_only_by_clients() {
 fn servers_are_answered_through_the_pattern_that_covers_the_name() {
     let io = server(1);
     io.of("/t-first").create();
-    io.of_fn(|_, _| panic!("only clients ask")).on_server_side("ask", |_| ());
+    io.of_fn(|_, _| panic!("only clients ask"))
+        .on_server_side("ask", |_| ());
     io.of_pattern("/t-*").on_server_side("ask", |_| ());
     io.of("/t-last").create();
     let handlers = |name: &str| io.0.namespaces.server_side(name, "ask").len();

@@ -337,6 +337,35 @@ fn a_client_does_not_wait_for_a_redis_to_which_nobody_connects() {
     }
 }
 
+/// The same for a client that waits already when it turns out that nobody connects, and for one
+/// that is about to ask.
+#[test]
+fn a_client_that_waits_for_redis_is_let_in_when_nobody_connects() {
+    let mut all = Restarts::new();
+    let cut = all.client_is_killed();
+    all.begin(false);
+    let alone = node(&all.servers.ios[STORED]);
+    let mut waiting = Driven::new(&all.servers.ios[STORED], usize::MAX);
+    let _ = waiting.read(crate::tests::UPGRADE);
+    let Cut { pid, offset, .. } = &cut;
+    let _ = waiting.read(&text(&format!(r#"40{{"pid":"{pid}","offset":"{offset}"}}"#)));
+    // Nothing of what was asked leaves the server.
+    run_tasks();
+    let written = waiting.written();
+    assert!(!written.contains("40{"), "{written}");
+    alone.be_alone();
+    run_tasks();
+    let written = waiting.written();
+    assert!(
+        written.contains("40{\"sid\"") && !written.contains(&cut.id),
+        "{written}"
+    );
+    let key = Bytes::from_static(b"key");
+    let mut asking = pin!(alone.ask_broker(Request::Take { key }));
+    let answer = poll(asking.as_mut());
+    assert!(matches!(answer, Poll::Ready(Err(_))), "{answer:?}");
+}
+
 /// A namespace that only a rule knows is heard before anybody is there, when somebody comes back to
 /// it: to the next process, and to a server on which it has never been.
 #[test]
