@@ -423,7 +423,7 @@ fn a_stream_without_the_place_is_read_from_the_offset_of_the_client() {
         (Some("100002-0"), without(&[0, 1, 2]), Ok(14)),
         (Some("100002-0"), without(&[10]), Ok(17)),
         (Some("100002-0"), without(&[2, 10]), truncated.clone()),
-        (Some("100002-0"), whole[30..].to_vec(), truncated.clone()),
+        (Some("100002-0"), whole[30..].to_vec(), truncated),
         (Some("100020-0"), without(&[10]), Ok(9)),
         (None, whole[30..].to_vec(), Ok(5)),
     ] {

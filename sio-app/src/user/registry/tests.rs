@@ -250,8 +250,8 @@ fn rules_are_asked_in_their_order_and_only_by_clients() {
     );
 }
 
-/// Without members, the rule of a namespace is the first pattern that covers it, if it stands before
-/// what is registered for the name.
+/// Without members, the rule of a namespace is the first pattern that covers it, if the pattern was
+/// registered before the name.
 #[cfg(feature = "redis")]
 #[test]
 fn servers_are_answered_through_the_pattern_that_covers_the_name() {
