@@ -595,6 +595,19 @@ fn a_namespace_that_was_left_counts_until_its_tokens_are_there() {
     assert_eq!(events_of(&mut world, link, &[r#"42/c,["n"]"#]), 1);
 }
 
+/// A namespace that a client has left, and asks for again, counts once.
+#[test]
+fn a_namespace_that_is_asked_for_again_counts_once() {
+    let (mut world, link) = in_a_room(RateLimit::NONE.events(10, 5));
+    assert_eq!(events_of(&mut world, link, &[EVENT, "41/room,"]), 1);
+    world.frames(link);
+    world.accepts = false;
+    assert_eq!(events_of(&mut world, link, &["40/room,", "40/a,", "40/b,"]), 0);
+    assert_eq!(world.frames(link), [""; 0], "nobody is refused");
+    assert_eq!(events_of(&mut world, link, &["40/c,"]), 0);
+    assert_eq!(world.frames(link), [r#"44/c,{"message":"Too many namespaces"}"#]);
+}
+
 /// What is kept of limits counts among the bytes that sessions keep, when a socket is let in.
 #[test]
 fn the_meters_of_namespaces_count_as_kept() {

@@ -62,9 +62,9 @@ impl Spent {
         }
     }
 
-    /// Forgets the meters that are full again. Returns how many namespaces are left, without this
-    /// one.
-    pub(crate) fn beside(&mut self, now: Time, namespace: &ByteString) -> usize {
+    /// Forgets the meters that are full again. Returns how many namespaces are left, without those
+    /// that count already.
+    pub(crate) fn beside(&mut self, now: Time, counts: impl Fn(&ByteString) -> bool) -> usize {
         step!(each self.left.len());
         let Self { left, bytes } = self;
         left.retain_mut(|left| {
@@ -74,7 +74,7 @@ impl Spent {
             }
             !is_full
         });
-        left.iter().filter(|left| *left.namespace != *namespace).count()
+        left.iter().filter(|left| !counts(&left.namespace)).count()
     }
 
     /// The bytes of the meters of all namespaces, those that the session is in and those that it

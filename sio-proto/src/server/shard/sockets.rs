@@ -13,7 +13,7 @@ use super::{
 use crate::RateLimit;
 use crate::id::{SocketSlot, derived_from, is_an_id};
 use crate::server::membership::{RoomLimits, Socket};
-use crate::server::{Meter, Welcome};
+use crate::server::{Meter, Session, Welcome};
 
 /// Sockets by their ids, and their rooms.
 impl Shard {
@@ -198,9 +198,13 @@ impl<G> At<'_, G> {
     /// In how many namespaces the session is. Those that it has left count as well, as long as a
     /// meter of them is kept. `namespace`, which it is not in, does not count.
     fn namespaces_beside(&mut self, namespace: &ByteString) -> usize {
-        let rare = self.session.rare.as_mut();
-        let left = rare.map_or(0, |rare| rare.spent.beside(self.now, namespace));
-        self.session.sockets.len() + left
+        let Self { core, session, now, .. } = self;
+        let Session { sockets, rare, .. } = &mut **session;
+        // One that it has asked for again counts with its socket.
+        let is_in = |left: &ByteString| core.membership.in_namespace(sockets, left).is_some();
+        let counts = |left: &ByteString| left == namespace || is_in(left);
+        let left = rare.as_mut().map_or(0, |rare| rare.spent.beside(*now, counts));
+        sockets.len() + left
     }
 
     /// The session asks to join a namespace that it is not in. Limits are checked first: nothing is
