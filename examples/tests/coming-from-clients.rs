@@ -82,6 +82,7 @@ fn builders(builder: fn() -> ClientBuilder, roots: RootCertStore, hash: [u8; 32]
         }),
         builder().config(|config| config.randomization_factor(0.2)),
         builder().config(|config| config.connect_timeout(Duration::from_secs(10))),
+        builder().config(|config| config.join_timeout(Some(Duration::from_secs(10)))),
         builder().config(|config| config.ack_timeout(Duration::from_secs(10)).retries(3)),
         builder().config(|config| config.retries(3).retry_window(8)),
         builder().config(|config| config.close_with_last(false)),
@@ -225,6 +226,7 @@ fn the_pages_name_the_defaults() {
     assert_eq!(config.reconnection_delay, Duration::from_secs(1));
     assert_eq!(config.reconnection_delay_max, Duration::from_secs(5));
     assert_eq!(config.connect_timeout, Duration::from_secs(20));
+    assert_eq!(config.join_timeout, None);
     assert_eq!(config.ack_timeout, Duration::from_secs(30));
     assert_eq!(config.max_queued_bytes, 1_000_000);
     assert_eq!(config.max_attempts_per_minute, 60);

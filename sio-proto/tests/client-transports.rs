@@ -3,6 +3,8 @@
 
 mod client;
 
+use std::time::Duration;
+
 use client::{World, emit};
 use sio_proto::client::{ClientConfig, Generation, Outcome, Transport};
 use sio_proto::codec::MessagePack;
@@ -166,6 +168,45 @@ fn a_refused_namespace_can_connect_again() {
     world.pass(100);
     assert!(world.client.is_connected(admin));
     assert!(!world.has("disconnect SocketId(0)"));
+}
+
+/// Client C3.
+#[test]
+fn a_namespace_whose_server_does_not_answer_is_given_up() {
+    let config = ClientConfig::default().join_timeout(Some(Duration::from_secs(5)));
+    let mut world = World::new(config, Config::default());
+    world.connect("/");
+    world.pass(100);
+    world.undecided = Some(Vec::new());
+    let admin = world.connect("/admin");
+    world.pass(4_900);
+    assert!(!world.has("connect_error"), "{:?}", world.log);
+    world.pass(200);
+    let told = "connect_error SocketId(1) the server has not answered the CONNECT of the namespace";
+    assert_eq!(world.count(told), 1, "{:?}", world.log);
+    // The answer comes after all: the server is told to let the namespace go.
+    let (now, late) = (world.now, world.undecided.take().unwrap()[0]);
+    world.server.shard(now, |shard, out| shard.accept(now, late, out));
+    world.pass(100);
+    assert!(!world.client.is_connected(admin));
+    assert_eq!(world.server.shard(now, |shard, _| shard.session_of(late)), None);
+    world.client.connect(world.now, admin).unwrap();
+    world.pass(100);
+    assert!(world.client.is_connected(admin));
+    assert!(!world.has("disconnect SocketId(0)"), "{:?}", world.log);
+}
+
+/// Client C3. Without the setting, whoever decides at the server may take any time.
+#[test]
+fn a_namespace_waits_for_an_answer() {
+    let mut world = World::new(ClientConfig::default(), Config::default());
+    world.undecided = Some(Vec::new());
+    let socket = world.connect("/");
+    world.pass(40_000);
+    let (now, late) = (world.now, world.undecided.take().unwrap()[0]);
+    world.server.shard(now, |shard, out| shard.accept(now, late, out));
+    world.pass(100);
+    assert!(world.client.is_connected(socket), "{:?}", world.log);
 }
 
 /// Client C14.

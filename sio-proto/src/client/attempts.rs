@@ -129,7 +129,7 @@ impl Client {
                 if let Stage::Session(session) = &self.stage {
                     self.sockets[at].provided = auth_for(at, session.credentials());
                 }
-                self.send_connect(at);
+                self.send_connect(now, at);
             }
         }
         (self.drain_at, self.drain_due) = (None, now);

@@ -121,6 +121,11 @@ pub struct ClientConfig {
     /// Time from the start of an attempt to the open packet. It is also the time for an answer to
     /// [`Output::CredentialsWanted`](super::Output::CredentialsWanted). Default 20 s.
     pub connect_timeout: Duration,
+    /// Time for the server's answer to the CONNECT of a namespace. Default none, as in JavaScript:
+    /// who decides there may take any time. When it is over, the namespace is not connected, and
+    /// [`Delivery::ConnectError`](super::Delivery::ConnectError) says so. An answer that comes
+    /// later makes the server let the namespace go again.
+    pub join_timeout: Option<Duration>,
     /// Time for an upgrade, from the probe's connection to packet `5`. In generations without
     /// upgrades, it is the time for the websocket to open before polling is tried; and with
     /// [`ClientConfig::try_all_transports`], the time for each transport that another one follows.
@@ -251,6 +256,7 @@ impl Default for ClientConfig {
             provider: false,
             on_refused: OnRefused::default(),
             connect_timeout: Duration::from_secs(20),
+            join_timeout: None,
             upgrade_timeout: Duration::from_secs(10),
             upgrade_pause: Duration::from_secs(600),
             close_timeout: Duration::from_secs(2),
@@ -301,6 +307,7 @@ setters!(ClientConfig {
     provider: bool,
     on_refused: OnRefused,
     connect_timeout: Duration,
+    join_timeout: Option<Duration>,
     upgrade_timeout: Duration,
     upgrade_pause: Duration,
     close_timeout: Duration,
@@ -369,6 +376,9 @@ impl ClientConfig {
         ];
         if let Some((name, _)) = times.iter().find(|(_, time)| time.is_zero()) {
             return Err(E::Zero(name));
+        }
+        if self.join_timeout.is_some_and(|time| time.is_zero()) {
+            return Err(E::Zero("join_timeout"));
         }
         if self.reconnection_delay_max < self.reconnection_delay {
             return Err(E::DelayMax);

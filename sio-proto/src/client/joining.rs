@@ -48,7 +48,7 @@ impl Client {
     /// Sends CONNECT for a namespace on the open connection, perhaps after a question.
     pub(super) fn join(&mut self, now: Time, at: usize) {
         if !self.config.provider {
-            self.send_connect(at);
+            self.send_connect(now, at);
             return self.close_if_unused(now);
         }
         let question = self.number();
@@ -63,7 +63,7 @@ impl Client {
     }
 
     /// Sends CONNECT.
-    pub(super) fn send_connect(&mut self, at: usize) {
+    pub(super) fn send_connect(&mut self, now: Time, at: usize) {
         if let Err(feature) = self.protocol.check_namespace(&self.sockets[at].namespace) {
             let message = alloc::format!("the generation of the server does not have {feature}");
             return self.refuse(at, ClientError::new(ErrorClass::Protocol, message));
@@ -71,6 +71,7 @@ impl Client {
         let written = self.connect_of(at);
         let socket = &mut self.sockets[at];
         socket.state = SocketState::Connecting;
+        socket.answer_until = self.config.join_timeout.map(|time| now + time);
         if let Some(due) = &mut socket.due {
             // The answer to the CONNECT before will do, if that CONNECT has said the same.
             due.is_left &= due.written != written;
@@ -97,6 +98,19 @@ impl Client {
         self.send_packet(connect);
     }
 
+    /// The server has not answered in time. If it answers yet, it is told that the client leaves.
+    pub(super) fn give_up_connect(&mut self, now: Time, at: usize) {
+        if let Some(due) = &mut self.sockets[at].due {
+            due.is_left = true;
+        }
+        let error = ClientError::new(
+            ErrorClass::Unreachable,
+            "the server has not answered the CONNECT of the namespace",
+        );
+        self.refuse(at, error);
+        self.close_if_unused(now);
+    }
+
     /// The answer has come to a CONNECT after which the user has left. The server is told, and the
     /// namespace connects if the user wants this by now.
     pub(super) fn connect_anew(&mut self, now: Time, at: usize) {
@@ -108,7 +122,7 @@ impl Client {
         let (namespace, state) = (socket.namespace.clone(), socket.state);
         self.send_packet(&Packet::Disconnect { namespace });
         if state == SocketState::Connecting {
-            self.send_connect(at);
+            self.send_connect(now, at);
             self.close_if_unused(now);
         }
     }

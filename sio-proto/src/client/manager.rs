@@ -331,7 +331,7 @@ impl Client {
             self.open_session(now, credentials);
         } else if let Some(at) = self.sockets.iter().position(asks) {
             self.sockets[at].provided = auth_for(at, &credentials);
-            self.send_connect(at);
+            self.send_connect(now, at);
         } else {
             return Err(CommandError::Question);
         }

@@ -218,7 +218,7 @@ impl Client {
         }
         // Another CONNECT was refused than the one that the user wants now.
         if was_left {
-            self.send_connect(at);
+            self.send_connect(now, at);
             return self.close_if_unused(now);
         }
         // The server has read what the client wrote before, also that it has left.

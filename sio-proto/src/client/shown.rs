@@ -34,8 +34,8 @@ macro_rules! show {
 
 show!(ClientConfig {
     transports upgrade remember_upgrade try_all_transports generation provider on_refused
-    connect_timeout upgrade_timeout upgrade_pause close_timeout wake_timeout clock_jump max_silence
-    reconnection reconnection_delay reconnection_delay_max randomization_factor
+    connect_timeout join_timeout upgrade_timeout upgrade_pause close_timeout wake_timeout clock_jump
+    max_silence reconnection reconnection_delay reconnection_delay_max randomization_factor
     reconnection_attempts max_attempts_per_minute max_retry_after close_with_last ack_timeout
     retries retry_window confirm_events max_unconfirmed max_queued_bytes max_answer_bytes
     max_queue_age drain_per_second max_in_flight max_body_bytes max_message_bytes

@@ -132,6 +132,8 @@ pub(super) struct Socket {
     pub(super) state: SocketState,
     /// The CONNECT that was written on this session, and whose answer has not come.
     pub(super) due: Option<Due>,
+    /// Until when the server may answer, while the namespace connects.
+    pub(super) answer_until: Option<Time>,
     /// The server has connected or refused the namespace on this session. Engine.IO 3 servers do
     /// this once for `/` without being asked.
     pub(super) was_answered: bool,
@@ -176,6 +178,7 @@ impl Socket {
             provided: None,
             state: SocketState::Idle,
             due: None,
+            answer_until: None,
             was_answered: false,
             was_left: false,
             refusals: 0,

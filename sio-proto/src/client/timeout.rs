@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TimeoutReason {
-    /// The attempt has lasted too long.
+    /// The attempt has lasted too long, or the CONNECT of a namespace has no answer.
     Connect,
     /// Nobody has provided credentials.
     Credentials,

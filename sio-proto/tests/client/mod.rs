@@ -77,6 +77,8 @@ pub struct World {
     pub sockets: Vec<SocketKey>,
     /// Namespaces that the server refuses, with this text.
     pub refuses: BTreeMap<String, String>,
+    /// Sockets about which the server does not decide, if it is to decide about none.
+    pub undecided: Option<Vec<SocketKey>>,
     pub auths: Vec<String>,
     /// The server answers events that ask for it.
     pub answers: bool,
@@ -144,6 +146,7 @@ impl World {
             heard: Vec::new(),
             sockets: Vec::new(),
             refuses: BTreeMap::new(),
+            undecided: None,
             auths: Vec::new(),
             answers: true,
             auto_provide: true,
@@ -420,6 +423,7 @@ impl World {
                         Some(text) => self.server.shard(now, |shard, out| {
                             shard.refuse(now, socket, &text, Some("{\"code\":1}"), out)
                         }),
+                        None if self.undecided.is_some() => self.undecided.iter_mut().for_each(|all| all.push(socket)),
                         None if self.records.is_some() => {
                             self.sockets.push(socket);
                             self.accept_recoverable(socket, &auth);
