@@ -102,3 +102,57 @@ impl ShardCell {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
+    use super::*;
+    use crate::tests::{Counted, RUNTIME, server};
+    use crate::turn;
+
+    /// A subscriber of the log that panics.
+    struct Panics;
+
+    impl Subscriber for Panics {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, _: &Event<'_>) {
+            panic!("nobody reads this log");
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    /// A panic of the log takes nothing else with it: others are woken nevertheless.
+    #[test]
+    fn a_panic_of_the_log_loses_no_waker() {
+        let io = server(1);
+        let cell = Arc::clone(&io.0.shards.cells[0]);
+        let woken = Counted::default();
+        tracing::subscriber::with_default(Panics, || {
+            turn::run(RUNTIME, |turn| {
+                turn.note(Note::Wake(woken.waker()));
+                turn.note(Note::Refused(400));
+                turn.note(Note::Wake(woken.waker()));
+                cell.input("test", turn, |_, _, _| ());
+            });
+        });
+        assert_eq!(woken.take(), 2);
+    }
+}

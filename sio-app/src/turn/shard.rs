@@ -121,7 +121,9 @@ impl Aftermath {
             let _ = guarded(|| drop(extension));
         }
         while let Some(note) = turn.take_note() {
-            cell.tell(note);
+            // A subscriber of the log is code of the user. If it panics, the other notes remain,
+            // and the wakers.
+            let _ = guarded(|| cell.tell(note));
         }
         for _ in 0..left.emptied {
             if let Some(application) = cell.application.upgrade() {
