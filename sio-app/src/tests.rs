@@ -27,6 +27,7 @@ mod cluster;
 mod confirms;
 mod credentials;
 mod crossing;
+mod delays;
 mod direct_events;
 mod ends;
 mod exchanges;

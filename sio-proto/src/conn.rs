@@ -364,6 +364,17 @@ impl Conn {
         }
     }
 
+    /// The head of a request whose body is still coming, as [`Arrivals::body_started`] had it. The
+    /// cost is a copy of the head.
+    #[must_use]
+    pub fn started(&self) -> Option<Request> {
+        let State::Http(http) = &self.state else {
+            return None;
+        };
+        let (findings, head) = (http.begun.as_deref()?, http.decoder.started()?);
+        Some(Request::with_findings(*findings, head.clone(), http.peer))
+    }
+
     /// Reports that the request is a GET that is held
     /// ([`Shard::holds`](crate::server::Shard::holds)). The next request may then be read. The
     /// caller gets it like the first one, and is responsible for the order of the answers. No

@@ -56,6 +56,11 @@ impl Parts {
         self.pacing.is_some() || self.delay.as_ref().is_some_and(|delay| delay.waits())
     }
 
+    /// Whether a large message has waited that is not complete.
+    pub(super) const fn is_delayed(&self) -> bool {
+        self.delay.is_some()
+    }
+
     /// Whether nothing is among them that counts as received.
     pub(super) const fn counts_nothing(&self) -> bool {
         #[cfg(feature = "redis")]

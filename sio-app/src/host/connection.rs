@@ -434,7 +434,7 @@ impl Connection {
     /// been answered.
     fn process(&mut self, bytes: &mut BytesMut) {
         while !bytes.is_empty() {
-            if self.has_had_its_turn() || self.place.must_wait(self.conn.held_bytes()) {
+            if self.has_had_its_turn() || self.must_wait() {
                 self.marks.set(Marks::HAS_MORE, true);
                 break;
             }
@@ -462,6 +462,16 @@ impl Connection {
         if !self.conn.is_websocket() || self.stage == Stage::Head {
             self.note_stage(bytes);
         }
+    }
+
+    /// Whether nothing more of a message is decoded for now.
+    #[inline]
+    fn must_wait(&mut self) -> bool {
+        let waits = self.place.must_wait(self.conn.held_bytes());
+        if waits {
+            self.place.excuse_delayed(|| self.conn.started());
+        }
+        waits
     }
 
     /// Whether the next request is read before the present one has been answered. This is so if the
@@ -497,6 +507,9 @@ impl Connection {
             && arrivals.replies.is_empty()
             && arrivals.closed.is_none();
         if !nothing {
+            if arrivals.request.is_some() || !arrivals.packets.is_empty() {
+                self.place.note_complete();
+            }
             let runtime = self.place.io.runtime();
             let (overtaken, leftover) = turn::run_a_while(runtime, |turn| self.handle_in(turn, arrivals));
             if leftover.is_some() {

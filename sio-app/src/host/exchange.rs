@@ -134,8 +134,22 @@ impl Exchange {
         let size = body.as_ref().map_or(0, Bytes::len);
         request.http.body = body;
         match self.place.must_wait(size) {
-            true => self.waiting = Some(request),
+            true => self.wait(request, size),
             false => self.handle(*request),
+        }
+    }
+
+    /// A large body waits. It counts as received, and as one that is still coming.
+    fn wait(&mut self, mut request: Box<Request>, size: usize) {
+        let has_room = in_steps(size) <= self.received || self.receive(size);
+        if !has_room {
+            self.link.cut();
+        }
+        let place = &mut self.place;
+        if has_room && turn::run(place.io.runtime(), |turn| place.note_waiting_body(turn, &mut request)) {
+            self.waiting = Some(request);
+        } else {
+            place.end_delay();
         }
     }
 

@@ -6,19 +6,19 @@ use std::sync::Mutex;
 use super::*;
 use crate::{EngineMessage, EngineSocket, Excess, RateLimit};
 
-const MOST: usize = 40;
+pub(super) const MOST: usize = 40;
 
 /// A server on which few events may wait for a session. Its handler waits until it is told to go
 /// on, and notes the number of its event.
-struct Slow {
-    io: Io,
+pub(super) struct Slow {
+    pub(super) io: Io,
     seen: Arc<Mutex<Vec<usize>>>,
     /// How many handlers may finish.
-    free: Arc<AtomicUsize>,
+    pub(super) free: Arc<AtomicUsize>,
 }
 
 impl Slow {
-    fn new(one_at_a_time: bool, config: Config) -> Self {
+    pub(super) fn new(one_at_a_time: bool, config: Config) -> Self {
         let options = Options::default().shards(1).max_waiting_events(MOST);
         let io = Io::new(config, options, RUNTIME).unwrap();
         let (seen, free) = (Arc::<Mutex<Vec<usize>>>::default(), Arc::<AtomicUsize>::default());
@@ -46,7 +46,7 @@ impl Slow {
     }
 
     /// Lets so many handlers finish.
-    fn finish(&self, handlers: usize) {
+    pub(super) fn finish(&self, handlers: usize) {
         self.free.fetch_add(handlers, Ordering::Relaxed);
         while self.free.load(Ordering::Relaxed) > 0 {
             let before = self.free.load(Ordering::Relaxed);
@@ -57,7 +57,7 @@ impl Slow {
         }
     }
 
-    fn seen(&self) -> Vec<usize> {
+    pub(super) fn seen(&self) -> Vec<usize> {
         self.seen.lock().unwrap().clone()
     }
 }
@@ -164,7 +164,7 @@ fn one_frame_or_post_of_0_6_is_handed_over_in_portions() {
     assert!(client.written().ends_with("ok"));
 }
 
-fn polling(io: &Io) -> String {
+pub(super) fn polling(io: &Io) -> String {
     let (_, open) = fetch(io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
     let target = format!(
         "/socket.io/?EIO=4&transport=polling&sid={}",

@@ -186,6 +186,14 @@ impl RequestDecoder {
         }
     }
 
+    /// The head of a request whose body is still arriving.
+    pub(crate) fn started(&self) -> Option<&Request> {
+        match &self.state {
+            State::Body(pending) => Some(&pending.request),
+            State::Head(_) | State::Over | State::Upgraded | State::Failed(_) => None,
+        }
+    }
+
     /// Whether the decoder stands between two requests. If the buffer is empty too, the connection
     /// may end here without loss, and a peer that sends nothing here is not slow.
     #[must_use]
