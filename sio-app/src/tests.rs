@@ -44,6 +44,7 @@ mod orders;
 mod pipelining;
 mod policies;
 mod polls;
+mod posts;
 mod recovery;
 mod recovery_edges;
 mod refills;

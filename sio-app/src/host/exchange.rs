@@ -98,6 +98,12 @@ impl Exchange {
         })
     }
 
+    /// Whether its POST waits, and keeps nothing of its body.
+    #[cfg(test)]
+    pub(crate) fn keeps_no_body(&self) -> bool {
+        self.place.keeps_no_body()
+    }
+
     /// Tells the session that a request is under way. Call this if the body has not arrived
     /// together with the head. Poll the exchange while you read the body, because the request may
     /// be answered before its body has arrived.

@@ -30,7 +30,7 @@ use sio_proto::{LinkId, SessionKey, Time};
 
 use crate::host::place::{Place, Seat};
 use crate::turn::load::{Lagging, Load};
-use crate::turn::shard::ShardCell;
+use crate::turn::shard::{ShardCell, State};
 use crate::turn::{self, Turn};
 use crate::user::sleep::Sleep;
 
@@ -120,6 +120,11 @@ impl Pause {
         Sleep::new(Arc::clone(cell), until)
     }
 
+    fn has_session(&self) -> bool {
+        let ask = |state: &mut State| state.shard.handshake(self.session).is_some();
+        self.cell.ask("session", ask)
+    }
+
     /// Waits for the end of the pause. The result says whether handlers that lag were waited for
     /// in vain.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
@@ -130,6 +135,10 @@ impl Pause {
                 return Poll::Ready(false);
             }
             std::task::ready!(Pin::new(&mut self.sleep).poll(cx));
+            // A session that has ended waits for nothing.
+            if !self.has_session() {
+                return Poll::Ready(false);
+            }
             match &mut self.why {
                 Why::Throttled(until) if self.cell.now() < *until => {}
                 Why::Throttled(_) => return Poll::Ready(false),
@@ -282,6 +291,15 @@ impl Place {
         packets > 0 && (packets > self.portion() || cell.loads().paces())
     }
 
+    /// Whether a POST waits, and keeps nothing of its body.
+    #[cfg(test)]
+    pub(super) fn keeps_no_body(&self) -> bool {
+        match self.pacing().map(|pacing| &pacing.held) {
+            Some(Held::Post { posted, .. }) => format!("{posted:?}").contains("is_kept: true"),
+            Some(Held::Nothing | Held::Packets(_)) | None => false,
+        }
+    }
+
     /// Takes up a POST that is handed over in portions. The first portion follows at once, if it
     /// may come.
     pub(super) fn pace(&mut self, turn: &Turn, shard: usize, mut request: Request) {
@@ -427,6 +445,8 @@ impl Place {
             // Its packets are in `posted`.
             request.http.body = Ok(Bytes::new());
         }
+        // A piece of a stream becomes many packets, which are parts of it. They must not keep it.
+        let posted = posted.kept();
         Some((Held::Post { shard, request, posted }, None))
     }
 

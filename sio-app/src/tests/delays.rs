@@ -177,7 +177,7 @@ fn each_message_that_waits_has_its_time() {
     }
 }
 
-/// A body that waits inside another HTTP server counts as received, and as one that is still coming.
+/// A body that waits inside another HTTP server counts as received, and as one that is coming.
 #[test]
 fn a_mounted_body_that_waits_is_counted() {
     let mut full = Full::new(Options::default().max_receiving_bytes(500_000));

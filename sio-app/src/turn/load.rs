@@ -161,9 +161,19 @@ impl Loads {
     }
 
     /// Whether POSTs have to ask before they are handed over: some client has a limit, or the
-    /// handlers of some session lag.
+    /// handlers of some session may lag. A POST has no link that could pause when it has been
+    /// answered, so the next one asks.
     pub(crate) fn paces(&self) -> bool {
-        self.measures() || self.lagging.load(Ordering::Relaxed) > 0
+        self.measures() || self.lagging.load(Ordering::Relaxed) > 0 || self.may_lag()
+    }
+
+    /// Whether so much waits in the whole server that the handlers of a session may lag
+    /// ([`Load::lags`]). If not, those of none do.
+    fn may_lag(&self) -> bool {
+        let all = [self.session, self.address, self.whole];
+        let least = |limit: fn(&Limits) -> usize| all.iter().map(limit).min().unwrap_or(0) / 2;
+        self.count.things.load(Ordering::Relaxed) > least(|limits| limits.max_events)
+            || self.count.bytes.load(Ordering::Relaxed) > least(|limits| limits.max_bytes)
     }
 
     #[cfg(test)]

@@ -104,6 +104,12 @@ impl Shard {
     /// Notes that a POST waits before its first part ([`Posted::begins`]). It counts as one whose
     /// body is still coming, so that nothing which its client sends later overtakes it. Returns
     /// false if the POST is refused. Then it is answered, and nothing more is handed over.
+    ///
+    /// In the generations before 1.0, a POST is not noted: as on genuine servers, several of them
+    /// may be under way, a client may come back by another transport meanwhile, and no connection
+    /// of a POST ends its session. What the client sends on another connection before the POST is
+    /// answered may overtake it. Clients of these generations send the next POST when the one
+    /// before has been answered.
     #[must_use]
     pub fn handle_waiting_post(&mut self, now: Time, link: LinkId, request: &Request, out: &mut Outputs) -> bool {
         self.handle_body_started(now, link, request, out);
