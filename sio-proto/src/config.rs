@@ -79,7 +79,8 @@ pub struct Config {
     /// nothing take the room of others.
     pub crowded_connect_timeout: Duration,
     /// How long an upgrade may take, from the probe's connection to packet `5`
-    /// (docs/protocol/engine-io.md §7). It is also the time for a hixie-76 handshake of 0.6 to 0.9,
+    /// (docs/protocol/engine-io.md §7). If a POST of the client is under way when it is over, it
+    /// begins anew: the client sends `5` when the POST has been answered. It is also the time for a hixie-76 handshake of 0.6 to 0.9,
     /// from its head to the 8 bytes behind the head. Default 10 s.
     pub upgrade_timeout: Duration,
     /// How long a closing polling session waits for a GET that can carry the close packet. Default
@@ -301,7 +302,8 @@ pub struct Config {
     /// Most acknowledgements that one socket may owe. Default 65 536. Further requests for
     /// acknowledgements are refused as full.
     pub max_pending_acks: usize,
-    /// How long attachments may come after their packet. Default 10 s.
+    /// How long attachments may come after their packet, without the time in which the server reads
+    /// nothing from the client ([`Shard::excuse`](crate::server::Shard::excuse)). Default 10 s.
     pub attachment_timeout: Duration,
     /// Settings of the 0.6 family: the plain-message transports and their codecs.
     pub legacy06: Legacy06,

@@ -429,6 +429,36 @@ fn a_switch_that_waits_for_a_post_is_not_forgotten() {
     assert_eq!(story.world.sessions(), 0);
 }
 
+/// A genuine client sends `5` when its POST has been answered. If its websocket ended before, it
+/// would stay without a transport.
+#[test]
+fn a_websocket_waits_for_the_answer_to_a_post() {
+    for late in [false, true] {
+        let mut story = Story::new();
+        let candidate = story.probe();
+        let link = story.world.open();
+        let head = format!(
+            "POST {} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n42[",
+            session(&story.sid)
+        );
+        story.world.send(link, head.as_bytes());
+        story.world.pass(14_000);
+        assert_eq!(story.world.ended, []);
+        story.world.send(link, b"\"slow\"]");
+        assert_eq!(body(&story.world.received(link)), "ok");
+        if late {
+            story.world.pass(10_000);
+            assert_eq!(story.world.ended, [candidate], "it does not wait without an end");
+            story.assert_polls();
+            continue;
+        }
+        story.world.pass(4_000);
+        story.world.send(candidate, &text("5"));
+        assert_eq!(story.world.heard(), ["event slow "]);
+        story.assert_upgraded(candidate);
+    }
+}
+
 #[test]
 fn the_revision_cannot_change() {
     let mut story = Story::new();

@@ -234,39 +234,53 @@ fn posts_wait_for_handlers_that_lag() {
 }
 
 /// A POST that waits before its first portion is under way: what its client sends after it, on its
-/// websocket, comes after it.
+/// websocket, comes after it. A genuine client sends `5` when the POST has been answered, which may
+/// take longer than an upgrade.
 #[test]
 fn an_upgrade_waits_for_a_post_that_waits_for_handlers() {
-    let slow = Slow::new(true, Config::default());
-    let target = polling(&slow.io);
-    let post = |numbers: std::ops::Range<usize>| {
-        let packets: Vec<String> = numbers.map(|n| format!(r#"42["slow",{n}]"#)).collect();
-        let (body, mut client) = (packets.join("\u{1e}"), Driven::new(&slow.io, usize::MAX));
-        let request = format!(
-            "POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let _ = client.read(request.as_bytes());
-        client
-    };
-    assert!(post(0..30).written().ends_with("ok"));
-    let mut waiting = post(30..42);
-    assert_eq!(waiting.written(), "", "it waits before its first portion");
-    let mut websocket = Driven::new(&slow.io, usize::MAX);
-    let upgrade = String::from_utf8(UPGRADE.to_vec()).unwrap();
-    let target = target.replace("polling", "websocket");
-    let upgrade = upgrade.replace("/socket.io/?EIO=4&transport=websocket", &target);
-    let _ = websocket.read(upgrade.as_bytes());
-    for packet in ["2probe", "5", r#"42["slow",42]"#] {
-        let _ = websocket.read(&text(packet));
+    for is_genuine in [false, true] {
+        let slow = Slow::new(true, Config::default());
+        let target = polling(&slow.io);
+        let post = |numbers: std::ops::Range<usize>| {
+            let packets: Vec<String> = numbers.map(|n| format!(r#"42["slow",{n}]"#)).collect();
+            let (body, mut client) = (packets.join("\u{1e}"), Driven::new(&slow.io, usize::MAX));
+            let request = format!(
+                "POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = client.read(request.as_bytes());
+            client
+        };
+        assert!(post(0..30).written().ends_with("ok"));
+        let mut waiting = post(30..42);
+        assert_eq!(waiting.written(), "", "it waits before its first portion");
+        let mut websocket = Driven::new(&slow.io, usize::MAX);
+        let upgrade = String::from_utf8(UPGRADE.to_vec()).unwrap();
+        let target = target.replace("polling", "websocket");
+        let upgrade = upgrade.replace("/socket.io/?EIO=4&transport=websocket", &target);
+        let _ = websocket.read(upgrade.as_bytes());
+        let _ = websocket.read(&text("2probe"));
+        for _ in 0..if is_genuine { 25 } else { 0 } {
+            set_now(now() + 1_000_000);
+            Driver::new(&slow.io).handle_timeout(0, Waker::noop());
+            slow.finish(1);
+            let _ = waiting.poll();
+            let _ = websocket.poll();
+        }
+        let mut answer = waiting.written();
+        assert_eq!(answer.ends_with("ok"), is_genuine);
+        for packet in ["5", r#"42["slow",42]"#] {
+            let _ = websocket.read(&text(packet));
+        }
+        for _ in 0..200 {
+            slow.finish(1);
+            let _ = waiting.poll();
+            let _ = websocket.poll();
+        }
+        answer += &waiting.written();
+        assert!(answer.ends_with("ok"));
+        assert_eq!(slow.seen(), (0..43).collect::<Vec<_>>());
     }
-    for _ in 0..200 {
-        slow.finish(1);
-        let _ = waiting.poll();
-        let _ = websocket.poll();
-    }
-    assert!(waiting.written().ends_with("ok"));
-    assert_eq!(slow.seen(), (0..43).collect::<Vec<_>>());
 }
 
 /// A POST behind a held GET has no way around the limits: the GET is answered, and the POST waits

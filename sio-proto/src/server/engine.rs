@@ -439,11 +439,11 @@ impl<'a> At<'a> {
     }
 
     /// Nothing is read from the client for now. A client that pings gives up its server if it hears
-    /// nothing (revision 3), so it hears something.
+    /// nothing (revision 3), so it hears something. On polling, it holds its own ping back while its
+    /// POST waits, and counts the time for the answer nevertheless.
     pub(crate) fn comfort(&mut self) {
-        let session = &*self.session;
-        let is_websocket = session.transport == TransportKind::WebSocket;
-        if self.engine().revision == Revision::V3 && is_websocket && !self.session.outbox.has_heartbeat(&PONG) {
+        let is_open = self.session.state == State::Open;
+        if self.engine().revision == Revision::V3 && is_open && !self.session.outbox.has_heartbeat(&PONG) {
             self.push_heartbeat(PONG);
         }
     }
@@ -477,6 +477,7 @@ impl<'a> At<'a> {
     pub(crate) fn alarm_rang(mut self, alarm: Alarm, epoch: u32) {
         let session = &mut *self.session;
         let (state, reassembling) = (session.state, session.reassembly.is_pending());
+        let has_post = session.post().is_some();
         if alarm == Alarm::Attachments {
             session.rare_mut().attachments.disarm();
         }
@@ -497,9 +498,14 @@ impl<'a> At<'a> {
                 let _ = self.close(Reason::ForcedServerClose);
             }
             // After `5` the client has left polling and cannot go back. The ping timeout bounds the
-            // wait for the POST.
+            // wait for the POST. Before `5`, the client waits for the answer to its POST: if its
+            // websocket ended meanwhile, a genuine client would stay without a transport.
             Alarm::Upgrade if engine.attempt == epoch && engine.candidate.as_ref().is_some_and(|c| !c.switching) => {
-                self.drop_candidate();
+                if !has_post {
+                    return self.drop_candidate();
+                }
+                let due = self.now + self.core.config.upgrade_timeout;
+                self.core.timers.arm_at(due, Alarm::Upgrade, self.key, epoch);
             }
             Alarm::Noop if engine.attempt == epoch => {
                 if let Some(candidate) = engine.candidate.as_mut() {
@@ -565,6 +571,14 @@ impl<'a> At<'a> {
             },
             Some(_) if is_open => _ = self.fail(Reason::PingTimeout),
             Some(_) => _ = self.forget(),
+        }
+    }
+
+    /// Nothing is read from the client for now, also no attachments.
+    pub(crate) fn await_attachments(&mut self) {
+        if self.session.reassembly.is_pending() {
+            let config = &self.core.config;
+            self.arm_attachments(self.now + config.longest_pause() + config.attachment_timeout);
         }
     }
 

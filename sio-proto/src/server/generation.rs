@@ -299,10 +299,11 @@ impl<'a> At<'a> {
     }
 
     /// Nothing is read from the client for now. If a client of the generation would take this for
-    /// the end of its server, it is told something.
+    /// the end of its server, it is told something. A packet may wait longer for the rest.
     pub(super) fn comfort(self) {
         if let Rules::Engine(mut at) = self.rules() {
             at.comfort();
+            at.await_attachments();
         }
     }
 

@@ -1,0 +1,71 @@
+//! What is done for clients from which nothing is read for a while.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use sio_proto::{Config, RateLimit};
+
+/// A client of 1.x or 2.x that polls holds its ping back while its POST waits, and counts the time
+/// for the answer nevertheless. So its GETs bring it pongs.
+#[test]
+fn a_client_of_2_x_that_polls_hears_pongs_while_its_post_waits() {
+    let limit = RateLimit::NONE.events(1, 1);
+    let mut world = World::new(Config::default().session_rate(limit));
+    let opened = world.ask(&get("/socket.io/?EIO=3&transport=polling"));
+    let target = format!("/socket.io/?EIO=3&transport=polling&sid={}", sid(&opened));
+    let mut poll = world.open();
+    world.send(poll, &get(&target));
+    assert!(!world.received(poll).contains("1:3"), "nothing waits");
+    poll = world.open();
+    world.send(poll, &get(&target));
+    let waiting = world.open();
+    world.send(waiting, &post(&target, &r#"7:42["n"]"#.repeat(60)));
+    for seconds in 0..50 {
+        if seconds % 5 == 0 {
+            assert_eq!(body(&world.received(poll)), "1:3", "after {seconds} s");
+            poll = world.open();
+            world.send(poll, &get(&target));
+        }
+        world.pass(1_000);
+    }
+    assert_eq!(world.received(waiting), "", "it waits");
+    world.pass(15_000);
+    assert_eq!(body(&world.received(waiting)), "ok");
+    assert_eq!(world.sessions(), 1);
+}
+
+/// While nothing is read from a client, no attachments can come. After the last pause they have
+/// their time.
+#[test]
+fn attachments_that_wait_for_us_are_not_late() {
+    let mut config = Config::default();
+    config.attachment_timeout = Duration::from_secs(3);
+    let pause = config.longest_pause();
+    for comes in [true, false] {
+        let mut world = World::new(config.clone());
+        let link = world.join();
+        world.heard();
+        world.send(link, &text(r#"451-["m",{"_placeholder":true,"num":0}]"#));
+        for _ in 0..5 {
+            let now = world.now;
+            world.shard(|shard, out| {
+                let session = shard.session_on(link).unwrap();
+                shard.excuse(now, session, out);
+            });
+            world.pass(pause.as_millis() as u64);
+        }
+        world.pass(2_999);
+        assert_eq!(world.breaches, [""; 0]);
+        if comes {
+            world.send(link, &binary(b"x"));
+            assert!(world.heard()[0].starts_with("event m "));
+        }
+        world.pass(1);
+        assert_eq!(world.sessions(), usize::from(comes));
+        let late = "late, ends: the attachments of a packet have not come in time";
+        assert_eq!(world.breaches.contains(&late.to_owned()), !comes);
+    }
+}
