@@ -5,7 +5,7 @@ mod client;
 
 use std::time::Duration;
 
-use client::{World, emit};
+use client::{Network, World, emit};
 use sio_proto::client::{ClientConfig, Generation, Outcome, Transport};
 use sio_proto::codec::MessagePack;
 use sio_proto::socket::Args;
@@ -194,6 +194,71 @@ fn a_namespace_whose_server_does_not_answer_is_given_up() {
     world.pass(100);
     assert!(world.client.is_connected(admin));
     assert!(!world.has("disconnect SocketId(0)"), "{:?}", world.log);
+}
+
+/// Client C3. A network that is gone is no server that does not answer: the client connects again,
+/// as without the setting.
+#[test]
+fn a_namespace_connects_again_if_the_network_was_gone() {
+    for (polling, lets_in) in [(false, false), (true, false), (true, true)] {
+        let mut config = ClientConfig::default().join_timeout(Some(Duration::from_secs(10)));
+        if polling {
+            config = config.transports(vec![Transport::Polling]);
+        }
+        let mut world = World::new(config, Config::default());
+        world.undecided = Some(Vec::new());
+        let socket = world.connect("/");
+        world.pass(100);
+        world.stall();
+        world.undecided = None;
+        if !lets_in {
+            // Otherwise only the connections that there are have gone.
+            world.network = Network::Stalls;
+        }
+        world.pass(11_000);
+        assert!(!world.client.is_connected(socket));
+        world.network = Network::Works;
+        world.pass(45_000);
+        assert!(world.client.is_connected(socket), "{:?}", world.log);
+        assert!(!world.has("has not answered"), "{:?}", world.log);
+    }
+}
+
+/// Client C3. On polling, the server is known to be there when it has sent a ping.
+#[test]
+fn a_namespace_is_given_up_on_polling() {
+    let config = ClientConfig::default().join_timeout(Some(Duration::from_secs(5)));
+    let mut world = World::new(config.transports(vec![Transport::Polling]), Config::default());
+    world.undecided = Some(Vec::new());
+    world.connect("/");
+    world.pass(24_000);
+    assert!(!world.has("connect_error"), "{:?}", world.log);
+    world.pass(6_000);
+    assert!(
+        world.has("connect_error SocketId(0) the server has not answered"),
+        "{:?}",
+        world.log
+    );
+    assert!(!world.has("ping timeout"));
+}
+
+/// Client C3. Who sleeps hears nothing, whether the server has answered or not.
+#[test]
+fn a_namespace_does_not_give_up_in_a_sleep() {
+    let config = ClientConfig::default().join_timeout(Some(Duration::from_secs(10)));
+    let mut world = World::new(config, Config::default());
+    world.undecided = Some(Vec::new());
+    let socket = world.connect("/");
+    world.pass(100);
+    let late = world.undecided.take().unwrap()[0];
+    // The server answers, and the client sleeps for longer than the answer may take.
+    world.now = world.now + Duration::from_secs(20);
+    let now = world.now;
+    world.server.shard(now, |shard, out| shard.accept(now, late, out));
+    world.client.handle_timeout(now);
+    world.pass(1_000);
+    assert!(world.client.is_connected(socket), "{:?}", world.log);
+    assert!(!world.has("connect_error"), "{:?}", world.log);
 }
 
 /// Client C3. Without the setting, whoever decides at the server may take any time.

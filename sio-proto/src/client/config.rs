@@ -122,9 +122,11 @@ pub struct ClientConfig {
     /// [`Output::CredentialsWanted`](super::Output::CredentialsWanted). Default 20 s.
     pub connect_timeout: Duration,
     /// Time for the server's answer to the CONNECT of a namespace. Default none, as in JavaScript:
-    /// who decides there may take any time. When it is over, the namespace is not connected, and
-    /// [`Delivery::ConnectError`](super::Delivery::ConnectError) says so. An answer that comes
-    /// later makes the server let the namespace go again.
+    /// who decides there may take any time. When it is over, and the server is there, the namespace
+    /// is not connected, and [`Delivery::ConnectError`](super::Delivery::ConnectError) says so. An
+    /// answer that comes later makes the server let the namespace go again. The server is probed
+    /// before ([`Client::wake`](super::Client::wake)): if it is gone, the session ends, and the
+    /// namespace connects again with the next one.
     pub join_timeout: Option<Duration>,
     /// Time for an upgrade, from the probe's connection to packet `5`. In generations without
     /// upgrades, it is the time for the websocket to open before polling is tried; and with

@@ -109,7 +109,7 @@ impl Client {
             let emit = socket.next_deadline().map(|time| (time, TimeoutReason::Emit));
             let asking = match socket.state {
                 SocketState::Asking { until, .. } => Some((until, TimeoutReason::Credentials)),
-                SocketState::Connecting => socket.answer_until.map(|until| (until, TimeoutReason::Connect)),
+                SocketState::Connecting => socket.answer.map(|answer| (answer.due(), TimeoutReason::Connect)),
                 _ => None,
             };
             let drains = socket.is_connected() && socket.waits_to_drain();
@@ -146,10 +146,7 @@ impl Client {
                 self.refuse(at, error);
                 self.close_if_unused(now);
             }
-            let socket = &self.sockets[at];
-            if socket.state == SocketState::Connecting && socket.answer_until.is_some_and(|until| until <= now) {
-                self.give_up_connect(now, at);
-            }
+            self.await_answer(now, at);
         }
     }
 }

@@ -3,13 +3,14 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytestring::ByteString;
 
 use super::event::{ClientError, ErrorClass, Output, Question, SocketId};
-use super::manager::Client;
+use super::manager::{Client, Stage};
 use super::protocol::Protocol;
-use super::session::Heard;
+use super::session::{Heard, Session};
 use super::sizes::TooLarge;
 use super::socket::{Socket, SocketState};
 use crate::engine::Revision;
@@ -22,6 +23,36 @@ pub(super) struct Due {
     written: WrittenConnect,
     /// The user has left since, and what the CONNECT has shown is not what the user wants now.
     pub(super) is_left: bool,
+}
+
+/// When the answer to a CONNECT has to come
+/// ([`ClientConfig::join_timeout`](super::ClientConfig::join_timeout)).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct JoinTime {
+    /// Whether the server has been asked if it is still there.
+    is_probed: bool,
+    /// When it is asked, or was asked.
+    probe: Time,
+    until: Time,
+}
+
+impl JoinTime {
+    fn new(now: Time, time: Duration, wake_timeout: Duration) -> Self {
+        let until = now + time;
+        Self {
+            is_probed: false,
+            probe: until - wake_timeout.min(time / 2),
+            until,
+        }
+    }
+
+    /// When something has to be done.
+    pub(super) const fn due(self) -> Time {
+        match self.is_probed {
+            true => self.until,
+            false => self.probe,
+        }
+    }
 }
 
 /// What was written to connect a namespace.
@@ -71,7 +102,10 @@ impl Client {
         let written = self.connect_of(at);
         let socket = &mut self.sockets[at];
         socket.state = SocketState::Connecting;
-        socket.answer_until = self.config.join_timeout.map(|time| now + time);
+        socket.answer = self
+            .config
+            .join_timeout
+            .map(|time| JoinTime::new(now, time, self.config.wake_timeout));
         if let Some(due) = &mut socket.due {
             // The answer to the CONNECT before will do, if that CONNECT has said the same.
             due.is_left &= due.written != written;
@@ -98,8 +132,32 @@ impl Client {
         self.send_packet(connect);
     }
 
+    /// A namespace waits for its answer. It is given up only if the server is there: otherwise the
+    /// session ends, as its heartbeat says, and the namespace connects again with the next one.
+    pub(super) fn await_answer(&mut self, now: Time, at: usize) {
+        let socket = &self.sockets[at];
+        let is_waiting = socket.state == SocketState::Connecting;
+        let Some(answer) = socket.answer.filter(|answer| is_waiting && answer.due() <= now) else {
+            return;
+        };
+        let is_there = |session: &Session| session.is_there_since(answer.probe);
+        if answer.is_probed && matches!(&self.stage, Stage::Session(session) if is_there(session)) {
+            return self.give_up_connect(now, at);
+        }
+        // The machine may have slept since the CONNECT: what the server has said has its time.
+        let soon = now + self.config.wake_timeout;
+        self.sockets[at].answer = Some(JoinTime {
+            is_probed: true,
+            probe: if answer.is_probed { answer.probe } else { now },
+            until: if answer.until <= now { soon } else { answer.until },
+        });
+        if !answer.is_probed {
+            self.with_session(now, |session, cx| session.wake(cx));
+        }
+    }
+
     /// The server has not answered in time. If it answers yet, it is told that the client leaves.
-    pub(super) fn give_up_connect(&mut self, now: Time, at: usize) {
+    fn give_up_connect(&mut self, now: Time, at: usize) {
         if let Some(due) = &mut self.sockets[at].due {
             due.is_left = true;
         }

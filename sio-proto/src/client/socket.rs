@@ -17,7 +17,7 @@ use bytestring::ByteString;
 use super::config::ClientConfig;
 use super::emit::Pending;
 use super::event::{EmitId, NotSent, Outcome};
-use super::joining::Due;
+use super::joining::{Due, JoinTime};
 use super::outputs::give_back;
 use super::protocol::Protocol;
 use super::session::Packed;
@@ -132,8 +132,8 @@ pub(super) struct Socket {
     pub(super) state: SocketState,
     /// The CONNECT that was written on this session, and whose answer has not come.
     pub(super) due: Option<Due>,
-    /// Until when the server may answer, while the namespace connects.
-    pub(super) answer_until: Option<Time>,
+    /// When the server has to answer, while the namespace connects.
+    pub(super) answer: Option<JoinTime>,
     /// The server has connected or refused the namespace on this session. Engine.IO 3 servers do
     /// this once for `/` without being asked.
     pub(super) was_answered: bool,
@@ -178,7 +178,7 @@ impl Socket {
             provided: None,
             state: SocketState::Idle,
             due: None,
-            answer_until: None,
+            answer: None,
             was_answered: false,
             was_left: false,
             refusals: 0,

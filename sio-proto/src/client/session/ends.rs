@@ -152,6 +152,12 @@ impl Session {
         self.pump(cx);
     }
 
+    /// Whether the server has said something since then, and no probe waits for its answer. After a
+    /// probe by POST, the GET that is held has to bring the next ping.
+    pub(in crate::client) fn is_there_since(&self, time: Time) -> bool {
+        self.wake_expires.is_none() && self.ping_until.is_none() && self.last_heard >= time
+    }
+
     // Time.
 
     pub(in crate::client) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
