@@ -159,6 +159,33 @@ fn a_heartbeat_in_a_message_that_waits_ends_no_session() {
     }
 }
 
+/// One excuse for one message: a client that says nothing ends, although a body of it has waited.
+#[test]
+fn a_message_that_waits_excuses_once() {
+    let mut full = Full::new(Options::default());
+    let begin = now();
+    let target = polling(&full.io);
+    fetch(&full.io, Method::Get, &target, "");
+    full.wait_until(begin + 25 * SECOND + SECOND / 2);
+    assert!(fetch(&full.io, Method::Get, &target, "").1.contains('2'));
+    full.wait_until(begin + 44 * SECOND);
+    full.fill();
+    let large = format!(r#"42["e","{}"]"#, "x".repeat(300_000));
+    let mut client = Driven::new(&full.io, usize::MAX);
+    client.script.reads = post(&target, "text/plain", &large);
+    for seconds in 44..48 {
+        full.wait_until(begin + seconds * SECOND);
+        let _ = client.poll();
+        assert_eq!(client.written(), "", "it waits");
+    }
+    full.wait_until(begin + 49 * SECOND);
+    let _ = client.poll();
+    assert!(client.written().ends_with("ok"));
+    assert_eq!(full.io.sessions(), 2);
+    full.wait_until(begin + 67 * SECOND);
+    assert_eq!(full.io.sessions(), 1, "it has not answered the next heartbeat");
+}
+
 /// Each message has a time of its own for which it waits, also if the next one has begun before
 /// anything else was read.
 #[test]

@@ -328,3 +328,26 @@ fn what_a_middleware_does_counts_once_the_socket_is_in() {
     assert_eq!((refused.data::<u8>(), refused.rooms().len()), (None, 0));
     assert!(refused.join("a").is_err() && refused.emit("late", 1).is_err());
 }
+
+/// A POST asks whether handlers lag as soon as those of any session may: half of some limit is
+/// taken, of a session, of an address, or of the whole server, in number or in bytes.
+#[test]
+fn posts_ask_as_soon_as_handlers_may_lag() {
+    let limits: [(fn(Options) -> Options, usize); 6] = [
+        (|options| options.max_waiting_events(10), 1),
+        (|options| options.max_waiting_events_per_address(10), 1),
+        (|options| options.max_total_waiting_events(10), 1),
+        (|options| options.max_waiting_bytes(1_000), 100),
+        (|options| options.max_waiting_bytes_per_address(1_000), 100),
+        (|options| options.max_total_waiting_bytes(1_000), 100),
+    ];
+    for (number, (limit, bytes)) in limits.into_iter().enumerate() {
+        let whole = Loads::new(&limit(Options::default()));
+        for _ in 0..5 {
+            whole.count.add(bytes);
+        }
+        assert!(!whole.paces(), "{number}: half of it");
+        whole.count.add(bytes);
+        assert!(whole.paces(), "{number}: more than half of it");
+    }
+}
