@@ -295,7 +295,7 @@ impl Place {
     #[cfg(test)]
     pub(super) fn keeps_no_body(&self) -> bool {
         match self.pacing().map(|pacing| &pacing.held) {
-            Some(Held::Post { posted, .. }) => format!("{posted:?}").contains("is_kept: true"),
+            Some(Held::Post { posted, .. }) => posted.is_kept(),
             Some(Held::Nothing | Held::Packets(_)) | None => false,
         }
     }

@@ -58,6 +58,12 @@ impl Posted {
             .sum()
     }
 
+    /// Whether the packets are prepared to wait ([`Posted::kept`]).
+    #[must_use]
+    pub const fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
     /// Prepares the packets to wait: they must not keep the body of the POST alive.
     #[must_use]
     pub fn kept(self) -> Self {

@@ -333,7 +333,8 @@ fn what_a_middleware_does_counts_once_the_socket_is_in() {
 /// taken, of a session, of an address, or of the whole server, in number or in bytes.
 #[test]
 fn posts_ask_as_soon_as_handlers_may_lag() {
-    let limits: [(fn(Options) -> Options, usize); 6] = [
+    type Limit = fn(Options) -> Options;
+    let limits: [(Limit, usize); 6] = [
         (|options| options.max_waiting_events(10), 1),
         (|options| options.max_waiting_events_per_address(10), 1),
         (|options| options.max_total_waiting_events(10), 1),
