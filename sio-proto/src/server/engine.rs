@@ -439,8 +439,8 @@ impl<'a> At<'a> {
     }
 
     /// Nothing is read from the client for now. A client that pings gives up its server if it hears
-    /// nothing (revision 3), so it hears something. On polling, it holds its own ping back while its
-    /// POST waits, and counts the time for the answer nevertheless.
+    /// nothing (revision 3), so it hears something. On polling, it holds its own ping back while
+    /// its POST waits, and counts the time for the answer nevertheless.
     pub(crate) fn comfort(&mut self) {
         let is_open = self.session.state == State::Open;
         if self.engine().revision == Revision::V3 && is_open && !self.session.outbox.has_heartbeat(&PONG) {
