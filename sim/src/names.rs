@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
+use sio_proto::server::SendError;
 
 use crate::habits::frames;
 use crate::host::Socket;
@@ -30,6 +31,8 @@ struct Guest {
     session: Session,
     namespace: String,
     rooms: BTreeSet<String>,
+    /// The server has said that it is gone. Then it leaves in the same step.
+    leaves: bool,
 }
 
 /// See the [module](self).
@@ -95,6 +98,7 @@ impl World {
             session,
             namespace: namespace.to_owned(),
             rooms: BTreeSet::new(),
+            leaves: false,
         };
         self.names.guests.insert(socket, guest);
         let members = self.members.iter().filter(|(other, _)| other.shard == socket.shard);
@@ -143,7 +147,15 @@ impl World {
             self,
             "server: a guest in {count} rooms of {bytes} bytes joins {room:?}: {joined:?}"
         );
-        if joined.is_ok() && !is_right {
+        if joined == Err(SendError::Disconnected) {
+            // Too much waits, and the server has ended it: nothing that leaves has been taken out yet.
+            if let Some(guest) = self.names.guests.get_mut(&socket) {
+                guest.leaves = true;
+                if !is_there {
+                    guest.rooms.remove(room);
+                }
+            }
+        } else if joined.is_ok() && !is_right {
             let words = format_args!("{socket:?} is in {count} rooms with {bytes} bytes, and joins {room:?}");
             self.fail(Promise::Price, words);
         } else if joined.is_err() && is_right {
@@ -159,7 +171,7 @@ impl World {
         for (socket, guest) in &names.guests {
             let rooms = server.shard(now, socket.shard, |shard, _| shard.rooms(socket.key));
             let rooms: BTreeSet<String> = rooms.iter().map(ToString::to_string).collect();
-            if rooms != guest.rooms {
+            if guest.leaves || rooms != guest.rooms {
                 wrong = Some((*socket, rooms, guest.rooms.clone()));
             }
         }
