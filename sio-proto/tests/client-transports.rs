@@ -5,6 +5,7 @@ mod client;
 
 use std::time::Duration;
 
+use client::script::{OPEN, Script};
 use client::{Network, World, emit};
 use sio_proto::client::{ClientConfig, Generation, Outcome, Transport};
 use sio_proto::codec::MessagePack;
@@ -217,11 +218,94 @@ fn a_namespace_connects_again_if_the_network_was_gone() {
         }
         world.pass(11_000);
         assert!(!world.client.is_connected(socket));
+        // The session ends when the heartbeat is over, not before.
+        assert!(!world.has("ping timeout") && !world.has("Waiting"), "{:?}", world.log);
+        world.pass(39_000);
         world.network = Network::Works;
         world.pass(45_000);
         assert!(world.client.is_connected(socket), "{:?}", world.log);
         assert!(!world.has("has not answered"), "{:?}", world.log);
     }
+}
+
+/// Lets time pass without a sleep.
+fn wait(script: &mut Script, seconds: u64) {
+    (0..seconds * 10).for_each(|_| script.pass(100));
+}
+
+/// Client C3. A server that reads nothing for a while, because its handlers lag, says nothing.
+#[test]
+fn a_session_does_not_end_for_a_namespace_that_waits() {
+    let config = ClientConfig::default().transports(vec![Transport::WebSocket]);
+    let mut script = Script::new(config.join_timeout(Some(Duration::from_secs(10))));
+    let link = script.opened();
+    script.tell(link, r#"40{"sid":"a"}"#);
+    script.join("/slow");
+    wait(&mut script, 6);
+    script.tell(link, "2");
+    // From here on, the server says nothing for 5 s.
+    wait(&mut script, 5);
+    script.tell(link, r#"40/slow,{"sid":"b"}"#);
+    assert_eq!(script.sids, ["a", "b"], "{:?}", script.log);
+    assert!(!script.has("disconnect"), "{:?}", script.log);
+    assert!(!script.has("connect_error"), "{:?}", script.log);
+}
+
+/// Client C3. The CONNECT waits for a POST that waits for the handlers of the server.
+#[test]
+fn a_session_on_polling_does_not_end_for_a_namespace_that_waits() {
+    let open3 = format!("{}:{OPEN}2:40", OPEN.len());
+    for (generation, open) in [(Generation::Four, OPEN), (Generation::Two, &open3)] {
+        let config = ClientConfig::default().transports(vec![Transport::Polling]);
+        let config = config.generation(generation);
+        let mut script = Script::new(config.join_timeout(Some(Duration::from_secs(10))));
+        script.answer(200, "", open);
+        script.join("/slow");
+        script.join("/other");
+        wait(&mut script, 20);
+        assert_eq!(script.count("POST "), 1, "{:?}", script.requests);
+        assert!(!script.has("Waiting"), "{:?}", script.log);
+        assert!(!script.has("connect_error"), "{:?}", script.log);
+    }
+}
+
+/// Client C3. A server that answers pings and never the CONNECT is given up, and this ends nothing
+/// else.
+#[test]
+fn a_namespace_is_given_up_if_only_pings_are_answered() {
+    let config = ClientConfig::default().transports(vec![Transport::WebSocket]);
+    let mut script = Script::new(config.join_timeout(Some(Duration::from_secs(10))));
+    let link = script.opened();
+    script.tell(link, r#"40{"sid":"a"}"#);
+    script.join("/slow");
+    script.join("/slower");
+    wait(&mut script, 8);
+    let pings = script.frames.iter().filter(|(_, frame)| frame.first() == Some(&0x89));
+    assert_eq!(pings.count(), 1, "one ping of the websocket");
+    script.say(link, &[0x8a, 0]);
+    wait(&mut script, 1);
+    assert!(!script.has("connect_error"), "{:?}", script.log);
+    wait(&mut script, 1);
+    let told = "connect_error the server has not answered the CONNECT";
+    assert_eq!(script.log.iter().filter(|line| line.contains(told)).count(), 2);
+    assert!(!script.has("disconnect"), "{:?}", script.log);
+}
+
+/// Client C3. An answer to a POST does not show that the answer to the CONNECT can still come.
+#[test]
+fn a_namespace_is_not_given_up_for_the_answer_to_a_post() {
+    let config = ClientConfig::default().transports(vec![Transport::Polling]);
+    let mut script = Script::new(config.join_timeout(Some(Duration::from_secs(10))));
+    script.answer(200, "", OPEN);
+    let (post, _) = script.last("POST ");
+    wait(&mut script, 9);
+    script.answer_on(post, 200, "", "ok");
+    wait(&mut script, 11);
+    assert!(!script.has("connect_error"), "{:?}", script.log);
+    let (get, _) = script.last("GET ");
+    script.answer_on(get, 200, "", "2");
+    wait(&mut script, 4);
+    assert!(script.has("connect_error"), "{:?}", script.log);
 }
 
 /// Client C3. On polling, the server is known to be there when it has sent a ping.

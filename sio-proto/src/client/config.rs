@@ -124,9 +124,11 @@ pub struct ClientConfig {
     /// Time for the server's answer to the CONNECT of a namespace. Default none, as in JavaScript:
     /// who decides there may take any time. When it is over, and the server is there, the namespace
     /// is not connected, and [`Delivery::ConnectError`](super::Delivery::ConnectError) says so. An
-    /// answer that comes later makes the server let the namespace go again. The server is probed
-    /// before ([`Client::wake`](super::Client::wake)): if it is gone, the session ends, and the
-    /// namespace connects again with the next one.
+    /// answer that comes later makes the server let the namespace go again. The server is there if
+    /// it has said something shortly before, other than an answer to a POST. Otherwise the
+    /// namespace waits on, for the time of a heartbeat at most: a server that is gone is noticed
+    /// by its heartbeat, and the namespace connects again with the next session. This limit
+    /// takes no other namespace with it.
     pub join_timeout: Option<Duration>,
     /// Time for an upgrade, from the probe's connection to packet `5`. In generations without
     /// upgrades, it is the time for the websocket to open before polling is tried; and with

@@ -29,10 +29,10 @@ pub(super) struct Due {
 /// ([`ClientConfig::join_timeout`](super::ClientConfig::join_timeout)).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct JoinTime {
-    /// Whether the server has been asked if it is still there.
-    is_probed: bool,
-    /// When it is asked, or was asked.
-    probe: Time,
+    /// Whether the time has begun in which something has to be heard.
+    is_late: bool,
+    /// When it begins, or has begun: what was heard before does not show that the server is there.
+    late: Time,
     until: Time,
 }
 
@@ -40,17 +40,17 @@ impl JoinTime {
     fn new(now: Time, time: Duration, wake_timeout: Duration) -> Self {
         let until = now + time;
         Self {
-            is_probed: false,
-            probe: until - wake_timeout.min(time / 2),
+            is_late: false,
+            late: until - wake_timeout.min(time / 2),
             until,
         }
     }
 
     /// When something has to be done.
     pub(super) const fn due(self) -> Time {
-        match self.is_probed {
+        match self.is_late {
             true => self.until,
-            false => self.probe,
+            false => self.late,
         }
     }
 }
@@ -132,27 +132,28 @@ impl Client {
         self.send_packet(connect);
     }
 
-    /// A namespace waits for its answer. It is given up only if the server is there: otherwise the
-    /// session ends, as its heartbeat says, and the namespace connects again with the next one.
+    /// A namespace waits for its answer. It is given up only if the server is there. No session is
+    /// ended for this: a server that reads nothing for a while is silent, too. A server that is
+    /// gone is noticed by its heartbeat, and the namespace connects again with the next session.
     pub(super) fn await_answer(&mut self, now: Time, at: usize) {
         let socket = &self.sockets[at];
         let is_waiting = socket.state == SocketState::Connecting;
         let Some(answer) = socket.answer.filter(|answer| is_waiting && answer.due() <= now) else {
             return;
         };
-        let is_there = |session: &Session| session.is_there_since(answer.probe);
-        if answer.is_probed && matches!(&self.stage, Stage::Session(session) if is_there(session)) {
+        let is_there = |session: &Session| session.is_there_since(answer.late);
+        if answer.is_late && matches!(&self.stage, Stage::Session(session) if is_there(session)) {
             return self.give_up_connect(now, at);
         }
         // The machine may have slept since the CONNECT: what the server has said has its time.
         let soon = now + self.config.wake_timeout;
         self.sockets[at].answer = Some(JoinTime {
-            is_probed: true,
-            probe: if answer.is_probed { answer.probe } else { now },
+            is_late: true,
+            late: if answer.is_late { answer.late } else { now },
             until: if answer.until <= now { soon } else { answer.until },
         });
-        if !answer.is_probed {
-            self.with_session(now, |session, cx| session.wake(cx));
+        if !answer.is_late {
+            self.with_session(now, |session, cx| session.greet(cx));
         }
     }
 

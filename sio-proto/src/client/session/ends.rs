@@ -152,10 +152,22 @@ impl Session {
         self.pump(cx);
     }
 
-    /// Whether the server has said something since then, and no probe waits for its answer. After a
-    /// probe by POST, the GET that is held has to bring the next ping.
+    /// Lets a server that is there say something, if this is possible in front of all others. It
+    /// may as well be silent: the session does not end for it.
+    pub(in crate::client) fn greet(&mut self, cx: &mut Context<'_>) {
+        let is_answered = matches!(
+            (self.transport, self.protocol),
+            (Transport::WebSocket, Protocol::Engine(_))
+        );
+        if is_answered && self.is_writable() && self.wake_expires.is_none() && !self.is_greeted {
+            self.is_greeted = true;
+            self.write_ping(cx);
+        }
+    }
+
+    /// Whether the server has said something since then, and no probe waits for its answer.
     pub(in crate::client) fn is_there_since(&self, time: Time) -> bool {
-        self.wake_expires.is_none() && self.ping_until.is_none() && self.last_heard >= time
+        self.wake_expires.is_none() && self.ping_until.is_none() && self.last_read >= time
     }
 
     // Time.

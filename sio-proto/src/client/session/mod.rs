@@ -212,6 +212,11 @@ pub(super) struct Session {
     ping_until: Option<Time>,
     closing: Option<Time>,
     last_heard: Time,
+    /// When the server has last said something where packets come. An answer to a POST does not
+    /// show that the GET that is held still brings them.
+    last_read: Time,
+    /// A ping for namespaces that wait was written, and nothing was read since. One is enough.
+    is_greeted: bool,
 }
 
 impl Session {
@@ -246,6 +251,8 @@ impl Session {
             ping_until: None,
             closing: None,
             last_heard: cx.now,
+            last_read: cx.now,
+            is_greeted: false,
         };
         if let Some(resume) = session.opening.resume.take() {
             session.older.resuming = true;
@@ -502,6 +509,10 @@ impl Session {
             return;
         };
         self.last_heard = cx.now;
+        if line.purpose != Purpose::Post {
+            self.last_read = cx.now;
+            self.is_greeted = false;
+        }
         let mut arrivals = Vec::new();
         line.receive(bytes, cx.config, &mut arrivals);
         let proves = match line.purpose {
