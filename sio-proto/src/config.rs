@@ -79,8 +79,8 @@ pub struct Config {
     /// nothing take the room of others.
     pub crowded_connect_timeout: Duration,
     /// How long an upgrade may take, from the probe's connection to packet `5`
-    /// (docs/protocol/engine-io.md §7). If a POST of the client is under way when it is over, it
-    /// begins anew: the client sends `5` when the POST has been answered. It is also the time for a
+    /// (docs/protocol/engine-io.md §7). It is not over while a POST of the client is under way, and
+    /// begins anew when the POST is answered: then the client sends `5`. It is also the time for a
     /// hixie-76 handshake of 0.6 to 0.9, from its head to the 8 bytes behind the head. Default 10
     /// s.
     pub upgrade_timeout: Duration,

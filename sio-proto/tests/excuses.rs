@@ -23,18 +23,58 @@ fn a_client_of_2_x_that_polls_hears_pongs_while_its_post_waits() {
     world.send(poll, &get(&target));
     let waiting = world.open();
     world.send(waiting, &post(&target, &r#"7:42["n"]"#.repeat(60)));
-    for seconds in 0..50 {
+    for seconds in 1..=50 {
+        world.pass(1_000);
         if seconds % 5 == 0 {
             assert_eq!(body(&world.received(poll)), "1:3", "after {seconds} s");
             poll = world.open();
             world.send(poll, &get(&target));
         }
-        world.pass(1_000);
     }
     assert_eq!(world.received(waiting), "", "it waits");
     world.pass(15_000);
     assert_eq!(body(&world.received(waiting)), "ok");
     assert_eq!(world.sessions(), 1);
+}
+
+/// A rate may pause once for each event. A client that polls needs a new GET after each pong.
+#[test]
+fn many_pauses_make_few_pongs_for_a_client_of_2_x_that_polls() {
+    let config = Config::default();
+    let pause = config.longest_pause().as_millis() as u64;
+    let half = config.ping_timeout.as_millis() as u64 / 2;
+    for every in [10, pause / 2 - 1, pause / 2 + 1, pause] {
+        let mut world = World::new(config.clone());
+        let opened = world.ask(&get("/socket.io/?EIO=3&transport=polling"));
+        let target = format!("/socket.io/?EIO=3&transport=polling&sid={}", sid(&opened));
+        assert!(!world.ask(&get(&target)).contains("1:3"), "nothing waits");
+        let mut poll = world.open();
+        world.send(poll, &get(&target));
+        let began = world.now;
+        let mut pongs = vec![0];
+        while world.now < began + Duration::from_mins(1) {
+            world.pass(every);
+            let now = world.now;
+            world.shard(|shard, out| {
+                let session = shard.session_on(poll).unwrap();
+                shard.excuse(now, session, out);
+            });
+            let answer = world.received(poll);
+            if !answer.is_empty() {
+                assert_eq!(body(&answer), "1:3");
+                pongs.push((now.as_micros() - began.as_micros()) / 1_000);
+                poll = world.open();
+                world.send(poll, &get(&target));
+            }
+        }
+        let gaps: Vec<u64> = pongs.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps.len() >= 6, "{every} ms: {gaps:?}");
+        assert!(
+            gaps.iter().all(|gap| (1_000..=half).contains(gap)),
+            "{every} ms: {gaps:?}"
+        );
+        assert_eq!(world.sessions(), 1);
+    }
 }
 
 /// While nothing is read from a client, no attachments can come. After the last pause they have

@@ -459,6 +459,29 @@ fn a_websocket_waits_for_the_answer_to_a_post() {
     }
 }
 
+/// The answer to a POST may need some time to its client, and so may `5`. The alarm of the upgrade
+/// may go off meanwhile.
+#[test]
+fn a_post_that_ends_gives_an_upgrade_its_time() {
+    for late in [false, true] {
+        let mut story = Story::new();
+        let candidate = story.probe();
+        story.world.pass(9_950);
+        assert_eq!(status(&story.world.push(&story.sid, "42[\"up\"]")), 200);
+        assert_eq!(story.world.heard(), ["event up "]);
+        story.world.pass(if late { 9_999 } else { 100 });
+        assert_eq!(story.world.ended, []);
+        if late {
+            story.world.pass(1);
+            assert_eq!(story.world.ended, [candidate], "it does not wait without an end");
+            story.assert_polls();
+            continue;
+        }
+        story.world.send(candidate, &text("5"));
+        story.assert_upgraded(candidate);
+    }
+}
+
 #[test]
 fn the_revision_cannot_change() {
     let mut story = Story::new();

@@ -99,6 +99,12 @@ fn an_upgrade_answers_polls_and_has_its_time() {
     expect(&world, TimeoutReason::Upgrade, 50);
     world.send(candidate, &text("2probe"));
     expect(&world, TimeoutReason::Upgrade, 50);
+    // After a POST it has this time again, and its alarm is armed again when it goes off.
+    world.pass(20);
+    world.push(&sid, "42[\"up\"]");
+    expect(&world, TimeoutReason::Nothing, 50);
+    world.pass(30);
+    expect(&world, TimeoutReason::Upgrade, 70);
 
     let mut world = World::new(Config::default());
     let sid = world.join_polling();

@@ -148,8 +148,9 @@ impl Engine {
     }
 
     /// Why an alarm of this session goes off. The conditions are those of [`At::alarm_rang`].
-    pub(super) fn timeout_reason(&self, session: &Session, alarm: Alarm, epoch: u32) -> TimeoutReason {
+    pub(super) fn timeout_reason(&self, session: &Session, at: Time, alarm: Alarm, epoch: u32) -> TimeoutReason {
         let is_open = session.state == State::Open;
+        let has_post = session.post().is_some();
         match alarm {
             Alarm::Ping if self.beat == epoch => TimeoutReason::Ping,
             Alarm::PingTimeout if self.revision == Revision::V3 => match is_open {
@@ -162,7 +163,7 @@ impl Engine {
                 false => TimeoutReason::Closing,
             },
             Alarm::Connect if !self.joined && is_open => TimeoutReason::Join,
-            Alarm::Upgrade if self.attempt == epoch && self.candidate.as_ref().is_some_and(|c| !c.switching) => {
+            Alarm::Upgrade if self.attempt == epoch && !has_post && self.upgrade_until().is_some_and(|t| t <= at) => {
                 TimeoutReason::Upgrade
             }
             Alarm::Noop if self.attempt == epoch && self.candidate.as_ref().is_some_and(|c| c.noop_due) => {
@@ -180,6 +181,12 @@ impl Engine {
             | Alarm::Stalled
             | Alarm::Absence => TimeoutReason::Nothing,
         }
+    }
+
+    /// Until when the candidate has to send `5`, if it has not sent it.
+    fn upgrade_until(&self) -> Option<Time> {
+        let candidate = self.candidate.as_ref().filter(|candidate| !candidate.switching)?;
+        Some(candidate.until)
     }
 
     /// What it keeps of what has come, and of a request that waits for an answer.
@@ -234,6 +241,9 @@ pub(crate) struct Arrival<'a> {
 #[derive(Debug)]
 struct Candidate {
     link: LinkId,
+    /// When it is given up, unless it has sent `5` or a POST is under way. The alarm that is armed
+    /// may be for an earlier time.
+    until: Time,
     /// Whether the websocket carries binary as base64 if it becomes the transport.
     base64: bool,
     probed: bool,
@@ -249,7 +259,7 @@ struct Candidate {
 }
 
 // Every session has one during its upgrade.
-const _: () = assert!(size_of::<Candidate>() <= 48);
+const _: () = assert!(size_of::<Candidate>() <= 56);
 
 /// The part of Engine.IO. With this function a rule borrows only this part of the session.
 fn engine_of(wiring: &mut Wiring) -> &mut Engine {
@@ -440,9 +450,14 @@ impl<'a> At<'a> {
 
     /// Nothing is read from the client for now. A client that pings gives up its server if it hears
     /// nothing (revision 3), so it hears something. On polling, it holds its own ping back while
-    /// its POST waits, and counts the time for the answer nevertheless.
+    /// its POST waits, and counts the time for the answer nevertheless. Each pong costs it a GET, so
+    /// it gets none if it has heard something a short time ago.
     pub(crate) fn comfort(&mut self) {
         let is_open = self.session.state == State::Open;
+        let heard_until = self.session.taken + self.core.config.longest_pause() / 2;
+        if self.session.transport == TransportKind::Polling && heard_until > self.now {
+            return;
+        }
         if self.engine().revision == Revision::V3 && is_open && !self.session.outbox.has_heartbeat(&PONG) {
             self.push_heartbeat(PONG);
         }
@@ -499,12 +514,15 @@ impl<'a> At<'a> {
             }
             // After `5` the client has left polling and cannot go back. The ping timeout bounds the
             // wait for the POST. Before `5`, the client waits for the answer to its POST: if its
-            // websocket ended meanwhile, a genuine client would stay without a transport.
-            Alarm::Upgrade if engine.attempt == epoch && engine.candidate.as_ref().is_some_and(|c| !c.switching) => {
-                if !has_post {
-                    return self.drop_candidate();
-                }
-                let due = self.now + self.core.config.upgrade_timeout;
+            // websocket ended meanwhile, a genuine client would stay without a transport. Each end
+            // of a POST moves the deadline.
+            Alarm::Upgrade if engine.attempt == epoch => {
+                let due = match engine.upgrade_until() {
+                    None => return,
+                    Some(_) if has_post => self.now + self.core.config.upgrade_timeout,
+                    Some(until) if until > self.now => until,
+                    Some(_) => return self.drop_candidate(),
+                };
                 self.core.timers.arm_at(due, Alarm::Upgrade, self.key, epoch);
             }
             Alarm::Noop if engine.attempt == epoch => {

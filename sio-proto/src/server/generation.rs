@@ -170,7 +170,7 @@ impl Session {
     /// Why one of its alarms goes off at this time.
     pub(super) fn wiring_timeout_reason(&self, at: Time, alarm: Alarm, epoch: u32) -> TimeoutReason {
         match &self.wiring {
-            Wiring::Engine(engine) => engine.timeout_reason(self, alarm, epoch),
+            Wiring::Engine(engine) => engine.timeout_reason(self, at, alarm, epoch),
             Wiring::Legacy09(legacy09) => legacy09.timeout_reason(self, at, alarm, epoch),
             Wiring::Legacy06(legacy06) => legacy06.timeout_reason(self, at, alarm, epoch),
         }

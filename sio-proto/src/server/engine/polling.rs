@@ -185,6 +185,7 @@ impl<'a> At<'a> {
                 if let Some(asker) = at.wait_with_farewell(asker) {
                     let link = asker.link;
                     at.out.respond(link, taken(asker));
+                    at.prolong_upgrade();
                     let _ = at.switch_if_waiting();
                 }
             }

@@ -31,8 +31,10 @@ impl<'a> At<'a> {
             return self.out.writes.push(Write::Close(link, None));
         }
         engine.attempt = engine.attempt.wrapping_add(1);
+        let until = self.now + self.core.config.upgrade_timeout;
         engine.candidate = Some(Box::new(Candidate {
             link,
+            until,
             base64: route.base64,
             probed: false,
             noops_at_once: NOOPS_AT_ONCE,
@@ -41,8 +43,7 @@ impl<'a> At<'a> {
             held: Vec::new(),
             held_bytes: 0,
         }));
-        let due = self.now + self.core.config.upgrade_timeout;
-        self.core.timers.arm_at(due, Alarm::Upgrade, self.key, engine.attempt);
+        self.core.timers.arm_at(until, Alarm::Upgrade, self.key, engine.attempt);
         self.core.links.set(link, self.key, Role::Candidate);
     }
 
@@ -118,6 +119,15 @@ impl<'a> At<'a> {
         if !core::mem::replace(&mut candidate.noop_due, true) {
             let due = self.now + NOOP_INTERVAL;
             self.core.timers.arm_at(due, Alarm::Noop, self.key, engine.attempt);
+        }
+    }
+
+    /// A POST has been answered. A client that has waited for the answer sends `5` now, so its
+    /// candidate has the whole time again.
+    pub(super) fn prolong_upgrade(&mut self) {
+        let until = self.now + self.core.config.upgrade_timeout;
+        if let Some(candidate) = self.engine().candidate.as_mut() {
+            candidate.until = until;
         }
     }
 
