@@ -450,8 +450,8 @@ impl<'a> At<'a> {
 
     /// Nothing is read from the client for now. A client that pings gives up its server if it hears
     /// nothing (revision 3), so it hears something. On polling, it holds its own ping back while
-    /// its POST waits, and counts the time for the answer nevertheless. Each pong costs it a GET, so
-    /// it gets none if it has heard something a short time ago.
+    /// its POST waits, and counts the time for the answer nevertheless. Each pong costs it a GET.
+    /// So it gets none if it has heard something a short time ago.
     pub(crate) fn comfort(&mut self) {
         let is_open = self.session.state == State::Open;
         let heard_until = self.session.taken + self.core.config.longest_pause() / 2;
