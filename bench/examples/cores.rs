@@ -12,8 +12,8 @@
 )]
 
 use std::cell::Cell;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -106,41 +106,36 @@ fn frames_per_second(work: Work, threads: usize) -> f64 {
     let io = server();
     let said = text(work.said);
     let begin = &Barrier::new(threads);
-    let counts: Vec<f64> = thread::scope(|scope| {
-        let running: Vec<_> = (0..threads)
-            .map(|_| {
-                let (io, said) = (io.clone(), &said);
-                scope.spawn(move || {
-                    let mut clients = (work.clients)(&io, threads);
-                    let speakers = (work.speakers)(clients.len());
-                    let (mut spoken, mut began) = (0_u64, Instant::now());
-                    // The first second is not measured.
-                    for limit in [Duration::from_secs(1), MEASURED] {
-                        begin.wait();
-                        (spoken, began) = (0, Instant::now());
-                        while began.elapsed() < limit {
-                            for client in &mut clients[..speakers] {
-                                client.say(said);
-                                spoken += 1;
-                            }
-                            // Nobody is too fast.
-                            NOW.fetch_add(1_000, Ordering::Relaxed);
+    let total = Mutex::new(0.0);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            let (io, said, total) = (io.clone(), &said, &total);
+            scope.spawn(move || {
+                let mut clients = (work.clients)(&io, threads);
+                let speakers = (work.speakers)(clients.len());
+                let (mut spoken, mut began) = (0_u64, Instant::now());
+                // The first second is not measured.
+                for limit in [Duration::from_secs(1), MEASURED] {
+                    begin.wait();
+                    (spoken, began) = (0, Instant::now());
+                    while began.elapsed() < limit {
+                        for client in &mut clients[..speakers] {
+                            client.say(said);
+                            spoken += 1;
                         }
+                        // Nobody is too fast.
+                        NOW.fetch_add(1_000, Ordering::Relaxed);
                     }
-                    let rate = (spoken * work.frames) as f64 / began.elapsed().as_secs_f64();
-                    begin.wait();
-                    assert_eq!(io.sessions(), threads * clients.len(), "nobody was ended");
-                    begin.wait();
-                    rate
-                })
-            })
-            .collect();
-        let joined = running
-            .into_iter()
-            .map(|thread| thread.join().expect("no thread panics"));
-        joined.collect()
+                }
+                let rate = (spoken * work.frames) as f64 / began.elapsed().as_secs_f64();
+                *total.lock().expect("no thread panics") += rate;
+                begin.wait();
+                assert_eq!(io.sessions(), threads * clients.len(), "nobody was ended");
+                begin.wait();
+            });
+        }
     });
-    counts.into_iter().sum()
+    total.into_inner().expect("no thread has panicked")
 }
 
 fn main() {

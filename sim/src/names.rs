@@ -148,7 +148,7 @@ impl World {
             "server: a guest in {count} rooms of {bytes} bytes joins {room:?}: {joined:?}"
         );
         if joined == Err(SendError::Disconnected) {
-            // Too much waits, and the server has ended it: nothing that leaves has been taken out yet.
+            // Too much waits, so the server has ended it. Nobody has been told yet.
             if let Some(guest) = self.names.guests.get_mut(&socket) {
                 guest.leaves = true;
                 if !is_there {

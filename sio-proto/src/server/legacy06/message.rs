@@ -129,8 +129,10 @@ mod tests {
             let least = least(&message);
             let mut longest = 0;
             for codec in [Codec::new(Framing), Codec::new(Streaming), Codec::new(Envelope)] {
-                let mut config = Config::default();
-                config.max_queued_bytes = least;
+                let mut config = Config {
+                    max_queued_bytes: least,
+                    ..Config::default()
+                };
                 let written = encode_message(&message, &codec, &config, &mut BytesMut::new()).unwrap();
                 longest = longest.max(written.first.payload().len());
                 config.max_queued_bytes = least - 1;

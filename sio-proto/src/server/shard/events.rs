@@ -131,8 +131,8 @@ pub struct BinaryEvent {
 impl BinaryEvent {
     /// Takes an event with its attachments out of the packets, which begin with it and have been
     /// looked at ([`EventsIn`]). Also returns how many packets it was. The list of its attachments
-    /// uses the memory of `list`, which is empty. Returns `None` if no such event stands there. Call
-    /// this once for an event: its attachments are gone then.
+    /// uses the memory of `list`, which is empty. Returns `None` if no such event stands there. An
+    /// event is taken once: its attachments are gone then.
     pub fn take(packets: &mut [Inbound], list: Vec<Bytes>) -> Option<(Self, usize)> {
         let (first, rest) = packets.split_first_mut()?;
         let (name, mut args, id, count) = match first {
