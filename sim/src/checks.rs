@@ -20,14 +20,17 @@ const SOON: Duration = Duration::from_secs(5);
 /// How long a client far away may need for its queue, if it gets few packets with each poll.
 const SLOW_QUEUES: Duration = Duration::from_secs(60);
 
+/// How long such a client may need for what one poll takes.
+const SLOW_POLL: Duration = Duration::from_millis(500);
+
 /// How often users say once more that they want to be connected.
 const TIMES: usize = 4;
 
 /// How long the world is quiet before everything has to have arrived.
 const QUIET: Duration = Duration::from_secs(20);
 
-/// How often the quiet time begins again as long as a client has events to send.
-const LONGER: usize = 10;
+/// How often the quiet time begins again as long as a client has events to send, or lacks some.
+const LONGER: usize = 40;
 
 /// What a server may keep that has been in use: its tables, and four buffers that it uses again and
 /// again, each of 128 KiB at most.
@@ -208,7 +211,12 @@ impl World {
         // One packet a poll takes one way there and back, and much may wait.
         let plan = &self.plan;
         let is_slow = plan.server.max_packets_per_poll < 16 && (plan.traffic.latency > 5 || plan.traffic.holds > 0);
-        let queues = if is_slow { SLOW_QUEUES } else { Duration::ZERO };
+        let polls = plan.server.max_queued_packets / plan.server.max_packets_per_poll.max(1);
+        let queues = if is_slow {
+            SLOW_QUEUES.max(SLOW_POLL * polls as u32)
+        } else {
+            Duration::ZERO
+        };
         self.advance(self.now + longest + SOON + queues);
         // A refusal, or the word to leave, may have waited in such a queue. Who was refused has to
         // ask again.
@@ -231,9 +239,10 @@ impl World {
         }
         self.probe();
         self.advance(self.now + QUIET);
-        // A client far away that polls and has much to send needs longer.
+        // A client far away that polls, and has much to send or gets one packet with each poll,
+        // needs longer.
         for _ in 0..LONGER {
-            if self.peers.iter().all(|peer| peer.emits.is_empty()) {
+            if self.peers.iter().all(|peer| peer.emits.is_empty()) && !self.lacks_something() {
                 break;
             }
             self.advance(self.now + QUIET);
@@ -267,6 +276,16 @@ impl World {
             self.emit_to(socket, 0, (false, Policy::Ordered), false);
         }
         self.settle();
+    }
+
+    /// Whether a client of today lacks what was sent to it.
+    fn lacks_something(&mut self) -> bool {
+        let members: Vec<_> = self.members.values().cloned().collect();
+        members.iter().any(|member| {
+            let peer = &self.peers[member.client];
+            let is_judged = !peer.is_doubled && !peer.is_old();
+            is_judged && !self.place(member.client, member.namespace).overdue(member).is_empty()
+        })
     }
 
     /// Promises 1, 2 and 3: when nothing is under way, everything has arrived, and every emit has

@@ -135,6 +135,11 @@ impl Line {
         (taken.session, (behind + next.0, before + next.1))
     }
 
+    /// How many bytes of a line have come whose end has not.
+    pub(crate) fn begun(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Takes bytes of a connection, whose lines have at most `longest` bytes. Returns the targets
     /// of the requests whose lines end among them, whether each is a GET, and behind how many of
     /// the bytes it begins.

@@ -127,7 +127,8 @@ impl World {
         let term = self.terms.terms.get(&session)?;
         let patience = self.longest_silence(seen.generation, seen.polls);
         let silence = since(*self.lives.signs.get(&session)?);
-        if silence > patience {
+        // What a session that closes waits for is below: a client that fetches what is left is alive.
+        if silence > patience && term.closing.is_none() {
             return Some((Promise::Heartbeat, "is silent for", silence, patience));
         }
         // A client that answers blindly, and takes nothing. Its last poll may have got the ping

@@ -448,7 +448,8 @@ impl World {
         if let Some(wire) = self.wires.get_mut(&number)
             && self.outputs > outputs
         {
-            wire.spent = Spent::behind(bytes.len());
+            // What has come out may concern others, and a line may be arriving since long before.
+            wire.spent = Spent::behind(bytes.len().max(wire.line.begun()));
         }
         self.note_waiting(number);
         self.note_sign_of(number);
