@@ -127,7 +127,7 @@ impl World {
         let term = self.terms.terms.get(&session)?;
         let patience = self.longest_silence(seen.generation, seen.polls);
         let silence = since(*self.lives.signs.get(&session)?);
-        // What a session that closes waits for is below: a client that fetches what is left is alive.
+        // A client that fetches what is left of a session that closes is alive. That time is below.
         if silence > patience && term.closing.is_none() {
             return Some((Promise::Heartbeat, "is silent for", silence, patience));
         }
