@@ -469,7 +469,7 @@ fn a_post_that_ends_gives_an_upgrade_its_time() {
         story.world.pass(9_950);
         assert_eq!(status(&story.world.push(&story.sid, "42[\"up\"]")), 200);
         assert_eq!(story.world.heard(), ["event up "]);
-        story.world.pass(if late { 9_999 } else { 100 });
+        story.world.pass(if late { 5_049 } else { 100 });
         assert_eq!(story.world.ended, []);
         if late {
             story.world.pass(1);
@@ -480,6 +480,21 @@ fn a_post_that_ends_gives_an_upgrade_its_time() {
         story.world.send(candidate, &text("5"));
         story.assert_upgraded(candidate);
     }
+}
+
+/// A client that has probed and goes on with polling does not upgrade.
+#[test]
+fn posts_one_after_the_other_keep_no_candidate() {
+    let mut story = Story::new();
+    let candidate = story.probe();
+    for _ in 0..14 {
+        story.world.pass(1_000);
+        assert_eq!(story.world.ended, []);
+        assert_eq!(status(&story.world.push(&story.sid, "42[\"up\"]")), 200);
+    }
+    story.world.pass(1_000);
+    assert_eq!(story.world.ended, [candidate]);
+    story.assert_polls();
 }
 
 #[test]

@@ -244,6 +244,9 @@ struct Candidate {
     /// When it is given up, unless it has sent `5` or a POST is under way. The alarm that is armed
     /// may be for an earlier time.
     until: Time,
+    /// The end of a POST moves `until` no further than to this time, so that a client that goes on
+    /// with polling does not keep its candidate.
+    latest: Time,
     /// Whether the websocket carries binary as base64 if it becomes the transport.
     base64: bool,
     probed: bool,
@@ -259,7 +262,7 @@ struct Candidate {
 }
 
 // Every session has one during its upgrade.
-const _: () = assert!(size_of::<Candidate>() <= 56);
+const _: () = assert!(size_of::<Candidate>() <= 64);
 
 /// The part of Engine.IO. With this function a rule borrows only this part of the session.
 fn engine_of(wiring: &mut Wiring) -> &mut Engine {
@@ -514,13 +517,17 @@ impl<'a> At<'a> {
             }
             // After `5` the client has left polling and cannot go back. The ping timeout bounds the
             // wait for the POST. Before `5`, the client waits for the answer to its POST: if its
-            // websocket ended meanwhile, a genuine client would stay without a transport. Each end
-            // of a POST moves the deadline.
+            // websocket ended meanwhile, a genuine client would stay without a transport.
             Alarm::Upgrade if engine.attempt == epoch => {
-                let due = match engine.upgrade_until() {
+                let timeout = self.core.config.upgrade_timeout;
+                let due = match engine.candidate.as_mut().filter(|candidate| !candidate.switching) {
                     None => return,
-                    Some(_) if has_post => self.now + self.core.config.upgrade_timeout,
-                    Some(until) if until > self.now => until,
+                    Some(candidate) if has_post => {
+                        let due = self.now + timeout;
+                        candidate.latest = due + timeout / 2;
+                        due
+                    }
+                    Some(candidate) if candidate.until > self.now => candidate.until,
                     Some(_) => return self.drop_candidate(),
                 };
                 self.core.timers.arm_at(due, Alarm::Upgrade, self.key, epoch);

@@ -35,6 +35,7 @@ impl<'a> At<'a> {
         engine.candidate = Some(Box::new(Candidate {
             link,
             until,
+            latest: until + self.core.config.upgrade_timeout / 2,
             base64: route.base64,
             probed: false,
             noops_at_once: NOOPS_AT_ONCE,
@@ -123,11 +124,11 @@ impl<'a> At<'a> {
     }
 
     /// A POST has been answered. A client that has waited for the answer sends `5` now, so its
-    /// candidate has the whole time again.
+    /// candidate has the whole time again, or half of it if no alarm has met the POST.
     pub(super) fn prolong_upgrade(&mut self) {
         let until = self.now + self.core.config.upgrade_timeout;
         if let Some(candidate) = self.engine().candidate.as_mut() {
-            candidate.until = until;
+            candidate.until = until.min(candidate.latest);
         }
     }
 
