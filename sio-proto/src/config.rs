@@ -80,8 +80,9 @@ pub struct Config {
     pub crowded_connect_timeout: Duration,
     /// How long an upgrade may take, from the probe's connection to packet `5`
     /// (docs/protocol/engine-io.md §7). It is not over while a POST of the client is under way, and
-    /// begins anew when the POST is answered: then the client sends `5`. It is also the time for a
-    /// hixie-76 handshake of 0.6 to 0.9, from its head to the 8 bytes behind the head. Default 10
+    /// goes on for a while when the POST is answered, because the client sends `5` then: for half
+    /// of this time, or for all of it behind a POST that has outlasted it. It is also the time for
+    /// a hixie-76 handshake of 0.6 to 0.9, from its head to the 8 bytes behind the head. Default 10
     /// s.
     pub upgrade_timeout: Duration,
     /// How long a closing polling session waits for a GET that can carry the close packet. Default
