@@ -98,9 +98,7 @@ impl World {
         note!(self, "the crowd goes");
         self.crowd.leaves = true;
         for link in std::mem::take(&mut self.crowd.links) {
-            let before = self.held.steps;
             self.close_at_server(link, None, Cause::Closed);
-            self.note_order(Order::End { items: 4 }, before);
             self.settle();
         }
         if self.crowd.len() > 0 {

@@ -35,6 +35,9 @@ const STEPS_OF_OUTPUT: usize = 8;
 /// the client begins or ends, or when a deadline is over.
 const STEPS_OF_EMIT: usize = 32;
 
+/// How many steps each answer may take that waits when its session or its namespace ends.
+const STEPS_OF_ANSWER: usize = 2;
+
 /// How many allocations anything may take.
 const ALLOCATIONS_OF_DEED: usize = 400;
 
@@ -140,6 +143,8 @@ pub(crate) struct Payer {
     links: usize,
     /// How many emits have no end.
     emits: usize,
+    /// How many answers waited when the client last had nothing more to say.
+    answers: usize,
     /// What was too dear.
     fault: Option<String>,
 }
@@ -166,6 +171,7 @@ impl Payer {
             spent: BTreeMap::new(),
             links: 0,
             emits: 0,
+            answers: 0,
             fault: None,
         }
     }
@@ -316,7 +322,7 @@ impl Payer {
         let (deeds, bytes) = (bill.deeds.len(), due.bytes + bill.written + ahead);
         let per_byte = STEPS_OF_BYTE + self.config.max_cookie_bytes / COOKIE_BYTES;
         let turns = if bill.turns {
-            STEPS_OF_EMIT * (self.emits + bill.outputs)
+            STEPS_OF_EMIT * (self.emits + bill.outputs) + STEPS_OF_ANSWER * self.answers
         } else {
             0
         };
@@ -360,6 +366,7 @@ impl Payer {
             return;
         }
         let holding = self.client.holding();
+        self.answers = holding.answers.count;
         self.fault = self.too_much(&holding).or_else(|| self.nameless(&holding));
     }
 
