@@ -7,6 +7,7 @@ use sio_proto::Time;
 use sio_proto::client::Generation;
 use sio_proto::server::Policy;
 
+use crate::straits::Straits;
 use crate::violation::Promise;
 use crate::world::{FIRST_NUMBER, NAMESPACES, ROOMS, World, note};
 
@@ -158,7 +159,10 @@ impl World {
     /// Promise 10: where nothing has failed and nobody refuses, a client gets what it asks for.
     pub(crate) fn judge_peace(&mut self, client: usize, what: fmt::Arguments<'_>) {
         let plan = &self.plan;
-        let refuses = plan.refuses + plan.refuses_sockets > 0 || plan.thief.is_some() || plan.swallows_websockets;
+        let refuses = plan.refuses + plan.refuses_sockets > 0
+            || plan.thief.is_some()
+            || plan.swallows_websockets
+            || plan.straits.is_some_and(Straits::ends_who_waits);
         let is_near = plan.traffic.latency <= 40 && plan.traffic.holds == 0 && plan.traffic.window >= 4_000;
         let is_untouched = self.faults == 0 && self.peers[client].trouble == Time::ZERO;
         if is_near && is_untouched && !refuses {

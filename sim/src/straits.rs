@@ -161,6 +161,11 @@ impl Straits {
     const fn hoards(self) -> bool {
         self.keeps_little || self.keeps_little_for_all
     }
+
+    /// Whether the server ends who lets most bytes wait, because all together let too many wait.
+    pub(crate) const fn ends_who_waits(self) -> bool {
+        self.has_budget
+    }
 }
 
 /// What the sessions of an address keep, and what waits for all.
