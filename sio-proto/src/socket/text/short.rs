@@ -30,37 +30,12 @@ pub(crate) fn short_event_at(text: &str, at: usize, limits: &Limits) -> Option<P
         return None;
     }
     step!(bulk bytes.len());
-    let mut begin = at.wrapping_add(1);
-    let mut namespace = Span::default();
-    let mut id = None;
-    if bytes.get(begin) != Some(&b'[') {
-        namespace = namespace_at(bytes, &mut begin, limits)?;
-        id = id_at(bytes, &mut begin)?;
-        if bytes.get(begin) != Some(&b'[') {
-            return None;
-        }
-    }
-    let name_at = begin.wrapping_add(2);
-    let name_end = end_of_plain_string(bytes, begin.wrapping_add(1))?;
-    let mut end = name_end;
+    let head = Head::at(bytes, at.wrapping_add(1), limits)?;
+    let mut end = head.end;
     while bytes.get(end) == Some(&b',') {
         end = end_of_plain_string(bytes, end.wrapping_add(1))?;
     }
-    if bytes.get(end..) != Some(b"]") {
-        return None;
-    }
-    let name = text.get(name_at..name_end.wrapping_sub(1))?;
-    if name.len() > limits.max_event_name_bytes || is_reserved_event(name) {
-        return None;
-    }
-    // The arguments begin behind the comma, if there is one.
-    let args_at = name_end.wrapping_add(1).min(end);
-    Some(Places {
-        namespace,
-        name: Span::new(name_at, name.len()),
-        args: Span::new(args_at, end.wrapping_sub(args_at)),
-        id,
-    })
+    head.places(text, end, limits)
 }
 
 /// Does what [`short_event_at`] does for an event with attachments, whose placeholders are plain
@@ -74,18 +49,8 @@ pub(crate) fn short_partial_at(text: &str, at: usize, limits: &Limits) -> Option
     step!(bulk bytes.len());
     let mut begin = at.wrapping_add(1);
     let attachments = attachments_at(bytes, &mut begin, limits)?;
-    let mut namespace = Span::default();
-    let mut id = None;
-    if bytes.get(begin) != Some(&b'[') {
-        namespace = namespace_at(bytes, &mut begin, limits)?;
-        id = id_at(bytes, &mut begin)?;
-        if bytes.get(begin) != Some(&b'[') {
-            return None;
-        }
-    }
-    let name_at = begin.wrapping_add(2);
-    let name_end = end_of_plain_string(bytes, begin.wrapping_add(1))?;
-    let mut end = name_end;
+    let head = Head::at(bytes, begin, limits)?;
+    let mut end = head.end;
     // How many placeholders there are, as long as each has its place as its number.
     let mut placeholders = Some(0u32);
     while bytes.get(end) == Some(&b',') {
@@ -98,25 +63,64 @@ pub(crate) fn short_partial_at(text: &str, at: usize, limits: &Limits) -> Option
             end = end_of_plain_string(bytes, at)?;
         }
     }
-    if bytes.get(end..) != Some(b"]") {
-        return None;
-    }
-    let name = text.get(name_at..name_end.wrapping_sub(1))?;
-    if name.len() > limits.max_event_name_bytes || is_reserved_event(name) {
-        return None;
-    }
-    let args_at = name_end.wrapping_add(1).min(end);
-    let places = Places {
-        namespace,
-        name: Span::new(name_at, name.len()),
-        args: Span::new(args_at, end.wrapping_sub(args_at)),
-        id,
-    };
     let announced = Announced {
         attachments,
         names_each: placeholders == Some(attachments),
     };
-    Some((places, announced))
+    Some((head.places(text, end, limits)?, announced))
+}
+
+/// What stands before the arguments.
+struct Head {
+    namespace: Span,
+    id: Option<u64>,
+    /// Where the name begins, behind its quotation mark.
+    name_at: usize,
+    /// The first byte behind the name and its quotation mark.
+    end: usize,
+}
+
+impl Head {
+    /// Reads the namespace, the id and the name. Returns `None` if there is more to decide.
+    #[inline(always)]
+    fn at(bytes: &[u8], mut begin: usize, limits: &Limits) -> Option<Self> {
+        let mut namespace = Span::default();
+        let mut id = None;
+        if bytes.get(begin) != Some(&b'[') {
+            namespace = namespace_at(bytes, &mut begin, limits)?;
+            id = id_at(bytes, &mut begin)?;
+            if bytes.get(begin) != Some(&b'[') {
+                return None;
+            }
+        }
+        Some(Self {
+            namespace,
+            id,
+            name_at: begin.wrapping_add(2),
+            end: end_of_plain_string(bytes, begin.wrapping_add(1))?,
+        })
+    }
+
+    /// The places of the parts of an event with this head. Its arguments end at byte `end`. Returns
+    /// `None` if the text does not end there, or if the name breaks a rule or a limit.
+    #[inline(always)]
+    fn places(self, text: &str, end: usize, limits: &Limits) -> Option<Places> {
+        if text.as_bytes().get(end..) != Some(b"]") {
+            return None;
+        }
+        let name = text.get(self.name_at..self.end.wrapping_sub(1))?;
+        if name.len() > limits.max_event_name_bytes || is_reserved_event(name) {
+            return None;
+        }
+        // The arguments begin behind the comma, if there is one.
+        let args_at = self.end.wrapping_add(1).min(end);
+        Some(Places {
+            namespace: self.namespace,
+            name: Span::new(self.name_at, name.len()),
+            args: Span::new(args_at, end.wrapping_sub(args_at)),
+            id: self.id,
+        })
+    }
 }
 
 /// Steps over the number of attachments and its hyphen. Returns `None` if there is more to decide.
