@@ -168,30 +168,29 @@ impl<O: Outlet + ?Sized> Link<O> {
     /// are the usual case: they leave in one plain write.
     #[inline(never)]
     pub(crate) fn write_several(&self, pen: &mut Pen, writes: &mut [Write]) -> Progress {
-        let mut written = 0;
-        if pen.gather(writes) {
-            // If this fails, the write below fails in the same way and handles the error.
-            written = self.outlet.try_write(&pen.flat).unwrap_or(0);
-            self.traffic.written(written);
-            if written == pen.flat.len() {
-                return match self.release() {
-                    true => Progress::Done,
-                    false => self.write(pen, &mut std::iter::empty()),
-                };
-            }
-        }
-        self.write_rest(pen, taken(writes), written)
+        let is_flat = pen.gather(writes);
+        self.write_flat(pen, is_flat, taken(writes))
     }
 
     /// Writes two frames when nothing is queued, as [`Link::write_several`] does.
     #[inline]
     pub(crate) fn write_pair(&self, pen: &mut Pen, pair: [Frame; 2]) -> Progress {
         let [first, second] = &pair;
-        let mut written = 0;
-        if first.len() + second.len() <= FLAT_BYTES {
+        let is_flat = first.len() + second.len() <= FLAT_BYTES;
+        if is_flat {
             pen.flat.clear();
             pen.flat.extend_from_slice(first.bytes());
             pen.flat.extend_from_slice(second.bytes());
+        }
+        self.write_flat(pen, is_flat, pair.into_iter().map(Item::Frame))
+    }
+
+    /// Writes these items. If they are flat, their bytes stand together, and leave in one plain
+    /// write.
+    #[inline(always)]
+    fn write_flat(&self, pen: &mut Pen, is_flat: bool, items: impl Iterator<Item = Item>) -> Progress {
+        let mut written = 0;
+        if is_flat {
             // If this fails, the write below fails in the same way and handles the error.
             written = self.outlet.try_write(&pen.flat).unwrap_or(0);
             self.traffic.written(written);
@@ -202,7 +201,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                 };
             }
         }
-        self.write_rest(pen, pair.into_iter().map(Item::Frame), written)
+        self.write_rest(pen, items, written)
     }
 
     /// Writes the rest of these items, of which so many bytes have left.
