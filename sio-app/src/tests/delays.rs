@@ -35,6 +35,13 @@ impl Full {
         self.busy = Some(busy);
     }
 
+    /// The work that was left is done.
+    fn empty(&mut self) {
+        if let Some(mut busy) = self.busy.take() {
+            (0..200).for_each(|_| _ = busy.poll());
+        }
+    }
+
     fn wait_until(&self, time: u64) {
         while now() < time {
             set_now(time.min(now() + SECOND / 2));
@@ -184,6 +191,40 @@ fn a_message_that_waits_excuses_once() {
     assert_eq!(full.io.sessions(), 2);
     full.wait_until(begin + 67 * SECOND);
     assert_eq!(full.io.sessions(), 1, "it has not answered the next heartbeat");
+}
+
+/// One excuse also for a message that waits several times, because its pieces come one after the
+/// other, and the answer to a heartbeat was due meanwhile.
+#[test]
+fn a_message_whose_pieces_wait_excuses_once() {
+    let mut full = Full::new(Options::default());
+    let begin = now();
+    let mut client = Driven::connected(&full.io);
+    full.wait_until(begin + 25 * SECOND + SECOND / 2);
+    assert!(client.written().contains('2'));
+    full.wait_until(begin + 44 * SECOND);
+    full.fill();
+    let message = format!(r#"42["e","{}"]"#, "x".repeat(300_000));
+    let (first, rest) = message.split_at(70_000);
+    let (middle, last) = rest.split_at(70_000);
+    let mut middle = fragment(false, middle);
+    middle[0] = 0;
+    client.script.reads = vec![fragment(true, first), middle];
+    let _ = client.poll();
+    full.wait_until(begin + 46 * SECOND);
+    assert!(client.written().contains('2'), "it is excused, and asked again");
+    full.empty();
+    let _ = client.poll();
+    full.fill();
+    client.script.reads = vec![fragment(false, last)];
+    let _ = client.poll();
+    assert_eq!(full.heard(), 0, "it waits again");
+    full.wait_until(begin + 55 * SECOND);
+    let _ = client.poll();
+    assert_eq!(full.heard(), 1);
+    let sessions = full.io.sessions();
+    full.wait_until(begin + 67 * SECOND);
+    assert_eq!(full.io.sessions(), sessions - 1, "it has not answered this heartbeat");
 }
 
 /// Each message has a time of its own for which it waits, also if the next one has begun before
