@@ -190,3 +190,6 @@ impl Batch {
         &mut self.pen
     }
 }
+
+#[cfg(test)]
+mod tests;
