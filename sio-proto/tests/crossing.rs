@@ -167,9 +167,9 @@ fn a_get_behind_the_upgrade_does_not_wait_for_a_post() {
     let mut story = Story::new();
     let request = post(&session(&story.sid), "42[\"m\",1]");
     let (head, rest) = request.split_at(request.len() - 3);
+    let candidate = story.probed();
     let link = story.world.open();
     story.world.send(link, head);
-    let candidate = story.probed();
     story.world.send(candidate, &text("5"));
     let get = story.get();
     assert_eq!(story.answer(get).0, 400);

@@ -37,6 +37,66 @@ fn a_client_of_2_x_that_polls_hears_pongs_while_its_post_waits() {
     assert_eq!(world.sessions(), 1);
 }
 
+/// A client that has read the answer to its probe sends no GET until it has upgraded, and it waits
+/// for its POST before that. If the probe is answered while the POST waits, nothing brings the
+/// client a pong (1.x and 2.x) or a ping (3.x and 4.x), and it gives its server up.
+#[test]
+fn a_client_that_upgrades_hears_its_server_while_its_post_waits() {
+    let config = Config::default();
+    let pause = config.longest_pause();
+    let silence = config.ping_interval + config.ping_timeout;
+    for version in [3, 4] {
+        let mut world = World::new(config.clone());
+        let target = format!("/socket.io/?EIO={version}&transport=polling");
+        let opened = world.ask(&get(&target));
+        let target = format!("{target}&sid={}", sid(&opened));
+        if version == 4 {
+            assert_eq!(body(&world.ask(&post(&target, "40"))), "ok");
+        }
+        let _ = world.ask(&get(&target));
+        let mut poll = world.open();
+        world.send(poll, &get(&target));
+        let packet = if version == 3 { r#"7:42["n"]"# } else { r#"42["n"]"# };
+        let request = post(&target, packet);
+        let (head, rest) = request.split_at(request.len() - packet.len());
+        let waiting = world.open();
+        world.send(waiting, head);
+        let candidate = world.open();
+        world.send(candidate, &upgrade(&target.replace("polling", "websocket")));
+        world.send(candidate, &text("2probe"));
+        let mut heard = world.now;
+        let mut is_paused = false;
+        for _ in 0..20 {
+            // Handlers lag, and the caller hands over nothing of the POST.
+            let now = world.now;
+            world.shard(|shard, out| {
+                let session = shard.session_on(waiting).unwrap();
+                shard.excuse(now, session, out);
+            });
+            world.pass(pause.as_millis() as u64);
+            let answer = world.received(poll);
+            if answer.ends_with(if version == 3 { "\r\n\r\n1:3" } else { "\r\n\r\n2" }) {
+                heard = world.now;
+            }
+            is_paused |= world.frames(candidate) == ["3probe"];
+            if !answer.is_empty() && !is_paused {
+                poll = world.open();
+                world.send(poll, &get(&target));
+            }
+            assert!(
+                world.now < heard + silence,
+                "a client of Engine.IO {version} gives its server up"
+            );
+        }
+        world.send(waiting, rest);
+        assert_eq!(body(&world.received(waiting)), "ok");
+        assert_eq!(world.frames(candidate), ["3probe"]);
+        world.send(candidate, &text("5"));
+        let socket = world.last_socket();
+        world.assert_works(candidate, socket);
+    }
+}
+
 /// A rate may pause once for each event. A client that polls needs a new GET after each pong.
 #[test]
 fn many_pauses_make_few_pongs_for_a_client_of_2_x_that_polls() {

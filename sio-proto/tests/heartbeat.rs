@@ -146,11 +146,11 @@ fn a_pong_by_post_counts_although_the_session_moves() {
     let parked = world.poll(&sid);
     world.pass(25_000);
     assert_eq!(body(&world.received(parked)), "2");
+    let candidate = world.candidate(&sid);
+    world.send(candidate, &text("2probe"));
     let link = world.open();
     let late = post(&session(&sid), "3");
     world.send(link, &late[..late.len() - 1]);
-    let candidate = world.candidate(&sid);
-    world.send(candidate, &text("2probe"));
     world.send(candidate, &text("5"));
     assert_eq!(world.frames(candidate), ["3probe"], "the switch waits for the POST");
     world.send(link, &late[late.len() - 1..]);

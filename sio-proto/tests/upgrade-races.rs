@@ -341,11 +341,11 @@ fn what_the_server_says_between_3probe_and_5_arrives_once() {
 fn a_post_in_flight_is_read_before_what_follows_5() {
     for (pieces, held) in [(1, false), (100, false), (1, true), (100, true)] {
         let mut story = Story::new();
+        let candidate = story.probe_and_poll();
         let link = story.world.open();
         let request = post(&session(&story.sid), "42[\"m\",1]\u{1e}42[\"m\",2]");
         let (head, rest) = request.split_at(request.len() - 5);
         story.world.send(link, head);
-        let candidate = story.probe_and_poll();
         let parked = held.then(|| story.world.poll(&story.sid));
         story.world.send(candidate, &text("5"));
         story
@@ -378,13 +378,13 @@ fn a_post_in_flight_is_read_before_what_follows_5() {
 fn a_switch_that_waits_for_a_post_is_not_forgotten() {
     let start = || {
         let mut story = Story::new();
+        let candidate = story.probe();
         let link = story.world.open();
         let head = format!(
             "POST {} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
             session(&story.sid)
         );
         story.world.send(link, head.as_bytes());
-        let candidate = story.probe();
         story
             .world
             .send(candidate, &[text("5"), text("42[\"after\"]")].concat());
@@ -453,6 +453,38 @@ fn a_websocket_waits_for_the_answer_to_a_post() {
             continue;
         }
         story.world.pass(4_000);
+        story.world.send(candidate, &text("5"));
+        assert_eq!(story.world.heard(), ["event slow "]);
+        story.assert_upgraded(candidate);
+    }
+}
+
+/// A client that has read the answer to its probe sends no GET any more, and waits for its POST.
+#[test]
+fn a_probe_is_answered_when_the_post_has_been() {
+    for late in [false, true] {
+        let mut story = Story::new();
+        let link = story.world.open();
+        let head = format!(
+            "POST {} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n42[",
+            session(&story.sid)
+        );
+        story.world.send(link, head.as_bytes());
+        let candidate = story.world.candidate(&story.sid);
+        story.world.send(candidate, &[text("2probe"), text("2probe")].concat());
+        let poll = story.world.open();
+        story.world.send(poll, &get(&session(&story.sid)));
+        story.world.pass(if late { 12_000 } else { 200 });
+        assert_eq!(story.world.frames(candidate), [""; 0]);
+        assert_eq!(story.world.received(poll), "", "it is held as before");
+        story.world.emit(story.socket, "down", "").unwrap();
+        assert_eq!(body(&story.world.received(poll)), "42[\"down\"]");
+        story.world.send(link, b"\"slow\"]");
+        assert_eq!(body(&story.world.received(link)), "ok");
+        assert_eq!(story.world.frames(candidate), ["3probe"], "one answer");
+        assert_eq!(body(&story.world.fetch(&story.sid)), "6");
+        story.world.pass(4_000);
+        assert_eq!(story.world.ended, []);
         story.world.send(candidate, &text("5"));
         assert_eq!(story.world.heard(), ["event slow "]);
         story.assert_upgraded(candidate);

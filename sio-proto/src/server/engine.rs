@@ -250,6 +250,8 @@ struct Candidate {
     /// Whether the websocket carries binary as base64 if it becomes the transport.
     base64: bool,
     probed: bool,
+    /// Whether its probe has been answered. It is not while a POST is under way.
+    answered: bool,
     /// How many more GETs are answered with a noop at once.
     noops_at_once: u8,
     /// Whether the alarm is armed that answers the parked GET with a noop.
@@ -302,10 +304,10 @@ impl At<'_> {
 
 impl<'a> At<'a> {
     /// A packet has come on a link of the session.
-    pub(crate) fn packet_came(self, role: Role, link: LinkId, packet: &mut Inbound) {
+    pub(crate) fn packet_came(self, role: Role, packet: &mut Inbound) {
         match role {
             Role::WebSocket => _ = self.receive(packet),
-            Role::Candidate => _ = self.handle_candidate(link, packet.take()),
+            Role::Candidate => _ = self.handle_candidate(packet.take()),
             Role::Parked | Role::Post | Role::Stream | Role::Answered | Role::Replaced => {}
         }
     }

@@ -290,9 +290,9 @@ impl<'a> At<'a> {
     }
 
     /// A packet has come on one of its links.
-    pub(super) fn packet_came(self, role: Role, link: LinkId, packet: &mut Inbound) {
+    pub(super) fn packet_came(self, role: Role, packet: &mut Inbound) {
         match self.rules() {
-            Rules::Engine(at) => at.packet_came(role, link, packet),
+            Rules::Engine(at) => at.packet_came(role, packet),
             Rules::Legacy09(at) => _ = at.receive(packet.take()),
             Rules::Legacy06(at) => _ = at.receive(packet.take()),
         }

@@ -36,7 +36,7 @@ impl<'a> At<'a> {
             self.out.writes.push(Refusal::BadRequest.answer(asker, false));
             return Ok(self);
         }
-        engine.polled_late = engine.candidate.as_ref().is_some_and(|candidate| candidate.probed);
+        engine.polled_late = engine.candidate.as_ref().is_some_and(|candidate| candidate.answered);
         self.core.links.set(asker.link, self.key, Role::Parked);
         self.session.set_link(Some(asker.link));
         self.session.parked = Some(asker.park(&mut self.core.spare_asker));

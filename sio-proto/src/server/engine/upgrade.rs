@@ -12,7 +12,7 @@ use crate::server::{
     Alarm, Asker, Breach, BreachKind, Reason, Role, State, TransportKind, Upgrade, Write, accept_websocket,
 };
 use crate::wire::Inbound;
-use crate::{Frame, LinkId};
+use crate::Frame;
 
 impl<'a> At<'a> {
     /// A websocket that may become the transport has connected.
@@ -38,6 +38,7 @@ impl<'a> At<'a> {
             latest: until + self.core.config.upgrade_timeout / 2,
             base64: route.base64,
             probed: false,
+            answered: false,
             noops_at_once: NOOPS_AT_ONCE,
             noop_due: false,
             switching: false,
@@ -49,7 +50,7 @@ impl<'a> At<'a> {
     }
 
     /// A packet of the candidate.
-    pub(super) fn handle_candidate(mut self, link: LinkId, packet: Inbound) -> Fate<'a> {
+    pub(super) fn handle_candidate(mut self, packet: Inbound) -> Fate<'a> {
         let engine = engine_of(&mut self.session.wiring);
         let Some(candidate) = engine.candidate.as_mut() else {
             debug_assert!(false, "a link is forgotten with its candidate");
@@ -76,8 +77,7 @@ impl<'a> At<'a> {
                 // One answer only, however often the candidate probes: nothing shows whether it
                 // reads the answer.
                 if !core::mem::replace(&mut candidate.probed, true) {
-                    self.out.writes.push(Write::Frame(link, PROBE_ANSWER));
-                    self.hurry_poll();
+                    self.answer_probe();
                 }
             }
             Inbound::Engine(Packet::Upgrade) => {
@@ -99,6 +99,21 @@ impl<'a> At<'a> {
         Ok(self)
     }
 
+    /// Answers the probe, unless a POST is under way: then it is answered when the POST has been. A
+    /// client that has read the answer sends no GET any more, and waits for the end of its POST. So
+    /// it would hear nothing as long as its POST waits, and give its server up.
+    fn answer_probe(&mut self) {
+        if self.session.post().is_some() {
+            return;
+        }
+        if let Some(candidate) = self.engine().candidate.as_mut() {
+            candidate.answered = true;
+            let link = candidate.link;
+            self.out.writes.push(Write::Frame(link, PROBE_ANSWER));
+            self.hurry_poll();
+        }
+    }
+
     /// Answers the parked GET soon, because a client that has read the answer to its probe waits
     /// for the end of its GET before it sends `5`. Genuine servers answer 100 ms later. Here the
     /// first GETs are answered at once. A client that polls on and never sends `5` then waits as
@@ -110,7 +125,7 @@ impl<'a> At<'a> {
             return;
         }
         let engine = engine_of(&mut session.wiring);
-        let Some(candidate) = engine.candidate.as_mut().filter(|c| c.probed && !c.switching) else {
+        let Some(candidate) = engine.candidate.as_mut().filter(|c| c.answered && !c.switching) else {
             return;
         };
         if let Some(left) = candidate.noops_at_once.checked_sub(1) {
@@ -124,11 +139,16 @@ impl<'a> At<'a> {
     }
 
     /// A POST has been answered. A client that has waited for the answer sends `5` now, so its
-    /// candidate has the whole time again, or half of it if no alarm has met the POST.
+    /// candidate has the whole time again, or half of it if no alarm has met the POST. A probe that
+    /// has come meanwhile is answered.
     pub(super) fn prolong_upgrade(&mut self) {
         let until = self.now + self.core.config.upgrade_timeout;
-        if let Some(candidate) = self.engine().candidate.as_mut() {
-            candidate.until = until.min(candidate.latest);
+        let Some(candidate) = self.engine().candidate.as_mut() else {
+            return;
+        };
+        candidate.until = until.min(candidate.latest);
+        if candidate.probed && !candidate.answered && !candidate.switching {
+            self.answer_probe();
         }
     }
 

@@ -59,7 +59,7 @@ impl Input<'_> {
             may_wait |= packet.may_wait();
             // The link is looked up for each packet: a packet may end the session or move it to
             // another link.
-            self.at_link(link, |at, role| at.packet_came(role, link, packet));
+            self.at_link(link, |at, role| at.packet_came(role, packet));
         }
         packets.clear();
         if may_wait {
