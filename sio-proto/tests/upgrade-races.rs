@@ -5,71 +5,15 @@
 
 mod cases;
 mod common;
+mod upgrading;
 
 use std::time::Duration;
 
 use common::*;
 use proptest::prelude::*;
-use sio_proto::server::{Cause, TransportKind};
-use sio_proto::{Config, LinkId, SocketKey};
-
-struct Story {
-    world: World,
-    sid: String,
-    socket: SocketKey,
-}
-
-impl Story {
-    fn new() -> Self {
-        let mut world = World::new(Config::default());
-        let sid = world.join_polling();
-        world.heard();
-        let socket = world.last_socket();
-        Self { world, sid, socket }
-    }
-
-    fn probe(&mut self) -> LinkId {
-        let candidate = self.world.candidate(&self.sid);
-        assert_eq!(self.world.frames(candidate), [""; 0]);
-        self.world.send(candidate, &text("2probe"));
-        assert_eq!(self.world.frames(candidate), ["3probe"]);
-        candidate
-    }
-
-    /// Probes, and takes all noops that come at once. From then on a GET is held.
-    fn probe_and_poll(&mut self) -> LinkId {
-        let candidate = self.probe();
-        for _ in 0..3 {
-            assert_eq!(body(&self.world.fetch(&self.sid)), "6");
-        }
-        candidate
-    }
-
-    fn transport(&mut self) -> Option<TransportKind> {
-        let socket = self.socket;
-        self.world.shard(|shard, _| shard.transport(socket))
-    }
-
-    fn assert_polls(&mut self) {
-        self.world.heard();
-        assert_eq!(self.transport(), Some(TransportKind::Polling));
-        assert_eq!(status(&self.world.push(&self.sid, "42[\"up\"]")), 200);
-        assert_eq!(self.world.heard(), ["event up "]);
-        self.world.emit(self.socket, "down", "").unwrap();
-        assert_eq!(body(&self.world.fetch(&self.sid)), "42[\"down\"]");
-    }
-
-    fn assert_upgraded(&mut self, link: LinkId) {
-        assert_eq!(self.transport(), Some(TransportKind::WebSocket));
-        self.world.assert_works(link, self.socket);
-        for answer in [self.world.fetch(&self.sid), self.world.push(&self.sid, "42[\"x\"]")] {
-            assert_eq!(body(&answer), "{\"code\":3,\"message\":\"Bad request\"}");
-        }
-        self.world.assert_works(link, self.socket);
-        self.world.pass(10_500);
-        self.world.assert_works(link, self.socket);
-    }
-}
+use sio_proto::LinkId;
+use sio_proto::server::Cause;
+use upgrading::Story;
 
 #[test]
 fn the_normal_sequence_needs_no_time() {
@@ -427,106 +371,6 @@ fn a_switch_that_waits_for_a_post_is_not_forgotten() {
     );
     assert_eq!(story.world.frames(candidate), ["close"]);
     assert_eq!(story.world.sessions(), 0);
-}
-
-/// A genuine client sends `5` when its POST has been answered. If its websocket ended before, it
-/// would stay without a transport.
-#[test]
-fn a_websocket_waits_for_the_answer_to_a_post() {
-    for late in [false, true] {
-        let mut story = Story::new();
-        let candidate = story.probe();
-        let link = story.world.open();
-        let head = format!(
-            "POST {} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n42[",
-            session(&story.sid)
-        );
-        story.world.send(link, head.as_bytes());
-        story.world.pass(14_000);
-        assert_eq!(story.world.ended, []);
-        story.world.send(link, b"\"slow\"]");
-        assert_eq!(body(&story.world.received(link)), "ok");
-        if late {
-            story.world.pass(10_000);
-            assert_eq!(story.world.ended, [candidate], "it does not wait without an end");
-            story.assert_polls();
-            continue;
-        }
-        story.world.pass(4_000);
-        story.world.send(candidate, &text("5"));
-        assert_eq!(story.world.heard(), ["event slow "]);
-        story.assert_upgraded(candidate);
-    }
-}
-
-/// A client that has read the answer to its probe sends no GET any more, and waits for its POST.
-#[test]
-fn a_probe_is_answered_when_the_post_has_been() {
-    for late in [false, true] {
-        let mut story = Story::new();
-        let link = story.world.open();
-        let head = format!(
-            "POST {} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n42[",
-            session(&story.sid)
-        );
-        story.world.send(link, head.as_bytes());
-        let candidate = story.world.candidate(&story.sid);
-        story.world.send(candidate, &[text("2probe"), text("2probe")].concat());
-        let poll = story.world.open();
-        story.world.send(poll, &get(&session(&story.sid)));
-        story.world.pass(if late { 12_000 } else { 200 });
-        assert_eq!(story.world.frames(candidate), [""; 0]);
-        assert_eq!(story.world.received(poll), "", "it is held as before");
-        story.world.emit(story.socket, "down", "").unwrap();
-        assert_eq!(body(&story.world.received(poll)), "42[\"down\"]");
-        story.world.send(link, b"\"slow\"]");
-        assert_eq!(body(&story.world.received(link)), "ok");
-        assert_eq!(story.world.frames(candidate), ["3probe"], "one answer");
-        assert_eq!(body(&story.world.fetch(&story.sid)), "6");
-        story.world.pass(4_000);
-        assert_eq!(story.world.ended, []);
-        story.world.send(candidate, &text("5"));
-        assert_eq!(story.world.heard(), ["event slow "]);
-        story.assert_upgraded(candidate);
-    }
-}
-
-/// The answer to a POST may need some time to its client, and so may `5`. The alarm of the upgrade
-/// may go off meanwhile.
-#[test]
-fn a_post_that_ends_gives_an_upgrade_its_time() {
-    for late in [false, true] {
-        let mut story = Story::new();
-        let candidate = story.probe();
-        story.world.pass(9_950);
-        assert_eq!(status(&story.world.push(&story.sid, "42[\"up\"]")), 200);
-        assert_eq!(story.world.heard(), ["event up "]);
-        story.world.pass(if late { 5_049 } else { 100 });
-        assert_eq!(story.world.ended, []);
-        if late {
-            story.world.pass(1);
-            assert_eq!(story.world.ended, [candidate], "it does not wait without an end");
-            story.assert_polls();
-            continue;
-        }
-        story.world.send(candidate, &text("5"));
-        story.assert_upgraded(candidate);
-    }
-}
-
-/// A client that has probed and goes on with polling does not upgrade.
-#[test]
-fn posts_one_after_the_other_keep_no_candidate() {
-    let mut story = Story::new();
-    let candidate = story.probe();
-    for _ in 0..14 {
-        story.world.pass(1_000);
-        assert_eq!(story.world.ended, []);
-        assert_eq!(status(&story.world.push(&story.sid, "42[\"up\"]")), 200);
-    }
-    story.world.pass(1_000);
-    assert_eq!(story.world.ended, [candidate]);
-    story.assert_polls();
 }
 
 #[test]

@@ -60,6 +60,10 @@ pub(crate) type At<'a> = at::At<'a, Engine>;
 /// The result of a rule that may end such a session.
 type Fate<'a> = at::Fate<'a, Engine>;
 
+/// How many POSTs may keep a candidate, each as long as it is under way. One may be under way when
+/// the client probes. The client may begin another before it reads the answer to its probe; then it
+/// begins none before its `5`.
+const POSTS_PER_CANDIDATE: u8 = 2;
 /// How many GETs of one candidate are answered with a noop at once. One noop ends the poll of a
 /// client that has read the answer to its probe. A client that reads the noop first polls once
 /// more.
@@ -163,7 +167,7 @@ impl Engine {
                 false => TimeoutReason::Closing,
             },
             Alarm::Connect if !self.joined && is_open => TimeoutReason::Join,
-            Alarm::Upgrade if self.attempt == epoch && !has_post && self.upgrade_until().is_some_and(|t| t <= at) => {
+            Alarm::Upgrade if self.attempt == epoch && self.upgrade_until(has_post).is_some_and(|t| t <= at) => {
                 TimeoutReason::Upgrade
             }
             Alarm::Noop if self.attempt == epoch && self.candidate.as_ref().is_some_and(|c| c.noop_due) => {
@@ -183,10 +187,10 @@ impl Engine {
         }
     }
 
-    /// Until when the candidate has to send `5`, if it has not sent it.
-    fn upgrade_until(&self) -> Option<Time> {
+    /// Until when the candidate has to send `5`, if it has not sent it and waits for no POST.
+    fn upgrade_until(&self, has_post: bool) -> Option<Time> {
         let candidate = self.candidate.as_ref().filter(|candidate| !candidate.switching)?;
-        Some(candidate.until)
+        (!candidate.waits(has_post)).then_some(candidate.until)
     }
 
     /// What it keeps of what has come, and of a request that waits for an answer.
@@ -241,8 +245,8 @@ pub(crate) struct Arrival<'a> {
 #[derive(Debug)]
 struct Candidate {
     link: LinkId,
-    /// When it is given up, unless it has sent `5` or a POST is under way. The alarm that is armed
-    /// may be for an earlier time.
+    /// When it is given up, unless it has sent `5` or waits for a POST. The alarm that is armed may
+    /// be for an earlier time.
     until: Time,
     /// The end of a POST moves `until` no further than to this time, so that a client that goes on
     /// with polling does not keep its candidate.
@@ -252,6 +256,10 @@ struct Candidate {
     probed: bool,
     /// Whether its probe has been answered. It is not while a POST is under way.
     answered: bool,
+    /// How many more POSTs it waits for if the alarm meets them.
+    posts: u8,
+    /// Whether the alarm has met the POST that is under way.
+    is_met: bool,
     /// How many more GETs are answered with a noop at once.
     noops_at_once: u8,
     /// Whether the alarm is armed that answers the parked GET with a noop.
@@ -261,6 +269,13 @@ struct Candidate {
     switching: bool,
     held: Vec<Inbound>,
     held_bytes: usize,
+}
+
+impl Candidate {
+    /// Whether it is not given up now, because a POST is under way.
+    const fn waits(&self, has_post: bool) -> bool {
+        has_post && self.posts > 0
+    }
 }
 
 // Every session has one during its upgrade.
@@ -519,13 +534,15 @@ impl<'a> At<'a> {
             }
             // After `5` the client has left polling and cannot go back. The ping timeout bounds the
             // wait for the POST. Before `5`, the client waits for the answer to its POST: if its
-            // websocket ended meanwhile, a genuine client would stay without a transport.
+            // websocket ended meanwhile, a genuine client would stay without a transport. It waits
+            // for few POSTs only.
             Alarm::Upgrade if engine.attempt == epoch => {
                 let timeout = self.core.config.upgrade_timeout;
                 let due = match engine.candidate.as_mut().filter(|candidate| !candidate.switching) {
                     None => return,
-                    Some(candidate) if has_post => {
+                    Some(candidate) if candidate.waits(has_post) => {
                         let due = self.now + timeout;
+                        candidate.is_met = true;
                         candidate.latest = due + timeout / 2;
                         due
                     }

@@ -4,7 +4,11 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::handshake::{Refusal, wire};
-use super::{Arrival, At, CLOSE, Candidate, Fate, NOOP, NOOP_INTERVAL, NOOPS_AT_ONCE, PROBE_ANSWER, Packet, engine_of};
+use super::{
+    Arrival, At, CLOSE, Candidate, Fate, NOOP, NOOP_INTERVAL, NOOPS_AT_ONCE, POSTS_PER_CANDIDATE, PROBE_ANSWER, Packet,
+    engine_of,
+};
+use crate::Frame;
 use crate::detect::EngineTransport;
 use crate::engine::frames;
 use crate::server::shard::kept_too_much;
@@ -12,7 +16,6 @@ use crate::server::{
     Alarm, Asker, Breach, BreachKind, Reason, Role, State, TransportKind, Upgrade, Write, accept_websocket,
 };
 use crate::wire::Inbound;
-use crate::Frame;
 
 impl<'a> At<'a> {
     /// A websocket that may become the transport has connected.
@@ -39,6 +42,8 @@ impl<'a> At<'a> {
             base64: route.base64,
             probed: false,
             answered: false,
+            posts: POSTS_PER_CANDIDATE,
+            is_met: false,
             noops_at_once: NOOPS_AT_ONCE,
             noop_due: false,
             switching: false,
@@ -147,6 +152,8 @@ impl<'a> At<'a> {
             return;
         };
         candidate.until = until.min(candidate.latest);
+        let spent = u8::from(core::mem::take(&mut candidate.is_met));
+        candidate.posts = candidate.posts.saturating_sub(spent);
         if candidate.probed && !candidate.answered && !candidate.switching {
             self.answer_probe();
         }
