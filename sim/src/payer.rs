@@ -336,15 +336,14 @@ impl Payer {
         let most = most + MEMORY_OF_OUTPUT * bill.outputs + refusals;
         self.compare("bytes of memory", due, due.memory, most);
         // What is behind the last message belongs to the next one.
-        if let [Deed::Bytes(link, bytes)] = bill.deeds[..] {
-            let rest = match bill.outputs {
-                0 => due,
-                _ => Spent {
-                    bytes,
-                    ..Spent::default()
-                },
-            };
-            self.spent.insert(link, rest);
+        let is_alone = deeds == 1;
+        for deed in &bill.deeds {
+            let Deed::Bytes(link, bytes) = deed else { continue };
+            if is_alone && bill.outputs == 0 {
+                self.spent.insert(*link, due);
+            } else {
+                self.spent.entry(*link).or_default().bytes += bytes;
+            }
         }
         for link in bill.closed {
             self.spent.remove(&link);
