@@ -302,7 +302,7 @@ impl World {
         self.note_order(order, steps);
     }
 
-    /// How many answers a client may owe, if it is asked many questions at once.
+    /// How many answers a client may owe in a namespace, if it is asked many questions at once.
     pub(crate) fn most_asked(&self) -> usize {
         let many = self.plan.straits.and_then(|straits| straits.questions);
         many.map_or(0, |_| self.plan.server.max_pending_acks)

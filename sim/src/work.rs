@@ -12,7 +12,7 @@
 
 use crate::held::Held;
 use crate::violation::Promise;
-use crate::world::World;
+use crate::world::{NAMESPACES, World};
 
 /// How many steps any piece of an input may take.
 const STEPS_OF_PIECE: usize = 100;
@@ -36,8 +36,8 @@ const MEMORY_OF_MORE: usize = 1 << 10;
 /// How many bytes of memory each byte of an input, or each byte that leaves, may take.
 const MEMORY_OF_BYTE: usize = 64;
 
-/// How many bytes of memory each question may take that one client may be asked, in a seed that
-/// asks many at once.
+/// How many bytes of memory each question may take that one client may be asked in all of its
+/// namespaces, in a seed that asks many at once.
 const MEMORY_OF_QUESTION: usize = 512;
 
 /// How many steps each session and each deadline of the server may take when deadlines are over.
@@ -168,7 +168,7 @@ impl World {
             wire.spent.steps = wire.spent.steps.min(most);
         }
         // The list of deadlines is made shorter in one go.
-        let asked = MEMORY_OF_QUESTION * self.most_asked();
+        let asked = MEMORY_OF_QUESTION * self.most_asked() * NAMESPACES.len();
         let most = asked + MEMORY_OF_PIECE + MEMORY_OF_MORE * others + MEMORY_OF_BYTE * (size + written + released);
         if spent.memory > most {
             let Spent { pieces, memory, .. } = spent;
