@@ -1,5 +1,5 @@
 //! `hardening`: every promise of `docs/hardening.md`, `docs/guarantees.md`, `docs/recovery.md` and
-//! `docs/client.md` names a test that exists. A row of the last two pages is also named by one of
+//! `docs/client.md` names a test that exists and runs. A row of the last two pages is also named by one of
 //! its tests, in the comment above the test: `/// Recovery R7, F16: …`, `/// Client C4: …`.
 //!
 //! ```text
@@ -41,6 +41,12 @@ const CLIENT: &str = "docs/client.md";
 
 /// The pages whose rows are named by their tests.
 const NAMED: [&str; 2] = [RECOVERY, CLIENT];
+
+/// How the attribute of a test begins.
+const TESTS: [&str; 3] = ["#[test]", "#[tokio::test", "#[async_std::test"];
+
+/// Why a test is ignored that `.ci/run` runs nevertheless.
+const NEEDS_REDIS: &str = "needs redis-server";
 
 /// A promise, and the names of the tests that hold it.
 #[derive(Debug, PartialEq)]
@@ -174,7 +180,7 @@ fn comment_of<'a>(source: &'a str, function: &str) -> impl Iterator<Item = &'a s
         .find(&opening)
         .and_then(|at| source.get(..at))
         .unwrap_or_default();
-    let lines = above.lines().rev().skip(1).map(str::trim);
+    let lines = above.rsplit('\n').skip(1).map(str::trim);
     lines.take_while(|line| !line.is_empty())
 }
 
@@ -197,8 +203,9 @@ fn complaint_about(holder: &str, sources: &mut Sources<'_>) -> Option<String> {
     let function = function.rsplit("::").next().unwrap_or(function);
     match sources.read(file) {
         None => Some(format!("and there is no file {file}")),
-        Some(source) if declares(source, function) => None,
-        Some(_) => Some(format!("and {file} has no `fn {function}`")),
+        Some(source) if !declares(source, function) => Some(format!("and {file} has no `fn {function}`")),
+        Some(source) if !runs(source, function) => Some(format!("and `fn {function}` in {file} is no test that runs")),
+        Some(_) => None,
     }
 }
 
@@ -215,6 +222,15 @@ fn declares(source: &str, function: &str) -> bool {
         let rest = &source[start + opening.len()..];
         rest.starts_with(['(', '<'])
     })
+}
+
+/// Whether a function is a test, and not one that nobody runs. Those that need a Redis are run by
+/// `.ci/run`.
+fn runs(source: &str, function: &str) -> bool {
+    let above: Vec<&str> = comment_of(source, function).collect();
+    let is_test = |line: &&str| TESTS.iter().any(|test| line.starts_with(test));
+    let is_left_out = |line: &&str| line.starts_with("#[ignore") && !line.contains(NEEDS_REDIS);
+    above.iter().any(is_test) && !above.iter().any(is_left_out)
 }
 
 /// Files of the tree, each read once.
@@ -276,6 +292,14 @@ mod tests {
     }
 
     #[test]
+    fn what_holds_a_row_runs() {
+        let source = "/// A1: words.\n#[test]\nfn one() {}\n\n    #[ignore = \"needs redis-server\"]\n    #[test]\n    fn two() {}\n\n\
+                      #[test]\n#[ignore]\nfn three() {}\n\nfn four() {}\n";
+        let found = ["one", "two", "three", "four", "five"].map(|function| runs(source, function));
+        assert_eq!(found, [true, true, false, false, false]);
+    }
+
+    #[test]
     fn what_holds_a_row_has_to_exist() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut sources = Sources::new(root);
@@ -290,6 +314,11 @@ mod tests {
             complaint("src/hardening.rs::what_holds")
                 .unwrap()
                 .contains("has no `fn")
+        );
+        assert!(
+            complaint("src/hardening.rs::complaint_about")
+                .unwrap()
+                .contains("is no test")
         );
         assert!(complaint("src/nowhere.rs::test").unwrap().contains("no file"));
         assert!(complaint("a test").unwrap().contains("neither"));

@@ -163,7 +163,7 @@ mod tests {
             ("CVE-1-2", "nothing", "neither"),
             ("CVE-1-2", "`xtask hostile frames/rsv2`", "does not name the advisory"),
             ("CVE-1-2", "`xtask hostile frames/rsv9`", "no such case"),
-            ("CVE-1-1", "`src/hardening.rs::declares`", "which plays it"),
+            ("CVE-1-1", "`src/hardening.rs::what_holds_a_row_runs`", "which plays it"),
             ("CVE-1-1", "a | b", "three cells"),
         ];
         for (id, held, words) in wrong {

@@ -33,7 +33,8 @@ const fn named(name: &'static str, advisories: &'static [&'static str], code: u1
         ends: match code {
             1007 => &[(ALL, End::Code(1007))],
             1009 => &[(ALL, End::Code(1009))],
-            _ => &[(ALL, End::Code(1002))],
+            1002 => &[(ALL, End::Code(1002))],
+            _ => panic!("no such row yet"),
         },
     }
 }
