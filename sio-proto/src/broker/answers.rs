@@ -66,3 +66,54 @@ pub(super) fn entry(value: Value) -> Option<Entry> {
     }
     Some(Entry { id, fields: pairs })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    use bytes::Bytes;
+
+    fn text(words: &'static str) -> Value {
+        Value::Text(Bytes::from_static(words.as_bytes()))
+    }
+
+    /// An entry has an id and an even number of texts, or nothing instead of them.
+    #[test]
+    fn entries_have_an_id_and_pairs() {
+        let read = |parts: Vec<Value>| entry(Value::List(parts)).map(|entry| entry.fields.len());
+        assert_eq!(read(vec![text("1-0"), Value::Null]), Some(0));
+        assert_eq!(
+            read(vec![text("1-0"), Value::List(vec![text("a"), text("b")])]),
+            Some(1)
+        );
+        assert_eq!(read(vec![text("1-0"), Value::Map(vec![text("a"), text("b")])]), Some(1));
+        for wrong in [
+            vec![],
+            vec![text("1-0")],
+            vec![Value::Integer(1), Value::Null],
+            vec![text("1-0"), Value::Integer(1)],
+            vec![text("1-0"), Value::List(vec![text("a")])],
+            vec![text("1-0"), Value::List(vec![text("a"), Value::Null])],
+            vec![text("1-0"), Value::List(vec![Value::Integer(1), text("b")])],
+        ] {
+            assert_eq!(read(wrong.clone()), None, "{wrong:?}");
+        }
+        assert!(entry(text("1-0")).is_none());
+    }
+
+    /// An answer of another form than its request has is none.
+    #[test]
+    fn answers_have_the_form_of_their_request() {
+        let take = Request::Take { key: Bytes::new() };
+        let taken = |items| answer(&take, Value::List(items));
+        assert!(matches!(taken(vec![text("x")]), Some(Answer::Value(Some(_)))));
+        assert!(matches!(taken(vec![Value::Null]), Some(Answer::Value(None))));
+        assert!(taken(vec![]).is_none());
+        assert!(taken(vec![Value::Integer(1)]).is_none());
+        assert!(answer(&take, text("x")).is_none());
+        let length = Request::Length { stream: Bytes::new() };
+        assert!(matches!(answer(&length, Value::Integer(3)), Some(Answer::Count(3))));
+        assert!(answer(&length, Value::Integer(-1)).is_none());
+    }
+}

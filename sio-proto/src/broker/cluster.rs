@@ -151,6 +151,8 @@ impl SlotMap {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use super::*;
     use crate::resp::{Decoder, Limits};
 
@@ -184,10 +186,17 @@ mod tests {
             ("MOVED 1 b:0", None),
             ("MOVED 1 b", None),
             ("MOVED", None),
+            ("MOVED 1", None),
+            ("MOVED x b:7", None),
+            ("MOVED 1 b:x", None),
+            ("MOVED 1 b:65536", None),
             ("ERR no", None),
         ] {
             assert_eq!(Redirect::read(error.as_bytes(), &from()), wanted, "{error}");
         }
+        assert_eq!(Redirect::read(b"MOVED 1 \xff:7", &from()), None);
+        let long = format!("MOVED 1 {}:7", "h".repeat(256));
+        assert_eq!(Redirect::read(long.as_bytes(), &from()), None);
     }
 
     #[test]
@@ -199,7 +208,19 @@ mod tests {
         assert_eq!(map.masters()[1].host, "seed");
         assert!(read(answer, 1).is_none());
         for wrong in [
+            ":1\r\n",
             "*1\r\n:1\r\n",
+            "*1\r\n*2\r\n:0\r\n:1\r\n",
+            "*1\r\n*3\r\n:0\r\n:1\r\n:2\r\n",
+            "*1\r\n*3\r\n:0\r\n:1\r\n*1\r\n+a\r\n",
+            "*1\r\n*3\r\n+x\r\n:1\r\n*2\r\n+a\r\n:1\r\n",
+            "*1\r\n*3\r\n:-1\r\n:1\r\n*2\r\n+a\r\n:1\r\n",
+            "*1\r\n*3\r\n:0\r\n+x\r\n*2\r\n+a\r\n:1\r\n",
+            "*1\r\n*3\r\n:0\r\n:-1\r\n*2\r\n+a\r\n:1\r\n",
+            "*1\r\n*3\r\n:0\r\n:1\r\n*2\r\n:1\r\n:1\r\n",
+            "*1\r\n*3\r\n:0\r\n:1\r\n*2\r\n+a\r\n+b\r\n",
+            "*1\r\n*3\r\n:0\r\n:1\r\n*2\r\n+a\r\n:65536\r\n",
+            "*1\r\n*3\r\n:0\r\n:1\r\n*2\r\n+a\r\n:0\r\n",
             "*1\r\n*3\r\n:0\r\n:16384\r\n*2\r\n+a\r\n:1\r\n",
             "*1\r\n*3\r\n:9\r\n:1\r\n*2\r\n+a\r\n:1\r\n",
         ] {

@@ -302,6 +302,8 @@ fn entries(value: Value) -> Option<Vec<super::Entry>> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use super::*;
 
     #[test]
@@ -309,8 +311,33 @@ mod tests {
         for id in ["0-0", "1700000000000-12"] {
             assert!(is_entry_id(id.as_bytes()), "{id}");
         }
+        assert_eq!(milliseconds_of(b"1700000000000-12"), Some(1_700_000_000_000));
+        assert_eq!(milliseconds_of(b"x-1"), None);
+        assert_eq!(milliseconds_of(b"\xff-1"), None);
         for other in ["", "-", "1", "1-", "-1", "a-1", "1a-1", "1-a", "1-1a", "1-2-3", "s"] {
             assert!(!is_entry_id(other.as_bytes()), "{other}");
+        }
+    }
+
+    /// What is no stream with entries is malformed.
+    #[test]
+    fn a_stream_is_read_as_a_list_and_as_a_map() {
+        let text = |words: &'static str| Value::Text(Bytes::from_static(words.as_bytes()));
+        let one = || Value::List(vec![Value::List(vec![text("1-0"), Value::Null])]);
+        let read = |reply: Value| of_stream(reply).map(|entries| entries.len());
+        assert_eq!(read(Value::Null), Some(0));
+        assert_eq!(read(Value::Map(vec![text("s"), one()])), Some(1));
+        assert_eq!(read(Value::List(vec![Value::List(vec![text("s"), one()])])), Some(1));
+        for wrong in [
+            Value::Integer(1),
+            Value::Map(vec![text("s")]),
+            Value::List(vec![]),
+            Value::List(vec![text("s")]),
+            Value::List(vec![Value::List(vec![text("s")])]),
+            Value::List(vec![Value::List(vec![text("s"), text("x")])]),
+            Value::Map(vec![text("s"), Value::List(vec![text("x")])]),
+        ] {
+            assert_eq!(read(wrong.clone()), None, "{wrong:?}");
         }
     }
 }
