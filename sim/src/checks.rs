@@ -277,7 +277,7 @@ impl World {
         }
         let sockets: Vec<_> = self.members.keys().copied().collect();
         for socket in sockets {
-            self.emit_to(socket, 0, (false, Policy::Ordered), false);
+            let _ = self.emit_to(socket, 0, (false, Policy::Ordered), false);
         }
         self.settle();
     }

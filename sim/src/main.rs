@@ -8,10 +8,12 @@
     reason = "a command-line program speaks through its standard output"
 )]
 
+mod answers;
 mod arguments;
 mod checks;
 mod clock;
 mod comeback;
+mod content;
 mod crowd;
 mod door;
 mod effort;
@@ -30,6 +32,7 @@ mod payer;
 mod pipe;
 mod plan;
 mod rogue;
+mod roll;
 mod seeds;
 mod shares;
 mod shrink;

@@ -75,6 +75,9 @@ pub(crate) struct Up {
     pub(crate) copies: u32,
     /// The life of the socket that has heard it last.
     pub(crate) life: Option<u64>,
+    /// How long it is, and whether it has an attachment: its content follows from this.
+    pub(crate) padding: usize,
+    pub(crate) has_bytes: bool,
 }
 
 /// What a wire may do with the events of a client.

@@ -4,16 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use sio_proto::client::{
-    Credentials, Delivery as ClientDelivery, DisconnectReason, EmitId, NotSent, Outcome, Output as ClientOutput,
-    Recovery, SocketId, State,
+    Credentials, Delivery as ClientDelivery, DisconnectReason, Output as ClientOutput, Recovery, SocketId, State,
 };
-use sio_proto::server::{AckError, Auth, BreachKind, Delivery, Generation, Message, Output, Outputs, Reason, Shard};
-use sio_proto::socket::Args;
+use sio_proto::server::{AckError, Auth, BreachKind, Delivery, Generation, Output, Outputs, Reason, Shard};
 use sio_proto::{ByteString, LinkId, SessionKey, SocketKey};
 
+use crate::content::{Content, names, number_in, speaker_in};
 use crate::crowd;
 use crate::host::Socket;
-use crate::model::{Down, End, Hearing, Member, Wrong};
+use crate::model::{Down, Hearing, Member, Wrong};
 use crate::network::Way;
 use crate::orders::Order;
 use crate::payer::Deed;
@@ -25,9 +24,6 @@ const AFTER_UPGRADE: Duration = Duration::from_secs(2);
 
 /// How many messages may wait for a client until its heartbeat may be late.
 const LONG_QUEUE: usize = 12;
-
-/// The most bytes of an answer of a client.
-const SMALL: usize = 40;
 
 /// A delivery of the server, without any memory of the server.
 enum Told {
@@ -42,10 +38,11 @@ enum Told {
         auth: Auth,
         generation: Generation,
     },
-    Event(Socket, Option<u64>, Option<usize>, Option<u64>),
+    /// An event, with the id of its question.
+    Event(Socket, Content, Option<u64>),
     /// An event that names an attachment more than once.
     Multiplied(Socket),
-    Ack(Socket, u64, Result<Option<u64>, AckError>),
+    Ack(Socket, u64, Result<Content, AckError>),
     /// A socket is gone, for this reason, because of a breach or not, and whether it was connected.
     Disconnect(Socket, Reason, bool, bool, BTreeSet<String>),
     /// An event that names a room, which its client wants to join or to leave.
@@ -53,23 +50,6 @@ enum Told {
     Breach(Option<Socket>, BreachKind, String),
     Foreign(LinkId),
     Nothing,
-}
-
-/// The number that stands in the arguments of an event, between two `#`.
-pub(crate) fn number_in(args: &Args) -> Option<u64> {
-    let (_, behind) = args.json.split_once('#')?;
-    let (number, _) = behind.split_once('#')?;
-    number.parse().ok()
-}
-
-/// How many attachments the arguments name.
-fn names(args: &Args) -> usize {
-    args.json.matches("\"_placeholder\":true").count()
-}
-
-/// The client that says to have sent an event: the number behind that of the event.
-fn speaker_in(args: &Args) -> Option<usize> {
-    args.json.split('#').nth(2)?.parse().ok()
 }
 
 impl World {
@@ -166,10 +146,10 @@ impl World {
                 };
                 self.ask(socket, (client, namespace, sid, generation), auth);
             }
-            Told::Event(socket, number, speaker, ack) => {
+            Told::Event(socket, content, ack) => {
                 self.heard += 1;
                 if !self.names.has(socket) {
-                    self.hear(socket, number, speaker, ack);
+                    self.hear(socket, &content, ack);
                 }
             }
             Told::Moves(socket, joins, room) => {
@@ -262,7 +242,8 @@ impl World {
     }
 
     /// The server has heard an event.
-    fn hear(&mut self, socket: Socket, number: Option<u64>, speaker: Option<usize>, ack: Option<u64>) {
+    fn hear(&mut self, socket: Socket, content: &Content, ack: Option<u64>) {
+        let (number, speaker) = (number_in(&content.json), speaker_in(&content.json));
         let Some(member) = self.members.get(&socket).filter(|member| member.is_accepted).cloned() else {
             return self.fail(
                 Promise::Disconnect,
@@ -313,48 +294,15 @@ impl World {
         if is_doubled && !rules.repeats && !confirms {
             self.check_copies(client, namespace, number as usize);
         }
+        if !is_doubled {
+            self.compare_event(client, namespace, number as usize, content);
+        }
         if let Some(id) = ack
             && (self.is_calm || self.rng.u32(0..100) < self.plan.answers)
         {
-            let args = format!("\"#{number}#\"");
-            self.emit_ack(socket, namespace, id, &args);
+            self.emit_ack(socket, (client, namespace), id, number as usize);
         }
-    }
-
-    fn emit_ack(&mut self, socket: Socket, namespace: usize, id: u64, args: &str) {
-        let now = self.now;
-        self.at(socket, Order::Emit { bytes: args.len() }, |shard, _, key| {
-            let mut answer = Message::ack(NAMESPACES[namespace].into(), id, ByteString::from(args).into());
-            // A client that is gone, or whose queue is full, gets no answer.
-            let _ = shard.emit(now, key, &mut answer, None);
-        });
-    }
-
-    /// An acknowledgement has come to the server, or will not come.
-    fn take_answer(&mut self, socket: Socket, id: u64, result: Result<Option<u64>, AckError>) {
-        note!(self, "server: answer {id} {result:?}");
-        let asked = self.members.get_mut(&socket).and_then(|member| member.asks.remove(&id));
-        let now = self.now;
-        match (asked, result) {
-            (None, _) => self.fail(
-                Promise::Acknowledgement,
-                format_args!("an answer to {id}, which waits for none"),
-            ),
-            // A client of 0.9 answers a message by itself, with nothing.
-            (Some((asked, until)), Err(AckError::TimedOut)) if until.is_none_or(|until| until > now) => {
-                self.fail(
-                    Promise::Acknowledgement,
-                    format_args!("{asked} is too late at {now}, and not at {until:?}"),
-                );
-            }
-            (Some((asked, _)), Ok(Some(number))) if number != asked => {
-                self.fail(
-                    Promise::Acknowledgement,
-                    format_args!("{asked} is answered with {number}"),
-                );
-            }
-            (Some(_), _) => {}
-        }
+        self.roll.note_heard(client, namespace, number as usize);
     }
 
     /// A socket of the server is gone.
@@ -477,10 +425,11 @@ impl World {
                 self.judge_peace(client, format_args!("{error}"));
             }
             ClientDelivery::Event { socket, args, ack, .. } => {
-                let number = number_in(args);
+                let number = number_in(&args.json);
                 if let (Some(ticket), Some(number)) = (ack.take(), number) {
                     self.peers[client].tickets.push((ticket, number));
                 }
+                self.compare_message(client, number, args);
                 self.arrive(client, *socket, number);
                 self.answer_some(client);
             }
@@ -566,67 +515,10 @@ impl World {
     }
 
     /// Which promise is broken if messages of a client are not in order.
-    fn promise_of_order(&self, client: usize) -> Promise {
+    pub(crate) fn promise_of_order(&self, client: usize) -> Promise {
         match self.peers[client].upgraded {
             Some(upgraded) if upgraded + AFTER_UPGRADE >= self.now => Promise::Upgrade,
             _ => Promise::Order,
-        }
-    }
-
-    /// Answers some of the questions of the server.
-    fn answer_some(&mut self, client: usize) {
-        let answers = if self.is_calm { 100 } else { self.plan.answers };
-        let now = self.now;
-        let peer = &mut self.peers[client];
-        while let Some((ticket, number)) = peer.tickets.pop() {
-            if self.rng.u32(0..100) < answers {
-                // The connection of the question may be gone.
-                let _ = peer.payer.act(Deed::Other(SMALL), |client| {
-                    let args = ByteString::from(format!("\"#{number}#\"")).into();
-                    client.answer(now, ticket, args)
-                });
-            }
-        }
-    }
-
-    /// An event of a client has ended.
-    fn end_emit(&mut self, client: usize, emit: EmitId, outcome: &Outcome) {
-        note!(self, "c{client}: {emit:?} ends {outcome:?}");
-        let Some((namespace, number)) = self.peers[client].emits.remove(&emit) else {
-            return self.fail(
-                Promise::Acknowledgement,
-                format_args!("{emit:?} of client {client} ends twice"),
-            );
-        };
-        let is_doubled = self.peers[client].is_doubled;
-        let place = self.place(client, namespace);
-        // The eighth recovery without progress is told after the event that is given up.
-        let is_fruitless = place.fruitless >= 7;
-        let up = &mut place.up[number];
-        let end = match outcome {
-            Outcome::NotSent(_) => End::NotSent,
-            Outcome::Confirmed | Outcome::Acknowledged(_) | Outcome::Unanswered => End::Had,
-            Outcome::TimedOut => End::GivenUp,
-            Outcome::Disconnected if is_fruitless => End::GivenUp,
-            Outcome::Sent | Outcome::Disconnected => End::Unknown,
-        };
-        up.end = Some(end);
-        let heard = up.heard;
-        let is_wrong = match end {
-            End::NotSent => heard > 0,
-            End::Had => heard == 0,
-            End::GivenUp | End::Unknown => false,
-        };
-        let is_other = matches!(outcome, Outcome::Acknowledged(args) if number_in(args) != Some(number as u64));
-        if (is_wrong || is_other) && !is_doubled {
-            let words = format_args!("{number} of client {client} was heard {heard} times and ends as {outcome:?}");
-            self.fail(Promise::Acknowledgement, words);
-        }
-        if matches!(outcome, Outcome::NotSent(NotSent::Unsupported)) {
-            self.fail(
-                Promise::Conduct,
-                format_args!("{number} of client {client} is not supported"),
-            );
         }
     }
 
@@ -674,10 +566,12 @@ fn told(shard: usize, delivery: &Delivery) -> Told {
         Delivery::Event { socket, name, args, .. } if matches!(&**name, "join" | "leave") => {
             Told::Moves(at(socket), &**name == "join", args.json.trim_matches('"').to_owned())
         }
-        Delivery::Event { socket, args, ack, .. } => Told::Event(at(socket), number_in(args), speaker_in(args), *ack),
-        Delivery::Ack { socket, id, result } => {
-            Told::Ack(at(socket), *id, result.as_ref().map(number_in).map_err(|error| *error))
-        }
+        Delivery::Event { socket, args, ack, .. } => Told::Event(at(socket), Content::of(args), *ack),
+        Delivery::Ack { socket, id, result } => Told::Ack(
+            at(socket),
+            *id,
+            result.as_ref().map(Content::of).map_err(|error| *error),
+        ),
         Delivery::Disconnect {
             socket,
             reason,

@@ -279,8 +279,9 @@ impl World {
         let (now, number) = (self.now, self.number());
         note!(self, "server: broadcast {number} is too large");
         let (mut held, steps) = (self.held, self.held.steps);
+        let shape = self.shaped(number, padding, false, false);
         held.charge(|| {
-            let mut message = self.message(0, number, padding, false, false);
+            let mut message = self.message(0, number, shape);
             for index in 0..self.server.shards() {
                 let target = Target {
                     namespace: NAMESPACES[0].into(),

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use sio_proto::client::{Emit, Offline, SocketId};
+use sio_proto::client::{Emit, EmitId, Offline, SocketId};
 use sio_proto::recovery::{Recipients, RecordKey};
 use sio_proto::server::{AckRequest, Forms, Key, Message, Policy, SendError, Shard, Target};
-use sio_proto::{ByteString, Bytes, BytesMut};
+use sio_proto::{ByteString, BytesMut};
 
+use crate::content::{Content, Shape};
 use crate::host::Socket;
 use crate::model::{Audience, Down, Up};
 use crate::orders::Order;
@@ -21,6 +22,19 @@ const SMALL: usize = 40;
 
 /// The largest burst.
 const BURST: usize = 40;
+
+/// How a client sends an event.
+#[derive(Debug, Default)]
+pub(crate) struct Saying {
+    pub(crate) padding: usize,
+    pub(crate) has_bytes: bool,
+    pub(crate) asks: bool,
+    /// Time for the answer, if it is not that of the settings.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) offline: Offline,
+    /// Whether it is a message without a name on the wires before 1.0.
+    pub(crate) is_message: bool,
+}
 
 impl World {
     /// Does one operation of a user, or a fault.
@@ -93,46 +107,50 @@ impl World {
 
     /// A client sends an event.
     pub(crate) fn client_emit(&mut self, client: usize, rng: &mut Rng, asks: bool) {
-        let now = self.now;
         let namespace = rng.usize(0..2) % self.peers[client].sockets.len();
-        let number = self.place(client, namespace).up.len();
         let padding = rng.usize(0..=self.plan.padding);
         let (asks, is_volatile) = (asks && !self.peers[client].is_plain(), rng.u32(0..8) == 0);
         let has_bytes = !self.peers[client].is_old() && rng.u32(0..8) == 0;
+        let saying = Saying {
+            padding,
+            has_bytes,
+            asks,
+            offline: if is_volatile { Offline::Volatile } else { Offline::Queue },
+            ..Saying::default()
+        };
+        self.say(client, namespace, saying);
+    }
+
+    /// A client sends the next event in a namespace. Returns its number, if it was taken.
+    pub(crate) fn say(&mut self, client: usize, namespace: usize, saying: Saying) -> Option<(EmitId, usize)> {
+        let (now, number) = (self.now, self.place(client, namespace).up.len());
+        let Saying { padding, has_bytes, .. } = saying;
+        let is_volatile = saying.offline == Offline::Volatile;
         let peer = &mut self.peers[client];
         let (socket, is_plain) = (peer.sockets[namespace], peer.is_plain());
+        let name = if is_plain || saying.is_message { "message" } else { "e" };
         let emitted = peer.payer.act(Deed::Other(2 * padding + SMALL), |machine| {
-            let text = format!("\"#{number}#{client}#{}\"", "x".repeat(padding));
-            let mut emit = match (is_plain, has_bytes) {
-                (true, _) => Emit::new("message", ByteString::from(text).into()),
-                (false, false) => Emit::new("e", ByteString::from(text).into()),
-                (false, true) => {
-                    let json = format!("{text},{{\"_placeholder\":true,\"num\":0}}");
-                    let mut emit = Emit::new("e", ByteString::from(json).into());
-                    emit.args.attachments = vec![Bytes::from(vec![7; padding])];
-                    emit
-                }
-            };
-            emit.ack = asks;
-            if is_volatile {
-                emit = emit.offline(Offline::Volatile);
-            }
+            let args = Content::up(number, client, padding, has_bytes).into_args();
+            let mut emit = Emit::new(name, args).offline(saying.offline);
+            (emit.ack, emit.timeout) = (saying.asks, saying.timeout);
             machine.emit(now, socket, emit)
         });
-        if let Ok(emit) = emitted {
-            peer.payer.note_emit();
-            peer.emits.insert(emit, (namespace, number));
-            note!(self, "c{client}: sends {number} in {namespace}");
-            let up = Up {
-                is_volatile,
-                end: None,
-                heard: 0,
-                copies: 0,
-                life: None,
-            };
-            self.place(client, namespace).up.push(up);
-            self.settle();
-        }
+        let emit = emitted.ok()?;
+        peer.payer.note_emit();
+        peer.emits.insert(emit, (namespace, number));
+        note!(self, "c{client}: sends {number} in {namespace}");
+        let up = Up {
+            is_volatile,
+            end: None,
+            heard: 0,
+            copies: 0,
+            life: None,
+            padding,
+            has_bytes,
+        };
+        self.place(client, namespace).up.push(up);
+        self.settle();
+        Some((emit, number))
     }
 
     /// A socket that is accepted, if there is one.
@@ -164,7 +182,7 @@ impl World {
                 _ => Policy::Ordered,
             };
             if self.members.get(&socket).is_some_and(|member| member.is_accepted) {
-                self.emit_to(socket, padding, (is_volatile, policy), has_bytes);
+                let _ = self.emit_to(socket, padding, (is_volatile, policy), has_bytes);
                 // A caller takes the outputs after each command, and so the server hears what
                 // cannot be written.
                 self.settle();
@@ -173,30 +191,9 @@ impl World {
     }
 
     /// An event of the server.
-    pub(crate) fn message(
-        &self,
-        namespace: usize,
-        number: u64,
-        padding: usize,
-        has_bytes: bool,
-        is_plain: bool,
-    ) -> Message {
-        let text = match (is_plain, number % 4) {
-            // To an old client, a text that looks like a heartbeat or like JSON has to stay a text.
-            (true, 0) => format!("\"~h~#{number}#{}\"", "y".repeat(padding)),
-            (true, 1) => format!("\"~j~[#{number}#{}\"", "y".repeat(padding)),
-            _ => format!("\"#{number}#{}\"", "y".repeat(padding)),
-        };
-        let name = if is_plain { "message" } else { "m" };
-        let args = match has_bytes {
-            false => ByteString::from(text).into(),
-            true => {
-                let json = format!("{text},{{\"_placeholder\":true,\"num\":0}}");
-                let mut args = sio_proto::socket::Args::from(ByteString::from(json));
-                args.attachments = vec![Bytes::from(vec![9; padding])];
-                args
-            }
-        };
+    pub(crate) fn message(&self, namespace: usize, number: u64, shape: Shape) -> Message {
+        let name = if shape.is_plain { "message" } else { "m" };
+        let args = Content::down(number, shape).into_args();
         Message::event(NAMESPACES[namespace].into(), name.into(), args, None)
     }
 
@@ -207,16 +204,15 @@ impl World {
         padding: usize,
         (is_volatile, policy): (bool, Policy),
         has_bytes: bool,
-    ) {
+    ) -> Option<Result<u64, SendError>> {
         let (now, number) = (self.now, self.number());
-        let Some(member) = self.members.get(&socket).cloned() else {
-            return;
-        };
+        let member = self.members.get(&socket).cloned()?;
         let is_plain = Self::is_plain(member.generation);
+        let shape = self.shaped(number, padding, has_bytes && !is_plain, is_plain);
         let (mut held, steps) = (self.held, self.held.steps);
         let is_reliable = !is_volatile && policy == Policy::Ordered;
         let (sent, is_kept) = held.charge(|| {
-            let message = self.message(member.namespace, number, padding, has_bytes && !is_plain, is_plain);
+            let message = self.message(member.namespace, number, shape);
             let mut message = message.volatile(is_volatile).policy(policy);
             if let Some(comebacks) = &self.comebacks {
                 comebacks.prepare(&self.plan.server, &mut message);
@@ -271,13 +267,15 @@ impl World {
             }
             Err(_) => {}
         }
+        Some(sent.map(|()| number))
     }
 
     fn emit_to_away(&mut self, key: RecordKey, seat: &crate::comeback::Seat, rng: &mut Rng) {
         let (now, number, padding) = (self.now, self.number(), rng.usize(0..=self.plan.padding));
         let mut held = self.held;
+        let shape = self.shaped(number, padding, false, false);
         let is_kept = held.charge(|| {
-            let mut message = self.message(seat.namespace, number, padding, false, false);
+            let mut message = self.message(seat.namespace, number, shape);
             let Some(comebacks) = &mut self.comebacks else {
                 return false;
             };
@@ -315,14 +313,26 @@ impl World {
 
     /// The server asks one socket. The message and the question have these numbers.
     pub(crate) fn ask_socket(&mut self, socket: Socket, timeout: Option<Duration>, (number, id): (u64, u64)) {
+        let shape = self.shaped(number, 0, false, false);
+        self.ask_in(socket, timeout, (number, id), ("m", shape));
+    }
+
+    /// The server asks one socket in an event with this name and shape. Returns whether it is asked.
+    pub(crate) fn ask_in(
+        &mut self,
+        socket: Socket,
+        timeout: Option<Duration>,
+        (number, id): (u64, u64),
+        (name, shape): (&str, Shape),
+    ) -> bool {
         let now = self.now;
         let Some(member) = self.members.get(&socket).cloned() else {
-            return;
+            return false;
         };
-        let text = format!("\"#{number}#\"");
-        let sent = self.at(socket, Order::Emit { bytes: SMALL }, |shard, _, key| {
-            let args = ByteString::from(text).into();
-            let mut message = Message::event(NAMESPACES[member.namespace].into(), "m".into(), args, Some(id));
+        let bytes = 2 * shape.padding + SMALL;
+        let sent = self.at(socket, Order::Emit { bytes }, |shard, _, key| {
+            let args = Content::down(number, shape).into_args();
+            let mut message = Message::event(NAMESPACES[member.namespace].into(), name.into(), args, Some(id));
             let ack = Some(AckRequest { id, timeout });
             shard.emit(now, key, &mut message, ack)
         });
@@ -361,6 +371,7 @@ impl World {
                 format_args!("{number} cannot be asked: {error}"),
             ),
         }
+        sent.is_ok()
     }
 
     fn broadcast(&mut self, rng: &mut Rng) {
@@ -391,6 +402,7 @@ impl World {
             rooms.iter().map(|room| ROOMS[*room].into()).collect()
         });
         let members = self.met_by(audience);
+        let shape = self.shaped(number, padding, has_bytes, false);
         let waiting = self.waiting_for(&expected);
         let (mut held, steps) = (self.held, self.held.steps);
         let (found, is_kept) = held.charge(|| {
@@ -402,7 +414,7 @@ impl World {
                 except,
                 except_socket: None,
             };
-            let message = self.message(namespace, number, padding, has_bytes, false);
+            let message = self.message(namespace, number, shape);
             let mut message = message.volatile(is_volatile);
             if let Some(comebacks) = &self.comebacks {
                 comebacks.prepare(&self.plan.server, &mut message);

@@ -12,6 +12,7 @@ use sio_proto::server::{Auth, Generation as ServerGeneration, Peer as PeerAddres
 use sio_proto::{LinkId, Time};
 
 use crate::comeback::Comebacks;
+use crate::content::Shape;
 use crate::crowd::Crowd;
 use crate::door::Door;
 use crate::effort::{Effort, Slow};
@@ -25,6 +26,7 @@ use crate::orders::Paid;
 use crate::payer::{Deed, Payer};
 use crate::plan::{Plan, STREAMING};
 use crate::rogue::Siege;
+use crate::roll::Roll;
 use crate::terms::Terms;
 use crate::thief::Thief;
 use crate::transcript::{Mode, Transcript};
@@ -144,6 +146,10 @@ pub(crate) struct World {
     pub(crate) peers: Vec<Peer>,
     pub(crate) places: Vec<Place>,
     pub(crate) members: Members,
+    /// How each message of the server looks, by its number.
+    pub(crate) shapes: BTreeMap<u64, Shape>,
+    /// Who has to answer when all is quiet.
+    pub(crate) roll: Roll,
     pub(crate) comebacks: Option<Comebacks>,
     pub(crate) asking: Vec<Asking>,
     pub(crate) wires: BTreeMap<u64, Wire>,
@@ -248,6 +254,8 @@ impl World {
             peers,
             places,
             members: Members::new(),
+            shapes: BTreeMap::new(),
+            roll: Roll::default(),
             comebacks,
             asking: Vec::new(),
             wires: BTreeMap::new(),
@@ -290,6 +298,9 @@ impl World {
         }
         if self.failure.is_none() {
             self.calm_down();
+        }
+        if self.failure.is_none() {
+            self.call_roll();
         }
         if self.failure.is_none() {
             self.say_goodbye();
