@@ -5,7 +5,7 @@ use sio_proto::client::{EmitId, NotSent, Outcome};
 use sio_proto::server::{AckError, Message};
 use sio_proto::socket::Args;
 
-use crate::content::{Content, Shape, Wire};
+use crate::content::{Content, Medium, Shape};
 use crate::host::Socket;
 use crate::model::End;
 use crate::orders::Order;
@@ -36,15 +36,15 @@ impl World {
             return;
         };
         let shape = self.shapes.get(&number);
-        let wire = match peer.is_old() {
-            true => Wire::Old {
+        let medium = match peer.is_old() {
+            true => Medium::Old {
                 is_event: peer.is_plain() && shape.is_some_and(|shape| !shape.is_plain),
             },
-            false => Wire::Modern {
+            false => Medium::Modern {
                 has_offset: self.plan.recovery.is_some(),
             },
         };
-        if shape.is_some_and(|shape| !Content::down(number, *shape).is_heard_in(args, wire)) {
+        if shape.is_some_and(|shape| !Content::down(number, *shape).is_heard_in(args, medium)) {
             let words = format_args!("client {client} hears {number} with another content: {args:?}");
             self.fail(Promise::Order, words);
         }

@@ -106,10 +106,10 @@ impl Content {
     }
 
     /// Whether a client has heard exactly this. With recovery, an offset stands behind it.
-    pub(crate) fn is_heard_in(&self, args: &Args, wire: Wire) -> bool {
-        let in_text = match wire {
-            Wire::Modern { .. } => None,
-            Wire::Old { is_event } => Some(self.in_text(is_event)),
+    pub(crate) fn is_heard_in(&self, args: &Args, medium: Medium) -> bool {
+        let in_text = match medium {
+            Medium::Modern { .. } => None,
+            Medium::Old { is_event } => Some(self.in_text(is_event)),
         };
         let attachments = self.attachments.iter().filter(|_| in_text.is_none());
         let is_offset = |rest: &str| {
@@ -117,7 +117,7 @@ impl Content {
             text.is_some_and(|text| !text.is_empty() && !text.contains('"'))
         };
         let expected = in_text.as_ref().unwrap_or(&self.json);
-        let has_offset = matches!(wire, Wire::Modern { has_offset: true });
+        let has_offset = matches!(medium, Medium::Modern { has_offset: true });
         args.json
             .strip_prefix(&**expected)
             .is_some_and(|rest| rest.is_empty() || has_offset && is_offset(rest))
@@ -129,7 +129,7 @@ impl Content {
 
 /// What a wire makes of arguments.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Wire {
+pub(crate) enum Medium {
     Modern {
         has_offset: bool,
     },
