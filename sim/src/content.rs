@@ -167,3 +167,46 @@ pub(crate) fn names(args: &Args) -> usize {
 pub(crate) fn speaker_in(json: &str) -> Option<usize> {
     json.split('#').nth(2)?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: Shape = Shape {
+        padding: 5,
+        has_bytes: true,
+        is_plain: false,
+    };
+
+    fn args(json: &str, attachments: &[&'static [u8]]) -> Args {
+        let mut args = Args::from(ByteString::from(json));
+        args.attachments = attachments.iter().map(|bytes| Bytes::from_static(bytes)).collect();
+        args
+    }
+
+    #[test]
+    fn each_byte_of_a_message_counts() {
+        let sent = Content::down(1_000_000, SHAPE);
+        let json = "\"#1000000#opqrs\",{\"_placeholder\":true,\"num\":0}";
+        let bytes: &[u8] = &[64, 65, 66, 67, 68];
+        let modern = |has_offset, args: &Args| sent.is_heard_in(args, Medium::Modern { has_offset });
+        assert!(modern(false, &args(json, &[bytes])));
+        assert!(!modern(false, &args(json, &[&bytes[1..]])));
+        assert!(!modern(false, &args(json, &[])));
+        assert!(!modern(false, &args(&json.replace("pq", "qp"), &[bytes])));
+        let with_offset = format!("{json},\"17\"");
+        assert!(modern(true, &args(&with_offset, &[bytes])));
+        assert!(!modern(false, &args(&with_offset, &[bytes])));
+        assert!(!modern(true, &args(&format!("{with_offset},\"17\""), &[bytes])));
+    }
+
+    #[test]
+    fn old_wires_have_bytes_as_text() {
+        let sent = Content::down(1_000_000, SHAPE);
+        let old = |is_event, json: &str| sent.is_heard_in(&args(json, &[]), Medium::Old { is_event });
+        assert!(old(false, "\"#1000000#opqrs\",{\"base64\":\"QEFCQ0Q=\"}"));
+        assert!(!old(false, "\"#1000000#opqrs\",{\"base64\":\"QEFCQw==\"}"));
+        let message = "{\"event\":\"m\",\"args\":[\"#1000000#opqrs\",{\"_placeholder\":true,\"num\":0}],\"attachments\":[\"QEFCQ0Q=\"]}";
+        assert!(old(true, message));
+    }
+}

@@ -114,13 +114,13 @@ impl World {
         if self.plan.straits.is_some_and(Straits::ends_who_waits) {
             return;
         }
-        note!(self, "roll call");
         // The operations before it stay what they are.
         let mut rng = Rng::with_seed(self.plan.seed ^ 0x2011_ca11);
         for namespace in 0..NAMESPACES.len() {
             self.wait_for(|world| world.present(namespace).iter().all(|socket| world.is_idle(*socket)));
             let present = self.present(namespace);
             let present: Vec<Socket> = present.into_iter().filter(|socket| self.is_idle(*socket)).collect();
+            note!(self, "roll call in {namespace}: {present:?} of {}", self.members.len());
             self.send_volatile(present.clone(), &mut rng);
             for socket in &present {
                 self.send_by_each_policy(*socket, &mut rng);

@@ -317,7 +317,8 @@ impl World {
         self.ask_in(socket, timeout, (number, id), ("m", shape));
     }
 
-    /// The server asks one socket in an event with this name and shape. Returns whether it is asked.
+    /// The server asks one socket in an event with this name and shape. Returns whether it is
+    /// asked.
     pub(crate) fn ask_in(
         &mut self,
         socket: Socket,
