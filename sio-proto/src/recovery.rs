@@ -396,9 +396,11 @@ impl<M, D> Recovery<M, D> {
         }
     }
 
-    /// The socket has joined a room: what is sent to the room from here on is for it.
+    /// The socket has joined a room: what is sent to the room from here on is for it. If its client
+    /// is away, the room counts among what all who are away keep, and without room for it there the
+    /// record is given up.
     pub fn join(&mut self, key: RecordKey, room: &ByteString) {
-        let max = self.config.max_record_bytes;
+        let mut max = self.config.max_record_bytes;
         if !self.records.holds(key.slot, key.generation) {
             return;
         }
@@ -411,12 +413,21 @@ impl<M, D> Recovery<M, D> {
         if record.rooms().any(|known| known == room) {
             return;
         }
-        let (number, is_saved) = (record.number, record.is_saved());
+        let (number, is_saved, is_away) = (record.number, record.is_saved(), record.away.is_some());
+        if is_away {
+            let free = self.config.max_away_bytes.saturating_sub(self.away_bytes);
+            max = max.min(record.bytes.saturating_add(free));
+        }
         match record.join(room.clone(), place.log.last(), max) {
             Some(stay) => {
                 place.log.watch(room);
                 if let Some(changes) = self.changes.as_mut().filter(|_| is_saved) {
                     changes.push(Change::Stay(stay.saved(number)));
+                }
+                if is_away {
+                    let weight = Record::<D>::weight(room);
+                    record.away_bytes += weight;
+                    self.away_bytes += weight;
                 }
             }
             None => {
@@ -449,6 +460,11 @@ impl<M, D> Recovery<M, D> {
             return;
         };
         place.log.unwatch(&forgotten.room);
+        if record.away.is_some() {
+            let weight = Record::<D>::weight(&forgotten.room);
+            record.away_bytes -= weight;
+            self.away_bytes -= weight;
+        }
         if let Some(changes) = self.changes.as_mut().filter(|_| is_saved) {
             changes.push(Change::StayGone {
                 record: number,

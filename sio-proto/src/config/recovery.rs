@@ -36,7 +36,8 @@ pub struct RecoveryConfig {
     /// Most bytes that the records of all clients that are away keep: the heads of their
     /// handshakes, their `auth`, the names of their rooms, and about 1,500 for each. The
     /// application's own values do not count. Default 64 MiB. When there are more, the client that
-    /// has been away for longest is forgotten.
+    /// has been away for longest is forgotten. A client that joins a room while it is away, and for
+    /// which there is no room left, is given up, and is told when it comes back.
     pub max_away_bytes: usize,
     /// Most bytes of names of rooms in the record of one client; each counts 64 more than it has,
     /// and rooms that the client has left lately count. Default 64 KiB. The record of a client that

@@ -404,3 +404,37 @@ fn the_last_number_is_known() {
     open(&mut kept, "/y", 3);
     assert_eq!(kept.current("/y").map(Offset::text), Some("5-0".into()));
 }
+
+/// What a client that is away joins counts among what all who are away keep. Where there is no room
+/// for it, its record is given up, and nobody else's.
+#[test]
+fn rooms_joined_while_away_count_among_what_all_keep() {
+    let weight = 64 + 3;
+    let mut kept = Kept::new(config(), [1; 16], 5);
+    let (first, _) = open(&mut kept, "/", 1);
+    let (second, _) = open(&mut kept, "/", 2);
+    for key in [first, second] {
+        kept.lost(at(0), key, 0, &mut vec![]);
+    }
+    let before = kept.away_bytes;
+    kept.config.max_away_bytes = before + 2 * weight;
+    kept.join(first, &"one".into());
+    kept.join(second, &"two".into());
+    assert_eq!(kept.away_bytes, before + 2 * weight);
+    kept.join(second, &"six".into());
+    assert_eq!(kept.away_bytes, before + 2 * weight);
+    assert_eq!(missed(&mut kept, second, None), Err(NotRecovered::Rooms));
+    // Rooms that are left are remembered, and then forgotten.
+    kept.config.max_away_bytes = 1 << 20;
+    for index in 0..40 {
+        let room = alloc::format!("r{index:02}").into();
+        kept.join(first, &room);
+        kept.leave(first, &room);
+    }
+    assert_eq!(kept.away_bytes, before + 2 * weight + 16 * weight);
+    // Who comes back counts no more.
+    assert_eq!(missed(&mut kept, first, None), Ok(vec![]));
+    assert_eq!(kept.away_bytes, before / 2 + weight);
+    kept.close(second);
+    assert_eq!(kept.away_bytes, 0);
+}
