@@ -23,7 +23,7 @@ use sio_proto::{ByteString, LinkId, Time};
 use crate::payer::{Deed, Payer};
 use crate::plan::{Less, STREAMING};
 use crate::transcript::{Mode, Transcript};
-use crate::violation::{Promise, Violation};
+use crate::violation::{Promise, Violation, caught};
 use crate::world::{NAMESPACES, READ, entropy};
 
 /// How many things are done with one client, at most.
@@ -106,6 +106,8 @@ struct Rogue {
     /// The number of the next question, cookie or acknowledgement.
     next: u64,
     transcript: Transcript,
+    /// How many things were done.
+    steps: u64,
     failure: Option<Violation>,
 }
 
@@ -124,26 +126,14 @@ pub(crate) fn besiege(seed: u64, less: &Less, mode: Mode) -> Siege {
     let mut rng = Rng::with_seed(seed ^ 0x0bad_5eed);
     let mut rogue = Rogue::new(seed, &mut rng, mode);
     let ops = rng.usize(20..MOST_OPS).min(less.ops.unwrap_or(MOST_OPS));
-    rogue.connect();
-    for op in 0..ops {
-        if rogue.failure.is_some() {
-            break;
-        }
-        if !less.skip.contains(&op) {
-            let mut rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ !(op as u64));
-            rogue.operate(&mut rng);
-            rogue.settle();
-        }
-    }
-    rogue.end();
-    if rogue.failure.is_none() && rogue.payer.steps() == 0 {
-        rogue.fail(Promise::Conduct, format_args!("no step of a client was counted"));
+    if let Err(words) = caught(|| rogue.run(seed, less, ops)) {
+        rogue.fail(Promise::Conduct, format_args!("panic: {words}"));
     }
     Siege {
         hash: rogue.transcript.hash(),
-        steps: ops as u64,
-        failure: rogue.failure,
-        lines: rogue.transcript.into_lines(),
+        steps: rogue.steps,
+        failure: rogue.failure.take(),
+        lines: rogue.transcript.take_lines(),
         time: rogue.now.saturating_since(Time::ZERO),
     }
 }
@@ -234,7 +224,27 @@ impl Rogue {
             links: Vec::new(),
             next: 0,
             transcript,
+            steps: 0,
             failure: None,
+        }
+    }
+
+    fn run(&mut self, seed: u64, less: &Less, ops: usize) {
+        self.connect();
+        for op in 0..ops {
+            if self.failure.is_some() {
+                break;
+            }
+            self.steps += 1;
+            if !less.skip.contains(&op) {
+                let mut rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ !(op as u64));
+                self.operate(&mut rng);
+                self.settle();
+            }
+        }
+        self.end();
+        if self.failure.is_none() && self.payer.steps() == 0 {
+            self.fail(Promise::Conduct, format_args!("no step of a client was counted"));
         }
     }
 

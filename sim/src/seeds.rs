@@ -1,6 +1,5 @@
 //! Runs seeds one behind the other, and says what came out.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use crate::plan::{Less, Plan};
 use crate::rogue::besiege;
 use crate::shrink::shrink;
 use crate::transcript::Mode;
-use crate::violation::{Promise, Violation};
+use crate::violation::{Promise, Violation, caught};
 use crate::world::{Report, World};
 
 /// One seed of so many is run twice, and both runs have to be equal.
@@ -37,34 +36,34 @@ pub(crate) fn run_one(seed: u64, less: &Less, mode: Mode) -> Report {
     report
 }
 
-/// Runs one seed. A panic is a failure like any other.
+/// Runs one seed.
 fn run_once(seed: u64, less: &Less, mode: Mode, is_exact: bool) -> Report {
-    let run = || {
-        let report = World::new(Plan::draw(seed, less), mode, Effort::new(is_exact)).run();
-        match report.failure {
-            Some(_) => report,
-            None => report.and(besiege(seed, less, mode)),
-        }
+    let make = || World::new(Plan::draw(seed, less), mode, Effort::new(is_exact));
+    let report = match caught(make) {
+        Ok(world) => finish(world, World::run),
+        Err(words) => Report::of_panic(&words),
     };
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(report) => report,
-        Err(payload) => {
-            let text = payload.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            Report {
-                time: Duration::ZERO,
-                faults: 0,
-                steps: 0,
-                hash: 0,
-                failure: Some(Violation {
-                    promise: Promise::Conduct,
-                    words: format!("panic: {}", text.unwrap_or_default()),
-                }),
-                lines: Vec::new(),
-                slow: Vec::new(),
-            }
-        }
+    match report.failure {
+        Some(_) => report,
+        None => match caught(|| besiege(seed, less, mode)) {
+            Ok(siege) => report.and(siege),
+            Err(words) => Report::of_panic(&words),
+        },
     }
+}
+
+/// Lets a world do something, and says what has come of it. A panic is a failure like any other:
+/// the world knows still what has happened before.
+fn finish(mut world: World, act: impl FnOnce(&mut World)) -> Report {
+    if let Err(words) = caught(|| act(&mut world)) {
+        world.fail(Promise::Conduct, format_args!("panic: {words}"));
+    }
+    let mut report = world.report();
+    // What has panicked may do so again when it is dropped.
+    if let (Err(words), None) = (caught(|| drop(world)), &report.failure) {
+        report.failure = Report::of_panic(&words).failure;
+    }
+    report
 }
 
 /// Runs all seeds that were asked for. The last line is the sum.
@@ -123,10 +122,47 @@ fn explain(seed: u64, arguments: &Arguments, failure: &Violation) {
     };
     let mode = if arguments.traces { Mode::Whole } else { Mode::Kept };
     let report = run_one(seed, &less, mode);
-    println!("{}", Plan::draw(seed, &less).words());
-    report.lines.iter().for_each(|line| println!("  {line}"));
-    if let Some(failure) = report.failure {
-        println!("after {} steps: {failure}", report.steps);
-    }
+    println!("{}", explanation(&Plan::draw(seed, &less), &report));
     println!("again: cargo xtask sim --from {seed} --seeds 1{}\n", words(&less));
+}
+
+/// The settings, the last lines, and what is wrong behind which step.
+fn explanation(plan: &Plan, report: &Report) -> String {
+    let mut words = format!("{}\n", plan.words());
+    report
+        .lines
+        .iter()
+        .for_each(|line| words.push_str(&format!("  {line}\n")));
+    if let Some(failure) = &report.failure {
+        words.push_str(&format!("after {} steps: {failure}", report.steps));
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Promise 11: who reads of a panic reads what there was before it, as with any other failure.
+    #[test]
+    fn a_panic_is_explained_as_any_failure_is() {
+        let plan = || Plan::draw(1, &Less::default());
+        let world = World::new(plan(), Mode::Kept, Effort::new(false));
+        let report = finish(world, |world| {
+            world.run();
+            panic!("on {}", "purpose");
+        });
+        assert!(report.steps > 0 && report.lines.len() > 10, "{report:?}");
+        let words = explanation(&plan(), &report);
+        let end = format!("after {} steps: promise 11 (Conduct): panic: on purpose", report.steps);
+        for part in [
+            "operations",
+            "server: ping",
+            "all clients go",
+            "VIOLATION Conduct panic",
+            &end,
+        ] {
+            assert!(words.contains(part), "{part} is missing in {words}");
+        }
+    }
 }

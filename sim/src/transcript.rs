@@ -59,7 +59,7 @@ impl Transcript {
         self.hash
     }
 
-    pub(crate) fn into_lines(self) -> Vec<String> {
-        self.lines.into()
+    pub(crate) fn take_lines(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.lines).into()
     }
 }

@@ -1,6 +1,7 @@
 //! The promises that the simulator checks, by their numbers.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A promise. Its number is that of the list in `docs/simulator.md`, which says where each promise
 /// is documented.
@@ -27,8 +28,8 @@ pub(crate) enum Promise {
     Heartbeat = 8,
     /// An upgrade neither loses, nor repeats, nor reorders messages (G1).
     Upgrade = 9,
-    /// When faults stop, all clients are connected within the longest delay and five seconds, and
-    /// messages flow in both directions (docs/client.md).
+    /// When faults stop, each client is connected within its longest delay and five seconds, behind
+    /// its own queue if it has one, and messages flow in both directions (docs/client.md).
     Liveness = 10,
     /// Nobody opens a session, joins, reads or speaks without permission (SECURITY.md).
     Admission = 12,
@@ -63,4 +64,13 @@ impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "promise {} ({:?}): {}", self.promise as u8, self.promise, self.words)
     }
+}
+
+/// Does something. If it panics, the words of the panic are the error.
+pub(crate) fn caught<R>(act: impl FnOnce() -> R) -> Result<R, String> {
+    catch_unwind(AssertUnwindSafe(act)).map_err(|payload| {
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        text.or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_default()
+    })
 }

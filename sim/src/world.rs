@@ -187,6 +187,22 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// There was a panic before anything else could be known.
+    pub(crate) fn of_panic(words: &str) -> Self {
+        Self {
+            time: Duration::ZERO,
+            faults: 0,
+            steps: 0,
+            hash: 0,
+            failure: Some(Violation {
+                promise: Promise::Conduct,
+                words: format!("panic: {words}"),
+            }),
+            lines: Vec::new(),
+            slow: Vec::new(),
+        }
+    }
+
     /// The client of the seed had a server that says what it likes, too.
     pub(crate) fn and(mut self, siege: Siege) -> Self {
         self.time += siege.time;
@@ -277,7 +293,7 @@ impl World {
     }
 
     /// Runs the whole seed.
-    pub(crate) fn run(mut self) -> Report {
+    pub(crate) fn run(&mut self) {
         self.gather();
         for client in 0..self.users() {
             self.connect_all(client);
@@ -311,14 +327,18 @@ impl World {
                 format_args!("no step was counted, so nothing was checked"),
             );
         }
+    }
+
+    /// What the seed has come to.
+    pub(crate) fn report(&mut self) -> Report {
         Report {
             time: self.now.saturating_since(Time::ZERO),
             faults: self.faults,
             steps: self.steps,
             hash: self.transcript.hash(),
-            failure: self.failure,
-            lines: self.transcript.into_lines(),
-            slow: self.effort.slow,
+            failure: self.failure.take(),
+            lines: self.transcript.take_lines(),
+            slow: std::mem::take(&mut self.effort.slow),
         }
     }
 
