@@ -45,6 +45,7 @@ impl World {
     pub(crate) fn check(&mut self) {
         self.check_sockets();
         self.check_shares();
+        self.check_kept();
         self.check_rooms();
         self.check_guests();
         self.check_clients();

@@ -22,6 +22,7 @@ mod habits;
 mod held;
 mod host;
 mod house;
+mod kept;
 mod life;
 mod model;
 mod names;

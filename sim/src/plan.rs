@@ -252,6 +252,7 @@ impl Plan {
             plan.pour();
         }
         plan.narrow();
+        plan.keep_little();
         plan
     }
 
@@ -323,7 +324,7 @@ impl Plan {
             server.allow_upgrades,
         ));
         if let Some(recovery) = &self.recovery {
-            words.push_str(&format!("recovery: {:?}, store {}\n", recovery.window, self.has_store));
+            words.push_str(&format!("{recovery:?}, store {}\n", self.has_store));
         }
         for (at, client) in self.clients.iter().enumerate() {
             words.push_str(&format!(

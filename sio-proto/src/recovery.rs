@@ -70,6 +70,8 @@ pub use adopting::Adopted;
 pub use audience::{Audience, Recipients};
 pub use change::{Change, SavedNamespace, SavedRecord, SavedStay};
 pub use history::{Entries, History, Older, Ring, Since};
+#[cfg(feature = "steps")]
+pub use holding::RecordHolding;
 pub use log::{Entry, Log, LogLimits, Truncated};
 pub use outcome::{Absence, Claimed, Expired, NotRecovered, Room};
 
