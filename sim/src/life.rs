@@ -79,6 +79,11 @@ impl Line {
         self.is_websocket
     }
 
+    /// The session that the last request names.
+    pub(crate) const fn session(&self) -> Option<Session> {
+        self.session
+    }
+
     /// How many POSTs have begun.
     pub(crate) const fn posts(&self) -> usize {
         self.posts
@@ -191,12 +196,13 @@ impl World {
         wire.given += bytes.len();
         wire.spent.bytes += bytes.len();
         let (pending, mut twice) = (wire.spent.bytes, None);
-        let (mut seen, mut named) = (0, Vec::new());
+        let (mut seen, mut named, mut posted) = (0, Vec::new(), Vec::new());
         for (is_get, target, at) in wire.line.read(bytes, longest) {
             wire.line.extend(at.saturating_sub(seen));
             seen = seen.max(at);
             wire.line.session = self.server.named(&target);
             named.extend(wire.line.session);
+            posted.extend(wire.line.session.filter(|_| !is_get));
             wire.line.posts += usize::from(!is_get);
             wire.line.is_websocket = target.contains("websocket");
             // Until here it was not the session's websocket.
@@ -220,6 +226,7 @@ impl World {
         wire.line.extend(bytes.len() - seen);
         let (here, client) = (wire.line.session, wire.client);
         named.into_iter().for_each(|session| self.note_back(session));
+        posted.into_iter().for_each(|session| self.note_post(session));
         if twice.is_some() && !self.peers[client].is_doubled {
             let words = format_args!("client {client} asks for packets while it waits for packets");
             self.fail(Promise::Conduct, words);

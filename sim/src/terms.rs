@@ -1,6 +1,7 @@
 //! How long each session may be what it is (promises 6 and 8): silent, absent, without a namespace,
-//! or closing. All sessions of all shards are looked at, also those that no socket belongs to: a
-//! session that has never joined, was refused, has left all namespaces, or is closing.
+//! closing, about to move, or without attachments that were announced. All sessions of all shards
+//! are looked at, also those that no socket belongs to: a session that has never joined, was
+//! refused, has left all namespaces, or is closing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +20,11 @@ pub(crate) struct Seen {
     generation: Generation,
     polls: bool,
     is_closing: bool,
+    has_post: bool,
+    /// The websocket that it may move to.
+    candidate: Option<u32>,
+    /// How many attachments have come of the packet that waits for more.
+    awaits: Option<usize>,
 }
 
 impl Seen {
@@ -27,6 +33,9 @@ impl Seen {
             generation: holding.generation,
             polls: holding.polls,
             is_closing: holding.is_closing,
+            has_post: holding.has_post,
+            candidate: holding.candidate,
+            awaits: holding.awaits,
         }
     }
 
@@ -45,6 +54,52 @@ struct Term {
     has_joined: bool,
     /// Whether its client has done more than open it.
     came_back: bool,
+    /// The websocket that it may move to, and since when it is there.
+    candidate: Option<(u32, Time)>,
+    /// When a POST last began or ended.
+    posted: Time,
+    /// Whether one was under way after the last step.
+    has_post: bool,
+    /// When one was last seen under way.
+    posting: Option<Time>,
+    /// How many attachments have come of the packet that waits for more, and since when it waits.
+    awaits: Option<(usize, Time)>,
+}
+
+impl Term {
+    const fn new(now: Time) -> Self {
+        Self {
+            begun: now,
+            closing: None,
+            has_joined: false,
+            came_back: false,
+            candidate: None,
+            posted: now,
+            has_post: false,
+            posting: None,
+            awaits: None,
+        }
+    }
+
+    /// Compares what a session says now with what it said before.
+    fn look(&mut self, now: Time, seen: Seen) {
+        self.came_back |= !seen.polls;
+        if seen.is_closing {
+            self.closing.get_or_insert(now);
+        }
+        let known = self.candidate.filter(|(number, _)| Some(*number) == seen.candidate);
+        self.candidate = known.or_else(|| Some((seen.candidate?, now)));
+        if seen.has_post {
+            self.posting = Some(now);
+        } else if self.has_post {
+            self.posted = now;
+        }
+        self.has_post = seen.has_post;
+        // Fewer attachments than before are those of another packet.
+        let known = self.awaits.filter(|(count, _)| Some(*count) <= seen.awaits);
+        let since = known.map_or(now, |(_, since)| since);
+        self.awaits = seen.awaits.map(|count| (count, since));
+    }
 }
 
 /// See the [module](self).
@@ -70,18 +125,33 @@ impl World {
             .server
             .shard(now, socket.shard, |shard, _| shard.session_of(socket.key));
         if let Some(key) = session {
-            let new = Term {
-                begun: now,
-                closing: None,
-                has_joined: true,
-                came_back: false,
-            };
-            self.terms.terms.entry((socket.shard, key)).or_insert(new).has_joined = true;
+            let term = self.terms.terms.entry((socket.shard, key));
+            term.or_insert_with(|| Term::new(now)).has_joined = true;
         }
     }
 
-    /// Promises 6 and 8: no session is longer silent, absent, without a namespace, or closing than
-    /// it may be.
+    /// A POST of a session begins.
+    pub(crate) fn note_post(&mut self, session: Session) {
+        if let Some(term) = self.terms.terms.get_mut(&session) {
+            term.posted = self.now;
+        }
+    }
+
+    /// Events have come on a connection: no attachment of an earlier packet is awaited.
+    pub(crate) fn note_complete(&mut self, number: u64) {
+        let now = self.now;
+        let Some(wire) = self.wires.get(&number) else { return };
+        let (link, named) = (wire.at_server, wire.line.session());
+        let held = link.and_then(|link| self.server.session_on(now, link));
+        for session in [held, named].into_iter().flatten() {
+            if let Some(term) = self.terms.terms.get_mut(&session) {
+                term.awaits = None;
+            }
+        }
+    }
+
+    /// Promises 6 and 8: no session is longer silent, absent, without a namespace, closing, about
+    /// to move, or without its attachments than it may be.
     pub(crate) fn check_terms(&mut self) {
         let now = self.now;
         let (mut signs, mut polls, mut terms) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
@@ -90,16 +160,9 @@ impl World {
             let heard = |times: &BTreeMap<Session, Time>| times.get(session).copied().unwrap_or(now);
             signs.insert(*session, heard(&self.lives.signs));
             polls.insert(*session, heard(&self.lives.polls));
-            let mut term = self.terms.terms.get(session).copied().unwrap_or(Term {
-                begun: now,
-                closing: None,
-                has_joined: false,
-                came_back: false,
-            });
-            term.came_back |= !seen.polls;
-            if seen.is_closing {
-                term.closing.get_or_insert(now);
-            }
+            let term = self.terms.terms.get(session).copied();
+            let mut term = term.unwrap_or_else(|| Term::new(now));
+            term.look(now, *seen);
             terms.insert(*session, term);
         }
         (self.lives.signs, self.lives.polls, self.terms.terms) = (signs, polls, terms);
@@ -148,8 +211,35 @@ impl World {
             return (time > most).then_some((Promise::Leftover, "is closing for", time, most));
         }
         let (age, most) = (since(term.begun), config.connect_timeout);
-        let is_late = seen.is_engine() && !term.has_joined && age > most;
-        is_late.then_some((Promise::Leftover, "has joined nothing for", age, most))
+        if seen.is_engine() && !term.has_joined && age > most {
+            return Some((Promise::Leftover, "has joined nothing for", age, most));
+        }
+        if let Some((_, begun)) = term.awaits {
+            let (time, most) = (since(begun), config.attachment_timeout);
+            if time > most {
+                return Some((Promise::Leftover, "waits for attachments for", time, most));
+            }
+        }
+        self.overdue_upgrade(term)
+    }
+
+    /// Whether a session has been about to move for too long. Its client may wait for the answer to
+    /// a POST before it moves, so the time begins again with that, but it is no more than half
+    /// as long again unless a POST is under way at its end.
+    fn overdue_upgrade(&self, term: &Term) -> Option<(Promise, &'static str, Duration, Duration)> {
+        let ((_, begun), most) = (term.candidate?, self.plan.server.upgrade_timeout);
+        let last = term.posting.map_or(begun, |posting| posting.max(begun));
+        let time = self.now.saturating_since(last.max(term.posted));
+        if time > most {
+            return Some((
+                Promise::Leftover,
+                "is about to move since its last POST for",
+                time,
+                most,
+            ));
+        }
+        let (time, most) = (self.now.saturating_since(last), most * 3 / 2);
+        (time > most).then_some((Promise::Leftover, "is about to move for", time, most))
     }
 
     /// The client whose socket belongs to a session.

@@ -473,6 +473,9 @@ impl World {
         if let Some(wire) = self.wires.get_mut(&number) {
             wire.heard += self.heard - heard;
         }
+        if self.heard > heard {
+            self.note_complete(number);
+        }
         self.check_posted(number);
         self.check_turned_away();
         self.check_work(number, size, before, after);

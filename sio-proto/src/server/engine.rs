@@ -220,6 +220,13 @@ impl Engine {
         self.candidate.as_ref().map_or(0, |candidate| candidate.held.len())
     }
 
+    /// The number of the candidate, if it has not sent `5`.
+    #[cfg(feature = "steps")]
+    pub(crate) fn undecided(&self) -> Option<u32> {
+        let candidate = self.candidate.as_ref()?;
+        (!candidate.switching).then_some(self.attempt)
+    }
+
     /// Bytes of the client's data that are kept.
     pub(crate) fn kept_bytes(&self) -> usize {
         let held = self.candidate.as_ref().map_or(0, |candidate| candidate.held_bytes);

@@ -18,6 +18,13 @@ pub struct SessionHolding {
     pub address: Option<IpAddr>,
     /// Packets that wait until it has moved to a websocket.
     pub ahead: usize,
+    /// Whether a POST of it is arriving.
+    pub has_post: bool,
+    /// The websocket that it may move to, as long as that has not been asked for: a number that
+    /// each next one has a new one of.
+    pub candidate: Option<u32>,
+    /// How many attachments have come of the packet that waits for more.
+    pub awaits: Option<usize>,
     /// Whether it polls.
     pub polls: bool,
     /// Whether its user was told that it is over.
@@ -135,6 +142,9 @@ impl Session {
             generation: self.generation(),
             address: self.handshake.peer().address.map(|address| address.ip()),
             ahead: self.wiring.engine().map_or(0, super::engine::Engine::ahead),
+            has_post: self.post().is_some(),
+            candidate: self.wiring.engine().and_then(super::engine::Engine::undecided),
+            awaits: self.reassembly.awaits(),
             polls: self.transport.is_polling(),
             is_closing: self.state == State::Closing,
             queue: self.outbox.holding(),

@@ -82,6 +82,15 @@ impl Reassembly {
         }
     }
 
+    /// How many attachments or parts have come of a packet that is not complete.
+    #[cfg(feature = "steps")]
+    pub(crate) fn awaits(&self) -> Option<usize> {
+        Some(match &self.pending.as_ref()?.what {
+            Awaited::Attachments(partial) => partial.packet.args().map_or(0, |args| args.attachments.len()),
+            Awaited::Parts(parts) => parts.len(),
+        })
+    }
+
     /// Called at the end of an input. The parts that are still awaited may never come, so the parts
     /// that are here must not keep alive what they have been read into.
     pub(crate) fn keep(&mut self, from: Source) {
