@@ -15,23 +15,11 @@ use crate::world::{FIRST_NUMBER, NAMESPACES, ROOMS, World, note};
 /// under way.
 const SLACK: Duration = Duration::from_millis(600);
 
-/// How long clients may take to be connected after faults have stopped, beside their longest delay.
-const SOON: Duration = Duration::from_secs(5);
-
-/// How long a client far away may need for its queue, if it gets few packets with each poll.
-const SLOW_QUEUES: Duration = Duration::from_secs(60);
-
-/// How long such a client may need for what one poll takes.
-const SLOW_POLL: Duration = Duration::from_millis(500);
-
 /// How often users say once more that they want to be connected.
 const TIMES: usize = 4;
 
 /// How long the world is quiet before everything has to have arrived.
 const QUIET: Duration = Duration::from_secs(20);
-
-/// How often the quiet time begins again as long as a client has events to send, or lacks some.
-const LONGER: usize = 40;
 
 /// What a server may keep that has been in use: its tables, and four buffers that it uses again and
 /// again, each of 128 KiB at most.
@@ -209,48 +197,14 @@ impl World {
             }
             self.settle();
         }
-        let delays = self.peers.iter().map(|peer| peer.config.reconnection_delay_max);
-        // A delay is random: it may be half as long again. What a handshake has waited for when the
-        // faults stopped counts, too.
-        let longest = delays.max().unwrap_or_default() * 3 / 2;
-        // One packet a poll takes one way there and back, and much may wait.
-        let plan = &self.plan;
-        let is_slow = plan.server.max_packets_per_poll < 16 && (plan.traffic.latency > 5 || plan.traffic.holds > 0);
-        let polls = plan.server.max_queued_packets / plan.server.max_packets_per_poll.max(1);
-        let queues = if is_slow {
-            SLOW_QUEUES.max(SLOW_POLL * polls as u32)
-        } else {
-            Duration::ZERO
-        };
-        self.advance(self.now + longest + SOON + queues);
-        // A refusal, or the word to leave, may have waited in such a queue. Who was refused has to
-        // ask again.
-        if is_slow {
-            for client in 0..self.users() {
-                self.connect_all(client);
-            }
-            self.settle();
-            self.advance(self.now + SOON + queues);
-        }
-        let begun = self.now;
-        for client in 0..self.peers.len() {
-            for namespace in 0..self.peers[client].sockets.len() {
-                let peer = &self.peers[client];
-                if !peer.payer.client().is_connected(peer.sockets[namespace]) {
-                    let words = format_args!("client {client} is not connected in {namespace} at {begun}");
-                    self.fail(Promise::Liveness, words);
-                }
-            }
-        }
+        self.await_clients();
         self.probe();
+        let end = self.now + QUIET + self.time_of_rest();
         self.advance(self.now + QUIET);
         // A client far away that polls, and has much to send or gets one packet with each poll,
         // needs longer.
-        for _ in 0..LONGER {
-            if self.peers.iter().all(|peer| peer.emits.is_empty()) && !self.lacks_something() {
-                break;
-            }
-            self.advance(self.now + QUIET);
+        while self.now < end && self.has_more() {
+            self.advance(end.min(self.now + QUIET));
         }
         if self.failure.is_none() {
             self.check_arrived();
@@ -281,6 +235,11 @@ impl World {
             let _ = self.emit_to(socket, 0, (false, Policy::Ordered), false);
         }
         self.settle();
+    }
+
+    /// Whether a client has events to send, or lacks some.
+    fn has_more(&mut self) -> bool {
+        self.failure.is_none() && (self.peers.iter().any(|peer| !peer.emits.is_empty()) || self.lacks_something())
     }
 
     /// Whether a client of today lacks what was sent to it.

@@ -37,6 +37,7 @@ mod roll;
 mod seeds;
 mod shares;
 mod shrink;
+mod soon;
 mod straits;
 mod terms;
 mod thief;
