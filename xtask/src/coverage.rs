@@ -29,8 +29,8 @@ const AIM: usize = 950;
 /// A region: its file, and where it begins and ends.
 type Region = (PathBuf, [u64; 4]);
 
-/// The tests that were built: the arguments that build and run them. The tests have all features but
-/// `steps`, which only the simulator has.
+/// The tests that were built: the arguments that build and run them. The tests have all features
+/// but `steps`, which only the simulator has.
 const TESTS: [&[&str]; 2] = [
     &["test", "-p", "sio-proto", "--lib", "--tests"],
     &["test", "--manifest-path", "fuzz/Cargo.toml"],

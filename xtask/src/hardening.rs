@@ -1,6 +1,6 @@
 //! `hardening`: every promise of `docs/hardening.md`, `docs/guarantees.md`, `docs/recovery.md` and
-//! `docs/client.md` names a test that exists and runs. A row of the last two pages is also named by one of
-//! its tests, in the comment above the test: `/// Recovery R7, F16: …`, `/// Client C4: …`.
+//! `docs/client.md` names a test that exists and runs. A row of the last two pages is also named by
+//! one of its tests, in the comment above the test: `/// Recovery R7, F16: …`, `/// Client C4: …`.
 //!
 //! ```text
 //! ### A2 Pings that are not read cost nothing          a row: its number, and what is promised
