@@ -202,7 +202,8 @@ impl<D> Record<D> {
 
     /// Ends the stay in a room with message `now`. Returns the stay.
     pub(super) fn leave(&mut self, room: &str, now: u64) -> Option<&Stay> {
-        let mut open = self.stays.iter_mut().filter(|stay| stay.until.is_none());
+        // The first one is in the room of its own id, which nobody leaves.
+        let mut open = self.stays.iter_mut().skip(1).filter(|stay| stay.until.is_none());
         let stay = open.find(|stay| *stay.room == *room)?;
         stay.until = Some(now);
         Some(stay)

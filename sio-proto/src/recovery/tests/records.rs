@@ -438,3 +438,20 @@ fn rooms_joined_while_away_count_among_what_all_keep() {
     kept.close(second);
     assert_eq!(kept.away_bytes, 0);
 }
+
+/// A caller that takes a socket out of the room of its own id changes nothing.
+#[test]
+fn nobody_leaves_the_room_of_its_own_id() {
+    let mut kept = Kept::new(config(), [1; 16], 5);
+    let (key, _) = open(&mut kept, "/", 1);
+    let own = sid(1).to_string();
+    kept.leave(key, &own);
+    for index in 0..40 {
+        let room = alloc::format!("r{index:02}").into();
+        kept.join(key, &room);
+        kept.leave(key, &room);
+    }
+    send(&mut kept, at(1), to(&[&own], &[]), 7);
+    kept.lost(at(2), key, 0, &mut vec![]);
+    assert_eq!(missed(&mut kept, key, None), Ok(vec![7]));
+}
