@@ -186,13 +186,19 @@ impl Run {
         let Some(at) = self.pick(input) else { return };
         let room = input.index(ROOMS.len());
         let last = self.last(self.model.known[at].namespace);
+        let (_, away) = self.model.away(None);
         let one = &mut self.model.known[at];
         self.kept.join(one.key, &ROOMS[room].into());
         match self.kept.rooms(one.key).iter().any(|name| *name == ROOMS[room]) {
             true => one.join(room, last),
             false => {
-                let bytes = one.names() + ROOMS[room].len() + 64;
-                assert!(bytes > self.limits.max_record_bytes, "{bytes} bytes are not too many");
+                let more = ROOMS[room].len() + 64;
+                let (bytes, all) = (one.names() + more, away + more);
+                let is_too_much = one.away.is_some() && all > self.limits.max_away_bytes;
+                assert!(
+                    bytes > self.limits.max_record_bytes || is_too_much,
+                    "{bytes} bytes, {all} of all, are not too many"
+                );
                 one.is_spoilt = true;
             }
         }
@@ -231,7 +237,8 @@ impl Run {
             if one.is_spoilt {
                 continue;
             }
-            let (turn, own) = one.away.expect("it was away");
+            let own = one.away_bytes().expect("it was away");
+            let (turn, _) = one.away.expect("it was away");
             let is_oldest = |network: Option<u128>| {
                 let is_near = |other: &&Known| network.is_none_or(|network| other.network == network);
                 let others = self.model.known.iter().filter(is_near).filter_map(|other| other.away);

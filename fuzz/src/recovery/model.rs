@@ -45,7 +45,7 @@ pub(super) struct Known {
     pub(super) is_spoilt: bool,
     /// Everything that was for it.
     heard: Vec<(u64, u32)>,
-    /// Its turn, and what is kept for it meanwhile, in bytes.
+    /// Its turn, and what is kept for it meanwhile beside the names of its rooms, in bytes.
     pub(super) away: Option<(Turn, usize)>,
 }
 
@@ -130,6 +130,11 @@ impl Known {
         self.stays.iter().map(|stay| ROOMS[stay.room].len() + 64).sum()
     }
 
+    /// What is kept for it while it is away. The rooms that it joins and leaves meanwhile count.
+    pub(super) fn away_bytes(&self) -> Option<usize> {
+        Some(self.away?.1 + self.names())
+    }
+
     fn is_meant(&self, audience: &Audience) -> bool {
         let own = self.sid.to_string();
         let is_in = |name: &str| {
@@ -162,7 +167,7 @@ impl Model {
         if one.away.is_none() {
             self.turns += 1;
             // A record takes 320 bytes beside the names of its rooms.
-            one.away = Some(((until, self.turns), 320 + one.names() + bytes));
+            one.away = Some(((until, self.turns), 320 + bytes));
         }
     }
 
@@ -172,7 +177,7 @@ impl Model {
             .known
             .iter()
             .filter(|one| network.is_none_or(|network| one.network == network));
-        let away = all.filter_map(|one| Some(one.away?.1));
+        let away = all.filter_map(Known::away_bytes);
         away.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
     }
 
