@@ -43,6 +43,8 @@ pub(crate) struct Line {
     /// The session that the last complete line names.
     session: Option<Session>,
     is_websocket: bool,
+    /// Whether the last complete line is that of a POST.
+    is_post: bool,
     /// How many POSTs have begun.
     posts: usize,
     /// The requests that have no answer yet.
@@ -203,6 +205,7 @@ impl World {
             wire.line.session = self.server.named(&target);
             named.extend(wire.line.session);
             posted.extend(wire.line.session.filter(|_| !is_get));
+            wire.line.is_post = !is_get;
             wire.line.posts += usize::from(!is_get);
             wire.line.is_websocket = target.contains("websocket");
             // Until here it was not the session's websocket.
@@ -224,6 +227,8 @@ impl World {
             }
         }
         wire.line.extend(bytes.len() - seen);
+        // A POST whose head or body comes in pieces may end now.
+        posted.extend(wire.line.session.filter(|_| wire.line.is_post));
         let (here, client) = (wire.line.session, wire.client);
         named.into_iter().for_each(|session| self.note_back(session));
         posted.into_iter().for_each(|session| self.note_post(session));

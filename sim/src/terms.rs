@@ -56,7 +56,7 @@ struct Term {
     came_back: bool,
     /// The websocket that it may move to, and since when it is there.
     candidate: Option<(u32, Time)>,
-    /// When a POST last began or ended.
+    /// When a POST last began, went on or ended.
     posted: Time,
     /// Whether one was under way after the last step.
     has_post: bool,
@@ -130,7 +130,7 @@ impl World {
         }
     }
 
-    /// A POST of a session begins.
+    /// A POST of a session begins, or goes on.
     pub(crate) fn note_post(&mut self, session: Session) {
         if let Some(term) = self.terms.terms.get_mut(&session) {
             term.posted = self.now;
