@@ -1,7 +1,7 @@
 //! Answers of users at both ends, and what becomes of questions (promise 3), and whether what is
 //! heard is what was said.
 
-use sio_proto::client::{EmitId, NotSent, Outcome};
+use sio_proto::client::{EmitId, Generation, NotSent, Outcome};
 use sio_proto::server::{AckError, Message};
 use sio_proto::socket::Args;
 
@@ -29,8 +29,8 @@ impl World {
         shape
     }
 
-    /// Promise 1: a client hears a message exactly as it was sent.
-    pub(crate) fn compare_message(&mut self, client: usize, number: Option<u64>, args: &Args) {
+    /// Promise 1: a client hears a message exactly as it was sent, under its name.
+    pub(crate) fn compare_message(&mut self, client: usize, number: Option<u64>, name: &str, args: &Args) {
         let peer = &self.peers[client];
         let Some(number) = number.filter(|_| !peer.is_doubled) else {
             return;
@@ -41,9 +41,19 @@ impl World {
                 is_event: peer.is_plain() && shape.is_some_and(|shape| !shape.is_plain),
             },
             false => Medium::Modern {
-                has_offset: self.plan.recovery.is_some(),
+                // Clients of Engine.IO 4 alone are told how far they have come.
+                has_offset: self.plan.recovery.is_some() && peer.config.generation == Generation::Four,
             },
         };
+        let is_message = match shape {
+            Some(_) if peer.is_plain() => true,
+            Some(shape) => shape.is_plain || peer.config.generation == Generation::V0_9 && self.roll.is_message(number),
+            None => name == "message",
+        };
+        if name != if is_message { "message" } else { "m" } && shape.is_some() {
+            let words = format_args!("client {client} hears {number} as an event {name:?}");
+            return self.fail(Promise::Order, words);
+        }
         if shape.is_some_and(|shape| !Content::down(number, *shape).is_heard_in(args, medium)) {
             let words = format_args!("client {client} hears {number} with another content: {args:?}");
             self.fail(Promise::Order, words);
@@ -165,7 +175,12 @@ impl World {
             End::Had => heard == 0,
             End::GivenUp | End::Unknown => false,
         };
-        let expected = match self.roll.end_emit(client, emit) {
+        let rolled = self.roll.end_emit(client, emit);
+        if rolled.is_some() && !matches!(outcome, Outcome::Acknowledged(_)) {
+            let words = format_args!("client {client} asks {number} in a roll call, and this ends as {outcome:?}");
+            self.fail(Promise::Acknowledgement, words);
+        }
+        let expected = match rolled {
             Some(Answer::Receipt) => Content::default(),
             Some(Answer::Words) | None => self.answer_of_server(client, namespace, number),
         };

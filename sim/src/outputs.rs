@@ -424,12 +424,18 @@ impl World {
                 note!(self, "c{client}: connect error {error}");
                 self.judge_peace(client, format_args!("{error}"));
             }
-            ClientDelivery::Event { socket, args, ack, .. } => {
+            ClientDelivery::Event {
+                socket,
+                name,
+                args,
+                ack,
+                ..
+            } => {
                 let number = number_in(&args.json);
                 if let (Some(ticket), Some(number)) = (ack.take(), number) {
                     self.peers[client].tickets.push((ticket, number));
                 }
-                self.compare_message(client, number, args);
+                self.compare_message(client, number, name, args);
                 self.arrive(client, *socket, number);
                 self.answer_some(client);
             }

@@ -61,6 +61,8 @@ pub(crate) struct Roll {
     questions: BTreeMap<u64, (usize, Answer)>,
     /// The numbers of all questions.
     asked: BTreeSet<u64>,
+    /// The numbers of those that are messages.
+    messages_asked: BTreeSet<u64>,
     /// The events of clients that have to end.
     emits: BTreeMap<(usize, EmitId), Answer>,
     /// The events that have to be heard: the client, its namespace and their numbers.
@@ -82,6 +84,11 @@ impl Roll {
 
     pub(crate) fn has_question(&self, number: u64) -> bool {
         self.asked.contains(&number)
+    }
+
+    /// Whether a question is a message, and no event.
+    pub(crate) fn is_message(&self, number: u64) -> bool {
+        self.messages_asked.contains(&number)
     }
 
     pub(crate) fn has_event(&self, client: usize, namespace: usize, number: usize) -> bool {
@@ -248,6 +255,9 @@ impl World {
             let (number, id) = (self.number(), self.number());
             let shape = self.shaped(number, rng.usize(0..=LETTERS), has_bytes, false);
             self.roll.asked.insert(number);
+            if answer == Answer::Receipt {
+                self.roll.messages_asked.insert(number);
+            }
             if self.ask_in(socket, None, (number, id), (name, shape)) {
                 self.roll.questions.insert(id, (client, answer));
             }
