@@ -29,6 +29,10 @@ socket.on("history", (mark) => {
 
 $("ask").addEventListener("submit", async (event) => {
   event.preventDefault();
+  // A second click before the answer to the first would begin a second answer, and the page would show both at once. A server that writes
+  // too many answers already says nothing.
+  $("go").disabled = true;
+  setTimeout(() => { $("go").disabled = false; }, 5_000);
   location.hash = await socket.emitWithAck("ask");
   seen = load();
   follow();
