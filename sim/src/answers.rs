@@ -45,18 +45,17 @@ impl World {
                 has_offset: self.plan.recovery.is_some() && peer.config.generation == Generation::Four,
             },
         };
-        let is_message = match shape {
-            Some(_) if peer.is_plain() => true,
-            Some(shape) => shape.is_plain || peer.config.generation == Generation::V0_9 && self.roll.is_message(number),
-            None => name == "message",
-        };
-        if name != if is_message { "message" } else { "m" } && shape.is_some() {
-            let words = format_args!("client {client} hears {number} as an event {name:?}");
-            return self.fail(Promise::Order, words);
-        }
-        if shape.is_some_and(|shape| !Content::down(number, *shape).is_heard_in(args, medium)) {
-            let words = format_args!("client {client} hears {number} with another content: {args:?}");
-            self.fail(Promise::Order, words);
+        if let Some(shape) = shape {
+            let is_receipt = peer.config.generation == Generation::V0_9 && self.roll.is_message(number);
+            let is_message = peer.is_plain() || shape.is_plain || is_receipt;
+            if name != if is_message { "message" } else { "m" } {
+                let words = format_args!("client {client} hears {number} as an event {name:?}");
+                return self.fail(Promise::Order, words);
+            }
+            if !Content::down(number, *shape).is_heard_in(args, medium) {
+                let words = format_args!("client {client} hears {number} with another content: {args:?}");
+                self.fail(Promise::Order, words);
+            }
         }
         self.roll.note_arrived(client, number);
     }
