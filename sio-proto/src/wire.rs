@@ -153,7 +153,7 @@ impl Inbound {
         for packet in packets {
             step!();
             if is_small_part(packet.bytes(), body) {
-                *packet = packet.take().kept_from(Source::Body);
+                packet.keep_from(Source::Body);
             }
         }
     }
@@ -186,14 +186,15 @@ impl Inbound {
 
     /// Prepares a packet that has to wait: it must not keep its read buffer alive.
     #[must_use]
-    pub fn kept(self) -> Self {
-        self.kept_from(Source::Read)
+    pub fn kept(mut self) -> Self {
+        self.keep_from(Source::Read);
+        self
     }
 
     /// Prepares a packet that has to wait. What it was read into says up to which size its parts
     /// are copied.
-    pub(crate) fn kept_from(mut self, from: Source) -> Self {
-        match &mut self {
+    pub(crate) fn keep_from(&mut self, from: Source) {
+        match self {
             Self::Engine(packet) => packet.keep(from),
             Self::Event(event) => event.keep_from(from),
             Self::Partial(event) => event.keep_from(from),
@@ -209,7 +210,6 @@ impl Inbound {
             | Self::Broken(_)
             | Self::LeftOut(..) => {}
         }
-        self
     }
 
     /// About how many bytes of memory it takes beside itself.

@@ -80,7 +80,7 @@ pub(crate) fn decode_post(
         Revision::V4 if binary => Vec::new(),
         Revision::V3 if binary && !form.jsonp => {
             let packets = payload_v3::decode_binary(body, Dialect::Plain, max_packets);
-            collect(packets, form.revision, raw, config)
+            collect(packets, max_packets, form.revision, raw, config)
         }
         revision => {
             let text = match form.jsonp {
@@ -97,31 +97,45 @@ pub(crate) fn decode_post(
                 },
             };
             match revision {
-                Revision::V4 => collect(payload::decode(text, max_packets), revision, raw, config),
-                Revision::V3 => collect(
-                    payload_v3::decode_text(text, Dialect::Plain, max_packets),
-                    revision,
-                    raw,
-                    config,
-                ),
+                Revision::V4 => {
+                    let packets = payload::decode(text, max_packets);
+                    collect(packets, max_packets, revision, raw, config)
+                }
+                Revision::V3 => {
+                    let packets = payload_v3::decode_text(text, Dialect::Plain, max_packets);
+                    collect(packets, max_packets, revision, raw, config)
+                }
             }
         }
     }
 }
 
+/// Collects the packets of a body, at most `max_packets` and an error.
 fn collect(
     packets: impl Iterator<Item = Result<Packet, PayloadError>>,
+    max_packets: usize,
     revision: Revision,
     raw: bool,
     config: &Config,
 ) -> Vec<Inbound> {
-    packets
-        .zip(1..)
-        .map(|(packet, place): (_, usize)| match packet {
+    let mut collected = Vec::new();
+    for (packet, place) in packets.zip(1..) {
+        reserve_place(&mut collected, max_packets.saturating_add(1));
+        collected.push(match packet {
             Ok(packet) => inbound(packet, revision, raw, config),
             Err(error) => Inbound::Broken(broken_payload(error, place)),
-        })
-        .collect()
+        });
+    }
+    collected
+}
+
+/// Makes a place for one more packet. The places double, but there are never more than `most`: at
+/// the limit, the last doubling would be the largest part of what a body costs.
+#[inline]
+fn reserve_place(packets: &mut Vec<Inbound>, most: usize) {
+    if packets.len() == packets.capacity() && packets.capacity() >= most / 2 {
+        packets.reserve_exact(most.saturating_sub(packets.len()).max(1));
+    }
 }
 
 /// The breach of a packet in a body. `place` is its position, counted from one.
@@ -353,4 +367,32 @@ fn text_of(frame: &Frame) -> Option<&str> {
     core::str::from_utf8(frame.payload())
         .ok()
         .filter(|_| !frame.is_binary())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// At the limit of packets, the places of packets cost no more than the packets: to double them
+    /// once more for one packet would be the largest part of what such a body costs.
+    #[test]
+    fn a_body_of_most_packets_takes_no_more_places_than_it_may_have() {
+        let decode = |count: usize, max_packets: usize| {
+            let packets = payload_v3::decode_text("1:2".repeat(count).into(), Dialect::Plain, max_packets);
+            collect(packets, max_packets, Revision::V3, false, &Config::default())
+        };
+        for max_packets in [1, 2, 3, 7, 8, 9, 1_000, 1_023, 1_024, 1_025] {
+            let whole = decode(max_packets, max_packets);
+            assert_eq!(whole.len(), max_packets);
+            assert!(!whole.iter().any(|packet| matches!(packet, Inbound::Broken(_))));
+            let more = decode(max_packets * 3 + 1, max_packets);
+            assert_eq!(more.len(), max_packets + 1);
+            assert!(matches!(more.last(), Some(Inbound::Broken(_))));
+            for packets in [whole, more] {
+                // A list begins with four places.
+                assert!(packets.capacity() <= max_packets.max(3) + 1, "{max_packets}");
+            }
+        }
+        assert!(decode(5, 1_000_000).capacity() <= 8);
+    }
 }
