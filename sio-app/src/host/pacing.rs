@@ -24,9 +24,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use sio_proto::server::{Pace, Posted, Request, Shard};
+use sio_proto::server::{Pace, Posted, Request};
 use sio_proto::wire::Inbound;
-use sio_proto::{LinkId, SessionKey, Time};
+use sio_proto::{SessionKey, Time};
 
 use crate::host::place::{Place, Seat};
 use crate::turn::load::{Lagging, Load};
@@ -237,7 +237,7 @@ impl Place {
         cell.input("packets", turn, |state, now, out| {
             state.shard.handle_packets(now, id, packets, out);
             if state.shard.measures() {
-                paced = pace_of(&mut state.shard, now, id);
+                paced = state.shard.pace_on(now, id);
             }
         });
         match paced {
@@ -314,7 +314,8 @@ impl Place {
         }
     }
 
-    /// Called after a turn. If the handlers of the session lag, the connection pauses.
+    /// Called after a turn. If the handlers of the session lag, the connection pauses, unless it is
+    /// the websocket of an upgrade that is under way.
     #[inline]
     pub(crate) fn note_lag(&mut self) {
         if turn::take_lag() {
@@ -329,7 +330,7 @@ impl Place {
         };
         let cell = Arc::clone(cell);
         let found = cell.ask("lag", |state| {
-            let session = state.shard.session_on(*id)?;
+            let session = state.shard.session_on(*id).filter(|_| !state.shard.is_candidate(*id))?;
             Some((session, Arc::clone(state.shard.handshake(session)?)))
         });
         let Some((session, handshake)) = found else { return };
@@ -470,13 +471,6 @@ impl Place {
     pub(super) fn portion(&self) -> usize {
         (self.io.options.max_waiting_events / 4).max(1)
     }
-}
-
-/// The session of a websocket, and how much its client may send now.
-#[cold]
-fn pace_of(shard: &mut Shard, now: Time, link: LinkId) -> Option<(SessionKey, Pace)> {
-    let session = shard.session_on(link)?;
-    Some((session, shard.pace(now, session)))
 }
 
 impl Pacing {

@@ -2,7 +2,7 @@
 
 use super::lagging::{MOST, Slow, polling};
 use super::*;
-use crate::RateLimit;
+use crate::{RateLimit, turn};
 
 fn posting(io: &Io, target: &str, body: &str) -> Driven {
     let (mut client, length) = (Driven::new(io, usize::MAX), body.len());
@@ -40,6 +40,36 @@ fn small_posts_wait_for_handlers_that_lag() {
     slow.finish(MOST);
     assert_eq!(slow.seen(), (0..=answered).collect::<Vec<_>>());
     assert_eq!(slow.io.metrics().sessions.broken(crate::BreachKind::Limit), 0);
+}
+
+/// A client whose handlers lag because of its POSTs moves to a websocket in time, also if the thread
+/// has noted that they lag when the websocket of the upgrade has its turn. Behind `5` it waits as on
+/// any other websocket.
+#[test]
+fn the_websocket_of_an_upgrade_is_read_while_handlers_lag() {
+    let slow = Slow::new(true, Config::default());
+    let target = polling(&slow.io);
+    let body: Vec<String> = (0..30).map(|number| format!(r#"42["slow",{number}]"#)).collect();
+    assert!(
+        posting(&slow.io, &target, &body.join("\u{1e}"))
+            .written()
+            .ends_with("ok")
+    );
+    let mut websocket = Driven::new(&slow.io, usize::MAX);
+    let target = target.replace("polling", "websocket");
+    let upgrade = String::from_utf8(UPGRADE.to_vec()).unwrap();
+    let upgrade = upgrade.replace("/socket.io/?EIO=4&transport=websocket", &target);
+    let _ = websocket.read(upgrade.as_bytes());
+    let socket = slow.io.sockets().pop().unwrap();
+    turn::note_load(socket.0.load());
+    assert!(websocket.says("2probe").ends_with("3probe"));
+    assert!(!websocket.connection.is_paced(), "its `5` is read");
+    let _ = websocket.read(&[text("5"), text(r#"42["slow",30]"#)].concat());
+    assert!(websocket.connection.is_paced());
+    slow.finish(31);
+    let _ = websocket.poll();
+    assert!(!websocket.connection.is_paced());
+    assert_eq!(slow.seen(), (0..31).collect::<Vec<_>>());
 }
 
 /// The messages of a POST of the streaming wire are parts of its payload. Those that wait must not

@@ -128,3 +128,39 @@ fn a_client_that_may_not_send_so_fast_is_throttled_by_its_socket() {
     assert!(took >= Duration::from_millis(990), "{took:?}");
     assert!(server.io.metrics().throttling_pauses_total > 0);
 }
+
+/// A client that has spent its tokens by POSTs moves to a websocket in time, and loses nothing that
+/// it writes there: its `5` does not wait until the client may send again, and its events do.
+#[test]
+fn a_client_that_has_spent_its_tokens_upgrades_and_loses_nothing() {
+    let limit = RateLimit::NONE.bytes(10_000, 60_000);
+    let config = Config::default().session_rate(limit);
+    let config = config.upgrade_timeout(Duration::from_millis(500));
+    let server = serve_with(config, Options::default(), |io| {
+        io.of("/")
+            .on("large", |_text: String| ())
+            .on("quick", |socket: Socket| socket.emit("quick", ()));
+    });
+    let mut client = Connection::open(server.address);
+    let opened = client.get("/socket.io/?EIO=4&transport=polling");
+    let sid = opened.split('"').nth(3).unwrap();
+    let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+    assert_eq!(client.post(&target, "40"), "ok");
+    assert!(client.get(&target).starts_with("40"));
+    let large = format!(r#"42["large","{}"]"#, "x".repeat(40_000));
+    for _ in 0..2 {
+        assert_eq!(client.post(&target, &large), "ok");
+    }
+    let start = std::time::Instant::now();
+    let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket&sid={sid}", server.address);
+    let (socket, _) = tungstenite::client(url, dial(server.address)).unwrap();
+    let mut client = Client { socket };
+    client.send("2probe");
+    assert_eq!(client.text(), "3probe");
+    client.send("5");
+    client.send(r#"42["quick"]"#);
+    assert_eq!(client.text(), r#"42["quick"]"#);
+    let took = start.elapsed();
+    // Its debt is more than 20,000 bytes, less what has been paid since the second POST.
+    assert!(took >= Duration::from_millis(1_500), "{took:?}");
+}

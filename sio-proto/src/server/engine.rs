@@ -220,6 +220,11 @@ impl Engine {
         self.candidate.as_ref().map_or(0, |candidate| candidate.held.len())
     }
 
+    /// Whether there is a candidate that has not sent `5`.
+    pub(crate) fn is_undecided(&self) -> bool {
+        self.candidate.as_ref().is_some_and(|candidate| !candidate.switching)
+    }
+
     /// The number of the candidate, if it has not sent `5`.
     #[cfg(feature = "steps")]
     pub(crate) fn undecided(&self) -> Option<u32> {

@@ -18,8 +18,7 @@ impl Server {
         if !self.shard.measures() || !self.connection(link)?.conn.is_websocket() {
             return None;
         }
-        let session = self.shard.session_on(link)?;
-        let pace = self.shard.pace(now, session);
+        let (_, pace) = self.shard.pace_on(now, link)?;
         NonZeroUsize::new(pace.packets.max(1)).filter(|packets| packets.get() < usize::MAX)
     }
 
@@ -27,9 +26,9 @@ impl Server {
     pub(super) fn hand_over(&mut self, now: Time, link: LinkId, mut packets: VecDeque<Inbound>, is_kept: bool) {
         loop {
             step!();
-            let session = self.shard.session_on(link);
-            let pace = session.map_or(Pace::FREE, |session| self.shard.pace(now, session));
-            if let (Some(session), Some(until)) = (session, pace.until) {
+            let paced = self.shard.pace_on(now, link);
+            let pace = paced.map_or(Pace::FREE, |(_, pace)| pace);
+            if let (Some((session, _)), Some(until)) = (paced, pace.until) {
                 if !is_kept {
                     step!(each packets.len());
                     packets = packets.into_iter().map(Inbound::kept).collect();

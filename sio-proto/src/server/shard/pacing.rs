@@ -6,9 +6,10 @@ use alloc::sync::Arc;
 
 use super::recording::noted;
 use super::{
-    At, Breach, BreachKind, Core, LinkId, Outputs, Reason, Request, SessionKey, Shard, SocketKey, Standing, Time,
+    At, Breach, BreachKind, Core, LinkId, Outputs, Reason, Request, Role, SessionKey, Shard, SocketKey, Standing, Time,
 };
 use crate::RateLimit;
+use crate::server::engine::Engine;
 use crate::server::{Handshake, Measured, Meter, Pace, Posted};
 
 /// The pace of clients.
@@ -26,6 +27,17 @@ impl Shard {
     #[must_use]
     pub fn session_on(&self, link: LinkId) -> Option<SessionKey> {
         self.core.links.get(link).map(|(session, _)| session)
+    }
+
+    /// Whether this link is a websocket to which its session may move, and which has not sent `5`.
+    /// Do not pause it. What its client has sent on another transport must not keep it from
+    /// moving in time, and all that such a link brings is packets of the upgrade, which count
+    /// nowhere. Anything else ends it.
+    #[must_use]
+    pub fn is_candidate(&self, link: LinkId) -> bool {
+        let found = self.core.links.get(link).filter(|(_, role)| *role == Role::Candidate);
+        let session = found.and_then(|(key, _)| self.sessions.named(key));
+        session.is_some_and(|session| session.wiring.engine().is_some_and(Engine::is_undecided))
     }
 
     /// The session that this request names, if there is such a session. Whether the request may use
@@ -65,6 +77,21 @@ impl Shard {
         let known = if is_joining { 1 } else { usize::MAX };
         pace.packets = pace.packets.min(known);
         pace
+    }
+
+    /// How much may come now on a websocket, and its session. Hand over no more packets than this,
+    /// and then ask again: behind packet `5` of an upgrade, a client pays as on any other
+    /// websocket.
+    pub fn pace_on(&mut self, now: Time, link: LinkId) -> Option<(SessionKey, Pace)> {
+        let session = self.session_on(link)?;
+        let mut pace = self.pace(now, session);
+        if pace != Pace::FREE && self.is_candidate(link) {
+            pace = Pace {
+                packets: 1,
+                until: None,
+            };
+        }
+        Some((session, pace))
     }
 
     /// Handles at most `max` packets of a POST. Returns true if more are left: then call this
