@@ -8,8 +8,8 @@ mod upgrading;
 use std::time::Duration;
 
 use common::*;
-use sio_proto::Config;
 use sio_proto::server::TransportKind;
+use sio_proto::{Config, LinkId};
 use upgrading::Story;
 
 /// A genuine client sends `5` when its POST has been answered. If its websocket ended before, it
@@ -37,9 +37,11 @@ fn a_websocket_waits_for_the_answer_to_a_post() {
     }
 }
 
-/// A client that has read the answer to its probe sends no GET any more, and waits for its POST.
+/// A client that has read the answer to its probe sends no GET any more, and waits for its POST. So
+/// the answer comes when nothing of the POST is left to wait for, and before the answer to the POST:
+/// a client that reads this one first may begin another POST.
 #[test]
-fn a_probe_is_answered_when_the_post_has_been() {
+fn a_probe_that_comes_during_a_post_is_answered_just_before_it() {
     for late in [false, true] {
         let mut story = Story::new();
         let link = story.begin_post();
@@ -53,6 +55,12 @@ fn a_probe_is_answered_when_the_post_has_been() {
         story.world.emit(story.socket, "down", "").unwrap();
         assert_eq!(body(&story.world.received(poll)), "42[\"down\"]");
         story.world.send(link, b"\"slow\"]");
+        let written: Vec<LinkId> = story.world.sent.iter().map(|(link, _)| *link).collect();
+        assert_eq!(
+            written,
+            [candidate, link],
+            "a client that reads `3probe` begins no POST"
+        );
         assert_eq!(body(&story.world.received(link)), "ok");
         assert_eq!(story.world.frames(candidate), ["3probe"], "one answer");
         assert_eq!(body(&story.world.fetch(&story.sid)), "6");

@@ -183,9 +183,11 @@ impl<'a> At<'a> {
                     return;
                 }
                 if let Some(asker) = at.wait_with_farewell(asker) {
+                    // The answer to a probe leaves first: a client that has read it begins no other
+                    // POST when it reads the answer to this one.
+                    at.prolong_upgrade();
                     let link = asker.link;
                     at.out.respond(link, taken(asker));
-                    at.prolong_upgrade();
                     let _ = at.switch_if_waiting();
                 }
             }

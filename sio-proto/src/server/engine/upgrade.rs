@@ -104,7 +104,7 @@ impl<'a> At<'a> {
         Ok(self)
     }
 
-    /// Answers the probe, unless a POST is under way: then it is answered when the POST has been. A
+    /// Answers the probe, unless a POST is under way: then it is answered just before the POST. A
     /// client that has read the answer sends no GET any more, and waits for the end of its POST. So
     /// it would hear nothing as long as its POST waits, and give its server up.
     fn answer_probe(&mut self) {
@@ -143,7 +143,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// A POST has been answered. A client that has waited for the answer sends `5` now, so its
+    /// A POST is answered now. A client that has waited for the answer sends `5` now, so its
     /// candidate has the whole time again, or half of it if no alarm has met the POST. A probe that
     /// has come meanwhile is answered.
     pub(super) fn prolong_upgrade(&mut self) {
