@@ -21,8 +21,8 @@ pub(crate) struct Seen {
     polls: bool,
     is_closing: bool,
     has_post: bool,
-    /// The websocket that it may move to.
-    candidate: Option<u32>,
+    /// The websocket that it may move to, and whether its probe has been answered.
+    candidate: Option<(u32, bool)>,
     /// How many attachments have come of the packet that waits for more.
     awaits: Option<usize>,
 }
@@ -54,8 +54,9 @@ struct Term {
     has_joined: bool,
     /// Whether its client has done more than open it.
     came_back: bool,
-    /// The websocket that it may move to, and since when it is there.
-    candidate: Option<(u32, Time)>,
+    /// The websocket that it may move to, whether its probe has been answered, and since when it is
+    /// there or its probe has been.
+    candidate: Option<((u32, bool), Time)>,
     /// When a POST last began, went on or ended.
     posted: Time,
     /// Whether one was under way after the last step.
@@ -223,9 +224,10 @@ impl World {
         self.overdue_upgrade(term)
     }
 
-    /// Whether a session has been about to move for too long. Its client may wait for the answer to
-    /// a POST before it moves, so the time begins again with that, but it is no more than half
-    /// as long again unless a POST is under way at its end.
+    /// Whether a session has been about to move for too long. The time begins again when the probe is
+    /// answered. The client may wait for the answer to a POST before it moves, so the time begins
+    /// again with that, but it is no more than half as long again unless a POST is under way at its
+    /// end.
     fn overdue_upgrade(&self, term: &Term) -> Option<(Promise, &'static str, Duration, Duration)> {
         let ((_, begun), most) = (term.candidate?, self.plan.server.upgrade_timeout);
         let last = term.posting.map_or(begun, |posting| posting.max(begun));

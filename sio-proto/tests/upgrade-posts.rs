@@ -163,3 +163,54 @@ fn a_candidate_waits_for_two_long_posts() {
         );
     }
 }
+
+/// A client that has not probed yet polls on if its websocket is closed, and loses nothing. So POSTs
+/// keep no candidate before its probe, and none of them counts.
+#[test]
+fn a_candidate_that_has_not_probed_waits_for_no_post() {
+    for ends_in_time in [false, true] {
+        let mut story = Story::new();
+        let candidate = story.world.candidate(&story.sid);
+        if ends_in_time {
+            assert_eq!(status(&story.world.push(&story.sid, "42[\"up\"]")), 200);
+        }
+        let link = story.begin_post();
+        story.world.pass(9_999);
+        assert_eq!(story.world.ended, []);
+        story.world.pass(1);
+        assert_eq!(story.world.ended, [candidate]);
+        story.world.send(link, b"\"slow\"]");
+        assert_eq!(body(&story.world.received(link)), "ok");
+        story.assert_polls();
+    }
+}
+
+/// A client that has read the answer to its probe cannot go back to polling. However late its probe
+/// was, it has the whole time from this answer, and waits for the POST that it has begun meanwhile.
+#[test]
+fn a_late_probe_gives_an_upgrade_its_time() {
+    for (before, behind) in [(false, false), (true, false), (false, true), (true, true)] {
+        let mut story = Story::new();
+        let candidate = story.world.candidate(&story.sid);
+        let post = before.then(|| story.begin_post());
+        story.world.pass(9_900);
+        story.world.send(candidate, &text("2probe"));
+        if let Some(link) = post {
+            story.world.pass(8_000);
+            story.world.send(link, b"\"slow\"]");
+            assert_eq!(body(&story.world.received(link)), "ok");
+        }
+        assert_eq!(story.world.frames(candidate), ["3probe"], "{before} {behind}");
+        if behind {
+            let link = story.begin_post();
+            story.world.pass(12_000);
+            story.world.send(link, b"\"slow\"]");
+            assert_eq!(body(&story.world.received(link)), "ok");
+        }
+        story.world.pass(9_900);
+        assert_eq!(story.world.ended, [], "{before} {behind}");
+        story.world.send(candidate, &text("5"));
+        story.world.heard();
+        story.assert_upgraded(candidate);
+    }
+}

@@ -220,6 +220,8 @@ fn a_candidate_may_close_or_break_and_another_may_come() {
     }
 }
 
+/// A client has this time until its probe, and again from the answer until its `5`. It gets no more
+/// time by further probes.
 #[test]
 fn an_upgrade_must_not_take_longer_than_its_timeout() {
     for probed in [false, true] {
@@ -229,6 +231,8 @@ fn an_upgrade_must_not_take_longer_than_its_timeout() {
             story.world.pass(5_000);
             story.world.send(candidate, &text("2probe"));
             story.world.pass(4_999);
+            story.world.send(candidate, &text("2probe"));
+            story.world.pass(5_000);
         } else {
             story.world.pass(9_999);
         }

@@ -60,10 +60,6 @@ pub(crate) type At<'a> = at::At<'a, Engine>;
 /// The result of a rule that may end such a session.
 type Fate<'a> = at::Fate<'a, Engine>;
 
-/// How many POSTs may keep a candidate, each as long as it is under way. One may be under way when
-/// the client probes. The client may begin another before it reads the answer to its probe; then it
-/// begins none before its `5`.
-const POSTS_PER_CANDIDATE: u8 = 2;
 /// How many GETs of one candidate are answered with a noop at once. One noop ends the poll of a
 /// client that has read the answer to its probe. A client that reads the noop first polls once
 /// more.
@@ -225,11 +221,12 @@ impl Engine {
         self.candidate.as_ref().is_some_and(|candidate| !candidate.switching)
     }
 
-    /// The number of the candidate, if it has not sent `5`.
+    /// The number of the candidate, and whether its probe has been answered, if it has not sent
+    /// `5`.
     #[cfg(feature = "steps")]
-    pub(crate) fn undecided(&self) -> Option<u32> {
+    pub(crate) fn undecided(&self) -> Option<(u32, bool)> {
         let candidate = self.candidate.as_ref()?;
-        (!candidate.switching).then_some(self.attempt)
+        (!candidate.switching).then_some((self.attempt, candidate.answered))
     }
 
     /// Bytes of the client's data that are kept.
@@ -257,8 +254,8 @@ pub(crate) struct Arrival<'a> {
 #[derive(Debug)]
 struct Candidate {
     link: LinkId,
-    /// When it is given up, unless it has sent `5` or waits for a POST. The alarm that is armed may
-    /// be for an earlier time.
+    /// When it is given up, unless it has sent `5` or waits for a POST. The time begins again when
+    /// its probe is answered. The alarm that is armed may be for an earlier time.
     until: Time,
     /// The end of a POST moves `until` no further than to this time, so that a client that goes on
     /// with polling does not keep its candidate.
@@ -268,10 +265,10 @@ struct Candidate {
     probed: bool,
     /// Whether its probe has been answered. It is not while a POST is under way.
     answered: bool,
-    /// How many more POSTs it waits for if the alarm meets them.
-    posts: u8,
     /// Whether the alarm has met the POST that is under way.
     is_met: bool,
+    /// Whether it has waited for a POST that the alarm has met behind the answer to its probe.
+    has_waited: bool,
     /// How many more GETs are answered with a noop at once.
     noops_at_once: u8,
     /// Whether the alarm is armed that answers the parked GET with a noop.
@@ -284,9 +281,12 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// Whether it is not given up now, because a POST is under way.
+    /// Whether it is not given up now, because a POST is under way. Without it, a client that has
+    /// not probed polls on and loses nothing. The probe is answered when the POST ends that is under
+    /// way then. The client may have begun one more before it reads the answer; then it begins none
+    /// before its `5`.
     const fn waits(&self, has_post: bool) -> bool {
-        has_post && self.posts > 0
+        has_post && self.probed && !self.has_waited
     }
 }
 
@@ -552,13 +552,13 @@ impl<'a> At<'a> {
                 let timeout = self.core.config.upgrade_timeout;
                 let due = match engine.candidate.as_mut().filter(|candidate| !candidate.switching) {
                     None => return,
+                    Some(candidate) if candidate.until > self.now => candidate.until,
                     Some(candidate) if candidate.waits(has_post) => {
                         let due = self.now + timeout;
                         candidate.is_met = true;
                         candidate.latest = due + timeout / 2;
                         due
                     }
-                    Some(candidate) if candidate.until > self.now => candidate.until,
                     Some(_) => return self.drop_candidate(),
                 };
                 self.core.timers.arm_at(due, Alarm::Upgrade, self.key, epoch);

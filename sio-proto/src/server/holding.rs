@@ -21,8 +21,8 @@ pub struct SessionHolding {
     /// Whether a POST of it is arriving.
     pub has_post: bool,
     /// The websocket that it may move to, as long as that has not been asked for: a number that
-    /// each next one has a new one of.
-    pub candidate: Option<u32>,
+    /// each next one has a new one of, and whether its probe has been answered.
+    pub candidate: Option<(u32, bool)>,
     /// How many attachments have come of the packet that waits for more.
     pub awaits: Option<usize>,
     /// Whether it polls.

@@ -4,10 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::handshake::{Refusal, wire};
-use super::{
-    Arrival, At, CLOSE, Candidate, Fate, NOOP, NOOP_INTERVAL, NOOPS_AT_ONCE, POSTS_PER_CANDIDATE, PROBE_ANSWER, Packet,
-    engine_of,
-};
+use super::{Arrival, At, CLOSE, Candidate, Fate, NOOP, NOOP_INTERVAL, NOOPS_AT_ONCE, PROBE_ANSWER, Packet, engine_of};
 use crate::Frame;
 use crate::detect::EngineTransport;
 use crate::engine::frames;
@@ -38,12 +35,12 @@ impl<'a> At<'a> {
         engine.candidate = Some(Box::new(Candidate {
             link,
             until,
-            latest: until + self.core.config.upgrade_timeout / 2,
+            latest: until,
             base64: route.base64,
             probed: false,
             answered: false,
-            posts: POSTS_PER_CANDIDATE,
             is_met: false,
+            has_waited: false,
             noops_at_once: NOOPS_AT_ONCE,
             noop_due: false,
             switching: false,
@@ -111,8 +108,13 @@ impl<'a> At<'a> {
         if self.session.post().is_some() {
             return;
         }
+        let timeout = self.core.config.upgrade_timeout;
+        let until = self.now + timeout;
         if let Some(candidate) = self.engine().candidate.as_mut() {
             candidate.answered = true;
+            candidate.until = until;
+            candidate.latest = until + timeout / 2;
+            candidate.is_met = false;
             let link = candidate.link;
             self.out.writes.push(Write::Frame(link, PROBE_ANSWER));
             self.hurry_poll();
@@ -145,16 +147,17 @@ impl<'a> At<'a> {
 
     /// A POST is answered now. A client that has waited for the answer sends `5` now, so its
     /// candidate has the whole time again, or half of it if no alarm has met the POST. A probe that
-    /// has come meanwhile is answered.
+    /// has come meanwhile is answered, and has its time from now on. Before its probe, a candidate
+    /// gets no more time.
     pub(super) fn prolong_upgrade(&mut self) {
         let until = self.now + self.core.config.upgrade_timeout;
         let Some(candidate) = self.engine().candidate.as_mut() else {
             return;
         };
-        candidate.until = until.min(candidate.latest);
-        let spent = u8::from(core::mem::take(&mut candidate.is_met));
-        candidate.posts = candidate.posts.saturating_sub(spent);
-        if candidate.probed && !candidate.answered && !candidate.switching {
+        if candidate.answered {
+            candidate.until = until.min(candidate.latest);
+            candidate.has_waited |= core::mem::take(&mut candidate.is_met);
+        } else if candidate.probed && !candidate.switching {
             self.answer_probe();
         }
     }
