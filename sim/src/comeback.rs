@@ -120,6 +120,12 @@ impl Comebacks {
         self.expired.clear();
     }
 
+    /// Puts a client into a room. If it is away, this may end the records of others.
+    pub(crate) fn join(&mut self, key: RecordKey, room: &ByteString) {
+        self.machine.join(key, room, &mut self.expired);
+        self.expired.clear();
+    }
+
     /// The records of all clients that are away.
     pub(crate) fn away(&self) -> Vec<(RecordKey, Seat)> {
         let keys = self.machine.keys().into_iter();

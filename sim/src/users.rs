@@ -550,7 +550,7 @@ impl World {
         let (rooms, record, client) = (member.rooms.clone(), member.record, member.client);
         if let (Some(key), Some(comebacks)) = (record, &mut self.comebacks) {
             self.held.charge(|| match joins {
-                true => comebacks.machine.join(key, &ROOMS[room].into()),
+                true => comebacks.join(key, &ROOMS[room].into()),
                 false => comebacks.machine.leave(key, ROOMS[room]),
             });
             if let Some(seat) = comebacks.machine.data_mut(key) {
@@ -587,9 +587,10 @@ impl World {
     fn move_away(&mut self, key: RecordKey, room: usize, joins: bool) {
         let Some(comebacks) = &mut self.comebacks else { return };
         self.held.charge(|| match joins {
-            true => comebacks.machine.join(key, &ROOMS[room].into()),
+            true => comebacks.join(key, &ROOMS[room].into()),
             false => comebacks.machine.leave(key, ROOMS[room]),
         });
+        // It may have been the one that was away for longest.
         let Some(seat) = comebacks.machine.data_mut(key) else {
             return;
         };

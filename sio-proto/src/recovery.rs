@@ -399,9 +399,11 @@ impl<M, D> Recovery<M, D> {
     }
 
     /// The socket has joined a room: what is sent to the room from here on is for it. If its client
-    /// is away, the room counts among what all who are away keep, and without room for it there the
-    /// record is given up.
-    pub fn join(&mut self, key: RecordKey, room: &ByteString) {
+    /// is away, the room counts among what all who are away keep, as if the client had been in it
+    /// when it went away: those who have been away for longest go where there is too much, and are
+    /// reported in `expired`. This client may be one of them. A record that alone would be too much
+    /// is given up, and pushes nobody out.
+    pub fn join(&mut self, key: RecordKey, room: &ByteString, expired: &mut Vec<Expired<D>>) {
         let mut max = self.config.max_record_bytes;
         if !self.records.holds(key.slot, key.generation) {
             return;
@@ -412,12 +414,13 @@ impl<M, D> Recovery<M, D> {
         let Some(place) = self.namespaces.at_mut(record.place) else {
             return;
         };
-        if record.rooms().any(|known| known == room) {
+        let (number, is_saved, is_away) = (record.number, record.is_saved(), record.away.is_some());
+        let is_given_up = is_away && record.spoilt;
+        if is_given_up || record.rooms().any(|known| known == room) {
             return;
         }
-        let (number, is_saved, is_away) = (record.number, record.is_saved(), record.away.is_some());
         if is_away {
-            let free = self.config.max_away_bytes.saturating_sub(self.away_bytes);
+            let free = self.config.max_away_bytes.saturating_sub(record.away_bytes);
             max = max.min(record.bytes.saturating_add(free));
         }
         match record.join(room.clone(), place.log.last(), max) {
@@ -430,6 +433,7 @@ impl<M, D> Recovery<M, D> {
                     let weight = Record::<D>::weight(room);
                     record.away_bytes += weight;
                     self.away_bytes += weight;
+                    self.push_out(expired);
                 }
             }
             None => {
@@ -476,45 +480,6 @@ impl<M, D> Recovery<M, D> {
         let place = record.place;
         self.note_record(key);
         self.note_losses(place);
-    }
-
-    /// The connection of the socket is gone without a goodbye. The client is waited for, for as
-    /// long as [`RecoveryConfig::window`] says. `bytes` is what the caller keeps for the client
-    /// meanwhile. Those who have been away for longest go where there are too many; they are
-    /// reported in `expired`.
-    pub fn lost(&mut self, now: Time, key: RecordKey, bytes: usize, expired: &mut Vec<Expired<D>>) {
-        let until = now + self.config.window;
-        self.wait_for(key, until, bytes, expired);
-    }
-
-    fn wait_for(&mut self, key: RecordKey, until: Time, bytes: usize, expired: &mut Vec<Expired<D>>) {
-        let Some(record) = self.record_mut(key) else {
-            return;
-        };
-        if record.spoilt {
-            expired.extend(self.remove(key.slot));
-            return;
-        }
-        if record.away.is_some() {
-            return;
-        }
-        let (network, bytes) = (record.network, record.own_bytes().saturating_add(bytes));
-        let turn = self.away.turn(until);
-        if let Some(record) = self.record_mut(key) {
-            (record.away, record.away_bytes) = (Some(turn), bytes);
-        }
-        self.away_bytes += bytes;
-        self.away.insert(turn, key.slot, network);
-        self.note_record(key);
-        if self.away.len_of(network) > self.config.max_away_per_address {
-            let oldest = self.away.oldest_of(network);
-            expired.extend(oldest.and_then(|slot| self.remove(slot)));
-        }
-        while self.away.len() > self.config.max_away || self.away_bytes > self.config.max_away_bytes {
-            let oldest = self.away.oldest().and_then(|slot| self.remove(slot));
-            let Some(oldest) = oldest else { break };
-            expired.push(oldest);
-        }
     }
 
     /// The socket has said goodbye, or was told to go: it does not come back. Returns what was kept

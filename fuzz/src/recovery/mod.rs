@@ -186,22 +186,25 @@ impl Run {
         let Some(at) = self.pick(input) else { return };
         let room = input.index(ROOMS.len());
         let last = self.last(self.model.known[at].namespace);
-        let (_, away) = self.model.away(None);
         let one = &mut self.model.known[at];
-        self.kept.join(one.key, &ROOMS[room].into());
-        match self.kept.rooms(one.key).iter().any(|name| *name == ROOMS[room]) {
+        let mut expired = Vec::new();
+        self.kept.join(one.key, &ROOMS[room].into(), &mut expired);
+        let is_in = self.kept.rooms(one.key).iter().any(|name| *name == ROOMS[room]);
+        match is_in || expired.iter().any(|gone| gone.data == one.number) {
             true => one.join(room, last),
+            false if one.is_spoilt && one.away.is_some() => {}
             false => {
                 let more = ROOMS[room].len() + 64;
-                let (bytes, all) = (one.names() + more, away + more);
-                let is_too_much = one.away.is_some() && all > self.limits.max_away_bytes;
+                let (bytes, alone) = (one.names() + more, one.away_bytes().map(|bytes| bytes + more));
+                let is_too_much = alone.is_some_and(|alone| alone > self.limits.max_away_bytes);
                 assert!(
                     bytes > self.limits.max_record_bytes || is_too_much,
-                    "{bytes} bytes, {all} of all, are not too many"
+                    "{bytes} bytes, {alone:?} while it is away, are not too many"
                 );
                 one.is_spoilt = true;
             }
         }
+        self.pushed_out(expired, true);
     }
 
     fn leave(&mut self, input: &mut Cursor<'_>) {
@@ -238,6 +241,16 @@ impl Run {
                 continue;
             }
             let own = one.away_bytes().expect("it was away");
+            let max = self.limits.max_away_bytes;
+            if own > max {
+                // It alone is too much.
+                continue;
+            }
+            let is_alone_too_much = |other: &Known| other.away_bytes().is_some_and(|bytes| bytes > max);
+            assert!(
+                !is_running || !self.model.known.iter().any(is_alone_too_much),
+                "it goes for one that cannot stay"
+            );
             let (turn, _) = one.away.expect("it was away");
             let is_oldest = |network: Option<u128>| {
                 let is_near = |other: &&Known| network.is_none_or(|network| other.network == network);
@@ -247,7 +260,7 @@ impl Run {
             let (near, _) = self.model.away(Some(one.network));
             let (away, bytes) = self.model.away(None);
             let by_address = near + 1 > self.limits.max_away_per_address && is_oldest(Some(one.network));
-            let is_too_much = away + 1 > self.limits.max_away || bytes + own > self.limits.max_away_bytes;
+            let is_too_much = away + 1 > self.limits.max_away || bytes + own > max;
             assert!(by_address || is_too_much && is_oldest(None), "no limit is exceeded");
         }
         let (away, bytes) = self.model.away(None);

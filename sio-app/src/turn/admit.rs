@@ -159,7 +159,7 @@ fn admit_recoverable(turn: &Turn, socket: &Arc<SocketCell>, table: &Table, seat:
         let mut admitted = socket.cell.input_held("accept", turn, &mut after, |shard, now, out| {
             enter(shard, now, out, socket, table, &welcome, |shard, entry| {
                 let replayed = replay(shard, now, socket, &rooms, missed);
-                join_and_send_numbered(state, shard, now, socket, entry).and(replayed)
+                join_and_send_numbered(state, shard, now, (socket, entry), &mut gone).and(replayed)
             })
         });
         match (seat.record(), admitted.accepted, before) {
@@ -257,15 +257,15 @@ fn join_and_send_numbered(
     state: &mut recovery::State,
     shard: &mut State,
     now: Time,
-    socket: &Arc<SocketCell>,
-    entry: &mut Entry,
+    (socket, entry): (&Arc<SocketCell>, &mut Entry),
+    gone: &mut Gone,
 ) -> Result<(), SendError> {
     let record = socket.record();
     let mut result = Ok(());
     for room in &entry.rooms {
         let joined = shard.shard.join(socket.key, room);
         if let (Ok(()), Some(record)) = (joined, record) {
-            state.join(record, room);
+            state.join(record, room, gone);
         }
         result = result.and(joined);
     }

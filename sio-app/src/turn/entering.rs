@@ -10,6 +10,7 @@ use sio_proto::socket::Offset;
 
 use crate::error::EmitError;
 use crate::turn::history::RoomHistory;
+use crate::turn::recovery::Gone;
 use crate::turn::shard::Aftermath;
 use crate::turn::socket::SocketCell;
 use crate::turn::{self, Turn};
@@ -42,19 +43,19 @@ pub(crate) fn join_at(
     };
     let shards = application.shards();
     turn::act(socket.runtime(), |turn| {
-        let mut after = Aftermath::default();
+        let (mut after, mut gone) = (Aftermath::default(), Gone::default());
         let mut step = |mark: &mut Message, records: Option<&mut turn::recovery::State>| match history {
             Some(history) => {
                 let state = history.state.lock_for("join");
                 match Some(state.last()) == place && history.is_current() {
-                    true => enter(turn, &mut after, socket, room, mark, records),
+                    true => enter(turn, (&mut after, &mut gone), socket, room, mark, records),
                     false => Ok(Entered::Behind),
                 }
             }
             None => {
                 let histories = &shards.histories;
                 let entered = histories.without(socket.namespace(), room, || {
-                    enter(turn, &mut after, socket, room, mark, records)
+                    enter(turn, (&mut after, &mut gone), socket, room, mark, records)
                 });
                 entered.unwrap_or(Ok(Entered::Behind))
             }
@@ -68,6 +69,7 @@ pub(crate) fn join_at(
             }
         };
         after.finish(turn, &socket.cell);
+        gone.tell();
         if matches!(done, Ok(Entered::In)) {
             turn.emitted(bytes, false);
         }
@@ -78,7 +80,7 @@ pub(crate) fn join_at(
 /// Joins the room, and queues the mark. The history is locked.
 fn enter(
     turn: &Turn,
-    after: &mut Aftermath,
+    (after, gone): (&mut Aftermath, &mut Gone),
     socket: &Arc<SocketCell>,
     room: &ByteString,
     mark: &mut Message,
@@ -100,7 +102,7 @@ fn enter(
         return Ok(entered);
     }
     if let (Some(records), Some(record)) = (records, socket.record()) {
-        records.join(record, room);
+        records.join(record, room, gone);
         records.keep(turn.now(), mark, || Recipients::Record(record));
     }
     Ok(entered)

@@ -15,6 +15,7 @@ use crate::error::EmitError;
 use crate::turn;
 use crate::turn::last_number::LastNumber;
 use crate::turn::order::Audience;
+use crate::turn::recovery::Gone;
 use crate::turn::shard::{Aftermath, ShardCell, State};
 use crate::turn::socket::SocketCell;
 
@@ -228,18 +229,19 @@ pub(super) fn kept_audience(to: Audience<'_>) -> Recipients {
 pub(super) fn join_recorded(socket: &Arc<SocketCell>, record: RecordKey, room: &str) -> Result<(), EmitError> {
     let is_own = *room == **socket.id();
     turn::act(socket.runtime(), |turn| {
-        let mut after = Aftermath::default();
+        let (mut after, mut gone) = (Aftermath::default(), Gone::default());
         let joined = socket.cell.recovery.with("join", |state| {
             let cell = &socket.cell;
             let joined = cell.input_held("join", turn, &mut after, |shard, _, _| {
                 shard.shard.join(socket.key, room)
             });
             if joined.is_ok() && !is_own {
-                state.join(record, &room.into());
+                state.join(record, &room.into(), &mut gone);
             }
             joined
         });
         after.finish(turn, &socket.cell);
+        gone.tell();
         Ok(joined?)
     })
     .inspect(|()| socket.tell_record())
@@ -273,7 +275,7 @@ pub(super) fn change_recorded(to: Audience<'_>, rooms: &[ByteString], command: i
     let others: Vec<&ByteString> = rooms.iter().filter(|room| !to.shards.is_id(room)).collect();
     let mut changed = Vec::new();
     turn::act(to.shards.runtime, |turn| {
-        let mut after = Aftermath::default();
+        let (mut after, mut gone) = (Aftermath::default(), Gone::default());
         to.shards.recovery.with("rooms", |records| {
             for cell in to.cells() {
                 let target = to.target_in(cell);
@@ -286,7 +288,7 @@ pub(super) fn change_recorded(to: Audience<'_>, rooms: &[ByteString], command: i
                         let current = state.shard.rooms(key);
                         for room in &others {
                             match current.contains(room) {
-                                true => records.join(record, room),
+                                true => records.join(record, room, &mut gone),
                                 false => records.leave(record, room),
                             }
                         }
@@ -296,6 +298,7 @@ pub(super) fn change_recorded(to: Audience<'_>, rooms: &[ByteString], command: i
             }
         });
         after.finish(turn, first);
+        gone.tell();
     });
     changed.iter().for_each(SocketCell::tell_record);
 }

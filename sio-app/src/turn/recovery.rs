@@ -530,7 +530,8 @@ impl State {
         let opened = self.machine.open(opening)?;
         if let Some(own) = socket.own_id() {
             let room = own.as_str().into();
-            self.machine.join(opened.0, &room);
+            // Its client is there, so nobody is pushed out.
+            self.machine.join(opened.0, &room, &mut Vec::new());
             self.machine.set_own_room(opened.0, &room);
         }
         Some(opened)
@@ -652,9 +653,11 @@ impl State {
         }
     }
 
-    /// The socket has joined a room.
-    pub(super) fn join(&mut self, key: RecordKey, room: &ByteString) {
-        self.machine.join(key, room);
+    /// The socket has joined a room. If its client is away meanwhile, this may push out others.
+    pub(super) fn join(&mut self, key: RecordKey, room: &ByteString, gone: &mut Gone) {
+        let before = gone.expired.len();
+        self.machine.join(key, room, &mut gone.expired);
+        self.forget(gone.expired.get(before..).unwrap_or_default());
     }
 
     /// The socket has left a room.

@@ -36,8 +36,10 @@ pub struct RecoveryConfig {
     /// Most bytes that the records of all clients that are away keep: the heads of their
     /// handshakes, their `auth`, the names of their rooms, and about 1,500 for each. The
     /// application's own values do not count. Default 64 MiB. When there are more, the client that
-    /// has been away for longest is forgotten. A client that joins a room while it is away, and for
-    /// which there is no room left, is given up, and is told when it comes back.
+    /// has been away for longest is forgotten. A room that a client joins while it is away counts
+    /// as one that it was in before: others may be forgotten for it. Only the application makes a
+    /// client join then, and up to `max_record_bytes`. A client that alone needs more than all may
+    /// keep is itself forgotten, or is given up if it was away already, and told when it comes back.
     pub max_away_bytes: usize,
     /// Most bytes of names of rooms in the record of one client; each counts 64 more than it has,
     /// and rooms that the client has left lately count. Default 64 KiB. The record of a client that

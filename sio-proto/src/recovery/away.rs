@@ -1,7 +1,9 @@
 //! Who is away, and until when each is waited for.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
+use super::{Expired, RecordKey, Recovery};
 use crate::Time;
 #[cfg(feature = "steps")]
 use crate::holding::Holding;
@@ -90,5 +92,56 @@ impl Away {
     pub(super) fn due(&self, now: Time) -> Option<RecordSlot> {
         let ((until, _), slot) = self.all.first()?;
         (*until <= now).then_some(*slot)
+    }
+}
+
+impl<M, D> Recovery<M, D> {
+    /// The connection of the socket is gone without a goodbye. The client is waited for, for as
+    /// long as [`RecoveryConfig::window`] says. `bytes` is what the caller keeps for the client
+    /// meanwhile. Those who have been away for longest go where there are too many, and so does a
+    /// client that alone has too much; they are reported in `expired`.
+    pub fn lost(&mut self, now: Time, key: RecordKey, bytes: usize, expired: &mut Vec<Expired<D>>) {
+        let until = now + self.config.window;
+        self.wait_for(key, until, bytes, expired);
+    }
+
+    pub(super) fn wait_for(&mut self, key: RecordKey, until: Time, bytes: usize, expired: &mut Vec<Expired<D>>) {
+        let Some(record) = self.record_mut(key) else {
+            return;
+        };
+        if record.spoilt {
+            expired.extend(self.remove(key.slot));
+            return;
+        }
+        if record.away.is_some() {
+            return;
+        }
+        let (network, bytes) = (record.network, record.own_bytes().saturating_add(bytes));
+        if bytes > self.config.max_away_bytes {
+            // It cannot be kept, whoever goes.
+            expired.extend(self.remove(key.slot));
+            return;
+        }
+        let turn = self.away.turn(until);
+        if let Some(record) = self.record_mut(key) {
+            (record.away, record.away_bytes) = (Some(turn), bytes);
+        }
+        self.away_bytes += bytes;
+        self.away.insert(turn, key.slot, network);
+        self.note_record(key);
+        if self.away.len_of(network) > self.config.max_away_per_address {
+            let oldest = self.away.oldest_of(network);
+            expired.extend(oldest.and_then(|slot| self.remove(slot)));
+        }
+        self.push_out(expired);
+    }
+
+    /// Ends those who have been away for longest, as long as too many are away or keep too much.
+    pub(super) fn push_out(&mut self, expired: &mut Vec<Expired<D>>) {
+        while self.away.len() > self.config.max_away || self.away_bytes > self.config.max_away_bytes {
+            let oldest = self.away.oldest().and_then(|slot| self.remove(slot));
+            let Some(oldest) = oldest else { break };
+            expired.push(oldest);
+        }
     }
 }

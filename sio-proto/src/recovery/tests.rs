@@ -235,7 +235,7 @@ fn a_record_with_too_many_rooms_is_given_up() {
     let mut kept = Kept::new(limits, [1; 16], 5);
     let (key, _) = open(&mut kept, "/", 1);
     for room in ["a", "b", "c", "d"] {
-        kept.join(key, &room.into());
+        kept.join(key, &room.into(), &mut vec![]);
     }
     assert_eq!(missed(&mut kept, key, None), Err(NotRecovered::Rooms));
     let mut expired = vec![];
@@ -394,7 +394,7 @@ proptest! {
                 }
                 Step::Join(at, number) if count > 0 => {
                     let one = &mut known[at % count];
-                    kept.join(one.key, &room(number));
+                    kept.join(one.key, &room(number), &mut vec![]);
                     one.rooms.insert(number);
                 }
                 Step::Leave(at, number) if count > 0 => {

@@ -117,7 +117,7 @@ proptest! {
                     }
                 }
                 Step::Join => {
-                    servers[home].kept.join(key, &"red".into());
+                    servers[home].kept.join(key, &"red".into(), &mut vec![]);
                     joined = joined.min(servers[home].read);
                 }
                 Step::Local { server } => {
@@ -214,7 +214,7 @@ fn a_restored_record_says_nothing_that_is_too_late() {
         kept.advanced("/", place(number));
     };
     read(&mut kept, 20);
-    kept.join(key, &"green".into());
+    kept.join(key, &"green".into(), &mut vec![]);
     kept.let_in(key);
     let rooms: Vec<_> = [("red", None), ("blue", Some(place(3))), ("green", Some(place(20)))]
         .map(|(room, since)| (ByteString::from(room), since))

@@ -24,7 +24,7 @@ fn a_record_is_known_by_its_name_until_it_ends() {
     let mut kept = Kept::new(config(), [1; 16], 5);
     let (first, pid) = open(&mut kept, "/", 1);
     let (second, _) = open(&mut kept, "/", 2);
-    kept.join(first, &"red".into());
+    kept.join(first, &"red".into(), &mut vec![]);
     assert_eq!((kept.pid(first), kept.keys()), (Some(pid), vec![first, second]));
     assert_eq!((kept.rooms(first), kept.rooms(second)), (vec!["red".into()], vec![]));
     *kept.data_mut(first).unwrap() = 7;
@@ -37,7 +37,7 @@ fn a_record_is_known_by_its_name_until_it_ends() {
     assert_eq!(kept.close(first), Some(7));
     // Another record has its place, and the old name is none of it.
     let (third, _) = open(&mut kept, "/", 3);
-    kept.join(third, &"red".into());
+    kept.join(third, &"red".into(), &mut vec![]);
     assert_eq!(kept.close(first), None);
     assert!(kept.expire(first).is_none());
     kept.leave(first, "red");
@@ -96,7 +96,7 @@ fn what_is_for_a_socket_with_an_id_of_its_own_is_for_this_room() {
     let mut kept = Kept::new(config(), [1; 16], 5);
     let (key, _) = open(&mut kept, "/", 1);
     let id = ByteString::from("own id");
-    kept.join(key, &id);
+    kept.join(key, &id, &mut vec![]);
     kept.set_own_room(key, &id);
     kept.set_own_room(key, &"a room without members".into());
     whisper(&mut kept, at(0), key, 1);
@@ -113,11 +113,11 @@ fn a_socket_misses_what_was_said_while_it_was_in_a_room() {
     let (key, _) = open(&mut kept, "/", 1);
     let (other, _) = open(&mut kept, "/", 2);
     for room in ["red", "blue"] {
-        kept.join(other, &room.into());
+        kept.join(other, &room.into(), &mut vec![]);
     }
     send(&mut kept, at(0), to(&[], &["red"]), 1);
-    kept.join(key, &"red".into());
-    kept.join(key, &"blue".into());
+    kept.join(key, &"red".into(), &mut vec![]);
+    kept.join(key, &"blue".into(), &mut vec![]);
     send(&mut kept, at(0), to(&["red"], &[]), 2);
     send(&mut kept, at(0), to(&[], &[]), 3);
     send(&mut kept, at(0), to(&["red", "blue"], &[]), 4);
@@ -127,7 +127,7 @@ fn a_socket_misses_what_was_said_while_it_was_in_a_room() {
     send(&mut kept, at(0), to(&["red"], &[]), 7);
     send(&mut kept, at(0), to(&["blue"], &["red"]), 8);
     send(&mut kept, at(0), to(&["red", "blue"], &[]), 9);
-    kept.join(key, &"red".into());
+    kept.join(key, &"red".into(), &mut vec![]);
     send(&mut kept, at(0), to(&["red"], &[]), 10);
     assert_eq!(missed(&mut kept, key, None), Ok(vec![1, 2, 3, 4, 6, 8, 9, 10]));
     assert_eq!(missed(&mut kept, key, Some("5-6")), Ok(vec![8, 9, 10]));
@@ -144,7 +144,7 @@ fn every_room_of_a_message_knows_that_it_is_gone() {
     let mut kept = Kept::new(limits, [1; 16], 5);
     let keys = ["red", "blue"].map(|room| {
         let (key, _) = open(&mut kept, "/", room.len() as u8);
-        kept.join(key, &room.into());
+        kept.join(key, &room.into(), &mut vec![]);
         key
     });
     for message in 1..=4 {
@@ -171,7 +171,7 @@ fn who_leaves_many_rooms_is_recovered_as_far_as_it_is_known() {
     let (key, pid) = open(&mut kept, "/", 1);
     let visit = |kept: &mut Kept, number: u32| {
         let room = ByteString::from(std::format!("room {number}"));
-        kept.join(key, &room);
+        kept.join(key, &room, &mut vec![]);
         let offset = send(kept, at(0), to(&[&room], &[]), number);
         kept.leave(key, &room);
         offset
@@ -211,12 +211,12 @@ fn a_record_holds_as_many_rooms_as_its_limit_says() {
     kept.note_changes();
     let mut saved = Saved::default();
     let (key, pid) = open(&mut kept, "/", 1);
-    kept.join(key, &"one".into());
-    kept.join(key, &"two".into());
+    kept.join(key, &"one".into(), &mut vec![]);
+    kept.join(key, &"two".into(), &mut vec![]);
     assert_eq!(missed(&mut kept, key, None), Ok(vec![]));
     saved.follow(&mut kept);
     assert!(saved.restart(limits.clone(), 6, at(0)).find("/", &pid).is_some());
-    kept.join(key, &"three".into());
+    kept.join(key, &"three".into(), &mut vec![]);
     assert_eq!(missed(&mut kept, key, None), Err(NotRecovered::Rooms));
     saved.follow(&mut kept);
     assert!(saved.restart(limits, 6, at(0)).find("/", &pid).is_none());
@@ -257,7 +257,7 @@ fn a_message_is_kept_as_long_as_somebody_may_ask() {
     let mut kept = Kept::new(config(), [1; 16], 5);
     let keys = [1, 2, 3].map(|number| open(&mut kept, "/", number).0);
     for key in &keys[..2] {
-        kept.join(*key, &"red".into());
+        kept.join(*key, &"red".into(), &mut vec![]);
     }
     send(&mut kept, at(0), to(&["red"], &[]), 1);
     send(&mut kept, at(0), to(&[], &[]), 2);
@@ -405,8 +405,7 @@ fn the_last_number_is_known() {
     assert_eq!(kept.current("/y").map(Offset::text), Some("5-0".into()));
 }
 
-/// What a client that is away joins counts among what all who are away keep. Where there is no room
-/// for it, its record is given up, and nobody else's.
+/// What a client that is away joins counts among what all who are away keep.
 #[test]
 fn rooms_joined_while_away_count_among_what_all_keep() {
     let weight = 64 + 3;
@@ -418,25 +417,71 @@ fn rooms_joined_while_away_count_among_what_all_keep() {
     }
     let before = kept.away_bytes;
     kept.config.max_away_bytes = before + 2 * weight;
-    kept.join(first, &"one".into());
-    kept.join(second, &"two".into());
+    kept.join(first, &"one".into(), &mut vec![]);
+    kept.join(second, &"two".into(), &mut vec![]);
     assert_eq!(kept.away_bytes, before + 2 * weight);
-    kept.join(second, &"six".into());
-    assert_eq!(kept.away_bytes, before + 2 * weight);
-    assert_eq!(missed(&mut kept, second, None), Err(NotRecovered::Rooms));
     // Rooms that are left are remembered, and then forgotten.
-    kept.config.max_away_bytes = 1 << 20;
+    kept.config.max_away_bytes = before + 19 * weight;
+    let mut expired = vec![];
     for index in 0..40 {
         let room = alloc::format!("r{index:02}").into();
-        kept.join(first, &room);
+        kept.join(first, &room, &mut expired);
         kept.leave(first, &room);
     }
     assert_eq!(kept.away_bytes, before + 2 * weight + 16 * weight);
+    assert!(expired.is_empty(), "nobody who joins and leaves pushes out others");
     // Who comes back counts no more.
     assert_eq!(missed(&mut kept, first, None), Ok(vec![]));
     assert_eq!(kept.away_bytes, before / 2 + weight);
     kept.close(second);
     assert_eq!(kept.away_bytes, 0);
+}
+
+/// A client that joins a room while it is away is as if it had been in it before: where there is
+/// too much, those go who have been away for longest, and each of them is reported once.
+#[test]
+fn who_joins_while_away_pushes_out_those_who_have_been_away_for_longest() {
+    let (mut kept, keys, expired) = (Kept::new(config(), [1; 16], 5), [1, 2, 3], &mut vec![]);
+    kept.note_changes();
+    let keys = keys.map(|number| open(&mut kept, "/", number).0);
+    for (key, seconds) in keys.into_iter().zip(1..) {
+        kept.lost(at(seconds), key, 0, expired);
+    }
+    let own = kept.away_bytes / 3;
+    kept.config.max_away_bytes = kept.away_bytes;
+    // There is no byte left, and the last one joins.
+    kept.join(keys[2], &"one".into(), expired);
+    assert_eq!(expired.drain(..).map(|gone| gone.data).collect::<Vec<_>>(), [1]);
+    assert_eq!(kept.away_bytes, 2 * own + 64 + 3);
+    // Now the one that has been away for longest joins itself.
+    kept.config.max_away_bytes = kept.away_bytes;
+    kept.take_changes().for_each(drop);
+    kept.join(keys[1], &"two".into(), expired);
+    assert_eq!(expired.drain(..).map(|gone| gone.data).collect::<Vec<_>>(), [2]);
+    assert!(!kept.is_away(keys[1]));
+    let is_end = |change| matches!(change, Change::RecordGone { .. });
+    assert!(kept.take_changes().last().is_some_and(is_end), "a store forgets it");
+    assert_eq!(missed(&mut kept, keys[2], None), Ok(vec![]));
+    assert_eq!((kept.away_bytes, kept.away()), (0, 0));
+}
+
+/// What alone is more than all may keep is given up: nothing would be won if others went.
+#[test]
+fn a_client_that_alone_is_too_much_pushes_nobody_out() {
+    let (mut kept, expired) = (Kept::new(config(), [1; 16], 5), &mut vec![]);
+    let [other, joins, comes] = [1, 2, 3].map(|number| open(&mut kept, "/", number).0);
+    kept.lost(at(1), other, 0, expired);
+    kept.lost(at(2), joins, 0, expired);
+    let before = kept.away_bytes;
+    kept.config.max_away_bytes = before;
+    kept.join(joins, &"a".repeat(before / 2).into(), expired);
+    // It is of no use any more, so it takes no place of others either.
+    kept.join(joins, &"b".into(), expired);
+    assert_eq!((expired.len(), kept.away_bytes), (0, before));
+    kept.lost(at(3), comes, before, expired);
+    assert_eq!(expired.drain(..).map(|gone| gone.data).collect::<Vec<_>>(), [3]);
+    assert_eq!(missed(&mut kept, joins, None), Err(NotRecovered::Rooms));
+    assert_eq!(missed(&mut kept, other, None), Ok(vec![]));
 }
 
 /// A caller that takes a socket out of the room of its own id changes nothing.
@@ -448,7 +493,7 @@ fn nobody_leaves_the_room_of_its_own_id() {
     kept.leave(key, &own);
     for index in 0..40 {
         let room = alloc::format!("r{index:02}").into();
-        kept.join(key, &room);
+        kept.join(key, &room, &mut vec![]);
         kept.leave(key, &room);
     }
     send(&mut kept, at(1), to(&[&own], &[]), 7);

@@ -167,7 +167,7 @@ fn the_next_process_goes_on() {
     let mut kept = Kept::new(config(), [1; 16], 5);
     kept.note_changes();
     let (key, pid) = open(&mut kept, "/", 1);
-    kept.join(key, &"red".into());
+    kept.join(key, &"red".into(), &mut vec![]);
     let seen = send(&mut kept, at(0), to(&[], &[]), 1);
     send(&mut kept, at(1), to(&["red"], &[]), 2);
     saved.follow(&mut kept);
@@ -229,7 +229,7 @@ fn a_namespace_that_nobody_comes_back_to_keeps_no_bytes() {
     kept.note_changes();
     for namespace in ["/", "/chat"] {
         let (key, _) = open(&mut kept, namespace, namespace.len() as u8);
-        kept.join(key, &"a room with a long name".into());
+        kept.join(key, &"a room with a long name".into(), &mut vec![]);
         for number in 0..5 {
             let everybody = Recipients::Audience(to(&[], &[]));
             kept.post(at(0), namespace, everybody, |_| Some((number, 10)), |_, _| {});

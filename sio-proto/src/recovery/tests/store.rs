@@ -57,7 +57,7 @@ fn a_store_is_told_each_change_once() {
     // The caller writes messages that are kept, with their numbers.
     send(&mut kept, at(0), to(&[], &[]), 1);
     assert_eq!(changes(&mut kept), [""; 0]);
-    kept.join(key, &"red".into());
+    kept.join(key, &"red".into(), &mut vec![]);
     assert_eq!(changes(&mut kept), ["stay 1 1..None"]);
     send(&mut kept, at(0), to(&["red"], &[]), 2);
     assert_eq!(changes(&mut kept), [""; 0]);
@@ -96,7 +96,7 @@ fn a_store_forgets_a_room_that_nobody_asks_for() {
     let (key, _) = open(&mut kept, "/", 1);
     for number in 0..17 {
         let room = ByteString::from(format!("room {number}"));
-        kept.join(key, &room);
+        kept.join(key, &room, &mut vec![]);
         if number < 2 {
             send(&mut kept, at(0), to(&[&room], &[]), number);
         }
@@ -136,11 +136,11 @@ fn a_store_is_told_nothing_of_a_record_that_it_cannot_keep() {
         .unwrap();
     kept.let_in(key);
     assert_eq!(kept.record_number(key), None, "nothing of it may be written");
-    kept.join(key, &"blue".into());
+    kept.join(key, &"blue".into(), &mut vec![]);
     kept.leave(key, "red");
     for number in 0..20 {
         let room = ByteString::from(format!("room {number}"));
-        kept.join(key, &room);
+        kept.join(key, &room, &mut vec![]);
         kept.leave(key, &room);
     }
     kept.set_heard(key, 7);
@@ -182,7 +182,7 @@ fn a_store_is_told_of_a_record_of_another_server_when_its_client_is_let_in() {
         };
         let (key, _) = kept.adopt(at(0), adopted, &mut vec![]).unwrap();
         assert!(kept.bring(at(0), key, vec![]));
-        kept.join(key, &"blue".into());
+        kept.join(key, &"blue".into(), &mut vec![]);
         kept.set_heard(key, 3);
         // It is claimed, and the connection is cut before the client is let in.
         assert_eq!(missed(&mut kept, key, None), Ok(vec![]));
@@ -221,7 +221,7 @@ fn a_snapshot_says_what_all_changes_have_said() {
     kept.note_changes();
     let mut saved = Saved::default();
     let (first, _) = open(&mut kept, "/", 1);
-    kept.join(first, &"red".into());
+    kept.join(first, &"red".into(), &mut vec![]);
     open(&mut kept, "/other", 2);
     for message in 0..3 {
         send(&mut kept, at(0), to(&["red"], &[]), message);

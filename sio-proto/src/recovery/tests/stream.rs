@@ -143,7 +143,7 @@ fn what_a_process_says_stands_behind_all_that_the_last_one_has_read() {
     kept.advanced("/", place(5));
     let shown = kept.current("/").unwrap().text();
     assert_eq!(shown, place(5).text());
-    kept.join(key, &"red".into());
+    kept.join(key, &"red".into(), &mut vec![]);
     let mut saved = Saved::default();
     saved.follow(&mut kept);
     let mut next = saved.restart(config(), 6, at(0));
@@ -352,7 +352,7 @@ fn the_stays_of_a_record_have_their_ends() {
     for (number, joins) in [(2, true), (4, false), (6, true)] {
         read(&mut kept, number);
         match joins {
-            true => kept.join(key, &"red".into()),
+            true => kept.join(key, &"red".into(), &mut vec![]),
             false => kept.leave(key, "red"),
         }
     }
@@ -457,7 +457,7 @@ fn a_room_that_was_joined_again_counts_from_the_first_time() {
     ] {
         read(&mut kept, number);
         match joins {
-            true => kept.join(key, &room.into()),
+            true => kept.join(key, &room.into(), &mut vec![]),
             false => kept.leave(key, room),
         }
     }
