@@ -40,6 +40,20 @@ impl Io {
     /// });
     /// # }
     /// ```
+    ///
+    /// A function that holds the `Io` itself keeps it alive until [`Io::close`]. This one serves
+    /// the metrics:
+    ///
+    /// ```
+    /// # use sio_app::{HttpResponse, Io};
+    /// # fn register(io: &Io) {
+    /// let server = io.clone();
+    /// io.on_request(move |request| match request.path() {
+    ///     "/metrics" => HttpResponse::new(200).body("text/plain; version=0.0.4", server.metrics().to_prometheus()),
+    ///     _ => HttpResponse::new(404),
+    /// });
+    /// # }
+    /// ```
     pub fn on_request(&self, answer: impl Fn(&HttpRequest<'_>) -> HttpResponse + Send + Sync + 'static) {
         let old = self.0.hooks.set.write().request.replace(Arc::new(answer));
         drop(old);
@@ -243,8 +257,8 @@ impl Io {
         drop(old);
     }
 
-    /// Gets the errors of handlers: the socket, the event's name, and the error. Without this
-    /// function errors are logged. Errors that the function itself causes, on its thread, are
+    /// Gets the errors of handlers: the socket, the event's name, and the error. There is no socket
+    /// if a function of the server itself has failed. Without this function errors are logged. Errors that the function itself causes, on its thread, are
     /// logged too.
     pub fn on_error(&self, tell: impl Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync + 'static) {
         let old = self.0.hooks.set.write().error.replace(Arc::new(tell));
