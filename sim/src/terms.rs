@@ -224,10 +224,10 @@ impl World {
         self.overdue_upgrade(term)
     }
 
-    /// Whether a session has been about to move for too long. The time begins again when the probe is
-    /// answered. The client may wait for the answer to a POST before it moves, so the time begins
-    /// again with that, but it is no more than half as long again unless a POST is under way at its
-    /// end.
+    /// Whether a session has been about to move for too long. The time begins again when the probe
+    /// is answered. The client may wait for the answer to a POST before it moves, so the time
+    /// begins again with that, but it is no more than half as long again unless a POST is under way
+    /// at its end.
     fn overdue_upgrade(&self, term: &Term) -> Option<(Promise, &'static str, Duration, Duration)> {
         let ((_, begun), most) = (term.candidate?, self.plan.server.upgrade_timeout);
         let last = term.posting.map_or(begun, |posting| posting.max(begun));

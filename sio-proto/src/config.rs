@@ -81,11 +81,10 @@ pub struct Config {
     /// How long each of the two parts of an upgrade may take: from the connection of the websocket
     /// to the probe on it, and from the answer to the probe to packet `5`
     /// (docs/protocol/engine-io.md §7). A POST that is under way when the probe comes is waited
-    /// for. The second part is not over while a POST of the client is under way, and
-    /// goes on for a while when the POST is answered, because the client sends `5` then: for half
-    /// of this time, or for all of it behind a POST that has outlasted it. It is also the time for
-    /// a hixie-76 handshake of 0.6 to 0.9, from its head to the 8 bytes behind the head. Default 10
-    /// s.
+    /// for. The second part is not over while a POST of the client is under way, and goes on for a
+    /// while when the POST is answered, because the client sends `5` then: for half of this time,
+    /// or for all of it behind a POST that has outlasted it. It is also the time for a hixie-76
+    /// handshake of 0.6 to 0.9, from its head to the 8 bytes behind the head. Default 10 s.
     pub upgrade_timeout: Duration,
     /// How long a closing polling session waits for a GET that can carry the close packet. Default
     /// 30 s (docs/protocol/engine-io.md §8).

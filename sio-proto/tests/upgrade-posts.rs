@@ -38,8 +38,8 @@ fn a_websocket_waits_for_the_answer_to_a_post() {
 }
 
 /// A client that has read the answer to its probe sends no GET any more, and waits for its POST. So
-/// the answer comes when nothing of the POST is left to wait for, and before the answer to the POST:
-/// a client that reads this one first may begin another POST.
+/// the answer comes when nothing of the POST is left to wait for, and before the answer to the
+/// POST: a client that reads this one first may begin another POST.
 #[test]
 fn a_probe_that_comes_during_a_post_is_answered_just_before_it() {
     for late in [false, true] {
@@ -164,8 +164,8 @@ fn a_candidate_waits_for_two_long_posts() {
     }
 }
 
-/// A client that has not probed yet polls on if its websocket is closed, and loses nothing. So POSTs
-/// keep no candidate before its probe, and none of them counts.
+/// A client that has not probed yet polls on if its websocket is closed, and loses nothing. So
+/// POSTs keep no candidate before its probe, and none of them counts.
 #[test]
 fn a_candidate_that_has_not_probed_waits_for_no_post() {
     for ends_in_time in [false, true] {

@@ -9,8 +9,8 @@ use common::*;
 use sio_proto::server::TransportKind;
 use sio_proto::{Config, RateLimit};
 
-/// A client whose POSTs have put it in debt moves to its websocket in time. What it sends behind its
-/// `5` waits as it would on any other websocket, and is not lost.
+/// A client whose POSTs have put it in debt moves to its websocket in time. What it sends behind
+/// its `5` waits as it would on any other websocket, and is not lost.
 #[test]
 fn a_client_in_debt_upgrades_in_time_and_pays_behind_its_5() {
     let events = |numbers: std::ops::Range<usize>| numbers.map(|n| format!(r#"42["n",{n}]"#)).collect::<Vec<_>>();

@@ -42,9 +42,9 @@ fn small_posts_wait_for_handlers_that_lag() {
     assert_eq!(slow.io.metrics().sessions.broken(crate::BreachKind::Limit), 0);
 }
 
-/// A client whose handlers lag because of its POSTs moves to a websocket in time, also if the thread
-/// has noted that they lag when the websocket of the upgrade has its turn. Behind `5` it waits as on
-/// any other websocket.
+/// A client whose handlers lag because of its POSTs moves to a websocket in time, also if the
+/// thread has noted that they lag when the websocket of the upgrade has its turn. Behind `5` it
+/// waits as on any other websocket.
 #[test]
 fn the_websocket_of_an_upgrade_is_read_while_handlers_lag() {
     let slow = Slow::new(true, Config::default());

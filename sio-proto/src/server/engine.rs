@@ -282,9 +282,9 @@ struct Candidate {
 
 impl Candidate {
     /// Whether it is not given up now, because a POST is under way. Without it, a client that has
-    /// not probed polls on and loses nothing. The probe is answered when the POST ends that is under
-    /// way then. The client may have begun one more before it reads the answer; then it begins none
-    /// before its `5`.
+    /// not probed polls on and loses nothing. The probe is answered when the POST ends that is
+    /// under way then. The client may have begun one more before it reads the answer; then it
+    /// begins none before its `5`.
     const fn waits(&self, has_post: bool) -> bool {
         has_post && self.probed && !self.has_waited
     }

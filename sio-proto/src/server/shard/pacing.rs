@@ -30,9 +30,9 @@ impl Shard {
     }
 
     /// Whether this link is a websocket to which its session may move, and which has not sent `5`.
-    /// Do not pause it. What its client has sent on another transport must not keep it from
-    /// moving in time, and all that such a link brings is packets of the upgrade, which count
-    /// nowhere. Anything else ends it.
+    /// Do not pause it. What its client has sent on another transport must not keep it from moving
+    /// in time, and all that such a link brings is packets of the upgrade, which count nowhere.
+    /// Anything else ends it.
     #[must_use]
     pub fn is_candidate(&self, link: LinkId) -> bool {
         let found = self.core.links.get(link).filter(|(_, role)| *role == Role::Candidate);
