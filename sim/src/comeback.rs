@@ -36,6 +36,8 @@ pub(crate) struct Seat {
     pub(crate) told: u64,
     /// Whether the client has asked for confirmations.
     pub(crate) confirms: bool,
+    /// What is kept of its handshake while it is away, as the machine is told.
+    pub(crate) bytes: usize,
 }
 
 /// See the [module](self).
@@ -115,7 +117,10 @@ impl Comebacks {
             true => {
                 self.machine.close(key);
             }
-            false => self.machine.lost(now, key, 0, &mut self.expired),
+            false => {
+                let bytes = self.machine.data(key).map_or(0, |seat| seat.bytes);
+                self.machine.lost(now, key, bytes, &mut self.expired);
+            }
         }
         self.expired.clear();
     }
@@ -239,6 +244,7 @@ impl World {
                 heard: 0,
                 told: 0,
                 confirms: shown.confirmed.is_some(),
+                bytes: usize::from(random[0]) * 2,
             },
         };
         let Some((key, pid)) = self.held.charge(|| comebacks.machine.open(opening)) else {

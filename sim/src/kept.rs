@@ -71,6 +71,11 @@ impl Comebacks {
                 *of_network.entry(record.network).or_insert(0) += 1;
             }
         }
+        let keys = self.machine.keys().into_iter();
+        let away_keys = keys.filter(|key| self.machine.is_away(*key));
+        away_bytes += away_keys
+            .filter_map(|key| Some(self.machine.data(key)?.bytes))
+            .sum::<usize>();
         let (mut packets, mut bytes, mut all) = (0, 0, 0);
         for log in self.machine.holding_of_logs() {
             packets = packets.max(log.count);
