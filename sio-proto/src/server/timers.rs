@@ -145,6 +145,18 @@ pub(crate) struct Timers {
 /// This many stale entries are not removed.
 const FEW: usize = 1024;
 
+/// Makes room in a queue that has none. A long queue grows by an eighth. Entries leave it at its
+/// front and come at its end, so in time it uses all of its memory, also the places that are more
+/// than it needs.
+#[cold]
+#[inline(never)]
+fn make_room<T>(entries: &mut VecDeque<T>) {
+    match entries.len() {
+        0..=FEW => entries.reserve(1),
+        many => entries.reserve_exact(many / 8),
+    }
+}
+
 /// A heartbeat may be late by this part of its interval, by no more than the same part of the time
 /// in which it is answered (the client waits for both together), and by no more than
 /// [`MAX_SLACK`].
@@ -177,6 +189,9 @@ impl Timers {
             queue.entries.back().is_none_or(|last| last.0 <= at),
             "the caller's time went backwards"
         );
+        if queue.entries.len() == queue.entries.capacity() {
+            make_room(&mut queue.entries);
+        }
         queue.entries.push_back((at, session, epoch));
     }
 
@@ -398,6 +413,23 @@ mod tests {
                 .filter(|due| matches!(due, Due::Session(_, rings, 7) if *rings == alarm));
             assert_eq!(of_alarm.count(), 3, "{alarm:?}");
         }
+    }
+
+    /// A heartbeat walks through all the memory of its queue, so there must be little more of it
+    /// than entries, however many there are. The queue grows in few steps: each step copies it.
+    #[test]
+    fn a_long_queue_has_little_more_room_than_it_needs() {
+        let ms = Duration::from_millis;
+        let mut timers = Timers::new(ms(25), ms(20), ms(45));
+        let (mut before, mut steps) = (0, 0);
+        for slot in 0..40 * FEW as u32 {
+            timers.arm(Time::ZERO, Alarm::Ping, session(slot), 0);
+            let (room, needed) = (timers.queues[0].entries.capacity(), timers.queues[0].entries.len());
+            assert!(needed <= 2 * FEW || room <= needed + needed / 8, "{room} for {needed}");
+            steps += usize::from(room != before);
+            before = room;
+        }
+        assert!(steps < 50, "{steps} steps");
     }
 
     /// Hardening A16: the memory of many entries is given back while they go off, in a few large
