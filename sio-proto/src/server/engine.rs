@@ -19,9 +19,10 @@
 //! Invariants: at most one GET is parked. At most one POST has a body that is still arriving. There
 //! is a candidate only while the transport is polling. The session's heartbeat says whether a ping
 //! is outstanding, and its deadline survives the upgrade. In revision 3 exactly one alarm is armed
-//! for `silent_until` or for an earlier time. A session that is closing is not pinged, and its
-//! pings are not heard. It does not live longer than the deadline that a ping would have, unless
-//! its client fetches what is left: then it has the time of an answer from each fetch to the next.
+//! for [`Session::silent_until`] or for an earlier time. A session that is closing is not pinged,
+//! and its pings are not heard. It does not live longer than the deadline that a ping would have,
+//! unless its client fetches what is left: then it has the time of an answer from each fetch to the
+//! next.
 
 mod closing;
 mod direct;
@@ -97,14 +98,12 @@ pub(crate) struct Engine {
     polled_late: bool,
     /// The parts that few sessions have.
     rare: Option<Box<Rare>>,
-    /// When a client that has not pinged is given up. Used in revision 3.
-    silent_until: Time,
     /// The client has said goodbye while no GET was parked.
     leaving: bool,
 }
 
 // Nearly every session has one.
-const _: () = assert!(size_of::<Wiring>() <= 40);
+const _: () = assert!(size_of::<Wiring>() <= 32);
 
 /// The parts of the state that few sessions have.
 #[derive(Debug, Default)]
@@ -505,11 +504,13 @@ impl<'a> At<'a> {
         }
     }
 
-    /// From now on the client has the time of a heartbeat and its answer to ping again (revision
-    /// 3).
+    /// From now on the client has the time of a heartbeat and its answer to ping again. Nothing
+    /// happens in revision 4, in which the server pings.
     fn stay_until_silent(&mut self) {
-        let silent_until = self.now + longest_silence(&self.core.config);
-        engine_of(&mut self.session.wiring).silent_until = silent_until;
+        if self.engine().revision == Revision::V3 {
+            let silent_until = self.now + longest_silence(&self.core.config);
+            self.session.stay_until_silent(silent_until);
+        }
     }
 }
 
@@ -600,16 +601,16 @@ impl<'a> At<'a> {
         let ping_deadline = session.heartbeat_deadline(self.now, config.ping_timeout);
         let taken_deadline = taken + longest_silence(config);
         let read_until = taken + config.ping_timeout;
-        let engine = self.engine();
-        let revision = engine.revision;
+        let silent_until = session.silent_until();
+        let revision = self.engine().revision;
         let due = match revision {
             // A client that fetches what is left is alive, and comes again. `Alarm::Close` ends the
             // session at the latest.
-            Revision::V3 if !is_open => Some(read_until.max(engine.silent_until.min(taken_deadline))),
+            Revision::V3 if !is_open => Some(read_until.max(silent_until.min(taken_deadline))),
             Revision::V4 if !is_open => Some(read_until),
             // A client that pings and never fetches its packets does not read.
-            Revision::V3 if absent => Some(engine.silent_until.min(taken_deadline)),
-            Revision::V3 => Some(engine.silent_until),
+            Revision::V3 if absent => Some(silent_until.min(taken_deadline)),
+            Revision::V3 => Some(silent_until),
             Revision::V4 => ping_deadline,
         };
         match due {
@@ -618,7 +619,7 @@ impl<'a> At<'a> {
             Some(_) if is_open && self.is_excused() => match revision {
                 Revision::V3 => {
                     self.stay_until_silent();
-                    let silent_until = self.engine().silent_until;
+                    let silent_until = self.session.silent_until();
                     self.core
                         .timers
                         .arm_at(silent_until, Alarm::PingTimeout, self.key, epoch);

@@ -1,5 +1,5 @@
 //! The heartbeat of a session, for all generations in which the server asks. In Engine.IO 3 the
-//! client asks (`silent_until` in `server/engine.rs`). An answer counts only if the client can have
+//! client asks ([`Session::silent_until`]). An answer counts only if the client can have
 //! read the heartbeat.
 //!
 //! ```text
@@ -48,6 +48,18 @@ impl Heartbeat {
 }
 
 impl Session {
+    /// When a client that has not pinged is given up (revision 3). The server does not ask there,
+    /// so nobody else needs the time of a heartbeat.
+    pub(super) const fn silent_until(&self) -> Time {
+        self.heartbeat_at
+    }
+
+    /// The client has until this time to ping (revision 3).
+    pub(super) fn stay_until_silent(&mut self, until: Time) {
+        debug_assert_eq!(self.heartbeat, Heartbeat::Answered, "the client asks");
+        self.heartbeat_at = until;
+    }
+
     /// The outbox was emptied: the link has the heartbeat.
     #[inline]
     pub(crate) fn give_heartbeat(&mut self, now: Time) {

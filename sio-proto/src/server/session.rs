@@ -176,7 +176,9 @@ pub(crate) struct Session {
     /// When the peer last took something: a poll was answered, or the link took bytes.
     pub(crate) taken: Time,
     pub(crate) heartbeat: Heartbeat,
-    /// When the heartbeat was given to the link, or left. It counts in these states only.
+    /// When the heartbeat was given to the link, or left. It counts in these states only. In
+    /// revision 3 of Engine.IO there are none of these states, and it is
+    /// [`Session::silent_until`].
     pub(super) heartbeat_at: Time,
     /// Sockets of this session, connected or asked.
     pub(crate) sockets: Few<SocketSlot>,
@@ -204,7 +206,7 @@ pub(crate) struct Session {
 }
 
 // There are hundreds of thousands of sessions.
-const _: () = assert!(size_of::<Session>() <= 248);
+const _: () = assert!(size_of::<Session>() <= 240);
 
 /// The parts of a session that few sessions need.
 #[derive(Debug, Default)]

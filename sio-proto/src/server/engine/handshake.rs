@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use bytestring::ByteString;
 
-use super::{Arrival, At, Engine, Rare, Revision, longest_silence, revision_of};
+use super::{Arrival, At, Engine, Rare, Revision, revision_of};
 use crate::detect::{EngineTransport, EngineVersion};
 use crate::digits::put_decimal;
 use crate::request::Refusing;
@@ -318,7 +318,6 @@ impl<'a> Arrival<'a> {
             candidate: None,
             polled_late: false,
             rare,
-            silent_until: input.now + longest_silence(config),
             leaving: false,
         }
     }
@@ -343,8 +342,7 @@ impl At<'_> {
     /// deadlines begin.
     fn begin(&mut self, arrival: &Arrival<'_>) {
         let &Arrival { raw, route, .. } = arrival;
-        let engine = self.engine();
-        let (revision, silent_until) = (engine.revision, engine.silent_until);
+        let revision = self.engine().revision;
         // In revision 4, polls write binary as base64 when they are put together, so the flag has
         // no effect there (docs/protocol/engine-io.md §1).
         let is_websocket = self.session.transport == TransportKind::WebSocket;
@@ -354,7 +352,11 @@ impl At<'_> {
         match revision {
             Revision::V4 => self.next_heartbeat(),
             // The client pings (docs/protocol/engine-io.md §6).
-            Revision::V3 => self.core.timers.arm_at(silent_until, Alarm::PingTimeout, self.key, 0),
+            Revision::V3 => {
+                self.stay_until_silent();
+                let silent_until = self.session.silent_until();
+                self.core.timers.arm_at(silent_until, Alarm::PingTimeout, self.key, 0);
+            }
         }
         if raw {
             let handshake = Arc::clone(&self.session.handshake);
