@@ -258,8 +258,8 @@ impl Io {
     }
 
     /// Gets the errors of handlers: the socket, the event's name, and the error. There is no socket
-    /// if a function of the server itself has failed. Without this function errors are logged. Errors that the function itself causes, on its thread, are
-    /// logged too.
+    /// if a function of the server itself has failed. Without this function errors are logged.
+    /// Errors that the function itself causes, on its thread, are logged too.
     pub fn on_error(&self, tell: impl Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync + 'static) {
         let old = self.0.hooks.set.write().error.replace(Arc::new(tell));
         drop(old);

@@ -39,7 +39,8 @@ pub struct RecoveryConfig {
     /// has been away for longest is forgotten. A room that a client joins while it is away counts
     /// as one that it was in before: others may be forgotten for it. Only the application makes a
     /// client join then, and up to `max_record_bytes`. A client that alone needs more than all may
-    /// keep is itself forgotten, or is given up if it was away already, and told when it comes back.
+    /// keep is itself forgotten. If it was away already, it is given up, and told when it comes
+    /// back.
     pub max_away_bytes: usize,
     /// Most bytes of names of rooms in the record of one client; each counts 64 more than it has,
     /// and rooms that the client has left lately count. Default 64 KiB. The record of a client that
