@@ -48,7 +48,7 @@ impl<E: Display + 'static> Outcome for Result<(), E> {
     message = "a handler of an event cannot return `{Self}`",
     label = "`{Self}` is neither `()` nor a `Result`",
     note = "it returns `()`, or a `Result<T, E>` where the value, `T: Serialize`, is the acknowledgement and `E: Display`",
-    note = "a closure returns nothing if its last expression ends with a semicolon; one that can only panic has to say so: `|| -> () { … }`"
+    note = "a closure returns nothing if its last expression ends with a semicolon; one that can only panic has to name its type: `|| -> ()`, then the block"
 )]
 pub trait Reply: Sized {
     #[doc(hidden)]
@@ -100,7 +100,7 @@ pub struct Later;
     label = "neither `()`, nor a `Result`, nor a future of one",
     note = "a handler returns `()` or a `Result<T, E>` with `E: Display`; `async` or not. In handlers of events that take no `Ack` the value is the \
             acknowledgement and `T: Serialize`, in all others it is `()`",
-    note = "a closure returns nothing if its last expression ends with a semicolon; one that can only panic has to say so: `|| -> () { … }`",
+    note = "a closure returns nothing if its last expression ends with a semicolon; one that can only panic has to name its type: `|| -> ()`, then the block",
     note = "the future of an `async` handler has to be `Send`"
 )]
 pub trait Returns<Owes, M> {
