@@ -30,8 +30,9 @@ const LATER: Duration = Duration::from_secs(15);
 /// it. Usual are 1 to 10 MiB.
 const KEPT: u64 = 16;
 
-/// As above, after an attack that has had many small values at once: the queues of hundreds of
-/// sessions, or large tables.
+/// As above, after an attack that has had many small values at once (the queues of hundreds of
+/// sessions, or large tables), or values of nearly a megabyte: the allocator keeps twice the size
+/// of the largest that it has given out, for each of the two threads.
 const KEPT_OF_TABLES: u64 = 32;
 
 /// As above, after an attack that has filled all queues: they are 48 MiB together, and there is the
@@ -331,14 +332,16 @@ pub(super) const CASES: &[Case] = &[
         "rooms whose names are nearly a megabyte",
         SOON,
         kept::rooms,
-    ),
+    )
+    .keeping(KEPT_OF_TABLES),
     case(
         "A14",
         "large-auth",
         "authentication data of a megabyte, as MessagePack",
         SOON,
         kept::auth,
-    ),
+    )
+    .keeping(KEPT_OF_TABLES),
     case(
         "A15",
         "ampersands",
