@@ -97,9 +97,9 @@ impl Away {
 
 impl<M, D> Recovery<M, D> {
     /// The connection of the socket is gone without a goodbye. The client is waited for, for as
-    /// long as [`RecoveryConfig::window`] says. `bytes` is what the caller keeps for the client
-    /// meanwhile. Those who have been away for longest go where there are too many, and so does a
-    /// client that alone has too much; they are reported in `expired`.
+    /// long as [`RecoveryConfig::window`](crate::RecoveryConfig::window) says. `bytes` is what the
+    /// caller keeps for the client meanwhile. Those who have been away for longest go where there
+    /// are too many, and so does a client that alone has too much; they are reported in `expired`.
     pub fn lost(&mut self, now: Time, key: RecordKey, bytes: usize, expired: &mut Vec<Expired<D>>) {
         let until = now + self.config.window;
         self.wait_for(key, until, bytes, expired);
