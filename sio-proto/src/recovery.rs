@@ -102,8 +102,6 @@ pub struct Recovery<M, D> {
     /// The slots by the keyed hash of the secret: how deep a look-up goes says nothing of it.
     secrets: BTreeMap<u64, RecordSlot>,
     away: Away,
-    /// What the records of clients that are away keep, in bytes.
-    away_bytes: usize,
     /// What a store has to be told, if there is one.
     changes: Option<Vec<Change>>,
     /// The numbers of the next namespace and the next record in a store.
@@ -171,7 +169,6 @@ impl<M, D> Recovery<M, D> {
             records: Slab::new(),
             secrets: BTreeMap::new(),
             away: Away::new(),
-            away_bytes: 0,
             changes: None,
             next_namespace: 0,
             next_record: 0,
@@ -400,9 +397,9 @@ impl<M, D> Recovery<M, D> {
 
     /// The socket has joined a room: what is sent to the room from here on is for it. If its client
     /// is away, the room counts among what all who are away keep, as if the client had been in it
-    /// when it went away: those who have been away for longest go where there is too much, and are
-    /// reported in `expired`. This client may be one of them. A record that alone would be too much
-    /// is given up, and pushes nobody out.
+    /// when it went away: where there is too much, those go who have been away for longest of the
+    /// network that keeps the most, and are reported in `expired`. This client may be one of them.
+    /// A record that alone would be too much is given up, and pushes nobody out.
     pub fn join(&mut self, key: RecordKey, room: &ByteString, expired: &mut Vec<Expired<D>>) {
         let mut max = self.config.max_record_bytes;
         if !self.records.holds(key.slot, key.generation) {
@@ -431,8 +428,9 @@ impl<M, D> Recovery<M, D> {
                 }
                 if is_away {
                     let weight = Record::<D>::weight(room);
+                    let before = record.away_bytes;
                     record.away_bytes += weight;
-                    self.away_bytes += weight;
+                    self.away.weigh(record.network, before, record.away_bytes);
                     self.push_out(expired);
                 }
             }
@@ -468,8 +466,9 @@ impl<M, D> Recovery<M, D> {
         place.log.unwatch(&forgotten.room);
         if record.away.is_some() {
             let weight = Record::<D>::weight(&forgotten.room);
+            let before = record.away_bytes;
             record.away_bytes -= weight;
-            self.away_bytes -= weight;
+            self.away.weigh(record.network, before, record.away_bytes);
         }
         if let Some(changes) = self.changes.as_mut().filter(|_| is_saved) {
             changes.push(Change::StayGone {
@@ -511,8 +510,7 @@ impl<M, D> Recovery<M, D> {
         self.secrets.remove(&siphash(&self.key, record.secret()));
         self.forget_brought(slot);
         if let Some(turn) = record.away {
-            self.away.remove(turn, slot, record.network);
-            self.away_bytes -= record.away_bytes;
+            self.away.remove(turn, slot, record.network, record.away_bytes);
         }
         if let Some(place) = self.namespaces.at_mut(record.place) {
             for stay in &record.stays {
@@ -554,8 +552,7 @@ impl<M, D> Recovery<M, D> {
         record.start = seen;
         let (away, network, bytes) = (record.away.take(), record.network, record.away_bytes);
         if let Some(turn) = away {
-            self.away.remove(turn, slot, network);
-            self.away_bytes -= bytes;
+            self.away.remove(turn, slot, network, bytes);
         }
         self.note_record(key);
         let record = self.record(key).ok_or(NotRecovered::Unknown)?;

@@ -230,7 +230,8 @@ impl Run {
     }
 
     /// Some records have ended because a limit is exceeded, or because they are good for nothing.
-    /// The oldest end, unless a process that begins has not read all of them.
+    /// The oldest end, of all or of the network that keeps the most, unless a process that begins
+    /// has not read all of them.
     fn pushed_out(&mut self, expired: Vec<Expired<u32>>, is_running: bool) {
         for gone in expired {
             let at = self.model.at(gone.data).expect("it ends once");
@@ -257,11 +258,14 @@ impl Run {
                 let others = self.model.known.iter().filter(is_near).filter_map(|other| other.away);
                 !is_running || others.into_iter().all(|(other, _)| other > turn)
             };
-            let (near, _) = self.model.away(Some(one.network));
+            let (near, near_bytes) = self.model.away(Some(one.network));
             let (away, bytes) = self.model.away(None);
+            let is_lighter = |other: &Known| self.model.away(Some(other.network)).1 <= near_bytes + own;
+            let is_heaviest = !is_running || self.model.known.iter().all(is_lighter);
             let by_address = near + 1 > self.limits.max_away_per_address && is_oldest(Some(one.network));
-            let is_too_much = away + 1 > self.limits.max_away || bytes + own > max;
-            assert!(by_address || is_too_much && is_oldest(None), "no limit is exceeded");
+            let by_number = away + 1 > self.limits.max_away && is_oldest(None);
+            let by_bytes = bytes + own > max && is_heaviest && is_oldest(Some(one.network));
+            assert!(by_address || by_number || by_bytes, "no limit is exceeded");
         }
         let (away, bytes) = self.model.away(None);
         assert!(away <= self.limits.max_away && bytes <= self.limits.max_away_bytes);

@@ -12,12 +12,23 @@ use crate::id::RecordSlot;
 /// When the time of a record is over, and how many went away before it: some are over at one time.
 pub(super) type Turn = (Time, u64);
 
-/// Records by the end of their time, all together and by network.
+/// Records by the end of their time, all together and by network, and what they keep.
 pub(super) struct Away {
     all: BTreeSet<(Turn, RecordSlot)>,
-    networks: BTreeMap<u128, BTreeSet<(Turn, RecordSlot)>>,
+    networks: BTreeMap<u128, Share>,
+    /// The networks by the bytes that their records keep.
+    heaviest: BTreeSet<(usize, u128)>,
+    /// The bytes that all records keep.
+    bytes: usize,
     /// How many have gone away.
     count: u64,
+}
+
+/// The records of one network.
+#[derive(Default)]
+struct Share {
+    records: BTreeSet<(Turn, RecordSlot)>,
+    bytes: usize,
 }
 
 impl Away {
@@ -25,6 +36,8 @@ impl Away {
         Self {
             all: BTreeSet::new(),
             networks: BTreeMap::new(),
+            heaviest: BTreeSet::new(),
+            bytes: 0,
             count: 0,
         }
     }
@@ -33,11 +46,10 @@ impl Away {
     #[cfg(feature = "steps")]
     pub(super) fn holding(&self) -> Holding {
         let networks = self.networks.values();
-        let networks = networks.map(|own| Holding::tree::<(Turn, RecordSlot)>(own.len()));
+        let networks = networks.map(|share| Holding::tree::<(Turn, RecordSlot)>(share.records.len()));
         Holding::tree::<(Turn, RecordSlot)>(self.all.len())
-            .and(Holding::tree::<(u128, BTreeSet<(Turn, RecordSlot)>)>(
-                self.networks.len(),
-            ))
+            .and(Holding::tree::<(u128, Share)>(self.networks.len()))
+            .and(Holding::tree::<(usize, u128)>(self.heaviest.len()))
             .with_all(networks)
     }
 
@@ -52,7 +64,12 @@ impl Away {
     }
 
     pub(super) fn len_of(&self, network: u128) -> usize {
-        self.networks.get(&network).map_or(0, BTreeSet::len)
+        self.networks.get(&network).map_or(0, |share| share.records.len())
+    }
+
+    /// The bytes that all records keep.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The turn of a record that goes away now.
@@ -61,19 +78,34 @@ impl Away {
         (until, self.count)
     }
 
-    pub(super) fn insert(&mut self, turn: Turn, slot: RecordSlot, network: u128) {
+    pub(super) fn insert(&mut self, turn: Turn, slot: RecordSlot, network: u128, bytes: usize) {
         self.all.insert((turn, slot));
-        self.networks.entry(network).or_default().insert((turn, slot));
+        self.networks.entry(network).or_default().records.insert((turn, slot));
+        self.weigh(network, 0, bytes);
     }
 
-    pub(super) fn remove(&mut self, turn: Turn, slot: RecordSlot, network: u128) {
+    pub(super) fn remove(&mut self, turn: Turn, slot: RecordSlot, network: u128, bytes: usize) {
+        self.weigh(network, bytes, 0);
         self.all.remove(&(turn, slot));
-        if let Some(own) = self.networks.get_mut(&network) {
-            own.remove(&(turn, slot));
-            if own.is_empty() {
+        if let Some(share) = self.networks.get_mut(&network) {
+            share.records.remove(&(turn, slot));
+            if share.records.is_empty() {
                 self.networks.remove(&network);
             }
         }
+    }
+
+    /// A record of this network has kept so many bytes before, and keeps so many now.
+    pub(super) fn weigh(&mut self, network: u128, before: usize, now: usize) {
+        let Some(share) = self.networks.get_mut(&network) else {
+            return;
+        };
+        self.heaviest.remove(&(share.bytes, network));
+        share.bytes = share.bytes - before + now;
+        if share.bytes > 0 {
+            self.heaviest.insert((share.bytes, network));
+        }
+        self.bytes = self.bytes - before + now;
     }
 
     pub(super) fn oldest(&self) -> Option<RecordSlot> {
@@ -81,7 +113,12 @@ impl Away {
     }
 
     pub(super) fn oldest_of(&self, network: u128) -> Option<RecordSlot> {
-        self.networks.get(&network)?.first().map(|(_, slot)| *slot)
+        self.networks.get(&network)?.records.first().map(|(_, slot)| *slot)
+    }
+
+    /// The oldest record of the network whose records keep the most bytes.
+    pub(super) fn oldest_of_heaviest(&self) -> Option<RecordSlot> {
+        self.heaviest.last().and_then(|(_, network)| self.oldest_of(*network))
     }
 
     pub(super) fn next_timeout(&self) -> Option<Time> {
@@ -99,7 +136,8 @@ impl<M, D> Recovery<M, D> {
     /// The connection of the socket is gone without a goodbye. The client is waited for, for as
     /// long as [`RecoveryConfig::window`](crate::RecoveryConfig::window) says. `bytes` is what the
     /// caller keeps for the client meanwhile. Those who have been away for longest go where there
-    /// are too many, and so does a client that alone has too much; they are reported in `expired`.
+    /// are too many, or, of the network that keeps the most, where too much is kept. So does a
+    /// client that alone has too much. They are reported in `expired`.
     pub fn lost(&mut self, now: Time, key: RecordKey, bytes: usize, expired: &mut Vec<Expired<D>>) {
         let until = now + self.config.window;
         self.wait_for(key, until, bytes, expired);
@@ -126,8 +164,7 @@ impl<M, D> Recovery<M, D> {
         if let Some(record) = self.record_mut(key) {
             (record.away, record.away_bytes) = (Some(turn), bytes);
         }
-        self.away_bytes += bytes;
-        self.away.insert(turn, key.slot, network);
+        self.away.insert(turn, key.slot, network, bytes);
         self.note_record(key);
         if self.away.len_of(network) > self.config.max_away_per_address {
             let oldest = self.away.oldest_of(network);
@@ -136,12 +173,23 @@ impl<M, D> Recovery<M, D> {
         self.push_out(expired);
     }
 
-    /// Ends those who have been away for longest, as long as too many are away or keep too much.
+    /// Ends those who have been away for longest, as long as too many are away. As long as too much
+    /// is kept, ends those of the network that keeps the most: clients of one network with much in
+    /// their handshakes cost no others their records.
     pub(super) fn push_out(&mut self, expired: &mut Vec<Expired<D>>) {
-        while self.away.len() > self.config.max_away || self.away_bytes > self.config.max_away_bytes {
-            let oldest = self.away.oldest().and_then(|slot| self.remove(slot));
-            let Some(oldest) = oldest else { break };
-            expired.push(oldest);
+        while self.away.bytes() > self.config.max_away_bytes {
+            let oldest = self.away.oldest_of_heaviest();
+            let Some(gone) = oldest.and_then(|slot| self.remove(slot)) else {
+                break;
+            };
+            expired.push(gone);
+        }
+        while self.away.len() > self.config.max_away {
+            let oldest = self.away.oldest();
+            let Some(gone) = oldest.and_then(|slot| self.remove(slot)) else {
+                break;
+            };
+            expired.push(gone);
         }
     }
 }

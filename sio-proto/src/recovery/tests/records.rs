@@ -229,7 +229,7 @@ fn clients_that_are_away_keep_as_many_bytes_as_they_may() {
     let (key, _) = open(&mut kept, "/", 1);
     kept.lost(at(0), key, 100, &mut vec![]);
     let limits = RecoveryConfig {
-        max_away_bytes: 2 * kept.away_bytes,
+        max_away_bytes: 2 * kept.away.bytes(),
         ..config()
     };
     let mut kept = Kept::new(limits, [1; 16], 5);
@@ -247,7 +247,7 @@ fn clients_that_are_away_keep_as_many_bytes_as_they_may() {
         assert_eq!(missed(&mut kept, keys[1], None), Ok(vec![]));
         kept.close(keys[1]);
         kept.close(keys[2]);
-        assert_eq!((kept.away_bytes, kept.away.networks()), (0, 0));
+        assert_eq!((kept.away.bytes(), kept.away.networks()), (0, 0));
     }
 }
 
@@ -415,11 +415,11 @@ fn rooms_joined_while_away_count_among_what_all_keep() {
     for key in [first, second] {
         kept.lost(at(0), key, 0, &mut vec![]);
     }
-    let before = kept.away_bytes;
+    let before = kept.away.bytes();
     kept.config.max_away_bytes = before + 2 * weight;
     kept.join(first, &"one".into(), &mut vec![]);
     kept.join(second, &"two".into(), &mut vec![]);
-    assert_eq!(kept.away_bytes, before + 2 * weight);
+    assert_eq!(kept.away.bytes(), before + 2 * weight);
     // Rooms that are left are remembered, and then forgotten.
     kept.config.max_away_bytes = before + 19 * weight;
     let mut expired = vec![];
@@ -428,13 +428,13 @@ fn rooms_joined_while_away_count_among_what_all_keep() {
         kept.join(first, &room, &mut expired);
         kept.leave(first, &room);
     }
-    assert_eq!(kept.away_bytes, before + 2 * weight + 16 * weight);
+    assert_eq!(kept.away.bytes(), before + 2 * weight + 16 * weight);
     assert!(expired.is_empty(), "nobody who joins and leaves pushes out others");
     // Who comes back counts no more.
     assert_eq!(missed(&mut kept, first, None), Ok(vec![]));
-    assert_eq!(kept.away_bytes, before / 2 + weight);
+    assert_eq!(kept.away.bytes(), before / 2 + weight);
     kept.close(second);
-    assert_eq!(kept.away_bytes, 0);
+    assert_eq!(kept.away.bytes(), 0);
 }
 
 /// A client that joins a room while it is away is as if it had been in it before: where there is
@@ -447,22 +447,55 @@ fn who_joins_while_away_pushes_out_those_who_have_been_away_for_longest() {
     for (key, seconds) in keys.into_iter().zip(1..) {
         kept.lost(at(seconds), key, 0, expired);
     }
-    let own = kept.away_bytes / 3;
-    kept.config.max_away_bytes = kept.away_bytes;
+    let own = kept.away.bytes() / 3;
+    kept.config.max_away_bytes = kept.away.bytes();
     // There is no byte left, and the last one joins.
     kept.join(keys[2], &"one".into(), expired);
     assert_eq!(expired.drain(..).map(|gone| gone.data).collect::<Vec<_>>(), [1]);
-    assert_eq!(kept.away_bytes, 2 * own + 64 + 3);
-    // Now the one that has been away for longest joins itself.
-    kept.config.max_away_bytes = kept.away_bytes;
+    assert_eq!(kept.away.bytes(), 2 * own + 64 + 3);
+    // Now one joins whose network keeps the most then, and it is the only one of it.
+    kept.config.max_away_bytes = kept.away.bytes();
     kept.take_changes().for_each(drop);
-    kept.join(keys[1], &"two".into(), expired);
+    kept.join(keys[1], &"a long name".into(), expired);
     assert_eq!(expired.drain(..).map(|gone| gone.data).collect::<Vec<_>>(), [2]);
     assert!(!kept.is_away(keys[1]));
     let is_end = |change| matches!(change, Change::RecordGone { .. });
     assert!(kept.take_changes().last().is_some_and(is_end), "a store forgets it");
     assert_eq!(missed(&mut kept, keys[2], None), Ok(vec![]));
-    assert_eq!((kept.away_bytes, kept.away()), (0, 0));
+    assert_eq!((kept.away.bytes(), kept.away()), (0, 0));
+}
+
+/// Recovery F17: clients of one address that have much in their handshakes push out only their own,
+/// whoever has been away for longest.
+#[test]
+fn heavy_clients_of_one_address_push_out_only_their_own() {
+    let limits = RecoveryConfig {
+        max_away_bytes: 10_000,
+        ..config()
+    };
+    let (mut kept, expired) = (Kept::new(limits, [1; 16], 5), &mut vec![]);
+    let [honest, joins] = [2, 4].map(|number| open(&mut kept, "/", number).0);
+    kept.lost(at(0), honest, 0, expired);
+    kept.lost(at(0), joins, 0, expired);
+    let heavy: Vec<RecordKey> = (0..20)
+        .map(|index| {
+            let (key, _) = open(&mut kept, "/", 2 * index + 1);
+            kept.lost(at(1), key, 2_500, expired);
+            assert!(kept.away.bytes() <= 10_000);
+            key
+        })
+        .collect();
+    // Rooms count for the network, too.
+    kept.join(joins, &"x".repeat(1_000).into(), expired);
+    let gone: Vec<u32> = expired.drain(..).map(|gone| gone.data).collect();
+    assert_eq!(gone, (0..18).map(|index| 2 * index + 1).collect::<Vec<_>>());
+    // Now the others keep more, and one of them goes.
+    kept.join(honest, &"y".repeat(6_000).into(), expired);
+    assert_eq!(expired.drain(..).map(|gone| gone.data).collect::<Vec<_>>(), [2]);
+    assert_eq!(missed(&mut kept, joins, None), Ok(vec![]));
+    assert_eq!(missed(&mut kept, heavy[19], None), Ok(vec![]));
+    kept.close(heavy[18]);
+    assert_eq!((kept.away.bytes(), kept.away.networks()), (0, 0));
 }
 
 /// What alone is more than all may keep is given up: nothing would be won if others went.
@@ -472,12 +505,12 @@ fn a_client_that_alone_is_too_much_pushes_nobody_out() {
     let [other, joins, comes] = [1, 2, 3].map(|number| open(&mut kept, "/", number).0);
     kept.lost(at(1), other, 0, expired);
     kept.lost(at(2), joins, 0, expired);
-    let before = kept.away_bytes;
+    let before = kept.away.bytes();
     kept.config.max_away_bytes = before;
     kept.join(joins, &"a".repeat(before / 2).into(), expired);
     // It is of no use any more, so it takes no place of others either.
     kept.join(joins, &"b".into(), expired);
-    assert_eq!((expired.len(), kept.away_bytes), (0, before));
+    assert_eq!((expired.len(), kept.away.bytes()), (0, before));
     kept.lost(at(3), comes, before, expired);
     assert_eq!(expired.drain(..).map(|gone| gone.data).collect::<Vec<_>>(), [3]);
     assert_eq!(missed(&mut kept, joins, None), Err(NotRecovered::Rooms));
