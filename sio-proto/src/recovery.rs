@@ -397,9 +397,9 @@ impl<M, D> Recovery<M, D> {
 
     /// The socket has joined a room: what is sent to the room from here on is for it. If its client
     /// is away, the room counts among what all who are away keep, as if the client had been in it
-    /// when it went away: where there is too much, those go who have been away for longest of the
-    /// network that keeps the most, and are reported in `expired`. This client may be one of them.
-    /// A record that alone would be too much is given up, and pushes nobody out.
+    /// when it went away ([`lost`](Self::lost)): where there is too much, others go, and are
+    /// reported in `expired`. This client may be one of them. A record that alone would be too much
+    /// is given up, and pushes nobody out.
     pub fn join(&mut self, key: RecordKey, room: &ByteString, expired: &mut Vec<Expired<D>>) {
         let mut max = self.config.max_record_bytes;
         if !self.records.holds(key.slot, key.generation) {

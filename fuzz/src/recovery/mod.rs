@@ -259,12 +259,17 @@ impl Run {
                 !is_running || others.into_iter().all(|(other, _)| other > turn)
             };
             let (near, near_bytes) = self.model.away(Some(one.network));
+            let near_bytes = near_bytes + own;
             let (away, bytes) = self.model.away(None);
-            let is_lighter = |other: &Known| self.model.away(Some(other.network)).1 <= near_bytes + own;
-            let is_heaviest = !is_running || self.model.known.iter().all(is_lighter);
+            let others = self.model.known.iter().filter(|other| other.network != one.network);
+            let others = others.map(|other| self.model.away(Some(other.network)).1).max();
+            let is_heaviest = !is_running || near_bytes >= others.unwrap_or(0);
+            // Who gives way if too much is kept: the network with the most, or all, if none has
+            // much.
+            let giving = (near_bytes.max(others.unwrap_or(0)) > max / 64).then_some(one.network);
             let by_address = near + 1 > self.limits.max_away_per_address && is_oldest(Some(one.network));
             let by_number = away + 1 > self.limits.max_away && is_oldest(None);
-            let by_bytes = bytes + own > max && is_heaviest && is_oldest(Some(one.network));
+            let by_bytes = bytes + own > max && (is_heaviest || giving.is_none()) && is_oldest(giving);
             assert!(by_address || by_number || by_bytes, "no limit is exceeded");
         }
         let (away, bytes) = self.model.away(None);

@@ -104,7 +104,7 @@ impl Redis {
         fs::create_dir_all(&directory).expect("a directory");
         let arguments = arguments(&directory);
         let child = Self::spawn(port, &directory, &arguments);
-        let redis = Self {
+        let mut redis = Self {
             port,
             directory,
             arguments,
@@ -189,15 +189,27 @@ impl Redis {
         command.spawn().expect(why)
     }
 
-    fn wait(&self) {
+    /// Waits until the server listens. Its port was free a moment ago, and may have become the own
+    /// port of somebody's connection: then the server has ended, and is started again.
+    fn wait(&mut self) {
         let started = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while !self.listens() {
             assert!(
                 started.elapsed() < Duration::from_secs(20),
                 "redis-server does not listen"
             );
             std::thread::sleep(Duration::from_millis(10));
+            if self.child.try_wait().expect("a process").is_some() {
+                self.child = Self::spawn(self.port, &self.directory, &self.arguments);
+            }
         }
+    }
+
+    /// Whether a connection reaches the server, and not itself: one to a port that nobody listens
+    /// on may have this port for its own.
+    fn listens(&self) -> bool {
+        let stream = TcpStream::connect(("127.0.0.1", self.port));
+        stream.is_ok_and(|stream| stream.local_addr().ok() != stream.peer_addr().ok())
     }
 
     /// Ends the process at once, as `kill -9` does.
@@ -222,7 +234,9 @@ impl Redis {
     pub(super) fn cli(&self, arguments: &[&str]) -> String {
         let port = self.port.to_string();
         let output = Command::new("redis-cli").args(["-p", &port]).args(arguments).output();
-        String::from_utf8_lossy(&output.expect("redis-cli").stdout).into_owned()
+        let output = output.expect("redis-cli");
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
 

@@ -35,12 +35,13 @@ pub struct RecoveryConfig {
     pub max_away_per_address: usize,
     /// Most bytes that the records of all clients that are away keep: the heads of their
     /// handshakes, their `auth`, the names of their rooms, and about 1,500 for each. The
-    /// application's own values do not count. Default 64 MiB. When there are more, one client of
-    /// the address whose clients keep the most is forgotten: the one that has been away for
-    /// longest. So clients with much in their handshakes do not push out those of other addresses.
-    /// A room that a client joins while it is away counts as one that it was in before: others may
-    /// be forgotten for it. Only the application makes a client join then, and up to
-    /// `max_record_bytes`. A client that alone needs more than all may
+    /// application's own values do not count. Default 64 MiB. When there are more, those
+    /// who have been away for longest are forgotten: of the address whose clients keep the most, if
+    /// that is more than a part in 64 of this limit, and else of all. So clients of one address
+    /// with much in their handshakes do not push out those of others. A room that a client joins
+    /// while it is away counts as one that it was in before, and others may be forgotten for it.
+    /// Only a host of its own makes a client join then, and up to `max_record_bytes`; with
+    /// `sio-app`, nobody joins while away. A client that alone needs more than all may
     /// keep is itself forgotten. If it was away already, it is given up, and told when it comes
     /// back.
     pub max_away_bytes: usize,

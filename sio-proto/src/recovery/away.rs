@@ -12,6 +12,10 @@ use crate::id::RecordSlot;
 /// When the time of a record is over, and how many went away before it: some are over at one time.
 pub(super) type Turn = (Time, u64);
 
+/// A network whose records keep less than this part of all that may be kept is not one that takes
+/// much: its records are as good as those of others.
+const LARGE_SHARE: usize = 64;
+
 /// Records by the end of their time, all together and by network, and what they keep.
 pub(super) struct Away {
     all: BTreeSet<(Turn, RecordSlot)>,
@@ -116,9 +120,11 @@ impl Away {
         self.networks.get(&network)?.records.first().map(|(_, slot)| *slot)
     }
 
-    /// The oldest record of the network whose records keep the most bytes.
-    pub(super) fn oldest_of_heaviest(&self) -> Option<RecordSlot> {
-        self.heaviest.last().and_then(|(_, network)| self.oldest_of(*network))
+    /// The oldest record of the network whose records keep the most bytes, if these are more than
+    /// this.
+    pub(super) fn oldest_of_heaviest(&self, least: usize) -> Option<RecordSlot> {
+        let (bytes, network) = self.heaviest.last()?;
+        if *bytes > least { self.oldest_of(*network) } else { None }
     }
 
     pub(super) fn next_timeout(&self) -> Option<Time> {
@@ -136,8 +142,9 @@ impl<M, D> Recovery<M, D> {
     /// The connection of the socket is gone without a goodbye. The client is waited for, for as
     /// long as [`RecoveryConfig::window`](crate::RecoveryConfig::window) says. `bytes` is what the
     /// caller keeps for the client meanwhile. Those who have been away for longest go where there
-    /// are too many, or, of the network that keeps the most, where too much is kept. So does a
-    /// client that alone has too much. They are reported in `expired`.
+    /// are too many. Where too much is kept, they go of the network that keeps the most, if that is
+    /// more than a part in 64 of all that may be kept. So does a client that alone has too much.
+    /// They are reported in `expired`.
     pub fn lost(&mut self, now: Time, key: RecordKey, bytes: usize, expired: &mut Vec<Expired<D>>) {
         let until = now + self.config.window;
         self.wait_for(key, until, bytes, expired);
@@ -174,11 +181,14 @@ impl<M, D> Recovery<M, D> {
     }
 
     /// Ends those who have been away for longest, as long as too many are away. As long as too much
-    /// is kept, ends those of the network that keeps the most: clients of one network with much in
-    /// their handshakes cost no others their records.
+    /// is kept, ends those of the network that keeps the most, if it has a large share: clients of
+    /// one network with much in their handshakes cost no others their records. If no network has,
+    /// those who have been away for longest go, because a client alone in its network must not go
+    /// for a few bytes more than others have.
     pub(super) fn push_out(&mut self, expired: &mut Vec<Expired<D>>) {
         while self.away.bytes() > self.config.max_away_bytes {
-            let oldest = self.away.oldest_of_heaviest();
+            let heaviest = self.away.oldest_of_heaviest(self.config.max_away_bytes / LARGE_SHARE);
+            let oldest = heaviest.or_else(|| self.away.oldest());
             let Some(gone) = oldest.and_then(|slot| self.remove(slot)) else {
                 break;
             };

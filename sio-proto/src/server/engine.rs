@@ -546,9 +546,9 @@ impl<'a> At<'a> {
                 let _ = self.close(Reason::ForcedServerClose);
             }
             // After `5` the client has left polling and cannot go back. The ping timeout bounds the
-            // wait for the POST. Before `5`, the client waits for the answer to its POST: if its
-            // websocket ended meanwhile, a genuine client would stay without a transport. It waits
-            // for few POSTs only.
+            // wait for the POST. Before `5`, a client that has probed waits for the answer to its
+            // POST: if its websocket ended meanwhile, a genuine client would stay without a
+            // transport. It waits for few POSTs only.
             Alarm::Upgrade if engine.attempt == epoch => {
                 let timeout = self.core.config.upgrade_timeout;
                 let due = match engine.candidate.as_mut().filter(|candidate| !candidate.switching) {

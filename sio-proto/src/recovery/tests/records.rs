@@ -498,6 +498,41 @@ fn heavy_clients_of_one_address_push_out_only_their_own() {
     assert_eq!((kept.away.bytes(), kept.away.networks()), (0, 0));
 }
 
+/// Recovery F17: a client that is alone in its network, as others are, does not go for a few bytes
+/// more than they have, and its rooms push out who has been away for longest.
+#[test]
+fn a_client_alone_in_its_network_is_as_good_as_others() {
+    let limits = RecoveryConfig {
+        max_away_bytes: 64 * 600,
+        ..config()
+    };
+    let mut kept = Kept::new(limits, [1; 16], 5);
+    let lose = |kept: &mut Kept, number: u8, bytes: usize| {
+        let opening = Opening {
+            network: u128::from(number),
+            ..opening("/", number)
+        };
+        let (key, _) = kept.open(opening).unwrap();
+        let mut expired = vec![];
+        kept.lost(at(u64::from(number)), key, bytes, &mut expired);
+        (key, expired.into_iter().map(|gone| gone.data).collect::<Vec<_>>())
+    };
+    let (mut number, mut first) = (0, vec![]);
+    while first.is_empty() {
+        number += 1;
+        first = lose(&mut kept, number, 0).1;
+    }
+    assert!(number > 64, "no network has a large share");
+    assert_eq!(first, [1]);
+    let (heavier, gone) = lose(&mut kept, number + 1, 200);
+    assert_eq!(gone, [2, 3]);
+    kept.config.max_away_bytes = kept.away.bytes();
+    let mut expired = vec![];
+    kept.join(heavier, &"x".into(), &mut expired);
+    assert_eq!(expired.into_iter().map(|gone| gone.data).collect::<Vec<_>>(), [4]);
+    assert_eq!(missed(&mut kept, heavier, None), Ok(vec![]));
+}
+
 /// What alone is more than all may keep is given up: nothing would be won if others went.
 #[test]
 fn a_client_that_alone_is_too_much_pushes_nobody_out() {
