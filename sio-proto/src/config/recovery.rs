@@ -28,8 +28,9 @@ pub struct RecoveryConfig {
     /// the one that has been away for longest is forgotten.
     pub max_away: usize,
     /// Most clients of one address that are away at once. Default 10,000; when there are more, that
-    /// one of them which has been away for longest is forgotten, so that nobody can push out the
-    /// records of others. An address is what [`Config::max_sessions_per_address`] takes for one.
+    /// one of them which has been away for longest is forgotten, so that one address cannot push
+    /// out the records of others. An address is what [`Config::max_sessions_per_address`] takes for
+    /// one.
     ///
     /// [`Config::max_sessions_per_address`]: super::Config::max_sessions_per_address
     pub max_away_per_address: usize,

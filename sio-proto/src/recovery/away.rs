@@ -12,8 +12,8 @@ use crate::id::RecordSlot;
 /// When the time of a record is over, and how many went away before it: some are over at one time.
 pub(super) type Turn = (Time, u64);
 
-/// A network whose records keep less than this part of all that may be kept is not one that takes
-/// much: its records are as good as those of others.
+/// A network whose records keep no more than this part of all that may be kept is not one that
+/// takes much: its records are as good as those of others.
 const LARGE_SHARE: usize = 64;
 
 /// Records by the end of their time, all together and by network, and what they keep.
