@@ -27,7 +27,7 @@ const MORE: u32 = 2;
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
 struct Wait {
-    /// From when on nothing has stood in front of what it waits for.
+    /// From when on nothing has stood in front of what it waits for, or was under way.
     from: Time,
     /// When what was queued at the beginning has arrived at the latest.
     behind: Time,
@@ -44,10 +44,11 @@ impl World {
         let wait = |client| {
             let behind = begun + self.time_of_queue(client) * MORE;
             Wait {
-                from: begun,
+                // What has left last is still under way, and may be the word to leave.
+                from: begun + self.there_and_back() * MORE,
                 behind,
                 is_behind: behind > begun,
-                asks: false,
+                asks: true,
             }
         };
         let mut waits: Vec<Wait> = (0..self.users()).map(wait).collect();
